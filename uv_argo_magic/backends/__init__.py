@@ -1,0 +1,1 @@
+"""Where a run happens: everything that talks to a process, a file or a cluster."""

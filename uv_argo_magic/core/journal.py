@@ -1,0 +1,62 @@
+"""An append-only sequence that is a value: adding costs one step, and no journal ever changes.
+
+A frozen tuple would copy all it holds at each output of a cell; a list would let a state change after it was handed
+on. Journals that grow out of each other share one list, and each sees only its own length of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Generic, TypeVar, overload
+
+T = TypeVar("T")
+
+
+class Journal(Sequence[T], Generic[T]):
+    """An immutable sequence with a cheap `add`."""
+
+    __slots__ = ("_items", "_length")
+
+    def __init__(self, items: Iterable[T] = ()) -> None:
+        self._items = list(items)
+        self._length = len(self._items)
+
+    def add(self, item: T) -> Journal[T]:
+        """This journal and one item more."""
+        new: Journal[T] = Journal.__new__(Journal)
+        # Somebody grew this one already: the list beyond our length is theirs.
+        new._items = self._items if len(self._items) == self._length else self._items[: self._length]  # noqa: SLF001
+        new._items.append(item)  # noqa: SLF001
+        new._length = self._length + 1  # noqa: SLF001
+        return new
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[T]: ...
+    def __getitem__(self, index: int | slice) -> T | list[T]:
+        if isinstance(index, slice):
+            return [self._items[i] for i in range(*index.indices(self._length))]
+        if not -self._length <= index < self._length:
+            raise IndexError(index)
+        return self._items[index % self._length]
+
+    def __iter__(self) -> Iterator[T]:
+        for i in range(self._length):
+            yield self._items[i]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Journal) and len(self) == len(other) and all(map(_same, self, other))
+
+    def __hash__(self) -> int:
+        return hash((self._length, self._items[0] if self._length else None))
+
+    def __repr__(self) -> str:
+        return f"Journal({self[:]!r})"
+
+
+def _same(one: object, other: object) -> bool:
+    return one == other

@@ -1,0 +1,75 @@
+"""What is wanted: the cell, its requirements, and every setting; frozen before anything happens."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+
+from uv_argo_magic.core.requirements import Requirements
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Every setting but the options of daily use; `--set KEY=VALUE`, `%config ArgoMagics.KEY`, `UV_ARGO_KEY`.
+
+    Times are seconds, sizes bytes; 0 means no limit unless said otherwise. The field's metadata carries its help.
+    """
+
+    index_url: str = field(default="", metadata={"help": "the package index, instead of uv's default"})
+    only_binary: bool = field(default=True, metadata={"help": "wheels only: nothing of a package runs at install"})
+    allow_urls: bool = field(default=True, metadata={"help": "allow `name @ https://...` requirements"})
+    exclude_newer: str = field(default="", metadata={"help": 'ignore files newer than a date or a span ("30 days")'})
+    prerelease: str = field(default="", metadata={"help": "uv's --prerelease: allow, disallow, if-necessary, explicit"})
+    resolution: str = field(default="", metadata={"help": "uv's --resolution: highest, lowest, lowest-direct"})
+    constraints: tuple[str, ...] = field(default=(), metadata={"help": "versions to keep to, where a package is used"})
+    overrides: tuple[str, ...] = field(default=(), metadata={"help": "requirements that replace what packages ask for"})
+    offline: bool = field(default=False, metadata={"help": "use uv's cache only"})
+    run_timeout: float = field(default=0.0, metadata={"help": "seconds that the cell may run"})
+    install_timeout: float = field(default=1800.0, metadata={"help": "seconds that the install may take"})
+    install_memory: int = field(default=0, metadata={"help": "bytes of memory that the install may use"})
+    install_disk: int = field(default=0, metadata={"help": "bytes of disk that the install may use"})
+    log_budget: int = field(default=8 * MIB, metadata={"help": "bytes of log; beyond it, head and tail"})
+    output_lines: int = field(default=1000, metadata={"help": "lines of text kept in the cell, at its head and its tail"})
+    value_limit: int = field(default=8 * MIB, metadata={"help": "bytes that pushed or pulled values may take"})
+    env: tuple[tuple[str, str], ...] = field(default=(), metadata={"help": "environment variables, NAME=VALUE"})
+    panel: str = field(default="auto", metadata={"help": "auto, widget, html, static, text or none"})
+    history: int = field(default=200, metadata={"help": "runs kept in the history"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What the cell asks of the place it runs in; quantities as Kubernetes writes them ("500m", "2Gi")."""
+
+    cpu: str = ""
+    memory: str = ""
+    gpu: str = ""
+    disk: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """One wanted run. `push` holds (name, encoded value) pairs, `line_offset` the lines above the cell's first."""
+
+    cell: str
+    requirements: Requirements = field(default_factory=Requirements)
+    python: str = ""
+    backend: str = "local"
+    push: tuple[tuple[str, str], ...] = ()
+    pull: tuple[str, ...] = ()
+    resources: Resources = field(default_factory=Resources)
+    settings: Settings = field(default_factory=Settings)
+    line_offset: int = 1
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) over everything wanted: equal digests ask for the same."""
+        data = asdict(self) | {"requirements": [str(item) for item in self.requirements.items]}
+        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def cell_digest(self) -> str:
+        """SHA-256 (hex) of the cell's text alone."""
+        return hashlib.sha256(self.cell.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,265 @@
+"""What is observed of a run, and all that can change it: one table, one `step`, one `fold`.
+
+Rules:
+- `step` is pure and total: any event in any state gives a state, and never raises.
+- A run's outcome is the guest's word (`exit`), once given never changed; `node` is the backend's, and comes later.
+- Lines are told apart by (boot, n): what was seen is dropped, a hole becomes a `Gap`, another boot is another attempt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from typing import TYPE_CHECKING, Literal, TypeAlias, assert_never
+
+from uv_argo_magic.core import events as ev
+from uv_argo_magic.core.journal import Journal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Stage: TypeAlias = Literal["new", "queued", "starting", "resolving", "installing", "running", "ended"]
+Outcome: TypeAlias = Literal["", "Succeeded", "Failed", "InstallFailed", "Stopped", "Lost"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gap:
+    """So many lines of the log are missing here (`lines`; 0: some, nobody knows how many), and why."""
+
+    lines: int
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restarted:
+    """The cell's process began again from here on: another attempt, in another pod or process."""
+
+    boot: str
+
+
+Output: TypeAlias = ev.Lines | ev.Text | ev.Display | ev.Result | ev.ClearOutput | ev.Skipped | Gap | Restarted
+"""What the cell shows, in order."""
+
+TRANSITIONS: dict[tuple[Stage, str], Stage] = {
+    ("new", "submitted"): "queued",
+    ("queued", "hello"): "starting",
+    ("starting", "resolving"): "resolving",
+    ("starting", "installing"): "installing",
+    ("starting", "running"): "running",
+    ("resolving", "installing"): "installing",
+    ("resolving", "running"): "running",
+    ("installing", "running"): "running",
+}
+"""How a run moves on, by what the guest or the client says; `exit` and the log's end lead to "ended" from anywhere.
+
+A log that lost its beginning may name any phase first: an unlisted pair goes to the phase it names, and never back.
+"""
+
+ORDER: tuple[Stage, ...] = ("new", "queued", "starting", "resolving", "installing", "running", "ended")
+
+OUTCOMES: dict[str, Outcome] = {
+    "ok": "Succeeded",
+    "error": "Failed",
+    "exit": "Failed",
+    "signal": "Failed",
+    "deadline": "Failed",
+    "guest": "Failed",
+    "install": "InstallFailed",
+    "stopped": "Stopped",
+}
+"""The guest's reason -> the run's outcome."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunState:
+    """Everything seen of one run so far. Times are Unix seconds; `stages` says when each stage began."""
+
+    run: str = ""
+    name: str = ""
+    place: str = ""
+    stage: Stage = "new"
+    stages: tuple[tuple[Stage, float], ...] = ()
+    outcome: Outcome = ""
+    node: ev.NodePhase | None = None
+    hello: ev.Hello | None = None
+    locked: str = ""
+    installed: ev.Installed | None = None
+    install_log: Journal[str] = field(default_factory=Journal)
+    notes: tuple[str, ...] = ()
+    outputs: Journal[Output] = field(default_factory=Journal)
+    values: tuple[ev.Value, ...] = ()
+    error: str = ""
+    exited: ev.Exited | None = None
+    snapshot: ev.Snapshot | None = None
+    rss: int = 0
+    stop_asked: ev.StopAsked | None = None
+    ended_at: float = 0.0
+    # Where the log is read: the present boot, earlier ones, the line last read, the highest seen, the last record's.
+    boot: str = ""
+    boots: tuple[str, ...] = ()
+    position: int = 0
+    highest: int = 0
+    last_record: int = 0
+    parts: tuple[ev.Part, ...] = ()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the cell may return: its end is known."""
+        return self.stage == "ended"
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """Every hole in the log, in order."""
+        return tuple(output for output in self.outputs if isinstance(output, Gap))
+
+
+def fold(seen: Iterable[ev.Event], state: RunState | None = None) -> RunState:
+    """The state after all these events."""
+    return reduce(step, seen, state or RunState())
+
+
+def step(state: RunState, event: ev.Event) -> RunState:
+    """The state after one event more."""
+    match event:
+        case ev.Lines():
+            return _lines(state, event)
+        case ev.Submitted():
+            state = replace(state, name=event.name, place=event.place)
+            return _enter(state, "submitted", event.t)
+        case ev.NodePhase():
+            return replace(state, node=event)
+        case ev.StopAsked():
+            return state if state.stop_asked or state.ended else replace(state, stop_asked=event)
+        case ev.LogEnded():
+            return _log_ended(state, event)
+        case ev.Unreadable():
+            return replace(state, notes=(*state.notes, f"unreadable record: {event.problem}"))
+        case _:
+            return _record(state, event)
+
+
+def _enter(state: RunState, said: str, t: float) -> RunState:
+    """Move on to the stage that `said` leads to; never back."""
+    named: Stage = {"submitted": "queued", "hello": "starting"}.get(said, said)  # type: ignore[assignment]
+    stage = TRANSITIONS.get((state.stage, said), named)
+    if ORDER.index(stage) <= ORDER.index(state.stage):
+        return state
+    return replace(state, stage=stage, stages=(*state.stages, (stage, t)))
+
+
+def _lines(state: RunState, event: ev.Lines) -> RunState:
+    """Count raw lines from the present position, and keep those not seen before."""
+    if state.exited:
+        return state
+    count = event.text.count("\n") + (not event.text.endswith("\n"))
+    position = state.position + count
+    new = position - max(state.highest, state.position)
+    if new <= 0:
+        return replace(state, position=position)
+    if new < count:
+        event = ev.Lines(text="".join(event.text.split("\n", count - new)[-1:]))
+    return replace(state, position=position, highest=position, outputs=state.outputs.add(event))
+
+
+def _record(state: RunState, event: ev.Record) -> RunState:
+    """Place a record by its (boot, n), then let it act."""
+    if event.boot in state.boots or (event.boot == state.boot and event.n <= state.last_record):
+        # Seen: a repeat of an earlier attempt, or of a line of this one. What follows is counted from here.
+        return replace(state, position=event.n) if event.boot == state.boot else state
+    if event.boot != state.boot:
+        state = _boot(state, event)
+    missing = event.n - state.position - 1
+    if missing > 0 and event.n > state.highest + 1:
+        gap = Gap(lines=event.n - state.highest - 1, why="the log has a hole here")
+        state = replace(state, outputs=state.outputs.add(gap))
+    state = replace(state, position=event.n, highest=event.n, last_record=event.n)
+    if state.exited:
+        return state
+    return _act(state, event)  # type: ignore[arg-type]
+
+
+def _boot(state: RunState, event: ev.Record) -> RunState:
+    """Begin to read another process start: the first, or another attempt."""
+    if not state.boot:
+        # Raw lines before the first record were counted from 0, as if the log had its beginning.
+        return replace(state, boot=event.boot, last_record=0)
+    fresh = RunState()
+    return replace(
+        state,
+        boot=event.boot,
+        boots=(*state.boots, state.boot),
+        position=0,
+        highest=0,
+        last_record=0,
+        parts=(),
+        stage="queued",
+        outcome="",
+        exited=None,
+        error=fresh.error,
+        values=fresh.values,
+        outputs=state.outputs.add(Restarted(boot=event.boot)),
+    )
+
+
+def _act(  # noqa: C901, PLR0911, PLR0912 - one case an event is what this function is
+    state: RunState, event: ev.Event
+) -> RunState:
+    match event:
+        case ev.Hello():
+            return _enter(replace(state, hello=event), "hello", event.t)
+        case ev.PhaseStarted():
+            return _enter(state, event.phase, event.t)
+        case ev.Note():
+            return replace(state, notes=(*state.notes, event.text))
+        case ev.InstallLog():
+            return replace(state, install_log=state.install_log.add(event.text))
+        case ev.Locked():
+            return replace(state, locked=event.lock)
+        case ev.Installed():
+            return replace(state, installed=event)
+        case ev.Text() | ev.Display() | ev.Result() | ev.ClearOutput() | ev.Skipped():
+            return replace(state, outputs=state.outputs.add(event))
+        case ev.Value():
+            others = tuple(value for value in state.values if value.name != event.name)
+            return replace(state, values=(*others, event))
+        case ev.Raised():
+            return replace(state, error=event.error)
+        case ev.Heartbeat():
+            return replace(state, rss=event.rss)
+        case ev.Snapshot():
+            return replace(state, snapshot=event)
+        case ev.Exited():
+            stopped = state.stop_asked and event.reason == "signal"
+            outcome = "Stopped" if stopped else OUTCOMES[event.reason]
+            state = replace(state, exited=event, outcome=outcome, ended_at=event.t, snapshot=None)
+            return _enter(state, "ended", event.t)
+        case ev.Part():
+            return _part(state, event)
+        case (
+            ev.Lines() | ev.Submitted() | ev.NodePhase() | ev.StopAsked() | ev.LogEnded() | ev.Unreadable()
+        ):  # pragma: no cover - `step` takes these before they come here
+            return state
+        case _:  # pragma: no cover
+            assert_never(event)
+
+
+def _part(state: RunState, event: ev.Part) -> RunState:
+    """Join the pieces of a long record; the last piece makes it act, under that piece's own (boot, n)."""
+    parts = (*(part for part in state.parts if part.id == event.id), event)
+    if len(parts) < event.of:
+        return replace(state, parts=parts)
+    state = replace(state, parts=())
+    joined = "".join(part.s for part in sorted(parts, key=lambda part: part.j))
+    whole = ev.record(joined)
+    if isinstance(whole, ev.Part | ev.Unreadable):
+        problem = whole.problem if isinstance(whole, ev.Unreadable) else "a piece within pieces"
+        return replace(state, notes=(*state.notes, f"unreadable record: {problem}"))
+    return _act(state, whole)
+
+
+def _log_ended(state: RunState, event: ev.LogEnded) -> RunState:
+    """Nothing more will come: without an exit record, how it ended is not the guest's word."""
+    if state.exited:
+        return state
+    outcome: Outcome = "Stopped" if state.stop_asked else "Lost"
+    return _enter(replace(state, outcome=outcome, ended_at=event.t, snapshot=None), "ended", event.t)
