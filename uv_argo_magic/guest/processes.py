@@ -106,7 +106,17 @@ def end_descendants(spared, seconds=2.0):
             except (ProcessLookupError, PermissionError):
                 pass
         time.sleep(0.002)
+    for pid in ended:
+        _reap(pid)
     return len(ended)
+
+
+def _reap(pid):
+    """Take the exit status of a process that became our child; another parent takes its own."""
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        pass
 
 
 def _zombie(pid):
