@@ -96,9 +96,7 @@ def test_many_lines_in_one_piece_and_one_by_one_end_alike():
     singly = run(Cap(head=10, tail=10), *map(out, lines))
     assert text_of(at_once[0]) == text_of(singly[0]) == "".join(lines[:10])
     assert at_once[1] == singly[1]
-    assert at_once[1][0] == Chunk(
-        stream="stderr", text="... 980 lines left out here; the whole log: %argo logs\n"
-    )
+    assert at_once[1][0] == Chunk(stream="stderr", text="... 980 lines left out here; the whole log: %argo logs\n")
     assert text_of(at_once[1][1:]) == "".join(lines[-10:])
 
 
