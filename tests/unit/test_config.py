@@ -91,7 +91,7 @@ def test_a_file_that_cannot_be_read(tmp_path, monkeypatch):
 
 
 def test_a_wrong_variable_is_named_and_a_near_one_gets_a_sentence(tmp_path):
-    with pytest.raises(SpecError, match="UV_ARGO_PANEL: panel cannot be x"):
+    with pytest.raises(SpecError, match=r"UV_ARGO_PANEL: panel cannot be x"):
         configured(tmp_path, environ={"UV_ARGO_PANEL": "x"})
     made = configured(tmp_path, environ={"UV_ARGO_PANNEL": "x", "UV_ARGO_SERVER_PORT": "1", "UV_ARGO_NAMESPACE": "n"})
     assert made.notes == ("UV_ARGO_PANNEL is no setting; did you mean UV_ARGO_PANEL?",)
@@ -102,7 +102,7 @@ def test_which_backend(tmp_path, monkeypatch):
     inside = {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}
     assert configured(tmp_path).backend == "local"
     assert configured(tmp_path, environ=inside).backend == "local"
-    with pytest.raises(SpecError, match="^unknown backend argo$") as caught:
+    with pytest.raises(SpecError, match=r"^unknown backend argo$") as caught:
         configured(tmp_path, line={"backend": "argo"})
     assert caught.value.hint == "Known: local."
     monkeypatch.setattr(config, "backends", lambda: {"local": "x", "argo": "y"})
