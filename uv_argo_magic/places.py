@@ -32,6 +32,11 @@ def config_dir(environ: Mapping[str, str] = os.environ) -> Path:
     return _home(environ, "config") or platformdirs.user_config_path(APP, appauthor=False)
 
 
+def run_dir(run_id: str, environ: Mapping[str, str] = os.environ) -> Path:
+    """The history's folder of one run."""
+    return data_dir(environ) / "runs" / run_id
+
+
 def _home(environ: Mapping[str, str], what: str) -> Path | None:
     home = environ.get("UV_ARGO_HOME", "")
     return Path(home).expanduser().absolute() / what if home else None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
+import socket
 import sys
 import threading
 import time
@@ -18,7 +19,7 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from uv_argo_magic import interpreters, resolve
+from uv_argo_magic import interpreters, places, resolve
 from uv_argo_magic.backends import base
 from uv_argo_magic.core import events, program, values, words
 from uv_argo_magic.core.lock import Lock, Resolution
@@ -80,7 +81,9 @@ def prepare(spec: RunSpec) -> Prepared:
         ResolutionError: no set of versions satisfies the requirements.
     """
     interpreter = interpreters.find(spec.python)
-    resolution = resolve.lock(spec.requirements, interpreter=interpreter, settings=spec.settings)
+    resolution = resolve.lock(
+        spec.requirements, interpreter=interpreter, settings=spec.settings, cache=places.cache_dir() / "locks"
+    )
     built = program.build(spec, resolution, guest=guest_zip(), nonce=secrets.token_hex(8))
     return Prepared(spec=spec, resolution=resolution, program=built, interpreter=interpreter)
 
@@ -118,11 +121,15 @@ class Run:
         self._state = RunState(run=self.id)
         self._files: RunFiles | None = None
         if history is not None:
-            self._files = history.begin(self.id, spec=self.spec, resolution=prepared.resolution, notebook=notebook)
+            self._files = history.begin(
+                self.id,
+                spec=self.spec,
+                resolution=prepared.resolution,
+                notebook=notebook,
+                nonce=prepared.program.nonce,
+            )
         self.name = backend.submit(prepared.program, self.spec, self.id)
         self._take(events.Submitted(name=self.name, place=backend.place, t=time.time()))
-        if self._files is not None:
-            self._files.note("name", self.name)
         self._thread = threading.Thread(target=self._read, name=f"uv-argo-{self.id}", daemon=True)
         self._thread.start()
 
@@ -187,7 +194,7 @@ class Run:
             if missing:
                 raise CellFailed(f"--pull: {missing[0]}", hint="the cell itself succeeded", state=state)
             return
-        if state.outcome == "Failed" and state.error:
+        if state.exited and state.exited.reason == "error" and state.error:
             remote = RemoteError.parse(state.error)
             if rebuild is not None:
                 raise rebuild(remote, state)
@@ -226,6 +233,8 @@ class Run:
             self._changed.wait(0.2)
             self._changed.clear()
             state = self.state
+            if self._files is not None and not state.stop_asked and (by := self._files.stop_asked()):
+                self.stop(by)
             for index, renderer in enumerate(renderers):
                 if index not in broken:
                     try:
@@ -259,6 +268,10 @@ class Run:
         with self._lock:
             before = self._state
             self._state = fold(seen, before)
+            hello = self._state.hello
+            if hello and not before.hello and self._files is not None and hello.host == socket.gethostname():
+                # The supervisor is a process of this machine: another process may stop the run by it.
+                self._files.note("pid", str(hello.pid))
             if self._state.ended and not before.ended:
                 if self._files is not None:
                     self._files.finish(self._state)

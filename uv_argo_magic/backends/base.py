@@ -26,7 +26,7 @@ GROUP = "uv_argo_magic.backends"
 class Backend(Protocol):
     """A place where programs run; the verbs are the argo command's."""
 
-    can: frozenset[str]
+    capabilities: frozenset[str]
     """What it can do beyond running a cell: "detach", "resources"."""
     place: str
     """Where it runs, in words: "here", or a context and namespace."""

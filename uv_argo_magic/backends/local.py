@@ -48,7 +48,7 @@ class _Started:
 class LocalBackend:
     """Runs programs in processes of this machine (Linux, macOS)."""
 
-    can: frozenset[str] = frozenset()
+    capabilities: frozenset[str] = frozenset()
     place = "here"
 
     def __init__(self, store: Path | None = None) -> None:
@@ -74,9 +74,9 @@ class LocalBackend:
             raise BackendUnavailable(
                 f"no folder could be made for the run: {problem}", hint="free some disk space, or set TMPDIR"
             ) from problem
-        output = places.run_dir(run_id) / "output.log"
-        output.parent.mkdir(parents=True, exist_ok=True)
-        lifeline, kept = os.pipe()
+        kept_in = places.run_dir(run_id)
+        output = (kept_in if kept_in.is_dir() else home) / "output.log"
+        lifeline, held = os.pipe()
         environment = os.environ | {
             "UV_ARGO_STORE": str(self._store),
             "UV_ARGO_RUN": str(home),
@@ -98,8 +98,7 @@ class LocalBackend:
         os.close(lifeline)
         name = f"{PREFIX}{run_id}"
         # Open as long as the run: the operating system closes it when this process ends, however it ends.
-        self._runs[name] = _Started(process=process, home=home, lifeline=kept)
-        _pid_file(run_id).write_text(str(process.pid), encoding="ascii")
+        self._runs[name] = _Started(process=process, home=home, lifeline=held)
         return name
 
     def watch(self, name: str) -> Iterator[str | NodePhase]:
@@ -126,10 +125,7 @@ class LocalBackend:
     def stop(self, name: str) -> None:
         """Ask the supervisor to end the cell; kill it if it does not."""
         started = self._runs.get(name)
-        if started is None:
-            _stop_elsewhere(name)
-            return
-        if started.process.poll() is not None:
+        if started is None or started.process.poll() is not None:
             return
         with contextlib.suppress(ProcessLookupError):
             started.process.send_signal(signal.SIGTERM)
@@ -149,7 +145,6 @@ class LocalBackend:
         if started.process.stdout:
             started.process.stdout.close()
         os.close(started.lifeline)
-        _pid_file(name.removeprefix(PREFIX)).unlink(missing_ok=True)
         shutil.rmtree(started.home, ignore_errors=True)
 
     @staticmethod
@@ -164,20 +159,3 @@ class LocalBackend:
 def _kill(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         process.kill()
-
-
-def _pid_file(run_id: str) -> Path:
-    return places.run_dir(run_id) / "supervisor.pid"
-
-
-def _stop_elsewhere(name: str) -> None:
-    """Stop a run that another process of this user started here; a process that only has its number is left alone."""
-    run_id = name.removeprefix(PREFIX)
-    try:
-        pid = int(_pid_file(run_id).read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return
-    listed = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S607 - POSIX has it on the path
-    if run_id in listed.stdout:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGTERM)

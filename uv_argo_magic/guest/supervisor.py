@@ -43,20 +43,17 @@ def main(payload, guest):
     os.set_inheritable(fd, False)
     os.dup2(2, 1)
     log = record.Log(fd, wanted["nonce"])
+    system = os.uname()
     log.emit(
-        "hello", protocol=PROTOCOL, python=".".join(map(str, sys.version_info[:3])), platform=_platform(), pid=os.getpid()
-    )
+        "hello", protocol=PROTOCOL, python=".".join(map(str, sys.version_info[:3])), pid=os.getpid(),
+        platform="%s %s" % (system.sysname, system.machine), host=system.nodename,
+    )  # fmt: skip
     try:
         code = Supervisor(log, wanted, guest).run()
     except BaseException:  # noqa: BLE001 - the last thing that must be said, whatever happened
         log.emit("exit", reason="guest", code=70, detail=traceback.format_exc())
         code = 70
     sys.exit(code)
-
-
-def _platform():
-    system = os.uname() if hasattr(os, "uname") else None
-    return "%s %s" % (system.sysname, system.machine) if system else sys.platform
 
 
 class Supervisor:
