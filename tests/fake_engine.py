@@ -1,4 +1,4 @@
-"""An engine that runs nothing: `install` puts it in the place of uv_argo_magic.run, for tests of what stands before it."""
+"""An engine that runs nothing: `install` puts it in the place of uv_argo_magic.run, to test what stands before it."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+
 import fake_engine
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
@@ -26,3 +28,4 @@ def shell(tmp_path, monkeypatch):
     made.run_line_magic("load_ext", "uv_argo_magic")
     yield made
     made.atexit_operations()
+    atexit.unregister(made.atexit_operations)

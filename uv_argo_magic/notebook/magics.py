@@ -100,7 +100,7 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
             print(prepared.describe())
             return None
         run = engine.start(
-            prepared, history=self.history(spec.settings.history), notebook=notebook_name(self.shell.user_ns)
+            prepared, history=self.kept(spec.settings.history), notebook=notebook_name(self.shell.user_ns)
         )
         if options.out:
             self.shell.push({options.out: run})
@@ -120,14 +120,14 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
     def say(self, line: str) -> None:
         """Ask about runs: %argo runs, last, logs, packages, stop; alone it prints all of them."""
         read = read_line(line, self.shell.user_ns)
-        print(answers.answer(read, self.history(), "notebook", notebook_name(self.shell.user_ns)))
+        print(answers.answer(read, self.kept(), "notebook", notebook_name(self.shell.user_ns)))
 
     def said(self) -> dict[str, object]:
         """The keys that are set by %config or IPython's own configuration."""
         found = {key: getattr(self, key) for key in (*keys.FIELDS, *config.OPTIONS)}
         return {key: value for key, value in found.items() if value is not None}
 
-    def history(self, keep: int = 0) -> History:
+    def kept(self, keep: int = 0) -> History:
         """The runs kept on this machine; `keep` bounds them when a run ends."""
         return History(places.data_dir() / "runs", keep=keep)
 
@@ -157,7 +157,7 @@ def load(shell: InteractiveShell) -> None:
     unload(shell)
     made = ArgoMagics(shell=shell)
     shell.register_magics(made)
-    shell.Completer.custom_matchers.append(completion.matcher(shell, made.history))
+    shell.Completer.custom_matchers.append(completion.matcher(shell, made.kept))
 
 
 def unload(shell: InteractiveShell) -> None:
