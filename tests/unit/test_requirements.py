@@ -161,7 +161,7 @@ def test_modules_of_python_are_taken_with_a_warning(name):
 
 
 def test_modules_of_python_come_with_this_one_too():
-    assert STANDARD_LIBRARY <= sys.stdlib_module_names
+    assert not STANDARD_LIBRARY - sys.stdlib_module_names
     assert len(STANDARD_LIBRARY) > 150
 
 
@@ -278,8 +278,27 @@ def test_every_accepted_list_makes_the_round_trip(case, join):
 
 
 FRAGMENTS = st.sampled_from(
-    ["numpy", "pandas", " ", ",", "\n", "==", ">=", "<", "~", "^", "2.0", "1.*", "[", "]", "(", ")", ";", "@", '"', "'"]
-    + [
+    [
+        "numpy",
+        "pandas",
+        " ",
+        ",",
+        "\n",
+        "==",
+        ">=",
+        "<",
+        "~",
+        "^",
+        "2.0",
+        "1.*",
+        "[",
+        "]",
+        "(",
+        ")",
+        ";",
+        "@",
+        '"',
+        "'",
         "https://",
         "git+",
         "index.example.com",
@@ -292,17 +311,36 @@ FRAGMENTS = st.sampled_from(
         "--hash",
         "-e",
         "#",
+        "sha256:",
+        "\\",
+        "\\\n",
+        "$",
+        "{{",
+        "\u00a0",
+        "\ufeff",
+        "\r",
+        "\t",
+        "extra",
+        "python_version",
+        '"3.9"',
+        "!",
+        ":",
     ]
-    + ["sha256:", "\\", "\\\n", "$", "{{", "\u00a0", "\ufeff", "\r", "\t", "extra", "python_version", '"3.9"', "!", ":"]
 )
 
 
-def accepted_or_refused(text, *, file=False):
+def read_or_refusal(text, *, file):
     try:
-        found = parse(text, file=file)
+        return parse(text, file=file)
     except SpecError as error:
-        assert "\n" not in error.message
-        assert error.message.isascii()
+        return error
+
+
+def accepted_or_refused(text, *, file=False):
+    found = read_or_refusal(text, file=file)
+    if isinstance(found, SpecError):
+        assert "\n" not in found.message
+        assert found.message.isascii()
         return
     assert parse(found.text, file=True) == found
     assert parse(" ".join(item.line for item in found.items), file=True) == found

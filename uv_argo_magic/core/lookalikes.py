@@ -180,8 +180,8 @@ def doubt(name: str) -> str:
 def refuse_lookalike(cursor: Cursor, *, line_start: bool, bare: str) -> None:
     """Raise SpecError where what stands at the cursor is no requirement.
 
-    `line_start` says that only blanks stand before it on its line; `bare` is the requirement before it on its line where
-    that is a name alone, else "".
+    `line_start`: only blanks stand before it on its line; `bare`: the requirement before it on its line where that is a
+    name alone, else "".
     """
     start = cursor.at
     found = cursor.look(BEGINNING)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from uv_argo_magic.core.requirements import Requirements, parse_items
+from uv_argo_magic.core.requirements import MAX_LENGTH, Requirements, parse_items
 from uv_argo_magic.core.scanner import shown, visible
 from uv_argo_magic.errors import SpecError
 
@@ -100,6 +100,9 @@ class Block:
     def toml(self) -> Mapping[str, object]:
         """The block's table; raises SpecError at the line of the cell where TOML ends."""
         text = "\n".join(line[2:] for line in self.lines)
+        if len(text) > MAX_LENGTH:
+            problem = f"{len(text)} characters are more than the {MAX_LENGTH} that a script block may have"
+            _refuse_mark(self.first, problem, "leave some out")
         try:
             return tomllib.loads(text)
         except (ValueError, RecursionError) as error:
@@ -223,7 +226,9 @@ def _index(block: Block, key: str, value: object) -> str:
     for other in value[0]:
         if other not in {"name", "url", "default"}:
             block.refuse(other, f'"{visible(other)}" of an index means nothing here', "leave it out; write its url")
-    return _url(block, "url", value[0].get("url"))
+    if "url" not in value[0]:
+        block.refuse(key, "[[tool.uv.index]] has no url", 'write url = "https://index.example.com/simple" below it')
+    return _url(block, "url", value[0]["url"])
 
 
 def _requirements(block: Block, key: str, value: object) -> tuple[str, ...]:
