@@ -191,7 +191,8 @@ def _code(frame: Frame, body: ast.stmt, filename: str, head: int) -> types.CodeT
         function.type_params = []  # type: ignore[attr-defined,unused-ignore]
     module = compile(ast.Module(body=[function], type_ignores=[]), filename, "exec", dont_inherit=True)
     code = next(const for const in module.co_consts if isinstance(const, types.CodeType))
-    return code.replace(co_name=simple, co_qualname=frame.func)
+    # IPython asks the file's text for the qualified name, and of a library's file there are a few lines only.
+    return code.replace(co_name=simple if frame.cell else frame.func, co_qualname=frame.func)
 
 
 def _fails(code: types.CodeType, frame: Frame) -> types.TracebackType | None:

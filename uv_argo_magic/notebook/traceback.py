@@ -171,9 +171,9 @@ def show_groups(shell: Any) -> None:
     """
     if not shell.custom_exceptions:
 
-        def handler(_shell: Any, _etype: type, value: Rebuilt, _tb: Any, tb_offset: int | None = None) -> list[str]:
+        def handler(shell: Any, etype: type, value: Rebuilt, _tb: Any, tb_offset: int | None = None) -> None:
             del tb_offset  # of the machinery's frames, and none of them is shown
-            return value._render_traceback_()  # noqa: SLF001
+            shell._showtraceback(etype, value, value._render_traceback_())  # noqa: SLF001
 
         shell.set_custom_exc((Rebuilt,), handler)
 
