@@ -1,0 +1,233 @@
+"""Terminal text -> HTML: colours become spans, redraws are collapsed, everything else a terminal obeys is dropped.
+
+Rules:
+- Every character of the text is escaped; only what is written here can become markup.
+- Of the escapes only SGR (colour, weight) and EL (erase in line) act; no other reaches the page.
+- Inline styles carry the colours, so that they survive where style sheets are taken away; the class beside
+  each of the 16 named colours lets a style sheet choose better ones.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NAMED = (
+    "#3b4048", "#cf3a3a", "#2c8f43", "#a87300", "#3573d6", "#a347ba", "#16858f", "#8a9099",
+    "#6b7280", "#e5534b", "#3fa757", "#c08a17", "#4f8ff0", "#bb6bd9", "#2fa3ad", "#a8aeb6",
+)  # fmt: skip
+"""The 16 named colours, each readable on white and on near-black."""
+
+_ESCAPE = re.compile(
+    r"\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)?"  # OSC: titles, links
+    r"|\x1b[PX^_][^\x1b\n]*(?:\x1b\\)?"  # DCS and its kin
+    r"|(?:\x1b\[|\x9b)([0-?]*)[ -/]*([@-~])?"  # CSI: groups 1 and 2 are its parameters and its final letter
+    r"|\x1b[ -/]*[0-~]?"  # two characters and so on
+)
+_CONTROL = re.compile("[\x00-\x07\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Style:
+    """How characters are drawn: a colour is "" (the page's own), a number below 16 as text, or "#rrggbb"."""
+
+    fg: str = ""
+    bg: str = ""
+    bold: bool = False
+    dim: bool = False
+    italic: bool = False
+    underline: bool = False
+    strike: bool = False
+    inverse: bool = False
+
+    def attributes(self) -> str:
+        """This style as HTML attributes, or empty when there is nothing to say."""
+        fg, bg = self.fg, self.bg
+        if self.inverse:
+            fg, bg = bg or "#ffffff", fg or "#6b7280"
+        names = [f"uv-a{fg}"] if fg.isdigit() else []
+        css = []
+        if fg:
+            css.append(f"color:{_hex(fg)}")
+        if bg:
+            css.append(f"background-color:{_hex(bg)}")
+        if self.bold:
+            css.append("font-weight:bold")
+        if self.dim:
+            css.append("opacity:0.65")
+        if self.italic:
+            css.append("font-style:italic")
+        lines = [line for line, on in (("underline", self.underline), ("line-through", self.strike)) if on]
+        if lines:
+            css.append(f"text-decoration:{' '.join(lines)}")
+        if not css:
+            return ""
+        return (f' class="{names[0]}"' if names else "") + f' style="{";".join(css)}"'
+
+
+PLAIN = Style()
+
+
+def clean(text: str) -> str:
+    """Text without what neither JSON nor HTML can carry: lone surrogates become the replacement character."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def strip(text: str) -> str:
+    """Text as a terminal would have left it, without colours."""
+    return "\n".join("".join(char for char, _ in line) for line in _lines(text))
+
+
+def to_html(text: str) -> str:
+    """Text as safe HTML for a `<pre>`; colours as spans, redraws by carriage return and backspace collapsed."""
+    return "\n".join(map(_markup, _lines(text)))
+
+
+def _hex(colour: str) -> str:
+    return NAMED[int(colour)] if colour.isdigit() else colour
+
+
+def _markup(line: list[tuple[str, Style]]) -> str:
+    """One line of (text, style) runs as HTML; equal neighbours share a span."""
+    parts: list[str] = []
+    at = 0
+    while at < len(line):
+        style = line[at][1]
+        end = at
+        while end < len(line) and line[end][1] == style:
+            end += 1
+        text = html.escape("".join(piece for piece, _ in line[at:end]))
+        attributes = style.attributes()
+        parts.append(f"<span{attributes}>{text}</span>" if attributes else text)
+        at = end
+    return "".join(parts)
+
+
+def _lines(text: str) -> list[list[tuple[str, Style]]]:
+    """Each line as runs of (text, style); a run is one character where the line was redrawn."""
+    style = PLAIN
+    lines = []
+    for line in clean(text).replace("\r\n", "\n").split("\n"):
+        if not _ESCAPE.search(line) and "\r" not in line and "\b" not in line:
+            drawn = [(_CONTROL.sub("", line), style)]
+        else:
+            drawn, style = _draw(line, style)
+        lines.append(drawn)
+    return lines
+
+
+def _draw(line: str, style: Style) -> tuple[list[tuple[str, Style]], Style]:
+    """Play one line as a terminal does, and give what stands there at the end, with the style left on."""
+    cells: list[tuple[str, Style]] = []
+    column = at = 0
+    for match in _ESCAPE.finditer(line):
+        column = _put(cells, column, line[at : match.start()], style)
+        at = match.end()
+        if match[2] == "m":
+            style = _sgr(style, match[1])
+        elif match[2] == "K":
+            _erase(cells, column, match[1])
+    _put(cells, column, line[at:], style)
+    return cells, style
+
+
+def _put(cells: list[tuple[str, Style]], column: int, text: str, style: Style) -> int:
+    """Write text over the cells from a column on; gives the column after it."""
+    for char in _CONTROL.sub("", text):
+        if char == "\r":
+            column = 0
+        elif char == "\b":
+            column = max(0, column - 1)
+        else:
+            while len(cells) < column:
+                cells.append((" ", PLAIN))
+            cells[column : column + 1] = [(char, style)]
+            column += 1
+    return column
+
+
+def _erase(cells: list[tuple[str, Style]], column: int, how: str) -> None:
+    if how in {"", "0"}:
+        del cells[column:]
+    elif how == "1":
+        cells[:column] = [(" ", PLAIN)] * min(column, len(cells))
+    else:
+        cells.clear()
+
+
+_SWITCHES: dict[int, Callable[[Style], Style]] = {
+    1: lambda style: replace(style, bold=True),
+    2: lambda style: replace(style, dim=True),
+    3: lambda style: replace(style, italic=True),
+    4: lambda style: replace(style, underline=True),
+    7: lambda style: replace(style, inverse=True),
+    9: lambda style: replace(style, strike=True),
+    21: lambda style: replace(style, underline=True),
+    22: lambda style: replace(style, bold=False, dim=False),
+    23: lambda style: replace(style, italic=False),
+    24: lambda style: replace(style, underline=False),
+    27: lambda style: replace(style, inverse=False),
+    29: lambda style: replace(style, strike=False),
+}
+
+
+def _sgr(style: Style, parameters: str) -> Style:
+    """The style after one SGR escape; what is not known changes nothing."""
+    codes = [int(code) if code.isdecimal() else 0 for code in re.split("[;:]", parameters)]
+    at = 0
+    while at < len(codes):
+        code = codes[at]
+        at += 1
+        if code == 0:
+            style = PLAIN
+        elif code in _SWITCHES:
+            style = _SWITCHES[code](style)
+        elif code in {38, 48}:
+            colour, used = _extended(codes[at:])
+            at += used
+            style = replace(style, fg=colour) if code == 38 else replace(style, bg=colour)
+        else:
+            style = _named(style, code)
+    return style
+
+
+def _named(style: Style, code: int) -> Style:
+    """The style after a code that names a colour, or takes one back."""
+    if code == 39:
+        return replace(style, fg="")
+    if code == 49:
+        return replace(style, bg="")
+    for first, base in ((30, 0), (90, 8)):
+        if first <= code < first + 8:
+            return replace(style, fg=str(code - first + base))
+        if first + 10 <= code < first + 18:
+            return replace(style, bg=str(code - first - 10 + base))
+    return style
+
+
+def _extended(codes: list[int]) -> tuple[str, int]:
+    """The colour that follows 38 or 48, and how many codes it took."""
+    match codes:
+        case [5, number, *_]:
+            return _of_256(number), 2
+        case [2, red, green, blue, *_]:
+            return "#" + "".join(f"{min(part, 255):02x}" for part in (red, green, blue)), 4
+        case _:
+            return "", len(codes)
+
+
+def _of_256(number: int) -> str:
+    """One of the 256 colours: 16 named ones, a cube of 6 x 6 x 6, and 24 greys."""
+    if number < 16:
+        return str(number)
+    if number < 232:
+        cube = number - 16
+        steps = [cube // 36, cube // 6 % 6, cube % 6]
+        return "#" + "".join(f"{55 + 40 * step if step else 0:02x}" for step in steps)
+    return "#" + f"{min(8 + 10 * (number - 232), 255):02x}" * 3

@@ -1,0 +1,247 @@
+"""RunState -> strings: the text twin, the static HTML of a finished or present state, the log, the packages.
+
+Rules:
+- Every string that is not written here is escaped; no state can put markup or script into a notebook.
+- The HTML is <details>, <table>, <pre> and inline styles, which JupyterLab keeps in a notebook it does not trust.
+- What differs between two runs of the same (times, names, uv's own log) stands in elements that `VOLATILE` matches,
+  and nowhere else; `text_static` has none of it.
+"""
+
+from __future__ import annotations
+
+import html as _html
+import json
+from typing import TYPE_CHECKING
+
+from uv_argo_magic.core import ansi, words
+from uv_argo_magic.core import events as ev
+from uv_argo_magic.core.state import Gap, Output, Restarted
+
+if TYPE_CHECKING:
+    from uv_argo_magic.core.state import RunState
+
+VOLATILE = r'(?s)<(span|details|tr) class="uv-volatile".*?</\1>'
+"""A regular expression for what differs between two runs of the same; empty it before comparing."""
+
+LISTED = 12
+"""Packages named in one line of text; the HTML names all."""
+
+WIDEST = 2000
+"""Characters of one line in the panel's log; the cell and `%argo logs` have more."""
+
+TONES = {
+    "Pending": "#9a6700", "Running": "#0969da", "Succeeded": "#1a7f37", "Failed": "#cf222e", "Error": "#cf222e",
+    "InstallFailed": "#cf222e", "Stopped": "#6e7781", "Lost": "#8250df",
+}  # fmt: skip
+"""Title -> the colour of its badge, dark enough for white letters."""
+
+_FAINT = "opacity:0.65"
+_LINE = "1px solid rgba(128,128,128,0.35)"
+_REMARK = "font-size:12px;border-left:3px solid #bf8700;padding-left:8px;margin-top:4px"
+_CODE = "font-family:ui-monospace,Menlo,Consolas,monospace;font-size:12px"
+
+
+def escape(text: str) -> str:
+    """Any text as HTML text or attribute value."""
+    return _html.escape(ansi.clean(text).replace("\x00", ""))
+
+
+def packages(state: RunState) -> tuple[tuple[str, str], ...]:
+    """(name, version) of what is installed, or of what the guest resolved; empty while neither is known."""
+    if state.installed is not None:
+        return state.installed.packages
+    try:
+        return tuple((str(p["name"]), str(p["version"])) for p in json.loads(state.locked)["packages"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ()
+
+
+def text_static(state: RunState) -> str:
+    """The state in one line without times or generated names: `argo Succeeded: numpy==2.3.4 pandas==3.1.1`."""
+    title, ename = words.title(state), words.ename(state)
+    said = f"argo {title}" + (f" ({words.one_line(ename)})" if ename and ename != title else "")
+    listed = packages(state)
+    names = " ".join(f"{name}=={version}" for name, version in listed[:LISTED])
+    more = f" and {len(listed) - LISTED} more" if len(listed) > LISTED else ""
+    return ansi.clean(f"{said}: {names}{more}" if names else said)
+
+
+def text(state: RunState, now: float) -> str:
+    """The state for terminals: that line, what is happening, the next step, times, notes and gaps."""
+    lines = [text_static(state), words.sentence(state), words.hint(state)]
+    times = ", ".join(f"{stage} {words.seconds(took)}" for stage, took in words.durations(state, now))
+    total = words.seconds(words.elapsed(state, now))
+    lines.append(f"{state.name or state.run or 'run'}: {total}" + (f" ({times})" if times else ""))
+    lines += [f"note: {words.one_line(note)}" for note in state.notes]
+    lines += [line for output in state.outputs if (line := remark(output))]
+    return "\n".join(line for line in map(ansi.clean, lines) if line)
+
+
+def remark(output: Output) -> str:
+    """What is to be said about a hole in the output, or about another attempt; empty for the cell's own output."""
+    match output:
+        case ev.Skipped():
+            where = f"; the whole is in {words.one_line(output.path)}, over there" if output.path else ""
+            left = words.count(output.lines, "line") if output.lines else words.count(output.bytes, "byte")
+            return f"... {left} never travelled{where}"
+        case Gap():
+            left = words.count(output.lines, "line") if output.lines else "some lines"
+            return f"... {left} of the log missing: {words.one_line(output.why)}"
+        case Restarted():
+            return "... the cell was started anew from here on, in another process"
+        case _:
+            return ""
+
+
+def mimebundle(state: RunState, now: float) -> dict[str, str]:
+    """What a notebook keeps: `text/html`, and `text/plain` in its form without times."""
+    return {"text/html": html(state, now), "text/plain": text_static(state)}
+
+
+def tail(state: RunState, lines: int = 500) -> str:
+    """The last lines of what uv and the cell wrote, as terminal text; only as much is read as is shown."""
+    parts: list[str] = []
+    missing = lines
+    for output in reversed(state.outputs):
+        if missing <= 0:
+            break
+        piece = _last(_said(output), missing + 1)
+        missing -= piece.count("\n")
+        parts.append(piece)
+    else:
+        parts.append(_last("".join(state.install_log), missing + 1))
+    return _last("".join(reversed(parts)), lines)
+
+
+def log_html(state: RunState, lines: int = 500) -> str:
+    """That tail as safe HTML for a `<pre>`."""
+    return ansi.to_html(tail(state, lines))
+
+
+def packages_html(state: RunState) -> str:
+    """The packages as a table, or a sentence that there are none."""
+    listed = packages(state)
+    if not listed:
+        known = state.installed is not None or state.stage in {"running", "ended"}
+        said = "No packages: the cell runs with Python alone." if known else "Not known yet."
+        return f'<div style="{_FAINT};padding:4px 0">{said}</div>'
+    rows = "".join(
+        f'<tr><td style="text-align:left;padding:1px 24px 1px 0">{escape(name)}</td>'
+        f'<td style="text-align:left;padding:1px 0">{escape(version)}</td></tr>'
+        for name, version in listed
+    )
+    return f'<table style="{_CODE};border-collapse:collapse;margin:4px 0">{rows}</table>'
+
+
+def stages_html(state: RunState, now: float) -> str:
+    """The stages with their times on one line, as one volatile element."""
+    parts = [f"{stage} {words.seconds(took)}" for stage, took in words.durations(state, now)]
+    if state.installed is not None and state.installed.packages:
+        how = "environment reused" if state.installed.cached else "environment made"
+        parts.append(f"{how} in {words.seconds(state.installed.seconds)}")
+    said = " \N{MIDDLE DOT} ".join(parts)
+    return f'<span class="uv-volatile" style="{_FAINT}">{escape(said)}</span>'
+
+
+def remarks(state: RunState) -> tuple[str, ...]:
+    """Everything that a person should see beside the output: notes, gaps, what never travelled, other attempts."""
+    return (*(words.one_line(note, 500) for note in state.notes), *filter(None, map(remark, state.outputs)))
+
+
+def html(state: RunState, now: float) -> str:
+    """The state as static HTML that needs neither script nor style sheet."""
+    bad = state.ended and state.outcome != "Succeeded"
+    return (
+        f'<div class="uv-argo-static" style="border:{_LINE};border-radius:6px;padding:8px 12px;margin:2px 0;'
+        f'max-width:960px;font-size:13px;line-height:1.5">'
+        f"{_head(state, now)}{_said_html(state, now, bad=bad)}"
+        f"{_details(f'Packages ({len(packages(state))})', packages_html(state)) if packages(state) else ''}"
+        f"{_log_details(state, bad=bad)}</div>"
+    )
+
+
+def _head(state: RunState, now: float) -> str:
+    title = words.title(state)
+    name = state.name or state.run
+    place = f" at {state.place}" if state.place and state.place != "here" else ""
+    total = words.seconds(words.elapsed(state, now))
+    badge = f"background-color:{TONES[title]};color:#ffffff;border-radius:10px;padding:1px 9px;font-size:12px"
+    said = f"{name}{place} \N{MIDDLE DOT} {total}" if name else total
+    return (
+        f'<div><span style="{badge};font-weight:bold">{title}</span> &nbsp;'
+        f'<span class="uv-volatile" style="{_CODE};{_FAINT}">{escape(said)}</span></div>'
+    )
+
+
+def _said_html(state: RunState, now: float, *, bad: bool) -> str:
+    """What happened and what to do, the stages, and every remark."""
+    weight = "font-weight:bold" if bad else "font-weight:normal"
+    out = [f'<div style="margin-top:6px;{weight}">{escape(words.sentence(state))}</div>']
+    if advice := words.hint(state):
+        out.append(f"<div>{escape(advice)}</div>")
+    out.append(f'<div style="font-size:12px">{stages_html(state, now)}</div>')
+    out += [f'<div style="{_REMARK}">{escape(line)}</div>' for line in remarks(state)]
+    return "".join(out)
+
+
+def _log_details(state: RunState, *, bad: bool) -> str:
+    """What uv wrote, and after a failure the end of the cell's output: open then, closed and volatile before."""
+    style = f"{_CODE};line-height:1.4;max-height:320px;overflow:auto;margin:4px 0;padding:0;white-space:pre-wrap"
+    if bad:
+        log = log_html(state, 100)
+        return _details("Log", f'<pre style="{style}">{log}</pre>', opened=True) if log.strip() else ""
+    if not len(state.install_log):
+        return ""
+    log = ansi.to_html(_last("".join(state.install_log), 200))
+    return _details("Install log", f'<pre style="{style}">{log}</pre>', volatile=True)
+
+
+def _details(summary: str, body: str, *, opened: bool = False, volatile: bool = False) -> str:
+    mark = ' class="uv-volatile"' if volatile else ""
+    return (
+        f'<details{mark} style="margin-top:4px"{" open" if opened else ""}>'
+        f'<summary style="cursor:pointer;font-size:12px">{summary}</summary>{body}</details>'
+    )
+
+
+def _said(output: Output) -> str:
+    """An output as terminal text."""
+    match output:
+        case ev.Lines() | ev.Text():
+            return output.text
+        case ev.Display() | ev.Result():
+            return plain(output.data)
+        case ev.ClearOutput():
+            return ""
+        case _:
+            return remark(output) + "\n"
+
+
+def plain(bundle: ev.Bundle) -> str:
+    """The text/plain of a bundle with its newline, or the names of its types."""
+    for mime, body in bundle:
+        if mime == "text/plain":
+            said = json.loads(body)
+            return f"{said}\n"
+    return f"[{', '.join(mime for mime, _ in bundle)}]\n"
+
+
+def _last(said: str, lines: int) -> str:
+    """The last lines of a text, each shortened to what a panel can hold."""
+    end = "\n" if said.endswith("\n") else ""
+    start = len(said) - len(end)
+    for _ in range(lines):
+        start = said.rfind("\n", 0, start)
+        if start < 0:
+            break
+    kept = said[start + 1 : len(said) - len(end)] if lines > 0 else ""
+    if len(kept) <= WIDEST:
+        return kept + (end if lines > 0 else "")
+    return "\n".join(map(_shortened, kept.split("\n"))) + end
+
+
+def _shortened(line: str) -> str:
+    """A line whose beginning gives way when it is too long: redraws end in what is seen."""
+    if len(line) <= WIDEST:
+        return line
+    return "\N{HORIZONTAL ELLIPSIS}" + line[-WIDEST:]

@@ -1,0 +1,252 @@
+"""Every state of a run in words: a title, a sentence, a hint, how long each stage took.
+
+Rules:
+- Titles are Argo's phase words (Pending, Running, Succeeded, Failed, Error) and ours (Stopped, InstallFailed, Lost).
+- A sentence says what is happening or what ended the run; a hint is the next step, or empty.
+- User text (an exception's message, a node's message) is quoted in one line and shortened, never interpreted.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from uv_argo_magic.core.failures import classify
+
+if TYPE_CHECKING:
+    from uv_argo_magic.core.events import Exited
+    from uv_argo_magic.core.state import RunState, Stage
+
+LONGEST = 200
+"""Characters of user text in a sentence."""
+
+SIGNALS: dict[int, tuple[str, str]] = {
+    1: ("SIGHUP", "The session that it belonged to was closed."),
+    2: ("SIGINT", "Something sent it an interrupt."),
+    4: ("SIGILL", "A compiled package uses instructions that this processor lacks: try an older version of it."),
+    5: ("SIGTRAP", "A compiled package stopped at a trap: try another version of the package imported last."),
+    6: ("SIGABRT", ("Compiled code gave up, often after a failed assertion or a damaged heap: see the last lines of "
+        "the log, and try another version of the package in use.")),
+    7: ("SIGBUS", "Memory behind a mapped file was gone: a full disk, a truncated file, or too small a /dev/shm."),
+    8: ("SIGFPE", "Compiled code divided an integer by zero: check what was passed to the package in use."),
+    9: ("SIGKILL", ("Nothing in the cell can catch this; most often there was not enough memory: ask for more, or "
+        "handle the data in pieces.")),
+    11: ("SIGSEGV", ("Compiled code touched memory that is not its own: most often a bug in a package, or "
+         "two packages whose versions do not fit: pin another version of the one imported last.")),
+    13: ("SIGPIPE", "It wrote to a pipe that nobody reads any more."),
+    14: ("SIGALRM", "A timer of its own ran out."),
+    15: ("SIGTERM", "Somebody asked it to end: a node that shuts down, or a quota."),
+    24: ("SIGXCPU", "It used up the processor time allowed here."),
+    25: ("SIGXFSZ", "It wrote a file larger than allowed here."),
+    31: ("SIGSYS", "A system call was refused by the sandbox it runs in."),
+}  # fmt: skip
+"""Signal number (Linux) -> its name, and what usually causes it or what to do."""
+
+
+class Problem(NamedTuple):
+    """The exception that ended the cell: its name and its message, both the user's text."""
+
+    name: str
+    message: str
+
+
+def title(state: RunState) -> str:
+    """One word for the state, to be put on a badge."""
+    if not state.ended:
+        return "Pending" if state.stage in {"new", "queued"} else "Running"
+    if state.exited and state.exited.reason == "guest":
+        return "Error"
+    return state.outcome or "Lost"
+
+
+def problem(state: RunState) -> Problem | None:
+    """The exception that the cell ended with, where the guest sent one that can be read."""
+    try:
+        data = json.loads(state.error)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(data, dict):
+        return None
+    name, message = data.get("name"), data.get("message", "")
+    if not isinstance(name, str) or not name:
+        return None
+    return Problem(name, message if isinstance(message, str) else "")
+
+
+def ename(state: RunState) -> str:  # noqa: PLR0911 - one line a reason
+    """One stable word for what ended a run badly: an exception's name, a signal's, ours; empty when all is well."""
+    if not state.ended or state.outcome == "Succeeded":
+        return ""
+    if state.exited is None or state.outcome == "Stopped":
+        return title(state)
+    match state.exited.reason:
+        case "error":
+            found = problem(state)
+            return found.name if found else "Exception"
+        case "exit":
+            return "SystemExit"
+        case "signal":
+            return signal_name(state.exited.code)
+        case "deadline":
+            return _deadline(state)
+        case _:
+            return title(state)
+
+
+def sentence(state: RunState) -> str:
+    """What is happening, or what happened: one sentence."""
+    if not state.ended:
+        return _going_on(state)
+    if state.outcome == "Stopped":
+        return f"The run was stopped{_by(state)}."
+    if state.exited is None:
+        return f"The log ended without saying how the cell ended{_node(state)}."
+    return _ended(state, state.exited)
+
+
+def hint(state: RunState) -> str:  # noqa: PLR0911 - one line a reason
+    """The next step, or empty where none is needed."""
+    if not state.ended:
+        return "" if state.stop_asked is None else "It gets a few seconds to end by itself."
+    if state.outcome == "Stopped":
+        return "What it had written until then is kept; run the cell again to start over."
+    if state.exited is None:
+        return "The process, pod or node was taken away, often for lack of memory or by hand; run the cell again."
+    match state.exited.reason:
+        case "install":
+            return classify(state.exited.code, _uv_said(state)).hint
+        case "signal":
+            return SIGNALS.get(abs(state.exited.code), ("", ""))[1]
+        case "deadline":
+            return f"Allow more with --set {_deadline(state)}=SECONDS, or let the cell do less."
+        case "exit" if not problem(state):
+            return "os._exit and the like skip Python's own end: output still in buffers is lost."
+        case "guest":
+            return "This is a fault of uv-argo-magic: please report it with the log."
+        case _:
+            return ""
+
+
+def durations(state: RunState, now: float) -> tuple[tuple[Stage, float], ...]:
+    """Each stage passed or being passed, with its seconds; `now` in Unix seconds ends the present one.
+
+    The first stages carry the client's clock and the later ones the guest's, so no difference is let below 0.
+    """
+    end = state.ended_at if state.ended else now
+    begins = [(stage, t) for stage, t in state.stages if stage != "ended"]
+    ends = [*(t for _, t in begins[1:]), end]
+    return tuple((stage, max(0.0, t - begin)) for (stage, begin), t in zip(begins, ends, strict=True))
+
+
+def elapsed(state: RunState, now: float) -> float:
+    """Seconds since the run was submitted, or that it took."""
+    return sum(seconds for _, seconds in durations(state, now))
+
+
+def seconds(value: float) -> str:
+    """A duration for people: "0.31 s", "12.3 s", "2 min 5 s", "1 h 2 min"."""
+    if value < 1:
+        return f"{value:.2f} s"
+    if round(value, 1) < 60:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun: "1 line", "998,000 lines"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def signal_name(code: int) -> str:
+    """The name of a signal by its number, whichever the sign."""
+    name, _ = SIGNALS.get(abs(code), (f"signal {abs(code)}", ""))
+    return name
+
+
+def one_line(text: str, longest: int = LONGEST) -> str:
+    """User text as one line of at most `longest` characters."""
+    line = re.sub(r"\s+", " ", text[: 4 * longest]).strip()
+    return line if len(line) <= longest else line[: longest - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def _going_on(state: RunState) -> str:  # noqa: PLR0911 - one line a stage
+    if state.stop_asked is not None:
+        return f"The run is being stopped{_by(state)}."
+    match state.stage:
+        case "new":
+            return "The run is being submitted."
+        case "queued":
+            return f"The run waits for its start{_at(state)}{_node(state)}."
+        case "starting":
+            return f"Python {state.hello.python} has started." if state.hello else "Python has started."
+        case "resolving":
+            return "uv chooses the versions of the packages."
+        case "installing":
+            return "uv installs the packages."
+        case _:
+            return "The cell is running."
+
+
+def _ended(state: RunState, exited: Exited) -> str:  # noqa: PLR0911 - one line a reason
+    found = problem(state)
+    match exited.reason:
+        case "ok":
+            return "The cell ran to its end."
+        case "error" if found and found.message:
+            return f"The cell raised {found.name}: {one_line(found.message)}"
+        case "error":
+            return f"The cell raised {found.name if found else 'an exception'}."
+        case "exit" if found:
+            return f"The cell left by sys.exit({exited.code})."
+        case "exit":
+            return f"The cell's process left at once with status {exited.code}, as os._exit({exited.code}) does."
+        case "signal":
+            return f"The cell's process was killed by signal {abs(exited.code)} ({signal_name(exited.code)})."
+        case "deadline":
+            limit = _deadline(state)
+            what = "The install" if limit == "install_timeout" else "The cell"
+            return f"{what} took longer than {limit} allows, and was ended."
+        case "install":
+            return classify(exited.code, _uv_said(state)).sentence
+        case _:
+            return f"The guest itself failed: {one_line(exited.detail) or 'it did not say why'}."
+
+
+def _by(state: RunState) -> str:
+    by = state.stop_asked.by if state.stop_asked else ""
+    if not by and state.exited:
+        by = state.exited.detail
+    return f" by {one_line(by)}" if by else ""
+
+
+def _at(state: RunState) -> str:
+    if not state.place or state.place == "here":
+        return f" {state.place}".rstrip()
+    return f" at {one_line(state.place)}"
+
+
+def _node(state: RunState) -> str:
+    node = state.node
+    if node is None or not (node.phase or node.message):
+        return ""
+    return "; the node says " + one_line(": ".join(part for part in (node.phase, node.message) if part)).rstrip(".")
+
+
+def _deadline(state: RunState) -> str:
+    """The setting whose time ran out: the guest's word, else by the stage it happened in."""
+    detail = state.exited.detail if state.exited else ""
+    for name in ("run_timeout", "install_timeout"):
+        if name in detail:
+            return name
+    reached = {stage for stage, _ in state.stages}
+    return "install_timeout" if "installing" in reached and "running" not in reached else "run_timeout"
+
+
+def _uv_said(state: RunState) -> str:
+    """What uv wrote, for the classifier: all of its log, and what the exit record repeats of it."""
+    detail = state.exited.detail if state.exited else ""
+    return "".join(state.install_log) + ("\n" + detail if detail else "")

@@ -1,0 +1,126 @@
+"""The cell's output as real Jupyter output: streams, displays, clearing, and the result to hand over.
+
+Rules:
+- Called from the main thread only: other threads' output goes to whichever cell ran last.
+- What the cell wrote appears unchanged, within the bounds of core/cap.py; our own remarks go to stderr.
+- A display id is made the run's own, so that two runs never update each other's displays.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import uuid
+from typing import TYPE_CHECKING, Any, TextIO
+
+from uv_argo_magic.core import ansi, view
+from uv_argo_magic.core import events as ev
+from uv_argo_magic.core.cap import Cap, Chunk, Emitted
+from uv_argo_magic.core.state import Restarted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from uv_argo_magic.core.state import RunState
+
+
+class CellOutput:
+    """Emits `state.outputs` as they grow, and the held back tail at the end.
+
+    `publish(data, metadata, transient=..., update=...)` and `clear(wait=...)` are IPython's unless given; `cleared`
+    is called after the cell's code cleared its output, which takes away everything that the cell shows.
+    """
+
+    def __init__(
+        self,
+        *,
+        cap: Cap | None = None,
+        publish: Callable[..., None] | None = None,
+        clear: Callable[..., None] | None = None,
+        cleared: Callable[[], None] | None = None,
+    ) -> None:
+        self._cap = cap or Cap()
+        self._publish = publish or _publish
+        self._clear = clear or _clear
+        self._cleared = cleared
+        self._shown = 0
+        self._finished = False
+        self._prefix = uuid.uuid4().hex[:12]
+
+    def update(self, state: RunState) -> None:
+        """Emit what is new; at the end, what was held back."""
+        for output in state.outputs[self._shown :]:
+            self._emit_all(self._cap.feed(output))
+        self._shown = len(state.outputs)
+        if state.ended and not self._finished:
+            self._finished = True
+            self._emit_all(self._cap.finish())
+
+    def _emit_all(self, emitted: tuple[Emitted, ...]) -> None:
+        for one in emitted:
+            self._emit(one)
+
+    def _emit(self, one: Emitted) -> None:
+        match one:
+            case Chunk():
+                _write(sys.stdout if one.stream == "stdout" else sys.stderr, one.text)
+            case ev.Display():
+                transient = {"display_id": f"{self._prefix}-{one.display_id}"} if one.display_id else {}
+                data, metadata = _decoded(one.data), json.loads(one.metadata)
+                self._publish(data, metadata, transient=transient, update=one.update)
+            case ev.ClearOutput():
+                self._clear(wait=one.wait)
+                if self._cleared is not None:
+                    self._cleared()
+            case ev.Result():
+                pass  # handed over as the cell's value: see `result_object`
+            case _:
+                _write(sys.stderr, view.remark(one) + "\n")
+
+
+class RemoteResult:
+    """The value of the cell's last expression, as it showed itself over there: returned by the magic, it is Out[n]."""
+
+    def __init__(self, data: dict[str, Any], metadata: dict[str, Any]) -> None:
+        self.data = data
+        self.metadata = metadata
+
+    def __repr__(self) -> str:
+        return str(self.data.get("text/plain", "<a value without a text form>"))
+
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        del include, exclude  # IPython filters what it gets
+        return self.data, self.metadata
+
+
+def result_object(state: RunState) -> RemoteResult | None:
+    """The result of the run's last attempt, or None when its last expression had no value."""
+    for output in reversed(state.outputs):
+        if isinstance(output, ev.Result):
+            return RemoteResult(_decoded(output.data), json.loads(output.metadata))
+        if isinstance(output, Restarted):
+            return None
+    return None
+
+
+def _decoded(bundle: ev.Bundle) -> dict[str, Any]:
+    return {mime: json.loads(body) for mime, body in bundle}
+
+
+def _write(stream: TextIO, text: str) -> None:
+    stream.write(ansi.clean(text))
+    stream.flush()
+
+
+def _publish(data: dict[str, Any], metadata: dict[str, Any], *, transient: dict[str, str], update: bool) -> None:
+    from IPython.display import publish_display_data  # noqa: PLC0415 - the command line goes without IPython
+
+    publish_display_data(data, metadata, transient=transient, update=update)
+
+
+def _clear(*, wait: bool) -> None:
+    from IPython.display import clear_output  # noqa: PLC0415
+
+    clear_output(wait=wait)

@@ -1,0 +1,250 @@
+"""The panel above a cell's output: live as widgets or as redrawn HTML, and at the end a static form that is saved.
+
+Rules:
+- One display per run: while it runs its bundle holds the live form, at the end the static one takes its place, without
+  any widget; a notebook opened again would show "model not found" otherwise.
+- Redrawn at most ten times a second, with a bounded log: nothing else keeps a browser quick.
+- The Stop button calls what it was given, once, possibly from another thread, and does nothing else.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from uv_argo_magic.core import ansi, view, words
+from uv_argo_magic.notebook.style import CSS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from uv_argo_magic.core.state import RunState
+
+INTERVAL = 0.1
+"""Seconds between two redraws."""
+
+LINES = 500
+"""Lines of log in the live panel: 500 at 10 redraws a second keep JupyterLab at 60 frames a second."""
+
+
+def widgets_available() -> bool:
+    """Whether ipywidgets is installed where this kernel runs; it is not imported for that."""
+    return importlib.util.find_spec("ipywidgets") is not None
+
+
+class StaticPanel:
+    """Exactly one display, when the run has ended: for nbval, papermill, and notebooks that are compared.
+
+    `metadata` goes into the output's metadata as it is at that moment; `publish` is IPython's unless given; `clock`
+    gives Unix seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        metadata: dict[str, Any] | None = None,
+        publish: Callable[..., None] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._metadata = metadata if metadata is not None else {}
+        self._publish = publish or _publish
+        self._clock = clock
+        self._id = f"uv-argo-{uuid.uuid4().hex}"
+        self._state: RunState | None = None
+        self._over = False
+
+    def update(self, state: RunState) -> None:
+        """Show the state, as far as this panel shows it now."""
+        self._state = state
+        if state.ended and not self._over:
+            self._over = True
+            self._send(view.mimebundle(state, self._clock()), update=False)
+
+    def again(self) -> None:
+        """Show the panel anew: the cell's code has cleared the output, and the panel with it."""
+        if self._over and self._state is not None:
+            self._send(view.mimebundle(self._state, self._clock()), update=False)
+
+    def _send(self, data: dict[str, Any], *, update: bool) -> None:
+        self._publish(data, dict(self._metadata), transient={"display_id": self._id}, update=update)
+
+
+class HtmlPanel(StaticPanel):
+    """The static form, redrawn while the run goes on: for front ends without widgets."""
+
+    _drawn = -1.0
+    _stage = ""
+    _there = False
+
+    def update(self, state: RunState) -> None:
+        """Redraw, unless it was done a moment ago and the stage is the same."""
+        self._state = state
+        now = self._clock()
+        due = state.stage != self._stage or (not state.ended and now - self._drawn >= INTERVAL)
+        if self._over or not due:
+            return
+        self._drawn, self._stage, self._over = now, state.stage, state.ended
+        self._draw(state, now, update=self._there)
+        self._there = True
+
+    def again(self) -> None:
+        """Show the panel anew: the cell's code has cleared the output, and the panel with it."""
+        if self._there and self._state is not None:
+            self._draw(self._state, self._clock(), update=False)
+
+    def _draw(self, state: RunState, now: float, *, update: bool) -> None:
+        self._send(view.mimebundle(state, now), update=update)
+
+
+class WidgetPanel(HtmlPanel):
+    """The live panel of ipywidgets: header, Summary, Log and Packages, a Stop button; static at the end.
+
+    `on_stop` is called at most once, in whichever thread the front end's message arrives.
+    """
+
+    def __init__(self, *, on_stop: Callable[[], None] | None = None, **given: Any) -> None:  # noqa: ANN401
+        super().__init__(**given)
+        self._on_stop = on_stop
+        self._asked = False
+        self._live: _Widgets | None = None
+        self._noted = 0
+        self._remarks: list[str] = []
+
+    def _draw(self, state: RunState, now: float, *, update: bool) -> None:
+        if state.ended:
+            super()._draw(state, now, update=update)
+            self._close()
+            return
+        if self._live is None:
+            self._live = _Widgets(self._stop)
+        # Journals only grow, so each output is looked at once: a panel must not slow down with the output's length.
+        self._remarks += filter(None, map(view.remark, state.outputs[self._noted :]))
+        self._noted = len(state.outputs)
+        self._live.draw(state, now, self._remarks, stopping=self._asked)
+        if not update:
+            self._send(self._live.bundle(view.text_static(state)), update=False)
+
+    def _stop(self) -> None:
+        if not self._asked and self._on_stop is not None:
+            self._asked = True
+            self._on_stop()
+
+    def _close(self) -> None:
+        if self._live is not None:
+            self._live.close()
+            self._live = None
+
+
+class _Widgets:
+    """The widgets of one live panel. Only traits whose value changed travel to the browser."""
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        import ipywidgets as w  # noqa: PLC0415 - heavy, and not every front end shows widgets
+
+        self._head = w.HTML(layout=w.Layout(flex="1 1 auto", margin="0"))
+        self._bar = w.HTML(layout=w.Layout(margin="0"))
+        self._summary = w.HTML(layout=w.Layout(margin="0"))
+        self._log = w.HTML(layout=w.Layout(flex="0 0 auto", margin="0", width="100%"))
+        self._packages = w.HTML(layout=w.Layout(margin="0"))
+        # column-reverse keeps the newest line in sight without any JavaScript, and stays where a reader scrolled to.
+        log = w.Box(
+            [self._log],
+            layout=w.Layout(height="240px", overflow="auto", display="flex", flex_flow="column-reverse"),
+        )
+        listed = w.Box([self._packages], layout=w.Layout(max_height="240px", overflow="auto", display="block"))
+        self._tabs = w.ToggleButtons(options=["Summary", "Log", "Packages"], style={"button_width": "auto"})
+        self._tabs.add_class("uv-tabs")
+        self._button = w.Button(description="Stop", tooltip="Stop this run (or interrupt the kernel)")
+        self._button.add_class("uv-stop")
+        stack = w.Stack([self._summary, log, listed], selected_index=0)
+        stack.add_class("uv-stack")
+        # Linked in the browser: changing a tab needs no kernel, which is busy with the cell.
+        link = w.jslink((self._tabs, "index"), (stack, "selected_index"))
+        head = w.HBox([self._head, self._tabs, self._button])
+        head.add_class("uv-head")
+        style = w.HTML(f"<style>{CSS}</style>", layout=w.Layout(display="none"))
+        self._root = w.VBox([style, head, self._bar, stack])
+        self._root.add_class("uv-argo")
+        self._button.on_click(lambda _: stop())
+        _hear_at_once(self._button, stop)
+        self._all = [link, style, head, self._tabs, self._head, self._button, self._bar, stack, log, listed]
+        self._all += [self._summary, self._log, self._packages, self._root]
+
+    def draw(self, state: RunState, now: float, remarks: list[str], *, stopping: bool) -> None:
+        """Set every widget to what the state says."""
+        title = words.title(state)
+        stopping = stopping or state.stop_asked is not None
+        self._head.value = _head(state, title, now)
+        self._bar.value = f'<div class="uv-bar uv-{"stop" if stopping else title.lower()}"></div>'
+        said = [*(words.one_line(note, 500) for note in state.notes), *remarks]
+        self._summary.value = _summary(state, now, said)
+        self._log.value = f'<pre class="uv-log">{view.log_html(state, LINES) or _NOTHING}</pre>'
+        self._packages.value = view.packages_html(state)
+        self._button.disabled = stopping
+        self._button.description = "Stopping\N{HORIZONTAL ELLIPSIS}" if stopping else "Stop"
+
+    def bundle(self, plain: str) -> dict[str, Any]:
+        """The live display: the widget, and one line for a front end that has none."""
+        view_of = {"version_major": 2, "version_minor": 0, "model_id": self._root.model_id}
+        return {"application/vnd.jupyter.widget-view+json": view_of, "text/plain": plain}
+
+    def close(self) -> None:
+        """Take the models out of kernel and browser."""
+        for widget in (*self._all, *(one.layout for one in self._all if hasattr(one, "layout"))):
+            widget.close()
+
+
+_NOTHING = '<span class="uv-dim">Nothing written yet.</span>'
+
+
+def _head(state: RunState, title: str, now: float) -> str:
+    """The header line: badge, name, time, counts."""
+    parts = [words.seconds(words.elapsed(state, now))]
+    if state.installed is not None:
+        parts.append(words.count(len(state.installed.packages), "package"))
+    if state.place and state.place != "here":
+        parts.insert(0, words.one_line(state.place, 80))
+    dim = view.escape(" \N{MIDDLE DOT} ".join(parts))
+    name = view.escape(words.one_line(state.name or state.run, 80))
+    return (
+        f'<span class="uv-badge uv-{title.lower()}"><i></i>{title}</span>'
+        f'<span class="uv-name">{name}</span><span class="uv-dim">{dim}</span>'
+    )
+
+
+def _summary(state: RunState, now: float, said: list[str]) -> str:
+    """What is happening, uv's last word while it works, the stages, and what else a person should know."""
+    out = [f'<div class="uv-said">{view.escape(words.sentence(state))}</div>']
+    if state.stage in {"resolving", "installing"} and len(state.install_log):
+        last = ansi.strip("".join(state.install_log[-3:])).strip().rsplit("\n", 1)[-1]
+        out.append(f'<div class="uv-dim">uv: {view.escape(words.one_line(last))}</div>')
+    out.append(f"<div>{view.stages_html(state, now)}</div>")
+    out += [f'<div class="uv-remark">{view.escape(line)}</div>' for line in said[-20:]]
+    return "".join(out)
+
+
+def _hear_at_once(button: Any, stop: Callable[[], None]) -> None:  # noqa: ANN401 - ipywidgets has no types
+    """Let a click act while the cell blocks the kernel's main thread.
+
+    ipykernel 7.4 sends every message of a comm to the shell that wrote to it last, which is the blocked one; the hook
+    it asks for that stands before any queue. Other versions have no such hook, and deliver clicks to a thread.
+    """
+    comm = getattr(button, "comm", None)
+    if not hasattr(comm, "_reply_subshell_for"):
+        return
+
+    def route(data: Any, default: Any) -> Any:  # noqa: ANN401 - whatever the front end sent
+        content = data.get("content") if isinstance(data, dict) else None
+        if isinstance(content, dict) and content.get("event") == "click":
+            stop()
+        return default
+
+    comm._reply_subshell_for = route  # type: ignore[union-attr]  # noqa: SLF001
+
+
+def _publish(data: dict[str, Any], metadata: dict[str, Any], *, transient: dict[str, str], update: bool) -> None:
+    from IPython.display import publish_display_data  # noqa: PLC0415
+
+    publish_display_data(data, metadata, transient=transient, update=update)

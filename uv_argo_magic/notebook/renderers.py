@@ -1,0 +1,66 @@
+"""Which renderers a run gets in this front end: the panel first, then the cell's output."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from uv_argo_magic.core.cap import Cap
+from uv_argo_magic.errors import SpecError
+from uv_argo_magic.notebook import panel
+from uv_argo_magic.notebook.outputs import CellOutput
+from uv_argo_magic.text import PlainText
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from uv_argo_magic.core.spec import Settings
+    from uv_argo_magic.core.state import RunState
+
+
+class Renderer(Protocol):
+    """Shows a run; called from the main thread, 10 to 20 times a second and once more at the end."""
+
+    def update(self, state: RunState) -> None:
+        """Show this state."""
+
+
+MODES = ("auto", "widget", "html", "static", "text", "none")
+
+
+def mode(wanted: str, ip: object) -> str:
+    """The panel that `wanted` means in this shell; a kernel has a front end, a terminal has none.
+
+    Raises SpecError where it means none.
+    """
+    if wanted not in MODES:
+        raise SpecError(f"There is no panel {wanted!r}.", hint=f"Panels: {', '.join(MODES)}.")
+    if wanted != "auto":
+        return "html" if wanted == "widget" and not panel.widgets_available() else wanted
+    if getattr(ip, "kernel", None) is None:
+        return "text"
+    return "widget" if panel.widgets_available() else "html"
+
+
+def renderers(
+    settings: Settings,
+    *,
+    ip: object,
+    on_stop: Callable[[], None] | None = None,
+    metadata: dict[str, Any] | None = None,
+    whole: str = "%argo logs",
+) -> tuple[Renderer, ...]:
+    """The renderers of one run; `whole` says where the whole log can be read. Raises SpecError for an unknown panel."""
+    cap = Cap(head=settings.output_lines, tail=settings.output_lines, whole=whole)
+    shown: panel.StaticPanel
+    match mode(settings.panel, ip):
+        case "none":
+            return (CellOutput(cap=cap),)
+        case "text":
+            return PlainText(outputs=False), CellOutput(cap=cap)
+        case "widget":
+            shown = panel.WidgetPanel(on_stop=on_stop, metadata=metadata)
+        case "html":
+            shown = panel.HtmlPanel(metadata=metadata)
+        case _:
+            shown = panel.StaticPanel(metadata=metadata)
+    return shown, CellOutput(cap=cap, cleared=shown.again)

@@ -1,0 +1,96 @@
+r"""A backend and a player without processes or clusters: for our tests, and for yours.
+
+    log = write(("hello", {...}), "a line of output\\n", ("exit", {"reason": "ok"}))
+    state = play(log)
+
+Rule: a log made here is read by the same `decode` and `step` as a real one.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from uv_argo_magic.core import events as ev
+from uv_argo_magic.core.state import RunState, step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+NONCE = "test"
+"""The nonce of the logs that `write` makes; `FakeBackend` puts the program's in its place."""
+
+Written: TypeAlias = str | tuple[str, dict[str, Any]]
+"""Raw text that ends with a newline, or (kind, fields) of a record (docs/protocol.md)."""
+
+
+def write(*items: Written, boot: str = "boot", nonce: str = NONCE, start: float = 1000.0, n: int = 0) -> str:
+    """Log text as a guest writes it: each record gets its boot, its number after `n`, and a time one second later."""
+    lines = []
+    for item in items:
+        if isinstance(item, str):
+            n += item.count("\n")
+            lines.append(item)
+            continue
+        kind, fields = item
+        n += 1
+        start += 1.0
+        body = {"k": kind, "b": boot, "n": n, "t": start, **fields}
+        lines.append(f"{ev.PREFIX}{nonce} {json.dumps(body)}\n")
+    return "".join(lines)
+
+
+def states(
+    log: str | Iterable[str | ev.Event], *, nonce: str = NONCE, start: RunState | None = None
+) -> Iterator[RunState]:
+    """Every state that a log leads through, the last one included; pieces of text are whole lines."""
+    state = start or RunState()
+    for piece in [log] if isinstance(log, str) else log:
+        for event in ev.decode(piece, nonce) if isinstance(piece, str) else [piece]:
+            state = step(state, event)
+            yield state
+
+
+def play(log: str | Iterable[str | ev.Event], *, nonce: str = NONCE, start: RunState | None = None) -> RunState:
+    """The state that a log leads to."""
+    state = start or RunState()
+    for state in states(log, nonce=nonce, start=start):  # noqa: B007 - the last one is wanted
+        pass
+    return state
+
+
+class FakeBackend:
+    """A backend that runs nothing: each run's `watch` gives the records it was made with, then ends.
+
+    `submitted`, `stopped` and `deleted` list what it was asked, in order. After `stop` no more records come.
+    """
+
+    def __init__(self, records: Iterable[str | ev.NodePhase] = ()) -> None:
+        self.records = tuple(records)
+        self.submitted: list[tuple[object, object]] = []
+        self.stopped: list[str] = []
+        self.deleted: list[str] = []
+
+    def submit(self, program: object, spec: object) -> str:
+        """Take note of the program and its spec; names are fake-1, fake-2, ..."""
+        self.submitted.append((program, spec))
+        return f"fake-{len(self.submitted)}"
+
+    def watch(self, name: str) -> Iterator[str | ev.NodePhase]:
+        """Give the records, from the start, under the nonce of the program submitted as `name`."""
+        program, _ = self.submitted[int(name.removeprefix("fake-")) - 1]
+        nonce = getattr(program, "nonce", NONCE)
+        for record in self.records:
+            if name in self.stopped or name in self.deleted:
+                return
+            yield record.replace(f"{ev.PREFIX}{NONCE} ", f"{ev.PREFIX}{nonce} ") if isinstance(record, str) else record
+
+    def stop(self, name: str) -> None:
+        """Take note; idempotent."""
+        if name not in self.stopped:
+            self.stopped.append(name)
+
+    def delete(self, name: str) -> None:
+        """Take note; idempotent."""
+        if name not in self.deleted:
+            self.deleted.append(name)

@@ -1,0 +1,113 @@
+"""The renderer for terminals: the cell's output as it is, the stages and the end as one dim line each on stderr.
+
+Rules: colour only where stderr is a terminal; nothing of ours goes to stdout.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, TextIO
+
+from uv_argo_magic.core import ansi, view, words
+from uv_argo_magic.core import events as ev
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from uv_argo_magic.core.state import Output, RunState, Stage
+
+_DIM, _RED, _OFF = "\x1b[2m", "\x1b[31m", "\x1b[0m"
+
+
+class PlainText:
+    """Writes a run to two streams; with `outputs=False` only the stages, where others show the cell's output.
+
+    `colour` None asks stderr whether it is a terminal. `clock` gives Unix seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        stdout: TextIO | None = None,
+        stderr: TextIO | None = None,
+        outputs: bool = True,
+        colour: bool | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._stdout = stdout
+        self._stderr = stderr
+        self._outputs = outputs
+        self._colour = colour
+        self._clock = clock
+        self._shown = 0
+        self._notes = 0
+        self._stage: Stage = "new"
+        self._open_line = False  # whether the last text left a line without its newline
+
+    def update(self, state: RunState) -> None:
+        """Show what is new."""
+        if state.stage != self._stage and not state.ended:
+            self._stage = state.stage
+            self._say(_stage_line(state))
+        for note in state.notes[self._notes :]:
+            self._say(words.one_line(note, 500))
+        self._notes = len(state.notes)
+        if self._outputs:
+            for output in state.outputs[self._shown :]:
+                self._show(output)
+        self._shown = len(state.outputs)
+        if state.ended and self._stage != "ended":
+            self._stage = "ended"
+            self._end(state)
+
+    def _end(self, state: RunState) -> None:
+        took = words.seconds(words.elapsed(state, self._clock()))
+        self._say(f"{view.text_static(state).removeprefix('argo ')} ({took})")
+        if state.outcome != "Succeeded":
+            self._say(words.sentence(state), tone=_RED)
+            if advice := words.hint(state):
+                self._say(advice)
+
+    def _show(self, output: Output) -> None:
+        out = self._stdout or sys.stdout
+        err = self._stderr or sys.stderr
+        match output:
+            case ev.Lines():
+                self._write(out, output.text)
+            case ev.Text():
+                self._write(out if output.stream == "stdout" else err, output.text)
+            case ev.Display() | ev.Result():
+                self._write(out, view.plain(output.data))
+            case ev.ClearOutput():
+                pass  # what a terminal has printed stays
+            case _:
+                self._say(view.remark(output))
+
+    def _write(self, to: TextIO, text: str) -> None:
+        if text:
+            to.write(ansi.clean(text))
+            to.flush()
+            self._open_line = not text.endswith("\n")
+
+    def _say(self, line: str, tone: str = _DIM) -> None:
+        """One line of ours on stderr, on a line of its own."""
+        err = self._stderr or sys.stderr
+        colour = err.isatty() if self._colour is None else self._colour
+        start = "\n" if self._open_line else ""
+        self._open_line = False
+        # Others' text may be part of the line: no escape of theirs reaches the terminal in our name.
+        said = f"[argo] {ansi.strip(line)}"
+        err.write(start + (f"{tone}{said}{_OFF}" if colour else said) + "\n")
+        err.flush()
+
+
+def _stage_line(state: RunState) -> str:
+    """What has begun, with what is known of it by then."""
+    line = words.sentence(state)
+    if state.stage == "running" and state.installed is not None and state.installed.packages:
+        number = words.count(len(state.installed.packages), "package")
+        line += f" {number} in {words.seconds(state.installed.seconds)}."
+    elif state.stage == "queued" and state.name:
+        line += f" Its name: {state.name}"
+    return line
