@@ -55,10 +55,14 @@ class Package:
 
 @dataclass(frozen=True, kw_only=True)
 class Lock:
-    """The packages of one environment, sorted by name, and what they are for."""
+    """The packages of one environment, sorted by name, and what they are for.
+
+    `warnings` are whole sentences of uv that a person should see; they are no part of `key`.
+    """
 
     packages: tuple[Package, ...]
     target: Target
+    warnings: tuple[str, ...] = ()
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -78,9 +82,20 @@ class Lock:
 
     @classmethod
     def from_json(cls, text: str) -> Lock:
-        """Read what `to_json` wrote."""
+        """Read what `to_json` wrote, or the guest.
+
+        Raises:
+            ValueError: the text is no lock.
+        """
         data = json.loads(text)
-        return cls(packages=tuple(Package(**p) for p in data["packages"]), target=Target(**data["target"]))
+        try:
+            return cls(
+                packages=tuple(sorted((Package(**package) for package in data["packages"]), key=lambda p: p.name)),
+                target=Target(**data["target"]),
+                warnings=tuple(str(warning) for warning in data.get("warnings", ())),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a lock: {error!r}") from error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,13 +1,52 @@
-"""Text <-> Requirements: one grammar for the cell's line, the editor, requirements files and JSON lists."""
+"""Text <-> Requirements: one grammar for the cell's line, the editor, requirements files and JSON lists.
+
+    list         = [sep] [ requirement { sep requirement } ] [","] [sep]     or a JSON list of requirements
+    sep          = blanks, tabs and new lines, with at most one comma among them
+    requirement  = NAME ["[" NAME { "," NAME } "]"] ( [specifier] | "@" URL ) [";" marker] { "--hash=sha256:HEX" }
+
+Rules:
+- Blanks before an operator belong to the requirement; a new line ends it, but for one behind the comma of a specifier.
+- Hashes are for files; every other option is refused with the name of our own setting for it.
+- Parsing what comes out, joined by blanks, by ", ", by new lines or by a mix of them, gives the same again.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from packaging.utils import canonicalize_name
+
+from uv_argo_magic.core import grammar
+from uv_argo_magic.core.lookalikes import doubt, refuse_lookalike
+from uv_argo_magic.core.scanner import NAME, Cursor, Text, item, read
+from uv_argo_magic.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+MAX_REQUIREMENTS = 500
+MAX_LENGTH = 64 * 1024
+MAX_FILE_LENGTH = 1024 * 1024
+"""Characters of a line, and of a file: 184 packages with the hashes of every platform are 206 KB."""
+
+SEPARATOR = re.compile(r"[ \t\n]*(?:,[ \t\n]*)?")
+BRACKET = re.compile(r"[ \t]*\[")
+EXTRA_END = re.compile(r"[ \t]*[,\]]")
+AT = re.compile(r"[ \t]*@")
+SEMICOLON = re.compile(r"[ \t]*;")
+HASH_SIGN = re.compile(r"[ \t]+(?=--hash)")
+HASH = re.compile(r"--hash=sha256:[0-9A-Fa-f]{64}(?![^ \t\n,])")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Requirement:
-    """One requirement: canonical name, sorted extras, sorted specifiers or a URL, normalised marker, hashes."""
+    """One requirement: canonical name, sorted extras, sorted specifiers or a URL, normalised marker, hashes.
+
+    `hashes` are "sha256:HEX", sorted; any one of them will do.
+    """
 
     name: str
     extras: tuple[str, ...] = ()
@@ -21,6 +60,11 @@ class Requirement:
         where = f" @ {self.url}" if self.url else self.specifier
         marker = (" ; " if self.url else "; ") + self.marker if self.marker else ""
         return f"{self.name}{extras}{where}{marker}"
+
+    @property
+    def line(self) -> str:
+        """This requirement as one line of a requirements file, with its hashes."""
+        return " ".join((str(self), *(f"--hash={value}" for value in self.hashes)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +82,194 @@ class Requirements:
         """One requirements-file line each, without hashes."""
         return tuple(str(item) for item in self.items)
 
+    @property
+    def text(self) -> str:
+        """A requirements file with hashes: `parse(text, file=True)` gives these items again."""
+        return "".join(f"{item.line}\n" for item in self.items)
+
 
 def parse(text: str, *, source: str = "--deps", file: bool = False) -> Requirements:
-    """Placeholder grammar until the real one lands: one requirement per blank- or comma-separated word."""
-    from packaging.requirements import Requirement as Parsed  # noqa: PLC0415
+    """Read a list of requirements; `source` names it in messages, `file` allows hashes.
 
-    words = text.replace(",", " ").split()
-    parsed = [Parsed(word) for word in words]
-    return Requirements(items=tuple(Requirement(name=p.name, specifier=str(p.specifier)) for p in parsed))
+    Raises SpecError, in one line: where, what is wrong, what to write instead.
+    """
+    limit = MAX_FILE_LENGTH if file else MAX_LENGTH
+    if len(text) > limit:
+        raise SpecError(
+            f"{source}: {len(text)} characters are more than the {limit} that a list may have; leave some out",
+            hint="A long list belongs in a requirements file: -r/--requirements FILE." if not file else SHORTER,
+        )
+    if text.removeprefix("\ufeff").lstrip(" \t\r\n").startswith("["):
+        return parse_items(_json(text, source), source=source, file=file)
+    return _gathered(_requirements(read(text, source), hashes=file))
+
+
+SHORTER = "Keep what the cell imports: the packages that those need come by themselves."
+
+
+def parse_items(items: Sequence[object], *, source: str, file: bool = False) -> Requirements:
+    """Read a list whose items are one requirement each, such as `dependencies` of a script block.
+
+    Raises SpecError naming the item, counted from 1.
+    """
+    found: list[Requirement] = []
+    for number, value in enumerate(items, start=1):
+        where = f"{source}, item {number}"
+        if number > MAX_REQUIREMENTS:
+            raise SpecError(
+                f"{where}: a list has at most {MAX_REQUIREMENTS} requirements; leave some out", hint=SHORTER
+            )
+        if not isinstance(value, str):
+            raise SpecError(
+                f"{where}: a value of type {type(value).__name__} is not a text; write one requirement in quotes",
+                hint='For example: ["numpy", "pandas>=2"]',
+            )
+        text = item(value, where)
+        one = list(_requirements(text, hashes=file))
+        if len(one) != 1:
+            problem = f"holds {len(one)} requirements" if one else "is empty"
+            text.refuse(0, len(value), problem, "write one requirement in each item")
+        found += one
+    return _gathered(found)
+
+
+def merge(*lists: Requirements) -> Requirements:
+    """All requirements of these lists, in order, duplicates dropped."""
+    return _gathered(item for one in lists for item in one.items)
+
+
+def _json(text: str, source: str) -> Sequence[object]:
+    plain = text.removeprefix("\ufeff")
+    hint = 'A JSON list looks like: ["numpy", "pandas>=2"]'
+    advice = "write texts in double quotes, with commas between them"
+    try:
+        value = json.loads(plain)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, " if error.lineno > 1 else ""
+        raise SpecError(
+            f"{source}, {where}character {error.colno}: a JSON list breaks off here; {advice}", hint=hint
+        ) from None
+    except (ValueError, RecursionError):  # a number of thousands of digits, brackets thousands deep
+        raise SpecError(f"{source}: this JSON holds more than texts; {advice}", hint=hint) from None
+    return value if isinstance(value, list) else [value]
+
+
+def _requirements(text: Text, *, hashes: bool) -> Iterator[Requirement]:
+    cursor = Cursor(text)
+    bare = ""
+    count = 0
+    while True:
+        start = cursor.at
+        gap = cursor.take(SEPARATOR)
+        if cursor.next == ",":
+            cursor.at += 1
+            cursor.refuse("has nothing before it", "write one comma, or blanks", start=cursor.at - 1)
+        if not cursor.next:
+            return
+        if not gap and start:
+            cursor.refuse("begins without a blank or a comma before it", "write a blank before it")
+        count += 1
+        if count > MAX_REQUIREMENTS:
+            cursor.refuse(
+                f"is requirement number {count} of at most {MAX_REQUIREMENTS}", "leave some out", hint=SHORTER
+            )
+        line_start = not start or "\n" in gap
+        refuse_lookalike(cursor, line_start=line_start, bare="" if line_start else bare)
+        begin = cursor.at
+        found = _requirement(cursor, hashes=hashes)
+        bare = found.name if cursor.at - begin == len(found.name) else ""
+        yield found
+
+
+def _requirement(cursor: Cursor, *, hashes: bool) -> Requirement:
+    start = cursor.at
+    written = cursor.take(NAME)
+    why = ("is not a package name", "write letters, digits and . _ - between them", "")
+    name = grammar.decided(cursor, start, lambda: canonicalize_name(written, validate=True), why)
+    extras = _extras(cursor)
+    url = specifier = ""
+    if cursor.take(AT):
+        url = grammar.url(cursor, name)
+    else:
+        specifier = grammar.specifier(cursor)
+    marker = grammar.marker(cursor) if cursor.take(SEMICOLON) else ""
+    if cursor.look(BRACKET):
+        cursor.skip()
+        cursor.refuse("stands behind the version", f"write extras behind the name: {name}[extra]")
+    if cursor.look(AT):
+        cursor.skip()
+        cursor.refuse("gives a URL to what has a version, a marker or a URL", "write name @ URL ; marker")
+    if cursor.look(SEMICOLON):
+        cursor.skip()
+        cursor.refuse("is a second marker", 'join the two by "and"')
+    return Requirement(
+        name=name,
+        extras=extras,
+        specifier=specifier,
+        url=url,
+        marker=marker,
+        hashes=_hashes(cursor) if hashes else (),
+    )
+
+
+def _extras(cursor: Cursor) -> tuple[str, ...]:
+    opened = cursor.at
+    if not cursor.take(BRACKET):
+        return ()
+    opened = cursor.at - 1
+    extras = set()
+    while True:
+        cursor.skip()
+        start = cursor.at
+        extra = cursor.take(NAME)
+        why = ("is not the name of an extra", "write letters, digits and . _ - between them", "")
+        if not extra:
+            problem = "names no extra" if cursor.next and cursor.next in "],\n" else "is not closed or names no extra"
+            cursor.at = max(cursor.at, opened + 1)
+            cursor.refuse(problem, "write extras in brackets, as in requests[socks]", start=opened)
+        extras.add(grammar.decided(cursor, start, lambda: canonicalize_name(extra, validate=True), why))  # noqa: B023
+        end = cursor.take(EXTRA_END)
+        if not end:
+            cursor.refuse("is not closed", 'write "]" behind the last extra', start=opened)
+        if end[-1] == "]":
+            return tuple(sorted(extras))
+
+
+def _hashes(cursor: Cursor) -> tuple[str, ...]:
+    hashes = set()
+    while cursor.take(HASH_SIGN):
+        found = cursor.take(HASH)
+        if not found:
+            cursor.refuse("is not a SHA-256 hash", "write --hash=sha256: and 64 hexadecimal digits")
+        hashes.add(found.removeprefix("--hash=").lower())
+    return tuple(sorted(hashes))
+
+
+def _gathered(items: Iterable[Requirement]) -> Requirements:
+    """Drop duplicates, joining their hashes, and say what is doubtful."""
+    found: dict[str, Requirement] = {}
+    for one in items:
+        key = str(one)
+        hashes = {*found[key].hashes, *one.hashes} if key in found else one.hashes
+        found[key] = replace(one, hashes=tuple(sorted(hashes)))
+    return Requirements(items=tuple(found.values()), warnings=tuple(_warnings(tuple(found.values()))))
+
+
+def _warnings(items: tuple[Requirement, ...]) -> Iterator[str]:
+    by_name: dict[str, list[Requirement]] = {}
+    for one in items:
+        by_name.setdefault(one.name, []).append(one)
+    for name, group in by_name.items():
+        sentence = doubt(name)
+        if sentence:
+            yield sentence
+        # One line for each Python or platform is how a universal lock says it: nothing contradicts there.
+        markers = {one.marker for one in group}
+        if len(group) > 1 and ("" in markers or len(markers) < len(group)):
+            yield f"{name} is asked for in {len(group)} ways ({', '.join(map(str, group))}), and all of them must hold."
+        for one in group:
+            if EXTRA_MARKER.search(one.marker):
+                yield f'The marker of "{one}" asks for an extra, and nothing sets one here.'
+
+
+EXTRA_MARKER = re.compile(r"(?:^|[ (])extra [!=]= |= extra(?:$|[ )])")

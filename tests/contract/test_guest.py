@@ -1,0 +1,282 @@
+"""The guest in a real process: what a cell does, and what the log says of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from guest_process import NONCE, begin, text_of
+
+from uv_argo_magic.core import events as ev
+from uv_argo_magic.core.lock import Unresolved
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from uv_argo_magic.core.state import RunState
+
+
+def run(home: Path, cell: str, **wanted: object) -> RunState:
+    return begin(home, cell, **wanted).state()  # type: ignore[arg-type]
+
+
+def reason(state: RunState) -> tuple[str, int]:
+    assert state.exited is not None
+    return state.exited.reason, state.exited.code
+
+
+def result(state: RunState) -> str | None:
+    found = [dict(out.data)["text/plain"] for out in state.outputs if isinstance(out, ev.Result)]
+    return json.loads(found[0]) if found else None
+
+
+def test_output_result_and_end(tmp_path: Path) -> None:
+    state = run(tmp_path, "print('hi')\n6 * 7")
+    assert (state.outcome, text_of(state), result(state), state.gaps, state.notes) == ("Succeeded", "hi\n", "42", (), ())
+    assert [stage for stage, _ in state.stages] == ["starting", "running", "ended"]  # no install step
+
+
+@pytest.mark.parametrize("cell", ["6 * 7;", "6 * 7;  # quiet", "x = 5", "None", "", "# nothing", "'a';\n"])
+def test_what_has_no_result(tmp_path: Path, cell: str) -> None:
+    state = run(tmp_path, cell)
+    assert (state.outcome, result(state)) == ("Succeeded", None)
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("import asyncio\nasync def f():\n    return 5\nawait f()", "5"),
+        ("from __future__ import annotations\ndef f(x: nope): ...\nf.__annotations__", "{'x': 'nope'}"),
+        ("'''doc'''\n__doc__", "'doc'"),
+        ("__name__", "'__main__'"),
+        ("import inspect\ndef f():\n    return 1\ninspect.getsource(f)", "'def f():\\n    return 1\\n'"),
+        ("import pickle\nclass A: pass\ntype(pickle.loads(pickle.dumps(A()))).__name__", "'A'"),
+        ("import os\nsorted(os.listdir())", "[]"),
+        ("import sys\nsys.argv == [__file__]", "True"),
+        ("import sys\n[n for n in vars(sys.modules['__main__']) if not n.startswith('__')]", "['sys']"),
+    ],
+)
+def test_the_cell_is_main(tmp_path: Path, cell: str, expected: str | None) -> None:
+    state = run(tmp_path, cell)
+    assert state.outcome == "Succeeded", state.error
+    assert result(state) == expected
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
+def test_multiprocessing(tmp_path: Path, method: str) -> None:
+    cell = (
+        "import multiprocessing as mp\ndef square(x):\n    return x * x\n"
+        f"if __name__ == '__main__':\n    with mp.get_context('{method}').Pool(2) as pool:\n"
+        "        print(pool.map(square, range(5)))\n"
+    )
+    state = run(tmp_path, cell)
+    assert (state.outcome, text_of(state)) == ("Succeeded", "[0, 1, 4, 9, 16]\n"), text_of(state, "stderr")
+
+
+NASTY = [
+    "a\nb\n",
+    "no newline at the end",
+    "\r 1\r 2\r 3",
+    "a\rb\n",
+    "x" * 50_000 + "\n",
+    "x" * 50_000,
+    "\n\n\n",
+    f"@uv-argo:{NONCE} {{}}\nmore\n",
+    "time=2026-01-01 level=INFO argo=true\n",
+    'Error: exit status 3\n{"argo":true}\n',
+    "żółć 🎉 \u2028 \x0b \x85\n" * 3,
+    "\x1b[31mred\x1b[0m\n",
+    "nul \x00 in it\n",
+    "part" + "\n" + "@uv-argo:",
+    "{{workflow.name}} {{=1}}\n",
+    "a\r\nb\r\n",
+]
+
+
+@pytest.mark.parametrize("text", NASTY)
+@pytest.mark.parametrize("way", ["print", "buffer", "fd", "child"])
+def test_every_byte_of_stdout_arrives_once_and_in_order(tmp_path: Path, text: str, way: str) -> None:
+    write = {
+        "print": "print(TEXT, end='')",
+        "buffer": "import sys; sys.stdout.buffer.write(TEXT.encode())",
+        "fd": "import os\ndata = TEXT.encode()\nwhile data:\n    data = data[os.write(1, data):]",
+        "child": "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'import sys; sys.stdout.buffer.write(sys.stdin.buffer.read())'], input=TEXT.encode(), check=True)",
+    }[way]
+    state = run(tmp_path, f"TEXT = {text!r}\n{write}\n")
+    assert (state.outcome, text_of(state)) == ("Succeeded", text)
+
+
+def test_binary_rubbish_is_replaced_not_lost(tmp_path: Path) -> None:
+    state = run(tmp_path, "import sys\nsys.stdout.buffer.write(bytes(range(256)) * 3)\nprint('end');")
+    assert text_of(state) == bytes(range(256)).decode("utf-8", "replace") * 3 + "end\n"
+
+
+def test_streams_and_displays_keep_their_order(tmp_path: Path) -> None:
+    cell = (
+        "import sys, os\nfor i in range(3):\n    print('out', i)\n    print('err', i, file=sys.stderr)\n    display(i)\n"
+        "print('before')\nos.system('echo child')\nprint('after')"
+    )
+    state = run(tmp_path, cell)
+    kinds = [
+        out.text if isinstance(out, ev.Lines | ev.Text) else json.loads(dict(out.data)["text/plain"])
+        for out in state.outputs
+        if isinstance(out, ev.Lines | ev.Text | ev.Display)
+    ]
+    assert "".join(kinds) == "out 0\nerr 0\n0out 1\nerr 1\n1out 2\nerr 2\n2before\nchild\nafter\n"
+
+
+def test_a_partial_line_is_seen_before_its_end(tmp_path: Path) -> None:
+    guest = begin(tmp_path, "import time\nprint('thinking', end='')\ntime.sleep(30)")
+    seen = b""
+    while b"thinking" not in seen:
+        seen += os.read(guest.process.stdout.fileno(), 65536)  # type: ignore[union-attr]
+    guest.process.send_signal(signal.SIGTERM)
+    assert b'"reason":"stopped"' in seen + guest.read().encode()
+
+
+def test_a_million_lines_are_head_and_tail_and_a_file(tmp_path: Path) -> None:
+    state = run(tmp_path, "for i in range(1_000_000): print('line', i)", log_budget=400_000)
+    (skipped,) = [out for out in state.outputs if isinstance(out, ev.Skipped)]
+    lines = text_of(state).splitlines()
+    assert (lines[0], lines[-1]) == ("line 0", "line 999999")
+    assert len(lines) + skipped.lines == 1_000_000
+    whole = (tmp_path / "run" / "output.log").read_bytes()
+    assert whole.count(b"\n") == 1_000_000
+    assert skipped.path == str(tmp_path / "run" / "output.log")
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("import sys; sys.exit(0)", ("ok", 0)),
+        ("import sys; sys.exit()", ("ok", 0)),
+        ("import sys; sys.exit(3)", ("error", 3)),
+        ("import sys; sys.exit('words')", ("error", 1)),
+        ("1 / 0", ("error", 1)),
+        ("import os; os._exit(0)", ("ok", 0)),
+        ("import os; os._exit(7)", ("exit", 7)),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", ("signal", -11)),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", ("signal", -9)),
+        ("import ctypes; ctypes.string_at(0)", ("signal", -11)),
+        ("input('who? ')", ("error", 1)),
+        ("raise KeyboardInterrupt", ("error", 1)),
+    ],
+)
+def test_how_it_ends(tmp_path: Path, cell: str, expected: tuple[str, int]) -> None:
+    state = run(tmp_path, "print('before')\n" + cell)
+    assert (reason(state), text_of(state)) == (expected, "before\n")
+
+
+def test_a_syntax_error_ends_it_before_anything_runs(tmp_path: Path) -> None:
+    state = run(tmp_path, "print('before')\nthis is no Python")
+    assert (reason(state), text_of(state), json.loads(state.error)["ename"]) == (("error", 1), "", "SyntaxError")
+
+
+def test_output_before_a_crash_is_kept(tmp_path: Path) -> None:
+    state = run(tmp_path, "import os, time\nprint('one')\ntime.sleep(.1)\nos.kill(os.getpid(), 9)")
+    assert text_of(state) == "one\n"
+
+
+def test_threads_and_exit_handlers_run_to_their_end(tmp_path: Path) -> None:
+    cell = (
+        "import atexit, threading, time\natexit.register(print, 'handler')\n"
+        "threading.Thread(target=lambda: (time.sleep(.2), print('thread'))).start()\nprint('main')"
+    )
+    assert text_of(run(tmp_path, cell)) == "main\nthread\nhandler\n"
+
+
+def test_processes_left_behind_end_with_the_cell(tmp_path: Path) -> None:
+    cell = (
+        "import subprocess, os, time\nprint(subprocess.Popen(['sleep', '1000']).pid)\n"
+        "r, w = os.pipe()\nif os.fork() == 0:\n    os.setsid()\n    os.write(w, b'%d' % os.getpid())\n    time.sleep(1000)\n"
+        "print(int(os.read(r, 99)))"
+    )
+    state = run(tmp_path, cell)
+    assert state.outcome == "Succeeded"
+    for pid in map(int, text_of(state).split()):
+        assert not alive(pid)
+    assert state.notes == ("the cell left 2 processes running, which ended with it",)
+
+
+def test_the_surroundings_are_the_same_everywhere(tmp_path: Path) -> None:
+    cell = "import os\n' '.join(sorted(os.environ))"
+    state = run(tmp_path, cell, env={"SECRET_OF_THE_KERNEL": "x", "LC_ALL": "C.UTF-8"})
+    seen = (result(state) or "").strip("'").split()
+    assert "LC_ALL" in seen
+    assert not [name for name in seen if name.startswith(("UV_", "SECRET", "PYTHON", "MPL"))]
+
+
+def test_the_interpreters_own_packages_are_out_of_reach(tmp_path: Path) -> None:
+    state = run(tmp_path, "import pip")
+    assert json.loads(state.error)["ename"] == "ModuleNotFoundError"
+
+
+def test_a_deadline_ends_the_cell_politely(tmp_path: Path) -> None:
+    state = run(tmp_path, "import time\ntry:\n    time.sleep(60)\nfinally:\n    print('cleaned')", run_timeout=0.5)
+    assert (reason(state), text_of(state)) == (("deadline", 143), "cleaned\n")
+    assert state.exited is not None
+    assert state.exited.detail == "run_timeout"
+
+
+def test_a_cell_that_ignores_every_polite_signal_is_killed(tmp_path: Path) -> None:
+    cell = "import signal, time\nfor s in (signal.SIGINT, signal.SIGTERM): signal.signal(s, signal.SIG_IGN)\nprint('deaf')\ntime.sleep(60)"
+    assert reason(run(tmp_path, cell, run_timeout=0.5)) == ("deadline", 143)
+
+
+def test_the_end_of_the_lifeline_stops_the_run(tmp_path: Path) -> None:
+    guest = begin(tmp_path, "import time\nprint('up')\ntime.sleep(60)")
+    time.sleep(0.5)
+    guest.let_go()
+    assert reason(guest.state()) == ("stopped", 143)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_values_go_in_and_come_out(tmp_path: Path) -> None:
+    state = run(tmp_path, "y = [x, x]", push=(("x", "5"),), pull=("y", "nope"))
+    values = {value.name: value for value in state.values}
+    assert json.loads(values["y"].body) == [5, 5]
+    assert values["nope"].problem == "the cell does not define nope"
+
+
+def test_a_big_display_travels_in_parts_and_comes_out_whole(tmp_path: Path) -> None:
+    state = run(tmp_path, "display({'text/plain': 'a', 'text/html': 'é\"\\\\' * 100_000}, raw=True)")
+    (shown,) = [out for out in state.outputs if isinstance(out, ev.Display)]
+    assert json.loads(dict(shown.data)["text/html"]) == 'é"\\' * 100_000
+
+
+def test_no_line_of_the_log_is_long(tmp_path: Path) -> None:
+    log = begin(tmp_path, "print('x' * 100_000)\ndisplay('y' * 100_000)\nraise ValueError('z' * 100_000)").read()
+    assert max(map(len, log.split("\n"))) <= 8192
+
+
+def test_what_cannot_be_resolved_here_is_resolved_there(tmp_path: Path) -> None:
+    wanted = Unresolved(lines=("no-such-package-of-ours",), reason="the index did not answer")
+    state = run(tmp_path, "print('never')", resolution=wanted, offline=True)
+    assert (state.outcome, text_of(state)) == ("InstallFailed", "")
+    assert "no-such-package-of-ours" in "".join(state.install_log)
+
+
+def test_a_guest_that_breaks_says_so(tmp_path: Path) -> None:
+    guest = begin(tmp_path, "print(1)", env={"UV_ARGO_RUN": str(tmp_path / "run" / "program.py")})
+    state = guest.state()
+    assert reason(state) == ("guest", 70)
+    assert state.exited is not None
+    assert "NotADirectoryError" in state.exited.detail
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_nothing_is_left_in_the_run_folder_but_the_log(tmp_path: Path) -> None:
+    run(tmp_path, "open('file', 'w').write('x');")
+    assert {entry.name for entry in (tmp_path / "run").iterdir()} <= {"program.py", "cell.py", "cell.json", "output.log"}

@@ -1,0 +1,95 @@
+"""Runs a program as a backend would, without any of ours around it: for tests of the guest and its protocol."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from uv import find_uv_bin
+
+from uv_argo_magic.core import events, program
+from uv_argo_magic.core.lock import Lock, Resolution, Target
+from uv_argo_magic.core.spec import RunSpec, Settings
+from uv_argo_magic.core.state import RunState, fold
+from uv_argo_magic.guest_zip import guest_zip
+
+NONCE = "0123abcd"
+HERE = ".".join(map(str, sys.version_info[:3]))
+BASE = getattr(sys, "_base_executable", sys.executable)
+
+
+@dataclass(kw_only=True)
+class Guest:
+    """One supervisor process; `read` waits for its end and gives the log."""
+
+    home: Path
+    process: subprocess.Popen[bytes] = field(repr=False)
+    lifeline: int
+
+    def read(self) -> str:
+        out = self.process.communicate()[0].decode()
+        self.let_go()
+        return out
+
+    def let_go(self) -> None:
+        if self.lifeline >= 0:
+            os.close(self.lifeline)
+            self.lifeline = -1
+
+    def state(self) -> RunState:
+        return fold(events.decode(self.read(), NONCE))
+
+
+def empty_lock() -> Lock:
+    return Lock(packages=(), target=Target(python=HERE))
+
+
+def begin(
+    home: Path,
+    cell: str,
+    *,
+    resolution: Resolution | None = None,
+    env: dict[str, str] | None = None,
+    push: tuple[tuple[str, str], ...] = (),
+    pull: tuple[str, ...] = (),
+    **settings: object,
+) -> Guest:
+    """Start a supervisor whose run folder and store are below `home`."""
+    spec = RunSpec(cell=cell, push=push, pull=pull, settings=Settings(**settings))  # type: ignore[arg-type]
+    made = program.build(spec, resolution or empty_lock(), guest=guest_zip(), nonce=NONCE)
+    run = home / "run"
+    run.mkdir(parents=True)
+    (run / "program.py").write_text(made.source)
+    lifeline, kept = os.pipe()
+    environ = os.environ | {
+        "UV_ARGO_STORE": str(home / "store"),
+        "UV_ARGO_RUN": str(run),
+        "UV_ARGO_UV": find_uv_bin(),
+        "UV_ARGO_LIFELINE": str(lifeline),
+        **(env or {}),
+    }
+    process = subprocess.Popen(
+        [BASE, "-I", "-S", str(run / "program.py")],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        env=environ,
+        cwd=run,
+        pass_fds=(lifeline,),
+        start_new_session=True,
+    )
+    os.close(lifeline)
+    return Guest(home=home, process=process, lifeline=kept)
+
+
+def text_of(state: RunState, stream: str = "stdout") -> str:
+    """What came on one stream, in order."""
+    found = []
+    for output in state.outputs:
+        if isinstance(output, events.Lines) and stream == "stdout":
+            found.append(output.text)
+        elif isinstance(output, events.Text) and output.stream == stream:
+            found.append(output.text)
+    return "".join(found)

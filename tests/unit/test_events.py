@@ -1,0 +1,127 @@
+"""decode: any text gives events, and every record comes out as what its kind says."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from uv_argo_magic.core import events as ev
+
+NONCE = "abc123"
+STAMP = {"b": "boot", "n": 7, "t": 1.5}
+
+
+def line(**fields: object) -> str:
+    return f"{ev.PREFIX}{NONCE} {json.dumps(fields | STAMP)}\n"
+
+
+def only(text: str) -> ev.Event:
+    (event,) = ev.decode(text, NONCE)
+    return event
+
+
+WHOLE = {
+    "hello": {"protocol": 1, "python": "3.12.1", "platform": "Linux x86_64", "pid": 4},
+    "phase": {"phase": "installing"},
+    "note": {"text": "a"},
+    "uv": {"text": "Resolved"},
+    "lock": {"lock": "{}"},
+    "installed": {"packages": [["numpy", "2.0"]], "seconds": 1, "cached": True},
+    "text": {"stream": "stderr", "text": "x"},
+    "display": {"data": {"text/plain": "x"}, "metadata": {"a": 1}, "display_id": "d", "update": True},
+    "result": {"data": {"text/plain": "x"}},
+    "clear": {"wait": True},
+    "value": {"name": "x", "body": "1"},
+    "error": {"error": {"ename": "E"}},
+    "heartbeat": {"rss": 5},
+    "snapshot": {"lines": 1, "bytes": 2, "tail": "t"},
+    "skipped": {"lines": 1, "bytes": 2, "path": "p"},
+    "exit": {"reason": "ok"},
+    "part": {"id": "1", "j": 0, "of": 2, "s": "{"},
+}
+
+
+def test_the_table_below_has_every_kind() -> None:
+    assert set(WHOLE) == set(ev.KINDS)
+
+
+@pytest.mark.parametrize("kind", ev.KINDS)
+def test_each_kind_is_read_with_its_stamp(kind: str) -> None:
+    event = only(line(k=kind, **WHOLE[kind]))
+    assert isinstance(event, ev.Record)
+    assert (event.boot, event.n, event.t) == ("boot", 7, 1.5)
+
+
+def test_fields_arrive() -> None:
+    display = only(line(k="display", **WHOLE["display"]))
+    assert isinstance(display, ev.Display)
+    assert display.data == (("text/plain", '"x"'),)
+    assert (json.loads(display.metadata), display.display_id, display.update) == ({"a": 1}, "d", True)
+    installed = only(line(k="installed", **WHOLE["installed"]))
+    assert isinstance(installed, ev.Installed)
+    assert (installed.packages, installed.seconds, installed.cached) == ((("numpy", "2.0"),), 1.0, True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "bad"),
+    [
+        ("hello", "protocol", True),
+        ("hello", "python", 3),
+        ("phase", "phase", "sleeping"),
+        ("installed", "packages", 5),
+        ("installed", "packages", [["numpy"]]),
+        ("installed", "packages", [["numpy", 2]]),
+        ("installed", "seconds", "1"),
+        ("installed", "cached", 1),
+        ("display", "data", []),
+        ("display", "metadata", "m"),
+        ("exit", "reason", "tired"),
+        ("text", "stream", "stdin"),
+    ],
+)
+def test_a_wrong_field_makes_the_record_unreadable_and_says_which(kind: str, field: str, bad: object) -> None:
+    event = only(line(k=kind, **(WHOLE[kind] | {field: bad})))
+    assert isinstance(event, ev.Unreadable)
+    assert field in event.problem
+
+
+@pytest.mark.parametrize("body", ["{", "[]", '{"k": "dance"}', '{"k": 5}', "", "[" * 100_000])
+def test_what_is_no_record_is_unreadable(body: str) -> None:
+    assert isinstance(only(f"{ev.PREFIX}{NONCE} {body}\n"), ev.Unreadable)
+
+
+def test_lines_and_records_in_order() -> None:
+    text = "one\ntwo\n" + line(k="note", text="n") + "three\n" + line(k="note", text="m")
+    kinds = [type(event).__name__ for event in ev.decode(text, NONCE)]
+    assert kinds == ["Lines", "Note", "Lines", "Note"]
+    assert list(ev.decode("a\n" + line(k="note", text="n") + "b", NONCE))[-1] == ev.Lines(text="b")
+    assert list(ev.decode("", NONCE)) == []
+
+
+def test_another_nonce_or_a_prefix_within_a_line_is_the_users_own_text() -> None:
+    for text in (f"{ev.PREFIX}other {{}}\n", f"see {ev.PREFIX}{NONCE} {{}}\n"):
+        assert only(text) == ev.Lines(text=text)
+
+
+def test_only_a_newline_ends_a_line() -> None:
+    text = "a\x0bb\u2028c\x85d\n"
+    assert only(text) == ev.Lines(text=text)
+
+
+@given(st.text())
+def test_any_text_gives_events_and_loses_nothing(text: str) -> None:
+    found = list(ev.decode(text, NONCE))
+    assert "".join(event.text for event in found if isinstance(event, ev.Lines)) == text
+
+
+@given(st.lists(st.sampled_from([line(k=kind, **fields) for kind, fields in WHOLE.items()]) | st.text().map(lambda t: t.replace("\n", "") + "\n")))
+def test_raw_lines_survive_any_mixture(lines: list[str]) -> None:
+    found = list(ev.decode("".join(lines), NONCE))
+    raw = "".join(event.text for event in found if isinstance(event, ev.Lines))
+    assert raw == "".join(each for each in lines if not each.startswith(ev.PREFIX + NONCE))
+
+
+@given(st.dictionaries(st.sampled_from(["k", "b", "n", "t", "data", "packages", "text"]), st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.integers())))
+def test_any_object_behind_the_prefix_gives_an_event(fields: dict[str, object]) -> None:
+    assert only(f"{ev.PREFIX}{NONCE} {json.dumps(fields)}\n")

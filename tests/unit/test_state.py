@@ -1,0 +1,164 @@
+"""step and fold: every event in every state, and a log read with repeats, holes, cut ends and another attempt."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from uv_argo_magic.core import events as ev
+from uv_argo_magic.core.journal import Journal
+from uv_argo_magic.core.state import ORDER, OUTCOMES, TRANSITIONS, Gap, Restarted, RunState, fold, step
+
+
+def stamp(n: int, boot: str = "b1") -> dict[str, object]:
+    return {"boot": boot, "n": n, "t": 100.0 + n}
+
+
+def log(boot: str = "b1") -> list[ev.Event]:
+    """A whole run: twelve numbered lines, two of them raw."""
+    return [
+        ev.Hello(**stamp(1, boot), protocol=1, python="3.12.1", platform="Linux", pid=1),
+        ev.PhaseStarted(**stamp(2, boot), phase="installing"),
+        ev.InstallLog(**stamp(3, boot), text="Resolved\n"),
+        ev.Installed(**stamp(4, boot), packages=(("six", "1.0"),), seconds=0.5, cached=False),
+        ev.PhaseStarted(**stamp(5, boot), phase="running"),
+        ev.Lines(text="one\ntwo\n"),
+        ev.Text(**stamp(8, boot), stream="stderr", text="oh"),
+        ev.Display(**stamp(9, boot), data=()),
+        ev.Value(**stamp(10, boot), name="x", body="1"),
+        ev.Result(**stamp(11, boot), data=()),
+        ev.Exited(**stamp(12, boot), reason="ok"),
+    ]
+
+
+def texts(state: RunState) -> str:
+    return "".join(out.text for out in state.outputs if isinstance(out, ev.Lines | ev.Text))
+
+
+def test_a_whole_run() -> None:
+    state = fold([ev.Submitted(name="n", place="here", t=99.0), *log()])
+    assert [stage for stage, _ in state.stages] == ["queued", "starting", "installing", "running", "ended"]
+    assert (state.outcome, state.ended, state.ended_at) == ("Succeeded", True, 112.0)
+    assert (texts(state), len(state.outputs), state.gaps) == ("one\ntwo\noh", 4, ())
+    assert state.installed is not None
+    assert (state.name, state.place, list(state.install_log)) == ("n", "here", ["Resolved\n"])
+    assert state.values[0].body == "1"
+
+
+@pytest.mark.parametrize("reason", OUTCOMES)
+def test_every_reason_has_its_outcome_and_keeps_it(reason: str) -> None:
+    state = fold([ev.Exited(**stamp(1), reason=reason)])  # type: ignore[arg-type]
+    assert state.outcome == OUTCOMES[reason]
+    for later in (ev.LogEnded(t=1.0), ev.Exited(**stamp(2), reason="error"), ev.Lines(text="late\n"), ev.StopAsked(by="x", t=1.0)):
+        assert step(state, later).outcome == state.outcome
+        assert step(state, later).outputs == state.outputs
+
+
+def test_a_killed_cell_counts_as_stopped_only_where_somebody_asked() -> None:
+    killed = ev.Exited(**stamp(1), reason="signal", code=-9)
+    assert fold([killed]).outcome == "Failed"
+    assert fold([ev.StopAsked(by="a button", t=1.0), killed]).outcome == "Stopped"
+
+
+def test_a_log_without_an_exit_record_is_lost_or_stopped() -> None:
+    cut = log()[:-1]
+    assert fold([*cut, ev.LogEnded(t=5.0)]).outcome == "Lost"
+    stopped = fold([*cut, ev.StopAsked(by="me", t=4.0), ev.StopAsked(by="you", t=4.5), ev.LogEnded(t=5.0)])
+    assert stopped.outcome == "Stopped"
+    assert stopped.stop_asked == ev.StopAsked(by="me", t=4.0)
+
+
+def test_stages_never_go_back_and_may_be_entered_in_the_middle() -> None:
+    state = fold([ev.PhaseStarted(**stamp(1), phase="running"), ev.PhaseStarted(**stamp(2), phase="installing")])
+    assert state.stage == "running"
+    for (stage, said), after in TRANSITIONS.items():
+        assert ORDER.index(after) > ORDER.index(stage), said
+
+
+def test_the_small_records() -> None:
+    state = fold([
+        ev.Note(**stamp(1), text="look"), ev.Locked(**stamp(2), lock="{}"), ev.Heartbeat(**stamp(3), rss=7),
+        ev.Snapshot(**stamp(4), lines=1, bytes=2), ev.Raised(**stamp(5), error="{}"), ev.ClearOutput(**stamp(6)),
+        ev.Skipped(**stamp(7), lines=1, bytes=2), ev.NodePhase(phase="Running"), ev.Unreadable(line="x", problem="odd"),
+        ev.Value(**stamp(8), name="x", body="1"), ev.Value(**stamp(9), name="x", body="2"),
+    ])  # fmt: skip
+    assert (state.notes, state.locked, state.rss, state.error) == (("look", "unreadable record: odd"), "{}", 7, "{}")
+    assert state.snapshot is not None
+    assert state.node == ev.NodePhase(phase="Running")
+    assert [value.body for value in state.values] == ["2"]
+    assert len(state.outputs) == 2
+
+
+def test_parts_join_to_their_record() -> None:
+    text = '{"k": "note", "text": "whole", "b": "b1", "n": 1, "t": 1.0}'
+    pieces = [ev.Part(**stamp(j + 1), id="p", j=j, of=3, s=text[j * 20 : (j + 1) * 20 if j < 2 else None]) for j in range(3)]
+    assert fold(pieces).notes == ("whole",)
+    assert fold(pieces[:2]).notes == ()
+    for bad in ("nonsense", '{"k": "part", "id": "1", "j": 0, "of": 1, "s": "", "b": "b", "n": 1, "t": 1.0}'):
+        assert fold([ev.Part(**stamp(1), id="p", j=0, of=1, s=bad)]).notes[0].startswith("unreadable record")
+
+
+def test_another_boot_is_another_attempt() -> None:
+    state = fold([*log("b1"), *log("b2")])
+    assert (state.boot, state.boots, state.outcome) == ("b2", ("b1",), "Succeeded")
+    assert Restarted(boot="b2") in list(state.outputs)
+    assert texts(state) == "one\ntwo\noh" * 2
+    # What is repeated of the first attempt changes nothing any more.
+    assert fold(e for e in log("b1") if not isinstance(e, ev.Lines)) != state
+    assert fold([e for e in log("b1") if not isinstance(e, ev.Lines)], state) == state
+
+
+def test_a_hole_is_a_gap_with_its_size() -> None:
+    whole = log()
+    without_lines = [event for event in whole if not isinstance(event, ev.Lines)]
+    assert fold(without_lines).gaps == (Gap(lines=2, why="the log has a hole here"),)
+    one_lost = [ev.Lines(text="one\n") if isinstance(event, ev.Lines) else event for event in whole]
+    assert [gap.lines for gap in fold(one_lost).gaps] == [1]
+
+
+@pytest.mark.parametrize("start", range(11))
+@pytest.mark.parametrize("end", range(12))
+def test_reading_again_from_any_record_changes_nothing(start: int, end: int) -> None:
+    whole = log()
+    if start < len(whole) and isinstance(whole[start], ev.Lines):
+        start += 1  # a repeat that begins in raw lines has no number: the transport removes those
+    state = fold([*whole[:end], *whole[start:]] if start <= end else whole)
+    expected = fold(whole)
+    assert replace(state, position=expected.position) == expected
+
+
+def test_a_repeat_that_ends_in_the_middle_of_raw_lines() -> None:
+    whole = log()
+    again = [*whole[:6], *whole[4:5], ev.Lines(text="one\n"), *whole[4:5], ev.Lines(text="one\ntwo\nthree\n")]
+    assert texts(fold(again)) == "one\ntwo\nthree\n"
+    assert texts(fold([*whole[:5], ev.Lines(text="no newline")])) == "no newline"
+
+
+@given(st.data())
+def test_any_cut_of_the_log_is_survived_and_nothing_is_shown_twice(data: st.DataObject) -> None:
+    whole = log()
+    kept = data.draw(st.lists(st.sampled_from(range(len(whole))), unique=True).map(sorted))
+    state = fold(whole[i] for i in kept)
+    assert texts(state) in ("", "oh", "one\ntwo\n", "one\ntwo\noh")
+    last = max((getattr(whole[i], "n", 0) for i in kept), default=0)
+    seen = sum(2 if isinstance(whole[i], ev.Lines) else 1 for i in kept)
+    if kept and isinstance(whole[kept[-1]], ev.Record):
+        assert sum(gap.lines for gap in state.gaps) == last - seen
+
+
+any_event = st.sampled_from([
+    *log(), *log("b2"), ev.LogEnded(t=1.0), ev.StopAsked(by="x", t=1.0), ev.Submitted(name="n", place="p", t=0.0),
+    ev.NodePhase(phase="Failed"), ev.Unreadable(line="", problem="p"), ev.Lines(text="x"), ev.Lines(text="\n\n\n"),
+    ev.Part(**stamp(3), id="1", j=0, of=9, s="{"), ev.Part(**stamp(900), id="1", j=0, of=1, s="{"),
+    ev.Note(**stamp(-5), text=""), ev.Note(**stamp(10**12), text=""),
+])  # fmt: skip
+
+
+@given(st.lists(any_event, max_size=40))
+def test_any_events_in_any_order_give_a_state(seen: list[ev.Event]) -> None:
+    state = fold(seen)
+    assert state.stage in ORDER
+    assert bool(state.outcome) == state.ended or Restarted(boot=state.boot) in list(state.outputs)
+    assert isinstance(state.outputs, Journal)
+    assert fold(seen) == state

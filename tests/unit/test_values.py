@@ -1,0 +1,265 @@
+"""Both ends of the values' codec: what one writes the other reads, equal and of the same type."""
+
+import collections
+import dataclasses
+import datetime as dt
+import decimal
+import enum
+import fractions
+import importlib
+import math
+import pathlib
+import sys
+import uuid
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from uv_argo_magic.core import values as core
+from uv_argo_magic.errors import ArgoMagicError, ProtocolError, SpecError
+from uv_argo_magic.guest import values as guest
+
+LIMIT = 10_000_000
+ENDS = {"pushed": (core.encode, guest.decode), "pulled": (guest.encode, core.decode)}
+
+
+def same(a, b):
+    """Equal and of the same types all the way down; nan is itself, -0.0 is not 0.0."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, float):
+        return (math.isnan(a) and math.isnan(b)) or (a == b and math.copysign(1, a) == math.copysign(1, b))
+    if isinstance(a, complex):
+        return same(a.real, b.real) and same(a.imag, b.imag)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, dict):
+        return same(list(a), list(b)) and same(list(a.values()), list(b.values()))
+    if isinstance(a, set | frozenset):
+        return len(a) == len(b) and (a == b or sorted(map(repr, a)) == sorted(map(repr, b)))
+    if isinstance(a, decimal.Decimal):
+        return a.as_tuple() == b.as_tuple()
+    if isinstance(a, dt.datetime | dt.time):
+        return a == b and a.fold == b.fold and a.utcoffset() == b.utcoffset()
+    return a == b
+
+
+OFFSETS = st.none() | st.integers(-86399, 86399).map(lambda s: dt.timezone(dt.timedelta(seconds=s)))
+ATOMS = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.complex_numbers() | st.text() | st.binary()
+    | st.dates() | st.datetimes(timezones=OFFSETS) | st.times(timezones=OFFSETS) | st.timedeltas() | st.uuids()
+    | st.decimals() | st.sampled_from(["@", "v"])
+)  # fmt: skip
+KEYS = st.recursive(ATOMS, lambda inner: st.tuples(inner, inner) | st.frozensets(inner, max_size=3), max_leaves=4)
+VALUES = st.recursive(
+    ATOMS | st.binary().map(bytearray),
+    lambda inner: (
+        st.lists(inner)
+        | st.lists(inner).map(tuple)
+        | st.dictionaries(KEYS, inner)
+        | st.dictionaries(st.text(max_size=2) | st.just("@"), inner)
+        | st.sets(KEYS)
+    ),
+    max_leaves=20,
+)
+
+
+@settings(deadline=None)
+@given(VALUES)
+def test_what_one_end_writes_the_other_reads(value):
+    texts = {name: write("x", value, LIMIT) for name, (write, _) in ENDS.items()}
+    assert texts["pushed"] == texts["pulled"]
+    for name, (_, read) in ENDS.items():
+        assert same(read(texts[name]), value)
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_number_with_more_digits_than_python_reads_travels(end):
+    write, read = ENDS[end]
+    for number in (10**5000, -(2**9000)):
+        assert read(write("x", {"n": number}, LIMIT)) == {"n": number}
+
+
+class Colour(enum.IntEnum):
+    RED = 1
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+
+
+class Other:
+    pass
+
+
+Pair = collections.namedtuple("Pair", "left right")
+LOOP: list = [1]
+LOOP.append({"again": LOOP})
+DEEP: list = []
+for _ in range(300):
+    DEEP = [DEEP]
+BERLIN = type("Berlin", (dt.tzinfo,), {"utcoffset": lambda *_: dt.timedelta(hours=1), "dst": lambda *_: None})()
+
+REFUSED = [
+    (Other(), "x is a tests Other", "the data in it"),
+    ([{"a": Other()}], "x[0]['a'] is a tests Other", "the data in it"),
+    ({1: (2, Colour.RED)}, "x[1][1] is a tests Colour", "x[1][1].value"),
+    ({Colour.RED: 2}, "x[", ".value"),
+    ({1, Colour.RED, Pair(1, 2)}, "x (an element) is a", ""),
+    (Pair(1, 2), "x is a tests Pair", "x._asdict() or tuple(x)"),
+    (Point(1), "x is a tests Point", "dataclasses.asdict(x)"),
+    (pathlib.PurePosixPath("/a"), "x is a pathlib PurePosixPath", "str(x)"),
+    (collections.OrderedDict(a=1), "x is a collections OrderedDict", "dict(x)"),
+    (collections.deque([1]), "x is a collections deque", "list(x)"),
+    (range(3), "x is a range", "list(x)"),
+    (iter([]), "x is a list_iterator", "the data in it"),
+    (len, "x is a builtin_function_or_method", "the data in it"),
+    (fractions.Fraction(1, 2), "x is a fractions Fraction", "(x.numerator, x.denominator)"),
+    (dt.datetime(2026, 1, 1, tzinfo=BERLIN), "x has a time zone with rules", "x.astimezone(datetime.timezone.utc)"),
+    (LOOP, "x[1]['again'] contains itself", "the parts of it"),
+    (DEEP, "is nested more than 200 deep", "a flatter one"),
+]
+
+
+@pytest.mark.parametrize(("value", "why", "instead"), REFUSED, ids=range(len(REFUSED)))
+def test_what_cannot_travel_is_refused_by_name_with_what_can(value, why, instead):
+    with pytest.raises(SpecError) as here:
+        core.encode("x", value, LIMIT)
+    assert why in here.value.message
+    assert instead in here.value.hint
+    with pytest.raises(guest.CannotTravel) as there:
+        guest.encode("x", value, LIMIT)
+    assert why in str(there.value)
+    assert instead in str(there.value)
+
+
+def test_the_limit_is_on_the_text_and_is_told():
+    assert core.encode("x", "abc", 5) == guest.encode("x", "abc", 5) == '"abc"'
+    with pytest.raises(SpecError, match="'x' takes 5 bytes as text, and the limit is 4"):
+        core.encode("x", "abc", 4)
+    with pytest.raises(guest.CannotTravel, match="'x' takes 5 bytes as text, and the limit is 4"):
+        guest.encode("x", "abc", 4)
+
+
+BAD = [
+    "", "{", "nonsense", '{"@": 1}', '{"@": "pickle", "v": ""}', '{"@": "tuple"}', '{"@": "tuple", "v": 1}',
+    '{"@": "float", "v": "1"}', '{"@": "int", "v": "zz"}', '{"@": "int", "v": 1}', '{"@": "bytes", "v": "?"}', '{"@": "set", "v": [[]]}',
+    '{"@": "dict", "v": [[1]]}', '{"@": "dict", "v": [[[], 1]]}', '{"@": "Decimal", "v": "x"}', '{"@": "UUID", "v": "x"}',
+    '{"@": "datetime", "v": ["2026-01-01", 0]}', '{"@": "date", "v": "x"}', '{"@": "timedelta", "v": [1e400]}', "[" * 100_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", BAD, ids=range(len(BAD)))
+def test_a_text_that_nobody_wrote_is_an_error_of_ours(text):
+    with pytest.raises(ProtocolError, match="cannot be read"):
+        core.decode(text)
+    with pytest.raises((ValueError, RecursionError)):
+        guest.decode(text)
+
+
+def without_numpy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "numpy", None)
+
+
+ARRAY = '{"@": "array", "dtype": "<f8", "shape": [0], "order": "C", "v": ""}'
+
+
+def test_an_array_without_numpy_says_what_to_install(monkeypatch):
+    without_numpy(monkeypatch)
+    with pytest.raises(ArgoMagicError, match="no numpy here") as here:
+        core.decode(ARRAY)
+    assert "tolist" in here.value.hint
+    with pytest.raises(guest.CannotTravel, match="Add numpy to --deps"):
+        guest.decode(ARRAY)
+
+
+def arrays(np):
+    aligned = np.dtype([("a", "i1"), ("b", "f8", (2,)), ("c", [("d", "M8[ns]"), ("e", "U3")])], align=True)
+    yield np.arange(12.0).reshape(3, 4)
+    yield np.asfortranarray(np.arange(12).reshape(3, 4))
+    yield np.arange(12).reshape(3, 4)[::2, ::-1]
+    yield np.array(5)
+    yield np.zeros((0, 3))
+    yield np.zeros((2, 0), "U0")
+    yield np.array(["a", "bcd", ""])
+    yield np.array([b"a", b"bc"])
+    yield np.array([True, False])
+    yield np.array([1 + 2j], "c8")
+    yield np.array([1, 2], ">i4")
+    yield np.array(["2026-01-01", "NaT"], "M8[D]")
+    yield np.array([1, 2], "m8[ms]")
+    yield np.zeros(3, aligned)
+    yield np.zeros(2, "V5")
+    yield np.float16([1, 2])
+
+
+def scalars(np):
+    structured = np.zeros(1, [("a", "i4"), ("b", "U2")])[0]
+    yield from (np.float64(1.5), np.float32("nan"), np.int8(-3), np.bool_(True), np.str_("x"), np.bytes_(b"x"))
+    yield from (np.datetime64("2026-01-01T01:02:03", "us"), np.timedelta64(3, "h"), np.complex64(1j), structured)
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_arrays_keep_type_shape_order_and_bytes(end):
+    np = pytest.importorskip("numpy")
+    write, read = ENDS[end]
+    for array in arrays(np):
+        back = read(write("x", [array], LIMIT))[0]
+        assert type(back) is np.ndarray
+        assert (back.dtype, back.shape) == (array.dtype, array.shape)
+        assert back.tobytes() == array.tobytes()
+        assert back.flags.writeable
+        if array.flags.contiguous or array.flags.f_contiguous:
+            assert back.flags.f_contiguous == array.flags.f_contiguous
+    for scalar in scalars(np):
+        back = read(write("x", {"k": scalar}, LIMIT))["k"]
+        assert type(back) is type(scalar)
+        assert back.dtype == scalar.dtype
+        assert back.tobytes() == scalar.tobytes()
+
+
+def test_arrays_that_are_not_plain_data_are_refused():
+    np = pytest.importorskip("numpy")
+    objects = np.array([1, "a", None], object)
+    cases = [objects, np.zeros(1, [("a", "O")]), np.ma.array([1]), np.zeros(1).view(np.recarray)]
+    for value in cases:
+        with pytest.raises(SpecError):
+            core.encode("x", value, LIMIT)
+        with pytest.raises(guest.CannotTravel):
+            guest.encode("x", value, LIMIT)
+    with pytest.raises(SpecError) as refused:
+        core.encode("x", objects, LIMIT)
+    assert "x.astype(float)" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"dtype": "O"}, {"dtype": "nope"}, {"shape": [10**18]}, {"shape": [-1]}, {"shape": [1.0]}, {"v": "AAAA"}, {"order": "X"}],
+    ids=str,
+)  # fmt: skip
+def test_a_forged_array_is_refused_before_memory_is_asked_for(change):
+    pytest.importorskip("numpy")
+    tree = {"@": "array", "dtype": "<f8", "shape": [1], "order": "C", "v": "AAAAAAAA8D8="} | change
+    for read in (core.unpack, guest.unpack):
+        with pytest.raises(ValueError, match=r"array|tag|shape|order"):
+            read(tree)
+
+
+def test_frames_are_refused_with_the_way_to_pull_their_data():
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(guest.CannotTravel, match=r"df is a pandas DataFrame.*df.to_numpy\(\) or df.to_dict\('list'\)"):
+        guest.encode("df", pandas.DataFrame({"a": [1]}), LIMIT)
+
+
+def test_reading_values_does_not_import_numpy():
+    before = sys.modules.pop("numpy", None)
+    try:
+        importlib.reload(core)
+        importlib.reload(guest)
+        assert core.decode(guest.encode("x", [uuid.UUID(int=1)], LIMIT)) == [uuid.UUID(int=1)]
+        assert "numpy" not in sys.modules
+    finally:
+        if before is not None:
+            sys.modules["numpy"] = before

@@ -1,0 +1,166 @@
+"""What the verbs answer: text from the table and the history, the same in a notebook and in a terminal."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from uv_argo_magic.core import events as ev
+from uv_argo_magic.core import menu
+from uv_argo_magic.core.state import Gap, Restarted
+from uv_argo_magic.core.verbs import count
+from uv_argo_magic.errors import SpecError
+
+if TYPE_CHECKING:
+    from uv_argo_magic.core.options import Line, Place
+    from uv_argo_magic.core.state import Output
+    from uv_argo_magic.history import Entry, History
+
+
+def answer(line: Line, history: History, place: Place, notebook: str | None = None) -> str:
+    """What to print for a verb other than `run`; `notebook` narrows "last" to one notebook's runs.
+
+    Raises:
+        SpecError: a run or verb that is not there, or nothing to stop.
+    """
+    if line.verb == "help":
+        return menu.explain(line.argument, place) if line.argument else menu.overview(place)
+    if line.verb == "runs":
+        entries = history.list()
+        if notebook and not line.given("all"):
+            entries = tuple(entry for entry in entries if entry.notebook == notebook)
+        return runs(entries[: count(line)])
+    if line.verb == "stop":
+        return _stop(line, history, place)
+    entry = history.get(line.argument) if line.argument else history.last(notebook)
+    if line.verb == "logs":
+        return entry.log() if line.given("raw") else log(entry)
+    return packages(entry) if line.verb == "packages" else last(entry)
+
+
+def _stop(line: Line, history: History, place: Place) -> str:
+    live = [entry for entry in history.list() if entry.live]
+    if not line.argument and not live:
+        raise SpecError("no run is live", hint="The runs verb lists those that ended.")
+    entry = history.get(line.argument) if line.argument else live[0]
+    if history.stop(entry, f"stop, said in a {place}"):
+        return f"{entry.id}: asked to stop"
+    return f"{entry.id}: not live; it ended as {entry.outcome}"
+
+
+def runs(entries: tuple[Entry, ...]) -> str:
+    """A table, newest first."""
+    if not entries:
+        return "No run is kept yet."
+    rows = [("RUN", "OUTCOME", "BEGUN", "TOOK", "BACKEND", "NEEDS", "CELL")]
+    rows += [
+        (
+            entry.id,
+            entry.outcome,
+            time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.begun)),
+            took(entry.seconds),
+            entry.backend,
+            _cut(" ".join(entry.requirements) or "-", 30),
+            _cut(first_line(entry.cell), 40),
+        )
+        for entry in entries
+    ]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def last(entry: Entry) -> str:
+    """One run in a few lines."""
+    end = entry.summary
+    lines = [
+        f"{entry.id}: {entry.outcome}" + (f" after {took(entry.seconds)}" if entry.seconds else ""),
+        f"  begun     {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(entry.begun))}",
+        f"  backend   {entry.backend}" + (f" ({end.place})" if end and end.place else ""),
+    ]
+    if entry.notebook:
+        lines.append(f"  notebook  {PurePath(entry.notebook).name}")
+    if entry.requirements:
+        lines.append(f"  needs     {' '.join(entry.requirements)}")
+    if end and end.stages:
+        ends = [*(begun for _, begun in end.stages[1:]), end.ended]
+        times = [
+            f"{stage} {took(to - begun)}"
+            for (stage, begun), to in zip(end.stages, ends, strict=True)
+            if stage != "ended"
+        ]
+        lines.append(f"  stages    {', '.join(times)}")
+    if end and end.ename:
+        lines.append(f"  error     {end.ename}: {_cut(first_line(end.evalue), 80)}")
+    elif end and end.exit:
+        lines.append(f"  exit      {end.exit}")
+    lines.append(f"  cell      {_cut(first_line(entry.cell), 80)}")
+    return "\n".join(lines)
+
+
+def packages(entry: Entry) -> str:
+    """The packages, one a line as a requirements file has them."""
+    found = entry.packages
+    return "\n".join(f"{name}=={version}" for name, version in found) if found else f"{entry.id} had no packages."
+
+
+def log(entry: Entry) -> str:
+    """The log as a person reads it: what uv said, then what the cell wrote, then its error."""
+    state = entry.state()
+    text = "".join(one if one.endswith("\n") else one + "\n" for one in state.install_log)
+    text += "".join(_said(output) for output in state.outputs)
+    if state.error:
+        error = json.loads(state.error)
+        text += ("" if not text or text.endswith("\n") else "\n") + f"{error.get('ename')}: {error.get('evalue')}\n"
+    return text
+
+
+def _said(output: Output) -> str:
+    match output:
+        case ev.Lines() | ev.Text():
+            return output.text
+        case ev.Display() | ev.Result():
+            return plain(output.data) + "\n"
+        case ev.ClearOutput():
+            return ""
+        case Gap() | Restarted() | ev.Skipped():
+            return remark(output)
+
+
+def remark(output: Gap | Restarted | ev.Skipped) -> str:
+    """What stands in place of output that is not there."""
+    match output:
+        case Gap():
+            return f"[{output.lines or 'some'} lines are missing: {output.why}]\n"
+        case Restarted():
+            return "[the cell began again]\n"
+        case ev.Skipped():
+            where = f"; the whole lies in {output.path}" if output.path else ""
+            return f"[{output.lines} lines, {output.bytes} bytes never travelled{where}]\n"
+
+
+def plain(bundle: ev.Bundle) -> str:
+    """A mimebundle's text, or which kinds of data it has instead."""
+    data = dict(bundle)
+    text = json.loads(data.get("text/plain", "null"))
+    return text if isinstance(text, str) else f"<{', '.join(data)}>"
+
+
+def took(seconds: float) -> str:
+    """A span as a person says it."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def first_line(text: str) -> str:
+    """The first line that says something."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"

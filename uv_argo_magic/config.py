@@ -1,0 +1,214 @@
+"""Where settings come from, and which backend that makes: layers, the first that says something counts.
+
+    the cell's line > its script block > %config ArgoMagics > environment > uv-argo.toml here > the user's > default
+
+Rules:
+- This is the one place that reads UV_ARGO_* and uv-argo.toml; what comes out is frozen and knows where it is from.
+- `python`, `backend` and `deps` are keys as well: what the options of these names say where no option does.
+- A wrong key in a file is an error; in the environment, which others write too, only a close miss gets a sentence.
+- Nothing falls back from a backend that was meant to one that was not.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass, fields, replace
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from uv_argo_magic import places
+from uv_argo_magic.core import settings as keys
+from uv_argo_magic.core.options import nearest, unknown
+from uv_argo_magic.core.spec import Resources, Settings
+from uv_argo_magic.errors import BackendUnavailable, SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from uv_argo_magic.core.verbs import RunOptions
+
+GROUP = "uv_argo_magic.backends"
+FILE = "uv-argo.toml"
+OPTIONS = ("python", "backend", "deps")
+"""Keys besides those of Settings."""
+_OURS = {"UV_ARGO_HOME", "UV_ARGO_NAMESPACE"}
+"""Variables of ours that are no settings: where our folders lie, and the sign of a configured cluster."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """What one place says; `origin` names the place in a message."""
+
+    origin: str
+    values: Mapping[str, object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Every setting, where each one not by default comes from, and sentences that a person should see."""
+
+    settings: Settings
+    backend: str
+    python: str = ""
+    deps: str = ""
+    origins: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def origin(self, key: str) -> str:
+        """Where a value comes from: "default" where nobody says."""
+        return dict(self.origins).get(key, "default")
+
+
+def layers(
+    line: Mapping[str, object],
+    script: Mapping[str, object],
+    traits: Mapping[str, object],
+    environ: Mapping[str, str] = os.environ,
+    folder: Path | None = None,
+) -> tuple[Layer, ...]:
+    """All places, the strongest first; `folder` holds the notebook, else it is the working directory.
+
+    Raises:
+        SpecError: a file that cannot be read, or says something wrong.
+    """
+    here = (folder or Path.cwd()) / FILE
+    files = [here] if here == places.config_dir(environ) / FILE else [here, places.config_dir(environ) / FILE]
+    return (
+        Layer(origin="the line", values=line),
+        Layer(origin="the cell's script block", values=script),
+        Layer(origin="%config ArgoMagics", values=traits),
+        *(
+            Layer(origin=name, values={key: environ[name]})
+            for key in (*keys.FIELDS, *OPTIONS)
+            if environ.get(name := f"UV_ARGO_{key.upper()}")
+        ),
+        *(Layer(origin=str(path), values=_file(path)) for path in files if path.is_file()),
+    )
+
+
+def configure(found: tuple[Layer, ...], environ: Mapping[str, str] = os.environ) -> Config:
+    """One Config of all layers.
+
+    Raises:
+        SpecError: a key or value that is wrong, with the place that says it, or a backend that is not there.
+    """
+    values: dict[str, object] = {}
+    origins: dict[str, str] = {}
+    for layer in reversed(found):
+        for key, value in layer.values.items():
+            try:
+                values[key] = checked(key, value)
+            except SpecError as error:
+                raise SpecError(f"{layer.origin}: {error.message}", hint=error.hint) from None
+            origins[key] = layer.origin
+    known = {key: values[key] for key in keys.FIELDS if key in values}
+    return Config(
+        settings=replace(Settings(), **known),  # type: ignore[arg-type]
+        backend=_backend(str(values.get("backend", "")), origins.get("backend", ""), environ),
+        python=str(values.get("python", "")),
+        deps=str(values.get("deps", "")),
+        origins=tuple(sorted(origins.items())),
+        notes=tuple(_misses(environ)),
+    )
+
+
+def line_values(options: RunOptions) -> dict[str, object]:
+    """What the line says, as a layer's values."""
+    said = {"python": options.python, "backend": options.backend, "deps": options.deps}
+    return {**dict(options.sets), **{key: value for key, value in said.items() if value not in ("", None)}}
+
+
+def backends() -> dict[str, str]:
+    """The backends that are installed: name -> where its class is."""
+    return {point.name: point.value for point in entry_points(group=GROUP)}
+
+
+def refuse(options: RunOptions, backend: str, capabilities: frozenset[str] | None = None) -> None:
+    """Refuse what the line asks and the backend does not declare; `capabilities` None: ask its class.
+
+    Raises:
+        SpecError: the option, and what to do instead.
+        BackendUnavailable: the backend's class cannot be imported.
+    """
+    asked = {"detach": options.detach, "resources": options.resources != Resources()}
+    wanted = [name for name, yes in asked.items() if yes]
+    if not wanted:
+        return
+    declared = _capabilities(backend) if capabilities is None else capabilities
+    for name in wanted:
+        if name not in declared:
+            raise SpecError(
+                f"the {backend} backend cannot do --{name}", hint=f"Leave --{name} out, or choose a backend that can."
+            )
+
+
+def _capabilities(backend: str) -> frozenset[str]:
+    for point in entry_points(group=GROUP, name=backend):
+        try:
+            cls = point.load()
+        except (ImportError, AttributeError) as error:
+            raise BackendUnavailable(
+                f"the {backend} backend cannot be imported: {error}", hint=f"Look at what provides {point.value}."
+            ) from error
+        return frozenset(getattr(cls, "capabilities", ()))
+    return frozenset()
+
+
+def checked(key: str, value: object) -> object:
+    """A key's value as its type has it.
+
+    Raises:
+        SpecError: the key is unknown, or the value does not fit it.
+    """
+    if key not in OPTIONS:
+        if key not in keys.FIELDS:
+            raise unknown("setting", key, (*keys.FIELDS, *OPTIONS))
+        return keys.setting(key, value)
+    if key == "deps" and isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+        return "\n".join(value)
+    if key == "python" and isinstance(value, float):
+        # 3.10 as a number is 3.1: nobody can say which was meant.
+        raise SpecError("python cannot be a number", hint=f'Write it as text: python = "{value}".')
+    if not isinstance(value, str):
+        raise SpecError(f"{key} cannot be {value!r}", hint="Write it as text.")
+    return value
+
+
+def _file(path: Path) -> dict[str, object]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise SpecError(f"{path} cannot be read: {error.strerror}", hint="Make it readable, or remove it.") from error
+    except ValueError as error:
+        raise SpecError(f"{path} is not TOML: {error}", hint='A line looks like: run_timeout = "5m"') from error
+
+
+def _backend(name: str, origin: str, environ: Mapping[str, str]) -> str:
+    known = backends()
+    if not name:
+        # A cluster counts only where something can use it.
+        signs = environ.get("KUBERNETES_SERVICE_HOST") or environ.get("UV_ARGO_NAMESPACE")
+        return "argo" if signs and "argo" in known else "local"
+    if known and name not in known:
+        error = unknown("backend", name, known)
+        raise SpecError(f"{origin}: {error.message}" if origin != "the line" else error.message, hint=error.hint)
+    return name
+
+
+def _misses(environ: Mapping[str, str]) -> list[str]:
+    known = {f"UV_ARGO_{key.upper()}" for key in (*keys.FIELDS, *OPTIONS)} | _OURS
+    found = []
+    for name in sorted(environ):
+        if name.startswith("UV_ARGO_") and name not in known:
+            best = nearest(name.removeprefix("UV_ARGO_"), (*keys.FIELDS, *OPTIONS))
+            if best and abs(len(best) - len(name) + len("UV_ARGO_")) <= 2:
+                found.append(f"{name} is no setting; did you mean UV_ARGO_{best.upper()}?")
+    return found
+
+
+def defaults() -> dict[str, str]:
+    """Every key and its default as written, for lists."""
+    return {one.name: keys.written(one.default) for one in fields(Settings)} | dict.fromkeys(OPTIONS, "")

@@ -1,0 +1,254 @@
+"""What people paste where a requirement belongs, and what to write instead: commands, options, paths, import names.
+
+Rule: `refuse_lookalike` refuses only what cannot be a requirement, or what is one by accident (`pip install numpy` is
+three package names); a name that is merely doubtful gets a warning, a whole sentence.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NoReturn
+
+from uv_argo_magic.core.grammar import ARCHIVES, OPERATOR, REPOSITORY, REPOSITORY_REFUSED
+from uv_argo_magic.core.scanner import NAME, Cursor
+
+COMMAND = re.compile(
+    r"[!%]?[ \t]*(?:python[0-9.]*[ \t]+-m[ \t]+)?(?:uv[ \t]+)?(?:pip[0-9.]*|uv|uvx|conda|mamba|poetry|pdm|pixi)"
+    r"[ \t]+(?:install|add)(?![A-Za-z0-9._-])"
+)
+BEGINNING = re.compile(r"[^ \t\n]{1,256}")
+OPTION = re.compile(r"--[A-Za-z][A-Za-z0-9-]*|-[A-Za-z]|-+")
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|file:", re.IGNORECASE)
+PATH = re.compile(r"\.?\.?/|\.+(?![A-Za-z0-9])|~/|[A-Za-z]:/")
+VERSION_LIKE = re.compile(
+    r"v?[0-9]+(?:[._-]+[0-9]+)*(?:[._-]*(?:a|b|c|rc|alpha|beta|post|dev)[._-]*[0-9]+)*(?:\.\*)?", re.IGNORECASE
+)
+VERSION_WORD = re.compile(r"[A-Za-z0-9.*+!_-]+")
+FILES = frozenset(
+    (
+        "pyproject.toml",
+        "pylock.toml",
+        "uv.lock",
+        "poetry.lock",
+        "environment.yml",
+        "environment.yaml",
+        "setup.py",
+        "setup.cfg",
+        "requirements.in",
+    )
+)
+KEYWORDS = frozenset(("and", "or", "not", "in", "import", "from"))
+"""Words of a marker or of an import statement: `numpy and pandas` is not three packages."""
+
+BINARY = "use --set only_binary=true or --set only_binary=false"
+INDEX = "use --set index_url=URL"
+ONE_INDEX = "use one index that serves everything: --set index_url=URL"
+FRESH = "leave it out: the environment is made for this list alone"
+LOCKED = "leave it out: every run installs from a lock with hashes"
+PYTHON = "use -p/--python VERSION on the line of the magic"
+WHEEL = "name @ https://index.example.com/name-1.0-py3-none-any.whl"
+ELSEWHERE = "upload a wheel and write name @ https://..."
+
+OPTIONS = {
+    "-i": INDEX,
+    "--index-url": INDEX,
+    "--default-index": INDEX,
+    "--index": ONE_INDEX,
+    "--extra-index-url": ONE_INDEX,
+    "--no-index": ONE_INDEX,
+    "-f": ONE_INDEX,
+    "--find-links": ONE_INDEX,
+    "--trusted-host": "use an index with https: --set index_url=URL",
+    "--allow-insecure-host": "use an index with https: --set index_url=URL",
+    "--pre": "use --set prerelease=allow",
+    "--prerelease": "use --set prerelease=allow",
+    "--resolution": "use --set resolution=highest, lowest or lowest-direct",
+    "--exclude-newer": "use --set exclude_newer=DATE",
+    "-c": 'use --set constraints="name<2"',
+    "--constraint": 'use --set constraints="name<2"',
+    "--constraints": 'use --set constraints="name<2"',
+    "--override": 'use --set overrides="name==2.0"',
+    "--overrides": 'use --set overrides="name==2.0"',
+    "--offline": "use --set offline=true",
+    "--only-binary": BINARY,
+    "--no-binary": BINARY,
+    "--prefer-binary": BINARY,
+    "--no-build": BINARY,
+    "-r": "use -r/--requirements FILE on the line of the magic",
+    "--requirement": "use -r/--requirements FILE on the line of the magic",
+    "--requirements": "use -r/--requirements FILE on the line of the magic",
+    "-e": ELSEWHERE,
+    "--editable": ELSEWHERE,
+    "-d": "write only the requirements here",
+    "--deps": "write only the requirements here",
+    "-p": PYTHON,
+    "--python": PYTHON,
+    "--python-version": PYTHON,
+    "--require-hashes": LOCKED,
+    "--verify-hashes": LOCKED,
+    "--hash": "put it behind its requirement, in a requirements file: -r/--requirements FILE",
+    "-U": FRESH,
+    "--upgrade": FRESH,
+    "--force-reinstall": FRESH,
+    "--reinstall": FRESH,
+    "--user": FRESH,
+    "-t": FRESH,
+    "--target": FRESH,
+    "--no-cache": FRESH,
+    "--no-cache-dir": FRESH,
+    "-q": "leave it out",
+    "--quiet": "leave it out",
+    "-v": "leave it out",
+    "--verbose": "leave it out",
+}
+"""Option of pip or uv -> our own word for it."""
+
+PACKAGE_OF = {
+    "attr": "attrs",
+    "bio": "biopython",
+    "bs4": "beautifulsoup4",
+    "community": "python-louvain",
+    "crypto": "pycryptodome",
+    "cv2": "opencv-python-headless",
+    "dateutil": "python-dateutil",
+    "dns": "dnspython",
+    "docx": "python-docx",
+    "dotenv": "python-dotenv",
+    "faiss": "faiss-cpu",
+    "fitz": "pymupdf",
+    "git": "gitpython",
+    "grpc": "grpcio",
+    "imblearn": "imbalanced-learn",
+    "jose": "python-jose",
+    "jwt": "pyjwt",
+    "ldap": "python-ldap",
+    "magic": "python-magic",
+    "mpl-toolkits": "matplotlib",
+    "mysqldb": "mysqlclient",
+    "nacl": "pynacl",
+    "opengl": "pyopengl",
+    "openssl": "pyopenssl",
+    "osgeo": "gdal",
+    "pil": "pillow",
+    "pkg-resources": "setuptools",
+    "pptx": "python-pptx",
+    "pywt": "pywavelets",
+    "serial": "pyserial",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "slugify": "python-slugify",
+    "snappy": "python-snappy",
+    "telegram": "python-telegram-bot",
+    "umap": "umap-learn",
+    "usb": "pyusb",
+    "win32api": "pywin32",
+    "wx": "wxpython",
+    "yaml": "pyyaml",
+    "zmq": "pyzmq",
+}
+"""Import name (canonical) -> the package that most people mean by it."""
+
+COME_WITH_PYTHON = """
+abc argparse array ast asyncio atexit base64 bdb binascii bisect builtins bz2 calendar cmath cmd code codecs
+codeop collections colorsys compileall concurrent configparser contextlib contextvars copy copyreg csv ctypes
+curses dataclasses datetime dbm decimal difflib dis doctest email encodings ensurepip enum errno faulthandler
+fcntl filecmp fileinput fnmatch fractions ftplib functools gc getopt getpass gettext glob graphlib grp gzip
+hashlib heapq hmac html http idlelib imaplib importlib inspect io ipaddress itertools json keyword linecache
+locale logging lzma mailbox marshal math mimetypes mmap modulefinder multiprocessing netrc numbers operator
+optparse os pathlib pdb pickle pickletools pkgutil platform plistlib poplib posix posixpath pprint profile
+pstats pty pwd pyclbr pydoc queue quopri random re readline reprlib resource rlcompleter runpy sched secrets
+select selectors shelve shlex shutil signal site smtplib socket socketserver sqlite3 ssl stat statistics string
+stringprep struct subprocess symtable sys sysconfig syslog tabnanny tarfile tempfile termios textwrap threading
+time timeit tkinter token tokenize tomllib trace traceback tracemalloc tty turtle types typing unicodedata
+unittest urllib uuid venv warnings wave weakref webbrowser winreg wsgiref xml xmlrpc zipapp zipfile zipimport
+zlib zoneinfo
+"""
+
+STANDARD_LIBRARY = frozenset(COME_WITH_PYTHON.split())
+"""Modules that come with every Python of 3.11 to 3.14."""
+
+
+def doubt(name: str) -> str:
+    """A sentence on a canonical name that is an import name rather than a package's; "" where there is no doubt."""
+    if name in PACKAGE_OF:
+        return f"{name} is a name to import; the package that most people mean by it is {PACKAGE_OF[name]}."
+    if name in STANDARD_LIBRARY:
+        return f"{name} comes with Python and needs no requirement; a package of that name is somebody else's."
+    return ""
+
+
+def refuse_lookalike(cursor: Cursor, *, line_start: bool, bare: str) -> None:
+    """Raise SpecError where what stands at the cursor is no requirement.
+
+    `line_start` says that nothing but blanks stands before it on its line; `bare` is the name before it on its line, where
+    nothing but a name stands there.
+    """
+    start = cursor.at
+    found = cursor.look(BEGINNING)
+    word = found.group() if found else ""
+    command = cursor.look(COMMAND) if line_start else None
+    if command:
+        cursor.at = command.end()
+        cursor.refuse("is a command", "paste only the names behind it", start=start)
+    if word.startswith("-"):
+        _option(cursor, word)
+    if REPOSITORY.match(word):
+        cursor.refuse(*REPOSITORY_REFUSED)
+    if SCHEME.match(word):
+        cursor.refuse(
+            "is a URL without a name",
+            "write name @ URL",
+            hint=f"For example: {WHEEL}",
+        )
+    if PATH.match(word):
+        cursor.refuse("is a path, and the cell may run where it is not", ELSEWHERE)
+    if OPERATOR.match(word):
+        cursor.refuse("is a version without a package name", f"write name{word[:40]}")
+    _name_like(cursor, word, bare)
+
+
+def _option(cursor: Cursor, word: str) -> None:
+    match = OPTION.match(word)
+    option = match.group() if match else word
+    start = cursor.at
+    cursor.at += len(option)
+    advice = OPTIONS.get(option, "write only requirements here; the settings are options of the magic")
+    cursor.refuse("is an option, not a requirement", advice, start=start)
+
+
+def _name_like(cursor: Cursor, word: str, bare: str) -> None:
+    """Refuse names that only look like one: versions, file names, words of a sentence; and what is not even that."""
+    found = cursor.look(VERSION_WORD)
+    version = found.group() if found else ""
+    if VERSION_LIKE.fullmatch(version) and (version[0] not in "vV" or "." in version):
+        _version(cursor, version, bare)
+    found = cursor.look(NAME)
+    name = found.group() if found else ""
+    if not name:
+        if word[0] in "\"'":
+            cursor.refuse("is quoted", "write names without quotes, or a JSON list of texts")
+        cursor.refuse("does not begin with a package name", "write a name, as in numpy")
+    behind = word[len(name) : len(name) + 1]
+    if behind == "/":
+        cursor.refuse("is a path, and the cell may run where it is not", ELSEWHERE)
+    if behind == ":":
+        cursor.refuse("is not how a requirement is written", f"write {name[:40]}, or name==version")
+    start = cursor.at
+    cursor.at += len(name)
+    if name.lower().endswith(ARCHIVES):
+        cursor.refuse("is the name of a file", "give its URL: name @ https://...", start=start)
+    if name.lower() in FILES or name.lower().endswith(".txt"):
+        cursor.refuse("is the name of a file", "use -r/--requirements FILE on the line of the magic", start=start)
+    if name.lower() in KEYWORDS:
+        cursor.refuse("is no package", "write only names, with blanks or commas between them", start=start)
+    if not (name[0].isalnum() and name[-1].isalnum()):
+        cursor.refuse("is no package name", "begin and end it with a letter or a digit", start=start)
+    cursor.at = start
+
+
+def _version(cursor: Cursor, version: str, bare: str) -> NoReturn:
+    start = cursor.at
+    cursor.at += len(version)
+    written = f"{bare or 'name'}=={version[:40]}"
+    problem = "is a version without a comparison" if bare else "is a version without a package name"
+    cursor.refuse(problem, f"write {written}", start=start, fix=f"=={version}" if bare else "")

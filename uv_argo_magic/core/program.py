@@ -1,0 +1,107 @@
+"""RunSpec and Resolution -> Program: the text that runs the cell, the same bytes for every backend.
+
+Rule: user text is data. It travels as base64(gzip(json)) inside one fixed bootstrap, so that neither a shell, nor Python,
+nor YAML, nor Argo's `{{...}}` ever reads it; base64 has no braces.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from uv_argo_magic.core.lock import Lock, Resolution
+
+if TYPE_CHECKING:
+    from uv_argo_magic.core.spec import RunSpec, Settings
+
+GUEST_NAME = "uv_argo_guest"
+"""What the guest package is called where it runs."""
+
+PAYLOAD_LIMIT = 96 * 1024
+"""Bytes of program text that fit a Workflow's template (facts of Argo: a template travels in one environment value)."""
+
+_BOOTSTRAP = '''\
+# A notebook cell, its environment and the small supervisor that runs both; made by uv-argo-magic.
+import base64, gzip, hashlib, io, os, sys, tempfile, zipfile
+archive = base64.b64decode("@ARCHIVE@")
+payload = gzip.decompress(base64.b64decode("@PAYLOAD@"))
+store = os.environ.get("UV_ARGO_STORE") or os.path.join(tempfile.gettempdir(), "uv-argo-store")
+guest = os.path.join(store, "guest", hashlib.sha256(archive).hexdigest()[:32])
+if not os.path.isdir(guest):
+    os.makedirs(os.path.dirname(guest), exist_ok=True)
+    aside = tempfile.mkdtemp(dir=os.path.dirname(guest))
+    zipfile.ZipFile(io.BytesIO(archive)).extractall(aside)
+    try:
+        os.rename(aside, guest)
+    except OSError:
+        if not os.path.isdir(guest):
+            raise
+sys.path.insert(0, guest)
+from @GUEST@ import supervisor
+supervisor.main(payload, guest)
+'''
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """What a backend runs: `source` for a Python 3.8 or newer, and the nonce that its records carry."""
+
+    source: str
+    nonce: str
+
+
+def build(spec: RunSpec, resolution: Resolution, *, guest: bytes, nonce: str) -> Program:
+    """Make the program: `guest` is the zip of the guest package, `nonce` random letters and digits for this run."""
+    text = json.dumps(payload(spec, resolution, nonce), sort_keys=True)
+    packed = base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+    source = (
+        _BOOTSTRAP.replace("@GUEST@", GUEST_NAME)
+        .replace("@ARCHIVE@", base64.b64encode(guest).decode())
+        .replace("@PAYLOAD@", packed)
+    )
+    return Program(source=source, nonce=nonce)
+
+
+def payload(spec: RunSpec, resolution: Resolution, nonce: str) -> dict[str, object]:
+    """What the guest reads (docs/protocol.md): the JSON object that the program carries."""
+    settings = spec.settings
+    if isinstance(resolution, Lock):
+        target = {"python": resolution.target.python, "abi": resolution.target.abi}
+        lock = {"lines": list(resolution.lines), "key": resolution.key, "target": target}
+    else:
+        lock = {"lines": list(resolution.lines), "key": "", "target": None}
+    return {
+        "v": 1,
+        "nonce": nonce,
+        "cell": spec.cell,
+        "offset": spec.line_offset,
+        "lock": lock,
+        "push": [list(pair) for pair in spec.push],
+        "pull": list(spec.pull),
+        "uv": uv_environment(settings),
+        "settings": {
+            "run_timeout": settings.run_timeout,
+            "install_timeout": settings.install_timeout,
+            "install_memory": settings.install_memory,
+            "install_disk": settings.install_disk,
+            "log_budget": settings.log_budget,
+            "value_limit": settings.value_limit,
+            "env": dict(settings.env),
+        },
+    }
+
+
+def uv_environment(settings: Settings) -> dict[str, str]:
+    """The settings that uv reads, as its environment variables; the same here and there."""
+    wanted = {
+        "UV_DEFAULT_INDEX": settings.index_url,
+        "UV_EXCLUDE_NEWER": settings.exclude_newer,
+        "UV_PRERELEASE": settings.prerelease,
+        "UV_RESOLUTION": settings.resolution,
+        "UV_NO_BUILD": "1" if settings.only_binary else "",
+        "UV_OFFLINE": "1" if settings.offline else "",
+    }
+    return {name: value for name, value in wanted.items() if value}

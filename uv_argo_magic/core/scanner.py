@@ -1,0 +1,215 @@
+"""Reading requirement text: plain characters, where each was written, and a cursor that can refuse.
+
+Rules:
+- Every refusal is one SpecError line: source, line and character (from 1), the text, what is wrong, what to write.
+- A refusal never repeats a password or token, and prints ASCII only.
+- Every pattern here is matched at the cursor and cannot backtrack: time grows with the length of the text.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import NoReturn
+
+from uv_argo_magic.errors import SpecError
+
+EXAMPLE = 'A list looks like: numpy pandas>=2,<3 requests[socks] rich; python_version < "3.13"'
+BLANKS = re.compile(r"[ \t]*")
+NAME = re.compile(r"[A-Za-z0-9._-]+")
+WORD = re.compile(r"[^ \t\n]+")
+COMMENT = re.compile(r"(?:^|[ \t])#")
+BAD = re.compile(r"[^\t\n\x20-\x7e]|[$`|&{}\\]")
+BAD_IN_ITEM = re.compile(r"[^\t\x20-\x7e]|[$`|&{}\\]")
+VARIABLE = re.compile(r"\$(?:\{[A-Za-z0-9_]*\}?|[A-Za-z0-9_]*)|\{+|.", re.DOTALL)
+
+SHELL = "means something to a shell, and no requirement needs it"
+CHARACTERS = {
+    "$": ("is not expanded here", "write its value"),
+    "`": (SHELL, "leave it out"),
+    "|": (SHELL, "leave it out"),
+    "&": (SHELL, "leave it out; a URL may not have it either"),
+    "{": ("is a template's brace, and Argo would fill it in", "write the text that it stands for"),
+    "}": ("is a template's brace, and Argo would fill it in", "write the text that it stands for"),
+    "\\": ("goes on with the next line, so it must be the last of its line", "write a path as a URL, or leave it out"),
+}
+"""Character -> (what is wrong with it, what to write)."""
+
+# What keyboards, word processors and web pages put where ASCII is meant.
+MEANT = {
+    "\u2018": "'",
+    "\u2019": "'",
+    "\u201c": '"',
+    "\u201d": '"',
+    "\u2010": "-",
+    "\u2011": "-",
+    "\u2012": "-",
+    "\u2013": "-",
+    "\u2014": "-",
+    "\u2212": "-",
+    "\u2264": "<=",
+    "\u2265": ">=",
+    "\u2260": "!=",
+    "\u00a0": " ",
+    "\u2028": "\n",
+    "\u2029": "\n",
+    "\x85": "\n",
+    "\x0b": "\n",
+    "\x0c": "\n",
+}
+SPELLED = {" ": "a blank", "\n": "a new line"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """Text as its reader sees it (`raw`) and as the grammar does (`plain`: no comments, joined lines are one).
+
+    `cuts` are the offsets in `plain` where a backslash and its line end were; both are left out of it.
+    """
+
+    source: str
+    raw: str
+    plain: str
+    cuts: tuple[int, ...] = ()
+
+    def refuse(  # noqa: PLR0913 - a message has these parts
+        self, start: int, end: int, problem: str, advice: str, *, fix: str = "", hint: str = ""
+    ) -> NoReturn:
+        """Raise the SpecError for `plain[start:end]`; with `fix`, the hint is its line with that text replaced."""
+        at = start + 2 * bisect_right(self.cuts, start)
+        stop = max(at, end + 2 * bisect_right(self.cuts, end - 1))
+        begin = self.raw.rfind("\n", 0, at) + 1
+        where = f"line {self.raw.count(chr(10), 0, at) + 1}, " if "\n" in self.raw else ""
+        what = f"{shown(self.raw[at:stop])} {problem}" if stop > at else problem
+        line_end = self.raw.find("\n", at)
+        line = self.raw[begin : line_end if line_end >= 0 else None]
+        if fix and stop <= begin + len(line) and len(line) <= 200:
+            before = self.raw[begin:at]
+            # A comparison belongs to the name before it.
+            before = before.rstrip(" \t") if fix[0] in ",=<>~!" else before
+            whole = before + fix + self.raw[stop : begin + len(line)]
+            hint = f"Write: {visible(whole.strip())}"
+        message = f"{self.source}, {where}character {at - begin + 1}: {what}; {advice}"
+        raise SpecError(message, hint=hint or EXAMPLE)
+
+
+def visible(text: str) -> str:
+    """The text without credentials, in printable ASCII."""
+    masked = WORD.sub(lambda word: _masked(word.group()), text)
+    return "".join(char if " " <= char <= "~" else ascii(char)[1:-1] for char in masked)
+
+
+def _masked(word: str) -> str:
+    """The word without what stands between "//" and the last "@" (a password may hold an "@" itself)."""
+    end = word.rfind("@")
+    scheme = word.find("//") + 2
+    if 2 <= scheme <= end:
+        return f"{word[:scheme]}***{word[end:]}"
+    return f"***{word[end:]}" if ":" in word[: max(end, 0)] else word
+
+
+def shown(text: str) -> str:
+    """The text for a message: quoted, printable, without credentials, 60 characters at most."""
+    text = visible(text)
+    return f'"{text if len(text) <= 60 else text[:57] + "..."}"'
+
+
+def read(text: str, source: str) -> Text:
+    """Text of a line, an editor or a file: comments blanked out and continued lines joined, as pip does.
+
+    Raises SpecError for a character that no requirement may have.
+    """
+    raw = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    lines = raw.split("\n")
+    pieces: list[str] = []
+    cuts: list[int] = []
+    size = offset = 0
+    for number, line in enumerate(lines, start=1):
+        last = number == len(lines)
+        comment = COMMENT.search(line)
+        code = line[: comment.start()] if comment else line
+        backslash = offset + len(line) - 1
+        if comment and line.endswith("\\") and code.strip(" \t"):
+            # pip would read the next line as part of the comment, uv would not.
+            Text(source=source, raw=raw, plain=raw).refuse(
+                backslash, backslash + 1, "ends a comment, and pip and uv disagree on the next line", "leave it out"
+            )
+        if comment or not line.endswith("\\"):
+            piece = code.ljust(len(line)) + ("" if last else "\n")
+        elif last:
+            Text(source=source, raw=raw, plain=raw).refuse(
+                backslash, backslash + 1, "goes on with the next line, and there is none", "leave it out"
+            )
+        else:
+            piece = line[:-1]
+            cuts.append(size + len(piece))
+        pieces.append(piece)
+        size += len(piece)
+        offset += len(line) + 1
+    return _checked(Text(source=source, raw=raw, plain="".join(pieces), cuts=tuple(cuts)), BAD)
+
+
+def item(text: str, source: str) -> Text:
+    """Text of one item of a list: one requirement on one line, without comments.
+
+    Raises SpecError for a character that no requirement may have.
+    """
+    return _checked(Text(source=source, raw=text, plain=text), BAD_IN_ITEM)
+
+
+def _checked(text: Text, bad: re.Pattern[str]) -> Text:
+    found = bad.search(text.plain)
+    if not found:
+        return text
+    at, char = found.start(), found.group()
+    if char in CHARACTERS:
+        match = VARIABLE.match(text.plain, at)
+        text.refuse(at, match.end() if match else at + 1, *CHARACTERS[char])
+    if char == "\n":
+        text.refuse(at, at, "a new line within one item of the list", "make it one item for each requirement")
+    meant = MEANT.get(char) or unicodedata.normalize("NFKC", char)
+    clear = meant in SPELLED or (meant.isascii() and meant.isprintable())
+    name = unicodedata.name(char, "a control character")
+    advice = f"write {SPELLED.get(meant, meant)}" if clear else "leave it out"
+    return text.refuse(at, at, f"U+{ord(char):04X} ({name}) stands where only plain ASCII may", advice)
+
+
+class Cursor:
+    """A place in a Text that moves forward over what matches."""
+
+    def __init__(self, text: Text) -> None:
+        self.text = text
+        self.at = 0
+
+    def look(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        """What matches here, without moving."""
+        return pattern.match(self.text.plain, self.at)
+
+    def take(self, pattern: re.Pattern[str]) -> str:
+        """What matches here, moving behind it; "" where nothing does."""
+        match = self.look(pattern)
+        if not match:
+            return ""
+        self.at = match.end()
+        return match.group()
+
+    def skip(self) -> None:
+        """Move over blanks and tabs."""
+        self.take(BLANKS)
+
+    @property
+    def next(self) -> str:
+        """The character here; "" at the end."""
+        return self.text.plain[self.at : self.at + 1]
+
+    def word(self) -> tuple[int, int]:
+        """Start and end of the unbroken text here, for a refusal to show."""
+        match = self.look(WORD)
+        return self.at, match.end() if match else self.at
+
+    def refuse(self, problem: str, advice: str, *, start: int | None = None, fix: str = "", hint: str = "") -> NoReturn:
+        """Refuse what lies from `start` to here; without `start`, the word here."""
+        begin, end = self.word() if start is None else (start, self.at)
+        self.text.refuse(begin, end, problem, advice, fix=fix, hint=hint)

@@ -1,0 +1,203 @@
+"""The keys of `--set`, `%config`, environment and file: the fields of `spec.Settings`, read and checked by their type.
+
+Rules:
+- A value may come as text (from any place) or as Python (from `%config` or a TOML file); both end as the field's type.
+- Sizes: `8MiB`, `500k`, `2GB` (k, M, G: 1000; Ki, Mi, Gi: 1024). Times: `30`, `30s`, `5m`, `1h30m`, `500ms`.
+- Lists: commas, where the comma does not continue a specifier or stand in brackets; or a JSON list.
+- Pairs: `A=1,B=2`, where a comma begins another pair only before `NAME=`; or a JSON object.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import Field, fields
+from typing import TypeAlias, get_type_hints
+
+from uv_argo_magic.core.options import nearest, unknown
+from uv_argo_magic.core.spec import Settings
+from uv_argo_magic.errors import SpecError
+
+Value: TypeAlias = bool | int | float | str | tuple[str, ...] | tuple[tuple[str, str], ...]
+
+FIELDS: dict[str, Field[object]] = {field.name: field for field in fields(Settings)}
+TYPES: dict[str, object] = {key: hint for key, hint in get_type_hints(Settings).items() if key in FIELDS}
+CHOICES: dict[str, tuple[str, ...]] = {
+    "panel": ("auto", "widget", "html", "static", "text", "none"),
+    "prerelease": ("allow", "disallow", "if-necessary", "explicit", "if-necessary-or-explicit"),
+    "resolution": ("highest", "lowest", "lowest-direct"),
+}
+"""Keys that take one of a few words; "" is the default where Settings has it so."""
+
+
+def setting(key: str, value: object) -> Value:
+    """A setting's value, as its field has it.
+
+    Raises:
+        SpecError: an unknown key, or a value that does not fit it.
+    """
+    name = key.replace("-", "_")
+    if name not in FIELDS:
+        raise unknown("setting", key, FIELDS)
+    read, example = _READERS[TYPES[name]]
+    try:
+        found = read(value)
+    except (TypeError, ValueError, OverflowError):
+        raise SpecError(
+            f"{name} cannot be {_short(value)}", hint=f"{FIELDS[name].metadata['help']}; for example {name}={example}."
+        ) from None
+    if name in CHOICES and found not in ("", *CHOICES[name]):
+        best = nearest(str(found), CHOICES[name])
+        raise SpecError(
+            f"{name} cannot be {_short(value)}" + (f"; did you mean {best}?" if best else ""),
+            hint=f"It is one of {', '.join(CHOICES[name])}.",
+        )
+    return found
+
+
+def sets(texts: Iterable[str]) -> tuple[tuple[str, Value], ...]:
+    """What several KEY=VALUE say together: a repeated list or pairs grow, of anything else the last one counts.
+
+    Raises:
+        SpecError: no `=`, an unknown key, or a value that does not fit it.
+    """
+    found: dict[str, Value] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise SpecError(f"--set {text} has no value", hint=f"Write --set {text}=VALUE.")
+        name = key.strip().replace("-", "_")
+        new, before = setting(name, value), found.get(name)
+        found[name] = (*before, *new) if isinstance(new, tuple) and isinstance(before, tuple) else new
+    return tuple(found.items())
+
+
+def values_of(key: str) -> tuple[str, ...]:
+    """The values worth proposing for a key."""
+    if key in CHOICES:
+        return CHOICES[key]
+    return ("true", "false") if TYPES.get(key) is bool else ()
+
+
+def written(value: object) -> str:
+    """A value as one would write it behind `KEY=`."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join("=".join(item) if isinstance(item, tuple) else item for item in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if 0 < len(text) <= 60 else f"{text[:60]!r}"
+
+
+_WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+def _flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    try:
+        return _WORDS[_str(value).strip().lower()]
+    except KeyError:
+        raise ValueError(value) from None
+
+
+_UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1024, "mi": 1024**2, "gi": 1024**3}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) *([kmg]i?)?b?", re.IGNORECASE)
+
+
+def _size(value: object) -> int:
+    if isinstance(value, bool):
+        raise TypeError(value)
+    if isinstance(value, int) and value >= 0:
+        return value
+    match = _SIZE.fullmatch(_str(value).strip().replace("_", ""))
+    if not match:
+        raise ValueError(value)
+    number = float(match[1]) * _UNITS[(match[2] or "").lower()]
+    return int(number)
+
+
+_SPANS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SPAN = re.compile(r"(\d+(?:\.\d+)?) *(ms|[smhd])")
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, bool):
+        raise TypeError(value)
+    if isinstance(value, int | float):
+        number = float(value)
+    else:
+        text = _str(value).strip().lower()
+        if re.fullmatch(rf"(?:{_SPAN.pattern} *)+", text):
+            number = sum(float(match[1]) * _SPANS[match[2]] for match in _SPAN.finditer(text))
+        else:
+            number = float(text)
+    if number < 0 or not math.isfinite(number):
+        raise ValueError(value)
+    return number
+
+
+def _str(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
+
+
+# A comma separates, but for one in brackets or parentheses, and one that a comparison follows.
+_COMMA = re.compile(r",(?![^\[(]*[\])])(?!\s*[<>=!~])|\n")
+_PAIR = re.compile(r",(?=\s*[A-Za-z_]\w*=)|\n")
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        text = value.strip()
+        if text.startswith("["):
+            return _texts(json.loads(text))
+        return tuple(piece.strip() for piece in _COMMA.split(text) if piece.strip())
+    if isinstance(value, list | tuple):
+        return tuple(_str(item) for item in value)
+    raise TypeError(value)
+
+
+def _pairs(value: object) -> tuple[tuple[str, str], ...]:
+    if isinstance(value, str):
+        text = value.strip()
+        if text.startswith("{"):
+            return _pairs(json.loads(text))
+        return tuple(_pair(piece) for piece in _PAIR.split(text) if piece.strip())
+    if isinstance(value, Mapping):
+        return tuple((_name(key), _str(item)) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return tuple(_pair(item) if isinstance(item, str) else (_name(item[0]), _str(item[1])) for item in value)
+    raise TypeError(value)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(text)
+    return _name(name.strip()), value
+
+
+def _name(value: object) -> str:
+    text = _str(value)
+    if not text or "\0" in text:
+        raise ValueError(text)
+    return text
+
+
+# By the field's type: how a value is read, and what one looks like.
+_READERS: dict[object, tuple[Callable[[object], Value], str]] = {
+    bool: (_flag, "true"),
+    int: (_size, "8MiB"),
+    float: (_seconds, "5m"),
+    str: (_str, "VALUE"),
+    tuple[str, ...]: (_texts, "A,B"),
+    tuple[tuple[str, str], ...]: (_pairs, "NAME=VALUE"),
+}

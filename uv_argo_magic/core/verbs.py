@@ -1,0 +1,277 @@
+"""The one table of verbs and options, and how a line is read by it; core/menu.py makes help and completion of it.
+
+Rules:
+- `%%argo`, `%argo VERB`, `uv-argo VERB`, their help and their completion are generated from VERBS; what is not in the
+  table does not exist.
+- The table says what can be asked for. What a backend can do is the backend's word: see config.refuse.
+- Nothing prints or exits; a wrong line is a SpecError with the nearest right word.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, TypeAlias
+
+from uv_argo_magic.core import settings as keys
+from uv_argo_magic.core.options import Line, Option, Place, Verb, Word, is_option, read, unknown, words
+from uv_argo_magic.core.spec import Resources
+from uv_argo_magic.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+HELP = Option(dest="help", flags=("-h", "--help"), kind="flag", help="show this", example="--help")
+
+RUN_OPTIONS = (
+    Option(
+        dest="deps", flags=("-d", "--deps"), metavar="REQUIREMENTS", kind="words",
+        help="what the cell needs, up to the next option", example='--deps "numpy pandas>=2"',
+    ),
+    Option(
+        dest="requirements", flags=("-r", "--requirements"), metavar="FILE", kind="many", completer="file",
+        help="a requirements file; may be repeated", example="-r requirements.txt",
+    ),
+    Option(
+        dest="python", flags=("-p", "--python"), metavar="VERSION", completer="python",
+        help="the Python that runs it", example="--python 3.12",
+    ),
+    Option(
+        dest="backend", flags=("-b", "--backend"), metavar="NAME", completer="backend",
+        help="where it runs", example="--backend local",
+    ),
+    Option(
+        dest="push", flags=("--push",), metavar="NAMES", kind="words", completer="name", places=("notebook",),
+        help="variables of the notebook that the cell gets", example="--push x,y",
+    ),
+    Option(
+        dest="pull", flags=("--pull",), metavar="NAMES", kind="words", completer="cell-name", places=("notebook",),
+        help="variables of the cell that the notebook gets", example="--pull total",
+    ),
+    Option(
+        dest="out", flags=("-o", "--out"), metavar="NAME", completer="name", places=("notebook",),
+        help="a name for the run itself, failed or not", example="--out run",
+    ),
+    Option(
+        dest="detach", flags=("--detach",), kind="flag", places=("notebook",),
+        help="do not wait for the end", example="--detach",
+    ),
+    Option(
+        dest="dry_run", flags=("--dry-run",), kind="flag",
+        help="print what would run, and run nothing", example="--dry-run",
+    ),
+    Option(
+        dest="resources", flags=("--resources",), metavar="WHAT=QUANTITY", kind="words", completer="resource",
+        help="what the cell asks of its place", example="--resources cpu=2 memory=4Gi",
+    ),
+    Option(
+        dest="set", flags=("--set",), metavar="KEY=VALUE", kind="many", completer="setting",
+        help="any other setting; may be repeated", example="--set run_timeout=5m",
+    ),
+    HELP,
+)  # fmt: skip
+
+RUN = Option(dest="run", metavar="RUN", completer="run", help="a run's id, or its beginning; else the last run")
+
+CELL = Verb(
+    name="%%argo", help="run this cell with its own dependencies, elsewhere",
+    notebook='%%argo --deps "numpy pandas"', options=RUN_OPTIONS,
+)  # fmt: skip
+
+VERBS = (
+    Verb(
+        name="run", help="run a Python file with its own dependencies, elsewhere",
+        terminal='uv-argo run script.py --deps "numpy pandas"', options=RUN_OPTIONS,
+        argument=Option(dest="file", metavar="FILE", completer="file", required=True,
+                        help="a Python file, or - for stdin"),
+    ),
+    Verb(
+        name="runs", help="list the runs that are kept, newest first", notebook="%argo runs -n 5",
+        terminal="uv-argo runs -n 5",
+        options=(
+            Option(dest="count", flags=("-n", "--count"), metavar="N", help="how many; else 20", example="-n 5"),
+            Option(dest="all", flags=("--all",), kind="flag", help="those of other notebooks too", example="--all",
+                   places=("notebook",)),
+            HELP,
+        ),
+    ),
+    Verb(
+        name="last", help="say how the last run went", notebook="%argo last", terminal="uv-argo last",
+        options=(HELP,),
+    ),
+    Verb(
+        name="logs", help="print a run's whole log", notebook="%argo logs 20", terminal="uv-argo logs 20",
+        options=(
+            Option(dest="raw", flags=("--raw",), kind="flag", help="with the records between", example="--raw"),
+            HELP,
+        ),
+        argument=RUN,
+    ),
+    Verb(
+        name="packages", help="list the packages that a run had", notebook="%argo packages",
+        terminal="uv-argo packages",
+        options=(HELP,), argument=RUN,
+    ),
+    Verb(
+        name="stop", help="stop a run", notebook="%argo stop", terminal="uv-argo stop", options=(HELP,), argument=RUN,
+    ),
+    Verb(
+        name="help", help="explain a verb", notebook="%argo help logs", terminal="uv-argo help run",
+        argument=Option(dest="verb", metavar="VERB", completer="verb", help="a verb; else all of them"),
+        options=(HELP,),
+    ),
+)  # fmt: skip
+
+
+def verbs_in(place: Place) -> dict[str, Verb]:
+    """The verbs that can be said there, by name."""
+    return {verb.name: verb for verb in VERBS if getattr(verb, place)}
+
+
+def read_cell(line: str, names: Mapping[str, object]) -> Line:
+    """The `%%argo` line; `names` are the notebook's variables.
+
+    Raises:
+        SpecError: the line is wrong.
+    """
+    return read(CELL, words(line), "notebook", names)
+
+
+def read_line(line: str, names: Mapping[str, object]) -> Line:
+    """The `%argo` line; without a verb it is help.
+
+    Raises:
+        SpecError: the line is wrong.
+    """
+    return _verb(words(line), "notebook", names)
+
+
+def read_argv(argv: Sequence[str]) -> Line:
+    """The words of the command line, as the shell gave them; nothing expands.
+
+    Raises:
+        SpecError: the line is wrong.
+    """
+    return _verb([Word(text=word, raw=word) for word in argv], "terminal", None)
+
+
+def _verb(line: Sequence[Word], place: Place, names: Mapping[str, object] | None) -> Line:
+    known = verbs_in(place)
+    if not line or line[0].text in HELP.flags:
+        return Line(verb="help")
+    name = line[0].text
+    if name in known:
+        found = read(known[name], line[1:], place, names)
+        if found.given("help"):
+            return Line(verb="help", argument=name)
+        if name == "help" and found.argument and found.argument not in known:
+            raise unknown("verb", found.argument, known)
+        return found
+    if name in verbs_in("terminal"):
+        raise SpecError(f"{name} is for the terminal", hint=f"Here, write {CELL.name} above a cell.")
+    raise unknown("option" if is_option(line[0]) else "verb", name, HELP.flags if is_option(line[0]) else known)
+
+
+Sets: TypeAlias = tuple[tuple[str, keys.Value], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What a line asks of a run; "" and () where it says nothing. `deps` None: not even an empty list was given."""
+
+    deps: str | None = None
+    requirements: tuple[str, ...] = ()
+    python: str = ""
+    backend: str = ""
+    push: tuple[str, ...] = ()
+    pull: tuple[str, ...] = ()
+    out: str = ""
+    detach: bool = False
+    dry_run: bool = False
+    resources: Resources = field(default_factory=Resources)
+    sets: Sets = ()
+    help: bool = False
+
+
+def run_options(line: Line) -> RunOptions:
+    """The options of a run, read and checked.
+
+    Raises:
+        SpecError: a value that does not fit its option.
+    """
+    return RunOptions(
+        deps=line.text("deps") if line.given("deps") else None,
+        requirements=line.each("requirements"),
+        python=_python(line.text("python")),
+        backend=line.text("backend"),
+        push=_names("--push", line.text("push")),
+        pull=_names("--pull", line.text("pull")),
+        out=_name("--out", line.text("out")) if line.given("out") else "",
+        detach=line.given("detach"),
+        dry_run=line.given("dry_run"),
+        resources=_resources(line.text("resources")),
+        sets=keys.sets(line.each("set")),
+        help=line.given("help"),
+    )
+
+
+def count(line: Line, default: int = 20) -> int:
+    """The number of `runs -n`.
+
+    Raises:
+        SpecError: it is no whole number above 0.
+    """
+    text = line.text("count")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise SpecError(f"-n needs a whole number, not {text}", hint="For example: runs -n 5")
+    return int(text)
+
+
+_PYTHON = re.compile(r"(?:python|cpython-?)?(3(?:\.\d+){0,2}t?)")
+
+
+def _python(text: str) -> str:
+    if not text:
+        return ""
+    match = _PYTHON.fullmatch(text.strip().lower())
+    if not match:
+        raise SpecError(f"--python cannot be {text}", hint="Write a version such as 3.12 or 3.12.4.")
+    return match[1]
+
+
+def _names(flag: str, text: str) -> tuple[str, ...]:
+    if text.startswith("["):
+        try:
+            found = json.loads(text)
+        except ValueError:
+            found = [text]
+    else:
+        found = re.split(r"[\s,]+", text)
+    return tuple(dict.fromkeys(_name(flag, str(name)) for name in found if name))
+
+
+def _name(flag: str, text: str) -> str:
+    if not text.isidentifier():
+        raise SpecError(f"{flag} needs a variable's name, not {text}", hint=f"For example: {flag} total")
+    return text
+
+
+_QUANTITY = re.compile(r"\d+(?:\.\d+)?(?:m|[kMGTPE]i?|Ki)?")
+
+
+def _resources(text: str) -> Resources:
+    known = [one.name for one in fields(Resources)]
+    found = {}
+    for word in re.split(r"[\s,]+", text.strip()) if text else ():
+        what, _, quantity = word.partition("=")
+        if what not in known:
+            raise unknown("resource", what, known)
+        if not _QUANTITY.fullmatch(quantity):
+            raise SpecError(
+                f"{what} needs a quantity, not {quantity or 'nothing'}", hint="For example: cpu=500m memory=4Gi"
+            )
+        found[what] = quantity
+    return Resources(**found)

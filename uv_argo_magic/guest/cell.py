@@ -1,0 +1,238 @@
+"""The supervisor's side of the cell's process: start it, read its three pipes in order, end it and all it left behind.
+
+Order: what Python code prints, and its displays, come by one pipe and keep their order. What C code and child processes
+write comes by their own pipes and is read first at each turn; before a child process starts, the cell waits until all
+that it printed has been read.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+from . import output, processes, streams
+
+BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from uv_argo_guest.execute import main; main(sys.argv[2])"
+INTERRUPT_SECONDS = 2.0
+TERMINATE_SECONDS = 1.0
+HEARTBEAT = 10.0
+PASSED_ON = frozenset({"display", "result", "clear", "value", "error", "note"})
+ENVIRONMENT = (
+    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY",
+    "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
+)  # fmt: skip
+"""What the cell sees of its surroundings, the same here and there; the settings' `env` comes on top."""
+
+
+class Cell:
+    """One execution of the cell's process."""
+
+    def __init__(self, supervisor, python, watchdog):
+        self.supervisor = supervisor
+        self.python = python
+        self.spared = {watchdog}
+        self.wanted = supervisor.wanted
+        self.settings = self.wanted["settings"]
+        self.log = supervisor.log
+        self.out = output.Output(self.log, self.settings["log_budget"], supervisor.output)
+        self.printed = {streams.STDOUT: output.Source("stdout"), streams.STDERR: output.Source("stderr")}
+        self.written = {}
+        self.frames = b""
+        self.done = False
+        self.failed = False
+
+    def run(self):
+        """Run it to its end: (reason, code, detail) of the exit record."""
+        self._start()
+        why = self._follow()
+        self._end_what_is_left()
+        self.out.close([*self.printed.values(), *self.written.values()])
+        code = self.process.returncode
+        if why:
+            return why[0], 143, why[1]
+        if code < 0:
+            return "signal", code, ""
+        if self.failed:
+            return "error", code, ""
+        if not self.done:
+            return ("exit" if code else "ok"), code, "os._exit"
+        return "ok", 0, ""
+
+    def _start(self):
+        home = self.supervisor.home
+        work = os.path.join(home, "work")
+        os.makedirs(work)
+        file = os.path.join(home, "cell.py")
+        with open(file, "w", encoding="utf-8", errors="surrogatepass", newline="") as out:
+            out.write("\n" * self.wanted["offset"] + self.wanted["cell"])
+        frames, frames_end = os.pipe()
+        out_read, out_write = os.pipe()
+        err_read, err_write = os.pipe()
+        acknowledged, self.acknowledge = os.pipe()
+        wanted = {
+            "file": file, "pipe": frames_end, "acknowledged": acknowledged, "push": self.wanted["push"],
+            "pull": self.wanted["pull"], "value_limit": self.settings["value_limit"],
+        }  # fmt: skip
+        described = os.path.join(home, "cell.json")
+        with open(described, "w", encoding="utf-8") as out:
+            json.dump(wanted, out)
+        self.process = subprocess.Popen(
+            [self.python, "-c", BOOT, self.supervisor.guest, described],
+            stdin=subprocess.DEVNULL, stdout=out_write, stderr=err_write, pass_fds=(frames_end, acknowledged),
+            cwd=work, env=self._environment(), start_new_session=True,
+        )  # fmt: skip
+        self.supervisor.guard(self.process.pid)
+        for fd in (frames_end, out_write, err_write, acknowledged):
+            os.close(fd)
+        for fd in (frames, out_read, err_read, self.acknowledge):
+            os.set_blocking(fd, False)
+        self.pipe = frames
+        self.written = {out_read: output.Source("stdout"), err_read: output.Source("stderr")}
+        self.open = {frames, out_read, err_read}
+
+    def _environment(self):
+        env = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+        env.update((name, value) for name, value in os.environ.items() if name.startswith("LC_"))
+        env.setdefault("HOME", self.supervisor.home)
+        env.update(self.settings["env"])
+        scripts = os.path.dirname(self.python)
+        env["VIRTUAL_ENV"] = os.path.dirname(scripts)
+        env["PATH"] = scripts + os.pathsep + env.get("PATH", os.defpath)
+        return env
+
+    def _follow(self):
+        """Read until the process has ended; why it was ended, if it was: (reason, detail)."""
+        begun = time.monotonic()
+        limit = self.settings["run_timeout"]
+        beat = begun + HEARTBEAT
+        why, steps = None, []
+        while self.process.poll() is None:
+            now = time.monotonic()
+            if why is None:
+                if self.supervisor.stopping:
+                    why = ("stopped", "")
+                elif limit and now - begun > limit:
+                    why = ("deadline", "run_timeout")
+                if why:
+                    steps = self._ways_to_end(now)
+            while steps and now >= steps[0][0]:
+                steps.pop(0)[1]()
+            if now >= beat:
+                beat = now + HEARTBEAT
+                self.log.emit("heartbeat", rss=processes.resident([self.process.pid, *processes.descendants()]))
+            self._read(self._patience(now, begun + limit if limit else beat, beat, steps))
+        self._read(0)
+        return why
+
+    def _patience(self, now, limit, beat, steps):
+        """Seconds until something is due even if nothing is read."""
+        due = [limit, beat] + [step[0] for step in steps[:1]]
+        waits = [max(0.0, moment - now) for moment in due]
+        partial = self.out.wait()
+        return min(waits if partial is None else [*waits, partial])
+
+    def _ways_to_end(self, now):
+        """(when, what): an interrupt, so that `finally` blocks run; then less and less politely."""
+        pid = self.process.pid
+        return [
+            (now, lambda: _signal(pid, signal.SIGINT)),
+            (now + INTERRUPT_SECONDS, lambda: processes.kill_group(pid, signal.SIGTERM)),
+            (now + INTERRUPT_SECONDS + TERMINATE_SECONDS, lambda: processes.kill_group(pid)),
+        ]
+
+    def _end_what_is_left(self):
+        """Take what the cell's process wrote last, end what it started and left, and take what those wrote."""
+        self._drain()
+        # Before the group's end, so that what it left is counted; the group also ends where /proc is not there to look.
+        ended = processes.end_descendants(self.spared)
+        processes.kill_group(self.process.pid)
+        self._drain()
+        for fd in [*self.open, self.acknowledge]:
+            os.close(fd)
+        if ended:
+            what = "a process" if ended == 1 else "%d processes" % ended
+            self.log.emit("note", text="the cell left %s running, which ended with it" % what)
+
+    def _drain(self):
+        while self._read(0):
+            pass
+
+    def _read(self, patience):
+        """One turn: wait, then read each pipe; whether anything came."""
+        ready = self.supervisor.select(sorted(self.open), patience)
+        came = False
+        for fd in [fd for fd in self.written if fd in self.open]:
+            if fd in ready or self.pipe in ready:
+                data = self._read_pipe(fd)
+                if data:
+                    came = True
+                    self.out.feed(self.written[fd], data)
+        if self.pipe in ready:
+            data = self._read_pipe(self.pipe)
+            if data:
+                came = True
+                self._take_frames(data)
+        self.out.tick()
+        return came
+
+    def _read_pipe(self, fd):
+        try:
+            data = os.read(fd, 1 << 18)
+        except BlockingIOError:
+            return b""
+        if not data:
+            self.open.discard(fd)
+            os.close(fd)
+        return data
+
+    def _take_frames(self, data):
+        data = self.frames + data if self.frames else data
+        start, size = 0, streams.HEADER.size
+        while len(data) - start >= size:
+            kind, length = streams.HEADER.unpack_from(data, start)
+            if len(data) - start - size < length:
+                break
+            body = data[start + size : start + size + length]
+            start += size + length
+            if kind in self.printed:
+                self.out.feed(self.printed[kind], body)
+            elif kind == streams.SYNC:
+                self._acknowledge()
+            else:
+                self._record(json.loads(body))
+        self.frames = data[start:]
+
+    def _acknowledge(self):
+        try:
+            os.write(self.acknowledge, b"\0")
+        except OSError:
+            pass
+
+    def _record(self, fields):
+        kind = fields.pop("k")
+        if kind == "done":
+            self.done = True
+        elif kind in PASSED_ON:
+            self.out.flush()
+            if kind == "error":
+                self.failed = True
+            if kind in ("display", "result"):
+                fields = self._affordable(fields)
+            self.log.emit(kind, **fields)
+
+    def _affordable(self, fields):
+        """The display, or a sentence in its place where the log's budget cannot carry it."""
+        size = sum(len(body) for body in fields["data"].values() if isinstance(body, str))
+        if self.log.spent + size <= self.settings["log_budget"]:
+            return fields
+        text = "a display of %d bytes is left out: it would exceed log_budget" % size
+        return dict(fields, data={"text/plain": text}, metadata={})
+
+
+def _signal(pid, number):
+    try:
+        os.kill(pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass

@@ -1,0 +1,303 @@
+"""What a cell shows: mimebundles of its values, as a notebook's kernel makes them, sent as records.
+
+Rules:
+- A representation that fails prints its traceback to stderr and the others go on; NotImplementedError is silent.
+- A class is not its instances: its methods are not asked, but for class methods.
+- Nothing is sent that JSON cannot hold: bytes travel as base64; one display has a stated size limit.
+"""
+
+import base64
+import binascii
+import datetime
+import json
+import os
+import traceback
+import types
+import warnings
+
+from . import hooks, pretty
+
+MAX_BYTES = 20 * 1024 * 1024
+PLAIN = "text/plain"
+
+# mime type -> (the method that gives it, what it may return); the order is the one in which they are asked.
+METHODS = {
+    "text/html": ("_repr_html_", (str,)),
+    "text/markdown": ("_repr_markdown_", (str,)),
+    "image/svg+xml": ("_repr_svg_", (str,)),
+    "image/png": ("_repr_png_", (bytes, str)),
+    "application/pdf": ("_repr_pdf_", (bytes, str)),
+    "image/jpeg": ("_repr_jpeg_", (bytes, str)),
+    "text/latex": ("_repr_latex_", (str,)),
+    "application/json": ("_repr_json_", (list, dict)),
+    "application/javascript": ("_repr_javascript_", (str,)),
+}
+
+
+class FormatterWarning(UserWarning):
+    """A representation gave something of the wrong type; it is left out."""
+
+
+# Values of any type pass here; annotations of Python 3.8's kind would say `object` in every place.
+
+
+def _method(obj, name):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """The method, if it is really one: not of a class for its instances, not of a proxy that has every attribute."""
+    try:
+        if getattr(obj, "_ipython_canary_method_should_not_exist_", None) is not None:
+            return None
+        found = getattr(obj, name, None)
+    except Exception:  # noqa: BLE001 - a value may do anything
+        return None
+    if isinstance(obj, type) and not isinstance(found, types.MethodType):
+        return None
+    return found if callable(found) else None
+
+
+_FAILED = object()
+
+
+def _asked(function, *args, **named):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN002, ANN003, ANN202
+    """What the user's method returns; `_FAILED`, with its traceback on stderr, when it raises."""
+    try:
+        return function(*args, **named)
+    except NotImplementedError:
+        return _FAILED
+    except Exception:  # noqa: BLE001 - the user's code
+        traceback.print_exc()
+        return _FAILED
+
+
+def _checked(value, mime, kinds, obj):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """The value and its metadata, or (None, None) with a warning when it is of the wrong type."""
+    metadata = None
+    whole = value
+    if isinstance(value, tuple) and value and isinstance(value[0], kinds):
+        if len(value) == 2:
+            value, metadata = value
+    elif value is not None and not isinstance(value, kinds):
+        shown = _asked(repr, obj)
+        warnings.warn(
+            "%s formatter returned invalid type %s (expected %s) for object: %s"
+            % (mime, type(whole), kinds[0] if len(kinds) == 1 else kinds, "?" if shown is _FAILED else shown),
+            FormatterWarning,
+            stacklevel=2,
+        )
+        return None, None
+    return value, metadata
+
+
+def _merge(into, more):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    if not isinstance(into, dict) or not isinstance(more, dict):
+        return more
+    for key, value in more.items():
+        into[key] = _merge(into.get(key), value)
+    return into
+
+
+def jsonable(value):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    """The value as JSON can hold it; TypeError where it cannot."""
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, dict):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [jsonable(item) for item in value]
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return base64.b64encode(bytes(value)).decode("ascii")
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        # NaN and infinities are no JSON; a front end gets their names.
+        return float(value) if value - value == 0 else repr(float(value))
+    if isinstance(value, (datetime.datetime, datetime.date)):
+        return value.isoformat()
+    number = getattr(value, "item", None)  # a numpy scalar, in metadata or in _repr_json_
+    if callable(number):
+        return jsonable(number())
+    raise TypeError("%s cannot be displayed as JSON: %r" % (type(value).__name__, value))
+
+
+class DisplayHandle:
+    """A display that can be shown again and changed: `.display(obj)`, `.update(obj)`."""
+
+    def __init__(self, display_id=None, displays=None):  # type: ignore[no-untyped-def]  # noqa: ANN001
+        self.display_id = display_id or _new_id()
+        self._displays = displays
+
+    def __repr__(self):
+        # type: () -> str
+        return "<%s display_id=%s>" % (type(self).__name__, self.display_id)
+
+    def display(self, obj, **named):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN003, ANN201
+        """Show another display under this id, and change the earlier ones."""
+        self._displays.display(obj, display_id=self.display_id, **named)
+
+    def update(self, obj, **named):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN003, ANN201
+        """Change what is shown under this id."""
+        self._displays.update_display(obj, display_id=self.display_id, **named)
+
+
+def _new_id():
+    # type: () -> str
+    return binascii.b2a_hex(os.urandom(16)).decode("ascii")
+
+
+class Displays:
+    """What shows values: each method sends records by `emit(kind, **fields)`."""
+
+    def __init__(self, emit, max_bytes=MAX_BYTES):  # type: ignore[no-untyped-def]  # noqa: ANN001
+        self._emit = emit
+        self.max_bytes = max_bytes
+        self._for_type = {}  # type: dict[tuple[str, str], dict]  # (module, class) -> {mime: function}
+
+    def for_type(self, module, name, mime, function):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+        """Let `function(value)` give `mime` for values of the class so named, and of its subclasses."""
+        self._for_type.setdefault((module, name), {})[mime] = function
+
+    def bundle(self, obj, include=None, exclude=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+        """(data, metadata) of a value, by mime type; both empty when it displayed itself."""
+        own = _method(obj, "_ipython_display_")
+        if own is not None and _asked(own) is not _FAILED:
+            return {}, {}
+        data, metadata = {}, {}
+        own = _method(obj, "_repr_mimebundle_")
+        if own is not None:
+            value = _asked(own, include=include, exclude=exclude)
+            if value is not _FAILED:
+                value, more = _checked(value, "mimebundle", (dict,), obj)
+                data, metadata = dict(value or {}), dict(more or {})
+        for mime in (PLAIN, *METHODS):
+            registered = self._registered(obj, mime)
+            if mime in data and registered is None:
+                continue
+            if (include and mime not in include) or (exclude and mime in exclude):
+                continue
+            value, more = self._one(obj, mime, registered)
+            if value is not None:
+                data[mime] = value
+            if more is not None:
+                metadata[mime] = more
+        return (
+            {k: v for k, v in data.items() if _wanted(k, include, exclude)},
+            {k: v for k, v in metadata.items() if _wanted(k, include, exclude)},
+        )
+
+    def _registered(self, obj, mime):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        for cls in type(obj).__mro__ if self._for_type else ():
+            found = self._for_type.get((getattr(cls, "__module__", ""), cls.__name__), {}).get(mime)
+            if found is not None:
+                return found
+        return None
+
+    def _one(self, obj, mime, registered):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        """One representation: (value or None, metadata or None)."""
+        if mime == PLAIN and registered is None:
+            value = _asked(pretty.pretty, obj)
+            return (None, None) if value is _FAILED else (value, None)
+        name, kinds = METHODS.get(mime, ("", (str, bytes)))
+        if registered is not None:
+            value = _asked(registered, obj)
+        else:
+            own = _method(obj, name)
+            value = _FAILED if own is None else _asked(own)
+        return (None, None) if value is _FAILED else _checked(value, mime, kinds, obj)
+
+    def display(  # type: ignore[no-untyped-def]  # noqa: ANN201, PLR0913 - the signature is IPython's
+        self,
+        *objs,  # noqa: ANN002
+        include=None,  # noqa: ANN001
+        exclude=None,  # noqa: ANN001
+        metadata=None,  # noqa: ANN001
+        transient=None,  # noqa: ANN001
+        display_id=None,  # noqa: ANN001
+        raw=False,  # noqa: ANN001
+        clear=False,  # noqa: ANN001
+        **named,  # noqa: ANN003
+    ):
+        """Show values; with `display_id` (True: a new one) returns a handle that can change what is shown."""
+        transient = dict(transient or {})
+        if display_id:
+            transient["display_id"] = display_id = _new_id() if display_id is True else display_id
+        if named.get("update") and "display_id" not in transient:
+            raise TypeError("display_id required for update_display")
+        if not objs and display_id:
+            objs, raw = ({},), True
+        if clear:
+            self.clear_output(wait=True)
+        for obj in objs:
+            data, described = (obj, {}) if raw else self.bundle(obj, include, exclude)
+            if raw or data:
+                self.publish(data, _merge(described, metadata or {}), transient=transient, **named)
+        return DisplayHandle(display_id, self) if display_id else None
+
+    def update_display(self, obj, *, display_id, **named):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN003, ANN201
+        """Change what is shown under `display_id`."""
+        named["update"] = True
+        self.display(obj, display_id=display_id, **named)
+
+    def publish(self, data, metadata=None, *, transient=None, update=False, **_named):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN003, ANN201
+        """Send a ready mimebundle."""
+        if not isinstance(data, dict):
+            raise TypeError("data must be a dict, got: %r" % (data,))
+        data, metadata = self._sendable(data, metadata)
+        display_id = str((transient or {}).get("display_id") or "")
+        self._emit("display", data=data, metadata=metadata, display_id=display_id, update=bool(update))
+
+    def result(self, value):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+        """Send the value of the cell's last expression; None is nothing."""
+        if value is None:
+            return
+        data, metadata = self.bundle(value)
+        if data:
+            data, metadata = self._sendable(data, metadata)
+            self._emit("result", data=data, metadata=metadata)
+
+    def clear_output(self, wait=False):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, FBT002 - IPython's signature
+        """Clear what the cell has shown; with `wait`, when the next output comes."""
+        self._emit("clear", wait=bool(wait))
+
+    def _sendable(self, data, metadata):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        data, metadata = jsonable(data), jsonable(metadata or {})
+        size = len(json.dumps(data)) + len(json.dumps(metadata))
+        if size <= self.max_bytes:
+            return data, metadata
+        sentence = "This display is %s and the limit for one is %s: save it to a file, or show a smaller one."
+        return {PLAIN: sentence % (_size(size), _size(self.max_bytes))}, {}
+
+    def hook_ipython(self):
+        # type: () -> None
+        """Where the user's environment has IPython: let its display functions, once imported, be ours."""
+        # The functions lived in IPython.core.display before 7.23, and there and in IPython.display names were copied.
+        names = ("IPython.core.display_functions", "IPython.core.display", "IPython.display")
+        hooks.AfterImport({name: self._take_over for name in names}).install()
+
+    def _take_over(self, module):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        displays = self
+
+        class Handle(DisplayHandle):
+            def __init__(self, display_id=None):  # type: ignore[no-untyped-def]  # noqa: ANN001
+                DisplayHandle.__init__(self, display_id, displays)
+
+        Handle.__name__ = Handle.__qualname__ = "DisplayHandle"
+        ours = {
+            "display": self.display,
+            "update_display": self.update_display,
+            "clear_output": self.clear_output,
+            "publish_display_data": self.publish,
+            "DisplayHandle": Handle,
+        }
+        for name, function in ours.items():
+            if hasattr(module, name):
+                setattr(module, name, function)
+
+
+def _wanted(mime, include, exclude):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    return not (include and mime not in include) and not (exclude and mime in exclude)
+
+
+def _size(count):
+    # type: (int) -> str
+    if count < 10000:
+        return "%d bytes" % count
+    return "%.1f MB" % (count / 1e6) if count >= 1e6 else "%d kB" % (count // 1000)

@@ -1,0 +1,182 @@
+"""Environments: trees of packages named by their content, and the thin venv that makes one this run's own.
+
+Rules:
+- A tree is built aside and published by a rename, with a `.ok` file inside; a folder without one is garbage, and is
+  never repaired.
+- A tree holds no link to an interpreter: it fits every machine of its Python and platform. The thin venv beside the run
+  adds it by a `.pth` file, and takes what the user installs later.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+import time
+
+OK = ".ok"
+SITE = "site"
+STALE_SECONDS = 24 * 3600
+
+
+class Tree:
+    """One published tree: its site-packages folder, what is in it as [name, version], and whether it was there."""
+
+    def __init__(self, site, packages, seconds, cached):
+        self.site = site
+        self.packages = packages
+        self.seconds = seconds
+        self.cached = cached
+
+
+def find(store, key):
+    """The published tree of this key, or None."""
+    home = os.path.join(store, "trees", key)
+    try:
+        with open(os.path.join(home, OK), encoding="utf-8") as file:
+            packages = json.load(file)["packages"]
+        os.utime(os.path.join(home, OK))  # the last use, for whoever clears old trees away
+    except (OSError, ValueError, KeyError):
+        return None
+    return Tree(os.path.join(home, SITE), packages, 0.0, True)
+
+
+def build(store, key, lines, uv, run_uv, boot):
+    """Install the locked `lines` aside and publish them under `key`; the tree, or uv's exit status where it failed."""
+    begun = time.monotonic()
+    aside = os.path.join(store, "aside", "%s-%s" % (key, boot))
+    site = os.path.join(aside, SITE)
+    os.makedirs(site)
+    try:
+        wanted = os.path.join(aside, "lock.txt")
+        with open(wanted, "w", encoding="utf-8") as file:
+            file.write("\n".join(lines) + "\n")
+        hashes = ["--require-hashes"] if all("--hash=" in line for line in lines) else []
+        # Copies, not hard links: code that changes a file of its environment must not change uv's cache with it.
+        code = run_uv(
+            [uv, "pip", "install", "--target", site, "--python", sys.executable, "--no-deps", "--link-mode", "copy"]
+            + hashes
+            + ["--no-progress", "-r", wanted]
+        )
+        if code:
+            return code
+        packages = installed(site)
+        with open(os.path.join(aside, OK), "w", encoding="utf-8") as file:
+            json.dump({"packages": packages, "seconds": time.monotonic() - begun}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        home = os.path.join(store, "trees", key)
+        os.makedirs(os.path.dirname(home), exist_ok=True)
+        _publish(aside, home)
+        return Tree(os.path.join(home, SITE), packages, time.monotonic() - begun, False)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _publish(aside, home):
+    """Rename into place; where another run was first, theirs stays: equal keys are equal trees."""
+    if os.path.isdir(home) and not os.path.exists(os.path.join(home, OK)):
+        garbage = aside + ".garbage"
+        try:
+            os.rename(home, garbage)
+        except OSError:
+            pass
+        shutil.rmtree(garbage, ignore_errors=True)
+    try:
+        os.rename(aside, home)
+    except OSError:
+        if not os.path.exists(os.path.join(home, OK)):
+            raise
+
+
+def sweep(store):
+    """Remove what killed builds left aside long ago."""
+    aside = os.path.join(store, "aside")
+    try:
+        names = os.listdir(aside)
+    except OSError:
+        return
+    for name in names:
+        path = os.path.join(aside, name)
+        try:
+            if time.time() - os.stat(path).st_mtime > STALE_SECONDS:
+                shutil.rmtree(path, ignore_errors=True)
+        except OSError:
+            pass
+
+
+def installed(site):
+    """What is installed in a folder, as sorted [name, version] pairs."""
+    pairs = []
+    for name in os.listdir(site):
+        if name.endswith(".dist-info"):
+            parts = name[: -len(".dist-info")].split("-", 1)
+            if len(parts) == 2:
+                pairs.append([re.sub(r"[-_.]+", "-", parts[0]).lower(), parts[1]])
+    return sorted(pairs)
+
+
+def resolve(aside, lines, uv, run_uv):
+    """Resolve here what could not be resolved before: (locked lines, uv's exit status)."""
+    os.makedirs(aside, exist_ok=True)
+    wanted, locked = os.path.join(aside, "requirements.in"), os.path.join(aside, "requirements.txt")
+    with open(wanted, "w", encoding="utf-8") as file:
+        file.write("\n".join(lines) + "\n")
+    code = run_uv(
+        [uv, "pip", "compile", wanted, "-o", locked, "--python", sys.executable, "--generate-hashes", "--no-header"]
+        + ["--no-annotate", "--no-progress", "--quiet"]
+    )
+    if code:
+        return (), code
+    with open(locked, encoding="utf-8") as file:
+        text = file.read().replace("\\\n", " ")
+    return tuple(" ".join(line.split()) for line in text.split("\n") if line.strip()), 0
+
+
+def key_of(lines):
+    """The name of a tree whose lock was made here."""
+    text = json.dumps([sys.version_info[:2], sys.implementation.name, sys.platform, list(lines)])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def thin_venv(home, site):
+    """Make a venv at `home` over the tree's folder (or none); the path of its python."""
+    base = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
+    scripts = os.path.join(home, "bin")
+    packages = os.path.join(home, "lib", "python%d.%d" % sys.version_info[:2], "site-packages")
+    os.makedirs(scripts)
+    os.makedirs(packages)
+    with open(os.path.join(home, "pyvenv.cfg"), "w", encoding="utf-8") as file:
+        version = ".".join(map(str, sys.version_info[:3]))
+        file.write("home = %s\ninclude-system-site-packages = false\nversion = %s\n" % (os.path.dirname(base), version))
+    python = os.path.join(scripts, "python")
+    os.symlink(base, python)
+    for name in ("python3", "python%d.%d" % sys.version_info[:2]):
+        os.symlink("python", os.path.join(scripts, name))
+    if site is not None:
+        with open(os.path.join(packages, "_tree.pth"), "w", encoding="utf-8") as file:
+            file.write("import site; site.addsitedir(%s)\n" % ascii(site))
+        _console_scripts(os.path.join(site, "bin"), scripts, python)
+    return python
+
+
+def _console_scripts(there, scripts, python):
+    """The tree's commands, with this venv's python in their first line."""
+    try:
+        names = os.listdir(there)
+    except OSError:
+        return
+    for name in names:
+        source, target = os.path.join(there, name), os.path.join(scripts, name)
+        if os.path.exists(target) or not os.path.isfile(source):
+            continue
+        with open(source, "rb") as file:
+            data = file.read()
+        script = re.match(rb"#!.*python[^\n]*\n|#!/bin/sh\n'''exec' [^\n]*\n' '''\n", data)
+        if script is None:
+            os.symlink(source, target)
+            continue
+        with open(target, "wb") as file:
+            file.write(b"#!" + os.fsencode(python) + b"\n" + data[script.end() :])
+        os.chmod(target, 0o755)

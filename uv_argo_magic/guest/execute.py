@@ -1,0 +1,201 @@
+"""The process that runs the cell: as `__main__`, from a real file, with displays and the last expression's value.
+
+Rules:
+- The user's code sees a fresh module and nothing of ours but the `display` that a notebook has.
+- What ends the cell is told as one record (`error`, or `done`) before the process leaves; threads and exit handlers of
+  the user's run to their end first, as in any script.
+"""
+
+import ast
+import atexit
+import builtins
+import io
+import json
+import os
+import sys
+import threading
+import time
+import tokenize
+import types
+
+from . import display, exceptions, figures, streams, values
+
+AWAIT = getattr(ast, "PyCF_ALLOW_TOP_LEVEL_AWAIT", 0x2000)
+CO_COROUTINE = 0x80
+WAIT_UNSAID = 1.0  # seconds for which threads may outlive the cell's code before that is said
+
+
+class StdinNotImplementedError(NotImplementedError):
+    """`input()` was called where nobody can answer; the name is ipykernel's."""
+
+
+def main(path):
+    """Run the cell that the JSON file at `path` describes, and leave with its exit status."""
+    with open(path, encoding="utf-8") as file:
+        wanted = json.load(file)
+    for fd in (wanted["pipe"], wanted["acknowledged"]):
+        os.set_inheritable(fd, False)
+    out = streams.Streams(wanted["pipe"], wanted["acknowledged"])
+    out.install()
+    displays = display.Displays(out.emit)
+    drawn = figures.Figures(displays)
+    sys.argv[:] = [wanted["file"]]
+    del sys.path[0]  # the guest's own folder, put there to find this module; what is left begins with ""
+    module = _main_module(wanted["file"])
+    builtins.display = displays.display
+    builtins.input = _input
+    code = _run(wanted, module, out, displays, drawn)
+    _leave(code, out)
+
+
+def _main_module(file):
+    module = types.ModuleType("__main__")
+    module.__file__ = file
+    module.__builtins__ = builtins
+    module.__spec__ = None
+    sys.modules["__main__"] = module
+    return module
+
+
+def _run(wanted, module, out, displays, drawn):
+    """Run it; the exit status."""
+    error = None
+    code = 0
+    try:
+        with open(wanted["file"], encoding="utf-8", newline="") as file:
+            source = file.read()
+        for name, text in wanted["push"]:
+            setattr(module, name, values.decode(text))
+        _execute(source, wanted["file"], module, displays)
+    except SystemExit as leaving:
+        code, error = _exit_status(leaving)
+    except BaseException as problem:  # noqa: BLE001 - this is where the user's code ends
+        error, code = problem, 1
+    try:
+        drawn.flush()
+    except Exception as problem:  # noqa: BLE001 - drawing runs the user's code too
+        error, code = error or problem, code or 1
+    if error is not None:
+        out.emit("error", error=exceptions.describe(error, wanted["file"], (os.path.dirname(__file__),)))
+    else:
+        _send_values(wanted, module, out)
+    out.emit("done")
+    return code
+
+
+def _execute(source, file, module, displays):
+    """Run all but the last expression, then that one for its value."""
+    tree = ast.parse(source, file)
+    value = None
+    if tree.body and isinstance(tree.body[-1], ast.Expr) and not _silenced(source):
+        value = ast.Expression(tree.body.pop().value)
+    call = _Caller(module)
+    flags = 0
+    if tree.body:
+        code = compile(tree, file, "exec", AWAIT, dont_inherit=True)
+        flags = _future_flags(code.co_flags)
+        call(code)
+    if value is not None:
+        result = call(compile(value, file, "eval", AWAIT | flags, dont_inherit=True))
+        if result is not None:
+            module.__dict__["_"] = result
+            displays.result(result)
+
+
+class _Caller:
+    """Runs code in the module; code that awaits at its top runs on one event loop, made when it is first needed."""
+
+    def __init__(self, module):
+        self.module = module
+        self.loop = None
+
+    def __call__(self, code):
+        value = eval(code, self.module.__dict__)  # noqa: S307 - running the user's code is the purpose
+        if not code.co_flags & CO_COROUTINE:
+            return value
+        if self.loop is None:
+            import asyncio
+
+            self.loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self.loop)
+        return self.loop.run_until_complete(value)
+
+
+def _future_flags(flags):
+    import __future__
+
+    known = 0
+    for name in __future__.all_feature_names:
+        known |= getattr(__future__, name).compiler_flag
+    return flags & known
+
+
+def _silenced(source):
+    """Whether the last token is a semicolon, which in a notebook silences the value."""
+    last = ""
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            if token.type not in (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.ENDMARKER, tokenize.DEDENT):
+                last = token.string
+    except (tokenize.TokenError, SyntaxError):
+        return False
+    return last == ";"
+
+
+def _exit_status(leaving):
+    """sys.exit's argument -> (exit status, the exception to report or None), as Python itself reads it."""
+    if leaving.code is None or leaving.code == 0:
+        return 0, None
+    if isinstance(leaving.code, int):
+        return leaving.code & 0xFF or 1, leaving
+    sys.stderr.write(str(leaving.code) + "\n")
+    return 1, leaving
+
+
+def _send_values(wanted, module, out):
+    room = wanted["value_limit"]
+    for name in wanted["pull"]:
+        if name not in module.__dict__:
+            out.emit("value", name=name, problem="the cell does not define %s" % name)
+            continue
+        try:
+            body = values.encode(name, module.__dict__[name], room)
+        except Exception as problem:  # noqa: BLE001 - a value's own methods run here
+            out.emit("value", name=name, problem=str(problem))
+            continue
+        room -= len(body)
+        out.emit("value", name=name, body=body)
+
+
+def _input(prompt=""):
+    raise StdinNotImplementedError(
+        "input() has nobody to answer it where this cell runs; ask in another cell and send the answer by --push"
+    )
+
+
+def _leave(code, out):
+    """End as the interpreter does (threads, exit handlers, output), but without taking modules apart."""
+    try:
+        _say_who_is_waited_for(out)
+        threading._shutdown()  # noqa: SLF001 - what the interpreter calls; there is no public name
+        atexit._run_exitfuncs()  # noqa: SLF001 - the same
+    except BaseException:  # noqa: BLE001 - an exit handler of the user's, or an interrupt while waiting
+        sys.excepthook(*sys.exc_info())
+    out.flush()
+    out.closing = True
+    try:
+        sys.__stdout__.flush()
+        sys.__stderr__.flush()
+    except (OSError, ValueError, AttributeError):
+        pass
+    os._exit(code)
+
+
+def _say_who_is_waited_for(out):
+    left = [thread for thread in threading.enumerate() if thread is not threading.main_thread() and not thread.daemon]
+    deadline = time.monotonic() + WAIT_UNSAID
+    for thread in left:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    names = [thread.name for thread in left if thread.is_alive()]
+    if names:
+        out.emit("note", text="the cell's code has ended; its threads are still running: " + ", ".join(names))

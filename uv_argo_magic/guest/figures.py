@@ -1,0 +1,140 @@
+"""Figures of matplotlib as a notebook shows them: `plt.show()` in order with the prints, what is left at the end.
+
+Rules:
+- matplotlib is imported by the user's code or not at all; no environment variable is set, so child processes draw
+  as they would without us.
+- A backend that the user's environment names (MPLBACKEND) or the code chooses (`matplotlib.use`) stays.
+- Same picture as a notebook's inline backend: PNG, the figure's own dpi and colours, tight, closed once shown.
+"""
+
+import importlib.machinery
+import io
+import os
+import sys
+import traceback
+
+from . import hooks
+
+BACKEND = "uv_argo_figures"
+"""The name under which matplotlib imports the backend; no file has it."""
+
+
+class Figures:
+    """The backend, and what shows its figures through `displays`."""
+
+    def __init__(self, displays):  # type: ignore[no-untyped-def]  # noqa: ANN001
+        self._displays = displays
+        self._drawn = False  # a figure was made, in interactive mode, since the last flush
+
+    def install(self):
+        # type: () -> None
+        """Make the backend known, and chosen once matplotlib is imported."""
+        self._displays.for_type("matplotlib.figure", "Figure", "image/png", png)
+        sys.meta_path.append(self)  # type: ignore[arg-type]
+        if not os.environ.get("MPLBACKEND"):
+            hooks.AfterImport({"matplotlib": _choose}).install()
+
+    def flush(self):
+        # type: () -> None
+        """Show and close the figures that are left; what drawing them raises goes to stderr."""
+        if not self._drawn:
+            return
+        self._drawn = False
+        try:
+            self.show(True)
+        except Exception:  # noqa: BLE001 - the user's figure
+            traceback.print_exc()
+
+    # The import protocol: a finder and the loader of one module.
+
+    def find_spec(self, name, _path=None, _target=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+        """The backend's specification, for its name only."""
+        return importlib.machinery.ModuleSpec(name, self) if name == BACKEND else None  # type: ignore[arg-type]
+
+    def create_module(self, _spec):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+        """An ordinary module object will do."""
+        return
+
+    def exec_module(self, module):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+        """Fill the module with what matplotlib asks of a backend."""
+        import matplotlib
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        module.FigureCanvas = FigureCanvasAgg
+        module.new_figure_manager = self.new_figure_manager
+        module.new_figure_manager_given_figure = self.new_figure_manager_given_figure
+        module.show = self.show
+        matplotlib.interactive(True)  # noqa: FBT003 - matplotlib's signature
+
+    # The backend protocol.
+
+    def new_figure_manager(self, num, *args, FigureClass=None, **named):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN002, ANN003, ANN201, N803
+        """A new figure with its manager."""
+        if FigureClass is None:
+            from matplotlib.figure import Figure as FigureClass  # noqa: N806
+        return self.new_figure_manager_given_figure(num, FigureClass(*args, **named))
+
+    def new_figure_manager_given_figure(self, num, figure):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+        """A manager for a figure that is there."""
+        import matplotlib
+        from matplotlib.backends import backend_agg
+
+        if not hasattr(figure, "show"):
+            figure.show = lambda *_args: self._display(figure)
+        manager = backend_agg.new_figure_manager_given_figure(num, figure)
+        if matplotlib.is_interactive():
+            self._drawn = True
+        return manager
+
+    def show(self, close=True, block=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG002, FBT002 - a protocol
+        """Show all open figures, and close them."""
+        from matplotlib._pylab_helpers import Gcf
+
+        try:
+            for manager in Gcf.get_all_fig_managers():
+                self._display(manager.canvas.figure)
+        finally:
+            if close in (None, True) and Gcf.get_all_fig_managers():
+                import matplotlib.pyplot as plt
+
+                plt.close("all")
+
+    def _display(self, figure):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        self._displays.display(figure, metadata=_background(figure))
+
+
+def _choose(matplotlib):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    matplotlib.rcParams["backend"] = "module://" + BACKEND
+
+
+def png(figure):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    """The figure as PNG bytes; None for one without anything on it."""
+    if not figure.axes and not figure.lines:
+        return None
+    if figure.canvas is None:
+        from matplotlib.backend_bases import FigureCanvasBase
+
+        FigureCanvasBase(figure)
+    picture = io.BytesIO()
+    figure.canvas.print_figure(
+        picture,
+        format="png",
+        dpi=figure.dpi,
+        facecolor=figure.get_facecolor(),
+        edgecolor=figure.get_edgecolor(),
+        bbox_inches="tight",
+    )
+    return picture.getvalue()
+
+
+def _background(figure):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """For a see-through figure whose labels are all light, or all dark: which background it needs to be read."""
+    from matplotlib import colors
+
+    if colors.to_rgba(figure.get_facecolor())[3] >= 0.5:
+        return None
+    axes = [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
+    labels = [label.get_color() for axis in axes for label in axis.get_ticklabels()]
+    # The weights are those of ITU-R BT.601 for how bright a colour looks.
+    light = {sum(w * c for w, c in zip((0.299, 0.587, 0.114), colors.to_rgba(label))) > 0.5 for label in labels}
+    return {"needs_background": "dark" if light.pop() else "light"} if len(light) == 1 else None

@@ -1,0 +1,184 @@
+"""The user's stdout and stderr on their way into the log: lines as they are, everything else as records, in a budget.
+
+Rules:
+- A complete line of stdout travels raw, so that the log reads like the cell's output. What cannot be told from ours or
+  Argo's lines, holds a carriage return, is too long, or is no whole line yet, travels as a `text` record.
+- All of it is also written to a file. When the log's budget is spent, only that file and a tail are kept; the tail is
+  sent at the end, behind a `skipped` record.
+"""
+
+import codecs
+import collections
+import re
+import time
+
+LONG_LINE = 7000  # below record.LONGEST: what the container runtime passes on in one piece
+TAIL = 128 * 1024
+SNAPSHOT_SECONDS = 2.0
+PARTIAL_SECONDS = 0.04
+REDRAWS = 50
+
+# What Argo's own executor writes into the same log, in its three forms, and our prefix.
+OURS_OR_ARGOS = re.compile(rb'^(?:@uv-argo:|time=.* argo=true|Error: exit status |.*"argo":true)', re.MULTILINE)
+RARE = re.compile(rb"[\r\x00]")
+
+
+class Source:
+    """One pipe's or stream's bytes: the decoder that splits no character, and the line begun but not ended."""
+
+    def __init__(self, stream):
+        self.stream = stream
+        self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self.pending = ""
+        self.open = False  # the beginning of the present line has been sent as a record
+
+
+class Output:
+    """Takes bytes of any source, in order, and writes lines and records to the log."""
+
+    def __init__(self, log, budget, path):
+        self.log = log
+        self.text_budget = budget * 3 // 4
+        self.path = path
+        self.file = None
+        self.held = False
+        self.held_lines = 0
+        self.held_bytes = 0
+        self.tail = collections.deque()
+        self.tail_bytes = 0
+        self.snapshot_at = 0.0
+        self.last = None  # the source with a line begun
+        self.partial_at = 0.0
+
+    def feed(self, source, data):
+        """Take what arrived from one source."""
+        self._keep(data)
+        if self.last is not None and self.last is not source:
+            self.flush()
+        text = source.decoder.decode(data)
+        if not text:
+            return
+        text = source.pending + text
+        cut = text.rfind("\n") + 1
+        source.pending = text[cut:]
+        if cut:
+            self._whole(source, text[:cut])
+            source.open = False
+        if source.pending:
+            if self.last is None or cut:
+                self.partial_at = time.monotonic() + PARTIAL_SECONDS
+            self.last = source
+            if len(source.pending) > LONG_LINE:
+                self.flush()
+        else:
+            self.last = None
+
+    def flush(self):
+        """Send the line begun, as far as it goes."""
+        source = self.last
+        self.last = None
+        if source is None or not source.pending:
+            return
+        text, source.pending = source.pending, ""
+        source.open = True
+        self._record(source.stream, text)
+
+    def wait(self):
+        """Seconds until `tick` has something to do, or None."""
+        if self.last is None:
+            return None
+        return max(0.0, self.partial_at - time.monotonic())
+
+    def tick(self):
+        """Do what is due by the clock."""
+        if self.last is not None and time.monotonic() >= self.partial_at:
+            self.flush()
+
+    def close(self, sources):
+        """Send what is left; after this the log takes only records."""
+        for source in sources:
+            rest = source.decoder.decode(b"", True)
+            if rest:
+                source.pending += rest
+            if source.pending:
+                self.last = source
+                self.flush()
+        if self.held:
+            lines = self.held_lines - sum(text.count("\n") for _, text in self.tail)
+            self.log.emit("skipped", lines=lines, bytes=self.held_bytes - self.tail_bytes, path=self.path)
+            self.held = False
+            for stream, text in self.tail:
+                self.log.emit("text", stream=stream, text=text)
+        if self.file is not None:
+            self.file.close()
+
+    def _keep(self, data):
+        if not self.path:
+            return
+        try:
+            if self.file is None:
+                self.file = open(self.path, "wb", buffering=65536)  # noqa: SIM115 - closed with the output
+            self.file.write(data)
+        except OSError as problem:
+            self.log.emit("note", text="the whole output could not be kept in a file: %s" % problem)
+            self.path = ""
+
+    def _whole(self, source, text):
+        """Whole lines: raw where that is safe, the rest as records."""
+        if source.stream != "stdout":
+            self._record(source.stream, text)
+            return
+        if source.open:  # the end of a line whose beginning was a record
+            cut = text.index("\n") + 1
+            self._record("stdout", text[:cut])
+            text = text[cut:]
+            if not text:
+                return
+        data = text.encode("utf-8", "replace")
+        if not (RARE.search(data) or OURS_OR_ARGOS.search(data) or _longest(data) > LONG_LINE):
+            self._raw(data, text)
+            return
+        for line in text.split("\n")[:-1]:
+            data = line.encode("utf-8", "replace")
+            if RARE.search(data) or OURS_OR_ARGOS.search(data) or len(data) > LONG_LINE:
+                self._record("stdout", line + "\n")
+            else:
+                self._raw(data + b"\n", line + "\n")
+
+    def _raw(self, data, text):
+        if self._over():
+            self._hold("stdout", text)
+        else:
+            self.log.raw(data, data.count(b"\n"))
+
+    def _record(self, stream, text):
+        if self._over():
+            self._hold(stream, text)
+            return
+        redraws = text.split("\r")
+        if len(redraws) > REDRAWS:
+            # A progress bar drawn more often than anyone can see: the newest drawings are enough.
+            text = "\r" + "\r".join(redraws[-REDRAWS:])
+        self.log.emit("text", stream=stream, text=text)
+
+    def _over(self):
+        if not self.held and self.log.spent > self.text_budget:
+            self.held = True
+        return self.held
+
+    def _hold(self, stream, text):
+        size = len(text)
+        self.held_lines += text.count("\n")
+        self.held_bytes += size
+        self.tail.append((stream, text))
+        self.tail_bytes += size
+        while self.tail_bytes - len(self.tail[0][1]) > TAIL:
+            self.tail_bytes -= len(self.tail.popleft()[1])
+        now = time.monotonic()
+        if now >= self.snapshot_at:
+            self.snapshot_at = now + SNAPSHOT_SECONDS
+            self.log.emit("snapshot", lines=self.held_lines, bytes=self.held_bytes, tail=text[-4000:])
+
+
+def _longest(data):
+    return max(map(len, data.split(b"\n")))

@@ -1,0 +1,75 @@
+"""The writing side of the protocol: raw lines and records, numbered, on one file descriptor.
+
+Rules (docs/protocol.md; core/events.py reads what this writes, and shares no code with it):
+- A record is one line of at most LONGEST bytes: the prefix, the run's nonce, JSON. A longer one travels in parts.
+- Every line has a number, raw ones too; records state theirs, and the random name of this process start.
+"""
+
+import json
+import os
+import time
+
+LONGEST = 8000
+PREFIX = "@uv-argo:"
+
+
+class Log:
+    """The one owner of the log's file descriptor. `spent` counts the bytes written to it."""
+
+    def __init__(self, fd, nonce):
+        self.fd = fd
+        self.prefix = PREFIX + nonce + " "
+        self.boot = os.urandom(6).hex()
+        self.n = 0
+        self.spent = 0
+        self.broken = False
+
+    def raw(self, data, lines):
+        """Write `lines` whole lines of the user's stdout as they are."""
+        self.n += lines
+        self._write(data)
+
+    def emit(self, kind, **fields):
+        """Write one record."""
+        fields["k"] = kind
+        text = self._stamp(fields)
+        if len(text) <= LONGEST:
+            self._line(text)
+            return
+        name = str(self.n + 1)
+        pieces = _pieces(text)
+        for j, piece in enumerate(pieces):
+            self._line(self._stamp({"k": "part", "id": name, "j": j, "of": len(pieces), "s": piece}))
+
+    def _stamp(self, fields):
+        fields["b"] = self.boot
+        fields["n"] = self.n + 1
+        fields["t"] = round(time.time(), 3)
+        return json.dumps(fields, separators=(",", ":"))
+
+    def _line(self, text):
+        self.n += 1
+        self._write((self.prefix + text + "\n").encode("ascii"))
+
+    def _write(self, data):
+        self.spent += len(data)
+        view = memoryview(data)
+        while view and not self.broken:
+            try:
+                view = view[os.write(self.fd, view) :]
+            except (BrokenPipeError, OSError):
+                # Whoever read the log is gone. The run goes on to its end: its lifeline or deadline decides.
+                self.broken = True
+
+
+def _pieces(text):
+    """Cut JSON text so that each piece, quoted again, still fits a line."""
+    pieces = []
+    start = 0
+    while start < len(text):
+        size = LONGEST - 300
+        while len(json.dumps(text[start : start + size])) > LONGEST - 300:
+            size //= 2
+        pieces.append(text[start : start + size])
+        start += size
+    return pieces

@@ -1,0 +1,168 @@
+"""sys.stdout and sys.stderr of the process that runs the cell, and the pipe on which they and records stay in order.
+
+Rules:
+- One pipe carries frames: a kind (1 stdout, 2 stderr, 3 a record as JSON, 4 please acknowledge), a length, the bytes.
+- stdout is flushed at a line's end, at most every RATE seconds, and by a thread soon after: never unbuffered, which
+  costs most of the throughput and tears lines. stderr and records flush stdout first, so that the order is kept.
+- After a fork two processes write: frames then stay below PIPE_BUF, which the kernel writes whole.
+"""
+
+import _thread
+import io
+import json
+import os
+import select
+import struct
+import sys
+import time
+
+STDOUT, STDERR, RECORD, SYNC = 1, 2, 3, 4
+HEADER = struct.Struct(">BI")
+RATE = 0.01
+PIPE_BUF = 4096
+FLUSH_BEFORE = frozenset({"subprocess.Popen", "os.system", "os.posix_spawn", "os.exec", "os.spawn", "pty.spawn"})
+
+
+class Pipe:
+    """The writing end, shared by the streams and the records."""
+
+    def __init__(self, fd, acknowledged):
+        self.fd = fd
+        self.acknowledged = acknowledged
+        self.lock = _thread.allocate_lock()
+        self.forked = False
+
+    def send(self, kind, data):
+        if self.forked:
+            room = PIPE_BUF - HEADER.size
+            for start in range(0, len(data), room):
+                piece = bytes(data[start : start + room])
+                self._write(HEADER.pack(kind, len(piece)) + piece)
+            return
+        with self.lock:
+            self._write(HEADER.pack(kind, len(data)) + bytes(data))
+
+    def record(self, kind, **fields):
+        fields["k"] = kind
+        data = json.dumps(fields).encode("ascii")
+        if self.forked:
+            with self.lock:  # a child process does not speak for the cell; the parent's records stay whole by the lock
+                self._write(HEADER.pack(RECORD, len(data)) + data)
+        else:
+            self.send(RECORD, data)
+
+    def sync(self):
+        """Return when the supervisor has read all that was sent: what a child process writes then comes after it."""
+        if self.acknowledged < 0 or self.forked:
+            return
+        self.send(SYNC, b"")
+        try:
+            if select.select([self.acknowledged], [], [], 0.5)[0]:
+                os.read(self.acknowledged, 1)
+        except (OSError, ValueError):
+            self.acknowledged = -1
+
+    def _write(self, data):
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self.fd, view) :]
+
+
+class _Raw(io.RawIOBase):
+    """The bottom of a text stream: each write is one frame. `fileno` is the real descriptor, for child processes."""
+
+    def __init__(self, pipe, kind, before):
+        self.pipe = pipe
+        self.kind = kind
+        self.before = before
+
+    def writable(self):
+        return True
+
+    def fileno(self):
+        return self.kind
+
+    def isatty(self):
+        return False
+
+    def write(self, data):
+        self.before()
+        self.pipe.send(self.kind, data)
+        return len(data)
+
+
+class _Buffer(io.BufferedWriter):
+    """Its `flush` really flushes at most every RATE seconds; `flush_now` always does."""
+
+    flushed = 0.0
+
+    def flush(self):
+        now = time.monotonic()
+        if now - self.flushed >= RATE:
+            self.flushed = now
+            io.BufferedWriter.flush(self)
+
+    def flush_now(self):
+        io.BufferedWriter.flush(self)
+
+
+class Streams:
+    """Puts both streams in place; `flush` empties them, `emit` sends a record after what was printed before it."""
+
+    def __init__(self, fd, acknowledged):
+        self.pipe = Pipe(fd, acknowledged)
+        self.out_buffer = _Buffer(_Raw(self.pipe, STDOUT, _nothing), 65536)
+        self.out = io.TextIOWrapper(self.out_buffer, "utf-8", "backslashreplace", line_buffering=True)
+        self.err_buffer = _Buffer(_Raw(self.pipe, STDERR, self._flush_out), 8192)
+        self.err = io.TextIOWrapper(self.err_buffer, "utf-8", "backslashreplace", line_buffering=True)
+        self.out.mode = self.err.mode = "w"
+        self.closing = False
+
+    def install(self):
+        """Become sys.stdout and sys.stderr, and keep the order around child processes and forks."""
+        sys.stdout, sys.stderr = self.out, self.err
+        sys.addaudithook(self._audit)
+        os.register_at_fork(before=self.flush, after_in_parent=self._forked, after_in_child=self._in_child)
+        _thread.start_new_thread(self._flusher, ())
+
+    def emit(self, kind, **fields):
+        self.flush()
+        self.pipe.record(kind, **fields)
+
+    def flush(self):
+        for text, buffer in ((self.out, self.out_buffer), (self.err, self.err_buffer)):
+            try:
+                text.flush()
+                buffer.flush_now()
+            except (OSError, ValueError):  # closed by the user's code, or the supervisor is gone
+                pass
+
+    def _flush_out(self):
+        try:
+            self.out.flush()
+            self.out_buffer.flush_now()
+        except (OSError, ValueError):
+            pass
+
+    def _audit(self, event, _args):
+        if event in FLUSH_BEFORE and not self.closing:
+            self.flush()
+            self.pipe.sync()
+
+    def _forked(self):
+        self.pipe.forked = True
+
+    def _in_child(self):
+        self.pipe.forked = True
+        self.pipe.lock = _thread.allocate_lock()
+        _thread.start_new_thread(self._flusher, ())
+
+    def _flusher(self):
+        sleep = time.sleep
+        while not self.closing:
+            sleep(RATE)
+            self.flush()
+
+
+def _nothing():
+    pass

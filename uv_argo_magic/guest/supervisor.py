@@ -1,0 +1,231 @@
+"""The first process of a run: owns the log, makes the environment, runs the cell, outlives it, and says how it ended.
+
+Rules:
+- One thread, one loop. Nothing but this process writes to the log.
+- Whatever happens to the cell's process, the log ends with one `exit` record; only the death of this process prevents it.
+- SIGTERM, SIGINT or the end of the lifeline stop the run: first as an interrupt, so that the user's code can clean up.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+from . import cell, environment, processes, record
+
+LIFELINE = "UV_ARGO_LIFELINE"
+PROTOCOL = 1
+POLL = 0.25  # seconds between looks at what an install uses
+
+
+class Stop(Exception):  # noqa: N818 - it is no error
+    """The run was asked to end."""
+
+
+class InstallProblem(Exception):  # noqa: N818 - the name is the protocol's
+    """The environment could not be made: uv's exit status, and which limit it broke if it broke one."""
+
+    def __init__(self, code, detail=""):
+        Exception.__init__(self, code, detail)
+        self.code = code
+        self.detail = detail
+
+
+def main(payload, guest):
+    """Run what `payload` (bytes of JSON) wants; `guest` is the folder that holds this package."""
+    wanted = json.loads(payload)
+    fd = os.dup(1)
+    os.set_inheritable(fd, False)
+    os.dup2(2, 1)
+    log = record.Log(fd, wanted["nonce"])
+    system = os.uname()
+    log.emit(
+        "hello", protocol=PROTOCOL, python=".".join(map(str, sys.version_info[:3])), pid=os.getpid(),
+        platform="%s %s" % (system.sysname, system.machine), host=system.nodename,
+    )  # fmt: skip
+    try:
+        code = Supervisor(log, wanted, guest).run()
+    except BaseException:  # noqa: BLE001 - the last thing that must be said, whatever happened
+        log.emit("exit", reason="guest", code=70, detail=traceback.format_exc())
+        code = 70
+    sys.exit(code)
+
+
+class Supervisor:
+    """One run, from its payload to its `exit` record."""
+
+    def __init__(self, log, wanted, guest):
+        self.log = log
+        self.wanted = wanted
+        self.guest = guest
+        self.settings = wanted["settings"]
+        environ = os.environ
+        self.store = environ.get("UV_ARGO_STORE") or os.path.join(tempfile.gettempdir(), "uv-argo-store")
+        self.home = environ.get("UV_ARGO_RUN") or tempfile.mkdtemp(prefix="uv-argo-run-")
+        self.uv = environ.get("UV_ARGO_UV") or "uv"
+        self.output = environ.get("UV_ARGO_OUTPUT") or os.path.join(self.home, "output.log")
+        self.lifeline = int(environ[LIFELINE]) if LIFELINE in environ else -1
+        self.stopping = False
+        self.wake, self.woken = os.pipe()
+        for end in (self.wake, self.woken):
+            os.set_blocking(end, False)
+
+    def run(self):
+        """Do it all; this process's exit status."""
+        signal.set_wakeup_fd(self.woken, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._stop)
+        signal.signal(signal.SIGCHLD, _nothing)
+        processes.adopt()
+        watchdog, self.groups = processes.watchdog()
+        try:
+            reason, code, detail = self._outcome(watchdog)
+        finally:
+            processes.end_descendants({watchdog})
+            os.kill(watchdog, signal.SIGKILL)
+            os.waitpid(watchdog, 0)
+            self._clear()
+        self.log.emit("exit", reason=reason, code=code, detail=detail)
+        return 0 if reason == "ok" else (code if 0 < code < 256 else 1)
+
+    def _outcome(self, watchdog):
+        """(reason, code, detail) of the exit record."""
+        try:
+            self._compare()
+            tree = self._environment()
+        except Stop:
+            return "stopped", 143, "before the cell began"
+        except InstallProblem as problem:
+            return "install", problem.code, problem.detail
+        python = environment.thin_venv(os.path.join(self.home, "venv"), tree.site if tree else None)
+        if self.stopping:
+            return "stopped", 143, "before the cell began"
+        self.log.emit("phase", phase="running")
+        return cell.Cell(self, python, watchdog).run()
+
+    def _compare(self):
+        """Say where this Python is not the one the lock was made for; another minor cannot use it."""
+        target = self.wanted["lock"].get("target")
+        here = "%d.%d" % sys.version_info[:2]
+        if target and target["python"].split(".")[:2] != here.split("."):
+            text = "resolved for Python %s, and running Python %s" % (target["python"], here)
+            if self.wanted["lock"]["lines"]:
+                self.log.emit("uv", text="error: No interpreter found: " + text + "\n")
+                raise InstallProblem(2, "python")
+            self.log.emit("note", text=text)
+
+    def _environment(self):
+        """The tree that the cell needs, made if it is not there; None without requirements."""
+        lock = self.wanted["lock"]
+        lines, key = lock["lines"], lock["key"]
+        if not lines:
+            return None
+        if not key:
+            self.log.emit("phase", phase="resolving")
+            aside = os.path.join(self.home, "resolve")
+            lines, code = environment.resolve(aside, lines, self.uv, self._uv)
+            if code:
+                raise InstallProblem(code)
+            key = environment.key_of(lines)
+            self.log.emit("lock", lock=json.dumps({"key": key, "lines": lines}))
+        tree = environment.find(self.store, key)
+        if tree is None:
+            self.log.emit("phase", phase="installing")
+            environment.sweep(self.store)
+            tree = environment.build(self.store, key, lines, self.uv, self._uv, self.log.boot)
+            if isinstance(tree, int):
+                raise InstallProblem(tree)
+        self.log.emit("installed", packages=tree.packages, seconds=round(tree.seconds, 3), cached=tree.cached)
+        return tree
+
+    def _uv(self, args):
+        """Run uv, its words into the log, within the install's limits; its exit status."""
+        env = {name: value for name, value in os.environ.items() if not name.startswith(("UV_ARGO_", "VIRTUAL_ENV"))}
+        env.update(UV_NO_CONFIG="1", UV_PYTHON_DOWNLOADS="never", UV_NO_PROGRESS="1")
+        for variable, value in self.wanted["uv"].items():
+            env[variable] = value
+        try:
+            uv = subprocess.Popen(
+                args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env,
+                start_new_session=True,
+            )  # fmt: skip
+        except OSError as problem:
+            self.log.emit("uv", text="error: uv could not be started: %s\n" % problem)
+            raise InstallProblem(127) from problem
+        self.guard(uv.pid)
+        begun = time.monotonic()
+        text = ""
+        while True:
+            ready = self.select([uv.stdout], POLL)
+            if uv.stdout in ready:
+                data = os.read(uv.stdout.fileno(), 65536)
+                if not data:
+                    break
+                text += data.decode("utf-8", "replace")
+                cut = text.rfind("\n") + 1
+                if cut:
+                    self.log.emit("uv", text=text[:cut])
+                    text = text[cut:]
+            broken = "stopped" if self.stopping else self._over_limit(uv.pid, begun, args)
+            if broken:
+                processes.kill_group(uv.pid)
+                uv.wait()
+                if broken == "stopped":
+                    raise Stop
+                raise InstallProblem(137, broken)
+        if text:
+            self.log.emit("uv", text=text + "\n")
+        uv.stdout.close()
+        return uv.wait()
+
+    def _over_limit(self, pid, begun, args):
+        """The install's limit that is broken: install_timeout, install_memory, install_disk or nothing."""
+        settings = self.settings
+        if settings["install_timeout"] and time.monotonic() - begun > settings["install_timeout"]:
+            return "install_timeout"
+        if settings["install_memory"] and processes.resident([pid, *processes.descendants()]) > settings["install_memory"]:
+            return "install_memory"
+        if settings["install_disk"] and "--target" in args:
+            target = args[args.index("--target") + 1]
+            if processes.disk_use(target) > settings["install_disk"]:
+                return "install_disk"
+        return ""
+
+    def guard(self, group):
+        """Have the watchdog end this process group when this process is killed."""
+        os.write(self.groups, b"%d\n" % group)
+
+    def select(self, sources, seconds):
+        """Wait for one of the sources, a signal or the lifeline; those that are ready. Notes a stop."""
+        import select
+
+        watched = [*sources, self.wake]
+        if self.lifeline >= 0:
+            watched.append(self.lifeline)
+        ready = select.select(watched, [], [], seconds)[0]
+        if self.wake in ready:
+            try:
+                os.read(self.wake, 4096)
+            except BlockingIOError:
+                pass
+        if self.lifeline in ready and not os.read(self.lifeline, 4096):
+            self.lifeline = -1
+            self.stopping = True
+        return [source for source in ready if source in sources]
+
+    def _stop(self, _number, _frame):
+        self.stopping = True
+
+    def _clear(self):
+        """Remove what this run made for itself; the whole output stays where it was kept."""
+        for name in ("venv", "work", "resolve"):
+            shutil.rmtree(os.path.join(self.home, name), ignore_errors=True)
+
+
+def _nothing(_number, _frame):
+    pass

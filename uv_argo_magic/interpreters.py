@@ -1,0 +1,224 @@
+"""Which Pythons are here: finds one by version, runs it once, and says what it is and which wheels fit it.
+
+Rules:
+- Always a base interpreter, never a venv's: an environment must not hang on another one.
+- Nothing is downloaded: a Python that is missing is an error that says how to get it.
+- An interpreter is run once per (path, time of change) in this process.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import packaging
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.tags import Tag
+from uv import find_uv_bin
+
+from uv_argo_magic.core.lock import Target
+from uv_argo_magic.errors import SpecError
+
+OLDEST = (3, 8)
+"""What the guest can run on."""
+
+_TIMEOUT = 60.0  # seconds; a first start from a cold network disk can take some
+
+# Runs inside the interpreter that is asked. Our own `packaging` is lent to it for the platform tags, which only the
+# interpreter itself knows (they hang on its C library); the path comes last, so nothing of its own is hidden.
+_PROBE = """
+import json, sys
+said = {
+    "path": sys.executable,
+    "base": getattr(sys, "_base_executable", None) or sys.executable,
+    "venv": sys.prefix != sys.base_prefix,
+    "implementation": sys.implementation.name,
+    "version": list(sys.version_info),
+    "tags": [],
+}
+if sys.version_info >= (3, 8) and said["implementation"] == "cpython" and not said["venv"]:
+    sys.path.append(sys.argv[1])
+    from packaging.tags import sys_tags
+    said["tags"] = [str(tag) for tag in sys_tags()]
+print(json.dumps(said))
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Probed:
+    """What an interpreter says of itself."""
+
+    path: str
+    base: str
+    venv: bool
+    implementation: str
+    version: tuple[int, int, int]
+    python: str
+    tags: tuple[Tag, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interpreter:
+    """A Python that is here: the path of its executable, what it is, and the wheel tags that fit it, best first."""
+
+    path: str
+    target: Target
+    tags: tuple[Tag, ...]
+
+
+def find(version: str = "") -> Interpreter:
+    """The interpreter for a cell: "" is the Python of this process; else "3.12", "3.12.1", "3.13t" or ">=3.12".
+
+    Raises:
+        SpecError: the version cannot be read, or no such Python is here.
+    """
+    here = _probe_base(getattr(sys, "_base_executable", None) or sys.executable)
+    wanted = version.strip()
+    if not wanted or _fits(here, wanted):
+        return here
+    return _probe_base(_ask_uv(wanted))
+
+
+def versions() -> tuple[str, ...]:
+    """The versions of the Pythons that uv finds here, newest first; "3.13.0t" is free-threaded."""
+    done = _uv("python", "list", "--only-installed", "--output-format", "json")
+    found = set()
+    for row in json.loads(done.stdout) if done.returncode == 0 else ():
+        if row["implementation"] == "cpython":
+            found.add(row["version"] + ("t" if "freethreaded" in row.get("variant", "") else ""))
+    return tuple(sorted(found, key=lambda text: [int(part) for part in re.findall(r"\d+", text)], reverse=True))
+
+
+def _fits(interpreter: Interpreter, wanted: str) -> bool:
+    """Whether this interpreter is what the user asked for, so that uv need not look for another."""
+    plain = re.fullmatch(r"(\d+(?:\.\d+){0,2})(t?)", wanted)
+    own = interpreter.target
+    if plain:
+        numbers = plain[1].split(".")
+        return own.python.split(".")[: len(numbers)] == numbers and own.abi.endswith("t") == bool(plain[2])
+    try:
+        return not own.abi.endswith("t") and SpecifierSet(wanted).contains(own.python, prereleases=True)
+    except InvalidSpecifier:
+        raise SpecError(
+            f"A Python is chosen by its version, and {wanted!r} is none.",
+            hint='Write for example --python 3.12, 3.12.1, 3.13t or ">=3.12".',
+        ) from None
+
+
+def _ask_uv(wanted: str) -> str:
+    """The path that uv finds for a version already known to be one."""
+    done = _uv("python", "find", "--system", "--no-project", wanted)
+    path = done.stdout.strip()
+    if done.returncode == 0 and path:
+        return path
+    here = ", ".join(versions()) or "none"
+    plain = re.search(r"\d+(?:\.\d+)*t?", wanted)
+    example = plain[0] if plain else "3.12"
+    raise SpecError(
+        f"Python {wanted} is not here; these are: {here}.",
+        hint=f"Choose one of them with --python, or get it: uv python install {example}",
+    )
+
+
+def _uv(*args: str) -> subprocess.CompletedProcess[str]:
+    """uv, asked about Pythons; never a download, never a project's settings."""
+    dropped = ("VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__")
+    kept = ("UV_PYTHON_INSTALL_DIR", "UV_CACHE_DIR")
+    environ = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in dropped and (not name.startswith("UV_") or name in kept)
+    }
+    environ |= {"UV_NO_CONFIG": "1", "UV_PYTHON_DOWNLOADS": "never", "PATH": _search_path(environ.get("PATH", ""))}
+    return subprocess.run(
+        [find_uv_bin(), *args],
+        env=environ,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        stdin=subprocess.DEVNULL,
+        timeout=_TIMEOUT,
+        check=False,
+    )
+
+
+def _search_path(path: str) -> str:
+    """PATH with each folder of pyenv's shims replaced by the versions behind it.
+
+    A shim answers only for the version that pyenv has activated; the others are as much here.
+    """
+    folders: list[str] = []
+    for folder in path.split(os.pathsep):
+        place = Path(folder)
+        if place.name == "shims" and (place.parent / "versions").is_dir():
+            folders += sorted(map(str, (place.parent / "versions").glob("*/bin")), reverse=True)
+        else:
+            folders.append(folder)
+    return os.pathsep.join(folders)
+
+
+def _probe_base(path: str) -> Interpreter:
+    """What is at `path`; for a venv's interpreter, what it was made from."""
+    said = _probe(path, _changed(path))
+    if said.venv:
+        said = _probe(said.base, _changed(said.base))
+    if said.implementation != "cpython" or said.version[:2] < OLDEST:
+        name = f"{said.implementation} {said.python}"
+        raise SpecError(f"Cells run on CPython 3.8 and newer, and {path} is {name}.", hint="Choose another with --python.")
+    return Interpreter(
+        path=said.path,
+        target=Target(python=said.python, implementation=said.implementation, abi=said.tags[0].abi),
+        tags=said.tags,
+    )
+
+
+def _changed(path: str) -> int:
+    try:
+        return Path(path).stat().st_mtime_ns
+    except OSError as error:
+        raise SpecError(
+            f"The Python at {path} cannot be used: {error.strerror}.", hint="Choose another with --python."
+        ) from error
+
+
+@functools.lru_cache(maxsize=64)
+def _probe(path: str, changed: int) -> _Probed:  # noqa: ARG001 - `changed` is there for the cache
+    """Run an interpreter, isolated, and have it say what it is."""
+    lent = str(Path(packaging.__file__).parent.parent)
+    environ = {name: value for name, value in os.environ.items() if name != "__PYVENV_LAUNCHER__"}
+    try:
+        done = subprocess.run(
+            [path, "-I", "-c", _PROBE, lent],
+            env=environ,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            timeout=_TIMEOUT,
+            check=False,
+        )
+        said = json.loads(done.stdout.strip().splitlines()[-1]) if done.returncode == 0 else None
+    except (OSError, subprocess.TimeoutExpired, ValueError, IndexError) as error:
+        raise SpecError(f"The Python at {path} does not run: {error}.", hint="Choose another with --python.") from error
+    if not isinstance(said, dict):
+        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        raise SpecError(f"The Python at {path} does not run: {last}.", hint="Choose another with --python.")
+    major, minor, micro, level, serial = said["version"]
+    suffix = "" if level == "final" else {"alpha": "a", "beta": "b", "candidate": "rc"}[level] + str(serial)
+    return _Probed(
+        path=said["path"],
+        base=said["base"],
+        venv=said["venv"],
+        implementation=said["implementation"],
+        version=(major, minor, micro),
+        python=f"{major}.{minor}.{micro}{suffix}",
+        tags=tuple(Tag(*tag.split("-", 2)) for tag in said["tags"]),
+    )

@@ -1,0 +1,165 @@
+"""`%%argo`, `%argo` and `%config ArgoMagics`: parse, call, display; nothing else happens here.
+
+Rules:
+- The cell's text is captured unchanged; IPython expands nothing, and only our own line expands `$name` and `{name}`.
+- Every error is one of ours, never a UsageError: no front end sees that as an error.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand, output_can_be_silenced
+from IPython.display import display
+from traitlets import TraitError, TraitType
+
+from uv_argo_magic import answers, config, places
+from uv_argo_magic.core import menu
+from uv_argo_magic.core import settings as keys
+from uv_argo_magic.core.lock import Lock
+from uv_argo_magic.core.verbs import read_cell, read_line, run_options
+from uv_argo_magic.errors import SpecError
+from uv_argo_magic.history import History
+from uv_argo_magic.notebook import cells, completion
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from uv_argo_magic.core.options import Line
+    from uv_argo_magic.core.spec import RunSpec
+
+
+class Setting(TraitType):  # type: ignore[misc]
+    """One key of the configuration; None: nothing is set here, and the next place in the order says."""
+
+    allow_none = True
+    default_value = None
+
+    def validate(self, obj: object, value: object) -> object:  # noqa: ARG002 - the signature is traitlets'
+        """The value as the key's type has it, or a TraitError with our sentence."""
+        if value is None:
+            return None
+        if not isinstance(self.name, str):
+            return value
+        try:
+            return config.checked(self.name, value)
+        except SpecError as error:
+            raise TraitError(f"{error.message}. {error.hint}") from None
+
+
+def _traits() -> dict[str, Setting]:
+    defaults = config.defaults()
+    helps = {key: one.metadata["help"] for key, one in keys.FIELDS.items()}
+    helps |= {
+        "python": "the Python where a cell says none",
+        "backend": "where a cell runs that does not say it",
+        "deps": "what a cell needs that says nothing about it",
+    }
+    return {
+        key: Setting(help=f"{text}; not set: {defaults[key] or 'nothing'}").tag(config=True)
+        for key, text in helps.items()
+    }
+
+
+# One trait a key: written out, they could drift from the table of settings.
+_Configured: Any = type(Magics)("_Configured", (Magics,), _traits())
+
+
+@magics_class
+class ArgoMagics(_Configured):  # type: ignore[misc]
+    """Defaults of %%argo; what a cell's own line or script block says comes first."""
+
+    @no_var_expand
+    @output_can_be_silenced
+    @cell_magic("argo")
+    def run_cell(self, line: str, cell: str) -> object:
+        """Run this cell with its own dependencies, elsewhere: %%argo --deps "numpy pandas"."""
+        from uv_argo_magic import run as engine  # noqa: PLC0415 - loading the extension stays light
+        from uv_argo_magic.notebook import panel  # noqa: PLC0415
+        from uv_argo_magic.specify import Surroundings, specify  # noqa: PLC0415
+
+        read = read_cell(line, self.shell.user_ns)
+        options = run_options(read)
+        if options.help:
+            print(menu.explain("run", "notebook"))
+            return None
+        cells.refuse_ipython(cell, 1)
+        around = Surroundings.here(names=self.shell.user_ns, traits=self.said(), line_offset=1)
+        spec, made = specify(cell, options, around)
+        self._check_syntax(line, cell, spec.python)
+        prepared = engine.prepare(spec)
+        if isinstance(prepared.resolution, Lock):
+            self._check_syntax(line, cell, prepared.resolution.target.minor)
+        tell(read, made, spec)
+        if options.dry_run:
+            print(prepared.describe())
+            return None
+        run = engine.start(
+            prepared, history=self.history(spec.settings.history), notebook=notebook_name(self.shell.user_ns)
+        )
+        if options.out:
+            self.shell.push({options.out: run})
+        if options.detach:
+            return run
+        run.follow(*panel.renderers(spec.settings, self.shell))
+        run.raise_for_state()
+        if options.pull:
+            self.shell.push(run.values())
+        return run.result
+
+    @no_var_expand
+    @line_magic("argo")
+    def say(self, line: str) -> None:
+        """Ask about runs: %argo runs, last, logs, packages, stop; alone it prints all of them."""
+        read = read_line(line, self.shell.user_ns)
+        print(answers.answer(read, self.history(), "notebook", notebook_name(self.shell.user_ns)))
+
+    def said(self) -> dict[str, object]:
+        """The keys that are set by %config or IPython's own configuration."""
+        found = {key: getattr(self, key) for key in (*keys.FIELDS, *config.OPTIONS)}
+        return {key: value for key, value in found.items() if value is not None}
+
+    def history(self, keep: int = 0) -> History:
+        """The runs kept on this machine; `keep` bounds them when a run ends."""
+        return History(places.data_dir() / "runs", keep=keep)
+
+    def _check_syntax(self, line: str, cell: str, python: str) -> None:
+        """Refuse a cell that is no Python, where the Python that would run it has this one's minor version."""
+        if ".".join(python.split(".")[:2]) == ".".join(map(str, sys.version_info[:2])):
+            cells.refuse_no_python(self.shell, line, cell)
+
+
+def tell(read: Line, made: config.Config, spec: RunSpec) -> None:
+    """Show what the line expanded to and what somebody should know, apart from what the cell prints."""
+    said = [f"{name} = {text}" for name, text in read.expanded] + list(made.notes) + list(spec.requirements.warnings)
+    if said:
+        display({"text/plain": "\n".join(said)}, raw=True)
+
+
+def notebook_name(names: Mapping[str, object]) -> str:
+    """The notebook's path, as far as the front end tells; "" in a terminal."""
+    for said in (names.get("__vsc_ipynb_file__"), os.environ.get("JPY_SESSION_NAME"), names.get("__session__")):
+        if isinstance(said, str) and said:
+            return said
+    return ""
+
+
+def load(shell: InteractiveShell) -> None:
+    """Register the magics and their completion; loading again replaces them."""
+    unload(shell)
+    made = ArgoMagics(shell=shell)
+    shell.register_magics(made)
+    shell.Completer.custom_matchers.append(completion.matcher(shell, made.history))
+
+
+def unload(shell: InteractiveShell) -> None:
+    """Take the magics and their completion away."""
+    for kind in ("line", "cell"):
+        shell.magics_manager.magics[kind].pop("argo", None)
+    shell.configurables[:] = [one for one in shell.configurables if not isinstance(one, ArgoMagics)]
+    matchers = shell.Completer.custom_matchers
+    matchers[:] = [one for one in matchers if getattr(one, "matcher_identifier", "") != completion.IDENTIFIER]

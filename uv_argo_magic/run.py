@@ -1,0 +1,281 @@
+"""One run, from a wanted spec to its end: the only loop and the only thread.
+
+Rules:
+- `prepare` sends nothing: it resolves and builds, and what it made can be printed.
+- The thread reads the backend and folds; the caller's thread waits and shows. The state is replaced, never changed.
+- A run is over for its cell when its `exit` record is read; the thread reads on to the backend's own end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import socket
+import sys
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from uv_argo_magic import interpreters, places, resolve
+from uv_argo_magic.backends import base
+from uv_argo_magic.core import events, program, values, words
+from uv_argo_magic.core.lock import Lock, Resolution
+from uv_argo_magic.core.remote_error import RemoteError
+from uv_argo_magic.core.state import RunState, fold
+from uv_argo_magic.errors import BackendError, CellFailed, InstallFailed, NodeFailed, RunError, StreamLost, Stopped
+from uv_argo_magic.guest_zip import guest_zip
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from uv_argo_magic.core.spec import RunSpec
+    from uv_argo_magic.history import History, RunFiles
+
+PACE = 0.05
+"""Seconds between two looks of a renderer at the state: 20 a second, more than a browser shows."""
+LEAVE_AFTER = 10.0
+"""Seconds that an interrupted cell waits for the run's last words."""
+
+
+class Renderer(Protocol):
+    """Shows a run; called in the thread that follows it."""
+
+    def update(self, state: RunState) -> None:
+        """Show this state; the last call has `state.ended`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """All that is decided before anything is sent."""
+
+    spec: RunSpec
+    resolution: Resolution
+    program: program.Program
+    interpreter: interpreters.Interpreter
+
+    def describe(self) -> str:
+        """What would run, for people: `--dry-run`."""
+        lines = [f"backend   {self.spec.backend}", f"python    {self.interpreter.target.python}"]
+        if isinstance(self.resolution, Lock):
+            lines.append(f"lock      {self.resolution.key if self.resolution.packages else 'no dependencies, no install'}")
+            lines += [f"          {package.name}=={package.version}" for package in self.resolution.packages]
+        else:
+            lines += [f"unresolved {self.resolution.reason}", *(f"          {line}" for line in self.resolution.lines)]
+        wanted = program.payload(self.spec, self.resolution, self.program.nonce)
+        settings = {key: wanted[key] for key in ("settings", "uv")}
+        lines.append(f"settings  {json.dumps(settings, sort_keys=True)}")
+        lines.append(f"program   {len(self.program.source):,} bytes, run by a Python of that version")
+        lines.append("cell")
+        lines += [f"    {line}" for line in self.spec.cell.split("\n")]
+        return "\n".join(lines)
+
+
+def prepare(spec: RunSpec) -> Prepared:
+    """Find the Python, resolve the requirements, build the program.
+
+    Raises:
+        SpecError: there is no such Python here.
+        ResolutionError: no set of versions satisfies the requirements.
+    """
+    interpreter = interpreters.find(spec.python)
+    resolution = resolve.lock(
+        spec.requirements, interpreter=interpreter, settings=spec.settings, cache=places.cache_dir() / "locks"
+    )
+    built = program.build(spec, resolution, guest=guest_zip(), nonce=secrets.token_hex(8))
+    return Prepared(spec=spec, resolution=resolution, program=built, interpreter=interpreter)
+
+
+def new_id() -> str:
+    """A run's id: sorts by time, and unique without asking anybody."""
+    return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(3)
+
+
+def start(
+    prepared: Prepared, *, history: History | None = None, notebook: str = "", backend: base.Backend | None = None
+) -> Run:
+    """Submit it and begin to read what it says.
+
+    Raises:
+        BackendError: the place could not be reached, or refused.
+    """
+    chosen = backend or base.load(prepared.spec.backend)
+    return Run(prepared, chosen, history=history, notebook=notebook)
+
+
+class Run:
+    """One execution: its state as it is now, and the verbs on it."""
+
+    def __init__(
+        self, prepared: Prepared, backend: base.Backend, *, history: History | None = None, notebook: str = ""
+    ) -> None:
+        self.id = new_id()
+        self.prepared = prepared
+        self.spec = prepared.spec
+        self._backend = backend
+        self._changed = threading.Event()
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self._state = RunState(run=self.id)
+        self._files: RunFiles | None = None
+        if history is not None:
+            self._files = history.begin(
+                self.id,
+                spec=self.spec,
+                resolution=prepared.resolution,
+                notebook=notebook,
+                nonce=prepared.program.nonce,
+            )
+        self.name = backend.submit(prepared.program, self.spec, self.id)
+        self._take(events.Submitted(name=self.name, place=backend.place, t=time.time()))
+        self._thread = threading.Thread(target=self._read, name=f"uv-argo-{self.id}", daemon=True)
+        self._thread.start()
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id}: {words.title(self.state)}>"
+
+    @property
+    def state(self) -> RunState:
+        """What is known now."""
+        return self._state
+
+    @property
+    def status(self) -> str:
+        """The state in one word."""
+        return words.title(self.state)
+
+    @property
+    def packages(self) -> tuple[tuple[str, str], ...]:
+        """What is installed for it, as (name, version)."""
+        return self.state.installed.packages if self.state.installed else ()
+
+    def logs(self) -> str:
+        """The cell's text output so far, stdout and stderr as they came."""
+        texts = (output.text for output in self.state.outputs if isinstance(output, events.Lines | events.Text))
+        return "".join(texts)
+
+    def follow(self, *renderers: Renderer) -> RunState:
+        """Show the run until it has ended; an interrupt stops it, and a second one leaves at once.
+
+        Raises:
+            KeyboardInterrupt: after the run was stopped, or by the second interrupt with the run still ending.
+        """
+        try:
+            self._show_until(renderers, None)
+        except KeyboardInterrupt:
+            self.stop("an interrupt")
+            self._show_until(renderers, LEAVE_AFTER)
+            raise
+        return self.state
+
+    def wait(self, timeout: float | None = None) -> RunState:
+        """Wait until it has ended or `timeout` seconds have passed; the state then."""
+        self._ended.wait(timeout)
+        return self.state
+
+    def stop(self, by: str = "stop()") -> None:
+        """Ask for the end; the state tells when it has come. Nothing happens to a run that has ended."""
+        if self.state.ended:
+            return
+        self._take(events.StopAsked(by=by, t=time.time()))
+        self._backend.stop(self.name)
+
+    def raise_for_state(self, rebuild: Callable[[RemoteError, RunState], BaseException] | None = None) -> None:
+        """Return if the cell succeeded, else raise what it ended by; `rebuild` makes the remote exception one of here.
+
+        Raises:
+            RunError: InstallFailed, CellFailed, NodeFailed or Stopped, with the state.
+        """
+        state = self.state
+        if state.outcome == "Succeeded":
+            missing = [value.problem for value in state.values if value.problem]
+            if missing:
+                raise CellFailed(f"--pull: {missing[0]}", hint="the cell itself succeeded", state=state)
+            return
+        if state.exited and state.exited.reason == "error" and state.error:
+            remote = RemoteError.parse(state.error)
+            if rebuild is not None:
+                raise rebuild(remote, state)
+            raise CellFailed(f"{remote.ename}: {remote.evalue}", state=state)
+        sentence, hint = words.sentence(state), words.hint(state)
+        if state.outcome == "Lost":
+            raise NodeFailed(sentence, hint=hint, state=state, reason="lost")
+        kinds: dict[str, type[RunError]] = {"InstallFailed": InstallFailed, "Stopped": Stopped}
+        raise kinds.get(state.outcome, CellFailed)(sentence, hint=hint, state=state)
+
+    def values(self) -> dict[str, object]:
+        """The pulled variables, decoded.
+
+        Raises:
+            SpecError: a value needs numpy, and this kernel has none.
+        """
+        return {value.name: values.decode(value.body) for value in self.state.values if not value.problem}
+
+    def result(self, timeout: float | None = None) -> dict[str, object]:
+        """Wait for the end; the pulled variables, or what `raise_for_state` raises.
+
+        Raises:
+            TimeoutError: it has not ended in time.
+            RunError: it ended badly.
+        """
+        if not self.wait(timeout).ended:
+            raise TimeoutError(f"the run {self.id} has not ended after {timeout} seconds")
+        self.raise_for_state()
+        return self.values()
+
+    def _show_until(self, renderers: tuple[Renderer, ...], seconds: float | None) -> None:
+        """Update the renderers at every change until the end, or for some seconds."""
+        deadline = None if seconds is None else time.monotonic() + seconds
+        broken: set[int] = set()
+        while True:
+            self._changed.wait(0.2)
+            self._changed.clear()
+            state = self.state
+            if self._files is not None and not state.stop_asked and (by := self._files.stop_asked()):
+                self.stop(by)
+            for index, renderer in enumerate(renderers):
+                if index not in broken:
+                    try:
+                        renderer.update(state)
+                    except Exception:  # noqa: BLE001 - a broken panel must not lose the cell's run
+                        broken.add(index)
+                        sys.stderr.write(f"uv-argo: this view of the run broke:\n{traceback.format_exc()}")
+            if state.ended or (deadline is not None and time.monotonic() > deadline):
+                return
+            self._ended.wait(PACE)
+
+    def _read(self) -> None:
+        """The thread: everything that the backend says, to its end."""
+        try:
+            for item in self._backend.watch(self.name):
+                if isinstance(item, str):
+                    if self._files is not None:
+                        self._files.append(item)
+                    self._take(*events.decode(item, self.prepared.program.nonce))
+                else:
+                    self._take(item)
+        except BackendError as problem:
+            phase = "Error" if isinstance(problem, StreamLost) else type(problem).__name__
+            self._take(events.NodePhase(phase=phase, message=str(problem), t=time.time()))
+        finally:
+            self._take(events.LogEnded(t=time.time()))
+            with contextlib.suppress(BackendError):
+                self._backend.delete(self.name)
+
+    def _take(self, *seen: events.Event) -> None:
+        with self._lock:
+            before = self._state
+            self._state = fold(seen, before)
+            hello = self._state.hello
+            if hello and not before.hello and self._files is not None and hello.host == socket.gethostname():
+                # The supervisor is a process of this machine: another process may stop the run by it.
+                self._files.note("pid", str(hello.pid))
+            if self._state.ended and not before.ended:
+                if self._files is not None:
+                    self._files.finish(self._state)
+                self._ended.set()
+        self._changed.set()
+
+
