@@ -21,7 +21,7 @@ from uv_argo_magic.core import settings as keys
 from uv_argo_magic.core.lock import Lock
 from uv_argo_magic.core.verbs import read_cell, read_line, run_options
 from uv_argo_magic.errors import SpecError
-from uv_argo_magic.history import History
+from uv_argo_magic.history import History, output_metadata
 from uv_argo_magic.notebook import cells, completion
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
     def run_cell(self, line: str, cell: str) -> object:
         """Run this cell with its own dependencies, elsewhere: %%argo --deps "numpy pandas"."""
         from uv_argo_magic import run as engine  # noqa: PLC0415 - loading the extension stays light
-        from uv_argo_magic.notebook import panel  # noqa: PLC0415
+        from uv_argo_magic.notebook.outputs import result_object  # noqa: PLC0415
+        from uv_argo_magic.notebook.renderers import renderers  # noqa: PLC0415
         from uv_argo_magic.specify import Surroundings, specify  # noqa: PLC0415
 
         read = read_cell(line, self.shell.user_ns)
@@ -105,11 +106,14 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
             self.shell.push({options.out: run})
         if options.detach:
             return run
-        run.follow(*panel.renderers(spec.settings, self.shell))
+        about = output_metadata(run.state, spec, prepared.resolution)
+        state = run.follow(
+            *renderers(spec.settings, ip=self.shell, on_stop=lambda: run.stop("the Stop button"), metadata=about)
+        )
         run.raise_for_state()
         if options.pull:
             self.shell.push(run.values())
-        return run.result
+        return result_object(state)
 
     @no_var_expand
     @line_magic("argo")
