@@ -150,7 +150,7 @@ def test_a_long_progress_bar_passes_rarely_and_ends_right():
 
 def test_a_progress_bar_with_colours_that_is_held_back_ends_with_the_last():
     _, end = run(Cap(head=0), *(err(f"\r\x1b[3{n}m{n}\x1b[0m") for n in range(5)))
-    assert text_of(end) == "\r\x1b[34m4\x1b[0m"
+    assert text_of(end) == "\r\x1b[33m3\x1b[0m\r\x1b[34m4\x1b[0m"
 
 
 def test_windows_line_ends_are_no_redraws():

@@ -20,7 +20,7 @@ from uv_argo_magic.core.state import Gap, Output, Restarted
 if TYPE_CHECKING:
     from uv_argo_magic.core.state import RunState
 
-VOLATILE = r'(?s)<(span|details|tr) class="uv-volatile".*?</\1>'
+VOLATILE = r'(?s)<(span|details) class="uv-volatile".*?</\1>'
 """A regular expression for what differs between two runs of the same; empty it before comparing."""
 
 LISTED = 12
@@ -102,12 +102,17 @@ def tail(state: RunState, lines: int = 500) -> str:
     """The last lines of what uv and the cell wrote, as terminal text; only as much is read as is shown."""
     parts: list[str] = []
     missing = lines
+    below = ""  # the stream of the piece under the present one
     for output in reversed(state.outputs):
         if missing <= 0:
             break
-        piece = _last(_said(output), missing + 1)
+        stream, said = _said(output)
+        piece = _last(said, missing + 1)
+        if below not in {"", stream} and not piece.endswith("\n"):
+            piece += "\n"  # another stream does not continue this line
         missing -= piece.count("\n")
         parts.append(piece)
+        below = stream
     else:
         parts.append(_last("".join(state.install_log), missing + 1))
     return _last("".join(reversed(parts)), lines)
@@ -152,7 +157,7 @@ def html(state: RunState, now: float) -> str:
     """The state as static HTML that needs neither script nor style sheet."""
     bad = state.ended and state.outcome != "Succeeded"
     return (
-        f'<div class="uv-argo-static" style="border:{_LINE};border-radius:6px;padding:8px 12px;margin:2px 0;'
+        f'<div class="uv-argo-static" style="border:{_LINE};border-radius:6px;padding:8px 12px;margin:2px 0 6px;'
         f'max-width:960px;font-size:13px;line-height:1.5">'
         f"{_head(state, now)}{_said_html(state, now, bad=bad)}"
         f"{_details(f'Packages ({len(packages(state))})', packages_html(state)) if packages(state) else ''}"
@@ -185,15 +190,16 @@ def _said_html(state: RunState, now: float, *, bad: bool) -> str:
 
 
 def _log_details(state: RunState, *, bad: bool) -> str:
-    """What uv wrote, and after a failure the end of the cell's output: open then, closed and volatile before."""
+    """What uv wrote; or the whole log's end, open, where neither output nor traceback tell what happened."""
     style = f"{_CODE};line-height:1.4;max-height:320px;overflow:auto;margin:4px 0;padding:0;white-space:pre-wrap"
-    if bad:
-        log = log_html(state, 100)
-        return _details("Log", f'<pre style="{style}">{log}</pre>', opened=True) if log.strip() else ""
-    if not len(state.install_log):
+    told = state.exited is not None and state.exited.reason in {"ok", "error", "exit", "deadline"}
+    opened = bad and not told and state.outcome != "Stopped"
+    log = log_html(state, 100) if opened else ansi.to_html(_last("".join(state.install_log), 200))
+    if not log.strip():
         return ""
-    log = ansi.to_html(_last("".join(state.install_log), 200))
-    return _details("Install log", f'<pre style="{style}">{log}</pre>', volatile=True)
+    return _details(
+        "Log" if opened else "Install log", f'<pre style="{style}">{log}</pre>', opened=opened, volatile=True
+    )
 
 
 def _details(summary: str, body: str, *, opened: bool = False, volatile: bool = False) -> str:
@@ -204,17 +210,19 @@ def _details(summary: str, body: str, *, opened: bool = False, volatile: bool = 
     )
 
 
-def _said(output: Output) -> str:
-    """An output as terminal text."""
+def _said(output: Output) -> tuple[str, str]:
+    """An output as terminal text, and the stream it belongs to: "ours" where it is none of the cell's two."""
     match output:
-        case ev.Lines() | ev.Text():
-            return output.text
+        case ev.Lines():
+            return "stdout", output.text
+        case ev.Text():
+            return output.stream, output.text
         case ev.Display() | ev.Result():
-            return plain(output.data)
+            return "ours", plain(output.data)
         case ev.ClearOutput():
-            return ""
+            return "ours", ""
         case _:
-            return remark(output) + "\n"
+            return "ours", remark(output) + "\n"
 
 
 def plain(bundle: ev.Bundle) -> str:

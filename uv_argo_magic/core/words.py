@@ -135,8 +135,9 @@ def durations(state: RunState, now: float) -> tuple[tuple[Stage, float], ...]:
     """
     end = state.ended_at if state.ended else now
     begins = [(stage, t) for stage, t in state.stages if stage != "ended"]
-    ends = [*(t for _, t in begins[1:]), end]
-    return tuple((stage, max(0.0, t - begin)) for (stage, begin), t in zip(begins, ends, strict=True))
+    ends = [t for _, t in begins[1:]] + [end]
+    # Before the first stage there is an end and no beginning: hence not strict.
+    return tuple((stage, max(0.0, t - begin)) for (stage, begin), t in zip(begins, ends, strict=False))
 
 
 def elapsed(state: RunState, now: float) -> float:

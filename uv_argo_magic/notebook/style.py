@@ -4,7 +4,7 @@ Rule: every selector begins with `.uv-argo`; nothing else on the page is touched
 """
 
 CSS = """
-.uv-argo{border:1px solid var(--jp-border-color2,#d0d7de);border-radius:6px;padding:8px 12px 10px;margin:2px 0;
+.uv-argo{border:1px solid var(--jp-border-color2,#d0d7de);border-radius:6px;padding:8px 12px 10px;margin:2px 20px 6px 0;
  max-width:960px;background:var(--jp-layout-color1,transparent);color:var(--jp-ui-font-color1,inherit);
  font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:13px;overflow:hidden}
 .uv-argo .widget-html,.uv-argo .widget-html-content{font-size:13px;line-height:20px;min-height:0}
@@ -32,6 +32,8 @@ CSS = """
 .uv-argo .uv-tabs button,.uv-argo .uv-stop.jupyter-button{height:22px;line-height:20px;padding:0 10px;margin:0;
  font-size:12px;box-shadow:none;width:auto;background:transparent;color:var(--jp-ui-font-color1,inherit)}
 .uv-argo .uv-tabs button{border:0;border-radius:0}
+.uv-argo .uv-tabs button:focus{outline:0}
+.uv-argo .uv-tabs button:focus-visible{box-shadow:inset 0 -2px 0 #0969da}
 .uv-argo .uv-tabs button.mod-active{background:var(--jp-layout-color3,#e1e4e8);box-shadow:none}
 .uv-argo .uv-tabs button:hover:not(.mod-active){background:var(--jp-layout-color2,#f3f4f6);box-shadow:none}
 .uv-argo .uv-stop.jupyter-button{border:1px solid #cf222e;border-radius:5px;color:#cf222e}

@@ -1,0 +1,139 @@
+"""The cell's output as Jupyter shows it."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+import nbclient
+import nbformat
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+from uv_argo_magic.core.cap import Cap
+from uv_argo_magic.core.state import RunState
+from uv_argo_magic.notebook.outputs import CellOutput, result_object
+from uv_argo_magic.testing import play, states, write
+
+LOG = write(
+    "out\n",
+    ("text", {"stream": "stderr", "text": "err\n"}),
+    ("display", {"data": {"text/plain": "one", "text/html": "<b>1</b>"}, "metadata": {"a": 1}, "display_id": "d"}),
+    ("display", {"data": {"text/plain": "two"}, "display_id": "d", "update": True}),
+    ("display", {"data": {"text/plain": "bare"}}),
+    ("skipped", {"lines": 3, "bytes": 9}),
+    ("result", {"data": {"text/plain": "42", "application/json": {"a": [1]}}, "metadata": {"m": True}}),
+    ("exit", {"reason": "ok"}),
+)
+
+
+class Seen:
+    """What was published and cleared, in order."""
+
+    def __init__(self):
+        self.calls = []
+
+    def publish(self, data, metadata, *, transient, update):
+        self.calls.append(("publish", data, metadata, transient, update))
+
+    def clear(self, *, wait):
+        self.calls.append(("clear", wait))
+
+
+def emit(log, cap=None, **given):
+    seen = Seen()
+    output = CellOutput(cap=cap, publish=seen.publish, clear=seen.clear, **given)
+    for state in states(log):
+        output.update(state)
+    output.update(state)
+    return seen.calls
+
+
+def test_streams_and_displays_come_out_unchanged(capsys):
+    calls = emit(LOG)
+    captured = capsys.readouterr()
+    assert captured.out == "out\n"
+    assert captured.err == "err\n... 3 lines never travelled\n"
+    (_, data, metadata, transient, update), (_, new, _, again, updated), (*_, bare, _) = calls
+    assert (data, metadata, update) == ({"text/plain": "one", "text/html": "<b>1</b>"}, {"a": 1}, False)
+    assert (new, updated) == ({"text/plain": "two"}, True)
+    assert transient == again
+    assert bare == {}
+
+
+def test_two_runs_never_update_each_others_displays(capsys):
+    ids = {call[3]["display_id"] for _ in range(2) for call in emit(LOG)[:2]}
+    assert len(ids) == 2
+    assert all(one.endswith("-d") for one in ids)
+
+
+def test_what_is_held_back_comes_at_the_end(capsys):
+    emit(write("1\n2\n3\n4\n", ("exit", {"reason": "ok"})), Cap(head=1, tail=1, whole="%argo logs x"))
+    captured = capsys.readouterr()
+    assert captured.out == "1\n4\n"
+    assert captured.err == "... 2 lines left out here; the whole log: %argo logs x\n"
+
+
+def test_after_clearing_the_panel_is_asked_to_come_again():
+    asked = []
+    log = write(("clear", {"wait": True}), ("clear", {"wait": False}))
+    assert emit(log, cleared=lambda: asked.append(1)) == [("clear", True), ("clear", False)]
+    assert asked == [1, 1]
+    assert emit(log) == [("clear", True), ("clear", False)]
+
+
+def test_lone_surrogates_can_be_sent(capsys):
+    emit(write(("text", {"stream": "stdout", "text": "a\ud800b"})))
+    assert capsys.readouterr().out == "a\ufffdb"
+
+
+@pytest.fixture
+def shell():
+    yield InteractiveShell.instance()
+    InteractiveShell.clear_instance()
+
+
+def test_the_result_shows_itself_as_over_there(shell):
+    data, metadata = shell.display_formatter.format(result_object(play(LOG)))
+    assert data == {"text/plain": "42", "application/json": {"a": [1]}}
+    assert metadata == {"m": True}
+
+
+def test_a_result_without_text_has_a_plain_form(shell):
+    data, _ = shell.display_formatter.format(result_object(play(write(("result", {"data": {"text/html": "x"}})))))
+    assert data == {"text/html": "x", "text/plain": "<a value without a text form>"}
+
+
+def test_no_result_is_none_and_so_is_that_of_an_earlier_attempt():
+    assert result_object(RunState()) is None
+    earlier = write(("result", {"data": {"text/plain": "1"}}))
+    assert result_object(play(earlier + "text\n")).data == {"text/plain": "1"}
+    assert result_object(play(earlier + write(("heartbeat", {}), boot="other"))) is None
+
+
+def test_ipythons_own_functions_are_used_in_a_real_kernel():
+    source = (
+        "from uv_argo_magic.notebook.outputs import CellOutput, result_object\n"
+        "from uv_argo_magic.testing import play, states\n"
+        f"log = {LOG!r}\n"
+        "shown = CellOutput()\n"
+        "for state in states(log):\n    shown.update(state)\n"
+        "result_object(play(log))"
+    )
+    clear = (
+        "from uv_argo_magic.testing import write\n"
+        "shown = CellOutput()\n"
+        "shown.update(play(write('gone\\n', ('clear', {'wait': False}), 'kept\\n')))"
+    )
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in (source, clear)])
+    root = pathlib.Path(__file__).parents[2]
+    env = dict(os.environ, PYTHONPATH=str(root), PYDEVD_DISABLE_FILE_VALIDATION="1")
+    nbclient.NotebookClient(notebook, timeout=60, kernel_name="python3").execute(cwd=str(root), env=env)
+    first, second = notebook.cells
+    kinds = [(one.output_type, one.get("name") or one.data["text/plain"]) for one in first.outputs]
+    assert sorted(kinds) == [
+        ("display_data", "bare"), ("display_data", "two"), ("execute_result", "42"), ("stream", "stderr"),
+        ("stream", "stdout"),
+    ]  # fmt: skip
+    assert next(one for one in first.outputs if one.output_type == "execute_result").execution_count == 1
+    assert [one.text for one in second.outputs] == ["kept\n"]

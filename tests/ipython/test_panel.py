@@ -1,0 +1,264 @@
+"""The panel in its forms, and which one a front end gets."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+
+import ipywidgets
+import pytest
+
+from uv_argo_magic.core import events as ev
+from uv_argo_magic.core.spec import Settings
+from uv_argo_magic.core.state import RunState
+from uv_argo_magic.errors import SpecError
+from uv_argo_magic.notebook import panel
+from uv_argo_magic.notebook.outputs import CellOutput
+from uv_argo_magic.notebook.renderers import mode, renderers
+from uv_argo_magic.testing import play, states, write
+from uv_argo_magic.text import PlainText
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+EVIL = "<script>window.XSS=1</script>\"'><img src=x onerror=alert(1)>"
+
+
+def log(x="", *, end=True):
+    return [
+        ev.Submitted(name="swift-otter" + x, place="ctx" + x, t=1000.0),
+        ev.NodePhase(phase="Pending" + x, message=x),
+        write(
+            ("hello", {"protocol": 1, "python": "3.12.1" + x, "platform": x, "pid": 1}),
+            ("phase", {"phase": "installing"}),
+            ("uv", {"text": "Resolved\nPrepared " + x + "\n"}),
+            ("installed", {"packages": [["six" + x, "1.17.0" + x]], "seconds": 0.5, "cached": False}),
+            ("phase", {"phase": "running"}),
+            ("note", {"text": "Mind this" + x}),
+            f"line {x}\n",
+            ("skipped", {"lines": 5, "bytes": 9, "path": x}),
+            *([("error", {"error": {"name": "E" + x, "message": x}}), ("exit", {"reason": "error"})] if end else []),
+        ),
+    ]
+
+
+class Page:
+    """What was published: (mime types, plain text, display id, update, metadata), and a clock that can be set."""
+
+    def __init__(self, tick=1.0):
+        self.sent, self.now, self.tick = [], 1000.0, tick
+
+    def publish(self, data, metadata, *, transient, update):
+        self.sent.append((data, metadata, transient["display_id"], update))
+
+    def clock(self):
+        self.now += self.tick
+        return self.now
+
+    def given(self, **more):
+        return {"publish": self.publish, "clock": self.clock, "metadata": {"uv_argo": {"run": "r"}}, **more}
+
+
+def feed(shown, run):
+    for state in states(run):
+        shown.update(state)
+    shown.update(state)
+    return shown
+
+
+def test_static_is_exactly_one_display_at_the_end():
+    page = Page()
+    shown = panel.StaticPanel(**page.given())
+    feed(shown, log(end=False))
+    shown.again()
+    assert page.sent == []
+    feed(shown, log())
+    ((data, metadata, _, update),) = page.sent
+    assert set(data) == {"text/html", "text/plain"}
+    assert data["text/plain"] == "argo Failed (E): six==1.17.0"
+    assert metadata == {"uv_argo": {"run": "r"}}
+    assert update is False
+    shown.again()
+    assert len(page.sent) == 2
+
+
+def test_html_is_one_display_redrawn_and_never_more_than_ten_times_a_second():
+    page = Page(tick=0.001)
+    shown = panel.HtmlPanel(**page.given())
+    shown.again()
+    running = play(log(end=False))
+    for _ in range(1000):
+        shown.update(running)
+    assert len(page.sent) == 10
+    shown.update(play(log()))
+    shown.update(play(log()))
+    assert len(page.sent) == 11
+    assert [update for *_, update in page.sent] == [False] + [True] * 10
+    assert len({display for _, _, display, _ in page.sent}) == 1
+    assert {key for data, *_ in page.sent for key in data} == {"text/html", "text/plain"}
+    shown.again()
+    assert page.sent[-1][3] is False
+
+
+def test_the_widget_gives_way_to_the_static_form_and_is_closed():
+    before = set(ipywidgets.widgets.widget._instances)
+    page = Page()
+    feed(panel.WidgetPanel(**page.given()), log())
+    (first, _, one, _), (last, _, other, update) = page.sent
+    assert set(first) == {WIDGET, "text/plain"}
+    assert set(last) == {"text/html", "text/plain"}
+    assert one == other
+    assert update is True
+    left = [ipywidgets.widgets.widget._instances[key] for key in set(ipywidgets.widgets.widget._instances) - before]
+    assert [type(one).__name__ for one in left if not type(one).__name__.endswith("StyleModel")] == []
+
+
+def test_a_run_that_was_over_at_once_needs_no_widget():
+    page = Page()
+    panel.WidgetPanel(**page.given()).update(play(log()))
+    assert [set(data) for data, *_ in page.sent] == [{"text/html", "text/plain"}]
+
+
+def values(shown):
+    live = shown._live
+    return [live._head.value, live._bar.value, live._summary.value, live._log.value, live._packages.value]
+
+
+def test_the_live_form_shows_what_is_known():
+    shown = feed(panel.WidgetPanel(**Page().given()), log(end=False))
+    head, bar, summary, written, packages = values(shown)
+    assert "Running" in head
+    assert "swift-otter" in head
+    assert "1 package" in head
+    assert "uv-running" in bar
+    assert "The cell is running." in summary
+    assert "Mind this" in summary
+    assert "5 lines never travelled" in summary
+    assert "line" in written
+    assert "1.17.0" in packages
+
+
+def test_while_uv_works_its_last_line_shows():
+    shown = panel.WidgetPanel(**Page().given())
+    seen = []
+    for state in states(log(end=False)):
+        shown.update(state)
+        seen.append(values(shown)[2])
+    assert any("uv: Prepared" in summary for summary in seen)
+    assert "uv: " not in seen[-1]
+
+
+def test_no_string_of_others_becomes_markup_in_the_live_form():
+    shown = panel.WidgetPanel(**Page().given())
+    for state in states(log(EVIL, end=False)):
+        shown.update(state)
+        for value in values(shown):
+            assert "<script" not in value
+            assert "<img" not in value
+            assert "XSS" not in value or "&lt;script&gt;" in value
+
+
+def test_after_clearing_the_same_widget_is_shown_anew():
+    page = Page()
+    shown = feed(panel.WidgetPanel(**page.given()), log(end=False))
+    shown.again()
+    (first, *_), (again, _, _, update) = page.sent
+    assert first[WIDGET] == again[WIDGET]
+    assert update is False
+
+
+def test_stop_calls_once_and_then_says_so():
+    calls = []
+    shown = panel.WidgetPanel(on_stop=lambda: calls.append(1), **Page().given())
+    feed(shown, log(end=False))
+    button = shown._live._button
+    assert (button.description, button.disabled) == ("Stop", False)
+    button.click()
+    button.click()
+    assert calls == [1]
+    shown.update(play(log(end=False)))
+    assert button.disabled
+    assert button.description.startswith("Stopping")
+    assert "uv-stop" in shown._live._bar.value
+    nobody = feed(panel.WidgetPanel(**Page().given()), log(end=False))
+    nobody._live._button.click()
+    assert nobody._live._button.description == "Stop"
+
+
+def test_a_click_acts_in_the_thread_that_receives_it():
+    calls = []
+    comm = SimpleNamespace(_reply_subshell_for=None)
+    panel._hear_at_once(SimpleNamespace(comm=comm), lambda: calls.append(threading.current_thread().name))
+    route = comm._reply_subshell_for
+    for data in (None, "x", {}, {"content": 3}, {"content": {"event": "other"}}):
+        assert route(data, "subshell") == "subshell"
+    assert calls == []
+    click = {"method": "custom", "content": {"event": "click"}}
+    thread = threading.Thread(target=route, args=(click, None), name="Shell channel")
+    thread.start()
+    thread.join()
+    assert calls == ["Shell channel"]
+
+
+def test_other_kernels_need_no_hook():
+    comm = SimpleNamespace()
+    panel._hear_at_once(SimpleNamespace(comm=comm), lambda: None)
+    assert vars(comm) == {}
+
+
+KERNEL = SimpleNamespace(kernel=object())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ip", "installed", "got"),
+    [
+        ("auto", KERNEL, True, "widget"),
+        ("auto", KERNEL, False, "html"),
+        ("auto", SimpleNamespace(), True, "text"),
+        ("auto", None, True, "text"),
+        ("widget", KERNEL, False, "html"),
+        ("widget", KERNEL, True, "widget"),
+        ("static", None, True, "static"),
+        ("none", KERNEL, True, "none"),
+    ],
+)
+def test_which_panel(monkeypatch, wanted, ip, installed, got):
+    monkeypatch.setattr(panel, "widgets_available", lambda: installed)
+    assert mode(wanted, ip) == got
+
+
+def test_an_unknown_panel_is_refused():
+    with pytest.raises(SpecError, match="no panel 'fancy'"):
+        renderers(Settings(panel="fancy"), ip=None)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "types"),
+    [
+        ("none", [CellOutput]),
+        ("text", [PlainText, CellOutput]),
+        ("static", [panel.StaticPanel, CellOutput]),
+        ("html", [panel.HtmlPanel, CellOutput]),
+        ("auto", [panel.WidgetPanel, CellOutput]),
+    ],
+)
+def test_the_panel_comes_first(wanted, types):
+    got = renderers(Settings(panel=wanted), ip=KERNEL, on_stop=lambda: None, metadata={})
+    assert [type(one) for one in got] == types
+
+
+def test_the_cap_follows_the_settings(capsys):
+    (shown,) = renderers(Settings(panel="none", output_lines=1), ip=None, whole="%argo logs r")
+    shown.update(play(write("1\n2\n3\n", ("exit", {"reason": "ok"}))))
+    captured = capsys.readouterr()
+    assert captured.out == "1\n3\n"
+    assert captured.err == "... 1 line left out here; the whole log: %argo logs r\n"
+
+
+def test_publishing_goes_through_ipython(capsys):
+    panel.StaticPanel().update(play(write(("exit", {"reason": "ok"}))))
+    assert capsys.readouterr().out == "argo Succeeded\n"
+
+
+def test_the_first_state_has_a_picture_too():
+    page = Page()
+    panel.WidgetPanel(**page.given()).update(RunState())
+    assert page.sent[0][0]["text/plain"] == "argo Pending"

@@ -1,0 +1,138 @@
+"""The renderer for terminals, and the backend for tests that plays into it."""
+
+from __future__ import annotations
+
+import io
+from types import SimpleNamespace
+
+import pytest
+
+from uv_argo_magic.core import events as ev
+from uv_argo_magic.core.state import RunState, step
+from uv_argo_magic.testing import NONCE, FakeBackend, play, states, write
+from uv_argo_magic.text import PlainText
+
+SUBMITTED = ev.Submitted(name="swift-otter", place="here", t=1000.0)
+LOG = [
+    SUBMITTED,
+    write(
+        ("hello", {"protocol": 1, "python": "3.12.1", "platform": "l", "pid": 1}),
+        ("phase", {"phase": "installing"}),
+        ("installed", {"packages": [["six", "1.17.0"]], "seconds": 0.5, "cached": False}),
+        ("phase", {"phase": "running"}),
+        ("note", {"text": "Mind\x1b[31m this"}),
+        "out\n",
+        ("text", {"stream": "stderr", "text": "partial"}),
+        ("skipped", {"lines": 3, "bytes": 9}),
+        ("display", {"data": {"text/plain": "<Figure>", "image/png": ""}}),
+        ("display", {"data": {"image/png": ""}}),
+        ("clear", {"wait": False}),
+        ("text", {"stream": "stdout", "text": "\ud800"}),
+        ("text", {"stream": "stdout", "text": ""}),
+    ),
+]
+OK = [*LOG, write(("exit", {"reason": "ok"}), n=14, start=1013.0)]
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def shown(log, **options):
+    out, err = io.StringIO(), options.pop("err", io.StringIO())
+    renderer = PlainText(stdout=out, stderr=err, clock=lambda: 1020.0, **options)
+    for state in states(log):
+        renderer.update(state)
+    renderer.update(state)
+    return out.getvalue(), err.getvalue()
+
+
+def test_output_goes_where_it_came_from_and_our_lines_to_stderr():
+    out, err = shown(OK)
+    assert out == "out\n<Figure>\n[image/png]\n\ufffd"
+    assert err.split("\n") == [
+        "[argo] The run waits for its start here. Its name: swift-otter",
+        "[argo] Python 3.12.1 has started.",
+        "[argo] uv installs the packages.",
+        "[argo] The cell is running. 1 package in 0.50 s.",
+        "[argo] Mind this",
+        "partial",
+        "[argo] ... 3 lines never travelled",
+        "",
+        "[argo] Succeeded: six==1.17.0 (14.0 s)",
+        "",
+    ]
+
+
+def test_only_stages_where_others_show_the_output():
+    out, err = shown(OK, outputs=False)
+    assert out == ""
+    assert "partial" not in err
+    assert "Succeeded" in err
+
+
+def test_colour_only_on_a_terminal_and_never_from_others():
+    _, err = shown(OK, err=Terminal())
+    assert "\x1b[2m[argo] Mind this\x1b[0m\n" in err
+    assert "\x1b" not in shown(OK)[1]
+    assert "\x1b" not in shown(OK, err=Terminal(), colour=False)[1]
+
+
+def test_a_bad_end_says_what_and_what_next():
+    _, err = shown([*LOG, write(("exit", {"reason": "signal", "code": -9}), n=14)])
+    lines = err.rstrip("\n").split("\n")
+    assert lines[-2] == "[argo] The cell's process was killed by signal 9 (SIGKILL)."
+    assert "memory" in lines[-1]
+    _, err = shown([*LOG, write(("error", {"error": {"name": "KeyError"}}), ("exit", {"reason": "error"}), n=14)])
+    assert err.endswith("[argo] The cell raised KeyError.\n")
+
+
+def test_without_a_name_or_packages_a_stage_is_its_sentence():
+    _, err = shown([ev.Submitted(name="", place="here", t=1.0), write(("phase", {"phase": "running"}))])
+    assert err == "[argo] The run waits for its start here.\n[argo] The cell is running.\n"
+
+
+def test_the_process_streams_are_used_unless_others_are_given(capsys):
+    renderer = PlainText()
+    for state in states(OK):
+        renderer.update(state)
+    captured = capsys.readouterr()
+    assert captured.out.startswith("out\n")
+    assert "[argo] Succeeded: six==1.17.0" in captured.err
+
+
+def test_the_fake_backend_gives_each_run_its_records_under_its_nonce():
+    phase = ev.NodePhase(phase="Running")
+    backend = FakeBackend([phase, write(("exit", {"reason": "ok"}))])
+    name = backend.submit(SimpleNamespace(nonce="other"), None)
+    state = RunState()
+    for item in backend.watch(name):
+        for event in ev.decode(item, "other") if isinstance(item, str) else [item]:
+            state = step(state, event)
+    assert (name, state.outcome, state.node) == ("fake-1", "Succeeded", phase)
+    plain = backend.submit(object(), None)
+    assert f"@uv-argo:{NONCE} " in list(backend.watch(plain))[1]
+
+
+def test_stopping_and_deleting_the_fake_are_noted_once_and_end_its_records():
+    backend = FakeBackend(["a\n", "b\n"])
+    one, other = backend.submit(None, None), backend.submit(None, None)
+    records = backend.watch(one)
+    assert next(records) == "a\n"
+    for _ in range(2):
+        backend.stop(one)
+        backend.delete(other)
+    assert list(records) == []
+    assert list(backend.watch(other)) == []
+    assert (backend.stopped, backend.deleted) == ([one], [other])
+
+
+def test_playing_nothing_gives_the_first_state_and_a_log_may_go_on():
+    assert play([]) == RunState()
+    assert play("more\n", start=play("one\n")).outputs[:] == [ev.Lines(text="one\n"), ev.Lines(text="more\n")]
+
+
+@pytest.mark.parametrize("log", [OK, [SUBMITTED]])
+def test_play_gives_the_last_state(log):
+    assert play(log) == list(states(log))[-1]

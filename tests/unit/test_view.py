@@ -1,0 +1,186 @@
+"""Text and HTML of a state: complete, deterministic where it must be, and safe."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from uv_argo_magic.core import events as ev
+from uv_argo_magic.core import view, words
+from uv_argo_magic.core.state import RunState
+from uv_argo_magic.testing import play, states, write
+
+EVIL = "<script>window.XSS=1</script>\"'><img src=x onerror=alert(1)>\x1b[31m</pre></details>\x00\ud800&amp;"
+PACKAGES = [["numpy", "2.3.4"], ["pandas", "3.1.1"]]
+ALLOWED = {"div", "span", "details", "summary", "table", "tr", "td", "pre"}
+
+
+def whole(x="", reason="ok", *more, name="swift-otter", start=1000.0, took=1.04, cached=False):
+    """A log with every kind of record; `x` stands in every string that others write."""
+    return [
+        ev.Submitted(name=name + x, place="ctx" + x, t=start),
+        ev.NodePhase(phase="Running" + x, message="msg" + x, uid=x),
+        write(
+            ("hello", {"protocol": 1, "python": "3.12.1" + x, "platform": x, "pid": 1, "host": x}),
+            ("phase", {"phase": "resolving"}),
+            ("lock", {"lock": x}),
+            ("phase", {"phase": "installing"}),
+            ("uv", {"text": f"Resolved 2 packages in {took}s{x}\n"}),
+            ("installed", {"packages": [[n + x, v + x] for n, v in PACKAGES], "seconds": took, "cached": cached}),
+            ("phase", {"phase": "running"}),
+            ("note", {"text": "Mind this" + x}),
+            f"out {x!r}\n".replace("\ud800", ""),
+            ("text", {"stream": "stderr", "text": "err" + x}),
+            ("display", {"data": {"text/plain": "<Figure>" + x, "text/html": x}, "metadata": {x: x}, "display_id": x}),
+            ("result", {"data": {"x/" + x: x}}),
+            ("skipped", {"lines": 5, "bytes": 50, "path": "/tmp/log" + x}),  # noqa: S108 - text only
+            ("value", {"name": "v" + x, "body": x, "problem": x}),
+            ("snapshot", {"lines": 1, "bytes": 1, "tail": x}),
+            ("part", {"id": x, "j": 0, "of": 1, "s": x}),
+            *more,
+            start=start,
+        ),
+        write(("error", {"error": {"name": "ValueError" + x, "message": "bad" + x}}),
+              ("exit", {"reason": reason, "code": 1, "detail": x}), n=50, start=start + 50),
+    ]  # fmt: skip
+
+
+class Tags(HTMLParser):
+    """The tags and attributes a browser would see, checked to be balanced."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.seen, self.text = [], [], ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.open.append(tag)
+        self.seen.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.mark.parametrize("reason", ["ok", "error", "exit", "signal", "deadline", "guest", "install", "stopped"])
+def test_nothing_that_others_write_becomes_markup(reason):
+    for state in states(whole(EVIL, reason)):
+        for page in (
+            view.html(state, 2000.0),
+            view.mimebundle(state, 2000.0)["text/html"],
+            view.log_html(state),
+            view.packages_html(state),
+            view.stages_html(state, 2000.0),
+            view.escape(EVIL),
+        ):
+            seen = Tags(page).seen
+            assert {tag for tag, _ in seen} <= ALLOWED
+            assert {name for _, attrs in seen for name in attrs} <= {"class", "style", "open"}
+            assert "XSS" not in "".join(value or "" for _, attrs in seen for value in attrs.values())
+            page.encode()  # no lone surrogates: they could not be sent
+        view.text(state, 2000.0).encode()
+        view.text_static(state).encode()
+
+
+def test_the_static_line():
+    assert view.text_static(play(whole())) == "argo Succeeded: numpy==2.3.4 pandas==3.1.1"
+    assert view.text_static(play(whole("", "error"))) == "argo Failed (ValueError): numpy==2.3.4 pandas==3.1.1"
+    assert view.text_static(RunState()) == "argo Pending"
+    lost = play([ev.Submitted(name="x", place="here", t=1.0), ev.LogEnded(t=2.0)])
+    assert view.text_static(lost) == "argo Lost"
+
+
+def test_the_static_line_names_a_dozen_packages():
+    many = [[f"p{n}", "1"] for n in range(20)]
+    state = play(write(("installed", {"packages": many, "seconds": 1, "cached": True})))
+    assert view.text_static(state).endswith(" p11==1 and 8 more")
+
+
+@pytest.mark.parametrize("reason", ["ok", "error", "signal", "guest"])
+def test_two_runs_of_the_same_differ_in_volatile_elements_only(reason):
+    one = view.mimebundle(play(whole("", reason)), 0.0)
+    other = view.mimebundle(play(whole("", reason, name="calm-hare", start=5000.0, took=7.5, cached=True)), 0.0)
+    assert one["text/html"] != other["text/html"]
+    assert one["text/plain"] == other["text/plain"]
+    assert re.sub(view.VOLATILE, "", one["text/html"]) == re.sub(view.VOLATILE, "", other["text/html"])
+    assert words.sentence(play(whole("", reason))) in Tags(re.sub(view.VOLATILE, "", one["text/html"])).text
+
+
+def test_the_html_shows_phases_install_packages_notes_and_gaps():
+    shown = Tags(view.html(play(whole()), 0.0)).text
+    for part in ("Succeeded", "swift-otter at ctx", "installing 3.0 s", "environment made in 1.0 s", "numpy", "2.3.4",
+                 "Mind this", "5 lines never travelled; the whole is in /tmp/log, over there",
+                 "of the log missing: the log has a hole here", "Install log", "Resolved 2 packages"):  # fmt: skip
+        assert part in shown
+    assert "environment reused in" in Tags(view.html(play(whole(cached=True)), 0.0)).text
+
+
+def test_the_log_is_open_only_where_nothing_else_tells():
+    assert '<details class="uv-volatile" style="margin-top:4px" open>' in view.html(play(whole("", "signal")), 0.0)
+    assert " open>" not in view.html(play(whole("", "error")), 0.0)
+    assert " open>" not in view.html(play(whole("", "stopped")), 0.0)
+    empty = play([ev.Submitted(name="", place="here", t=1.0), ev.LogEnded(t=2.0)])
+    assert "<details" not in view.html(empty, 0.0)
+
+
+def test_the_text_twin_says_the_same():
+    lines = view.text(play(whole("", "error")), 0.0).split("\n")
+    assert lines[:2] == ["argo Failed (ValueError): numpy==2.3.4 pandas==3.1.1", "The cell raised ValueError: bad"]
+    assert lines[2].startswith("swift-otter: 52.0 s (queued 1.0 s, starting 1.0 s, ")
+    assert lines[3] == "note: Mind this"
+    assert len([line for line in lines if line.startswith("...")]) == 2
+    assert view.text(RunState(), 0.0) == "argo Pending\nThe run is being submitted.\nrun: 0.00 s"
+
+
+def test_another_attempt_and_gaps_of_unknown_length_are_told():
+    log = write(("hello", {"protocol": 1, "python": "3", "platform": "l", "pid": 1}))
+    state = play(log + log.replace('"boot"', '"other"'))
+    assert "started anew" in view.text(state, 0.0)
+    assert view.remark(view.Gap(lines=0, why="rotated")) == "... some lines of the log missing: rotated"
+    record = {"boot": "b", "n": 1, "t": 0.0}
+    assert view.remark(ev.Skipped(**record, lines=0, bytes=9)) == "... 9 bytes never travelled"
+
+
+def test_packages_come_from_the_lock_until_they_are_installed():
+    lock = '{"packages": [{"name": "six", "version": "1.17.0"}]}'
+    assert view.packages(RunState(locked=lock)) == (("six", "1.17.0"),)
+    for broken in ("", "[]", "{}", '{"packages": [1]}', "[" * 9999):
+        assert view.packages(RunState(locked=broken)) == ()
+
+
+def test_no_packages_is_a_sentence():
+    assert "Python alone" in view.packages_html(RunState(stage="running"))
+    assert "Not known yet" in view.packages_html(RunState())
+
+
+def test_the_tail_holds_the_last_lines_in_order():
+    log = ["".join(f"{n}\n" for n in range(i, i + 100)) for i in range(0, 1000, 100)]
+    state = play([write(("uv", {"text": "uv 1\nuv 2\n"})), *log])
+    assert view.tail(state, 3) == "997\n998\n999\n"
+    assert view.tail(state, 150) == "".join(f"{n}\n" for n in range(850, 1000))
+    assert view.tail(state, 1001) == "uv 2\n" + "".join(log)
+    assert view.tail(state, 5000) == "uv 1\nuv 2\n" + "".join(log)
+    assert view.tail(state, 0) == ""
+    assert view.tail(RunState(), 3) == ""
+
+
+def test_the_tail_keeps_redraws_on_their_line_and_streams_apart():
+    state = play(write(("text", {"stream": "stderr", "text": "\r10%"}), ("text", {"stream": "stderr", "text": "\r20%"}),
+                       "out\n", ("text", {"stream": "stdout", "text": "open"}),
+                       ("display", {"data": {"image/png": ""}}), ("clear", {"wait": True})))  # fmt: skip
+    assert view.tail(state, 10) == "\r10%\r20%\nout\nopen\n[image/png]\n"
+    assert view.log_html(state, 10) == "20%\nout\nopen\n[image/png]\n"
+
+
+def test_very_long_lines_are_shortened_in_the_panel():
+    state = play("short\n" + "x" * 1_000_000 + "the end\n")
+    short, long, _ = view.tail(state).split("\n")
+    assert short == "short"
+    assert len(long) == view.WIDEST + 1
+    assert long.endswith("the end")

@@ -1,0 +1,129 @@
+"""Every state in words."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from uv_argo_magic.core import events as ev
+from uv_argo_magic.core import words
+from uv_argo_magic.core.failures import classify
+from uv_argo_magic.core.state import RunState
+from uv_argo_magic.testing import play, write
+
+SUBMITTED = ev.Submitted(name="swift-otter", place="here", t=1000.0)
+HELLO = ("hello", {"protocol": 1, "python": "3.12.1", "platform": "linux", "pid": 7})
+
+
+def ended(reason, code=0, detail="", *before):
+    return play([SUBMITTED, write(HELLO, ("phase", {"phase": "running"}), *before,
+                                  ("exit", {"reason": reason, "code": code, "detail": detail}))])  # fmt: skip
+
+
+def error(name, message=""):
+    return ("error", {"error": {"name": name, "message": message}})
+
+
+LOST = play([SUBMITTED, write(HELLO), ev.NodePhase(phase="Failed", message="OOMKilled."), ev.LogEnded(t=1009.0)])
+STOP = ev.StopAsked(by="the Stop button", t=1005.0)
+UV = "error: No solution found\n  cause: Because nosuch was not found in the package registry and you require nosuch\n"
+NOT_INSTALLED = play([SUBMITTED, write(HELLO, ("phase", {"phase": "installing"}), ("uv", {"text": UV}),
+                                       ("exit", {"reason": "install", "code": 1}))])  # fmt: skip
+LATE_INSTALL = play([SUBMITTED, write(HELLO, ("phase", {"phase": "installing"}), ("exit", {"reason": "deadline"}))])
+STOPPED_OVER_THERE = ended("stopped", 143, "SIGTERM")
+
+TABLE = [
+    (RunState(), "Pending", "", "The run is being submitted."),
+    (play([SUBMITTED]), "Pending", "", "The run waits for its start here."),
+    (play([replace(SUBMITTED, place="ctx/team"), ev.NodePhase(phase="Pending", message="Unschedulable")]), "Pending", "",
+     "The run waits for its start at ctx/team; the node says Pending: Unschedulable."),
+    (play([replace(SUBMITTED, place=""), ev.NodePhase(phase="")]), "Pending", "", "The run waits for its start."),
+    (play(write(HELLO)), "Running", "", "Python 3.12.1 has started."),
+    (RunState(stage="starting"), "Running", "", "Python has started."),
+    (play(write(HELLO, ("phase", {"phase": "resolving"}))), "Running", "", "uv chooses the versions of the packages."),
+    (play(write(HELLO, ("phase", {"phase": "installing"}))), "Running", "", "uv installs the packages."),
+    (play(write(HELLO, ("phase", {"phase": "running"}))), "Running", "", "The cell is running."),
+    (play([SUBMITTED, STOP]), "Pending", "", "The run is being stopped by the Stop button."),
+    (ended("ok"), "Succeeded", "", "The cell ran to its end."),
+    (ended("error", 1, "", error("ValueError", "no\nsuch")), "Failed", "ValueError", "The cell raised ValueError: no such"),
+    (ended("error", 1, "", error("KeyError")), "Failed", "KeyError", "The cell raised KeyError."),
+    (ended("error", 1), "Failed", "Exception", "The cell raised an exception."),
+    (ended("exit", 3, "", error("SystemExit", "3")), "Failed", "SystemExit", "The cell left by sys.exit(3)."),
+    (ended("exit", 3), "Failed", "SystemExit", "The cell's process left at once with status 3, as os._exit(3) does."),
+    (ended("signal", -11), "Failed", "SIGSEGV", "The cell's process was killed by signal 11 (SIGSEGV)."),
+    (ended("signal", -40), "Failed", "signal 40", "The cell's process was killed by signal 40 (signal 40)."),
+    (ended("deadline", 0, "run_timeout"), "Failed", "run_timeout",
+     "The cell took longer than run_timeout allows, and was ended."),
+    (ended("deadline"), "Failed", "run_timeout", "The cell took longer than run_timeout allows, and was ended."),
+    (LATE_INSTALL, "Failed", "install_timeout", "The install took longer than install_timeout allows, and was ended."),
+    (NOT_INSTALLED, "InstallFailed", "InstallFailed", classify(1, UV).sentence),
+    (ended("guest", 1, "no room"), "Error", "Error", "The guest itself failed: no room."),
+    (ended("guest", 1), "Error", "Error", "The guest itself failed: it did not say why."),
+    (STOPPED_OVER_THERE, "Stopped", "Stopped", "The run was stopped by SIGTERM."),
+    (play([SUBMITTED, STOP, ev.LogEnded(t=1009.0)]), "Stopped", "Stopped", "The run was stopped by the Stop button."),
+    (play([SUBMITTED, ev.StopAsked(by="", t=1.0), ev.LogEnded(t=1009.0)]), "Stopped", "Stopped", "The run was stopped."),
+    (LOST, "Lost", "Lost", "The log ended without saying how the cell ended; the node says Failed: OOMKilled."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("state", "title", "ename", "sentence"), TABLE)
+def test_title_ename_and_sentence(state, title, ename, sentence):
+    assert (words.title(state), words.ename(state), words.sentence(state)) == (title, ename, sentence)
+
+
+@pytest.mark.parametrize("state", [state for state, *_ in TABLE])
+def test_every_sentence_is_one_line_and_every_bad_end_has_a_next_step(state):
+    assert "\n" not in words.sentence(state) + words.hint(state)
+    bad = state.ended and state.outcome != "Succeeded"
+    told = state.exited is not None and (state.exited.reason == "error" or words.problem(state) is not None)
+    unknown_signal = state.exited is not None and state.exited.code == -40
+    assert bool(words.hint(state)) == (bad and not told and not unknown_signal or state.stop_asked is not None)
+
+
+def test_hints_name_what_to_set_and_what_usually_causes_it():
+    assert "--set install_timeout=SECONDS" in words.hint(LATE_INSTALL)
+    assert words.hint(NOT_INSTALLED) == classify(1, UV).hint
+    assert "memory that is not its own" in words.hint(ended("signal", -11))
+    assert "os._exit" in words.hint(ended("exit", 3))
+
+
+@pytest.mark.parametrize("text", ["", "[", "[1]", "{}", json.dumps({"name": 3}), json.dumps({"name": ""}), "[" * 9999])
+def test_an_error_that_cannot_be_read_is_none(text):
+    assert words.problem(RunState(error=text)) is None
+
+
+def test_a_message_that_is_no_text_is_empty():
+    assert words.problem(RunState(error='{"name": "E", "message": 3}')) == words.Problem("E", "")
+
+
+def test_user_text_is_one_short_line():
+    said = words.one_line("a\n\tb " * 1000)
+    assert said.startswith("a b a b")
+    assert len(said) == words.LONGEST
+    assert words.one_line(" a\r\nb ") == "a b"
+
+
+def test_durations_follow_the_stages_and_never_run_backwards():
+    state = play([SUBMITTED, write(HELLO, ("phase", {"phase": "running"}), start=998.0)])
+    assert words.durations(state, 1010.0) == (("queued", 0.0), ("starting", 1.0), ("running", 10.0))
+    assert words.elapsed(state, 1010.0) == 11.0
+    assert words.durations(ended("ok"), 9999.0)[-1] == ("running", 1.0)
+    assert words.durations(RunState(), 5.0) == ()
+    assert words.durations(replace(state, ended_at=1000.5, stage="ended"), 0.0)[-1] == ("running", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0, "0.00 s"), (0.314, "0.31 s"), (12.34, "12.3 s"), (59.94, "59.9 s"), (59.97, "1 min 0 s"),
+        (125, "2 min 5 s"), (3599.9, "1 h 0 min"), (3725, "1 h 2 min"),
+    ],
+)  # fmt: skip
+def test_seconds_for_people(value, said):
+    assert words.seconds(value) == said
+
+
+def test_counts_have_their_plural_and_their_commas():
+    assert [words.count(n, "line") for n in (0, 1, 998000)] == ["0 lines", "1 line", "998,000 lines"]
