@@ -79,6 +79,7 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
     def run_cell(self, line: str, cell: str) -> object:
         """Run this cell with its own dependencies, elsewhere: %%argo --deps "numpy pandas"."""
         from uv_argo_magic import run as engine  # noqa: PLC0415 - loading the extension stays light
+        from uv_argo_magic.notebook import traceback  # noqa: PLC0415
         from uv_argo_magic.notebook.outputs import result_object  # noqa: PLC0415
         from uv_argo_magic.notebook.renderers import renderers  # noqa: PLC0415
         from uv_argo_magic.specify import Surroundings, specify  # noqa: PLC0415
@@ -110,7 +111,8 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
         state = run.follow(
             *renderers(spec.settings, ip=self.shell, on_stop=lambda: run.stop("the Stop button"), metadata=about)
         )
-        run.raise_for_state()
+        name = traceback.find_cell_name(self.shell, line, cell)
+        run.raise_for_state(lambda remote, state: traceback.rebuild(remote, state=state, cell_name=name))
         if options.pull:
             self.shell.push(run.values())
         return result_object(state)
