@@ -1,7 +1,7 @@
 """Run example notebooks: print their results, or store them (`--write`) as the outputs that the tests compare.
 
-    python notebooks/run.py notebooks/quickstart.ipynb
-    python notebooks/run.py --write
+python notebooks/run.py notebooks/quickstart.ipynb
+python notebooks/run.py --write
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def run(path: Path) -> NotebookNode:
     os.environ["UV_ARGO_BACKEND"] = "local"
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
-        notebook, timeout=600, resources={"metadata": {"path": str(path.parent)}}, allow_errors=False, kernel_name="python3"
+        notebook, timeout=600, resources={"metadata": {"path": str(path.parent)}}, kernel_name="python3"
     )
     client.execute()
     return notebook

@@ -56,15 +56,15 @@ class BackendError(ArgoMagicError):
     """The place where the cell should run could not be reached, or refused."""
 
 
-class BackendUnavailable(BackendError):  # noqa: N818 - named for the state a user meets, as the design has it
+class BackendUnavailable(BackendError):
     """There is no such backend here, or it does not answer."""
 
 
-class SubmitRejected(BackendError):  # noqa: N818
+class SubmitRejected(BackendError):
     """The backend answered, and refused the run."""
 
 
-class StreamLost(BackendError):  # noqa: N818
+class StreamLost(BackendError):
     """The run was accepted, and then could not be followed any further."""
 
 
@@ -76,15 +76,15 @@ class RunError(ArgoMagicError):
         self.state = state
 
 
-class InstallFailed(RunError):  # noqa: N818
+class InstallFailed(RunError):
     """The environment could not be made; the cell did not start."""
 
 
-class CellFailed(RunError):  # noqa: N818
+class CellFailed(RunError):
     """The user's code raised, or left with an exit status other than 0."""
 
 
-class NodeFailed(RunError):  # noqa: N818
+class NodeFailed(RunError):
     """The process, pod or node that ran the cell ended without saying how; `reason` is one word."""
 
     def __init__(self, message: str, *, hint: str = "", state: RunState | None = None, reason: str = "") -> None:
@@ -92,7 +92,7 @@ class NodeFailed(RunError):  # noqa: N818
         self.reason = reason
 
 
-class Stopped(RunError):  # noqa: N818
+class Stopped(RunError):
     """Somebody stopped the run."""
 
 

@@ -24,7 +24,7 @@ from uv_argo_magic.backends import base
 from uv_argo_magic.core import events, program, remote_error, values, words
 from uv_argo_magic.core.lock import Lock, Resolution
 from uv_argo_magic.core.state import RunState, fold
-from uv_argo_magic.errors import BackendError, CellFailed, InstallFailed, NodeFailed, RunError, StreamLost, Stopped
+from uv_argo_magic.errors import BackendError, CellFailed, InstallFailed, NodeFailed, RunError, Stopped, StreamLost
 from uv_argo_magic.guest_zip import guest_zip
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ class Prepared:
         """What would run, for people: `--dry-run`."""
         lines = [f"backend   {self.spec.backend}", f"python    {self.interpreter.target.python}"]
         if isinstance(self.resolution, Lock):
-            lines.append(f"lock      {self.resolution.key if self.resolution.packages else 'no dependencies, no install'}")
+            key = self.resolution.key if self.resolution.packages else "no dependencies, no install"
+            lines.append(f"lock      {key}")
             lines += [f"          {package.name}=={package.version}" for package in self.resolution.packages]
         else:
             lines += [f"unresolved {self.resolution.reason}", *(f"          {line}" for line in self.resolution.lines)]
@@ -181,7 +182,9 @@ class Run:
         self._take(events.StopAsked(by=by, t=time.time()))
         self._backend.stop(self.name)
 
-    def raise_for_state(self, rebuild: Callable[[remote_error.RemoteError, RunState], BaseException] | None = None) -> None:
+    def raise_for_state(
+        self, rebuild: Callable[[remote_error.RemoteError, RunState], BaseException] | None = None
+    ) -> None:
         """Return if the cell succeeded, else raise what it ended by; `rebuild` makes the remote exception one of here.
 
         Raises:
@@ -276,5 +279,3 @@ class Run:
                     self._files.finish(self._state)
                 self._ended.set()
         self._changed.set()
-
-

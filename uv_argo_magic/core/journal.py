@@ -25,9 +25,9 @@ class Journal(Sequence[T], Generic[T]):
         """This journal and one item more."""
         new: Journal[T] = Journal.__new__(Journal)
         # Somebody grew this one already: the list beyond our length is theirs.
-        new._items = self._items if len(self._items) == self._length else self._items[: self._length]  # noqa: SLF001
-        new._items.append(item)  # noqa: SLF001
-        new._length = self._length + 1  # noqa: SLF001
+        new._items = self._items if len(self._items) == self._length else self._items[: self._length]
+        new._items.append(item)
+        new._length = self._length + 1
         return new
 
     def __len__(self) -> int:

@@ -1,7 +1,7 @@
 """RunSpec and Resolution -> Program: the text that runs the cell, the same bytes for every backend.
 
-Rule: user text is data. It travels as base64(gzip(json)) inside one fixed bootstrap, so that neither a shell, nor Python,
-nor YAML, nor Argo's `{{...}}` ever reads it; base64 has no braces.
+Rule: user text is data. It travels as base64(gzip(json)) inside one fixed bootstrap, so that neither a shell, nor
+Python, nor YAML, nor Argo's `{{...}}` ever reads it; base64 has no braces.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ GUEST_NAME = "uv_argo_guest"
 PAYLOAD_LIMIT = 96 * 1024
 """Bytes of program text that fit a Workflow's template (facts of Argo: a template travels in one environment value)."""
 
-_BOOTSTRAP = '''\
+_BOOTSTRAP = """\
 # A notebook cell, its environment and the small supervisor that runs both; made by uv-argo-magic.
 import base64, gzip, hashlib, io, os, sys, tempfile, zipfile
 archive = base64.b64decode("@ARCHIVE@")
@@ -42,7 +42,7 @@ if not os.path.isdir(guest):
 sys.path.insert(0, guest)
 from @GUEST@ import supervisor
 supervisor.main(payload, guest)
-'''
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ def payload(spec: RunSpec, resolution: Resolution, nonce: str) -> dict[str, obje
     settings = spec.settings
     if isinstance(resolution, Lock):
         target = {"python": resolution.target.python, "abi": resolution.target.abi}
-        lock = {"lines": list(resolution.lines), "key": resolution.key, "target": target}
+        lock: dict[str, object] = {"lines": list(resolution.lines), "key": resolution.key, "target": target}
     else:
         lock = {"lines": list(resolution.lines), "key": "", "target": None}
     return {

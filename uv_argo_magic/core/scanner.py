@@ -74,7 +74,7 @@ class Text:
     plain: str
     cuts: tuple[int, ...] = ()
 
-    def refuse(  # noqa: PLR0913 - a message has these parts
+    def refuse(
         self, start: int, end: int, problem: str, advice: str, *, fix: str = "", hint: str = ""
     ) -> NoReturn:
         """Raise the SpecError for `plain[start:end]`; with `fix`, the hint is its line with that text replaced."""

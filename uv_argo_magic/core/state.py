@@ -201,7 +201,7 @@ def _boot(state: RunState, event: ev.Record) -> RunState:
     )
 
 
-def _act(  # noqa: C901, PLR0911, PLR0912 - one case an event is what this function is
+def _act(  # noqa: C901, PLR0911 - one case an event is what this function is
     state: RunState, event: ev.Event
 ) -> RunState:
     match event:

@@ -74,7 +74,7 @@ def problem(state: RunState) -> Problem | None:
     return Problem(name, message if isinstance(message, str) else "")
 
 
-def ename(state: RunState) -> str:  # noqa: PLR0911 - one line a reason
+def ename(state: RunState) -> str:
     """One stable word for what ended a run badly: an exception's name, a signal's, ours; empty when all is well."""
     if not state.ended or state.outcome == "Succeeded":
         return ""
@@ -174,7 +174,7 @@ def one_line(text: str, longest: int = LONGEST) -> str:
     return line if len(line) <= longest else line[: longest - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
-def _going_on(state: RunState) -> str:  # noqa: PLR0911 - one line a stage
+def _going_on(state: RunState) -> str:
     if state.stop_asked is not None:
         return f"The run is being stopped{_by(state)}."
     match state.stage:

@@ -179,4 +179,4 @@ def _console_scripts(there, scripts, python):
             continue
         with open(target, "wb") as file:
             file.write(b"#!" + os.fsencode(python) + b"\n" + data[script.end() :])
-        os.chmod(target, 0o755)
+        os.chmod(target, 0o755)  # noqa: S103 - a command that its owner and others run

@@ -40,10 +40,11 @@ def main(path):
     displays = display.Displays(out.emit)
     drawn = figures.Figures(displays)
     drawn.install()
+    displays.hook_ipython()
     sys.argv[:] = [wanted["file"]]
     del sys.path[0]  # the guest's own folder, put there to find this module; what is left begins with ""
     module = _main_module(wanted["file"])
-    builtins.display = displays.display
+    builtins.display = displays.display  # type: ignore[attr-defined]
     builtins.input = _input
     code = _run(wanted, module, out, displays, drawn)
     _leave(code, out)
@@ -52,7 +53,7 @@ def main(path):
 def _main_module(file):
     module = types.ModuleType("__main__")
     module.__file__ = file
-    module.__builtins__ = builtins
+    module.__builtins__ = builtins  # type: ignore[attr-defined]
     module.__spec__ = None
     sys.modules["__main__"] = module
     return module
@@ -165,7 +166,7 @@ def _send_values(wanted, module, out):
         out.emit("value", name=name, body=body)
 
 
-def _input(prompt=""):
+def _input(_prompt=""):
     raise StdinNotImplementedError(
         "input() has nobody to answer it where this cell runs; ask in another cell and send the answer by --push"
     )
@@ -175,17 +176,17 @@ def _leave(code, out):
     """End as the interpreter does (threads, exit handlers, output), but without taking modules apart."""
     try:
         _say_who_is_waited_for(out)
-        threading._shutdown()  # noqa: SLF001 - what the interpreter calls; there is no public name
+        threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - what the interpreter calls; there is no public name
         atexit._run_exitfuncs()  # noqa: SLF001 - the same
     except BaseException:  # noqa: BLE001 - an exit handler of the user's, or an interrupt while waiting
         sys.excepthook(*sys.exc_info())
     out.flush()
     out.closing = True
-    try:
-        sys.__stdout__.flush()
-        sys.__stderr__.flush()
-    except (OSError, ValueError, AttributeError):
-        pass
+    for stream in (sys.__stdout__, sys.__stderr__):
+        try:
+            stream.flush()  # type: ignore[union-attr]
+        except (OSError, ValueError, AttributeError):
+            pass
     os._exit(code)
 
 

@@ -44,7 +44,7 @@ class Output:
         self.held = False
         self.held_lines = 0
         self.held_bytes = 0
-        self.tail = collections.deque()
+        self.tail = collections.deque()  # type: ignore[var-annotated]
         self.tail_bytes = 0
         self.snapshot_at = 0.0
         self.last = None  # the source with a line begun

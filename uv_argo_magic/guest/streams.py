@@ -115,7 +115,7 @@ class Streams:
         self.out = io.TextIOWrapper(self.out_buffer, "utf-8", "backslashreplace", line_buffering=True)
         self.err_buffer = _Buffer(_Raw(self.pipe, STDERR, self._flush_out), 8192)
         self.err = io.TextIOWrapper(self.err_buffer, "utf-8", "backslashreplace", line_buffering=True)
-        self.out.mode = self.err.mode = "w"
+        self.out.mode = self.err.mode = "w"  # type: ignore[misc]
         self.closing = False
 
     def install(self):

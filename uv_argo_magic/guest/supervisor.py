@@ -3,7 +3,7 @@
 Rules:
 - One thread, one loop. Nothing but this process writes to the log.
 - Whatever happens to the cell's process, the log ends with one `exit` record; only the death of this process prevents it.
-- SIGTERM, SIGINT or the end of the lifeline stop the run: first as an interrupt, so that the user's code can clean up.
+- SIGTERM, SIGINT or the end of a lifeline stop the run: first as an interrupt, so that the user's code can clean up.
 """
 
 import json
@@ -23,11 +23,11 @@ PROTOCOL = 1
 POLL = 0.25  # seconds between looks at what an install uses
 
 
-class Stop(Exception):  # noqa: N818 - it is no error
+class Stop(Exception):
     """The run was asked to end."""
 
 
-class InstallProblem(Exception):  # noqa: N818 - the name is the protocol's
+class InstallProblem(Exception):
     """The environment could not be made: uv's exit status, and which limit it broke if it broke one."""
 
     def __init__(self, code, detail=""):
@@ -148,8 +148,7 @@ class Supervisor:
         """Run uv, its words into the log, within the install's limits; its exit status."""
         env = {name: value for name, value in os.environ.items() if not name.startswith(("UV_ARGO_", "VIRTUAL_ENV"))}
         env.update(UV_NO_CONFIG="1", UV_PYTHON_DOWNLOADS="never", UV_NO_PROGRESS="1")
-        for variable, value in self.wanted["uv"].items():
-            env[variable] = value
+        env.update(self.wanted["uv"])
         try:
             uv = subprocess.Popen(
                 args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env,
@@ -160,10 +159,10 @@ class Supervisor:
             raise InstallProblem(127) from problem
         begun = time.monotonic()
         text = ""
+        said = uv.stdout.fileno()  # type: ignore[union-attr]
         while True:
-            ready = self.select([uv.stdout], POLL)
-            if uv.stdout in ready:
-                data = os.read(uv.stdout.fileno(), 65536)
+            if self.select([said], POLL):
+                data = os.read(said, 65536)
                 if not data:
                     break
                 text += data.decode("utf-8", "replace")
@@ -180,7 +179,7 @@ class Supervisor:
                 raise InstallProblem(137, broken)
         if text:
             self.log.emit("uv", text=text + "\n")
-        uv.stdout.close()
+        uv.stdout.close()  # type: ignore[union-attr]
         return uv.wait()
 
     def _over_limit(self, pid, begun, args):
@@ -188,7 +187,8 @@ class Supervisor:
         settings = self.settings
         if settings["install_timeout"] and time.monotonic() - begun > settings["install_timeout"]:
             return "install_timeout"
-        if settings["install_memory"] and processes.resident([pid, *processes.descendants()]) > settings["install_memory"]:
+        used = processes.resident([pid, *processes.descendants()]) if settings["install_memory"] else 0
+        if used > settings["install_memory"]:
             return "install_memory"
         if settings["install_disk"] and "--target" in args:
             target = args[args.index("--target") + 1]
