@@ -121,7 +121,7 @@ def test_what_the_line_says():
 
 def test_what_a_backend_does_not_declare_is_refused():
     config.refuse(RunOptions(), "local")
-    with pytest.raises(SpecError, match="^the local backend cannot do --detach$") as caught:
+    with pytest.raises(SpecError, match=r"^the local backend cannot do --detach$") as caught:
         config.refuse(RunOptions(detach=True), "local", frozenset())
     assert "Leave --detach out" in caught.value.hint
     with pytest.raises(SpecError, match="cannot do --resources"):

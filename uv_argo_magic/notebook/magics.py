@@ -22,7 +22,7 @@ from uv_argo_magic.core.lock import Lock
 from uv_argo_magic.core.verbs import read_cell, read_line, run_options
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.history import History, output_metadata
-from uv_argo_magic.notebook import cells, completion
+from uv_argo_magic.notebook import cells, completion, traceback
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,10 +91,11 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
         cells.refuse_ipython(cell, 1)
         around = Surroundings.here(names=self.shell.user_ns, traits=self.said(), line_offset=1)
         spec, made = specify(cell, options, around)
-        self._check_syntax(line, cell, spec.python)
+        name = traceback.find_cell_name(self.shell, line, cell)
+        self._check_syntax(name, cell, spec.python)
         prepared = engine.prepare(spec)
         if isinstance(prepared.resolution, Lock):
-            self._check_syntax(line, cell, prepared.resolution.target.minor)
+            self._check_syntax(name, cell, prepared.resolution.target.minor)
         tell(read, made, spec)
         if options.dry_run:
             print(prepared.describe())
@@ -110,7 +111,8 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
         state = run.follow(
             *renderers(spec.settings, ip=self.shell, on_stop=lambda: run.stop("the Stop button"), metadata=about)
         )
-        run.raise_for_state()
+        traceback.show_groups(self.shell)
+        run.raise_for_state(lambda remote, state: traceback.rebuild(remote, state=state, cell_name=name))
         if options.pull:
             self.shell.push(run.values())
         return result_object(state)
@@ -131,10 +133,10 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
         """The runs kept on this machine; `keep` bounds them when a run ends."""
         return History(places.data_dir() / "runs", keep=keep)
 
-    def _check_syntax(self, line: str, cell: str, python: str) -> None:
+    def _check_syntax(self, name: str, cell: str, python: str) -> None:
         """Refuse a cell that is no Python, where the Python that would run it has this one's minor version."""
         if ".".join(python.split(".")[:2]) == ".".join(map(str, sys.version_info[:2])):
-            cells.refuse_no_python(self.shell, line, cell)
+            cells.refuse_no_python(name, cell)
 
 
 def tell(read: Line, made: config.Config, spec: RunSpec) -> None:
