@@ -35,7 +35,7 @@ def log(x="", *, end=True):
             ("note", {"text": "Mind this" + x}),
             f"line {x}\n",
             ("skipped", {"lines": 5, "bytes": 9, "path": x}),
-            *([("error", {"error": {"name": "E" + x, "message": x}}), ("exit", {"reason": "error"})] if end else []),
+            *([("error", {"error": {"ename": "E" + x, "evalue": x}}), ("exit", {"reason": "error"})] if end else []),
         ),
     ]
 

@@ -84,7 +84,7 @@ def test_a_bad_end_says_what_and_what_next():
     lines = err.rstrip("\n").split("\n")
     assert lines[-2] == "[argo] The cell's process was killed by signal 9 (SIGKILL)."
     assert "memory" in lines[-1]
-    _, err = shown([*LOG, write(("error", {"error": {"name": "KeyError"}}), ("exit", {"reason": "error"}), n=14)])
+    _, err = shown([*LOG, write(("error", {"error": {"ename": "KeyError"}}), ("exit", {"reason": "error"}), n=14)])
     assert err.endswith("[argo] The cell raised KeyError.\n")
 
 

@@ -42,7 +42,7 @@ def whole(x="", reason="ok", *more, name="swift-otter", start=1000.0, took=1.04,
             *more,
             start=start,
         ),
-        write(("error", {"error": {"name": "ValueError" + x, "message": "bad" + x}}),
+        write(("error", {"error": {"ename": "ValueError" + x, "evalue": "bad" + x}}),
               ("exit", {"reason": reason, "code": 1, "detail": x}), n=50, start=start + 50),
     ]  # fmt: skip
 

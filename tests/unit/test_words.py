@@ -23,7 +23,7 @@ def ended(reason, code=0, detail="", *before):
 
 
 def error(name, message=""):
-    return ("error", {"error": {"name": name, "message": message}})
+    return ("error", {"error": {"ename": name, "evalue": message}})
 
 
 LOST = play([SUBMITTED, write(HELLO), ev.NodePhase(phase="Failed", message="OOMKilled."), ev.LogEnded(t=1009.0)])
@@ -89,13 +89,13 @@ def test_hints_name_what_to_set_and_what_usually_causes_it():
     assert "os._exit" in words.hint(ended("exit", 3))
 
 
-@pytest.mark.parametrize("text", ["", "[", "[1]", "{}", json.dumps({"name": 3}), json.dumps({"name": ""}), "[" * 9999])
+@pytest.mark.parametrize("text", ["", "[", "[1]", "{}", json.dumps({"ename": 3}), json.dumps({"ename": ""}), "[" * 9999])
 def test_an_error_that_cannot_be_read_is_none(text):
     assert words.problem(RunState(error=text)) is None
 
 
 def test_a_message_that_is_no_text_is_empty():
-    assert words.problem(RunState(error='{"name": "E", "message": 3}')) == words.Problem("E", "")
+    assert words.problem(RunState(error='{"ename": "E", "evalue": 3}')) == words.Problem("E", "")
 
 
 def test_user_text_is_one_short_line():

@@ -68,7 +68,7 @@ def problem(state: RunState) -> Problem | None:
         return None
     if not isinstance(data, dict):
         return None
-    name, message = data.get("name"), data.get("message", "")
+    name, message = data.get("ename"), data.get("evalue", "")
     if not isinstance(name, str) or not name:
         return None
     return Problem(name, message if isinstance(message, str) else "")

@@ -22,7 +22,7 @@ from uv_argo_magic.core.lock import Lock
 from uv_argo_magic.core.verbs import read_cell, read_line, run_options
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.history import History, output_metadata
-from uv_argo_magic.notebook import cells, completion, traceback
+from uv_argo_magic.notebook import cells, completion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,6 +79,7 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
     def run_cell(self, line: str, cell: str) -> object:
         """Run this cell with its own dependencies, elsewhere: %%argo --deps "numpy pandas"."""
         from uv_argo_magic import run as engine  # noqa: PLC0415 - loading the extension stays light
+        from uv_argo_magic.notebook import traceback  # noqa: PLC0415
         from uv_argo_magic.notebook.outputs import result_object  # noqa: PLC0415
         from uv_argo_magic.notebook.renderers import renderers  # noqa: PLC0415
         from uv_argo_magic.specify import Surroundings, specify  # noqa: PLC0415
