@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,9 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout = None
         return 1
     except ArgoMagicError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        if error.hint:
-            print(error.hint, file=sys.stderr)
+        print("\n".join(error._render_traceback_()), file=sys.stderr)
         return 2 if isinstance(error, SpecError | ResolutionError | PolicyError) else 1
 
 
@@ -50,6 +47,7 @@ def _main(argv: Sequence[str]) -> int:
 
 def _run(line: Line) -> int:
     from uv_argo_magic import run as engine  # noqa: PLC0415 - the other verbs answer without it
+    from uv_argo_magic.notebook import traceback  # noqa: PLC0415
     from uv_argo_magic.specify import Surroundings, specify  # noqa: PLC0415
 
     around = Surroundings.here(names={}, traits={}, line_offset=0)
@@ -62,10 +60,10 @@ def _run(line: Line) -> int:
         return 0
     history = History(places.data_dir() / "runs", keep=spec.settings.history)
     run = engine.start(prepared, history=history, notebook="")
-    state = run.follow(Streamer(sys.stdout, sys.stderr))
-    if state.outcome != "Succeeded" and state.error:
-        print(remote_traceback(state), file=sys.stderr)
-    run.raise_for_state()
+    run.follow(Streamer(sys.stdout, sys.stderr))
+    # The file's own name: a traceback shows its lines as they are here.
+    name = "<stdin>" if line.argument == "-" else line.argument
+    run.raise_for_state(lambda remote, state: traceback.rebuild(remote, state=state, cell_name=name))
     return 0
 
 
@@ -80,17 +78,6 @@ def _source(name: str) -> str:
         raise SpecError(
             f"{name} cannot be read: {error.strerror}", hint="Name a Python file, or - for stdin."
         ) from error
-
-
-def remote_traceback(state: RunState) -> str:
-    """The traceback as the run's own Python would have printed it, from the frames that its error names."""
-    error = json.loads(state.error)
-    lines = ["Traceback (most recent call last):"]
-    for frame in error.get("frames", ()):
-        file, number, function, *source = frame if isinstance(frame, list) else frame.values()
-        lines.append(f'  File "{file}", line {number}, in {function}')
-        lines += [f"    {text.strip()}" for text in source[:1] if isinstance(text, str) and text.strip()]
-    return "\n".join(lines) if len(lines) > 1 else ""
 
 
 class Streamer:

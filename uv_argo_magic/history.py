@@ -430,5 +430,5 @@ def _bytes(folder: Path) -> int:
     with contextlib.suppress(OSError):
         for one in os.scandir(folder):
             with contextlib.suppress(OSError):
-                total += one.stat(follow_symlinks=False).st_size
+                total += one.stat(follow_symlinks=False).st_size if one.is_file(follow_symlinks=False) else 0
     return total

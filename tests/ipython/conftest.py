@@ -24,8 +24,10 @@ def shell(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = Config()
     config.HistoryManager.enabled = False
-    made = InteractiveShell(config=config)
+    InteractiveShell.clear_instance()
+    made = InteractiveShell.instance(config=config)
     made.run_line_magic("load_ext", "uv_argo_magic")
     yield made
     made.atexit_operations()
     atexit.unregister(made.atexit_operations)
+    InteractiveShell.clear_instance()

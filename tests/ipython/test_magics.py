@@ -123,7 +123,7 @@ def test_a_file_that_is_not_there(shell, engine, tmp_path):
     (tmp_path / "needs.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SpecError, match=r"need.txt cannot be read: .*; did you mean needs.txt\?"):
         run(shell, "-r need.txt")
-    with pytest.raises(SpecError, match="needs.txt is not UTF-8"):
+    with pytest.raises(SpecError, match=r"needs\.txt is not UTF-8"):
         run(shell, "-r needs.txt")
 
 
@@ -224,7 +224,7 @@ def test_a_syntax_error_is_shown_on_the_cells_line_and_starts_nothing(shell, eng
     done = shell.run_cell("%%argo --deps numpy\nx = 1\ny = = 2")
     error = done.error_in_exec
     assert type(error).__name__ == "SyntaxError"
-    assert isinstance(error, SpecError)
+    assert isinstance(error, CellFailed)
     assert engine.started == []
     shown = capsys.readouterr().out
     # A kernel says "Cell In[1], line 3", a bare shell "File <ipython-input-1-...>:3".
@@ -236,7 +236,7 @@ def test_a_syntax_error_is_shown_on_the_cells_line_and_starts_nothing(shell, eng
 def test_syntax_of_another_python_is_left_to_it(shell, engine):
     run(shell, "--python 3.99", "x = = 1")
     assert len(engine.started) == 1
-    with pytest.raises(SpecError):
+    with pytest.raises(CellFailed, match="invalid syntax"):
         run(shell, f"--python {MINOR}", "x = = 1")
     assert len(engine.prepared) == 1
 

@@ -50,7 +50,8 @@ def keep(history, run_id="r1", *seen, reason="ok", code=0, live=False, cell="\np
 
 
 def test_run_streams_each_output_to_its_stream(engine, capsys):
-    engine.events = [
+    engine.events = fake_engine.ended(
+        "ok",
         ev.InstallLog(boot="b", n=1, t=1.0, text="Resolved"),
         ev.Text(boot="b", n=2, t=1.0, stream="stderr", text="warn\n"),
         ev.Text(boot="b", n=3, t=1.0, stream="stdout", text="par"),
@@ -59,8 +60,7 @@ def test_run_streams_each_output_to_its_stream(engine, capsys):
         ev.Display(boot="b", n=6, t=1.0, data=(("image/png", '"abc"'),)),
         ev.Result(boot="b", n=7, t=1.0, data=(("text/plain", '"silent"'),)),
         ev.Skipped(boot="b", n=8, t=1.0, lines=3, bytes=30, path="over/there"),
-        *fake_engine.ended(),
-    ]
+    )
     assert cli.main(["run", "script.py", "--deps", "numpy", "pandas>=2", "-p", "3.12"]) == 0
     out, err = capsys.readouterr()
     assert out == "partial\n<figure>\n<image/png>\n"

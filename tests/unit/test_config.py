@@ -9,7 +9,7 @@ import pytest
 from uv_argo_magic import config, places
 from uv_argo_magic.core.spec import Resources
 from uv_argo_magic.core.verbs import RunOptions, read_cell, run_options
-from uv_argo_magic.errors import SpecError
+from uv_argo_magic.errors import BackendUnavailable, SpecError
 
 
 def configured(tmp_path, *, line=None, script=None, traits=None, environ=None, here="", user=""):
@@ -121,7 +121,7 @@ def test_what_the_line_says():
 
 def test_what_a_backend_does_not_declare_is_refused():
     config.refuse(RunOptions(), "local")
-    with pytest.raises(SpecError, match="^the local backend cannot do --detach$") as caught:
+    with pytest.raises(SpecError, match=r"^the local backend cannot do --detach$") as caught:
         config.refuse(RunOptions(detach=True), "local", frozenset())
     assert "Leave --detach out" in caught.value.hint
     with pytest.raises(SpecError, match="cannot do --resources"):
@@ -129,6 +129,26 @@ def test_what_a_backend_does_not_declare_is_refused():
     config.refuse(RunOptions(detach=True), "argo", frozenset({"detach"}))
     with pytest.raises(SpecError, match="the nope backend cannot do --detach"):
         config.refuse(RunOptions(detach=True), "nope")
+
+
+class Point:
+    def __init__(self, found):
+        self.found = found
+        self.value = "mine:Backend"
+
+    def load(self):
+        if isinstance(self.found, Exception):
+            raise self.found
+        return self.found
+
+
+def test_a_backends_class_says_what_it_can(monkeypatch):
+    able = type("Able", (), {"capabilities": {"detach"}})
+    monkeypatch.setattr(config, "entry_points", lambda **_: [Point(able)])
+    config.refuse(RunOptions(detach=True), "mine")
+    monkeypatch.setattr(config, "entry_points", lambda **_: [Point(ImportError("no hera"))])
+    with pytest.raises(BackendUnavailable, match="the mine backend cannot be imported: no hera"):
+        config.refuse(RunOptions(detach=True), "mine")
 
 
 def test_defaults_name_every_key():

@@ -191,6 +191,12 @@ def test_lists_expand_alone_as_json_and_among_others_as_lines():
     )
 
 
+def test_what_may_be_secret_is_not_shown():
+    line = cell("--set env=TOKEN=$mine --set panel=$panel", mine="quiet", panel="html")
+    assert line.each("set") == ("env=TOKEN=quiet", "panel=html")
+    assert line.expanded == (("$mine", "(not shown)"), ("$panel", "html"))
+
+
 def test_what_expands_is_data_and_never_an_option():
     line = cell("--deps $x", x="numpy --dry-run")
     assert line.text("deps") == "numpy --dry-run"
@@ -236,7 +242,7 @@ def test_an_argument():
     assert "first" in caught.value.hint
     with pytest.raises(SpecError, match="unexpected word two") as caught:
         opt.read(LOGS, opt.words("one two"), "notebook", {})
-    assert caught.value.hint == "For example: %argo logs 20"
+    assert caught.value.hint == "For example: %argo logs"
 
 
 def test_options_of_another_place_are_unknown():

@@ -32,7 +32,10 @@ PLACES: tuple[Place, ...] = ("notebook", "terminal")
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """One option, or, without flags, what a verb is given; `completer` names who knows its values."""
+    """One option, or, without flags, what a verb is given.
+
+    `completer` names who knows its values; a value that begins with one of `private` expands, and is never shown.
+    """
 
     dest: str
     help: str
@@ -42,6 +45,7 @@ class Option:
     kind: Kind = "one"
     completer: str = ""
     required: bool = False
+    private: tuple[str, ...] = ()
     places: tuple[Place, ...] = PLACES
 
 
@@ -279,7 +283,10 @@ def read(verb: Verb, line: Sequence[Word], place: Place, names: Mapping[str, obj
     argument: str | None = None
     for group in groups(verb.options_in(place), line):
         if group.option:
-            text = _value(group.option, group, names, seen)
+            fresh: dict[str, str] = {}
+            text = _value(group.option, group, names, fresh)
+            hidden = bool(group.option.private) and text.startswith(group.option.private)
+            seen |= dict.fromkeys(fresh, "(not shown)") if hidden else fresh
             if group.option.kind == "one" and any(dest == group.option.dest for dest, _ in values):
                 raise SpecError(f"{group.flag} is given twice", hint="Keep one of them.")
             values.append((group.option.dest, text))

@@ -67,6 +67,7 @@ RUN_OPTIONS = (
     ),
     Option(
         dest="set", flags=("--set",), metavar="KEY=VALUE", kind="many", completer="setting",
+        private=("env", "index_url", "index-url"),
         help="any other setting; may be repeated", example="--set run_timeout=5m",
     ),
     HELP,
@@ -101,7 +102,7 @@ VERBS = (
         options=(HELP,),
     ),
     Verb(
-        name="logs", help="print a run's whole log", notebook="%argo logs 20", terminal="uv-argo logs 20",
+        name="logs", help="print a run's whole log", notebook="%argo logs", terminal="uv-argo logs",
         options=(
             Option(dest="raw", flags=("--raw",), kind="flag", help="with the records between", example="--raw"),
             HELP,

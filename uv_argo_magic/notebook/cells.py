@@ -9,17 +9,11 @@ from __future__ import annotations
 
 import ast
 import re
-import sys
-from typing import TYPE_CHECKING
 
 from IPython.core.inputtransformer2 import HelpEnd, TransformerManager, make_tokens_by_line
 
 from uv_argo_magic.errors import SpecError
-
-if TYPE_CHECKING:
-    from types import FrameType
-
-    from IPython.core.interactiveshell import InteractiveShell
+from uv_argo_magic.notebook import traceback as remote
 
 
 def syntax_error(cell: str, name: str, offset: int) -> SyntaxError | None:
@@ -88,26 +82,12 @@ def _instead(text: str) -> str:
     return "Put it into a cell of its own, without %%argo."
 
 
-def refuse_no_python(shell: InteractiveShell, line: str, cell: str) -> None:
-    """Refuse a cell that this Python cannot compile, as IPython shows it for a plain cell.
+def refuse_no_python(name: str, cell: str) -> None:
+    """Refuse a cell that this Python cannot compile; `name` is the cell's, whose line 1 is the magic's.
 
     Raises:
-        Exception: named SyntaxError; a true one raised by a magic would be shown with the magic's own frames.
+        CellFailed: named SyntaxError, and shown as IPython shows one in a plain cell.
     """
-    # The magic's line is line 1, as a person counts the cell's lines.
-    name = shell.compile.cache(f"%%argo {line}\n{cell}", cell_number(shell))
     error = syntax_error(cell, name, 1)
     if error:
-        lines = shell.SyntaxTB.structured_traceback(SyntaxError, error, [])
-        raise type("SyntaxError", (SpecError,), {"_render_traceback_": lambda _: lines})(str(error))
-
-
-def cell_number(shell: InteractiveShell) -> int:
-    """The number of the running cell, as its prompt shows it."""
-    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - the shell's own counter is one ahead while a cell runs
-    numbers = getattr(shell.compile, "_filename_map", {})
-    while frame:
-        if frame.f_code.co_filename in numbers:
-            return int(numbers[frame.f_code.co_filename])
-        frame = frame.f_back
-    return int(shell.execution_count)
+        raise remote.syntax_error(error, cell_name=name)

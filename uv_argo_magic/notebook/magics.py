@@ -92,10 +92,11 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
         cells.refuse_ipython(cell, 1)
         around = Surroundings.here(names=self.shell.user_ns, traits=self.said(), line_offset=1)
         spec, made = specify(cell, options, around)
-        self._check_syntax(line, cell, spec.python)
+        name = traceback.find_cell_name(self.shell, line, cell)
+        self._check_syntax(name, cell, spec.python)
         prepared = engine.prepare(spec)
         if isinstance(prepared.resolution, Lock):
-            self._check_syntax(line, cell, prepared.resolution.target.minor)
+            self._check_syntax(name, cell, prepared.resolution.target.minor)
         tell(read, made, spec)
         if options.dry_run:
             print(prepared.describe())
@@ -111,7 +112,7 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
         state = run.follow(
             *renderers(spec.settings, ip=self.shell, on_stop=lambda: run.stop("the Stop button"), metadata=about)
         )
-        name = traceback.find_cell_name(self.shell, line, cell)
+        traceback.show_groups(self.shell)
         run.raise_for_state(lambda remote, state: traceback.rebuild(remote, state=state, cell_name=name))
         if options.pull:
             self.shell.push(run.values())
@@ -133,10 +134,10 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
         """The runs kept on this machine; `keep` bounds them when a run ends."""
         return History(places.data_dir() / "runs", keep=keep)
 
-    def _check_syntax(self, line: str, cell: str, python: str) -> None:
+    def _check_syntax(self, name: str, cell: str, python: str) -> None:
         """Refuse a cell that is no Python, where the Python that would run it has this one's minor version."""
         if ".".join(python.split(".")[:2]) == ".".join(map(str, sys.version_info[:2])):
-            cells.refuse_no_python(self.shell, line, cell)
+            cells.refuse_no_python(name, cell)
 
 
 def tell(read: Line, made: config.Config, spec: RunSpec) -> None:
