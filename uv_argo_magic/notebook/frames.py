@@ -214,9 +214,11 @@ def _statement(frame: Frame, tree: ast.Module | None, shift: int) -> ast.stmt | 
     """A statement that fails in the same operation at the same columns; None where the text does not tell."""
     if tree is None or frame.col is None or frame.end_col is None or frame.end_line is None:
         return None
+    # What an `assert` raises has the place of its test, whose operation did not fail.
+    tests = [node.test for node in ast.walk(tree) if isinstance(node, ast.Assert)]
     span = (frame.line + shift, frame.col, frame.end_line + shift, frame.end_col)
     for node in ast.walk(tree):
-        if tuple(_span(node).values()) == span:
+        if tuple(_span(node).values()) == span and node not in tests:
             stub = _operation(node)
             if stub is not None:
                 return stub
@@ -235,7 +237,7 @@ def _operation(node: ast.AST) -> ast.stmt | None:
         return ast.Name(id=OPERAND, ctx=ctx or ast.Load(), **at)
 
     match node:
-        case ast.Call():
+        case ast.Call() | ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():  # these call, too
             made: ast.expr = ast.Call(func=operand(), args=[], keywords=[], **at)
         case ast.BinOp(op=op):
             made = ast.BinOp(left=operand(), op=op, right=operand(), **at)

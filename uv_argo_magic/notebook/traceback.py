@@ -185,8 +185,7 @@ def find_cell_name(shell: Any, line: str, cell: str, magic: str = "argo") -> str
     names = getattr(shell.compile, "_filename_map", {})
     while frame is not None:
         if frame.f_code.co_filename in names:
-            number = names[frame.f_code.co_filename]
-            break
+            number = names[frame.f_code.co_filename]  # the outermost counts: a function may come from another cell
         frame = frame.f_back  # type: ignore[assignment]
     # The first line is no Python: behind a sign that `clean` takes away, it is a comment, and the rest can be parsed.
     name: str = shell.compile.cache(f"{frames.HIDDEN_COMMENT}%%{magic} {line}".rstrip() + "\n" + cell, number)
