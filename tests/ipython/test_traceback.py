@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of cases
 """A remote exception raised here: its type, and the traceback IPython shows of it."""
 
 import builtins
@@ -174,9 +175,9 @@ def both(shell, cell):
     assert "\u2063" not in ours
     texts = []
     for text in (plain, ours):
-        text = re.sub(r"In\[\d+\]", "In[n]", text)
-        text = re.sub(r"similar frames: (.*) \(\d+ times\)", r"similar frames: \1", text)
-        texts.append(text.replace("%%argo --deps 'x'", "# a line, where the other has the magic"))
+        numbered = re.sub(r"In\[\d+\]", "In[n]", text)
+        counted = re.sub(r"similar frames: (.*) \(\d+ times\)", r"similar frames: \1", numbered)
+        texts.append(counted.replace("%%argo --deps 'x'", "# a line, where the other has the magic"))
     return texts
 
 
@@ -249,7 +250,9 @@ def test_a_remote_file_is_not_mixed_up_with_a_file_of_that_name_here(shell, tmp_
 
 
 def test_groups_are_shown_as_python_shows_them_without_machinery(shell):
-    cell = "def g(x): raise ValueError(x)\ntry: g(1)\nexcept ValueError as e: one = e\nraise ExceptionGroup('many', [one])"
+    cell = (
+        "def g(x): raise ValueError(x)\ntry: g(1)\nexcept ValueError as e: one = e\nraise ExceptionGroup('many', [one])"
+    )
     plain, ours = both(shell, cell)
     plain = re.sub(r'  \|   File ".*interactiveshell.py", line .*\n.*exec\(.*\n', "", plain)
     files = re.compile(r'File "<ipython-input-.*?>"')

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of cases
 """Both ends of the values' codec: what one writes the other reads, equal and of the same type."""
 
 import collections
@@ -94,7 +95,7 @@ class Other:
     pass
 
 
-Pair = collections.namedtuple("Pair", "left right")
+Pair = collections.namedtuple("Pair", "left right")  # noqa: PYI024 - a value to refuse
 LOOP: list = [1]
 LOOP.append({"again": LOOP})
 DEEP: list = []

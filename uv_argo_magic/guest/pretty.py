@@ -8,8 +8,7 @@ Rules:
 
 import collections
 import contextlib
-import datetime
-import inspect
+import datetime as dt
 import os
 import re
 import sys
@@ -125,7 +124,7 @@ class Printer:
             self.text(close)
 
     @contextlib.contextmanager
-    def group(self, indent=0, open="", close=""):  # type: ignore[no-untyped-def]  # noqa: A002, ANN001, ANN201
+    def group(self, indent=0, open="", close=""):  # noqa: A002
         """A group for a `with` statement."""
         self.begin_group(indent, open)
         try:
@@ -134,7 +133,7 @@ class Printer:
             self.end_group(indent, close)
 
     @contextlib.contextmanager
-    def indent(self, indent):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    def indent(self, indent):
         """More indentation for a `with` statement."""
         self.indentation += indent
         try:
@@ -160,7 +159,7 @@ class Printer:
             self.end_group()
             self.stack.pop()
 
-    def _enumerate(self, items):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def _enumerate(self, items):
         """Number the items; at the limit an ellipsis stands for the rest."""
         for index, item in enumerate(items):
             if self.max_seq_length and index >= self.max_seq_length:
@@ -231,7 +230,7 @@ class Printer:
 
     # Shapes that many values share.
 
-    def call(self, name, args, named=()):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    def call(self, name, args, named=()):
         """Add `name(args, key=value)`; an argument is a function that adds it."""
         with self.group(), self.group(len(name) + 1, name + "(", ")"):
             first = True
@@ -250,14 +249,14 @@ class Printer:
                     self.pretty(value)
 
 
-def _get(obj, name, default=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _get(obj, name, default=None):
     try:
         return getattr(obj, name, default)
     except Exception:  # noqa: BLE001 - a value may do anything
         return default
 
 
-def _writer(obj):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _writer(obj):
     """Who writes this value: the nearest class of its ancestry that knows."""
     if obj is None or obj is True or obj is False or obj is Ellipsis or obj is NotImplemented:
         return _own_repr
@@ -266,18 +265,17 @@ def _writer(obj):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
         known = _BY_TYPE.get(base) or _BY_NAME.get((_get(base, "__module__"), _get(base, "__name__")))
         if known:
             return known
-        if "_repr_pretty_" in base.__dict__ and callable(base._repr_pretty_):  # noqa: SLF001 - a public protocol
-            return base._repr_pretty_  # noqa: SLF001
+        if "_repr_pretty_" in base.__dict__ and callable(_get(base, "_repr_pretty_")):
+            return _get(base, "_repr_pretty_")
         if base is not object and "__repr__" in base.__dict__ and callable(_get(base, "__repr__")):
             return _own_repr
     return _plain
 
 
 # The writers below take (value, printer, whether the value is inside itself).
-# type comments would say the same thing twenty times.
 
 
-def _own_repr(obj, p, _cycle):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _own_repr(obj, p, _cycle):
     with p.group():
         for number, line in enumerate(repr(obj).splitlines()):
             if number:
@@ -285,7 +283,7 @@ def _own_repr(obj, p, _cycle):  # type: ignore[no-untyped-def]  # noqa: ANN001, 
             p.text(line)
 
 
-def _plain(obj, p, cycle):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _plain(obj, p, cycle):
     cls = _get(obj, "__class__") or type(obj)
     if _get(cls, "__repr__") is not object.__repr__:
         _own_repr(obj, p, cycle)
@@ -298,7 +296,7 @@ def _plain(obj, p, cycle):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN2
     p.end_group(1, ">")
 
 
-def _items(p, items):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _items(p, items):
     for index, item in p._enumerate(items):  # noqa: SLF001
         if index:
             p.text(",")
@@ -306,8 +304,8 @@ def _items(p, items):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
         p.pretty(item)
 
 
-def _sequence(opening, closing):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    def write(obj, p, cycle):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _sequence(opening, closing):
+    def write(obj, p, cycle):
         if cycle:
             p.text(opening + "..." + closing)
             return
@@ -319,17 +317,17 @@ def _sequence(opening, closing):  # type: ignore[no-untyped-def]  # noqa: ANN001
     return write
 
 
-def _sorted(obj):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _sorted(obj):
     for key in (None, str):
         try:
             return sorted(obj, key=key)
-        except Exception:  # noqa: BLE001, S112, PERF203 - what cannot be sorted stays as it is
+        except Exception:  # noqa: BLE001, S112 - what cannot be sorted stays as it is
             continue
     return list(obj)
 
 
-def _set(opening, closing):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    def write(obj, p, cycle):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _set(opening, closing):
+    def write(obj, p, cycle):
         if cycle:
             p.text(opening + "..." + closing)
         elif not obj:
@@ -341,8 +339,8 @@ def _set(opening, closing):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN
     return write
 
 
-def _mapping(opening, closing):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    def write(obj, p, cycle):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _mapping(opening, closing):
+    def write(obj, p, cycle):
         if cycle:
             p.text("{...}")
             return
@@ -358,7 +356,7 @@ def _mapping(opening, closing):  # type: ignore[no-untyped-def]  # noqa: ANN001,
     return write
 
 
-def _super(obj, p, _cycle):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _super(obj, p, _cycle):
     with p.group(8, "<super: ", ">"):
         p.pretty(obj.__thisclass__)
         p.text(",")
@@ -369,8 +367,8 @@ def _super(obj, p, _cycle):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN
 _FLAGS = ("IGNORECASE", "LOCALE", "MULTILINE", "DOTALL", "UNICODE", "VERBOSE", "DEBUG")
 
 
-def _pattern(obj, p, _cycle):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    def inside(text):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _pattern(obj, p, _cycle):
+    def inside(text):
         return lambda: _grouped(p, text)
 
     args = [inside("r" + repr(obj.pattern).replace("\\\\", "\\"))]
@@ -380,19 +378,19 @@ def _pattern(obj, p, _cycle):  # type: ignore[no-untyped-def]  # noqa: ANN001, A
         p.call("re.compile", args)
 
 
-def _grouped(p, text):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _grouped(p, text):
     with p.group():
         p.text(text)
 
 
-def _namespace(obj, p, cycle):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _namespace(obj, p, cycle):
     if cycle:
         p.call("namespace", [lambda: _grouped(p, "...")])
     else:
         p.call("namespace", [], obj.__dict__.items())
 
 
-def _class(obj, p, cycle):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _class(obj, p, cycle):
     if [base for base in type(obj).__mro__ if "__repr__" in vars(base)][:1] != [type]:
         _own_repr(obj, p, cycle)
         return
@@ -403,7 +401,9 @@ def _class(obj, p, cycle):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN2
     p.text(name if module is None or module in _OURS else module + "." + name)
 
 
-def _function(obj, p, _cycle):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _function(obj, p, _cycle):
+    import inspect  # it takes longer to import than all of this module
+
     name = _get(obj, "__qualname__", obj.__name__)
     if obj.__module__ and obj.__module__ not in _OURS:
         name = obj.__module__ + "." + name
@@ -420,7 +420,7 @@ def _function(obj, p, _cycle):  # type: ignore[no-untyped-def]  # noqa: ANN001, 
     p.text("<function %s>" % name)
 
 
-def _exception(obj, p, _cycle):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _exception(obj, p, _cycle):
     cls = obj.__class__
     name = getattr(cls, "__qualname__", cls.__name__)
     if cls.__module__ not in ("exceptions", "builtins"):
@@ -428,10 +428,10 @@ def _exception(obj, p, _cycle):  # type: ignore[no-untyped-def]  # noqa: ANN001,
     p.call(name, [lambda arg=arg: p.pretty(arg) for arg in getattr(obj, "args", ())])
 
 
-def _constructed(parts):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _constructed(parts):
     """`Name(...)` around what `parts(value)` gives: arguments, and arguments by name."""
 
-    def write(obj, p, cycle):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def write(obj, p, cycle):
         name = obj.__class__.__name__
         if cycle:
             p.call(name, [lambda: _grouped(p, "...")])
@@ -450,8 +450,8 @@ _BY_TYPE = {
     range: _own_repr,
     slice: _own_repr,
     types.MethodType: _own_repr,
-    datetime.datetime: _own_repr,
-    datetime.timedelta: _own_repr,
+    dt.datetime: _own_repr,
+    dt.timedelta: _own_repr,
     tuple: _sequence("(", ")"),
     list: _sequence("[", "]"),
     dict: _mapping("{", "}"),
