@@ -224,7 +224,7 @@ def test_arrays_keep_type_shape_order_and_bytes(end):
 def test_arrays_that_are_not_plain_data_are_refused():
     np = pytest.importorskip("numpy")
     objects = np.array([1, "a", None], object)
-    cases = [objects, np.zeros(1, [("a", "O")]), np.ma.array([1]), np.zeros(1).view(np.recarray)]
+    cases = [objects, np.zeros(1, [("a", "O")]), np.ma.array([1]), np.zeros(1).view(np.recarray), np.add]
     for value in cases:
         with pytest.raises(SpecError):
             core.encode("x", value, LIMIT)
