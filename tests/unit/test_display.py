@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of cases
 """Displays: the same mimebundles as IPython's formatter gives, sent as records."""
 
 import base64
@@ -34,7 +35,7 @@ def displays(sink):
 
 
 def shows(**methods):
-    return type("Shown", (), {"__repr__": lambda _: "shown", **{k: v for k, v in methods.items()}})()
+    return type("Shown", (), {"__repr__": lambda _: "shown", **methods})()
 
 
 def give(value):
@@ -143,7 +144,7 @@ def test_results_and_clearing(displays, sink):
 
 def test_a_display_beyond_the_limit_is_a_sentence(sink):
     Displays(sink, max_bytes=100).display(shows(_repr_html_=give("x" * 2_000_000)))
-    (_, fields), = sink
+    ((_, fields),) = sink
     assert list(fields["data"]) == ["text/plain"]
     assert "2.0 MB" in fields["data"]["text/plain"]
     assert "100 bytes" in fields["data"]["text/plain"]

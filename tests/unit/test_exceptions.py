@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of cases
 """What the guest tells of an exception: everything, bounded, and never by raising."""
 
 import json
@@ -24,7 +25,9 @@ def told(cell, hidden=(__file__,)):
 
 
 def test_name_text_types_arguments_and_frames():
-    data = told("class MyError(ZeroDivisionError): pass\n\ndef f(x, *a, k=1, **kw):\n    raise MyError('no', x)\nf(0)\n")
+    data = told(
+        "class MyError(ZeroDivisionError): pass\n\ndef f(x, *a, k=1, **kw):\n    raise MyError('no', x)\nf(0)\n"
+    )
     assert (data["ename"], data["module"], data["evalue"]) == ("MyError", "__main__", "('no', 0)")
     assert data["mro"] == ["ZeroDivisionError", "ArithmeticError", "Exception", "BaseException"]
     assert data["args"] == ["no", 0]
@@ -38,7 +41,12 @@ def test_name_text_types_arguments_and_frames():
 
 def test_frames_of_libraries_bring_the_lines_around_and_ours_are_left_out():
     data = told("import json\njson.loads('{')\n")
-    assert [frame["func"].rpartition(".")[2] for frame in data["frames"]] == ["<module>", "loads", "decode", "raw_decode"]
+    assert [frame["func"].rpartition(".")[2] for frame in data["frames"]] == [
+        "<module>",
+        "loads",
+        "decode",
+        "raw_decode",
+    ]
     library = data["frames"][1]
     assert library["lines"][library["line"] - library["first"]].strip() == "return _default_decoder.decode(s)"
     assert len(library["lines"]) == 7
@@ -60,7 +68,9 @@ def test_causes_contexts_notes_and_groups():
 
 
 def test_chains_that_lead_back_and_very_long_ones_end():
-    assert told("a = ValueError('a'); b = ValueError('b'); a.__context__ = b; b.__context__ = a\nraise a")["evalue"] == "a"
+    assert (
+        told("a = ValueError('a'); b = ValueError('b'); a.__context__ = b; b.__context__ = a\nraise a")["evalue"] == "a"
+    )
     data = told("e = None\nfor n in range(5000):\n    x = ValueError(n); x.__context__ = e; e = x\nraise e")
     depth = 0
     while data:

@@ -1,8 +1,9 @@
+# ruff: noqa: E501 - tables of cases
 """The guest's text of a value is IPython's, letter by letter."""
 
 import collections
 import dataclasses
-import datetime
+import datetime as dt
 import decimal
 import enum
 import functools
@@ -25,7 +26,7 @@ class Point:
     y: list
 
 
-Pair = collections.namedtuple("Pair", "left right")
+Pair = collections.namedtuple("Pair", "left right")  # noqa: PYI024 - a value to show
 
 
 class Colour(enum.Enum):
@@ -141,8 +142,8 @@ TABLE = [
     collections.UserDict(a=1), collections.ChainMap({"a": 1}), types.SimpleNamespace(), types.SimpleNamespace(a=1, b=[2]),
     types.SimpleNamespace(words=WORDS, more=WORDS), types.MappingProxyType({"a": 1}), {"a": 1}.keys(), range(3), slice(1),
     re.compile(r"a\d"), re.compile(b"x\\\\", re.IGNORECASE | re.DOTALL), len, print, annotated, "x".join, Plain.method,
-    (lambda x, *y: x), sys, os.environ.__class__, functools.partial(len, 1), datetime.date(2026, 1, 2), decimal.Decimal("1.5"),
-    datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC), datetime.timedelta(1), ValueError("a", 1), MyError(), KeyError(*WORDS),
+    (lambda x, *y: x), sys, os.environ.__class__, functools.partial(len, 1), dt.date(2026, 1, 2), decimal.Decimal("1.5"),
+    dt.datetime(2026, 1, 2, tzinfo=dt.UTC), dt.timedelta(1), ValueError("a", 1), MyError(), KeyError(*WORDS),
     ExceptionGroup("g", [ValueError(1)]), object, memoryview, *cyclic(),
 ]  # fmt: skip
 

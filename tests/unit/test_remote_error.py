@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of cases
 """RemoteError: what the guest writes is read whole, and what it does not write is refused."""
 
 import copy
@@ -104,9 +105,10 @@ JSON = st.recursive(
 @given(JSON | st.dictionaries(st.sampled_from(sorted(GOOD)), JSON).map(lambda change: {**GOOD, **change}))
 def test_any_json_is_an_error_or_a_protocol_error(data):
     try:
-        assert isinstance(parse(json.dumps(data)), RemoteError)
-    except ProtocolError as problem:
-        assert problem.hint
+        read = parse(json.dumps(data))
+    except ProtocolError:
+        return
+    assert isinstance(read, RemoteError)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000])

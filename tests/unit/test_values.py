@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of cases
 """Both ends of the values' codec: what one writes the other reads, equal and of the same type."""
 
 import collections
@@ -94,7 +95,7 @@ class Other:
     pass
 
 
-Pair = collections.namedtuple("Pair", "left right")
+Pair = collections.namedtuple("Pair", "left right")  # noqa: PYI024 - a value to refuse
 LOOP: list = [1]
 LOOP.append({"again": LOOP})
 DEEP: list = []
@@ -223,7 +224,7 @@ def test_arrays_keep_type_shape_order_and_bytes(end):
 def test_arrays_that_are_not_plain_data_are_refused():
     np = pytest.importorskip("numpy")
     objects = np.array([1, "a", None], object)
-    cases = [objects, np.zeros(1, [("a", "O")]), np.ma.array([1]), np.zeros(1).view(np.recarray)]
+    cases = [objects, np.zeros(1, [("a", "O")]), np.ma.array([1]), np.zeros(1).view(np.recarray), np.add]
     for value in cases:
         with pytest.raises(SpecError):
             core.encode("x", value, LIMIT)

@@ -105,7 +105,7 @@ def parse(text: str) -> RemoteError:
         ) from problem
 
 
-class _Bad(ValueError):
+class _Bad(ValueError):  # noqa: N818 - caught here, by `parse`
     """A field is not what its name says."""
 
 

@@ -19,10 +19,12 @@ import importlib
 import json
 import math
 import uuid
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from uv_argo_magic.errors import ArgoMagicError, ProtocolError, SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TAG = "@"
 DEEPEST = 200
@@ -30,6 +32,8 @@ LONG_INT = 8192  # bits; longer ones travel as hexadecimal, since Python refuses
 
 Tree: TypeAlias = Any
 """What `json` reads and writes."""
+Foreign: TypeAlias = Any
+"""A container of anything, or something of numpy's, which need not be there."""
 Part: TypeAlias = tuple[object, ...]
 
 
@@ -43,7 +47,7 @@ class _Refused(Exception):  # noqa: N818 - caught here, by `encode`
         self.path: list[str] = []
 
 
-class _Bad(ValueError):
+class _Bad(ValueError):  # noqa: N818 - caught here, by `decode`
     """A text that no guest writes."""
 
 
@@ -72,7 +76,7 @@ def decode(text: str) -> object:
         raise ProtocolError(f"a value cannot be read: {error}", hint="Please report it, with the cell.") from error
 
 
-def pack(value: object, *, _inside: tuple[int, ...] = ()) -> Tree:
+def pack(value: object, *, _inside: tuple[int, ...] = ()) -> Tree:  # noqa: PLR0911 - one case a kind
     """The JSON tree of a value."""
     kind = type(value)
     if value is None or kind is bool or kind is str:
@@ -123,12 +127,12 @@ def _tag(name: str, body: Tree) -> Tree:
 _CONTAINERS = (list, dict, tuple, set, frozenset)
 
 
-def _pack_items(value: Any, inside: tuple[int, ...]) -> list[Tree]:
+def _pack_items(value: Foreign, inside: tuple[int, ...]) -> list[Tree]:
     items: list[Tree] = []
     for item in value:
         try:
             items.append(pack(item, _inside=inside))
-        except _Refused as error:  # noqa: PERF203 - says where, in a loop that ends by it
+        except _Refused as error:
             error.path.insert(0, f"[{len(items)}]" if isinstance(value, list | tuple) else " (an element)")
             raise
     return items
@@ -139,7 +143,7 @@ def _pack_dict(value: dict[Any, Any], inside: tuple[int, ...]) -> Tree:
     for key, item in value.items():
         try:
             pairs.append((pack(key, _inside=inside), pack(item, _inside=inside)))
-        except _Refused as error:  # noqa: PERF203
+        except _Refused as error:
             error.path.insert(0, f"[{key!r:.40}]")
             raise
     if all(type(key) is str for key in value) and TAG not in value:
@@ -175,7 +179,7 @@ _ATOMS: dict[type, Callable[[Any], Tree]] = {
 _READERS: dict[str, Callable[[dict[str, Tree]], object]] = {
     "int": lambda t: int(t["v"], 16),
     "float": lambda t: {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[t["v"]],
-    "complex": lambda t: complex(unpack(t["v"][0]), unpack(t["v"][1])),  # type: ignore[arg-type]
+    "complex": lambda t: complex(unpack(t["v"][0]), unpack(t["v"][1])),  # type: ignore[call-overload]
     "bytes": lambda t: base64.b64decode(t["v"], validate=True),
     "bytearray": lambda t: bytearray(base64.b64decode(t["v"], validate=True)),
     "tuple": lambda t: tuple(unpack(item) for item in t["v"]),
@@ -188,12 +192,10 @@ _READERS: dict[str, Callable[[dict[str, Tree]], object]] = {
     "timedelta": lambda t: dt.timedelta(*t["v"]),
     "Decimal": lambda t: decimal.Decimal(t["v"]),
     "UUID": lambda t: uuid.UUID(t["v"]),
-    "array": lambda t: _read_array(t),
-    "scalar": lambda t: _read_array({**t, "shape": [], "order": "C"})[()],
 }
 
 
-def _pack_numpy(value: Any) -> Tree:
+def _pack_numpy(value: Foreign) -> Tree:
     """An array or a scalar: its type, shape, order and bytes."""
     numpy = importlib.import_module("numpy")
     scalar = isinstance(value, numpy.generic)
@@ -208,7 +210,7 @@ def _pack_numpy(value: Any) -> Tree:
     return tree | {"v": base64.b64encode(raw).decode("ascii")}
 
 
-def _pack_dtype(dtype: Any) -> Tree:
+def _pack_dtype(dtype: Foreign) -> Tree:
     if dtype.hasobject or dtype.kind not in "biufcmMSUV":
         raise _Refused(
             f"is a numpy array of {dtype}", "Give it a type of fixed size, such as {}.astype(float) or .astype('U')."
@@ -228,7 +230,7 @@ def _pack_dtype(dtype: Any) -> Tree:
     }
 
 
-def _read_dtype(numpy: Any, tree: Tree) -> Any:
+def _read_dtype(numpy: Foreign, tree: Tree) -> Foreign:
     if isinstance(tree, str):
         dtype = numpy.dtype(tree)
         if dtype.hasobject:
@@ -241,7 +243,7 @@ def _read_dtype(numpy: Any, tree: Tree) -> Any:
     return numpy.dtype({**layout, "formats": formats}, align=bool(tree["aligned"]))
 
 
-def _read_array(tree: dict[str, Tree]) -> Any:
+def _read_array(tree: dict[str, Tree]) -> Foreign:
     try:
         numpy = importlib.import_module("numpy")
     except ImportError:
@@ -258,6 +260,9 @@ def _read_array(tree: dict[str, Tree]) -> Any:
     # The copy is writable, and lies in memory as the one that was sent.
     return numpy.ndarray(shape, dtype, raw or bytes(max(dtype.itemsize, 1)), order=tree["order"]).copy(order="K")
 
+
+_READERS["array"] = _read_array
+_READERS["scalar"] = lambda t: _read_array({**t, "shape": [], "order": "C"})[()]
 
 # Why a value cannot travel, and what can instead; {} stands for its name.
 _INSTEAD = {

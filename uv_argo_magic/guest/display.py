@@ -8,7 +8,7 @@ Rules:
 
 import base64
 import binascii
-import datetime
+import datetime as dt
 import json
 import os
 import traceback
@@ -41,7 +41,7 @@ class FormatterWarning(UserWarning):
 # Values of any type pass here; annotations of Python 3.8's kind would say `object` in every place.
 
 
-def _method(obj, name):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _method(obj, name):
     """The method, if it is really one: not of a class for its instances, not of a proxy that has every attribute."""
     try:
         if getattr(obj, "_ipython_canary_method_should_not_exist_", None) is not None:
@@ -57,7 +57,7 @@ def _method(obj, name):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
 _FAILED = object()
 
 
-def _asked(function, *args, **named):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN002, ANN003, ANN202
+def _asked(function, *args, **named):
     """What the user's method returns; `_FAILED`, with its traceback on stderr, when it raises."""
     try:
         return function(*args, **named)
@@ -68,7 +68,7 @@ def _asked(function, *args, **named):  # type: ignore[no-untyped-def]  # noqa: A
         return _FAILED
 
 
-def _checked(value, mime, kinds, obj):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _checked(value, mime, kinds, obj):
     """The value and its metadata, or (None, None) with a warning when it is of the wrong type."""
     metadata = None
     whole = value
@@ -87,7 +87,7 @@ def _checked(value, mime, kinds, obj):  # type: ignore[no-untyped-def]  # noqa: 
     return value, metadata
 
 
-def _merge(into, more):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _merge(into, more):
     if not isinstance(into, dict) or not isinstance(more, dict):
         return more
     for key, value in more.items():
@@ -95,7 +95,7 @@ def _merge(into, more):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     return into
 
 
-def jsonable(value):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def jsonable(value):  # noqa: PLR0911 - one case a kind
     """The value as JSON can hold it; TypeError where it cannot."""
     if value is None or isinstance(value, (bool, str)):
         return value
@@ -110,7 +110,7 @@ def jsonable(value):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
     if isinstance(value, float):
         # NaN and infinities are no JSON; a front end gets their names.
         return float(value) if value - value == 0 else repr(float(value))
-    if isinstance(value, (datetime.datetime, datetime.date)):
+    if isinstance(value, (dt.datetime, dt.date)):
         return value.isoformat()
     number = getattr(value, "item", None)  # a numpy scalar, in metadata or in _repr_json_
     if callable(number):
@@ -121,7 +121,7 @@ def jsonable(value):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
 class DisplayHandle:
     """A display that can be shown again and changed: `.display(obj)`, `.update(obj)`."""
 
-    def __init__(self, display_id=None, displays=None):  # type: ignore[no-untyped-def]  # noqa: ANN001
+    def __init__(self, display_id=None, displays=None):
         self.display_id = display_id or _new_id()
         self._displays = displays
 
@@ -129,11 +129,11 @@ class DisplayHandle:
         # type: () -> str
         return "<%s display_id=%s>" % (type(self).__name__, self.display_id)
 
-    def display(self, obj, **named):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN003, ANN201
+    def display(self, obj, **named):
         """Show another display under this id, and change the earlier ones."""
         self._displays.display(obj, display_id=self.display_id, **named)
 
-    def update(self, obj, **named):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN003, ANN201
+    def update(self, obj, **named):
         """Change what is shown under this id."""
         self._displays.update_display(obj, display_id=self.display_id, **named)
 
@@ -146,16 +146,16 @@ def _new_id():
 class Displays:
     """What shows values: each method sends records by `emit(kind, **fields)`."""
 
-    def __init__(self, emit, max_bytes=MAX_BYTES):  # type: ignore[no-untyped-def]  # noqa: ANN001
+    def __init__(self, emit, max_bytes=MAX_BYTES):
         self._emit = emit
         self.max_bytes = max_bytes
         self._for_type = {}  # type: dict[tuple[str, str], dict]  # (module, class) -> {mime: function}
 
-    def for_type(self, module, name, mime, function):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    def for_type(self, module, name, mime, function):
         """Let `function(value)` give `mime` for values of the class so named, and of its subclasses."""
         self._for_type.setdefault((module, name), {})[mime] = function
 
-    def bundle(self, obj, include=None, exclude=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    def bundle(self, obj, include=None, exclude=None):
         """(data, metadata) of a value, by mime type; both empty when it displayed itself."""
         own = _method(obj, "_ipython_display_")
         if own is not None and _asked(own) is not _FAILED:
@@ -183,14 +183,14 @@ class Displays:
             {k: v for k, v in metadata.items() if _wanted(k, include, exclude)},
         )
 
-    def _registered(self, obj, mime):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def _registered(self, obj, mime):
         for cls in type(obj).__mro__ if self._for_type else ():
             found = self._for_type.get((getattr(cls, "__module__", ""), cls.__name__), {}).get(mime)
             if found is not None:
                 return found
         return None
 
-    def _one(self, obj, mime, registered):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def _one(self, obj, mime, registered):
         """One representation: (value or None, metadata or None)."""
         if mime == PLAIN and registered is None:
             value = _asked(pretty.pretty, obj)
@@ -203,17 +203,17 @@ class Displays:
             value = _FAILED if own is None else _asked(own)
         return (None, None) if value is _FAILED else _checked(value, mime, kinds, obj)
 
-    def display(  # type: ignore[no-untyped-def]  # noqa: ANN201, PLR0913 - the signature is IPython's
+    def display(  # noqa: PLR0913 - the signature is IPython's
         self,
-        *objs,  # noqa: ANN002
-        include=None,  # noqa: ANN001
-        exclude=None,  # noqa: ANN001
-        metadata=None,  # noqa: ANN001
-        transient=None,  # noqa: ANN001
-        display_id=None,  # noqa: ANN001
-        raw=False,  # noqa: ANN001
-        clear=False,  # noqa: ANN001
-        **named,  # noqa: ANN003
+        *objs,
+        include=None,
+        exclude=None,
+        metadata=None,
+        transient=None,
+        display_id=None,
+        raw=False,
+        clear=False,
+        **named,
     ):
         """Show values; with `display_id` (True: a new one) returns a handle that can change what is shown."""
         transient = dict(transient or {})
@@ -231,12 +231,12 @@ class Displays:
                 self.publish(data, _merge(described, metadata or {}), transient=transient, **named)
         return DisplayHandle(display_id, self) if display_id else None
 
-    def update_display(self, obj, *, display_id, **named):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN003, ANN201
+    def update_display(self, obj, *, display_id, **named):
         """Change what is shown under `display_id`."""
         named["update"] = True
         self.display(obj, display_id=display_id, **named)
 
-    def publish(self, data, metadata=None, *, transient=None, update=False, **_named):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN003, ANN201
+    def publish(self, data, metadata=None, *, transient=None, update=False, **_named):
         """Send a ready mimebundle."""
         if not isinstance(data, dict):
             raise TypeError("data must be a dict, got: %r" % (data,))
@@ -244,7 +244,7 @@ class Displays:
         display_id = str((transient or {}).get("display_id") or "")
         self._emit("display", data=data, metadata=metadata, display_id=display_id, update=bool(update))
 
-    def result(self, value):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    def result(self, value):
         """Send the value of the cell's last expression; None is nothing."""
         if value is None:
             return
@@ -253,11 +253,11 @@ class Displays:
             data, metadata = self._sendable(data, metadata)
             self._emit("result", data=data, metadata=metadata)
 
-    def clear_output(self, wait=False):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, FBT002 - IPython's signature
+    def clear_output(self, wait=False):
         """Clear what the cell has shown; with `wait`, when the next output comes."""
         self._emit("clear", wait=bool(wait))
 
-    def _sendable(self, data, metadata):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def _sendable(self, data, metadata):
         data, metadata = jsonable(data), jsonable(metadata or {})
         size = len(json.dumps(data)) + len(json.dumps(metadata))
         if size <= self.max_bytes:
@@ -270,13 +270,13 @@ class Displays:
         """Where the user's environment has IPython: let its display functions, once imported, be ours."""
         # The functions lived in IPython.core.display before 7.23, and there and in IPython.display names were copied.
         names = ("IPython.core.display_functions", "IPython.core.display", "IPython.display")
-        hooks.AfterImport({name: self._take_over for name in names}).install()
+        hooks.AfterImport(dict.fromkeys(names, self._take_over)).install()
 
-    def _take_over(self, module):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def _take_over(self, module):
         displays = self
 
         class Handle(DisplayHandle):
-            def __init__(self, display_id=None):  # type: ignore[no-untyped-def]  # noqa: ANN001
+            def __init__(self, display_id=None):
                 DisplayHandle.__init__(self, display_id, displays)
 
         Handle.__name__ = Handle.__qualname__ = "DisplayHandle"
@@ -292,7 +292,7 @@ class Displays:
                 setattr(module, name, function)
 
 
-def _wanted(mime, include, exclude):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _wanted(mime, include, exclude):
     return not (include and mime not in include) and not (exclude and mime in exclude)
 
 

@@ -36,9 +36,10 @@ def describe(exc, cell_file, hidden=()):
     # type: (BaseException, str, tuple[str, ...]) -> dict
     """The exception as JSON can hold it; frames of files that begin with one of `hidden` are left out."""
     try:
-        return _Teller(cell_file, tuple(hidden)).tell(exc)
+        told = _Teller(cell_file, tuple(hidden)).tell(exc)  # type: dict
     except BaseException:  # noqa: BLE001 - the exception may do anything, and this is the last that is said of it
         return dict(_EMPTY, ename=_safe(lambda: type(exc).__name__, "Exception"), evalue=UNPRINTABLE)
+    return told
 
 
 _EMPTY = {
@@ -62,7 +63,7 @@ _EMPTY = {
 }  # type: dict
 
 
-def _safe(ask, default):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _safe(ask, default):
     try:
         return ask()
     except BaseException:  # noqa: BLE001 - the user's code answers
@@ -82,7 +83,7 @@ def _said(exc):
     return _text(_safe(lambda: str(exc), UNPRINTABLE))
 
 
-def _packed(value, most=MOST_ARGS):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _packed(value, most=MOST_ARGS):
     """The tree of a value; None where there is none, or a long one."""
     try:
         tree = values.pack(value)
@@ -92,12 +93,12 @@ def _packed(value, most=MOST_ARGS):  # type: ignore[no-untyped-def]  # noqa: ANN
 
 
 class _Teller:
-    def __init__(self, cell_file, hidden):  # type: ignore[no-untyped-def]  # noqa: ANN001
+    def __init__(self, cell_file, hidden):
         self.cell_file = cell_file
         self.hidden = hidden
         self.seen = []  # type: list[int]
 
-    def tell(self, exc):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    def tell(self, exc):
         self.seen.append(id(exc))
         cls = type(exc)
         told = dict(
@@ -124,19 +125,19 @@ class _Teller:
             told["members"] = [other for other in map(self._other, members) if other]
         return told
 
-    def _other(self, exc):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def _other(self, exc):
         """Another exception of the chain or group, unless it was told or there were too many."""
         if exc is None or id(exc) in self.seen or len(self.seen) >= MOST_EXCEPTIONS:
             return None
         return _safe(lambda: self.tell(exc), None)
 
-    def _args(self, exc):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def _args(self, exc):
         if isinstance(exc, SyntaxError) or "BaseExceptionGroup" in [base.__name__ for base in type(exc).__mro__]:
             return None  # told by `syntax` and by `message` and `members`
         packed = _packed(list(exc.args))
         return packed[0] if packed else None
 
-    def _attributes(self, exc):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def _attributes(self, exc):
         names = [name for cls, names in _ATTRIBUTES if isinstance(exc, cls) for name in names]
         names += [name for name in _safe(lambda: list(vars(exc)), []) if name != "__notes__"]
         told = {}
@@ -147,7 +148,7 @@ class _Teller:
                 told[name] = packed[0]
         return told
 
-    def _notes(self, exc):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def _notes(self, exc):
         notes = getattr(exc, "__notes__", None)
         if notes is None:
             return []
@@ -155,7 +156,7 @@ class _Teller:
             return [_text(_safe(lambda: repr(notes), "<__notes__ repr() failed>"))]
         return [_text(_safe(lambda note=note: str(note), "<note str() failed>")) for note in notes[:50]]
 
-    def _syntax(self, exc):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def _syntax(self, exc):
         told = {}
         for name in _SYNTAX:
             value = getattr(exc, name, None)
@@ -164,7 +165,7 @@ class _Teller:
         told["cell"] = told["filename"] == self.cell_file
         return told
 
-    def _frames(self, trace):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def _frames(self, trace):
         """(different frames, the order in which they stand as numbers, how many were left out of the middle)."""
         frames = []  # type: list[dict]
         known = {}  # type: dict[tuple, int]
@@ -187,7 +188,7 @@ class _Teller:
             order[MOST_ORDER // 2 : -MOST_ORDER // 2] = []
         return frames, order, omitted
 
-    def _frame(self, trace, code):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def _frame(self, trace, code):
         line = trace.tb_lineno or 0
         end_line = col = end_col = None
         if hasattr(code, "co_positions") and trace.tb_lasti >= 0:
@@ -215,7 +216,7 @@ class _Teller:
             "lines": lines,
         }
 
-    def _around(self, file, line, names):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def _around(self, file, line, names):
         """(number of the first line, the lines around)."""
         lines = _safe(lambda: linecache.getlines(file, names), [])
         first = max(1, line - AROUND)

@@ -22,7 +22,7 @@ BACKEND = "uv_argo_figures"
 class Figures:
     """The backend, and what shows its figures through `displays`."""
 
-    def __init__(self, displays):  # type: ignore[no-untyped-def]  # noqa: ANN001
+    def __init__(self, displays):
         self._displays = displays
         self._drawn = False  # a figure was made, in interactive mode, since the last flush
 
@@ -30,7 +30,7 @@ class Figures:
         # type: () -> None
         """Make the backend known, and chosen once matplotlib is imported."""
         self._displays.for_type("matplotlib.figure", "Figure", "image/png", png)
-        sys.meta_path.append(self)  # type: ignore[arg-type]
+        sys.meta_path.append(self)
         if not os.environ.get("MPLBACKEND"):
             hooks.AfterImport({"matplotlib": _choose}).install()
 
@@ -47,46 +47,47 @@ class Figures:
 
     # The import protocol: a finder and the loader of one module.
 
-    def find_spec(self, name, _path=None, _target=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    def find_spec(self, name, _path=None, _target=None):
         """The backend's specification, for its name only."""
         return importlib.machinery.ModuleSpec(name, self) if name == BACKEND else None  # type: ignore[arg-type]
 
-    def create_module(self, _spec):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    def create_module(self, _spec):
         """An ordinary module object will do."""
         return
 
-    def exec_module(self, module):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    def exec_module(self, module):
         """Fill the module with what matplotlib asks of a backend."""
-        import matplotlib
+        import matplotlib as mpl
         from matplotlib.backends.backend_agg import FigureCanvasAgg
 
         module.FigureCanvas = FigureCanvasAgg
         module.new_figure_manager = self.new_figure_manager
         module.new_figure_manager_given_figure = self.new_figure_manager_given_figure
         module.show = self.show
-        matplotlib.interactive(True)  # noqa: FBT003 - matplotlib's signature
+        mpl.interactive(True)
 
     # The backend protocol.
 
-    def new_figure_manager(self, num, *args, FigureClass=None, **named):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN002, ANN003, ANN201, N803
+    def new_figure_manager(self, num, *args, FigureClass=None, **named):  # noqa: N803
         """A new figure with its manager."""
-        if FigureClass is None:
-            from matplotlib.figure import Figure as FigureClass  # noqa: N806
-        return self.new_figure_manager_given_figure(num, FigureClass(*args, **named))
+        from matplotlib.figure import Figure
 
-    def new_figure_manager_given_figure(self, num, figure):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+        figure = (FigureClass or Figure)(*args, **named)
+        return self.new_figure_manager_given_figure(num, figure)
+
+    def new_figure_manager_given_figure(self, num, figure):
         """A manager for a figure that is there."""
-        import matplotlib
+        import matplotlib as mpl
         from matplotlib.backends import backend_agg
 
         if not hasattr(figure, "show"):
             figure.show = lambda *_args: self._display(figure)
         manager = backend_agg.new_figure_manager_given_figure(num, figure)
-        if matplotlib.is_interactive():
+        if mpl.is_interactive():
             self._drawn = True
         return manager
 
-    def show(self, close=True, block=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG002, FBT002 - a protocol
+    def show(self, close=True, block=None):  # noqa: ARG002 - a protocol
         """Show all open figures, and close them."""
         from matplotlib._pylab_helpers import Gcf
 
@@ -99,15 +100,15 @@ class Figures:
 
                 plt.close("all")
 
-    def _display(self, figure):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def _display(self, figure):
         self._displays.display(figure, metadata=_background(figure))
 
 
-def _choose(matplotlib):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _choose(matplotlib):
     matplotlib.rcParams["backend"] = "module://" + BACKEND
 
 
-def png(figure):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def png(figure):
     """The figure as PNG bytes; None for one without anything on it."""
     if not figure.axes and not figure.lines:
         return None
@@ -127,7 +128,7 @@ def png(figure):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
     return picture.getvalue()
 
 
-def _background(figure):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _background(figure):
     """For a see-through figure whose labels are all light, or all dark: which background it needs to be read."""
     from matplotlib import colors
 
@@ -136,5 +137,6 @@ def _background(figure):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     axes = [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
     labels = [label.get_color() for axis in axes for label in axis.get_ticklabels()]
     # The weights are those of ITU-R BT.601 for how bright a colour looks.
-    light = {sum(w * c for w, c in zip((0.299, 0.587, 0.114), colors.to_rgba(label))) > 0.5 for label in labels}
+    shades = [colors.to_rgba(label) for label in labels]
+    light = {0.299 * red + 0.587 * green + 0.114 * blue > 0.5 for red, green, blue, _ in shades}
     return {"needs_background": "dark" if light.pop() else "light"} if len(light) == 1 else None

@@ -3,13 +3,14 @@
 Rule: what the user imports is loaded as it would be without us; an action only adds to the finished module.
 """
 
+import contextlib
 import sys
 
 
 class AfterImport:
     """A finder that finds nothing of its own: it lets others find `name`, and runs `action(module)` after loading."""
 
-    def __init__(self, actions):  # type: ignore[no-untyped-def]  # noqa: ANN001
+    def __init__(self, actions):
         self.actions = dict(actions)
 
     def install(self):
@@ -18,9 +19,9 @@ class AfterImport:
         for name in list(self.actions):
             if name in sys.modules:
                 self.actions.pop(name)(sys.modules[name])
-        sys.meta_path.insert(0, self)  # type: ignore[arg-type]
+        sys.meta_path.insert(0, self)
 
-    def find_spec(self, name, path=None, target=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    def find_spec(self, name, path=None, target=None):
         """The specification that another finder gives, with the action behind its loader."""
         action = self.actions.get(name)
         if action is None:
@@ -36,16 +37,14 @@ class AfterImport:
         return None
 
     @staticmethod
-    def _follow(spec, action):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN205
+    def _follow(spec, action):
         load = getattr(spec.loader, "exec_module", None)
         if load is None:
             return
 
-        def exec_module(module):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        def exec_module(module):
             load(module)
             action(module)
 
-        try:
+        with contextlib.suppress(AttributeError):  # a loader that takes no attributes: the module stays as it is
             spec.loader.exec_module = exec_module
-        except AttributeError:  # a loader that takes no attributes: the module stays as it is
-            pass

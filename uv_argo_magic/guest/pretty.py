@@ -8,16 +8,10 @@ Rules:
 
 import collections
 import contextlib
-import datetime
-import inspect
-import os
-import re
-import sys
-import types
+
+from . import shapes
 
 WIDTH = 79
-MOST = 1000  # elements of one container
-_OURS = ("__builtin__", "builtins", "exceptions")  # modules whose names are not spelled out
 
 
 def pretty(obj):
@@ -47,7 +41,7 @@ class Printer:
     verbose = False
     newline = "\n"
     max_width = WIDTH
-    max_seq_length = MOST
+    max_seq_length = shapes.MOST
 
     def __init__(self):
         # type: () -> None
@@ -125,7 +119,7 @@ class Printer:
             self.text(close)
 
     @contextlib.contextmanager
-    def group(self, indent=0, open="", close=""):  # type: ignore[no-untyped-def]  # noqa: A002, ANN001, ANN201
+    def group(self, indent=0, open="", close=""):  # noqa: A002
         """A group for a `with` statement."""
         self.begin_group(indent, open)
         try:
@@ -134,7 +128,7 @@ class Printer:
             self.end_group(indent, close)
 
     @contextlib.contextmanager
-    def indent(self, indent):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    def indent(self, indent):
         """More indentation for a `with` statement."""
         self.indentation += indent
         try:
@@ -155,12 +149,12 @@ class Printer:
         self.stack.append(id(obj))
         self.begin_group()
         try:
-            _writer(obj)(obj, self, cycle)
+            shapes.writer(obj)(obj, self, cycle)
         finally:
             self.end_group()
             self.stack.pop()
 
-    def _enumerate(self, items):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def _enumerate(self, items):
         """Number the items; at the limit an ellipsis stands for the rest."""
         for index, item in enumerate(items):
             if self.max_seq_length and index >= self.max_seq_length:
@@ -231,7 +225,7 @@ class Printer:
 
     # Shapes that many values share.
 
-    def call(self, name, args, named=()):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    def call(self, name, args, named=()):
         """Add `name(args, key=value)`; an argument is a function that adds it."""
         with self.group(), self.group(len(name) + 1, name + "(", ")"):
             first = True
@@ -248,232 +242,3 @@ class Printer:
                 first = False
                 with self.group(len(key) + 1, key + "="):
                     self.pretty(value)
-
-
-def _get(obj, name, default=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    try:
-        return getattr(obj, name, default)
-    except Exception:  # noqa: BLE001 - a value may do anything
-        return default
-
-
-def _writer(obj):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Who writes this value: the nearest class of its ancestry that knows."""
-    if obj is None or obj is True or obj is False or obj is Ellipsis or obj is NotImplemented:
-        return _own_repr
-    cls = _get(obj, "__class__") or type(obj)
-    for base in cls.__mro__:
-        known = _BY_TYPE.get(base) or _BY_NAME.get((_get(base, "__module__"), _get(base, "__name__")))
-        if known:
-            return known
-        if "_repr_pretty_" in base.__dict__ and callable(base._repr_pretty_):  # noqa: SLF001 - a public protocol
-            return base._repr_pretty_  # noqa: SLF001
-        if base is not object and "__repr__" in base.__dict__ and callable(_get(base, "__repr__")):
-            return _own_repr
-    return _plain
-
-
-# The writers below take (value, printer, whether the value is inside itself).
-# type comments would say the same thing twenty times.
-
-
-def _own_repr(obj, p, _cycle):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    with p.group():
-        for number, line in enumerate(repr(obj).splitlines()):
-            if number:
-                p.break_()
-            p.text(line)
-
-
-def _plain(obj, p, cycle):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    cls = _get(obj, "__class__") or type(obj)
-    if _get(cls, "__repr__") is not object.__repr__:
-        _own_repr(obj, p, cycle)
-        return
-    p.begin_group(1, "<")
-    p.pretty(cls)
-    p.text(" at 0x%x" % id(obj))
-    if cycle:
-        p.text(" ...")
-    p.end_group(1, ">")
-
-
-def _items(p, items):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    for index, item in p._enumerate(items):  # noqa: SLF001
-        if index:
-            p.text(",")
-            p.breakable()
-        p.pretty(item)
-
-
-def _sequence(opening, closing):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    def write(obj, p, cycle):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        if cycle:
-            p.text(opening + "..." + closing)
-            return
-        with p.group(1, opening, closing):
-            _items(p, obj)
-            if len(obj) == 1 and isinstance(obj, tuple):
-                p.text(",")
-
-    return write
-
-
-def _sorted(obj):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    for key in (None, str):
-        try:
-            return sorted(obj, key=key)
-        except Exception:  # noqa: BLE001, S112, PERF203 - what cannot be sorted stays as it is
-            continue
-    return list(obj)
-
-
-def _set(opening, closing):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    def write(obj, p, cycle):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        if cycle:
-            p.text(opening + "..." + closing)
-        elif not obj:
-            p.text(type(obj).__name__ + "()")
-        else:
-            with p.group(len(opening), opening, closing):
-                _items(p, obj if len(obj) >= MOST else _sorted(obj))
-
-    return write
-
-
-def _mapping(opening, closing):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    def write(obj, p, cycle):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        if cycle:
-            p.text("{...}")
-            return
-        with p.group(len(opening), opening, closing):
-            for index, key in p._enumerate(obj.keys()):  # noqa: SLF001
-                if index:
-                    p.text(",")
-                    p.breakable()
-                p.pretty(key)
-                p.text(": ")
-                p.pretty(obj[key])
-
-    return write
-
-
-def _super(obj, p, _cycle):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    with p.group(8, "<super: ", ">"):
-        p.pretty(obj.__thisclass__)
-        p.text(",")
-        p.breakable()
-        p.pretty(obj.__self__)
-
-
-_FLAGS = ("IGNORECASE", "LOCALE", "MULTILINE", "DOTALL", "UNICODE", "VERBOSE", "DEBUG")
-
-
-def _pattern(obj, p, _cycle):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    def inside(text):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        return lambda: _grouped(p, text)
-
-    args = [inside("r" + repr(obj.pattern).replace("\\\\", "\\"))]
-    if obj.flags:
-        args.append(inside("|".join("re." + flag for flag in _FLAGS if obj.flags & getattr(re, flag))))
-    with p.group():
-        p.call("re.compile", args)
-
-
-def _grouped(p, text):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    with p.group():
-        p.text(text)
-
-
-def _namespace(obj, p, cycle):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    if cycle:
-        p.call("namespace", [lambda: _grouped(p, "...")])
-    else:
-        p.call("namespace", [], obj.__dict__.items())
-
-
-def _class(obj, p, cycle):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    if [base for base in type(obj).__mro__ if "__repr__" in vars(base)][:1] != [type]:
-        _own_repr(obj, p, cycle)
-        return
-    name = _get(obj, "__qualname__")
-    if not isinstance(name, str):
-        name = obj.__name__ if isinstance(obj.__name__, str) else "<unknown type>"
-    module = _get(obj, "__module__")
-    p.text(name if module is None or module in _OURS else module + "." + name)
-
-
-def _function(obj, p, _cycle):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    name = _get(obj, "__qualname__", obj.__name__)
-    if obj.__module__ and obj.__module__ not in _OURS:
-        name = obj.__module__ + "." + name
-    try:
-        if sys.version_info >= (3, 14):
-            import annotationlib
-
-            shape = inspect.signature(obj, annotation_format=annotationlib.Format.FORWARDREF)
-        else:
-            shape = inspect.signature(obj)
-        name += str(shape)
-    except ValueError:  # a builtin that does not tell its arguments
-        pass
-    p.text("<function %s>" % name)
-
-
-def _exception(obj, p, _cycle):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    cls = obj.__class__
-    name = getattr(cls, "__qualname__", cls.__name__)
-    if cls.__module__ not in ("exceptions", "builtins"):
-        name = "%s.%s" % (cls.__module__, name)
-    p.call(name, [lambda arg=arg: p.pretty(arg) for arg in getattr(obj, "args", ())])
-
-
-def _constructed(parts):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """`Name(...)` around what `parts(value)` gives: arguments, and arguments by name."""
-
-    def write(obj, p, cycle):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        name = obj.__class__.__name__
-        if cycle:
-            p.call(name, [lambda: _grouped(p, "...")])
-            return
-        args, named = parts(obj)
-        p.call(name, [lambda arg=arg: p.pretty(arg) for arg in args], named)
-
-    return write
-
-
-_BY_TYPE = {
-    int: _own_repr,
-    float: _own_repr,
-    str: _own_repr,
-    bytes: _own_repr,
-    range: _own_repr,
-    slice: _own_repr,
-    types.MethodType: _own_repr,
-    datetime.datetime: _own_repr,
-    datetime.timedelta: _own_repr,
-    tuple: _sequence("(", ")"),
-    list: _sequence("[", "]"),
-    dict: _mapping("{", "}"),
-    type(os.environ): _mapping("environ{", "}"),
-    types.MappingProxyType: _mapping("mappingproxy({", "})"),
-    set: _set("{", "}"),
-    frozenset: _set("frozenset({", "})"),
-    super: _super,
-    type(re.compile("")): _pattern,
-    type: _class,
-    types.FunctionType: _function,
-    types.BuiltinFunctionType: _function,
-    types.SimpleNamespace: _namespace,
-    BaseException: _exception,
-}
-
-_BY_NAME = {
-    ("collections", "defaultdict"): _constructed(lambda obj: ([obj.default_factory, dict(obj)], ())),
-    ("collections", "OrderedDict"): _constructed(lambda obj: ([list(obj.items())] if obj else [], ())),
-    ("collections", "deque"): _constructed(
-        lambda obj: ([list(obj)], () if obj.maxlen is None else (("maxlen", obj.maxlen),))
-    ),
-    ("collections", "Counter"): _constructed(lambda obj: ([dict(obj.most_common())] if obj else [], ())),
-    ("collections", "UserList"): _constructed(lambda obj: ([obj.data], ())),
-}

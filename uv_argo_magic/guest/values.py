@@ -23,7 +23,7 @@ KINDS = "biufcmMSUV"  # of numpy's: all that have a fixed size and are not objec
 class CannotTravel(Exception):  # noqa: N818 - the name is what the reader sees
     """A value that has no text: one sentence, and what to do."""
 
-    def __init__(self, why, hint):  # type: ignore[no-untyped-def]  # noqa: ANN001
+    def __init__(self, why, hint):
         Exception.__init__(self, why)
         self.why = why
         self.hint = hint
@@ -52,7 +52,7 @@ def decode(text):
     return unpack(json.loads(text))
 
 
-def pack(value, inside=()):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, PLR0911, C901 - one case a kind
+def pack(value, inside=()):  # noqa: C901, PLR0911, PLR0912 - one case a kind
     """The JSON tree of a value; CannotTravel where there is none."""
     kind = type(value)
     if value is None or kind is bool or kind is str:
@@ -93,7 +93,7 @@ def pack(value, inside=()):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN
     return {TAG: kind.__name__, "v": items}
 
 
-def unpack(tree):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def unpack(tree):
     """The value of a JSON tree; ValueError where it is none."""
     if isinstance(tree, list):
         return [unpack(item) for item in tree]
@@ -109,7 +109,7 @@ def unpack(tree):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
         raise ValueError("tag %r: %r" % (tree[TAG], error)) from error
 
 
-def _offset(zone):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _offset(zone):
     """Microseconds east of Greenwich; other time zones have rules that do not travel."""
     if zone is None:
         return None
@@ -118,25 +118,25 @@ def _offset(zone):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     return zone.utcoffset(None) // dt.timedelta(microseconds=1)
 
 
-def _clock(value):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _clock(value):
     return [value.replace(tzinfo=None, fold=0).isoformat(), value.fold, _offset(value.tzinfo)]
 
 
-def _read_clock(kind, body):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _read_clock(kind, body):
     text, fold, offset = body
     zone = None if offset is None else dt.timezone(dt.timedelta(microseconds=offset))
     return kind.fromisoformat(text).replace(fold=fold, tzinfo=zone)
 
 
-def _base64(value):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _base64(value):
     return base64.b64encode(value).decode("ascii")
 
 
-def _bytes(tree):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _bytes(tree):
     return base64.b64decode(tree["v"], validate=True)
 
 
-_ATOMS = {
+_ATOMS = {  # type: dict
     complex: lambda v: [pack(v.real), pack(v.imag)],
     bytes: _base64,
     bytearray: _base64,
@@ -164,12 +164,10 @@ _READERS = {
     "timedelta": lambda t: dt.timedelta(*t["v"]),
     "Decimal": lambda t: decimal.Decimal(t["v"]),
     "UUID": lambda t: uuid.UUID(t["v"]),
-    "array": lambda t: _read_array(t),
-    "scalar": lambda t: _read_array(dict(t, shape=[], order="C"))[()],
 }
 
 
-def _pack_numpy(value):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _pack_numpy(value):
     """An array or a scalar: its type, shape, order and bytes."""
     import numpy as np
 
@@ -185,7 +183,7 @@ def _pack_numpy(value):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     return tree
 
 
-def _pack_dtype(dtype):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _pack_dtype(dtype):
     if dtype.hasobject or dtype.kind not in KINDS:
         raise CannotTravel(
             "is a numpy array of %s" % dtype, "Give it a type of fixed size, such as {}.astype(float) or .astype('U')."
@@ -205,7 +203,7 @@ def _pack_dtype(dtype):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     }
 
 
-def _read_dtype(np, tree):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _read_dtype(np, tree):
     if isinstance(tree, str):
         dtype = np.dtype(tree)
         if dtype.hasobject:
@@ -218,7 +216,7 @@ def _read_dtype(np, tree):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN2
     return np.dtype(layout, align=bool(tree["aligned"]))
 
 
-def _read_array(tree):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _read_array(tree):
     try:
         import numpy as np
     except ImportError:
@@ -238,6 +236,9 @@ def _read_array(tree):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     # The copy is writable, and lies in memory as the one that was sent.
     return np.ndarray(shape, dtype, raw or bytes(max(dtype.itemsize, 1)), order=tree["order"]).copy(order="K")
 
+
+_READERS["array"] = _read_array
+_READERS["scalar"] = lambda t: _read_array(dict(t, shape=[], order="C"))[()]
 
 # Why a value cannot travel, and what can instead; {} stands for its name.
 _INSTEAD = {
@@ -265,7 +266,7 @@ def _why(value):
     return "is a %s" % name, "Pull %s." % _instead(value, root, kind)
 
 
-def _instead(value, root, kind):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _instead(value, root, kind):
     known = _INSTEAD.get((root, kind.__name__))
     if known:
         return known

@@ -15,10 +15,12 @@ import types
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic.core.remote_error import Frame, RemoteError
+from IPython.utils.path import compress_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from uv_argo_magic.core.remote_error import Frame, RemoteError
 
 MARK = "\u2063"  # an invisible sign that no path has
 HIDDEN_COMMENT = f"#{MARK}"
@@ -32,16 +34,12 @@ def clean(text: str) -> str:
 
 
 def marked(file: str) -> str:
-    """The name of a remote file here. (It must not end in `.py`: IPython would open such a file.)"""
+    """The name of a remote file here; it must not end in `.py`, since IPython would open such a file."""
     return f"{MARK}{_short(file)}{MARK}"
 
 
 def _short(file: str) -> str:
     """With `~` for the home, as IPython shows paths."""
-    try:
-        from IPython.utils.path import compress_user
-    except ImportError:  # pragma: no cover - ours needs IPython
-        return file
     short: str = compress_user(file)
     return short
 
@@ -118,7 +116,7 @@ class _Failing:
     def __repr__(self) -> str:
         return "<not sent>"  # what `%xmode Verbose` shows as the value of a variable
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         if name.startswith("__"):  # repr and inspect ask for these
             raise AttributeError(name)
         raise _StubError
@@ -128,15 +126,16 @@ class _StubError(Exception):
     pass
 
 
-def _fail(*_args: object, **_named: object) -> Any:
+def _fail(*_args: object, **_named: object) -> object:
     raise _StubError
 
 
-for _name in (
-    "call", "getitem", "setitem", "delitem", "iter", "neg", "pos", "invert", "bool", "lt", "le", "gt", "ge", "eq", "ne",
-    "contains", "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "lshift", "rshift", "and", "or", "xor",
-    "iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "imatmul", "ilshift", "irshift", "iand", "ior", "ixor",
-):  # fmt: skip
+_ASKED = """
+    call getitem setitem delitem contains iter bool neg pos invert lt le gt ge eq ne
+    add sub mul truediv floordiv mod pow matmul lshift rshift and or xor
+    iadd isub imul itruediv ifloordiv imod ipow imatmul ilshift irshift iand ior ixor
+"""
+for _name in _ASKED.split():
     setattr(_Failing, f"__{_name}__", _fail)
 
 OPERAND = "__operand__"
@@ -214,9 +213,11 @@ def _statement(frame: Frame, tree: ast.Module | None, shift: int) -> ast.stmt | 
     """A statement that fails in the same operation at the same columns; None where the text does not tell."""
     if tree is None or frame.col is None or frame.end_col is None or frame.end_line is None:
         return None
+    # What an `assert` raises has the place of its test, whose operation did not fail.
+    tests = [node.test for node in ast.walk(tree) if isinstance(node, ast.Assert)]
     span = (frame.line + shift, frame.col, frame.end_line + shift, frame.end_col)
     for node in ast.walk(tree):
-        if tuple(_span(node).values()) == span:
+        if tuple(_span(node).values()) == span and node not in tests:
             stub = _operation(node)
             if stub is not None:
                 return stub
@@ -227,7 +228,7 @@ def _span(node: ast.AST) -> dict[str, Any]:
     return {name: getattr(node, name, None) for name in ("lineno", "col_offset", "end_lineno", "end_col_offset")}
 
 
-def _operation(node: ast.AST) -> ast.stmt | None:
+def _operation(node: ast.AST) -> ast.stmt | None:  # noqa: C901 - one case an operation
     """The node's own operation with every operand replaced; each of them lies where the node does."""
     at = _span(node)
 
@@ -235,7 +236,7 @@ def _operation(node: ast.AST) -> ast.stmt | None:
         return ast.Name(id=OPERAND, ctx=ctx or ast.Load(), **at)
 
     match node:
-        case ast.Call():
+        case ast.Call() | ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():  # these call, too
             made: ast.expr = ast.Call(func=operand(), args=[], keywords=[], **at)
         case ast.BinOp(op=op):
             made = ast.BinOp(left=operand(), op=op, right=operand(), **at)

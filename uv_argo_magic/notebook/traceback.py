@@ -14,14 +14,15 @@ import builtins
 import contextlib
 import sys
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from uv_argo_magic.core.remote_error import RemoteError, Syntax
 from uv_argo_magic.errors import CellFailed
 from uv_argo_magic.notebook import frames
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from collections.abc import Sequence
+    from types import FrameType, TracebackType
 
     from uv_argo_magic.core.state import RunState
 
@@ -31,6 +32,9 @@ BUILTINS: dict[str, type[Exception]] = {
     if isinstance(value, type) and issubclass(value, Exception) and not issubclass(value, SyntaxError)
 }
 """What a rebuilt exception may derive from. (`EnvironmentError` and `IOError` are OSError.)"""
+
+Shell: TypeAlias = Any
+"""An InteractiveShell; None where there is none."""
 
 PLAIN = ("Exception", "BaseException")
 _classes: dict[tuple[str, str, str, str], type[Rebuilt]] = {}
@@ -70,14 +74,14 @@ class Rebuilt(CellFailed):
 class _Grouped(Rebuilt):
     """A group; members that `except*` does not take go on as one."""
 
-    def derive(self, members: Any) -> ExceptionGroup[Exception]:
+    def derive(self, members: Sequence[Exception]) -> ExceptionGroup[Exception]:
         return ExceptionGroup(self.remote.message, members)
 
 
 def rebuild(
     remote: RemoteError, *, state: RunState | None = None, cell_name: str = "", line_offset: int = 0
 ) -> Rebuilt:
-    """The exception to raise; `cell_name` from `find_cell_name`, `line_offset` what its lines are further down there."""
+    """The exception to raise; `cell_name` from `find_cell_name`, `line_offset` how much further down its lines are."""
     return _rebuild(remote, state, frames.place(remote, cell_name, line_offset))
 
 
@@ -115,7 +119,7 @@ def _instance(remote: RemoteError, state: RunState | None, where: frames.Place) 
         members = [_rebuild(item, state, where) for item in remote.members]
         if members:
             group: Any = _class(remote, ExceptionGroup)
-            made: Rebuilt = ExceptionGroup.__new__(group, remote.message, members)  # type: ignore[assignment]
+            made: Rebuilt = ExceptionGroup.__new__(group, remote.message, members)
             made.args = (remote.message, members)
             return made
     args = remote.args()
@@ -128,7 +132,7 @@ def _instance(remote: RemoteError, state: RunState | None, where: frames.Place) 
             with contextlib.suppress(Exception):
                 base(*args)
                 cls: Any = _class(remote, base)
-                error: Rebuilt = base.__new__(cls, *args)  # type: ignore[assignment]
+                error: Rebuilt = base.__new__(cls, *args)
                 base.__init__(error, *args)
                 error.args = args
                 return error
@@ -158,49 +162,48 @@ def _has_group(error: BaseException | None) -> bool:
     return False
 
 
-def _shell() -> Any:
+def _shell() -> Shell:
     """The running InteractiveShell, or None."""
     ipython = sys.modules.get("IPython")
     return ipython.get_ipython() if ipython else None
 
 
-def show_groups(shell: Any) -> None:
+def show_groups(shell: Shell) -> None:
     """Let IPython show rebuilt groups as errors of the cell, not as text on stderr with frames of machinery.
 
     IPython's own hook for this takes one handler: where somebody else has it, groups are shown as Python shows them.
     """
     if not shell.custom_exceptions:
 
-        def handler(shell: Any, etype: type, value: Rebuilt, _tb: Any, tb_offset: int | None = None) -> None:
+        def handler(shell: Shell, etype: type, value: Rebuilt, _tb: object, tb_offset: int | None = None) -> None:
             del tb_offset  # of the machinery's frames, and none of them is shown
             shell._showtraceback(etype, value, value._render_traceback_())  # noqa: SLF001
 
         shell.set_custom_exc((Rebuilt,), handler)
 
 
-def find_cell_name(shell: Any, line: str, cell: str, magic: str = "argo") -> str:
+def find_cell_name(shell: Shell, line: str, cell: str, magic: str = "argo") -> str:
     """The name under which tracebacks show this cell as `Cell In[n]`; call it while the magic runs."""
     number = shell.execution_count
-    frame = sys._getframe()  # noqa: SLF001 - the number of the running cell stands nowhere else
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - the number of the running cell stands nowhere else
     names = getattr(shell.compile, "_filename_map", {})
     while frame is not None:
         if frame.f_code.co_filename in names:
-            number = names[frame.f_code.co_filename]
-            break
-        frame = frame.f_back  # type: ignore[assignment]
+            number = names[frame.f_code.co_filename]  # the outermost counts: a function may come from another cell
+        frame = frame.f_back
     # The first line is no Python: behind a sign that `clean` takes away, it is a comment, and the rest can be parsed.
     name: str = shell.compile.cache(f"{frames.HIDDEN_COMMENT}%%{magic} {line}".rstrip() + "\n" + cell, number)
     return name
 
 
-def _syntax_lines(shell: Any, error: Rebuilt) -> list[str]:
+def _syntax_lines(shell: Shell, error: Rebuilt) -> list[str]:
     """What IPython prints for a SyntaxError: where it was found, and the traceback of the code that was running."""
     remote = error.remote
     syntax = remote.syntax
     assert syntax is not None  # noqa: S101 - the caller asked
     filename = error.cell_name if syntax.cell and error.cell_name else syntax.filename
-    details = (filename, syntax.lineno, syntax.offset, syntax.text, syntax.end_lineno, syntax.end_offset)
-    shown = BUILTIN_SYNTAX.get(remote.mro[0] if remote.mro else "", SyntaxError)(syntax.msg, details)
+    details: Any = (filename, syntax.lineno, syntax.offset, syntax.text, syntax.end_lineno, syntax.end_offset)
+    shown = BUILTIN_SYNTAX.get(remote.mro[0] if remote.mro else "", SyntaxError)(syntax.msg or "", details)
     for note in remote.notes:
         shown.add_note(note)
     lines: list[str] = shell.SyntaxTB.structured_traceback(
@@ -212,9 +215,7 @@ def _syntax_lines(shell: Any, error: Rebuilt) -> list[str]:
 BUILTIN_SYNTAX = {cls.__name__: cls for cls in (SyntaxError, IndentationError, TabError)}
 
 
-def syntax_error(
-    error: SyntaxError, *, state: RunState | None = None, cell_name: str = ""
-) -> Rebuilt:
+def syntax_error(error: SyntaxError, *, state: RunState | None = None, cell_name: str = "") -> Rebuilt:
     """The same for a SyntaxError found here, before anything was submitted; its lines are the notebook cell's."""
     syntax = Syntax(
         filename=cell_name or error.filename, lineno=error.lineno, offset=error.offset, end_lineno=error.end_lineno,
