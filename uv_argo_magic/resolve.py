@@ -219,6 +219,8 @@ def _kill(process: subprocess.Popen[str]) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     process.kill()
+    # After an interrupt Popen does not wait by itself.
+    process.wait()
 
 
 @functools.cache
