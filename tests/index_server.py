@@ -168,9 +168,15 @@ class IndexServer:
         files: Mapping[str, str] | None = None,
         backend: str = "",
         requires_python: str = "",
+        dynamic: bool = False,
     ) -> File:
-        """Serve a source distribution with its own build backend; `backend` replaces that backend's source."""
+        """Serve a source distribution with its own build backend; `backend` replaces that backend's source.
+
+        With `dynamic`, a resolver must run the backend to learn what the package requires.
+        """
         metadata = _metadata(name, version, requires, {}, requires_python)
+        if dynamic:
+            metadata += "Dynamic: Requires-Dist\n"
         modules = dict(files or {f"{_escaped(name)}.py": ""})
         members = {
             "PKG-INFO": metadata,

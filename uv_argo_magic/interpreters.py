@@ -14,12 +14,13 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
 import packaging
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.tags import Tag
+from packaging.tags import Tag, compatible_tags, cpython_tags, platform_tags
 from uv import find_uv_bin
 
 from uv_argo_magic.core.lock import Target
@@ -31,21 +32,26 @@ OLDEST = (3, 8)
 _TIMEOUT = 60.0  # seconds; a first start from a cold network disk can take some
 
 # Runs inside the interpreter that is asked. Our own `packaging` is lent to it for the platform tags, which only the
-# interpreter itself knows (they hang on its C library); the path comes last, so nothing of its own is hidden.
+# interpreter itself knows (they hang on its C library); the path comes last, so nothing of its own is hidden. A Python
+# too old for it (3.8) leaves the tags out.
 _PROBE = """
-import json, sys
+import json, sys, sysconfig
 said = {
     "path": sys.executable,
     "base": getattr(sys, "_base_executable", None) or sys.executable,
     "venv": sys.prefix != sys.base_prefix,
     "implementation": sys.implementation.name,
     "version": list(sys.version_info),
+    "platform": sysconfig.get_platform(),
     "tags": [],
 }
 if sys.version_info >= (3, 8) and said["implementation"] == "cpython" and not said["venv"]:
     sys.path.append(sys.argv[1])
-    from packaging.tags import sys_tags
-    said["tags"] = [str(tag) for tag in sys_tags()]
+    try:
+        from packaging.tags import sys_tags
+        said["tags"] = [str(tag) for tag in sys_tags()]
+    except Exception:
+        pass
 print(json.dumps(said))
 """
 
@@ -60,6 +66,7 @@ class _Probed:
     implementation: str
     version: tuple[int, int, int]
     python: str
+    platform: str
     tags: tuple[Tag, ...]
 
 
@@ -180,11 +187,24 @@ def _probe_base(path: str) -> Interpreter:
         raise SpecError(
             f"Cells run on CPython 3.8 and newer, and {path} is {name}.", hint="Choose another with --python."
         )
+    tags = said.tags or _reckoned(said)
     return Interpreter(
         path=said.path,
-        target=Target(python=said.python, implementation=said.implementation, abi=said.tags[0].abi),
-        tags=said.tags,
+        target=Target(python=said.python, implementation=said.implementation, abi=tags[0].abi),
+        tags=tags,
     )
+
+
+def _reckoned(said: _Probed) -> tuple[Tag, ...]:
+    """The tags of an interpreter that could not tell them, from its version and the platform that it shares with us."""
+    if said.platform != sysconfig.get_platform():
+        raise SpecError(
+            f"The Python at {said.path} is for {said.platform}, and does not say which wheels fit it.",
+            hint="Choose another with --python.",
+        )
+    minor, platforms = said.version[:2], list(platform_tags())
+    name = f"cp{minor[0]}{minor[1]}"
+    return (*cpython_tags(minor, [name], platforms), *compatible_tags(minor, name, platforms))
 
 
 def _changed(path: str) -> int:
@@ -228,5 +248,6 @@ def _probe(path: str, changed: int) -> _Probed:  # noqa: ARG001 - `changed` is t
         implementation=said["implementation"],
         version=(major, minor, micro),
         python=f"{major}.{minor}.{micro}{suffix}",
+        platform=said["platform"],
         tags=tuple(Tag(*tag.split("-", 2)) for tag in said["tags"]),
     )

@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING
 from uv import find_uv_bin
 
 from uv_argo_magic.core import failures
-from uv_argo_magic.core import requirements as grammar
 from uv_argo_magic.core.lock import Lock, Unresolved
 from uv_argo_magic.core.pylock import read_pylock
+from uv_argo_magic.core.requirements import parse_items
 from uv_argo_magic.errors import ResolutionError, SpecError
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _question(
         options.append("--offline")
     files = {"requirements.in": requirements.lines}
     for name in ("constraints", "overrides"):
-        lines = grammar.parse("\n".join(getattr(settings, name)), source=name).lines
+        lines = parse_items(getattr(settings, name), source=name).lines
         if lines:
             files[f"{name}.txt"] = lines
             options += [f"--{name}", f"{name}.txt"]
@@ -219,6 +219,8 @@ def _kill(process: subprocess.Popen[str]) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     process.kill()
+    # After an interrupt Popen does not wait by itself.
+    process.wait()
 
 
 @functools.cache

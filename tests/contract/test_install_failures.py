@@ -30,6 +30,7 @@ BASE = sys._base_executable
 VERSION = ".".join(map(str, sys.version_info[:3]))
 WHEELS_ONLY = ("--only-binary", ":all:")
 ZEROS = "0" * 64
+MOUNT, UMOUNT = "/bin/mount", "/bin/umount"
 
 
 @pytest.fixture
@@ -66,6 +67,7 @@ class Uv:
             capture_output=True,
             text=True,
             timeout=60,
+            check=False,
         )
 
     def compile(self, index, *lines, options=WHEELS_ONLY, **kwargs) -> InstallFailure:
@@ -421,11 +423,12 @@ def small(tmp_path):
     """A file system of one megabyte, or None where this process may not mount one."""
     folder = tmp_path / "small"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    mounted = sys.platform == "linux" and os.geteuid() == 0 and subprocess.run(mount, check=False).returncode == 0
+    mount = [MOUNT, "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    allowed = sys.platform == "linux" and os.geteuid() == 0
+    mounted = allowed and subprocess.run(mount, check=False).returncode == 0
     yield folder if mounted else None
     if mounted:
-        subprocess.run(["umount", str(folder)], check=True)
+        subprocess.run([UMOUNT, str(folder)], check=True)
 
 
 def no_large_files():
@@ -463,12 +466,12 @@ def test_no_permission_to_write(index, uv, small, tmp_path, what):
     line = pinned(index.add("alpha", "1.0"))
     place = small or tmp_path / "closed"
     if small:
-        subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True)
+        subprocess.run([MOUNT, "-o", "remount,ro", str(small)], check=True)
     else:
         place.mkdir(mode=0o500)
     if not small and os.geteuid() == 0:
-        # Root writes wherever it likes; a file in the way of a folder it cannot make is as good.
-        place = Path("/proc/self")
+        # Root writes wherever it likes, but in the kernel's own file system.
+        place = Path("/sys")
     if what == "cache":
         failure = uv.install(index, line, UV_CACHE_DIR=str(place / "cache"))
     else:

@@ -15,7 +15,6 @@ import re
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
-from urllib.parse import unquote, urlsplit
 
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
@@ -118,7 +117,7 @@ def _archive(name: str, version: str, table: _Table, *, only_binary: bool, allow
     if allowed is not None and sha256 not in allowed:
         raise _not_allowed(name)
     folder = _text(table, "subdirectory", "")
-    url = urlsplit(url)._replace(fragment=f"subdirectory={folder}" if folder else "").geturl()
+    url = url.partition("#")[0] + (f"#subdirectory={folder}" if folder else "")
     return Package(name=name, version=version, sha256=sha256, size=_size(table), file=file, url=url)
 
 
@@ -136,8 +135,10 @@ def _rank(name: str, file: str, ranks: Mapping[Tag, int]) -> int | None:
 
 def _file(name: str, table: _Table) -> str:
     """The file's name: `name`, else the end of its URL or path; never with a folder."""
-    place = _text(table, "name", "") or _text(table, "path", "") or urlsplit(_text(table, "url", "")).path
-    file = unquote(re.split(r"[/\\]", place)[-1])
+    named = _text(table, "name", "") or _text(table, "path", "")
+    # The last piece of the path: percent signs stand for ASCII there, as file names of wheels and sdists are.
+    piece = named or re.split(r"[?#]", _text(table, "url", ""))[0]
+    file = re.sub(r"%([0-7][0-9A-Fa-f])", lambda code: chr(int(code[1], 16)), re.split(r"[/\\]", piece)[-1])
     if not file:
         raise ResolutionError(f"The lock file does not name the file of {name}.", hint="Resolve again with a newer uv.")
     return file

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 
+from uv_argo_magic.core.lookalikes import PACKAGE_OF
 from uv_argo_magic.core.said import InstallFailure, Said, capital, named, short
 
 
@@ -30,7 +31,7 @@ def _wrong_python(said: Said) -> InstallFailure | None:
     if not found:
         return None
     whose = re.search(r"(?:and|[Bb]ecause) ([^\s,]+|all versions of [^\s,]+) depends? on Python", said.words)
-    who = named(whose[1]) if whose else "a package"
+    who = named(whose[1]) if whose else "A package"
     lower = re.search(r">=?(\d+\.\d+)", found[2])
     return InstallFailure(
         cause="python",
@@ -46,16 +47,17 @@ def _no_wheel(said: Said) -> InstallFailure | None:
     if not found:
         return None
     who = named(found[1])
-    if found[2] == "usable wheels" or not said.hints:
+    if found[2] == "usable wheels":
         return InstallFailure(
             cause="platform",
             sentence=f"{who} has no wheel, only source, and building from source is switched off.",
             hint="Take a version with a wheel, or allow builds, which run the package's code: --set only_binary=false.",
         )
+    available = f"{capital(said.hints[0]).replace('`', '').rstrip('.')}. " if said.hints else ""
     return InstallFailure(
         cause="platform",
         sentence=f"{who} has no wheel for this Python and platform.",
-        hint=f"{capital(said.hints[0]).replace('`', '').rstrip('.')}. Choose another version or --python.",
+        hint=f"{available}Choose another version or --python.",
     )
 
 
@@ -99,16 +101,18 @@ def _no_version(said: Said) -> InstallFailure | None:
             sentence=f"{named(yanked[1])} was withdrawn by its authors{why}.",
             hint="Choose another version, or write this one with == to have it all the same.",
         )
-    absent = re.search(r"there (?:is|are) no versions? of ([^\s,]+)", said.words)
     only = re.search(r"only (?:the following versions of )?([^,]+?) (?:is|are) available", said.words)
-    if not absent and not only:
+    absent = re.search(r"there (?:is|are) no versions? of ([^\s,]+)", said.words)
+    if not absent and only:
+        absent = re.search(r"you require ([^\s,]+)", said.words)
+    if not absent:
         return None
-    wanted = re.search(r"you require ([^\s,]+)", said.words)
-    missing = absent[1] if absent else wanted[1] if wanted else "such a package"
-    name = re.split(r"[=<>!~\[]", missing)[0]
+    wanted = absent[1]
+    name = re.split(r"[=<>!~\[]", wanted)[0]
+    version = f"version {wanted.removeprefix(name)}" if wanted != name else "version"
     return InstallFailure(
         cause="version",
-        sentence=f"There is no version {missing[len(name) :]} of {name}".replace("version  of", "version of") + ".",
+        sentence=f"There is no {version} of {name}.",
         hint=f"{f'The index has {only[1]}. ' if only else ''}Write {name} without a version to get the newest.",
     )
 
@@ -132,24 +136,24 @@ def _chain(said: Said) -> str:
 def suggest(name: str) -> str:
     """The package that somebody who wrote `name` most likely meant, or ""."""
     plain = re.sub(r"[-_.]+", "-", name).lower()
-    if plain in MEANT:
-        return MEANT[plain]
+    meant = MEANT.get(plain) or PACKAGE_OF.get(plain)
+    if meant:
+        return meant
     close = difflib.get_close_matches(plain, POPULAR, n=1, cutoff=0.8)
     return close[0] if close and close[0] != plain else ""
 
 
 MEANT = {
-    "attr": "attrs", "bs4": "beautifulsoup4", "crypto": "pycryptodome", "cv": "opencv-python-headless",
-    "cv2": "opencv-python-headless", "dateutil": "python-dateutil", "docx": "python-docx", "dotenv": "python-dotenv",
-    "fitz": "pymupdf", "git": "gitpython", "google-protobuf": "protobuf", "igraph-python": "igraph",
-    "jose": "python-jose", "jwt": "pyjwt", "ldap": "python-ldap", "lightgbm-python": "lightgbm",
-    "magic": "python-magic", "mpl-toolkits": "matplotlib", "mysqldb": "mysqlclient", "opencv": "opencv-python-headless",
-    "osgeo": "gdal", "pil": "pillow", "pptx": "python-pptx", "psycopg2-bin": "psycopg2-binary", "pylab": "matplotlib",
-    "pytorch": "torch", "serial": "pyserial", "skimage": "scikit-image", "sklearn": "scikit-learn",
-    "slugify": "python-slugify", "spark": "pyspark", "tensor-flow": "tensorflow", "umap": "umap-learn",
-    "usb": "pyusb", "win32api": "pywin32", "yaml": "pyyaml", "zmq": "pyzmq",
-}  # fmt: skip
-"""Names of modules, and famous misspellings, with the package that is meant."""
+    "cv": "opencv-python-headless",
+    "lightgbm-python": "lightgbm",
+    "opencv": "opencv-python-headless",
+    "psycopg2-bin": "psycopg2-binary",
+    "pylab": "matplotlib",
+    "pytorch": "torch",
+    "spark": "pyspark",
+    "tensor-flow": "tensorflow",
+}
+"""Famous misspellings (canonical) -> the package that is meant; names of modules stand in `lookalikes.PACKAGE_OF`."""
 
 POPULAR = (
     "aiohttp", "altair", "anyio", "bokeh", "boto3", "catboost", "celery", "click", "cython", "dask", "datasets",

@@ -1,0 +1,206 @@
+"""Finding Pythons that are really here, and stand-ins that say they are another one."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+from packaging.tags import sys_tags
+
+from uv_argo_magic import interpreters
+from uv_argo_magic.errors import SpecError
+from uv_argo_magic.interpreters import find, versions
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_remembered():
+    interpreters._probe.cache_clear()
+    interpreters._ask_uv.cache_clear()
+
+
+def test_nothing_asked_is_the_base_of_this_python():
+    here = find()
+    assert here.target.python == platform.python_version()
+    assert here.target.implementation == "cpython"
+    assert here.target.platform == ""
+    assert here.tags == tuple(sys_tags())
+    assert here.target.abi == here.tags[0].abi
+    code = "import sys; print(sys.prefix == sys.base_prefix)"
+    assert subprocess.run([here.path, "-I", "-c", code], capture_output=True, text=True, check=True).stdout == "True\n"
+
+
+def test_a_request_that_this_python_meets_asks_nobody(monkeypatch):
+    monkeypatch.setattr(interpreters, "find_uv_bin", lambda: pytest.fail("uv was asked"))
+    major, minor, micro = sys.version_info[:3]
+    here = find()
+    for wanted in (f"{major}", f"{major}.{minor}", f" {major}.{minor}.{micro} ", f">={major}.{minor},<4", ">=3.8"):
+        assert find(wanted) == here
+
+
+def test_every_python_that_is_listed_is_found():
+    listed = versions()
+    assert platform.python_version() in listed or listed == ()
+    for version in dict.fromkeys(text for text in listed if "t" not in text):
+        found = find(version)
+        assert found.target.python == version
+        assert found.target.abi.startswith("cp" + "".join(version.split(".")[:2]))
+        assert any(tag.interpreter == found.target.abi.rstrip("t") for tag in found.tags)
+        assert find(version) == found
+
+
+def test_a_python_that_is_not_here():
+    with pytest.raises(SpecError, match=r"Python 3\.77 is not here; these are: .*3\.") as caught:
+        find("3.77")
+    assert "uv python install 3.77" in caught.value.hint
+    with pytest.raises(SpecError) as caught:
+        find(">=3.77")
+    assert "uv python install 3.77" in caught.value.hint
+    with pytest.raises(SpecError) as caught:
+        find("!=3.*")
+    assert "uv python install 3.12" in caught.value.hint or "uv python install 3" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "wanted", ["--help", "-x", "/usr/bin/python3", "latest", "3.12; rm", "pypy", "3.12\n3.13x", "v3"]
+)
+def test_what_is_no_version(wanted):
+    with pytest.raises(SpecError, match="chosen by its version"):
+        find(wanted)
+
+
+def test_a_venv_leads_to_its_base(tmp_path):
+    base = find()
+    subprocess.run([base.path, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
+    python = next(path for path in (tmp_path / "venv").rglob("python*") if path.stem == "python" and path.is_file())
+    found = interpreters._probe_base(str(python))
+    assert found.target == base.target
+    assert Path(found.path).resolve() == Path(base.path).resolve()
+    assert not found.path.startswith(str(tmp_path))
+
+
+def test_an_activated_venv_is_not_taken(tmp_path, monkeypatch):
+    base = find()
+    subprocess.run([base.path, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
+    monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path / "venv"))
+    monkeypatch.setenv("PATH", str(tmp_path / "venv" / "bin") + os.pathsep + os.environ["PATH"])
+    path = interpreters._ask_uv(base.target.minor, os.environ["PATH"])
+    assert not interpreters._probe_base(path).path.startswith(str(tmp_path))
+
+
+# Stand-ins: programs that say what another Python would say.
+
+
+def stand_in(folder: Path, **said) -> str:
+    program = folder / "python"
+    known = {
+        "path": str(program),
+        "base": str(program),
+        "venv": False,
+        "implementation": "cpython",
+        "platform": sysconfig.get_platform(),
+        "version": [3, 13, 1, "final", 0],
+        "tags": ["cp313-cp313t-linux_x86_64", "py3-none-any"],
+    }
+    program.write_text(f"#!/bin/sh\necho started >> '{folder}/runs'\ncat <<'END'\n{json.dumps(known | said)}\nEND\n")
+    program.chmod(0o755)
+    return str(program)
+
+
+def test_a_free_threaded_python(tmp_path):
+    found = interpreters._probe_base(stand_in(tmp_path))
+    assert (found.target.python, found.target.abi) == ("3.13.1", "cp313t")
+    assert interpreters._fits(found, "3.13t")
+    for other in ("3.13", "3.12t", ">=3.13"):
+        assert not interpreters._fits(found, other)
+
+
+@pytest.mark.parametrize(
+    ("level", "serial", "version"),
+    [("alpha", 2, "3.13.1a2"), ("beta", 1, "3.13.1b1"), ("candidate", 3, "3.13.1rc3"), ("final", 0, "3.13.1")],
+)
+def test_a_python_that_is_not_yet_released(tmp_path, level, serial, version):
+    found = interpreters._probe_base(stand_in(tmp_path, version=[3, 13, 1, level, serial]))
+    assert found.target.python == version
+    assert found.target.minor == "3.13"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"implementation": "pypy", "tags": []}, {"version": [3, 7, 9, "final", 0], "tags": []}],
+)
+def test_a_python_that_cannot_run_a_cell(tmp_path, said):
+    with pytest.raises(SpecError, match=r"Cells run on CPython 3\.8 and newer"):
+        interpreters._probe_base(stand_in(tmp_path, **said))
+
+
+def test_a_python_too_old_to_tell_its_tags(tmp_path):
+    found = interpreters._probe_base(stand_in(tmp_path, version=[3, 8, 1, "final", 0], tags=[]))
+    assert found.target.abi == "cp38"
+    platforms = {tag.platform for tag in find().tags}
+    assert {tag.platform for tag in found.tags} == platforms
+    assert {"cp38-cp38", "cp38-abi3", "py3-none"} <= {f"{tag.interpreter}-{tag.abi}" for tag in found.tags}
+    with pytest.raises(SpecError, match="is for elsewhere"):
+        interpreters._probe_base(stand_in(tmp_path, version=[3, 8, 1, "final", 0], tags=[], platform="elsewhere"))
+
+
+def test_an_interpreter_is_run_once_until_it_changes(tmp_path):
+    path = stand_in(tmp_path)
+    runs = tmp_path / "runs"
+    interpreters._probe_base(path)
+    interpreters._probe_base(path)
+    assert runs.read_text() == "started\n"
+    os.utime(path, ns=(1, 1))
+    interpreters._probe_base(path)
+    assert runs.read_text() == "started\n" * 2
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["#!/bin/sh\necho no such thing >&2\nexit 3\n", "#!/bin/sh\nexit 3\n", "#!/bin/sh\necho nonsense\n", "#!/bin/sh\n",
+     "#!/nonexistent/sh\n", "#!/bin/sh\necho 3\n"],
+)  # fmt: skip
+def test_a_program_that_is_no_python(tmp_path, script):
+    path = tmp_path / "python"
+    path.write_text(script)
+    path.chmod(0o755)
+    with pytest.raises(SpecError, match="does not run") as caught:
+        interpreters._probe_base(str(path))
+    assert caught.value.hint
+
+
+def test_a_python_that_is_gone(tmp_path):
+    with pytest.raises(SpecError, match="cannot be used: No such file"):
+        interpreters._probe_base(str(tmp_path / "python"))
+
+
+def test_a_python_that_went_after_it_was_found(tmp_path, monkeypatch):
+    asked = []
+
+    def answers(*args):
+        asked.append(args)
+        path = stand_in(tmp_path) if len(asked) > 1 else str(tmp_path / "gone")
+        return subprocess.CompletedProcess(args, 0, stdout=path + "\n", stderr="")
+
+    monkeypatch.setattr(interpreters, "_uv", answers)
+    assert find("3.13.1t").target.abi == "cp313t"
+    assert len(asked) == 2
+
+
+def test_pythons_behind_pyenv_shims_are_found(tmp_path):
+    for version in ("3.12.1", "3.13.0"):
+        (tmp_path / "versions" / version / "bin").mkdir(parents=True)
+    (tmp_path / "shims").mkdir()
+    (tmp_path / "other" / "shims").mkdir(parents=True)
+    path = os.pathsep.join(["/usr/bin", str(tmp_path / "shims"), str(tmp_path / "other" / "shims")])
+    assert interpreters._search_path(path).split(os.pathsep) == [
+        "/usr/bin",
+        str(tmp_path / "versions" / "3.13.0" / "bin"),
+        str(tmp_path / "versions" / "3.12.1" / "bin"),
+        str(tmp_path / "other" / "shims"),
+    ]

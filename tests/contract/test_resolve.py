@@ -1,0 +1,455 @@
+"""Resolving with the real uv against an index on 127.0.0.1: the lock, what changes it, and what is remembered."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from index_server import IndexServer
+from packaging.tags import compatible_tags, cpython_tags
+from uv import find_uv_bin
+
+from uv_argo_magic import interpreters, resolve
+from uv_argo_magic.core.lock import Lock, Target, Unresolved
+from uv_argo_magic.core.requirements import Requirement, Requirements, parse
+from uv_argo_magic.core.spec import Settings
+from uv_argo_magic.errors import ResolutionError, SpecError
+from uv_argo_magic.interpreters import Interpreter
+
+
+@pytest.fixture
+def index():
+    with IndexServer() as serving:
+        yield serving
+
+
+@pytest.fixture
+def ask(index, tmp_path):
+    """`ask("alpha", only_binary=False)`: a lock from the index, with an empty uv cache and nothing remembered."""
+    resolve._memory.clear()
+    environ = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    environ |= {"UV_CACHE_DIR": str(tmp_path / "uv"), "UV_HTTP_RETRIES": "0", "UV_DEFAULT_INDEX": index.url}
+
+    def asking(text, *, cache=None, interpreter=None, env=None, **settings):
+        return resolve.lock(
+            parse(text) if isinstance(text, str) else text,
+            interpreter=interpreter or interpreters.find(),
+            settings=Settings(**settings),
+            cache=cache,
+            environ=environ | (env or {}),
+        )
+
+    return asking
+
+
+def names(lock):
+    assert isinstance(lock, Lock), lock
+    return [f"{package.name} {package.version}" for package in lock.packages]
+
+
+def test_a_lock_names_every_file_and_no_index(index, ask):
+    alpha = index.add("alpha", "1.0", requires=["beta<2"])
+    beta = index.add("beta", "1.5")
+    index.add("beta", "2.0")
+    lock = ask("alpha")
+    assert lock.lines == (f"alpha==1.0 --hash=sha256:{alpha.sha256}", f"beta==1.5 --hash=sha256:{beta.sha256}")
+    assert [(package.file, package.size) for package in lock.packages] == [
+        (alpha.filename, len(alpha.body)),
+        (beta.filename, len(beta.body)),
+    ]
+    assert lock.target == interpreters.find().target
+    assert "127.0.0.1" not in lock.to_json()
+    assert lock.warnings == ()
+
+
+def test_what_is_locked_can_be_installed_as_it_is(index, ask, tmp_path):
+    index.add("alpha", "1.0", requires=["beta"], files={"alpha.py": "import beta\nvalue = beta.value"})
+    index.add("beta", "1.0", files={"beta.py": "value = 42"})
+    (tmp_path / "lock.txt").write_text("\n".join(ask("alpha").lines))
+    python = interpreters.find().path
+    command = [find_uv_bin(), "pip", "install", "--target", "tree", "--no-deps", "--require-hashes", "-r", "lock.txt"]
+    subprocess.run(
+        [*command, "--python", python, "--default-index", index.url],
+        cwd=tmp_path,
+        env=resolve.clean(os.environ) | {"UV_CACHE_DIR": str(tmp_path / "uv")},
+        check=True,
+        capture_output=True,
+    )
+    code = "import sys; sys.path.insert(0, 'tree'); import alpha; print(alpha.value)"
+    done = subprocess.run([python, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "42\n"
+
+
+def test_no_requirements_ask_nobody(monkeypatch, ask):
+    monkeypatch.setattr(resolve, "find_uv_bin", lambda: pytest.fail("uv was asked"))
+    lock = ask("")
+    assert lock == Lock(packages=(), target=interpreters.find().target)
+
+
+def test_the_wheel_for_this_python_is_taken(index, ask):
+    here = interpreters.find()
+    best, pure = str(here.tags[0]), "py3-none-any"
+    index.add("alpha", "1.0", tag=pure)
+    index.add("alpha", "1.0", tag=best)
+    index.add("alpha", "1.0", tag="cp36-cp36m-win_arm64")
+    assert ask("alpha").packages[0].file == f"alpha-1.0-{best}.whl"
+
+
+def test_another_platform_takes_its_own_wheel(index, ask):
+    here = interpreters.find()
+    platforms = ["manylinux_2_28_aarch64", "manylinux_2_17_aarch64", "linux_aarch64"]
+    minor = tuple(int(part) for part in here.target.minor.split("."))
+    there = Interpreter(
+        path=here.path,
+        target=replace(here.target, platform="aarch64-manylinux_2_28"),
+        tags=(
+            *cpython_tags(minor, [here.target.abi], platforms),
+            *compatible_tags(minor, f"cp{minor[0]}{minor[1]}", platforms),
+        ),
+    )
+    for platform in ("manylinux_2_17_aarch64", "manylinux_2_17_x86_64", "win_amd64"):
+        index.add("alpha", "1.0", tag=f"py3-none-{platform}")
+    index.add("beta", "1.0")
+    text = ["alpha", "beta; platform_machine == 'aarch64'"]
+    lock = ask(f"{text[0]} {text[1]}", interpreter=there)
+    assert [package.file for package in lock.packages] == [
+        "alpha-1.0-py3-none-manylinux_2_17_aarch64.whl",
+        "beta-1.0-py3-none-any.whl",
+    ]
+    assert lock.target.platform == "aarch64-manylinux_2_28"
+
+
+def test_another_python_version_than_the_one_that_runs(index, ask):
+    here = interpreters.find()
+    index.add("alpha", "1.0", requires_python="<3.30")
+    index.add("alpha", "2.0", requires_python=">=3.30")
+    tags = (*cpython_tags((3, 30), ["cp330"], ["any"]), *compatible_tags((3, 30), "cp330", ["any"]))
+    future = Interpreter(path=here.path, target=Target(python="3.30.1", abi="cp330"), tags=tags)
+    assert names(ask("alpha")) == ["alpha 1.0"]
+    assert names(ask("alpha", interpreter=future)) == ["alpha 2.0"]
+
+
+def test_source_only_where_builds_are_allowed(index, ask):
+    index.add_sdist("alpha", "1.0")
+    with pytest.raises(ResolutionError, match="only source"):
+        ask("alpha")
+    lock = ask("alpha", only_binary=False)
+    assert lock.packages[0].file == "alpha-1.0.tar.gz"
+
+
+def test_a_url_is_kept_with_its_hash(index, ask):
+    file = index.add("alpha", "1.0", requires=["beta"])
+    index.add("beta", "1.0")
+    wanted = Requirements(items=(Requirement(name="alpha", url=index.file_url(file)),))
+    lock = ask(wanted)
+    assert lock.lines[0] == f"alpha @ {index.file_url(file)} --hash=sha256:{file.sha256}"
+    assert names(lock) == ["alpha 1.0", "beta 1.0"]
+    source = index.add_sdist("gamma", "1.0")
+    wanted = Requirements(items=(Requirement(name="gamma", url=index.file_url(source)),))
+    with pytest.raises(ResolutionError, match="which is source"):
+        ask(wanted)
+    assert ask(wanted, only_binary=False).packages[0].sha256 == source.sha256
+
+
+def test_extras_markers_and_an_extra_that_is_none(index, ask):
+    index.add("alpha", "1.0", extras={"fast": ["beta"]})
+    index.add("beta", "1.0")
+    assert names(ask("alpha[fast]")) == ["alpha 1.0", "beta 1.0"]
+    assert names(ask("alpha beta; python_version < '3'")) == ["alpha 1.0"]
+    lock = ask("alpha[slow]")
+    assert names(lock) == ["alpha 1.0"]
+    assert lock.warnings == ("The package alpha==1.0 does not have an extra named slow.",)
+
+
+def test_settings_reach_uv(index, ask):
+    index.add("alpha", "1.0", requires=["beta"], uploaded="2026-01-01T00:00:00Z")
+    index.add("alpha", "2.0", requires=["beta"], uploaded="2026-03-01T00:00:00Z")
+    index.add("alpha", "3.0rc1", requires=["beta"], uploaded="2026-04-01T00:00:00Z")
+    index.add("beta", "1.0")
+    index.add("beta", "2.0")
+    assert names(ask("alpha")) == ["alpha 2.0", "beta 2.0"]
+    assert names(ask("alpha", prerelease="allow")) == ["alpha 3.0rc1", "beta 2.0"]
+    assert names(ask("alpha", resolution="lowest")) == ["alpha 1.0", "beta 1.0"]
+    assert names(ask("alpha", exclude_newer="2026-02-01")) == ["alpha 1.0", "beta 2.0"]
+    assert names(ask("alpha", constraints=("beta<2", "gamma>7"))) == ["alpha 2.0", "beta 1.0"]
+    assert names(ask("alpha beta>1", overrides=("beta==1.0",))) == ["alpha 2.0", "beta 1.0"]
+
+
+def test_the_setting_wins_over_the_users_index(index, ask):
+    with IndexServer() as other:
+        other.add("alpha", "7.0")
+        index.add("alpha", "1.0")
+        assert names(ask("alpha")) == ["alpha 1.0"]
+        assert names(ask("alpha", index_url=other.url)) == ["alpha 7.0"]
+        assert names(ask("alpha", index_url=other.url, env={"UV_INDEX_URL": index.url})) == ["alpha 7.0"]
+
+
+def test_credentials_work_and_stand_on_no_command_line(ask):
+    with IndexServer(credentials="user:secret") as private:
+        private.add("alpha", "1.0")
+        url = private.url.replace("://", "://user:secret@")
+        assert names(ask("alpha", index_url=url)) == ["alpha 1.0"]
+        question = resolve._question(parse("alpha"), interpreters.find(), Settings(index_url=url), {})
+        assert "secret" not in " ".join(question.options)
+        with pytest.raises(ResolutionError, match="asks who you are") as caught:
+            ask("beta", index_url=url.replace("secret", "wrongsecret"))
+        assert "wrongsecret" not in f"{caught.value} {caught.value.hint}"
+        named = {
+            "UV_INDEX": f"mine={private.url}",
+            "UV_INDEX_MINE_USERNAME": "user",
+            "UV_INDEX_MINE_PASSWORD": "secret",
+        }
+        assert names(ask("alpha", env=named)) == ["alpha 1.0"]
+
+
+def test_only_the_way_to_the_index_comes_from_the_environment(index, ask, tmp_path):
+    index.add("alpha", "1.0")
+    index.add("alpha", "2.0rc1")
+    (tmp_path / "c.txt").write_text("alpha<0")
+    (tmp_path / "uv.toml").write_text("offline = true")
+    odd = {
+        "UV_CONSTRAINT": str(tmp_path / "c.txt"),
+        "UV_PRERELEASE": "allow",
+        "UV_OFFLINE": "1",
+        "UV_CONFIG_FILE": str(tmp_path / "uv.toml"),
+        "UV_PYTHON": "2.7",
+        "PYTHONPATH": "/nonexistent",
+        "VIRTUAL_ENV": "/nonexistent",
+        "FORCE_COLOR": "1",
+    }
+    assert names(ask("alpha", env=odd)) == ["alpha 1.0"]
+    kept = {"SSL_CERT_FILE": "/c.pem", "HTTPS_PROXY": "http://p", "UV_SYSTEM_CERTS": "1", "UV_INDEX_MINE_PASSWORD": "x"}
+    assert kept.items() <= resolve.clean(kept | odd).items()
+    assert not set(odd) & set(resolve.clean(kept | odd))
+
+
+@pytest.mark.parametrize("url", ["not a url", "ftp://index.example.com", "--help", "/etc"])
+def test_an_index_that_is_no_address(ask, url):
+    with pytest.raises(SpecError, match="index_url must be"):
+        ask("alpha", index_url=url)
+
+
+def test_a_setting_that_uv_refuses(ask):
+    with pytest.raises(ResolutionError, match="yesterdayish"):
+        ask("alpha", exclude_newer="yesterdayish")
+    with pytest.raises(ResolutionError, match="uv refuses a setting"):
+        ask("alpha", prerelease="--help")
+    with pytest.raises(SpecError):
+        ask("alpha", constraints=("-r /etc/passwd",))
+
+
+def test_a_conflict_is_an_error_in_plain_words(index, ask):
+    index.add("alpha", "1.0", requires=["beta<2"])
+    index.add("beta", "2.0")
+    with pytest.raises(ResolutionError) as caught:
+        ask("alpha beta")
+    assert "alpha" in caught.value.message
+    assert "beta<2" in caught.value.message
+    assert "conclude" not in caught.value.message
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reason"),
+    [("503", "503 Service Unavailable"), ("407", "proxy"), ("text", "no package index"), ("reset", "broke off")],
+)
+def test_an_index_that_cannot_be_reached_from_here(index, ask, trouble, reason):
+    index.add("alpha", "1.0")
+    index.misbehave("alpha", trouble)
+    found = ask("alpha>=1 beta; python_version < '3'")
+    assert isinstance(found, Unresolved)
+    assert found.lines == ("alpha>=1", 'beta; python_version < "3"')
+    assert reason in found.reason
+    index.misbehave("alpha", "")
+    assert names(ask("alpha>=1 beta; python_version < '3'")) == ["alpha 1.0"], "a failure is not remembered"
+
+
+def test_no_index_at_all_and_offline(ask):
+    found = ask("alpha", index_url="http://127.0.0.1:9/simple")
+    assert isinstance(found, Unresolved)
+    assert found.reason == "127.0.0.1:9 could not be reached (for alpha)."
+    with pytest.raises(ResolutionError, match="alpha is not in uv's cache"):
+        ask("alpha", offline=True)
+
+
+def test_offline_asks_no_index(index, ask):
+    index.add("alpha", "1.0")
+    with pytest.raises(ResolutionError, match="switched off"):
+        ask("alpha", offline=True)
+    assert index.requests == []
+
+
+def test_the_users_hashes_are_kept_to(index, ask):
+    pure = index.add("alpha", "1.0")
+    index.add("alpha", "1.0", tag=str(interpreters.find().tags[0]))
+
+    def wanted(*hashes):
+        return Requirements(items=(Requirement(name="alpha", specifier="==1.0", hashes=hashes),))
+
+    assert ask(wanted(f"sha256:{pure.sha256}", "sha256:" + "0" * 64)).packages[0].sha256 == pure.sha256
+    with pytest.raises(ResolutionError, match="has one of the hashes"):
+        ask(wanted("sha256:" + "0" * 64))
+    both = Requirements(
+        items=(*wanted(f"sha256:{pure.sha256}").items, Requirement(name="alpha", hashes=("sha256:" + "0" * 64,)))
+    )
+    with pytest.raises(ResolutionError, match="has one of the hashes"):
+        ask(both)
+
+
+# What is remembered
+
+
+def test_the_same_question_is_asked_once_in_a_process(index, ask):
+    index.add("alpha", "1.0")
+    first = ask("alpha")
+    count = len(index.requests)
+    assert ask("alpha") is first
+    assert len(index.requests) == count
+
+
+def test_the_same_question_is_answered_from_disk(index, ask, tmp_path):
+    index.add("alpha", "1.0", extras={})
+    cache = tmp_path / "locks"
+    first = ask("alpha[nope]", cache=cache)
+    assert first.warnings
+    count = len(index.requests)
+    resolve._memory.clear()
+    assert ask("alpha[nope]", cache=cache) == first
+    assert len(index.requests) == count
+    assert [file.suffix for file in cache.iterdir()] == [".json"]
+
+
+def test_another_question_is_another_answer(index, ask, tmp_path):
+    here = interpreters.find()
+    cases = [
+        {},
+        {"env": {"UV_INDEX": index.url}},
+        {"exclude_newer": "3 days"},
+        {"only_binary": False},
+        {"constraints": ("alpha<9",)},
+        {"interpreter": replace(here, target=replace(here.target, abi="other"))},
+        {"interpreter": replace(here, tags=here.tags[1:])},
+    ]
+    index.add("alpha", "1.0")
+    for case in cases:
+        count = len(index.requests)
+        ask("alpha", cache=tmp_path / "locks", **case)
+        assert len(index.requests) > count, case
+    assert len(list((tmp_path / "locks").iterdir())) == len(cases)
+
+
+def only(folder):
+    (file,) = Path(folder).glob("*.json")
+    return file
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: "",
+        lambda text: "[]",
+        lambda text: "{}",
+        lambda text: json.dumps(json.loads(text) | {"lock": "{}"}),
+        lambda text: json.dumps(json.loads(text) | {"made": time.time() - resolve.MAX_AGE - 1}),
+        lambda text: json.dumps(json.loads(text) | {"made": time.time() + 3600}),
+    ],
+)
+def test_an_old_or_broken_answer_is_none(index, ask, tmp_path, spoil):
+    index.add("alpha", "1.0")
+    cache = tmp_path / "locks"
+    first = ask("alpha", cache=cache)
+    file = only(cache)
+    file.write_text(spoil(file.read_text()))
+    resolve._memory.clear()
+    count = len(index.requests)
+    assert ask("alpha", cache=cache) == first
+    assert len(index.requests) > count
+
+
+def test_an_answer_in_memory_grows_old_too(index, ask):
+    index.add("alpha", "1.0")
+    ask("alpha")
+    for digest, (made, lock) in list(resolve._memory.items()):
+        resolve._memory[digest] = (made - resolve.MAX_AGE - 1, lock)
+    index.add("alpha", "2.0")
+    assert names(ask("alpha")) == ["alpha 2.0"]
+
+
+def test_old_answers_are_swept_and_a_closed_folder_does_no_harm(index, ask, tmp_path):
+    index.add("alpha", "1.0")
+    cache = tmp_path / "locks"
+    cache.mkdir()
+    old, young = cache / "old.json", cache / "young.json"
+    for file in (old, young):
+        file.write_text("{}")
+    os.utime(old, (1, 1))
+    ask("alpha", cache=cache)
+    assert not old.exists()
+    assert young.exists()
+    resolve._memory.clear()
+    (tmp_path / "file").write_text("")
+    assert names(ask("alpha", cache=tmp_path / "file" / "locks")) == ["alpha 1.0"]
+
+
+# An end before its time
+
+
+SLEEPER = """
+import os, time
+def prepare_metadata_for_build_wheel(folder, settings=None):
+    with open({path!r}, "w") as file:
+        file.write(str(os.getpid()))
+    time.sleep(60)
+"""
+
+
+def gone(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    # Dead and not yet reaped by whoever adopted it is as good.
+    state = Path(f"/proc/{pid}/stat")
+    return state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+@pytest.mark.parametrize("how", ["deadline", "interrupt"])
+def test_nothing_is_left_running(index, ask, tmp_path, how):
+    mark = tmp_path / "pid"
+    index.add_sdist("alpha", "1.0", backend=SLEEPER.format(path=str(mark)), dynamic=True)
+
+    def interrupt(number, frame):
+        if mark.exists() and mark.read_text():
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        if how == "interrupt":
+            signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
+            with pytest.raises(KeyboardInterrupt):
+                ask("alpha", only_binary=False)
+        else:
+            with pytest.raises(ResolutionError, match="no answer within 4 seconds"):
+                ask("alpha", only_binary=False, install_timeout=4.0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    deadline = time.monotonic() + 5
+    pid = int(mark.read_text())
+    while not gone(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert gone(pid)
+
+
+def test_it_is_imported_without_a_notebook():
+    code = "import sys, uv_argo_magic.resolve; print(sorted({'IPython', 'ipywidgets', 'hera'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from uv_argo_magic.core.said import capital, named, redact, short, take_apart
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("https://u:p@h/x", "https://h/x"),
+        ("https://token@h/x", "https://h/x"),
+        ("https://u:p@ss@h/x", "https://h/x"),
+        ("(https://h/x?sig=1) and `git+https://u@h/y?z`", "(https://h/x) and `git+https://h/y`"),
+        ("a @ https://h/x.whl", "a @ https://h/x.whl"),
+        ("nobody@example.com?", "nobody@example.com?"),
+    ],
+)
+def test_redact(text, left):
+    assert redact(text) == left
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ("alpha==1.0", "alpha 1.0"),
+        ("alpha-1.0", "alpha 1.0"),
+        ("alpha>=1", "alpha>=1"),
+        ("all versions of alpha", "alpha"),
+        ("a-b", "a-b"),
+        ("alpha @ https://h/x", "alpha (https://h/x)"),
+    ],
+)
+def test_named(spec, name):
+    assert named(spec) == name
+
+
+def test_short_and_capital():
+    assert short("a  b\nc. ") == "a b c"
+    assert short("abcdef", 3) == "abc..."
+    assert capital("uv says") == "Uv says"
+    assert capital("") == ""
+
+
+def test_what_a_build_printed_is_kept_apart():
+    text = (
+        "Resolved 1 package\nerror: Failed to build `a==1`\n  cause: one\n     and more\n\n         [stdout]\n"
+        "         error: not uv's\n\n         [stderr]\n         last\nhint: try\n         again\nwarning: late\n"
+    )
+    said = take_apart(1, text)
+    assert said.lines == ("error: Failed to build `a==1`", "cause: one and more", "hint: try again", "warning: late")
+    assert said.printed == ("error: not uv's", "last")
+    assert (said.last, said.hints, said.what, said.about) == ("one and more", ("try again",), "a 1", " (for a 1)")
+    assert said.host == "the package index"
+
+
+def test_text_without_any_error_is_kept_whole():
+    said = take_apart(2, "  first\n\nsecond\n")
+    assert said.lines == ("first", "second")
+    assert (said.last, said.what, said.about) == ("", "", "")
+
+
+@given(st.text(), st.integers(-64, 255))
+def test_any_text_can_be_taken_apart(text, rc):
+    said = take_apart(rc, text)
+    assert said.rc == rc
+    assert isinstance(said.what, str)

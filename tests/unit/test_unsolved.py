@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from uv_argo_magic.core.failures import classify
+from uv_argo_magic.core.said import take_apart
+from uv_argo_magic.core.unsolved import MEANT, POPULAR, suggest, unsolved
+
+HEAD = "error: No solution found when resolving dependencies\n  cause: "
+END = ", we can conclude that your requirements are unsatisfiable.\n"
+
+
+def explain(chain, hint=""):
+    failure = classify(1, HEAD + chain + END + (f"\nhint: {hint}\n" if hint else ""))
+    assert failure == unsolved(take_apart(1, HEAD + chain + END + (f"\nhint: {hint}\n" if hint else "")))
+    return failure.cause, failure.sentence, failure.hint
+
+
+def test_python():
+    start = "Because the current Python version (3.11.7) does not satisfy Python"
+    cause, sentence, hint = explain(start + ">=3.13 and old==1.0 depends on Python>=3.13 and you require old==1.0")
+    assert (cause, sentence) == ("python", "old 1.0 needs Python >=3.13, and this cell's Python is 3.11.7.")
+    assert "--python 3.13" in hint
+    cause, sentence, hint = explain(start + "<3.8")
+    assert (cause, sentence) == ("python", "A package needs Python <3.8, and this cell's Python is 3.11.7.")
+    assert "--python 3.X" in hint
+
+
+def test_platform():
+    chain = "Because plat==1.0 has no wheels with a matching platform tag (e.g., `x`) and you require plat==1.0"
+    hint = "Wheels are available for `plat` (v1.0) on the following platform: `win_amd64`"
+    cause, sentence, said = explain(chain, hint)
+    assert (cause, sentence) == ("platform", "plat 1.0 has no wheel for this Python and platform.")
+    assert said.startswith("Wheels are available for plat (v1.0) on the following platform: win_amd64. ")
+    assert explain(chain)[2] == "Choose another version or --python."
+    cause, sentence, _ = explain("Because all versions of src have no usable wheels and you require src")
+    assert (cause, sentence) == (
+        "platform",
+        "src has no wheel, only source, and building from source is switched off.",
+    )
+
+
+def test_unknown():
+    cause, sentence, hint = explain("Because nosuch was not found in the package registry and you require nosuch")
+    assert (cause, sentence) == ("unknown-package", "The package index has no nosuch.")
+    assert hint.startswith("Check the name")
+    chain = "Because cv2 was not found in the package registry and all versions of needs depend on cv2>2"
+    _, sentence, hint = explain(chain)
+    assert sentence == "The package index has no cv2, which needs needs."
+    assert hint.startswith("Did you mean opencv-python-headless? ")
+
+
+@pytest.mark.parametrize(
+    ("chain", "hint", "sentence", "says"),
+    [
+        (
+            "Because there is no version of numpy==99.0 and you require numpy==99.0",
+            "",
+            "There is no version ==99.0 of numpy.",
+            "Write numpy without a version",
+        ),
+        (
+            "Because only alpha<=2.0 is available and you require alpha>2",
+            "",
+            "There is no version >2 of alpha.",
+            "The index has alpha<=2.0. ",
+        ),
+        (
+            "Because there are no versions of alpha and you require alpha",
+            "",
+            "There is no version of alpha.",
+            "newest",
+        ),
+        (
+            "Because alpha==1.0 was yanked (reason: broken) and you require alpha",
+            "",
+            'alpha 1.0 was withdrawn by its authors ("broken").',
+            "==",
+        ),
+        ("Because alpha==1.0 was yanked and you require alpha", "", "alpha 1.0 was withdrawn by its authors.", "=="),
+        (
+            "Because there are no versions of alpha and you require alpha",
+            (
+                "`alpha` was filtered by `exclude-newer` to only include packages uploaded before "
+                "2025-01-02T00:00:00Z. "
+                "The latest version satisfying the requirement is v2.0, published at 2026-01-01T00:00:00Z."
+            ),
+            "alpha has no version that was published before 2025-01-02.",
+            "Version 2.0 came out on 2026-01-01. ",
+        ),
+        (
+            "Because there are no versions of alpha and you require alpha",
+            "some files were filtered by `exclude-newer`",
+            "A package has no version that was published early enough.",
+            "Choose a later exclude_newer.",
+        ),
+    ],
+)
+def test_version(chain, hint, sentence, says):
+    cause, said, next_step = explain(chain, hint)
+    assert (cause, said) == ("version", sentence)
+    assert says in next_step
+
+
+def test_what_is_there_alone_explains_nothing():
+    assert explain("Because only alpha<=2.0 is available")[0] == "conflict"
+
+
+def test_conflict():
+    chain = (
+        "Because all versions of gamma depend on beta>=2 and alpha<=1.0 depends on beta<2, we can conclude that"
+        " alpha<=1.0 and all versions of gamma are incompatible.\n"
+        "         And because you require alpha<2 and gamma"
+    )
+    assert explain(chain)[:2] == (
+        "conflict",
+        (
+            "These requirements cannot be met together: all versions of gamma depend on beta>=2 and alpha<=1.0"
+            " depends on beta<2; you require alpha<2 and gamma."
+        ),
+    )
+    assert explain("they depend on another")[:2] == (
+        "conflict",
+        (
+            "These requirements cannot be met together: they depend on another, we can conclude that your"
+            " requirements are unsatisfiable."
+        ),
+    )
+
+
+def test_a_long_chain_is_cut_in_its_middle():
+    steps = [f"Because a=={n} depends on b=={n} and b=={n} depends on c<{n}, we can conclude ({n})" for n in range(9)]
+    steps += ["And because we know from (1) that a<2 cannot be used, we can conclude that x"]
+    steps += ["And because only the following versions of a are available: a<2 a>3 we can conclude that y"]
+    _, sentence, _ = explain("\n         ".join([*steps, "And because you require a"]))
+    assert sentence.endswith("and so on for other versions; you require a.")
+    assert "know from" not in sentence
+    assert "following versions" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("sklearn", "scikit-learn"),
+        ("PIL", "pillow"),
+        ("mpl_toolkits", "matplotlib"),
+        ("pandsa", "pandas"),
+        ("numppy", "numpy"),
+        ("numpy", ""),
+        ("zzzzqqq", ""),
+    ],
+)
+def test_suggest(name, meant):
+    assert suggest(name) == meant
+
+
+def test_the_tables_are_well_formed():
+    assert list(POPULAR) == sorted(set(POPULAR))
+    assert all(name == name.lower() and "_" not in name for name in (*MEANT, *POPULAR))
+
+
+@given(st.text())
+def test_any_chain_gets_an_answer(chain):
+    failure = classify(1, HEAD + chain + END)
+    assert failure.sentence
+    assert failure.hint
