@@ -86,10 +86,5 @@ def begin(
 
 def text_of(state: RunState, stream: str = "stdout") -> str:
     """What came on one stream, in order."""
-    found = []
-    for output in state.outputs:
-        if isinstance(output, events.Lines) and stream == "stdout":
-            found.append(output.text)
-        elif isinstance(output, events.Text) and output.stream == stream:
-            found.append(output.text)
-    return "".join(found)
+    texts = (output for output in state.outputs if isinstance(output, events.Lines | events.Text))
+    return "".join(output.text for output in texts if getattr(output, "stream", "stdout") == stream)

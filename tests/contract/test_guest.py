@@ -111,7 +111,10 @@ def test_every_byte_of_stdout_arrives_once_and_in_order(tmp_path: Path, text: st
         "print": "print(TEXT, end='')",
         "buffer": "import sys; sys.stdout.buffer.write(TEXT.encode())",
         "fd": "import os\ndata = TEXT.encode()\nwhile data:\n    data = data[os.write(1, data):]",
-        "child": "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'import sys; sys.stdout.buffer.write(sys.stdin.buffer.read())'], input=TEXT.encode(), check=True)",
+        "child": (
+            "import subprocess, sys\ncopy = 'import sys; sys.stdout.buffer.write(sys.stdin.buffer.read())'\n"
+            "subprocess.run([sys.executable, '-c', copy], input=TEXT.encode(), check=True)"
+        ),
     }[way]
     state = run(tmp_path, f"TEXT = {text!r}\n{write}\n")
     assert (state.outcome, text_of(state)) == ("Succeeded", text)
@@ -124,7 +127,8 @@ def test_binary_rubbish_is_replaced_not_lost(tmp_path: Path) -> None:
 
 def test_streams_and_displays_keep_their_order(tmp_path: Path) -> None:
     cell = (
-        "import sys, os\nfor i in range(3):\n    print('out', i)\n    print('err', i, file=sys.stderr)\n    display(i)\n"
+        "import sys, os\n"
+        "for i in range(3):\n    print('out', i)\n    print('err', i, file=sys.stderr)\n    display(i)\n"
         "print('before')\nos.system('echo child')\nprint('after')"
     )
     state = run(tmp_path, cell)
@@ -199,7 +203,8 @@ def test_threads_and_exit_handlers_run_to_their_end(tmp_path: Path) -> None:
 def test_processes_left_behind_end_with_the_cell(tmp_path: Path) -> None:
     cell = (
         "import subprocess, os, time\nprint(subprocess.Popen(['sleep', '1000']).pid)\n"
-        "r, w = os.pipe()\nif os.fork() == 0:\n    os.setsid()\n    os.write(w, b'%d' % os.getpid())\n    time.sleep(1000)\n"
+        "r, w = os.pipe()\n"
+        "if os.fork() == 0:\n    os.setsid()\n    os.write(w, b'%d' % os.getpid())\n    time.sleep(1000)\n"
         "print(int(os.read(r, 99)))"
     )
     state = run(tmp_path, cell)
@@ -230,7 +235,10 @@ def test_a_deadline_ends_the_cell_politely(tmp_path: Path) -> None:
 
 
 def test_a_cell_that_ignores_every_polite_signal_is_killed(tmp_path: Path) -> None:
-    cell = "import signal, time\nfor s in (signal.SIGINT, signal.SIGTERM): signal.signal(s, signal.SIG_IGN)\nprint('deaf')\ntime.sleep(60)"
+    cell = (
+        "import signal, time\nfor s in (signal.SIGINT, signal.SIGTERM): signal.signal(s, signal.SIG_IGN)\n"
+        "print('deaf')\ntime.sleep(60)"
+    )
     assert reason(run(tmp_path, cell, run_timeout=0.5)) == ("deadline", 143)
 
 

@@ -58,7 +58,7 @@ def processes(folder: Path) -> dict[int, str]:
                 continue
             command = (entry / "cmdline").read_bytes()
             parent = int((entry / "stat").read_bytes().rsplit(b")", 1)[-1].split()[1])
-            about = command + b"\0" + (entry / "environ").read_bytes() + os.fsencode(os.readlink(entry / "cwd"))
+            about = command + b"\0" + (entry / "environ").read_bytes() + os.fsencode((entry / "cwd").readlink())
         except OSError:
             continue
         if mark in about:
@@ -103,7 +103,8 @@ def trees(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize(
-    "victim", ["kernel", "supervisor", "the process above", "cell", "uv", "kernel and supervisor", "cell and supervisor"]
+    "victim",
+    ["kernel", "supervisor", "the process above", "cell", "uv", "kernel and supervisor", "cell and supervisor"],
 )
 @pytest.mark.parametrize("seed", range(6))
 def test_killed(victim: str, seed: int, tmp_path: Path, index: IndexServer) -> None:

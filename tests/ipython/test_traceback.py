@@ -45,7 +45,7 @@ tb.show_groups(get_ipython())
 
 def remote_of(cell):
     try:
-        exec(compile("\n" + cell, REMOTE, "exec"), {"__name__": "__main__"})  # noqa: S102 - the cell under test
+        exec(compile("\n" + cell, REMOTE, "exec"), {"__name__": "__main__"})
     except BaseException as exc:  # noqa: BLE001 - whatever the cell raises
         return parse(json.dumps(describe(exc, REMOTE, (__file__,))))
     raise AssertionError("the cell did not raise")
@@ -88,7 +88,7 @@ def test_builtin_types_are_kept_where_the_arguments_make_them(cell, base):
     assert isinstance(error, base)
     assert str(error) == remote.evalue
     assert type(error).__name__ == remote.ename
-    copied = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+    copied = pickle.loads(pickle.dumps(error))
     assert (type(copied), str(copied), copied.args) == (type(error), str(error), error.args)
 
 

@@ -16,7 +16,7 @@ def told(cell, hidden=(__file__,)):
     """What is told of the exception that this cell raises."""
     linecache.cache[CELL] = (len(cell), None, cell.splitlines(keepends=True), CELL)
     try:
-        exec(compile(cell, CELL, "exec"), {"__name__": "__main__"})  # noqa: S102 - the cell under test
+        exec(compile(cell, CELL, "exec"), {"__name__": "__main__"})
     except BaseException as exc:  # noqa: BLE001 - whatever the cell raises
         data = describe(exc, CELL, hidden)
         assert json.loads(json.dumps(data, allow_nan=False)) == data

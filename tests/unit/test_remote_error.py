@@ -17,7 +17,7 @@ CELL = "/over/there/cell.py"
 
 def data_of(cell):
     try:
-        exec(compile(cell, CELL, "exec"), {})  # noqa: S102 - the cell under test
+        exec(compile(cell, CELL, "exec"), {})
     except BaseException as exc:  # noqa: BLE001 - whatever the cell raises
         return describe(exc, CELL, (__file__,))
     raise AssertionError("the cell did not raise")

@@ -35,7 +35,7 @@ def whole(x="", reason="ok", *more, name="swift-otter", start=1000.0, took=1.04,
             ("text", {"stream": "stderr", "text": "err" + x}),
             ("display", {"data": {"text/plain": "<Figure>" + x, "text/html": x}, "metadata": {x: x}, "display_id": x}),
             ("result", {"data": {"x/" + x: x}}),
-            ("skipped", {"lines": 5, "bytes": 50, "path": "/tmp/log" + x}),  # noqa: S108 - text only
+            ("skipped", {"lines": 5, "bytes": 50, "path": "/tmp/log" + x}),
             ("value", {"name": "v" + x, "body": x, "problem": x}),
             ("snapshot", {"lines": 1, "bytes": 1, "tail": x}),
             ("part", {"id": x, "j": 0, "of": 1, "s": x}),

@@ -79,7 +79,7 @@ def test_every_sentence_is_one_line_and_every_bad_end_has_a_next_step(state):
     bad = state.ended and state.outcome != "Succeeded"
     told = state.exited is not None and (state.exited.reason == "error" or words.problem(state) is not None)
     unknown_signal = state.exited is not None and state.exited.code == -40
-    assert bool(words.hint(state)) == (bad and not told and not unknown_signal or state.stop_asked is not None)
+    assert bool(words.hint(state)) == ((bad and not told and not unknown_signal) or state.stop_asked is not None)
 
 
 def test_hints_name_what_to_set_and_what_usually_causes_it():
@@ -89,7 +89,9 @@ def test_hints_name_what_to_set_and_what_usually_causes_it():
     assert "os._exit" in words.hint(ended("exit", 3))
 
 
-@pytest.mark.parametrize("text", ["", "[", "[1]", "{}", json.dumps({"ename": 3}), json.dumps({"ename": ""}), "[" * 9999])
+@pytest.mark.parametrize(
+    "text", ["", "[", "[1]", "{}", json.dumps({"ename": 3}), json.dumps({"ename": ""}), "[" * 9999]
+)
 def test_an_error_that_cannot_be_read_is_none(text):
     assert words.problem(RunState(error=text)) is None
 

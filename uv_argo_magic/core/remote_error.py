@@ -105,7 +105,7 @@ def parse(text: str) -> RemoteError:
         ) from problem
 
 
-class _Bad(ValueError):  # noqa: N818 - caught here, by `parse`
+class _Bad(ValueError):
     """A field is not what its name says."""
 
 

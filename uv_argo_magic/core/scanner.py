@@ -74,9 +74,7 @@ class Text:
     plain: str
     cuts: tuple[int, ...] = ()
 
-    def refuse(
-        self, start: int, end: int, problem: str, advice: str, *, fix: str = "", hint: str = ""
-    ) -> NoReturn:
+    def refuse(self, start: int, end: int, problem: str, advice: str, *, fix: str = "", hint: str = "") -> NoReturn:
         """Raise the SpecError for `plain[start:end]`; with `fix`, the hint is its line with that text replaced."""
         at = start + 2 * bisect_right(self.cuts, start)
         stop = max(at, end + 2 * bisect_right(self.cuts, end - 1))

@@ -37,7 +37,7 @@ Foreign: TypeAlias = Any
 Part: TypeAlias = tuple[object, ...]
 
 
-class _Refused(Exception):  # noqa: N818 - caught here, by `encode`
+class _Refused(Exception):
     """A value that has no text; `path` leads to it from the outside."""
 
     def __init__(self, why: str, hint: str) -> None:
@@ -47,7 +47,7 @@ class _Refused(Exception):  # noqa: N818 - caught here, by `encode`
         self.path: list[str] = []
 
 
-class _Bad(ValueError):  # noqa: N818 - caught here, by `decode`
+class _Bad(ValueError):
     """A text that no guest writes."""
 
 
@@ -76,7 +76,7 @@ def decode(text: str) -> object:
         raise ProtocolError(f"a value cannot be read: {error}", hint="Please report it, with the cell.") from error
 
 
-def pack(value: object, *, _inside: tuple[int, ...] = ()) -> Tree:  # noqa: PLR0911 - one case a kind
+def pack(value: object, *, _inside: tuple[int, ...] = ()) -> Tree:
     """The JSON tree of a value."""
     kind = type(value)
     if value is None or kind is bool or kind is str:

@@ -95,7 +95,7 @@ def _merge(into, more):
     return into
 
 
-def jsonable(value):  # noqa: PLR0911 - one case a kind
+def jsonable(value):
     """The value as JSON can hold it; TypeError where it cannot."""
     if value is None or isinstance(value, (bool, str)):
         return value

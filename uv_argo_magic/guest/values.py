@@ -20,7 +20,7 @@ LONG_INT = 8192  # bits; longer ones travel as hexadecimal, since newer Pythons 
 KINDS = "biufcmMSUV"  # of numpy's: all that have a fixed size and are not objects
 
 
-class CannotTravel(Exception):  # noqa: N818 - the name is what the reader sees
+class CannotTravel(Exception):
     """A value that has no text: one sentence, and what to do."""
 
     def __init__(self, why, hint):
@@ -52,7 +52,7 @@ def decode(text):
     return unpack(json.loads(text))
 
 
-def pack(value, inside=()):  # noqa: C901, PLR0911, PLR0912 - one case a kind
+def pack(value, inside=()):  # noqa: C901 - one case a kind
     """The JSON tree of a value; CannotTravel where there is none."""
     kind = type(value)
     if value is None or kind is bool or kind is str:

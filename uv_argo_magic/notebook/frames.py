@@ -228,7 +228,7 @@ def _span(node: ast.AST) -> dict[str, Any]:
     return {name: getattr(node, name, None) for name in ("lineno", "col_offset", "end_lineno", "end_col_offset")}
 
 
-def _operation(node: ast.AST) -> ast.stmt | None:  # noqa: C901 - one case an operation
+def _operation(node: ast.AST) -> ast.stmt | None:
     """The node's own operation with every operand replaced; each of them lies where the node does."""
     at = _span(node)
 

@@ -104,7 +104,7 @@ class WidgetPanel(HtmlPanel):
     `on_stop` is called at most once, in whichever thread the front end's message arrives.
     """
 
-    def __init__(self, *, on_stop: Callable[[], None] | None = None, **given: Any) -> None:  # noqa: ANN401
+    def __init__(self, *, on_stop: Callable[[], None] | None = None, **given: Any) -> None:
         super().__init__(**given)
         self._on_stop = on_stop
         self._asked = False
@@ -225,7 +225,7 @@ def _summary(state: RunState, now: float, said: list[str]) -> str:
     return "".join(out)
 
 
-def _hear_at_once(button: Any, stop: Callable[[], None]) -> None:  # noqa: ANN401 - ipywidgets has no types
+def _hear_at_once(button: Any, stop: Callable[[], None]) -> None:
     """Let a click act while the cell blocks the kernel's main thread.
 
     ipykernel 7.4 sends every message of a comm to the shell that wrote to it last, which is the blocked one; the hook
@@ -235,7 +235,7 @@ def _hear_at_once(button: Any, stop: Callable[[], None]) -> None:  # noqa: ANN40
     if not hasattr(comm, "_reply_subshell_for"):
         return
 
-    def route(data: Any, default: Any) -> Any:  # noqa: ANN401 - whatever the front end sent
+    def route(data: Any, default: Any) -> Any:
         content = data.get("content") if isinstance(data, dict) else None
         if isinstance(content, dict) and content.get("event") == "click":
             stop()
