@@ -42,7 +42,7 @@ def whole(x="", reason="ok", *more, name="swift-otter", start=1000.0, took=1.04,
             *more,
             start=start,
         ),
-        write(("error", {"error": {"name": "ValueError" + x, "message": "bad" + x}}),
+        write(("error", {"error": {"ename": "ValueError" + x, "evalue": "bad" + x}}),
               ("exit", {"reason": reason, "code": 1, "detail": x}), n=50, start=start + 50),
     ]  # fmt: skip
 
@@ -148,9 +148,9 @@ def test_another_attempt_and_gaps_of_unknown_length_are_told():
 
 
 def test_packages_come_from_the_lock_until_they_are_installed():
-    lock = '{"packages": [{"name": "six", "version": "1.17.0"}]}'
+    lock = '{"key": "k", "lines": ["six==1.17.0 --hash=sha256:ab", "x @ https://index.example.com/x.whl"]}'
     assert view.packages(RunState(locked=lock)) == (("six", "1.17.0"),)
-    for broken in ("", "[]", "{}", '{"packages": [1]}', "[" * 9999):
+    for broken in ("", "[]", "{}", '{"lines": 1}', "[" * 9999):
         assert view.packages(RunState(locked=broken)) == ()
 
 

@@ -51,9 +51,10 @@ def packages(state: RunState) -> tuple[tuple[str, str], ...]:
     if state.installed is not None:
         return state.installed.packages
     try:
-        return tuple((str(p["name"]), str(p["version"])) for p in json.loads(state.locked)["packages"])
+        lines = [str(line).split(" ", 1)[0] for line in json.loads(state.locked)["lines"]]
     except (ValueError, KeyError, TypeError, RecursionError):
         return ()
+    return tuple((name, version) for name, _, version in (line.partition("==") for line in lines) if version)
 
 
 def text_static(state: RunState) -> str:

@@ -192,7 +192,10 @@ class _Widgets:
 
     def close(self) -> None:
         """Take the models out of kernel and browser."""
-        for widget in (*self._all, *(one.layout for one in self._all if hasattr(one, "layout"))):
+        for widget in self._all:
+            for part in ("layout", "style"):
+                if hasattr(widget, part):
+                    getattr(widget, part).close()
             widget.close()
 
 
