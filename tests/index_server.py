@@ -27,7 +27,7 @@ import zipfile
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import unquote
 
 from packaging.utils import canonicalize_name
@@ -57,7 +57,8 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
         for module in {modules!r}:
             wheel.write(module)
         wheel.writestr(f"{{info}}/METADATA", metadata)
-        wheel.writestr(f"{{info}}/WHEEL", "Wheel-Version: 1.0\\nGenerator: test\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        lines = ["Wheel-Version: 1.0", "Generator: test", "Root-Is-Purelib: true", "Tag: py3-none-any", ""]
+        wheel.writestr(f"{{info}}/WHEEL", "\\n".join(lines))
         wheel.writestr(f"{{info}}/RECORD", "")
     return file
 '''
@@ -94,7 +95,7 @@ class IndexServer:
     _server: ThreadingHTTPServer | None = None
     _thread: threading.Thread | None = None
 
-    def __enter__(self) -> IndexServer:
+    def __enter__(self) -> Self:
         index = self
 
         class Handler(_Handler):
@@ -276,11 +277,11 @@ class _Handler(BaseHTTPRequestHandler):
             return
         parts = [part for part in path.split("/") if part]
         match parts:
-            case ["simple", name] if trouble := index._pages.get(name):  # noqa: SLF001 - one class in two halves
+            case ["simple", name] if trouble := index._pages.get(name):
                 self._trouble(trouble)
-            case ["simple", name] if name in index._files:  # noqa: SLF001
-                self._send(200, index._page(name), JSON_TYPE)  # noqa: SLF001
-            case ["files", name, filename] if name in index._files:  # noqa: SLF001
+            case ["simple", name] if name in index._files:
+                self._send(200, index._page(name), JSON_TYPE)
+            case ["files", name, filename] if name in index._files:
                 self._file(name, filename)
             case _:
                 self._send(404, b"no such thing")
@@ -291,8 +292,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _file(self, name: str, filename: str) -> None:
         index = self.serving
-        file = index._files[name].get(filename.removesuffix(".metadata"))  # noqa: SLF001
-        trouble = index._downloads.get(name)  # noqa: SLF001
+        file = index._files[name].get(filename.removesuffix(".metadata"))
+        trouble = index._downloads.get(name)
         if file is None:
             self._send(404, b"no such file")
         elif filename.endswith(".metadata"):
@@ -317,7 +318,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.close()
             self.close_connection = True
         elif trouble == "slow":
-            self.serving._closing.wait(30)  # noqa: SLF001
+            self.serving._closing.wait(30)
             self.close_connection = True
         elif trouble == "text":
             self._send(200, b"Welcome to the hotel. Please accept the terms.\n", "text/plain")

@@ -146,7 +146,7 @@ class Entry:
         """Everything that was seen of it, in order, as far as it is kept."""
         end = self.summary
         if end and end.name:
-            yield ev.Submitted(name=end.name, place=end.place, t=self.begun)
+            yield ev.Submitted(name=end.name, place=end.place, t=dict(end.stages).get("queued", self.begun))
         yield from ev.decode(self.log(), self.note("nonce"))
         if end and end.stop_asked:
             yield ev.StopAsked(by=end.stop_asked, t=end.ended)

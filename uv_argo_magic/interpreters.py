@@ -82,15 +82,20 @@ def find(version: str = "") -> Interpreter:
     wanted = version.strip()
     if not wanted or _fits(here, wanted):
         return here
-    return _probe_base(_ask_uv(wanted))
+    path = _ask_uv(wanted, os.environ.get("PATH", ""))
+    if not Path(path).exists():
+        _ask_uv.cache_clear()
+        path = _ask_uv(wanted, os.environ.get("PATH", ""))
+    return _probe_base(path)
 
 
 def versions() -> tuple[str, ...]:
-    """The versions of the Pythons that uv finds here, newest first; "3.13.0t" is free-threaded."""
+    """The versions of the usable Pythons that uv finds here, newest first; "3.13.0t" is free-threaded."""
     done = _uv("python", "list", "--only-installed", "--output-format", "json")
     found = set()
     for row in json.loads(done.stdout) if done.returncode == 0 else ():
-        if row["implementation"] == "cpython":
+        parts = row["version_parts"]
+        if row["implementation"] == "cpython" and (parts["major"], parts["minor"]) >= OLDEST:
             found.add(row["version"] + ("t" if "freethreaded" in row.get("variant", "") else ""))
     return tuple(sorted(found, key=lambda text: [int(part) for part in re.findall(r"\d+", text)], reverse=True))
 
@@ -111,7 +116,8 @@ def _fits(interpreter: Interpreter, wanted: str) -> bool:
         ) from None
 
 
-def _ask_uv(wanted: str) -> str:
+@functools.lru_cache(maxsize=64)
+def _ask_uv(wanted: str, search: str) -> str:  # noqa: ARG001 - `search` is there for the cache
     """The path that uv finds for a version already known to be one."""
     done = _uv("python", "find", "--system", "--no-project", wanted)
     path = done.stdout.strip()
@@ -171,7 +177,9 @@ def _probe_base(path: str) -> Interpreter:
         said = _probe(said.base, _changed(said.base))
     if said.implementation != "cpython" or said.version[:2] < OLDEST:
         name = f"{said.implementation} {said.python}"
-        raise SpecError(f"Cells run on CPython 3.8 and newer, and {path} is {name}.", hint="Choose another with --python.")
+        raise SpecError(
+            f"Cells run on CPython 3.8 and newer, and {path} is {name}.", hint="Choose another with --python."
+        )
     return Interpreter(
         path=said.path,
         target=Target(python=said.python, implementation=said.implementation, abi=said.tags[0].abi),

@@ -20,19 +20,24 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from uv import find_uv_bin
 
-from uv_argo_magic.core import failures, requirements as grammar
+from uv_argo_magic.core import failures
+from uv_argo_magic.core import requirements as grammar
 from uv_argo_magic.core.lock import Lock, Unresolved
 from uv_argo_magic.core.pylock import read_pylock
-from uv_argo_magic.core.requirements import Requirements
-from uv_argo_magic.core.spec import Settings
 from uv_argo_magic.errors import ResolutionError, SpecError
-from uv_argo_magic.interpreters import Interpreter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from uv_argo_magic.core.requirements import Requirements
+    from uv_argo_magic.core.spec import Settings
+    from uv_argo_magic.interpreters import Interpreter
 
 KEPT = re.compile(
     r"UV_(?:DEFAULT_INDEX|INDEX_URL|INDEX|EXTRA_INDEX_URL|INDEX_\w+_(?:USERNAME|PASSWORD)|KEYRING_PROVIDER"
@@ -120,7 +125,9 @@ def _question(
                 f"index_url must be the address of an index, and is {settings.index_url!r}.",
                 hint="Write --set index_url=https://index.example.com/simple",
             )
-        options += ["--default-index", settings.index_url]
+        # Not an option: an address may hold credentials, and everybody here can read a command line.
+        environ = {name: value for name, value in environ.items() if name != "UV_INDEX_URL"}
+        environ["UV_DEFAULT_INDEX"] = settings.index_url
     for name in ("exclude_newer", "prerelease", "resolution"):
         value = getattr(settings, name)
         if value:

@@ -21,9 +21,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from uv_argo_magic import interpreters, places, resolve
 from uv_argo_magic.backends import base
-from uv_argo_magic.core import events, program, values, words
+from uv_argo_magic.core import events, program, remote_error, values, words
 from uv_argo_magic.core.lock import Lock, Resolution
-from uv_argo_magic.core.remote_error import RemoteError
 from uv_argo_magic.core.state import RunState, fold
 from uv_argo_magic.errors import BackendError, CellFailed, InstallFailed, NodeFailed, RunError, StreamLost, Stopped
 from uv_argo_magic.guest_zip import guest_zip
@@ -182,7 +181,7 @@ class Run:
         self._take(events.StopAsked(by=by, t=time.time()))
         self._backend.stop(self.name)
 
-    def raise_for_state(self, rebuild: Callable[[RemoteError, RunState], BaseException] | None = None) -> None:
+    def raise_for_state(self, rebuild: Callable[[remote_error.RemoteError, RunState], BaseException] | None = None) -> None:
         """Return if the cell succeeded, else raise what it ended by; `rebuild` makes the remote exception one of here.
 
         Raises:
@@ -195,7 +194,7 @@ class Run:
                 raise CellFailed(f"--pull: {missing[0]}", hint="the cell itself succeeded", state=state)
             return
         if state.exited and state.exited.reason == "error" and state.error:
-            remote = RemoteError.parse(state.error)
+            remote = remote_error.parse(state.error)
             if rebuild is not None:
                 raise rebuild(remote, state)
             raise CellFailed(f"{remote.ename}: {remote.evalue}", state=state)

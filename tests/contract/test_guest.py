@@ -37,7 +37,13 @@ def result(state: RunState) -> str | None:
 
 def test_output_result_and_end(tmp_path: Path) -> None:
     state = run(tmp_path, "print('hi')\n6 * 7")
-    assert (state.outcome, text_of(state), result(state), state.gaps, state.notes) == ("Succeeded", "hi\n", "42", (), ())
+    assert (state.outcome, text_of(state), result(state), state.gaps, state.notes) == (
+        "Succeeded",
+        "hi\n",
+        "42",
+        (),
+        (),
+    )
     assert [stage for stage, _ in state.stages] == ["starting", "running", "ended"]  # no install step
 
 
@@ -279,4 +285,9 @@ def test_a_guest_that_breaks_says_so(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_nothing_is_left_in_the_run_folder_but_the_log(tmp_path: Path) -> None:
     run(tmp_path, "open('file', 'w').write('x');")
-    assert {entry.name for entry in (tmp_path / "run").iterdir()} <= {"program.py", "cell.py", "cell.json", "output.log"}
+    assert {entry.name for entry in (tmp_path / "run").iterdir()} <= {
+        "program.py",
+        "cell.py",
+        "cell.json",
+        "output.log",
+    }

@@ -115,13 +115,23 @@ def test_any_text_gives_events_and_loses_nothing(text: str) -> None:
     assert "".join(event.text for event in found if isinstance(event, ev.Lines)) == text
 
 
-@given(st.lists(st.sampled_from([line(k=kind, **fields) for kind, fields in WHOLE.items()]) | st.text().map(lambda t: t.replace("\n", "") + "\n")))
+@given(
+    st.lists(
+        st.sampled_from([line(k=kind, **fields) for kind, fields in WHOLE.items()])
+        | st.text().map(lambda t: t.replace("\n", "") + "\n")
+    )
+)
 def test_raw_lines_survive_any_mixture(lines: list[str]) -> None:
     found = list(ev.decode("".join(lines), NONCE))
     raw = "".join(event.text for event in found if isinstance(event, ev.Lines))
     assert raw == "".join(each for each in lines if not each.startswith(ev.PREFIX + NONCE))
 
 
-@given(st.dictionaries(st.sampled_from(["k", "b", "n", "t", "data", "packages", "text"]), st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.integers())))
+@given(
+    st.dictionaries(
+        st.sampled_from(["k", "b", "n", "t", "data", "packages", "text"]),
+        st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.integers()),
+    )
+)
 def test_any_object_behind_the_prefix_gives_an_event(fields: dict[str, object]) -> None:
     assert only(f"{ev.PREFIX}{NONCE} {json.dumps(fields)}\n")

@@ -50,7 +50,12 @@ def test_a_whole_run() -> None:
 def test_every_reason_has_its_outcome_and_keeps_it(reason: str) -> None:
     state = fold([ev.Exited(**stamp(1), reason=reason)])  # type: ignore[arg-type]
     assert state.outcome == OUTCOMES[reason]
-    for later in (ev.LogEnded(t=1.0), ev.Exited(**stamp(2), reason="error"), ev.Lines(text="late\n"), ev.StopAsked(by="x", t=1.0)):
+    for later in (
+        ev.LogEnded(t=1.0),
+        ev.Exited(**stamp(2), reason="error"),
+        ev.Lines(text="late\n"),
+        ev.StopAsked(by="x", t=1.0),
+    ):
         assert step(state, later).outcome == state.outcome
         assert step(state, later).outputs == state.outputs
 
@@ -92,7 +97,9 @@ def test_the_small_records() -> None:
 
 def test_parts_join_to_their_record() -> None:
     text = '{"k": "note", "text": "whole", "b": "b1", "n": 1, "t": 1.0}'
-    pieces = [ev.Part(**stamp(j + 1), id="p", j=j, of=3, s=text[j * 20 : (j + 1) * 20 if j < 2 else None]) for j in range(3)]
+    pieces = [
+        ev.Part(**stamp(j + 1), id="p", j=j, of=3, s=text[j * 20 : (j + 1) * 20 if j < 2 else None]) for j in range(3)
+    ]
     assert fold(pieces).notes == ("whole",)
     assert fold(pieces[:2]).notes == ()
     for bad in ("nonsense", '{"k": "part", "id": "1", "j": 0, "of": 1, "s": "", "b": "b", "n": 1, "t": 1.0}'):

@@ -49,11 +49,11 @@ OFFSETS = st.none() | st.integers(-86399, 86399).map(lambda s: dt.timezone(dt.ti
 ATOMS = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.complex_numbers() | st.text() | st.binary()
     | st.dates() | st.datetimes(timezones=OFFSETS) | st.times(timezones=OFFSETS) | st.timedeltas() | st.uuids()
-    | st.decimals() | st.sampled_from(["@", "v"])
+    | st.decimals(allow_nan=False) | st.sampled_from(["@", "v"])
 )  # fmt: skip
 KEYS = st.recursive(ATOMS, lambda inner: st.tuples(inner, inner) | st.frozensets(inner, max_size=3), max_leaves=4)
 VALUES = st.recursive(
-    ATOMS | st.binary().map(bytearray),
+    ATOMS | st.binary().map(bytearray) | st.sampled_from([decimal.Decimal("NaN"), decimal.Decimal("sNaN5")]),
     lambda inner: (
         st.lists(inner)
         | st.lists(inner).map(tuple)

@@ -150,8 +150,8 @@ class LocalBackend:
     @staticmethod
     def _words(started: _Started, code: int) -> str:
         """How the supervisor ended, where that is not its log's last record."""
-        if code < 0:
-            return f"the supervisor process was ended by {signal.Signals(-code).name}"
+        if code < 0 or code > 128:
+            return f"the supervisor process was ended by {signal.Signals(-code if code < 0 else code - 128).name}"
         text = (started.home / "supervisor.err").read_text(encoding="utf-8", errors="replace").strip()
         return text.rsplit("\n", 1)[-1] if code else ""
 

@@ -1,120 +1,25 @@
-"""What went wrong with an install, why, and what to do: tables over what uv writes to its standard error.
+"""What went wrong with an install, why, and what to do: one ordered table over what uv writes to its standard error.
 
 Rules:
-- One ordered table, most certain cause first: a full disk is a full disk, whatever uv was doing when it met it.
-- Only uv's own words decide. What a build or git printed is not uv's word; it may say "timed out" for its own reasons.
-  The exception is memory and disk, which are as real in a build.
+- Most certain cause first: a full disk is a full disk, whatever uv was doing when it met it.
+- Only uv's own words decide; but memory and disk are as real in a build that ran out of them.
 - Every sentence names the package where uv names one, and shows no user name, password or query of any URL.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
-Cause: TypeAlias = Literal[
-    "memory", "disk", "killed", "permission", "integrity", "auth", "proxy", "portal", "certificate", "network",
-    "offline", "git", "build", "url", "corrupt", "input", "python", "platform", "unknown-package", "version",
-    "conflict", "other",
-]  # fmt: skip
+from uv_argo_magic.core.said import UNREACHABLE, Cause, InstallFailure, Said, capital, redact, short, take_apart
+from uv_argo_magic.core.unsolved import suggest, unsolved
 
-UNREACHABLE: frozenset[Cause] = frozenset({"network", "proxy", "portal", "certificate"})
-"""Causes that say something about the way from here to the index, nothing about the requirements."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class InstallFailure:
-    """Why uv failed: one `sentence`, the next step as `hint`, and whether the same may work a little later."""
-
-    cause: Cause
-    sentence: str
-    hint: str
-    retryable: bool = False
-
-    @property
-    def unreachable(self) -> bool:
-        """Whether the index could not be reached from where uv ran; elsewhere it might be."""
-        return self.cause in UNREACHABLE
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Said:
-    """uv's standard error, taken apart: all of it, its own words as lines, and what a build printed."""
-
-    rc: int
-    text: str
-    lines: tuple[str, ...]
-    printed: tuple[str, ...]
-
-    @property
-    def words(self) -> str:
-        return "\n".join(self.lines)
-
-    @property
-    def last(self) -> str:
-        """The last `cause:` or the `error:` itself, without that word."""
-        said = [line.split(": ", 1)[1] for line in self.lines if line.startswith(("error: ", "cause: "))]
-        return said[-1].rstrip(". ") if said else ""
-
-    @property
-    def hints(self) -> tuple[str, ...]:
-        return tuple(line.removeprefix("hint: ") for line in self.lines if line.startswith("hint: "))
-
-    @property
-    def what(self) -> str:
-        """The package this is about, as a person writes it ("alpha 1.0"), or ""."""
-        for pattern in _SUBJECTS:
-            found = pattern.search(self.words)
-            if found:
-                return _named(found[1])
-        return ""
-
-    @property
-    def host(self) -> str:
-        found = re.search(r"https?://([^\s/`)'\"]+)", self.words)
-        return found[1] if found else "the package index"
-
-
-_SUBJECTS = tuple(
-    re.compile(pattern)
-    for pattern in (
-        r"Failed to (?:download and build|download|build|read|install|prepare|extract)[^`\n]*`([^`]+)`",
-        r"Failed to install: \S+ \(([^)]+)\)",
-        r"Failed to install: ([A-Za-z0-9_.]+-[0-9][^-\s]*)-\S+\.whl",
-        r"Hash mismatch for `([^`]+)`",
-        r"provided for: (\S+)",
-        r"but found: (\S+)",
-        r"Requested package name `([^`]+)`",
-        r"https?://\S+/([A-Za-z0-9_.]+-[0-9][^-\s/]*)-[^\s/]+\.whl",
-        r"https?://\S+/([A-Za-z0-9][A-Za-z0-9._-]*)/[\s`)]",
-        r"https?://\S+/([A-Za-z0-9][A-Za-z0-9._-]*)/$",
-        r"Because (?:all versions of )?(\S+) (?:was|were) not found",
-        r"[Bb]ecause (\S+) (?:was not found in the cache|has no )",
-        r"and you require (\S+?)(?:,| and|$)",
-    )
-)
-
-
-def redact(text: str) -> str:
-    """`text` without the user names, passwords and queries of the URLs in it."""
-    text = re.sub(r"://[^\s/`'\"]*@", "://", text)
-    return re.sub(r"(://[^\s?`'\")]+)\?[^\s`'\")]+", r"\1", text)
-
-
-def suggest(name: str) -> str:
-    """The package that somebody who wrote `name` most likely meant, or ""."""
-    plain = re.sub(r"[-_.]+", "-", name).lower()
-    if plain in MEANT:
-        return MEANT[plain]
-    close = difflib.get_close_matches(plain, POPULAR, n=1, cutoff=0.8)
-    return close[0] if close and close[0] != plain else ""
+__all__ = ["UNREACHABLE", "Cause", "InstallFailure", "classify", "redact", "suggest", "warnings"]
 
 
 def classify(rc: int, stderr: str) -> InstallFailure:
     """What a failed uv meant; `rc` is its exit status (negative, or 128 and more: the signal that ended it)."""
-    said = _take_apart(rc, stderr)
+    said = take_apart(rc, stderr)
     for rule in _RULES:
         if re.search(rule.pattern, said.text if rule.anywhere else said.words):
             return _failure(said, rule)
@@ -122,18 +27,28 @@ def classify(rc: int, stderr: str) -> InstallFailure:
     if signal:
         return _ended(said, signal)
     if "No solution found" in said.words or "unsatisfiable" in said.words:
-        return _unsolved(said)
+        return unsolved(said)
     line = said.last or next((line for line in said.text.splitlines() if line.strip()), "it said nothing")
     return InstallFailure(
         cause="other",
-        sentence=f"uv failed with exit status {rc}{_about(said)}: {_short(line)}.",
+        sentence=f"uv failed with exit status {rc}{said.about}: {short(line)}.",
         hint="The full output of uv is kept in the run's install log.",
     )
 
 
+def warnings(stderr: str) -> tuple[str, ...]:
+    """What uv warned of, as sentences: an extra that does not exist is a warning and no failure."""
+    said = dict.fromkeys(re.findall(r"^warning: (.+)$", redact(stderr), re.MULTILINE))
+    return tuple(f"{line.replace('`', '').rstrip('. ')}." for line in said)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Rule:
-    """A cause and how it reads. In `sentence`: {what}, {about} (" (for WHAT)" or ""), {host}, {line}, {printed}, {found}."""
+    """A cause and how it reads; `sentence` may name {what}, {about}, {host}, {line}, {printed} and {found}.
+
+    They are the package, the same in brackets or nothing, the index's host, uv's last line, a build's last line, and
+    the pattern's group. `anywhere` looks into what a build printed as well.
+    """
 
     cause: Cause
     pattern: str
@@ -148,7 +63,7 @@ _RULES = (
         cause="memory",
         pattern=r"memory allocation of \d+ bytes failed|failed to spawn thread|global rayon pool|os error 12\b",
         sentence="There was not enough memory to install {what}.",
-        hint="Give the install more memory (--resources memory=4Gi, --set install_memory=...), or ask for fewer packages.",
+        hint="Give the install more memory (--resources memory=4Gi, --set install_memory=...), or ask for less.",
         anywhere=True,
     ),
     _Rule(
@@ -175,7 +90,7 @@ _RULES = (
         cause="integrity",
         pattern=r"Hash mismatch",
         sentence="The file of {what} is not the one that was asked for: its SHA-256 differs.",
-        hint="Do not use it before you know why: a changed file on the index, a proxy that rewrites, or a wrong --hash.",
+        hint="Find out why before you use it: a changed file on the index, a proxy that rewrites, or a wrong --hash.",
     ),
     _Rule(
         cause="integrity",
@@ -193,7 +108,7 @@ _RULES = (
         cause="auth",
         pattern=r"\(401 Unauthorized\)|lack of valid authentication",
         sentence="{host} asks who you are before it serves {what} (401).",
-        hint="Give the credentials of the index where uv runs: UV_INDEX_<NAME>_USERNAME and _PASSWORD, or a .netrc file.",
+        hint="Give the index's credentials where uv runs: UV_INDEX_<NAME>_USERNAME and _PASSWORD, or a .netrc file.",
     ),
     _Rule(
         cause="auth",
@@ -319,27 +234,27 @@ _RULES = (
 )
 
 
-def _failure(said: _Said, rule: _Rule) -> InstallFailure:
+def _failure(said: Said, rule: _Rule) -> InstallFailure:
     found = re.search(rule.pattern, said.text)
     values = {
         "what": said.what or "the packages",
-        "about": _about(said),
+        "about": said.about,
         "host": said.host,
-        "line": _short(said.last),
-        "printed": _short(said.printed[-1] if said.printed else said.last),
+        "line": short(said.last),
+        "printed": short(said.printed[-1] if said.printed else said.last),
         "found": found[1] if found and found.re.groups else "",
     }
     sentence = rule.sentence.format_map(values)
     return InstallFailure(
         cause=rule.cause,
-        sentence=_capital(sentence) if sentence.startswith("the ") else sentence,
+        sentence=capital(sentence) if sentence.startswith("the ") else sentence,
         hint=rule.hint,
         retryable=rule.retryable,
     )
 
 
-def _ended(said: _Said, signal: int) -> InstallFailure:
-    """uv was ended by a signal and said nothing of use."""
+def _ended(said: Said, signal: int) -> InstallFailure:
+    """Uv was ended by a signal and said nothing of use."""
     what = said.what or "the packages"
     if signal == 9:
         return InstallFailure(
@@ -352,189 +267,3 @@ def _ended(said: _Said, signal: int) -> InstallFailure:
         sentence=f"uv was ended by signal {signal} while it installed {what}.",
         hint="Run the cell again; if it happens every time, update uv: pip install --upgrade uv.",
     )
-
-
-def _unsolved(said: _Said) -> InstallFailure:
-    """No set of versions fits: the first of these that explains why."""
-    for explain in (_wrong_python, _no_wheel, _unknown, _no_version):
-        failure = explain(said)
-        if failure:
-            return failure
-    return InstallFailure(
-        cause="conflict",
-        sentence=f"These requirements cannot be met together: {_short(_chain(said), 700)}.",
-        hint="Loosen or remove one of them, or give them a cell each.",
-    )
-
-
-def _wrong_python(said: _Said) -> InstallFailure | None:
-    found = re.search(r"Python version \(([^)]+)\) does not satisfy Python([^\s,]+)", said.words)
-    if not found:
-        return None
-    whose = re.search(r"(?:and|[Bb]ecause) ([^\s,]+|all versions of [^\s,]+) depends? on Python", said.words)
-    who = _named(whose[1]) if whose else "a package"
-    lower = re.search(r">=?(\d+\.\d+)", found[2])
-    return InstallFailure(
-        cause="python",
-        sentence=f"{who} needs Python {found[2]}, and this cell's Python is {found[1]}.",
-        hint=f"Choose another Python (--python {lower[1] if lower else '3.X'}), or another version of the package.",
-    )
-
-
-def _no_wheel(said: _Said) -> InstallFailure | None:
-    found = re.search(
-        r"[Bb]ecause ([^\s,]+|all versions of [^\s,]+) (?:has|have) no (usable wheels|wheels with[^,(]*)", said.words
-    )
-    if not found:
-        return None
-    who = _named(found[1])
-    if found[2] == "usable wheels" or not said.hints:
-        return InstallFailure(
-            cause="platform",
-            sentence=f"{who} has no wheel, only source, and building from source is switched off.",
-            hint="Take a version with a wheel, or allow builds, which run code of the package: --set only_binary=false.",
-        )
-    return InstallFailure(
-        cause="platform",
-        sentence=f"{who} has no wheel for this Python and platform.",
-        hint=f"{_capital(said.hints[0]).replace('`', '').rstrip('.')}. Choose another version, or another Python (--python).",
-    )
-
-
-def _unknown(said: _Said) -> InstallFailure | None:
-    found = re.search(
-        r"[Bb]ecause ([^\s,]+) was not found in the package registry(?: and ([^,]+?) depends? on)?", said.words
-    )
-    if not found:
-        return None
-    name = re.split(r"[=<>!~\[]", found[1])[0]
-    needed = f", which {_named(found[2])} needs" if found[2] else ""
-    meant = suggest(name)
-    first = f"Did you mean {meant}? " if meant else ""
-    return InstallFailure(
-        cause="unknown-package",
-        sentence=f"The package index has no {name}{needed}.",
-        hint=f"{first}Check the name; if it is right, the index URL or its credentials are wrong.",
-    )
-
-
-def _no_version(said: _Said) -> InstallFailure | None:
-    """A version that is not there; only where nothing else depends on something, which is a conflict."""
-    if re.search(r"depends? on", said.words):
-        return None
-    cutoff = next((hint for hint in said.hints if "exclude-newer" in hint), "")
-    if cutoff:
-        before = re.search(r"before (\S+?)T", cutoff)
-        date = f" before {before[1]}" if before else " early enough"
-        newest = re.search(r"is v(\S+), published at (\S+?)T", cutoff)
-        what = re.search(r"^`([^`]+)`", cutoff)
-        return InstallFailure(
-            cause="version",
-            sentence=f"{what[1] if what else 'A package'} has no version that was published{date}.",
-            hint=f"{f'Version {newest[1]} came out on {newest[2]}. ' if newest else ''}Choose a later exclude_newer.",
-        )
-    yanked = re.search(r"[Bb]ecause (\S+) was yanked(?: \(reason: ([^)]*)\))?", said.words)
-    if yanked:
-        why = f' ("{yanked[2]}")' if yanked[2] else ""
-        return InstallFailure(
-            cause="version",
-            sentence=f"{_named(yanked[1])} was withdrawn by its authors{why}.",
-            hint="Choose another version, or write this one with == to have it all the same.",
-        )
-    absent = re.search(r"there (?:is|are) no versions? of ([^\s,]+)", said.words)
-    only = re.search(r"only (?:the following versions of )?([^,]+?) (?:is|are) available", said.words)
-    if not absent and not only:
-        return None
-    wanted = re.search(r"you require ([^\s,]+)", said.words)
-    missing = absent[1] if absent else wanted[1] if wanted else "such a package"
-    name = re.split(r"[=<>!~\[]", missing)[0]
-    return InstallFailure(
-        cause="version",
-        sentence=f"There is no version {missing[len(name) :]} of {name}".replace("version  of", "version of") + ".",
-        hint=f"{f'The index has {only[1]}. ' if only else ''}Write {name} without a version to get the newest.",
-    )
-
-
-def _chain(said: _Said) -> str:
-    """The premises of uv's "Because ..., we can conclude that ..." chain, without the conclusions between them."""
-    text = " ".join(line.split(": ", 1)[1] for line in said.lines if line.startswith("cause: "))
-    premises = []
-    for part in re.split(r"(?:\bAnd because |\bBecause )", text)[1:]:
-        premise = re.split(r",? we can conclude that ", part)[0].strip(" .,")
-        premise = re.sub(r"we know from \(\d+\) that .*?(?:, | and )(?=\S)", "", premise, count=1)
-        if premise and premise not in premises:
-            premises.append(premise)
-    return "; ".join(premises) or said.last
-
-
-def _take_apart(rc: int, stderr: str) -> _Said:
-    """uv's own words (from its last `error:` on), one line each, and apart from them what a build or git printed."""
-    text = redact(re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", stderr).replace("\r", "\n"))
-    rows = text.splitlines()
-    start = max((i for i, row in enumerate(rows) if row.startswith("error: ")), default=0)
-    lines: list[str] = []
-    printed: list[str] = []
-    block = False
-    for row in rows[start:]:
-        plain = row.strip()
-        if re.match(r"(?:error|  cause|hint|warning): ?", row):
-            block = False
-            lines.append(plain)
-        elif re.match(r"\s+(?:\[std(?:out|err)\]|--- std(?:out|err))$", row):
-            block = True
-        elif block:
-            printed += [plain] if plain else []
-        elif plain and lines and row.startswith(" "):
-            lines[-1] += f" {plain}"
-        elif plain:
-            lines.append(plain)
-    return _Said(rc=rc, text=text, lines=tuple(lines), printed=tuple(printed))
-
-
-def _about(said: _Said) -> str:
-    return f" (for {said.what})" if said.what else ""
-
-
-def _named(spec: str) -> str:
-    """ "alpha==1.0" as "alpha 1.0", "alpha @ URL" as "alpha (URL)", "alpha-1.0" of a file name as "alpha 1.0"."""
-    name, at, url = spec.partition(" @ ")
-    if at:
-        return f"{name} ({url})"
-    spec = re.sub(r"^([A-Za-z0-9_.]+)-(\d[^-]*)$", r"\1 \2", spec)
-    return spec.replace("==", " ")
-
-
-def _short(text: str, limit: int = 300) -> str:
-    text = " ".join(text.split()).rstrip(". ")
-    return text if len(text) <= limit else f"{text[:limit].rstrip()}..."
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-MEANT = {
-    "attr": "attrs", "bs4": "beautifulsoup4", "crypto": "pycryptodome", "cv": "opencv-python-headless",
-    "cv2": "opencv-python-headless", "dateutil": "python-dateutil", "docx": "python-docx", "dotenv": "python-dotenv",
-    "fitz": "pymupdf", "git": "gitpython", "google-protobuf": "protobuf", "igraph-python": "igraph",
-    "jose": "python-jose", "jwt": "pyjwt", "ldap": "python-ldap", "lightgbm-python": "lightgbm",
-    "magic": "python-magic", "mpl-toolkits": "matplotlib", "mysqldb": "mysqlclient", "opencv": "opencv-python-headless",
-    "osgeo": "gdal", "pil": "pillow", "pptx": "python-pptx", "psycopg2-bin": "psycopg2-binary", "pylab": "matplotlib",
-    "pytorch": "torch", "serial": "pyserial", "skimage": "scikit-image", "sklearn": "scikit-learn", "slugify":
-    "python-slugify", "spark": "pyspark", "tensor-flow": "tensorflow", "umap": "umap-learn", "usb": "pyusb",
-    "win32api": "pywin32", "yaml": "pyyaml", "zmq": "pyzmq",
-}  # fmt: skip
-"""Names of modules, and famous misspellings, with the package that is meant."""
-
-POPULAR = (
-    "aiohttp", "altair", "anyio", "bokeh", "boto3", "catboost", "celery", "click", "cython", "dask", "datasets",
-    "distributed", "django", "duckdb", "fastapi", "fiona", "flask", "fsspec", "gensim", "geopandas", "gitpython", "h5py",
-    "httpx", "hypothesis", "ipywidgets", "jax", "jinja2", "joblib", "jsonschema", "keras", "lightgbm", "lxml",
-    "matplotlib", "mlflow", "networkx", "nltk", "numba", "numexpr", "numpy", "openpyxl", "optuna", "pandas", "pillow",
-    "plotly", "polars", "prophet", "psutil", "psycopg2-binary", "pyarrow", "pydantic", "pymongo", "pyspark", "pytest",
-    "pyyaml", "rasterio", "redis", "requests", "rich", "s3fs", "scikit-image", "scikit-learn", "scipy", "seaborn",
-    "sentence-transformers", "shapely", "spacy", "sqlalchemy", "statsmodels", "streamlit", "sympy", "tabulate",
-    "tensorflow", "tokenizers", "torch", "torchvision", "tqdm", "transformers", "urllib3", "xarray", "xgboost", "xlrd",
-    "zarr",
-)  # fmt: skip
-"""Packages that notebooks use most: what a misspelt name is compared with."""

@@ -14,7 +14,7 @@ import re
 from typing import TYPE_CHECKING, NoReturn
 
 from packaging.markers import Marker
-from packaging.specifiers import Specifier
+from packaging.specifiers import Specifier, SpecifierSet
 from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
@@ -118,7 +118,8 @@ def specifier(cursor: Cursor) -> str:
         start = cursor.at
         operator = cursor.take(OPERATOR)
         cursor.refuse("goes on without a comma", f"write a comma before {operator}", start=start, fix=f",{operator}")
-    return ",".join(sorted(set(clauses)))
+    # packaging takes ==1.0 and ==1.0.0 for one clause; sorted first, so that the one kept is always the same.
+    return str(SpecifierSet(",".join(sorted(clauses))))
 
 
 def _clause(cursor: Cursor) -> str:

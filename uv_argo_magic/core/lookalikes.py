@@ -180,8 +180,8 @@ def doubt(name: str) -> str:
 def refuse_lookalike(cursor: Cursor, *, line_start: bool, bare: str) -> None:
     """Raise SpecError where what stands at the cursor is no requirement.
 
-    `line_start` says that nothing but blanks stands before it on its line; `bare` is the name before it on its line, where
-    nothing but a name stands there.
+    `line_start`: only blanks stand before it on its line; `bare`: the requirement before it on its line where that is a
+    name alone, else "".
     """
     start = cursor.at
     found = cursor.look(BEGINNING)

@@ -53,10 +53,7 @@ def explain(name: str, place: Place) -> str:
 
 
 def _row(what: str, text: str) -> str:
-    first = f"  {what:<32} "
-    if len(what) > 32:
-        return f"  {what}\n" + textwrap.fill(text, 110, initial_indent=" " * 35, subsequent_indent=" " * 35)
-    return textwrap.fill(text, 110, initial_indent=first, subsequent_indent=" " * 35)
+    return textwrap.fill(text, 110, initial_indent=f"  {what:<32} ", subsequent_indent=" " * 35)
 
 
 @dataclass(frozen=True, kw_only=True)

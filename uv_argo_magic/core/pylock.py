@@ -14,14 +14,16 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import unquote, urlsplit
 
-from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from uv_argo_magic.core.lock import Lock, Package, Target
 from uv_argo_magic.errors import ResolutionError
+
+if TYPE_CHECKING:
+    from packaging.tags import Tag
 
 _Table: TypeAlias = Mapping[str, object]
 
@@ -89,7 +91,7 @@ def _package(
         raise ResolutionError(
             f"{name} {version} has no wheel for this Python and platform.",
             hint="Choose another version or Python"
-            + (", or allow builds, which run code of the package: --set only_binary=false." if only_binary else "."),
+            + (", or allow builds, which run the package's code: --set only_binary=false." if only_binary else "."),
         )
     fitting = [(rank, file) for rank, file in files if allowed is None or _sha256(name, file) in allowed]
     if not fitting:
@@ -110,7 +112,7 @@ def _archive(name: str, version: str, table: _Table, *, only_binary: bool, allow
     if only_binary and not file.endswith(".whl"):
         raise ResolutionError(
             f"{name} comes from {file}, which is source, and building from source is switched off.",
-            hint="Give the URL of a wheel, or allow builds, which run code of the package: --set only_binary=false.",
+            hint="Give the URL of a wheel, or allow builds, which run the package's code: --set only_binary=false.",
         )
     sha256 = _sha256(name, table)
     if allowed is not None and sha256 not in allowed:

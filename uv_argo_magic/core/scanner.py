@@ -92,7 +92,7 @@ class Text:
             whole = before + fix + self.raw[stop : begin + len(line)]
             hint = f"Write: {visible(whole.strip())}"
         message = f"{self.source}, {where}character {at - begin + 1}: {what}; {advice}"
-        raise SpecError(message, hint=hint or EXAMPLE)
+        raise SpecError(message, hint=hint or EXAMPLE) from None
 
 
 def visible(text: str) -> str:

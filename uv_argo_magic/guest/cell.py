@@ -29,10 +29,9 @@ ENVIRONMENT = (
 class Cell:
     """One execution of the cell's process."""
 
-    def __init__(self, supervisor, python, watchdog):
+    def __init__(self, supervisor, python):
         self.supervisor = supervisor
         self.python = python
-        self.spared = {watchdog}
         self.wanted = supervisor.wanted
         self.settings = self.wanted["settings"]
         self.log = supervisor.log
@@ -81,9 +80,8 @@ class Cell:
         self.process = subprocess.Popen(
             [self.python, "-c", BOOT, self.supervisor.guest, described],
             stdin=subprocess.DEVNULL, stdout=out_write, stderr=err_write, pass_fds=(frames_end, acknowledged),
-            cwd=work, env=self._environment(), start_new_session=True,
+            cwd=work, env=self._environment(), start_new_session=True, preexec_fn=self.supervisor.guard,
         )  # fmt: skip
-        self.supervisor.guard(self.process.pid)
         for fd in (frames_end, out_write, err_write, acknowledged):
             os.close(fd)
         for fd in (frames, out_read, err_read, self.acknowledge):
@@ -146,7 +144,7 @@ class Cell:
         """Take what the cell's process wrote last, end what it started and left, and take what those wrote."""
         self._drain()
         # Before the group's end, so that what it left is counted; the group also ends where /proc is not there to look.
-        ended = processes.end_descendants(self.spared)
+        ended = processes.end_descendants()
         processes.kill_group(self.process.pid)
         self._drain()
         for fd in [*self.open, self.acknowledge]:

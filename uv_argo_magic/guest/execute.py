@@ -39,6 +39,7 @@ def main(path):
     out.install()
     displays = display.Displays(out.emit)
     drawn = figures.Figures(displays)
+    drawn.install()
     sys.argv[:] = [wanted["file"]]
     del sys.path[0]  # the guest's own folder, put there to find this module; what is left begins with ""
     module = _main_module(wanted["file"])
@@ -71,10 +72,7 @@ def _run(wanted, module, out, displays, drawn):
         code, error = _exit_status(leaving)
     except BaseException as problem:  # noqa: BLE001 - this is where the user's code ends
         error, code = problem, 1
-    try:
-        drawn.flush()
-    except Exception as problem:  # noqa: BLE001 - drawing runs the user's code too
-        error, code = error or problem, code or 1
+    drawn.flush()
     if error is not None:
         out.emit("error", error=exceptions.describe(error, wanted["file"], (os.path.dirname(__file__),)))
     else:

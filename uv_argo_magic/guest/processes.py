@@ -1,7 +1,7 @@
 """Process groups: what they use, and how all of one ends.
 
-Rule: nothing that a run started outlives it, whoever is killed: the supervisor ends its groups and adopts what left
-them, and a watchdog process ends them when the supervisor itself was killed.
+Rule: nothing that a run started outlives it, whoever is killed. The supervisor ends its groups, and adopts what left
+them; the process that waits above it does the same when the supervisor itself was killed.
 """
 
 import os
@@ -22,44 +22,56 @@ def adopt():
         pass
 
 
-def watchdog():
-    """Fork a process that kills the groups written to a descriptor when its writer is gone: (its pid, descriptor)."""
-    reader, writer = os.pipe()
+def outlive():
+    """Fork: the child goes on, and this process waits to end whatever the child leaves, however the child ends.
+
+    Returns in the child only: the descriptor to which it writes the process groups that it starts, and one that ends
+    when this process was killed. Signals that ask this process to end are passed on.
+    """
+    groups, told = os.pipe()
+    lived, living = os.pipe()
+    adopt()
     pid = os.fork()
-    if pid:
-        os.close(reader)
-        os.set_inheritable(writer, False)
-        return pid, writer
+    if not pid:
+        os.close(groups)
+        os.close(living)
+        os.set_inheritable(told, False)
+        adopt()
+        return told, lived
+    code = 1
     try:
-        os.setsid()
-        os.close(writer)
-        null = os.open(os.devnull, os.O_RDWR)
-        for fd in (0, 1, 2):
-            os.dup2(null, fd)
-        _close_all_but(reader)
-        groups = _read_to_end(reader)
-        for group in groups.split():
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda number, _frame: _pass_on(pid, number))
+        os.close(told)
+        os.close(lived)
+        os.close(1)
+        code = _wait(pid)
+        for group in _read_to_end(groups).split():
             kill_group(int(group))
+        end_descendants()
     finally:
-        os._exit(0)
+        os._exit(code)
+
+
+def _pass_on(pid, number):
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def _wait(pid):
+    """The exit status of the child, as a shell has it: 128 and the signal that ended it."""
+    status = os.waitpid(pid, 0)[1]
+    return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
 def _read_to_end(fd):
-    data = b""
-    while True:
-        try:
-            piece = os.read(fd, 4096)
-        except InterruptedError:
-            continue
-        if not piece:
-            return data
-        data += piece
-
-
-def _close_all_but(kept):
-    """Hold nothing of the run open: a pipe that this process kept would never end."""
-    os.closerange(3, kept)
-    os.closerange(kept + 1, 256)
+    os.set_blocking(fd, False)
+    try:
+        return os.read(fd, 1 << 16)
+    except BlockingIOError:
+        return b""
 
 
 def kill_group(group, number=signal.SIGKILL):
@@ -91,12 +103,12 @@ def _children(pid):
     return children
 
 
-def end_descendants(spared, seconds=2.0):
-    """Kill whatever is left below this process but the `spared`; how many there were."""
+def end_descendants(seconds=2.0):
+    """Kill whatever is left below this process; how many there were."""
     ended = set()
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        left = [pid for pid in descendants() if pid not in spared and not _zombie(pid)]
+        left = [pid for pid in descendants() if not _zombie(pid)]
         if not left:
             break
         for pid in left:

@@ -38,6 +38,7 @@ class InstallProblem(Exception):  # noqa: N818 - the name is the protocol's
 
 def main(payload, guest):
     """Run what `payload` (bytes of JSON) wants; `guest` is the folder that holds this package."""
+    groups, above = processes.outlive()
     wanted = json.loads(payload)
     fd = os.dup(1)
     os.set_inheritable(fd, False)
@@ -49,7 +50,7 @@ def main(payload, guest):
         platform="%s %s" % (system.sysname, system.machine), host=system.nodename,
     )  # fmt: skip
     try:
-        code = Supervisor(log, wanted, guest).run()
+        code = Supervisor(log, wanted, guest, groups, above).run()
     except BaseException:  # noqa: BLE001 - the last thing that must be said, whatever happened
         log.emit("exit", reason="guest", code=70, detail=traceback.format_exc())
         code = 70
@@ -59,7 +60,7 @@ def main(payload, guest):
 class Supervisor:
     """One run, from its payload to its `exit` record."""
 
-    def __init__(self, log, wanted, guest):
+    def __init__(self, log, wanted, guest, groups, above):
         self.log = log
         self.wanted = wanted
         self.guest = guest
@@ -69,7 +70,11 @@ class Supervisor:
         self.home = environ.get("UV_ARGO_RUN") or tempfile.mkdtemp(prefix="uv-argo-run-")
         self.uv = environ.get("UV_ARGO_UV") or "uv"
         self.output = environ.get("UV_ARGO_OUTPUT") or os.path.join(self.home, "output.log")
-        self.lifeline = int(environ[LIFELINE]) if LIFELINE in environ else -1
+        # The run stops when one of these ends: the process above was killed, or whoever started it.
+        self.lifelines = [above]
+        if LIFELINE in environ:
+            self.lifelines.append(int(environ[LIFELINE]))
+        self.groups = groups
         self.stopping = False
         self.wake, self.woken = os.pipe()
         for end in (self.wake, self.woken):
@@ -81,19 +86,15 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._stop)
         signal.signal(signal.SIGCHLD, _nothing)
-        processes.adopt()
-        watchdog, self.groups = processes.watchdog()
         try:
-            reason, code, detail = self._outcome(watchdog)
+            reason, code, detail = self._outcome()
         finally:
-            processes.end_descendants({watchdog})
-            os.kill(watchdog, signal.SIGKILL)
-            os.waitpid(watchdog, 0)
+            processes.end_descendants()
             self._clear()
         self.log.emit("exit", reason=reason, code=code, detail=detail)
         return 0 if reason == "ok" else (code if 0 < code < 256 else 1)
 
-    def _outcome(self, watchdog):
+    def _outcome(self):
         """(reason, code, detail) of the exit record."""
         try:
             self._compare()
@@ -106,7 +107,7 @@ class Supervisor:
         if self.stopping:
             return "stopped", 143, "before the cell began"
         self.log.emit("phase", phase="running")
-        return cell.Cell(self, python, watchdog).run()
+        return cell.Cell(self, python).run()
 
     def _compare(self):
         """Say where this Python is not the one the lock was made for; another minor cannot use it."""
@@ -152,12 +153,11 @@ class Supervisor:
         try:
             uv = subprocess.Popen(
                 args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env,
-                start_new_session=True,
+                start_new_session=True, preexec_fn=self.guard,
             )  # fmt: skip
         except OSError as problem:
             self.log.emit("uv", text="error: uv could not be started: %s\n" % problem)
             raise InstallProblem(127) from problem
-        self.guard(uv.pid)
         begun = time.monotonic()
         text = ""
         while True:
@@ -196,26 +196,24 @@ class Supervisor:
                 return "install_disk"
         return ""
 
-    def guard(self, group):
-        """Have the watchdog end this process group when this process is killed."""
-        os.write(self.groups, b"%d\n" % group)
+    def guard(self):
+        """Called by a new process before it becomes what it is for: its group ends if we are killed."""
+        os.write(self.groups, b"%d\n" % os.getpid())
 
     def select(self, sources, seconds):
         """Wait for one of the sources, a signal or the lifeline; those that are ready. Notes a stop."""
         import select
 
-        watched = [*sources, self.wake]
-        if self.lifeline >= 0:
-            watched.append(self.lifeline)
-        ready = select.select(watched, [], [], seconds)[0]
+        ready = select.select([*sources, self.wake, *self.lifelines], [], [], seconds)[0]
         if self.wake in ready:
             try:
                 os.read(self.wake, 4096)
             except BlockingIOError:
                 pass
-        if self.lifeline in ready and not os.read(self.lifeline, 4096):
-            self.lifeline = -1
-            self.stopping = True
+        for lifeline in [fd for fd in self.lifelines if fd in ready]:
+            if not os.read(lifeline, 4096):
+                self.lifelines.remove(lifeline)
+                self.stopping = True
         return [source for source in ready if source in sources]
 
     def _stop(self, _number, _frame):

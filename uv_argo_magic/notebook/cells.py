@@ -12,7 +12,7 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from IPython.core.inputtransformer2 import TransformerManager, make_tokens_by_line
+from IPython.core.inputtransformer2 import HelpEnd, TransformerManager, make_tokens_by_line
 
 from uv_argo_magic.errors import SpecError
 
@@ -65,7 +65,8 @@ def _ipython_line(cell: str) -> int | None:
             hit = transformer.find(tokens)
         except SyntaxError:
             continue
-        if hit is not None:
+        # A string that was left open may end in a question mark, and is no question.
+        if hit is not None and not (transformer is HelpEnd and re.search("['\"]", lines[hit.start_line])):
             found.append(hit.start_line)
     return min(found, default=None)
 

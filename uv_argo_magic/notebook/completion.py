@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from IPython.core.completer import SimpleCompletion, SimpleMatcherResult, context_matcher
 
@@ -26,7 +26,7 @@ _COMMAND = re.compile(r"\s*(?P<cell>%)?%argo(?:\s+|$)")
 _ASSIGNED = re.compile(r"^(?:(?:def|class) +)?([A-Za-z_]\w*)(?= *(?:=[^=]|[(:]))", re.MULTILINE)
 
 
-def matcher(shell: InteractiveShell, history: Callable[[], History]) -> Any:
+def matcher(shell: InteractiveShell, history: Callable[[], History]) -> object:
     """What IPython calls for each completion; it answers on our lines only, and there it alone."""
 
     @context_matcher(identifier=IDENTIFIER)

@@ -21,7 +21,7 @@ from uv_argo_magic.core import settings as keys
 from uv_argo_magic.core.lock import Lock
 from uv_argo_magic.core.verbs import read_cell, read_line, run_options
 from uv_argo_magic.errors import SpecError
-from uv_argo_magic.history import History
+from uv_argo_magic.history import History, output_metadata
 from uv_argo_magic.notebook import cells, completion
 
 if TYPE_CHECKING:
@@ -79,7 +79,9 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
     def run_cell(self, line: str, cell: str) -> object:
         """Run this cell with its own dependencies, elsewhere: %%argo --deps "numpy pandas"."""
         from uv_argo_magic import run as engine  # noqa: PLC0415 - loading the extension stays light
-        from uv_argo_magic.notebook import panel  # noqa: PLC0415
+        from uv_argo_magic.notebook import traceback  # noqa: PLC0415
+        from uv_argo_magic.notebook.outputs import result_object  # noqa: PLC0415
+        from uv_argo_magic.notebook.renderers import renderers  # noqa: PLC0415
         from uv_argo_magic.specify import Surroundings, specify  # noqa: PLC0415
 
         read = read_cell(line, self.shell.user_ns)
@@ -99,31 +101,35 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
             print(prepared.describe())
             return None
         run = engine.start(
-            prepared, history=self.history(spec.settings.history), notebook=notebook_name(self.shell.user_ns)
+            prepared, history=self.kept(spec.settings.history), notebook=notebook_name(self.shell.user_ns)
         )
         if options.out:
             self.shell.push({options.out: run})
         if options.detach:
             return run
-        run.follow(*panel.renderers(spec.settings, self.shell))
-        run.raise_for_state()
+        about = output_metadata(run.state, spec, prepared.resolution)
+        state = run.follow(
+            *renderers(spec.settings, ip=self.shell, on_stop=lambda: run.stop("the Stop button"), metadata=about)
+        )
+        name = traceback.find_cell_name(self.shell, line, cell)
+        run.raise_for_state(lambda remote, state: traceback.rebuild(remote, state=state, cell_name=name))
         if options.pull:
             self.shell.push(run.values())
-        return run.result
+        return result_object(state)
 
     @no_var_expand
     @line_magic("argo")
     def say(self, line: str) -> None:
         """Ask about runs: %argo runs, last, logs, packages, stop; alone it prints all of them."""
         read = read_line(line, self.shell.user_ns)
-        print(answers.answer(read, self.history(), "notebook", notebook_name(self.shell.user_ns)))
+        print(answers.answer(read, self.kept(), "notebook", notebook_name(self.shell.user_ns)))
 
     def said(self) -> dict[str, object]:
         """The keys that are set by %config or IPython's own configuration."""
         found = {key: getattr(self, key) for key in (*keys.FIELDS, *config.OPTIONS)}
         return {key: value for key, value in found.items() if value is not None}
 
-    def history(self, keep: int = 0) -> History:
+    def kept(self, keep: int = 0) -> History:
         """The runs kept on this machine; `keep` bounds them when a run ends."""
         return History(places.data_dir() / "runs", keep=keep)
 
@@ -153,7 +159,7 @@ def load(shell: InteractiveShell) -> None:
     unload(shell)
     made = ArgoMagics(shell=shell)
     shell.register_magics(made)
-    shell.Completer.custom_matchers.append(completion.matcher(shell, made.history))
+    shell.Completer.custom_matchers.append(completion.matcher(shell, made.kept))
 
 
 def unload(shell: InteractiveShell) -> None:

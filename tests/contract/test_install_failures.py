@@ -1,0 +1,516 @@
+"""Every way an install can fail that can be made on this machine, made for real with uv, and what we say of it.
+
+The index is on 127.0.0.1 and uv retries nothing, so that each takes a fraction of a second. Disk full and read-only
+are real small file systems where this process may mount them (root on Linux); elsewhere a limit on the size of files
+and the permissions of folders stand in for them. Killed processes and exhausted memory are real everywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import resource
+import signal
+import ssl
+import subprocess
+import sys
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import index_server
+import pytest
+from index_server import IndexServer
+from uv import find_uv_bin
+
+from uv_argo_magic.core.failures import InstallFailure, classify, warnings
+from uv_argo_magic.resolve import clean
+
+BASE = sys._base_executable
+VERSION = ".".join(map(str, sys.version_info[:3]))
+WHEELS_ONLY = ("--only-binary", ":all:")
+ZEROS = "0" * 64
+
+
+@pytest.fixture
+def index():
+    with IndexServer() as serving:
+        yield serving
+
+
+@pytest.fixture
+def uv(tmp_path):
+    return Uv(tmp_path)
+
+
+class Uv:
+    """uv in a folder of its own, with an empty cache."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environ = clean(os.environ) | {
+            "UV_HTTP_RETRIES": "0",
+            "UV_HTTP_TIMEOUT": "1",
+            "UV_CACHE_DIR": str(folder / "cache"),
+        }
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            self.environ.pop(name, None)
+            self.environ.pop(name.upper(), None)
+
+    def run(self, *args, limit=None, **environ):
+        return subprocess.run(
+            [find_uv_bin(), *map(str, args)],
+            cwd=self.folder,
+            env=self.environ | environ,
+            preexec_fn=limit,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    def compile(self, index, *lines, options=WHEELS_ONLY, **kwargs) -> InstallFailure:
+        """The failure of a resolution, as resolve.py asks for one."""
+        (self.folder / "requirements.in").write_text("\n".join(lines))
+        args = ("--python", BASE, "--python-version", VERSION, "--default-index", getattr(index, "url", index))
+        done = self.run("pip", "compile", "--format", "pylock.toml", *args, *options, "requirements.in", **kwargs)
+        return self.failure(done)
+
+    def install(self, index, *lines, options=WHEELS_ONLY, target="tree", **kwargs) -> InstallFailure:
+        """The failure of an install, as the guest does it."""
+        (self.folder / "lock.txt").write_text("\n".join(lines))
+        args = ("--target", target, "--no-deps", "--require-hashes", "--python", BASE)
+        where = ("--default-index", getattr(index, "url", index))
+        return self.failure(self.run("pip", "install", *args, *where, *options, "-r", "lock.txt", **kwargs))
+
+    @staticmethod
+    def failure(done) -> InstallFailure:
+        assert done.returncode != 0, done.stderr
+        failure = classify(done.returncode, done.stderr)
+        # What holds for every one of them.
+        assert failure.sentence.endswith("."), failure
+        assert "\n" not in failure.sentence
+        assert len(failure.sentence) < 800
+        assert failure.hint
+        assert "secret" not in failure.sentence + failure.hint
+        return failure
+
+
+def pinned(file):
+    return f"{file.name}=={file.version} --hash=sha256:{file.sha256}"
+
+
+# What the requirements are to blame for
+
+
+def test_unknown_package(index, uv):
+    failure = uv.compile(index, "sklearn")
+    assert failure.cause == "unknown-package"
+    assert failure.sentence == "The package index has no sklearn."
+    assert failure.hint.startswith("Did you mean scikit-learn? ")
+    assert "index URL" in failure.hint
+
+
+def test_unknown_package_of_a_dependency(index, uv):
+    index.add("alpha", "1.0", requires=["numpi>2"])
+    failure = uv.compile(index, "alpha")
+    assert failure.cause == "unknown-package"
+    assert failure.sentence == "The package index has no numpi, which alpha needs."
+    assert failure.hint.startswith("Did you mean numpy? ")
+
+
+def test_no_such_version(index, uv):
+    index.add("alpha", "1.0")
+    failure = uv.compile(index, "alpha==99")
+    assert (failure.cause, failure.sentence) == ("version", "There is no version ==99 of alpha.")
+    failure = uv.compile(index, "alpha>2")
+    assert (failure.cause, failure.sentence) == ("version", "There is no version >2 of alpha.")
+    assert "alpha==1.0" in failure.hint
+    failure = uv.install(index, f"alpha==7.0 --hash=sha256:{ZEROS}")
+    assert (failure.cause, failure.sentence) == ("version", "There is no version ==7.0 of alpha.")
+
+
+def test_withdrawn_version(index, uv):
+    index.add("alpha", "1.0", yanked="it eats files")
+    failure = uv.compile(index, "alpha")
+    assert failure.cause == "version"
+    assert failure.sentence == 'alpha 1.0 was withdrawn by its authors ("it eats files").'
+
+
+def test_too_new(index, uv):
+    index.add("alpha", "2.0", uploaded="2026-01-01T00:00:00Z")
+    failure = uv.compile(index, "alpha", options=("--exclude-newer=2025-01-01T00:00:00Z",))
+    assert failure.cause == "version"
+    assert failure.sentence == "alpha has no version that was published before 2025-01-01."
+    assert "Version 2.0 came out on 2026-01-01." in failure.hint
+
+
+def test_conflict(index, uv):
+    index.add("alpha", "1.0", requires=["beta<2"])
+    index.add("gamma", "1.0", requires=["beta>=2"])
+    index.add("beta", "1.0")
+    index.add("beta", "2.0")
+    failure = uv.compile(index, "alpha", "gamma")
+    assert failure.cause == "conflict"
+    for fact in ("alpha depend on beta<2", "gamma depend on beta>=2", "you require"):
+        assert fact in failure.sentence
+    assert "conclude" not in failure.sentence
+    assert "you require beta>=2 and beta<2" in uv.compile(index, "beta>=2", "beta<2").sentence
+
+
+def test_a_long_conflict_stays_one_readable_sentence(index, uv):
+    for version in range(1, 30):
+        index.add("alpha", f"{version}.0", requires=[f"beta=={version}.0", f"delta=={version}.0"])
+        index.add("beta", f"{version}.0", requires=[f"gamma>={version}"])
+        index.add("delta", f"{version}.0", requires=[f"gamma<{version}"])
+    for version in range(1, 40):
+        index.add("gamma", f"{version}.0")
+    failure = uv.compile(index, "alpha")
+    assert failure.cause == "conflict"
+    assert "alpha" in failure.sentence
+    assert "(1)" not in failure.sentence
+
+
+def test_python_too_old_for_a_package(index, uv):
+    file = index.add("alpha", "1.0", requires_python=">=3.77")
+    for failure in (uv.compile(index, "alpha"), uv.compile(index, "alpha==1.0"), uv.install(index, pinned(file))):
+        assert failure.cause == "python"
+        assert failure.sentence == f"alpha 1.0 needs Python >=3.77, and this cell's Python is {VERSION}."
+        assert "--python 3.77" in failure.hint
+
+
+def test_no_wheel_for_this_platform_or_abi(index, uv):
+    index.add("alpha", "1.0", tag="py3-none-win_arm64")
+    index.add("beta", "1.0", tag="cp36-cp36m-any")
+    failure = uv.compile(index, "alpha")
+    assert failure.cause == "platform"
+    assert failure.sentence == "alpha 1.0 has no wheel for this Python and platform."
+    assert "win_arm64" in failure.hint
+    assert uv.compile(index, "beta").cause == "platform"
+    assert uv.install(index, f"alpha==1.0 --hash=sha256:{ZEROS}").cause == "platform"
+
+
+def test_only_source_and_builds_are_off(index, uv):
+    file = index.add_sdist("alpha", "1.0")
+    for failure in (uv.compile(index, "alpha"), uv.install(index, pinned(file))):
+        assert failure.cause == "platform"
+        assert failure.sentence == "alpha 1.0 has no wheel, only source, and building from source is switched off."
+        assert "only_binary=false" in failure.hint
+
+
+def test_a_build_that_fails(index, uv):
+    file = index.add_sdist("alpha", "1.0", backend="raise RuntimeError('HTTP 401: operation timed out')")
+    failure = uv.install(index, pinned(file), options=())
+    assert failure.cause == "build", "what the build printed is not uv's word"
+    assert failure.sentence == (
+        "alpha 1.0 could not be built from source: RuntimeError: HTTP 401: operation timed out."
+    )
+    assert not failure.retryable
+
+
+def test_a_build_that_needs_what_is_not_there(index, uv):
+    backend = "def get_requires_for_build_wheel(config_settings=None): return ['nosuchbackend']"
+    failure = uv.install(index, pinned(index.add_sdist("alpha", "1.0", backend=backend)), options=())
+    assert failure.cause == "build"
+    assert failure.sentence.startswith("alpha 1.0 could not be built from source: ")
+    assert "nosuchbackend" in failure.sentence
+
+
+def test_bad_requirement(index, uv):
+    failure = uv.install(index, "num py")
+    assert failure.cause == "input"
+    assert "found `p`" in failure.sentence
+    assert uv.compile(index, "a @ http://[").cause == "input"
+
+
+def test_name_and_url_disagree(index, uv):
+    file = index.add("alpha", "1.0")
+    failure = uv.compile(index, f"beta @ {index.file_url(file)}")
+    assert failure.cause == "input"
+    assert "`beta` does not match `alpha`" in failure.sentence
+
+
+def test_bad_settings_and_options(index, uv):
+    index.add("alpha", "1.0")
+    for option in ("--exclude-newer=yesterdayish", "--prerelease=maybe", "--resolution=best"):
+        failure = uv.compile(index, "alpha", options=(option,))
+        assert failure.cause == "input"
+        assert option.split("=")[1] in failure.sentence
+    assert uv.compile(index, "alpha", options=("-u",)).cause == "input"
+    assert uv.compile(index, "alpha", options=("--python", BASE)).cause == "input"
+    assert uv.compile(index, "alpha", options=("-r", "nofile.txt")).cause == "input"
+
+
+def test_missing_file_and_missing_venv(index, uv):
+    failure = uv.install(index, "a", options=("-r", "nofile.txt"))
+    assert failure.cause == "input"
+    assert "nofile.txt" in failure.sentence
+    bare = {"VIRTUAL_ENV": "", "PATH": "/nonexistent"}
+    assert Uv.failure(uv.run("pip", "install", "alpha", **bare)).cause == "input"
+
+
+def test_local_path_that_is_not_there(index, uv):
+    failure = uv.compile(index, f"alpha @ file://{uv.folder}/alpha-1.0-py3-none-any.whl")
+    assert failure.cause == "url"
+    assert "alpha" in failure.sentence
+
+
+def test_missing_interpreter(uv):
+    failure = Uv.failure(uv.run("pip", "install", "--target", "tree", "--python", "3.77", "alpha"))
+    assert (failure.cause, failure.sentence) == ("python", "There is no Python 3.77 where uv ran.")
+    failure = Uv.failure(uv.run("pip", "install", "--target", "tree", "--python", "/nonexistent/python", "alpha"))
+    assert failure.cause == "python"
+
+
+@pytest.mark.parametrize("path", [os.environ["PATH"], "/nonexistent"])
+def test_git(index, uv, path):
+    failure = uv.compile(index, "alpha @ git+http://127.0.0.1:9/x.git", PATH=path)
+    assert failure.cause == "git"
+    assert "alpha" in failure.sentence
+    assert "wheel" in failure.hint
+
+
+# What the way to the index is to blame for
+
+
+PAGES = {
+    "401": ("auth", "asks who you are before it serves alpha", False),
+    "403": ("auth", "refuses to serve alpha", False),
+    "404": ("unknown-package", "The package index has no alpha.", False),
+    "407": ("proxy", "The proxy wants a login", False),
+    "429": ("network", "too many requests", True),
+    "500": ("network", "500 Internal Server Error", True),
+    "503": ("network", "503 Service Unavailable", True),
+    "reset": ("network", "broke off (for alpha", True),
+    "slow": ("network", "took too long to answer (for alpha", True),
+    "text": ("portal", "a page that is no package index", False),
+}
+
+
+@pytest.mark.parametrize(("trouble", "cause", "said", "retryable"), [(k, *v) for k, v in PAGES.items()])
+def test_the_page_of_a_package_goes_wrong(index, uv, trouble, cause, said, retryable):
+    line = pinned(index.add("alpha", "1.0"))
+    index.misbehave("alpha", trouble)
+    for failure in (uv.compile(index, "alpha"), uv.install(index, line)):
+        assert (failure.cause, failure.retryable) == (cause, retryable)
+        assert said in failure.sentence
+        assert failure.unreachable == (cause in {"network", "proxy", "portal"})
+    index.misbehave("alpha", "")
+    assert uv.run("pip", "install", "--target", "t", "--default-index", index.url, "alpha").returncode == 0
+
+
+FILES = PAGES | {
+    "404": ("url", "There is no file at the address of alpha 1.0", False),
+    "text": ("corrupt", "The file of alpha 1.0 is damaged", False),
+    "truncated": ("network", "broke off", True),
+    "wrong-hash": ("integrity", "The file of alpha 1.0 is not the one that was asked for", False),
+    "corrupt": ("corrupt", "The file of alpha 1.0 is damaged", False),
+}
+
+
+@pytest.mark.parametrize(("trouble", "cause", "said", "retryable"), [(k, *v) for k, v in FILES.items()])
+def test_the_file_of_a_package_goes_wrong(index, uv, trouble, cause, said, retryable):
+    line = pinned(index.add("alpha", "1.0"))
+    if trouble == "corrupt":
+        line = f"alpha==1.0 --hash=sha256:{hashlib.sha256(index_server._CORRUPT).hexdigest()}"
+    index.misbehave("alpha", trouble, where="file")
+    failure = uv.install(index, line)
+    assert (failure.cause, failure.retryable) == (cause, retryable)
+    assert said in failure.sentence
+
+
+def test_credentials_are_asked_for_and_never_shown(uv):
+    with IndexServer(credentials="user:secret") as index:
+        index.add("alpha", "1.0")
+        assert uv.compile(index, "alpha").cause == "auth"
+        wrong = index.url.replace("://", "://user:wrongsecret@")
+        failure = uv.compile(wrong, "alpha")
+        assert failure.cause == "auth"
+        assert "user" not in failure.sentence
+        right = index.url.replace("://", "://user:secret@")
+        done = uv.run("pip", "install", "--target", "t", "--default-index", right, "alpha")
+        assert done.returncode == 0, done.stderr
+
+
+def test_index_refuses_the_connection(uv):
+    for retries in ("0", "1"):
+        failure = uv.compile("http://user:secret@127.0.0.1:9/simple", "alpha", UV_HTTP_RETRIES=retries)
+        assert failure.cause == "network"
+        assert failure.sentence == "127.0.0.1:9 could not be reached (for alpha)."
+        assert failure.retryable
+        assert failure.unreachable
+
+
+def test_index_has_no_address(uv):
+    failure = uv.compile("http://user:secret@index.invalid/simple", "alpha")
+    assert (failure.cause, failure.retryable) == ("network", True)
+    assert failure.sentence == "The name of index.invalid could not be looked up (for alpha)."
+
+
+def test_wrong_index_looks_like_a_wrong_name(index, uv):
+    index.add("alpha", "1.0")
+    failure = uv.compile(index.url.replace("/simple", "/nowhere"), "alpha")
+    assert failure.cause == "unknown-package"
+    assert "index URL" in failure.hint
+
+
+def test_certificate_that_nobody_vouches_for(uv, tmp_path):
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    subprocess.run([*made, "-keyout", "key.pem", "-out", "cert.pem"], cwd=tmp_path, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler)
+    server.handle_error = lambda *args: None
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        failure = uv.compile(f"https://127.0.0.1:{server.server_address[1]}/simple", "alpha")
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert (failure.cause, failure.unreachable) == ("certificate", True)
+    assert "SSL_CERT_FILE" in failure.hint
+
+
+def test_https_asked_of_plain_http(index, uv):
+    failure = uv.compile(index.url.replace("http://", "https://"), "alpha")
+    assert failure.cause == "certificate"
+    assert "does not speak https" in failure.sentence
+
+
+def test_offline_and_not_cached(index, uv):
+    line = pinned(index.add("alpha", "1.0"))
+    for failure in (
+        uv.compile(index, "alpha", options=("--offline",)),
+        uv.install(index, line, options=("--offline",)),
+    ):
+        assert failure.cause == "offline"
+        assert failure.sentence == "alpha is not in uv's cache, and the network is switched off."
+        assert not failure.unreachable
+
+
+def test_url_that_is_not_there(index, uv):
+    url = f"http://{index.host}/files/alpha-1.0-py3-none-any.whl?token=secret"
+    for failure in (uv.compile(index, f"alpha @ {url}"), uv.install(index, f"alpha @ {url} --hash=sha256:{ZEROS}")):
+        assert failure.cause == "url"
+        assert "alpha" in failure.sentence
+
+
+# What the files are to blame for
+
+
+def test_hashes_that_differ_and_hashes_that_lack(index, uv):
+    file = index.add("alpha", "1.0")
+    failure = uv.install(index, f"alpha==1.0 --hash=sha256:{ZEROS}")
+    assert failure.cause == "integrity"
+    assert failure.sentence.startswith("The file of alpha 1.0 is not the one")
+    failure = uv.install(index, f"alpha @ {index.file_url(file)} --hash=sha256:{ZEROS}")
+    assert failure.cause == "integrity"
+    for line in ("alpha==1.0", "alpha"):
+        failure = uv.install(index, line)
+        assert failure.cause == "integrity"
+        assert "no pinned version and hash for alpha" in failure.sentence
+
+
+# What the machine is to blame for
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A file system of one megabyte, or None where this process may not mount one."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    mounted = sys.platform == "linux" and os.geteuid() == 0 and subprocess.run(mount, check=False).returncode == 0
+    yield folder if mounted else None
+    if mounted:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def no_large_files():
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+
+
+@pytest.mark.parametrize("what", ["cache", "tree"])
+def test_disk_full(index, uv, small, what):
+    line = pinned(index.add("alpha", "1.0", size=3_000_000))
+    if small and what == "cache":
+        failure = uv.install(index, line, UV_CACHE_DIR=str(small / "cache"))
+    elif small:
+        failure = uv.install(index, line, target=small / "tree")
+    else:
+        failure = uv.install(index, line, limit=no_large_files)
+    assert failure.cause == "disk"
+    assert "alpha 1.0" in failure.sentence
+    assert not failure.retryable
+
+
+def test_file_larger_than_allowed(index, uv):
+    failure = uv.install(index, pinned(index.add("alpha", "1.0", size=3_000_000)), limit=no_large_files)
+    assert failure.cause == "disk"
+    assert "alpha 1.0" in failure.sentence
+
+
+def test_disk_full_within_a_build(index, uv):
+    backend = "raise OSError(28, 'No space left on device')"
+    assert uv.install(index, pinned(index.add_sdist("alpha", "1.0", backend=backend)), options=()).cause == "disk"
+
+
+@pytest.mark.parametrize("what", ["cache", "tree"])
+def test_no_permission_to_write(index, uv, small, tmp_path, what):
+    line = pinned(index.add("alpha", "1.0"))
+    place = small or tmp_path / "closed"
+    if small:
+        subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True)
+    else:
+        place.mkdir(mode=0o500)
+    if not small and os.geteuid() == 0:
+        # Root writes wherever it likes; a file in the way of a folder it cannot make is as good.
+        place = Path("/proc/self")
+    if what == "cache":
+        failure = uv.install(index, line, UV_CACHE_DIR=str(place / "cache"))
+    else:
+        failure = uv.install(index, line, target=place / "tree")
+    assert failure.cause == "permission"
+    assert str(place) in failure.sentence
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps to a limit on addresses")
+@pytest.mark.parametrize("megabytes", [60, 100])
+def test_out_of_memory(index, uv, megabytes):
+    line = pinned(index.add("alpha", "1.0", size=3_000_000))
+    size = megabytes << 20
+    failure = uv.install(index, line, limit=lambda: resource.setrlimit(resource.RLIMIT_AS, (size, size)))
+    assert failure.cause == "memory"
+    assert "memory" in failure.hint
+
+
+@pytest.mark.parametrize(("sent", "said"), [(signal.SIGKILL, "was killed"), (signal.SIGTERM, "signal 15")])
+def test_killed(index, uv, sent, said):
+    index.add("alpha", "1.0")
+    index.misbehave("alpha", "slow")
+    process = subprocess.Popen(
+        [find_uv_bin(), "pip", "install", "--target", "tree", "--default-index", index.url, "alpha"],
+        cwd=uv.folder,
+        env=uv.environ | {"UV_HTTP_TIMEOUT": "30"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        while not index.requests:
+            assert process.poll() is None
+        process.send_signal(sent)
+        _, stderr = process.communicate(timeout=30)
+    failure = classify(process.returncode, stderr)
+    assert failure.cause == "killed"
+    assert said in failure.sentence
+    assert classify(128 + sent, stderr) == failure, "a shell reports the same in its own way"
+
+
+def test_an_extra_that_does_not_exist_is_a_warning(index, uv):
+    index.add("alpha", "1.0")
+    done = uv.run("pip", "install", "--target", "t", "--default-index", index.url, "alpha[nope]")
+    assert done.returncode == 0
+    assert "The package alpha==1.0 does not have an extra named nope." in warnings(done.stderr)

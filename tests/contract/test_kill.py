@@ -1,0 +1,131 @@
+"""SIGKILL of any process of a run at any moment: nothing goes on running, and no tree of the store is broken."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from index_server import IndexServer
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds a run's processes in /proc")
+
+KERNEL = """
+import sys
+from uv_argo_magic.core import requirements
+from uv_argo_magic.core.spec import RunSpec, Settings
+from uv_argo_magic.run import prepare, start
+cell = '''
+import os, subprocess, time
+import heavy
+subprocess.Popen(["sleep", "1000"])
+if os.fork() == 0:
+    os.setsid()
+time.sleep(1000)
+'''
+spec = RunSpec(cell=cell, requirements=requirements.parse("heavy"), settings=Settings(index_url=sys.argv[1]))
+run = start(prepare(spec))
+print("started", flush=True)
+run.wait()
+"""
+
+
+@pytest.fixture(scope="module")
+def index():
+    with IndexServer() as server:
+        # Many files, so that a kill has a real chance to come in the middle of an install.
+        files = {f"heavy/part{i}.py": f"VALUE = {i}\n" * 200 for i in range(400)} | {"heavy/__init__.py": ""}
+        server.add("heavy", "1.0", files=files)
+        yield server
+
+
+def processes(folder: Path) -> dict[int, str]:
+    """Live processes that began in this folder or name it: process id -> what it is of a run."""
+    found = {}
+    mark = os.fsencode(str(folder))
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            if (entry / "stat").read_bytes().rsplit(b")", 1)[-1].split()[0] == b"Z":
+                continue
+            command = (entry / "cmdline").read_bytes()
+            parent = int((entry / "stat").read_bytes().rsplit(b")", 1)[-1].split()[1])
+            about = command + b"\0" + (entry / "environ").read_bytes() + os.fsencode(os.readlink(entry / "cwd"))
+        except OSError:
+            continue
+        if mark in about:
+            found[int(entry.name)] = what(command, parent)
+    return found
+
+
+def what(command: bytes, parent: int) -> str:
+    if b"program.py" in command:
+        try:
+            above = Path(f"/proc/{parent}/cmdline").read_bytes()
+        except OSError:
+            above = b""
+        return "supervisor" if b"program.py" in above else "the process above"
+    if b"pip\0install" in command:
+        return "uv"
+    if b"uv_argo_guest" in command:
+        return "cell"
+    if b"run import prepare" in command:
+        return "kernel"
+    return "child"
+
+
+def begin(folder: Path, index: IndexServer) -> subprocess.Popen[bytes]:
+    environ = os.environ | {"UV_ARGO_HOME": str(folder), "TMPDIR": str(folder), "UV_CACHE_DIR": str(folder / "uv")}
+    return subprocess.Popen(
+        [sys.executable, "-c", KERNEL, index.url], env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+
+
+def wait_for_the_end(folder: Path, seconds: float = 15.0) -> dict[int, str]:
+    deadline = time.monotonic() + seconds
+    left = processes(folder)
+    while left and time.monotonic() < deadline:
+        time.sleep(0.02)
+        left = processes(folder)
+    return left
+
+
+def trees(folder: Path) -> list[Path]:
+    return list((folder / "cache" / "store" / "trees").glob("*"))
+
+
+@pytest.mark.parametrize(
+    "victim", ["kernel", "supervisor", "the process above", "cell", "uv", "kernel and supervisor", "cell and supervisor"]
+)
+@pytest.mark.parametrize("seed", range(6))
+def test_killed(victim: str, seed: int, tmp_path: Path, index: IndexServer) -> None:
+    kernel = begin(tmp_path, index)
+    assert kernel.stdout is not None
+    assert kernel.stdout.readline() == b"started\n"
+    chance = random.Random(f"{victim} {seed}")
+    wanted = set(victim.split(" and "))
+    found: dict[str, int] = {}
+    deadline = time.monotonic() + 20
+    # An install may be over before it is seen: then the run itself is ended.
+    while not wanted <= found.keys() and not ("uv" in wanted and "cell" in found) and time.monotonic() < deadline:
+        found = {name: pid for pid, name in processes(tmp_path).items()}
+    assert wanted <= found.keys() or "cell" in found
+    time.sleep(chance.uniform(0, 0.05 if victim == "uv" else 0.5))
+    for name in wanted if wanted <= found.keys() else ("kernel",):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(found[name], signal.SIGKILL)
+    left = wait_for_the_end(tmp_path)
+    kernel.kill()
+    kernel.communicate()
+    assert left == {}
+    for tree in trees(tmp_path):
+        assert json.loads((tree / ".ok").read_text())["packages"] == [["heavy", "1.0"]]
+        assert len(list((tree / "site" / "heavy").glob("part*.py"))) == 400

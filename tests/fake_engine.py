@@ -1,0 +1,92 @@
+"""An engine that runs nothing: `install` puts it in the place of uv_argo_magic.run, to test what stands before it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from uv_argo_magic.core import events as ev
+from uv_argo_magic.core.lock import Lock, Target
+from uv_argo_magic.core.state import RunState, fold
+from uv_argo_magic.errors import CellFailed
+
+if TYPE_CHECKING:
+    from uv_argo_magic.core.spec import RunSpec
+
+PYTHON = ".".join(map(str, sys.version_info[:3]))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    spec: RunSpec
+    resolution: Lock
+
+    def describe(self):
+        return f"would run {self.spec.requirements.lines} with {self.spec.python or 'any Python'}"
+
+
+class Run:
+    def __init__(self, engine, prepared):
+        self.id = "r1"
+        self.engine = engine
+        self.spec = prepared.spec
+        self.state = RunState(run=self.id)
+
+    def follow(self, *renderers):
+        if self.engine.interrupt:
+            raise KeyboardInterrupt
+        self.state = fold(self.engine.events, self.state)
+        for renderer in renderers:
+            renderer.update(self.state)
+        return self.state
+
+    def raise_for_state(self, *_):
+        if self.state.outcome != "Succeeded":
+            raise CellFailed("ValueError: no", state=self.state)
+
+    def values(self):
+        return dict(self.engine.values)
+
+    def stop(self, by):
+        pass
+
+
+@dataclass
+class Engine:
+    """What the tests set, and what the fake was asked."""
+
+    events: list = field(default_factory=list)
+    values: dict = field(default_factory=dict)
+    interrupt: bool = False
+    prepared: list = field(default_factory=list)
+    started: list = field(default_factory=list)
+
+    def prepare(self, spec):
+        target = Target(python=spec.python if spec.python.count(".") else PYTHON)
+        self.prepared.append(spec)
+        return Prepared(spec, Lock(packages=(), target=target))
+
+    def start(self, prepared, *, history=None, notebook="", backend=None):
+        self.started.append((prepared, history, notebook))
+        return Run(self, prepared)
+
+    @property
+    def spec(self):
+        return self.prepared[-1]
+
+
+def ended(reason="ok", *seen, code=0):
+    return [*seen, ev.Exited(boot="b", n=99, t=2.0, reason=reason, code=code)]
+
+
+def install(monkeypatch):
+    import uv_argo_magic
+
+    engine = Engine(events=ended())
+    module = ModuleType("uv_argo_magic.run")
+    module.prepare, module.start = engine.prepare, engine.start
+    monkeypatch.setitem(sys.modules, "uv_argo_magic.run", module)
+    monkeypatch.setattr(uv_argo_magic, "run", module, raising=False)
+    return engine

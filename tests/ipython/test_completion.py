@@ -1,0 +1,91 @@
+"""notebook/completion.py, through IPython's own doors: readline's `complete` and the kernel's `completions`."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+from IPython.core.completer import provisionalcompleter
+
+from uv_argo_magic.core.lock import Lock, Target
+from uv_argo_magic.core.spec import RunSpec
+from uv_argo_magic.history import History
+
+LINES = [
+    ("%%argo --de", {"--deps", "--detach"}),
+    ("%%argo --dry-run --py", {"--python"}),
+    ("%%argo --python 3.1", {"3.10", "3.11", "3.12", "3.13", "3.14"}),
+    ("%%argo -b lo", {"local"}),
+    ("%%argo --set pan", {"panel="}),
+    ("%%argo --set panel=st", {"static"}),
+    ("%%argo --set offline=", {"true", "false"}),
+    ("%%argo --push alp", {"alpha", "alpine"}),
+    ("%%argo --push alpha,alp", {"alpine"}),
+    ("%%argo --push alpha alp", {"alpine"}),
+    ("%%argo --out alp", {"alpha", "alpine"}),
+    ("%argo lo", {"logs"}),
+    ("%argo logs 2026", {"20260101-one"}),
+    ("%argo help pa", {"packages"}),
+    ("%argo runs --co", {"--count"}),
+]
+
+
+@pytest.fixture
+def typing(shell, tmp_path, monkeypatch):
+    monkeypatch.setattr("uv_argo_magic.config.backends", lambda: {"local": "x"})
+    shell.user_ns.update(alpha=1, alpine=2, _hidden=3)
+    History(tmp_path / "home" / "data" / "runs").begin(
+        "20260101-one", spec=RunSpec(cell="1"), resolution=Lock(packages=(), target=Target(python="3.12"))
+    )
+    return shell
+
+
+def by_kernel(shell, text, cursor):
+    """What ipykernel's complete_request does: each completion as the whole text it would make."""
+    with provisionalcompleter(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = list(shell.Completer.completions(text, cursor))
+    return {one.text for one in found}, {text[: one.start] + one.text + text[one.end :] for one in found}
+
+
+@pytest.mark.parametrize("jedi", [False, True])
+@pytest.mark.parametrize(("line", "expected"), LINES)
+def test_by_kernel(typing, line, expected, jedi):
+    typing.Completer.use_jedi = jedi
+    offered, made = by_kernel(typing, line, len(line))
+    assert offered == expected
+    assert all(text.startswith(line) for text in made)
+
+
+@pytest.mark.parametrize(("line", "expected"), LINES)
+def test_by_readline(typing, line, expected):
+    typing.Completer.use_jedi = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PendingDeprecationWarning)
+        _, offered = typing.complete(None, line, len(line))
+    assert set(offered) == expected
+
+
+def test_names_that_the_cell_assigns_can_be_pulled(typing):
+    text = "%%argo --pull tot\nimport x\ntotal = 1\ntotals: int = 2\ndef totally(): ...\ntot == 3\n"
+    offered, _ = by_kernel(typing, text, len("%%argo --pull tot"))
+    assert offered == {"total", "totals", "totally"}
+
+
+def test_the_cells_own_text_is_not_ours(typing):
+    for text in ("%%argo --deps numpy\n%%argo --de", "x = 1\n%%argo --de", "%%time --de", "%%argonaut --de"):
+        offered, _ = by_kernel(typing, text, len(text))
+        assert "--deps" not in offered
+
+
+def test_the_body_completes_as_ever(typing):
+    text = "%%argo --deps numpy\nalp"
+    offered, _ = by_kernel(typing, text, len(text))
+    assert {"alpha", "alpine"} <= offered
+
+
+def test_files_are_left_to_ipython(typing, tmp_path):
+    (tmp_path / "needs.txt").write_text("", encoding="utf-8")
+    line = "%%argo -r need"
+    offered, _ = by_kernel(typing, line, len(line))
+    assert "needs.txt" in offered

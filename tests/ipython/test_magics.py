@@ -1,0 +1,294 @@
+"""notebook/magics.py, cells.py, specify.py: from a cell to one RunSpec, and back."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import fake_engine
+import pytest
+from traitlets import TraitError
+
+from uv_argo_magic import config
+from uv_argo_magic.core import events as ev
+from uv_argo_magic.errors import ArgoMagicError, CellFailed, SpecError
+from uv_argo_magic.notebook import cells, magics
+
+MINOR = ".".join(map(str, sys.version_info[:2]))
+
+
+def run(shell, line, cell="1"):
+    return shell.run_cell_magic("argo", line, cell)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "print('$x {x} $HOME')",
+        "'''quotes \" and ' '''\n",
+        "s = 'naïve 🙂'\r\nprint(s)\r\n",
+        "# {{braces}} $$ %s\nx = 5 \\\n    % 3",
+        "x = 1;\n" * 40_000,
+    ],
+    ids=["names", "quotes", "unicode", "braces", "long"],
+)
+def test_the_cell_is_captured_unchanged(shell, engine, cell):
+    shell.run_cell(f"%%argo --deps numpy\n{cell}").raise_error()
+    # IPython itself makes each cell end in one newline.
+    assert engine.spec.cell.rstrip("\n") == cell.rstrip("\n")
+    assert engine.spec.requirements.lines == ("numpy",)
+    assert engine.spec.line_offset == 1
+
+
+def test_the_line_expands_and_says_so(shell, engine, capsys):
+    shell.user_ns.update(needs=["numpy", "pandas>=2"], version="3.12")
+    run(shell, "--deps $needs -p {version}")
+    assert engine.spec.requirements.lines == ("numpy", "pandas>=2")
+    assert engine.spec.python == "3.12"
+    out = capsys.readouterr().out
+    assert '$needs = ["numpy", "pandas>=2"]' in out
+    with pytest.raises(SpecError, match="need is not defined; did you mean needs"):
+        run(shell, "--deps $need")
+
+
+def test_the_result_is_the_cells_value(shell, engine):
+    engine.events = fake_engine.ended("ok", ev.Result(boot="b", n=1, t=1.0, data=(("text/plain", '"42"'),)))
+    done = shell.run_cell("%%argo\n42")
+    data, _ = shell.display_formatter.format(done.result)
+    assert data["text/plain"] == "42"
+    assert shell.run_cell("%%argo\n42;").result is None
+
+
+def test_a_failed_run_raises_and_its_name_is_bound_before(shell, engine):
+    engine.events = fake_engine.ended("error", code=1)
+    with pytest.raises(CellFailed):
+        run(shell, "--out trial --pull x")
+    assert shell.user_ns["trial"].id == "r1"
+    assert "x" not in shell.user_ns
+
+
+def test_an_interrupt_goes_on_and_the_name_is_bound(shell, engine):
+    engine.interrupt = True
+    with pytest.raises(KeyboardInterrupt):
+        run(shell, "-o trial")
+    assert shell.user_ns["trial"].id == "r1"
+
+
+def test_push_and_pull(shell, engine):
+    shell.user_ns["x"] = [1, 2]
+    engine.values = {"total": 3}
+    run(shell, "--push x --pull total")
+    assert [name for name, _ in engine.spec.push] == ["x"]
+    assert engine.spec.pull == ("total",)
+    assert shell.user_ns["total"] == 3
+    with pytest.raises(SpecError, match="--push xx: xx is not defined"):
+        run(shell, "--push xx")
+    with pytest.raises(SpecError):
+        run(shell, "--push f --dry-run --set value_limit=1 --push x")
+
+
+def test_dry_run_prints_and_starts_nothing(shell, engine, capsys):
+    run(shell, "--deps numpy --dry-run")
+    assert "would run ('numpy',)" in capsys.readouterr().out
+    assert engine.started == []
+
+
+@pytest.mark.parametrize("option", ["--detach", "--resources cpu=2"])
+def test_what_the_backend_cannot_do_is_refused(shell, engine, option):
+    with pytest.raises(SpecError, match="the local backend cannot do"):
+        run(shell, option)
+    assert engine.prepared == []
+
+
+def test_help_starts_nothing(shell, engine, capsys):
+    run(shell, "--help")
+    assert "--deps" in capsys.readouterr().out
+    assert engine.prepared == []
+
+
+def test_requirements_of_all_places_are_united(shell, engine, tmp_path):
+    (tmp_path / "needs.txt").write_text("scipy  # why\nnumpy\n", encoding="utf-8")
+    run(shell, "--deps numpy -r needs.txt")
+    assert engine.spec.requirements.lines == ("numpy", "scipy")
+    shell.run_line_magic("config", "ArgoMagics.deps = 'polars'")
+    run(shell, "-r needs.txt")
+    assert engine.spec.requirements.lines == ("scipy", "numpy")
+    run(shell, "")
+    assert engine.spec.requirements.lines == ("polars",)
+    run(shell, '--deps ""')
+    assert engine.spec.requirements.lines == ()
+
+
+def test_a_file_that_is_not_there(shell, engine, tmp_path):
+    (tmp_path / "needs.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SpecError, match=r"need.txt cannot be read: .*; did you mean needs.txt\?"):
+        run(shell, "-r need.txt")
+    with pytest.raises(SpecError, match="needs.txt is not UTF-8"):
+        run(shell, "-r needs.txt")
+
+
+SCRIPT = '# /// script\n# dependencies = ["polars"]\n# requires-python = ">=3.12,<3.14"\n# ///\n'
+
+
+def test_a_script_block_counts(shell, engine):
+    run(shell, "--deps numpy -p 3.13", SCRIPT)
+    assert engine.spec.requirements.lines == ("numpy", "polars")
+    assert engine.spec.python == "3.13"
+    with pytest.raises(SpecError, match=r"--python 3.11 is not what the cell's script block requires"):
+        run(shell, "-p 3.11", SCRIPT)
+    shell.run_line_magic("config", "ArgoMagics.python = '3.12'")
+    run(shell, "", SCRIPT)
+    assert engine.spec.python == "3.12"
+    shell.run_line_magic("config", "ArgoMagics.python = '3.10'")
+    run(shell, "", SCRIPT)
+    assert set(engine.spec.python.split(",")) == {">=3.12", "<3.14"}
+
+
+def test_config_sets_lists_and_refuses(shell, engine, capsys):
+    shell.run_line_magic("config", "ArgoMagics.run_timeout = '5m'")
+    run(shell, "")
+    assert engine.spec.settings.run_timeout == 300
+    run(shell, "--set run_timeout=7")
+    assert engine.spec.settings.run_timeout == 7
+    capsys.readouterr()
+    shell.run_line_magic("config", "ArgoMagics")
+    listed = capsys.readouterr().out
+    assert "ArgoMagics.log_budget" in listed
+    assert "not set: 8388608" in listed
+    made = next(one for one in shell.configurables if isinstance(one, magics.ArgoMagics))
+    with pytest.raises(TraitError, match="panel cannot be widgets; did you mean widget"):
+        made.panel = "widgets"
+    made.run_timeout = None
+    assert "run_timeout" not in made.said()
+
+
+@pytest.mark.parametrize("line", ["--dpes numpy", "'open", "--python", "numpy", "--set x=1", "-b nope"])
+def test_a_wrong_line_is_an_error_of_ours(shell, engine, line):
+    done = shell.run_cell(f"%%argo {line}\n1")
+    assert isinstance(done.error_in_exec, ArgoMagicError)
+    assert done.error_in_exec._render_traceback_()
+    assert engine.prepared == []
+
+
+@pytest.mark.parametrize(
+    ("cell", "line", "hint"),
+    [
+        ("x = 1\n!ls -l", 3, "subprocess.run"),
+        ("files = !ls", 2, "subprocess.run"),
+        ("%time x = 1", 2, "cell of its own"),
+        ("x = %who_ls", 2, "cell of its own"),
+        ("print?", 2, "help(print)"),
+        ("?print", 2, "help(print)"),
+        ("x = 1\nif x:\n    %time y = 1", 4, "cell of its own"),
+        ("\n%%time\nx = 1", 3, "One cell, one cell magic"),
+        ("%%argo\nx = 1", 2, "One cell, one cell magic"),
+        ("!pip install -q numpy pandas", 2, '%%argo --deps "numpy pandas"'),
+        ("%pip install numpy", 2, '%%argo --deps "numpy"'),
+        ("f(\n'%time'\n)\n!ls", 5, "subprocess.run"),
+    ],
+)
+def test_ipython_syntax_is_refused_before_anything_starts(shell, engine, cell, line, hint):
+    with pytest.raises(SpecError, match=f"^line {line}: .* is IPython syntax") as caught:
+        run(shell, "", cell)
+    assert hint in caught.value.hint
+    assert engine.prepared == []
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "x = 7\ny = (x\n% 3)",
+        "x = 7 \\\n% 3",
+        "s = '''\n%time\n!ls\nwhat?\n'''",
+        "# !ls\n# %time\n# what?",
+        "get_ipython = print\nget_ipython().x if False else 0",
+        "import asyncio\nawait asyncio.sleep(0)\nasync with x: pass",
+        "f = f'{1!r}' 'a?'",
+        "",
+        "\n\n",
+    ],
+)
+def test_plain_python_is_never_called_ipythons(cell):
+    cells.refuse_ipython(cell, 1)
+    assert cells.syntax_error(cell, "<cell>", 0) is None
+
+
+@pytest.mark.parametrize(
+    "cell", ["x = (1\n% 2", "x = = 1", "'open", "s = 'what?", "def f(:\n  '''\n%time\n'''", "é = \0"]
+)
+def test_broken_python_is_not_called_ipythons(cell):
+    cells.refuse_ipython(cell, 1)
+
+
+def test_a_syntax_error_is_shown_on_the_cells_line_and_starts_nothing(shell, engine, capsys):
+    done = shell.run_cell("%%argo --deps numpy\nx = 1\ny = = 2")
+    error = done.error_in_exec
+    assert type(error).__name__ == "SyntaxError"
+    assert isinstance(error, SpecError)
+    assert engine.started == []
+    shown = capsys.readouterr().out
+    # A kernel says "Cell In[1], line 3", a bare shell "File <ipython-input-1-...>:3".
+    assert "line 3" in shown or ":3" in shown
+    assert "y = = 2" in shown
+    assert "magics.py" not in shown
+
+
+def test_syntax_of_another_python_is_left_to_it(shell, engine):
+    run(shell, "--python 3.99", "x = = 1")
+    assert len(engine.started) == 1
+    with pytest.raises(SpecError):
+        run(shell, f"--python {MINOR}", "x = = 1")
+    assert len(engine.prepared) == 1
+
+
+def test_verbs_answer(shell, capsys):
+    shell.run_line_magic("argo", "")
+    assert "%argo runs" in capsys.readouterr().out
+    shell.run_line_magic("argo", "runs")
+    assert "No run is kept yet" in capsys.readouterr().out
+    with pytest.raises(SpecError, match="unknown verb rnus"):
+        shell.run_line_magic("argo", "rnus")
+    for verb in ("last", "logs", "packages", "stop", "logs x"):
+        with pytest.raises(SpecError):
+            shell.run_line_magic("argo", verb)
+
+
+def test_every_key_is_a_trait_that_nothing_hides():
+    traits = magics.ArgoMagics.class_traits(config=True)
+    assert set(traits) == set(config.defaults())
+    assert all(isinstance(traits[key], magics.Setting) for key in traits)
+
+
+def test_the_notebooks_name():
+    assert magics.notebook_name({"__vsc_ipynb_file__": "a.ipynb", "__session__": "b.ipynb"}) == "a.ipynb"
+    assert magics.notebook_name({"__session__": "b.ipynb"}) == "b.ipynb"
+    assert magics.notebook_name({"__session__": 3}) == ""
+
+
+def test_loading_again_replaces_and_unloading_takes_away(shell):
+    shell.run_line_magic("reload_ext", "uv_argo_magic")
+    ours = [one for one in shell.configurables if isinstance(one, magics.ArgoMagics)]
+    assert len(ours) == 1
+    matchers = [
+        one for one in shell.Completer.custom_matchers if getattr(one, "matcher_identifier", "") == "uv_argo_magic"
+    ]
+    assert len(matchers) == 1
+    shell.run_line_magic("unload_ext", "uv_argo_magic")
+    assert "argo" not in shell.magics_manager.magics["cell"]
+    assert not [one for one in shell.configurables if isinstance(one, magics.ArgoMagics)]
+
+
+def test_loading_stays_light():
+    code = (
+        "import sys, uv_argo_magic\n"
+        "assert 'IPython' not in sys.modules\n"
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        "before = set(sys.modules)\n"
+        "shell = InteractiveShell(); shell.run_line_magic('load_ext', 'uv_argo_magic')\n"
+        "assert 'argo' in shell.magics_manager.magics['cell']\n"
+        "heavy = {'hera', 'kubernetes', 'ipywidgets', 'numpy', 'uv', 'uv_argo_magic.run'}\n"
+        "heavy &= set(sys.modules) - before\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,245 @@
+"""cli.py, answers.py: the verbs in a terminal, by their text and exit status."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import sys
+
+import fake_engine
+import pytest
+
+from uv_argo_magic import answers, cli
+from uv_argo_magic.core import events as ev
+from uv_argo_magic.core.lock import Lock, Package, Target
+from uv_argo_magic.core.spec import RunSpec
+from uv_argo_magic.core.state import Gap, Restarted, RunState, fold
+from uv_argo_magic.history import History
+
+LOCK = Lock(packages=(Package(name="numpy", version="2.0"),), target=Target(python="3.12.1"))
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "script.py").write_text("print(1)\n", encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    return fake_engine.install(monkeypatch)
+
+
+@pytest.fixture
+def history(home):
+    return History(home / "home" / "data" / "runs")
+
+
+def keep(history, run_id="r1", *seen, reason="ok", code=0, live=False, cell="\nprint(1)\n"):
+    files = history.begin(run_id, spec=RunSpec(cell=cell), resolution=LOCK, nonce="n")
+    log = "".join(f"@uv-argo:n {json.dumps(one)}\n" if isinstance(one, dict) else one for one in seen)
+    files.append(log)
+    if not live:
+        begun = history.get(run_id).begun
+        state = fold([ev.Submitted(name="x", place="here", t=begun), *ev.decode(log, "n")], RunState(run=run_id))
+        files.finish(fold([ev.Exited(boot="b", n=99, t=begun + 1.5, reason=reason, code=code)], state))
+    return files
+
+
+def test_run_streams_each_output_to_its_stream(engine, capsys):
+    engine.events = [
+        ev.InstallLog(boot="b", n=1, t=1.0, text="Resolved"),
+        ev.Text(boot="b", n=2, t=1.0, stream="stderr", text="warn\n"),
+        ev.Text(boot="b", n=3, t=1.0, stream="stdout", text="par"),
+        ev.Lines(text="tial\n"),
+        ev.Display(boot="b", n=5, t=1.0, data=(("text/plain", '"<figure>"'),)),
+        ev.Display(boot="b", n=6, t=1.0, data=(("image/png", '"abc"'),)),
+        ev.Result(boot="b", n=7, t=1.0, data=(("text/plain", '"silent"'),)),
+        ev.Skipped(boot="b", n=8, t=1.0, lines=3, bytes=30, path="over/there"),
+        *fake_engine.ended(),
+    ]
+    assert cli.main(["run", "script.py", "--deps", "numpy", "pandas>=2", "-p", "3.12"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "partial\n<figure>\n<image/png>\n"
+    assert err == "Resolved\nwarn\n[3 lines, 30 bytes never travelled; the whole lies in over/there]\n"
+    assert engine.spec.cell == "print(1)\n"
+    assert engine.spec.line_offset == 0
+    assert engine.spec.requirements.lines == ("numpy", "pandas>=2")
+
+
+def test_a_streamer_prints_each_output_once():
+    out, err = io.StringIO(), io.StringIO()
+    streamer = cli.Streamer(out, err)
+    state = fold([ev.Lines(text="a\n")])
+    streamer.update(state)
+    streamer.update(state)
+    state = fold([ev.Lines(text="b\n"), ev.ClearOutput(boot="b", n=3, t=1.0)], state)
+    streamer.update(state)
+    assert out.getvalue() == "a\nb\n"
+    assert err.getvalue() == ""
+
+
+def test_run_reads_stdin(engine, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("x = 1"))
+    assert cli.main(["run", "-"]) == 0
+    assert engine.spec.cell == "x = 1"
+
+
+def test_dry_run(engine, capsys):
+    assert cli.main(["run", "script.py", "--dry-run"]) == 0
+    assert "would run" in capsys.readouterr().out
+    assert engine.started == []
+
+
+def test_a_failed_run_is_1_and_an_interrupt_130(engine, capsys):
+    engine.events = fake_engine.ended("error", code=1)
+    assert cli.main(["run", "script.py"]) == 1
+    assert "CellFailed: ValueError: no" in capsys.readouterr().err
+    engine.interrupt = True
+    assert cli.main(["run", "script.py"]) == 130
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["rnu"], "unknown verb rnu; did you mean run?"),
+        (["run"], "run needs FILE"),
+        (["run", "--deps", "numpy", "script.py"], "run needs FILE"),
+        (["run", "script.py", "--dpes", "x"], "unknown option --dpes; did you mean --deps?"),
+        (["run", "nope.py"], "nope.py cannot be read: No such file or directory"),
+        (["run", "script.py", "--deps", "num/py"], ""),
+        (["logs"], "no run is kept yet"),
+        (["stop"], "no run is live"),
+        (["runs", "-n", "x"], "-n needs a whole number"),
+    ],
+)
+def test_wrong_usage_is_2_and_says_what_is_right(engine, argv, message, capsys):
+    assert cli.main(argv) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"SpecError: {message}")
+    assert len(err.splitlines()) >= 2
+    assert engine.started == []
+
+
+def test_a_file_that_is_no_text(engine, home, capsys):
+    (home / "script.py").write_bytes(b"\xff\xfe")
+    assert cli.main(["run", "script.py"]) == 2
+    assert "not UTF-8" in capsys.readouterr().err
+
+
+def test_a_reader_that_left_is_no_traceback(monkeypatch):
+    def leave(*_):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(cli, "_main", leave)
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    assert cli.main([]) == 1
+
+
+def test_alone_it_prints_the_overview(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["uv-argo"])
+    assert cli.main() == 0
+    assert "uv-argo run script.py" in capsys.readouterr().out
+    assert cli.main(["help", "logs"]) == cli.main(["logs", "--help"]) == 0
+    first, second = capsys.readouterr().out.split("logs: ")[1:]
+    assert first == second
+
+
+def test_runs_last_packages(history, capsys):
+    keep(history, "r1")
+    keep(history, "r2", reason="exit", code=3, cell="x" * 90)
+    keep(history, "r3", live=True)
+    assert cli.main(["runs", "-n", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["RUN", "OUTCOME", "BEGUN", "TOOK", "BACKEND", "NEEDS", "CELL"]
+    assert [line.split()[:2] for line in lines[1:]] == [["r3", "Running"], ["r2", "Failed"]]
+    assert lines[2].endswith("x…")
+    assert re.search(r"1\.5 s +local +- ", lines[2])
+    assert cli.main(["last"]) == 0
+    assert capsys.readouterr().out.startswith("r3: Running after ")
+    assert cli.main(["packages", "r1"]) == 0
+    assert capsys.readouterr().out == "numpy==2.0\n"
+
+
+def test_last_says_how_it_ended(history):
+    keep(
+        history,
+        "r1",
+        {"k": "phase", "b": "b", "n": 1, "t": 5.0, "phase": "running"},
+        {"k": "error", "b": "b", "n": 2, "t": 6.0, "error": {"ename": "ValueError", "evalue": "a\nb"}},
+        reason="error",
+        code=1,
+    )
+    text = answers.last(history.last())
+    assert "r1: Failed after 1.5 s" in text
+    assert "backend   local (here)" in text
+    assert "error     ValueError: a" in text
+    assert "cell      print(1)" in text
+    assert "stages    queued" in text
+    keep(history, "r2", reason="exit", code=3)
+    assert "exit      3" in answers.last(history.last())
+
+
+def test_logs_as_a_person_reads_them_and_raw(history, capsys):
+    keep(
+        history,
+        "r1",
+        {"k": "uv", "b": "b", "n": 1, "t": 5.0, "text": "Resolved"},
+        "plain\n",
+        {"k": "text", "b": "b", "n": 3, "t": 5.0, "stream": "stderr", "text": "odd"},
+        {"k": "result", "b": "b", "n": 4, "t": 5.0, "data": {"text/plain": "42"}},
+        {"k": "clear", "b": "b", "n": 5, "t": 5.0},
+        {"k": "text", "b": "b", "n": 9, "t": 5.0, "stream": "stdout", "text": "end"},
+        {"k": "error", "b": "b", "n": 10, "t": 6.0, "error": {"ename": "ValueError", "evalue": "no"}},
+        reason="error",
+        code=1,
+    )
+    assert cli.main(["logs", "r1"]) == 0
+    gap = "[3 lines are missing: the log has a hole here]\n"
+    assert capsys.readouterr().out == f"Resolved\nplain\nodd42\n{gap}end\nValueError: no\n\n"
+    assert cli.main(["logs", "r1", "--raw"]) == 0
+    assert "@uv-argo:n {" in capsys.readouterr().out
+
+
+def test_stop(history, capsys):
+    files = keep(history, "r1", live=True)
+    data = json.loads((files.folder / "spec.json").read_text(encoding="utf-8"))
+    # Nobody here answers the wish: as if the process that follows were busy, and nothing known of a supervisor.
+    assert data["pid"]
+    assert answers.answer(cli.read_argv(["stop"]), history, "terminal") == "r1: asked to stop"
+    assert "terminal" in files.stop_asked()
+    files.finish(RunState(outcome="Stopped", ended_at=1.0))
+    assert cli.main(["stop", "r1"]) == 0
+    assert "not live; it ended as Stopped" in capsys.readouterr().out
+
+
+def test_runs_of_one_notebook(history):
+    for run_id, notebook in (("r1", "a.ipynb"), ("r2", "b.ipynb")):
+        history.begin(run_id, spec=RunSpec(cell="1"), resolution=LOCK, notebook=notebook)
+    from uv_argo_magic.core.verbs import read_line
+
+    mine = answers.answer(read_line("runs", {}), history, "notebook", "a.ipynb")
+    assert "r1" in mine
+    assert "r2" not in mine
+    assert "r2" in answers.answer(read_line("runs --all", {}), history, "notebook", "a.ipynb")
+    assert "a.ipynb" in answers.answer(read_line("last", {}), history, "notebook", "a.ipynb")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.04, "0.0 s"), (59.9, "59.9 s"), (60, "1 min 0 s"), (3599, "59 min 59 s"), (7260, "2 h 1 min")],
+)
+def test_took(seconds, text):
+    assert answers.took(seconds) == text
+
+
+def test_small_words():
+    assert answers.remark(Gap(lines=0, why="x")) == "[some lines are missing: x]\n"
+    assert answers.remark(Restarted(boot="b")) == "[the cell began again]\n"
+    assert answers.runs(()) == "No run is kept yet."
+    assert answers.first_line(" \n\n a\nb") == "a"
+    assert answers.first_line("") == ""

@@ -1,0 +1,146 @@
+"""config.py, places.py: where settings come from, and where things lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from uv_argo_magic import config, places
+from uv_argo_magic.core.spec import Resources
+from uv_argo_magic.core.verbs import RunOptions, read_cell, run_options
+from uv_argo_magic.errors import SpecError
+
+
+def configured(tmp_path, *, line=None, script=None, traits=None, environ=None, here="", user=""):
+    env = {"UV_ARGO_HOME": str(tmp_path / "home"), **(environ or {})}
+    (tmp_path / "home" / "config").mkdir(parents=True, exist_ok=True)
+    if here:
+        (tmp_path / "uv-argo.toml").write_text(here, encoding="utf-8")
+    if user:
+        (tmp_path / "home" / "config" / "uv-argo.toml").write_text(user, encoding="utf-8")
+    found = config.layers(line or {}, script or {}, traits or {}, env, tmp_path)
+    return config.configure(found, env)
+
+
+def test_each_place_beats_the_ones_after_it(tmp_path):
+    places_in_order = {
+        "user": "panel = 'text'",
+        "here": "panel = 'html'",
+        "environ": {"UV_ARGO_PANEL": "static"},
+        "traits": {"panel": "widget"},
+        "script": {"panel": "none"},
+        "line": {"panel": "auto"},
+    }
+    origins = [
+        str(tmp_path / "home" / "config" / "uv-argo.toml"),
+        str(tmp_path / "uv-argo.toml"),
+        "UV_ARGO_PANEL",
+        "%config ArgoMagics",
+        "the cell's script block",
+        "the line",
+    ]
+    said = ["text", "html", "static", "widget", "none", "auto"]
+    assert configured(tmp_path).origin("panel") == "default"
+    for i in range(6):
+        made = configured(tmp_path, **dict(list(places_in_order.items())[: i + 1]))
+        assert (made.settings.panel, made.origin("panel")) == (said[i], origins[i])
+
+
+def test_places_add_up_key_by_key(tmp_path):
+    made = configured(
+        tmp_path,
+        here='run_timeout = "5m"\nlog_budget = 1000\nenv = {A = "1"}\ndeps = ["numpy", "pandas>=2"]\npython = "3.12"',
+        environ={"UV_ARGO_LOG_BUDGET": "2k", "UV_ARGO_BACKEND": "local", "UV_ARGO_CONSTRAINTS": ""},
+    )
+    assert made.settings.run_timeout == 300
+    assert made.settings.log_budget == 2000
+    assert made.settings.env == (("A", "1"),)
+    assert made.settings.constraints == ()
+    assert (made.deps, made.python, made.backend) == ("numpy\npandas>=2", "3.12", "local")
+    assert made.origin("backend") == "UV_ARGO_BACKEND"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("pannel = 'x'", r"uv-argo.toml: unknown setting pannel; did you mean panel\?"),
+        ("panel = 3", "uv-argo.toml: panel cannot be 3"),
+        ("python = 3.10", "uv-argo.toml: python cannot be a number"),
+        ("python = true", "uv-argo.toml: python cannot be True"),
+        ("deps = [1]", r"uv-argo.toml: deps cannot be \[1\]"),
+        ("panel =", "uv-argo.toml is not TOML"),
+        ("backend = 'lcoal'", r"uv-argo.toml: unknown backend lcoal; did you mean local\?"),
+    ],
+)
+def test_a_wrong_file_is_named(tmp_path, text, message, monkeypatch):
+    monkeypatch.setattr(config, "backends", lambda: {"local": "x"})
+    with pytest.raises(SpecError, match=message) as caught:
+        configured(tmp_path, here=text)
+    assert caught.value.hint
+
+
+def test_a_file_that_cannot_be_read(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "uv-argo.toml").write_text("", encoding="utf-8")
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(SpecError, match="cannot be read: Permission denied"):
+        config.layers({}, {}, {}, {"UV_ARGO_HOME": str(tmp_path / "h")}, tmp_path)
+
+
+def test_a_wrong_variable_is_named_and_a_near_one_gets_a_sentence(tmp_path):
+    with pytest.raises(SpecError, match=r"UV_ARGO_PANEL: panel cannot be x"):
+        configured(tmp_path, environ={"UV_ARGO_PANEL": "x"})
+    made = configured(tmp_path, environ={"UV_ARGO_PANNEL": "x", "UV_ARGO_SERVER_PORT": "1", "UV_ARGO_NAMESPACE": "n"})
+    assert made.notes == ("UV_ARGO_PANNEL is no setting; did you mean UV_ARGO_PANEL?",)
+
+
+def test_which_backend(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "backends", lambda: {"local": "x"})
+    inside = {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}
+    assert configured(tmp_path).backend == "local"
+    assert configured(tmp_path, environ=inside).backend == "local"
+    with pytest.raises(SpecError, match=r"^unknown backend argo$") as caught:
+        configured(tmp_path, line={"backend": "argo"})
+    assert caught.value.hint == "Known: local."
+    monkeypatch.setattr(config, "backends", lambda: {"local": "x", "argo": "y"})
+    assert configured(tmp_path).backend == "local"
+    assert configured(tmp_path, environ=inside).backend == "argo"
+    assert configured(tmp_path, environ={"UV_ARGO_NAMESPACE": "mine"}).backend == "argo"
+    assert configured(tmp_path, environ={**inside, "UV_ARGO_BACKEND": "local"}).backend == "local"
+    assert configured(tmp_path, environ={"UV_ARGO_BACKEND": "local"}, traits={"backend": "argo"}).backend == "argo"
+    assert configured(tmp_path, traits={"backend": "argo"}, line={"backend": "local"}).backend == "local"
+
+
+def test_what_the_line_says():
+    options = run_options(read_cell("-p 3.12 -b local --deps '' --set panel=html", {}))
+    assert config.line_values(options) == {"panel": "html", "python": "3.12", "backend": "local"}
+
+
+def test_what_a_backend_does_not_declare_is_refused():
+    config.refuse(RunOptions(), "local")
+    with pytest.raises(SpecError, match="^the local backend cannot do --detach$") as caught:
+        config.refuse(RunOptions(detach=True), "local", frozenset())
+    assert "Leave --detach out" in caught.value.hint
+    with pytest.raises(SpecError, match="cannot do --resources"):
+        config.refuse(RunOptions(detach=True, resources=Resources(cpu="1")), "argo", frozenset({"detach"}))
+    config.refuse(RunOptions(detach=True), "argo", frozenset({"detach"}))
+    with pytest.raises(SpecError, match="the nope backend cannot do --detach"):
+        config.refuse(RunOptions(detach=True), "nope")
+
+
+def test_defaults_name_every_key():
+    assert config.defaults()["panel"] == "auto"
+    assert set(config.OPTIONS) <= set(config.defaults())
+
+
+def test_places(tmp_path):
+    environ = {"UV_ARGO_HOME": str(tmp_path)}
+    found = [places.data_dir(environ), places.cache_dir(environ), places.config_dir(environ)]
+    assert found == [tmp_path / "data", tmp_path / "cache", tmp_path / "config"]
+    for place in (places.data_dir({}), places.cache_dir({}), places.config_dir({})):
+        assert place.is_absolute()
+        assert "uv-argo" in place.parts
+    assert places.data_dir({"UV_ARGO_HOME": "x"}).is_absolute()

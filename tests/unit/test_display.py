@@ -1,0 +1,238 @@
+"""Displays: the same mimebundles as IPython's formatter gives, sent as records."""
+
+import base64
+import json
+import subprocess
+import sys
+import textwrap
+import warnings
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+from uv_argo_magic.core import events
+from uv_argo_magic.guest.display import Displays, FormatterWarning
+
+
+class Sink(list):
+    """Takes records as the guest's `emit` does, and checks that the client can read each."""
+
+    def __call__(self, kind, **fields):
+        line = json.dumps({"k": kind, "b": "x", "n": len(self) + 1, "t": 0.0, **fields})
+        assert not isinstance(events.record(line), events.Unreadable)
+        self.append((kind, json.loads(json.dumps(fields))))
+
+
+@pytest.fixture
+def sink():
+    return Sink()
+
+
+@pytest.fixture
+def displays(sink):
+    return Displays(sink)
+
+
+def shows(**methods):
+    return type("Shown", (), {"__repr__": lambda _: "shown", **{k: v for k, v in methods.items()}})()
+
+
+def give(value):
+    return lambda *_args, **_named: value
+
+
+class OwnBundle:
+    def __repr__(self):
+        return "own"
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        return {"text/plain": "from bundle", "application/x": {"a": 1}}, {"application/x": {"m": 1}}
+
+    def _repr_html_(self):
+        return "<b>html</b>"
+
+
+class Everything:
+    def __getattr__(self, name):
+        return lambda *_: name
+
+
+class ClassLevel:
+    def _repr_html_(self):
+        return "of an instance"
+
+    @classmethod
+    def _repr_markdown_(cls):
+        return "of the class"
+
+
+SAME = [
+    1, "text", None, [1, 2], {"a": 1}, shows(_repr_html_=give("<b>x</b>")), shows(_repr_html_=give(("<b>x</b>", {"w": 1}))),
+    shows(_repr_png_=give(b"png")), shows(_repr_png_=give("text")), shows(_repr_jpeg_=give((b"jpeg", {"width": 1}))),
+    shows(_repr_svg_=give("<svg/>")), shows(_repr_latex_=give("$x$")), shows(_repr_json_=give({"a": [1]})),
+    shows(_repr_json_=give(([1], {"expanded": True}))), shows(_repr_javascript_=give("x")), shows(_repr_pdf_=give(b"pdf")),
+    shows(_repr_markdown_=give("*x*")), shows(_repr_html_=give(None)), shows(_repr_html_=3), OwnBundle(), Everything(),
+    ClassLevel, ClassLevel(), shows(_repr_mimebundle_=give(None)), shows(_repr_mimebundle_=give({})),
+    shows(_repr_html_=lambda _: (_ for _ in ()).throw(NotImplementedError)),
+]  # fmt: skip
+FILTERS = [{}, {"include": ["text/html"]}, {"exclude": ["text/plain"]}, {"include": ["application/x"]}]
+
+
+@pytest.mark.parametrize("kinds", FILTERS, ids=str)
+@pytest.mark.parametrize("value", SAME, ids=range(len(SAME)))
+def test_the_bundle_is_the_one_ipython_makes(displays, value, kinds):
+    formatter = InteractiveShell.instance().display_formatter
+    formatter.active_types = formatter.format_types  # as a kernel has them; a terminal shows text only
+    assert displays.bundle(value, **kinds) == formatter.format(value, **kinds)
+
+
+def test_an_object_may_display_itself(displays, sink):
+    shown = []
+    displays.result(shows(_ipython_display_=lambda _: shown.append(1)))
+    assert (shown, sink) == ([1], [])
+
+
+def test_a_representation_that_fails_prints_its_traceback_and_the_others_go_on(displays, sink, capsys):
+    def fail(_self):
+        raise RuntimeError("no html today")
+
+    displays.display(shows(_repr_html_=fail, _ipython_display_=fail, _repr_latex_=give("$x$")))
+    assert sink[0][1]["data"] == {"text/plain": "shown", "text/latex": "$x$"}
+    assert capsys.readouterr().err.count("RuntimeError: no html today") == 2
+
+
+def test_a_value_of_the_wrong_type_is_left_out_with_a_warning(displays):
+    with pytest.warns(FormatterWarning, match=r"text/html formatter returned invalid type <class 'int'>"):
+        data, _ = displays.bundle(shows(_repr_html_=give(3)))
+    assert data == {"text/plain": "shown"}
+
+
+def test_bytes_travel_as_base64_and_numbers_that_are_no_json_by_name(displays, sink):
+    displays.display({"image/png": b"\x89PNG", "application/json": {"x": [float("nan"), 1.5, True]}}, raw=True)
+    data = sink[0][1]["data"]
+    assert base64.b64decode(data["image/png"]) == b"\x89PNG"
+    assert data["application/json"] == {"x": ["nan", 1.5, True]}
+    with pytest.raises(TypeError, match="cannot be displayed as JSON"):
+        displays.display({"application/json": object()}, raw=True)
+
+
+def test_a_display_with_an_id_gives_a_handle_that_changes_it(displays, sink):
+    handle = displays.display("a", display_id=True)
+    handle.update("b")
+    handle.display("c")
+    displays.update_display("d", display_id=handle.display_id, metadata={"text/plain": {"m": 1}})
+    assert [(kind, f["data"]["text/plain"], f["update"]) for kind, f in sink] == [
+        ("display", "'a'", False), ("display", "'b'", True), ("display", "'c'", False), ("display", "'d'", True),
+    ]  # fmt: skip
+    assert {f["display_id"] for _, f in sink} == {handle.display_id}
+    assert sink[3][1]["metadata"] == {"text/plain": {"m": 1}}
+    assert repr(displays.display(display_id="mine")) == "<DisplayHandle display_id=mine>"
+    assert sink[4][1]["data"] == {}
+    with pytest.raises(TypeError, match="display_id required"):
+        displays.display(1, update=True)
+
+
+def test_results_and_clearing(displays, sink):
+    displays.result(None)
+    displays.result([1])
+    displays.clear_output()
+    displays.display(2, clear=True)
+    kinds = [(kind, fields.get("wait")) for kind, fields in sink]
+    assert kinds == [("result", None), ("clear", False), ("clear", True), ("display", None)]
+
+
+def test_a_display_beyond_the_limit_is_a_sentence(sink):
+    Displays(sink, max_bytes=100).display(shows(_repr_html_=give("x" * 2_000_000)))
+    (_, fields), = sink
+    assert list(fields["data"]) == ["text/plain"]
+    assert "2.0 MB" in fields["data"]["text/plain"]
+    assert "100 bytes" in fields["data"]["text/plain"]
+
+
+def run(code):
+    """A fresh process with the displays and figures of a cell; the records it sent, and what it printed."""
+    head = """
+        import json, sys
+        from uv_argo_magic.guest.display import Displays
+        from uv_argo_magic.guest.figures import Figures
+        def emit(kind, **fields):
+            print(json.dumps([kind, fields]), flush=True)
+        displays = Displays(emit); figures = Figures(displays)
+        figures.install(); displays.hook_ipython()
+        assert not {"IPython", "matplotlib"} & set(sys.modules)
+    """
+    text = textwrap.dedent(head) + textwrap.dedent(code)
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) if line.startswith("[") else line for line in done.stdout.splitlines()]
+
+
+def test_ipythons_own_display_functions_in_the_users_environment_are_ours():
+    sent = run("""
+        from IPython.display import display, HTML, Markdown, Image, clear_output, update_display, publish_display_data
+        display(HTML("<b>x</b>"))
+        handle = display(Markdown("*x*"), display_id=True)
+        handle.update(Image(data=b"\\x89PNG\\r\\n\\x1a\\n" + b"0" * 30, format="png"))
+        update_display(1, display_id=handle.display_id)
+        publish_display_data({"text/plain": "x"})
+        clear_output(wait=True)
+    """)
+    assert [kind for kind, _ in sent] == ["display"] * 5 + ["clear"]
+    assert sent[0][1]["data"]["text/html"] == "<b>x</b>"
+    assert sent[1][1]["data"]["text/markdown"] == "*x*"
+    assert "image/png" in sent[2][1]["data"]
+    assert [fields["update"] for _, fields in sent[:5]] == [False, False, True, True, False]
+
+
+def png_size(text):
+    raw = base64.b64decode(text)
+    return int.from_bytes(raw[16:20], "big"), int.from_bytes(raw[20:24], "big")
+
+
+def test_figures_come_in_order_with_prints_and_what_is_left_at_the_end():
+    pytest.importorskip("matplotlib")
+    sent = run("""
+        import os, matplotlib.pyplot as plt
+        assert "MPLBACKEND" not in os.environ
+        plt.figure(figsize=(2, 1)); plt.plot([1, 2]); print("before"); plt.show(); print("after")
+        fig, ax = plt.subplots(facecolor="none"); ax.plot([1]); displays.result(fig)
+        plt.figure()
+        figures.flush(); print(plt.get_fignums()); figures.flush()
+        plt.ioff(); plt.figure(); figures.flush(); print("open", plt.get_fignums())
+    """)
+    assert [item if isinstance(item, str) else item[0] if item else item for item in sent] == [
+        "before", "display", "after", "result", "display", "display", [], "open [1]",
+    ]  # fmt: skip
+    assert sent[4][1]["metadata"] == {"needs_background": "light"}
+    assert sent[5][1]["data"] == {"text/plain": "<Figure size 640x480 with 0 Axes>"}
+
+
+def test_the_picture_has_the_size_the_inline_backend_gives():
+    pytest.importorskip("matplotlib")
+    pylabtools = pytest.importorskip("IPython.core.pylabtools")
+    sent = run("""
+        import matplotlib.pyplot as plt
+        plt.plot([1, 2, 3]); plt.title("x" * 30); plt.show()
+    """)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import matplotlib as mpl
+
+        mpl.use("agg")
+        import matplotlib.pyplot as plt
+    figure = plt.figure()
+    plt.plot([1, 2, 3])
+    plt.title("x" * 30)
+    theirs = pylabtools.print_figure(figure, base64=True)
+    plt.close("all")
+    assert png_size(sent[0][1]["data"]["image/png"]) == png_size(theirs)
+
+
+def test_a_backend_the_user_chose_stays():
+    pytest.importorskip("matplotlib")
+    sent = run("""
+        import matplotlib; matplotlib.use("agg")
+        import matplotlib.pyplot as plt
+        plt.plot([1]); figures.flush(); print(plt.get_backend())
+    """)
+    assert sent == ["agg"]

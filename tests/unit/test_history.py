@@ -1,0 +1,352 @@
+"""history.py: runs on disk, found again, bounded, and safe from one another."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from uv_argo_magic import history as kept
+from uv_argo_magic import processes
+from uv_argo_magic.core import events as ev
+from uv_argo_magic.core.lock import Lock, Package, Target, Unresolved
+from uv_argo_magic.core.requirements import Requirement, Requirements
+from uv_argo_magic.core.spec import RunSpec, Settings
+from uv_argo_magic.core.state import RunState, fold
+from uv_argo_magic.errors import SpecError
+
+NONCE = "abc"
+LOCK = Lock(packages=(Package(name="numpy", version="2.0"),), target=Target(python="3.12.1"))
+SPEC = RunSpec(
+    cell="\nimport numpy\nprint('hé')\r\n",
+    requirements=Requirements(items=(Requirement(name="numpy", specifier=">=2"),)),
+    push=(("x", "secret-value"),),
+    settings=Settings(env=(("TOKEN", "secret"),), index_url="https://me:secret@index.example.com/simple"),
+)
+
+
+def record(kind, n, **fields):
+    return f"@uv-argo:{NONCE} " + json.dumps({"k": kind, "b": "b1", "n": n, "t": 100.0 + n, **fields}) + "\n"
+
+
+LOG = (
+    record("hello", 1, protocol=1, python="3.12.1", platform="linux", pid=7)
+    + record("phase", 2, phase="installing")
+    + record("uv", 3, text="Resolved 1 package")
+    + record("installed", 4, packages=[["numpy", "2.0"]], seconds=0.5, cached=False)
+    + record("phase", 5, phase="running")
+    + "hé\r\n"
+    + record("error", 7, error={"ename": "ValueError", "evalue": "no\nway"})
+    + record("exit", 8, reason="error", code=1)
+)
+
+
+@pytest.fixture
+def history(tmp_path):
+    return kept.History(tmp_path / "runs")
+
+
+def begin(history, run_id="20260101-one", **keywords):
+    return history.begin(
+        run_id, **{"spec": SPEC, "resolution": LOCK, "notebook": "a.ipynb", "nonce": NONCE, **keywords}
+    )
+
+
+def finished(log=LOG, run_id="20260101-one"):
+    seen = [ev.Submitted(name="local-1", place="here", t=100.0), *ev.decode(log, NONCE)]
+    return fold(seen, RunState(run=run_id))
+
+
+def kill_owner(entry):
+    """Make a run look as if the process that followed it were gone."""
+    path = entry.folder / "spec.json"
+    data = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(data | {"started": "long ago"}), encoding="utf-8")
+
+
+def test_a_run_is_found_again_as_it_was(history):
+    files = begin(history)
+    assert history.get("2026").outcome == "Running"
+    assert history.last().live
+    assert history.last().seconds > 0
+    for piece in (LOG[:300], LOG[300:]):
+        files.append(piece)
+    state = finished()
+    files.finish(state)
+    entry = history.get("20260101-one")
+    assert entry.log() == LOG == history.log("2026")
+    rebuilt = entry.state()
+    assert rebuilt == state
+    assert (entry.outcome, entry.live) == ("Failed", False)
+    assert entry.summary.ename == "ValueError"
+    assert entry.summary.evalue == "no\nway"
+    assert entry.summary.exit == 1
+    assert entry.summary.stages == state.stages
+    assert entry.packages == (("numpy", "2.0"),)
+    assert entry.cell == SPEC.cell
+    assert entry.cell_digest == SPEC.cell_digest
+    assert entry.requirements == ("numpy>=2",)
+    assert entry.lock() == LOCK
+
+
+def test_every_file_states_its_schema(history):
+    begin(history).finish(finished())
+    folder = history.root / "20260101-one"
+    for name in ("spec.json", "lock.json", "state.json"):
+        assert json.loads((folder / name).read_text(encoding="utf-8"))["schema"] == kept.SCHEMA
+
+
+def test_secrets_do_not_lie_on_the_disk_and_the_files_are_the_users_own(history):
+    files = begin(history)
+    files.append("x")
+    files.finish(finished())
+    for path in files.folder.rglob("*"):
+        if path.is_file():
+            assert "secret" not in path.read_text(encoding="utf-8")
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(files.folder.stat().st_mode) == 0o700
+    spec = json.loads((files.folder / "spec.json").read_text(encoding="utf-8"))["spec"]
+    assert spec["settings"]["index_url"] == "https://***@index.example.com/simple"
+    assert spec["settings"]["env"] == [["TOKEN", "***"]]
+    assert kept.masked(RunSpec(cell=""))["settings"]["index_url"] == ""
+
+
+def test_an_unresolved_run(history):
+    unresolved = Unresolved(lines=("numpy",), reason="no network")
+    begin(history, resolution=unresolved)
+    assert history.last().lock() == unresolved
+    assert history.last().packages == ()
+
+
+def test_a_stopped_or_lost_run_is_rebuilt_as_it_ended(history):
+    log = record("hello", 1, protocol=1, python="3", platform="", pid=7)
+    for run_id, last, outcome in (
+        ("r1", [ev.StopAsked(by="me", t=1.0), ev.LogEnded(t=2.0)], "Stopped"),
+        ("r2", [ev.LogEnded(t=2.0)], "Lost"),
+    ):
+        files = begin(history, run_id)
+        files.append(log)
+        files.finish(fold(last, finished(log, run_id)))
+        entry = history.get(run_id)
+        assert entry.outcome == entry.state().outcome == outcome
+
+
+def test_get_names_what_is_near(history):
+    with pytest.raises(SpecError, match="there is no run x$") as caught:
+        history.get("x")
+    assert "No run is kept" in caught.value.hint
+    begin(history, "20260101-one")
+    begin(history, "20260101-two")
+    with pytest.raises(SpecError, match="2 runs begin with 2026") as caught:
+        history.get("2026")
+    assert "20260101-one" in caught.value.hint
+    with pytest.raises(SpecError, match="did you mean 20260101-two"):
+        history.get("20260101-tow")
+    with pytest.raises(SpecError):
+        history.get("")
+
+
+def test_an_id_that_begins_another_is_itself(history):
+    begin(history, "r1")
+    begin(history, "r10")
+    assert history.get("r1").id == "r1"
+
+
+def test_last_is_of_the_notebook(history):
+    with pytest.raises(SpecError, match="no run is kept yet"):
+        history.last()
+    begin(history, "r1", notebook="a.ipynb")
+    begin(history, "r2", notebook="b.ipynb")
+    assert history.last().id == "r2"
+    assert history.last("a.ipynb").id == "r1"
+    with pytest.raises(SpecError):
+        history.last("c.ipynb")
+
+
+@pytest.mark.parametrize("bad", ["", ".", "..", "a/b", "../x", "-x", "a" * 200, "a b", "ä"])
+def test_an_id_is_a_safe_name(history, bad):
+    with pytest.raises(ValueError, match="not a run id"):
+        begin(history, bad)
+
+
+def test_one_id_is_one_run(history):
+    begin(history)
+    with pytest.raises(FileExistsError):
+        begin(history)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "[" * 100_000, "null", "{}", '{"schema": 2}', '{"schema": 1}', '{"schema": 1, "run": "bad", "spec": {}}',
+     '{"schema": 1, "run": "bad", "begun": "x", "spec": {"cell": "", "backend": ""}, "cell_digest": ""}', "\udcff"],
+)  # fmt: skip
+def test_broken_and_foreign_folders_are_left_alone(history, text):
+    begin(history, "good")
+    bad = history.root / "bad"
+    bad.mkdir()
+    (bad / "spec.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    (history.root / "file").write_text("x", encoding="utf-8")
+    (history.root / "link").symlink_to(history.root / "good")
+    assert [entry.id for entry in history.list()] == ["good"]
+    history.prune()
+    assert bad.exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", '{"schema": 9}', '{"schema": 1}', '{"schema": 1, "ended": 1, "packages": 3}']
+)
+def test_a_broken_state_is_no_state(history, text):
+    files = begin(history)
+    (files.folder / "state.json").write_text(text, encoding="utf-8")
+    (files.folder / "lock.json").write_text(text, encoding="utf-8")
+    assert history.last().summary is None
+    assert history.last().lock() is None
+    assert history.last().packages == ()
+
+
+def test_a_newer_field_is_overlooked(history):
+    files = begin(history)
+    files.finish(finished())
+    path = files.folder / "state.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"new": 1}), encoding="utf-8")
+    assert history.last().summary.ename == "ValueError"
+
+
+def test_the_oldest_that_ended_go_and_live_ones_stay(tmp_path):
+    history = kept.History(tmp_path, keep=3)
+    live = begin(history, "r0")
+    for i in range(1, 6):
+        begin(history, f"r{i}").finish(finished())
+    assert [entry.id for entry in history.list()] == ["r5", "r4", "r3", "r0"]
+    live.finish(finished())
+    assert [entry.id for entry in history.list()] == ["r5", "r4", "r3"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["r3", "r4", "r5"]
+
+
+def test_a_lost_run_goes_as_one_that_ended(tmp_path):
+    history = kept.History(tmp_path, keep=1)
+    begin(history, "r0")
+    kill_owner(history.last())
+    assert history.last().outcome == "Lost"
+    assert history.last().seconds == 0
+    begin(history, "r1").finish(finished())
+    assert [entry.id for entry in history.list()] == ["r1"]
+
+
+def test_keep_0_keeps_all_and_bytes_bound_too(tmp_path):
+    history = kept.History(tmp_path, keep=0, max_bytes=36_000)
+    for i in range(4):
+        files = begin(history, f"r{i}")
+        files.append("x" * 8_000)
+        files.finish(finished())
+    assert [entry.id for entry in history.list()] == ["r3", "r2", "r1"]
+    files = begin(history, "r9")
+    files.append("x" * 50_000)
+    files.finish(finished())
+    assert [entry.id for entry in history.list()] == ["r9"]  # the newest stays, whatever its size
+
+
+def test_notes(history):
+    files = begin(history)
+    files.note("name", "wörk")
+    assert history.last().note("name") == "wörk"
+    assert history.last().note("nope") == ""
+    for bad in ("", "../x", "A", "a/b"):
+        with pytest.raises(ValueError, match="not a key"):
+            files.note(bad, "x")
+
+
+def test_a_stop_from_elsewhere_is_a_wish_that_the_follower_reads(history):
+    files = begin(history)
+    assert files.stop_asked() == ""
+
+    def follow():
+        while not files.stop_asked():
+            time.sleep(0.01)
+        files.finish(finished())
+
+    follower = threading.Thread(target=follow)
+    follower.start()
+    assert history.stop(history.last(), "a test")
+    follower.join()
+    assert files.stop_asked() == "a test"
+    assert history.last().outcome == "Failed"
+    assert not history.stop(history.last(), "again")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_a_run_that_nobody_follows_is_stopped_by_its_supervisor(history):
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as supervisor:
+        files = begin(history)
+        files.note("pid", str(supervisor.pid))
+        kill_owner(history.last())
+        assert history.last().live
+        assert history.stop(history.last(), "a test")
+        assert supervisor.wait(10) == -signal.SIGTERM
+    assert not history.last().live
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_another_process_with_the_same_id_is_not_the_run(history):
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as other:
+        files = begin(history)
+        kill_owner(history.last())
+        files.note("pid", str(other.pid))
+        files.note("pid-started", "another time")
+        assert not history.last().live
+        assert not history.stop(history.last(), "a test")
+        assert other.poll() is None
+        other.kill()
+
+
+def test_marks(monkeypatch):
+    me = processes.mark(os.getpid())
+    assert me
+    assert processes.alive(os.getpid(), me)
+    assert not processes.alive(os.getpid(), me + "0")
+    assert not processes.alive(os.getpid(), "")
+    assert processes.mark(0) == processes.mark(-1) == ""
+    monkeypatch.setattr(processes, "PLATFORM", "darwin")
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as done:
+        done.wait()
+    assert processes.mark(done.pid) == ""
+
+
+def test_many_processes_write_and_prune_at_once(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from uv_argo_magic.history import History;"
+        "from uv_argo_magic.core.spec import RunSpec; from uv_argo_magic.core.lock import Unresolved;"
+        "from uv_argo_magic.core.state import RunState\n"
+        "h = History(Path(sys.argv[1]), keep=5)\n"
+        "for i in range(15):\n"
+        "    f = h.begin(f'p{sys.argv[2]}-{i}', spec=RunSpec(cell='1'), resolution=Unresolved(lines=(), reason=''))\n"
+        "    f.append('x'); f.finish(RunState(ended_at=1.0, outcome='Succeeded')); h.list()\n"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(i)]) for i in range(3)]
+    assert [one.wait(60) for one in running] == [0, 0, 0]
+    assert 5 <= len(kept.History(tmp_path, keep=5).list()) <= 7  # a race may leave one too many, the next run takes it
+    begin(kept.History(tmp_path, keep=5), "last").finish(finished())
+    assert len(kept.History(tmp_path).list()) == 5
+
+
+def test_what_is_written_into_the_notebook():
+    state = RunState(run="r1")
+    assert kept.output_metadata(state, SPEC, LOCK) == {
+        "uv_argo": {"schema": 1, "run": "r1", "lock": LOCK.key, "cell": SPEC.cell_digest}
+    }
+    unresolved = kept.output_metadata(state, SPEC, Unresolved(lines=(), reason=""))
+    assert unresolved["uv_argo"]["lock"] == ""
+
+
+def test_a_summary_of_a_state_that_says_little():
+    summary = kept.summarize(RunState(error="not JSON"))
+    assert (summary.outcome, summary.exit, summary.ename, summary.packages) == ("Lost", None, "", ())
+    assert dataclasses.asdict(summary)["ended"] > 0

@@ -1,0 +1,252 @@
+"""core/options.py: the tokenizer, the expansion, the reader."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from uv_argo_magic.core import options as opt
+from uv_argo_magic.core.verbs import CELL, VERBS
+from uv_argo_magic.errors import SpecError
+
+RUN = next(verb for verb in VERBS if verb.name == "run")
+LOGS = next(verb for verb in VERBS if verb.name == "logs")
+
+
+def texts(line, **keywords):
+    return [word.text for word in opt.words(line, **keywords)]
+
+
+def cell(line, **names):
+    return opt.read(CELL, opt.words(line), "notebook", names)
+
+
+def refused(line, **names):
+    with pytest.raises(SpecError) as caught:
+        cell(line, **names)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("", []),
+        ("  a \t b ", ["a", "b"]),
+        ('"a b" c', ["a b", "c"]),
+        ("'a b' c", ["a b", "c"]),
+        ('"a "b" c"', ['a "b', 'c"']),  # the first quote with a blank behind it ends the word
+        ('"it\'s"', ["it's"]),
+        ('""', [""]),
+        ('a"b', ['a"b']),
+        ("python_version<'3.12'", ["python_version<'3.12'"]),
+        ('x=="a b"', ['x=="a', 'b"']),  # two equals signs compare: no quoting
+        ('--deps="numpy pandas"', ["--deps=numpy pandas"]),
+        ("exclude_newer='30 days' x", ["exclude_newer=30 days", "x"]),
+        ('["numpy", "pandas>=2"] x', ['["numpy", "pandas>=2"]', "x"]),
+        ('--deps=["a", "b"]', ['--deps=["a", "b"]']),
+        ('["numpy", pandas] x', ['["numpy",', "pandas]", "x"]),  # no JSON: plain words, and the grammar says so later
+        ('["numpy"]x', ['["numpy"]x']),
+        ("numpy[extra]", ["numpy[extra]"]),
+        (r"a\ b", ["a\\", "b"]),
+        ("a # b", ["a", "#", "b"]),
+    ],
+)
+def test_words(line, expected):
+    assert texts(line) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "column"), [('"a', 1), ("--deps 'numpy", 8), ('--deps="numpy pandas', 8), ('"a"b', 1), ("x=3 y='z", 7)]
+)
+def test_an_open_quote_is_named_with_its_column(line, column):
+    with pytest.raises(SpecError, match=f"the quote at column {column} is not closed") as caught:
+        opt.words(line)
+    assert "Close it" in caught.value.hint
+
+
+def test_an_open_quote_is_a_word_while_somebody_types():
+    assert texts('--deps "numpy pan', complete=False) == ["--deps", "numpy pan"]
+    assert texts('"', complete=False) == [""]
+
+
+@given(st.text(max_size=80))
+def test_words_never_fail_but_by_their_error_and_cover_the_line(line):
+    words = opt.words(line, complete=False)
+    assert "".join("".join(word.raw for word in words).split()) == "".join(line.split())
+    assert all(line[word.start : word.end] == word.raw for word in words)
+
+
+@given(st.text(alphabet=st.characters(blacklist_characters="'\"", blacklist_categories=["Cs"]), max_size=60))
+def test_a_quoted_word_is_verbatim(text):
+    assert texts(f'"{text}"') == [text]
+    assert texts(f"x '{text}' y")[1] == text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("$a", "1"),
+        ("{a}", "1"),
+        ("$a-{a}", "1-1"),
+        ("$$a", "$a"),
+        ("$$", "$"),
+        ("{{a}}", "{a}"),
+        ('{"a": 1}', '{"a": 1}'),
+        ('{"a": {"b": 1}}', '{"a": {"b": 1}}'),
+        ("${a}", "${a}"),
+        ("{a.b}", "{a.b}"),
+        ("{}", "{}"),
+        ("$5", "$5"),
+        ("{ a }", "{ a }"),
+        ('["x", "y[z]"]', '["x", "y[z]"]'),
+        ("$list", '["numpy", "pandas>=2; python_version < \'4\'"]'),
+        (" {list}", " numpy\npandas>=2; python_version < '4'"),
+        ("$empty", "[]"),
+        ("$pair", '["é", "b"]'),
+        ("$path/x", "d/e/x"),
+        ("$real", "1.5"),
+    ],
+)
+def test_expand(text, expected):
+    names = {
+        "a": 1,
+        "list": ["numpy", "pandas>=2; python_version < '4'"],
+        "empty": [],
+        "pair": ("é", "b"),
+        "path": PurePosixPath("d/e"),
+        "real": 1.5,
+    }
+    assert opt.expand(text, names, {}) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("$nope", r"\$nope is on the line, but nope is not defined$"),
+        ("{depss}", r"\{depss\} is on the line, but depss is not defined; did you mean deps\?"),
+        ("$frame", r"\$frame is a dict, which cannot stand on the line"),
+        ("$mixed", r"\$mixed is a list"),
+    ],
+)
+def test_expand_refuses(text, message):
+    with pytest.raises(SpecError, match=message) as caught:
+        opt.expand(text, {"deps": "x", "frame": {}, "mixed": ["a", 1]}, {})
+    assert caught.value.hint
+
+
+def test_the_literal_that_the_hint_gives_is_right():
+    for text in ("$nope", "{nope}"):
+        with pytest.raises(SpecError) as caught:
+            opt.expand(text, {}, {})
+        literal = caught.value.hint.split("write ")[1].split(" for")[0]
+        assert opt.expand(literal, {}, {}) == text
+
+
+def test_deps_run_on_until_the_next_option():
+    line = cell("--deps numpy pandas>=2 , scipy -p 3.12 --dry-run")
+    assert line.text("deps") == "numpy pandas>=2 , scipy"
+    assert line.text("python") == "3.12"
+    assert line.given("dry_run")
+    assert not line.given("detach")
+
+
+@pytest.mark.parametrize(
+    ("line", "deps"),
+    [
+        ('--deps "numpy pandas" scipy', "numpy pandas scipy"),
+        ("--deps numpy; python_version < '3.12'", "numpy; python_version < '3.12'"),
+        ("--deps numpy; '3.12' > python_version", "numpy; '3.12' > python_version"),
+        ("--deps numpy; sys_platform in 'linux darwin'", "numpy; sys_platform in 'linux darwin'"),
+        ("--deps numpy; 'linux' in sys_platform", "numpy; 'linux' in sys_platform"),
+        ("--deps numpy; 'linux' not in sys_platform", "numpy; 'linux' not in sys_platform"),
+        ("--deps \"numpy; python_version < '3.12'\" pandas", "numpy; python_version < '3.12' pandas"),
+        ('--deps ["numpy", "a[b]"]', '["numpy", "a[b]"]'),
+        ('--deps ""', ""),
+        ("--deps=numpy pandas", "numpy pandas"),
+        ("-d numpy --deps pandas", "numpy\npandas"),
+        ("-dnumpy", "numpy"),
+        ("--deps", None),
+    ],
+)
+def test_deps(line, deps):
+    if deps is None:
+        error = refused(line)
+        assert str(error).startswith("--deps needs a value")
+        assert error.hint == 'For example: --deps "numpy pandas>=2"'
+    else:
+        assert cell(line).text("deps") == deps
+
+
+def test_lists_expand_alone_as_json_and_among_others_as_lines():
+    needs = ["numpy", "pandas>=2"]
+    assert cell("--deps $needs", needs=needs).text("deps") == '["numpy", "pandas>=2"]'
+    assert cell('--deps "$needs"', needs=needs).text("deps") == '["numpy", "pandas>=2"]'
+    assert cell("--deps scipy $needs", needs=needs).text("deps") == "scipy numpy\npandas>=2"
+    assert cell("--deps $needs {needs}", needs=needs).expanded == (
+        ("$needs", "numpy\npandas>=2"),
+        ("{needs}", "numpy\npandas>=2"),
+    )
+
+
+def test_what_expands_is_data_and_never_an_option():
+    line = cell("--deps $x", x="numpy --dry-run")
+    assert line.text("deps") == "numpy --dry-run"
+    assert not line.given("dry_run")
+    assert "unexpected word $x" in str(refused("$x", x="--dry-run"))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--dpes numpy", "unknown option --dpes; did you mean --deps?"),
+        ("--python=3.12 --bakcend=x", "unknown option --bakcend; did you mean --backend?"),
+        ("-z", "unknown option -z"),
+        ("--dry-run=yes", "--dry-run takes no value"),
+        ("--python -b local", "--python needs a value: the Python that runs it"),
+        ("-p 3.11 -p 3.12", "-p is given twice"),
+        ("numpy", "unexpected word numpy"),
+        ("deps numpy", "unexpected word deps; did you mean --deps?"),
+        ("--set a=1 b=2", "unexpected word b=2"),
+    ],
+)
+def test_wrong_lines_say_what_is_right(line, message):
+    error = refused(line)
+    assert str(error) == message
+    assert error.hint
+
+
+def test_repeated_and_joined_forms():
+    line = cell("-r a.txt -r 'b c.txt' --set x=1 --set y=2 -p3.12")
+    assert line.each("requirements") == ("a.txt", "b c.txt")
+    assert line.each("set") == ("x=1", "y=2")
+    assert line.text("python") == "3.12"
+
+
+def test_an_argument():
+    line = opt.read(RUN, opt.words("script.py --deps numpy"), "terminal")
+    assert (line.argument, line.text("deps")) == ("script.py", "numpy")
+    assert opt.read(LOGS, (), "notebook", {}).argument == ""
+    assert opt.read(LOGS, opt.words("$run"), "notebook", {"run": "r1"}).argument == "r1"
+    assert opt.read(RUN, opt.words("--help"), "terminal").given("help")
+    with pytest.raises(SpecError, match="run needs FILE") as caught:
+        opt.read(RUN, opt.words("--deps numpy script.py"), "terminal")
+    assert "first" in caught.value.hint
+    with pytest.raises(SpecError, match="unexpected word two") as caught:
+        opt.read(LOGS, opt.words("one two"), "notebook", {})
+    assert caught.value.hint == "For example: %argo logs 20"
+
+
+def test_options_of_another_place_are_unknown():
+    with pytest.raises(SpecError, match="unknown option --push"):
+        opt.read(RUN, opt.words("x.py --push a"), "terminal")
+
+
+def test_without_names_nothing_expands():
+    assert opt.read(RUN, opt.words("$x --deps {y} $$"), "terminal").argument == "$x"
+
+
+def test_unknown_with_nothing_known():
+    assert opt.unknown("run", "x", ()).hint == "There are none."

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import pytest
+from packaging.tags import compatible_tags, cpython_tags
+
+from uv_argo_magic.core.lock import Package, Target
+from uv_argo_magic.core.pylock import read_pylock
+from uv_argo_magic.errors import ResolutionError
+
+A, B, C = "a" * 64, "b" * 64, "c" * 64
+TARGET = Target(python="3.12.1", abi="cp312", platform="x86_64-manylinux_2_28")
+PLATFORMS = ["manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64", "linux_x86_64"]
+
+
+def tags(minor=(3, 12), abis=("cp312",), platforms=PLATFORMS):
+    return (*cpython_tags(minor, abis, platforms), *compatible_tags(minor, f"cp{minor[0]}{minor[1]}", platforms))
+
+
+def wheel(file, sha256=A, size=10):
+    return f'{{ url = "https://files.example.com/ab/{file}", size = {size}, hashes = {{ sha256 = "{sha256}" }} }}'
+
+
+def package(body, name="alpha", version="1.0"):
+    return f'lock-version = "1.0"\n[[packages]]\nname = "{name}"\nversion = "{version}"\n{body}\n'
+
+
+def read(text, *, only_binary=True, hashes=None, fitting=None):
+    return read_pylock(text, target=TARGET, tags=fitting or tags(), only_binary=only_binary, hashes=hashes)
+
+
+def test_nothing_locked_is_an_empty_lock():
+    assert read('lock-version = "1.0"\n').packages == ()
+
+
+def test_the_wheel_whose_tag_comes_first_is_taken_and_no_host_is_kept():
+    files = [
+        wheel("alpha-1.0-py3-none-any.whl", C),
+        wheel("alpha-1.0-cp312-cp312-manylinux_2_17_x86_64.manylinux2014_x86_64.whl", B),
+        wheel("alpha-1.0-cp312-cp312-manylinux_2_28_x86_64.whl", A, size=77),
+        wheel("alpha-1.0-cp312-cp312-win_amd64.whl", "d" * 64),
+        wheel("alpha-1.0-cp38-abi3-manylinux_2_28_x86_64.whl", "e" * 64),
+    ]
+    for order in (files, files[::-1]):
+        lock = read(package(f"wheels = [{', '.join(order)}]"))
+        assert lock.packages == (
+            Package(
+                name="alpha",
+                version="1.0",
+                sha256=A,
+                size=77,
+                file="alpha-1.0-cp312-cp312-manylinux_2_28_x86_64.whl",
+            ),
+        )
+        assert "example.com" not in lock.to_json()
+        assert lock.target == TARGET
+
+
+def test_a_free_threaded_python_takes_its_own_abi():
+    text = package(
+        f"wheels = [{wheel('alpha-1.0-cp313-cp313-manylinux_2_28_x86_64.whl', B)}, "
+        f"{wheel('alpha-1.0-cp313-cp313t-manylinux_2_28_x86_64.whl', A)}]"
+    )
+    assert read(text, fitting=tags((3, 13), ("cp313t",))).packages[0].sha256 == A
+    assert read(text, fitting=tags((3, 13), ("cp313",))).packages[0].sha256 == B
+
+
+def test_the_sdist_is_the_last_resort_and_only_where_builds_are_allowed():
+    source = f"sdist = {wheel('alpha-1.0.tar.gz', B)}"
+    both = package(f"wheels = [{wheel('alpha-1.0-py3-none-any.whl')}]\n{source}")
+    assert read(both, only_binary=False).packages[0].file == "alpha-1.0-py3-none-any.whl"
+    assert read(package(source), only_binary=False).packages[0].file == "alpha-1.0.tar.gz"
+    with pytest.raises(ResolutionError, match=r"alpha 1\.0 has no wheel for this Python and platform") as caught:
+        read(package(source))
+    assert "only_binary=false" in caught.value.hint
+    foreign = package(f"wheels = [{wheel('alpha-1.0-cp312-cp312-win_amd64.whl')}]")
+    with pytest.raises(ResolutionError, match="no wheel") as caught:
+        read(foreign, only_binary=False)
+    assert "only_binary" not in caught.value.hint
+
+
+def test_packages_are_sorted_and_their_names_canonical():
+    text = package(f"wheels = [{wheel('Zope.X-1.0-py3-none-any.whl')}]", name="Zope.X")
+    text += f'[[packages]]\nname = "abc"\nversion = "2"\nwheels = [{wheel("abc-2-py3-none-any.whl")}]\n'
+    assert [found.name for found in read(text).packages] == ["abc", "zope-x"]
+
+
+def test_the_users_hashes_choose_among_the_files_that_fit():
+    text = package(
+        f"wheels = [{wheel('alpha-1.0-cp312-cp312-manylinux_2_28_x86_64.whl', A)}, "
+        f"{wheel('alpha-1.0-py3-none-any.whl', B)}]"
+    )
+    assert read(text, hashes={"Alpha": {f"sha256:{B.upper()}"}}).packages[0].sha256 == B
+    assert read(text, hashes={"other": {f"sha256:{C}"}}).packages[0].sha256 == A
+    for wanted in ({f"sha256:{C}"}, {f"md5:{A}"}, set()):
+        with pytest.raises(ResolutionError, match=r"No file of alpha 1\.0 .* has one of the hashes"):
+            read(text, hashes={"alpha": wanted})
+
+
+def test_a_url_requirement_keeps_its_url():
+    url = "https://files.example.com/x%2By/alpha-1.0%2Blocal-py3-none-any.whl"
+    text = package(f'archive = {{ url = "{url}#sha256={A}", hashes = {{ sha256 = "{A}" }} }}', version="1.0+local")
+    found = read(text).packages[0]
+    assert found.url == url
+    assert found.file == "alpha-1.0+local-py3-none-any.whl"
+    assert found.size == 0
+    assert read(text, hashes={"alpha": {f"sha256:{A}"}}).packages == (found,)
+    with pytest.raises(ResolutionError, match="No file of alpha"):
+        read(text, hashes={"alpha": {f"sha256:{B}"}})
+
+
+def test_a_url_of_source_needs_builds_and_keeps_its_subdirectory():
+    text = package(
+        'archive = { url = "https://files.example.com/a.zip", subdirectory = "py", '
+        f'hashes = {{ sha256 = "{A}" }}, size = 5 }}'
+    )
+    assert read(text, only_binary=False).packages[0].url == "https://files.example.com/a.zip#subdirectory=py"
+    with pytest.raises(ResolutionError, match=r"comes from a\.zip, which is source") as caught:
+        read(text)
+    assert "only_binary=false" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ('vcs = { type = "git", url = "https://git.example.com/a", commit-id = "1" }', "version control"),
+        ('directory = { path = "." }', "a folder"),
+        (f'archive = {{ path = "a-1.0-py3-none-any.whl", hashes = {{ sha256 = "{A}" }} }}', "a file on this machine"),
+        ('wheels = [{ name = "alpha-1.0-py3-none-any.whl", hashes = { md5 = "1" } }]', "no SHA-256 for alpha"),
+        ('wheels = [{ name = "alpha-1.0-py3-none-any.whl" }]', "no SHA-256 for alpha"),
+        (f"wheels = [{wheel('alpha.whl')}]", "nobody can read: alpha.whl"),
+        (f'wheels = [{{ hashes = {{ sha256 = "{A}" }} }}]', "does not name the file of alpha"),
+        ("wheels = 3", "misshapen at `wheels`"),
+        ("wheels = [3]", "misshapen at `wheels`"),
+        ("archive = 3", "misshapen at `archive`"),
+        ('wheels = [{ name = 3, hashes = { sha256 = "" } }]', "misshapen at `name`"),
+    ],
+)
+def test_what_cannot_be_locked_is_refused(body, said):
+    with pytest.raises(ResolutionError) as caught:
+        read(package(body))
+    assert said in caught.value.message
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a = ", "not TOML"),
+        ("", "lock-version is None"),
+        ('lock-version = "2.0"', "lock-version is '2.0'"),
+        ("lock-version = 1.0", "lock-version is 1.0"),
+        ('lock-version = "1.0"\n[[packages]]\n', "misshapen at `name`"),
+    ],
+)
+def test_what_is_no_lock_file_is_refused(text, said):
+    with pytest.raises(ResolutionError) as caught:
+        read(text)
+    assert said in caught.value.message
+
+
+def test_a_lock_for_several_platforms_is_refused():
+    one = package(f"wheels = [{wheel('alpha-1.0-py3-none-any.whl')}]")
+    two = one + one.replace('lock-version = "1.0"', "").replace('"1.0"', '"2.0"')
+    with pytest.raises(ResolutionError, match="alpha twice"):
+        read(two)
+
+
+def test_a_wheel_is_named_by_its_path_where_it_has_no_url():
+    text = package(
+        f'wheels = [{{ path = "folder/alpha-1.0-py3-none-any.whl", size = 1, hashes = {{ sha256 = "{A}" }} }}]'
+    )
+    assert read(text).packages[0].file == "alpha-1.0-py3-none-any.whl"

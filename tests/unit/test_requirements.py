@@ -1,0 +1,427 @@
+"""The grammar of requirements: what comes out, what is refused and where, round trips, and length without harm."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from packaging.requirements import Requirement as Parsed
+from requirement_lists import ACCEPTED, ACCEPTED_IN_FILES, REFUSED, REFUSED_IN_FILES, WHEEL
+
+from uv_argo_magic.core.lookalikes import OPTIONS, PACKAGE_OF, STANDARD_LIBRARY
+from uv_argo_magic.core.requirements import Requirement, Requirements, merge, parse, parse_items
+from uv_argo_magic.errors import SpecError
+
+
+def test_the_tables_are_as_large_as_promised():
+    assert len(ACCEPTED) + len(ACCEPTED_IN_FILES) >= 56
+    assert len(REFUSED) + len(REFUSED_IN_FILES) >= 84
+
+
+@pytest.mark.parametrize(("text", "lines"), ACCEPTED.values(), ids=ACCEPTED)
+@pytest.mark.parametrize("file", [False, True])
+def test_accepted(text, lines, file):
+    found = parse(text, file=file)
+    assert list(found.lines) == lines
+    assert bool(found) == bool(lines)
+    assert [str(Parsed(line)) for line in found.lines] == lines, "packaging reads and writes the same"
+
+
+@pytest.mark.parametrize(("text", "lines"), ACCEPTED_IN_FILES.values(), ids=ACCEPTED_IN_FILES)
+def test_accepted_in_files(text, lines):
+    found = parse(text, source="-r", file=True)
+    assert found.text.splitlines() == lines
+    assert parse(found.text, file=True) == found
+
+
+def refusal(text, **more):
+    with pytest.raises(SpecError) as caught:
+        parse(text, **more)
+    message = caught.value.message
+    assert "\n" not in message
+    assert message.isascii()
+    assert message.isprintable()
+    assert len(message) < 300
+    assert "; " in message, "it says what to write instead"
+    assert caught.value.hint
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None, "no frames of other libraries"
+    return caught.value
+
+
+@pytest.mark.parametrize(("text", "where", "words"), REFUSED.values(), ids=REFUSED)
+def test_refused(text, where, words):
+    error = refusal(text)
+    assert error.message.startswith(where if where == "--deps" else f"--deps, {where}")
+    assert where in {"--deps", "character"} or error.message.startswith(f"--deps, {where}:")
+    assert words in error.message
+    assert "secret" not in error.message + error.hint
+
+
+@pytest.mark.parametrize(("text", "where", "words"), REFUSED_IN_FILES.values(), ids=REFUSED_IN_FILES)
+def test_refused_in_files(text, where, words):
+    error = refusal(text, source="-r", file=True)
+    assert error.message.startswith(where if where == "-r" else f"-r, {where}:")
+    assert words in error.message
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("numpy 2.0 pandas", "numpy==2.0 pandas"),
+        ("pandas\nnumpy=2.0\nrich", "numpy==2.0"),
+        ("numpy ^0.0.3", "numpy>=0.0.3,<0.0.4"),
+        ("numpy>=1 <2", "numpy>=1,<2"),
+        ("numpy~=1", "numpy~=1.0"),
+        ("numpy>=1.*", "numpy>=1"),
+        ("torch>=2.0+cpu", "torch>=2.0"),
+        ("numpy@1.24", "numpy==1.24"),
+        ("x; python_version<3.9", 'x; python_version<"3.9"'),
+        ('x; os_name = "nt"', 'x; os_name== "nt"'),
+        ("x @ http://index.example.com/x-1.zip", "x @ https://index.example.com/x-1.zip"),
+        (f"numpy @ {WHEEL}", f"rich @ {WHEEL}"),
+    ],
+)
+def test_a_hint_shows_the_whole_line_put_right(text, line):
+    assert refusal(text).hint.removeprefix("Write: ") == line
+    assert parse(line)
+
+
+def test_a_line_too_long_to_be_shown_is_not():
+    assert "Write" not in refusal("x " * 200 + "numpy=2").hint
+
+
+def test_long_text_is_shown_in_part():
+    error = refusal("./" + "x" * 1000)
+    assert f'"./{"x" * 55}..."' in error.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x @ https://user:se/cr@et@index.example.com/x-1.zip",
+        "https://user:secret@index.example.com/x-1.zip",
+        "git+https://secret@git.example.com/x",
+        "x @ http://user:secret@index.example.com/x-1.zip",
+        "x @ user:secret@index.example.com",
+        "x @ ssh://git:secret@git.example.com/x",
+        "--index-url https://user:secret@index.example.com/simple",
+        "--index-url=https://user:secret@index.example.com/simple",
+        '["https://user:secret@index.example.com/x"]',
+        "x @ https://user:secret@index.example.com/x-1.zip numpy=2",
+    ],
+)
+def test_no_refusal_repeats_a_password(text):
+    error = refusal(text)
+    assert "secret" not in error.message + error.hint
+    assert "cr@et" not in error.message + error.hint
+
+
+def test_source_and_place_stand_in_front():
+    assert refusal("numpy\npandas =2", source="environment of the cell").message.startswith(
+        "environment of the cell, line 2, character 8: "
+    )
+
+
+@pytest.mark.parametrize(("option", "advice"), OPTIONS.items())
+def test_every_option_is_refused_by_name(option, advice):
+    error = refusal(f"numpy {option} value")
+    assert error.message == f'--deps, character 7: "{option}" is an option, not a requirement; {advice}'
+
+
+def test_settings_named_in_refusals_exist():
+    from dataclasses import fields
+
+    from uv_argo_magic.core.spec import Settings
+
+    named = {key for advice in OPTIONS.values() for key in re.findall(r"--set (\w+)=", advice)}
+    assert named
+    assert named <= {field.name for field in fields(Settings)}
+
+
+@pytest.mark.parametrize(("name", "package"), PACKAGE_OF.items())
+def test_import_names_are_taken_with_a_warning(name, package):
+    found = parse(name)
+    assert found.lines == (name,)
+    assert found.warnings == (f"{name} is a name to import; the package that most people mean by it is {package}.",)
+    assert parse(package).warnings == ()
+
+
+@pytest.mark.parametrize("name", ["PIL", "Yaml", "SKLEARN", "pkg_resources"])
+def test_import_names_are_known_however_written(name):
+    assert len(parse(name).warnings) == 1
+
+
+@pytest.mark.parametrize("name", sorted(STANDARD_LIBRARY & sys.stdlib_module_names))
+def test_modules_of_python_are_taken_with_a_warning(name):
+    (warning,) = parse(name).warnings
+    assert warning.startswith(f"{name} comes with Python")
+
+
+def test_modules_of_python_come_with_this_one_too():
+    assert not STANDARD_LIBRARY - sys.stdlib_module_names
+    assert len(STANDARD_LIBRARY) > 150
+
+
+@pytest.mark.parametrize(
+    ("text", "warned"),
+    [
+        ("numpy numpy>=2", True),
+        ("numpy<2 numpy>=1", True),
+        ("numpy numpy", False),
+        ("numpy>=1,<2 numpy<2,>=1", False),
+        ('numpy<2; os_name == "nt"\nnumpy>=2; os_name != "nt"', False),
+        ('numpy<2; os_name == "nt"\nnumpy>=2; os_name == "nt"', True),
+        ('numpy numpy>=2; os_name == "nt"', True),
+        ("numpy numpy[x]", True),
+    ],
+)
+def test_different_requirements_for_one_name_are_kept_with_a_warning(text, warned):
+    found = parse(text)
+    assert any(warning.startswith("numpy is asked for in 2 ways (numpy") for warning in found.warnings) == warned
+    assert len(found.items) == 2 or not warned
+
+
+@pytest.mark.parametrize(
+    "marker", ['extra == "x"', '"x" == extra', 'os_name == "nt" and (extra != "x" or os_name == "a")']
+)
+def test_a_marker_on_an_extra_is_taken_with_a_warning(marker):
+    (warning,) = parse(f"rich; {marker}").warnings
+    assert "asks for an extra" in warning
+
+
+def test_merge_is_the_union_in_order():
+    one, two, three = parse("numpy rich"), parse("pandas numpy"), parse("numpy>=2")
+    assert merge(one, two).lines == ("numpy", "rich", "pandas")
+    assert merge(one, two).warnings == ()
+    assert len(merge(one, three).warnings) == 1
+    assert merge() == Requirements()
+    assert merge(parse("sklearn"), parse("sklearn")).warnings == parse("sklearn").warnings
+
+
+def test_merge_keeps_hashes():
+    pinned = parse(ACCEPTED_IN_FILES["hash"][0], file=True)
+    assert merge(parse("six==1.17.0"), pinned) == pinned
+    assert merge(pinned, parse("six==1.17.0")) == pinned
+
+
+def test_items_may_come_as_a_list():
+    assert parse_items(["numpy", "pandas >= 2"], source="dependencies").lines == ("numpy", "pandas>=2")
+
+
+def test_a_requirement_writes_itself():
+    one = Requirement(name="x", extras=("a", "b"), specifier=">=1", marker='os_name == "nt"', hashes=("sha256:0",))
+    assert str(one) == 'x[a,b]>=1; os_name == "nt"'
+    assert one.line == 'x[a,b]>=1; os_name == "nt" --hash=sha256:0'
+
+
+# Round trips.
+
+NAMES = st.from_regex(r"[A-Za-z]([A-Za-z0-9._-]{0,8}[A-Za-z0-9])?", fullmatch=True).filter(
+    lambda name: (
+        name.lower() not in {"and", "or", "not", "in", "import", "from", "install", "add"}
+        and not name.lower().endswith((".zip", ".txt", ".whl", ".tgz", ".tar", ".tbz", ".tlz", ".txz", ".tar.gz"))
+        and not re.fullmatch(r"v[0-9]+[._-].*", name, re.IGNORECASE)
+    )
+)
+RELEASES = st.lists(st.integers(0, 99), min_size=2, max_size=4).map(lambda parts: ".".join(map(str, parts)))
+VERSIONS = st.builds(
+    "{}{}{}".format, st.sampled_from(["", "1!", "v"]), RELEASES, st.sampled_from(["", "rc1", ".post2", ".dev3", "-A.1"])
+)
+CLAUSES = st.one_of(
+    st.builds("{}{}".format, st.sampled_from(["==", "!=", ">=", "<=", ">", "<", "~=", ">= ", " == "]), VERSIONS),
+    st.builds("{}{}.*".format, st.sampled_from(["==", "!="]), RELEASES),
+)
+SPECIFIERS = st.one_of(st.just(""), st.lists(CLAUSES, min_size=1, max_size=3).map(" , ".join))
+COMPARISONS = st.sampled_from(
+    [
+        'python_version < "3.13"',
+        "os_name=='posix'",
+        '"win" not in sys_platform',
+        'platform_machine in "arm64, x86_64"',
+        "(os_name == 'nt' or sys_platform == \"linux\")",
+        'python_full_version >= "3.11.4"',
+    ]
+)
+MARKERS = st.lists(st.tuples(COMPARISONS, st.sampled_from([" and ", " or "])), max_size=3).map(
+    lambda pairs: (
+        " ; " + "".join(part for pair in pairs for part in pair).rpartition(" ")[0].rpartition(" ")[0] if pairs else ""
+    )
+)
+EXTRAS = st.lists(NAMES, max_size=3).map(lambda names: f"[{', '.join(names)}]" if names else "")
+URLS = st.sampled_from(["x/y-1.zip", "a,b/c-2.tar.gz#egg=c", "d-1.tgz?token=1"]).map(
+    "@ https://index.example.com/{}".format
+)
+REQUIREMENTS = st.builds("{}{} {}{}".format, NAMES, EXTRAS, st.one_of(SPECIFIERS, URLS), MARKERS)
+JOINS = st.sampled_from([" ", ", ", " , ", "\n", "\r\n", "\n\n", ",\n", "\t", " # comment, here\n", " \\\n"])
+
+
+@given(st.lists(REQUIREMENTS, max_size=6), st.lists(JOINS, min_size=6, max_size=6))
+def test_round_trip(requirements, joins):
+    found = parse("\n".join(requirements))
+    joined = "".join(line + join for line, join in zip(found.lines, joins, strict=False))
+    joined = joined.removesuffix(" \\\n")
+    assert parse(joined) == found
+    assert parse(found.text, file=True) == found
+    assert merge(found) == found
+    for line in found.lines:
+        assert str(Parsed(line)) == line
+
+
+@pytest.mark.parametrize("join", [" ", ", ", "\n"])
+@pytest.mark.parametrize("case", ACCEPTED)
+def test_every_accepted_list_makes_the_round_trip(case, join):
+    found = parse(ACCEPTED[case][0])
+    assert parse(join.join(found.lines)) == found
+
+
+FRAGMENTS = st.sampled_from(
+    [
+        "numpy",
+        "pandas",
+        " ",
+        ",",
+        "\n",
+        "==",
+        ">=",
+        "<",
+        "~",
+        "^",
+        "2.0",
+        "1.*",
+        "[",
+        "]",
+        "(",
+        ")",
+        ";",
+        "@",
+        '"',
+        "'",
+        "https://",
+        "git+",
+        "index.example.com",
+        "/x-1.zip",
+        ".whl",
+        "os_name",
+        "and",
+        "or",
+        "not in",
+        "--hash",
+        "-e",
+        "#",
+        "sha256:",
+        "\\",
+        "\\\n",
+        "$",
+        "{{",
+        "\u00a0",
+        "\ufeff",
+        "\r",
+        "\t",
+        "extra",
+        "python_version",
+        '"3.9"',
+        "!",
+        ":",
+    ]
+)
+
+
+def read_or_refusal(text, *, file):
+    try:
+        return parse(text, file=file)
+    except SpecError as error:
+        return error
+
+
+def accepted_or_refused(text, *, file=False):
+    found = read_or_refusal(text, file=file)
+    if isinstance(found, SpecError):
+        assert "\n" not in found.message
+        assert found.message.isascii()
+        return
+    assert parse(found.text, file=True) == found
+    assert parse(" ".join(item.line for item in found.items), file=True) == found
+    for line in found.lines:
+        assert str(Parsed(line)) == line
+
+
+@given(st.text(), st.booleans())
+@example(text="[]", file=False)
+def test_any_text_is_accepted_or_refused(text, file):
+    accepted_or_refused(text, file=file)
+
+
+@given(st.lists(FRAGMENTS, max_size=12).map("".join), st.booleans())
+@example(text="1-_2 v2_0 1--0", file=False)
+def test_any_pieces_are_accepted_or_refused(text, file):
+    accepted_or_refused(text, file=file)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a" * 60000,
+        "1" * 60000,
+        "-" * 50000,
+        "a" + "-" * 50000,
+        "." * 60000,
+        "/" * 60000,
+        "@" * 60000,
+        "!" * 60000,
+        "^" + "1." * 30000,
+        "a" + "<" * 60000,
+        "a" + " " * 60000 + "b",
+        "a, " * 20000,
+        "a " * 30000,
+        "," * 60000,
+        "\n" * 60000,
+        "\\\n" * 30000,
+        " #" * 30000,
+        "# \\\n" * 16000,
+        "python " * 9000,
+        "!" + " " * 60000 + "pip",
+        "numpy==" + "9" * 60000,
+        "numpy==" + "1." * 30000,
+        "numpy==1+" + "a." * 30000,
+        "numpy" + ",<1" * 20000,
+        "numpy>=1" + ",<1" * 20000,
+        "numpy[" + ",".join(["a"] * 20000) + "]",
+        "numpy[" + "a " * 20000,
+        "numpy[" + "[" * 60000,
+        "numpy" + "(" * 60000,
+        "numpy; " + " and ".join(['os_name == "nt"'] * 3000),
+        "numpy; " + "(" * 5000,
+        "numpy; " + "'" * 60000,
+        "numpy; os_name " + "not " * 15000,
+        "numpy; os_name == '" + "a" * 60000,
+        "x @ https://" + "a" * 60000 + "/x-1.zip",
+        "x @ https://" + "a." * 30000 + "/x-1.zip",
+        "x @ https://" + "/" * 60000 + "x-1.zip",
+        "x @ https://index.example.com/" + "%" * 60000,
+        "x @ https://index.example.com/x-1-" + ".".join(map(str, range(900))) + "-none-any.whl",
+        "x @ " + "//" * 30000,
+        "x @ " + "://@" * 15000,
+        ",".join(["a//b"] * 12000),
+        ",".join(f"p{n}x" for n in range(500)),
+        '["' + "a" * 60000 + '"]',
+        "[" + '"a",' * 16000,
+    ],
+    ids=lambda text: text[:24] + f" ({len(text)})",
+)
+@pytest.mark.parametrize("file", [False, True])
+def test_time_grows_with_the_length_only(text, file):
+    accepted_or_refused(text, file=file)
+
+
+@pytest.mark.timeout(20)
+def test_a_large_lock_is_read():
+    hashes = " ".join(f"--hash=sha256:{number:064x}" for number in range(30))
+    text = "\n".join(f"package-{number}x==1.{number} {hashes}" for number in range(184))
+    found = parse(text, source="-r", file=True)
+    assert len(found.items) == 184
+    assert {len(item.hashes) for item in found.items} == {30}
+    assert parse(found.text, file=True) == found

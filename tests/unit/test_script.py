@@ -1,0 +1,325 @@
+"""The script block of a cell: what it gives, what is refused, and in which line of the cell."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from uv_argo_magic.core.requirements import Requirements
+from uv_argo_magic.core.script import KEYS, UNKNOWN, UNKNOWN_TOP, Script, parse_script, satisfies
+from uv_argo_magic.core.spec import Settings
+from uv_argo_magic.errors import SpecError
+
+WHOLE = """\
+import numpy
+
+# /// script
+# requires-python = ">=3.11, <3.14"
+# dependencies = [
+#   "numpy>=2",  # arrays
+#   "rich ; python_version < '3.13'",
+# ]
+#
+# [tool.uv]
+# exclude-newer = "2026-06-01T00:00:00Z"
+# prerelease = "allow"
+# resolution = "lowest-direct"
+# constraint-dependencies = ["Pandas < 3"]
+# override-dependencies = ["six==1.17.0", "attrs"]
+# no-build = true
+# offline = false
+# index-url = "https://index.example.com/simple"
+#
+# [tool.ruff]
+# line-length = 120
+# ///
+
+print(numpy.pi)
+"""
+
+
+def block(*lines):
+    return "\n".join(("# /// script", *(f"# {line}" if line else "#" for line in lines), "# ///", "pass", ""))
+
+
+def uv(*lines):
+    return block("[tool.uv]", *lines)
+
+
+def refusal(cell):
+    with pytest.raises(SpecError) as caught:
+        parse_script(cell)
+    message = caught.value.message
+    assert "\n" not in message
+    assert message.isascii()
+    assert message.startswith("script block, line ")
+    assert "; " in message
+    assert caught.value.hint
+    return caught.value
+
+
+def test_everything_that_a_block_may_say():
+    script = parse_script(WHOLE)
+    assert script == Script(
+        requirements=script.requirements,
+        requires_python="<3.14,>=3.11",
+        settings=(
+            ("constraints", ("pandas<3",)),
+            ("exclude_newer", "2026-06-01T00:00:00Z"),
+            ("index_url", "https://index.example.com/simple"),
+            ("offline", False),
+            ("only_binary", True),
+            ("overrides", ("six==1.17.0", "attrs")),
+            ("prerelease", "allow"),
+            ("resolution", "lowest-direct"),
+        ),
+        line=3,
+    )
+    assert script.requirements.lines == ("numpy>=2", 'rich; python_version < "3.13"')
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "",
+        "print(1)",
+        "# a comment\n# /// other\n# x = 1\n# ///",
+        "x = 1  # /// script",
+        "    # /// script\n    # ///",
+        "# /// scripts\n# ///",
+        "# ///",
+        "# /// SCRIPT",
+    ],
+)
+def test_a_cell_without_a_block(cell):
+    assert parse_script(cell) is None
+
+
+def test_an_empty_block_asks_for_nothing():
+    assert parse_script(block()) == Script(requirements=Requirements())
+
+
+def test_line_ends_of_windows():
+    assert parse_script(WHOLE.replace("\n", "\r\n")) == parse_script(WHOLE)
+
+
+def test_the_last_mark_of_an_unbroken_comment_closes():
+    cell = '# /// script\n# x = """\n# ///\n# """\n# ///\n# A comment below.\n'
+    assert '"x" means nothing' in refusal(cell).message
+    assert parse_script('# /// script\n# dependencies = ["numpy"]\n# ///\n# A comment below.\n').requirements.lines == (
+        "numpy",
+    )
+
+
+def test_a_block_at_the_end_of_the_cell():
+    assert parse_script('# /// script\n# dependencies = ["numpy"]\n# ///').requirements.lines == ("numpy",)
+
+
+def test_warnings_come_with_the_requirements():
+    assert len(parse_script(block('dependencies = ["sklearn"]')).requirements.warnings) == 1
+
+
+@pytest.mark.parametrize(
+    ("cell", "where", "words"),
+    [
+        (block() + block(), "line 4", "a second script block (the first is in line 1)"),
+        ("# /// script\n# dependencies = []\n# /// script\n# ///", "line 1", "is not closed"),
+        ("# /// script\n# ///\n# /// script\n# ///", "line 3", "a second script block"),
+        ("pass\n# /// script\n# dependencies = []\npass", "line 2", "the script block is not closed"),
+        ("# /// script", "line 1", "is not closed"),
+        ("# /// script\n#dependencies = []\n# ///", "line 1", "is not closed"),
+        ("# /// script\n# ///  ", "line 1", "is not closed"),
+        ("#/// script\n# ///", "line 1", '"#/// script" does not open a block; write exactly "# /// script"'),
+        ("pass\n# ///script\n# ///", "line 2", "does not open a block"),
+        ("# /// script \n# ///", "line 1", "does not open a block"),
+        (block("#" * 70000), "line 1", "70000 characters are more than the 65536"),
+        (block("dependencies = [numpy]"), "line 2, character 19", "this is not TOML (Invalid value)"),
+        ("pass\n" + block("", "dependencies = ["), "line 4", "this is not TOML"),
+        (block("a = 1", "a = 2"), "line 3", "Cannot overwrite a value"),
+        (block("a = " + "[" * 5000), "line 2", "this is not TOML"),
+        (block("a = " + "9" * 5000), "line 2", "this is not TOML"),
+        (block("dependencies = ['x']", "other = 1"), "line 3", '"other" means nothing in a script block'),
+        (block('requires_python = ">=3.11"'), "line 2", "write requires-python"),
+        (block('"\u00e9\\n" = 1'), "line 1", '"\\xe9\\n" means nothing'),
+        (block("[project]", "name = 'x'"), "line 2", '"project" means nothing in a script block'),
+        (block('dependencies = "numpy"'), "line 2", '"dependencies" is not a list'),
+        (block("", 'dependencies = ["numpy", "pandas=2"]'), "line 3, dependencies, item 2, character 7", "use =="),
+        (block("dependencies = [1]"), "line 2, dependencies, item 1", "a value of type int is not a text"),
+        (block("dependencies = [2026-01-01]"), "line 2, dependencies, item 1", "a value of type date is not a text"),
+        (block("requires-python = 3.11"), "line 2", '"requires-python" is not a text'),
+        (block('requires-python = "3.11"'), "line 2", '"3.11" is not a version specifier'),
+        (block('requires-python = "^3.11"'), "line 2", "is not a version specifier"),
+        (block('requires-python = "===3.11"'), "line 2", "is not a version specifier"),
+        (block("tool = 1"), "line 2", '"tool" is not a table'),
+        (block("[tool]", "uv = 1"), "line 2", '"tool" is not a table'),
+        (uv('sources = { x = { git = "https://git.example.com/x" } }'), "line 3", 'write "name @ https://..."'),
+        (block("[tool.uv.sources]", "x = 1"), "line 2", '"sources" of [tool.uv] means nothing here'),
+        (block('tool.uv.cache-dir = "x"'), "line 2", "UV_CACHE_DIR names uv's cache"),
+        (uv('extra-index-url = ["https://index.example.com"]'), "line 3", "one index that serves everything"),
+        (uv("frobnicate = 1"), "line 3", '"frobnicate" of [tool.uv] means nothing here'),
+        (uv('prerelease = "maybe"'), "line 3", "write one of disallow, allow, if-necessary, explicit"),
+        (uv("prerelease = true"), "line 3", '"prerelease" has no such value'),
+        (uv('resolution = "newest"'), "line 3", "write one of highest, lowest, lowest-direct"),
+        (uv('no-build = "yes"'), "line 3", '"no-build" is neither true nor false'),
+        (uv("offline = 1"), "line 3", "write offline = true"),
+        (uv("exclude-newer = 2026-06-01"), "line 3", "is not a date or a span in quotes"),
+        (uv('exclude-newer = "--offline"'), "line 3", "is not a date or a span"),
+        (uv('exclude-newer = "30\\ndays"'), "line 3", "is not a date or a span"),
+        (uv('index-url = "http://index.example.com"'), "line 3", "is not an https URL"),
+        (uv("index-url = 1"), "line 3", "is not an https URL"),
+        (uv('index-url = "https://user:secret@index.example.com"'), "line 3", "has a user name or token in it"),
+        (uv('index-url = "user:secret@index.example.com"'), "line 3", "has a user name or token in it"),
+        (block("[[tool.uv.index]]", 'name = "x"'), "line 2", "[[tool.uv.index]] has no url"),
+        (block("[[tool.uv.index]]", 'url = "https://user@index.example.com"'), "line 3", "has a user name or token"),
+        (block("[[tool.uv.index]]", "explicit = true"), "line 3", '"explicit" of an index means nothing here'),
+        (block(*["[[tool.uv.index]]", 'url = "https://index.example.com"'] * 2), "line 2", "is not one table"),
+        (uv('index = "https://index.example.com"'), "line 3", "is not one table"),
+        (uv("index = [1]"), "line 3", "is not one table"),
+        (
+            uv('index-url = "https://index.example.com"', "[[tool.uv.index]]", 'url = "https://index.example.com"'),
+            "line 4",
+            '"index" gives a second index',
+        ),
+        (uv('constraint-dependencies = "numpy<2"'), "line 3", 'write constraint-dependencies = ["numpy<2"]'),
+        (
+            uv("", 'override-dependencies = ["numpy=2"]'),
+            "line 4, override-dependencies, item 1, character 6",
+            "use ==",
+        ),
+    ],
+)
+def test_refused(cell, where, words):
+    error = refusal(cell)
+    assert error.message.startswith(f"script block, {where}")
+    assert error.message[len(f"script block, {where}")] in ":,"
+    assert words in error.message
+    assert "secret" not in error.message + error.hint
+
+
+@pytest.mark.parametrize(
+    ("lines", "setting"),
+    [
+        (['exclude-newer = "30 days"'], ("exclude_newer", "30 days")),
+        (['exclude-newer = "P30D"'], ("exclude_newer", "P30D")),
+        (["no-build = false"], ("only_binary", False)),
+        (["offline = true"], ("offline", True)),
+        (["constraint-dependencies = []"], ("constraints", ())),
+        (
+            [
+                "[[tool.uv.index]]",
+                'name = "own"',
+                'url = "https://index.example.com:8443/a/+simple/"',
+                "default = true",
+            ],
+            ("index_url", "https://index.example.com:8443/a/+simple/"),
+        ),
+        (['[[tool.uv.index]]\n# url = "https://index.example.com"'], ("index_url", "https://index.example.com")),
+    ],
+)
+def test_settings(lines, setting):
+    assert parse_script(uv(*lines)).settings == (setting,)
+
+
+def test_every_key_is_a_setting_of_the_same_type():
+    defaults = {field.name: field.default for field in fields(Settings)}
+    assert {name for name, _ in KEYS.values()} <= set(defaults)
+    for name, value in parse_script(WHOLE).settings:
+        assert type(value) is type(defaults[name])
+
+
+@pytest.mark.parametrize(("key", "advice"), UNKNOWN.items())
+def test_keys_of_uv_that_mean_nothing_here_are_refused_by_name(key, advice):
+    error = refusal(uv(f"{key} = 1"))
+    assert error.message == f'script block, line 3: "{key}" of [tool.uv] means nothing here; {advice}'
+    assert "exclude-newer" in error.hint
+
+
+@pytest.mark.parametrize(("key", "advice"), UNKNOWN_TOP.items())
+def test_keys_that_people_mistake_are_refused_with_the_right_one(key, advice):
+    assert refusal(block(f"{key} = 1")).message.endswith(f"; {advice}")
+
+
+@pytest.mark.parametrize(
+    ("requires", "version", "so"),
+    [
+        ("", "3.12.1", True),
+        (">=3.11", "3.11.0", True),
+        (">=3.11", "3.10.14", False),
+        (">=3.11,<3.13", "3.13.0", False),
+        ("==3.12.*", "3.12.7", True),
+        ("~=3.12.1", "3.12.0", False),
+        (">=3.13", "3.14.0rc1", True),
+        (">=3.14", "3.14.0a2", False),
+        (">=3.13", "3.13.0+", True),
+        ("!=3.12.3", "3.12.3", False),
+    ],
+)
+def test_satisfies(requires, version, so):
+    assert satisfies(requires, version) is so
+
+
+@pytest.mark.parametrize(("requires", "version"), [(">=3.11", "three"), ("3.11", "3.11.0")])
+def test_satisfies_wants_a_specifier_and_a_version(requires, version):
+    with pytest.raises(ValueError, match=r"(?i)invalid"):
+        satisfies(requires, version)
+
+
+PIECES = st.sampled_from(
+    [
+        "# /// script",
+        "# ///",
+        "#",
+        "# dependencies = [",
+        '#  "numpy",',
+        "# ]",
+        "# [tool.uv]",
+        "# offline = true",
+        "pass",
+        "# [[tool.uv.index]]",
+        '# url = "https://index.example.com"',
+        '# requires-python = ">=3"',
+        "# x",
+        "",
+        "\r",
+    ]
+)
+
+
+def read_or_refusal(cell):
+    try:
+        return parse_script(cell)
+    except SpecError as error:
+        return error
+
+
+@given(st.one_of(st.text(), st.lists(PIECES, max_size=12).map("\n".join), st.text().map(block)))
+def test_any_cell_is_read_or_refused(cell):
+    found = read_or_refusal(cell)
+    if isinstance(found, SpecError):
+        assert "\n" not in found.message
+        assert found.message.isascii()
+    else:
+        assert found is None or cell.split("\n")[found.line - 1].rstrip("\r") == "# /// script"
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "# /// script\n" * 20000,
+        "# ///\n" * 50000,
+        "# /// script\n" + "# ///\n" * 50000,
+        "# /// script\n" + "#\n" * 50000 + "# ///",
+        block(*[f"k{n} = 1" for n in range(5000)]),
+        block("a." * 4000 + "a = 1"),
+        block("a" * 100000 + " = 1"),
+        "#" + " " * 100000 + "///",
+    ],
+    ids=lambda cell: cell[:20].replace("\n", "|"),
+)
+def test_time_grows_with_the_length_only(cell):
+    found = read_or_refusal(cell)
+    assert found in (None, Script()) or found.message.startswith("script block, line ")

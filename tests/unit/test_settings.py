@@ -1,0 +1,116 @@
+"""core/settings.py: the keys of --set, by their type."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from uv_argo_magic.core import settings as keys
+from uv_argo_magic.core.spec import Settings
+from uv_argo_magic.errors import SpecError
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("offline", "true", True),
+        ("offline", "No", False),
+        ("offline", True, True),
+        ("log-budget", "8MiB", 8 * 1024**2),
+        ("log_budget", "500k", 500_000),
+        ("log_budget", "1.5 Gi", 1024**3 * 3 // 2),
+        ("log_budget", "12", 12),
+        ("log_budget", "1_000", 1000),
+        ("log_budget", 7, 7),
+        ("log_budget", "64 B", 64),
+        ("run_timeout", "30", 30.0),
+        ("run_timeout", "30s", 30.0),
+        ("run_timeout", "5m", 300.0),
+        ("run_timeout", "1h30m", 5400.0),
+        ("run_timeout", "1h 30m", 5400.0),
+        ("run_timeout", "500ms", 0.5),
+        ("run_timeout", 2, 2.0),
+        ("run_timeout", "2.5", 2.5),
+        ("exclude_newer", "30 days", "30 days"),
+        ("panel", "static", "static"),
+        ("prerelease", "", ""),
+        ("constraints", "numpy<2,pandas", ("numpy<2", "pandas")),
+        ("constraints", "numpy>=1,<2, pandas[a,b] >= 1", ("numpy>=1,<2", "pandas[a,b] >= 1")),
+        ("constraints", '["numpy>=1,<2"]', ("numpy>=1,<2",)),
+        ("constraints", ["a", "b"], ("a", "b")),
+        ("constraints", "", ()),
+        ("constraints", "a\nb\n", ("a", "b")),
+        ("env", "A=1,B=2", (("A", "1"), ("B", "2"))),
+        ("env", "A=1,2,B=x=y", (("A", "1,2"), ("B", "x=y"))),
+        ("env", '{"A": "1"}', (("A", "1"),)),
+        ("env", {"A": "1"}, (("A", "1"),)),
+        ("env", [("A", "1"), "B="], (("A", "1"), ("B", ""))),
+        ("env", "", ()),
+    ],
+)
+def test_setting(key, value, expected):
+    found = keys.setting(key, value)
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("ofline", "true", "unknown setting ofline; did you mean offline?"),
+        ("offline", "maybe", "offline cannot be maybe"),
+        ("offline", 2, "offline cannot be 2"),
+        ("log_budget", "much", "log_budget cannot be much"),
+        ("log_budget", True, "log_budget cannot be True"),
+        ("log_budget", -1, "log_budget cannot be -1"),
+        ("log_budget", "9" * 400, f"log_budget cannot be '{'9' * 60}'"),
+        ("run_timeout", "soon", "run_timeout cannot be soon"),
+        ("run_timeout", False, "run_timeout cannot be False"),
+        ("run_timeout", "-1", "run_timeout cannot be -1"),
+        ("run_timeout", "nan", "run_timeout cannot be nan"),
+        ("run_timeout", "inf", "run_timeout cannot be inf"),
+        ("run_timeout", "", "run_timeout cannot be ''"),
+        ("exclude_newer", 3, "exclude_newer cannot be 3"),
+        ("panel", "widgets", "panel cannot be widgets; did you mean widget?"),
+        ("panel", "zzz", "panel cannot be zzz"),
+        ("constraints", 3, "constraints cannot be 3"),
+        ("constraints", "[1]", "constraints cannot be [1]"),
+        ("constraints", "[", "constraints cannot be ["),
+        ("env", "A", "env cannot be A"),
+        ("env", "=1", "env cannot be =1"),
+        ("env", 3, "env cannot be 3"),
+        ("env", {"A": 1}, "env cannot be {'A': 1}"),
+    ],
+)
+def test_a_wrong_value_says_what_is_right(key, value, message):
+    with pytest.raises(SpecError) as caught:
+        keys.setting(key, value)
+    assert str(caught.value) == message
+    assert caught.value.hint
+
+
+def test_sets_grow_lists_and_replace_the_rest():
+    assert dict(keys.sets(["env=A=1", "panel=html", "env=B=2", "panel=text", "constraints=a", "offline=yes"])) == {
+        "env": (("A", "1"), ("B", "2")),
+        "panel": "text",
+        "constraints": ("a",),
+        "offline": True,
+    }
+    with pytest.raises(SpecError, match="--set panel has no value"):
+        keys.sets(["panel"])
+
+
+def test_every_field_has_a_reader_help_and_a_way_back():
+    for field in dataclasses.fields(Settings):
+        assert field.metadata["help"]
+        assert keys.setting(field.name, keys.written(field.default)) == field.default
+    assert keys.written((("A", "1"), ("B", "2"))) == "A=1,B=2"
+    assert keys.written(True) == "true"
+    assert keys.written(0.5) == "0.5"
+
+
+def test_values_worth_proposing():
+    assert "static" in keys.values_of("panel")
+    assert keys.values_of("offline") == ("true", "false")
+    assert keys.values_of("nope") == keys.values_of("env") == ()

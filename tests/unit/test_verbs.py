@@ -1,0 +1,193 @@
+"""core/verbs.py: the table and its lines."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from uv_argo_magic.core import menu, verbs
+from uv_argo_magic.core.options import Line
+from uv_argo_magic.core.spec import Resources
+from uv_argo_magic.errors import SpecError
+
+
+def options(line, **names):
+    return verbs.run_options(verbs.read_cell(line, names))
+
+
+def test_the_table_holds_together():
+    for verb in (*verbs.VERBS, verbs.CELL):
+        assert verb.help
+        assert verb.notebook or verb.terminal
+        flags = list(itertools.chain.from_iterable(option.flags for option in verb.options))
+        assert len(flags) == len(set(flags))
+        dests = [option.dest for option in verb.options]
+        assert len(dests) == len(set(dests))
+        assert all(option.help and option.example for option in verb.options)
+    assert set(verbs.verbs_in("notebook")) == {"runs", "last", "logs", "packages", "stop", "help"}
+    assert set(verbs.verbs_in("terminal")) == {"run", "runs", "last", "logs", "packages", "stop", "help"}
+
+
+def test_every_example_can_be_read():
+    for verb in verbs.VERBS:
+        if verb.notebook:
+            assert verbs.read_line(verb.notebook.removeprefix("%argo "), {}).verb == verb.name
+        argv = verb.terminal.removeprefix("uv-argo ").replace('"', "").split()
+        assert verbs.read_argv(argv).verb == verb.name
+    assert options(verbs.CELL.notebook.removeprefix("%%argo ")).deps == "numpy pandas"
+    for option in verbs.RUN_OPTIONS:
+        assert verbs.read_cell(option.example, {}).given(option.dest)
+
+
+def test_run_options():
+    found = options(
+        '-d numpy -r r.txt -p cpython3.12 -b local --push x,y z --pull ["total"] -o run --detach --dry-run '
+        "--resources cpu=500m memory=4Gi --set panel=html"
+    )
+    assert found == verbs.RunOptions(
+        deps="numpy",
+        requirements=("r.txt",),
+        python="3.12",
+        backend="local",
+        push=("x", "y", "z"),
+        pull=("total",),
+        out="run",
+        detach=True,
+        dry_run=True,
+        resources=Resources(cpu="500m", memory="4Gi"),
+        sets=(("panel", "html"),),
+    )
+    assert options("") == verbs.RunOptions()
+    assert options('--deps ""').deps == ""
+    assert options("--help").help
+    assert options("--push $names", names=["a", "b", "a"]).push == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--python new", "--python cannot be new"),
+        ("--push 1x", "--push needs a variable's name, not 1x"),
+        ("--push [x", "--push needs a variable's name, not [x"),
+        ("--pull a.b", "--pull needs a variable's name, not a.b"),
+        ('--out ""', "--out needs a variable's name, not "),
+        ("--resources cpus=1", "unknown resource cpus; did you mean cpu?"),
+        ("--resources cpu", "cpu needs a quantity, not nothing"),
+        ("--resources memory=lots", "memory needs a quantity, not lots"),
+        ("--set pannel=x", "unknown setting pannel; did you mean panel?"),
+    ],
+)
+def test_wrong_values(line, message):
+    with pytest.raises(SpecError) as caught:
+        options(line)
+    assert str(caught.value) == message
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("line", ["", "help", "--help", "-h"])
+def test_alone_it_is_help(line):
+    assert verbs.read_line(line, {}) == Line(verb="help")
+    assert verbs.read_argv(line.split()) == Line(verb="help")
+
+
+def test_help_of_a_verb():
+    assert verbs.read_line("logs --help", {}) == Line(verb="help", argument="logs")
+    assert verbs.read_line("help logs", {}).argument == "logs"
+    assert verbs.read_argv(["run", "--help"]) == Line(verb="help", argument="run")
+    with pytest.raises(SpecError, match="unknown verb log; did you mean logs"):
+        verbs.read_line("help log", {})
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("rnus", "unknown verb rnus; did you mean runs?"),
+        ("run x.py", "run is for the terminal"),
+        ("--hepl", "unknown option --hepl; did you mean --help?"),
+        ("runs --cuont 3", "unknown option --cuont; did you mean --count?"),
+    ],
+)
+def test_wrong_verbs(line, message):
+    with pytest.raises(SpecError) as caught:
+        verbs.read_line(line, {})
+    assert str(caught.value) == message
+
+
+def test_count():
+    assert verbs.count(verbs.read_argv(["runs"])) == 20
+    assert verbs.count(verbs.read_argv(["runs", "-n", "5"])) == 5
+    for wrong in ("0", "x", "-1.5", "²"):
+        with pytest.raises(SpecError, match="-n needs a whole number"):
+            verbs.count(Line(verb="runs", values=(("count", wrong),)))
+
+
+def test_the_help_names_everything():
+    for place in ("notebook", "terminal"):
+        text = menu.overview(place)
+        for verb in verbs.verbs_in(place).values():
+            assert getattr(verb, place) in text
+            assert verb.help in text
+            assert verb.help in menu.explain(verb.name, place)
+    run = menu.explain("run", "notebook")
+    for option in verbs.RUN_OPTIONS:
+        assert all(flag in run for flag in option.flags)
+        assert option.kind == "flag" or option.example in run
+    assert "log_budget" in run
+    assert "[8388608]" in run
+    assert "--push" not in menu.explain("run", "terminal")
+    assert "FILE" in menu.explain("run", "terminal")
+    assert max(map(len, run.splitlines())) <= 120
+    with pytest.raises(SpecError, match="unknown verb lgos; did you mean logs"):
+        menu.explain("lgos", "terminal")
+
+
+CELL_LINES = [
+    ("--de", ("--deps", "--detach"), ""),
+    ("--dry-run --dr", (), ""),
+    ("--deps numpy --py", ("--python",), ""),
+    ("--python ", (), "python"),
+    ("--python 3.", (), "python"),
+    ("--python=3.", (), "python"),
+    ("-b lo", (), "backend"),
+    ("-r req", (), "file"),
+    ("--set pan", ("panel=",), ""),
+    ("--set panel=st", ("static",), ""),
+    ("--set offline=", ("true", "false"), ""),
+    ("--set=panel=st", ("static",), ""),
+    ("--resources cp", ("cpu=",), ""),
+    ("--push al", (), "name"),
+    ("--pull x,", (), "cell-name"),
+    ("--out r", (), "name"),
+    ("--nope x", (), ""),
+    ("word", (), ""),
+    ('--deps "num', (), ""),
+    ("--weird=x", (), ""),
+]
+
+
+@pytest.mark.parametrize(("line", "words", "completer"), CELL_LINES)
+def test_what_could_come_in_a_cell_line(line, words, completer):
+    found = menu.expected(line, "notebook", cell=True)
+    assert (found.words, found.completer) == (words, completer)
+
+
+def test_what_was_given_already_is_known():
+    found = menu.expected("--push a b,c,d", "notebook", cell=True)
+    assert (found.fragment, found.before) == ("d", ("a", "b", "c"))
+    assert "--python" not in menu.expected("--python 3.12 ", "notebook", cell=True).words
+    assert "--set" in menu.expected("--set a=1 ", "notebook", cell=True).words
+    assert "--python" in menu.expected("--deps numpy ", "notebook", cell=True).words
+    assert "--deps" in menu.expected("", "notebook", cell=True).words
+
+
+def test_what_could_come_in_a_verb_line():
+    assert menu.expected("", "notebook").words == (*verbs.verbs_in("notebook"), "--help")
+    assert menu.expected("lo", "notebook").words == ("logs",)
+    assert menu.expected("run", "terminal").words == ("run", "runs")
+    assert menu.expected("nope x", "notebook").words == ()
+    assert menu.expected("logs ", "notebook").completer == "run"
+    assert menu.expected("logs 2", "notebook").completer == "run"
+    assert menu.expected("logs abc ", "notebook").words == ("--raw", "--help")
+    assert menu.expected("help lo", "notebook").completer == "verb"
+    assert menu.expected("last ", "notebook").words == ("--help",)

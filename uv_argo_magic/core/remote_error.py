@@ -1,0 +1,236 @@
+"""RemoteError: what the guest tells of the cell's exception, read from the `error` record and checked.
+
+Rules:
+- Data only: nothing in here makes or raises the exception (notebook/traceback.py does).
+- What does not fit its field is a ProtocolError; nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from uv_argo_magic.core import values
+from uv_argo_magic.errors import ArgoMagicError, ProtocolError
+
+Fields: TypeAlias = dict[str, object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """One place in the code. `line` and `end_line` count from 1, `col` and `end_col` are UTF-8 bytes from 0.
+
+    In a frame of the cell (`cell`) the lines are those of the notebook's cell, with `%%argo` as line 1; another frame
+    brings the `lines` around, the first of which is line `first`. Positions are None where that Python has none.
+    """
+
+    file: str
+    cell: bool
+    line: int
+    end_line: int | None = None
+    col: int | None = None
+    end_col: int | None = None
+    func: str
+    def_line: int = 1
+    args: tuple[str, ...] = ()
+    varargs: str = ""
+    varkw: str = ""
+    first: int = 0
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Syntax:
+    """Where a SyntaxError points; `cell` says whether into the cell."""
+
+    filename: str | None
+    lineno: int | None
+    offset: int | None
+    end_lineno: int | None
+    end_offset: int | None
+    text: str | None
+    msg: str | None
+    cell: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteError:
+    """An exception of the cell.
+
+    `mro` names its builtin classes, nearest first; `packed_args` is the JSON text of its arguments, empty where they
+    could not travel; `attributes` are (name, JSON text). `order` says how `frames` stand in the traceback, outermost
+    first, with repeats; `omitted` entries are left out of it. `members` is None but for exception groups.
+    """
+
+    ename: str
+    module: str
+    qualname: str
+    evalue: str
+    mro: tuple[str, ...]
+    packed_args: str = ""
+    attributes: tuple[tuple[str, str], ...] = ()
+    syntax: Syntax | None = None
+    frames: tuple[Frame, ...] = ()
+    order: tuple[int, ...] = ()
+    omitted: int = 0
+    notes: tuple[str, ...] = ()
+    cause: RemoteError | None = None
+    context: RemoteError | None = None
+    suppress_context: bool = False
+    message: str = ""
+    members: tuple[RemoteError, ...] | None = None
+
+    def args(self) -> tuple[object, ...] | None:
+        """The arguments, each time anew; None where they could not travel or cannot be read here."""
+        if not self.packed_args:
+            return None
+        found = _value(self.packed_args)
+        return tuple(found[0]) if found and isinstance(found[0], list) else None
+
+    def attribute_values(self) -> dict[str, object]:
+        """The attributes that can be read here."""
+        read = ((name, _value(text)) for name, text in self.attributes)
+        return {name: found[0] for name, found in read if found}
+
+
+def parse(text: str) -> RemoteError:
+    """The error of an `error` record's text; ProtocolError where it is none."""
+    try:
+        data = json.loads(text)
+        return _error(_object(data, "error"))
+    except (_Bad, ValueError, RecursionError) as problem:
+        raise ProtocolError(
+            f"the cell failed, and its error cannot be read: {problem}", hint="Please report it, with the cell."
+        ) from problem
+
+
+class _Bad(ValueError):
+    """A field is not what its name says."""
+
+
+def _value(text: str) -> tuple[object] | None:
+    try:
+        return (values.decode(text),)
+    except ArgoMagicError:  # unreadable, or numpy is missing here: the error is worth showing without
+        return None
+
+
+def _object(value: object, name: str) -> Fields:
+    if not isinstance(value, dict):
+        raise _Bad(f"{name} is not an object")
+    return value
+
+
+def _text(data: Fields, name: str) -> str:
+    value = data.get(name)
+    if not isinstance(value, str):
+        raise _Bad(f"{name} is not text")
+    return value
+
+
+def _whole(data: Fields, name: str) -> int:
+    value = data.get(name)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise _Bad(f"{name} is not a whole number")
+    return value
+
+
+def _text_or_none(data: Fields, name: str) -> str | None:
+    return None if data.get(name) is None else _text(data, name)
+
+
+def _whole_or_none(data: Fields, name: str) -> int | None:
+    return None if data.get(name) is None else _whole(data, name)
+
+
+def _flag(data: Fields, name: str) -> bool:
+    value = data.get(name)
+    if not isinstance(value, bool):
+        raise _Bad(f"{name} is not true or false")
+    return value
+
+
+def _list(data: Fields, name: str) -> list[object]:
+    value = data.get(name)
+    if not isinstance(value, list):
+        raise _Bad(f"{name} is not a list")
+    return value
+
+
+def _texts(data: Fields, name: str) -> tuple[str, ...]:
+    found = tuple(item for item in _list(data, name) if isinstance(item, str))
+    if len(found) != len(_list(data, name)):
+        raise _Bad(f"{name} holds something that is no text")
+    return found
+
+
+def _frame(value: object) -> Frame:
+    data = _object(value, "a frame")
+    return Frame(
+        file=_text(data, "file"),
+        cell=_flag(data, "cell"),
+        line=_whole(data, "line"),
+        end_line=_whole_or_none(data, "end_line"),
+        col=_whole_or_none(data, "col"),
+        end_col=_whole_or_none(data, "end_col"),
+        func=_text(data, "func"),
+        def_line=_whole(data, "def_line"),
+        args=_texts(data, "args"),
+        varargs=_text(data, "varargs"),
+        varkw=_text(data, "varkw"),
+        first=_whole(data, "first"),
+        lines=_texts(data, "lines"),
+    )
+
+
+def _syntax(value: object) -> Syntax | None:
+    if value is None:
+        return None
+    data = _object(value, "syntax")
+    return Syntax(
+        filename=_text_or_none(data, "filename"),
+        lineno=_whole_or_none(data, "lineno"),
+        offset=_whole_or_none(data, "offset"),
+        end_lineno=_whole_or_none(data, "end_lineno"),
+        end_offset=_whole_or_none(data, "end_offset"),
+        text=_text_or_none(data, "text"),
+        msg=_text_or_none(data, "msg"),
+        cell=_flag(data, "cell"),
+    )
+
+
+def _order(data: Fields, frames: int) -> tuple[int, ...]:
+    order = tuple(item for item in _list(data, "order") if type(item) is int and 0 <= item < frames)
+    if len(order) != len(_list(data, "order")):
+        raise _Bad("order names a frame that is not there")
+    return order
+
+
+def _other(data: Fields, name: str) -> RemoteError | None:
+    return None if data.get(name) is None else _error(_object(data[name], name))
+
+
+def _error(data: Fields) -> RemoteError:
+    frames = tuple(_frame(item) for item in _list(data, "frames"))
+    members = None if data.get("members") is None else _list(data, "members")
+    attributes = _object(data.get("attributes"), "attributes")
+    return RemoteError(
+        ename=_text(data, "ename"),
+        module=_text(data, "module"),
+        qualname=_text(data, "qualname"),
+        evalue=_text(data, "evalue"),
+        mro=_texts(data, "mro"),
+        packed_args="" if data.get("args") is None else json.dumps(_list(data, "args")),
+        attributes=tuple(sorted((name, json.dumps(tree)) for name, tree in attributes.items())),
+        syntax=_syntax(data.get("syntax")),
+        frames=frames,
+        order=_order(data, len(frames)),
+        omitted=_whole(data, "omitted"),
+        notes=_texts(data, "notes"),
+        cause=_other(data, "cause"),
+        context=_other(data, "context"),
+        suppress_context=_flag(data, "suppress_context"),
+        message=_text(data, "message"),
+        members=None if members is None else tuple(_error(_object(item, "a member")) for item in members),
+    )

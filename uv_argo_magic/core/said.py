@@ -1,0 +1,149 @@
+"""What uv wrote to its standard error, taken apart; and the shape of what it meant.
+
+Rules:
+- Only uv's own words are its words. What a build or git printed is kept apart: it may say "timed out" for reasons of
+  its own.
+- User names, passwords and queries of URLs go first of all; nothing behind this module sees them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Cause: TypeAlias = Literal[
+    "memory", "disk", "killed", "permission", "integrity", "auth", "proxy", "portal", "certificate", "network",
+    "offline", "git", "build", "url", "corrupt", "input", "python", "platform", "unknown-package", "version",
+    "conflict", "other",
+]  # fmt: skip
+
+UNREACHABLE: frozenset[Cause] = frozenset({"network", "proxy", "portal", "certificate"})
+"""Causes that say something about the way from here to the index, nothing about the requirements."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstallFailure:
+    """Why uv failed: one `sentence`, the next step as `hint`, and whether the same may work a little later."""
+
+    cause: Cause
+    sentence: str
+    hint: str
+    retryable: bool = False
+
+    @property
+    def unreachable(self) -> bool:
+        """Whether the index could not be reached from where uv ran; elsewhere it might be."""
+        return self.cause in UNREACHABLE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """uv's standard error, taken apart: all of it, its own words as lines, and what a build printed."""
+
+    rc: int
+    text: str
+    lines: tuple[str, ...]
+    printed: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        return "\n".join(self.lines)
+
+    @property
+    def last(self) -> str:
+        """The last `cause:` or the `error:` itself, without that word."""
+        said = [line.split(": ", 1)[1] for line in self.lines if line.startswith(("error: ", "cause: "))]
+        return said[-1].rstrip(". ") if said else ""
+
+    @property
+    def hints(self) -> tuple[str, ...]:
+        return tuple(line.removeprefix("hint: ") for line in self.lines if line.startswith("hint: "))
+
+    @property
+    def what(self) -> str:
+        """The package this is about, as a person writes it ("alpha 1.0"), or ""."""
+        for pattern in _SUBJECTS:
+            found = pattern.search(self.words)
+            if found:
+                return named(found[1])
+        return ""
+
+    @property
+    def about(self) -> str:
+        """The package in brackets after a blank, or "" where none is named."""
+        return f" (for {self.what})" if self.what else ""
+
+    @property
+    def host(self) -> str:
+        found = re.search(r"https?://([^\s/`)'\"]+)", self.words)
+        return found[1] if found else "the package index"
+
+
+_SUBJECTS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"Failed to (?:download and build|download|build|read|install|prepare|extract)[^`\n]*`([^`]+)`",
+        r"Failed to install: \S+ \(([^)]+)\)",
+        r"Failed to install: ([A-Za-z0-9_.]+-[0-9][^-\s]*)-\S+\.whl",
+        r"Hash mismatch for `([^`]+)`",
+        r"provided for: (\S+)",
+        r"but found: (\S+)",
+        r"Requested package name `([^`]+)`",
+        r"(?:https?|file)://\S+/([A-Za-z0-9_.]+-[0-9][^-\s/]*)-[^\s/]+\.whl",
+        r"https?://\S+/([A-Za-z0-9][A-Za-z0-9._-]*)/[\s`)]",
+        r"https?://\S+/([A-Za-z0-9][A-Za-z0-9._-]*)/$",
+        r"Because (?:all versions of )?(\S+) (?:was|were) not found",
+        r"[Bb]ecause (\S+) (?:was not found in the cache|has no )",
+        r"and you require (\S+?)(?:,| and|$)",
+    )
+)
+
+
+def redact(text: str) -> str:
+    """`text` without the user names, passwords and queries of the URLs in it."""
+    text = re.sub(r"://[^\s/`'\"]*@", "://", text)
+    return re.sub(r"(://[^\s?`'\")]+)\?[^\s`'\")]+", r"\1", text)
+
+
+def take_apart(rc: int, stderr: str) -> Said:
+    """Uv's own words (from its last `error:` on), one line each, and apart from them what a build or git printed."""
+    text = redact(re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", stderr).replace("\r", "\n"))
+    rows = text.splitlines()
+    start = max((i for i, row in enumerate(rows) if row.startswith("error: ")), default=0)
+    lines: list[str] = []
+    printed: list[str] = []
+    block = False
+    for row in rows[start:]:
+        plain = row.strip()
+        if re.match(r"(?:error|  cause|hint|warning): ?", row):
+            block = False
+            lines.append(plain)
+        elif re.match(r"\s+(?:\[std(?:out|err)\]|--- std(?:out|err))$", row):
+            block = True
+        elif block:
+            printed += [plain] if plain else []
+        elif plain and lines and row.startswith(" "):
+            lines[-1] += f" {plain}"
+        elif plain:
+            lines.append(plain)
+    return Said(rc=rc, text=text, lines=tuple(lines), printed=tuple(printed))
+
+
+def named(spec: str) -> str:
+    """A requirement as a person writes it: "alpha 1.0" for alpha==1.0 and alpha-1.0, "alpha (URL)" for alpha @ URL."""
+    spec = spec.removeprefix("all versions of ")
+    name, at, url = spec.partition(" @ ")
+    if at:
+        return f"{name} ({url})"
+    spec = re.sub(r"^([A-Za-z0-9_.]+)-(\d[^-]*)$", r"\1 \2", spec)
+    return spec.replace("==", " ")
+
+
+def short(text: str, limit: int = 300) -> str:
+    text = " ".join(text.split()).rstrip(". ")
+    return text if len(text) <= limit else f"{text[:limit].rstrip()}..."
+
+
+def capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,283 @@
+"""The `# /// script` block of a cell (PEP 723) -> Script: requirements, requires-python, and settings.
+
+Rules:
+- The block is read as PEP 723 has it; what PEP 723 would silently ignore (an unclosed or misspelled block) is refused.
+- Of [tool.uv] only the keys of KEYS mean something here; every other key is refused by name. Tables of other tools are
+  theirs and are left alone.
+- A refusal names the line of the cell, counted from 1.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from uv_argo_magic.core.requirements import MAX_LENGTH, Requirements, parse_items
+from uv_argo_magic.core.scanner import shown, visible
+from uv_argo_magic.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Setting: TypeAlias = str | bool | tuple[str, ...]
+
+OPENED = "# /// script"
+CLOSED = "# ///"
+MISSPELLED = re.compile(r"#[ \t]*///[ \t]*script[ \t]*")
+TOML_PLACE = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)")
+SPECIFIER = re.compile(r"(==|~=|!=|<=|>=|<|>)\s*([0-9][0-9A-Za-z.*]*)")
+HTTPS = re.compile(r"https://[A-Za-z0-9.\[\]:_-]+(?:/[A-Za-z0-9._~:/@!()*+,;=%-]*)?")
+PLAIN = re.compile(r"[A-Za-z0-9][ -~]{0,99}")
+
+PRERELEASES = ("disallow", "allow", "if-necessary", "explicit", "if-necessary-or-explicit")
+RESOLUTIONS = ("highest", "lowest", "lowest-direct")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Script:
+    """What a script block asks for; `line` is the block's first line in the cell.
+
+    `requires_python` is a normalised specifier or ""; `settings` are (key of Settings, value of its type).
+    """
+
+    requirements: Requirements = field(default_factory=Requirements)
+    requires_python: str = ""
+    settings: tuple[tuple[str, Setting], ...] = ()
+    line: int = 1
+
+
+def parse_script(cell: str) -> Script | None:
+    """The script block of this cell, None where it has none.
+
+    Raises SpecError for a second, unclosed or unreadable block, and for a key that means nothing here.
+    """
+    lines = cell.replace("\r\n", "\n").split("\n")
+    block = _block(lines)
+    if block is None:
+        return None
+    table = block.toml()
+    for key in table:
+        if key not in {"dependencies", "requires-python", "tool"}:
+            advice = UNKNOWN_TOP.get(
+                key, "leave it out; a script block has dependencies, requires-python and [tool.uv]"
+            )
+            block.refuse(key, f'"{visible(key)}" means nothing in a script block', advice)
+    dependencies = table.get("dependencies", [])
+    if not isinstance(dependencies, list):
+        block.refuse("dependencies", '"dependencies" is not a list', 'write dependencies = ["numpy", "pandas>=2"]')
+    tool = table.get("tool", {})
+    uv = tool.get("uv", {}) if isinstance(tool, dict) else None
+    if not isinstance(uv, dict):
+        block.refuse("tool", '"tool" is not a table', "write [tool.uv] and its keys below")
+    return Script(
+        requirements=parse_items(dependencies, source=f"script block, {block.where('dependencies')}, dependencies"),
+        requires_python=_requires_python(block, table.get("requires-python", "")),
+        settings=_settings(block, uv),
+        line=block.first,
+    )
+
+
+def satisfies(requires_python: str, version: str) -> bool:
+    """Whether a Python of this version ("3.12.1") fulfils the specifier; every one fulfils an empty one.
+
+    A trailing "+" (a build of no release) is overlooked. Raises ValueError for what is no specifier or no version.
+    """
+    return SpecifierSet(requires_python).contains(Version(version.removesuffix("+")), prereleases=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """The lines of a block between its marks; `first` is the line of its opening mark in the cell."""
+
+    first: int
+    lines: tuple[str, ...]
+
+    def toml(self) -> Mapping[str, object]:
+        """The block's table; raises SpecError at the line of the cell where TOML ends."""
+        text = "\n".join(line[2:] for line in self.lines)
+        if len(text) > MAX_LENGTH:
+            problem = f"{len(text)} characters are more than the {MAX_LENGTH} that a script block may have"
+            _refuse_mark(self.first, problem, "leave some out")
+        try:
+            return tomllib.loads(text)
+        except (ValueError, RecursionError) as error:
+            # tomllib has no attributes for the place before Python 3.14, only its message.
+            place = TOML_PLACE.search(str(error))
+            row, column = (place.group(1), place.group(2)) if place else (None, None)
+            line = self.first + int(row) if row else self.first + len(self.lines)
+            character = f", character {int(column) + 2}" if column else ""
+            what = visible(TOML_PLACE.sub("", str(error)))[:100]
+        raise SpecError(
+            f"script block, line {line}{character}: this is not TOML ({what}); write key = value, and texts in quotes",
+            hint='For example: # dependencies = ["numpy", "pandas>=2"]',
+        )
+
+    def where(self, key: str) -> str:
+        """As "line N": the first line of the cell that begins with this key, else the block's."""
+        begins = re.compile(rf"#\s*(?:\[+\s*)?(?:[\w.-]+\.)?[\"']?{re.escape(key)}[\"']?\s*[=.\]]")
+        number = next((index for index, line in enumerate(self.lines, start=1) if begins.match(line)), 0)
+        return f"line {self.first + number}"
+
+    def refuse(self, key: str, problem: str, advice: str, *, hint: str = "") -> NoReturn:
+        """Raise the SpecError for a key of this block."""
+        raise SpecError(f"script block, {self.where(key)}: {problem}; {advice}", hint=hint or MEANINGFUL)
+
+
+def _block(lines: list[str]) -> Block | None:
+    found: Block | None = None
+    index = 0
+    while index < len(lines):
+        line = lines[index]
+        index += 1
+        if line != OPENED:
+            if MISSPELLED.fullmatch(line):
+                _refuse_mark(index, f"{shown(line)} does not open a block", f'write exactly "{OPENED}"')
+            continue
+        if found:
+            _refuse_mark(index, f"a second script block (the first is in line {found.first})", "join the two")
+        body: list[str] = []
+        while index < len(lines) and (lines[index] == "#" or lines[index].startswith("# ")) and lines[index] != OPENED:
+            body.append(lines[index])
+            index += 1
+        if CLOSED not in body:
+            _refuse_mark(index - len(body), "the script block is not closed", f'write "{CLOSED}" in the line below it')
+        # The last mark of an unbroken comment closes, as in PEP 723.
+        end = len(body) - 1 - body[::-1].index(CLOSED)
+        found = Block(first=index - len(body), lines=tuple(body[:end]))
+    return found
+
+
+def _refuse_mark(line: int, problem: str, advice: str) -> NoReturn:
+    raise SpecError(
+        f"script block, line {line}: {problem}; {advice}",
+        hint='A block is: # /// script, then # dependencies = ["numpy"], then # ///, each a line of its own.',
+    )
+
+
+def _requires_python(block: Block, value: object) -> str:
+    if value == "":
+        return ""
+    advice = 'write it as in requires-python = ">=3.11"'
+    if not isinstance(value, str):
+        block.refuse("requires-python", '"requires-python" is not a text', advice)
+    try:
+        if "===" in value:
+            raise ValueError(value)  # noqa: TRY301 - refused as any other
+        return ",".join(sorted(str(one) for one in SpecifierSet(value)))
+    except ValueError:
+        block.refuse("requires-python", f"{shown(value)} is not a version specifier", advice)
+
+
+def _settings(block: Block, uv: Mapping[str, object]) -> tuple[tuple[str, Setting], ...]:
+    settings: dict[str, Setting] = {}
+    for key, value in uv.items():
+        if key not in KEYS:
+            advice = UNKNOWN.get(key, "leave it out, or look for a setting of ours: --set KEY=VALUE")
+            block.refuse(key, f'"{visible(key)}" of [tool.uv] means nothing here', advice)
+        name, read = KEYS[key]
+        if name in settings:
+            block.refuse(key, f'"{key}" gives a second index', "give one index that serves everything")
+        settings[name] = read(block, key, value)
+    return tuple(sorted(settings.items()))
+
+
+def _flag(block: Block, key: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        block.refuse(key, f'"{key}" is neither true nor false', f"write {key} = true")
+    return value
+
+
+def _one_of(words: tuple[str, ...]) -> Callable[[Block, str, object], str]:
+    def read(block: Block, key: str, value: object) -> str:
+        if not isinstance(value, str) or value not in words:
+            block.refuse(key, f'"{key}" has no such value', f"write one of {', '.join(words)}, in quotes")
+        return value
+
+    return read
+
+
+def _date(block: Block, key: str, value: object) -> str:
+    if not isinstance(value, str) or not PLAIN.fullmatch(value):
+        block.refuse(key, f'"{key}" is not a date or a span in quotes', f'write {key} = "2026-06-01" or "30 days"')
+    return value
+
+
+def _url(block: Block, key: str, value: object) -> str:
+    if isinstance(value, str) and "@" in value.removeprefix("https://").partition("/")[0]:
+        block.refuse(
+            key,
+            f'"{key}" has a user name or token in it, and a notebook is no place for it',
+            "leave it out",
+            hint="Give it to uv by its environment: UV_INDEX_NAME_USERNAME and UV_INDEX_NAME_PASSWORD.",
+        )
+    if not isinstance(value, str) or not HTTPS.fullmatch(value):
+        block.refuse(key, f'"{key}" is not an https URL', f'write {key} = "https://index.example.com/simple"')
+    return value
+
+
+def _index(block: Block, key: str, value: object) -> str:
+    if not isinstance(value, list) or len(value) != 1 or not isinstance(value[0], dict):
+        block.refuse(key, "[[tool.uv.index]] is not one table", "give one index that serves everything")
+    for other in value[0]:
+        if other not in {"name", "url", "default"}:
+            block.refuse(other, f'"{visible(other)}" of an index means nothing here', "leave it out; write its url")
+    if "url" not in value[0]:
+        block.refuse(key, "[[tool.uv.index]] has no url", 'write url = "https://index.example.com/simple" below it')
+    return _url(block, "url", value[0]["url"])
+
+
+def _requirements(block: Block, key: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        block.refuse(key, f'"{key}" is not a list', f'write {key} = ["numpy<2"]')
+    return parse_items(value, source=f"script block, {block.where(key)}, {key}").lines
+
+
+KEYS: dict[str, tuple[str, Callable[[Block, str, object], Setting]]] = {
+    "exclude-newer": ("exclude_newer", _date),
+    "index-url": ("index_url", _url),
+    "index": ("index_url", _index),
+    "prerelease": ("prerelease", _one_of(PRERELEASES)),
+    "resolution": ("resolution", _one_of(RESOLUTIONS)),
+    "constraint-dependencies": ("constraints", _requirements),
+    "override-dependencies": ("overrides", _requirements),
+    "no-build": ("only_binary", _flag),
+    "offline": ("offline", _flag),
+}
+"""Key of [tool.uv] -> (key of Settings, what reads its value)."""
+
+MEANINGFUL = f"These keys of [tool.uv] are read: {', '.join(KEYS)}."
+
+ONE_INDEX = "give one index that serves everything: index-url"
+SOURCES = 'write "name @ https://..." in dependencies'
+UNKNOWN = {
+    "extra-index-url": ONE_INDEX,
+    "no-index": ONE_INDEX,
+    "find-links": ONE_INDEX,
+    "index-strategy": ONE_INDEX,
+    "keyring-provider": "leave it out: credentials come from uv's environment",
+    "sources": SOURCES,
+    "no-sources": "leave it out: there are no sources here",
+    "dev-dependencies": "write them in dependencies",
+    "no-build-package": "use no-build = true",
+    "no-binary": "use no-build = false",
+    "no-binary-package": "use no-build = false",
+    "pip": "write its keys in [tool.uv] itself",
+    "python-preference": "use -p/--python VERSION on the line of the magic",
+    "python-downloads": "use -p/--python VERSION on the line of the magic",
+    "required-version": "leave it out: the uv that came with this package is used",
+    "cache-dir": "leave it out: UV_CACHE_DIR names uv's cache",
+    "exclude-newer-package": "use exclude-newer for all packages",
+}
+UNKNOWN_TOP = {
+    "requires_python": "write requires-python",
+    "python": 'write requires-python = ">=3.11"',
+    "requirements": "write dependencies",
+    "deps": "write dependencies",
+    "project": "write dependencies and requires-python without a table",
+    "uv": "write [tool.uv]",
+}

@@ -1,0 +1,165 @@
+"""Why no set of versions satisfies the requirements: uv's "Because ..., we can conclude that ..." in plain words.
+
+Rule: the first explanation that fits is given, from what nobody can argue with (the Python, the platform) to what only
+the user can decide (a conflict).
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+from uv_argo_magic.core.said import InstallFailure, Said, capital, named, short
+
+
+def unsolved(said: Said) -> InstallFailure:
+    """No set of versions fits: the first of these that explains why."""
+    for explain in (_wrong_python, _no_wheel, _unknown, _no_version):
+        failure = explain(said)
+        if failure:
+            return failure
+    return InstallFailure(
+        cause="conflict",
+        sentence=f"These requirements cannot be met together: {short(_chain(said), 700)}.",
+        hint="Loosen or remove one of them, or give them a cell each.",
+    )
+
+
+def _wrong_python(said: Said) -> InstallFailure | None:
+    found = re.search(r"Python version \(([^)]+)\) does not satisfy Python([^\s,]+)", said.words)
+    if not found:
+        return None
+    whose = re.search(r"(?:and|[Bb]ecause) ([^\s,]+|all versions of [^\s,]+) depends? on Python", said.words)
+    who = named(whose[1]) if whose else "a package"
+    lower = re.search(r">=?(\d+\.\d+)", found[2])
+    return InstallFailure(
+        cause="python",
+        sentence=f"{who} needs Python {found[2]}, and this cell's Python is {found[1]}.",
+        hint=f"Choose another Python (--python {lower[1] if lower else '3.X'}), or another version of the package.",
+    )
+
+
+def _no_wheel(said: Said) -> InstallFailure | None:
+    found = re.search(
+        r"[Bb]ecause ([^\s,]+|all versions of [^\s,]+) (?:has|have) no (usable wheels|wheels with[^,(]*)", said.words
+    )
+    if not found:
+        return None
+    who = named(found[1])
+    if found[2] == "usable wheels" or not said.hints:
+        return InstallFailure(
+            cause="platform",
+            sentence=f"{who} has no wheel, only source, and building from source is switched off.",
+            hint="Take a version with a wheel, or allow builds, which run the package's code: --set only_binary=false.",
+        )
+    return InstallFailure(
+        cause="platform",
+        sentence=f"{who} has no wheel for this Python and platform.",
+        hint=f"{capital(said.hints[0]).replace('`', '').rstrip('.')}. Choose another version or --python.",
+    )
+
+
+def _unknown(said: Said) -> InstallFailure | None:
+    found = re.search(
+        r"[Bb]ecause ([^\s,]+) was not found in the package registry(?: and ([^,]+?) depends? on)?", said.words
+    )
+    if not found:
+        return None
+    name = re.split(r"[=<>!~\[]", found[1])[0]
+    needed = f", which {named(found[2])} needs" if found[2] else ""
+    meant = suggest(name)
+    first = f"Did you mean {meant}? " if meant else ""
+    return InstallFailure(
+        cause="unknown-package",
+        sentence=f"The package index has no {name}{needed}.",
+        hint=f"{first}Check the name; if it is right, the index URL or its credentials are wrong.",
+    )
+
+
+def _no_version(said: Said) -> InstallFailure | None:
+    """A version that is not there; only where nothing else depends on something, which is a conflict."""
+    if re.search(r"depends? on", said.words):
+        return None
+    cutoff = next((hint for hint in said.hints if "exclude-newer" in hint), "")
+    if cutoff:
+        before = re.search(r"before (\S+?)T", cutoff)
+        date = f" before {before[1]}" if before else " early enough"
+        newest = re.search(r"is v(\S+), published at (\S+?)T", cutoff)
+        what = re.search(r"^`([^`]+)`", cutoff)
+        return InstallFailure(
+            cause="version",
+            sentence=f"{what[1] if what else 'A package'} has no version that was published{date}.",
+            hint=f"{f'Version {newest[1]} came out on {newest[2]}. ' if newest else ''}Choose a later exclude_newer.",
+        )
+    yanked = re.search(r"[Bb]ecause (\S+) was yanked(?: \(reason: ([^)]*)\))?", said.words)
+    if yanked:
+        why = f' ("{yanked[2]}")' if yanked[2] else ""
+        return InstallFailure(
+            cause="version",
+            sentence=f"{named(yanked[1])} was withdrawn by its authors{why}.",
+            hint="Choose another version, or write this one with == to have it all the same.",
+        )
+    absent = re.search(r"there (?:is|are) no versions? of ([^\s,]+)", said.words)
+    only = re.search(r"only (?:the following versions of )?([^,]+?) (?:is|are) available", said.words)
+    if not absent and not only:
+        return None
+    wanted = re.search(r"you require ([^\s,]+)", said.words)
+    missing = absent[1] if absent else wanted[1] if wanted else "such a package"
+    name = re.split(r"[=<>!~\[]", missing)[0]
+    return InstallFailure(
+        cause="version",
+        sentence=f"There is no version {missing[len(name) :]} of {name}".replace("version  of", "version of") + ".",
+        hint=f"{f'The index has {only[1]}. ' if only else ''}Write {name} without a version to get the newest.",
+    )
+
+
+def _chain(said: Said) -> str:
+    """The premises of uv's chain of conclusions, without the conclusions.
+
+    A long chain repeats one argument for each version: its beginning and its end say what a person needs.
+    """
+    text = " ".join(line.split(": ", 1)[1] for line in said.lines if line.startswith("cause: "))
+    premises: list[str] = []
+    for part in re.split(r"\b(?:And b|B)ecause ", text)[1:]:
+        premise = re.split(r",? we can conclude that ", part)[0].strip(" .,")
+        if not re.match(r"we know from \(|only the following versions", premise) and premise not in premises:
+            premises.append(premise)
+    if len(premises) > 4:
+        premises = [*premises[:2], "and so on for other versions", premises[-1]]
+    return "; ".join(premises) or said.last
+
+
+def suggest(name: str) -> str:
+    """The package that somebody who wrote `name` most likely meant, or ""."""
+    plain = re.sub(r"[-_.]+", "-", name).lower()
+    if plain in MEANT:
+        return MEANT[plain]
+    close = difflib.get_close_matches(plain, POPULAR, n=1, cutoff=0.8)
+    return close[0] if close and close[0] != plain else ""
+
+
+MEANT = {
+    "attr": "attrs", "bs4": "beautifulsoup4", "crypto": "pycryptodome", "cv": "opencv-python-headless",
+    "cv2": "opencv-python-headless", "dateutil": "python-dateutil", "docx": "python-docx", "dotenv": "python-dotenv",
+    "fitz": "pymupdf", "git": "gitpython", "google-protobuf": "protobuf", "igraph-python": "igraph",
+    "jose": "python-jose", "jwt": "pyjwt", "ldap": "python-ldap", "lightgbm-python": "lightgbm",
+    "magic": "python-magic", "mpl-toolkits": "matplotlib", "mysqldb": "mysqlclient", "opencv": "opencv-python-headless",
+    "osgeo": "gdal", "pil": "pillow", "pptx": "python-pptx", "psycopg2-bin": "psycopg2-binary", "pylab": "matplotlib",
+    "pytorch": "torch", "serial": "pyserial", "skimage": "scikit-image", "sklearn": "scikit-learn",
+    "slugify": "python-slugify", "spark": "pyspark", "tensor-flow": "tensorflow", "umap": "umap-learn",
+    "usb": "pyusb", "win32api": "pywin32", "yaml": "pyyaml", "zmq": "pyzmq",
+}  # fmt: skip
+"""Names of modules, and famous misspellings, with the package that is meant."""
+
+POPULAR = (
+    "aiohttp", "altair", "anyio", "bokeh", "boto3", "catboost", "celery", "click", "cython", "dask", "datasets",
+    "distributed", "django", "duckdb", "fastapi", "fiona", "flask", "fsspec", "gensim", "geopandas", "gitpython",
+    "h5py", "httpx", "hypothesis", "ipywidgets", "jax", "jinja2", "joblib", "jsonschema", "keras", "lightgbm", "lxml",
+    "matplotlib", "mlflow", "networkx", "nltk", "numba", "numexpr", "numpy", "openpyxl", "optuna", "pandas", "pillow",
+    "plotly", "polars", "prophet", "psutil", "psycopg2-binary", "pyarrow", "pydantic", "pymongo", "pyspark", "pytest",
+    "pyyaml", "rasterio", "redis", "requests", "rich", "s3fs", "scikit-image", "scikit-learn", "scipy", "seaborn",
+    "sentence-transformers", "shapely", "spacy", "sqlalchemy", "statsmodels", "streamlit", "sympy", "tabulate",
+    "tensorflow", "tokenizers", "torch", "torchvision", "tqdm", "transformers", "urllib3", "xarray", "xgboost", "xlrd",
+    "zarr",
+)  # fmt: skip
+"""Packages that notebooks use most: what a misspelt name is compared with."""

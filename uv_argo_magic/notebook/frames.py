@@ -1,0 +1,263 @@
+"""Frames of a traceback that was made elsewhere: real frame objects, for whatever prints tracebacks here.
+
+Rules:
+- The user's code does not run: a stub of one statement fails at the same line and columns, under the same name.
+- Files of the remote side have marked names, so that a file of the same name here is not shown instead; `clean`
+  takes the marks away.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import linecache
+import types
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from uv_argo_magic.core.remote_error import Frame, RemoteError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MARK = "\u2063"  # an invisible sign that no path has
+HIDDEN_COMMENT = f"#{MARK}"
+SPACE = 60  # blank lines between what is shown of a file and the line where, to IPython, its functions begin
+
+
+def clean(text: str) -> str:
+    """Rendered text without the marks."""
+    # The magic's line was made a comment; colours may stand between the sign and the rest.
+    return text.replace(HIDDEN_COMMENT, "").replace(MARK, "")
+
+
+def marked(file: str) -> str:
+    """The name of a remote file here. (It must not end in `.py`: IPython would open such a file.)"""
+    return f"{MARK}{_short(file)}{MARK}"
+
+
+def _short(file: str) -> str:
+    """With `~` for the home, as IPython shows paths."""
+    try:
+        from IPython.utils.path import compress_user
+    except ImportError:  # pragma: no cover - ours needs IPython
+        return file
+    short: str = compress_user(file)
+    return short
+
+
+@contextlib.contextmanager
+def sources(remote: RemoteError) -> Iterator[None]:
+    """While this lasts, the lines that were sent along are there for whoever asks for a remote file's."""
+    known: dict[str, dict[int, str]] = {}
+    for frame in _all_frames(remote):
+        if frame.lines:
+            lines = known.setdefault(marked(frame.file), {})
+            lines.update(enumerate(frame.lines, frame.first))
+    for name, lines in known.items():
+        text = [lines.get(number, "") + "\n" for number in range(1, max(lines) + 1)]
+        # Where `inspect` looks for the head of a function it finds one that can be parsed, out of sight.
+        text += ["\n"] * SPACE + ["def _(): ...\n"]
+        linecache.cache[name] = (sum(map(len, text)), None, text, name)
+    try:
+        yield
+    finally:
+        for name in known:
+            linecache.cache.pop(name, None)
+
+
+def _all_frames(remote: RemoteError | None) -> Iterator[Frame]:
+    if remote is None:
+        return
+    yield from remote.frames
+    for other in (remote.cause, remote.context, *(remote.members or ())):
+        yield from _all_frames(other)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where the cell's frames are shown: the cell's name and tree here; `heads` is each file's line after the last."""
+
+    cell_name: str
+    line_offset: int
+    tree: ast.Module | None
+    heads: dict[str, int]
+
+
+def place(remote: RemoteError, cell_name: str, line_offset: int) -> Place:
+    """The place of an exception and of all that hang on it."""
+    heads: dict[str, int] = {}
+    for frame in _all_frames(remote):
+        heads[frame.file] = max(heads.get(frame.file, 0), frame.first + len(frame.lines))
+    return Place(cell_name=cell_name, line_offset=line_offset, tree=_tree(cell_name), heads=heads)
+
+
+def chain(remote: RemoteError, where: Place) -> types.TracebackType | None:
+    """The traceback of one exception, outermost frame first; None where it has no frames."""
+    made = [_frame(frame, where) for frame in remote.frames]
+    trace: types.TracebackType | None = None
+    for number in reversed(remote.order):
+        one = made[number]
+        if one is not None:
+            trace = types.TracebackType(trace, one.tb_frame, one.tb_lasti, one.tb_lineno)
+    return trace
+
+
+def _tree(cell_name: str) -> ast.Module | None:
+    if not cell_name:
+        return None
+    try:
+        return ast.parse("".join(linecache.getlines(cell_name)))
+    except (SyntaxError, ValueError):  # of a Python that is not ours
+        return None
+
+
+class _Failing:
+    """Stands for every operand in a stub: whatever is done with it fails."""
+
+    def __repr__(self) -> str:
+        return "<not sent>"  # what `%xmode Verbose` shows as the value of a variable
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # repr and inspect ask for these
+            raise AttributeError(name)
+        raise _StubError
+
+
+class _StubError(Exception):
+    pass
+
+
+def _fail(*_args: object, **_named: object) -> Any:
+    raise _StubError
+
+
+for _name in (
+    "call", "getitem", "setitem", "delitem", "iter", "neg", "pos", "invert", "bool", "lt", "le", "gt", "ge", "eq", "ne",
+    "contains", "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "lshift", "rshift", "and", "or", "xor",
+    "iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "imatmul", "ilshift", "irshift", "iand", "ior", "ixor",
+):  # fmt: skip
+    setattr(_Failing, f"__{_name}__", _fail)
+
+OPERAND = "__operand__"
+
+
+def _frame(frame: Frame, where: Place) -> types.TracebackType | None:
+    """A traceback entry whose frame has the name, the place and the arguments of `frame`."""
+    ours = frame.cell and bool(where.cell_name)
+    shift = where.line_offset if ours else 0
+    line = max(1, frame.line + shift)
+    statement = _statement(frame, where.tree, shift) if ours else None
+    name = where.cell_name if ours else marked(frame.file)
+    head = line
+    if ours:
+        head = max(1, frame.def_line + shift)
+    elif frame.lines:
+        head = where.heads[frame.file] + SPACE
+    for body in (statement, _raise(line)):
+        if body is None:
+            continue
+        with contextlib.suppress(Exception):
+            return _fails(_code(frame, body, name, head), frame)
+    return None
+
+
+def _raise(line: int) -> ast.stmt:
+    return ast.Raise(exc=ast.Name(id=OPERAND, ctx=ast.Load(), **_whole_line(line)), cause=None, **_whole_line(line))
+
+
+def _whole_line(line: int) -> dict[str, Any]:
+    return {"lineno": line, "col_offset": 0, "end_lineno": line, "end_col_offset": 0}
+
+
+def _code(frame: Frame, body: ast.stmt, filename: str, head: int) -> types.CodeType:
+    """The stub's code: a function of that name and those arguments, or a module."""
+    simple = frame.func.rpartition(".")[2] or frame.func
+    if simple == "<module>":
+        module = compile(ast.Module(body=[body], type_ignores=[]), filename, "exec", dont_inherit=True)
+        return module.replace(co_name="<module>")
+    at = _whole_line(head)
+    arguments = ast.arguments(
+        posonlyargs=[],
+        args=[ast.arg(arg=name, **at) for name in frame.args],
+        vararg=ast.arg(arg=frame.varargs, **at) if frame.varargs else None,
+        kwonlyargs=[],
+        kw_defaults=[],
+        kwarg=ast.arg(arg=frame.varkw, **at) if frame.varkw else None,
+        defaults=[],
+    )
+    function = ast.FunctionDef(name="stub", args=arguments, body=[body], decorator_list=[], **at)
+    if "type_params" in ast.FunctionDef._fields:  # from Python 3.12
+        function.type_params = []  # type: ignore[attr-defined,unused-ignore]
+    module = compile(ast.Module(body=[function], type_ignores=[]), filename, "exec", dont_inherit=True)
+    code = next(const for const in module.co_consts if isinstance(const, types.CodeType))
+    # IPython asks the file's text for the qualified name, and of a library's file there are a few lines only.
+    return code.replace(co_name=simple if frame.cell else frame.func, co_qualname=frame.func)
+
+
+def _fails(code: types.CodeType, frame: Frame) -> types.TracebackType | None:
+    """Run the stub, which fails; the traceback entry of its frame."""
+    operand = _Failing()
+    names = {OPERAND: operand, "__builtins__": {}}
+    module = code.co_name == "<module>"
+    try:
+        types.FunctionType(code, names)(*() if module else (operand,) * len(frame.args))
+    except Exception as error:  # noqa: BLE001 - it fails in its own way; only where matters
+        trace = error.__traceback__
+        if trace is not None and trace.tb_next is not None and trace.tb_next.tb_frame.f_code is code:
+            entry = trace.tb_next
+            return types.TracebackType(None, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+    return None
+
+
+def _statement(frame: Frame, tree: ast.Module | None, shift: int) -> ast.stmt | None:
+    """A statement that fails in the same operation at the same columns; None where the text does not tell."""
+    if tree is None or frame.col is None or frame.end_col is None or frame.end_line is None:
+        return None
+    span = (frame.line + shift, frame.col, frame.end_line + shift, frame.end_col)
+    for node in ast.walk(tree):
+        if tuple(_span(node).values()) == span:
+            stub = _operation(node)
+            if stub is not None:
+                return stub
+    return None
+
+
+def _span(node: ast.AST) -> dict[str, Any]:
+    return {name: getattr(node, name, None) for name in ("lineno", "col_offset", "end_lineno", "end_col_offset")}
+
+
+def _operation(node: ast.AST) -> ast.stmt | None:
+    """The node's own operation with every operand replaced; each of them lies where the node does."""
+    at = _span(node)
+
+    def operand(ctx: ast.expr_context | None = None) -> ast.Name:
+        return ast.Name(id=OPERAND, ctx=ctx or ast.Load(), **at)
+
+    match node:
+        case ast.Call():
+            made: ast.expr = ast.Call(func=operand(), args=[], keywords=[], **at)
+        case ast.BinOp(op=op):
+            made = ast.BinOp(left=operand(), op=op, right=operand(), **at)
+        case ast.UnaryOp(op=op):
+            made = ast.UnaryOp(op=op, operand=operand(), **at)
+        case ast.Compare(ops=[op, *_]):
+            made = ast.Compare(left=operand(), ops=[op], comparators=[operand()], **at)
+        case ast.Subscript(ctx=ast.Load()):
+            made = ast.Subscript(value=operand(), slice=operand(), ctx=ast.Load(), **at)
+        case ast.Subscript(ctx=ast.Store()):
+            target = ast.Subscript(value=operand(), slice=operand(), ctx=ast.Store(), **at)
+            return ast.Assign(targets=[target], value=operand(), **at)
+        case ast.Attribute(ctx=ast.Load(), attr=attr):
+            made = ast.Attribute(value=operand(), attr=attr, ctx=ast.Load(), **at)
+        case ast.Name(ctx=ast.Load(), id=name):
+            made = ast.Name(id=name, ctx=ast.Load(), **at)
+        case ast.Raise():
+            return ast.Raise(exc=operand(), cause=None, **at)
+        case ast.Import(names=[alias, *_]):
+            return ast.Import(names=[ast.alias(name=alias.name, asname=None, **at)], **at)
+        case ast.ImportFrom(module=module, names=names):
+            return ast.ImportFrom(module=module, names=names, level=0, **at)
+        case _:
+            return None
+    return ast.Expr(value=made, **at)

@@ -1,0 +1,228 @@
+"""A remote exception, raised here as if the cell had raised it: its name, its builtin type, its traceback.
+
+Rules:
+- The traceback is IPython's own, on the cell's own lines, with the frames of the remote side only.
+- No remote code runs here: a frame is made by a stub that fails at the same place of the text.
+- An exception is a `CellFailed` first; where a builtin type would make IPython leave, or show our machinery
+  (SystemExit, KeyboardInterrupt, GeneratorExit, SyntaxError), only its name is kept.
+- Raise what `rebuild` gives by a plain `raise error`, outside of any `except`: `from None` would forget its cause.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from uv_argo_magic.core.remote_error import RemoteError, Syntax
+from uv_argo_magic.errors import CellFailed
+from uv_argo_magic.notebook import frames
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from uv_argo_magic.core.state import RunState
+
+BUILTINS: dict[str, type[Exception]] = {
+    name: value
+    for name, value in vars(builtins).items()
+    if isinstance(value, type) and issubclass(value, Exception) and not issubclass(value, SyntaxError)
+}
+"""What a rebuilt exception may derive from. (`EnvironmentError` and `IOError` are OSError.)"""
+
+PLAIN = ("Exception", "BaseException")
+_classes: dict[tuple[str, str, str, str], type[Rebuilt]] = {}
+
+
+class Rebuilt(CellFailed):
+    """An exception of a cell; its class has the remote name, `remote` is what the guest told of it."""
+
+    remote: RemoteError
+    cell_name: str = ""
+    remote_traceback: TracebackType | None = None
+
+    def __str__(self) -> str:
+        return self.remote.evalue
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The state holds the whole run and its outputs; who sends an exception elsewhere means the exception.
+        return rebuild, (self.remote,)
+
+    def _render_traceback_(self) -> list[str]:
+        with frames.sources(self.remote):
+            return [frames.clean(part) for part in self._lines()]
+
+    def _lines(self) -> list[str]:
+        shell = _shell()
+        if self.remote.syntax is not None and shell is not None:
+            return _syntax_lines(shell, self)
+        if shell is None or _has_group(self):
+            shown = traceback.TracebackException(type(self), self, self.remote_traceback)
+            return "".join(shown.format()).rstrip("\n").split("\n")
+        lines: list[str] = shell.InteractiveTB.structured_traceback(
+            type(self), self, self.remote_traceback, tb_offset=0
+        )
+        return lines
+
+
+class _Grouped(Rebuilt):
+    """A group; members that `except*` does not take go on as one."""
+
+    def derive(self, members: Any) -> ExceptionGroup[Exception]:
+        return ExceptionGroup(self.remote.message, members)
+
+
+def rebuild(
+    remote: RemoteError, *, state: RunState | None = None, cell_name: str = "", line_offset: int = 0
+) -> Rebuilt:
+    """The exception to raise; `cell_name` from `find_cell_name`, `line_offset` what its lines are further down there."""
+    return _rebuild(remote, state, frames.place(remote, cell_name, line_offset))
+
+
+def _rebuild(remote: RemoteError, state: RunState | None, where: frames.Place) -> Rebuilt:
+    error = _instance(remote, state, where)
+    if not isinstance(error, BaseExceptionGroup):  # a group has its message already, and keeps it
+        error.message = remote.evalue
+    error.hint = ""
+    error.state = state
+    error.remote = remote
+    error.cell_name = where.cell_name
+    for name, value in remote.attribute_values().items():
+        if not hasattr(type(error), name) or name in _OWN_SLOTS:
+            with contextlib.suppress(AttributeError, TypeError):
+                setattr(error, name, value)
+    for note in remote.notes:
+        error.add_note(note)
+    error.remote_traceback = frames.chain(remote, where)
+    error.__traceback__ = error.remote_traceback
+    if remote.context is not None:
+        error.__context__ = _rebuild(remote.context, state, where)
+    if remote.cause is not None:
+        error.__cause__ = _rebuild(remote.cause, state, where)
+    error.__suppress_context__ = remote.suppress_context
+    return error
+
+
+# Attributes that builtin exceptions keep in slots of theirs, beside the arguments.
+_OWN_SLOTS = ("errno", "strerror", "filename", "filename2", "name", "path", "value")
+
+
+def _instance(remote: RemoteError, state: RunState | None, where: frames.Place) -> Rebuilt:
+    """The bare exception: of the nearest builtin type that its arguments can make, else of no other than ours."""
+    if remote.members is not None:
+        members = [_rebuild(item, state, where) for item in remote.members]
+        if members:
+            group: Any = _class(remote, ExceptionGroup)
+            made: Rebuilt = ExceptionGroup.__new__(group, remote.message, members)  # type: ignore[assignment]
+            made.args = (remote.message, members)
+            return made
+    args = remote.args()
+    if args is not None:
+        for name in remote.mro:
+            base = BUILTINS.get(name)
+            if base is None or name in PLAIN or issubclass(base, BaseExceptionGroup):
+                continue
+            # A builtin checks its arguments as strictly as its subclass there did, or did not: ask it.
+            with contextlib.suppress(Exception):
+                base(*args)
+                cls: Any = _class(remote, base)
+                error: Rebuilt = base.__new__(cls, *args)  # type: ignore[assignment]
+                base.__init__(error, *args)
+                error.args = args
+                return error
+    cls = _class(remote, Exception)
+    error = cls.__new__(cls)
+    error.args = (remote.evalue,) if args is None else args
+    return error
+
+
+def _class(remote: RemoteError, base: type[Exception]) -> type[Rebuilt]:
+    """The class of that name; the same for every exception of one remote class, so that `type(a) is type(b)`."""
+    key = (remote.module, remote.qualname, remote.ename, base.__name__)
+    if key not in _classes:
+        ours = _Grouped if base is ExceptionGroup else Rebuilt
+        bases = (ours,) if base is Exception else (ours, base)
+        body = {"__module__": remote.module, "__qualname__": remote.qualname, "__doc__": None}
+        _classes[key] = type(remote.ename, bases, body)
+    return _classes[key]
+
+
+def _has_group(error: BaseException | None) -> bool:
+    """Whether IPython, which has no way of its own to show groups, would leave this to Python."""
+    while error is not None:
+        if isinstance(error, BaseExceptionGroup):
+            return True
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return False
+
+
+def _shell() -> Any:
+    """The running InteractiveShell, or None."""
+    ipython = sys.modules.get("IPython")
+    return ipython.get_ipython() if ipython else None
+
+
+def show_groups(shell: Any) -> None:
+    """Let IPython show rebuilt groups as errors of the cell, not as text on stderr with frames of machinery.
+
+    IPython's own hook for this takes one handler: where somebody else has it, groups are shown as Python shows them.
+    """
+    if not shell.custom_exceptions:
+
+        def handler(shell: Any, etype: type, value: Rebuilt, _tb: Any, tb_offset: int | None = None) -> None:
+            del tb_offset  # of the machinery's frames, and none of them is shown
+            shell._showtraceback(etype, value, value._render_traceback_())  # noqa: SLF001
+
+        shell.set_custom_exc((Rebuilt,), handler)
+
+
+def find_cell_name(shell: Any, line: str, cell: str, magic: str = "argo") -> str:
+    """The name under which tracebacks show this cell as `Cell In[n]`; call it while the magic runs."""
+    number = shell.execution_count
+    frame = sys._getframe()  # noqa: SLF001 - the number of the running cell stands nowhere else
+    names = getattr(shell.compile, "_filename_map", {})
+    while frame is not None:
+        if frame.f_code.co_filename in names:
+            number = names[frame.f_code.co_filename]
+            break
+        frame = frame.f_back  # type: ignore[assignment]
+    # The first line is no Python: behind a sign that `clean` takes away, it is a comment, and the rest can be parsed.
+    name: str = shell.compile.cache(f"{frames.HIDDEN_COMMENT}%%{magic} {line}".rstrip() + "\n" + cell, number)
+    return name
+
+
+def _syntax_lines(shell: Any, error: Rebuilt) -> list[str]:
+    """What IPython prints for a SyntaxError: where it was found, and the traceback of the code that was running."""
+    remote = error.remote
+    syntax = remote.syntax
+    assert syntax is not None  # noqa: S101 - the caller asked
+    filename = error.cell_name if syntax.cell and error.cell_name else syntax.filename
+    details = (filename, syntax.lineno, syntax.offset, syntax.text, syntax.end_lineno, syntax.end_offset)
+    shown = BUILTIN_SYNTAX.get(remote.mro[0] if remote.mro else "", SyntaxError)(syntax.msg, details)
+    for note in remote.notes:
+        shown.add_note(note)
+    lines: list[str] = shell.SyntaxTB.structured_traceback(
+        type(shown), shown, traceback.extract_tb(error.remote_traceback)
+    )
+    return lines
+
+
+BUILTIN_SYNTAX = {cls.__name__: cls for cls in (SyntaxError, IndentationError, TabError)}
+
+
+def syntax_error(
+    error: SyntaxError, *, state: RunState | None = None, cell_name: str = ""
+) -> Rebuilt:
+    """The same for a SyntaxError found here, before anything was submitted; its lines are the notebook cell's."""
+    syntax = Syntax(
+        filename=cell_name or error.filename, lineno=error.lineno, offset=error.offset, end_lineno=error.end_lineno,
+        end_offset=error.end_offset, text=error.text, msg=error.msg, cell=True,
+    )  # fmt: skip
+    name = type(error).__name__
+    remote = RemoteError(
+        ename=name, module="builtins", qualname=name, evalue=str(error), mro=(name,), syntax=syntax,
+        notes=tuple(getattr(error, "__notes__", ())),
+    )  # fmt: skip
+    return rebuild(remote, state=state, cell_name=cell_name)
