@@ -17,6 +17,9 @@ from uv_argo_magic.core.state import RunState, step
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from uv_argo_magic.core.program import Program
+    from uv_argo_magic.core.spec import RunSpec
+
 NONCE = "test"
 """The nonce of the logs that `write` makes; `FakeBackend` puts the program's in its place."""
 
@@ -67,23 +70,29 @@ class FakeBackend:
 
     def __init__(self, records: Iterable[str | ev.NodePhase] = ()) -> None:
         self.records = tuple(records)
-        self.submitted: list[tuple[object, object]] = []
+        self.submitted: list[tuple[Program, RunSpec, str]] = []
         self.stopped: list[str] = []
         self.deleted: list[str] = []
 
-    def submit(self, program: object, spec: object) -> str:
-        """Take note of the program and its spec; names are fake-1, fake-2, ..."""
-        self.submitted.append((program, spec))
+    capabilities: frozenset[str] = frozenset()
+    place = "nowhere"
+
+    def submit(self, program: Program, spec: RunSpec, run_id: str) -> str:
+        """Take note of the program, its spec and the run's id; names are fake-1, fake-2, ..."""
+        self.submitted.append((program, spec, run_id))
         return f"fake-{len(self.submitted)}"
 
     def watch(self, name: str) -> Iterator[str | ev.NodePhase]:
         """Give the records, from the start, under the nonce of the program submitted as `name`."""
-        program, _ = self.submitted[int(name.removeprefix("fake-")) - 1]
-        nonce = getattr(program, "nonce", NONCE)
+        program, *_ = self.submitted[int(name.removeprefix("fake-")) - 1]
         for record in self.records:
             if name in self.stopped or name in self.deleted:
                 return
-            yield record.replace(f"{ev.PREFIX}{NONCE} ", f"{ev.PREFIX}{nonce} ") if isinstance(record, str) else record
+            yield (
+                record.replace(f"{ev.PREFIX}{NONCE} ", f"{ev.PREFIX}{program.nonce} ")
+                if isinstance(record, str)
+                else record
+            )
 
     def stop(self, name: str) -> None:
         """Take note; idempotent."""

@@ -133,7 +133,7 @@ def test_ipythons_own_functions_are_used_in_a_real_kernel():
     kinds = [(one.output_type, one.get("name") or one.data["text/plain"]) for one in first.outputs]
     assert sorted(kinds) == [
         ("display_data", "bare"), ("display_data", "two"), ("execute_result", "42"), ("stream", "stderr"),
-        ("stream", "stdout"),
+        ("stream", "stderr"), ("stream", "stdout"),
     ]  # fmt: skip
     assert next(one for one in first.outputs if one.output_type == "execute_result").execution_count == 1
     assert [one.text for one in second.outputs] == ["kept\n"]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
-from types import SimpleNamespace
 
 import pytest
 
+from uv_argo_magic.backends.base import Backend
 from uv_argo_magic.core import events as ev
+from uv_argo_magic.core.program import Program
+from uv_argo_magic.core.spec import RunSpec
 from uv_argo_magic.core.state import RunState, step
-from uv_argo_magic.testing import NONCE, FakeBackend, play, states, write
+from uv_argo_magic.testing import FakeBackend, play, states, write
 from uv_argo_magic.text import PlainText
 
 SUBMITTED = ev.Submitted(name="swift-otter", place="here", t=1000.0)
@@ -31,7 +33,9 @@ LOG = [
         ("text", {"stream": "stdout", "text": ""}),
     ),
 ]
-OK = [*LOG, write(("exit", {"reason": "ok"}), n=14, start=1013.0)]
+OK = [*LOG, write(("exit", {"reason": "ok"}), n=13, start=1013.0)]
+
+SPEC = RunSpec(cell="1")
 
 
 class Terminal(io.StringIO):
@@ -80,11 +84,11 @@ def test_colour_only_on_a_terminal_and_never_from_others():
 
 
 def test_a_bad_end_says_what_and_what_next():
-    _, err = shown([*LOG, write(("exit", {"reason": "signal", "code": -9}), n=14)])
+    _, err = shown([*LOG, write(("exit", {"reason": "signal", "code": -9}), n=13)])
     lines = err.rstrip("\n").split("\n")
     assert lines[-2] == "[argo] The cell's process was killed by signal 9 (SIGKILL)."
     assert "memory" in lines[-1]
-    _, err = shown([*LOG, write(("error", {"error": {"ename": "KeyError"}}), ("exit", {"reason": "error"}), n=14)])
+    _, err = shown([*LOG, write(("error", {"error": {"ename": "KeyError"}}), ("exit", {"reason": "error"}), n=13)])
     assert err.endswith("[argo] The cell raised KeyError.\n")
 
 
@@ -105,19 +109,19 @@ def test_the_process_streams_are_used_unless_others_are_given(capsys):
 def test_the_fake_backend_gives_each_run_its_records_under_its_nonce():
     phase = ev.NodePhase(phase="Running")
     backend = FakeBackend([phase, write(("exit", {"reason": "ok"}))])
-    name = backend.submit(SimpleNamespace(nonce="other"), None)
+    name = backend.submit(Program(source="", nonce="other"), SPEC, "r")
     state = RunState()
     for item in backend.watch(name):
         for event in ev.decode(item, "other") if isinstance(item, str) else [item]:
             state = step(state, event)
     assert (name, state.outcome, state.node) == ("fake-1", "Succeeded", phase)
-    plain = backend.submit(object(), None)
-    assert f"@uv-argo:{NONCE} " in list(backend.watch(plain))[1]
+    assert isinstance(backend, Backend)
 
 
 def test_stopping_and_deleting_the_fake_are_noted_once_and_end_its_records():
     backend = FakeBackend(["a\n", "b\n"])
-    one, other = backend.submit(None, None), backend.submit(None, None)
+    program = Program(source="", nonce="x")
+    one, other = backend.submit(program, SPEC, "1"), backend.submit(program, SPEC, "2")
     records = backend.watch(one)
     assert next(records) == "a\n"
     for _ in range(2):

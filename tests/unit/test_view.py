@@ -148,9 +148,9 @@ def test_another_attempt_and_gaps_of_unknown_length_are_told():
 
 
 def test_packages_come_from_the_lock_until_they_are_installed():
-    lock = '{"packages": [{"name": "six", "version": "1.17.0"}]}'
+    lock = '{"key": "k", "lines": ["six==1.17.0 --hash=sha256:ab", "x @ https://index.example.com/x.whl"]}'
     assert view.packages(RunState(locked=lock)) == (("six", "1.17.0"),)
-    for broken in ("", "[]", "{}", '{"packages": [1]}', "[" * 9999):
+    for broken in ("", "[]", "{}", '{"lines": 1}', "[" * 9999):
         assert view.packages(RunState(locked=broken)) == ()
 
 

@@ -31,14 +31,15 @@ STOP = ev.StopAsked(by="the Stop button", t=1005.0)
 UV = "error: No solution found\n  cause: Because nosuch was not found in the package registry and you require nosuch\n"
 NOT_INSTALLED = play([SUBMITTED, write(HELLO, ("phase", {"phase": "installing"}), ("uv", {"text": UV}),
                                        ("exit", {"reason": "install", "code": 1}))])  # fmt: skip
-LATE_INSTALL = play([SUBMITTED, write(HELLO, ("phase", {"phase": "installing"}), ("exit", {"reason": "deadline"}))])
-STOPPED_OVER_THERE = ended("stopped", 143, "SIGTERM")
+LATE_INSTALL = ended("install", 137, "install_timeout")
+STOPPED_OVER_THERE = ended("stopped", 143, "before the cell began")
 
 TABLE = [
     (RunState(), "Pending", "", "The run is being submitted."),
     (play([SUBMITTED]), "Pending", "", "The run waits for its start here."),
-    (play([replace(SUBMITTED, place="ctx/team"), ev.NodePhase(phase="Pending", message="Unschedulable")]), "Pending", "",
-     "The run waits for its start at ctx/team; the node says Pending: Unschedulable."),
+    (play([replace(SUBMITTED, place="ctx/team"), ev.NodePhase(phase="Pending", message="Unschedulable")]), "Pending",
+     "",
+     "The run waits for its start at ctx/team; seen there: Pending: Unschedulable."),
     (play([replace(SUBMITTED, place=""), ev.NodePhase(phase="")]), "Pending", "", "The run waits for its start."),
     (play(write(HELLO)), "Running", "", "Python 3.12.1 has started."),
     (RunState(stage="starting"), "Running", "", "Python has started."),
@@ -47,24 +48,31 @@ TABLE = [
     (play(write(HELLO, ("phase", {"phase": "running"}))), "Running", "", "The cell is running."),
     (play([SUBMITTED, STOP]), "Pending", "", "The run is being stopped by the Stop button."),
     (ended("ok"), "Succeeded", "", "The cell ran to its end."),
-    (ended("error", 1, "", error("ValueError", "no\nsuch")), "Failed", "ValueError", "The cell raised ValueError: no such"),
+    (ended("error", 1, "", error("ValueError", "no\nsuch")), "Failed", "ValueError",
+     "The cell raised ValueError: no such"),
     (ended("error", 1, "", error("KeyError")), "Failed", "KeyError", "The cell raised KeyError."),
     (ended("error", 1), "Failed", "Exception", "The cell raised an exception."),
-    (ended("exit", 3, "", error("SystemExit", "3")), "Failed", "SystemExit", "The cell left by sys.exit(3)."),
-    (ended("exit", 3), "Failed", "SystemExit", "The cell's process left at once with status 3, as os._exit(3) does."),
+    (ended("error", 3, "", error("SystemExit", "3")), "Failed", "SystemExit", "The cell left by sys.exit(3)."),
+    (ended("error", 1, "", error("SystemExit", "no 'data'")), "Failed", "SystemExit",
+     "The cell left by sys.exit(\"no 'data'\")."),
+    (ended("exit", 3), "Failed", "exit status 3",
+     "The cell's process left at once with status 3, as os._exit(3) does."),
     (ended("signal", -11), "Failed", "SIGSEGV", "The cell's process was killed by signal 11 (SIGSEGV)."),
-    (ended("signal", -40), "Failed", "signal 40", "The cell's process was killed by signal 40 (signal 40)."),
+    (ended("signal", -40), "Failed", "signal 40", "The cell's process was killed by signal 40."),
     (ended("deadline", 0, "run_timeout"), "Failed", "run_timeout",
-     "The cell took longer than run_timeout allows, and was ended."),
-    (ended("deadline"), "Failed", "run_timeout", "The cell took longer than run_timeout allows, and was ended."),
-    (LATE_INSTALL, "Failed", "install_timeout", "The install took longer than install_timeout allows, and was ended."),
+     "The cell ran longer than run_timeout allows, and was ended."),
+    (ended("deadline"), "Failed", "run_timeout", "The cell ran longer than run_timeout allows, and was ended."),
+    (LATE_INSTALL, "InstallFailed", "InstallFailed",
+     "The install took longer than install_timeout allows, and was ended."),
     (NOT_INSTALLED, "InstallFailed", "InstallFailed", classify(1, UV).sentence),
-    (ended("guest", 1, "no room"), "Error", "Error", "The guest itself failed: no room."),
-    (ended("guest", 1), "Error", "Error", "The guest itself failed: it did not say why."),
-    (STOPPED_OVER_THERE, "Stopped", "Stopped", "The run was stopped by SIGTERM."),
+    (ended("guest", 70, "Traceback:\n  File x\nOSError: no room\n"), "Error", "Error",
+     "The guest itself failed: OSError: no room"),
+    (ended("guest", 70), "Error", "Error", "The guest itself failed: it did not say why"),
+    (STOPPED_OVER_THERE, "Stopped", "Stopped", "The run was stopped before the cell began."),
     (play([SUBMITTED, STOP, ev.LogEnded(t=1009.0)]), "Stopped", "Stopped", "The run was stopped by the Stop button."),
-    (play([SUBMITTED, ev.StopAsked(by="", t=1.0), ev.LogEnded(t=1009.0)]), "Stopped", "Stopped", "The run was stopped."),
-    (LOST, "Lost", "Lost", "The log ended without saying how the cell ended; the node says Failed: OOMKilled."),
+    (play([SUBMITTED, ev.StopAsked(by="", t=1.0), ev.LogEnded(t=1009.0)]), "Stopped", "Stopped",
+     "The run was stopped."),
+    (LOST, "Lost", "Lost", "The log ended without saying how the cell ended; seen there: Failed: OOMKilled."),
 ]  # fmt: skip
 
 
@@ -77,7 +85,7 @@ def test_title_ename_and_sentence(state, title, ename, sentence):
 def test_every_sentence_is_one_line_and_every_bad_end_has_a_next_step(state):
     assert "\n" not in words.sentence(state) + words.hint(state)
     bad = state.ended and state.outcome != "Succeeded"
-    told = state.exited is not None and (state.exited.reason == "error" or words.problem(state) is not None)
+    told = state.exited is not None and state.exited.reason == "error"
     unknown_signal = state.exited is not None and state.exited.code == -40
     assert bool(words.hint(state)) == ((bad and not told and not unknown_signal) or state.stop_asked is not None)
 

@@ -124,22 +124,32 @@ def _lines(text: str) -> list[list[tuple[str, Style]]]:
 
 def _draw(line: str, style: Style) -> tuple[list[tuple[str, Style]], Style]:
     """Play one line as a terminal does, and give what stands there at the end, with the style left on."""
-    cells: list[tuple[str, Style]] = []
+    runs: list[tuple[str, Style]] = []  # the line while it is written from left to right, as most lines are
+    cells: list[tuple[str, Style]] | None = None  # and character by character, once something moves back or erases
     column = at = 0
-    for match in _ESCAPE.finditer(line):
-        column = _put(cells, column, line[at : match.start()], style)
+    for match in [*_ESCAPE.finditer(line), None]:
+        text = _CONTROL.sub("", line[at : match.start() if match else None])
+        erases = match is not None and match[2] == "K"
+        if cells is None and (erases or "\r" in text or "\b" in text):
+            cells = [(char, drawn) for run, drawn in runs for char in run]
+            column = len(cells)
+        if cells is None:
+            runs.append((text, style))
+        else:
+            column = _put(cells, column, text, style)
+        if match is None:
+            continue  # the text after the last escape
         at = match.end()
         if match[2] == "m":
             style = _sgr(style, match[1])
-        elif match[2] == "K":
+        elif cells is not None and erases:
             _erase(cells, column, match[1])
-    _put(cells, column, line[at:], style)
-    return cells, style
+    return runs if cells is None else cells, style
 
 
 def _put(cells: list[tuple[str, Style]], column: int, text: str, style: Style) -> int:
     """Write text over the cells from a column on; gives the column after it."""
-    for char in _CONTROL.sub("", text):
+    for char in text:
         if char == "\r":
             column = 0
         elif char == "\b":

@@ -51,9 +51,10 @@ def packages(state: RunState) -> tuple[tuple[str, str], ...]:
     if state.installed is not None:
         return state.installed.packages
     try:
-        return tuple((str(p["name"]), str(p["version"])) for p in json.loads(state.locked)["packages"])
+        lines = [str(line).split(" ", 1)[0] for line in json.loads(state.locked)["lines"]]
     except (ValueError, KeyError, TypeError, RecursionError):
         return ()
+    return tuple((name, version) for name, _, version in (line.partition("==") for line in lines) if version)
 
 
 def text_static(state: RunState) -> str:
@@ -191,14 +192,19 @@ def _said_html(state: RunState, now: float, *, bad: bool) -> str:
 
 def _log_details(state: RunState, *, bad: bool) -> str:
     """What uv wrote; or the whole log's end, open, where neither output nor traceback tell what happened."""
-    style = f"{_CODE};line-height:1.4;max-height:320px;overflow:auto;margin:4px 0;padding:0;white-space:pre-wrap"
+    # The end of the log is in sight, the beginning a scroll away, and no script is needed for it.
+    frame = "display:flex;flex-direction:column-reverse;max-height:320px;overflow:auto;margin:4px 0"
+    style = f"{_CODE};flex:0 0 auto;line-height:1.4;margin:0;padding:0;white-space:pre-wrap"
     told = state.exited is not None and state.exited.reason in {"ok", "error", "exit", "deadline"}
     opened = bad and not told and state.outcome != "Stopped"
     log = log_html(state, 100) if opened else ansi.to_html(_last("".join(state.install_log), 200))
     if not log.strip():
         return ""
     return _details(
-        "Log" if opened else "Install log", f'<pre style="{style}">{log}</pre>', opened=opened, volatile=True
+        "Log" if opened else "Install log",
+        f'<div style="{frame}"><pre style="{style}">{log}</pre></div>',
+        opened=opened,
+        volatile=True,
     )
 
 

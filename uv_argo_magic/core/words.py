@@ -44,6 +44,14 @@ SIGNALS: dict[int, tuple[str, str]] = {
 """Signal number (Linux) -> its name, and what usually causes it or what to do."""
 
 
+LIMITS: dict[str, tuple[str, str]] = {
+    "install_timeout": ("took longer", "SECONDS"),
+    "install_memory": ("used more memory", "BYTES"),
+    "install_disk": ("used more disk", "BYTES"),
+}
+"""Setting that bounds the install -> what the install did, and the setting's unit."""
+
+
 class Problem(NamedTuple):
     """The exception that ended the cell: its name and its message, both the user's text."""
 
@@ -85,11 +93,11 @@ def ename(state: RunState) -> str:
             found = problem(state)
             return found.name if found else "Exception"
         case "exit":
-            return "SystemExit"
+            return f"exit status {state.exited.code}"
         case "signal":
             return signal_name(state.exited.code)
         case "deadline":
-            return _deadline(state)
+            return _deadline(state.exited)
         case _:
             return title(state)
 
@@ -114,13 +122,15 @@ def hint(state: RunState) -> str:  # noqa: PLR0911 - one line a reason
     if state.exited is None:
         return "The process, pod or node was taken away, often for lack of memory or by hand; run the cell again."
     match state.exited.reason:
+        case "install" if state.exited.detail in LIMITS:
+            return f"Allow more with --set {state.exited.detail}={LIMITS[state.exited.detail][1]}, or ask for less."
         case "install":
             return classify(state.exited.code, _uv_said(state)).hint
         case "signal":
             return SIGNALS.get(abs(state.exited.code), ("", ""))[1]
         case "deadline":
-            return f"Allow more with --set {_deadline(state)}=SECONDS, or let the cell do less."
-        case "exit" if not problem(state):
+            return f"Allow more with --set {_deadline(state.exited)}=SECONDS, or let the cell do less."
+        case "exit":
             return "os._exit and the like skip Python's own end: output still in buffers is lost."
         case "guest":
             return "This is a fault of uv-argo-magic: please report it with the log."
@@ -197,31 +207,39 @@ def _ended(state: RunState, exited: Exited) -> str:  # noqa: PLR0911 - one line 
     match exited.reason:
         case "ok":
             return "The cell ran to its end."
+        case "error" if found and found.name == "SystemExit":
+            status = found.message if found.message.isdecimal() else json.dumps(one_line(found.message))
+            return f"The cell left by sys.exit({status})."
         case "error" if found and found.message:
-            return f"The cell raised {found.name}: {one_line(found.message)}"
+            return f"The cell raised {one_line(found.name)}: {one_line(found.message)}"
         case "error":
-            return f"The cell raised {found.name if found else 'an exception'}."
-        case "exit" if found:
-            return f"The cell left by sys.exit({exited.code})."
+            return f"The cell raised {one_line(found.name) if found else 'an exception'}."
         case "exit":
             return f"The cell's process left at once with status {exited.code}, as os._exit({exited.code}) does."
         case "signal":
-            return f"The cell's process was killed by signal {abs(exited.code)} ({signal_name(exited.code)})."
+            return f"The cell's process was killed by {_signal(exited.code)}."
         case "deadline":
-            limit = _deadline(state)
-            what = "The install" if limit == "install_timeout" else "The cell"
-            return f"{what} took longer than {limit} allows, and was ended."
+            return f"The cell ran longer than {_deadline(exited)} allows, and was ended."
+        case "install" if exited.detail in LIMITS:
+            return f"The install {LIMITS[exited.detail][0]} than {exited.detail} allows, and was ended."
         case "install":
             return classify(exited.code, _uv_said(state)).sentence
         case _:
-            return f"The guest itself failed: {one_line(exited.detail) or 'it did not say why'}."
+            # The detail is a traceback; its last line is the exception.
+            why = one_line(exited.detail.strip().rpartition("\n")[2])
+            return f"The guest itself failed: {why or 'it did not say why'}"
+
+
+def _signal(code: int) -> str:
+    """A signal by its number, and by its name if it has one."""
+    name = SIGNALS.get(abs(code), ("", ""))[0]
+    return f"signal {abs(code)}" + (f" ({name})" if name else "")
 
 
 def _by(state: RunState) -> str:
-    by = state.stop_asked.by if state.stop_asked else ""
-    if not by and state.exited:
-        by = state.exited.detail
-    return f" by {one_line(by)}" if by else ""
+    """Who asked for the end, and what the guest says of the moment ("before the cell began")."""
+    by = f" by {one_line(state.stop_asked.by)}" if state.stop_asked and state.stop_asked.by else ""
+    return f"{by} {one_line(state.exited.detail) if state.exited else ''}".rstrip()
 
 
 def _at(state: RunState) -> str:
@@ -234,20 +252,14 @@ def _node(state: RunState) -> str:
     node = state.node
     if node is None or not (node.phase or node.message):
         return ""
-    return "; the node says " + one_line(": ".join(part for part in (node.phase, node.message) if part)).rstrip(".")
+    return "; seen there: " + one_line(": ".join(part for part in (node.phase, node.message) if part)).rstrip(".")
 
 
-def _deadline(state: RunState) -> str:
-    """The setting whose time ran out: the guest's word, else by the stage it happened in."""
-    detail = state.exited.detail if state.exited else ""
-    for name in ("run_timeout", "install_timeout"):
-        if name in detail:
-            return name
-    reached = {stage for stage, _ in state.stages}
-    return "install_timeout" if "installing" in reached and "running" not in reached else "run_timeout"
+def _deadline(exited: Exited) -> str:
+    """The setting whose time ran out; only a name of a setting is taken from the guest."""
+    return exited.detail if exited.detail.isidentifier() else "run_timeout"
 
 
 def _uv_said(state: RunState) -> str:
-    """What uv wrote, for the classifier: all of its log, and what the exit record repeats of it."""
-    detail = state.exited.detail if state.exited else ""
-    return "".join(state.install_log) + ("\n" + detail if detail else "")
+    """What uv wrote, for the classifier."""
+    return "".join(state.install_log)

@@ -51,7 +51,7 @@ class StaticPanel:
         self._metadata = metadata if metadata is not None else {}
         self._publish = publish or _publish
         self._clock = clock
-        self._id = f"uv-argo-{uuid.uuid4().hex}"
+        self._id = _display_id()
         self._state: RunState | None = None
         self._over = False
 
@@ -65,6 +65,7 @@ class StaticPanel:
     def again(self) -> None:
         """Show the panel anew: the cell's code has cleared the output, and the panel with it."""
         if self._over and self._state is not None:
+            self._id = _display_id()
             self._send(view.mimebundle(self._state, self._clock()), update=False)
 
     def _send(self, data: dict[str, Any], *, update: bool) -> None:
@@ -92,6 +93,8 @@ class HtmlPanel(StaticPanel):
     def again(self) -> None:
         """Show the panel anew: the cell's code has cleared the output, and the panel with it."""
         if self._there and self._state is not None:
+            # Under a new id: JupyterLab updates a display by where it stood before the clearing.
+            self._id = _display_id()
             self._draw(self._state, self._clock(), update=False)
 
     def _draw(self, state: RunState, now: float, *, update: bool) -> None:
@@ -192,7 +195,10 @@ class _Widgets:
 
     def close(self) -> None:
         """Take the models out of kernel and browser."""
-        for widget in (*self._all, *(one.layout for one in self._all if hasattr(one, "layout"))):
+        for widget in self._all:
+            for part in ("layout", "style"):
+                if hasattr(widget, part):
+                    getattr(widget, part).close()
             widget.close()
 
 
@@ -242,6 +248,10 @@ def _hear_at_once(button: Any, stop: Callable[[], None]) -> None:
         return default
 
     comm._reply_subshell_for = route  # type: ignore[union-attr]  # noqa: SLF001
+
+
+def _display_id() -> str:
+    return f"uv-argo-{uuid.uuid4().hex}"
 
 
 def _publish(data: dict[str, Any], metadata: dict[str, Any], *, transient: dict[str, str], update: bool) -> None:
