@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from uv import find_uv_bin
 
@@ -15,6 +15,9 @@ from uv_argo_magic.core.lock import Lock, Resolution, Target
 from uv_argo_magic.core.spec import RunSpec, Settings
 from uv_argo_magic.core.state import RunState, fold
 from uv_argo_magic.guest_zip import guest_zip
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NONCE = "0123abcd"
 HERE = ".".join(map(str, sys.version_info[:3]))

@@ -2,7 +2,7 @@
 
 Rules:
 - One thread, one loop. Nothing but this process writes to the log.
-- Whatever happens to the cell's process, the log ends with one `exit` record; only this process's own death prevents it.
+- Whatever happens to the cell's process, the log ends with one `exit` record; only our own death prevents it.
 - SIGTERM, SIGINT or the end of a lifeline stop the run: as an interrupt first, so that the user's code cleans up.
 """
 
