@@ -61,7 +61,7 @@ def _add_packages(folder):
 
     site.addsitedir(folder)
     if "sitecustomize" not in sys.modules:
-        site.execsitecustomize()  # type: ignore[attr-defined]
+        site.execsitecustomize()
 
 
 def _main_module(file):
