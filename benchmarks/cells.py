@@ -18,12 +18,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jupyter_client.manager import start_new_kernel
 from uv import find_uv_bin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HERE = Path(__file__).parent
 PAUSE = 0.4
@@ -143,9 +146,11 @@ def table(found: list[tuple[str, dict[str, float], str]]) -> str:
     lines = [
         "# What a cell costs",
         "",
-        f"Made by `python benchmarks/cells.py --write`: Python {platform.python_version()}, {packages}, "
-        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores. Medians of interleaved rounds in one run; read the "
-        "ratios, the times are this machine's.",
+        (
+            f"Made by `python benchmarks/cells.py --write`: Python {platform.python_version()}, {packages}, "
+            f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores. Medians of interleaved rounds in one run; "
+            "read the ratios, the times are this machine's."
+        ),
     ]
     for title, medians, against in found:
         lines += ["", f"## {title}", "", "| | ms | ratio |", "|---|---|---|"]

@@ -106,7 +106,7 @@ class Streams:
         self.raw = _Raw(self.pipe, STDOUT, _nothing)
         self.out = _text(self.raw, 65536)
         self.err = _text(_Raw(self.pipe, STDERR, self._flush_out), 8192)
-        self.out.mode = self.err.mode = "w"  # type: ignore[misc]
+        self.out.mode = self.err.mode = "w"
         self.closing = False
 
     def install(self):
