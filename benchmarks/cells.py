@@ -148,8 +148,8 @@ def table(found: list[tuple[str, dict[str, float], str]]) -> str:
         "",
         (
             f"Made by `python benchmarks/cells.py --write`: Python {platform.python_version()}, {packages}, "
-            f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores. Medians of interleaved rounds in one run; "
-            "read the ratios, the times are this machine's."
+            f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores. Medians of interleaved rounds in one "
+            "run; read the ratios, the times are this machine's."
         ),
     ]
     for title, medians, against in found:
