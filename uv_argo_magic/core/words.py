@@ -252,7 +252,9 @@ def _node(state: RunState) -> str:
     node = state.node
     if node is None or not (node.phase or node.message):
         return ""
-    return "; seen there: " + one_line(": ".join(part for part in (node.phase, node.message) if part)).rstrip(".")
+    # Twice as long as other quotations: it says what is wrong, and what to do.
+    said = ": ".join(part for part in (node.phase, node.message) if part)
+    return "; seen there: " + one_line(said, 2 * LONGEST).rstrip(".")
 
 
 def _deadline(exited: Exited) -> str:
