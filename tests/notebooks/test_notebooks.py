@@ -170,7 +170,7 @@ MUTATIONS = {
 }
 
 
-@pytest.mark.parametrize(("name", "words"), MUTATIONS, ids="-".join)
+@pytest.mark.parametrize(("name", "words"), [pytest.param(*key, id=key[0] + ": " + key[1]) for key in MUTATIONS])
 def test_a_changed_output_is_seen(name, words, tmp_path, surroundings):
     notebook = load(name)
     setup = code_cells(notebook)[0]
