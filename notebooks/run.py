@@ -42,6 +42,7 @@ def run(notebook: NotebookNode, folder: Path) -> None:
         timeout=600,
         resources={"metadata": {"path": str(folder)}},
         kernel_name="python3",
+        coalesce_streams=True,
         extra_arguments=["--log-level=ERROR"],  # the kernel's own warnings are not about the notebook
     ).execute()
 

@@ -235,7 +235,7 @@ def test_an_unknown_panel_is_refused():
     [
         ("none", [CellOutput]),
         ("text", [PlainText, CellOutput]),
-        ("static", [panel.StaticPanel, CellOutput]),
+        ("static", [CellOutput, panel.StaticPanel]),
         ("html", [panel.HtmlPanel, CellOutput]),
         ("auto", [panel.WidgetPanel, CellOutput]),
     ],
