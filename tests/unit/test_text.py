@@ -109,7 +109,7 @@ def test_the_process_streams_are_used_unless_others_are_given(capsys):
 def test_the_fake_backend_gives_each_run_its_records_under_its_nonce():
     phase = ev.NodePhase(phase="Running")
     backend = FakeBackend([phase, write(("exit", {"reason": "ok"}))])
-    name = backend.submit(Program(source="", nonce="other"), SPEC, "r")
+    name = backend.submit(Program(guest="", payload="", nonce="other"), SPEC, "r")
     state = RunState()
     for item in backend.watch(name):
         for event in ev.decode(item, "other") if isinstance(item, str) else [item]:
@@ -120,7 +120,7 @@ def test_the_fake_backend_gives_each_run_its_records_under_its_nonce():
 
 def test_stopping_and_deleting_the_fake_are_noted_once_and_end_its_records():
     backend = FakeBackend(["a\n", "b\n"])
-    program = Program(source="", nonce="x")
+    program = Program(guest="", payload="", nonce="x")
     one, other = backend.submit(program, SPEC, "1"), backend.submit(program, SPEC, "2")
     records = backend.watch(one)
     assert next(records) == "a\n"
