@@ -4,6 +4,7 @@ Rules:
 - One pipe carries frames: a kind (1 stdout, 2 stderr, 3 a record as JSON, 4 please acknowledge), a length, the bytes.
 - stdout is flushed at a line's end, at most every RATE seconds, and by a thread soon after: never unbuffered, which
   costs most of the throughput and tears lines. stderr and records flush stdout first, so that the order is kept.
+- What the user's code flushes has left when `flush` returns: the process may end without another word.
 - After a fork two processes write: frames then stay below PIPE_BUF, which the kernel writes whole.
 """
 
@@ -74,6 +75,7 @@ class _Raw(io.RawIOBase):
     def __init__(self, pipe, kind, before):
         self.pipe = pipe
         self.kind = kind
+        self.name = "stdout" if kind == STDOUT else "stderr"  # as a notebook's streams are named
         self.before = before
 
     def writable(self):
@@ -95,15 +97,24 @@ class _Buffer(io.BufferedWriter):
     """Its `flush` really flushes at most every RATE seconds; `flush_now` always does."""
 
     flushed = 0.0
+    at_once = False
 
     def flush(self):
         now = time.monotonic()
-        if now - self.flushed >= RATE:
+        if self.at_once or now - self.flushed >= RATE:
             self.flushed = now
             io.BufferedWriter.flush(self)
 
     def flush_now(self):
         io.BufferedWriter.flush(self)
+
+
+class _Text(io.TextIOWrapper):
+    """A line's end flushes the buffer, which may wait; `flush` is what somebody asks for, and does not wait."""
+
+    def flush(self):
+        io.TextIOWrapper.flush(self)
+        self.buffer.flush_now()  # type: ignore[attr-defined]
 
 
 class Streams:
@@ -112,9 +123,9 @@ class Streams:
     def __init__(self, fd, acknowledged):
         self.pipe = Pipe(fd, acknowledged)
         self.out_buffer = _Buffer(_Raw(self.pipe, STDOUT, _nothing), 65536)
-        self.out = io.TextIOWrapper(self.out_buffer, "utf-8", "backslashreplace", line_buffering=True)
+        self.out = _Text(self.out_buffer, "UTF-8", "backslashreplace", line_buffering=True)
         self.err_buffer = _Buffer(_Raw(self.pipe, STDERR, self._flush_out), 8192)
-        self.err = io.TextIOWrapper(self.err_buffer, "utf-8", "backslashreplace", line_buffering=True)
+        self.err = _Text(self.err_buffer, "UTF-8", "backslashreplace", line_buffering=True)
         self.out.mode = self.err.mode = "w"  # type: ignore[misc]
         self.closing = False
 
@@ -130,17 +141,15 @@ class Streams:
         self.pipe.record(kind, **fields)
 
     def flush(self):
-        for text, buffer in ((self.out, self.out_buffer), (self.err, self.err_buffer)):
+        for text in (self.out, self.err):
             try:
                 text.flush()
-                buffer.flush_now()
             except (OSError, ValueError):  # closed by the user's code, or the supervisor is gone
                 pass
 
     def _flush_out(self):
         try:
             self.out.flush()
-            self.out_buffer.flush_now()
         except (OSError, ValueError):
             pass
 
@@ -155,6 +164,8 @@ class Streams:
     def _in_child(self):
         self.pipe.forked = True
         self.pipe.lock = _thread.allocate_lock()
+        # A forked process often leaves by os._exit, and then nobody flushes what it printed.
+        self.out_buffer.at_once = self.err_buffer.at_once = True
         _thread.start_new_thread(self._flusher, ())
 
     def _flusher(self):
