@@ -76,6 +76,7 @@ def run(cells: Sequence[Cell], folder: Path, *, environ: Mapping[str, str] | Non
     # A kernel that finds itself in a test of pytest's does not read what child processes write.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
     env = {**inherited, "PYTHONPATH": str(ROOT), "UV_ARGO_PANEL": "none", "UV_ARGO_BACKEND": "local"}
+    env |= {"UV_ARGO_HOME": str(folder / "home")}  # nobody's own runs and environments
     env |= {"PYDEVD_DISABLE_FILE_VALIDATION": "1", "IPYTHONDIR": str(folder / "ipython"), **(environ or {})}
     work = folder / "work"
     work.mkdir()
