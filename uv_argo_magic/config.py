@@ -14,22 +14,21 @@ from __future__ import annotations
 import os
 import tomllib
 from dataclasses import dataclass, fields, replace
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uv_argo_magic import places
+from uv_argo_magic.backends import base
 from uv_argo_magic.core import settings as keys
 from uv_argo_magic.core.options import nearest, unknown
 from uv_argo_magic.core.spec import Resources, Settings
-from uv_argo_magic.errors import BackendUnavailable, SpecError
+from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from uv_argo_magic.core.verbs import RunOptions
 
-GROUP = "uv_argo_magic.backends"
 FILE = "uv-argo.toml"
 OPTIONS = ("python", "backend", "deps")
 """Keys besides those of Settings."""
@@ -122,7 +121,7 @@ def line_values(options: RunOptions) -> dict[str, object]:
 
 def backends() -> dict[str, str]:
     """The backends that are installed: name -> where its class is."""
-    return {point.name: point.value for point in entry_points(group=GROUP)}
+    return {name: point.value for name, point in base.points().items()}
 
 
 def refuse(options: RunOptions, backend: str, capabilities: frozenset[str] | None = None) -> None:
@@ -145,15 +144,7 @@ def refuse(options: RunOptions, backend: str, capabilities: frozenset[str] | Non
 
 
 def _capabilities(backend: str) -> frozenset[str]:
-    for point in entry_points(group=GROUP, name=backend):
-        try:
-            cls = point.load()
-        except (ImportError, AttributeError) as error:
-            raise BackendUnavailable(
-                f"the {backend} backend cannot be imported: {error}", hint=f"Look at what provides {point.value}."
-            ) from error
-        return frozenset(getattr(cls, "capabilities", ()))
-    return frozenset()
+    return base.load(backend).capabilities
 
 
 def checked(key: str, value: object) -> object:

@@ -89,7 +89,13 @@ def clean(environ: Mapping[str, str]) -> dict[str, str]:
         and not name.startswith("PYTHON")
         and name not in {"VIRTUAL_ENV", "CONDA_PREFIX", "FORCE_COLOR", "CLICOLOR_FORCE"}
     }
-    return kept | {"UV_NO_CONFIG": "1", "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
+    return kept | {
+        "UV_NO_CONFIG": "1",
+        "UV_PYTHON_DOWNLOADS": "never",
+        "UV_NO_PROGRESS": "1",
+        "UV_NO_WRAP": "1",
+        "NO_COLOR": "1",
+    }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from uv_argo_magic import config, places
+from uv_argo_magic.backends import base
 from uv_argo_magic.core.spec import Resources
 from uv_argo_magic.core.verbs import RunOptions, read_cell, run_options
 from uv_argo_magic.errors import BackendUnavailable, SpecError
+from uv_argo_magic.testing import FakeBackend
 
 
 def configured(tmp_path, *, line=None, script=None, traits=None, environ=None, here="", user=""):
@@ -127,28 +130,22 @@ def test_what_a_backend_does_not_declare_is_refused():
     with pytest.raises(SpecError, match="cannot do --resources"):
         config.refuse(RunOptions(detach=True, resources=Resources(cpu="1")), "argo", frozenset({"detach"}))
     config.refuse(RunOptions(detach=True), "argo", frozenset({"detach"}))
-    with pytest.raises(SpecError, match="the nope backend cannot do --detach"):
+    with pytest.raises(BackendUnavailable, match="there is no backend 'nope' here"):
         config.refuse(RunOptions(detach=True), "nope")
 
 
-class Point:
-    def __init__(self, found):
-        self.found = found
-        self.value = "mine:Backend"
-
-    def load(self):
-        if isinstance(self.found, Exception):
-            raise self.found
-        return self.found
-
-
 def test_a_backends_class_says_what_it_can(monkeypatch):
-    able = type("Able", (), {"capabilities": {"detach"}})
-    monkeypatch.setattr(config, "entry_points", lambda **_: [Point(able)])
-    config.refuse(RunOptions(detach=True), "mine")
-    monkeypatch.setattr(config, "entry_points", lambda **_: [Point(ImportError("no hera"))])
-    with pytest.raises(BackendUnavailable, match="the mine backend cannot be imported: no hera"):
-        config.refuse(RunOptions(detach=True), "mine")
+    point = SimpleNamespace(load=lambda: FakeBackend, value="uv_argo_magic.testing:FakeBackend")
+    monkeypatch.setattr(FakeBackend, "capabilities", frozenset({"detach"}))
+    monkeypatch.setattr(base, "points", lambda: {"able-in-tests": point})
+    config.refuse(RunOptions(detach=True), "able-in-tests")
+
+    def broken():
+        raise ImportError("no hera")
+
+    monkeypatch.setattr(base, "points", lambda: {"broken-in-tests": SimpleNamespace(load=broken, value="x:Y")})
+    with pytest.raises(BackendUnavailable, match="the backend broken-in-tests cannot be imported: no hera"):
+        config.refuse(RunOptions(detach=True), "broken-in-tests")
 
 
 def test_defaults_name_every_key():
