@@ -16,6 +16,7 @@ _EARLIER = (
 _GROUP = "ipykernel prints an exception group to stderr and reports no error; under `%%argo` it is an error, and Run All stops."
 _EXIT = "There is no kernel to leave: the status is an error with a traceback, and 0 or none is success."
 _ASKED = "Nobody can answer where the cell runs, and the sentence says what to do."
+_LACKS = "The error is the same; a last line says why the cell lacks it, and what to add."
 _APART = "The cell runs apart from the kernel, which it does not find in its surroundings."
 
 REASONS = {
@@ -43,6 +44,8 @@ REASONS = {
     "except star": _GROUP,
     "return outside a function": "The whole cell is compiled before any of it runs; IPython goes statement by statement.",
     "an exception whose str fails": "The exception itself is reported; IPython reports the one that its `__str__` raises.",
+    "a missing module": _LACKS,
+    "a missing file": _LACKS,
     "sys.exit without a status": _EXIT,
     "sys.exit with a status": _EXIT,
     "sys.exit with a text": _EXIT,

@@ -65,7 +65,7 @@ def _first_apart(plain: list[str], argo: list[str]) -> tuple[list[str], list[str
 
 def _said(aspect: str, value: Any) -> str:
     if not value:
-        return f"no {aspect}"
+        return "nothing more" if aspect == "traceback" else f"no {aspect}"
     parts = value if isinstance(value, list) else [value]
     joined = (": " if aspect == "error" else ", ").join(map(str, parts))
     text = " ".join(joined.removeprefix("text/plain: ").split()).rstrip(": ")
