@@ -77,6 +77,7 @@ class _Raw(io.RawIOBase):
     def __init__(self, pipe, kind, before):
         self.pipe = pipe
         self.kind = kind
+        self.name = "stdout" if kind == STDOUT else "stderr"  # as a notebook's streams are named
         self.before = before
         self.writes = 0
         self.bytes = 0
@@ -144,6 +145,11 @@ class Streams:
     def _in_child(self):
         self.pipe.forked = True
         self.pipe.lock = _thread.allocate_lock()
+        try:
+            # A forked process often leaves by os._exit, and then nobody flushes what it printed.
+            self.out.reconfigure(line_buffering=True)
+        except (OSError, ValueError):
+            pass
         _thread.start_new_thread(self._flusher, ())
 
     def _flusher(self):
@@ -163,7 +169,7 @@ class Streams:
 
 
 def _text(raw, size):
-    return io.TextIOWrapper(io.BufferedWriter(raw, size), "utf-8", "backslashreplace", line_buffering=True)
+    return io.TextIOWrapper(io.BufferedWriter(raw, size), "UTF-8", "backslashreplace", line_buffering=True)
 
 
 def _nothing():

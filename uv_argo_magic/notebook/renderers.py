@@ -1,4 +1,4 @@
-"""Which renderers a run gets in this front end: the panel first, then the cell's output."""
+"""Which renderers a run gets in this front end: a live panel above the cell's output, a static one below it."""
 
 from __future__ import annotations
 
@@ -59,8 +59,9 @@ def renderers(
             return PlainText(outputs=False), CellOutput(cap=cap)
         case "widget":
             shown = panel.WidgetPanel(on_stop=on_stop, metadata=metadata)
-        case "html":
-            shown = panel.HtmlPanel(metadata=metadata)
+        case "static":
+            # Below all output of the cell, whatever came in one batch with the end: nbval compares the order.
+            return CellOutput(cap=cap), panel.StaticPanel(metadata=metadata)
         case _:
-            shown = panel.StaticPanel(metadata=metadata)
+            shown = panel.HtmlPanel(metadata=metadata)
     return shown, CellOutput(cap=cap, cleared=shown.again)
