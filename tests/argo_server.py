@@ -50,7 +50,8 @@ class Workflow:
         try:
             self.start()
         finally:
-            self.process.stdout.close()
+            if self.process:
+                self.process.stdout.close()
             shutil.rmtree(self.home, ignore_errors=True)
 
     def new_pod(self) -> None:
@@ -67,7 +68,17 @@ class Workflow:
     def start(self) -> None:
         script = self.made["spec"]["templates"][0]["script"]
         source = self.home / "script"
-        source.write_text(script["source"])
+        # What a kubelet would mount: the ConfigMap that the template names, once it is there.
+        for volume in self.made["spec"]["templates"][0]["volumes"]:
+            while name := (volume.get("configMap") or {}).get("name"):
+                if made := self.server.config_maps.get(name):
+                    assert made["metadata"]["ownerReferences"][0]["uid"] == self.made["metadata"]["uid"]
+                    (self.home / "program.py").write_text(made["data"]["program.py"])
+                    break
+                if "shutdown" in self.made["spec"]:
+                    return
+                time.sleep(0.01)
+        source.write_text(script["source"].replace("/uv-argo", str(self.home)))
         given = {one["name"]: one["value"].replace("/tmp", str(self.home), 1) for one in script["env"]}
         path = f"{Path(find_uv_bin()).parent}{os.pathsep}{os.environ['PATH']}"
         uid = self.pod["metadata"]["uid"]
@@ -146,6 +157,7 @@ class ArgoServer:
         self.calls: list[tuple[str, str, str]] = []
         self.workflows: dict[str, Workflow] = {}
         self.events: list[dict] = []
+        self.config_maps: dict[str, dict] = {}
         self.changes: list[tuple[str, dict]] = []
         self.condition = threading.Condition()
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
@@ -217,6 +229,9 @@ class _Handler(BaseHTTPRequestHandler):
         kind, name, log = found.groups()
         if kind == "events":
             return self.say(200, {"items": server.events})
+        if kind == "configmaps":
+            server.config_maps[body["metadata"]["name"]] = body
+            return self.say(201, body)
         if kind == "pods" and not name:
             wanted = query["labelSelector"].partition("=")[2]
             return self.watch(server, wanted, query) if "watch" in query else self.pods(server, wanted)
@@ -234,7 +249,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def create(self, server: ArgoServer, body: dict) -> None:
         name = body["metadata"]["generateName"] + uuid.uuid4().hex[:5]
-        body["metadata"]["name"] = name
+        body["metadata"] |= {"name": name, "uid": str(uuid.uuid4())}
         server.workflows[name] = Workflow(server, body)
         self.say(201, body)
 

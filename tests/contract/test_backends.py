@@ -115,6 +115,12 @@ def test_a_cell_without_dependencies(run):
     assert state.installed is None
 
 
+def test_a_large_program(run):
+    numbers = [i * 7919 % 1_000_003 for i in range(30_000)]
+    one = run(f"numbers = {numbers}\nprint(sum(numbers))")
+    assert (one.wait(60).outcome, one.logs()) == ("Succeeded", f"{sum(numbers)}\n")
+
+
 def test_packages_are_installed_once_and_shared(run, backend):
     first = run("import alpha\nprint(alpha.VERSION)", "alpha")
     assert first.wait(60).outcome == "Succeeded", first.logs()

@@ -206,6 +206,17 @@ def test_a_refused_submission_is_said_in_words(server, begin, status, message, k
     assert not server.workflows
 
 
+def test_a_large_program_that_may_not_travel_leaves_nothing_running(server, begin):
+    what = 'resource "configmaps" in API group "" in the namespace "nb"'
+    message = f'configmaps is forbidden: User "me" cannot create {what}'
+    server.fail("configmaps", 403, message)
+    cell = "# " + "".join(f"{i:x}" for i in range(40_000))
+    with pytest.raises(SubmitRejected, match="needs a ConfigMap: you may not create configmaps") as caught:
+        begin(cell)
+    assert "resources: [configmaps], verbs: [create]" in caught.value.hint
+    assert only(server).made["spec"]["shutdown"] == "Terminate"
+
+
 def test_no_cluster_and_no_answer(tmp_path, server):
     missing = Settings(kubeconfig=str(tmp_path / "none"))
     with pytest.raises(BackendUnavailable, match="no cluster is configured here") as caught:

@@ -56,9 +56,22 @@ def test_the_source_is_the_program_that_local_runs():
     assert script["command"] == ["python3", "-I", "-S"]
 
 
-def test_a_program_too_large_is_refused_before_anything_is_sent():
+def test_a_large_program_travels_in_a_config_map_of_the_workflow():
     program = Program(guest="A" * 50_000, payload="A" * 60_000, nonce="ab")
-    with pytest.raises(SpecError, match="98,304") as caught:
+    template = made(SPECS["script"], program)["spec"]["templates"][0]
+    assert len(template["script"]["source"]) < 1000
+    (volume,) = (volume for volume in template["volumes"] if "configMap" in volume)
+    companion = manifest.companion(program, run_id="20260101-000000-abcdef", workflow="w", uid="1")
+    assert companion
+    assert companion["metadata"]["name"] == volume["configMap"]["name"]
+    assert companion["metadata"]["ownerReferences"][0]["uid"] == "1"
+    assert companion["data"] == {"program.py": program.source}
+    assert manifest.companion(PROGRAM, run_id="r", workflow="w", uid="1") is None
+
+
+def test_a_program_too_large_is_refused_before_anything_is_sent():
+    program = Program(guest="A" * 50_000, payload="A" * 900_000, nonce="ab")
+    with pytest.raises(SpecError, match="921,600") as caught:
         made(SPECS["script"], program)
     assert "--push" in caught.value.hint
 

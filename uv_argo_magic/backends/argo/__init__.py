@@ -8,6 +8,7 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 import time
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 from uv_argo_magic.backends.argo import images
 from uv_argo_magic.core.events import NodePhase
 from uv_argo_magic.core.spec import Settings
-from uv_argo_magic.errors import BackendUnavailable
+from uv_argo_magic.errors import BackendError, BackendUnavailable, SubmitRejected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,7 +78,19 @@ class ArgoBackend:
                 f"the argo backend cannot be used: {problem}",
                 hint='install what it needs: pip install "uv-argo-magic[argo]"',
             ) from problem
-        name = str(client.create(made)["metadata"]["name"])
+        created = client.create(made)["metadata"]
+        name = str(created["name"])
+        if large := manifest.companion(program, run_id=run_id, workflow=name, uid=str(created["uid"])):
+            try:
+                client.create_config_map(large)
+            except BackendError as problem:
+                # Its pod would wait for the program until the deadline.
+                with contextlib.suppress(BackendError):
+                    client.shutdown(name, "Terminate")
+                raise SubmitRejected(
+                    f"a program of {len(program.source):,} bytes needs a ConfigMap: {problem}",
+                    hint=f"Push less (--push). {problem.hint}".strip(),
+                ) from problem
         self._runs[name] = _Submitted(client=client, nonce=program.nonce)
         self._here.place = client.place
         return name

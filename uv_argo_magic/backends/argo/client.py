@@ -39,8 +39,9 @@ ROLE = (
     ("", "pods", ("get", "list", "watch")),
     ("", "pods/log", ("get",)),
     ("", "events", ("list",)),
+    ("", "configmaps", ("create",)),
 )
-"""All that this package asks of the API, as a Role has it: group, resource, verbs."""
+"""All that this package asks of the API, as a Role has it: group, resource, verbs. ConfigMaps: for large programs."""
 
 
 class Gone(BackendError):
@@ -117,6 +118,14 @@ class Client:
             ) from problem
         except (Denied, Expired) as problem:
             raise SubmitRejected(str(problem), hint=problem.hint) from problem
+
+    def create_config_map(self, manifest: Mapping[str, Any]) -> None:
+        """Create it.
+
+        Raises:
+            BackendError: the API refused it, or does not answer.
+        """
+        self._ask("POST", f"/api/v1/namespaces/{quote(self.namespace)}/configmaps", body=manifest)
 
     def workflow(self, name: str) -> dict[str, Any]:
         """The workflow as it is now.

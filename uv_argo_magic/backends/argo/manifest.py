@@ -31,6 +31,15 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 TEMPLATE = "cell"
 DISK = "10Gi"
 """What /tmp may hold where --resources disk says nothing: cache, tree and working folder of one run."""
+LARGEST = 900 * 1024
+"""Bytes of program text that a ConfigMap takes beside its own fields; the API's limit is 1 MiB."""
+MOUNTED = "/uv-argo"
+_OPEN = f"""\
+# The program of this cell is too large for a Workflow, and lies in a ConfigMap.
+with open("{MOUNTED}/program.py", encoding="ascii") as file:
+    program = file.read()
+exec(compile(program, "{MOUNTED}/program.py", "exec"))
+"""
 ENVIRONMENT = {
     # A user id without an entry in the image's passwd has neither of the two.
     "HOME": "/tmp",  # noqa: S108 - a volume of this pod alone
@@ -58,13 +67,17 @@ def workflow(program: Program, spec: RunSpec, *, run_id: str, image: str) -> dic
         SpecError: the program is too large for a Workflow, or the platform cannot be read.
     """
     source = program.source
-    if len(source) > PAYLOAD_LIMIT:
+    if len(source) > LARGEST:
         raise SpecError(
-            f"the cell and what it pushes take {len(source):,} bytes, and a Workflow carries {PAYLOAD_LIMIT:,}",
+            f"the cell and what it pushes take {len(source):,} bytes, and a cluster takes {LARGEST:,} at most",
             hint="Push less (--push), or have the cell read its data from where it lies.",
         )
     settings = spec.settings
     hera, models = _hera()
+    volumes = [hera.EmptyDirVolume(name="tmp", mount_path="/tmp", size_limit=spec.resources.disk or DISK)]  # noqa: S108
+    if len(source) > PAYLOAD_LIMIT:
+        source = _OPEN
+        volumes.append(hera.ConfigMapVolume(name=_name(run_id), mount_path=MOUNTED, read_only=True))
     labels = {MANAGED_BY: "uv-argo-magic", RUN_LABEL: run_id}
     deadline = _deadline(spec)
     user = settings.run_as_user or None
@@ -94,7 +107,7 @@ def workflow(program: Program, spec: RunSpec, *, run_id: str, image: str) -> dic
                 source=source,
                 env=[models.EnvVar(name=name, value=value) for name, value in ENVIRONMENT.items()],
                 resources=models.ResourceRequirements(**_resources(spec.resources)),
-                volumes=[hera.EmptyDirVolume(name="tmp", mount_path="/tmp", size_limit=spec.resources.disk or DISK)],  # noqa: S108
+                volumes=volumes,
                 security_context=models.SecurityContext(
                     allow_privilege_escalation=False,
                     read_only_root_filesystem=True,
@@ -105,6 +118,30 @@ def workflow(program: Program, spec: RunSpec, *, run_id: str, image: str) -> dic
         ],
     ).to_dict()
     return made
+
+
+def companion(program: Program, *, run_id: str, workflow: str, uid: str) -> dict[str, Any] | None:
+    """The ConfigMap that carries a program too large for the Workflow, which owns it and takes it along; else None.
+
+    It is made after the Workflow: the kubelet tries again to mount what is not there yet.
+    """
+    if len(program.source) <= PAYLOAD_LIMIT:
+        return None
+    owner = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": workflow, "uid": uid}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": _name(run_id),
+            "labels": {MANAGED_BY: "uv-argo-magic", RUN_LABEL: run_id},
+            "ownerReferences": [owner],
+        },
+        "data": {"program.py": program.source},
+    }
+
+
+def _name(run_id: str) -> str:
+    return f"uv-argo-{run_id}"
 
 
 def _deadline(spec: RunSpec) -> int:
