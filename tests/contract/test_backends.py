@@ -34,6 +34,8 @@ REAL = [
         reason="needs a real Argo Workflows: set UV_ARGO_TEST_KUBECONFIG and UV_ARGO_TEST_IMAGE",
     ),
 ]
+ONLY_LOCAL = pytest.mark.parametrize("place", ["local"], indirect=True)
+"""For what only a process of this machine can show."""
 HERE = ".".join(map(str, sys.version_info[:3]))
 
 
@@ -65,13 +67,6 @@ def place(request, home, tmp_path):
 @pytest.fixture
 def backend(place):
     return place[0]
-
-
-@pytest.fixture
-def only_local(place):
-    """For what only a process of this machine can show."""
-    if not isinstance(place[0], LocalBackend):
-        pytest.skip("only a process of this machine can show it")
 
 
 @pytest.fixture
@@ -237,7 +232,8 @@ def test_the_history_holds_what_the_run_said(run, home):
     assert entry.packages == (("alpha", "1.0"),)
 
 
-def test_output_beyond_the_budget_lies_in_the_history(only_local, run):
+@ONLY_LOCAL
+def test_output_beyond_the_budget_lies_in_the_history(run):
     history = History(places.data_dir() / "runs")
     one = run("for i in range(100_000): print('line', i)", history=history, log_budget=200_000)
     one.wait(60)
@@ -245,7 +241,8 @@ def test_output_beyond_the_budget_lies_in_the_history(only_local, run):
     assert (len(whole), whole[-1]) == (100_000, "line 99999")
 
 
-def test_a_run_that_waited_ready_is_like_any_other(only_local, run, backend):
+@ONLY_LOCAL
+def test_a_run_that_waited_ready_is_like_any_other(run, backend):
     cell = "import os, sys\nprint(os.getpid(), sorted(os.environ), sys.path, sorted(sys.modules), os.getcwd())"
     cold = run(cell, "alpha==1.0", warm=True)
     cold.wait(60)
@@ -263,7 +260,8 @@ def test_a_run_that_waited_ready_is_like_any_other(only_local, run, backend):
     assert plain(one[1], folders[0]) == plain(two[1], folders[1])
 
 
-def test_a_changed_environment_is_seen_by_the_next_run(only_local, run, backend, monkeypatch):
+@ONLY_LOCAL
+def test_a_changed_environment_is_seen_by_the_next_run(run, backend, monkeypatch):
     first = run("pass", warm=True)
     first.wait(60)
     first._thread.join()
@@ -276,7 +274,8 @@ def test_a_changed_environment_is_seen_by_the_next_run(only_local, run, backend,
     assert third.logs() == "value\n"
 
 
-def test_a_ready_process_that_died_is_replaced(only_local, run, backend):
+@ONLY_LOCAL
+def test_a_ready_process_that_died_is_replaced(run, backend):
     first = run("pass", warm=True)
     first.wait(60)
     first._thread.join()
@@ -285,7 +284,8 @@ def test_a_ready_process_that_died_is_replaced(only_local, run, backend):
     assert second.wait(60).outcome == "Succeeded"
 
 
-def test_a_supervisor_that_is_killed_leaves_a_lost_run(only_local, run, backend):
+@ONLY_LOCAL
+def test_a_supervisor_that_is_killed_leaves_a_lost_run(run, backend):
     one = run("import time\nprint('begun', flush=True)\ntime.sleep(100)")
     while "begun" not in one.logs():
         time.sleep(0.01)
@@ -303,7 +303,8 @@ def used() -> tuple[int, int]:
     return threading.active_count(), len(list(descriptors.iterdir()))
 
 
-def test_runs_leave_no_threads_no_descriptors_and_no_folders(only_local, run, tmp_path, monkeypatch):
+@ONLY_LOCAL
+def test_runs_leave_no_threads_no_descriptors_and_no_folders(run, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     run("pass")._thread.join(30)

@@ -12,7 +12,7 @@ import contextlib
 import functools
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from uv_argo_magic.backends.argo import images
@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class _Submitted:
-    """A workflow of this process: where it runs, and the nonce of its records."""
+    """A workflow of this process: where it runs, the nonce of its records, and whether its end was asked for."""
 
     client: Client
     nonce: str
+    stopping: threading.Event = field(default_factory=threading.Event)
 
 
 class ArgoBackend:
@@ -103,7 +104,7 @@ class ArgoBackend:
         if run is None:
             yield NodePhase(phase="Error", message=f"no workflow of this kernel is named {name}", t=time.time())
             return
-        yield from follow.Follower(run.client, name, run.nonce).items()
+        yield from follow.Follower(run.client, name, run.nonce, stopping=run.stopping).items()
 
     def stop(self, name: str) -> None:
         """Have Argo stop the workflow; its controller takes about five seconds to pass it on to the cell.
@@ -112,6 +113,7 @@ class ArgoBackend:
             BackendError: it could not be asked for.
         """
         if run := self._runs.get(name):
+            run.stopping.set()
             run.client.shutdown(name, "Stop")
 
     def delete(self, name: str) -> None:

@@ -109,13 +109,22 @@ _STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}(?:Z|[+-]\d\d:\d\d)$"
 
 
 class Follower:
-    """Follows one workflow; `items` may be called once."""
+    """Follows one workflow; `items` may be called once. `stopping` is set when this process asked for the end."""
 
-    def __init__(self, door: Door, name: str, nonce: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        door: Door,
+        name: str,
+        nonce: str,
+        *,
+        stopping: threading.Event | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._door = door
         self._name = name
         self._record = f"{PREFIX}{nonce} "
         self._clock = clock
+        self._stopping = stopping or threading.Event()
         self._seen: queue.SimpleQueue[Seen] = queue.SimpleQueue()
         self._done = threading.Event()
         self._exited = threading.Event()
@@ -216,7 +225,8 @@ class Follower:
         yield from self._phase()
 
     def _pod_lost(self) -> Iterator[NodePhase]:
-        stopped = ((self._workflow or {}).get("spec") or {}).get("shutdown")
+        # A stopped workflow's pods go by Argo's own hand, and are not made again.
+        stopped = self._stopping.is_set() or ((self._workflow or {}).get("spec") or {}).get("shutdown")
         if self._lost or stopped or diagnose.phase(None, self._workflow) in diagnose.FINAL:
             return
         self._lost = True
