@@ -114,6 +114,9 @@ def _question(
 ) -> _Question:
     """Build first, ask second."""
     target = interpreter.target
+    listed = {name: parse_items(getattr(settings, name), source=name) for name in ("constraints", "overrides")}
+    if not settings.allow_urls:
+        _refuse_urls(requirements, *listed.values())
     options = ["--python", interpreter.path, "--python-version", target.python]
     if target.platform:
         options += ["--python-platform", target.platform]
@@ -136,10 +139,9 @@ def _question(
     if settings.offline:
         options.append("--offline")
     files = {"requirements.in": requirements.lines}
-    for name in ("constraints", "overrides"):
-        lines = parse_items(getattr(settings, name), source=name).lines
-        if lines:
-            files[f"{name}.txt"] = lines
+    for name, items in listed.items():
+        if items:
+            files[f"{name}.txt"] = items.lines
             options += [f"--{name}", f"{name}.txt"]
     hashes = sorted({f"{item.name} {wanted}" for item in requirements.items for wanted in item.hashes})
     return _Question(
@@ -148,6 +150,16 @@ def _question(
         environ=tuple(sorted(environ.items())),
         extra=(_uv_version(), target.abi, target.implementation, *hashes, *map(str, interpreter.tags)),
     )
+
+
+def _refuse_urls(*lists: Requirements) -> None:
+    """Raise SpecError for a direct URL; packages cannot bring one in, since uv takes it only where it is asked for."""
+    for item in (item for one in lists for item in one.items):
+        if item.url:
+            raise SpecError(
+                f"{item.name} is asked for by its URL, and allow_urls is off.",
+                hint=f"Take it from the index ({item.name}==VERSION), or write --set allow_urls=true.",
+            )
 
 
 def _ask(

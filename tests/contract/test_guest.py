@@ -14,6 +14,7 @@ from guest_process import NONCE, begin, text_of
 
 from uv_argo_magic.core import events as ev
 from uv_argo_magic.core.lock import Unresolved
+from uv_argo_magic.core.state import fold
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -299,3 +300,49 @@ def test_nothing_is_left_in_the_run_folder_but_the_log(tmp_path: Path) -> None:
         "cell.json",
         "output.log",
     }
+
+
+def test_displays_beyond_the_budget_are_counted_and_the_log_stays_short(tmp_path: Path) -> None:
+    cell = "h = display('first', display_id=True)\nfor i in range(3000): display(i)\nfor i in range(3000): h.update(i)"
+    log = begin(tmp_path, cell, log_budget=20_000).read()
+    state = fold(ev.decode(log, NONCE))
+    assert len(log) < 30_000
+    shown = [out for out in state.outputs if isinstance(out, ev.Display)]
+    assert "is left out: it would exceed log_budget" in dict(shown[-1].data)["text/plain"]
+    (note,) = state.notes
+    assert note.startswith(f"{6001 - len(shown) + 1} displays were left out")
+
+
+def test_no_budget_is_no_limit(tmp_path: Path) -> None:
+    state = run(tmp_path, "for i in range(100_000): print('line', i)\ndisplay(1)\nx = 'v'", log_budget=0, value_limit=0, pull=("x",))
+    assert len(text_of(state).splitlines()) == 100_000
+    assert not [out for out in state.outputs if isinstance(out, ev.Skipped)]
+    assert [value.problem for value in state.values] == [""]
+
+
+def test_a_spent_budget_that_lost_nothing_says_nothing(tmp_path: Path) -> None:
+    state = run(tmp_path, "print('x' * 30_000)\nprint('last')", log_budget=20_000)
+    assert text_of(state).endswith("last\n")
+    assert not [out for out in state.outputs if isinstance(out, ev.Skipped)]
+
+
+def test_clearing_what_is_clear_costs_no_log(tmp_path: Path) -> None:
+    cell = "d = display.__self__\nfor i in range(5000): d.clear_output(wait=True); print('step', i)"
+    log = begin(tmp_path, cell, log_budget=20_000).read()
+    assert len(log) < 30_000
+    assert "step 4999" in log
+    assert "step 4998" not in log
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("import sys\nclass A:\n    def __str__(self): 1 / 0\nsys.exit(A())", ("error", 1)),
+        ("import sys\nclass A:\n    def __eq__(self, other): 1 / 0\nsys.exit(A())", ("error", 1)),
+        ("import sys; sys.exit(0.0)", ("error", 1)),
+        ("import sys; sys.exit(False)", ("ok", 0)),
+        ("import sys; sys.settrace(lambda *a: 1 / 0)", ("ok", 0)),
+    ],
+)
+def test_odd_ends_are_told_as_they_are(tmp_path: Path, cell: str, expected: tuple[str, int]) -> None:
+    assert reason(run(tmp_path, cell)) == expected

@@ -236,6 +236,14 @@ def test_an_index_that_is_no_address(ask, url):
         ask("alpha", index_url=url)
 
 
+@pytest.mark.parametrize("where", ["deps", "constraints", "overrides"])
+def test_urls_are_refused_where_they_are_not_allowed(ask, where):
+    direct = "beta @ https://index.example.com/beta-1.0-py3-none-any.whl"
+    wanted, more = (direct, {}) if where == "deps" else ("alpha", {where: (direct,)})
+    with pytest.raises(SpecError, match="beta is asked for by its URL, and allow_urls is off"):
+        ask(wanted, allow_urls=False, **more)
+
+
 def test_a_setting_that_uv_refuses(ask):
     with pytest.raises(ResolutionError, match="yesterdayish"):
         ask("alpha", exclude_newer="yesterdayish")

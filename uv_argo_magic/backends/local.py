@@ -150,10 +150,17 @@ class LocalBackend:
     @staticmethod
     def _words(started: _Started, code: int) -> str:
         """How the supervisor ended, where that is not its log's last record."""
-        if code < 0 or code > 128:
-            return f"the supervisor process was ended by {signal.Signals(-code if code < 0 else code - 128).name}"
-        text = (started.home / "supervisor.err").read_text(encoding="utf-8", errors="replace").strip()
-        return text.rsplit("\n", 1)[-1] if code else ""
+        number = -code if code < 0 else code - 128
+        # Any other status above 128 is one that the cell chose, and its own record says so.
+        if number in set(signal.Signals):
+            return f"the supervisor process was ended by {signal.Signals(number).name}"
+        if code == 0:
+            return ""
+        try:
+            text = (started.home / "supervisor.err").read_text(encoding="utf-8", errors="replace").strip()
+        except OSError:  # the cell may remove the folder of its run
+            return ""
+        return text.rsplit("\n", 1)[-1]
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -63,6 +63,9 @@ def _asked(function, *args, **named):
         return function(*args, **named)
     except NotImplementedError:
         return _FAILED
+    except RecursionError:
+        traceback.print_exc(limit=-8, chain=False)  # a context for each level would be a thousand tracebacks
+        return _FAILED
     except Exception:  # noqa: BLE001 - the user's code
         traceback.print_exc()
         return _FAILED

@@ -73,6 +73,8 @@ def _run(wanted, module, out, displays, drawn):
         code, error = _exit_status(leaving)
     except BaseException as problem:  # noqa: BLE001 - this is where the user's code ends
         error, code = problem, 1
+    sys.settrace(None)  # what follows is ours: a tracer of the cell's has nothing to see, and nothing to break
+    sys.setprofile(None)
     drawn.flush()
     if error is not None:
         out.emit("error", error=exceptions.describe(error, wanted["file"], (os.path.dirname(__file__),)))
@@ -143,16 +145,19 @@ def _silenced(source):
 
 def _exit_status(leaving):
     """sys.exit's argument -> (exit status, the exception to report or None), as Python itself reads it."""
-    if leaving.code is None or leaving.code == 0:
+    if leaving.code is None:
         return 0, None
     if isinstance(leaving.code, int):
-        return leaving.code & 0xFF or 1, leaving
-    sys.stderr.write(str(leaving.code) + "\n")
+        return (leaving.code & 0xFF or 1, leaving) if leaving.code else (0, None)
+    try:
+        sys.stderr.write(str(leaving.code) + "\n")
+    except Exception:  # noqa: BLE001 - the user's object says what it is, or the user closed the stream
+        pass
     return 1, leaving
 
 
 def _send_values(wanted, module, out):
-    room = wanted["value_limit"]
+    room = wanted["value_limit"] or sys.maxsize
     for name in wanted["pull"]:
         if name not in module.__dict__:
             out.emit("value", name=name, problem="the cell does not define %s" % name)

@@ -9,6 +9,8 @@ Rules:
 
 import codecs
 import collections
+import itertools
+import operator
 import re
 import time
 
@@ -83,6 +85,11 @@ class Output:
         source.open = True
         self._record(source.stream, text)
 
+    def clear(self):
+        """What is held back would be cleared away now: it needs no place in the tail."""
+        self.tail.clear()
+        self.tail_bytes = 0
+
     def wait(self):
         """Seconds until `tick` has something to do, or None."""
         if self.last is None:
@@ -105,10 +112,11 @@ class Output:
                 self.flush()
         if self.held:
             lines = self.held_lines - sum(text.count("\n") for _, text in self.tail)
-            self.log.emit("skipped", lines=lines, bytes=self.held_bytes - self.tail_bytes, path=self.path)
+            if self.held_bytes > self.tail_bytes:
+                self.log.emit("skipped", lines=lines, bytes=self.held_bytes - self.tail_bytes, path=self.path)
             self.held = False
-            for stream, text in self.tail:
-                self.log.emit("text", stream=stream, text=text)
+            for stream, texts in itertools.groupby(self.tail, operator.itemgetter(0)):
+                self.log.emit("text", stream=stream, text="".join(text for _, text in texts))
         if self.file is not None:
             self.file.close()
 
