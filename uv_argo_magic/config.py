@@ -14,22 +14,21 @@ from __future__ import annotations
 import os
 import tomllib
 from dataclasses import dataclass, fields, replace
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uv_argo_magic import places
+from uv_argo_magic.backends import base
 from uv_argo_magic.core import settings as keys
 from uv_argo_magic.core.options import nearest, unknown
 from uv_argo_magic.core.spec import Resources, Settings
-from uv_argo_magic.errors import BackendUnavailable, SpecError
+from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from uv_argo_magic.core.verbs import RunOptions
 
-GROUP = "uv_argo_magic.backends"
 FILE = "uv-argo.toml"
 OPTIONS = ("python", "backend", "deps")
 """Keys besides those of Settings."""
@@ -120,11 +119,6 @@ def line_values(options: RunOptions) -> dict[str, object]:
     return {**dict(options.sets), **{key: value for key, value in said.items() if value not in ("", None)}}
 
 
-def backends() -> dict[str, str]:
-    """The backends that are installed: name -> where its class is."""
-    return {point.name: point.value for point in entry_points(group=GROUP)}
-
-
 def refuse(options: RunOptions, backend: str, capabilities: frozenset[str] | None = None) -> None:
     """Refuse what the line asks and the backend does not declare; `capabilities` None: ask its class.
 
@@ -136,24 +130,12 @@ def refuse(options: RunOptions, backend: str, capabilities: frozenset[str] | Non
     wanted = [name for name, yes in asked.items() if yes]
     if not wanted:
         return
-    declared = _capabilities(backend) if capabilities is None else capabilities
+    declared = base.find(backend).capabilities if capabilities is None else capabilities
     for name in wanted:
         if name not in declared:
             raise SpecError(
                 f"the {backend} backend cannot do --{name}", hint=f"Leave --{name} out, or choose a backend that can."
             )
-
-
-def _capabilities(backend: str) -> frozenset[str]:
-    for point in entry_points(group=GROUP, name=backend):
-        try:
-            cls = point.load()
-        except (ImportError, AttributeError) as error:
-            raise BackendUnavailable(
-                f"the {backend} backend cannot be imported: {error}", hint=f"Look at what provides {point.value}."
-            ) from error
-        return frozenset(getattr(cls, "capabilities", ()))
-    return frozenset()
 
 
 def checked(key: str, value: object) -> object:
@@ -187,7 +169,7 @@ def _file(path: Path) -> dict[str, object]:
 
 
 def _backend(name: str, origin: str, environ: Mapping[str, str]) -> str:
-    known = backends()
+    known = base.names()
     if not name:
         # A cluster counts only where something can use it.
         signs = environ.get("KUBERNETES_SERVICE_HOST") or environ.get("UV_ARGO_NAMESPACE")

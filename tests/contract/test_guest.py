@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from guest_process import NONCE, begin, text_of
 from uv_argo_magic.core import events as ev
 from uv_argo_magic.core.lock import Unresolved
 from uv_argo_magic.core.state import fold
+from uv_argo_magic.guest import environment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -314,7 +316,13 @@ def test_displays_beyond_the_budget_are_counted_and_the_log_stays_short(tmp_path
 
 
 def test_no_budget_is_no_limit(tmp_path: Path) -> None:
-    state = run(tmp_path, "for i in range(100_000): print('line', i)\ndisplay(1)\nx = 'v'", log_budget=0, value_limit=0, pull=("x",))
+    state = run(
+        tmp_path,
+        "for i in range(100_000): print('line', i)\ndisplay(1)\nx = 'v'",
+        log_budget=0,
+        value_limit=0,
+        pull=("x",),
+    )
     assert len(text_of(state).splitlines()) == 100_000
     assert not [out for out in state.outputs if isinstance(out, ev.Skipped)]
     assert [value.problem for value in state.values] == [""]
@@ -346,3 +354,32 @@ def test_clearing_what_is_clear_costs_no_log(tmp_path: Path) -> None:
 )
 def test_odd_ends_are_told_as_they_are(tmp_path: Path, cell: str, expected: tuple[str, int]) -> None:
     assert reason(run(tmp_path, cell)) == expected
+
+
+def test_a_full_disk_costs_the_whole_output_and_not_the_run(tmp_path: Path) -> None:
+    state = run(tmp_path, "for i in range(50_000): print(i)", env={"UV_ARGO_OUTPUT": "/dev/full"})
+    assert (reason(state), text_of(state).count("\n")) == (("ok", 0), 50_000)
+    (note,) = state.notes
+    assert note.startswith("the whole output could not be kept in a file: ")
+
+
+@pytest.mark.parametrize("name", ["plain", "a 'b\" $c", "long" + "x" * 150])
+def test_a_command_runs_by_the_venvs_python_whatever_its_folder_is_called(tmp_path: Path, name: str) -> None:
+    scripts = tmp_path / "site" / "bin"
+    scripts.mkdir(parents=True)
+    (scripts / "tool").write_text("#!/elsewhere/python3\nimport sys\nprint(sys.prefix, sys.argv[1:])\n")
+    home = tmp_path / name / "venv"
+    environment.thin_venv(str(home), str(tmp_path / "site"))
+    done = subprocess.run([home / "bin" / "tool", "a b"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{home} ['a b']\n"
+
+
+def test_uv_sees_neither_colours_nor_settings_of_the_surroundings(tmp_path: Path) -> None:
+    wanted = Unresolved(lines=("no-such-package-of-ours",), reason="the index did not answer")
+    state = run(tmp_path, "1", resolution=wanted, offline=True, env={"CLICOLOR_FORCE": "1", "FORCE_COLOR": "1"})
+    assert "\x1b" not in "".join(state.install_log)
+
+
+def test_a_syntax_error_shows_only_the_cell(tmp_path: Path) -> None:
+    error = json.loads(run(tmp_path, "this is no Python").error)
+    assert (error["frames"], error["syntax"]["lineno"]) == ([], 2)

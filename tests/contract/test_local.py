@@ -11,6 +11,7 @@ from uv_argo_magic import run as engine
 from uv_argo_magic.backends.local import LocalBackend
 from uv_argo_magic.core.spec import RunSpec
 from uv_argo_magic.errors import RunError
+from uv_argo_magic.history import History, RunFiles
 
 
 @pytest.fixture(autouse=True)
@@ -23,8 +24,8 @@ def broken_threads(tmp_path, monkeypatch):
     assert seen == []
 
 
-def start(cell: str) -> engine.Run:
-    return engine.start(engine.prepare(RunSpec(cell=cell)), backend=LocalBackend())
+def start(cell: str, history: History | None = None) -> engine.Run:
+    return engine.start(engine.prepare(RunSpec(cell=cell)), backend=LocalBackend(), history=history)
 
 
 @pytest.mark.parametrize(
@@ -51,3 +52,25 @@ def test_a_killed_supervisor_is_named():
     run.wait(60)
     with pytest.raises(RunError, match="SIGKILL"):
         run.raise_for_state()
+
+
+def test_a_history_on_a_full_disk_costs_its_record_and_not_the_run(tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(RunFiles, "append", full)
+    run = start("print(1)", History(tmp_path / "runs"))
+    assert run.wait(60).outcome == "Succeeded"
+    assert run.logs() == "1\n"
+    assert "not kept in the history: [Errno 28]" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_settings_of_uv_in_this_environment_do_not_reach_the_install(monkeypatch):
+    monkeypatch.setenv("UV_EXCLUDE_NEWER", "1990-01-01")
+    monkeypatch.setenv("UV_INDEX_MINE_PASSWORD", "x")
+    run = start("import os\nprint(*open(f'/proc/{os.getppid()}/environ').read().split('\\0'), sep='\\n')")
+    run.wait(60)
+    names = {line.partition("=")[0] for line in run.logs().splitlines()}
+    assert "UV_INDEX_MINE_PASSWORD" in names
+    assert "UV_EXCLUDE_NEWER" not in names

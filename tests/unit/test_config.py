@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from uv_argo_magic import config, places
+from uv_argo_magic.backends import base
 from uv_argo_magic.core.spec import Resources
 from uv_argo_magic.core.verbs import RunOptions, read_cell, run_options
 from uv_argo_magic.errors import BackendUnavailable, SpecError
@@ -74,7 +75,7 @@ def test_places_add_up_key_by_key(tmp_path):
     ],
 )
 def test_a_wrong_file_is_named(tmp_path, text, message, monkeypatch):
-    monkeypatch.setattr(config, "backends", lambda: {"local": "x"})
+    monkeypatch.setattr(base, "names", lambda: ("local",))
     with pytest.raises(SpecError, match=message) as caught:
         configured(tmp_path, here=text)
     assert caught.value.hint
@@ -98,14 +99,14 @@ def test_a_wrong_variable_is_named_and_a_near_one_gets_a_sentence(tmp_path):
 
 
 def test_which_backend(tmp_path, monkeypatch):
-    monkeypatch.setattr(config, "backends", lambda: {"local": "x"})
+    monkeypatch.setattr(base, "names", lambda: ("local",))
     inside = {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}
     assert configured(tmp_path).backend == "local"
     assert configured(tmp_path, environ=inside).backend == "local"
     with pytest.raises(SpecError, match=r"^unknown backend argo$") as caught:
         configured(tmp_path, line={"backend": "argo"})
     assert caught.value.hint == "Known: local."
-    monkeypatch.setattr(config, "backends", lambda: {"local": "x", "argo": "y"})
+    monkeypatch.setattr(base, "names", lambda: ("argo", "local"))
     assert configured(tmp_path).backend == "local"
     assert configured(tmp_path, environ=inside).backend == "argo"
     assert configured(tmp_path, environ={"UV_ARGO_NAMESPACE": "mine"}).backend == "argo"
@@ -127,7 +128,7 @@ def test_what_a_backend_does_not_declare_is_refused():
     with pytest.raises(SpecError, match="cannot do --resources"):
         config.refuse(RunOptions(detach=True, resources=Resources(cpu="1")), "argo", frozenset({"detach"}))
     config.refuse(RunOptions(detach=True), "argo", frozenset({"detach"}))
-    with pytest.raises(SpecError, match="the nope backend cannot do --detach"):
+    with pytest.raises(BackendUnavailable, match="there is no backend 'nope' here"):
         config.refuse(RunOptions(detach=True), "nope")
 
 
@@ -144,10 +145,10 @@ class Point:
 
 def test_a_backends_class_says_what_it_can(monkeypatch):
     able = type("Able", (), {"capabilities": {"detach"}})
-    monkeypatch.setattr(config, "entry_points", lambda **_: [Point(able)])
+    monkeypatch.setattr(base, "entry_points", lambda **_: [Point(able)])
     config.refuse(RunOptions(detach=True), "mine")
-    monkeypatch.setattr(config, "entry_points", lambda **_: [Point(ImportError("no hera"))])
-    with pytest.raises(BackendUnavailable, match="the mine backend cannot be imported: no hera"):
+    monkeypatch.setattr(base, "entry_points", lambda **_: [Point(ImportError("no hera"))])
+    with pytest.raises(BackendUnavailable, match="the backend mine cannot be imported: no hera"):
         config.refuse(RunOptions(detach=True), "mine")
 
 

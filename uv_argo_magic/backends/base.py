@@ -54,23 +54,27 @@ def names() -> tuple[str, ...]:
     return tuple(sorted({point.name for point in entry_points(group=GROUP)}))
 
 
-def load(name: str) -> Backend:
-    """The backend of that name.
+def find(name: str) -> type[Backend]:
+    """The class of the backend of that name.
 
     Raises:
         BackendUnavailable: there is none, or it cannot be imported.
     """
-    for point in entry_points(group=GROUP):
-        if point.name == name:
-            try:
-                backend: Backend = point.load()()
-            except ImportError as problem:
-                raise BackendUnavailable(
-                    f"the backend {name} cannot be imported: {problem}", hint=f"install what it needs: {point.value}"
-                ) from problem
-            return backend
+    for point in entry_points(group=GROUP, name=name):
+        try:
+            backend: type[Backend] = point.load()
+        except (ImportError, AttributeError) as problem:
+            raise BackendUnavailable(
+                f"the backend {name} cannot be imported: {problem}", hint=f"install what it needs: {point.value}"
+            ) from problem
+        return backend
     near = difflib.get_close_matches(name, names(), 1)
     raise BackendUnavailable(
         f"there is no backend {name!r} here" + (f"; did you mean {near[0]!r}?" if near else ""),
         hint=f"installed are: {', '.join(names()) or 'none'}",
     )
+
+
+def load(name: str) -> Backend:
+    """The backend of that name, ready; raises as `find` does."""
+    return find(name)()

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from uv import find_uv_bin
 
 from uv_argo_magic import interpreters, places
+from uv_argo_magic.core import program as programs
 from uv_argo_magic.core.events import NodePhase
 from uv_argo_magic.errors import BackendUnavailable
 
@@ -77,7 +78,8 @@ class LocalBackend:
         kept_in = places.run_dir(run_id)
         output = (kept_in if kept_in.is_dir() else home) / "output.log"
         lifeline, held = os.pipe()
-        environment = os.environ | {
+        # uv's settings in this environment must not make an install there another than what was resolved here.
+        environment = programs.uv_surroundings(os.environ) | {
             "UV_ARGO_STORE": str(self._store),
             "UV_ARGO_RUN": str(home),
             "UV_ARGO_UV": find_uv_bin(),

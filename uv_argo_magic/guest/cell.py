@@ -238,7 +238,7 @@ class Cell:
             self.cleared_at = self.log.spent
 
     def _show(self, kind, fields):
-        """Send a display; where the log's budget cannot carry it, a sentence for the first one, and a count at the end."""
+        """Send a display; where the budget cannot carry it, a sentence for the first one, and a count at the end."""
         size = len(json.dumps(fields))
         if self.log.spent + size <= self.budget:
             self.log.emit(kind, **fields)

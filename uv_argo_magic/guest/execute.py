@@ -64,7 +64,7 @@ def _run(wanted, module, out, displays, drawn):
     error = None
     code = 0
     try:
-        with open(wanted["file"], encoding="utf-8", newline="") as file:
+        with open(wanted["file"], encoding="utf-8", errors="surrogatepass", newline="") as file:
             source = file.read()
         for name, text in wanted["push"]:
             setattr(module, name, values.decode(text))
@@ -86,7 +86,10 @@ def _run(wanted, module, out, displays, drawn):
 
 def _execute(source, file, module, displays):
     """Run all but the last expression, then that one for its value."""
-    tree = ast.parse(source, file)
+    try:
+        tree = ast.parse(source, file)
+    except (SyntaxError, ValueError) as problem:
+        raise problem.with_traceback(None)  # noqa: B904 - the same one, without the frames of `ast`
     value = None
     if tree.body and isinstance(tree.body[-1], ast.Expr) and not _silenced(source):
         value = ast.Expression(tree.body.pop().value)
@@ -151,7 +154,7 @@ def _exit_status(leaving):
         return (leaving.code & 0xFF or 1, leaving) if leaving.code else (0, None)
     try:
         sys.stderr.write(str(leaving.code) + "\n")
-    except Exception:  # noqa: BLE001 - the user's object says what it is, or the user closed the stream
+    except Exception:  # noqa: BLE001, S110 - the user's object says what it is, or the user closed the stream
         pass
     return 1, leaving
 

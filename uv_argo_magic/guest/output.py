@@ -118,7 +118,10 @@ class Output:
             for stream, texts in itertools.groupby(self.tail, operator.itemgetter(0)):
                 self.log.emit("text", stream=stream, text="".join(text for _, text in texts))
         if self.file is not None:
-            self.file.close()
+            try:
+                self.file.close()
+            except OSError as problem:
+                self._not_kept(problem)
 
     def _keep(self, data):
         if not self.path:
@@ -128,6 +131,10 @@ class Output:
                 self.file = open(self.path, "wb", buffering=65536)  # noqa: SIM115 - closed with the output
             self.file.write(data)
         except OSError as problem:
+            self._not_kept(problem)
+
+    def _not_kept(self, problem):
+        if self.path:
             self.log.emit("note", text="the whole output could not be kept in a file: %s" % problem)
             self.path = ""
 
