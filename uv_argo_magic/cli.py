@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +19,7 @@ from uv_argo_magic.errors import ArgoMagicError, PolicyError, ResolutionError, S
 from uv_argo_magic.history import History
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import TextIO
 
     from uv_argo_magic.core.options import Line
@@ -28,9 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     _open_streams()
     try:
         return _main(sys.argv[1:] if argv is None else argv)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         print("interrupted", file=sys.stderr)
-        return 130
+        return 128 + (interrupt.number if isinstance(interrupt, _Ended) else signal.SIGINT)
     except BrokenPipeError:
         # Whoever read our output has left; Python would complain again when it flushes at exit.
         sys.stdout = None
@@ -88,11 +91,40 @@ def _run(line: Line) -> int:
     history = History(places.data_dir() / "runs", keep=spec.settings.history)
     run = engine.start(prepared, history=history, notebook="")
     shown = Streamer(sys.stdout, sys.stderr, on_broken=lambda: run.stop("the end of its output"))
-    run.follow(shown)
+    with _polite_end():
+        run.follow(shown)
     if shown.broken:
         raise shown.broken
     run.raise_for_state(lambda remote, state: traceback.rebuild(remote, state=state, cell_name=name))
     return 0
+
+
+class _Ended(KeyboardInterrupt):
+    """SIGTERM or SIGHUP came: the run is stopped as by an interrupt, so that it is not lost."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+@contextlib.contextmanager
+def _polite_end() -> Iterator[None]:
+    def end(number: int, _frame: object) -> None:
+        raise _Ended(number)
+
+    # What somebody ignores (nohup) stays ignored; another thread than the main one may set nothing.
+    main = threading.current_thread() is threading.main_thread()
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if main and hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number, handler in before.items():
+        if handler is signal.SIG_DFL:
+            signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is signal.SIG_DFL:
+                signal.signal(number, handler)
 
 
 def _source(name: str) -> str:
