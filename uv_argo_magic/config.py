@@ -119,6 +119,11 @@ def line_values(options: RunOptions) -> dict[str, object]:
     return {**dict(options.sets), **{key: value for key, value in said.items() if value not in ("", None)}}
 
 
+def backends() -> dict[str, str]:
+    """The backends that are installed: name -> where its class is."""
+    return {name: point.value for name, point in base.points().items()}
+
+
 def refuse(options: RunOptions, backend: str, capabilities: frozenset[str] | None = None) -> None:
     """Refuse what the line asks and the backend does not declare; `capabilities` None: ask its class.
 
@@ -130,12 +135,16 @@ def refuse(options: RunOptions, backend: str, capabilities: frozenset[str] | Non
     wanted = [name for name, yes in asked.items() if yes]
     if not wanted:
         return
-    declared = base.find(backend).capabilities if capabilities is None else capabilities
+    declared = _capabilities(backend) if capabilities is None else capabilities
     for name in wanted:
         if name not in declared:
             raise SpecError(
                 f"the {backend} backend cannot do --{name}", hint=f"Leave --{name} out, or choose a backend that can."
             )
+
+
+def _capabilities(backend: str) -> frozenset[str]:
+    return base.load(backend).capabilities
 
 
 def checked(key: str, value: object) -> object:
@@ -169,7 +178,7 @@ def _file(path: Path) -> dict[str, object]:
 
 
 def _backend(name: str, origin: str, environ: Mapping[str, str]) -> str:
-    known = base.names()
+    known = backends()
     if not name:
         # A cluster counts only where something can use it.
         signs = environ.get("KUBERNETES_SERVICE_HOST") or environ.get("UV_ARGO_NAMESPACE")

@@ -192,9 +192,12 @@ class RunFiles:
         return ""
 
     def finish(self, state: RunState) -> None:
-        """Write how it ended, then make room for the next."""
+        """Write how it ended."""
         summary = summarize(state)
         _write(self.folder / "state.json", json.dumps({"schema": SCHEMA, **asdict(summary)}, indent=1))
+
+    def make_room(self) -> None:
+        """Remove the oldest runs that ended, until the history's bounds hold: it reads every kept run."""
         self.history.prune()
 
 

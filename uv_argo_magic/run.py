@@ -95,27 +95,39 @@ def new_id() -> str:
 
 
 def start(
-    prepared: Prepared, *, history: History | None = None, notebook: str = "", backend: base.Backend | None = None
+    prepared: Prepared,
+    *,
+    history: History | None = None,
+    notebook: str = "",
+    backend: base.Backend | None = None,
+    warm: bool = False,
 ) -> Run:
-    """Submit it and begin to read what it says.
+    """Submit it and begin to read what it says; `warm`: when it has ended, make ready for the next.
 
     Raises:
         BackendError: the place could not be reached, or refused.
     """
     chosen = backend or base.load(prepared.spec.backend)
-    return Run(prepared, chosen, history=history, notebook=notebook)
+    return Run(prepared, chosen, history=history, notebook=notebook, warm=warm)
 
 
 class Run:
     """One execution: its state as it is now, and the verbs on it."""
 
     def __init__(
-        self, prepared: Prepared, backend: base.Backend, *, history: History | None = None, notebook: str = ""
+        self,
+        prepared: Prepared,
+        backend: base.Backend,
+        *,
+        history: History | None = None,
+        notebook: str = "",
+        warm: bool = False,
     ) -> None:
         self.id = new_id()
         self.prepared = prepared
         self.spec = prepared.spec
         self._backend = backend
+        self._warm = warm
         self._changed = threading.Event()
         self._ended = threading.Event()
         self._lock = threading.Lock()
@@ -265,6 +277,10 @@ class Run:
             self._take(events.LogEnded(t=time.time()))
             with contextlib.suppress(BackendError):
                 self._backend.delete(self.name)
+            if self._warm:
+                self._backend.warm()
+            if self._files is not None:
+                self._files.make_room()
 
     def _take(self, *seen: events.Event) -> None:
         with self._lock:

@@ -103,3 +103,6 @@ class FakeBackend:
         """Take note; idempotent."""
         if name not in self.deleted:
             self.deleted.append(name)
+
+    def warm(self) -> None:
+        """There is nothing to make ready."""

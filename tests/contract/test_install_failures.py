@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import resource
 import signal
 import ssl
@@ -116,7 +117,7 @@ def test_unknown_package_of_a_dependency(index, uv):
     index.add("alpha", "1.0", requires=["numpi>2"])
     failure = uv.compile(index, "alpha")
     assert failure.cause == "unknown-package"
-    assert failure.sentence == "The package index has no numpi, which alpha needs."
+    assert re.fullmatch(r"The package index has no numpi, which alpha( 1\.0)? needs\.", failure.sentence)
     assert failure.hint.startswith("Did you mean numpy? ")
 
 
@@ -153,8 +154,8 @@ def test_conflict(index, uv):
     index.add("beta", "2.0")
     failure = uv.compile(index, "alpha", "gamma")
     assert failure.cause == "conflict"
-    for fact in ("alpha depend on beta<2", "gamma depend on beta>=2", "you require"):
-        assert fact in failure.sentence
+    for fact in (r"alpha(==1\.0)? depends? on beta<2", r"gamma(==1\.0)? depends? on beta>=2", "you require"):
+        assert re.search(fact, failure.sentence)
     assert "conclude" not in failure.sentence
     assert "you require beta>=2 and beta<2" in uv.compile(index, "beta>=2", "beta<2").sentence
 

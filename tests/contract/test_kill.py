@@ -130,3 +130,28 @@ def test_killed(victim: str, seed: int, tmp_path: Path, index: IndexServer) -> N
     for tree in trees(tmp_path):
         assert json.loads((tree / ".ok").read_text())["packages"] == [["heavy", "1.0"]]
         assert len(list((tree / "site" / "heavy").glob("part*.py"))) == 400
+
+
+WARM = """
+import sys, time
+from uv_argo_magic.core.spec import RunSpec
+from uv_argo_magic.run import prepare, start
+run = start(prepare(RunSpec(cell="pass")), warm=True)
+run.wait()
+run._thread.join()
+print("ready", flush=True)
+time.sleep(1000)
+"""
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_process_that_waits_ends_with_the_kernel(seed: int, tmp_path: Path) -> None:
+    environ = os.environ | {"UV_ARGO_HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
+    kernel = subprocess.Popen([sys.executable, "-c", WARM], env=environ, stdout=subprocess.PIPE)
+    assert kernel.stdout is not None
+    assert kernel.stdout.readline() == b"ready\n"
+    time.sleep(random.Random(seed).uniform(0, 0.3))
+    kernel.kill()
+    kernel.communicate()
+    assert wait_for_the_end(tmp_path) == {}
+    assert not list(tmp_path.glob("uv-argo-*/work"))

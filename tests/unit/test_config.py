@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +12,7 @@ from uv_argo_magic.backends import base
 from uv_argo_magic.core.spec import Resources
 from uv_argo_magic.core.verbs import RunOptions, read_cell, run_options
 from uv_argo_magic.errors import BackendUnavailable, SpecError
+from uv_argo_magic.testing import FakeBackend
 
 
 def configured(tmp_path, *, line=None, script=None, traits=None, environ=None, here="", user=""):
@@ -75,7 +77,7 @@ def test_places_add_up_key_by_key(tmp_path):
     ],
 )
 def test_a_wrong_file_is_named(tmp_path, text, message, monkeypatch):
-    monkeypatch.setattr(base, "names", lambda: ("local",))
+    monkeypatch.setattr(config, "backends", lambda: {"local": "x"})
     with pytest.raises(SpecError, match=message) as caught:
         configured(tmp_path, here=text)
     assert caught.value.hint
@@ -99,14 +101,14 @@ def test_a_wrong_variable_is_named_and_a_near_one_gets_a_sentence(tmp_path):
 
 
 def test_which_backend(tmp_path, monkeypatch):
-    monkeypatch.setattr(base, "names", lambda: ("local",))
+    monkeypatch.setattr(config, "backends", lambda: {"local": "x"})
     inside = {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}
     assert configured(tmp_path).backend == "local"
     assert configured(tmp_path, environ=inside).backend == "local"
     with pytest.raises(SpecError, match=r"^unknown backend argo$") as caught:
         configured(tmp_path, line={"backend": "argo"})
     assert caught.value.hint == "Known: local."
-    monkeypatch.setattr(base, "names", lambda: ("argo", "local"))
+    monkeypatch.setattr(config, "backends", lambda: {"local": "x", "argo": "y"})
     assert configured(tmp_path).backend == "local"
     assert configured(tmp_path, environ=inside).backend == "argo"
     assert configured(tmp_path, environ={"UV_ARGO_NAMESPACE": "mine"}).backend == "argo"
@@ -132,24 +134,18 @@ def test_what_a_backend_does_not_declare_is_refused():
         config.refuse(RunOptions(detach=True), "nope")
 
 
-class Point:
-    def __init__(self, found):
-        self.found = found
-        self.value = "mine:Backend"
-
-    def load(self):
-        if isinstance(self.found, Exception):
-            raise self.found
-        return self.found
-
-
 def test_a_backends_class_says_what_it_can(monkeypatch):
-    able = type("Able", (), {"capabilities": {"detach"}})
-    monkeypatch.setattr(base, "entry_points", lambda **_: [Point(able)])
-    config.refuse(RunOptions(detach=True), "mine")
-    monkeypatch.setattr(base, "entry_points", lambda **_: [Point(ImportError("no hera"))])
-    with pytest.raises(BackendUnavailable, match="the backend mine cannot be imported: no hera"):
-        config.refuse(RunOptions(detach=True), "mine")
+    point = SimpleNamespace(load=lambda: FakeBackend, value="uv_argo_magic.testing:FakeBackend")
+    monkeypatch.setattr(FakeBackend, "capabilities", frozenset({"detach"}))
+    monkeypatch.setattr(base, "points", lambda: {"able-in-tests": point})
+    config.refuse(RunOptions(detach=True), "able-in-tests")
+
+    def broken():
+        raise ImportError("no hera")
+
+    monkeypatch.setattr(base, "points", lambda: {"broken-in-tests": SimpleNamespace(load=broken, value="x:Y")})
+    with pytest.raises(BackendUnavailable, match="the backend broken-in-tests cannot be imported: no hera"):
+        config.refuse(RunOptions(detach=True), "broken-in-tests")
 
 
 def test_defaults_name_every_key():

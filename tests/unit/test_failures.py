@@ -225,6 +225,53 @@ def test_colours_carriage_returns_and_earlier_errors_do_not_matter():
     )
 
 
+OLDER = [
+    (
+        1,
+        (
+            "  \u00d7 No solution found when resolving dependencies:\n"
+            "  ╰─▶ Because only plat==1.0 is available and plat==1.0 has no wheels with a matching platform tag,"
+            " we can conclude that x.\n\n      hint: Wheels are available for `plat` (v1.0) on: `win_amd64`\n"
+        ),
+        "platform",
+        "plat 1.0 has no wheel for this Python and platform.",
+    ),
+    (
+        1,
+        (
+            "  \u00d7 Failed to download `alpha @ https://files.example.com/a.whl`\n  ├─▶ Failed to fetch: `x`\n"
+            "  ╰─▶ HTTP status client error (404 Not Found) for url\n  │     (x)\n"
+        ),
+        "url",
+        "There is no file at the address of alpha (https://files.example.com/a.whl) (404).",
+    ),
+    (
+        1,
+        (
+            "  \u00d7 Failed to build `alpha==1.0`\n  ├─▶ The build backend returned an error\n"
+            "  ╰─▶ Call to `b.build_wheel` failed (exit status: 1)\n\n      [stderr]\n"
+            "      Boom: operation timed out\n\n"
+            "      hint: This usually indicates a problem with the package or the build environment.\n"
+        ),
+        "build",
+        "alpha 1.0 could not be built from source: Boom: operation timed out.",
+    ),
+    (
+        2,
+        "error: Failed to fetch: `https://index.example.com/simple/alpha/`\n  Caused by: operation timed out\n",
+        "network",
+        "index.example.com took too long to answer (for alpha).",
+    ),
+]
+"""The same as uv 0.9 and 0.11 wrote it, with frames."""
+
+
+@pytest.mark.parametrize(("rc", "stderr", "cause", "sentence"), OLDER)
+def test_an_older_uv_is_understood_too(rc, stderr, cause, sentence):
+    failure = classify(rc, stderr)
+    assert (failure.cause, failure.sentence) == (cause, sentence)
+
+
 def test_no_credentials_are_shown():
     url = "https://user:pa55@index.example.com/simple/alpha/?token=s3cret&x=1"
     for text in (

@@ -60,6 +60,11 @@ def begin(history, run_id="20260101-one", **keywords):
     )
 
 
+def end(files):
+    files.finish(finished())
+    files.make_room()
+
+
 def finished(log=LOG, run_id="20260101-one"):
     seen = [ev.Submitted(name="local-1", place="here", t=100.0), *ev.decode(log, NONCE)]
     return fold(seen, RunState(run=run_id))
@@ -215,7 +220,7 @@ def test_a_broken_state_is_no_state(history, text):
 
 def test_a_newer_field_is_overlooked(history):
     files = begin(history)
-    files.finish(finished())
+    end(files)
     path = files.folder / "state.json"
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"new": 1}), encoding="utf-8")
     assert history.last().summary.ename == "ValueError"
@@ -225,9 +230,9 @@ def test_the_oldest_that_ended_go_and_live_ones_stay(tmp_path):
     history = kept.History(tmp_path, keep=3)
     live = begin(history, "r0")
     for i in range(1, 6):
-        begin(history, f"r{i}").finish(finished())
+        end(begin(history, f"r{i}"))
     assert [entry.id for entry in history.list()] == ["r5", "r4", "r3", "r0"]
-    live.finish(finished())
+    end(live)
     assert [entry.id for entry in history.list()] == ["r5", "r4", "r3"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["r3", "r4", "r5"]
 
@@ -238,7 +243,7 @@ def test_a_lost_run_goes_as_one_that_ended(tmp_path):
     kill_owner(history.last())
     assert history.last().outcome == "Lost"
     assert history.last().seconds == 0
-    begin(history, "r1").finish(finished())
+    end(begin(history, "r1"))
     assert [entry.id for entry in history.list()] == ["r1"]
 
 
@@ -247,11 +252,11 @@ def test_keep_0_keeps_all_and_bytes_bound_too(tmp_path):
     for i in range(4):
         files = begin(history, f"r{i}")
         files.append("x" * 8_000)
-        files.finish(finished())
+        end(files)
     assert [entry.id for entry in history.list()] == ["r3", "r2", "r1"]
     files = begin(history, "r9")
     files.append("x" * 50_000)
-    files.finish(finished())
+    end(files)
     assert [entry.id for entry in history.list()] == ["r9"]  # the newest stays, whatever its size
 
 
@@ -272,7 +277,7 @@ def test_a_stop_from_elsewhere_is_a_wish_that_the_follower_reads(history):
     def follow():
         while not files.stop_asked():
             time.sleep(0.01)
-        files.finish(finished())
+        end(files)
 
     follower = threading.Thread(target=follow)
     follower.start()
@@ -329,12 +334,12 @@ def test_many_processes_write_and_prune_at_once(tmp_path):
         "h = History(Path(sys.argv[1]), keep=5)\n"
         "for i in range(15):\n"
         "    f = h.begin(f'p{sys.argv[2]}-{i}', spec=RunSpec(cell='1'), resolution=Unresolved(lines=(), reason=''))\n"
-        "    f.append('x'); f.finish(RunState(ended_at=1.0, outcome='Succeeded')); h.list()\n"
+        "    f.append('x'); f.finish(RunState(ended_at=1.0, outcome='Succeeded')); f.make_room(); h.list()\n"
     )
     running = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(i)]) for i in range(3)]
     assert [one.wait(60) for one in running] == [0, 0, 0]
     assert 5 <= len(kept.History(tmp_path, keep=5).list()) <= 7  # a race may leave one too many, the next run takes it
-    begin(kept.History(tmp_path, keep=5), "last").finish(finished())
+    end(begin(kept.History(tmp_path, keep=5), "last"))
     assert len(kept.History(tmp_path).list()) == 5
 
 

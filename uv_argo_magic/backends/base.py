@@ -7,7 +7,8 @@ asks which one it has.
 from __future__ import annotations
 
 import difflib
-from importlib.metadata import entry_points
+import functools
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from uv_argo_magic.errors import BackendUnavailable
@@ -48,22 +49,32 @@ class Backend(Protocol):
     def delete(self, name: str) -> None:
         """Forget the run and what it left there; no error where there is nothing."""
 
+    def warm(self) -> None:
+        """Make the next run like the last one start sooner, where that is possible; never an error."""
+
+
+@functools.cache
+def points() -> dict[str, EntryPoint]:
+    """The backends that are installed, by name; looked up once, which takes 10 ms in a large environment."""
+    return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
+
 
 def names() -> tuple[str, ...]:
-    """The backends that are installed."""
-    return tuple(sorted({point.name for point in entry_points(group=GROUP)}))
+    """The names of the backends that are installed."""
+    return tuple(points())
 
 
-def find(name: str) -> type[Backend]:
-    """The class of the backend of that name.
+@functools.cache
+def load(name: str) -> Backend:
+    """The backend of that name, one for this process.
 
     Raises:
         BackendUnavailable: there is none, or it cannot be imported.
     """
-    for point in entry_points(group=GROUP, name=name):
+    if point := points().get(name):
         try:
-            backend: type[Backend] = point.load()
-        except (ImportError, AttributeError) as problem:
+            backend: Backend = point.load()()
+        except ImportError as problem:
             raise BackendUnavailable(
                 f"the backend {name} cannot be imported: {problem}", hint=f"install what it needs: {point.value}"
             ) from problem
@@ -73,8 +84,3 @@ def find(name: str) -> type[Backend]:
         f"there is no backend {name!r} here" + (f"; did you mean {near[0]!r}?" if near else ""),
         hint=f"installed are: {', '.join(names()) or 'none'}",
     )
-
-
-def load(name: str) -> Backend:
-    """The backend of that name, ready; raises as `find` does."""
-    return find(name)()

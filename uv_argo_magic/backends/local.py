@@ -7,7 +7,9 @@ Rules:
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -28,7 +30,7 @@ from uv_argo_magic.core.events import NodePhase
 from uv_argo_magic.errors import BackendUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from uv_argo_magic.core.program import Program
     from uv_argo_magic.core.spec import RunSpec
@@ -40,21 +42,42 @@ GRACE = 5.0
 
 @dataclass(kw_only=True)
 class _Started:
+    """A supervisor process; one that waits has no run yet."""
+
     process: subprocess.Popen[bytes]
     home: Path
     lifeline: int
+    about: tuple[object, ...]
+    again: Callable[[], _Started] | None = None
     stopping: bool = False
+
+    def end(self) -> None:
+        """Kill it if it lives, and remove its folder."""
+        _kill(self.process)
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+        os.close(self.lifeline)
+        self.process.wait()
+        shutil.rmtree(self.home, ignore_errors=True)
 
 
 class LocalBackend:
-    """Runs programs in processes of this machine (Linux, macOS)."""
+    """Runs programs in processes of this machine (Linux, macOS).
+
+    After `warm` one process waits, with its Python started and nothing of any run in it, for a program like the last.
+    """
 
     capabilities: frozenset[str] = frozenset()
     place = "here"
 
     def __init__(self, store: Path | None = None) -> None:
-        self._store = store or places.cache_dir() / "store"
+        self._store = store
         self._runs: dict[str, _Started] = {}
+        self._last: tuple[Program, str] | None = None
+        self._spare: _Started | None = None
+        self._lock = threading.Lock()
 
     def submit(self, program: Program, spec: RunSpec, run_id: str) -> str:
         """Start the process; its name is "local-" and the run's id.
@@ -66,30 +89,79 @@ class LocalBackend:
             raise BackendUnavailable(
                 "the local backend does not run on Windows", hint="run Jupyter in WSL, or use a cluster: -b argo"
             )
-        interpreter = interpreters.find(spec.python)
+        python = interpreters.find(spec.python).path
+        kept_in = places.run_dir(run_id)
+        output = kept_in / "output.log" if kept_in.is_dir() else None
+        # Variables of the cell's own are there when its Python starts, or they would not mean the same.
+        started = None if spec.settings.env else self._take_spare(program, python, output)
+        name = f"{PREFIX}{run_id}"
+        if started is None:
+            started = self._start(program.source, program, python, output)
+        else:
+            started.again = functools.partial(self._start, program.source, program, python, output)
+        self._runs[name] = started
+        self._last = None if spec.settings.env else (program, python)
+        return name
+
+    def warm(self) -> None:
+        """Have a process wait for the next program, if the last one began without variables of its own."""
+        with self._lock:
+            if self._last is None or self._spare is not None:
+                return
+            with contextlib.suppress(BackendUnavailable):
+                program, python = self._last
+                self._spare = self._start(program.waiting, program, python, None, stdin=subprocess.PIPE)
+
+    def _about(self, program: Program, python: str) -> tuple[object, ...]:
+        """What a process that waits was started with; another of these needs another process."""
+        return program.guest, python, str(self._home()), tuple(sorted(os.environ.items()))
+
+    def _home(self) -> Path:
+        return self._store or places.cache_dir() / "store"
+
+    def _take_spare(self, program: Program, python: str, output: Path | None) -> _Started | None:
+        """The process that waits, with the program given to it; None where there is none like it."""
+        with self._lock:
+            spare, self._spare = self._spare, None
+        if spare is None:
+            return None
+        if spare.about == self._about(program, python) and spare.process.poll() is None and spare.process.stdin:
+            try:
+                where = os.fsencode(output or spare.home / "output.log")
+                spare.process.stdin.write(where + b"\n" + base64.b64decode(program.payload))
+                spare.process.stdin.close()
+            except BrokenPipeError:
+                spare.end()
+                return None
+            return spare
+        spare.end()
+        return None
+
+    def _start(
+        self, source: str, program: Program, python: str, output: Path | None, stdin: int = subprocess.DEVNULL
+    ) -> _Started:
+        about = self._about(program, python)
         try:
-            home = Path(tempfile.mkdtemp(prefix=f"uv-argo-{run_id}-"))
-            (home / "program.py").write_text(program.source, encoding="utf-8")
-            self._store.mkdir(parents=True, exist_ok=True)
+            home = Path(tempfile.mkdtemp(prefix="uv-argo-"))
+            (home / "program.py").write_text(source, encoding="utf-8")
+            self._home().mkdir(parents=True, exist_ok=True)
         except OSError as problem:
             raise BackendUnavailable(
                 f"no folder could be made for the run: {problem}", hint="free some disk space, or set TMPDIR"
             ) from problem
-        kept_in = places.run_dir(run_id)
-        output = (kept_in if kept_in.is_dir() else home) / "output.log"
         lifeline, held = os.pipe()
         # uv's settings in this environment must not make an install there another than what was resolved here.
         environment = programs.uv_surroundings(os.environ) | {
-            "UV_ARGO_STORE": str(self._store),
+            "UV_ARGO_STORE": str(self._home()),
             "UV_ARGO_RUN": str(home),
             "UV_ARGO_UV": find_uv_bin(),
-            "UV_ARGO_OUTPUT": str(output),
+            "UV_ARGO_OUTPUT": str(output or home / "output.log"),
             "UV_ARGO_LIFELINE": str(lifeline),
         }
         with (home / "supervisor.err").open("wb") as err:
             process = subprocess.Popen(
-                [str(interpreter.path), "-I", "-S", str(home / "program.py")],
-                stdin=subprocess.DEVNULL,
+                [python, "-I", "-S", str(home / "program.py")],
+                stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=err,
                 env=environment,
@@ -98,10 +170,8 @@ class LocalBackend:
                 start_new_session=True,
             )
         os.close(lifeline)
-        name = f"{PREFIX}{run_id}"
-        # Open as long as the run: the operating system closes it when this process ends, however it ends.
-        self._runs[name] = _Started(process=process, home=home, lifeline=held)
-        return name
+        # `held` is open as long as the run: the operating system closes it when this process ends, however it ends.
+        return _Started(process=process, home=home, lifeline=held, about=about)
 
     def watch(self, name: str) -> Iterator[str | NodePhase]:
         """The log as it is written, then how the supervisor ended."""
@@ -110,17 +180,15 @@ class LocalBackend:
             yield NodePhase(phase="Error", message=f"no process of this kernel is named {name}", t=time.time())
             return
         yield NodePhase(phase="Running", t=time.time(), uid=str(started.process.pid))
-        stdout = started.process.stdout
-        assert stdout is not None  # noqa: S101 - submit asked for a pipe
-        rest = b""
-        while data := os.read(stdout.fileno(), 1 << 18):
-            data = rest + data
-            cut = data.rfind(b"\n") + 1
-            rest = data[cut:]
-            if cut:
-                yield data[:cut].decode("utf-8", "replace")
-        if rest:
-            yield rest.decode("utf-8", "replace")
+        begun = False
+        for text in _read(started.process):
+            begun = True
+            yield text
+        if not begun and started.again and not started.stopping:
+            # It was killed while it waited. It never said hello, so nothing of the cell has run.
+            started.end()
+            started = self._runs[name] = started.again()
+            yield from _read(started.process)
         code = started.process.wait()
         yield NodePhase(phase="Succeeded" if code == 0 else "Failed", message=self._words(started, code), t=time.time())
 
@@ -142,12 +210,7 @@ class LocalBackend:
         started = self._runs.pop(name, None)
         if started is None:
             return
-        _kill(started.process)
-        started.process.wait()
-        if started.process.stdout:
-            started.process.stdout.close()
-        os.close(started.lifeline)
-        shutil.rmtree(started.home, ignore_errors=True)
+        started.end()
 
     @staticmethod
     def _words(started: _Started, code: int) -> str:
@@ -163,6 +226,20 @@ class LocalBackend:
         except OSError:  # the cell may remove the folder of its run
             return ""
         return text.rsplit("\n", 1)[-1]
+
+
+def _read(process: subprocess.Popen[bytes]) -> Iterator[str]:
+    """What it writes, whole lines at a time; the last may lack its newline."""
+    assert process.stdout is not None  # noqa: S101 - it was started with a pipe
+    rest = b""
+    while data := os.read(process.stdout.fileno(), 1 << 18):
+        data = rest + data
+        cut = data.rfind(b"\n") + 1
+        rest = data[cut:]
+        if cut:
+            yield data[:cut].decode("utf-8", "replace")
+    if rest:
+        yield rest.decode("utf-8", "replace")
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

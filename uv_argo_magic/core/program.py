@@ -28,9 +28,9 @@ PAYLOAD_LIMIT = 96 * 1024
 
 _BOOTSTRAP = """\
 # A notebook cell, its environment and the small supervisor that runs both; made by uv-argo-magic.
-import base64, gzip, hashlib, io, os, sys, tempfile, zipfile
+import base64, hashlib, io, os, sys, tempfile, zipfile
 archive = base64.b64decode("@ARCHIVE@")
-payload = gzip.decompress(base64.b64decode("@PAYLOAD@"))
+payload = base64.b64decode("@PAYLOAD@")
 store = os.environ.get("UV_ARGO_STORE") or os.path.join(tempfile.gettempdir(), "uv-argo-store")
 guest = os.path.join(store, "guest", hashlib.sha256(archive).hexdigest()[:32])
 if not os.path.isdir(guest):
@@ -50,22 +50,32 @@ supervisor.main(payload, guest)
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """What a backend runs: `source` for a Python 3.8 or newer, and the nonce that its records carry."""
+    """What a backend runs: the guest and the payload, both in base64, and the nonce that its records carry."""
 
-    source: str
+    guest: str
+    payload: str
     nonce: str
+
+    @property
+    def source(self) -> str:
+        """The whole as one text for a Python 3.8 or newer."""
+        return _source(self.guest, self.payload)
+
+    @property
+    def waiting(self) -> str:
+        """The guest alone: it makes itself ready, and reads its payload from stdin."""
+        return _source(self.guest, "")
+
+
+def _source(guest: str, payload: str) -> str:
+    return _BOOTSTRAP.replace("@GUEST@", GUEST_NAME).replace("@ARCHIVE@", guest).replace("@PAYLOAD@", payload)
 
 
 def build(spec: RunSpec, resolution: Resolution, *, guest: bytes, nonce: str) -> Program:
     """Make the program: `guest` is the zip of the guest package, `nonce` random letters and digits for this run."""
     text = json.dumps(payload(spec, resolution, nonce), sort_keys=True)
     packed = base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
-    source = (
-        _BOOTSTRAP.replace("@GUEST@", GUEST_NAME)
-        .replace("@ARCHIVE@", base64.b64encode(guest).decode())
-        .replace("@PAYLOAD@", packed)
-    )
-    return Program(source=source, nonce=nonce)
+    return Program(guest=base64.b64encode(guest).decode(), payload=packed, nonce=nonce)
 
 
 def payload(spec: RunSpec, resolution: Resolution, nonce: str) -> dict[str, object]:
@@ -127,4 +137,10 @@ def uv_surroundings(environ: Mapping[str, str]) -> dict[str, str]:
         and not name.startswith("PYTHON")
         and name not in {"VIRTUAL_ENV", "CONDA_PREFIX", "FORCE_COLOR", "CLICOLOR_FORCE"}
     }
-    return kept | {"UV_NO_CONFIG": "1", "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
+    return kept | {
+        "UV_NO_CONFIG": "1",
+        "UV_PYTHON_DOWNLOADS": "never",
+        "UV_NO_PROGRESS": "1",
+        "UV_NO_WRAP": "1",
+        "NO_COLOR": "1",
+    }

@@ -109,7 +109,7 @@ def redact(text: str) -> str:
 def take_apart(rc: int, stderr: str) -> Said:
     """Uv's own words (from its last `error:` on), one line each, and apart from them what a build or git printed."""
     text = redact(re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", stderr).replace("\r", "\n"))
-    rows = text.splitlines()
+    rows = [_plain(row) for row in text.splitlines()]
     start = max((i for i, row in enumerate(rows) if row.startswith("error: ")), default=0)
     lines: list[str] = []
     printed: list[str] = []
@@ -128,6 +128,22 @@ def take_apart(rc: int, stderr: str) -> Said:
         elif plain:
             lines.append(plain)
     return Said(rc=rc, text=text, lines=tuple(lines), printed=tuple(printed))
+
+
+def _plain(row: str) -> str:
+    """A row as uv 0.13 writes it; 0.9 and 0.11 drew a frame around errors, and wrote "Caused by"."""
+    for pattern, plain in _FRAMES:
+        row = re.sub(pattern, plain, row)
+    return row
+
+
+_FRAMES = (
+    (r"^  \u00d7 ", "error: "),
+    (r"^  [├╰]─▶ ", "  cause: "),
+    (r"^  │ ?", "    "),
+    (r"^  Caused by: ", "  cause: "),
+    (r"^ {6}hint: ", "hint: "),
+)
 
 
 def named(spec: str) -> str:

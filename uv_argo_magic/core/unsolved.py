@@ -42,7 +42,8 @@ def _wrong_python(said: Said) -> InstallFailure | None:
 
 def _no_wheel(said: Said) -> InstallFailure | None:
     found = re.search(
-        r"[Bb]ecause ([^\s,]+|all versions of [^\s,]+) (?:has|have) no (usable wheels|wheels with[^,(]*)", said.words
+        r"(?:[Bb]ecause|and) ([^\s,]+|all versions of [^\s,]+) (?:has|have) no (usable wheels|wheels with[^,(]*)",
+        said.words,
     )
     if not found:
         return None
@@ -93,7 +94,7 @@ def _no_version(said: Said) -> InstallFailure | None:
             sentence=f"{what[1] if what else 'A package'} has no version that was published{date}.",
             hint=f"{f'Version {newest[1]} came out on {newest[2]}. ' if newest else ''}Choose a later exclude_newer.",
         )
-    yanked = re.search(r"[Bb]ecause (\S+) was yanked(?: \(reason: ([^)]*)\))?", said.words)
+    yanked = re.search(r"(?:[Bb]ecause|and) (\S+) was yanked(?: \(reason: ([^)]*)\))?", said.words)
     if yanked:
         why = f' ("{yanked[2]}")' if yanked[2] else ""
         return InstallFailure(

@@ -14,7 +14,9 @@ import time
 
 from . import output, processes, streams
 
-BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from uv_argo_guest.execute import main; main(sys.argv[2])"
+BOOT = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from uv_argo_guest.execute import main; main(*map(int, sys.argv[2:]))"
+)
 INTERRUPT_SECONDS = 2.0
 TERMINATE_SECONDS = 1.0
 HEARTBEAT = 10.0
@@ -27,32 +29,84 @@ ENVIRONMENT = (
 """What the cell sees of its surroundings, the same here and there; the settings' `env` comes on top."""
 
 
-class Cell:
-    """One execution of the cell's process."""
+class Process:
+    """The cell's process, started before it is known what it will run: Python's own start is then over."""
 
-    def __init__(self, supervisor, python):
+    def __init__(self, supervisor, python, wanted):
+        self.work = os.path.join(supervisor.home, "work")
+        os.makedirs(self.work)
+        self.pipe, pipe = os.pipe()
+        self.out, out = os.pipe()
+        self.err, err = os.pipe()
+        acknowledged, self.acknowledge = os.pipe()
+        orders, self.orders = os.pipe()
+        theirs = (pipe, acknowledged, orders)
+        self.popen = subprocess.Popen(
+            [python, "-c", BOOT, supervisor.guest, *map(str, theirs)],
+            stdin=subprocess.DEVNULL, stdout=out, stderr=err, pass_fds=theirs, cwd=self.work,
+            env=_environment(python, supervisor.home, wanted), start_new_session=True, preexec_fn=supervisor.guard,
+        )  # fmt: skip
+        self.pid = self.popen.pid
+        for fd in (*theirs, out, err):
+            os.close(fd)
+        for fd in (self.pipe, self.out, self.err, self.acknowledge):
+            os.set_blocking(fd, False)
+
+    def order(self, wanted):
+        """Tell it what to run; it begins."""
+        try:
+            with open(self.orders, "w", encoding="utf-8") as file:
+                json.dump(wanted, file)
+        except BrokenPipeError:  # it died at its start: its exit status says how
+            pass
+
+
+def _environment(python, home, wanted):
+    """The environment variables of the cell; `wanted` are the settings' own."""
+    env = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+    env.update((name, value) for name, value in os.environ.items() if name.startswith("LC_"))
+    env.setdefault("HOME", home)
+    env.update(wanted)
+    scripts = os.path.dirname(python)
+    env["VIRTUAL_ENV"] = os.path.dirname(scripts)
+    env["PATH"] = scripts + os.pathsep + env.get("PATH", os.defpath)
+    return env
+
+
+class Cell:
+    """One execution of the cell."""
+
+    def __init__(self, supervisor, process):
         self.supervisor = supervisor
-        self.python = python
+        self.process = process
         self.wanted = supervisor.wanted
         self.settings = self.wanted["settings"]
         self.log = supervisor.log
         self.budget = self.settings["log_budget"] or sys.maxsize
         self.out = output.Output(self.log, self.budget, supervisor.output)
         self.printed = {streams.STDOUT: output.Source("stdout"), streams.STDERR: output.Source("stderr")}
-        self.written = {}
+        self.written = {process.out: output.Source("stdout"), process.err: output.Source("stderr")}
+        self.pipe = process.pipe
+        self.open = {process.pipe, process.out, process.err}
         self.frames = b""
         self.done = False
         self.failed = False
         self.left_out = 0  # displays that the log's budget could not carry
         self.cleared_at = 0  # what the log had spent after the newest clear
 
-    def run(self):
-        """Run it to its end: (reason, code, detail) of the exit record."""
-        self._start()
+    def run(self, site):
+        """Run it, with the packages in the folder `site` (or None): (reason, code, detail) of the exit record."""
+        file = os.path.join(self.supervisor.home, "cell.py")
+        with open(file, "w", encoding="utf-8", errors="surrogatepass", newline="") as out:
+            out.write("\n" * self.wanted["offset"] + self.wanted["cell"])
+        self.process.order({
+            "file": file, "site": site, "push": self.wanted["push"], "pull": self.wanted["pull"],
+            "value_limit": self.settings["value_limit"],
+        })  # fmt: skip
         why = self._follow()
         self._end_what_is_left()
         self.out.close([*self.printed.values(), *self.written.values()])
-        code = self.process.returncode
+        code = self.process.popen.returncode
         if why:
             return why[0], 143, why[1]
         if code < 0:
@@ -63,54 +117,13 @@ class Cell:
             return ("exit" if code else "ok"), code, "os._exit"
         return "ok", 0, ""
 
-    def _start(self):
-        home = self.supervisor.home
-        work = os.path.join(home, "work")
-        os.makedirs(work)
-        file = os.path.join(home, "cell.py")
-        with open(file, "w", encoding="utf-8", errors="surrogatepass", newline="") as out:
-            out.write("\n" * self.wanted["offset"] + self.wanted["cell"])
-        frames, frames_end = os.pipe()
-        out_read, out_write = os.pipe()
-        err_read, err_write = os.pipe()
-        acknowledged, self.acknowledge = os.pipe()
-        wanted = {
-            "file": file, "pipe": frames_end, "acknowledged": acknowledged, "push": self.wanted["push"],
-            "pull": self.wanted["pull"], "value_limit": self.settings["value_limit"],
-        }  # fmt: skip
-        described = os.path.join(home, "cell.json")
-        with open(described, "w", encoding="utf-8") as out:
-            json.dump(wanted, out)
-        self.process = subprocess.Popen(
-            [self.python, "-c", BOOT, self.supervisor.guest, described],
-            stdin=subprocess.DEVNULL, stdout=out_write, stderr=err_write, pass_fds=(frames_end, acknowledged),
-            cwd=work, env=self._environment(), start_new_session=True, preexec_fn=self.supervisor.guard,
-        )  # fmt: skip
-        for fd in (frames_end, out_write, err_write, acknowledged):
-            os.close(fd)
-        for fd in (frames, out_read, err_read, self.acknowledge):
-            os.set_blocking(fd, False)
-        self.pipe = frames
-        self.written = {out_read: output.Source("stdout"), err_read: output.Source("stderr")}
-        self.open = {frames, out_read, err_read}
-
-    def _environment(self):
-        env = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
-        env.update((name, value) for name, value in os.environ.items() if name.startswith("LC_"))
-        env.setdefault("HOME", self.supervisor.home)
-        env.update(self.settings["env"])
-        scripts = os.path.dirname(self.python)
-        env["VIRTUAL_ENV"] = os.path.dirname(scripts)
-        env["PATH"] = scripts + os.pathsep + env.get("PATH", os.defpath)
-        return env
-
     def _follow(self):
         """Read until the process has ended; why it was ended, if it was: (reason, detail)."""
         begun = time.monotonic()
         limit = self.settings["run_timeout"]
         beat = begun + HEARTBEAT
         why, steps = None, []
-        while self.process.poll() is None:
+        while self.process.popen.poll() is None:
             now = time.monotonic()
             if why is None:
                 if self.supervisor.stopping:
@@ -151,7 +164,7 @@ class Cell:
         ended = processes.end_descendants()
         processes.kill_group(self.process.pid)
         self._drain()
-        for fd in [*self.open, self.acknowledge]:
+        for fd in [*self.open, self.process.acknowledge]:
             os.close(fd)
         if self.left_out:
             what = "a display was" if self.left_out == 1 else "%d displays were" % self.left_out
@@ -211,7 +224,7 @@ class Cell:
 
     def _acknowledge(self):
         try:
-            os.write(self.acknowledge, b"\0")
+            os.write(self.process.acknowledge, b"\0")
         except OSError:
             pass
 

@@ -141,8 +141,8 @@ def key_of(lines):
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def thin_venv(home, site):
-    """Make a venv at `home` over the tree's folder (or none); the path of its python."""
+def thin_venv(home):
+    """Make an empty venv at `home`; the path of its python."""
     base = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
     scripts = os.path.join(home, "bin")
     packages = os.path.join(home, "lib", "python%d.%d" % sys.version_info[:2], "site-packages")
@@ -155,11 +155,16 @@ def thin_venv(home, site):
     os.symlink(base, python)
     for name in ("python3", "python%d.%d" % sys.version_info[:2]):
         os.symlink("python", os.path.join(scripts, name))
-    if site is not None:
-        with open(os.path.join(packages, "_tree.pth"), "w", encoding="utf-8") as file:
-            file.write("import site; site.addsitedir(%s)\n" % ascii(site))
-        _console_scripts(os.path.join(site, "bin"), scripts, python)
     return python
+
+
+def put_over(home, site):
+    """Make the venv at `home` one over the tree's folder: for whatever is started in it from now on."""
+    packages = os.path.join(home, "lib", "python%d.%d" % sys.version_info[:2], "site-packages")
+    with open(os.path.join(packages, "_tree.pth"), "w", encoding="utf-8") as file:
+        file.write("import site; site.addsitedir(%s)\n" % ascii(site))
+    scripts = os.path.join(home, "bin")
+    _console_scripts(os.path.join(site, "bin"), scripts, os.path.join(scripts, "python"))
 
 
 def _console_scripts(there, scripts, python):

@@ -29,14 +29,19 @@ class StdinNotImplementedError(NotImplementedError):
     """`input()` was called where nobody can answer; the name is ipykernel's."""
 
 
-def main(path):
-    """Run the cell that the JSON file at `path` describes, and leave with its exit status."""
-    with open(path, encoding="utf-8") as file:
-        wanted = json.load(file)
-    for fd in (wanted["pipe"], wanted["acknowledged"]):
+def main(pipe, acknowledged, orders):
+    """Wait for what to run, as JSON on the descriptor `orders`, run it, and leave with its exit status."""
+    for fd in (pipe, acknowledged, orders):
         os.set_inheritable(fd, False)
-    out = streams.Streams(wanted["pipe"], wanted["acknowledged"])
+    out = streams.Streams(pipe, acknowledged)
+    with open(orders, encoding="utf-8") as file:
+        text = file.read()
+    if not text:  # the supervisor is gone, or has nothing to run
+        os._exit(0)
+    wanted = json.loads(text)
     out.install()
+    if wanted["site"]:
+        _add_packages(wanted["site"])
     displays = display.Displays(out.emit)
     drawn = figures.Figures(displays)
     drawn.install()
@@ -48,6 +53,15 @@ def main(path):
     builtins.input = _input
     code = _run(wanted, module, out, displays, drawn)
     _leave(code, out)
+
+
+def _add_packages(folder):
+    """What Python does at its start for a folder of packages: this process was started before there was one."""
+    import site
+
+    site.addsitedir(folder)
+    if "sitecustomize" not in sys.modules:
+        site.execsitecustomize()
 
 
 def _main_module(file):

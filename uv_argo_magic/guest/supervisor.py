@@ -6,6 +6,7 @@ Rules:
 - SIGTERM, SIGINT or the end of a lifeline stop the run: as an interrupt first, so that the user's code cleans up.
 """
 
+import gzip
 import json
 import os
 import shutil
@@ -37,12 +38,19 @@ class InstallProblem(Exception):
 
 
 def main(payload, guest):
-    """Run what `payload` (bytes of JSON) wants; `guest` is the folder that holds this package."""
+    """Run what `payload` (gzip of JSON) wants; `guest` is the folder that holds this package.
+
+    Without a payload: be ready for one, which comes on stdin behind a line that says where to keep the output.
+    """
     groups, above = processes.outlive()
-    wanted = json.loads(payload)
     fd = os.dup(1)
     os.set_inheritable(fd, False)
     os.dup2(2, 1)
+    supervisor = Supervisor(guest, groups, above)
+    if not payload:
+        supervisor.start_process({})
+        payload = supervisor.wait_for_payload()
+    wanted = json.loads(gzip.decompress(payload))
     log = record.Log(fd, wanted["nonce"])
     system = os.uname()
     log.emit(
@@ -50,7 +58,7 @@ def main(payload, guest):
         platform="%s %s" % (system.sysname, system.machine), host=system.nodename,
     )  # fmt: skip
     try:
-        code = Supervisor(log, wanted, guest, groups, above).run()
+        code = supervisor.run(log, wanted)
     except BaseException:  # noqa: BLE001 - the last thing that must be said, whatever happened
         log.emit("exit", reason="guest", code=70, detail=traceback.format_exc())
         code = 70
@@ -60,11 +68,9 @@ def main(payload, guest):
 class Supervisor:
     """One run, from its payload to its `exit` record."""
 
-    def __init__(self, log, wanted, guest, groups, above):
-        self.log = log
-        self.wanted = wanted
+    def __init__(self, guest, groups, above):
         self.guest = guest
-        self.settings = wanted["settings"]
+        self.process = None
         environ = os.environ
         self.store = environ.get("UV_ARGO_STORE") or os.path.join(tempfile.gettempdir(), "uv-argo-store")
         self.home = environ.get("UV_ARGO_RUN") or tempfile.mkdtemp(prefix="uv-argo-run-")
@@ -79,13 +85,37 @@ class Supervisor:
         self.wake, self.woken = os.pipe()
         for end in (self.wake, self.woken):
             os.set_blocking(end, False)
-
-    def run(self):
-        """Do it all; this process's exit status."""
         signal.set_wakeup_fd(self.woken, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._stop)
         signal.signal(signal.SIGCHLD, _nothing)
+
+    def start_process(self, env):
+        """Start the cell's process in a venv of its own, before it is known what it will run."""
+        python = environment.thin_venv(os.path.join(self.home, "venv"))
+        self.process = cell.Process(self, python, env)
+
+    def wait_for_payload(self):
+        """What comes on stdin; if this run is not wanted any more, this process ends here."""
+        data = b""
+        while True:
+            ready = self.select([0], None)
+            came = os.read(0, 1 << 16) if ready else b""
+            if self.stopping or (ready and not came and not data):
+                processes.end_descendants()
+                shutil.rmtree(self.home, ignore_errors=True)
+                sys.exit(0)
+            if ready and not came:
+                output, _, payload = data.partition(b"\n")
+                self.output = os.fsdecode(output)
+                return payload
+            data += came
+
+    def run(self, log, wanted):
+        """Do it all; this process's exit status."""
+        self.log = log
+        self.wanted = wanted
+        self.settings = wanted["settings"]
         try:
             reason, code, detail = self._outcome()
         finally:
@@ -98,16 +128,19 @@ class Supervisor:
         """(reason, code, detail) of the exit record."""
         try:
             self._compare()
+            if self.process is None:
+                self.start_process(self.settings["env"])
             tree = self._environment()
         except Stop:
             return "stopped", 143, "before the cell began"
         except InstallProblem as problem:
             return "install", problem.code, problem.detail
-        python = environment.thin_venv(os.path.join(self.home, "venv"), tree.site if tree else None)
+        if tree:
+            environment.put_over(os.path.join(self.home, "venv"), tree.site)
         if self.stopping:
             return "stopped", 143, "before the cell began"
         self.log.emit("phase", phase="running")
-        return cell.Cell(self, python).run()
+        return cell.Cell(self, self.process).run(tree.site if tree else None)
 
     def _compare(self):
         """Say where this Python is not the one the lock was made for; another minor cannot use it."""

@@ -102,7 +102,7 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
             print(prepared.describe())
             return None
         run = engine.start(
-            prepared, history=self.kept(spec.settings.history), notebook=notebook_name(self.shell.user_ns)
+            prepared, history=self.kept(spec.settings.history), notebook=notebook_name(self.shell.user_ns), warm=True
         )
         if options.out:
             self.shell.push({options.out: run})

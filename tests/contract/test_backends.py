@@ -1,0 +1,257 @@
+"""The same cases over every backend that can run here: what a run does, seen through `run.py` alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from index_server import IndexServer
+
+from uv_argo_magic import places
+from uv_argo_magic.backends.local import LocalBackend
+from uv_argo_magic.core import requirements
+from uv_argo_magic.core.spec import RunSpec, Settings
+from uv_argo_magic.errors import CellFailed, InstallFailed, NodeFailed, ResolutionError, Stopped
+from uv_argo_magic.history import History
+from uv_argo_magic.run import Run, prepare, start
+
+BACKENDS = {"local": LocalBackend}
+
+
+@pytest.fixture(scope="module")
+def index():
+    with IndexServer() as server:
+        server.add("alpha", "1.0", files={"alpha.py": "VERSION = 1\n"})
+        server.add("alpha", "2.0", requires=["beta"], files={"alpha.py": "VERSION = 2\n"})
+        server.add("beta", "1.0", files={"beta.py": "print('beta is imported')\n"})
+        server.add("gamma", "1.0", requires=["alpha<2"], files={"gamma.py": ""})
+        yield server
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request, home):
+    return BACKENDS[request.param]()
+
+
+@pytest.fixture
+def run(backend, index):
+    """begin(cell, deps) -> Run; what still runs at the end of the test is ended."""
+    runs: list[Run] = []
+
+    def begin(cell: str, deps: str = "", *, history: History | None = None, warm: bool = False, **settings) -> Run:
+        wanted = Settings(index_url=index.url, **settings)
+        spec = RunSpec(cell=cell, requirements=requirements.parse(deps), settings=wanted)
+        runs.append(start(prepare(spec), backend=backend, history=history, warm=warm))
+        return runs[-1]
+
+    yield begin
+    for one in runs:
+        one.stop()
+        one.wait(30)
+        one._thread.join(30)
+        assert not one._thread.is_alive()
+    if spare := getattr(backend, "_spare", None):
+        spare.end()
+
+
+def test_a_cell_without_dependencies(run):
+    state = run("print('hi')").wait(60)
+    assert (state.outcome, [stage for stage, _ in state.stages]) == (
+        "Succeeded",
+        ["queued", "starting", "running", "ended"],
+    )
+    assert state.installed is None
+
+
+def test_packages_are_installed_once_and_shared(run):
+    first = run("import alpha\nprint(alpha.VERSION)", "alpha")
+    assert first.wait(60).outcome == "Succeeded", first.logs()
+    second = run("import alpha, beta", "alpha")
+    second.wait(60)
+    assert (first.packages, second.packages) == ((("alpha", "2.0"), ("beta", "1.0")),) * 2
+    assert first.state.installed
+    assert not first.state.installed.cached
+    assert second.state.installed
+    assert second.state.installed.cached
+    assert (first.logs(), second.logs()) == ("2\n", "beta is imported\n")
+
+
+def test_conflicting_versions_at_the_same_time(run):
+    cell = "import alpha, time\ntime.sleep(.3)\nprint(alpha.VERSION)"
+    both = [run(cell, "alpha==1.0"), run(cell, "alpha==2.0")]
+    assert [one.wait(60).outcome for one in both] == ["Succeeded", "Succeeded"]
+    assert [one.logs() for one in both] == ["1\n", "2\n"]
+
+
+def test_many_at_once_build_one_tree_and_stay_apart(run):
+    many = [run(f"import alpha\nprint({i})", "alpha==1.0") for i in range(8)]
+    assert [one.wait(120).outcome for one in many] == ["Succeeded"] * 8
+    assert [one.logs() for one in many] == [f"{i}\n" for i in range(8)]
+    assert len(list((places.cache_dir() / "store" / "trees").iterdir())) == 1
+
+
+def test_a_conflict_is_known_before_anything_runs(run):
+    with pytest.raises(ResolutionError, match="alpha"):
+        run("pass", "gamma alpha==2.0")
+
+
+def test_an_install_that_fails_over_there(run, index):
+    index.add("delta", "1.0", files={"delta.py": ""})
+    spec = RunSpec(cell="pass", requirements=requirements.parse("delta"), settings=Settings(index_url=index.url))
+    prepared = prepare(spec)
+    index.misbehave("delta", "404", where="file")
+    failed = start(prepared, backend=LocalBackend())
+    failed.wait(60)
+    with pytest.raises(InstallFailed) as caught:
+        failed.raise_for_state()
+    assert "delta" in str(caught.value)
+    assert caught.value.hint
+    assert "".join(failed.state.install_log)
+    failed._thread.join()
+    assert not list((places.cache_dir() / "store").glob("trees/*"))
+    assert not list((places.cache_dir() / "store").glob("aside/*"))
+
+
+def test_an_exception_an_exit_and_a_crash(run):
+    for cell, words in [("1 / 0", "ZeroDivisionError"), ("import sys; sys.exit(3)", "SystemExit: 3")]:
+        one = run(cell)
+        one.wait(60)
+        with pytest.raises(CellFailed, match=words):
+            one.raise_for_state()
+    one = run("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    one.wait(60)
+    with pytest.raises(CellFailed, match="SIGSEGV"):
+        one.raise_for_state()
+
+
+def test_stopping_keeps_the_output_and_is_idempotent(run):
+    one = run("import time\nprint('begun', flush=True)\ntime.sleep(100)")
+    while "begun" not in one.logs():
+        time.sleep(0.01)
+    one.stop("a test")
+    one.stop("a test again")
+    state = one.wait(30)
+    assert (state.outcome, one.logs()) == ("Stopped", "begun\n")
+    assert state.stop_asked
+    assert state.stop_asked.by == "a test"
+    with pytest.raises(Stopped, match="a test"):
+        one.raise_for_state()
+    one.stop()
+
+
+def test_stopping_during_the_install(run, index):
+    index.add("slow", "1.0", files={"slow.py": ""})
+    index.misbehave("slow", "slow", where="file")
+    try:
+        one = run("pass", "slow")
+        while one.state.stage != "installing":
+            time.sleep(0.01)
+        one.stop("a test")
+        assert one.wait(30).outcome == "Stopped"
+    finally:
+        index.misbehave("slow", "", where="file")
+
+
+def test_values_come_back(run):
+    spec_pull = ("x", "y")
+    one = run("x, y = {'a': (1, 2)}, b'bytes'")
+    one.wait(60)
+    assert one.values() == {}
+    backend = LocalBackend()
+    two = start(prepare(RunSpec(cell="x, y = {'a': (1, 2)}, b'bytes'", pull=spec_pull)), backend=backend)
+    assert two.result(60) == {"x": {"a": (1, 2)}, "y": b"bytes"}
+    three = start(prepare(RunSpec(cell="x = object()", pull=spec_pull)), backend=backend)
+    with pytest.raises(CellFailed, match="--pull"):
+        three.result(60)
+
+
+def test_the_history_holds_what_the_run_said(run, home):
+    history = History(places.data_dir() / "runs")
+    one = run("print('hi')\nimport alpha", "alpha==1.0", history=history)
+    live = one.wait(60)
+    entry = history.get(one.id)
+    again = entry.state()
+    assert (again.outcome, again.installed, list(again.outputs)) == (live.outcome, live.installed, list(live.outputs))
+    assert entry.packages == (("alpha", "1.0"),)
+
+
+def test_output_beyond_the_budget_lies_in_the_history(run):
+    history = History(places.data_dir() / "runs")
+    one = run("for i in range(100_000): print('line', i)", history=history, log_budget=200_000)
+    one.wait(60)
+    whole = (history.get(one.id).folder / "output.log").read_text().splitlines()
+    assert (len(whole), whole[-1]) == (100_000, "line 99999")
+
+
+def test_a_run_that_waited_ready_is_like_any_other(run, backend):
+    cell = "import os, sys\nprint(os.getpid(), sorted(os.environ), sys.path, sorted(sys.modules), os.getcwd())"
+    cold = run(cell, "alpha==1.0", warm=True)
+    cold.wait(60)
+    cold._thread.join()
+    assert backend._spare is not None
+    warm = run(cell, "alpha==1.0", warm=True)
+    warm.wait(60)
+    one, two = (json.dumps(one.logs()).split(None, 1) for one in (cold, warm))
+    assert one[0] != two[0]
+
+    def plain(text, run_of):
+        return text.replace(str(run_of), "HOME")
+
+    folders = [text.rsplit(" ", 1)[-1].rsplit("/", 1)[0] for text in (one[1], two[1])]
+    assert plain(one[1], folders[0]) == plain(two[1], folders[1])
+
+
+def test_a_changed_environment_is_seen_by_the_next_run(run, backend, monkeypatch):
+    first = run("pass", warm=True)
+    first.wait(60)
+    first._thread.join()
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    second = run("import os\nprint(os.environ['TZ'])")
+    second.wait(60)
+    assert second.logs() == "Asia/Tokyo\n"
+    third = run("import os\nprint(os.environ['OWN'])", env=(("OWN", "value"),), warm=True)
+    third.wait(60)
+    assert third.logs() == "value\n"
+
+
+def test_a_ready_process_that_died_is_replaced(run, backend):
+    first = run("pass", warm=True)
+    first.wait(60)
+    first._thread.join()
+    os.killpg(backend._spare.process.pid, 9)
+    second = run("print('fine')")
+    assert second.wait(60).outcome == "Succeeded"
+
+
+def test_a_supervisor_that_is_killed_leaves_a_lost_run(run, backend):
+    one = run("import time\nprint('begun', flush=True)\ntime.sleep(100)")
+    while "begun" not in one.logs():
+        time.sleep(0.01)
+    assert one.state.hello is not None
+    os.kill(one.state.hello.pid, 9)
+    state = one.wait(30)
+    assert (state.outcome, one.logs()) == ("Lost", "begun\n")
+    with pytest.raises(NodeFailed, match="SIGKILL"):
+        one.raise_for_state()
+
+
+def used() -> tuple[int, int]:
+    """Threads and file descriptors of this process."""
+    descriptors = Path("/proc/self/fd" if sys.platform == "linux" else "/dev/fd")
+    return threading.active_count(), len(list(descriptors.iterdir()))
+
+
+def test_runs_leave_no_threads_no_descriptors_and_no_folders(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    run("pass")._thread.join(30)
+    before = used()
+    for _ in range(5):
+        run("print(1)")._thread.join(30)
+    assert used() == before
+    assert not list(tmp_path.glob("uv-argo-*"))
