@@ -71,7 +71,7 @@ def _asked(function, *args, **named):
         _tell(problem, limit=-8)
     except Exception as problem:  # noqa: BLE001 - the user's code
         _tell(problem)
-        return _FAILED
+    return _FAILED
 
 
 def _tell(problem, limit=None):
