@@ -68,7 +68,7 @@ class Engine:
         self.prepared.append(spec)
         return Prepared(spec, Lock(packages=(), target=target))
 
-    def start(self, prepared, *, history=None, notebook="", backend=None):
+    def start(self, prepared, *, history=None, notebook="", backend=None, warm=False):
         self.started.append((prepared, history, notebook))
         return Run(self, prepared)
 

@@ -63,7 +63,8 @@ def _run(line: Line) -> int:
     run.follow(Streamer(sys.stdout, sys.stderr))
     # The file's own name: a traceback shows its lines as they are here.
     name = "<stdin>" if line.argument == "-" else line.argument
-    run.raise_for_state(lambda remote, state: traceback.rebuild(remote, state=state, cell_name=name))
+    run.rebuild = lambda remote, state: traceback.rebuild(remote, state=state, cell_name=name)
+    run.raise_for_state()
     return 0
 
 

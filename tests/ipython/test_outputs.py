@@ -12,7 +12,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from uv_argo_magic.core.cap import Cap
 from uv_argo_magic.core.state import RunState
-from uv_argo_magic.notebook.outputs import CellOutput, result_object
+from uv_argo_magic.notebook.outputs import CellOutput, Outlet, result_object
 from uv_argo_magic.testing import play, states, write
 
 LOG = write(
@@ -27,7 +27,7 @@ LOG = write(
 )
 
 
-class Seen:
+class Seen(Outlet):
     """What was published and cleared, in order."""
 
     def __init__(self):
@@ -42,7 +42,7 @@ class Seen:
 
 def emit(log, cap=None, **given):
     seen = Seen()
-    output = CellOutput(cap=cap, publish=seen.publish, clear=seen.clear, **given)
+    output = CellOutput(cap=cap, to=seen, **given)
     for state in states(log):
         output.update(state)
     output.update(state)

@@ -15,6 +15,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.core import ansi, view, words
+from uv_argo_magic.notebook.outputs import Outlet
 from uv_argo_magic.notebook.style import CSS
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class StaticPanel:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._metadata = metadata if metadata is not None else {}
-        self._publish = publish or _publish
+        self._publish = publish or Outlet().publish
         self._clock = clock
         self._id = _display_id()
         self._state: RunState | None = None
@@ -252,9 +253,3 @@ def _hear_at_once(button: Any, stop: Callable[[], None]) -> None:
 
 def _display_id() -> str:
     return f"uv-argo-{uuid.uuid4().hex}"
-
-
-def _publish(data: dict[str, Any], metadata: dict[str, Any], *, transient: dict[str, str], update: bool) -> None:
-    from IPython.display import publish_display_data  # noqa: PLC0415
-
-    publish_display_data(data, metadata, transient=transient, update=update)

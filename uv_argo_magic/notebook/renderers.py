@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from uv_argo_magic.core.cap import Cap
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.notebook import panel
-from uv_argo_magic.notebook.outputs import CellOutput
+from uv_argo_magic.notebook.outputs import CellOutput, Outlet
 from uv_argo_magic.text import PlainText
 
 if TYPE_CHECKING:
@@ -48,19 +48,24 @@ def renderers(
     on_stop: Callable[[], None] | None = None,
     metadata: dict[str, Any] | None = None,
     whole: str = "%argo logs",
+    to: Outlet | None = None,
 ) -> tuple[Renderer, ...]:
-    """The renderers of one run; `whole` says where the whole log can be read. Raises SpecError for an unknown panel."""
+    """The renderers of one run; `whole` says where the whole log can be read, `to` which cell shows it: else this one.
+
+    Raises SpecError for an unknown panel.
+    """
     cap = Cap(head=settings.output_lines, tail=settings.output_lines, whole=whole)
+    publish = to.publish if to else None
     shown: panel.StaticPanel
     match mode(settings.panel, ip):
         case "none":
-            return (CellOutput(cap=cap),)
+            return (CellOutput(cap=cap, to=to),)
         case "text":
-            return PlainText(outputs=False), CellOutput(cap=cap)
+            return PlainText(outputs=False), CellOutput(cap=cap, to=to)
         case "widget":
-            shown = panel.WidgetPanel(on_stop=on_stop, metadata=metadata)
+            shown = panel.WidgetPanel(on_stop=on_stop, metadata=metadata, publish=publish)
         case "html":
-            shown = panel.HtmlPanel(metadata=metadata)
+            shown = panel.HtmlPanel(metadata=metadata, publish=publish)
         case _:
-            shown = panel.StaticPanel(metadata=metadata)
-    return shown, CellOutput(cap=cap, cleared=shown.again)
+            shown = panel.StaticPanel(metadata=metadata, publish=publish)
+    return shown, CellOutput(cap=cap, cleared=shown.again, to=to)
