@@ -34,7 +34,10 @@ class Kernel:
         return self.client.get_shell_msg(timeout=60)["content"]
 
     def until(self, wanted, seconds=30):
-        """Every message up to the one that `wanted` accepts."""
+        """The first message that `wanted` accepts: of those that came, or the next that come."""
+        for one in self.seen:
+            if wanted(*one):
+                return one
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             try:
@@ -44,7 +47,7 @@ class Kernel:
             cell = self.cells.get(message["parent_header"].get("msg_id"), "")
             self.seen.append((cell, message["msg_type"], message["content"]))
             if wanted(*self.seen[-1]):
-                return self.seen
+                return self.seen[-1]
         raise AssertionError(f"it never came; seen: {[(cell, kind) for cell, kind, _ in self.seen]}")
 
     def text(self, cell, name="stdout"):
@@ -74,6 +77,7 @@ def test_output_lands_in_its_own_cell_while_others_run(kernel):
     assert kernel.run("%argo attach")["status"] == "ok"
     assert kernel.run("assert 'total' not in globals(); slow.result(), total")["status"] == "ok"
     kernel.until(lambda cell, kind, said: cell == SLOW and said.get("data", {}).get("text/plain") == "42")
+    kernel.until(lambda cell, kind, _: (cell, kind) == (SLOW, "update_display_data"))
     lines = "line 0\nline 1\nline 2\n"
     assert kernel.text(SLOW) == lines
     assert kernel.text("%argo attach") in {lines, ""}
@@ -91,8 +95,7 @@ BAD = "%%argo --detach -o bad"
 
 def test_its_error_is_its_cells_and_is_raised_when_the_result_is_asked_for(kernel):
     assert kernel.run(f"{BAD}\nprint('before')\n1 / 0")["status"] == "ok"
-    kernel.until(lambda cell, kind, _: (cell, kind) == (BAD, "error"))
-    _, _, said = kernel.seen[-1]
+    _, _, said = kernel.until(lambda cell, kind, _: (cell, kind) == (BAD, "error"))
     assert said["ename"] == "ZeroDivisionError"
     # Between its letters stand the colours of IPython.
     assert "1 / 0" in ansi.strip("\n".join(said["traceback"]))
@@ -132,8 +135,8 @@ def test_stop_from_another_cell_keeps_the_output_and_raises_stopped(kernel):
     kernel.run(f"{STOPPED}\nprint('so far', flush=True)\nimport time; time.sleep(60)")
     kernel.until(lambda cell, kind, _: (cell, kind) == (STOPPED, "stream"))
     assert kernel.run("%argo stop")["status"] == "ok"
-    kernel.until(lambda cell, kind, _: (cell, kind) == (STOPPED, "update_display_data"))
-    assert kernel.seen[-1][2]["data"]["text/plain"] == "argo Stopped"
+    _, _, said = kernel.until(lambda cell, kind, _: (cell, kind) == (STOPPED, "update_display_data"))
+    assert said["data"]["text/plain"] == "argo Stopped"
     assert kernel.run("stopped.result()")["ename"] == Stopped.__name__
 
 
