@@ -160,6 +160,7 @@ class Follows:
 
     def __init__(self):
         self.id, self.state, self.spec = "r9", play("out\n"), SimpleNamespace(settings=Settings(panel="none"))
+        self.prepared = SimpleNamespace(resolution=None)
         self.over = threading.Event()
         self.problem = None
 

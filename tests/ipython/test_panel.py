@@ -119,16 +119,17 @@ def test_a_run_that_was_over_at_once_needs_no_widget():
 
 def values(shown):
     live = shown._live
-    return [live._head.value, live._bar.value, live._summary.value, live._log.value, live._packages.value]
+    parts = (live._badge, live._head, live._summary, live._log, live._packages, live._tools)
+    return [part.value for part in parts]
 
 
 def test_the_live_form_shows_what_is_known():
     shown = feed(panel.WidgetPanel(**Page().given()), log(end=False))
-    head, bar, summary, written, packages = values(shown)
-    assert "Running" in head
+    badge, head, summary, written, packages, _ = values(shown)
+    assert "Running" in badge
     assert "swift-otter" in head
     assert "1 package" in head
-    assert "uv-running" in bar
+    assert "background-color:#0969da" in summary
     assert "The cell is running." in summary
     assert "Mind this" in summary
     assert "5 lines never travelled" in summary
@@ -177,7 +178,7 @@ def test_stop_calls_once_and_then_says_so():
     shown.update(play(log(end=False)))
     assert button.disabled
     assert button.description.startswith("Stopping")
-    assert "uv-stop" in shown._live._bar.value
+    assert "Stopping" in shown._live._badge.value
     nobody = feed(panel.WidgetPanel(**Page().given()), log(end=False))
     nobody._live._button.click()
     assert nobody._live._button.description == "Stop"

@@ -14,7 +14,7 @@ from uv_argo_magic.testing import play, states, write
 
 EVIL = "<script>window.XSS=1</script>\"'><img src=x onerror=alert(1)>\x1b[31m</pre></details>\x00\ud800&amp;"
 PACKAGES = [["numpy", "2.3.4"], ["pandas", "3.1.1"]]
-ALLOWED = {"div", "span", "details", "summary", "table", "tr", "td", "pre"}
+ALLOWED = {"div", "span", "details", "summary", "table", "tr", "td", "pre", "b", "i"}
 
 
 def whole(x="", reason="ok", *more, name="swift-otter", start=1000.0, took=1.04, cached=False):
@@ -81,7 +81,7 @@ def test_nothing_that_others_write_becomes_markup(reason):
         ):
             seen = Tags(page).seen
             assert {tag for tag, _ in seen} <= ALLOWED
-            assert {name for _, attrs in seen for name in attrs} <= {"class", "style", "open"}
+            assert {name for _, attrs in seen for name in attrs} <= {"class", "style", "open", "aria-hidden"}
             assert "XSS" not in "".join(value or "" for _, attrs in seen for value in attrs.values())
             page.encode()  # no lone surrogates: they could not be sent
         view.text(state, 2000.0).encode()

@@ -85,7 +85,7 @@ def show(run: Run, shell: Shell, settings: Settings, *, metadata: dict[str, Any]
     to = OfCell(shell)
     shown = renderers(
         settings, ip=shell, on_stop=lambda: run.stop("the Stop button"), metadata=metadata, to=to,
-        whole=f"%argo logs {run.id}",
+        whole=f"%argo logs {run.id}", lock=run.prepared.resolution,
     )  # fmt: skip
     for renderer in shown:
         renderer.update(run.state)  # the first time here: widgets are made in the kernel's own thread
@@ -138,7 +138,9 @@ def replay(entry: Entry, shell: Shell) -> None:
     state = entry.state()
     if not state.ended:  # nobody saw its end
         state = step(state, ev.LogEnded(t=state.stages[-1][1] if state.stages else entry.begun))
-    for renderer in renderers(Settings(panel="static"), ip=shell, to=_Here(), whole=f"%argo logs {entry.id}"):
+    for renderer in renderers(
+        Settings(panel="static"), ip=shell, to=_Here(), whole=f"%argo logs {entry.id}", lock=entry.lock()
+    ):
         renderer.update(state)
     if state.error:
         error = traceback.rebuild(remote_error.parse(state.error), state=state)

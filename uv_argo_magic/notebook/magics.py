@@ -115,8 +115,11 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
             return run
         background.KNOWN[run.id] = run
         state = run.follow(
-            *renderers(spec.settings, ip=self.shell, on_stop=lambda: run.stop("the Stop button"), metadata=about)
-        )
+            *renderers(
+                spec.settings, ip=self.shell, on_stop=lambda: run.stop("the Stop button"), metadata=about,
+                whole=f"%argo logs {run.id}", lock=prepared.resolution,
+            )
+        )  # fmt: skip
         traceback.show_groups(self.shell)
         run.raise_for_state()
         if options.pull:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from uv_argo_magic.core.cap import Cap
+from uv_argo_magic.core.lock import Lock, Resolution
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.notebook import panel
 from uv_argo_magic.notebook.outputs import CellOutput, Outlet
@@ -41,7 +42,7 @@ def mode(wanted: str, ip: object) -> str:
     return "widget" if panel.widgets_available() else "html"
 
 
-def renderers(
+def renderers(  # noqa: PLR0913 - all by keyword, each with a default that a plain cell wants
     settings: Settings,
     *,
     ip: object,
@@ -49,13 +50,16 @@ def renderers(
     metadata: dict[str, Any] | None = None,
     whole: str = "%argo logs",
     to: Outlet | None = None,
+    lock: Resolution | None = None,
 ) -> tuple[Renderer, ...]:
-    """The renderers of one run; `whole` says where the whole log can be read, `to` which cell shows it: else this one.
+    """The renderers of one run.
 
+    `whole` says where the whole log can be read, `to` which cell shows it (else this one), `lock` knows the sizes.
     Raises SpecError for an unknown panel.
     """
     cap = Cap(head=settings.output_lines, tail=settings.output_lines, whole=whole)
-    publish = to.publish if to else None
+    sizes = {one.name: one.size for one in lock.packages} if isinstance(lock, Lock) else {}
+    given: dict[str, Any] = {"metadata": metadata, "publish": to.publish if to else None, "sizes": sizes}
     shown: panel.StaticPanel
     match mode(settings.panel, ip):
         case "none":
@@ -63,9 +67,9 @@ def renderers(
         case "text":
             return PlainText(outputs=False), CellOutput(cap=cap, to=to)
         case "widget":
-            shown = panel.WidgetPanel(on_stop=on_stop, metadata=metadata, publish=publish)
+            shown = panel.WidgetPanel(on_stop=on_stop, **given)
         case "html":
-            shown = panel.HtmlPanel(metadata=metadata, publish=publish)
+            shown = panel.HtmlPanel(**given)
         case _:
-            shown = panel.StaticPanel(metadata=metadata, publish=publish)
+            shown = panel.StaticPanel(**given)
     return shown, CellOutput(cap=cap, cleared=shown.again, to=to)
