@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import pytest
 from lab import KERNELS
+
+from uv_argo_magic import processes
 
 BADGE = ".uv-argo .uv-badge.uv-running"
 STATIC = ".uv-argo-static"
@@ -29,17 +30,13 @@ def pids(notebook):
 
 
 def gone(pid):
+    """Whether the process ends within some seconds."""
     deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
-            if file.read().rpartition(")")[2].split()[0] == "Z":
-                return True
+    while processes.mark(pid):
+        if time.monotonic() > deadline:
+            return False
         time.sleep(0.05)
-    return False
+    return True
 
 
 @pytest.mark.parametrize("release", KERNELS)

@@ -15,6 +15,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.core import ansi, view, words
+from uv_argo_magic.notebook import clicks
 from uv_argo_magic.notebook.outputs import Outlet
 from uv_argo_magic.notebook.style import CSS
 
@@ -118,6 +119,12 @@ class WidgetPanel(HtmlPanel):
         self._noted = 0
         self._remarks: list[str] = []
 
+    def update(self, state: RunState) -> None:
+        """Redraw, and hear of a click that a waiting kernel has not delivered."""
+        if self._live is not None and not self._asked and self._live.clicked():
+            self._stop()
+        super().update(state)
+
     def _draw(self, state: RunState, now: float, *, update: bool) -> None:
         if state.ended:
             super()._draw(state, now, update=update)
@@ -148,7 +155,9 @@ class _Widgets:
 
     def __init__(self, stop: Callable[[], None], sizes: Mapping[str, int]) -> None:
         import ipywidgets as w  # noqa: PLC0415 - heavy, and not every front end shows widgets
+        from IPython.core.getipython import get_ipython  # noqa: PLC0415
 
+        self._shell = get_ipython()
         self._sizes = sizes
         none = w.Layout(margin="0")
         # Apart from the time, which changes all the while: a screen reader is told of a new state only.
@@ -161,7 +170,9 @@ class _Widgets:
         # column-reverse keeps the newest line in sight without any JavaScript, and stays where a reader scrolled to.
         scroll = w.Box(
             [self._log],
-            layout=w.Layout(height="240px", overflow="auto", display="flex", flex_flow="column-reverse"),
+            layout=w.Layout(
+                max_height="240px", min_height="60px", overflow="auto", display="flex", flex_flow="column-reverse"
+            ),
         )
         scroll.add_class("uv-scroll")
         log = w.VBox([self._tools, scroll], layout=none)
@@ -184,7 +195,7 @@ class _Widgets:
         self._root = w.VBox([style, head, stack])
         self._root.add_class("uv-argo")
         self._button.on_click(lambda _: stop())
-        _hear_at_once(self._button, stop)
+        clicks.hear_at_once(self._button, stop)
         self._all = [link, style, head, self._tabs, self._badge, self._head, self._button, stack, log, scroll, listed]
         self._all += [self._summary, self._log, self._tools, self._packages, self._root]
 
@@ -201,6 +212,10 @@ class _Widgets:
         self._packages.value = view.packages_html(state, self._sizes)
         self._button.disabled = stopping
         self._button.description = "Stopping\N{HORIZONTAL ELLIPSIS}" if stopping else "Stop"
+
+    def clicked(self) -> bool:
+        """Whether a click waits for this very thread."""
+        return clicks.waiting(self._button, getattr(self._shell, "kernel", None))
 
     def bundle(self, plain: str) -> dict[str, Any]:
         """The live display: the widget, and one line for a front end that has none."""
@@ -257,25 +272,6 @@ def _tools(state: RunState) -> str:
         f'<button type="button" onclick="{_NEWEST}">Newest</button>'
         f'<button type="button" onclick="{view.escape(_COPY)}">Copy</button></div>'
     )
-
-
-def _hear_at_once(button: Any, stop: Callable[[], None]) -> None:
-    """Let a click act while the cell blocks the kernel's main thread.
-
-    ipykernel 7.4 sends every message of a comm to the shell that wrote to it last, which is the blocked one; the hook
-    it asks for that stands before any queue. Other versions have no such hook, and deliver clicks to a thread.
-    """
-    comm = getattr(button, "comm", None)
-    if not hasattr(comm, "_reply_subshell_for"):
-        return
-
-    def route(data: Any, default: Any) -> Any:
-        content = data.get("content") if isinstance(data, dict) else None
-        if isinstance(content, dict) and content.get("event") == "click":
-            stop()
-        return default
-
-    comm._reply_subshell_for = route  # type: ignore[union-attr]  # noqa: SLF001
 
 
 def _display_id() -> str:

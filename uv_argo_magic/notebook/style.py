@@ -30,7 +30,8 @@ CSS = """
 .uv-argo .uv-stack>*,.uv-argo .uv-stack .widget-html,.uv-argo .uv-stack .widget-html-content{width:100%;
  box-sizing:border-box}
 .uv-argo .uv-tabs button,.uv-argo .uv-stop.jupyter-button,.uv-argo .uv-tools button{display:inline-flex;
- align-items:center;justify-content:center;height:24px;padding:0 10px;margin:0;font:inherit;line-height:1;font-size:12px;box-shadow:none;width:auto;background:transparent;
+ align-items:center;justify-content:center;height:24px;padding:0 10px;margin:0;font:inherit;line-height:1;
+ font-size:12px;box-shadow:none;width:auto;background:transparent;
  color:var(--jp-ui-font-color1,inherit);border-radius:4px;cursor:pointer}
 .uv-argo .uv-tabs button{border:0}
 .uv-argo .uv-tools button{border:1px solid var(--jp-border-color2,#d0d7de)}
