@@ -58,10 +58,12 @@ def begin(
     env: dict[str, str] | None = None,
     push: tuple[tuple[str, str], ...] = (),
     pull: tuple[str, ...] = (),
+    cell_env: tuple[tuple[str, str], ...] = (),
     **settings: object,
 ) -> Guest:
     """Start a supervisor whose run folder and store are below `home`."""
-    spec = RunSpec(cell=cell, push=push, pull=pull, settings=Settings(**settings))  # type: ignore[arg-type]
+    wanted = Settings(env=cell_env, **settings)  # type: ignore[arg-type]
+    spec = RunSpec(cell=cell, push=push, pull=pull, settings=wanted)
     made = program.build(spec, resolution or empty_lock(), guest=guest_zip(), nonce=NONCE)
     run = home / "run"
     run.mkdir(parents=True)

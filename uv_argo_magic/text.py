@@ -47,7 +47,7 @@ class PlainText:
 
     def update(self, state: RunState) -> None:
         """Show what is new."""
-        if state.stage != self._stage and not state.ended:
+        if state.stage != self._stage and not state.ended and _worth_saying(state):
             self._stage = state.stage
             self._say(_stage_line(state))
         for note in state.notes[self._notes :]:
@@ -64,7 +64,8 @@ class PlainText:
     def _end(self, state: RunState) -> None:
         took = words.seconds(words.elapsed(state, self._clock()))
         self._say(f"{view.text_static(state).removeprefix('argo ')} ({took})")
-        if state.outcome != "Succeeded":
+        # Where others show the cell's output, its exception is shown by them as well.
+        if state.outcome != "Succeeded" and (self._outputs or not state.error):
             self._say(words.sentence(state), tone=_RED)
             if advice := words.hint(state):
                 self._say(advice)
@@ -100,6 +101,13 @@ class PlainText:
         said = f"[argo] {ansi.strip(line)}"
         err.write(start + (f"{tone}{said}{_OFF}" if colour else said) + "\n")
         err.flush()
+
+
+def _worth_saying(state: RunState) -> bool:
+    """Not each of the stages that pass in no time: the wait where there is one, the install, the cell."""
+    if state.stage in {"new", "queued"}:
+        return state.node is not None and state.node.phase == "Pending"
+    return state.stage != "starting"
 
 
 def _stage_line(state: RunState) -> str:

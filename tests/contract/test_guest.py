@@ -299,3 +299,69 @@ def test_nothing_is_left_in_the_run_folder_but_the_log(tmp_path: Path) -> None:
         "cell.json",
         "output.log",
     }
+
+
+@pytest.mark.parametrize("leave", ["os._exit(0)", "os.kill(os.getpid(), 9)"])
+def test_what_was_flushed_has_left(tmp_path: Path, leave: str) -> None:
+    state = run(tmp_path, f"import os\nfor i in range(3):\n    print(i, flush=True)\n{leave}")
+    assert text_of(state) == "0\n1\n2\n"
+
+
+def test_a_forked_process_prints_and_leaves(tmp_path: Path) -> None:
+    state = run(
+        tmp_path, "import os\nif os.fork() == 0:\n    print('child')\n    os._exit(0)\nos.wait()\nprint('parent')"
+    )
+    assert text_of(state) == "child\nparent\n"
+
+
+def test_the_streams_are_named_as_in_a_notebook(tmp_path: Path) -> None:
+    state = run(tmp_path, "import sys\nsys.stdout.name, sys.stderr.name, sys.stdout.encoding")
+    assert result(state) == "('stdout', 'stderr', 'UTF-8')"
+
+
+@pytest.mark.parametrize(
+    ("cell", "what"),
+    [
+        ("input('name?')", "input()"),
+        ("import getpass\ngetpass.getpass()", "getpass()"),
+        ("x = 1\nbreakpoint()", "breakpoint()"),
+    ],
+)
+def test_questions_have_nobody_to_answer_them(tmp_path: Path, cell: str, what: str) -> None:
+    state = run(tmp_path, cell)
+    told = json.loads(state.error)
+    assert told["ename"] == "StdinNotImplementedError"
+    assert told["evalue"].startswith(what + " has nobody to answer it where this cell runs; ")
+    assert text_of(state) == ""
+
+
+def test_a_debugger_of_ones_own_choice_stays(tmp_path: Path) -> None:
+    cell = "breakpoint('asked')"
+    spec_env = (("PYTHONBREAKPOINT", "builtins.print"),)
+    state = begin(tmp_path, cell, cell_env=spec_env).state()
+    assert (state.outcome, text_of(state)) == ("Succeeded", "asked\n")
+
+
+def test_a_value_that_cannot_be_shown_says_so_in_the_cells_own_frames(tmp_path: Path) -> None:
+    cell = "class A:\n    def __repr__(self): raise ValueError('no') from KeyError('k')\n[A()]"
+    state = run(tmp_path, cell)
+    told = text_of(state, "stderr")
+    assert state.outcome == "Succeeded"
+    assert told.count("  File ") == 1
+    assert "KeyError: 'k'" in told
+    assert told.endswith("ValueError: no\n")
+
+
+def test_a_text_for_sys_exit_is_told_once(tmp_path: Path) -> None:
+    state = run(tmp_path, "import sys; sys.exit('words')")
+    assert (text_of(state), text_of(state, "stderr")) == ("", "")
+    assert json.loads(state.error)["evalue"] == "words"
+
+
+def test_pandas_takes_the_place_for_a_notebook(tmp_path: Path) -> None:
+    # A module of that name with what is asked of it: the real one is in tests/fidelity.
+    (tmp_path / "pandas.py").write_text(
+        "told = {'display.max_columns': 0}\nget_option = told.get\ndef set_option(name, value): told[name] = value\n"
+    )
+    state = run(tmp_path / "run", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nimport pandas\npandas.told")
+    assert result(state) == "{'display.max_columns': 20}"

@@ -56,8 +56,6 @@ def test_output_goes_where_it_came_from_and_our_lines_to_stderr():
     out, err = shown(OK)
     assert out == "out\n<Figure>\n[image/png]\n\ufffd"
     assert err.split("\n") == [
-        "[argo] The run waits for its start here. Its name: swift-otter",
-        "[argo] Python 3.12.1 has started.",
         "[argo] uv installs the packages.",
         "[argo] The cell is running. 1 package in 0.50 s.",
         "[argo] Mind this",
@@ -94,7 +92,20 @@ def test_a_bad_end_says_what_and_what_next():
 
 def test_without_a_name_or_packages_a_stage_is_its_sentence():
     _, err = shown([ev.Submitted(name="", place="here", t=1.0), write(("phase", {"phase": "running"}))])
-    assert err == "[argo] The run waits for its start here.\n[argo] The cell is running.\n"
+    assert err == "[argo] The cell is running.\n"
+
+
+def test_a_wait_is_said_where_there_is_one():
+    waiting = [SUBMITTED, ev.NodePhase(phase="Pending", message="no node has room")]
+    _, err = shown(waiting)
+    assert err == (
+        "[argo] The run waits for its start here; seen there: Pending: no node has room. Its name: swift-otter\n"
+    )
+
+
+def test_an_exception_is_not_told_twice():
+    end = write(("error", {"error": {"ename": "KeyError"}}), ("exit", {"reason": "error"}), n=13)
+    assert "raised" not in shown([*LOG, end], outputs=False)[1]
 
 
 def test_the_process_streams_are_used_unless_others_are_given(capsys):
@@ -109,7 +120,7 @@ def test_the_process_streams_are_used_unless_others_are_given(capsys):
 def test_the_fake_backend_gives_each_run_its_records_under_its_nonce():
     phase = ev.NodePhase(phase="Running")
     backend = FakeBackend([phase, write(("exit", {"reason": "ok"}))])
-    name = backend.submit(Program(source="", nonce="other"), SPEC, "r")
+    name = backend.submit(Program(guest="", payload="", nonce="other"), SPEC, "r")
     state = RunState()
     for item in backend.watch(name):
         for event in ev.decode(item, "other") if isinstance(item, str) else [item]:
@@ -120,7 +131,7 @@ def test_the_fake_backend_gives_each_run_its_records_under_its_nonce():
 
 def test_stopping_and_deleting_the_fake_are_noted_once_and_end_its_records():
     backend = FakeBackend(["a\n", "b\n"])
-    program = Program(source="", nonce="x")
+    program = Program(guest="", payload="", nonce="x")
     one, other = backend.submit(program, SPEC, "1"), backend.submit(program, SPEC, "2")
     records = backend.watch(one)
     assert next(records) == "a\n"

@@ -52,7 +52,12 @@ ATOMS = (
     | st.dates() | st.datetimes(timezones=OFFSETS) | st.times(timezones=OFFSETS) | st.timedeltas() | st.uuids()
     | st.decimals(allow_nan=False) | st.sampled_from(["@", "v"])
 )  # fmt: skip
-KEYS = st.recursive(ATOMS, lambda inner: st.tuples(inner, inner) | st.frozensets(inner, max_size=3), max_leaves=4)
+# A nan is not found again in a set: tests of sets go without it.
+KEYS = st.recursive(
+    ATOMS.filter(lambda value: value == value),
+    lambda inner: st.tuples(inner, inner) | st.frozensets(inner, max_size=3),
+    max_leaves=4,
+)
 VALUES = st.recursive(
     ATOMS | st.binary().map(bytearray) | st.sampled_from([decimal.Decimal("NaN"), decimal.Decimal("sNaN5")]),
     lambda inner: (

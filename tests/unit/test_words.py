@@ -97,6 +97,40 @@ def test_hints_name_what_to_set_and_what_usually_causes_it():
     assert "os._exit" in words.hint(ended("exit", 3))
 
 
+def raised(ename, mro=(), packages=(), **attributes):
+    """A cell that ended so, its error as the guest tells it."""
+    error = {
+        **dict.fromkeys(("args", "syntax", "cause", "context", "members")),
+        **dict.fromkeys(("evalue", "message"), ""),
+        "frames": [], "order": [], "notes": [], "omitted": 0, "suppress_context": False, "module": "builtins",
+        "ename": ename, "qualname": ename, "mro": [ename, *mro], "attributes": attributes,
+    }  # fmt: skip
+    there = {"packages": [list(pair) for pair in packages], "seconds": 1.0, "cached": True}
+    return play([write(("installed", there), ("error", {"error": error}), ("exit", {"reason": "error", "code": 1}))])
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        (raised("ModuleNotFoundError", name="idna"), "add --deps idna"),
+        (raised("ModuleNotFoundError", name="cv2"), "add --deps opencv-python-headless"),
+        (raised("ModuleNotFoundError", name="sklearn.svm"), "add --deps scikit-learn"),
+        (raised("Mine", ["ModuleNotFoundError"], name="idna"), "add --deps idna"),
+        (raised("ModuleNotFoundError", name="six.nope", packages=[("six", "1.0")]), ""),
+        (raised("ModuleNotFoundError", name="os.nope"), ""),
+        (raised("ModuleNotFoundError"), ""),
+        (raised("FileNotFoundError", filename="data.csv"), "send what it needs by --push"),
+        (raised("FileNotFoundError", filename="/data.csv"), ""),
+        (raised("FileNotFoundError", filename=3), ""),
+        (raised("ValueError", name="idna"), ""),
+        (play([write(("error", {"error": {}}), ("exit", {"reason": "error"}))]), ""),
+    ],
+)
+def test_what_the_notebook_has_and_the_cell_lacks_is_named(state, said):
+    assert said in words.hint(state)
+    assert bool(words.hint(state)) == bool(said)
+
+
 @pytest.mark.parametrize(
     "text", ["", "[", "[1]", "{}", json.dumps({"ename": 3}), json.dumps({"ename": ""}), "[" * 9999]
 )

@@ -12,7 +12,12 @@ import json
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from packaging.utils import canonicalize_name
+
+from uv_argo_magic.core import remote_error
 from uv_argo_magic.core.failures import classify
+from uv_argo_magic.core.lookalikes import PACKAGE_OF, STANDARD_LIBRARY
+from uv_argo_magic.errors import ProtocolError
 
 if TYPE_CHECKING:
     from uv_argo_magic.core.events import Exited
@@ -132,10 +137,36 @@ def hint(state: RunState) -> str:  # noqa: PLR0911 - one line a reason
             return f"Allow more with --set {_deadline(state.exited)}=SECONDS, or let the cell do less."
         case "exit":
             return "os._exit and the like skip Python's own end: output still in buffers is lost."
+        case "error":
+            return _missing(state)
         case "guest":
             return "This is a fault of uv-argo-magic: please report it with the log."
         case _:
             return ""
+
+
+def _missing(state: RunState) -> str:
+    """What to do where the cell missed what the notebook has: a package, or a file beside it."""
+    try:
+        error = remote_error.parse(state.error)
+    except ProtocolError:
+        return ""
+    about = error.attribute_values()
+    name = about.get("name")
+    if "ModuleNotFoundError" in error.mro and isinstance(name, str):
+        top = name.partition(".")[0]
+        package = PACKAGE_OF.get(top.lower(), top)
+        there = {known for known, _ in state.installed.packages} if state.installed else set()
+        if top in STANDARD_LIBRARY or canonicalize_name(package) in there:
+            return ""
+        return f"The cell has an environment of its own: add --deps {package}"
+    file = about.get("filename")
+    if "FileNotFoundError" in error.mro and isinstance(file, str) and file and not file.startswith(("/", "~")):
+        return (
+            "The cell runs in an empty folder of its own, without the files beside the notebook: "
+            "send what it needs by --push, or make the file in the cell."
+        )
+    return ""
 
 
 def durations(state: RunState, now: float) -> tuple[tuple[Stage, float], ...]:

@@ -11,6 +11,7 @@ import binascii
 import datetime as dt
 import json
 import os
+import sys
 import traceback
 import types
 import warnings
@@ -19,6 +20,7 @@ from . import hooks, pretty
 
 MAX_BYTES = 20 * 1024 * 1024
 PLAIN = "text/plain"
+HERE = os.path.dirname(__file__)
 
 # mime type -> (the method that gives it, what it may return); the order is the one in which they are asked.
 METHODS = {
@@ -63,9 +65,20 @@ def _asked(function, *args, **named):
         return function(*args, **named)
     except NotImplementedError:
         return _FAILED
-    except Exception:  # noqa: BLE001 - the user's code
-        traceback.print_exc()
+    except Exception as problem:  # noqa: BLE001 - the user's code
+        _tell(problem)
         return _FAILED
+
+
+def _tell(problem):
+    """Print the traceback to stderr, without the frames of this folder: they are no part of the user's program."""
+    told = traceback.TracebackException.from_exception(problem)
+    chain = [told]
+    while chain:
+        one = chain.pop()
+        one.stack[:] = [frame for frame in one.stack if os.path.dirname(frame.filename) != HERE]
+        chain.extend(other for other in (one.__cause__, one.__context__) if other is not None)
+    sys.stderr.write("".join(told.format()))
 
 
 def _checked(value, mime, kinds, obj):

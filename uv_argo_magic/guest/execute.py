@@ -18,7 +18,7 @@ import time
 import tokenize
 import types
 
-from . import display, exceptions, figures, streams, values
+from . import display, exceptions, figures, hooks, streams, values
 
 AWAIT = getattr(ast, "PyCF_ALLOW_TOP_LEVEL_AWAIT", 0x2000)
 CO_COROUTINE = 0x80
@@ -50,7 +50,8 @@ def main(pipe, acknowledged, orders):
     del sys.path[0]  # the guest's own folder, put there to find this module; what is left begins with ""
     module = _main_module(wanted["file"])
     builtins.display = displays.display  # type: ignore[attr-defined]
-    builtins.input = _input
+    _refuse_questions()
+    _settle_libraries()
     code = _run(wanted, module, out, displays, drawn)
     _leave(code, out)
 
@@ -161,8 +162,7 @@ def _exit_status(leaving):
         return 0, None
     if isinstance(leaving.code, int):
         return leaving.code & 0xFF or 1, leaving
-    sys.stderr.write(str(leaving.code) + "\n")
-    return 1, leaving
+    return 1, leaving  # a text: the error says it, as in a notebook
 
 
 def _send_values(wanted, module, out):
@@ -180,10 +180,31 @@ def _send_values(wanted, module, out):
         out.emit("value", name=name, body=body)
 
 
-def _input(_prompt=""):
-    raise StdinNotImplementedError(
-        "input() has nobody to answer it where this cell runs; ask in another cell and send the answer by --push"
-    )
+def _refuse_questions():
+    """Whatever would ask somebody says that nobody is there: input(), getpass and breakpoint()."""
+    builtins.input = _nobody("input()", "ask in another cell and send the answer by --push")
+    password = _nobody("getpass()", "ask in another cell and send the answer by --push, or name a variable of `env`")
+    hooks.AfterImport({"getpass": lambda module: setattr(module, "getpass", password)}).install()
+    if "PYTHONBREAKPOINT" not in os.environ:
+        sys.breakpointhook = _nobody("breakpoint()", "print what you would look at, or run the cell without %%argo")
+
+
+def _nobody(what, instead):
+    def ask(*_args, **_named):
+        raise StdinNotImplementedError("%s has nobody to answer it where this cell runs; %s" % (what, instead))
+
+    return ask
+
+
+def _settle_libraries():
+    """Libraries that ask IPython whether they are in a notebook hear yes, where that changes what is seen."""
+    hooks.AfterImport({"pandas": _pandas}).install()
+
+
+def _pandas(module):
+    # Without IPython pandas takes the place for a terminal, and shows every column there is.
+    if module.get_option("display.max_columns") == 0:
+        module.set_option("display.max_columns", 20)
 
 
 def _leave(code, out):

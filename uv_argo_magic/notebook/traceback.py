@@ -16,6 +16,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from uv_argo_magic.core import words
 from uv_argo_magic.core.remote_error import RemoteError, Syntax
 from uv_argo_magic.errors import CellFailed
 from uv_argo_magic.notebook import frames
@@ -56,7 +57,8 @@ class Rebuilt(CellFailed):
 
     def _render_traceback_(self) -> list[str]:
         with frames.sources(self.remote):
-            return [frames.clean(part) for part in self._lines()]
+            lines = [frames.clean(part) for part in self._lines()]
+        return [*lines, self.hint] if self.hint else lines
 
     def _lines(self) -> list[str]:
         shell = _shell()
@@ -89,7 +91,7 @@ def _rebuild(remote: RemoteError, state: RunState | None, where: frames.Place) -
     error = _instance(remote, state, where)
     if not isinstance(error, BaseExceptionGroup):  # a group has its message already, and keeps it
         error.message = remote.evalue
-    error.hint = ""
+    error.hint = words.hint(state) if state else ""
     error.state = state
     error.remote = remote
     error.cell_name = where.cell_name

@@ -1,0 +1,116 @@
+"""Scripts from the galleries in two packages' source distributions, run plainly and under `%%argo`.
+
+    UV_ARGO_TEST_GALLERIES=FOLDER python tests/fidelity/galleries.py
+
+writes their table in docs/fidelity.md. FOLDER holds the archives that `pip download --no-deps --no-binary :all:` gives;
+they are read, never unpacked, built or installed.
+
+Rule: a script here is quick, draws the same twice, and takes nothing from the network.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import cells
+import compare
+import table
+
+FOLDER = "UV_ARGO_TEST_GALLERIES"
+# archive -> (the folder in it, what the scripts need, their names)
+GALLERIES = {
+    "networkx": ("examples", ("networkx", "numpy", "scipy", "matplotlib"), """
+        3d_drawing/plot_basic algorithms/plot_beam_search algorithms/plot_betweenness_centrality
+        algorithms/plot_bipartite_motif_abcore algorithms/plot_circuits algorithms/plot_cycle_detection
+        algorithms/plot_davis_club algorithms/plot_krackhardt_centrality algorithms/plot_lca algorithms/plot_rcm
+        algorithms/plot_shortest_path algorithms/plot_snap basic/plot_properties basic/plot_read_write
+        basic/plot_simple_graph drawing/plot_center_node drawing/plot_degree drawing/plot_directed
+        drawing/plot_edge_colormap drawing/plot_eigenvalues drawing/plot_four_grids drawing/plot_house_with_colors
+        drawing/plot_multipartite_graph drawing/plot_random_geometric_graph drawing/plot_selfloops
+        drawing/plot_weighted_graph graph/plot_dag_layout graph/plot_degree_sequence graph/plot_erdos_renyi
+        graph/plot_karate_club graph/plot_triad_types graph/plot_mst
+    """),
+    "scikit_learn": ("examples", ("scikit-learn", "numpy", "scipy", "matplotlib"), """
+        cluster/plot_kmeans_plusplus cluster/plot_agglomerative_dendrogram cluster/plot_affinity_propagation
+        cluster/plot_mean_shift decomposition/plot_pca_vs_lda feature_selection/plot_f_test_vs_mi
+        linear_model/plot_huber_vs_ridge linear_model/plot_nnls linear_model/plot_omp linear_model/plot_ransac
+        linear_model/plot_ridge_path linear_model/plot_sgd_loss_functions linear_model/plot_sgd_separating_hyperplane
+        miscellaneous/plot_isotonic_regression miscellaneous/plot_roc_curve_visualization_api mixture/plot_gmm_pdf
+        neighbors/plot_nearest_centroid neighbors/plot_regression svm/plot_separating_hyperplane
+        svm/plot_svm_margin tree/plot_iris_dtc
+    """),
+}  # fmt: skip
+# The value comes last under %%argo: docs/fidelity.md has the reason.
+EXPECTED = {
+    "linear_model/plot_nnls": {
+        "order": (("stdout", "execute_result", "display_data"), ("stdout", "display_data", "execute_result"))
+    }
+}
+
+
+def folder() -> Path | None:
+    """The folder with the archives, if one is named."""
+    named = os.environ.get(FOLDER)
+    return Path(named) if named else None
+
+
+def scripts(archives: Path) -> tuple[cells.Cell, ...]:
+    """The chosen scripts of the archives that are there, each as a cell named ARCHIVE/SCRIPT."""
+    found = []
+    for package, (below, needs, names) in GALLERIES.items():
+        for archive in sorted(archives.glob(f"{package}-*.tar.gz")):
+            top = archive.name.removesuffix(".tar.gz")
+            with tarfile.open(archive) as opened:
+                for name in names.split():
+                    member = opened.extractfile(f"{top}/{below}/{name}.py")
+                    if member is None:
+                        message = f"{archive.name} has no {name}"
+                        raise FileNotFoundError(message)
+                    text = member.read().decode("utf-8")
+                    found.append(cells.Cell(name=f"{top}/{name}", source=text, deps=needs))
+    return tuple(found)
+
+
+def compared(archives: Path) -> dict[str, tuple[compare.Seen, compare.Seen]]:
+    """(plain, argo) of each script."""
+    chosen = scripts(archives)
+    with tempfile.TemporaryDirectory() as made:
+        pairs = compare.run(chosen, Path(made))
+    return {cell.name: pair for cell, pair in zip(chosen, pairs, strict=True)}
+
+
+def rows(pairs: dict[str, tuple[compare.Seen, compare.Seen]]) -> str:
+    """The table: what a plain cell gives, and whether the other is the same."""
+    lines = ["| script | stdout | figures | result | error | under `%%argo` |", "|---|---|---|---|---|---|"]
+    for name, (plain, argo) in pairs.items():
+        sizes = [part.removeprefix("image/png: ") for shown in plain.displays for part in shown if "image/png" in part]
+        result = ", ".join(part.partition(":")[0] for part in plain.result)
+        said = f"{plain.stdout.count(chr(10))} lines" if plain.stdout else ""
+        other = ", ".join(compare.differences(plain, argo))
+        error = plain.error[0] if plain.error else ""
+        same = f"differs: {other}" if other else "the same"
+        lines.append(f"| {name} | {said} | {', '.join(sizes)} | {result} | {error} | {same} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run the scripts both ways and write the table."""
+    archives = folder()
+    if archives is None:
+        sys.exit(f"{FOLDER} names no folder")
+    pairs = compared(archives)
+    page = table.replaced(table.DOCS.read_text(encoding="utf-8"), {"galleries": rows(pairs)})
+    table.DOCS.write_text(page, encoding="utf-8")
+    for name, pair in pairs.items():
+        for aspect, (plain, argo) in compare.differences(*pair).items():
+            print(f"{name}: {aspect}: {plain!r:.300} {argo!r:.300}")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

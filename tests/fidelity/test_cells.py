@@ -1,0 +1,61 @@
+"""Small cells under `%%argo` are what they are in a plain cell, but for the differences that are listed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import cells
+import compare
+import table
+from reasons import REASONS
+
+# The texts of some differences are Python's own, and change with it.
+RECORDED_WITH = (3, 11)
+
+
+@pytest.fixture(scope="module")
+def found():
+    return table.found()
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("cell", cells.CELLS, ids=lambda cell: cell.name)
+def test_a_cell_is_the_same_or_differs_as_listed(found, cell):
+    expected = table.recorded().get(cell.name, {})
+    if sys.version_info[:2] == RECORDED_WITH or not expected:
+        assert found.get(cell.name, {}) == expected
+    else:
+        assert set(found.get(cell.name, {})) <= set(compare.ASPECTS)
+
+
+def test_every_difference_is_in_the_docs_with_its_reason():
+    recorded = table.recorded()
+    assert set(recorded) == set(REASONS)
+    page = table.DOCS.read_text(encoding="utf-8")
+    assert table.replaced(page, {"cells": table.table(recorded)}) == page
+    assert f"{len(cells.CELLS)} small cells" in page
+
+
+def test_names_are_not_used_twice():
+    names = [cell.name for cell in cells.CELLS]
+    assert len(set(names)) == len(names) >= 45
+
+
+def test_a_difference_is_found():
+    one = compare.Seen(stdout="a", error=("E", "x"))
+    other = compare.Seen(stdout="b", error=("E", "x"))
+    assert compare.differences(one, other) == {"stdout": ("a", "b")}
+    assert compare.differences(one, one) == {}
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [("0%\r50%\r100%\n", "100%\n"), ("long line\rshort", "shortline"), ("abc\rx\n", "xbc\n"), ("same\n", "same\n")],
+)
+def test_streams_are_compared_as_a_terminal_shows_them(said, shown):
+    assert compare._drawn(said) == shown

@@ -1,0 +1,87 @@
+"""The program: the same bytes for the same spec, and no user text that anything but the guest could read."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import gzip
+import json
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from uv_argo_magic.core import program
+from uv_argo_magic.core.lock import Lock, Package, Target, Unresolved
+from uv_argo_magic.core.requirements import Requirements
+from uv_argo_magic.core.spec import RunSpec, Settings
+from uv_argo_magic.guest_zip import guest_zip
+
+LOCK = Lock(packages=(Package(name="six", version="1.0", sha256="ab"),), target=Target(python="3.12.1", abi="cp312"))
+
+
+def carried(made: program.Program) -> dict[str, object]:
+    return json.loads(gzip.decompress(base64.b64decode(made.payload)))
+
+
+def build(spec: RunSpec, resolution=LOCK) -> program.Program:
+    return program.build(spec, resolution, guest=b"zip", nonce="n0")
+
+
+@given(st.text())
+def test_no_text_of_the_user_reaches_what_reads_the_program(cell: str) -> None:
+    made = build(RunSpec(cell=cell))
+    assert carried(made)["cell"] == cell
+    assert "{{" not in made.source
+    fixed = made.source.replace(made.payload, "")
+    assert fixed == build(RunSpec(cell="")).source.replace(build(RunSpec(cell="")).payload, "")
+    assert set(made.payload) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=")
+
+
+def test_it_is_python_and_the_same_each_time() -> None:
+    spec = RunSpec(cell="print(1)", push=(("x", "1"),), pull=("y",))
+    made = build(spec)
+    ast.parse(made.source, feature_version=(3, 8))
+    assert made == build(spec)
+    assert program.GUEST_NAME in made.waiting
+    assert made.payload not in made.waiting
+    assert guest_zip() is guest_zip()
+
+
+def test_what_the_guest_is_told() -> None:
+    told = carried(build(RunSpec(cell="c", push=(("x", "1"),), pull=("y",), line_offset=0)))
+    assert (told["v"], told["nonce"], told["offset"], told["push"], told["pull"]) == (1, "n0", 0, [["x", "1"]], ["y"])
+    assert told["lock"] == {
+        "lines": ["six==1.0 --hash=sha256:ab"],
+        "key": LOCK.key,
+        "target": {"python": "3.12.1", "abi": "cp312"},
+    }
+    unresolved = carried(build(RunSpec(cell="c"), Unresolved(lines=("six",), reason="offline")))
+    assert unresolved["lock"] == {"lines": ["six"], "key": "", "target": None}
+
+
+def test_the_settings_that_uv_reads() -> None:
+    assert program.uv_environment(Settings()) == {"UV_NO_BUILD": "1"}
+    every = Settings(
+        index_url="https://index.example.com/simple",
+        only_binary=False,
+        exclude_newer="30 days",
+        prerelease="allow",
+        resolution="lowest",
+        offline=True,
+    )
+    assert program.uv_environment(every) == {
+        "UV_DEFAULT_INDEX": "https://index.example.com/simple",
+        "UV_EXCLUDE_NEWER": "30 days",
+        "UV_PRERELEASE": "allow",
+        "UV_RESOLUTION": "lowest",
+        "UV_OFFLINE": "1",
+    }
+
+
+def test_digests_tell_specs_apart() -> None:
+    spec = RunSpec(cell="a", requirements=Requirements())
+    assert spec.digest == RunSpec(cell="a").digest
+    others = [replace(spec, cell="b"), replace(spec, python="3.12"), replace(spec, settings=Settings(offline=True))]
+    assert len({spec.digest, *(other.digest for other in others)}) == 4
+    assert replace(spec, python="3.12").cell_digest == spec.cell_digest != replace(spec, cell="b").cell_digest
