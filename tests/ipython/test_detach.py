@@ -11,11 +11,12 @@ from types import SimpleNamespace
 import pytest
 from jupyter_client.manager import KernelManager
 
-from uv_argo_magic.core import ansi
-from uv_argo_magic.core.spec import Settings
+from uv_argo_magic import run as engine
+from uv_argo_magic.core import ansi, values
+from uv_argo_magic.core.spec import RunSpec, Settings
 from uv_argo_magic.errors import CellFailed, SpecError, Stopped
 from uv_argo_magic.notebook import background
-from uv_argo_magic.testing import play, write
+from uv_argo_magic.testing import FakeBackend, play, write
 
 
 class Kernel:
@@ -30,7 +31,7 @@ class Kernel:
         self.cells, self.seen = {}, []
 
     def run(self, code, *, stdin=True):
-        asked = self.client.execute(code, allow_stdin=stdin)
+        asked = self.client.execute(code, allow_stdin=stdin, stop_on_error=False)
         self.cells[asked] = code.split("\n")[0]
         while True:  # late answers to the client's first questions come by the same way
             reply = self.client.get_shell_msg(timeout=60)
@@ -210,3 +211,77 @@ def test_a_run_of_another_kernel_is_named(shell):
     with pytest.raises(SpecError, match="elsewhere runs in another kernel") as caught:
         background.attach("elsewhere", shell, history, "")
     assert "%argo stop elsewhere" in caught.value.hint
+
+
+class Endless(FakeBackend):
+    """A backend whose run ends when the test lets it, whatever it was asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.over = threading.Event()
+
+    def watch(self, name):
+        self.over.wait(10)
+        yield "last words\n"
+
+
+class Impatient:
+    """A renderer that is interrupted so many times."""
+
+    def __init__(self, times):
+        self.times = times
+
+    def update(self, state):
+        if self.times:
+            self.times -= 1
+            raise KeyboardInterrupt
+
+
+def started(backend):
+    program = SimpleNamespace(nonce="n")
+    return engine.Run(SimpleNamespace(spec=RunSpec(cell=""), resolution=None, program=program), backend)
+
+
+def test_a_second_interrupt_leaves_at_once_and_says_what_is_left(capsys):
+    backend = Endless()
+    run = started(backend)
+    with pytest.raises(KeyboardInterrupt):
+        run.follow(Impatient(2))
+    assert not run.state.ended
+    assert backend.stopped == [run.name]
+    said = capsys.readouterr().err
+    assert f"{run.id} was asked to stop and has not ended yet; %argo stop {run.id} asks again" in said
+    backend.over.set()
+    assert run.wait(10).outcome == "Stopped"
+
+
+def test_one_interrupt_waits_for_the_last_words(capsys):
+    backend = Endless()
+    run = started(backend)
+    threading.Timer(0.2, backend.over.set).start()
+    with pytest.raises(KeyboardInterrupt):
+        run.follow(Impatient(1))
+    assert (run.state.outcome, run.logs(), capsys.readouterr().err) == ("Stopped", "last words\n", "")
+
+
+def test_several_views_in_several_threads_see_the_same_end():
+    backend = Endless()
+    run = started(backend)
+    ends = []
+    views = [threading.Thread(target=lambda: ends.append(run.follow(SimpleNamespace(update=str)))) for _ in range(3)]
+    for view in views:
+        view.start()
+    backend.over.set()
+    for view in views:
+        view.join(10)
+    assert [state.outcome for state in ends] == ["Lost"] * 3
+
+
+def test_the_result_binds_what_was_pulled():
+    run = started(Endless())
+    bound = {}
+    run.bind = bound.update
+    run._state = play(write(("value", {"name": "x", "body": values.encode("x", 5, 99)}), ("exit", {"reason": "ok"})))
+    run._ended.set()
+    run._backend.over.set()
+    assert run.result(0) == {"x": 5} == bound

@@ -184,3 +184,19 @@ def test_very_long_lines_are_shortened_in_the_panel():
     assert short == "short"
     assert len(long) == view.WIDEST + 1
     assert long.endswith("the end")
+
+
+def test_sizes_stand_beside_versions_where_they_are_known():
+    shown = view.packages_html(play(whole()), {"numpy": 16_600_000})
+    assert shown.count("MB") == 1
+    assert ">16.6 MB</td></tr>" in shown
+
+
+def test_the_bar_has_a_share_for_each_stage_and_all_of_it_is_volatile():
+    state = play(whole())
+    shown = view.stages_html(state, 2000.0)
+    assert re.sub(view.VOLATILE, "", shown) == ""
+    passed = [stage for stage, _ in state.stages if stage != "ended"]
+    assert all(f"{stage} " in re.sub("<[^>]*>", "", shown) for stage in passed)
+    assert shown.count("flex:") == len(passed)
+    assert view.stages_html(RunState(), 1.0) == '<span class="uv-volatile"></span>'

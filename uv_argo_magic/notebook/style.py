@@ -5,7 +5,7 @@ Rule: every selector begins with `.uv-argo`; nothing else on the page is touched
 
 CSS = """
 .uv-argo{--uv-blue:#0969da;--uv-red:#cf222e;--uv-amber:#9a6700;border:1px solid var(--jp-border-color2,#d0d7de);
- border-radius:6px;padding:8px 12px 10px;margin:2px 20px 6px 0;max-width:960px;overflow:hidden;
+ border-radius:6px;padding:8px 12px 6px;margin:2px 20px 6px 0;max-width:960px;overflow:hidden;
  background:var(--jp-layout-color1,transparent);color:var(--jp-ui-font-color1,inherit);
  font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:13px}
 [data-jp-theme-light="false"] .uv-argo{--uv-blue:#58a6ff;--uv-red:#ff7b72;--uv-amber:#d29922}
@@ -23,7 +23,7 @@ CSS = """
 .uv-argo .uv-name{font-family:var(--jp-code-font-family,monospace);font-size:11px;
  color:var(--jp-ui-font-color2,#57606a)}
 .uv-argo .uv-dim{color:var(--jp-ui-font-color2,#57606a);font-size:12px}
-.uv-argo .uv-said{margin-top:2px}
+.uv-argo .uv-said{margin-top:6px}
 .uv-argo .uv-tabs,.uv-argo .uv-stop,.uv-argo .uv-stack{margin:0;width:auto;overflow:visible}
 .uv-argo .uv-tabs .widget-toggle-buttons,.uv-argo .uv-tabs>div{display:flex;flex-wrap:nowrap;margin:0;
  border:1px solid var(--jp-border-color2,#d0d7de);border-radius:5px}
