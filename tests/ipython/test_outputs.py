@@ -74,6 +74,20 @@ def test_what_is_held_back_comes_at_the_end(capsys):
     assert captured.err == "... 2 lines left out here; the whole log: %argo logs x\n"
 
 
+def test_many_lines_at_once_are_one_message():
+    written = []
+
+    class To(Outlet):
+        def write(self, stream, text):
+            written.append((stream, text))
+
+    output = CellOutput(cap=Cap(head=2, tail=500), to=To())
+    output.update(play("".join(f"{i}\n" for i in range(5000)) + write(("exit", {"reason": "ok"}), n=5000)))
+    (first, start), (between, _), (last, rest) = written
+    assert (first, start, between, last) == ("stdout", "0\n1\n", "stderr", "stdout")
+    assert rest == "".join(f"{i}\n" for i in range(4500, 5000))
+
+
 def test_after_clearing_the_panel_is_asked_to_come_again():
     asked = []
     log = write(("clear", {"wait": True}), ("clear", {"wait": False}))

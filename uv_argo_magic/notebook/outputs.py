@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import uuid
@@ -75,21 +76,24 @@ class CellOutput:
 
     def update(self, state: RunState) -> None:
         """Emit what is new; at the end, what was held back."""
-        for output in state.outputs[self._shown :]:
-            self._emit_all(self._cap.feed(output))
+        emitted = [one for output in state.outputs[self._shown :] for one in self._cap.feed(output)]
         self._shown = len(state.outputs)
         if state.ended and not self._finished:
             self._finished = True
-            self._emit_all(self._cap.finish())
-
-    def _emit_all(self, emitted: tuple[Emitted, ...]) -> None:
-        for one in emitted:
-            self._emit(one)
+            emitted += self._cap.finish()
+        # JupyterLab draws all of a stream anew at each message: a thousand lines as one message, not as a thousand.
+        for stream, group in itertools.groupby(emitted, lambda one: one.stream if isinstance(one, Chunk) else None):
+            if stream is None:
+                for one in group:
+                    self._emit(one)
+            else:
+                text = "".join(one.text for one in group if isinstance(one, Chunk))
+                self._to.write(stream, ansi.clean(text))
 
     def _emit(self, one: Emitted) -> None:
         match one:
-            case Chunk():
-                self._to.write(one.stream, ansi.clean(one.text))
+            case Chunk():  # pragma: no cover - `update` writes these
+                pass
             case ev.Display():
                 transient = {"display_id": f"{self._prefix}-{one.display_id}"} if one.display_id else {}
                 data, metadata = _decoded(one.data), json.loads(one.metadata)
