@@ -69,7 +69,7 @@ class LocalBackend:
     After `warm` one process waits, with its Python started and nothing of any run in it, for a program like the last.
     """
 
-    capabilities: frozenset[str] = frozenset()
+    capabilities: frozenset[str] = frozenset({"detach"})
     place = "here"
 
     def __init__(self, store: Path | None = None) -> None:
