@@ -1,14 +1,17 @@
-"""One run, from a wanted spec to its end: the only loop and the only thread.
+"""One run, from a wanted spec to its end: the only loop, and the only thread that changes anything.
 
 Rules:
 - `prepare` sends nothing: it resolves and builds, and what it made can be printed.
-- The thread reads the backend and folds; the caller's thread waits and shows. The state is replaced, never changed.
+- The thread reads the backend and folds. The state is replaced, never changed: any number of threads may wait for it
+  and show it, each in the same loop and with renderers of its own.
 - A run is over for its cell when its `exit` record is read; the thread reads on to the backend's own end.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 import json
 import secrets
 import socket
@@ -17,7 +20,7 @@ import threading
 import time
 import traceback
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from uv_argo_magic import interpreters, places, resolve
 from uv_argo_magic.backends import base
@@ -35,8 +38,13 @@ if TYPE_CHECKING:
 
 PACE = 0.05
 """Seconds between two looks of a renderer at the state: 20 a second, more than a browser shows."""
+IDLE = 4
+"""Looks at an unchanged state between two updates: times on a panel go on."""
 LEAVE_AFTER = 10.0
 """Seconds that an interrupted cell waits for the run's last words."""
+
+
+Rebuild: TypeAlias = "Callable[[remote_error.RemoteError, RunState], BaseException]"
 
 
 class Renderer(Protocol):
@@ -130,7 +138,10 @@ class Run:
         self.spec = prepared.spec
         self._backend = backend
         self._warm = warm
-        self._changed = threading.Event()
+        self.rebuild: Rebuild | None = None
+        """Makes the exception to raise here of the remote one; else it is a plain CellFailed."""
+        self.bind: Callable[[dict[str, object]], None] | None = None
+        """Takes the pulled variables when `result` is asked for them."""
         self._ended = threading.Event()
         self._lock = threading.Lock()
         self._state = RunState(run=self.id)
@@ -180,8 +191,16 @@ class Run:
         try:
             self._show_until(renderers, None)
         except KeyboardInterrupt:
-            self.stop("an interrupt")
-            self._show_until(renderers, LEAVE_AFTER)
+            try:
+                self.stop("an interrupt")
+                self._show_until(renderers, LEAVE_AFTER)
+            except KeyboardInterrupt:
+                pass  # the second: leave, and say what is left behind
+            if not self.state.ended:
+                sys.stderr.write(
+                    f"uv-argo: {self.id} was asked to stop and has not ended yet; %argo stop {self.id} asks again, "
+                    f"%argo attach {self.id} shows it\n"
+                )
             raise
         return self.state
 
@@ -197,10 +216,8 @@ class Run:
         self._take(events.StopAsked(by=by, t=time.time()))
         self._backend.stop(self.name)
 
-    def raise_for_state(
-        self, rebuild: Callable[[remote_error.RemoteError, RunState], BaseException] | None = None
-    ) -> None:
-        """Return if the cell succeeded, else raise what it ended by; `rebuild` makes the remote exception one of here.
+    def raise_for_state(self) -> None:
+        """Return if the cell succeeded, else raise what it ended by, remade by `rebuild`.
 
         Raises:
             RunError: InstallFailed, CellFailed, NodeFailed or Stopped, with the state.
@@ -213,8 +230,8 @@ class Run:
             return
         if state.exited and state.exited.reason == "error" and state.error:
             remote = remote_error.parse(state.error)
-            if rebuild is not None:
-                raise rebuild(remote, state)
+            if self.rebuild is not None:
+                raise self.rebuild(remote, state)
             raise CellFailed(f"{remote.ename}: {remote.evalue}", state=state)
         sentence, hint = words.sentence(state), words.hint(state)
         if state.outcome == "Lost":
@@ -231,7 +248,7 @@ class Run:
         return {value.name: values.decode(value.body) for value in self.state.values if not value.problem}
 
     def result(self, timeout: float | None = None) -> dict[str, object]:
-        """Wait for the end; the pulled variables, or what `raise_for_state` raises.
+        """Wait for the end; the pulled variables, bound in the notebook as well, or what `raise_for_state` raises.
 
         Raises:
             TimeoutError: it has not ended in time.
@@ -240,16 +257,22 @@ class Run:
         if not self.wait(timeout).ended:
             raise TimeoutError(f"the run {self.id} has not ended after {timeout} seconds")
         self.raise_for_state()
-        return self.values()
+        pulled = self.values()
+        if self.bind is not None and pulled:
+            self.bind(pulled)
+        return pulled
 
     def _show_until(self, renderers: tuple[Renderer, ...], seconds: float | None) -> None:
         """Update the renderers at every change until the end, or for some seconds."""
         deadline = None if seconds is None else time.monotonic() + seconds
         broken: set[int] = set()
-        while True:
-            self._changed.wait(0.2)
-            self._changed.clear()
+        seen: RunState | None = None
+        for look in itertools.count():
             state = self.state
+            if state is seen and look % IDLE:
+                self._ended.wait(PACE)
+                continue
+            seen = state
             if self._files is not None and not state.stop_asked and (by := self._files.stop_asked()):
                 self.stop(by)
             for index, renderer in enumerate(renderers):
@@ -268,8 +291,7 @@ class Run:
         try:
             for item in self._backend.watch(self.name):
                 if isinstance(item, str):
-                    if self._files is not None:
-                        self._files.append(item)
+                    self._keep(functools.partial(_append, item))
                     self._take(*events.decode(item, self.prepared.program.nonce))
                 else:
                     self._take(item)
@@ -291,11 +313,23 @@ class Run:
             before = self._state
             self._state = fold(seen, before)
             hello = self._state.hello
-            if hello and not before.hello and self._files is not None and hello.host == socket.gethostname():
+            if hello and not before.hello and hello.host == socket.gethostname():
                 # The supervisor is a process of this machine: another process may stop the run by it.
-                self._files.note("pid", str(hello.pid))
+                self._keep(lambda files: files.note("pid", str(hello.pid)))
             if self._state.ended and not before.ended:
-                if self._files is not None:
-                    self._files.finish(self._state)
+                self._keep(lambda files: files.finish(self._state))
                 self._ended.set()
-        self._changed.set()
+
+    def _keep(self, write: Callable[[RunFiles], None]) -> None:
+        """Write to the history; a full disk costs the record of this run, and not the run."""
+        if self._files is None:
+            return
+        try:
+            write(self._files)
+        except OSError as problem:
+            self._files = None
+            sys.stderr.write(f"uv-argo: the rest of this run is not kept in the history: {problem}\n")
+
+
+def _append(text: str, files: RunFiles) -> None:
+    files.append(text)

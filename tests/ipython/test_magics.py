@@ -93,7 +93,7 @@ def test_dry_run_prints_and_starts_nothing(shell, engine, capsys):
     assert engine.started == []
 
 
-@pytest.mark.parametrize("option", ["--detach", "--resources cpu=2"])
+@pytest.mark.parametrize("option", ["--resources cpu=2"])
 def test_what_the_backend_cannot_do_is_refused(shell, engine, option):
     with pytest.raises(SpecError, match="the local backend cannot do"):
         run(shell, option)

@@ -12,7 +12,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from uv_argo_magic.core.cap import Cap
 from uv_argo_magic.core.state import RunState
-from uv_argo_magic.notebook.outputs import CellOutput, result_object
+from uv_argo_magic.notebook.outputs import CellOutput, Outlet, result_object
 from uv_argo_magic.testing import play, states, write
 
 LOG = write(
@@ -27,7 +27,7 @@ LOG = write(
 )
 
 
-class Seen:
+class Seen(Outlet):
     """What was published and cleared, in order."""
 
     def __init__(self):
@@ -42,7 +42,7 @@ class Seen:
 
 def emit(log, cap=None, **given):
     seen = Seen()
-    output = CellOutput(cap=cap, publish=seen.publish, clear=seen.clear, **given)
+    output = CellOutput(cap=cap, to=seen, **given)
     for state in states(log):
         output.update(state)
     output.update(state)
@@ -72,6 +72,20 @@ def test_what_is_held_back_comes_at_the_end(capsys):
     captured = capsys.readouterr()
     assert captured.out == "1\n4\n"
     assert captured.err == "... 2 lines left out here; the whole log: %argo logs x\n"
+
+
+def test_many_lines_at_once_are_one_message():
+    written = []
+
+    class To(Outlet):
+        def write(self, stream, text):
+            written.append((stream, text))
+
+    output = CellOutput(cap=Cap(head=2, tail=500), to=To())
+    output.update(play("".join(f"{i}\n" for i in range(5000)) + write(("exit", {"reason": "ok"}), n=5000)))
+    (first, start), (between, _), (last, rest) = written
+    assert (first, start, between, last) == ("stdout", "0\n1\n", "stderr", "stdout")
+    assert rest == "".join(f"{i}\n" for i in range(4500, 5000))
 
 
 def test_after_clearing_the_panel_is_asked_to_come_again():

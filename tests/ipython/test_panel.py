@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import ipywidgets
 import pytest
+from jupyter_client.session import Session
 
 from uv_argo_magic.core import events as ev
 from uv_argo_magic.core.spec import Settings
 from uv_argo_magic.core.state import RunState
 from uv_argo_magic.errors import SpecError
-from uv_argo_magic.notebook import panel
+from uv_argo_magic.notebook import clicks, panel
 from uv_argo_magic.notebook.outputs import CellOutput
 from uv_argo_magic.notebook.renderers import mode, renderers
 from uv_argo_magic.testing import play, states, write
@@ -119,16 +121,17 @@ def test_a_run_that_was_over_at_once_needs_no_widget():
 
 def values(shown):
     live = shown._live
-    return [live._head.value, live._bar.value, live._summary.value, live._log.value, live._packages.value]
+    parts = (live._badge, live._head, live._summary, live._log, live._packages, live._tools)
+    return [part.value for part in parts]
 
 
 def test_the_live_form_shows_what_is_known():
     shown = feed(panel.WidgetPanel(**Page().given()), log(end=False))
-    head, bar, summary, written, packages = values(shown)
-    assert "Running" in head
+    badge, head, summary, written, packages, _ = values(shown)
+    assert "Running" in badge
     assert "swift-otter" in head
     assert "1 package" in head
-    assert "uv-running" in bar
+    assert "background-color:#0969da" in summary
     assert "The cell is running." in summary
     assert "Mind this" in summary
     assert "5 lines never travelled" in summary
@@ -177,7 +180,7 @@ def test_stop_calls_once_and_then_says_so():
     shown.update(play(log(end=False)))
     assert button.disabled
     assert button.description.startswith("Stopping")
-    assert "uv-stop" in shown._live._bar.value
+    assert "Stopping" in shown._live._badge.value
     nobody = feed(panel.WidgetPanel(**Page().given()), log(end=False))
     nobody._live._button.click()
     assert nobody._live._button.description == "Stop"
@@ -186,7 +189,7 @@ def test_stop_calls_once_and_then_says_so():
 def test_a_click_acts_in_the_thread_that_receives_it():
     calls = []
     comm = SimpleNamespace(_reply_subshell_for=None)
-    panel._hear_at_once(SimpleNamespace(comm=comm), lambda: calls.append(threading.current_thread().name))
+    clicks.hear_at_once(SimpleNamespace(comm=comm), lambda: calls.append(threading.current_thread().name))
     route = comm._reply_subshell_for
     for data in (None, "x", {}, {"content": 3}, {"content": {"event": "other"}}):
         assert route(data, "subshell") == "subshell"
@@ -200,8 +203,32 @@ def test_a_click_acts_in_the_thread_that_receives_it():
 
 def test_other_kernels_need_no_hook():
     comm = SimpleNamespace()
-    panel._hear_at_once(SimpleNamespace(comm=comm), lambda: None)
+    clicks.hear_at_once(SimpleNamespace(comm=comm), lambda: None)
     assert vars(comm) == {}
+
+
+def message(session, comm="c", event="click", kind="comm_msg"):
+    content = {"comm_id": comm, "data": {"method": "custom", "content": {"event": event}}}
+    return session.serialize(session.msg(kind, content), ident=b"front")
+
+
+def test_a_kernel_with_one_queue_is_looked_at_and_loses_nothing():
+    session = Session(key=b"key")
+    button = SimpleNamespace(comm=SimpleNamespace(comm_id="c"))
+    queue, arrived = [], []
+    stream = SimpleNamespace(flush=lambda: queue.extend((0, None, (one,)) for one in arrived))
+    kernel = SimpleNamespace(msg_queue=SimpleNamespace(_queue=queue), shell_stream=stream, session=session)
+    others = (message(session, comm="d"), message(session, event="x"), message(session, kind="execute_request"))
+    for one in (*others, message(Session(key=b"stranger")), [b"no message"], []):
+        arrived[:] = [one]
+        assert not clicks.waiting(button, kernel)
+    arrived[:] = [message(session)]
+    before = len(queue)
+    assert clicks.waiting(button, kernel)
+    assert len(queue) == before + 1
+    assert not clicks.waiting(button, SimpleNamespace())
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(clicks.waiting, button, kernel).result() is False
 
 
 KERNEL = SimpleNamespace(kernel=object())

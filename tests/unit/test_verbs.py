@@ -25,7 +25,7 @@ def test_the_table_holds_together():
         dests = [option.dest for option in verb.options]
         assert len(dests) == len(set(dests))
         assert all(option.help and option.example for option in verb.options)
-    assert set(verbs.verbs_in("notebook")) == {"runs", "last", "logs", "packages", "stop", "help"}
+    assert set(verbs.verbs_in("notebook")) == {"runs", "last", "logs", "packages", "stop", "attach", "help"}
     assert set(verbs.verbs_in("terminal")) == {"run", "runs", "last", "logs", "packages", "stop", "help"}
 
 
@@ -33,8 +33,9 @@ def test_every_example_can_be_read():
     for verb in verbs.VERBS:
         if verb.notebook:
             assert verbs.read_line(verb.notebook.removeprefix("%argo "), {}).verb == verb.name
-        argv = verb.terminal.removeprefix("uv-argo ").replace('"', "").split()
-        assert verbs.read_argv(argv).verb == verb.name
+        if verb.terminal:
+            argv = verb.terminal.removeprefix("uv-argo ").replace('"', "").split()
+            assert verbs.read_argv(argv).verb == verb.name
     assert options(verbs.CELL.notebook.removeprefix("%%argo ")).deps == "numpy pandas"
     for option in verbs.RUN_OPTIONS:
         assert verbs.read_cell(option.example, {}).given(option.dest)
@@ -68,6 +69,7 @@ def test_run_options():
     ("line", "message"),
     [
         ("--python new", "--python cannot be new"),
+        ("--out class", "--out needs a variable's name, not class"),
         ("--push 1x", "--push needs a variable's name, not 1x"),
         ("--push [x", "--push needs a variable's name, not [x"),
         ("--pull a.b", "--pull needs a variable's name, not a.b"),

@@ -14,7 +14,7 @@ from uv_argo_magic.testing import play, states, write
 
 EVIL = "<script>window.XSS=1</script>\"'><img src=x onerror=alert(1)>\x1b[31m</pre></details>\x00\ud800&amp;"
 PACKAGES = [["numpy", "2.3.4"], ["pandas", "3.1.1"]]
-ALLOWED = {"div", "span", "details", "summary", "table", "tr", "td", "pre"}
+ALLOWED = {"div", "span", "details", "summary", "table", "tr", "td", "pre", "b", "i"}
 
 
 def whole(x="", reason="ok", *more, name="swift-otter", start=1000.0, took=1.04, cached=False):
@@ -81,7 +81,7 @@ def test_nothing_that_others_write_becomes_markup(reason):
         ):
             seen = Tags(page).seen
             assert {tag for tag, _ in seen} <= ALLOWED
-            assert {name for _, attrs in seen for name in attrs} <= {"class", "style", "open"}
+            assert {name for _, attrs in seen for name in attrs} <= {"class", "style", "open", "aria-hidden"}
             assert "XSS" not in "".join(value or "" for _, attrs in seen for value in attrs.values())
             page.encode()  # no lone surrogates: they could not be sent
         view.text(state, 2000.0).encode()
@@ -184,3 +184,19 @@ def test_very_long_lines_are_shortened_in_the_panel():
     assert short == "short"
     assert len(long) == view.WIDEST + 1
     assert long.endswith("the end")
+
+
+def test_sizes_stand_beside_versions_where_they_are_known():
+    shown = view.packages_html(play(whole()), {"numpy": 16_600_000})
+    assert shown.count("MB") == 1
+    assert ">16.6 MB</td></tr>" in shown
+
+
+def test_the_bar_has_a_share_for_each_stage_and_all_of_it_is_volatile():
+    state = play(whole())
+    shown = view.stages_html(state, 2000.0)
+    assert re.sub(view.VOLATILE, "", shown) == ""
+    passed = [stage for stage, _ in state.stages if stage != "ended"]
+    assert all(f"{stage} " in re.sub("<[^>]*>", "", shown) for stage in passed)
+    assert shown.count("flex:") == len(passed)
+    assert view.stages_html(RunState(), 1.0) == '<span class="uv-volatile"></span>'

@@ -171,3 +171,14 @@ def test_seconds_for_people(value, said):
 
 def test_counts_have_their_plural_and_their_commas():
     assert [words.count(n, "line") for n in (0, 1, 998000)] == ["0 lines", "1 line", "998,000 lines"]
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (0, ""), (-1, ""), (512, "512 B"), (8300, "8.3 kB"), (130_000, "130 kB"), (16_600_000, "16.6 MB"),
+        (755_000_000, "755 MB"), (2_500_000_000, "2.5 GB"),
+    ],
+)  # fmt: skip
+def test_sizes_for_people(number, said):
+    assert words.size(number) == said

@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 import json
+import keyword
 import re
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, TypeAlias
@@ -55,7 +56,7 @@ RUN_OPTIONS = (
     ),
     Option(
         dest="detach", flags=("--detach",), kind="flag", places=("notebook",),
-        help="do not wait for the end", example="--detach",
+        help="return at once with the run; its output goes on in this cell", example="--detach",
     ),
     Option(
         dest="dry_run", flags=("--dry-run",), kind="flag",
@@ -116,6 +117,10 @@ VERBS = (
     ),
     Verb(
         name="stop", help="stop a run", notebook="%argo stop", terminal="uv-argo stop", options=(HELP,), argument=RUN,
+    ),
+    Verb(
+        name="attach", help="show a run again, live while it runs", notebook="%argo attach", options=(HELP,),
+        argument=RUN,
     ),
     Verb(
         name="help", help="explain a verb", notebook="%argo help logs", terminal="uv-argo help run",
@@ -255,7 +260,7 @@ def _names(flag: str, text: str) -> tuple[str, ...]:
 
 
 def _name(flag: str, text: str) -> str:
-    if not text.isidentifier():
+    if not text.isidentifier() or keyword.iskeyword(text):
         raise SpecError(f"{flag} needs a variable's name, not {text}", hint=f"For example: {flag} total")
     return text
 

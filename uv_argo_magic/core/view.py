@@ -18,6 +18,8 @@ from uv_argo_magic.core import events as ev
 from uv_argo_magic.core.state import Gap, Output, Restarted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from uv_argo_magic.core.state import RunState
 
 VOLATILE = r'(?s)<(span|details) class="uv-volatile".*?</\1>'
@@ -34,6 +36,11 @@ TONES = {
     "InstallFailed": "#cf222e", "Stopped": "#6e7781", "Lost": "#8250df",
 }  # fmt: skip
 """Title -> the colour of its badge, dark enough for white letters."""
+
+STAGE_TONES = {
+    "queued": "#8c959f", "starting": "#57606a", "resolving": "#bf8700", "installing": "#8250df", "running": "#0969da",
+}  # fmt: skip
+"""Stage -> its colour in the bar, readable on light and dark pages; its name and time stand below in words."""
 
 _FAINT = "opacity:0.65"
 _LINE = "1px solid rgba(128,128,128,0.35)"
@@ -94,9 +101,9 @@ def remark(output: Output) -> str:
             return ""
 
 
-def mimebundle(state: RunState, now: float) -> dict[str, str]:
+def mimebundle(state: RunState, now: float, sizes: Mapping[str, int] | None = None) -> dict[str, str]:
     """What a notebook keeps: `text/html`, and `text/plain` in its form without times."""
-    return {"text/html": html(state, now), "text/plain": text_static(state)}
+    return {"text/html": html(state, now, sizes), "text/plain": text_static(state)}
 
 
 def tail(state: RunState, lines: int = 500) -> str:
@@ -124,29 +131,50 @@ def log_html(state: RunState, lines: int = 500) -> str:
     return ansi.to_html(tail(state, lines))
 
 
-def packages_html(state: RunState) -> str:
-    """The packages as a table, or a sentence that there are none."""
+def packages_html(state: RunState, sizes: Mapping[str, int] | None = None) -> str:
+    """The packages as a table, or a sentence that there are none; `sizes` name -> bytes of its file, where known."""
     listed = packages(state)
     if not listed:
         known = state.installed is not None or state.stage in {"running", "ended"}
         said = "No packages: the cell runs with Python alone." if known else "Not known yet."
         return f'<div style="{_FAINT};padding:4px 0">{said}</div>'
+    known_sizes = sizes or {}
     rows = "".join(
         f'<tr><td style="text-align:left;padding:1px 24px 1px 0">{escape(name)}</td>'
-        f'<td style="text-align:left;padding:1px 0">{escape(version)}</td></tr>'
+        f'<td style="text-align:left;padding:1px 24px 1px 0">{escape(version)}</td>'
+        f'<td style="text-align:right;padding:1px 0;{_FAINT}">{words.size(known_sizes.get(name, 0))}</td></tr>'
         for name, version in listed
     )
     return f'<table style="{_CODE};border-collapse:collapse;margin:4px 0">{rows}</table>'
 
 
 def stages_html(state: RunState, now: float) -> str:
-    """The stages with their times on one line, as one volatile element."""
-    parts = [f"{stage} {words.seconds(took)}" for stage, took in words.durations(state, now)]
+    """The stages as one bar of their shares of the time, and below it in words, as one volatile element."""
+    passed = words.durations(state, now)
+    if not passed:
+        return '<span class="uv-volatile"></span>'
+    total = sum(took for _, took in passed) or 1.0
+    # No element in here is a span: the first `</span>` ends what VOLATILE matches.
+    shares = "".join(
+        f'<i style="display:block;height:6px;min-width:3px;flex:{took / total:.3f} 1 0;'
+        f'background-color:{STAGE_TONES.get(stage, "#8c959f")}"></i>'
+        for stage, took in passed
+    )
+    named = "".join(
+        f'<b style="font-weight:normal;white-space:nowrap;margin-right:14px">'
+        f'<i style="display:inline-block;width:8px;height:8px;border-radius:2px;margin-right:5px;'
+        f'background-color:{STAGE_TONES.get(stage, "#8c959f")}"></i>{stage} {words.seconds(took)}</b> '
+        for stage, took in passed
+    )
     if state.installed is not None and state.installed.packages:
         how = "environment reused" if state.installed.cached else "environment made"
-        parts.append(f"{how} in {words.seconds(state.installed.seconds)}")
-    said = " \N{MIDDLE DOT} ".join(parts)
-    return f'<span class="uv-volatile" style="{_FAINT}">{escape(said)}</span>'
+        named += f'<b style="font-weight:normal;{_FAINT}">{how} in {words.seconds(state.installed.seconds)}</b>'
+    bar = "display:flex;gap:2px;border-radius:3px;overflow:hidden;margin:8px 0 4px"
+    return (
+        f'<span class="uv-volatile" style="display:block">'
+        f'<b aria-hidden="true" style="{bar}">{shares}</b>'
+        f'<b style="display:block;font-weight:normal;font-size:12px;line-height:1.6">{named}</b></span>'
+    )
 
 
 def remarks(state: RunState) -> tuple[str, ...]:
@@ -154,14 +182,14 @@ def remarks(state: RunState) -> tuple[str, ...]:
     return (*(words.one_line(note, 500) for note in state.notes), *filter(None, map(remark, state.outputs)))
 
 
-def html(state: RunState, now: float) -> str:
+def html(state: RunState, now: float, sizes: Mapping[str, int] | None = None) -> str:
     """The state as static HTML that needs neither script nor style sheet."""
     bad = state.ended and state.outcome != "Succeeded"
     return (
         f'<div class="uv-argo-static" style="border:{_LINE};border-radius:6px;padding:8px 12px;margin:2px 0 6px;'
         f'max-width:960px;font-size:13px;line-height:1.5">'
         f"{_head(state, now)}{_said_html(state, now, bad=bad)}"
-        f"{_details(f'Packages ({len(packages(state))})', packages_html(state)) if packages(state) else ''}"
+        f"{_details(f'Packages ({len(packages(state))})', packages_html(state, sizes)) if packages(state) else ''}"
         f"{_log_details(state, bad=bad)}</div>"
     )
 

@@ -203,6 +203,18 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def size(number: int) -> str:
+    """Bytes for people: "512 B", "16.6 MB"; empty where they are not known."""
+    if number <= 0:
+        return ""
+    value = float(number)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"
+
+
 def signal_name(code: int) -> str:
     """The name of a signal by its number, whichever the sign."""
     name, _ = SIGNALS.get(abs(code), (f"signal {abs(code)}", ""))

@@ -79,7 +79,7 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
     def run_cell(self, line: str, cell: str) -> object:
         """Run this cell with its own dependencies, elsewhere: %%argo --deps "numpy pandas"."""
         from uv_argo_magic import run as engine  # noqa: PLC0415 - loading the extension stays light
-        from uv_argo_magic.notebook import traceback  # noqa: PLC0415
+        from uv_argo_magic.notebook import background, traceback  # noqa: PLC0415
         from uv_argo_magic.notebook.outputs import result_object  # noqa: PLC0415
         from uv_argo_magic.notebook.renderers import renderers  # noqa: PLC0415
         from uv_argo_magic.specify import Surroundings, specify  # noqa: PLC0415
@@ -97,23 +97,31 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
         prepared = engine.prepare(spec)
         if isinstance(prepared.resolution, Lock):
             self._check_syntax(name, cell, prepared.resolution.target.minor)
-        tell(read, made, spec)
+        blocked = background.why_not(self.shell, spec.settings) if options.detach else ""
+        tell(read, made, spec, blocked)
         if options.dry_run:
             print(prepared.describe())
             return None
         run = engine.start(
             prepared, history=self.kept(spec.settings.history), notebook=notebook_name(self.shell.user_ns), warm=True
         )
+        run.rebuild = lambda remote, state: traceback.rebuild(remote, state=state, cell_name=name)
+        run.bind = self.shell.push
         if options.out:
             self.shell.push({options.out: run})
-        if options.detach:
-            return run
         about = output_metadata(run.state, spec, prepared.resolution)
+        if options.detach and not blocked:
+            background.show(run, self.shell, spec.settings, metadata=about)
+            return run
+        background.KNOWN[run.id] = run
         state = run.follow(
-            *renderers(spec.settings, ip=self.shell, on_stop=lambda: run.stop("the Stop button"), metadata=about)
-        )
+            *renderers(
+                spec.settings, ip=self.shell, on_stop=lambda: run.stop("the Stop button"), metadata=about,
+                whole=f"%argo logs {run.id}", lock=prepared.resolution,
+            )
+        )  # fmt: skip
         traceback.show_groups(self.shell)
-        run.raise_for_state(lambda remote, state: traceback.rebuild(remote, state=state, cell_name=name))
+        run.raise_for_state()
         if options.pull:
             self.shell.push(run.values())
         return result_object(state)
@@ -121,8 +129,13 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
     @no_var_expand
     @line_magic("argo")
     def say(self, line: str) -> None:
-        """Ask about runs: %argo runs, last, logs, packages, stop; alone it prints all of them."""
+        """Ask about runs: %argo runs, last, logs, packages, stop, attach; alone it prints all of them."""
         read = read_line(line, self.shell.user_ns)
+        if read.verb == "attach":
+            from uv_argo_magic.notebook import background  # noqa: PLC0415
+
+            background.attach(read.argument, self.shell, self.kept(), notebook_name(self.shell.user_ns))
+            return
         print(answers.answer(read, self.kept(), "notebook", notebook_name(self.shell.user_ns)))
 
     def said(self) -> dict[str, object]:
@@ -140,9 +153,10 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
             cells.refuse_no_python(name, cell)
 
 
-def tell(read: Line, made: config.Config, spec: RunSpec) -> None:
+def tell(read: Line, made: config.Config, spec: RunSpec, *more: str) -> None:
     """Show what the line expanded to and what somebody should know, apart from what the cell prints."""
     said = [f"{name} = {text}" for name, text in read.expanded] + list(made.notes) + list(spec.requirements.warnings)
+    said += filter(None, more)
     if said:
         display({"text/plain": "\n".join(said)}, raw=True)
 

@@ -1,17 +1,19 @@
 """The cell's output as real Jupyter output: streams, displays, clearing, and the result to hand over.
 
 Rules:
-- Called from the main thread only: other threads' output goes to whichever cell ran last.
+- Called from the main thread, unless an outlet says which cell shows it: another thread's output goes to whichever
+  cell ran last.
 - What the cell wrote appears unchanged, within the bounds of core/cap.py; our own remarks go to stderr.
 - A display id is made the run's own, so that two runs never update each other's displays.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import uuid
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.core import ansi, view
 from uv_argo_magic.core import events as ev
@@ -24,24 +26,49 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.state import RunState
 
 
+class Outlet:
+    """Where output goes: here, to the cell that runs now, by IPython's own functions and Python's own streams."""
+
+    results = False
+    """Whether the value of the last expression is shown; the running cell hands it over instead."""
+
+    def publish(
+        self, data: dict[str, Any], metadata: dict[str, Any], *, transient: dict[str, str], update: bool
+    ) -> None:
+        """Show a mimebundle, or show it in the place of an earlier one."""
+        from IPython.display import publish_display_data  # noqa: PLC0415 - the command line goes without IPython
+
+        publish_display_data(data, metadata, transient=transient, update=update)
+
+    def clear(self, *, wait: bool) -> None:
+        """Take away what the cell shows."""
+        from IPython.display import clear_output  # noqa: PLC0415
+
+        clear_output(wait=wait)
+
+    def write(self, stream: str, text: str) -> None:
+        """Add text to stdout or stderr."""
+        to = sys.stdout if stream == "stdout" else sys.stderr
+        to.write(text)
+        to.flush()
+
+
 class CellOutput:
     """Emits `state.outputs` as they grow, and the held back tail at the end.
 
-    `publish(data, metadata, transient=..., update=...)` and `clear(wait=...)` are IPython's unless given; `cleared`
-    is called after the cell's code cleared its output, which takes away everything that the cell shows.
+    `to` says where; `cleared` is called after the cell's code cleared its output, which takes away everything that
+    the cell shows.
     """
 
     def __init__(
         self,
         *,
         cap: Cap | None = None,
-        publish: Callable[..., None] | None = None,
-        clear: Callable[..., None] | None = None,
+        to: Outlet | None = None,
         cleared: Callable[[], None] | None = None,
     ) -> None:
         self._cap = cap or Cap()
-        self._publish = publish or _publish
-        self._clear = clear or _clear
+        self._to = to or Outlet()
         self._cleared = cleared
         self._shown = 0
         self._finished = False
@@ -49,33 +76,37 @@ class CellOutput:
 
     def update(self, state: RunState) -> None:
         """Emit what is new; at the end, what was held back."""
-        for output in state.outputs[self._shown :]:
-            self._emit_all(self._cap.feed(output))
+        emitted = [one for output in state.outputs[self._shown :] for one in self._cap.feed(output)]
         self._shown = len(state.outputs)
         if state.ended and not self._finished:
             self._finished = True
-            self._emit_all(self._cap.finish())
-
-    def _emit_all(self, emitted: tuple[Emitted, ...]) -> None:
-        for one in emitted:
-            self._emit(one)
+            emitted += self._cap.finish()
+        # JupyterLab draws all of a stream anew at each message: a thousand lines as one message, not as a thousand.
+        for stream, group in itertools.groupby(emitted, lambda one: one.stream if isinstance(one, Chunk) else None):
+            if stream is None:
+                for one in group:
+                    self._emit(one)
+            else:
+                text = "".join(one.text for one in group if isinstance(one, Chunk))
+                self._to.write(stream, ansi.clean(text))
 
     def _emit(self, one: Emitted) -> None:
         match one:
-            case Chunk():
-                _write(sys.stdout if one.stream == "stdout" else sys.stderr, one.text)
+            case Chunk():  # pragma: no cover - `update` writes these
+                pass
             case ev.Display():
                 transient = {"display_id": f"{self._prefix}-{one.display_id}"} if one.display_id else {}
                 data, metadata = _decoded(one.data), json.loads(one.metadata)
-                self._publish(data, metadata, transient=transient, update=one.update)
+                self._to.publish(data, metadata, transient=transient, update=one.update)
             case ev.ClearOutput():
-                self._clear(wait=one.wait)
+                self._to.clear(wait=one.wait)
                 if self._cleared is not None:
                     self._cleared()
             case ev.Result():
-                pass  # handed over as the cell's value: see `result_object`
+                if self._to.results:
+                    self._to.publish(_decoded(one.data), json.loads(one.metadata), transient={}, update=False)
             case _:
-                _write(sys.stderr, view.remark(one) + "\n")
+                self._to.write("stderr", ansi.clean(view.remark(one)) + "\n")
 
 
 class RemoteResult:
@@ -107,20 +138,3 @@ def result_object(state: RunState) -> RemoteResult | None:
 
 def _decoded(bundle: ev.Bundle) -> dict[str, Any]:
     return {mime: json.loads(body) for mime, body in bundle}
-
-
-def _write(stream: TextIO, text: str) -> None:
-    stream.write(ansi.clean(text))
-    stream.flush()
-
-
-def _publish(data: dict[str, Any], metadata: dict[str, Any], *, transient: dict[str, str], update: bool) -> None:
-    from IPython.display import publish_display_data  # noqa: PLC0415 - the command line goes without IPython
-
-    publish_display_data(data, metadata, transient=transient, update=update)
-
-
-def _clear(*, wait: bool) -> None:
-    from IPython.display import clear_output  # noqa: PLC0415
-
-    clear_output(wait=wait)

@@ -15,10 +15,12 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.core import ansi, view, words
+from uv_argo_magic.notebook import clicks
+from uv_argo_magic.notebook.outputs import Outlet
 from uv_argo_magic.notebook.style import CSS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from uv_argo_magic.core.state import RunState
 
@@ -38,7 +40,7 @@ class StaticPanel:
     """Exactly one display, when the run has ended: for nbval, papermill, and notebooks that are compared.
 
     `metadata` goes into the output's metadata as it is at that moment; `publish` is IPython's unless given; `clock`
-    gives Unix seconds.
+    gives Unix seconds; `sizes` is name -> bytes of the packages, as far as they are known.
     """
 
     def __init__(
@@ -47,9 +49,11 @@ class StaticPanel:
         metadata: dict[str, Any] | None = None,
         publish: Callable[..., None] | None = None,
         clock: Callable[[], float] = time.time,
+        sizes: Mapping[str, int] | None = None,
     ) -> None:
+        self._sizes = sizes or {}
         self._metadata = metadata if metadata is not None else {}
-        self._publish = publish or _publish
+        self._publish = publish or Outlet().publish
         self._clock = clock
         self._id = _display_id()
         self._state: RunState | None = None
@@ -60,13 +64,13 @@ class StaticPanel:
         self._state = state
         if state.ended and not self._over:
             self._over = True
-            self._send(view.mimebundle(state, self._clock()), update=False)
+            self._send(view.mimebundle(state, self._clock(), self._sizes), update=False)
 
     def again(self) -> None:
         """Show the panel anew: the cell's code has cleared the output, and the panel with it."""
         if self._over and self._state is not None:
             self._id = _display_id()
-            self._send(view.mimebundle(self._state, self._clock()), update=False)
+            self._send(view.mimebundle(self._state, self._clock(), self._sizes), update=False)
 
     def _send(self, data: dict[str, Any], *, update: bool) -> None:
         self._publish(data, dict(self._metadata), transient={"display_id": self._id}, update=update)
@@ -98,7 +102,7 @@ class HtmlPanel(StaticPanel):
             self._draw(self._state, self._clock(), update=False)
 
     def _draw(self, state: RunState, now: float, *, update: bool) -> None:
-        self._send(view.mimebundle(state, now), update=update)
+        self._send(view.mimebundle(state, now, self._sizes), update=update)
 
 
 class WidgetPanel(HtmlPanel):
@@ -115,13 +119,19 @@ class WidgetPanel(HtmlPanel):
         self._noted = 0
         self._remarks: list[str] = []
 
+    def update(self, state: RunState) -> None:
+        """Redraw, and hear of a click that a waiting kernel has not delivered."""
+        if self._live is not None and not self._asked and self._live.clicked():
+            self._stop()
+        super().update(state)
+
     def _draw(self, state: RunState, now: float, *, update: bool) -> None:
         if state.ended:
             super()._draw(state, now, update=update)
             self._close()
             return
         if self._live is None:
-            self._live = _Widgets(self._stop)
+            self._live = _Widgets(self._stop, self._sizes)
         # Journals only grow, so each output is looked at once: a panel must not slow down with the output's length.
         self._remarks += filter(None, map(view.remark, state.outputs[self._noted :]))
         self._noted = len(state.outputs)
@@ -143,50 +153,69 @@ class WidgetPanel(HtmlPanel):
 class _Widgets:
     """The widgets of one live panel. Only traits whose value changed travel to the browser."""
 
-    def __init__(self, stop: Callable[[], None]) -> None:
+    def __init__(self, stop: Callable[[], None], sizes: Mapping[str, int]) -> None:
         import ipywidgets as w  # noqa: PLC0415 - heavy, and not every front end shows widgets
+        from IPython.core.getipython import get_ipython  # noqa: PLC0415
 
+        self._shell = get_ipython()
+        self._sizes = sizes
+        none = w.Layout(margin="0")
+        # Apart from the time, which changes all the while: a screen reader is told of a new state only.
+        self._badge = w.HTML(layout=none)
         self._head = w.HTML(layout=w.Layout(flex="1 1 auto", margin="0"))
-        self._bar = w.HTML(layout=w.Layout(margin="0"))
-        self._summary = w.HTML(layout=w.Layout(margin="0"))
+        self._summary = w.HTML(layout=none)
         self._log = w.HTML(layout=w.Layout(flex="0 0 auto", margin="0", width="100%"))
-        self._packages = w.HTML(layout=w.Layout(margin="0"))
+        self._tools = w.HTML(layout=none)
+        self._packages = w.HTML(layout=none)
         # column-reverse keeps the newest line in sight without any JavaScript, and stays where a reader scrolled to.
-        log = w.Box(
+        scroll = w.Box(
             [self._log],
-            layout=w.Layout(height="240px", overflow="auto", display="flex", flex_flow="column-reverse"),
+            layout=w.Layout(
+                max_height="240px", min_height="60px", overflow="auto", display="flex", flex_flow="column-reverse"
+            ),
         )
-        listed = w.Box([self._packages], layout=w.Layout(max_height="240px", overflow="auto", display="block"))
-        self._tabs = w.ToggleButtons(options=["Summary", "Log", "Packages"], style={"button_width": "auto"})
+        scroll.add_class("uv-scroll")
+        log = w.VBox([self._tools, scroll], layout=none)
+        listed = w.Box([self._packages], layout=w.Layout(max_height="270px", overflow="auto", display="block"))
+        self._tabs = w.ToggleButtons(
+            options=["Summary", "Log", "Packages"],
+            tooltips=["What is happening", "What uv and the cell write", "What is installed"],
+            style={"button_width": "auto"},
+        )
         self._tabs.add_class("uv-tabs")
-        self._button = w.Button(description="Stop", tooltip="Stop this run (or interrupt the kernel)")
+        self._button = w.Button(description="Stop", tooltip="Stop this run, or press the kernel's stop button")
         self._button.add_class("uv-stop")
         stack = w.Stack([self._summary, log, listed], selected_index=0)
         stack.add_class("uv-stack")
         # Linked in the browser: changing a tab needs no kernel, which is busy with the cell.
         link = w.jslink((self._tabs, "index"), (stack, "selected_index"))
-        head = w.HBox([self._head, self._tabs, self._button])
+        head = w.HBox([self._badge, self._head, self._tabs, self._button])
         head.add_class("uv-head")
         style = w.HTML(f"<style>{CSS}</style>", layout=w.Layout(display="none"))
-        self._root = w.VBox([style, head, self._bar, stack])
+        self._root = w.VBox([style, head, stack])
         self._root.add_class("uv-argo")
         self._button.on_click(lambda _: stop())
-        _hear_at_once(self._button, stop)
-        self._all = [link, style, head, self._tabs, self._head, self._button, self._bar, stack, log, listed]
-        self._all += [self._summary, self._log, self._packages, self._root]
+        clicks.hear_at_once(self._button, stop)
+        self._all = [link, style, head, self._tabs, self._badge, self._head, self._button, stack, log, scroll, listed]
+        self._all += [self._summary, self._log, self._tools, self._packages, self._root]
 
     def draw(self, state: RunState, now: float, remarks: list[str], *, stopping: bool) -> None:
         """Set every widget to what the state says."""
-        title = words.title(state)
         stopping = stopping or state.stop_asked is not None
-        self._head.value = _head(state, title, now)
-        self._bar.value = f'<div class="uv-bar uv-{"stop" if stopping else title.lower()}"></div>'
+        title = "Stopping" if stopping else words.title(state)
+        self._badge.value = f'<span class="uv-badge uv-{title.lower()}" role="status"><i></i>{title}</span>'
+        self._head.value = _head(state, now)
         said = [*(words.one_line(note, 500) for note in state.notes), *remarks]
         self._summary.value = _summary(state, now, said)
+        self._tools.value = _tools(state)
         self._log.value = f'<pre class="uv-log">{view.log_html(state, LINES) or _NOTHING}</pre>'
-        self._packages.value = view.packages_html(state)
+        self._packages.value = view.packages_html(state, self._sizes)
         self._button.disabled = stopping
         self._button.description = "Stopping\N{HORIZONTAL ELLIPSIS}" if stopping else "Stop"
+
+    def clicked(self) -> bool:
+        """Whether a click waits for this very thread."""
+        return clicks.waiting(self._button, getattr(self._shell, "kernel", None))
 
     def bundle(self, plain: str) -> dict[str, Any]:
         """The live display: the widget, and one line for a front end that has none."""
@@ -204,9 +233,16 @@ class _Widgets:
 
 _NOTHING = '<span class="uv-dim">Nothing written yet.</span>'
 
+# In the browser, for the kernel is busy: the log is the panel's own, and what is copied is what is seen.
+_COPY = (
+    "const b=this,p=b.closest('.uv-argo').querySelector('pre.uv-log');navigator.clipboard.writeText(p.innerText)"
+    ".then(()=>{b.textContent='Copied'},()=>{b.textContent='Not allowed'});setTimeout(()=>{b.textContent='Copy'},1500)"
+)
+_NEWEST = "this.closest('.uv-argo').querySelector('.uv-scroll').scrollTop=0"
 
-def _head(state: RunState, title: str, now: float) -> str:
-    """The header line: badge, name, time, counts."""
+
+def _head(state: RunState, now: float) -> str:
+    """The header line beside the badge: time, counts, place, name."""
     parts = [words.seconds(words.elapsed(state, now))]
     if state.installed is not None:
         parts.append(words.count(len(state.installed.packages), "package"))
@@ -214,47 +250,29 @@ def _head(state: RunState, title: str, now: float) -> str:
         parts.insert(0, words.one_line(state.place, 80))
     dim = view.escape(" \N{MIDDLE DOT} ".join(parts))
     name = view.escape(words.one_line(state.name or state.run, 80))
-    return (
-        f'<span class="uv-badge uv-{title.lower()}"><i></i>{title}</span>'
-        f'<span class="uv-name">{name}</span><span class="uv-dim">{dim}</span>'
-    )
+    return f'<span class="uv-time">{dim}</span><span class="uv-name" title="{name}">{name}</span>'
 
 
 def _summary(state: RunState, now: float, said: list[str]) -> str:
     """What is happening, uv's last word while it works, the stages, and what else a person should know."""
-    out = [f'<div class="uv-said">{view.escape(words.sentence(state))}</div>']
+    out = [f'<div class="uv-said">{view.escape(words.sentence(state))}</div>', view.stages_html(state, now)]
     if state.stage in {"resolving", "installing"} and len(state.install_log):
         last = ansi.strip("".join(state.install_log[-3:])).strip().rsplit("\n", 1)[-1]
         out.append(f'<div class="uv-dim">uv: {view.escape(words.one_line(last))}</div>')
-    out.append(f"<div>{view.stages_html(state, now)}</div>")
     out += [f'<div class="uv-remark">{view.escape(line)}</div>' for line in said[-20:]]
     return "".join(out)
 
 
-def _hear_at_once(button: Any, stop: Callable[[], None]) -> None:
-    """Let a click act while the cell blocks the kernel's main thread.
-
-    ipykernel 7.4 sends every message of a comm to the shell that wrote to it last, which is the blocked one; the hook
-    it asks for that stands before any queue. Other versions have no such hook, and deliver clicks to a thread.
-    """
-    comm = getattr(button, "comm", None)
-    if not hasattr(comm, "_reply_subshell_for"):
-        return
-
-    def route(data: Any, default: Any) -> Any:
-        content = data.get("content") if isinstance(data, dict) else None
-        if isinstance(content, dict) and content.get("event") == "click":
-            stop()
-        return default
-
-    comm._reply_subshell_for = route  # type: ignore[union-attr]  # noqa: SLF001
+def _tools(state: RunState) -> str:
+    """The line above the log: how much of it is here, where the rest is, and two buttons."""
+    where = view.escape(words.one_line(state.run, 80))
+    return (
+        f'<div class="uv-tools"><span class="uv-dim">The last {LINES} lines; all of them: '
+        f"<code>%argo logs {where}</code></span>"
+        f'<button type="button" onclick="{_NEWEST}">Newest</button>'
+        f'<button type="button" onclick="{view.escape(_COPY)}">Copy</button></div>'
+    )
 
 
 def _display_id() -> str:
     return f"uv-argo-{uuid.uuid4().hex}"
-
-
-def _publish(data: dict[str, Any], metadata: dict[str, Any], *, transient: dict[str, str], update: bool) -> None:
-    from IPython.display import publish_display_data  # noqa: PLC0415
-
-    publish_display_data(data, metadata, transient=transient, update=update)

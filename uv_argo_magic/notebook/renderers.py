@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from uv_argo_magic.core.cap import Cap
+from uv_argo_magic.core.lock import Lock, Resolution
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.notebook import panel
-from uv_argo_magic.notebook.outputs import CellOutput
+from uv_argo_magic.notebook.outputs import CellOutput, Outlet
 from uv_argo_magic.text import PlainText
 
 if TYPE_CHECKING:
@@ -41,27 +42,35 @@ def mode(wanted: str, ip: object) -> str:
     return "widget" if panel.widgets_available() else "html"
 
 
-def renderers(
+def renderers(  # noqa: PLR0913 - all by keyword, each with a default that a plain cell wants
     settings: Settings,
     *,
     ip: object,
     on_stop: Callable[[], None] | None = None,
     metadata: dict[str, Any] | None = None,
     whole: str = "%argo logs",
+    to: Outlet | None = None,
+    lock: Resolution | None = None,
 ) -> tuple[Renderer, ...]:
-    """The renderers of one run; `whole` says where the whole log can be read. Raises SpecError for an unknown panel."""
+    """The renderers of one run.
+
+    `whole` says where the whole log can be read, `to` which cell shows it (else this one), `lock` knows the sizes.
+    Raises SpecError for an unknown panel.
+    """
     cap = Cap(head=settings.output_lines, tail=settings.output_lines, whole=whole)
+    sizes = {one.name: one.size for one in lock.packages} if isinstance(lock, Lock) else {}
+    given: dict[str, Any] = {"metadata": metadata, "publish": to.publish if to else None, "sizes": sizes}
     shown: panel.StaticPanel
     match mode(settings.panel, ip):
         case "none":
-            return (CellOutput(cap=cap),)
+            return (CellOutput(cap=cap, to=to),)
         case "text":
-            return PlainText(outputs=False), CellOutput(cap=cap)
+            return PlainText(outputs=False), CellOutput(cap=cap, to=to)
         case "widget":
-            shown = panel.WidgetPanel(on_stop=on_stop, metadata=metadata)
+            shown = panel.WidgetPanel(on_stop=on_stop, **given)
         case "static":
             # Below all output of the cell, whatever came in one batch with the end: nbval compares the order.
-            return CellOutput(cap=cap), panel.StaticPanel(metadata=metadata)
+            return CellOutput(cap=cap, to=to), panel.StaticPanel(**given)
         case _:
-            shown = panel.HtmlPanel(metadata=metadata)
-    return shown, CellOutput(cap=cap, cleared=shown.again)
+            shown = panel.HtmlPanel(**given)
+    return shown, CellOutput(cap=cap, cleared=shown.again, to=to)

@@ -1,0 +1,227 @@
+"""The panel in a real JupyterLab: what a person sees while a cell runs, and in the notebook that is left."""
+
+from __future__ import annotations
+
+import json
+
+import lab as jupyter
+import nbformat
+import pytest
+from lab import keep
+
+BADGE = ".uv-argo .uv-badge"
+STATIC = ".uv-argo-static"
+
+SLOW = """%%argo
+import time
+for i in range(5):
+    print(f"\\x1b[32mline {i}\\x1b[0m", flush=True); time.sleep(0.4)
+"""
+LONG = "%%argo\nprint('so far', flush=True)\nimport time; time.sleep(60)\n"
+FIGURE = """%%argo
+png = ("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
+display({"image/png": png}, raw=True)
+"six" * 2
+"""
+
+
+def test_phases_change_and_the_output_comes(open_notebook):
+    notebook = open_notebook(SLOW)
+    page = notebook.page
+    page.wait_for_selector(f"{BADGE}.uv-running")
+    page.wait_for_selector("text=The cell is running.")
+    assert "running" in page.locator(".uv-argo .uv-volatile").inner_text()
+    page.get_by_role("button", name="Log", exact=True).click()
+    page.wait_for_selector("pre.uv-log:has-text('line 1')")
+    assert page.locator("pre.uv-log span").first.get_attribute("class") is not None
+    page.get_by_role("button", name="Copy", exact=True).click()
+    page.wait_for_selector("text=Copied")
+    assert "line 1" in page.evaluate("navigator.clipboard.readText()")
+    keep(notebook, "running-log")
+    page.get_by_role("button", name="Packages", exact=True).click()
+    page.wait_for_selector("text=No packages: the cell runs with Python alone.")
+    notebook.ended(1)
+    page.wait_for_selector(f"{STATIC}:has-text('Succeeded')")
+    panel, *streams = notebook.outputs(1)
+    assert set(panel["data"]) == {"text/html", "text/plain"}
+    assert "".join("".join(one["text"]) for one in streams).count("line ") == 5
+
+
+def test_a_figure_and_a_result_appear(open_notebook):
+    notebook = open_notebook(FIGURE)
+    notebook.ended(1)
+    notebook.page.wait_for_selector(".jp-RenderedImage img")
+    assert [one["output_type"] for one in notebook.outputs(1)] == ["display_data", "display_data", "execute_result"]
+    assert notebook.outputs(1)[-1]["data"]["text/plain"] == "'sixsix'"
+
+
+def test_an_exception_stands_on_the_cells_own_lines(open_notebook):
+    notebook = open_notebook("%%argo\ndef f(x):\n    return 1 / x\n\nf(0)\n")
+    notebook.page.wait_for_selector(".jp-RenderedText[data-mime-type*='stderr']")
+    notebook.page.wait_for_selector(f"{STATIC}:has-text('Failed')")
+    shown = notebook.cell(1).inner_text()
+    assert "ZeroDivisionError" in shown
+    assert "return 1 / x" in shown
+    assert "Cell In[2], line 5" in shown
+    keep(notebook, "exception")
+
+
+def test_detach_and_go_on_working(open_notebook):
+    notebook = open_notebook(SLOW.replace("%%argo", "%%argo --detach -o run"), "6 * 7", "run.result(); run.status")
+    page = notebook.page
+    notebook.ended(1)
+    notebook.run(2)
+    notebook.ended(2)
+    page.wait_for_selector(f"{BADGE}.uv-running")
+    assert "42" in notebook.cell(2).inner_text()
+    notebook.run(3)
+    notebook.ended(3)
+    notebook.cell(1).locator(STATIC).wait_for()
+    assert "Succeeded" in notebook.cell(3).inner_text()
+    assert notebook.cell(1).inner_text().count("line ") >= 5
+    assert "line " not in notebook.cell(2).inner_text() + notebook.cell(3).locator(".jp-OutputArea").inner_text()
+
+
+def test_the_saved_notebook_shows_the_panel_without_its_kernel_and_untrusted(open_notebook, lab, context):
+    notebook = open_notebook(SLOW.replace("0.4", "0.1"))
+    notebook.ended(1)
+    notebook.page.wait_for_selector(STATIC)
+    notebook.command("docmanager:save")
+    notebook.page.wait_for_function("()=>!window.jupyterapp.shell.currentWidget.context.model.dirty")
+    path = lab.notebooks / notebook.name
+    stored = path.read_text(encoding="utf-8")
+    assert "widget-view" not in stored
+    assert "widgets" not in json.loads(stored)["metadata"]
+    # As somebody else's: without the kernel that made it, and with nothing that would make its outputs trusted.
+    other = nbformat.from_dict(json.loads(stored))
+    other.metadata["kernelspec"] = {"name": "gone", "display_name": "gone", "language": "python"}
+    other.cells[1].outputs[0].data["text/plain"] += " (a copy)"
+    nbformat.write(other, lab.notebooks / "copy.ipynb")
+    page = context.new_page()
+    try:
+        copy = jupyter.Notebook(lab, page, "copy.ipynb", kernel=False)
+        page.wait_for_selector(STATIC.replace(".uv-argo-static", "text=Succeeded"))
+        shown = copy.cell(1).inner_text()
+        assert "running" in shown
+        assert "model not found" not in page.content()
+        assert "Loading widget" not in page.content()
+        keep(copy, "reopened-untrusted")
+    finally:
+        page.close()
+
+
+FLOOD = """%%argo
+import time
+for i in range(100):
+    print("\\n".join(f"\\x1b[3{i % 7}mline {i * 1000 + k} {'x' * 20}\\x1b[0m" for k in range(1000)), flush=True)
+    time.sleep(0.03)
+"""
+PROBE = """()=>{window.gaps=[];let last=performance.now();
+const step=t=>{window.gaps.push(t-last);last=t;requestAnimationFrame(step)};requestAnimationFrame(step)}"""
+
+
+def test_a_hundred_thousand_lines(open_notebook):
+    notebook = open_notebook(FLOOD, run=False)
+    page = notebook.page
+    page.evaluate(PROBE)
+    notebook.run(1)
+    page.wait_for_selector(BADGE)
+    page.get_by_role("button", name="Log", exact=True).click()
+    page.wait_for_selector("pre.uv-log:has-text('line ')")
+    assert page.locator("pre.uv-log").inner_text().count("\n") <= 501
+    notebook.ended(1)
+    gaps = sorted(page.evaluate("()=>window.gaps"))
+    (jupyter.ROOT / "test-artifacts" / "frames.json").write_text(
+        json.dumps({
+            "frames a second": round(1000 * len(gaps) / sum(gaps), 1),
+            "gap p50 ms": round(gaps[len(gaps) // 2], 1),
+            "gap p99 ms": round(gaps[len(gaps) * 99 // 100], 1),
+            "gap max ms": round(gaps[-1], 1),
+        }), encoding="utf-8",
+    )  # fmt: skip
+    text = "".join("".join(one.get("text", "")) for one in notebook.outputs(1))
+    assert text.count("\n") <= 2002  # the settings' head and tail, and what is said between
+    assert "line 99999 " in text
+    assert "98,000 lines left out here" in text
+
+
+EVIL = "</pre></script><script>window.XSS=1</script><img src=x onerror='window.XSS=1'>\"'&lt;"
+
+
+def test_hostile_text_stays_text(open_notebook):
+    notebook = open_notebook(
+        f"%%argo\nimport sys, time\nevil = {EVIL!r}\nprint(evil, flush=True)\nprint(evil, file=sys.stderr)\n"
+        "time.sleep(1.5)\nraise type(evil, (Exception,), {})(evil)\n"
+    )
+    page = notebook.page
+    page.wait_for_selector(BADGE)
+    page.get_by_role("button", name="Log", exact=True).click()
+    page.wait_for_selector("pre.uv-log:has-text('window.XSS')")
+    page.wait_for_selector(f"{STATIC}:has-text('Failed')")
+    assert "<script>" in page.locator(STATIC).inner_text()
+    assert page.evaluate("window.XSS") is None
+    assert page.locator(f"{STATIC} img, {STATIC} script").count() == 0
+
+
+def pressed(page, key, selector):
+    """Press Tab until the element has the focus, then the key."""
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.evaluate("s=>document.activeElement?.matches(s)", selector):
+            break
+    assert page.evaluate("s=>document.activeElement?.matches(s)", selector), f"Tab does not reach {selector}"
+    ring = page.evaluate("()=>getComputedStyle(document.activeElement).outlineStyle")
+    assert ring == "solid", "the focus cannot be seen"
+    page.keyboard.press(key)
+
+
+def test_by_the_keyboard_alone(open_notebook):
+    notebook = open_notebook(LONG)
+    page = notebook.page
+    page.wait_for_selector(f"{BADGE}.uv-running")
+    notebook.cell(1).click(position={"x": 30, "y": 5})
+    page.keyboard.press("Escape")
+    pressed(page, "Enter", ".uv-argo .uv-tabs button:nth-child(2)")
+    page.wait_for_selector("pre.uv-log:has-text('so far')")
+    keep(notebook, "keyboard-focus")
+    pressed(page, "Space", ".uv-argo .uv-tabs button:nth-child(3)")
+    page.wait_for_selector("text=No packages")
+    pressed(page, "Enter", ".uv-argo .uv-stop")
+    page.wait_for_selector(f"{STATIC}:has-text('Stopped')")
+    assert "so far" in notebook.cell(1).inner_text()
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_both_themes_narrow_and_enlarged(open_notebook, theme):
+    notebook = open_notebook(LONG)
+    page = notebook.page
+    notebook.theme(theme)
+    page.wait_for_selector(f"{BADGE}.uv-running")
+    name = theme.split()[1].lower()
+    keep(notebook, f"{name}-wide")
+    for shape, width, height in (("narrow", 600, 800), ("zoomed", 640, 450)):  # the second is 1280 by 900 at 200 %
+        page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_function(FITS)
+        keep(notebook, f"{name}-{shape}")
+    contrast = page.evaluate(CONTRAST)
+    assert all(ratio >= 4.5 for ratio in contrast.values()), contrast
+    notebook.theme("JupyterLab Light")
+
+
+# The panel stays within the window, and its parts within the panel.
+FITS = """()=>{const p=document.querySelector('.uv-argo'),w=p.getBoundingClientRect();
+return w.right<=window.innerWidth&&[...p.querySelectorAll('button,.uv-badge,.uv-time')]
+ .filter(e=>e.offsetParent).every(e=>e.getBoundingClientRect().right<=w.right+1)}"""
+
+CONTRAST = """()=>{
+const lum=c=>{const v=c.slice(0,3).map(x=>{x/=255;return x<=.03928?x/12.92:((x+.055)/1.055)**2.4});
+ return .2126*v[0]+.7152*v[1]+.0722*v[2]};
+const parse=s=>s.match(/[\\d.]+/g).map(Number);
+const back=e=>{for(;e;e=e.parentElement){const c=parse(getComputedStyle(e).backgroundColor);
+ if(c.length<4||c[3]>0.99)return c}return [255,255,255]};
+const out={};
+for(const s of ['.uv-badge','.uv-time','.uv-name','.uv-said','.uv-tabs button','.uv-stop']){
+ const e=document.querySelector('.uv-argo '+s);
+ const [a,b]=[lum(parse(getComputedStyle(e).color)),lum(back(e))].sort((x,y)=>y-x);
+ out[s]=(a+.05)/(b+.05)}
+return out}"""

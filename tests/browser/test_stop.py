@@ -1,0 +1,58 @@
+"""Stopping in a real JupyterLab, with three kernels that hear the button in three ways: nothing keeps running."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from lab import KERNELS
+
+from uv_argo_magic import processes
+
+BADGE = ".uv-argo .uv-badge.uv-running"
+STATIC = ".uv-argo-static"
+LONG = """%%argo
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
+print("pids", os.getpid(), child.pid, flush=True)
+time.sleep(300)
+"""
+
+
+def pids(notebook):
+    """The process ids that the cell printed."""
+    notebook.page.wait_for_function(
+        "()=>/pids \\d+ \\d+/.test(document.querySelectorAll('.jp-Notebook .jp-Cell')[1]"
+        ".querySelector('.jp-OutputArea').textContent)"
+    )
+    text = "".join("".join(one.get("text", "")) for one in notebook.outputs(1))
+    return [int(word) for word in text.split("pids ")[1].split("\n")[0].split()]
+
+
+def gone(pid):
+    """Whether the process ends within some seconds."""
+    deadline = time.monotonic() + 10
+    while processes.mark(pid):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@pytest.mark.parametrize("release", KERNELS)
+@pytest.mark.parametrize("how", ["button", "interrupt"])
+def test_stop(open_notebook, kernel, release, how):
+    notebook = open_notebook(LONG, kernel=kernel(release))
+    page = notebook.page
+    page.wait_for_selector(BADGE)
+    running = pids(notebook)
+    if how == "button":
+        page.get_by_role("button", name="Stop").click()
+    else:
+        notebook.command("notebook:interrupt-kernel")
+    page.wait_for_selector(f"{STATIC}:has-text('Stopped')")
+    notebook.ended(1)
+    shown = notebook.cell(1).inner_text()
+    assert "pids" in shown
+    assert ("Stopped" if how == "button" else "KeyboardInterrupt") in shown
+    assert all(gone(pid) for pid in running)

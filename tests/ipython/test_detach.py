@@ -1,0 +1,287 @@
+"""--detach and attach in a real kernel: each message in the cell that it belongs to, whichever cell runs meanwhile."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+from jupyter_client.manager import KernelManager
+
+from uv_argo_magic import run as engine
+from uv_argo_magic.core import ansi, values
+from uv_argo_magic.core.spec import RunSpec, Settings
+from uv_argo_magic.errors import CellFailed, SpecError, Stopped
+from uv_argo_magic.notebook import background
+from uv_argo_magic.testing import FakeBackend, play, write
+
+
+class Kernel:
+    """A kernel, and what it published: (the cell's first line, message type, content), in order."""
+
+    def __init__(self, home):
+        self.manager = KernelManager()
+        self.manager.start_kernel(env=os.environ | {"UV_ARGO_HOME": str(home)})
+        self.client = self.manager.client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=60)
+        self.cells, self.seen = {}, []
+
+    def run(self, code, *, stdin=True):
+        asked = self.client.execute(code, allow_stdin=stdin, stop_on_error=False)
+        self.cells[asked] = code.split("\n")[0]
+        while True:  # late answers to the client's first questions come by the same way
+            reply = self.client.get_shell_msg(timeout=60)
+            if reply["parent_header"].get("msg_id") == asked:
+                return reply["content"]
+
+    def until(self, wanted, seconds=30):
+        """The first message that `wanted` accepts: of those that came, or the next that come."""
+        for one in self.seen:
+            if wanted(*one):
+                return one
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            try:
+                message = self.client.get_iopub_msg(timeout=0.5)
+            except queue.Empty:
+                continue
+            cell = self.cells.get(message["parent_header"].get("msg_id"), "")
+            self.seen.append((cell, message["msg_type"], message["content"]))
+            if wanted(*self.seen[-1]):
+                return self.seen[-1]
+        raise AssertionError(f"it never came; seen: {[(cell, kind) for cell, kind, _ in self.seen]}")
+
+    def text(self, cell, name="stdout"):
+        return "".join(
+            said["text"] for at, kind, said in self.seen if (at, kind) == (cell, "stream") and said["name"] == name
+        )
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory):
+    one = Kernel(tmp_path_factory.mktemp("home"))
+    one.run("%load_ext uv_argo_magic")
+    yield one
+    one.client.stop_channels()
+    one.manager.shutdown_kernel(now=True)
+
+
+SLOW = "%%argo --detach -o slow --pull total"
+
+
+def test_output_lands_in_its_own_cell_while_others_run(kernel):
+    began = kernel.run(
+        f"{SLOW}\nimport time\nfor i in range(3):\n    print('line', i); time.sleep(0.3)\ntotal = 5\n6 * 7"
+    )
+    assert began["status"] == "ok"
+    assert kernel.run("print('another', slow.status)")["status"] == "ok"
+    assert kernel.run("%argo attach")["status"] == "ok"
+    assert kernel.run("assert 'total' not in globals(); slow.result(), total")["status"] == "ok"
+    kernel.until(lambda cell, kind, said: cell == SLOW and said.get("data", {}).get("text/plain") == "42")
+    kernel.until(lambda cell, kind, _: (cell, kind) == (SLOW, "update_display_data"))
+    lines = "line 0\nline 1\nline 2\n"
+    assert kernel.text(SLOW) == lines
+    assert kernel.text("%argo attach") in {lines, ""}
+    assert kernel.text("print('another', slow.status)").startswith("another ")
+    kinds = [(kind, set(said["data"])) for cell, kind, said in kernel.seen if cell == SLOW and kind.endswith("_data")]
+    live = {"application/vnd.jupyter.widget-view+json", "text/plain"}
+    assert kinds[0] == ("display_data", live)
+    assert ("update_display_data", {"text/html", "text/plain"}) in kinds
+    _, _, bound = kernel.until(lambda cell, kind, _: "assert" in cell and kind == "execute_result")
+    assert bound["data"]["text/plain"] == "({'total': 5}, 5)"
+
+
+BAD = "%%argo --detach -o bad"
+
+
+def test_its_error_is_its_cells_and_is_raised_when_the_result_is_asked_for(kernel):
+    assert kernel.run(f"{BAD}\nprint('before')\n1 / 0")["status"] == "ok"
+    _, _, said = kernel.until(lambda cell, kind, _: (cell, kind) == (BAD, "error"))
+    assert said["ename"] == "ZeroDivisionError"
+    # Between its letters stand the colours of IPython.
+    assert "1 / 0" in ansi.strip("\n".join(said["traceback"]))
+    raised = kernel.run("bad.result()")
+    assert (raised["status"], raised["ename"]) == ("error", "ZeroDivisionError")
+
+
+def test_a_run_that_ended_is_shown_again_from_the_history(kernel):
+    kernel.seen.clear()
+    assert kernel.run("wanted = bad.id")["status"] == "ok"
+    assert kernel.run("%argo attach $wanted")["status"] == "ok"
+    kernel.until(lambda cell, kind, said: cell == "%argo attach $wanted" and said.get("name") == "stderr")
+    (panel,) = [said for _, kind, said in kernel.seen if kind == "display_data"]
+    assert panel["data"]["text/plain"] == "argo Failed (ZeroDivisionError)"
+    assert kernel.text("%argo attach $wanted") == "before\n"
+    assert "ZeroDivisionError" in kernel.text("%argo attach $wanted", "stderr")
+
+
+BLOCKED = "%%argo --detach -o waited"
+
+
+def test_where_nobody_would_see_it_the_cell_waits(kernel):
+    kernel.seen.clear()
+    assert kernel.run(f"{BLOCKED}\nimport time; time.sleep(0.5); print('done')", stdin=False)["status"] == "ok"
+    kernel.run("print('next')")
+    kernel.until(lambda cell, kind, _: (cell, kind) == ("print('next')", "stream"))
+    assert kernel.text(BLOCKED) == "done\n"
+    said = [said["data"]["text/plain"] for cell, kind, said in kernel.seen if kind == "display_data"]
+    assert "nobody would see the output later" in said[0]
+
+
+STOPPED = "%%argo --detach -o stopped"
+
+
+def test_stop_from_another_cell_keeps_the_output_and_raises_stopped(kernel):
+    kernel.seen.clear()
+    kernel.run(f"{STOPPED}\nprint('so far', flush=True)\nimport time; time.sleep(60)")
+    kernel.until(lambda cell, kind, _: (cell, kind) == (STOPPED, "stream"))
+    assert kernel.run("%argo stop")["status"] == "ok"
+    _, _, said = kernel.until(lambda cell, kind, _: (cell, kind) == (STOPPED, "update_display_data"))
+    assert said["data"]["text/plain"] == "argo Stopped"
+    assert kernel.run("stopped.result()")["ename"] == Stopped.__name__
+
+
+@pytest.mark.parametrize(
+    ("panel", "stdin", "refused"),
+    [("auto", True, False), ("static", True, True), ("text", True, True), ("auto", False, True), ("none", True, False)],
+)
+def test_who_can_be_left_alone(panel, stdin, refused):
+    parent = {"content": {"allow_stdin": stdin}}
+    shell = SimpleNamespace(kernel=object(), get_parent=lambda: parent)
+    assert bool(background.why_not(shell, Settings(panel=panel))) is refused
+    assert "needs a notebook" in background.why_not(SimpleNamespace(), Settings())
+
+
+class Follows:
+    """A run of this kernel that another thread ends."""
+
+    def __init__(self):
+        self.id, self.state, self.spec = "r9", play("out\n"), SimpleNamespace(settings=Settings(panel="none"))
+        self.prepared = SimpleNamespace(resolution=None)
+        self.over = threading.Event()
+        self.problem = None
+
+    def follow(self, *shown):
+        self.over.wait(10)
+        for one in shown:
+            one.update(self.state)
+
+    def raise_for_state(self):
+        if self.problem:
+            raise self.problem
+
+
+class Sent:
+    def __init__(self):
+        self.sent = []
+
+    def send(self, _socket, kind, content, *, parent, ident):
+        self.sent.append((kind, content, parent))
+
+
+@pytest.mark.parametrize("problem", [None, Stopped("s"), CellFailed("no")])
+def test_a_view_ends_with_its_run_and_shows_only_failures(problem):
+    sent = Sent()
+    parent = {"header": {"msg_id": "first"}}
+    display = SimpleNamespace(session=sent, pub_socket=object())
+    shell = SimpleNamespace(kernel=object(), display_pub=display, get_parent=lambda: parent)
+    run = Follows()
+    run.problem = problem
+    thread = background.show(run, shell, Settings(panel="none"))
+    assert background.KNOWN["r9"] is run
+    run.state = play(
+        write("more\n", ("result", {"data": {"text/plain": "1"}}), ("clear", {}), ("exit", {"reason": "ok"}))
+    )
+    run.over.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert all(one[2] is parent for one in sent.sent)
+    kinds = [kind for kind, *_ in sent.sent]
+    assert ("error" in kinds) is isinstance(problem, CellFailed)
+    assert {"stream", "clear_output"} <= set(kinds)
+
+
+def test_a_run_of_another_kernel_is_named(shell):
+    entry = SimpleNamespace(id="elsewhere", live=True)
+    history = SimpleNamespace(get=lambda _: entry)
+    with pytest.raises(SpecError, match="elsewhere runs in another kernel") as caught:
+        background.attach("elsewhere", shell, history, "")
+    assert "%argo stop elsewhere" in caught.value.hint
+
+
+class Endless(FakeBackend):
+    """A backend whose run ends when the test lets it, whatever it was asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.over = threading.Event()
+
+    def watch(self, name):
+        self.over.wait(10)
+        yield "last words\n"
+
+
+class Impatient:
+    """A renderer that is interrupted so many times."""
+
+    def __init__(self, times):
+        self.times = times
+
+    def update(self, state):
+        if self.times:
+            self.times -= 1
+            raise KeyboardInterrupt
+
+
+def started(backend):
+    program = SimpleNamespace(nonce="n")
+    return engine.Run(SimpleNamespace(spec=RunSpec(cell=""), resolution=None, program=program), backend)
+
+
+def test_a_second_interrupt_leaves_at_once_and_says_what_is_left(capsys):
+    backend = Endless()
+    run = started(backend)
+    with pytest.raises(KeyboardInterrupt):
+        run.follow(Impatient(2))
+    assert not run.state.ended
+    assert backend.stopped == [run.name]
+    said = capsys.readouterr().err
+    assert f"{run.id} was asked to stop and has not ended yet; %argo stop {run.id} asks again" in said
+    backend.over.set()
+    assert run.wait(10).outcome == "Stopped"
+
+
+def test_one_interrupt_waits_for_the_last_words(capsys):
+    backend = Endless()
+    run = started(backend)
+    threading.Timer(0.2, backend.over.set).start()
+    with pytest.raises(KeyboardInterrupt):
+        run.follow(Impatient(1))
+    assert (run.state.outcome, run.logs(), capsys.readouterr().err) == ("Stopped", "last words\n", "")
+
+
+def test_several_views_in_several_threads_see_the_same_end():
+    backend = Endless()
+    run = started(backend)
+    ends = []
+    views = [threading.Thread(target=lambda: ends.append(run.follow(SimpleNamespace(update=str)))) for _ in range(3)]
+    for view in views:
+        view.start()
+    backend.over.set()
+    for view in views:
+        view.join(10)
+    assert [state.outcome for state in ends] == ["Lost"] * 3
+
+
+def test_the_result_binds_what_was_pulled():
+    run = started(Endless())
+    bound = {}
+    run.bind = bound.update
+    run._state = play(write(("value", {"name": "x", "body": values.encode("x", 5, 99)}), ("exit", {"reason": "ok"})))
+    run._ended.set()
+    run._backend.over.set()
+    assert run.result(0) == {"x": 5} == bound

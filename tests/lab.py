@@ -1,0 +1,183 @@
+"""A JupyterLab of its own with a notebook in Debian's chromium: for the browser tests, and for the README's picture."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+import nbformat
+
+ROOT = Path(__file__).parents[1]
+CHROMIUM = "/usr/bin/chromium"
+KERNELS = ("6.31.0", "7.3.0", "7.4.0")
+"""Releases of ipykernel that hear the Stop button in three different ways."""
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+NO_NEWS = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
+KERNEL_IDLE = "()=>window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status==='idle'"
+
+
+class Lab:
+    """The server, one process with folders of its own; `kernels` is name -> the Python of a further kernel."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.notebooks = folder / "notebooks"
+        self.notebooks.mkdir(parents=True)
+        self.token = secrets.token_hex(16)
+        settings = folder / "settings" / "@jupyterlab" / "apputils-extension"
+        settings.mkdir(parents=True)
+        (settings / "notification.jupyterlab-settings").write_text(json.dumps(NO_NEWS), encoding="utf-8")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        names = ("SETTINGS", "WORKSPACES")
+        own = {f"JUPYTERLAB_{name}_DIR": str(folder / name.lower()) for name in names}
+        own |= {f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
+        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        own |= {"IPYTHONDIR": str(folder / "ipython"), "UV_ARGO_HOME": str(folder / "home"), "PYTHONPATH": path}
+        own["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+        inherited = {name: text for name, text in os.environ.items() if not name.startswith("UV_ARGO_")}
+        self.log = (folder / "server.log").open("wb")
+        self.process = subprocess.Popen(
+            [
+                sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1",
+                f"--port={self.port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={self.token}",
+                f"--ServerApp.root_dir={self.notebooks}", "--LabApp.expose_app_in_browser=True",
+                "--LabApp.extension_manager=readonly",
+            ],
+            env=inherited | own, cwd=folder, stdout=self.log, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self.ask("api/status")
+            except OSError:
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    self.close()
+                    raise RuntimeError((folder / "server.log").read_text(encoding="utf-8")) from None
+                time.sleep(0.1)
+            else:
+                return
+
+    def ask(self, path, method="GET"):
+        """The server's answer, as JSON."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/{path}", headers={"Authorization": f"token {self.token}"}, method=method
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
+
+    def kernel(self, name, python):
+        """Add a kernel that runs this Python."""
+        spec = self.folder / "data" / "kernels" / name
+        spec.mkdir(parents=True, exist_ok=True)
+        argv = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        about = {"argv": argv, "display_name": name, "language": "python"}
+        (spec / "kernel.json").write_text(json.dumps(about), encoding="utf-8")
+
+    def write(self, name, *cells, kernel="python3"):
+        """A notebook of these code cells, not run; its path."""
+        cells = [nbformat.v4.new_code_cell(text) for text in cells]
+        spec = {"name": kernel, "display_name": kernel, "language": "python"}
+        notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": spec})
+        nbformat.write(notebook, self.notebooks / name)
+        return self.notebooks / name
+
+    def close_sessions(self):
+        """End every kernel."""
+        for session in self.ask("api/sessions"):
+            self.ask(f"api/sessions/{session['id']}", "DELETE")
+
+    def close(self):
+        """End the server and its kernels."""
+        with contextlib.suppress(OSError):
+            self.close_sessions()
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+
+
+class Notebook:
+    """An open notebook in a page."""
+
+    def __init__(self, lab, page, name, *, kernel=True):
+        self.lab, self.page, self.name = lab, page, name
+        page.goto(f"http://127.0.0.1:{lab.port}/doc/tree/{name}?token={lab.token}")
+        page.wait_for_selector(".jp-Notebook .jp-Cell")
+        if kernel:
+            page.wait_for_function(KERNEL_IDLE, timeout=30_000)
+
+    def cell(self, number):
+        """The cell's element."""
+        return self.page.locator(".jp-Notebook .jp-Cell").nth(number)
+
+    def run(self, number):
+        """Run a cell; the next is the active one then, as after Shift+Enter."""
+        self.page.evaluate(
+            "n=>{const b=window.jupyterapp.shell.currentWidget.content;b.deselectAll();b.activeCellIndex=n;"
+            "window.jupyterapp.commands.execute('notebook:run-cell')}",
+            number,
+        )
+
+    def command(self, name, **arguments):
+        """One of JupyterLab's own commands."""
+        self.page.evaluate("([n,a])=>window.jupyterapp.commands.execute(n,a)", [name, arguments])
+
+    def ended(self, number, seconds=20):
+        """Wait until the cell has its number."""
+        self.page.wait_for_function(
+            "n=>/^\\[\\d+\\]/.test(document.querySelectorAll('.jp-Notebook .jp-Cell')[n]"
+            ".querySelector('.jp-InputPrompt').textContent)",
+            arg=number, timeout=seconds * 1000,
+        )  # fmt: skip
+
+    def outputs(self, number):
+        """The cell's outputs, as they would be saved."""
+        return self.page.evaluate(
+            "n=>window.jupyterapp.shell.currentWidget.content.widgets[n].model.outputs.toJSON()", number
+        )
+
+    def theme(self, name):
+        """JupyterLab Light, or JupyterLab Dark."""
+        self.command("apputils:change-theme", theme=name)
+        self.page.wait_for_function(
+            "light=>document.body.dataset.jpThemeLight===light", arg="false" if "Dark" in name else "true"
+        )
+
+
+@contextlib.contextmanager
+def browser(play, **given):
+    """Chromium with a profile of its own."""
+    with tempfile.TemporaryDirectory() as profile:
+        context = play.chromium.launch_persistent_context(
+            profile, executable_path=CHROMIUM, headless=True, args=list(FLAGS),
+            permissions=["clipboard-read", "clipboard-write"], **{"viewport": {"width": 1280, "height": 900}} | given,
+        )  # fmt: skip
+        try:
+            yield context
+        finally:
+            context.close()
+
+
+def keep(notebook, name, number=1):
+    """A picture of a cell as it is now, to be looked at: test-artifacts/NAME.png."""
+    notebook.page.wait_for_timeout(300)  # a theme fades in
+    notebook.cell(number).scroll_into_view_if_needed()
+    notebook.page.screenshot(path=ROOT / "test-artifacts" / f"{name}.png")

@@ -1,0 +1,147 @@
+"""A run under other cells: shown live in the cell that started it, or attached to, while this kernel goes on working.
+
+Rules:
+- One thread a view, and it is `Run.follow` with the same renderers as in front; it ends with its run.
+- What it shows carries the message header of its own cell. Nothing is set in IPython for it: another thread's output,
+  and the next cell's, go where they always go.
+- Nobody is left without output: where no front end would take a late message, the cell waits instead.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from uv_argo_magic.core import events as ev
+from uv_argo_magic.core import remote_error
+from uv_argo_magic.core.spec import Settings
+from uv_argo_magic.core.state import step
+from uv_argo_magic.errors import RunError, SpecError, Stopped
+from uv_argo_magic.notebook import traceback
+from uv_argo_magic.notebook.outputs import Outlet
+from uv_argo_magic.notebook.renderers import renderers
+
+if TYPE_CHECKING:
+    from uv_argo_magic.history import Entry, History
+    from uv_argo_magic.run import Run
+
+KNOWN: weakref.WeakValueDictionary[str, Run] = weakref.WeakValueDictionary()
+"""The runs of this kernel by id; a live one is held by its thread, one that ended by whoever keeps the handle."""
+
+Shell = Any
+"""An InteractiveShell."""
+
+
+class OfCell(Outlet):
+    """The output of the cell that runs now, also later, from any thread, whichever cell runs by then."""
+
+    results = True
+
+    def __init__(self, shell: Shell) -> None:
+        self._session = shell.display_pub.session
+        self._socket = shell.display_pub.pub_socket
+        self._parent = shell.get_parent()
+
+    def publish(
+        self, data: dict[str, Any], metadata: dict[str, Any], *, transient: dict[str, str], update: bool
+    ) -> None:
+        """Show a mimebundle, or show it in the place of an earlier one."""
+        kind = "update_display_data" if update else "display_data"
+        self._send(kind, {"data": data, "metadata": metadata, "transient": transient})
+
+    def clear(self, *, wait: bool) -> None:
+        """Take away what the cell shows."""
+        self._send("clear_output", {"wait": wait})
+
+    def write(self, stream: str, text: str) -> None:
+        """Add text to stdout or stderr."""
+        self._send("stream", {"name": stream, "text": text})
+
+    def error(self, error: RunError) -> None:
+        """Show how the cell ended, as a front end shows a cell's exception."""
+        lines = error._render_traceback_()
+        self._send("error", {"ename": type(error).__name__, "evalue": str(error), "traceback": lines})
+
+    def _send(self, kind: str, content: dict[str, Any]) -> None:
+        self._session.send(self._socket, kind, content, parent=self._parent, ident=kind.encode())
+
+
+def why_not(shell: Shell, settings: Settings) -> str:
+    """Why a run cannot go on under other cells here, as a sentence; "" where it can."""
+    if getattr(shell, "kernel", None) is None:
+        return "--detach needs a notebook: here the cell waits for its end."
+    # Who runs a notebook as a whole (nbclient, nbconvert, papermill, nbval) takes no input, and leaves at its end.
+    runs_all = shell.get_parent().get("content", {}).get("allow_stdin") is False
+    if runs_all or settings.panel in {"static", "text"}:
+        return "--detach: nobody would see the output later, so the cell waits for its end."
+    return ""
+
+
+def show(run: Run, shell: Shell, settings: Settings, *, metadata: dict[str, Any] | None = None) -> threading.Thread:
+    """Show a run in this cell until it ends, without waiting; the thread that does it."""
+    KNOWN[run.id] = run
+    to = OfCell(shell)
+    shown = renderers(
+        settings, ip=shell, on_stop=lambda: run.stop("the Stop button"), metadata=metadata, to=to,
+        whole=f"%argo logs {run.id}", lock=run.prepared.resolution,
+    )  # fmt: skip
+    for renderer in shown:
+        renderer.update(run.state)  # the first time here: widgets are made in the kernel's own thread
+
+    def follow() -> None:
+        run.follow(*shown)
+        try:
+            run.raise_for_state()
+        except Stopped:
+            pass  # somebody wanted it, and the panel says so
+        except RunError as error:
+            to.error(error)
+
+    thread = threading.Thread(target=follow, name=f"uv-argo-view-{run.id}", daemon=True)
+    thread.start()
+    return thread
+
+
+def attach(wanted: str, shell: Shell, history: History, notebook: str) -> None:
+    """Show a run again: live and without waiting while it runs, else all of it from the history.
+
+    Raises:
+        SpecError: there is no such run, or another kernel has it.
+    """
+    live = [one for one in KNOWN.values() if not one.state.ended]
+    if not wanted and live:
+        wanted = max(one.id for one in live)
+    entry = history.get(wanted) if wanted else history.last(notebook)
+    run = KNOWN.get(entry.id)
+    if run is not None and not run.state.ended:
+        if why_not(shell, run.spec.settings):
+            run.follow(*renderers(run.spec.settings, ip=shell, on_stop=run.stop))
+        else:
+            show(run, shell, run.spec.settings)
+    elif run is None and entry.live:
+        raise SpecError(
+            f"{entry.id} runs in another kernel",
+            hint=f"%argo logs {entry.id} prints what it wrote so far, %argo stop {entry.id} stops it.",
+        )
+    else:
+        replay(entry, shell)
+
+
+class _Here(Outlet):
+    results = True
+
+
+def replay(entry: Entry, shell: Shell) -> None:
+    """Show a run that ended: its panel, its output, and its error as text, for nothing has failed here."""
+    state = entry.state()
+    if not state.ended:  # nobody saw its end
+        state = step(state, ev.LogEnded(t=state.stages[-1][1] if state.stages else entry.begun))
+    for renderer in renderers(
+        Settings(panel="static"), ip=shell, to=_Here(), whole=f"%argo logs {entry.id}", lock=entry.lock()
+    ):
+        renderer.update(state)
+    if state.error:
+        error = traceback.rebuild(remote_error.parse(state.error), state=state)
+        sys.stderr.write("\n".join(error._render_traceback_()) + "\n")
