@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -161,7 +162,8 @@ class ArgoServer:
         self.changes: list[tuple[str, dict]] = []
         self.condition = threading.Condition()
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self.http.daemon_threads = True
+        self.http.daemon_threads = False  # so that closing the server waits for them
+        self.connections: set[socket.socket] = set()
         self.http.owner = self
         self.kubeconfig = folder / "kubeconfig"
         self.kubeconfig.write_text(
@@ -186,6 +188,9 @@ class ArgoServer:
             one.kill(signal.SIGKILL)
             one.thread.join(10)
         self.http.shutdown()
+        for connection in tuple(self.connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         self.http.server_close()
 
     def changed(self, kind: str, pod: dict) -> None:
@@ -202,6 +207,15 @@ class ArgoServer:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.owner.connections.add(self.connection)
+
+    def finish(self) -> None:
+        self.server.owner.connections.discard(self.connection)
+        with contextlib.suppress(OSError):
+            super().finish()
 
     def log_message(self, *_: object) -> None:
         pass
@@ -267,7 +281,7 @@ class _Handler(BaseHTTPRequestHandler):
         at = int(query["resourceVersion"])
         self.begin()
         deadline = time.monotonic() + 5
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        with contextlib.suppress(OSError):
             while time.monotonic() < deadline:
                 with server.condition:
                     server.condition.wait_for(lambda at=at: len(server.changes) > at, 0.1)
@@ -284,7 +298,7 @@ class _Handler(BaseHTTPRequestHandler):
         since = query.get("sinceTime", "")[:19]
         self.begin()
         sent, at = 0, 0
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        with contextlib.suppress(OSError):
             while True:
                 lines, ended = workflow.lines, workflow.ended
                 new = b"".join(f"{t} ".encode() + line for t, line in lines[at:] if t[:19] >= since)
