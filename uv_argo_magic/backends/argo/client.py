@@ -298,7 +298,7 @@ class Client:
                     hint="Wait a moment, and run the cell again.",
                 )
             case _:
-                raise SubmitRejected(f"the API refused it ({status}): {text}", hint=_refusal_hint(text))
+                raise SubmitRejected(f"the API refused it ({status}): {_short(text)}", hint=_refusal_hint(text))
 
 
 def denied(text: str) -> Denied:
@@ -380,7 +380,7 @@ def _refusal_hint(text: str) -> str:
         return "A rule of this cluster forbids it: change what it names, or ask an administrator."
     if "exceeded quota" in text:
         return "Ask for less with --resources, or wait until others have ended."
-    if "quantity" in text or "Quantity" in text:
+    if re.search(r"quantity|Quantity|resources\.(?:requests|limits)", text):
         return "Quantities are written 500m, 2 or 2Gi: --resources cpu=500m memory=2Gi."
     return "Correct the setting that it names."
 
@@ -392,6 +392,10 @@ def _message(data: bytes) -> str:
         return str(said["message"])
     except (ValueError, KeyError, TypeError):
         return data.decode("utf-8", "replace").strip()[:500]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 300 else text[:299] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def _reason(problem: BaseException) -> str:

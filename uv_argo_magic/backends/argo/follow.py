@@ -265,7 +265,8 @@ class Follower:
                 self._workflow = self._workflow_now()
         phase = diagnose.phase(None, self._workflow)
         if phase not in diagnose.FINAL and self._pod is not None and diagnose.terminated(self._pod):
-            phase = diagnose.phase(self._pod, None)
+            # Argo will say so in some seconds; the pod itself may still count as running, for its other container.
+            phase = "Failed"
         if self._workflow is _DELETED:
             message = diagnose.ended(None, _DELETED)
         elif self._lost:
