@@ -24,7 +24,8 @@ from uv_argo_magic.notebook.outputs import Outlet
 from uv_argo_magic.notebook.renderers import renderers
 
 if TYPE_CHECKING:
-    from uv_argo_magic.history import Entry, History
+    from uv_argo_magic.entries import Entry
+    from uv_argo_magic.history import History
     from uv_argo_magic.run import Run
 
 KNOWN: weakref.WeakValueDictionary[str, Run] = weakref.WeakValueDictionary()
