@@ -128,10 +128,12 @@ class Entry:
 
     @property
     def followed(self) -> bool:
+        """Whether the process that began it lives, and so takes notice of a wish that it end."""
         return self.host == socket.gethostname() and processes.alive(self.pid, self.started)
 
     @property
     def supervised(self) -> bool:
+        """Whether its supervisor is a process of this machine, and lives."""
         pid = self.note("pid")
         here = self.host == socket.gethostname()
         return here and pid.isdigit() and processes.alive(int(pid), self.note("pid-started"))
@@ -160,6 +162,7 @@ def summarize(state: RunState) -> Summary:
 
 
 def read_entry(folder: Path) -> Entry | None:
+    """The run kept in this folder; None where it cannot be read, or is of a newer schema."""
     about = _read(folder / "spec.json")
     spec = about.get("spec")
     if about.get("schema") != SCHEMA or not isinstance(spec, dict) or about.get("run") != folder.name:
