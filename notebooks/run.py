@@ -2,33 +2,49 @@
 
 python notebooks/run.py notebooks/quickstart.ipynb
 python notebooks/run.py --write
+
+Rule: what is stored says nothing of the machine, the day or the run; what differs between two runs is left out.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
+from uv_argo_magic.core.view import VOLATILE
+
 HERE = Path(__file__).parent
-IGNORED_METADATA = ("kernelspec", "language_info")
+
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+PLACE = re.compile(r"(?<![\w.<:/])(?:/|~/|[A-Za-z]:\\)\w")
+"""The beginning of an absolute path, on any system."""
 
 
-def run(path: Path) -> NotebookNode:
-    """Execute a notebook with the Python that runs this, in the notebook's own folder, its panel as one final text."""
+def run(notebook: NotebookNode, folder: Path) -> None:
+    """Execute a notebook in this folder with the Python that runs this, its panel as one final text.
+
+    Raises CellExecutionError where a cell fails that should not.
+    """
     os.environ["UV_ARGO_PANEL"] = "static"
     os.environ["UV_ARGO_BACKEND"] = "local"
-    notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(
-        notebook, timeout=600, resources={"metadata": {"path": str(path.parent)}}, kernel_name="python3"
-    )
-    client.execute()
-    return notebook
+    # A kernel that a user installed under the same name may be another Python's.
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+    NotebookClient(
+        notebook,
+        timeout=600,
+        resources={"metadata": {"path": str(folder)}},
+        kernel_name="python3",
+        coalesce_streams=True,
+        extra_arguments=["--log-level=ERROR"],  # the kernel's own warnings are not about the notebook
+    ).execute()
 
 
 def text(output: NotebookNode) -> str:
@@ -49,32 +65,44 @@ def show(notebook: NotebookNode) -> None:
             print("".join(text(output) for output in cell.outputs))
 
 
-def store(path: Path, notebook: NotebookNode) -> None:
-    """Write the outputs, without what differs between two machines and is compared by nobody."""
-    notebook.metadata = {key: notebook.metadata[key] for key in IGNORED_METADATA if key in notebook.metadata}
-    notebook.metadata.get("language_info", {}).pop("version", None)
+def storable(notebook: NotebookNode) -> None:
+    """Take out of a notebook that has run what differs between two machines or two runs, and is compared by nobody."""
+    notebook.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        }
+    )
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         for output in cell.get("outputs", ()):
             output.get("metadata", {}).pop("uv_argo", None)
-            if output.output_type == "error":
-                output.traceback = []
-    nbformat.write(notebook, path)
+            if "text/html" in output.get("data", {}):
+                output.data["text/html"] = re.sub(VOLATILE, "", output.data["text/html"])
+            if output.output_type == "error" and PLACE.search(ANSI.sub("", "\n".join(output.traceback))):
+                output.traceback = [f"{output.ename}: {output.evalue}"]
 
 
 def main() -> int:
-    """Run the notebooks that are named, or all."""
+    """Run the notebooks that are named, or all; 1 if a cell failed that should not."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("notebooks", nargs="*", type=Path, default=sorted(HERE.glob("*.ipynb")))
     parser.add_argument("--write", action="store_true", help="store the outputs in the notebooks")
     wanted = parser.parse_args()
     for path in wanted.notebooks:
-        done = run(path)
+        notebook = nbformat.read(path, as_version=4)
+        try:
+            run(notebook, path.parent)
+        except CellExecutionError as error:
+            show(notebook)
+            print(f"{path.name} stopped at {error.ename}: {error.evalue}", file=sys.stderr)
+            return 1
         if wanted.write:
-            store(path, done)
+            storable(notebook)
+            nbformat.write(notebook, path)
             print(f"stored {path.name}")
         else:
-            show(done)
+            show(notebook)
     return 0
 
 

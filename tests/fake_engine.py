@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING
 
 from uv_argo_magic.core import events as ev
@@ -22,6 +22,10 @@ PYTHON = ".".join(map(str, sys.version_info[:3]))
 class Prepared:
     spec: RunSpec
     resolution: Lock
+
+    @property
+    def interpreter(self):
+        return SimpleNamespace(target=self.resolution.target)
 
     def describe(self):
         return f"would run {self.spec.requirements.lines} with {self.spec.python or 'any Python'}"
@@ -50,7 +54,7 @@ class Run:
         return dict(self.engine.values)
 
     def stop(self, by):
-        pass
+        self.engine.stopped.append(by)
 
 
 @dataclass
@@ -62,6 +66,7 @@ class Engine:
     interrupt: bool = False
     prepared: list = field(default_factory=list)
     started: list = field(default_factory=list)
+    stopped: list = field(default_factory=list)
 
     def prepare(self, spec):
         target = Target(python=spec.python if spec.python.count(".") else PYTHON)

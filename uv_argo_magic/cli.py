@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +19,7 @@ from uv_argo_magic.errors import ArgoMagicError, PolicyError, ResolutionError, S
 from uv_argo_magic.history import History
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import TextIO
 
     from uv_argo_magic.core.options import Line
@@ -23,11 +28,12 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the words ask; the exit status."""
+    _open_streams()
     try:
         return _main(sys.argv[1:] if argv is None else argv)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         print("interrupted", file=sys.stderr)
-        return 130
+        return 128 + (interrupt.number if isinstance(interrupt, _Ended) else signal.SIGINT)
     except BrokenPipeError:
         # Whoever read our output has left; Python would complain again when it flushes at exit.
         sys.stdout = None
@@ -35,46 +41,100 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ArgoMagicError as error:
         print("\n".join(error._render_traceback_()), file=sys.stderr)
         return 2 if isinstance(error, SpecError | ResolutionError | PolicyError) else 1
+    except OSError as error:
+        print(f"uv-argo: {error}", file=sys.stderr)
+        return 1
+
+
+def _open_streams() -> None:
+    """Have all three streams, as after `>&-` and in a daemon they are not there; what they cannot encode is escaped."""
+    for fd, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - lives as long as we do
+        elif mode == "w" and isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _main(argv: Sequence[str]) -> int:
     line = read_argv(argv)
     if line.verb == "run":
         return _run(line)
-    print(answers.answer(line, History(places.data_dir() / "runs", keep=0), "terminal"), flush=True)
+    text = answers.answer(line, History(places.data_dir() / "runs", keep=0), "terminal")
+    print(text, end="" if text.endswith("\n") else "\n", flush=True)
     return 0
 
 
 def _run(line: Line) -> int:
     from uv_argo_magic import run as engine  # noqa: PLC0415 - the other verbs answer without it
-    from uv_argo_magic.notebook import traceback  # noqa: PLC0415
+    from uv_argo_magic.notebook import cells, traceback  # noqa: PLC0415
     from uv_argo_magic.specify import Surroundings, specify  # noqa: PLC0415
 
     around = Surroundings.here(names={}, traits={}, line_offset=0)
     spec, made = specify(_source(line.argument), run_options(line), around)
+    # The file's own name: a traceback shows its lines as they are here.
+    name = "<stdin>" if line.argument == "-" else line.argument
     for note in (*made.notes, *spec.requirements.warnings):
         print(note, file=sys.stderr)
     prepared = engine.prepare(spec)
+    if prepared.interpreter.target.minor == ".".join(map(str, sys.version_info[:2])) and (
+        wrong := cells.syntax_error(spec.cell, name, 0)
+    ):
+        raise traceback.syntax_error(wrong, cell_name=name)
     if line.given("dry_run"):
         print(prepared.describe())
         return 0
     history = History(places.data_dir() / "runs", keep=spec.settings.history)
     run = engine.start(prepared, history=history, notebook="")
-    run.follow(Streamer(sys.stdout, sys.stderr))
-    # The file's own name: a traceback shows its lines as they are here.
-    name = "<stdin>" if line.argument == "-" else line.argument
     run.rebuild = lambda remote, state: traceback.rebuild(remote, state=state, cell_name=name)
+    shown = Streamer(sys.stdout, sys.stderr, on_broken=lambda: run.stop("the end of its output"))
+    with _polite_end():
+        run.follow(shown)
+    if shown.broken:
+        raise shown.broken
     run.raise_for_state()
     return 0
 
 
-def _source(name: str) -> str:
-    if name == "-":
-        return sys.stdin.read()
+class _Ended(KeyboardInterrupt):
+    """SIGTERM or SIGHUP came: the run is stopped as by an interrupt, so that it is not lost."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+@contextlib.contextmanager
+def _polite_end() -> Iterator[None]:
+    def end(number: int, _frame: object) -> None:
+        raise _Ended(number)
+
+    # What somebody ignores (nohup) stays ignored; another thread than the main one may set nothing.
+    main = threading.current_thread() is threading.main_thread()
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if main and hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number, handler in before.items():
+        if handler is signal.SIG_DFL:
+            signal.signal(number, end)
     try:
-        return Path(name).read_text(encoding="utf-8")
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is signal.SIG_DFL:
+                signal.signal(number, handler)
+
+
+def _source(name: str) -> str:
+    try:
+        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise SpecError(f"{name} is not UTF-8 text", hint="Save the file as UTF-8.") from error
+        what = "what came in" if name == "-" else name
+        raise SpecError(f"{what} is not UTF-8 text", hint="Save the file as UTF-8.") from error
     except OSError as error:
         raise SpecError(
             f"{name} cannot be read: {error.strerror}", hint="Name a Python file, or - for stdin."
@@ -82,15 +142,28 @@ def _source(name: str) -> str:
 
 
 class Streamer:
-    """A renderer that passes on what is new: the cell's output to one stream, all about it to the other."""
+    """A renderer that passes on what is new: the cell's output to one stream, all about it to the other.
 
-    def __init__(self, out: TextIO, err: TextIO) -> None:
+    Where a stream takes no more (its reader left, its disk is full), `broken` says why, and `on_broken` is called.
+    """
+
+    def __init__(self, out: TextIO, err: TextIO, on_broken: Callable[[], object] = bool) -> None:
         self._out, self._err = out, err
+        self._on_broken = on_broken
         self._outputs = 0
         self._installed = 0
+        self.broken: OSError | None = None
 
     def update(self, state: RunState) -> None:
         """Print what came since the last time."""
+        if self.broken is None:
+            try:
+                self._update(state)
+            except OSError as problem:
+                self.broken = problem
+                self._on_broken()
+
+    def _update(self, state: RunState) -> None:
         for text in state.install_log[self._installed :]:
             self._err.write(text if text.endswith("\n") else text + "\n")
         for output in state.outputs[self._outputs :]:

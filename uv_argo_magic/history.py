@@ -35,7 +35,7 @@ from uv_argo_magic.core import events as ev
 from uv_argo_magic.core.lock import Lock, Resolution, Unresolved
 from uv_argo_magic.core.options import nearest
 from uv_argo_magic.core.state import RunState, fold
-from uv_argo_magic.errors import SpecError
+from uv_argo_magic.errors import BackendUnavailable, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -234,9 +234,24 @@ class History:
     def begin(
         self, run_id: str, *, spec: RunSpec, resolution: Resolution, notebook: str = "", nonce: str = ""
     ) -> RunFiles:
-        """Make a run's folder; `nonce` is the one its log is written with."""
+        """Make a run's folder; `nonce` is the one its log is written with.
+
+        Raises:
+            BackendUnavailable: no folder can be made, or the disk is full.
+        """
         if not _ID.fullmatch(run_id):
             raise ValueError(f"not a run id: {run_id!r}")
+        try:
+            return self._begin(run_id, spec, resolution, notebook, nonce)
+        except FileExistsError:  # one id is one run: that one stays as it is
+            raise
+        except OSError as problem:
+            shutil.rmtree(self.root / run_id, ignore_errors=True)
+            raise BackendUnavailable(
+                f"the run cannot be kept in the history: {problem}", hint="Free some disk space, or set UV_ARGO_HOME."
+            ) from problem
+
+    def _begin(self, run_id: str, spec: RunSpec, resolution: Resolution, notebook: str, nonce: str) -> RunFiles:
         folder = self.root / run_id
         (folder / "notes").mkdir(parents=True, mode=0o700)
         with contextlib.suppress(OSError):  # a parent that is somebody else's is theirs to open or close

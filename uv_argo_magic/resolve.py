@@ -15,7 +15,6 @@ import functools
 import hashlib
 import json
 import os
-import re
 import signal
 import subprocess
 import tempfile
@@ -26,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from uv import find_uv_bin
 
-from uv_argo_magic.core import failures
+from uv_argo_magic.core import failures, program
 from uv_argo_magic.core.lock import Lock, Unresolved
 from uv_argo_magic.core.pylock import read_pylock
 from uv_argo_magic.core.requirements import parse_items
@@ -38,13 +37,6 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.requirements import Requirements
     from uv_argo_magic.core.spec import Settings
     from uv_argo_magic.interpreters import Interpreter
-
-KEPT = re.compile(
-    r"UV_(?:DEFAULT_INDEX|INDEX_URL|INDEX|EXTRA_INDEX_URL|INDEX_\w+_(?:USERNAME|PASSWORD)|KEYRING_PROVIDER"
-    r"|SYSTEM_CERTS|NATIVE_TLS|INSECURE_HOST|CACHE_DIR|CREDENTIALS_DIR"
-    r"|HTTP_TIMEOUT|HTTP_CONNECT_TIMEOUT|HTTP_RETRIES)"
-)
-"""uv's variables that say where the index is and how to reach it; the others would change what a cell means."""
 
 MAX_AGE = 24 * 3600.0
 """Seconds that an answer is good for: an index gets new releases, and a span of exclude_newer moves on."""
@@ -70,7 +62,9 @@ def lock(
     """
     if not requirements:
         return Lock(packages=(), target=interpreter.target)
-    question = _question(requirements, interpreter, settings, clean(os.environ if environ is None else environ))
+    question = _question(
+        requirements, interpreter, settings, program.uv_surroundings(os.environ if environ is None else environ)
+    )
     known = _recall(question.digest, cache)
     if known:
         return known
@@ -78,24 +72,6 @@ def lock(
     if isinstance(answer, Lock):
         _remember(question.digest, answer, cache)
     return answer
-
-
-def clean(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment that uv runs in: certificates, proxies and credentials as they are, no settings of its own."""
-    kept = {
-        name: value
-        for name, value in environ.items()
-        if (not name.startswith("UV_") or KEPT.fullmatch(name))
-        and not name.startswith("PYTHON")
-        and name not in {"VIRTUAL_ENV", "CONDA_PREFIX", "FORCE_COLOR", "CLICOLOR_FORCE"}
-    }
-    return kept | {
-        "UV_NO_CONFIG": "1",
-        "UV_PYTHON_DOWNLOADS": "never",
-        "UV_NO_PROGRESS": "1",
-        "UV_NO_WRAP": "1",
-        "NO_COLOR": "1",
-    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +96,9 @@ def _question(
 ) -> _Question:
     """Build first, ask second."""
     target = interpreter.target
+    listed = {name: parse_items(getattr(settings, name), source=name) for name in ("constraints", "overrides")}
+    if not settings.allow_urls:
+        _refuse_urls(requirements, *listed.values())
     options = ["--python", interpreter.path, "--python-version", target.python]
     if target.platform:
         options += ["--python-platform", target.platform]
@@ -142,10 +121,9 @@ def _question(
     if settings.offline:
         options.append("--offline")
     files = {"requirements.in": requirements.lines}
-    for name in ("constraints", "overrides"):
-        lines = parse_items(getattr(settings, name), source=name).lines
-        if lines:
-            files[f"{name}.txt"] = lines
+    for name, items in listed.items():
+        if items:
+            files[f"{name}.txt"] = items.lines
             options += [f"--{name}", f"{name}.txt"]
     hashes = sorted({f"{item.name} {wanted}" for item in requirements.items for wanted in item.hashes})
     return _Question(
@@ -154,6 +132,16 @@ def _question(
         environ=tuple(sorted(environ.items())),
         extra=(_uv_version(), target.abi, target.implementation, *hashes, *map(str, interpreter.tags)),
     )
+
+
+def _refuse_urls(*lists: Requirements) -> None:
+    """Raise SpecError for a direct URL; packages cannot bring one in, since uv takes it only where it is asked for."""
+    for item in (item for one in lists for item in one.items):
+        if item.url:
+            raise SpecError(
+                f"{item.name} is asked for by its URL, and allow_urls is off.",
+                hint=f"Take it from the index ({item.name}==VERSION), or write --set allow_urls=true.",
+            )
 
 
 def _ask(

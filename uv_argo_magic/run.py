@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 import secrets
@@ -287,8 +288,7 @@ class Run:
         try:
             for item in self._backend.watch(self.name):
                 if isinstance(item, str):
-                    if self._files is not None:
-                        self._files.append(item)
+                    self._keep(functools.partial(_append, item))
                     self._take(*events.decode(item, self.prepared.program.nonce))
                 else:
                     self._take(item)
@@ -309,10 +309,23 @@ class Run:
             before = self._state
             self._state = fold(seen, before)
             hello = self._state.hello
-            if hello and not before.hello and self._files is not None and hello.host == socket.gethostname():
+            if hello and not before.hello and hello.host == socket.gethostname():
                 # The supervisor is a process of this machine: another process may stop the run by it.
-                self._files.note("pid", str(hello.pid))
+                self._keep(lambda files: files.note("pid", str(hello.pid)))
             if self._state.ended and not before.ended:
-                if self._files is not None:
-                    self._files.finish(self._state)
+                self._keep(lambda files: files.finish(self._state))
                 self._ended.set()
+
+    def _keep(self, write: Callable[[RunFiles], None]) -> None:
+        """Write to the history; a full disk costs the record of this run, and not the run."""
+        if self._files is None:
+            return
+        try:
+            write(self._files)
+        except OSError as problem:
+            self._files = None
+            sys.stderr.write(f"uv-argo: the rest of this run is not kept in the history: {problem}\n")
+
+
+def _append(text: str, files: RunFiles) -> None:
+    files.append(text)

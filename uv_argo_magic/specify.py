@@ -84,15 +84,7 @@ def _requirements(
         found.append(script.requirements)
     if not found:
         found.append(req.parse(made.deps, source=f"deps of {made.origin('deps')}"))
-    return _union(found)
-
-
-def _union(found: Iterable[req.Requirements]) -> req.Requirements:
-    every = tuple(found)
-    return req.Requirements(
-        items=tuple(dict.fromkeys(item for one in every for item in one.items)),
-        warnings=tuple(dict.fromkeys(warning for one in every for warning in one.warnings)),
-    )
+    return req.merge(*found)
 
 
 def _text(path: Path, name: str) -> str:
@@ -139,6 +131,7 @@ def _satisfies(version: str, wanted: SpecifierSet) -> bool:
 
 
 def _pushed(names: Iterable[str], have: Mapping[str, object], limit: int) -> Iterable[tuple[str, str]]:
+    room = limit or sys.maxsize
     for name in names:
         if name not in have:
             best = nearest(name, have)
@@ -146,4 +139,6 @@ def _pushed(names: Iterable[str], have: Mapping[str, object], limit: int) -> Ite
                 f"--push {name}: {name} is not defined" + (f"; did you mean {best}?" if best else ""),
                 hint="Define it in a cell above.",
             )
-        yield name, values.encode(name, have[name], limit)
+        body = values.encode(name, have[name], room)
+        room -= len(body)
+        yield name, body

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ from guest_process import NONCE, begin, text_of
 
 from uv_argo_magic.core import events as ev
 from uv_argo_magic.core.lock import Unresolved
+from uv_argo_magic.core.state import fold
+from uv_argo_magic.guest import environment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -365,3 +368,85 @@ def test_pandas_takes_the_place_for_a_notebook(tmp_path: Path) -> None:
     )
     state = run(tmp_path / "run", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nimport pandas\npandas.told")
     assert result(state) == "{'display.max_columns': 20}"
+
+
+def test_displays_beyond_the_budget_are_counted_and_the_log_stays_short(tmp_path: Path) -> None:
+    cell = "h = display('first', display_id=True)\nfor i in range(3000): display(i)\nfor i in range(3000): h.update(i)"
+    log = begin(tmp_path, cell, log_budget=20_000).read()
+    state = fold(ev.decode(log, NONCE))
+    assert len(log) < 30_000
+    shown = [out for out in state.outputs if isinstance(out, ev.Display)]
+    assert "is left out: it would exceed log_budget" in dict(shown[-1].data)["text/plain"]
+    (note,) = state.notes
+    assert note.startswith(f"{6001 - len(shown) + 1} displays were left out")
+
+
+def test_no_budget_is_no_limit(tmp_path: Path) -> None:
+    state = run(
+        tmp_path,
+        "for i in range(100_000): print('line', i)\ndisplay(1)\nx = 'v'",
+        log_budget=0,
+        value_limit=0,
+        pull=("x",),
+    )
+    assert len(text_of(state).splitlines()) == 100_000
+    assert not [out for out in state.outputs if isinstance(out, ev.Skipped)]
+    assert [value.problem for value in state.values] == [""]
+
+
+def test_a_spent_budget_that_lost_nothing_says_nothing(tmp_path: Path) -> None:
+    state = run(tmp_path, "print('x' * 30_000)\nprint('last')", log_budget=20_000)
+    assert text_of(state).endswith("last\n")
+    assert not [out for out in state.outputs if isinstance(out, ev.Skipped)]
+
+
+def test_clearing_what_is_clear_costs_no_log(tmp_path: Path) -> None:
+    cell = "d = display.__self__\nfor i in range(5000): d.clear_output(wait=True); print('step', i)"
+    log = begin(tmp_path, cell, log_budget=20_000).read()
+    assert len(log) < 30_000
+    assert "step 4999" in log
+    assert "step 4998" not in log
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("import sys\nclass A:\n    def __str__(self): 1 / 0\nsys.exit(A())", ("error", 1)),
+        ("import sys\nclass A:\n    def __eq__(self, other): 1 / 0\nsys.exit(A())", ("error", 1)),
+        ("import sys; sys.exit(0.0)", ("error", 1)),
+        ("import sys; sys.exit(False)", ("ok", 0)),
+        ("import sys; sys.settrace(lambda *a: 1 / 0)", ("ok", 0)),
+    ],
+)
+def test_odd_ends_are_told_as_they_are(tmp_path: Path, cell: str, expected: tuple[str, int]) -> None:
+    assert reason(run(tmp_path, cell)) == expected
+
+
+def test_a_full_disk_costs_the_whole_output_and_not_the_run(tmp_path: Path) -> None:
+    state = run(tmp_path, "for i in range(50_000): print(i)", env={"UV_ARGO_OUTPUT": "/dev/full"})
+    assert (reason(state), text_of(state).count("\n")) == (("ok", 0), 50_000)
+    (note,) = state.notes
+    assert note.startswith("the whole output could not be kept in a file: ")
+
+
+@pytest.mark.parametrize("name", ["plain", "a 'b\" $c", "long" + "x" * 150])
+def test_a_command_runs_by_the_venvs_python_whatever_its_folder_is_called(tmp_path: Path, name: str) -> None:
+    scripts = tmp_path / "site" / "bin"
+    scripts.mkdir(parents=True)
+    (scripts / "tool").write_text("#!/elsewhere/python3\nimport sys\nprint(sys.prefix, sys.argv[1:])\n")
+    home = tmp_path / name / "venv"
+    environment.thin_venv(str(home))
+    environment.put_over(str(home), str(tmp_path / "site"))
+    done = subprocess.run([home / "bin" / "tool", "a b"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{home} ['a b']\n"
+
+
+def test_uv_sees_neither_colours_nor_settings_of_the_surroundings(tmp_path: Path) -> None:
+    wanted = Unresolved(lines=("no-such-package-of-ours",), reason="the index did not answer")
+    state = run(tmp_path, "1", resolution=wanted, offline=True, env={"CLICOLOR_FORCE": "1", "FORCE_COLOR": "1"})
+    assert "\x1b" not in "".join(state.install_log)
+
+
+def test_a_syntax_error_shows_only_the_cell(tmp_path: Path) -> None:
+    error = json.loads(run(tmp_path, "this is no Python").error)
+    assert (error["frames"], error["syntax"]["lineno"]) == ([], 2)

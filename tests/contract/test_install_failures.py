@@ -25,7 +25,7 @@ from index_server import IndexServer
 from uv import find_uv_bin
 
 from uv_argo_magic.core.failures import InstallFailure, classify, warnings
-from uv_argo_magic.resolve import clean
+from uv_argo_magic.core.program import uv_surroundings
 
 BASE = sys._base_executable
 VERSION = ".".join(map(str, sys.version_info[:3]))
@@ -50,7 +50,7 @@ class Uv:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.environ = clean(os.environ) | {
+        self.environ = uv_surroundings(os.environ) | {
             "UV_HTTP_RETRIES": "0",
             "UV_HTTP_TIMEOUT": "1",
             "UV_CACHE_DIR": str(folder / "cache"),

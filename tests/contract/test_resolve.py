@@ -17,6 +17,7 @@ from packaging.tags import compatible_tags, cpython_tags
 from uv import find_uv_bin
 
 from uv_argo_magic import interpreters, resolve
+from uv_argo_magic.core import program
 from uv_argo_magic.core.lock import Lock, Target, Unresolved
 from uv_argo_magic.core.requirements import Requirement, Requirements, parse
 from uv_argo_magic.core.spec import Settings
@@ -78,7 +79,7 @@ def test_what_is_locked_can_be_installed_as_it_is(index, ask, tmp_path):
     subprocess.run(
         [*command, "--python", python, "--default-index", index.url],
         cwd=tmp_path,
-        env=resolve.clean(os.environ) | {"UV_CACHE_DIR": str(tmp_path / "uv")},
+        env=program.uv_surroundings(os.environ) | {"UV_CACHE_DIR": str(tmp_path / "uv")},
         check=True,
         capture_output=True,
     )
@@ -226,14 +227,22 @@ def test_only_the_way_to_the_index_comes_from_the_environment(index, ask, tmp_pa
     }
     assert names(ask("alpha", env=odd)) == ["alpha 1.0"]
     kept = {"SSL_CERT_FILE": "/c.pem", "HTTPS_PROXY": "http://p", "UV_SYSTEM_CERTS": "1", "UV_INDEX_MINE_PASSWORD": "x"}
-    assert kept.items() <= resolve.clean(kept | odd).items()
-    assert not set(odd) & set(resolve.clean(kept | odd))
+    assert kept.items() <= program.uv_surroundings(kept | odd).items()
+    assert not set(odd) & set(program.uv_surroundings(kept | odd))
 
 
 @pytest.mark.parametrize("url", ["not a url", "ftp://index.example.com", "--help", "/etc"])
 def test_an_index_that_is_no_address(ask, url):
     with pytest.raises(SpecError, match="index_url must be"):
         ask("alpha", index_url=url)
+
+
+@pytest.mark.parametrize("where", ["deps", "constraints", "overrides"])
+def test_urls_are_refused_where_they_are_not_allowed(ask, where):
+    direct = "beta @ https://index.example.com/beta-1.0-py3-none-any.whl"
+    wanted, more = (direct, {}) if where == "deps" else ("alpha", {where: (direct,)})
+    with pytest.raises(SpecError, match="beta is asked for by its URL, and allow_urls is off"):
+        ask(wanted, allow_urls=False, **more)
 
 
 def test_a_setting_that_uv_refuses(ask):

@@ -25,6 +25,17 @@ import table
 FOLDER = "UV_ARGO_TEST_GALLERIES"
 # archive -> (the folder in it, what the scripts need, their names)
 GALLERIES = {
+    "matplotlib": ("galleries/examples", ("matplotlib", "numpy"), """
+        axes_grid1/demo_axes_grid axes_grid1/simple_axesgrid axisartist/simple_axisline color/color_by_yvalue
+        color/color_demo images_contours_and_fields/barcode_demo images_contours_and_fields/contour_demo
+        images_contours_and_fields/contourf_hatching images_contours_and_fields/image_annotated_heatmap
+        images_contours_and_fields/matshow images_contours_and_fields/plot_streamplot
+        lines_bars_and_markers/bar_stacked lines_bars_and_markers/barchart lines_bars_and_markers/fill
+        lines_bars_and_markers/linestyles lines_bars_and_markers/simple_plot lines_bars_and_markers/stackplot_demo
+        lines_bars_and_markers/stem_plot misc/set_and_get misc/table_demo mplot3d/bars3d
+        mplot3d/surface3d pie_and_polar_charts/nested_pie pie_and_polar_charts/polar_demo pyplots/pyplot_simple
+        pyplots/pyplot_two_subplots scales/log_demo
+    """),
     "networkx": ("examples", ("networkx", "numpy", "scipy", "matplotlib"), """
         3d_drawing/plot_basic algorithms/plot_beam_search algorithms/plot_betweenness_centrality
         algorithms/plot_bipartite_motif_abcore algorithms/plot_circuits algorithms/plot_cycle_detection

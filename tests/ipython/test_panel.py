@@ -262,12 +262,12 @@ def test_an_unknown_panel_is_refused():
     [
         ("none", [CellOutput]),
         ("text", [PlainText, CellOutput]),
-        ("static", [panel.StaticPanel, CellOutput]),
+        ("static", [CellOutput, panel.StaticPanel]),
         ("html", [panel.HtmlPanel, CellOutput]),
         ("auto", [panel.WidgetPanel, CellOutput]),
     ],
 )
-def test_the_panel_comes_first(wanted, types):
+def test_a_live_panel_comes_first_and_a_static_one_last(wanted, types):
     got = renderers(Settings(panel=wanted), ip=KERNEL, on_stop=lambda: None, metadata={})
     assert [type(one) for one in got] == types
 

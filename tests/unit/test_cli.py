@@ -83,9 +83,37 @@ def test_a_streamer_prints_each_output_once():
 
 
 def test_run_reads_stdin(engine, monkeypatch):
-    monkeypatch.setattr(sys, "stdin", io.StringIO("x = 1"))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\ufeffx = 'é'\r\n".encode()), "ascii"))
     assert cli.main(["run", "-"]) == 0
-    assert engine.spec.cell == "x = 1"
+    assert engine.spec.cell == "x = 'é'\r\n"
+
+
+def test_a_file_that_is_no_python_runs_nowhere(engine, home, capsys):
+    (home / "script.py").write_text("x = 1\ndef (:\n")
+    assert cli.main(["run", "script.py"]) == 1
+    assert "script.py" in (said := capsys.readouterr().err)
+    assert "line 2" in said
+    assert engine.started == []
+
+
+class Full(io.StringIO):
+    def write(self, _text):
+        raise OSError(28, "No space left on device")
+
+
+def test_output_that_nobody_takes_stops_the_run(engine, monkeypatch, capsys):
+    engine.events = fake_engine.ended("ok", ev.Lines(text="one\n"))
+    monkeypatch.setattr(sys, "stdout", Full())
+    assert cli.main(["run", "script.py"]) == 1
+    assert "No space left" in capsys.readouterr().err
+    assert engine.stopped == ["the end of its output"]
+
+
+def test_a_terminal_of_few_characters_gets_the_others_escaped(history, monkeypatch):
+    keep(history, "r1", "hé\n")
+    monkeypatch.setattr(sys, "stdout", narrow := io.TextIOWrapper(io.BytesIO(), "ascii"))
+    assert cli.main(["logs"]) == 0
+    assert narrow.buffer.getvalue() == b"h\\xe9\n"
 
 
 def test_dry_run(engine, capsys):
@@ -200,7 +228,7 @@ def test_logs_as_a_person_reads_them_and_raw(history, capsys):
     )
     assert cli.main(["logs", "r1"]) == 0
     gap = "[3 lines are missing: the log has a hole here]\n"
-    assert capsys.readouterr().out == f"Resolved\nplain\nodd42\n{gap}end\nValueError: no\n\n"
+    assert capsys.readouterr().out == f"Resolved\nplain\nodd42\n{gap}end\nValueError: no\n"
     assert cli.main(["logs", "r1", "--raw"]) == 0
     assert "@uv-argo:n {" in capsys.readouterr().out
 

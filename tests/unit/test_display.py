@@ -102,6 +102,16 @@ def test_a_representation_that_fails_prints_its_traceback_and_the_others_go_on(d
     assert capsys.readouterr().err.count("RuntimeError: no html today") == 2
 
 
+def test_a_value_too_deep_to_show_costs_a_few_lines(displays, capsys):
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    displays.result(deep)
+    said = capsys.readouterr().err
+    assert "RecursionError" in said
+    assert said.count("\n") < 30
+
+
 def test_a_value_of_the_wrong_type_is_left_out_with_a_warning(displays):
     with pytest.warns(FormatterWarning, match=r"text/html formatter returned invalid type <class 'int'>"):
         data, _ = displays.bundle(shows(_repr_html_=give(3)))

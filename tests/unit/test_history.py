@@ -21,7 +21,7 @@ from uv_argo_magic.core.lock import Lock, Package, Target, Unresolved
 from uv_argo_magic.core.requirements import Requirement, Requirements
 from uv_argo_magic.core.spec import RunSpec, Settings
 from uv_argo_magic.core.state import RunState, fold
-from uv_argo_magic.errors import SpecError
+from uv_argo_magic.errors import BackendUnavailable, SpecError
 
 NONCE = "abc"
 LOCK = Lock(packages=(Package(name="numpy", version="2.0"),), target=Target(python="3.12.1"))
@@ -356,3 +356,9 @@ def test_a_summary_of_a_state_that_says_little():
     summary = kept.summarize(RunState(error="not JSON"))
     assert (summary.outcome, summary.exit, summary.ename, summary.packages) == ("Lost", None, "", ())
     assert dataclasses.asdict(summary)["ended"] > 0
+
+
+def test_a_history_that_cannot_be_written_says_so_and_leaves_nothing(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BackendUnavailable, match="the run cannot be kept in the history"):
+        kept.History(tmp_path / "file" / "runs").begin("r1", spec=SPEC, resolution=LOCK)

@@ -69,6 +69,7 @@ def test_run_options():
     ("line", "message"),
     [
         ("--python new", "--python cannot be new"),
+        ("--out class", "--out needs a variable's name, not class"),
         ("--push 1x", "--push needs a variable's name, not 1x"),
         ("--push [x", "--push needs a variable's name, not [x"),
         ("--pull a.b", "--pull needs a variable's name, not a.b"),

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from uv import find_uv_bin
 
 from uv_argo_magic import interpreters, places
+from uv_argo_magic.core import program as programs
 from uv_argo_magic.core.events import NodePhase
 from uv_argo_magic.errors import BackendUnavailable
 
@@ -149,7 +150,8 @@ class LocalBackend:
                 f"no folder could be made for the run: {problem}", hint="free some disk space, or set TMPDIR"
             ) from problem
         lifeline, held = os.pipe()
-        environment = os.environ | {
+        # uv's settings in this environment must not make an install there another than what was resolved here.
+        environment = programs.uv_surroundings(os.environ) | {
             "UV_ARGO_STORE": str(self._home()),
             "UV_ARGO_RUN": str(home),
             "UV_ARGO_UV": find_uv_bin(),
@@ -213,10 +215,17 @@ class LocalBackend:
     @staticmethod
     def _words(started: _Started, code: int) -> str:
         """How the supervisor ended, where that is not its log's last record."""
-        if code < 0 or code > 128:
-            return f"the supervisor process was ended by {signal.Signals(-code if code < 0 else code - 128).name}"
-        text = (started.home / "supervisor.err").read_text(encoding="utf-8", errors="replace").strip()
-        return text.rsplit("\n", 1)[-1] if code else ""
+        number = -code if code < 0 else code - 128
+        # Any other status above 128 is one that the cell chose, and its own record says so.
+        if number in set(signal.Signals):
+            return f"the supervisor process was ended by {signal.Signals(number).name}"
+        if code == 0:
+            return ""
+        try:
+            text = (started.home / "supervisor.err").read_text(encoding="utf-8", errors="replace").strip()
+        except OSError:  # the cell may remove the folder of its run
+            return ""
+        return text.rsplit("\n", 1)[-1]
 
 
 def _read(process: subprocess.Popen[bytes]) -> Iterator[str]:

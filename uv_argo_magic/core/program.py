@@ -9,12 +9,15 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from uv_argo_magic.core.lock import Lock, Resolution
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from uv_argo_magic.core.spec import RunSpec, Settings
 
 GUEST_NAME = "uv_argo_guest"
@@ -115,3 +118,29 @@ def uv_environment(settings: Settings) -> dict[str, str]:
         "UV_OFFLINE": "1" if settings.offline else "",
     }
     return {name: value for name, value in wanted.items() if value}
+
+
+KEPT = re.compile(
+    r"UV_(?:DEFAULT_INDEX|INDEX_URL|INDEX|EXTRA_INDEX_URL|INDEX_\w+_(?:USERNAME|PASSWORD)|KEYRING_PROVIDER"
+    r"|SYSTEM_CERTS|NATIVE_TLS|INSECURE_HOST|CACHE_DIR|CREDENTIALS_DIR"
+    r"|HTTP_TIMEOUT|HTTP_CONNECT_TIMEOUT|HTTP_RETRIES)"
+)
+"""uv's variables that say where the index is and how to reach it; the others would change what a cell means."""
+
+
+def uv_surroundings(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment that uv runs in: certificates, proxies and credentials as they are, no settings of its own."""
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if (not name.startswith("UV_") or KEPT.fullmatch(name))
+        and not name.startswith("PYTHON")
+        and name not in {"VIRTUAL_ENV", "CONDA_PREFIX", "FORCE_COLOR", "CLICOLOR_FORCE"}
+    }
+    return kept | {
+        "UV_NO_CONFIG": "1",
+        "UV_PYTHON_DOWNLOADS": "never",
+        "UV_NO_PROGRESS": "1",
+        "UV_NO_WRAP": "1",
+        "NO_COLOR": "1",
+    }

@@ -172,9 +172,9 @@ def _pairs(value: object) -> tuple[tuple[str, str], ...]:
             return _pairs(json.loads(text))
         return tuple(_pair(piece) for piece in _PAIR.split(text) if piece.strip())
     if isinstance(value, Mapping):
-        return tuple((_name(key), _str(item)) for key, item in value.items())
+        return tuple((_name(key), _value(item)) for key, item in value.items())
     if isinstance(value, list | tuple):
-        return tuple(_pair(item) if isinstance(item, str) else (_name(item[0]), _str(item[1])) for item in value)
+        return tuple(_pair(item) if isinstance(item, str) else (_name(item[0]), _value(item[1])) for item in value)
     raise TypeError(value)
 
 
@@ -182,13 +182,22 @@ def _pair(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
         raise ValueError(text)
-    return _name(name.strip()), value
+    return _name(name.strip()), _value(value)
 
 
 def _name(value: object) -> str:
     text = _str(value)
-    if not text or "\0" in text:
+    if not text or "=" in text:
         raise ValueError(text)
+    return _value(text)
+
+
+def _value(value: object) -> str:
+    """Text that the environment of a process can hold."""
+    text = _str(value)
+    if "\0" in text:
+        raise ValueError(text)
+    text.encode()  # a lone surrogate is a ValueError as well
     return text
 
 

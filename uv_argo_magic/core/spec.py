@@ -32,7 +32,9 @@ class Settings:
     install_memory: int = field(default=0, metadata={"help": "bytes of memory that the install may use"})
     install_disk: int = field(default=0, metadata={"help": "bytes of disk that the install may use"})
     log_budget: int = field(default=8 * MIB, metadata={"help": "bytes of log; beyond it, head and tail"})
-    output_lines: int = field(default=1000, metadata={"help": "lines of text shown at the head, and at the tail"})
+    output_lines: int = field(
+        default=1000, metadata={"help": "lines of text shown at the head, and at the tail (0: none)"}
+    )
     value_limit: int = field(default=8 * MIB, metadata={"help": "bytes that pushed or pulled values may take"})
     env: tuple[tuple[str, str], ...] = field(default=(), metadata={"help": "environment variables, NAME=VALUE"})
     panel: str = field(default="auto", metadata={"help": "auto, widget, html, static, text or none"})

@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 import json
+import keyword
 import re
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, TypeAlias
@@ -259,7 +260,7 @@ def _names(flag: str, text: str) -> tuple[str, ...]:
 
 
 def _name(flag: str, text: str) -> str:
-    if not text.isidentifier():
+    if not text.isidentifier() or keyword.iskeyword(text):
         raise SpecError(f"{flag} needs a variable's name, not {text}", hint=f"For example: {flag} total")
     return text
 

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 
 from . import output, processes, streams
@@ -81,7 +82,8 @@ class Cell:
         self.wanted = supervisor.wanted
         self.settings = self.wanted["settings"]
         self.log = supervisor.log
-        self.out = output.Output(self.log, self.settings["log_budget"], supervisor.output)
+        self.budget = self.settings["log_budget"] or sys.maxsize
+        self.out = output.Output(self.log, self.budget, supervisor.output)
         self.printed = {streams.STDOUT: output.Source("stdout"), streams.STDERR: output.Source("stderr")}
         self.written = {process.out: output.Source("stdout"), process.err: output.Source("stderr")}
         self.pipe = process.pipe
@@ -89,6 +91,8 @@ class Cell:
         self.frames = b""
         self.done = False
         self.failed = False
+        self.left_out = 0  # displays that the log's budget could not carry
+        self.cleared_at = 0  # what the log had spent after the newest clear
 
     def run(self, site):
         """Run it, with the packages in the folder `site` (or None): (reason, code, detail) of the exit record."""
@@ -162,6 +166,9 @@ class Cell:
         self._drain()
         for fd in [*self.open, self.process.acknowledge]:
             os.close(fd)
+        if self.left_out:
+            what = "a display was" if self.left_out == 1 else "%d displays were" % self.left_out
+            self.log.emit("note", text="%s left out: the log's budget (log_budget) was spent" % what)
         if ended:
             what = "a process" if ended == 1 else "%d processes" % ended
             self.log.emit("note", text="the cell left %s running, which ended with it" % what)
@@ -230,16 +237,30 @@ class Cell:
             if kind == "error":
                 self.failed = True
             if kind in ("display", "result"):
-                fields = self._affordable(fields)
-            self.log.emit(kind, **fields)
+                self._show(kind, fields)
+            elif kind == "clear":
+                self._clear(fields)
+            else:
+                self.log.emit(kind, **fields)
 
-    def _affordable(self, fields):
-        """The display, or a sentence in its place where the log's budget cannot carry it."""
-        size = sum(len(body) for body in fields["data"].values() if isinstance(body, str))
-        if self.log.spent + size <= self.settings["log_budget"]:
-            return fields
-        text = "a display of %d bytes is left out: it would exceed log_budget" % size
-        return dict(fields, data={"text/plain": text}, metadata={})
+    def _clear(self, fields):
+        """Send it, but not where nothing was sent since the newest one: a spent budget sends nothing for long."""
+        self.out.clear()
+        if self.log.spent > self.cleared_at:
+            self.log.emit("clear", **fields)
+            self.cleared_at = self.log.spent
+
+    def _show(self, kind, fields):
+        """Send a display; where the budget cannot carry it, a sentence for the first one, and a count at the end."""
+        size = len(json.dumps(fields))
+        if self.log.spent + size <= self.budget:
+            self.log.emit(kind, **fields)
+            return
+        self.left_out += 1
+        # An update that is left out leaves what is shown as it was.
+        if kind == "result" or (self.left_out == 1 and not fields.get("update")):
+            text = "a display of %d bytes is left out: it would exceed log_budget" % size
+            self.log.emit(kind, **dict(fields, data={"text/plain": text}, metadata={}))
 
 
 def _signal(pid, number):

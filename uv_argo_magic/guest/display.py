@@ -65,14 +65,18 @@ def _asked(function, *args, **named):
         return function(*args, **named)
     except NotImplementedError:
         return _FAILED
+    except RecursionError as problem:
+        # A context for each level would be a thousand tracebacks.
+        problem.__context__ = None
+        _tell(problem, limit=-8)
     except Exception as problem:  # noqa: BLE001 - the user's code
         _tell(problem)
-        return _FAILED
+    return _FAILED
 
 
-def _tell(problem):
+def _tell(problem, limit=None):
     """Print the traceback to stderr, without the frames of this folder: they are no part of the user's program."""
-    told = traceback.TracebackException.from_exception(problem)
+    told = traceback.TracebackException.from_exception(problem, limit=limit)
     chain = [told]
     while chain:
         one = chain.pop()

@@ -18,6 +18,7 @@ import time
 OK = ".ok"
 SITE = "site"
 STALE_SECONDS = 24 * 3600
+LONGEST_FIRST_LINE = 120  # older kernels read no more than 127 bytes of it
 
 
 class Tree:
@@ -183,5 +184,14 @@ def _console_scripts(there, scripts, python):
             os.symlink(source, target)
             continue
         with open(target, "wb") as file:
-            file.write(b"#!" + os.fsencode(python) + b"\n" + data[script.end() :])
+            file.write(_first_line(python) + data[script.end() :])
         os.chmod(target, 0o755)  # noqa: S103 - a command that its owner and others run
+
+
+def _first_line(python):
+    """What makes a script beside `python` run by it: a path that no first line can hold is found by a shell."""
+    path = os.fsencode(python)
+    if len(path) <= LONGEST_FIRST_LINE and not re.search(rb"\s", path):
+        return b"#!" + path + b"\n"
+    # To Python, these two lines are one string.
+    return b"#!/bin/sh\n'''exec' \"${0%/*}/python\" \"$0\" \"$@\"\n' '''\n"

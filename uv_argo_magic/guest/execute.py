@@ -79,7 +79,7 @@ def _run(wanted, module, out, displays, drawn):
     error = None
     code = 0
     try:
-        with open(wanted["file"], encoding="utf-8", newline="") as file:
+        with open(wanted["file"], encoding="utf-8", errors="surrogatepass", newline="") as file:
             source = file.read()
         for name, text in wanted["push"]:
             setattr(module, name, values.decode(text))
@@ -88,6 +88,8 @@ def _run(wanted, module, out, displays, drawn):
         code, error = _exit_status(leaving)
     except BaseException as problem:  # noqa: BLE001 - this is where the user's code ends
         error, code = problem, 1
+    sys.settrace(None)  # what follows is ours: a tracer of the cell's has nothing to see, and nothing to break
+    sys.setprofile(None)
     drawn.flush()
     if error is not None:
         out.emit("error", error=exceptions.describe(error, wanted["file"], (os.path.dirname(__file__),)))
@@ -99,7 +101,10 @@ def _run(wanted, module, out, displays, drawn):
 
 def _execute(source, file, module, displays):
     """Run all but the last expression, then that one for its value."""
-    tree = ast.parse(source, file)
+    try:
+        tree = ast.parse(source, file)
+    except (SyntaxError, ValueError) as problem:
+        raise problem.with_traceback(None)  # noqa: B904 - the same one, without the frames of `ast`
     value = None
     if tree.body and isinstance(tree.body[-1], ast.Expr) and not _silenced(source):
         value = ast.Expression(tree.body.pop().value)
@@ -158,15 +163,15 @@ def _silenced(source):
 
 def _exit_status(leaving):
     """sys.exit's argument -> (exit status, the exception to report or None), as Python itself reads it."""
-    if leaving.code is None or leaving.code == 0:
+    if leaving.code is None:
         return 0, None
     if isinstance(leaving.code, int):
-        return leaving.code & 0xFF or 1, leaving
+        return (leaving.code & 0xFF or 1, leaving) if leaving.code else (0, None)
     return 1, leaving  # a text: the error says it, as in a notebook
 
 
 def _send_values(wanted, module, out):
-    room = wanted["value_limit"]
+    room = wanted["value_limit"] or sys.maxsize
     for name in wanted["pull"]:
         if name not in module.__dict__:
             out.emit("value", name=name, problem="the cell does not define %s" % name)

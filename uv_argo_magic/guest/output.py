@@ -9,6 +9,8 @@ Rules:
 
 import codecs
 import collections
+import itertools
+import operator
 import re
 import time
 
@@ -83,6 +85,11 @@ class Output:
         source.open = True
         self._record(source.stream, text)
 
+    def clear(self):
+        """What is held back would be cleared away now: it needs no place in the tail."""
+        self.tail.clear()
+        self.tail_bytes = 0
+
     def wait(self):
         """Seconds until `tick` has something to do, or None."""
         if self.last is None:
@@ -105,12 +112,16 @@ class Output:
                 self.flush()
         if self.held:
             lines = self.held_lines - sum(text.count("\n") for _, text in self.tail)
-            self.log.emit("skipped", lines=lines, bytes=self.held_bytes - self.tail_bytes, path=self.path)
+            if self.held_bytes > self.tail_bytes:
+                self.log.emit("skipped", lines=lines, bytes=self.held_bytes - self.tail_bytes, path=self.path)
             self.held = False
-            for stream, text in self.tail:
-                self.log.emit("text", stream=stream, text=text)
+            for stream, texts in itertools.groupby(self.tail, operator.itemgetter(0)):
+                self.log.emit("text", stream=stream, text="".join(text for _, text in texts))
         if self.file is not None:
-            self.file.close()
+            try:
+                self.file.close()
+            except OSError as problem:
+                self._not_kept(problem)
 
     def _keep(self, data):
         if not self.path:
@@ -120,6 +131,10 @@ class Output:
                 self.file = open(self.path, "wb", buffering=65536)  # noqa: SIM115 - closed with the output
             self.file.write(data)
         except OSError as problem:
+            self._not_kept(problem)
+
+    def _not_kept(self, problem):
+        if self.path:
             self.log.emit("note", text="the whole output could not be kept in a file: %s" % problem)
             self.path = ""
 

@@ -180,7 +180,9 @@ class Supervisor:
     def _uv(self, args):
         """Run uv, its words into the log, within the install's limits; its exit status."""
         env = {name: value for name, value in os.environ.items() if not name.startswith(("UV_ARGO_", "VIRTUAL_ENV"))}
-        env.update(UV_NO_CONFIG="1", UV_PYTHON_DOWNLOADS="never", UV_NO_PROGRESS="1")
+        for name in ("FORCE_COLOR", "CLICOLOR_FORCE"):  # a notebook's kernel sets them for its own front end
+            env.pop(name, None)
+        env.update(UV_NO_CONFIG="1", UV_PYTHON_DOWNLOADS="never", UV_NO_PROGRESS="1", NO_COLOR="1")
         env.update(self.wanted["uv"])
         try:
             uv = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Which renderers a run gets in this front end: the panel first, then the cell's output."""
+"""Which renderers a run gets in this front end: a live panel above the cell's output, a static one below it."""
 
 from __future__ import annotations
 
@@ -68,8 +68,9 @@ def renderers(  # noqa: PLR0913 - all by keyword, each with a default that a pla
             return PlainText(outputs=False), CellOutput(cap=cap, to=to)
         case "widget":
             shown = panel.WidgetPanel(on_stop=on_stop, **given)
-        case "html":
-            shown = panel.HtmlPanel(**given)
+        case "static":
+            # Below all output of the cell, whatever came in one batch with the end: nbval compares the order.
+            return CellOutput(cap=cap, to=to), panel.StaticPanel(**given)
         case _:
-            shown = panel.StaticPanel(**given)
+            shown = panel.HtmlPanel(**given)
     return shown, CellOutput(cap=cap, cleared=shown.again, to=to)
