@@ -1,8 +1,34 @@
-"""Nothing of the user's own settings reaches a test: no UV_ARGO_* of the shell that started it."""
+"""What holds for every test: nothing of the user's own settings, and no silent skip where none is allowed.
+
+Rules:
+- No UV_ARGO_* of the shell that started the tests reaches them.
+- The comparison with whole galleries takes minutes and archives: it runs where UV_ARGO_TEST_GALLERIES names them.
+- With UV_ARGO_TEST_STRICT a skipped test has failed, unless it is one that needs a cluster.
+"""
 
 from __future__ import annotations
 
 import os
 
+import pytest
+
 for name in [name for name in os.environ if name.startswith("UV_ARGO_") and not name.startswith("UV_ARGO_TEST_")]:
     del os.environ[name]
+
+
+def pytest_collection_modifyitems(config, items):
+    if os.environ.get("UV_ARGO_TEST_GALLERIES"):
+        return
+    left = [item for item in items if item.get_closest_marker("fidelity")]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if item not in left]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    strict = os.environ.get("UV_ARGO_TEST_STRICT") and not item.get_closest_marker("cluster")
+    if strict and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which a strict run does not allow: {report.longrepr}"
+    return report

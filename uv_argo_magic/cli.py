@@ -90,6 +90,7 @@ def _run(line: Line) -> int:
         return 0
     history = History(places.data_dir() / "runs", keep=spec.settings.history)
     run = engine.start(prepared, history=history, notebook="")
+    # The file's own name: a traceback shows its lines as they are here.
     run.rebuild = lambda remote, state: traceback.rebuild(remote, state=state, cell_name=name)
     shown = Streamer(sys.stdout, sys.stderr, on_broken=lambda: run.stop("the end of its output"))
     with _polite_end():

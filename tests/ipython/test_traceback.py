@@ -15,6 +15,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 from uv_argo_magic.core.remote_error import RemoteError, parse
+from uv_argo_magic.core.state import RunState
 from uv_argo_magic.errors import CellFailed
 from uv_argo_magic.guest.exceptions import describe
 from uv_argo_magic.notebook import traceback as tb
@@ -61,7 +62,7 @@ def raised(cell, **named):
 
 
 def test_name_builtin_type_arguments_and_state():
-    state = object()
+    state = RunState()
     error = raised("class MyError(KeyError): pass\nraise MyError('k', 1)", state=state)
     assert type(error).__name__ == "MyError"
     assert isinstance(error, KeyError)
