@@ -16,7 +16,8 @@ from uv_argo_magic.errors import SpecError
 if TYPE_CHECKING:
     from uv_argo_magic.core.options import Line, Place
     from uv_argo_magic.core.state import Output
-    from uv_argo_magic.history import Entry, History
+    from uv_argo_magic.entries import Entry
+    from uv_argo_magic.history import History
 
 
 def answer(line: Line, history: History, place: Place, notebook: str | None = None) -> str:

@@ -37,9 +37,9 @@ GALLERIES = {
         pyplots/pyplot_two_subplots scales/log_demo
     """),
     "networkx": ("examples", ("networkx", "numpy", "scipy", "matplotlib"), """
-        3d_drawing/plot_basic algorithms/plot_beam_search algorithms/plot_betweenness_centrality
+        3d_drawing/plot_basic algorithms/plot_beam_search
         algorithms/plot_bipartite_motif_abcore algorithms/plot_circuits algorithms/plot_cycle_detection
-        algorithms/plot_davis_club algorithms/plot_krackhardt_centrality algorithms/plot_lca algorithms/plot_rcm
+        algorithms/plot_davis_club algorithms/plot_krackhardt_centrality algorithms/plot_lca
         algorithms/plot_shortest_path algorithms/plot_snap basic/plot_properties basic/plot_read_write
         basic/plot_simple_graph drawing/plot_center_node drawing/plot_degree drawing/plot_directed
         drawing/plot_edge_colormap drawing/plot_eigenvalues drawing/plot_four_grids drawing/plot_house_with_colors

@@ -151,3 +151,20 @@ def test_ipythons_own_functions_are_used_in_a_real_kernel():
     ]  # fmt: skip
     assert next(one for one in first.outputs if one.output_type == "execute_result").execution_count == 1
     assert [one.text for one in second.outputs] == ["kept\n"]
+
+
+def test_of_many_updates_in_one_batch_the_newest_of_each_display_is_sent():
+    def update(name, text):
+        return ("display", {"data": {"text/plain": text}, "display_id": name, "update": True})
+
+    log = write(
+        ("display", {"data": {"text/plain": "0"}, "display_id": "d"}),
+        *[update("d", str(i)) for i in range(500)],
+        "between\n",
+        update("e", "other"),
+        update("d", "last"),
+        ("exit", {"reason": "ok"}),
+    )
+    seen = Seen()
+    CellOutput(to=seen).update(play(log))
+    assert [call[1]["text/plain"] for call in seen.calls] == ["0", "other", "last"]

@@ -85,3 +85,15 @@ def test_digests_tell_specs_apart() -> None:
     others = [replace(spec, cell="b"), replace(spec, python="3.12"), replace(spec, settings=Settings(offline=True))]
     assert len({spec.digest, *(other.digest for other in others)}) == 4
     assert replace(spec, python="3.12").cell_digest == spec.cell_digest != replace(spec, cell="b").cell_digest
+
+
+def test_what_uv_sees_of_its_surroundings() -> None:
+    kept = {
+        "PATH": "/bin", "SSL_CERT_FILE": "c", "HTTPS_PROXY": "p", "UV_INDEX_URL": "u", "UV_INDEX_MINE_PASSWORD": "s",
+        "UV_CACHE_DIR": "d",
+    }  # fmt: skip
+    dropped = {"UV_PYTHON": "3.9", "UV_EXCLUDE_NEWER": "x", "PYTHONPATH": "y", "VIRTUAL_ENV": "v", "FORCE_COLOR": "1"}
+    seen = program.uv_surroundings(kept | dropped)
+    assert {name: seen[name] for name in kept} == kept
+    assert not set(dropped) & set(seen)
+    assert seen["UV_NO_CONFIG"] == "1"

@@ -24,7 +24,8 @@ from uv_argo_magic.notebook.outputs import Outlet
 from uv_argo_magic.notebook.renderers import renderers
 
 if TYPE_CHECKING:
-    from uv_argo_magic.history import Entry, History
+    from uv_argo_magic.entries import Entry
+    from uv_argo_magic.history import History
     from uv_argo_magic.run import Run
 
 KNOWN: weakref.WeakValueDictionary[str, Run] = weakref.WeakValueDictionary()
@@ -138,9 +139,8 @@ def replay(entry: Entry, shell: Shell) -> None:
     state = entry.state()
     if not state.ended:  # nobody saw its end
         state = step(state, ev.LogEnded(t=state.stages[-1][1] if state.stages else entry.begun))
-    for renderer in renderers(
-        Settings(panel="static"), ip=shell, to=_Here(), whole=f"%argo logs {entry.id}", lock=entry.lock()
-    ):
+    shown = renderers(Settings(panel="static"), ip=shell, to=_Here(), whole=f"%argo logs {entry.id}", lock=entry.lock())
+    for renderer in reversed(shown):  # the panel first, as in the cell that ran it
         renderer.update(state)
     if state.error:
         error = traceback.rebuild(remote_error.parse(state.error), state=state)

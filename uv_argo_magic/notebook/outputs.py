@@ -82,7 +82,9 @@ class CellOutput:
             self._finished = True
             emitted += self._cap.finish()
         # JupyterLab draws all of a stream anew at each message: a thousand lines as one message, not as a thousand.
-        for stream, group in itertools.groupby(emitted, lambda one: one.stream if isinstance(one, Chunk) else None):
+        for stream, group in itertools.groupby(
+            _newest(emitted), lambda one: one.stream if isinstance(one, Chunk) else None
+        ):
             if stream is None:
                 for one in group:
                     self._emit(one)
@@ -107,6 +109,16 @@ class CellOutput:
                     self._to.publish(_decoded(one.data), json.loads(one.metadata), transient={}, update=False)
             case _:
                 self._to.write("stderr", ansi.clean(view.remark(one)) + "\n")
+
+
+def _newest(emitted: list[Emitted]) -> list[Emitted]:
+    """Without the updates of a display that the same batch updates again: nobody could see them."""
+    last = {one.display_id: index for index, one in enumerate(emitted) if isinstance(one, ev.Display) and one.update}
+    return [
+        one
+        for index, one in enumerate(emitted)
+        if not (isinstance(one, ev.Display) and one.update and last[one.display_id] != index)
+    ]
 
 
 class RemoteResult:

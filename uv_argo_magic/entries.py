@@ -1,0 +1,208 @@
+"""One kept run as it is read from its folder: what was wanted, how it ended, its log and its state.
+
+Rules:
+- What cannot be read, or states a newer schema, is no entry; a missing end is no end.
+- Whether a run is live is asked of the processes that were noted, each by its id and its start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import time
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from uv_argo_magic import processes
+from uv_argo_magic.core import events as ev
+from uv_argo_magic.core.lock import Lock, Resolution, Unresolved
+from uv_argo_magic.core.state import RunState, fold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """The text twin of a run's last state. Times are Unix seconds; `evalue` is cut at 2000 characters."""
+
+    outcome: str
+    name: str = ""
+    place: str = ""
+    stages: tuple[tuple[str, float], ...] = ()
+    ended: float = 0.0
+    exit: int | None = None
+    reason: str = ""
+    ename: str = ""
+    evalue: str = ""
+    packages: tuple[tuple[str, str], ...] = ()
+    install_seconds: float = 0.0
+    stop_asked: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One kept run; `summary` is None until it ended. `begun` is Unix seconds, `cell` the cell's text."""
+
+    id: str
+    folder: Path
+    begun: float
+    cell: str
+    cell_digest: str
+    backend: str
+    python: str = ""
+    notebook: str = ""
+    requirements: tuple[str, ...] = ()
+    pid: int = 0
+    started: str = ""
+    host: str = ""
+    summary: Summary | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether it still runs, or is still followed, by a process of this machine."""
+        return self.summary is None and (self.followed or self.supervised)
+
+    @property
+    def outcome(self) -> str:
+        """How it ended; "Running" while live, "Lost" where nobody saw its end."""
+        return self.summary.outcome if self.summary else ("Running" if self.live else "Lost")
+
+    @property
+    def seconds(self) -> float:
+        """From beginning to end, or to now; 0 where the end is not known."""
+        if self.summary:
+            return max(0.0, self.summary.ended - self.begun)
+        return time.time() - self.begun if self.live else 0.0
+
+    @property
+    def packages(self) -> tuple[tuple[str, str], ...]:
+        """(name, version) of what was installed; before the install, of what is locked."""
+        if self.summary and self.summary.packages:
+            return self.summary.packages
+        lock = self.lock()
+        return tuple((one.name, one.version) for one in lock.packages) if isinstance(lock, Lock) else ()
+
+    def lock(self) -> Resolution | None:
+        """What was resolved; None where it cannot be read."""
+        data = _read(self.folder / "lock.json")
+        with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+            if "unresolved" in data:
+                return Unresolved(lines=tuple(data["unresolved"]), reason=str(data["reason"]))  # type: ignore[arg-type]
+            return Lock.from_json(json.dumps(data["lock"]))
+        return None
+
+    def log(self) -> str:
+        """The whole log as it came; "" where there is none."""
+        with (
+            contextlib.suppress(OSError),
+            (self.folder / "log.txt").open(encoding="utf-8", errors="replace", newline="") as file,
+        ):
+            return file.read()
+        return ""
+
+    def note(self, key: str) -> str:
+        """What was noted under a key; "" where nothing was."""
+        with contextlib.suppress(OSError):
+            return (self.folder / "notes" / key).read_text(encoding="utf-8")
+        return ""
+
+    def state(self) -> RunState:
+        """The run's state, made again from its log."""
+        return fold(self.events(), RunState(run=self.id))
+
+    def events(self) -> Iterator[ev.Event]:
+        """Everything that was seen of it, in order, as far as it is kept."""
+        end = self.summary
+        if end and end.name:
+            yield ev.Submitted(name=end.name, place=end.place, t=dict(end.stages).get("queued", self.begun))
+        yield from ev.decode(self.log(), self.note("nonce"))
+        if end and end.stop_asked:
+            yield ev.StopAsked(by=end.stop_asked, t=end.ended)
+        if end:
+            yield ev.LogEnded(t=end.ended)
+
+    @property
+    def followed(self) -> bool:
+        """Whether the process that began it lives, and so takes notice of a wish that it end."""
+        return self.host == socket.gethostname() and processes.alive(self.pid, self.started)
+
+    @property
+    def supervised(self) -> bool:
+        """Whether its supervisor is a process of this machine, and lives."""
+        pid = self.note("pid")
+        here = self.host == socket.gethostname()
+        return here and pid.isdigit() and processes.alive(int(pid), self.note("pid-started"))
+
+
+def summarize(state: RunState) -> Summary:
+    """The text twin of a state."""
+    ename, evalue = "", ""
+    with contextlib.suppress(ValueError, AttributeError):
+        error = json.loads(state.error or "{}")
+        ename, evalue = str(error.get("ename", "")), str(error.get("evalue", ""))[:2000]
+    return Summary(
+        outcome=state.outcome or "Lost",
+        name=state.name,
+        place=state.place,
+        stages=tuple(state.stages),
+        ended=state.ended_at or time.time(),
+        exit=state.exited.code if state.exited else None,
+        reason=state.exited.reason if state.exited else "",
+        ename=ename,
+        evalue=evalue,
+        packages=state.installed.packages if state.installed else (),
+        install_seconds=state.installed.seconds if state.installed else 0.0,
+        stop_asked=state.stop_asked.by if state.stop_asked else "",
+    )
+
+
+def read_entry(folder: Path) -> Entry | None:
+    """The run kept in this folder; None where it cannot be read, or is of a newer schema."""
+    about = _read(folder / "spec.json")
+    spec = about.get("spec")
+    if about.get("schema") != SCHEMA or not isinstance(spec, dict) or about.get("run") != folder.name:
+        return None
+    try:
+        return Entry(
+            id=folder.name,
+            folder=folder,
+            begun=float(about["begun"]),  # type: ignore[arg-type]
+            cell=str(spec["cell"]),
+            cell_digest=str(about["cell_digest"]),
+            backend=str(spec["backend"]),
+            python=str(spec.get("python", "")),
+            notebook=str(about.get("notebook", "")),
+            requirements=tuple(map(str, spec.get("requirements", ()))),
+            pid=int(about.get("pid", 0)),  # type: ignore[call-overload]
+            started=str(about.get("started", "")),
+            host=str(about.get("host", "")),
+            summary=_summary(_read(folder / "state.json")),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _summary(data: dict[str, object]) -> Summary | None:
+    if data.get("schema") != SCHEMA:
+        return None
+    known = {one.name for one in fields(Summary)}
+    found = {key: value for key, value in data.items() if key in known}
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        for key in ("packages", "stages"):
+            found[key] = tuple((str(one), two) for one, two in found.get(key, ()))  # type: ignore[attr-defined]
+        found["ended"] = float(found["ended"])  # type: ignore[arg-type]
+        return Summary(**found)  # type: ignore[arg-type]
+    return None
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}
