@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -303,3 +304,46 @@ def test_exit_records_are_told_from_text():
         "@uv-argo:ab 1",
     ):
         assert not one._is_exit(line)
+
+
+def test_what_comes_after_a_close_is_dropped():
+    class Response:
+        """Goes on with what is still encrypted, as a TLS socket does after a shutdown."""
+
+        closed = False
+
+        def stream(self, amount):
+            yield b"plain"
+            yield b"\xe4\x00"
+
+        def shutdown(self):
+            pass
+
+        def close(self):
+            self.closed = True
+
+    response = Response()
+    stream = client.Stream(response)
+    got = []
+    for data in stream:
+        got.append(data)
+        stream.close()
+    assert got == [b"plain"]
+    assert response.closed
+
+
+def test_a_watch_that_says_nonsense_is_opened_again():
+    class Nonsense(Stuck):
+        watches = 0
+
+        def watch_pods(self, workflow, version):
+            self.watches += 1
+            return [b'{"type": "ADDED", \xe4}\n']
+
+    door = Nonsense({"status": {"phase": "Running"}}, [])
+    follower = follow.Follower(door, "x", "ab")
+    follower._held = contextlib.nullcontext
+    items = follower.items()
+    threading.Timer(0.8, lambda: door.answers[0]["status"].update(phase="Succeeded")).start()
+    assert [item.phase for item in items][-1] == "Succeeded"
+    assert door.watches > 1

@@ -65,6 +65,7 @@ class Stream:
 
     def __init__(self, response: Any) -> None:
         self._response = response
+        self._closed = False
 
     def __iter__(self) -> Iterator[bytes]:
         """Pieces of any size, until the other end closes.
@@ -75,7 +76,11 @@ class Stream:
         import urllib3  # noqa: PLC0415 - comes with kubernetes
 
         try:
-            yield from self._response.stream(None)
+            for data in self._response.stream(None):
+                if self._closed:
+                    # Python's TLS sockets give what is still encrypted to a read that goes on after a shutdown.
+                    return
+                yield data
         except (urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError) as problem:
             # The last two are what urllib3 says of a connection closed by another thread.
             raise BackendUnavailable(f"the connection broke off: {problem}") from problem
@@ -84,6 +89,7 @@ class Stream:
 
     def close(self) -> None:
         """End it; nothing happens to one that has ended."""
+        self._closed = True
         with contextlib.suppress(OSError, ValueError, AttributeError, RuntimeError):
             self._response.shutdown()
 

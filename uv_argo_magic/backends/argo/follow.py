@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from uv_argo_magic.backends.argo import diagnose
 from uv_argo_magic.backends.argo.client import Denied, Expired, Gone, Stream, TooEarly
 from uv_argo_magic.core.events import PREFIX, NodePhase
-from uv_argo_magic.errors import BackendError, StreamLost
+from uv_argo_magic.errors import BackendError, BackendUnavailable, StreamLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -331,7 +331,10 @@ class Follower:
             for data in stream:
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
-                    said = json.loads(line)
+                    try:
+                        said = json.loads(line)
+                    except ValueError as problem:
+                        raise BackendUnavailable(f"the watch says what is no JSON: {problem}") from problem
                     thing = said.get("object") or {}
                     if said.get("type") == "ERROR":
                         raise Expired(str(thing.get("message")))
