@@ -347,3 +347,15 @@ def test_a_watch_that_says_nonsense_is_opened_again():
     threading.Timer(0.8, lambda: door.answers[0]["status"].update(phase="Succeeded")).start()
     assert [item.phase for item in items][-1] == "Succeeded"
     assert door.watches > 1
+
+
+def test_many_submissions_at_once_make_one_connection(server, begin):
+    runs: list[Run] = []
+    threads = [threading.Thread(target=lambda i=i: runs.append(begin(f"print({i})"))) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len({id(one._backend._runs[one.name].client) for one in runs}) == 1
+    assert {one.wait(60).outcome for one in runs} == {"Succeeded"}
+    assert sorted(one.logs() for one in runs) == [f"{i}\n" for i in range(6)]

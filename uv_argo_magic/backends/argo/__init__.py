@@ -123,10 +123,15 @@ class ArgoBackend:
         """There is nothing to make ready."""
 
 
+_CONNECTING = threading.Lock()
+
+
 def _connect(settings: Settings) -> Client:
     """One connection for equal settings, for as long as this process lives."""
     named = replace(Settings(), kubeconfig=settings.kubeconfig, context=settings.context, namespace=settings.namespace)
-    return _connected(named)
+    # One at a time: the kubernetes package hands one thread the certificate file that another is still writing.
+    with _CONNECTING:
+        return _connected(named)
 
 
 @functools.lru_cache(maxsize=8)
