@@ -84,9 +84,13 @@ class File:
 
 @dataclass
 class IndexServer:
-    """The index; a context manager. `credentials` ("user:password") makes everything ask for them."""
+    """The index at an address of this machine; a context manager.
+
+    `credentials` ("user:password") makes everything ask for them.
+    """
 
     credentials: str = ""
+    address: str = "127.0.0.1"
     requests: list[str] = field(default_factory=list)
     _files: dict[str, dict[str, File]] = field(default_factory=dict)
     _pages: dict[str, Trouble] = field(default_factory=dict)
@@ -101,7 +105,7 @@ class IndexServer:
         class Handler(_Handler):
             serving = index
 
-        self._server = _Server(("127.0.0.1", 0), Handler)
+        self._server = _Server((self.address, 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
         return self
@@ -120,7 +124,7 @@ class IndexServer:
     def host(self) -> str:
         """ "127.0.0.1:PORT"."""
         assert self._server, "use it as a context manager"
-        return f"127.0.0.1:{self._server.server_address[1]}"
+        return f"{self.address}:{self._server.server_address[1]}"
 
     @property
     def url(self) -> str:

@@ -72,11 +72,16 @@ class _Probed:
 
 @dataclass(frozen=True, kw_only=True)
 class Interpreter:
-    """A Python that is here: the path of its executable, what it is, and the wheel tags that fit it, best first."""
+    """A Python that runs cells: what it is, and the wheel tags that fit it, best first.
+
+    `path` is its executable; for a Python that is not on this machine (`image` says where), one that is: uv needs one
+    to run with, and is told the target.
+    """
 
     path: str
     target: Target
     tags: tuple[Tag, ...]
+    image: str = ""
 
 
 def find(version: str = "") -> Interpreter:

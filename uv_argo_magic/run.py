@@ -66,6 +66,8 @@ class Prepared:
     def describe(self) -> str:
         """What would run, for people: `--dry-run`."""
         lines = [f"backend   {self.spec.backend}", f"python    {self.interpreter.target.python}"]
+        if self.interpreter.image:
+            lines.append(f"image     {self.interpreter.image}")
         if isinstance(self.resolution, Lock):
             key = self.resolution.key if self.resolution.packages else "no dependencies, no install"
             lines.append(f"lock      {key}")
@@ -81,14 +83,15 @@ class Prepared:
         return "\n".join(lines)
 
 
-def prepare(spec: RunSpec) -> Prepared:
-    """Find the Python, resolve the requirements, build the program.
+def prepare(spec: RunSpec, backend: base.Backend | None = None) -> Prepared:
+    """Find the Python of the place where it will run, resolve the requirements for it, build the program.
 
     Raises:
-        SpecError: there is no such Python here.
+        SpecError: there is no such Python there.
+        BackendUnavailable: there is no such backend.
         ResolutionError: no set of versions satisfies the requirements.
     """
-    interpreter = interpreters.find(spec.python)
+    interpreter = (backend or base.load(spec.backend)).target(spec)
     resolution = resolve.lock(
         spec.requirements, interpreter=interpreter, settings=spec.settings, cache=places.cache_dir() / "locks"
     )
@@ -294,7 +297,8 @@ class Run:
                     self._take(item)
         except BackendError as problem:
             phase = "Error" if isinstance(problem, StreamLost) else type(problem).__name__
-            self._take(events.NodePhase(phase=phase, message=str(problem), t=time.time()))
+            said = ". ".join(part for part in (str(problem), problem.hint) if part)
+            self._take(events.NodePhase(phase=phase, message=said, t=time.time()))
         finally:
             self._take(events.LogEnded(t=time.time()))
             with contextlib.suppress(BackendError):

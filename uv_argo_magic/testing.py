@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from uv_argo_magic import interpreters
 from uv_argo_magic.core import events as ev
 from uv_argo_magic.core.state import RunState, step
 
@@ -76,6 +77,10 @@ class FakeBackend:
 
     capabilities: frozenset[str] = frozenset()
     place = "nowhere"
+
+    def target(self, spec: RunSpec) -> interpreters.Interpreter:
+        """A Python of this machine, as `local` has it."""
+        return interpreters.find(spec.python)
 
     def submit(self, program: Program, spec: RunSpec, run_id: str) -> str:
         """Take note of the program, its spec and the run's id; names are fake-1, fake-2, ..."""

@@ -1,4 +1,9 @@
-"""The same cases over every backend that can run here: what a run does, seen through `run.py` alone."""
+"""The same cases over every backend that can run here: what a run does, seen through `run.py` alone.
+
+`argo` runs over a small API server of ours; `cluster` over a real Argo Workflows, where UV_ARGO_TEST_KUBECONFIG names
+its kubeconfig, UV_ARGO_TEST_IMAGE an image as X.Y.Z=IMAGE, and UV_ARGO_TEST_HOST an address of this machine that pods
+can reach.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +15,11 @@ import time
 from pathlib import Path
 
 import pytest
+from argo_server import ArgoServer
 from index_server import IndexServer
 
 from uv_argo_magic import places
+from uv_argo_magic.backends.argo import ArgoBackend
 from uv_argo_magic.backends.local import LocalBackend
 from uv_argo_magic.core import requirements
 from uv_argo_magic.core.spec import RunSpec, Settings
@@ -20,12 +27,21 @@ from uv_argo_magic.errors import CellFailed, InstallFailed, NodeFailed, Resoluti
 from uv_argo_magic.history import History
 from uv_argo_magic.run import Run, prepare, start
 
-BACKENDS = {"local": LocalBackend}
+REAL = [
+    pytest.mark.cluster,
+    pytest.mark.skipif(
+        "UV_ARGO_TEST_KUBECONFIG" not in os.environ or "UV_ARGO_TEST_IMAGE" not in os.environ,
+        reason="needs a real Argo Workflows: set UV_ARGO_TEST_KUBECONFIG and UV_ARGO_TEST_IMAGE",
+    ),
+]
+ONLY_LOCAL = pytest.mark.parametrize("place", ["local"], indirect=True)
+"""For what only a process of this machine can show."""
+HERE = ".".join(map(str, sys.version_info[:3]))
 
 
 @pytest.fixture(scope="module")
 def index():
-    with IndexServer() as server:
+    with IndexServer(address=os.environ.get("UV_ARGO_TEST_HOST", "127.0.0.1")) as server:
         server.add("alpha", "1.0", files={"alpha.py": "VERSION = 1\n"})
         server.add("alpha", "2.0", requires=["beta"], files={"alpha.py": "VERSION = 2\n"})
         server.add("beta", "1.0", files={"beta.py": "print('beta is imported')\n"})
@@ -33,20 +49,46 @@ def index():
         yield server
 
 
-@pytest.fixture(params=BACKENDS)
-def backend(request, home):
-    return BACKENDS[request.param]()
+@pytest.fixture(params=["local", "argo", pytest.param("cluster", marks=REAL)])
+def place(request, home, tmp_path):
+    """(backend, the settings that it needs)."""
+    if request.param == "local":
+        yield LocalBackend(), {}
+    elif request.param == "argo":
+        with ArgoServer(tmp_path) as server:
+            yield ArgoBackend(), {"kubeconfig": str(server.kubeconfig), "images": ((HERE, "none"),)}
+    else:
+        python, _, image = os.environ["UV_ARGO_TEST_IMAGE"].partition("=")
+        kubeconfig = os.environ["UV_ARGO_TEST_KUBECONFIG"]
+        # The newest of the table is taken where a cell names no Python: this one has to be all of it.
+        yield ArgoBackend(), {"kubeconfig": kubeconfig, "images": ((python, image),)}
 
 
 @pytest.fixture
-def run(backend, index):
+def backend(place):
+    return place[0]
+
+
+@pytest.fixture
+def wanted(place, index):
+    """wanted(cell, deps) -> RunSpec."""
+
+    def spec(cell: str, deps: str = "", pull: tuple[str, ...] = (), **settings) -> RunSpec:
+        made = Settings(index_url=index.url, **place[1], **settings)
+        return RunSpec(cell=cell, requirements=requirements.parse(deps), pull=pull, settings=made)
+
+    return spec
+
+
+@pytest.fixture
+def run(backend, wanted):
     """begin(cell, deps) -> Run; what still runs at the end of the test is ended."""
     runs: list[Run] = []
 
     def begin(cell: str, deps: str = "", *, history: History | None = None, warm: bool = False, **settings) -> Run:
-        wanted = Settings(index_url=index.url, **settings)
-        spec = RunSpec(cell=cell, requirements=requirements.parse(deps), settings=wanted)
-        runs.append(start(prepare(spec), backend=backend, history=history, warm=warm))
+        runs.append(
+            start(prepare(wanted(cell, deps, **settings), backend), backend=backend, history=history, warm=warm)
+        )
         return runs[-1]
 
     yield begin
@@ -68,11 +110,21 @@ def test_a_cell_without_dependencies(run):
     assert state.installed is None
 
 
-def test_packages_are_installed_once_and_shared(run):
+def test_a_large_program(run):
+    numbers = [i * 7919 % 1_000_003 for i in range(30_000)]
+    one = run(f"numbers = {numbers}\nprint(sum(numbers))")
+    assert (one.wait(60).outcome, one.logs()) == ("Succeeded", f"{sum(numbers)}\n")
+
+
+def test_packages_are_installed_once_and_shared(run, backend):
     first = run("import alpha\nprint(alpha.VERSION)", "alpha")
     assert first.wait(60).outcome == "Succeeded", first.logs()
     second = run("import alpha, beta", "alpha")
     second.wait(60)
+    if not isinstance(backend, LocalBackend):
+        # Pods share nothing yet: each installs for itself.
+        assert (second.packages, second.logs()) == (first.packages, "beta is imported\n")
+        return
     assert (first.packages, second.packages) == ((("alpha", "2.0"), ("beta", "1.0")),) * 2
     assert first.state.installed
     assert not first.state.installed.cached
@@ -88,11 +140,12 @@ def test_conflicting_versions_at_the_same_time(run):
     assert [one.logs() for one in both] == ["1\n", "2\n"]
 
 
-def test_many_at_once_build_one_tree_and_stay_apart(run):
+def test_many_at_once_build_one_tree_and_stay_apart(run, backend):
     many = [run(f"import alpha\nprint({i})", "alpha==1.0") for i in range(8)]
     assert [one.wait(120).outcome for one in many] == ["Succeeded"] * 8
     assert [one.logs() for one in many] == [f"{i}\n" for i in range(8)]
-    assert len(list((places.cache_dir() / "store" / "trees").iterdir())) == 1
+    if isinstance(backend, LocalBackend):
+        assert len(list((places.cache_dir() / "store" / "trees").iterdir())) == 1
 
 
 def test_a_conflict_is_known_before_anything_runs(run):
@@ -100,12 +153,12 @@ def test_a_conflict_is_known_before_anything_runs(run):
         run("pass", "gamma alpha==2.0")
 
 
-def test_an_install_that_fails_over_there(run, index):
+def test_an_install_that_fails_over_there(wanted, backend, index):
     index.add("delta", "1.0", files={"delta.py": ""})
-    spec = RunSpec(cell="pass", requirements=requirements.parse("delta"), settings=Settings(index_url=index.url))
-    prepared = prepare(spec)
+    index.misbehave("delta", "", where="file")
+    prepared = prepare(wanted("pass", "delta"), backend)
     index.misbehave("delta", "404", where="file")
-    failed = start(prepared, backend=LocalBackend())
+    failed = start(prepared, backend=backend)
     failed.wait(60)
     with pytest.raises(InstallFailed) as caught:
         failed.raise_for_state()
@@ -157,15 +210,14 @@ def test_stopping_during_the_install(run, index):
         index.misbehave("slow", "", where="file")
 
 
-def test_values_come_back(run):
-    spec_pull = ("x", "y")
+def test_values_come_back(run, wanted, backend):
+    pull = ("x", "y")
     one = run("x, y = {'a': (1, 2)}, b'bytes'")
     one.wait(60)
     assert one.values() == {}
-    backend = LocalBackend()
-    two = start(prepare(RunSpec(cell="x, y = {'a': (1, 2)}, b'bytes'", pull=spec_pull)), backend=backend)
+    two = start(prepare(wanted("x, y = {'a': (1, 2)}, b'bytes'", pull=pull), backend), backend=backend)
     assert two.result(60) == {"x": {"a": (1, 2)}, "y": b"bytes"}
-    three = start(prepare(RunSpec(cell="x = object()", pull=spec_pull)), backend=backend)
+    three = start(prepare(wanted("x = object()", pull=pull), backend), backend=backend)
     with pytest.raises(CellFailed, match="--pull"):
         three.result(60)
 
@@ -180,6 +232,7 @@ def test_the_history_holds_what_the_run_said(run, home):
     assert entry.packages == (("alpha", "1.0"),)
 
 
+@ONLY_LOCAL
 def test_output_beyond_the_budget_lies_in_the_history(run):
     history = History(places.data_dir() / "runs")
     one = run("for i in range(100_000): print('line', i)", history=history, log_budget=200_000)
@@ -188,6 +241,7 @@ def test_output_beyond_the_budget_lies_in_the_history(run):
     assert (len(whole), whole[-1]) == (100_000, "line 99999")
 
 
+@ONLY_LOCAL
 def test_a_run_that_waited_ready_is_like_any_other(run, backend):
     cell = "import os, sys\nprint(os.getpid(), sorted(os.environ), sys.path, sorted(sys.modules), os.getcwd())"
     cold = run(cell, "alpha==1.0", warm=True)
@@ -206,6 +260,7 @@ def test_a_run_that_waited_ready_is_like_any_other(run, backend):
     assert plain(one[1], folders[0]) == plain(two[1], folders[1])
 
 
+@ONLY_LOCAL
 def test_a_changed_environment_is_seen_by_the_next_run(run, backend, monkeypatch):
     first = run("pass", warm=True)
     first.wait(60)
@@ -219,6 +274,7 @@ def test_a_changed_environment_is_seen_by_the_next_run(run, backend, monkeypatch
     assert third.logs() == "value\n"
 
 
+@ONLY_LOCAL
 def test_a_ready_process_that_died_is_replaced(run, backend):
     first = run("pass", warm=True)
     first.wait(60)
@@ -228,6 +284,7 @@ def test_a_ready_process_that_died_is_replaced(run, backend):
     assert second.wait(60).outcome == "Succeeded"
 
 
+@ONLY_LOCAL
 def test_a_supervisor_that_is_killed_leaves_a_lost_run(run, backend):
     one = run("import time\nprint('begun', flush=True)\ntime.sleep(100)")
     while "begun" not in one.logs():
@@ -246,6 +303,7 @@ def used() -> tuple[int, int]:
     return threading.active_count(), len(list(descriptors.iterdir()))
 
 
+@ONLY_LOCAL
 def test_runs_leave_no_threads_no_descriptors_and_no_folders(run, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)

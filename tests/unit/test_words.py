@@ -27,6 +27,7 @@ def error(name, message=""):
 
 
 LOST = play([SUBMITTED, write(HELLO), ev.NodePhase(phase="Failed", message="OOMKilled."), ev.LogEnded(t=1009.0)])
+GONE = ev.NodePhase(phase="Error", message="the pod was deleted; run the cell again")
 STOP = ev.StopAsked(by="the Stop button", t=1005.0)
 UV = "error: No solution found\n  cause: Because nosuch was not found in the package registry and you require nosuch\n"
 NOT_INSTALLED = play([SUBMITTED, write(HELLO, ("phase", {"phase": "installing"}), ("uv", {"text": UV}),
@@ -72,6 +73,8 @@ TABLE = [
     (play([SUBMITTED, STOP, ev.LogEnded(t=1009.0)]), "Stopped", "Stopped", "The run was stopped by the Stop button."),
     (play([SUBMITTED, ev.StopAsked(by="", t=1.0), ev.LogEnded(t=1009.0)]), "Stopped", "Stopped",
      "The run was stopped."),
+    (play([SUBMITTED, write(HELLO, ("exit", {"reason": "stopped"})), GONE]), "Stopped", "Stopped",
+     "The run was stopped; seen there: Error: the pod was deleted; run the cell again."),
     (LOST, "Lost", "Lost", "The log ended without saying how the cell ended; seen there: Failed: OOMKilled."),
 ]  # fmt: skip
 
@@ -182,3 +185,10 @@ def test_counts_have_their_plural_and_their_commas():
 )  # fmt: skip
 def test_sizes_for_people(number, said):
     assert words.size(number) == said
+
+
+def test_what_is_seen_elsewhere_brings_its_own_next_step():
+    lost = play([SUBMITTED, write(HELLO), GONE, ev.LogEnded(t=1009.0)])
+    assert words.sentence(lost).endswith("the pod was deleted; run the cell again.")
+    assert words.hint(lost) == ""
+    assert "run the cell again" in words.hint(LOST)

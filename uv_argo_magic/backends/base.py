@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.events import NodePhase
     from uv_argo_magic.core.program import Program
     from uv_argo_magic.core.spec import RunSpec
+    from uv_argo_magic.interpreters import Interpreter
 
 GROUP = "uv_argo_magic.backends"
 
@@ -31,6 +32,13 @@ class Backend(Protocol):
     """What it can do beyond running a cell: "detach", "resources"."""
     place: str
     """Where it runs, in words: "here", or a context and namespace."""
+
+    def target(self, spec: RunSpec) -> Interpreter:
+        """The Python that would run this there, and which wheels fit it; nothing is sent.
+
+        Raises:
+            SpecError: there is no such Python there.
+        """
 
     def submit(self, program: Program, spec: RunSpec, run_id: str) -> str:
         """Begin to run the program; the name by which it is known there.

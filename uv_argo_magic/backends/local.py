@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from uv_argo_magic.core.program import Program
     from uv_argo_magic.core.spec import RunSpec
+    from uv_argo_magic.interpreters import Interpreter
 
 PREFIX = "local-"
 GRACE = 5.0
@@ -78,6 +79,14 @@ class LocalBackend:
         self._last: tuple[Program, str] | None = None
         self._spare: _Started | None = None
         self._lock = threading.Lock()
+
+    def target(self, spec: RunSpec) -> Interpreter:
+        """A Python of this machine.
+
+        Raises:
+            SpecError: no such Python is here.
+        """
+        return interpreters.find(spec.python)
 
     def submit(self, program: Program, spec: RunSpec, run_id: str) -> str:
         """Start the process; its name is "local-" and the run's id.

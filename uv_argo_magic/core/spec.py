@@ -37,6 +37,20 @@ class Settings:
     )
     value_limit: int = field(default=8 * MIB, metadata={"help": "bytes that pushed or pulled values may take"})
     env: tuple[tuple[str, str], ...] = field(default=(), metadata={"help": "environment variables, NAME=VALUE"})
+    context: str = field(default="", metadata={"help": "the cluster: a context of the kubeconfig"})
+    kubeconfig: str = field(
+        default="", metadata={"help": "the kubeconfig file, instead of KUBECONFIG or the usual one"}
+    )
+    namespace: str = field(default="", metadata={"help": "the namespace, instead of the context's"})
+    image: str = field(default="", metadata={"help": "an image with uv in it; its Python is named by --python X.Y.Z"})
+    images: tuple[tuple[str, str], ...] = field(default=(), metadata={"help": "images by their Python, X.Y.Z=IMAGE"})
+    platform: str = field(
+        default="x86_64-manylinux_2_28", metadata={"help": "the images' platform, as uv names it; chooses the nodes"}
+    )
+    service_account: str = field(default="", metadata={"help": "the pod's service account"})
+    run_as_user: int = field(default=1000, metadata={"help": "the pod's user id; 0: the cluster chooses"})
+    deadline: float = field(default=86400.0, metadata={"help": "seconds that a workflow may live, waiting included"})
+    ttl: float = field(default=3600.0, metadata={"help": "seconds that an ended workflow and its log are kept"})
     panel: str = field(default="auto", metadata={"help": "auto, widget, html, static, text or none"})
     history: int = field(default=200, metadata={"help": "runs kept in the history"})
 

@@ -112,7 +112,9 @@ def sentence(state: RunState) -> str:
     if not state.ended:
         return _going_on(state)
     if state.outcome == "Stopped":
-        return f"The run was stopped{_by(state)}."
+        # Where nobody here asked for it, what is seen there says who or what it was.
+        seen = "" if state.stop_asked or not state.node or not state.node.message else _node(state)
+        return f"The run was stopped{_by(state)}{seen}."
     if state.exited is None:
         return f"The log ended without saying how the cell ended{_node(state)}."
     return _ended(state, state.exited)
@@ -124,6 +126,8 @@ def hint(state: RunState) -> str:  # noqa: PLR0911 - one line a reason
         return "" if state.stop_asked is None else "It gets a few seconds to end by itself."
     if state.outcome == "Stopped":
         return "What it had written until then is kept; run the cell again to start over."
+    if state.exited is None and state.node and "; " in state.node.message:
+        return ""  # what is seen there comes with its own next step
     if state.exited is None:
         return "The process, pod or node was taken away, often for lack of memory or by hand; run the cell again."
     match state.exited.reason:
@@ -295,7 +299,9 @@ def _node(state: RunState) -> str:
     node = state.node
     if node is None or not (node.phase or node.message):
         return ""
-    return "; seen there: " + one_line(": ".join(part for part in (node.phase, node.message) if part)).rstrip(".")
+    # Twice as long as other quotations: it says what is wrong, and what to do.
+    said = ": ".join(part for part in (node.phase, node.message) if part)
+    return "; seen there: " + one_line(said, 2 * LONGEST).rstrip(".")
 
 
 def _deadline(exited: Exited) -> str:

@@ -1,0 +1,335 @@
+"""A small Kubernetes API with an Argo behind it, over real HTTP: runs script templates as processes of this machine.
+
+Only what this package uses of the API, and nothing of what Argo says of failures: that comes from the recordings. It
+can misbehave: `cut` ends log streams after so many bytes, `fail` answers the next requests of a path with an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Self
+from urllib.parse import parse_qs, urlsplit
+
+from uv import find_uv_bin
+
+LABEL = "workflows.argoproj.io/workflow"
+
+
+class Workflow:
+    """One workflow, its pod, its process, and the log with a time for each line."""
+
+    def __init__(self, server: ArgoServer, made: dict) -> None:
+        self.server = server
+        self.made = made
+        self.name = made["metadata"]["name"]
+        self.lines: list[tuple[str, bytes]] = []
+        self.ended = False
+        self.process: subprocess.Popen[bytes] | None = None
+        self.home = Path(tempfile.mkdtemp(prefix="argo-server-"))
+        self.pods = 0
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self) -> None:
+        self.new_pod()
+        self.made["status"] = {"phase": "Running", "nodes": {self.name: {"phase": "Pending"}}}
+        try:
+            self.start()
+        finally:
+            if self.process:
+                self.process.stdout.close()
+            shutil.rmtree(self.home, ignore_errors=True)
+
+    def new_pod(self) -> None:
+        self.pods += 1
+        self.pod = {
+            "kind": "Pod",
+            "metadata": {"name": self.name, "uid": str(uuid.uuid4()), "labels": {LABEL: self.name}},
+            "spec": {"nodeName": "n1", "containers": [{"name": "main"}]},
+            "status": {"phase": "Pending"},
+        }
+        self.server.changed("ADDED", self.pod)
+        time.sleep(self.server.start_after)
+
+    def start(self) -> None:
+        script = self.made["spec"]["templates"][0]["script"]
+        source = self.home / "script"
+        # What a kubelet would mount: the ConfigMap that the template names, once it is there.
+        for volume in self.made["spec"]["templates"][0]["volumes"]:
+            while name := (volume.get("configMap") or {}).get("name"):
+                if made := self.server.config_maps.get(name):
+                    assert made["metadata"]["ownerReferences"][0]["uid"] == self.made["metadata"]["uid"]
+                    (self.home / "program.py").write_text(made["data"]["program.py"])
+                    break
+                if "shutdown" in self.made["spec"]:
+                    return
+                time.sleep(0.01)
+        source.write_text(script["source"].replace("/uv-argo", str(self.home)))
+        given = {one["name"]: one["value"].replace("/tmp", str(self.home), 1) for one in script["env"]}
+        path = f"{Path(find_uv_bin()).parent}{os.pathsep}{os.environ['PATH']}"
+        uid = self.pod["metadata"]["uid"]
+        self.process = subprocess.Popen(
+            [sys.executable, *script["command"][1:], str(source)],
+            env={"PATH": path, "LANG": "C.UTF-8", **given},
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self.lines = []
+        self.ended = False
+        self.write(b'time=2026-11-22T20:29:14.089Z level=INFO msg="waiting for signals" argo=true\n')
+        self.status("Running", {"running": {}})
+        for line in self.process.stdout:
+            self.write(line)
+        code = self.process.wait()
+        self.write(b'time=2026-11-22T20:29:15.090Z level=INFO msg="sub-process exited" argo=true\n')
+        if code:
+            self.write(b"Error: exit status %d\n" % (code % 256))
+        if self.pod["metadata"]["uid"] != uid:
+            return
+        self.ended = True
+        code = 137 if code < 0 else code
+        reason = "Completed" if code == 0 else "Error"
+        phase = "Failed" if code else "Succeeded"
+        self.status(phase, {"terminated": {"exitCode": code, "reason": reason}})
+        time.sleep(self.server.phase_after)
+        self.made["status"] = {"phase": phase, "message": f"main: Error (exit code {code})" if code else ""}
+
+    def write(self, line: bytes) -> None:
+        now = dt.datetime.now(dt.UTC)
+        self.lines.append((now.strftime("%Y-%m-%dT%H:%M:%S.%f") + "000Z", line))
+
+    def status(self, phase: str, state: dict) -> None:
+        self.pod["status"] = {"phase": phase, "containerStatuses": [{"name": "main", "state": state}]}
+        self.server.changed("MODIFIED", self.pod)
+
+    def shutdown(self) -> None:
+        threading.Timer(self.server.stop_after, self.kill, (signal.SIGTERM,)).start()
+
+    def kill(self, number: int) -> None:
+        if self.process:
+            with contextlib.suppress(ProcessLookupError):
+                if number == signal.SIGKILL:
+                    os.killpg(self.process.pid, number)
+                else:
+                    self.process.send_signal(number)
+
+    def lose(self) -> None:
+        """The pod is deleted at once, and made again half a second later, as Argo does while its node is Pending."""
+        self.kill(signal.SIGKILL)
+        self.ended = True
+        self.server.changed("DELETED", self.pod)
+        self.pod = {**self.pod, "metadata": {**self.pod["metadata"], "uid": "none"}}
+
+        def again() -> None:
+            if "shutdown" not in self.made["spec"]:
+                self.new_pod()
+                self.start()
+            else:
+                self.made["status"] = {"phase": "Failed", "message": "Stopped with strategy 'Terminate'"}
+
+        threading.Timer(0.5, again).start()
+
+
+class ArgoServer:
+    """`with ArgoServer(folder) as server`: its kubeconfig is `server.kubeconfig`, everything lives in namespace nb."""
+
+    def __init__(self, folder: Path) -> None:
+        self.start_after, self.stop_after, self.phase_after = 0.05, 0.1, 0.3
+        self.cut = 0
+        self.failures: list[tuple[str, int, dict]] = []
+        self.calls: list[tuple[str, str, str]] = []
+        self.workflows: dict[str, Workflow] = {}
+        self.events: list[dict] = []
+        self.config_maps: dict[str, dict] = {}
+        self.changes: list[tuple[str, dict]] = []
+        self.condition = threading.Condition()
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self.http.daemon_threads = False  # so that closing the server waits for them
+        self.connections: set[socket.socket] = set()
+        self.http.owner = self
+        self.kubeconfig = folder / "kubeconfig"
+        self.kubeconfig.write_text(
+            json.dumps(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Config",
+                    "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{self.http.server_port}"}}],
+                    "users": [{"name": "u", "user": {"token": "secret"}}],
+                    "contexts": [{"name": "test", "context": {"cluster": "c", "user": "u", "namespace": "nb"}}],
+                    "current-context": "test",
+                }
+            )
+        )
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self.http.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for one in self.workflows.values():
+            one.kill(signal.SIGKILL)
+            one.thread.join(10)
+        self.http.shutdown()
+        for connection in tuple(self.connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self.http.server_close()
+
+    def changed(self, kind: str, pod: dict) -> None:
+        with self.condition:
+            copy = json.loads(json.dumps(pod))
+            copy["metadata"]["resourceVersion"] = str(len(self.changes) + 1)
+            self.changes.append((kind, copy))
+            self.condition.notify_all()
+
+    def fail(self, path: str, status: int, message: str = "told to fail", times: int = 1, **fields: object) -> None:
+        """The next requests whose "METHOD path" holds `path` get this answer."""
+        self.failures += [(path, status, {"kind": "Status", "message": message, "code": status, **fields})] * times
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.owner.connections.add(self.connection)
+
+    def finish(self) -> None:
+        self.server.owner.connections.discard(self.connection)
+        with contextlib.suppress(OSError):
+            super().finish()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self.answer()
+
+    do_POST = do_PATCH = do_GET  # noqa: N815
+
+    def answer(self) -> None:
+        server: ArgoServer = self.server.owner
+        url = urlsplit(self.path)
+        query = {key: values[0] for key, values in parse_qs(url.query).items()}
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
+        server.calls.append((self.command, url.path, url.query))
+        if self.headers.get("Authorization") != "Bearer secret":
+            return self.say(401, {"message": "Unauthorized"})
+        for failure in server.failures:
+            if failure[0] in f"{self.command} {url.path}?{url.query}":
+                server.failures.remove(failure)
+                return self.say(failure[1], failure[2])
+        found = re.fullmatch(r"/(?:api/v1|apis/argoproj.io/v1alpha1)/namespaces/nb/(\w+)(?:/([^/]+))?(/log)?", url.path)
+        if not found:
+            return self.say(404, {"message": "the server could not find the requested resource"})
+        kind, name, log = found.groups()
+        if kind == "events":
+            return self.say(200, {"items": server.events})
+        if kind == "configmaps":
+            server.config_maps[body["metadata"]["name"]] = body
+            return self.say(201, body)
+        if kind == "pods" and not name:
+            wanted = query["labelSelector"].partition("=")[2]
+            return self.watch(server, wanted, query) if "watch" in query else self.pods(server, wanted)
+        if self.command == "POST":
+            return self.create(server, body)
+        workflow = server.workflows.get(name)
+        if workflow is None:
+            return self.say(404, {"message": f'{kind} "{name}" not found'})
+        if log:
+            return self.log(server, workflow, query)
+        if self.command == "PATCH":
+            workflow.made["spec"].update(body["spec"])
+            workflow.shutdown()
+        return self.say(200, workflow.made if kind == "workflows" else workflow.pod)
+
+    def create(self, server: ArgoServer, body: dict) -> None:
+        name = body["metadata"]["generateName"] + uuid.uuid4().hex[:5]
+        body["metadata"] |= {"name": name, "uid": str(uuid.uuid4())}
+        server.workflows[name] = Workflow(server, body)
+        self.say(201, body)
+
+    def pods(self, server: ArgoServer, wanted: str) -> None:
+        with server.condition:
+            known: dict[str, dict] = {}
+            for kind, pod in server.changes:
+                if pod["metadata"]["labels"][LABEL] == wanted:
+                    known[pod["metadata"]["uid"]] = pod
+                    if kind == "DELETED":
+                        del known[pod["metadata"]["uid"]]
+            self.say(200, {"items": list(known.values()), "metadata": {"resourceVersion": str(len(server.changes))}})
+
+    def watch(self, server: ArgoServer, wanted: str, query: dict) -> None:
+        at = int(query["resourceVersion"])
+        self.begin()
+        deadline = time.monotonic() + 5
+        with contextlib.suppress(OSError):
+            while time.monotonic() < deadline:
+                with server.condition:
+                    server.condition.wait_for(lambda at=at: len(server.changes) > at, 0.1)
+                    new = server.changes[at:]
+                at += len(new)
+                for kind, pod in new:
+                    if pod["metadata"]["labels"][LABEL] == wanted:
+                        self.piece(json.dumps({"type": kind, "object": pod}).encode() + b"\n")
+            self.piece(b"")
+
+    def log(self, server: ArgoServer, workflow: Workflow, query: dict) -> None:
+        if not workflow.lines:
+            return self.say(400, {"message": 'container "main" is waiting to start: PodInitializing'})
+        since = query.get("sinceTime", "")[:19]
+        self.begin()
+        sent, at = 0, 0
+        with contextlib.suppress(OSError):
+            while True:
+                lines, ended = workflow.lines, workflow.ended
+                new = b"".join(f"{t} ".encode() + line for t, line in lines[at:] if t[:19] >= since)
+                at = len(lines)
+                if new and server.cut and sent + len(new) > server.cut:
+                    # In the middle of a line, and without the end that HTTP wants.
+                    self.piece(new[: server.cut - sent])
+                    self.close_connection = True
+                    return None
+                sent += len(new)
+                if new:
+                    self.piece(new)
+                elif ended or "follow" not in query:
+                    break
+                time.sleep(0.01)
+            self.piece(b"")
+        return None
+
+    def begin(self) -> None:
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+
+    def piece(self, data: bytes) -> None:
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+        self.wfile.flush()
+
+    def say(self, status: int, said: dict) -> None:
+        data = json.dumps(said).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)

@@ -1,0 +1,97 @@
+"""What is said of each recorded failure of a real Argo: the sentences are golden.
+
+`UV_ARGO_GOLDEN=write` writes them anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from uv_argo_magic.backends.argo import diagnose
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+SCENARIOS = sorted(path.stem for path in (GOLDEN / "recordings").glob("*.jsonl"))
+
+
+def said(name: str) -> list[str]:
+    """Every distinct thing that is said while the recording goes on, then how it ended."""
+    pod = workflow = None
+    events, lines = [], []
+    seconds = 0.0
+    for text in (GOLDEN / "recordings" / f"{name}.jsonl").read_text().splitlines():
+        record = json.loads(text)
+        seconds = record["t"]
+        if record["kind"] == "pod":
+            pod = record["object"]
+        elif record["kind"] == "workflow":
+            workflow = record["object"]
+        elif record["kind"] == "event" and record["object"]["involvedObject"]["kind"] == "Pod":
+            events.append(record["object"])
+        phase = diagnose.phase(pod, workflow)
+        line = f"{phase}: {diagnose.waiting(pod, workflow, events, seconds)}".rstrip(": ")
+        if phase not in diagnose.FINAL and line not in lines[-1:]:
+            lines.append(line)
+    if name == "no_controller":
+        lines.append(f"Pending: {diagnose.waiting(pod, workflow, events, diagnose.QUIET + 1)}")
+    phase = diagnose.phase(pod, workflow)
+    if phase in diagnose.FINAL and phase != "Succeeded":
+        lines.append(f"{phase}: {diagnose.ended(pod, workflow)}")
+    return lines
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_what_is_said_of_a_recording(name):
+    path = GOLDEN / "argo" / "said" / f"{name}.txt"
+    text = "\n".join(said(name)) + "\n"
+    if os.environ.get("UV_ARGO_GOLDEN") == "write":
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+def test_an_out_of_memory_pod_is_known_before_the_workflow_knows():
+    running = {"status": {"phase": "Running"}}
+    pods = [
+        json.loads(line)["object"]
+        for line in (GOLDEN / "recordings" / "oom_main.jsonl").read_text().splitlines()
+        if json.loads(line)["kind"] == "pod"
+    ]
+    dead = next(pod for pod in pods if diagnose.terminated(pod))
+    assert "used more memory than it was given (64Mi)" in diagnose.ended(dead, running)
+
+
+@pytest.mark.parametrize(
+    ("pod", "words"),
+    [
+        ({"reason": "Evicted", "message": 'Usage of EmptyDir volume "tmp" exceeds the limit "20Mi". '}, "more disk"),
+        ({"reason": "Evicted", "message": "The node was low on resource: memory. "}, "ran short"),
+        (
+            {"conditions": [{"type": "DisruptionTarget", "status": "True", "message": "node drained"}]},
+            "took the pod away (node drained)",
+        ),
+        ({"reason": "NodeLost", "message": "Node n1 is unresponsive"}, "NodeLost: Node n1 is unresponsive"),
+    ],
+)
+def test_what_the_cluster_does_to_a_pod(pod, words):
+    assert words in diagnose.ended({"status": {"phase": "Failed", **pod}}, None)
+
+
+def test_a_normal_start_is_nothing_to_speak_of():
+    pod = {
+        "status": {
+            "phase": "Pending",
+            "containerStatuses": [{"name": "main", "state": {"waiting": {"reason": "PodInitializing"}}}],
+        }
+    }
+    assert diagnose.waiting(pod, {"status": {"phase": "Running"}}, [], 60.0) == ""
+    assert diagnose.waiting(None, {"status": {}}, [], 1.0) == ""
+
+
+def test_words_of_the_api_stay_short_and_harmless():
+    workflow = {"status": {"phase": "Error", "message": "pods is {forbidden} " + "x " * 500}}
+    assert "{forbidden}" in diagnose.ended(None, workflow)
+    assert len(diagnose.ended(None, workflow)) < 200

@@ -1,0 +1,361 @@
+"""Following a workflow: repeats are dropped exactly, breaks heal, a lost pod ends the run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+
+import pytest
+from argo_server import ArgoServer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from uv_argo_magic.backends.argo import ArgoBackend, client, follow
+from uv_argo_magic.core.events import NodePhase
+from uv_argo_magic.core.spec import RunSpec, Settings
+from uv_argo_magic.errors import BackendUnavailable, NodeFailed, SubmitRejected
+from uv_argo_magic.run import Run, prepare, start
+
+# (time in tenths of a second, text) of each line of a log: several may carry the same time.
+LINES = st.lists(st.tuples(st.integers(0, 40), st.text("ab é\r", max_size=6)), max_size=20)
+
+
+def stamped(lines):
+    return [(f"2026-01-01T00:00:{t // 10:02d}.{t % 10}00000000Z", text) for t, text in sorted(lines)]
+
+
+@given(LINES, st.data())
+def test_breaks_anywhere_lose_and_repeat_nothing(lines, data):
+    log = stamped(lines)
+    whole = "".join(f"{stamp} {text}\n" for stamp, text in log).encode()
+    tail, got = follow.Tail(), ""
+    for _ in range(data.draw(st.integers(0, 4))):
+        # A reconnect begins at the whole second of the last line, and breaks off in the middle of anything.
+        again = "".join(f"{stamp} {text}\n" for stamp, text in log if stamp[:19] >= tail.last[:19]).encode()
+        cut = data.draw(st.integers(0, len(again)))
+        middle = data.draw(st.integers(0, cut))
+        got += tail.feed(again[:middle]) + tail.feed(again[middle:cut])
+        tail.cut()
+    again = "".join(f"{stamp} {text}\n" for stamp, text in log if stamp[:19] >= tail.last[:19]).encode()
+    got += tail.feed(again) + tail.end()
+    assert got == "".join(f"{text}\n" for _, text in log)
+    assert whole or not got
+
+
+def test_argos_own_lines_are_not_the_users():
+    tail = follow.Tail()
+    stamp = b"2026-01-01T00:00:00.000000000Z "
+    text = b"".join(
+        stamp + line
+        for line in (
+            b'time=2026-11-22T20:29:14.089Z level=INFO msg="waiting for signals" argo=true path=/x\n',
+            b'time="2026-11-22T20:29:14" level=info msg="sub-process exited" argo=true error="<nil>"\n',
+            b'{"level":"info","argo":true}\n',
+            b"time=noon, and nothing of Argo's\n",
+            b"Error: exit status 3\n",
+            b"no newline",
+        )
+    )
+    assert tail.feed(text) + tail.end() == "time=noon, and nothing of Argo's\nno newline"
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(follow, "LOOK", 0.1)
+    monkeypatch.setattr(follow, "RETRY", (0.02, 0.1))
+    with ArgoServer(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def begin(server):
+    backend = ArgoBackend()
+
+    def begin(cell: str, **settings) -> Run:
+        made = Settings(kubeconfig=str(server.kubeconfig), images=(("3.11.2", "none"),), **settings)
+        return start(prepare(RunSpec(cell=cell, settings=made, backend="argo"), backend), backend=backend)
+
+    return begin
+
+
+def only(server: ArgoServer):
+    (workflow,) = server.workflows.values()
+    return workflow
+
+
+def test_a_log_that_breaks_off_all_the_time_is_whole(server, begin):
+    # More than a second of it: a reconnect begins at a whole second.
+    server.cut = 4000
+    one = begin("import time\nfor i in range(150): print('line', i, 'x' * (i % 7), flush=True); time.sleep(.02)")
+    state = one.wait(60)
+    assert state.outcome == "Succeeded"
+    assert one.logs() == "".join(f"line {i} {'x' * (i % 7)}\n" for i in range(150))
+    assert not state.gaps
+    assert sum("/log" in path for _, path, _ in server.calls) > 1
+
+
+def test_an_api_with_problems_of_its_own_loses_nothing(server, begin):
+    one = begin("import time\nprint(1, flush=True)\ntime.sleep(.5)\nprint(2)")
+    server.fail("GET /apis", 503, times=3)
+    server.fail("watch=1", 410, times=2)
+    server.fail("/log", 500, times=2)
+    server.fail("/log", 404, 'pods "x" not found', times=1)
+    state = one.wait(60)
+    assert (state.outcome, one.logs()) == ("Succeeded", "1\n2\n")
+    assert not server.failures
+
+
+def test_a_run_returns_before_argo_gives_its_phase(server, begin):
+    server.phase_after = 1.5
+    one = begin("print(1)")
+    one.wait(60)
+    assert one.state.node.phase in {"Pending", "Running"}
+    one._thread.join(20)
+    assert (one.state.node.phase, one.state.outcome) == ("Succeeded", "Succeeded")
+
+
+def test_phases_name_the_pod(server, begin):
+    one = begin("print(1)")
+    one.wait(60)
+    one._thread.join(20)
+    assert one.state.node.uid == only(server).pod["metadata"]["uid"]
+    assert one.state.place == "test, namespace nb"
+
+
+def test_a_lost_pod_ends_the_workflow_and_does_not_run_twice(server, begin, tmp_path):
+    mark = tmp_path / "runs"
+    one = begin(f"import time\nopen({str(mark)!r}, 'a').write('x')\nprint('begun', flush=True)\ntime.sleep(60)")
+    while "begun" not in one.logs():
+        time.sleep(0.01)
+    only(server).lose()
+    state = one.wait(30)
+    assert (state.outcome, one.logs()) == ("Lost", "begun\n")
+    with pytest.raises(NodeFailed, match="so that the cell does not run twice"):
+        one.raise_for_state()
+    one._thread.join(20)
+    time.sleep(0.7)
+    assert mark.read_text() == "x"
+    assert only(server).made["spec"]["shutdown"] == "Terminate"
+    assert only(server).pods == 1
+
+
+def test_a_deleted_workflow_is_said(server, begin):
+    one = begin("import time\nprint('begun', flush=True)\ntime.sleep(60)")
+    while "begun" not in one.logs():
+        time.sleep(0.01)
+    workflow = server.workflows.pop(one.name)
+    workflow.kill(9)
+    one.wait(30)
+    with pytest.raises(NodeFailed, match="the workflow was deleted"):
+        one.raise_for_state()
+
+
+def test_stopping_what_is_gone_or_unknown_is_no_error(server, begin):
+    backend = ArgoBackend()
+    backend.stop("never-heard-of")
+    one = begin("pass")
+    one.wait(30)
+    one._thread.join(20)
+    server.workflows.clear()
+    one._backend.stop(one.name)
+    one._backend.stop(one.name)
+    assert [item.phase for item in backend.watch("never-heard-of")] == ["Error"]
+
+
+def test_a_denied_log_names_the_rule_that_would_allow_it(server, begin):
+    message = 'pods "x" is forbidden: User "me" cannot get resource "pods/log" in API group "" in the namespace "nb"'
+    server.fail("/log", 403, message)
+    one = begin("import time; time.sleep(.5)")
+    one.wait(30)
+    with pytest.raises(NodeFailed, match=r"you may not get pods/log in the namespace nb") as caught:
+        one.raise_for_state()
+    assert 'apiGroups: [""], resources: [pods/log], verbs: [get]' in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "kind", "words"),
+    [
+        (
+            403,
+            (
+                'workflows.argoproj.io is forbidden: User "me" cannot create resource "workflows" in API group '
+                '"argoproj.io" in the namespace "nb"'
+            ),
+            SubmitRejected,
+            "you may not create workflows in the namespace nb",
+        ),
+        (
+            404,
+            "the server could not find the requested resource",
+            BackendUnavailable,
+            "Argo Workflows is not installed",
+        ),
+        (404, 'namespaces "nb" not found', SubmitRejected, "there is no namespace nb"),
+        (401, "Unauthorized", BackendUnavailable, "does not know you"),
+        (422, 'Workflow.argoproj.io "x" is invalid: spec.templates', SubmitRejected, "refused it .422.: Workflow"),
+        (503, "try later", BackendUnavailable, "problem of its own .503.: try later"),
+    ],
+)
+def test_a_refused_submission_is_said_in_words(server, begin, status, message, kind, words):
+    server.fail("POST", status, message)
+    with pytest.raises(kind, match=words) as caught:
+        begin("pass")
+    assert caught.value.hint
+    assert not server.workflows
+
+
+def test_a_large_program_that_may_not_travel_leaves_nothing_running(server, begin):
+    what = 'resource "configmaps" in API group "" in the namespace "nb"'
+    message = f'configmaps is forbidden: User "me" cannot create {what}'
+    server.fail("configmaps", 403, message)
+    cell = "# " + "".join(f"{i:x}" for i in range(40_000))
+    with pytest.raises(SubmitRejected, match="needs a ConfigMap: you may not create configmaps") as caught:
+        begin(cell)
+    assert "resources: [configmaps], verbs: [create]" in caught.value.hint
+    assert only(server).made["spec"]["shutdown"] == "Terminate"
+
+
+def test_no_cluster_and_no_answer(tmp_path, server):
+    missing = Settings(kubeconfig=str(tmp_path / "none"))
+    with pytest.raises(BackendUnavailable, match="no cluster is configured here") as caught:
+        client.connect(missing)
+    assert "-b local" in caught.value.hint
+    with pytest.raises(BackendUnavailable, match="no cluster is configured here"):
+        client.connect(Settings(kubeconfig=str(server.kubeconfig), context="nope"))
+    broken = tmp_path / "broken"
+    broken.write_text(server.kubeconfig.read_text().replace("127.0.0.1:", "127.0.0.1:1"))
+    with pytest.raises(BackendUnavailable, match="does not answer"):
+        client.connect(Settings(kubeconfig=str(broken).replace("broken", "broken"))).workflow("x")
+
+
+def test_the_namespace_of_the_settings_comes_first(server):
+    made = client.connect(Settings(kubeconfig=str(server.kubeconfig), namespace="other"))
+    assert (made.namespace, made.place) == ("other", "test, namespace other")
+
+
+def test_followers_leave_no_threads(server, begin):
+    begin("pass")._thread.join(20)
+    before = threading.active_count()
+    for _ in range(3):
+        begin("print(1)")._thread.join(20)
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.05)  # the server's own threads for streams that were just closed
+    assert threading.active_count() <= before + 1
+
+
+class Stuck:
+    """A door behind which nothing ever starts: the recorded objects, for ever."""
+
+    def __init__(self, workflow, pods, events=()):
+        self.answers = workflow, list(pods), list(events)
+
+    def workflow(self, name):
+        return self.answers[0]
+
+    def pods(self, workflow):
+        return self.answers[1], "1"
+
+    def pod(self, name):
+        return self.answers[1][0]
+
+    def watch_pods(self, workflow, version):
+        raise client.Expired("always")
+
+    def log(self, pod, *, since="", follow=True):
+        raise client.TooEarly("always")
+
+    def warnings(self, pod):
+        return self.answers[2]
+
+    def shutdown(self, name, how):
+        raise AssertionError
+
+
+def test_what_stands_in_the_way_is_shown_within_two_seconds(monkeypatch):
+    pod = {
+        "metadata": {"name": "x", "uid": "1"},
+        "spec": {"nodeName": "n1"},
+        "status": {"phase": "Pending", "containerStatuses": [{"name": "main", "state": {"waiting": {}}}]},
+    }
+    event = {"reason": "FailedMount", "message": 'MountVolume.SetUp failed for volume "x" : configmap "nope" not found'}
+    items = follow.Follower(Stuck({"status": {"phase": "Running"}}, [pod], [event]), "x", "ab").items()
+    begun = time.monotonic()
+    for item in items:
+        assert isinstance(item, NodePhase)
+        if "configmap nope" in item.message:
+            break
+    assert time.monotonic() - begun < 2
+    items.close()
+
+
+def test_exit_records_are_told_from_text():
+    one = follow.Follower(Stuck({}, []), "x", "ab")
+    record = json.dumps({"k": "exit"})
+    assert one._is_exit(f"@uv-argo:ab {record}")
+    for line in (
+        f"@uv-argo:cd {record}",
+        record,
+        "@uv-argo:ab nonsense",
+        '@uv-argo:ab {"k": "hello"}',
+        "@uv-argo:ab 1",
+    ):
+        assert not one._is_exit(line)
+
+
+def test_what_comes_after_a_close_is_dropped():
+    class Response:
+        """Goes on with what is still encrypted, as a TLS socket does after a shutdown."""
+
+        closed = False
+
+        def stream(self, amount):
+            yield b"plain"
+            yield b"\xe4\x00"
+
+        def shutdown(self):
+            pass
+
+        def close(self):
+            self.closed = True
+
+    response = Response()
+    stream = client.Stream(response)
+    got = []
+    for data in stream:
+        got.append(data)
+        stream.close()
+    assert got == [b"plain"]
+    assert response.closed
+
+
+def test_a_watch_that_says_nonsense_is_opened_again():
+    class Nonsense(Stuck):
+        watches = 0
+
+        def watch_pods(self, workflow, version):
+            self.watches += 1
+            return [b'{"type": "ADDED", \xe4}\n']
+
+    door = Nonsense({"status": {"phase": "Running"}}, [])
+    follower = follow.Follower(door, "x", "ab")
+    follower._held = contextlib.nullcontext
+    items = follower.items()
+    threading.Timer(0.8, lambda: door.answers[0]["status"].update(phase="Succeeded")).start()
+    assert [item.phase for item in items][-1] == "Succeeded"
+    assert door.watches > 1
+
+
+def test_many_submissions_at_once_make_one_connection(server, begin):
+    runs: list[Run] = []
+    threads = [threading.Thread(target=lambda i=i: runs.append(begin(f"print({i})"))) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len({id(one._backend._runs[one.name].client) for one in runs}) == 1
+    assert {one.wait(60).outcome for one in runs} == {"Succeeded"}
+    assert sorted(one.logs() for one in runs) == [f"{i}\n" for i in range(6)]

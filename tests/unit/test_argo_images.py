@@ -1,0 +1,83 @@
+"""Which image and which tags a version of Python chooses."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from packaging.tags import Tag
+from packaging.version import Version
+
+from uv_argo_magic.backends.argo import images
+from uv_argo_magic.core.spec import Settings
+from uv_argo_magic.errors import SpecError
+
+OWN = (("3.12.1", "own:12"), ("3.12.2", "own:12.2"), ("3.11.2", "own:11"))
+
+
+@pytest.mark.parametrize(
+    ("python", "full", "image"),
+    [
+        ("3.12", "3.12.2", "own:12.2"),
+        ("3.12.1", "3.12.1", "own:12"),
+        ("3.11", "3.11.2", "own:11"),
+        (">=3.12,<3.12.2", "3.12.1", "own:12"),
+    ],
+)
+def test_a_version_chooses_an_image_and_the_settings_come_first(python, full, image):
+    found = images.target(python, Settings(images=OWN))
+    assert (found.target.python, found.image) == (full, image)
+
+
+def test_no_version_means_this_kernels_minor():
+    found = images.target("", Settings(images=OWN))
+    minor = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    if minor in {"3.11", "3.12", "3.13", "3.14"}:
+        assert found.target.minor == minor
+    assert found.image
+
+
+def test_every_built_in_image_names_its_python_and_is_no_latest():
+    for version, image in images.IMAGES.items():
+        assert f"python{'.'.join(version.split('.')[:2])}-" in image
+        assert Version(version).micro >= 0
+        assert ":" in image
+        assert "latest" not in image
+
+
+def test_an_image_of_ones_own_needs_the_full_version():
+    assert images.target("3.12.5", Settings(image="mine:1")).image == "mine:1"
+    for python in ("", "3.12", ">=3.12"):
+        with pytest.raises(SpecError, match="full version"):
+            images.target(python, Settings(image="mine:1"))
+
+
+@pytest.mark.parametrize(
+    ("python", "settings", "words"),
+    [
+        ("3.7", {}, "there is no image for Python 3.7"),
+        ("3.13t", {}, "chosen by its version"),
+        ("3.12", {"images": (("3.12", "x"),)}, "no full version"),
+        ("", {"platform": "windows"}, "platform cannot be 'windows'"),
+    ],
+)
+def test_what_cannot_be_is_refused(python, settings, words):
+    with pytest.raises(SpecError, match=words) as caught:
+        images.target(python, Settings(**settings))
+    assert caught.value.hint
+
+
+def test_tags_follow_from_version_and_platform():
+    found = images.target("3.12.1", Settings(image="mine:1"))
+    assert found.target.abi == "cp312"
+    assert found.target.platform == "x86_64-manylinux_2_28"
+    tags = set(found.tags)
+    assert found.tags[0] == Tag("cp312", "cp312", "manylinux_2_28_x86_64")
+    for wanted in ("cp312-cp312-manylinux2014_x86_64", "cp38-abi3-manylinux1_x86_64", "py3-none-any"):
+        assert Tag(*wanted.split("-")) in tags
+    for other in ("cp312-cp312-manylinux_2_34_x86_64", "cp311-cp311-manylinux_2_17_x86_64"):
+        assert Tag(*other.split("-")) not in tags
+    arm = images.target("3.12.1", Settings(image="mine:1", platform="aarch64-manylinux_2_28"))
+    assert {tag.platform for tag in arm.tags} >= {"manylinux2014_aarch64", "any"}
+    assert "manylinux1_aarch64" not in {tag.platform for tag in arm.tags}
+    assert images.architecture(Settings(platform="aarch64-manylinux_2_28")) == "arm64"

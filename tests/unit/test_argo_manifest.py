@@ -1,0 +1,93 @@
+"""The Workflow of a cell: golden, and what must hold for any. `UV_ARGO_GOLDEN=write` writes the golden files anew."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from uv_argo_magic.backends.argo import manifest
+from uv_argo_magic.core.program import Program
+from uv_argo_magic.core.spec import Resources, RunSpec, Settings
+from uv_argo_magic.errors import SpecError
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "argo"
+PROGRAM = Program(guest=base64.b64encode(b"guest").decode(), payload=base64.b64encode(b"payload").decode(), nonce="ab")
+SPECS = {
+    "script": RunSpec(cell="print(1)"),
+    "script-full": RunSpec(
+        cell="print(1)",
+        resources=Resources(cpu="500m", memory="2Gi", gpu="1", disk="20Gi"),
+        settings=Settings(
+            service_account="runner", run_as_user=0, deadline=600, ttl=60.5, platform="aarch64-manylinux_2_36"
+        ),
+    ),
+}
+
+
+def made(spec: RunSpec, program: Program = PROGRAM) -> dict:
+    return manifest.workflow(program, spec, run_id="20260101-000000-abcdef", image="example.com/uv:1")
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_the_manifest_is_golden(name):
+    path = GOLDEN / f"{name}.json"
+    text = json.dumps(made(SPECS[name]), indent=1, sort_keys=True) + "\n"
+    if os.environ.get("UV_ARGO_GOLDEN") == "write":
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+def test_no_braces_of_argos_stand_anywhere():
+    # As Go writes it: without blanks.
+    for spec in SPECS.values():
+        assert "{{" not in json.dumps(made(spec), separators=(",", ":"))
+
+
+def test_the_source_is_the_program_that_local_runs():
+    script = made(SPECS["script"])["spec"]["templates"][0]["script"]
+    assert script["source"] == PROGRAM.source
+    assert script["command"] == ["python3", "-I", "-S"]
+
+
+def test_a_large_program_travels_in_a_config_map_of_the_workflow():
+    program = Program(guest="A" * 50_000, payload="A" * 60_000, nonce="ab")
+    template = made(SPECS["script"], program)["spec"]["templates"][0]
+    assert len(template["script"]["source"]) < 1000
+    (volume,) = (volume for volume in template["volumes"] if "configMap" in volume)
+    companion = manifest.companion(program, run_id="20260101-000000-abcdef", workflow="w", uid="1")
+    assert companion
+    assert companion["metadata"]["name"] == volume["configMap"]["name"]
+    assert companion["metadata"]["ownerReferences"][0]["uid"] == "1"
+    assert companion["data"] == {"program.py": program.source}
+    assert manifest.companion(PROGRAM, run_id="r", workflow="w", uid="1") is None
+
+
+def test_a_program_too_large_is_refused_before_anything_is_sent():
+    program = Program(guest="A" * 50_000, payload="A" * 900_000, nonce="ab")
+    with pytest.raises(SpecError, match="921,600") as caught:
+        made(SPECS["script"], program)
+    assert "--push" in caught.value.hint
+
+
+def test_hera_leaves_the_users_yaml_alone():
+    code = (
+        "import yaml; before = yaml.dump('a\\nb'), yaml.safe_dump('a\\nb')\n"
+        "from uv_argo_magic.backends.argo import manifest; manifest._hera()\n"
+        "assert (yaml.dump('a\\nb'), yaml.safe_dump('a\\nb')) == before\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_nothing_of_a_vendor_is_imported_before_a_run():
+    code = (
+        "import sys; from uv_argo_magic.backends.argo import ArgoBackend; ArgoBackend()\n"
+        "assert not {'hera', 'kubernetes', 'urllib3', 'yaml'} & set(sys.modules), sorted(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

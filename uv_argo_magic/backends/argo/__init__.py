@@ -1,0 +1,141 @@
+"""The program in a pod, as a stock Argo Workflows runs it: a kubeconfig or a pod's own rights are all that it takes.
+
+Rules:
+- The very Program that `local` runs, in a script template; nothing of ours is installed in the cluster.
+- hera and kubernetes are imported when a run uses them.
+- What is left behind goes by the workflow's own TTL, so that its log can still be read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from uv_argo_magic.backends.argo import images
+from uv_argo_magic.core.events import NodePhase
+from uv_argo_magic.core.spec import Settings
+from uv_argo_magic.errors import BackendError, BackendUnavailable, SubmitRejected
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from uv_argo_magic.backends.argo.client import Client
+    from uv_argo_magic.core.program import Program
+    from uv_argo_magic.core.spec import RunSpec
+    from uv_argo_magic.interpreters import Interpreter
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Submitted:
+    """A workflow of this process: where it runs, the nonce of its records, and whether its end was asked for."""
+
+    client: Client
+    nonce: str
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+
+class ArgoBackend:
+    """Runs programs as Argo Workflows in the cluster and namespace that the settings name."""
+
+    capabilities: frozenset[str] = frozenset({"resources"})
+
+    def __init__(self, connect: Callable[[Settings], Client] | None = None) -> None:
+        self._connect = connect or _connect
+        self._runs: dict[str, _Submitted] = {}
+        self._here = threading.local()
+
+    @property
+    def place(self) -> str:
+        """Context and namespace of the workflow that this thread submitted last."""
+        return getattr(self._here, "place", "a cluster")
+
+    def target(self, spec: RunSpec) -> Interpreter:
+        """The Python in the image that the settings choose.
+
+        Raises:
+            SpecError: there is no image for such a Python.
+        """
+        return images.target(spec.python, spec.settings)
+
+    def submit(self, program: Program, spec: RunSpec, run_id: str) -> str:
+        """Create the workflow; the name that the API gave it.
+
+        Raises:
+            SpecError: the program is too large.
+            BackendUnavailable: no cluster is configured, it does not answer, or hera or kubernetes are not installed.
+            SubmitRejected: it refused the workflow.
+        """
+        try:
+            from uv_argo_magic.backends.argo import manifest  # noqa: PLC0415 - imports Hera
+
+            made = manifest.workflow(program, spec, run_id=run_id, image=self.target(spec).image)
+            client = self._connect(spec.settings)
+        except ImportError as problem:
+            raise BackendUnavailable(
+                f"the argo backend cannot be used: {problem}",
+                hint='install what it needs: pip install "uv-argo-magic[argo]"',
+            ) from problem
+        created = client.create(made)["metadata"]
+        name = str(created["name"])
+        if large := manifest.companion(program, run_id=run_id, workflow=name, uid=str(created["uid"])):
+            try:
+                client.create_config_map(large)
+            except BackendError as problem:
+                # Its pod would wait for the program until the deadline.
+                with contextlib.suppress(BackendError):
+                    client.shutdown(name, "Terminate")
+                raise SubmitRejected(
+                    f"a program of {len(program.source):,} bytes needs a ConfigMap: {problem}",
+                    hint=f"Push less (--push). {problem.hint}".strip(),
+                ) from problem
+        self._runs[name] = _Submitted(client=client, nonce=program.nonce)
+        self._here.place = client.place
+        return name
+
+    def watch(self, name: str) -> Iterator[str | NodePhase]:
+        """Log text and phases; ends some seconds after the exit record, with Argo's own phase."""
+        from uv_argo_magic.backends.argo import follow  # noqa: PLC0415 - not before a run
+
+        run = self._runs.get(name)
+        if run is None:
+            yield NodePhase(phase="Error", message=f"no workflow of this kernel is named {name}", t=time.time())
+            return
+        yield from follow.Follower(run.client, name, run.nonce, stopping=run.stopping).items()
+
+    def stop(self, name: str) -> None:
+        """Have Argo stop the workflow; its controller takes about five seconds to pass it on to the cell.
+
+        Raises:
+            BackendError: it could not be asked for.
+        """
+        if run := self._runs.get(name):
+            run.stopping.set()
+            run.client.shutdown(name, "Stop")
+
+    def delete(self, name: str) -> None:
+        """Nothing: the workflow, its pod and its log stay for `ttl` seconds, then Argo deletes them."""
+
+    def warm(self) -> None:
+        """There is nothing to make ready."""
+
+
+_CONNECTING = threading.Lock()
+
+
+def _connect(settings: Settings) -> Client:
+    """One connection for equal settings, for as long as this process lives."""
+    named = replace(Settings(), kubeconfig=settings.kubeconfig, context=settings.context, namespace=settings.namespace)
+    # One at a time: the kubernetes package hands one thread the certificate file that another is still writing.
+    with _CONNECTING:
+        return _connected(named)
+
+
+@functools.lru_cache(maxsize=8)
+def _connected(settings: Settings) -> Client:
+    from uv_argo_magic.backends.argo import client  # noqa: PLC0415 - not before a run
+
+    return client.connect(settings)

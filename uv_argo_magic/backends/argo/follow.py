@@ -1,0 +1,457 @@
+"""A workflow's pod and log -> log text and observed phases, from the start to the end.
+
+Rules:
+- One thread watches the pods, one looks at the workflow, one reads the log; the reader of `items` is in its own.
+- A log is read again after every break, from the second of its last line on, and repeats are dropped exactly.
+- A pod that is deleted before its workflow has ended ends the workflow: Argo would make it again, and the cell would
+  run twice.
+- Silence, a broken stream, an API that is away for minutes: no end. Only a denial, or a long absence, is one.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import json
+import queue
+import re
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from uv_argo_magic.backends.argo import diagnose
+from uv_argo_magic.backends.argo.client import Denied, Expired, Gone, Stream, TooEarly
+from uv_argo_magic.core.events import PREFIX, NodePhase
+from uv_argo_magic.errors import BackendError, BackendUnavailable, StreamLost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from uv_argo_magic.backends.argo.diagnose import Thing
+
+ARGOS_OWN = re.compile(r'time=.* argo=true|Error: exit status \d+$|.*"argo":true')
+"""Lines of Argo's executor in the log; the guest sends a user's line like these as a record."""
+LOOK = 0.7
+"""Seconds between two looks at the workflow."""
+EAGER = 0.1
+"""Seconds between two requests for a log that is not there yet."""
+RETRY = (0.2, 5.0)
+"""Seconds to wait after a broken stream: at first, and at most."""
+ABSENT = 900.0
+"""Seconds that the API may be away before the run is given up: a laptop sleeps, a control plane is upgraded."""
+AFTER_END = 45.0
+"""Seconds to wait for Argo's own phase once the cell's end is known: its controller looks every ten."""
+LAST_WORDS = 15.0
+"""Seconds to wait for the rest of a log whose pod or workflow has ended."""
+
+Seen: TypeAlias = tuple[str, Any]
+
+
+class Door(Protocol):
+    """What is needed of client.Client."""
+
+    def workflow(self, name: str) -> Thing: ...
+    def pods(self, workflow: str) -> tuple[list[Thing], str]: ...
+    def pod(self, name: str) -> Thing: ...
+    def watch_pods(self, workflow: str, version: str) -> Stream: ...
+    def log(self, pod: str, *, since: str = "", follow: bool = True) -> Stream: ...
+    def warnings(self, pod: str) -> list[Thing]: ...
+    def shutdown(self, name: str, how: str) -> None: ...
+
+
+class Tail:
+    """Timestamped log bytes -> new whole lines without their timestamps; what a reconnect repeats is dropped."""
+
+    def __init__(self) -> None:
+        self.last = ""
+        self._count = 0  # lines given out that have the last timestamp
+        self._skip = 0  # of those, how many a reconnect will repeat
+        self._again = ""  # a reconnect repeats what is older than this
+        self._rest = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def feed(self, data: bytes) -> str:
+        """The new lines in the next piece of the stream."""
+        lines = (self._rest + self._decoder.decode(data)).split("\n")
+        self._rest = lines.pop()
+        return "".join(self._line(line, "\n") for line in lines)
+
+    def end(self) -> str:
+        """The last line, if it lacks its newline; after this, the log is complete."""
+        rest, self._rest = self._rest + self._decoder.decode(b"", final=True), ""
+        return self._line(rest, "") if rest else ""
+
+    def cut(self) -> None:
+        """The stream broke: the line in progress will come again, and so will those of the last second."""
+        self._rest = ""
+        self._decoder.reset()
+        self._again, self._skip = self.last, self._count
+
+    def _line(self, line: str, newline: str) -> str:
+        stamp, blank, text = line.partition(" ")
+        if not _STAMP.match(stamp):
+            stamp, text = self.last, line
+        elif not blank:
+            text = ""
+        if self._again:
+            if stamp < self._again:
+                return ""
+            if stamp == self._again and self._skip:
+                self._skip -= 1
+                return ""
+            self._again = "" if stamp > self._again else self._again
+        self._count = self._count + 1 if stamp == self.last else 1
+        self.last = stamp
+        return "" if ARGOS_OWN.match(text) else text + newline
+
+
+_STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}(?:Z|[+-]\d\d:\d\d)$")
+
+
+class Follower:
+    """Follows one workflow; `items` may be called once. `stopping` is set when this process asked for the end."""
+
+    def __init__(
+        self,
+        door: Door,
+        name: str,
+        nonce: str,
+        *,
+        stopping: threading.Event | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._door = door
+        self._name = name
+        self._record = f"{PREFIX}{nonce} "
+        self._clock = clock
+        self._stopping = stopping or threading.Event()
+        self._seen: queue.SimpleQueue[Seen] = queue.SimpleQueue()
+        self._done = threading.Event()
+        self._exited = threading.Event()
+        self._streams: set[Stream] = set()
+        self._lock = threading.Lock()
+        self._pod: Thing | None = None
+        self._workflow: Thing | None = None
+        self._begun = clock()
+        self._reading = False
+        self._complete = False  # the log
+        self._lost = False
+        self._events: list[Thing] = []
+        self._said: NodePhase | None = None
+
+    def items(self) -> Iterator[str | NodePhase]:
+        """Log text in whole lines, and phases when they change, to the end of both.
+
+        Raises:
+            BackendError: it may not be followed, or the API was away for too long.
+        """
+        threads = [self._start(self._watch_pods), self._start(self._look)]
+        until: float | None = None
+        try:
+            while True:
+                with contextlib.suppress(queue.Empty):
+                    kind, value = self._seen.get(timeout=0.25)
+                    yield from self._take(kind, value)
+                if self._pod and not self._reading and diagnose.scheduled(self._pod):
+                    self._reading = True
+                    threads.append(self._start(self._read_log))
+                limit = self._patience()
+                if limit is None:
+                    until = None
+                elif until is None or limit == 0.0:
+                    until = self._clock() + limit
+                if until is not None and self._clock() >= until and self._seen.empty():
+                    break
+            yield from self._last()
+        finally:
+            self._done.set()
+            with self._lock:
+                streams = tuple(self._streams)
+            for stream in streams:
+                stream.close()
+            for thread in threads:
+                thread.join(2)
+
+    def _patience(self) -> float | None:
+        """Seconds that there may still be something to come; None: the run goes on."""
+        final = diagnose.phase(None, self._workflow) in diagnose.FINAL
+        if self._exited.is_set():
+            return 0.0 if final else AFTER_END
+        if self._lost or final or (self._pod and diagnose.terminated(self._pod)):
+            # Without the exit record, what the log still holds is all that can be known of the cell.
+            return 0.0 if self._complete or not self._reading else LAST_WORDS
+        return None
+
+    def _take(self, kind: str, value: Any) -> Iterator[str | NodePhase]:
+        match kind:
+            case "log":
+                if not self._exited.is_set() and any(self._is_exit(line) for line in value.split("\n")):
+                    self._exited.set()
+                yield value
+            case "complete":
+                self._complete = True
+            case "pods":
+                yield from self._pods(value)
+            case "workflow":
+                self._workflow = value
+                yield from self._phase()
+            case "events":
+                self._events = value
+                yield from self._phase()
+            case _:
+                raise value
+
+    def _is_exit(self, line: str) -> bool:
+        if not line.startswith(self._record):
+            return False
+        try:
+            return bool(json.loads(line[len(self._record) :]).get("k") == "exit")
+        except (ValueError, AttributeError):
+            return False
+
+    def _pods(self, seen: list[tuple[str, Thing]]) -> Iterator[NodePhase]:
+        """Pods as they are now, as (type of change, pod)."""
+        for change, pod in seen:
+            uid = _uid(pod)
+            if self._pod is None and change != "DELETED":
+                self._pod = pod
+            elif self._pod is not None and uid == _uid(self._pod):
+                self._pod = pod
+                if change == "DELETED" or diagnose.leaves(pod):
+                    yield from self._pod_lost()
+            elif self._pod is not None and change != "DELETED":
+                # Another pod for the same cell: the first one is gone, whether anybody said so or not.
+                yield from self._pod_lost()
+        yield from self._phase()
+
+    def _pod_lost(self) -> Iterator[NodePhase]:
+        # A stopped workflow's pods go by Argo's own hand, and are not made again.
+        stopped = self._stopping.is_set() or ((self._workflow or {}).get("spec") or {}).get("shutdown")
+        if self._lost or stopped or diagnose.phase(None, self._workflow) in diagnose.FINAL:
+            return
+        self._lost = True
+        threading.Thread(target=self._terminate, name="uv-argo-terminate", daemon=True).start()
+        yield NodePhase(phase="Error", message=diagnose.lost(self._pod), t=self._clock(), uid=_uid(self._pod))
+
+    def _terminate(self) -> None:
+        """Argo makes a lost pod again within seconds: this must get through before."""
+        for _ in range(20):
+            try:
+                self._door.shutdown(self._name, "Terminate")
+            except Denied:
+                return
+            except BackendError:
+                time.sleep(0.3)
+            else:
+                return
+
+    def _phase(self) -> Iterator[NodePhase]:
+        """What is seen now, if it is not what was seen before."""
+        if self._lost or self._exited.is_set():
+            return
+        phase = diagnose.phase(self._pod, self._workflow)
+        if phase in diagnose.FINAL:
+            return
+        message = diagnose.waiting(self._pod, self._workflow, self._events, self._clock() - self._begun)
+        before = self._said
+        if before is None or (before.phase, before.message) != (phase, message):
+            self._said = NodePhase(phase=phase, message=message, t=self._clock(), uid=_uid(self._pod))
+            yield self._said
+
+    def _last(self) -> Iterator[NodePhase]:
+        """How it ended, once nothing more is to come."""
+        if not self._exited.is_set():
+            with contextlib.suppress(BackendError):
+                self._workflow = self._workflow_now()
+        phase = diagnose.phase(None, self._workflow)
+        if phase not in diagnose.FINAL and self._pod is not None and diagnose.terminated(self._pod):
+            # Argo will say so in some seconds; the pod itself may still count as running, for its other container.
+            phase = "Failed"
+        if self._workflow is _DELETED:
+            message = diagnose.ended(None, _DELETED)
+        elif self._lost:
+            message = diagnose.lost(self._pod)
+        else:
+            message = "" if phase == "Succeeded" else diagnose.ended(self._pod, self._workflow)
+        yield NodePhase(phase=phase, message=message, t=self._clock(), uid=_uid(self._pod))
+
+    # What follows runs in threads of its own.
+
+    def _start(self, target: Callable[[], None]) -> threading.Thread:
+        thread = threading.Thread(target=self._guarded, args=(target,), name=f"uv-argo{target.__name__}", daemon=True)
+        thread.start()
+        return thread
+
+    def _guarded(self, target: Callable[[], None]) -> None:
+        try:
+            target()
+        except BackendError as problem:
+            self._seen.put(("failed", problem))
+
+    def _patiently(self) -> _Patience:
+        return _Patience(self._done, self._clock)
+
+    @contextlib.contextmanager
+    def _held(self, stream: Stream) -> Iterator[Stream]:
+        """The stream is closed from outside when nobody listens any more."""
+        with self._lock:
+            self._streams.add(stream)
+        if self._done.is_set():
+            stream.close()
+        try:
+            yield stream
+        finally:
+            with self._lock:
+                self._streams.discard(stream)
+            stream.close()
+
+    def _watch_pods(self) -> None:
+        patience = self._patiently()
+        while not self._done.is_set():
+            try:
+                pods, version = self._door.pods(self._name)
+                seen = [("MODIFIED", pod) for pod in pods]
+                if self._pod is not None and _uid(self._pod) not in {_uid(pod) for pod in pods}:
+                    seen.insert(0, ("DELETED", self._pod))
+                self._seen.put(("pods", seen))
+                while not self._done.is_set():
+                    version = self._watch_once(version)
+                    patience.rest()
+            except Expired:
+                self._done.wait(RETRY[0])
+            except Denied:
+                raise
+            except BackendError as problem:
+                patience.wait(problem)
+
+    def _watch_once(self, version: str) -> str:
+        """One watch, until the API ends it; from where the next one goes on."""
+        rest = b""
+        with self._held(self._door.watch_pods(self._name, version)) as stream:
+            for data in stream:
+                *lines, rest = (rest + data).split(b"\n")
+                for line in lines:
+                    try:
+                        said = json.loads(line)
+                    except ValueError as problem:
+                        raise BackendUnavailable(f"the watch says what is no JSON: {problem}") from problem
+                    thing = said.get("object") or {}
+                    if said.get("type") == "ERROR":
+                        raise Expired(str(thing.get("message")))
+                    version = str((thing.get("metadata") or {}).get("resourceVersion") or version)
+                    if said.get("type") != "BOOKMARK":
+                        self._seen.put(("pods", [(said.get("type"), thing)]))
+        return version
+
+    def _look(self) -> None:
+        patience = self._patiently()
+        while not self._done.is_set():
+            try:
+                workflow = self._workflow_now()
+                self._seen.put(("workflow", workflow))
+                if diagnose.phase(None, workflow) in diagnose.FINAL:
+                    return
+                pod = self._pod
+                if pod and not diagnose.started(pod) and not self._exited.is_set():
+                    with contextlib.suppress(Denied):
+                        self._seen.put(("events", self._door.warnings(pod["metadata"]["name"])))
+                patience.rest()
+            except Denied:
+                raise
+            except BackendError as problem:
+                patience.wait(problem)
+            self._done.wait(LOOK)
+
+    def _workflow_now(self) -> Thing:
+        try:
+            return self._door.workflow(self._name)
+        except Gone:
+            return _DELETED
+
+    def _read_log(self) -> None:
+        tail, patience = Tail(), self._patiently()
+        pod = self._pod or {}
+        name, uid = pod["metadata"]["name"], _uid(pod)
+        ends = False  # the container has ended, so that one more reading is the last
+        while not self._done.is_set():
+            try:
+                with self._held(self._door.log(name, since=tail.last, follow=not ends)) as stream:
+                    for data in stream:
+                        if text := tail.feed(data):
+                            self._seen.put(("log", text))
+                patience.rest()
+                if ends:
+                    break
+                ends = self._ends(name, uid)
+                self._done.wait(0.0 if ends else RETRY[0])
+            except (TooEarly, Gone):
+                # The kubelet may not know the pod yet, and answers as if there were none.
+                if diagnose.terminated(self._pod or {}) or not self._there(name, uid, patience):
+                    break
+                self._done.wait(EAGER)
+            except Denied:
+                raise
+            except BackendError as problem:
+                patience.wait(problem)
+            tail.cut()
+        if text := tail.end():
+            self._seen.put(("log", text))
+        self._seen.put(("complete", None))
+
+    def _ends(self, name: str, uid: str) -> bool:
+        """Whether nothing more is written to the log of this pod.
+
+        Raises:
+            Gone: another pod has its name, or none.
+        """
+        pod = self._door.pod(name)
+        if _uid(pod) != uid:
+            raise Gone(f"the pod {name} is another one now")
+        return diagnose.terminated(pod)
+
+    def _there(self, name: str, uid: str, patience: _Patience) -> bool:
+        """Whether the pod still is; where nobody can say, yes."""
+        try:
+            return _uid(self._door.pod(name)) == uid
+        except Gone:
+            return False
+        except BackendError as problem:
+            patience.wait(problem)
+            return True
+
+
+_DELETED: Thing = {
+    "gone": True,
+    "status": {"phase": "Error", "message": "the workflow was deleted, by hand or by a clean-up; run the cell again"},
+}
+
+
+class _Patience:
+    """How long to try again: a little longer each time, and not for ever."""
+
+    def __init__(self, done: threading.Event, clock: Callable[[], float]) -> None:
+        self._done = done
+        self._clock = clock
+        self._pause = RETRY[0]
+        self._since: float | None = None
+
+    def rest(self) -> None:
+        """It worked."""
+        self._pause, self._since = RETRY[0], None
+
+    def wait(self, problem: BackendError) -> None:
+        """It did not work.
+
+        Raises:
+            StreamLost: it has not for too long.
+        """
+        now = self._clock()
+        self._since = self._since or now
+        if now - self._since > ABSENT:
+            raise StreamLost(f"the run could not be followed any further: {problem}", hint=problem.hint) from problem
+        self._done.wait(self._pause)
+        self._pause = min(2 * self._pause, RETRY[1])
+
+
+def _uid(pod: Thing | None) -> str:
+    return str(((pod or {}).get("metadata") or {}).get("uid") or "")
