@@ -141,6 +141,7 @@ def dropped(kind):
 
 
 # A notebook and words by which its cell is found -> what is done to its stored outputs, and whether nbval must see it.
+NUMPYS_VERSION = 'numpy</td><td style="text-align:left;padding:1px 24px 1px 0">'
 MUTATIONS = {
     ("isolation", "idna==3.7"): {
         "a version in the panel's line": (replaced("text/plain", "idna==3.7", "idna==3.6"), True),
@@ -161,7 +162,7 @@ MUTATIONS = {
         "another package": (replaced("text/plain", "pandas==", "polars=="), True),
         "stdout": (replaced("stdout", "1000 steps", "999 steps"), True),
         "a version in the panel's line": (replaced("text/plain", "numpy==", "numpy==1!0.9."), False),
-        "a version in the panel's table": (replaced("text/html", 'padding:1px 0">', 'padding:1px 0">0.9.'), False),
+        "a version in the panel's table": (replaced("text/html", NUMPYS_VERSION, NUMPYS_VERSION + "0.9."), False),
     },
     ("quickstart", "axes.plot"): {
         "the limits of the figure": (replaced("stdout", "-1.5", "-1.6"), True),
