@@ -32,8 +32,8 @@ IMAGES = {
 }
 """Python (X.Y.Z) -> an image with it, uv and `python3` on its PATH; the setting `images` adds to it.
 
-Their makers build a tag anew now and then, so the last number may be behind: it decides markers only. Another minor than
-the lock's is an error over there.
+Their makers build a tag anew now and then, so the last number may be behind: it decides markers only. Another minor
+than the lock's is an error over there.
 """
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
