@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uv_argo_magic.backends.argo import ArgoBackend, client, follow
+from uv_argo_magic.backends.argo import tail as tails
 from uv_argo_magic.core.events import NodePhase
 from uv_argo_magic.core.spec import RunSpec, Settings
 from uv_argo_magic.errors import BackendUnavailable, NodeFailed, SubmitRejected
@@ -30,7 +31,7 @@ def stamped(lines):
 def test_breaks_anywhere_lose_and_repeat_nothing(lines, data):
     log = stamped(lines)
     whole = "".join(f"{stamp} {text}\n" for stamp, text in log).encode()
-    tail, got = follow.Tail(), ""
+    tail, got = tails.Tail(), ""
     for _ in range(data.draw(st.integers(0, 4))):
         # A reconnect begins at the whole second of the last line, and breaks off in the middle of anything.
         again = "".join(f"{stamp} {text}\n" for stamp, text in log if stamp[:19] >= tail.last[:19]).encode()
@@ -45,7 +46,7 @@ def test_breaks_anywhere_lose_and_repeat_nothing(lines, data):
 
 
 def test_argos_own_lines_are_not_the_users():
-    tail = follow.Tail()
+    tail = tails.Tail()
     stamp = b"2026-01-01T00:00:00.000000000Z "
     text = b"".join(
         stamp + line
