@@ -30,7 +30,11 @@ IMAGES = {
     "3.13.9": "docker.io/astral/uv:0.9.8-python3.13-bookworm-slim",
     "3.14.0": "docker.io/astral/uv:0.9.8-python3.14-bookworm-slim",
 }
-"""Python (X.Y.Z) -> an image with it, uv and `python3` on its PATH; the setting `images` adds to it."""
+"""Python (X.Y.Z) -> an image with it, uv and `python3` on its PATH; the setting `images` adds to it.
+
+Their makers build a tag anew now and then, so the last number may be behind: it decides markers only. Another minor than
+the lock's is an error over there.
+"""
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 """uv's name of an architecture -> Kubernetes' own, as nodes are labelled."""
