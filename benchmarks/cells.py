@@ -37,9 +37,9 @@ PACKAGES = "numpy==2.4.6 pandas==3.1.1"
 IMPORTS = "import numpy, pandas\nprint(numpy.__version__)"
 LINES = 400_000
 LIMIT = """
-The aim for output was three times `python -u`. The limit is what Python's own formatting leaves (`python`), and that every
-line is read twice: by the supervisor, which keeps the whole in a file, and by the kernel, which shows head and tail. Most
-of the difference is the kernel choosing the tail line by line.
+The aim for output was three times `python -u`. The limit is what Python's own formatting leaves (`python`), and that
+every line is read twice: by the supervisor, which keeps the whole in a file, and by the kernel, which shows head and
+tail. Most of the difference is the kernel choosing the tail line by line.
 """
 FLOOD = f"for i in range({LINES}):\n    print('a line of ordinary length, number', i)"
 
