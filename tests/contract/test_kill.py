@@ -129,6 +129,8 @@ def test_killed(victim: str, seed: int, tmp_path: Path, index: IndexServer) -> N
     kernel.kill()
     kernel.communicate()
     assert left == {}
+    if victim == "kernel":
+        assert not list(tmp_path.glob("uv-argo-*"))
     for tree in trees(tmp_path):
         assert json.loads((tree / ".ok").read_text())["packages"] == [["heavy", "1.0"]]
         assert len(list((tree / "site" / "heavy").glob("part*.py"))) == 400

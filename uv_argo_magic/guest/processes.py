@@ -49,6 +49,8 @@ def outlive():
         for group in _read_to_end(groups).split():
             kill_group(int(group))
         end_descendants()
+        time.sleep(0.01)  # what was in the middle of a fork when it was killed has shown itself by now
+        end_descendants()
     finally:
         os._exit(code)
 
@@ -107,17 +109,18 @@ def end_descendants(seconds=2.0):
     """Kill whatever is left below this process; how many there were."""
     ended = set()
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    looks = 0  # in a row that found nothing: one can miss a process while another of the same parent is just ending
+    while looks < 2 and time.monotonic() < deadline:
         left = [pid for pid in descendants() if not _zombie(pid)]
-        if not left:
-            break
+        looks = 0 if left else looks + 1
         for pid in left:
             ended.add(pid)
             try:
                 os.kill(pid, signal.SIGKILL)
             except (ProcessLookupError, PermissionError):
                 pass
-        time.sleep(0.002)
+        if ended:
+            time.sleep(0.002)
     for pid in ended:
         _reap(pid)
     return len(ended)

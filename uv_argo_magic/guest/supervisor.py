@@ -78,8 +78,9 @@ class Supervisor:
         self.output = environ.get("UV_ARGO_OUTPUT") or os.path.join(self.home, "output.log")
         # The run stops when one of these ends: the process above was killed, or whoever started it.
         self.lifelines = [above]
-        if LIFELINE in environ:
-            self.lifelines.append(int(environ[LIFELINE]))
+        self.wanted_by = int(environ[LIFELINE]) if LIFELINE in environ else -1
+        if self.wanted_by >= 0:
+            self.lifelines.append(self.wanted_by)
         self.groups = groups
         self.stopping = False
         self.wake, self.woken = os.pipe()
@@ -258,6 +259,9 @@ class Supervisor:
         """Remove what this run made for itself; the whole output stays where it was kept."""
         for name in ("venv", "work", "resolve"):
             shutil.rmtree(os.path.join(self.home, name), ignore_errors=True)
+        if self.wanted_by >= 0 and self.wanted_by not in self.lifelines:
+            # Whoever started this run is gone, and would have removed the folder.
+            shutil.rmtree(self.home, ignore_errors=True)
 
 
 def _nothing(_number, _frame):
