@@ -154,8 +154,13 @@ def _uv(*args: str) -> subprocess.CompletedProcess[str]:
         if name not in dropped and (not name.startswith("UV_") or name in kept)
     }
     environ |= {"UV_NO_CONFIG": "1", "UV_PYTHON_DOWNLOADS": "never", "PATH": _search_path(environ.get("PATH", ""))}
+    return _said([find_uv_bin(), *args], environ)
+
+
+def _said(command: list[str], environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """What a command says, with nothing on its stdin and a limit of time; its exit status is the caller's to judge."""
     return subprocess.run(
-        [find_uv_bin(), *args],
+        command,
         env=environ,
         capture_output=True,
         text=True,
@@ -227,17 +232,7 @@ def _probe(path: str, changed: int) -> _Probed:  # noqa: ARG001 - `changed` is t
     lent = str(Path(packaging.__file__).parent.parent)
     environ = {name: value for name, value in os.environ.items() if name != "__PYVENV_LAUNCHER__"}
     try:
-        done = subprocess.run(
-            [path, "-I", "-c", _PROBE, lent],
-            env=environ,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            timeout=_TIMEOUT,
-            check=False,
-        )
+        done = _said([path, "-I", "-c", _PROBE, lent], environ)
         said = json.loads(done.stdout.strip().splitlines()[-1]) if done.returncode == 0 else None
     except (OSError, subprocess.TimeoutExpired, ValueError, IndexError) as error:
         raise SpecError(f"The Python at {path} does not run: {error}.", hint="Choose another with --python.") from error
