@@ -1,8 +1,9 @@
 """The edge's last step before anything happens: a cell, its options and all configuration -> one RunSpec.
 
 Rules:
-- What a cell needs is the union of its line's `--deps`, each `-r` file in order, and its script block; the configured
-  `deps` count only where the cell says none of these. `--deps ""` says: nothing.
+- What a cell needs comes from one place, the first that says something: its line (`--deps` and each `-r` file in order,
+  all of them), its script block's `dependencies`, the notebook's requirements file, the configured `deps`. So
+  `--deps ""` says: nothing. A note tells of the last two; line and block stand before the reader's eyes.
 - `-p` beats the block's `requires-python` and must satisfy it; a configured Python counts where it satisfies it.
 """
 
@@ -10,13 +11,13 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from uv_argo_magic import config
+from uv_argo_magic import config, sources
 from uv_argo_magic.core import requirements as req
 from uv_argo_magic.core import script as scripts
 from uv_argo_magic.core import values
@@ -32,18 +33,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
-    """Where a cell stands: variables, traits, environment, folder, and how many lines stand above its first."""
+    """Where a cell stands: variables, traits, environment, folder, notebook, how many lines stand above its first.
+
+    `notebook` is its path as far as it is known, absolute or relative to `folder`.
+    """
 
     names: Mapping[str, object]
     traits: Mapping[str, object]
     environ: Mapping[str, str]
     folder: Path
+    notebook: str = ""
     line_offset: int = 1
 
     @classmethod
-    def here(cls, *, names: Mapping[str, object], traits: Mapping[str, object], line_offset: int) -> Surroundings:
+    def here(
+        cls, *, names: Mapping[str, object], traits: Mapping[str, object], line_offset: int, notebook: str = ""
+    ) -> Surroundings:
         """The surroundings of this process."""
-        return cls(names=names, traits=traits, environ=os.environ, folder=Path.cwd(), line_offset=line_offset)
+        return cls(
+            names=names,
+            traits=traits,
+            environ=os.environ,
+            folder=Path.cwd(),
+            notebook=notebook,
+            line_offset=line_offset,
+        )
 
 
 def specify(cell: str, options: RunOptions, around: Surroundings) -> tuple[RunSpec, config.Config]:
@@ -57,9 +71,12 @@ def specify(cell: str, options: RunOptions, around: Surroundings) -> tuple[RunSp
     found = config.layers(config.line_values(options), block, around.traits, around.environ, around.folder)
     made = config.configure(found, around.environ)
     config.refuse(options, made.backend)
+    requirements, origin = _requirements(options, script, made, around)
+    if origin:
+        made = replace(made, notes=(*made.notes, f"needs {', '.join(requirements.lines) or 'nothing'}: from {origin}"))
     return RunSpec(
         cell=cell,
-        requirements=_requirements(options, script, made, around.folder),
+        requirements=requirements,
         python=_python(options.python, script.requires_python if script else "", made),
         backend=made.backend,
         push=tuple(_pushed(options.push, around.names, made.settings.value_limit)),
@@ -71,34 +88,20 @@ def specify(cell: str, options: RunOptions, around: Surroundings) -> tuple[RunSp
 
 
 def _requirements(
-    options: RunOptions, script: scripts.Script | None, made: config.Config, folder: Path
-) -> req.Requirements:
-    found = []
-    if options.deps is not None:
-        found.append(req.parse(options.deps))
-    found += [
-        req.parse(_text(folder / Path(name).expanduser(), name), source=name, file=True)
-        for name in options.requirements
-    ]
-    if script:
-        found.append(script.requirements)
-    if not found:
-        found.append(req.parse(made.deps, source=f"deps of {made.origin('deps')}"))
-    return req.merge(*found)
-
-
-def _text(path: Path, name: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise SpecError(f"{name} is not UTF-8 text", hint="Save the requirements file as UTF-8.") from error
-    except OSError as error:
-        near = [one.name for one in path.parent.glob("*.txt")] if path.parent.is_dir() else []
-        best = nearest(path.name, near)
-        raise SpecError(
-            f"{name} cannot be read: {error.strerror}" + (f"; did you mean {best}?" if best else ""),
-            hint="A relative name begins where the notebook works.",
-        ) from error
+    options: RunOptions, script: scripts.Script | None, made: config.Config, around: Surroundings
+) -> tuple[req.Requirements, str]:
+    """What the cell needs, and the place that says so where the cell itself does not."""
+    if options.deps is not None or options.requirements:
+        line = [req.parse(options.deps)] if options.deps is not None else []
+        return req.merge(*line, *(sources.read(name, around.folder) for name in options.requirements)), ""
+    if script and script.requirements is not None:
+        return script.requirements, ""
+    beside = sources.read_notebook(around.notebook, around.folder)
+    if beside is not None:
+        return beside, f"{Path(around.notebook).stem}{sources.SUFFIX}"
+    origin = f"deps of {made.origin('deps')}"
+    found = req.parse(made.deps, source=origin)
+    return found, origin if found else ""
 
 
 def _python(asked: str, required: str, made: config.Config) -> str:

@@ -106,16 +106,40 @@ def test_help_starts_nothing(shell, engine, capsys):
     assert engine.prepared == []
 
 
-def test_requirements_of_all_places_are_united(shell, engine, tmp_path):
+def test_the_first_place_that_says_something_counts(shell, engine, tmp_path, capsys):
     (tmp_path / "needs.txt").write_text("scipy  # why\nnumpy\n", encoding="utf-8")
-    run(shell, "--deps numpy -r needs.txt")
-    assert engine.spec.requirements.lines == ("numpy", "scipy")
+    shell.user_ns["__vsc_ipynb_file__"] = str(tmp_path / "study.ipynb")
+    beside = tmp_path / "study.requirements.txt"
+
+    def needs(line, cell="1"):
+        run(shell, line, cell)
+        return engine.spec.requirements.lines, capsys.readouterr().out
+
+    assert needs("") == ((), "")
     shell.run_line_magic("config", "ArgoMagics.deps = 'polars'")
-    run(shell, "-r needs.txt")
-    assert engine.spec.requirements.lines == ("scipy", "numpy")
+    assert needs("") == (("polars",), "needs polars: from deps of %config ArgoMagics\n")
+    beside.write_text("rich>=13\nattrs\n", encoding="utf-8")
+    assert needs("") == (("rich>=13", "attrs"), "needs rich>=13, attrs: from study.requirements.txt\n")
+    assert needs("", SCRIPT) == (("polars",), "")
+    assert needs("-r needs.txt", SCRIPT) == (("scipy", "numpy"), "")
+    assert needs("--deps numpy -r needs.txt", SCRIPT) == (("numpy", "scipy"), "")
+    assert needs('--deps ""', SCRIPT) == ((), "")
+    # A block that only names a Python says nothing of what the cell needs.
+    assert needs("", '# /// script\n# requires-python = ">=3.11"\n# ///\n')[0] == ("rich>=13", "attrs")
+    beside.write_text("# nothing yet\n", encoding="utf-8")
+    assert needs("") == ((), "needs nothing: from study.requirements.txt\n")
+
+
+def test_a_broken_file_of_the_notebook_is_named_with_its_line(shell, engine, tmp_path, monkeypatch):
+    monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "study.ipynb"))
+    (tmp_path / "study.requirements.txt").write_text("rich\nnumpy=2\n", encoding="utf-8")
+    with pytest.raises(SpecError, match=r"study\.requirements\.txt, line 2, character 6"):
+        run(shell, "")
+    assert engine.prepared == []
+    run(shell, "--deps rich")
+    # A session without a notebook, as a console is, has no file.
+    monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "study"))
     run(shell, "")
-    assert engine.spec.requirements.lines == ("polars",)
-    run(shell, '--deps ""')
     assert engine.spec.requirements.lines == ()
 
 
@@ -131,8 +155,8 @@ SCRIPT = '# /// script\n# dependencies = ["polars"]\n# requires-python = ">=3.12
 
 
 def test_a_script_block_counts(shell, engine):
-    run(shell, "--deps numpy -p 3.13", SCRIPT)
-    assert engine.spec.requirements.lines == ("numpy", "polars")
+    run(shell, "-p 3.13", SCRIPT)
+    assert engine.spec.requirements.lines == ("polars",)
     assert engine.spec.python == "3.13"
     with pytest.raises(SpecError, match=r"--python 3.11 is not what the cell's script block requires"):
         run(shell, "-p 3.11", SCRIPT)

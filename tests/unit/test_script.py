@@ -99,7 +99,12 @@ def test_a_cell_without_a_block(cell):
 
 
 def test_an_empty_block_asks_for_nothing():
-    assert parse_script(block()) == Script(requirements=Requirements())
+    assert parse_script(block("dependencies = []")) == Script(requirements=Requirements())
+
+
+def test_a_block_may_say_nothing_of_what_the_cell_needs():
+    assert parse_script(block()) == Script()
+    assert parse_script(block('requires-python = ">=3.12"')).requirements is None
 
 
 def test_line_ends_of_windows():

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from packaging.specifiers import SpecifierSet
@@ -42,10 +42,11 @@ RESOLUTIONS = ("highest", "lowest", "lowest-direct")
 class Script:
     """What a script block asks for; `line` is the block's first line in the cell.
 
-    `requires_python` is a normalised specifier or ""; `settings` are (key of Settings, value of its type).
+    `requirements` is None where the block has no `dependencies`; `requires_python` is a normalised specifier or "";
+    `settings` are (key of Settings, value of its type).
     """
 
-    requirements: Requirements = field(default_factory=Requirements)
+    requirements: Requirements | None = None
     requires_python: str = ""
     settings: tuple[tuple[str, Setting], ...] = ()
     line: int = 1
@@ -67,15 +68,17 @@ def parse_script(cell: str) -> Script | None:
                 key, "leave it out; a script block has dependencies, requires-python and [tool.uv]"
             )
             block.refuse(key, f'"{visible(key)}" means nothing in a script block', advice)
-    dependencies = table.get("dependencies", [])
-    if not isinstance(dependencies, list):
+    dependencies = table.get("dependencies")
+    if not isinstance(dependencies, list | None):
         block.refuse("dependencies", '"dependencies" is not a list', 'write dependencies = ["numpy", "pandas>=2"]')
     tool = table.get("tool", {})
     uv = tool.get("uv", {}) if isinstance(tool, dict) else None
     if not isinstance(uv, dict):
         block.refuse("tool", '"tool" is not a table', "write [tool.uv] and its keys below")
     return Script(
-        requirements=parse_items(dependencies, source=f"script block, {block.where('dependencies')}, dependencies"),
+        requirements=None
+        if dependencies is None
+        else parse_items(dependencies, source=f"script block, {block.where('dependencies')}, dependencies"),
         requires_python=_requires_python(block, table.get("requires-python", "")),
         settings=_settings(block, uv),
         line=block.first,

@@ -90,7 +90,8 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
             print(menu.explain("run", "notebook"))
             return None
         cells.refuse_ipython(cell, 1)
-        around = Surroundings.here(names=self.shell.user_ns, traits=self.said(), line_offset=1)
+        notebook = notebook_name(self.shell.user_ns)
+        around = Surroundings.here(names=self.shell.user_ns, traits=self.said(), line_offset=1, notebook=notebook)
         spec, made = specify(cell, options, around)
         name = traceback.find_cell_name(self.shell, line, cell)
         self._check_syntax(name, cell, spec.python)
@@ -102,9 +103,7 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
         if options.dry_run:
             print(prepared.describe())
             return None
-        run = engine.start(
-            prepared, history=self.kept(spec.settings.history), notebook=notebook_name(self.shell.user_ns), warm=True
-        )
+        run = engine.start(prepared, history=self.kept(spec.settings.history), notebook=notebook, warm=True)
         run.rebuild = lambda remote, state: traceback.rebuild(remote, state=state, cell_name=name)
         run.bind = self.shell.push
         if options.out:
