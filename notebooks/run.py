@@ -3,16 +3,22 @@
 python notebooks/run.py notebooks/quickstart.ipynb
 python notebooks/run.py --write
 
+argo.ipynb runs on the cluster that UV_ARGO_KUBECONFIG or the usual kubeconfig names; to be stored, or with
+`--test-server`, on the tests' small API server instead, so that what is stored is what the tests compare.
+
 Rule: what is stored says nothing of the machine, the day or the run; what differs between two runs is left out.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import sys
+import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nbformat
 from nbclient import NotebookClient
@@ -20,6 +26,9 @@ from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
 from uv_argo_magic.core.view import VOLATILE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HERE = Path(__file__).parent
 
@@ -45,6 +54,17 @@ def run(notebook: NotebookNode, folder: Path) -> None:
         coalesce_streams=True,
         extra_arguments=["--log-level=ERROR"],  # the kernel's own warnings are not about the notebook
     ).execute()
+
+
+@contextlib.contextmanager
+def small_cluster() -> Iterator[None]:
+    """A cluster of the tests' own for what asks for `argo`: its pods are processes of this machine."""
+    sys.path.insert(0, str(HERE.parent / "tests"))
+    from argo_server import ArgoServer  # noqa: PLC0415 - beside the tests, and only for this
+
+    with tempfile.TemporaryDirectory() as folder, ArgoServer(Path(folder)) as server:
+        os.environ |= server.settings
+        yield
 
 
 def text(output: NotebookNode) -> str:
@@ -88,8 +108,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("notebooks", nargs="*", type=Path, default=sorted(HERE.glob("*.ipynb")))
     parser.add_argument("--write", action="store_true", help="store the outputs in the notebooks")
+    parser.add_argument("--test-server", action="store_true", help="have argo cells run on the tests' API server")
     wanted = parser.parse_args()
-    for path in wanted.notebooks:
+    with small_cluster() if wanted.write or wanted.test_server else contextlib.nullcontext():
+        return run_all(wanted.notebooks, write=wanted.write)
+
+
+def run_all(paths: list[Path], *, write: bool) -> int:
+    """Run these; 1 if a cell failed that should not."""
+    for path in paths:
         notebook = nbformat.read(path, as_version=4)
         try:
             run(notebook, path.parent)
@@ -97,7 +124,7 @@ def main() -> int:
             show(notebook)
             print(f"{path.name} stopped at {error.ename}: {error.evalue}", file=sys.stderr)
             return 1
-        if wanted.write:
+        if write:
             storable(notebook)
             nbformat.write(notebook, path)
             print(f"stored {path.name}")

@@ -28,6 +28,7 @@ from urllib.parse import parse_qs, urlsplit
 from uv import find_uv_bin
 
 LABEL = "workflows.argoproj.io/workflow"
+NETWORK = re.compile(r"SSL_CERT_(?:FILE|DIR)|(?:https?|no|all)_proxy", re.IGNORECASE)
 
 
 class Workflow:
@@ -82,10 +83,12 @@ class Workflow:
         source.write_text(script["source"].replace("/uv-argo", str(self.home)))
         given = {one["name"]: one["value"].replace("/tmp", str(self.home), 1) for one in script["env"]}
         path = f"{Path(find_uv_bin()).parent}{os.pathsep}{os.environ['PATH']}"
+        # What an image of this network brings: its certificates, and the way out.
+        network = {name: text for name, text in os.environ.items() if NETWORK.fullmatch(name)}
         uid = self.pod["metadata"]["uid"]
         self.process = subprocess.Popen(
             [sys.executable, *script["command"][1:], str(source)],
-            env={"PATH": path, "LANG": "C.UTF-8", **given},
+            env={"PATH": path, "LANG": "C.UTF-8", **network, **given},
             cwd=self.home,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -166,6 +169,9 @@ class ArgoServer:
         self.connections: set[socket.socket] = set()
         self.http.owner = self
         self.kubeconfig = folder / "kubeconfig"
+        # Variables that make it the cluster of whoever asks for one; its image is the Python that runs this.
+        here = ".".join(map(str, sys.version_info[:3]))
+        self.settings = {"UV_ARGO_KUBECONFIG": str(self.kubeconfig), "UV_ARGO_IMAGES": f"{here}=none"}
         self.kubeconfig.write_text(
             json.dumps(
                 {

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from argo_server import ArgoServer
 
 from uv_argo_magic.core.view import VOLATILE
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "notebooks"
-NAMES = ("dependencies", "errors", "isolation", "quickstart")
+NAMES = ("argo", "dependencies", "errors", "isolation", "quickstart")
 VERDICT = re.compile(r"^(PASSED|FAILED) \S*?(\w+)\.ipynb::Cell (\d+)", re.MULTILINE)
 
 if sys.platform == "win32":
@@ -27,19 +28,30 @@ if sys.platform == "win32":
 
 
 @pytest.fixture(scope="module")
-def surroundings(tmp_path_factory):
+def cluster(tmp_path_factory):
+    """Variables that name a small cluster of ours, for the notebook that asks for one."""
+    with ArgoServer(tmp_path_factory.mktemp("cluster")) as server:
+        yield server.settings
+
+
+@pytest.fixture(scope="module")
+def surroundings(tmp_path_factory, cluster):
     """The environment of a kernel that knows nothing of this user."""
     home = tmp_path_factory.mktemp("home")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("UV_ARGO_", "JPY_", "PYTEST_"))}
-    return kept | {
-        "IPYTHONDIR": str(home / "ipython"),
-        "JUPYTER_CONFIG_DIR": str(home / "jupyter"),
-        "JUPYTER_DATA_DIR": str(home / "jupyter"),
-        "JUPYTER_PREFER_ENV_PATH": "1",
-        "UV_ARGO_BACKEND": "local",
-        "UV_ARGO_HOME": str(home / "argo"),
-        "UV_ARGO_PANEL": "static",
-    }
+    return (
+        kept
+        | cluster
+        | {
+            "IPYTHONDIR": str(home / "ipython"),
+            "JUPYTER_CONFIG_DIR": str(home / "jupyter"),
+            "JUPYTER_DATA_DIR": str(home / "jupyter"),
+            "JUPYTER_PREFER_ENV_PATH": "1",
+            "UV_ARGO_BACKEND": "local",
+            "UV_ARGO_HOME": str(home / "argo"),
+            "UV_ARGO_PANEL": "static",
+        }
+    )
 
 
 def sanitizers(name):
@@ -148,6 +160,10 @@ MUTATIONS = {
         "a version in the panel's table": (replaced("text/html", ">3.7<", ">3.6<"), True),
         "the word on the badge": (replaced("text/html", "Succeeded", "Failed"), True),
         "no panel": (dropped("text/html"), True),
+    },
+    ("argo", "memory=256Mi"): {
+        "the place where it ran": (replaced("text/plain", "argo", "local"), True),
+        "stdout": (replaced("stdout", "half a core", "a core"), True),
     },
     ("errors", "half(3)"): {
         "stdout": (replaced("stdout", "before", "after"), True),
