@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import random
 import shutil
 import statistics
@@ -18,17 +17,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import page
 from jupyter_client.manager import start_new_kernel
 from uv import find_uv_bin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-HERE = Path(__file__).parent
 PAUSE = 0.4
 """Seconds between two contestants: a person's next cell comes no sooner, and what a cell left to do is done by then."""
 
@@ -147,16 +145,7 @@ def measure(home: Path, count: int) -> list[tuple[str, dict[str, float], str]]:
 
 def table(found: list[tuple[str, dict[str, float], str]]) -> str:
     """The results as Markdown."""
-    packages = ", ".join(f"{name} {version(name)}" for name in ("uv", "ipython", "ipykernel"))
-    lines = [
-        "# What a cell costs",
-        "",
-        (
-            f"Made by `python benchmarks/cells.py --write`: Python {platform.python_version()}, {packages}, "
-            f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores. Medians of interleaved rounds in one "
-            "run; read the ratios, the times are this machine's."
-        ),
-    ]
+    lines = [f"Made by `python benchmarks/cells.py --write`: {page.machine('uv', 'ipython', 'ipykernel')}."]
     for title, medians, against in found:
         lines += ["", f"## {title}", "", "| | ms | ratio |", "|---|---|---|"]
         lines += [f"| {name} | {took * 1000:.1f} | {took / medians[against]:.2f} |" for name, took in medians.items()]
@@ -173,7 +162,7 @@ def main() -> int:
         text = table(measure(Path(home), wanted.rounds))
     sys.stdout.write(text)
     if wanted.write:
-        (HERE.parent / "docs" / "speed.md").write_text(text)
+        page.store("cells", text)
     return 0
 
 
