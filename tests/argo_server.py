@@ -256,7 +256,7 @@ class _Handler(BaseHTTPRequestHandler):
             wanted = query["labelSelector"].partition("=")[2]
             return self.watch(server, wanted, query) if "watch" in query else self.pods(server, wanted)
         if self.command == "POST":
-            return self.create(server, body)
+            return self.say(201, body) if query.get("dryRun") == "All" else self.create(server, body)
         workflow = server.workflows.get(name)
         if workflow is None:
             return self.say(404, {"message": f'{kind} "{name}" not found'})

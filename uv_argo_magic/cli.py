@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from uv_argo_magic import answers, places
 from uv_argo_magic.core import events as ev
+from uv_argo_magic.core import request
 from uv_argo_magic.core.state import Gap, Restarted
 from uv_argo_magic.core.verbs import read_argv, run_options
 from uv_argo_magic.errors import ArgoMagicError, PolicyError, ResolutionError, SpecError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from uv_argo_magic.core.options import Line
+    from uv_argo_magic.core.requirements import Requirements
     from uv_argo_magic.core.state import Output, RunState
 
 
@@ -75,9 +77,8 @@ def _run(line: Line) -> int:
     from uv_argo_magic.specify import Surroundings, specify  # noqa: PLC0415
 
     around = Surroundings.here(names={}, traits={}, line_offset=0)
-    spec, made = specify(_source(line.argument), run_options(line), around)
-    # The file's own name: a traceback shows its lines as they are here.
-    name = "<stdin>" if line.argument == "-" else line.argument
+    code, name, needs = _wanted(line)
+    spec, made = specify(code, run_options(line), around, needs)
     for note in (*made.notes, *spec.requirements.warnings):
         print(note, file=sys.stderr)
     prepared = engine.prepare(spec)
@@ -129,6 +130,19 @@ def _polite_end() -> Iterator[None]:
                 signal.signal(number, handler)
 
 
+def _wanted(line: Line) -> tuple[str, str, Requirements | None]:
+    """(code, its name in a traceback, what it needs where that does not stand on the line)."""
+    if not line.given("request"):
+        # The file's own name: a traceback shows its lines as they are here.
+        return _source(line.argument), "<stdin>" if line.argument == "-" else line.argument, None
+    where = line.text("request")
+    for dest in ("deps", "requirements"):
+        if line.given(dest):
+            raise SpecError(f"--request says what its code needs; --{dest} cannot", hint="Write it into the request.")
+    asked = request.read(_source(where), source="stdin" if where == "-" else where)
+    return asked.code, "<pythonCode>", asked.requirements
+
+
 def _source(name: str) -> str:
     try:
         data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
@@ -138,7 +152,7 @@ def _source(name: str) -> str:
         raise SpecError(f"{what} is not UTF-8 text", hint="Save the file as UTF-8.") from error
     except OSError as error:
         raise SpecError(
-            f"{name} cannot be read: {error.strerror}", hint="Name a Python file, or - for stdin."
+            f"{name} cannot be read: {error.strerror}", hint="Name a file that can be read, or - for stdin."
         ) from error
 
 

@@ -63,8 +63,12 @@ class Prepared:
     program: program.Program
     interpreter: interpreters.Interpreter
 
-    def describe(self) -> str:
-        """What would run, for people: `--dry-run`."""
+    def describe(self, backend: base.Backend | None = None) -> str:
+        """What would run, for people: `--dry-run`; the place may be asked about it, and begins nothing.
+
+        Raises:
+            SpecError: it could not be sent.
+        """
         lines = [f"backend   {self.spec.backend}", f"python    {self.interpreter.target.python}"]
         if self.interpreter.image:
             lines.append(f"image     {self.interpreter.image}")
@@ -80,6 +84,8 @@ class Prepared:
         lines.append(f"program   {len(self.program.source):,} bytes, run by a Python of that version")
         lines.append("cell")
         lines += [f"    {line}" for line in self.spec.cell.split("\n")]
+        if more := (backend or base.load(self.spec.backend)).describe(self.program, self.spec):
+            lines += ["", more]
         return "\n".join(lines)
 
 

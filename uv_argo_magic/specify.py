@@ -60,8 +60,10 @@ class Surroundings:
         )
 
 
-def specify(cell: str, options: RunOptions, around: Surroundings) -> tuple[RunSpec, config.Config]:
-    """What is wanted, and the configuration it was made with.
+def specify(
+    cell: str, options: RunOptions, around: Surroundings, needs: req.Requirements | None = None
+) -> tuple[RunSpec, config.Config]:
+    """What is wanted, and the configuration it was made with; `needs` stands in for what the line says of that.
 
     Raises:
         SpecError: the line, a file, the block, a setting or a pushed value is wrong.
@@ -71,7 +73,7 @@ def specify(cell: str, options: RunOptions, around: Surroundings) -> tuple[RunSp
     found = config.layers(config.line_values(options), block, around.traits, around.environ, around.folder)
     made = config.configure(found, around.environ)
     config.refuse(options, made.backend)
-    requirements, origin = _requirements(options, script, made, around)
+    requirements, origin = _requirements(options, script, made, around, needs)
     if origin:
         made = replace(made, notes=(*made.notes, f"needs {', '.join(requirements.lines) or 'nothing'}: from {origin}"))
     return RunSpec(
@@ -88,14 +90,22 @@ def specify(cell: str, options: RunOptions, around: Surroundings) -> tuple[RunSp
 
 
 def _requirements(
-    options: RunOptions, script: scripts.Script | None, made: config.Config, around: Surroundings
+    options: RunOptions,
+    script: scripts.Script | None,
+    made: config.Config,
+    around: Surroundings,
+    needs: req.Requirements | None,
 ) -> tuple[req.Requirements, str]:
     """What the cell needs, and the place that says so where the cell itself does not."""
+    if needs:
+        return needs, ""
     if options.deps is not None or options.requirements:
         line = [req.parse(options.deps)] if options.deps is not None else []
         return req.merge(*line, *(sources.read(name, around.folder) for name in options.requirements)), ""
     if script and script.requirements is not None:
         return script.requirements, ""
+    if needs is not None:
+        return needs, ""
     beside = sources.read_notebook(around.notebook, around.folder)
     if beside is not None:
         return beside, f"{Path(around.notebook).stem}{sources.SUFFIX}"

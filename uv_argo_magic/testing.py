@@ -82,6 +82,14 @@ class FakeBackend:
         """A Python of this machine, as `local` has it."""
         return interpreters.find(spec.python)
 
+    def describe(self, program: Program, spec: RunSpec) -> str:  # noqa: ARG002 - the protocol's signature
+        """There is nothing to say of what does not run."""
+        return ""
+
+    def manifest(self, program: Program, spec: RunSpec) -> str:  # noqa: ARG002 - the protocol's signature
+        """The program itself."""
+        return program.source
+
     def submit(self, program: Program, spec: RunSpec, run_id: str) -> str:
         """Take note of the program, its spec and the run's id; names are fake-1, fake-2, ..."""
         self.submitted.append((program, spec, run_id))

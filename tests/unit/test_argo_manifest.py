@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from uv_argo_magic.backends.argo import manifest
+from uv_argo_magic.backends.argo import ArgoBackend, manifest
 from uv_argo_magic.core.program import Program
 from uv_argo_magic.core.spec import Resources, RunSpec, Settings
 from uv_argo_magic.errors import SpecError
@@ -67,6 +68,17 @@ def test_a_large_program_travels_in_a_config_map_of_the_workflow():
     assert companion["metadata"]["ownerReferences"][0]["uid"] == "1"
     assert companion["data"] == {"program.py": program.source}
     assert manifest.companion(PROGRAM, run_id="r", workflow="w", uid="1") is None
+
+
+def test_a_file_carries_a_large_program_in_a_config_map_of_nobody():
+    program = Program(guest="A" * 50_000, payload="A" * 60_000, nonce="ab")
+    settings = Settings(images=(("3.11.2", "example.com/uv:1"),))
+    text = ArgoBackend().manifest(program, RunSpec(cell="print(1)", settings=settings))
+    config_map, workflow = yaml.safe_load_all(text)
+    assert config_map["data"] == {"program.py": program.source}
+    assert "ownerReferences" not in config_map["metadata"]
+    (volume,) = (one for one in workflow["spec"]["templates"][0]["volumes"] if "configMap" in one)
+    assert volume["configMap"]["name"] == config_map["metadata"]["name"]
 
 
 def test_a_program_too_large_is_refused_before_anything_is_sent():

@@ -96,6 +96,18 @@ def test_a_file_that_is_no_python_runs_nowhere(engine, home, capsys):
     assert engine.started == []
 
 
+def test_run_takes_a_request(engine, home, monkeypatch):
+    (home / "uv-argo.toml").write_text('deps = "polars"')
+    (home / "r.json").write_text('{"pythonCode": "print(1)", "dependencies": "numpy", "requirementsFile": "scipy\\n"}')
+    assert cli.main(["run", "--request", "r.json"]) == 0
+    assert (engine.spec.cell, engine.spec.requirements.lines) == ("print(1)", ("numpy", "scipy"))
+    code = '# /// script\\n# dependencies = [\\"six\\"]\\n# ///\\n'
+    for text, needs in [("print(2)", ()), (code, ("six",))]:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(f'{{"pythonCode": "{text}"}}'.encode())))
+        assert cli.main(["run", "--request", "-", "-p", "3.12"]) == 0
+        assert (engine.spec.python, engine.spec.requirements.lines) == ("3.12", needs)
+
+
 class Full(io.StringIO):
     def write(self, _text):
         raise OSError(28, "No space left on device")
@@ -139,6 +151,10 @@ def test_a_failed_run_is_1_and_an_interrupt_130(engine, capsys):
         (["run", "script.py", "--dpes", "x"], "unknown option --dpes; did you mean --deps?"),
         (["run", "nope.py"], "nope.py cannot be read: No such file or directory"),
         (["run", "script.py", "--deps", "num/py"], ""),
+        (["run", "script.py", "--request", "r.json"], "run takes FILE or --request, not both"),
+        (["run", "--request", "nope.json"], "nope.json cannot be read: No such file or directory"),
+        (["run", "--request", "script.py"], "script.py is no JSON"),
+        (["run", "--request", "r.json", "--deps", "x"], "--request says what its code needs; --deps cannot"),
         (["logs"], "no run is kept yet"),
         (["stop"], "no run is live"),
         (["runs", "-n", "x"], "-n needs a whole number"),

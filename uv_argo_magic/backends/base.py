@@ -40,6 +40,22 @@ class Backend(Protocol):
             SpecError: there is no such Python there.
         """
 
+    def describe(self, program: Program, spec: RunSpec) -> str:
+        """For `--dry-run`: what would be sent, and what the place says of it; "" where there is no more to say.
+
+        Nothing begins to run. A place that does not answer is a sentence of the text, no error.
+
+        Raises:
+            SpecError: it could not be sent.
+        """
+
+    def manifest(self, program: Program, spec: RunSpec) -> str:
+        """What would be sent, as a file that runs there without this package.
+
+        Raises:
+            SpecError: this place takes no such file.
+        """
+
     def submit(self, program: Program, spec: RunSpec, run_id: str) -> str:
         """Begin to run the program; the name by which it is known there.
 

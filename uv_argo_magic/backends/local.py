@@ -27,7 +27,7 @@ from uv import find_uv_bin
 from uv_argo_magic import interpreters, places
 from uv_argo_magic.core import program as programs
 from uv_argo_magic.core.events import NodePhase
-from uv_argo_magic.errors import BackendUnavailable
+from uv_argo_magic.errors import BackendUnavailable, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,6 +87,21 @@ class LocalBackend:
             SpecError: no such Python is here.
         """
         return interpreters.find(spec.python)
+
+    def describe(self, program: Program, spec: RunSpec) -> str:  # noqa: ARG002 - the protocol's signature
+        """Nothing more: the program is all that there is."""
+        return ""
+
+    def manifest(self, program: Program, spec: RunSpec) -> str:  # noqa: ARG002 - the protocol's signature
+        """There is none.
+
+        Raises:
+            SpecError: always, with what to do.
+        """
+        raise SpecError(
+            "the local backend runs processes, and has no manifest",
+            hint="Name a backend that has one (-b argo), or export a script: --to FILE.py.",
+        )
 
     def submit(self, program: Program, spec: RunSpec, run_id: str) -> str:
         """Start the process; its name is "local-" and the run's id.

@@ -34,7 +34,8 @@ PLACES: tuple[Place, ...] = ("notebook", "terminal")
 class Option:
     """One option, or, without flags, what a verb is given.
 
-    `completer` names who knows its values; a value that begins with one of `private` expands, and is never shown.
+    `completer` names who knows its values; a value that begins with one of `private` expands, and is never shown. What
+    is `required` may be left out where the option `instead` is given, and must be.
     """
 
     dest: str
@@ -46,6 +47,7 @@ class Option:
     completer: str = ""
     required: bool = False
     private: tuple[str, ...] = ()
+    instead: str = ""
     places: tuple[Place, ...] = PLACES
 
 
@@ -294,7 +296,15 @@ def read(verb: Verb, line: Sequence[Word], place: Place, names: Mapping[str, obj
             argument = _join(group.words, names, seen)
         else:
             raise _too_many(verb, group.words[0].raw)
-    if verb.argument and verb.argument.required and argument is None and ("help", "yes") not in values:
+    given = {dest for dest, _ in values}
+    wanted = verb.argument and verb.argument.required and "help" not in given
+    if verb.argument and wanted and verb.argument.instead in given:
+        if argument is not None:
+            raise SpecError(
+                f"{verb.name} takes {verb.argument.metavar} or --{verb.argument.instead}, not both",
+                hint="Keep one of them.",
+            )
+    elif verb.argument and wanted and argument is None:
         raise SpecError(
             f"{verb.name} needs {verb.argument.metavar}: {verb.argument.help}",
             hint=f"For example: {verb.terminal}. Words after --deps belong to it: write {verb.argument.metavar} first.",

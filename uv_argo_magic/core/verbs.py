@@ -74,6 +74,12 @@ RUN_OPTIONS = (
     HELP,
 )  # fmt: skip
 
+REQUEST = Option(
+    dest="request", flags=("--request",), metavar="FILE", completer="file",
+    help="instead of FILE a request as JSON: pythonCode, dependencies, requirementsFile; - for stdin",
+    example="--request request.json",
+)  # fmt: skip
+
 RUN = Option(dest="run", metavar="RUN", completer="run", help="a run's id, or its beginning; else the last run")
 
 CELL = Verb(
@@ -84,8 +90,8 @@ CELL = Verb(
 VERBS = (
     Verb(
         name="run", help="run a Python file with its own dependencies, elsewhere",
-        terminal='uv-argo run script.py --deps "numpy pandas"', options=RUN_OPTIONS,
-        argument=Option(dest="file", metavar="FILE", completer="file", required=True,
+        terminal='uv-argo run script.py --deps "numpy pandas"', options=(*RUN_OPTIONS[:-1], REQUEST, HELP),
+        argument=Option(dest="file", metavar="FILE", completer="file", required=True, instead="request",
                         help="a Python file, or - for stdin"),
     ),
     Verb(

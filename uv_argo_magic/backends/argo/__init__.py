@@ -13,7 +13,7 @@ import functools
 import threading
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.backends.argo import images
 from uv_argo_magic.core.events import NodePhase
@@ -61,6 +61,49 @@ class ArgoBackend:
         """
         return images.target(spec.python, spec.settings)
 
+    def describe(self, program: Program, spec: RunSpec) -> str:
+        """The Workflow as YAML, and what the API says of it when it is asked to create it without doing so.
+
+        Raises:
+            SpecError: the program is too large.
+            BackendUnavailable: hera or kubernetes are not installed.
+        """
+        with _installed():
+            from uv_argo_magic.backends.argo import printed  # noqa: PLC0415 - not before it is used
+
+            made = self._made(program, spec, "dry-run")
+            said = [printed.shortened(printed.yaml(made)).rstrip()]
+            try:
+                client = self._connect(spec.settings)
+                client.create(made, dry_run=True)
+                said += [f"# {client.place}: the API would accept this Workflow (a dry run: nothing was created)."]
+            except BackendError as problem:
+                words = f"{str(problem).rstrip('.')}. {problem.hint}".strip()
+                refused = isinstance(problem, SubmitRejected)
+                said += [f"# {'The API refuses this Workflow' if refused else 'The API was not asked'}: {words}"]
+        return "\n".join(said)
+
+    def manifest(self, program: Program, spec: RunSpec) -> str:
+        """The Workflow as YAML, after the ConfigMap that holds its program where that is large.
+
+        Raises:
+            SpecError: the program is too large.
+            BackendUnavailable: hera is not installed.
+        """
+        with _installed():
+            from uv_argo_magic.backends.argo import manifest, printed  # noqa: PLC0415 - imports Hera
+
+            run_id = f"file-{program.nonce}"
+            made = self._made(program, spec, run_id)
+            large = manifest.companion(program, run_id=run_id)
+            return printed.yaml(*([large] if large else []), made)
+
+    def _made(self, program: Program, spec: RunSpec, run_id: str) -> dict[str, Any]:
+        """The Workflow that a submission sends."""
+        from uv_argo_magic.backends.argo import manifest  # noqa: PLC0415 - imports Hera
+
+        return manifest.workflow(program, spec, run_id=run_id, image=self.target(spec).image)
+
     def submit(self, program: Program, spec: RunSpec, run_id: str) -> str:
         """Create the workflow; the name that the API gave it.
 
@@ -69,16 +112,11 @@ class ArgoBackend:
             BackendUnavailable: no cluster is configured, it does not answer, or hera or kubernetes are not installed.
             SubmitRejected: it refused the workflow.
         """
-        try:
+        with _installed():
             from uv_argo_magic.backends.argo import manifest  # noqa: PLC0415 - imports Hera
 
-            made = manifest.workflow(program, spec, run_id=run_id, image=self.target(spec).image)
+            made = self._made(program, spec, run_id)
             client = self._connect(spec.settings)
-        except ImportError as problem:
-            raise BackendUnavailable(
-                f"the argo backend cannot be used: {problem}",
-                hint='install what it needs: pip install "uv-argo-magic[argo]"',
-            ) from problem
         created = client.create(made)["metadata"]
         name = str(created["name"])
         if large := manifest.companion(program, run_id=run_id, workflow=name, uid=str(created["uid"])):
@@ -121,6 +159,18 @@ class ArgoBackend:
 
     def warm(self) -> None:
         """There is nothing to make ready."""
+
+
+@contextlib.contextmanager
+def _installed() -> Iterator[None]:
+    """What is missing of this backend's packages becomes an error that says how to get it."""
+    try:
+        yield
+    except ImportError as problem:
+        raise BackendUnavailable(
+            f"the argo backend cannot be used: {problem}",
+            hint='install what it needs: pip install "uv-argo-magic[argo]"',
+        ) from problem
 
 
 _CONNECTING = threading.Lock()

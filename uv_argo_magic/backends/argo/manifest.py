@@ -120,10 +120,11 @@ def workflow(program: Program, spec: RunSpec, *, run_id: str, image: str) -> dic
     return made
 
 
-def companion(program: Program, *, run_id: str, workflow: str, uid: str) -> dict[str, Any] | None:
+def companion(program: Program, *, run_id: str, workflow: str = "", uid: str = "") -> dict[str, Any] | None:
     """The ConfigMap that carries a program too large for the Workflow, which owns it and takes it along; else None.
 
-    It is made after the Workflow: the kubelet tries again to mount what is not there yet.
+    It is made after the Workflow: the kubelet tries again to mount what is not there yet. One without a `workflow`
+    belongs to nobody.
     """
     if len(program.source) <= PAYLOAD_LIMIT:
         return None
@@ -134,7 +135,7 @@ def companion(program: Program, *, run_id: str, workflow: str, uid: str) -> dict
         "metadata": {
             "name": _name(run_id),
             "labels": {MANAGED_BY: "uv-argo-magic", RUN_LABEL: run_id},
-            "ownerReferences": [owner],
+            **({"ownerReferences": [owner]} if workflow else {}),
         },
         "data": {"program.py": program.source},
     }

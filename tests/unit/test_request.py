@@ -1,0 +1,55 @@
+"""core/request.py: the founding request as JSON, read whole or refused by name."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from uv_argo_magic.core import request
+from uv_argo_magic.errors import SpecError
+
+HASH = "--hash=sha256:" + "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("fields", "needs"),
+    [
+        ({}, ()),
+        ({"dependencies": None, "requirementsFile": None}, ()),
+        ({"dependencies": "", "requirementsFile": "# nothing\n"}, ()),
+        ({"dependencies": "numpy pandas>=2"}, ("numpy", "pandas>=2")),
+        ({"dependencies": "numpy, pandas >= 2"}, ("numpy", "pandas>=2")),
+        ({"dependencies": ["numpy", "pandas>=2"]}, ("numpy", "pandas>=2")),
+        ({"dependencies": '["numpy"]'}, ("numpy",)),
+        ({"requirementsFile": f"numpy==2.0 {HASH}  # why\n\npandas\n"}, ("numpy==2.0", "pandas")),
+        ({"dependencies": "numpy scipy", "requirementsFile": "pandas\nnumpy\n"}, ("numpy", "scipy", "pandas")),
+    ],
+)
+def test_both_fields_make_one_list(fields, needs):
+    read = request.read(json.dumps({"pythonCode": "print('{{x}}')\n"} | fields), source="r.json")
+    assert (read.code, read.requirements.lines) == ("print('{{x}}')\n", needs)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "r.json is no JSON: "),
+        ("[" * 100_000, "r.json holds more than a request does"),
+        ("[]", "r.json is no JSON object"),
+        ("{}", "r.json has no pythonCode"),
+        ('{"pythonCode": " "}', "r.json has a pythonCode that is no text with something in it"),
+        ('{"pythonCode": 1}', "r.json has a pythonCode that is no text"),
+        ('{"pythonCode": "1", "dependecies": "numpy"}', "unknown key dependecies; did you mean dependencies?"),
+        ('{"pythonCode": "1", "dependencies": {"numpy": "2"}}', "dependencies of r.json are neither a text nor a list"),
+        ('{"pythonCode": "1", "dependencies": ["numpy", 2]}', "dependencies of r.json, item 2"),
+        ('{"pythonCode": "1", "dependencies": "num/py"}', "dependencies of r.json"),
+        ('{"pythonCode": "1", "requirementsFile": ["numpy"]}', "requirementsFile of r.json is no text"),
+        ('{"pythonCode": "1", "requirementsFile": "-e ."}', "requirementsFile of r.json"),
+    ],
+)
+def test_what_is_no_request_is_refused(text, words):
+    with pytest.raises(SpecError) as caught:
+        request.read(text, source="r.json")
+    assert words in caught.value.message
+    assert caught.value.hint

@@ -1,0 +1,78 @@
+"""The founding request, {"pythonCode", "dependencies", "requirementsFile"}, as JSON text -> what it asks for.
+
+Rules:
+- `dependencies` is a text or a list, by the grammar of `--deps`; `requirementsFile` is the text of such a file. Both
+  together mean their union; neither means that nothing is installed.
+- A key that means nothing is refused by its name: left out, it would change what runs without a word.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+from uv_argo_magic.core import requirements as req
+from uv_argo_magic.core.options import unknown
+from uv_argo_magic.errors import SpecError
+
+KEYS = ("pythonCode", "dependencies", "requirementsFile")
+HINT = 'A request is {"pythonCode": "print(1)", "dependencies": "numpy pandas>=2", "requirementsFile": ""}.'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The code of a request, and what it needs."""
+
+    code: str
+    requirements: req.Requirements = field(default_factory=req.Requirements)
+
+
+def read(text: str, *, source: str) -> Request:
+    """Read a request; `source` names it in messages.
+
+    Raises:
+        SpecError: it is no JSON object, has an unknown key, or a value that cannot be read.
+    """
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise SpecError(
+            f"{source} is no JSON: {error.msg} in line {error.lineno}, character {error.colno}", hint=HINT
+        ) from None
+    except (ValueError, RecursionError):  # a number of thousands of digits, brackets thousands deep
+        raise SpecError(f"{source} holds more than a request does", hint=HINT) from None
+    if not isinstance(data, dict):
+        raise SpecError(f"{source} is no JSON object", hint=HINT)
+    for key in data:
+        if key not in KEYS:
+            problem = unknown("key", key, KEYS)
+            raise SpecError(f"{source}: {problem.message}", hint=problem.hint)
+    code = data.get("pythonCode")
+    if not isinstance(code, str) or not code.strip():
+        what = "has no pythonCode" if code in (None, "") else "has a pythonCode that is no text with something in it"
+        raise SpecError(f"{source} {what}", hint=HINT)
+    return Request(code=code, requirements=req.merge(_dependencies(data, source), _file(data, source)))
+
+
+def _dependencies(data: dict[str, object], source: str) -> req.Requirements:
+    value, where = data.get("dependencies"), f"dependencies of {source}"
+    match value:
+        case None:
+            return req.Requirements()
+        case str():
+            return req.parse(value, source=where)
+        case list():
+            return req.parse_items(value, source=where)
+        case _:
+            raise SpecError(
+                f"{where} are neither a text nor a list", hint='Write "numpy pandas>=2", or ["numpy", "pandas>=2"].'
+            )
+
+
+def _file(data: dict[str, object], source: str) -> req.Requirements:
+    value, where = data.get("requirementsFile"), f"requirementsFile of {source}"
+    if value is None:
+        return req.Requirements()
+    if not isinstance(value, str):
+        raise SpecError(f"{where} is no text", hint="Write the file's text itself, with \\n between its lines.")
+    return req.parse(value, source=where, file=True)
