@@ -38,7 +38,7 @@ class Run:
         self.spec = prepared.spec
         self.state = RunState(run=self.id)
 
-    def follow(self, *renderers):
+    def follow(self, *renderers, hand_over=None):
         if self.engine.interrupt:
             raise KeyboardInterrupt
         self.state = fold(self.engine.events, self.state)
@@ -53,7 +53,7 @@ class Run:
     def values(self):
         return dict(self.engine.values)
 
-    def stop(self, by):
+    def ask_to_stop(self, by):
         self.engine.stopped.append(by)
 
 

@@ -93,7 +93,7 @@ def _run(line: Line) -> int:
     run = engine.start(prepared, history=history, notebook="")
     # The file's own name: a traceback shows its lines as they are here.
     run.rebuild = lambda remote, state: traceback.rebuild(remote, state=state, cell_name=name)
-    shown = Streamer(sys.stdout, sys.stderr, on_broken=lambda: run.stop("the end of its output"))
+    shown = Streamer(sys.stdout, sys.stderr, on_broken=lambda: run.ask_to_stop("the end of its output"))
     with _polite_end():
         run.follow(shown)
     if shown.broken:

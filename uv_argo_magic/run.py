@@ -27,13 +27,22 @@ from uv_argo_magic.backends import base
 from uv_argo_magic.core import events, program, remote_error, values, words
 from uv_argo_magic.core.lock import Lock, Resolution
 from uv_argo_magic.core.state import RunState, fold
-from uv_argo_magic.errors import BackendError, CellFailed, InstallFailed, NodeFailed, RunError, Stopped, StreamLost
+from uv_argo_magic.errors import (
+    BackendError,
+    BackendUnavailable,
+    CellFailed,
+    InstallFailed,
+    NodeFailed,
+    RunError,
+    Stopped,
+    StreamLost,
+)
 from uv_argo_magic.guest_zip import guest_zip
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from uv_argo_magic.core.spec import RunSpec
+    from uv_argo_magic.core.spec import RunSpec, Settings
     from uv_argo_magic.history import History, RunFiles
 
 PACE = 0.05
@@ -41,7 +50,11 @@ PACE = 0.05
 IDLE = 4
 """Looks at an unchanged state between two updates: times on a panel go on."""
 LEAVE_AFTER = 10.0
-"""Seconds that an interrupted cell waits for the run's last words."""
+"""Seconds that an interrupted cell waits for the run's last words, where nobody would see them later."""
+FREE_AFTER = 0.7
+"""Seconds that a stopped run keeps its cell where somebody else goes on to show it."""
+ASK_AGAIN = 2.0
+"""Seconds between two tries to have a run stopped by a place that does not answer."""
 
 
 Rebuild: TypeAlias = "Callable[[remote_error.RemoteError, RunState], BaseException]"
@@ -124,25 +137,42 @@ def start(
         BackendError: the place could not be reached, or refused.
     """
     chosen = backend or base.load(prepared.spec.backend)
-    return Run(prepared, chosen, history=history, notebook=notebook, warm=warm)
+    run_id, spec = new_id(), prepared.spec
+    files = None
+    if history is not None:
+        files = history.begin(
+            run_id, spec=spec, resolution=prepared.resolution, notebook=notebook, nonce=prepared.program.nonce
+        )
+    name = chosen.submit(prepared.program, spec, run_id, notebook=notebook)
+    submitted = events.Submitted(name=name, place=chosen.place, t=time.time())
+    return Run(
+        chosen, run_id=run_id, submitted=submitted, nonce=prepared.program.nonce, settings=spec.settings,
+        resolution=prepared.resolution, files=files, warm=warm,
+    )  # fmt: skip
 
 
 class Run:
     """One execution: its state as it is now, and the verbs on it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is known of a run that has begun, by keyword
         self,
-        prepared: Prepared,
         backend: base.Backend,
         *,
-        history: History | None = None,
-        notebook: str = "",
+        run_id: str,
+        submitted: events.Submitted,
+        nonce: str,
+        settings: Settings,
+        resolution: Resolution | None = None,
+        files: RunFiles | None = None,
         warm: bool = False,
     ) -> None:
-        self.id = new_id()
-        self.prepared = prepared
-        self.spec = prepared.spec
+        self.id = run_id
+        self.name = submitted.name
+        self.settings = settings
+        self.resolution = resolution
+        """What was resolved for it; None where that is not known here."""
         self._backend = backend
+        self._nonce = nonce
         self._warm = warm
         self.rebuild: Rebuild | None = None
         """Makes the exception to raise here of the remote one; else it is a plain CellFailed."""
@@ -150,19 +180,11 @@ class Run:
         """Takes the pulled variables when `result` is asked for them."""
         self._ended = threading.Event()
         self._lock = threading.Lock()
-        self._state = RunState(run=self.id)
-        self._files: RunFiles | None = None
-        if history is not None:
-            self._files = history.begin(
-                self.id,
-                spec=self.spec,
-                resolution=prepared.resolution,
-                notebook=notebook,
-                nonce=prepared.program.nonce,
-            )
-        self.name = backend.submit(prepared.program, self.spec, self.id)
-        self._take(events.Submitted(name=self.name, place=backend.place, t=time.time()))
-        self._thread = threading.Thread(target=self._read, name=f"uv-argo-{self.id}", daemon=True)
+        self._files = files
+        self._state = RunState(run=run_id)
+        self._take(submitted)
+        self._keep(lambda kept: kept.note("name", submitted.name))
+        self._thread = threading.Thread(target=self._read, name=f"uv-argo-{run_id}", daemon=True)
         self._thread.start()
 
     def __repr__(self) -> str:
@@ -188,27 +210,40 @@ class Run:
         texts = (output.text for output in self.state.outputs if isinstance(output, events.Lines | events.Text))
         return "".join(texts)
 
-    def follow(self, *renderers: Renderer) -> RunState:
+    def follow(self, *renderers: Renderer, hand_over: Callable[[], object] | None = None) -> RunState:
         """Show the run until it has ended; an interrupt stops it, and a second one leaves at once.
+
+        `hand_over` has somebody else show the rest: it is called, and this returns, where a run that was asked to stop
+        has not ended at once. Its state then has not ended either.
 
         Raises:
             KeyboardInterrupt: after the run was stopped, or by the second interrupt with the run still ending.
         """
         try:
-            self._show_until(renderers, None)
+            self._show_until(renderers, None if hand_over is None else FREE_AFTER)
         except KeyboardInterrupt:
+            self.ask_to_stop("an interrupt")
+            seen = hand_over is not None
             try:
-                self.stop("an interrupt")
-                self._show_until(renderers, LEAVE_AFTER)
+                self._show_until(renderers, LEAVE_AFTER if hand_over is None else FREE_AFTER)
             except KeyboardInterrupt:
-                pass  # the second: leave, and say what is left behind
+                seen = False  # the second: leave, and say what is left behind
             if not self.state.ended:
-                sys.stderr.write(
-                    f"uv-argo: {self.id} was asked to stop and has not ended yet; %argo stop {self.id} asks again, "
-                    f"%argo attach {self.id} shows it\n"
-                )
+                if hand_over is not None:
+                    hand_over()
+                if not seen:
+                    sys.stderr.write(self._left_behind())
             raise
+        if not self.state.ended and hand_over is not None:
+            hand_over()
         return self.state
+
+    def _left_behind(self) -> str:
+        by_hand = "".join(f"    {line}\n" for line in self._backend.by_hand(self.name))
+        return (
+            f"uv-argo: {self.id} was asked to stop and has not ended yet; %argo stop {self.id} asks again, "
+            f"%argo attach {self.id} shows it\n"
+        ) + (f"It is {self.name}; in a terminal, this stops it:\n{by_hand}" if by_hand else "")
 
     def wait(self, timeout: float | None = None) -> RunState:
         """Wait until it has ended or `timeout` seconds have passed; the state then."""
@@ -222,6 +257,25 @@ class Run:
         self._take(events.StopAsked(by=by, t=time.time()))
         self._backend.stop(self.name)
 
+    def ask_to_stop(self, by: str) -> None:
+        """As `stop`, without waiting for an answer; a place that does not answer is asked again."""
+        if self.state.ended:
+            return
+        self._take(events.StopAsked(by=by, t=time.time()))
+        threading.Thread(target=self._ask, name=f"uv-argo-stop-{self.id}", daemon=True).start()
+
+    def _ask(self) -> None:
+        while not self._ended.is_set():
+            try:
+                self._backend.stop(self.name)
+            except BackendError as problem:
+                self._take(events.StopFailed(problem=f"{problem}. {problem.hint}".strip(), t=time.time()))
+                if not isinstance(problem, BackendUnavailable):
+                    return  # the same answer would come again
+                self._ended.wait(ASK_AGAIN)
+            else:
+                return
+
     def raise_for_state(self) -> None:
         """Return if the cell succeeded, else raise what it ended by, remade by `rebuild`.
 
@@ -229,6 +283,8 @@ class Run:
             RunError: InstallFailed, CellFailed, NodeFailed or Stopped, with the state.
         """
         state = self.state
+        if not state.ended and state.stop_asked:
+            raise Stopped(words.sentence(state), hint=words.hint(state), state=state)
         if state.outcome == "Succeeded":
             missing = [value.problem for value in state.values if value.problem]
             if missing:
@@ -269,8 +325,8 @@ class Run:
         return pulled
 
     def _show_until(self, renderers: tuple[Renderer, ...], seconds: float | None) -> None:
-        """Update the renderers at every change until the end, or for some seconds."""
-        deadline = None if seconds is None else time.monotonic() + seconds
+        """Update the renderers at every change until the end, or for some seconds after it was asked to stop."""
+        deadline: float | None = None
         broken: set[int] = set()
         seen: RunState | None = None
         for look in itertools.count():
@@ -280,7 +336,9 @@ class Run:
                 continue
             seen = state
             if self._files is not None and not state.stop_asked and (by := self._files.stop_asked()):
-                self.stop(by)
+                self.ask_to_stop(by)
+            if deadline is None and seconds is not None and state.stop_asked:
+                deadline = time.monotonic() + seconds
             for index, renderer in enumerate(renderers):
                 if index not in broken:
                     try:
@@ -298,7 +356,7 @@ class Run:
             for item in self._backend.watch(self.name):
                 if isinstance(item, str):
                     self._keep(functools.partial(_append, item))
-                    self._take(*events.decode(item, self.prepared.program.nonce))
+                    self._take(*events.decode(item, self._nonce))
                 else:
                     self._take(item)
         except BackendError as problem:

@@ -90,7 +90,7 @@ class FakeBackend:
         """The program itself."""
         return program.source
 
-    def submit(self, program: Program, spec: RunSpec, run_id: str) -> str:
+    def submit(self, program: Program, spec: RunSpec, run_id: str, *, notebook: str = "") -> str:  # noqa: ARG002
         """Take note of the program, its spec and the run's id; names are fake-1, fake-2, ..."""
         self.submitted.append((program, spec, run_id))
         return f"fake-{len(self.submitted)}"
@@ -111,6 +111,10 @@ class FakeBackend:
         """Take note; idempotent."""
         if name not in self.stopped:
             self.stopped.append(name)
+
+    def by_hand(self, name: str) -> tuple[str, ...]:
+        """A command that shows that it would be shown."""
+        return (f"true {name}",)
 
     def delete(self, name: str) -> None:
         """Take note; idempotent."""

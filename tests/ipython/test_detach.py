@@ -13,8 +13,9 @@ from jupyter_client.manager import KernelManager
 
 from uv_argo_magic import run as engine
 from uv_argo_magic.core import ansi, values
+from uv_argo_magic.core import events as ev
 from uv_argo_magic.core.spec import RunSpec, Settings
-from uv_argo_magic.errors import CellFailed, SpecError, Stopped
+from uv_argo_magic.errors import BackendError, BackendUnavailable, CellFailed, SpecError, Stopped
 from uv_argo_magic.notebook import background
 from uv_argo_magic.testing import FakeBackend, play, write
 
@@ -156,12 +157,35 @@ def test_who_can_be_left_alone(panel, stdin, refused):
     assert "needs a notebook" in background.why_not(SimpleNamespace(), Settings())
 
 
+STUBBORN = "%%argo"
+
+
+def test_a_stopped_cell_is_free_and_its_panel_tells_the_end(kernel):
+    kernel.seen.clear()
+    ignore = "for one in (signal.SIGTERM, signal.SIGINT): signal.signal(one, signal.SIG_IGN)"
+    asked = kernel.client.execute(f"{STUBBORN}\nimport signal, time\n{ignore}\nprint('on', flush=True)\ntime.sleep(60)")
+    kernel.cells[asked] = STUBBORN
+    kernel.until(lambda cell, kind, _: (cell, kind) == (STUBBORN, "stream"))
+    kernel.manager.interrupt_kernel()
+    while (reply := kernel.client.get_shell_msg(timeout=30))["parent_header"].get("msg_id") != asked:
+        pass
+    assert (reply["content"]["status"], reply["content"]["ename"]) == ("error", "KeyboardInterrupt")
+    check = "from uv_argo_magic.notebook import background as b; print('ended', max(b.KNOWN.items())[1].state.ended)"
+    assert kernel.run(check)["status"] == "ok"
+    kernel.until(lambda cell, kind, said: cell == check and kind == "stream")
+    assert kernel.text(check) == "ended False\n"
+    ended = kernel.until(
+        lambda cell, kind, said: (cell, kind) == (STUBBORN, "update_display_data") and "text/html" in said["data"]
+    )
+    assert ended[2]["data"]["text/plain"].startswith("argo Stopped")
+
+
 class Follows:
     """A run of this kernel that another thread ends."""
 
     def __init__(self):
-        self.id, self.state, self.spec = "r9", play("out\n"), SimpleNamespace(settings=Settings(panel="none"))
-        self.prepared = SimpleNamespace(resolution=None)
+        self.id, self.state, self.settings = "r9", play("out\n"), Settings(panel="none")
+        self.resolution = None
         self.over = threading.Event()
         self.problem = None
 
@@ -238,8 +262,9 @@ class Impatient:
 
 
 def started(backend):
-    program = SimpleNamespace(nonce="n")
-    return engine.Run(SimpleNamespace(spec=RunSpec(cell=""), resolution=None, program=program), backend)
+    name = backend.submit(SimpleNamespace(nonce="n"), RunSpec(cell=""), "r1")
+    submitted = ev.Submitted(name=name, place="nowhere", t=1.0)
+    return engine.Run(backend, run_id="r1", submitted=submitted, nonce="n", settings=Settings())
 
 
 def test_a_second_interrupt_leaves_at_once_and_says_what_is_left(capsys):
@@ -248,11 +273,75 @@ def test_a_second_interrupt_leaves_at_once_and_says_what_is_left(capsys):
     with pytest.raises(KeyboardInterrupt):
         run.follow(Impatient(2))
     assert not run.state.ended
-    assert backend.stopped == [run.name]
+    until(lambda: backend.stopped == [run.name])
     said = capsys.readouterr().err
     assert f"{run.id} was asked to stop and has not ended yet; %argo stop {run.id} asks again" in said
+    assert f"It is {run.name}; in a terminal, this stops it:\n    true {run.name}\n" in said
     backend.over.set()
     assert run.wait(10).outcome == "Stopped"
+
+
+def until(seen):
+    deadline = time.monotonic() + 10
+    while not seen():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("how", ["interrupt", "button"])
+def test_a_stopped_cell_is_free_before_its_run_has_ended(how, capsys):
+    backend = Endless()
+    run = started(backend)
+    views = []
+    first = Impatient(1 if how == "interrupt" else 0)
+    if how == "interrupt":
+        with pytest.raises(KeyboardInterrupt):
+            run.follow(first, hand_over=lambda: views.append(threading.Thread(target=run.follow, args=(first,))))
+    else:
+        threading.Timer(0.1, run.ask_to_stop, ("the Stop button",)).start()
+        run.follow(first, hand_over=lambda: views.append(threading.Thread(target=run.follow, args=(first,))))
+        with pytest.raises(Stopped, match="is being stopped by the Stop button") as caught:
+            run.raise_for_state()
+        assert caught.value.hint
+    assert not run.state.ended
+    assert backend.stopped == [run.name]
+    assert capsys.readouterr().err == ""
+    (view,) = views
+    view.start()
+    backend.over.set()
+    view.join(10)
+    assert (run.state.outcome, run.logs()) == ("Stopped", "last words\n")
+
+
+def test_a_second_interrupt_of_a_handed_over_run_says_what_is_left_as_well(capsys):
+    run = started(Endless())
+    views = []
+    with pytest.raises(KeyboardInterrupt):
+        run.follow(Impatient(2), hand_over=lambda: views.append(1))
+    assert views == [1]
+    assert "in a terminal, this stops it" in capsys.readouterr().err
+    run._backend.over.set()
+
+
+@pytest.mark.parametrize(("problem", "asked"), [(BackendUnavailable("away"), 3), (BackendError("you may not"), 1)])
+def test_a_place_that_does_not_answer_is_asked_again(problem, asked, monkeypatch):
+    monkeypatch.setattr(engine, "ASK_AGAIN", 0.01)
+    backend = Endless()
+    tries = []
+
+    def stop(name):
+        tries.append(name)
+        if len(tries) < 3:
+            raise problem
+
+    backend.stop = stop
+    run = started(backend)
+    run.ask_to_stop("a test")
+    until(lambda: len(tries) == asked)
+    backend.over.set()
+    assert f"it could not be asked to stop: {problem}." in run.wait(10).notes
+    assert run.state.notes == (f"it could not be asked to stop: {problem}.",)
+    assert len(tries) == asked
 
 
 def test_one_interrupt_waits_for_the_last_words(capsys):

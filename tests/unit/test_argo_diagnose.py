@@ -1,6 +1,6 @@
 """What is said of each recorded failure of a real Argo: the sentences are golden.
 
-`UV_ARGO_GOLDEN=write` writes them anew.
+`UV_ARGO_TEST_GOLDEN=write` writes them anew.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def said(name: str) -> list[str]:
 def test_what_is_said_of_a_recording(name):
     path = GOLDEN / "argo" / "said" / f"{name}.txt"
     text = "\n".join(said(name)) + "\n"
-    if os.environ.get("UV_ARGO_GOLDEN") == "write":
+    if os.environ.get("UV_ARGO_TEST_GOLDEN") == "write":
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     assert text == path.read_text()

@@ -1,4 +1,4 @@
-"""The Workflow of a cell: golden, and what must hold for any. `UV_ARGO_GOLDEN=write` writes the golden files anew."""
+"""The Workflow of a cell: golden, and what must hold for any. `UV_ARGO_TEST_GOLDEN=write` writes them anew."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def made(spec: RunSpec, program: Program = PROGRAM) -> dict:
 def test_the_manifest_is_golden(name):
     path = GOLDEN / f"{name}.json"
     text = json.dumps(made(SPECS[name]), indent=1, sort_keys=True) + "\n"
-    if os.environ.get("UV_ARGO_GOLDEN") == "write":
+    if os.environ.get("UV_ARGO_TEST_GOLDEN") == "write":
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     assert text == path.read_text()
@@ -49,6 +49,20 @@ def test_no_braces_of_argos_stand_anywhere():
     # As Go writes it: without blanks.
     for spec in SPECS.values():
         assert "{{" not in json.dumps(made(spec), separators=(",", ":"))
+
+
+def test_what_finds_a_run_again_stands_on_the_workflow_alone():
+    name = "/home/me/{{workflow.name}}.ipynb"
+    spec = SPECS["script"]
+    built = manifest.workflow(PROGRAM, spec, run_id="20260101-000000-abcdef", image="x", notebook=name)
+    assert built["metadata"]["annotations"] == {
+        "uv-argo-magic/schema": "1",
+        "uv-argo-magic/nonce": "ab",
+        "uv-argo-magic/cell": spec.cell_digest,
+        "uv-argo-magic/notebook": name,
+    }
+    assert "{{" not in json.dumps(built["spec"])
+    assert "annotations" not in built["spec"]["podMetadata"]
 
 
 def test_the_source_is_the_program_that_local_runs():

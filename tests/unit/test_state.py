@@ -169,3 +169,10 @@ def test_any_events_in_any_order_give_a_state(seen: list[ev.Event]) -> None:
     assert bool(state.outcome) == state.ended or Restarted(boot=state.boot) in list(state.outputs)
     assert isinstance(state.outputs, Journal)
     assert fold(seen) == state
+
+
+def test_a_place_that_could_not_be_asked_is_noted_once():
+    failed = ev.StopFailed(problem="away", t=1.0)
+    state = fold([ev.StopAsked(by="me", t=0.0), failed, failed])
+    assert state.notes == ("it could not be asked to stop: away",)
+    assert state.stop_asked

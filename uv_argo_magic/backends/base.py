@@ -56,8 +56,8 @@ class Backend(Protocol):
             SpecError: this place takes no such file.
         """
 
-    def submit(self, program: Program, spec: RunSpec, run_id: str) -> str:
-        """Begin to run the program; the name by which it is known there.
+    def submit(self, program: Program, spec: RunSpec, run_id: str, *, notebook: str = "") -> str:
+        """Begin to run the program; the name by which it is known there. `notebook` is the path of whoever asks.
 
         Raises:
             BackendUnavailable: the place does not answer.
@@ -69,6 +69,9 @@ class Backend(Protocol):
 
     def stop(self, name: str) -> None:
         """Ask for the end, politely first; no error where there is nothing to stop."""
+
+    def by_hand(self, name: str) -> tuple[str, ...]:
+        """Commands for a terminal that stop it without this package; () where it ends with this process."""
 
     def delete(self, name: str) -> None:
         """Forget the run and what it left there; no error where there is nothing."""

@@ -103,7 +103,7 @@ class LocalBackend:
             hint="Name a backend that has one (-b argo), or export a script: --to FILE.py.",
         )
 
-    def submit(self, program: Program, spec: RunSpec, run_id: str) -> str:
+    def submit(self, program: Program, spec: RunSpec, run_id: str, *, notebook: str = "") -> str:  # noqa: ARG002
         """Start the process; its name is "local-" and the run's id.
 
         Raises:
@@ -228,6 +228,10 @@ class LocalBackend:
             timer = threading.Timer(GRACE, _kill, (started.process,))
             timer.daemon = True
             timer.start()
+
+    def by_hand(self, name: str) -> tuple[str, ...]:  # noqa: ARG002 - the signature is the protocol's
+        """Nothing: it does not outlive this process."""
+        return ()
 
     def delete(self, name: str) -> None:
         """End it if it runs, and remove its folder."""

@@ -222,6 +222,14 @@ class StopAsked:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StopFailed:
+    """The place could not be asked for the end, and why."""
+
+    problem: str
+    t: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class LogEnded:
     """The log is complete: nothing more will come."""
 
@@ -231,7 +239,7 @@ class LogEnded:
 Event: TypeAlias = (
     Lines | Hello | PhaseStarted | Note | InstallLog | Locked | Installed | Text | Display | Result | ClearOutput
     | Value | Raised | Heartbeat | Snapshot | Skipped | Exited | Part | Unreadable | Submitted | NodePhase | StopAsked
-    | LogEnded
+    | StopFailed | LogEnded
 )  # fmt: skip
 
 

@@ -130,6 +130,9 @@ def step(state: RunState, event: ev.Event) -> RunState:
             return replace(state, node=event)
         case ev.StopAsked():
             return state if state.stop_asked or state.ended else replace(state, stop_asked=event)
+        case ev.StopFailed():
+            note = f"it could not be asked to stop: {event.problem}"
+            return state if note in state.notes else replace(state, notes=(*state.notes, note))
         case ev.LogEnded():
             return _log_ended(state, event)
         case ev.Unreadable():
@@ -236,7 +239,13 @@ def _act(  # noqa: C901, PLR0911 - one case an event is what this function is
         case ev.Part():
             return _part(state, event)
         case (
-            ev.Lines() | ev.Submitted() | ev.NodePhase() | ev.StopAsked() | ev.LogEnded() | ev.Unreadable()
+            ev.Lines()
+            | ev.Submitted()
+            | ev.NodePhase()
+            | ev.StopAsked()
+            | ev.StopFailed()
+            | ev.LogEnded()
+            | ev.Unreadable()
         ):  # pragma: no cover - `step` takes these before they come here
             return state
         case _:  # pragma: no cover

@@ -21,7 +21,7 @@ from uv_argo_magic.core.state import step
 from uv_argo_magic.errors import RunError, SpecError, Stopped
 from uv_argo_magic.notebook import traceback
 from uv_argo_magic.notebook.outputs import Outlet
-from uv_argo_magic.notebook.renderers import renderers
+from uv_argo_magic.notebook.renderers import Renderer, renderers
 
 if TYPE_CHECKING:
     from uv_argo_magic.entries import Entry
@@ -69,6 +69,46 @@ class OfCell(Outlet):
         self._session.send(self._socket, kind, content, parent=self._parent, ident=kind.encode())
 
 
+class Relay(Outlet):
+    """The running cell's own way; once the cell has been left, its way from other threads."""
+
+    def __init__(self, shell: Shell) -> None:
+        self._here = Outlet()
+        self._later = OfCell(shell)
+        self._left = False
+
+    def leave(self) -> None:
+        """From now on, the cell does not run any more."""
+        self._left = True
+
+    @property
+    def _to(self) -> Outlet:
+        return self._later if self._left else self._here
+
+    def publish(
+        self, data: dict[str, Any], metadata: dict[str, Any], *, transient: dict[str, str], update: bool
+    ) -> None:
+        """Show a mimebundle, or show it in the place of an earlier one."""
+        self._to.publish(data, metadata, transient=transient, update=update)
+
+    def clear(self, *, wait: bool) -> None:
+        """Take away what the cell shows."""
+        self._to.clear(wait=wait)
+
+    def write(self, stream: str, text: str) -> None:
+        """Add text to stdout or stderr."""
+        self._to.write(stream, text)
+
+
+def go_on(run: Run, to: Relay, shown: tuple[Renderer, ...]) -> threading.Thread:
+    """Follow a run whose cell has been left, with the cell's own renderers; the thread that does it."""
+    to.leave()
+    KNOWN[run.id] = run
+    thread = threading.Thread(target=run.follow, args=shown, name=f"uv-argo-view-{run.id}", daemon=True)
+    thread.start()
+    return thread
+
+
 def why_not(shell: Shell, settings: Settings) -> str:
     """Why a run cannot go on under other cells here, as a sentence; "" where it can."""
     if getattr(shell, "kernel", None) is None:
@@ -85,8 +125,8 @@ def show(run: Run, shell: Shell, settings: Settings, *, metadata: dict[str, Any]
     KNOWN[run.id] = run
     to = OfCell(shell)
     shown = renderers(
-        settings, ip=shell, on_stop=lambda: run.stop("the Stop button"), metadata=metadata, to=to,
-        whole=f"%argo logs {run.id}", lock=run.prepared.resolution,
+        settings, ip=shell, on_stop=lambda: run.ask_to_stop("the Stop button"), metadata=metadata, to=to,
+        whole=f"%argo logs {run.id}", lock=run.resolution,
     )  # fmt: skip
     for renderer in shown:
         renderer.update(run.state)  # the first time here: widgets are made in the kernel's own thread
@@ -117,10 +157,10 @@ def attach(wanted: str, shell: Shell, history: History, notebook: str) -> None:
     entry = history.get(wanted) if wanted else history.last(notebook)
     run = KNOWN.get(entry.id)
     if run is not None and not run.state.ended:
-        if why_not(shell, run.spec.settings):
-            run.follow(*renderers(run.spec.settings, ip=shell, on_stop=run.stop))
+        if why_not(shell, run.settings):
+            run.follow(*renderers(run.settings, ip=shell, on_stop=lambda: run.ask_to_stop("the Stop button")))
         else:
-            show(run, shell, run.spec.settings)
+            show(run, shell, run.settings)
     elif run is None and entry.live:
         raise SpecError(
             f"{entry.id} runs in another kernel",

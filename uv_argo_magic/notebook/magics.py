@@ -7,6 +7,7 @@ Rules:
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -98,8 +99,8 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
         prepared = engine.prepare(spec)
         if isinstance(prepared.resolution, Lock):
             self._check_syntax(name, cell, prepared.resolution.target.minor)
-        blocked = background.why_not(self.shell, spec.settings) if options.detach else ""
-        tell(read, made, spec, blocked)
+        blocked = background.why_not(self.shell, spec.settings)
+        tell(read, made, spec, blocked if options.detach else "")
         if options.dry_run:
             print(prepared.describe())
             return None
@@ -113,12 +114,14 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
             background.show(run, self.shell, spec.settings, metadata=about)
             return run
         background.KNOWN[run.id] = run
-        state = run.follow(
-            *renderers(
-                spec.settings, ip=self.shell, on_stop=lambda: run.stop("the Stop button"), metadata=about,
-                whole=f"%argo logs {run.id}", lock=prepared.resolution,
-            )
+        to = None if blocked else background.Relay(self.shell)
+        shown = renderers(
+            spec.settings, ip=self.shell, on_stop=lambda: run.ask_to_stop("the Stop button"), metadata=about, to=to,
+            whole=f"%argo logs {run.id}", lock=prepared.resolution,
         )  # fmt: skip
+        state = run.follow(
+            *shown, hand_over=None if to is None else functools.partial(background.go_on, run, to, shown)
+        )
         traceback.show_groups(self.shell)
         run.raise_for_state()
         if options.pull:

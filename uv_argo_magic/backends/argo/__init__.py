@@ -98,13 +98,13 @@ class ArgoBackend:
             large = manifest.companion(program, run_id=run_id)
             return printed.yaml(*([large] if large else []), made)
 
-    def _made(self, program: Program, spec: RunSpec, run_id: str) -> dict[str, Any]:
+    def _made(self, program: Program, spec: RunSpec, run_id: str, notebook: str = "") -> dict[str, Any]:
         """The Workflow that a submission sends."""
         from uv_argo_magic.backends.argo import manifest  # noqa: PLC0415 - imports Hera
 
-        return manifest.workflow(program, spec, run_id=run_id, image=self.target(spec).image)
+        return manifest.workflow(program, spec, run_id=run_id, image=self.target(spec).image, notebook=notebook)
 
-    def submit(self, program: Program, spec: RunSpec, run_id: str) -> str:
+    def submit(self, program: Program, spec: RunSpec, run_id: str, *, notebook: str = "") -> str:
         """Create the workflow; the name that the API gave it.
 
         Raises:
@@ -115,7 +115,7 @@ class ArgoBackend:
         with _installed():
             from uv_argo_magic.backends.argo import manifest  # noqa: PLC0415 - imports Hera
 
-            made = self._made(program, spec, run_id)
+            made = self._made(program, spec, run_id, notebook)
             client = self._connect(spec.settings)
         created = client.create(made)["metadata"]
         name = str(created["name"])
@@ -153,6 +153,11 @@ class ArgoBackend:
         if run := self._runs.get(name):
             run.stopping.set()
             run.client.shutdown(name, "Stop")
+
+    def by_hand(self, name: str) -> tuple[str, ...]:
+        """The lines for kubectl and for Argo's own command."""
+        run = self._runs.get(name)
+        return run.client.by_hand(name) if run else ()
 
     def delete(self, name: str) -> None:
         """Nothing: the workflow, its pod and its log stay for `ttl` seconds, then Argo deletes them."""

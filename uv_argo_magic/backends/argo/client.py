@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
@@ -102,6 +103,26 @@ class Client:
     pool: Any
     namespace: str
     place: str
+    flags: tuple[str, ...] = ()
+    """What names this cluster on the line of kubectl and argo."""
+
+    def by_hand(self, name: str) -> tuple[str, ...]:
+        """Lines for a terminal that stop a workflow."""
+        patch = '{"spec": {"shutdown": "Stop"}}'
+        words = [
+            "kubectl",
+            *self.flags,
+            "-n",
+            self.namespace,
+            "patch",
+            "workflow",
+            name,
+            "--type",
+            "merge",
+            "-p",
+            patch,
+        ]
+        return shlex.join(words), shlex.join(["argo", *self.flags, "-n", self.namespace, "stop", name])
 
     def create(self, manifest: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
         """Create the workflow; the object that the API made of it.
@@ -337,11 +358,12 @@ def connect(settings: Settings) -> Client:
     from kubernetes import client, config  # noqa: PLC0415 - half a second, and only a run on a cluster needs it
 
     configuration = client.Configuration()
+    flags: tuple[str, ...]
     named = settings.kubeconfig or settings.context or os.environ.get("KUBECONFIG")
     try:
         if not named and os.environ.get("KUBERNETES_SERVICE_HOST"):
             config.load_incluster_config(configuration)
-            context, namespace = "this cluster", _own_namespace()
+            context, namespace, flags = "this cluster", _own_namespace(), ()
         else:
             path = os.path.expanduser(settings.kubeconfig) or None  # noqa: PTH111 - None and "" mean the usual one
             wanted = settings.context or None
@@ -349,6 +371,7 @@ def connect(settings: Settings) -> Client:
             contexts, current = config.list_kube_config_contexts(config_file=path)
             chosen = next((one for one in contexts if one["name"] == wanted), current)
             context, namespace = str(chosen["name"]), str((chosen.get("context") or {}).get("namespace") or "")
+            flags = (*(("--kubeconfig", path) if path else ()), "--context", context)
     except (config.ConfigException, OSError, TypeError, KeyError, ValueError) as problem:
         raise BackendUnavailable(
             f"no cluster is configured here: {_reason(problem)}",
@@ -364,6 +387,7 @@ def connect(settings: Settings) -> Client:
         configuration=configuration,
         pool=client.ApiClient(configuration).rest_client.pool_manager,
         namespace=namespace,
+        flags=flags,
         place=f"{context}, namespace {namespace}",
     )
 

@@ -27,6 +27,14 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.spec import Resources, RunSpec
 
 RUN_LABEL = "uv-argo-magic/run"
+SCHEMA = 1
+"""Of what this package writes into a workflow's metadata, by which a run is found again from anywhere."""
+SCHEMA_NOTE = "uv-argo-magic/schema"
+NONCE_NOTE = "uv-argo-magic/nonce"
+CELL_NOTE = "uv-argo-magic/cell"
+NOTEBOOK_NOTE = "uv-argo-magic/notebook"
+LONGEST_NAME = 1000
+"""Characters of a notebook's path that are kept."""
 MANAGED_BY = "app.kubernetes.io/managed-by"
 TEMPLATE = "cell"
 DISK = "10Gi"
@@ -60,7 +68,7 @@ PATCH = json.dumps(
 )
 
 
-def workflow(program: Program, spec: RunSpec, *, run_id: str, image: str) -> dict[str, Any]:
+def workflow(program: Program, spec: RunSpec, *, run_id: str, image: str, notebook: str = "") -> dict[str, Any]:
     """The Workflow of one run in `image`; the API gives it its name.
 
     Raises:
@@ -86,6 +94,13 @@ def workflow(program: Program, spec: RunSpec, *, run_id: str, image: str) -> dic
         generate_name="uv-argo-",
         entrypoint=TEMPLATE,
         labels=labels,
+        # On the workflow alone: whoever attaches to the run reads them, and Argo never substitutes anything in them.
+        annotations={
+            SCHEMA_NOTE: str(SCHEMA),
+            NONCE_NOTE: program.nonce,
+            CELL_NOTE: spec.cell_digest,
+            **({NOTEBOOK_NOTE: notebook[:LONGEST_NAME]} if notebook else {}),
+        },
         pod_metadata=models.Metadata(labels=labels),
         service_account_name=settings.service_account or None,
         active_deadline_seconds=deadline or None,
