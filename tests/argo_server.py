@@ -81,7 +81,7 @@ class Workflow:
                     return
                 time.sleep(0.01)
         source.write_text(script["source"].replace("/uv-argo", str(self.home)))
-        given = {one["name"]: one["value"].replace("/tmp", str(self.home), 1) for one in script["env"]}
+        given = {one["name"]: self.server.value(one).replace("/tmp", str(self.home), 1) for one in script["env"]}
         path = f"{Path(find_uv_bin()).parent}{os.pathsep}{os.environ['PATH']}"
         # What an image of this network brings: its certificates, and the way out.
         network = {name: text for name, text in os.environ.items() if NETWORK.fullmatch(name)}
@@ -162,6 +162,7 @@ class ArgoServer:
         self.workflows: dict[str, Workflow] = {}
         self.events: list[dict] = []
         self.config_maps: dict[str, dict] = {}
+        self.secrets = {"keys": {"token": "swordfish"}}
         self.changes: list[tuple[str, dict]] = []
         self.condition = threading.Condition()
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
@@ -205,6 +206,13 @@ class ArgoServer:
             copy["metadata"]["resourceVersion"] = str(len(self.changes) + 1)
             self.changes.append((kind, copy))
             self.condition.notify_all()
+
+    def value(self, variable: dict) -> str:
+        """What a kubelet makes of an entry of a container's `env`."""
+        if "value" in variable:
+            return variable["value"]
+        reference = variable["valueFrom"]["secretKeyRef"]
+        return self.secrets[reference["name"]][reference["key"]]
 
     def fail(self, path: str, status: int, message: str = "told to fail", times: int = 1, **fields: object) -> None:
         """The next requests whose "METHOD path" holds `path` get this answer."""

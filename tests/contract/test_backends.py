@@ -222,6 +222,16 @@ def test_values_come_back(run, wanted, backend):
         three.result(60)
 
 
+@pytest.mark.parametrize("place", ["local", "argo"], indirect=True)
+def test_a_secret_reaches_the_cell_by_its_name(run, monkeypatch):
+    monkeypatch.setenv("TOKEN", "swordfish")
+    one = run("import os\nprint(os.environ.get('TOKEN'))", secret_env=(("TOKEN", "keys/token"),))
+    two = run("import os\nprint(os.environ.get('TOKEN'))")
+    assert (one.wait(60).outcome, two.wait(60).outcome) == ("Succeeded", "Succeeded")
+    assert (one.logs(), two.logs()) == ("swordfish\n", "None\n")
+    assert "swordfish" not in one.prepared.program.source
+
+
 def test_the_history_holds_what_the_run_said(run, home):
     history = History(places.data_dir() / "runs")
     one = run("print('hi')\nimport alpha", "alpha==1.0", history=history)

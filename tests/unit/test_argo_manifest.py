@@ -1,4 +1,7 @@
-"""The Workflow of a cell: golden, and what must hold for any. `UV_ARGO_TEST_GOLDEN=write` writes them anew."""
+"""The Workflow of a cell: golden, and what must hold for any.
+
+`UV_ARGO_TEST_GOLDEN=write` writes the golden files anew.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from uv_argo_magic.backends.argo import ArgoBackend, manifest
+from uv_argo_magic.backends.argo import ArgoBackend, manifest, printed
 from uv_argo_magic.core.program import Program
 from uv_argo_magic.core.spec import Resources, RunSpec, Settings
 from uv_argo_magic.errors import SpecError
@@ -23,9 +26,30 @@ SPECS = {
     "script": RunSpec(cell="print(1)"),
     "script-full": RunSpec(
         cell="print(1)",
-        resources=Resources(cpu="500m", memory="2Gi", gpu="1", disk="20Gi"),
+        resources=Resources(cpu="500m..2", memory="2Gi", gpu="1", disk="5Gi..20Gi"),
         settings=Settings(
-            service_account="runner", run_as_user=0, deadline=600, ttl=60.5, platform="aarch64-manylinux_2_36"
+            service_account="runner",
+            run_as_user=0,
+            deadline=600,
+            ttl=60.5,
+            platform="aarch64-manylinux_2_36",
+            store="claim/trees",
+            secret_env=(("TOKEN", "keys/token"),),
+            secret_files=(("/etc/keys", "keys"),),
+            volumes=(
+                ("/data", "claim/data:ro"),
+                ("/out", "claim/out"),
+                ("/scratch", "empty/5Gi"),
+                ("/dev/shm", "memory/1Gi"),
+            ),
+            node_selector=(("disk", "ssd"),),
+            tolerations=("gpu=true:NoSchedule", "spot:NoExecute", "dedicated"),
+            image_pull_secrets=("login",),
+            labels=(("team", "blue"),),
+            gpu_resource="amd.com/gpu",
+            semaphore="limits/cells",
+            pod_gc="OnWorkflowSuccess",
+            pod_gc_delay=60,
         ),
     ),
 }
@@ -37,8 +61,9 @@ def made(spec: RunSpec, program: Program = PROGRAM) -> dict:
 
 @pytest.mark.parametrize("name", SPECS)
 def test_the_manifest_is_golden(name):
-    path = GOLDEN / f"{name}.json"
-    text = json.dumps(made(SPECS[name]), indent=1, sort_keys=True) + "\n"
+    path = GOLDEN / f"{name}.yaml"
+    text = printed.yaml(made(SPECS[name]))
+    assert yaml.safe_load(text) == made(SPECS[name])
     if os.environ.get("UV_ARGO_TEST_GOLDEN") == "write":
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
@@ -105,7 +130,7 @@ def test_a_program_too_large_is_refused_before_anything_is_sent():
 def test_hera_leaves_the_users_yaml_alone():
     code = (
         "import yaml; before = yaml.dump('a\\nb'), yaml.safe_dump('a\\nb')\n"
-        "from uv_argo_magic.backends.argo import manifest; manifest._hera()\n"
+        "from uv_argo_magic.backends.argo import pod; pod.hera()\n"
         "assert (yaml.dump('a\\nb'), yaml.safe_dump('a\\nb')) == before\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
@@ -117,3 +142,34 @@ def test_nothing_of_a_vendor_is_imported_before_a_run():
         "assert not {'hera', 'kubernetes', 'urllib3', 'yaml'} & set(sys.modules), sorted(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (Settings(volumes=(("/data", "nfs/x"),)), "volumes: nfs/x is no volume"),
+        (Settings(volumes=(("/data", "empty/much"),)), "volumes: empty/much is no volume"),
+        (Settings(store="claim/x:ro"), "store: claim/x:ro is no volume"),
+        (Settings(store="empty/5Gi"), "store: empty/5Gi is no volume"),
+        (Settings(volumes=(("data", "claim/x"),)), "nothing can be mounted at 'data'"),
+        (Settings(volumes=(("/data/", "claim/x"),)), "nothing can be mounted at '/data/'"),
+        (Settings(volumes=(("/tmp", "claim/x"),)), "nothing can be mounted at /tmp"),
+        (Settings(volumes=(("/argo/x", "claim/x"),)), "something else lies at /argo/x"),
+        (Settings(volumes=(("/a", "claim/x"),), secret_files=(("/a", "s"),)), "something else lies at /a"),
+        (Settings(secret_env=(("A", "secret"),)), "secret_env: A=secret names no key of a Secret"),
+        (Settings(secret_env=(("A-B", "secret/key"),)), "secret_env: A-B=secret/key names no key of a Secret"),
+        (Settings(tolerations=("a=b:Never",)), "tolerations: a=b:Never is none"),
+        (Settings(semaphore="limits"), "semaphore: limits names no key of a ConfigMap"),
+        (Settings(labels=((manifest.RUN_LABEL, "x"),)), "labels: uv-argo-magic/run is not yours to set"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_before_anything_is_sent(settings, message):
+    with pytest.raises(SpecError) as caught:
+        made(RunSpec(cell="print(1)", settings=settings))
+    assert str(caught.value) == message
+    assert caught.value.hint
+
+
+def test_one_quantity_is_request_and_limit():
+    template = made(RunSpec(cell="", resources=Resources(memory="2Gi")))["spec"]["templates"][0]
+    assert template["script"]["resources"] == {"requests": {"memory": "2Gi"}, "limits": {"memory": "2Gi"}}

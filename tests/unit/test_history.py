@@ -28,8 +28,8 @@ LOCK = Lock(packages=(Package(name="numpy", version="2.0"),), target=Target(pyth
 SPEC = RunSpec(
     cell="\nimport numpy\nprint('hé')\r\n",
     requirements=Requirements(items=(Requirement(name="numpy", specifier=">=2"),)),
-    push=(("x", "secret-value"),),
-    settings=Settings(env=(("TOKEN", "secret"),), index_url="https://me:secret@index.example.com/simple"),
+    push=(("x", "swordfish-value"),),
+    settings=Settings(env=(("TOKEN", "swordfish"),), index_url="https://me:swordfish@index.example.com/simple"),
 )
 
 
@@ -115,7 +115,7 @@ def test_secrets_do_not_lie_on_the_disk_and_the_files_are_the_users_own(history)
     files.finish(finished())
     for path in files.folder.rglob("*"):
         if path.is_file():
-            assert "secret" not in path.read_text(encoding="utf-8")
+            assert "swordfish" not in path.read_text(encoding="utf-8")
             assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(files.folder.stat().st_mode) == 0o700
     spec = json.loads((files.folder / "spec.json").read_text(encoding="utf-8"))["spec"]

@@ -47,6 +47,11 @@ from uv_argo_magic.errors import SpecError
         ("env", {"A": "1"}, (("A", "1"),)),
         ("env", [("A", "1"), "B="], (("A", "1"), ("B", ""))),
         ("env", "", ()),
+        ("volumes", "/a=claim/b:ro,/c.d=empty/5Gi", (("/a", "claim/b:ro"), ("/c.d", "empty/5Gi"))),
+        ("node_selector", "disk=ssd,example.com/pool=a", (("disk", "ssd"), ("example.com/pool", "a"))),
+        ("images", "3.11.2=a:1,3.12.1=b:2", (("3.11.2", "a:1"), ("3.12.1", "b:2"))),
+        ("tolerations", "gpu=true:NoSchedule,spot", ("gpu=true:NoSchedule", "spot")),
+        ("pod_gc", "never", "never"),
     ],
 )
 def test_setting(key, value, expected):

@@ -44,7 +44,7 @@ def test_every_example_can_be_read():
 def test_run_options():
     found = options(
         '-d numpy -r r.txt -p cpython3.12 -b local --push x,y z --pull ["total"] -o run --detach --dry-run '
-        "--resources cpu=500m memory=4Gi --set panel=html"
+        "--resources cpu=500m..2 memory=4Gi --set panel=html"
     )
     assert found == verbs.RunOptions(
         deps="numpy",
@@ -56,7 +56,7 @@ def test_run_options():
         out="run",
         detach=True,
         dry_run=True,
-        resources=Resources(cpu="500m", memory="4Gi"),
+        resources=Resources(cpu="500m..2", memory="4Gi"),
         sets=(("panel", "html"),),
     )
     assert options("") == verbs.RunOptions()
@@ -77,6 +77,7 @@ def test_run_options():
         ("--resources cpus=1", "unknown resource cpus; did you mean cpu?"),
         ("--resources cpu", "cpu needs a quantity, not nothing"),
         ("--resources memory=lots", "memory needs a quantity, not lots"),
+        ("--resources memory=1Gi..", "memory needs a quantity, not 1Gi.."),
         ("--set pannel=x", "unknown setting pannel; did you mean panel?"),
     ],
 )

@@ -117,14 +117,15 @@ class LocalBackend:
         kept_in = places.run_dir(run_id)
         output = kept_in / "output.log" if kept_in.is_dir() else None
         # Variables of the cell's own are there when its Python starts, or they would not mean the same.
-        started = None if spec.settings.env else self._take_spare(program, python, output)
+        own = spec.settings.env or spec.settings.secret_env
+        started = None if own else self._take_spare(program, python, output)
         name = f"{PREFIX}{run_id}"
         if started is None:
             started = self._start(program.source, program, python, output)
         else:
             started.again = functools.partial(self._start, program.source, program, python, output)
         self._runs[name] = started
-        self._last = None if spec.settings.env else (program, python)
+        self._last = None if own else (program, python)
         return name
 
     def warm(self) -> None:

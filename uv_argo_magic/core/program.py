@@ -103,6 +103,7 @@ def payload(spec: RunSpec, resolution: Resolution, nonce: str) -> dict[str, obje
             "log_budget": settings.log_budget,
             "value_limit": settings.value_limit,
             "env": dict(settings.env),
+            "secrets": [name for name, _ in settings.secret_env],
         },
     }
 

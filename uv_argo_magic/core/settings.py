@@ -28,6 +28,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "panel": ("auto", "widget", "html", "static", "text", "none"),
     "prerelease": ("allow", "disallow", "if-necessary", "explicit", "if-necessary-or-explicit"),
     "resolution": ("highest", "lowest", "lowest-direct"),
+    "pod_gc": ("never", "OnPodCompletion", "OnPodSuccess", "OnWorkflowCompletion", "OnWorkflowSuccess"),
 }
 """Keys that take one of a few words; "" is the default where Settings has it so."""
 
@@ -45,6 +46,7 @@ def setting(key: str, value: object) -> Value:
     try:
         found = read(value)
     except (TypeError, ValueError, OverflowError):
+        example = FIELDS[name].metadata.get("example", example)
         raise SpecError(
             f"{name} cannot be {_short(value)}", hint=f"{FIELDS[name].metadata['help']}; for example {name}={example}."
         ) from None
@@ -151,7 +153,8 @@ def _str(value: object) -> str:
 
 # A comma separates, but for one in brackets or parentheses, and one that a comparison follows.
 _COMMA = re.compile(r",(?![^\[(]*[\])])(?!\s*[<>=!~])|\n")
-_PAIR = re.compile(r",(?=\s*[A-Za-z_]\w*=)|\n")
+# What may begin a pair: a variable, a label, a path, or the version of a Python.
+_PAIR = re.compile(r",(?=\s*(?:[A-Za-z_/][\w./-]*|\d+\.\d+\.\d+)=)|\n")
 
 
 def _texts(value: object) -> tuple[str, ...]:

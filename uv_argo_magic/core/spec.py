@@ -48,16 +48,57 @@ class Settings:
         default="x86_64-manylinux_2_28", metadata={"help": "the images' platform, as uv names it; chooses the nodes"}
     )
     service_account: str = field(default="", metadata={"help": "the pod's service account"})
-    run_as_user: int = field(default=1000, metadata={"help": "the pod's user id; 0: the cluster chooses"})
+    run_as_user: int = field(
+        default=1000, metadata={"help": "the pod's user id; 0: the cluster chooses", "example": "1000"}
+    )
+    store: str = field(
+        default="", metadata={"help": "a claim that keeps installed trees for later runs", "example": "claim/trees"}
+    )
+    secret_env: tuple[tuple[str, str], ...] = field(
+        default=(), metadata={"help": "variables from Secrets, NAME=SECRET/KEY", "example": "TOKEN=my-secret/token"}
+    )
+    secret_files: tuple[tuple[str, str], ...] = field(
+        default=(), metadata={"help": "folders with a Secret's keys as files", "example": "/etc/keys=my-secret"}
+    )
+    volumes: tuple[tuple[str, str], ...] = field(
+        default=(),
+        metadata={
+            "help": "PATH=claim/NAME, claim/NAME:ro, empty/SIZE or memory/SIZE, mounted in the pod",
+            "example": "/data=claim/data:ro",
+        },
+    )
+    node_selector: tuple[tuple[str, str], ...] = field(
+        default=(), metadata={"help": "labels that the node must have", "example": "disk=ssd"}
+    )
+    tolerations: tuple[str, ...] = field(
+        default=(), metadata={"help": "taints to bear, KEY=VALUE:EFFECT", "example": "gpu=true:NoSchedule"}
+    )
+    image_pull_secrets: tuple[str, ...] = field(
+        default=(), metadata={"help": "Secrets for the images' registry", "example": "registry-login"}
+    )
+    labels: tuple[tuple[str, str], ...] = field(
+        default=(), metadata={"help": "labels of the workflow and its pods", "example": "team=blue"}
+    )
+    gpu_resource: str = field(default="nvidia.com/gpu", metadata={"help": "what --resources gpu= asks the nodes for"})
+    semaphore: str = field(
+        default="", metadata={"help": "a key of a ConfigMap that limits how many run", "example": "limits/cells"}
+    )
     deadline: float = field(default=86400.0, metadata={"help": "seconds that a workflow may live, waiting included"})
     ttl: float = field(default=3600.0, metadata={"help": "seconds that an ended workflow and its log are kept"})
+    pod_gc: str = field(
+        default="never", metadata={"help": "when an ended pod goes before its workflow: never, or Argo's word"}
+    )
+    pod_gc_delay: float = field(default=600.0, metadata={"help": "seconds that such a pod's log is kept"})
     panel: str = field(default="auto", metadata={"help": "auto, widget, html, static, text or none"})
     history: int = field(default=200, metadata={"help": "runs kept in the history"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What the cell asks of the place it runs in; quantities as Kubernetes writes them ("500m", "2Gi")."""
+    """What the cell asks of the place it runs in: quantities as Kubernetes writes them ("500m", "2Gi").
+
+    Two of them with ".." between are what is promised and what may be used ("1Gi..4Gi").
+    """
 
     cpu: str = ""
     memory: str = ""

@@ -64,7 +64,7 @@ RUN_OPTIONS = (
     ),
     Option(
         dest="resources", flags=("--resources",), metavar="WHAT=QUANTITY", kind="words", completer="resource",
-        help="what the cell asks of its place", example="--resources cpu=2 memory=4Gi",
+        help="what the cell asks of its place", example="--resources cpu=2 memory=1Gi..4Gi",
     ),
     Option(
         dest="set", flags=("--set",), metavar="KEY=VALUE", kind="many", completer="setting",
@@ -272,6 +272,7 @@ def _name(flag: str, text: str) -> str:
 
 
 _QUANTITY = re.compile(r"\d+(?:\.\d+)?(?:m|[kMGTPE]i?|Ki)?")
+_RANGE = re.compile(rf"{_QUANTITY.pattern}(?:\.\.{_QUANTITY.pattern})?")
 
 
 def _resources(text: str) -> Resources:
@@ -281,9 +282,10 @@ def _resources(text: str) -> Resources:
         what, _, quantity = word.partition("=")
         if what not in known:
             raise unknown("resource", what, known)
-        if not _QUANTITY.fullmatch(quantity):
+        if not _RANGE.fullmatch(quantity):
             raise SpecError(
-                f"{what} needs a quantity, not {quantity or 'nothing'}", hint="For example: cpu=500m memory=4Gi"
+                f"{what} needs a quantity, not {quantity or 'nothing'}",
+                hint="For example: cpu=500m memory=4Gi, or memory=1Gi..4Gi: what is promised, and what may be used.",
             )
         found[what] = quantity
     return Resources(**found)

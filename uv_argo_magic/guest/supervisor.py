@@ -130,7 +130,8 @@ class Supervisor:
         try:
             self._compare()
             if self.process is None:
-                self.start_process(self.settings["env"])
+                secrets = {name: os.environ[name] for name in self.settings["secrets"] if name in os.environ}
+                self.start_process(dict(secrets, **self.settings["env"]))
             tree = self._environment()
         except Stop:
             return "stopped", 143, "before the cell began"

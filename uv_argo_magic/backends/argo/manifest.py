@@ -12,19 +12,17 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic.backends.argo import images
+from uv_argo_magic.backends.argo import images, pod
 from uv_argo_magic.core.program import PAYLOAD_LIMIT
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import ModuleType
 
     from uv_argo_magic.core.program import Program
-    from uv_argo_magic.core.spec import Resources, RunSpec
+    from uv_argo_magic.core.spec import RunSpec, Settings
 
 RUN_LABEL = "uv-argo-magic/run"
 SCHEMA = 1
@@ -37,26 +35,14 @@ LONGEST_NAME = 1000
 """Characters of a notebook's path that are kept."""
 MANAGED_BY = "app.kubernetes.io/managed-by"
 TEMPLATE = "cell"
-DISK = "10Gi"
-"""What /tmp may hold where --resources disk says nothing: cache, tree and working folder of one run."""
 LARGEST = 900 * 1024
 """Bytes of program text that a ConfigMap takes beside its own fields; the API's limit is 1 MiB."""
-MOUNTED = "/uv-argo"
 _OPEN = f"""\
 # The program of this cell is too large for a Workflow, and lies in a ConfigMap.
-with open("{MOUNTED}/program.py", encoding="ascii") as file:
+with open("{pod.PROGRAM}/program.py", encoding="ascii") as file:
     program = file.read()
-exec(compile(program, "{MOUNTED}/program.py", "exec"))
+exec(compile(program, "{pod.PROGRAM}/program.py", "exec"))
 """
-ENVIRONMENT = {
-    # A user id without an entry in the image's passwd has neither of the two.
-    "HOME": "/tmp",  # noqa: S108 - a volume of this pod alone
-    "USER": "uv-argo",
-    "TMPDIR": "/tmp",  # noqa: S108
-    "UV_ARGO_STORE": "/tmp/uv-argo-store",  # noqa: S108
-    "UV_CACHE_DIR": "/tmp/uv-cache",  # noqa: S108
-}
-"""What the program finds there besides the image's own."""
 
 _CONTAINER: dict[str, Any] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 # Argo makes these two containers itself, and only a patch reaches their security context.
@@ -72,7 +58,7 @@ def workflow(program: Program, spec: RunSpec, *, run_id: str, image: str, notebo
     """The Workflow of one run in `image`; the API gives it its name.
 
     Raises:
-        SpecError: the program is too large for a Workflow, or the platform cannot be read.
+        SpecError: the program is too large for a Workflow, or a setting cannot be used.
     """
     source = program.source
     if len(source) > LARGEST:
@@ -81,13 +67,13 @@ def workflow(program: Program, spec: RunSpec, *, run_id: str, image: str, notebo
             hint="Push less (--push), or have the cell read its data from where it lies.",
         )
     settings = spec.settings
-    hera, models = _hera()
-    volumes = [hera.EmptyDirVolume(name="tmp", mount_path="/tmp", size_limit=spec.resources.disk or DISK)]  # noqa: S108
+    hera, models = pod.hera()
+    mounts = pod.mounts(settings, spec.resources)
     if len(source) > PAYLOAD_LIMIT:
         source = _OPEN
-        volumes.append(hera.ConfigMapVolume(name=_name(run_id), mount_path=MOUNTED, read_only=True))
-    labels = {MANAGED_BY: "uv-argo-magic", RUN_LABEL: run_id}
-    deadline = _deadline(spec)
+        config_map = {"configMap": {"name": _name(run_id)}}
+        mounts += (pod.Mount(name="program", path=pod.PROGRAM, source=config_map, read_only=True),)
+    labels = _labels(settings, run_id)
     user = settings.run_as_user or None
     made: dict[str, Any] = hera.Workflow(
         api_version="argoproj.io/v1alpha1",
@@ -103,9 +89,12 @@ def workflow(program: Program, spec: RunSpec, *, run_id: str, image: str, notebo
         },
         pod_metadata=models.Metadata(labels=labels),
         service_account_name=settings.service_account or None,
-        active_deadline_seconds=deadline or None,
+        image_pull_secrets=[models.LocalObjectReference(name=name) for name in settings.image_pull_secrets] or None,
+        active_deadline_seconds=_deadline(spec) or None,
         ttl_strategy=models.TTLStrategy(seconds_after_completion=math.ceil(settings.ttl)),
-        node_selector={"kubernetes.io/arch": images.architecture(settings)},
+        pod_gc=_pod_gc(settings),
+        node_selector={**dict(settings.node_selector), "kubernetes.io/arch": images.architecture(settings)},
+        tolerations=[models.Toleration(**one) for one in pod.tolerations(settings)] or None,
         security_context=models.PodSecurityContext(
             run_as_non_root=True,
             run_as_user=user,
@@ -120,19 +109,60 @@ def workflow(program: Program, spec: RunSpec, *, run_id: str, image: str, notebo
                 image_pull_policy="IfNotPresent",
                 command=["python3", "-I", "-S"],
                 source=source,
-                env=[models.EnvVar(name=name, value=value) for name, value in ENVIRONMENT.items()],
-                resources=models.ResourceRequirements(**_resources(spec.resources)),
-                volumes=volumes,
+                env=[models.EnvVar(**one) for one in (*_surroundings(settings), *pod.environment(settings))],
+                resources=models.ResourceRequirements(**pod.resources(spec.resources, settings.gpu_resource)),
+                volumes=[models.Volume(name=one.name, **one.source) for one in mounts],
+                volume_mounts=[
+                    models.VolumeMount(name=one.name, mount_path=one.path, read_only=one.read_only or None)
+                    for one in mounts
+                ],
                 security_context=models.SecurityContext(
                     allow_privilege_escalation=False,
                     read_only_root_filesystem=True,
                     capabilities=models.Capabilities(drop=["ALL"]),
                 ),
+                synchronization=_synchronization(settings),
                 pod_spec_patch=PATCH,
             )
         ],
     ).to_dict()
     return made
+
+
+def _surroundings(settings: Settings) -> Iterator[dict[str, str]]:
+    """What the program finds there besides the image's own environment."""
+    # A user id without an entry in the image's passwd has neither of the first two.
+    yield {"name": "HOME", "value": pod.TMP}
+    yield {"name": "USER", "value": "uv-argo"}
+    yield {"name": "TMPDIR", "value": pod.TMP}
+    yield {"name": "UV_ARGO_STORE", "value": pod.STORE if settings.store else f"{pod.TMP}/uv-argo-store"}
+    yield {"name": "UV_CACHE_DIR", "value": f"{pod.TMP}/uv-cache"}
+
+
+def _labels(settings: Settings, run_id: str) -> dict[str, str]:
+    ours = {MANAGED_BY: "uv-argo-magic", RUN_LABEL: run_id}
+    for name, _ in settings.labels:
+        if name in ours or "argoproj.io/" in name:
+            raise SpecError(f"labels: {name} is not yours to set", hint="Choose another name for the label.")
+    return {**dict(settings.labels), **ours}
+
+
+def _synchronization(settings: Settings) -> Any:
+    found = pod.semaphore(settings)
+    if found is None:
+        return None
+    _, models = pod.hera()
+    reference = models.ConfigMapKeySelector(name=found[0], key=found[1])
+    return models.Synchronization(semaphores=[models.SemaphoreRef(config_map_key_ref=reference)])
+
+
+def _pod_gc(settings: Settings) -> Any:
+    """When ended pods go before their workflow, with the time that their logs are still read."""
+    if settings.pod_gc == "never":
+        return None
+    _, models = pod.hera()
+    delay = f"{math.ceil(settings.pod_gc_delay)}s"
+    return models.PodGC(strategy=settings.pod_gc, delete_delay_duration=delay)
 
 
 def companion(program: Program, *, run_id: str, workflow: str = "", uid: str = "") -> dict[str, Any] | None:
@@ -167,33 +197,3 @@ def _deadline(spec: RunSpec) -> int:
     guest cannot end: a pod that never starts, a node that hangs.
     """
     return math.ceil(spec.settings.deadline)
-
-
-def _resources(wanted: Resources) -> dict[str, dict[str, str]]:
-    """Requests and limits alike: what is promised is what may be used."""
-    amounts = dict(_amounts(wanted))
-    return {"requests": amounts, "limits": dict(amounts)} if amounts else {}
-
-
-def _amounts(wanted: Resources) -> Iterator[tuple[str, str]]:
-    names = {"cpu": "cpu", "memory": "memory", "gpu": "nvidia.com/gpu", "disk": "ephemeral-storage"}
-    for field, name in names.items():
-        if amount := getattr(wanted, field):
-            yield name, amount
-
-
-def _hera() -> tuple[ModuleType, ModuleType]:
-    """Hera, and its models; PyYAML is left as it was, for the user's own YAML is written in the same process."""
-    if "hera.workflows" not in sys.modules:
-        import yaml  # noqa: PLC0415 - only a run on a cluster needs it
-
-        classes = [yaml.Dumper, yaml.SafeDumper, yaml.representer.SafeRepresenter, yaml.representer.Representer]
-        before = [(cls, dict(cls.yaml_representers)) for cls in classes]
-        import hera.workflows  # noqa: PLC0415 - the same
-
-        for cls, representers in before:
-            cls.yaml_representers = representers
-    import hera.workflows as hera  # noqa: PLC0415
-    from hera.workflows import models  # noqa: PLC0415
-
-    return hera, models
