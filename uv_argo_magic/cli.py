@@ -66,13 +66,20 @@ def _main(argv: Sequence[str]) -> int:
     line = read_argv(argv)
     if line.verb == "run":
         return _run(line)
-    text = answers.answer(line, History(places.data_dir() / "runs", keep=0), "terminal")
+    history = History(places.data_dir() / "runs", keep=0)
+    if line.verb == "export":
+        from uv_argo_magic import export  # noqa: PLC0415 - the other verbs answer without it
+
+        text = export.kept(line, history)
+    else:
+        text = answers.answer(line, history, "terminal")
     print(text, end="" if text.endswith("\n") else "\n", flush=True)
     return 0
 
 
 def _run(line: Line) -> int:
-    from uv_argo_magic import run as engine  # noqa: PLC0415 - the other verbs answer without it
+    from uv_argo_magic import export  # noqa: PLC0415 - the other verbs answer without it
+    from uv_argo_magic import run as engine  # noqa: PLC0415
     from uv_argo_magic.notebook import cells, traceback  # noqa: PLC0415
     from uv_argo_magic.specify import Surroundings, specify  # noqa: PLC0415
 
@@ -87,7 +94,7 @@ def _run(line: Line) -> int:
     ):
         raise traceback.syntax_error(wrong, cell_name=name)
     if line.given("dry_run"):
-        print(prepared.describe())
+        print(export.prepared(prepared, line.text("to")) if line.given("to") else prepared.describe())
         return 0
     history = History(places.data_dir() / "runs", keep=spec.settings.history)
     run = engine.start(prepared, history=history, notebook="")

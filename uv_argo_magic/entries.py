@@ -12,18 +12,24 @@ import json
 import socket
 import time
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic import processes
 from uv_argo_magic.core import events as ev
 from uv_argo_magic.core.lock import Lock, Resolution, Unresolved
+from uv_argo_magic.core.requirements import parse_items
+from uv_argo_magic.core.settings import FIELDS, setting
+from uv_argo_magic.core.spec import Resources, RunSpec, Settings
 from uv_argo_magic.core.state import RunState, fold
+from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 SCHEMA = 1
+HIDDEN = "***"
+"""What stands in the place of a secret."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +92,26 @@ class Entry:
             return self.summary.packages
         lock = self.lock()
         return tuple((one.name, one.version) for one in lock.packages) if isinstance(lock, Lock) else ()
+
+    def spec(self) -> RunSpec | None:
+        """What was wanted, as far as it is kept; None where it cannot be read.
+
+        Pushed values are "", those of variables HIDDEN, and a password in an address is HIDDEN as well.
+        """
+        data: Any = _read(self.folder / "spec.json").get("spec")
+        with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError, SpecError):
+            known = {key: setting(key, value) for key, value in data["settings"].items() if key in FIELDS}
+            return RunSpec(
+                cell=self.cell,
+                requirements=parse_items(self.requirements, source=self.id),
+                python=self.python,
+                backend=self.backend,
+                push=tuple((str(name), "") for name, _ in data["push"]),
+                pull=tuple(map(str, data["pull"])),
+                resources=Resources(**data["resources"]),
+                settings=Settings(**known),  # type: ignore[arg-type]
+            )
+        return None
 
     def lock(self) -> Resolution | None:
         """What was resolved; None where it cannot be read."""

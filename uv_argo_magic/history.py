@@ -33,7 +33,7 @@ from urllib.parse import urlsplit, urlunsplit
 from uv_argo_magic import processes
 from uv_argo_magic.core.lock import Lock, Resolution
 from uv_argo_magic.core.options import nearest
-from uv_argo_magic.entries import SCHEMA, Entry, read_entry, summarize
+from uv_argo_magic.entries import HIDDEN, SCHEMA, Entry, read_entry, summarize
 from uv_argo_magic.errors import BackendUnavailable, SpecError
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ class History:
 def masked(spec: RunSpec) -> dict[str, object]:
     """The spec as it may lie on a disk: no values of variables, no pushed values, no password in a URL."""
     settings = asdict(spec.settings) | {
-        "env": [[name, "***"] for name, _ in spec.settings.env],
+        "env": [[name, HIDDEN] for name, _ in spec.settings.env],
         "index_url": _no_password(spec.settings.index_url),
     }
     return {
@@ -249,7 +249,7 @@ def masked(spec: RunSpec) -> dict[str, object]:
 def _no_password(url: str) -> str:
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"***@{host}")) if "@" in parts.netloc else url
+    return urlunsplit(parts._replace(netloc=f"{HIDDEN}@{host}")) if "@" in parts.netloc else url
 
 
 def _write(path: Path, text: str) -> None:

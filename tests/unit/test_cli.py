@@ -155,6 +155,8 @@ def test_a_failed_run_is_1_and_an_interrupt_130(engine, capsys):
         (["run", "--request", "nope.json"], "nope.json cannot be read: No such file or directory"),
         (["run", "--request", "script.py"], "script.py is no JSON"),
         (["run", "--request", "r.json", "--deps", "x"], "--request says what its code needs; --deps cannot"),
+        (["run", "script.py", "--to", "x.py"], "--to belongs to --dry-run"),
+        (["export"], "no run is kept yet"),
         (["logs"], "no run is kept yet"),
         (["stop"], "no run is live"),
         (["runs", "-n", "x"], "-n needs a whole number"),

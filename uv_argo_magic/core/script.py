@@ -85,6 +85,19 @@ def parse_script(cell: str) -> Script | None:
     )
 
 
+def without_block(cell: str) -> str:
+    """The cell's text without the lines of its script block.
+
+    Raises SpecError for a second, unclosed or unreadable block.
+    """
+    lines = cell.replace("\r\n", "\n").split("\n")
+    block = _block(lines)
+    if block is None:
+        return cell
+    del lines[block.first - 1 : block.first + len(block.lines) + 1]
+    return "\n".join(lines)
+
+
 def satisfies(requires_python: str, version: str) -> bool:
     """Whether a Python of this version ("3.12.1") fulfils the specifier; every one fulfils an empty one.
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import keyword
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from uv_argo_magic.core import settings as keys
@@ -24,6 +24,23 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 HELP = Option(dest="help", flags=("-h", "--help"), kind="flag", help="show this", example="--help")
+
+BACKEND = Option(
+    dest="backend", flags=("-b", "--backend"), metavar="NAME", completer="backend",
+    help="where it runs", example="--backend local",
+)  # fmt: skip
+
+SET = Option(
+    dest="set", flags=("--set",), metavar="KEY=VALUE", kind="many", completer="setting",
+    private=("env", "index_url", "index-url"),
+    help="any other setting; may be repeated", example="--set run_timeout=5m",
+)  # fmt: skip
+
+TO = Option(
+    dest="to", flags=("--to",), metavar="FILE", completer="file",
+    help="a Workflow (.yaml), or a script with its dependencies (.py); else the script is printed",
+    example="--to cell.yaml",
+)  # fmt: skip
 
 RUN_OPTIONS = (
     Option(
@@ -38,10 +55,7 @@ RUN_OPTIONS = (
         dest="python", flags=("-p", "--python"), metavar="VERSION", completer="python",
         help="the Python that runs it", example="--python 3.12",
     ),
-    Option(
-        dest="backend", flags=("-b", "--backend"), metavar="NAME", completer="backend",
-        help="where it runs", example="--backend local",
-    ),
+    BACKEND,
     Option(
         dest="push", flags=("--push",), metavar="NAMES", kind="words", completer="name", places=("notebook",),
         help="variables of the notebook that the cell gets", example="--push x,y",
@@ -62,15 +76,12 @@ RUN_OPTIONS = (
         dest="dry_run", flags=("--dry-run",), kind="flag",
         help="print what would run, and run nothing", example="--dry-run",
     ),
+    replace(TO, help="with --dry-run, write it: a Workflow (.yaml), or a script with its dependencies (.py)"),
     Option(
         dest="resources", flags=("--resources",), metavar="WHAT=QUANTITY", kind="words", completer="resource",
         help="what the cell asks of its place", example="--resources cpu=2 memory=1Gi..4Gi",
     ),
-    Option(
-        dest="set", flags=("--set",), metavar="KEY=VALUE", kind="many", completer="setting",
-        private=("env", "index_url", "index-url"),
-        help="any other setting; may be repeated", example="--set run_timeout=5m",
-    ),
+    SET,
     HELP,
 )  # fmt: skip
 
@@ -127,6 +138,12 @@ VERBS = (
     Verb(
         name="attach", help="show a run again, live while it runs", notebook="%argo attach", options=(HELP,),
         argument=RUN,
+    ),
+    Verb(
+        name="export", help="write a run as a file that runs without this package",
+        notebook="%argo export --to cell.yaml",
+        terminal="uv-argo export --to cell.yaml", argument=RUN,
+        options=(TO, BACKEND, SET, HELP),
     ),
     Verb(
         name="help", help="explain a verb", notebook="%argo help logs", terminal="uv-argo help run",
@@ -201,6 +218,7 @@ class RunOptions:
     out: str = ""
     detach: bool = False
     dry_run: bool = False
+    to: str = ""
     resources: Resources = field(default_factory=Resources)
     sets: Sets = ()
     help: bool = False
@@ -212,6 +230,10 @@ def run_options(line: Line) -> RunOptions:
     Raises:
         SpecError: a value that does not fit its option.
     """
+    if line.given("to") and not line.given("dry_run"):
+        raise SpecError(
+            "--to belongs to --dry-run", hint="Write --dry-run --to FILE; %argo export writes what has run."
+        )
     return RunOptions(
         deps=line.text("deps") if line.given("deps") else None,
         requirements=line.each("requirements"),
@@ -222,6 +244,7 @@ def run_options(line: Line) -> RunOptions:
         out=_name("--out", line.text("out")) if line.given("out") else "",
         detach=line.given("detach"),
         dry_run=line.given("dry_run"),
+        to=line.text("to"),
         resources=_resources(line.text("resources")),
         sets=keys.sets(line.each("set")),
         help=line.given("help"),

@@ -79,7 +79,8 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
     @cell_magic("argo")
     def run_cell(self, line: str, cell: str) -> object:
         """Run this cell with its own dependencies, elsewhere: %%argo --deps "numpy pandas"."""
-        from uv_argo_magic import run as engine  # noqa: PLC0415 - loading the extension stays light
+        from uv_argo_magic import export  # noqa: PLC0415 - loading the extension stays light
+        from uv_argo_magic import run as engine  # noqa: PLC0415
         from uv_argo_magic.notebook import background, traceback  # noqa: PLC0415
         from uv_argo_magic.notebook.outputs import result_object  # noqa: PLC0415
         from uv_argo_magic.notebook.renderers import renderers  # noqa: PLC0415
@@ -102,7 +103,7 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
         blocked = background.why_not(self.shell, spec.settings)
         tell(read, made, spec, blocked if options.detach else "")
         if options.dry_run:
-            print(prepared.describe())
+            print(export.prepared(prepared, options.to) if options.to else prepared.describe())
             return None
         run = engine.start(prepared, history=self.kept(spec.settings.history), notebook=notebook, warm=True)
         run.rebuild = lambda remote, state: traceback.rebuild(remote, state=state, cell_name=name)
@@ -137,6 +138,11 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
             from uv_argo_magic.notebook import background  # noqa: PLC0415
 
             background.attach(read.argument, self.shell, self.kept(), notebook_name(self.shell.user_ns))
+            return
+        if read.verb == "export":
+            from uv_argo_magic import export  # noqa: PLC0415
+
+            print(export.kept(read, self.kept(), notebook_name(self.shell.user_ns)))
             return
         print(answers.answer(read, self.kept(), "notebook", notebook_name(self.shell.user_ns)))
 

@@ -1,0 +1,65 @@
+"""What is exported runs without this package: by plain `uv run`, and as a Workflow that anybody creates."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+import yaml
+from argo_server import ArgoServer
+from index_server import IndexServer
+from uv import find_uv_bin
+
+from uv_argo_magic import cli
+
+HERE = ".".join(map(str, sys.version_info[:3]))
+
+
+@pytest.fixture
+def index():
+    with IndexServer() as server:
+        server.add("alpha", "1.0", files={"alpha.py": "VERSION = 1\n"})
+        server.add("alpha", "2.0", files={"alpha.py": "VERSION = 2\n"})
+        yield server
+
+
+def test_what_would_run_is_written_and_does_not_run(home, tmp_path, index, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cell.py").write_text("import alpha\nalpha")
+    line = ["run", "cell.py", "--deps", "alpha<2", "--set", f"index_url={index.url}", "--dry-run", "--to"]
+    assert cli.main([*line, "plan.py"]) == 0
+    assert capsys.readouterr().out == "plan.py: uv run plan.py\nA script does not show its last expression: print it.\n"
+    assert '"alpha==1.0"' in (tmp_path / "plan.py").read_text()
+    assert cli.main([*line, "plan.yaml", "-b", "argo", "--set", f"images={HERE}=none"]) == 0
+    assert yaml.safe_load((tmp_path / "plan.yaml").read_text())["kind"] == "Workflow"
+    assert cli.main(["export"]) == 2
+    assert "no run is kept yet" in capsys.readouterr().err
+
+
+def test_a_script_and_a_workflow_run_without_us(home, tmp_path, index, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cell.py").write_text("import alpha\nprint('{{workflow.name}}', alpha.VERSION)\n")
+    assert cli.main(["run", "cell.py", "--deps", "alpha<2", "--set", f"index_url={index.url}"]) == 0
+    assert cli.main(["export", "--to", "out.py"]) == 0
+    ran = subprocess.run(
+        [find_uv_bin(), "run", "--no-config", "out.py"],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert ran.stdout == "{{workflow.name}} 1\n"
+    with ArgoServer(tmp_path) as server:
+        assert cli.main(["export", "--to", "out.yaml", "-b", "argo", "--set", f"images={HERE}=none"]) == 0
+        body = json.dumps(yaml.safe_load((tmp_path / "out.yaml").read_text())).encode()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{server.http.server_port}/apis/argoproj.io/v1alpha1/namespaces/nb/workflows",
+            data=body, headers={"Authorization": "Bearer secret"},
+        )  # fmt: skip
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            workflow = server.workflows[json.load(answer)["metadata"]["name"]]
+        deadline = time.monotonic() + 60
+        while not workflow.ended and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert b"{{workflow.name}} 1\n" in [line for _, line in workflow.lines]

@@ -1,0 +1,121 @@
+"""export.py: which runs can be written as a file, where to, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from uv_argo_magic import export
+from uv_argo_magic.core.lock import Lock, Package, Target, Unresolved
+from uv_argo_magic.core.requirements import parse
+from uv_argo_magic.core.spec import Resources, RunSpec, Settings
+from uv_argo_magic.core.state import RunState
+from uv_argo_magic.core.verbs import read_argv
+from uv_argo_magic.errors import SpecError
+from uv_argo_magic.history import History, RunFiles
+from uv_argo_magic.testing import play, write
+
+LOCK = Lock(
+    packages=(Package(name="numpy", version="2.0", sha256="ab", size=1),),
+    target=Target(python="3.11.2", abi="cp311", platform="x86_64-manylinux_2_28"),
+)
+SETTINGS = {"images": (("3.11.2", "example.com/uv:1"),)}
+
+
+@pytest.fixture
+def history(tmp_path, monkeypatch):
+    monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return History(tmp_path / "runs")
+
+
+@pytest.fixture
+def keep(history):
+    def keep(resolution=LOCK, log="", **fields):
+        settings = Settings(**SETTINGS | fields.pop("settings", {}))
+        spec = RunSpec(cell="print('{{x}}')", requirements=parse("numpy>=2"), settings=settings, **fields)
+        files = history.begin("r1", spec=spec, resolution=resolution, nonce="n")
+        files.append(log)
+        return spec
+
+    return keep
+
+
+def kept(history, *words):
+    return export.kept(read_argv(["export", *words]), history)
+
+
+def test_the_spec_of_a_kept_run_is_read_again(history, keep):
+    spec = keep(backend="argo", python="3.11", resources=Resources(memory="2Gi"), pull=("x",))
+    assert history.get("r1").spec() == spec
+
+
+def test_a_run_is_printed_or_written_as_a_script(history, keep, tmp_path):
+    keep()
+    text = kept(history)
+    assert '"numpy==2.0"' in text
+    assert text.endswith("# Exported by uv-argo-magic: the run r1.\n\nprint('{{x}}')\n")
+    assert kept(history, "r1", "--to", "x.py") == "x.py: uv run x.py"
+    assert (tmp_path / "x.py").read_text() == text
+    kept(history, "--to", "x.py")
+
+
+def test_a_run_is_written_as_a_workflow_with_its_own_lock(history, keep, tmp_path):
+    keep(backend="argo", resources=Resources(memory="2Gi"))
+    assert kept(history, "--to", "x.yaml", "--set", "namespace=other", "--set", "ttl=60").startswith("x.yaml: kubectl")
+    made = yaml.safe_load((tmp_path / "x.yaml").read_text())
+    script = made["spec"]["templates"][0]["script"]
+    assert (script["image"], script["resources"]["limits"]["memory"]) == ("example.com/uv:1", "2Gi")
+    assert made["spec"]["ttlStrategy"]["secondsAfterCompletion"] == 60
+    assert (tmp_path / "x.yaml").read_text().startswith("# Exported by uv-argo-magic: the run r1.\n")
+
+
+def test_what_was_resolved_over_there_is_pinned_by_what_was_installed(history, keep):
+    hello = {"protocol": 1, "python": "3.12.4", "pid": 1, "host": "h", "platform": "Linux"}
+    keep(Unresolved(lines=("numpy>=2",), reason="no index"), log=write(("hello", hello), nonce="n"))
+    text = kept(history)
+    assert '"numpy>=2"' in text
+    assert '"==3.12.*"' in text
+    installed = {"packages": [["numpy", "2.5"]], "seconds": 1.0, "cached": False}
+    log = write(
+        ("hello", hello), ("installed", installed), ("exit", {"reason": "ok", "code": 0, "detail": ""}), nonce="n"
+    )
+    state = play(log, nonce="n", start=RunState(run="r1"))
+    RunFiles(folder=history.root / "r1", history=history).finish(state)
+    assert '"numpy==2.5"' in kept(history)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words", "message"),
+    [
+        ({}, ["--to", "x.txt"], "--to x.txt says not what to write"),
+        ({}, ["--to", "mine.py"], "mine.py is there already, and is no export"),
+        ({}, ["--to", "nowhere/x.py"], "nowhere/x.py cannot be written: No such file or directory"),
+        ({}, ["--to", "x.yaml"], "the local backend runs processes, and has no manifest"),
+        ({"push": (("x", "1"),)}, ["-b", "argo", "--to", "x.yaml"], "pushed values are not kept, and the cell has x"),
+        ({"push": (("x", "1"),)}, [], "pushed values have no place in a script, and the cell has x"),
+        ({"settings": {"env": (("A", "secret"),)}}, ["-b", "argo", "--to", "x.yaml"], "and r1 had A"),
+        ({"settings": {"index_url": "https://u:p@index.example.com/"}}, ["-b", "argo", "--to", "x.yaml"], "a password"),
+        ({"resolution": Unresolved(lines=("numpy",), reason="no index")}, [], "which Python r1 had is not known"),
+    ],
+)
+def test_what_cannot_be_written_is_refused(history, keep, tmp_path, fields, words, message):
+    (tmp_path / "mine.py").write_text("print('mine')\n")
+    keep(**fields)
+    with pytest.raises(SpecError, match=message) as caught:
+        kept(history, *words)
+    assert caught.value.hint
+    assert sorted(path.name for path in tmp_path.glob("*.*")) == ["mine.py"]
+
+
+def test_values_that_are_not_kept_can_be_given_again(history, keep, tmp_path):
+    keep(backend="argo", settings={"env": (("A", "secret"),)})
+    kept(history, "--to", "x.yaml", "--set", "env=A=2")
+    assert "secret" not in (tmp_path / "x.yaml").read_text()
+
+
+def test_a_run_that_cannot_be_read_is_an_error(history, keep):
+    keep()
+    (history.root / "r1" / "lock.json").write_text("{}")
+    with pytest.raises(SpecError, match="cannot be read any more"):
+        kept(history)

@@ -1,0 +1,103 @@
+"""core/standalone.py: a cell as a script for plain `uv run`, and what is said of the difference."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+
+from uv_argo_magic.core.lock import Lock, Package, Target
+from uv_argo_magic.core.script import parse_script, without_block
+from uv_argo_magic.core.spec import Settings
+from uv_argo_magic.core.standalone import pins, standalone
+
+
+def made(cell, *, lines=("numpy==2.0",), pinned=True, **settings):
+    return standalone(
+        cell, lines=lines, minor="3.12", settings=Settings(**settings), about="Exported: the run r1.", pinned=pinned
+    )
+
+
+def table(text):
+    block = text.split("# /// script\n", 1)[1].split("# ///\n", 1)[0]
+    return tomllib.loads("".join(line[2:] for line in block.splitlines(keepends=True)))
+
+
+def test_the_cell_stands_below_its_block_as_it_is():
+    cell = 'from __future__ import annotations\nprint(\'{{x}}\', """\n# /// not\n""")'
+    text = made(cell).text
+    assert text.endswith(f"# ///\n# Exported: the run r1.\n\n{cell}\n")
+    assert table(text) == {
+        "requires-python": "==3.12.*",
+        "dependencies": ["numpy==2.0"],
+        "tool": {"uv": {"no-build": True}},
+    }
+    assert parse_script(text)
+    compile(text, "x", "exec")
+
+
+def test_a_block_of_the_cells_own_gives_way():
+    cell = '# first\n# /// script\n# dependencies = ["numpy"]\n# ///\nprint(1)\n'
+    assert without_block(cell) == "# first\nprint(1)\n"
+    text = made(cell).text
+    assert text.count("# /// script") == 1
+    assert text.endswith("\n\n# first\nprint(1)\n")
+    assert without_block("print(1)\r\n") == "print(1)\r\n"
+
+
+def test_what_is_not_pinned_is_chosen_by_the_same_rules():
+    rules = {"exclude_newer": "30 days", "prerelease": "allow", "constraints": ("six<2",), "only_binary": False}
+    assert "tool" not in table(made("pass", **rules).text)
+    assert table(made("pass", pinned=False, **rules).text)["tool"] == {
+        "uv": {"exclude-newer": "30 days", "prerelease": "allow", "constraint-dependencies": ["six<2"]}
+    }
+
+
+def test_an_index_comes_without_its_password():
+    script = made("pass", index_url="https://me:secret@index.example.com/simple")
+    assert table(script.text)["tool"]["uv"]["index"] == [{"url": "https://index.example.com/simple", "default": True}]
+    assert "secret" not in script.text
+    assert script.notes == (
+        "The index's credentials are left out: give them to uv as it takes them, by its environment or netrc.",
+    )
+    assert made("pass", index_url="https://index.example.com/simple").notes == ()
+
+
+def test_a_lock_is_pinned_package_by_package():
+    packages = (
+        Package(name="numpy", version="2.0", sha256="aa"),
+        Package(name="own", version="", sha256="bb", url="https://example.com/own-1-py3-none-any.whl"),
+        Package(name="sub", version="", sha256="cc", url="https://example.com/a.zip#subdirectory=x"),
+    )
+    assert pins(Lock(packages=packages, target=Target(python="3.12.1"))) == (
+        "numpy==2.0",
+        "own @ https://example.com/own-1-py3-none-any.whl#sha256=bb",
+        "sub @ https://example.com/a.zip#subdirectory=x&sha256=cc",
+    )
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        ("x = 1\nx", "does not show its last expression"),
+        ("x.describe()", "does not show its last expression"),
+        ("print(1)", ""),
+        ("x = 1", ""),
+        ("await f()\nx = 1", "awaits at its top"),
+        ("display(1)\nx = 1", "calls display()"),
+        ("from IPython.display import display\ndisplay(1)\nx = 1", ""),
+        ("def display(x): pass\ndisplay(1)\nx = 1", ""),
+        ("display = print\ndisplay(1)\nx = 1", ""),
+        ("this is no Python", ""),
+        ("", ""),
+    ],
+)
+def test_what_a_plain_script_is_not_is_said(cell, words):
+    notes = made(cell).notes
+    assert (words in " ".join(notes)) if words else notes == ()
+
+
+def test_variables_are_named_and_their_values_are_not():
+    script = made("x = 1", env=(("TOKEN", "secret"), ("B", "2")))
+    assert script.notes == ("It had these variables, which you have to set: TOKEN, B.",)
+    assert "secret" not in script.text

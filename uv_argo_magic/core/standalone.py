@@ -1,0 +1,118 @@
+"""A cell and what was resolved for it -> the text of a script that plain `uv run FILE.py` runs, by its PEP 723 block.
+
+Rules:
+- The cell is the script: its text is not touched, but for a script block of its own, whose place ours takes.
+- Every package is pinned. An index keeps its address, and never a name and password in it.
+- What a plain script is not is said: nobody shows its last expression, and nobody sets what a notebook or we do.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+from uv_argo_magic.core import script as scripts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from uv_argo_magic.core.lock import Lock
+    from uv_argo_magic.core.spec import Settings
+
+AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standalone:
+    """The script's text, and sentences on what is not the same as in the run."""
+
+    text: str
+    notes: tuple[str, ...] = ()
+
+
+def standalone(
+    cell: str, *, lines: Sequence[str], minor: str, settings: Settings, about: str, pinned: bool = True
+) -> Standalone:
+    """The script of a cell: `lines` are its requirements (`pinned`: a whole lock), `minor` is its Python's "X.Y".
+
+    `about` is one line for the reader of the file.
+    """
+    block = [
+        f"requires-python = {_toml(f'=={minor}.*')}",
+        "dependencies = [",
+        *(f"  {_toml(line)}," for line in lines),
+        "]",
+    ]
+    block += _uv(settings, pinned=pinned)
+    head = [scripts.OPENED, *(f"# {line}" for line in block), scripts.CLOSED, f"# {about}"]
+    text = "\n".join(head) + "\n\n" + scripts.without_block(cell).lstrip("\n")
+    return Standalone(text=text if text.endswith("\n") else text + "\n", notes=tuple(_notes(cell, settings)))
+
+
+def pins(lock: Lock) -> tuple[str, ...]:
+    """The requirements that ask for exactly what this lock holds; a hash can only stand in a URL."""
+    return tuple(
+        f"{one.name} @ {one.url}{'&' if '#' in one.url else '#'}sha256={one.sha256}"
+        if one.url
+        else f"{one.name}=={one.version}"
+        for one in lock.packages
+    )
+
+
+def without_credentials(url: str) -> str:
+    """The address of an index as a file may hold it."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def _uv(settings: Settings, *, pinned: bool) -> Iterator[str]:
+    """What of the settings `uv run` has to know; versions that are pinned need no rules about choosing them."""
+    table = []
+    if settings.only_binary:
+        table.append("no-build = true")
+    if not pinned:
+        rules = {"exclude-newer": settings.exclude_newer, "prerelease": settings.prerelease}
+        rules |= {"resolution": settings.resolution}
+        table += [f"{key} = {_toml(value)}" for key, value in rules.items() if value]
+        lists = {"constraint-dependencies": settings.constraints, "override-dependencies": settings.overrides}
+        table += [f"{key} = [{', '.join(map(_toml, value))}]" for key, value in lists.items() if value]
+    if table:
+        yield from ("[tool.uv]", *table)
+    if settings.index_url:
+        yield from ("[[tool.uv.index]]", f"url = {_toml(without_credentials(settings.index_url))}", "default = true")
+
+
+def _toml(text: str) -> str:
+    """A basic string of TOML, which JSON's escapes fit."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _notes(cell: str, settings: Settings) -> Iterator[str]:
+    if settings.index_url != without_credentials(settings.index_url):
+        yield "The index's credentials are left out: give them to uv as it takes them, by its environment or netrc."
+    if settings.env:
+        yield f"It had these variables, which you have to set: {', '.join(name for name, _ in settings.env)}."
+    try:
+        tree = compile(cell, "<cell>", "exec", AWAIT | ast.PyCF_ONLY_AST, dont_inherit=True)
+    except (SyntaxError, ValueError):  # another Python's syntax than this one's
+        return
+    try:
+        compile(cell, "<cell>", "exec", dont_inherit=True)
+    except SyntaxError:
+        yield "It awaits at its top, which only notebooks can: put that into a function, and call asyncio.run."
+    if tree.body and isinstance(last := tree.body[-1], ast.Expr) and "print" not in ast.unparse(last)[:5]:
+        yield "A script does not show its last expression: print it."
+    used: set[str] = set()
+    bound: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            (used if isinstance(node.ctx, ast.Load) else bound).add(node.id)
+        elif isinstance(node, ast.alias):
+            bound.add(node.asname or node.name)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            bound.add(node.name)
+    if "display" in used - bound:
+        yield "It calls display(), which a script does not have: print, or import it from IPython.display."

@@ -1,0 +1,164 @@
+"""A run as a file that runs without this package: a Workflow for plain Argo, or a script for plain `uv run`.
+
+Rules:
+- What has run is exported with the very packages that it had; what cannot be known any more is an error, not a guess.
+- A file that this package did not write is not overwritten.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from uv_argo_magic import run
+from uv_argo_magic.backends import base
+from uv_argo_magic.core import program, settings
+from uv_argo_magic.core.lock import Lock
+from uv_argo_magic.core.standalone import Standalone, pins, standalone
+from uv_argo_magic.entries import HIDDEN
+from uv_argo_magic.errors import SpecError
+from uv_argo_magic.guest_zip import guest_zip
+
+if TYPE_CHECKING:
+    from uv_argo_magic.core.lock import Resolution
+    from uv_argo_magic.core.options import Line
+    from uv_argo_magic.core.spec import RunSpec
+    from uv_argo_magic.entries import Entry
+    from uv_argo_magic.history import History
+
+MARK = "Exported by uv-argo-magic"
+WORKFLOW, SCRIPT = (".yaml", ".yml"), (".py",)
+
+
+def prepared(what: run.Prepared, to: str) -> str:
+    """Write what would run; what to say of it.
+
+    Raises:
+        SpecError: it cannot be written so, or there.
+    """
+    path = _path(to)
+    if path.suffix in WORKFLOW:
+        text = base.load(what.spec.backend).manifest(what.program, what.spec)
+        return _write_workflow(path, text, "what would have run")
+    made = _script(what.spec, what.resolution, what.interpreter.target.minor, (), "what would have run")
+    return _write_script(path, made)
+
+
+def kept(line: Line, history: History, notebook: str | None = None) -> str:
+    """What `export` answers: a kept run's script, or what was written; `notebook` narrows "last" to its own runs.
+
+    Raises:
+        SpecError: there is no such run, it cannot be written so, or there.
+    """
+    entry = history.get(line.argument) if line.argument else history.last(notebook)
+    spec = entry.spec()
+    resolution = entry.lock()
+    if spec is None or resolution is None:
+        raise SpecError(f"{entry.id} cannot be read any more", hint="Run the cell again, then export that run.")
+    spec = replace(
+        spec,
+        backend=line.text("backend") or spec.backend,
+        settings=replace(spec.settings, **dict(settings.sets(line.each("set")))),  # type: ignore[arg-type]
+    )
+    about = f"the run {entry.id}"
+    path = _path(line.text("to")) if line.given("to") else None
+    if path and path.suffix in WORKFLOW:
+        return _write_workflow(path, _workflow(entry, spec, resolution), about)
+    made = _script(spec, resolution, _minor(entry, resolution), entry.packages, about)
+    return _write_script(path, made) if path else made.text
+
+
+def _workflow(entry: Entry, spec: RunSpec, resolution: Resolution) -> str:
+    """The manifest of a kept run for the backend that the spec names."""
+    _refuse(spec.push, "are not kept")
+    hidden = [name for name, value in spec.settings.env if value == HIDDEN]
+    if hidden:
+        raise SpecError(
+            f"values of variables are not kept, and {entry.id} had {', '.join(hidden)}",
+            hint=f"Give them again: --set env={hidden[0]}=VALUE.",
+        )
+    if HIDDEN in spec.settings.index_url:
+        raise SpecError(
+            f"a password is not kept, and the index of {entry.id} had one",
+            hint="Name the index again: --set index_url=URL.",
+        )
+    backend = base.load(spec.backend)
+    if not isinstance(resolution, Lock) or resolution.target == backend.target(spec).target:
+        built = program.build(spec, resolution, guest=guest_zip(), nonce=secrets.token_hex(8))
+        return backend.manifest(built, spec)
+    # The run's files are for another platform than this one's: the same versions are looked for there.
+    same = tuple(f"{one.name}=={one.version}" for one in resolution.packages if not one.url)
+    wanted = replace(spec, settings=replace(spec.settings, constraints=(*spec.settings.constraints, *same)))
+    return backend.manifest(run.prepare(wanted, backend).program, wanted)
+
+
+def _script(
+    spec: RunSpec, resolution: Resolution, minor: str, installed: tuple[tuple[str, str], ...], about: str
+) -> Standalone:
+    _refuse(spec.push, "have no place in a script")
+    if isinstance(resolution, Lock):
+        lines, pinned = pins(resolution), True
+    elif installed:
+        lines, pinned = tuple(f"{name}=={version}" for name, version in installed), True
+    else:
+        lines, pinned = resolution.lines, False
+    return standalone(
+        spec.cell, lines=lines, minor=minor, settings=spec.settings, about=f"{MARK}: {about}.", pinned=pinned
+    )
+
+
+def _minor(entry: Entry, resolution: Resolution) -> str:
+    """The Python's "X.Y": of the lock, else of what ran."""
+    if isinstance(resolution, Lock):
+        return resolution.target.minor
+    hello = entry.state().hello
+    if hello is None:
+        raise SpecError(
+            f"which Python {entry.id} had is not known: it was to be chosen over there, and did not begin",
+            hint="Export a run that began.",
+        )
+    return ".".join(hello.python.split(".")[:2])
+
+
+def _refuse(pushed: tuple[tuple[str, str], ...], why: str) -> None:
+    if pushed:
+        raise SpecError(
+            f"pushed values {why}, and the cell has {', '.join(name for name, _ in pushed)} from the notebook",
+            hint="Have the cell make them itself.",
+        )
+
+
+def _path(to: str) -> Path:
+    path = Path(to).expanduser()
+    if path.suffix not in (*WORKFLOW, *SCRIPT):
+        raise SpecError(
+            f"--to {to} says not what to write",
+            hint="Name a file that ends with .yaml (a Workflow) or .py (a script that `uv run` runs).",
+        )
+    with contextlib.suppress(FileNotFoundError, UnicodeDecodeError):
+        if MARK not in path.read_text(encoding="utf-8"):
+            raise SpecError(f"{to} is there already, and is no export", hint="Choose another name, or remove it.")
+    return path
+
+
+def _write_workflow(path: Path, text: str, about: str) -> str:
+    kinds = text.count("\nkind: ") + text.startswith("kind: ")
+    how = f"kubectl create -f {path.name}" + (f"   or   argo submit {path.name}" if kinds == 1 else "")
+    head = [f"{MARK}: {about}.", f"Run it with:   {how}", "Lines of its log that begin with @uv-argo: are records."]
+    _write(path, "".join(f"# {line}\n" for line in head) + text)
+    return f"{path}: {how}"
+
+
+def _write_script(path: Path, made: Standalone) -> str:
+    _write(path, made.text)
+    return "\n".join([f"{path}: uv run {path.name}", *made.notes])
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as problem:
+        raise SpecError(f"{path} cannot be written: {problem.strerror}", hint="Name another file.") from problem
