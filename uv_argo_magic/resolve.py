@@ -102,6 +102,8 @@ def _question(
     options = ["--python", interpreter.path, "--python-version", target.python]
     if target.platform:
         options += ["--python-platform", target.platform]
+    if requirements.complete:
+        options.append("--no-deps")
     if settings.only_binary:
         options += ["--only-binary", ":all:"]
     if settings.index_url:

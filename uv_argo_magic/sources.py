@@ -1,6 +1,15 @@
-"""Files that people already have -> Requirements: a requirements file named by `-r`, and the notebook's own.
+"""Files that people already have -> what they ask for: the files named by `-r`, and the notebook's own.
+
+    requirements.txt            with -r and -c, relative to the file that says it
+    pyproject.toml              the project's dependencies; [extra,extra] adds extras; :group,group are groups alone
+    pylock.toml                 everything it pins, with its hashes; [extra] and :group where it has any
+    uv.lock                     the same, by `uv export --frozen` in a folder of its own
+    environment.yml             the pip part, and the conda packages that an index has
+    script.py                   the `dependencies` of its script block
 
 Rules:
+- A file is known by its name, else by what is in it. What another tool must export is refused with that tool's command.
+- Nothing is built, no project is touched: what only a build could tell is refused.
 - A message names the file as it was written, or by its name alone, and the line in it.
 - The notebook's requirements file lies beside the notebook, and is called as it is: analysis.ipynb has
   analysis.requirements.txt. This module alone says where that is.
@@ -8,22 +17,46 @@ Rules:
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import tempfile
+import tomllib
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
+from uv import find_uv_bin
+
+from uv_argo_magic.core import conda, program
 from uv_argo_magic.core import requirements as req
+from uv_argo_magic.core.asked import Asked, merge
+from uv_argo_magic.core.includes import Include, split_includes
 from uv_argo_magic.core.options import nearest
+from uv_argo_magic.core.pins import read_pins
+from uv_argo_magic.core.project import read_pyproject
+from uv_argo_magic.core.script import parse_script
 from uv_argo_magic.errors import SpecError
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 SUFFIX = ".requirements.txt"
+DEEPEST = 20
+"""Files that include each other in a chain."""
+LARGEST = 32 * 1024 * 1024
+"""Bytes of a file: a lock with every platform's hashes is large."""
+EXPORT_TIMEOUT = 60.0
 
 
-def read(name: str, folder: Path) -> req.Requirements:
-    """What the file `name` (relative to `folder`) asks for.
+def read(written: str, folder: Path) -> Asked:
+    """What the file `written` (relative to `folder`; with extras or groups in brackets or behind a colon) asks for.
 
     Raises:
-        SpecError: it cannot be read, or what is wrong in which line.
+        SpecError: it cannot be read, or what is wrong in which line, or which command exports it.
     """
-    return req.parse(_text(folder / Path(name).expanduser(), name), source=name, file=True)
+    name, extras, groups = _notation(written, folder)
+    return _read(_Place(path=folder / Path(name).expanduser(), name=name, extras=extras, groups=groups), set())
 
 
 def notebook_file(notebook: str, folder: Path) -> Path | None:
@@ -36,25 +69,292 @@ def notebook_file(notebook: str, folder: Path) -> Path | None:
     return path.with_suffix(SUFFIX) if notebook and path.suffix else None
 
 
-def read_notebook(notebook: str, folder: Path) -> req.Requirements | None:
+def read_notebook(notebook: str, folder: Path) -> Asked | None:
     """What a notebook's requirements file asks for; None where there is no such file.
 
     Raises:
         SpecError: it cannot be read, or what is wrong in which line.
     """
     path = notebook_file(notebook, folder)
-    return read(path.name, path.parent) if path and path.exists() else None
+    return _read(_Place(path=path, name=path.name), set()) if path and path.exists() else None
 
 
-def _text(path: Path, name: str) -> str:
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """A file, what messages call it, what is chosen in it, and the files that led to it."""
+
+    path: Path
+    name: str
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    trail: tuple[Path, ...] = field(default=())
+
+
+_NOTATION = re.compile(r"(.+\.(?:toml|lock))(?:\[([^\[\]]*)\])?(?::([A-Za-z0-9._, -]+))?")
+
+
+def _notation(written: str, folder: Path) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    match = _NOTATION.fullmatch(written)
+    if not match or (folder / Path(written).expanduser()).exists():
+        return written, (), ()
+    extras, groups = (tuple(re.findall(r"[^\s,]+", said or "")) for said in match.group(2, 3))
+    return match[1], extras, groups
+
+
+def _read(place: _Place, done: set[tuple[Path, bool]]) -> Asked:
+    """What one file asks for, by its kind; `done` are the (file, as constraints) that need no second reading."""
+    text = _text(place)
+    return _READERS[_kind(place, text)](place, text, done)
+
+
+def _text(place: _Place) -> str:
+    path, name = place.path, place.name
     try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise SpecError(f"{name} is not UTF-8 text", hint="Save the requirements file as UTF-8.") from error
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
     except OSError as error:
-        near = [one.name for one in path.parent.glob("*.txt")] if path.parent.is_dir() else []
+        near = [one.name for one in path.parent.iterdir() if one.is_file()] if path.parent.is_dir() else []
         best = nearest(path.name, near)
         raise SpecError(
             f"{name} cannot be read: {error.strerror}" + (f"; did you mean {best}?" if best else ""),
-            hint="A relative name begins where the notebook works.",
+            hint="A relative name begins at the file that names it." if place.trail else FROM_HERE,
         ) from error
+    if len(data) > LARGEST:
+        raise SpecError(f"{name} is larger than any list of requirements", hint="Name the file that lists them.")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{name} is not UTF-8 text", hint="Save the file as UTF-8.") from error
+
+
+FROM_HERE = "A relative name begins where the notebook works."
+
+
+def _kind(place: _Place, text: str) -> str:
+    """Which of the readers a file is for.
+
+    Raises:
+        SpecError: another tool has to export it.
+    """
+    name = place.path.name.lower()
+    kind = next((kind for pattern, kind in _NAMES if re.fullmatch(pattern, name)), "")
+    kind = kind or next((kind for pattern, kind in _CONTENTS if re.search(pattern, text, re.MULTILINE)), "requirements")
+    if kind in _EXPORTS:
+        problem, hint = _EXPORTS[kind]
+        raise SpecError(f"{place.name} is {problem}", hint=hint)
+    if (place.extras or place.groups) and kind not in ("project", "pylock", "uvlock"):
+        raise SpecError(f"{place.name} has no extras and no groups", hint="Name the file alone.")
+    return kind
+
+
+_NAMES = (
+    (r"pyproject\.toml", "project"),
+    (r"pylock(?:\.[^.]+)?\.toml", "pylock"),
+    (r"uv\.lock", "uvlock"),
+    (r"poetry\.lock", "poetry"),
+    (r"pdm\.lock", "pdm"),
+    (r"pipfile(?:\.lock)?", "pipenv"),
+    (r"setup\.(?:py|cfg)", "setuptools"),
+    (r".*\.py", "script"),
+    (r".*\.ipynb", "notebook"),
+    (r".*\.ya?ml", "conda"),
+)
+_CONTENTS = (
+    (r"^lock-version\s*=", "pylock"),
+    (r"^# This file is automatically @generated by Poetry", "poetry"),
+    (r"^# This file is @generated by PDM", "pdm"),
+    (r"^\[\[package\]\]", "uvlock"),
+    (r"^\[(?:project|dependency-groups|build-system|tool\.poetry)\]", "project"),
+    (r"^\[(?:packages|dev-packages)\]|^\s*\"_meta\"", "pipenv"),
+    (r"^# /// script$", "script"),
+    (r"^dependencies:", "conda"),
+)
+_EXPORTS = {
+    "poetry": (
+        "Poetry's lock, which only Poetry reads right",
+        "Export it: poetry export -o requirements.txt (with the plugin poetry-plugin-export)",
+    ),
+    "pdm": ("PDM's lock, which only PDM reads right", "Export it: pdm export -o requirements.txt"),
+    "pipenv": ("a file of Pipenv, which only Pipenv reads right", "Export it: pipenv requirements > requirements.txt"),
+    "setuptools": (
+        "read only by building the project, and nothing is built here",
+        "Write what it asks for into a file: uv pip compile setup.py -o requirements.txt",
+    ),
+    "notebook": ("a notebook", "Name its requirements file, or write what it needs: --deps NAMES."),
+}
+"""What is refused: the problem, and the one command that helps."""
+
+
+def _requirements(place: _Place, text: str, done: set[tuple[Path, bool]]) -> Asked:
+    own, includes = split_includes(text)
+    here = Asked(requirements=req.parse(own, source=place.name, file=True))
+    return merge(here, *(_included(place, one, done) for one in includes))
+
+
+def _included(place: _Place, include: Include, done: set[tuple[Path, bool]]) -> Asked:
+    """What a file named in another asks for; all of it as constraints, where it is named so."""
+    where = f"{place.name}, line {include.line}"
+    if "://" in include.name or "$" in include.name:
+        raise SpecError(f"{where}: {include.name} is no file here", hint="Download it, and name it by its path.")
+    trail = (*place.trail, place.path.resolve())
+    path = (place.path.parent / Path(include.name).expanduser()).resolve()
+    if path in trail:
+        raise SpecError(f"{where}: {include.name} includes this file in turn", hint="Take one of the two lines out.")
+    if len(trail) >= DEEPEST:
+        raise SpecError(f"{where}: this is file number {len(trail) + 1} in a chain", hint="Name the last one directly.")
+    if (path, include.constraint) in done:
+        return Asked()
+    done.add((path, include.constraint))
+    name = str(Path(place.name).parent / include.name)
+    found = _read(replace(place, path=path, name=name, trail=trail), done)
+    if not include.constraint:
+        return found
+    if any(item.hashes for item in found.requirements.items):
+        raise SpecError(
+            f"{name}: the hashes of a constraint are not looked at",
+            hint="Leave them out, or name the file by -r: then they are.",
+        )
+    return Asked(
+        constraints=(*found.requirements.lines, *found.constraints), overrides=found.overrides, notes=found.notes
+    )
+
+
+def _project(place: _Place, text: str, _done: object) -> Asked:
+    return read_pyproject(text, source=place.name, extras=place.extras, groups=place.groups)
+
+
+def _pylock(place: _Place, text: str, _done: object) -> Asked:
+    return read_pins(text, source=place.name, extras=place.extras, groups=place.groups)
+
+
+def _script(place: _Place, text: str, _done: object) -> Asked:
+    try:
+        script = parse_script(text)
+    except SpecError as error:
+        raise SpecError(f"{place.name}: {error.message}", hint=error.hint) from None
+    if script is None or script.requirements is None:
+        raise SpecError(
+            f"{place.name} has no script block with dependencies",
+            hint='A block is: # /// script, then # dependencies = ["numpy"], then # ///, each a line of its own.',
+        )
+    python = script.requires_python
+    return Asked(requirements=script.requirements, pythons=((python, place.name),) if python else ())
+
+
+def _uvlock(place: _Place, text: str, _done: object) -> Asked:
+    """Ask uv, in a folder of its own: it neither builds, nor looks for a Python, nor reaches an index for this."""
+    command = [find_uv_bin(), "export", "--frozen", "--offline", "--format", "requirements.txt", "--no-emit-local"]
+    command += ["--no-header", "--no-annotate", "--no-default-groups", "--preview-features", "frozen-lockfile"]
+    command += [f"--extra={name}" for name in place.extras]
+    command += [f"--{'group' if place.extras else 'only-group'}={name}" for name in place.groups]
+    project = place.path.parent / "pyproject.toml"
+    with tempfile.TemporaryDirectory(prefix="uv-argo-") as folder:
+        (Path(folder) / "uv.lock").write_text(text, encoding="utf-8")
+        if project.is_file():
+            (Path(folder) / "pyproject.toml").write_bytes(project.read_bytes())
+        try:
+            done = subprocess.run(
+                command,
+                cwd=folder,
+                env=program.uv_surroundings(os.environ),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=EXPORT_TIMEOUT,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise SpecError(
+                f"uv needs more than {EXPORT_TIMEOUT:g} seconds to read {place.name}",
+                hint="Export it where the project is: uv export -o requirements.txt",
+            ) from error
+    if done.returncode:
+        said = [line.strip() for line in done.stderr.splitlines() if line.startswith(("error:", "  cause:"))]
+        raise SpecError(
+            f"{place.name} is not read by uv: {'; '.join(said) or f'exit status {done.returncode}'}",
+            hint="Make it again where the project is: uv lock",
+        )
+    found = req.parse(done.stdout, source=f"{place.name} (as uv exports it)", file=True)
+    data = tomllib.loads(text)
+    python = str(data.get("requires-python", ""))
+    return Asked(
+        requirements=replace(found, complete=True),
+        pythons=((python, place.name),) if python else (),
+        notes=tuple(_left_out(place.name, data)),
+    )
+
+
+def _left_out(name: str, data: dict[str, object]) -> list[str]:
+    """A sentence on what the lock has from folders of the project: those are not there where the cell runs."""
+    packages = data.get("package", [])
+    local = [
+        str(one.get("name"))
+        for one in (packages if isinstance(packages, list) else ())
+        if isinstance(one, dict) and isinstance(source := one.get("source"), dict)
+        if any(source.get(kind, ".") != "." for kind in ("editable", "virtual", "directory", "path"))
+    ]
+    return [f"{name}: {', '.join(local)} lie in folders of the project, and are left out."] if local else []
+
+
+def _conda(place: _Place, text: str, done: set[tuple[Path, bool]]) -> Asked:
+    lines, pip, notes = _environment(place, text)
+    # At its own line each, so that a message names the line of the file.
+    rows = [""] * max((line.number for line in pip), default=0)
+    for line in pip:
+        rows[line.number - 1] = line.text
+    listed = _requirements(place, "\n".join(rows), done)
+    return merge(conda.read_conda(lines, source=place.name), listed, Asked(notes=tuple(notes)))
+
+
+def _environment(place: _Place, text: str) -> tuple[list[conda.Line], list[conda.Line], list[str]]:
+    """The conda packages and the pip part of an environment.yml, and what of it counts for nothing here."""
+    try:
+        import yaml  # noqa: PLC0415 - only this kind of file needs it
+    except ImportError as error:
+        raise SpecError(
+            f"{place.name} is YAML, and PyYAML is not installed here", hint='pip install "uv-argo-magic[conda]"'
+        ) from error
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise SpecError(
+            f"{place.name}{where}: this is not YAML: {getattr(error, 'problem', None) or 'too deep'}",
+            hint="An environment.yml has dependencies: and below it lines like - numpy=1.26.",
+        ) from None
+    keys = {str(key.value): value for key, value in root.value} if isinstance(root, yaml.MappingNode) else {}
+    entries = keys.get("dependencies")
+    if not isinstance(entries, yaml.SequenceNode):
+        raise SpecError(
+            f"{place.name} has no list of dependencies",
+            hint="An environment.yml has dependencies: and below it lines like - numpy=1.26.",
+        )
+    found: tuple[list[conda.Line], list[conda.Line]] = ([], [])
+    for entry in entries.value:
+        pip = isinstance(entry, yaml.MappingNode) and [key.value for key, _ in entry.value] == ["pip"]
+        nodes = entry.value[0][1].value if pip else [entry]
+        for node in nodes if isinstance(nodes, list) else [entry]:
+            number = node.start_mark.line + 1
+            if not isinstance(node, yaml.ScalarNode):
+                raise SpecError(
+                    f"{place.name}, line {number}: this is neither a package nor a list for pip",
+                    hint="Write - numpy=1.26, or - pip: and below it - rich>=13.",
+                )
+            found[pip].append(conda.Line(number=number, text=node.value))
+    notes = [f"{place.name}: its variables are not set; write --set env=NAME=VALUE."] if "variables" in keys else []
+    return *found, notes
+
+
+_Reader: TypeAlias = "Callable[[_Place, str, set[tuple[Path, bool]]], Asked]"
+
+_READERS: dict[str, _Reader] = {
+    "requirements": _requirements,
+    "project": _project,
+    "pylock": _pylock,
+    "uvlock": _uvlock,
+    "script": _script,
+    "conda": _conda,
+}

@@ -4,7 +4,8 @@ Rules:
 - What a cell needs comes from one place, the first that says something: its line (`--deps` and each `-r` file in order,
   all of them), its script block's `dependencies`, the notebook's requirements file, the configured `deps`. So
   `--deps ""` says: nothing. A note tells of the last two; line and block stand before the reader's eyes.
-- `-p` beats the block's `requires-python` and must satisfy it; a configured Python counts where it satisfies it.
+- `-p` beats the `requires-python` of the block and of files, and must satisfy it; a configured Python counts where it
+  satisfies it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from uv_argo_magic import config, sources
 from uv_argo_magic.core import requirements as req
 from uv_argo_magic.core import script as scripts
 from uv_argo_magic.core import values
+from uv_argo_magic.core.asked import Asked, merge
 from uv_argo_magic.core.options import nearest
 from uv_argo_magic.core.spec import RunSpec
 from uv_argo_magic.errors import SpecError
@@ -73,13 +75,22 @@ def specify(
     found = config.layers(config.line_values(options), block, around.traits, around.environ, around.folder)
     made = config.configure(found, around.environ)
     config.refuse(options, made.backend)
-    requirements, origin = _requirements(options, script, made, around, needs)
-    if origin:
-        made = replace(made, notes=(*made.notes, f"needs {', '.join(requirements.lines) or 'nothing'}: from {origin}"))
+    asked, origin = _asked(options, script, made, around, needs)
+    listed = ", ".join(asked.requirements.lines) or "nothing"
+    told = (f"needs {listed}: from {origin}",) if origin else ()
+    made = replace(
+        made,
+        notes=(*made.notes, *told, *asked.notes),
+        settings=replace(
+            made.settings,
+            constraints=(*made.settings.constraints, *asked.constraints),
+            overrides=(*made.settings.overrides, *asked.overrides),
+        ),
+    )
     return RunSpec(
         cell=cell,
-        requirements=requirements,
-        python=_python(options.python, script.requires_python if script else "", made),
+        requirements=asked.requirements,
+        python=_python(options.python, _wanted(script, asked), made),
         backend=made.backend,
         push=tuple(_pushed(options.push, around.names, made.settings.value_limit)),
         pull=options.pull,
@@ -89,47 +100,50 @@ def specify(
     ), made
 
 
-def _requirements(
+def _asked(
     options: RunOptions,
     script: scripts.Script | None,
     made: config.Config,
     around: Surroundings,
     needs: req.Requirements | None,
-) -> tuple[req.Requirements, str]:
+) -> tuple[Asked, str]:
     """What the cell needs, and the place that says so where the cell itself does not."""
     if needs:
-        return needs, ""
+        return Asked(requirements=needs), ""
     if options.deps is not None or options.requirements:
-        line = [req.parse(options.deps)] if options.deps is not None else []
-        return req.merge(*line, *(sources.read(name, around.folder) for name in options.requirements)), ""
+        line = [Asked(requirements=req.parse(options.deps))] if options.deps is not None else []
+        return merge(*line, *(sources.read(name, around.folder) for name in options.requirements)), ""
     if script and script.requirements is not None:
-        return script.requirements, ""
+        return Asked(requirements=script.requirements), ""
     if needs is not None:
-        return needs, ""
+        return Asked(requirements=needs), ""
     beside = sources.read_notebook(around.notebook, around.folder)
     if beside is not None:
         return beside, f"{Path(around.notebook).stem}{sources.SUFFIX}"
     origin = f"deps of {made.origin('deps')}"
     found = req.parse(made.deps, source=origin)
-    return found, origin if found else ""
+    return Asked(requirements=found), origin if found else ""
 
 
-def _python(asked: str, required: str, made: config.Config) -> str:
+def _wanted(script: scripts.Script | None, asked: Asked) -> tuple[tuple[str, str], ...]:
+    """(specifier, who says so) of every place that requires a Python."""
+    block = ((script.requires_python, "the cell's script block"),) if script and script.requires_python else ()
+    return (*block, *asked.pythons)
+
+
+def _python(asked: str, required: tuple[tuple[str, str], ...], made: config.Config) -> str:
     if not required:
         return made.python
-    try:
-        wanted = SpecifierSet(required)
-    except InvalidSpecifier as error:
-        raise SpecError(f'requires-python = "{required}" is no specifier', hint='Write ">=3.11".') from error
-    if asked and not _satisfies(asked, wanted):
-        raise SpecError(
-            f"--python {asked} is not what the cell's script block requires: {required}",
-            hint="Change one of them.",
-        )
+    for said, origin in required:
+        try:
+            wanted = SpecifierSet(said)
+        except InvalidSpecifier as error:
+            raise SpecError(f'{origin}: requires-python = "{said}" is no specifier', hint='Write ">=3.11".') from error
+        if asked and not _satisfies(asked, wanted):
+            raise SpecError(f"--python {asked} is not what {origin} requires: {said}", hint="Change one of them.")
+    together = ",".join(said for said, _ in required)
     configured = made.python or ".".join(map(str, sys.version_info[:2]))
-    if _satisfies(configured, wanted):
-        return made.python
-    return required
+    return made.python if _satisfies(configured, SpecifierSet(together)) else together
 
 
 def _satisfies(version: str, wanted: SpecifierSet) -> bool:

@@ -316,3 +316,21 @@ def test_loading_stays_light():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_a_file_asks_for_beside_requirements(shell, engine, tmp_path, capsys):
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "x"\nrequires-python = ">=3.12,<3.14"\ndependencies = ["numpy"]\n'
+        '[tool.uv]\nconstraint-dependencies = ["numpy<3"]\noverride-dependencies = ["six==1"]\nindex-url = "x"\n',
+        encoding="utf-8",
+    )
+    run(shell, "-r pyproject.toml -p 3.13 --set constraints=pandas<3")
+    assert engine.spec.settings.constraints == ("pandas<3", "numpy<3")
+    assert engine.spec.settings.overrides == ("six==1",)
+    assert capsys.readouterr().out.startswith("pyproject.toml: index-url of [tool.uv] count only as settings")
+    with pytest.raises(SpecError, match=r"--python 3.11 is not what pyproject\.toml requires: "):
+        run(shell, "-r pyproject.toml -p 3.11")
+    run(shell, "-r pyproject.toml", '# /// script\n# requires-python = ">=3.13"\n# ///\n')
+    # The kernel's own Python where it fits, else all that is required.
+    wanted = engine.spec.python
+    assert wanted == "" if MINOR == "3.13" else set(wanted.split(",")) == {">=3.12", "<3.14", ">=3.13"}

@@ -69,10 +69,14 @@ class Requirement:
 
 @dataclass(frozen=True, kw_only=True)
 class Requirements:
-    """What a cell needs, in the order given, exact duplicates dropped; `warnings` are whole sentences."""
+    """What a cell needs, in the order given, exact duplicates dropped; `warnings` are whole sentences.
+
+    `complete`: these are all, as in a lock: what they need in turn is among them, and nothing is added.
+    """
 
     items: tuple[Requirement, ...] = ()
     warnings: tuple[str, ...] = ()
+    complete: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.items)
@@ -134,8 +138,9 @@ def parse_items(items: Sequence[object], *, source: str, file: bool = False) -> 
 
 
 def merge(*lists: Requirements) -> Requirements:
-    """All requirements of these lists, in order, duplicates dropped."""
-    return _gathered(item for one in lists for item in one.items)
+    """All requirements of these lists, in order, duplicates dropped; complete where each of them is."""
+    found = _gathered(item for one in lists for item in one.items)
+    return replace(found, complete=bool(found) and all(one.complete for one in lists if one))
 
 
 def _json(text: str, source: str) -> Sequence[object]:

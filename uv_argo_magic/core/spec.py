@@ -123,7 +123,8 @@ class RunSpec:
     @property
     def digest(self) -> str:
         """SHA-256 (hex) over everything wanted: equal digests ask for the same."""
-        data = asdict(self) | {"requirements": [str(item) for item in self.requirements.items]}
+        needs = {"items": [item.line for item in self.requirements.items], "complete": self.requirements.complete}
+        data = asdict(self) | {"requirements": needs}
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
     @property

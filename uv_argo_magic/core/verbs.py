@@ -49,7 +49,8 @@ RUN_OPTIONS = (
     ),
     Option(
         dest="requirements", flags=("-r", "--requirements"), metavar="FILE", kind="many", completer="file",
-        help="a requirements file; may be repeated", example="-r requirements.txt",
+        help="the same from a file: requirements, pyproject.toml, a lock, environment.yml; may be repeated",
+        example="-r requirements.txt",
     ),
     Option(
         dest="python", flags=("-p", "--python"), metavar="VERSION", completer="python",

@@ -1,0 +1,150 @@
+"""sources.py beside the real uv: what we read of a file is what uv reads of it, and what is locked stays as it is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+from index_server import IndexServer
+from uv import find_uv_bin
+
+from uv_argo_magic import interpreters, resolve, sources
+from uv_argo_magic.core import program
+from uv_argo_magic.core.spec import Settings
+from uv_argo_magic.errors import ResolutionError, SpecError
+
+PROJECT = """
+[project]
+name = "study"
+version = "1"
+requires-python = ">=3.11"
+dependencies = ["alpha", "delta; sys_platform == 'win32'"]
+[project.optional-dependencies]
+plot = ["gamma>=1"]
+[dependency-groups]
+dev = ["epsilon", {include-group = "more"}]
+more = ["gamma"]
+[tool.uv]
+constraint-dependencies = ["beta<2"]
+"""
+
+
+@pytest.fixture(scope="module")
+def index():
+    with IndexServer() as serving:
+        serving.add("alpha", "1.0", requires=["beta"])
+        serving.add("beta", "1.0")
+        serving.add("beta", "2.0")
+        for name in ("gamma", "delta", "epsilon"):
+            serving.add(name, "1.0")
+        yield serving
+
+
+@pytest.fixture
+def uv(index, tmp_path):
+    environ = program.uv_surroundings(os.environ) | {
+        "UV_CACHE_DIR": str(tmp_path / "cache"),
+        "UV_DEFAULT_INDEX": index.url,
+    }
+
+    def run(*args):
+        command = [find_uv_bin(), *args, "--python", interpreters.find().path]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=True, timeout=60
+        ).stdout
+
+    return run
+
+
+@pytest.fixture
+def ask(index, tmp_path):
+    resolve._memory.clear()
+
+    def asking(asked):
+        lock = resolve.lock(
+            asked.requirements,
+            interpreter=interpreters.find(),
+            settings=Settings(constraints=asked.constraints, overrides=asked.overrides),
+            environ=os.environ | {"UV_CACHE_DIR": str(tmp_path / "cache"), "UV_DEFAULT_INDEX": index.url},
+        )
+        return [f"{package.name}=={package.version}" for package in lock.packages]
+
+    return asking
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("", ["alpha==1.0", "beta==1.0"]),
+        ("[plot]", ["alpha==1.0", "beta==1.0", "gamma==1.0"]),
+        (":dev", ["epsilon==1.0", "gamma==1.0"]),
+        (":more", ["gamma==1.0"]),
+        ("[plot]:dev", ["alpha==1.0", "beta==1.0", "epsilon==1.0", "gamma==1.0"]),
+    ],
+)
+def test_a_project_and_its_lock_give_the_same(uv, ask, tmp_path, written, expected):
+    (tmp_path / "pyproject.toml").write_text(PROJECT, encoding="utf-8")
+    assert ask(sources.read(f"pyproject.toml{written}", tmp_path)) == expected
+    uv("lock", "-q")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    locked = sources.read(f"uv.lock{written}", tmp_path)
+    assert ask(locked) == expected
+    assert locked.requirements.complete
+    assert all(item.hashes for item in locked.requirements.items)
+    assert locked.pythons == ((">=3.11", "uv.lock"),)
+    # The project is not touched, and its own file is not needed.
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    (tmp_path / "pyproject.toml").unlink()
+    if written == "":
+        assert ask(sources.read("uv.lock", tmp_path)) == expected
+
+
+def test_what_a_lock_pins_stays_though_newer_ones_come(uv, ask, index, tmp_path):
+    (tmp_path / "requirements.in").write_text("alpha\n", encoding="utf-8")
+    (tmp_path / "bounds.txt").write_text("beta<2\n", encoding="utf-8")
+    uv("pip", "compile", "requirements.in", "-c", "bounds.txt", "-o", "pylock.toml")
+    uv("pip", "compile", "requirements.in", "-c", "bounds.txt", "--generate-hashes", "-o", "requirements.txt")
+    for name in ("pylock.toml", "requirements.txt"):
+        assert ask(sources.read(name, tmp_path)) == ["alpha==1.0", "beta==1.0"]
+    (tmp_path / "free.txt").write_text("alpha\n", encoding="utf-8")
+    assert ask(sources.read("free.txt", tmp_path)) == ["alpha==1.0", "beta==2.0"]
+    (tmp_path / "bound.txt").write_text("alpha\n-c bounds.txt\n", encoding="utf-8")
+    assert ask(sources.read("bound.txt", tmp_path)) == ["alpha==1.0", "beta==1.0"]
+
+
+def test_nothing_is_added_to_a_lock(ask, index, tmp_path):
+    sha256 = index.add("alpha", "1.5", requires=["nobody-has-this"]).sha256
+    text = 'lock-version = "1.0"\n[[packages]]\nname = "alpha"\nversion = "1.5"\n'
+    text += f'wheels = [{{ name = "alpha-1.5-py3-none-any.whl", hashes = {{ sha256 = "{sha256}" }} }}]\n'
+    (tmp_path / "pylock.toml").write_text(text, encoding="utf-8")
+    assert ask(sources.read("pylock.toml", tmp_path)) == ["alpha==1.5"]
+    (tmp_path / "pylock.toml").write_text(text.replace(sha256, "0" * 64), encoding="utf-8")
+    with pytest.raises(ResolutionError, match="has one of the hashes"):
+        ask(sources.read("pylock.toml", tmp_path))
+
+
+def test_what_lies_in_the_projects_folders_is_left_out_and_said(uv, tmp_path):
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "study"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["own", "gamma"]\n'
+        '[tool.uv.workspace]\nmembers = ["own"]\n[tool.uv.sources]\nown = { workspace = true }\n',
+        encoding="utf-8",
+    )
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "pyproject.toml").write_text(
+        '[project]\nname = "own"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["epsilon"]\n'
+        '[build-system]\nrequires = ["nobody-has-this"]\n',
+        encoding="utf-8",
+    )
+    with pytest.raises(SpecError, match=r"own has a source of its own in \[tool\.uv\.sources\]"):
+        sources.read("pyproject.toml", tmp_path)
+    uv("lock", "-q")
+    asked = sources.read("uv.lock", tmp_path)
+    assert asked.requirements.lines == ("epsilon==1.0", "gamma==1.0")
+    assert asked.notes == ("uv.lock: own lie in folders of the project, and are left out.",)
+
+
+def test_a_lock_that_uv_cannot_read(tmp_path):
+    (tmp_path / "uv.lock").write_text("version = 99\n", encoding="utf-8")
+    with pytest.raises(SpecError, match=r"^uv\.lock is not read by uv: error: .*99"):
+        sources.read("uv.lock", tmp_path)

@@ -1,0 +1,105 @@
+"""core/conda.py: what of an environment.yml an index has, and what is said of the rest."""
+
+from __future__ import annotations
+
+import pytest
+
+from uv_argo_magic.core.conda import RENAMED, SAME, Line, read_conda
+from uv_argo_magic.core.requirements import parse
+from uv_argo_magic.errors import SpecError
+
+
+def read(*texts):
+    return read_conda(
+        [Line(number=number, text=text) for number, text in enumerate(texts, 3)], source="environment.yml"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("numpy", "numpy"),
+        ("NumPy =1.26", "numpy==1.26.*"),
+        ("numpy=1.26.*", "numpy==1.26.*"),
+        ("numpy==1.26.4", "numpy==1.26.4"),
+        ("numpy 1.26.4", "numpy==1.26.4"),
+        ("numpy=1.26.4=py311h64a7726_0", "numpy==1.26.4"),
+        ("numpy 1.26.4 py311h64a7726_0", "numpy==1.26.4"),
+        ("numpy>=1.26,<2", "numpy<2,>=1.26"),
+        ("numpy >=1.26.*, !=1.26.3, !=1.27.*, ~=1.26.0", "numpy!=1.26.3,!=1.27.*,>=1.26,~=1.26.0"),
+        ("numpy >1,=1.26,==1.26.4,1.26.4", "numpy==1.26.*,==1.26.4,>1"),
+        ("numpy *", "numpy"),
+        ("conda-forge::numpy=2", "numpy==2.*"),
+        ("conda-forge/linux-64::numpy", "numpy"),
+        ("pytorch=2.5", "torch==2.5.*"),
+        ("matplotlib-base", "matplotlib"),
+        ("py-opencv", "opencv-python-headless"),
+        ("ray-default>=2", "ray[default]>=2"),
+        ("typing_extensions", "typing-extensions"),
+        ("librosa", "librosa"),
+        ("pytest-xdist", "pytest-xdist"),
+        ("jupyterlab_widgets=3", "jupyterlab-widgets==3.*"),
+        ("some-thing=1.0=pyhd8ed1ab_0", "some-thing==1.0"),
+        ("other=1.0=py311_0", "other==1.0"),
+        ("other=1.0=py311h06a4308_0", "other==1.0"),
+    ],
+)
+def test_what_an_index_has_too(text, line):
+    assert read(text).requirements.lines == (line,)
+
+
+def test_python_and_pip_are_no_requirements():
+    asked = read("python=3.12", "pip", "numpy")
+    assert asked.requirements.lines == ("numpy",)
+    assert asked.pythons == (("==3.12.*", "environment.yml"),)
+    assert read("python==3.12").pythons == (("==3.12.*", "environment.yml"),)
+    assert read("python==3.12.1").pythons == (("==3.12.1", "environment.yml"),)
+    assert read("python>=3.11,<3.14").pythons == ((">=3.11,<3.14", "environment.yml"),)
+    assert read("python").pythons == ()
+
+
+def test_every_name_of_the_tables_is_a_requirement():
+    for name in (*SAME, *RENAMED.values()):
+        assert parse(name).items[0].name
+    assert not SAME & set(RENAMED)
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("r-base=4.3", "it is a package of R"),
+        ("cudatoolkit=11.8", "wheels bring CUDA"),
+        ("pytorch-cuda=12.1", "wheels bring CUDA"),
+        ("mkl", "numpy and scipy bring theirs"),
+        ("blas=*=openblas", "numpy and scipy bring theirs"),
+        ("gcc_linux-64", "nothing is compiled"),
+        ("openssl=3.0.13=h7f8727e_0", "it comes with Python or the image"),
+        ("ld_impl_linux-64=2.40", "it comes with Python or the image"),
+        ("ffmpeg", "it is a program"),
+        ("redis", "it is a program"),
+        ("blast", "it is a program"),
+        ("libpng", "it is a C library"),
+        ("_libgcc_mutex=0.1=main", "it is a C library"),
+        ("nobody-knows=1.0=h1234567_0", "if the index has the very same package"),
+        ("numpy[version='>=1']", "write its version behind its name"),
+        ("numpy 1.26|1.27", "no counterpart: choose one"),
+        ("numpy 1.2*", "write its version as"),
+        ("numpy=1.26=", "write its version as"),
+        ("https://example.com/x.conda", "write it as name"),
+        ("numpy=1.abc", "write"),
+    ],
+)
+def test_what_only_conda_has(text, advice):
+    with pytest.raises(SpecError) as caught:
+        read("numpy", text)
+    assert caught.value.message == "environment.yml: 1 of its 2 conda packages cannot be taken from a package index"
+    assert caught.value.hint.startswith(f"line 4: {text}: ")
+    assert advice in caught.value.hint
+
+
+def test_all_that_is_refused_is_told_at_once():
+    with pytest.raises(SpecError) as caught:
+        read("numpy", "mkl", "r-base")
+    assert [line.partition(":")[0] for line in caught.value.hint.splitlines()] == ["line 4", "line 5"]
+    with pytest.raises(SpecError, match="its conda package cannot be taken"):
+        read("mkl")

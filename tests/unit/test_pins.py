@@ -1,0 +1,102 @@
+"""core/pins.py: what a pylock.toml pins, for whichever target."""
+
+from __future__ import annotations
+
+import pytest
+
+from uv_argo_magic.core.pins import read_pins
+from uv_argo_magic.errors import SpecError
+
+A, B = "a" * 64, "b" * 64
+HEAD = 'lock-version = "1.0"\nrequires-python = ">=3.11"\n'
+
+
+def package(name, *lines, version="1.0", digest=A):
+    text = [f'[[packages]]\nname = "{name}"', *lines]
+    if version:
+        text.append(f'version = "{version}"')
+    if digest:
+        text.append(f'wheels = [{{ name = "{name}-{version}-py3-none-any.whl", hashes = {{ sha256 = "{digest}" }} }}]')
+    return "\n".join(text) + "\n"
+
+
+def read(*packages, head=HEAD, extras=(), groups=()):
+    return read_pins(head + "".join(packages), source="pylock.toml", extras=extras, groups=groups)
+
+
+def texts(asked):
+    return asked.requirements.text.splitlines()
+
+
+def test_every_package_is_pinned_with_its_hashes_and_its_marker():
+    asked = read(
+        package("Alpha", f'sdist = {{ name = "alpha-1.0.tar.gz", hashes = {{ sha256 = "{B.upper()}", md5 = "0" }} }}'),
+        package("beta", "marker = \"sys_platform == 'win32'\""),
+        package("beta", "marker = \"sys_platform != 'win32'\"", version="2.0"),
+        f'[[packages]]\nname = "gamma"\narchive = {{ url = "https://h.example.com/gamma-1.zip", subdirectory = "sub", '
+        f'hashes = {{ sha256 = "{A}" }} }}\n',
+    )
+    assert texts(asked) == [
+        f"alpha==1.0 --hash=sha256:{A} --hash=sha256:{B}",
+        f'beta==1.0; sys_platform == "win32" --hash=sha256:{A}',
+        f'beta==2.0; sys_platform != "win32" --hash=sha256:{A}',
+        f"gamma @ https://h.example.com/gamma-1.zip#subdirectory=sub --hash=sha256:{A}",
+    ]
+    assert asked.requirements.complete
+    assert asked.requirements.warnings == ()
+    assert asked.pythons == ((">=3.11", "pylock.toml"),)
+
+
+def test_a_lock_may_pin_nothing():
+    assert read(head='lock-version = "1.0"\n').requirements.lines == ()
+
+
+MANY = HEAD + 'extras = ["Plot"]\ndependency-groups = ["dev", "docs"]\ndefault-groups = ["dev"]\n'
+
+
+@pytest.mark.parametrize(
+    ("marker", "extras", "groups", "kept"),
+    [
+        ("'plot' in extras", (), (), None),
+        ("'plot' in extras", ("plot",), (), ""),
+        ("'plot' not in extras", (), (), ""),
+        ("'dev' in dependency_groups", (), (), ""),
+        ("'dev' in dependency_groups", (), ("docs",), None),
+        ("'docs' in dependency_groups", (), ("Docs",), ""),
+        ("os_name == 'nt' and 'plot' in extras", ("plot",), (), 'os_name == "nt" and python_version >= "0"'),
+        ("os_name == 'nt' or 'plot' in extras", (), (), 'os_name == "nt" or python_version < "0"'),
+    ],
+)
+def test_extras_and_groups_choose(marker, extras, groups, kept):
+    lines = read(package("alpha", f'marker = "{marker}"'), head=MANY, extras=extras, groups=groups).requirements.lines
+    assert lines == (() if kept is None else ("alpha==1.0" + (f"; {kept}" if kept else ""),))
+
+
+@pytest.mark.parametrize(
+    ("text", "choice", "message"),
+    [
+        ("x", {}, "is not TOML"),
+        ('lock-version = "2.0"', {}, "is no lock file of version 1: lock-version is '2.0'"),
+        ("", {}, "lock-version is None"),
+        (MANY, {"extras": ["plt"]}, "unknown extra plt; did you mean plot?"),
+        (HEAD, {"groups": ["dev"]}, "unknown group dev"),
+        (HEAD + "packages = 1", {}, "misshapen at `packages`"),
+        (HEAD + "packages = [1]", {}, "misshapen at `packages`"),
+        (HEAD + package(1).replace('"1"', "1"), {}, "misshapen at `name`"),
+        (HEAD + package("alpha", "marker = 1"), {}, "misshapen at `marker`"),
+        (HEAD + package("alpha", version=""), {}, "misshapen at `version of alpha`"),
+        (HEAD + package("alpha", "sdist = 1"), {}, "misshapen at `files of alpha`"),
+        (HEAD + package("alpha", digest="0x"), {}, "pylock.toml, item 1, character 12"),
+        (HEAD + package("alpha", digest=""), {}, "alpha has no SHA-256"),
+        (HEAD + package("alpha", "sdist = { hashes = { md5 = '0' } }", digest=""), {}, "alpha has no SHA-256"),
+        (HEAD + package("alpha", "vcs = { type = 'git' }"), {}, "alpha comes from a repository"),
+        (HEAD + package("alpha", "directory = { path = '.' }"), {}, "alpha comes from a folder"),
+        (HEAD + package("alpha", "archive = { path = 'a.whl' }"), {}, "alpha comes from a file beside the lock"),
+    ],
+)
+def test_what_is_refused(text, choice, message):
+    with pytest.raises(SpecError) as caught:
+        read_pins(text, source="pylock.toml", **choice)
+    assert caught.value.message.startswith("pylock.toml")
+    assert message in caught.value.message
+    assert caught.value.hint

@@ -1,0 +1,98 @@
+"""core/project.py: what a pyproject.toml asks for."""
+
+from __future__ import annotations
+
+import pytest
+
+from uv_argo_magic.core.project import read_pyproject
+from uv_argo_magic.errors import SpecError
+
+WHOLE = """
+[project]
+name = "My.Study"
+requires-python = ">=3.11, <4"
+dependencies = ["numpy>=2", "rich; sys_platform == 'linux'"]
+
+[project.optional-dependencies]
+plot = ["matplotlib"]
+Fast_Math = ["numba>=0.60"]
+all = ["my-study[plot,fast-math]", "my_study[all]", "attrs"]
+
+[dependency-groups]
+dev = ["pytest>=8", {include-group = "Lint"}]
+lint = ["ruff"]
+"""
+
+
+def read(text, extras=(), groups=()):
+    return read_pyproject(text, source="pyproject.toml", extras=extras, groups=groups)
+
+
+@pytest.mark.parametrize(
+    ("extras", "groups", "lines"),
+    [
+        ((), (), ("numpy>=2", 'rich; sys_platform == "linux"')),
+        (("plot",), (), ("numpy>=2", 'rich; sys_platform == "linux"', "matplotlib")),
+        (("ALL",), (), ("numpy>=2", 'rich; sys_platform == "linux"', "attrs", "numba>=0.60", "matplotlib")),
+        ((), ("dev",), ("pytest>=8", "ruff")),
+        ((), ("lint", "dev"), ("ruff", "pytest>=8")),
+        (("plot",), ("lint",), ("numpy>=2", 'rich; sys_platform == "linux"', "matplotlib", "ruff")),
+    ],
+)
+def test_dependencies_extras_and_groups(extras, groups, lines):
+    asked = read(WHOLE, extras, groups)
+    assert asked.requirements.lines == lines
+    assert asked.pythons == (("<4,>=3.11", "pyproject.toml"),)
+    assert asked.notes == ()
+
+
+def test_what_uv_is_told_of_versions_counts():
+    asked = read(
+        "[project]\nname = 'x'\n[tool.uv]\nconstraint-dependencies = ['numpy<3']\noverride-dependencies = ['six==1']\n"
+        "prerelease = 'allow'\nindex-url = 'https://index.example.com/simple'\npackage = false\n"
+    )
+    assert (asked.constraints, asked.overrides, asked.pythons) == (("numpy<3",), ("six==1",), ())
+    assert asked.notes == (
+        "pyproject.toml: index-url, prerelease of [tool.uv] count only as settings of the cell: --set KEY=VALUE.",
+    )
+
+
+def test_what_has_a_source_of_its_own_but_a_url_too_is_what_it_says():
+    url = "https://index.example.com/idna-3.10-py3-none-any.whl"
+    text = f"[project]\nname = 'x'\ndependencies = ['idna @ {url}', 'six']\n"
+    text += f"[tool.uv.sources]\nidna = {{ url = '{url}' }}\n"
+    assert read(text).requirements.lines == (f"idna @ {url}", "six")
+
+
+@pytest.mark.parametrize(
+    ("text", "extras", "groups", "message"),
+    [
+        ("[project", (), (), "is not TOML"),
+        ("x = " + "[" * 5000, (), (), "is not TOML"),
+        (WHOLE, ("plots",), (), "unknown extra plots; did you mean plot?"),
+        (WHOLE, (), ("deb",), "unknown group deb; did you mean dev?"),
+        ("[build-system]\nrequires = []", (), (), "there is no [project] in it"),
+        ("[project]\nname = 'x'\ndynamic = ['dependencies']", (), (), "its dependencies are dynamic"),
+        ("[tool.poetry.dependencies]\nnumpy = '^2'", (), (), "written as Poetry writes them"),
+        ("[project]\nname = 'x'\ndependencies = ['x']", (), (), "x is the project itself"),
+        ("[project]\nname = 'x'\ndependencies = ['six', 'numpy=2']", (), (), "dependencies, item 2, character 6"),
+        ("[project]\ndependencies = 'six'", (), (), "dependencies is no list"),
+        ("[project]\nname = 'x'\nrequires-python = '3'", (), (), "requires-python = '3' is no specifier"),
+        ("[project]\nname = 'x'\nrequires-python = 3", (), (), "requires-python = 3 is no specifier"),
+        ("project = 1", (), (), "project is no table"),
+        ("[dependency-groups]\na = [{include-group = 'b'}]\nb = [{include-group = 'a'}]", (), ("a",), "a -> b -> a"),
+        ("[dependency-groups]\na = [{include-group = 1}]", (), ("a",), "group a, 1, item 1: a value of type dict"),
+        (
+            "[project]\nname = 1\ndependencies = ['idna']\n[tool.uv.sources]\nIDNA = { git = 'x' }",
+            (),
+            (),
+            "idna has a source of its own",
+        ),
+    ],
+)
+def test_what_is_refused(text, extras, groups, message):
+    with pytest.raises(SpecError) as caught:
+        read(text, extras, groups)
+    assert caught.value.message.startswith("pyproject.toml")
+    assert message in caught.value.message
+    assert caught.value.hint

@@ -1,0 +1,32 @@
+"""What a file asks for besides requirements: constraints, overrides, a Python; several files ask for all of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from uv_argo_magic.core import requirements as req
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a file asks for; `constraints` and `overrides` are requirements as lines.
+
+    `pythons` are (specifier, the file that gives it); `notes` are whole sentences for people.
+    """
+
+    requirements: req.Requirements = field(default_factory=req.Requirements)
+    constraints: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
+    pythons: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def merge(*found: Asked) -> Asked:
+    """All of it, in order."""
+    return Asked(
+        requirements=req.merge(*(one.requirements for one in found)),
+        constraints=tuple(dict.fromkeys(line for one in found for line in one.constraints)),
+        overrides=tuple(dict.fromkeys(line for one in found for line in one.overrides)),
+        pythons=tuple(dict.fromkeys(pair for one in found for pair in one.pythons)),
+        notes=tuple(dict.fromkeys(note for one in found for note in one.notes)),
+    )

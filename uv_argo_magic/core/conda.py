@@ -1,0 +1,221 @@
+"""The dependencies of a conda environment.yml -> requirements, where a package index has the same thing.
+
+Rules:
+- A conda name is taken where the index is known to have that package: by the tables here, by a family of names
+  (pytest-x is the same everywhere), or by a build of Python code (pyhd8ed1ab_0, py311...), which conda's channels name
+  as the index does. Another name for the same package is translated.
+- Every other line is refused, all of them in one error, each with what to do. Nothing is guessed, nothing left out.
+- `=1.2` means 1.2 and what begins so; `==1.2`, or `1.2` behind a blank or with a build, means exactly that.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from packaging.utils import canonicalize_name
+
+from uv_argo_magic.core import requirements as req
+from uv_argo_magic.core.asked import Asked
+from uv_argo_magic.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+COMMON = """
+aiofiles aiohttp alembic altair anyio arrow astropy asttokens attrs babel backcall beautifulsoup4 bioframe biopython
+black bleach bokeh boto3 botocore bottleneck bqplot cachetools cartopy cattrs certifi cffi cftime chardet
+charset-normalizer click cloudpickle cmake colorama colorcet comm contextily contourpy coverage cryptography cvxpy
+cycler cython cytoolz dash dask dask-ml datasets datashader dateparser debugpy decorator distributed django dnspython
+docutils duckdb einops et-xmlfile evaluate executing faiss-cpu fastapi fastparquet filelock fiona flake8 flask folium
+fonttools fsspec future gast geopandas geopy gitpython gluonts greenlet grpcio gunicorn h5netcdf h5py holoviews
+html5lib httpx huggingface-hub hvplot hydra-core hypothesis idna imageio imbalanced-learn iminuit importlib-metadata
+ipykernel ipympl ipython ipywidgets isort jax jaxlib jedi jinja2 joblib jsonschema jupyter jupyterlab keras kiwisolver
+libcst librosa lightgbm lightning llvmlite lmfit loguru lxml lz4 mako markdown markupsafe matplotlib mesa mistune
+mlflow mne mpmath multidict mypy nbconvert nbformat nest-asyncio netcdf4 networkx nibabel nilearn ninja nltk notebook
+numba numcodecs numexpr numpy numpyro omegaconf openai openpyxl optuna orjson packaging pandas pandera pandocfilters
+panel param paramiko parso patsy pexpect pickleshare pillow pint pip-tools plotly plotnine polars pooch prefect
+prettytable prompt-toolkit prophet protobuf psutil psycopg pure-eval pyarrow pybind11 pycodestyle pycparser pydantic
+pydeck pydot pyflakes pygments pyjwt pylint pymc pymongo pymysql pyopenssl pyparsing pyproj pyreadstat pysal pyserial
+pyshp pysocks pytest python-dateutil python-docx python-dotenv python-slugify python-snappy pytorch-lightning pytz
+pyvista pywavelets pyyaml pyzmq rapidfuzz rasterio regex requests rfc3339-validator rich rioxarray rtree ruff s3fs
+sacrebleu scikit-image scikit-learn scikit-optimize scipy seaborn selenium sentencepiece setuptools shap shapely
+simpleitk six sktime sortedcontainers soupsieve spacy sqlalchemy sqlmodel stack-data starlette statsmodels streamlit
+sympy tabulate tenacity tensorboard tensorflow textblob threadpoolctl tifffile timm tinycss2 tokenizers toml tomli
+toolz torchaudio torchvision tornado tqdm traitlets transformers typer typing-extensions umap-learn urllib3 uv uvicorn
+vaex virtualenv wandb wcwidth websockets werkzeug wheel widgetsnbextension wordcloud wrapt xarray xgboost xlrd
+xlsxwriter xlwt yarl zarr zict zipp zstandard
+"""
+
+SAME = frozenset(COMMON.split())
+"""Names that mean the same on an index."""
+
+FAMILIES = re.compile(
+    r"(?:pytest|sphinx|flask|django|mkdocs|jupyter|jupyterlab|google-cloud|azure|types|opentelemetry)-[a-z0-9-]+"
+)
+"""Names that a community gives alike on both sides."""
+
+RENAMED = {
+    "dask-core": "dask",
+    "flask-core": "flask",
+    "matplotlib-base": "matplotlib",
+    "msgpack-python": "msgpack",
+    "opencv": "opencv-python-headless",
+    "psycopg2": "psycopg2-binary",
+    "py-opencv": "opencv-python-headless",
+    "py-xgboost": "xgboost",
+    "pyqt": "pyqt5",
+    "pytables": "tables",
+    "python-duckdb": "duckdb",
+    "python-flatbuffers": "flatbuffers",
+    "python-graphviz": "graphviz",
+    "python-igraph": "igraph",
+    "python-kaleido": "kaleido",
+    "python-tzdata": "tzdata",
+    "python-xxhash": "xxhash",
+    "pytorch": "torch",
+    "pytorch-cpu": "torch",
+    "seaborn-base": "seaborn",
+    "streamlit-base": "streamlit",
+    "python-build": "build",
+    "ray-core": "ray",
+    "redis-py": "redis",
+    "ray-default": "ray[default]",
+    "uvicorn-standard": "uvicorn[standard]",
+}
+"""conda's name (canonical) -> the index's name for the same package."""
+
+CUDA = "leave it out: wheels bring CUDA with them, as torch and tensorflow[and-cuda] do"
+BLAS = "leave it out: the wheels of numpy and scipy bring theirs"
+LIBRARY = "leave it out: it is a C library, and wheels bring those that they need"
+WITH_PYTHON = "leave it out: it comes with Python or the image"
+PROGRAM = "leave it out, or choose an image that has it: it is a program, no Python package"
+COMPILER = "leave it out: wheels are installed, nothing is compiled"
+
+REFUSED = (
+    (re.compile(r"r-.+|bioconductor-.+"), "leave it out: it is a package of R"),
+    (re.compile(r"cuda.*|cudnn|nccl|pytorch-cuda|libcu.+|libnccl|tensorflow-gpu|tensorrt"), CUDA),
+    (
+        re.compile(r"mkl.*|blas(?:-.+)?|libblas|lib(?:c|open)blas|openblas|liblapack.*|intel-openmp|llvm-openmp|nomkl"),
+        BLAS,
+    ),
+    (
+        re.compile(r"(?:gcc|gxx|gfortran|clang|clangxx|binutils|sysroot)(?:[-_].+)?|compilers|.+-compiler|make"),
+        COMPILER,
+    ),
+    (
+        re.compile(
+            r"openssl|ca-certificates|sqlite|zlib|xz|bzip2|readline|ncurses|tk|tzdata|libffi|ld-impl.+|python-abi|zstd|lz4-c"
+            r"|expat|krb5|icu"
+        ),
+        WITH_PYTHON,
+    ),
+    (
+        re.compile(
+            r"nodejs|git|git-lfs|ffmpeg|graphviz|pandoc|openjdk|curl|wget|imagemagick|samtools|bcftools|bedtools|blast"
+            r"|postgresql|mysql|redis(?:-server)?|texlive-core|tectonic|firefox|geckodriver|poppler|tesseract"
+        ),
+        PROGRAM,
+    ),
+    (
+        re.compile(r"lib.+|-.+|gdal|geos|proj|hdf5|netcdf-c|arrow-cpp|boost(?:-cpp)?|eigen|fftw|gsl|.+-devel|.+-base"),
+        LIBRARY,
+    ),
+)
+"""Names that no index has, and what to do without them."""
+
+UNKNOWN = "if the index has the very same package, move it to the pip part; else leave it out"
+
+SPEC = re.compile(r"(?:[^\s:]+::)?([A-Za-z0-9_][A-Za-z0-9_.-]*)((?:[\s=<>!~\[*].*)?)")
+EXACT = re.compile(r"(={0,2})\s*([0-9][^\s=,|<>!~*]*(?:\.\*)?)(?:(?:\s*=|\s+)([^\s=]+))?")
+CLAUSE = re.compile(r"(>=|<=|>|<|!=|~=|==|=|)\s*([0-9][^\s=,|<>!~*]*)(\.\*)?")
+PYTHON_BUILD = re.compile(r"py(?:hd?[0-9a-f]{6,}|thon)?(?:[23]\d*)?(?:h[0-9a-f]+)?(?:_.*)?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One entry of `dependencies`: its text, and the line of the file where it stands."""
+
+    number: int
+    text: str
+
+
+def read_conda(lines: Sequence[Line], *, source: str) -> Asked:
+    """What these entries ask of a package index; `python` becomes the Python asked for, `pip` nothing.
+
+    Raises:
+        SpecError: the entries that no index has, or that cannot be read, each with its line and what to do.
+    """
+    found, refused, python = [], [], ""
+    for line in lines:
+        try:
+            name, specifier = _split(line.text)
+            if name == "python":
+                python = specifier
+            elif name != "pip":
+                found.append(req.parse_items([f"{name}{specifier}"], source=f"{source}, line {line.number}"))
+        except _Refused as why:
+            refused.append(f"line {line.number}: {line.text}: {why}")
+        except SpecError as error:
+            refused.append(f"line {line.number}: {line.text}: {error.message.rpartition('; ')[2] or error.message}")
+    if refused:
+        number = f"{len(refused)} of its {len(lines)} conda packages" if len(lines) > 1 else "its conda package"
+        raise SpecError(f"{source}: {number} cannot be taken from a package index", hint="\n".join(refused))
+    return Asked(requirements=req.merge(*found), pythons=((python, source),) if python else ())
+
+
+class _Refused(ValueError):
+    """What to do instead of an entry that no index has."""
+
+
+def _split(text: str) -> tuple[str, str]:
+    """The index's name and the specifier of an entry."""
+    match = SPEC.fullmatch(text.strip())
+    if not match:
+        raise _Refused("write it as name, name=1.2 or name>=1.2")
+    name, rest = canonicalize_name(match[1]), match[2].strip()
+    if rest.startswith("["):
+        raise _Refused("write its version behind its name: name>=1.2")
+    exact = EXACT.fullmatch(rest)
+    build = exact[3] if exact and exact[3] else ""
+    named = _name(name, build)
+    if not rest or rest == "*":
+        return named, ""
+    if exact:
+        equals, version = exact[1], exact[2]
+        # Nobody means 3.11.0 alone by python==3.11.
+        fuzzy = (equals == "=" and not build) or (name == "python" and version.count(".") < 2)
+        fuzzy = fuzzy and not version.endswith(".*")
+        return named, f"=={version}.*" if fuzzy else f"=={version}"
+    return named, ",".join(_clauses(rest))
+
+
+def _name(name: str, build: str) -> str:
+    if name in ("python", "pip") or name in SAME:
+        return name
+    if name in RENAMED:
+        return RENAMED[name]
+    for pattern, advice in REFUSED:
+        if pattern.fullmatch(name):
+            raise _Refused(advice)
+    if FAMILIES.fullmatch(name) or PYTHON_BUILD.fullmatch(build):
+        return name
+    raise _Refused(UNKNOWN)
+
+
+def _clauses(text: str) -> Iterator[str]:
+    if "|" in text:
+        raise _Refused('"|" has no counterpart: choose one of the versions')
+    for piece in text.split(","):
+        clause = CLAUSE.fullmatch(piece.strip())
+        if not clause:
+            raise _Refused("write its version as =1.2, ==1.2.3 or >=1.2,<2")
+        operator, version, any_end = clause.groups()
+        if operator in ("=", "", "=="):
+            yield f"=={version}.*" if operator == "=" or any_end else f"=={version}"
+        elif operator == "!=":
+            yield f"!={version}{any_end or ''}"
+        else:
+            # conda reads >=1.2.* as >=1.2.
+            yield f"{operator}{version}"

@@ -1,0 +1,34 @@
+"""The lines of a requirements file that name other files: `-r base.txt`, `-c constraints.txt`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+INCLUDE = re.compile(
+    r"^[ \t]*(-r|-c|--requirements?|--constraints?)(?:[ \t]*=[ \t]*|[ \t]+|(?<=-[rc])(?=[^ \t-]))(\S[^\r\n]*)\r?$",
+    re.MULTILINE,
+)
+COMMENT = re.compile(r"[ \t]+#.*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Include:
+    """A file named in a line of another; `constraint`: it only bounds what others ask for."""
+
+    line: int
+    name: str
+    constraint: bool
+
+
+def split_includes(text: str) -> tuple[str, tuple[Include, ...]]:
+    """The text without its includes, their lines left empty so that lines keep their numbers; and the includes."""
+    found = []
+
+    def take(match: re.Match[str]) -> str:
+        name = COMMENT.sub("", match[2]).strip().strip("\"'")
+        line = text.count("\n", 0, match.start()) + 1
+        found.append(Include(line=line, name=name, constraint=match[1].startswith(("-c", "--c"))))
+        return ""
+
+    return INCLUDE.sub(take, text), tuple(found)

@@ -1,0 +1,145 @@
+"""The text of a pylock.toml that somebody has -> Asked: every package pinned, with its hashes and its marker.
+
+Rules:
+- Markers stay: whoever resolves for a Python and platform decides them. Only `extras` and `dependency_groups`, which no
+  requirement can say, are decided here, by what was chosen (else the file's own default groups).
+- The list is complete: nothing that a package needs is added to it.
+- Its hosts and URLs are left behind, but for direct URLs; what has no hash (repositories, folders) is refused.
+
+The format: the PyPA's specification of pylock.toml, lock version 1.0.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+from packaging.utils import canonicalize_name
+
+from uv_argo_magic.core import requirements as req
+from uv_argo_magic.core.asked import Asked
+from uv_argo_magic.core.options import unknown
+from uv_argo_magic.core.project import requires_python, toml
+from uv_argo_magic.errors import SpecError
+
+_Table: TypeAlias = Mapping[str, object]
+
+CHOSEN = re.compile(r"""(["'])([A-Za-z0-9._-]+)\1\s+(not\s+)?in\s+(extras|dependency_groups)\b""")
+ALWAYS, NEVER = 'python_version >= "0"', 'python_version < "0"'
+"""A marker of PEP 508 that every Python fulfils, and one that none does."""
+
+
+def read_pins(text: str, *, source: str, extras: Sequence[str] = (), groups: Sequence[str] = ()) -> Asked:
+    """What a lock file pins, for whichever target; `extras` and `groups` choose among what it was made for.
+
+    Raises:
+        SpecError: this is no lock file of version 1, an extra or group is not in it, or a package has no hash.
+    """
+    data = toml(text, source)
+    if not str(data.get("lock-version", "")).startswith("1."):
+        raise SpecError(
+            f"{source} is no lock file of version 1: lock-version is {data.get('lock-version')!r}",
+            hint="Make it again: uv export --format pylock.toml -o pylock.toml",
+        )
+    chosen = {
+        "extras": _chosen("extra", extras, data.get("extras"), source),
+        "dependency_groups": _chosen("group", groups, data.get("dependency-groups"), source),
+    }
+    if not groups:
+        default = data.get("default-groups")
+        chosen["dependency_groups"] = frozenset(map(str, default)) if isinstance(default, list) else frozenset()
+    packages = data.get("packages", [])
+    if not isinstance(packages, list) or not all(isinstance(one, dict) for one in packages):
+        raise _misshapen(source, "packages")
+    lines = [line for package in packages if (line := _line(package, chosen, source))]
+    python = requires_python(data, source)
+    return Asked(
+        requirements=replace(req.parse_items(lines, source=source, file=True), complete=True),
+        pythons=((python, source),) if python else (),
+    )
+
+
+def _chosen(what: str, names: Sequence[str], known: object, source: str) -> frozenset[str]:
+    there = {canonicalize_name(str(name)) for name in known} if isinstance(known, list) else set()
+    for name in names:
+        if canonicalize_name(name) not in there:
+            error = unknown(what, name, there)
+            raise SpecError(f"{source}: {error.message}", hint=error.hint)
+    return frozenset(canonicalize_name(name) for name in names)
+
+
+def _line(package: _Table, chosen: Mapping[str, frozenset[str]], source: str) -> str:
+    """The package as a line of a requirements file; "" where its marker rules it out."""
+    name = package.get("name")
+    if not isinstance(name, str):
+        raise _misshapen(source, "name")
+    marker = package.get("marker", "")
+    if not isinstance(marker, str):
+        raise _misshapen(source, "marker")
+    marker = CHOSEN.sub(lambda found: _decided(found, chosen), marker)
+    if marker == NEVER:
+        return ""
+    archive = package.get("archive")
+    pin, files = (
+        (f"{name} @ {_url(name, archive, source)} ", (archive,))
+        if isinstance(archive, dict)
+        else (f"{name}=={_version(name, package, source)}", _files(name, package, source))
+    )
+    hashes = sorted({digest for file in files if (digest := _sha256(file))})
+    if not hashes:
+        raise SpecError(
+            f"{source}: {name} has no SHA-256, so nobody could tell whether the right file arrives",
+            hint="Make the lock from an index that serves hashes.",
+        )
+    condition = f"; {marker}" if marker and marker != ALWAYS else ""
+    return pin + condition + "".join(f" --hash=sha256:{digest}" for digest in hashes)
+
+
+def _decided(found: re.Match[str], chosen: Mapping[str, frozenset[str]]) -> str:
+    _, name, negated, variable = found.groups()
+    return ALWAYS if (canonicalize_name(name) in chosen[variable]) != bool(negated) else NEVER
+
+
+def _version(name: str, package: _Table, source: str) -> str:
+    for kind, what in (("vcs", "a repository"), ("directory", "a folder")):
+        if kind in package:
+            raise SpecError(
+                f"{source}: {name} comes from {what}, so no hash says what gets installed",
+                hint="Build a wheel of it, put it on a web server, and lock its URL.",
+            )
+    version = package.get("version")
+    if not isinstance(version, str):
+        raise _misshapen(source, f"version of {name}")
+    return version
+
+
+def _url(name: str, archive: _Table, source: str) -> str:
+    url = archive.get("url")
+    if not isinstance(url, str):
+        raise SpecError(
+            f"{source}: {name} comes from a file beside the lock, which is not there where the cell runs",
+            hint="Put the wheel on a web server, and lock its URL.",
+        )
+    folder = archive.get("subdirectory")
+    return f"{url}#subdirectory={folder}" if isinstance(folder, str) and folder else url
+
+
+def _files(name: str, package: _Table, source: str) -> tuple[_Table, ...]:
+    wheels, sdist = package.get("wheels", []), package.get("sdist", {})
+    if not isinstance(wheels, list) or not isinstance(sdist, dict) or not all(isinstance(one, dict) for one in wheels):
+        raise _misshapen(source, f"files of {name}")
+    return (*wheels, sdist)
+
+
+def _sha256(file: _Table) -> str:
+    hashes = file.get("hashes")
+    digest = hashes.get("sha256") if isinstance(hashes, dict) else None
+    return digest.lower() if isinstance(digest, str) else ""
+
+
+def _misshapen(source: str, key: str) -> SpecError:
+    return SpecError(
+        f"{source} is misshapen at `{key}`", hint="Make it again: uv export --format pylock.toml -o pylock.toml"
+    )

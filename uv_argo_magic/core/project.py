@@ -1,0 +1,198 @@
+"""The text of a pyproject.toml -> Asked: the project's dependencies, those of extras, and dependency groups.
+
+Rules:
+- The project itself is neither built nor installed: what only a build could tell (dynamic dependencies) is refused.
+- `[extra]` adds to the project's dependencies, as pip's `.[extra]` does; a group stands alone, as by pip's `--group`.
+- A dependency that the project takes from elsewhere ([tool.uv.sources]) is refused by name: the index has another one.
+
+The formats: PEP 621, PEP 735, uv's [tool.uv].
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import NoReturn, TypeAlias
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import canonicalize_name
+
+from uv_argo_magic.core import requirements as req
+from uv_argo_magic.core.asked import Asked
+from uv_argo_magic.core.options import unknown
+from uv_argo_magic.errors import SpecError
+
+_Table: TypeAlias = Mapping[str, object]
+
+UNREAD = (
+    "index",
+    "index-url",
+    "extra-index-url",
+    "find-links",
+    "no-index",
+    "exclude-newer",
+    "prerelease",
+    "resolution",
+)
+"""Keys of [tool.uv] that change what a resolution gives, and that are settings here."""
+
+
+def read_pyproject(text: str, *, source: str, extras: Sequence[str] = (), groups: Sequence[str] = ()) -> Asked:
+    """What a project asks for, with these extras; with groups and no extras, what the groups ask for alone.
+
+    Raises:
+        SpecError: this is no TOML, an extra or group is not there, or a dependency cannot be had without the project.
+    """
+    data = toml(text, source)
+    project = _Project(data, source)
+    found = [] if groups and not extras else [project.dependencies(), *map(project.extra, extras)]
+    found += [project.group(name, ()) for name in groups]
+    requirements = req.merge(*found)
+    project.refuse_own(requirements)
+    uv = _table(_table(data, "tool", source), "uv", source)
+    project.refuse_sources(requirements, _table(uv, "sources", source))
+    python = requires_python(_table(data, "project", source), source)
+    unread = [key for key in UNREAD if key in uv]
+    note = f"{source}: {', '.join(unread)} of [tool.uv] count only as settings of the cell: --set KEY=VALUE."
+    return Asked(
+        requirements=requirements,
+        constraints=_lines(uv, "constraint-dependencies", source),
+        overrides=_lines(uv, "override-dependencies", source),
+        pythons=((python, source),) if python else (),
+        notes=(note,) if unread else (),
+    )
+
+
+def toml(text: str, source: str) -> _Table:
+    """The table that a file holds.
+
+    Raises:
+        SpecError: it is no TOML.
+    """
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SpecError(f"{source} is not TOML: {error}", hint="Mend the file where it says so.") from None
+
+
+def requires_python(table: _Table, source: str) -> str:
+    """The normalised `requires-python` of a table, "" where it has none.
+
+    Raises:
+        SpecError: it is no specifier.
+    """
+    said = table.get("requires-python", "")
+    try:
+        if isinstance(said, str) and "===" not in said:
+            return ",".join(sorted(str(one) for one in SpecifierSet(said)))
+    except InvalidSpecifier:
+        pass
+    raise SpecError(f"{source}: requires-python = {said!r} is no specifier", hint='Write ">=3.11".')
+
+
+class _Project:
+    """The tables of one pyproject.toml, and who is being asked for: an extra may name extras, a group groups."""
+
+    def __init__(self, data: _Table, source: str) -> None:
+        self._source = source
+        self._project = _table(data, "project", source)
+        self._poetry = "poetry" in _table(data, "tool", source)
+        self._extras = _named(_table(self._project, "optional-dependencies", source))
+        self._groups = _named(_table(data, "dependency-groups", source))
+        name = self._project.get("name", "")
+        self._name = canonicalize_name(name) if isinstance(name, str) else ""
+
+    def dependencies(self) -> req.Requirements:
+        dynamic = self._project.get("dynamic", ())
+        if isinstance(dynamic, list) and {"dependencies", "optional-dependencies"} & set(map(str, dynamic)):
+            self._refuse(
+                "its dependencies are dynamic: only a build tells them, and nothing is built here",
+                f"Write them into a file: uv pip compile {self._source} -o requirements.txt",
+            )
+        if "dependencies" not in self._project and self._poetry:
+            self._refuse(
+                "its dependencies are written as Poetry writes them, which no other tool reads",
+                "Export them: poetry export -o requirements.txt",
+            )
+        if not self._project:
+            self._refuse("there is no [project] in it", "Name a group of it: -r pyproject.toml:GROUP.")
+        return req.parse_items(
+            _list(self._project, "dependencies", self._source), source=f"{self._source}, dependencies"
+        )
+
+    def extra(self, name: str) -> req.Requirements:
+        found: dict[str, req.Requirements] = {}
+        waiting = [name]
+        while waiting:
+            one = canonicalize_name(waiting.pop(0))
+            if one in found:
+                continue
+            if one not in self._extras:
+                error = unknown("extra", one, self._extras)
+                raise SpecError(f"{self._source}: {error.message}", hint=error.hint)
+            items = _list(self._extras, one, self._source)
+            said = req.parse_items(items, source=f"{self._source}, optional-dependencies.{one}")
+            own = [item for item in said.items if item.name == self._name]
+            waiting += [extra for item in own for extra in item.extras]
+            found[one] = req.Requirements(items=tuple(item for item in said.items if item not in own))
+        return req.merge(*found.values())
+
+    def group(self, name: str, trail: tuple[str, ...]) -> req.Requirements:
+        one = canonicalize_name(name)
+        if one in trail:
+            self._refuse(f"the groups {' -> '.join((*trail, one))} include each other", "Take one of them out.")
+        if one not in self._groups:
+            error = unknown("group", one, self._groups)
+            raise SpecError(f"{self._source}: {error.message}", hint=error.hint)
+        found = []
+        for number, item in enumerate(_list(self._groups, one, self._source), start=1):
+            included = item.get("include-group") if isinstance(item, dict) and len(item) == 1 else None
+            if isinstance(included, str):
+                found.append(self.group(included, (*trail, one)))
+            else:
+                found.append(req.parse_items([item], source=f"{self._source}, group {one}, {number}"))
+        return req.merge(*found)
+
+    def refuse_own(self, requirements: req.Requirements) -> None:
+        """Refuse the project as its own dependency, where that is not only a way to name extras."""
+        if any(item.name == self._name for item in requirements.items):
+            self._refuse(
+                f"{self._name} is the project itself, which is not built here",
+                "Build a wheel of it, and give its URL: name @ https://...",
+            )
+
+    def refuse_sources(self, requirements: req.Requirements, sources: _Table) -> None:
+        """Refuse what the project does not take from the index."""
+        elsewhere = {canonicalize_name(name) for name in sources}
+        for item in requirements.items:
+            if item.name in elsewhere and not item.url:
+                self._refuse(
+                    f"{item.name} has a source of its own in [tool.uv.sources], and another may be on the index",
+                    f'Name it on the line as well, as it should be: --deps "{item.name} @ https://..." and a file '
+                    "without it.",
+                )
+
+    def _refuse(self, problem: str, hint: str) -> NoReturn:
+        raise SpecError(f"{self._source}: {problem}", hint=hint)
+
+
+def _lines(uv: _Table, key: str, source: str) -> tuple[str, ...]:
+    return req.parse_items(_list(uv, key, source), source=f"{source}, {key}").lines
+
+
+def _named(table: _Table) -> _Table:
+    return {canonicalize_name(name): value for name, value in table.items()}
+
+
+def _table(table: _Table, key: str, source: str) -> _Table:
+    value = table.get(key, {})
+    if not isinstance(value, dict):
+        raise SpecError(f"{source}: {key} is no table", hint=f"Write [{key}] and its keys below.")
+    return value
+
+
+def _list(table: _Table, key: str, source: str) -> Sequence[object]:
+    value = table.get(key, [])
+    if not isinstance(value, list):
+        raise SpecError(f"{source}: {key} is no list", hint=f'Write {key} = ["numpy", "pandas>=2"].')
+    return value
