@@ -63,6 +63,7 @@ class Entry:
     python: str = ""
     notebook: str = ""
     requirements: tuple[str, ...] = ()
+    needs_from: str = ""
     pid: int = 0
     started: str = ""
     host: str = ""
@@ -145,7 +146,13 @@ class Entry:
         """Everything that was seen of it, in order, as far as it is kept."""
         end = self.summary
         if end and end.name:
-            yield ev.Submitted(name=end.name, place=end.place, t=dict(end.stages).get("queued", self.begun))
+            yield ev.Submitted(
+                name=end.name,
+                place=end.place,
+                t=dict(end.stages).get("queued", self.begun),
+                needs=self.requirements,
+                needs_from=self.needs_from,
+            )
         yield from ev.decode(self.log(), self.note("nonce"))
         if end and end.stop_asked:
             yield ev.StopAsked(by=end.stop_asked, t=end.ended)
@@ -204,6 +211,7 @@ def read_entry(folder: Path) -> Entry | None:
             python=str(spec.get("python", "")),
             notebook=str(about.get("notebook", "")),
             requirements=tuple(map(str, spec.get("requirements", ()))),
+            needs_from=str(spec.get("needs_from", "")),
             pid=int(about.get("pid", 0)),  # type: ignore[call-overload]
             started=str(about.get("started", "")),
             host=str(about.get("host", "")),

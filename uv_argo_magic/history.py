@@ -237,6 +237,7 @@ def masked(spec: RunSpec) -> dict[str, object]:
     return {
         "cell": spec.cell,
         "requirements": list(spec.requirements.lines),
+        "needs_from": spec.needs_from,
         "python": spec.python,
         "backend": spec.backend,
         "push": [[name, len(value)] for name, value in spec.push],

@@ -144,7 +144,9 @@ def start(
             run_id, spec=spec, resolution=prepared.resolution, notebook=notebook, nonce=prepared.program.nonce
         )
     name = chosen.submit(prepared.program, spec, run_id, notebook=notebook)
-    submitted = events.Submitted(name=name, place=chosen.place, t=time.time())
+    submitted = events.Submitted(
+        name=name, place=chosen.place, t=time.time(), needs=spec.requirements.lines, needs_from=spec.needs_from
+    )
     return Run(
         chosen, run_id=run_id, submitted=submitted, nonce=prepared.program.nonce, settings=spec.settings,
         resolution=prepared.resolution, files=files, warm=warm,

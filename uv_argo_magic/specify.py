@@ -24,13 +24,16 @@ from uv_argo_magic.core import script as scripts
 from uv_argo_magic.core import values
 from uv_argo_magic.core.asked import Asked, merge
 from uv_argo_magic.core.options import nearest
-from uv_argo_magic.core.spec import RunSpec
+from uv_argo_magic.core.spec import FILES, RunSpec
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from uv_argo_magic.core.verbs import RunOptions
+
+
+BLOCK = "the cell's script block"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +80,8 @@ def specify(
     config.refuse(options, made.backend)
     asked, origin = _asked(options, script, made, around, needs)
     listed = ", ".join(asked.requirements.lines) or "nothing"
-    told = (f"needs {listed}: from {origin}",) if origin else ()
+    in_the_cell = origin in ("", FILES, BLOCK)
+    told = () if in_the_cell else (f"needs {listed}: from {origin}",)
     made = replace(
         made,
         notes=(*made.notes, *told, *asked.notes),
@@ -90,6 +94,7 @@ def specify(
     return RunSpec(
         cell=cell,
         requirements=asked.requirements,
+        needs_from=origin,
         python=_python(options.python, _wanted(script, asked), made),
         backend=made.backend,
         push=tuple(_pushed(options.push, around.names, made.settings.value_limit)),
@@ -107,14 +112,16 @@ def _asked(
     around: Surroundings,
     needs: req.Requirements | None,
 ) -> tuple[Asked, str]:
-    """What the cell needs, and the place that says so where the cell itself does not."""
+    """What the cell needs, and the place that says so."""
     if needs:
         return Asked(requirements=needs), ""
     if options.deps is not None or options.requirements:
         line = [Asked(requirements=req.parse(options.deps))] if options.deps is not None else []
-        return merge(*line, *(sources.read(name, around.folder) for name in options.requirements)), ""
+        return merge(
+            *line, *(sources.read(name, around.folder) for name in options.requirements)
+        ), FILES if options.requirements else ""
     if script and script.requirements is not None:
-        return Asked(requirements=script.requirements), ""
+        return Asked(requirements=script.requirements), BLOCK
     if needs is not None:
         return Asked(requirements=needs), ""
     beside = sources.read_notebook(around.notebook, around.folder)
@@ -127,7 +134,7 @@ def _asked(
 
 def _wanted(script: scripts.Script | None, asked: Asked) -> tuple[tuple[str, str], ...]:
     """(specifier, who says so) of every place that requires a Python."""
-    block = ((script.requires_python, "the cell's script block"),) if script and script.requires_python else ()
+    block = ((script.requires_python, BLOCK),) if script and script.requires_python else ()
     return (*block, *asked.pythons)
 
 

@@ -12,7 +12,9 @@ from uv import find_uv_bin
 from uv_argo_magic import interpreters, resolve, sources
 from uv_argo_magic.core import program
 from uv_argo_magic.core.spec import Settings
+from uv_argo_magic.core.verbs import read_cell, run_options
 from uv_argo_magic.errors import ResolutionError, SpecError
+from uv_argo_magic.specify import Surroundings, specify
 
 PROJECT = """
 [project]
@@ -142,6 +144,41 @@ def test_what_lies_in_the_projects_folders_is_left_out_and_said(uv, tmp_path):
     asked = sources.read("uv.lock", tmp_path)
     assert asked.requirements.lines == ("epsilon==1.0", "gamma==1.0")
     assert asked.notes == ("uv.lock: own lie in folders of the project, and are left out.",)
+
+
+URL = "alpha @ https://index.example.com/alpha-1.0-py3-none-any.whl"
+LOCK = f"""
+lock-version = "1.0"
+[[packages]]
+name = "alpha"
+archive = {{ url = "https://index.example.com/alpha-1.0-py3-none-any.whl", hashes = {{ sha256 = "{"a" * 64}" }} }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "cell", "files"),
+    [
+        (f'--deps "{URL}"', "", {}),
+        (f'--deps beta --set constraints="{URL}"', "", {}),
+        (f'--deps beta --set overrides="{URL}"', "", {}),
+        ("-r needs.txt", "", {"needs.txt": URL}),
+        ("-r needs.txt", "", {"needs.txt": "-r more.txt", "more.txt": URL}),
+        ("-r needs.txt", "", {"needs.txt": "beta\n-c bounds.txt", "bounds.txt": URL}),
+        ("-r pyproject.toml", "", {"pyproject.toml": f'[project]\nname = "x"\ndependencies = ["{URL}"]'}),
+        ("-r pylock.toml", "", {"pylock.toml": LOCK}),
+        ("-r environment.yml", "", {"environment.yml": f"dependencies:\n- pip:\n  - {URL}"}),
+        ("", f'# /// script\n# dependencies = ["{URL}"]\n# ///\n', {}),
+        ("", "", {"study.requirements.txt": URL}),
+        ("", "", {"uv-argo.toml": f'deps = ["{URL}"]'}),
+    ],
+)
+def test_a_url_needs_the_settings_leave_wherever_it_comes_from(tmp_path, line, cell, files):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    around = Surroundings(names={}, traits={"allow_urls": False}, environ={}, folder=tmp_path, notebook="study.ipynb")
+    spec, _ = specify(cell, run_options(read_cell(line, {})), around)
+    with pytest.raises(SpecError, match="alpha is asked for by its URL, and allow_urls is off"):
+        resolve.lock(spec.requirements, interpreter=interpreters.find(), settings=spec.settings)
 
 
 def test_a_lock_that_uv_cannot_read(tmp_path):

@@ -115,6 +115,11 @@ def test_the_first_place_that_says_something_counts(shell, engine, tmp_path, cap
         run(shell, line, cell)
         return engine.spec.requirements.lines, capsys.readouterr().out
 
+    def origin(line, cell="1"):
+        run(shell, line, cell)
+        capsys.readouterr()
+        return engine.spec.needs_from
+
     assert needs("") == ((), "")
     shell.run_line_magic("config", "ArgoMagics.deps = 'polars'")
     assert needs("") == (("polars",), "needs polars: from deps of %config ArgoMagics\n")
@@ -124,6 +129,10 @@ def test_the_first_place_that_says_something_counts(shell, engine, tmp_path, cap
     assert needs("-r needs.txt", SCRIPT) == (("scipy", "numpy"), "")
     assert needs("--deps numpy -r needs.txt", SCRIPT) == (("numpy", "scipy"), "")
     assert needs('--deps ""', SCRIPT) == ((), "")
+    assert origin("") == "study.requirements.txt"
+    assert origin("", SCRIPT) == "the cell's script block"
+    assert origin("--deps numpy", SCRIPT) == ""
+    assert origin("--deps numpy -r needs.txt") == "the files of its line"
     # A block that only names a Python says nothing of what the cell needs.
     assert needs("", '# /// script\n# requires-python = ">=3.11"\n# ///\n')[0] == ("rich>=13", "attrs")
     beside.write_text("# nothing yet\n", encoding="utf-8")

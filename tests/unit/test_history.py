@@ -66,7 +66,7 @@ def end(files):
 
 
 def finished(log=LOG, run_id="20260101-one"):
-    seen = [ev.Submitted(name="local-1", place="here", t=100.0), *ev.decode(log, NONCE)]
+    seen = [ev.Submitted(name="local-1", place="here", t=100.0, needs=("numpy>=2",)), *ev.decode(log, NONCE)]
     return fold(seen, RunState(run=run_id))
 
 

@@ -10,6 +10,9 @@ import pytest
 from uv_argo_magic.core import events as ev
 from uv_argo_magic.core import words
 from uv_argo_magic.core.failures import classify
+from uv_argo_magic.core.lookalikes import ALSO_IMPORTED, PACKAGE_OF
+from uv_argo_magic.core.requirements import parse
+from uv_argo_magic.core.spec import FILES
 from uv_argo_magic.core.state import RunState
 from uv_argo_magic.testing import play, write
 
@@ -132,6 +135,28 @@ def raised(ename, mro=(), packages=(), **attributes):
 def test_what_the_notebook_has_and_the_cell_lacks_is_named(state, said):
     assert said in words.hint(state)
     assert bool(words.hint(state)) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("needs", "needs_from", "said"),
+    [
+        (("numpy", "pandas>=2"), "", 'write --deps "numpy pandas>=2 opencv-python-headless"'),
+        (('a; os_name == "nt"',), "", 'write --deps ["a; os_name == \\"nt\\"", "opencv-python-headless"]'),
+        (("numpy",) * 40, "", "add --deps opencv-python-headless"),
+        (("numpy",), FILES, "add --deps opencv-python-headless"),
+        ((), "the cell's script block", "add opencv-python-headless to the cell's script block"),
+        (("numpy",), "study.requirements.txt", "add opencv-python-headless to study.requirements.txt"),
+    ],
+)
+def test_how_to_add_what_is_missing_where_the_requirements_are_written(needs, needs_from, said):
+    state = replace(raised("ModuleNotFoundError", name="cv2"), needs=needs, needs_from=needs_from)
+    assert words.hint(state) == f"The cell has an environment of its own: {said}"
+
+
+def test_every_name_to_import_has_a_package_that_can_be_asked_for():
+    for package in (*PACKAGE_OF.values(), *ALSO_IMPORTED.values()):
+        assert parse(package).items[0].name == package
+    assert not set(PACKAGE_OF) & set(ALSO_IMPORTED)
 
 
 @pytest.mark.parametrize(

@@ -196,11 +196,16 @@ class Unreadable:
 
 @dataclass(frozen=True, kw_only=True)
 class Submitted:
-    """The backend took the run under this name, at this place ("here", or a context and namespace)."""
+    """The backend took the run under this name, at this place ("here", or a context and namespace).
+
+    `needs` are its requirements, a line each; `needs_from` is what RunSpec says.
+    """
 
     name: str
     place: str
     t: float
+    needs: tuple[str, ...] = ()
+    needs_from: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -148,6 +148,50 @@ PACKAGE_OF = {
 }
 """Import name (canonical) -> the package that most people mean by it."""
 
+ALSO_IMPORTED = {
+    "absl": "absl-py",
+    "bson": "pymongo",
+    "cairo": "pycairo",
+    "cpuinfo": "py-cpuinfo",
+    "discord": "discord-py",
+    "ffmpeg": "ffmpeg-python",
+    "gi": "pygobject",
+    "github": "pygithub",
+    "gitlab": "python-gitlab",
+    "kafka": "kafka-python",
+    "markdown_it": "markdown-it-py",
+    "mecab": "mecab-python3",
+    "memcache": "python-memcached",
+    "mpl_toolkits": "matplotlib",
+    "multipart": "python-multipart",
+    "nmap": "python-nmap",
+    "odf": "odfpy",
+    "past": "future",
+    "pkg_resources": "setuptools",
+    "psycopg2": "psycopg2-binary",
+    "pyro": "pyro-ppl",
+    "pythoncom": "pywin32",
+    "rest_framework": "djangorestframework",
+    "ruamel": "ruamel-yaml",
+    "shapefile": "pyshp",
+    "skopt": "scikit-optimize",
+    "sksurv": "scikit-survival",
+    "socks": "pysocks",
+    "speech_recognition": "speechrecognition",
+    "stdnum": "python-stdnum",
+    "surprise": "scikit-surprise",
+    "tabula": "tabula-py",
+    "talib": "ta-lib",
+    "tlz": "toolz",
+    "vlc": "python-vlc",
+    "websocket": "websocket-client",
+    "whisper": "openai-whisper",
+    "win32com": "pywin32",
+    "win32con": "pywin32",
+    "xlib": "python-xlib",
+}
+"""Import name (lower case) -> its package, where a requirement of the import's name would be in no doubt as well."""
+
 COME_WITH_PYTHON = """
 abc argparse array ast asyncio atexit base64 bdb binascii bisect builtins bz2 calendar cmath cmd code codecs
 codeop collections colorsys compileall concurrent configparser contextlib contextvars copy copyreg csv ctypes

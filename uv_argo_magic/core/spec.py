@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from uv_argo_magic.core.requirements import Requirements
 
@@ -106,12 +106,20 @@ class Resources:
     disk: str = ""
 
 
+FILES = "the files of its line"
+"""`needs_from` of a line with `-r`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
-    """One wanted run. `push` holds (name, encoded value) pairs, `line_offset` the lines above the cell's first."""
+    """One wanted run. `push` holds (name, encoded value) pairs, `line_offset` the lines above the cell's first.
+
+    `needs_from` names where the requirements come from, as one says it; "" where that is `--deps`, or nothing says any.
+    """
 
     cell: str
     requirements: Requirements = field(default_factory=Requirements)
+    needs_from: str = ""
     python: str = ""
     backend: str = "local"
     push: tuple[tuple[str, str], ...] = ()
@@ -124,7 +132,8 @@ class RunSpec:
     def digest(self) -> str:
         """SHA-256 (hex) over everything wanted: equal digests ask for the same."""
         needs = {"items": [item.line for item in self.requirements.items], "complete": self.requirements.complete}
-        data = asdict(self) | {"requirements": needs}
+        # The same requirements from another place are the same run.
+        data = asdict(replace(self, needs_from="")) | {"requirements": needs}
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
     @property

@@ -77,6 +77,8 @@ class RunState:
     run: str = ""
     name: str = ""
     place: str = ""
+    needs: tuple[str, ...] = ()
+    needs_from: str = ""
     stage: Stage = "new"
     stages: tuple[tuple[Stage, float], ...] = ()
     outcome: Outcome = ""
@@ -124,7 +126,7 @@ def step(state: RunState, event: ev.Event) -> RunState:
         case ev.Lines():
             return _lines(state, event)
         case ev.Submitted():
-            state = replace(state, name=event.name, place=event.place)
+            state = replace(state, name=event.name, place=event.place, needs=event.needs, needs_from=event.needs_from)
             return _enter(state, "submitted", event.t)
         case ev.NodePhase():
             return replace(state, node=event)

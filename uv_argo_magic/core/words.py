@@ -16,7 +16,8 @@ from packaging.utils import canonicalize_name
 
 from uv_argo_magic.core import remote_error
 from uv_argo_magic.core.failures import classify
-from uv_argo_magic.core.lookalikes import PACKAGE_OF, STANDARD_LIBRARY
+from uv_argo_magic.core.lookalikes import ALSO_IMPORTED, PACKAGE_OF, STANDARD_LIBRARY
+from uv_argo_magic.core.spec import FILES
 from uv_argo_magic.errors import ProtocolError
 
 if TYPE_CHECKING:
@@ -159,11 +160,11 @@ def _missing(state: RunState) -> str:
     name = about.get("name")
     if "ModuleNotFoundError" in error.mro and isinstance(name, str):
         top = name.partition(".")[0]
-        package = PACKAGE_OF.get(top.lower(), top)
+        package = {**PACKAGE_OF, **ALSO_IMPORTED}.get(top.lower(), top)
         there = {known for known, _ in state.installed.packages} if state.installed else set()
         if top in STANDARD_LIBRARY or canonicalize_name(package) in there:
             return ""
-        return f"The cell has an environment of its own: add --deps {package}"
+        return f"The cell has an environment of its own: {_how_to_add(package, state)}"
     file = about.get("filename")
     if "FileNotFoundError" in error.mro and isinstance(file, str) and file and not file.startswith(("/", "~")):
         return (
@@ -171,6 +172,17 @@ def _missing(state: RunState) -> str:
             "send what it needs by --push, or make the file in the cell."
         )
     return ""
+
+
+def _how_to_add(package: str, state: RunState) -> str:
+    """What to write so that the cell gets a package as well, where its requirements are written."""
+    if state.needs_from and state.needs_from != FILES:
+        return f"add {package} to {state.needs_from}"
+    quoted = any('"' in line for line in state.needs)
+    whole = json.dumps([*state.needs, package]) if quoted else f'"{" ".join((*state.needs, package))}"'
+    if not state.needs or state.needs_from or len(whole) > LONGEST:
+        return f"add --deps {package}"
+    return f"write --deps {whole}"
 
 
 def durations(state: RunState, now: float) -> tuple[tuple[Stage, float], ...]:
