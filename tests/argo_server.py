@@ -226,6 +226,10 @@ class _Handler(BaseHTTPRequestHandler):
         super().setup()
         self.server.owner.connections.add(self.connection)
 
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):  # a client that was killed
+            super().handle()
+
     def finish(self) -> None:
         self.server.owner.connections.discard(self.connection)
         with contextlib.suppress(OSError):
@@ -265,6 +269,10 @@ class _Handler(BaseHTTPRequestHandler):
             return self.watch(server, wanted, query) if "watch" in query else self.pods(server, wanted)
         if self.command == "POST":
             return self.say(201, body) if query.get("dryRun") == "All" else self.create(server, body)
+        if kind == "workflows" and not name:
+            key, _, value = query["labelSelector"].partition("=")
+            made = [one.made for one in server.workflows.values() if one.made["metadata"]["labels"][key] == value]
+            return self.say(200, {"items": made})
         workflow = server.workflows.get(name)
         if workflow is None:
             return self.say(404, {"message": f'{kind} "{name}" not found'})
@@ -277,7 +285,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def create(self, server: ArgoServer, body: dict) -> None:
         name = body["metadata"]["generateName"] + uuid.uuid4().hex[:5]
-        body["metadata"] |= {"name": name, "uid": str(uuid.uuid4())}
+        now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        body["metadata"] |= {"name": name, "uid": str(uuid.uuid4()), "creationTimestamp": now}
         server.workflows[name] = Workflow(server, body)
         self.say(201, body)
 

@@ -7,24 +7,31 @@ import time
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from uv_argo_magic import config
+from uv_argo_magic.backends import base
 from uv_argo_magic.core import events as ev
 from uv_argo_magic.core import menu
-from uv_argo_magic.core.state import Gap, Restarted
+from uv_argo_magic.core.state import Gap, Restarted, RunState, fold
 from uv_argo_magic.core.verbs import count
-from uv_argo_magic.errors import SpecError
+from uv_argo_magic.errors import BackendError, SpecError
+from uv_argo_magic.locate import locate, outcomes
 
 if TYPE_CHECKING:
+    from uv_argo_magic.config import Config
     from uv_argo_magic.core.options import Line, Place
     from uv_argo_magic.core.state import Output
     from uv_argo_magic.entries import Entry
     from uv_argo_magic.history import History
 
 
-def answer(line: Line, history: History, place: Place, notebook: str | None = None) -> str:
+def answer(line: Line, history: History, place: Place, notebook: str | None = None, made: Config | None = None) -> str:
     """What to print for a verb other than `run`; `notebook` narrows "last" to one notebook's runs.
+
+    `made` says where to ask about a run that is not kept here.
 
     Raises:
         SpecError: a run or verb that is not there, or nothing to stop.
+        BackendError: the place that could know does not answer.
     """
     if line.verb == "help":
         return menu.explain(line.argument, place) if line.argument else menu.overview(place)
@@ -33,33 +40,60 @@ def answer(line: Line, history: History, place: Place, notebook: str | None = No
         if notebook and not line.given("all"):
             entries = tuple(entry for entry in entries if entry.notebook == notebook)
         return runs(entries[: count(line)])
+    made = made or config.configure(())
     if line.verb == "stop":
-        return _stop(line, history, place)
-    entry = history.get(line.argument) if line.argument else history.last(notebook)
+        return _stop(line, history, place, made)
     if line.verb == "logs":
-        return entry.log() if line.given("raw") else log(entry)
+        return _logs(line.argument, history, made, notebook, raw=line.given("raw"))
+    entry = history.get(line.argument) if line.argument else history.last(notebook)
     return packages(entry) if line.verb == "packages" else last(entry)
 
 
-def _stop(line: Line, history: History, place: Place) -> str:
-    live = [entry for entry in history.list() if entry.live]
-    if not line.argument and not live:
-        raise SpecError("no run is live", hint="The runs verb lists those that ended.")
-    entry = history.get(line.argument) if line.argument else live[0]
-    if history.stop(entry, f"stop, said in a {place}"):
+def _stop(line: Line, history: History, place: Place, made: Config) -> str:
+    by = f"stop, said in a {place}"
+    name = line.argument
+    if not name:
+        waiting = [entry for entry in history.list() if entry.live or (entry.unseen and entry.note("name"))]
+        if not waiting:
+            raise SpecError("no run is live", hint="The runs verb lists those that ended.")
+        name = next((entry.id for entry in waiting if entry.live), waiting[0].id)
+    entry = history.find(name)
+    if entry is not None and history.stop(entry, by):
         return f"{entry.id}: asked to stop"
-    return f"{entry.id}: not live; it ended as {entry.outcome}"
+    located = locate(name, history, made)
+    if located.found is not None and not located.found.over:
+        base.load(located.backend).stop(located.found.name)
+        return f"{located.id} ({located.found.name}): asked to stop"
+    return f"{located.id}: not live; it ended as {located.outcome}"
+
+
+def _logs(name: str, history: History, made: Config, notebook: str | None, *, raw: bool) -> str:
+    """The whole log: what is kept, or what its place has where nobody here saw its end."""
+    try:
+        located = locate(name, history, made, notebook)
+    except BackendError as problem:
+        entry = history.find(name) if name else history.last(notebook)
+        if entry is None:
+            raise
+        return (entry.log() if raw else log(entry.state())) + f"[what came later is not known: {problem}]\n"
+    entry, found = located.entry, located.found
+    if found is None or (entry is not None and entry.live):
+        return "" if entry is None else entry.log() if raw else log(entry.state())
+    seen = [one for one in base.load(located.backend).watch(found.name, follow=False) if isinstance(one, str)]
+    text = "".join(seen)
+    return text if raw else log(fold(ev.decode(text, found.nonce), RunState(run=located.id)))
 
 
 def runs(entries: tuple[Entry, ...]) -> str:
     """A table, newest first."""
     if not entries:
         return "No run is kept yet."
+    stand = outcomes(entries)
     rows = [("RUN", "OUTCOME", "BEGUN", "TOOK", "BACKEND", "NEEDS", "CELL")]
     rows += [
         (
             entry.id,
-            entry.outcome,
+            stand[entry.id],
             time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.begun)),
             took(entry.seconds),
             entry.backend,
@@ -78,7 +112,7 @@ def last(entry: Entry) -> str:
     """One run in a few lines."""
     end = entry.summary
     lines = [
-        f"{entry.id}: {entry.outcome}" + (f" after {took(entry.seconds)}" if entry.seconds else ""),
+        f"{entry.id}: {outcomes([entry])[entry.id]}" + (f" after {took(entry.seconds)}" if entry.seconds else ""),
         f"  begun     {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(entry.begun))}",
         f"  backend   {entry.backend}" + (f" ({end.place})" if end and end.place else ""),
     ]
@@ -108,9 +142,8 @@ def packages(entry: Entry) -> str:
     return "\n".join(f"{name}=={version}" for name, version in found) if found else f"{entry.id} had no packages."
 
 
-def log(entry: Entry) -> str:
+def log(state: RunState) -> str:
     """The log as a person reads it: what uv said, then what the cell wrote, then its error."""
-    state = entry.state()
     text = "".join(one if one.endswith("\n") else one + "\n" for one in state.install_log)
     text += "".join(_said(output) for output in state.outputs)
     if state.error:

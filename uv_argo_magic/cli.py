@@ -11,13 +11,14 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from uv_argo_magic import answers, places
+from uv_argo_magic import answers, config, places
 from uv_argo_magic.core import events as ev
 from uv_argo_magic.core import request
 from uv_argo_magic.core.state import Gap, Restarted
 from uv_argo_magic.core.verbs import read_argv, run_options
 from uv_argo_magic.errors import ArgoMagicError, PolicyError, ResolutionError, SpecError
 from uv_argo_magic.history import History
+from uv_argo_magic.locate import locate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -72,7 +73,10 @@ def _main(argv: Sequence[str]) -> int:
 
         text = export.kept(line, history)
     else:
-        text = answers.answer(line, history, "terminal")
+        made = config.configure(config.layers(config.line_values(run_options(line)), {}, {}))
+        if line.verb == "attach":
+            return _attach(line.argument, history, made)
+        text = answers.answer(line, history, "terminal", made=made)
     print(text, end="" if text.endswith("\n") else "\n", flush=True)
     return 0
 
@@ -103,6 +107,29 @@ def _run(line: Line) -> int:
     shown = Streamer(sys.stdout, sys.stderr, on_broken=lambda: run.ask_to_stop("the end of its output"))
     with _polite_end():
         run.follow(shown)
+    if shown.broken:
+        raise shown.broken
+    run.raise_for_state()
+    return 0
+
+
+def _attach(name: str, history: History, made: config.Config) -> int:
+    """Print a run from its beginning, and go on while it runs; an interrupt leaves it, and does not stop it."""
+    from uv_argo_magic import run as engine  # noqa: PLC0415 - the other verbs answer without it
+    from uv_argo_magic.notebook import traceback  # noqa: PLC0415
+
+    located = locate(name, history, made)
+    if located.found is None or (located.entry is not None and located.entry.summary is not None):
+        print(answers.log(located.entry.state()) if located.entry else "", end="")
+        return 0
+    run = engine.join(located, history=history, settings=made.settings)
+    run.rebuild = lambda remote, state: traceback.rebuild(remote, state=state)
+    shown = Streamer(sys.stdout, sys.stderr)
+    try:
+        run.follow(shown, stops=False)
+    except KeyboardInterrupt:
+        print(f"uv-argo: {run.id} goes on; uv-argo stop {run.id} stops it", file=sys.stderr)
+        raise
     if shown.broken:
         raise shown.broken
     run.raise_for_state()

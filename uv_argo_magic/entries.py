@@ -70,6 +70,11 @@ class Entry:
     summary: Summary | None = None
 
     @property
+    def unseen(self) -> bool:
+        """Whether nobody of this machine saw its end, or waits for it: where it runs may know more."""
+        return self.summary is None and not self.live
+
+    @property
     def live(self) -> bool:
         """Whether it still runs, or is still followed, by a process of this machine."""
         return self.summary is None and (self.followed or self.supervised)

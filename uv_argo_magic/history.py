@@ -6,7 +6,7 @@ One folder a run under `data_dir()/runs`:
     lock.json    what was resolved
     log.txt      the whole log, appended as it comes
     state.json   how it ended; not there before
-    notes/KEY    one short text a file, from the backend (`pid`, `nonce`), and `stop`, the wish that it end
+    notes/KEY    one short text a file: `pid`, `nonce`, `name` (where it runs), and `stop`, the wish that it end
 
 Rules:
 - Each file states its schema. A folder that cannot be read, or states a newer schema, is left alone and not listed.
@@ -120,15 +120,12 @@ class History:
         (folder / "notes").mkdir(parents=True, mode=0o700)
         with contextlib.suppress(OSError):  # a parent that is somebody else's is theirs to open or close
             folder.chmod(0o700)
-        pid = os.getpid()
         about = {
             "schema": SCHEMA,
             "run": run_id,
             "begun": time.time(),
             "notebook": notebook,
-            "pid": pid,
-            "started": processes.mark(pid),
-            "host": socket.gethostname(),
+            **_this_process(),
             "cell_digest": spec.cell_digest,
             "spec": masked(spec),
         }
@@ -156,6 +153,34 @@ class History:
             return ()
         found = [entry for entry in map(read_entry, folders) if entry]
         return tuple(sorted(found, key=lambda entry: (entry.begun, entry.id), reverse=True))
+
+    def find(self, name: str) -> Entry | None:
+        """The run whose id begins so, or whose name where it runs is this; None where there is none.
+
+        Raises:
+            SpecError: there is more than one.
+        """
+        entries = self.list()
+        if any(entry.id.startswith(name) for entry in entries):
+            return self.get(name)
+        return next((entry for entry in entries if entry.note("name") == name), None)
+
+    def take_over(self, entry: Entry) -> RunFiles:
+        """Go on to write a run whose process is gone; its log is read from the beginning again.
+
+        Raises:
+            BackendUnavailable: it cannot be written.
+        """
+        try:
+            about = json.loads((entry.folder / "spec.json").read_text(encoding="utf-8"))
+            for stale in ("log.txt", "notes/stop"):
+                (entry.folder / stale).unlink(missing_ok=True)
+            _write(entry.folder / "spec.json", json.dumps(about | _this_process(), indent=1))
+        except OSError as problem:
+            raise BackendUnavailable(
+                f"the run cannot be kept in the history: {problem}", hint="Free some disk space, or set UV_ARGO_HOME."
+            ) from problem
+        return RunFiles(folder=entry.folder, history=self)
 
     def get(self, prefix: str) -> Entry:
         """The run whose id begins so.
@@ -226,6 +251,12 @@ class History:
                 shutil.rmtree(entry.folder, ignore_errors=True)
             else:
                 total, count = total + size, count + 1
+
+
+def _this_process() -> dict[str, object]:
+    """Who follows a run: told from another process that gets the same number later."""
+    pid = os.getpid()
+    return {"pid": pid, "started": processes.mark(pid), "host": socket.gethostname()}
 
 
 def masked(spec: RunSpec) -> dict[str, object]:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from uv_argo_magic.core.spec import RunSpec, Settings
     from uv_argo_magic.history import History, RunFiles
+    from uv_argo_magic.locate import Located
 
 PACE = 0.05
 """Seconds between two looks of a renderer at the state: 20 a second, more than a browser shows."""
@@ -153,6 +154,25 @@ def start(
     )  # fmt: skip
 
 
+def join(located: Located, *, history: History | None = None, settings: Settings) -> Run:
+    """Follow a run that somebody began elsewhere or before; `settings` are those of the view.
+
+    Where the process that began it on this machine is gone, the history is written on.
+
+    Raises:
+        BackendError: the place could not be reached.
+    """
+    found, entry = located.found, located.entry
+    if found is None:
+        raise ValueError(f"nothing is known of {located.id} where it runs")
+    submitted = events.Submitted(name=found.name, place=found.place, t=found.begun)
+    files = history.take_over(entry) if history is not None and entry is not None and entry.unseen else None
+    return Run(
+        base.load(located.backend), run_id=located.id, submitted=submitted, nonce=found.nonce, settings=settings,
+        resolution=entry.lock() if entry else None, files=files,
+    )  # fmt: skip
+
+
 class Run:
     """One execution: its state as it is now, and the verbs on it."""
 
@@ -212,8 +232,10 @@ class Run:
         texts = (output.text for output in self.state.outputs if isinstance(output, events.Lines | events.Text))
         return "".join(texts)
 
-    def follow(self, *renderers: Renderer, hand_over: Callable[[], object] | None = None) -> RunState:
-        """Show the run until it has ended; an interrupt stops it, and a second one leaves at once.
+    def follow(
+        self, *renderers: Renderer, hand_over: Callable[[], object] | None = None, stops: bool = True
+    ) -> RunState:
+        """Show the run until it has ended; an interrupt stops it (if it `stops` it), and a second one leaves at once.
 
         `hand_over` has somebody else show the rest: it is called, and this returns, where a run that was asked to stop
         has not ended at once. Its state then has not ended either.
@@ -224,6 +246,8 @@ class Run:
         try:
             self._show_until(renderers, None if hand_over is None else FREE_AFTER)
         except KeyboardInterrupt:
+            if not stops:
+                raise
             self.ask_to_stop("an interrupt")
             seen = hand_over is not None
             try:
@@ -379,7 +403,8 @@ class Run:
             before = self._state
             self._state = fold(seen, before)
             hello = self._state.hello
-            if hello and not before.hello and hello.host == socket.gethostname():
+            here = self._state.place == "here"
+            if here and hello and not before.hello and hello.host == socket.gethostname():
                 # The supervisor is a process of this machine: another process may stop the run by it.
                 self._keep(lambda files: files.note("pid", str(hello.pid)))
             if self._state.ended and not before.ended:

@@ -18,8 +18,9 @@ from uv_argo_magic.core.state import RunState, step
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from uv_argo_magic.backends.base import Found
     from uv_argo_magic.core.program import Program
-    from uv_argo_magic.core.spec import RunSpec
+    from uv_argo_magic.core.spec import RunSpec, Settings
 
 NONCE = "test"
 """The nonce of the logs that `write` makes; `FakeBackend` puts the program's in its place."""
@@ -66,12 +67,14 @@ def play(log: str | Iterable[str | ev.Event], *, nonce: str = NONCE, start: RunS
 class FakeBackend:
     """A backend that runs nothing: each run's `watch` gives the records it was made with, then ends.
 
-    `submitted`, `stopped` and `deleted` list what it was asked, in order. After `stop` no more records come.
+    `known` are the runs that `find` finds. `submitted`, `stopped` and `deleted` list what it was asked, in order. After
+    `stop` no more records come.
     """
 
     def __init__(self, records: Iterable[str | ev.NodePhase] = ()) -> None:
         self.records = tuple(records)
         self.submitted: list[tuple[Program, RunSpec, str]] = []
+        self.known: list[Found] = []
         self.stopped: list[str] = []
         self.deleted: list[str] = []
 
@@ -95,16 +98,19 @@ class FakeBackend:
         self.submitted.append((program, spec, run_id))
         return f"fake-{len(self.submitted)}"
 
-    def watch(self, name: str) -> Iterator[str | ev.NodePhase]:
+    def find(self, name: str, settings: Settings) -> Found | None:  # noqa: ARG002 - the protocol's signature
+        """What the test put into `known` under this name or id."""
+        return next((one for one in self.known if name in (one.name, one.run)), None)
+
+    def watch(self, name: str, *, follow: bool = True) -> Iterator[str | ev.NodePhase]:  # noqa: ARG002
         """Give the records, from the start, under the nonce of the program submitted as `name`."""
-        program, *_ = self.submitted[int(name.removeprefix("fake-")) - 1]
+        found = next((one for one in self.known if one.name == name), None)
+        nonce = found.nonce if found else self.submitted[int(name.removeprefix("fake-")) - 1][0].nonce
         for record in self.records:
             if name in self.stopped or name in self.deleted:
                 return
             yield (
-                record.replace(f"{ev.PREFIX}{NONCE} ", f"{ev.PREFIX}{program.nonce} ")
-                if isinstance(record, str)
-                else record
+                record.replace(f"{ev.PREFIX}{NONCE} ", f"{ev.PREFIX}{nonce} ") if isinstance(record, str) else record
             )
 
     def stop(self, name: str) -> None:

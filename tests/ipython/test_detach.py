@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 from jupyter_client.manager import KernelManager
 
+from uv_argo_magic import config
 from uv_argo_magic import run as engine
 from uv_argo_magic.core import ansi, values
 from uv_argo_magic.core import events as ev
@@ -158,22 +159,29 @@ def test_who_can_be_left_alone(panel, stdin, refused):
 
 
 STUBBORN = "%%argo"
+GATE = """import threading
+from uv_argo_magic.backends import base
+from uv_argo_magic.notebook import background
+local, gate = base.load("local"), threading.Event()
+def stop(name, real=local.stop):
+    gate.wait(60)
+    real(name)
+local.stop = stop
+"""
 
 
 def test_a_stopped_cell_is_free_and_its_panel_tells_the_end(kernel):
     kernel.seen.clear()
-    ignore = "for one in (signal.SIGTERM, signal.SIGINT): signal.signal(one, signal.SIG_IGN)"
-    asked = kernel.client.execute(f"{STUBBORN}\nimport signal, time\n{ignore}\nprint('on', flush=True)\ntime.sleep(60)")
+    assert kernel.run(GATE)["status"] == "ok"
+    asked = kernel.client.execute(f"{STUBBORN}\nimport time\nprint('on', flush=True)\ntime.sleep(60)")
     kernel.cells[asked] = STUBBORN
     kernel.until(lambda cell, kind, _: (cell, kind) == (STUBBORN, "stream"))
     kernel.manager.interrupt_kernel()
     while (reply := kernel.client.get_shell_msg(timeout=30))["parent_header"].get("msg_id") != asked:
         pass
     assert (reply["content"]["status"], reply["content"]["ename"]) == ("error", "KeyboardInterrupt")
-    check = "from uv_argo_magic.notebook import background as b; print('ended', max(b.KNOWN.items())[1].state.ended)"
+    check = "assert sum(not one.state.ended for one in background.KNOWN.values()) == 1; gate.set(); del local.stop"
     assert kernel.run(check)["status"] == "ok"
-    kernel.until(lambda cell, kind, said: cell == check and kind == "stream")
-    assert kernel.text(check) == "ended False\n"
     ended = kernel.until(
         lambda cell, kind, said: (cell, kind) == (STUBBORN, "update_display_data") and "text/html" in said["data"]
     )
@@ -185,7 +193,7 @@ class Follows:
 
     def __init__(self):
         self.id, self.state, self.settings = "r9", play("out\n"), Settings(panel="none")
-        self.resolution = None
+        self.resolution, self.name = None, "fake-1"
         self.over = threading.Event()
         self.problem = None
 
@@ -230,10 +238,12 @@ def test_a_view_ends_with_its_run_and_shows_only_failures(problem):
 
 
 def test_a_run_of_another_kernel_is_named(shell):
-    entry = SimpleNamespace(id="elsewhere", live=True)
-    history = SimpleNamespace(get=lambda _: entry)
+    entry = SimpleNamespace(
+        id="elsewhere", live=True, summary=None, backend="local", note=lambda _: "local-1", spec=lambda: None
+    )
+    history = SimpleNamespace(find=lambda _: entry)
     with pytest.raises(SpecError, match="elsewhere runs in another kernel") as caught:
-        background.attach("elsewhere", shell, history, "")
+        background.attach("elsewhere", shell, history, "", config.configure(()))
     assert "%argo stop elsewhere" in caught.value.hint
 
 

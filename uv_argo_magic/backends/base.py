@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -16,12 +17,37 @@ from uv_argo_magic.errors import BackendUnavailable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from uv_argo_magic.core.events import NodePhase
+    from uv_argo_magic.core.events import NodePhase, StopAsked
     from uv_argo_magic.core.program import Program
-    from uv_argo_magic.core.spec import RunSpec
+    from uv_argo_magic.core.spec import RunSpec, Settings
     from uv_argo_magic.interpreters import Interpreter
 
 GROUP = "uv_argo_magic.backends"
+OVER = frozenset({"Succeeded", "Failed", "Error"})
+"""The phases after which nothing happens any more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A run as the place knows it where it runs, whoever began it. Times are Unix seconds, 0: not yet.
+
+    `run` is its id, `nonce` that of its records, `phase` Argo's phase word, `cell` the digest of the cell's text.
+    """
+
+    name: str
+    run: str
+    nonce: str
+    place: str
+    phase: str
+    begun: float
+    ended: float = 0.0
+    cell: str = ""
+    notebook: str = ""
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing of it runs any more."""
+        return self.phase in OVER
 
 
 @runtime_checkable
@@ -64,8 +90,21 @@ class Backend(Protocol):
             SubmitRejected: it refused the run.
         """
 
-    def watch(self, name: str) -> Iterator[str | NodePhase]:
-        """Log text (whole lines) and observed phases, from the start, to the end; may be called again."""
+    def find(self, name: str, settings: Settings) -> Found | None:
+        """A run by its id or by its name there, whoever began it; from then on the other verbs know its name.
+
+        None: there is none, or it does not outlive the process that began it.
+
+        Raises:
+            BackendUnavailable: the place does not answer.
+            SpecError: what has this name is no run of this package, or of a newer one.
+        """
+
+    def watch(self, name: str, *, follow: bool = True) -> Iterator[str | NodePhase | StopAsked]:
+        """Log text (whole lines), observed phases and wishes of others that it end, from the start; again if asked.
+
+        `follow`: to the end; else what is there by now.
+        """
 
     def stop(self, name: str) -> None:
         """Ask for the end, politely first; no error where there is nothing to stop."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from uv_argo_magic.core.program import Program
-    from uv_argo_magic.core.spec import RunSpec
+    from uv_argo_magic.core.spec import RunSpec, Settings
     from uv_argo_magic.interpreters import Interpreter
 
 PREFIX = "local-"
@@ -198,7 +198,10 @@ class LocalBackend:
         # `held` is open as long as the run: the operating system closes it when this process ends, however it ends.
         return _Started(process=process, home=home, lifeline=held, about=about)
 
-    def watch(self, name: str) -> Iterator[str | NodePhase]:
+    def find(self, name: str, settings: Settings) -> None:
+        """Nothing: a run does not outlive the process that began it."""
+
+    def watch(self, name: str, *, follow: bool = True) -> Iterator[str | NodePhase]:  # noqa: ARG002 - it is never asked
         """The log as it is written, then how the supervisor ended."""
         started = self._runs.get(name)
         if started is None:

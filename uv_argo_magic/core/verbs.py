@@ -92,7 +92,11 @@ REQUEST = Option(
     example="--request request.json",
 )  # fmt: skip
 
-RUN = Option(dest="run", metavar="RUN", completer="run", help="a run's id, or its beginning; else the last run")
+RUN = Option(
+    dest="run", metavar="RUN", completer="run", help="a run's id, its beginning, or its workflow; else the last run"
+)
+ELSEWHERE = (BACKEND, SET)
+"""Where to ask about a run that is not kept on this machine."""
 
 CELL = Verb(
     name="%%argo", help="run this cell with its own dependencies, elsewhere",
@@ -124,6 +128,7 @@ VERBS = (
         name="logs", help="print a run's whole log", notebook="%argo logs", terminal="uv-argo logs",
         options=(
             Option(dest="raw", flags=("--raw",), kind="flag", help="with the records between", example="--raw"),
+            *ELSEWHERE,
             HELP,
         ),
         argument=RUN,
@@ -134,11 +139,12 @@ VERBS = (
         options=(HELP,), argument=RUN,
     ),
     Verb(
-        name="stop", help="stop a run", notebook="%argo stop", terminal="uv-argo stop", options=(HELP,), argument=RUN,
+        name="stop", help="stop a run", notebook="%argo stop", terminal="uv-argo stop", options=(*ELSEWHERE, HELP),
+        argument=RUN,
     ),
     Verb(
-        name="attach", help="show a run again, live while it runs", notebook="%argo attach", options=(HELP,),
-        argument=RUN,
+        name="attach", help="show a run again, live while it runs, whoever began it", notebook="%argo attach",
+        terminal="uv-argo attach", options=(*ELSEWHERE, HELP), argument=RUN,
     ),
     Verb(
         name="export", help="write a run as a file that runs without this package",

@@ -19,11 +19,13 @@ from uv_argo_magic.core import remote_error
 from uv_argo_magic.core.spec import Settings
 from uv_argo_magic.core.state import step
 from uv_argo_magic.errors import RunError, SpecError, Stopped
+from uv_argo_magic.locate import about, locate
 from uv_argo_magic.notebook import traceback
 from uv_argo_magic.notebook.outputs import Outlet
 from uv_argo_magic.notebook.renderers import Renderer, renderers
 
 if TYPE_CHECKING:
+    from uv_argo_magic.config import Config
     from uv_argo_magic.entries import Entry
     from uv_argo_magic.history import History
     from uv_argo_magic.run import Run
@@ -145,29 +147,46 @@ def show(run: Run, shell: Shell, settings: Settings, *, metadata: dict[str, Any]
     return thread
 
 
-def attach(wanted: str, shell: Shell, history: History, notebook: str) -> None:
-    """Show a run again: live and without waiting while it runs, else all of it from the history.
+def attach(wanted: str, shell: Shell, history: History, notebook: str, made: Config) -> Run | None:
+    """Show a run again: live and without waiting while it runs, else all of it; the run, where it is live.
+
+    A run of this kernel comes first, then what the history has, then what the place says that `made` names.
 
     Raises:
         SpecError: there is no such run, or another kernel has it.
+        BackendError: the place that could know does not answer.
     """
     live = [one for one in KNOWN.values() if not one.state.ended]
     if not wanted and live:
         wanted = max(one.id for one in live)
-    entry = history.get(wanted) if wanted else history.last(notebook)
-    run = KNOWN.get(entry.id)
-    if run is not None and not run.state.ended:
-        if why_not(shell, run.settings):
-            run.follow(*renderers(run.settings, ip=shell, on_stop=lambda: run.ask_to_stop("the Stop button")))
-        else:
-            show(run, shell, run.settings)
-    elif run is None and entry.live:
-        raise SpecError(
-            f"{entry.id} runs in another kernel",
-            hint=f"%argo logs {entry.id} prints what it wrote so far, %argo stop {entry.id} stops it.",
-        )
+    entry = history.find(wanted) if wanted else history.last(notebook)
+    run = next((one for one in KNOWN.values() if wanted == one.name or (entry and entry.id == one.id)), None)
+    if run is None or run.state.ended:
+        if entry is not None and entry.summary is not None:
+            replay(entry, shell)
+            return None
+        located = about(entry, made) if entry is not None else locate(wanted, history, made)
+        if located.found is not None:
+            from uv_argo_magic import run as engine  # noqa: PLC0415 - what is here already is shown without it
+
+            run = engine.join(located, history=history, settings=made.settings)
+            run.rebuild = lambda remote, state: traceback.rebuild(remote, state=state)
+            run.bind = shell.push
+        elif entry is not None and entry.live:
+            raise SpecError(
+                f"{entry.id} runs in another kernel",
+                hint=f"%argo logs {entry.id} prints what it wrote so far, %argo stop {entry.id} stops it.",
+            )
+        elif entry is not None:
+            replay(entry, shell)
+            return None
+    if run is None:  # pragma: no cover - `locate` has found it or raised
+        return None
+    if why_not(shell, run.settings):
+        run.follow(*renderers(run.settings, ip=shell, on_stop=lambda: run.ask_to_stop("the Stop button")))
     else:
-        replay(entry, shell)
+        show(run, shell, run.settings)
+    return run
 
 
 class _Here(Outlet):

@@ -131,20 +131,27 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
 
     @no_var_expand
     @line_magic("argo")
-    def say(self, line: str) -> None:
+    def say(self, line: str) -> object:
         """Ask about runs: %argo runs, last, logs, packages, stop, attach; alone it prints all of them."""
         read = read_line(line, self.shell.user_ns)
         if read.verb == "attach":
             from uv_argo_magic.notebook import background  # noqa: PLC0415
 
-            background.attach(read.argument, self.shell, self.kept(), notebook_name(self.shell.user_ns))
-            return
+            return background.attach(
+                read.argument, self.shell, self.kept(), notebook_name(self.shell.user_ns), self.asked(read)
+            )
+        name = notebook_name(self.shell.user_ns)
         if read.verb == "export":
             from uv_argo_magic import export  # noqa: PLC0415
 
-            print(export.kept(read, self.kept(), notebook_name(self.shell.user_ns)))
-            return
-        print(answers.answer(read, self.kept(), "notebook", notebook_name(self.shell.user_ns)))
+            print(export.kept(read, self.kept(), name))
+        else:
+            print(answers.answer(read, self.kept(), "notebook", name, self.asked(read)))
+        return None
+
+    def asked(self, read: Line) -> config.Config:
+        """Where to ask about a run: what the line says, then what is configured here."""
+        return config.configure(config.layers(config.line_values(run_options(read)), {}, self.said()))
 
     def said(self) -> dict[str, object]:
         """The keys that are set by %config or IPython's own configuration."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 import threading
 import time
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from uv_argo_magic.backends.argo.client import Client
+    from uv_argo_magic.backends.base import Found
+    from uv_argo_magic.core.events import StopAsked
     from uv_argo_magic.core.program import Program
     from uv_argo_magic.core.spec import RunSpec
     from uv_argo_magic.interpreters import Interpreter
@@ -134,15 +137,36 @@ class ArgoBackend:
         self._here.place = client.place
         return name
 
-    def watch(self, name: str) -> Iterator[str | NodePhase]:
+    def find(self, name: str, settings: Settings) -> Found | None:
+        """A workflow of this package in the namespace of the settings, by its name or its run's id.
+
+        Raises:
+            BackendUnavailable: no cluster is configured, it does not answer, or kubernetes is not installed.
+            SpecError: the workflow is not of this package, or of a newer one.
+        """
+        if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?", name):
+            return None
+        with _installed():
+            from uv_argo_magic.backends.argo import known  # noqa: PLC0415 - imports Hera
+
+            client = self._connect(settings)
+        found = known.find(client, name)
+        if found is not None:
+            self._runs.setdefault(found.name, _Submitted(client=client, nonce=found.nonce))
+        return found
+
+    def watch(self, name: str, *, follow: bool = True) -> Iterator[str | NodePhase | StopAsked]:
         """Log text and phases; ends some seconds after the exit record, with Argo's own phase."""
-        from uv_argo_magic.backends.argo import follow  # noqa: PLC0415 - not before a run
+        from uv_argo_magic.backends.argo import follow as follows  # noqa: PLC0415 - not before a run
 
         run = self._runs.get(name)
         if run is None:
             yield NodePhase(phase="Error", message=f"no workflow of this kernel is named {name}", t=time.time())
             return
-        yield from follow.Follower(run.client, name, run.nonce, stopping=run.stopping).items()
+        if follow:
+            yield from follows.Follower(run.client, name, run.nonce, stopping=run.stopping).items()
+        else:
+            yield from follows.so_far(run.client, name)
 
     def stop(self, name: str) -> None:
         """Have Argo stop the workflow; its controller takes about five seconds to pass it on to the cell.

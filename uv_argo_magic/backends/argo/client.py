@@ -163,6 +163,15 @@ class Client:
         """
         return self._ask("GET", f"{self._workflows()}/{quote(name)}")
 
+    def workflows(self, labels: str) -> list[dict[str, Any]]:
+        """The workflows with these labels, the newest first.
+
+        Raises:
+            BackendError: they cannot be asked for.
+        """
+        items = self._ask("GET", self._workflows(), query={"labelSelector": labels}).get("items") or []
+        return sorted(items, key=lambda one: str(one["metadata"].get("creationTimestamp") or ""), reverse=True)
+
     def shutdown(self, name: str, how: str) -> None:
         """End the workflow: "Stop" lets exit handlers run, "Terminate" does not; no error where there is none.
 

@@ -217,6 +217,21 @@ def lost(pod: Mapping[str, Any] | None) -> str:
     ) + "; the workflow was stopped, so that the cell does not run twice; run the cell again"
 
 
+def ran(workflow: Mapping[str, Any] | None) -> bool:
+    """Whether a node once had its pod."""
+    nodes = (_status(workflow).get("nodes") or {}).values()
+    return any(node.get("type") == "Pod" and node.get("hostNodeName") for node in nodes)
+
+
+def gone(workflow: Mapping[str, Any] | None) -> str:
+    """What can still be known of a run whose pod and log are gone: Argo's own words."""
+    status = _status(workflow)
+    words = "" if status.get("phase") == "Succeeded" else ended(None, workflow)
+    begun, end = status.get("startedAt"), status.get("finishedAt")
+    times = f"it ran from {begun} to {end}" if begun and end else f"it began at {begun}"
+    return f"its pod and its log are gone; {times}{f' ({words})' if words else ''}; run the cell again for its output"
+
+
 def started(pod: Mapping[str, Any]) -> bool:
     """Whether the cell's container has started, and perhaps ended."""
     state = _main(pod).get("state") or {}

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from uv_argo_magic.backends.argo import diagnose
 from uv_argo_magic.backends.argo.client import Denied, Expired, Gone, Stream, TooEarly
 from uv_argo_magic.backends.argo.tail import Tail
-from uv_argo_magic.core.events import PREFIX, NodePhase
+from uv_argo_magic.core.events import PREFIX, NodePhase, StopAsked
 from uv_argo_magic.errors import BackendError, BackendUnavailable, StreamLost
 
 if TYPE_CHECKING:
@@ -40,6 +40,28 @@ AFTER_END = 45.0
 """Seconds to wait for Argo's own phase once the cell's end is known: its controller looks every ten."""
 LAST_WORDS = 15.0
 """Seconds to wait for the rest of a log whose pod or workflow has ended."""
+
+
+def so_far(door: Door, name: str) -> Iterator[str | NodePhase]:
+    """What the workflow's pods have written by now, and its phase.
+
+    Raises:
+        BackendError: it cannot be read.
+    """
+    try:
+        workflow = door.workflow(name)
+    except Gone:
+        workflow = _DELETED
+    pods = sorted(door.pods(name)[0], key=lambda one: str(one["metadata"].get("creationTimestamp") or ""))
+    for pod in pods:
+        tail = Tail()
+        with contextlib.suppress(TooEarly, Gone):
+            stream = door.log(pod["metadata"]["name"], follow=False)
+            yield from filter(None, map(tail.feed, stream))
+            yield tail.end()
+    last = pods[-1] if pods else None
+    yield NodePhase(phase=diagnose.phase(last, workflow), message=diagnose.ended(last, workflow), t=time.time())
+
 
 Seen: TypeAlias = tuple[str, Any]
 
@@ -81,13 +103,14 @@ class Follower:
         self._pod: Thing | None = None
         self._workflow: Thing | None = None
         self._begun = clock()
+        self._listed = False  # the pods, once at least
         self._reading = False
         self._complete = False  # the log
         self._lost = False
         self._events: list[Thing] = []
         self._said: NodePhase | None = None
 
-    def items(self) -> Iterator[str | NodePhase]:
+    def items(self) -> Iterator[str | NodePhase | StopAsked]:
         """Log text in whole lines, and phases when they change, to the end of both.
 
         Raises:
@@ -125,12 +148,14 @@ class Follower:
         final = diagnose.phase(None, self._workflow) in diagnose.FINAL
         if self._exited.is_set():
             return 0.0 if final else AFTER_END
+        if final and not self._listed:
+            return LAST_WORDS
         if self._lost or final or (self._pod and diagnose.terminated(self._pod)):
             # Without the exit record, what the log still holds is all that can be known of the cell.
             return 0.0 if self._complete or not self._reading else LAST_WORDS
         return None
 
-    def _take(self, kind: str, value: Any) -> Iterator[str | NodePhase]:
+    def _take(self, kind: str, value: Any) -> Iterator[str | NodePhase | StopAsked]:
         match kind:
             case "log":
                 if not self._exited.is_set() and any(self._is_exit(line) for line in value.split("\n")):
@@ -142,6 +167,10 @@ class Follower:
                 yield from self._pods(value)
             case "workflow":
                 self._workflow = value
+                if (value.get("spec") or {}).get("shutdown") and not (self._stopping.is_set() or self._lost):
+                    # Somebody else: in another process, or with Argo's own tools.
+                    self._stopping.set()
+                    yield StopAsked(by="somebody else", t=self._clock())
                 yield from self._phase()
             case "events":
                 self._events = value
@@ -159,6 +188,7 @@ class Follower:
 
     def _pods(self, seen: list[tuple[str, Thing]]) -> Iterator[NodePhase]:
         """Pods as they are now, as (type of change, pod)."""
+        self._listed = True
         for change, pod in seen:
             uid = _uid(pod)
             if self._pod is None and change != "DELETED":
@@ -219,6 +249,8 @@ class Follower:
             message = diagnose.ended(None, _DELETED)
         elif self._lost:
             message = diagnose.lost(self._pod)
+        elif not self._reading and diagnose.ran(self._workflow):
+            message = diagnose.gone(self._workflow)
         else:
             message = "" if phase == "Succeeded" else diagnose.ended(self._pod, self._workflow)
         yield NodePhase(phase=phase, message=message, t=self._clock(), uid=_uid(self._pod))

@@ -1,0 +1,242 @@
+"""A run that goes on without the process that began it: found, shown, stopped by another process, over a test API."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from argo_server import ArgoServer
+
+from uv_argo_magic import cli
+from uv_argo_magic.backends import argo, base
+from uv_argo_magic.backends.argo import ArgoBackend, diagnose
+from uv_argo_magic.core.spec import RunSpec, Settings
+from uv_argo_magic.errors import SpecError
+from uv_argo_magic.history import History
+from uv_argo_magic.run import new_id, prepare
+
+HERE = ".".join(map(str, sys.version_info[:3]))
+CELL = (
+    "import time\nfor i in range(400):\n    print('line', i, flush=True)\n    time.sleep(0.05)\n    if {stop}: break\n"
+)
+
+
+@pytest.fixture
+def server(tmp_path):
+    with ArgoServer(tmp_path) as server:
+        yield server
+
+
+class Machine:
+    """A machine of its own: its history, its processes, and its way to the cluster."""
+
+    def __init__(self, folder: Path, server: ArgoServer, capsys, monkeypatch) -> None:
+        self.capsys, self.monkeypatch = capsys, monkeypatch
+        self.environ = {"UV_ARGO_HOME": str(folder), "UV_ARGO_KUBECONFIG": str(server.kubeconfig)}
+        self.environ |= {"UV_ARGO_IMAGES": f"{HERE}=none"}
+
+    @contextlib.contextmanager
+    def process(self, *words: str):
+        """A process that says these words."""
+        code = "import sys; from uv_argo_magic.cli import main; sys.exit(main(sys.argv[1:]))"
+        with subprocess.Popen(
+            [sys.executable, "-c", code, *words],
+            env=os.environ | self.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        ) as process:  # fmt: skip
+            yield process
+
+    def hear(self, *words: str, status: int = 0) -> str:
+        """What a new process would answer, without starting one."""
+        for name, value in self.environ.items():
+            self.monkeypatch.setenv(name, value)
+        base.load.cache_clear()
+        argo._connected.cache_clear()
+        self.capsys.readouterr()
+        assert cli.main(words) == status
+        return "".join(self.capsys.readouterr())
+
+
+@pytest.fixture
+def here(tmp_path, server, capsys, monkeypatch):
+    yield Machine(tmp_path / "here", server, capsys, monkeypatch)
+    base.load.cache_clear()
+
+
+@pytest.fixture
+def there(tmp_path, server, capsys, monkeypatch):
+    return Machine(tmp_path / "there", server, capsys, monkeypatch)
+
+
+@pytest.fixture
+def over(tmp_path):
+    """The file whose presence ends the cell."""
+    yield tmp_path / "over"
+    (tmp_path / "over").touch()
+
+
+@pytest.fixture
+def killed(here, over, tmp_path):
+    """A run whose client was killed in the middle."""
+    script = tmp_path / "script.py"
+    script.write_text(cell(over))
+    with here.process("run", str(script), "-b", "argo") as process:
+        assert process.stdout.readline() == "line 0\n"
+        assert process.stdout.readline() == "line 1\n"
+        process.kill()
+
+
+@pytest.fixture
+def left(server, here, over):
+    """What a client that was killed leaves behind, without starting one."""
+    settings = Settings(kubeconfig=str(server.kubeconfig), images=((HERE, "none"),))
+    spec = RunSpec(cell=cell(over), settings=settings, backend="argo")
+    backend, run_id = ArgoBackend(), new_id()
+    prepared = prepare(spec, backend)
+    history = History(Path(here.environ["UV_ARGO_HOME"]) / "data" / "runs")
+    files = history.begin(run_id, spec=spec, resolution=prepared.resolution, nonce=prepared.program.nonce)
+    files.note("name", backend.submit(prepared.program, spec, run_id))
+    files.append("line 0\nline 1\nline 2\n")
+    about = json.loads((files.folder / "spec.json").read_text())
+    (files.folder / "spec.json").write_text(json.dumps(about | {"started": "another process"}))
+    while len(only(server).lines) < 6:
+        time.sleep(0.02)
+    return over
+
+
+def cell(over: Path) -> str:
+    return CELL.format(stop=f"__import__('os').path.exists({str(over)!r})")
+
+
+def only(server):
+    (workflow,) = server.workflows.values()
+    return workflow
+
+
+def whole(text: str) -> bool:
+    lines = [line for line in text.split("\n") if line.startswith("line ")]
+    return lines == [f"line {i}" for i in range(len(lines))] and len(lines) > 2
+
+
+def test_a_run_goes_on_without_its_client_and_is_joined_from_its_beginning(server, here, killed, over):
+    assert "  Running  " in here.hear("runs")
+    assert whole(here.hear("logs"))
+    with here.process("attach") as joined:
+        first = joined.stdout.readline()
+        over.touch()
+        out, err = first + joined.stdout.read(), joined.stderr.read()
+        assert (joined.wait(30), err) == (0, "")
+    assert whole(out)
+    assert "  Succeeded  " in here.hear("runs")
+    # From now on its history is whole: nobody has to be asked.
+    server.workflows.clear()
+    assert here.hear("logs") == out
+
+
+def test_another_machine_finds_it_by_either_name(server, there, left):
+    said = there.hear("attach", only(server).name, status=2)
+    assert f"there is no run {only(server).name}" in said
+    assert "add -b argo" in said
+    run = only(server).made["metadata"]["labels"]["uv-argo-magic/run"]
+    assert whole(there.hear("logs", run, "-b", "argo"))
+    left.touch()
+    assert whole(there.hear("attach", only(server).name, "-b", "argo", "--set", "namespace=nb"))
+    assert whole(there.hear("attach", run, "-b", "argo"))
+
+
+def test_it_is_stopped_from_another_process(server, here, left):
+    run = only(server).made["metadata"]["labels"]["uv-argo-magic/run"]
+    assert here.hear("stop") == f"{run} ({only(server).name}): asked to stop\n"
+    assert only(server).made["spec"]["shutdown"] == "Stop"
+    said = here.hear("attach", run, status=1)
+    assert whole(said)
+    assert "Stopped: The run was stopped by somebody else." in said
+    assert "not live; it ended as Stopped" in here.hear("stop", run)
+
+
+def test_an_interrupt_leaves_what_was_attached(server, here, left):
+    with here.process("attach") as joined:
+        joined.stdout.readline()
+        joined.send_signal(signal.SIGINT)
+        assert "goes on; uv-argo stop" in joined.stderr.read()
+        assert joined.wait(30) == 130
+    assert "shutdown" not in only(server).made["spec"]
+
+
+def test_what_is_known_of_a_run_whose_pod_is_gone(server, here, left):
+    left.touch()
+    workflow = only(server)
+    workflow.thread.join(30)
+    server.changes.clear()
+    workflow.lines = []
+    node = {"type": "Pod", "hostNodeName": "n1", "phase": "Succeeded"}
+    times = {"startedAt": "2026-01-01T10:00:00Z", "finishedAt": "2026-01-01T10:00:09Z"}
+    workflow.made["status"] |= {"nodes": {"x": node}, **times}
+    said = here.hear("attach", status=1)
+    assert "Succeeded: its pod and its log are gone; it ran from 2026-01-01T10:00:00Z to 2026-01-01T10:00:09Z" in said
+    assert "run the cell again for its output" in said
+
+
+def test_a_cluster_that_is_away_leaves_the_outcome_open(server, here, left, tmp_path):
+    broken = json.loads(server.kubeconfig.read_text())
+    broken["clusters"][0]["cluster"]["server"] = "http://127.0.0.1:1"
+    server.kubeconfig.write_text(json.dumps(broken))
+    assert "  Unknown  " in here.hear("runs")
+    said = here.hear("logs")
+    assert whole(said)
+    assert "[what came later is not known: " in said
+
+
+def test_what_is_gone_altogether_was_lost(server, here, left):
+    only(server).kill(9)
+    server.workflows.clear()
+    assert "  Lost  " in here.hear("runs")
+    assert whole(here.hear("attach"))
+
+
+@pytest.mark.parametrize(
+    ("notes", "words"),
+    [
+        ({}, "no run of uv-argo-magic"),
+        ({"uv-argo-magic/schema": "99"}, "newer uv-argo-magic"),
+        ({"uv-argo-magic/schema": "x"}, "no run of uv-argo-magic"),
+    ],
+)
+def test_a_workflow_that_is_not_ours_is_refused(server, notes, words):
+    made = {"metadata": {"name": "w", "annotations": notes, "labels": {"uv-argo-magic/run": "r"}}}
+
+    class Foreign:
+        def __init__(self) -> None:
+            self.made = made
+
+        def kill(self, number):
+            pass
+
+        class thread:  # noqa: N801
+            join = staticmethod(lambda seconds: None)
+
+    server.workflows["w"] = Foreign()
+    with pytest.raises(SpecError, match=words) as caught:
+        ArgoBackend().find("w", Settings(kubeconfig=str(server.kubeconfig)))
+    assert caught.value.hint
+
+
+def test_no_name_of_a_workflow_is_not_asked_for(server):
+    backend = ArgoBackend()
+    for name in ("", "a b", "../x", "x" * 300, "nope"):
+        assert backend.find(name, Settings(kubeconfig=str(server.kubeconfig))) is None
+    assert not [path for _, path, _ in server.calls if ".." in path]
+
+
+def test_what_was_never_a_pod_is_no_pod_that_is_gone():
+    refused = {"status": {"phase": "Error", "nodes": {"x": {"type": "Pod", "phase": "Error", "message": "forbidden"}}}}
+    assert not diagnose.ran(refused)
+    running = {"status": {"startedAt": "t", "nodes": {"x": {"type": "Pod", "hostNodeName": "n1"}}}}
+    assert diagnose.ran(running)
+    assert "it began at t" in diagnose.gone(running)

@@ -1,0 +1,107 @@
+"""A run by any name of it: kept in the history of this machine, or known only where it runs.
+
+Rules:
+- The history comes first. The place is asked only about a run whose end nobody here saw.
+- Where no name finds anything, the error says what could be added to the line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from uv_argo_magic.backends import base
+from uv_argo_magic.core import settings as keys
+from uv_argo_magic.core.spec import Settings
+from uv_argo_magic.errors import BackendError, SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from uv_argo_magic.config import Config
+    from uv_argo_magic.entries import Entry
+    from uv_argo_magic.history import History
+
+
+@dataclass(frozen=True, kw_only=True)
+class Located:
+    """`entry`: what is kept here of it. `found`: what its place says; None where it was not asked or knows nothing."""
+
+    backend: str
+    settings: Settings
+    entry: Entry | None = None
+    found: base.Found | None = None
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.entry.id if self.entry else self.found.run if self.found else ""
+
+    @property
+    def outcome(self) -> str:
+        """How it stands, in one word."""
+        if self.found is not None:
+            return self.found.phase
+        return self.entry.outcome if self.entry else "Lost"
+
+
+def locate(name: str, history: History, made: Config, notebook: str | None = None) -> Located:
+    """The run of this name; without a name, the notebook's last.
+
+    Raises:
+        SpecError: there is none.
+        BackendUnavailable: only its place could know it, and does not answer.
+    """
+    entry = history.find(name) if name else history.last(notebook)
+    if entry is not None:
+        return about(entry, made)
+    found = base.load(made.backend).find(name, made.settings)
+    if found is None:
+        try:
+            history.get(name)
+        except SpecError as problem:
+            others = " or ".join(f"-b {other}" for other in base.names() if other != made.backend)
+            asked = f"{made.backend} does not know it either"
+            hint = f"{problem.hint} {asked}" + (f"; another place may: add {others}." if others else ".")
+            raise SpecError(problem.message, hint=hint) from None
+    return Located(backend=made.backend, settings=made.settings, found=found)
+
+
+def about(entry: Entry, made: Config | None = None) -> Located:
+    """A kept run, and what its place says of it where nobody here saw its end.
+
+    Raises:
+        BackendUnavailable: the place does not answer.
+    """
+    line = [key for key, origin in made.origins if origin == "the line" and key in keys.FIELDS] if made else []
+    settings = _settings(entry)
+    if made:
+        settings = replace(settings, **{key: getattr(made.settings, key) for key in line})
+    # A live run may be another process's: then its place knows it as well, if it is such a place.
+    found = None
+    if entry.summary is None and (name := entry.note("name")):
+        found = base.load(entry.backend).find(name, settings)
+    return Located(backend=entry.backend, settings=settings, entry=entry, found=found)
+
+
+def _settings(entry: Entry) -> Settings:
+    """Those it began with, which say where it runs."""
+    spec = entry.spec()
+    return spec.settings if spec else Settings()
+
+
+def outcomes(entries: Iterable[Entry]) -> dict[str, str]:
+    """How each of them stands; a place that does not answer is asked once."""
+    said: dict[str, str] = {}
+    silent: set[tuple[str, Settings]] = set()
+    for entry in entries:
+        said[entry.id] = entry.outcome
+        if not entry.unseen or not entry.note("name"):
+            continue
+        where = (entry.backend, _settings(entry))
+        try:
+            said[entry.id] = "Unknown" if where in silent else about(entry).outcome
+        except (BackendError, SpecError):
+            silent.add(where)
+            said[entry.id] = "Unknown"
+    return said
