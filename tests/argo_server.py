@@ -31,15 +31,27 @@ LABEL = "workflows.argoproj.io/workflow"
 NETWORK = re.compile(r"SSL_CERT_(?:FILE|DIR)|(?:https?|no|all)_proxy", re.IGNORECASE)
 
 
+class Log:
+    """What one container writes: each line with its time, and whether there will be more."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, bytes]] = []
+        self.ended = False
+
+    def write(self, line: bytes) -> None:
+        now = dt.datetime.now(dt.UTC)
+        self.lines.append((now.strftime("%Y-%m-%dT%H:%M:%S.%f") + "000Z", line))
+
+
 class Workflow:
-    """One workflow, its pod, its process, and the log with a time for each line."""
+    """One workflow, its pod, its processes, and the log of each container."""
 
     def __init__(self, server: ArgoServer, made: dict) -> None:
         self.server = server
         self.made = made
         self.name = made["metadata"]["name"]
-        self.lines: list[tuple[str, bytes]] = []
-        self.ended = False
+        self.template = made["spec"]["templates"][0]
+        self.logs: dict[str, Log] = {}
         self.process: subprocess.Popen[bytes] | None = None
         self.home = Path(tempfile.mkdtemp(prefix="argo-server-"))
         self.pods = 0
@@ -52,75 +64,97 @@ class Workflow:
         try:
             self.start()
         finally:
-            if self.process:
-                self.process.stdout.close()
             shutil.rmtree(self.home, ignore_errors=True)
 
     def new_pod(self) -> None:
         self.pods += 1
+        before = [{"name": one["name"]} for one in self.template.get("initContainers", [])]
         self.pod = {
             "kind": "Pod",
             "metadata": {"name": self.name, "uid": str(uuid.uuid4()), "labels": {LABEL: self.name}},
-            "spec": {"nodeName": "n1", "containers": [{"name": "main"}]},
+            "spec": {"nodeName": "n1", "initContainers": [{"name": "init"}, *before], "containers": [{"name": "main"}]},
             "status": {"phase": "Pending"},
         }
         self.server.changed("ADDED", self.pod)
         time.sleep(self.server.start_after)
 
     def start(self) -> None:
-        script = self.made["spec"]["templates"][0]["script"]
-        source = self.home / "script"
         # What a kubelet would mount: the ConfigMap that the template names, once it is there.
-        for volume in self.made["spec"]["templates"][0]["volumes"]:
+        for volume in self.template["volumes"]:
             while name := (volume.get("configMap") or {}).get("name"):
                 if made := self.server.config_maps.get(name):
                     assert made["metadata"]["ownerReferences"][0]["uid"] == self.made["metadata"]["uid"]
-                    (self.home / "program.py").write_text(made["data"]["program.py"])
+                    for file, text in made["data"].items():
+                        (self.home / file).write_text(text)
                     break
                 if "shutdown" in self.made["spec"]:
                     return
                 time.sleep(0.01)
-        source.write_text(script["source"].replace("/uv-argo", str(self.home)))
-        given = {one["name"]: self.server.value(one).replace("/tmp", str(self.home), 1) for one in script["env"]}
-        path = f"{Path(find_uv_bin()).parent}{os.pathsep}{os.environ['PATH']}"
+        uid = self.pod["metadata"]["uid"]
+        before = self.template.get("initContainers", [])
+        name, code = "main", 0
+        for one in before:
+            name, code = one["name"], self.execute(one, one["command"][1:], tmp=self.home / one["name"])
+        if code == 0:
+            # Where a container before it has installed, main must not need uv.
+            script = self.template["script"]
+            command = [*script["command"][1:], "-c", script["source"]]
+            name, code = "main", self.execute(script, command, tmp=self.home, uv=not before)
+        if self.pod["metadata"]["uid"] != uid:
+            return
+        code = 137 if code < 0 else code
+        phase = "Failed" if code else "Succeeded"
+        self.status(phase, name, {"terminated": {"exitCode": code, "reason": "Error" if code else "Completed"}})
+        self.logs[name].ended = True
+        time.sleep(self.server.phase_after)
+        self.made["status"] = {"phase": phase, "message": f"{name}: Error (exit code {code})" if code else ""}
+
+    def execute(self, container: dict, command: list[str], *, tmp: Path, uv: bool = True) -> int:
+        """Run a container of the template in a process of this machine; its exit status."""
+        name = container.get("name", "main")
+        tmp.mkdir(exist_ok=True)
+
+        def here(text: str) -> str:
+            text = re.sub("^/tmp", str(tmp), text)
+            return text.replace("/uv-argo-store", str(self.home / "store")).replace("/uv-argo", str(self.home))
+
+        given = {one["name"]: here(self.server.value(one)) for one in container["env"]}
+        path = f"{Path(find_uv_bin()).parent}{os.pathsep}{os.environ['PATH']}" if uv else os.defpath
         # What an image of this network brings: its certificates, and the way out.
         network = {name: text for name, text in os.environ.items() if NETWORK.fullmatch(name)}
-        uid = self.pod["metadata"]["uid"]
+        log = Log()
         self.process = subprocess.Popen(
-            [sys.executable, *script["command"][1:], str(source)],
+            [sys.executable, *map(here, command)],
             env={"PATH": path, "LANG": "C.UTF-8", **network, **given},
-            cwd=self.home,
+            cwd=tmp,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        self.lines = []
-        self.ended = False
-        self.write(b'time=2026-11-22T20:29:14.089Z level=INFO msg="waiting for signals" argo=true\n')
-        self.status("Running", {"running": {}})
-        for line in self.process.stdout:
-            self.write(line)
+        # A pod that was made again begins a new log.
+        self.logs[name] = log
+        if name == "main":
+            log.write(b'time=2026-11-22T20:29:14.089Z level=INFO msg="waiting for signals" argo=true\n')
+        self.status("Running" if name == "main" else "Pending", name, {"running": {}})
+        with self.process.stdout as said:
+            for line in said:
+                log.write(line)
         code = self.process.wait()
-        self.write(b'time=2026-11-22T20:29:15.090Z level=INFO msg="sub-process exited" argo=true\n')
-        if code:
-            self.write(b"Error: exit status %d\n" % (code % 256))
-        if self.pod["metadata"]["uid"] != uid:
-            return
-        self.ended = True
-        code = 137 if code < 0 else code
-        reason = "Completed" if code == 0 else "Error"
-        phase = "Failed" if code else "Succeeded"
-        self.status(phase, {"terminated": {"exitCode": code, "reason": reason}})
-        time.sleep(self.server.phase_after)
-        self.made["status"] = {"phase": phase, "message": f"main: Error (exit code {code})" if code else ""}
+        if name == "main":
+            log.write(b'time=2026-11-22T20:29:15.090Z level=INFO msg="sub-process exited" argo=true\n')
+            if code:
+                log.write(b"Error: exit status %d\n" % (code % 256))
+        elif code == 0:
+            log.ended = True
+            self.status("Pending", name, {"terminated": {"exitCode": 0, "reason": "Completed"}})
+        return code
 
-    def write(self, line: bytes) -> None:
-        now = dt.datetime.now(dt.UTC)
-        self.lines.append((now.strftime("%Y-%m-%dT%H:%M:%S.%f") + "000Z", line))
-
-    def status(self, phase: str, state: dict) -> None:
-        self.pod["status"] = {"phase": phase, "containerStatuses": [{"name": "main", "state": state}]}
+    def status(self, phase: str, name: str, state: dict) -> None:
+        """The pod's phase, and the state of one of its containers."""
+        kind = "containerStatuses" if name == "main" else "initContainerStatuses"
+        known = {one["name"]: one for one in self.pod["status"].get(kind, [])} | {name: {"name": name, "state": state}}
+        self.pod["status"] = {**self.pod["status"], "phase": phase, kind: list(known.values())}
         self.server.changed("MODIFIED", self.pod)
 
     def shutdown(self) -> None:
@@ -137,7 +171,8 @@ class Workflow:
     def lose(self) -> None:
         """The pod is deleted at once, and made again half a second later, as Argo does while its node is Pending."""
         self.kill(signal.SIGKILL)
-        self.ended = True
+        for log in self.logs.values():
+            log.ended = True
         self.server.changed("DELETED", self.pod)
         self.pod = {**self.pod, "metadata": {**self.pod["metadata"], "uid": "none"}}
 
@@ -157,6 +192,7 @@ class ArgoServer:
     def __init__(self, folder: Path) -> None:
         self.start_after, self.stop_after, self.phase_after = 0.05, 0.1, 0.3
         self.cut = 0
+        self.closed = False
         self.failures: list[tuple[str, int, dict]] = []
         self.calls: list[tuple[str, str, str]] = []
         self.workflows: dict[str, Workflow] = {}
@@ -194,6 +230,7 @@ class ArgoServer:
         for one in self.workflows.values():
             one.kill(signal.SIGKILL)
             one.thread.join(10)
+        self.closed = True
         self.http.shutdown()
         for connection in tuple(self.connections):
             with contextlib.suppress(OSError):
@@ -305,7 +342,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.begin()
         deadline = time.monotonic() + 5
         with contextlib.suppress(OSError):
-            while time.monotonic() < deadline:
+            while time.monotonic() < deadline and not server.closed:
                 with server.condition:
                     server.condition.wait_for(lambda at=at: len(server.changes) > at, 0.1)
                     new = server.changes[at:]
@@ -316,14 +353,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.piece(b"")
 
     def log(self, server: ArgoServer, workflow: Workflow, query: dict) -> None:
-        if not workflow.lines:
-            return self.say(400, {"message": 'container "main" is waiting to start: PodInitializing'})
+        log = workflow.logs.get(query["container"])
+        if log is None:
+            return self.say(400, {"message": f'container "{query["container"]}" is waiting to start: PodInitializing'})
         since = query.get("sinceTime", "")[:19]
         self.begin()
         sent, at = 0, 0
         with contextlib.suppress(OSError):
             while True:
-                lines, ended = workflow.lines, workflow.ended
+                lines, ended = log.lines, log.ended
                 new = b"".join(f"{t} ".encode() + line for t, line in lines[at:] if t[:19] >= since)
                 at = len(lines)
                 if new and server.cut and sent + len(new) > server.cut:

@@ -266,7 +266,7 @@ class Stuck:
     def watch_pods(self, workflow, version):
         raise client.Expired("always")
 
-    def log(self, pod, *, since="", follow=True):
+    def log(self, pod, *, container="main", since="", follow=True):
         raise client.TooEarly("always")
 
     def warnings(self, pod):

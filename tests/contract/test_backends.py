@@ -7,6 +7,8 @@ can reach.
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import os
 import sys
@@ -36,6 +38,12 @@ REAL = [
 ]
 ONLY_LOCAL = pytest.mark.parametrize("place", ["local"], indirect=True)
 """For what only a process of this machine can show."""
+INSTALLS = pytest.mark.parametrize(
+    "place",
+    ["local", "argo", "argo-init", *(pytest.param(name, marks=REAL) for name in ("cluster", "cluster-init"))],
+    indirect=True,
+)
+"""For what an install by a container of its own may change."""
 HERE = ".".join(map(str, sys.version_info[:3]))
 
 
@@ -54,14 +62,19 @@ def place(request, home, tmp_path):
     """(backend, the settings that it needs)."""
     if request.param == "local":
         yield LocalBackend(), {}
-    elif request.param == "argo":
+    elif request.param.startswith("argo"):
         with ArgoServer(tmp_path) as server:
-            yield ArgoBackend(), {"kubeconfig": str(server.kubeconfig), "images": ((HERE, "none"),)}
+            shape = request.param.partition("-")[2] or "script"
+            yield (
+                ArgoBackend(),
+                {"kubeconfig": str(server.kubeconfig), "images": ((HERE, "none"),), "shape": shape},
+            )
     else:
         python, _, image = os.environ["UV_ARGO_TEST_IMAGE"].partition("=")
         kubeconfig = os.environ["UV_ARGO_TEST_KUBECONFIG"]
+        shape = request.param.partition("-")[2] or "script"
         # The newest of the table is taken where a cell names no Python: this one has to be all of it.
-        yield ArgoBackend(), {"kubeconfig": kubeconfig, "images": ((python, image),)}
+        yield ArgoBackend(), {"kubeconfig": kubeconfig, "images": ((python, image),), "shape": shape}
 
 
 @pytest.fixture
@@ -116,6 +129,7 @@ def test_a_large_program(run):
     assert (one.wait(60).outcome, one.logs()) == ("Succeeded", f"{sum(numbers)}\n")
 
 
+@INSTALLS
 def test_packages_are_installed_once_and_shared(run, backend):
     first = run("import alpha\nprint(alpha.VERSION)", "alpha")
     assert first.wait(60).outcome == "Succeeded", first.logs()
@@ -153,6 +167,7 @@ def test_a_conflict_is_known_before_anything_runs(run):
         run("pass", "gamma alpha==2.0")
 
 
+@INSTALLS
 def test_an_install_that_fails_over_there(wanted, backend, index):
     index.add("delta", "1.0", files={"delta.py": ""})
     index.misbehave("delta", "", where="file")
@@ -197,6 +212,7 @@ def test_stopping_keeps_the_output_and_is_idempotent(run):
     one.stop()
 
 
+@INSTALLS
 def test_stopping_during_the_install(run, index):
     index.add("slow", "1.0", files={"slow.py": ""})
     index.misbehave("slow", "slow", where="file")
@@ -223,15 +239,17 @@ def test_values_come_back(run, wanted, backend):
 
 
 @pytest.mark.parametrize("place", ["local", "argo"], indirect=True)
-def test_a_secret_reaches_the_cell_by_its_name(run, monkeypatch):
+def test_a_secret_reaches_the_cell_by_its_name(run, wanted, backend, monkeypatch):
     monkeypatch.setenv("TOKEN", "swordfish")
-    one = run("import os\nprint(os.environ.get('TOKEN'))", secret_env=(("TOKEN", "keys/token"),))
+    named = prepare(wanted("import os\nprint(os.environ.get('TOKEN'))", secret_env=(("TOKEN", "keys/token"),)), backend)
+    one = start(named, backend=backend)
     two = run("import os\nprint(os.environ.get('TOKEN'))")
     assert (one.wait(60).outcome, two.wait(60).outcome) == ("Succeeded", "Succeeded")
     assert (one.logs(), two.logs()) == ("swordfish\n", "None\n")
-    assert "swordfish" not in one.prepared.program.source
+    assert b"swordfish" not in gzip.decompress(base64.b64decode(named.program.payload))
 
 
+@INSTALLS
 def test_the_history_holds_what_the_run_said(run, home):
     history = History(places.data_dir() / "runs")
     one = run("print('hi')\nimport alpha", "alpha==1.0", history=history)

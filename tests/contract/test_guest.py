@@ -11,10 +11,11 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from guest_process import NONCE, begin, text_of
+from guest_process import HERE, NONCE, begin, text_of
 
+from uv_argo_magic.core import events
 from uv_argo_magic.core import events as ev
-from uv_argo_magic.core.lock import Unresolved
+from uv_argo_magic.core.lock import Lock, Package, Target, Unresolved
 from uv_argo_magic.core.state import fold
 from uv_argo_magic.guest import environment
 
@@ -48,6 +49,30 @@ def test_output_result_and_end(tmp_path: Path) -> None:
         (),
     )
     assert [stage for stage, _ in state.stages] == ["starting", "running", "ended"]  # no install step
+
+
+def test_a_cell_whose_packages_nobody_left_says_so(tmp_path: Path) -> None:
+    state = run(tmp_path, "print('hi')", env={"UV_ARGO_ROLE": "run"})
+    assert (reason(state), text_of(state)) == (("guest", 70), "")
+    assert state.exited
+    assert "FileNotFoundError" in state.exited.detail
+
+
+def test_an_install_alone_hands_over_without_an_end(tmp_path: Path) -> None:
+    wanted = Lock(packages=(Package(name="six", version="1.16.0"),), target=Target(python=HERE))
+    tree = tmp_path / "store" / "trees" / wanted.key
+    (tree / "site").mkdir(parents=True)
+    (tree / ".ok").write_text('{"packages": [["six", "1.16.0"]]}')
+    env = {"UV_ARGO_ROLE": "install", "UV_INDEX_CORP_PASSWORD": "swordfish"}
+    guest = begin(tmp_path, "print('hi')", resolution=wanted, env=env)
+    log = guest.read()
+    state = fold(events.decode(log, NONCE))
+    assert (guest.process.returncode, state.exited, text_of(state)) == (0, None, "")
+    assert state.installed
+    assert state.installed.cached
+    assert "credentials" in state.notes[0]
+    assert "swordfish" not in log
+    assert NONCE not in "".join(path.name for path in (tmp_path / "store" / "handed").iterdir())
 
 
 @pytest.mark.parametrize("cell", ["6 * 7;", "6 * 7;  # quiet", "x = 5", "None", "", "# nothing", "'a';\n"])

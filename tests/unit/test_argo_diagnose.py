@@ -64,6 +64,26 @@ def test_an_out_of_memory_pod_is_known_before_the_workflow_knows():
     assert "used more memory than it was given (64Mi)" in diagnose.ended(dead, running)
 
 
+def test_a_container_that_installs_is_ours():
+    def pod(state: dict) -> dict:
+        container = {"name": "install", "image": "example.com/uv:1", "state": state}
+        limit = {"name": "install", "resources": {"limits": {"memory": "64Mi"}}}
+        return {
+            "spec": {"initContainers": [{"name": "init"}, limit]},
+            "status": {"phase": "Pending", "initContainerStatuses": [container]},
+        }
+
+    assert diagnose.writers(pod({})) == ("install", "main")
+    assert diagnose.writers({"spec": {"initContainers": [{"name": "init"}]}}) == ("main",)
+    killed = pod({"terminated": {"reason": "OOMKilled", "exitCode": 137}})
+    assert diagnose.ended(killed, None).startswith("the install used more memory than it was given (64Mi)")
+    assert (diagnose.terminated(killed, "install"), diagnose.terminated(killed)) == (True, False)
+    broken = pod({"terminated": {"reason": "Error", "exitCode": 3}})
+    assert diagnose.ended(broken, None) == "the container that installs ended with exit code 3"
+    image = pod({"waiting": {"reason": "ErrImagePull", "message": "not found"}})
+    assert diagnose.waiting(image, None).startswith("the image example.com/uv:1 cannot be pulled")
+
+
 @pytest.mark.parametrize(
     ("pod", "words"),
     [

@@ -10,18 +10,24 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
-from uv_argo_magic.backends.argo import ArgoBackend, manifest, printed
+from uv_argo_magic.backends.argo import ArgoBackend, images, manifest, printed
 from uv_argo_magic.core.program import Program
 from uv_argo_magic.core.spec import Resources, RunSpec, Settings
 from uv_argo_magic.errors import SpecError
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "argo"
-PROGRAM = Program(guest=base64.b64encode(b"guest").decode(), payload=base64.b64encode(b"payload").decode(), nonce="ab")
+PROGRAM = Program(
+    guest=base64.b64encode(b"guest").decode(),
+    payload=base64.b64encode(b"payload").decode(),
+    nonce="ab",
+    install=base64.b64encode(b"install").decode(),
+)
 SPECS = {
     "script": RunSpec(cell="print(1)"),
     "script-full": RunSpec(
@@ -50,6 +56,17 @@ SPECS = {
             semaphore="limits/cells",
             pod_gc="OnWorkflowSuccess",
             pod_gc_delay=60,
+        ),
+    ),
+    "init": RunSpec(
+        cell="print(1)",
+        python="3.12.1",
+        resources=Resources(memory="1Gi..2Gi", gpu="1"),
+        settings=Settings(
+            image="example.com/cuda:1",
+            index_url="https://index.example.com/simple",
+            index_secrets=(("my-corp", "index-login"),),
+            secret_env=(("TOKEN", "keys/token"),),
         ),
     ),
 }
@@ -101,12 +118,12 @@ def test_a_large_program_travels_in_a_config_map_of_the_workflow():
     template = made(SPECS["script"], program)["spec"]["templates"][0]
     assert len(template["script"]["source"]) < 1000
     (volume,) = (volume for volume in template["volumes"] if "configMap" in volume)
-    companion = manifest.companion(program, run_id="20260101-000000-abcdef", workflow="w", uid="1")
+    companion = manifest.companion(program, SPECS["script"], run_id="20260101-000000-abcdef", workflow="w", uid="1")
     assert companion
     assert companion["metadata"]["name"] == volume["configMap"]["name"]
     assert companion["metadata"]["ownerReferences"][0]["uid"] == "1"
     assert companion["data"] == {"program.py": program.source}
-    assert manifest.companion(PROGRAM, run_id="r", workflow="w", uid="1") is None
+    assert manifest.companion(PROGRAM, SPECS["script"], run_id="r", workflow="w", uid="1") is None
 
 
 def test_a_file_carries_a_large_program_in_a_config_map_of_nobody():
@@ -118,6 +135,43 @@ def test_a_file_carries_a_large_program_in_a_config_map_of_nobody():
     assert "ownerReferences" not in config_map["metadata"]
     (volume,) = (one for one in workflow["spec"]["templates"][0]["volumes"] if "configMap" in one)
     assert volume["configMap"]["name"] == config_map["metadata"]["name"]
+
+
+def test_only_the_install_container_has_credentials_and_writes_the_store():
+    template = made(SPECS["init"])["spec"]["templates"][0]
+    (install,), main = template["initContainers"], template["script"]
+    assert "index-login" in json.dumps(install)
+    assert "index-login" not in json.dumps(main)
+    assert "keys" not in json.dumps(install["env"])
+    stores = [next(one for one in each["volumeMounts"] if one["name"] == "store") for each in (install, main)]
+    assert [store.get("readOnly", False) for store in stores] == [False, True]
+    assert {one["name"] for one in install["volumeMounts"]} & {one["name"] for one in main["volumeMounts"]} == {"store"}
+
+
+def test_nothing_to_install_needs_no_container_for_it():
+    template = made(SPECS["init"], replace(PROGRAM, install=""))["spec"]["templates"][0]
+    assert "initContainers" not in template
+    assert template["script"]["source"] == PROGRAM.source
+
+
+def test_a_large_program_that_installs_apart_travels_as_two_texts():
+    program = Program(guest="A" * 50_000, payload="A" * 60_000, nonce="ab", install="A" * 100)
+    template = made(SPECS["init"], program)["spec"]["templates"][0]
+    assert "/uv-argo/install.py" in template["initContainers"][0]["command"][-1]
+    assert "/uv-argo/program.py" in template["script"]["source"]
+    companion = manifest.companion(program, SPECS["init"], run_id="20260101-000000-abcdef")
+    assert companion
+    assert companion["data"] == {"install.py": program.first, "program.py": program.second}
+
+
+def test_the_image_that_installs_has_the_same_python():
+    settings = SPECS["init"].settings
+    assert images.installer("3.12.1", settings, "main").startswith("docker.io/astral/uv:")
+    assert images.installer("3.12.1", replace(settings, install_image="mine"), "main") == "mine"
+    assert images.installer("", Settings(shape="init"), "main") == "main"
+    with pytest.raises(SpecError, match=r"no image that installs for Python 3\.9") as caught:
+        images.installer("3.9.2", settings, "main")
+    assert "install_image" in caught.value.hint
 
 
 def test_a_program_too_large_is_refused_before_anything_is_sent():
@@ -159,6 +213,7 @@ def test_nothing_of_a_vendor_is_imported_before_a_run():
         (Settings(secret_env=(("A", "secret"),)), "secret_env: A=secret names no key of a Secret"),
         (Settings(secret_env=(("A-B", "secret/key"),)), "secret_env: A-B=secret/key names no key of a Secret"),
         (Settings(tolerations=("a=b:Never",)), "tolerations: a=b:Never is none"),
+        (Settings(index_secrets=(("a b", "x"),)), "index_secrets: a b=x names no Secret"),
         (Settings(semaphore="limits"), "semaphore: limits names no key of a ConfigMap"),
         (Settings(labels=((manifest.RUN_LABEL, "x"),)), "labels: uv-argo-magic/run is not yours to set"),
     ],

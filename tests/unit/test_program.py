@@ -48,6 +48,27 @@ def test_it_is_python_and_the_same_each_time() -> None:
     assert guest_zip() is guest_zip()
 
 
+def test_an_install_apart_knows_nothing_of_the_cell() -> None:
+    made = build(RunSpec(cell="c", push=(("x", "1"),), settings=Settings(env=(("A", "B"),), install_timeout=5)))
+    told = json.loads(gzip.decompress(base64.b64decode(made.install)))
+    assert set(told) == {"v", "nonce", "lock", "uv", "settings"}
+    assert told["settings"] == {"install_timeout": 5, "install_memory": 0, "install_disk": 0}
+    assert (told["nonce"], told["lock"]) == ("n0", carried(made)["lock"])
+    for text in (made.first, made.second):
+        ast.parse(text, feature_version=(3, 8))
+    assert (made.install in made.first, made.payload in made.first) == (True, False)
+    assert (made.guest in made.second, made.payload in made.second) == (False, True)
+    assert build(RunSpec(cell="c"), Lock(packages=(), target=LOCK.target)).install == ""
+
+
+def test_the_index_is_named_where_its_credentials_are() -> None:
+    settings = Settings(index_url="https://index.example.com/simple", index_secrets=(("corp", "login"),))
+    assert program.uv_environment(settings)["UV_DEFAULT_INDEX"] == "corp=https://index.example.com/simple"
+    named = replace(settings, index_url="mine=https://index.example.com/simple")
+    assert program.uv_environment(named)["UV_DEFAULT_INDEX"] == named.index_url
+    assert "UV_DEFAULT_INDEX" not in program.uv_environment(replace(settings, index_url=""))
+
+
 def test_what_the_guest_is_told() -> None:
     told = carried(build(RunSpec(cell="c", push=(("x", "1"),), pull=("y",), line_offset=0)))
     assert (told["v"], told["nonce"], told["offset"], told["push"], told["pull"]) == (1, "n0", 0, [["x", "1"]], ["y"])

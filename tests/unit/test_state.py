@@ -46,6 +46,23 @@ def test_a_whole_run() -> None:
     assert state.values[0].body == "1"
 
 
+def test_a_boot_that_goes_on_from_another_is_the_same_attempt() -> None:
+    installed = log("b1")[:4]
+    ran = [
+        ev.Hello(**stamp(1, "b2"), protocol=1, python="3.12.1", platform="Linux", pid=1, after="b1"),
+        ev.PhaseStarted(**stamp(2, "b2"), phase="running"),
+        ev.Lines(text="one\n"),
+        ev.Exited(**stamp(4, "b2"), reason="ok"),
+    ]
+    state = fold([ev.Submitted(name="n", place="here", t=99.0), *installed, *ran])
+    assert (state.outcome, texts(state), len(state.outputs)) == ("Succeeded", "one\n", 1)
+    assert [stage for stage, _ in state.stages] == ["queued", "starting", "installing", "running", "ended"]
+    assert (state.installed, list(state.install_log), state.gaps) == (installed[-1], ["Resolved\n"], ())
+    assert fold([*installed, *ran, *installed, *ran]) == fold([*installed, *ran])
+    other = replace(ran[0], after="b0")
+    assert Restarted(boot="b2") in fold([*installed, other]).outputs
+
+
 @pytest.mark.parametrize("reason", OUTCOMES)
 def test_every_reason_has_its_outcome_and_keeps_it(reason: str) -> None:
     state = fold([ev.Exited(**stamp(1), reason=reason)])  # type: ignore[arg-type]

@@ -44,13 +44,17 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class Hello(Record):
-    """The supervisor started: its Python ("3.12.1"), platform, process id, and the protocol it speaks."""
+    """The supervisor started: its Python ("3.12.1"), platform, process id, and the protocol it speaks.
+
+    `after` is the boot that it goes on from: that one installed, in a container of its own.
+    """
 
     protocol: int
     python: str
     platform: str
     pid: int
     host: str = ""
+    after: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -329,7 +333,7 @@ _KINDS: dict[str, tuple[type[Record], dict[str, Callable[[Fields], object]]]] = 
     "hello": (Hello, {
         "protocol": lambda d: _whole(d, "protocol"), "python": lambda d: _text(d, "python"),
         "platform": lambda d: _text(d, "platform"), "pid": lambda d: _whole(d, "pid"),
-        "host": lambda d: _text(d, "host", ""),
+        "host": lambda d: _text(d, "host", ""), "after": lambda d: _text(d, "after", ""),
     }),
     "phase": (PhaseStarted, {"phase": lambda d: _one_of(d, "phase", PHASES)}),
     "note": (Note, {"text": lambda d: _text(d, "text")}),

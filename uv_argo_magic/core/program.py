@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.core.lock import Lock, Resolution
 
@@ -48,18 +49,46 @@ supervisor.main(payload, guest)
 """
 
 
+_GOES_ON = """\
+# A notebook cell; the container before this one has put its packages, and the supervisor that runs it, into the store.
+import base64, os, sys
+payload = base64.b64decode("@PAYLOAD@")
+guest = os.path.join(os.environ["UV_ARGO_STORE"], "guest", "@DIGEST@")
+sys.path.insert(0, guest)
+from @GUEST@ import supervisor
+supervisor.main(payload, guest)
+"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """What a backend runs: the guest and the payload, both in base64, and the nonce that its records carry."""
+    """What a backend runs: the guest and the payload, both in base64, and the nonce that its records carry.
+
+    `install` is the part of the payload that makes the environment, for a process that does only this; "" where there
+    is nothing to install.
+    """
 
     guest: str
     payload: str
     nonce: str
+    install: str = ""
 
     @property
     def source(self) -> str:
         """The whole as one text for a Python 3.8 or newer."""
         return _source(self.guest, self.payload)
+
+    @property
+    def first(self) -> str:
+        """The install alone, with nothing of the cell: for a process whose UV_ARGO_ROLE is install."""
+        return _source(self.guest, self.install)
+
+    @property
+    def second(self) -> str:
+        """The cell, for a process whose UV_ARGO_ROLE is run and whose store is where `first` was."""
+        digest = hashlib.sha256(base64.b64decode(self.guest)).hexdigest()[:32]
+        text = _GOES_ON.replace("@GUEST@", GUEST_NAME).replace("@DIGEST@", digest)
+        return text.replace("@PAYLOAD@", self.payload)
 
     @property
     def waiting(self) -> str:
@@ -73,12 +102,23 @@ def _source(guest: str, payload: str) -> str:
 
 def build(spec: RunSpec, resolution: Resolution, *, guest: bytes, nonce: str) -> Program:
     """Make the program: `guest` is the zip of the guest package, `nonce` random letters and digits for this run."""
-    text = json.dumps(payload(spec, resolution, nonce), sort_keys=True)
-    packed = base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
-    return Program(guest=base64.b64encode(guest).decode(), payload=packed, nonce=nonce)
+    whole = payload(spec, resolution, nonce)
+    settings = {key: value for key, value in whole["settings"].items() if key.startswith("install_")}
+    install = {key: whole[key] for key in ("v", "nonce", "lock", "uv")} | {"settings": settings}
+    return Program(
+        guest=base64.b64encode(guest).decode(),
+        payload=_pack(whole),
+        nonce=nonce,
+        install=_pack(install) if resolution.lines else "",
+    )
 
 
-def payload(spec: RunSpec, resolution: Resolution, nonce: str) -> dict[str, object]:
+def _pack(data: Mapping[str, object]) -> str:
+    text = json.dumps(data, sort_keys=True)
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+
+
+def payload(spec: RunSpec, resolution: Resolution, nonce: str) -> dict[str, Any]:
     """What the guest reads (docs/protocol.md): the JSON object that the program carries."""
     settings = spec.settings
     if isinstance(resolution, Lock):
@@ -110,8 +150,12 @@ def payload(spec: RunSpec, resolution: Resolution, nonce: str) -> dict[str, obje
 
 def uv_environment(settings: Settings) -> dict[str, str]:
     """The settings that uv reads, as its environment variables; the same here and there."""
+    url = settings.index_url
+    if url and settings.index_secrets and not re.match(r"[A-Za-z0-9][\w.-]*=", url):
+        # Credentials belong to an index by its name.
+        url = f"{settings.index_secrets[0][0]}={url}"
     wanted = {
-        "UV_DEFAULT_INDEX": settings.index_url,
+        "UV_DEFAULT_INDEX": url,
         "UV_EXCLUDE_NEWER": settings.exclude_newer,
         "UV_PRERELEASE": settings.prerelease,
         "UV_RESOLUTION": settings.resolution,

@@ -51,6 +51,23 @@ class Settings:
     run_as_user: int = field(
         default=1000, metadata={"help": "the pod's user id; 0: the cluster chooses", "example": "1000"}
     )
+    shape: str = field(
+        default="script",
+        metadata={
+            "help": "what installs: script (the image's own uv), or init (a container before the cell's, which sees "
+            "neither uv nor credentials)"
+        },
+    )
+    install_image: str = field(
+        default="", metadata={"help": "shape init: the image that installs, with the same Python and uv"}
+    )
+    index_secrets: tuple[tuple[str, str], ...] = field(
+        default=(),
+        metadata={
+            "help": "a Secret (keys username, password) for the index of that name; the shape is then init",
+            "example": "corp=my-secret",
+        },
+    )
     store: str = field(
         default="", metadata={"help": "a claim that keeps installed trees for later runs", "example": "claim/trees"}
     )
@@ -91,6 +108,11 @@ class Settings:
     pod_gc_delay: float = field(default=600.0, metadata={"help": "seconds that such a pod's log is kept"})
     panel: str = field(default="auto", metadata={"help": "auto, widget, html, static, text or none"})
     history: int = field(default=200, metadata={"help": "runs kept in the history"})
+
+    @property
+    def apart(self) -> bool:
+        """Whether, on a cluster, a container of its own installs: asked for, or for the sake of credentials."""
+        return self.shape == "init" or bool(self.index_secrets)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,8 @@
 Rules:
 - `step` is pure and total: any event in any state gives a state, and never raises.
 - A run's outcome is the guest's word (`exit`), once given never changed; `node` is the backend's, and comes later.
-- Lines are told apart by (boot, n): what was seen is dropped, a hole becomes a `Gap`, another boot is another attempt.
+- Lines are told apart by (boot, n): what was seen is dropped, a hole becomes a `Gap`, another boot is another attempt,
+  unless it says that it goes on from the one before.
 """
 
 from __future__ import annotations
@@ -184,12 +185,11 @@ def _record(state: RunState, event: ev.Record) -> RunState:
 
 
 def _boot(state: RunState, event: ev.Record) -> RunState:
-    """Begin to read another process start: the first, or another attempt."""
+    """Begin to read another process start: the first, the next part of an attempt, or another attempt."""
     if not state.boot:
         # Raw lines before the first record were counted from 0, as if the log had its beginning.
         return replace(state, boot=event.boot, last_record=0)
-    fresh = RunState()
-    return replace(
+    state = replace(
         state,
         boot=event.boot,
         boots=(*state.boots, state.boot),
@@ -197,6 +197,12 @@ def _boot(state: RunState, event: ev.Record) -> RunState:
         highest=0,
         last_record=0,
         parts=(),
+    )
+    if isinstance(event, ev.Hello) and event.after == state.boots[-1]:
+        return state
+    fresh = RunState()
+    return replace(
+        state,
         stage="queued",
         outcome="",
         exited=None,

@@ -37,9 +37,12 @@ def find(store, key):
     try:
         with open(os.path.join(home, OK), encoding="utf-8") as file:
             packages = json.load(file)["packages"]
-        os.utime(os.path.join(home, OK))  # the last use, for whoever clears old trees away
     except (OSError, ValueError, KeyError):
         return None
+    try:
+        os.utime(os.path.join(home, OK))  # the last use, for whoever clears old trees away
+    except OSError:  # a store may be there to be read only
+        pass
     return Tree(os.path.join(home, SITE), packages, 0.0, True)
 
 

@@ -9,6 +9,7 @@ Rules:
 import gzip
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,9 +18,13 @@ import tempfile
 import time
 import traceback
 
-from . import cell, environment, processes, record
+from . import cell, environment, handover, processes, record
 
 LIFELINE = "UV_ARGO_LIFELINE"
+INSTALL, RUN = "install", "run"
+"""What UV_ARGO_ROLE may say: do only this part; without it, both."""
+HANDED = "handed"
+"""In the place of a reason: nothing has ended, another container goes on."""
 PROTOCOL = 1
 POLL = 0.25  # seconds between looks at what an install uses
 
@@ -53,11 +58,12 @@ def main(payload, guest):
     wanted = json.loads(gzip.decompress(payload))
     log = record.Log(fd, wanted["nonce"])
     system = os.uname()
-    log.emit(
-        "hello", protocol=PROTOCOL, python=".".join(map(str, sys.version_info[:3])), pid=os.getpid(),
-        platform="%s %s" % (system.sysname, system.machine), host=system.nodename,
-    )  # fmt: skip
     try:
+        after = supervisor.take_over(wanted["nonce"]) if supervisor.role == RUN else ""
+        log.emit(
+            "hello", protocol=PROTOCOL, python=".".join(map(str, sys.version_info[:3])), pid=os.getpid(),
+            platform="%s %s" % (system.sysname, system.machine), host=system.nodename, after=after,
+        )  # fmt: skip
         code = supervisor.run(log, wanted)
     except BaseException:  # noqa: BLE001 - the last thing that must be said, whatever happened
         log.emit("exit", reason="guest", code=70, detail=traceback.format_exc())
@@ -75,6 +81,8 @@ class Supervisor:
         self.store = environ.get("UV_ARGO_STORE") or os.path.join(tempfile.gettempdir(), "uv-argo-store")
         self.home = environ.get("UV_ARGO_RUN") or tempfile.mkdtemp(prefix="uv-argo-run-")
         self.uv = environ.get("UV_ARGO_UV") or "uv"
+        self.role = environ.get("UV_ARGO_ROLE") or ""
+        self.handed = None
         self.output = environ.get("UV_ARGO_OUTPUT") or os.path.join(self.home, "output.log")
         # The run stops when one of these ends: the process above was killed, or whoever started it.
         self.lifelines = [above]
@@ -95,6 +103,11 @@ class Supervisor:
         """Start the cell's process in a venv of its own, before it is known what it will run."""
         python = environment.thin_venv(os.path.join(self.home, "venv"))
         self.process = cell.Process(self, python, env)
+
+    def take_over(self, nonce):
+        """Take what another container has installed; the name of its process start, whose log this one goes on."""
+        self.handed = handover.take(self.store, nonce)
+        return self.handed.boot
 
     def wait_for_payload(self):
         """What comes on stdin; if this run is not wanted any more, this process ends here."""
@@ -122,14 +135,19 @@ class Supervisor:
         finally:
             processes.end_descendants()
             self._clear()
+        if reason == HANDED:
+            return 0
         self.log.emit("exit", reason=reason, code=code, detail=detail)
         return 0 if reason == "ok" else (code if 0 < code < 256 else 1)
 
     def _outcome(self):
         """(reason, code, detail) of the exit record."""
         try:
+            if self.role == INSTALL and any(re.match("UV_INDEX_.*_PASSWORD$", name) for name in os.environ):
+                self.log.emit("note", text="the index has credentials, so the packages are installed by a container "
+                              "of their own: the cell sees neither it nor them")  # fmt: skip
             self._compare()
-            if self.process is None:
+            if self.process is None and self.role != INSTALL:
                 secrets = {name: os.environ[name] for name in self.settings["secrets"] if name in os.environ}
                 self.start_process(dict(secrets, **self.settings["env"]))
             tree = self._environment()
@@ -137,6 +155,9 @@ class Supervisor:
             return "stopped", 143, "before the cell began"
         except InstallProblem as problem:
             return "install", problem.code, problem.detail
+        if self.role == INSTALL:
+            handover.leave(self.store, self.wanted["nonce"], self.log.boot, tree)
+            return HANDED, 0, ""
         if tree:
             environment.put_over(os.path.join(self.home, "venv"), tree.site)
         if self.stopping:
@@ -161,6 +182,10 @@ class Supervisor:
         lines, key = lock["lines"], lock["key"]
         if not lines:
             return None
+        if self.handed:
+            tree = self.handed.tree
+            self.log.emit("installed", packages=tree.packages, seconds=tree.seconds, cached=tree.cached)
+            return tree
         if not key:
             self.log.emit("phase", phase="resolving")
             aside = os.path.join(self.home, "resolve")

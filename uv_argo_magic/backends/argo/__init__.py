@@ -98,7 +98,7 @@ class ArgoBackend:
 
             run_id = f"file-{program.nonce}"
             made = self._made(program, spec, run_id)
-            large = manifest.companion(program, run_id=run_id)
+            large = manifest.companion(program, spec, run_id=run_id)
             return printed.yaml(*([large] if large else []), made)
 
     def _made(self, program: Program, spec: RunSpec, run_id: str, notebook: str = "") -> dict[str, Any]:
@@ -122,7 +122,7 @@ class ArgoBackend:
             client = self._connect(spec.settings)
         created = client.create(made)["metadata"]
         name = str(created["name"])
-        if large := manifest.companion(program, run_id=run_id, workflow=name, uid=str(created["uid"])):
+        if large := manifest.companion(program, spec, run_id=run_id, workflow=name, uid=str(created["uid"])):
             try:
                 client.create_config_map(large)
             except BackendError as problem:

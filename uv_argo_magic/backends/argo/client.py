@@ -226,15 +226,15 @@ class Client:
         }
         return self._open(self._pods(), query, silence=330.0)
 
-    def log(self, pod: str, *, since: str = "", follow: bool = True) -> Stream:
-        """The log of the pod's main container with a timestamp before each line, from `since` (RFC 3339) on.
+    def log(self, pod: str, *, container: str = "main", since: str = "", follow: bool = True) -> Stream:
+        """The log of one of the pod's containers with a timestamp before each line, from `since` (RFC 3339) on.
 
         Raises:
             TooEarly: the container has not started.
             Gone: there is no such pod.
             BackendError: it cannot be read.
         """
-        query = {"container": "main", "timestamps": "true"}
+        query = {"container": container, "timestamps": "true"}
         if follow:
             query["follow"] = "true"
         if since:

@@ -20,6 +20,8 @@ Thing = dict[str, Any]
 QUIET = 10.0
 """Seconds without any status after which nobody seems to look after the workflow."""
 OURS = "main"
+INSTALL = "install"
+"""The container that installs, where one does so before the cell's."""
 _LONGEST = 150
 """Characters of the API's words in a sentence."""
 _VOLUMES = frozenset({"FailedMount", "FailedAttachVolume", "ProvisioningFailed", "FailedMapVolume"})
@@ -234,13 +236,20 @@ def gone(workflow: Mapping[str, Any] | None) -> str:
 
 def started(pod: Mapping[str, Any]) -> bool:
     """Whether the cell's container has started, and perhaps ended."""
-    state = _main(pod).get("state") or {}
+    state = _named(pod, OURS).get("state") or {}
     return "running" in state or "terminated" in state
 
 
-def terminated(pod: Mapping[str, Any]) -> bool:
-    """Whether the cell's container will write no more."""
-    return "terminated" in (_main(pod).get("state") or {}) or _status(pod).get("phase") in {"Succeeded", "Failed"}
+def terminated(pod: Mapping[str, Any], container: str = OURS) -> bool:
+    """Whether a container, the cell's if none is named, will write no more."""
+    state = _named(pod, container).get("state") or {}
+    return "terminated" in state or _status(pod).get("phase") in {"Succeeded", "Failed"}
+
+
+def writers(pod: Mapping[str, Any]) -> tuple[str, ...]:
+    """The containers whose logs make the run's, in order."""
+    before = (pod.get("spec") or {}).get("initContainers") or []
+    return (INSTALL, OURS) if any(one.get("name") == INSTALL for one in before) else (OURS,)
 
 
 def leaves(pod: Mapping[str, Any]) -> bool:
@@ -265,11 +274,11 @@ def _containers(pod: Mapping[str, Any]) -> list[Thing]:
     """Init containers too, and ours first."""
     status = _status(pod)
     every = (status.get("initContainerStatuses") or []) + (status.get("containerStatuses") or [])
-    return sorted(every, key=lambda one: one.get("name") != OURS)
+    return sorted(every, key=lambda one: one.get("name") not in (OURS, INSTALL))
 
 
-def _main(pod: Mapping[str, Any]) -> Thing:
-    return next((one for one in _containers(pod) if one.get("name") == OURS), {})
+def _named(pod: Mapping[str, Any], name: str) -> Thing:
+    return next((one for one in _containers(pod) if one.get("name") == name), {})
 
 
 def _image(pod: Mapping[str, Any]) -> str:
@@ -281,7 +290,7 @@ def _image(pod: Mapping[str, Any]) -> str:
             continue
         image = short(str(container.get("image") or "of the pod"), 80)
         why = short(re.sub(r'.*(?:Head "[^"]*"|failed to pull and unpack image "[^"]*"): ', "", message), 100)
-        if container.get("name") == OURS:
+        if container.get("name") in (OURS, INSTALL):
             return (
                 f"the image {image} cannot be pulled ({reason}: {why}); check its name and that the cluster may have it"
             )
@@ -331,20 +340,27 @@ def _terminated(pod: Mapping[str, Any], container: Mapping[str, Any], state: Map
         return ""
     if reason == "OOMKilled":
         limit = _limit(pod, name)
+        given = f" ({limit})" if limit else ""
+        if name == INSTALL:
+            return (
+                f"the install used more memory than it was given{given} and was killed; "
+                "ask for more with --resources memory=SIZE, or for fewer packages"
+            )
         return (
-            f"it used more memory than it was given{f' ({limit})' if limit else ''} and was killed; "
+            f"it used more memory than it was given{given} and was killed; "
             "ask for more with --resources memory=SIZE, or handle the data in pieces"
         )
     if known := _rule(message):
         return known
-    who = "the cell's container" if name == OURS else f"the container {name}"
+    who = {OURS: "the cell's container", INSTALL: "the container that installs"}.get(name, f"the container {name}")
     about = f": {short(message)}" if message else ""
     return f"{who} ended with exit code {code}{about}"
 
 
 def _limit(pod: Mapping[str, Any], name: str) -> str:
     """A container's limit of memory, as its pod has it."""
-    for container in (pod.get("spec") or {}).get("containers") or []:
+    spec = pod.get("spec") or {}
+    for container in [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]:
         if container.get("name") == name:
             return str(((container.get("resources") or {}).get("limits") or {}).get("memory") or "")
     return ""

@@ -2,6 +2,7 @@
 
 Rules:
 - One thread watches the pods, one looks at the workflow, one reads the log; the reader of `items` is in its own.
+- Where a container of its own installs, its log is read first, and then the cell's: together they are the run's.
 - A log is read again after every break, from the second of its last line on, and repeats are dropped exactly.
 - A pod that is deleted before its workflow has ended ends the workflow: Argo would make it again, and the cell would
   run twice.
@@ -73,7 +74,7 @@ class Door(Protocol):
     def pods(self, workflow: str) -> tuple[list[Thing], str]: ...
     def pod(self, name: str) -> Thing: ...
     def watch_pods(self, workflow: str, version: str) -> Stream: ...
-    def log(self, pod: str, *, since: str = "", follow: bool = True) -> Stream: ...
+    def log(self, pod: str, *, container: str = "main", since: str = "", follow: bool = True) -> Stream: ...
     def warnings(self, pod: str) -> list[Thing]: ...
     def shutdown(self, name: str, how: str) -> None: ...
 
@@ -349,24 +350,28 @@ class Follower:
             return _DELETED
 
     def _read_log(self) -> None:
-        tail, patience = Tail(), self._patiently()
         pod = self._pod or {}
-        name, uid = pod["metadata"]["name"], _uid(pod)
+        for container in diagnose.writers(pod):
+            self._read_container(pod["metadata"]["name"], _uid(pod), container)
+        self._seen.put(("complete", None))
+
+    def _read_container(self, name: str, uid: str, container: str) -> None:
+        tail, patience = Tail(), self._patiently()
         ends = False  # the container has ended, so that one more reading is the last
         while not self._done.is_set():
             try:
-                with self._held(self._door.log(name, since=tail.last, follow=not ends)) as stream:
+                with self._held(self._door.log(name, container=container, since=tail.last, follow=not ends)) as stream:
                     for data in stream:
                         if text := tail.feed(data):
                             self._seen.put(("log", text))
                 patience.rest()
                 if ends:
                     break
-                ends = self._ends(name, uid)
+                ends = self._ends(name, uid, container)
                 self._done.wait(0.0 if ends else RETRY[0])
             except (TooEarly, Gone):
                 # The kubelet may not know the pod yet, and answers as if there were none.
-                if diagnose.terminated(self._pod or {}) or not self._there(name, uid, patience):
+                if diagnose.terminated(self._pod or {}, container) or not self._there(name, uid, patience):
                     break
                 self._done.wait(EAGER)
             except Denied:
@@ -376,10 +381,9 @@ class Follower:
             tail.cut()
         if text := tail.end():
             self._seen.put(("log", text))
-        self._seen.put(("complete", None))
 
-    def _ends(self, name: str, uid: str) -> bool:
-        """Whether nothing more is written to the log of this pod.
+    def _ends(self, name: str, uid: str, container: str) -> bool:
+        """Whether nothing more is written to the log of this container.
 
         Raises:
             Gone: another pod has its name, or none.
@@ -387,7 +391,7 @@ class Follower:
         pod = self._door.pod(name)
         if _uid(pod) != uid:
             raise Gone(f"the pod {name} is another one now")
-        return diagnose.terminated(pod)
+        return diagnose.terminated(pod, container)
 
     def _there(self, name: str, uid: str, patience: _Patience) -> bool:
         """Whether the pod still is; where nobody can say, yes."""

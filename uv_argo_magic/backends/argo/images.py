@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -61,6 +62,24 @@ def target(python: str, settings: Settings) -> interpreters.Interpreter:
         tags=(*cpython_tags(minor, [name], platforms), *compatible_tags(minor, name, platforms)),
         image=image,
     )
+
+
+def installer(python: str, settings: Settings, image: str) -> str:
+    """The image that installs for cells that run in `image`, where a container of its own does so.
+
+    Raises:
+        SpecError: none is known for this Python.
+    """
+    if settings.install_image or not settings.image:
+        return settings.install_image or image
+    minor = ".".join(python.strip().split(".")[:2])
+    try:
+        return _choose(minor, replace(settings, image=""))[1]
+    except SpecError as problem:
+        raise SpecError(
+            f"there is no image that installs for Python {minor}",
+            hint="Name one that has this Python and uv: --set install_image=IMAGE.",
+        ) from problem
 
 
 def architecture(settings: Settings) -> str:

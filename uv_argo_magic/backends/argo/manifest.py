@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.backends.argo import images, pod
@@ -19,7 +20,7 @@ from uv_argo_magic.core.program import PAYLOAD_LIMIT
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
     from uv_argo_magic.core.program import Program
     from uv_argo_magic.core.spec import RunSpec, Settings
@@ -39,10 +40,13 @@ LARGEST = 900 * 1024
 """Bytes of program text that a ConfigMap takes beside its own fields; the API's limit is 1 MiB."""
 _OPEN = f"""\
 # The program of this cell is too large for a Workflow, and lies in a ConfigMap.
-with open("{pod.PROGRAM}/program.py", encoding="ascii") as file:
+with open("{pod.PROGRAM}/@NAME@", encoding="ascii") as file:
     program = file.read()
-exec(compile(program, "{pod.PROGRAM}/program.py", "exec"))
+exec(compile(program, "{pod.PROGRAM}/@NAME@", "exec"))
 """
+CELL, INSTALL = "program.py", "install.py"
+"""The texts of a run: what the container main runs, and the one before it, where there is one."""
+_PYTHON = ("python3", "-I", "-S")
 
 _CONTAINER: dict[str, Any] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 # Argo makes these two containers itself, and only a patch reaches their security context.
@@ -60,17 +64,18 @@ def workflow(program: Program, spec: RunSpec, *, run_id: str, image: str, notebo
     Raises:
         SpecError: the program is too large for a Workflow, or a setting cannot be used.
     """
-    source = program.source
-    if len(source) > LARGEST:
+    texts = _texts(program, spec.settings)
+    if (size := sum(map(len, texts.values()))) > LARGEST:
         raise SpecError(
-            f"the cell and what it pushes take {len(source):,} bytes, and a cluster takes {LARGEST:,} at most",
+            f"the cell and what it pushes take {size:,} bytes, and a cluster takes {LARGEST:,} at most",
             hint="Push less (--push), or have the cell read its data from where it lies.",
         )
     settings = spec.settings
     hera, models = pod.hera()
-    mounts = pod.mounts(settings, spec.resources)
-    if len(source) > PAYLOAD_LIMIT:
-        source = _OPEN
+    apart = INSTALL in texts
+    mounts = pod.mounts(settings, spec.resources, apart=apart)
+    if size > PAYLOAD_LIMIT:
+        texts = {name: _OPEN.replace("@NAME@", name) for name in texts}
         config_map = {"configMap": {"name": _name(run_id)}}
         mounts += (pod.Mount(name="program", path=pod.PROGRAM, source=config_map, read_only=True),)
     labels = _labels(settings, run_id)
@@ -106,21 +111,17 @@ def workflow(program: Program, spec: RunSpec, *, run_id: str, image: str, notebo
             hera.Script(
                 name=TEMPLATE,
                 image=image,
-                image_pull_policy="IfNotPresent",
-                command=["python3", "-I", "-S"],
-                source=source,
-                env=[models.EnvVar(**one) for one in (*_surroundings(settings), *pod.environment(settings))],
+                command=list(_PYTHON),
+                source=texts[CELL],
+                env=[
+                    models.EnvVar(**one)
+                    for one in (*pod.surroundings(settings, "run" if apart else ""), *pod.secrets(settings))
+                ],
                 resources=models.ResourceRequirements(**pod.resources(spec.resources, settings.gpu_resource)),
                 volumes=[models.Volume(name=one.name, **one.source) for one in mounts],
-                volume_mounts=[
-                    models.VolumeMount(name=one.name, mount_path=one.path, read_only=one.read_only or None)
-                    for one in mounts
-                ],
-                security_context=models.SecurityContext(
-                    allow_privilege_escalation=False,
-                    read_only_root_filesystem=True,
-                    capabilities=models.Capabilities(drop=["ALL"]),
-                ),
+                volume_mounts=_mounted(one for one in mounts if one.name != pod.INSTALL_TMP),
+                init_containers=[_installing(spec, mounts, texts[INSTALL], image)] if apart else None,
+                **_container(),
                 synchronization=_synchronization(settings),
                 pod_spec_patch=PATCH,
             )
@@ -129,14 +130,44 @@ def workflow(program: Program, spec: RunSpec, *, run_id: str, image: str, notebo
     return made
 
 
-def _surroundings(settings: Settings) -> Iterator[dict[str, str]]:
-    """What the program finds there besides the image's own environment."""
-    # A user id without an entry in the image's passwd has neither of the first two.
-    yield {"name": "HOME", "value": pod.TMP}
-    yield {"name": "USER", "value": "uv-argo"}
-    yield {"name": "TMPDIR", "value": pod.TMP}
-    yield {"name": "UV_ARGO_STORE", "value": pod.STORE if settings.store else f"{pod.TMP}/uv-argo-store"}
-    yield {"name": "UV_CACHE_DIR", "value": f"{pod.TMP}/uv-cache"}
+def _texts(program: Program, settings: Settings) -> dict[str, str]:
+    """What each container of ours runs, by the names that these texts have in a ConfigMap."""
+    if settings.apart and program.install:
+        return {INSTALL: program.first, CELL: program.second}
+    return {CELL: program.source}
+
+
+def _installing(spec: RunSpec, mounts: tuple[pod.Mount, ...], text: str, image: str) -> Any:
+    """The container that makes the environment, and alone has the credentials of the index."""
+    _, models = pod.hera()
+    settings = spec.settings
+    return models.UserContainer(
+        name="install",
+        image=images.installer(spec.python, settings, image),
+        command=[*_PYTHON, "-c", text],
+        env=[models.EnvVar(**one) for one in (*pod.surroundings(settings, "install"), *pod.credentials(settings))],
+        resources=models.ResourceRequirements(**pod.resources(replace(spec.resources, gpu=""), "")),
+        volume_mounts=_mounted(pod.installing(mounts)),
+        **_container(),
+    )
+
+
+def _container() -> dict[str, Any]:
+    """What every container of ours has."""
+    _, models = pod.hera()
+    return {
+        "image_pull_policy": "IfNotPresent",
+        "security_context": models.SecurityContext(
+            allow_privilege_escalation=False,
+            read_only_root_filesystem=True,
+            capabilities=models.Capabilities(drop=["ALL"]),
+        ),
+    }
+
+
+def _mounted(mounts: Iterable[pod.Mount]) -> list[Any]:
+    _, models = pod.hera()
+    return [models.VolumeMount(name=one.name, mount_path=one.path, read_only=one.read_only or None) for one in mounts]
 
 
 def _labels(settings: Settings, run_id: str) -> dict[str, str]:
@@ -165,13 +196,16 @@ def _pod_gc(settings: Settings) -> Any:
     return models.PodGC(strategy=settings.pod_gc, delete_delay_duration=delay)
 
 
-def companion(program: Program, *, run_id: str, workflow: str = "", uid: str = "") -> dict[str, Any] | None:
+def companion(
+    program: Program, spec: RunSpec, *, run_id: str, workflow: str = "", uid: str = ""
+) -> dict[str, Any] | None:
     """The ConfigMap that carries a program too large for the Workflow, which owns it and takes it along; else None.
 
     It is made after the Workflow: the kubelet tries again to mount what is not there yet. One without a `workflow`
     belongs to nobody.
     """
-    if len(program.source) <= PAYLOAD_LIMIT:
+    texts = _texts(program, spec.settings)
+    if sum(map(len, texts.values())) <= PAYLOAD_LIMIT:
         return None
     owner = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": workflow, "uid": uid}
     return {
@@ -182,7 +216,7 @@ def companion(program: Program, *, run_id: str, workflow: str = "", uid: str = "
             "labels": {MANAGED_BY: "uv-argo-magic", RUN_LABEL: run_id},
             **({"ownerReferences": [owner]} if workflow else {}),
         },
-        "data": {"program.py": program.source},
+        "data": texts,
     }
 
 

@@ -12,7 +12,7 @@ import importlib
 import posixpath
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.errors import SpecError
@@ -30,6 +30,8 @@ PROGRAM = "/uv-argo"
 """Where a program too large for the workflow is mounted."""
 DISK = "10Gi"
 """What /tmp may hold where --resources disk says nothing: cache, tree and working folder of one run."""
+INSTALL_TMP = "install-tmp"
+_OURS = ("tmp", "store", INSTALL_TMP)
 _TAKEN = ("/", TMP, STORE, PROGRAM, "/argo", "/argo-bin", "/var/run/argo", "/dev", "/proc", "/sys")
 """Paths where nothing of a user's can be mounted: ours, Argo's and the system's."""
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
@@ -45,26 +47,39 @@ class Mount:
     read_only: bool = False
 
 
-def mounts(settings: Settings, resources: Resources) -> tuple[Mount, ...]:
-    """Every volume that the settings ask for, /tmp first.
+def mounts(settings: Settings, resources: Resources, *, apart: bool = False) -> tuple[Mount, ...]:
+    """Every volume of the pod, as the cell's container has it; `apart`: a container of its own installs.
 
     Raises:
         SpecError: a volume or a path that cannot be.
     """
-    disk = amounts(resources.disk)[1] or DISK
-    found = [Mount(name="tmp", path=TMP, source={"emptyDir": {"sizeLimit": disk}})]
+    disk: dict[str, Any] = {"emptyDir": {"sizeLimit": amounts(resources.disk)[1] or DISK}}
+    found = [Mount(name="tmp", path=TMP, source=disk)]
     if settings.store:
-        found.append(_volume("store", "store", STORE, settings.store))
+        found.append(replace(_volume("store", "store", STORE, settings.store), read_only=apart))
+    elif apart:
+        found.append(Mount(name="store", path=STORE, source=disk, read_only=True))
+    if apart:
+        # Its own: uv's cache and whatever it was told of the index stay out of the cell's sight.
+        found.append(Mount(name=INSTALL_TMP, path=TMP, source=disk))
     for number, (path, text) in enumerate(settings.volumes):
         found.append(_volume("volumes", f"volume-{number}", path, text))
     for number, (path, secret) in enumerate(settings.secret_files):
         source = {"secret": {"secretName": secret}}
         found.append(Mount(name=f"secret-{number}", path=path, source=source, read_only=True))
     seen: set[str] = set()
-    for mount in found[1:]:
-        _check_path(mount, seen)
-        seen.add(mount.path)
+    for mount in found:
+        if mount.name not in _OURS:
+            _check_path(mount, seen)
+            seen.add(mount.path)
     return tuple(found)
+
+
+def installing(mounts: tuple[Mount, ...]) -> Iterator[Mount]:
+    """Of those, what the container that installs has: the store to write into, and a /tmp of its own."""
+    for mount in mounts:
+        if mount.name in ("store", INSTALL_TMP, "program"):
+            yield replace(mount, read_only=mount.name == "program")
 
 
 def _volume(setting: str, name: str, path: str, text: str) -> Mount:
@@ -84,8 +99,6 @@ def _volume(setting: str, name: str, path: str, text: str) -> Mount:
 
 def _check_path(mount: Mount, seen: set[str]) -> None:
     path = mount.path
-    if mount.name == "store":
-        return
     if not path.startswith("/") or posixpath.normpath(path) != path or ":" in path:
         raise SpecError(
             f"nothing can be mounted at {path!r}",
@@ -101,7 +114,37 @@ def _check_path(mount: Mount, seen: set[str]) -> None:
         )
 
 
-def environment(settings: Settings) -> Iterator[dict[str, Any]]:
+def surroundings(settings: Settings, role: str = "") -> Iterator[dict[str, Any]]:
+    """What a program finds there besides the image's own environment; `role` install or run: only this part of it."""
+    # A user id without an entry in the image's passwd has neither of the first two.
+    yield {"name": "HOME", "value": TMP}
+    yield {"name": "USER", "value": "uv-argo"}
+    yield {"name": "TMPDIR", "value": TMP}
+    yield {"name": "UV_ARGO_STORE", "value": STORE if settings.store or role else f"{TMP}/uv-argo-store"}
+    if role:
+        yield {"name": "UV_ARGO_ROLE", "value": role}
+    if role != "run":
+        yield {"name": "UV_CACHE_DIR", "value": f"{TMP}/uv-cache"}
+
+
+def credentials(settings: Settings) -> Iterator[dict[str, Any]]:
+    """The variables by which uv knows who asks an index, from Secrets.
+
+    Raises:
+        SpecError: one that names no Secret.
+    """
+    for name, secret in settings.index_secrets:
+        if not secret or "/" in secret or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+            raise SpecError(
+                f"index_secrets: {name}={secret} names no Secret",
+                hint="Write --set index_secrets=INDEX=SECRET; the Secret has the keys username and password.",
+            )
+        for key in ("username", "password"):
+            variable = f"UV_INDEX_{re.sub('[^A-Z0-9]', '_', name.upper())}_{key.upper()}"
+            yield {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+
+
+def secrets(settings: Settings) -> Iterator[dict[str, Any]]:
     """The variables that come from Secrets.
 
     Raises:
