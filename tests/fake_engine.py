@@ -37,6 +37,7 @@ class Run:
         self.engine = engine
         self.spec = prepared.spec
         self.state = RunState(run=self.id)
+        self.lock = lambda: prepared.resolution
 
     def follow(self, *renderers, hand_over=None):
         if self.engine.interrupt:
@@ -65,10 +66,12 @@ class Engine:
     values: dict = field(default_factory=dict)
     interrupt: bool = False
     prepared: list = field(default_factory=list)
+    asked: list = field(default_factory=list)
     started: list = field(default_factory=list)
     stopped: list = field(default_factory=list)
 
-    def prepare(self, spec):
+    def prepare(self, spec, *, notebook="", upgrade=False):
+        self.asked.append((notebook, upgrade))
         target = Target(python=spec.python if spec.python.count(".") else PYTHON)
         self.prepared.append(spec)
         return Prepared(spec, Lock(packages=(), target=target))

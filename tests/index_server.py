@@ -86,10 +86,11 @@ class File:
 class IndexServer:
     """The index at an address of this machine; a context manager.
 
-    `credentials` ("user:password") makes everything ask for them.
+    `credentials` ("user:password") makes everything ask for them; `max_age` lets answers be cached for so many seconds.
     """
 
     credentials: str = ""
+    max_age: int = 0
     address: str = "127.0.0.1"
     requests: list[str] = field(default_factory=list)
     _files: dict[str, dict[str, File]] = field(default_factory=dict)
@@ -347,8 +348,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body) if length is None else length))
-        # A page may change between two runs of one test: never from a cache.
-        self.send_header("Cache-Control", "no-store")
+        # A page may change between two runs of one test: from a cache only where the test wants that.
+        self.send_header("Cache-Control", f"max-age={self.serving.max_age}" if self.serving.max_age else "no-store")
         for name, value in (headers or {}).items():
             self.send_header(name, value)
         self.end_headers()

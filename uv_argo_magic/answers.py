@@ -1,4 +1,4 @@
-"""What the verbs answer: text from the table and the history, the same in a notebook and in a terminal."""
+"""What the verbs answer: text and tables from the history, the same in a notebook and in a terminal."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING
 from uv_argo_magic import config
 from uv_argo_magic.backends import base
 from uv_argo_magic.core import events as ev
-from uv_argo_magic.core import menu
+from uv_argo_magic.core import menu, tables, words
+from uv_argo_magic.core.difference import changes, difference
 from uv_argo_magic.core.state import Gap, Restarted, RunState, fold
+from uv_argo_magic.core.tables import Table
 from uv_argo_magic.core.verbs import count
 from uv_argo_magic.errors import BackendError, SpecError
 from uv_argo_magic.locate import locate, outcomes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from uv_argo_magic.config import Config
     from uv_argo_magic.core.options import Line, Place
     from uv_argo_magic.core.state import Output
@@ -24,7 +28,9 @@ if TYPE_CHECKING:
     from uv_argo_magic.history import History
 
 
-def answer(line: Line, history: History, place: Place, notebook: str | None = None, made: Config | None = None) -> str:
+def answer(
+    line: Line, history: History, place: Place, notebook: str | None = None, made: Config | None = None
+) -> str | Table:
     """What to print for a verb other than `run`; `notebook` narrows "last" to one notebook's runs.
 
     `made` says where to ask about a run that is not kept here.
@@ -45,8 +51,9 @@ def answer(line: Line, history: History, place: Place, notebook: str | None = No
         return _stop(line, history, place, made)
     if line.verb == "logs":
         return _logs(line.argument, history, made, notebook, raw=line.given("raw"))
-    entry = history.get(line.argument) if line.argument else history.last(notebook)
-    return packages(entry) if line.verb == "packages" else last(entry)
+    if line.verb == "packages":
+        return _packages(line.argument.split(), history, notebook)
+    return last(history.get(line.argument) if line.argument else history.last(notebook))
 
 
 def _stop(line: Line, history: History, place: Place, made: Config) -> str:
@@ -89,8 +96,7 @@ def runs(entries: tuple[Entry, ...]) -> str:
     if not entries:
         return "No run is kept yet."
     stand = outcomes(entries)
-    rows = [("RUN", "OUTCOME", "BEGUN", "TOOK", "BACKEND", "NEEDS", "CELL")]
-    rows += [
+    rows = tuple(
         (
             entry.id,
             stand[entry.id],
@@ -101,11 +107,8 @@ def runs(entries: tuple[Entry, ...]) -> str:
             _cut(first_line(entry.cell), 40),
         )
         for entry in entries
-    ]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
+    return tables.text(Table(head=("RUN", "OUTCOME", "BEGUN", "TOOK", "BACKEND", "NEEDS", "CELL"), rows=rows))
 
 
 def last(entry: Entry) -> str:
@@ -136,10 +139,41 @@ def last(entry: Entry) -> str:
     return "\n".join(lines)
 
 
-def packages(entry: Entry) -> str:
-    """The packages, one a line as a requirements file has them."""
-    found = entry.packages
-    return "\n".join(f"{name}=={version}" for name, version in found) if found else f"{entry.id} had no packages."
+def _packages(named: Sequence[str], history: History, notebook: str | None) -> Table:
+    """What a run had installed, or what differs between two."""
+    if len(named) > 2:
+        raise SpecError("packages takes one run, or two to compare", hint="The runs verb lists them.")
+    entries = [history.get(name) for name in named] or [history.last(notebook)]
+    if len(entries) == 1:
+        return packages(entries[0])
+    before, after = entries
+    title = f"From {before.id} to {after.id}"
+    return changes(difference(before.installed, after.installed), title)
+
+
+def packages(entry: Entry) -> Table:
+    """The packages of a run: what is installed, from which index, and the file's size and hash."""
+    found = entry.installed
+    named = any(package.index for package in found)
+    rows = tuple(
+        (
+            package.name,
+            package.version,
+            words.size(package.size),
+            *((package.index or "-",) if named else ()),
+            package.sha256[:12],
+        )
+        for package in found
+    )
+    if not rows:
+        return Table(title=f"{entry.id} had no packages.")
+    total = words.size(sum(package.size for package in found))
+    return Table(
+        head=("PACKAGE", "VERSION", "SIZE", *(("INDEX",) if named else ()), "SHA-256"),
+        rows=rows,
+        notes=(f"{entry.id}: {words.count(len(rows), 'package')}" + (f", {total}" if total else ""),),
+        right=frozenset({2}),
+    )
 
 
 def log(state: RunState) -> str:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from uv_argo_magic import answers, config, places
 from uv_argo_magic.core import events as ev
-from uv_argo_magic.core import request
+from uv_argo_magic.core import request, tables, words
 from uv_argo_magic.core.state import Gap, Restarted
+from uv_argo_magic.core.tables import Table
 from uv_argo_magic.core.verbs import read_argv, run_options
 from uv_argo_magic.errors import ArgoMagicError, PolicyError, ResolutionError, SpecError
 from uv_argo_magic.history import History
@@ -68,15 +69,22 @@ def _main(argv: Sequence[str]) -> int:
     if line.verb == "run":
         return _run(line)
     history = History(places.data_dir() / "runs", keep=0)
+    answer: str | Table
     if line.verb == "export":
         from uv_argo_magic import export  # noqa: PLC0415 - the other verbs answer without it
 
-        text = export.kept(line, history)
+        answer = export.kept(line, history)
+    elif line.verb == "lock":
+        from uv_argo_magic import locking  # noqa: PLC0415
+        from uv_argo_magic.specify import Surroundings  # noqa: PLC0415
+
+        answer = locking.answer(line, history, Surroundings.here(names={}, traits={}, line_offset=0))
     else:
         made = config.configure(config.layers(config.line_values(run_options(line)), {}, {}))
         if line.verb == "attach":
             return _attach(line.argument, history, made)
-        text = answers.answer(line, history, "terminal", made=made)
+        answer = answers.answer(line, history, "terminal", made=made)
+    text = tables.text(answer) if isinstance(answer, Table) else answer
     print(text, end="" if text.endswith("\n") else "\n", flush=True)
     return 0
 
@@ -92,7 +100,10 @@ def _run(line: Line) -> int:
     spec, made = specify(code, run_options(line), around, needs)
     for note in (*made.notes, *spec.requirements.warnings):
         print(note, file=sys.stderr)
-    prepared = engine.prepare(spec)
+    for_file = "" if line.argument in {"", "-"} else str(Path(line.argument).absolute())
+    prepared = engine.prepare(spec, notebook=for_file, upgrade=line.given("upgrade"))
+    for note in words.warnings(prepared.resolution):
+        print(note, file=sys.stderr)
     if prepared.interpreter.target.minor == ".".join(map(str, sys.version_info[:2])) and (
         wrong := cells.syntax_error(spec.cell, name, 0)
     ):
@@ -101,7 +112,7 @@ def _run(line: Line) -> int:
         print(export.prepared(prepared, line.text("to")) if line.given("to") else prepared.describe())
         return 0
     history = History(places.data_dir() / "runs", keep=spec.settings.history)
-    run = engine.start(prepared, history=history, notebook="")
+    run = engine.start(prepared, history=history, notebook=for_file)
     # The file's own name: a traceback shows its lines as they are here.
     run.rebuild = lambda remote, state: traceback.rebuild(remote, state=state, cell_name=name)
     shown = Streamer(sys.stdout, sys.stderr, on_broken=lambda: run.ask_to_stop("the end of its output"))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic import processes
 from uv_argo_magic.core import events as ev
-from uv_argo_magic.core.lock import Lock, Resolution, Unresolved
+from uv_argo_magic.core.lock import Lock, Package, Resolution, Unresolved
 from uv_argo_magic.core.requirements import parse_items
 from uv_argo_magic.core.settings import FIELDS, setting
 from uv_argo_magic.core.spec import Resources, RunSpec, Settings
@@ -94,10 +94,19 @@ class Entry:
     @property
     def packages(self) -> tuple[tuple[str, str], ...]:
         """(name, version) of what was installed; before the install, of what is locked."""
-        if self.summary and self.summary.packages:
-            return self.summary.packages
+        return tuple((one.name, one.version) for one in self.installed)
+
+    @property
+    def installed(self) -> tuple[Package, ...]:
+        """What was installed, with what the lock knows of it; before the install, what is locked."""
         lock = self.lock()
-        return tuple((one.name, one.version) for one in lock.packages) if isinstance(lock, Lock) else ()
+        locked = {one.name: one for one in lock.packages} if isinstance(lock, Lock) else {}
+        if not self.summary or not self.summary.packages:
+            return tuple(locked.values())
+        return tuple(
+            known if (known := locked.get(name)) and known.version == version else Package(name=name, version=version)
+            for name, version in self.summary.packages
+        )
 
     def spec(self) -> RunSpec | None:
         """What was wanted, as far as it is kept; None where it cannot be read.

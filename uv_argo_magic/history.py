@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
-from uv_argo_magic import processes
+from uv_argo_magic import files, processes
 from uv_argo_magic.core.lock import Lock, Resolution
 from uv_argo_magic.core.options import nearest
 from uv_argo_magic.entries import HIDDEN, SCHEMA, Entry, read_entry, summarize
@@ -68,8 +68,17 @@ class RunFiles:
         if not _KEY.fullmatch(key):
             raise ValueError(f"not a key: {key!r}")
         if key == "pid":
-            _write(self.folder / "notes" / "pid-started", processes.mark(int(value)))
-        _write(self.folder / "notes" / key, value)
+            files.write(self.folder / "notes" / "pid-started", processes.mark(int(value)))
+        files.write(self.folder / "notes" / key, value)
+
+    def lock(self, resolution: Resolution) -> None:
+        """Write what was resolved."""
+        about: dict[str, object] = {"schema": SCHEMA}
+        if isinstance(resolution, Lock):
+            about |= {"key": resolution.key, "lock": json.loads(resolution.to_json())}
+        else:
+            about |= {"unresolved": resolution.lines, "reason": resolution.reason}
+        files.write(self.folder / "lock.json", json.dumps(about, indent=1))
 
     def stop_asked(self) -> str:
         """Who asked, in another process perhaps, for the run's end; "" where nobody did."""
@@ -80,7 +89,7 @@ class RunFiles:
     def finish(self, state: RunState) -> None:
         """Write how it ended."""
         summary = summarize(state)
-        _write(self.folder / "state.json", json.dumps({"schema": SCHEMA, **asdict(summary)}, indent=1))
+        files.write(self.folder / "state.json", json.dumps({"schema": SCHEMA, **asdict(summary)}, indent=1))
 
     def make_room(self) -> None:
         """Remove the oldest runs that ended, until the history's bounds hold: it reads every kept run."""
@@ -129,21 +138,13 @@ class History:
             "cell_digest": spec.cell_digest,
             "spec": masked(spec),
         }
-        files = RunFiles(folder=folder, history=self)
+        kept = RunFiles(folder=folder, history=self)
         if nonce:
-            files.note("nonce", nonce)
-        if isinstance(resolution, Lock):
-            lock: dict[str, object] = {
-                "schema": SCHEMA,
-                "key": resolution.key,
-                "lock": json.loads(resolution.to_json()),
-            }
-        else:
-            lock = {"schema": SCHEMA, "unresolved": resolution.lines, "reason": resolution.reason}
-        _write(folder / "lock.json", json.dumps(lock, indent=1))
+            kept.note("nonce", nonce)
+        kept.lock(resolution)
         # Last: a folder without it is not listed.
-        _write(folder / "spec.json", json.dumps(about, indent=1))
-        return files
+        files.write(folder / "spec.json", json.dumps(about, indent=1))
+        return kept
 
     def list(self) -> tuple[Entry, ...]:
         """Every kept run, newest first."""
@@ -175,7 +176,7 @@ class History:
             about = json.loads((entry.folder / "spec.json").read_text(encoding="utf-8"))
             for stale in ("log.txt", "notes/stop"):
                 (entry.folder / stale).unlink(missing_ok=True)
-            _write(entry.folder / "spec.json", json.dumps(about | _this_process(), indent=1))
+            files.write(entry.folder / "spec.json", json.dumps(about | _this_process(), indent=1))
         except OSError as problem:
             raise BackendUnavailable(
                 f"the run cannot be kept in the history: {problem}", hint="Free some disk space, or set UV_ARGO_HOME."
@@ -229,7 +230,7 @@ class History:
         """
         if not entry.live:
             return False
-        _write(entry.folder / "notes" / "stop", by)
+        files.write(entry.folder / "notes" / "stop", by)
         deadline = time.monotonic() + (patience if entry.followed else 0.0)
         while time.monotonic() < deadline and not (entry.folder / "state.json").exists():
             time.sleep(0.05)
@@ -264,6 +265,7 @@ def masked(spec: RunSpec) -> dict[str, object]:
     settings = asdict(spec.settings) | {
         "env": [[name, HIDDEN] for name, _ in spec.settings.env],
         "index_url": _no_password(spec.settings.index_url),
+        "indexes": [[name, _no_password(url)] for name, url in spec.settings.indexes],
     }
     return {
         "cell": spec.cell,
@@ -282,15 +284,6 @@ def _no_password(url: str) -> str:
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=f"{HIDDEN}@{host}")) if "@" in parts.netloc else url
-
-
-def _write(path: Path, text: str) -> None:
-    """Write aside, then rename: a reader sees all of it or nothing."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-    aside.replace(path)
 
 
 def _bytes(folder: Path) -> int:

@@ -1,11 +1,13 @@
 """Asks uv, here, what would be installed there: requirements -> Lock, before anything is submitted.
 
 Rules:
-- The same question has the same answer for a day, in this process and on disk; then uv is asked anew. Everything that
-  could change the answer is part of the question: requirements, Python, settings, index, and uv itself.
+- The same question in the same notebook has the same answer until somebody asks for an upgrade (locks.py). Everything
+  that was asked is part of the question: requirements, Python, settings, index. What may change by itself (uv, the
+  network, credentials) is not.
+- Where no index answers, the last good lock for the question is used, and says so.
 - uv sees no configuration but ours: of its own variables only those about the index, its credentials, certificates,
   the network and the cache get through.
-- Requirements reach uv in files, never on its command line.
+- Requirements and addresses reach uv in files and its environment, never on its command line.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -25,23 +28,21 @@ from typing import TYPE_CHECKING
 
 from uv import find_uv_bin
 
-from uv_argo_magic.core import failures, program
+from uv_argo_magic.core import failures, indexes, program, reasons
 from uv_argo_magic.core.lock import Lock, Unresolved
 from uv_argo_magic.core.pylock import read_pylock
 from uv_argo_magic.core.requirements import parse_items
+from uv_argo_magic.core.said import redact
 from uv_argo_magic.errors import ResolutionError, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from uv_argo_magic.core.failures import InstallFailure
     from uv_argo_magic.core.requirements import Requirements
     from uv_argo_magic.core.spec import Settings
     from uv_argo_magic.interpreters import Interpreter
-
-MAX_AGE = 24 * 3600.0
-"""Seconds that an answer is good for: an index gets new releases, and a span of exclude_newer moves on."""
-
-_memory: dict[str, tuple[float, Lock]] = {}
+    from uv_argo_magic.locks import Locks
 
 
 def lock(
@@ -49,35 +50,137 @@ def lock(
     *,
     interpreter: Interpreter,
     settings: Settings,
-    cache: Path | None = None,
+    locks: Locks | None = None,
+    upgrade: bool = False,
     environ: Mapping[str, str] | None = None,
 ) -> Lock | Unresolved:
-    """What uv would install for `requirements` on `interpreter`; `Unresolved` where no index can be reached from here.
+    """What would be installed for `requirements` on `interpreter`; `Unresolved` where no index answers here.
 
-    `cache` is a folder of ours for answers (None: this process only), `environ` stands in for `os.environ`.
+    `locks` are those of the notebook: what is kept there is the answer, unless `upgrade`, and a new answer is kept
+    there. Without them uv is asked, and nothing is kept. `environ` stands in for `os.environ`.
 
     Raises:
         SpecError: a setting is not what uv understands.
-        ResolutionError: uv finds no set of files, with its reason in plain words.
+        ResolutionError: uv finds no set of files, with its reason in plain words; or `locked` is set, and nothing is.
     """
     if not requirements:
         return Lock(packages=(), target=interpreter.target)
-    question = _question(
-        requirements, interpreter, settings, program.uv_surroundings(os.environ if environ is None else environ)
-    )
-    known = _recall(question.digest, cache)
-    if known:
+    question = _question(requirements, interpreter, settings, environ)
+    known = locks.find(question.digest) if locks else None
+    if settings.locked and (upgrade or not known):
+        raise ResolutionError(
+            "locked is set, and " + ("an upgrade would change the lock." if upgrade else "nothing is locked for this."),
+            hint="Lock it first: run the cell once without locked, or use the lock verb (%argo lock --deps ...).",
+        )
+    if known and not upgrade:
         return known
     answer = _ask(question, requirements, interpreter, settings)
     if isinstance(answer, Lock):
-        _remember(question.digest, answer, cache)
-    return answer
+        if locks:
+            locks.keep(question.digest, answer)
+        return answer
+    last = locks.last_anywhere(question.digest) if locks and (answer.unreachable or answer.cause == "offline") else None
+    if last:
+        day = time.strftime("%Y-%m-%d %H:%M", time.localtime(last.made))
+        return replace(last, warnings=(*last.warnings, f"{answer.sentence} The versions are those of {day}."))
+    if answer.unreachable:
+        return Unresolved(lines=requirements.lines, reason=answer.sentence)
+    raise ResolutionError(answer.sentence, hint=answer.hint)
+
+
+def explain(
+    made: Lock,
+    requirements: Requirements,
+    *,
+    interpreter: Interpreter,
+    settings: Settings,
+    locks: Locks | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Lock:
+    """The same lock with what needs each package, and from which index it comes; kept so, where it is kept.
+
+    uv is asked again, for it says this in another format only: without the network, and with it where an index lets
+    nothing be cached. What it cannot say stays open.
+    """
+    if made.explained:
+        return made
+    question = _question(requirements, interpreter, settings, environ)
+    pins = "".join(f"{package.name}=={package.version}\n" for package in made.packages if not package.url)
+    options = ("--annotation-style", "line", "--emit-index-annotation", "--constraints", "pins.txt")
+    rc, out, _ = _compile(question, ("--offline", *options), settings.install_timeout, pins=pins)
+    if rc and not settings.offline:
+        rc, out, _ = _compile(question, options, settings.install_timeout, pins=pins)
+    if rc:
+        return made
+    told = reasons.explained(made, out, dict(question.environ).get("UV_INDEX", ""))
+    if locks and (known := locks.find(question.digest)) and (known.key, known.made) == (made.key, made.made):
+        locks.keep(question.digest, told)
+    return told
+
+
+def known(
+    requirements: Requirements,
+    *,
+    interpreter: Interpreter,
+    settings: Settings,
+    locks: Locks,
+    environ: Mapping[str, str] | None = None,
+) -> Lock | None:
+    """The notebook's lock for this question, if one is kept; nobody is asked."""
+    return locks.find(_question(requirements, interpreter, settings, environ).digest)
+
+
+def keep(
+    made: Lock,
+    requirements: Requirements,
+    *,
+    interpreter: Interpreter,
+    settings: Settings,
+    locks: Locks,
+    environ: Mapping[str, str] | None = None,
+) -> None:
+    """Make this lock the notebook's answer to this question."""
+    locks.keep(_question(requirements, interpreter, settings, environ).digest, made)
+
+
+def cached(
+    made: Lock, *, interpreter: Interpreter, settings: Settings, environ: Mapping[str, str] | None = None
+) -> frozenset[str]:
+    """The packages whose files uv's cache has here, by name; as far as this uv tells."""
+    question = _question(parse_items((), source=""), interpreter, settings, environ)
+    command = ["pip", "install", "--dry-run", "--verbose", "--no-deps", "--require-hashes"]
+    command += [*question.options, "--python", question.python, "--target", "tree", "-r", "lock.txt"]
+    files = {"lock.txt": "".join(f"{line}\n" for line in made.lines)}
+    said = ""
+    for way in ([],) if settings.offline else (["--offline"], []):
+        rc, _, said = _uv([*command, *way], files, dict(question.environ), settings.install_timeout)
+        if rc == 0:
+            break
+    return frozenset(re.findall(r"already cached: ([a-z0-9-]+)(?:==| @)", said))
+
+
+def as_pylock(
+    made: Lock, *, interpreter: Interpreter, settings: Settings, environ: Mapping[str, str] | None = None
+) -> str:
+    """Uv's own pylock.toml of a lock's versions, which says where each file lies.
+
+    Raises:
+        ResolutionError: no index answers, or it has these versions no more.
+    """
+    pins = [f"{package.name}=={package.version}" for package in made.packages if not package.url]
+    question = _question(parse_items(pins, source="the lock"), interpreter, settings, environ)
+    rc, out, said = _compile(question, ("--format", "pylock.toml", "--no-deps"), settings.install_timeout)
+    if rc:
+        failure = failures.classify(rc, said)
+        raise ResolutionError(failure.sentence, hint=failure.hint)
+    return out
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Question:
-    """What uv is asked: its options, the files it reads (by name), and its environment."""
+    """What uv is asked: its options, the files it reads (by name), its environment, and the Python it runs with."""
 
+    python: str
     options: tuple[str, ...]
     files: tuple[tuple[str, str], ...]
     environ: tuple[tuple[str, str], ...]
@@ -85,21 +188,26 @@ class _Question:
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of all that could change the answer; credentials go in, and cannot be got out."""
-        index = [(name, value) for name, value in self.environ if name.startswith("UV_") and "INDEX" in name]
+        """SHA-256 (hex) of all that was asked; the same with other credentials, or without a network."""
+        index = [
+            (name, redact(value))
+            for name, value in self.environ
+            if name.startswith("UV_") and "INDEX" in name and not name.endswith(("_USERNAME", "_PASSWORD"))
+        ]
         text = json.dumps([self.options, self.files, sorted(index), self.extra])
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _question(
-    requirements: Requirements, interpreter: Interpreter, settings: Settings, environ: Mapping[str, str]
+    requirements: Requirements, interpreter: Interpreter, settings: Settings, environ: Mapping[str, str] | None
 ) -> _Question:
     """Build first, ask second."""
     target = interpreter.target
+    around = program.uv_surroundings(os.environ if environ is None else environ)
     listed = {name: parse_items(getattr(settings, name), source=name) for name in ("constraints", "overrides")}
     if not settings.allow_urls:
         _refuse_urls(requirements, *listed.values())
-    options = ["--python", interpreter.path, "--python-version", target.python]
+    options = ["--python-version", target.python]
     if target.platform:
         options += ["--python-platform", target.platform]
     if requirements.complete:
@@ -107,32 +215,28 @@ def _question(
     if settings.only_binary:
         options += ["--only-binary", ":all:"]
     if settings.index_url:
-        if not settings.index_url.startswith(("https://", "http://", "file://")):
-            raise SpecError(
-                f"index_url must be the address of an index, and is {settings.index_url!r}.",
-                hint="Write --set index_url=https://index.example.com/simple",
-            )
-        # Not an option: an address may hold credentials, and everybody here can read a command line.
-        environ = {name: value for name, value in environ.items() if name != "UV_INDEX_URL"}
-        environ["UV_DEFAULT_INDEX"] = settings.index_url
+        around.pop("UV_INDEX_URL", None)
+    # Not options: everybody here can read a command line.
+    around |= indexes.environment(settings) | indexes.credentials(settings)
     for name in ("exclude_newer", "prerelease", "resolution"):
         value = getattr(settings, name)
         if value:
             # One word with "=": a value can then never be taken for an option.
             options.append(f"--{name.replace('_', '-')}={value}")
     if settings.offline:
-        options.append("--offline")
-    files = {"requirements.in": requirements.lines}
+        around["UV_OFFLINE"] = "1"
+    files = {reasons.ASKED: requirements.lines}
     for name, items in listed.items():
         if items:
             files[f"{name}.txt"] = items.lines
             options += [f"--{name}", f"{name}.txt"]
     hashes = sorted({f"{item.name} {wanted}" for item in requirements.items for wanted in item.hashes})
     return _Question(
+        python=interpreter.path,
         options=tuple(options),
         files=tuple((name, "".join(f"{line}\n" for line in lines)) for name, lines in files.items()),
-        environ=tuple(sorted(environ.items())),
-        extra=(_uv_version(), target.abi, target.implementation, *hashes, *map(str, interpreter.tags)),
+        environ=tuple(sorted(around.items())),
+        extra=(target.abi, target.implementation, *hashes, *map(str, interpreter.tags)),
     )
 
 
@@ -148,19 +252,11 @@ def _refuse_urls(*lists: Requirements) -> None:
 
 def _ask(
     question: _Question, requirements: Requirements, interpreter: Interpreter, settings: Settings
-) -> Lock | Unresolved:
+) -> Lock | InstallFailure:
     """Run uv, and read what it says."""
-    with tempfile.TemporaryDirectory(prefix="uv-argo-") as folder:
-        for name, text in question.files:
-            (Path(folder) / name).write_text(text, encoding="utf-8")
-        command = [find_uv_bin(), "pip", "compile", "--format", "pylock.toml", "--generate-hashes", "--no-header"]
-        command += [*question.options, "requirements.in"]
-        rc, out, said = _run(command, folder, dict(question.environ), settings.install_timeout)
+    rc, out, said = _compile(question, ("--format", "pylock.toml", "--generate-hashes"), settings.install_timeout)
     if rc:
-        failure = failures.classify(rc, said)
-        if failure.unreachable:
-            return Unresolved(lines=requirements.lines, reason=failure.sentence)
-        raise ResolutionError(failure.sentence, hint=failure.hint)
+        return failures.classify(rc, said)
     made = read_pylock(
         out,
         target=interpreter.target,
@@ -168,7 +264,7 @@ def _ask(
         only_binary=settings.only_binary,
         hashes=_hashes(requirements),
     )
-    return replace(made, warnings=failures.warnings(said))
+    return replace(made, warnings=failures.warnings(said), uv=_uv_version(), made=time.time())
 
 
 def _hashes(requirements: Requirements) -> dict[str, frozenset[str]]:
@@ -180,33 +276,47 @@ def _hashes(requirements: Requirements) -> dict[str, frozenset[str]]:
     return allowed
 
 
-def _run(command: list[str], folder: str, environ: Mapping[str, str], timeout: float) -> tuple[int, str, str]:
-    """Exit status, stdout and stderr; an interrupt ends uv and whatever it builds with."""
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environ,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        start_new_session=os.name == "posix",
-    )
-    with process:
-        try:
-            out, said = process.communicate(timeout=timeout or None)
-        except subprocess.TimeoutExpired:
-            _kill(process)
-            raise ResolutionError(
-                f"uv found no answer within {timeout:g} seconds.",
-                hint="Run the cell again, or give it longer: --set install_timeout=3600.",
-            ) from None
-        except BaseException:
-            _kill(process)
-            raise
-    return process.returncode, out, said
+def _compile(question: _Question, options: tuple[str, ...], timeout: float, *, pins: str = "") -> tuple[int, str, str]:
+    """`uv pip compile` of this question: exit status, stdout and stderr."""
+    files = dict(question.files) | ({"pins.txt": pins} if pins else {})
+    command = ["pip", "compile", "--no-header", "--python", question.python]
+    command += [*options, *question.options, reasons.ASKED]
+    return _uv(command, files, dict(question.environ), timeout)
+
+
+def _uv(args: list[str], files: Mapping[str, str], environ: Mapping[str, str], timeout: float) -> tuple[int, str, str]:
+    """Run uv in a folder of its own with these files: exit status, stdout and stderr.
+
+    An interrupt ends uv and whatever it builds with.
+    """
+    with tempfile.TemporaryDirectory(prefix="uv-argo-") as folder:
+        for name, text in files.items():
+            (Path(folder) / name).write_text(text, encoding="utf-8")
+        process = subprocess.Popen(
+            [find_uv_bin(), *args],
+            cwd=folder,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=os.name == "posix",
+        )
+        with process:
+            try:
+                out, said = process.communicate(timeout=timeout or None)
+            except subprocess.TimeoutExpired:
+                _kill(process)
+                raise ResolutionError(
+                    f"uv found no answer within {timeout:g} seconds.",
+                    hint="Run the cell again, or give it longer: --set install_timeout=3600.",
+                ) from None
+            except BaseException:
+                _kill(process)
+                raise
+        return process.returncode, out, said
 
 
 def _kill(process: subprocess.Popen[str]) -> None:
@@ -221,42 +331,6 @@ def _kill(process: subprocess.Popen[str]) -> None:
 
 @functools.cache
 def _uv_version() -> str:
-    """What `uv --version` says; another uv may resolve differently."""
+    """The version of uv, as it says itself."""
     done = subprocess.run([find_uv_bin(), "--version"], capture_output=True, text=True, timeout=60, check=True)
-    return done.stdout.strip()
-
-
-def _recall(digest: str, cache: Path | None) -> Lock | None:
-    """A young enough answer, from this process or from disk; what cannot be read is no answer."""
-    now = time.time()
-    if digest in _memory and now - _memory[digest][0] < MAX_AGE:
-        return _memory[digest][1]
-    if cache is None:
-        return None
-    try:
-        data = json.loads((cache / f"{digest}.json").read_text(encoding="utf-8"))
-        made, known = float(data["made"]), Lock.from_json(data["lock"])
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-    # A clock that was put back makes answers of the future: those are no answers either.
-    if not 0 <= now - made < MAX_AGE:
-        return None
-    _memory[digest] = (made, known)
-    return known
-
-
-def _remember(digest: str, answer: Lock, cache: Path | None) -> None:
-    """Keep an answer; a disk that does not take it costs a second next time, and nothing else."""
-    now = time.time()
-    _memory[digest] = (now, answer)
-    if cache is None:
-        return
-    with contextlib.suppress(OSError):
-        cache.mkdir(parents=True, exist_ok=True)
-        for old in cache.glob("*.json"):
-            if now - old.stat().st_mtime > MAX_AGE:
-                old.unlink(missing_ok=True)
-        text = json.dumps({"made": now, "lock": answer.to_json()})
-        with tempfile.NamedTemporaryFile("w", dir=cache, suffix=".tmp", delete=False, encoding="utf-8") as file:
-            file.write(text)
-        Path(file.name).replace(cache / f"{digest}.json")
+    return done.stdout.split()[1]

@@ -24,20 +24,23 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from uv_argo_magic import interpreters, places, resolve
 from uv_argo_magic.backends import base
-from uv_argo_magic.core import events, program, remote_error, values, words
+from uv_argo_magic.core import events, indexes, program, remote_error, values, words
 from uv_argo_magic.core.lock import Lock, Resolution
 from uv_argo_magic.core.state import RunState, fold
 from uv_argo_magic.errors import (
+    ArgoMagicError,
     BackendError,
     BackendUnavailable,
     CellFailed,
     InstallFailed,
     NodeFailed,
     RunError,
+    SpecError,
     Stopped,
     StreamLost,
 )
 from uv_argo_magic.guest_zip import guest_zip
+from uv_argo_magic.locks import Locks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +53,8 @@ PACE = 0.05
 """Seconds between two looks of a renderer at the state: 20 a second, more than a browser shows."""
 IDLE = 4
 """Looks at an unchanged state between two updates: times on a panel go on."""
+EXPLAIN_AFTER = 10.0
+"""Seconds that an ended run waits at most for uv to say what needs which package."""
 LEAVE_AFTER = 10.0
 """Seconds that an interrupted cell waits for the run's last words, where nobody would see them later."""
 FREE_AFTER = 0.7
@@ -76,6 +81,7 @@ class Prepared:
     resolution: Resolution
     program: program.Program
     interpreter: interpreters.Interpreter
+    locks: Locks | None = None
 
     def describe(self, backend: base.Backend | None = None) -> str:
         """What would run, for people: `--dry-run`; the place may be asked about it, and begins nothing.
@@ -103,20 +109,33 @@ class Prepared:
         return "\n".join(lines)
 
 
-def prepare(spec: RunSpec, backend: base.Backend | None = None) -> Prepared:
+def prepare(
+    spec: RunSpec, backend: base.Backend | None = None, *, notebook: str = "", upgrade: bool = False
+) -> Prepared:
     """Find the Python of the place where it will run, resolve the requirements for it, build the program.
 
+    What was resolved for this `notebook` (its path) before is used again, unless `upgrade`.
+
     Raises:
-        SpecError: there is no such Python there.
+        SpecError: there is no such Python there, or a password would leave this machine.
         BackendUnavailable: there is no such backend.
         ResolutionError: no set of versions satisfies the requirements.
     """
-    interpreter = (backend or base.load(spec.backend)).target(spec)
+    backend = backend or base.load(spec.backend)
+    logins = indexes.credentials(spec.settings)
+    if logins and "credentials" not in backend.capabilities:
+        raise SpecError(
+            "the address of an index holds a password, which would leave this machine",
+            hint="Name the index without it, --set indexes=NAME=URL: here the variables UV_INDEX_NAME_USERNAME and "
+            "UV_INDEX_NAME_PASSWORD log in, and over there a Secret does, --set index_secrets=NAME=SECRET.",
+        )
+    interpreter = backend.target(spec)
+    locks = Locks(places.data_dir() / "locks", notebook)
     resolution = resolve.lock(
-        spec.requirements, interpreter=interpreter, settings=spec.settings, cache=places.cache_dir() / "locks"
+        spec.requirements, interpreter=interpreter, settings=spec.settings, locks=locks, upgrade=upgrade
     )
     built = program.build(spec, resolution, guest=guest_zip(), nonce=secrets.token_hex(8))
-    return Prepared(spec=spec, resolution=resolution, program=built, interpreter=interpreter)
+    return Prepared(spec=spec, resolution=resolution, program=built, interpreter=interpreter, locks=locks)
 
 
 def new_id() -> str:
@@ -148,10 +167,19 @@ def start(
     submitted = events.Submitted(
         name=name, place=chosen.place, t=time.time(), needs=spec.requirements.lines, needs_from=spec.needs_from
     )
-    return Run(
+    run = Run(
         chosen, run_id=run_id, submitted=submitted, nonce=prepared.program.nonce, settings=spec.settings,
         resolution=prepared.resolution, files=files, warm=warm,
     )  # fmt: skip
+    lock = prepared.resolution
+    if isinstance(lock, Lock) and not lock.explained:
+        run.explain(
+            functools.partial(
+                resolve.explain, lock, spec.requirements, interpreter=prepared.interpreter, settings=spec.settings,
+                locks=prepared.locks,
+            )
+        )  # fmt: skip
+    return run
 
 
 def join(located: Located, *, history: History | None = None, settings: Settings) -> Run:
@@ -208,6 +236,7 @@ class Run:
         self._keep(lambda kept: kept.note("name", submitted.name))
         self._thread = threading.Thread(target=self._read, name=f"uv-argo-{run_id}", daemon=True)
         self._thread.start()
+        self._explaining: threading.Thread | None = None
 
     def __repr__(self) -> str:
         return f"<Run {self.id}: {words.title(self.state)}>"
@@ -221,6 +250,23 @@ class Run:
     def status(self) -> str:
         """The state in one word."""
         return words.title(self.state)
+
+    def lock(self) -> Resolution | None:
+        """What it is installed from; when it has ended, with what needs each package, as far as uv can tell."""
+        if self.state.ended and self._explaining:
+            self._explaining.join(EXPLAIN_AFTER)
+        return self.resolution
+
+    def explain(self, ask: Callable[[], Lock]) -> None:
+        """Learn what needs each package, in a thread: nothing waits for what a person may want to know later."""
+
+        def learn() -> None:
+            with contextlib.suppress(ArgoMagicError, OSError):
+                self.resolution = told = ask()
+                self._keep(lambda files: files.lock(told))
+
+        self._explaining = threading.Thread(target=learn, name=f"uv-argo-why-{self.id}", daemon=True)
+        self._explaining.start()
 
     @property
     def packages(self) -> tuple[tuple[str, str], ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,12 +18,13 @@ from packaging.tags import compatible_tags, cpython_tags
 from uv import find_uv_bin
 
 from uv_argo_magic import interpreters, resolve
-from uv_argo_magic.core import program
+from uv_argo_magic.core import lockfiles, program
 from uv_argo_magic.core.lock import Lock, Target, Unresolved
 from uv_argo_magic.core.requirements import Requirement, Requirements, parse
 from uv_argo_magic.core.spec import Settings
 from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.interpreters import Interpreter
+from uv_argo_magic.locks import MAX_AGE, Locks
 
 
 @pytest.fixture
@@ -31,19 +33,23 @@ def index():
         yield serving
 
 
+def surroundings(index, folder):
+    environ = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    return environ | {"UV_CACHE_DIR": str(folder / "uv"), "UV_HTTP_RETRIES": "0", "UV_DEFAULT_INDEX": index.url}
+
+
 @pytest.fixture
 def ask(index, tmp_path):
-    """`ask("alpha", only_binary=False)`: a lock from the index, with an empty uv cache and nothing remembered."""
-    resolve._memory.clear()
-    environ = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-    environ |= {"UV_CACHE_DIR": str(tmp_path / "uv"), "UV_HTTP_RETRIES": "0", "UV_DEFAULT_INDEX": index.url}
+    """`ask("alpha", only_binary=False)`: a lock from the index, with an empty uv cache."""
+    environ = surroundings(index, tmp_path)
 
-    def asking(text, *, cache=None, interpreter=None, env=None, **settings):
+    def asking(text, *, locks=None, upgrade=False, interpreter=None, env=None, **settings):
         return resolve.lock(
             parse(text) if isinstance(text, str) else text,
             interpreter=interpreter or interpreters.find(),
             settings=Settings(**settings),
-            cache=cache,
+            locks=locks,
+            upgrade=upgrade,
             environ=environ | (env or {}),
         )
 
@@ -312,50 +318,74 @@ def test_the_users_hashes_are_kept_to(index, ask):
         ask(both)
 
 
-# What is remembered
+# What sticks
 
 
-def test_the_same_question_is_asked_once_in_a_process(index, ask):
-    index.add("alpha", "1.0")
-    first = ask("alpha")
-    count = len(index.requests)
-    assert ask("alpha") is first
-    assert len(index.requests) == count
+@pytest.fixture
+def locks(tmp_path):
+    return Locks(tmp_path / "locks", "a.ipynb")
 
 
-def test_the_same_question_is_answered_from_disk(index, ask, tmp_path):
+def test_an_answer_sticks_to_its_notebook(index, ask, locks, tmp_path):
     index.add("alpha", "1.0", extras={})
-    cache = tmp_path / "locks"
-    first = ask("alpha[nope]", cache=cache)
+    first = ask("alpha[nope]", locks=locks)
     assert first.warnings
+    assert first.uv.count(".") == 2
+    assert time.time() - 60 < first.made <= time.time()
+    index.add("alpha", "2.0")
     count = len(index.requests)
-    resolve._memory.clear()
-    assert ask("alpha[nope]", cache=cache) == first
+    assert ask("alpha[nope]", locks=locks) == first
     assert len(index.requests) == count
-    assert [file.suffix for file in cache.iterdir()] == [".json"]
+    assert names(ask("alpha[nope]", locks=Locks(tmp_path / "locks", "b.ipynb"))) == ["alpha 2.0"]
+    assert names(ask("alpha[nope]")) == ["alpha 2.0"], "without locks nothing is remembered"
 
 
-def test_another_question_is_another_answer(index, ask, tmp_path):
+def test_an_upgrade_asks_anew_and_sticks(index, ask, locks):
+    index.add("alpha", "1.0")
+    ask("alpha", locks=locks)
+    index.add("alpha", "2.0")
+    assert names(ask("alpha", locks=locks, upgrade=True)) == ["alpha 2.0"]
+    assert names(ask("alpha", locks=locks)) == ["alpha 2.0"]
+
+
+def test_another_question_is_another_answer(index, ask, locks, tmp_path):
     here = interpreters.find()
     cases = [
         {},
         {"env": {"UV_INDEX": index.url}},
+        {"indexes": (("corp", index.url),)},
         {"exclude_newer": "3 days"},
         {"only_binary": False},
+        {"prerelease": "allow"},
+        {"resolution": "lowest"},
         {"constraints": ("alpha<9",)},
+        {"overrides": ("alpha<9",)},
         {"interpreter": replace(here, target=replace(here.target, abi="other"))},
         {"interpreter": replace(here, tags=here.tags[1:])},
     ]
     index.add("alpha", "1.0")
     for case in cases:
         count = len(index.requests)
-        ask("alpha", cache=tmp_path / "locks", **case)
+        ask("alpha", locks=locks, **case)
         assert len(index.requests) > count, case
-    assert len(list((tmp_path / "locks").iterdir())) == len(cases)
+    assert len(list((tmp_path / "locks").rglob("*.json"))) == len(cases)
+
+
+def test_what_changes_by_itself_is_no_other_question(index, ask, locks, monkeypatch):
+    index.add("alpha", "1.0")
+    first = ask("alpha", locks=locks, index_url=index.url)
+    count = len(index.requests)
+    monkeypatch.setattr(resolve, "_uv_version", lambda: "9.9.9")
+    secret = index.url.replace("://", "://user:secret@")
+    assert ask("alpha", locks=locks, index_url=index.url, offline=True) == first
+    assert ask("alpha", locks=locks, index_url=index.url, env={"UV_INDEX_DEFAULT_PASSWORD": "x"}) == first
+    assert len(index.requests) == count
+    other = ask("alpha", locks=locks, index_url=secret)
+    assert ask("alpha", locks=locks, index_url=secret.replace("secret", "rotated")) == other
 
 
 def only(folder):
-    (file,) = Path(folder).glob("*.json")
+    (file,) = Path(folder).rglob("*.json")
     return file
 
 
@@ -366,45 +396,151 @@ def only(folder):
         lambda text: "[]",
         lambda text: "{}",
         lambda text: json.dumps(json.loads(text) | {"lock": "{}"}),
-        lambda text: json.dumps(json.loads(text) | {"made": time.time() - resolve.MAX_AGE - 1}),
-        lambda text: json.dumps(json.loads(text) | {"made": time.time() + 3600}),
+        lambda text: json.dumps(json.loads(text) | {"schema": 99}),
     ],
 )
-def test_an_old_or_broken_answer_is_none(index, ask, tmp_path, spoil):
+def test_a_broken_answer_is_none(index, ask, locks, tmp_path, spoil):
     index.add("alpha", "1.0")
-    cache = tmp_path / "locks"
-    first = ask("alpha", cache=cache)
-    file = only(cache)
+    first = ask("alpha", locks=locks)
+    file = only(tmp_path / "locks")
     file.write_text(spoil(file.read_text()))
-    resolve._memory.clear()
     count = len(index.requests)
-    assert ask("alpha", cache=cache) == first
+    assert ask("alpha", locks=locks).key == first.key
     assert len(index.requests) > count
+    assert locks.find(file.stem).key == first.key
 
 
-def test_an_answer_in_memory_grows_old_too(index, ask):
+@pytest.mark.parametrize("made", [lambda: time.time() - MAX_AGE - 1, lambda: time.time() + 3600])
+def test_without_a_notebook_an_answer_is_good_for_a_day(index, ask, tmp_path, made):
+    nowhere = Locks(tmp_path / "locks")
     index.add("alpha", "1.0")
-    ask("alpha")
-    for digest, (made, lock) in list(resolve._memory.items()):
-        resolve._memory[digest] = (made - resolve.MAX_AGE - 1, lock)
+    first = ask("alpha", locks=nowhere)
     index.add("alpha", "2.0")
-    assert names(ask("alpha")) == ["alpha 2.0"]
-
-
-def test_old_answers_are_swept_and_a_closed_folder_does_no_harm(index, ask, tmp_path):
-    index.add("alpha", "1.0")
-    cache = tmp_path / "locks"
-    cache.mkdir()
-    old, young = cache / "old.json", cache / "young.json"
-    for file in (old, young):
-        file.write_text("{}")
+    assert ask("alpha", locks=nowhere) == first
+    file = only(tmp_path / "locks")
+    about = json.loads(file.read_text())
+    file.write_text(json.dumps(about | {"lock": about["lock"] | {"made": made()}}))
+    old = file.with_name("old.json")
+    old.write_text("{}")
     os.utime(old, (1, 1))
-    ask("alpha", cache=cache)
+    assert names(ask("alpha", locks=nowhere)) == ["alpha 2.0"]
     assert not old.exists()
-    assert young.exists()
-    resolve._memory.clear()
+
+
+def test_a_closed_folder_does_no_harm(index, ask, tmp_path):
+    index.add("alpha", "1.0")
     (tmp_path / "file").write_text("")
-    assert names(ask("alpha", cache=tmp_path / "file" / "locks")) == ["alpha 1.0"]
+    assert names(ask("alpha", locks=Locks(tmp_path / "file", "a.ipynb"))) == ["alpha 1.0"]
+
+
+@pytest.mark.parametrize("how", ["down", "offline"])
+def test_where_no_index_answers_the_last_good_lock_is_used_and_says_so(index, ask, locks, tmp_path, how):
+    index.add("alpha", "1.0")
+    ask("alpha", locks=locks)
+    index.misbehave("alpha", "503")
+    other = Locks(tmp_path / "locks", "b.ipynb")
+    settings = {"offline": True, "env": {"UV_CACHE_DIR": str(tmp_path / "empty")}} if how == "offline" else {}
+    for asked in (locks, other):
+        found = ask("alpha", locks=asked, upgrade=True, **settings)
+        assert names(found) == ["alpha 1.0"]
+        assert re.search(r"(503|switched off).*The versions are those of \d{4}-\d\d-\d\d", found.warnings[-1])
+    assert ask("alpha", locks=locks).warnings == (), "what was used for want of an index is not kept"
+    assert isinstance(ask("alpha<9", locks=locks), Unresolved)
+
+
+def test_locked_runs_what_is_kept_and_nothing_else(index, ask, locks):
+    index.add("alpha", "1.0")
+    with pytest.raises(ResolutionError, match="nothing is locked for this") as caught:
+        ask("alpha", locks=locks, locked=True)
+    assert "lock --deps" in caught.value.hint
+    assert index.requests == []
+    first = ask("alpha", locks=locks)
+    assert ask("alpha", locks=locks, locked=True) == first
+    with pytest.raises(ResolutionError, match="an upgrade would change the lock"):
+        ask("alpha", locks=locks, locked=True, upgrade=True)
+    with pytest.raises(ResolutionError, match="nothing is locked"):
+        ask("alpha<9", locks=locks, locked=True)
+    assert ask("", locks=locks, locked=True).packages == ()
+
+
+# What is known besides
+
+
+@pytest.fixture
+def about(ask, index, tmp_path):
+    """What `ask` asks with, for the other questions."""
+    environ = surroundings(index, tmp_path)
+    return {"interpreter": interpreters.find(), "environ": environ}
+
+
+def test_what_needs_each_package_and_where_it_comes_from(index, ask, locks, about):
+    index.max_age = 600
+    with IndexServer(credentials="user:secret", max_age=600) as corp:
+        url = corp.url.replace("://", "://user:secret@")
+        settings = {"indexes": (("corp", url),), "constraints": ("beta<3",)}
+        corp.add("alpha", "1.0", requires=["beta", "gamma"])
+        index.add("beta", "1.0", requires=["gamma"])
+        index.add("gamma", "2.0", extras={"x": ["beta"]})
+        index.add("alpha", "9.0")
+        made = ask("alpha gamma", locks=locks, **settings)
+        assert names(made) == ["alpha 1.0", "beta 1.0", "gamma 2.0"], "the first index that knows a package"
+        count = len(index.requests) + len(corp.requests)
+        told = resolve.explain(made, parse("alpha gamma"), settings=Settings(**settings), locks=locks, **about)
+        assert len(index.requests) + len(corp.requests) == count, "without the network"
+        assert [(one.name, one.asked, one.via, one.index) for one in told.packages] == [
+            ("alpha", True, (), "corp"),
+            ("beta", False, ("alpha",), ""),
+            ("gamma", True, ("alpha", "beta"), ""),
+        ]
+        assert told.key == made.key
+        assert ask("alpha gamma", locks=locks, **settings) == told
+        assert resolve.explain(told, parse("alpha gamma"), settings=Settings(**settings), **about) is told
+        for secret in ("secret", corp.host):
+            assert all(secret not in path.read_text() for path in locks._root.rglob("*.json"))
+
+
+def test_a_lock_that_uv_cannot_explain_stays_as_it_is(index, ask, about):
+    index.add("alpha", "1.0")
+    made = ask("alpha")
+    assert resolve.explain(made, parse("alpha"), settings=Settings(offline=True), **about) is made
+    assert resolve.explain(made, parse("alpha"), settings=Settings(), **about).packages[0].asked, "asked again"
+
+
+def test_what_is_cached_here(index, ask, about, tmp_path):
+    index.max_age = 600
+    index.add("alpha", "1.0", requires=["beta"])
+    index.add("beta", "1.0")
+    made = ask("alpha")
+    assert resolve.cached(made, settings=Settings(), **about) == frozenset()
+    command = [find_uv_bin(), "pip", "install", "-q", "--target", str(tmp_path / "t"), "--no-deps", "alpha"]
+    subprocess.run(command, env=program.uv_surroundings(about["environ"]), check=True)
+    count = len(index.requests)
+    assert resolve.cached(made, settings=Settings(), **about) == {"alpha"}
+    assert len(index.requests) == count
+
+
+def test_a_lock_as_files_that_uv_installs(index, ask, about, tmp_path):
+    index.add("alpha", "1.0", requires=["beta"])
+    source = index.add_sdist("beta", "1.0")
+    gamma = index.add("gamma", "1.0")
+    wanted = Requirements(items=(*parse("alpha").items, Requirement(name="gamma", url=index.file_url(gamma))))
+    made = ask(wanted, only_binary=False)
+    index.add("beta", "2.0")
+    said = resolve.as_pylock(made, settings=Settings(only_binary=False), **about)
+    texts = {"pylock.toml": lockfiles.pylock(made, said), "r.txt": lockfiles.requirements(made)}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+        command = [find_uv_bin(), "pip", "install", "--target", name + "-tree", "--no-deps", "--require-hashes", "-r"]
+        subprocess.run(
+            [*command, name, "--python", interpreters.find().path],
+            cwd=tmp_path, env=program.uv_surroundings(about["environ"]), check=True, capture_output=True,
+        )  # fmt: skip
+        there = sorted(path.name for path in (tmp_path / (name + "-tree")).glob("*.dist-info"))
+        assert there == ["alpha-1.0.dist-info", "beta-1.0.dist-info", "gamma-1.0.dist-info"]
+    assert source.sha256 in texts["pylock.toml"]
+    index.remove("beta")
+    with pytest.raises(ResolutionError):
+        resolve.as_pylock(made, settings=Settings(), **about)
 
 
 # An end before its time

@@ -193,9 +193,12 @@ class Follows:
 
     def __init__(self):
         self.id, self.state, self.settings = "r9", play("out\n"), Settings(panel="none")
-        self.resolution, self.name = None, "fake-1"
+        self.name = "fake-1"
         self.over = threading.Event()
         self.problem = None
+
+    def lock(self):
+        return None
 
     def follow(self, *shown):
         self.over.wait(10)

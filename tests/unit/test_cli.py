@@ -208,7 +208,12 @@ def test_runs_last_packages(history, capsys):
     assert cli.main(["last"]) == 0
     assert capsys.readouterr().out.startswith("r3: Running after ")
     assert cli.main(["packages", "r1"]) == 0
-    assert capsys.readouterr().out == "numpy==2.0\n"
+    out = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in out[:2]] == [["PACKAGE", "VERSION", "SIZE", "SHA-256"], ["numpy", "2.0"]]
+    assert out[2] == "r1: 1 package"
+    assert cli.main(["packages", "r1", "r2"]) == 0
+    assert capsys.readouterr().out == "From r1 to r2: no difference\n"
+    assert cli.main(["packages", "r1", "r2", "r3"]) == 2
 
 
 def test_last_says_how_it_ended(history):

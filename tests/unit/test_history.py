@@ -96,6 +96,7 @@ def test_a_run_is_found_again_as_it_was(history):
     assert entry.summary.exit == 1
     assert entry.summary.stages == state.stages
     assert entry.packages == (("numpy", "2.0"),)
+    assert entry.installed == LOCK.packages
     assert entry.cell == SPEC.cell
     assert entry.cell_digest == SPEC.cell_digest
     assert entry.requirements == ("numpy>=2",)

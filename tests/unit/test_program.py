@@ -64,8 +64,6 @@ def test_an_install_apart_knows_nothing_of_the_cell() -> None:
 def test_the_index_is_named_where_its_credentials_are() -> None:
     settings = Settings(index_url="https://index.example.com/simple", index_secrets=(("corp", "login"),))
     assert program.uv_environment(settings)["UV_DEFAULT_INDEX"] == "corp=https://index.example.com/simple"
-    named = replace(settings, index_url="mine=https://index.example.com/simple")
-    assert program.uv_environment(named)["UV_DEFAULT_INDEX"] == named.index_url
     assert "UV_DEFAULT_INDEX" not in program.uv_environment(replace(settings, index_url=""))
 
 

@@ -25,7 +25,7 @@ def test_the_table_holds_together():
         dests = [option.dest for option in verb.options]
         assert len(dests) == len(set(dests))
         assert all(option.help and option.example for option in verb.options)
-    everywhere = {"runs", "last", "logs", "packages", "stop", "attach", "export", "help"}
+    everywhere = {"runs", "last", "logs", "packages", "lock", "stop", "attach", "export", "help"}
     assert set(verbs.verbs_in("notebook")) == everywhere
     assert set(verbs.verbs_in("terminal")) == {*everywhere, "run"}
 
@@ -187,11 +187,12 @@ def test_what_was_given_already_is_known():
 
 def test_what_could_come_in_a_verb_line():
     assert menu.expected("", "notebook").words == (*verbs.verbs_in("notebook"), "--help")
-    assert menu.expected("lo", "notebook").words == ("logs",)
+    assert menu.expected("lo", "notebook").words == ("logs", "lock")
     assert menu.expected("run", "terminal").words == ("run", "runs")
     assert menu.expected("nope x", "notebook").words == ()
     assert menu.expected("logs ", "notebook").completer == "run"
     assert menu.expected("logs 2", "notebook").completer == "run"
     assert menu.expected("logs abc ", "notebook").words == ("--raw", "--backend", "--set", "--help")
+    assert menu.expected("packages abc ", "notebook").completer == "run"
     assert menu.expected("help lo", "notebook").completer == "verb"
     assert menu.expected("last ", "notebook").words == ("--help",)

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
 from uv_argo_magic.core import events as ev
-from uv_argo_magic.core import view, words
+from uv_argo_magic.core import tables, view, words
+from uv_argo_magic.core.lock import Lock, Package, Target, Unresolved
 from uv_argo_magic.core.state import RunState
 from uv_argo_magic.testing import play, states, write
 
 EVIL = "<script>window.XSS=1</script>\"'><img src=x onerror=alert(1)>\x1b[31m</pre></details>\x00\ud800&amp;"
 PACKAGES = [["numpy", "2.3.4"], ["pandas", "3.1.1"]]
+LOCK = Lock(
+    packages=(
+        Package(name="numpy", version="2.3.4", size=16_600_000, via=("pandas",), index="corp"),
+        Package(name="pandas", version="3.1.1", asked=True),
+    ),
+    target=Target(python="3.12.1"),
+    uv="0.13.9",
+    made=1.0,
+)
 ALLOWED = {"div", "span", "details", "summary", "table", "tr", "td", "pre", "b", "i"}
 
 
@@ -75,9 +86,9 @@ def test_nothing_that_others_write_becomes_markup(reason):
             view.html(state, 2000.0),
             view.mimebundle(state, 2000.0)["text/html"],
             view.log_html(state),
-            view.packages_html(state),
+            view.packages_html(state, 2000.0),
             view.stages_html(state, 2000.0),
-            view.escape(EVIL),
+            tables.escape(EVIL),
         ):
             seen = Tags(page).seen
             assert {tag for tag, _ in seen} <= ALLOWED
@@ -155,8 +166,8 @@ def test_packages_come_from_the_lock_until_they_are_installed():
 
 
 def test_no_packages_is_a_sentence():
-    assert "Python alone" in view.packages_html(RunState(stage="running"))
-    assert "Not known yet" in view.packages_html(RunState())
+    assert "Python alone" in view.packages_html(RunState(stage="running"), 0.0)
+    assert "Not known yet" in view.packages_html(RunState(), 0.0)
 
 
 def test_the_tail_holds_the_last_lines_in_order():
@@ -187,9 +198,28 @@ def test_very_long_lines_are_shortened_in_the_panel():
 
 
 def test_sizes_stand_beside_versions_where_they_are_known():
-    shown = view.packages_html(play(whole()), {"numpy": 16_600_000})
-    assert shown.count("MB") == 1
-    assert ">16.6 MB</td></tr>" in shown
+    shown = view.packages_html(play(whole()), 3600.0, LOCK)
+    assert shown.count("MB</td>") == 1
+    assert ">16.6 MB</td>" in shown
+
+
+def test_packages_stand_under_what_needs_them():
+    shown = Tags(view.packages_html(play(whole()), 1 + 3 * 86400.0, LOCK)).text
+    assert shown.index("pandas3.1.1") < shown.index("\xa0numpy2.3.416.6 MBfor pandas, from corp")
+    assert "16.6 MB of downloads, less what is cached; resolved 3 days ago by uv 0.13.9; --upgrade chooses" in shown
+    cached = view.packages_html(play(whole(cached=True)), 2.0, replace(LOCK, made=0.0, warnings=("Say <this>.",)))
+    assert "nothing was downloaded: this environment was there<" in cached
+    assert "Say &lt;this&gt;." in cached
+
+
+def test_before_the_install_what_is_locked_is_shown():
+    state = RunState(stage="installing")
+    assert view.planned(state, LOCK) == LOCK.packages
+    assert "pandas" in view.packages_html(state, 1.0, LOCK)
+    other = replace(LOCK, packages=(replace(LOCK.packages[0], version="1.0"),), made=0.0)
+    assert [package.size for package in view.planned(play(whole()), other)] == [0, 0]
+    assert view.planned(state, Unresolved(lines=("numpy",), reason="No.")) == ()
+    assert "uv-volatile" in view.packages_html(state, 1.0, replace(other, packages=(LOCK.packages[1],)))
 
 
 def test_the_bar_has_a_share_for_each_stage_and_all_of_it_is_volatile():

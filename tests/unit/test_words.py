@@ -10,6 +10,7 @@ import pytest
 from uv_argo_magic.core import events as ev
 from uv_argo_magic.core import words
 from uv_argo_magic.core.failures import classify
+from uv_argo_magic.core.lock import Lock, Target, Unresolved
 from uv_argo_magic.core.lookalikes import ALSO_IMPORTED, PACKAGE_OF
 from uv_argo_magic.core.requirements import parse
 from uv_argo_magic.core.spec import FILES
@@ -217,3 +218,20 @@ def test_what_is_seen_elsewhere_brings_its_own_next_step():
     assert words.sentence(lost).endswith("the pod was deleted; run the cell again.")
     assert words.hint(lost) == ""
     assert "run the cell again" in words.hint(LOST)
+
+
+def test_the_age_of_a_lock():
+    lock = Lock(packages=(), target=Target(python="3.12.1"), made=1000.0, uv="0.13.9")
+    said = [words.resolved(lock, 1000.0 + age) for age in (5, 60, 7200, 86400 * 3)]
+    assert [line.split(" by ")[0] for line in said] == [
+        "resolved just now", "resolved 1 minute ago", "resolved 2 hours ago", "resolved 3 days ago",
+    ]  # fmt: skip
+    assert said[0].endswith("by uv 0.13.9; --upgrade chooses anew")
+    assert words.resolved(replace(lock, uv=""), 1000.0) == "resolved just now; --upgrade chooses anew"
+
+
+def test_what_to_know_before_the_install():
+    lock = Lock(packages=(), target=Target(python="3.12.1"), warnings=("Say this.",))
+    assert words.warnings(lock) == ("Say this.",)
+    unresolved = Unresolved(lines=("numpy",), reason="The index could not be reached.")
+    assert words.warnings(unresolved)[0].startswith("The index could not be reached. So the versions are chosen")

@@ -55,7 +55,7 @@ class Backend(Protocol):
     """A place where programs run; the verbs are the argo command's."""
 
     capabilities: frozenset[str]
-    """What it can do beyond running a cell: "detach", "resources"."""
+    """What it can do beyond running a cell: "detach", "resources", "credentials" (an index's: they stay here)."""
     place: str
     """Where it runs, in words: "here", or a context and namespace."""
 

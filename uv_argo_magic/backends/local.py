@@ -25,12 +25,13 @@ from typing import TYPE_CHECKING
 from uv import find_uv_bin
 
 from uv_argo_magic import interpreters, places
+from uv_argo_magic.core import indexes
 from uv_argo_magic.core import program as programs
 from uv_argo_magic.core.events import NodePhase
 from uv_argo_magic.errors import BackendUnavailable, SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from uv_argo_magic.core.program import Program
     from uv_argo_magic.core.spec import RunSpec, Settings
@@ -70,7 +71,7 @@ class LocalBackend:
     After `warm` one process waits, with its Python started and nothing of any run in it, for a program like the last.
     """
 
-    capabilities: frozenset[str] = frozenset({"detach"})
+    capabilities: frozenset[str] = frozenset({"credentials", "detach"})
     place = "here"
 
     def __init__(self, store: Path | None = None) -> None:
@@ -116,12 +117,14 @@ class LocalBackend:
         python = interpreters.find(spec.python).path
         kept_in = places.run_dir(run_id)
         output = kept_in / "output.log" if kept_in.is_dir() else None
-        # Variables of the cell's own are there when its Python starts, or they would not mean the same.
-        own = spec.settings.env or spec.settings.secret_env
+        # Variables of the cell's own are there when its Python starts, or they would not mean the same; what logs in at
+        # an index is in no process but the run's.
+        logins = indexes.credentials(spec.settings)
+        own = spec.settings.env or spec.settings.secret_env or logins
         started = None if own else self._take_spare(program, python, output)
         name = f"{PREFIX}{run_id}"
         if started is None:
-            started = self._start(program.source, program, python, output)
+            started = self._start(program.source, program, python, output, logins=logins)
         else:
             started.again = functools.partial(self._start, program.source, program, python, output)
         self._runs[name] = started
@@ -163,7 +166,14 @@ class LocalBackend:
         return None
 
     def _start(
-        self, source: str, program: Program, python: str, output: Path | None, stdin: int = subprocess.DEVNULL
+        self,
+        source: str,
+        program: Program,
+        python: str,
+        output: Path | None,
+        *,
+        stdin: int = subprocess.DEVNULL,
+        logins: Mapping[str, str] | None = None,
     ) -> _Started:
         about = self._about(program, python)
         try:
@@ -176,13 +186,17 @@ class LocalBackend:
             ) from problem
         lifeline, held = os.pipe()
         # uv's settings in this environment must not make an install there another than what was resolved here.
-        environment = programs.uv_surroundings(os.environ) | {
-            "UV_ARGO_STORE": str(self._home()),
-            "UV_ARGO_RUN": str(home),
-            "UV_ARGO_UV": find_uv_bin(),
-            "UV_ARGO_OUTPUT": str(output or home / "output.log"),
-            "UV_ARGO_LIFELINE": str(lifeline),
-        }
+        environment = (
+            programs.uv_surroundings(os.environ)
+            | dict(logins or {})
+            | {
+                "UV_ARGO_STORE": str(self._home()),
+                "UV_ARGO_RUN": str(home),
+                "UV_ARGO_UV": find_uv_bin(),
+                "UV_ARGO_OUTPUT": str(output or home / "output.log"),
+                "UV_ARGO_LIFELINE": str(lifeline),
+            }
+        )
         with (home / "supervisor.err").open("wb") as err:
             process = subprocess.Popen(
                 [python, "-I", "-S", str(home / "program.py")],

@@ -37,7 +37,9 @@ class Target:
 class Package:
     """One distribution: canonical name, version, the file's SHA-256 (hex), its bytes (0: not known) and its name.
 
-    `url` is set for a direct `name @ https://...` requirement only.
+    `url` is set for a direct `name @ https://...` requirement only; `index` names the index it comes from, where that
+    is not the default. `asked`: it was asked for by name; `via`: the packages that need it. Where neither is said,
+    nobody looked yet.
     """
 
     name: str
@@ -46,6 +48,9 @@ class Package:
     size: int = 0
     file: str = ""
     url: str = ""
+    index: str = ""
+    asked: bool = False
+    via: tuple[str, ...] = ()
 
     def line(self) -> str:
         """This package as one line of a requirements file with its hash."""
@@ -57,17 +62,30 @@ class Package:
 class Lock:
     """The packages of one environment, sorted by name, and what they are for.
 
-    `warnings` are whole sentences of uv that a person should see; they are no part of `key`.
+    `warnings` are whole sentences that a person should see; `uv` is the version that resolved it, `made` when (Unix
+    seconds; 0: not known). None of these is part of `key`, and neither is where a package comes from.
     """
 
     packages: tuple[Package, ...]
     target: Target
     warnings: tuple[str, ...] = ()
+    uv: str = ""
+    made: float = 0.0
 
     @property
     def lines(self) -> tuple[str, ...]:
         """What `uv pip install --no-deps --require-hashes -r` reads."""
         return tuple(package.line() for package in self.packages)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files, as far as they are known."""
+        return sum(package.size for package in self.packages)
+
+    @property
+    def explained(self) -> bool:
+        """Whether it says what needs each package."""
+        return all(package.asked or package.via for package in self.packages)
 
     @property
     def key(self) -> str:
@@ -90,12 +108,18 @@ class Lock:
         data = json.loads(text)
         try:
             return cls(
-                packages=tuple(sorted((Package(**package) for package in data["packages"]), key=lambda p: p.name)),
+                packages=tuple(sorted(map(_package, data["packages"]), key=lambda package: package.name)),
                 target=Target(**data["target"]),
                 warnings=tuple(str(warning) for warning in data.get("warnings", ())),
+                uv=str(data.get("uv", "")),
+                made=float(data.get("made", 0.0)),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a lock: {error!r}") from error
+
+
+def _package(data: dict[str, object]) -> Package:
+    return Package(**data | {"via": tuple(map(str, data.get("via", ())))})  # type: ignore[arg-type, call-overload]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -105,7 +105,7 @@ def _expected(verb: Verb, done: Sequence[Word], fragment: str, place: Place) -> 
     if last and last.option and (last.option.kind == "words" or (last.option.kind != "flag" and not last.words)):
         given = tuple(word.text for word in last.words)
         return _within(last.option, fragment, given, () if fragment or not given else flags)
-    if verb.argument and not any(group.option is None for group in so_far):
+    if verb.argument and (verb.argument.kind == "words" or not any(group.option is None for group in so_far)):
         return _within(verb.argument, fragment, (), () if fragment else flags)
     return _offer(fragment, flags)
 

@@ -292,8 +292,9 @@ def read(verb: Verb, line: Sequence[Word], place: Place, names: Mapping[str, obj
             if group.option.kind == "one" and any(dest == group.option.dest for dest, _ in values):
                 raise SpecError(f"{group.flag} is given twice", hint="Keep one of them.")
             values.append((group.option.dest, text))
-        elif verb.argument and argument is None:
-            argument = _join(group.words, names, seen)
+        elif verb.argument and (argument is None or verb.argument.kind == "words"):
+            word = _join(group.words, names, seen)
+            argument = word if argument is None else f"{argument} {word}"
         else:
             raise _too_many(verb, group.words[0].raw)
     given = {dest for dest, _ in values}

@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from uv_argo_magic.core import indexes
 from uv_argo_magic.core.lock import Lock, Resolution
 
 if TYPE_CHECKING:
@@ -149,13 +150,9 @@ def payload(spec: RunSpec, resolution: Resolution, nonce: str) -> dict[str, Any]
 
 
 def uv_environment(settings: Settings) -> dict[str, str]:
-    """The settings that uv reads, as its environment variables; the same here and there."""
-    url = settings.index_url
-    if url and settings.index_secrets and not re.match(r"[A-Za-z0-9][\w.-]*=", url):
-        # Credentials belong to an index by its name.
-        url = f"{settings.index_secrets[0][0]}={url}"
+    """The settings that uv reads, as its environment variables; the same here and there, and no credentials."""
     wanted = {
-        "UV_DEFAULT_INDEX": url,
+        **indexes.environment(settings),
         "UV_EXCLUDE_NEWER": settings.exclude_newer,
         "UV_PRERELEASE": settings.prerelease,
         "UV_RESOLUTION": settings.resolution,

@@ -19,6 +19,10 @@ class Settings:
     """
 
     index_url: str = field(default="", metadata={"help": "the package index, instead of uv's default"})
+    indexes: tuple[tuple[str, str], ...] = field(
+        default=(), metadata={"help": "more indexes, asked before index_url, NAME=URL"}
+    )
+    locked: bool = field(default=False, metadata={"help": "run only what is locked for this notebook already"})
     only_binary: bool = field(default=True, metadata={"help": "wheels only: nothing of a package runs at install"})
     allow_urls: bool = field(default=True, metadata={"help": "allow `name @ https://...` requirements"})
     exclude_newer: str = field(default="", metadata={"help": 'ignore files newer than a date or a span ("30 days")'})

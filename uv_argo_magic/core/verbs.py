@@ -32,7 +32,7 @@ BACKEND = Option(
 
 SET = Option(
     dest="set", flags=("--set",), metavar="KEY=VALUE", kind="many", completer="setting",
-    private=("env", "index_url", "index-url"),
+    private=("env", "index_url", "index-url", "indexes"),
     help="any other setting; may be repeated", example="--set run_timeout=5m",
 )  # fmt: skip
 
@@ -57,6 +57,10 @@ RUN_OPTIONS = (
         help="the Python that runs it", example="--python 3.12",
     ),
     BACKEND,
+    Option(
+        dest="upgrade", flags=("--upgrade",), kind="flag",
+        help="choose the packages' versions anew, not those that this notebook has had", example="--upgrade",
+    ),
     Option(
         dest="push", flags=("--push",), metavar="NAMES", kind="words", completer="name", places=("notebook",),
         help="variables of the notebook that the cell gets", example="--push x,y",
@@ -91,6 +95,8 @@ REQUEST = Option(
     help="instead of FILE a request as JSON: pythonCode, dependencies, requirementsFile; - for stdin",
     example="--request request.json",
 )  # fmt: skip
+
+_BY_DEST = {option.dest: option for option in RUN_OPTIONS}
 
 RUN = Option(
     dest="run", metavar="RUN", completer="run", help="a run's id, its beginning, or its workflow; else the last run"
@@ -134,9 +140,26 @@ VERBS = (
         argument=RUN,
     ),
     Verb(
-        name="packages", help="list the packages that a run had", notebook="%argo packages",
-        terminal="uv-argo packages",
-        options=(HELP,), argument=RUN,
+        name="packages", help="list the packages that a run had, and what differs from another run's",
+        notebook="%argo packages", terminal="uv-argo packages",
+        options=(HELP,),
+        argument=Option(dest="run", metavar="RUN", kind="words", completer="run",
+                        help="one run, or two to compare; else the last run"),
+    ),
+    Verb(
+        name="lock", help="show the lock of a run or of requirements, write it to a file, or renew it",
+        notebook="%argo lock --to requirements.txt", terminal="uv-argo lock --to pylock.toml",
+        options=(
+            *(_BY_DEST[dest] for dest in ("deps", "requirements", "python", "backend", "set")),
+            replace(TO, help="write it: pylock.toml, pylock.NAME.toml, or requirements with hashes (.txt)",
+                    example="--to pylock.toml"),
+            Option(dest="upgrade", flags=("--upgrade",), kind="flag",
+                   help="choose the versions anew, show what changes, and keep that", example="--upgrade"),
+            Option(dest="dry_run", flags=("--dry-run",), kind="flag", help="keep and write nothing",
+                   example="--dry-run"),
+            HELP,
+        ),
+        argument=RUN,
     ),
     Verb(
         name="stop", help="stop a run", notebook="%argo stop", terminal="uv-argo stop", options=(*ELSEWHERE, HELP),
@@ -223,6 +246,7 @@ class RunOptions:
     push: tuple[str, ...] = ()
     pull: tuple[str, ...] = ()
     out: str = ""
+    upgrade: bool = False
     detach: bool = False
     dry_run: bool = False
     to: str = ""
@@ -237,7 +261,7 @@ def run_options(line: Line) -> RunOptions:
     Raises:
         SpecError: a value that does not fit its option.
     """
-    if line.given("to") and not line.given("dry_run"):
+    if line.given("to") and not line.given("dry_run") and line.verb != "lock":
         raise SpecError(
             "--to belongs to --dry-run", hint="Write --dry-run --to FILE; %argo export writes what has run."
         )
@@ -249,6 +273,7 @@ def run_options(line: Line) -> RunOptions:
         push=_names("--push", line.text("push")),
         pull=_names("--pull", line.text("pull")),
         out=_name("--out", line.text("out")) if line.given("out") else "",
+        upgrade=line.given("upgrade"),
         detach=line.given("detach"),
         dry_run=line.given("dry_run"),
         to=line.text("to"),

@@ -9,17 +9,16 @@ Rules:
 
 from __future__ import annotations
 
-import html as _html
 import json
 from typing import TYPE_CHECKING
 
-from uv_argo_magic.core import ansi, words
+from uv_argo_magic.core import ansi, reasons, words
 from uv_argo_magic.core import events as ev
+from uv_argo_magic.core.lock import Lock, Package, Resolution
 from uv_argo_magic.core.state import Gap, Output, Restarted
+from uv_argo_magic.core.tables import escape
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from uv_argo_magic.core.state import RunState
 
 VOLATILE = r'(?s)<(span|details) class="uv-volatile".*?</\1>'
@@ -46,11 +45,6 @@ _FAINT = "opacity:0.65"
 _LINE = "1px solid rgba(128,128,128,0.35)"
 _REMARK = "font-size:12px;border-left:3px solid #bf8700;padding-left:8px;margin-top:4px"
 _CODE = "font-family:ui-monospace,Menlo,Consolas,monospace;font-size:12px"
-
-
-def escape(text: str) -> str:
-    """Any text as HTML text or attribute value."""
-    return _html.escape(ansi.clean(text).replace("\x00", ""))
 
 
 def packages(state: RunState) -> tuple[tuple[str, str], ...]:
@@ -101,9 +95,9 @@ def remark(output: Output) -> str:
             return ""
 
 
-def mimebundle(state: RunState, now: float, sizes: Mapping[str, int] | None = None) -> dict[str, str]:
+def mimebundle(state: RunState, now: float, lock: Resolution | None = None) -> dict[str, str]:
     """What a notebook keeps: `text/html`, and `text/plain` in its form without times."""
-    return {"text/html": html(state, now, sizes), "text/plain": text_static(state)}
+    return {"text/html": html(state, now, lock), "text/plain": text_static(state)}
 
 
 def tail(state: RunState, lines: int = 500) -> str:
@@ -131,21 +125,57 @@ def log_html(state: RunState, lines: int = 500) -> str:
     return ansi.to_html(tail(state, lines))
 
 
-def packages_html(state: RunState, sizes: Mapping[str, int] | None = None) -> str:
-    """The packages as a table, or a sentence that there are none; `sizes` name -> bytes of its file, where known."""
-    listed = packages(state)
+def packages_html(state: RunState, now: float, lock: Resolution | None = None) -> str:
+    """The packages as a tree of what needs what, or a sentence that there are none; `now` in Unix seconds.
+
+    Before the install it is what is locked.
+    """
+    listed = planned(state, lock)
     if not listed:
         known = state.installed is not None or state.stage in {"running", "ended"}
         said = "No packages: the cell runs with Python alone." if known else "Not known yet."
         return f'<div style="{_FAINT};padding:4px 0">{said}</div>'
-    known_sizes = sizes or {}
+    indent = "&nbsp;&nbsp;&nbsp;"
     rows = "".join(
-        f'<tr><td style="text-align:left;padding:1px 24px 1px 0">{escape(name)}</td>'
-        f'<td style="text-align:left;padding:1px 24px 1px 0">{escape(version)}</td>'
-        f'<td style="text-align:right;padding:1px 0;{_FAINT}">{words.size(known_sizes.get(name, 0))}</td></tr>'
-        for name, version in listed
+        f'<tr><td style="text-align:left;padding:1px 24px 1px 0">{indent * depth}{escape(package.name)}</td>'
+        f'<td style="text-align:left;padding:1px 24px 1px 0">{escape(package.version)}</td>'
+        f'<td style="text-align:right;padding:1px 0;{_FAINT}">{words.size(package.size)}</td>'
+        f'<td style="text-align:left;padding:1px 0 1px 24px;{_FAINT}">{escape(_needed(package))}</td></tr>'
+        for depth, package in reasons.tree(listed)
     )
-    return f'<table style="{_CODE};border-collapse:collapse;margin:4px 0">{rows}</table>'
+    return f'<table style="{_CODE};border-collapse:collapse;margin:4px 0">{rows}</table>{_foot(state, now, lock)}'
+
+
+def planned(state: RunState, lock: Resolution | None = None) -> tuple[Package, ...]:
+    """What is installed, or else what will be, with all that the lock knows of it."""
+    locked = {package.name: package for package in lock.packages} if isinstance(lock, Lock) else {}
+    found = packages(state)
+    if not found:
+        return tuple(locked.values()) if state.installed is None else ()
+    return tuple(
+        known if (known := locked.get(name)) and known.version == version else Package(name=name, version=version)
+        for name, version in found
+    )
+
+
+def _needed(package: Package) -> str:
+    from_where = f"from {package.index}" if package.index else ""
+    return ", ".join(filter(None, (f"for {', '.join(package.via)}" if package.via else "", from_where)))
+
+
+def _foot(state: RunState, now: float, lock: Resolution | None) -> str:
+    """What there is to download, and how old the lock is; what uv warned of."""
+    if not isinstance(lock, Lock):
+        return ""
+    said = []
+    if state.installed is not None and state.installed.cached:
+        said.append("nothing was downloaded: this environment was there")
+    elif lock.size:
+        said.append(f"{words.size(lock.size)} of downloads, less what is cached")
+    if lock.made:
+        said.append(words.resolved(lock, now))
+    line = f'<span class="uv-volatile" style="font-size:12px;{_FAINT}">{escape("; ".join(said))}</span>'
+    return line + "".join(f'<div style="{_REMARK}">{escape(warning)}</div>' for warning in lock.warnings)
 
 
 def stages_html(state: RunState, now: float) -> str:
@@ -182,14 +212,15 @@ def remarks(state: RunState) -> tuple[str, ...]:
     return (*(words.one_line(note, 500) for note in state.notes), *filter(None, map(remark, state.outputs)))
 
 
-def html(state: RunState, now: float, sizes: Mapping[str, int] | None = None) -> str:
+def html(state: RunState, now: float, lock: Resolution | None = None) -> str:
     """The state as static HTML that needs neither script nor style sheet."""
     bad = state.ended and state.outcome != "Succeeded"
+    listed = planned(state, lock)
     return (
         f'<div class="uv-argo-static" style="border:{_LINE};border-radius:6px;padding:8px 12px;margin:2px 0 6px;'
         f'max-width:960px;font-size:13px;line-height:1.5">'
         f"{_head(state, now)}{_said_html(state, now, bad=bad)}"
-        f"{_details(f'Packages ({len(packages(state))})', packages_html(state, sizes)) if packages(state) else ''}"
+        f"{_details(f'Packages ({len(listed)})', packages_html(state, now, lock)) if listed else ''}"
         f"{_log_details(state, bad=bad)}</div>"
     )
 

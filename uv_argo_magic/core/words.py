@@ -16,12 +16,14 @@ from packaging.utils import canonicalize_name
 
 from uv_argo_magic.core import remote_error
 from uv_argo_magic.core.failures import classify
+from uv_argo_magic.core.lock import Lock
 from uv_argo_magic.core.lookalikes import ALSO_IMPORTED, PACKAGE_OF, STANDARD_LIBRARY
 from uv_argo_magic.core.spec import FILES
 from uv_argo_magic.errors import ProtocolError
 
 if TYPE_CHECKING:
     from uv_argo_magic.core.events import Exited
+    from uv_argo_magic.core.lock import Resolution
     from uv_argo_magic.core.state import RunState, Stage
 
 LONGEST = 200
@@ -212,6 +214,27 @@ def seconds(value: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+def warnings(resolution: Resolution) -> tuple[str, ...]:
+    """What a person should know of the packages before they are installed, in whole sentences."""
+    if isinstance(resolution, Lock):
+        return resolution.warnings
+    return (f"{resolution.reason} So the versions are chosen where the cell runs.",)
+
+
+def resolved(lock: Lock, now: float) -> str:
+    """How old a lock is, by whom it was made, and how to have another; `now` in Unix seconds."""
+    by = f" by uv {lock.uv}" if lock.uv else ""
+    return f"resolved {ago(now - lock.made)}{by}; --upgrade chooses anew"
+
+
+def ago(span: float) -> str:
+    """How long ago, for people: "just now", "5 minutes ago", "3 days ago"."""
+    for seconds_of, noun in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if span >= seconds_of:
+            return f"{count(int(span // seconds_of), noun)} ago"
+    return "just now"
 
 
 def count(number: int, noun: str) -> str:

@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 import weakref
@@ -128,7 +129,7 @@ def show(run: Run, shell: Shell, settings: Settings, *, metadata: dict[str, Any]
     to = OfCell(shell)
     shown = renderers(
         settings, ip=shell, on_stop=lambda: run.ask_to_stop("the Stop button"), metadata=metadata, to=to,
-        whole=f"%argo logs {run.id}", lock=run.resolution,
+        whole=f"%argo logs {run.id}", lock=run.lock,
     )  # fmt: skip
     for renderer in shown:
         renderer.update(run.state)  # the first time here: widgets are made in the kernel's own thread
@@ -183,7 +184,8 @@ def attach(wanted: str, shell: Shell, history: History, notebook: str, made: Con
     if run is None:  # pragma: no cover - `locate` has found it or raised
         return None
     if why_not(shell, run.settings):
-        run.follow(*renderers(run.settings, ip=shell, on_stop=lambda: run.ask_to_stop("the Stop button")))
+        stop = functools.partial(run.ask_to_stop, "the Stop button")
+        run.follow(*renderers(run.settings, ip=shell, on_stop=stop, lock=run.lock))
     else:
         show(run, shell, run.settings)
     return run
@@ -198,7 +200,7 @@ def replay(entry: Entry, shell: Shell) -> None:
     state = entry.state()
     if not state.ended:  # nobody saw its end
         state = step(state, ev.LogEnded(t=state.stages[-1][1] if state.stages else entry.begun))
-    shown = renderers(Settings(panel="static"), ip=shell, to=_Here(), whole=f"%argo logs {entry.id}", lock=entry.lock())
+    shown = renderers(Settings(panel="static"), ip=shell, to=_Here(), whole=f"%argo logs {entry.id}", lock=entry.lock)
     for renderer in reversed(shown):  # the panel first, as in the cell that ran it
         renderer.update(state)
     if state.error:

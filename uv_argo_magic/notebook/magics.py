@@ -17,7 +17,7 @@ from IPython.display import display
 from traitlets import TraitError, TraitType
 
 from uv_argo_magic import answers, config, places
-from uv_argo_magic.core import menu
+from uv_argo_magic.core import menu, tables, words
 from uv_argo_magic.core import settings as keys
 from uv_argo_magic.core.lock import Lock
 from uv_argo_magic.core.verbs import read_cell, read_line, run_options
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from uv_argo_magic.core.options import Line
     from uv_argo_magic.core.spec import RunSpec
+    from uv_argo_magic.core.tables import Table
 
 
 class Setting(TraitType):  # type: ignore[misc]
@@ -97,11 +98,11 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
         spec, made = specify(cell, options, around)
         name = traceback.find_cell_name(self.shell, line, cell)
         self._check_syntax(name, cell, spec.python)
-        prepared = engine.prepare(spec)
+        prepared = engine.prepare(spec, notebook=notebook, upgrade=options.upgrade)
         if isinstance(prepared.resolution, Lock):
             self._check_syntax(name, cell, prepared.resolution.target.minor)
         blocked = background.why_not(self.shell, spec.settings)
-        tell(read, made, spec, blocked if options.detach else "")
+        tell(read, made, spec, blocked if options.detach else "", *words.warnings(prepared.resolution))
         if options.dry_run:
             print(export.prepared(prepared, options.to) if options.to else prepared.describe())
             return None
@@ -118,7 +119,7 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
         to = None if blocked else background.Relay(self.shell)
         shown = renderers(
             spec.settings, ip=self.shell, on_stop=lambda: run.ask_to_stop("the Stop button"), metadata=about, to=to,
-            whole=f"%argo logs {run.id}", lock=prepared.resolution,
+            whole=f"%argo logs {run.id}", lock=run.lock,
         )  # fmt: skip
         state = run.follow(
             *shown, hand_over=None if to is None else functools.partial(background.go_on, run, to, shown)
@@ -132,7 +133,7 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
     @no_var_expand
     @line_magic("argo")
     def say(self, line: str) -> object:
-        """Ask about runs: %argo runs, last, logs, packages, stop, attach; alone it prints all of them."""
+        """Ask about runs: %argo runs, last, logs, packages, lock, stop, attach; alone it prints all of them."""
         read = read_line(line, self.shell.user_ns)
         if read.verb == "attach":
             from uv_argo_magic.notebook import background  # noqa: PLC0415
@@ -144,9 +145,15 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
         if read.verb == "export":
             from uv_argo_magic import export  # noqa: PLC0415
 
-            print(export.kept(read, self.kept(), name))
+            show(export.kept(read, self.kept(), name))
+        elif read.verb == "lock":
+            from uv_argo_magic import locking  # noqa: PLC0415 - it may load a backend
+            from uv_argo_magic.specify import Surroundings  # noqa: PLC0415
+
+            around = Surroundings.here(names=self.shell.user_ns, traits=self.said(), line_offset=1, notebook=name)
+            show(locking.answer(read, self.kept(), around))
         else:
-            print(answers.answer(read, self.kept(), "notebook", name, self.asked(read)))
+            show(answers.answer(read, self.kept(), "notebook", name, self.asked(read)))
         return None
 
     def asked(self, read: Line) -> config.Config:
@@ -166,6 +173,14 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
         """Refuse a cell that is no Python, where the Python that would run it has this one's minor version."""
         if ".".join(python.split(".")[:2]) == ".".join(map(str, sys.version_info[:2])):
             cells.refuse_no_python(name, cell)
+
+
+def show(answer: str | Table) -> None:
+    """Print text; show a table as one, and as text where a front end has no other form."""
+    if isinstance(answer, str):
+        print(answer)
+    else:
+        display({"text/plain": tables.text(answer), "text/html": tables.html(answer)}, raw=True)
 
 
 def tell(read: Line, made: config.Config, spec: RunSpec, *more: str) -> None:

@@ -14,14 +14,15 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic.core import ansi, view, words
+from uv_argo_magic.core import ansi, tables, view, words
 from uv_argo_magic.notebook import clicks
 from uv_argo_magic.notebook.outputs import Outlet
 from uv_argo_magic.notebook.style import CSS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
+    from uv_argo_magic.core.lock import Resolution
     from uv_argo_magic.core.state import RunState
 
 INTERVAL = 0.1
@@ -40,7 +41,7 @@ class StaticPanel:
     """Exactly one display, when the run has ended: for nbval, papermill, and notebooks that are compared.
 
     `metadata` goes into the output's metadata as it is at that moment; `publish` is IPython's unless given; `clock`
-    gives Unix seconds; `sizes` is name -> bytes of the packages, as far as they are known.
+    gives Unix seconds; `lock` says what is known of the packages by now.
     """
 
     def __init__(
@@ -49,9 +50,9 @@ class StaticPanel:
         metadata: dict[str, Any] | None = None,
         publish: Callable[..., None] | None = None,
         clock: Callable[[], float] = time.time,
-        sizes: Mapping[str, int] | None = None,
+        lock: Callable[[], Resolution | None] = lambda: None,
     ) -> None:
-        self._sizes = sizes or {}
+        self._lock = lock
         self._metadata = metadata if metadata is not None else {}
         self._publish = publish or Outlet().publish
         self._clock = clock
@@ -64,13 +65,13 @@ class StaticPanel:
         self._state = state
         if state.ended and not self._over:
             self._over = True
-            self._send(view.mimebundle(state, self._clock(), self._sizes), update=False)
+            self._send(view.mimebundle(state, self._clock(), self._lock()), update=False)
 
     def again(self) -> None:
         """Show the panel anew: the cell's code has cleared the output, and the panel with it."""
         if self._over and self._state is not None:
             self._id = _display_id()
-            self._send(view.mimebundle(self._state, self._clock(), self._sizes), update=False)
+            self._send(view.mimebundle(self._state, self._clock(), self._lock()), update=False)
 
     def _send(self, data: dict[str, Any], *, update: bool) -> None:
         self._publish(data, dict(self._metadata), transient={"display_id": self._id}, update=update)
@@ -102,7 +103,7 @@ class HtmlPanel(StaticPanel):
             self._draw(self._state, self._clock(), update=False)
 
     def _draw(self, state: RunState, now: float, *, update: bool) -> None:
-        self._send(view.mimebundle(state, now, self._sizes), update=update)
+        self._send(view.mimebundle(state, now, self._lock()), update=update)
 
 
 class WidgetPanel(HtmlPanel):
@@ -131,7 +132,7 @@ class WidgetPanel(HtmlPanel):
             self._close()
             return
         if self._live is None:
-            self._live = _Widgets(self._stop, self._sizes)
+            self._live = _Widgets(self._stop, self._lock)
         # Journals only grow, so each output is looked at once: a panel must not slow down with the output's length.
         self._remarks += filter(None, map(view.remark, state.outputs[self._noted :]))
         self._noted = len(state.outputs)
@@ -153,12 +154,12 @@ class WidgetPanel(HtmlPanel):
 class _Widgets:
     """The widgets of one live panel. Only traits whose value changed travel to the browser."""
 
-    def __init__(self, stop: Callable[[], None], sizes: Mapping[str, int]) -> None:
+    def __init__(self, stop: Callable[[], None], lock: Callable[[], Resolution | None]) -> None:
         import ipywidgets as w  # noqa: PLC0415 - heavy, and not every front end shows widgets
         from IPython.core.getipython import get_ipython  # noqa: PLC0415
 
         self._shell = get_ipython()
-        self._sizes = sizes
+        self._lock = lock
         none = w.Layout(margin="0")
         # Apart from the time, which changes all the while: a screen reader is told of a new state only.
         self._badge = w.HTML(layout=none)
@@ -179,7 +180,7 @@ class _Widgets:
         listed = w.Box([self._packages], layout=w.Layout(max_height="270px", overflow="auto", display="block"))
         self._tabs = w.ToggleButtons(
             options=["Summary", "Log", "Packages"],
-            tooltips=["What is happening", "What uv and the cell write", "What is installed"],
+            tooltips=["What is happening", "What uv and the cell write", "What is installed, and why"],
             style={"button_width": "auto"},
         )
         self._tabs.add_class("uv-tabs")
@@ -209,7 +210,7 @@ class _Widgets:
         self._summary.value = _summary(state, now, said)
         self._tools.value = _tools(state)
         self._log.value = f'<pre class="uv-log">{view.log_html(state, LINES) or _NOTHING}</pre>'
-        self._packages.value = view.packages_html(state, self._sizes)
+        self._packages.value = view.packages_html(state, now, self._lock())
         self._button.disabled = stopping
         self._button.description = "Stopping\N{HORIZONTAL ELLIPSIS}" if stopping else "Stop"
 
@@ -248,29 +249,29 @@ def _head(state: RunState, now: float) -> str:
         parts.append(words.count(len(state.installed.packages), "package"))
     if state.place and state.place != "here":
         parts.insert(0, words.one_line(state.place, 80))
-    dim = view.escape(" \N{MIDDLE DOT} ".join(parts))
-    name = view.escape(words.one_line(state.name or state.run, 80))
+    dim = tables.escape(" \N{MIDDLE DOT} ".join(parts))
+    name = tables.escape(words.one_line(state.name or state.run, 80))
     return f'<span class="uv-time">{dim}</span><span class="uv-name" title="{name}">{name}</span>'
 
 
 def _summary(state: RunState, now: float, said: list[str]) -> str:
     """What is happening, uv's last word while it works, the stages, and what else a person should know."""
-    out = [f'<div class="uv-said">{view.escape(words.sentence(state))}</div>', view.stages_html(state, now)]
+    out = [f'<div class="uv-said">{tables.escape(words.sentence(state))}</div>', view.stages_html(state, now)]
     if state.stage in {"resolving", "installing"} and len(state.install_log):
         last = ansi.strip("".join(state.install_log[-3:])).strip().rsplit("\n", 1)[-1]
-        out.append(f'<div class="uv-dim">uv: {view.escape(words.one_line(last))}</div>')
-    out += [f'<div class="uv-remark">{view.escape(line)}</div>' for line in said[-20:]]
+        out.append(f'<div class="uv-dim">uv: {tables.escape(words.one_line(last))}</div>')
+    out += [f'<div class="uv-remark">{tables.escape(line)}</div>' for line in said[-20:]]
     return "".join(out)
 
 
 def _tools(state: RunState) -> str:
     """The line above the log: how much of it is here, where the rest is, and two buttons."""
-    where = view.escape(words.one_line(state.run, 80))
+    where = tables.escape(words.one_line(state.run, 80))
     return (
         f'<div class="uv-tools"><span class="uv-dim">The last {LINES} lines; all of them: '
         f"<code>%argo logs {where}</code></span>"
         f'<button type="button" onclick="{_NEWEST}">Newest</button>'
-        f'<button type="button" onclick="{view.escape(_COPY)}">Copy</button></div>'
+        f'<button type="button" onclick="{tables.escape(_COPY)}">Copy</button></div>'
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from uv_argo_magic.core.cap import Cap
-from uv_argo_magic.core.lock import Lock, Resolution
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.notebook import panel
 from uv_argo_magic.notebook.outputs import CellOutput, Outlet
@@ -14,6 +13,7 @@ from uv_argo_magic.text import PlainText
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from uv_argo_magic.core.lock import Resolution
     from uv_argo_magic.core.spec import Settings
     from uv_argo_magic.core.state import RunState
 
@@ -50,16 +50,16 @@ def renderers(  # noqa: PLR0913 - all by keyword, each with a default that a pla
     metadata: dict[str, Any] | None = None,
     whole: str = "%argo logs",
     to: Outlet | None = None,
-    lock: Resolution | None = None,
+    lock: Callable[[], Resolution | None] = lambda: None,
 ) -> tuple[Renderer, ...]:
     """The renderers of one run.
 
-    `whole` says where the whole log can be read, `to` which cell shows it (else this one), `lock` knows the sizes.
+    `whole` says where the whole log can be read, `to` which cell shows it (else this one), `lock` what is
+    known of its packages by now.
     Raises SpecError for an unknown panel.
     """
     cap = Cap(head=settings.output_lines, tail=settings.output_lines, whole=whole)
-    sizes = {one.name: one.size for one in lock.packages} if isinstance(lock, Lock) else {}
-    given: dict[str, Any] = {"metadata": metadata, "publish": to.publish if to else None, "sizes": sizes}
+    given: dict[str, Any] = {"metadata": metadata, "publish": to.publish if to else None, "lock": lock}
     shown: panel.StaticPanel
     match mode(settings.panel, ip):
         case "none":

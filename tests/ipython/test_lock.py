@@ -1,0 +1,126 @@
+"""`%argo lock`, `%%argo --upgrade` and `--set locked=true` in a shell, with the real engine and an index of our own."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from index_server import IndexServer
+from IPython.utils.capture import capture_output
+
+from uv_argo_magic.errors import ResolutionError, SpecError
+
+
+@pytest.fixture
+def index(monkeypatch, tmp_path):
+    with IndexServer() as serving:
+        for name, value in {
+            "UV_DEFAULT_INDEX": serving.url,
+            "UV_CACHE_DIR": str(tmp_path / "uv"),
+            "UV_HTTP_RETRIES": "0",
+            "UV_ARGO_BACKEND": "local",
+        }.items():
+            monkeypatch.setenv(name, value)
+        serving.add("alpha", "1.0", requires=["beta"])
+        serving.add("beta", "1.0")
+        yield serving
+
+
+@pytest.fixture
+def argo(shell, index):
+    """`argo("lock --deps alpha")`: what the verb shows, as text."""
+    shell.user_ns["__session__"] = "a.ipynb"
+
+    def say(line):
+        with capture_output() as shown:
+            shell.run_line_magic("argo", line)
+        (output,) = shown.outputs
+        assert "<table" in output.data["text/html"] or "no difference" in output.data["text/html"]
+        return output.data["text/plain"].splitlines()
+
+    return say
+
+
+def run(shell, line, cell="import alpha; print(alpha.__version__)"):
+    with capture_output() as shown:
+        shell.run_cell_magic("argo", line, cell)
+    return shown.stdout
+
+
+def test_the_lock_of_requirements_and_what_it_is_made_of(argo, tmp_path):
+    lines = argo("lock --deps alpha --to pylock.toml")
+    assert [line.split() for line in lines[:3]] == [
+        ["PACKAGE", "VERSION", "SIZE", "CACHED", "NEEDED", "BY"],
+        ["alpha", "1.0", "917", "B", "asked", "for"],
+        ["beta", "1.0", "884", "B", "alpha"],
+    ]
+    assert lines[1].startswith("alpha")
+    assert lines[2].startswith("  beta")
+    assert lines[3].startswith("2 packages for Python 3.")
+    assert lines[5].startswith("resolved just now by uv ")
+    assert lines[6] == "Written: pylock.toml"
+    packages = tomllib.loads((tmp_path / "pylock.toml").read_text())["packages"]
+    assert [one["name"] for one in packages] == ["alpha", "beta"]
+    assert "Written: needs.txt" in argo("lock --deps alpha --to needs.txt")
+    assert "--hash=sha256:" in (tmp_path / "needs.txt").read_text()
+
+
+def test_a_cell_keeps_its_versions_until_an_upgrade(shell, index, argo):
+    assert run(shell, "--deps alpha") == "1.0\n"
+    index.add("alpha", "2.0", requires=["gamma"])
+    index.add("gamma", "1.0")
+    assert run(shell, "--deps alpha") == "1.0\n"
+    assert argo("lock")[0].endswith(": alpha")
+    changes = ["CHANGE   PACKAGE  BEFORE  AFTER", "newer    alpha    1.0     2.0", "removed  beta     1.0     -",
+               "added    gamma    -       1.0"]  # fmt: skip
+    assert argo("lock --upgrade --dry-run")[1:] == [*changes, "Nothing was kept (--dry-run)."]
+    assert run(shell, "--deps alpha --set locked=true") == "1.0\n"
+    assert argo("lock --upgrade")[1:-1] == changes
+    assert run(shell, "--deps alpha --set locked=true") == "2.0\n"
+    assert argo("lock --upgrade")[0].endswith(": no difference")
+    index.add("alpha", "3.0")
+    assert run(shell, "--deps alpha --upgrade") == "3.0\n"
+    newest, *_, oldest = [line.split()[0] for line in shell_lines(shell, "runs")[1:]]
+    assert argo(f"packages {oldest} {newest}")[1:3] == [*changes[:1], "newer    alpha    1.0     3.0"]
+    assert [line.split()[:2] for line in argo("packages")[:2]] == [["PACKAGE", "VERSION"], ["alpha", "3.0"]]
+
+
+def shell_lines(shell, line):
+    with capture_output() as shown:
+        shell.run_line_magic("argo", line)
+    return shown.stdout.splitlines()
+
+
+def test_locked_refuses_before_anything_runs(shell, index, argo):
+    with pytest.raises(ResolutionError, match="nothing is locked"):
+        run(shell, "--deps alpha --set locked=true")
+    assert index.requests == []
+    argo("lock --deps alpha")
+    assert run(shell, "--deps alpha --set locked=true") == "1.0\n"
+
+
+def test_an_index_that_is_down_is_no_end(shell, index, argo):
+    assert run(shell, "--deps alpha") == "1.0\n"
+    index.misbehave("alpha", "503")
+    with capture_output() as shown:
+        shell.run_cell_magic("argo", "--deps alpha --upgrade", "import alpha")
+    assert "The versions are those of 20" in shown.outputs[0].data["text/plain"]
+    with pytest.raises(ResolutionError, match="503"):
+        argo("lock --upgrade")
+    shell.user_ns["__session__"] = "b.ipynb"
+    with capture_output() as shown, pytest.raises(Exception, match="503"):
+        shell.run_cell_magic("argo", '--deps "alpha<9"', "import alpha")
+    assert "So the versions are chosen where the cell runs." in shown.outputs[0].data["text/plain"]
+
+
+def test_what_lock_refuses(shell, argo, tmp_path):
+    with pytest.raises(SpecError, match="a run, or requirements, and not both"):
+        argo("lock r1 --deps alpha")
+    with pytest.raises(SpecError, match=r"cannot be written as lock\.json"):
+        argo("lock --deps alpha --to lock.json")
+    Path(tmp_path / "folder.txt").mkdir()
+    with pytest.raises(SpecError, match=r"folder\.txt cannot be written: "):
+        argo("lock --deps alpha --to folder.txt")
+    with pytest.raises(SpecError, match="there is no run nope"):
+        argo("lock nope")

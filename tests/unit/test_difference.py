@@ -1,0 +1,40 @@
+"""core/difference.py: what changes between two sets of packages."""
+
+from __future__ import annotations
+
+from uv_argo_magic.core import tables
+from uv_argo_magic.core.difference import Change, changes, difference
+from uv_argo_magic.core.lock import Package
+
+
+def package(name, version, sha256=""):
+    return Package(name=name, version=version, sha256=sha256)
+
+
+def test_every_kind_of_change():
+    before = [
+        package("gone", "1"), package("up", "1.9"), package("down", "2"), package("file", "1", "a"),
+        package("same", "1", "a"), package("unknown", "1"), package("odd", "what"), package("odder", "x"),
+    ]  # fmt: skip
+    after = [
+        package("new", "1"), package("up", "1.10"), package("down", "1"), package("file", "1", "b"),
+        package("same", "1", "a"), package("unknown", "1", "b"), package("odd", "when"), package("odder", "a"),
+    ]  # fmt: skip
+    found = difference(before, after)
+    assert found == (
+        Change(name="down", kind="older", before="2", after="1"),
+        Change(name="file", kind="other file", before="1", after="1"),
+        Change(name="gone", kind="removed", before="1"),
+        Change(name="new", kind="added", after="1"),
+        Change(name="odd", kind="newer", before="what", after="when"),
+        Change(name="odder", kind="older", before="x", after="a"),
+        Change(name="up", kind="newer", before="1.9", after="1.10"),
+    )
+    assert tables.text(changes(found[:3], "From a to b")).splitlines() == [
+        "From a to b",
+        "CHANGE      PACKAGE  BEFORE  AFTER",
+        "older       down     2       1",
+        "other file  file     1       1",
+        "removed     gone     1       -",
+    ]
+    assert tables.text(changes((), "From a to b")) == "From a to b: no difference"

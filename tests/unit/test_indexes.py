@@ -1,0 +1,53 @@
+"""core/indexes.py: what uv reads, and what nobody else may."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from uv_argo_magic.core import indexes
+from uv_argo_magic.core.spec import Settings
+from uv_argo_magic.errors import SpecError
+
+CORP = "https://me:se%2Fcret@index.example.com/corp/simple"
+
+
+def test_the_default_alone_needs_no_name():
+    settings = Settings(index_url="https://index.example.com/simple")
+    assert indexes.environment(settings) == {"UV_DEFAULT_INDEX": "https://index.example.com/simple"}
+    assert indexes.credentials(settings) == {}
+    assert indexes.environment(Settings()) == {}
+
+
+def test_credentials_are_apart_from_addresses():
+    settings = Settings(index_url=CORP, indexes=(("my-corp", CORP), ("open", "https://open.example.com/simple")))
+    assert indexes.environment(settings) == {
+        "UV_DEFAULT_INDEX": "default=https://index.example.com/corp/simple",
+        "UV_INDEX": "my-corp=https://index.example.com/corp/simple open=https://open.example.com/simple",
+    }
+    assert indexes.credentials(settings) == {
+        "UV_INDEX_MY_CORP_USERNAME": "me",
+        "UV_INDEX_MY_CORP_PASSWORD": "se/cret",
+        "UV_INDEX_DEFAULT_USERNAME": "me",
+        "UV_INDEX_DEFAULT_PASSWORD": "se/cret",
+    }
+    secret = Settings(index_url="https://a.example.com/", indexes=(("corp", CORP),), index_secrets=(("corp", "s"),))
+    assert indexes.environment(secret)["UV_DEFAULT_INDEX"] == "default=https://a.example.com/"
+    named = replace(secret, index_secrets=(("corp", "s"), ("main", "t")))
+    assert indexes.environment(named)["UV_DEFAULT_INDEX"] == "main=https://a.example.com/"
+    token = Settings(indexes=(("corp", "https://:token@index.example.com/"),))
+    assert indexes.credentials(token) == {"UV_INDEX_CORP_USERNAME": "", "UV_INDEX_CORP_PASSWORD": "token"}
+
+
+@pytest.mark.parametrize("name", ["", "-x", "a b", "default", "ä"])
+def test_a_name_that_is_none(name):
+    with pytest.raises(SpecError, match="cannot be named"):
+        indexes.named(Settings(indexes=((name, CORP),)))
+
+
+@pytest.mark.parametrize("url", ["index.example.com", "ftp://me:secret@index.example.com", "https://a b"])
+def test_an_address_that_is_none(url):
+    with pytest.raises(SpecError, match="the index corp must be the address of an index") as caught:
+        indexes.named(Settings(indexes=(("corp", url),)))
+    assert "secret" not in f"{caught.value} {caught.value.hint}"

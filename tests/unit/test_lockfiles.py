@@ -1,0 +1,73 @@
+"""core/lockfiles.py: a lock as requirements with hashes and as pylock.toml; uv installs both in tests/contract."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+
+from uv_argo_magic.core import lockfiles
+from uv_argo_magic.core.lock import Lock, Package, Target
+from uv_argo_magic.errors import ResolutionError
+
+A, B, C = "a" * 64, "b" * 64, "c" * 64
+LOCK = Lock(
+    packages=(
+        Package(name="alpha", version="1", sha256=A, size=5, file="alpha-1-py3-none-any.whl", asked=True),
+        Package(name="beta", version="2", sha256=B, file="beta-2.tar.gz", via=("alpha",)),
+        Package(name="gamma", version="", sha256=C, file="g.whl", url="https://files.example.com/g.whl"),
+    ),
+    target=Target(python="3.12.1", platform="x86_64-manylinux_2_28"),
+)
+ANSWER = f"""
+lock-version = "1.0"
+[[packages]]
+name = "alpha"
+wheels = [
+  {{ url = "https://files.example.com/other.whl", hashes = {{ sha256 = "{C}" }} }},
+  {{ url = "https://files.example.com/alpha-1-py3-none-any.whl", hashes = {{ sha256 = "{A}" }} }},
+]
+[[packages]]
+name = "beta"
+sdist = {{ url = "https://files.example.com/beta-2.tar.gz", hashes = {{ sha256 = "{B}" }} }}
+"""
+
+
+def test_names():
+    assert all(map(lockfiles.is_pylock, ("pylock.toml", "pylock.dev.toml")))
+    assert not any(map(lockfiles.is_pylock, ("pylock.a.b.toml", "uv.lock", "requirements.txt")))
+
+
+def test_requirements():
+    assert lockfiles.requirements(LOCK).splitlines() == [
+        "# Locked for Python 3.12 on x86_64-manylinux_2_28; each line is one file.",
+        "alpha==1 \\",
+        f"    --hash=sha256:{A}",
+        "beta==2 \\",
+        f"    --hash=sha256:{B}",
+        "    # needed by alpha",
+        "gamma @ https://files.example.com/g.whl \\",
+        f"    --hash=sha256:{C}",
+    ]
+    bare = Lock(packages=(Package(name="bare", version="1"),), target=Target(python="3.12.1"))
+    assert lockfiles.requirements(bare).splitlines()[1:] == ["bare==1"]
+
+
+def test_pylock_has_one_file_for_each_package():
+    data = tomllib.loads(lockfiles.pylock(LOCK, ANSWER))
+    alpha, beta, gamma = data["packages"]
+    assert (data["lock-version"], data["requires-python"]) == ("1.0", "==3.12.*")
+    assert alpha["wheels"] == [
+        {
+            "name": "alpha-1-py3-none-any.whl",
+            "url": "https://files.example.com/alpha-1-py3-none-any.whl",
+            "size": 5,
+            "hashes": {"sha256": A},
+        }
+    ]
+    assert beta["sdist"]["name"] == "beta-2.tar.gz"
+    assert gamma == {"name": "gamma", "archive": {"url": "https://files.example.com/g.whl", "hashes": {"sha256": C}}}
+    with pytest.raises(ResolutionError, match=r"does not have beta-2\.tar\.gz of beta 2 any more"):
+        lockfiles.pylock(LOCK, ANSWER.replace(B, C))
+    with pytest.raises(ResolutionError):
+        lockfiles.pylock(LOCK, "packages = 3")

@@ -1,0 +1,61 @@
+"""What differs between two sets of packages: added, removed, newer, older, or another file of the same version."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from packaging.version import InvalidVersion, Version
+
+from uv_argo_magic.core.tables import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from uv_argo_magic.core.lock import Package
+
+Kind: TypeAlias = Literal["added", "removed", "newer", "older", "other file"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One package that is not the same; `before` and `after` are versions, "" where it is not there."""
+
+    name: str
+    kind: Kind
+    before: str = ""
+    after: str = ""
+
+
+def difference(before: Sequence[Package], after: Sequence[Package]) -> tuple[Change, ...]:
+    """The changes that lead from one to the other, by name."""
+    old, new = ({package.name: package for package in packages} for packages in (before, after))
+    found = []
+    for name in sorted({*old, *new}):
+        if name not in old:
+            found.append(Change(name=name, kind="added", after=new[name].version))
+        elif name not in new:
+            found.append(Change(name=name, kind="removed", before=old[name].version))
+        elif kind := _kind(old[name], new[name]):
+            found.append(Change(name=name, kind=kind, before=old[name].version, after=new[name].version))
+    return tuple(found)
+
+
+def _kind(old: Package, new: Package) -> Kind | None:
+    if old.version == new.version:
+        # A hash that is not known is no difference.
+        same = old.sha256 == new.sha256 or not (old.sha256 and new.sha256)
+        return None if same else "other file"
+    try:
+        return "newer" if Version(new.version) > Version(old.version) else "older"
+    except InvalidVersion:
+        return "newer" if new.version > old.version else "older"
+
+
+def changes(found: Sequence[Change], title: str) -> Table:
+    """The changes for people."""
+    return Table(
+        title=title if found else f"{title}: no difference",
+        head=("CHANGE", "PACKAGE", "BEFORE", "AFTER") if found else (),
+        rows=tuple((one.kind, one.name, one.before or "-", one.after or "-") for one in found),
+    )

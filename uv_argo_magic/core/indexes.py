@@ -1,0 +1,88 @@
+"""Package indexes by name: the settings `index_url` and `indexes` -> what uv reads, and apart from it what is secret.
+
+Rules:
+- `environment` may be shown and may leave this machine; `credentials` may do neither.
+- Named indexes come before the default one, and the first that knows a package is the only one asked for it (uv's
+  first-index strategy): a stranger's package of the same name elsewhere is never taken.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from uv_argo_magic.errors import SpecError
+
+if TYPE_CHECKING:
+    from uv_argo_magic.core.spec import Settings
+
+DEFAULT = "default"
+"""What the index of `index_url` is called where it needs a name."""
+
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+
+
+def named(settings: Settings) -> dict[str, str]:
+    """Every index of the settings by its name, the default one last; the addresses as they were written.
+
+    Raises:
+        SpecError: a name or an address that is none.
+    """
+    found: dict[str, str] = {}
+    for name, url in settings.indexes:
+        if not _NAME.fullmatch(name) or name == DEFAULT:
+            raise SpecError(
+                f"an index cannot be named {name!r}", hint="Use letters, digits, - and _: --set indexes=NAME=URL"
+            )
+        found[name] = _checked(f"the index {name}", url, f"--set indexes={name}=https://index.example.com/simple")
+    if settings.index_url:
+        example = "--set index_url=https://index.example.com/simple"
+        found[DEFAULT] = _checked("index_url", settings.index_url, example)
+    return found
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Uv's variables that name the indexes, without a user name or password."""
+    urls = {name: without_credentials(url) for name, url in named(settings).items()}
+    default = urls.pop(DEFAULT, "")
+    found = {}
+    if default:
+        # A name only where one is needed, to give it credentials by.
+        secrets = [name for name, _ in settings.index_secrets if name not in urls]
+        name = secrets[0] if secrets else DEFAULT if credentials(settings) else ""
+        found["UV_DEFAULT_INDEX"] = f"{name}={default}" if name else default
+    if urls:
+        found["UV_INDEX"] = " ".join(f"{name}={url}" for name, url in urls.items())
+    return found
+
+
+def credentials(settings: Settings) -> dict[str, str]:
+    """Uv's variables with the user names and passwords that stand in addresses."""
+    found: dict[str, str] = {}
+    for name, url in named(settings).items():
+        parts = urlsplit(url)
+        if parts.username or parts.password:
+            found[variable(name, "USERNAME")] = unquote(parts.username or "")
+            found[variable(name, "PASSWORD")] = unquote(parts.password or "")
+    return found
+
+
+def variable(name: str, what: str) -> str:
+    """The variable in which uv looks for the USERNAME or PASSWORD of an index."""
+    return f"UV_INDEX_{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}_{what}"
+
+
+def without_credentials(url: str) -> str:
+    """An address without user name and password."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else url
+
+
+def _checked(what: str, url: str, example: str) -> str:
+    # The words of UV_INDEX are separated by blanks.
+    if not url.startswith(("https://", "http://", "file://")) or re.search(r"\s", url):
+        raise SpecError(
+            f"{what} must be the address of an index, and is {without_credentials(url)!r}.", hint=f"Write {example}"
+        )
+    return url

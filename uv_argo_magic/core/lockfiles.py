@@ -1,0 +1,92 @@
+"""A Lock as a file for others: requirements with hashes, or pylock.toml with the one file of each package.
+
+The format of the latter: the PyPA's specification of pylock.toml, lock version 1.0. It wants each file's address, which
+a Lock does not have: uv's own answer for the same versions says it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from typing import TYPE_CHECKING
+
+from uv_argo_magic.errors import ResolutionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from uv_argo_magic.core.lock import Lock, Package
+
+
+def is_pylock(name: str) -> bool:
+    """Whether a file of this name is a pylock.toml."""
+    return bool(re.fullmatch(r"pylock\.(?:[^.]+\.)?toml", name))
+
+
+def requirements(lock: Lock) -> str:
+    """What `uv pip install --require-hashes -r` and pip read."""
+    lines = [f"# Locked for {_place(lock)}; each line is one file."]
+    for package in lock.packages:
+        first, _, wanted = package.line().partition(" --hash=")
+        lines.append(f"{first} \\\n    --hash={wanted}" if wanted else first)
+        if package.via:
+            lines.append(f"    # needed by {', '.join(package.via)}")
+    return "\n".join(lines) + "\n"
+
+
+def pylock(lock: Lock, answer: str) -> str:
+    """A pylock.toml with the locked file of each package; `answer` is uv's pylock.toml of the same versions.
+
+    Raises:
+        ResolutionError: the index does not have a locked file any more.
+    """
+    addresses = _addresses(tomllib.loads(answer))
+    lines = [
+        f"# Locked for {_place(lock)}.",
+        'lock-version = "1.0"',
+        'created-by = "uv-argo-magic"',
+        f"requires-python = {_text(f'=={lock.target.minor}.*')}",
+    ]
+    for package in lock.packages:
+        lines += ["", "[[packages]]", f"name = {_text(package.name)}"]
+        if package.version:
+            lines.append(f"version = {_text(package.version)}")
+        lines += _files(package, addresses)
+    return "\n".join(lines) + "\n"
+
+
+def _files(package: Package, addresses: Mapping[str, str]) -> Iterator[str]:
+    url = package.url or addresses.get(package.sha256, "")
+    if not url:
+        raise ResolutionError(
+            f"The index does not have {package.file} of {package.name} {package.version} any more.",
+            hint="Lock anew with --upgrade, or write requirements with hashes: --to requirements.txt.",
+        )
+    size = f", size = {package.size}" if package.size else ""
+    about = f"url = {_text(url)}{size}, hashes = {{ sha256 = {_text(package.sha256)} }}"
+    if package.url:
+        yield f"archive = {{ {about} }}"
+    elif package.file.endswith(".whl"):
+        yield f"wheels = [{{ name = {_text(package.file)}, {about} }}]"
+    else:
+        yield f"sdist = {{ name = {_text(package.file)}, {about} }}"
+
+
+def _addresses(data: Mapping[str, object]) -> dict[str, str]:
+    """SHA-256 -> address, of every file that uv names."""
+    found: dict[str, str] = {}
+    packages = data.get("packages", [])
+    for table in packages if isinstance(packages, list) else []:
+        for file in (*table.get("wheels", ()), *((table["sdist"],) if "sdist" in table else ())):
+            found[str(file.get("hashes", {}).get("sha256", ""))] = str(file.get("url", ""))
+    return found
+
+
+def _place(lock: Lock) -> str:
+    return f"Python {lock.target.minor} on {lock.target.platform or 'the platform where it was made'}"
+
+
+def _text(value: str) -> str:
+    """A TOML string: JSON's escapes are TOML's as well."""
+    return json.dumps(value)

@@ -1,0 +1,93 @@
+"""What pulled each package in: uv's own annotations on a resolution, and the packages as a tree.
+
+Rules:
+- uv's words decide: nothing here evaluates a marker or an extra.
+- In a tree each package stands once, under the nearest of those that need it; `via` names them all.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from packaging.utils import canonicalize_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from uv_argo_magic.core.lock import Lock, Package
+
+ASKED = "requirements.in"
+"""The file of the requirements themselves: what comes from it was asked for."""
+
+# `numpy==2.4.6   # via pandas, scipy` and, on the next line, `    # from https://index.example.com/simple`.
+_PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])? ?(?:==|@)[^#]*(?:#(?!\s*via).*?)?#\s*via (.+)$")
+_FROM = re.compile(r"^\s+# from (\S+)$")
+
+
+def explained(lock: Lock, annotations: str, indexes: str = "") -> Lock:
+    """The lock with what needs each package, and the name of its index where it is one of `indexes`.
+
+    `annotations` is what `uv pip compile --annotation-style line --emit-index-annotation` printed for the same pins,
+    `indexes` the value of UV_INDEX: "NAME=URL NAME=URL".
+    """
+    names = {package.name for package in lock.packages}
+    by_url = {_plain(url): name for name, equals, url in (word.partition("=") for word in indexes.split()) if equals}
+    why: dict[str, list[str]] = {}
+    index: dict[str, str] = {}
+    last = ""
+    for row in annotations.splitlines():
+        if pin := _PIN.match(row):
+            last = canonicalize_name(pin[1])
+            why[last] = [word.strip() for word in pin[2].split(",")]
+        elif (where := _FROM.match(row)) and last:
+            index[last] = by_url.get(_plain(where[1]), "")
+    return replace(
+        lock,
+        packages=tuple(
+            replace(
+                package,
+                asked=f"-r {ASKED}" in why.get(package.name, ()),
+                via=tuple(sorted({canonicalize_name(word) for word in why.get(package.name, ())} & names)),
+                index=index.get(package.name, ""),
+            )
+            for package in lock.packages
+        ),
+    )
+
+
+def _plain(url: str) -> str:
+    """An address as two ways to write it are the same: no credentials, no slash at the end."""
+    return re.sub(r"://[^/@]*@", "://", url).rstrip("/")
+
+
+def tree(packages: Sequence[Package]) -> tuple[tuple[int, Package], ...]:
+    """(depth, package) in the order of a tree: what was asked for at depth 0, under it what it brought along."""
+    by_name = {package.name: package for package in packages}
+    needs: dict[str, list[str]] = {}
+    for package in packages:
+        for parent in package.via:
+            needs.setdefault(parent, []).append(package.name)
+    roots = [package.name for package in packages if package.asked or not set(package.via) & set(by_name)]
+    # Breadth first: each is placed under the parent that is nearest to what was asked for.
+    placed: dict[str, str] = dict.fromkeys(roots, "")
+    queue = list(roots)
+    while queue:
+        parent = queue.pop(0)
+        for name in needs.get(parent, ()):
+            if name not in placed:
+                placed[name] = parent
+                queue.append(name)
+    children: dict[str, list[str]] = {}
+    for name, parent in placed.items():
+        children.setdefault(parent, []).append(name)
+    # A circle that nobody asked for has no root; its members stand at the end.
+    lost = [(0, package) for package in packages if package.name not in placed]
+    return (*((depth, by_name[name]) for depth, name in _walk(children, "", 0)), *lost)
+
+
+def _walk(children: Mapping[str, Sequence[str]], parent: str, depth: int) -> Iterator[tuple[int, str]]:
+    for name in children.get(parent, ()):
+        yield depth, name
+        yield from _walk(children, name, depth + 1)

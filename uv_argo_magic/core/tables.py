@@ -1,0 +1,65 @@
+"""A table for people: as text with columns, and as HTML that a notebook keeps; every string in it is escaped there."""
+
+from __future__ import annotations
+
+import html as _html
+from dataclasses import dataclass
+
+from uv_argo_magic.core import ansi
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Rows under a head, a title above and notes below; `right` are the columns of numbers."""
+
+    title: str = ""
+    head: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+    notes: tuple[str, ...] = ()
+    right: frozenset[int] = frozenset()
+
+
+def text(table: Table) -> str:
+    """The table in columns, without a newline at its end."""
+    rows = [tuple(map(ansi.strip, row)) for row in ((table.head, *table.rows) if table.head else table.rows)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [ansi.strip(table.title)] if table.title else []
+    for row in rows:
+        cells = [
+            cell.rjust(width) if at in table.right else cell.ljust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join([*lines, *map(ansi.strip, table.notes)])
+
+
+_CODE = "font-family:ui-monospace,Menlo,Consolas,monospace;font-size:12px"
+_FAINT = "opacity:0.65"
+
+
+def html(table: Table) -> str:
+    """The table with inline styles only, which JupyterLab keeps in a notebook that it does not trust."""
+    out = [f'<div style="font-weight:bold">{escape(table.title)}</div>'] if table.title else []
+    if table.rows:
+        head = "".join(
+            _cell("th", cell, at in table.right, f"font-weight:normal;{_FAINT}") for at, cell in enumerate(table.head)
+        )
+        body = "".join(
+            "<tr>" + "".join(_cell("td", cell, at in table.right, "") for at, cell in enumerate(row)) + "</tr>"
+            for row in table.rows
+        )
+        out.append(f'<table style="{_CODE};border-collapse:collapse;margin:4px 0"><tr>{head}</tr>{body}</table>')
+    out += [f'<div style="font-size:12px;{_FAINT}">{escape(note)}</div>' for note in table.notes]
+    return "".join(out)
+
+
+def _cell(tag: str, cell: str, right: bool, style: str) -> str:
+    align = "right" if right else "left"
+    # Blanks at the beginning are the depth in a tree.
+    style = f"text-align:{align};padding:1px 20px 1px 0;white-space:pre;{style}"
+    return f'<{tag} style="{style}">{escape(ansi.strip(cell))}</{tag}>'
+
+
+def escape(said: str) -> str:
+    """Any text as HTML text or attribute value."""
+    return _html.escape(ansi.clean(said).replace("\x00", ""))

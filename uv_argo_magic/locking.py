@@ -1,0 +1,173 @@
+"""The `lock` verb: shows the lock of a run or of requirements, writes it to a file, renews it and says what changed.
+
+Rule: nothing is submitted here; what is kept for the notebook changes only by `--upgrade`, or where nothing was kept.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from uv_argo_magic import files, places, resolve
+from uv_argo_magic.backends import base
+from uv_argo_magic.core import lockfiles, reasons, words
+from uv_argo_magic.core.difference import changes, difference
+from uv_argo_magic.core.lock import Lock
+from uv_argo_magic.core.tables import Table
+from uv_argo_magic.core.verbs import RunOptions, run_options
+from uv_argo_magic.entries import HIDDEN
+from uv_argo_magic.errors import ResolutionError, SpecError
+from uv_argo_magic.locks import Locks
+from uv_argo_magic.specify import Surroundings, specify
+
+if TYPE_CHECKING:
+    from uv_argo_magic.core.lock import Resolution
+    from uv_argo_magic.core.options import Line
+    from uv_argo_magic.core.spec import RunSpec
+    from uv_argo_magic.entries import Entry
+    from uv_argo_magic.history import History
+    from uv_argo_magic.interpreters import Interpreter
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Wanted:
+    """What is to be locked, and the lock that a run was made from."""
+
+    spec: RunSpec
+    notebook: str
+    had: Lock | None = None
+    title: str = ""
+
+
+def answer(line: Line, history: History, around: Surroundings) -> Table:
+    """What to show for `lock`, after it is written and kept as the line wants.
+
+    Raises:
+        SpecError: the line, a setting, or a run that is not there.
+        ResolutionError: no set of versions fits, no index answers, or the run had no lock.
+    """
+    wanted = _wanted(line, history, around)
+    # `locked` is for cells: this verb is how one locks.
+    spec = replace(wanted.spec, settings=replace(wanted.spec.settings, locked=False))
+    interpreter = base.load(spec.backend).target(spec)
+    locks = Locks(places.data_dir() / "locks", wanted.notebook)
+    about: dict[str, Any] = {"interpreter": interpreter, "settings": spec.settings}
+    dry = line.given("dry_run")
+    if line.given("upgrade"):
+        before = resolve.known(spec.requirements, locks=locks, **about) or wanted.had
+        lock = _sure(resolve.lock(spec.requirements, **about))
+        lock = resolve.explain(lock, spec.requirements, **about)
+        shown = _upgraded(before, lock, dry=dry)
+        if not dry:
+            resolve.keep(lock, spec.requirements, locks=locks, **about)
+    else:
+        lock = wanted.had or _sure(resolve.lock(spec.requirements, locks=None if dry else locks, **about))
+        lock = resolve.explain(lock, spec.requirements, locks=None if dry else locks, **about)
+        shown = table(lock, resolve.cached(lock, **about), time.time(), wanted.title)
+    if line.given("to") and not dry:
+        note = _write(line.text("to"), lock, spec, interpreter, around)
+        shown = replace(shown, notes=(*shown.notes, note))
+    return shown
+
+
+def table(lock: Lock, cached: frozenset[str], now: float, title: str = "") -> Table:
+    """A lock as a tree; `cached` are the packages that need no download here, `now` Unix seconds."""
+    named = any(package.index for package in lock.packages)
+    rows = tuple(
+        (
+            "  " * depth + package.name,
+            package.version,
+            words.size(package.size),
+            "yes" if package.name in cached else "",
+            *((package.index,) if named else ()),
+            ", ".join(package.via) or ("asked for" if package.asked else ""),
+        )
+        for depth, package in reasons.tree(lock.packages)
+    )
+    left = sum(package.size for package in lock.packages if package.name not in cached)
+    of = lock.target.platform or "this platform"
+    said = [f"{words.count(len(rows), 'package')} for Python {lock.target.python}, {of}; lock {lock.key}"]
+    if rows:
+        said.append(f"{words.size(lock.size) or '0 B'} in all, {words.size(left) or 'nothing'} to download here")
+    if lock.made:
+        said.append(words.resolved(lock, now))
+    return Table(
+        title=title,
+        head=("PACKAGE", "VERSION", "SIZE", "CACHED", *(("INDEX",) if named else ()), "NEEDED BY") if rows else (),
+        rows=rows,
+        notes=(*said, *lock.warnings),
+        right=frozenset({2}),
+    )
+
+
+def _wanted(line: Line, history: History, around: Surroundings) -> _Wanted:
+    options = run_options(line)
+    asked = options.deps is not None or bool(options.requirements)
+    if line.argument and asked:
+        raise SpecError(
+            "lock takes a run, or requirements, and not both", hint=f"Leave {line.argument} or the requirements out."
+        )
+    entries = history.list()
+    if not line.argument and (asked or not entries):
+        spec, _ = specify("", options, around)
+        return _Wanted(spec=spec, notebook=around.notebook)
+    entry = history.get(line.argument) if line.argument else history.last(around.notebook)
+    had = entry.lock()
+    if not isinstance(had, Lock) and not line.given("upgrade"):
+        raise ResolutionError(
+            f"{entry.id} has no lock: its packages were chosen where it ran",
+            hint="Resolve them here: lock --upgrade, or lock --deps ...",
+        )
+    return _Wanted(
+        spec=_spec_of(entry, around),
+        notebook=entry.notebook,
+        had=had if isinstance(had, Lock) else None,
+        title=f"{entry.id}: {' '.join(entry.requirements)}",
+    )
+
+
+def _spec_of(entry: Entry, around: Surroundings) -> RunSpec:
+    """What a kept run wanted; secrets are not kept, and come from the configuration of now."""
+    spec = entry.spec()
+    if spec is None:
+        raise SpecError(f"{entry.id} cannot be read any more", hint="Name its requirements: lock --deps ...")
+    now, _ = specify("", RunOptions(deps=""), around)
+    hidden = {key: getattr(now.settings, key) for key, value in asdict(spec.settings).items() if HIDDEN in str(value)}
+    return replace(spec, settings=replace(spec.settings, **hidden))
+
+
+def _sure(found: Resolution) -> Lock:
+    if isinstance(found, Lock):
+        return found
+    raise ResolutionError(found.reason, hint="What was locked before stays as it is. Try again when the index answers.")
+
+
+def _upgraded(before: Lock | None, after: Lock, *, dry: bool) -> Table:
+    kept = (
+        "Nothing was kept (--dry-run)." if dry else "Kept: this notebook's next cells with these requirements use it."
+    )
+    if before is None:
+        shown = table(after, frozenset(), after.made)
+    else:
+        shown = changes(difference(before.packages, after.packages), f"From {before.key} to {after.key}")
+    return replace(shown, notes=(*shown.notes, *after.warnings, kept))
+
+
+def _write(name: str, lock: Lock, spec: RunSpec, interpreter: Interpreter, around: Surroundings) -> str:
+    """Write the lock as the file's name wants it; a sentence that says so."""
+    path = around.folder / name
+    if lockfiles.is_pylock(path.name):
+        said = resolve.as_pylock(lock, interpreter=interpreter, settings=spec.settings)
+        text = lockfiles.pylock(lock, said)
+    elif path.suffix in {".txt", ".in"}:
+        text = lockfiles.requirements(lock)
+    else:
+        raise SpecError(
+            f"a lock cannot be written as {path.name}", hint="Name it pylock.toml, pylock.NAME.toml or NAME.txt."
+        )
+    try:
+        files.write(path, text, mode=0o644)
+    except OSError as problem:
+        raise SpecError(f"{name} cannot be written: {problem.strerror}", hint="Choose another place.") from problem
+    return f"Written: {name}"

@@ -1,0 +1,75 @@
+"""The resolutions that stick: what uv answered for a notebook, kept until somebody asks for an upgrade.
+
+One file for each notebook and question, `ROOT/NOTEBOOK/QUESTION.json`, both names digests. A question is everything
+that was asked (requirements, Python, settings, index), so another question in the same notebook is resolved anew, and
+the same one in another notebook as well.
+
+Rules:
+- What sticks to a notebook has no age. Without a notebook (a terminal, a kernel that does not tell) an answer is good
+  for a day.
+- A file that cannot be read is no answer, and is written over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import time
+from typing import TYPE_CHECKING
+
+from uv_argo_magic import files
+from uv_argo_magic.core.lock import Lock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCHEMA = 1
+MAX_AGE = 24 * 3600.0
+"""Seconds that an answer is good for where there is no notebook to which it could stick."""
+
+
+class Locks:
+    """The kept locks of one notebook, given by its path ("": none) under `root`."""
+
+    def __init__(self, root: Path, notebook: str = "") -> None:
+        self._root = root
+        self._notebook = notebook
+        self._folder = root / hashlib.sha256(notebook.encode("utf-8", "surrogatepass")).hexdigest()[:20]
+
+    def find(self, question: str) -> Lock | None:
+        """The lock kept for this question (a digest), if it is still good."""
+        known = _read(self._folder / f"{question}.json")
+        # A clock that was put back makes answers of the future: those are no answers either.
+        if known and not self._notebook and not 0 <= time.time() - known.made < MAX_AGE:
+            return None
+        return known
+
+    def last_anywhere(self, question: str) -> Lock | None:
+        """The newest lock for this question, in whichever notebook and however old: for when no index answers."""
+        known = [lock for path in self._root.glob(f"*/{question}.json") if (lock := _read(path))]
+        return max(known, key=lambda lock: lock.made, default=None)
+
+    def keep(self, question: str, lock: Lock) -> None:
+        """Keep this lock from now on; a disk that does not take it costs a second next time, and nothing else."""
+        with contextlib.suppress(OSError):
+            self._sweep()
+            about = {"schema": SCHEMA, "notebook": self._notebook, "lock": json.loads(lock.to_json())}
+            files.write(self._folder / f"{question}.json", json.dumps(about, indent=1))
+
+    def _sweep(self) -> None:
+        """Remove what was kept for no notebook, and is old."""
+        if not self._notebook:
+            for old in self._folder.glob("*.json"):
+                if time.time() - old.stat().st_mtime > MAX_AGE:
+                    old.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> Lock | None:
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        if about["schema"] != SCHEMA:
+            return None
+        return Lock.from_json(json.dumps(about["lock"]))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
