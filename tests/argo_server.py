@@ -50,7 +50,7 @@ class Workflow:
         self.server = server
         self.made = made
         self.name = made["metadata"]["name"]
-        self.template = made["spec"]["templates"][0]
+        self.template = server.template(made["spec"])
         self.logs: dict[str, Log] = {}
         self.process: subprocess.Popen[bytes] | None = None
         self.home = Path(tempfile.mkdtemp(prefix="argo-server-"))
@@ -82,6 +82,8 @@ class Workflow:
         # What a kubelet would mount: the ConfigMap that the template names, once it is there.
         for volume in self.template["volumes"]:
             while name := (volume.get("configMap") or {}).get("name"):
+                if name == "uv-argo-no-program":
+                    break
                 if made := self.server.config_maps.get(name):
                     assert made["metadata"]["ownerReferences"][0]["uid"] == self.made["metadata"]["uid"]
                     for file, text in made["data"].items():
@@ -198,6 +200,7 @@ class ArgoServer:
         self.workflows: dict[str, Workflow] = {}
         self.events: list[dict] = []
         self.config_maps: dict[str, dict] = {}
+        self.templates: dict[str, dict] = {}
         self.secrets = {"keys": {"token": "swordfish"}}
         self.changes: list[tuple[str, dict]] = []
         self.condition = threading.Condition()
@@ -236,6 +239,18 @@ class ArgoServer:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
         self.http.server_close()
+
+    def template(self, spec: dict) -> dict:
+        """A Workflow's only template; of a WorkflowTemplate with the parameters in their places, as Argo puts them."""
+        if "workflowTemplateRef" not in spec:
+            return spec["templates"][0]
+        named = self.templates[spec["workflowTemplateRef"]["name"]]["spec"]
+        text = json.dumps(named["templates"][0])
+        given = {one["name"]: one["value"] for one in spec["arguments"]["parameters"]}
+        for one in named["arguments"]["parameters"]:
+            value = json.dumps(given.get(one["name"], one.get("value")))[1:-1]
+            text = text.replace(f"{{{{workflow.parameters.{one['name']}}}}}", value)
+        return json.loads(text)
 
     def changed(self, kind: str, pod: dict) -> None:
         with self.condition:
@@ -298,9 +313,8 @@ class _Handler(BaseHTTPRequestHandler):
         kind, name, log = found.groups()
         if kind == "events":
             return self.say(200, {"items": server.events})
-        if kind == "configmaps":
-            server.config_maps[body["metadata"]["name"]] = body
-            return self.say(201, body)
+        if kind in ("workflowtemplates", "configmaps"):
+            return self.thing(server, kind, name, body)
         if kind == "pods" and not name:
             wanted = query["labelSelector"].partition("=")[2]
             return self.watch(server, wanted, query) if "watch" in query else self.pods(server, wanted)
@@ -319,6 +333,13 @@ class _Handler(BaseHTTPRequestHandler):
             workflow.made["spec"].update(body["spec"])
             workflow.shutdown()
         return self.say(200, workflow.made if kind == "workflows" else workflow.pod)
+
+    def thing(self, server: ArgoServer, kind: str, name: str, body: dict) -> None:
+        if kind == "workflowtemplates":
+            missing = {"message": f'workflowtemplates.argoproj.io "{name}" not found'}
+            return self.say(*(200, server.templates[name]) if name in server.templates else (404, missing))
+        server.config_maps[body["metadata"]["name"]] = body
+        return self.say(201, body)
 
     def create(self, server: ArgoServer, body: dict) -> None:
         name = body["metadata"]["generateName"] + uuid.uuid4().hex[:5]

@@ -123,7 +123,7 @@ def test_a_large_program_travels_in_a_config_map_of_the_workflow():
     assert companion["metadata"]["name"] == volume["configMap"]["name"]
     assert companion["metadata"]["ownerReferences"][0]["uid"] == "1"
     assert companion["data"] == {"program.py": program.source}
-    assert manifest.companion(PROGRAM, SPECS["script"], run_id="r", workflow="w", uid="1") is None
+    assert not manifest.large(PROGRAM, SPECS["script"].settings)
 
 
 def test_a_file_carries_a_large_program_in_a_config_map_of_nobody():

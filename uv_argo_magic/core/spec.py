@@ -51,6 +51,9 @@ class Settings:
     platform: str = field(
         default="x86_64-manylinux_2_28", metadata={"help": "the images' platform, as uv names it; chooses the nodes"}
     )
+    template: str = field(
+        default="", metadata={"help": "an administrator's WorkflowTemplate to run cells by", "example": "uv-argo-cell"}
+    )
     service_account: str = field(default="", metadata={"help": "the pod's service account"})
     run_as_user: int = field(
         default=1000, metadata={"help": "the pod's user id; 0: the cluster chooses", "example": "1000"}

@@ -57,11 +57,18 @@ class ArgoBackend:
         return getattr(self._here, "place", "a cluster")
 
     def target(self, spec: RunSpec) -> Interpreter:
-        """The Python in the image that the settings choose.
+        """The Python in the image that the settings choose, or that their template has, which is read for it.
 
         Raises:
-            SpecError: there is no image for such a Python.
+            SpecError: there is no image for such a Python, or no such template.
+            BackendUnavailable: a template is named, and the API does not answer.
         """
+        if spec.settings.template:
+            with _installed():
+                from uv_argo_magic.backends.argo import reference  # noqa: PLC0415 - not before it is used
+
+                client = self._connect(spec.settings)
+                return reference.target(reference.look(client, spec.settings.template), spec)
         return images.target(spec.python, spec.settings)
 
     def describe(self, program: Program, spec: RunSpec) -> str:
@@ -74,7 +81,7 @@ class ArgoBackend:
         with _installed():
             from uv_argo_magic.backends.argo import printed  # noqa: PLC0415 - not before it is used
 
-            made = self._made(program, spec, "dry-run")
+            made, _ = self._made(program, spec, "dry-run")
             said = [printed.shortened(printed.yaml(made)).rstrip()]
             try:
                 client = self._connect(spec.settings)
@@ -97,15 +104,20 @@ class ArgoBackend:
             from uv_argo_magic.backends.argo import manifest, printed  # noqa: PLC0415 - imports Hera
 
             run_id = f"file-{program.nonce}"
-            made = self._made(program, spec, run_id)
-            large = manifest.companion(program, spec, run_id=run_id)
-            return printed.yaml(*([large] if large else []), made)
+            made, large = self._made(program, spec, run_id)
+            return printed.yaml(*([manifest.companion(program, spec, run_id=run_id)] if large else []), made)
 
-    def _made(self, program: Program, spec: RunSpec, run_id: str, notebook: str = "") -> dict[str, Any]:
-        """The Workflow that a submission sends."""
-        from uv_argo_magic.backends.argo import manifest  # noqa: PLC0415 - imports Hera
+    def _made(self, program: Program, spec: RunSpec, run_id: str, notebook: str = "") -> tuple[dict[str, Any], bool]:
+        """The Workflow that a submission sends, and whether its program travels in a ConfigMap."""
+        from uv_argo_magic.backends.argo import manifest, reference  # noqa: PLC0415 - imports Hera
 
-        return manifest.workflow(program, spec, run_id=run_id, image=self.target(spec).image, notebook=notebook)
+        if name := spec.settings.template:
+            offered = reference.look(self._connect(spec.settings), name)
+            made = reference.workflow(offered, program, spec, run_id=run_id, notebook=notebook)
+            return made, reference.large(program)
+        image = images.target(spec.python, spec.settings).image
+        made = manifest.workflow(program, spec, run_id=run_id, image=image, notebook=notebook)
+        return made, manifest.large(program, spec.settings)
 
     def submit(self, program: Program, spec: RunSpec, run_id: str, *, notebook: str = "") -> str:
         """Create the workflow; the name that the API gave it.
@@ -118,13 +130,15 @@ class ArgoBackend:
         with _installed():
             from uv_argo_magic.backends.argo import manifest  # noqa: PLC0415 - imports Hera
 
-            made = self._made(program, spec, run_id, notebook)
+            made, large = self._made(program, spec, run_id, notebook)
             client = self._connect(spec.settings)
         created = client.create(made)["metadata"]
         name = str(created["name"])
-        if large := manifest.companion(program, spec, run_id=run_id, workflow=name, uid=str(created["uid"])):
+        if large:
             try:
-                client.create_config_map(large)
+                client.create_config_map(
+                    manifest.companion(program, spec, run_id=run_id, workflow=name, uid=str(created["uid"]))
+                )
             except BackendError as problem:
                 # Its pod would wait for the program until the deadline.
                 with contextlib.suppress(BackendError):

@@ -37,12 +37,18 @@ NAMESPACE_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 ROLE = (
     ("argoproj.io", "workflows", ("create", "get", "list", "watch", "patch")),
+    ("argoproj.io", "workflowtemplates", ("get",)),
     ("", "pods", ("get", "list", "watch")),
     ("", "pods/log", ("get",)),
     ("", "events", ("list",)),
     ("", "configmaps", ("create",)),
 )
-"""All that this package asks of the API, as a Role has it: group, resource, verbs. ConfigMaps: for large programs."""
+"""All that this package asks of the API, as a Role has it: group, resource, verbs."""
+SPARED = {
+    "configmaps": "only programs above 96 KiB travel in one",
+    "workflowtemplates": "only --set template=NAME reads one",
+}
+"""What most runs do without, and what it is for."""
 
 
 class Gone(BackendError):
@@ -171,6 +177,17 @@ class Client:
         """
         items = self._ask("GET", self._workflows(), query={"labelSelector": labels}).get("items") or []
         return sorted(items, key=lambda one: str(one["metadata"].get("creationTimestamp") or ""), reverse=True)
+
+    def workflow_template(self, name: str) -> dict[str, Any]:
+        """The template as it is now.
+
+        Raises:
+            Gone: there is none of this name.
+            Denied: the user may not read it.
+            BackendError: the API does not answer.
+        """
+        path = self._workflows().removesuffix("workflows") + "workflowtemplates"
+        return self._ask("GET", f"{path}/{quote(name)}")
 
     def shutdown(self, name: str, how: str) -> None:
         """End the workflow: "Stop" lets exit handlers run, "Terminate" does not; no error where there is none.

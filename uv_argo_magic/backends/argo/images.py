@@ -51,14 +51,22 @@ def target(python: str, settings: Settings) -> interpreters.Interpreter:
     Raises:
         SpecError: no image is known for it, or the platform cannot be read.
     """
-    full, image = _choose(python.strip(), settings)
-    arch, glibc = _platform(settings.platform)
+    return interpreter(*_choose(python.strip(), settings), settings.platform)
+
+
+def interpreter(full: str, image: str, platform: str) -> interpreters.Interpreter:
+    """The Python of this full version in an image for this platform.
+
+    Raises:
+        SpecError: the platform cannot be read.
+    """
+    arch, glibc = _platform(platform)
     minor = Version(full).release[:2]
     name = f"cp{minor[0]}{minor[1]}"
     platforms = list(_platforms(arch, glibc))
     return interpreters.Interpreter(
         path=interpreters.find().path,
-        target=Target(python=full, abi=name, platform=settings.platform),
+        target=Target(python=full, abi=name, platform=platform),
         tags=(*cpython_tags(minor, [name], platforms), *compatible_tags(minor, name, platforms)),
         image=image,
     )
@@ -113,7 +121,7 @@ def _choose(python: str, settings: Settings) -> tuple[str, str]:
         own = f"{sys.version_info[0]}.{sys.version_info[1]}."
         newest.sort(key=lambda version: not version.startswith(own))
         return newest[0], table[newest[0]]
-    fitting = [version for version in newest if _fits(version, python)]
+    fitting = [version for version in newest if fits(version, python)]
     if not fitting:
         raise SpecError(
             f"there is no image for Python {python}; there are images for {', '.join(sorted(table, key=Version))}",
@@ -122,7 +130,12 @@ def _choose(python: str, settings: Settings) -> tuple[str, str]:
     return fitting[0], table[fitting[0]]
 
 
-def _fits(version: str, wanted: str) -> bool:
+def fits(version: str, wanted: str) -> bool:
+    """Whether a full version is one that was asked for: "3.12", "3.12.1", ">=3.12".
+
+    Raises:
+        SpecError: what was asked for is no version.
+    """
     if re.fullmatch(r"\d+(\.\d+){0,2}", wanted):
         parts = wanted.split(".")
         return version.split(".")[: len(parts)] == parts

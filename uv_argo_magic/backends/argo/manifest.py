@@ -35,6 +35,7 @@ NOTEBOOK_NOTE = "uv-argo-magic/notebook"
 LONGEST_NAME = 1000
 """Characters of a notebook's path that are kept."""
 MANAGED_BY = "app.kubernetes.io/managed-by"
+GENERATE = "uv-argo-"
 TEMPLATE = "cell"
 LARGEST = 900 * 1024
 """Bytes of program text that a ConfigMap takes beside its own fields; the API's limit is 1 MiB."""
@@ -74,24 +75,18 @@ def workflow(program: Program, spec: RunSpec, *, run_id: str, image: str, notebo
     hera, models = pod.hera()
     apart = INSTALL in texts
     mounts = pod.mounts(settings, spec.resources, apart=apart)
-    if size > PAYLOAD_LIMIT:
+    if large(program, settings):
         texts = {name: _OPEN.replace("@NAME@", name) for name in texts}
-        config_map = {"configMap": {"name": _name(run_id)}}
+        config_map = {"configMap": {"name": config_map_name(run_id)}}
         mounts += (pod.Mount(name="program", path=pod.PROGRAM, source=config_map, read_only=True),)
     labels = _labels(settings, run_id)
     user = settings.run_as_user or None
     made: dict[str, Any] = hera.Workflow(
         api_version="argoproj.io/v1alpha1",
-        generate_name="uv-argo-",
+        generate_name=GENERATE,
         entrypoint=TEMPLATE,
         labels=labels,
-        # On the workflow alone: whoever attaches to the run reads them, and Argo never substitutes anything in them.
-        annotations={
-            SCHEMA_NOTE: str(SCHEMA),
-            NONCE_NOTE: program.nonce,
-            CELL_NOTE: spec.cell_digest,
-            **({NOTEBOOK_NOTE: notebook[:LONGEST_NAME]} if notebook else {}),
-        },
+        annotations=_notes(program, spec, notebook),
         pod_metadata=models.Metadata(labels=labels),
         service_account_name=settings.service_account or None,
         image_pull_secrets=[models.LocalObjectReference(name=name) for name in settings.image_pull_secrets] or None,
@@ -170,6 +165,26 @@ def _mounted(mounts: Iterable[pod.Mount]) -> list[Any]:
     return [models.VolumeMount(name=one.name, mount_path=one.path, read_only=one.read_only or None) for one in mounts]
 
 
+def metadata(program: Program, spec: RunSpec, run_id: str, notebook: str) -> dict[str, Any]:
+    """The metadata of a run's Workflow, whatever its shape.
+
+    Raises:
+        SpecError: a label that cannot be set.
+    """
+    labels = _labels(spec.settings, run_id)
+    return {"generateName": GENERATE, "labels": labels, "annotations": _notes(program, spec, notebook)}
+
+
+def _notes(program: Program, spec: RunSpec, notebook: str) -> dict[str, str]:
+    """On the workflow alone: whoever attaches to the run reads them, and Argo never substitutes anything in them."""
+    return {
+        SCHEMA_NOTE: str(SCHEMA),
+        NONCE_NOTE: program.nonce,
+        CELL_NOTE: spec.cell_digest,
+        **({NOTEBOOK_NOTE: notebook[:LONGEST_NAME]} if notebook else {}),
+    }
+
+
 def _labels(settings: Settings, run_id: str) -> dict[str, str]:
     ours = {MANAGED_BY: "uv-argo-magic", RUN_LABEL: run_id}
     for name, _ in settings.labels:
@@ -196,31 +211,32 @@ def _pod_gc(settings: Settings) -> Any:
     return models.PodGC(strategy=settings.pod_gc, delete_delay_duration=delay)
 
 
-def companion(
-    program: Program, spec: RunSpec, *, run_id: str, workflow: str = "", uid: str = ""
-) -> dict[str, Any] | None:
-    """The ConfigMap that carries a program too large for the Workflow, which owns it and takes it along; else None.
+def large(program: Program, settings: Settings) -> bool:
+    """Whether the program travels in a ConfigMap."""
+    return sum(map(len, _texts(program, settings).values())) > PAYLOAD_LIMIT
+
+
+def companion(program: Program, spec: RunSpec, *, run_id: str, workflow: str = "", uid: str = "") -> dict[str, Any]:
+    """The ConfigMap that carries a program too large for the Workflow, which owns it and takes it along.
 
     It is made after the Workflow: the kubelet tries again to mount what is not there yet. One without a `workflow`
     belongs to nobody.
     """
-    texts = _texts(program, spec.settings)
-    if sum(map(len, texts.values())) <= PAYLOAD_LIMIT:
-        return None
     owner = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": workflow, "uid": uid}
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {
-            "name": _name(run_id),
+            "name": config_map_name(run_id),
             "labels": {MANAGED_BY: "uv-argo-magic", RUN_LABEL: run_id},
             **({"ownerReferences": [owner]} if workflow else {}),
         },
-        "data": texts,
+        "data": _texts(program, spec.settings),
     }
 
 
-def _name(run_id: str) -> str:
+def config_map_name(run_id: str) -> str:
+    """The ConfigMap of a run's large program."""
     return f"uv-argo-{run_id}"
 
 

@@ -1,0 +1,113 @@
+"""The WorkflowTemplates that an administrator applies (deploy/): written from the same pod as a run of our own.
+
+Rules:
+- What users give is a parameter, and a parameter is read from an environment variable: in a source, text could run.
+- Nothing else of the pod is theirs to choose: no parameter stands in a patch, a mount's path or a command.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+from uv_argo_magic.backends.argo import images, manifest, pod
+from uv_argo_magic.core.program import Program
+from uv_argo_magic.core.spec import Resources, RunSpec, Settings
+
+PYTHON = "3.12.12"
+CELL = "uv-argo-cell"
+PROCESSOR = "python-processor-with-deps"
+PYTHON_NOTE = "uv-argo-magic/python"
+PLATFORM_NOTE = "uv-argo-magic/platform"
+PROGRAM = "program"
+"""The parameter with a run's program: base64 of its gzip."""
+CONFIG_MAP = "configMap"
+"""The parameter with the name of the ConfigMap that holds a large program."""
+NO_PROGRAM = "uv-argo-no-program"
+"""An empty ConfigMap, which is mounted where the program is small: a pod without any would wait for one."""
+VARIABLE = "UV_ARGO_PROGRAM"
+AMOUNTS = Resources(cpu="100m..2", memory="512Mi..4Gi", disk=f"1Gi..{pod.DISK}")
+
+_OPEN = f"""\
+# Runs the program of a notebook cell (uv-argo-magic): it comes in a parameter, or in a ConfigMap where it is large.
+import base64, gzip, os
+program = os.environ.pop("{VARIABLE}")
+if program:
+    program = gzip.decompress(base64.b64decode(program)).decode("ascii")
+else:
+    with open("{pod.PROGRAM}/program.py", encoding="ascii") as file:
+        program = file.read()
+exec(compile(program, "program.py", "exec"))
+"""
+
+
+def cell() -> dict[str, Any]:
+    """The template of the reference shape: it runs whatever cell's program it is given, in a pod that is settled."""
+    made = _template(CELL, _OPEN, {PROGRAM: "", CONFIG_MAP: NO_PROGRAM})
+    made["metadata"]["annotations"] = {PYTHON_NOTE: PYTHON, PLATFORM_NOTE: Settings().platform}
+    template = made["spec"]["templates"][0]
+    template["script"]["env"].append({"name": VARIABLE, "value": f"{{{{workflow.parameters.{PROGRAM}}}}}"})
+    template["script"]["volumeMounts"].append({"mountPath": pod.PROGRAM, "name": "program", "readOnly": True})
+    source = {"configMap": {"name": f"{{{{workflow.parameters.{CONFIG_MAP}}}}}"}}
+    template["volumes"].append({"name": "program", **source})
+    return made
+
+
+def no_program() -> dict[str, Any]:
+    """The empty ConfigMap of small programs."""
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": NO_PROGRAM}, "data": {}}
+
+
+def processor() -> dict[str, Any]:
+    """The template with the parameters pythonCode, dependencies and requirementsFile, which needs nothing of ours."""
+    source = files("uv_argo_magic.backends.argo").joinpath("processor.py").read_text(encoding="utf-8")
+    names = {"pythonCode": "PYTHON_CODE", "dependencies": "DEPENDENCIES", "requirementsFile": "REQUIREMENTS_FILE"}
+    made = _template(PROCESSOR, source, {name: None if name == "pythonCode" else "" for name in names})
+    template = made["spec"]["templates"][0]
+    # Nothing is locked beforehand, so that any node will do.
+    del made["spec"]["nodeSelector"]
+    # Inputs of the template, so that a step of somebody's own workflow can refer to it as well.
+    template["inputs"] = {"parameters": made["spec"]["arguments"]["parameters"]}
+    template["script"]["env"] = [one for one in template["script"]["env"] if not one["name"].startswith("UV_ARGO_")]
+    template["script"]["env"] += [
+        {"name": variable, "value": f"{{{{inputs.parameters.{name}}}}}"} for name, variable in names.items()
+    ]
+    template["script"]["env"] += [
+        {"name": "WORKFLOW", "value": "{{workflow.name}}"},
+        # Wheels only: nothing of a package runs while it is installed.
+        {"name": "UV_NO_BUILD", "value": "1"},
+    ]
+    return made
+
+
+def processor_workflow() -> dict[str, Any]:
+    """The same as a Workflow, for `argo submit FILE -p` where no template is installed."""
+    made = processor()
+    return made | {"kind": "Workflow", "metadata": {"generateName": f"{PROCESSOR}-"}}
+
+
+def _template(name: str, source: str, parameters: dict[str, str | None]) -> dict[str, Any]:
+    spec = RunSpec(cell="", resources=AMOUNTS)
+    program = Program(guest="", payload="", nonce="")
+    made = manifest.workflow(program, spec, run_id="", image=images.IMAGES[PYTHON])
+    made["kind"] = "WorkflowTemplate"
+    made["metadata"] = {"name": name, "labels": {manifest.MANAGED_BY: "uv-argo-magic"}}
+    made["spec"]["podMetadata"] = {"labels": {manifest.MANAGED_BY: "uv-argo-magic"}}
+    made["spec"]["arguments"] = {
+        "parameters": [
+            {"name": one, **({} if default is None else {"value": default})} for one, default in parameters.items()
+        ]
+    }
+    template = made["spec"]["templates"][0]
+    template["script"]["source"] = source
+    # A user may set the workflow's own deadline to anything; this one stays.
+    template["activeDeadlineSeconds"] = made["spec"]["activeDeadlineSeconds"]
+    return made
+
+
+FILES = {
+    "cell-template.yaml": (no_program, cell),
+    f"{PROCESSOR}.yaml": (processor,),
+    f"{PROCESSOR}.workflow.yaml": (processor_workflow,),
+}
+"""File in deploy/ -> what makes its documents."""
