@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 import urllib.request
 
 import pytest
@@ -59,7 +58,5 @@ def test_a_script_and_a_workflow_run_without_us(home, tmp_path, index, monkeypat
         )  # fmt: skip
         with urllib.request.urlopen(request, timeout=30) as answer:
             workflow = server.workflows[json.load(answer)["metadata"]["name"]]
-        deadline = time.monotonic() + 60
-        while not workflow.ended and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert b"{{workflow.name}} 1\n" in [line for _, line in workflow.lines]
+        workflow.thread.join(60)
+        assert b"{{workflow.name}} 1\n" in [line for _, line in workflow.logs["main"].lines]
