@@ -101,7 +101,7 @@ def runs(entries: tuple[Entry, ...]) -> str:
             entry.id,
             stand[entry.id],
             time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.begun)),
-            took(entry.seconds),
+            took(time.time() - entry.begun if stand[entry.id] == "Running" else entry.seconds),
             entry.backend,
             _cut(" ".join(entry.requirements) or "-", 30),
             _cut(first_line(entry.cell), 40),

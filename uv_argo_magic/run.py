@@ -57,7 +57,7 @@ EXPLAIN_AFTER = 10.0
 """Seconds that an ended run waits at most for uv to say what needs which package."""
 LEAVE_AFTER = 10.0
 """Seconds that an interrupted cell waits for the run's last words, where nobody would see them later."""
-FREE_AFTER = 0.7
+FREE_AFTER = 0.5
 """Seconds that a stopped run keeps its cell where somebody else goes on to show it."""
 ASK_AGAIN = 2.0
 """Seconds between two tries to have a run stopped by a place that does not answer."""

@@ -105,7 +105,7 @@ def left(server, here, over):
     files.append("line 0\nline 1\nline 2\n")
     about = json.loads((files.folder / "spec.json").read_text())
     (files.folder / "spec.json").write_text(json.dumps(about | {"started": "another process"}))
-    while len(only(server).lines) < 6:
+    while "main" not in only(server).logs or len(only(server).logs["main"].lines) < 6:
         time.sleep(0.02)
     return over
 
@@ -174,7 +174,7 @@ def test_what_is_known_of_a_run_whose_pod_is_gone(server, here, left):
     workflow = only(server)
     workflow.thread.join(30)
     server.changes.clear()
-    workflow.lines = []
+    workflow.logs.clear()
     node = {"type": "Pod", "hostNodeName": "n1", "phase": "Succeeded"}
     times = {"startedAt": "2026-01-01T10:00:00Z", "finishedAt": "2026-01-01T10:00:09Z"}
     workflow.made["status"] |= {"nodes": {"x": node}, **times}

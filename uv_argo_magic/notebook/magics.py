@@ -121,9 +121,11 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
             spec.settings, ip=self.shell, on_stop=lambda: run.ask_to_stop("the Stop button"), metadata=about, to=to,
             whole=f"%argo logs {run.id}", lock=run.lock,
         )  # fmt: skip
-        state = run.follow(
-            *shown, hand_over=None if to is None else functools.partial(background.go_on, run, to, shown)
-        )
+        hand_over = None if to is None else functools.partial(background.go_on, run, to, shown)
+        try:
+            state = run.follow(*shown, hand_over=hand_over)
+        except KeyboardInterrupt:
+            raise traceback.Interrupted(words.sentence(run.state)) from None
         traceback.show_groups(self.shell)
         run.raise_for_state()
         if options.pull:

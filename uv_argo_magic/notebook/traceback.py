@@ -217,6 +217,17 @@ def _syntax_lines(shell: Shell, error: Rebuilt) -> list[str]:
 BUILTIN_SYNTAX = {cls.__name__: cls for cls in (SyntaxError, IndentationError, TabError)}
 
 
+class Interrupted(KeyboardInterrupt):
+    """An interrupt that stopped a run: it came to the cell, and our frames that waited for it say nothing."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"KeyboardInterrupt: {self}"]
+
+
+# What a front end shows is the class's name.
+Interrupted.__name__ = Interrupted.__qualname__ = "KeyboardInterrupt"
+
+
 def syntax_error(error: SyntaxError, *, state: RunState | None = None, cell_name: str = "") -> Rebuilt:
     """The same for a SyntaxError found here, before anything was submitted; its lines are the notebook cell's."""
     syntax = Syntax(

@@ -55,11 +55,12 @@ def so_far(door: Door, name: str) -> Iterator[str | NodePhase]:
         workflow = _DELETED
     pods = sorted(door.pods(name)[0], key=lambda one: str(one["metadata"].get("creationTimestamp") or ""))
     for pod in pods:
-        tail = Tail()
-        with contextlib.suppress(TooEarly, Gone):
-            stream = door.log(pod["metadata"]["name"], follow=False)
-            yield from filter(None, map(tail.feed, stream))
-            yield tail.end()
+        for container in diagnose.writers(pod):
+            tail = Tail()
+            with contextlib.suppress(TooEarly, Gone):
+                stream = door.log(pod["metadata"]["name"], container=container, follow=False)
+                yield from filter(None, map(tail.feed, stream))
+                yield tail.end()
     last = pods[-1] if pods else None
     yield NodePhase(phase=diagnose.phase(last, workflow), message=diagnose.ended(last, workflow), t=time.time())
 
