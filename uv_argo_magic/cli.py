@@ -68,6 +68,8 @@ def _main(argv: Sequence[str]) -> int:
     line = read_argv(argv)
     if line.verb == "run":
         return _run(line)
+    if line.verb == "edit":
+        return _edit(line)
     history = History(places.data_dir() / "runs", keep=0)
     answer: str | Table
     if line.verb == "export":
@@ -186,6 +188,15 @@ def _wanted(line: Line) -> tuple[str, str, Requirements | None]:
             raise SpecError(f"--request says what its code needs; --{dest} cannot", hint="Write it into the request.")
     asked = request.read(_source(where), source="stdin" if where == "-" else where)
     return asked.code, "<pythonCode>", asked.requirements
+
+
+def _edit(line: Line) -> int:
+    from uv_argo_magic import editing, external_editor  # noqa: PLC0415 - the other verbs answer without it
+    from uv_argo_magic.specify import Surroundings  # noqa: PLC0415
+
+    around = Surroundings.here(names={}, traits={}, line_offset=0)
+    print(external_editor.edit(editing.find(line.argument, around), around))
+    return 0
 
 
 def _source(name: str) -> str:

@@ -45,7 +45,14 @@ class SpecError(ArgoMagicError):
 
 
 class ResolutionError(ArgoMagicError):
-    """No set of versions satisfies the requirements, or the index did not answer; nothing was submitted."""
+    """No set of versions satisfies the requirements, or the index did not answer; nothing was submitted.
+
+    `names` are the packages among the requirements that the reason speaks of.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", names: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.names = names
 
 
 class PolicyError(ArgoMagicError):

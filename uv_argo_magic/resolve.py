@@ -16,6 +16,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import math
 import os
 import re
 import signal
@@ -36,6 +37,7 @@ from uv_argo_magic.core.said import redact
 from uv_argo_magic.errors import ResolutionError, SpecError
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Mapping
 
     from uv_argo_magic.core.failures import InstallFailure
@@ -45,23 +47,35 @@ if TYPE_CHECKING:
     from uv_argo_magic.locks import Locks
 
 
-def lock(
+PATIENCE = 0.05
+"""Seconds until a cancelled resolution ends."""
+
+
+class Cancelled(ResolutionError):
+    """Nobody waits for the answer any more."""
+
+
+def lock(  # noqa: PLR0913 - all by keyword, each with a default that a plain cell wants
     requirements: Requirements,
     *,
     interpreter: Interpreter,
     settings: Settings,
     locks: Locks | None = None,
     upgrade: bool = False,
+    keeping: bool = True,
     environ: Mapping[str, str] | None = None,
+    cancelled: threading.Event | None = None,
 ) -> Lock | Unresolved:
     """What would be installed for `requirements` on `interpreter`; `Unresolved` where no index answers here.
 
     `locks` are those of the notebook: what is kept there is the answer, unless `upgrade`, and a new answer is kept
-    there. Without them uv is asked, and nothing is kept. `environ` stands in for `os.environ`.
+    there, if `keeping`. Without them uv is asked, and nothing is kept. `environ` stands in for `os.environ`; setting
+    `cancelled`, in another thread, ends uv.
 
     Raises:
         SpecError: a setting is not what uv understands.
         ResolutionError: uv finds no set of files, with its reason in plain words; or `locked` is set, and nothing is.
+        Cancelled: nobody waits for the answer any more.
     """
     if not requirements:
         return Lock(packages=(), target=interpreter.target)
@@ -74,9 +88,9 @@ def lock(
         )
     if known and not upgrade:
         return known
-    answer = _ask(question, requirements, interpreter, settings)
+    answer = _ask(question, requirements, interpreter, settings, cancelled)
     if isinstance(answer, Lock):
-        if locks:
+        if locks and keeping:
             locks.keep(question.digest, answer)
         return answer
     last = locks.last_anywhere(question.digest) if locks and (answer.unreachable or answer.cause == "offline") else None
@@ -85,7 +99,7 @@ def lock(
         return replace(last, warnings=(*last.warnings, f"{answer.sentence} The versions are those of {day}."))
     if answer.unreachable:
         return Unresolved(lines=requirements.lines, reason=answer.sentence)
-    raise ResolutionError(answer.sentence, hint=answer.hint)
+    raise ResolutionError(answer.sentence, hint=answer.hint, names=answer.names)
 
 
 def explain(
@@ -251,12 +265,18 @@ def _refuse_urls(*lists: Requirements) -> None:
 
 
 def _ask(
-    question: _Question, requirements: Requirements, interpreter: Interpreter, settings: Settings
+    question: _Question,
+    requirements: Requirements,
+    interpreter: Interpreter,
+    settings: Settings,
+    cancelled: threading.Event | None,
 ) -> Lock | InstallFailure:
     """Run uv, and read what it says."""
-    rc, out, said = _compile(question, ("--format", "pylock.toml", "--generate-hashes"), settings.install_timeout)
+    options = ("--format", "pylock.toml", "--generate-hashes")
+    rc, out, said = _compile(question, options, settings.install_timeout, cancelled=cancelled)
     if rc:
-        return failures.classify(rc, said)
+        asked = (item.name for item in requirements.items)
+        return replace(failures.classify(rc, said), names=failures.blamed(rc, said, asked))
     made = read_pylock(
         out,
         target=interpreter.target,
@@ -276,15 +296,28 @@ def _hashes(requirements: Requirements) -> dict[str, frozenset[str]]:
     return allowed
 
 
-def _compile(question: _Question, options: tuple[str, ...], timeout: float, *, pins: str = "") -> tuple[int, str, str]:
+def _compile(
+    question: _Question,
+    options: tuple[str, ...],
+    timeout: float,
+    *,
+    pins: str = "",
+    cancelled: threading.Event | None = None,
+) -> tuple[int, str, str]:
     """`uv pip compile` of this question: exit status, stdout and stderr."""
     files = dict(question.files) | ({"pins.txt": pins} if pins else {})
     command = ["pip", "compile", "--no-header", "--python", question.python]
     command += [*options, *question.options, reasons.ASKED]
-    return _uv(command, files, dict(question.environ), timeout)
+    return _uv(command, files, dict(question.environ), timeout, cancelled)
 
 
-def _uv(args: list[str], files: Mapping[str, str], environ: Mapping[str, str], timeout: float) -> tuple[int, str, str]:
+def _uv(
+    args: list[str],
+    files: Mapping[str, str],
+    environ: Mapping[str, str],
+    timeout: float,
+    cancelled: threading.Event | None = None,
+) -> tuple[int, str, str]:
     """Run uv in a folder of its own with these files: exit status, stdout and stderr.
 
     An interrupt ends uv and whatever it builds with.
@@ -306,7 +339,7 @@ def _uv(args: list[str], files: Mapping[str, str], environ: Mapping[str, str], t
         )
         with process:
             try:
-                out, said = process.communicate(timeout=timeout or None)
+                out, said = _output(process, timeout, cancelled)
             except subprocess.TimeoutExpired:
                 _kill(process)
                 raise ResolutionError(
@@ -317,6 +350,21 @@ def _uv(args: list[str], files: Mapping[str, str], environ: Mapping[str, str], t
                 _kill(process)
                 raise
         return process.returncode, out, said
+
+
+def _output(process: subprocess.Popen[str], timeout: float, cancelled: threading.Event | None) -> tuple[str, str]:
+    """What it writes until its end; it is looked at now and then whether somebody still waits."""
+    if cancelled is None:
+        return process.communicate(timeout=timeout or None)
+    end = time.monotonic() + timeout if timeout else math.inf
+    while True:
+        try:
+            return process.communicate(timeout=min(PATIENCE, max(0.0, end - time.monotonic())))
+        except subprocess.TimeoutExpired:
+            if cancelled.is_set():
+                raise Cancelled("The requirements changed while they were resolved.") from None
+            if time.monotonic() >= end:
+                raise
 
 
 def _kill(process: subprocess.Popen[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from uv_argo_magic.core.failures import classify, warnings
+from uv_argo_magic.core.failures import blamed, classify, warnings
 
 FETCH = "error: Failed to fetch: http://index.example.com/simple/alpha/\n"
 DOWNLOAD = "Resolved 1 package in 2ms\nerror: Failed to download `alpha==1.0`\n"
@@ -298,3 +298,13 @@ def test_warnings_are_sentences():
     text = "warning: The package `a==1` does not have an extra named `x`\nResolved\n" * 2 + "warning: Odd.\n   more\n"
     assert warnings(text) == ("The package a==1 does not have an extra named x.", "Odd.")
     assert warnings("Resolved 1 package\n") == ()
+
+
+def test_whom_uvs_reason_speaks_of():
+    said = (
+        "error: No solution found when resolving dependencies\n"
+        "  cause: Because requests>=2.34 depends on urllib3>=1.26,<3 and you require requests[socks]>=2.34, and\n"
+        "  Zope_Interface was not found in the package registry (https://index.example.com/numpy/) ..."
+    )
+    asked = ["numpy", "zope-interface", "urllib3", "url", "requests", "urllib3"]
+    assert blamed(1, said, asked) == ("zope-interface", "urllib3", "requests")

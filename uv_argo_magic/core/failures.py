@@ -10,11 +10,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from packaging.utils import canonicalize_name
 
 from uv_argo_magic.core.said import UNREACHABLE, Cause, InstallFailure, Said, capital, redact, short, take_apart
 from uv_argo_magic.core.unsolved import suggest, unsolved
 
-__all__ = ["UNREACHABLE", "Cause", "InstallFailure", "classify", "redact", "suggest", "warnings"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["UNREACHABLE", "Cause", "InstallFailure", "blamed", "classify", "redact", "suggest", "warnings"]
 
 
 def classify(rc: int, stderr: str) -> InstallFailure:
@@ -34,6 +40,16 @@ def classify(rc: int, stderr: str) -> InstallFailure:
         sentence=f"uv failed with exit status {rc}{said.about}: {short(line)}.",
         hint="The full output of uv is kept in the run's install log.",
     )
+
+
+def blamed(rc: int, stderr: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Of these packages (canonical names), those that uv's reason speaks of, in the order given."""
+    spoken = {canonicalize_name(found) for found in _NAME.findall(take_apart(rc, stderr).words)}
+    return tuple(name for name in dict.fromkeys(names) if name in spoken)
+
+
+_NAME = re.compile(r"(?<![A-Za-z0-9._/-])[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?(?![A-Za-z0-9_/-])")
+"""What could be a package's name: not a part of a URL or a path."""
 
 
 def warnings(stderr: str) -> tuple[str, ...]:

@@ -68,6 +68,15 @@ class Requirement:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Placed:
+    """A requirement and where it stands: `text[start:end]` of a text with plain line ends and no byte order mark."""
+
+    requirement: Requirement
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Requirements:
     """What a cell needs, in the order given, exact duplicates dropped; `warnings` are whole sentences.
 
@@ -105,7 +114,16 @@ def parse(text: str, *, source: str = "--deps", file: bool = False) -> Requireme
         )
     if text.removeprefix("\ufeff").lstrip(" \t\r\n").startswith("["):
         return parse_items(_json(text, source), source=source, file=file)
-    return _gathered(_requirements(read(text, source), hashes=file))
+    return _gathered(one.requirement for one in placed(text, source=source, file=file))
+
+
+def placed(text: str, *, source: str = "--deps", file: bool = False) -> tuple[Placed, ...]:
+    """Each requirement of a list that is no JSON, in its order, repeated ones too, with its place.
+
+    Raises SpecError as `parse` does.
+    """
+    whole = read(text, source)
+    return tuple(_requirements(whole, hashes=file))
 
 
 SHORTER = "Keep what the cell imports: the packages that those need come by themselves."
@@ -129,7 +147,7 @@ def parse_items(items: Sequence[object], *, source: str, file: bool = False) -> 
                 hint='For example: ["numpy", "pandas>=2"]',
             )
         text = item(value, where)
-        one = list(_requirements(text, hashes=file))
+        one = [each.requirement for each in _requirements(text, hashes=file)]
         if len(one) != 1:
             problem = f"holds {len(one)} requirements" if one else "is empty"
             text.refuse(0, len(value), problem, "write one requirement in each item")
@@ -159,7 +177,7 @@ def _json(text: str, source: str) -> Sequence[object]:
     return value if isinstance(value, list) else [value]
 
 
-def _requirements(text: Text, *, hashes: bool) -> Iterator[Requirement]:
+def _requirements(text: Text, *, hashes: bool) -> Iterator[Placed]:
     cursor = Cursor(text)
     bare = ""
     count = 0
@@ -183,7 +201,8 @@ def _requirements(text: Text, *, hashes: bool) -> Iterator[Requirement]:
         begin = cursor.at
         found = _requirement(cursor, hashes=hashes)
         bare = found.name if cursor.at - begin == len(found.name) else ""
-        yield found
+        start, end = text.place(begin, cursor.at)
+        yield Placed(requirement=found, start=start, end=end)
 
 
 def _requirement(cursor: Cursor, *, hashes: bool) -> Requirement:

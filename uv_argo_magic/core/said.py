@@ -24,12 +24,16 @@ UNREACHABLE: frozenset[Cause] = frozenset({"network", "proxy", "portal", "certif
 
 @dataclass(frozen=True, kw_only=True)
 class InstallFailure:
-    """Why uv failed: one `sentence`, the next step as `hint`, and whether the same may work a little later."""
+    """Why uv failed: one `sentence`, the next step as `hint`, and whether the same may work a little later.
+
+    `names` are the packages to blame among those that were asked for, as far as they are looked for.
+    """
 
     cause: Cause
     sentence: str
     hint: str
     retryable: bool = False
+    names: tuple[str, ...] = ()
 
     @property
     def unreachable(self) -> bool:

@@ -74,10 +74,14 @@ class Text:
     plain: str
     cuts: tuple[int, ...] = ()
 
+    def place(self, start: int, end: int) -> tuple[int, int]:
+        """Where `plain[start:end]` stands in `raw`."""
+        at = start + 2 * bisect_right(self.cuts, start)
+        return at, max(at, end + 2 * bisect_right(self.cuts, end - 1))
+
     def refuse(self, start: int, end: int, problem: str, advice: str, *, fix: str = "", hint: str = "") -> NoReturn:
         """Raise the SpecError for `plain[start:end]`; with `fix`, the hint is its line with that text replaced."""
-        at = start + 2 * bisect_right(self.cuts, start)
-        stop = max(at, end + 2 * bisect_right(self.cuts, end - 1))
+        at, stop = self.place(start, end)
         begin = self.raw.rfind("\n", 0, at) + 1
         where = f"line {self.raw.count(chr(10), 0, at) + 1}, " if "\n" in self.raw else ""
         what = f"{shown(self.raw[at:stop])} {problem}" if stop > at else problem

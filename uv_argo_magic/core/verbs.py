@@ -176,6 +176,12 @@ VERBS = (
         options=(TO, BACKEND, SET, HELP),
     ),
     Verb(
+        name="edit", help="edit the notebook's requirements file, checked as it changes", notebook="%argo edit",
+        terminal="uv-argo edit analysis.ipynb", options=(HELP,),
+        argument=Option(dest="file", metavar="FILE", completer="file",
+                        help="a notebook, or a requirements file; else this notebook's"),
+    ),
+    Verb(
         name="help", help="explain a verb", notebook="%argo help logs", terminal="uv-argo help run",
         argument=Option(dest="verb", metavar="VERB", completer="verb", help="a verb; else all of them"),
         options=(HELP,),

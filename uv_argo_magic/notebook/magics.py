@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.options import Line
     from uv_argo_magic.core.spec import RunSpec
     from uv_argo_magic.core.tables import Table
+    from uv_argo_magic.specify import Surroundings
 
 
 class Setting(TraitType):  # type: ignore[misc]
@@ -85,7 +86,7 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
         from uv_argo_magic.notebook import background, traceback  # noqa: PLC0415
         from uv_argo_magic.notebook.outputs import result_object  # noqa: PLC0415
         from uv_argo_magic.notebook.renderers import renderers  # noqa: PLC0415
-        from uv_argo_magic.specify import Surroundings, specify  # noqa: PLC0415
+        from uv_argo_magic.specify import specify  # noqa: PLC0415
 
         read = read_cell(line, self.shell.user_ns)
         options = run_options(read)
@@ -93,12 +94,11 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
             print(menu.explain("run", "notebook"))
             return None
         cells.refuse_ipython(cell, 1)
-        notebook = notebook_name(self.shell.user_ns)
-        around = Surroundings.here(names=self.shell.user_ns, traits=self.said(), line_offset=1, notebook=notebook)
+        around = self._around()
         spec, made = specify(cell, options, around)
         name = traceback.find_cell_name(self.shell, line, cell)
         self._check_syntax(name, cell, spec.python)
-        prepared = engine.prepare(spec, notebook=notebook, upgrade=options.upgrade)
+        prepared = engine.prepare(spec, notebook=around.notebook, upgrade=options.upgrade)
         if isinstance(prepared.resolution, Lock):
             self._check_syntax(name, cell, prepared.resolution.target.minor)
         blocked = background.why_not(self.shell, spec.settings)
@@ -106,7 +106,7 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
         if options.dry_run:
             print(export.prepared(prepared, options.to) if options.to else prepared.describe())
             return None
-        run = engine.start(prepared, history=self.kept(spec.settings.history), notebook=notebook, warm=True)
+        run = engine.start(prepared, history=self.kept(spec.settings.history), notebook=around.notebook, warm=True)
         run.rebuild = lambda remote, state: traceback.rebuild(remote, state=state, cell_name=name)
         run.bind = self.shell.push
         if options.out:
@@ -135,7 +135,7 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
     @no_var_expand
     @line_magic("argo")
     def say(self, line: str) -> object:
-        """Ask about runs: %argo runs, last, logs, packages, lock, stop, attach; alone it prints all of them."""
+        """Ask about runs: %argo runs, last, logs, packages, lock, edit, stop, attach; alone it prints all of them."""
         read = read_line(line, self.shell.user_ns)
         if read.verb == "attach":
             from uv_argo_magic.notebook import background  # noqa: PLC0415
@@ -150,13 +150,22 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
             show(export.kept(read, self.kept(), name))
         elif read.verb == "lock":
             from uv_argo_magic import locking  # noqa: PLC0415 - it may load a backend
-            from uv_argo_magic.specify import Surroundings  # noqa: PLC0415
 
-            around = Surroundings.here(names=self.shell.user_ns, traits=self.said(), line_offset=1, notebook=name)
-            show(locking.answer(read, self.kept(), around))
+            show(locking.answer(read, self.kept(), self._around()))
+        elif read.verb == "edit":
+            from uv_argo_magic.notebook import editor  # noqa: PLC0415
+
+            editor.edit(read, self.shell, self._around, self.kept())
         else:
             show(answers.answer(read, self.kept(), "notebook", name, self.asked(read)))
         return None
+
+    def _around(self) -> Surroundings:
+        """Where a cell stands now."""
+        from uv_argo_magic.specify import Surroundings  # noqa: PLC0415 - loading the extension stays light
+
+        names = self.shell.user_ns
+        return Surroundings.here(names=names, traits=self.said(), line_offset=1, notebook=notebook_name(names))
 
     def asked(self, read: Line) -> config.Config:
         """Where to ask about a run: what the line says, then what is configured here."""

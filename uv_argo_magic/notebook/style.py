@@ -61,3 +61,66 @@ CSS = """
 [data-jp-theme-light="false"] .uv-argo .uv-a6{color:#56d4dd!important}
 [data-jp-theme-light="false"] .uv-argo .uv-a0{color:#8b949e!important}
 """
+
+EDIT_CSS = """
+.uv-argo.uv-edit{padding:8px 12px}
+.uv-argo .uv-title{font-weight:600;margin-right:10px}
+.uv-argo .uv-listed{flex-flow:row wrap;align-items:center;gap:6px;margin:8px 0 6px;overflow:visible;width:auto}
+.uv-argo .uv-chips{display:contents}
+.uv-argo .uv-chip{align-items:center;height:24px;margin:0;padding:0 2px 0 9px;border-radius:12px;overflow:visible;
+ width:auto;border:1px solid var(--jp-border-color2,#d0d7de);background:var(--jp-layout-color2,#f6f8fa)}
+.uv-argo .uv-chip .uv-req{display:inline-flex;align-items:baseline;gap:6px;white-space:nowrap;font-size:12px;
+ font-family:var(--jp-code-font-family,monospace);line-height:22px}
+.uv-argo .uv-chip.uv-bad{border-color:var(--uv-red);background:transparent}
+.uv-argo .uv-chip.uv-bad .uv-req{color:var(--uv-red)}
+.uv-argo .uv-chip .uv-mark{font-family:var(--jp-ui-font-family,sans-serif);font-weight:600;font-size:11px}
+.uv-argo .uv-x.jupyter-button{width:20px;height:20px;min-width:0;padding:0;margin:0 0 0 4px;border:0;border-radius:50%;
+ background:transparent;box-shadow:none;color:var(--jp-ui-font-color2,#57606a);font-size:14px;line-height:20px}
+.uv-argo .uv-x.jupyter-button::before{content:"\\00d7";content:"\\00d7" / ""}
+.uv-argo .uv-x.jupyter-button:hover:enabled{background:var(--jp-layout-color3,#d0d7de);box-shadow:none;
+ color:var(--jp-ui-font-color0,inherit)}
+.uv-argo .uv-add,.uv-argo .uv-area{position:relative;margin:0}
+.uv-argo .uv-add{flex:1 1 220px;max-width:340px;width:auto;height:26px}
+.uv-argo .uv-add .widget-label,.uv-argo .uv-area .widget-label{position:absolute;width:1px;height:1px;overflow:hidden;
+ clip-path:inset(50%);white-space:nowrap}
+.uv-argo .uv-add input,.uv-argo .uv-area textarea{font-family:var(--jp-code-font-family,monospace)!important;
+ font-size:12px!important;border:1px solid var(--jp-border-color2,#d0d7de)!important;border-radius:5px;
+ background:var(--jp-layout-color1,transparent)!important;color:var(--jp-ui-font-color1,inherit)!important;
+ height:26px!important;padding:0 8px!important;box-shadow:none!important}
+.uv-argo .uv-area{width:auto;margin:8px 0 6px}
+.uv-argo .uv-area textarea{height:auto!important;min-height:92px;padding:6px 8px!important;line-height:1.5;
+ white-space:pre;resize:vertical}
+.uv-argo .uv-add input:focus-visible,.uv-argo .uv-area textarea:focus-visible{
+ outline:2px solid var(--uv-blue)!important;outline-offset:-1px;border-color:transparent!important}
+.uv-argo .uv-add input::placeholder{color:var(--jp-ui-font-color2,#57606a);opacity:1}
+.uv-argo .uv-tool.jupyter-button,.uv-argo .uv-copy button{display:inline-flex;align-items:center;
+ justify-content:center;height:24px;width:auto;padding:0 10px;margin:0;font:inherit;font-size:12px;line-height:1;
+ box-shadow:none;cursor:pointer;
+ background:transparent;color:var(--jp-ui-font-color1,inherit);border:1px solid var(--jp-border-color2,#d0d7de);
+ border-radius:5px}
+.uv-argo .uv-tool.jupyter-button:hover:enabled,.uv-argo .uv-copy button:hover{
+ background:var(--jp-layout-color2,#f3f4f6);box-shadow:none}
+.uv-argo .uv-tool.jupyter-button:disabled{opacity:.45;cursor:default}
+.uv-argo .uv-tool.mod-active{background:var(--jp-layout-color2,#eaeef2);font-weight:600}
+.uv-argo .uv-status .uv-badge{margin-right:8px}
+.uv-argo .uv-status .uv-said{margin:0}
+.uv-argo .uv-status .uv-hint{margin-top:2px}
+.uv-argo .uv-badge.uv-checking{background:#0969da}
+.uv-argo .uv-badge.uv-resolved{background:#1a7f37}
+.uv-argo .uv-badge.uv-problem{background:#cf222e}
+.uv-argo .uv-badge:not(.uv-checking):not(.uv-running):not(.uv-pending):not(.uv-stopping) i{display:none}
+.uv-argo .uv-foot{margin-top:4px}
+"""
+"""What the requirements editor has beside the panel's."""
+
+_LIVE = ".uv-edit:not(.jupyter-widgets-disconnected)"
+_STATIC = ".jp-OutputArea-child:has(.uv-edit-static)"
+
+EDIT_STATIC_CSS = (
+    f"<style>{_STATIC}:has(+.jp-OutputArea-child {_LIVE}),"
+    f"{_STATIC}+.jp-OutputArea-child:not(:has([data-mime-type])):not(:has({_LIVE})){{display:none!important}}</style>"
+)
+"""One of the two outputs is seen: the live editor where it lives, else the static form.
+
+The classes are JupyterLab's own; of its outputs only widgets, and what it says in their place, have no data-mime-type.
+"""

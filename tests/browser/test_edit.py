@@ -1,0 +1,235 @@
+"""The requirements editor in a real JupyterLab, with an index of its own: what a person does, and what is left."""
+
+from __future__ import annotations
+
+import json
+
+import lab as jupyter
+import pytest
+from index_server import IndexServer
+from lab import keep
+
+LIVE = ".uv-argo.uv-edit"
+STATIC = ".uv-edit-static"
+
+
+@pytest.fixture(scope="module")
+def index(lab):
+    """An index that uv asks in every kernel of this module: by the configuration of the user whom the Lab has."""
+    with IndexServer() as serving:
+        serving.add("alpha", "1.0", requires=["beta<2"])
+        serving.add("alpha", "2.0", requires=["gamma"])
+        for name, version in (("beta", "1.5"), ("beta", "2.0"), ("gamma", "1.0")):
+            serving.add(name, version)
+        config = lab.folder / "home" / "config" / "uv-argo.toml"
+        config.parent.mkdir(parents=True, exist_ok=True)
+        config.write_text(f'index_url = "{serving.url}"\n', encoding="utf-8")
+        yield serving
+        config.unlink()
+
+
+class Edited:
+    """A notebook whose cell 1 is the editor, and its file."""
+
+    def __init__(self, open_notebook, lab, text):
+        self.lab = lab
+        self.notebook = open_notebook("%argo edit", "%%argo --dry-run\n1", run=False)
+        self.page = self.notebook.page
+        self.file = (lab.notebooks / self.notebook.name).with_suffix(".requirements.txt")
+        if text:
+            self.file.write_text(text, encoding="utf-8")
+        self.open()
+
+    def open(self):
+        self.notebook.run(1)
+        self.notebook.ended(1)
+        self.page.wait_for_selector(LIVE)
+
+    def said(self, word):
+        self.page.wait_for_selector(f"{LIVE} .uv-status .uv-badge:has-text('{word}')")
+
+    def add(self, text):
+        self.page.get_by_label("Add a requirement").fill(text)
+        self.page.get_by_label("Add a requirement").press("Enter")
+
+    def press(self, name):
+        self.page.get_by_role("button", name=name, exact=True).click()
+
+    @property
+    def chips(self):
+        return [text.split("\n") for text in self.page.locator(f"{LIVE} .uv-chip").all_inner_texts()]
+
+    def wrote(self, text):
+        """The file says so, at once or as soon as the machine comes to it."""
+        for _ in range(100):
+            if self.file.read_text(encoding="utf-8") == text:
+                return
+            self.page.wait_for_timeout(50)
+        assert self.file.read_text(encoding="utf-8") == text
+
+
+@pytest.fixture
+def edited(open_notebook, lab, index):
+    return lambda text="": Edited(open_notebook, lab, text)
+
+
+def test_add_remove_conflict_and_undo(edited):
+    one = edited("# mine\nalpha  # why\n")
+    one.said("Resolved")
+    one.page.wait_for_selector(".uv-chip:has-text('2.0')")
+    one.add("beta")
+    one.page.wait_for_selector(".uv-chip:has-text('beta')")
+    one.wrote("# mine\nalpha  # why\nbeta\n")
+    one.said("Resolved")
+    one.add("alpha==1.0 beta==2.0")
+    one.said("Problem")
+    assert one.page.locator(".uv-chip.uv-bad").count() == 2
+    assert "depends on beta<2" in one.page.locator(f"{LIVE} .uv-status").inner_text()
+    one.wrote("# mine\nalpha==1.0  # why\nbeta==2.0\n")
+    keep(one.notebook, "edit-conflict")
+    one.press("Remove beta==2.0")
+    one.said("Resolved")
+    one.wrote("# mine\nalpha==1.0  # why\n")
+    one.press("Undo")
+    one.said("Problem")
+    one.press("Undo")
+    one.said("Resolved")
+    one.wrote("# mine\nalpha  # why\nbeta\n")
+    one.notebook.run(2)
+    one.notebook.ended(2)
+    assert "alpha==2.0" in one.notebook.cell(2).inner_text()
+
+
+def test_as_text_and_the_line_to_copy(edited):
+    one = edited("alpha\n")
+    one.said("Resolved")
+    one.press("Text")
+    area = one.page.get_by_label("Requirements file")
+    area.press("Control+End")
+    area.press_sequentially("beta = 2\n", delay=10)
+    one.said("Problem")
+    assert "use ==" in one.page.locator(f"{LIVE} .uv-status").inner_text()
+    assert one.file.read_text(encoding="utf-8") == "alpha\n"
+    keep(one.notebook, "edit-text")
+    area.press("ArrowUp")
+    area.press("End")
+    for _ in range(4):
+        area.press("Backspace")
+    area.press_sequentially("<2  # old", delay=10)
+    one.said("Resolved")
+    assert area.input_value() == "alpha\nbeta<2  # old\n"
+    one.wrote("alpha\nbeta<2  # old\n")
+    one.press("Text")
+    assert len(one.chips) == 2
+    one.press("Copy the cell's line")
+    one.page.wait_for_selector("text=Copied")
+    assert one.page.evaluate("navigator.clipboard.readText()") == '%%argo --deps "alpha beta<2"'
+
+
+def test_what_another_program_writes_is_seen(edited):
+    one = edited("alpha\n")
+    one.said("Resolved")
+    one.file.write_text("gamma\n", encoding="utf-8")
+    one.page.wait_for_selector(".uv-chip:has-text('gamma')")
+    one.page.wait_for_selector("text=was changed elsewhere")
+    one.said("Resolved")
+
+
+def test_by_the_keyboard_alone(edited):
+    one = edited()
+    page = one.page
+    one.said("Resolved")
+    one.notebook.cell(1).click(position={"x": 30, "y": 5})
+    page.keyboard.press("Escape")
+    focus(page, ".uv-add input")
+    page.keyboard.type("alpha")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".uv-chip:has-text('alpha')")
+    page.keyboard.type("beta")  # the focus stays where the next one is typed
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".uv-chip:has-text('beta')")
+    one.said("Resolved")
+    focus(page, ".uv-chip:first-child .uv-x", back=True)
+    assert page.evaluate("document.activeElement.title") == "Remove alpha"
+    page.keyboard.press("Space")
+    page.wait_for_function("()=>document.querySelectorAll('.uv-chip').length===1")
+    page.wait_for_function("()=>document.activeElement.matches('.uv-add input')")
+    focus(page, ".uv-edit .uv-tool[title^=Take]", back=True)
+    page.keyboard.press("Enter")
+    page.wait_for_function("()=>document.querySelectorAll('.uv-chip').length===2")
+    one.wrote("alpha\nbeta\n")
+
+
+def focus(page, selector, *, back=False):
+    """Press Tab until this has the focus, and see that it is seen."""
+    for _ in range(30):
+        page.keyboard.press("Shift+Tab" if back else "Tab")
+        if page.evaluate("s=>document.activeElement?.matches(s)", selector):
+            break
+    assert page.evaluate("s=>document.activeElement?.matches(s)", selector), f"Tab does not reach {selector}"
+    assert page.evaluate("()=>getComputedStyle(document.activeElement).outlineStyle") == "solid"
+
+
+def test_what_is_left_without_its_kernel_is_the_static_form(edited, lab, context):
+    one = edited("alpha\nbeta\n")
+    one.said("Resolved")
+    assert one.page.locator(STATIC).count() == 1
+    assert not one.page.locator(STATIC).is_visible()
+    # A page loaded again finds the editor in its kernel.
+    one.notebook.command("docmanager:save")
+    one.page.wait_for_function("()=>!window.jupyterapp.shell.currentWidget.context.model.dirty")
+    one.page.reload()
+    one.page.wait_for_selector(f"{LIVE} .uv-chip:has-text('beta')")
+    one.page.wait_for_selector(STATIC, state="hidden")
+    # The kernel restarts under an open page: the dead widgets give way.
+    one.page.evaluate("()=>window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+    one.page.wait_for_selector(STATIC)
+    assert not one.page.locator(LIVE).is_visible()
+    # And in a notebook that is opened again later.
+    one.page.close()
+    lab.close_sessions()
+    stored = json.loads((lab.notebooks / one.notebook.name).read_text(encoding="utf-8"))
+    assert "alpha, beta" in "".join(stored["cells"][1]["outputs"][0]["data"]["text/plain"])
+    page = context.new_page()
+    try:
+        again = jupyter.Notebook(lab, page, one.notebook.name)
+        page.wait_for_selector(f"{STATIC}:has-text('3 packages')")
+        page.wait_for_timeout(500)  # what JupyterLab says of a missing model comes late
+        assert page.locator("text=model not found").locator("visible=true").count() == 0
+        keep(again, "edit-reopened")
+    finally:
+        page.close()
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_both_themes_and_narrow(edited, theme):
+    one = edited("alpha==1.0\nbeta==2.0\ngamma\n")
+    one.notebook.theme(theme)
+    one.said("Problem")
+    name = theme.split()[1].lower()
+    keep(one.notebook, f"edit-{name}")
+    contrast = one.page.evaluate(CONTRAST)
+    assert all(ratio >= 4.5 for ratio in contrast.values()), contrast
+    one.page.set_viewport_size({"width": 600, "height": 700})
+    one.page.wait_for_function(FITS)
+    keep(one.notebook, f"edit-{name}-narrow")
+    one.notebook.theme("JupyterLab Light")
+
+
+FITS = """()=>{const p=document.querySelector('.uv-edit'),w=p.getBoundingClientRect();
+return w.right<=window.innerWidth&&[...p.querySelectorAll('button,input,.uv-chip,.uv-badge')]
+ .filter(e=>e.offsetParent).every(e=>e.getBoundingClientRect().right<=w.right+1)}"""
+
+CONTRAST = """()=>{
+const lum=c=>{const v=c.slice(0,3).map(x=>{x/=255;return x<=.03928?x/12.92:((x+.055)/1.055)**2.4});
+ return .2126*v[0]+.7152*v[1]+.0722*v[2]};
+const parse=s=>s.match(/[\\d.]+/g).map(Number);
+const back=e=>{for(;e;e=e.parentElement){const c=parse(getComputedStyle(e).backgroundColor);
+ if(c.length<4||c[3]>0.99)return c}return [255,255,255]};
+const out={};
+for(const s of ['.uv-badge','.uv-said','.uv-hint','.uv-foot .uv-dim','.uv-chip.uv-bad .uv-req','.uv-chip .uv-req',
+ '.uv-chip .uv-x','.uv-tool:enabled','.uv-copy button','.uv-name']){
+ const e=document.querySelector('.uv-edit '+s);
+ const [a,b]=[lum(parse(getComputedStyle(e).color)),lum(back(e))].sort((x,y)=>y-x);
+ out[s]=(a+.05)/(b+.05)}
+return out}"""

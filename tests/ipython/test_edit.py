@@ -1,0 +1,327 @@
+"""notebook/editor.py, checker.py: the editor's logic without a browser, and `%argo edit` where there are no widgets."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from uv_argo_magic.core.edits import Verdict
+from uv_argo_magic.core.lock import Lock, Package, Target
+from uv_argo_magic.errors import ResolutionError, SpecError
+from uv_argo_magic.notebook import editor
+from uv_argo_magic.notebook.checker import Checker
+from uv_argo_magic.notebook.outputs import Outlet
+from uv_argo_magic.resolve import Cancelled
+
+TARGET = Target(python="3.12.1")
+LOCK = Lock(packages=(Package(name="alpha", version="1.0", size=9),), target=TARGET)
+FINE = Verdict(lock=LOCK, where="Python 3.12.1")
+KEPT = replace(FINE, kept=True)
+BAD = Verdict(problem="alpha and beta quarrel.", hint="Part them.", names=("beta",))
+
+
+def until(true, seconds=10.0):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.005)
+
+
+class Page(Outlet):
+    """The front end: what was published, in order."""
+
+    def __init__(self):
+        self.sent = []
+
+    def publish(self, data, metadata, *, transient, update):
+        self.sent.append((data, update))
+
+    @property
+    def static(self):
+        return [data["text/plain"] for data, _ in self.sent if "text/plain" in data]
+
+
+class Opened:
+    """An editor on a file, with an index that says what `verdict` says."""
+
+    def __init__(self, path):
+        self.page, self.path = Page(), path
+        self.verdict, self.asked = FINE, []
+        self.locked = []
+        self.made = editor.Editor(path, check=self.check, lock=self.lock, names=("alpha", "beta"), to=self.page)
+        self.made.open()
+
+    def check(self, cancelled):
+        self.asked.append(self.path.read_text(encoding="utf-8") if self.path.exists() else None)
+        return self.verdict
+
+    def lock(self, seen):
+        self.locked.append(seen)
+        if isinstance(self.verdict, Exception):
+            self.verdict, error = FINE, self.verdict
+            raise error
+        self.verdict = KEPT
+        return "Locked <here>."
+
+    @property
+    def w(self):
+        return self.made._w
+
+    @property
+    def chips(self):
+        return [chip.children[0].value for chip in self.w._chips.children]
+
+    @property
+    def text(self):
+        return self.path.read_text(encoding="utf-8")
+
+    def said(self, word):
+        until(lambda: word in self.w._status.value)
+
+    def press(self, name):
+        button = {"undo": self.w.undo, "redo": self.w.redo}.get(name) or next(
+            chip.children[1] for chip in self.w._chips.children if chip.children[1].tooltip == f"Remove {name}"
+        )
+        button.click()
+
+
+@pytest.fixture
+def opened(shell, tmp_path):
+    made = []
+
+    def opening(text=None):
+        path = tmp_path / "study.requirements.txt"
+        if text is not None:
+            path.write_text(text, encoding="utf-8")
+        made.append(Opened(path))
+        return made[-1]
+
+    yield opening
+    for one in made:
+        one.made.close()
+    editor.OPEN.clear()
+
+
+def test_what_is_added_is_saved_at_once_and_checked(opened):
+    one = opened()
+    assert "written with the first change" in one.w._foot.value
+    one.said("Resolved")
+    assert not one.path.exists()
+    one.w._add.value = "alpha, beta>=1"
+    assert one.text == "alpha\nbeta>=1\n"
+    assert one.w._add.value == ""
+    until(lambda: one.asked[-1:] == ["alpha\nbeta>=1\n"])
+    until(lambda: "1.0" in one.chips[0])
+    assert one.page.static[-1] == "argo edit study.requirements.txt: alpha, beta>=1"
+    assert "Saved in study.requirements.txt" in one.w._foot.value
+    assert "%%argo --deps &quot;alpha beta&gt;=1&quot;" in one.w._copy.value
+
+
+def test_what_cannot_be_read_stays_to_be_corrected(opened):
+    one = opened("alpha\n")
+    one.w._add.value = "pip install beta"
+    assert one.w._add.value == "pip install beta"
+    assert "is a command" in one.w._foot.value
+    assert one.text == "alpha\n"
+    one.w._add.value = "beta"
+    assert "is a command" not in one.w._foot.value
+    assert one.text == "alpha\nbeta\n"
+
+
+def test_remove_undo_and_redo(opened):
+    one = opened("# mine\nalpha  # why\nbeta\n")
+    assert one.w.undo.disabled
+    one.press("alpha")
+    assert one.text == "# mine\nbeta\n"
+    one.press("undo")
+    assert one.text == "# mine\nalpha  # why\nbeta\n"
+    assert not one.w.redo.disabled
+    one.press("redo")
+    assert one.text == "# mine\nbeta\n"
+    assert len(one.chips) == 1
+
+
+def test_who_is_to_blame_is_seen_on_the_chip(opened):
+    one = opened("alpha\nbeta\n")
+    one.verdict = BAD
+    one.press("beta")
+    one.press("undo")
+    one.said("Problem")
+    assert ["problem" in chip for chip in one.chips] == [False, True]
+    assert "uv-bad" in one.w._chips.children[1]._dom_classes
+    one.verdict = FINE
+    one.press("alpha")
+    one.said("Resolved")
+    assert "uv-bad" not in one.w._chips.children[0]._dom_classes
+
+
+def test_a_text_is_saved_when_it_can_be_read(opened):
+    one = opened("alpha\n")
+    one.w._toggle.value = True
+    assert one.w._area.value == "alpha\n"
+    one.w._area.value = "alpha = 1\n"
+    assert "when you pause" in one.w._foot.value
+    one.said("is not a comparison")
+    assert one.text == "alpha\n"
+    assert "Not saved" in one.w._foot.value
+    one.w._toggle.value = False
+    assert one.w._toggle.value is True  # no chips of what cannot be read
+    one.w._area.value = "alpha == 1 # one\n"
+    until(lambda: one.text == "alpha == 1 # one\n")
+    one.said("Resolved")
+    one.w._toggle.value = False
+    assert "==1" in one.chips[0]
+    one.press("undo")
+    assert one.w._toggle.value is True
+    one.press("undo")
+    assert one.text == "alpha\n"
+
+
+def test_what_is_typed_is_taken_before_anything_else_is_done(opened):
+    one = opened("alpha\n")
+    one.w._toggle.value = True
+    one.w._area.value = "alpha\nbeta\n"
+    one.press("undo")
+    assert one.text == "alpha\n"
+    one.press("redo")
+    assert one.text == "alpha\nbeta\n"
+
+
+def test_a_change_by_somebody_else_is_taken_and_ours_is_an_undo_away(opened):
+    one = opened("alpha\n")
+    one.w._add.value = "beta"
+    one.path.write_text("theirs\n", encoding="utf-8")
+    until(lambda: "theirs" in "".join(one.chips))
+    assert "was changed elsewhere" in one.w._foot.value
+    one.press("undo")
+    assert one.text == "alpha\nbeta\n"
+
+
+def test_a_change_is_made_to_what_the_file_says_by_then(opened):
+    one = opened("alpha\n")
+    one.path.write_text("# theirs\nalpha\nbeta\n", encoding="utf-8")
+    one.w._add.value = "gamma"
+    assert one.text == "# theirs\nalpha\nbeta\ngamma\n"
+
+
+def test_a_file_that_is_broken_elsewhere_is_shown_as_text(opened):
+    one = opened("alpha\n")
+    one.path.write_text("alpha = 1\n", encoding="utf-8")
+    until(lambda: one.w._toggle.value)
+    assert one.w._area.value == "alpha = 1\n"
+    assert "is not a comparison" in one.w._status.value
+    again = opened()
+    assert again.w._toggle.value is True
+    assert again.page.static == []
+
+
+def test_what_cannot_be_written_is_said(opened, tmp_path, monkeypatch):
+    one = opened("alpha\n")
+
+    def refuse(*_):
+        raise SpecError("study.requirements.txt cannot be written: No space left on device", hint="Make room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(editor.editing, "write", refuse)
+        one.w._add.value = "beta"
+    assert "No space left" in one.w._foot.value
+    assert "Not saved" in one.w._foot.value
+    one.path.write_bytes(b"\xff")
+    until(lambda: "not UTF-8" in one.w._foot.value)
+
+
+def test_lock_keeps_what_is_shown_and_then_upgrades(opened):
+    one = opened("alpha\n")
+    one.said("Resolved")
+    assert (one.w.lock.description, one.w.lock.disabled) == ("Lock", False)
+    one.w.lock.click()
+    until(lambda: one.w.lock.description == "Upgrade" and not one.w.lock.disabled)
+    assert one.locked == [LOCK]
+    assert "Locked &lt;here&gt;." in one.w._foot.value
+    assert "locked" in one.w._status.value
+    one.verdict = ResolutionError("The index is away.", hint="Wait.")
+    one.w.lock.click()
+    until(lambda: "The index is away. Wait." in one.w._foot.value)
+    assert one.locked == [LOCK, None]
+
+
+def test_what_is_not_resolved_cannot_be_locked(opened):
+    one = opened("alpha\n")
+    one.verdict = BAD
+    one.press("alpha")
+    one.said("Problem")
+    assert one.w.lock.disabled
+    one.made.lock()
+    assert one.locked == []
+
+
+def test_one_editor_a_file(opened):
+    first = opened("alpha\n")
+    second = opened()
+    until(lambda: not first.made._checker._thread.is_alive())
+    assert editor.OPEN[first.path] is second.made
+    assert first.page.static[-1].endswith(": alpha")
+    second.w._add.value = "beta"
+    assert second.text == "alpha\nbeta\n"
+
+
+def test_only_the_last_wish_counts():
+    done, begun = [], threading.Event()
+    checker = Checker(lambda: None, every=0.01)
+
+    def long(cancelled):
+        begun.set()
+        assert cancelled.wait(10)
+        done.append("cancelled")
+        raise Cancelled("nobody waits")
+
+    checker.ask(long)
+    assert begun.wait(10)
+    checker.ask(lambda _: done.append("dropped"), after=30)
+    checker.ask(lambda _: done.append("last"), after=0.01)
+    until(lambda: done == ["cancelled", "last"])
+    checker.ask(lambda _: done.append("never"), after=30)
+    checker.close()
+    checker._thread.join(10)
+    assert not checker._thread.is_alive()
+    assert done == ["cancelled", "last"]
+
+
+def test_without_widgets_it_is_shown_once(shell, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("uv_argo_magic.editing.check", lambda path, around: FINE)
+    monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "study.ipynb"))
+    (tmp_path / "study.requirements.txt").write_text("alpha\n", encoding="utf-8")
+    shell.run_line_magic("argo", "edit")
+    assert capsys.readouterr().out == "argo edit study.requirements.txt: alpha\n"
+    shell.run_line_magic("argo", "edit other.txt")
+    assert capsys.readouterr().out == "argo edit other.txt: nothing\n"
+
+
+def test_in_a_terminal_it_is_the_users_own_editor(shell, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("UV_ARGO_PANEL", "auto")
+    called = []
+    monkeypatch.setattr("uv_argo_magic.external_editor.edit", lambda path, _: called.append(path) or "said")
+    shell.run_line_magic("argo", "edit needs.txt")
+    assert called == [tmp_path / "needs.txt"]
+    assert capsys.readouterr().out == "said\n"
+    with pytest.raises(SpecError, match="which requirements"):
+        shell.run_line_magic("argo", "edit")
+
+
+def test_in_a_notebook_it_is_live(shell, tmp_path, monkeypatch):
+    page = Page()
+    monkeypatch.setattr("uv_argo_magic.editing.check", lambda *_: FINE)
+    monkeypatch.setattr(editor, "OfCell", lambda _: page)
+    monkeypatch.setattr(editor, "why_not", lambda *_: "")
+    monkeypatch.setattr(editor, "mode", lambda *_: "widget")
+    shell.run_line_magic("argo", "edit needs.txt")
+    made = editor.OPEN.pop(tmp_path / "needs.txt")
+    until(lambda: "Resolved" in made._w._status.value)
+    assert [list(data) for data, _ in page.sent][:2] == [
+        ["text/html", "text/plain"],
+        ["application/vnd.jupyter.widget-view+json"],
+    ]
+    made.close()

@@ -1,0 +1,62 @@
+"""core/edit_view.py: what the editor shows, as strings."""
+
+from __future__ import annotations
+
+import pytest
+
+from uv_argo_magic.core import edit_view, edits
+from uv_argo_magic.core.lock import Lock, Package, Target
+from uv_argo_magic.core.requirements import parse
+
+LOCK = Lock(
+    packages=(Package(name="numpy", version="2.3.4", size=1), Package(name="six", version="1.17", size=1)),
+    target=Target(python="3.12.1"),
+    warnings=("six has no extra <x>.",),
+)
+FINE = edits.Verdict(lock=LOCK, where="Python 3.12.1")
+BAD = edits.Verdict(problem="numpy <and> six quarrel.", hint="Part them.", names=("numpy",))
+AWAY = edits.Verdict(problem="The index is away.", unreachable=True)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "word"), [(None, "Checking"), (FINE, "Resolved"), (BAD, "Problem"), (AWAY, "Unchecked")]
+)
+def test_one_word(verdict, word):
+    assert edit_view.badge(verdict) == word
+    assert f">{word}</span>" in edit_view.status(verdict, 0)
+
+
+def test_a_chip_shows_what_was_asked_and_what_was_found():
+    numpy, six = parse("numpy>=2 six==1.17").items
+    shown = edit_view.chip(numpy, FINE)
+    assert "numpy<span>&gt;=2</span>" in shown
+    assert '<span class="uv-dim">2.3.4</span>' in shown
+    assert "uv-dim" not in edit_view.chip(six, FINE)
+    assert "uv-dim" not in edit_view.chip(numpy, None)
+
+
+def test_a_chip_that_is_to_blame_says_so_and_why():
+    numpy, six = parse("numpy six").items
+    shown = edit_view.chip(numpy, BAD)
+    assert "problem</span>" in shown
+    assert 'title="numpy &lt;and&gt; six quarrel. Part them."' in shown
+    assert "problem" not in edit_view.chip(six, BAD)
+
+
+def test_the_status_gives_reason_hint_and_warnings_as_text():
+    assert "numpy &lt;and&gt; six quarrel." in edit_view.status(BAD, 0)
+    assert "Part them." in edit_view.status(BAD, 0)
+    assert "extra &lt;x&gt;." in edit_view.status(FINE, 0)
+    assert "Not checked" in edit_view.status(AWAY, 0)
+
+
+def test_the_static_form():
+    text = '-r "<b>.txt"\nnumpy>=2\nsix\n'
+    items = edits.items(text, "f")
+    html = edit_view.static_html(items, text, "<f>", FINE)
+    assert all(part in html for part in ("numpy&gt;=2", "2.3.4", "&lt;f&gt;", "-r &quot;&lt;b&gt;.txt&quot;"))
+    assert "<script" not in html
+    assert edit_view.static_html(items, text, "f", BAD).count("color:#cf222e") == 1
+    assert "Checking" not in edit_view.static_html(items, text, "f", None)
+    assert edit_view.static_text(items, "f") == "argo edit f: numpy>=2, six"
+    assert edit_view.static_text((), "f") == "argo edit f: nothing"

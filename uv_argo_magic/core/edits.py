@@ -1,0 +1,203 @@
+"""A requirements file as it is edited: one change gives another text, and what nobody changed stays as it was written.
+
+Rules:
+- What is added takes the place of what stands there under the same name and marker; else it becomes the last line.
+- What is removed takes the comment behind it along; comments on lines of their own stay.
+- Lines with options (`-r`, `-c`) are nobody's requirement here: they are kept, and named by `options`.
+- A text that cannot be read is not changed, only replaced as a whole.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from uv_argo_magic.core import words
+from uv_argo_magic.core.requirements import Placed, Requirement, parse, placed
+from uv_argo_magic.errors import SpecError
+
+if TYPE_CHECKING:
+    from uv_argo_magic.core.lock import Lock
+
+OPTION = re.compile(r"^[ \t]*-(?!-hash=)[^\n]*", re.MULTILINE)
+SPACE = " \t"
+DEPTH = 200
+"""Changes that can be taken back: more than anybody makes before the cell runs."""
+
+
+def plain(text: str) -> str:
+    """The text with plain line ends and without a byte order mark, as everything here reads it."""
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def options(text: str) -> tuple[str, ...]:
+    """The lines with options, such as `-r base.txt`."""
+    return tuple(found.group().strip() for found in OPTION.finditer(text))
+
+
+def items(text: str, source: str) -> tuple[Requirement, ...]:
+    """The requirements that stand in the text itself, in its order, repeated ones once.
+
+    Raises:
+        SpecError: the text is no list of requirements.
+    """
+    return parse(_without_options(text), source=source, file=True).items
+
+
+def add(text: str, typed: str, source: str) -> str:
+    """The text with what somebody typed: one requirement or several, as on the cell's line.
+
+    Raises:
+        SpecError: one of the two is no list of requirements.
+    """
+    items(text, source)
+    for new in parse(typed, source="what was typed").items:
+        text = _add(_lines(text, source), new, source)
+    return text
+
+
+def remove(text: str, gone: Requirement, source: str) -> str:
+    """The text without this requirement, wherever it stands.
+
+    Raises:
+        SpecError: the text is no list of requirements.
+    """
+    before = items(text, source)
+    text = _lines(text, source)
+    wanted = tuple(one for one in before if str(one) != str(gone))
+    made = text
+    for one in reversed(_places(text, source)):
+        if str(one.requirement) == str(gone):
+            made = _cut(made, one.start, one.end)
+    return made if _says(made, wanted, source) else _written(wanted, text)
+
+
+def _add(text: str, new: Requirement, source: str) -> str:
+    before = _places(text, source)
+    for one in before:
+        if (one.requirement.name, one.requirement.marker) == (new.name, new.marker):
+            if str(one.requirement) == str(new):
+                return text
+            return text[: one.start] + new.line + text[one.end :]
+    end = "" if not text or text.endswith("\n") else "\n"
+    return f"{text}{end}{new.line}\n"
+
+
+def _cut(text: str, start: int, end: int) -> str:
+    """Without `text[start:end]`: its whole lines where nothing else stands there, else it and one separator."""
+    first = text.rfind("\n", 0, start) + 1
+    last = text.find("\n", end)
+    last = len(text) if last < 0 else last
+    before, behind = text[first:start], text[end:last]
+    rest = re.sub(r"(?:^|[ \t])#.*", "", behind)
+    if not (before + rest).strip(SPACE + ",\\"):
+        return text[:first] + text[last + 1 :]
+    separator = re.match(r"[ \t]*,?[ \t]*", behind)
+    if rest.strip(SPACE + ",\\") and separator:
+        return text[:start] + text[end + separator.end() :]
+    return text[:first] + before.rstrip(SPACE + ",") + text[end:]
+
+
+def _lines(text: str, source: str) -> str:
+    """The text as lines: a JSON list has no place for a comment, and none for one more line either."""
+    return _written(items(text, source), "") if text.lstrip(" \t\n").startswith("[") else text
+
+
+def _places(text: str, source: str) -> tuple[Placed, ...]:
+    return placed(_without_options(text), source=source, file=True)
+
+
+def _without_options(text: str) -> str:
+    """The text with blanks instead of its options, so that everything else keeps its place."""
+    return OPTION.sub(lambda found: " " * len(found.group()), text)
+
+
+def _says(text: str, wanted: tuple[Requirement, ...], source: str) -> bool:
+    """Whether a text that was cut still reads, and says this."""
+    try:
+        return items(text, source) == wanted
+    except SpecError:
+        return False
+
+
+def _written(wanted: tuple[Requirement, ...], text: str) -> str:
+    """These requirements, a line each, below the options that the text had."""
+    return "".join(f"{line}\n" for line in (*options(text), *(one.line for one in wanted)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edits:
+    """A text with the way back to what it was, and forward again."""
+
+    text: str
+    past: tuple[str, ...] = ()
+    future: tuple[str, ...] = ()
+
+    def change(self, text: str) -> Edits:
+        """Another text; the same one changes nothing."""
+        if text == self.text:
+            return self
+        return Edits(text=text, past=(*self.past, self.text)[-DEPTH:])
+
+    def undo(self) -> Edits:
+        """As before the last change."""
+        if not self.past:
+            return self
+        return Edits(text=self.past[-1], past=self.past[:-1], future=(self.text, *self.future))
+
+    def redo(self) -> Edits:
+        """As before the last undo."""
+        if not self.future:
+            return self
+        return Edits(text=self.future[0], past=(*self.past, self.text), future=self.future[1:])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What is known of a requirements file: a lock, or a problem and what to do, or (unreachable) neither.
+
+    `kept` says that the lock sticks to the notebook; `names` are the packages to blame, `where` the Python and place it
+    was resolved for, in words.
+    """
+
+    lock: Lock | None = None
+    kept: bool = False
+    problem: str = ""
+    hint: str = ""
+    names: tuple[str, ...] = ()
+    unreachable: bool = False
+    where: str = ""
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """What was resolved: canonical name -> version."""
+        return {one.name: one.version for one in self.lock.packages} if self.lock else {}
+
+    def sentence(self, now: float = 0.0) -> str:
+        """What a person should know, in one line; `now` (Unix seconds) gives a kept lock its age."""
+        if self.unreachable:
+            return f"Not checked: {self.problem}"
+        if self.lock is None:
+            return self.problem
+        if not self.lock.packages:
+            return "No packages: cells run with Python alone."
+        total = sum(one.size for one in self.lock.packages)
+        # A size that the index does not tell counts as nothing: better no sum than a wrong one.
+        known = all(one.size for one in self.lock.packages)
+        sizes = f", {words.size(total)} to download" if known else ""
+        kept = f", locked {words.ago(now - self.lock.made)}" if self.kept and now else ""
+        return f"{words.count(len(self.lock.packages), 'package')}{sizes}, for {self.where}{kept}"
+
+
+def cell_line(text: str, name: str) -> str:
+    """The cell magic's line that asks for what the file `name` with this text asks for.
+
+    Raises:
+        SpecError: the text is no list of requirements.
+    """
+    listed = items(text, name)
+    if options(text) or any(one.hashes for one in listed):
+        return f"%%argo -r {name}" if re.fullmatch(r"[A-Za-z0-9._/-]+", name) else f'%%argo -r "{name}"'
+    said = " ".join(str(one) for one in listed)
+    return f"%%argo --deps '{said}'" if '"' in said else f'%%argo --deps "{said}"'

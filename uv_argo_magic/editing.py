@@ -1,0 +1,196 @@
+"""A requirements file that somebody edits: which it is, read, written at once, and checked against the index.
+
+Rules:
+- What somebody else wrote meanwhile is never overwritten: `write` says so, and writes nothing.
+- A file is written aside and renamed; it keeps its line ends and its mode, and a link stays a link.
+- A check is the resolution that a cell would get, but it gives up sooner, can be cancelled, and sticks to nothing:
+  what a notebook keeps changes by `lock` alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from uv_argo_magic import places, resolve, sources
+from uv_argo_magic.backends import base
+from uv_argo_magic.core import edits
+from uv_argo_magic.core.difference import difference
+from uv_argo_magic.core.lock import Lock
+from uv_argo_magic.core.unsolved import POPULAR
+from uv_argo_magic.core.verbs import RunOptions
+from uv_argo_magic.errors import ArgoMagicError, ResolutionError, SpecError
+from uv_argo_magic.locks import Locks
+from uv_argo_magic.specify import Surroundings, specify
+
+if TYPE_CHECKING:
+    import threading
+
+    from uv_argo_magic.core.spec import RunSpec
+    from uv_argo_magic.history import History
+    from uv_argo_magic.interpreters import Interpreter
+
+PATIENCE = 30.0
+"""Seconds that a check may take: nobody waits longer for a chip's colour."""
+
+ENTRIES = 50
+"""Runs whose packages are offered as names."""
+
+
+def find(named: str, around: Surroundings) -> Path:
+    """The file to edit: the one that is named, a named notebook's, or this notebook's.
+
+    Raises:
+        SpecError: nobody knows which.
+    """
+    if named and not named.endswith(".ipynb"):
+        path = around.folder / Path(named).expanduser()
+        if path.suffix not in {".txt", ".in", ""}:
+            raise SpecError(
+                f"{path.name} is no requirements file, and edit knows only those",
+                hint="Edit it with its own tools; %%argo -r FILE reads it."
+                if path.exists()
+                else "Name a file: needs.txt",
+            )
+        return path
+    notebook = str(Path(named).expanduser()) if named else around.notebook
+    beside = sources.notebook_file(notebook, around.folder)
+    if beside is None:
+        raise SpecError(
+            "which requirements? The front end does not tell this notebook's name",
+            hint="Name a file, or a notebook: edit analysis.ipynb",
+        )
+    return beside
+
+
+def read(path: Path) -> str:
+    """The file's text with plain line ends; "" where there is no file.
+
+    Raises:
+        SpecError: it cannot be read.
+    """
+    try:
+        return edits.plain(path.read_bytes().decode("utf-8"))
+    except FileNotFoundError:
+        return ""
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path.name} is not UTF-8 text", hint="Save the requirements file as UTF-8.") from error
+    except OSError as error:
+        raise SpecError(f"{path.name} cannot be read: {error.strerror}", hint="Name another file.") from error
+
+
+def write(path: Path, text: str, known: str) -> bool:
+    """Write the file, unless it no longer says `known`; whether it was written.
+
+    Raises:
+        SpecError: it cannot be read or written.
+    """
+    if read(path) != known:
+        return False
+    real = path.resolve()
+    aside = real.with_name(f".{real.name}.{os.getpid()}.{time.monotonic_ns()}")
+    try:
+        before = real.read_bytes() if real.exists() else b""
+        ends = b"\r\n" if b"\r\n" in before else b"\n"
+        real.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
+            file.write(text.encode("utf-8").replace(b"\n", ends))
+        if real.exists():
+            shutil.copymode(real, aside)
+        aside.replace(real)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        raise SpecError(
+            f"{path.name} cannot be written: {error.strerror}", hint="Make its folder writable, or name another file."
+        ) from error
+    return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cell:
+    """What a cell with these requirements would ask uv, and where its answers are kept."""
+
+    spec: RunSpec
+    interpreter: Interpreter
+    locks: Locks
+
+    @property
+    def about(self) -> dict[str, Any]:
+        return {"interpreter": self.interpreter, "settings": self.spec.settings}
+
+    @property
+    def where(self) -> str:
+        place = "" if self.spec.backend == "local" else f" on {self.spec.backend}"
+        return f"Python {self.interpreter.target.python}{place}"
+
+
+def _cell(path: Path, around: Surroundings) -> _Cell:
+    # By `-r`, so that includes and constraints count as they do in a cell.
+    files = (os.path.relpath(path, around.folder),) if path.exists() else ()
+    spec, _ = specify("", RunOptions(deps="", requirements=files), around)
+    timeout = min(spec.settings.install_timeout or PATIENCE, PATIENCE)
+    # `locked` is for cells: an editor is where one locks.
+    spec = replace(spec, settings=replace(spec.settings, install_timeout=timeout, locked=False))
+    interpreter = base.load(spec.backend).target(spec)
+    return _Cell(spec=spec, interpreter=interpreter, locks=Locks(places.data_dir() / "locks", around.notebook))
+
+
+def check(path: Path, around: Surroundings, cancelled: threading.Event | None = None) -> edits.Verdict:
+    """What a cell would get from this file, as it is on the disk; nothing is kept.
+
+    Raises:
+        Cancelled: nobody waits for the answer any more.
+    """
+    try:
+        cell = _cell(path, around)
+        needs = cell.spec.requirements
+        kept = resolve.known(needs, locks=cell.locks, **cell.about) if needs else None
+        environ = {**around.environ, "UV_HTTP_RETRIES": "0"}
+        answer = kept or resolve.lock(
+            needs, locks=cell.locks, keeping=False, environ=environ, cancelled=cancelled, **cell.about
+        )
+    except resolve.Cancelled:
+        raise
+    except ResolutionError as error:
+        return edits.Verdict(problem=error.message, hint=error.hint, names=error.names)
+    except ArgoMagicError as error:
+        return edits.Verdict(problem=error.message, hint=error.hint)
+    if not isinstance(answer, Lock):
+        return edits.Verdict(problem=answer.reason, unreachable=True)
+    return edits.Verdict(lock=answer, kept=kept is not None, where=cell.where)
+
+
+def lock(path: Path, around: Surroundings, seen: Lock | None) -> str:
+    """Keep these versions for the notebook, or (None) resolve anew and keep those; a sentence on what was done.
+
+    Raises:
+        SpecError: the file cannot be read.
+        ResolutionError: no set of versions fits, or no index answers.
+    """
+    cell = _cell(path, around)
+    needs = cell.spec.requirements
+    if seen is not None:
+        resolve.keep(seen, needs, locks=cell.locks, **cell.about)
+        return "Locked: this notebook's cells get these versions until they are upgraded."
+    before = resolve.known(needs, locks=cell.locks, **cell.about)
+    made = resolve.lock(needs, environ={**around.environ, "UV_HTTP_RETRIES": "0"}, **cell.about)
+    if not isinstance(made, Lock):
+        raise ResolutionError(made.reason, hint="What was locked before stays as it is.")
+    resolve.keep(made, needs, locks=cell.locks, **cell.about)
+    found = difference(before.packages, made.packages) if before else ()
+    said = [f"{one.name} {one.before or 'new'} \N{RIGHTWARDS ARROW} {one.after or 'gone'}" for one in found]
+    return f"Upgraded: {', '.join(said) or 'nothing is newer'}."
+
+
+def names(history: History) -> tuple[str, ...]:
+    """Names of packages that are known here without asking anybody: of the last runs, and those of common use."""
+    found = set(POPULAR)
+    for entry in history.list()[:ENTRIES]:
+        found.update(name for name, _ in entry.packages)
+    return tuple(sorted(found))

@@ -1,0 +1,104 @@
+"""The same edit in a terminal: `$VISUAL` or `$EDITOR` on a copy of the file, read and resolved when it is saved.
+
+Rules:
+- A mistake opens the editor again with what is wrong as comments on top; leaving it as it is gives up.
+- What was typed is never lost: what cannot be read, or meets a file that changed meanwhile, is kept beside the file.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from uv_argo_magic import editing
+from uv_argo_magic.core import edits
+from uv_argo_magic.errors import ArgoMagicError, ResolutionError, SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from uv_argo_magic.specify import Surroundings
+
+MARK = "# uv-argo: "
+LINES = 3
+"""Lines of a remark, so that a message can count those of the whole."""
+
+
+def edit(path: Path, around: Surroundings) -> str:
+    """Have the user's editor change the file until it is right; what a cell would get from it.
+
+    Raises:
+        SpecError: there is no editor, it failed, or what was written last cannot be read or saved.
+        ResolutionError: it is saved, and cannot be resolved.
+    """
+    known = body = editing.read(path)
+    command = _command(around.environ)
+    remark = ""
+    with tempfile.TemporaryDirectory(prefix="uv-argo-") as folder:
+        draft = Path(folder) / path.name
+        while True:
+            draft.write_text(remark + body, encoding="utf-8")
+            _run([*command, str(draft)])
+            text = _without_remark(editing.read(draft))
+            given_up = bool(remark) and text == body
+            body = text
+            try:
+                # Numbered as it will be seen, below a remark.
+                edits.items("#\n" * LINES + body, path.name)
+            except SpecError as error:
+                if given_up:
+                    raise _kept(path, body, error.message) from None
+                remark = _remark(error)
+                continue
+            if body != known and not editing.write(path, body, known):
+                raise _kept(path, body, f"{path.name} was changed by somebody else meanwhile")
+            known = body
+            verdict = editing.check(path, around)
+            if verdict.lock is not None or verdict.unreachable:
+                return f"{path.name}: {verdict.sentence()}"
+            problem = ResolutionError(verdict.problem, hint=verdict.hint, names=verdict.names)
+            if given_up:
+                raise problem
+            remark = _remark(problem)
+
+
+def _command(environ: Mapping[str, str]) -> list[str]:
+    said = environ.get("VISUAL") or environ.get("EDITOR")
+    if said:
+        return shlex.split(said, posix=os.name == "posix")
+    found = next(filter(None, map(shutil.which, ("nano", "vi", "notepad"))), None)
+    if not found:
+        raise SpecError("there is no editor to call", hint="Set EDITOR, for example: export EDITOR=vim")
+    return [found]
+
+
+def _run(command: list[str]) -> None:
+    try:
+        status = subprocess.run(command, check=False).returncode
+    except OSError as error:
+        raise SpecError(f"{command[0]} cannot be run: {error.strerror}", hint="Set EDITOR to your editor.") from error
+    if status:
+        raise SpecError(
+            f"{command[0]} ended with status {status}; what it had open is not saved", hint="Run edit again."
+        )
+
+
+def _remark(error: ArgoMagicError) -> str:
+    said = (error.message, error.hint, "save another text to try again; leave this one as it is to give up")
+    return "".join(f"{MARK}{' '.join(line.split())}\n" for line in said)
+
+
+def _without_remark(text: str) -> str:
+    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith(MARK))
+
+
+def _kept(path: Path, text: str, why: str) -> SpecError:
+    """The error for what could not be saved, which is kept beside the file."""
+    beside = path.with_name(f"{path.name}.rejected")
+    editing.write(beside, text, editing.read(beside))
+    return SpecError(why, hint=f"{path.name} is as it was; your text is in {beside.name}.")
