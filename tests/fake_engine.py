@@ -25,7 +25,7 @@ class Prepared:
 
     @property
     def interpreter(self):
-        return SimpleNamespace(target=self.resolution.target)
+        return SimpleNamespace(target=self.resolution.target, image="")
 
     def describe(self):
         return f"would run {self.spec.requirements.lines} with {self.spec.python or 'any Python'}"

@@ -81,6 +81,8 @@ def _main(argv: Sequence[str]) -> int:
         from uv_argo_magic.specify import Surroundings  # noqa: PLC0415
 
         answer = locking.answer(line, history, Surroundings.here(names={}, traits={}, line_offset=0))
+    elif line.verb == "verify":
+        return _verify(line)
     else:
         made = config.configure(config.layers(config.line_values(run_options(line)), {}, {}))
         if line.verb == "attach":
@@ -89,6 +91,15 @@ def _main(argv: Sequence[str]) -> int:
     text = tables.text(answer) if isinstance(answer, Table) else answer
     print(text, end="" if text.endswith("\n") else "\n", flush=True)
     return 0
+
+
+def _verify(line: Line) -> int:
+    from uv_argo_magic.notebook import verify  # noqa: PLC0415 - the other verbs answer without it
+    from uv_argo_magic.specify import Surroundings  # noqa: PLC0415
+
+    table, same = verify.answer(line, Surroundings.here(names={}, traits={}, line_offset=1))
+    print(tables.text(table), flush=True)
+    return 0 if same else 1
 
 
 def _run(line: Line) -> int:

@@ -8,6 +8,7 @@
     |  +- BackendUnavailable . SubmitRejected . StreamLost
     +- RunError(state)                 accepted, ended badly
     |  +- InstallFailed . CellFailed . NodeFailed(reason) . Stopped
+    +- VerifyFailed                    what a notebook says it ran does not come out again
     +- ProtocolError                   the guest said something unreadable         a bug, ours
 
 Vendor exceptions are translated into these in one place per vendor, with `raise ... from`.
@@ -101,6 +102,10 @@ class NodeFailed(RunError):
 
 class Stopped(RunError):
     """Somebody stopped the run."""
+
+
+class VerifyFailed(ArgoMagicError):
+    """What a notebook says it ran was run again, and does not come out the same."""
 
 
 class ProtocolError(ArgoMagicError):

@@ -44,12 +44,6 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _KEY = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
 
-def output_metadata(state: RunState, spec: RunSpec, lock: Resolution) -> dict[str, object]:
-    """What is written into the metadata of a cell's output: enough to find the run again, and no more."""
-    key = lock.key if isinstance(lock, Lock) else ""
-    return {"uv_argo": {"schema": SCHEMA, "run": state.run, "lock": key, "cell": spec.cell_digest}}
-
-
 @dataclass(kw_only=True)
 class RunFiles:
     """The writing side of one run's folder; `append` is for one thread."""
@@ -105,9 +99,16 @@ class History:
         self.max_bytes = max_bytes
 
     def begin(
-        self, run_id: str, *, spec: RunSpec, resolution: Resolution, notebook: str = "", nonce: str = ""
+        self,
+        run_id: str,
+        *,
+        spec: RunSpec,
+        resolution: Resolution,
+        notebook: str = "",
+        nonce: str = "",
+        image: str = "",
     ) -> RunFiles:
-        """Make a run's folder; `nonce` is the one its log is written with.
+        """Make a run's folder; `nonce` is the one its log is written with, `image` the one it runs in ("": none).
 
         Raises:
             BackendUnavailable: no folder can be made, or the disk is full.
@@ -115,7 +116,7 @@ class History:
         if not _ID.fullmatch(run_id):
             raise ValueError(f"not a run id: {run_id!r}")
         try:
-            return self._begin(run_id, spec, resolution, notebook, nonce)
+            return self._begin(run_id, spec, resolution, nonce, {"notebook": notebook, "image": image})
         except FileExistsError:  # one id is one run: that one stays as it is
             raise
         except OSError as problem:
@@ -124,7 +125,7 @@ class History:
                 f"the run cannot be kept in the history: {problem}", hint="Free some disk space, or set UV_ARGO_HOME."
             ) from problem
 
-    def _begin(self, run_id: str, spec: RunSpec, resolution: Resolution, notebook: str, nonce: str) -> RunFiles:
+    def _begin(self, run_id: str, spec: RunSpec, resolution: Resolution, nonce: str, where: dict[str, str]) -> RunFiles:
         folder = self.root / run_id
         (folder / "notes").mkdir(parents=True, mode=0o700)
         with contextlib.suppress(OSError):  # a parent that is somebody else's is theirs to open or close
@@ -133,7 +134,7 @@ class History:
             "schema": SCHEMA,
             "run": run_id,
             "begun": time.time(),
-            "notebook": notebook,
+            **where,
             **_this_process(),
             "cell_digest": spec.cell_digest,
             "spec": masked(spec),

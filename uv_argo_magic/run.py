@@ -110,11 +110,17 @@ class Prepared:
 
 
 def prepare(
-    spec: RunSpec, backend: base.Backend | None = None, *, notebook: str = "", upgrade: bool = False
+    spec: RunSpec,
+    backend: base.Backend | None = None,
+    *,
+    notebook: str = "",
+    upgrade: bool = False,
+    resolution: Resolution | None = None,
 ) -> Prepared:
     """Find the Python of the place where it will run, resolve the requirements for it, build the program.
 
-    What was resolved for this `notebook` (its path) before is used again, unless `upgrade`.
+    What was resolved for this `notebook` (its path) before is used again, unless `upgrade`; a given `resolution` is
+    used as it is.
 
     Raises:
         SpecError: there is no such Python there, or a password would leave this machine.
@@ -131,7 +137,7 @@ def prepare(
         )
     interpreter = backend.target(spec)
     locks = Locks(places.data_dir() / "locks", notebook)
-    resolution = resolve.lock(
+    resolution = resolution or resolve.lock(
         spec.requirements, interpreter=interpreter, settings=spec.settings, locks=locks, upgrade=upgrade
     )
     built = program.build(spec, resolution, guest=guest_zip(), nonce=secrets.token_hex(8))
@@ -161,7 +167,12 @@ def start(
     files = None
     if history is not None:
         files = history.begin(
-            run_id, spec=spec, resolution=prepared.resolution, notebook=notebook, nonce=prepared.program.nonce
+            run_id,
+            spec=spec,
+            resolution=prepared.resolution,
+            notebook=notebook,
+            nonce=prepared.program.nonce,
+            image=prepared.interpreter.image,
         )
     name = chosen.submit(prepared.program, spec, run_id, notebook=notebook)
     submitted = events.Submitted(

@@ -56,7 +56,12 @@ class Page:
         return self.now
 
     def given(self, **more):
-        return {"publish": self.publish, "clock": self.clock, "metadata": {"uv_argo": {"run": "r"}}, **more}
+        return {
+            "publish": self.publish,
+            "clock": self.clock,
+            "metadata": lambda state: {"uv_argo": {"run": "r"}},
+            **more,
+        }
 
 
 def feed(shown, run):
@@ -268,7 +273,7 @@ def test_an_unknown_panel_is_refused():
     ],
 )
 def test_a_live_panel_comes_first_and_a_static_one_last(wanted, types):
-    got = renderers(Settings(panel=wanted), ip=KERNEL, on_stop=lambda: None, metadata={})
+    got = renderers(Settings(panel=wanted), ip=KERNEL, on_stop=lambda: None)
     assert [type(one) for one in got] == types
 
 

@@ -344,15 +344,6 @@ def test_many_processes_write_and_prune_at_once(tmp_path):
     assert len(kept.History(tmp_path).list()) == 5
 
 
-def test_what_is_written_into_the_notebook():
-    state = RunState(run="r1")
-    assert kept.output_metadata(state, SPEC, LOCK) == {
-        "uv_argo": {"schema": 1, "run": "r1", "lock": LOCK.key, "cell": SPEC.cell_digest}
-    }
-    unresolved = kept.output_metadata(state, SPEC, Unresolved(lines=(), reason=""))
-    assert unresolved["uv_argo"]["lock"] == ""
-
-
 def test_a_summary_of_a_state_that_says_little():
     summary = kept.summarize(RunState(error="not JSON"))
     assert (summary.outcome, summary.exit, summary.ename, summary.packages) == ("Lost", None, "", ())

@@ -162,6 +162,12 @@ VERBS = (
         argument=RUN,
     ),
     Verb(
+        name="verify", help="run again what a notebook says it ran, with the same packages, and compare",
+        notebook="%argo verify", terminal="uv-argo verify study.ipynb", options=(*ELSEWHERE, HELP),
+        argument=Option(dest="notebook", metavar="NOTEBOOK", completer="file",
+                        help="a notebook's file; else this one, as it was saved"),
+    ),
+    Verb(
         name="stop", help="stop a run", notebook="%argo stop", terminal="uv-argo stop", options=(*ELSEWHERE, HELP),
         argument=RUN,
     ),

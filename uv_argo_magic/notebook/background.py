@@ -26,7 +26,10 @@ from uv_argo_magic.notebook.outputs import Outlet
 from uv_argo_magic.notebook.renderers import Renderer, renderers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from uv_argo_magic.config import Config
+    from uv_argo_magic.core.state import RunState
     from uv_argo_magic.entries import Entry
     from uv_argo_magic.history import History
     from uv_argo_magic.run import Run
@@ -123,7 +126,9 @@ def why_not(shell: Shell, settings: Settings) -> str:
     return ""
 
 
-def show(run: Run, shell: Shell, settings: Settings, *, metadata: dict[str, Any] | None = None) -> threading.Thread:
+def show(
+    run: Run, shell: Shell, settings: Settings, *, metadata: Callable[[RunState], dict[str, Any]] = lambda _: {}
+) -> threading.Thread:
     """Show a run in this cell until it ends, without waiting; the thread that does it."""
     KNOWN[run.id] = run
     to = OfCell(shell)

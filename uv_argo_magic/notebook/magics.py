@@ -17,12 +17,12 @@ from IPython.display import display
 from traitlets import TraitError, TraitType
 
 from uv_argo_magic import answers, config, places
-from uv_argo_magic.core import menu, tables, words
+from uv_argo_magic.core import menu, provenance, tables, words
 from uv_argo_magic.core import settings as keys
 from uv_argo_magic.core.lock import Lock
 from uv_argo_magic.core.verbs import read_cell, read_line, run_options
-from uv_argo_magic.errors import SpecError
-from uv_argo_magic.history import History, output_metadata
+from uv_argo_magic.errors import SpecError, VerifyFailed
+from uv_argo_magic.history import History
 from uv_argo_magic.notebook import cells, completion
 
 if TYPE_CHECKING:
@@ -111,7 +111,10 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
         run.bind = self.shell.push
         if options.out:
             self.shell.push({options.out: run})
-        about = output_metadata(run.state, spec, prepared.resolution)
+        about = functools.partial(
+            provenance.metadata, cell_digest=spec.cell_digest, resolution=prepared.resolution,
+            image=prepared.interpreter.image,
+        )  # fmt: skip
         if options.detach and not blocked:
             background.show(run, self.shell, spec.settings, metadata=about)
             return run
@@ -152,6 +155,15 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
             from uv_argo_magic import locking  # noqa: PLC0415 - it may load a backend
 
             show(locking.answer(read, self.kept(), self._around()))
+        elif read.verb == "verify":
+            from uv_argo_magic.notebook import verify  # noqa: PLC0415
+
+            table, same = verify.answer(read, self._around())
+            show(table)
+            if not same:
+                raise VerifyFailed(
+                    "not everything came out the same", hint="The table says what differs, cell by cell."
+                )
         elif read.verb == "edit":
             from uv_argo_magic.notebook import editor  # noqa: PLC0415
 
@@ -199,7 +211,8 @@ def tell(read: Line, made: config.Config, spec: RunSpec, *more: str) -> None:
     said = [f"{name} = {text}" for name, text in read.expanded] + list(made.notes) + list(spec.requirements.warnings)
     said += filter(None, more)
     if said:
-        display({"text/plain": "\n".join(said)}, raw=True)
+        # Marked as ours: it is no output of the cell.
+        display({"text/plain": "\n".join(said)}, raw=True, metadata={provenance.KEY: {"schema": provenance.SCHEMA}})
 
 
 def notebook_name(names: Mapping[str, object]) -> str:

@@ -40,20 +40,20 @@ def widgets_available() -> bool:
 class StaticPanel:
     """Exactly one display, when the run has ended: for nbval, papermill, and notebooks that are compared.
 
-    `metadata` goes into the output's metadata as it is at that moment; `publish` is IPython's unless given; `clock`
+    `metadata` makes of a state what goes into the output's metadata; `publish` is IPython's unless given; `clock`
     gives Unix seconds; `lock` says what is known of the packages by now.
     """
 
     def __init__(
         self,
         *,
-        metadata: dict[str, Any] | None = None,
+        metadata: Callable[[RunState], dict[str, Any]] = lambda _: {},
         publish: Callable[..., None] | None = None,
         clock: Callable[[], float] = time.time,
         lock: Callable[[], Resolution | None] = lambda: None,
     ) -> None:
         self._lock = lock
-        self._metadata = metadata if metadata is not None else {}
+        self._metadata = metadata
         self._publish = publish or Outlet().publish
         self._clock = clock
         self._id = _display_id()
@@ -74,7 +74,8 @@ class StaticPanel:
             self._send(view.mimebundle(self._state, self._clock(), self._lock()), update=False)
 
     def _send(self, data: dict[str, Any], *, update: bool) -> None:
-        self._publish(data, dict(self._metadata), transient={"display_id": self._id}, update=update)
+        about = self._metadata(self._state) if self._state else {}
+        self._publish(data, about, transient={"display_id": self._id}, update=update)
 
 
 class HtmlPanel(StaticPanel):

@@ -47,7 +47,7 @@ def renderers(  # noqa: PLR0913 - all by keyword, each with a default that a pla
     *,
     ip: object,
     on_stop: Callable[[], None] | None = None,
-    metadata: dict[str, Any] | None = None,
+    metadata: Callable[[RunState], dict[str, Any]] = lambda _: {},
     whole: str = "%argo logs",
     to: Outlet | None = None,
     lock: Callable[[], Resolution | None] = lambda: None,

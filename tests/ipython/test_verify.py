@@ -1,0 +1,196 @@
+"""`%argo verify` and `uv-argo verify`: a saved notebook runs again elsewhere, with an empty cache."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from index_server import IndexServer
+from IPython.utils.capture import capture_output
+
+from uv_argo_magic.errors import SpecError, VerifyFailed
+from uv_argo_magic.notebook import verify
+
+
+@pytest.fixture
+def index(monkeypatch, tmp_path):
+    with IndexServer() as serving:
+        for name, value in {
+            "UV_DEFAULT_INDEX": serving.url,
+            "UV_CACHE_DIR": str(tmp_path / "uv"),
+            "UV_HTTP_RETRIES": "0",
+            "UV_ARGO_BACKEND": "local",
+            "UV_ARGO_PANEL": "static",
+        }.items():
+            monkeypatch.setenv(name, value)
+        serving.add("alpha", "1.0", requires=["beta"])
+        serving.add("beta", "1.0")
+        yield serving
+
+
+@pytest.fixture
+def notebook(shell, index, tmp_path):
+    """`notebook((line, cell), ...)`: run these and save them with their outputs, as Jupyter does; the file's path."""
+
+    def save(*cells):
+        path = tmp_path / "study.ipynb"
+        shell.user_ns["__session__"] = str(path)
+        saved = [{"cell_type": "markdown", "source": "text", "metadata": {}}]
+        for line, cell in cells:
+            source = f"%%argo {line}\n{cell}"
+            with capture_output() as shown:
+                done = shell.run_cell(source)
+            outputs = [
+                {"output_type": "display_data", "data": one.data, "metadata": one.metadata or {}}
+                for one in shown.outputs
+            ]
+            # The shell prints the result and shows the traceback; a kernel sends them.
+            stdout, _, result = shown.stdout.partition("Out[")
+            outputs.append({"output_type": "stream", "name": "stdout", "text": stdout.splitlines(keepends=True)})
+            if done.error_in_exec:
+                error = done.error_in_exec
+                outputs[-1]["text"] = [cell.partition("print('")[2].partition("'")[0] + "\n"]
+                outputs.append({"output_type": "error", "ename": type(error).__name__, "evalue": str(error)})
+            elif result:
+                text = result.partition(": ")[2].rstrip("\n")
+                outputs.append({"output_type": "execute_result", "data": {"text/plain": text}, "metadata": {}})
+            saved.append({"cell_type": "code", "source": source.splitlines(keepends=True), "outputs": outputs})
+        path.write_text(json.dumps({"cells": saved, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+        return path
+
+    return save
+
+
+def change(path, what):
+    data = json.loads(path.read_text())
+    what([cell for cell in data["cells"] if cell["cell_type"] == "code"])
+    path.write_text(json.dumps(data))
+
+
+CELLS = (
+    ("--deps alpha", "import alpha, beta\nprint(alpha.__version__, object())\nalpha.__version__"),
+    ("", "print('before'); 1 / 0"),
+)
+
+
+def test_a_notebook_gives_the_same_packages_with_an_empty_cache_elsewhere(notebook, index, tmp_path):
+    path = notebook(*CELLS)
+    index.add("alpha", "2.0")
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    (fresh / "study.ipynb").write_bytes(path.read_bytes())
+    environ = os.environ | {"UV_ARGO_HOME": str(fresh / "home"), "UV_CACHE_DIR": str(fresh / "uv")}
+    code = "import sys; from uv_argo_magic.cli import main; sys.exit(main(['verify', 'study.ipynb']))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=fresh, env=environ, capture_output=True, text=True, check=False, timeout=120)
+    lines = [line.split("  ") for line in done.stdout.splitlines()]
+    rows = [[cell.strip() for cell in line if cell] for line in lines[2:4]]
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert rows == [
+        ["1", "same", "2, hash for hash", "the same", "import alpha, beta"],
+        ["2", "same", "0, hash for hash", "the same", "print('before'); 1 / 0"],
+    ]
+    assert lines[4] == ["2 same, 0 differs, 0 not run"]
+    assert not list((fresh / "home").rglob("spec.json")), "nothing is kept in the history"
+
+
+def say(shell, line="verify"):
+    with capture_output() as shown, pytest.raises(VerifyFailed, match="not everything"):
+        shell.run_line_magic("argo", line)
+    return shown.outputs[0].data["text/plain"]
+
+
+def test_what_differs_is_named(shell, notebook, index):
+    path = notebook(*CELLS, ("", "x = 1"), ("--deps alpha", "import alpha; print('a\\nb')"))
+
+    def spoil(cells):
+        cells[0]["outputs"][-1]["data"]["text/plain"] = "'9.0'"
+        cells[1]["outputs"][-1]["evalue"] = "by zero"
+        cells[2]["source"] = ["%%argo\n", "x = 2"]
+        cells[3]["outputs"][-1]["text"] = ["a\n", "c\n"]
+
+    change(path, spoil)
+    said = say(shell)
+    assert "display 1: \"'9.0'\" became \"'1.0'\"" in said
+    assert "ended by ZeroDivisionError: by zero, now by ZeroDivisionError: division by zero" in said
+    assert "the cell was changed since it ran" in said
+    assert "standard output: 'c' became 'b'" in said
+    assert said.endswith("0 same, 4 differs, 0 not run")
+
+
+def test_another_file_under_the_same_version_is_a_difference(shell, notebook, index):
+    path = notebook(CELLS[0])
+    index.remove("beta")
+    index.add("beta", "1.0", files={"beta.py": "changed = True"})
+    shell.user_ns["x"] = 1
+    os.environ["UV_CACHE_DIR"] += "-empty"
+    os.environ["UV_ARGO_HOME"] += "-empty"
+    said = say(shell, f"verify {path.name}")
+    assert "not installed" in said
+    assert "InstallFailed" in said
+
+
+def test_what_cannot_be_run_says_why(shell, notebook, index):
+    shell.user_ns["x"] = 1
+    path = notebook(("--push x", "print(x)"), ("", "1"), ("", "2"))
+
+    def spoil(cells):
+        del cells[1]["outputs"][0]["metadata"]["uv_argo"]
+        cells[2]["outputs"][0]["metadata"]["uv_argo"]["python"] = "9.9.9"
+
+    change(path, spoil)
+    said = say(shell)
+    assert "takes x from the notebook" in said
+    assert "no run is recorded in its output" in said
+    assert "SpecError: the packages that are recorded" in said
+    assert said.endswith("0 same, 1 differs, 2 not run")
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"cells": 3}', '{"cells": [{}]}', "[]"])
+def test_what_is_no_notebook(shell, tmp_path, text):
+    (tmp_path / "x.ipynb").write_text(text)
+    with pytest.raises(SpecError, match=r"x\.ipynb is no notebook of format 4"):
+        shell.run_line_magic("argo", "verify x.ipynb")
+
+
+def test_which_notebook(shell, tmp_path):
+    with pytest.raises(SpecError, match="nobody tells which notebook this is"):
+        shell.run_line_magic("argo", "verify")
+    with pytest.raises(SpecError, match=r"no\.ipynb cannot be read"):
+        shell.run_line_magic("argo", "verify no.ipynb")
+    (tmp_path / "x.ipynb").write_text('{"cells": []}')
+    with pytest.raises(SpecError, match="has no %%argo cell with an output"):
+        shell.run_line_magic("argo", "verify x.ipynb")
+
+
+def test_displays_are_kept_as_a_front_end_keeps_them():
+    seen = verify._Recorder()
+    seen.publish({"text/plain": "one"}, {}, transient={"display_id": "d"}, update=False)
+    seen.publish({"text/plain": "two"}, {}, transient={"display_id": "d"}, update=True)
+    seen.write("stdout", "x")
+    seen.write("stderr", "warn")
+    seen.clear(wait=True)
+    assert seen.shown(verify_state(), "") == verify.Shown(stdout="x", texts=("two",), error="")
+    seen.write("stdout", "y")
+    assert seen.shown(verify_state(), "E") == verify.Shown(stdout="y", texts=(), error="E")
+    seen.clear(wait=False)
+    assert seen.shown(verify_state(), "").stdout == ""
+
+
+def verify_state():
+    from uv_argo_magic.core.state import RunState
+
+    return RunState()
+
+
+def test_what_a_table_of_differences_says():
+    def shown(*texts):
+        return verify.Shown(stdout="", texts=texts, error="")
+
+    assert verify.compare_output(shown("a"), shown("a", "b")) == "display 2: '(none)' became 'b'"
+    assert verify.compare_output(shown("<x at 0x7f00aa11>"), shown("<x at 0x7f99bb22>")) == ""
+    long = verify.compare_output(shown("a\nb"), shown("a\nb\nc"))
+    assert long == "display 1: 2 lines became 3"

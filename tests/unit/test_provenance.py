@@ -1,0 +1,91 @@
+"""core/provenance.py: what an output's metadata keeps of a run, there and back."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from dataclasses import replace
+
+import pytest
+
+from uv_argo_magic.core import provenance
+from uv_argo_magic.core.lock import Lock, Package, Target, Unresolved
+from uv_argo_magic.core.state import RunState
+from uv_argo_magic.errors import SpecError
+
+LOCK = Lock(
+    packages=(
+        Package(name="alpha", version="1.0+local", sha256="a" * 64, size=5, file="alpha.whl", via=("beta",)),
+        Package(name="beta", version="", sha256="b" * 64, url="https://files.example.com/b.whl"),
+        Package(name="zope.x", version="1!2"),
+    ),
+    target=Target(python="3.12.1", abi="cp312", platform="x86_64-manylinux_2_28"),
+    uv="0.13.9",
+    made=5.0,
+)
+RUN = RunState(run="r1")
+
+
+def packed(text):
+    return base64.b64encode(zlib.compress(text.encode())).decode()
+
+
+def test_there_and_back():
+    about = provenance.metadata(RUN, "c" * 64, LOCK, image="python@sha256:ab")
+    known = provenance.ours(json.loads(json.dumps(about)))
+    assert known["image"] == "python@sha256:ab"
+    assert "seconds" not in known
+    found = provenance.read(known)
+    assert (found.run, found.cell, found.lock.key) == ("r1", "c" * 64, LOCK.key)
+    assert found.lock.lines == LOCK.lines
+    assert found.lock.target == LOCK.target
+    assert found.lock.uv == "0.13.9"
+
+
+def test_an_ended_run_says_how_long_each_stage_took():
+    ended = replace(RUN, stage="ended", stages=(("queued", 1.0), ("running", 2.0), ("ended", 4.5)), ended_at=4.5)
+    assert provenance.metadata(ended, "c", LOCK)["uv_argo"]["seconds"] == {"queued": 1.0, "running": 2.5}
+
+
+def test_it_stays_small():
+    many = replace(
+        LOCK, packages=tuple(replace(LOCK.packages[0], name=f"p{n:03}", sha256=f"{n:064x}") for n in range(184))
+    )
+    assert len(json.dumps(provenance.metadata(RUN, "c" * 64, many))) < 184 * 75
+
+
+def test_what_was_chosen_over_there_has_no_lock():
+    known = provenance.ours(provenance.metadata(RUN, "c", Unresolved(lines=("numpy",), reason="No.")))
+    assert known == {"schema": 1, "run": "r1", "cell": "c", "lock": ""}
+    assert provenance.read(known).lock is None
+
+
+@pytest.mark.parametrize("about", [None, [], {}, {"uv_argo": 3}, {"other": {}}])
+def test_metadata_of_others(about):
+    assert provenance.ours(about) is None
+
+
+def test_what_is_ours_and_no_run():
+    assert provenance.read({"schema": 1}) is None
+    with pytest.raises(SpecError, match="newer uv-argo-magic"):
+        provenance.read({"schema": 2, "run": "r"})
+
+
+CHANGED = [
+    "",
+    "!",
+    "abc",
+    base64.b64encode(b"abc").decode(),
+    base64.b64encode(zlib.compress(b"a\xff")).decode(),
+    packed("alpha==1"),
+    packed("-r x"),
+    packed("\n".join(LOCK.lines) + "x"),
+]
+
+
+@pytest.mark.parametrize("packages", CHANGED)
+def test_what_somebody_changed_is_refused(packages):
+    known = provenance.ours(provenance.metadata(RUN, "c", LOCK)) | {"packages": packages}
+    with pytest.raises(SpecError, match="somebody changed them"):
+        provenance.read(known)

@@ -1,0 +1,110 @@
+"""What a notebook keeps of a run, in the metadata of its output: enough to run the cell again with the very same files.
+
+    {"uv_argo": {"schema": 1, "run": ID, "cell": SHA-256 of its text, "lock": key, "python": "3.12.1", "abi": "cp312",
+                 "platform": "", "implementation": "cpython", "uv": "0.13.9", "image": "", "seconds": {"running": 1.2},
+                 "packages": the lock's lines, as base64(zlib(UTF-8))}}
+
+Rules:
+- A notebook stays small: about 70 bytes a package. It names no host, no path and no user.
+- What does not fit its own key is refused: somebody changed it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from uv_argo_magic.core import words
+from uv_argo_magic.core.lock import Lock, Package, Resolution, Target
+from uv_argo_magic.errors import SpecError
+
+if TYPE_CHECKING:
+    from uv_argo_magic.core.state import RunState
+
+KEY = "uv_argo"
+"""The key of all that is ours in an output's metadata."""
+SCHEMA = 1
+LARGEST = 4 * 1024 * 1024
+"""Bytes that the lines of a lock may have: thousands of packages, and no more than a notebook should bring along."""
+
+Metadata: TypeAlias = dict[str, object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What ran: the run's id, the digest of the cell's text, and the lock (None: chosen over there, and not known)."""
+
+    run: str
+    cell: str
+    lock: Lock | None
+
+
+def metadata(state: RunState, cell_digest: str, resolution: Resolution, image: str = "") -> Metadata:
+    """What an output of this run carries."""
+    lock = resolution if isinstance(resolution, Lock) else None
+    known: Metadata = {"schema": SCHEMA, "run": state.run, "cell": cell_digest, "lock": lock.key if lock else ""}
+    if lock:
+        target = lock.target
+        known |= {"python": target.python, "abi": target.abi, "implementation": target.implementation}
+        known |= {"platform": target.platform, "uv": lock.uv, "packages": _pack(lock)}
+    if image:
+        known["image"] = image
+    if state.ended:
+        known["seconds"] = {stage: round(took, 2) for stage, took in words.durations(state, state.ended_at)}
+    return {KEY: known}
+
+
+def ours(about: object) -> Metadata | None:
+    """Our part of an output's metadata; None where there is none."""
+    found = about.get(KEY) if isinstance(about, Mapping) else None
+    return dict(found) if isinstance(found, Mapping) else None
+
+
+def read(known: Metadata) -> Provenance | None:
+    """What an output says that it ran; None where that is not the panel of a run.
+
+    Raises:
+        SpecError: it is of a newer version, or was changed by somebody.
+    """
+    if "run" not in known:
+        return None
+    if known.get("schema") != SCHEMA:
+        raise SpecError("this was written by a newer uv-argo-magic", hint="Update it: pip install -U uv-argo-magic")
+    lock = _lock(known) if known.get("lock") else None
+    return Provenance(run=str(known["run"]), cell=str(known.get("cell", "")), lock=lock)
+
+
+def _pack(lock: Lock) -> str:
+    return base64.b64encode(zlib.compress("\n".join(lock.lines).encode(), 9)).decode()
+
+
+_LINE = re.compile(
+    r"(?P<name>[a-z0-9][a-z0-9._-]*)(?:==(?P<version>\S+)| @ (?P<url>\S+))(?: --hash=sha256:(?P<sha256>[0-9a-f]{64}))?"
+)
+
+
+def _lock(known: Metadata) -> Lock:
+    target = Target(**{name: str(known.get(name, "")) for name in ("python", "abi", "implementation", "platform")})
+    try:
+        unpacker = zlib.decompressobj()
+        text = unpacker.decompress(base64.b64decode(str(known.get("packages", ""))), LARGEST).decode()
+        matches = [_LINE.fullmatch(line) for line in text.splitlines()]
+    except (binascii.Error, ValueError, zlib.error):
+        matches = [None]
+    packages = tuple(
+        Package(name=line["name"], version=line["version"] or "", url=line["url"] or "", sha256=line["sha256"] or "")
+        for line in matches
+        if line
+    )
+    lock = Lock(packages=packages, target=target, uv=str(known.get("uv", "")))
+    if None in matches or lock.key != known.get("lock"):
+        raise SpecError(
+            "the packages that are recorded are not those of the recorded key: somebody changed them",
+            hint="Run the cell again, and save the notebook.",
+        )
+    return lock

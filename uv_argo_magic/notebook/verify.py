@@ -1,0 +1,304 @@
+"""The `verify` verb: runs again what a notebook says it ran, with the very same files, and compares.
+
+Rules:
+- A cell is compared only where its text is still the one that ran; each runs by itself, with nothing of the notebook's.
+- Packages: the recorded lock is installed with its hashes, and what is installed then must be what it names.
+- Output: standard output, the plain text of displays and result, and how it ended. What a process writes on standard
+  error (progress, warnings) and pictures differ from run to run and are not compared, nor are addresses in memory.
+- Nothing is written: neither the notebook nor the history.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from uv_argo_magic import run as engine
+from uv_argo_magic.core import ansi, provenance
+from uv_argo_magic.core.cap import Cap
+from uv_argo_magic.core.tables import Table
+from uv_argo_magic.core.verbs import read_cell, run_options
+from uv_argo_magic.errors import ArgoMagicError, SpecError
+from uv_argo_magic.notebook import traceback
+from uv_argo_magic.notebook.outputs import CellOutput, Outlet, result_object
+from uv_argo_magic.specify import Surroundings, specify
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from uv_argo_magic.core.lock import Lock
+    from uv_argo_magic.core.options import Line
+    from uv_argo_magic.core.spec import RunSpec
+    from uv_argo_magic.core.state import RunState
+
+Verdict: TypeAlias = Literal["same", "differs", "not run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A cell of a notebook that holds a run: its number among the code cells, line, text and stored outputs."""
+
+    number: int
+    line: str
+    text: str
+    outputs: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What came of one cell: which verdict, and what was seen of its packages and its output."""
+
+    cell: Cell
+    verdict: Verdict
+    packages: str = ""
+    output: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What a cell shows: standard output, the plain text of displays and result, and the exception ("": none)."""
+
+    stdout: str
+    texts: tuple[str, ...]
+    error: str
+
+
+def answer(line: Line, around: Surroundings) -> tuple[Table, bool]:
+    """The table of what came of each cell, and whether nothing differs and something was compared.
+
+    Raises:
+        SpecError: there is no notebook, or it cannot be read.
+    """
+    name = line.argument or around.notebook
+    if not name:
+        raise SpecError("nobody tells which notebook this is", hint="Name its file: verify study.ipynb")
+    path = around.folder / name
+    found = tuple(cells(path))
+    if not found:
+        raise SpecError(f"{path.name} has no %%argo cell with an output", hint="Run them, and save the notebook.")
+    beside = replace(around, folder=path.parent, notebook=str(path))
+    checked = [check(cell, line, beside) for cell in found]
+    counts = {verdict: sum(one.verdict == verdict for one in checked) for verdict in ("same", "differs", "not run")}
+    table = Table(
+        title=path.name,
+        head=("CELL", "VERDICT", "PACKAGES", "OUTPUT", "BEGINS"),
+        rows=tuple(
+            (str(one.cell.number), one.verdict, one.packages or "-", one.output or "-", _first(one.cell.text))
+            for one in checked
+        ),
+        notes=(", ".join(f"{count} {verdict}" for verdict, count in counts.items()),),
+        right=frozenset({0}),
+    )
+    return table, not counts["differs"] and bool(counts["same"])
+
+
+def cells(path: Path) -> Iterator[Cell]:
+    """The cells of a notebook file that hold a run and have outputs.
+
+    Raises:
+        SpecError: the file cannot be read, or is no notebook.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        code = [cell for cell in found if cell["cell_type"] == "code"]
+        for number, cell in enumerate(code, 1):
+            source = cell["source"] if isinstance(cell["source"], str) else "".join(cell["source"])
+            line, _, text = source.partition("\n")
+            if line.startswith("%%argo") and cell["outputs"]:
+                # IPython hands a cell's text over with a newline at its end.
+                text = text if text.endswith("\n") else text + "\n"
+                yield Cell(number=number, line=line.removeprefix("%%argo"), text=text, outputs=tuple(cell["outputs"]))
+    except OSError as error:
+        raise SpecError(f"{path.name} cannot be read: {error.strerror}", hint="Name a notebook's file.") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SpecError(f"{path.name} is no notebook of format 4", hint="Save it with Jupyter.") from error
+
+
+class _Anything(Mapping[str, object]):
+    """Variables of a notebook that does not run: what they say was recorded, or cannot be known."""
+
+    def __getitem__(self, name: str) -> object:
+        return ""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+def check(cell: Cell, asked: Line, around: Surroundings) -> Checked:
+    """Run one cell again, and compare."""
+    try:
+        about = [known for output in cell.outputs if (known := provenance.ours(output.get("metadata")))]
+        ran = next((found for known in reversed(about) if (found := provenance.read(known))), None)
+        if ran is None or ran.lock is None:
+            why = "its packages were chosen where it ran" if ran else "no run is recorded in its output"
+            return Checked(cell=cell, verdict="not run", packages=why)
+        line = read_cell(cell.line, _Anything())
+        options = replace(run_options(line), deps="", requirements=(), python="", upgrade=False, detach=False, out="")
+        if options.push:
+            return Checked(cell=cell, verdict="not run", output=f"takes {', '.join(options.push)} from the notebook")
+        elsewhere = run_options(asked)
+        options = replace(
+            options, backend=elsewhere.backend or options.backend, sets=(*options.sets, *elsewhere.sets), dry_run=False
+        )
+        spec, _ = specify(cell.text, options, around)
+        if spec.cell_digest != ran.cell:
+            return Checked(cell=cell, verdict="differs", output="the cell was changed since it ran")
+        return _again(cell, spec, ran.lock)
+    except ArgoMagicError as error:
+        return Checked(cell=cell, verdict="differs", output=f"{type(error).__name__}: {error}")
+
+
+def _again(cell: Cell, spec: RunSpec, lock: Lock) -> Checked:
+    python = lock.target.python
+    try:
+        prepared = engine.prepare(replace(spec, python=python), resolution=lock)
+    except SpecError:
+        # Another patch of the same minor takes the same files.
+        prepared = engine.prepare(replace(spec, python=lock.target.minor), resolution=lock)
+    run = engine.start(prepared)
+    run.rebuild = lambda remote, state: traceback.rebuild(remote, state=state)
+    lines = spec.settings.output_lines
+    seen = _Recorder()
+    state = run.follow(CellOutput(cap=Cap(head=lines, tail=lines, whole=f"%argo logs {run.id}"), to=seen))
+    error = ""
+    try:
+        run.raise_for_state()
+    except Exception as problem:  # noqa: BLE001 - the user's own exception, made again
+        error = f"{type(problem).__name__}: {problem}"
+    packages = compare_packages(state, lock)
+    output = compare_output(stored(cell.outputs), seen.shown(state, error))
+    verdict: Verdict = "same" if not packages and not output else "differs"
+    return Checked(
+        cell=cell,
+        verdict=verdict,
+        packages=packages or f"{len(lock.packages)}, hash for hash",
+        output=output or "the same",
+    )
+
+
+def compare_packages(state: RunState, lock: Lock) -> str:
+    """What differs between what is installed and what is locked; "" where nothing does."""
+    there = dict(state.installed.packages) if state.installed else {}
+    if lock.packages and not state.installed:
+        return "not installed"
+    # A package by its URL may have had no version in the lock; its hash was compared by uv.
+    wanted = {package.name: package.version or there.get(package.name, "") for package in lock.packages}
+    odd = [
+        f"{name} {wanted.get(name, 'none')} became {there.get(name, 'none')}"
+        for name in sorted({*wanted, *there})
+        if wanted.get(name) != there.get(name)
+    ]
+    return "; ".join(odd)
+
+
+def compare_output(before: Shown, after: Shown) -> str:
+    """What differs first between two outputs, in words; "" where nothing does."""
+    if before.error != after.error:
+        return f"ended by {before.error or 'no exception'}, now by {after.error or 'none'}"
+    for what, old, new in (("standard output", before.stdout, after.stdout), *_pairs(before.texts, after.texts)):
+        if _plain(old) != _plain(new):
+            return f"{what}: {_difference(_plain(old), _plain(new))}"
+    return ""
+
+
+def _pairs(before: tuple[str, ...], after: tuple[str, ...]) -> Iterator[tuple[str, str, str]]:
+    longest = max(len(before), len(after))
+    for at in range(longest):
+        old, new = (texts[at] if at < len(texts) else "(none)" for texts in (before, after))
+        yield f"display {at + 1}", old, new
+
+
+def _plain(text: str) -> str:
+    """Without what differs from run to run by its nature."""
+    return re.sub(r"0x[0-9a-f]{6,}|(?<=%argo logs )\S+", "", ansi.strip(text))
+
+
+def _difference(old: str, new: str) -> str:
+    """The first line that is not the same, in both."""
+    for one, two in zip(old.splitlines(), new.splitlines(), strict=False):
+        if one != two:
+            return f"{_first(one)!r} became {_first(two)!r}"
+    return f"{len(old.splitlines())} lines became {len(new.splitlines())}"
+
+
+def _first(text: str, width: int = 40) -> str:
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def stored(outputs: tuple[Mapping[str, Any], ...]) -> Shown:
+    """What the outputs in a notebook's file show, without what is ours."""
+    stdout, texts, error = "", [], ""
+    for output in outputs:
+        if provenance.ours(output.get("metadata")):
+            continue
+        match output.get("output_type"):
+            case "stream" if output.get("name") == "stdout":
+                stdout += _joined(output.get("text", ""))
+            case "display_data" | "execute_result":
+                texts.append(_joined(output.get("data", {}).get("text/plain", "")))
+            case "error":
+                error = f"{output.get('ename')}: {output.get('evalue')}"
+            case _:
+                pass  # standard error
+    return Shown(stdout=stdout, texts=tuple(texts), error=error)
+
+
+def _joined(text: object) -> str:
+    """A text as it is, or the list of lines that notebook files have for one."""
+    return "".join(map(str, text)) if isinstance(text, list) else str(text)
+
+
+class _Recorder(Outlet):
+    """Takes a cell's output as a front end would, instead of showing it."""
+
+    def __init__(self) -> None:
+        self._stdout: list[str] = []
+        self._texts: list[tuple[str, str]] = []
+        self._wait = False
+
+    def publish(
+        self, data: dict[str, Any], metadata: dict[str, Any], *, transient: dict[str, str], update: bool
+    ) -> None:
+        """Keep a display, or change those of the same id."""
+        del metadata
+        name, text = transient.get("display_id", ""), str(data.get("text/plain", ""))
+        if update:
+            self._texts = [(one, text if one == name else old) for one, old in self._texts]
+        else:
+            self._clear_if_asked()
+            self._texts.append((name, text))
+
+    def clear(self, *, wait: bool) -> None:
+        """Forget what was shown, now or with the next output."""
+        self._wait = True
+        if not wait:
+            self._clear_if_asked()
+
+    def write(self, stream: str, text: str) -> None:
+        """Keep standard output."""
+        self._clear_if_asked()
+        if stream == "stdout":
+            self._stdout.append(text)
+
+    def _clear_if_asked(self) -> None:
+        if self._wait:
+            self._stdout, self._texts, self._wait = [], [], False
+
+    def shown(self, state: RunState, error: str) -> Shown:
+        """All of it, with the state's result, and how it ended."""
+        texts = [text for _, text in self._texts]
+        result = result_object(state)
+        if result is not None:
+            texts.append(str(result.data.get("text/plain", "")))
+        return Shown(stdout="".join(self._stdout), texts=tuple(texts), error=error)
