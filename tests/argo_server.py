@@ -53,8 +53,12 @@ class Workflow:
         self.template = server.template(made["spec"])
         self.logs: dict[str, Log] = {}
         self.process: subprocess.Popen[bytes] | None = None
+        self.failed = False
         self.home = Path(tempfile.mkdtemp(prefix="argo-server-"))
         self.pods = 0
+        self.ended: dict[str, tuple[dict, dict[str, Log]]] = {}  # pod and logs of earlier attempts, by the pod's name
+        strategy = self.template.get("retryStrategy")
+        self.attempts = int(strategy["limit"]) + 1 if strategy else 1
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
 
@@ -63,15 +67,21 @@ class Workflow:
         self.made["status"] = {"phase": "Running", "nodes": {self.name: {"phase": "Pending"}}}
         try:
             self.start()
+            while self.pods < self.attempts and self.failed:
+                self.ended[self.pod["metadata"]["name"]] = self.pod, self.logs
+                self.logs = {}
+                self.new_pod()
+                self.start()
         finally:
             shutil.rmtree(self.home, ignore_errors=True)
 
     def new_pod(self) -> None:
         self.pods += 1
         before = [{"name": one["name"]} for one in self.template.get("initContainers", [])]
+        name = self.name if self.attempts == 1 else f"{self.name}-cell-{self.pods}"
         self.pod = {
             "kind": "Pod",
-            "metadata": {"name": self.name, "uid": str(uuid.uuid4()), "labels": {LABEL: self.name}},
+            "metadata": {"name": name, "uid": str(uuid.uuid4()), "labels": {LABEL: self.name}},
             "spec": {"nodeName": "n1", "initContainers": [{"name": "init"}, *before], "containers": [{"name": "main"}]},
             "status": {"phase": "Pending"},
         }
@@ -108,7 +118,10 @@ class Workflow:
         phase = "Failed" if code else "Succeeded"
         self.status(phase, name, {"terminated": {"exitCode": code, "reason": "Error" if code else "Completed"}})
         self.logs[name].ended = True
+        self.failed = bool(code) and "shutdown" not in self.made["spec"]
         time.sleep(self.server.phase_after)
+        if self.failed and self.pods < self.attempts:
+            return
         self.made["status"] = {"phase": phase, "message": f"{name}: Error (exit code {code})" if code else ""}
 
     def execute(self, container: dict, command: list[str], *, tmp: Path, uv: bool = True) -> int:
@@ -324,15 +337,16 @@ class _Handler(BaseHTTPRequestHandler):
             key, _, value = query["labelSelector"].partition("=")
             made = [one.made for one in server.workflows.values() if one.made["metadata"]["labels"][key] == value]
             return self.say(200, {"items": made})
-        workflow = server.workflows.get(name)
-        if workflow is None:
+        workflow = server.workflows.get(re.sub(r"-cell-\d+$", "", name))
+        if workflow is None or (kind == "pods" and name not in (*workflow.ended, workflow.pod["metadata"]["name"])):
             return self.say(404, {"message": f'{kind} "{name}" not found'})
+        pod, logs = workflow.ended.get(name, (workflow.pod, workflow.logs))
         if log:
-            return self.log(server, workflow, query)
+            return self.log(server, logs, query)
         if self.command == "PATCH":
             workflow.made["spec"].update(body["spec"])
             workflow.shutdown()
-        return self.say(200, workflow.made if kind == "workflows" else workflow.pod)
+        return self.say(200, workflow.made if kind == "workflows" else pod)
 
     def thing(self, server: ArgoServer, kind: str, name: str, body: dict) -> None:
         if kind == "workflowtemplates":
@@ -373,8 +387,8 @@ class _Handler(BaseHTTPRequestHandler):
                         self.piece(json.dumps({"type": kind, "object": pod}).encode() + b"\n")
             self.piece(b"")
 
-    def log(self, server: ArgoServer, workflow: Workflow, query: dict) -> None:
-        log = workflow.logs.get(query["container"])
+    def log(self, server: ArgoServer, logs: dict[str, Log], query: dict) -> None:
+        log = logs.get(query["container"])
         if log is None:
             return self.say(400, {"message": f'container "{query["container"]}" is waiting to start: PodInitializing'})
         since = query.get("sinceTime", "")[:19]

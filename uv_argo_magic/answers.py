@@ -204,7 +204,7 @@ def remark(output: Gap | Restarted | ev.Skipped) -> str:
         case Gap():
             return f"[{output.lines or 'some'} lines are missing: {output.why}]\n"
         case Restarted():
-            return "[the cell began again]\n"
+            return f"[the cell began again: attempt {output.attempt}]\n"
         case ev.Skipped():
             where = f"; the whole lies in {output.path}" if output.path else ""
             return f"[{output.lines} lines, {output.bytes} bytes never travelled{where}]\n"

@@ -295,8 +295,8 @@ def test_what_stands_in_the_way_is_shown_within_two_seconds(monkeypatch):
 
 def test_exit_records_are_told_from_text():
     one = follow.Follower(Stuck({}, []), "x", "ab")
-    record = json.dumps({"k": "exit"})
-    assert one._is_exit(f"@uv-argo:ab {record}")
+    record = json.dumps({"k": "exit", "reason": "ok"})
+    assert one._exit(f"@uv-argo:ab {record}") == "ok"
     for line in (
         f"@uv-argo:cd {record}",
         record,
@@ -304,7 +304,7 @@ def test_exit_records_are_told_from_text():
         '@uv-argo:ab {"k": "hello"}',
         "@uv-argo:ab 1",
     ):
-        assert not one._is_exit(line)
+        assert not one._exit(line)
 
 
 def test_what_comes_after_a_close_is_dropped():

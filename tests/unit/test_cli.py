@@ -290,7 +290,7 @@ def test_took(seconds, text):
 
 def test_small_words():
     assert answers.remark(Gap(lines=0, why="x")) == "[some lines are missing: x]\n"
-    assert answers.remark(Restarted(boot="b")) == "[the cell began again]\n"
+    assert answers.remark(Restarted(boot="b")) == "[the cell began again: attempt 2]\n"
     assert answers.runs(()) == "No run is kept yet."
     assert answers.first_line(" \n\n a\nb") == "a"
     assert answers.first_line("") == ""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from uv_argo_magic.core import events as ev
 from uv_argo_magic.core.journal import Journal
 from uv_argo_magic.core.state import ORDER, OUTCOMES, TRANSITIONS, Gap, Restarted, RunState, fold, step
+from uv_argo_magic.testing import play, write
 
 
 def stamp(n: int, boot: str = "b1") -> dict[str, object]:
@@ -193,3 +194,35 @@ def test_a_place_that_could_not_be_asked_is_noted_once():
     state = fold([ev.StopAsked(by="me", t=0.0), failed, failed])
     assert state.notes == ("it could not be asked to stop: away",)
     assert state.stop_asked
+
+
+def attempt(boot, reason):
+    made = {"protocol": 1, "python": "3", "platform": "l", "pid": 1}
+    return write(("hello", made), f"out of {boot}\n", ("exit", {"reason": reason, "code": 1}), boot=boot)
+
+
+def tried(most, *pieces):
+    state = fold([ev.Submitted(name="n", place="p", t=0.0), ev.Attempts(most=most, t=0.0)])
+    return play(pieces, start=state)
+
+
+def test_a_bad_end_is_not_the_runs_while_another_attempt_may_follow():
+    state = tried(3, attempt("a", "exit"))
+    assert (state.ended, state.attempt, state.stage) == (False, 1, "starting")
+    state = tried(3, attempt("a", "exit"), attempt("b", "ok"))
+    assert (state.ended, state.outcome, state.attempt) == (True, "Succeeded", 2)
+    assert Restarted(boot="b", attempt=2) in tuple(state.outputs)
+
+
+def test_the_last_attempt_ends_the_run_and_so_does_the_logs_end():
+    assert tried(2, attempt("a", "exit"), attempt("b", "exit")).outcome == "Failed"
+    assert tried(2, attempt("a", "exit"), attempt("b", "exit")).ended
+    state = tried(3, attempt("a", "exit"), ev.LogEnded(t=9.0))
+    assert (state.ended, state.outcome) == (True, "Failed")
+    assert not tried(0, attempt("a", "exit"), attempt("b", "exit")).ended
+
+
+def test_a_run_stopped_between_two_attempts_was_stopped():
+    state = tried(3, attempt("a", "exit"), ev.StopAsked(by="me", t=5.0), ev.LogEnded(t=9.0))
+    assert (state.ended, state.outcome) == (True, "Stopped")
+    assert tried(3, ev.StopAsked(by="me", t=1.0), attempt("a", "exit")).ended

@@ -152,7 +152,7 @@ def test_the_text_twin_says_the_same():
 def test_another_attempt_and_gaps_of_unknown_length_are_told():
     log = write(("hello", {"protocol": 1, "python": "3", "platform": "l", "pid": 1}))
     state = play(log + log.replace('"boot"', '"other"'))
-    assert "started anew" in view.text(state, 0.0)
+    assert "attempt 2 of the cell begins here" in view.text(state, 0.0)
     assert view.remark(view.Gap(lines=0, why="rotated")) == "... some lines of the log missing: rotated"
     record = {"boot": "b", "n": 1, "t": 0.0}
     assert view.remark(ev.Skipped(**record, lines=0, bytes=9)) == "... 9 bytes never travelled"

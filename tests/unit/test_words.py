@@ -36,6 +36,13 @@ STOP = ev.StopAsked(by="the Stop button", t=1005.0)
 UV = "error: No solution found\n  cause: Because nosuch was not found in the package registry and you require nosuch\n"
 NOT_INSTALLED = play([SUBMITTED, write(HELLO, ("phase", {"phase": "installing"}), ("uv", {"text": UV}),
                                        ("exit", {"reason": "install", "code": 1}))])  # fmt: skip
+EXITED = write(HELLO, ("exit", {"reason": "exit", "code": 1}))
+
+
+def tried(most, *pieces):
+    return play([SUBMITTED, ev.Attempts(most=most, t=1000.0), *pieces])
+
+
 LATE_INSTALL = ended("install", 137, "install_timeout")
 STOPPED_OVER_THERE = ended("stopped", 143, "before the cell began")
 
@@ -51,6 +58,11 @@ TABLE = [
     (play(write(HELLO, ("phase", {"phase": "resolving"}))), "Running", "", "uv chooses the versions of the packages."),
     (play(write(HELLO, ("phase", {"phase": "installing"}))), "Running", "", "uv installs the packages."),
     (play(write(HELLO, ("phase", {"phase": "running"}))), "Running", "", "The cell is running."),
+    (tried(3, write(HELLO)), "Running", "", "Python 3.12.1 has started."),
+    (tried(3, EXITED), "Running", "",
+     "The cell's process left at once with status 1, as os._exit(1) does; attempt 2 of 3 follows."),
+    (tried(3, EXITED, write(HELLO, boot="c")), "Running", "", "Python 3.12.1 has started (attempt 2 of 3)."),
+    (tried(0, EXITED, write(HELLO, boot="c")), "Running", "", "Python 3.12.1 has started (attempt 2)."),
     (play([SUBMITTED, STOP]), "Pending", "", "The run is being stopped by the Stop button."),
     (ended("ok"), "Succeeded", "", "The cell ran to its end."),
     (ended("error", 1, "", error("ValueError", "no\nsuch")), "Failed", "ValueError",

@@ -10,14 +10,14 @@ import difflib
 import functools
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
+from uv_argo_magic.core.events import Attempts, NodePhase, StopAsked
 from uv_argo_magic.errors import BackendUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from uv_argo_magic.core.events import NodePhase, StopAsked
     from uv_argo_magic.core.program import Program
     from uv_argo_magic.core.spec import RunSpec, Settings
     from uv_argo_magic.interpreters import Interpreter
@@ -48,6 +48,10 @@ class Found:
     def over(self) -> bool:
         """Whether nothing of it runs any more."""
         return self.phase in OVER
+
+
+Item: TypeAlias = str | NodePhase | StopAsked | Attempts
+"""What a place says of a run: log text, a phase, that somebody asked there for its end, how often it is tried."""
 
 
 @runtime_checkable
@@ -100,7 +104,7 @@ class Backend(Protocol):
             SpecError: what has this name is no run of this package, or of a newer one.
         """
 
-    def watch(self, name: str, *, follow: bool = True) -> Iterator[str | NodePhase | StopAsked]:
+    def watch(self, name: str, *, follow: bool = True) -> Iterator[Item]:
         """Log text (whole lines), observed phases and wishes of others that it end, from the start; again if asked.
 
         `follow`: to the end; else what is there by now.

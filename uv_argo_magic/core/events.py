@@ -213,6 +213,14 @@ class Submitted:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Attempts:
+    """The run is tried so many times where it does not succeed; 0: until it does."""
+
+    most: int
+    t: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class NodePhase:
     """What the backend sees of the process, node or pod: a phase and a message in its own words."""
 
@@ -248,7 +256,7 @@ class LogEnded:
 Event: TypeAlias = (
     Lines | Hello | PhaseStarted | Note | InstallLog | Locked | Installed | Text | Display | Result | ClearOutput
     | Value | Raised | Heartbeat | Snapshot | Skipped | Exited | Part | Unreadable | Submitted | NodePhase | StopAsked
-    | StopFailed | LogEnded
+    | StopFailed | Attempts | LogEnded
 )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 Rules:
 - `step` is pure and total: any event in any state gives a state, and never raises.
 - A run's outcome is the guest's word (`exit`), once given never changed; `node` is the backend's, and comes later.
+  Where another attempt may follow a bad end, that end is the run's only when the log is complete.
 - Lines are told apart by (boot, n): what was seen is dropped, a hole becomes a `Gap`, another boot is another attempt,
   unless it says that it goes on from the one before.
 """
@@ -33,9 +34,10 @@ class Gap:
 
 @dataclass(frozen=True, kw_only=True)
 class Restarted:
-    """The cell's process began again from here on: another attempt, in another pod or process."""
+    """The cell's process began again from here on: another attempt, the `attempt`th, in another pod or process."""
 
     boot: str
+    attempt: int = 2
 
 
 Output: TypeAlias = ev.Lines | ev.Text | ev.Display | ev.Result | ev.ClearOutput | ev.Skipped | Gap | Restarted
@@ -97,6 +99,8 @@ class RunState:
     rss: int = 0
     stop_asked: ev.StopAsked | None = None
     ended_at: float = 0.0
+    attempt: int = 1
+    attempts: int = 1
     # Where the log is read: the present boot, earlier ones, the line last read, the highest seen, the last record's.
     boot: str = ""
     boots: tuple[str, ...] = ()
@@ -121,16 +125,24 @@ def fold(seen: Iterable[ev.Event], state: RunState | None = None) -> RunState:
     return reduce(step, seen, state or RunState())
 
 
-def step(state: RunState, event: ev.Event) -> RunState:
+def step(state: RunState, event: ev.Event) -> RunState:  # noqa: PLR0911 - one case an event
     """The state after one event more."""
     match event:
         case ev.Lines():
             return _lines(state, event)
         case ev.Submitted():
-            state = replace(state, name=event.name, place=event.place, needs=event.needs, needs_from=event.needs_from)
+            state = replace(
+                state,
+                name=event.name,
+                place=event.place,
+                needs=event.needs,
+                needs_from=event.needs_from,
+            )
             return _enter(state, "submitted", event.t)
         case ev.NodePhase():
             return replace(state, node=event)
+        case ev.Attempts():
+            return replace(state, attempts=event.most)
         case ev.StopAsked():
             return state if state.stop_asked or state.ended else replace(state, stop_asked=event)
         case ev.StopFailed():
@@ -203,12 +215,13 @@ def _boot(state: RunState, event: ev.Record) -> RunState:
     fresh = RunState()
     return replace(
         state,
+        attempt=state.attempt + 1,
         stage="queued",
         outcome="",
         exited=None,
         error=fresh.error,
         values=fresh.values,
-        outputs=state.outputs.add(Restarted(boot=event.boot)),
+        outputs=state.outputs.add(Restarted(boot=event.boot, attempt=state.attempt + 1)),
     )
 
 
@@ -243,7 +256,9 @@ def _act(  # noqa: C901, PLR0911 - one case an event is what this function is
             stopped = state.stop_asked and event.reason == "signal"
             outcome = "Stopped" if stopped else OUTCOMES[event.reason]
             state = replace(state, exited=event, outcome=outcome, ended_at=event.t, snapshot=None)
-            return _enter(state, "ended", event.t)
+            left = not state.attempts or state.attempt < state.attempts
+            again = left and not state.stop_asked and outcome not in {"Succeeded", "Stopped"}
+            return state if again else _enter(state, "ended", event.t)
         case ev.Part():
             return _part(state, event)
         case (
@@ -252,6 +267,7 @@ def _act(  # noqa: C901, PLR0911 - one case an event is what this function is
             | ev.NodePhase()
             | ev.StopAsked()
             | ev.StopFailed()
+            | ev.Attempts()
             | ev.LogEnded()
             | ev.Unreadable()
         ):  # pragma: no cover - `step` takes these before they come here
@@ -276,7 +292,9 @@ def _part(state: RunState, event: ev.Part) -> RunState:
 
 def _log_ended(state: RunState, event: ev.LogEnded) -> RunState:
     """Nothing more will come: without an exit record, how it ended is not the guest's word."""
-    if state.exited:
-        return state
-    outcome: Outcome = "Stopped" if state.stop_asked else "Lost"
+    outcome: Outcome
+    if state.exited:  # another attempt could have followed
+        outcome = "Stopped" if state.stop_asked and not state.ended else state.outcome
+        return _enter(replace(state, outcome=outcome), "ended", state.ended_at)
+    outcome = "Stopped" if state.stop_asked else "Lost"
     return _enter(replace(state, outcome=outcome, ended_at=event.t, snapshot=None), "ended", event.t)

@@ -90,7 +90,7 @@ def remark(output: Output) -> str:
             left = words.count(output.lines, "line") if output.lines else "some lines"
             return f"... {left} of the log missing: {words.one_line(output.why)}"
         case Restarted():
-            return "... the cell was started anew from here on, in another process"
+            return f"... attempt {output.attempt} of the cell begins here, in another process"
         case _:
             return ""
 

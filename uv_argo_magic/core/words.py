@@ -269,6 +269,18 @@ def one_line(text: str, longest: int = LONGEST) -> str:
 def _going_on(state: RunState) -> str:
     if state.stop_asked is not None:
         return f"The run is being stopped{_by(state)}."
+    if state.exited is not None:
+        what = _ended(state, state.exited).rstrip(".")
+        return f"{what}; attempt {state.attempt + 1}{_most(state)} follows."
+    again = f" (attempt {state.attempt}{_most(state)})" if state.attempt > 1 else ""
+    return f"{_stage(state).rstrip('.')}{again}."
+
+
+def _most(state: RunState) -> str:
+    return f" of {state.attempts}" if state.attempts >= state.attempt else ""
+
+
+def _stage(state: RunState) -> str:
     match state.stage:
         case "new":
             return "The run is being submitted."

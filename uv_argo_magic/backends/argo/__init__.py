@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from uv_argo_magic.backends.argo.client import Client
-    from uv_argo_magic.backends.base import Found
-    from uv_argo_magic.core.events import StopAsked
+    from uv_argo_magic.backends.base import Found, Item
     from uv_argo_magic.core.program import Program
     from uv_argo_magic.core.spec import RunSpec
     from uv_argo_magic.interpreters import Interpreter
@@ -169,7 +168,7 @@ class ArgoBackend:
             self._runs.setdefault(found.name, _Submitted(client=client, nonce=found.nonce))
         return found
 
-    def watch(self, name: str, *, follow: bool = True) -> Iterator[str | NodePhase | StopAsked]:
+    def watch(self, name: str, *, follow: bool = True) -> Iterator[Item]:
         """Log text and phases; ends some seconds after the exit record, with Argo's own phase."""
         from uv_argo_magic.backends.argo import follow as follows  # noqa: PLC0415 - not before a run
 

@@ -219,6 +219,23 @@ def lost(pod: Mapping[str, Any] | None) -> str:
     ) + "; the workflow was stopped, so that the cell does not run twice; run the cell again"
 
 
+def attempts(workflow: Mapping[str, Any] | None) -> int:
+    """How often it is tried where it does not succeed: 1 unless its template says otherwise; 0: until it does."""
+    wanted = (workflow or {}).get("spec") or {}
+    # An administrator's template stands in the status, as it was at that time.
+    for spec in (wanted, _status(workflow).get("storedWorkflowTemplateSpec") or {}):
+        cell = [
+            one
+            for one in spec.get("templates") or []
+            if one.get("name") == (wanted.get("entrypoint") or spec.get("entrypoint"))
+        ]
+        for one in (*cell, spec.get("templateDefaults") or {}, spec):
+            if (strategy := one.get("retryStrategy")) is not None:
+                limit = str(strategy.get("limit") or "")
+                return int(limit) + 1 if limit.isdigit() else 0 if not limit else 1
+    return 1
+
+
 def ran(workflow: Mapping[str, Any] | None) -> bool:
     """Whether a node once had its pod."""
     nodes = (_status(workflow).get("nodes") or {}).values()

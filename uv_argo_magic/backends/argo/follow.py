@@ -5,13 +5,15 @@ Rules:
 - Where a container of its own installs, its log is read first, and then the cell's: together they are the run's.
 - A log is read again after every break, from the second of its last line on, and repeats are dropped exactly.
 - A pod that is deleted before its workflow has ended ends the workflow: Argo would make it again, and the cell would
-  run twice.
+  run twice. Where the workflow asks for retries, each is a pod of another name, and they are followed in order; one of
+  the same name is none that anybody asked for.
 - Silence, a broken stream, an API that is away for minutes: no end. Only a denial, or a long absence, is one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import queue
 import threading
@@ -21,13 +23,14 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from uv_argo_magic.backends.argo import diagnose
 from uv_argo_magic.backends.argo.client import Denied, Expired, Gone, Stream, TooEarly
 from uv_argo_magic.backends.argo.tail import Tail
-from uv_argo_magic.core.events import PREFIX, NodePhase, StopAsked
+from uv_argo_magic.core.events import PREFIX, Attempts, NodePhase, StopAsked
 from uv_argo_magic.errors import BackendError, BackendUnavailable, StreamLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from uv_argo_magic.backends.argo.diagnose import Thing
+    from uv_argo_magic.backends.base import Item
 
 LOOK = 0.7
 """Seconds between two looks at the workflow."""
@@ -43,7 +46,7 @@ LAST_WORDS = 15.0
 """Seconds to wait for the rest of a log whose pod or workflow has ended."""
 
 
-def so_far(door: Door, name: str) -> Iterator[str | NodePhase]:
+def so_far(door: Door, name: str) -> Iterator[Item]:
     """What the workflow's pods have written by now, and its phase.
 
     Raises:
@@ -102,7 +105,11 @@ class Follower:
         self._exited = threading.Event()
         self._streams: set[Stream] = set()
         self._lock = threading.Lock()
-        self._pod: Thing | None = None
+        self._pod: Thing | None = None  # the one whose log is read
+        self._later: list[Thing] = []  # those of later attempts
+        self._attempts = 1
+        self._early: list[tuple[str, Thing]] = []  # what was seen of pods before the workflow
+        self._tried: dict[str, str] = {}  # pod name -> uid, of each attempt
         self._workflow: Thing | None = None
         self._begun = clock()
         self._listed = False  # the pods, once at least
@@ -112,22 +119,24 @@ class Follower:
         self._events: list[Thing] = []
         self._said: NodePhase | None = None
 
-    def items(self) -> Iterator[str | NodePhase | StopAsked]:
+    def items(self) -> Iterator[Item]:
         """Log text in whole lines, and phases when they change, to the end of both.
 
         Raises:
             BackendError: it may not be followed, or the API was away for too long.
         """
-        threads = [self._start(self._watch_pods), self._start(self._look)]
+        threads = [self._start(self._watch_pods, "pods"), self._start(self._look, "look")]
         until: float | None = None
         try:
             while True:
                 with contextlib.suppress(queue.Empty):
                     kind, value = self._seen.get(timeout=0.25)
                     yield from self._take(kind, value)
-                if self._pod and not self._reading and diagnose.scheduled(self._pod):
+                self._next_attempt()
+                # What the workflow says of retries is known before the first bad end is read.
+                if self._pod and self._workflow and not self._reading and diagnose.scheduled(self._pod):
                     self._reading = True
-                    threads.append(self._start(self._read_log))
+                    threads.append(self._start(functools.partial(self._read_log, self._pod), "log"))
                 limit = self._patience()
                 if limit is None:
                     until = None
@@ -150,59 +159,95 @@ class Follower:
         final = diagnose.phase(None, self._workflow) in diagnose.FINAL
         if self._exited.is_set():
             return 0.0 if final else AFTER_END
+        if self._later:
+            return None
         if final and not self._listed:
             return LAST_WORDS
-        if self._lost or final or (self._pod and diagnose.terminated(self._pod)):
+        over = self._pod and diagnose.terminated(self._pod) and not self._again()
+        if self._lost or final or over:
             # Without the exit record, what the log still holds is all that can be known of the cell.
             return 0.0 if self._complete or not self._reading else LAST_WORDS
         return None
 
-    def _take(self, kind: str, value: Any) -> Iterator[str | NodePhase | StopAsked]:
+    def _again(self) -> bool:
+        """Whether Argo may make a pod for another attempt."""
+        left = not self._attempts or len(self._tried) < self._attempts
+        return left and not self._stopping.is_set() and not self._lost
+
+    def _next_attempt(self) -> None:
+        """Go on to the next attempt's pod, once the log of the one before, if it had one, is read to its end."""
+        if self._later and (self._complete or not diagnose.scheduled(self._pod or {})):
+            self._pod = self._later.pop(0)
+            self._reading = self._complete = False
+            self._events, self._said = [], None
+
+    def _take(self, kind: str, value: Any) -> Iterator[Item]:
         match kind:
             case "log":
-                if not self._exited.is_set() and any(self._is_exit(line) for line in value.split("\n")):
-                    self._exited.set()
+                if not self._exited.is_set():
+                    reasons = [reason for line in value.split("\n") if (reason := self._exit(line))]
+                    if reasons and (reasons[-1] in {"ok", "stopped"} or not self._again()):
+                        self._exited.set()
                 yield value
             case "complete":
                 self._complete = True
+            case "pods" if self._workflow is None:
+                self._early += value  # whether a second pod is a retry, the workflow says
             case "pods":
                 yield from self._pods(value)
             case "workflow":
                 self._workflow = value
+                if (attempts := diagnose.attempts(value)) != self._attempts:
+                    self._attempts = attempts
+                    yield Attempts(most=attempts, t=self._clock())
                 if (value.get("spec") or {}).get("shutdown") and not (self._stopping.is_set() or self._lost):
                     # Somebody else: in another process, or with Argo's own tools.
                     self._stopping.set()
                     yield StopAsked(by="somebody else", t=self._clock())
-                yield from self._phase()
+                early, self._early = self._early, []
+                yield from self._pods(early) if early else self._phase()
             case "events":
                 self._events = value
                 yield from self._phase()
             case _:
                 raise value
 
-    def _is_exit(self, line: str) -> bool:
+    def _exit(self, line: str) -> str:
+        """The reason of an exit record; "" of any other line."""
         if not line.startswith(self._record):
-            return False
+            return ""
         try:
-            return bool(json.loads(line[len(self._record) :]).get("k") == "exit")
+            said = json.loads(line[len(self._record) :])
+            return str(said.get("reason") or "?") if said.get("k") == "exit" else ""
         except (ValueError, AttributeError):
-            return False
+            return ""
 
     def _pods(self, seen: list[tuple[str, Thing]]) -> Iterator[NodePhase]:
         """Pods as they are now, as (type of change, pod)."""
         self._listed = True
         for change, pod in seen:
-            uid = _uid(pod)
-            if self._pod is None and change != "DELETED":
-                self._pod = pod
-            elif self._pod is not None and uid == _uid(self._pod):
-                self._pod = pod
-                if change == "DELETED" or diagnose.leaves(pod):
-                    yield from self._pod_lost()
-            elif self._pod is not None and change != "DELETED":
-                # Another pod for the same cell: the first one is gone, whether anybody said so or not.
+            name, uid = pod["metadata"]["name"], _uid(pod)
+            if uid in self._tried.values():
+                yield from self._known_pod(change, pod)
+            elif change != "DELETED" and (not self._tried or (self._attempts != 1 and name not in self._tried)):
+                self._tried[name] = uid
+                if self._pod is None:
+                    self._pod = pod
+                else:
+                    self._later.append(pod)
+            elif change != "DELETED":
+                # Another pod for the same attempt: the first one is gone, whether anybody said so or not.
                 yield from self._pod_lost()
         yield from self._phase()
+
+    def _known_pod(self, change: str, pod: Thing) -> Iterator[NodePhase]:
+        gone = change == "DELETED" or diagnose.leaves(pod)
+        if _uid(pod) == _uid(self._pod):
+            self._pod = pod
+            if gone and self._attempts == 1:
+                yield from self._pod_lost()
+        else:
+            self._later = [pod if _uid(one) == _uid(pod) else one for one in self._later]
 
     def _pod_lost(self) -> Iterator[NodePhase]:
         # A stopped workflow's pods go by Argo's own hand, and are not made again.
@@ -259,8 +304,8 @@ class Follower:
 
     # What follows runs in threads of its own.
 
-    def _start(self, target: Callable[[], None]) -> threading.Thread:
-        thread = threading.Thread(target=self._guarded, args=(target,), name=f"uv-argo{target.__name__}", daemon=True)
+    def _start(self, target: Callable[[], None], name: str) -> threading.Thread:
+        thread = threading.Thread(target=self._guarded, args=(target,), name=f"uv-argo-{name}", daemon=True)
         thread.start()
         return thread
 
@@ -292,6 +337,7 @@ class Follower:
         while not self._done.is_set():
             try:
                 pods, version = self._door.pods(self._name)
+                pods.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""))
                 seen = [("MODIFIED", pod) for pod in pods]
                 if self._pod is not None and _uid(self._pod) not in {_uid(pod) for pod in pods}:
                     seen.insert(0, ("DELETED", self._pod))
@@ -350,8 +396,7 @@ class Follower:
         except Gone:
             return _DELETED
 
-    def _read_log(self) -> None:
-        pod = self._pod or {}
+    def _read_log(self, pod: Thing) -> None:
         for container in diagnose.writers(pod):
             self._read_container(pod["metadata"]["name"], _uid(pod), container)
         self._seen.put(("complete", None))

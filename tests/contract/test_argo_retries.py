@@ -1,0 +1,155 @@
+"""Retries that were asked for are followed pod by pod; a pod that is made again without anybody's wish is not."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+import pytest
+from argo_server import ArgoServer
+
+from uv_argo_magic.backends.argo import ArgoBackend, diagnose, follow
+from uv_argo_magic.core import events as ev
+from uv_argo_magic.core.spec import RunSpec, Settings
+from uv_argo_magic.core.state import Restarted
+from uv_argo_magic.run import Run, join, prepare, start
+
+HERE = ".".join(map(str, sys.version_info[:3]))
+CELL = """import os
+with open({counter!r}, "a+") as file:
+    file.write("x")
+    file.seek(0)
+    times = len(file.read())
+print("time", times, flush=True)
+if times < {good}:
+    os._exit(3)
+"""
+
+
+class Retrying(ArgoBackend):
+    """Asks for retries, as an administrator's template or a patch does."""
+
+    limit = 2
+
+    def _made(self, *given):
+        made, *rest = super()._made(*given)
+        made["spec"]["templates"][0]["retryStrategy"] = {"limit": self.limit}
+        return made, *rest
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(follow, "LOOK", 0.1)
+    with ArgoServer(tmp_path) as server:
+        yield server
+
+
+def begin(server, backend, cell) -> Run:
+    settings = Settings(kubeconfig=str(server.kubeconfig), images=((HERE, "none"),))
+    return start(prepare(RunSpec(cell=cell, settings=settings, backend="argo"), backend), backend=backend)
+
+
+def test_each_attempt_is_followed_and_the_first_good_one_ends_the_run(server, tmp_path):
+    run = begin(server, Retrying(), CELL.format(counter=str(tmp_path / "times"), good=2))
+    state = run.wait(60)
+    assert (state.outcome, state.attempt, state.attempts) == ("Succeeded", 2, 3)
+    assert run.logs() == "time 1\ntime 2\n"
+    assert [one.attempt for one in state.outputs if isinstance(one, Restarted)] == [2]
+    run._thread.join(20)
+    assert run.state.node.phase == "Succeeded"
+
+
+def test_the_last_attempts_end_is_the_runs(server, tmp_path):
+    run = begin(server, Retrying(), CELL.format(counter=str(tmp_path / "times"), good=9))
+    state = run.wait(60)
+    assert (state.outcome, state.exited.code, state.attempt) == ("Failed", 3, 3)
+    assert run.logs() == "time 1\ntime 2\ntime 3\n"
+    assert "shutdown" not in next(iter(server.workflows.values())).made["spec"]
+    # Whoever comes later reads all of them too.
+    backend = ArgoBackend()
+    found = backend.find(run.name, run.settings)
+    events = list(backend.watch(found.name))
+    assert ev.Attempts in {type(one) for one in events}
+    text = "".join(one for one in events if isinstance(one, str))
+    assert [line for line in text.split("\n") if line.startswith("time")] == ["time 1", "time 2", "time 3"]
+    assert [line for line in "".join(backend.watch(found.name, follow=False).__next__()).split("\n") if "time" in line]
+
+
+def test_a_stopped_run_is_not_tried_again(server, tmp_path):
+    run = begin(server, Retrying(), f"open({str(tmp_path / 'on')!r}, 'a').write('x')\nimport time; time.sleep(60)")
+    while not (tmp_path / "on").exists():
+        threading.Event().wait(0.02)
+    run.stop("a test")
+    assert run.wait(30).outcome == "Stopped"
+    assert (tmp_path / "on").read_text() == "x"
+
+
+def pod(name, uid, phase="Running"):
+    return {"metadata": {"name": name, "uid": uid}, "status": {"phase": phase}}
+
+
+class Door:
+    """Takes note of what is shut down."""
+
+    def __init__(self):
+        self.ended = threading.Event()
+
+    def shutdown(self, name, how):
+        self.ended.set()
+
+
+@pytest.mark.parametrize(
+    ("limit", "second", "ends"),
+    [
+        (None, pod("w", "2"), True),  # made again, under the same name
+        (None, pod("w-cell-2", "2"), True),
+        (3, pod("w-cell-1", "2"), True),
+        (3, pod("w-cell-2", "2"), False),
+    ],
+)
+def test_a_pod_that_nobody_asked_for_ends_the_workflow(limit, second, ends):
+    door = Door()
+    follower = follow.Follower(door, "w", "ab")
+    template = {"name": "cell"} | ({"retryStrategy": {"limit": str(limit)}} if limit else {})
+    first = pod("w-cell-1" if limit else "w", "1")
+    # Pods that are seen before the workflow is known are judged when it is.
+    assert list(follower._take("pods", [("ADDED", first), ("ADDED", second)])) == []
+    said = list(follower._take("workflow", {"spec": {"entrypoint": "cell", "templates": [template]}}))
+    assert door.ended.wait(5 if ends else 0.2) is ends
+    assert any(isinstance(one, ev.NodePhase) and "run twice" in one.message for one in said) is ends
+
+
+@pytest.mark.parametrize(
+    ("workflow", "times"),
+    [
+        (None, 1),
+        ({"spec": {"entrypoint": "a", "templates": [{"name": "a"}]}}, 1),
+        ({"spec": {"entrypoint": "a", "templates": [{"name": "a", "retryStrategy": {"limit": 2}}]}}, 3),
+        ({"spec": {"entrypoint": "a", "templates": [{"name": "b", "retryStrategy": {"limit": 2}}, {"name": "a"}]}}, 1),
+        ({"spec": {"entrypoint": "a", "templates": [{"name": "a", "retryStrategy": {}}]}}, 0),
+        ({"spec": {"retryStrategy": {"limit": "{{=2}}"}}}, 1),
+        ({"spec": {"templateDefaults": {"retryStrategy": {"limit": "1"}}}}, 2),
+        (
+            {
+                "spec": {"workflowTemplateRef": {"name": "t"}},
+                "status": {
+                    "storedWorkflowTemplateSpec": {
+                        "entrypoint": "a",
+                        "templates": [{"name": "a", "retryStrategy": {"limit": 4}}],
+                    }
+                },
+            },
+            5,
+        ),
+    ],
+)
+def test_how_often_a_workflow_is_tried(workflow, times):
+    assert diagnose.attempts(workflow) == times
+
+
+def test_joining_needs_somebody_who_knows_it():
+    from uv_argo_magic.locate import Located
+
+    with pytest.raises(ValueError, match="nothing is known"):
+        join(Located(backend="argo", settings=Settings()), settings=Settings())
