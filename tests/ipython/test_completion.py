@@ -23,7 +23,7 @@ LINES = [
     ("%%argo --push alpha,alp", {"alpine"}),
     ("%%argo --push alpha alp", {"alpine"}),
     ("%%argo --out alp", {"alpha", "alpine"}),
-    ("%argo lo", {"logs"}),
+    ("%argo log", {"logs"}),
     ("%argo logs 2026", {"20260101-one"}),
     ("%argo help pa", {"packages"}),
     ("%argo runs --co", {"--count"}),
