@@ -59,12 +59,13 @@ def begin(
     push: tuple[tuple[str, str], ...] = (),
     pull: tuple[str, ...] = (),
     cell_env: tuple[tuple[str, str], ...] = (),
+    uv: str = "",
     **settings: object,
 ) -> Guest:
     """Start a supervisor whose run folder and store are below `home`."""
     wanted = Settings(env=cell_env, **settings)  # type: ignore[arg-type]
     spec = RunSpec(cell=cell, push=push, pull=pull, settings=wanted)
-    made = program.build(spec, resolution or empty_lock(), guest=guest_zip(), nonce=NONCE)
+    made = program.build(spec, resolution or empty_lock(), guest=guest_zip(), nonce=NONCE, uv=uv)
     run = home / "run"
     run.mkdir(parents=True)
     (run / "program.py").write_text(made.source)

@@ -397,7 +397,7 @@ def _wheel(
     with zipfile.ZipFile(out, "w") as archive:
         for path, text in members.items():
             entry = zipfile.ZipInfo(path, date_time=(2026, 1, 1, 0, 0, 0))
-            entry.external_attr = 0o644 << 16
+            entry.external_attr = (0o100755 if "/scripts/" in path else 0o644) << 16
             archive.writestr(entry, text)
     return out.getvalue()
 

@@ -8,19 +8,17 @@ Rules:
 from __future__ import annotations
 
 import contextlib
-import secrets
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uv_argo_magic import run
 from uv_argo_magic.backends import base
-from uv_argo_magic.core import program, settings
+from uv_argo_magic.core import settings
 from uv_argo_magic.core.lock import Lock
 from uv_argo_magic.core.standalone import Standalone, pins, standalone
 from uv_argo_magic.entries import HIDDEN
 from uv_argo_magic.errors import SpecError
-from uv_argo_magic.guest_zip import guest_zip
 
 if TYPE_CHECKING:
     from uv_argo_magic.core.lock import Resolution
@@ -87,8 +85,7 @@ def _workflow(entry: Entry, spec: RunSpec, resolution: Resolution) -> str:
         )
     backend = base.load(spec.backend)
     if not isinstance(resolution, Lock) or resolution.target == backend.target(spec).target:
-        built = program.build(spec, resolution, guest=guest_zip(), nonce=secrets.token_hex(8))
-        return backend.manifest(built, spec)
+        return backend.manifest(run.build(spec, resolution), spec)
     # The run's files are for another platform than this one's: the same versions are looked for there.
     same = tuple(f"{one.name}=={one.version}" for one in resolution.packages if not one.url)
     wanted = replace(spec, settings=replace(spec.settings, constraints=(*spec.settings.constraints, *same)))

@@ -284,7 +284,7 @@ def _ask(
         only_binary=settings.only_binary,
         hashes=_hashes(requirements),
     )
-    return replace(made, warnings=failures.warnings(said), uv=_uv_version(), made=time.time())
+    return replace(made, warnings=failures.warnings(said), uv=uv_version(), made=time.time())
 
 
 def _hashes(requirements: Requirements) -> dict[str, frozenset[str]]:
@@ -378,7 +378,7 @@ def _kill(process: subprocess.Popen[str]) -> None:
 
 
 @functools.cache
-def _uv_version() -> str:
+def uv_version() -> str:
     """The version of uv, as it says itself."""
     done = subprocess.run([find_uv_bin(), "--version"], capture_output=True, text=True, timeout=60, check=True)
     return done.stdout.split()[1]

@@ -140,8 +140,14 @@ def prepare(
     resolution = resolution or resolve.lock(
         spec.requirements, interpreter=interpreter, settings=spec.settings, locks=locks, upgrade=upgrade
     )
-    built = program.build(spec, resolution, guest=guest_zip(), nonce=secrets.token_hex(8))
+    built = build(spec, resolution)
     return Prepared(spec=spec, resolution=resolution, program=built, interpreter=interpreter, locks=locks)
+
+
+def build(spec: RunSpec, resolution: Resolution) -> program.Program:
+    """The program of one execution, with a nonce of its own."""
+    uv = resolve.uv_version() if spec.settings.shape == "runtime" else ""
+    return program.build(spec, resolution, guest=guest_zip(), nonce=secrets.token_hex(8), uv=uv)
 
 
 def new_id() -> str:

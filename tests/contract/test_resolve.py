@@ -375,7 +375,7 @@ def test_what_changes_by_itself_is_no_other_question(index, ask, locks, monkeypa
     index.add("alpha", "1.0")
     first = ask("alpha", locks=locks, index_url=index.url)
     count = len(index.requests)
-    monkeypatch.setattr(resolve, "_uv_version", lambda: "9.9.9")
+    monkeypatch.setattr(resolve, "uv_version", lambda: "9.9.9")
     secret = index.url.replace("://", "://user:secret@")
     assert ask("alpha", locks=locks, index_url=index.url, offline=True) == first
     assert ask("alpha", locks=locks, index_url=index.url, env={"UV_INDEX_DEFAULT_PASSWORD": "x"}) == first

@@ -17,6 +17,17 @@ NONE = (
 SAID = [
     (134, "memory allocation of 4194304 bytes failed\n", "memory", "to install the packages"),
     (-6, "thread 'main2' (7) panicked at x.rs:131:29:\nfailed to spawn thread: Os { code: 11 }\n", "memory", "memory"),
+    (
+        1,
+        (
+            "WARNING: Retrying after connection broken by 'NewConnectionError'\n"
+            "error: uv could not be installed there\n"
+            "  cause: the package index could not be reached (NewConnectionError)\n"
+        ),
+        "other",
+        "no uv in that image: the package index could not be reached",
+    ),
+    (127, "error: uv could not be started: [Errno 2] No such file: 'uv'\n", "other", "no uv in that image"),
     (1, DOWNLOAD + "  cause: failed to write to file `a`: File too large (os error 27)\n", "disk", "larger than is"),
     (1, DOWNLOAD + "  cause: failed to write: No space left on device (os error 28)\n", "disk", "full: alpha 1.0"),
     (

@@ -97,6 +97,15 @@ _RULES = (
         anywhere=True,
     ),
     _Rule(
+        cause="other",
+        pattern=r"error: uv could not be (?:installed there|started)",
+        sentence="There is no uv in that image: {line}.",
+        hint=(
+            "Choose an image with uv (--set image=IMAGE), have it installed first by the image's pip "
+            "(--set shape=runtime), or let another image install (--set shape=init)."
+        ),
+    ),
+    _Rule(
         cause="permission",
         pattern=r"os error (?:1|5|13|30)\b|Read-only file system|Permission denied",
         sentence="The install may not write there: {line}.",

@@ -101,11 +101,14 @@ def _source(guest: str, payload: str) -> str:
     return _BOOTSTRAP.replace("@GUEST@", GUEST_NAME).replace("@ARCHIVE@", guest).replace("@PAYLOAD@", payload)
 
 
-def build(spec: RunSpec, resolution: Resolution, *, guest: bytes, nonce: str) -> Program:
-    """Make the program: `guest` is the zip of the guest package, `nonce` random letters and digits for this run."""
-    whole = payload(spec, resolution, nonce)
+def build(spec: RunSpec, resolution: Resolution, *, guest: bytes, nonce: str, uv: str = "") -> Program:
+    """Make the program: `guest` is the zip of the guest package, `nonce` random letters and digits for this run.
+
+    `uv` is the version to install for an image that has none; "": it has one.
+    """
+    whole = payload(spec, resolution, nonce, uv)
     settings = {key: value for key, value in whole["settings"].items() if key.startswith("install_")}
-    install = {key: whole[key] for key in ("v", "nonce", "lock", "uv")} | {"settings": settings}
+    install = {key: whole[key] for key in ("v", "nonce", "lock", "uv", "provision")} | {"settings": settings}
     return Program(
         guest=base64.b64encode(guest).decode(),
         payload=_pack(whole),
@@ -119,7 +122,7 @@ def _pack(data: Mapping[str, object]) -> str:
     return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 
-def payload(spec: RunSpec, resolution: Resolution, nonce: str) -> dict[str, Any]:
+def payload(spec: RunSpec, resolution: Resolution, nonce: str, uv: str = "") -> dict[str, Any]:
     """What the guest reads (docs/protocol.md): the JSON object that the program carries."""
     settings = spec.settings
     if isinstance(resolution, Lock):
@@ -136,6 +139,7 @@ def payload(spec: RunSpec, resolution: Resolution, nonce: str) -> dict[str, Any]
         "push": [list(pair) for pair in spec.push],
         "pull": list(spec.pull),
         "uv": uv_environment(settings),
+        "provision": uv,
         "settings": {
             "run_timeout": settings.run_timeout,
             "install_timeout": settings.install_timeout,

@@ -28,7 +28,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "panel": ("auto", "widget", "html", "static", "text", "none"),
     "prerelease": ("allow", "disallow", "if-necessary", "explicit", "if-necessary-or-explicit"),
     "resolution": ("highest", "lowest", "lowest-direct"),
-    "shape": ("script", "init"),
+    "shape": ("script", "runtime", "init"),
     "pod_gc": ("never", "OnPodCompletion", "OnPodSuccess", "OnWorkflowCompletion", "OnWorkflowSuccess"),
 }
 """Keys that take one of a few words; "" is the default where Settings has it so."""

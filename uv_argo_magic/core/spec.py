@@ -61,8 +61,8 @@ class Settings:
     shape: str = field(
         default="script",
         metadata={
-            "help": "what installs: script (the image's own uv), or init (a container before the cell's, which sees "
-            "neither uv nor credentials)"
+            "help": "what installs: script (the image's own uv), runtime (a uv that is installed first, for an image "
+            "without one), or init (a container before the cell's, which sees neither uv nor credentials)"
         },
     )
     install_image: str = field(

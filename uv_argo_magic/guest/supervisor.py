@@ -18,7 +18,7 @@ import tempfile
 import time
 import traceback
 
-from . import cell, environment, handover, processes, record
+from . import cell, environment, handover, processes, provision, record
 
 LIFELINE = "UV_ARGO_LIFELINE"
 INSTALL, RUN = "install", "run"
@@ -188,6 +188,7 @@ class Supervisor:
             return tree
         if not key:
             self.log.emit("phase", phase="resolving")
+            self._provide()
             aside = os.path.join(self.home, "resolve")
             lines, code = environment.resolve(aside, lines, self.uv, self._uv)
             if code:
@@ -198,14 +199,32 @@ class Supervisor:
         if tree is None:
             self.log.emit("phase", phase="installing")
             environment.sweep(self.store)
+            self._provide()
             tree = environment.build(self.store, key, lines, self.uv, self._uv, self.log.boot)
             if isinstance(tree, int):
                 raise InstallProblem(tree)
         self.log.emit("installed", packages=tree.packages, seconds=round(tree.seconds, 3), cached=tree.cached)
         return tree
 
-    def _uv(self, args):
-        """Run uv, its words into the log, within the install's limits; its exit status."""
+    def _provide(self):
+        """Where the image has no uv, and may be given one: install it."""
+        version = self.wanted["provision"]
+        if not version or shutil.which(self.uv):
+            return
+
+        def run(args):
+            heard = []  # type: list[str]
+            return self._uv(args, heard), "".join(heard)
+
+        index = self.wanted["uv"].get("UV_DEFAULT_INDEX", "")
+        try:
+            self.uv = provision.uv(self.store, version, re.sub(r"^[\w.-]+=", "", index), run, self.log.boot)
+        except provision.ProvisionProblem as problem:
+            self.log.emit("uv", text="error: uv could not be installed there\n  cause: %s\n" % problem.why)
+            raise InstallProblem(problem.code) from problem
+
+    def _uv(self, args, heard=None):
+        """Run uv, its words into the log (and into `heard`), within the install's limits; its exit status."""
         env = {name: value for name, value in os.environ.items() if not name.startswith(("UV_ARGO_", "VIRTUAL_ENV"))}
         for name in ("FORCE_COLOR", "CLICOLOR_FORCE"):  # a notebook's kernel sets them for its own front end
             env.pop(name, None)
@@ -227,7 +246,10 @@ class Supervisor:
                 data = os.read(said, 65536)
                 if not data:
                     break
-                text += data.decode("utf-8", "replace")
+                said_now = data.decode("utf-8", "replace")
+                if heard is not None:
+                    heard.append(said_now)
+                text += said_now
                 cut = text.rfind("\n") + 1
                 if cut:
                     self.log.emit("uv", text=text[:cut])
