@@ -70,7 +70,7 @@ class Engine:
     started: list = field(default_factory=list)
     stopped: list = field(default_factory=list)
 
-    def prepare(self, spec, *, notebook="", upgrade=False):
+    def prepare(self, spec, *, notebook="", upgrade=False, **_):
         self.asked.append((notebook, upgrade))
         target = Target(python=spec.python if spec.python.count(".") else PYTHON)
         self.prepared.append(spec)

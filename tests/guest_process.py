@@ -58,6 +58,7 @@ def begin(
     env: dict[str, str] | None = None,
     push: tuple[tuple[str, str], ...] = (),
     pull: tuple[str, ...] = (),
+    python: str = BASE,
     cell_env: tuple[tuple[str, str], ...] = (),
     uv: str = "",
     **settings: object,
@@ -78,7 +79,7 @@ def begin(
         **(env or {}),
     }
     process = subprocess.Popen(
-        [BASE, "-I", "-S", str(run / "program.py")],
+        [python, "-I", "-S", str(run / "program.py")],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         env=environ,

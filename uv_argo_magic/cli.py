@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import signal
@@ -114,7 +115,12 @@ def _run(line: Line) -> int:
     for note in (*made.notes, *spec.requirements.warnings):
         print(note, file=sys.stderr)
     for_file = "" if line.argument in {"", "-"} else str(Path(line.argument).absolute())
-    prepared = engine.prepare(spec, notebook=for_file, upgrade=line.given("upgrade"))
+    prepared = engine.prepare(
+        spec,
+        notebook=for_file,
+        upgrade=line.given("upgrade"),
+        say=None if line.given("dry_run") else functools.partial(print, file=sys.stderr),
+    )
     for note in words.warnings(prepared.resolution):
         print(note, file=sys.stderr)
     if prepared.interpreter.target.minor == ".".join(map(str, sys.version_info[:2])) and (

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic import places, resolve, sources
+from uv_argo_magic import bases, places, resolve, sources
 from uv_argo_magic.backends import base
 from uv_argo_magic.core import edits
 from uv_argo_magic.core.difference import difference
@@ -137,7 +137,7 @@ def _cell(path: Path, around: Surroundings) -> _Cell:
     timeout = min(spec.settings.install_timeout or PATIENCE, PATIENCE)
     # `locked` is for cells: an editor is where one locks.
     spec = replace(spec, settings=replace(spec.settings, install_timeout=timeout, locked=False))
-    interpreter = base.load(spec.backend).target(spec)
+    spec, interpreter = bases.target(spec, base.load(spec.backend), places.cache_dir() / "images", None)
     return _Cell(spec=spec, interpreter=interpreter, locks=Locks(places.data_dir() / "locks", around.notebook))
 
 

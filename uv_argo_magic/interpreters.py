@@ -17,6 +17,7 @@ import sys
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import packaging
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -25,6 +26,9 @@ from uv import find_uv_bin
 
 from uv_argo_magic.core.lock import Target
 from uv_argo_magic.errors import SpecError
+
+if TYPE_CHECKING:
+    from uv_argo_magic.core.base import Base
 
 OLDEST = (3, 8)
 """What the guest can run on."""
@@ -75,13 +79,14 @@ class Interpreter:
     """A Python that runs cells: what it is, and the wheel tags that fit it, best first.
 
     `path` is its executable; for a Python that is not on this machine (`image` says where), one that is: uv needs one
-    to run with, and is told the target.
+    to run with, and is told the target. `base` is what it has of its own, where the cell sees that.
     """
 
     path: str
     target: Target
     tags: tuple[Tag, ...]
     image: str = ""
+    base: Base | None = None
 
 
 def find(version: str = "") -> Interpreter:
@@ -92,7 +97,7 @@ def find(version: str = "") -> Interpreter:
     """
     here = _probe_base(getattr(sys, "_base_executable", None) or sys.executable)
     wanted = version.strip()
-    if not wanted or _fits(here, wanted):
+    if fits(here.target.python, wanted, free_threaded=here.target.abi.endswith("t")):
         return here
     path = _ask_uv(wanted, os.environ.get("PATH", ""))
     if not Path(path).exists():
@@ -112,15 +117,20 @@ def versions() -> tuple[str, ...]:
     return tuple(sorted(found, key=lambda text: [int(part) for part in re.findall(r"\d+", text)], reverse=True))
 
 
-def _fits(interpreter: Interpreter, wanted: str) -> bool:
-    """Whether this interpreter is what the user asked for, so that uv need not look for another."""
+def fits(python: str, wanted: str, *, free_threaded: bool = False) -> bool:
+    """Whether a Python of this full version is what the user asked for: "", "3.12", "3.12.1", "3.13t" or ">=3.12".
+
+    Raises:
+        SpecError: `wanted` is no version.
+    """
+    if not wanted:
+        return True
     plain = re.fullmatch(r"(\d+(?:\.\d+){0,2})(t?)", wanted)
-    own = interpreter.target
     if plain:
         numbers = plain[1].split(".")
-        return own.python.split(".")[: len(numbers)] == numbers and own.abi.endswith("t") == bool(plain[2])
+        return python.split(".")[: len(numbers)] == numbers and free_threaded == bool(plain[2])
     try:
-        return not own.abi.endswith("t") and SpecifierSet(wanted).contains(own.python, prereleases=True)
+        return not free_threaded and SpecifierSet(wanted).contains(python, prereleases=True)
     except InvalidSpecifier:
         raise SpecError(
             f"A Python is chosen by its version, and {wanted!r} is none.",

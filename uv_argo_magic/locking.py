@@ -9,7 +9,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic import files, places, resolve
+from uv_argo_magic import bases, files, places, resolve
 from uv_argo_magic.backends import base
 from uv_argo_magic.core import lockfiles, reasons, words
 from uv_argo_magic.core.difference import changes, difference
@@ -50,7 +50,7 @@ def answer(line: Line, history: History, around: Surroundings) -> Table:
     wanted = _wanted(line, history, around)
     # `locked` is for cells: this verb is how one locks.
     spec = replace(wanted.spec, settings=replace(wanted.spec.settings, locked=False))
-    interpreter = base.load(spec.backend).target(spec)
+    spec, interpreter = bases.target(spec, base.load(spec.backend), places.cache_dir() / "images", None)
     locks = Locks(places.data_dir() / "locks", wanted.notebook)
     about: dict[str, Any] = {"interpreter": interpreter, "settings": spec.settings}
     dry = line.given("dry_run")

@@ -35,17 +35,18 @@ from uv_argo_magic.core.pylock import read_pylock
 from uv_argo_magic.core.requirements import parse_items
 from uv_argo_magic.core.said import redact
 from uv_argo_magic.errors import ResolutionError, SpecError
+from uv_argo_magic.stubs import BASE, refuse_contradictions, within_base, write_wheels
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Mapping
 
+    from uv_argo_magic.core.base import Base
     from uv_argo_magic.core.failures import InstallFailure
     from uv_argo_magic.core.requirements import Requirements
     from uv_argo_magic.core.spec import Settings
     from uv_argo_magic.interpreters import Interpreter
     from uv_argo_magic.locks import Locks
-
 
 PATIENCE = 0.05
 """Seconds until a cancelled resolution ends."""
@@ -77,8 +78,10 @@ def lock(  # noqa: PLR0913 - all by keyword, each with a default that a plain ce
         ResolutionError: uv finds no set of files, with its reason in plain words; or `locked` is set, and nothing is.
         Cancelled: nobody waits for the answer any more.
     """
+    base = interpreter.base
+    refuse_contradictions(requirements, interpreter)
     if not requirements:
-        return Lock(packages=(), target=interpreter.target)
+        return Lock(packages=(), target=interpreter.target, base=base.digest if base else "")
     question = _question(requirements, interpreter, settings, environ)
     known = locks.find(question.digest) if locks else None
     if settings.locked and (upgrade or not known):
@@ -199,6 +202,7 @@ class _Question:
     files: tuple[tuple[str, str], ...]
     environ: tuple[tuple[str, str], ...]
     extra: tuple[str, ...]
+    base: Base | None = None
 
     @property
     def digest(self) -> str:
@@ -244,13 +248,15 @@ def _question(
         if items:
             files[f"{name}.txt"] = items.lines
             options += [f"--{name}", f"{name}.txt"]
+    base = (interpreter.base.digest,) if interpreter.base else ()
     hashes = sorted({f"{item.name} {wanted}" for item in requirements.items for wanted in item.hashes})
     return _Question(
         python=interpreter.path,
         options=tuple(options),
         files=tuple((name, "".join(f"{line}\n" for line in lines)) for name, lines in files.items()),
         environ=tuple(sorted(around.items())),
-        extra=(target.abi, target.implementation, *hashes, *map(str, interpreter.tags)),
+        extra=(target.abi, target.implementation, *hashes, *map(str, interpreter.tags), *base),
+        base=interpreter.base,
     )
 
 
@@ -272,19 +278,24 @@ def _ask(
     cancelled: threading.Event | None,
 ) -> Lock | InstallFailure:
     """Run uv, and read what it says."""
+    base = interpreter.base
     options = ("--format", "pylock.toml", "--generate-hashes")
     rc, out, said = _compile(question, options, settings.install_timeout, cancelled=cancelled)
     if rc:
         asked = (item.name for item in requirements.items)
-        return replace(failures.classify(rc, said), names=failures.blamed(rc, said, asked))
+        failure = replace(failures.classify(rc, said), names=failures.blamed(rc, said, asked))
+        return within_base(failure, said, interpreter)
     made = read_pylock(
         out,
         target=interpreter.target,
         tags=interpreter.tags,
         only_binary=settings.only_binary,
         hashes=_hashes(requirements),
+        own={one.name for one in base.bounding} if base else (),
     )
-    return replace(made, warnings=failures.warnings(said), uv=uv_version(), made=time.time())
+    return replace(
+        made, warnings=failures.warnings(said), uv=uv_version(), made=time.time(), base=base.digest if base else ""
+    )
 
 
 def _hashes(requirements: Requirements) -> dict[str, frozenset[str]]:
@@ -307,8 +318,8 @@ def _compile(
     """`uv pip compile` of this question: exit status, stdout and stderr."""
     files = dict(question.files) | ({"pins.txt": pins} if pins else {})
     command = ["pip", "compile", "--no-header", "--python", question.python]
-    command += [*options, *question.options, reasons.ASKED]
-    return _uv(command, files, dict(question.environ), timeout, cancelled)
+    command += [*options, *question.options, *(["--constraint", BASE] if question.base else []), reasons.ASKED]
+    return _uv(command, files, dict(question.environ), timeout, cancelled, question.base)
 
 
 def _uv(
@@ -317,14 +328,17 @@ def _uv(
     environ: Mapping[str, str],
     timeout: float,
     cancelled: threading.Event | None = None,
+    base: Base | None = None,
 ) -> tuple[int, str, str]:
     """Run uv in a folder of its own with these files: exit status, stdout and stderr.
 
-    An interrupt ends uv and whatever it builds with.
+    What `base` has is there as wheels, named by the file BASE. An interrupt ends uv and whatever it builds with.
     """
     with tempfile.TemporaryDirectory(prefix="uv-argo-") as folder:
         for name, text in files.items():
             (Path(folder) / name).write_text(text, encoding="utf-8")
+        if base:
+            write_wheels(base, Path(folder))
         process = subprocess.Popen(
             [find_uv_bin(), *args],
             cwd=folder,

@@ -22,7 +22,7 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from uv_argo_magic import interpreters, places, resolve
+from uv_argo_magic import bases, interpreters, places, resolve
 from uv_argo_magic.backends import base
 from uv_argo_magic.core import events, indexes, program, remote_error, values, words
 from uv_argo_magic.core.lock import Lock, Resolution
@@ -116,11 +116,13 @@ def prepare(
     notebook: str = "",
     upgrade: bool = False,
     resolution: Resolution | None = None,
+    say: Callable[[str], object] | None = bool,
 ) -> Prepared:
     """Find the Python of the place where it will run, resolve the requirements for it, build the program.
 
     What was resolved for this `notebook` (its path) before is used again, unless `upgrade`; a given `resolution` is
-    used as it is.
+    used as it is. Where the settings need what an image has and nobody knows, that is asked by a run of ours, and `say`
+    is told; with `say` None it is an error.
 
     Raises:
         SpecError: there is no such Python there, or a password would leave this machine.
@@ -135,7 +137,7 @@ def prepare(
             hint="Name the index without it, --set indexes=NAME=URL: here the variables UV_INDEX_NAME_USERNAME and "
             "UV_INDEX_NAME_PASSWORD log in, and over there a Secret does, --set index_secrets=NAME=SECRET.",
         )
-    interpreter = backend.target(spec)
+    spec, interpreter = bases.target(spec, backend, places.cache_dir() / "images", say)
     locks = Locks(places.data_dir() / "locks", notebook)
     resolution = resolution or resolve.lock(
         spec.requirements, interpreter=interpreter, settings=spec.settings, locks=locks, upgrade=upgrade

@@ -24,7 +24,7 @@ from uv_argo_magic.core import script as scripts
 from uv_argo_magic.core import values
 from uv_argo_magic.core.asked import Asked, merge
 from uv_argo_magic.core.options import nearest
-from uv_argo_magic.core.spec import FILES, RunSpec
+from uv_argo_magic.core.spec import FILES, RunSpec, Settings
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
@@ -100,9 +100,20 @@ def specify(
         push=tuple(_pushed(options.push, around.names, made.settings.value_limit)),
         pull=options.pull,
         resources=options.resources,
-        settings=made.settings,
+        settings=_over_its_base(made.settings),
         line_offset=around.line_offset,
     ), made
+
+
+def _over_its_base(settings: Settings) -> Settings:
+    """An image whose packages the cell sees is the image that runs it."""
+    if settings.base in ("", "own", settings.image):
+        return settings
+    if settings.image:
+        raise SpecError(
+            f"base is {settings.base}, and image is {settings.image}", hint="Name one: base is the image that runs it."
+        )
+    return replace(settings, image=settings.base)
 
 
 def _asked(

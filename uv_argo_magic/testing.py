@@ -85,6 +85,10 @@ class FakeBackend:
         """A Python of this machine, as `local` has it."""
         return interpreters.find(spec.python)
 
+    def image(self, spec: RunSpec) -> str:  # noqa: ARG002 - the protocol's signature
+        """None: it is this machine's Python."""
+        return ""
+
     def describe(self, program: Program, spec: RunSpec) -> str:  # noqa: ARG002 - the protocol's signature
         """There is nothing to say of what does not run."""
         return ""

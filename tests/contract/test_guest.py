@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import venv
 from typing import TYPE_CHECKING
 
 import pytest
@@ -461,7 +462,7 @@ def test_a_command_runs_by_the_venvs_python_whatever_its_folder_is_called(tmp_pa
     (scripts / "tool").write_text("#!/elsewhere/python3\nimport sys\nprint(sys.prefix, sys.argv[1:])\n")
     home = tmp_path / name / "venv"
     environment.thin_venv(str(home))
-    environment.put_over(str(home), str(tmp_path / "site"))
+    environment.put_over(str(home), [str(tmp_path / "site")])
     done = subprocess.run([home / "bin" / "tool", "a b"], capture_output=True, text=True, check=True)
     assert done.stdout == f"{home} ['a b']\n"
 
@@ -475,3 +476,34 @@ def test_uv_sees_neither_colours_nor_settings_of_the_surroundings(tmp_path: Path
 def test_a_syntax_error_shows_only_the_cell(tmp_path: Path) -> None:
     error = json.loads(run(tmp_path, "this is no Python").error)
     assert (error["frames"], error["syntax"]["lineno"]) == ([], 2)
+
+
+def test_a_cell_sees_what_its_python_has_where_it_is_to_and_its_own_packages_first(tmp_path: Path) -> None:
+    venv.create(tmp_path / "image", symlinks=True)
+    python = tmp_path / "image" / "bin" / "python"
+    (beneath,) = (tmp_path / "image").glob("lib/python*/site-packages")
+    package = Package(name="both", version="2.0", sha256="0" * 64)
+    lock = Lock(packages=(package,), target=Target(python=HERE), base="x")
+    above = tmp_path / "store" / "trees" / lock.key / "site"
+    above.mkdir(parents=True)
+    (above.parent / ".ok").write_text('{"packages": [["both", "2.0"]]}')
+    for folder, modules in ((beneath, {"own": "1.0", "both": "1.0"}), (above, {"both": "2.0"})):
+        for name, version in modules.items():
+            (folder / f"{name}.py").write_text(f"version = {version!r}")
+            (folder / f"{name}-{version}.dist-info").mkdir()
+            (folder / f"{name}-{version}.dist-info" / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
+    cell = (
+        "import importlib.metadata as m, subprocess, sys\n"
+        "print(__import__('both').version, __import__('own').version, sys.prefix != sys.base_prefix)\n"
+        "print(sorted((d.metadata['Name'], d.version) for d in m.distributions()), flush=True)\n"
+        "subprocess.run([sys.executable, '-c', 'import both, own; print(both.version, own.version)'])"
+    )
+    state = run(tmp_path, cell, python=str(python), base="own", resolution=lock)
+    listed = "[('both', '1.0'), ('both', '2.0'), ('own', '1.0')]"
+    assert text_of(state) == f"2.0 1.0 True\n{listed}\n2.0 1.0\n", state
+    # And by itself it does not, with nothing to install either.
+    cell = "try: import own\nexcept ImportError: print('apart')"
+    assert text_of(run(tmp_path / "apart", cell, python=str(python))) == "apart\n"
+    assert (
+        text_of(run(tmp_path / "over", "print(__import__('own').version)", python=str(python), base="own")) == "1.0\n"
+    )

@@ -19,6 +19,7 @@ from uv import find_uv_bin
 
 from uv_argo_magic import interpreters, resolve
 from uv_argo_magic.core import lockfiles, program
+from uv_argo_magic.core.base import Base, Distribution
 from uv_argo_magic.core.lock import Lock, Target, Unresolved
 from uv_argo_magic.core.requirements import Requirement, Requirements, parse
 from uv_argo_magic.core.spec import Settings
@@ -598,3 +599,45 @@ def test_it_is_imported_without_a_notebook():
     code = "import sys, uv_argo_magic.resolve; print(sorted({'IPython', 'ipywidgets', 'hera'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def over(*distributions, image="registry.example.com/torch:2"):
+    here = interpreters.find()
+    return replace(here, image=image, base=Base(python=here.target.python, distributions=distributions))
+
+
+def test_what_the_place_has_bounds_the_resolution_and_is_left_out(index, ask):
+    index.add("alpha", "1.0", requires=["beta"])
+    index.add("beta", "1.0")
+    index.add("beta", "2.0")
+    alone = ask("alpha")
+    # A version that no index has, as of an image's own build, and what that needs in turn.
+    beta = Distribution(name="beta", version="1.5+cu121", requires=("gamma>=1",))
+    index.add("gamma", "1.0")
+    before = len(index.requests)
+    lock = ask("alpha", interpreter=over(beta, Distribution(name="pip", version="1.0")))
+    assert names(lock) == ["alpha 1.0", "gamma 1.0"]
+    assert lock.own == (("beta", "1.5+cu121"),)
+    assert not [path for path in index.requests[before:] if "beta" in path]
+    assert Lock.from_json(lock.to_json()) == lock
+    assert len({alone.key, lock.key, replace(lock, base="").key}) == 3
+    # Nothing to install is still another environment.
+    assert ask("", interpreter=over(beta)).key != ask("").key
+    assert names(ask("beta", interpreter=over(beta, Distribution(name="gamma", version="1.0")))) == []
+
+
+def test_a_requirement_that_contradicts_what_the_place_has(index, ask):
+    index.add("alpha", "1.0", requires=["beta>=2"])
+    index.add("beta", "2.0")
+    beta = Distribution(name="beta", version="1.0")
+    with pytest.raises(ResolutionError) as caught:
+        ask("beta>=2", interpreter=over(beta))
+    assert caught.value.message == ("beta>=2 is asked for, and registry.example.com/torch:2 has beta 1.0 of its own.")
+    with pytest.raises(ResolutionError, match=r"Python \S+ here has beta 1\.0 of its own\.$") as caught:
+        ask("alpha", interpreter=over(beta, image=""))
+    assert "leave base out" in caught.value.hint
+    with pytest.raises(ResolutionError) as caught:
+        ask("nobody-has-this", interpreter=over(beta))
+    assert "beta" not in caught.value.message
+    # A marker that is not met asks for nothing.
+    assert names(ask("beta>=2; os_name == 'nobodys'", interpreter=over(beta))) == []

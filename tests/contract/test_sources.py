@@ -61,8 +61,6 @@ def uv(index, tmp_path):
 
 @pytest.fixture
 def ask(index, tmp_path):
-    resolve._memory.clear()
-
     def asking(asked):
         lock = resolve.lock(
             asked.requirements,

@@ -70,6 +70,13 @@ class Backend(Protocol):
             SpecError: there is no such Python there.
         """
 
+    def image(self, spec: RunSpec) -> str:
+        """The image that would run this; "" where it runs on this machine.
+
+        Raises:
+            SpecError: there is none for such a Python, or this place has no images.
+        """
+
     def describe(self, program: Program, spec: RunSpec) -> str:
         """For `--dry-run`: what would be sent, and what the place says of it; "" where there is no more to say.
 

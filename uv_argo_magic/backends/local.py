@@ -89,6 +89,19 @@ class LocalBackend:
         """
         return interpreters.find(spec.python)
 
+    def image(self, spec: RunSpec) -> str:
+        """There is none.
+
+        Raises:
+            SpecError: the settings name one whose packages the cell should see.
+        """
+        if spec.settings.base not in ("", "own"):
+            raise SpecError(
+                f"a cell of the local backend runs in no image, and base is {spec.settings.base}",
+                hint="Write --set base=own for the packages of the Python that runs it, or name a cluster: -b argo.",
+            )
+        return ""
+
     def describe(self, program: Program, spec: RunSpec) -> str:  # noqa: ARG002 - the protocol's signature
         """Nothing more: the program is all that there is."""
         return ""

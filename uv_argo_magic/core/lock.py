@@ -63,7 +63,9 @@ class Lock:
     """The packages of one environment, sorted by name, and what they are for.
 
     `warnings` are whole sentences that a person should see; `uv` is the version that resolved it, `made` when (Unix
-    seconds; 0: not known). None of these is part of `key`, and neither is where a package comes from.
+    seconds; 0: not known). None of these is part of `key`, and neither is where a package comes from. `base` is the
+    digest of what the Python has of its own, where the cell sees that, and `own` the (name, version) of it that is made
+    use of: these are not installed.
     """
 
     packages: tuple[Package, ...]
@@ -71,6 +73,8 @@ class Lock:
     warnings: tuple[str, ...] = ()
     uv: str = ""
     made: float = 0.0
+    base: str = ""
+    own: tuple[tuple[str, str], ...] = ()
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -91,7 +95,7 @@ class Lock:
     def key(self) -> str:
         """SHA-256 (hex, 32 characters) over packages, target and recipe: the tree's name in a store."""
         target = [self.target.minor, self.target.implementation, self.target.abi, self.target.platform]
-        text = json.dumps([RECIPE, target, self.lines])
+        text = json.dumps([RECIPE, target, self.lines, *filter(None, [self.base])])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def to_json(self) -> str:
@@ -113,6 +117,8 @@ class Lock:
                 warnings=tuple(str(warning) for warning in data.get("warnings", ())),
                 uv=str(data.get("uv", "")),
                 made=float(data.get("made", 0.0)),
+                base=str(data.get("base", "")),
+                own=tuple((str(name), str(version)) for name, version in data.get("own", ())),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a lock: {error!r}") from error

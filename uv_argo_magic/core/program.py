@@ -141,6 +141,7 @@ def payload(spec: RunSpec, resolution: Resolution, nonce: str, uv: str = "") -> 
         "uv": uv_environment(settings),
         "provision": uv,
         "settings": {
+            "base": bool(settings.base),
             "run_timeout": settings.run_timeout,
             "install_timeout": settings.install_timeout,
             "install_memory": settings.install_memory,

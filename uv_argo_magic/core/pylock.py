@@ -34,8 +34,11 @@ def read_pylock(
     tags: Sequence[Tag],
     only_binary: bool,
     hashes: Mapping[str, Collection[str]] | None = None,
+    own: Collection[str] = (),
 ) -> Lock:
     """The lock for `target`, whose `tags` come best first; `hashes` are those the user allows ("sha256:HEX"), by name.
+
+    `own` are the packages that the place has already: they are named in the lock, and not installed.
 
     Raises:
         ResolutionError: the text is no lock file of version 1, a package has no file that fits, no hash, or none of
@@ -54,15 +57,21 @@ def read_pylock(
     ranks = {tag: rank for rank, tag in reversed(list(enumerate(tags)))}
     allowed = {canonicalize_name(name): _hex(wanted) for name, wanted in (hashes or {}).items()}
     packages: dict[str, Package] = {}
+    there: dict[str, str] = {}
     for table in _tables(data, "packages"):
         name = canonicalize_name(_text(table, "name"))
+        if name in own:
+            there[name] = _text(table, "version", "")
+            continue
         if name in packages:
             raise ResolutionError(
                 f"The lock file has {name} twice: it was made for more than one platform.",
                 hint="Resolve for one Python on one platform.",
             )
         packages[name] = _package(name, table, ranks, only_binary=only_binary, allowed=allowed.get(name))
-    return Lock(packages=tuple(packages[name] for name in sorted(packages)), target=target)
+    return Lock(
+        packages=tuple(packages[name] for name in sorted(packages)), target=target, own=tuple(sorted(there.items()))
+    )
 
 
 def _package(

@@ -47,6 +47,12 @@ class Settings:
     )
     namespace: str = field(default="", metadata={"help": "the namespace, instead of the context's"})
     image: str = field(default="", metadata={"help": "an image with uv in it; its Python is named by --python X.Y.Z"})
+    base: str = field(
+        default="",
+        metadata={
+            "help": "see the packages of this image, or of the Python that runs the cell (own), and keep to them"
+        },
+    )
     images: tuple[tuple[str, str], ...] = field(default=(), metadata={"help": "images by their Python, X.Y.Z=IMAGE"})
     platform: str = field(
         default="x86_64-manylinux_2_28", metadata={"help": "the images' platform, as uv names it; chooses the nodes"}

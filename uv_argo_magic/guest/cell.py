@@ -94,13 +94,13 @@ class Cell:
         self.left_out = 0  # displays that the log's budget could not carry
         self.cleared_at = 0  # what the log had spent after the newest clear
 
-    def run(self, site):
-        """Run it, with the packages in the folder `site` (or None): (reason, code, detail) of the exit record."""
+    def run(self, sites):
+        """Run it, with the packages in the folders `sites`: (reason, code, detail) of the exit record."""
         file = os.path.join(self.supervisor.home, "cell.py")
         with open(file, "w", encoding="utf-8", errors="surrogatepass", newline="") as out:
             out.write("\n" * self.wanted["offset"] + self.wanted["cell"])
         self.process.order({
-            "file": file, "site": site, "push": self.wanted["push"], "pull": self.wanted["pull"],
+            "file": file, "sites": sites, "push": self.wanted["push"], "pull": self.wanted["pull"],
             "value_limit": self.settings["value_limit"],
         })  # fmt: skip
         why = self._follow()

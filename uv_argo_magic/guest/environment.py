@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import time
 
@@ -161,13 +162,26 @@ def thin_venv(home):
     return python
 
 
-def put_over(home, site):
-    """Make the venv at `home` one over the tree's folder: for whatever is started in it from now on."""
+def beneath():
+    """The folders of packages that this Python has of its own, in its order: this process was started without them."""
+    code = "import json, sys; print(json.dumps(sys.path))"
+    try:
+        said = subprocess.run([sys.executable, "-I", "-c", code], stdout=subprocess.PIPE, timeout=60, check=True)
+        found = json.loads(said.stdout.decode().splitlines()[-1])
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return []
+    return [folder for folder in found if folder not in sys.path and os.path.isdir(folder)]
+
+
+def put_over(home, sites):
+    """Make the venv at `home` one over these folders: for whatever is started in it from now on."""
     packages = os.path.join(home, "lib", "python%d.%d" % sys.version_info[:2], "site-packages")
     with open(os.path.join(packages, "_tree.pth"), "w", encoding="utf-8") as file:
-        file.write("import site; site.addsitedir(%s)\n" % ascii(site))
+        file.writelines("import site; site.addsitedir(%s)\n" % ascii(site) for site in sites)
     scripts = os.path.join(home, "bin")
-    _console_scripts(os.path.join(site, "bin"), scripts, os.path.join(scripts, "python"))
+    # What a Python has of its own has its commands elsewhere, where they are found already.
+    for site in sites:
+        _console_scripts(os.path.join(site, "bin"), scripts, os.path.join(scripts, "python"))
 
 
 def _console_scripts(there, scripts, python):

@@ -40,8 +40,8 @@ def main(pipe, acknowledged, orders):
         os._exit(0)
     wanted = json.loads(text)
     out.install()
-    if wanted["site"]:
-        _add_packages(wanted["site"])
+    if wanted["sites"]:
+        _add_packages(wanted["sites"])
     displays = display.Displays(out.emit)
     drawn = figures.Figures(displays)
     drawn.install()
@@ -56,11 +56,12 @@ def main(pipe, acknowledged, orders):
     _leave(code, out)
 
 
-def _add_packages(folder):
-    """What Python does at its start for a folder of packages: this process was started before there was one."""
+def _add_packages(folders):
+    """What Python does at its start for folders of packages: this process was started before there were any."""
     import site
 
-    site.addsitedir(folder)
+    for folder in folders:
+        site.addsitedir(folder)
     if "sitecustomize" not in sys.modules:
         site.execsitecustomize()
 

@@ -158,12 +158,15 @@ class Supervisor:
         if self.role == INSTALL:
             handover.leave(self.store, self.wanted["nonce"], self.log.boot, tree)
             return HANDED, 0, ""
-        if tree:
-            environment.put_over(os.path.join(self.home, "venv"), tree.site)
+        sites = [tree.site] if tree else []
+        if self.settings["base"]:
+            sites += environment.beneath()
+        if sites:
+            environment.put_over(os.path.join(self.home, "venv"), sites)
         if self.stopping:
             return "stopped", 143, "before the cell began"
         self.log.emit("phase", phase="running")
-        return cell.Cell(self, self.process).run(tree.site if tree else None)
+        return cell.Cell(self, self.process).run(sites)
 
     def _compare(self):
         """Say where this Python is not the one the lock was made for; another minor cannot use it."""

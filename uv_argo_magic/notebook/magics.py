@@ -98,7 +98,9 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
         spec, made = specify(cell, options, around)
         name = traceback.find_cell_name(self.shell, line, cell)
         self._check_syntax(name, cell, spec.python)
-        prepared = engine.prepare(spec, notebook=around.notebook, upgrade=options.upgrade)
+        prepared = engine.prepare(
+            spec, notebook=around.notebook, upgrade=options.upgrade, say=None if options.dry_run else say
+        )
         if isinstance(prepared.resolution, Lock):
             self._check_syntax(name, cell, prepared.resolution.target.minor)
         blocked = background.why_not(self.shell, spec.settings)
@@ -206,13 +208,17 @@ def show(answer: str | Table) -> None:
         display({"text/plain": tables.text(answer), "text/html": tables.html(answer)}, raw=True)
 
 
+def say(text: str) -> None:
+    """Show a sentence of ours, marked as such: it is no output of the cell."""
+    display({"text/plain": text}, raw=True, metadata={provenance.KEY: {"schema": provenance.SCHEMA}})
+
+
 def tell(read: Line, made: config.Config, spec: RunSpec, *more: str) -> None:
     """Show what the line expanded to and what somebody should know, apart from what the cell prints."""
     said = [f"{name} = {text}" for name, text in read.expanded] + list(made.notes) + list(spec.requirements.warnings)
     said += filter(None, more)
     if said:
-        # Marked as ours: it is no output of the cell.
-        display({"text/plain": "\n".join(said)}, raw=True, metadata={provenance.KEY: {"schema": provenance.SCHEMA}})
+        say("\n".join(said))
 
 
 def notebook_name(names: Mapping[str, object]) -> str:

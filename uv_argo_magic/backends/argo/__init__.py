@@ -70,6 +70,14 @@ class ArgoBackend:
                 return reference.target(reference.look(client, spec.settings.template), spec)
         return images.target(spec.python, spec.settings)
 
+    def image(self, spec: RunSpec) -> str:
+        """The image that the settings choose.
+
+        Raises:
+            SpecError: there is no image for such a Python.
+        """
+        return spec.settings.image or images.target(spec.python, spec.settings).image
+
     def describe(self, program: Program, spec: RunSpec) -> str:
         """The Workflow as YAML, and what the API says of it when it is asked to create it without doing so.
 

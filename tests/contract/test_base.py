@@ -1,0 +1,48 @@
+"""`base` and images of one's own, asked for real: on this machine, and on the tests' API server."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from argo_server import ArgoServer
+
+from uv_argo_magic.backends.argo import ArgoBackend
+from uv_argo_magic.backends.local import LocalBackend
+from uv_argo_magic.core.spec import RunSpec, Settings
+from uv_argo_magic.errors import SpecError
+from uv_argo_magic.run import prepare, start
+
+HERE = ".".join(map(str, sys.version_info[:3]))
+
+
+def test_an_image_of_ones_own_is_asked_for_its_python(tmp_path, home):
+    with ArgoServer(tmp_path) as server:
+        backend, told = ArgoBackend(), []
+        settings = Settings(kubeconfig=str(server.kubeconfig), image="registry.example.com/mine:1", run_as_user=0)
+        spec = RunSpec(cell="print(6 * 7)", settings=settings, backend="argo")
+        with pytest.raises(SpecError, match="nobody knows yet what is in"):
+            prepare(spec, backend, say=None)
+        assert server.workflows == {}
+        prepared = prepare(spec, backend, say=told.append)
+        assert (prepared.spec.python, prepared.interpreter.image) == (HERE, "registry.example.com/mine:1")
+        assert told == ["registry.example.com/mine:1 is asked once which Python and packages it has"]
+        run = start(prepared, backend=backend)
+        run.wait(60)
+        assert run.logs() == "42\n"
+        assert len(server.workflows) == 2
+        assert prepare(spec, backend, say=None).spec == prepared.spec
+
+
+def test_the_python_of_this_machine_is_asked_for_its_packages(home):
+    backend = LocalBackend()
+    spec = RunSpec(cell="import sys; print(*sys.path)", settings=Settings(base="own"))
+    prepared = prepare(spec, backend)
+    assert prepared.spec == spec
+    assert prepared.interpreter.base.python == HERE
+    assert prepared.resolution.base == prepared.interpreter.base.digest
+    run = start(prepared, backend=backend)
+    run.wait(60)
+    assert "-packages" in run.logs().replace("venv/lib", "")
+    with pytest.raises(SpecError, match="a cell of the local backend runs in no image, and base is x:1"):
+        prepare(RunSpec(cell="pass", settings=Settings(base="x:1")), backend)

@@ -1,0 +1,106 @@
+"""core/base.py, stubs.py: what a Python has of its own, and how uv is told."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+
+import pytest
+from packaging.metadata import Metadata
+
+from uv_argo_magic import stubs
+from uv_argo_magic.core.base import PROBE, Base, Distribution, metadata, read_probe
+
+ROWS = [
+    ["NumPy", "1.26.4", [], []],
+    ["pip", "23.0", [], []],
+    ["Jax_Lib", "0.4.30+cuda12", ["numpy>=1.22", "scipy ; extra == 'all'"], ["all"]],
+    ["debian-thing", "0.1-ubuntu 3", [], []],
+]
+SAID = {
+    "python": "3.12.1+",
+    "implementation": "cpython",
+    "free": False,
+    "machine": "x86_64",
+    "libc": "glibc 2.36",
+    "distributions": ROWS,
+}
+
+
+def said(**changed):
+    return "a warning\n" + json.dumps(SAID | changed) + "\n"
+
+
+def test_what_the_probe_says_is_read():
+    base = read_probe(said())
+    assert (base.python, base.implementation, base.platform) == ("3.12.1", "cpython", "x86_64-manylinux_2_36")
+    assert [f"{one.name} {one.version}" for one in base.distributions] == [
+        "jax-lib 0.4.30+cuda12",
+        "numpy 1.26.4",
+        "pip 23.0",
+    ]
+    assert [one.name for one in base.bounding] == ["jax-lib", "numpy"]
+    assert Base.from_json(base.to_json()) == base
+    assert base.digest == read_probe(said(distributions=ROWS[::-1])).digest
+    assert base.digest != read_probe(said(distributions=ROWS[1:])).digest
+
+
+@pytest.mark.parametrize(
+    ("changed", "platform"),
+    [
+        ({"machine": "aarch64"}, "aarch64-manylinux_2_36"),
+        ({"machine": "arm64", "libc": "glibc 2.31"}, "aarch64-manylinux_2_31"),
+        ({"libc": ""}, ""),
+        ({"machine": "riscv64"}, ""),
+    ],
+)
+def test_the_platform(changed, platform):
+    assert read_probe(said(**changed)).platform == platform
+
+
+def test_a_free_threaded_python_is_another():
+    assert read_probe(said(free=True)).implementation == "cpythont"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "nothing", "{", '{"python": "3.12"}', said(distributions=3), said(distributions=[["a"]])]
+)
+def test_what_is_no_answer(text):
+    with pytest.raises(ValueError, match="not what the probe says"):
+        read_probe(text)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"distributions": [{}]}', '{"distributions": [3]}'])
+def test_what_is_no_base(text):
+    with pytest.raises(ValueError, match="not a base"):
+        Base.from_json(text)
+
+
+def test_the_probe_runs_on_this_python():
+    done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=True)
+    base = read_probe(done.stdout)
+    assert base.python == ".".join(map(str, sys.version_info[:3]))
+    assert "pytest" in {one.name for one in base.distributions}
+
+
+def test_a_wheel_says_what_the_distribution_says(tmp_path):
+    base = read_probe(said())
+    stubs.write_wheels(base, tmp_path)
+    files = sorted(path.name for path in tmp_path.glob("*.whl"))
+    assert files == ["jax_lib-0.4.30+cuda12-py3-none-any.whl", "numpy-1.26.4-py3-none-any.whl"]
+    assert (tmp_path / stubs.BASE).read_text().splitlines() == [
+        f"{name} @ {(tmp_path / file).as_uri()}" for name, file in zip(("jax-lib", "numpy"), files, strict=True)
+    ]
+    with zipfile.ZipFile(tmp_path / files[0]) as archive:
+        text = archive.read("jax_lib-0.4.30+cuda12.dist-info/METADATA")
+    found = Metadata.from_email(text, validate=True)
+    assert (found.name, str(found.version)) == ("jax-lib", "0.4.30+cuda12")
+    assert [str(one) for one in found.requires_dist or []] == ["numpy>=1.22", 'scipy; extra == "all"']
+    assert found.provides_extra == ["all"]
+
+
+def test_metadata_keeps_to_its_lines():
+    text = metadata(Distribution(name="a", version="1", requires=("b\n>1", "c"), extras=("x",)))
+    assert text.splitlines()[3:] == ["Requires-Dist: b >1", "Requires-Dist: c", "Provides-Extra: x"]

@@ -1,0 +1,163 @@
+"""bases.py: when a place is asked what it has, what is remembered, and what becomes of a run's spec."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from uv_argo_magic import bases
+from uv_argo_magic.core import events as ev
+from uv_argo_magic.core.base import read_probe
+from uv_argo_magic.core.spec import RunSpec, Settings
+from uv_argo_magic.errors import BackendUnavailable, SpecError
+from uv_argo_magic.testing import FakeBackend, write
+
+SAID = {
+    "python": "3.12.1",
+    "implementation": "cpython",
+    "free": False,
+    "machine": "x86_64",
+    "libc": "glibc 2.36",
+    "distributions": [["numpy", "1.26.4", [], []]],
+}
+IMAGE = "registry.example.com/torch:2"
+PINNED = f"registry.example.com/torch@sha256:{'a' * 64}"
+
+
+class Cluster(FakeBackend):
+    def __init__(self, *records, **changed):
+        said = json.dumps(SAID | changed) + "\n"
+        super().__init__(records or [write(("phase", {"phase": "running"}), said, ("exit", {"reason": "ok"}))])
+
+    def image(self, spec):
+        return spec.settings.image or IMAGE
+
+
+def spec(python="", **settings):
+    return RunSpec(cell="secret()", python=python, settings=Settings(env=(("TOKEN", "x"),), **settings))
+
+
+def look(wanted, backend, tmp_path, told=None):
+    say = (told if told is not None else []).append
+    return bases.look_into(wanted, backend, tmp_path, say)
+
+
+def test_nobody_is_asked_where_nothing_must_be_known(tmp_path):
+    backend = Cluster()
+    for wanted in (spec(), spec("3.12"), spec("3.12.1", image=IMAGE)):
+        assert look(wanted, backend, tmp_path) == (wanted, None)
+    assert backend.submitted == []
+
+
+def test_an_image_of_ones_own_says_its_python(tmp_path):
+    backend, told = Cluster(), []
+    wanted = spec("3.12", image=IMAGE, platform="x86_64-manylinux_2_28")
+    known, base = look(wanted, backend, tmp_path, told)
+    assert base is None
+    assert (known.python, known.settings.platform) == ("3.12.1", "x86_64-manylinux_2_36")
+    assert told == [f"{IMAGE} is asked once which Python and packages it has"]
+    program, probe, _ = backend.submitted[0]
+    assert (probe.settings.env, probe.settings.base, probe.settings.image) == ((), "own", IMAGE)
+    assert "secret" not in probe.cell
+    assert program.nonce
+    assert backend.deleted == ["fake-1"]
+    # Once: the answer is remembered, for the packages as well.
+    known, base = look(replace(wanted, settings=replace(wanted.settings, base="own")), backend, tmp_path, told)
+    assert base == read_probe(json.dumps(SAID))
+    assert len(backend.submitted) == len(told) == 1
+    # In another cluster the same name may be another image.
+    look(spec(image=IMAGE, context="other"), backend, tmp_path, told)
+    assert len(backend.submitted) == 2
+
+
+def test_a_tag_is_asked_again_after_a_day_and_a_digest_never(tmp_path, monkeypatch):
+    backend = Cluster()
+    for image, times in ((IMAGE, 2), (PINNED, 3)):
+        look(spec(image=image), backend, tmp_path)
+        later = bases.time.time() + 2 * bases.MAX_AGE
+        with monkeypatch.context() as patch:
+            patch.setattr(bases.time, "time", lambda later=later: later)
+            look(spec(image=image), backend, tmp_path)
+        assert len(backend.submitted) == times
+
+
+def test_what_lies_on_the_disk_and_cannot_be_read_is_no_answer(tmp_path):
+    backend = Cluster()
+    look(spec(image=IMAGE), backend, tmp_path)
+    (kept,) = tmp_path.iterdir()
+    for text in ("", "{}", '{"made": "x", "base": ""}', '{"made": 1, "base": "{}"}', '{"made": 1, "base": 3}'):
+        kept.write_text(text, encoding="utf-8")
+        assert bases.known(spec(image=IMAGE), IMAGE, tmp_path) is None
+
+
+def test_the_base_is_the_image_of_the_backend_where_none_is_named(tmp_path):
+    known, base = look(spec(base="own"), Cluster(), tmp_path)
+    assert (known.settings.image, known.python) == (IMAGE, "3.12.1")
+    assert [one.name for one in base.distributions] == ["numpy"]
+
+
+def test_this_machine_is_asked_each_time(tmp_path):
+    backend = Cluster()
+    backend.image = lambda _: ""
+    told = []
+    for _ in range(2):
+        known, base = look(spec("3.12", base="own"), backend, tmp_path, told)
+        assert (known, bool(base)) == (spec("3.12", base="own"), True)
+    assert len(backend.submitted) == 2
+    assert backend.submitted[0][1].python == "3.12"
+    assert told == []
+    assert list(tmp_path.iterdir()) == []
+    assert bases.look_into(spec("3.12", base="own"), backend, tmp_path, None)[1] == base
+
+
+def test_nothing_is_asked_for_a_dry_run(tmp_path):
+    backend = Cluster()
+    with pytest.raises(SpecError, match=f"nobody knows yet what is in {IMAGE}"):
+        bases.look_into(spec(image=IMAGE), backend, tmp_path, None)
+    assert backend.submitted == []
+    look(spec(image=IMAGE), backend, tmp_path)
+    assert bases.look_into(spec(image=IMAGE), backend, tmp_path, None)[0].python == "3.12.1"
+
+
+@pytest.mark.parametrize(
+    ("python", "changed", "message"),
+    [
+        ("3.11", {}, "has Python 3.12.1, and 3.11 is asked for"),
+        (">=3.13", {}, "has Python 3.12.1, and >=3.13 is asked for"),
+        ("3.12t", {}, "has Python 3.12.1, and 3.12t is asked for"),
+        ("", {"free": True}, "has Python 3.12.1, and that is cpythont"),
+        ("", {"implementation": "pypy"}, "has Python 3.12.1, and that is pypy"),
+        ("", {"libc": ""}, "has Python 3.12.1, and its C library is not glibc"),
+    ],
+)
+def test_an_image_that_does_not_fit(tmp_path, python, changed, message):
+    with pytest.raises(SpecError, match=message):
+        look(spec(python, image=IMAGE), Cluster(**changed), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        ([write(("exit", {"reason": "signal", "code": -9}))], "did not say which packages it has$"),
+        ([ev.NodePhase(phase="Failed", message="no such image", t=1.0)], "which packages it has: no such image$"),
+    ],
+)
+def test_a_place_that_does_not_say(tmp_path, records, message):
+    with pytest.raises(SpecError, match=message):
+        look(spec(image=IMAGE), Cluster(*records), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_is_lost_is_left_clean(tmp_path):
+    backend = Cluster()
+
+    def broken(_name):
+        raise BackendUnavailable("gone")
+        yield
+
+    backend.watch = broken
+    with pytest.raises(BackendUnavailable):
+        look(spec(image=IMAGE), backend, tmp_path)
+    assert (backend.stopped, backend.deleted) == (["fake-1"], ["fake-1"])

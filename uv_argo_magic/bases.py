@@ -1,0 +1,166 @@
+"""Asks a place what its Python has: one tiny run there, remembered for as long as its image is the same.
+
+Rules:
+- The run is like any other: it goes through the Backend protocol, by the cell's own settings, and sends nothing of the
+  user's.
+- An image named by its digest cannot change, and is asked once; a tag may be moved, and is asked anew after a day. What
+  is on this machine is asked each time: anybody may install into it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+import secrets
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from uv_argo_magic import interpreters
+from uv_argo_magic.core import base as bases
+from uv_argo_magic.core import events, program
+from uv_argo_magic.core.lock import Unresolved
+from uv_argo_magic.core.spec import RunSpec
+from uv_argo_magic.core.state import fold
+from uv_argo_magic.errors import SpecError
+from uv_argo_magic.guest_zip import guest_zip
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from uv_argo_magic.backends.base import Backend
+    from uv_argo_magic.core.base import Base
+
+MAX_AGE = 24 * 3600.0
+"""Seconds that a tag's answer is good for."""
+DEADLINE = 600.0
+"""Seconds that the run over there may take, with its image to be pulled."""
+ANY_PYTHON = "3.12.0"
+"""What is said of an image whose Python is being asked for."""
+
+
+def target(
+    spec: RunSpec, backend: Backend, cache: Path, say: Callable[[str], object] | None
+) -> tuple[RunSpec, interpreters.Interpreter]:
+    """The Python that will run this, with what the cell sees of it, and the spec as `look_into` gives it.
+
+    Raises:
+        SpecError: there is no such Python there, or nobody knows what is.
+        BackendError: the place had to be asked, and could not be reached, or refused.
+    """
+    spec, found = look_into(spec, backend, cache, say)
+    return spec, replace(backend.target(spec), base=found)
+
+
+def look_into(
+    spec: RunSpec, backend: Backend, cache: Path, say: Callable[[str], object] | None
+) -> tuple[RunSpec, Base | None]:
+    """The spec with its image's own Python and platform where these are not told, and what the cell sees beneath it.
+
+    What nobody remembers in `cache` is asked by a run of ours, and `say` is told; without `say` nothing is asked.
+
+    Raises:
+        SpecError: it would have to be asked, did not say, or has another Python than is wanted.
+        BackendError: the place could not be reached, or refused.
+    """
+    settings = spec.settings
+    image = backend.image(spec) if settings.base or settings.image else ""
+    if not settings.base and (not image or re.fullmatch(r"3\.\d+\.\d+", spec.python)):
+        return spec, None
+    if image and say is None and known(spec, image, cache) is None:
+        raise SpecError(
+            f"nobody knows yet what is in {image}, and asking it is a run of its own",
+            hint="Run the cell once; where only its Python must be known, give that: --python X.Y.Z.",
+        )
+    found = ask(backend, spec, image, cache, say or bool)
+    if image:
+        wrong = "" if interpreters.fits(found.python, spec.python) else f"{spec.python} is asked for"
+        wrong = wrong or ("" if found.implementation == "cpython" else f"that is {found.implementation}")
+        wrong = wrong or ("" if found.platform else "its C library is not glibc, for which wheels are chosen here")
+        if wrong:
+            raise SpecError(f"{image} has Python {found.python}, and {wrong}", hint="Choose another image or Python.")
+        settings = replace(settings, image=image, platform=found.platform)
+        spec = replace(spec, python=found.python, settings=settings)
+    return spec, found if settings.base else None
+
+
+def known(spec: RunSpec, image: str, cache: Path) -> Base | None:
+    """What is remembered of an image; None where nothing is, or it is too old, or there is no image."""
+    if not image:
+        return None
+    try:
+        data = json.loads(_file(spec, image, cache).read_text(encoding="utf-8"))
+        made, found = float(data["made"]), bases.Base.from_json(data["base"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return found if "@sha256:" in image or 0 <= time.time() - made < MAX_AGE else None
+
+
+def ask(backend: Backend, spec: RunSpec, image: str, cache: Path, say: Callable[[str], object]) -> Base:
+    """What the Python that would run this has; `image` is where it is, "" for this machine, `say` is told of a run.
+
+    Raises:
+        SpecError: it did not say.
+        BackendError: the place could not be reached, or refused.
+    """
+    if found := known(spec, image, cache):
+        return found
+    if image:
+        say(f"{image} is asked once which Python and packages it has")
+    found = _run(backend, spec, image)
+    if image:
+        with contextlib.suppress(OSError):
+            file = _file(spec, image, cache)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False, encoding="utf-8") as aside:
+                aside.write(json.dumps({"made": time.time(), "base": found.to_json()}))
+            Path(aside.name).replace(file)
+    return found
+
+
+def _run(backend: Backend, spec: RunSpec, image: str) -> Base:
+    """Submit the probe, and read what it says."""
+    settings = replace(
+        spec.settings, base=spec.settings.base or "own", env=(), secret_env=(), volumes=(), run_timeout=60.0,
+        deadline=min(spec.settings.deadline or DEADLINE, DEADLINE),
+    )  # fmt: skip
+    probe = RunSpec(
+        cell=bases.PROBE, python=ANY_PYTHON if image else spec.python, backend=spec.backend, settings=settings
+    )
+    made = program.build(
+        probe, Unresolved(lines=(), reason="it is asked what it has"), guest=guest_zip(), nonce=secrets.token_hex(8)
+    )
+    name = backend.submit(made, probe, f"probe-{made.nonce}")
+    seen: list[events.Event] = []
+    try:
+        for item in backend.watch(name):
+            found = events.decode(item, made.nonce) if isinstance(item, str) else iter((item,))
+            seen += found
+            if any(isinstance(event, events.Exited) for event in seen):
+                break
+    except BaseException:
+        backend.stop(name)
+        raise
+    finally:
+        backend.delete(name)
+    state = fold(seen)
+    # A line that is too long for a log comes as text in pieces.
+    said = "".join(one.text for one in state.outputs if isinstance(one, events.Lines | events.Text))
+    try:
+        return bases.read_probe(said)
+    except ValueError as error:
+        why = f": {state.node.message}" if state.node and state.node.message else ""
+        raise SpecError(
+            f"{image or 'the Python here'} did not say which packages it has{why}",
+            hint="Say its Python yourself (--python X.Y.Z), and leave base out, or choose another image.",
+        ) from error
+
+
+def _file(spec: RunSpec, image: str, cache: Path) -> Path:
+    """Where an image's answer is kept: the same name may be another image in another cluster."""
+    named = [image, spec.backend, spec.settings.kubeconfig, spec.settings.context, spec.settings.platform]
+    return cache / f"{hashlib.sha256(json.dumps(named).encode()).hexdigest()[:32]}.json"

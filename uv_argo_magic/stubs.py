@@ -1,0 +1,73 @@
+"""How uv is told of packages that are where the cell runs, and not here: wheels with nothing in them but metadata."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from packaging.specifiers import SpecifierSet
+
+from uv_argo_magic.core.base import metadata
+from uv_argo_magic.errors import ResolutionError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from uv_argo_magic.core.base import Base
+    from uv_argo_magic.core.requirements import Requirements
+    from uv_argo_magic.core.said import InstallFailure
+    from uv_argo_magic.interpreters import Interpreter
+
+BASE = "base.txt"
+"""The constraints that hold a resolution to what the place has."""
+
+
+def write_wheels(base: Base, folder: Path) -> None:
+    """Write a wheel for each distribution that bounds a resolution, and BASE, which asks for each by its URL."""
+    lines = []
+    for one in base.bounding:
+        stem = f"{one.name.replace('-', '_')}-{one.version}"
+        file = folder / f"{stem}-py3-none-any.whl"
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, text in (
+                ("METADATA", metadata(one)),
+                ("WHEEL", "Wheel-Version: 1.0\nGenerator: uv-argo-magic\nRoot-Is-Purelib: true\nTag: py3-none-any\n"),
+                ("RECORD", ""),
+            ):
+                archive.writestr(f"{stem}.dist-info/{name}", text)
+        lines.append(f"{one.name} @ {file.as_uri()}")
+    (folder / BASE).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+BY_BASE = "Ask for what fits that, choose another base, or leave base out: then the cell gets nothing but its own."
+
+
+def refuse_contradictions(requirements: Requirements, interpreter: Interpreter) -> None:
+    """Raise ResolutionError where a requirement rules out the very version that the place has."""
+    own = {one.name: one.version for one in (interpreter.base.bounding if interpreter.base else ())}
+    for item in requirements.items:
+        there = own.get(item.name)
+        if there and not item.marker and not SpecifierSet(item.specifier).contains(there, prereleases=True):
+            raise ResolutionError(
+                f"{item} is asked for, and {_where(interpreter)} has {item.name} {there} of its own.",
+                hint=BY_BASE,
+            )
+
+
+def _where(interpreter: Interpreter) -> str:
+    return interpreter.image or f"Python {interpreter.target.python} here"
+
+
+def within_base(failure: InstallFailure, said: str, interpreter: Interpreter) -> InstallFailure:
+    """The failure, with what the place has of its own where uv speaks of that."""
+    named = [
+        f"{one.name} {one.version}"
+        for one in (interpreter.base.bounding if interpreter.base else ())
+        if re.search(rf"(?<![\w.-]){re.escape(one.name)}(?![\w-]|\.\w)", said)
+    ]
+    if not named or failure.unreachable:
+        return failure
+    sentence = f"{failure.sentence} {_where(interpreter)} has {', '.join(named)} of its own."
+    return replace(failure, sentence=sentence, hint=BY_BASE)
