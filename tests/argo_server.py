@@ -81,8 +81,17 @@ class Workflow:
         name = self.name if self.attempts == 1 else f"{self.name}-cell-{self.pods}"
         self.pod = {
             "kind": "Pod",
-            "metadata": {"name": name, "uid": str(uuid.uuid4()), "labels": {LABEL: self.name}},
-            "spec": {"nodeName": "n1", "initContainers": [{"name": "init"}, *before], "containers": [{"name": "main"}]},
+            "metadata": {
+                "name": name,
+                "uid": str(uuid.uuid4()),
+                "labels": {LABEL: self.name},
+                "finalizers": self.server.finalizers,
+            },
+            "spec": {
+                "nodeName": "n1",
+                "initContainers": [{"name": "init", "image": "quay.io/argoproj/argoexec:v4.1.2"}, *before],
+                "containers": [{"name": "main"}],
+            },
             "status": {"phase": "Pending"},
         }
         self.server.changed("ADDED", self.pod)
@@ -214,6 +223,8 @@ class ArgoServer:
         self.events: list[dict] = []
         self.config_maps: dict[str, dict] = {}
         self.templates: dict[str, dict] = {}
+        self.denied: set[tuple[str, str]] = set()
+        self.finalizers: list[str] = []
         self.secrets = {"keys": {"token": "swordfish"}}
         self.changes: list[tuple[str, dict]] = []
         self.condition = threading.Condition()
@@ -320,13 +331,13 @@ class _Handler(BaseHTTPRequestHandler):
             if failure[0] in f"{self.command} {url.path}?{url.query}":
                 server.failures.remove(failure)
                 return self.say(failure[1], failure[2])
+        if (about := self.about(server, url.path, body)) is not None:
+            return self.say(201 if self.command == "POST" else 200, about)
         found = re.fullmatch(r"/(?:api/v1|apis/argoproj.io/v1alpha1)/namespaces/nb/(\w+)(?:/([^/]+))?(/log)?", url.path)
         if not found:
             return self.say(404, {"message": "the server could not find the requested resource"})
         kind, name, log = found.groups()
-        if kind == "events":
-            return self.say(200, {"items": server.events})
-        if kind in ("workflowtemplates", "configmaps"):
+        if kind in ("workflowtemplates", "configmaps", "events"):
             return self.thing(server, kind, name, body)
         if kind == "pods" and not name:
             wanted = query["labelSelector"].partition("=")[2]
@@ -334,9 +345,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "POST":
             return self.say(201, body) if query.get("dryRun") == "All" else self.create(server, body)
         if kind == "workflows" and not name:
-            key, _, value = query["labelSelector"].partition("=")
-            made = [one.made for one in server.workflows.values() if one.made["metadata"]["labels"][key] == value]
-            return self.say(200, {"items": made})
+            return self.listed(server, query)
         workflow = server.workflows.get(re.sub(r"-cell-\d+$", "", name))
         if workflow is None or (kind == "pods" and name not in (*workflow.ended, workflow.pod["metadata"]["name"])):
             return self.say(404, {"message": f'{kind} "{name}" not found'})
@@ -348,12 +357,33 @@ class _Handler(BaseHTTPRequestHandler):
             workflow.shutdown()
         return self.say(200, workflow.made if kind == "workflows" else pod)
 
+    def about(self, server: ArgoServer, path: str, body: dict) -> dict | None:
+        """What the API says of itself and of rights: `server.denied` holds (resource, verb) that nobody has."""
+        if path == "/version":
+            return {"gitVersion": "v1.35.4"}
+        if path == "/apis/argoproj.io/v1alpha1":
+            return {"resources": [{"name": "workflows"}, {"name": "workflowtemplates"}]}
+        if path.endswith("/selfsubjectreviews"):
+            return {"status": {"userInfo": {"username": "tester"}}}
+        if path.endswith("accessreviews"):
+            asked = body["spec"]["resourceAttributes"]
+            what = "/".join(filter(None, (asked["resource"], asked.get("subresource"))))
+            return {"status": {"allowed": (what, asked["verb"]) not in server.denied}}
+        return None
+
     def thing(self, server: ArgoServer, kind: str, name: str, body: dict) -> None:
+        if kind == "events":
+            return self.say(200, {"items": server.events})
         if kind == "workflowtemplates":
             missing = {"message": f'workflowtemplates.argoproj.io "{name}" not found'}
             return self.say(*(200, server.templates[name]) if name in server.templates else (404, missing))
         server.config_maps[body["metadata"]["name"]] = body
         return self.say(201, body)
+
+    def listed(self, server: ArgoServer, query: dict) -> None:
+        key, _, value = query.get("labelSelector", "").partition("=")
+        all_of_them = [one.made for one in server.workflows.values()]
+        self.say(200, {"items": [one for one in all_of_them if not key or one["metadata"]["labels"][key] == value]})
 
     def create(self, server: ArgoServer, body: dict) -> None:
         name = body["metadata"]["generateName"] + uuid.uuid4().hex[:5]

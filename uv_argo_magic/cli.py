@@ -71,6 +71,8 @@ def _main(argv: Sequence[str]) -> int:
         return _run(line)
     if line.verb == "edit":
         return _edit(line)
+    if line.verb == "doctor":
+        return _doctor(line)
     history = History(places.data_dir() / "runs", keep=0)
     answer: str | Table
     if line.verb == "export":
@@ -101,6 +103,18 @@ def _verify(line: Line) -> int:
     table, same = verify.answer(line, Surroundings.here(names={}, traits={}, line_offset=1))
     print(tables.text(table), flush=True)
     return 0 if same else 1
+
+
+def _doctor(line: Line) -> int:
+    from uv_argo_magic import doctor  # noqa: PLC0415 - the other verbs answer without it
+    from uv_argo_magic.specify import Surroundings  # noqa: PLC0415
+
+    failed = False
+    with _polite_end():
+        for check in doctor.examine(line, Surroundings.here(names={}, traits={}, line_offset=0)):
+            print(doctor.text(check), flush=True)
+            failed = failed or check.outcome == "failed"
+    return 1 if failed else 0
 
 
 def _run(line: Line) -> int:

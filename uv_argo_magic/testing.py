@@ -18,7 +18,7 @@ from uv_argo_magic.core.state import RunState, step
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from uv_argo_magic.backends.base import Found
+    from uv_argo_magic.backends.base import Check, Found
     from uv_argo_magic.core.program import Program
     from uv_argo_magic.core.spec import RunSpec, Settings
 
@@ -130,6 +130,14 @@ class FakeBackend:
         """Take note; idempotent."""
         if name not in self.deleted:
             self.deleted.append(name)
+
+    def checks(self, spec: RunSpec) -> Iterator[Check]:  # noqa: ARG002 - the protocol's signature
+        """There is nothing to look at."""
+        yield from ()
+
+    def seen(self, name: str) -> Iterator[Check]:  # noqa: ARG002 - the protocol's signature
+        """There is nothing to see."""
+        yield from ()
 
     def warm(self) -> None:
         """There is nothing to make ready."""

@@ -10,8 +10,12 @@ import pytest
 from traitlets import TraitError
 
 from uv_argo_magic import config
+from uv_argo_magic.backends.base import Check
 from uv_argo_magic.core import events as ev
+from uv_argo_magic.core.lock import Lock, Target
+from uv_argo_magic.core.spec import RunSpec
 from uv_argo_magic.errors import ArgoMagicError, CellFailed, SpecError
+from uv_argo_magic.history import History
 from uv_argo_magic.notebook import cells, magics
 
 MINOR = ".".join(map(str, sys.version_info[:2]))
@@ -343,3 +347,28 @@ def test_what_a_file_asks_for_beside_requirements(shell, engine, tmp_path, capsy
     # The kernel's own Python where it fits, else all that is required.
     wanted = engine.spec.python
     assert wanted == "" if MINOR == "3.13" else set(wanted.split(",")) == {">=3.12", "<3.14", ">=3.13"}
+
+
+def test_a_run_is_exported(shell, engine, tmp_path, capsys):
+    files = History(tmp_path / "home" / "data" / "runs").begin(
+        "r1", spec=RunSpec(cell="x = 1\nx"), resolution=Lock(packages=(), target=Target(python="3.12.1"))
+    )
+    assert files.folder.is_dir()
+    shell.run_line_magic("argo", "export r1 --to x.py")
+    assert capsys.readouterr().out == "x.py: uv run x.py\nA script does not show its last expression: print it.\n"
+    assert (tmp_path / "x.py").read_text().endswith("\n\nx = 1\nx\n")
+
+
+def test_checks_are_printed_as_they_come(shell, monkeypatch, capsys):
+    def examine(line, around):
+        assert (line.text("backend"), around.traits.get("python")) == ("argo", "3.12")
+        yield Check(name="API", outcome="ok", said="answers")
+        assert capsys.readouterr().out == "ok       API                    answers\n"
+        yield Check(name="rights", outcome="failed", said="none", hint="Ask for them.")
+
+    monkeypatch.setattr("uv_argo_magic.doctor.examine", examine)
+    shell.run_line_magic("config", "ArgoMagics.python = '3.12'")
+    shell.run_line_magic("argo", "doctor -b argo")
+    assert capsys.readouterr().out == (
+        "FAILED   rights                 none\n                                Ask for them.\n"
+    )

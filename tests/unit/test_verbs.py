@@ -25,7 +25,8 @@ def test_the_table_holds_together():
         dests = [option.dest for option in verb.options]
         assert len(dests) == len(set(dests))
         assert all(option.help and option.example for option in verb.options)
-    everywhere = {"runs", "last", "logs", "packages", "lock", "verify", "stop", "attach", "export", "edit", "help"}
+    everywhere = {"runs", "last", "logs", "packages", "lock", "verify", "stop", "attach", "export", "edit", "doctor"}
+    everywhere.add("help")
     assert set(verbs.verbs_in("notebook")) == everywhere
     assert set(verbs.verbs_in("terminal")) == {*everywhere, "run"}
 

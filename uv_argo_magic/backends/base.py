@@ -10,7 +10,7 @@ import difflib
 import functools
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
 from uv_argo_magic.core.events import Attempts, NodePhase, StopAsked
 from uv_argo_magic.errors import BackendUnavailable
@@ -52,6 +52,16 @@ class Found:
 
 Item: TypeAlias = str | NodePhase | StopAsked | Attempts
 """What a place says of a run: log text, a phase, that somebody asked there for its end, how often it is tried."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing looked at for `doctor`: a failed one says what to do, a note is good to know and no failure."""
+
+    name: str
+    outcome: Literal["ok", "failed", "note", "skipped"]
+    said: str = ""
+    hint: str = ""
 
 
 @runtime_checkable
@@ -125,6 +135,15 @@ class Backend(Protocol):
 
     def delete(self, name: str) -> None:
         """Forget the run and what it left there; no error where there is nothing."""
+
+    def checks(self, spec: RunSpec) -> Iterator[Check]:
+        """What can be known of the place before anything runs there, one after the other as it becomes known.
+
+        Where a check fails, those that need what it looked at are skipped; nothing is raised.
+        """
+
+    def seen(self, name: str) -> Iterator[Check]:
+        """What a run that has begun shows of the place."""
 
     def warm(self) -> None:
         """Make the next run like the last one start sooner, where that is possible; never an error."""

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from uv import find_uv_bin
 
 from uv_argo_magic import interpreters, places
+from uv_argo_magic.backends.base import Check
 from uv_argo_magic.core import indexes
 from uv_argo_magic.core import program as programs
 from uv_argo_magic.core.events import NodePhase
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from uv_argo_magic.interpreters import Interpreter
 
 PREFIX = "local-"
+ROOM = 2**30
+"""Bytes on the disk below which installs are likely to fail."""
 GRACE = 5.0
 """Seconds that a stopped supervisor has to say goodbye: its own steps take three."""
 
@@ -143,6 +146,40 @@ class LocalBackend:
         self._runs[name] = started
         self._last = None if own else (program, python)
         return name
+
+    def checks(self, spec: RunSpec) -> Iterator[Check]:
+        """uv, the Python, and room for environments."""
+        try:
+            said = subprocess.run([find_uv_bin(), "--version"], capture_output=True, text=True, check=True, timeout=60)
+            yield Check(name="uv", outcome="ok", said=said.stdout.strip())
+        except (OSError, subprocess.SubprocessError) as problem:
+            yield Check(name="uv", outcome="failed", said=str(problem), hint="Install it again: pip install -U uv.")
+        try:
+            found = interpreters.find(spec.python)
+            others = ", ".join(sorted(interpreters.versions()))
+            yield Check(
+                name="Python",
+                outcome="ok",
+                said=f"{found.target.python} at {found.path}; here are {others or 'no others'}",
+            )
+        except SpecError as problem:
+            yield Check(name="Python", outcome="failed", said=problem.message, hint=problem.hint)
+        try:
+            self._home().mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(self._home()).free
+        except OSError as problem:
+            yield Check(name="disk", outcome="failed", said=str(problem), hint="Make it writable, or set UV_ARGO_HOME.")
+        else:
+            yield Check(
+                name="disk",
+                outcome="ok" if free >= ROOM else "failed",
+                said=f"{free / 2**30:.1f} GiB free for environments in {self._home()}",
+                hint="" if free >= ROOM else "Free some, or set UV_ARGO_HOME to a folder on another disk.",
+            )
+
+    def seen(self, name: str) -> Iterator[Check]:  # noqa: ARG002 - the protocol's signature
+        """Nothing more than the run itself."""
+        yield from ()
 
     def warm(self) -> None:
         """Have a process wait for the next program, if the last one began without variables of its own."""

@@ -188,6 +188,11 @@ VERBS = (
                         help="a notebook, or a requirements file; else this notebook's"),
     ),
     Verb(
+        name="doctor", help="look at what runs need, run a small one, and say what to do where something fails",
+        notebook="%argo doctor", terminal="uv-argo doctor -b argo",
+        options=(_BY_DEST["python"], BACKEND, SET, HELP),
+    ),
+    Verb(
         name="help", help="explain a verb", notebook="%argo help logs", terminal="uv-argo help run",
         argument=Option(dest="verb", metavar="VERB", completer="verb", help="a verb; else all of them"),
         options=(HELP,),

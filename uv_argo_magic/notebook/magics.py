@@ -153,6 +153,13 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
             from uv_argo_magic import export  # noqa: PLC0415
 
             show(export.kept(read, self.kept(), name))
+        elif read.verb == "doctor":
+            from uv_argo_magic import doctor  # noqa: PLC0415
+            from uv_argo_magic.specify import Surroundings  # noqa: PLC0415
+
+            around = Surroundings.here(names=self.shell.user_ns, traits=self.said(), line_offset=1)
+            for check in doctor.examine(read, around):
+                print(doctor.text(check), flush=True)
         elif read.verb == "lock":
             from uv_argo_magic import locking  # noqa: PLC0415 - it may load a backend
 

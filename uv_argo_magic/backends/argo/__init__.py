@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.backends.argo import images
+from uv_argo_magic.backends.base import Check
 from uv_argo_magic.core.events import NodePhase
 from uv_argo_magic.core.spec import Settings
 from uv_argo_magic.errors import BackendError, BackendUnavailable, SubmitRejected
@@ -203,6 +204,24 @@ class ArgoBackend:
         """The lines for kubectl and for Argo's own command."""
         run = self._runs.get(name)
         return run.client.by_hand(name) if run else ()
+
+    def checks(self, spec: RunSpec) -> Iterator[Check]:
+        """The configuration, the API, Argo, and every right that runs need."""
+        try:
+            from uv_argo_magic.backends.argo import checks, pod  # noqa: PLC0415 - imports Hera
+
+            pod.hera()
+            yield from checks.before(functools.partial(self._connect, spec.settings), spec.settings)
+        except ImportError as problem:
+            hint = 'Install what it needs: pip install "uv-argo-magic[argo]"'
+            yield Check(name="packages", outcome="failed", said=str(problem), hint=hint)
+
+    def seen(self, name: str) -> Iterator[Check]:
+        """Argo's version, and whether a lost pod could be made again."""
+        from uv_argo_magic.backends.argo import checks  # noqa: PLC0415 - imports Hera
+
+        if run := self._runs.get(name):
+            yield from checks.meanwhile(run.client, name)
 
     def delete(self, name: str) -> None:
         """Nothing: the workflow, its pod and its log stay for `ttl` seconds, then Argo deletes them."""

@@ -36,7 +36,7 @@ SILENCE = 75.0
 NAMESPACE_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 ROLE = (
-    ("argoproj.io", "workflows", ("create", "get", "list", "watch", "patch")),
+    ("argoproj.io", "workflows", ("create", "get", "list", "patch")),
     ("argoproj.io", "workflowtemplates", ("get",)),
     ("", "pods", ("get", "list", "watch")),
     ("", "pods/log", ("get",)),
@@ -129,6 +129,14 @@ class Client:
             patch,
         ]
         return shlex.join(words), shlex.join(["argo", *self.flags, "-n", self.namespace, "stop", name])
+
+    def ask(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """A question that no run asks: GET, or POST where there is a body.
+
+        Raises:
+            Gone, Denied, BackendError: as for any other.
+        """
+        return self._ask("POST" if body else "GET", path, body=body)
 
     def create(self, manifest: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
         """Create the workflow; the object that the API made of it.
