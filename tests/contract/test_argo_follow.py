@@ -12,11 +12,11 @@ from argo_server import ArgoServer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uv_argo_magic.backends.argo import ArgoBackend, client, follow
+from uv_argo_magic.backends.argo import ArgoBackend, client, follow, readers
 from uv_argo_magic.backends.argo import tail as tails
 from uv_argo_magic.core.events import NodePhase
 from uv_argo_magic.core.spec import RunSpec, Settings
-from uv_argo_magic.errors import BackendUnavailable, NodeFailed, SubmitRejected
+from uv_argo_magic.errors import BackendUnavailable, NodeFailed, StreamLost, SubmitRejected
 from uv_argo_magic.run import Run, prepare, start
 
 # (time in tenths of a second, text) of each line of a log: several may carry the same time.
@@ -65,8 +65,8 @@ def test_argos_own_lines_are_not_the_users():
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(follow, "LOOK", 0.1)
-    monkeypatch.setattr(follow, "RETRY", (0.02, 0.1))
+    monkeypatch.setattr(readers, "LOOK", 0.1)
+    monkeypatch.setattr(readers, "RETRY", (0.02, 0.1))
     with ArgoServer(tmp_path) as server:
         yield server
 
@@ -293,6 +293,32 @@ def test_what_stands_in_the_way_is_shown_within_two_seconds(monkeypatch):
     items.close()
 
 
+def test_a_machine_that_slept_opens_its_streams_anew(server, begin, monkeypatch):
+    ahead = [0.0]
+    monkeypatch.setitem(follow.Follower.__init__.__kwdefaults__, "clock", lambda: time.time() + ahead[0])
+    one = begin("import time\nfor i in range(40): print(i, flush=True); time.sleep(.1)")
+    while "5" not in one.logs():
+        time.sleep(0.01)
+    before = len(server.calls)
+    ahead[0] = 600.0
+    assert one.wait(60).outcome == "Succeeded"
+    assert one.logs() == "".join(f"{i}\n" for i in range(40))
+    again = [query for _, path, query in server.calls[before:] if "log" in path]
+    assert any("sinceTime" in query for query in again)
+
+
+def test_time_asleep_is_no_absence(monkeypatch):
+    monkeypatch.setattr(readers, "RETRY", (0.0, 0.0))
+    ticks = [0.0]
+    monkeypatch.setattr(readers.time, "monotonic", lambda: ticks[0])
+    patience = readers._Patience(threading.Event())
+    for _ in range(3):  # as long as the time of day alone goes on
+        patience.wait(BackendUnavailable("away"))
+    ticks[0] = readers.ABSENT + 1
+    with pytest.raises(StreamLost, match="could not be followed any further: away"):
+        patience.wait(BackendUnavailable("away"))
+
+
 def test_exit_records_are_told_from_text():
     one = follow.Follower(Stuck({}, []), "x", "ab")
     record = json.dumps({"k": "exit", "reason": "ok"})
@@ -343,7 +369,7 @@ def test_a_watch_that_says_nonsense_is_opened_again():
 
     door = Nonsense({"status": {"phase": "Running"}}, [])
     follower = follow.Follower(door, "x", "ab")
-    follower._held = contextlib.nullcontext
+    follower._readers._held = contextlib.nullcontext
     items = follower.items()
     threading.Timer(0.8, lambda: door.answers[0]["status"].update(phase="Succeeded")).start()
     assert [item.phase for item in items][-1] == "Succeeded"

@@ -8,7 +8,7 @@ import threading
 import pytest
 from argo_server import ArgoServer
 
-from uv_argo_magic.backends.argo import ArgoBackend, diagnose, follow
+from uv_argo_magic.backends.argo import ArgoBackend, diagnose, follow, readers
 from uv_argo_magic.core import events as ev
 from uv_argo_magic.core.spec import RunSpec, Settings
 from uv_argo_magic.core.state import Restarted
@@ -40,7 +40,7 @@ class Retrying(ArgoBackend):
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(follow, "LOOK", 0.1)
+    monkeypatch.setattr(readers, "LOOK", 0.1)
     with ArgoServer(tmp_path) as server:
         yield server
 
@@ -73,7 +73,8 @@ def test_the_last_attempts_end_is_the_runs(server, tmp_path):
     assert ev.Attempts in {type(one) for one in events}
     text = "".join(one for one in events if isinstance(one, str))
     assert [line for line in text.split("\n") if line.startswith("time")] == ["time 1", "time 2", "time 3"]
-    assert [line for line in "".join(backend.watch(found.name, follow=False).__next__()).split("\n") if "time" in line]
+    now = "".join(one for one in backend.watch(found.name, follow=False) if isinstance(one, str))
+    assert [line for line in now.split("\n") if line.startswith("time")] == ["time 1", "time 2", "time 3"]
 
 
 def test_a_stopped_run_is_not_tried_again(server, tmp_path):

@@ -7,24 +7,24 @@ Rules:
 - A pod that is deleted before its workflow has ended ends the workflow: Argo would make it again, and the cell would
   run twice. Where the workflow asks for retries, each is a pod of another name, and they are followed in order; one of
   the same name is none that anybody asked for.
-- Silence, a broken stream, an API that is away for minutes: no end. Only a denial, or a long absence, is one.
+- Durations are measured by a clock that stands still while the machine sleeps.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import queue
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.backends.argo import diagnose
-from uv_argo_magic.backends.argo.client import Denied, Expired, Gone, Stream, TooEarly
+from uv_argo_magic.backends.argo.client import Denied, Gone, TooEarly
+from uv_argo_magic.backends.argo.readers import DELETED, Door, Readers, uid_of
 from uv_argo_magic.backends.argo.tail import Tail
 from uv_argo_magic.core.events import PREFIX, Attempts, NodePhase, StopAsked
-from uv_argo_magic.errors import BackendError, BackendUnavailable, StreamLost
+from uv_argo_magic.errors import BackendError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,16 +32,10 @@ if TYPE_CHECKING:
     from uv_argo_magic.backends.argo.diagnose import Thing
     from uv_argo_magic.backends.base import Item
 
-LOOK = 0.7
-"""Seconds between two looks at the workflow."""
-EAGER = 0.1
-"""Seconds between two requests for a log that is not there yet."""
-RETRY = (0.2, 5.0)
-"""Seconds to wait after a broken stream: at first, and at most."""
-ABSENT = 900.0
-"""Seconds that the API may be away before the run is given up: a laptop sleeps, a control plane is upgraded."""
 AFTER_END = 45.0
 """Seconds to wait for Argo's own phase once the cell's end is known: its controller looks every ten."""
+SLEPT = 20.0
+"""Seconds by which the time of day runs ahead when the machine has slept."""
 LAST_WORDS = 15.0
 """Seconds to wait for the rest of a log whose pod or workflow has ended."""
 
@@ -55,7 +49,7 @@ def so_far(door: Door, name: str) -> Iterator[Item]:
     try:
         workflow = door.workflow(name)
     except Gone:
-        workflow = _DELETED
+        workflow = DELETED
     pods = sorted(door.pods(name)[0], key=lambda one: str(one["metadata"].get("creationTimestamp") or ""))
     for pod in pods:
         for container in diagnose.writers(pod):
@@ -66,21 +60,6 @@ def so_far(door: Door, name: str) -> Iterator[Item]:
                 yield tail.end()
     last = pods[-1] if pods else None
     yield NodePhase(phase=diagnose.phase(last, workflow), message=diagnose.ended(last, workflow), t=time.time())
-
-
-Seen: TypeAlias = tuple[str, Any]
-
-
-class Door(Protocol):
-    """What is needed of client.Client."""
-
-    def workflow(self, name: str) -> Thing: ...
-    def pods(self, workflow: str) -> tuple[list[Thing], str]: ...
-    def pod(self, name: str) -> Thing: ...
-    def watch_pods(self, workflow: str, version: str) -> Stream: ...
-    def log(self, pod: str, *, container: str = "main", since: str = "", follow: bool = True) -> Stream: ...
-    def warnings(self, pod: str) -> list[Thing]: ...
-    def shutdown(self, name: str, how: str) -> None: ...
 
 
 class Follower:
@@ -100,18 +79,14 @@ class Follower:
         self._record = f"{PREFIX}{nonce} "
         self._clock = clock
         self._stopping = stopping or threading.Event()
-        self._seen: queue.SimpleQueue[Seen] = queue.SimpleQueue()
-        self._done = threading.Event()
-        self._exited = threading.Event()
-        self._streams: set[Stream] = set()
-        self._lock = threading.Lock()
-        self._pod: Thing | None = None  # the one whose log is read
+        self._readers = Readers(door, name)
+        self._exited = self._readers.quiet
         self._later: list[Thing] = []  # those of later attempts
         self._attempts = 1
         self._early: list[tuple[str, Thing]] = []  # what was seen of pods before the workflow
         self._tried: dict[str, str] = {}  # pod name -> uid, of each attempt
         self._workflow: Thing | None = None
-        self._begun = clock()
+        self._begun = time.monotonic()
         self._listed = False  # the pods, once at least
         self._reading = False
         self._complete = False  # the log
@@ -125,34 +100,41 @@ class Follower:
         Raises:
             BackendError: it may not be followed, or the API was away for too long.
         """
-        threads = [self._start(self._watch_pods, "pods"), self._start(self._look, "look")]
+        self._readers.begin()
         until: float | None = None
+        asleep = self._clock() - time.monotonic()
         try:
             while True:
                 with contextlib.suppress(queue.Empty):
-                    kind, value = self._seen.get(timeout=0.25)
+                    kind, value = self._readers.seen.get(timeout=0.25)
                     yield from self._take(kind, value)
+                if self._clock() - time.monotonic() > asleep + SLEPT:
+                    self._readers.reopen()  # this machine slept, and nobody will say that the streams are dead
+                asleep = self._clock() - time.monotonic()
                 self._next_attempt()
                 # What the workflow says of retries is known before the first bad end is read.
                 if self._pod and self._workflow and not self._reading and diagnose.scheduled(self._pod):
                     self._reading = True
-                    threads.append(self._start(functools.partial(self._read_log, self._pod), "log"))
+                    self._readers.read(self._pod)
                 limit = self._patience()
                 if limit is None:
                     until = None
                 elif until is None or limit == 0.0:
-                    until = self._clock() + limit
-                if until is not None and self._clock() >= until and self._seen.empty():
+                    until = time.monotonic() + limit
+                if until is not None and time.monotonic() >= until and self._readers.seen.empty():
                     break
             yield from self._last()
         finally:
-            self._done.set()
-            with self._lock:
-                streams = tuple(self._streams)
-            for stream in streams:
-                stream.close()
-            for thread in threads:
-                thread.join(2)
+            self._readers.end()
+
+    @property
+    def _pod(self) -> Thing | None:
+        """The pod whose log is read."""
+        return self._readers.pod
+
+    @_pod.setter
+    def _pod(self, pod: Thing) -> None:
+        self._readers.pod = pod
 
     def _patience(self) -> float | None:
         """Seconds that there may still be something to come; None: the run goes on."""
@@ -186,7 +168,7 @@ class Follower:
             case "log":
                 if not self._exited.is_set():
                     reasons = [reason for line in value.split("\n") if (reason := self._exit(line))]
-                    if reasons and (reasons[-1] in {"ok", "stopped"} or not self._again()):
+                    if reasons and (reasons[-1] in {"ok", "stopped"} or not (self._later or self._again())):
                         self._exited.set()
                 yield value
             case "complete":
@@ -226,7 +208,7 @@ class Follower:
         """Pods as they are now, as (type of change, pod)."""
         self._listed = True
         for change, pod in seen:
-            name, uid = pod["metadata"]["name"], _uid(pod)
+            name, uid = pod["metadata"]["name"], uid_of(pod)
             if uid in self._tried.values():
                 yield from self._known_pod(change, pod)
             elif change != "DELETED" and (not self._tried or (self._attempts != 1 and name not in self._tried)):
@@ -242,12 +224,12 @@ class Follower:
 
     def _known_pod(self, change: str, pod: Thing) -> Iterator[NodePhase]:
         gone = change == "DELETED" or diagnose.leaves(pod)
-        if _uid(pod) == _uid(self._pod):
+        if uid_of(pod) == uid_of(self._pod):
             self._pod = pod
             if gone and self._attempts == 1:
                 yield from self._pod_lost()
         else:
-            self._later = [pod if _uid(one) == _uid(pod) else one for one in self._later]
+            self._later = [pod if uid_of(one) == uid_of(pod) else one for one in self._later]
 
     def _pod_lost(self) -> Iterator[NodePhase]:
         # A stopped workflow's pods go by Argo's own hand, and are not made again.
@@ -256,7 +238,7 @@ class Follower:
             return
         self._lost = True
         threading.Thread(target=self._terminate, name="uv-argo-terminate", daemon=True).start()
-        yield NodePhase(phase="Error", message=diagnose.lost(self._pod), t=self._clock(), uid=_uid(self._pod))
+        yield NodePhase(phase="Error", message=diagnose.lost(self._pod), t=self._clock(), uid=uid_of(self._pod))
 
     def _terminate(self) -> None:
         """Argo makes a lost pod again within seconds: this must get through before."""
@@ -277,211 +259,27 @@ class Follower:
         phase = diagnose.phase(self._pod, self._workflow)
         if phase in diagnose.FINAL:
             return
-        message = diagnose.waiting(self._pod, self._workflow, self._events, self._clock() - self._begun)
+        message = diagnose.waiting(self._pod, self._workflow, self._events, time.monotonic() - self._begun)
         before = self._said
         if before is None or (before.phase, before.message) != (phase, message):
-            self._said = NodePhase(phase=phase, message=message, t=self._clock(), uid=_uid(self._pod))
+            self._said = NodePhase(phase=phase, message=message, t=self._clock(), uid=uid_of(self._pod))
             yield self._said
 
     def _last(self) -> Iterator[NodePhase]:
         """How it ended, once nothing more is to come."""
         if not self._exited.is_set():
             with contextlib.suppress(BackendError):
-                self._workflow = self._workflow_now()
+                self._workflow = self._readers.workflow_now()
         phase = diagnose.phase(None, self._workflow)
         if phase not in diagnose.FINAL and self._pod is not None and diagnose.terminated(self._pod):
             # Argo will say so in some seconds; the pod itself may still count as running, for its other container.
             phase = "Failed"
-        if self._workflow is _DELETED:
-            message = diagnose.ended(None, _DELETED)
+        if self._workflow is DELETED:
+            message = diagnose.ended(None, DELETED)
         elif self._lost:
             message = diagnose.lost(self._pod)
         elif not self._reading and diagnose.ran(self._workflow):
             message = diagnose.gone(self._workflow)
         else:
             message = "" if phase == "Succeeded" else diagnose.ended(self._pod, self._workflow)
-        yield NodePhase(phase=phase, message=message, t=self._clock(), uid=_uid(self._pod))
-
-    # What follows runs in threads of its own.
-
-    def _start(self, target: Callable[[], None], name: str) -> threading.Thread:
-        thread = threading.Thread(target=self._guarded, args=(target,), name=f"uv-argo-{name}", daemon=True)
-        thread.start()
-        return thread
-
-    def _guarded(self, target: Callable[[], None]) -> None:
-        try:
-            target()
-        except BackendError as problem:
-            self._seen.put(("failed", problem))
-
-    def _patiently(self) -> _Patience:
-        return _Patience(self._done, self._clock)
-
-    @contextlib.contextmanager
-    def _held(self, stream: Stream) -> Iterator[Stream]:
-        """The stream is closed from outside when nobody listens any more."""
-        with self._lock:
-            self._streams.add(stream)
-        if self._done.is_set():
-            stream.close()
-        try:
-            yield stream
-        finally:
-            with self._lock:
-                self._streams.discard(stream)
-            stream.close()
-
-    def _watch_pods(self) -> None:
-        patience = self._patiently()
-        while not self._done.is_set():
-            try:
-                pods, version = self._door.pods(self._name)
-                pods.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""))
-                seen = [("MODIFIED", pod) for pod in pods]
-                if self._pod is not None and _uid(self._pod) not in {_uid(pod) for pod in pods}:
-                    seen.insert(0, ("DELETED", self._pod))
-                self._seen.put(("pods", seen))
-                while not self._done.is_set():
-                    version = self._watch_once(version)
-                    patience.rest()
-            except Expired:
-                self._done.wait(RETRY[0])
-            except Denied:
-                raise
-            except BackendError as problem:
-                patience.wait(problem)
-
-    def _watch_once(self, version: str) -> str:
-        """One watch, until the API ends it; from where the next one goes on."""
-        rest = b""
-        with self._held(self._door.watch_pods(self._name, version)) as stream:
-            for data in stream:
-                *lines, rest = (rest + data).split(b"\n")
-                for line in lines:
-                    try:
-                        said = json.loads(line)
-                    except ValueError as problem:
-                        raise BackendUnavailable(f"the watch says what is no JSON: {problem}") from problem
-                    thing = said.get("object") or {}
-                    if said.get("type") == "ERROR":
-                        raise Expired(str(thing.get("message")))
-                    version = str((thing.get("metadata") or {}).get("resourceVersion") or version)
-                    if said.get("type") != "BOOKMARK":
-                        self._seen.put(("pods", [(said.get("type"), thing)]))
-        return version
-
-    def _look(self) -> None:
-        patience = self._patiently()
-        while not self._done.is_set():
-            try:
-                workflow = self._workflow_now()
-                self._seen.put(("workflow", workflow))
-                if diagnose.phase(None, workflow) in diagnose.FINAL:
-                    return
-                pod = self._pod
-                if pod and not diagnose.started(pod) and not self._exited.is_set():
-                    with contextlib.suppress(Denied):
-                        self._seen.put(("events", self._door.warnings(pod["metadata"]["name"])))
-                patience.rest()
-            except Denied:
-                raise
-            except BackendError as problem:
-                patience.wait(problem)
-            self._done.wait(LOOK)
-
-    def _workflow_now(self) -> Thing:
-        try:
-            return self._door.workflow(self._name)
-        except Gone:
-            return _DELETED
-
-    def _read_log(self, pod: Thing) -> None:
-        for container in diagnose.writers(pod):
-            self._read_container(pod["metadata"]["name"], _uid(pod), container)
-        self._seen.put(("complete", None))
-
-    def _read_container(self, name: str, uid: str, container: str) -> None:
-        tail, patience = Tail(), self._patiently()
-        ends = False  # the container has ended, so that one more reading is the last
-        while not self._done.is_set():
-            try:
-                with self._held(self._door.log(name, container=container, since=tail.last, follow=not ends)) as stream:
-                    for data in stream:
-                        if text := tail.feed(data):
-                            self._seen.put(("log", text))
-                patience.rest()
-                if ends:
-                    break
-                ends = self._ends(name, uid, container)
-                self._done.wait(0.0 if ends else RETRY[0])
-            except (TooEarly, Gone):
-                # The kubelet may not know the pod yet, and answers as if there were none.
-                if diagnose.terminated(self._pod or {}, container) or not self._there(name, uid, patience):
-                    break
-                self._done.wait(EAGER)
-            except Denied:
-                raise
-            except BackendError as problem:
-                patience.wait(problem)
-            tail.cut()
-        if text := tail.end():
-            self._seen.put(("log", text))
-
-    def _ends(self, name: str, uid: str, container: str) -> bool:
-        """Whether nothing more is written to the log of this container.
-
-        Raises:
-            Gone: another pod has its name, or none.
-        """
-        pod = self._door.pod(name)
-        if _uid(pod) != uid:
-            raise Gone(f"the pod {name} is another one now")
-        return diagnose.terminated(pod, container)
-
-    def _there(self, name: str, uid: str, patience: _Patience) -> bool:
-        """Whether the pod still is; where nobody can say, yes."""
-        try:
-            return _uid(self._door.pod(name)) == uid
-        except Gone:
-            return False
-        except BackendError as problem:
-            patience.wait(problem)
-            return True
-
-
-_DELETED: Thing = {
-    "gone": True,
-    "status": {"phase": "Error", "message": "the workflow was deleted, by hand or by a clean-up; run the cell again"},
-}
-
-
-class _Patience:
-    """How long to try again: a little longer each time, and not for ever."""
-
-    def __init__(self, done: threading.Event, clock: Callable[[], float]) -> None:
-        self._done = done
-        self._clock = clock
-        self._pause = RETRY[0]
-        self._since: float | None = None
-
-    def rest(self) -> None:
-        """It worked."""
-        self._pause, self._since = RETRY[0], None
-
-    def wait(self, problem: BackendError) -> None:
-        """It did not work.
-
-        Raises:
-            StreamLost: it has not for too long.
-        """
-        now = self._clock()
-        self._since = self._since or now
-        if now - self._since > ABSENT:
-            raise StreamLost(f"the run could not be followed any further: {problem}", hint=problem.hint) from problem
-        self._done.wait(self._pause)
-        self._pause = min(2 * self._pause, RETRY[1])
-
-
-def _uid(pod: Thing | None) -> str:
-    return str(((pod or {}).get("metadata") or {}).get("uid") or "")
+        yield NodePhase(phase=phase, message=message, t=self._clock(), uid=uid_of(self._pod))
