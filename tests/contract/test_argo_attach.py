@@ -213,7 +213,7 @@ def test_a_workflow_that_is_not_ours_is_refused(server, notes, words):
 
     class Foreign:
         def __init__(self) -> None:
-            self.made = made
+            self.made, self.ended, self.pod, self.logs = made, {}, {"metadata": {"name": "w"}}, {}
 
         def kill(self, number):
             pass

@@ -258,7 +258,7 @@ class _Patience:
             StreamLost: it has not for too long.
         """
         now = time.monotonic()  # which stands still while a laptop sleeps
-        self._since = self._since or now
+        self._since = now if self._since is None else self._since
         if now - self._since > ABSENT:
             raise StreamLost(f"the run could not be followed any further: {problem}", hint=problem.hint) from problem
         self._done.wait(self._pause)
