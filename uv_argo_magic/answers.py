@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from uv_argo_magic.backends import base
 from uv_argo_magic.core import events as ev
 from uv_argo_magic.core import menu, tables, words
 from uv_argo_magic.core.difference import changes, difference
+from uv_argo_magic.core.lock import Lock
 from uv_argo_magic.core.state import Gap, Restarted, RunState, fold
 from uv_argo_magic.core.tables import Table
 from uv_argo_magic.core.verbs import count
@@ -123,6 +125,11 @@ def last(entry: Entry) -> str:
         lines.append(f"  notebook  {PurePath(entry.notebook).name}")
     if entry.requirements:
         lines.append(f"  needs     {' '.join(entry.requirements)}")
+    lock = entry.lock()
+    if isinstance(lock, Lock):
+        by = f", uv {lock.uv}" if lock.uv else ""
+        lines.append(f"  lock      {lock.key}: {words.count(len(lock.packages), 'package')}{by}")
+        lines.append(f"  python    {lock.target.python}" + (f" in {entry.image}" if entry.image else ""))
     if end and end.stages:
         ends = [*(begun for _, begun in end.stages[1:]), end.ended]
         times = [
@@ -145,7 +152,7 @@ def _packages(named: Sequence[str], history: History, notebook: str | None) -> T
         raise SpecError("packages takes one run, or two to compare", hint="The runs verb lists them.")
     entries = [history.get(name) for name in named] or [history.last(notebook)]
     if len(entries) == 1:
-        return packages(entries[0])
+        return replace(packages(entries[0]), title=entries[0].id if named else "")
     before, after = entries
     title = f"From {before.id} to {after.id}"
     return changes(difference(before.installed, after.installed), title)
@@ -171,7 +178,7 @@ def packages(entry: Entry) -> Table:
     return Table(
         head=("PACKAGE", "VERSION", "SIZE", *(("INDEX",) if named else ()), "SHA-256"),
         rows=rows,
-        notes=(f"{entry.id}: {words.count(len(rows), 'package')}" + (f", {total}" if total else ""),),
+        notes=(words.count(len(rows), "package") + (f", {total}" if total else ""),),
         right=frozenset({2}),
     )
 

@@ -62,6 +62,7 @@ class Entry:
     backend: str
     python: str = ""
     notebook: str = ""
+    image: str = ""
     requirements: tuple[str, ...] = ()
     needs_from: str = ""
     pid: int = 0
@@ -224,6 +225,7 @@ def read_entry(folder: Path) -> Entry | None:
             backend=str(spec["backend"]),
             python=str(spec.get("python", "")),
             notebook=str(about.get("notebook", "")),
+            image=str(about.get("image", "")),
             requirements=tuple(map(str, spec.get("requirements", ()))),
             needs_from=str(spec.get("needs_from", "")),
             pid=int(about.get("pid", 0)),  # type: ignore[call-overload]

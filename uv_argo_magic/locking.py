@@ -112,7 +112,7 @@ def _wanted(line: Line, history: History, around: Surroundings) -> _Wanted:
     if not line.argument and (asked or not entries):
         spec, _ = specify("", options, around)
         return _Wanted(spec=spec, notebook=around.notebook)
-    entry = history.get(line.argument) if line.argument else history.last(around.notebook)
+    entry = history.get(line.argument) if line.argument else history.last(around.notebook or None)
     had = entry.lock()
     if not isinstance(had, Lock) and not line.given("upgrade"):
         raise ResolutionError(
@@ -150,7 +150,9 @@ def _upgraded(before: Lock | None, after: Lock, *, dry: bool) -> Table:
     if before is None:
         shown = table(after, frozenset(), after.made)
     else:
-        shown = changes(difference(before.packages, after.packages), f"From {before.key} to {after.key}")
+        shown = changes(difference(before.packages, after.packages), "An upgrade")
+        if before.key != after.key:
+            shown = replace(shown, notes=(f"From lock {before.key} to {after.key}.",))
     return replace(shown, notes=(*shown.notes, *after.warnings, kept))
 
 

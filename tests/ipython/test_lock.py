@@ -10,6 +10,7 @@ from index_server import IndexServer
 from IPython.utils.capture import capture_output
 
 from uv_argo_magic.errors import ResolutionError, SpecError
+from uv_argo_magic.history import History
 
 
 @pytest.fixture
@@ -74,16 +75,32 @@ def test_a_cell_keeps_its_versions_until_an_upgrade(shell, index, argo):
     assert argo("lock")[0].endswith(": alpha")
     changes = ["CHANGE   PACKAGE  BEFORE  AFTER", "newer    alpha    1.0     2.0", "removed  beta     1.0     -",
                "added    gamma    -       1.0"]  # fmt: skip
-    assert argo("lock --upgrade --dry-run")[1:] == [*changes, "Nothing was kept (--dry-run)."]
+    *told, keys, kept = argo("lock --upgrade --dry-run")
+    assert (told, kept) == (["An upgrade", *changes], "Nothing was kept (--dry-run).")
+    assert keys.startswith("From lock ")
     assert run(shell, "--deps alpha --set locked=true") == "1.0\n"
-    assert argo("lock --upgrade")[1:-1] == changes
+    assert argo("lock --upgrade")[1:-2] == changes
     assert run(shell, "--deps alpha --set locked=true") == "2.0\n"
-    assert argo("lock --upgrade")[0].endswith(": no difference")
+    assert argo("lock --upgrade")[0] == "An upgrade: no difference"
     index.add("alpha", "3.0")
     assert run(shell, "--deps alpha --upgrade") == "3.0\n"
     newest, *_, oldest = [line.split()[0] for line in shell_lines(shell, "runs")[1:]]
     assert argo(f"packages {oldest} {newest}")[1:3] == [*changes[:1], "newer    alpha    1.0     3.0"]
     assert [line.split()[:2] for line in argo("packages")[:2]] == [["PACKAGE", "VERSION"], ["alpha", "3.0"]]
+
+
+def test_every_setting_of_a_resolution_is_kept_with_the_run(shell, argo, tmp_path):
+    wanted = {"constraints": ("beta<2",), "overrides": ("beta==1.0",), "exclude_newer": "30 days",
+              "prerelease": "allow", "resolution": "lowest"}  # fmt: skip
+    line = "--set constraints=beta<2 --set overrides=beta==1.0 --set prerelease=allow --set resolution=lowest"
+    run(shell, line + ' --set exclude_newer="30 days" --deps alpha')
+    history = History(tmp_path / "home" / "data" / "runs")
+    entry = history.last()
+    assert {key: getattr(entry.spec().settings, key) for key in wanted} == wanted
+    said = "\n".join(shell_lines(shell, "last"))
+    assert f"lock      {entry.lock().key}: 2 packages, uv {entry.lock().uv}" in said
+    assert f"python    {entry.lock().target.python}" in said
+    assert argo("lock --upgrade")[0] == "An upgrade: no difference"
 
 
 def shell_lines(shell, line):

@@ -209,8 +209,8 @@ def test_runs_last_packages(history, capsys):
     assert capsys.readouterr().out.startswith("r3: Running after ")
     assert cli.main(["packages", "r1"]) == 0
     out = capsys.readouterr().out.splitlines()
-    assert [line.split() for line in out[:2]] == [["PACKAGE", "VERSION", "SIZE", "SHA-256"], ["numpy", "2.0"]]
-    assert out[2] == "r1: 1 package"
+    assert [line.split() for line in out[:3]] == [["r1"], ["PACKAGE", "VERSION", "SIZE", "SHA-256"], ["numpy", "2.0"]]
+    assert out[3] == "1 package"
     assert cli.main(["packages", "r1", "r2"]) == 0
     assert capsys.readouterr().out == "From r1 to r2: no difference\n"
     assert cli.main(["packages", "r1", "r2", "r3"]) == 2

@@ -57,12 +57,10 @@ def build(store, key, lines, uv, run_uv, boot):
         wanted = os.path.join(aside, "lock.txt")
         with open(wanted, "w", encoding="utf-8") as file:
             file.write("\n".join(lines) + "\n")
-        hashes = ["--require-hashes"] if all("--hash=" in line for line in lines) else []
         # Copies, not hard links: code that changes a file of its environment must not change uv's cache with it.
         code = run_uv(
             [uv, "pip", "install", "--target", site, "--python", sys.executable, "--no-deps", "--link-mode", "copy"]
-            + hashes
-            + ["--no-progress", "-r", wanted]
+            + ["--require-hashes", "--no-progress", "-r", wanted]
         )
         if code:
             return code
