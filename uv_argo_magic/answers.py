@@ -122,7 +122,8 @@ def last(entry: Entry) -> str:
         f"  backend   {entry.backend}" + (f" ({end.place})" if end and end.place else ""),
     ]
     if entry.notebook:
-        lines.append(f"  notebook  {PurePath(entry.notebook).name}")
+        path = PurePath(entry.notebook)
+        lines.append(f"  {'file' if path.suffix == '.py' else 'notebook':<8}  {path.name}")
     if entry.requirements:
         lines.append(f"  needs     {' '.join(entry.requirements)}")
     lock = entry.lock()

@@ -43,6 +43,12 @@ def test_there_and_back():
     assert found.lock.uv == "0.13.9"
 
 
+def test_an_image_with_packages_of_its_own_is_part_of_it():
+    based = replace(LOCK, base="d" * 64)
+    found = provenance.read(provenance.ours(provenance.metadata(RUN, "c", based)))
+    assert (found.lock.base, found.lock.key) == (based.base, based.key)
+
+
 def test_an_ended_run_says_how_long_each_stage_took():
     ended = replace(RUN, stage="ended", stages=(("queued", 1.0), ("running", 2.0), ("ended", 4.5)), ended_at=4.5)
     assert provenance.metadata(ended, "c", LOCK)["uv_argo"]["seconds"] == {"queued": 1.0, "running": 2.5}

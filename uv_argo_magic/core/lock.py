@@ -89,7 +89,8 @@ class Lock:
     @property
     def explained(self) -> bool:
         """Whether it says what needs each package."""
-        return all(package.asked or package.via for package in self.packages)
+        # One is enough: what only an image's own packages need has nobody to name.
+        return not self.packages or any(package.asked or package.via for package in self.packages)
 
     @property
     def key(self) -> str:

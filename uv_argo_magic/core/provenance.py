@@ -52,6 +52,8 @@ def metadata(state: RunState, cell_digest: str, resolution: Resolution, image: s
         target = lock.target
         known |= {"python": target.python, "abi": target.abi, "implementation": target.implementation}
         known |= {"platform": target.platform, "uv": lock.uv, "packages": _pack(lock)}
+        if lock.base:
+            known["base"] = lock.base
     if image:
         known["image"] = image
     if state.ended:
@@ -101,7 +103,7 @@ def _lock(known: Metadata) -> Lock:
         for line in matches
         if line
     )
-    lock = Lock(packages=packages, target=target, uv=str(known.get("uv", "")))
+    lock = Lock(packages=packages, target=target, uv=str(known.get("uv", "")), base=str(known.get("base", "")))
     if None in matches or lock.key != known.get("lock"):
         raise SpecError(
             "the packages that are recorded are not those of the recorded key: somebody changed them",

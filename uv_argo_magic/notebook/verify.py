@@ -165,6 +165,9 @@ def _again(cell: Cell, spec: RunSpec, lock: Lock) -> Checked:
     except SpecError:
         # Another patch of the same minor takes the same files.
         prepared = engine.prepare(replace(spec, python=lock.target.minor), resolution=lock)
+    has = prepared.interpreter.base
+    if lock.base != (has.digest if has else ""):
+        return Checked(cell=cell, verdict="differs", packages="the Python has other packages of its own than it had")
     run = engine.start(prepared)
     run.rebuild = lambda remote, state: traceback.rebuild(remote, state=state)
     lines = spec.settings.output_lines
