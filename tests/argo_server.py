@@ -216,6 +216,7 @@ class ArgoServer:
     def __init__(self, folder: Path) -> None:
         self.start_after, self.stop_after, self.phase_after = 0.05, 0.1, 0.3
         self.cut = 0
+        self.fields = ["pendingTimeout"]
         self.closed = False
         self.failures: list[tuple[str, int, dict]] = []
         self.calls: list[tuple[str, str, str]] = []
@@ -363,6 +364,8 @@ class _Handler(BaseHTTPRequestHandler):
             return {"gitVersion": "v1.35.4"}
         if path == "/apis/argoproj.io/v1alpha1":
             return {"resources": [{"name": "workflows"}, {"name": "workflowtemplates"}]}
+        if path == "/openapi/v3/apis/argoproj.io/v1alpha1":
+            return {"fields": dict.fromkeys(server.fields)}
         if path.endswith("/selfsubjectreviews"):
             return {"status": {"userInfo": {"username": "tester"}}}
         if path.endswith("accessreviews"):

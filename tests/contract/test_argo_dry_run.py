@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import pytest
 import yaml
-from argo_server import ArgoServer
+from argo_server import LABEL, ArgoServer
 
 from uv_argo_magic.backends.argo import ArgoBackend
 from uv_argo_magic.core.spec import RunSpec, Settings
@@ -23,8 +24,8 @@ def server(tmp_path, home):
 
 @pytest.fixture
 def described(server):
-    def describe(kubeconfig: str = "", cell: str = "print(1)") -> str:
-        settings = Settings(kubeconfig=kubeconfig or str(server.kubeconfig), images=((HERE, "none"),))
+    def describe(kubeconfig: str = "", cell: str = "print(1)", **more: Any) -> str:
+        settings = Settings(kubeconfig=kubeconfig or str(server.kubeconfig), images=((HERE, "none"),), **more)
         backend = ArgoBackend()
         return prepare(RunSpec(cell=cell, settings=settings, backend="argo"), backend).describe(backend)
 
@@ -39,7 +40,10 @@ def test_the_manifest_is_printed_and_nothing_is_created(server, described):
     assert made["kind"] == "Workflow"
     assert "characters of base64" in made["spec"]["templates"][0]["script"]["source"]
     assert "# test, namespace nb: the API would accept this Workflow" in manifest
-    assert ([query for _, _, query in server.calls], server.workflows) == (["dryRun=All"], {})
+    assert ([query for _, _, query in server.calls], server.workflows) == (
+        ["labelSelector=workflows.argoproj.io%2Fworkflow&limit=1", "fieldValidation=Strict&dryRun=All"],
+        {},
+    )
 
 
 @pytest.mark.parametrize(
@@ -56,6 +60,11 @@ def test_the_manifest_is_printed_and_nothing_is_created(server, described):
             "you may not create workflows in the namespace nb. Ask an administrator for a Role with this rule:",
         ),
         (403, 'workflows.argoproj.io "x" is forbidden: exceeded quota: q', "Ask for less with --resources"),
+        (
+            400,
+            'strict decoding error: unknown field "spec.priorty", unknown field "spec.templates[0].x"',
+            "Argo at test, namespace nb does not know spec.priorty, spec.templates[0].x. Leave it out of the patch",
+        ),
     ],
 )
 def test_a_refusal_is_said_in_words(server, described, status, message, words):
@@ -69,3 +78,29 @@ def test_without_a_cluster_the_manifest_is_printed_all_the_same(described, tmp_p
     text = described(kubeconfig=str(tmp_path / "nowhere"))
     assert "kind: Workflow" in text
     assert text.rsplit("\n", 1)[-1].startswith("# The API was not asked: no cluster is configured here")
+
+
+def test_what_argo_does_not_know_is_not_sent(server, described, capsys):
+    assert "pendingTimeout: 60s" in described(pending_timeout=60.0)
+    server.fields = []
+    assert "pendingTimeout" not in described(pending_timeout=60.0)
+    settings = Settings(kubeconfig=str(server.kubeconfig), images=((HERE, "none"),), pending_timeout=60.0)
+    backend = ArgoBackend()
+    spec = RunSpec(cell="print(1)", settings=settings, backend="argo")
+    name = backend.submit(prepare(spec, backend).program, spec, "20260101-000000-abcdef")
+    assert "pendingTimeout" not in server.workflows[name].template
+    assert "pending_timeout is not sent" in capsys.readouterr().err
+
+
+def test_a_patch_is_part_of_what_is_sent(described, tmp_path):
+    (tmp_path / "patch.yaml").write_text("spec: {priority: 5, templates: [{name: cell, podSpecPatch: {priority: 1}}]}")
+    text = described(patch=str(tmp_path / "patch.yaml"))
+    assert "priority: 5" in text
+    assert '"name": "wait"' in text
+    assert '"priority": 1' in text
+
+
+def test_the_containers_that_argo_adds_are_seen_once(server, described):
+    pod = {"metadata": {"uid": "1", "labels": {LABEL: ""}}, "spec": {"containers": [{"name": "supervisor"}]}}
+    server.changed("ADDED", pod)
+    assert '"name": "supervisor"' in described()

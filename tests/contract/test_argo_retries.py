@@ -26,17 +26,6 @@ if times < {good}:
 """
 
 
-class Retrying(ArgoBackend):
-    """Asks for retries, as an administrator's template or a patch does."""
-
-    limit = 2
-
-    def _made(self, *given):
-        made, *rest = super()._made(*given)
-        made["spec"]["templates"][0]["retryStrategy"] = {"limit": self.limit}
-        return made, *rest
-
-
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path / "home"))
@@ -45,13 +34,13 @@ def server(tmp_path, monkeypatch):
         yield server
 
 
-def begin(server, backend, cell) -> Run:
-    settings = Settings(kubeconfig=str(server.kubeconfig), images=((HERE, "none"),))
+def begin(server, backend, cell, retries=2) -> Run:
+    settings = Settings(kubeconfig=str(server.kubeconfig), images=((HERE, "none"),), retries=retries)
     return start(prepare(RunSpec(cell=cell, settings=settings, backend="argo"), backend), backend=backend)
 
 
 def test_each_attempt_is_followed_and_the_first_good_one_ends_the_run(server, tmp_path):
-    run = begin(server, Retrying(), CELL.format(counter=str(tmp_path / "times"), good=2))
+    run = begin(server, ArgoBackend(), CELL.format(counter=str(tmp_path / "times"), good=2))
     state = run.wait(60)
     assert (state.outcome, state.attempt, state.attempts) == ("Succeeded", 2, 3)
     assert run.logs() == "time 1\ntime 2\n"
@@ -61,7 +50,7 @@ def test_each_attempt_is_followed_and_the_first_good_one_ends_the_run(server, tm
 
 
 def test_the_last_attempts_end_is_the_runs(server, tmp_path):
-    run = begin(server, Retrying(), CELL.format(counter=str(tmp_path / "times"), good=9))
+    run = begin(server, ArgoBackend(), CELL.format(counter=str(tmp_path / "times"), good=9))
     state = run.wait(60)
     assert (state.outcome, state.exited.code, state.attempt) == ("Failed", 3, 3)
     assert run.logs() == "time 1\ntime 2\ntime 3\n"
@@ -78,7 +67,7 @@ def test_the_last_attempts_end_is_the_runs(server, tmp_path):
 
 
 def test_a_stopped_run_is_not_tried_again(server, tmp_path):
-    run = begin(server, Retrying(), f"open({str(tmp_path / 'on')!r}, 'a').write('x')\nimport time; time.sleep(60)")
+    run = begin(server, ArgoBackend(), f"open({str(tmp_path / 'on')!r}, 'a').write('x')\nimport time; time.sleep(60)")
     while not (tmp_path / "on").exists():
         threading.Event().wait(0.02)
     run.stop("a test")

@@ -64,6 +64,15 @@ def test_an_out_of_memory_pod_is_known_before_the_workflow_knows():
     assert "used more memory than it was given (64Mi)" in diagnose.ended(dead, running)
 
 
+def test_a_pod_that_argo_itself_took_away_was_late():
+    pod = {"status": {"phase": "Pending"}}
+    assert diagnose.lost(pod).startswith("the pod was deleted, by hand")
+    late = {"status": {"phase": "Error", "message": "error in entry template execution: timeout"}}
+    assert "pending_timeout" in diagnose.lost(pod, late)
+    dead = {"status": {"phase": "Failed", "nodes": {"x": {"message": "Step exceeded its deadline"}}}}
+    assert "--set deadline" in diagnose.lost(pod, dead)
+
+
 def test_a_container_that_installs_is_ours():
     def pod(state: dict) -> dict:
         container = {"name": "install", "image": "example.com/uv:1", "state": state}

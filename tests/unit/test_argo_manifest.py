@@ -55,6 +55,8 @@ SPECS = {
             gpu_resource="amd.com/gpu",
             semaphore="limits/cells",
             pod_gc="OnWorkflowSuccess",
+            retries=2,
+            pending_timeout=90.5,
             pod_gc_delay=60,
         ),
     ),

@@ -29,6 +29,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "prerelease": ("allow", "disallow", "if-necessary", "explicit", "if-necessary-or-explicit"),
     "resolution": ("highest", "lowest", "lowest-direct"),
     "shape": ("script", "runtime", "init"),
+    "executor_patch": ("auto", "init", "supervisor", "none"),
     "pod_gc": ("never", "OnPodCompletion", "OnPodSuccess", "OnWorkflowCompletion", "OnWorkflowSuccess"),
 }
 """Keys that take one of a few words; "" is the default where Settings has it so."""

@@ -113,6 +113,18 @@ class Settings:
     semaphore: str = field(
         default="", metadata={"help": "a key of a ConfigMap that limits how many run", "example": "limits/cells"}
     )
+    retries: int = field(
+        default=0, metadata={"help": "how often a cell that failed runs again, in another pod", "example": "2"}
+    )
+    patch: str = field(
+        default="", metadata={"help": "a YAML or JSON file, merged into the workflow", "example": "patch.yaml"}
+    )
+    executor_patch: str = field(
+        default="auto", metadata={"help": "which containers of Argo are made fit for Pod Security restricted"}
+    )
+    pending_timeout: float = field(
+        default=0.0, metadata={"help": "seconds that a pod may wait for its start (Argo 4.1)"}
+    )
     deadline: float = field(default=86400.0, metadata={"help": "seconds that a workflow may live, waiting included"})
     ttl: float = field(default=3600.0, metadata={"help": "seconds that an ended workflow and its log are kept"})
     pod_gc: str = field(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
+import sys
 import threading
 import time
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from uv_argo_magic.backends.argo.client import Client
+    from uv_argo_magic.backends.argo.fit import Server
     from uv_argo_magic.backends.base import Found, Item
     from uv_argo_magic.core.program import Program
     from uv_argo_magic.core.spec import RunSpec
@@ -50,6 +52,7 @@ class ArgoBackend:
         self._connect = connect or _connect
         self._runs: dict[str, _Submitted] = {}
         self._here = threading.local()
+        self._executors: dict[str, str] = {}  # place -> which containers Argo adds to a pod, once seen
 
     @property
     def place(self) -> str:
@@ -89,17 +92,16 @@ class ArgoBackend:
         with _installed():
             from uv_argo_magic.backends.argo import printed  # noqa: PLC0415 - not before it is used
 
-            made, _ = self._made(program, spec, "dry-run")
-            said = [printed.shortened(printed.yaml(made)).rstrip()]
+            client, server, answer = None, None, ""
             try:
                 client = self._connect(spec.settings)
-                client.create(made, dry_run=True)
-                said += [f"# {client.place}: the API would accept this Workflow (a dry run: nothing was created)."]
+                server = self._look(client, spec.settings)
             except BackendError as problem:
-                words = f"{str(problem).rstrip('.')}. {problem.hint}".strip()
-                refused = isinstance(problem, SubmitRejected)
-                said += [f"# {'The API refuses this Workflow' if refused else 'The API was not asked'}: {words}"]
-        return "\n".join(said)
+                client, answer = None, f"The API was not asked: {_words(problem)}"
+            made, _ = self._made(program, spec, "dry-run", server=server)
+            if client is not None:
+                answer = _asked(client, made)
+        return f"{printed.shortened(printed.yaml(made)).rstrip()}\n# {answer}"
 
     def manifest(self, program: Program, spec: RunSpec) -> str:
         """The Workflow as YAML, after the ConfigMap that holds its program where that is large.
@@ -115,16 +117,27 @@ class ArgoBackend:
             made, large = self._made(program, spec, run_id)
             return printed.yaml(*([manifest.companion(program, spec, run_id=run_id)] if large else []), made)
 
-    def _made(self, program: Program, spec: RunSpec, run_id: str, notebook: str = "") -> tuple[dict[str, Any], bool]:
+    def _look(self, client: Client, settings: Settings) -> Server | None:
+        """What the cluster's Argo is like; None where a template of it decides on the pod."""
+        from uv_argo_magic.backends.argo import fit  # noqa: PLC0415 - not before a run
+
+        return None if settings.template else fit.look(client, settings, self._executors)
+
+    def _made(
+        self, program: Program, spec: RunSpec, run_id: str, notebook: str = "", server: Server | None = None
+    ) -> tuple[dict[str, Any], bool]:
         """The Workflow that a submission sends, and whether its program travels in a ConfigMap."""
-        from uv_argo_magic.backends.argo import manifest, reference  # noqa: PLC0415 - imports Hera
+        from uv_argo_magic.backends.argo import fit, manifest, reference  # noqa: PLC0415 - imports Hera
 
         if name := spec.settings.template:
             offered = reference.look(self._connect(spec.settings), name)
             made = reference.workflow(offered, program, spec, run_id=run_id, notebook=notebook)
             return made, reference.large(program)
         image = images.target(spec.python, spec.settings).image
-        made = manifest.workflow(program, spec, run_id=run_id, image=image, notebook=notebook)
+        patch = fit.read(spec.settings.patch) if spec.settings.patch else None
+        made = manifest.workflow(
+            program, spec, run_id=run_id, image=image, notebook=notebook, server=server, patch=patch
+        )
         return made, manifest.large(program, spec.settings)
 
     def submit(self, program: Program, spec: RunSpec, run_id: str, *, notebook: str = "") -> str:
@@ -138,8 +151,14 @@ class ArgoBackend:
         with _installed():
             from uv_argo_magic.backends.argo import manifest  # noqa: PLC0415 - imports Hera
 
-            made, large = self._made(program, spec, run_id, notebook)
             client = self._connect(spec.settings)
+            server = self._look(client, spec.settings)
+            made, large = self._made(program, spec, run_id, notebook, server)
+        if server and not server.pending_timeout:
+            sys.stderr.write(
+                "uv-argo: pending_timeout is not sent: this cluster's Argo does not know it (4.1 does); "
+                f"the workflow ends by its deadline, {spec.settings.deadline:g} seconds after its start\n"
+            )
         created = client.create(made)["metadata"]
         name = str(created["name"])
         if large:
@@ -228,6 +247,21 @@ class ArgoBackend:
 
     def warm(self) -> None:
         """There is nothing to make ready."""
+
+
+def _asked(client: Client, made: dict[str, Any]) -> str:
+    """What the API says of the Workflow when it is asked to create it without doing so."""
+    try:
+        client.create(made, dry_run=True)
+    except SubmitRejected as problem:
+        return f"The API refuses this Workflow: {_words(problem)}"
+    except BackendError as problem:
+        return f"The API was not asked: {_words(problem)}"
+    return f"{client.place}: the API would accept this Workflow (a dry run: nothing was created)."
+
+
+def _words(problem: BackendError) -> str:
+    return f"{str(problem).rstrip('.')}. {problem.hint}".strip()
 
 
 @contextlib.contextmanager

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.spec import Settings
 
 WORKFLOWS = "/apis/argoproj.io/v1alpha1/namespaces/{}/workflows"
+DESCRIPTION = "/openapi/v3/apis/argoproj.io/v1alpha1"
 WORKFLOW_LABEL = "workflows.argoproj.io/workflow"
 CONNECT = 10.0
 """Seconds to reach the API."""
@@ -145,7 +146,8 @@ class Client:
             SubmitRejected: the API refused it.
             BackendUnavailable: the API does not answer, or there is no Argo Workflows.
         """
-        query = {"dryRun": "All"} if dry_run else {}
+        # Strict: the API says which fields it does not know, instead of dropping them.
+        query = {"fieldValidation": "Strict", **({"dryRun": "All"} if dry_run else {})}
         try:
             return self._ask("POST", self._workflows(), query=query, body=manifest)
         except Gone as problem:
@@ -234,6 +236,24 @@ class Client:
             BackendError: it cannot be asked for.
         """
         return self._ask("GET", f"{self._pods()}/{quote(name)}")
+
+    def any_pod(self) -> dict[str, Any] | None:
+        """A pod of any workflow in the namespace; None where there is none.
+
+        Raises:
+            BackendError: they cannot be asked for.
+        """
+        found = self._ask("GET", self._pods(), query={"labelSelector": WORKFLOW_LABEL, "limit": "1"}).get("items")
+        return found[0] if found else None
+
+    def describes(self, field: str) -> bool:
+        """Whether the API's own description of Argo's objects has a field of this name; everybody may read it.
+
+        Raises:
+            BackendUnavailable: the API does not answer.
+        """
+        response = self._request("GET", DESCRIPTION, {}, ANSWER, preload_content=True)
+        return response.status == 200 and f'"{field}":'.encode() in response.data
 
     def watch_pods(self, workflow: str, version: str) -> Stream:
         """What happens to the workflow's pods from `version` on: lines of JSON, `{"type": ..., "object": ...}`.
@@ -357,6 +377,11 @@ class Client:
                 raise BackendUnavailable(
                     f"the API of {self.place} has a problem of its own ({status}): {text}",
                     hint="Wait a moment, and run the cell again.",
+                )
+            case _ if unknown := re.findall(r'unknown field "([^"]+)"', text):
+                raise SubmitRejected(
+                    f"Argo at {self.place} does not know {', '.join(unknown)}",
+                    hint="Leave it out of the patch, or correct it; a newer Argo may know it.",
                 )
             case _:
                 raise SubmitRejected(f"the API refused it ({status}): {_short(text)}", hint=_refusal_hint(text))

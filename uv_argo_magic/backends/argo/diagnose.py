@@ -63,6 +63,13 @@ _RULES = (
         said="the cluster's {what} forbids it: {why}; change what it names, or ask an administrator",
     ),
     _Rule(
+        pattern=r"ontainers\[\d+\]\.image: Required value",
+        said=(
+            "Argo here adds other containers to a pod than was thought; run the cell again, or say which: "
+            "--set executor_patch=supervisor (or init, or none)"
+        ),
+    ),
+    _Rule(
         pattern=r"invalid spec: (?P<what>.*)",
         said="Argo cannot use the workflow: {what}; correct the setting that it names",
     ),
@@ -134,6 +141,10 @@ _RULES = (
         said="the workflow was stopped",
     ),
     _Rule(
+        pattern=r"(?:^|execution: )timeout$",
+        said="it waited for its start longer than it may; allow more with --set pending_timeout=SECONDS",
+    ),
+    _Rule(
         pattern=r"Step exceeded its deadline|active on the node longer than the specified deadline",
         said="it lived longer than its deadline allows; allow more with --set deadline=SECONDS",
     ),
@@ -142,6 +153,9 @@ _RULES = (
         said="the node refused the pod ({text}); run the cell again",
     ),
 )
+
+
+_DEADLINE = r"(?:^|execution: )timeout$|exceeded its deadline|longer than the specified deadline"
 
 
 def short(text: str, longest: int = _LONGEST) -> str:
@@ -211,8 +225,10 @@ def ended(pod: Mapping[str, Any] | None, workflow: Mapping[str, Any] | None) -> 
     return _told(words) or (short(words[0]) if words else "")
 
 
-def lost(pod: Mapping[str, Any] | None) -> str:
-    """A pod that went away before its cell had ended."""
+def lost(pod: Mapping[str, Any] | None, workflow: Mapping[str, Any] | None = None) -> str:
+    """A pod that went away before its cell had ended: Argo's own doing at a deadline, or somebody else's."""
+    if late := next((one for one in _workflow_words(workflow) if re.search(_DEADLINE, one)), ""):
+        return _rule(late)
     why = ended(pod, None)
     return (
         f"the pod was deleted ({why})" if why else "the pod was deleted, by hand or by a node that went away"

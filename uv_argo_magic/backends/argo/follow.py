@@ -277,7 +277,7 @@ class Follower:
         if self._workflow is DELETED:
             message = diagnose.ended(None, DELETED)
         elif self._lost:
-            message = diagnose.lost(self._pod)
+            message = diagnose.lost(self._pod, self._workflow)
         elif not self._reading and diagnose.ran(self._workflow):
             message = diagnose.gone(self._workflow)
         else:

@@ -5,22 +5,21 @@ Rules:
 - No user text stands in a manifest: the program is base64 and a fixed bootstrap, because Argo substitutes `{{...}}`
   over the whole template and over the pod.
 - Fit for the Pod Security level `restricted`, Argo's own containers included.
-- Nothing is tried again by itself: a cell runs at most once.
+- Nothing is tried again but by the setting `retries`: a cell runs at most once.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic.backends.argo import images, pod
+from uv_argo_magic.backends.argo import fit, images, pod
 from uv_argo_magic.core.program import PAYLOAD_LIMIT
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from uv_argo_magic.core.program import Program
     from uv_argo_magic.core.spec import RunSpec, Settings
@@ -34,6 +33,8 @@ CELL_NOTE = "uv-argo-magic/cell"
 NOTEBOOK_NOTE = "uv-argo-magic/notebook"
 LONGEST_NAME = 1000
 """Characters of a notebook's path that are kept."""
+CONTROLLER = "workflows.argoproj.io/controller-instanceid"
+"""The one label of Argo's own that is a user's to set: which of several controllers looks after the workflow."""
 MANAGED_BY = "app.kubernetes.io/managed-by"
 GENERATE = "uv-argo-"
 TEMPLATE = "cell"
@@ -49,18 +50,18 @@ CELL, INSTALL = "program.py", "install.py"
 """The texts of a run: what the container main runs, and the one before it, where there is one."""
 _PYTHON = ("python3", "-I", "-S")
 
-_CONTAINER: dict[str, Any] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-# Argo makes these two containers itself, and only a patch reaches their security context.
-PATCH = json.dumps(
-    {
-        "initContainers": [{"name": "init", "securityContext": _CONTAINER}],
-        "containers": [{"name": "wait", "securityContext": _CONTAINER}],
-    }
-)
 
-
-def workflow(program: Program, spec: RunSpec, *, run_id: str, image: str, notebook: str = "") -> dict[str, Any]:
-    """The Workflow of one run in `image`; the API gives it its name.
+def workflow(  # noqa: PLR0913 - what a Workflow hangs on
+    program: Program,
+    spec: RunSpec,
+    *,
+    run_id: str,
+    image: str,
+    notebook: str = "",
+    server: fit.Server | None = None,
+    patch: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The Workflow of one run in `image`, for such a server, with a user's patch; the API gives it its name.
 
     Raises:
         SpecError: the program is too large for a Workflow, or a setting cannot be used.
@@ -72,6 +73,7 @@ def workflow(program: Program, spec: RunSpec, *, run_id: str, image: str, notebo
             hint="Push less (--push), or have the cell read its data from where it lies.",
         )
     settings = spec.settings
+    server = server or fit.Server()
     hera, models = pod.hera()
     apart = INSTALL in texts
     mounts = pod.mounts(settings, spec.resources, apart=apart)
@@ -117,12 +119,16 @@ def workflow(program: Program, spec: RunSpec, *, run_id: str, image: str, notebo
                 volume_mounts=_mounted(one for one in mounts if one.name != pod.INSTALL_TMP),
                 init_containers=[_installing(spec, mounts, texts[INSTALL], image)] if apart else None,
                 **_container(),
+                retry_strategy=_retries(settings),
                 synchronization=_synchronization(settings),
-                pod_spec_patch=PATCH,
+                pod_spec_patch=fit.pod_spec_patch(server),
             )
         ],
     ).to_dict()
-    return made
+    if settings.pending_timeout and server.pending_timeout:
+        # Younger than Hera's models, which drop what they do not know.
+        made["spec"]["templates"][0]["pendingTimeout"] = f"{math.ceil(settings.pending_timeout)}s"
+    return fit.patched(made, patch) if patch else made
 
 
 def _texts(program: Program, settings: Settings) -> dict[str, str]:
@@ -188,9 +194,20 @@ def _notes(program: Program, spec: RunSpec, notebook: str) -> dict[str, str]:
 def _labels(settings: Settings, run_id: str) -> dict[str, str]:
     ours = {MANAGED_BY: "uv-argo-magic", RUN_LABEL: run_id}
     for name, _ in settings.labels:
-        if name in ours or "argoproj.io/" in name:
+        if name in ours or ("argoproj.io/" in name and name != CONTROLLER):
             raise SpecError(f"labels: {name} is not yours to set", hint="Choose another name for the label.")
     return {**dict(settings.labels), **ours}
+
+
+def _retries(settings: Settings) -> Any:
+    """A pod for each attempt, whatever ended the one before; None: the cell runs once."""
+    if not settings.retries:
+        return None
+    _, models = pod.hera()
+    # No largest duration: Argo would take it for a deadline of the cell itself.
+    return models.RetryStrategy(
+        limit=str(settings.retries), retry_policy="Always", backoff=models.Backoff(duration="5s", factor=2)
+    )
 
 
 def _synchronization(settings: Settings) -> Any:
