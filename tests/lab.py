@@ -181,3 +181,43 @@ def keep(notebook, name, number=1):
     notebook.page.wait_for_timeout(300)  # a theme fades in
     notebook.cell(number).scroll_into_view_if_needed()
     notebook.page.screenshot(path=ROOT / "test-artifacts" / f"{name}.png")
+
+
+def focus(page, selector, *, back=False):
+    """Press Tab until this has the focus, and see that this can be seen."""
+    for _ in range(40):
+        page.keyboard.press("Shift+Tab" if back else "Tab")
+        if page.evaluate("s=>document.activeElement?.matches(s)", selector):
+            break
+    assert page.evaluate("s=>document.activeElement?.matches(s)", selector), f"Tab does not reach {selector}"
+    ring = page.evaluate("()=>getComputedStyle(document.activeElement).outlineStyle")
+    assert ring == "solid", "the focus cannot be seen"
+
+
+def fits(page, root, parts):
+    """Wait until it stays within the window, and its parts within it."""
+    page.wait_for_function(
+        """([root,parts])=>{const p=document.querySelector(root),w=p.getBoundingClientRect();
+        return w.right<=window.innerWidth&&[...p.querySelectorAll(parts)]
+         .filter(e=>e.offsetParent).every(e=>e.getBoundingClientRect().right<=w.right+1)}""",
+        arg=[root, parts],
+    )
+
+
+def contrasts(page, root, *parts):
+    """The contrast of each part's letters with what lies behind them."""
+    return page.evaluate(CONTRAST, [f"{root} {part}" for part in parts])
+
+
+CONTRAST = """parts=>{
+const lum=c=>{const v=c.slice(0,3).map(x=>{x/=255;return x<=.03928?x/12.92:((x+.055)/1.055)**2.4});
+ return .2126*v[0]+.7152*v[1]+.0722*v[2]};
+const parse=s=>s.match(/[\\d.]+/g).map(Number);
+const back=e=>{for(;e;e=e.parentElement){const c=parse(getComputedStyle(e).backgroundColor);
+ if(c.length<4||c[3]>0.99)return c}return [255,255,255]};
+const out={};
+for(const s of parts){
+ const e=document.querySelector(s);
+ const [a,b]=[lum(parse(getComputedStyle(e).color)),lum(back(e))].sort((x,y)=>y-x);
+ out[s]=(a+.05)/(b+.05)}
+return out}"""

@@ -62,7 +62,7 @@ def find(named: str, around: Surroundings) -> Path:
     beside = sources.notebook_file(notebook, around.folder)
     if beside is None:
         raise SpecError(
-            "which requirements? The front end does not tell this notebook's name",
+            "which requirements? No notebook is known here",
             hint="Name a file, or a notebook: edit analysis.ipynb",
         )
     return beside
@@ -164,6 +164,26 @@ def check(path: Path, around: Surroundings, cancelled: threading.Event | None = 
     if not isinstance(answer, Lock):
         return edits.Verdict(problem=answer.reason, unreachable=True)
     return edits.Verdict(lock=answer, kept=kept is not None, where=cell.where)
+
+
+def measure(verdict: edits.Verdict, path: Path, around: Surroundings, cancelled: threading.Event) -> edits.Verdict:
+    """The same, with what has to be downloaded; a place other than this machine has a cache of its own.
+
+    Raises:
+        Cancelled: nobody waits for the answer any more.
+    """
+    if verdict.lock is None or not verdict.lock.packages:
+        return verdict
+    try:
+        cell = _cell(path, around)
+        if cell.spec.backend != "local":
+            return verdict
+        environ = {**around.environ, "UV_HTTP_RETRIES": "0"}
+        return replace(verdict, cached=resolve.cached(verdict.lock, environ=environ, cancelled=cancelled, **cell.about))
+    except resolve.Cancelled:
+        raise
+    except ArgoMagicError:
+        return verdict  # what was resolved a moment ago stands
 
 
 def lock(path: Path, around: Surroundings, seen: Lock | None) -> str:

@@ -161,16 +161,25 @@ def keep(
 
 
 def cached(
-    made: Lock, *, interpreter: Interpreter, settings: Settings, environ: Mapping[str, str] | None = None
+    made: Lock,
+    *,
+    interpreter: Interpreter,
+    settings: Settings,
+    environ: Mapping[str, str] | None = None,
+    cancelled: threading.Event | None = None,
 ) -> frozenset[str]:
-    """The packages whose files uv's cache has here, by name; as far as this uv tells."""
+    """The packages whose files uv's cache has here, by name; as far as this uv tells.
+
+    Raises:
+        Cancelled: `cancelled` was set, in another thread.
+    """
     question = _question(parse_items((), source=""), interpreter, settings, environ)
     command = ["pip", "install", "--dry-run", "--verbose", "--no-deps", "--require-hashes"]
     command += [*question.options, "--python", question.python, "--target", "tree", "-r", "lock.txt"]
     files = {"lock.txt": "".join(f"{line}\n" for line in made.lines)}
     said = ""
     for way in ([],) if settings.offline else (["--offline"], []):
-        rc, _, said = _uv([*command, *way], files, dict(question.environ), settings.install_timeout)
+        rc, _, said = _uv([*command, *way], files, dict(question.environ), settings.install_timeout, cancelled)
         if rc == 0:
             break
     return frozenset(re.findall(r"already cached: ([a-z0-9-]+)(?:==| @)", said))

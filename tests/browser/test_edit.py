@@ -7,7 +7,7 @@ import json
 import lab as jupyter
 import pytest
 from index_server import IndexServer
-from lab import keep
+from lab import contrasts, fits, focus, keep
 
 LIVE = ".uv-argo.uv-edit"
 STATIC = ".uv-edit-static"
@@ -26,6 +26,12 @@ def index(lab):
         config.write_text(f'index_url = "{serving.url}"\n', encoding="utf-8")
         yield serving
         config.unlink()
+
+
+PARTS = (
+    ".uv-badge", ".uv-said", ".uv-hint", ".uv-foot .uv-dim", ".uv-chip.uv-bad .uv-req", ".uv-chip .uv-req",
+    ".uv-chip .uv-x", ".uv-tool:enabled", ".uv-copy button", ".uv-name",
+)  # fmt: skip
 
 
 class Edited:
@@ -100,6 +106,35 @@ def test_add_remove_conflict_and_undo(edited):
     assert "alpha==2.0" in one.notebook.cell(2).inner_text()
 
 
+def test_a_cell_of_its_own_overwrites_none(edited):
+    one = edited("alpha\nbeta<2\n")
+    cells = "()=>window.jupyterapp.shell.currentWidget.content.widgets.map(w=>w.model.sharedModel.getSource())"
+    before = one.page.evaluate(cells)
+    one.page.evaluate(
+        "()=>window.jupyterapp.shell.currentWidget.content.widgets[2].model.sharedModel.setSource('%argo edit --cell')"
+    )
+    one.notebook.run(2)
+    one.notebook.ended(2)
+    one.page.wait_for_function("()=>window.jupyterapp.shell.currentWidget.content.widgets.length===4")
+    assert one.page.evaluate(cells) == [*before[:2], "%argo edit --cell", '%%argo --deps "alpha beta<2"\n']
+
+
+def test_lock_and_upgrade(edited, index):
+    one = edited("gamma\n")
+    one.said("Resolved")
+    one.press("Lock")
+    one.page.wait_for_selector("text=Locked: this notebook's cells get these versions")
+    index.add("gamma", "1.1")
+    one.notebook.run(2)
+    one.notebook.ended(2)
+    assert "gamma==1.0" in one.notebook.cell(2).inner_text()
+    one.press("Upgrade")
+    one.page.wait_for_selector("text=Upgraded: gamma 1.0 \N{RIGHTWARDS ARROW} 1.1.")
+    one.page.wait_for_selector(".uv-chip:has-text('1.1')")
+    assert "locked just now" in one.page.locator(f"{LIVE} .uv-status").inner_text()
+    keep(one.notebook, "edit-locked")
+
+
 def test_as_text_and_the_line_to_copy(edited):
     one = edited("alpha\n")
     one.said("Resolved")
@@ -160,16 +195,6 @@ def test_by_the_keyboard_alone(edited):
     one.wrote("alpha\nbeta\n")
 
 
-def focus(page, selector, *, back=False):
-    """Press Tab until this has the focus, and see that it is seen."""
-    for _ in range(30):
-        page.keyboard.press("Shift+Tab" if back else "Tab")
-        if page.evaluate("s=>document.activeElement?.matches(s)", selector):
-            break
-    assert page.evaluate("s=>document.activeElement?.matches(s)", selector), f"Tab does not reach {selector}"
-    assert page.evaluate("()=>getComputedStyle(document.activeElement).outlineStyle") == "solid"
-
-
 def test_what_is_left_without_its_kernel_is_the_static_form(edited, lab, context):
     one = edited("alpha\nbeta\n")
     one.said("Resolved")
@@ -208,28 +233,9 @@ def test_both_themes_and_narrow(edited, theme):
     one.said("Problem")
     name = theme.split()[1].lower()
     keep(one.notebook, f"edit-{name}")
-    contrast = one.page.evaluate(CONTRAST)
+    contrast = contrasts(one.page, LIVE, *PARTS)
     assert all(ratio >= 4.5 for ratio in contrast.values()), contrast
     one.page.set_viewport_size({"width": 600, "height": 700})
-    one.page.wait_for_function(FITS)
+    fits(one.page, LIVE, "button,input,.uv-chip,.uv-badge")
     keep(one.notebook, f"edit-{name}-narrow")
     one.notebook.theme("JupyterLab Light")
-
-
-FITS = """()=>{const p=document.querySelector('.uv-edit'),w=p.getBoundingClientRect();
-return w.right<=window.innerWidth&&[...p.querySelectorAll('button,input,.uv-chip,.uv-badge')]
- .filter(e=>e.offsetParent).every(e=>e.getBoundingClientRect().right<=w.right+1)}"""
-
-CONTRAST = """()=>{
-const lum=c=>{const v=c.slice(0,3).map(x=>{x/=255;return x<=.03928?x/12.92:((x+.055)/1.055)**2.4});
- return .2126*v[0]+.7152*v[1]+.0722*v[2]};
-const parse=s=>s.match(/[\\d.]+/g).map(Number);
-const back=e=>{for(;e;e=e.parentElement){const c=parse(getComputedStyle(e).backgroundColor);
- if(c.length<4||c[3]>0.99)return c}return [255,255,255]};
-const out={};
-for(const s of ['.uv-badge','.uv-said','.uv-hint','.uv-foot .uv-dim','.uv-chip.uv-bad .uv-req','.uv-chip .uv-req',
- '.uv-chip .uv-x','.uv-tool:enabled','.uv-copy button','.uv-name']){
- const e=document.querySelector('.uv-edit '+s);
- const [a,b]=[lum(parse(getComputedStyle(e).color)),lum(back(e))].sort((x,y)=>y-x);
- out[s]=(a+.05)/(b+.05)}
-return out}"""

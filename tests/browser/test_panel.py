@@ -7,7 +7,7 @@ import json
 import lab as jupyter
 import nbformat
 import pytest
-from lab import keep
+from lab import contrasts, fits, focus, keep
 
 BADGE = ".uv-argo .uv-badge"
 STATIC = ".uv-argo-static"
@@ -165,13 +165,7 @@ def test_hostile_text_stays_text(open_notebook):
 
 def pressed(page, key, selector):
     """Press Tab until the element has the focus, then the key."""
-    for _ in range(40):
-        page.keyboard.press("Tab")
-        if page.evaluate("s=>document.activeElement?.matches(s)", selector):
-            break
-    assert page.evaluate("s=>document.activeElement?.matches(s)", selector), f"Tab does not reach {selector}"
-    ring = page.evaluate("()=>getComputedStyle(document.activeElement).outlineStyle")
-    assert ring == "solid", "the focus cannot be seen"
+    focus(page, selector)
     page.keyboard.press(key)
 
 
@@ -201,27 +195,9 @@ def test_both_themes_narrow_and_enlarged(open_notebook, theme):
     keep(notebook, f"{name}-wide")
     for shape, width, height in (("narrow", 600, 800), ("zoomed", 640, 450)):  # the second is 1280 by 900 at 200 %
         page.set_viewport_size({"width": width, "height": height})
-        page.wait_for_function(FITS)
+        fits(page, ".uv-argo", "button,.uv-badge,.uv-time")
         keep(notebook, f"{name}-{shape}")
-    contrast = page.evaluate(CONTRAST)
+    parts = (".uv-badge", ".uv-time", ".uv-name", ".uv-said", ".uv-tabs button", ".uv-stop")
+    contrast = contrasts(page, ".uv-argo", *parts)
     assert all(ratio >= 4.5 for ratio in contrast.values()), contrast
     notebook.theme("JupyterLab Light")
-
-
-# The panel stays within the window, and its parts within the panel.
-FITS = """()=>{const p=document.querySelector('.uv-argo'),w=p.getBoundingClientRect();
-return w.right<=window.innerWidth&&[...p.querySelectorAll('button,.uv-badge,.uv-time')]
- .filter(e=>e.offsetParent).every(e=>e.getBoundingClientRect().right<=w.right+1)}"""
-
-CONTRAST = """()=>{
-const lum=c=>{const v=c.slice(0,3).map(x=>{x/=255;return x<=.03928?x/12.92:((x+.055)/1.055)**2.4});
- return .2126*v[0]+.7152*v[1]+.0722*v[2]};
-const parse=s=>s.match(/[\\d.]+/g).map(Number);
-const back=e=>{for(;e;e=e.parentElement){const c=parse(getComputedStyle(e).backgroundColor);
- if(c.length<4||c[3]>0.99)return c}return [255,255,255]};
-const out={};
-for(const s of ['.uv-badge','.uv-time','.uv-name','.uv-said','.uv-tabs button','.uv-stop']){
- const e=document.querySelector('.uv-argo '+s);
- const [a,b]=[lum(parse(getComputedStyle(e).color)),lum(back(e))].sort((x,y)=>y-x);
- out[s]=(a+.05)/(b+.05)}
-return out}"""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import stat
+import subprocess
 import sys
 import threading
 import time
 
 import pytest
 from index_server import IndexServer
+from uv import find_uv_bin
 
 from uv_argo_magic import cli, editing, external_editor, resolve
+from uv_argo_magic.core import edits
 from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.specify import Surroundings
 
@@ -100,6 +103,21 @@ def test_a_check_names_whom_to_blame(around, path):
     assert "cannot be met together" in verdict.problem
     path.write_text("alpha\nalhpa\n", encoding="utf-8")
     assert editing.check(path, around).names == ("alhpa",)
+
+
+def test_what_has_to_be_downloaded(around, path, index):
+    index.max_age = 600  # as the public index says; uv asks anew where an index says nothing
+    path.write_text("alpha\n", encoding="utf-8")
+    verdict = editing.check(path, around)
+    cancelled = threading.Event()
+    assert editing.measure(verdict, path, around, cancelled).cached == frozenset()
+    install = [find_uv_bin(), "pip", "install", "-q", "--target", "tree", "--no-deps", "alpha"]
+    subprocess.run(install, check=True, cwd=path.parent)
+    assert editing.measure(verdict, path, around, cancelled).cached == {"alpha"}
+    problem = edits.Verdict(problem="No.")
+    assert editing.measure(problem, path, around, cancelled) is problem
+    path.write_text("alpha = 1\n", encoding="utf-8")
+    assert editing.measure(verdict, path, around, cancelled) is verdict
 
 
 def test_a_check_keeps_nothing_and_a_lock_sticks(around, path, index):

@@ -51,12 +51,13 @@ class Opened:
         self.page, self.path = Page(), path
         self.verdict, self.asked = FINE, []
         self.locked = []
-        self.made = editor.Editor(path, check=self.check, lock=self.lock, names=("alpha", "beta"), to=self.page)
+        given = {"check": self.check, "lock": self.lock, "names": ("alpha", "beta"), "to": self.page}
+        self.made = editor.Editor(path, written=path.name, **given)
         self.made.open()
 
     def check(self, cancelled):
-        self.asked.append(self.path.read_text(encoding="utf-8") if self.path.exists() else None)
-        return self.verdict
+        self.asked.append(self.path.read_text(errors="replace") if self.path.exists() else None)
+        yield self.verdict
 
     def lock(self, seen):
         self.locked.append(seen)
@@ -258,6 +259,14 @@ def test_what_is_not_resolved_cannot_be_locked(opened):
     assert one.locked == []
 
 
+def test_a_long_file_is_text_at_first(opened):
+    one = opened("".join(f"name{number}\n" for number in range(editor.MANY + 1)))
+    assert one.w._toggle.value is True
+    assert one.chips == []
+    one.w._toggle.value = False
+    assert len(one.chips) == editor.MANY + 1
+
+
 def test_one_editor_a_file(opened):
     first = opened("alpha\n")
     second = opened()
@@ -311,15 +320,28 @@ def test_in_a_terminal_it_is_the_users_own_editor(shell, tmp_path, monkeypatch, 
         shell.run_line_magic("argo", "edit")
 
 
+def test_a_cell_that_asks_for_the_same(shell, tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(shell, "set_next_input", lambda text, *, replace: given.append((text, replace)))
+    (tmp_path / "needs.txt").write_text("alpha>=1  # why\nbeta\n", encoding="utf-8")
+    shell.run_line_magic("argo", "edit needs.txt --cell")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "more.txt").write_text("-r ../needs.txt\n", encoding="utf-8")
+    shell.run_line_magic("argo", "edit sub/more.txt --cell")
+    assert given == [('%%argo --deps "alpha>=1 beta"\n', False), ("%%argo -r sub/more.txt\n", False)]
+
+
 def test_in_a_notebook_it_is_live(shell, tmp_path, monkeypatch):
     page = Page()
+    measured = replace(FINE, cached=frozenset({"alpha"}))
     monkeypatch.setattr("uv_argo_magic.editing.check", lambda *_: FINE)
+    monkeypatch.setattr("uv_argo_magic.editing.measure", lambda *_: measured)
     monkeypatch.setattr(editor, "OfCell", lambda _: page)
     monkeypatch.setattr(editor, "why_not", lambda *_: "")
     monkeypatch.setattr(editor, "mode", lambda *_: "widget")
     shell.run_line_magic("argo", "edit needs.txt")
     made = editor.OPEN.pop(tmp_path / "needs.txt")
-    until(lambda: "Resolved" in made._w._status.value)
+    until(lambda: "nothing to download" in made._w._status.value)
     assert [list(data) for data, _ in page.sent][:2] == [
         ["text/html", "text/plain"],
         ["application/vnd.jupyter.widget-view+json"],

@@ -182,7 +182,19 @@ PACKAGES = (Package(name="numpy", version="2.3.4", size=16_000_000), Package(nam
         (edits.Verdict(lock=Lock(packages=(), target=TARGET)), "No packages: cells run with Python alone."),
         (
             edits.Verdict(lock=Lock(packages=PACKAGES, target=TARGET), where="Python 3.12.1"),
-            "2 packages, 16.0 MB to download, for Python 3.12.1",
+            "2 packages, 16.0 MB, for Python 3.12.1",
+        ),
+        (
+            edits.Verdict(
+                lock=Lock(packages=PACKAGES, target=TARGET), where="Python 3.12.1", cached=frozenset({"numpy"})
+            ),
+            "2 packages, 16.0 MB, 11.0 kB to download, for Python 3.12.1",
+        ),
+        (
+            edits.Verdict(
+                lock=Lock(packages=PACKAGES, target=TARGET), where="Python 3.12.1", cached=frozenset({"numpy", "six"})
+            ),
+            "2 packages, 16.0 MB, nothing to download, for Python 3.12.1",
         ),
         (
             edits.Verdict(lock=Lock(packages=(Package(name="x", version="1"),), target=TARGET), where="Python 3.12.1"),

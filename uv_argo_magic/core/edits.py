@@ -157,12 +157,13 @@ class Edits:
 class Verdict:
     """What is known of a requirements file: a lock, or a problem and what to do, or (unreachable) neither.
 
-    `kept` says that the lock sticks to the notebook; `names` are the packages to blame, `where` the Python and place it
-    was resolved for, in words.
+    `kept` says that the lock sticks to the notebook; `cached` are the packages that need no download here, None where
+    nobody has looked; `names` are those to blame, `where` is the Python and place it was resolved for, in words.
     """
 
     lock: Lock | None = None
     kept: bool = False
+    cached: frozenset[str] | None = None
     problem: str = ""
     hint: str = ""
     names: tuple[str, ...] = ()
@@ -182,12 +183,17 @@ class Verdict:
             return self.problem
         if not self.lock.packages:
             return "No packages: cells run with Python alone."
-        total = sum(one.size for one in self.lock.packages)
-        # A size that the index does not tell counts as nothing: better no sum than a wrong one.
-        known = all(one.size for one in self.lock.packages)
-        sizes = f", {words.size(total)} to download" if known else ""
         kept = f", locked {words.ago(now - self.lock.made)}" if self.kept and now else ""
-        return f"{words.count(len(self.lock.packages), 'package')}{sizes}, for {self.where}{kept}"
+        return f"{words.count(len(self.lock.packages), 'package')}{self._sizes()}, for {self.where}{kept}"
+
+    def _sizes(self) -> str:
+        """How much it is, and how much of it has to come; an index that tells no size gets no wrong sum."""
+        packages = self.lock.packages if self.lock else ()
+        if not all(one.size for one in packages):
+            return ""
+        left = sum(one.size for one in packages if one.name not in (self.cached or ()))
+        whole = words.size(sum(one.size for one in packages))
+        return f", {whole}" if self.cached is None else f", {whole}, {words.size(left) or 'nothing'} to download"
 
 
 def cell_line(text: str, name: str) -> str:

@@ -183,7 +183,12 @@ VERBS = (
     ),
     Verb(
         name="edit", help="edit the notebook's requirements file, checked as it changes", notebook="%argo edit",
-        terminal="uv-argo edit analysis.ipynb", options=(HELP,),
+        terminal="uv-argo edit analysis.ipynb",
+        options=(
+            Option(dest="cell", flags=("--cell",), kind="flag", places=("notebook",), example="--cell",
+                   help="edit nothing: put a cell that asks for what the file does below this one"),
+            HELP,
+        ),
         argument=Option(dest="file", metavar="FILE", completer="file",
                         help="a notebook, or a requirements file; else this notebook's"),
     ),

@@ -110,6 +110,8 @@ EDIT_CSS = """
 .uv-argo .uv-badge.uv-problem{background:#cf222e}
 .uv-argo .uv-badge:not(.uv-checking):not(.uv-running):not(.uv-pending):not(.uv-stopping) i{display:none}
 .uv-argo .uv-foot{margin-top:4px}
+.uv-argo .uv-foot .uv-remark{margin:2px 0 4px}
+.uv-argo .uv-remark.uv-done{border-left-color:#1a7f37}
 """
 """What the requirements editor has beside the panel's."""
 

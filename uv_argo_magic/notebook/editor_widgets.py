@@ -1,0 +1,164 @@
+"""The widgets of a requirements editor: chips with a field that adds, or a text area, and what is known of them.
+
+Rules:
+- They pass on what the browser says and show what they are told; they decide nothing.
+- What a text area said itself is not said back to it: more may have been typed by then.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from uv_argo_magic.core import edit_view
+from uv_argo_magic.core.tables import escape
+from uv_argo_magic.notebook.style import CSS, EDIT_CSS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from uv_argo_magic.core import edits
+    from uv_argo_magic.core.requirements import Requirement
+    from uv_argo_magic.notebook.editor import Editor
+
+# In the browser: what is copied is on the button already.
+_COPY = (
+    "const b=this,t=b.textContent;navigator.clipboard.writeText(b.dataset.line)"
+    ".then(()=>{b.textContent='Copied'},()=>{b.textContent='Not allowed'});setTimeout(()=>{b.textContent=t},1500)"
+)
+
+
+class Widgets:
+    """What is seen of an editor. Only traits whose value changed travel to the browser."""
+
+    def __init__(self, editor: Editor, name: str, names: tuple[str, ...]) -> None:
+        import ipywidgets as w  # noqa: PLC0415 - heavy, and not every front end shows widgets
+
+        self._ipywidgets = w
+        self._editor = editor
+        self._quiet = False
+        self.text_mode = False
+        self.known = ""
+        none = w.Layout(margin="0")
+        said = f'<span class="uv-title">Requirements</span><span class="uv-name">{escape(name)}</span>'
+        self._title = w.HTML(said, layout=w.Layout(flex="1 1 auto", margin="0"))
+        self._toggle = w.ToggleButton(description="Text", tooltip="Edit as a requirements file")
+        self.undo = w.Button(description="Undo", tooltip="Take the last change back")
+        self.redo = w.Button(description="Redo", tooltip="Make it again")
+        for tool in (self._toggle, self.undo, self.redo):
+            tool.add_class("uv-tool")
+        self.lock = w.Button(description="Lock", tooltip="Keep these versions for this notebook, or newer ones")
+        self.lock.add_class("uv-tool")
+        self.lock.on_click(lambda _: editor.lock())
+        self._copy = w.HTML(layout=none)
+        self._copy.add_class("uv-copy")
+        head = w.HBox([self._title, self.undo, self.redo, self.lock, self._copy, self._toggle])
+        head.add_class("uv-head")
+        self._chips = w.Box([])
+        self._chips.add_class("uv-chips")
+        # Without continuous_update its value is what Enter, or leaving the field, ends.
+        self._add = w.Combobox(
+            description="Add a requirement", placeholder="Add: numpy, pandas>=2", options=names,
+            continuous_update=False, ensure_option=False,
+        )  # fmt: skip
+        self._add.add_class("uv-add")
+        self._listed = w.HBox([self._chips, self._add])
+        self._listed.add_class("uv-listed")
+        self._area = w.Textarea(description="Requirements file", rows=6)
+        self._area.add_class("uv-area")
+        self._status = w.HTML(layout=none)
+        self._status.add_class("uv-status")
+        self._foot = w.HTML(layout=none)
+        self._foot.add_class("uv-foot")
+        style = w.HTML(f"<style>{CSS}{EDIT_CSS}</style>", layout=w.Layout(display="none"))
+        self._root = w.VBox([style, head, self._listed, self._area, self._status, self._foot])
+        self._root.add_class("uv-argo").add_class("uv-edit")
+        self._by_line: dict[str, tuple[Any, Any, Any]] = {}
+        self._all = [style, head, self._title, self._toggle, self.undo, self.redo, self.lock, self._copy, self._chips]
+        self._all += [self._add, self._listed, self._area, self._status, self._foot, self._root]
+        self.undo.on_click(lambda _: editor.undo())
+        self.redo.on_click(lambda _: editor.redo())
+        self._toggle.observe(lambda change: self._heard(editor.as_text, change["new"]), "value")
+        self._area.observe(lambda change: self._heard(editor.typed, change["new"]), "value")
+        self._add.observe(lambda change: self._heard(self._entered, change["new"]), "value")
+
+    def _heard(self, act: Callable[[Any], object], value: object) -> None:
+        """Pass on what the browser said; what is set here says nothing."""
+        if not self._quiet:
+            act(value)
+
+    def _entered(self, typed: str) -> None:
+        # What could not be read stays, to be corrected.
+        if typed.strip() and self._editor.add(typed):
+            self._add.value = ""
+
+    def draw(self, text: str, items: tuple[Requirement, ...], verdict: edits.Verdict | None) -> None:
+        """Set every widget to what the state says."""
+        self._quiet = True
+        try:
+            self._toggle.value = self.text_mode
+            # What the area said itself is not said back: more may have been typed by now.
+            if text != self.known:
+                self.known = self._area.value = text
+        finally:
+            self._quiet = False
+        self._area.layout.display = None if self.text_mode else "none"
+        self._listed.layout.display = "none" if self.text_mode else None
+        if not self.text_mode:
+            self._set_chips(items, verdict)
+        self._status.value = edit_view.status(verdict, time.time())
+
+    def tell(self, where: str, remark: str, *, done: bool) -> None:
+        """Say where it is saved, and what else there is to say: `done` is no warning."""
+        kind = 'class="uv-remark uv-done" role="status"' if done else 'class="uv-remark" role="alert"'
+        noted = f"<div {kind}>{escape(remark)}</div>" if remark else ""
+        self._foot.value = f'{noted}<div class="uv-dim">{escape(where)}</div>'
+
+    def _set_chips(self, items: tuple[Requirement, ...], verdict: edits.Verdict | None) -> None:
+        w = self._ipywidgets
+        wanted = [str(item) for item in items]
+        for line in [line for line in self._by_line if line not in wanted]:
+            for part in self._by_line.pop(line):
+                part.close()
+        for item in items:
+            if str(item) not in self._by_line:
+                button = w.Button(tooltip=f"Remove {item}")
+                button.add_class("uv-x")
+                button.on_click(lambda _, item=item: self._removed(item))
+                label = w.HTML(layout=w.Layout(margin="0"))
+                box = w.HBox([label, button])
+                box.add_class("uv-chip")
+                self._by_line[str(item)] = box, label, button
+            box, label, _ = self._by_line[str(item)]
+            label.value = edit_view.chip(item, verdict)
+            (box.add_class if verdict and item.name in verdict.names else box.remove_class)("uv-bad")
+        children = tuple(self._by_line[line][0] for line in wanted)
+        if children != self._chips.children:
+            self._chips.children = children
+
+    def _removed(self, item: Requirement) -> None:
+        self._editor.remove(item)
+        # The button that had the focus is gone: the next key goes on here.
+        self._add.focus()
+
+    def copied(self, line: str) -> None:
+        """What the Copy button copies."""
+        self._copy.value = (
+            f'<button type="button" data-line="{escape(line)}" title="{escape(line)}" onclick="{escape(_COPY)}">'
+            "Copy the cell&#x27;s line</button>"
+            if line
+            else ""
+        )
+
+    def bundle(self) -> dict[str, Any]:
+        """The live display; it has no text of its own, for the static form above says all."""
+        view_of = {"version_major": 2, "version_minor": 0, "model_id": self._root.model_id}
+        return {"application/vnd.jupyter.widget-view+json": view_of}
+
+    def close(self) -> None:
+        """Take the models out of kernel and browser."""
+        for widget in [*self._all, *(part for chip in self._by_line.values() for part in chip)]:
+            for part in ("layout", "style"):
+                if hasattr(widget, part):
+                    getattr(widget, part).close()
+            widget.close()
