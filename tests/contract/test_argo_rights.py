@@ -9,7 +9,7 @@ import time
 import pytest
 from argo_server import ArgoServer
 
-from uv_argo_magic.backends.argo import ArgoBackend, client, deployed, follow
+from uv_argo_magic.backends.argo import ArgoBackend, client, deployed, readers
 from uv_argo_magic.core.spec import RunSpec, Settings
 from uv_argo_magic.run import prepare, start
 
@@ -33,7 +33,7 @@ def right(method: str, path: str, query: str) -> tuple[str, str, str]:
 
 @pytest.fixture
 def server(tmp_path, home, monkeypatch):
-    monkeypatch.setattr(follow, "LOOK", 0.1)
+    monkeypatch.setattr(readers, "LOOK", 0.1)
     with ArgoServer(tmp_path) as server:
         made = deployed.cell()
         made["metadata"]["annotations"][deployed.PYTHON_NOTE] = HERE

@@ -10,7 +10,7 @@ from index_server import IndexServer
 
 from uv_argo_magic import cli, doctor
 from uv_argo_magic.backends import base
-from uv_argo_magic.backends.argo import checks, client, follow
+from uv_argo_magic.backends.argo import checks, client, readers
 from uv_argo_magic.backends.base import Backend, Check
 from uv_argo_magic.backends.local import LocalBackend
 from uv_argo_magic.core.verbs import read_argv
@@ -31,7 +31,7 @@ def index():
 @pytest.fixture
 def server(tmp_path, home, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(follow, "LOOK", 0.1)
+    monkeypatch.setattr(readers, "LOOK", 0.1)
     with ArgoServer(tmp_path) as server:
         yield server
     base.load.cache_clear()

@@ -124,3 +124,11 @@ def test_words_of_the_api_stay_short_and_harmless():
     workflow = {"status": {"phase": "Error", "message": "pods is {forbidden} " + "x " * 500}}
     assert "{forbidden}" in diagnose.ended(None, workflow)
     assert len(diagnose.ended(None, workflow)) < 200
+
+
+def test_a_limit_range_says_what_a_container_may_have():
+    # As Argo 4.1.2 on Kubernetes 1.35 has it.
+    text = 'pods "uv-argo-x" is forbidden: maximum memory usage per Container is 32Gi, but limit is 40Gi.'
+    assert diagnose.ended(None, {"status": {"phase": "Error", "message": text}}) == (
+        "the namespace allows 32Gi of memory, and 40Gi was asked for; ask for another amount: --resources"
+    )

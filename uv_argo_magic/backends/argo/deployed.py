@@ -108,6 +108,6 @@ def _template(name: str, source: str, parameters: dict[str, str | None]) -> dict
 FILES = {
     "cell-template.yaml": (no_program, cell),
     f"{PROCESSOR}.yaml": (processor,),
-    f"{PROCESSOR}.workflow.yaml": (processor_workflow,),
+    f"examples/{PROCESSOR}.workflow.yaml": (processor_workflow,),
 }
 """File in deploy/ -> what makes its documents."""

@@ -44,6 +44,10 @@ _RULES = (
         said="the quota is used up ({what}); ask for less with --resources, or wait until others have ended",
     ),
     _Rule(
+        pattern=r"m\w+mum (?P<what>\S+) usage per \w+ is (?P<space>\S+?), but (?:limit|request) is (?P<why>\S+?)\.?$",
+        said="the namespace allows {space} of {what}, and {why} was asked for; ask for another amount: --resources",
+    ),
+    _Rule(
         pattern=r'violates PodSecurity "(?P<what>[^"]+)"(?P<why>.*)',
         said="Pod Security {what} forbids the pod{why}; an administrator can change the namespace's level",
     ),

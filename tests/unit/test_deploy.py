@@ -1,0 +1,78 @@
+"""deploy/ and containers/: what an administrator applies is what this package asks for."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from uv_argo_magic.backends.argo import client, deployed, images
+from uv_argo_magic.core.spec import Settings
+
+ROOT = Path(__file__).parent.parent.parent
+DEPLOY = ROOT / "deploy"
+PAGE = (ROOT / "docs" / "administrators.md").read_text()
+NAMED = [*yaml.safe_load((DEPLOY / "kustomization.yaml").read_text())["resources"]]
+
+
+def documents(name: str) -> list[dict]:
+    return [one for one in yaml.safe_load_all((DEPLOY / name).read_text()) if one]
+
+
+def rules(name: str) -> set[tuple[str, str, tuple[str, ...]]]:
+    (role,) = (one for one in documents(name) if one["kind"] == "Role")
+    return {
+        (group, resource, tuple(rule["verbs"]))
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+
+def test_the_role_of_users_is_what_the_client_asks_for():
+    assert rules("users.yaml") == set(client.ROLE)
+
+
+def test_the_executor_may_report_and_no_more():
+    assert rules("executor.yaml") == {("argoproj.io", "workflowtaskresults", ("create", "patch"))}
+    (binding,) = (one for one in documents("executor.yaml") if one["kind"] == "RoleBinding")
+    assert binding["subjects"][0]["name"] == "default"
+
+
+def test_every_file_is_named_and_explained():
+    there = {str(path.relative_to(DEPLOY)) for path in DEPLOY.rglob("*.yaml")} - {"kustomization.yaml"}
+    assert set(NAMED) == {name for name in there if not name.startswith("examples/")}
+    assert [name for name in there if name not in PAGE] == []
+    kept = {one["metadata"]["namespace"] for name in NAMED for one in documents(name) if "namespace" in one["metadata"]}
+    # The overlay's namespace is everybody's.
+    assert kept == set()
+
+
+def test_what_runs_name_is_there():
+    (semaphore,) = documents("semaphore.yaml")
+    assert set(semaphore["data"]) == {"cells"}
+    assert f"{semaphore['metadata']['name']}/cells" in PAGE
+    (claim,) = documents("examples/claim.yaml")
+    assert f"store=claim/{claim['metadata']['name']}" in PAGE
+
+
+def test_the_policy_admits_what_the_reference_shape_sends():
+    text = (DEPLOY / "examples" / "only-templates.yaml").read_text()
+    policy = documents("examples/only-templates.yaml")[0]["spec"]
+    values = {one["name"]: one["expression"] for one in policy["variables"]}
+    allowed = set(re.findall(r"'(\w+)'", values["allowed"]))
+    assert allowed == {"workflowTemplateRef", "arguments", "activeDeadlineSeconds", "ttlStrategy", "podGC"}
+    assert set(re.findall(r"'([\w-]+)'", values["templates"])) == {deployed.CELL, deployed.PROCESSOR}
+    assert f"<= {Settings().deadline:.0f}" in text
+
+
+@pytest.mark.parametrize("pattern", [r"^ARG PYTHON=([\d.]+)$", r"^FROM docker\.io/library/python:\$\{PYTHON\}-slim"])
+def test_the_image_is_pinned_and_its_user_is_not_root(pattern):
+    text = (ROOT / "containers" / "Containerfile").read_text()
+    found = re.search(pattern, text, re.MULTILINE)
+    assert found
+    assert all(version in images.IMAGES for version in found.groups())
+    assert re.search(r"^ARG UV=\d+\.\d+\.\d+$", text, re.MULTILINE)
+    assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", text, re.MULTILINE)
