@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic import bases, places, resolve, sources
+from uv_argo_magic import bases, places, resolve, sources, uv_calls
 from uv_argo_magic.backends import base
 from uv_argo_magic.core import edits
 from uv_argo_magic.core.difference import difference
@@ -155,7 +155,7 @@ def check(path: Path, around: Surroundings, cancelled: threading.Event | None = 
         answer = kept or resolve.lock(
             needs, locks=cell.locks, keeping=False, environ=environ, cancelled=cancelled, **cell.about
         )
-    except resolve.Cancelled:
+    except uv_calls.Cancelled:
         raise
     except ResolutionError as error:
         return edits.Verdict(problem=error.message, hint=error.hint, names=error.names)
@@ -180,7 +180,7 @@ def measure(verdict: edits.Verdict, path: Path, around: Surroundings, cancelled:
             return verdict
         environ = {**around.environ, "UV_HTTP_RETRIES": "0"}
         return replace(verdict, cached=resolve.cached(verdict.lock, environ=environ, cancelled=cancelled, **cell.about))
-    except resolve.Cancelled:
+    except uv_calls.Cancelled:
         raise
     except ArgoMagicError:
         return verdict  # what was resolved a moment ago stands

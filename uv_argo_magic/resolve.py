@@ -12,23 +12,16 @@ Rules:
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import json
-import math
 import os
 import re
-import signal
-import subprocess
-import tempfile
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from uv import find_uv_bin
-
+from uv_argo_magic import uv_calls
 from uv_argo_magic.core import failures, indexes, program, reasons
 from uv_argo_magic.core.lock import Lock, Unresolved
 from uv_argo_magic.core.pylock import read_pylock
@@ -47,13 +40,6 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.spec import Settings
     from uv_argo_magic.interpreters import Interpreter
     from uv_argo_magic.locks import Locks
-
-PATIENCE = 0.05
-"""Seconds until a cancelled resolution ends."""
-
-
-class Cancelled(ResolutionError):
-    """Nobody waits for the answer any more."""
 
 
 def lock(  # noqa: PLR0913 - all by keyword, each with a default that a plain cell wants
@@ -76,7 +62,7 @@ def lock(  # noqa: PLR0913 - all by keyword, each with a default that a plain ce
     Raises:
         SpecError: a setting is not what uv understands.
         ResolutionError: uv finds no set of files, with its reason in plain words; or `locked` is set, and nothing is.
-        Cancelled: nobody waits for the answer any more.
+        uv_calls.Cancelled: nobody waits for the answer any more.
     """
     base = interpreter.base
     refuse_contradictions(requirements, interpreter)
@@ -179,7 +165,9 @@ def cached(
     files = {"lock.txt": "".join(f"{line}\n" for line in made.lines)}
     said = ""
     for way in ([],) if settings.offline else (["--offline"], []):
-        rc, _, said = _uv([*command, *way], files, dict(question.environ), settings.install_timeout, cancelled)
+        rc, _, said = uv_calls.call(
+            [*command, *way], files, dict(question.environ), settings.install_timeout, cancelled=cancelled
+        )
         if rc == 0:
             break
     return frozenset(re.findall(r"already cached: ([a-z0-9-]+)(?:==| @)", said))
@@ -293,6 +281,7 @@ def _ask(
     if rc:
         asked = (item.name for item in requirements.items)
         failure = replace(failures.classify(rc, said), names=failures.blamed(rc, said, asked))
+        failure = _with_nearest(failure, requirements, question, settings.install_timeout, cancelled)
         return within_base(failure, said, interpreter)
     made = read_pylock(
         out,
@@ -303,8 +292,37 @@ def _ask(
         own={one.name for one in base.bounding} if base else (),
     )
     return replace(
-        made, warnings=failures.warnings(said), uv=uv_version(), made=time.time(), base=base.digest if base else ""
+        made,
+        warnings=failures.warnings(said),
+        uv=uv_calls.uv_version(),
+        made=time.time(),
+        base=base.digest if base else "",
     )
+
+
+def _with_nearest(
+    failure: InstallFailure,
+    requirements: Requirements,
+    question: _Question,
+    timeout: float,
+    cancelled: threading.Event | None,
+) -> InstallFailure:
+    """The same failure, naming the versions next to the one that was asked for exactly and is not there."""
+    for item in requirements.items if failure.cause == "version" else ():
+        exact = re.fullmatch(r"==\s*([^,*\s]+)", item.specifier)
+        if not exact or f" of {item.name}." not in failure.sentence:
+            continue
+        found = []
+        for sign, way in (("<", "highest"), (">", "lowest")):
+            files = {**dict(question.files), reasons.ASKED: f"{item.name}{sign}{exact[1]}\n"}
+            options = tuple(option for option in question.options if not option.startswith("--resolution="))
+            beside = replace(question, files=tuple(files.items()), options=options)
+            asked = ("--no-deps", "--no-annotate", f"--resolution={way}")
+            _, out, _ = _compile(beside, asked, timeout, cancelled=cancelled)
+            found += re.findall(r"^\S+==([^\s;]+)", out)[:1]
+        if found:
+            return replace(failure, hint=f"The nearest that fit here: {' and '.join(found)}.")
+    return failure
 
 
 def _hashes(requirements: Requirements) -> dict[str, frozenset[str]]:
@@ -328,80 +346,6 @@ def _compile(
     files = dict(question.files) | ({"pins.txt": pins} if pins else {})
     command = ["pip", "compile", "--no-header", "--python", question.python]
     command += [*options, *question.options, *(["--constraint", BASE] if question.base else []), reasons.ASKED]
-    return _uv(command, files, dict(question.environ), timeout, cancelled, question.base)
-
-
-def _uv(
-    args: list[str],
-    files: Mapping[str, str],
-    environ: Mapping[str, str],
-    timeout: float,
-    cancelled: threading.Event | None = None,
-    base: Base | None = None,
-) -> tuple[int, str, str]:
-    """Run uv in a folder of its own with these files: exit status, stdout and stderr.
-
-    What `base` has is there as wheels, named by the file BASE. An interrupt ends uv and whatever it builds with.
-    """
-    with tempfile.TemporaryDirectory(prefix="uv-argo-") as folder:
-        for name, text in files.items():
-            (Path(folder) / name).write_text(text, encoding="utf-8")
-        if base:
-            write_wheels(base, Path(folder))
-        process = subprocess.Popen(
-            [find_uv_bin(), *args],
-            cwd=folder,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            start_new_session=os.name == "posix",
-        )
-        with process:
-            try:
-                out, said = _output(process, timeout, cancelled)
-            except subprocess.TimeoutExpired:
-                _kill(process)
-                raise ResolutionError(
-                    f"uv found no answer within {timeout:g} seconds.",
-                    hint="Run the cell again, or give it longer: --set install_timeout=3600.",
-                ) from None
-            except BaseException:
-                _kill(process)
-                raise
-        return process.returncode, out, said
-
-
-def _output(process: subprocess.Popen[str], timeout: float, cancelled: threading.Event | None) -> tuple[str, str]:
-    """What it writes until its end; it is looked at now and then whether somebody still waits."""
-    if cancelled is None:
-        return process.communicate(timeout=timeout or None)
-    end = time.monotonic() + timeout if timeout else math.inf
-    while True:
-        try:
-            return process.communicate(timeout=min(PATIENCE, max(0.0, end - time.monotonic())))
-        except subprocess.TimeoutExpired:
-            if cancelled.is_set():
-                raise Cancelled("The requirements changed while they were resolved.") from None
-            if time.monotonic() >= end:
-                raise
-
-
-def _kill(process: subprocess.Popen[str]) -> None:
-    """End uv and what it started: builds are its children, and a killed uv does not take them along."""
-    if os.name == "posix":
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    process.kill()
-    # After an interrupt Popen does not wait by itself.
-    process.wait()
-
-
-@functools.cache
-def uv_version() -> str:
-    """The version of uv, as it says itself."""
-    done = subprocess.run([find_uv_bin(), "--version"], capture_output=True, text=True, timeout=60, check=True)
-    return done.stdout.split()[1]
+    base = question.base
+    fill = functools.partial(write_wheels, base) if base else None
+    return uv_calls.call(command, files, dict(question.environ), timeout, cancelled=cancelled, fill=fill)

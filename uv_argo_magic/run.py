@@ -22,7 +22,7 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from uv_argo_magic import bases, interpreters, places, resolve
+from uv_argo_magic import bases, interpreters, places, resolve, uv_calls
 from uv_argo_magic.backends import base
 from uv_argo_magic.core import events, indexes, program, remote_error, values, words
 from uv_argo_magic.core.lock import Lock, Resolution
@@ -148,7 +148,7 @@ def prepare(
 
 def build(spec: RunSpec, resolution: Resolution) -> program.Program:
     """The program of one execution, with a nonce of its own."""
-    uv = resolve.uv_version() if spec.settings.shape == "runtime" else ""
+    uv = uv_calls.uv_version() if spec.settings.shape == "runtime" else ""
     return program.build(spec, resolution, guest=guest_zip(), nonce=secrets.token_hex(8), uv=uv)
 
 

@@ -12,10 +12,11 @@ import pytest
 from index_server import IndexServer
 from uv import find_uv_bin
 
-from uv_argo_magic import cli, editing, external_editor, resolve
+from uv_argo_magic import cli, editing, external_editor
 from uv_argo_magic.core import edits
 from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.specify import Surroundings
+from uv_argo_magic.uv_calls import Cancelled
 
 
 @pytest.fixture
@@ -159,7 +160,7 @@ def test_a_check_that_nobody_waits_for_ends(around, path, index):
     ended = []
 
     def check():
-        with pytest.raises(resolve.Cancelled):
+        with pytest.raises(Cancelled):
             editing.check(path, around, cancelled)
         ended.append(True)
 

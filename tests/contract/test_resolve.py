@@ -17,7 +17,7 @@ from index_server import IndexServer
 from packaging.tags import compatible_tags, cpython_tags
 from uv import find_uv_bin
 
-from uv_argo_magic import interpreters, resolve
+from uv_argo_magic import interpreters, resolve, uv_calls
 from uv_argo_magic.core import lockfiles, program
 from uv_argo_magic.core.base import Base, Distribution
 from uv_argo_magic.core.lock import Lock, Target, Unresolved
@@ -96,7 +96,7 @@ def test_what_is_locked_can_be_installed_as_it_is(index, ask, tmp_path):
 
 
 def test_no_requirements_ask_nobody(monkeypatch, ask):
-    monkeypatch.setattr(resolve, "find_uv_bin", lambda: pytest.fail("uv was asked"))
+    monkeypatch.setattr(uv_calls, "find_uv_bin", lambda: pytest.fail("uv was asked"))
     lock = ask("")
     assert lock == Lock(packages=(), target=interpreters.find().target)
 
@@ -261,6 +261,23 @@ def test_a_setting_that_uv_refuses(ask):
         ask("alpha", constraints=("-r /etc/passwd",))
 
 
+def test_a_version_that_is_not_there_has_neighbours(index, ask):
+    for version in ("1.0", "1.4", "2.0", "3.0"):
+        index.add("alpha", version)
+    index.add("alpha", "1.5", yanked=True)
+    index.add("alpha", "1.7", tag="cp36-cp36m-win_arm64")
+    for settings in ({}, {"resolution": "lowest"}):
+        with pytest.raises(ResolutionError, match=r"There is no version 1\.6 of alpha") as caught:
+            ask("alpha==1.6", **settings)
+        assert caught.value.hint == "The nearest that fit here: 1.4 and 2.0."
+    with pytest.raises(ResolutionError) as caught:
+        ask("alpha==9")
+    assert caught.value.hint == "The nearest that fit here: 3.0."
+    with pytest.raises(ResolutionError, match=r"There is no version >9 of alpha") as caught:
+        ask("alpha>9")
+    assert "The index has" in caught.value.hint
+
+
 def test_a_conflict_is_an_error_in_plain_words(index, ask):
     index.add("alpha", "1.0", requires=["beta<2"])
     index.add("beta", "2.0")
@@ -376,7 +393,7 @@ def test_what_changes_by_itself_is_no_other_question(index, ask, locks, monkeypa
     index.add("alpha", "1.0")
     first = ask("alpha", locks=locks, index_url=index.url)
     count = len(index.requests)
-    monkeypatch.setattr(resolve, "uv_version", lambda: "9.9.9")
+    monkeypatch.setattr(uv_calls, "uv_version", lambda: "9.9.9")
     secret = index.url.replace("://", "://user:secret@")
     assert ask("alpha", locks=locks, index_url=index.url, offline=True) == first
     assert ask("alpha", locks=locks, index_url=index.url, env={"UV_INDEX_DEFAULT_PASSWORD": "x"}) == first

@@ -58,7 +58,7 @@ def test_unknown():
         (
             "Because there is no version of numpy==99.0 and you require numpy==99.0",
             "",
-            "There is no version ==99.0 of numpy.",
+            "There is no version 99.0 of numpy.",
             "Write numpy without a version",
         ),
         (

@@ -110,7 +110,7 @@ def _no_version(said: Said) -> InstallFailure | None:
         return None
     wanted = absent[1]
     name = re.split(r"[=<>!~\[]", wanted)[0]
-    version = f"version {wanted.removeprefix(name)}" if wanted != name else "version"
+    version = f"version {wanted.removeprefix(name).removeprefix('==')}" if wanted != name else "version"
     return InstallFailure(
         cause="version",
         sentence=f"There is no {version} of {name}.",

@@ -1,0 +1,108 @@
+"""Runs uv, here, in a folder of its own that is gone afterwards; whatever ends the wait ends uv and its children."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from uv import find_uv_bin
+
+from uv_argo_magic.errors import ResolutionError
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Mapping
+
+PATIENCE = 0.05
+"""Seconds until a cancelled call ends."""
+
+
+class Cancelled(ResolutionError):
+    """Nobody waits for the answer any more."""
+
+
+def call(
+    args: list[str],
+    files: Mapping[str, str],
+    environ: Mapping[str, str],
+    timeout: float,
+    *,
+    cancelled: threading.Event | None = None,
+    fill: Callable[[Path], object] | None = None,
+) -> tuple[int, str, str]:
+    """Run uv with these files beside it, and what `fill` puts there: exit status, stdout and stderr.
+
+    Raises:
+        ResolutionError: it took longer than `timeout` seconds (0: no limit).
+        Cancelled: nobody waits any more.
+    """
+    with tempfile.TemporaryDirectory(prefix="uv-argo-") as folder:
+        for name, text in files.items():
+            (Path(folder) / name).write_text(text, encoding="utf-8")
+        if fill:
+            fill(Path(folder))
+        process = subprocess.Popen(
+            [find_uv_bin(), *args],
+            cwd=folder,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=os.name == "posix",
+        )
+        with process:
+            try:
+                out, said = _output(process, timeout, cancelled)
+            except subprocess.TimeoutExpired:
+                _kill(process)
+                raise ResolutionError(
+                    f"uv found no answer within {timeout:g} seconds.",
+                    hint="Run the cell again, or give it longer: --set install_timeout=3600.",
+                ) from None
+            except BaseException:
+                _kill(process)
+                raise
+        return process.returncode, out, said
+
+
+def _output(process: subprocess.Popen[str], timeout: float, cancelled: threading.Event | None) -> tuple[str, str]:
+    """What it writes until its end; it is looked at now and then whether somebody still waits."""
+    if cancelled is None:
+        return process.communicate(timeout=timeout or None)
+    end = time.monotonic() + timeout if timeout else math.inf
+    while True:
+        try:
+            return process.communicate(timeout=min(PATIENCE, max(0.0, end - time.monotonic())))
+        except subprocess.TimeoutExpired:
+            if cancelled.is_set():
+                raise Cancelled("The requirements changed while they were resolved.") from None
+            if time.monotonic() >= end:
+                raise
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """End uv and what it started: builds are its children, and a killed uv does not take them along."""
+    if os.name == "posix":
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    # After an interrupt Popen does not wait by itself.
+    process.wait()
+
+
+@functools.cache
+def uv_version() -> str:
+    """The version of uv, as it says itself."""
+    done = subprocess.run([find_uv_bin(), "--version"], capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout.split()[1]
