@@ -28,6 +28,7 @@ from urllib.parse import parse_qs, urlsplit
 from uv import find_uv_bin
 
 LABEL = "workflows.argoproj.io/workflow"
+NO_UV = "image-without-uv"
 NETWORK = re.compile(r"SSL_CERT_(?:FILE|DIR)|(?:https?|no|all)_proxy", re.IGNORECASE)
 
 
@@ -120,7 +121,8 @@ class Workflow:
             # Where a container before it has installed, main must not need uv.
             script = self.template["script"]
             command = [*script["command"][1:], "-c", script["source"]]
-            name, code = "main", self.execute(script, command, tmp=self.home, uv=not before)
+            uv = not before and script["image"] != NO_UV
+            name, code = "main", self.execute(script, command, tmp=self.home, uv=uv)
         if self.pod["metadata"]["uid"] != uid:
             return
         code = 137 if code < 0 else code
@@ -148,7 +150,8 @@ class Workflow:
         network = {name: text for name, text in os.environ.items() if NETWORK.fullmatch(name)}
         log = Log()
         self.process = subprocess.Popen(
-            [sys.executable, *map(here, command)],
+            # The Python below a venv may have pip.
+            [sys.executable if uv else getattr(sys, "_base_executable", sys.executable), *map(here, command)],
             env={"PATH": path, "LANG": "C.UTF-8", **network, **given},
             cwd=tmp,
             stdin=subprocess.DEVNULL,

@@ -86,7 +86,8 @@ def lock(  # noqa: PLR0913 - all by keyword, each with a default that a plain ce
     if last:
         day = time.strftime("%Y-%m-%d %H:%M", time.localtime(last.made))
         return replace(last, warnings=(*last.warnings, f"{answer.sentence} The versions are those of {day}."))
-    if answer.unreachable:
+    # Where a Secret logs in to the index over there, nobody needs to be able to here.
+    if answer.unreachable or (answer.cause == "auth" and settings.index_secrets):
         return Unresolved(lines=requirements.lines, reason=answer.sentence)
     raise ResolutionError(answer.sentence, hint=answer.hint, names=answer.names)
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import time
 
 from . import environment
 
@@ -19,11 +20,22 @@ def leave(store, nonce, boot, tree):
     """Say which tree was made, or found, for the run that has this nonce."""
     path = _path(store, nonce)
     os.makedirs(os.path.dirname(path), exist_ok=True)
+    _forget(os.path.dirname(path))
     key = os.path.basename(os.path.dirname(tree.site))
     aside = "%s.%s" % (path, boot)
     with open(aside, "w", encoding="utf-8") as file:
         json.dump({"boot": boot, "key": key, "seconds": tree.seconds, "cached": tree.cached}, file)
     os.replace(aside, path)
+
+
+def _forget(folder):
+    """Remove what earlier runs left long ago: a store may outlive its pod."""
+    for name in os.listdir(folder):
+        try:
+            if time.time() - os.stat(os.path.join(folder, name)).st_mtime > environment.STALE_SECONDS:
+                os.remove(os.path.join(folder, name))
+        except OSError:  # another run was first
+            pass
 
 
 def take(store, nonce):
