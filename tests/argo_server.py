@@ -14,6 +14,8 @@ import re
 import shutil
 import signal
 import socket
+import ssl
+import struct
 import subprocess
 import sys
 import tempfile
@@ -67,7 +69,8 @@ class Workflow:
         self.new_pod()
         self.made["status"] = {"phase": "Running", "nodes": {self.name: {"phase": "Pending"}}}
         try:
-            self.start()
+            with self.server.most:
+                self.start()
             while self.pods < self.attempts and self.failed:
                 self.ended[self.pod["metadata"]["name"]] = self.pod, self.logs
                 self.logs = {}
@@ -216,12 +219,16 @@ class Workflow:
 class ArgoServer:
     """`with ArgoServer(folder) as server`: its kubeconfig is `server.kubeconfig`, everything lives in namespace nb."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, tls: tuple[Path, Path] | None = None, prefix: str = "") -> None:
         self.start_after, self.stop_after, self.phase_after = 0.05, 0.1, 0.3
         self.cut = 0
         self.fields = ["pendingTimeout"]
+        self.most = threading.Semaphore(1000)  # pods that run at one time
+        self.tokens = {"secret"}
+        self.prefix = prefix
         self.closed = False
         self.failures: list[tuple[str, int, dict]] = []
+        self.seen: list[str] = []  # tokens
         self.calls: list[tuple[str, str, str]] = []
         self.workflows: dict[str, Workflow] = {}
         self.events: list[dict] = []
@@ -236,6 +243,12 @@ class ArgoServer:
         self.http.daemon_threads = False  # so that closing the server waits for them
         self.connections: set[socket.socket] = set()
         self.http.owner = self
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+            self.http.socket = context.wrap_socket(self.http.socket, server_side=True)
+        authority = {"certificate-authority": str(tls[0])} if tls else {}
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.http.server_port}{prefix}"
         self.kubeconfig = folder / "kubeconfig"
         # Variables that make it the cluster of whoever asks for one; its image is the Python that runs this.
         here = ".".join(map(str, sys.version_info[:3]))
@@ -245,7 +258,7 @@ class ArgoServer:
                 {
                     "apiVersion": "v1",
                     "kind": "Config",
-                    "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{self.http.server_port}"}}],
+                    "clusters": [{"name": "c", "cluster": {"server": self.url, **authority}}],
                     "users": [{"name": "u", "user": {"token": "secret"}}],
                     "contexts": [{"name": "test", "context": {"cluster": "c", "user": "u", "namespace": "nb"}}],
                     "current-context": "test",
@@ -325,16 +338,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         server: ArgoServer = self.server.owner
-        url = urlsplit(self.path)
+        url = urlsplit(self.path.replace(server.prefix, "", 1) if server.prefix in self.path else "/elsewhere")
         query = {key: values[0] for key, values in parse_qs(url.query).items()}
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
         server.calls.append((self.command, url.path, url.query))
-        if self.headers.get("Authorization") != "Bearer secret":
-            return self.say(401, {"message": "Unauthorized"})
-        for failure in server.failures:
-            if failure[0] in f"{self.command} {url.path}?{url.query}":
-                server.failures.remove(failure)
-                return self.say(failure[1], failure[2])
+        if self.misbehaves(server, f"{self.command} {url.path}?{url.query}"):
+            return None
         if (about := self.about(server, url.path, body)) is not None:
             return self.say(201 if self.command == "POST" else 200, about)
         found = re.fullmatch(r"/(?:api/v1|apis/argoproj.io/v1alpha1)/namespaces/nb/(\w+)(?:/([^/]+))?(/log)?", url.path)
@@ -376,6 +385,24 @@ class _Handler(BaseHTTPRequestHandler):
             what = "/".join(filter(None, (asked["resource"], asked.get("subresource"))))
             return {"status": {"allowed": (what, asked["verb"]) not in server.denied}}
         return None
+
+    def misbehaves(self, server: ArgoServer, asked: str) -> bool:
+        """Answer what the token or the test makes it answer; whether it did."""
+        kind, _, token = self.headers.get("Authorization", "").partition(" ")
+        server.seen.append(token)
+        if kind.lower() != "bearer" or token not in server.tokens:
+            self.say(401, {"message": "Unauthorized"})
+            return True
+        for failure in server.failures:
+            if failure[0] in asked:
+                server.failures.remove(failure)
+                if failure[1] == 0:  # a reset: not even a status
+                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    self.close_connection = True
+                else:
+                    self.say(failure[1], failure[2])
+                return True
+        return False
 
     def thing(self, server: ArgoServer, kind: str, name: str, body: dict) -> None:
         if kind == "events":
@@ -459,9 +486,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def say(self, status: int, said: dict) -> None:
+        later = said.get("retry_after")
         data = json.dumps(said).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
+        if later is not None:
+            self.send_header("Retry-After", str(later))
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)

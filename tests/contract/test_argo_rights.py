@@ -9,7 +9,7 @@ import time
 import pytest
 from argo_server import ArgoServer
 
-from uv_argo_magic.backends.argo import ArgoBackend, client, deployed, readers
+from uv_argo_magic.backends.argo import ArgoBackend, deployed, readers, rights
 from uv_argo_magic.core.spec import RunSpec, Settings
 from uv_argo_magic.run import prepare, start
 
@@ -67,4 +67,4 @@ def test_the_role_is_what_the_calls_need(server):
     assert found
     assert found.name == third.name
     needed = {right(*call) for call in server.calls}
-    assert needed == {(group, resource, verb) for group, resource, verbs in client.ROLE for verb in verbs}
+    assert needed == {(group, resource, verb) for group, resource, verbs in rights.ROLE for verb in verbs}

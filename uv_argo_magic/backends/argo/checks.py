@@ -12,7 +12,8 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from uv_argo_magic.backends.argo.client import ROLE, SPARED, Denied, Gone
+from uv_argo_magic.backends.argo.rights import ROLE, SPARED, Denied
+from uv_argo_magic.backends.argo.wire import Gone
 from uv_argo_magic.backends.base import Check
 from uv_argo_magic.errors import BackendError
 
@@ -36,7 +37,7 @@ def before(connect: Callable[[], Client], settings: Settings) -> Iterator[Check]
     at = 0
     try:
         client = connect()
-        yield Check(name="configuration", outcome="ok", said=f"{client.place}, at {client.configuration.host}")
+        yield Check(name="configuration", outcome="ok", said=f"{client.place}, at {client.wire.session.host}")
         at = 1
         yield Check(name="API", outcome="ok", said=f"Kubernetes {client.ask('/version').get('gitVersion', '')} answers")
         at = 2

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic.backends.argo.client import Denied
+from uv_argo_magic.backends.argo.rights import Denied
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:

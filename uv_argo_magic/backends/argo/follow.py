@@ -20,9 +20,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.backends.argo import diagnose
-from uv_argo_magic.backends.argo.client import Denied, Gone, TooEarly
 from uv_argo_magic.backends.argo.readers import DELETED, Door, Readers, uid_of
+from uv_argo_magic.backends.argo.rights import Denied
 from uv_argo_magic.backends.argo.tail import Tail
+from uv_argo_magic.backends.argo.wire import Gone, TooEarly
 from uv_argo_magic.core.events import PREFIX, Attempts, NodePhase, StopAsked
 from uv_argo_magic.errors import BackendError
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.backends.argo import diagnose, manifest
-from uv_argo_magic.backends.argo.client import Gone
+from uv_argo_magic.backends.argo.wire import Gone
 from uv_argo_magic.backends.base import Found
 from uv_argo_magic.errors import SpecError
 

@@ -17,8 +17,9 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from uv_argo_magic.backends.argo import diagnose
-from uv_argo_magic.backends.argo.client import Denied, Expired, Gone, Stream, TooEarly
+from uv_argo_magic.backends.argo.rights import Denied
 from uv_argo_magic.backends.argo.tail import Tail
+from uv_argo_magic.backends.argo.wire import Expired, Gone, Stream, TooEarly
 from uv_argo_magic.errors import BackendError, BackendUnavailable, StreamLost
 
 if TYPE_CHECKING:

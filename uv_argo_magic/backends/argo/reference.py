@@ -17,7 +17,8 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.backends.argo import deployed, images, manifest
-from uv_argo_magic.backends.argo.client import Denied, Gone
+from uv_argo_magic.backends.argo.rights import Denied
+from uv_argo_magic.backends.argo.wire import Gone
 from uv_argo_magic.core.program import PAYLOAD_LIMIT
 from uv_argo_magic.core.settings import FIELDS, written
 from uv_argo_magic.core.spec import Resources, Settings
