@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from uv_argo_magic.backends.argo import client, deployed, images
+from uv_argo_magic.backends.argo import deployed, images, rights
 from uv_argo_magic.core.spec import Settings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -32,7 +32,7 @@ def rules(name: str) -> set[tuple[str, str, tuple[str, ...]]]:
 
 
 def test_the_role_of_users_is_what_the_client_asks_for():
-    assert rules("users.yaml") == set(client.ROLE)
+    assert rules("users.yaml") == set(rights.ROLE)
 
 
 def test_the_executor_may_report_and_no_more():
