@@ -68,6 +68,18 @@ def find(named: str, around: Surroundings) -> Path:
     return beside
 
 
+def written_into(line: str, around: Surroundings) -> str:
+    """A cell's first line, `line` behind the magic's name, with what this notebook's requirements file asks for.
+
+    Raises:
+        SpecError: there is no such file, or it cannot be read.
+    """
+    path = find("", around)
+    if not path.exists():
+        raise SpecError(f"there is no {path.name} beside this notebook", hint="%argo edit makes it.")
+    return edits.written_into(line, read(path), path.name)
+
+
 def read(path: Path) -> str:
     """The file's text with plain line ends; "" where there is no file.
 

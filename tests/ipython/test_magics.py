@@ -372,3 +372,15 @@ def test_checks_are_printed_as_they_come(shell, monkeypatch, capsys):
     assert capsys.readouterr().out == (
         "FAILED   rights                 none\n                                Ask for them.\n"
     )
+
+
+def test_the_requirements_file_is_written_into_the_cell_that_asks_for_it(shell, engine, tmp_path, monkeypatch):
+    monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "analysis.ipynb"))
+    asked = []
+    monkeypatch.setattr(shell, "set_next_input", lambda text, replace: asked.append((text, replace)))
+    with pytest.raises(SpecError, match="there is no analysis") as caught:
+        shell.run_cell_magic("argo", "--write-deps", "print(1)\n")
+    assert "%argo edit" in caught.value.hint
+    (tmp_path / "analysis.requirements.txt").write_text("alpha==1.0\n")
+    assert shell.run_cell_magic("argo", "--deps beta --write-deps --detach", "print(1)\n") is None
+    assert asked == [('%%argo --deps "alpha==1.0" --detach\nprint(1)\n', True)]

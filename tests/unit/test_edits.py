@@ -235,3 +235,19 @@ def test_the_line_of_a_cell_that_asks_for_the_same(text, name, line):
 
 def test_a_requirement_is_named_as_it_stands():
     assert Requirement(name="a", specifier=">=1") in edits.items("A >= 1", "f")
+
+
+@pytest.mark.parametrize(
+    ("line", "written"),
+    [
+        ("--write-deps", '%%argo --deps "numpy pandas>=2"'),
+        ("--deps numpy scipy --write-deps -p 3.12", '%%argo --deps "numpy pandas>=2" -p 3.12'),
+        (
+            "-b argo -r old.txt --resources cpu=2 memory=1Gi --write-deps",
+            '%%argo --deps "numpy pandas>=2" -b argo --resources cpu=2 memory=1Gi',
+        ),
+        ("--deps=numpy --write-deps --set env='A=b c'", "%%argo --deps \"numpy pandas>=2\" --set env='A=b c'"),
+    ],
+)
+def test_a_line_gets_what_the_file_asks_for_and_keeps_its_other_options(line, written):
+    assert edits.written_into(line, "numpy\npandas>=2  # recent\n", "n.requirements.txt") == written

@@ -78,6 +78,11 @@ RUN_OPTIONS = (
         help="return at once with the run; its output goes on in this cell", example="--detach",
     ),
     Option(
+        dest="write_deps", flags=("--write-deps",), kind="flag", places=("notebook",),
+        help="write what the notebook's requirements file asks for on this line, and run nothing",
+        example="--write-deps",
+    ),
+    Option(
         dest="dry_run", flags=("--dry-run",), kind="flag",
         help="print what would run, and run nothing", example="--dry-run",
     ),
@@ -271,6 +276,7 @@ class RunOptions:
     upgrade: bool = False
     detach: bool = False
     dry_run: bool = False
+    write_deps: bool = False
     to: str = ""
     resources: Resources = field(default_factory=Resources)
     sets: Sets = ()
@@ -298,6 +304,7 @@ def run_options(line: Line) -> RunOptions:
         upgrade=line.given("upgrade"),
         detach=line.given("detach"),
         dry_run=line.given("dry_run"),
+        write_deps=line.given("write_deps"),
         to=line.text("to"),
         resources=_resources(line.text("resources")),
         sets=keys.sets(line.each("set")),

@@ -93,6 +93,12 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
         if options.help:
             print(menu.explain("run", "notebook"))
             return None
+        if options.write_deps:
+            from uv_argo_magic import editing  # noqa: PLC0415
+
+            # While a cell runs, a front end puts this in the cell's own place, and in no other.
+            self.shell.set_next_input(f"{editing.written_into(line, self._around())}\n{cell}", replace=True)
+            return None
         cells.refuse_ipython(cell, 1)
         around = self._around()
         spec, made = specify(cell, options, around)
