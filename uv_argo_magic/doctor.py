@@ -85,12 +85,12 @@ def text(check: Check) -> str:
 def _follow(run: engine.Run, backend: base.Backend) -> Iterator[Check]:
     begun = time.monotonic()
     yield Check(name="submission", outcome="ok", said=f"accepted as {run.name}")
-    seen = ""
+    told = {""}
     while not (run.state.hello or run.state.ended) and time.monotonic() - begun < PATIENCE:
         state = run.wait(LOOK)
         message = state.node.message if state.node and not state.hello else ""
-        if message not in ("", seen):
-            seen = message
+        if message not in told:
+            told.add(message)
             yield Check(name="start", outcome="note", said=message)
     state = run.state
     if not state.hello:

@@ -78,7 +78,7 @@ def _workflow(entry: Entry, spec: RunSpec, resolution: Resolution) -> str:
             f"values of variables are not kept, and {entry.id} had {', '.join(hidden)}",
             hint=f"Give them again: --set env={hidden[0]}=VALUE.",
         )
-    if HIDDEN in spec.settings.index_url:
+    if HIDDEN in " ".join((spec.settings.index_url, *(url for _, url in spec.settings.indexes))):
         raise SpecError(
             f"a password is not kept, and the index of {entry.id} had one",
             hint="Name the index again: --set index_url=URL.",

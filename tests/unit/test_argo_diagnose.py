@@ -126,9 +126,23 @@ def test_words_of_the_api_stay_short_and_harmless():
     assert len(diagnose.ended(None, workflow)) < 200
 
 
-def test_a_limit_range_says_what_a_container_may_have():
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            'pods "uv-argo-x" is forbidden: maximum memory usage per Container is 32Gi, but limit is 40Gi.',
+            "the namespace allows 32Gi of memory, and 40Gi was asked for; ask for another amount: --resources",
+        ),
+        (
+            "workflows must use workflowTemplateRef to be executed when the controller is in reference mode",
+            "cells run here by an administrator's templates alone; name one with --set template=NAME",
+        ),
+        (
+            "fields [PodSpecPatch] are not permitted when using workflowTemplateRef with a restriction",
+            "the templates of this cluster decide on PodSpecPatch; leave out what asks for it",
+        ),
+    ],
+)
+def test_what_an_administrator_forbids_is_said(text, words):
     # As Argo 4.1.2 on Kubernetes 1.35 has it.
-    text = 'pods "uv-argo-x" is forbidden: maximum memory usage per Container is 32Gi, but limit is 40Gi.'
-    assert diagnose.ended(None, {"status": {"phase": "Error", "message": text}}) == (
-        "the namespace allows 32Gi of memory, and 40Gi was asked for; ask for another amount: --resources"
-    )
+    assert diagnose.ended(None, {"status": {"phase": "Error", "message": text}}) == words

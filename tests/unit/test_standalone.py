@@ -58,9 +58,15 @@ def test_an_index_comes_without_its_password():
     assert table(script.text)["tool"]["uv"]["index"] == [{"url": "https://index.example.com/simple", "default": True}]
     assert "secret" not in script.text
     assert script.notes == (
-        "The index's credentials are left out: give them to uv as it takes them, by its environment or netrc.",
+        "Credentials of an index are left out: give them to uv as it takes them, by its environment or netrc.",
     )
     assert made("pass", index_url="https://index.example.com/simple").notes == ()
+    both = made("pass", index_url="https://a.example.com", indexes=(("own", "https://me:secret@b.example.com"),))
+    assert table(both.text)["tool"]["uv"]["index"] == [
+        {"url": "https://b.example.com", "name": "own"},
+        {"url": "https://a.example.com", "default": True},
+    ]
+    assert "secret" not in both.text
 
 
 def test_a_lock_is_pinned_package_by_package():
@@ -69,7 +75,8 @@ def test_a_lock_is_pinned_package_by_package():
         Package(name="own", version="", sha256="bb", url="https://example.com/own-1-py3-none-any.whl"),
         Package(name="sub", version="", sha256="cc", url="https://example.com/a.zip#subdirectory=x"),
     )
-    assert pins(Lock(packages=packages, target=Target(python="3.12.1"))) == (
+    assert pins(Lock(packages=packages, target=Target(python="3.12.1"), own=(("torch", "2.9"),))) == (
+        "torch==2.9",
         "numpy==2.0",
         "own @ https://example.com/own-1-py3-none-any.whl#sha256=bb",
         "sub @ https://example.com/a.zip#subdirectory=x&sha256=cc",

@@ -12,8 +12,8 @@ import ast
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
 
+from uv_argo_magic.core import indexes
 from uv_argo_magic.core import script as scripts
 
 if TYPE_CHECKING:
@@ -53,19 +53,17 @@ def standalone(
 
 
 def pins(lock: Lock) -> tuple[str, ...]:
-    """The requirements that ask for exactly what this lock holds; a hash can only stand in a URL."""
-    return tuple(
+    """The requirements that ask for exactly what this lock holds; a hash can only stand in a URL.
+
+    What the Python of the run had of its own is asked for as well: another Python has it not.
+    """
+    own = tuple(f"{name}=={version}" for name, version in lock.own)
+    return own + tuple(
         f"{one.name} @ {one.url}{'&' if '#' in one.url else '#'}sha256={one.sha256}"
         if one.url
         else f"{one.name}=={one.version}"
         for one in lock.packages
     )
-
-
-def without_credentials(url: str) -> str:
-    """The address of an index as a file may hold it."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _uv(settings: Settings, *, pinned: bool) -> Iterator[str]:
@@ -81,8 +79,9 @@ def _uv(settings: Settings, *, pinned: bool) -> Iterator[str]:
         table += [f"{key} = [{', '.join(map(_toml, value))}]" for key, value in lists.items() if value]
     if table:
         yield from ("[tool.uv]", *table)
-    if settings.index_url:
-        yield from ("[[tool.uv.index]]", f"url = {_toml(without_credentials(settings.index_url))}", "default = true")
+    for name, url in indexes.named(settings).items():
+        what = "default = true" if name == indexes.DEFAULT else f"name = {_toml(name)}"
+        yield from ("[[tool.uv.index]]", f"url = {_toml(indexes.without_credentials(url))}", what)
 
 
 def _toml(text: str) -> str:
@@ -91,8 +90,8 @@ def _toml(text: str) -> str:
 
 
 def _notes(cell: str, settings: Settings) -> Iterator[str]:
-    if settings.index_url != without_credentials(settings.index_url):
-        yield "The index's credentials are left out: give them to uv as it takes them, by its environment or netrc."
+    if indexes.credentials(settings):
+        yield "Credentials of an index are left out: give them to uv as it takes them, by its environment or netrc."
     if settings.env:
         yield f"It had these variables, which you have to set: {', '.join(name for name, _ in settings.env)}."
     try:

@@ -74,6 +74,14 @@ _RULES = (
         ),
     ),
     _Rule(
+        pattern=r"workflows must use workflowTemplateRef",
+        said="cells run here by an administrator's templates alone; name one with --set template=NAME",
+    ),
+    _Rule(
+        pattern=r"fields \[(?P<what>[^\]]+)\] are not permitted",
+        said="the templates of this cluster decide on {what}; leave out what asks for it",
+    ),
+    _Rule(
         pattern=r"invalid spec: (?P<what>.*)",
         said="Argo cannot use the workflow: {what}; correct the setting that it names",
     ),
