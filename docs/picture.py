@@ -1,4 +1,4 @@
-"""Make the README's picture: the panel of a running cell in JupyterLab, light and dark.
+"""Make the pictures of these pages: the panel of a running cell, and the requirements editor, each light and dark.
 
 pip install -e ".[browser]" && python docs/picture.py
 """
@@ -25,25 +25,29 @@ for epoch in range(400):
     print(f"\\x1b[32mepoch {epoch:3}\\x1b[0m  loss {loss:.4f}", flush=True)
     time.sleep(0.15)
 pd.DataFrame({"loss": [loss]})"""
+NEEDS = "numpy>=2.2\npandas\nscikit-learn==1.4.0  # as in the paper\n"
 WIDTH, COLOURS = 900, 96
 THEMES = ("Light", "Dark")
 
 
 def main() -> int:
-    """Write docs/panel-light.png and docs/panel-dark.png."""
+    """Write docs/panel-light.png, panel-dark.png, editor-light.png and editor-dark.png."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as play:
         lab = jupyter.Lab(Path(folder) / "lab")
         try:
             lab.write("picture.ipynb", "%load_ext uv_argo_magic", CELL)
+            lab.write("study.ipynb", "%load_ext uv_argo_magic", "%argo edit")
+            (lab.notebooks / "study.requirements.txt").write_text(NEEDS, encoding="utf-8")
             with jupyter.browser(play, viewport={"width": WIDTH, "height": 800}, device_scale_factor=2) as context:
-                take(jupyter.Notebook(lab, context.new_page(), "picture.ipynb"))
+                take_panel(jupyter.Notebook(lab, context.new_page(), "picture.ipynb"))
+                take_editor(jupyter.Notebook(lab, context.new_page(), "study.ipynb"))
         finally:
             lab.close()
     return 0
 
 
-def take(notebook: jupyter.Notebook) -> None:
-    """Run the cell, and keep what is seen of its panel and output in both themes."""
+def take_panel(notebook: jupyter.Notebook) -> None:
+    """Run the cell, and keep what is seen of its panel and output."""
     page = notebook.page
     notebook.run(0)
     notebook.ended(0)
@@ -52,6 +56,23 @@ def take(notebook: jupyter.Notebook) -> None:
     page.get_by_role("button", name="Log", exact=True).click()
     page.wait_for_selector("pre.uv-log:has-text('epoch  12')", timeout=120_000)
     page.get_by_role("button", name="Summary", exact=True).click()
+    take(notebook, "panel")
+    notebook.command("notebook:interrupt-kernel")
+    notebook.ended(1)
+
+
+def take_editor(notebook: jupyter.Notebook) -> None:
+    """Open the editor, and keep what is seen of it when the index has answered."""
+    for cell in (0, 1):
+        notebook.run(cell)
+        notebook.ended(cell)
+    notebook.page.wait_for_selector(".uv-edit .uv-problem", timeout=60_000)
+    take(notebook, "editor")
+
+
+def take(notebook: jupyter.Notebook, name: str) -> None:
+    """Keep what is seen of cell 1 and its output in both themes."""
+    page = notebook.page
     page.mouse.move(0, 0)
     for theme in THEMES:
         notebook.theme(f"JupyterLab {theme}")
@@ -63,11 +84,9 @@ def take(notebook: jupyter.Notebook) -> None:
         picture = Image.open(io.BytesIO(page.screenshot(clip=clip)))
         # Few colours are in it; a palette makes a third of the file.
         small = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
-        path = HERE / f"panel-{theme.lower()}.png"
+        path = HERE / f"{name}-{theme.lower()}.png"
         small.save(path, optimize=True)
         print(f"{path.name}: {path.stat().st_size:,} bytes, {small.width} by {small.height}")
-    notebook.command("notebook:interrupt-kernel")
-    notebook.ended(1)
 
 
 if __name__ == "__main__":

@@ -198,12 +198,13 @@ def measure(verdict: edits.Verdict, path: Path, around: Surroundings, cancelled:
         return verdict  # what was resolved a moment ago stands
 
 
-def lock(path: Path, around: Surroundings, seen: Lock | None) -> str:
+def lock(path: Path, around: Surroundings, seen: Lock | None, cancelled: threading.Event) -> str:
     """Keep these versions for the notebook, or (None) resolve anew and keep those; a sentence on what was done.
 
     Raises:
         SpecError: the file cannot be read.
         ResolutionError: no set of versions fits, or no index answers.
+        Cancelled: nobody waits for the answer any more; nothing is kept.
     """
     cell = _cell(path, around)
     needs = cell.spec.requirements
@@ -211,7 +212,8 @@ def lock(path: Path, around: Surroundings, seen: Lock | None) -> str:
         resolve.keep(seen, needs, locks=cell.locks, **cell.about)
         return "Locked: this notebook's cells get these versions until they are upgraded."
     before = resolve.known(needs, locks=cell.locks, **cell.about)
-    made = resolve.lock(needs, environ={**around.environ, "UV_HTTP_RETRIES": "0"}, **cell.about)
+    environ = {**around.environ, "UV_HTTP_RETRIES": "0"}
+    made = resolve.lock(needs, environ=environ, cancelled=cancelled, **cell.about)
     if not isinstance(made, Lock):
         raise ResolutionError(made.reason, hint="What was locked before stays as it is.")
     resolve.keep(made, needs, locks=cell.locks, **cell.about)

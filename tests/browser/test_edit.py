@@ -106,6 +106,27 @@ def test_add_remove_conflict_and_undo(edited):
     assert "alpha==2.0" in one.notebook.cell(2).inner_text()
 
 
+def test_while_a_cell_runs(edited):
+    one = edited("alpha\n")
+    one.said("Resolved")
+    one.page.evaluate(
+        "()=>window.jupyterapp.shell.currentWidget.content.widgets[2].model.sharedModel"
+        ".setSource('import time; time.sleep(600)')"
+    )
+    one.notebook.run(2)
+    one.page.wait_for_function(
+        "()=>window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status==='busy'"
+    )
+    one.add("beta")
+    one.page.wait_for_selector(".uv-chip:has-text('beta')")
+    one.press("Remove alpha")
+    one.page.wait_for_function("()=>document.querySelectorAll('.uv-chip').length===1")
+    one.press("Undo")
+    one.wrote("alpha\nbeta\n")
+    one.said("Resolved")
+    assert "[*]" in one.notebook.cell(2).inner_text()
+
+
 def test_a_cell_of_its_own_overwrites_none(edited):
     one = edited("alpha\nbeta<2\n")
     cells = "()=>window.jupyterapp.shell.currentWidget.content.widgets.map(w=>w.model.sharedModel.getSource())"

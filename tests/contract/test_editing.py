@@ -14,7 +14,10 @@ from uv import find_uv_bin
 
 from uv_argo_magic import cli, editing, external_editor
 from uv_argo_magic.core import edits
+from uv_argo_magic.core.lock import Lock, Package, Target
+from uv_argo_magic.core.spec import RunSpec
 from uv_argo_magic.errors import ResolutionError, SpecError
+from uv_argo_magic.history import History
 from uv_argo_magic.specify import Surroundings
 from uv_argo_magic.uv_calls import Cancelled
 
@@ -127,16 +130,26 @@ def test_a_check_keeps_nothing_and_a_lock_sticks(around, path, index):
     assert not seen.kept
     index.add("beta", "1.6")
     assert editing.check(path, around).versions["beta"] == "1.6"
-    assert "Locked" in editing.lock(path, around, seen.lock)
+    assert "Locked" in editing.lock(path, around, seen.lock, threading.Event())
     kept = editing.check(path, around)
     assert kept.kept
     assert kept.versions["beta"] == "1.5"
-    assert editing.lock(path, around, None) == "Upgraded: beta 1.5 \N{RIGHTWARDS ARROW} 1.6."
-    assert editing.lock(path, around, None) == "Upgraded: nothing is newer."
+    assert editing.lock(path, around, None, threading.Event()) == "Upgraded: beta 1.5 \N{RIGHTWARDS ARROW} 1.6."
+    assert editing.lock(path, around, None, threading.Event()) == "Upgraded: nothing is newer."
     index.misbehave("alpha", "503")
     with pytest.raises(ResolutionError, match="503"):
-        editing.lock(path, around, None)
+        editing.lock(path, around, None, threading.Event())
     assert editing.check(path, around).versions["beta"] == "1.6"
+
+
+def test_names_that_are_known_here(tmp_path):
+    history = History(tmp_path / "runs")
+    target = Target(python="3.12.1")
+    lock = Lock(packages=(Package(name="rarely-used", version="1.0"),), target=target)
+    history.begin("r1", spec=RunSpec(cell="1"), resolution=lock, nonce="n")
+    found = editing.names(history)
+    assert {"rarely-used", "numpy"} <= set(found)
+    assert list(found) == sorted(found)
 
 
 def test_what_is_wrong_without_the_index(around, path, index, monkeypatch):

@@ -7,6 +7,8 @@ import time
 from dataclasses import replace
 
 import pytest
+from nbconvert import HTMLExporter, MarkdownExporter
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from uv_argo_magic.core.edits import Verdict
 from uv_argo_magic.core.lock import Lock, Package, Target
@@ -41,7 +43,7 @@ class Page(Outlet):
 
     @property
     def static(self):
-        return [data["text/plain"] for data, _ in self.sent if "text/plain" in data]
+        return [data["text/plain"] for data, _ in self.sent if "text/html" in data]
 
 
 class Opened:
@@ -59,7 +61,7 @@ class Opened:
         self.asked.append(self.path.read_text(errors="replace") if self.path.exists() else None)
         yield self.verdict
 
-    def lock(self, seen):
+    def lock(self, seen, cancelled):
         self.locked.append(seen)
         if isinstance(self.verdict, Exception):
             self.verdict, error = FINE, self.verdict
@@ -267,6 +269,14 @@ def test_a_long_file_is_text_at_first(opened):
     assert len(one.chips) == editor.MANY + 1
 
 
+def test_what_is_being_typed_is_written_before_it_closes(opened):
+    one = opened("alpha\n")
+    one.w._toggle.value = True
+    one.w._area.value = "alpha\nbeta\n"
+    one.made.close()
+    assert one.text == "alpha\nbeta\n"
+
+
 def test_one_editor_a_file(opened):
     first = opened("alpha\n")
     second = opened()
@@ -344,6 +354,12 @@ def test_in_a_notebook_it_is_live(shell, tmp_path, monkeypatch):
     until(lambda: "nothing to download" in made._w._status.value)
     assert [list(data) for data, _ in page.sent][:2] == [
         ["text/html", "text/plain"],
-        ["application/vnd.jupyter.widget-view+json"],
+        ["application/vnd.jupyter.widget-view+json", "text/plain"],
     ]
+    # What nbconvert makes of a notebook that was saved with it: the static form, once, and no complaint.
+    outputs = [new_output("display_data", data) for data, _ in (page.sent[-1], page.sent[1])]
+    stored = new_notebook(cells=[new_code_cell("%argo edit needs.txt", outputs=outputs)])
+    html, _ = HTMLExporter().from_notebook_node(stored)
+    assert html.count("Requirements</b>") == 1
+    assert "Requirements</b>" in MarkdownExporter().from_notebook_node(stored)[0]
     made.close()

@@ -206,6 +206,15 @@ def test_a_click_acts_in_the_thread_that_receives_it():
     assert calls == ["Shell channel"]
 
 
+def test_a_widget_is_heard_where_the_front_end_wants():
+    comm = SimpleNamespace(_reply_subshell_for=None)
+    clicks.hear_beside(SimpleNamespace(comm=comm))
+    assert comm._reply_subshell_for({"content": {}}, "subshell") == "subshell"
+    bare = SimpleNamespace()
+    clicks.hear_beside(SimpleNamespace(comm=bare))
+    assert vars(bare) == {}
+
+
 def test_other_kernels_need_no_hook():
     comm = SimpleNamespace()
     clicks.hear_at_once(SimpleNamespace(comm=comm), lambda: None)

@@ -36,6 +36,16 @@ def hear_at_once(button: Any, act: Callable[[], None]) -> None:
     comm._reply_subshell_for = route  # type: ignore[union-attr]  # noqa: SLF001
 
 
+def hear_beside(widget: Any) -> None:
+    """Have what the browser says of this widget arrive beside a cell that blocks, where the front end asks for that.
+
+    JupyterLab names a thread of its own for each widget; ipykernel 7.4 takes the one that wrote to it last instead.
+    """
+    comm = getattr(widget, "comm", None)
+    if hasattr(comm, "_reply_subshell_for"):
+        comm._reply_subshell_for = lambda _data, default: default  # type: ignore[union-attr]  # noqa: SLF001
+
+
 def waiting(button: Any, kernel: Any) -> bool:
     """Whether a click lies in the queue of a kernel that has one queue only (6.x); for its main thread."""
     queue = getattr(getattr(kernel, "msg_queue", None), "_queue", None)

@@ -16,7 +16,7 @@ import threading
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic import editing, external_editor
+from uv_argo_magic import editing, external_editor, uv_calls
 from uv_argo_magic.core import edit_view, edits
 from uv_argo_magic.core.verbs import RunOptions
 from uv_argo_magic.errors import ArgoMagicError, SpecError
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.specify import Surroundings
 
     Check: TypeAlias = Callable[[threading.Event], Iterator[edits.Verdict]]
-    Lock: TypeAlias = Callable[[locks.Lock | None], str]
+    Lock: TypeAlias = Callable[[locks.Lock | None, threading.Event], str]
 
 TYPING = 0.4
 """Seconds after the last key stroke before a text is written and checked."""
@@ -73,7 +73,7 @@ def edit(line: Line, shell: Any, around: Callable[[], Surroundings], history: Hi
             Editor(
                 path, written=written, to=OfCell(shell), names=editing.names(history),
                 check=lambda cancelled: _checks(path, around, cancelled),
-                lock=lambda seen: editing.lock(path, around(), seen),
+                lock=lambda seen, cancelled: editing.lock(path, around(), seen, cancelled),
             ).open()  # fmt: skip
         case _:
             text = editing.read(path)
@@ -130,8 +130,9 @@ class Editor:
 
     def close(self) -> None:
         """End the thread and take the widgets away; the static form stays."""
-        self._checker.close()
         with self._state:
+            self._flush(look=False)
+            self._checker.close()
             self._w.close()
 
     # What the widgets call.
@@ -163,7 +164,9 @@ class Editor:
 
         def keep(cancelled: threading.Event) -> None:
             try:
-                said, done = self._lock(None if seen.kept else seen.lock), True
+                said, done = self._lock(None if seen.kept else seen.lock, cancelled), True
+            except uv_calls.Cancelled:
+                raise
             except ArgoMagicError as error:
                 said, done = f"{error.message} {error.hint}", False
             with self._state:

@@ -1,6 +1,7 @@
 """The widgets of a requirements editor: chips with a field that adds, or a text area, and what is known of them.
 
 Rules:
+- A cell that runs does not stop them, where kernel and front end allow it; callbacks come from several threads then.
 - They pass on what the browser says and show what they are told; they decide nothing.
 - What a text area said itself is not said back to it: more may have been typed by then.
 """
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.core import edit_view
 from uv_argo_magic.core.tables import escape
+from uv_argo_magic.notebook import clicks
 from uv_argo_magic.notebook.style import CSS, EDIT_CSS
 
 if TYPE_CHECKING:
@@ -76,6 +78,8 @@ class Widgets:
         self._by_line: dict[str, tuple[Any, Any, Any]] = {}
         self._all = [style, head, self._title, self._toggle, self.undo, self.redo, self.lock, self._copy, self._chips]
         self._all += [self._add, self._listed, self._area, self._status, self._foot, self._root]
+        for heard in (self.undo, self.redo, self.lock, self._toggle, self._add, self._area):
+            clicks.hear_beside(heard)
         self.undo.on_click(lambda _: editor.undo())
         self.redo.on_click(lambda _: editor.redo())
         self._toggle.observe(lambda change: self._heard(editor.as_text, change["new"]), "value")
@@ -124,6 +128,7 @@ class Widgets:
             if str(item) not in self._by_line:
                 button = w.Button(tooltip=f"Remove {item}")
                 button.add_class("uv-x")
+                clicks.hear_beside(button)
                 button.on_click(lambda _, item=item: self._removed(item))
                 label = w.HTML(layout=w.Layout(margin="0"))
                 box = w.HBox([label, button])
@@ -151,9 +156,9 @@ class Widgets:
         )
 
     def bundle(self) -> dict[str, Any]:
-        """The live display; it has no text of its own, for the static form above says all."""
+        """The live display; its text is empty, for the static form above says all, and nbconvert wants one."""
         view_of = {"version_major": 2, "version_minor": 0, "model_id": self._root.model_id}
-        return {"application/vnd.jupyter.widget-view+json": view_of}
+        return {"application/vnd.jupyter.widget-view+json": view_of, "text/plain": ""}
 
     def close(self) -> None:
         """Take the models out of kernel and browser."""
