@@ -64,6 +64,11 @@ def test_an_out_of_memory_pod_is_known_before_the_workflow_knows():
     assert "used more memory than it was given (64Mi)" in diagnose.ended(dead, running)
 
 
+def test_a_patch_for_containers_that_are_not_there_is_named():
+    said = 'Pod "x" is invalid: [spec.containers[2].image: Required value, spec.initContainers[0].image: Required value]'
+    assert "executor_patch=supervisor" in diagnose.ended(None, {"status": {"phase": "Error", "message": said}})
+
+
 def test_a_pod_that_argo_itself_took_away_was_late():
     pod = {"status": {"phase": "Pending"}}
     assert diagnose.lost(pod).startswith("the pod was deleted, by hand")

@@ -212,6 +212,7 @@ def test_nothing_of_a_vendor_is_imported_before_a_run():
         (Settings(volumes=(("/tmp", "claim/x"),)), "nothing can be mounted at /tmp"),
         (Settings(volumes=(("/argo/x", "claim/x"),)), "something else lies at /argo/x"),
         (Settings(volumes=(("/a", "claim/x"),), secret_files=(("/a", "s"),)), "something else lies at /a"),
+        (Settings(secret_files=(("/a", "b/c"),)), "secret_files: /a=b/c names no Secret"),
         (Settings(secret_env=(("A", "secret"),)), "secret_env: A=secret names no key of a Secret"),
         (Settings(secret_env=(("A-B", "secret/key"),)), "secret_env: A-B=secret/key names no key of a Secret"),
         (Settings(tolerations=("a=b:Never",)), "tolerations: a=b:Never is none"),

@@ -69,8 +69,8 @@ _RULES = (
     _Rule(
         pattern=r"ontainers\[\d+\]\.image: Required value",
         said=(
-            "Argo here adds other containers to a pod than was thought; run the cell again, or say which: "
-            "--set executor_patch=supervisor (or init, or none)"
+            "Argo here adds other containers to a pod than was thought; say which: --set executor_patch=supervisor "
+            "(or init, or none)"
         ),
     ),
     _Rule(

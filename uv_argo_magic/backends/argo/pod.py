@@ -65,6 +65,10 @@ def mounts(settings: Settings, resources: Resources, *, apart: bool = False) -> 
     for number, (path, text) in enumerate(settings.volumes):
         found.append(_volume("volumes", f"volume-{number}", path, text))
     for number, (path, secret) in enumerate(settings.secret_files):
+        if not secret or "/" in secret:
+            raise SpecError(
+                f"secret_files: {path}={secret} names no Secret", hint="Write --set secret_files=/etc/keys=SECRET."
+            )
         source = {"secret": {"secretName": secret}}
         found.append(Mount(name=f"secret-{number}", path=path, source=source, read_only=True))
     seen: set[str] = set()
