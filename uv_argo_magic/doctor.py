@@ -56,7 +56,7 @@ def examine(line: Line, around: Surroundings) -> Iterator[Check]:
     try:
         prepared = engine.prepare(spec, backend)
     except (SpecError, ResolutionError, BackendError) as problem:
-        yield _failed("index, from here", problem)
+        yield _failed("index, from here" if isinstance(problem, ResolutionError) else "settings", problem)
         return
     lock = prepared.resolution
     if isinstance(lock, Lock):

@@ -7,7 +7,6 @@ Rules:
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -135,9 +134,14 @@ def _path(to: str) -> Path:
             f"--to {to} says not what to write",
             hint="Name a file that ends with .yaml (a Workflow) or .py (a script that `uv run` runs).",
         )
-    with contextlib.suppress(FileNotFoundError, UnicodeDecodeError):
-        if MARK not in path.read_text(encoding="utf-8"):
-            raise SpecError(f"{to} is there already, and is no export", hint="Choose another name, or remove it.")
+    try:
+        ours = MARK.encode() in path.read_bytes()
+    except FileNotFoundError:
+        return path
+    except OSError as problem:
+        raise SpecError(f"{to} cannot be written: {problem.strerror}", hint="Name another file.") from problem
+    if not ours:
+        raise SpecError(f"{to} is there already, and is no export", hint="Choose another name, or remove it.")
     return path
 
 

@@ -160,6 +160,9 @@ def test_the_small_run_tells_what_else_is_wrong(server, examine, index, monkeypa
 def test_an_index_without_the_package(server, words, examine):
     found = examine("--set", "constraints=six>5")
     assert outcomes(found, "failed") == ["index, from here"]
+    found = examine("--set", "template=nope")
+    assert outcomes(found, "failed") == ["settings"]
+    assert found["settings"].said == "there is no WorkflowTemplate nope at test, namespace nb"
 
 
 def test_here(home, index, tmp_path, monkeypatch, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -9,7 +10,9 @@ import sys
 import time
 
 import pytest
+from index_server import IndexServer
 
+from uv_argo_magic.cli import main
 from uv_argo_magic.history import History
 
 MAIN = "import sys; from uv_argo_magic.cli import main; sys.exit(main())"
@@ -41,3 +44,18 @@ def test_a_polite_signal_stops_the_run_and_its_end_is_kept(tmp_path, number):
     assert (process.returncode, out) == (128 + number, "cleaned\n")
     assert err.endswith("interrupted\n")
     assert History(tmp_path / "home" / "data" / "runs").last().outcome == "Stopped"
+
+
+def test_a_request_runs_as_it_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    code = "import alpha\nprint('{{x}}', alpha.VERSION)"
+    with IndexServer() as index:
+        index.add("alpha", "1.0", files={"alpha.py": "VERSION = 1\n"})
+        request = {"pythonCode": code, "dependencies": ["alpha"], "requirementsFile": "alpha<2  # why\n"}
+        (tmp_path / "r.json").write_text(json.dumps(request))
+        assert main(["run", "--request", "r.json", "--set", f"index_url={index.url}"]) == 0
+    assert capsys.readouterr().out == "{{x}} 1\n"
+    (tmp_path / "r.json").write_text(json.dumps({"pythonCode": "1 / 0"}))
+    assert main(["run", "--request", "r.json"]) == 1
+    assert "ZeroDivisionError" in capsys.readouterr().err

@@ -89,6 +89,8 @@ def test_what_was_resolved_over_there_is_pinned_by_what_was_installed(history, k
     ("fields", "words", "message"),
     [
         ({}, ["--to", "x.txt"], "--to x.txt says not what to write"),
+        ({}, ["--to", "bytes.py"], "bytes.py is there already, and is no export"),
+        ({}, ["--to", "folder.py"], "folder.py cannot be written: Is a directory"),
         ({}, ["--to", "mine.py"], "mine.py is there already, and is no export"),
         ({}, ["--to", "nowhere/x.py"], "nowhere/x.py cannot be written: No such file or directory"),
         ({}, ["--to", "x.yaml"], "the local backend runs processes, and has no manifest"),
@@ -101,11 +103,13 @@ def test_what_was_resolved_over_there_is_pinned_by_what_was_installed(history, k
 )
 def test_what_cannot_be_written_is_refused(history, keep, tmp_path, fields, words, message):
     (tmp_path / "mine.py").write_text("print('mine')\n")
+    (tmp_path / "bytes.py").write_bytes(b"\xff\xfe")
+    (tmp_path / "folder.py").mkdir()
     keep(**fields)
     with pytest.raises(SpecError, match=message) as caught:
         kept(history, *words)
     assert caught.value.hint
-    assert sorted(path.name for path in tmp_path.glob("*.*")) == ["mine.py"]
+    assert sorted(path.name for path in tmp_path.glob("*.*")) == ["bytes.py", "folder.py", "mine.py"]
 
 
 def test_values_that_are_not_kept_can_be_given_again(history, keep, tmp_path):
