@@ -65,7 +65,7 @@ def test_an_out_of_memory_pod_is_known_before_the_workflow_knows():
 
 
 def test_a_patch_for_containers_that_are_not_there_is_named():
-    said = 'Pod "x" is invalid: [spec.containers[2].image: Required value, spec.initContainers[0].image: Required value]'
+    said = 'Pod "x" is invalid: [spec.containers[2].image: Required value, spec.initContainers[0].image: Required]'
     assert "executor_patch=supervisor" in diagnose.ended(None, {"status": {"phase": "Error", "message": said}})
 
 
