@@ -312,6 +312,15 @@ class ArgoServer:
         self.failures += [(path, status, {"kind": "Status", "message": message, "code": status, **fields})] * times
 
 
+def created(server: ArgoServer, body: dict) -> dict:
+    """The workflow that an API makes of what is sent; it begins to run."""
+    name = body["metadata"]["generateName"] + uuid.uuid4().hex[:5]
+    now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    body["metadata"] |= {"name": name, "uid": str(uuid.uuid4()), "creationTimestamp": now}
+    server.workflows[name] = Workflow(server, body)
+    return body
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -419,11 +428,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.say(200, {"items": [one for one in all_of_them if not key or one["metadata"]["labels"][key] == value]})
 
     def create(self, server: ArgoServer, body: dict) -> None:
-        name = body["metadata"]["generateName"] + uuid.uuid4().hex[:5]
-        now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        body["metadata"] |= {"name": name, "uid": str(uuid.uuid4()), "creationTimestamp": now}
-        server.workflows[name] = Workflow(server, body)
-        self.say(201, body)
+        self.say(201, created(server, body))
 
     def pods(self, server: ArgoServer, wanted: str) -> None:
         with server.condition:

@@ -46,6 +46,7 @@ class Settings:
         default="", metadata={"help": "the kubeconfig file, instead of KUBECONFIG or the usual one"}
     )
     namespace: str = field(default="", metadata={"help": "the namespace, instead of the context's"})
+    server: str = field(default="", metadata={"help": "an Argo Server, HOST:PORT, instead of the Kubernetes API"})
     image: str = field(default="", metadata={"help": "an image with uv in it; its Python is named by --python X.Y.Z"})
     base: str = field(
         default="",

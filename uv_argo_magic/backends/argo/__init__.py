@@ -281,7 +281,12 @@ _CONNECTING = threading.Lock()
 
 def _connect(settings: Settings) -> Client:
     """One connection for equal settings, for as long as this process lives."""
-    named = replace(Settings(), kubeconfig=settings.kubeconfig, context=settings.context, namespace=settings.namespace)
+    from uv_argo_magic.backends.argo import server  # noqa: PLC0415 - not before a run
+
+    named = replace(
+        Settings(), kubeconfig=settings.kubeconfig, context=settings.context, namespace=settings.namespace,
+        server=server.named(settings),
+    )  # fmt: skip
     # One at a time: the kubernetes package hands one thread the certificate file that another is still writing.
     with _CONNECTING:
         return _connected(named)
@@ -289,6 +294,6 @@ def _connect(settings: Settings) -> Client:
 
 @functools.lru_cache(maxsize=8)
 def _connected(settings: Settings) -> Client:
-    from uv_argo_magic.backends.argo import client  # noqa: PLC0415 - not before a run
+    from uv_argo_magic.backends.argo import client, server  # noqa: PLC0415 - not before a run
 
-    return client.connect(settings)
+    return server.connect(settings) if server.named(settings) else client.connect(settings)

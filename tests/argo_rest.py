@@ -1,0 +1,163 @@
+"""What this package uses of an Argo Server's own API, over the workflows of the tests' Kubernetes API.
+
+As a real one (4.1.2): streams are lines of JSON with a `result` or an `error`, and a log waits until there is one.
+`cut` ends log streams after so many bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Self
+from urllib.parse import parse_qs, urlsplit
+
+from argo_server import Workflow, created
+
+if TYPE_CHECKING:
+    from argo_server import ArgoServer
+
+
+def told(workflow: Workflow) -> dict:
+    """The workflow with the nodes that a controller would give it."""
+    state = {"Pending": "Pending", "Running": "Running"}.get(workflow.pod["status"]["phase"], "")
+    main = next((one for one in workflow.pod["status"].get("containerStatuses", []) if one["name"] == "main"), {})
+    ended = main.get("state", {}).get("terminated")
+    node = {"id": workflow.name, "type": "Pod", "templateName": "cell", "phase": state or "Succeeded"}
+    if ended:
+        code = ended["exitCode"]
+        node |= {"phase": "Failed" if code else "Succeeded", "outputs": {"exitCode": str(code)}}
+        node |= {"message": f"main: Error (exit code {code})"} if code else {}
+    made = workflow.made
+    return {**made, "status": {**made.get("status", {}), "nodes": {workflow.name: node}}}
+
+
+class ArgoRest:
+    """`with ArgoRest(server) as rest`: `rest.address` is its host and port, the token is "secret"."""
+
+    def __init__(self, server: ArgoServer, *, base: str = "") -> None:
+        self.server, self.base, self.cut = server, base, 0
+        self.calls: list[tuple[str, str]] = []
+        self.closed = False
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self.http.daemon_threads = True
+        self.http.owner = self
+        self.address = f"127.0.0.1:{self.http.server_port}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self.http.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closed = True
+        self.http.shutdown()
+        self.http.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        with contextlib.suppress(ConnectionError):
+            self.answer(self.server.owner)
+
+    do_POST = do_PUT = do_GET  # noqa: N815
+
+    def answer(self, rest: ArgoRest) -> None:
+        url = urlsplit(self.path)
+        query = {key: values[0] for key, values in parse_qs(url.query).items()}
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
+        rest.calls.append((self.command, self.path))
+        if self.headers.get("Authorization") != "Bearer secret":
+            return self.say(401, {"code": 16, "message": "token not valid"})
+        events = re.fullmatch(f"{rest.base}/api/v1/workflow-events/nb", url.path)
+        found = re.fullmatch(rf"{rest.base}/api/v1/workflows/nb(?:/([^/]+))?(?:/(log|stop|terminate))?", url.path)
+        if events:
+            return self.events(rest, query["listOptions.fieldSelector"].partition("=")[2])
+        if not found:
+            return self.say(404, {"code": 5, "message": "Not Found"})
+        name, verb = found.groups()
+        if self.command == "POST":
+            made = body["workflow"]
+            return self.say(200, made if body["serverDryRun"] else created(rest.server, made))
+        if name is None:
+            key, _, value = query["listOptions.labelSelector"].partition("=")
+            items = [told(one) for one in rest.server.workflows.values()]
+            return self.say(200, {"items": [one for one in items if one["metadata"]["labels"][key] == value]})
+        workflow = rest.server.workflows.get(name)
+        missing = f'workflows.argoproj.io "{name}" not found'
+        if workflow is None and verb == "log":
+            self.begin()
+            return self.piece({"error": {"grpc_code": 5, "http_code": 404, "message": missing}}, last=True)
+        if workflow is None:
+            return self.say(404, {"code": 5, "message": missing})
+        if verb == "log":
+            return self.log(rest, workflow, query)
+        if verb:
+            if "finishedAt" in workflow.made.get("status", {}):
+                return self.say(400, {"code": 3, "message": "cannot shutdown a completed workflow"})
+            workflow.made["spec"]["shutdown"] = verb.title()
+            workflow.shutdown()
+        return self.say(200, told(workflow))
+
+    def events(self, rest: ArgoRest, name: str) -> None:
+        self.begin()
+        before, until = None, time.monotonic() + 3
+        with contextlib.suppress(OSError):
+            while time.monotonic() < until and not rest.closed:
+                workflow = rest.server.workflows.get(name)
+                now = told(workflow) if workflow else None
+                if now != before and now:
+                    self.piece({"result": {"type": "MODIFIED", "object": now}})
+                    before = json.loads(json.dumps(now))
+                time.sleep(0.02)
+            self.wfile.write(b"0\r\n\r\n")
+
+    def log(self, rest: ArgoRest, workflow: Workflow, query: dict) -> None:
+        self.begin()
+        since, at, sent = float(query.get("logOptions.sinceTime.seconds", 0)), 0, 0
+        with contextlib.suppress(OSError):
+            while not rest.closed:
+                log = workflow.logs.get(query["logOptions.container"])
+                lines, ended = (log.lines, log.ended) if log else ([], "logOptions.follow" not in query)
+                for stamp, line in lines[at:]:
+                    if time.mktime(time.strptime(stamp[:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone < since:
+                        continue
+                    said = json.dumps({"result": {"content": f"{stamp} {line.decode().rstrip()}", "podName": "x"}})
+                    sent += len(said)
+                    if rest.cut and sent > rest.cut:
+                        half = said[: len(said) // 2].encode()
+                        self.wfile.write(b"%x\r\n%s\r\n" % (len(half), half))
+                        self.close_connection = True
+                        return
+                    self.piece(json.loads(said))
+                at = len(lines)
+                if ended:
+                    break
+                time.sleep(0.01)
+            self.wfile.write(b"0\r\n\r\n")
+
+    def begin(self) -> None:
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+
+    def piece(self, said: dict, *, last: bool = False) -> None:
+        data = json.dumps(said).encode() + b"\n"
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+        if last:
+            self.wfile.write(b"0\r\n\r\n")
+        self.wfile.flush()
+
+    def say(self, status: int, said: dict) -> None:
+        data = json.dumps(said).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
