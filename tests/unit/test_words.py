@@ -52,6 +52,7 @@ TABLE = [
     (play([replace(SUBMITTED, place="ctx/team"), ev.NodePhase(phase="Pending", message="Unschedulable")]), "Pending",
      "",
      "The run waits for its start at ctx/team; seen there: Pending: Unschedulable."),
+    (play([SUBMITTED, ev.NodePhase(phase="Pending")]), "Pending", "", "The run waits for its start here."),
     (play([replace(SUBMITTED, place=""), ev.NodePhase(phase="")]), "Pending", "", "The run waits for its start."),
     (play(write(HELLO)), "Running", "", "Python 3.12.1 has started."),
     (RunState(stage="starting"), "Running", "", "Python has started."),

@@ -285,7 +285,10 @@ def _stage(state: RunState) -> str:
         case "new":
             return "The run is being submitted."
         case "queued":
-            return f"The run waits for its start{_at(state)}{_node(state)}."
+            # Pending and no reason is what "waits" says already.
+            return (
+                f"The run waits for its start{_at(state)}{_node(state) if state.node and state.node.message else ''}."
+            )
         case "starting":
             return f"Python {state.hello.python} has started." if state.hello else "Python has started."
         case "resolving":
