@@ -64,6 +64,16 @@ def test_an_out_of_memory_pod_is_known_before_the_workflow_knows():
     assert "used more memory than it was given (64Mi)" in diagnose.ended(dead, running)
 
 
+def test_an_event_tells_before_the_pod_does_and_is_over_when_the_install_runs():
+    def pod(state: dict) -> dict:
+        return {"status": {"phase": "Pending", "initContainerStatuses": [{"name": "install", "state": state}]}}
+
+    event = {"reason": "Failed", "message": 'Error: secret "nope" not found'}
+    starting = pod({"waiting": {"reason": "PodInitializing"}})
+    assert diagnose.waiting(starting, None, [event]).startswith("there is no secret nope")
+    assert diagnose.waiting(pod({"running": {}}), None, [event]) == ""
+
+
 def test_a_patch_for_containers_that_are_not_there_is_named():
     said = 'Pod "x" is invalid: [spec.containers[2].image: Required value, spec.initContainers[0].image: Required]'
     assert "executor_patch=supervisor" in diagnose.ended(None, {"status": {"phase": "Error", "message": said}})

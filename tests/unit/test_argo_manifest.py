@@ -60,6 +60,10 @@ SPECS = {
             pod_gc_delay=60,
         ),
     ),
+    # The manifest of a script: what differs stands in the program.
+    "runtime": RunSpec(
+        cell="print(1)", python="3.12.1", settings=Settings(image="example.com/python:1", shape="runtime")
+    ),
     "init": RunSpec(
         cell="print(1)",
         python="3.12.1",

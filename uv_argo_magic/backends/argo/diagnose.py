@@ -24,8 +24,8 @@ INSTALL = "install"
 """The container that installs, where one does so before the cell's."""
 _LONGEST = 150
 """Characters of the API's words in a sentence."""
-_VOLUMES = frozenset({"FailedMount", "FailedAttachVolume", "ProvisioningFailed", "FailedMapVolume"})
-"""Events that tell what the pod itself does not."""
+_TELLING = frozenset({"FailedMount", "FailedAttachVolume", "ProvisioningFailed", "FailedMapVolume", "Failed"})
+"""Events that tell what the pod itself does not, or not for ten seconds more."""
 FINAL = frozenset({"Succeeded", "Failed", "Error"})
 
 
@@ -195,10 +195,12 @@ def waiting(
         return ""
     if pod is not None:
         found = _image(pod) or _told(_pod_words(pod))
-        if found:
+        # Once a container of ours has started, its volumes are there: what was said of them is over.
+        installs = _named(pod, INSTALL).get("state") or {}
+        if found or "running" in installs or "terminated" in installs:
             return found
         for event in reversed(events):
-            if event.get("reason") not in _VOLUMES:
+            if event.get("reason") not in _TELLING:
                 continue
             if found := _rule(f"{event.get('reason', '')}: {event.get('message', '')}"):
                 return found

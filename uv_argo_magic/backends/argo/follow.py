@@ -283,4 +283,6 @@ class Follower:
             message = diagnose.gone(self._workflow)
         else:
             message = "" if phase == "Succeeded" else diagnose.ended(self._pod, self._workflow)
+        if message and self._said and self._said.message and not self._exited.is_set():
+            message = f"{message}; until then: {self._said.message}"
         yield NodePhase(phase=phase, message=message, t=self._clock(), uid=uid_of(self._pod))
