@@ -12,6 +12,7 @@ from uv import find_uv_bin
 
 from uv_argo_magic.core import events, program
 from uv_argo_magic.core.lock import Lock, Resolution, Target
+from uv_argo_magic.core.requirements import Requirements
 from uv_argo_magic.core.spec import RunSpec, Settings
 from uv_argo_magic.core.state import RunState, fold
 from uv_argo_magic.guest_zip import guest_zip
@@ -59,13 +60,14 @@ def begin(
     push: tuple[tuple[str, str], ...] = (),
     pull: tuple[str, ...] = (),
     python: str = BASE,
+    requirements: Requirements = Requirements(),  # noqa: B008 - frozen
     cell_env: tuple[tuple[str, str], ...] = (),
     uv: str = "",
     **settings: object,
 ) -> Guest:
     """Start a supervisor whose run folder and store are below `home`."""
     wanted = Settings(env=cell_env, **settings)  # type: ignore[arg-type]
-    spec = RunSpec(cell=cell, push=push, pull=pull, settings=wanted)
+    spec = RunSpec(cell=cell, requirements=requirements, push=push, pull=pull, settings=wanted)
     made = program.build(spec, resolution or empty_lock(), guest=guest_zip(), nonce=NONCE, uv=uv)
     run = home / "run"
     run.mkdir(parents=True)

@@ -173,13 +173,15 @@ def packages(entry: Entry) -> Table:
         )
         for package in found
     )
+    lock = entry.lock()
+    beneath = words.beneath(lock) if isinstance(lock, Lock) else ""
     if not rows:
-        return Table(title=f"{entry.id} had no packages.")
+        return Table(title=f"{entry.id} had no packages." + (f" {beneath}" if beneath else ""))
     total = words.size(sum(package.size for package in found))
     return Table(
         head=("PACKAGE", "VERSION", "SIZE", *(("INDEX",) if named else ()), "SHA-256"),
         rows=rows,
-        notes=(words.count(len(rows), "package") + (f", {total}" if total else ""),),
+        notes=(words.count(len(rows), "package") + (f", {total}" if total else ""), *filter(None, [beneath])),
         right=frozenset({2}),
     )
 

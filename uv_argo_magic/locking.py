@@ -92,6 +92,7 @@ def table(lock: Lock, cached: frozenset[str], now: float, title: str = "") -> Ta
         said.append(f"{words.size(lock.size) or '0 B'} in all, {words.size(left) or 'nothing'} to download here")
     if lock.made:
         said.append(words.resolved(lock, now))
+    said += filter(None, [words.beneath(lock)])
     return Table(
         title=title,
         head=("PACKAGE", "VERSION", "SIZE", "CACHED", *(("INDEX",) if named else ()), "NEEDED BY") if rows else (),

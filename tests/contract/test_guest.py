@@ -9,14 +9,17 @@ import subprocess
 import sys
 import time
 import venv
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from guest_process import HERE, NONCE, begin, text_of
+from index_server import IndexServer
 
 from uv_argo_magic.core import events
 from uv_argo_magic.core import events as ev
 from uv_argo_magic.core.lock import Lock, Package, Target, Unresolved
+from uv_argo_magic.core.requirements import parse
 from uv_argo_magic.core.state import fold
 from uv_argo_magic.guest import environment
 
@@ -507,3 +510,32 @@ def test_a_cell_sees_what_its_python_has_where_it_is_to_and_its_own_packages_fir
     assert (
         text_of(run(tmp_path / "over", "print(__import__('own').version)", python=str(python), base="own")) == "1.0\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("asked", "settings", "installed"),
+    [
+        ("alpha", {}, {"alpha": "1.0", "beta": "2.0"}),
+        ("alpha", {"constraints": ("beta<2",)}, {"alpha": "1.0", "beta": "1.0"}),
+        ("alpha", {"overrides": ("beta==1.0",)}, {"alpha": "1.0", "beta": "1.0"}),
+        ("complete", {}, {"alpha": "1.0"}),
+        ("alpha --hash=sha256:" + "0" * 64, {}, None),
+        ("right hash", {}, {"alpha": "1.0", "beta": "2.0"}),
+    ],
+)
+def test_what_is_resolved_there_keeps_to_what_was_said_here(tmp_path: Path, asked, settings, installed) -> None:
+    with IndexServer() as index:
+        right = index.add("alpha", "1.0", requires=["beta"]).sha256
+        index.add("beta", "1.0")
+        index.add("beta", "2.0")
+        text = {"complete": "alpha", "right hash": f"alpha --hash=sha256:{right}"}.get(asked, asked)
+        wanted = replace(parse(text, file=True), complete=asked == "complete")
+        state = run(
+            tmp_path, "pass", requirements=wanted, resolution=Unresolved(lines=wanted.lines, reason="no index here"),
+            env={"UV_CACHE_DIR": str(tmp_path / "cache")}, index_url=index.url, **settings,
+        )  # fmt: skip
+    if installed is None:
+        assert reason(state)[0] == "install"
+        assert "hash" in "".join(state.install_log).lower()
+    else:
+        assert (reason(state), dict(state.installed.packages)) == (("ok", 0), installed)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from uv_argo_magic.core import program
 from uv_argo_magic.core.lock import Lock, Package, Target, Unresolved
-from uv_argo_magic.core.requirements import Requirements
+from uv_argo_magic.core.requirements import Requirements, parse
 from uv_argo_magic.core.spec import RunSpec, Settings
 from uv_argo_magic.guest_zip import guest_zip
 
@@ -76,7 +76,8 @@ def test_what_the_guest_is_told() -> None:
         "target": {"python": "3.12.1", "abi": "cp312"},
     }
     unresolved = carried(build(RunSpec(cell="c"), Unresolved(lines=("six",), reason="offline")))
-    assert unresolved["lock"] == {"lines": ["six"], "key": "", "target": None}
+    bounds = {"constraints": [], "overrides": [], "complete": False, "hashes": {}}
+    assert unresolved["lock"] == {"lines": ["six"], "key": "", "target": None, "bounds": bounds}
 
 
 def test_the_settings_that_uv_reads() -> None:
@@ -116,3 +117,16 @@ def test_what_uv_sees_of_its_surroundings() -> None:
     assert {name: seen[name] for name in kept} == kept
     assert not set(dropped) & set(seen)
     assert seen["UV_NO_CONFIG"] == "1"
+
+
+def test_what_is_resolved_there_has_the_bounds_of_the_requirements_and_settings():
+    wanted = parse(f"six==1.17.0 --hash=sha256:{'a' * 64}\nrich\n", file=True)
+    spec = RunSpec(cell="c", requirements=wanted, settings=Settings(constraints=("rich<14",), overrides=("attrs",)))
+    made = carried(build(spec, Unresolved(lines=wanted.lines, reason="offline")))
+    assert made["lock"]["lines"] == ["six==1.17.0", "rich"]
+    assert made["lock"]["bounds"] == {
+        "constraints": ["rich<14"],
+        "overrides": ["attrs"],
+        "complete": False,
+        "hashes": {"six": [f"sha256:{'a' * 64}"]},
+    }

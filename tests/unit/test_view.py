@@ -170,6 +170,16 @@ def test_no_packages_is_a_sentence():
     assert "Not known yet" in view.packages_html(RunState(), 0.0)
 
 
+def test_what_is_of_the_image_is_told_apart_from_what_is_installed():
+    own = replace(LOCK, base="digest", own=(("numpy", "1.26.4+<x>"), ("six", "1.17.0")))
+    for state in (play(whole()), RunState(stage="running")):
+        shown = view.packages_html(state, 2.0, own)
+        assert "Not installed, its Python has it: numpy 1.26.4+&lt;x&gt;, six 1.17.0." in shown
+    alone = replace(LOCK, packages=(), base="digest")
+    assert "sees what its Python has of its own." in view.packages_html(RunState(stage="running"), 2.0, alone)
+    assert "its Python" not in view.packages_html(play(whole()), 2.0, LOCK)
+
+
 def test_the_tail_holds_the_last_lines_in_order():
     log = ["".join(f"{n}\n" for n in range(i, i + 100)) for i in range(0, 1000, 100)]
     state = play([write(("uv", {"text": "uv 1\nuv 2\n"})), *log])

@@ -129,7 +129,7 @@ def payload(spec: RunSpec, resolution: Resolution, nonce: str, uv: str = "") -> 
         target = {"python": resolution.target.python, "abi": resolution.target.abi}
         lock: dict[str, object] = {"lines": list(resolution.lines), "key": resolution.key, "target": target}
     else:
-        lock = {"lines": list(resolution.lines), "key": "", "target": None}
+        lock = {"lines": list(resolution.lines), "key": "", "target": None, "bounds": bounds(spec)}
     return {
         "v": 1,
         "nonce": nonce,
@@ -151,6 +151,19 @@ def payload(spec: RunSpec, resolution: Resolution, nonce: str, uv: str = "") -> 
             "env": dict(settings.env),
             "secrets": [name for name, _ in settings.secret_env],
         },
+    }
+
+
+def bounds(spec: RunSpec) -> dict[str, object]:
+    """What a resolution over there has to keep to besides the requirements themselves."""
+    hashes: dict[str, list[str]] = {}
+    for item in spec.requirements.items:
+        hashes.setdefault(item.name, []).extend(item.hashes)
+    return {
+        "constraints": list(spec.settings.constraints),
+        "overrides": list(spec.settings.overrides),
+        "complete": spec.requirements.complete,
+        "hashes": {name: found for name, found in hashes.items() if found},
     }
 
 

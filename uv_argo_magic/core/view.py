@@ -134,6 +134,8 @@ def packages_html(state: RunState, now: float, lock: Resolution | None = None) -
     if not listed:
         known = state.installed is not None or state.stage in {"running", "ended"}
         said = "No packages: the cell runs with Python alone." if known else "Not known yet."
+        if isinstance(lock, Lock) and (beneath := words.beneath(lock)):
+            said = escape(beneath)
         return f'<div style="{_FAINT};padding:4px 0">{said}</div>'
     indent = "&nbsp;&nbsp;&nbsp;"
     rows = "".join(
@@ -175,7 +177,8 @@ def _foot(state: RunState, now: float, lock: Resolution | None) -> str:
     if lock.made:
         said.append(words.resolved(lock, now))
     line = f'<span class="uv-volatile" style="font-size:12px;{_FAINT}">{escape("; ".join(said))}</span>'
-    return line + "".join(f'<div style="{_REMARK}">{escape(warning)}</div>' for warning in lock.warnings)
+    remarks = filter(None, (words.beneath(lock), *lock.warnings))
+    return line + "".join(f'<div style="{_REMARK}">{escape(remark)}</div>' for remark in remarks)
 
 
 def stages_html(state: RunState, now: float) -> str:

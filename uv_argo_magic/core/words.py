@@ -223,6 +223,15 @@ def warnings(resolution: Resolution) -> tuple[str, ...]:
     return (f"{resolution.reason} So the versions are chosen where the cell runs.",)
 
 
+def beneath(lock: Lock) -> str:
+    """What the cell sees that is not installed for it: what its image or Python has; "" where it sees none of that."""
+    if not lock.base:
+        return ""
+    if not lock.own:
+        return "The cell sees what its Python has of its own."
+    return f"Not installed, its Python has it: {', '.join(f'{name} {version}' for name, version in lock.own)}."
+
+
 def resolved(lock: Lock, now: float) -> str:
     """How old a lock is, by whom it was made, and how to have another; `now` in Unix seconds."""
     by = f" by uv {lock.uv}" if lock.uv else ""

@@ -120,21 +120,39 @@ def installed(site):
     return sorted(pairs)
 
 
-def resolve(aside, lines, uv, run_uv):
-    """Resolve here what could not be resolved before: (locked lines, uv's exit status)."""
+def resolve(aside, lines, bounds, uv, run_uv):
+    """Resolve here, within `bounds`, what could not be resolved before: (locked lines, uv's exit status)."""
     os.makedirs(aside, exist_ok=True)
+    options = ["--no-deps"] if bounds["complete"] else []
+    for what in ("constraints", "overrides"):
+        if bounds[what]:
+            options += ["--" + what, os.path.join(aside, what + ".txt")]
+            with open(options[-1], "w", encoding="utf-8") as file:
+                file.write("\n".join(bounds[what]) + "\n")
     wanted, locked = os.path.join(aside, "requirements.in"), os.path.join(aside, "requirements.txt")
     with open(wanted, "w", encoding="utf-8") as file:
         file.write("\n".join(lines) + "\n")
     code = run_uv(
         [uv, "pip", "compile", wanted, "-o", locked, "--python", sys.executable, "--generate-hashes", "--no-header"]
         + ["--no-annotate", "--no-progress", "--quiet"]
+        + options
     )
     if code:
         return (), code
     with open(locked, encoding="utf-8") as file:
         text = file.read().replace("\\\n", " ")
-    return tuple(" ".join(line.split()) for line in text.split("\n") if line.strip()), 0
+    found = (" ".join(line.split()) for line in text.split("\n") if line.strip())
+    return tuple(_allowed(line, bounds["hashes"]) for line in found), 0
+
+
+def _allowed(line, hashes):
+    """A locked line with those of its hashes that were given with the requirement; where none is, uv will say so."""
+    words = line.split(" ")
+    given = ["--hash=" + one for one in hashes.get(re.split(r"[=\[ ]", line)[0], ())]
+    if not given:
+        return line
+    both = [word for word in words if word in given]
+    return " ".join([word for word in words if not word.startswith("--hash=")] + (both or given))
 
 
 def key_of(lines):

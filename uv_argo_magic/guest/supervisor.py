@@ -193,7 +193,7 @@ class Supervisor:
             self.log.emit("phase", phase="resolving")
             self._provide()
             aside = os.path.join(self.home, "resolve")
-            lines, code = environment.resolve(aside, lines, self.uv, self._uv)
+            lines, code = environment.resolve(aside, lines, lock["bounds"], self.uv, self._uv)
             if code:
                 raise InstallProblem(code)
             key = environment.key_of(lines)
