@@ -122,7 +122,7 @@ def prepare(
 
     What was resolved for this `notebook` (its path) before is used again, unless `upgrade`; a given `resolution` is
     used as it is. Where the settings need what an image has and nobody knows, that is asked by a run of ours, and `say`
-    is told; with `say` None it is an error.
+    is told. With `say` None nothing begins and nothing is kept, as for a dry run: what nobody knows is an error then.
 
     Raises:
         SpecError: there is no such Python there, or a password would leave this machine.
@@ -140,8 +140,9 @@ def prepare(
     spec, interpreter = bases.target(spec, backend, places.cache_dir() / "images", say)
     locks = Locks(places.data_dir() / "locks", notebook)
     resolution = resolution or resolve.lock(
-        spec.requirements, interpreter=interpreter, settings=spec.settings, locks=locks, upgrade=upgrade
-    )
+        spec.requirements, interpreter=interpreter, settings=spec.settings, locks=locks, upgrade=upgrade,
+        keeping=say is not None,
+    )  # fmt: skip
     built = build(spec, resolution)
     return Prepared(spec=spec, resolution=resolution, program=built, interpreter=interpreter, locks=locks)
 

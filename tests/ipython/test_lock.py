@@ -78,6 +78,7 @@ def test_a_cell_keeps_its_versions_until_an_upgrade(shell, index, argo):
     *told, keys, kept = argo("lock --upgrade --dry-run")
     assert (told, kept) == (["An upgrade", *changes], "Nothing was kept (--dry-run).")
     assert keys.startswith("From lock ")
+    assert "alpha==2.0" in run(shell, "--deps alpha --upgrade --dry-run")
     assert run(shell, "--deps alpha --set locked=true") == "1.0\n"
     assert argo("lock --upgrade")[1:-2] == changes
     assert run(shell, "--deps alpha --set locked=true") == "2.0\n"
