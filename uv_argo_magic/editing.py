@@ -173,6 +173,8 @@ def check(path: Path, around: Surroundings, cancelled: threading.Event | None = 
         return edits.Verdict(problem=error.message, hint=error.hint, names=error.names)
     except ArgoMagicError as error:
         return edits.Verdict(problem=error.message, hint=error.hint)
+    except OSError as error:
+        return edits.Verdict(problem=f"uv could not be asked: {error}", unreachable=True)
     if not isinstance(answer, Lock):
         return edits.Verdict(problem=answer.reason, unreachable=True)
     return edits.Verdict(lock=answer, kept=kept is not None, where=cell.where)
@@ -194,7 +196,7 @@ def measure(verdict: edits.Verdict, path: Path, around: Surroundings, cancelled:
         return replace(verdict, cached=resolve.cached(verdict.lock, environ=environ, cancelled=cancelled, **cell.about))
     except uv_calls.Cancelled:
         raise
-    except ArgoMagicError:
+    except (ArgoMagicError, OSError):
         return verdict  # what was resolved a moment ago stands
 
 

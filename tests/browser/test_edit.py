@@ -61,9 +61,8 @@ class Edited:
     def press(self, name):
         self.page.get_by_role("button", name=name, exact=True).click()
 
-    @property
-    def chips(self):
-        return [text.split("\n") for text in self.page.locator(f"{LIVE} .uv-chip").all_inner_texts()]
+    def chips(self, number):
+        self.page.wait_for_function("n=>document.querySelectorAll('.uv-chip').length===n", arg=number)
 
     def wrote(self, text):
         """The file says so, at once or as soon as the machine comes to it."""
@@ -83,6 +82,7 @@ def test_add_remove_conflict_and_undo(edited):
     one = edited("# mine\nalpha  # why\n")
     one.said("Resolved")
     one.page.wait_for_selector(".uv-chip:has-text('2.0')")
+    assert one.page.locator(f"{LIVE} datalist option[value=numpy]").count() == 1  # a name that is known without asking
     one.add("beta")
     one.page.wait_for_selector(".uv-chip:has-text('beta')")
     one.wrote("# mine\nalpha  # why\nbeta\n")
@@ -120,7 +120,7 @@ def test_while_a_cell_runs(edited):
     one.add("beta")
     one.page.wait_for_selector(".uv-chip:has-text('beta')")
     one.press("Remove alpha")
-    one.page.wait_for_function("()=>document.querySelectorAll('.uv-chip').length===1")
+    one.chips(1)
     one.press("Undo")
     one.wrote("alpha\nbeta\n")
     one.said("Resolved")
@@ -176,7 +176,7 @@ def test_as_text_and_the_line_to_copy(edited):
     assert area.input_value() == "alpha\nbeta<2  # old\n"
     one.wrote("alpha\nbeta<2  # old\n")
     one.press("Text")
-    assert len(one.chips) == 2
+    one.chips(2)
     one.press("Copy the cell's line")
     one.page.wait_for_selector("text=Copied")
     assert one.page.evaluate("navigator.clipboard.readText()") == '%%argo --deps "alpha beta<2"'
@@ -208,11 +208,11 @@ def test_by_the_keyboard_alone(edited):
     focus(page, ".uv-chip:first-child .uv-x", back=True)
     assert page.evaluate("document.activeElement.title") == "Remove alpha"
     page.keyboard.press("Space")
-    page.wait_for_function("()=>document.querySelectorAll('.uv-chip').length===1")
+    one.chips(1)
     page.wait_for_function("()=>document.activeElement.matches('.uv-add input')")
     focus(page, ".uv-edit .uv-tool[title^=Take]", back=True)
     page.keyboard.press("Enter")
-    page.wait_for_function("()=>document.querySelectorAll('.uv-chip').length===2")
+    one.chips(2)
     one.wrote("alpha\nbeta\n")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -162,6 +163,11 @@ def test_what_is_wrong_without_the_index(around, path, index, monkeypatch):
     assert verdict.unreachable
     assert "503" in verdict.sentence()
     assert len(index.requests) == begun + 1  # it is not tried again
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(path))  # nothing can be made in a file
+        verdict = editing.check(path, around)
+        assert verdict.unreachable
+        assert "could not be asked" in verdict.problem
     monkeypatch.setenv("UV_ARGO_BACKEND", "nowhere")
     assert "nowhere" in editing.check(path, around).problem
 

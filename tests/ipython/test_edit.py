@@ -147,6 +147,14 @@ def test_remove_undo_and_redo(opened):
     assert len(one.chips) == 1
 
 
+def test_what_is_no_requirement_is_told_and_kept(opened):
+    one = opened("-c limits.txt\nalpha\n")
+    assert "It says more: -c limits.txt" in one.w._foot.value
+    one.w._add.value = "beta"
+    assert one.text == "-c limits.txt\nalpha\nbeta\n"
+    assert "%%argo -r study.requirements.txt" in one.w._copy.value
+
+
 def test_who_is_to_blame_is_seen_on_the_chip(opened):
     one = opened("alpha\nbeta\n")
     one.verdict = BAD

@@ -191,6 +191,10 @@ PACKAGES = (Package(name="numpy", version="2.3.4", size=16_000_000), Package(nam
             "2 packages, 16.0 MB, 11.0 kB to download, for Python 3.12.1",
         ),
         (
+            edits.Verdict(lock=Lock(packages=PACKAGES, target=TARGET), where="Python 3.12.1", cached=frozenset()),
+            "2 packages, 16.0 MB to download, for Python 3.12.1",
+        ),
+        (
             edits.Verdict(
                 lock=Lock(packages=PACKAGES, target=TARGET), where="Python 3.12.1", cached=frozenset({"numpy", "six"})
             ),

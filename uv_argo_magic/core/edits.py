@@ -194,9 +194,12 @@ class Verdict:
         packages = self.lock.packages if self.lock else ()
         if not all(one.size for one in packages):
             return ""
-        left = sum(one.size for one in packages if one.name not in (self.cached or ()))
-        whole = words.size(sum(one.size for one in packages))
-        return f", {whole}" if self.cached is None else f", {whole}, {words.size(left) or 'nothing'} to download"
+        total = sum(one.size for one in packages)
+        if self.cached is None:
+            return f", {words.size(total)}"
+        left = sum(one.size for one in packages if one.name not in self.cached)
+        come = f"{words.size(left) or 'nothing'} to download"
+        return f", {come}" if left == total else f", {words.size(total)}, {come}"
 
 
 def cell_line(text: str, name: str) -> str:

@@ -314,7 +314,8 @@ class Editor:
             return f"Not saved: {name} says something else."
         if not self._path.exists():
             return f"{name} is written with the first change; cells that say nothing else then use it."
-        return f"Saved in {name}; cells that say nothing else use it."
+        more = ", ".join(edits.options(self._edits.text))
+        return f"Saved in {name}; cells that say nothing else use it." + (f" It says more: {more}" if more else "")
 
     def _show_static(self, listed: tuple[Requirement, ...]) -> None:
         html = edit_view.static_html(listed, self._edits.text, self._path.name, self._verdict)
