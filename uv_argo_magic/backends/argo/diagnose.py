@@ -145,6 +145,17 @@ _RULES = (
         said="the program is too large for a Workflow; push less, or read the data over there",
     ),
     _Rule(
+        pattern=r"Pod failed before main container starts",
+        said=(
+            "the pod ended before the cell's container began, often because the install used more memory than it was "
+            "given; ask for more with --resources memory=SIZE"
+        ),
+    ),
+    _Rule(
+        pattern=r"NodeLost|[Nn]ode \S+ (?:is|which was running the pod is) unresponsive",
+        said="its node does not answer any more ({text}); run the cell again",
+    ),
+    _Rule(
         pattern=r"pod deleted",
         said="the pod was deleted, by hand or by a node that went away; run the cell again",
     ),
@@ -264,6 +275,19 @@ def attempts(workflow: Mapping[str, Any] | None) -> int:
                 limit = str(strategy.get("limit") or "")
                 return int(limit) + 1 if limit.isdigit() else 0 if not limit else 1
     return 1
+
+
+def stopper(workflow: Mapping[str, Any] | None) -> str:
+    """Who had it stopped, as far as the API says: a user that an Argo Server names, else the program that wrote it."""
+    about = (workflow or {}).get("metadata") or {}
+    labels = about.get("labels") or {}
+    for name in ("actor-preferred-username", "actor-email", "actor"):
+        if who := labels.get(f"workflows.argoproj.io/{name}"):
+            return short(str(who), 60)
+    for one in about.get("managedFields") or []:
+        if "f:shutdown" in ((one.get("fieldsV1") or {}).get("f:spec") or {}):
+            return f"somebody else, with {short(str(one.get('manager')), 60)}"
+    return "somebody else"
 
 
 def ran(workflow: Mapping[str, Any] | None) -> bool:
@@ -401,7 +425,7 @@ def _terminated(pod: Mapping[str, Any], container: Mapping[str, Any], state: Map
         return known
     who = {OURS: "the cell's container", INSTALL: "the container that installs"}.get(name, f"the container {name}")
     about = f": {short(message)}" if message else ""
-    return f"{who} ended with exit code {code}{about}"
+    return f"{who} ended with exit code {code}{about}; its log may say why"
 
 
 def _limit(pod: Mapping[str, Any], name: str) -> str:

@@ -186,7 +186,7 @@ class Follower:
                 if (value.get("spec") or {}).get("shutdown") and not (self._stopping.is_set() or self._lost):
                     # Somebody else: in another process, or with Argo's own tools.
                     self._stopping.set()
-                    yield StopAsked(by="somebody else", t=self._clock())
+                    yield StopAsked(by=diagnose.stopper(value), t=self._clock())
                 early, self._early = self._early, []
                 yield from self._pods(early) if early else self._phase()
             case "events":
@@ -281,8 +281,12 @@ class Follower:
             message = diagnose.lost(self._pod, self._workflow)
         elif not self._reading and diagnose.ran(self._workflow):
             message = diagnose.gone(self._workflow)
+        elif self._exited.is_set() and phase not in diagnose.FINAL:
+            message = "Argo has not said how it ended; its controller may be away"
+        elif phase != "Succeeded":
+            message = diagnose.ended(self._pod, self._workflow)
         else:
-            message = "" if phase == "Succeeded" else diagnose.ended(self._pod, self._workflow)
+            message = "" if self._exited.is_set() else "the log lost its end; run the cell again for its output"
         if message and self._said and self._said.message and not self._exited.is_set():
             message = f"{message}; until then: {self._said.message}"
         yield NodePhase(phase=phase, message=message, t=self._clock(), uid=uid_of(self._pod))
