@@ -304,6 +304,45 @@ def test_an_index_that_cannot_be_reached_from_here(index, ask, trouble, reason):
     assert names(ask("alpha>=1 beta; python_version < '3'")) == ["alpha 1.0"], "a failure is not remembered"
 
 
+@pytest.mark.parametrize(
+    ("trouble", "resolved_there", "said"),
+    [
+        ("401", False, "asks who you are before it serves alpha (401)."),
+        ("403", False, "refuses to serve alpha (403)."),
+        ("404", False, "The package index has no alpha."),
+        ("429", True, "counts too many requests from here, 429 (for alpha)."),
+        ("500", True, "has a problem of its own, 500 Internal Server Error (for alpha)."),
+        ("slow", True, "took too long to answer (for alpha)."),
+    ],
+)
+def test_what_an_index_may_answer_before_anything_runs(index, ask, trouble, resolved_there, said):
+    index.add("alpha", "1.0")
+    index.misbehave("alpha", trouble)
+    settings = {"env": {"UV_HTTP_TIMEOUT": "1"}}
+    if resolved_there:
+        assert ask("alpha", **settings).reason.endswith(said)
+    else:
+        with pytest.raises(ResolutionError) as caught:
+            ask("alpha", **settings)
+        assert caught.value.message.endswith(said)
+        assert caught.value.hint
+
+
+def test_before_anything_runs_nothing_is_downloaded(index, ask):
+    huge = index.add("alpha", "1.0", requires=["beta"], size=30_000_000)
+    index.add("beta", "1.0", yanked="a mistake")
+    with pytest.raises(
+        ResolutionError, match=r"beta 1\.0 was withdrawn by its authors \(\"a mistake\"\)|cannot be met"
+    ):
+        ask("alpha")
+    index.add("beta", "0.9")
+    lock = ask("alpha")
+    assert lock.packages[0].size == len(huge.body) > 30_000_000
+    assert names(ask("alpha beta==1.0")) == ["alpha 1.0", "beta 1.0"]
+    assert "yanked" in ask("alpha beta==1.0").warnings[0]
+    assert not [path for path in index.requests if path.endswith(".whl")]
+
+
 def test_no_index_at_all_and_offline(ask):
     found = ask("alpha", index_url="http://127.0.0.1:9/simple")
     assert isinstance(found, Unresolved)
