@@ -161,6 +161,10 @@ def _run(backend: Backend, spec: RunSpec, image: str) -> Base:
 
 
 def _file(spec: RunSpec, image: str, cache: Path) -> Path:
-    """Where an image's answer is kept: the same name may be another image in another cluster."""
-    named = [image, spec.backend, spec.settings.kubeconfig, spec.settings.context, spec.settings.platform]
+    """Where an image's answer is kept: the same name may be another image in another cluster, or on other nodes.
+
+    Of the platform only the architecture counts: the rest of it may come from this answer.
+    """
+    settings = spec.settings
+    named = [image, spec.backend, settings.kubeconfig, settings.context, settings.platform.partition("-")[0]]
     return cache / f"{hashlib.sha256(json.dumps(named).encode()).hexdigest()[:32]}.json"

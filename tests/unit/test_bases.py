@@ -67,6 +67,9 @@ def test_an_image_of_ones_own_says_its_python(tmp_path):
     known, base = look(replace(wanted, settings=replace(wanted.settings, base="own")), backend, tmp_path, told)
     assert base == read_probe(json.dumps(SAID))
     assert len(backend.submitted) == len(told) == 1
+    # What came of it is no other question.
+    assert bases.known(known, IMAGE, tmp_path) == base
+    assert bases.known(spec(image=IMAGE, platform="aarch64-manylinux_2_28"), IMAGE, tmp_path) is None
     # In another cluster the same name may be another image.
     look(spec(image=IMAGE, context="other"), backend, tmp_path, told)
     assert len(backend.submitted) == 2
