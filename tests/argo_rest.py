@@ -80,6 +80,8 @@ class _Handler(BaseHTTPRequestHandler):
         found = re.fullmatch(rf"{rest.base}/api/v1/workflows/nb(?:/([^/]+))?(?:/(log|stop|terminate))?", url.path)
         if events:
             return self.events(rest, query["listOptions.fieldSelector"].partition("=")[2])
+        if url.path == f"{rest.base}/api/v1/version":
+            return self.say(200, {"version": "v4.1.2"})
         if not found:
             return self.say(404, {"code": 5, "message": "Not Found"})
         name, verb = found.groups()
@@ -87,9 +89,11 @@ class _Handler(BaseHTTPRequestHandler):
             made = body["workflow"]
             return self.say(200, made if body["serverDryRun"] else created(rest.server, made))
         if name is None:
-            key, _, value = query["listOptions.labelSelector"].partition("=")
+            key, _, value = query.get("listOptions.labelSelector", "").partition("=")
             items = [told(one) for one in rest.server.workflows.values()]
-            return self.say(200, {"items": [one for one in items if one["metadata"]["labels"][key] == value]})
+            return self.say(
+                200, {"items": [one for one in items if not key or one["metadata"]["labels"][key] == value]}
+            )
         workflow = rest.server.workflows.get(name)
         missing = f'workflows.argoproj.io "{name}" not found'
         if workflow is None and verb == "log":

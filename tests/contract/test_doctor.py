@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+from argo_rest import ArgoRest
 from argo_server import ArgoServer
 from index_server import IndexServer
 
@@ -155,6 +156,28 @@ def test_the_small_run_tells_what_else_is_wrong(server, examine, index, monkeypa
     assert found["start"].said.startswith("nothing began in 0 s")
     # What had begun is stopped.
     assert list(server.workflows.values())[-1].made["spec"]["shutdown"] == "Stop"
+
+
+def test_through_an_argo_server(server, words, capsys, monkeypatch):
+    monkeypatch.setenv("ARGO_TOKEN", "secret")
+    monkeypatch.setenv("ARGO_SECURE", "false")
+    monkeypatch.setenv("ARGO_NAMESPACE", "nb")
+    with ArgoRest(server) as rest:
+        words[4] = f"server={rest.address}"
+        assert cli.main(words) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line[9:31].strip() for line in lines if line[:2] == "ok"] == [
+            "configuration", "API", "rights",
+            *(name for name in NO_RUN if name not in ("Argo's version", "at most once")),
+        ]  # fmt: skip
+        assert [line[9:31].strip() for line in lines if line[:4] == "note"] == [
+            "controller",
+            "executor",
+            "at most once",
+        ]
+        monkeypatch.setenv("ARGO_TOKEN", "another")
+        assert cli.main(words) == 1
+        assert "FAILED   API" in capsys.readouterr().out
 
 
 def test_an_index_without_the_package(server, words, examine):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from uv_argo_magic.backends.argo.rights import ROLE, SPARED, Denied
+from uv_argo_magic.backends.argo.server import Server
 from uv_argo_magic.backends.argo.wire import Gone
 from uv_argo_magic.backends.base import Check
 from uv_argo_magic.errors import BackendError
@@ -39,6 +40,9 @@ def before(connect: Callable[[], Client], settings: Settings) -> Iterator[Check]
         client = connect()
         yield Check(name="configuration", outcome="ok", said=f"{client.place}, at {client.wire.session.host}")
         at = 1
+        if isinstance(client, Server):
+            yield from _through_server(client)
+            return
         yield Check(name="API", outcome="ok", said=f"Kubernetes {client.ask('/version').get('gitVersion', '')} answers")
         at = 2
         yield _user(client)
@@ -59,6 +63,22 @@ def before(connect: Callable[[], Client], settings: Settings) -> Iterator[Check]
         yield from _skipped(at, STEPS[at])
 
 
+def _through_server(client: Server) -> Iterator[Check]:
+    """What an Argo Server tells: it knows its own version, and lets one try what it does not tell of rights."""
+    yield Check(
+        name="API", outcome="ok", said=f"Argo Server {client.ask('/api/v1/version').get('version', '')} answers"
+    )
+    try:
+        items = client.workflows("")
+    except Denied as problem:
+        yield Check(name="rights", outcome="failed", said=str(problem), hint=problem.hint)
+        yield from _skipped(STEPS.index("rights"), "rights")
+        return
+    yield Check(name="rights", outcome="ok", said=f"you may list workflows in the namespace {client.namespace}")
+    yield _phases(items)
+    yield Check(name="executor", outcome="note", said="not known: an Argo Server does not tell; a run will")
+
+
 def meanwhile(client: Client, name: str) -> Iterator[Check]:
     """What the pod of a run shows: the version of Argo that made it, and what would become of it if it were lost."""
     try:
@@ -67,6 +87,9 @@ def meanwhile(client: Client, name: str) -> Iterator[Check]:
         yield Check(name="pod", outcome="note", said=str(problem), hint=problem.hint)
         return
     for pod in pods[:1]:
+        if isinstance(client, Server):
+            yield Check(name="at most once", outcome="note", said="not known: an Argo Server shows no pods")
+            return
         if version := _version(pod):
             yield Check(name="Argo's version", outcome="ok", said=version)
         kept = FINALIZER in (pod["metadata"].get("finalizers") or ())
@@ -143,11 +166,14 @@ def _may(client: Client, group: str, resource: str, verb: str) -> bool:
 
 def _controller(client: Client) -> Check:
     """Whether workflows of the namespace get their phases."""
-    path = f"/apis/argoproj.io/v1alpha1/namespaces/{quote(client.namespace)}/workflows"
     try:
-        items = client.ask(path).get("items") or []
+        items = client.workflows("")
     except Denied:
         return Check(name="controller", outcome="note", said="not known: you may not list workflows; a run will tell")
+    return _phases(items)
+
+
+def _phases(items: list[dict[str, Any]]) -> Check:
     now = dt.datetime.now(dt.UTC)
     unseen = [one for one in items if not (one.get("status") or {}).get("phase") and _age(one, now) > UNSEEN]
     if unseen:
