@@ -54,7 +54,7 @@ class Opened:
         self.verdict, self.asked = FINE, []
         self.locked = []
         given = {"check": self.check, "lock": self.lock, "names": ("alpha", "beta"), "to": self.page}
-        self.made = editor.Editor(path, written=path.name, **given)
+        self.made = editor.Editor(path, written="", **given)
         self.made.open()
 
     def check(self, cancelled):
@@ -119,7 +119,7 @@ def test_what_is_added_is_saved_at_once_and_checked(opened):
     until(lambda: one.asked[-1:] == ["alpha\nbeta>=1\n"])
     until(lambda: "1.0" in one.chips[0])
     assert one.page.static[-1] == "argo edit study.requirements.txt: alpha, beta>=1"
-    assert "Saved in study.requirements.txt" in one.w._foot.value
+    assert "Saved in study.requirements.txt; cells that say nothing else use it." in one.w._foot.value
     assert "%%argo --deps &quot;alpha beta&gt;=1&quot;" in one.w._copy.value
 
 
@@ -360,6 +360,7 @@ def test_in_a_notebook_it_is_live(shell, tmp_path, monkeypatch):
     shell.run_line_magic("argo", "edit needs.txt")
     made = editor.OPEN.pop(tmp_path / "needs.txt")
     until(lambda: "nothing to download" in made._w._status.value)
+    assert "then a cell uses it with -r needs.txt" in made._w._foot.value
     assert [list(data) for data, _ in page.sent][:2] == [
         ["text/html", "text/plain"],
         ["application/vnd.jupyter.widget-view+json", "text/plain"],

@@ -16,7 +16,7 @@ import threading
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic import editing, external_editor, uv_calls
+from uv_argo_magic import editing, external_editor, sources, uv_calls
 from uv_argo_magic.core import edit_view, edits
 from uv_argo_magic.core.verbs import RunOptions
 from uv_argo_magic.errors import ArgoMagicError, SpecError
@@ -70,8 +70,9 @@ def edit(line: Line, shell: Any, around: Callable[[], Surroundings], history: Hi
         case "text":
             print(external_editor.edit(path, here))
         case "widget" if not why_not(shell, settings):
+            own = path == sources.notebook_file(here.notebook, here.folder)
             Editor(
-                path, written=written, to=OfCell(shell), names=editing.names(history),
+                path, written="" if own else written, to=OfCell(shell), names=editing.names(history),
                 check=lambda cancelled: _checks(path, around, cancelled),
                 lock=lambda seen, cancelled: editing.lock(path, around(), seen, cancelled),
             ).open()  # fmt: skip
@@ -93,14 +94,15 @@ def _checks(path: Path, around: Callable[[], Surroundings], cancelled: threading
 class Editor:
     """The live editor of one file.
 
-    `written` names it as a cell would; `check` asks the index about what is written there, `lock` keeps these versions
-    for the notebook, or newer ones.
+    `written` names it as a cell does with `-r` ("": it is the notebook's own, and counts without); `check` asks the
+    index about what is written there, `lock` keeps these versions for the notebook, or newer ones.
     """
 
     def __init__(
         self, path: Path, *, written: str, check: Check, lock: Lock, names: tuple[str, ...], to: Outlet
     ) -> None:
-        self._path, self._written = path, written
+        self._path, self._written = path, written or path.name
+        self._use = f"a cell uses it with -r {written}" if written else "cells that say nothing else use it"
         self._check, self._lock = check, lock
         self._to = to
         self._id = f"uv-argo-edit-{uuid.uuid4().hex}"
@@ -313,9 +315,9 @@ class Editor:
         if self._edits.text != self._disk:
             return f"Not saved: {name} says something else."
         if not self._path.exists():
-            return f"{name} is written with the first change; cells that say nothing else then use it."
+            return f"{name} is written with the first change; then {self._use}."
         more = ", ".join(edits.options(self._edits.text))
-        return f"Saved in {name}; cells that say nothing else use it." + (f" It says more: {more}" if more else "")
+        return f"Saved in {name}; {self._use}." + (f" It says more: {more}" if more else "")
 
     def _show_static(self, listed: tuple[Requirement, ...]) -> None:
         html = edit_view.static_html(listed, self._edits.text, self._path.name, self._verdict)
