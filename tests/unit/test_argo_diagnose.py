@@ -122,6 +122,12 @@ def test_what_an_administrator_forbids_is_said(text, words):
     assert diagnose.ended(None, {"status": {"phase": "Error", "message": text}}) == words
 
 
+@pytest.mark.parametrize(("code", "phase"), [(0, "Succeeded"), (3, "Failed")])
+def test_how_a_container_ended_before_argo_says_so(code, phase):
+    ended = {"status": {"containerStatuses": [{"name": "main", "state": {"terminated": {"exitCode": code}}}]}}
+    assert diagnose.own_end(ended) == phase
+
+
 @pytest.mark.parametrize(
     ("metadata", "who"),
     [

@@ -159,6 +159,12 @@ def terminated(pod: Mapping[str, Any], container: str = OURS) -> bool:
     return "terminated" in state or _status(pod).get("phase") in {"Succeeded", "Failed"}
 
 
+def own_end(pod: Mapping[str, Any]) -> str:
+    """The phase word for how the cell's container ended, which Argo will say some seconds later."""
+    state = (_named(pod, OURS).get("state") or {}).get("terminated") or {}
+    return "Succeeded" if state.get("exitCode") == 0 else "Failed"
+
+
 def writers(pod: Mapping[str, Any]) -> tuple[str, ...]:
     """The containers whose logs make the run's, in order."""
     before = (pod.get("spec") or {}).get("initContainers") or []

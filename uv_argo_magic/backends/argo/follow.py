@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from uv_argo_magic.backends.argo.diagnose import Thing
     from uv_argo_magic.backends.base import Item
 
-AFTER_END = 45.0
-"""Seconds to wait for Argo's own phase once the cell's end is known: its controller looks every ten."""
+AFTER_END = 120.0
+"""Seconds to wait for Argo's own phase once the cell's end is known: its controller looks every ten, and has others."""
 SLEPT = 20.0
 """Seconds by which the time of day runs ahead when the machine has slept."""
 LAST_WORDS = 15.0
@@ -274,7 +274,7 @@ class Follower:
         phase = diagnose.phase(None, self._workflow)
         if phase not in diagnose.FINAL and self._pod is not None and diagnose.terminated(self._pod):
             # Argo will say so in some seconds; the pod itself may still count as running, for its other container.
-            phase = "Failed"
+            phase = diagnose.own_end(self._pod)
         if self._workflow is DELETED:
             message = diagnose.ended(None, DELETED)
         elif self._lost:
