@@ -1,4 +1,7 @@
-"""Runs uv, here, in a folder of its own that is gone afterwards; whatever ends the wait ends uv and its children."""
+"""Runs uv, here, in a folder of its own that is gone afterwards; whatever ends the wait ends uv and its children.
+
+Rule: the folders lie in our cache. What a killed process leaves there is removed by a later call, a day after.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import contextlib
 import functools
 import math
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -15,12 +19,15 @@ from typing import TYPE_CHECKING
 
 from uv import find_uv_bin
 
+from uv_argo_magic import places
 from uv_argo_magic.errors import ResolutionError
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Mapping
 
+STALE = 24 * 3600.0
+"""Seconds after which a folder is nobody's any more."""
 PATIENCE = 0.05
 """Seconds until a cancelled call ends."""
 
@@ -44,7 +51,7 @@ def call(
         ResolutionError: it took longer than `timeout` seconds (0: no limit).
         Cancelled: nobody waits any more.
     """
-    with tempfile.TemporaryDirectory(prefix="uv-argo-") as folder:
+    with tempfile.TemporaryDirectory(prefix="uv-argo-", dir=_home()) as folder:
         for name, text in files.items():
             (Path(folder) / name).write_text(text, encoding="utf-8")
         if fill:
@@ -74,6 +81,19 @@ def call(
                 _kill(process)
                 raise
         return process.returncode, out, said
+
+
+def _home() -> Path | None:
+    """Where the folders lie, without those that were left there; None where nothing can be written: the usual place."""
+    home = places.cache_dir() / "asked"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        for left in home.iterdir():
+            if time.time() - left.stat().st_mtime > STALE:
+                shutil.rmtree(left, ignore_errors=True)
+    except OSError:
+        return None
+    return home if os.access(home, os.W_OK) else None
 
 
 def _output(process: subprocess.Popen[str], timeout: float, cancelled: threading.Event | None) -> tuple[str, str]:

@@ -651,6 +651,21 @@ def test_nothing_is_left_running(index, ask, tmp_path, how):
     assert gone(pid)
 
 
+def test_what_a_killed_process_left_is_removed_a_day_later(index, ask, tmp_path, monkeypatch):
+    monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path / "home"))
+    asked = tmp_path / "home" / "cache" / "asked"
+    old, young = asked / "uv-argo-old", asked / "uv-argo-young"
+    for folder in (old, young):
+        folder.mkdir(parents=True)
+        (folder / "requirements.in").write_text("alpha")
+    os.utime(old, (1, 1))
+    index.add("alpha", "1.0")
+    ask("alpha")
+    assert list(asked.iterdir()) == [young]
+    monkeypatch.setenv("UV_ARGO_HOME", str(young / "requirements.in"))
+    assert names(ask("alpha")) == ["alpha 1.0"], "a home that nobody can write to costs nothing"
+
+
 def test_it_is_imported_without_a_notebook():
     code = "import sys, uv_argo_magic.resolve; print(sorted({'IPython', 'ipywidgets', 'hera'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
