@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -104,3 +105,10 @@ def test_the_containers_that_argo_adds_are_seen_once(server, described):
     pod = {"metadata": {"uid": "1", "labels": {LABEL: ""}}, "spec": {"containers": [{"name": "supervisor"}]}}
     server.changed("ADDED", pod)
     assert '"name": "supervisor"' in described()
+
+
+def test_a_large_program_is_said_to_lie_beside_it(described):
+    numbers = [i * 7919 % 1_000_003 for i in range(30_000)]
+    *_, beside, answer = described(cell=f"numbers = {numbers}").split("\n")
+    assert re.fullmatch(r"# Its program, [\d,]+ bytes, lies in a ConfigMap beside it\.", beside)
+    assert "would accept" in answer

@@ -98,9 +98,11 @@ class ArgoBackend:
                 server = self._look(client, spec.settings)
             except BackendError as problem:
                 client, answer = None, f"The API was not asked: {_words(problem)}"
-            made, _ = self._made(program, spec, "dry-run", server=server)
+            made, large = self._made(program, spec, "dry-run", server=server)
             if client is not None:
                 answer = _asked(client, made)
+            if large:
+                answer = f"Its program, {len(program.source):,} bytes, lies in a ConfigMap beside it.\n# {answer}"
         return f"{printed.shortened(printed.yaml(made)).rstrip()}\n# {answer}"
 
     def manifest(self, program: Program, spec: RunSpec) -> str:
