@@ -11,7 +11,7 @@ from argo_server import NO_UV, ArgoServer
 from index_server import IndexServer
 from uv import find_uv_bin
 
-from uv_argo_magic import resolve
+from uv_argo_magic import resolve, uv_calls
 from uv_argo_magic.backends.argo import ArgoBackend
 from uv_argo_magic.core import requirements
 from uv_argo_magic.core.lock import Unresolved
@@ -79,7 +79,7 @@ def test_without_the_secret_the_index_asks_who_it_is(tmp_path, home):
 
 
 def test_an_image_without_uv_gets_the_one_of_the_client(run, monkeypatch):
-    monkeypatch.setattr(resolve, "uv_version", lambda: "9.9.9")
+    monkeypatch.setattr(uv_calls, "uv_version", lambda: "9.9.9")
     with IndexServer() as index:
         index.add("alpha", "1.0", files={"alpha.py": "VERSION = 1\n"})
         script = f'#!/bin/sh\nexec {find_uv_bin()} "$@"\n'
