@@ -1,7 +1,7 @@
-"""One run, from a wanted spec to its end: the only loop, and the only thread that changes anything.
+"""One run, from its submission to its end: the only loop, and the only thread that changes anything.
 
 Rules:
-- `prepare` sends nothing: it resolves and builds, and what it made can be printed.
+- What is prepared (preparing.py) is sent as it is.
 - The thread reads the backend and folds. The state is replaced, never changed: any number of threads may wait for it
   and show it, each in the same loop and with renderers of its own.
 - A run is over for its cell when its `exit` record is read; the thread reads on to the backend's own end.
@@ -12,19 +12,17 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-import json
 import secrets
 import socket
 import sys
 import threading
 import time
 import traceback
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from uv_argo_magic import bases, interpreters, places, resolve, uv_calls
+from uv_argo_magic import resolve
 from uv_argo_magic.backends import base
-from uv_argo_magic.core import events, indexes, program, remote_error, values, words
+from uv_argo_magic.core import events, remote_error, values, words
 from uv_argo_magic.core.lock import Lock, Resolution
 from uv_argo_magic.core.state import RunState, fold
 from uv_argo_magic.errors import (
@@ -35,19 +33,19 @@ from uv_argo_magic.errors import (
     InstallFailed,
     NodeFailed,
     RunError,
-    SpecError,
     Stopped,
     StreamLost,
 )
-from uv_argo_magic.guest_zip import guest_zip
-from uv_argo_magic.locks import Locks
+from uv_argo_magic.preparing import Prepared, build, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from uv_argo_magic.core.spec import RunSpec, Settings
+    from uv_argo_magic.core.spec import Settings
     from uv_argo_magic.history import History, RunFiles
     from uv_argo_magic.locate import Located
+
+__all__ = ["Prepared", "Renderer", "Run", "build", "join", "new_id", "prepare", "start"]
 
 PACE = 0.05
 """Seconds between two looks of a renderer at the state: 20 a second, more than a browser shows."""
@@ -71,86 +69,6 @@ class Renderer(Protocol):
 
     def update(self, state: RunState) -> None:
         """Show this state; the last call has `state.ended`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """All that is decided before anything is sent."""
-
-    spec: RunSpec
-    resolution: Resolution
-    program: program.Program
-    interpreter: interpreters.Interpreter
-    locks: Locks | None = None
-
-    def describe(self, backend: base.Backend | None = None) -> str:
-        """What would run, for people: `--dry-run`; the place may be asked about it, and begins nothing.
-
-        Raises:
-            SpecError: it could not be sent.
-        """
-        lines = [f"backend   {self.spec.backend}", f"python    {self.interpreter.target.python}"]
-        if self.interpreter.image:
-            lines.append(f"image     {self.interpreter.image}")
-        if isinstance(self.resolution, Lock):
-            key = self.resolution.key if self.resolution.packages else "no dependencies, no install"
-            lines.append(f"lock      {key}")
-            lines += [f"          {package.name}=={package.version}" for package in self.resolution.packages]
-        else:
-            lines += [f"unresolved {self.resolution.reason}", *(f"          {line}" for line in self.resolution.lines)]
-        wanted = program.payload(self.spec, self.resolution, self.program.nonce)
-        settings = {key: wanted[key] for key in ("settings", "uv")}
-        lines.append(f"settings  {json.dumps(settings, sort_keys=True)}")
-        lines.append(f"program   {len(self.program.source):,} bytes, run by a Python of that version")
-        lines.append("cell")
-        lines += [f"    {line}" for line in self.spec.cell.split("\n")]
-        if more := (backend or base.load(self.spec.backend)).describe(self.program, self.spec):
-            lines += ["", more]
-        return "\n".join(lines)
-
-
-def prepare(
-    spec: RunSpec,
-    backend: base.Backend | None = None,
-    *,
-    notebook: str = "",
-    upgrade: bool = False,
-    resolution: Resolution | None = None,
-    say: Callable[[str], object] | None = bool,
-) -> Prepared:
-    """Find the Python of the place where it will run, resolve the requirements for it, build the program.
-
-    What was resolved for this `notebook` (its path) before is used again, unless `upgrade`; a given `resolution` is
-    used as it is. Where the settings need what an image has and nobody knows, that is asked by a run of ours, and `say`
-    is told. With `say` None nothing begins and nothing is kept, as for a dry run: what nobody knows is an error then.
-
-    Raises:
-        SpecError: there is no such Python there, or a password would leave this machine.
-        BackendUnavailable: there is no such backend.
-        ResolutionError: no set of versions satisfies the requirements.
-    """
-    backend = backend or base.load(spec.backend)
-    logins = indexes.credentials(spec.settings)
-    if logins and "credentials" not in backend.capabilities:
-        raise SpecError(
-            "the address of an index holds a password, which would leave this machine",
-            hint="Name the index without it, --set indexes=NAME=URL: here the variables UV_INDEX_NAME_USERNAME and "
-            "UV_INDEX_NAME_PASSWORD log in, and over there a Secret does, --set index_secrets=NAME=SECRET.",
-        )
-    spec, interpreter = bases.target(spec, backend, places.cache_dir() / "images", say)
-    locks = Locks(places.data_dir() / "locks", notebook)
-    resolution = resolution or resolve.lock(
-        spec.requirements, interpreter=interpreter, settings=spec.settings, locks=locks, upgrade=upgrade,
-        keeping=say is not None,
-    )  # fmt: skip
-    built = build(spec, resolution)
-    return Prepared(spec=spec, resolution=resolution, program=built, interpreter=interpreter, locks=locks)
-
-
-def build(spec: RunSpec, resolution: Resolution) -> program.Program:
-    """The program of one execution, with a nonce of its own."""
-    uv = uv_calls.uv_version() if spec.settings.shape == "runtime" else ""
-    return program.build(spec, resolution, guest=guest_zip(), nonce=secrets.token_hex(8), uv=uv)
 
 
 def new_id() -> str:
