@@ -218,7 +218,7 @@ _RULES = (
         cause="url",
         pattern=r"404 Not Found|Distribution not found at",
         sentence="There is no file at the address of {what} (404).",
-        hint="Check the URL; if it came from the index, the file was removed: resolve again.",
+        hint="Check the URL; if it came from the index, the file was removed: run the cell with --upgrade.",
     ),
     _Rule(
         cause="build",
