@@ -12,6 +12,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 MARK = "# uv-argo: "
 LINES = 3
 """Lines of a remark, so that a message can count those of the whole."""
+TRIES = 30
+"""Times that the editor is opened: one that is no person's would never give up."""
 
 
 def edit(path: Path, around: Surroundings) -> str:
@@ -36,28 +39,49 @@ def edit(path: Path, around: Surroundings) -> str:
         SpecError: there is no editor, it failed, or what was written last cannot be read or saved.
         ResolutionError: it is saved, and cannot be resolved.
     """
-    known = body = editing.read(path)
-    command = _command(around.environ)
-    remark = ""
+    work = _Work(path=path, known=(text := editing.read(path)), body=text)
+    try:
+        return _until_right(work, _command(around.environ), around)
+    except ArgoMagicError as error:
+        if work.body == work.known:
+            raise
+        raise SpecError(error.message, hint=f"{path.name} is as it was; your text is in {_keep(work)}.") from None
+    except KeyboardInterrupt:
+        if work.body != work.known:
+            _keep(work)
+        raise
+
+
+@dataclass
+class _Work:
+    """The file, what it says as far as we know, and what was typed last."""
+
+    path: Path
+    known: str
+    body: str
+
+
+def _until_right(work: _Work, command: list[str], around: Surroundings) -> str:
+    path, remark = work.path, ""
     with tempfile.TemporaryDirectory(prefix="uv-argo-") as folder:
         draft = Path(folder) / path.name
-        while True:
-            draft.write_text(remark + body, encoding="utf-8")
+        for _ in range(TRIES):
+            draft.write_text(remark + work.body, encoding="utf-8")
             _run([*command, str(draft)])
             text = _without_remark(editing.read(draft))
-            given_up = bool(remark) and text == body
-            body = text
+            given_up = bool(remark) and text == work.body
+            work.body = text
             try:
                 # Numbered as it will be seen, below a remark.
-                edits.items("#\n" * LINES + body, path.name)
+                edits.items("#\n" * LINES + text, path.name)
             except SpecError as error:
                 if given_up:
-                    raise _kept(path, body, error.message) from None
+                    raise
                 remark = _remark(error)
                 continue
-            if body != known and not editing.write(path, body, known):
-                raise _kept(path, body, f"{path.name} was changed by somebody else meanwhile")
-            known = body
+            if text != work.known and not editing.write(path, text, work.known):
+                raise SpecError(f"{path.name} was changed by somebody else meanwhile")
+            work.known = text
             verdict = editing.check(path, around)
             if verdict.lock is not None or verdict.unreachable:
                 return f"{path.name}: {verdict.sentence()}"
@@ -65,6 +89,7 @@ def edit(path: Path, around: Surroundings) -> str:
             if given_up:
                 raise problem
             remark = _remark(problem)
+    raise SpecError(f"{command[0]} made no text in {TRIES} tries that can be resolved", hint="Run edit again.")
 
 
 def _command(environ: Mapping[str, str]) -> list[str]:
@@ -97,8 +122,8 @@ def _without_remark(text: str) -> str:
     return "".join(line for line in text.splitlines(keepends=True) if not line.startswith(MARK))
 
 
-def _kept(path: Path, text: str, why: str) -> SpecError:
-    """The error for what could not be saved, which is kept beside the file."""
-    beside = path.with_name(f"{path.name}.rejected")
-    editing.write(beside, text, editing.read(beside))
-    return SpecError(why, hint=f"{path.name} is as it was; your text is in {beside.name}.")
+def _keep(work: _Work) -> str:
+    """Write what could not be saved beside the file; the name of that."""
+    beside = work.path.with_name(f"{work.path.name}.rejected")
+    editing.write(beside, work.body, editing.read(beside))
+    return beside.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import stat
 import subprocess
 import sys
@@ -272,6 +273,23 @@ def test_a_file_that_changed_meanwhile_is_kept(around, path, typist):
         external_editor.edit(path, around)
     assert path.read_text(encoding="utf-8") == "theirs\n"
     assert path.with_name("study.requirements.txt.rejected").read_text(encoding="utf-8") == "alpha\n"
+
+
+def test_what_was_typed_before_the_editor_failed_is_kept(around, path, typist):
+    typist.will("file.write_text('alpha = 1\\n')", "raise SystemExit(1)")
+    with pytest.raises(SpecError, match="ended with status 1") as caught:
+        external_editor.edit(path, around)
+    assert "your text is in study.requirements.txt.rejected" in caught.value.hint
+    assert path.with_name("study.requirements.txt.rejected").read_text(encoding="utf-8") == "alpha = 1\n"
+
+
+def test_an_editor_that_is_no_person_ends(around, path, monkeypatch):
+    monkeypatch.setattr(external_editor, "TRIES", 3)
+    monkeypatch.setenv("VISUAL", shlex.join([sys.executable, "-c", "import sys; open(sys.argv[1], 'a').write('=')"]))
+    path.write_text("alpha", encoding="utf-8")
+    with pytest.raises(SpecError, match="in 3 tries"):
+        external_editor.edit(path, around)
+    assert path.read_text(encoding="utf-8") == "alpha"
 
 
 def test_an_editor_that_fails_or_is_not_there(around, path, monkeypatch):
