@@ -3,6 +3,7 @@
 Rules:
 - No UV_ARGO_* of the shell that started the tests reaches them.
 - The comparison with whole galleries takes minutes and archives: it runs where UV_ARGO_TEST_GALLERIES names them.
+- No test depends on how fast the machine is: Hypothesis bounds the number of examples, not their time.
 - With UV_ARGO_TEST_STRICT a skipped test has failed, unless it is one that needs a cluster.
 """
 
@@ -11,6 +12,10 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("ours", deadline=None)
+settings.load_profile("ours")
 
 for name in [name for name in os.environ if name.startswith("UV_ARGO_") and not name.startswith("UV_ARGO_TEST_")]:
     del os.environ[name]
