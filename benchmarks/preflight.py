@@ -2,24 +2,24 @@
 
     python benchmarks/preflight.py --write      # docs/speed.md; some minutes with the default index, most of them pip's
 
-Rules: every round asks each contestant once, in an order shuffled by a fixed seed; medians; exit statuses are checked;
-cold means an empty cache for that round, warm a cache that has seen the same question; variables that change how a
-Python or uv runs (PYTHON*, UV_*) reach no contestant.
+Rules: every round asks each contestant, in an order shuffled by a fixed seed, with an empty cache (cold) and then again
+(warm); medians; exit statuses are checked; variables that change how a Python or uv runs (PYTHON*, UV_*) reach none.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import random
 import shutil
+import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import page
-from cells import process, rounds
+from cells import PAUSE, process, rounds
 from uv import find_uv_bin
 
 from uv_argo_magic import interpreters, resolve
@@ -28,9 +28,6 @@ from uv_argo_magic.core.lock import Lock
 from uv_argo_magic.core.requirements import parse
 from uv_argo_magic.core.spec import RunSpec, Settings
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 SETS = {
     "tables": "numpy pandas",
     "pictures": "scikit-learn matplotlib seaborn",
@@ -38,11 +35,13 @@ SETS = {
     "notebook": "jupyterlab",
     "language": "transformers datasets",
 }
+WAYS = ("pre-flight", "uv pip compile", "pip install --dry-run")
 IMPORTS = "import numpy, pandas\nprint(numpy.__version__)"
 ENDS = """
 Aims: within 1.2 times `uv pip compile` by itself, five times as fast as `pip install --dry-run`, under 5 % of a
 repeated cell. Pre-flight asks for more than `uv pip compile` by default: hashes and sizes of every file, and wheels
-only. pip downloads what it would install, where its cache has it not.
+only. pip downloads what it would install, where its cache has it not. Rows vary by half where a machine has other
+work to do: then read the line over all of them.
 """
 
 
@@ -62,43 +61,32 @@ def ours(text: str, cache: Path) -> float:
 
 
 def measure(home: Path, count: int) -> list[tuple[str, dict[str, float]]]:
-    """(title, medians) for each set, cold and warm."""
+    """(title, medians) for each set, cold and warm: a warm one comes right after a cold one, with its cache."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "UV_"))}
-    python, found = interpreters.find().path, []
-    pip = home / "pip"
-    process([python, "-m", "venv", str(pip)], env, home)
+    python, order, found = interpreters.find().path, random.Random(7), []  # noqa: S311 - an order, no secret
+    process([python, "-m", "venv", str(home / "pip")], env, home)
+    cache, wanted = home / "cache", home / "wanted.txt"
+    by_uv = [find_uv_bin(), "pip", "compile", "-q", "--python", python, str(wanted)]
+    by_pip = [str(home / "pip" / "bin" / "python"), "-m", "pip", "install", "-q", "--dry-run", "-r", str(wanted)]
+    caches = {"UV_CACHE_DIR": str(cache), "PIP_CACHE_DIR": str(cache)}
     for name, text in SETS.items():
-        wanted = home / f"{name}.txt"
         wanted.write_text(text.replace(" ", "\n") + "\n")
-
-        def by_uv(cache: Path, wanted: Path = wanted) -> float:
-            command = [find_uv_bin(), "pip", "compile", "-q", "--python", python, str(wanted)]
-            return process(command, env | {"UV_CACHE_DIR": str(cache)}, home)
-
-        def by_pip(cache: Path, wanted: Path = wanted) -> float:
-            command = [str(pip / "bin" / "python"), "-m", "pip", "install", "-q", "--dry-run", "-r", str(wanted)]
-            return process(command, env | {"PIP_CACHE_DIR": str(cache)}, home)
-
-        def by_us(cache: Path, text: str = text) -> float:
-            return ours(text, cache)
-
-        def cold(way: Callable[[Path], float]) -> Callable[[], float]:
-            def once() -> float:
-                shutil.rmtree(home / "cold", ignore_errors=True)
-                return way(home / "cold")
-
-            return once
-
-        def warm(way: Callable[[Path], float], cache: Path) -> Callable[[], float]:
-            return lambda: way(cache)
-
-        ways = {"pre-flight": by_us, "uv pip compile": by_uv, "pip install --dry-run": by_pip}
-        title = f"{name}: `{text}`"
-        # pip alone takes most of the time here, and a round with an empty cache needs no round before it to be fair.
-        medians = rounds({label: cold(way) for label, way in ways.items()}, max(1, count // 3))
-        found.append((f"{title}, cold", medians))
-        medians = rounds({label: warm(way, home / label.partition(" ")[0]) for label, way in ways.items()}, count)
-        found.append((f"{title}, warm", medians))
+        times: dict[str, dict[str, list[float]]] = {state: {way: [] for way in WAYS} for state in ("cold", "warm")}
+        for number in range(count):
+            # pip alone would take most of the time: it is asked once.
+            for way in order.sample(WAYS, len(WAYS)) if number == 0 else order.sample(WAYS[:2], 2):
+                shutil.rmtree(cache, ignore_errors=True)
+                for state in times.values():
+                    time.sleep(PAUSE)
+                    if way == WAYS[0]:
+                        took = ours(text, cache)
+                    else:
+                        took = process(by_uv if way == WAYS[1] else by_pip, env | caches, home)
+                    state[way].append(took)
+        for state, ways in times.items():
+            medians = {way: statistics.median(these) for way, these in ways.items()}
+            found.append((f"{name}: `{text}`, {state}", medians))
+            print(found[-1], file=sys.stderr)
     return found
 
 
@@ -135,6 +123,12 @@ def table(found: list[tuple[str, dict[str, float]]], again: dict[str, float]) ->
         cells = [f"{own * 1000:.0f}", *(f"{took * 1000:.0f} ({took / own:.2f})" for took in others)]
         lines.append(f"| {title} | {' | '.join(cells)} |")
     part, whole = again.values()
+    times = [statistics.geometric_mean([medians[way] / medians[WAYS[0]] for _, medians in found]) for way in WAYS[1:]]
+    lines += [
+        "",
+        f"Over all of them, pre-flight takes {1 / times[0]:.2f} times as long as uv by itself, and pip {times[1]:.0f}",
+    ]
+    lines[-1] += " times as long as pre-flight."
     share = f"{part * 1000:.1f} ms, {part / whole:.1%} of its {whole * 1000:.0f} ms"
     lines += ["", f"The pre-flight of a cell that is run again, numpy and pandas: {share}."]
     return "\n".join(lines) + "\n" + ENDS
@@ -143,7 +137,7 @@ def table(found: list[tuple[str, dict[str, float]]], again: dict[str, float]) ->
 def main() -> int:
     """Measure, print, and store on request."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--write", action="store_true", help="store the table in docs/speed.md")
     wanted = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="uv-argo-bench-") as home:
