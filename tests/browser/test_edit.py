@@ -222,6 +222,7 @@ def test_what_is_left_without_its_kernel_is_the_static_form(edited, lab, context
     assert one.page.locator(STATIC).count() == 1
     assert not one.page.locator(STATIC).is_visible()
     # A page loaded again finds the editor in its kernel.
+    one.page.wait_for_selector(f"{LIVE} .uv-status:has-text('to download')")  # the last that comes, and changes outputs
     one.notebook.command("docmanager:save")
     one.page.wait_for_function("()=>!window.jupyterapp.shell.currentWidget.context.model.dirty")
     one.page.reload()
