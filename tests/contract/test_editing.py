@@ -165,7 +165,8 @@ def test_what_is_wrong_without_the_index(around, path, index, monkeypatch):
     assert "503" in verdict.sentence()
     assert len(index.requests) == begun + 1  # it is not tried again
     with monkeypatch.context() as patch:
-        patch.setattr(tempfile, "tempdir", str(path))  # nothing can be made in a file
+        patch.setenv("UV_ARGO_HOME", str(path))  # nothing can be made in a file
+        patch.setattr(tempfile, "tempdir", str(path))
         verdict = editing.check(path, around)
         assert verdict.unreachable
         assert "could not be asked" in verdict.problem
