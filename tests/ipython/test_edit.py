@@ -277,6 +277,15 @@ def test_a_long_file_is_text_at_first(opened):
     assert len(one.chips) == editor.MANY + 1
 
 
+def test_what_is_typed_while_another_thread_draws_is_heard(opened):
+    one = opened("alpha\n")
+    one.w._toggle.value = True
+    one.said("Resolved")
+    one.w._drawing = threading.get_ident() + 1
+    one.w._area.value = "alpha\nbeta\n"
+    until(lambda: one.text == "alpha\nbeta\n")
+
+
 def test_what_is_being_typed_is_written_before_it_closes(opened):
     one = opened("alpha\n")
     one.w._toggle.value = True

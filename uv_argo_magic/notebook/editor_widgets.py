@@ -8,6 +8,7 @@ Rules:
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ class Widgets:
 
         self._ipywidgets = w
         self._editor = editor
-        self._quiet = False
+        self._drawing = 0
         self.text_mode = False
         self.known = ""
         none = w.Layout(margin="0")
@@ -88,7 +89,8 @@ class Widgets:
 
     def _heard(self, act: Callable[[Any], object], value: object) -> None:
         """Pass on what the browser said; what is set here says nothing."""
-        if not self._quiet:
+        # By its thread: what somebody types meanwhile comes in another one, and must not be lost.
+        if self._drawing != threading.get_ident():
             act(value)
 
     def _entered(self, typed: str) -> None:
@@ -98,14 +100,14 @@ class Widgets:
 
     def draw(self, text: str, items: tuple[Requirement, ...], verdict: edits.Verdict | None) -> None:
         """Set every widget to what the state says."""
-        self._quiet = True
+        self._drawing = threading.get_ident()
         try:
             self._toggle.value = self.text_mode
             # What the area said itself is not said back: more may have been typed by now.
             if text != self.known:
                 self.known = self._area.value = text
         finally:
-            self._quiet = False
+            self._drawing = 0
         self._area.layout.display = None if self.text_mode else "none"
         self._listed.layout.display = "none" if self.text_mode else None
         if not self.text_mode:
