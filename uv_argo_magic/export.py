@@ -83,8 +83,9 @@ def _workflow(entry: Entry, spec: RunSpec, resolution: Resolution) -> str:
             hint="Name the index again: --set index_url=URL.",
         )
     backend = base.load(spec.backend)
+    made = backend.manifest(run.build(spec, resolution), spec)  # a place that takes none says so before uv is asked
     if not isinstance(resolution, Lock) or resolution.target == backend.target(spec).target:
-        return backend.manifest(run.build(spec, resolution), spec)
+        return made
     # The run's files are for another platform than this one's: the same versions are looked for there.
     same = tuple(f"{one.name}=={one.version}" for one in resolution.packages if not one.url)
     wanted = replace(spec, settings=replace(spec.settings, constraints=(*spec.settings.constraints, *same)))

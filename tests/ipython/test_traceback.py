@@ -255,7 +255,7 @@ def test_groups_are_shown_as_python_shows_them_without_machinery(shell):
         "def g(x): raise ValueError(x)\ntry: g(1)\nexcept ValueError as e: one = e\nraise ExceptionGroup('many', [one])"
     )
     plain, ours = both(shell, cell)
-    plain = re.sub(r'  \|   File ".*interactiveshell.py", line .*\n.*exec\(.*\n', "", plain)
+    plain = re.sub(r'  \|   File ".*interactiveshell.py", line .*\n.*exec\(.*\n(?:  \| +[~^]+\n)?', "", plain)
     files = re.compile(r'File "<ipython-input-.*?>"')
     assert files.sub("File", ours) == files.sub("File", plain)
 

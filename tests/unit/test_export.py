@@ -61,7 +61,7 @@ def test_a_run_is_printed_or_written_as_a_script(history, keep, tmp_path):
 
 
 def test_a_run_is_written_as_a_workflow_with_its_own_lock(history, keep, tmp_path):
-    keep(backend="argo", resources=Resources(memory="2Gi"))
+    keep(backend="argo", python="3.11", resources=Resources(memory="2Gi"))
     assert kept(history, "--to", "x.yaml", "--set", "namespace=other", "--set", "ttl=60").startswith("x.yaml: kubectl")
     made = yaml.safe_load((tmp_path / "x.yaml").read_text())
     script = made["spec"]["templates"][0]["script"]
@@ -113,7 +113,7 @@ def test_what_cannot_be_written_is_refused(history, keep, tmp_path, fields, word
 
 
 def test_values_that_are_not_kept_can_be_given_again(history, keep, tmp_path):
-    keep(backend="argo", settings={"env": (("A", "secret"),)})
+    keep(backend="argo", python="3.11", settings={"env": (("A", "secret"),)})
     kept(history, "--to", "x.yaml", "--set", "env=A=2")
     assert "secret" not in (tmp_path / "x.yaml").read_text()
 
