@@ -115,9 +115,9 @@ def stand_in(folder: Path, **said) -> str:
 def test_a_free_threaded_python(tmp_path):
     found = interpreters._probe_base(stand_in(tmp_path))
     assert (found.target.python, found.target.abi) == ("3.13.1", "cp313t")
-    assert interpreters._fits(found, "3.13t")
+    assert interpreters.fits(found.target.python, "3.13t", free_threaded=True)
     for other in ("3.13", "3.12t", ">=3.13"):
-        assert not interpreters._fits(found, other)
+        assert not interpreters.fits(found.target.python, other, free_threaded=True)
 
 
 @pytest.mark.parametrize(
