@@ -53,7 +53,8 @@ def open_notebook(lab, context, request):
         pages.append(page)
         # JupyterLab's own complaint about a request that a restarted kernel will never answer is none of ours.
         page.on("pageerror", lambda error: errors.append(str(error)) if "Canceled future" not in str(error) else None)
-        name = re.sub(r"\W+", "-", request.node.name) + f"-{len(pages)}.ipynb"
+        # With its module: a notebook's requirements file is there for every notebook of the same name.
+        name = re.sub(r"\W+", "-", f"{request.path.stem}-{request.node.name}") + f"-{len(pages)}.ipynb"
         lab.write(name, "%load_ext uv_argo_magic", *cells, kernel=kernel)
         notebook = jupyter.Notebook(lab, page, name)
         notebook.run(0)
