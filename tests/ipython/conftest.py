@@ -6,6 +6,7 @@ import atexit
 
 import fake_engine
 import pytest
+from index_server import IndexServer
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
@@ -31,3 +32,19 @@ def shell(tmp_path, monkeypatch):
     made.atexit_operations()
     atexit.unregister(made.atexit_operations)
     InteractiveShell.clear_instance()
+
+
+@pytest.fixture
+def index(monkeypatch, tmp_path):
+    """A package index of this test's own, and an empty uv cache: alpha needs beta."""
+    with IndexServer() as serving:
+        for name, value in {
+            "UV_DEFAULT_INDEX": serving.url,
+            "UV_CACHE_DIR": str(tmp_path / "uv"),
+            "UV_HTTP_RETRIES": "0",
+            "UV_ARGO_BACKEND": "local",
+        }.items():
+            monkeypatch.setenv(name, value)
+        serving.add("alpha", "1.0", requires=["beta"])
+        serving.add("beta", "1.0")
+        yield serving

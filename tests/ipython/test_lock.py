@@ -6,26 +6,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from index_server import IndexServer
 from IPython.utils.capture import capture_output
 
 from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.history import History
-
-
-@pytest.fixture
-def index(monkeypatch, tmp_path):
-    with IndexServer() as serving:
-        for name, value in {
-            "UV_DEFAULT_INDEX": serving.url,
-            "UV_CACHE_DIR": str(tmp_path / "uv"),
-            "UV_HTTP_RETRIES": "0",
-            "UV_ARGO_BACKEND": "local",
-        }.items():
-            monkeypatch.setenv(name, value)
-        serving.add("alpha", "1.0", requires=["beta"])
-        serving.add("beta", "1.0")
-        yield serving
 
 
 @pytest.fixture

@@ -8,27 +8,15 @@ import subprocess
 import sys
 
 import pytest
-from index_server import IndexServer
 from IPython.utils.capture import capture_output
 
 from uv_argo_magic.errors import SpecError, VerifyFailed
 from uv_argo_magic.notebook import verify
 
 
-@pytest.fixture
-def index(monkeypatch, tmp_path):
-    with IndexServer() as serving:
-        for name, value in {
-            "UV_DEFAULT_INDEX": serving.url,
-            "UV_CACHE_DIR": str(tmp_path / "uv"),
-            "UV_HTTP_RETRIES": "0",
-            "UV_ARGO_BACKEND": "local",
-            "UV_ARGO_PANEL": "static",
-        }.items():
-            monkeypatch.setenv(name, value)
-        serving.add("alpha", "1.0", requires=["beta"])
-        serving.add("beta", "1.0")
-        yield serving
+@pytest.fixture(autouse=True)
+def panel(shell, monkeypatch):
+    monkeypatch.setenv("UV_ARGO_PANEL", "static")
 
 
 @pytest.fixture
