@@ -70,10 +70,7 @@ def _stop(line: Line, history: History, place: Place, made: Config) -> str:
     if entry is not None and history.stop(entry, by):
         return f"{entry.id}: asked to stop"
     located = locate(name, history, made)
-    summary = located.entry.summary if located.entry else None
-    # Argo may say some seconds later what the run itself has said.
-    ended = summary is not None and summary.reason != ""
-    if located.found is not None and not located.found.over and not ended:
+    if located.found is not None and not located.found.over:
         base.load(located.backend).stop(located.found.name)
         return f"{located.id} ({located.found.name}): asked to stop"
     return f"{located.id}: not live; it ended as {located.outcome}"
