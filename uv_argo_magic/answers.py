@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from uv_argo_magic import config
 from uv_argo_magic.backends import base
 from uv_argo_magic.core import events as ev
-from uv_argo_magic.core import menu, tables, words
-from uv_argo_magic.core.difference import changes, difference
+from uv_argo_magic.core import humanize, menu, tables, words
+from uv_argo_magic.core.difference import difference
 from uv_argo_magic.core.lock import Lock
 from uv_argo_magic.core.state import Gap, Restarted, RunState, fold
-from uv_argo_magic.core.tables import Table
+from uv_argo_magic.core.tables import Table, changes
 from uv_argo_magic.core.verbs import count
 from uv_argo_magic.errors import BackendError, SpecError
 from uv_argo_magic.locate import locate, outcomes
@@ -129,7 +129,7 @@ def last(entry: Entry) -> str:
     lock = entry.lock()
     if isinstance(lock, Lock):
         by = f", uv {lock.uv}" if lock.uv else ""
-        lines.append(f"  lock      {lock.key}: {words.count(len(lock.packages), 'package')}{by}")
+        lines.append(f"  lock      {lock.key}: {humanize.count(len(lock.packages), 'package')}{by}")
         lines.append(f"  python    {lock.target.python}" + (f" in {entry.image}" if entry.image else ""))
     if end and end.stages:
         ends = [*(begun for _, begun in end.stages[1:]), end.ended]
@@ -167,7 +167,7 @@ def packages(entry: Entry) -> Table:
         (
             package.name,
             package.version,
-            words.size(package.size),
+            humanize.size(package.size),
             *((package.index or "-",) if named else ()),
             package.sha256[:12],
         )
@@ -177,11 +177,11 @@ def packages(entry: Entry) -> Table:
     beneath = words.beneath(lock) if isinstance(lock, Lock) else ""
     if not rows:
         return Table(title=f"{entry.id} had no packages." + (f" {beneath}" if beneath else ""))
-    total = words.size(sum(package.size for package in found))
+    total = humanize.size(sum(package.size for package in found))
     return Table(
         head=("PACKAGE", "VERSION", "SIZE", *(("INDEX",) if named else ()), "SHA-256"),
         rows=rows,
-        notes=(words.count(len(rows), "package") + (f", {total}" if total else ""), *filter(None, [beneath])),
+        notes=(humanize.count(len(rows), "package") + (f", {total}" if total else ""), *filter(None, [beneath])),
         right=frozenset({2}),
     )
 

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 from uv_argo_magic import places
 from uv_argo_magic.backends import base
 from uv_argo_magic.core import settings as keys
-from uv_argo_magic.core.options import nearest, unknown
 from uv_argo_magic.core.spec import Resources, Settings
+from uv_argo_magic.core.suggest import nearest, unknown
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:

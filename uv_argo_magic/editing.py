@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic import bases, places, resolve, sources, uv_calls
 from uv_argo_magic.backends import base
-from uv_argo_magic.core import edits
+from uv_argo_magic.core import cell_line, edits
+from uv_argo_magic.core.check_result import CheckResult
 from uv_argo_magic.core.difference import difference
 from uv_argo_magic.core.lock import Lock
 from uv_argo_magic.core.unsolved import POPULAR
@@ -77,7 +78,7 @@ def written_into(line: str, around: Surroundings) -> str:
     path = find("", around)
     if not path.exists():
         raise SpecError(f"there is no {path.name} beside this notebook", hint="%argo edit makes it.")
-    return edits.written_into(line, read(path), path.name)
+    return cell_line.written_into(line, read(path), path.name)
 
 
 def read(path: Path) -> str:
@@ -153,7 +154,7 @@ def _cell(path: Path, around: Surroundings) -> _Cell:
     return _Cell(spec=spec, interpreter=interpreter, locks=Locks(places.data_dir() / "locks", around.notebook))
 
 
-def check(path: Path, around: Surroundings, cancelled: threading.Event | None = None) -> edits.Verdict:
+def check(path: Path, around: Surroundings, cancelled: threading.Event | None = None) -> CheckResult:
     """What a cell would get from this file, as it is on the disk; nothing is kept.
 
     Raises:
@@ -170,17 +171,17 @@ def check(path: Path, around: Surroundings, cancelled: threading.Event | None = 
     except uv_calls.Cancelled:
         raise
     except ResolutionError as error:
-        return edits.Verdict(problem=error.message, hint=error.hint, names=error.names)
+        return CheckResult(problem=error.message, hint=error.hint, names=error.names)
     except ArgoMagicError as error:
-        return edits.Verdict(problem=error.message, hint=error.hint)
+        return CheckResult(problem=error.message, hint=error.hint)
     except OSError as error:
-        return edits.Verdict(problem=f"uv could not be asked: {error}", unreachable=True)
+        return CheckResult(problem=f"uv could not be asked: {error}", unreachable=True)
     if not isinstance(answer, Lock):
-        return edits.Verdict(problem=answer.reason, unreachable=True)
-    return edits.Verdict(lock=answer, kept=kept is not None, where=cell.where)
+        return CheckResult(problem=answer.reason, unreachable=True)
+    return CheckResult(lock=answer, kept=kept is not None, where=cell.where)
 
 
-def measure(verdict: edits.Verdict, path: Path, around: Surroundings, cancelled: threading.Event) -> edits.Verdict:
+def measure(verdict: CheckResult, path: Path, around: Surroundings, cancelled: threading.Event) -> CheckResult:
     """The same, with what has to be downloaded; a place other than this machine has a cache of its own.
 
     Raises:

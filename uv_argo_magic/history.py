@@ -32,7 +32,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from uv_argo_magic import files, processes
 from uv_argo_magic.core.lock import Lock, Resolution
-from uv_argo_magic.core.options import nearest
+from uv_argo_magic.core.suggest import nearest
 from uv_argo_magic.entries import HIDDEN, SCHEMA, Entry, read_entry, summarize
 from uv_argo_magic.errors import BackendUnavailable, SpecError
 

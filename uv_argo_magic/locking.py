@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic import bases, files, places, resolve
 from uv_argo_magic.backends import base
-from uv_argo_magic.core import lockfiles, reasons, words
-from uv_argo_magic.core.difference import changes, difference
+from uv_argo_magic.core import humanize, lockfiles, reasons, words
+from uv_argo_magic.core.difference import difference
 from uv_argo_magic.core.lock import Lock
-from uv_argo_magic.core.tables import Table
+from uv_argo_magic.core.tables import Table, changes
 from uv_argo_magic.core.verbs import RunOptions, run_options
 from uv_argo_magic.entries import HIDDEN
 from uv_argo_magic.errors import ResolutionError, SpecError
@@ -78,7 +78,7 @@ def table(lock: Lock, cached: frozenset[str], now: float, title: str = "") -> Ta
         (
             "  " * depth + package.name,
             package.version,
-            words.size(package.size),
+            humanize.size(package.size),
             "yes" if package.name in cached else "",
             *((package.index,) if named else ()),
             ", ".join(package.via) or ("asked for" if package.asked else ""),
@@ -87,9 +87,9 @@ def table(lock: Lock, cached: frozenset[str], now: float, title: str = "") -> Ta
     )
     left = sum(package.size for package in lock.packages if package.name not in cached)
     of = lock.target.platform or "this platform"
-    said = [f"{words.count(len(rows), 'package')} for Python {lock.target.python}, {of}; lock {lock.key}"]
+    said = [f"{humanize.count(len(rows), 'package')} for Python {lock.target.python}, {of}; lock {lock.key}"]
     if rows:
-        said.append(f"{words.size(lock.size) or '0 B'} in all, {words.size(left) or 'nothing'} to download here")
+        said.append(f"{humanize.size(lock.size) or '0 B'} in all, {humanize.size(left) or 'nothing'} to download here")
     if lock.made:
         said.append(words.resolved(lock, now))
     said += filter(None, [words.beneath(lock)])

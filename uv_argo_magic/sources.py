@@ -32,10 +32,10 @@ from uv_argo_magic.core import conda, program
 from uv_argo_magic.core import requirements as req
 from uv_argo_magic.core.asked import Asked, merge
 from uv_argo_magic.core.includes import Include, split_includes
-from uv_argo_magic.core.options import nearest
 from uv_argo_magic.core.pins import read_pins
 from uv_argo_magic.core.project import read_pyproject
 from uv_argo_magic.core.script import parse_script
+from uv_argo_magic.core.suggest import nearest
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from uv_argo_magic.core import requirements as req
 from uv_argo_magic.core import script as scripts
 from uv_argo_magic.core import values
 from uv_argo_magic.core.asked import Asked, merge
-from uv_argo_magic.core.options import nearest
 from uv_argo_magic.core.spec import FILES, RunSpec, Settings
+from uv_argo_magic.core.suggest import nearest
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:

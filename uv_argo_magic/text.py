@@ -9,8 +9,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, TextIO
 
-from uv_argo_magic.core import ansi, view, words
+from uv_argo_magic.core import ansi, humanize, view, words
 from uv_argo_magic.core import events as ev
+from uv_argo_magic.core.state import elapsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +52,7 @@ class PlainText:
             self._stage = state.stage
             self._say(_stage_line(state))
         for note in state.notes[self._notes :]:
-            self._say(words.one_line(note, 500))
+            self._say(humanize.one_line(note, 500))
         self._notes = len(state.notes)
         if self._outputs:
             for output in state.outputs[self._shown :]:
@@ -62,7 +63,7 @@ class PlainText:
             self._end(state)
 
     def _end(self, state: RunState) -> None:
-        took = words.seconds(words.elapsed(state, self._clock()))
+        took = humanize.seconds(elapsed(state, self._clock()))
         self._say(f"{view.text_static(state).removeprefix('argo ')} ({took})")
         # Where others show the cell's output, its exception is shown by them as well.
         if state.outcome != "Succeeded" and (self._outputs or not state.error):
@@ -114,8 +115,8 @@ def _stage_line(state: RunState) -> str:
     """What has begun, with what is known of it by then."""
     line = words.sentence(state)
     if state.stage == "running" and state.installed is not None and state.installed.packages:
-        number = words.count(len(state.installed.packages), "package")
-        line += f" {number} in {words.seconds(state.installed.seconds)}."
+        number = humanize.count(len(state.installed.packages), "package")
+        line += f" {number} in {humanize.seconds(state.installed.seconds)}."
     elif state.stage == "queued" and state.name:
         line += f" Its name: {state.name}"
     return line

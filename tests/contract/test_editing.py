@@ -15,7 +15,7 @@ from index_server import IndexServer
 from uv import find_uv_bin
 
 from uv_argo_magic import cli, editing, external_editor
-from uv_argo_magic.core import edits
+from uv_argo_magic.core.check_result import CheckResult
 from uv_argo_magic.core.lock import Lock, Package, Target
 from uv_argo_magic.core.spec import RunSpec
 from uv_argo_magic.errors import ResolutionError, SpecError
@@ -120,7 +120,7 @@ def test_what_has_to_be_downloaded(around, path, index):
     install = [find_uv_bin(), "pip", "install", "-q", "--target", "tree", "--no-deps", "alpha"]
     subprocess.run(install, check=True, cwd=path.parent)
     assert editing.measure(verdict, path, around, cancelled).cached == {"alpha"}
-    problem = edits.Verdict(problem="No.")
+    problem = CheckResult(problem="No.")
     assert editing.measure(problem, path, around, cancelled) is problem
     path.write_text("alpha = 1\n", encoding="utf-8")
     assert editing.measure(verdict, path, around, cancelled) is verdict

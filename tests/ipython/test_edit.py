@@ -10,7 +10,7 @@ import pytest
 from nbconvert import HTMLExporter, MarkdownExporter
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from uv_argo_magic.core.edits import Verdict
+from uv_argo_magic.core.check_result import CheckResult
 from uv_argo_magic.core.lock import Lock, Package, Target
 from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.notebook import editor
@@ -20,9 +20,9 @@ from uv_argo_magic.uv_calls import Cancelled
 
 TARGET = Target(python="3.12.1")
 LOCK = Lock(packages=(Package(name="alpha", version="1.0", size=9),), target=TARGET)
-FINE = Verdict(lock=LOCK, where="Python 3.12.1")
+FINE = CheckResult(lock=LOCK, where="Python 3.12.1")
 KEPT = replace(FINE, kept=True)
-BAD = Verdict(problem="alpha and beta quarrel.", hint="Part them.", names=("beta",))
+BAD = CheckResult(problem="alpha and beta quarrel.", hint="Part them.", names=("beta",))
 
 
 def until(true, seconds=10.0):

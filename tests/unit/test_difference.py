@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from uv_argo_magic.core import tables
-from uv_argo_magic.core.difference import Change, changes, difference
+from uv_argo_magic.core.difference import Change, difference
 from uv_argo_magic.core.lock import Package
+from uv_argo_magic.core.tables import changes
 
 
 def package(name, version, sha256=""):

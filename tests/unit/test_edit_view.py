@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from uv_argo_magic.core import edit_view, edits
+from uv_argo_magic.core.check_result import CheckResult
 from uv_argo_magic.core.lock import Lock, Package, Target
 from uv_argo_magic.core.requirements import parse
 
@@ -13,9 +14,9 @@ LOCK = Lock(
     target=Target(python="3.12.1"),
     warnings=("six has no extra <x>.",),
 )
-FINE = edits.Verdict(lock=LOCK, where="Python 3.12.1")
-BAD = edits.Verdict(problem="numpy <and> six quarrel.", hint="Part them.", names=("numpy",))
-AWAY = edits.Verdict(problem="The index is away.", unreachable=True)
+FINE = CheckResult(lock=LOCK, where="Python 3.12.1")
+BAD = CheckResult(problem="numpy <and> six quarrel.", hint="Part them.", names=("numpy",))
+AWAY = CheckResult(problem="The index is away.", unreachable=True)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uv_argo_magic.core import edits
+from uv_argo_magic.core.cell_line import cell_line, written_into
+from uv_argo_magic.core.check_result import CheckResult
 from uv_argo_magic.core.lock import Lock, Package, Target
 from uv_argo_magic.core.requirements import Requirement, parse
 from uv_argo_magic.core.verbs import read_cell
@@ -134,7 +136,7 @@ def test_the_cells_line_asks_for_the_same(text):
         items = edits.items(text, "f")
     except SpecError:
         return
-    line = edits.cell_line(text, "f")
+    line = cell_line(text, "f")
     if edits.options(text) or any(item.hashes for item in items):
         assert line == "%%argo -r f"
     else:
@@ -177,31 +179,31 @@ PACKAGES = (Package(name="numpy", version="2.3.4", size=16_000_000), Package(nam
 @pytest.mark.parametrize(
     ("verdict", "sentence"),
     [
-        (edits.Verdict(problem="No.", hint="Do."), "No."),
-        (edits.Verdict(problem="The index is away.", unreachable=True), "Not checked: The index is away."),
-        (edits.Verdict(lock=Lock(packages=(), target=TARGET)), "No packages: cells run with Python alone."),
+        (CheckResult(problem="No.", hint="Do."), "No."),
+        (CheckResult(problem="The index is away.", unreachable=True), "Not checked: The index is away."),
+        (CheckResult(lock=Lock(packages=(), target=TARGET)), "No packages: cells run with Python alone."),
         (
-            edits.Verdict(lock=Lock(packages=PACKAGES, target=TARGET), where="Python 3.12.1"),
+            CheckResult(lock=Lock(packages=PACKAGES, target=TARGET), where="Python 3.12.1"),
             "2 packages, 16.0 MB, for Python 3.12.1",
         ),
         (
-            edits.Verdict(
+            CheckResult(
                 lock=Lock(packages=PACKAGES, target=TARGET), where="Python 3.12.1", cached=frozenset({"numpy"})
             ),
             "2 packages, 16.0 MB, 11.0 kB to download, for Python 3.12.1",
         ),
         (
-            edits.Verdict(lock=Lock(packages=PACKAGES, target=TARGET), where="Python 3.12.1", cached=frozenset()),
+            CheckResult(lock=Lock(packages=PACKAGES, target=TARGET), where="Python 3.12.1", cached=frozenset()),
             "2 packages, 16.0 MB to download, for Python 3.12.1",
         ),
         (
-            edits.Verdict(
+            CheckResult(
                 lock=Lock(packages=PACKAGES, target=TARGET), where="Python 3.12.1", cached=frozenset({"numpy", "six"})
             ),
             "2 packages, 16.0 MB, nothing to download, for Python 3.12.1",
         ),
         (
-            edits.Verdict(lock=Lock(packages=(Package(name="x", version="1"),), target=TARGET), where="Python 3.12.1"),
+            CheckResult(lock=Lock(packages=(Package(name="x", version="1"),), target=TARGET), where="Python 3.12.1"),
             "1 package, for Python 3.12.1",
         ),
     ],
@@ -212,15 +214,15 @@ def test_a_verdict_in_one_line(verdict, sentence):
 
 def test_a_lock_that_is_kept_has_an_age():
     lock = Lock(packages=(Package(name="x", version="1"),), target=TARGET, made=1000.0)
-    verdict = edits.Verdict(lock=lock, kept=True, where="Python 3.12.1")
+    verdict = CheckResult(lock=lock, kept=True, where="Python 3.12.1")
     assert verdict.sentence(1000.0 + 3 * 86400) == "1 package, for Python 3.12.1, locked 3 days ago"
     assert verdict.sentence() == "1 package, for Python 3.12.1"
 
 
 def test_the_versions_that_were_found():
-    assert edits.Verdict(problem="No.").versions == {}
+    assert CheckResult(problem="No.").versions == {}
     lock = Lock(packages=PACKAGES, target=TARGET)
-    assert edits.Verdict(lock=lock).versions == {"numpy": "2.3.4", "six": "1.17"}
+    assert CheckResult(lock=lock).versions == {"numpy": "2.3.4", "six": "1.17"}
 
 
 @pytest.mark.parametrize(
@@ -234,7 +236,7 @@ def test_the_versions_that_were_found():
     ],
 )
 def test_the_line_of_a_cell_that_asks_for_the_same(text, name, line):
-    assert edits.cell_line(text, name) == line
+    assert cell_line(text, name) == line
 
 
 def test_a_requirement_is_named_as_it_stands():
@@ -254,4 +256,4 @@ def test_a_requirement_is_named_as_it_stands():
     ],
 )
 def test_a_line_gets_what_the_file_asks_for_and_keeps_its_other_options(line, written):
-    assert edits.written_into(line, "numpy\npandas>=2  # recent\n", "n.requirements.txt") == written
+    assert written_into(line, "numpy\npandas>=2  # recent\n", "n.requirements.txt") == written

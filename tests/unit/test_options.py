@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uv_argo_magic.core import options as opt
+from uv_argo_magic.core import suggest
 from uv_argo_magic.core.verbs import CELL, VERBS
 from uv_argo_magic.errors import SpecError
 
@@ -255,14 +256,14 @@ def test_without_names_nothing_expands():
 
 
 def test_unknown_with_nothing_known():
-    assert opt.unknown("run", "x", ()).hint == "There are none."
+    assert suggest.unknown("run", "x", ()).hint == "There are none."
 
 
 def test_of_many_words_only_those_nearby_are_listed():
     names = [f"name_{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
-    error = opt.unknown("setting", "name_aa", names)
+    error = suggest.unknown("setting", "name_aa", names)
     assert str(error) == "unknown setting name_aa; did you mean name_a?"
     assert error.hint.startswith("Near it: name_a, ")
     assert error.hint.endswith(". The help verb lists them: help run.")
     assert len(error.hint) < 100
-    assert opt.unknown("setting", "xyzzy-0", names).hint == "The help verb lists them: help run."
+    assert suggest.unknown("setting", "xyzzy-0", names).hint == "The help verb lists them: help run."

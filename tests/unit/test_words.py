@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 
 from uv_argo_magic.core import events as ev
-from uv_argo_magic.core import words
+from uv_argo_magic.core import humanize, words
 from uv_argo_magic.core.failures import classify
 from uv_argo_magic.core.lock import Lock, Target, Unresolved
 from uv_argo_magic.core.lookalikes import ALSO_IMPORTED, PACKAGE_OF
 from uv_argo_magic.core.requirements import parse
 from uv_argo_magic.core.spec import FILES
-from uv_argo_magic.core.state import RunState
+from uv_argo_magic.core.state import RunState, durations, elapsed
 from uv_argo_magic.testing import play, write
 
 SUBMITTED = ev.Submitted(name="swift-otter", place="here", t=1000.0)
@@ -185,19 +185,19 @@ def test_a_message_that_is_no_text_is_empty():
 
 
 def test_user_text_is_one_short_line():
-    said = words.one_line("a\n\tb " * 1000)
+    said = humanize.one_line("a\n\tb " * 1000)
     assert said.startswith("a b a b")
-    assert len(said) == words.LONGEST
-    assert words.one_line(" a\r\nb ") == "a b"
+    assert len(said) == humanize.LONGEST
+    assert humanize.one_line(" a\r\nb ") == "a b"
 
 
 def test_durations_follow_the_stages_and_never_run_backwards():
     state = play([SUBMITTED, write(HELLO, ("phase", {"phase": "running"}), start=998.0)])
-    assert words.durations(state, 1010.0) == (("queued", 0.0), ("starting", 1.0), ("running", 10.0))
-    assert words.elapsed(state, 1010.0) == 11.0
-    assert words.durations(ended("ok"), 9999.0)[-1] == ("running", 1.0)
-    assert words.durations(RunState(), 5.0) == ()
-    assert words.durations(replace(state, ended_at=1000.5, stage="ended"), 0.0)[-1] == ("running", 0.5)
+    assert durations(state, 1010.0) == (("queued", 0.0), ("starting", 1.0), ("running", 10.0))
+    assert elapsed(state, 1010.0) == 11.0
+    assert durations(ended("ok"), 9999.0)[-1] == ("running", 1.0)
+    assert durations(RunState(), 5.0) == ()
+    assert durations(replace(state, ended_at=1000.5, stage="ended"), 0.0)[-1] == ("running", 0.5)
 
 
 @pytest.mark.parametrize(
@@ -208,11 +208,11 @@ def test_durations_follow_the_stages_and_never_run_backwards():
     ],
 )  # fmt: skip
 def test_seconds_for_people(value, said):
-    assert words.seconds(value) == said
+    assert humanize.seconds(value) == said
 
 
 def test_counts_have_their_plural_and_their_commas():
-    assert [words.count(n, "line") for n in (0, 1, 998000)] == ["0 lines", "1 line", "998,000 lines"]
+    assert [humanize.count(n, "line") for n in (0, 1, 998000)] == ["0 lines", "1 line", "998,000 lines"]
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_counts_have_their_plural_and_their_commas():
     ],
 )  # fmt: skip
 def test_sizes_for_people(number, said):
-    assert words.size(number) == said
+    assert humanize.size(number) == said
 
 
 def test_what_is_seen_elsewhere_brings_its_own_next_step():

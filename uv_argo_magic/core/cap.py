@@ -15,8 +15,8 @@ from functools import reduce
 from typing import TypeAlias, assert_never
 
 from uv_argo_magic.core import events as ev
+from uv_argo_magic.core.humanize import count
 from uv_argo_magic.core.state import Gap, Output, Restarted
-from uv_argo_magic.core.words import count
 
 
 @dataclass(frozen=True, kw_only=True)

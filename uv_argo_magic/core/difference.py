@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from packaging.version import InvalidVersion, Version
 
-from uv_argo_magic.core.tables import Table
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -50,12 +48,3 @@ def _kind(old: Package, new: Package) -> Kind | None:
         return "newer" if Version(new.version) > Version(old.version) else "older"
     except InvalidVersion:
         return "newer" if new.version > old.version else "older"
-
-
-def changes(found: Sequence[Change], title: str) -> Table:
-    """The changes for people."""
-    return Table(
-        title=title if found else f"{title}: no difference",
-        head=("CHANGE", "PACKAGE", "BEFORE", "AFTER") if found else (),
-        rows=tuple((one.kind, one.name, one.before or "-", one.after or "-") for one in found),
-    )

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from uv_argo_magic.core.edits import Verdict, options
+from uv_argo_magic.core.edits import options
 from uv_argo_magic.core.tables import escape
 
 if TYPE_CHECKING:
+    from uv_argo_magic.core.check_result import CheckResult
     from uv_argo_magic.core.requirements import Requirement
 
 _LINE = "1px solid rgba(128,128,128,0.35)"
@@ -19,7 +20,7 @@ _FAINT = "opacity:0.65"
 _RED = "color:#cf222e"
 
 
-def badge(verdict: Verdict | None) -> str:
+def badge(verdict: CheckResult | None) -> str:
     """One word on the whole: None is not known yet."""
     if verdict is None:
         return "Checking"
@@ -28,7 +29,7 @@ def badge(verdict: Verdict | None) -> str:
     return "Problem" if verdict.lock is None else "Resolved"
 
 
-def chip(item: Requirement, verdict: Verdict | None) -> str:
+def chip(item: Requirement, verdict: CheckResult | None) -> str:
     """One requirement: its name, what is asked of its version, and the version that was found."""
     rest = escape(str(item).removeprefix(item.name))
     bad = verdict is not None and item.name in verdict.names
@@ -40,7 +41,7 @@ def chip(item: Requirement, verdict: Verdict | None) -> str:
     return f'<span class="uv-req" title="{title}">{escape(item.name)}<span>{rest}</span>{dim}{said}</span>'
 
 
-def status(verdict: Verdict | None, now: float) -> str:
+def status(verdict: CheckResult | None, now: float) -> str:
     """What is known of all of them together, and what to do; `now` in Unix seconds."""
     title = badge(verdict)
     word = f'<span class="uv-badge uv-{title.lower()}" role="status"><i></i>{title}</span>'
@@ -58,7 +59,7 @@ def static_text(items: tuple[Requirement, ...], name: str) -> str:
     return f"argo edit {name}: {', '.join(map(str, items)) or 'nothing'}"
 
 
-def static_html(items: tuple[Requirement, ...], text: str, name: str, verdict: Verdict | None) -> str:
+def static_html(items: tuple[Requirement, ...], text: str, name: str, verdict: CheckResult | None) -> str:
     """The file as static HTML that needs neither script nor style sheet."""
     versions = verdict.versions if verdict else {}
     blamed = verdict.names if verdict else ()

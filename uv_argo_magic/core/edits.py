@@ -11,17 +11,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from uv_argo_magic.core import words
-from uv_argo_magic.core.options import find, is_option
-from uv_argo_magic.core.options import words as words_of
 from uv_argo_magic.core.requirements import Placed, Requirement, parse, placed
-from uv_argo_magic.core.verbs import CELL
 from uv_argo_magic.errors import SpecError
-
-if TYPE_CHECKING:
-    from uv_argo_magic.core.lock import Lock
 
 OPTION = re.compile(r"^[ \t]*-(?!-hash=)[^\n]*", re.MULTILINE)
 SPACE = " \t"
@@ -154,80 +146,3 @@ class Edits:
         if not self.future:
             return self
         return Edits(text=self.future[0], past=(*self.past, self.text), future=self.future[1:])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What is known of a requirements file: a lock, or a problem and what to do, or (unreachable) neither.
-
-    `kept` says that the lock sticks to the notebook; `cached` are the packages that need no download here, None where
-    nobody has looked; `names` are those to blame, `where` is the Python and place it was resolved for, in words.
-    """
-
-    lock: Lock | None = None
-    kept: bool = False
-    cached: frozenset[str] | None = None
-    problem: str = ""
-    hint: str = ""
-    names: tuple[str, ...] = ()
-    unreachable: bool = False
-    where: str = ""
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """What was resolved: canonical name -> version."""
-        return {one.name: one.version for one in self.lock.packages} if self.lock else {}
-
-    def sentence(self, now: float = 0.0) -> str:
-        """What a person should know, in one line; `now` (Unix seconds) gives a kept lock its age."""
-        if self.unreachable:
-            return f"Not checked: {self.problem}"
-        if self.lock is None:
-            return self.problem
-        if not self.lock.packages:
-            return "No packages: cells run with Python alone."
-        kept = f", locked {words.ago(now - self.lock.made)}" if self.kept and now else ""
-        return f"{words.count(len(self.lock.packages), 'package')}{self._sizes()}, for {self.where}{kept}"
-
-    def _sizes(self) -> str:
-        """How much it is, and how much of it has to come; an index that tells no size gets no wrong sum."""
-        packages = self.lock.packages if self.lock else ()
-        if not all(one.size for one in packages):
-            return ""
-        total = sum(one.size for one in packages)
-        if self.cached is None:
-            return f", {words.size(total)}"
-        left = sum(one.size for one in packages if one.name not in self.cached)
-        come = f"{words.size(left) or 'nothing'} to download"
-        return f", {come}" if left == total else f", {words.size(total)}, {come}"
-
-
-def cell_line(text: str, name: str) -> str:
-    """The cell magic's line that asks for what the file `name` with this text asks for.
-
-    Raises:
-        SpecError: the text is no list of requirements.
-    """
-    listed = items(text, name)
-    if options(text) or any(one.hashes for one in listed):
-        return f"%%argo -r {name}" if re.fullmatch(r"[A-Za-z0-9._/-]+", name) else f'%%argo -r "{name}"'
-    said = " ".join(str(one) for one in listed)
-    return f"%%argo --deps '{said}'" if '"' in said else f'%%argo --deps "{said}"'
-
-
-def written_into(line: str, text: str, name: str) -> str:
-    """The first line of a cell that asks for what the file `name` with this text does, and not for what `line` did.
-
-    `line` is the magic's; its other options stay as they were written, and `--write-deps` goes.
-
-    Raises:
-        SpecError: the text is no list of requirements, or the line cannot be read.
-    """
-    kept, staying = [cell_line(text, name)], True
-    for word in words_of(line):
-        if is_option(word):
-            found = find(CELL.options, word.text)
-            staying = found is None or found[0].dest not in {"deps", "requirements", "write_deps"}
-        if staying:
-            kept.append(line[word.start : word.end])
-    return " ".join(kept)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from uv_argo_magic.core import settings as keys
-from uv_argo_magic.core.options import Group, Option, Place, Verb, Word, groups, unknown, words
+from uv_argo_magic.core.options import Group, Option, Place, Verb, Word, groups, words
 from uv_argo_magic.core.spec import Resources
+from uv_argo_magic.core.suggest import unknown
 from uv_argo_magic.core.verbs import CELL, HELP, verbs_in
 from uv_argo_magic.errors import SpecError
 

@@ -13,16 +13,16 @@ Rules:
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from uv_argo_magic.core.suggest import nearest, unknown
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 Kind: TypeAlias = Literal["flag", "one", "words", "many"]
 """No value; one value, once; words until the next option, repeats are joined; one value, repeatable."""
@@ -98,28 +98,6 @@ class Line:
     def text(self, dest: str) -> str:
         """The option's value; several are joined by newlines; "" where none is given."""
         return "\n".join(self.each(dest))
-
-
-MANY = 24
-"""Words that somebody still reads as a list in an error."""
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The known word most like this one, or ""."""
-    found = difflib.get_close_matches(word.lower(), sorted(known), n=1, cutoff=0.6)
-    return found[0] if found else ""
-
-
-def unknown(what: str, word: str, known: Iterable[str]) -> SpecError:
-    """The error for a word that is not known, with the nearest that is and all that there are, or some if many."""
-    names = sorted(known)
-    best = nearest(word, names)
-    guess = f"; did you mean {best}?" if best else ""
-    hint = f"Known: {', '.join(names)}." if names else "There are none."
-    if len(names) > MANY:
-        near = difflib.get_close_matches(word.lower(), names, n=5, cutoff=0.4)
-        hint = (f"Near it: {', '.join(near)}. " if near else "") + "The help verb lists them: help run."
-    return SpecError(f"unknown {what} {word}{guess}", hint=hint)
 
 
 _QUOTE = re.compile(r"""(?:--[A-Za-z][\w-]*=|[A-Za-z_]\w*=)?(?=["'\[])""")

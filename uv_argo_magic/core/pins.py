@@ -20,8 +20,8 @@ from packaging.utils import canonicalize_name
 
 from uv_argo_magic.core import requirements as req
 from uv_argo_magic.core.asked import Asked
-from uv_argo_magic.core.options import unknown
 from uv_argo_magic.core.project import requires_python, toml
+from uv_argo_magic.core.suggest import unknown
 from uv_argo_magic.errors import SpecError
 
 _Table: TypeAlias = Mapping[str, object]

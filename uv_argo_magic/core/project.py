@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 
 from uv_argo_magic.core import requirements as req
 from uv_argo_magic.core.asked import Asked
-from uv_argo_magic.core.options import unknown
+from uv_argo_magic.core.suggest import unknown
 from uv_argo_magic.errors import SpecError
 
 _Table: TypeAlias = Mapping[str, object]

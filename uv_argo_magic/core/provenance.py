@@ -19,8 +19,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from uv_argo_magic.core import words
 from uv_argo_magic.core.lock import Lock, Package, Resolution, Target
+from uv_argo_magic.core.state import durations
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def metadata(state: RunState, cell_digest: str, resolution: Resolution, image: s
     if image:
         known["image"] = image
     if state.ended:
-        known["seconds"] = {stage: round(took, 2) for stage, took in words.durations(state, state.ended_at)}
+        known["seconds"] = {stage: round(took, 2) for stage, took in durations(state, state.ended_at)}
     return {KEY: known}
 
 

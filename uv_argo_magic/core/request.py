@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass, field
 
 from uv_argo_magic.core import requirements as req
-from uv_argo_magic.core.options import unknown
+from uv_argo_magic.core.suggest import unknown
 from uv_argo_magic.errors import SpecError
 
 KEYS = ("pythonCode", "dependencies", "requirementsFile")

@@ -298,3 +298,20 @@ def _log_ended(state: RunState, event: ev.LogEnded) -> RunState:
         return _enter(replace(state, outcome=outcome), "ended", state.ended_at)
     outcome = "Stopped" if state.stop_asked else "Lost"
     return _enter(replace(state, outcome=outcome, ended_at=event.t, snapshot=None), "ended", event.t)
+
+
+def durations(state: RunState, now: float) -> tuple[tuple[Stage, float], ...]:
+    """Each stage passed or being passed, with its seconds; `now` in Unix seconds ends the present one.
+
+    The first stages carry the client's clock and the later ones the guest's, so no difference is let below 0.
+    """
+    end = state.ended_at if state.ended else now
+    begins = [(stage, t) for stage, t in state.stages if stage != "ended"]
+    ends = [t for _, t in begins[1:]] + [end]
+    # Before the first stage there is an end and no beginning: hence not strict.
+    return tuple((stage, max(0.0, t - begin)) for (stage, begin), t in zip(begins, ends, strict=False))
+
+
+def elapsed(state: RunState, now: float) -> float:
+    """Seconds since the run was submitted, or that it took."""
+    return sum(seconds for _, seconds in durations(state, now))

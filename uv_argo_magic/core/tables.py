@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import html as _html
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from uv_argo_magic.core import ansi
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from uv_argo_magic.core.difference import Change
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,3 +69,12 @@ def _cell(tag: str, cell: str, right: bool, style: str) -> str:
 def escape(said: str) -> str:
     """Any text as HTML text or attribute value."""
     return _html.escape(ansi.clean(said).replace("\x00", ""))
+
+
+def changes(found: Sequence[Change], title: str) -> Table:
+    """The changes for people."""
+    return Table(
+        title=title if found else f"{title}: no difference",
+        head=("CHANGE", "PACKAGE", "BEFORE", "AFTER") if found else (),
+        rows=tuple((one.kind, one.name, one.before or "-", one.after or "-") for one in found),
+    )

@@ -16,8 +16,9 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from uv_argo_magic.core import settings as keys
-from uv_argo_magic.core.options import Line, Option, Place, Verb, Word, is_option, read, unknown, words
+from uv_argo_magic.core.options import Line, Option, Place, Verb, Word, is_option, read, words
 from uv_argo_magic.core.spec import Resources
+from uv_argo_magic.core.suggest import unknown
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:

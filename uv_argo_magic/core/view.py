@@ -12,10 +12,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from uv_argo_magic.core import ansi, reasons, words
+from uv_argo_magic.core import ansi, humanize, reasons, words
 from uv_argo_magic.core import events as ev
 from uv_argo_magic.core.lock import Lock, Package, Resolution
-from uv_argo_magic.core.state import Gap, Output, Restarted
+from uv_argo_magic.core.state import Gap, Output, Restarted, durations, elapsed
 from uv_argo_magic.core.tables import escape
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def packages(state: RunState) -> tuple[tuple[str, str], ...]:
 def text_static(state: RunState) -> str:
     """The state in one line without times or generated names: `argo Succeeded: numpy==2.3.4 pandas==3.1.1`."""
     title, ename = words.title(state), words.ename(state)
-    said = f"argo {title}" + (f" ({words.one_line(ename)})" if ename and ename != title else "")
+    said = f"argo {title}" + (f" ({humanize.one_line(ename)})" if ename and ename != title else "")
     listed = packages(state)
     names = " ".join(f"{name}=={version}" for name, version in listed[:LISTED])
     more = f" and {len(listed) - LISTED} more" if len(listed) > LISTED else ""
@@ -71,10 +71,10 @@ def text_static(state: RunState) -> str:
 def text(state: RunState, now: float) -> str:
     """The state for terminals: that line, what is happening, the next step, times, notes and gaps."""
     lines = [text_static(state), words.sentence(state), words.hint(state)]
-    times = ", ".join(f"{stage} {words.seconds(took)}" for stage, took in words.durations(state, now))
-    total = words.seconds(words.elapsed(state, now))
+    times = ", ".join(f"{stage} {humanize.seconds(took)}" for stage, took in durations(state, now))
+    total = humanize.seconds(elapsed(state, now))
     lines.append(f"{state.name or state.run or 'run'}: {total}" + (f" ({times})" if times else ""))
-    lines += [f"note: {words.one_line(note)}" for note in state.notes]
+    lines += [f"note: {humanize.one_line(note)}" for note in state.notes]
     lines += [line for output in state.outputs if (line := remark(output))]
     return "\n".join(line for line in map(ansi.clean, lines) if line)
 
@@ -83,12 +83,12 @@ def remark(output: Output) -> str:
     """What is to be said about a hole in the output, or about another attempt; empty for the cell's own output."""
     match output:
         case ev.Skipped():
-            where = f"; the whole is in {words.one_line(output.path)}, over there" if output.path else ""
-            left = words.count(output.lines, "line") if output.lines else words.count(output.bytes, "byte")
+            where = f"; the whole is in {humanize.one_line(output.path)}, over there" if output.path else ""
+            left = humanize.count(output.lines, "line") if output.lines else humanize.count(output.bytes, "byte")
             return f"... {left} never travelled{where}"
         case Gap():
-            left = words.count(output.lines, "line") if output.lines else "some lines"
-            return f"... {left} of the log missing: {words.one_line(output.why)}"
+            left = humanize.count(output.lines, "line") if output.lines else "some lines"
+            return f"... {left} of the log missing: {humanize.one_line(output.why)}"
         case Restarted():
             return f"... attempt {output.attempt} of the cell begins here, in another process"
         case _:
@@ -141,7 +141,7 @@ def packages_html(state: RunState, now: float, lock: Resolution | None = None) -
     rows = "".join(
         f'<tr><td style="text-align:left;padding:1px 24px 1px 0">{indent * depth}{escape(package.name)}</td>'
         f'<td style="text-align:left;padding:1px 24px 1px 0">{escape(package.version)}</td>'
-        f'<td style="text-align:right;padding:1px 0;{_FAINT}">{words.size(package.size)}</td>'
+        f'<td style="text-align:right;padding:1px 0;{_FAINT}">{humanize.size(package.size)}</td>'
         f'<td style="text-align:left;padding:1px 0 1px 24px;{_FAINT}">{escape(_needed(package))}</td></tr>'
         for depth, package in reasons.tree(listed)
     )
@@ -173,7 +173,7 @@ def _foot(state: RunState, now: float, lock: Resolution | None) -> str:
     if state.installed is not None and state.installed.cached:
         said.append("nothing was downloaded: this environment was there")
     elif lock.size:
-        said.append(f"{words.size(lock.size)} of downloads, less what is cached")
+        said.append(f"{humanize.size(lock.size)} of downloads, less what is cached")
     if lock.made:
         said.append(words.resolved(lock, now))
     line = f'<span class="uv-volatile" style="font-size:12px;{_FAINT}">{escape("; ".join(said))}</span>'
@@ -183,7 +183,7 @@ def _foot(state: RunState, now: float, lock: Resolution | None) -> str:
 
 def stages_html(state: RunState, now: float) -> str:
     """The stages as one bar of their shares of the time, and below it in words, as one volatile element."""
-    passed = words.durations(state, now)
+    passed = durations(state, now)
     if not passed:
         return '<span class="uv-volatile"></span>'
     total = sum(took for _, took in passed) or 1.0
@@ -196,12 +196,12 @@ def stages_html(state: RunState, now: float) -> str:
     named = "".join(
         f'<b style="font-weight:normal;white-space:nowrap;margin-right:14px">'
         f'<i style="display:inline-block;width:8px;height:8px;border-radius:2px;margin-right:5px;'
-        f'background-color:{STAGE_TONES.get(stage, "#8c959f")}"></i>{stage} {words.seconds(took)}</b> '
+        f'background-color:{STAGE_TONES.get(stage, "#8c959f")}"></i>{stage} {humanize.seconds(took)}</b> '
         for stage, took in passed
     )
     if state.installed is not None and state.installed.packages:
         how = "environment reused" if state.installed.cached else "environment made"
-        named += f'<b style="font-weight:normal;{_FAINT}">{how} in {words.seconds(state.installed.seconds)}</b>'
+        named += f'<b style="font-weight:normal;{_FAINT}">{how} in {humanize.seconds(state.installed.seconds)}</b>'
     bar = "display:flex;gap:2px;border-radius:3px;overflow:hidden;margin:8px 0 4px"
     return (
         f'<span class="uv-volatile" style="display:block">'
@@ -212,7 +212,7 @@ def stages_html(state: RunState, now: float) -> str:
 
 def remarks(state: RunState) -> tuple[str, ...]:
     """Everything that a person should see beside the output: notes, gaps, what never travelled, other attempts."""
-    return (*(words.one_line(note, 500) for note in state.notes), *filter(None, map(remark, state.outputs)))
+    return (*(humanize.one_line(note, 500) for note in state.notes), *filter(None, map(remark, state.outputs)))
 
 
 def html(state: RunState, now: float, lock: Resolution | None = None) -> str:
@@ -232,7 +232,7 @@ def _head(state: RunState, now: float) -> str:
     title = words.title(state)
     name = state.name or state.run
     place = f" at {state.place}" if state.place and state.place != "here" else ""
-    total = words.seconds(words.elapsed(state, now))
+    total = humanize.seconds(elapsed(state, now))
     badge = f"background-color:{TONES[title]};color:#ffffff;border-radius:10px;padding:1px 9px;font-size:12px"
     said = f"{name}{place} \N{MIDDLE DOT} {total}" if name else total
     return (

@@ -9,13 +9,13 @@ Rules:
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from packaging.utils import canonicalize_name
 
 from uv_argo_magic.core import remote_error
 from uv_argo_magic.core.failures import classify
+from uv_argo_magic.core.humanize import LONGEST, ago, one_line
 from uv_argo_magic.core.lock import Lock
 from uv_argo_magic.core.lookalikes import ALSO_IMPORTED, PACKAGE_OF, STANDARD_LIBRARY
 from uv_argo_magic.core.spec import FILES
@@ -24,10 +24,7 @@ from uv_argo_magic.errors import ProtocolError
 if TYPE_CHECKING:
     from uv_argo_magic.core.events import Exited
     from uv_argo_magic.core.lock import Resolution
-    from uv_argo_magic.core.state import RunState, Stage
-
-LONGEST = 200
-"""Characters of user text in a sentence."""
+    from uv_argo_magic.core.state import RunState
 
 SIGNALS: dict[int, tuple[str, str]] = {
     1: ("SIGHUP", "The session that it belonged to was closed."),
@@ -187,35 +184,6 @@ def _how_to_add(package: str, state: RunState) -> str:
     return f"write --deps {whole}"
 
 
-def durations(state: RunState, now: float) -> tuple[tuple[Stage, float], ...]:
-    """Each stage passed or being passed, with its seconds; `now` in Unix seconds ends the present one.
-
-    The first stages carry the client's clock and the later ones the guest's, so no difference is let below 0.
-    """
-    end = state.ended_at if state.ended else now
-    begins = [(stage, t) for stage, t in state.stages if stage != "ended"]
-    ends = [t for _, t in begins[1:]] + [end]
-    # Before the first stage there is an end and no beginning: hence not strict.
-    return tuple((stage, max(0.0, t - begin)) for (stage, begin), t in zip(begins, ends, strict=False))
-
-
-def elapsed(state: RunState, now: float) -> float:
-    """Seconds since the run was submitted, or that it took."""
-    return sum(seconds for _, seconds in durations(state, now))
-
-
-def seconds(value: float) -> str:
-    """A duration for people: "0.31 s", "12.3 s", "2 min 5 s", "1 h 2 min"."""
-    if value < 1:
-        return f"{value:.2f} s"
-    if round(value, 1) < 60:
-        return f"{value:.1f} s"
-    minutes, rest = divmod(round(value), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
-
-
 def warnings(resolution: Resolution) -> tuple[str, ...]:
     """What a person should know of the packages before they are installed, in whole sentences."""
     if isinstance(resolution, Lock):
@@ -238,41 +206,10 @@ def resolved(lock: Lock, now: float) -> str:
     return f"resolved {ago(now - lock.made)}{by}; --upgrade chooses anew"
 
 
-def ago(span: float) -> str:
-    """How long ago, for people: "just now", "5 minutes ago", "3 days ago"."""
-    for seconds_of, noun in ((86400, "day"), (3600, "hour"), (60, "minute")):
-        if span >= seconds_of:
-            return f"{count(int(span // seconds_of), noun)} ago"
-    return "just now"
-
-
-def count(number: int, noun: str) -> str:
-    """A number with its noun: "1 line", "998,000 lines"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def size(number: int) -> str:
-    """Bytes for people: "512 B", "16.6 MB"; empty where they are not known."""
-    if number <= 0:
-        return ""
-    value = float(number)
-    for unit in ("B", "kB", "MB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} GB"
-
-
 def signal_name(code: int) -> str:
     """The name of a signal by its number, whichever the sign."""
     name, _ = SIGNALS.get(abs(code), (f"signal {abs(code)}", ""))
     return name
-
-
-def one_line(text: str, longest: int = LONGEST) -> str:
-    """User text as one line of at most `longest` characters."""
-    line = re.sub(r"\s+", " ", text[: 4 * longest]).strip()
-    return line if len(line) <= longest else line[: longest - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def _going_on(state: RunState) -> str:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic import editing, external_editor, sources, uv_calls
 from uv_argo_magic.core import edit_view, edits
+from uv_argo_magic.core.cell_line import cell_line
+from uv_argo_magic.core.check_result import CheckResult
 from uv_argo_magic.core.verbs import RunOptions
 from uv_argo_magic.errors import ArgoMagicError, SpecError
 from uv_argo_magic.notebook.background import OfCell, why_not
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.history import History
     from uv_argo_magic.specify import Surroundings
 
-    Check: TypeAlias = Callable[[threading.Event], Iterator[edits.Verdict]]
+    Check: TypeAlias = Callable[[threading.Event], Iterator[CheckResult]]
     Lock: TypeAlias = Callable[[locks.Lock | None, threading.Event], str]
 
 TYPING = 0.4
@@ -63,7 +65,7 @@ def edit(line: Line, shell: Any, around: Callable[[], Surroundings], history: Hi
     written = os.path.relpath(path, here.folder)
     if line.given("cell"):
         # While this cell runs, and as a cell of its own: later, or with `replace`, it would overwrite another one.
-        shell.set_next_input(f"{edits.cell_line(editing.read(path), written)}\n", replace=False)
+        shell.set_next_input(f"{cell_line(editing.read(path), written)}\n", replace=False)
         return
     settings = specify("", RunOptions(deps=""), here)[0].settings
     match mode(settings.panel, shell):
@@ -84,7 +86,7 @@ def edit(line: Line, shell: Any, around: Callable[[], Surroundings], history: Hi
             Outlet().publish(data, {}, transient={}, update=False)
 
 
-def _checks(path: Path, around: Callable[[], Surroundings], cancelled: threading.Event) -> Iterator[edits.Verdict]:
+def _checks(path: Path, around: Callable[[], Surroundings], cancelled: threading.Event) -> Iterator[CheckResult]:
     """What is known of the file, and then what more takes longer to know."""
     verdict = editing.check(path, around(), cancelled)
     yield verdict
@@ -113,7 +115,7 @@ class Editor:
         self._draft: str | None = None
         self._problem = ""
         self._remark, self._done = "", False
-        self._verdict: edits.Verdict | None = None
+        self._verdict: CheckResult | None = None
         self._w = Widgets(self, path.name, names)
         self._judge()
         if not self._problem and len(edits.items(self._disk, path.name)) > MANY:
@@ -288,7 +290,7 @@ class Editor:
             edits.items(self._edits.text, self._path.name)
         except SpecError as error:
             self._problem = error.message
-            self._verdict = edits.Verdict(problem=error.message, hint=error.hint)
+            self._verdict = CheckResult(problem=error.message, hint=error.hint)
             self._w.text_mode = True
 
     def _draw(self) -> None:
@@ -304,7 +306,7 @@ class Editor:
         self._w.lock.description = "Upgrade" if self._verdict and self._verdict.kept else "Lock"
         self._w.undo.disabled = not self._edits.past
         self._w.redo.disabled = not self._edits.future
-        self._w.copied("" if self._problem else edits.cell_line(self._edits.text, self._written))
+        self._w.copied("" if self._problem else cell_line(self._edits.text, self._written))
 
     def _where(self) -> str:
         name = self._path.name

@@ -20,7 +20,7 @@ from uv_argo_magic.notebook.style import CSS, EDIT_CSS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from uv_argo_magic.core import edits
+    from uv_argo_magic.core.check_result import CheckResult
     from uv_argo_magic.core.requirements import Requirement
     from uv_argo_magic.notebook.editor import Editor
 
@@ -98,7 +98,7 @@ class Widgets:
         if typed.strip() and self._editor.add(typed):
             self._add.value = ""
 
-    def draw(self, text: str, items: tuple[Requirement, ...], verdict: edits.Verdict | None) -> None:
+    def draw(self, text: str, items: tuple[Requirement, ...], verdict: CheckResult | None) -> None:
         """Set every widget to what the state says."""
         self._drawing = threading.get_ident()
         try:
@@ -120,7 +120,7 @@ class Widgets:
         noted = f"<div {kind}>{escape(remark)}</div>" if remark else ""
         self._foot.value = f'{noted}<div class="uv-dim">{escape(where)}</div>'
 
-    def _set_chips(self, items: tuple[Requirement, ...], verdict: edits.Verdict | None) -> None:
+    def _set_chips(self, items: tuple[Requirement, ...], verdict: CheckResult | None) -> None:
         w = self._ipywidgets
         wanted = [str(item) for item in items]
         for line in [line for line in self._by_line if line not in wanted]:

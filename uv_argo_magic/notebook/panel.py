@@ -14,7 +14,8 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic.core import ansi, tables, view, words
+from uv_argo_magic.core import ansi, humanize, tables, view, words
+from uv_argo_magic.core.state import elapsed
 from uv_argo_magic.notebook import clicks
 from uv_argo_magic.notebook.outputs import Outlet
 from uv_argo_magic.notebook.style import CSS
@@ -207,7 +208,7 @@ class _Widgets:
         title = "Stopping" if stopping else words.title(state)
         self._badge.value = f'<span class="uv-badge uv-{title.lower()}" role="status"><i></i>{title}</span>'
         self._head.value = _head(state, now)
-        said = [*(words.one_line(note, 500) for note in state.notes), *remarks]
+        said = [*(humanize.one_line(note, 500) for note in state.notes), *remarks]
         self._summary.value = _summary(state, now, said)
         self._tools.value = _tools(state)
         self._log.value = f'<pre class="uv-log">{view.log_html(state, LINES) or _NOTHING}</pre>'
@@ -245,13 +246,13 @@ _NEWEST = "this.closest('.uv-argo').querySelector('.uv-scroll').scrollTop=0"
 
 def _head(state: RunState, now: float) -> str:
     """The header line beside the badge: time, counts, place, name."""
-    parts = [words.seconds(words.elapsed(state, now))]
+    parts = [humanize.seconds(elapsed(state, now))]
     if state.installed is not None:
-        parts.append(words.count(len(state.installed.packages), "package"))
+        parts.append(humanize.count(len(state.installed.packages), "package"))
     if state.place and state.place != "here":
-        parts.insert(0, words.one_line(state.place, 80))
+        parts.insert(0, humanize.one_line(state.place, 80))
     dim = tables.escape(" \N{MIDDLE DOT} ".join(parts))
-    name = tables.escape(words.one_line(state.name or state.run, 80))
+    name = tables.escape(humanize.one_line(state.name or state.run, 80))
     return f'<span class="uv-time">{dim}</span><span class="uv-name" title="{name}">{name}</span>'
 
 
@@ -260,14 +261,14 @@ def _summary(state: RunState, now: float, said: list[str]) -> str:
     out = [f'<div class="uv-said">{tables.escape(words.sentence(state))}</div>', view.stages_html(state, now)]
     if state.stage in {"resolving", "installing"} and len(state.install_log):
         last = ansi.strip("".join(state.install_log[-3:])).strip().rsplit("\n", 1)[-1]
-        out.append(f'<div class="uv-dim">uv: {tables.escape(words.one_line(last))}</div>')
+        out.append(f'<div class="uv-dim">uv: {tables.escape(humanize.one_line(last))}</div>')
     out += [f'<div class="uv-remark">{tables.escape(line)}</div>' for line in said[-20:]]
     return "".join(out)
 
 
 def _tools(state: RunState) -> str:
     """The line above the log: how much of it is here, where the rest is, and two buttons."""
-    where = tables.escape(words.one_line(state.run, 80))
+    where = tables.escape(humanize.one_line(state.run, 80))
     return (
         f'<div class="uv-tools"><span class="uv-dim">The last {LINES} lines; all of them: '
         f"<code>%argo logs {where}</code></span>"

@@ -1,0 +1,51 @@
+"""Numbers and foreign text for people: durations, ages, counts, sizes, and one line of a longer text."""
+
+from __future__ import annotations
+
+import re
+
+LONGEST = 200
+"""Characters of user text in a sentence."""
+
+
+def seconds(value: float) -> str:
+    """A duration for people: "0.31 s", "12.3 s", "2 min 5 s", "1 h 2 min"."""
+    if value < 1:
+        return f"{value:.2f} s"
+    if round(value, 1) < 60:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def ago(span: float) -> str:
+    """How long ago, for people: "just now", "5 minutes ago", "3 days ago"."""
+    for seconds_of, noun in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if span >= seconds_of:
+            return f"{count(int(span // seconds_of), noun)} ago"
+    return "just now"
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun: "1 line", "998,000 lines"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def size(number: int) -> str:
+    """Bytes for people: "512 B", "16.6 MB"; empty where they are not known."""
+    if number <= 0:
+        return ""
+    value = float(number)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"
+
+
+def one_line(text: str, longest: int = LONGEST) -> str:
+    """User text as one line of at most `longest` characters."""
+    line = re.sub(r"\s+", " ", text[: 4 * longest]).strip()
+    return line if len(line) <= longest else line[: longest - 1] + "\N{HORIZONTAL ELLIPSIS}"
