@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from uv_argo_magic.core.options import Line
-    from uv_argo_magic.core.requirements import Requirements
+    from uv_argo_magic.core.requirements.model import Requirements
     from uv_argo_magic.core.state import Output, RunState
 
 

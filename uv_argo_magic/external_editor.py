@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uv_argo_magic import editing
-from uv_argo_magic.core import edits
+from uv_argo_magic.core.requirements import edits
 from uv_argo_magic.errors import ArgoMagicError, ResolutionError, SpecError
 
 if TYPE_CHECKING:

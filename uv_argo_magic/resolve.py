@@ -25,7 +25,7 @@ from uv_argo_magic import uv_calls
 from uv_argo_magic.core import failures, indexes, program, reasons
 from uv_argo_magic.core.lock import Lock, Unresolved
 from uv_argo_magic.core.pylock import read_pylock
-from uv_argo_magic.core.requirements import parse_items
+from uv_argo_magic.core.requirements.model import parse_items
 from uv_argo_magic.core.said import redact
 from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.stubs import BASE, refuse_contradictions, within_base, write_wheels
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from uv_argo_magic.core.base import Base
     from uv_argo_magic.core.failures import InstallFailure
-    from uv_argo_magic.core.requirements import Requirements
+    from uv_argo_magic.core.requirements.model import Requirements
     from uv_argo_magic.core.spec import Settings
     from uv_argo_magic.interpreters import Interpreter
     from uv_argo_magic.locks import Locks

@@ -28,13 +28,14 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from uv import find_uv_bin
 
-from uv_argo_magic.core import conda, program
-from uv_argo_magic.core import requirements as req
-from uv_argo_magic.core.asked import Asked, merge
-from uv_argo_magic.core.includes import Include, split_includes
-from uv_argo_magic.core.pins import read_pins
-from uv_argo_magic.core.project import read_pyproject
-from uv_argo_magic.core.script import parse_script
+from uv_argo_magic.core import program
+from uv_argo_magic.core.requirements import conda_env
+from uv_argo_magic.core.requirements import model as req
+from uv_argo_magic.core.requirements.includes import Include, split_includes
+from uv_argo_magic.core.requirements.parsed_file import Asked, merge
+from uv_argo_magic.core.requirements.pep723 import parse_script
+from uv_argo_magic.core.requirements.pylock_pins import read_pins
+from uv_argo_magic.core.requirements.pyproject import read_pyproject
 from uv_argo_magic.core.suggest import nearest
 from uv_argo_magic.errors import SpecError
 
@@ -305,10 +306,10 @@ def _conda(place: _Place, text: str, done: set[tuple[Path, bool]]) -> Asked:
     for line in pip:
         rows[line.number - 1] = line.text
     listed = _requirements(place, "\n".join(rows), done)
-    return merge(conda.read_conda(lines, source=place.name), listed, Asked(notes=tuple(notes)))
+    return merge(conda_env.read_conda(lines, source=place.name), listed, Asked(notes=tuple(notes)))
 
 
-def _environment(place: _Place, text: str) -> tuple[list[conda.Line], list[conda.Line], list[str]]:
+def _environment(place: _Place, text: str) -> tuple[list[conda_env.Line], list[conda_env.Line], list[str]]:
     """The conda packages and the pip part of an environment.yml, and what of it counts for nothing here."""
     try:
         import yaml  # noqa: PLC0415 - only this kind of file needs it
@@ -332,7 +333,7 @@ def _environment(place: _Place, text: str) -> tuple[list[conda.Line], list[conda
             f"{place.name} has no list of dependencies",
             hint="An environment.yml has dependencies: and below it lines like - numpy=1.26.",
         )
-    found: tuple[list[conda.Line], list[conda.Line]] = ([], [])
+    found: tuple[list[conda_env.Line], list[conda_env.Line]] = ([], [])
     for entry in entries.value:
         pip = isinstance(entry, yaml.MappingNode) and [key.value for key, _ in entry.value] == ["pip"]
         nodes = entry.value[0][1].value if pip else [entry]
@@ -343,7 +344,7 @@ def _environment(place: _Place, text: str) -> tuple[list[conda.Line], list[conda
                     f"{place.name}, line {number}: this is neither a package nor a list for pip",
                     hint="Write - numpy=1.26, or - pip: and below it - rich>=13.",
                 )
-            found[pip].append(conda.Line(number=number, text=node.value))
+            found[pip].append(conda_env.Line(number=number, text=node.value))
     notes = [f"{place.name}: its variables are not set; write --set env=NAME=VALUE."] if "variables" in keys else []
     return *found, notes
 

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from uv_argo_magic import config, sources
-from uv_argo_magic.core import requirements as req
-from uv_argo_magic.core import script as scripts
 from uv_argo_magic.core import values
-from uv_argo_magic.core.asked import Asked, merge
+from uv_argo_magic.core.requirements import model as req
+from uv_argo_magic.core.requirements import pep723 as scripts
+from uv_argo_magic.core.requirements.parsed_file import Asked, merge
 from uv_argo_magic.core.spec import FILES, RunSpec, Settings
 from uv_argo_magic.core.suggest import nearest
 from uv_argo_magic.errors import SpecError

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from uv_argo_magic.core.base import Base
-    from uv_argo_magic.core.requirements import Requirements
+    from uv_argo_magic.core.requirements.model import Requirements
     from uv_argo_magic.core.said import InstallFailure
     from uv_argo_magic.interpreters import Interpreter
 

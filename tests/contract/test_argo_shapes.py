@@ -13,8 +13,8 @@ from uv import find_uv_bin
 
 from uv_argo_magic import resolve, uv_calls
 from uv_argo_magic.backends.argo import ArgoBackend
-from uv_argo_magic.core import requirements
 from uv_argo_magic.core.lock import Unresolved
+from uv_argo_magic.core.requirements import model
 from uv_argo_magic.core.spec import RunSpec, Settings
 from uv_argo_magic.run import Run, prepare, start
 
@@ -41,7 +41,7 @@ def run(server) -> Callable[..., Run]:
     def begin(cell: str, index: IndexServer, image: str = "none", **settings) -> Run:
         url = settings.pop("index_url", index.url)
         wanted = Settings(kubeconfig=str(server.kubeconfig), images=((HERE, image),), index_url=url, **settings)
-        spec = RunSpec(cell=cell, requirements=requirements.parse("alpha"), settings=wanted, backend="argo")
+        spec = RunSpec(cell=cell, requirements=model.parse("alpha"), settings=wanted, backend="argo")
         backend = ArgoBackend()
         return start(prepare(spec, backend), backend=backend)
 
@@ -72,7 +72,7 @@ def test_without_the_secret_the_index_asks_who_it_is(tmp_path, home):
     with IndexServer(credentials="me:x") as index:
         settings = Settings(index_url=index.url, index_secrets=(("corp", "login"),))
         found = resolve.lock(
-            requirements.parse("alpha"), interpreter=ArgoBackend().target(RunSpec(cell="")), settings=settings
+            model.parse("alpha"), interpreter=ArgoBackend().target(RunSpec(cell="")), settings=settings
         )
     assert isinstance(found, Unresolved)
     assert "401" in found.reason

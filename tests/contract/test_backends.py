@@ -23,7 +23,7 @@ from index_server import IndexServer
 from uv_argo_magic import places
 from uv_argo_magic.backends.argo import ArgoBackend
 from uv_argo_magic.backends.local import LocalBackend
-from uv_argo_magic.core import requirements
+from uv_argo_magic.core.requirements import model
 from uv_argo_magic.core.spec import RunSpec, Settings
 from uv_argo_magic.errors import CellFailed, InstallFailed, NodeFailed, ResolutionError, Stopped
 from uv_argo_magic.history import History
@@ -88,7 +88,7 @@ def wanted(place, index):
 
     def spec(cell: str, deps: str = "", pull: tuple[str, ...] = (), **settings) -> RunSpec:
         made = Settings(index_url=index.url, **place[1], **settings)
-        return RunSpec(cell=cell, requirements=requirements.parse(deps), pull=pull, settings=made)
+        return RunSpec(cell=cell, requirements=model.parse(deps), pull=pull, settings=made)
 
     return spec
 

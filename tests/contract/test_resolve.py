@@ -21,7 +21,7 @@ from uv_argo_magic import interpreters, resolve, uv_calls
 from uv_argo_magic.core import lockfiles, program
 from uv_argo_magic.core.base import Base, Distribution
 from uv_argo_magic.core.lock import Lock, Target, Unresolved
-from uv_argo_magic.core.requirements import Requirement, Requirements, parse
+from uv_argo_magic.core.requirements.model import Requirement, Requirements, parse
 from uv_argo_magic.core.spec import Settings
 from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.interpreters import Interpreter

@@ -16,7 +16,7 @@ import yaml
 from requirement_lists import ACCEPTED
 
 from uv_argo_magic.backends.argo import deployed, images, printed, processor
-from uv_argo_magic.core import requirements
+from uv_argo_magic.core.requirements import model
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 HEAD = (
@@ -68,7 +68,7 @@ LEFT = {"comment after continuation"}
 @pytest.mark.parametrize("what", sorted(set(ACCEPTED) - LEFT))
 def test_the_pod_takes_lists_apart_as_the_grammar_does(what):
     text, wanted = ACCEPTED[what]
-    found = [requirements.parse(one, file=True).lines for one in processor.requirements(text)]
+    found = [model.parse(one, file=True).lines for one in processor.requirements(text)]
     assert list(dict.fromkeys(line for lines in found for line in lines)) == wanted
     assert all(len(lines) == 1 for lines in found)
 

@@ -18,7 +18,7 @@ from uv_argo_magic import history as kept
 from uv_argo_magic import processes
 from uv_argo_magic.core import events as ev
 from uv_argo_magic.core.lock import Lock, Package, Target, Unresolved
-from uv_argo_magic.core.requirements import Requirement, Requirements
+from uv_argo_magic.core.requirements.model import Requirement, Requirements
 from uv_argo_magic.core.spec import RunSpec, Settings
 from uv_argo_magic.core.state import RunState, fold
 from uv_argo_magic.errors import BackendUnavailable, SpecError

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from uv_argo_magic.core import edits
 from uv_argo_magic.core.options import find, is_option
 from uv_argo_magic.core.options import words as words_of
+from uv_argo_magic.core.requirements import edits
 from uv_argo_magic.core.verbs import CELL
 
 

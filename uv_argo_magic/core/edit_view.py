@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from uv_argo_magic.core.edits import options
+from uv_argo_magic.core.requirements.edits import options
 from uv_argo_magic.core.tables import escape
 
 if TYPE_CHECKING:
     from uv_argo_magic.core.check_result import CheckResult
-    from uv_argo_magic.core.requirements import Requirement
+    from uv_argo_magic.core.requirements.model import Requirement
 
 _LINE = "1px solid rgba(128,128,128,0.35)"
 _CODE = "font-family:ui-monospace,Menlo,Consolas,monospace;font-size:12px"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
-from uv_argo_magic.core import requirements as req
+from uv_argo_magic.core.requirements import model as req
 from uv_argo_magic.core.suggest import unknown
 from uv_argo_magic.errors import SpecError
 

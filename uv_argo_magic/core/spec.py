@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
 
-from uv_argo_magic.core.requirements import Requirements
+from uv_argo_magic.core.requirements.model import Requirements
 
 MIB = 1024 * 1024
 

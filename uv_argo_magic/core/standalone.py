@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from uv_argo_magic.core import indexes
-from uv_argo_magic.core import script as scripts
+from uv_argo_magic.core.requirements import pep723 as scripts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 
-from uv_argo_magic.core.lookalikes import PACKAGE_OF
+from uv_argo_magic.core.requirements.typo_hints import PACKAGE_OF
 from uv_argo_magic.core.said import InstallFailure, Said, capital, named, short
 
 

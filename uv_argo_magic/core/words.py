@@ -17,7 +17,7 @@ from uv_argo_magic.core import remote_error
 from uv_argo_magic.core.failures import classify
 from uv_argo_magic.core.humanize import LONGEST, ago, one_line
 from uv_argo_magic.core.lock import Lock
-from uv_argo_magic.core.lookalikes import ALSO_IMPORTED, PACKAGE_OF, STANDARD_LIBRARY
+from uv_argo_magic.core.requirements.typo_hints import ALSO_IMPORTED, PACKAGE_OF, STANDARD_LIBRARY
 from uv_argo_magic.core.spec import FILES
 from uv_argo_magic.errors import ProtocolError
 

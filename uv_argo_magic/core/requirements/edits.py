@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from uv_argo_magic.core.requirements import Placed, Requirement, parse, placed
+from uv_argo_magic.core.requirements.model import Placed, Requirement, parse, placed
 from uv_argo_magic.errors import SpecError
 
 OPTION = re.compile(r"^[ \t]*-(?!-hash=)[^\n]*", re.MULTILINE)

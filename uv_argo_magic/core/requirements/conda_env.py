@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
-from uv_argo_magic.core import requirements as req
-from uv_argo_magic.core.asked import Asked
+from uv_argo_magic.core.requirements import model as req
+from uv_argo_magic.core.requirements.parsed_file import Asked
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:

@@ -1,10 +1,10 @@
-"""core/project.py: what a pyproject.toml asks for."""
+"""core/requirements/pyproject.py: what a pyproject.toml asks for."""
 
 from __future__ import annotations
 
 import pytest
 
-from uv_argo_magic.core.project import read_pyproject
+from uv_argo_magic.core.requirements.pyproject import read_pyproject
 from uv_argo_magic.errors import SpecError
 
 WHOLE = """

@@ -1,10 +1,10 @@
-"""core/pins.py: what a pylock.toml pins, for whichever target."""
+"""core/requirements/pylock_pins.py: what a pylock.toml pins, for whichever target."""
 
 from __future__ import annotations
 
 import pytest
 
-from uv_argo_magic.core.pins import read_pins
+from uv_argo_magic.core.requirements.pylock_pins import read_pins
 from uv_argo_magic.errors import SpecError
 
 A, B = "a" * 64, "b" * 64

@@ -1,4 +1,4 @@
-"""core/edits.py: a requirements file is changed where it was asked, and stays as it was written everywhere else."""
+"""core/requirements/edits.py: a requirements file changes where it was asked to, and nowhere else."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uv_argo_magic.core import edits
 from uv_argo_magic.core.cell_line import cell_line, written_into
 from uv_argo_magic.core.check_result import CheckResult
 from uv_argo_magic.core.lock import Lock, Package, Target
-from uv_argo_magic.core.requirements import Requirement, parse
+from uv_argo_magic.core.requirements import edits
+from uv_argo_magic.core.requirements.model import Requirement, parse
 from uv_argo_magic.core.verbs import read_cell
 from uv_argo_magic.errors import SpecError
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from uv_argo_magic.core.requirements import MAX_LENGTH, Requirements, parse_items
-from uv_argo_magic.core.scanner import shown, visible
+from uv_argo_magic.core.requirements.model import MAX_LENGTH, Requirements, parse_items
+from uv_argo_magic.core.requirements.scanner import shown, visible
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import NoReturn
 
-from uv_argo_magic.core.grammar import ARCHIVES, OPERATOR, REPOSITORY, REPOSITORY_REFUSED
-from uv_argo_magic.core.scanner import NAME, Cursor
+from uv_argo_magic.core.requirements.grammar import ARCHIVES, OPERATOR, REPOSITORY, REPOSITORY_REFUSED
+from uv_argo_magic.core.requirements.scanner import NAME, Cursor
 
 COMMAND = re.compile(
     r"[!%]?[ \t]*(?:python[0-9.]*[ \t]+-m[ \t]+)?(?:uv[ \t]+)?(?:pip[0-9.]*|uv|uvx|conda|mamba|poetry|pdm|pixi)"

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from packaging.requirements import Requirement as Parsed
 from requirement_lists import ACCEPTED, ACCEPTED_IN_FILES, REFUSED, REFUSED_IN_FILES, WHEEL
 
-from uv_argo_magic.core.lookalikes import OPTIONS, PACKAGE_OF, STANDARD_LIBRARY
-from uv_argo_magic.core.requirements import Requirement, Requirements, merge, parse, parse_items
+from uv_argo_magic.core.requirements.model import Requirement, Requirements, merge, parse, parse_items
+from uv_argo_magic.core.requirements.typo_hints import OPTIONS, PACKAGE_OF, STANDARD_LIBRARY
 from uv_argo_magic.errors import SpecError
 
 

@@ -18,9 +18,9 @@ from typing import TypeAlias
 
 from packaging.utils import canonicalize_name
 
-from uv_argo_magic.core import requirements as req
-from uv_argo_magic.core.asked import Asked
-from uv_argo_magic.core.project import requires_python, toml
+from uv_argo_magic.core.requirements import model as req
+from uv_argo_magic.core.requirements.parsed_file import Asked
+from uv_argo_magic.core.requirements.pyproject import requires_python, toml
 from uv_argo_magic.core.suggest import unknown
 from uv_argo_magic.errors import SpecError
 

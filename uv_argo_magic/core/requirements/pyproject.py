@@ -17,8 +17,8 @@ from typing import NoReturn, TypeAlias
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
-from uv_argo_magic.core import requirements as req
-from uv_argo_magic.core.asked import Asked
+from uv_argo_magic.core.requirements import model as req
+from uv_argo_magic.core.requirements.parsed_file import Asked
 from uv_argo_magic.core.suggest import unknown
 from uv_argo_magic.errors import SpecError
 

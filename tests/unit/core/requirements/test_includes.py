@@ -1,10 +1,10 @@
-"""core/includes.py: the lines of a requirements file that name another."""
+"""core/requirements/includes.py: the lines of a requirements file that name another."""
 
 from __future__ import annotations
 
 import pytest
 
-from uv_argo_magic.core.includes import Include, split_includes
+from uv_argo_magic.core.requirements.includes import Include, split_includes
 
 
 @pytest.mark.parametrize(

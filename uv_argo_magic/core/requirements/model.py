@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
-from uv_argo_magic.core import grammar
-from uv_argo_magic.core.lookalikes import doubt, refuse_lookalike
-from uv_argo_magic.core.scanner import NAME, Cursor, Text, item, read
+from uv_argo_magic.core.requirements import grammar
+from uv_argo_magic.core.requirements.scanner import NAME, Cursor, Text, item, read
+from uv_argo_magic.core.requirements.typo_hints import doubt, refuse_lookalike
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:

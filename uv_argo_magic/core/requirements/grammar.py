@@ -18,7 +18,7 @@ from packaging.specifiers import Specifier, SpecifierSet
 from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
-from uv_argo_magic.core.scanner import Cursor, shown
+from uv_argo_magic.core.requirements.scanner import Cursor, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from uv_argo_magic.core import requirements as req
+from uv_argo_magic.core.requirements import model as req
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,11 +1,11 @@
-"""core/conda.py: what of an environment.yml an index has, and what is said of the rest."""
+"""core/requirements/conda_env.py: what of an environment.yml an index has, and what is said of the rest."""
 
 from __future__ import annotations
 
 import pytest
 
-from uv_argo_magic.core.conda import RENAMED, SAME, Line, read_conda
-from uv_argo_magic.core.requirements import parse
+from uv_argo_magic.core.requirements.conda_env import RENAMED, SAME, Line, read_conda
+from uv_argo_magic.core.requirements.model import parse
 from uv_argo_magic.errors import SpecError
 
 
