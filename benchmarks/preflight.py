@@ -24,8 +24,8 @@ from uv import find_uv_bin
 
 from uv_argo_magic import interpreters, resolve
 from uv_argo_magic import run as engine
-from uv_argo_magic.core.lock import Lock
 from uv_argo_magic.core.requirements.model import parse
+from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.spec import RunSpec, Settings
 
 SETS = {

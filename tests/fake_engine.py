@@ -8,7 +8,7 @@ from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING
 
 from uv_argo_magic.core import events as ev
-from uv_argo_magic.core.lock import Lock, Target
+from uv_argo_magic.core.resolution.lock import Lock, Target
 from uv_argo_magic.core.state import RunState, fold
 from uv_argo_magic.errors import CellFailed
 

@@ -12,8 +12,8 @@ from uv_argo_magic import config
 from uv_argo_magic.backends import base
 from uv_argo_magic.core import events as ev
 from uv_argo_magic.core import humanize, menu, tables, words
-from uv_argo_magic.core.difference import difference
-from uv_argo_magic.core.lock import Lock
+from uv_argo_magic.core.resolution.diff import difference
+from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.state import Gap, Restarted, RunState, fold
 from uv_argo_magic.core.tables import Table, changes
 from uv_argo_magic.core.verbs import count

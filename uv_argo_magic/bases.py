@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uv_argo_magic import interpreters
-from uv_argo_magic.core import base as bases
 from uv_argo_magic.core import events, program
-from uv_argo_magic.core.lock import Unresolved
+from uv_argo_magic.core.resolution import base_packages as bases
+from uv_argo_magic.core.resolution.lock import Unresolved
 from uv_argo_magic.core.spec import RunSpec
 from uv_argo_magic.core.state import fold
 from uv_argo_magic.errors import SpecError
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from uv_argo_magic.backends.base import Backend
-    from uv_argo_magic.core.base import Base
+    from uv_argo_magic.core.resolution.base_packages import Base
 
 MAX_AGE = 24 * 3600.0
 """Seconds that a tag's answer is good for."""

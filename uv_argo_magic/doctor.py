@@ -14,8 +14,8 @@ from uv_argo_magic import run as engine
 from uv_argo_magic.backends import base
 from uv_argo_magic.backends.base import Check
 from uv_argo_magic.core import words
-from uv_argo_magic.core.lock import Lock
 from uv_argo_magic.core.requirements.model import parse
+from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.verbs import run_options
 from uv_argo_magic.errors import ArgoMagicError, BackendError, ResolutionError, SpecError
 from uv_argo_magic.specify import Surroundings, specify

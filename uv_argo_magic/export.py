@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 from uv_argo_magic import run
 from uv_argo_magic.backends import base
 from uv_argo_magic.core import settings
-from uv_argo_magic.core.lock import Lock
+from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.standalone import Standalone, pins, standalone
 from uv_argo_magic.entries import HIDDEN
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
-    from uv_argo_magic.core.lock import Resolution
     from uv_argo_magic.core.options import Line
+    from uv_argo_magic.core.resolution.lock import Resolution
     from uv_argo_magic.core.spec import RunSpec
     from uv_argo_magic.entries import Entry
     from uv_argo_magic.history import History

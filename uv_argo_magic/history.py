@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from uv_argo_magic import files, processes
-from uv_argo_magic.core.lock import Lock, Resolution
+from uv_argo_magic.core.resolution.lock import Lock, Resolution
 from uv_argo_magic.core.suggest import nearest
 from uv_argo_magic.entries import HIDDEN, SCHEMA, Entry, read_entry, summarize
 from uv_argo_magic.errors import BackendUnavailable, SpecError

@@ -24,11 +24,11 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import Tag, compatible_tags, cpython_tags, platform_tags
 from uv import find_uv_bin
 
-from uv_argo_magic.core.lock import Target
+from uv_argo_magic.core.resolution.lock import Target
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
-    from uv_argo_magic.core.base import Base
+    from uv_argo_magic.core.resolution.base_packages import Base
 
 OLDEST = (3, 8)
 """What the guest can run on."""

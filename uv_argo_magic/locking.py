@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic import bases, files, places, resolve
 from uv_argo_magic.backends import base
-from uv_argo_magic.core import humanize, lockfiles, reasons, words
-from uv_argo_magic.core.difference import difference
-from uv_argo_magic.core.lock import Lock
+from uv_argo_magic.core import humanize, words
+from uv_argo_magic.core.resolution import dependency_tree, lock_export
+from uv_argo_magic.core.resolution.diff import difference
+from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.tables import Table, changes
 from uv_argo_magic.core.verbs import RunOptions, run_options
 from uv_argo_magic.entries import HIDDEN
@@ -22,8 +23,8 @@ from uv_argo_magic.locks import Locks
 from uv_argo_magic.specify import Surroundings, specify
 
 if TYPE_CHECKING:
-    from uv_argo_magic.core.lock import Resolution
     from uv_argo_magic.core.options import Line
+    from uv_argo_magic.core.resolution.lock import Resolution
     from uv_argo_magic.core.spec import RunSpec
     from uv_argo_magic.entries import Entry
     from uv_argo_magic.history import History
@@ -83,7 +84,7 @@ def table(lock: Lock, cached: frozenset[str], now: float, title: str = "") -> Ta
             *((package.index,) if named else ()),
             ", ".join(package.via) or ("asked for" if package.asked else ""),
         )
-        for depth, package in reasons.tree(lock.packages)
+        for depth, package in dependency_tree.tree(lock.packages)
     )
     left = sum(package.size for package in lock.packages if package.name not in cached)
     of = lock.target.platform or "this platform"
@@ -160,11 +161,11 @@ def _upgraded(before: Lock | None, after: Lock, *, dry: bool) -> Table:
 def _write(name: str, lock: Lock, spec: RunSpec, interpreter: Interpreter, around: Surroundings) -> str:
     """Write the lock as the file's name wants it; a sentence that says so."""
     path = around.folder / name
-    if lockfiles.is_pylock(path.name):
+    if lock_export.is_pylock(path.name):
         said = resolve.as_pylock(lock, interpreter=interpreter, settings=spec.settings)
-        text = lockfiles.pylock(lock, said)
+        text = lock_export.pylock(lock, said)
     elif path.suffix in {".txt", ".in"}:
-        text = lockfiles.requirements(lock)
+        text = lock_export.requirements(lock)
     else:
         raise SpecError(
             f"a lock cannot be written as {path.name}", hint="Name it pylock.toml, pylock.NAME.toml or NAME.txt."

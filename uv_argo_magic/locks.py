@@ -19,7 +19,7 @@ import time
 from typing import TYPE_CHECKING
 
 from uv_argo_magic import files
-from uv_argo_magic.core.lock import Lock
+from uv_argo_magic.core.resolution.lock import Lock
 
 if TYPE_CHECKING:
     from pathlib import Path

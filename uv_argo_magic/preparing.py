@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from uv_argo_magic import bases, interpreters, places, resolve, uv_calls
 from uv_argo_magic.backends import base
 from uv_argo_magic.core import indexes, program
-from uv_argo_magic.core.lock import Lock, Resolution
+from uv_argo_magic.core.resolution.lock import Lock, Resolution
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.guest_zip import guest_zip
 from uv_argo_magic.locks import Locks

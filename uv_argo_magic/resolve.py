@@ -22,11 +22,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from uv_argo_magic import uv_calls
-from uv_argo_magic.core import failures, indexes, program, reasons
-from uv_argo_magic.core.lock import Lock, Unresolved
-from uv_argo_magic.core.pylock import read_pylock
+from uv_argo_magic.core import indexes, program
 from uv_argo_magic.core.requirements.model import parse_items
-from uv_argo_magic.core.said import redact
+from uv_argo_magic.core.resolution import dependency_tree, install_errors
+from uv_argo_magic.core.resolution.lock import Lock, Unresolved
+from uv_argo_magic.core.resolution.pylock import read_pylock
+from uv_argo_magic.core.resolution.uv_stderr import redact
 from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.stubs import BASE, refuse_contradictions, within_base, write_wheels
 
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Mapping
 
-    from uv_argo_magic.core.base import Base
-    from uv_argo_magic.core.failures import InstallFailure
     from uv_argo_magic.core.requirements.model import Requirements
+    from uv_argo_magic.core.resolution.base_packages import Base
+    from uv_argo_magic.core.resolution.install_errors import InstallFailure
     from uv_argo_magic.core.spec import Settings
     from uv_argo_magic.interpreters import Interpreter
     from uv_argo_magic.locks import Locks
@@ -116,7 +117,7 @@ def explain(
         rc, out, _ = _compile(question, options, settings.install_timeout, pins=pins)
     if rc:
         return made
-    told = reasons.explained(made, out, dict(question.environ).get("UV_INDEX", ""))
+    told = dependency_tree.explained(made, out, dict(question.environ).get("UV_INDEX", ""))
     if locks and (known := locks.find(question.digest)) and (known.key, known.made) == (made.key, made.made):
         locks.keep(question.digest, told)
     return told
@@ -186,7 +187,7 @@ def as_pylock(
     question = _question(parse_items(pins, source="the lock"), interpreter, settings, environ)
     rc, out, said = _compile(question, ("--format", "pylock.toml", "--no-deps"), settings.install_timeout)
     if rc:
-        failure = failures.classify(rc, said)
+        failure = install_errors.classify(rc, said)
         raise ResolutionError(failure.sentence, hint=failure.hint)
     return out
 
@@ -241,7 +242,7 @@ def _question(
             options.append(f"--{name.replace('_', '-')}={value}")
     if settings.offline:
         around["UV_OFFLINE"] = "1"
-    files = {reasons.ASKED: requirements.lines}
+    files = {dependency_tree.ASKED: requirements.lines}
     for name, items in listed.items():
         if items:
             files[f"{name}.txt"] = items.lines
@@ -281,7 +282,7 @@ def _ask(
     rc, out, said = _compile(question, options, settings.install_timeout, cancelled=cancelled)
     if rc:
         asked = (item.name for item in requirements.items)
-        failure = replace(failures.classify(rc, said), names=failures.blamed(rc, said, asked))
+        failure = replace(install_errors.classify(rc, said), names=install_errors.blamed(rc, said, asked))
         failure = _with_nearest(failure, requirements, question, settings.install_timeout, cancelled)
         return within_base(failure, said, interpreter)
     made = read_pylock(
@@ -294,7 +295,7 @@ def _ask(
     )
     return replace(
         made,
-        warnings=failures.warnings(said),
+        warnings=install_errors.warnings(said),
         uv=uv_calls.uv_version(),
         made=time.time(),
         base=base.digest if base else "",
@@ -315,7 +316,7 @@ def _with_nearest(
             continue
         found = []
         for sign, way in (("<", "highest"), (">", "lowest")):
-            files = {**dict(question.files), reasons.ASKED: f"{item.name}{sign}{exact[1]}\n"}
+            files = {**dict(question.files), dependency_tree.ASKED: f"{item.name}{sign}{exact[1]}\n"}
             options = tuple(option for option in question.options if not option.startswith("--resolution="))
             beside = replace(question, files=tuple(files.items()), options=options)
             asked = ("--no-deps", "--no-annotate", f"--resolution={way}")
@@ -346,7 +347,7 @@ def _compile(
     """`uv pip compile` of this question: exit status, stdout and stderr."""
     files = dict(question.files) | ({"pins.txt": pins} if pins else {})
     command = ["pip", "compile", "--no-header", "--python", question.python]
-    command += [*options, *question.options, *(["--constraint", BASE] if question.base else []), reasons.ASKED]
+    command += [*options, *question.options, *(["--constraint", BASE] if question.base else []), dependency_tree.ASKED]
     base = question.base
     fill = functools.partial(write_wheels, base) if base else None
     return uv_calls.call(command, files, dict(question.environ), timeout, cancelled=cancelled, fill=fill)

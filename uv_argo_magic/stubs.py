@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
 
-from uv_argo_magic.core.base import metadata
+from uv_argo_magic.core.resolution.base_packages import metadata
 from uv_argo_magic.errors import ResolutionError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from uv_argo_magic.core.base import Base
     from uv_argo_magic.core.requirements.model import Requirements
-    from uv_argo_magic.core.said import InstallFailure
+    from uv_argo_magic.core.resolution.base_packages import Base
+    from uv_argo_magic.core.resolution.uv_stderr import InstallFailure
     from uv_argo_magic.interpreters import Interpreter
 
 BASE = "base.txt"

@@ -13,8 +13,8 @@ from uv import find_uv_bin
 
 from uv_argo_magic import resolve, uv_calls
 from uv_argo_magic.backends.argo import ArgoBackend
-from uv_argo_magic.core.lock import Unresolved
 from uv_argo_magic.core.requirements import model
+from uv_argo_magic.core.resolution.lock import Unresolved
 from uv_argo_magic.core.spec import RunSpec, Settings
 from uv_argo_magic.run import Run, prepare, start
 

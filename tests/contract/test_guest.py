@@ -18,8 +18,8 @@ from index_server import IndexServer
 
 from uv_argo_magic.core import events
 from uv_argo_magic.core import events as ev
-from uv_argo_magic.core.lock import Lock, Package, Target, Unresolved
 from uv_argo_magic.core.requirements.model import parse
+from uv_argo_magic.core.resolution.lock import Lock, Package, Target, Unresolved
 from uv_argo_magic.core.state import fold
 from uv_argo_magic.guest import environment
 

@@ -10,8 +10,8 @@ from guest_process import begin, text_of
 from index_server import IndexServer
 from uv import find_uv_bin
 
-from uv_argo_magic.core import failures
-from uv_argo_magic.core.lock import Unresolved
+from uv_argo_magic.core.resolution import install_errors
+from uv_argo_magic.core.resolution.lock import Unresolved
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,7 +70,7 @@ def test_a_uv_that_cannot_be_had_is_an_install_that_failed(
     url = index.url if reachable else "http://127.0.0.1:9/simple"
     state = run(tmp_path, url, {"PIP_RETRIES": "1"}, version)
     assert state.outcome == "InstallFailed"
-    failure = failures.classify(1, "".join(state.install_log))
+    failure = install_errors.classify(1, "".join(state.install_log))
     assert failure.sentence.startswith("There is no uv in that image")
     assert words in failure.sentence
     assert "shape=init" in failure.hint
@@ -79,4 +79,4 @@ def test_a_uv_that_cannot_be_had_is_an_install_that_failed(
 def test_only_where_it_is_asked_for(tmp_path: Path, index: IndexServer) -> None:
     state = run(tmp_path, index.url, version="")
     assert state.outcome == "InstallFailed"
-    assert "shape=runtime" in failures.classify(127, "".join(state.install_log)).hint
+    assert "shape=runtime" in install_errors.classify(127, "".join(state.install_log)).hint

@@ -18,10 +18,11 @@ from packaging.tags import compatible_tags, cpython_tags
 from uv import find_uv_bin
 
 from uv_argo_magic import interpreters, resolve, uv_calls
-from uv_argo_magic.core import lockfiles, program
-from uv_argo_magic.core.base import Base, Distribution
-from uv_argo_magic.core.lock import Lock, Target, Unresolved
+from uv_argo_magic.core import program
 from uv_argo_magic.core.requirements.model import Requirement, Requirements, parse
+from uv_argo_magic.core.resolution import lock_export
+from uv_argo_magic.core.resolution.base_packages import Base, Distribution
+from uv_argo_magic.core.resolution.lock import Lock, Target, Unresolved
 from uv_argo_magic.core.spec import Settings
 from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.interpreters import Interpreter
@@ -584,7 +585,7 @@ def test_a_lock_as_files_that_uv_installs(index, ask, about, tmp_path):
     made = ask(wanted, only_binary=False)
     index.add("beta", "2.0")
     said = resolve.as_pylock(made, settings=Settings(only_binary=False), **about)
-    texts = {"pylock.toml": lockfiles.pylock(made, said), "r.txt": lockfiles.requirements(made)}
+    texts = {"pylock.toml": lock_export.pylock(made, said), "r.txt": lock_export.requirements(made)}
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
         command = [find_uv_bin(), "pip", "install", "--target", name + "-tree", "--no-deps", "--require-hashes", "-r"]

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from uv_argo_magic.backends import base
-from uv_argo_magic.core.lock import Lock, Target
+from uv_argo_magic.core.resolution.lock import Lock, Target
 from uv_argo_magic.core.spec import RunSpec
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.history import History

@@ -10,8 +10,8 @@ import pytest
 from nbconvert import HTMLExporter, MarkdownExporter
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from uv_argo_magic.core.check_result import CheckResult
-from uv_argo_magic.core.lock import Lock, Package, Target
+from uv_argo_magic.core.resolution.check_result import CheckResult
+from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.notebook import editor
 from uv_argo_magic.notebook.checker import Checker

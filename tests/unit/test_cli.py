@@ -12,7 +12,7 @@ import pytest
 
 from uv_argo_magic import answers, cli
 from uv_argo_magic.core import events as ev
-from uv_argo_magic.core.lock import Lock, Package, Target
+from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 from uv_argo_magic.core.spec import RunSpec
 from uv_argo_magic.core.state import Gap, Restarted, RunState, fold
 from uv_argo_magic.history import History

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from uv_argo_magic.core import edit_view
-from uv_argo_magic.core.check_result import CheckResult
-from uv_argo_magic.core.lock import Lock, Package, Target
 from uv_argo_magic.core.requirements import edits
 from uv_argo_magic.core.requirements.model import parse
+from uv_argo_magic.core.resolution.check_result import CheckResult
+from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 
 LOCK = Lock(
     packages=(Package(name="numpy", version="2.3.4", size=1), Package(name="six", version="1.17", size=1)),

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uv_argo_magic.core import program
-from uv_argo_magic.core.lock import Lock, Package, Target, Unresolved
 from uv_argo_magic.core.requirements.model import Requirements, parse
+from uv_argo_magic.core.resolution.lock import Lock, Package, Target, Unresolved
 from uv_argo_magic.core.spec import RunSpec, Settings
 from uv_argo_magic.guest_zip import guest_zip
 

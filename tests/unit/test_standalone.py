@@ -6,8 +6,8 @@ import tomllib
 
 import pytest
 
-from uv_argo_magic.core.lock import Lock, Package, Target
 from uv_argo_magic.core.requirements.pep723 import parse_script, without_block
+from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 from uv_argo_magic.core.spec import Settings
 from uv_argo_magic.core.standalone import pins, standalone
 

@@ -10,7 +10,7 @@ import pytest
 
 from uv_argo_magic.core import events as ev
 from uv_argo_magic.core import tables, view, words
-from uv_argo_magic.core.lock import Lock, Package, Target, Unresolved
+from uv_argo_magic.core.resolution.lock import Lock, Package, Target, Unresolved
 from uv_argo_magic.core.state import RunState
 from uv_argo_magic.testing import play, states, write
 

@@ -11,8 +11,8 @@ from uv_argo_magic.core.requirements.edits import options
 from uv_argo_magic.core.tables import escape
 
 if TYPE_CHECKING:
-    from uv_argo_magic.core.check_result import CheckResult
     from uv_argo_magic.core.requirements.model import Requirement
+    from uv_argo_magic.core.resolution.check_result import CheckResult
 
 _LINE = "1px solid rgba(128,128,128,0.35)"
 _CODE = "font-family:ui-monospace,Menlo,Consolas,monospace;font-size:12px"

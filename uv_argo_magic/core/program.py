@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.core import indexes
-from uv_argo_magic.core.lock import Lock, Resolution
+from uv_argo_magic.core.resolution.lock import Lock, Resolution
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

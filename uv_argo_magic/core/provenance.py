@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from uv_argo_magic.core.lock import Lock, Package, Resolution, Target
+from uv_argo_magic.core.resolution.lock import Lock, Package, Resolution, Target
 from uv_argo_magic.core.state import durations
 from uv_argo_magic.errors import SpecError
 

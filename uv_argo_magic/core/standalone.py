@@ -19,7 +19,7 @@ from uv_argo_magic.core.requirements import pep723 as scripts
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from uv_argo_magic.core.lock import Lock
+    from uv_argo_magic.core.resolution.lock import Lock
     from uv_argo_magic.core.spec import Settings
 
 AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT

@@ -11,7 +11,7 @@ from uv_argo_magic.core import ansi
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from uv_argo_magic.core.difference import Change
+    from uv_argo_magic.core.resolution.diff import Change
 
 
 @dataclass(frozen=True, kw_only=True)

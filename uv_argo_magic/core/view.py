@@ -12,9 +12,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from uv_argo_magic.core import ansi, humanize, reasons, words
+from uv_argo_magic.core import ansi, humanize, words
 from uv_argo_magic.core import events as ev
-from uv_argo_magic.core.lock import Lock, Package, Resolution
+from uv_argo_magic.core.resolution import dependency_tree
+from uv_argo_magic.core.resolution.lock import Lock, Package, Resolution
 from uv_argo_magic.core.state import Gap, Output, Restarted, durations, elapsed
 from uv_argo_magic.core.tables import escape
 
@@ -143,7 +144,7 @@ def packages_html(state: RunState, now: float, lock: Resolution | None = None) -
         f'<td style="text-align:left;padding:1px 24px 1px 0">{escape(package.version)}</td>'
         f'<td style="text-align:right;padding:1px 0;{_FAINT}">{humanize.size(package.size)}</td>'
         f'<td style="text-align:left;padding:1px 0 1px 24px;{_FAINT}">{escape(_needed(package))}</td></tr>'
-        for depth, package in reasons.tree(listed)
+        for depth, package in dependency_tree.tree(listed)
     )
     return f'<table style="{_CODE};border-collapse:collapse;margin:4px 0">{rows}</table>{_foot(state, now, lock)}'
 

@@ -20,8 +20,8 @@ from uv_argo_magic.notebook.style import CSS, EDIT_CSS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from uv_argo_magic.core.check_result import CheckResult
     from uv_argo_magic.core.requirements.model import Requirement
+    from uv_argo_magic.core.resolution.check_result import CheckResult
     from uv_argo_magic.notebook.editor import Editor
 
 # In the browser: what is copied is on the button already.

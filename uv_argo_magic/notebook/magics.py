@@ -19,7 +19,7 @@ from traitlets import TraitError, TraitType
 from uv_argo_magic import answers, config, places
 from uv_argo_magic.core import menu, provenance, tables, words
 from uv_argo_magic.core import settings as keys
-from uv_argo_magic.core.lock import Lock
+from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.verbs import read_cell, read_line, run_options
 from uv_argo_magic.errors import SpecError, VerifyFailed
 from uv_argo_magic.history import History

@@ -23,7 +23,7 @@ from uv_argo_magic.notebook.style import CSS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from uv_argo_magic.core.lock import Resolution
+    from uv_argo_magic.core.resolution.lock import Resolution
     from uv_argo_magic.core.state import RunState
 
 INTERVAL = 0.1

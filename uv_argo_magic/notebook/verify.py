@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from uv_argo_magic.core.lock import Lock
     from uv_argo_magic.core.options import Line
+    from uv_argo_magic.core.resolution.lock import Lock
     from uv_argo_magic.core.spec import RunSpec
     from uv_argo_magic.core.state import RunState
 

@@ -17,7 +17,7 @@ from packaging.tags import compatible_tags, cpython_tags
 from packaging.version import InvalidVersion, Version
 
 from uv_argo_magic import interpreters
-from uv_argo_magic.core.lock import Target
+from uv_argo_magic.core.resolution.lock import Target
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from uv_argo_magic.core.lock import Lock, Package, Target
+from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 
 TARGET = Target(python="3.12.1", abi="cp312")
 ALPHA = Package(name="alpha", version="1.0", sha256="a" * 64, size=10, file="alpha-1.0-py3-none-any.whl")

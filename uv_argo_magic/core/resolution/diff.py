@@ -10,7 +10,7 @@ from packaging.version import InvalidVersion, Version
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from uv_argo_magic.core.lock import Package
+    from uv_argo_magic.core.resolution.lock import Package
 
 Kind: TypeAlias = Literal["added", "removed", "newer", "older", "other file"]
 

@@ -1,4 +1,4 @@
-"""core/lockfiles.py: a lock as requirements with hashes and as pylock.toml; uv installs both in tests/contract."""
+"""core/resolution/lock_export.py: a lock as requirements with hashes and as pylock.toml (uv installs both: contract)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import tomllib
 
 import pytest
 
-from uv_argo_magic.core import lockfiles
-from uv_argo_magic.core.lock import Lock, Package, Target
+from uv_argo_magic.core.resolution import lock_export
+from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 from uv_argo_magic.errors import ResolutionError
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
@@ -34,12 +34,12 @@ sdist = {{ url = "https://files.example.com/beta-2.tar.gz", hashes = {{ sha256 =
 
 
 def test_names():
-    assert all(map(lockfiles.is_pylock, ("pylock.toml", "pylock.dev.toml")))
-    assert not any(map(lockfiles.is_pylock, ("pylock.a.b.toml", "uv.lock", "requirements.txt")))
+    assert all(map(lock_export.is_pylock, ("pylock.toml", "pylock.dev.toml")))
+    assert not any(map(lock_export.is_pylock, ("pylock.a.b.toml", "uv.lock", "requirements.txt")))
 
 
 def test_requirements():
-    assert lockfiles.requirements(LOCK).splitlines() == [
+    assert lock_export.requirements(LOCK).splitlines() == [
         "# Locked for Python 3.12 on x86_64-manylinux_2_28; each line is one file.",
         "alpha==1 \\",
         f"    --hash=sha256:{A}",
@@ -50,11 +50,11 @@ def test_requirements():
         f"    --hash=sha256:{C}",
     ]
     bare = Lock(packages=(Package(name="bare", version="1"),), target=Target(python="3.12.1"))
-    assert lockfiles.requirements(bare).splitlines()[1:] == ["bare==1"]
+    assert lock_export.requirements(bare).splitlines()[1:] == ["bare==1"]
 
 
 def test_pylock_has_one_file_for_each_package():
-    data = tomllib.loads(lockfiles.pylock(LOCK, ANSWER))
+    data = tomllib.loads(lock_export.pylock(LOCK, ANSWER))
     alpha, beta, gamma = data["packages"]
     assert (data["lock-version"], data["requires-python"]) == ("1.0", "==3.12.*")
     assert alpha["wheels"] == [
@@ -68,6 +68,6 @@ def test_pylock_has_one_file_for_each_package():
     assert beta["sdist"]["name"] == "beta-2.tar.gz"
     assert gamma == {"name": "gamma", "archive": {"url": "https://files.example.com/g.whl", "hashes": {"sha256": C}}}
     with pytest.raises(ResolutionError, match=r"does not have beta-2\.tar\.gz of beta 2 any more"):
-        lockfiles.pylock(LOCK, ANSWER.replace(B, C))
+        lock_export.pylock(LOCK, ANSWER.replace(B, C))
     with pytest.raises(ResolutionError):
-        lockfiles.pylock(LOCK, "packages = 3")
+        lock_export.pylock(LOCK, "packages = 3")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uv_argo_magic.core.said import capital, named, redact, short, take_apart
+from uv_argo_magic.core.resolution.uv_stderr import capital, named, redact, short, take_apart
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import difflib
 import re
 
 from uv_argo_magic.core.requirements.typo_hints import PACKAGE_OF
-from uv_argo_magic.core.said import InstallFailure, Said, capital, named, short
+from uv_argo_magic.core.resolution.uv_stderr import InstallFailure, Said, capital, named, short
 
 
 def unsolved(said: Said) -> InstallFailure:

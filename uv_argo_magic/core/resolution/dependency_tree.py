@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from uv_argo_magic.core.lock import Lock, Package
+    from uv_argo_magic.core.resolution.lock import Lock, Package
 
 ASKED = "requirements.in"
 """The file of the requirements themselves: what comes from it was asked for."""

@@ -1,9 +1,9 @@
-"""core/reasons.py: uv's annotations, and the tree made of them."""
+"""core/resolution/dependency_tree.py: uv's annotations, and the tree made of them."""
 
 from __future__ import annotations
 
-from uv_argo_magic.core.lock import Lock, Package, Target
-from uv_argo_magic.core.reasons import explained, tree
+from uv_argo_magic.core.resolution.dependency_tree import explained, tree
+from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 
 TARGET = Target(python="3.12.1")
 

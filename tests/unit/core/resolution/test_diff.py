@@ -1,10 +1,10 @@
-"""core/difference.py: what changes between two sets of packages."""
+"""core/resolution/diff.py: what changes between two sets of packages."""
 
 from __future__ import annotations
 
 from uv_argo_magic.core import tables
-from uv_argo_magic.core.difference import Change, difference
-from uv_argo_magic.core.lock import Package
+from uv_argo_magic.core.resolution.diff import Change, difference
+from uv_argo_magic.core.resolution.lock import Package
 from uv_argo_magic.core.tables import changes
 
 

@@ -1,4 +1,4 @@
-"""core/base.py, stubs.py: what a Python has of its own, and how uv is told."""
+"""core/resolution/base_packages.py, stubs.py: what a Python has of its own, and how uv is told."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from packaging.metadata import Metadata
 
 from uv_argo_magic import stubs
-from uv_argo_magic.core.base import PROBE, Base, Distribution, metadata, read_probe
+from uv_argo_magic.core.resolution.base_packages import PROBE, Base, Distribution, metadata, read_probe
 
 ROWS = [
     ["NumPy", "1.26.4", [], []],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from uv_argo_magic.core import humanize
 
 if TYPE_CHECKING:
-    from uv_argo_magic.core.lock import Lock
+    from uv_argo_magic.core.resolution.lock import Lock
 
 
 @dataclass(frozen=True, kw_only=True)

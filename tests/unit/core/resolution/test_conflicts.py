@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uv_argo_magic.core.failures import classify
-from uv_argo_magic.core.said import take_apart
-from uv_argo_magic.core.unsolved import MEANT, POPULAR, suggest, unsolved
+from uv_argo_magic.core.resolution.conflicts import MEANT, POPULAR, suggest, unsolved
+from uv_argo_magic.core.resolution.install_errors import classify
+from uv_argo_magic.core.resolution.uv_stderr import take_apart
 
 HEAD = "error: No solution found when resolving dependencies\n  cause: "
 END = ", we can conclude that your requirements are unsatisfiable.\n"

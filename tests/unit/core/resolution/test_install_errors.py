@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from uv_argo_magic.core.failures import blamed, classify, warnings
+from uv_argo_magic.core.resolution.install_errors import blamed, classify, warnings
 
 FETCH = "error: Failed to fetch: http://index.example.com/simple/alpha/\n"
 DOWNLOAD = "Resolved 1 package in 2ms\nerror: Failed to download `alpha==1.0`\n"

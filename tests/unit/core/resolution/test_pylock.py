@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from packaging.tags import compatible_tags, cpython_tags
 
-from uv_argo_magic.core.lock import Package, Target
-from uv_argo_magic.core.pylock import read_pylock
+from uv_argo_magic.core.resolution.lock import Package, Target
+from uv_argo_magic.core.resolution.pylock import read_pylock
 from uv_argo_magic.errors import ResolutionError
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64

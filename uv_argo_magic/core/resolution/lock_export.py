@@ -16,7 +16,7 @@ from uv_argo_magic.errors import ResolutionError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from uv_argo_magic.core.lock import Lock, Package
+    from uv_argo_magic.core.resolution.lock import Lock, Package
 
 
 def is_pylock(name: str) -> bool:

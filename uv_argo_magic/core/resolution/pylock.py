@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
-from uv_argo_magic.core.lock import Lock, Package, Target
+from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 from uv_argo_magic.errors import ResolutionError
 
 if TYPE_CHECKING:

@@ -14,8 +14,17 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
-from uv_argo_magic.core.said import UNREACHABLE, Cause, InstallFailure, Said, capital, redact, short, take_apart
-from uv_argo_magic.core.unsolved import suggest, unsolved
+from uv_argo_magic.core.resolution.conflicts import suggest, unsolved
+from uv_argo_magic.core.resolution.uv_stderr import (
+    UNREACHABLE,
+    Cause,
+    InstallFailure,
+    Said,
+    capital,
+    redact,
+    short,
+    take_apart,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
