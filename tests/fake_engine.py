@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING
 
-from uv_argo_magic.core import events as ev
+from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol.state import RunState, fold
 from uv_argo_magic.core.resolution.lock import Lock, Target
-from uv_argo_magic.core.state import RunState, fold
 from uv_argo_magic.errors import CellFailed
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from uv_argo_magic import config
 from uv_argo_magic.backends import base
-from uv_argo_magic.core import events as ev
 from uv_argo_magic.core import humanize, menu, tables, words
+from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol.state import Gap, Restarted, RunState, fold
 from uv_argo_magic.core.resolution.diff import difference
 from uv_argo_magic.core.resolution.lock import Lock
-from uv_argo_magic.core.state import Gap, Restarted, RunState, fold
 from uv_argo_magic.core.tables import Table, changes
 from uv_argo_magic.core.verbs import count
 from uv_argo_magic.errors import BackendError, SpecError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from uv_argo_magic.config import Config
     from uv_argo_magic.core.options import Line, Place
-    from uv_argo_magic.core.state import Output
+    from uv_argo_magic.core.protocol.state import Output
     from uv_argo_magic.entries import Entry
     from uv_argo_magic.history import History
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uv_argo_magic import answers, config, places
-from uv_argo_magic.core import events as ev
 from uv_argo_magic.core import request, tables, words
-from uv_argo_magic.core.state import Gap, Restarted
+from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol.state import Gap, Restarted
 from uv_argo_magic.core.tables import Table
 from uv_argo_magic.core.verbs import read_argv, run_options
 from uv_argo_magic.errors import ArgoMagicError, PolicyError, ResolutionError, SpecError
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from uv_argo_magic.core.options import Line
+    from uv_argo_magic.core.protocol.state import Output, RunState
     from uv_argo_magic.core.requirements.model import Requirements
-    from uv_argo_magic.core.state import Output, RunState
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from uv_argo_magic.core.state import RunState
+    from uv_argo_magic.core.protocol.state import RunState
 
 
 class ArgoMagicError(Exception):

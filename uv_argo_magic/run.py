@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from uv_argo_magic import resolve
 from uv_argo_magic.backends import base
-from uv_argo_magic.core import events, remote_error, values, words
+from uv_argo_magic.core import words
+from uv_argo_magic.core.protocol import events, remote_error, values
+from uv_argo_magic.core.protocol.state import RunState, fold
 from uv_argo_magic.core.resolution.lock import Lock, Resolution
-from uv_argo_magic.core.state import RunState, fold
 from uv_argo_magic.errors import (
     ArgoMagicError,
     BackendError,

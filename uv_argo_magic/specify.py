@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from uv_argo_magic import config, sources
-from uv_argo_magic.core import values
+from uv_argo_magic.core.protocol import values
 from uv_argo_magic.core.requirements import model as req
 from uv_argo_magic.core.requirements import pep723 as scripts
 from uv_argo_magic.core.requirements.parsed_file import Asked, merge

@@ -12,8 +12,8 @@ import json
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from uv_argo_magic import interpreters
-from uv_argo_magic.core import events as ev
-from uv_argo_magic.core.state import RunState, step
+from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol.state import RunState, step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

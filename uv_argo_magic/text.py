@@ -10,13 +10,13 @@ import time
 from typing import TYPE_CHECKING, TextIO
 
 from uv_argo_magic.core import ansi, humanize, view, words
-from uv_argo_magic.core import events as ev
-from uv_argo_magic.core.state import elapsed
+from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol.state import elapsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from uv_argo_magic.core.state import Output, RunState, Stage
+    from uv_argo_magic.core.protocol.state import Output, RunState, Stage
 
 _DIM, _RED, _OFF = "\x1b[2m", "\x1b[31m", "\x1b[0m"
 

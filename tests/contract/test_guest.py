@@ -16,17 +16,17 @@ import pytest
 from guest_process import HERE, NONCE, begin, text_of
 from index_server import IndexServer
 
-from uv_argo_magic.core import events
-from uv_argo_magic.core import events as ev
+from uv_argo_magic.core.protocol import events
+from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol.state import fold
 from uv_argo_magic.core.requirements.model import parse
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target, Unresolved
-from uv_argo_magic.core.state import fold
 from uv_argo_magic.guest import environment
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from uv_argo_magic.core.state import RunState
+    from uv_argo_magic.core.protocol.state import RunState
 
 
 def run(home: Path, cell: str, **wanted: object) -> RunState:

@@ -16,7 +16,7 @@ from uv_argo_magic.core.resolution.lock import Unresolved
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from uv_argo_magic.core.state import RunState
+    from uv_argo_magic.core.protocol.state import RunState
 
 VERSION = "9.9.9"
 

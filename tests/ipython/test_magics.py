@@ -11,7 +11,7 @@ from traitlets import TraitError
 
 from uv_argo_magic import config
 from uv_argo_magic.backends.base import Check
-from uv_argo_magic.core import events as ev
+from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.resolution.lock import Lock, Target
 from uv_argo_magic.core.spec import RunSpec
 from uv_argo_magic.errors import ArgoMagicError, CellFailed, SpecError

@@ -11,7 +11,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 from uv_argo_magic.core.cap import Cap
-from uv_argo_magic.core.state import RunState
+from uv_argo_magic.core.protocol.state import RunState
 from uv_argo_magic.notebook.outputs import CellOutput, Outlet, result_object
 from uv_argo_magic.testing import play, states, write
 

@@ -14,8 +14,8 @@ import nbformat
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from uv_argo_magic.core.remote_error import RemoteError, parse
-from uv_argo_magic.core.state import RunState
+from uv_argo_magic.core.protocol.remote_error import RemoteError, parse
+from uv_argo_magic.core.protocol.state import RunState
 from uv_argo_magic.errors import CellFailed
 from uv_argo_magic.guest.exceptions import describe
 from uv_argo_magic.notebook import traceback as tb
@@ -23,7 +23,7 @@ from uv_argo_magic.notebook import traceback as tb
 REMOTE = "/over/there/cell.py"
 SETUP = f"""
 import json
-from uv_argo_magic.core.remote_error import parse
+from uv_argo_magic.core.protocol.remote_error import parse
 from uv_argo_magic.guest.exceptions import describe
 from uv_argo_magic.notebook import traceback as tb
 

@@ -169,7 +169,7 @@ def test_displays_are_kept_as_a_front_end_keeps_them():
 
 
 def verify_state():
-    from uv_argo_magic.core.state import RunState
+    from uv_argo_magic.core.protocol.state import RunState
 
     return RunState()
 

@@ -17,9 +17,9 @@ from uv_argo_magic.backends.argo.follow import Follower
 from uv_argo_magic.backends.argo.readers import DELETED
 from uv_argo_magic.backends.argo.rights import denied
 from uv_argo_magic.backends.argo.tail import Tail
-from uv_argo_magic.core import events as ev
 from uv_argo_magic.core import view, words
-from uv_argo_magic.core.state import RunState, step
+from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol.state import RunState, step
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 SCENARIOS = sorted(path.stem for path in (GOLDEN / "recordings").glob("*.jsonl"))

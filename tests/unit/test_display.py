@@ -11,7 +11,7 @@ import warnings
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from uv_argo_magic.core import events
+from uv_argo_magic.core.protocol import events
 from uv_argo_magic.guest.display import Displays, FormatterWarning
 
 

@@ -16,11 +16,11 @@ import pytest
 
 from uv_argo_magic import history as kept
 from uv_argo_magic import processes
-from uv_argo_magic.core import events as ev
+from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol.state import RunState, fold
 from uv_argo_magic.core.requirements.model import Requirement, Requirements
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target, Unresolved
 from uv_argo_magic.core.spec import RunSpec, Settings
-from uv_argo_magic.core.state import RunState, fold
 from uv_argo_magic.errors import BackendUnavailable, SpecError
 
 NONCE = "abc"
@@ -331,7 +331,7 @@ def test_many_processes_write_and_prune_at_once(tmp_path):
     code = (
         "import sys; from pathlib import Path; from uv_argo_magic.history import History;"
         "from uv_argo_magic.core.spec import RunSpec; from uv_argo_magic.core.resolution.lock import Unresolved;"
-        "from uv_argo_magic.core.state import RunState\n"
+        "from uv_argo_magic.core.protocol.state import RunState\n"
         "h = History(Path(sys.argv[1]), keep=5)\n"
         "for i in range(15):\n"
         "    f = h.begin(f'p{sys.argv[2]}-{i}', spec=RunSpec(cell='1'), resolution=Unresolved(lines=(), reason=''))\n"

@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 
 from uv_argo_magic.core import provenance
+from uv_argo_magic.core.protocol.state import RunState
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target, Unresolved
-from uv_argo_magic.core.state import RunState
 from uv_argo_magic.errors import SpecError
 
 LOCK = Lock(

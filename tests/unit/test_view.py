@@ -8,10 +8,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from uv_argo_magic.core import events as ev
 from uv_argo_magic.core import tables, view, words
+from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol.state import RunState
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target, Unresolved
-from uv_argo_magic.core.state import RunState
 from uv_argo_magic.testing import play, states, write
 
 EVIL = "<script>window.XSS=1</script>\"'><img src=x onerror=alert(1)>\x1b[31m</pre></details>\x00\ud800&amp;"

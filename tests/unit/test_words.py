@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from uv_argo_magic.core import events as ev
 from uv_argo_magic.core import humanize, words
+from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol.state import RunState, durations, elapsed
 from uv_argo_magic.core.requirements.model import parse
 from uv_argo_magic.core.requirements.typo_hints import ALSO_IMPORTED, PACKAGE_OF
 from uv_argo_magic.core.resolution.install_errors import classify
 from uv_argo_magic.core.resolution.lock import Lock, Target, Unresolved
 from uv_argo_magic.core.spec import FILES
-from uv_argo_magic.core.state import RunState, durations, elapsed
 from uv_argo_magic.testing import play, write
 
 SUBMITTED = ev.Submitted(name="swift-otter", place="here", t=1000.0)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
-from uv_argo_magic.core.events import Attempts, NodePhase, StopAsked
+from uv_argo_magic.core.protocol.events import Attempts, NodePhase, StopAsked
 from uv_argo_magic.errors import BackendUnavailable
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from uv_argo_magic import interpreters, places
 from uv_argo_magic.backends.base import Check
 from uv_argo_magic.core import indexes
 from uv_argo_magic.core import program as programs
-from uv_argo_magic.core.events import NodePhase
+from uv_argo_magic.core.protocol.events import NodePhase
 from uv_argo_magic.errors import BackendUnavailable, SpecError
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import TypeAlias, assert_never
 
-from uv_argo_magic.core import events as ev
 from uv_argo_magic.core.humanize import count
-from uv_argo_magic.core.state import Gap, Output, Restarted
+from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol.state import Gap, Output, Restarted
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,12 +19,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from uv_argo_magic.core.protocol.state import durations
 from uv_argo_magic.core.resolution.lock import Lock, Package, Resolution, Target
-from uv_argo_magic.core.state import durations
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
-    from uv_argo_magic.core.state import RunState
+    from uv_argo_magic.core.protocol.state import RunState
 
 KEY = "uv_argo"
 """The key of all that is ours in an output's metadata."""

@@ -13,14 +13,14 @@ import json
 from typing import TYPE_CHECKING
 
 from uv_argo_magic.core import ansi, humanize, words
-from uv_argo_magic.core import events as ev
+from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol.state import Gap, Output, Restarted, durations, elapsed
 from uv_argo_magic.core.resolution import dependency_tree
 from uv_argo_magic.core.resolution.lock import Lock, Package, Resolution
-from uv_argo_magic.core.state import Gap, Output, Restarted, durations, elapsed
 from uv_argo_magic.core.tables import escape
 
 if TYPE_CHECKING:
-    from uv_argo_magic.core.state import RunState
+    from uv_argo_magic.core.protocol.state import RunState
 
 VOLATILE = r'(?s)<(span|details) class="uv-volatile".*?</\1>'
 """A regular expression for what differs between two runs of the same; empty it before comparing."""

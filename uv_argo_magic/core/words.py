@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from packaging.utils import canonicalize_name
 
-from uv_argo_magic.core import remote_error
 from uv_argo_magic.core.humanize import LONGEST, ago, one_line
+from uv_argo_magic.core.protocol import remote_error
 from uv_argo_magic.core.requirements.typo_hints import ALSO_IMPORTED, PACKAGE_OF, STANDARD_LIBRARY
 from uv_argo_magic.core.resolution.install_errors import classify
 from uv_argo_magic.core.resolution.lock import Lock
@@ -22,9 +22,9 @@ from uv_argo_magic.core.spec import FILES
 from uv_argo_magic.errors import ProtocolError
 
 if TYPE_CHECKING:
-    from uv_argo_magic.core.events import Exited
+    from uv_argo_magic.core.protocol.events import Exited
+    from uv_argo_magic.core.protocol.state import RunState
     from uv_argo_magic.core.resolution.lock import Resolution
-    from uv_argo_magic.core.state import RunState
 
 SIGNALS: dict[int, tuple[str, str]] = {
     1: ("SIGHUP", "The session that it belonged to was closed."),

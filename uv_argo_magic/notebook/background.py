@@ -15,10 +15,10 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic.core import events as ev
-from uv_argo_magic.core import remote_error
+from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol import remote_error
+from uv_argo_magic.core.protocol.state import step
 from uv_argo_magic.core.spec import Settings
-from uv_argo_magic.core.state import step
 from uv_argo_magic.errors import RunError, SpecError, Stopped
 from uv_argo_magic.locate import about, locate
 from uv_argo_magic.notebook import traceback
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from uv_argo_magic.config import Config
-    from uv_argo_magic.core.state import RunState
+    from uv_argo_magic.core.protocol.state import RunState
     from uv_argo_magic.entries import Entry
     from uv_argo_magic.history import History
     from uv_argo_magic.run import Run

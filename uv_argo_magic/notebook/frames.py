@@ -20,7 +20,7 @@ from IPython.utils.path import compress_user
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from uv_argo_magic.core.remote_error import Frame, RemoteError
+    from uv_argo_magic.core.protocol.remote_error import Frame, RemoteError
 
 MARK = "\u2063"  # an invisible sign that no path has
 HIDDEN_COMMENT = f"#{MARK}"

@@ -16,14 +16,14 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.core import ansi, view
-from uv_argo_magic.core import events as ev
 from uv_argo_magic.core.cap import Cap, Chunk, Emitted
-from uv_argo_magic.core.state import Restarted
+from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol.state import Restarted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from uv_argo_magic.core.state import RunState
+    from uv_argo_magic.core.protocol.state import RunState
 
 
 class Outlet:

@@ -15,7 +15,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.core import ansi, humanize, tables, view, words
-from uv_argo_magic.core.state import elapsed
+from uv_argo_magic.core.protocol.state import elapsed
 from uv_argo_magic.notebook import clicks
 from uv_argo_magic.notebook.outputs import Outlet
 from uv_argo_magic.notebook.style import CSS
@@ -23,8 +23,8 @@ from uv_argo_magic.notebook.style import CSS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from uv_argo_magic.core.protocol.state import RunState
     from uv_argo_magic.core.resolution.lock import Resolution
-    from uv_argo_magic.core.state import RunState
 
 INTERVAL = 0.1
 """Seconds between two redraws."""

@@ -13,9 +13,9 @@ from uv_argo_magic.text import PlainText
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from uv_argo_magic.core.protocol.state import RunState
     from uv_argo_magic.core.resolution.lock import Resolution
     from uv_argo_magic.core.spec import Settings
-    from uv_argo_magic.core.state import RunState
 
 
 class Renderer(Protocol):

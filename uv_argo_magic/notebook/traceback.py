@@ -17,7 +17,7 @@ import traceback
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from uv_argo_magic.core import words
-from uv_argo_magic.core.remote_error import RemoteError, Syntax
+from uv_argo_magic.core.protocol.remote_error import RemoteError, Syntax
 from uv_argo_magic.errors import CellFailed
 from uv_argo_magic.notebook import frames
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType, TracebackType
 
-    from uv_argo_magic.core.state import RunState
+    from uv_argo_magic.core.protocol.state import RunState
 
 BUILTINS: dict[str, type[Exception]] = {
     name: value

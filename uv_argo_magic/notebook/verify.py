@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from uv_argo_magic.core.options import Line
+    from uv_argo_magic.core.protocol.state import RunState
     from uv_argo_magic.core.resolution.lock import Lock
     from uv_argo_magic.core.spec import RunSpec
-    from uv_argo_magic.core.state import RunState
 
 Verdict: TypeAlias = Literal["same", "differs", "not run"]
 

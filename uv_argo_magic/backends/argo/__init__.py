@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.backends.argo import images
 from uv_argo_magic.backends.base import Check
-from uv_argo_magic.core.events import NodePhase
+from uv_argo_magic.core.protocol.events import NodePhase
 from uv_argo_magic.core.spec import Settings
 from uv_argo_magic.errors import BackendError, BackendUnavailable, SubmitRejected
 

@@ -24,7 +24,7 @@ from uv_argo_magic.backends.argo.readers import DELETED, Door, Readers, uid_of
 from uv_argo_magic.backends.argo.rights import Denied
 from uv_argo_magic.backends.argo.tail import Tail
 from uv_argo_magic.backends.argo.wire import Gone, TooEarly
-from uv_argo_magic.core.events import PREFIX, Attempts, NodePhase, StopAsked
+from uv_argo_magic.core.protocol.events import PREFIX, Attempts, NodePhase, StopAsked
 from uv_argo_magic.errors import BackendError
 
 if TYPE_CHECKING:

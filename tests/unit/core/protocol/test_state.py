@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uv_argo_magic.core import events as ev
-from uv_argo_magic.core.journal import Journal
-from uv_argo_magic.core.state import ORDER, OUTCOMES, TRANSITIONS, Gap, Restarted, RunState, fold, step
+from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol.append_log import Journal
+from uv_argo_magic.core.protocol.state import ORDER, OUTCOMES, TRANSITIONS, Gap, Restarted, RunState, fold, step
 from uv_argo_magic.testing import play, write
 
 

@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from uv_argo_magic.core import values
+from uv_argo_magic.core.protocol import values
 from uv_argo_magic.errors import ArgoMagicError, ProtocolError
 
 Fields: TypeAlias = dict[str, object]

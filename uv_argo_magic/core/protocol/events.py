@@ -129,7 +129,7 @@ class ClearOutput(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Value(Record):
-    """A pulled variable: its encoded text (core/values.py), or why there is none."""
+    """A pulled variable: its encoded text (core/protocol/values.py), or why there is none."""
 
     name: str
     body: str = ""

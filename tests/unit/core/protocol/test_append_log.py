@@ -2,7 +2,7 @@
 
 import pytest
 
-from uv_argo_magic.core.journal import Journal
+from uv_argo_magic.core.protocol.append_log import Journal
 
 
 def test_adding_makes_a_new_one_and_leaves_the_old() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uv_argo_magic.core.remote_error import RemoteError, parse
+from uv_argo_magic.core.protocol.remote_error import RemoteError, parse
 from uv_argo_magic.errors import ProtocolError
 from uv_argo_magic.guest.exceptions import describe
 

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from uv_argo_magic.core import values as core
+from uv_argo_magic.core.protocol import values as core
 from uv_argo_magic.errors import ArgoMagicError, ProtocolError, SpecError
 from uv_argo_magic.guest import values as guest
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uv_argo_magic.core import events as ev
+from uv_argo_magic.core.protocol import events as ev
 
 NONCE = "abc123"
 STAMP = {"b": "boot", "n": 7, "t": 1.5}

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import TYPE_CHECKING, Literal, TypeAlias, assert_never
 
-from uv_argo_magic.core import events as ev
-from uv_argo_magic.core.journal import Journal
+from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol.append_log import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
