@@ -20,8 +20,8 @@ import page
 
 from uv_argo_magic.backends import base
 from uv_argo_magic.backends.argo import client
-from uv_argo_magic.core import settings as keys
-from uv_argo_magic.core.spec import RunSpec, Settings
+from uv_argo_magic.core.spec import settings_parser as keys
+from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.errors import BackendError
 from uv_argo_magic.run import prepare, start
 

@@ -26,7 +26,7 @@ from uv_argo_magic import interpreters, resolve
 from uv_argo_magic import run as engine
 from uv_argo_magic.core.requirements.model import parse
 from uv_argo_magic.core.resolution.lock import Lock
-from uv_argo_magic.core.spec import RunSpec, Settings
+from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 
 SETS = {
     "tables": "numpy pandas",

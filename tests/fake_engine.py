@@ -13,7 +13,7 @@ from uv_argo_magic.core.resolution.lock import Lock, Target
 from uv_argo_magic.errors import CellFailed
 
 if TYPE_CHECKING:
-    from uv_argo_magic.core.spec import RunSpec
+    from uv_argo_magic.core.spec.run_spec import RunSpec
 
 PYTHON = ".".join(map(str, sys.version_info[:3]))
 

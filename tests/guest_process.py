@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from uv import find_uv_bin
 
-from uv_argo_magic.core import program
 from uv_argo_magic.core.protocol import events
 from uv_argo_magic.core.protocol.state import RunState, fold
 from uv_argo_magic.core.requirements.model import Requirements
 from uv_argo_magic.core.resolution.lock import Lock, Resolution, Target
-from uv_argo_magic.core.spec import RunSpec, Settings
+from uv_argo_magic.core.spec import program
+from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.guest_zip import guest_zip
 
 if TYPE_CHECKING:

@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uv_argo_magic import interpreters
-from uv_argo_magic.core import program
 from uv_argo_magic.core.protocol import events
 from uv_argo_magic.core.protocol.state import fold
 from uv_argo_magic.core.resolution import base_packages as bases
 from uv_argo_magic.core.resolution.lock import Unresolved
-from uv_argo_magic.core.spec import RunSpec
+from uv_argo_magic.core.spec import program
+from uv_argo_magic.core.spec.run_spec import RunSpec
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.guest_zip import guest_zip
 

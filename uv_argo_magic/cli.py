@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uv_argo_magic import answers, config, places
-from uv_argo_magic.core import request, tables, words
+from uv_argo_magic.core import tables, words
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import Gap, Restarted
+from uv_argo_magic.core.spec import json_request
 from uv_argo_magic.core.tables import Table
 from uv_argo_magic.core.verbs import read_argv, run_options
 from uv_argo_magic.errors import ArgoMagicError, PolicyError, ResolutionError, SpecError
@@ -217,7 +218,7 @@ def _wanted(line: Line) -> tuple[str, str, Requirements | None]:
     for dest in ("deps", "requirements"):
         if line.given(dest):
             raise SpecError(f"--request says what its code needs; --{dest} cannot", hint="Write it into the request.")
-    asked = request.read(_source(where), source="stdin" if where == "-" else where)
+    asked = json_request.read(_source(where), source="stdin" if where == "-" else where)
     return asked.code, "<pythonCode>", asked.requirements
 
 

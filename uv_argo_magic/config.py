@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from uv_argo_magic import places
 from uv_argo_magic.backends import base
-from uv_argo_magic.core import settings as keys
-from uv_argo_magic.core.spec import Resources, Settings
+from uv_argo_magic.core.spec import settings_parser as keys
+from uv_argo_magic.core.spec.run_spec import Resources, Settings
 from uv_argo_magic.core.suggest import nearest, unknown
 from uv_argo_magic.errors import SpecError
 

@@ -33,7 +33,7 @@ from uv_argo_magic.specify import Surroundings, specify
 if TYPE_CHECKING:
     import threading
 
-    from uv_argo_magic.core.spec import RunSpec
+    from uv_argo_magic.core.spec.run_spec import RunSpec
     from uv_argo_magic.history import History
     from uv_argo_magic.interpreters import Interpreter
 

@@ -19,8 +19,8 @@ from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import RunState, fold
 from uv_argo_magic.core.requirements.model import parse_items
 from uv_argo_magic.core.resolution.lock import Lock, Package, Resolution, Unresolved
-from uv_argo_magic.core.settings import FIELDS, setting
-from uv_argo_magic.core.spec import Resources, RunSpec, Settings
+from uv_argo_magic.core.spec.run_spec import Resources, RunSpec, Settings
+from uv_argo_magic.core.spec.settings_parser import FIELDS, setting
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 
 from uv_argo_magic import run
 from uv_argo_magic.backends import base
-from uv_argo_magic.core import settings
 from uv_argo_magic.core.resolution.lock import Lock
-from uv_argo_magic.core.standalone import Standalone, pins, standalone
+from uv_argo_magic.core.spec import settings_parser
+from uv_argo_magic.core.spec.script_export import Standalone, pins, standalone
 from uv_argo_magic.entries import HIDDEN
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
     from uv_argo_magic.core.options import Line
     from uv_argo_magic.core.resolution.lock import Resolution
-    from uv_argo_magic.core.spec import RunSpec
+    from uv_argo_magic.core.spec.run_spec import RunSpec
     from uv_argo_magic.entries import Entry
     from uv_argo_magic.history import History
 
@@ -58,7 +58,7 @@ def kept(line: Line, history: History, notebook: str | None = None) -> str:
     spec = replace(
         spec,
         backend=line.text("backend") or spec.backend,
-        settings=replace(spec.settings, **dict(settings.sets(line.each("set")))),  # type: ignore[arg-type]
+        settings=replace(spec.settings, **dict(settings_parser.sets(line.each("set")))),  # type: ignore[arg-type]
     )
     about = f"the run {entry.id}"
     path = _path(line.text("to")) if line.given("to") else None

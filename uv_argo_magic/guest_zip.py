@@ -7,7 +7,7 @@ import io
 import zipfile
 from importlib.resources import files
 
-from uv_argo_magic.core.program import GUEST_NAME
+from uv_argo_magic.core.spec.program import GUEST_NAME
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The oldest time that a zip can state: the bytes must not say when they were made."""

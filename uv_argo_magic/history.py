@@ -38,7 +38,7 @@ from uv_argo_magic.errors import BackendUnavailable, SpecError
 
 if TYPE_CHECKING:
     from uv_argo_magic.core.protocol.state import RunState
-    from uv_argo_magic.core.spec import RunSpec
+    from uv_argo_magic.core.spec.run_spec import RunSpec
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _KEY = re.compile(r"[a-z][a-z0-9-]{0,31}")

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from uv_argo_magic.backends import base
-from uv_argo_magic.core import settings as keys
-from uv_argo_magic.core.spec import Settings
+from uv_argo_magic.core.spec import settings_parser as keys
+from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.errors import BackendError, SpecError
 
 if TYPE_CHECKING:

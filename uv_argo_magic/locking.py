@@ -25,7 +25,7 @@ from uv_argo_magic.specify import Surroundings, specify
 if TYPE_CHECKING:
     from uv_argo_magic.core.options import Line
     from uv_argo_magic.core.resolution.lock import Resolution
-    from uv_argo_magic.core.spec import RunSpec
+    from uv_argo_magic.core.spec.run_spec import RunSpec
     from uv_argo_magic.entries import Entry
     from uv_argo_magic.history import History
     from uv_argo_magic.interpreters import Interpreter

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from uv_argo_magic import bases, interpreters, places, resolve, uv_calls
 from uv_argo_magic.backends import base
-from uv_argo_magic.core import indexes, program
 from uv_argo_magic.core.resolution.lock import Lock, Resolution
+from uv_argo_magic.core.spec import indexes, program
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.guest_zip import guest_zip
 from uv_argo_magic.locks import Locks
@@ -18,7 +18,7 @@ from uv_argo_magic.locks import Locks
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from uv_argo_magic.core.spec import RunSpec
+    from uv_argo_magic.core.spec.run_spec import RunSpec
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,12 +22,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from uv_argo_magic import uv_calls
-from uv_argo_magic.core import indexes, program
 from uv_argo_magic.core.requirements.model import parse_items
 from uv_argo_magic.core.resolution import dependency_tree, install_errors
 from uv_argo_magic.core.resolution.lock import Lock, Unresolved
 from uv_argo_magic.core.resolution.pylock import read_pylock
 from uv_argo_magic.core.resolution.uv_stderr import redact
+from uv_argo_magic.core.spec import indexes, program
 from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.stubs import BASE, refuse_contradictions, within_base, write_wheels
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.requirements.model import Requirements
     from uv_argo_magic.core.resolution.base_packages import Base
     from uv_argo_magic.core.resolution.install_errors import InstallFailure
-    from uv_argo_magic.core.spec import Settings
+    from uv_argo_magic.core.spec.run_spec import Settings
     from uv_argo_magic.interpreters import Interpreter
     from uv_argo_magic.locks import Locks
 

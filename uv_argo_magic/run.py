@@ -42,7 +42,7 @@ from uv_argo_magic.preparing import Prepared, build, prepare
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from uv_argo_magic.core.spec import Settings
+    from uv_argo_magic.core.spec.run_spec import Settings
     from uv_argo_magic.history import History, RunFiles
     from uv_argo_magic.locate import Located
 

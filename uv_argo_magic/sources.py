@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from uv import find_uv_bin
 
-from uv_argo_magic.core import program
 from uv_argo_magic.core.requirements import conda_env
 from uv_argo_magic.core.requirements import model as req
 from uv_argo_magic.core.requirements.includes import Include, split_includes
@@ -36,6 +35,7 @@ from uv_argo_magic.core.requirements.parsed_file import Asked, merge
 from uv_argo_magic.core.requirements.pep723 import parse_script
 from uv_argo_magic.core.requirements.pylock_pins import read_pins
 from uv_argo_magic.core.requirements.pyproject import read_pyproject
+from uv_argo_magic.core.spec import program
 from uv_argo_magic.core.suggest import nearest
 from uv_argo_magic.errors import SpecError
 

@@ -23,7 +23,7 @@ from uv_argo_magic.core.protocol import values
 from uv_argo_magic.core.requirements import model as req
 from uv_argo_magic.core.requirements import pep723 as scripts
 from uv_argo_magic.core.requirements.parsed_file import Asked, merge
-from uv_argo_magic.core.spec import FILES, RunSpec, Settings
+from uv_argo_magic.core.spec.run_spec import FILES, RunSpec, Settings
 from uv_argo_magic.core.suggest import nearest
 from uv_argo_magic.errors import SpecError
 

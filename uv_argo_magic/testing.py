@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from uv_argo_magic.backends.base import Check, Found
-    from uv_argo_magic.core.program import Program
-    from uv_argo_magic.core.spec import RunSpec, Settings
+    from uv_argo_magic.core.spec.program import Program
+    from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 
 NONCE = "test"
 """The nonce of the logs that `write` makes; `FakeBackend` puts the program's in its place."""

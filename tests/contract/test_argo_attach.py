@@ -17,7 +17,7 @@ from argo_server import ArgoServer
 from uv_argo_magic import cli
 from uv_argo_magic.backends import argo, base
 from uv_argo_magic.backends.argo import ArgoBackend, diagnose
-from uv_argo_magic.core.spec import RunSpec, Settings
+from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.history import History
 from uv_argo_magic.run import new_id, prepare

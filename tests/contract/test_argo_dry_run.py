@@ -11,7 +11,7 @@ import yaml
 from argo_server import LABEL, ArgoServer
 
 from uv_argo_magic.backends.argo import ArgoBackend
-from uv_argo_magic.core.spec import RunSpec, Settings
+from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.run import prepare
 
 HERE = ".".join(map(str, sys.version_info[:3]))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from uv_argo_magic.backends.argo import ArgoBackend, client, follow, readers, wire
 from uv_argo_magic.backends.argo import tail as tails
 from uv_argo_magic.core.protocol.events import NodePhase
-from uv_argo_magic.core.spec import RunSpec, Settings
+from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.errors import BackendUnavailable, NodeFailed, StreamLost, SubmitRejected
 from uv_argo_magic.run import Run, prepare, start
 

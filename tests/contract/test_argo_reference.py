@@ -9,8 +9,8 @@ import pytest
 from argo_server import ArgoServer
 
 from uv_argo_magic.backends.argo import ArgoBackend, deployed, reference
-from uv_argo_magic.core.settings import FIELDS
-from uv_argo_magic.core.spec import Resources, RunSpec, Settings
+from uv_argo_magic.core.spec.run_spec import Resources, RunSpec, Settings
+from uv_argo_magic.core.spec.settings_parser import FIELDS
 from uv_argo_magic.errors import BackendUnavailable, SpecError
 from uv_argo_magic.run import prepare, start
 

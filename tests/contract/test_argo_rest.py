@@ -12,7 +12,7 @@ from argo_rest import ArgoRest
 from argo_server import ArgoServer
 
 from uv_argo_magic.backends.argo import ArgoBackend, diagnose, readers, server
-from uv_argo_magic.core.spec import RunSpec, Settings
+from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.errors import BackendUnavailable, SubmitRejected
 from uv_argo_magic.run import Run, prepare, start
 

@@ -11,7 +11,7 @@ from argo_server import ArgoServer
 from uv_argo_magic.backends.argo import ArgoBackend, diagnose, follow, readers
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import Restarted
-from uv_argo_magic.core.spec import RunSpec, Settings
+from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.run import Run, join, prepare, start
 
 HERE = ".".join(map(str, sys.version_info[:3]))

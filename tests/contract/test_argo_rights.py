@@ -10,7 +10,7 @@ import pytest
 from argo_server import ArgoServer
 
 from uv_argo_magic.backends.argo import ArgoBackend, deployed, readers, rights
-from uv_argo_magic.core.spec import RunSpec, Settings
+from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.run import prepare, start
 
 HERE = ".".join(map(str, sys.version_info[:3]))

@@ -13,7 +13,7 @@ import pytest
 from argo_server import ArgoServer
 
 from uv_argo_magic.backends.argo import ArgoBackend, client, readers, wire
-from uv_argo_magic.core.spec import RunSpec, Settings
+from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.errors import BackendUnavailable
 from uv_argo_magic.run import Run, prepare, start
 

@@ -24,7 +24,7 @@ from uv_argo_magic import places
 from uv_argo_magic.backends.argo import ArgoBackend
 from uv_argo_magic.backends.local import LocalBackend
 from uv_argo_magic.core.requirements import model
-from uv_argo_magic.core.spec import RunSpec, Settings
+from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.errors import CellFailed, InstallFailed, NodeFailed, ResolutionError, Stopped
 from uv_argo_magic.history import History
 from uv_argo_magic.run import Run, prepare, start

@@ -9,7 +9,7 @@ from argo_server import ArgoServer
 
 from uv_argo_magic.backends.argo import ArgoBackend
 from uv_argo_magic.backends.local import LocalBackend
-from uv_argo_magic.core.spec import RunSpec, Settings
+from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.run import prepare, start
 

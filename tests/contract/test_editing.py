@@ -17,7 +17,7 @@ from uv import find_uv_bin
 from uv_argo_magic import cli, editing, external_editor
 from uv_argo_magic.core.resolution.check_result import CheckResult
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target
-from uv_argo_magic.core.spec import RunSpec
+from uv_argo_magic.core.spec.run_spec import RunSpec
 from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.history import History
 from uv_argo_magic.specify import Surroundings

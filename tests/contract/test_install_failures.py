@@ -24,8 +24,8 @@ import pytest
 from index_server import IndexServer
 from uv import find_uv_bin
 
-from uv_argo_magic.core.program import uv_surroundings
 from uv_argo_magic.core.resolution.install_errors import InstallFailure, classify, warnings
+from uv_argo_magic.core.spec.program import uv_surroundings
 
 BASE = sys._base_executable
 VERSION = ".".join(map(str, sys.version_info[:3]))

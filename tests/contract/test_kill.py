@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds a run's p
 KERNEL = """
 import sys
 from uv_argo_magic.core import requirements
-from uv_argo_magic.core.spec import RunSpec, Settings
+from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.run import prepare, start
 cell = '''
 import os, subprocess, time
@@ -139,7 +139,7 @@ def test_killed(victim: str, seed: int, tmp_path: Path, index: IndexServer) -> N
 
 WARM = """
 import sys, time
-from uv_argo_magic.core.spec import RunSpec
+from uv_argo_magic.core.spec.run_spec import RunSpec
 from uv_argo_magic.run import prepare, start
 run = start(prepare(RunSpec(cell="pass")), warm=True)
 run.wait()

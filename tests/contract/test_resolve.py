@@ -18,12 +18,12 @@ from packaging.tags import compatible_tags, cpython_tags
 from uv import find_uv_bin
 
 from uv_argo_magic import interpreters, resolve, uv_calls
-from uv_argo_magic.core import program
 from uv_argo_magic.core.requirements.model import Requirement, Requirements, parse
 from uv_argo_magic.core.resolution import lock_export
 from uv_argo_magic.core.resolution.base_packages import Base, Distribution
 from uv_argo_magic.core.resolution.lock import Lock, Target, Unresolved
-from uv_argo_magic.core.spec import Settings
+from uv_argo_magic.core.spec import program
+from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.interpreters import Interpreter
 from uv_argo_magic.locks import MAX_AGE, Locks

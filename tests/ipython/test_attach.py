@@ -8,7 +8,7 @@ import pytest
 
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.resolution.lock import Lock, Target
-from uv_argo_magic.core.spec import RunSpec
+from uv_argo_magic.core.spec.run_spec import RunSpec
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.history import History
 from uv_argo_magic.notebook import background

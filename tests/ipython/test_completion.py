@@ -8,7 +8,7 @@ import pytest
 from IPython.core.completer import provisionalcompleter
 
 from uv_argo_magic.core.resolution.lock import Lock, Target
-from uv_argo_magic.core.spec import RunSpec
+from uv_argo_magic.core.spec.run_spec import RunSpec
 from uv_argo_magic.history import History
 
 LINES = [

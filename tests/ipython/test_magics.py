@@ -13,7 +13,7 @@ from uv_argo_magic import config
 from uv_argo_magic.backends.base import Check
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.resolution.lock import Lock, Target
-from uv_argo_magic.core.spec import RunSpec
+from uv_argo_magic.core.spec.run_spec import RunSpec
 from uv_argo_magic.errors import ArgoMagicError, CellFailed, SpecError
 from uv_argo_magic.history import History
 from uv_argo_magic.notebook import cells, magics

@@ -12,7 +12,7 @@ from jupyter_client.session import Session
 
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import RunState
-from uv_argo_magic.core.spec import Settings
+from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.notebook import clicks, panel
 from uv_argo_magic.notebook.outputs import CellOutput

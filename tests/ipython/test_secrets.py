@@ -17,7 +17,7 @@ from uv_argo_magic import places
 from uv_argo_magic import run as engine
 from uv_argo_magic.backends.argo import manifest
 from uv_argo_magic.core.requirements.model import parse
-from uv_argo_magic.core.spec import RunSpec, Settings
+from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.history import History
 from uv_argo_magic.notebook.panel import HtmlPanel

@@ -9,7 +9,7 @@ import pytest
 
 from uv_argo_magic.backends.argo import fit
 from uv_argo_magic.backends.argo.client import Denied
-from uv_argo_magic.core.spec import Settings
+from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from packaging.tags import Tag
 from packaging.version import Version
 
 from uv_argo_magic.backends.argo import images
-from uv_argo_magic.core.spec import Settings
+from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.errors import SpecError
 
 OWN = (("3.12.1", "own:12"), ("3.12.2", "own:12.2"), ("3.11.2", "own:11"))

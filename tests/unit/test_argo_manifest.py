@@ -17,8 +17,8 @@ import pytest
 import yaml
 
 from uv_argo_magic.backends.argo import ArgoBackend, images, manifest, printed
-from uv_argo_magic.core.program import Program
-from uv_argo_magic.core.spec import Resources, RunSpec, Settings
+from uv_argo_magic.core.spec.program import Program
+from uv_argo_magic.core.spec.run_spec import Resources, RunSpec, Settings
 from uv_argo_magic.errors import SpecError
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "argo"

@@ -10,7 +10,7 @@ import pytest
 from uv_argo_magic import bases
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.resolution.base_packages import read_probe
-from uv_argo_magic.core.spec import RunSpec, Settings
+from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.errors import BackendUnavailable, SpecError
 from uv_argo_magic.testing import FakeBackend, write
 

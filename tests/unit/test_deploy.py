@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from uv_argo_magic.backends.argo import deployed, images, rights
-from uv_argo_magic.core.spec import Settings
+from uv_argo_magic.core.spec.run_spec import Settings
 
 ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"

@@ -20,7 +20,7 @@ from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import RunState, fold
 from uv_argo_magic.core.requirements.model import Requirement, Requirements
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target, Unresolved
-from uv_argo_magic.core.spec import RunSpec, Settings
+from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.errors import BackendUnavailable, SpecError
 
 NONCE = "abc"
@@ -330,7 +330,8 @@ def test_marks(monkeypatch):
 def test_many_processes_write_and_prune_at_once(tmp_path):
     code = (
         "import sys; from pathlib import Path; from uv_argo_magic.history import History;"
-        "from uv_argo_magic.core.spec import RunSpec; from uv_argo_magic.core.resolution.lock import Unresolved;"
+        "from uv_argo_magic.core.spec.run_spec import RunSpec;"
+        "from uv_argo_magic.core.resolution.lock import Unresolved;"
         "from uv_argo_magic.core.protocol.state import RunState\n"
         "h = History(Path(sys.argv[1]), keep=5)\n"
         "for i in range(15):\n"

@@ -7,10 +7,10 @@ import io
 import pytest
 
 from uv_argo_magic.backends.base import Backend
-from uv_argo_magic.core.program import Program
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import RunState, step
-from uv_argo_magic.core.spec import RunSpec
+from uv_argo_magic.core.spec.program import Program
+from uv_argo_magic.core.spec.run_spec import RunSpec
 from uv_argo_magic.testing import FakeBackend, play, states, write
 from uv_argo_magic.text import PlainText
 

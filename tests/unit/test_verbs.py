@@ -8,7 +8,7 @@ import pytest
 
 from uv_argo_magic.core import menu, verbs
 from uv_argo_magic.core.options import Line
-from uv_argo_magic.core.spec import Resources
+from uv_argo_magic.core.spec.run_spec import Resources
 from uv_argo_magic.errors import SpecError
 
 

@@ -14,7 +14,7 @@ from uv_argo_magic.core.requirements.model import parse
 from uv_argo_magic.core.requirements.typo_hints import ALSO_IMPORTED, PACKAGE_OF
 from uv_argo_magic.core.resolution.install_errors import classify
 from uv_argo_magic.core.resolution.lock import Lock, Target, Unresolved
-from uv_argo_magic.core.spec import FILES
+from uv_argo_magic.core.spec.run_spec import FILES
 from uv_argo_magic.testing import play, write
 
 SUBMITTED = ev.Submitted(name="swift-otter", place="here", t=1000.0)

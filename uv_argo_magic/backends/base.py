@@ -18,8 +18,8 @@ from uv_argo_magic.errors import BackendUnavailable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from uv_argo_magic.core.program import Program
-    from uv_argo_magic.core.spec import RunSpec, Settings
+    from uv_argo_magic.core.spec.program import Program
+    from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
     from uv_argo_magic.interpreters import Interpreter
 
 GROUP = "uv_argo_magic.backends"

@@ -26,16 +26,16 @@ from uv import find_uv_bin
 
 from uv_argo_magic import interpreters, places
 from uv_argo_magic.backends.base import Check
-from uv_argo_magic.core import indexes
-from uv_argo_magic.core import program as programs
 from uv_argo_magic.core.protocol.events import NodePhase
+from uv_argo_magic.core.spec import indexes
+from uv_argo_magic.core.spec import program as programs
 from uv_argo_magic.errors import BackendUnavailable, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from uv_argo_magic.core.program import Program
-    from uv_argo_magic.core.spec import RunSpec, Settings
+    from uv_argo_magic.core.spec.program import Program
+    from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
     from uv_argo_magic.interpreters import Interpreter
 
 PREFIX = "local-"

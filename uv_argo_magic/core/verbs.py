@@ -15,9 +15,9 @@ import re
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from uv_argo_magic.core import settings as keys
 from uv_argo_magic.core.options import Line, Option, Place, Verb, Word, is_option, read, words
-from uv_argo_magic.core.spec import Resources
+from uv_argo_magic.core.spec import settings_parser as keys
+from uv_argo_magic.core.spec.run_spec import Resources
 from uv_argo_magic.core.suggest import unknown
 from uv_argo_magic.errors import SpecError
 

@@ -18,7 +18,7 @@ from uv_argo_magic.core.protocol import remote_error
 from uv_argo_magic.core.requirements.typo_hints import ALSO_IMPORTED, PACKAGE_OF, STANDARD_LIBRARY
 from uv_argo_magic.core.resolution.install_errors import classify
 from uv_argo_magic.core.resolution.lock import Lock
-from uv_argo_magic.core.spec import FILES
+from uv_argo_magic.core.spec.run_spec import FILES
 from uv_argo_magic.errors import ProtocolError
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol import remote_error
 from uv_argo_magic.core.protocol.state import step
-from uv_argo_magic.core.spec import Settings
+from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.errors import RunError, SpecError, Stopped
 from uv_argo_magic.locate import about, locate
 from uv_argo_magic.notebook import traceback

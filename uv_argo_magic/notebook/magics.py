@@ -17,9 +17,10 @@ from IPython.display import display
 from traitlets import TraitError, TraitType
 
 from uv_argo_magic import answers, config, places
-from uv_argo_magic.core import menu, provenance, tables, words
-from uv_argo_magic.core import settings as keys
+from uv_argo_magic.core import menu, tables, words
 from uv_argo_magic.core.resolution.lock import Lock
+from uv_argo_magic.core.spec import output_metadata
+from uv_argo_magic.core.spec import settings_parser as keys
 from uv_argo_magic.core.verbs import read_cell, read_line, run_options
 from uv_argo_magic.errors import SpecError, VerifyFailed
 from uv_argo_magic.history import History
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from uv_argo_magic.core.options import Line
-    from uv_argo_magic.core.spec import RunSpec
+    from uv_argo_magic.core.spec.run_spec import RunSpec
     from uv_argo_magic.core.tables import Table
     from uv_argo_magic.specify import Surroundings
 
@@ -120,7 +121,7 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
         if options.out:
             self.shell.push({options.out: run})
         about = functools.partial(
-            provenance.metadata, cell_digest=spec.cell_digest, resolution=prepared.resolution,
+            output_metadata.metadata, cell_digest=spec.cell_digest, resolution=prepared.resolution,
             image=prepared.interpreter.image,
         )  # fmt: skip
         if options.detach and not blocked:
@@ -223,7 +224,7 @@ def show(answer: str | Table) -> None:
 
 def say(text: str) -> None:
     """Show a sentence of ours, marked as such: it is no output of the cell."""
-    display({"text/plain": text}, raw=True, metadata={provenance.KEY: {"schema": provenance.SCHEMA}})
+    display({"text/plain": text}, raw=True, metadata={output_metadata.KEY: {"schema": output_metadata.SCHEMA}})
 
 
 def tell(read: Line, made: config.Config, spec: RunSpec, *more: str) -> None:

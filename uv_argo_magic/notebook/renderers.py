@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from uv_argo_magic.core.protocol.state import RunState
     from uv_argo_magic.core.resolution.lock import Resolution
-    from uv_argo_magic.core.spec import Settings
+    from uv_argo_magic.core.spec.run_spec import Settings
 
 
 class Renderer(Protocol):

@@ -17,8 +17,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from uv_argo_magic import run as engine
-from uv_argo_magic.core import ansi, provenance
+from uv_argo_magic.core import ansi
 from uv_argo_magic.core.cap import Cap
+from uv_argo_magic.core.spec import output_metadata
 from uv_argo_magic.core.tables import Table
 from uv_argo_magic.core.verbs import read_cell, run_options
 from uv_argo_magic.errors import ArgoMagicError, SpecError
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.options import Line
     from uv_argo_magic.core.protocol.state import RunState
     from uv_argo_magic.core.resolution.lock import Lock
-    from uv_argo_magic.core.spec import RunSpec
+    from uv_argo_magic.core.spec.run_spec import RunSpec
 
 Verdict: TypeAlias = Literal["same", "differs", "not run"]
 
@@ -137,8 +138,8 @@ class _Anything(Mapping[str, object]):
 def check(cell: Cell, asked: Line, around: Surroundings) -> Checked:
     """Run one cell again, and compare."""
     try:
-        about = [known for output in cell.outputs if (known := provenance.ours(output.get("metadata")))]
-        ran = next((found for known in reversed(about) if (found := provenance.read(known))), None)
+        about = [known for output in cell.outputs if (known := output_metadata.ours(output.get("metadata")))]
+        ran = next((found for known in reversed(about) if (found := output_metadata.read(known))), None)
         if ran is None or ran.lock is None:
             why = "its packages were chosen where it ran" if ran else "no run is recorded in its output"
             return Checked(cell=cell, verdict="not run", packages=why)
@@ -243,7 +244,7 @@ def stored(outputs: tuple[Mapping[str, Any], ...]) -> Shown:
     """What the outputs in a notebook's file show, without what is ours."""
     stdout, texts, error = "", [], ""
     for output in outputs:
-        if provenance.ours(output.get("metadata")):
+        if output_metadata.ours(output.get("metadata")):
             continue
         match output.get("output_type"):
             case "stream" if output.get("name") == "stdout":

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from uv_argo_magic.backends.argo import images
 from uv_argo_magic.backends.base import Check
 from uv_argo_magic.core.protocol.events import NodePhase
-from uv_argo_magic.core.spec import Settings
+from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.errors import BackendError, BackendUnavailable, SubmitRejected
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from uv_argo_magic.backends.argo.client import Client
     from uv_argo_magic.backends.argo.fit import Server
     from uv_argo_magic.backends.base import Found, Item
-    from uv_argo_magic.core.program import Program
-    from uv_argo_magic.core.spec import RunSpec
+    from uv_argo_magic.core.spec.program import Program
+    from uv_argo_magic.core.spec.run_spec import RunSpec
     from uv_argo_magic.interpreters import Interpreter
 
 

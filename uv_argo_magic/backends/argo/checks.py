@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from uv_argo_magic.backends.argo.client import Client
-    from uv_argo_magic.core.spec import Settings
+    from uv_argo_magic.core.spec.run_spec import Settings
 
 FINALIZER = "workflows.argoproj.io/status"
 """On a pod: its controller keeps it until it has seen how it ended, and so never makes it again."""

@@ -11,8 +11,8 @@ from importlib.resources import files
 from typing import Any
 
 from uv_argo_magic.backends.argo import images, manifest, pod
-from uv_argo_magic.core.program import Program
-from uv_argo_magic.core.spec import Resources, RunSpec, Settings
+from uv_argo_magic.core.spec.program import Program
+from uv_argo_magic.core.spec.run_spec import Resources, RunSpec, Settings
 
 PYTHON = "3.12.12"
 CELL = "uv-argo-cell"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from uv_argo_magic.backends.argo.client import Client
-    from uv_argo_magic.core.spec import Settings
+    from uv_argo_magic.core.spec.run_spec import Settings
 
 _CONTAINER = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 # Argo makes these containers itself, and only a patch reaches their security context. A patch that names one which is

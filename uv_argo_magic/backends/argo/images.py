@@ -23,7 +23,7 @@ from uv_argo_magic.errors import SpecError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from uv_argo_magic.core.spec import Settings
+    from uv_argo_magic.core.spec.run_spec import Settings
 
 IMAGES = {
     "3.11.14": "docker.io/astral/uv:0.9.8-python3.11-bookworm-slim",

@@ -15,14 +15,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.backends.argo import fit, images, pod
-from uv_argo_magic.core.program import PAYLOAD_LIMIT
+from uv_argo_magic.core.spec.program import PAYLOAD_LIMIT
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from uv_argo_magic.core.program import Program
-    from uv_argo_magic.core.spec import RunSpec, Settings
+    from uv_argo_magic.core.spec.program import Program
+    from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 
 RUN_LABEL = "uv-argo-magic/run"
 SCHEMA = 1

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
 
-    from uv_argo_magic.core.spec import Resources, Settings
+    from uv_argo_magic.core.spec.run_spec import Resources, Settings
 
 TMP = "/tmp"  # noqa: S108 - a volume of this pod alone
 STORE = "/uv-argo-store"

@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING, Any
 from uv_argo_magic.backends.argo import deployed, images, manifest
 from uv_argo_magic.backends.argo.rights import Denied
 from uv_argo_magic.backends.argo.wire import Gone
-from uv_argo_magic.core.program import PAYLOAD_LIMIT
-from uv_argo_magic.core.settings import FIELDS, written
-from uv_argo_magic.core.spec import Resources, Settings
+from uv_argo_magic.core.spec.program import PAYLOAD_LIMIT
+from uv_argo_magic.core.spec.run_spec import Resources, Settings
+from uv_argo_magic.core.spec.settings_parser import FIELDS, written
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from uv_argo_magic.backends.argo.client import Client
-    from uv_argo_magic.core.program import Program
-    from uv_argo_magic.core.spec import RunSpec
+    from uv_argo_magic.core.spec.program import Program
+    from uv_argo_magic.core.spec.run_spec import RunSpec
     from uv_argo_magic.interpreters import Interpreter
 
 CARRIED = frozenset(

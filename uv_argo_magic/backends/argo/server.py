@@ -29,7 +29,7 @@ from uv_argo_magic.errors import BackendUnavailable, SubmitRejected
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from uv_argo_magic.core.spec import Settings
+    from uv_argo_magic.core.spec.run_spec import Settings
 
 ADVICE = "Check ARGO_SERVER or --set server=HOST:PORT, and that the server can be reached from here."
 NOT_FOUND = 5

@@ -134,7 +134,7 @@ def test_every_option_is_refused_by_name(option, advice):
 def test_settings_named_in_refusals_exist():
     from dataclasses import fields
 
-    from uv_argo_magic.core.spec import Settings
+    from uv_argo_magic.core.spec.run_spec import Settings
 
     named = {key for advice in OPTIONS.values() for key in re.findall(r"--set (\w+)=", advice)}
     assert named

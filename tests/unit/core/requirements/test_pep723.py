@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from uv_argo_magic.core.requirements.model import Requirements
 from uv_argo_magic.core.requirements.pep723 import KEYS, UNKNOWN, UNKNOWN_TOP, Script, parse_script, satisfies
-from uv_argo_magic.core.spec import Settings
+from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.errors import SpecError
 
 WHOLE = """\

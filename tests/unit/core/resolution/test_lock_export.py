@@ -1,4 +1,4 @@
-"""core/resolution/lock_export.py: a lock as requirements with hashes and as pylock.toml (uv installs both: contract)."""
+"""core/resolution/lock_export.py: a lock as requirements with hashes and as pylock.toml."""
 
 from __future__ import annotations
 

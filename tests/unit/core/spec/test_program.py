@@ -11,10 +11,10 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uv_argo_magic.core import program
 from uv_argo_magic.core.requirements.model import Requirements, parse
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target, Unresolved
-from uv_argo_magic.core.spec import RunSpec, Settings
+from uv_argo_magic.core.spec import program
+from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.guest_zip import guest_zip
 
 LOCK = Lock(packages=(Package(name="six", version="1.0", sha256="ab"),), target=Target(python="3.12.1", abi="cp312"))

@@ -13,14 +13,14 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from uv_argo_magic.core import indexes
 from uv_argo_magic.core.requirements import pep723 as scripts
+from uv_argo_magic.core.spec import indexes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from uv_argo_magic.core.resolution.lock import Lock
-    from uv_argo_magic.core.spec import Settings
+    from uv_argo_magic.core.spec.run_spec import Settings
 
 AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 

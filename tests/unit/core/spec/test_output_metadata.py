@@ -1,4 +1,4 @@
-"""core/provenance.py: what an output's metadata keeps of a run, there and back."""
+"""core/spec/output_metadata.py: what an output's metadata keeps of a run, there and back."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-from uv_argo_magic.core import provenance
 from uv_argo_magic.core.protocol.state import RunState
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target, Unresolved
+from uv_argo_magic.core.spec import output_metadata
 from uv_argo_magic.errors import SpecError
 
 LOCK = Lock(
@@ -32,11 +32,11 @@ def packed(text):
 
 
 def test_there_and_back():
-    about = provenance.metadata(RUN, "c" * 64, LOCK, image="python@sha256:ab")
-    known = provenance.ours(json.loads(json.dumps(about)))
+    about = output_metadata.metadata(RUN, "c" * 64, LOCK, image="python@sha256:ab")
+    known = output_metadata.ours(json.loads(json.dumps(about)))
     assert known["image"] == "python@sha256:ab"
     assert "seconds" not in known
-    found = provenance.read(known)
+    found = output_metadata.read(known)
     assert (found.run, found.cell, found.lock.key) == ("r1", "c" * 64, LOCK.key)
     assert found.lock.lines == LOCK.lines
     assert found.lock.target == LOCK.target
@@ -45,37 +45,37 @@ def test_there_and_back():
 
 def test_an_image_with_packages_of_its_own_is_part_of_it():
     based = replace(LOCK, base="d" * 64)
-    found = provenance.read(provenance.ours(provenance.metadata(RUN, "c", based)))
+    found = output_metadata.read(output_metadata.ours(output_metadata.metadata(RUN, "c", based)))
     assert (found.lock.base, found.lock.key) == (based.base, based.key)
 
 
 def test_an_ended_run_says_how_long_each_stage_took():
     ended = replace(RUN, stage="ended", stages=(("queued", 1.0), ("running", 2.0), ("ended", 4.5)), ended_at=4.5)
-    assert provenance.metadata(ended, "c", LOCK)["uv_argo"]["seconds"] == {"queued": 1.0, "running": 2.5}
+    assert output_metadata.metadata(ended, "c", LOCK)["uv_argo"]["seconds"] == {"queued": 1.0, "running": 2.5}
 
 
 def test_it_stays_small():
     many = replace(
         LOCK, packages=tuple(replace(LOCK.packages[0], name=f"p{n:03}", sha256=f"{n:064x}") for n in range(184))
     )
-    assert len(json.dumps(provenance.metadata(RUN, "c" * 64, many))) < 184 * 75
+    assert len(json.dumps(output_metadata.metadata(RUN, "c" * 64, many))) < 184 * 75
 
 
 def test_what_was_chosen_over_there_has_no_lock():
-    known = provenance.ours(provenance.metadata(RUN, "c", Unresolved(lines=("numpy",), reason="No.")))
+    known = output_metadata.ours(output_metadata.metadata(RUN, "c", Unresolved(lines=("numpy",), reason="No.")))
     assert known == {"schema": 1, "run": "r1", "cell": "c", "lock": ""}
-    assert provenance.read(known).lock is None
+    assert output_metadata.read(known).lock is None
 
 
 @pytest.mark.parametrize("about", [None, [], {}, {"uv_argo": 3}, {"other": {}}])
 def test_metadata_of_others(about):
-    assert provenance.ours(about) is None
+    assert output_metadata.ours(about) is None
 
 
 def test_what_is_ours_and_no_run():
-    assert provenance.read({"schema": 1}) is None
+    assert output_metadata.read({"schema": 1}) is None
     with pytest.raises(SpecError, match="newer uv-argo-magic"):
-        provenance.read({"schema": 2, "run": "r"})
+        output_metadata.read({"schema": 2, "run": "r"})
 
 
 CHANGED = [
@@ -92,6 +92,6 @@ CHANGED = [
 
 @pytest.mark.parametrize("packages", CHANGED)
 def test_what_somebody_changed_is_refused(packages):
-    known = provenance.ours(provenance.metadata(RUN, "c", LOCK)) | {"packages": packages}
+    known = output_metadata.ours(output_metadata.metadata(RUN, "c", LOCK)) | {"packages": packages}
     with pytest.raises(SpecError, match="somebody changed them"):
-        provenance.read(known)
+        output_metadata.read(known)

@@ -1,4 +1,4 @@
-"""core/settings.py: the keys of --set, by their type."""
+"""core/spec/settings_parser.py: the keys of --set, by their type."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
-from uv_argo_magic.core import settings as keys
-from uv_argo_magic.core.spec import Settings
+from uv_argo_magic.core.spec import settings_parser as keys
+from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.errors import SpecError
 
 

@@ -14,13 +14,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic.core import indexes
 from uv_argo_magic.core.resolution.lock import Lock, Resolution
+from uv_argo_magic.core.spec import indexes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from uv_argo_magic.core.spec import RunSpec, Settings
+    from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 
 GUEST_NAME = "uv_argo_guest"
 """What the guest package is called where it runs."""

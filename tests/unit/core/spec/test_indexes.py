@@ -1,4 +1,4 @@
-"""core/indexes.py: what uv reads, and what nobody else may."""
+"""core/spec/indexes.py: what uv reads, and what nobody else may."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from uv_argo_magic.core import indexes
-from uv_argo_magic.core.spec import Settings
+from uv_argo_magic.core.spec import indexes
+from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.errors import SpecError
 
 CORP = "https://me:se%2Fcret@index.example.com/corp/simple"

@@ -1,4 +1,4 @@
-"""core/standalone.py: a cell as a script for plain `uv run`, and what is said of the difference."""
+"""core/spec/script_export.py: a cell as a script for plain `uv run`, and what is said of the difference."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 
 from uv_argo_magic.core.requirements.pep723 import parse_script, without_block
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target
-from uv_argo_magic.core.spec import Settings
-from uv_argo_magic.core.standalone import pins, standalone
+from uv_argo_magic.core.spec.run_spec import Settings
+from uv_argo_magic.core.spec.script_export import pins, standalone
 
 
 def made(cell, *, lines=("numpy==2.0",), pinned=True, **settings):

@@ -1,4 +1,4 @@
-"""core/request.py: the founding request as JSON, read whole or refused by name."""
+"""core/spec/json_request.py: the founding request as JSON, read whole or refused by name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from uv_argo_magic.core import request
+from uv_argo_magic.core.spec import json_request
 from uv_argo_magic.errors import SpecError
 
 HASH = "--hash=sha256:" + "0" * 64
@@ -27,7 +27,7 @@ HASH = "--hash=sha256:" + "0" * 64
     ],
 )
 def test_both_fields_make_one_list(fields, needs):
-    read = request.read(json.dumps({"pythonCode": "print('{{x}}')\n"} | fields), source="r.json")
+    read = json_request.read(json.dumps({"pythonCode": "print('{{x}}')\n"} | fields), source="r.json")
     assert (read.code, read.requirements.lines) == ("print('{{x}}')\n", needs)
 
 
@@ -50,6 +50,6 @@ def test_both_fields_make_one_list(fields, needs):
 )
 def test_what_is_no_request_is_refused(text, words):
     with pytest.raises(SpecError) as caught:
-        request.read(text, source="r.json")
+        json_request.read(text, source="r.json")
     assert words in caught.value.message
     assert caught.value.hint
