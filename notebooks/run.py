@@ -25,7 +25,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
-from uv_argo_magic.core.view import VOLATILE
+from uv_argo_magic.core.view.html import VOLATILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from uv_argo_magic import config
 from uv_argo_magic.backends import base
-from uv_argo_magic.core import humanize, menu, tables, words
+from uv_argo_magic.core import humanize, menu
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import Gap, Restarted, RunState, fold
 from uv_argo_magic.core.resolution.diff import difference
 from uv_argo_magic.core.resolution.lock import Lock
-from uv_argo_magic.core.tables import Table, changes
 from uv_argo_magic.core.verbs import count
+from uv_argo_magic.core.view import messages, tables
+from uv_argo_magic.core.view.tables import Table, changes
 from uv_argo_magic.errors import BackendError, SpecError
 from uv_argo_magic.locate import locate, outcomes
 
@@ -174,7 +175,7 @@ def packages(entry: Entry) -> Table:
         for package in found
     )
     lock = entry.lock()
-    beneath = words.beneath(lock) if isinstance(lock, Lock) else ""
+    beneath = messages.beneath(lock) if isinstance(lock, Lock) else ""
     if not rows:
         return Table(title=f"{entry.id} had no packages." + (f" {beneath}" if beneath else ""))
     total = humanize.size(sum(package.size for package in found))

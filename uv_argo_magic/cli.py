@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uv_argo_magic import answers, config, places
-from uv_argo_magic.core import tables, words
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import Gap, Restarted
 from uv_argo_magic.core.spec import json_request
-from uv_argo_magic.core.tables import Table
 from uv_argo_magic.core.verbs import read_argv, run_options
+from uv_argo_magic.core.view import messages, tables
+from uv_argo_magic.core.view.tables import Table
 from uv_argo_magic.errors import ArgoMagicError, PolicyError, ResolutionError, SpecError
 from uv_argo_magic.history import History
 from uv_argo_magic.locate import locate
@@ -136,7 +136,7 @@ def _run(line: Line) -> int:
         upgrade=line.given("upgrade"),
         say=None if line.given("dry_run") else functools.partial(print, file=sys.stderr),
     )
-    for note in words.warnings(prepared.resolution):
+    for note in messages.warnings(prepared.resolution):
         print(note, file=sys.stderr)
     if prepared.interpreter.target.minor == ".".join(map(str, sys.version_info[:2])) and (
         wrong := cells.syntax_error(spec.cell, name, 0)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from uv_argo_magic import run as engine
 from uv_argo_magic.backends import base
 from uv_argo_magic.backends.base import Check
-from uv_argo_magic.core import words
 from uv_argo_magic.core.requirements.model import parse
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.verbs import run_options
+from uv_argo_magic.core.view import messages
 from uv_argo_magic.errors import ArgoMagicError, BackendError, ResolutionError, SpecError
 from uv_argo_magic.specify import Surroundings, specify
 
@@ -104,7 +104,7 @@ def _follow(run: engine.Run, backend: base.Backend) -> Iterator[Check]:
         said = f"{PACKAGE} was there already" if state.installed.cached else f"took {state.installed.seconds:.1f} s"
         yield Check(name="install", outcome="ok", said=said)
     if state.outcome != "Succeeded":
-        yield Check(name="cell", outcome="failed", said=words.sentence(state), hint=words.hint(state))
+        yield Check(name="cell", outcome="failed", said=messages.sentence(state), hint=messages.hint(state))
         return
     said = f"its output came back after {time.monotonic() - begun:.1f} s: {run.logs().strip()}"
     yield Check(name="cell", outcome="ok", said=said)
@@ -113,7 +113,7 @@ def _follow(run: engine.Run, backend: base.Backend) -> Iterator[Check]:
 
 def _not_started(state: RunState) -> Check:
     if state.ended:
-        return Check(name="start", outcome="failed", said=words.sentence(state), hint=words.hint(state))
+        return Check(name="start", outcome="failed", said=messages.sentence(state), hint=messages.hint(state))
     seen = f": {state.node.message}" if state.node and state.node.message else ""
     return Check(
         name="start",

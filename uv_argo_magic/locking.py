@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic import bases, files, places, resolve
 from uv_argo_magic.backends import base
-from uv_argo_magic.core import humanize, words
+from uv_argo_magic.core import humanize
 from uv_argo_magic.core.resolution import dependency_tree, lock_export
 from uv_argo_magic.core.resolution.diff import difference
 from uv_argo_magic.core.resolution.lock import Lock
-from uv_argo_magic.core.tables import Table, changes
 from uv_argo_magic.core.verbs import RunOptions, run_options
+from uv_argo_magic.core.view import messages
+from uv_argo_magic.core.view.tables import Table, changes
 from uv_argo_magic.entries import HIDDEN
 from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.locks import Locks
@@ -92,8 +93,8 @@ def table(lock: Lock, cached: frozenset[str], now: float, title: str = "") -> Ta
     if rows:
         said.append(f"{humanize.size(lock.size) or '0 B'} in all, {humanize.size(left) or 'nothing'} to download here")
     if lock.made:
-        said.append(words.resolved(lock, now))
-    said += filter(None, [words.beneath(lock)])
+        said.append(messages.resolved(lock, now))
+    said += filter(None, [messages.beneath(lock)])
     return Table(
         title=title,
         head=("PACKAGE", "VERSION", "SIZE", "CACHED", *(("INDEX",) if named else ()), "NEEDED BY") if rows else (),

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from uv_argo_magic import resolve
 from uv_argo_magic.backends import base
-from uv_argo_magic.core import words
 from uv_argo_magic.core.protocol import events, remote_error, values
 from uv_argo_magic.core.protocol.state import RunState, fold
 from uv_argo_magic.core.resolution.lock import Lock, Resolution
+from uv_argo_magic.core.view import messages
 from uv_argo_magic.errors import (
     ArgoMagicError,
     BackendError,
@@ -178,7 +178,7 @@ class Run:
         self._explaining: threading.Thread | None = None
 
     def __repr__(self) -> str:
-        return f"<Run {self.id}: {words.title(self.state)}>"
+        return f"<Run {self.id}: {messages.title(self.state)}>"
 
     @property
     def state(self) -> RunState:
@@ -188,7 +188,7 @@ class Run:
     @property
     def status(self) -> str:
         """The state in one word."""
-        return words.title(self.state)
+        return messages.title(self.state)
 
     def lock(self) -> Resolution | None:
         """What it is installed from; when it has ended, with what needs each package, as far as uv can tell."""
@@ -295,7 +295,7 @@ class Run:
         """
         state = self.state
         if not state.ended and state.stop_asked:
-            raise Stopped(words.sentence(state), hint=words.hint(state), state=state)
+            raise Stopped(messages.sentence(state), hint=messages.hint(state), state=state)
         if state.outcome == "Succeeded":
             missing = [value.problem for value in state.values if value.problem]
             if missing:
@@ -306,7 +306,7 @@ class Run:
             if self.rebuild is not None:
                 raise self.rebuild(remote, state)
             raise CellFailed(f"{remote.ename}: {remote.evalue}", state=state)
-        sentence, hint = words.sentence(state), words.hint(state)
+        sentence, hint = messages.sentence(state), messages.hint(state)
         if state.outcome == "Lost":
             raise NodeFailed(sentence, hint=hint, state=state, reason="lost")
         kinds: dict[str, type[RunError]] = {"InstallFailed": InstallFailed, "Stopped": Stopped}

@@ -9,9 +9,10 @@ import sys
 import time
 from typing import TYPE_CHECKING, TextIO
 
-from uv_argo_magic.core import ansi, humanize, view, words
+from uv_argo_magic.core import humanize
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import elapsed
+from uv_argo_magic.core.view import ansi, html, messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,11 +65,11 @@ class PlainText:
 
     def _end(self, state: RunState) -> None:
         took = humanize.seconds(elapsed(state, self._clock()))
-        self._say(f"{view.text_static(state).removeprefix('argo ')} ({took})")
+        self._say(f"{html.text_static(state).removeprefix('argo ')} ({took})")
         # Where others show the cell's output, its exception is shown by them as well.
         if state.outcome != "Succeeded" and (self._outputs or not state.error):
-            self._say(words.sentence(state), tone=_RED)
-            if advice := words.hint(state):
+            self._say(messages.sentence(state), tone=_RED)
+            if advice := messages.hint(state):
                 self._say(advice)
 
     def _show(self, output: Output) -> None:
@@ -80,11 +81,11 @@ class PlainText:
             case ev.Text():
                 self._write(out if output.stream == "stdout" else err, output.text)
             case ev.Display() | ev.Result():
-                self._write(out, view.plain(output.data))
+                self._write(out, html.plain(output.data))
             case ev.ClearOutput():
                 pass  # what a terminal has printed stays
             case _:
-                self._say(view.remark(output))
+                self._say(html.remark(output))
 
     def _write(self, to: TextIO, text: str) -> None:
         if text:
@@ -113,7 +114,7 @@ def _worth_saying(state: RunState) -> bool:
 
 def _stage_line(state: RunState) -> str:
     """What has begun, with what is known of it by then."""
-    line = words.sentence(state)
+    line = messages.sentence(state)
     if state.stage == "running" and state.installed is not None and state.installed.packages:
         number = humanize.count(len(state.installed.packages), "package")
         line += f" {number} in {humanize.seconds(state.installed.seconds)}."

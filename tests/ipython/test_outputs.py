@@ -10,8 +10,8 @@ import nbformat
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from uv_argo_magic.core.cap import Cap
 from uv_argo_magic.core.protocol.state import RunState
+from uv_argo_magic.core.view.truncate import Cap
 from uv_argo_magic.notebook.outputs import CellOutput, Outlet, result_object
 from uv_argo_magic.testing import play, states, write
 

@@ -16,7 +16,7 @@ import nbformat
 import pytest
 from argo_server import ArgoServer
 
-from uv_argo_magic.core.view import VOLATILE
+from uv_argo_magic.core.view.html import VOLATILE
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "notebooks"

@@ -17,9 +17,9 @@ from uv_argo_magic.backends.argo.follow import Follower
 from uv_argo_magic.backends.argo.readers import DELETED
 from uv_argo_magic.backends.argo.rights import denied
 from uv_argo_magic.backends.argo.tail import Tail
-from uv_argo_magic.core import view, words
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import RunState, step
+from uv_argo_magic.core.view import html, messages
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 SCENARIOS = sorted(path.stem for path in (GOLDEN / "recordings").glob("*.jsonl"))
@@ -52,7 +52,7 @@ class Replay:
         for item in self.follower._take(kind, value):
             for event in ev.decode(item, "nonce") if isinstance(item, str) else [item]:
                 self.state = step(self.state, event)
-        sentence = words.sentence(self.state)
+        sentence = messages.sentence(self.state)
         if sentence not in self.told[-1:]:
             self.told.append(sentence)
 
@@ -90,7 +90,7 @@ class Replay:
         for item in self.follower._last():
             self.state = step(self.state, item)
         state = step(self.state, ev.LogEnded(t=1.0))
-        return view.text_static(state), words.sentence(state), words.hint(state)
+        return html.text_static(state), messages.sentence(state), messages.hint(state)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

@@ -17,11 +17,11 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic import editing, external_editor, sources, uv_calls
-from uv_argo_magic.core import edit_view
 from uv_argo_magic.core.cell_line import cell_line
 from uv_argo_magic.core.requirements import edits
 from uv_argo_magic.core.resolution.check_result import CheckResult
 from uv_argo_magic.core.verbs import RunOptions
+from uv_argo_magic.core.view import requirements_html
 from uv_argo_magic.errors import ArgoMagicError, SpecError
 from uv_argo_magic.notebook.background import OfCell, why_not
 from uv_argo_magic.notebook.checker import Checker
@@ -82,8 +82,8 @@ def edit(line: Line, shell: Any, around: Callable[[], Surroundings], history: Hi
         case _:
             text = editing.read(path)
             listed = edits.items(text, path.name)
-            html = edit_view.static_html(listed, text, path.name, editing.check(path, here))
-            data = {"text/html": html, "text/plain": edit_view.static_text(listed, path.name)}
+            html = requirements_html.static_html(listed, text, path.name, editing.check(path, here))
+            data = {"text/html": html, "text/plain": requirements_html.static_text(listed, path.name)}
             Outlet().publish(data, {}, transient={}, update=False)
 
 
@@ -323,8 +323,11 @@ class Editor:
         return f"Saved in {name}; {self._use}." + (f" It says more: {more}" if more else "")
 
     def _show_static(self, listed: tuple[Requirement, ...]) -> None:
-        html = edit_view.static_html(listed, self._edits.text, self._path.name, self._verdict)
+        html = requirements_html.static_html(listed, self._edits.text, self._path.name, self._verdict)
         if html != self._shown:
-            data = {"text/html": EDIT_STATIC_CSS + html, "text/plain": edit_view.static_text(listed, self._path.name)}
+            data = {
+                "text/html": EDIT_STATIC_CSS + html,
+                "text/plain": requirements_html.static_text(listed, self._path.name),
+            }
             self._to.publish(data, {}, transient={"display_id": self._id}, update=bool(self._shown))
             self._shown = html

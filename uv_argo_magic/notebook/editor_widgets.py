@@ -12,8 +12,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic.core import edit_view
-from uv_argo_magic.core.tables import escape
+from uv_argo_magic.core.view import requirements_html
+from uv_argo_magic.core.view.tables import escape
 from uv_argo_magic.notebook import clicks
 from uv_argo_magic.notebook.style import CSS, EDIT_CSS
 
@@ -112,7 +112,7 @@ class Widgets:
         self._listed.layout.display = "none" if self.text_mode else None
         if not self.text_mode:
             self._set_chips(items, verdict)
-        self._status.value = edit_view.status(verdict, time.time())
+        self._status.value = requirements_html.status(verdict, time.time())
 
     def tell(self, where: str, remark: str, *, done: bool) -> None:
         """Say where it is saved, and what else there is to say: `done` is no warning."""
@@ -137,7 +137,7 @@ class Widgets:
                 box.add_class("uv-chip")
                 self._by_line[str(item)] = box, label, button
             box, label, _ = self._by_line[str(item)]
-            label.value = edit_view.chip(item, verdict)
+            label.value = requirements_html.chip(item, verdict)
             (box.add_class if verdict and item.name in verdict.names else box.remove_class)("uv-bad")
         children = tuple(self._by_line[line][0] for line in wanted)
         if children != self._chips.children:

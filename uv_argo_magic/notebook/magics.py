@@ -17,11 +17,12 @@ from IPython.display import display
 from traitlets import TraitError, TraitType
 
 from uv_argo_magic import answers, config, places
-from uv_argo_magic.core import menu, tables, words
+from uv_argo_magic.core import menu
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.spec import output_metadata
 from uv_argo_magic.core.spec import settings_parser as keys
 from uv_argo_magic.core.verbs import read_cell, read_line, run_options
+from uv_argo_magic.core.view import messages, tables
 from uv_argo_magic.errors import SpecError, VerifyFailed
 from uv_argo_magic.history import History
 from uv_argo_magic.notebook import cells, completion
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from uv_argo_magic.core.options import Line
     from uv_argo_magic.core.spec.run_spec import RunSpec
-    from uv_argo_magic.core.tables import Table
+    from uv_argo_magic.core.view.tables import Table
     from uv_argo_magic.specify import Surroundings
 
 
@@ -111,7 +112,7 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
         if isinstance(prepared.resolution, Lock):
             self._check_syntax(name, cell, prepared.resolution.target.minor)
         blocked = background.why_not(self.shell, spec.settings)
-        tell(read, made, spec, blocked if options.detach else "", *words.warnings(prepared.resolution))
+        tell(read, made, spec, blocked if options.detach else "", *messages.warnings(prepared.resolution))
         if options.dry_run:
             print(export.prepared(prepared, options.to) if options.to else prepared.describe())
             return None
@@ -137,7 +138,7 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
         try:
             state = run.follow(*shown, hand_over=hand_over)
         except KeyboardInterrupt:
-            raise traceback.Interrupted(words.sentence(run.state)) from None
+            raise traceback.Interrupted(messages.sentence(run.state)) from None
         traceback.show_groups(self.shell)
         run.raise_for_state()
         if options.pull:

@@ -3,7 +3,7 @@
 Rules:
 - Called from the main thread, unless an outlet says which cell shows it: another thread's output goes to whichever
   cell ran last.
-- What the cell wrote appears unchanged, within the bounds of core/cap.py; our own remarks go to stderr.
+- What the cell wrote appears unchanged, within the bounds of core/view/truncate.py; our own remarks go to stderr.
 - A display id is made the run's own, so that two runs never update each other's displays.
 """
 
@@ -15,10 +15,10 @@ import sys
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic.core import ansi, view
-from uv_argo_magic.core.cap import Cap, Chunk, Emitted
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import Restarted
+from uv_argo_magic.core.view import ansi, html
+from uv_argo_magic.core.view.truncate import Cap, Chunk, Emitted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,7 +108,7 @@ class CellOutput:
                 if self._to.results:
                     self._to.publish(_decoded(one.data), json.loads(one.metadata), transient={}, update=False)
             case _:
-                self._to.write("stderr", ansi.clean(view.remark(one)) + "\n")
+                self._to.write("stderr", ansi.clean(html.remark(one)) + "\n")
 
 
 def _newest(emitted: list[Emitted]) -> list[Emitted]:

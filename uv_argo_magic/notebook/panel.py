@@ -14,8 +14,9 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic.core import ansi, humanize, tables, view, words
+from uv_argo_magic.core import humanize
 from uv_argo_magic.core.protocol.state import elapsed
+from uv_argo_magic.core.view import ansi, html, messages, tables
 from uv_argo_magic.notebook import clicks
 from uv_argo_magic.notebook.outputs import Outlet
 from uv_argo_magic.notebook.style import CSS
@@ -66,13 +67,13 @@ class StaticPanel:
         self._state = state
         if state.ended and not self._over:
             self._over = True
-            self._send(view.mimebundle(state, self._clock(), self._lock()), update=False)
+            self._send(html.mimebundle(state, self._clock(), self._lock()), update=False)
 
     def again(self) -> None:
         """Show the panel anew: the cell's code has cleared the output, and the panel with it."""
         if self._over and self._state is not None:
             self._id = _display_id()
-            self._send(view.mimebundle(self._state, self._clock(), self._lock()), update=False)
+            self._send(html.mimebundle(self._state, self._clock(), self._lock()), update=False)
 
     def _send(self, data: dict[str, Any], *, update: bool) -> None:
         about = self._metadata(self._state) if self._state else {}
@@ -105,7 +106,7 @@ class HtmlPanel(StaticPanel):
             self._draw(self._state, self._clock(), update=False)
 
     def _draw(self, state: RunState, now: float, *, update: bool) -> None:
-        self._send(view.mimebundle(state, now, self._lock()), update=update)
+        self._send(html.mimebundle(state, now, self._lock()), update=update)
 
 
 class WidgetPanel(HtmlPanel):
@@ -136,11 +137,11 @@ class WidgetPanel(HtmlPanel):
         if self._live is None:
             self._live = _Widgets(self._stop, self._lock)
         # Journals only grow, so each output is looked at once: a panel must not slow down with the output's length.
-        self._remarks += filter(None, map(view.remark, state.outputs[self._noted :]))
+        self._remarks += filter(None, map(html.remark, state.outputs[self._noted :]))
         self._noted = len(state.outputs)
         self._live.draw(state, now, self._remarks, stopping=self._asked)
         if not update:
-            self._send(self._live.bundle(view.text_static(state)), update=False)
+            self._send(self._live.bundle(html.text_static(state)), update=False)
 
     def _stop(self) -> None:
         if not self._asked and self._on_stop is not None:
@@ -205,14 +206,14 @@ class _Widgets:
     def draw(self, state: RunState, now: float, remarks: list[str], *, stopping: bool) -> None:
         """Set every widget to what the state says."""
         stopping = stopping or state.stop_asked is not None
-        title = "Stopping" if stopping else words.title(state)
+        title = "Stopping" if stopping else messages.title(state)
         self._badge.value = f'<span class="uv-badge uv-{title.lower()}" role="status"><i></i>{title}</span>'
         self._head.value = _head(state, now)
         said = [*(humanize.one_line(note, 500) for note in state.notes), *remarks]
         self._summary.value = _summary(state, now, said)
         self._tools.value = _tools(state)
-        self._log.value = f'<pre class="uv-log">{view.log_html(state, LINES) or _NOTHING}</pre>'
-        self._packages.value = view.packages_html(state, now, self._lock())
+        self._log.value = f'<pre class="uv-log">{html.log_html(state, LINES) or _NOTHING}</pre>'
+        self._packages.value = html.packages_html(state, now, self._lock())
         self._button.disabled = stopping
         self._button.description = "Stopping\N{HORIZONTAL ELLIPSIS}" if stopping else "Stop"
 
@@ -258,7 +259,7 @@ def _head(state: RunState, now: float) -> str:
 
 def _summary(state: RunState, now: float, said: list[str]) -> str:
     """What is happening, uv's last word while it works, the stages, and what else a person should know."""
-    out = [f'<div class="uv-said">{tables.escape(words.sentence(state))}</div>', view.stages_html(state, now)]
+    out = [f'<div class="uv-said">{tables.escape(messages.sentence(state))}</div>', html.stages_html(state, now)]
     if state.stage in {"resolving", "installing"} and len(state.install_log):
         last = ansi.strip("".join(state.install_log[-3:])).strip().rsplit("\n", 1)[-1]
         out.append(f'<div class="uv-dim">uv: {tables.escape(humanize.one_line(last))}</div>')

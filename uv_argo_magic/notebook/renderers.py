@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from uv_argo_magic.core.cap import Cap
+from uv_argo_magic.core.view.truncate import Cap
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.notebook import panel
 from uv_argo_magic.notebook.outputs import CellOutput, Outlet

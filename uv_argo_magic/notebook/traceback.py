@@ -16,8 +16,8 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from uv_argo_magic.core import words
 from uv_argo_magic.core.protocol.remote_error import RemoteError, Syntax
+from uv_argo_magic.core.view import messages
 from uv_argo_magic.errors import CellFailed
 from uv_argo_magic.notebook import frames
 
@@ -91,7 +91,7 @@ def _rebuild(remote: RemoteError, state: RunState | None, where: frames.Place) -
     error = _instance(remote, state, where)
     if not isinstance(error, BaseExceptionGroup):  # a group has its message already, and keeps it
         error.message = remote.evalue
-    error.hint = words.hint(state) if state else ""
+    error.hint = messages.hint(state) if state else ""
     error.state = state
     error.remote = remote
     error.cell_name = where.cell_name

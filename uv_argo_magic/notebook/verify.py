@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from uv_argo_magic import run as engine
-from uv_argo_magic.core import ansi
-from uv_argo_magic.core.cap import Cap
 from uv_argo_magic.core.spec import output_metadata
-from uv_argo_magic.core.tables import Table
 from uv_argo_magic.core.verbs import read_cell, run_options
+from uv_argo_magic.core.view import ansi
+from uv_argo_magic.core.view.tables import Table
+from uv_argo_magic.core.view.truncate import Cap
 from uv_argo_magic.errors import ArgoMagicError, SpecError
 from uv_argo_magic.notebook import traceback
 from uv_argo_magic.notebook.outputs import CellOutput, Outlet, result_object

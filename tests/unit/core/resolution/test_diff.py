@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from uv_argo_magic.core import tables
 from uv_argo_magic.core.resolution.diff import Change, difference
 from uv_argo_magic.core.resolution.lock import Package
-from uv_argo_magic.core.tables import changes
+from uv_argo_magic.core.view import tables
+from uv_argo_magic.core.view.tables import changes
 
 
 def package(name, version, sha256=""):

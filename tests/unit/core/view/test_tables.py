@@ -1,8 +1,8 @@
-"""core/tables.py: a table as text and as HTML."""
+"""core/view/tables.py: a table as text and as HTML."""
 
 from __future__ import annotations
 
-from uv_argo_magic.core.tables import Table, html, text
+from uv_argo_magic.core.view.tables import Table, html, text
 
 TABLE = Table(
     title="Two & more",

@@ -8,10 +8,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from uv_argo_magic.core import tables, view, words
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import RunState
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target, Unresolved
+from uv_argo_magic.core.view import html, messages, tables
 from uv_argo_magic.testing import play, states, write
 
 EVIL = "<script>window.XSS=1</script>\"'><img src=x onerror=alert(1)>\x1b[31m</pre></details>\x00\ud800&amp;"
@@ -83,11 +83,11 @@ class Tags(HTMLParser):
 def test_nothing_that_others_write_becomes_markup(reason):
     for state in states(whole(EVIL, reason)):
         for page in (
-            view.html(state, 2000.0),
-            view.mimebundle(state, 2000.0)["text/html"],
-            view.log_html(state),
-            view.packages_html(state, 2000.0),
-            view.stages_html(state, 2000.0),
+            html.html(state, 2000.0),
+            html.mimebundle(state, 2000.0)["text/html"],
+            html.log_html(state),
+            html.packages_html(state, 2000.0),
+            html.stages_html(state, 2000.0),
             tables.escape(EVIL),
         ):
             seen = Tags(page).seen
@@ -95,148 +95,148 @@ def test_nothing_that_others_write_becomes_markup(reason):
             assert {name for _, attrs in seen for name in attrs} <= {"class", "style", "open", "aria-hidden"}
             assert "XSS" not in "".join(value or "" for _, attrs in seen for value in attrs.values())
             page.encode()  # no lone surrogates: they could not be sent
-        view.text(state, 2000.0).encode()
-        view.text_static(state).encode()
+        html.text(state, 2000.0).encode()
+        html.text_static(state).encode()
 
 
 def test_the_static_line():
-    assert view.text_static(play(whole())) == "argo Succeeded: numpy==2.3.4 pandas==3.1.1"
-    assert view.text_static(play(whole("", "error"))) == "argo Failed (ValueError): numpy==2.3.4 pandas==3.1.1"
-    assert view.text_static(RunState()) == "argo Pending"
+    assert html.text_static(play(whole())) == "argo Succeeded: numpy==2.3.4 pandas==3.1.1"
+    assert html.text_static(play(whole("", "error"))) == "argo Failed (ValueError): numpy==2.3.4 pandas==3.1.1"
+    assert html.text_static(RunState()) == "argo Pending"
     lost = play([ev.Submitted(name="x", place="here", t=1.0), ev.LogEnded(t=2.0)])
-    assert view.text_static(lost) == "argo Lost"
+    assert html.text_static(lost) == "argo Lost"
 
 
 def test_the_static_line_names_a_dozen_packages():
     many = [[f"p{n}", "1"] for n in range(20)]
     state = play(write(("installed", {"packages": many, "seconds": 1, "cached": True})))
-    assert view.text_static(state).endswith(" p11==1 and 8 more")
+    assert html.text_static(state).endswith(" p11==1 and 8 more")
 
 
 @pytest.mark.parametrize("reason", ["ok", "error", "signal", "guest"])
 def test_two_runs_of_the_same_differ_in_volatile_elements_only(reason):
-    one = view.mimebundle(play(whole("", reason)), 0.0)
-    other = view.mimebundle(play(whole("", reason, name="calm-hare", start=5000.0, took=7.5, cached=True)), 0.0)
+    one = html.mimebundle(play(whole("", reason)), 0.0)
+    other = html.mimebundle(play(whole("", reason, name="calm-hare", start=5000.0, took=7.5, cached=True)), 0.0)
     assert one["text/html"] != other["text/html"]
     assert one["text/plain"] == other["text/plain"]
-    assert re.sub(view.VOLATILE, "", one["text/html"]) == re.sub(view.VOLATILE, "", other["text/html"])
-    assert words.sentence(play(whole("", reason))) in Tags(re.sub(view.VOLATILE, "", one["text/html"])).text
+    assert re.sub(html.VOLATILE, "", one["text/html"]) == re.sub(html.VOLATILE, "", other["text/html"])
+    assert messages.sentence(play(whole("", reason))) in Tags(re.sub(html.VOLATILE, "", one["text/html"])).text
 
 
 def test_the_html_shows_phases_install_packages_notes_and_gaps():
-    shown = Tags(view.html(play(whole()), 0.0)).text
+    shown = Tags(html.html(play(whole()), 0.0)).text
     for part in ("Succeeded", "swift-otter at ctx", "installing 3.0 s", "environment made in 1.0 s", "numpy", "2.3.4",
                  "Mind this", "5 lines never travelled; the whole is in /tmp/log, over there",
                  "of the log missing: the log has a hole here", "Install log", "Resolved 2 packages"):  # fmt: skip
         assert part in shown
-    assert "environment reused in" in Tags(view.html(play(whole(cached=True)), 0.0)).text
+    assert "environment reused in" in Tags(html.html(play(whole(cached=True)), 0.0)).text
 
 
 def test_the_log_is_open_only_where_nothing_else_tells():
-    assert '<details class="uv-volatile" style="margin-top:4px" open>' in view.html(play(whole("", "signal")), 0.0)
-    assert " open>" not in view.html(play(whole("", "error")), 0.0)
-    assert " open>" not in view.html(play(whole("", "stopped")), 0.0)
+    assert '<details class="uv-volatile" style="margin-top:4px" open>' in html.html(play(whole("", "signal")), 0.0)
+    assert " open>" not in html.html(play(whole("", "error")), 0.0)
+    assert " open>" not in html.html(play(whole("", "stopped")), 0.0)
     empty = play([ev.Submitted(name="", place="here", t=1.0), ev.LogEnded(t=2.0)])
-    assert "<details" not in view.html(empty, 0.0)
+    assert "<details" not in html.html(empty, 0.0)
 
 
 def test_the_text_twin_says_the_same():
-    lines = view.text(play(whole("", "error")), 0.0).split("\n")
+    lines = html.text(play(whole("", "error")), 0.0).split("\n")
     assert lines[:2] == ["argo Failed (ValueError): numpy==2.3.4 pandas==3.1.1", "The cell raised ValueError: bad"]
     assert lines[2].startswith("swift-otter: 52.0 s (queued 1.0 s, starting 1.0 s, ")
     assert lines[3] == "note: Mind this"
     assert len([line for line in lines if line.startswith("...")]) == 2
-    assert view.text(RunState(), 0.0) == "argo Pending\nThe run is being submitted.\nrun: 0.00 s"
+    assert html.text(RunState(), 0.0) == "argo Pending\nThe run is being submitted.\nrun: 0.00 s"
 
 
 def test_another_attempt_and_gaps_of_unknown_length_are_told():
     log = write(("hello", {"protocol": 1, "python": "3", "platform": "l", "pid": 1}))
     state = play(log + log.replace('"boot"', '"other"'))
-    assert "attempt 2 of the cell begins here" in view.text(state, 0.0)
-    assert view.remark(view.Gap(lines=0, why="rotated")) == "... some lines of the log missing: rotated"
+    assert "attempt 2 of the cell begins here" in html.text(state, 0.0)
+    assert html.remark(html.Gap(lines=0, why="rotated")) == "... some lines of the log missing: rotated"
     record = {"boot": "b", "n": 1, "t": 0.0}
-    assert view.remark(ev.Skipped(**record, lines=0, bytes=9)) == "... 9 bytes never travelled"
+    assert html.remark(ev.Skipped(**record, lines=0, bytes=9)) == "... 9 bytes never travelled"
 
 
 def test_packages_come_from_the_lock_until_they_are_installed():
     lock = '{"key": "k", "lines": ["six==1.17.0 --hash=sha256:ab", "x @ https://index.example.com/x.whl"]}'
-    assert view.packages(RunState(locked=lock)) == (("six", "1.17.0"),)
+    assert html.packages(RunState(locked=lock)) == (("six", "1.17.0"),)
     for broken in ("", "[]", "{}", '{"lines": 1}', "[" * 9999):
-        assert view.packages(RunState(locked=broken)) == ()
+        assert html.packages(RunState(locked=broken)) == ()
 
 
 def test_no_packages_is_a_sentence():
-    assert "Python alone" in view.packages_html(RunState(stage="running"), 0.0)
-    assert "Not known yet" in view.packages_html(RunState(), 0.0)
+    assert "Python alone" in html.packages_html(RunState(stage="running"), 0.0)
+    assert "Not known yet" in html.packages_html(RunState(), 0.0)
 
 
 def test_what_is_of_the_image_is_told_apart_from_what_is_installed():
     own = replace(LOCK, base="digest", own=(("numpy", "1.26.4+<x>"), ("six", "1.17.0")))
     for state in (play(whole()), RunState(stage="running")):
-        shown = view.packages_html(state, 2.0, own)
+        shown = html.packages_html(state, 2.0, own)
         assert "Not installed, its Python has it: numpy 1.26.4+&lt;x&gt;, six 1.17.0." in shown
     alone = replace(LOCK, packages=(), base="digest")
-    assert "sees what its Python has of its own." in view.packages_html(RunState(stage="running"), 2.0, alone)
-    assert "its Python" not in view.packages_html(play(whole()), 2.0, LOCK)
+    assert "sees what its Python has of its own." in html.packages_html(RunState(stage="running"), 2.0, alone)
+    assert "its Python" not in html.packages_html(play(whole()), 2.0, LOCK)
 
 
 def test_the_tail_holds_the_last_lines_in_order():
     log = ["".join(f"{n}\n" for n in range(i, i + 100)) for i in range(0, 1000, 100)]
     state = play([write(("uv", {"text": "uv 1\nuv 2\n"})), *log])
-    assert view.tail(state, 3) == "997\n998\n999\n"
-    assert view.tail(state, 150) == "".join(f"{n}\n" for n in range(850, 1000))
-    assert view.tail(state, 1001) == "uv 2\n" + "".join(log)
-    assert view.tail(state, 5000) == "uv 1\nuv 2\n" + "".join(log)
-    assert view.tail(state, 0) == ""
-    assert view.tail(RunState(), 3) == ""
+    assert html.tail(state, 3) == "997\n998\n999\n"
+    assert html.tail(state, 150) == "".join(f"{n}\n" for n in range(850, 1000))
+    assert html.tail(state, 1001) == "uv 2\n" + "".join(log)
+    assert html.tail(state, 5000) == "uv 1\nuv 2\n" + "".join(log)
+    assert html.tail(state, 0) == ""
+    assert html.tail(RunState(), 3) == ""
 
 
 def test_the_tail_keeps_redraws_on_their_line_and_streams_apart():
     state = play(write(("text", {"stream": "stderr", "text": "\r10%"}), ("text", {"stream": "stderr", "text": "\r20%"}),
                        "out\n", ("text", {"stream": "stdout", "text": "open"}),
                        ("display", {"data": {"image/png": ""}}), ("clear", {"wait": True})))  # fmt: skip
-    assert view.tail(state, 10) == "\r10%\r20%\nout\nopen\n[image/png]\n"
-    assert view.log_html(state, 10) == "20%\nout\nopen\n[image/png]\n"
+    assert html.tail(state, 10) == "\r10%\r20%\nout\nopen\n[image/png]\n"
+    assert html.log_html(state, 10) == "20%\nout\nopen\n[image/png]\n"
 
 
 def test_very_long_lines_are_shortened_in_the_panel():
     state = play("short\n" + "x" * 1_000_000 + "the end\n")
-    short, long, _ = view.tail(state).split("\n")
+    short, long, _ = html.tail(state).split("\n")
     assert short == "short"
-    assert len(long) == view.WIDEST + 1
+    assert len(long) == html.WIDEST + 1
     assert long.endswith("the end")
 
 
 def test_sizes_stand_beside_versions_where_they_are_known():
-    shown = view.packages_html(play(whole()), 3600.0, LOCK)
+    shown = html.packages_html(play(whole()), 3600.0, LOCK)
     assert shown.count("MB</td>") == 1
     assert ">16.6 MB</td>" in shown
 
 
 def test_packages_stand_under_what_needs_them():
-    shown = Tags(view.packages_html(play(whole()), 1 + 3 * 86400.0, LOCK)).text
+    shown = Tags(html.packages_html(play(whole()), 1 + 3 * 86400.0, LOCK)).text
     assert shown.index("pandas3.1.1") < shown.index("\xa0numpy2.3.416.6 MBfor pandas, from corp")
     assert "16.6 MB of downloads, less what is cached; resolved 3 days ago by uv 0.13.9; --upgrade chooses" in shown
-    cached = view.packages_html(play(whole(cached=True)), 2.0, replace(LOCK, made=0.0, warnings=("Say <this>.",)))
+    cached = html.packages_html(play(whole(cached=True)), 2.0, replace(LOCK, made=0.0, warnings=("Say <this>.",)))
     assert "nothing was downloaded: this environment was there<" in cached
     assert "Say &lt;this&gt;." in cached
 
 
 def test_before_the_install_what_is_locked_is_shown():
     state = RunState(stage="installing")
-    assert view.planned(state, LOCK) == LOCK.packages
-    assert "pandas" in view.packages_html(state, 1.0, LOCK)
+    assert html.planned(state, LOCK) == LOCK.packages
+    assert "pandas" in html.packages_html(state, 1.0, LOCK)
     other = replace(LOCK, packages=(replace(LOCK.packages[0], version="1.0"),), made=0.0)
-    assert [package.size for package in view.planned(play(whole()), other)] == [0, 0]
-    assert view.planned(state, Unresolved(lines=("numpy",), reason="No.")) == ()
-    assert "uv-volatile" in view.packages_html(state, 1.0, replace(other, packages=(LOCK.packages[1],)))
+    assert [package.size for package in html.planned(play(whole()), other)] == [0, 0]
+    assert html.planned(state, Unresolved(lines=("numpy",), reason="No.")) == ()
+    assert "uv-volatile" in html.packages_html(state, 1.0, replace(other, packages=(LOCK.packages[1],)))
 
 
 def test_the_bar_has_a_share_for_each_stage_and_all_of_it_is_volatile():
     state = play(whole())
-    shown = view.stages_html(state, 2000.0)
-    assert re.sub(view.VOLATILE, "", shown) == ""
+    shown = html.stages_html(state, 2000.0)
+    assert re.sub(html.VOLATILE, "", shown) == ""
     passed = [stage for stage, _ in state.stages if stage != "ended"]
     assert all(f"{stage} " in re.sub("<[^>]*>", "", shown) for stage in passed)
     assert shown.count("flex:") == len(passed)
-    assert view.stages_html(RunState(), 1.0) == '<span class="uv-volatile"></span>'
+    assert html.stages_html(RunState(), 1.0) == '<span class="uv-volatile"></span>'

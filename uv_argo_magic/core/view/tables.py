@@ -6,7 +6,7 @@ import html as _html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from uv_argo_magic.core import ansi
+from uv_argo_magic.core.view import ansi
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

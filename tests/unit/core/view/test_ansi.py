@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uv_argo_magic.core import ansi
+from uv_argo_magic.core.view import ansi
 
 TRICKY = st.text(
     st.sampled_from(list("ab<>&\"'/=;:0123456789mK[]()?\x1b\x07\x9b\r\n\b\t\x00 \\é\u202e\ud800")) | st.characters(),

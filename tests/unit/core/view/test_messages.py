@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from uv_argo_magic.core import humanize, words
+from uv_argo_magic.core import humanize
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import RunState, durations, elapsed
 from uv_argo_magic.core.requirements.model import parse
@@ -15,6 +15,7 @@ from uv_argo_magic.core.requirements.typo_hints import ALSO_IMPORTED, PACKAGE_OF
 from uv_argo_magic.core.resolution.install_errors import classify
 from uv_argo_magic.core.resolution.lock import Lock, Target, Unresolved
 from uv_argo_magic.core.spec.run_spec import FILES
+from uv_argo_magic.core.view import messages
 from uv_argo_magic.testing import play, write
 
 SUBMITTED = ev.Submitted(name="swift-otter", place="here", t=1000.0)
@@ -98,23 +99,23 @@ TABLE = [
 
 @pytest.mark.parametrize(("state", "title", "ename", "sentence"), TABLE)
 def test_title_ename_and_sentence(state, title, ename, sentence):
-    assert (words.title(state), words.ename(state), words.sentence(state)) == (title, ename, sentence)
+    assert (messages.title(state), messages.ename(state), messages.sentence(state)) == (title, ename, sentence)
 
 
 @pytest.mark.parametrize("state", [state for state, *_ in TABLE])
 def test_every_sentence_is_one_line_and_every_bad_end_has_a_next_step(state):
-    assert "\n" not in words.sentence(state) + words.hint(state)
+    assert "\n" not in messages.sentence(state) + messages.hint(state)
     bad = state.ended and state.outcome != "Succeeded"
     told = state.exited is not None and state.exited.reason == "error"
     unknown_signal = state.exited is not None and state.exited.code == -40
-    assert bool(words.hint(state)) == ((bad and not told and not unknown_signal) or state.stop_asked is not None)
+    assert bool(messages.hint(state)) == ((bad and not told and not unknown_signal) or state.stop_asked is not None)
 
 
 def test_hints_name_what_to_set_and_what_usually_causes_it():
-    assert "--set install_timeout=SECONDS" in words.hint(LATE_INSTALL)
-    assert words.hint(NOT_INSTALLED) == classify(1, UV).hint
-    assert "memory that is not its own" in words.hint(ended("signal", -11))
-    assert "os._exit" in words.hint(ended("exit", 3))
+    assert "--set install_timeout=SECONDS" in messages.hint(LATE_INSTALL)
+    assert messages.hint(NOT_INSTALLED) == classify(1, UV).hint
+    assert "memory that is not its own" in messages.hint(ended("signal", -11))
+    assert "os._exit" in messages.hint(ended("exit", 3))
 
 
 def raised(ename, mro=(), packages=(), **attributes):
@@ -147,8 +148,8 @@ def raised(ename, mro=(), packages=(), **attributes):
     ],
 )
 def test_what_the_notebook_has_and_the_cell_lacks_is_named(state, said):
-    assert said in words.hint(state)
-    assert bool(words.hint(state)) == bool(said)
+    assert said in messages.hint(state)
+    assert bool(messages.hint(state)) == bool(said)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +165,7 @@ def test_what_the_notebook_has_and_the_cell_lacks_is_named(state, said):
 )
 def test_how_to_add_what_is_missing_where_the_requirements_are_written(needs, needs_from, said):
     state = replace(raised("ModuleNotFoundError", name="cv2"), needs=needs, needs_from=needs_from)
-    assert words.hint(state) == f"The cell has an environment of its own: {said}"
+    assert messages.hint(state) == f"The cell has an environment of its own: {said}"
 
 
 def test_every_name_to_import_has_a_package_that_can_be_asked_for():
@@ -177,11 +178,11 @@ def test_every_name_to_import_has_a_package_that_can_be_asked_for():
     "text", ["", "[", "[1]", "{}", json.dumps({"ename": 3}), json.dumps({"ename": ""}), "[" * 9999]
 )
 def test_an_error_that_cannot_be_read_is_none(text):
-    assert words.problem(RunState(error=text)) is None
+    assert messages.problem(RunState(error=text)) is None
 
 
 def test_a_message_that_is_no_text_is_empty():
-    assert words.problem(RunState(error='{"ename": "E", "evalue": 3}')) == words.Problem("E", "")
+    assert messages.problem(RunState(error='{"ename": "E", "evalue": 3}')) == messages.Problem("E", "")
 
 
 def test_user_text_is_one_short_line():
@@ -228,23 +229,23 @@ def test_sizes_for_people(number, said):
 
 def test_what_is_seen_elsewhere_brings_its_own_next_step():
     lost = play([SUBMITTED, write(HELLO), GONE, ev.LogEnded(t=1009.0)])
-    assert words.sentence(lost).endswith("the pod was deleted; run the cell again.")
-    assert words.hint(lost) == ""
-    assert "run the cell again" in words.hint(LOST)
+    assert messages.sentence(lost).endswith("the pod was deleted; run the cell again.")
+    assert messages.hint(lost) == ""
+    assert "run the cell again" in messages.hint(LOST)
 
 
 def test_the_age_of_a_lock():
     lock = Lock(packages=(), target=Target(python="3.12.1"), made=1000.0, uv="0.13.9")
-    said = [words.resolved(lock, 1000.0 + age) for age in (5, 60, 7200, 86400 * 3)]
+    said = [messages.resolved(lock, 1000.0 + age) for age in (5, 60, 7200, 86400 * 3)]
     assert [line.split(" by ")[0] for line in said] == [
         "resolved just now", "resolved 1 minute ago", "resolved 2 hours ago", "resolved 3 days ago",
     ]  # fmt: skip
     assert said[0].endswith("by uv 0.13.9; --upgrade chooses anew")
-    assert words.resolved(replace(lock, uv=""), 1000.0) == "resolved just now; --upgrade chooses anew"
+    assert messages.resolved(replace(lock, uv=""), 1000.0) == "resolved just now; --upgrade chooses anew"
 
 
 def test_what_to_know_before_the_install():
     lock = Lock(packages=(), target=Target(python="3.12.1"), warnings=("Say this.",))
-    assert words.warnings(lock) == ("Say this.",)
+    assert messages.warnings(lock) == ("Say this.",)
     unresolved = Unresolved(lines=("numpy",), reason="The index could not be reached.")
-    assert words.warnings(unresolved)[0].startswith("The index could not be reached. So the versions are chosen")
+    assert messages.warnings(unresolved)[0].startswith("The index could not be reached. So the versions are chosen")

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uv_argo_magic.core.cap import Cap, Chunk
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import Gap, Restarted
+from uv_argo_magic.core.view.truncate import Cap, Chunk
 
 STAMP = {"boot": "b", "n": 1, "t": 0.0}
 

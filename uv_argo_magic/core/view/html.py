@@ -12,12 +12,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from uv_argo_magic.core import ansi, humanize, words
+from uv_argo_magic.core import humanize
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import Gap, Output, Restarted, durations, elapsed
 from uv_argo_magic.core.resolution import dependency_tree
 from uv_argo_magic.core.resolution.lock import Lock, Package, Resolution
-from uv_argo_magic.core.tables import escape
+from uv_argo_magic.core.view import ansi, messages
+from uv_argo_magic.core.view.tables import escape
 
 if TYPE_CHECKING:
     from uv_argo_magic.core.protocol.state import RunState
@@ -61,7 +62,7 @@ def packages(state: RunState) -> tuple[tuple[str, str], ...]:
 
 def text_static(state: RunState) -> str:
     """The state in one line without times or generated names: `argo Succeeded: numpy==2.3.4 pandas==3.1.1`."""
-    title, ename = words.title(state), words.ename(state)
+    title, ename = messages.title(state), messages.ename(state)
     said = f"argo {title}" + (f" ({humanize.one_line(ename)})" if ename and ename != title else "")
     listed = packages(state)
     names = " ".join(f"{name}=={version}" for name, version in listed[:LISTED])
@@ -71,7 +72,7 @@ def text_static(state: RunState) -> str:
 
 def text(state: RunState, now: float) -> str:
     """The state for terminals: that line, what is happening, the next step, times, notes and gaps."""
-    lines = [text_static(state), words.sentence(state), words.hint(state)]
+    lines = [text_static(state), messages.sentence(state), messages.hint(state)]
     times = ", ".join(f"{stage} {humanize.seconds(took)}" for stage, took in durations(state, now))
     total = humanize.seconds(elapsed(state, now))
     lines.append(f"{state.name or state.run or 'run'}: {total}" + (f" ({times})" if times else ""))
@@ -135,7 +136,7 @@ def packages_html(state: RunState, now: float, lock: Resolution | None = None) -
     if not listed:
         known = state.installed is not None or state.stage in {"running", "ended"}
         said = "No packages: the cell runs with Python alone." if known else "Not known yet."
-        if isinstance(lock, Lock) and (beneath := words.beneath(lock)):
+        if isinstance(lock, Lock) and (beneath := messages.beneath(lock)):
             said = escape(beneath)
         return f'<div style="{_FAINT};padding:4px 0">{said}</div>'
     indent = "&nbsp;&nbsp;&nbsp;"
@@ -176,9 +177,9 @@ def _foot(state: RunState, now: float, lock: Resolution | None) -> str:
     elif lock.size:
         said.append(f"{humanize.size(lock.size)} of downloads, less what is cached")
     if lock.made:
-        said.append(words.resolved(lock, now))
+        said.append(messages.resolved(lock, now))
     line = f'<span class="uv-volatile" style="font-size:12px;{_FAINT}">{escape("; ".join(said))}</span>'
-    remarks = filter(None, (words.beneath(lock), *lock.warnings))
+    remarks = filter(None, (messages.beneath(lock), *lock.warnings))
     return line + "".join(f'<div style="{_REMARK}">{escape(remark)}</div>' for remark in remarks)
 
 
@@ -230,7 +231,7 @@ def html(state: RunState, now: float, lock: Resolution | None = None) -> str:
 
 
 def _head(state: RunState, now: float) -> str:
-    title = words.title(state)
+    title = messages.title(state)
     name = state.name or state.run
     place = f" at {state.place}" if state.place and state.place != "here" else ""
     total = humanize.seconds(elapsed(state, now))
@@ -245,8 +246,8 @@ def _head(state: RunState, now: float) -> str:
 def _said_html(state: RunState, now: float, *, bad: bool) -> str:
     """What happened and what to do, the stages, and every remark."""
     weight = "font-weight:bold" if bad else "font-weight:normal"
-    out = [f'<div style="margin-top:6px;{weight}">{escape(words.sentence(state))}</div>']
-    if advice := words.hint(state):
+    out = [f'<div style="margin-top:6px;{weight}">{escape(messages.sentence(state))}</div>']
+    if advice := messages.hint(state):
         out.append(f"<div>{escape(advice)}</div>")
     out.append(f'<div style="font-size:12px">{stages_html(state, now)}</div>')
     out += [f'<div style="{_REMARK}">{escape(line)}</div>' for line in remarks(state)]

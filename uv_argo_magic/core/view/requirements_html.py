@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from uv_argo_magic.core.requirements.edits import options
-from uv_argo_magic.core.tables import escape
+from uv_argo_magic.core.view.tables import escape
 
 if TYPE_CHECKING:
     from uv_argo_magic.core.requirements.model import Requirement

@@ -1,0 +1,1 @@
+"""State, locks and tables as text and HTML for people."""
