@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from uv_argo_magic import config
 from uv_argo_magic.backends import base
-from uv_argo_magic.core import humanize, menu
+from uv_argo_magic.core import humanize
+from uv_argo_magic.core.commands import help as command_help
+from uv_argo_magic.core.commands.table import count
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import Gap, Restarted, RunState, fold
 from uv_argo_magic.core.resolution.diff import difference
 from uv_argo_magic.core.resolution.lock import Lock
-from uv_argo_magic.core.verbs import count
 from uv_argo_magic.core.view import messages, tables
 from uv_argo_magic.core.view.tables import Table, changes
 from uv_argo_magic.errors import BackendError, SpecError
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from uv_argo_magic.config import Config
-    from uv_argo_magic.core.options import Line, Place
+    from uv_argo_magic.core.commands.parser import Line, Place
     from uv_argo_magic.core.protocol.state import Output
     from uv_argo_magic.entries import Entry
     from uv_argo_magic.history import History
@@ -43,7 +44,7 @@ def answer(
         BackendError: the place that could know does not answer.
     """
     if line.verb == "help":
-        return menu.explain(line.argument, place) if line.argument else menu.overview(place)
+        return command_help.explain(line.argument, place) if line.argument else command_help.overview(place)
     if line.verb == "runs":
         entries = history.list()
         if notebook and not line.given("all"):

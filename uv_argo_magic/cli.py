@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uv_argo_magic import answers, config, places
+from uv_argo_magic.core.commands.table import read_argv, run_options
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import Gap, Restarted
 from uv_argo_magic.core.spec import json_request
-from uv_argo_magic.core.verbs import read_argv, run_options
 from uv_argo_magic.core.view import messages, tables
 from uv_argo_magic.core.view.tables import Table
 from uv_argo_magic.errors import ArgoMagicError, PolicyError, ResolutionError, SpecError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import TextIO
 
-    from uv_argo_magic.core.options import Line
+    from uv_argo_magic.core.commands.parser import Line
     from uv_argo_magic.core.protocol.state import Output, RunState
     from uv_argo_magic.core.requirements.model import Requirements
 

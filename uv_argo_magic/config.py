@@ -27,7 +27,7 @@ from uv_argo_magic.errors import SpecError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from uv_argo_magic.core.verbs import RunOptions
+    from uv_argo_magic.core.commands.table import RunOptions
 
 FILE = "uv-argo.toml"
 OPTIONS = ("python", "backend", "deps")

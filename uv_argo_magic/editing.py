@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic import bases, places, resolve, sources, uv_calls
 from uv_argo_magic.backends import base
-from uv_argo_magic.core import cell_line
+from uv_argo_magic.core.commands import cell_line
+from uv_argo_magic.core.commands.table import RunOptions
 from uv_argo_magic.core.requirements import edits
 from uv_argo_magic.core.resolution.check_result import CheckResult
 from uv_argo_magic.core.resolution.conflicts import POPULAR
 from uv_argo_magic.core.resolution.diff import difference
 from uv_argo_magic.core.resolution.lock import Lock
-from uv_argo_magic.core.verbs import RunOptions
 from uv_argo_magic.errors import ArgoMagicError, ResolutionError, SpecError
 from uv_argo_magic.locks import Locks
 from uv_argo_magic.specify import Surroundings, specify

@@ -20,7 +20,7 @@ from uv_argo_magic.entries import HIDDEN
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
-    from uv_argo_magic.core.options import Line
+    from uv_argo_magic.core.commands.parser import Line
     from uv_argo_magic.core.resolution.lock import Resolution
     from uv_argo_magic.core.spec.run_spec import RunSpec
     from uv_argo_magic.entries import Entry

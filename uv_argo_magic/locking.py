@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from uv_argo_magic import bases, files, places, resolve
 from uv_argo_magic.backends import base
 from uv_argo_magic.core import humanize
+from uv_argo_magic.core.commands.table import RunOptions, run_options
 from uv_argo_magic.core.resolution import dependency_tree, lock_export
 from uv_argo_magic.core.resolution.diff import difference
 from uv_argo_magic.core.resolution.lock import Lock
-from uv_argo_magic.core.verbs import RunOptions, run_options
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.core.view.tables import Table, changes
 from uv_argo_magic.entries import HIDDEN
@@ -24,7 +24,7 @@ from uv_argo_magic.locks import Locks
 from uv_argo_magic.specify import Surroundings, specify
 
 if TYPE_CHECKING:
-    from uv_argo_magic.core.options import Line
+    from uv_argo_magic.core.commands.parser import Line
     from uv_argo_magic.core.resolution.lock import Resolution
     from uv_argo_magic.core.spec.run_spec import RunSpec
     from uv_argo_magic.entries import Entry

@@ -30,7 +30,7 @@ from uv_argo_magic.errors import SpecError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from uv_argo_magic.core.verbs import RunOptions
+    from uv_argo_magic.core.commands.table import RunOptions
 
 
 BLOCK = "the cell's script block"

@@ -14,7 +14,7 @@ from uv_argo_magic.backends import base
 from uv_argo_magic.backends.argo import checks, readers, rights
 from uv_argo_magic.backends.base import Backend, Check
 from uv_argo_magic.backends.local import LocalBackend
-from uv_argo_magic.core.verbs import read_argv
+from uv_argo_magic.core.commands.table import read_argv
 from uv_argo_magic.specify import Surroundings
 from uv_argo_magic.testing import FakeBackend
 

@@ -10,9 +10,9 @@ from index_server import IndexServer
 from uv import find_uv_bin
 
 from uv_argo_magic import interpreters, resolve, sources
+from uv_argo_magic.core.commands.table import read_cell, run_options
 from uv_argo_magic.core.spec import program
 from uv_argo_magic.core.spec.run_spec import Settings
-from uv_argo_magic.core.verbs import read_cell, run_options
 from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.specify import Surroundings, specify
 

@@ -271,7 +271,7 @@ def test_stop(history, capsys):
 def test_runs_of_one_notebook(history):
     for run_id, notebook in (("r1", "a.ipynb"), ("r2", "b.ipynb")):
         history.begin(run_id, spec=RunSpec(cell="1"), resolution=LOCK, notebook=notebook)
-    from uv_argo_magic.core.verbs import read_line
+    from uv_argo_magic.core.commands.table import read_line
 
     mine = answers.answer(read_line("runs", {}), history, "notebook", "a.ipynb")
     assert "r1" in mine

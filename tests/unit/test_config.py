@@ -9,8 +9,8 @@ import pytest
 
 from uv_argo_magic import config, places
 from uv_argo_magic.backends import base
+from uv_argo_magic.core.commands.table import RunOptions, read_cell, run_options
 from uv_argo_magic.core.spec.run_spec import Resources
-from uv_argo_magic.core.verbs import RunOptions, read_cell, run_options
 from uv_argo_magic.errors import BackendUnavailable, SpecError
 from uv_argo_magic.testing import FakeBackend
 

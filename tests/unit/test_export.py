@@ -6,11 +6,11 @@ import pytest
 import yaml
 
 from uv_argo_magic import export
+from uv_argo_magic.core.commands.table import read_argv
 from uv_argo_magic.core.protocol.state import RunState
 from uv_argo_magic.core.requirements.model import parse
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target, Unresolved
 from uv_argo_magic.core.spec.run_spec import Resources, RunSpec, Settings
-from uv_argo_magic.core.verbs import read_argv
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.history import History, RunFiles
 from uv_argo_magic.testing import play, write

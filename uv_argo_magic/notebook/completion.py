@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from IPython.core.completer import SimpleCompletion, SimpleMatcherResult, context_matcher
 
 from uv_argo_magic import config
-from uv_argo_magic.core import menu
-from uv_argo_magic.core.verbs import verbs_in
+from uv_argo_magic.core.commands import help as command_help
+from uv_argo_magic.core.commands.table import verbs_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -38,7 +38,7 @@ def matcher(shell: InteractiveShell, history: Callable[[], History]) -> object:
             return nothing
         if command["cell"] and context.full_text.split("\n")[: context.cursor_line] not in ([], [""]):
             return nothing  # a %% further down is the cell's own text
-        expected = menu.expected(line[command.end() :], "notebook", cell=bool(command["cell"]))
+        expected = command_help.expected(line[command.end() :], "notebook", cell=bool(command["cell"]))
         if expected.completer == "file":
             return nothing  # IPython's own matcher knows files
         body = context.full_text.partition("\n")[2]

@@ -17,10 +17,10 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic import editing, external_editor, sources, uv_calls
-from uv_argo_magic.core.cell_line import cell_line
+from uv_argo_magic.core.commands.cell_line import cell_line
+from uv_argo_magic.core.commands.table import RunOptions
 from uv_argo_magic.core.requirements import edits
 from uv_argo_magic.core.resolution.check_result import CheckResult
-from uv_argo_magic.core.verbs import RunOptions
 from uv_argo_magic.core.view import requirements_html
 from uv_argo_magic.errors import ArgoMagicError, SpecError
 from uv_argo_magic.notebook.background import OfCell, why_not
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TypeAlias
 
-    from uv_argo_magic.core.options import Line
+    from uv_argo_magic.core.commands.parser import Line
     from uv_argo_magic.core.requirements.model import Requirement
     from uv_argo_magic.core.resolution import lock as locks
     from uv_argo_magic.history import History

@@ -17,11 +17,11 @@ from IPython.display import display
 from traitlets import TraitError, TraitType
 
 from uv_argo_magic import answers, config, places
-from uv_argo_magic.core import menu
+from uv_argo_magic.core.commands import help as command_help
+from uv_argo_magic.core.commands.table import read_cell, read_line, run_options
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.spec import output_metadata
 from uv_argo_magic.core.spec import settings_parser as keys
-from uv_argo_magic.core.verbs import read_cell, read_line, run_options
 from uv_argo_magic.core.view import messages, tables
 from uv_argo_magic.errors import SpecError, VerifyFailed
 from uv_argo_magic.history import History
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
-    from uv_argo_magic.core.options import Line
+    from uv_argo_magic.core.commands.parser import Line
     from uv_argo_magic.core.spec.run_spec import RunSpec
     from uv_argo_magic.core.view.tables import Table
     from uv_argo_magic.specify import Surroundings
@@ -93,7 +93,7 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
         read = read_cell(line, self.shell.user_ns)
         options = run_options(read)
         if options.help:
-            print(menu.explain("run", "notebook"))
+            print(command_help.explain("run", "notebook"))
             return None
         if options.write_deps:
             from uv_argo_magic import editing  # noqa: PLC0415

@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from uv_argo_magic import run as engine
+from uv_argo_magic.core.commands.table import read_cell, run_options
 from uv_argo_magic.core.spec import output_metadata
-from uv_argo_magic.core.verbs import read_cell, run_options
 from uv_argo_magic.core.view import ansi
 from uv_argo_magic.core.view.tables import Table
 from uv_argo_magic.core.view.truncate import Cap
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from uv_argo_magic.core.options import Line
+    from uv_argo_magic.core.commands.parser import Line
     from uv_argo_magic.core.protocol.state import RunState
     from uv_argo_magic.core.resolution.lock import Lock
     from uv_argo_magic.core.spec.run_spec import RunSpec

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uv_argo_magic.core.cell_line import cell_line, written_into
+from uv_argo_magic.core.commands.cell_line import cell_line, written_into
+from uv_argo_magic.core.commands.table import read_cell
 from uv_argo_magic.core.requirements import edits
 from uv_argo_magic.core.requirements.model import Requirement, parse
 from uv_argo_magic.core.resolution.check_result import CheckResult
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target
-from uv_argo_magic.core.verbs import read_cell
 from uv_argo_magic.errors import SpecError
 
 FILE = """# What the study needs.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from uv_argo_magic.core.options import find, is_option
-from uv_argo_magic.core.options import words as words_of
+from uv_argo_magic.core.commands.parser import find, is_option
+from uv_argo_magic.core.commands.parser import words as words_of
+from uv_argo_magic.core.commands.table import CELL
 from uv_argo_magic.core.requirements import edits
-from uv_argo_magic.core.verbs import CELL
 
 
 def cell_line(text: str, name: str) -> str:

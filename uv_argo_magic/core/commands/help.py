@@ -6,11 +6,11 @@ import textwrap
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from uv_argo_magic.core.options import Group, Option, Place, Verb, Word, groups, words
+from uv_argo_magic.core.commands.parser import Group, Option, Place, Verb, Word, groups, words
+from uv_argo_magic.core.commands.table import CELL, HELP, verbs_in
 from uv_argo_magic.core.spec import settings_parser as keys
 from uv_argo_magic.core.spec.run_spec import Resources
 from uv_argo_magic.core.suggest import unknown
-from uv_argo_magic.core.verbs import CELL, HELP, verbs_in
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:

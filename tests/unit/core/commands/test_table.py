@@ -1,4 +1,4 @@
-"""core/verbs.py: the table and its lines."""
+"""core/commands/table.py: the table and its lines."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import itertools
 
 import pytest
 
-from uv_argo_magic.core import menu, verbs
-from uv_argo_magic.core.options import Line
+from uv_argo_magic.core.commands import help as command_help
+from uv_argo_magic.core.commands import table
+from uv_argo_magic.core.commands.parser import Line
 from uv_argo_magic.core.spec.run_spec import Resources
 from uv_argo_magic.errors import SpecError
 
 
 def options(line, **names):
-    return verbs.run_options(verbs.read_cell(line, names))
+    return table.run_options(table.read_cell(line, names))
 
 
 def test_the_table_holds_together():
-    for verb in (*verbs.VERBS, verbs.CELL):
+    for verb in (*table.VERBS, table.CELL):
         assert verb.help
         assert verb.notebook or verb.terminal
         flags = list(itertools.chain.from_iterable(option.flags for option in verb.options))
@@ -27,20 +28,20 @@ def test_the_table_holds_together():
         assert all(option.help and option.example for option in verb.options)
     everywhere = {"runs", "last", "logs", "packages", "lock", "verify", "stop", "attach", "export", "edit", "doctor"}
     everywhere.add("help")
-    assert set(verbs.verbs_in("notebook")) == everywhere
-    assert set(verbs.verbs_in("terminal")) == {*everywhere, "run"}
+    assert set(table.verbs_in("notebook")) == everywhere
+    assert set(table.verbs_in("terminal")) == {*everywhere, "run"}
 
 
 def test_every_example_can_be_read():
-    for verb in verbs.VERBS:
+    for verb in table.VERBS:
         if verb.notebook:
-            assert verbs.read_line(verb.notebook.removeprefix("%argo "), {}).verb == verb.name
+            assert table.read_line(verb.notebook.removeprefix("%argo "), {}).verb == verb.name
         if verb.terminal:
             argv = verb.terminal.removeprefix("uv-argo ").replace('"', "").split()
-            assert verbs.read_argv(argv).verb == verb.name
-    assert options(verbs.CELL.notebook.removeprefix("%%argo ")).deps == "numpy pandas"
-    for option in verbs.RUN_OPTIONS:
-        assert verbs.read_cell(option.example, {}).given(option.dest)
+            assert table.read_argv(argv).verb == verb.name
+    assert options(table.CELL.notebook.removeprefix("%%argo ")).deps == "numpy pandas"
+    for option in table.RUN_OPTIONS:
+        assert table.read_cell(option.example, {}).given(option.dest)
 
 
 def test_run_options():
@@ -48,7 +49,7 @@ def test_run_options():
         '-d numpy -r r.txt -p cpython3.12 -b local --push x,y z --pull ["total"] -o run --detach --dry-run '
         "--resources cpu=500m..2 memory=4Gi --set panel=html"
     )
-    assert found == verbs.RunOptions(
+    assert found == table.RunOptions(
         deps="numpy",
         requirements=("r.txt",),
         python="3.12",
@@ -61,7 +62,7 @@ def test_run_options():
         resources=Resources(cpu="500m..2", memory="4Gi"),
         sets=(("panel", "html"),),
     )
-    assert options("") == verbs.RunOptions()
+    assert options("") == table.RunOptions()
     assert options('--deps ""').deps == ""
     assert options("--help").help
     assert options("--push $names", names=["a", "b", "a"]).push == ("a", "b")
@@ -92,16 +93,16 @@ def test_wrong_values(line, message):
 
 @pytest.mark.parametrize("line", ["", "help", "--help", "-h"])
 def test_alone_it_is_help(line):
-    assert verbs.read_line(line, {}) == Line(verb="help")
-    assert verbs.read_argv(line.split()) == Line(verb="help")
+    assert table.read_line(line, {}) == Line(verb="help")
+    assert table.read_argv(line.split()) == Line(verb="help")
 
 
 def test_help_of_a_verb():
-    assert verbs.read_line("logs --help", {}) == Line(verb="help", argument="logs")
-    assert verbs.read_line("help logs", {}).argument == "logs"
-    assert verbs.read_argv(["run", "--help"]) == Line(verb="help", argument="run")
+    assert table.read_line("logs --help", {}) == Line(verb="help", argument="logs")
+    assert table.read_line("help logs", {}).argument == "logs"
+    assert table.read_argv(["run", "--help"]) == Line(verb="help", argument="run")
     with pytest.raises(SpecError, match="unknown verb log; did you mean logs"):
-        verbs.read_line("help log", {})
+        table.read_line("help log", {})
 
 
 @pytest.mark.parametrize(
@@ -115,36 +116,36 @@ def test_help_of_a_verb():
 )
 def test_wrong_verbs(line, message):
     with pytest.raises(SpecError) as caught:
-        verbs.read_line(line, {})
+        table.read_line(line, {})
     assert str(caught.value) == message
 
 
 def test_count():
-    assert verbs.count(verbs.read_argv(["runs"])) == 20
-    assert verbs.count(verbs.read_argv(["runs", "-n", "5"])) == 5
+    assert table.count(table.read_argv(["runs"])) == 20
+    assert table.count(table.read_argv(["runs", "-n", "5"])) == 5
     for wrong in ("0", "x", "-1.5", "²"):
         with pytest.raises(SpecError, match="-n needs a whole number"):
-            verbs.count(Line(verb="runs", values=(("count", wrong),)))
+            table.count(Line(verb="runs", values=(("count", wrong),)))
 
 
 def test_the_help_names_everything():
     for place in ("notebook", "terminal"):
-        text = menu.overview(place)
-        for verb in verbs.verbs_in(place).values():
+        text = command_help.overview(place)
+        for verb in table.verbs_in(place).values():
             assert getattr(verb, place) in text
             assert verb.help in text
-            assert verb.help in menu.explain(verb.name, place)
-    run = menu.explain("run", "notebook")
-    for option in verbs.RUN_OPTIONS:
+            assert verb.help in command_help.explain(verb.name, place)
+    run = command_help.explain("run", "notebook")
+    for option in table.RUN_OPTIONS:
         assert all(flag in run for flag in option.flags)
         assert option.kind == "flag" or option.example in run
     assert "log_budget" in run
     assert "[8388608]" in run
-    assert "--push" not in menu.explain("run", "terminal")
-    assert "FILE" in menu.explain("run", "terminal")
+    assert "--push" not in command_help.explain("run", "terminal")
+    assert "FILE" in command_help.explain("run", "terminal")
     assert max(map(len, run.splitlines())) <= 120
     with pytest.raises(SpecError, match="unknown verb lgos; did you mean logs"):
-        menu.explain("lgos", "terminal")
+        command_help.explain("lgos", "terminal")
 
 
 CELL_LINES = [
@@ -173,27 +174,27 @@ CELL_LINES = [
 
 @pytest.mark.parametrize(("line", "words", "completer"), CELL_LINES)
 def test_what_could_come_in_a_cell_line(line, words, completer):
-    found = menu.expected(line, "notebook", cell=True)
+    found = command_help.expected(line, "notebook", cell=True)
     assert (found.words, found.completer) == (words, completer)
 
 
 def test_what_was_given_already_is_known():
-    found = menu.expected("--push a b,c,d", "notebook", cell=True)
+    found = command_help.expected("--push a b,c,d", "notebook", cell=True)
     assert (found.fragment, found.before) == ("d", ("a", "b", "c"))
-    assert "--python" not in menu.expected("--python 3.12 ", "notebook", cell=True).words
-    assert "--set" in menu.expected("--set a=1 ", "notebook", cell=True).words
-    assert "--python" in menu.expected("--deps numpy ", "notebook", cell=True).words
-    assert "--deps" in menu.expected("", "notebook", cell=True).words
+    assert "--python" not in command_help.expected("--python 3.12 ", "notebook", cell=True).words
+    assert "--set" in command_help.expected("--set a=1 ", "notebook", cell=True).words
+    assert "--python" in command_help.expected("--deps numpy ", "notebook", cell=True).words
+    assert "--deps" in command_help.expected("", "notebook", cell=True).words
 
 
 def test_what_could_come_in_a_verb_line():
-    assert menu.expected("", "notebook").words == (*verbs.verbs_in("notebook"), "--help")
-    assert menu.expected("lo", "notebook").words == ("logs", "lock")
-    assert menu.expected("run", "terminal").words == ("run", "runs")
-    assert menu.expected("nope x", "notebook").words == ()
-    assert menu.expected("logs ", "notebook").completer == "run"
-    assert menu.expected("logs 2", "notebook").completer == "run"
-    assert menu.expected("logs abc ", "notebook").words == ("--raw", "--backend", "--set", "--help")
-    assert menu.expected("packages abc ", "notebook").completer == "run"
-    assert menu.expected("help lo", "notebook").completer == "verb"
-    assert menu.expected("last ", "notebook").words == ("--help",)
+    assert command_help.expected("", "notebook").words == (*table.verbs_in("notebook"), "--help")
+    assert command_help.expected("lo", "notebook").words == ("logs", "lock")
+    assert command_help.expected("run", "terminal").words == ("run", "runs")
+    assert command_help.expected("nope x", "notebook").words == ()
+    assert command_help.expected("logs ", "notebook").completer == "run"
+    assert command_help.expected("logs 2", "notebook").completer == "run"
+    assert command_help.expected("logs abc ", "notebook").words == ("--raw", "--backend", "--set", "--help")
+    assert command_help.expected("packages abc ", "notebook").completer == "run"
+    assert command_help.expected("help lo", "notebook").completer == "verb"
+    assert command_help.expected("last ", "notebook").words == ("--help",)

@@ -1,4 +1,4 @@
-"""core/options.py: the tokenizer, the expansion, the reader."""
+"""core/commands/parser.py: the tokenizer, the expansion, the reader."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uv_argo_magic.core import options as opt
 from uv_argo_magic.core import suggest
-from uv_argo_magic.core.verbs import CELL, VERBS
+from uv_argo_magic.core.commands import parser as opt
+from uv_argo_magic.core.commands.table import CELL, VERBS
 from uv_argo_magic.errors import SpecError
 
 RUN = next(verb for verb in VERBS if verb.name == "run")

@@ -1,4 +1,4 @@
-"""The one table of verbs and options, and how a line is read by it; core/menu.py makes help and completion of it.
+"""The one table of commands and options, and how a line is read by it; help.py makes help and completion of it.
 
 Rules:
 - `%%argo`, `%argo VERB`, `uv-argo VERB`, their help and their completion are generated from VERBS; what is not in the
@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from uv_argo_magic.core.options import Line, Option, Place, Verb, Word, is_option, read, words
+from uv_argo_magic.core.commands.parser import Line, Option, Place, Verb, Word, is_option, read, words
 from uv_argo_magic.core.spec import settings_parser as keys
 from uv_argo_magic.core.spec.run_spec import Resources
 from uv_argo_magic.core.suggest import unknown

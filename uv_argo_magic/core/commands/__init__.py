@@ -1,0 +1,1 @@
+"""The commands and their options: the table, the parser of a line, help and completion."""
