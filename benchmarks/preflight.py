@@ -22,11 +22,11 @@ import page
 from cells import PAUSE, process, rounds
 from uv import find_uv_bin
 
-from uv_argo_magic import interpreters, resolve
 from uv_argo_magic import run as engine
 from uv_argo_magic.core.requirements.model import parse
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
+from uv_argo_magic.uv import interpreters, resolver
 
 SETS = {
     "tables": "numpy pandas",
@@ -48,7 +48,7 @@ work to do: then read the line over all of them.
 def ours(text: str, cache: Path) -> float:
     """Seconds of a pre-flight that remembers nothing but what is in uv's cache."""
     begun = time.perf_counter()
-    found = resolve.lock(
+    found = resolver.lock(
         parse(text),
         interpreter=interpreters.find(),
         settings=Settings(),

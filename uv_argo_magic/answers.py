@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from uv_argo_magic.config import Config
     from uv_argo_magic.core.commands.parser import Line, Place
     from uv_argo_magic.core.protocol.state import Output
-    from uv_argo_magic.entries import Entry
-    from uv_argo_magic.history import History
+    from uv_argo_magic.history.entry import Entry
+    from uv_argo_magic.history.store import History
 
 
 def answer(

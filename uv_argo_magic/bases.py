@@ -20,7 +20,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from uv_argo_magic import interpreters
 from uv_argo_magic.core.protocol import events
 from uv_argo_magic.core.protocol.state import fold
 from uv_argo_magic.core.resolution import base_packages as bases
@@ -29,6 +28,7 @@ from uv_argo_magic.core.spec import program
 from uv_argo_magic.core.spec.run_spec import RunSpec
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.guest_zip import guest_zip
+from uv_argo_magic.uv import interpreters
 
 if TYPE_CHECKING:
     from collections.abc import Callable

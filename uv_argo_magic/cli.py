@@ -12,7 +12,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from uv_argo_magic import answers, config, places
+from uv_argo_magic import answers, config
+from uv_argo_magic._os import paths
 from uv_argo_magic.core.commands.table import read_argv, run_options
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import Gap, Restarted
@@ -20,7 +21,7 @@ from uv_argo_magic.core.spec import json_request
 from uv_argo_magic.core.view import messages, tables
 from uv_argo_magic.core.view.tables import Table
 from uv_argo_magic.errors import ArgoMagicError, PolicyError, ResolutionError, SpecError
-from uv_argo_magic.history import History
+from uv_argo_magic.history.store import History
 from uv_argo_magic.locate import locate
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _main(argv: Sequence[str]) -> int:
         return _edit(line)
     if line.verb == "doctor":
         return _doctor(line)
-    history = History(places.data_dir() / "runs", keep=0)
+    history = History(paths.data_dir() / "runs", keep=0)
     answer: str | Table
     if line.verb == "export":
         from uv_argo_magic import export  # noqa: PLC0415 - the other verbs answer without it
@@ -145,7 +146,7 @@ def _run(line: Line) -> int:
     if line.given("dry_run"):
         print(export.prepared(prepared, line.text("to")) if line.given("to") else prepared.describe())
         return 0
-    history = History(places.data_dir() / "runs", keep=spec.settings.history)
+    history = History(paths.data_dir() / "runs", keep=spec.settings.history)
     run = engine.start(prepared, history=history, notebook=for_file)
     # The file's own name: a traceback shows its lines as they are here.
     run.rebuild = lambda remote, state: traceback.rebuild(remote, state=state, cell_name=name)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from uv_argo_magic import places
+from uv_argo_magic._os import paths
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.spec import settings_parser as keys
 from uv_argo_magic.core.spec.run_spec import Resources, Settings
@@ -73,7 +73,7 @@ def layers(
         SpecError: a file that cannot be read, or says something wrong.
     """
     here = (folder or Path.cwd()) / FILE
-    files = [here] if here == places.config_dir(environ) / FILE else [here, places.config_dir(environ) / FILE]
+    files = [here] if here == paths.config_dir(environ) / FILE else [here, paths.config_dir(environ) / FILE]
     return (
         Layer(origin="the line", values=line),
         Layer(origin="the cell's script block", values=script),

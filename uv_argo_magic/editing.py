@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic import bases, places, resolve, sources, uv_calls
+from uv_argo_magic import bases, sources
+from uv_argo_magic._os import paths
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.commands import cell_line
 from uv_argo_magic.core.commands.table import RunOptions
@@ -27,15 +28,16 @@ from uv_argo_magic.core.resolution.conflicts import POPULAR
 from uv_argo_magic.core.resolution.diff import difference
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.errors import ArgoMagicError, ResolutionError, SpecError
-from uv_argo_magic.locks import Locks
 from uv_argo_magic.specify import Surroundings, specify
+from uv_argo_magic.uv import resolver, runner
+from uv_argo_magic.uv.lock_store import Locks
 
 if TYPE_CHECKING:
     import threading
 
     from uv_argo_magic.core.spec.run_spec import RunSpec
-    from uv_argo_magic.history import History
-    from uv_argo_magic.interpreters import Interpreter
+    from uv_argo_magic.history.store import History
+    from uv_argo_magic.uv.interpreters import Interpreter
 
 PATIENCE = 30.0
 """Seconds that a check may take: nobody waits longer for a chip's colour."""
@@ -151,8 +153,8 @@ def _cell(path: Path, around: Surroundings) -> _Cell:
     timeout = min(spec.settings.install_timeout or PATIENCE, PATIENCE)
     # `locked` is for cells: an editor is where one locks.
     spec = replace(spec, settings=replace(spec.settings, install_timeout=timeout, locked=False))
-    spec, interpreter = bases.target(spec, base.load(spec.backend), places.cache_dir() / "images", None)
-    return _Cell(spec=spec, interpreter=interpreter, locks=Locks(places.data_dir() / "locks", around.notebook))
+    spec, interpreter = bases.target(spec, base.load(spec.backend), paths.cache_dir() / "images", None)
+    return _Cell(spec=spec, interpreter=interpreter, locks=Locks(paths.data_dir() / "locks", around.notebook))
 
 
 def check(path: Path, around: Surroundings, cancelled: threading.Event | None = None) -> CheckResult:
@@ -164,12 +166,12 @@ def check(path: Path, around: Surroundings, cancelled: threading.Event | None = 
     try:
         cell = _cell(path, around)
         needs = cell.spec.requirements
-        kept = resolve.known(needs, locks=cell.locks, **cell.about) if needs else None
+        kept = resolver.known(needs, locks=cell.locks, **cell.about) if needs else None
         environ = {**around.environ, "UV_HTTP_RETRIES": "0"}
-        answer = kept or resolve.lock(
+        answer = kept or resolver.lock(
             needs, locks=cell.locks, keeping=False, environ=environ, cancelled=cancelled, **cell.about
         )
-    except uv_calls.Cancelled:
+    except runner.Cancelled:
         raise
     except ResolutionError as error:
         return CheckResult(problem=error.message, hint=error.hint, names=error.names)
@@ -195,8 +197,10 @@ def measure(verdict: CheckResult, path: Path, around: Surroundings, cancelled: t
         if cell.spec.backend != "local":
             return verdict
         environ = {**around.environ, "UV_HTTP_RETRIES": "0"}
-        return replace(verdict, cached=resolve.cached(verdict.lock, environ=environ, cancelled=cancelled, **cell.about))
-    except uv_calls.Cancelled:
+        return replace(
+            verdict, cached=resolver.cached(verdict.lock, environ=environ, cancelled=cancelled, **cell.about)
+        )
+    except runner.Cancelled:
         raise
     except (ArgoMagicError, OSError):
         return verdict  # what was resolved a moment ago stands
@@ -213,14 +217,14 @@ def lock(path: Path, around: Surroundings, seen: Lock | None, cancelled: threadi
     cell = _cell(path, around)
     needs = cell.spec.requirements
     if seen is not None:
-        resolve.keep(seen, needs, locks=cell.locks, **cell.about)
+        resolver.keep(seen, needs, locks=cell.locks, **cell.about)
         return "Locked: this notebook's cells get these versions until they are upgraded."
-    before = resolve.known(needs, locks=cell.locks, **cell.about)
+    before = resolver.known(needs, locks=cell.locks, **cell.about)
     environ = {**around.environ, "UV_HTTP_RETRIES": "0"}
-    made = resolve.lock(needs, environ=environ, cancelled=cancelled, **cell.about)
+    made = resolver.lock(needs, environ=environ, cancelled=cancelled, **cell.about)
     if not isinstance(made, Lock):
         raise ResolutionError(made.reason, hint="What was locked before stays as it is.")
-    resolve.keep(made, needs, locks=cell.locks, **cell.about)
+    resolver.keep(made, needs, locks=cell.locks, **cell.about)
     found = difference(before.packages, made.packages) if before else ()
     said = [f"{one.name} {one.before or 'new'} \N{RIGHTWARDS ARROW} {one.after or 'gone'}" for one in found]
     return f"Upgraded: {', '.join(said) or 'nothing is newer'}."

@@ -16,15 +16,15 @@ from uv_argo_magic.backends import base
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.core.spec.script_export import Standalone, pins, standalone
-from uv_argo_magic.entries import HIDDEN
 from uv_argo_magic.errors import SpecError
+from uv_argo_magic.history.entry import HIDDEN
 
 if TYPE_CHECKING:
     from uv_argo_magic.core.commands.parser import Line
     from uv_argo_magic.core.resolution.lock import Resolution
     from uv_argo_magic.core.spec.run_spec import RunSpec
-    from uv_argo_magic.entries import Entry
-    from uv_argo_magic.history import History
+    from uv_argo_magic.history.entry import Entry
+    from uv_argo_magic.history.store import History
 
 MARK = "Exported by uv-argo-magic"
 WORKFLOW, SCRIPT = (".yaml", ".yml"), (".py",)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from uv_argo_magic.config import Config
-    from uv_argo_magic.entries import Entry
-    from uv_argo_magic.history import History
+    from uv_argo_magic.history.entry import Entry
+    from uv_argo_magic.history.store import History
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,8 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic import bases, files, places, resolve
+from uv_argo_magic import bases
+from uv_argo_magic._os import atomic_write, paths
 from uv_argo_magic.backends import base
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.commands.table import RunOptions, run_options
@@ -18,18 +19,19 @@ from uv_argo_magic.core.resolution.diff import difference
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.core.view.tables import Table, changes
-from uv_argo_magic.entries import HIDDEN
 from uv_argo_magic.errors import ResolutionError, SpecError
-from uv_argo_magic.locks import Locks
+from uv_argo_magic.history.entry import HIDDEN
 from uv_argo_magic.specify import Surroundings, specify
+from uv_argo_magic.uv import resolver
+from uv_argo_magic.uv.lock_store import Locks
 
 if TYPE_CHECKING:
     from uv_argo_magic.core.commands.parser import Line
     from uv_argo_magic.core.resolution.lock import Resolution
     from uv_argo_magic.core.spec.run_spec import RunSpec
-    from uv_argo_magic.entries import Entry
-    from uv_argo_magic.history import History
-    from uv_argo_magic.interpreters import Interpreter
+    from uv_argo_magic.history.entry import Entry
+    from uv_argo_magic.history.store import History
+    from uv_argo_magic.uv.interpreters import Interpreter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,21 +54,21 @@ def answer(line: Line, history: History, around: Surroundings) -> Table:
     wanted = _wanted(line, history, around)
     # `locked` is for cells: this verb is how one locks.
     spec = replace(wanted.spec, settings=replace(wanted.spec.settings, locked=False))
-    spec, interpreter = bases.target(spec, base.load(spec.backend), places.cache_dir() / "images", None)
-    locks = Locks(places.data_dir() / "locks", wanted.notebook)
+    spec, interpreter = bases.target(spec, base.load(spec.backend), paths.cache_dir() / "images", None)
+    locks = Locks(paths.data_dir() / "locks", wanted.notebook)
     about: dict[str, Any] = {"interpreter": interpreter, "settings": spec.settings}
     dry = line.given("dry_run")
     if line.given("upgrade"):
-        before = resolve.known(spec.requirements, locks=locks, **about) or wanted.had
-        lock = _sure(resolve.lock(spec.requirements, **about))
-        lock = resolve.explain(lock, spec.requirements, **about)
+        before = resolver.known(spec.requirements, locks=locks, **about) or wanted.had
+        lock = _sure(resolver.lock(spec.requirements, **about))
+        lock = resolver.explain(lock, spec.requirements, **about)
         shown = _upgraded(before, lock, dry=dry)
         if not dry:
-            resolve.keep(lock, spec.requirements, locks=locks, **about)
+            resolver.keep(lock, spec.requirements, locks=locks, **about)
     else:
-        lock = wanted.had or _sure(resolve.lock(spec.requirements, locks=None if dry else locks, **about))
-        lock = resolve.explain(lock, spec.requirements, locks=None if dry else locks, **about)
-        shown = table(lock, resolve.cached(lock, **about), time.time(), wanted.title)
+        lock = wanted.had or _sure(resolver.lock(spec.requirements, locks=None if dry else locks, **about))
+        lock = resolver.explain(lock, spec.requirements, locks=None if dry else locks, **about)
+        shown = table(lock, resolver.cached(lock, **about), time.time(), wanted.title)
     if line.given("to") and not dry:
         note = _write(line.text("to"), lock, spec, interpreter, around)
         shown = replace(shown, notes=(*shown.notes, note))
@@ -163,7 +165,7 @@ def _write(name: str, lock: Lock, spec: RunSpec, interpreter: Interpreter, aroun
     """Write the lock as the file's name wants it; a sentence that says so."""
     path = around.folder / name
     if lock_export.is_pylock(path.name):
-        said = resolve.as_pylock(lock, interpreter=interpreter, settings=spec.settings)
+        said = resolver.as_pylock(lock, interpreter=interpreter, settings=spec.settings)
         text = lock_export.pylock(lock, said)
     elif path.suffix in {".txt", ".in"}:
         text = lock_export.requirements(lock)
@@ -172,7 +174,7 @@ def _write(name: str, lock: Lock, spec: RunSpec, interpreter: Interpreter, aroun
             f"a lock cannot be written as {path.name}", hint="Name it pylock.toml, pylock.NAME.toml or NAME.txt."
         )
     try:
-        files.write(path, text, mode=0o644)
+        atomic_write.write(path, text, mode=0o644)
     except OSError as problem:
         raise SpecError(f"{name} cannot be written: {problem.strerror}", hint="Choose another place.") from problem
     return f"Written: {name}"

@@ -7,13 +7,15 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from uv_argo_magic import bases, interpreters, places, resolve, uv_calls
+from uv_argo_magic import bases
+from uv_argo_magic._os import paths
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.resolution.lock import Lock, Resolution
 from uv_argo_magic.core.spec import indexes, program
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.guest_zip import guest_zip
-from uv_argo_magic.locks import Locks
+from uv_argo_magic.uv import interpreters, resolver, runner
+from uv_argo_magic.uv.lock_store import Locks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,9 +87,9 @@ def prepare(
             hint="Name the index without it, --set indexes=NAME=URL: here the variables UV_INDEX_NAME_USERNAME and "
             "UV_INDEX_NAME_PASSWORD log in, and over there a Secret does, --set index_secrets=NAME=SECRET.",
         )
-    spec, interpreter = bases.target(spec, backend, places.cache_dir() / "images", say)
-    locks = Locks(places.data_dir() / "locks", notebook)
-    resolution = resolution or resolve.lock(
+    spec, interpreter = bases.target(spec, backend, paths.cache_dir() / "images", say)
+    locks = Locks(paths.data_dir() / "locks", notebook)
+    resolution = resolution or resolver.lock(
         spec.requirements, interpreter=interpreter, settings=spec.settings, locks=locks, upgrade=upgrade,
         keeping=say is not None,
     )  # fmt: skip
@@ -97,5 +99,5 @@ def prepare(
 
 def build(spec: RunSpec, resolution: Resolution) -> program.Program:
     """The program of one execution, with a nonce of its own."""
-    uv = uv_calls.uv_version() if spec.settings.shape == "runtime" else ""
+    uv = runner.uv_version() if spec.settings.shape == "runtime" else ""
     return program.build(spec, resolution, guest=guest_zip(), nonce=secrets.token_hex(8), uv=uv)

@@ -20,7 +20,6 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from uv_argo_magic import resolve
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.protocol import events, remote_error, values
 from uv_argo_magic.core.protocol.state import RunState, fold
@@ -38,12 +37,13 @@ from uv_argo_magic.errors import (
     StreamLost,
 )
 from uv_argo_magic.preparing import Prepared, build, prepare
+from uv_argo_magic.uv import resolver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from uv_argo_magic.core.spec.run_spec import Settings
-    from uv_argo_magic.history import History, RunFiles
+    from uv_argo_magic.history.store import History, RunFiles
     from uv_argo_magic.locate import Located
 
 __all__ = ["Prepared", "Renderer", "Run", "build", "join", "new_id", "prepare", "start"]
@@ -114,7 +114,7 @@ def start(
     if isinstance(lock, Lock) and not lock.explained:
         run.explain(
             functools.partial(
-                resolve.explain, lock, spec.requirements, interpreter=prepared.interpreter, settings=spec.settings,
+                resolver.explain, lock, spec.requirements, interpreter=prepared.interpreter, settings=spec.settings,
                 locks=prepared.locks,
             )
         )  # fmt: skip

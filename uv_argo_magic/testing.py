@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from uv_argo_magic import interpreters
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import RunState, step
+from uv_argo_magic.uv import interpreters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -7,7 +7,7 @@ import time
 import pytest
 from lab import KERNELS
 
-from uv_argo_magic import processes
+from uv_argo_magic._os import process_id
 
 BADGE = ".uv-argo .uv-badge.uv-running"
 STATIC = ".uv-argo-static"
@@ -32,7 +32,7 @@ def pids(notebook):
 def gone(pid):
     """Whether the process ends within some seconds."""
     deadline = time.monotonic() + 10
-    while processes.mark(pid):
+    while process_id.mark(pid):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.05)

@@ -11,12 +11,12 @@ from argo_server import NO_UV, ArgoServer
 from index_server import IndexServer
 from uv import find_uv_bin
 
-from uv_argo_magic import resolve, uv_calls
 from uv_argo_magic.backends.argo import ArgoBackend
 from uv_argo_magic.core.requirements import model
 from uv_argo_magic.core.resolution.lock import Unresolved
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.run import Run, prepare, start
+from uv_argo_magic.uv import resolver, runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +71,7 @@ def test_only_the_install_knows_who_asks_the_index(server, run, monkeypatch, log
 def test_without_the_secret_the_index_asks_who_it_is(tmp_path, home):
     with IndexServer(credentials="me:x") as index:
         settings = Settings(index_url=index.url, index_secrets=(("corp", "login"),))
-        found = resolve.lock(
+        found = resolver.lock(
             model.parse("alpha"), interpreter=ArgoBackend().target(RunSpec(cell="")), settings=settings
         )
     assert isinstance(found, Unresolved)
@@ -79,7 +79,7 @@ def test_without_the_secret_the_index_asks_who_it_is(tmp_path, home):
 
 
 def test_an_image_without_uv_gets_the_one_of_the_client(run, monkeypatch):
-    monkeypatch.setattr(uv_calls, "uv_version", lambda: "9.9.9")
+    monkeypatch.setattr(runner, "uv_version", lambda: "9.9.9")
     with IndexServer() as index:
         index.add("alpha", "1.0", files={"alpha.py": "VERSION = 1\n"})
         script = f'#!/bin/sh\nexec {find_uv_bin()} "$@"\n'

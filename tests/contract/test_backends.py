@@ -20,13 +20,13 @@ import pytest
 from argo_server import ArgoServer
 from index_server import IndexServer
 
-from uv_argo_magic import places
+from uv_argo_magic._os import paths
 from uv_argo_magic.backends.argo import ArgoBackend
 from uv_argo_magic.backends.local import LocalBackend
 from uv_argo_magic.core.requirements import model
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.errors import CellFailed, InstallFailed, NodeFailed, ResolutionError, Stopped
-from uv_argo_magic.history import History
+from uv_argo_magic.history.store import History
 from uv_argo_magic.run import Run, prepare, start
 
 REAL = [
@@ -159,7 +159,7 @@ def test_many_at_once_build_one_tree_and_stay_apart(run, backend):
     assert [one.wait(120).outcome for one in many] == ["Succeeded"] * 8
     assert [one.logs() for one in many] == [f"{i}\n" for i in range(8)]
     if isinstance(backend, LocalBackend):
-        assert len(list((places.cache_dir() / "store" / "trees").iterdir())) == 1
+        assert len(list((paths.cache_dir() / "store" / "trees").iterdir())) == 1
 
 
 def test_a_conflict_is_known_before_anything_runs(run):
@@ -181,8 +181,8 @@ def test_an_install_that_fails_over_there(wanted, backend, index):
     assert caught.value.hint
     assert "".join(failed.state.install_log)
     failed._thread.join()
-    assert not list((places.cache_dir() / "store").glob("trees/*"))
-    assert not list((places.cache_dir() / "store").glob("aside/*"))
+    assert not list((paths.cache_dir() / "store").glob("trees/*"))
+    assert not list((paths.cache_dir() / "store").glob("aside/*"))
 
 
 def test_an_exception_an_exit_and_a_crash(run):
@@ -251,7 +251,7 @@ def test_a_secret_reaches_the_cell_by_its_name(run, wanted, backend, monkeypatch
 
 @INSTALLS
 def test_the_history_holds_what_the_run_said(run, home):
-    history = History(places.data_dir() / "runs")
+    history = History(paths.data_dir() / "runs")
     one = run("print('hi')\nimport alpha", "alpha==1.0", history=history)
     live = one.wait(60)
     entry = history.get(one.id)
@@ -262,7 +262,7 @@ def test_the_history_holds_what_the_run_said(run, home):
 
 @ONLY_LOCAL
 def test_output_beyond_the_budget_lies_in_the_history(run):
-    history = History(places.data_dir() / "runs")
+    history = History(paths.data_dir() / "runs")
     one = run("for i in range(100_000): print('line', i)", history=history, log_budget=200_000)
     one.wait(60)
     whole = (history.get(one.id).folder / "output.log").read_text().splitlines()

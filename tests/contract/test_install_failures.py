@@ -72,7 +72,7 @@ class Uv:
         )
 
     def compile(self, index, *lines, options=WHEELS_ONLY, **kwargs) -> InstallFailure:
-        """The failure of a resolution, as resolve.py asks for one."""
+        """The failure of a resolution, as uv/resolver.py asks for one."""
         (self.folder / "requirements.in").write_text("\n".join(lines))
         args = ("--python", BASE, "--python-version", VERSION, "--default-index", getattr(index, "url", index))
         done = self.run("pip", "compile", "--format", "pylock.toml", *args, *options, "requirements.in", **kwargs)

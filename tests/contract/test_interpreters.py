@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from packaging.tags import sys_tags
 
-from uv_argo_magic import interpreters
 from uv_argo_magic.errors import SpecError
-from uv_argo_magic.interpreters import find, versions
+from uv_argo_magic.uv import interpreters
+from uv_argo_magic.uv.interpreters import find, versions
 
 
 @pytest.fixture(autouse=True)

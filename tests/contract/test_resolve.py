@@ -17,7 +17,6 @@ from index_server import IndexServer
 from packaging.tags import compatible_tags, cpython_tags
 from uv import find_uv_bin
 
-from uv_argo_magic import interpreters, resolve, uv_calls
 from uv_argo_magic.core.requirements.model import Requirement, Requirements, parse
 from uv_argo_magic.core.resolution import lock_export
 from uv_argo_magic.core.resolution.base_packages import Base, Distribution
@@ -25,8 +24,9 @@ from uv_argo_magic.core.resolution.lock import Lock, Target, Unresolved
 from uv_argo_magic.core.spec import program
 from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.errors import ResolutionError, SpecError
-from uv_argo_magic.interpreters import Interpreter
-from uv_argo_magic.locks import MAX_AGE, Locks
+from uv_argo_magic.uv import interpreters, resolver, runner
+from uv_argo_magic.uv.interpreters import Interpreter
+from uv_argo_magic.uv.lock_store import MAX_AGE, Locks
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def ask(index, tmp_path):
     environ = surroundings(index, tmp_path)
 
     def asking(text, *, locks=None, upgrade=False, interpreter=None, env=None, **settings):
-        return resolve.lock(
+        return resolver.lock(
             parse(text) if isinstance(text, str) else text,
             interpreter=interpreter or interpreters.find(),
             settings=Settings(**settings),
@@ -97,7 +97,7 @@ def test_what_is_locked_can_be_installed_as_it_is(index, ask, tmp_path):
 
 
 def test_no_requirements_ask_nobody(monkeypatch, ask):
-    monkeypatch.setattr(uv_calls, "find_uv_bin", lambda: pytest.fail("uv was asked"))
+    monkeypatch.setattr(runner, "find_uv_bin", lambda: pytest.fail("uv was asked"))
     lock = ask("")
     assert lock == Lock(packages=(), target=interpreters.find().target)
 
@@ -205,7 +205,7 @@ def test_credentials_work_and_stand_on_no_command_line(ask):
         private.add("alpha", "1.0")
         url = private.url.replace("://", "://user:secret@")
         assert names(ask("alpha", index_url=url)) == ["alpha 1.0"]
-        question = resolve._question(parse("alpha"), interpreters.find(), Settings(index_url=url), {})
+        question = resolver._question(parse("alpha"), interpreters.find(), Settings(index_url=url), {})
         assert "secret" not in " ".join(question.options)
         with pytest.raises(ResolutionError, match="asks who you are") as caught:
             ask("beta", index_url=url.replace("secret", "wrongsecret"))
@@ -433,7 +433,7 @@ def test_what_changes_by_itself_is_no_other_question(index, ask, locks, monkeypa
     index.add("alpha", "1.0")
     first = ask("alpha", locks=locks, index_url=index.url)
     count = len(index.requests)
-    monkeypatch.setattr(uv_calls, "uv_version", lambda: "9.9.9")
+    monkeypatch.setattr(runner, "uv_version", lambda: "9.9.9")
     secret = index.url.replace("://", "://user:secret@")
     assert ask("alpha", locks=locks, index_url=index.url, offline=True) == first
     assert ask("alpha", locks=locks, index_url=index.url, env={"UV_INDEX_DEFAULT_PASSWORD": "x"}) == first
@@ -543,7 +543,7 @@ def test_what_needs_each_package_and_where_it_comes_from(index, ask, locks, abou
         made = ask("alpha gamma", locks=locks, **settings)
         assert names(made) == ["alpha 1.0", "beta 1.0", "gamma 2.0"], "the first index that knows a package"
         count = len(index.requests) + len(corp.requests)
-        told = resolve.explain(made, parse("alpha gamma"), settings=Settings(**settings), locks=locks, **about)
+        told = resolver.explain(made, parse("alpha gamma"), settings=Settings(**settings), locks=locks, **about)
         assert len(index.requests) + len(corp.requests) == count, "without the network"
         assert [(one.name, one.asked, one.via, one.index) for one in told.packages] == [
             ("alpha", True, (), "corp"),
@@ -552,7 +552,7 @@ def test_what_needs_each_package_and_where_it_comes_from(index, ask, locks, abou
         ]
         assert told.key == made.key
         assert ask("alpha gamma", locks=locks, **settings) == told
-        assert resolve.explain(told, parse("alpha gamma"), settings=Settings(**settings), **about) is told
+        assert resolver.explain(told, parse("alpha gamma"), settings=Settings(**settings), **about) is told
         for secret in ("secret", corp.host):
             assert all(secret not in path.read_text() for path in locks._root.rglob("*.json"))
 
@@ -560,8 +560,8 @@ def test_what_needs_each_package_and_where_it_comes_from(index, ask, locks, abou
 def test_a_lock_that_uv_cannot_explain_stays_as_it_is(index, ask, about):
     index.add("alpha", "1.0")
     made = ask("alpha")
-    assert resolve.explain(made, parse("alpha"), settings=Settings(offline=True), **about) is made
-    assert resolve.explain(made, parse("alpha"), settings=Settings(), **about).packages[0].asked, "asked again"
+    assert resolver.explain(made, parse("alpha"), settings=Settings(offline=True), **about) is made
+    assert resolver.explain(made, parse("alpha"), settings=Settings(), **about).packages[0].asked, "asked again"
 
 
 def test_what_is_cached_here(index, ask, about, tmp_path):
@@ -569,11 +569,11 @@ def test_what_is_cached_here(index, ask, about, tmp_path):
     index.add("alpha", "1.0", requires=["beta"])
     index.add("beta", "1.0")
     made = ask("alpha")
-    assert resolve.cached(made, settings=Settings(), **about) == frozenset()
+    assert resolver.cached(made, settings=Settings(), **about) == frozenset()
     command = [find_uv_bin(), "pip", "install", "-q", "--target", str(tmp_path / "t"), "--no-deps", "alpha"]
     subprocess.run(command, env=program.uv_surroundings(about["environ"]), check=True)
     count = len(index.requests)
-    assert resolve.cached(made, settings=Settings(), **about) == {"alpha"}
+    assert resolver.cached(made, settings=Settings(), **about) == {"alpha"}
     assert len(index.requests) == count
 
 
@@ -584,7 +584,7 @@ def test_a_lock_as_files_that_uv_installs(index, ask, about, tmp_path):
     wanted = Requirements(items=(*parse("alpha").items, Requirement(name="gamma", url=index.file_url(gamma))))
     made = ask(wanted, only_binary=False)
     index.add("beta", "2.0")
-    said = resolve.as_pylock(made, settings=Settings(only_binary=False), **about)
+    said = resolver.as_pylock(made, settings=Settings(only_binary=False), **about)
     texts = {"pylock.toml": lock_export.pylock(made, said), "r.txt": lock_export.requirements(made)}
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
@@ -598,7 +598,7 @@ def test_a_lock_as_files_that_uv_installs(index, ask, about, tmp_path):
     assert source.sha256 in texts["pylock.toml"]
     index.remove("beta")
     with pytest.raises(ResolutionError):
-        resolve.as_pylock(made, settings=Settings(), **about)
+        resolver.as_pylock(made, settings=Settings(), **about)
 
 
 # An end before its time
@@ -668,7 +668,7 @@ def test_what_a_killed_process_left_is_removed_a_day_later(index, ask, tmp_path,
 
 
 def test_it_is_imported_without_a_notebook():
-    code = "import sys, uv_argo_magic.resolve; print(sorted({'IPython', 'ipywidgets', 'hera'} & set(sys.modules)))"
+    code = "import sys, uv_argo_magic.uv.resolver; print(sorted({'IPython', 'ipywidgets', 'hera'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 

@@ -9,12 +9,13 @@ import pytest
 from index_server import IndexServer
 from uv import find_uv_bin
 
-from uv_argo_magic import interpreters, resolve, sources
+from uv_argo_magic import sources
 from uv_argo_magic.core.commands.table import read_cell, run_options
 from uv_argo_magic.core.spec import program
 from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.specify import Surroundings, specify
+from uv_argo_magic.uv import interpreters, resolver
 
 PROJECT = """
 [project]
@@ -62,7 +63,7 @@ def uv(index, tmp_path):
 @pytest.fixture
 def ask(index, tmp_path):
     def asking(asked):
-        lock = resolve.lock(
+        lock = resolver.lock(
             asked.requirements,
             interpreter=interpreters.find(),
             settings=Settings(constraints=asked.constraints, overrides=asked.overrides),
@@ -176,7 +177,7 @@ def test_a_url_needs_the_settings_leave_wherever_it_comes_from(tmp_path, line, c
     around = Surroundings(names={}, traits={"allow_urls": False}, environ={}, folder=tmp_path, notebook="study.ipynb")
     spec, _ = specify(cell, run_options(read_cell(line, {})), around)
     with pytest.raises(SpecError, match="alpha is asked for by its URL, and allow_urls is off"):
-        resolve.lock(spec.requirements, interpreter=interpreters.find(), settings=spec.settings)
+        resolver.lock(spec.requirements, interpreter=interpreters.find(), settings=spec.settings)
 
 
 def test_a_lock_that_uv_cannot_read(tmp_path):

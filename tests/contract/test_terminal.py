@@ -13,7 +13,7 @@ import pytest
 from index_server import IndexServer
 
 from uv_argo_magic.cli import main
-from uv_argo_magic.history import History
+from uv_argo_magic.history.store import History
 
 MAIN = "import sys; from uv_argo_magic.cli import main; sys.exit(main())"
 CELL = """

@@ -10,7 +10,7 @@ from uv_argo_magic.backends import base
 from uv_argo_magic.core.resolution.lock import Lock, Target
 from uv_argo_magic.core.spec.run_spec import RunSpec
 from uv_argo_magic.errors import SpecError
-from uv_argo_magic.history import History
+from uv_argo_magic.history.store import History
 from uv_argo_magic.notebook import background
 from uv_argo_magic.testing import FakeBackend, write
 

@@ -9,7 +9,7 @@ from IPython.core.completer import provisionalcompleter
 
 from uv_argo_magic.core.resolution.lock import Lock, Target
 from uv_argo_magic.core.spec.run_spec import RunSpec
-from uv_argo_magic.history import History
+from uv_argo_magic.history.store import History
 
 LINES = [
     ("%%argo --de", {"--deps", "--detach"}),

@@ -16,7 +16,7 @@ from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.notebook import editor
 from uv_argo_magic.notebook.checker import Checker
 from uv_argo_magic.notebook.outputs import Outlet
-from uv_argo_magic.uv_calls import Cancelled
+from uv_argo_magic.uv.runner import Cancelled
 
 TARGET = Target(python="3.12.1")
 LOCK = Lock(packages=(Package(name="alpha", version="1.0", size=9),), target=TARGET)

@@ -9,7 +9,7 @@ import pytest
 from IPython.utils.capture import capture_output
 
 from uv_argo_magic.errors import ResolutionError, SpecError
-from uv_argo_magic.history import History
+from uv_argo_magic.history.store import History
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.resolution.lock import Lock, Target
 from uv_argo_magic.core.spec.run_spec import RunSpec
 from uv_argo_magic.errors import ArgoMagicError, CellFailed, SpecError
-from uv_argo_magic.history import History
+from uv_argo_magic.history.store import History
 from uv_argo_magic.notebook import cells, magics
 
 MINOR = ".".join(map(str, sys.version_info[:2]))

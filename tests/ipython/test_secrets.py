@@ -13,13 +13,13 @@ import pytest
 from index_server import IndexServer
 from IPython.utils.capture import capture_output
 
-from uv_argo_magic import places
 from uv_argo_magic import run as engine
+from uv_argo_magic._os import paths
 from uv_argo_magic.backends.argo import manifest
 from uv_argo_magic.core.requirements.model import parse
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.errors import SpecError
-from uv_argo_magic.history import History
+from uv_argo_magic.history.store import History
 from uv_argo_magic.notebook.panel import HtmlPanel
 from uv_argo_magic.testing import FakeBackend
 
@@ -91,7 +91,7 @@ def test_a_run_leaves_no_credentials_behind(private, monkeypatch, tmp_path, how)
         settings = Settings(**(with_url(private) if how == "url" else with_environment(private, monkeypatch)))
     spec = RunSpec(cell=CELL, requirements=parse("alpha"), settings=settings)
     prepared = engine.prepare(spec, notebook="a.ipynb")
-    run = engine.start(prepared, history=History(places.data_dir() / "runs"), notebook="a.ipynb")
+    run = engine.start(prepared, history=History(paths.data_dir() / "runs"), notebook="a.ipynb")
     seen, arguments = [], []
     panel = HtmlPanel(publish=lambda *told, **more: seen.append(repr((told, more))), lock=run.lock)
 

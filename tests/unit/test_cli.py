@@ -15,7 +15,7 @@ from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import Gap, Restarted, RunState, fold
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 from uv_argo_magic.core.spec.run_spec import RunSpec
-from uv_argo_magic.history import History
+from uv_argo_magic.history.store import History
 
 LOCK = Lock(packages=(Package(name="numpy", version="2.0"),), target=Target(python="3.12.1"))
 

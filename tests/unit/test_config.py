@@ -1,4 +1,4 @@
-"""config.py, places.py: where settings come from, and where things lie."""
+"""config.py, _os/paths.py: where settings come from, and where things lie."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from uv_argo_magic import config, places
+from uv_argo_magic import config
+from uv_argo_magic._os import paths
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.commands.table import RunOptions, read_cell, run_options
 from uv_argo_magic.core.spec.run_spec import Resources
@@ -155,9 +156,9 @@ def test_defaults_name_every_key():
 
 def test_places(tmp_path):
     environ = {"UV_ARGO_HOME": str(tmp_path)}
-    found = [places.data_dir(environ), places.cache_dir(environ), places.config_dir(environ)]
+    found = [paths.data_dir(environ), paths.cache_dir(environ), paths.config_dir(environ)]
     assert found == [tmp_path / "data", tmp_path / "cache", tmp_path / "config"]
-    for place in (places.data_dir({}), places.cache_dir({}), places.config_dir({})):
+    for place in (paths.data_dir({}), paths.cache_dir({}), paths.config_dir({})):
         assert place.is_absolute()
         assert "uv-argo" in place.parts
-    assert places.data_dir({"UV_ARGO_HOME": "x"}).is_absolute()
+    assert paths.data_dir({"UV_ARGO_HOME": "x"}).is_absolute()

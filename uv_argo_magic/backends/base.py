@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-    from uv_argo_magic.interpreters import Interpreter
+    from uv_argo_magic.uv.interpreters import Interpreter
 
 GROUP = "uv_argo_magic.backends"
 OVER = frozenset({"Succeeded", "Failed", "Error"})

@@ -24,19 +24,20 @@ from typing import TYPE_CHECKING
 
 from uv import find_uv_bin
 
-from uv_argo_magic import interpreters, places
+from uv_argo_magic._os import paths
 from uv_argo_magic.backends.base import Check
 from uv_argo_magic.core.protocol.events import NodePhase
 from uv_argo_magic.core.spec import indexes
 from uv_argo_magic.core.spec import program as programs
 from uv_argo_magic.errors import BackendUnavailable, SpecError
+from uv_argo_magic.uv import interpreters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-    from uv_argo_magic.interpreters import Interpreter
+    from uv_argo_magic.uv.interpreters import Interpreter
 
 PREFIX = "local-"
 ROOM = 2**30
@@ -131,7 +132,7 @@ class LocalBackend:
                 "the local backend does not run on Windows", hint="run Jupyter in WSL, or use a cluster: -b argo"
             )
         python = interpreters.find(spec.python).path
-        kept_in = places.run_dir(run_id)
+        kept_in = paths.run_dir(run_id)
         output = kept_in / "output.log" if kept_in.is_dir() else None
         # Variables of the cell's own are there when its Python starts, or they would not mean the same; what logs in at
         # an index is in no process but the run's.
@@ -195,7 +196,7 @@ class LocalBackend:
         return program.guest, python, str(self._home()), tuple(sorted(os.environ.items()))
 
     def _home(self) -> Path:
-        return self._store or places.cache_dir() / "store"
+        return self._store or paths.cache_dir() / "store"
 
     def _take_spare(self, program: Program, python: str, output: Path | None) -> _Started | None:
         """The process that waits, with the program given to it; None where there is none like it."""

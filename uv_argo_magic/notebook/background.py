@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from uv_argo_magic.config import Config
     from uv_argo_magic.core.protocol.state import RunState
-    from uv_argo_magic.entries import Entry
-    from uv_argo_magic.history import History
+    from uv_argo_magic.history.entry import Entry
+    from uv_argo_magic.history.store import History
     from uv_argo_magic.run import Run
 
 KNOWN: weakref.WeakValueDictionary[str, Run] = weakref.WeakValueDictionary()

@@ -12,7 +12,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from uv_argo_magic.uv_calls import Cancelled
+from uv_argo_magic.uv.runner import Cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from IPython.core.completer import CompletionContext
     from IPython.core.interactiveshell import InteractiveShell
 
-    from uv_argo_magic.history import History
+    from uv_argo_magic.history.store import History
 
 IDENTIFIER = "uv_argo_magic"
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")

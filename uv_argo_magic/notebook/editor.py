@@ -16,7 +16,7 @@ import threading
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic import editing, external_editor, sources, uv_calls
+from uv_argo_magic import editing, external_editor, sources
 from uv_argo_magic.core.commands.cell_line import cell_line
 from uv_argo_magic.core.commands.table import RunOptions
 from uv_argo_magic.core.requirements import edits
@@ -30,6 +30,7 @@ from uv_argo_magic.notebook.outputs import Outlet
 from uv_argo_magic.notebook.renderers import mode
 from uv_argo_magic.notebook.style import EDIT_STATIC_CSS
 from uv_argo_magic.specify import specify
+from uv_argo_magic.uv import runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.commands.parser import Line
     from uv_argo_magic.core.requirements.model import Requirement
     from uv_argo_magic.core.resolution import lock as locks
-    from uv_argo_magic.history import History
+    from uv_argo_magic.history.store import History
     from uv_argo_magic.specify import Surroundings
 
     Check: TypeAlias = Callable[[threading.Event], Iterator[CheckResult]]
@@ -170,7 +171,7 @@ class Editor:
         def keep(cancelled: threading.Event) -> None:
             try:
                 said, done = self._lock(None if seen.kept else seen.lock, cancelled), True
-            except uv_calls.Cancelled:
+            except runner.Cancelled:
                 raise
             except ArgoMagicError as error:
                 said, done = f"{error.message} {error.hint}", False

@@ -16,7 +16,8 @@ from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_
 from IPython.display import display
 from traitlets import TraitError, TraitType
 
-from uv_argo_magic import answers, config, places
+from uv_argo_magic import answers, config
+from uv_argo_magic._os import paths
 from uv_argo_magic.core.commands import help as command_help
 from uv_argo_magic.core.commands.table import read_cell, read_line, run_options
 from uv_argo_magic.core.resolution.lock import Lock
@@ -24,7 +25,7 @@ from uv_argo_magic.core.spec import output_metadata
 from uv_argo_magic.core.spec import settings_parser as keys
 from uv_argo_magic.core.view import messages, tables
 from uv_argo_magic.errors import SpecError, VerifyFailed
-from uv_argo_magic.history import History
+from uv_argo_magic.history.store import History
 from uv_argo_magic.notebook import cells, completion
 
 if TYPE_CHECKING:
@@ -207,7 +208,7 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
 
     def kept(self, keep: int = 0) -> History:
         """The runs kept on this machine; `keep` bounds them when a run ends."""
-        return History(places.data_dir() / "runs", keep=keep)
+        return History(paths.data_dir() / "runs", keep=keep)
 
     def _check_syntax(self, name: str, cell: str, python: str) -> None:
         """Refuse a cell that is no Python, where the Python that would run it has this one's minor version."""

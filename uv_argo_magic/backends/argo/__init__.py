@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.backends.base import Found, Item
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec
-    from uv_argo_magic.interpreters import Interpreter
+    from uv_argo_magic.uv.interpreters import Interpreter
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,9 +16,9 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import compatible_tags, cpython_tags
 from packaging.version import InvalidVersion, Version
 
-from uv_argo_magic import interpreters
 from uv_argo_magic.core.resolution.lock import Target
 from uv_argo_magic.errors import SpecError
+from uv_argo_magic.uv import interpreters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.backends.argo.client import Client
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec
-    from uv_argo_magic.interpreters import Interpreter
+    from uv_argo_magic.uv.interpreters import Interpreter
 
 CARRIED = frozenset(
     {

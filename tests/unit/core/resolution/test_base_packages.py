@@ -1,4 +1,4 @@
-"""core/resolution/base_packages.py, stubs.py: what a Python has of its own, and how uv is told."""
+"""core/resolution/base_packages.py, uv/stub_wheels.py: what a Python has of its own, and how uv is told."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import zipfile
 import pytest
 from packaging.metadata import Metadata
 
-from uv_argo_magic import stubs
 from uv_argo_magic.core.resolution.base_packages import PROBE, Base, Distribution, metadata, read_probe
+from uv_argo_magic.uv import stub_wheels
 
 ROWS = [
     ["NumPy", "1.26.4", [], []],
@@ -87,10 +87,10 @@ def test_the_probe_runs_on_this_python():
 
 def test_a_wheel_says_what_the_distribution_says(tmp_path):
     base = read_probe(said())
-    stubs.write_wheels(base, tmp_path)
+    stub_wheels.write_wheels(base, tmp_path)
     files = sorted(path.name for path in tmp_path.glob("*.whl"))
     assert files == ["jax_lib-0.4.30+cuda12-py3-none-any.whl", "numpy-1.26.4-py3-none-any.whl"]
-    assert (tmp_path / stubs.BASE).read_text().splitlines() == [
+    assert (tmp_path / stub_wheels.BASE).read_text().splitlines() == [
         f"{name} @ {(tmp_path / file).as_uri()}" for name, file in zip(("jax-lib", "numpy"), files, strict=True)
     ]
     with zipfile.ZipFile(tmp_path / files[0]) as archive:

@@ -18,7 +18,7 @@ import json
 import time
 from typing import TYPE_CHECKING
 
-from uv_argo_magic import files
+from uv_argo_magic._os import atomic_write
 from uv_argo_magic.core.resolution.lock import Lock
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Locks:
         with contextlib.suppress(OSError):
             self._sweep()
             about = {"schema": SCHEMA, "notebook": self._notebook, "lock": json.loads(lock.to_json())}
-            files.write(self._folder / f"{question}.json", json.dumps(about, indent=1))
+            atomic_write.write(self._folder / f"{question}.json", json.dumps(about, indent=1))
 
     def _sweep(self) -> None:
         """Remove what was kept for no notebook, and is old."""

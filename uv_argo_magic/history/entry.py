@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic import processes
+from uv_argo_magic._os import process_id
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import RunState, fold
 from uv_argo_magic.core.requirements.model import parse_items
@@ -177,14 +177,14 @@ class Entry:
     @property
     def followed(self) -> bool:
         """Whether the process that began it lives, and so takes notice of a wish that it end."""
-        return self.host == socket.gethostname() and processes.alive(self.pid, self.started)
+        return self.host == socket.gethostname() and process_id.alive(self.pid, self.started)
 
     @property
     def supervised(self) -> bool:
         """Whether its supervisor is a process of this machine, and lives."""
         pid = self.note("pid")
         here = self.host == socket.gethostname()
-        return here and pid.isdigit() and processes.alive(int(pid), self.note("pid-started"))
+        return here and pid.isdigit() and process_id.alive(int(pid), self.note("pid-started"))
 
 
 def summarize(state: RunState) -> Summary:

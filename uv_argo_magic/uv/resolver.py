@@ -1,9 +1,9 @@
 """Asks uv, here, what would be installed there: requirements -> Lock, before anything is submitted.
 
 Rules:
-- The same question in the same notebook has the same answer until somebody asks for an upgrade (locks.py). Everything
-  that was asked is part of the question: requirements, Python, settings, index. What may change by itself (uv, the
-  network, credentials) is not.
+- The same question in the same notebook has the same answer until somebody asks for an upgrade (lock_store.py).
+  Everything that was asked is part of the question: requirements, Python, settings, index. What may change by itself
+  (uv, the network, credentials) is not.
 - Where no index answers, the last good lock for the question is used, and says so.
 - uv sees no configuration but ours: of its own variables only those about the index, its credentials, certificates,
   the network and the cache get through.
@@ -21,7 +21,6 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from uv_argo_magic import uv_calls
 from uv_argo_magic.core.requirements.model import parse_items
 from uv_argo_magic.core.resolution import dependency_tree, install_errors
 from uv_argo_magic.core.resolution.lock import Lock, Unresolved
@@ -29,7 +28,8 @@ from uv_argo_magic.core.resolution.pylock import read_pylock
 from uv_argo_magic.core.resolution.uv_stderr import redact
 from uv_argo_magic.core.spec import indexes, program
 from uv_argo_magic.errors import ResolutionError, SpecError
-from uv_argo_magic.stubs import BASE, refuse_contradictions, within_base, write_wheels
+from uv_argo_magic.uv import runner
+from uv_argo_magic.uv.stub_wheels import BASE, refuse_contradictions, within_base, write_wheels
 
 if TYPE_CHECKING:
     import threading
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.resolution.base_packages import Base
     from uv_argo_magic.core.resolution.install_errors import InstallFailure
     from uv_argo_magic.core.spec.run_spec import Settings
-    from uv_argo_magic.interpreters import Interpreter
-    from uv_argo_magic.locks import Locks
+    from uv_argo_magic.uv.interpreters import Interpreter
+    from uv_argo_magic.uv.lock_store import Locks
 
 
 def lock(  # noqa: PLR0913 - all by keyword, each with a default that a plain cell wants
@@ -167,7 +167,7 @@ def cached(
     files = {"lock.txt": "".join(f"{line}\n" for line in made.lines)}
     said = ""
     for way in ([],) if settings.offline else (["--offline"], []):
-        rc, _, said = uv_calls.call(
+        rc, _, said = runner.call(
             [*command, *way], files, dict(question.environ), settings.install_timeout, cancelled=cancelled
         )
         if rc == 0:
@@ -296,7 +296,7 @@ def _ask(
     return replace(
         made,
         warnings=install_errors.warnings(said),
-        uv=uv_calls.uv_version(),
+        uv=runner.uv_version(),
         made=time.time(),
         base=base.digest if base else "",
     )
@@ -350,4 +350,4 @@ def _compile(
     command += [*options, *question.options, *(["--constraint", BASE] if question.base else []), dependency_tree.ASKED]
     base = question.base
     fill = functools.partial(write_wheels, base) if base else None
-    return uv_calls.call(command, files, dict(question.environ), timeout, cancelled=cancelled, fill=fill)
+    return runner.call(command, files, dict(question.environ), timeout, cancelled=cancelled, fill=fill)

@@ -30,11 +30,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
-from uv_argo_magic import files, processes
+from uv_argo_magic._os import atomic_write, process_id
 from uv_argo_magic.core.resolution.lock import Lock, Resolution
 from uv_argo_magic.core.suggest import nearest
-from uv_argo_magic.entries import HIDDEN, SCHEMA, Entry, read_entry, summarize
 from uv_argo_magic.errors import BackendUnavailable, SpecError
+from uv_argo_magic.history.entry import HIDDEN, SCHEMA, Entry, read_entry, summarize
 
 if TYPE_CHECKING:
     from uv_argo_magic.core.protocol.state import RunState
@@ -62,8 +62,8 @@ class RunFiles:
         if not _KEY.fullmatch(key):
             raise ValueError(f"not a key: {key!r}")
         if key == "pid":
-            files.write(self.folder / "notes" / "pid-started", processes.mark(int(value)))
-        files.write(self.folder / "notes" / key, value)
+            atomic_write.write(self.folder / "notes" / "pid-started", process_id.mark(int(value)))
+        atomic_write.write(self.folder / "notes" / key, value)
 
     def lock(self, resolution: Resolution) -> None:
         """Write what was resolved."""
@@ -72,7 +72,7 @@ class RunFiles:
             about |= {"key": resolution.key, "lock": json.loads(resolution.to_json())}
         else:
             about |= {"unresolved": resolution.lines, "reason": resolution.reason}
-        files.write(self.folder / "lock.json", json.dumps(about, indent=1))
+        atomic_write.write(self.folder / "lock.json", json.dumps(about, indent=1))
 
     def stop_asked(self) -> str:
         """Who asked, in another process perhaps, for the run's end; "" where nobody did."""
@@ -83,7 +83,7 @@ class RunFiles:
     def finish(self, state: RunState) -> None:
         """Write how it ended."""
         summary = summarize(state)
-        files.write(self.folder / "state.json", json.dumps({"schema": SCHEMA, **asdict(summary)}, indent=1))
+        atomic_write.write(self.folder / "state.json", json.dumps({"schema": SCHEMA, **asdict(summary)}, indent=1))
 
     def make_room(self) -> None:
         """Remove the oldest runs that ended, until the history's bounds hold: it reads every kept run."""
@@ -144,7 +144,7 @@ class History:
             kept.note("nonce", nonce)
         kept.lock(resolution)
         # Last: a folder without it is not listed.
-        files.write(folder / "spec.json", json.dumps(about, indent=1))
+        atomic_write.write(folder / "spec.json", json.dumps(about, indent=1))
         return kept
 
     def list(self) -> tuple[Entry, ...]:
@@ -177,7 +177,7 @@ class History:
             about = json.loads((entry.folder / "spec.json").read_text(encoding="utf-8"))
             for stale in ("log.txt", "notes/stop"):
                 (entry.folder / stale).unlink(missing_ok=True)
-            files.write(entry.folder / "spec.json", json.dumps(about | _this_process(), indent=1))
+            atomic_write.write(entry.folder / "spec.json", json.dumps(about | _this_process(), indent=1))
         except OSError as problem:
             raise BackendUnavailable(
                 f"the run cannot be kept in the history: {problem}", hint="Free some disk space, or set UV_ARGO_HOME."
@@ -231,7 +231,7 @@ class History:
         """
         if not entry.live:
             return False
-        files.write(entry.folder / "notes" / "stop", by)
+        atomic_write.write(entry.folder / "notes" / "stop", by)
         deadline = time.monotonic() + (patience if entry.followed else 0.0)
         while time.monotonic() < deadline and not (entry.folder / "state.json").exists():
             time.sleep(0.05)
@@ -258,7 +258,7 @@ class History:
 def _this_process() -> dict[str, object]:
     """Who follows a run: told from another process that gets the same number later."""
     pid = os.getpid()
-    return {"pid": pid, "started": processes.mark(pid), "host": socket.gethostname()}
+    return {"pid": pid, "started": process_id.mark(pid), "host": socket.gethostname()}
 
 
 def masked(spec: RunSpec) -> dict[str, object]:

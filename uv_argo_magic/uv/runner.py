@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from uv import find_uv_bin
 
-from uv_argo_magic import places
+from uv_argo_magic._os import paths
 from uv_argo_magic.errors import ResolutionError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def call(
 
 def _home() -> Path | None:
     """Where the folders lie, without those that were left there; None where nothing can be written: the usual place."""
-    home = places.cache_dir() / "asked"
+    home = paths.cache_dir() / "asked"
     try:
         home.mkdir(parents=True, exist_ok=True)
         for left in home.iterdir():

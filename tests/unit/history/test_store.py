@@ -1,4 +1,4 @@
-"""history.py: runs on disk, found again, bounded, and safe from one another."""
+"""history/store.py: runs on disk, found again, bounded, and safe from one another."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import time
 
 import pytest
 
-from uv_argo_magic import history as kept
-from uv_argo_magic import processes
+from uv_argo_magic._os import process_id
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import RunState, fold
 from uv_argo_magic.core.requirements.model import Requirement, Requirements
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target, Unresolved
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.errors import BackendUnavailable, SpecError
+from uv_argo_magic.history import store as kept
 
 NONCE = "abc"
 LOCK = Lock(packages=(Package(name="numpy", version="2.0"),), target=Target(python="3.12.1"))
@@ -315,21 +315,21 @@ def test_another_process_with_the_same_id_is_not_the_run(history):
 
 
 def test_marks(monkeypatch):
-    me = processes.mark(os.getpid())
+    me = process_id.mark(os.getpid())
     assert me
-    assert processes.alive(os.getpid(), me)
-    assert not processes.alive(os.getpid(), me + "0")
-    assert not processes.alive(os.getpid(), "")
-    assert processes.mark(0) == processes.mark(-1) == ""
-    monkeypatch.setattr(processes, "PLATFORM", "darwin")
+    assert process_id.alive(os.getpid(), me)
+    assert not process_id.alive(os.getpid(), me + "0")
+    assert not process_id.alive(os.getpid(), "")
+    assert process_id.mark(0) == process_id.mark(-1) == ""
+    monkeypatch.setattr(process_id, "PLATFORM", "darwin")
     with subprocess.Popen([sys.executable, "-c", "pass"]) as done:
         done.wait()
-    assert processes.mark(done.pid) == ""
+    assert process_id.mark(done.pid) == ""
 
 
 def test_many_processes_write_and_prune_at_once(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from uv_argo_magic.history import History;"
+        "import sys; from pathlib import Path; from uv_argo_magic.history.store import History;"
         "from uv_argo_magic.core.spec.run_spec import RunSpec;"
         "from uv_argo_magic.core.resolution.lock import Unresolved;"
         "from uv_argo_magic.core.protocol.state import RunState\n"

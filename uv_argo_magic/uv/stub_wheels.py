@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.requirements.model import Requirements
     from uv_argo_magic.core.resolution.base_packages import Base
     from uv_argo_magic.core.resolution.uv_stderr import InstallFailure
-    from uv_argo_magic.interpreters import Interpreter
+    from uv_argo_magic.uv.interpreters import Interpreter
 
 BASE = "base.txt"
 """The constraints that hold a resolution to what the place has."""
