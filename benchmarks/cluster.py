@@ -22,11 +22,11 @@ from uv_argo_magic.backends import base
 from uv_argo_magic.backends.argo import client
 from uv_argo_magic.core.spec import settings_parser as keys
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
+from uv_argo_magic.engine.run import prepare, start
 from uv_argo_magic.errors import BackendError
-from uv_argo_magic.run import prepare, start
 
 if TYPE_CHECKING:
-    from uv_argo_magic.run import Run
+    from uv_argo_magic.engine.run import Run
 
 CELL = "print('hello')"
 LIMIT = """

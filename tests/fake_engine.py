@@ -1,10 +1,10 @@
-"""An engine that runs nothing: `install` puts it in the place of uv_argo_magic.run, to test what stands before it."""
+"""An engine that runs nothing: `install` replaces prepare and start, to test what stands before them."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from uv_argo_magic.core.protocol import events as ev
@@ -90,11 +90,9 @@ def ended(reason="ok", *seen, code=0):
 
 
 def install(monkeypatch):
-    import uv_argo_magic
+    from uv_argo_magic.engine import run
 
     engine = Engine(events=ended())
-    module = ModuleType("uv_argo_magic.run")
-    module.prepare, module.start = engine.prepare, engine.start
-    monkeypatch.setitem(sys.modules, "uv_argo_magic.run", module)
-    monkeypatch.setattr(uv_argo_magic, "run", module, raising=False)
+    monkeypatch.setattr(run, "prepare", engine.prepare)
+    monkeypatch.setattr(run, "start", engine.start)
     return engine

@@ -16,7 +16,7 @@ from uv_argo_magic.core.requirements.model import Requirements
 from uv_argo_magic.core.resolution.lock import Lock, Resolution, Target
 from uv_argo_magic.core.spec import program
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-from uv_argo_magic.guest_zip import guest_zip
+from uv_argo_magic.engine.guest_zip import guest_zip
 
 if TYPE_CHECKING:
     from pathlib import Path

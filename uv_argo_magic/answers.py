@@ -19,8 +19,8 @@ from uv_argo_magic.core.resolution.diff import difference
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.view import messages, tables
 from uv_argo_magic.core.view.tables import Table, changes
+from uv_argo_magic.engine.find_run import locate, outcomes
 from uv_argo_magic.errors import BackendError, SpecError
-from uv_argo_magic.locate import locate, outcomes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,9 +20,9 @@ from uv_argo_magic.core.protocol.state import Gap, Restarted
 from uv_argo_magic.core.spec import json_request
 from uv_argo_magic.core.view import messages, tables
 from uv_argo_magic.core.view.tables import Table
+from uv_argo_magic.engine.find_run import locate
 from uv_argo_magic.errors import ArgoMagicError, PolicyError, ResolutionError, SpecError
 from uv_argo_magic.history.store import History
-from uv_argo_magic.locate import locate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -83,7 +83,7 @@ def _main(argv: Sequence[str]) -> int:
         answer = export.kept(line, history)
     elif line.verb == "lock":
         from uv_argo_magic import locking  # noqa: PLC0415
-        from uv_argo_magic.specify import Surroundings  # noqa: PLC0415
+        from uv_argo_magic.engine.spec_builder import Surroundings  # noqa: PLC0415
 
         answer = locking.answer(line, history, Surroundings.here(names={}, traits={}, line_offset=0))
     elif line.verb == "verify":
@@ -99,8 +99,8 @@ def _main(argv: Sequence[str]) -> int:
 
 
 def _verify(line: Line) -> int:
+    from uv_argo_magic.engine.spec_builder import Surroundings  # noqa: PLC0415
     from uv_argo_magic.notebook import verify  # noqa: PLC0415 - the other verbs answer without it
-    from uv_argo_magic.specify import Surroundings  # noqa: PLC0415
 
     table, same = verify.answer(line, Surroundings.here(names={}, traits={}, line_offset=1))
     print(tables.text(table), flush=True)
@@ -109,7 +109,7 @@ def _verify(line: Line) -> int:
 
 def _doctor(line: Line) -> int:
     from uv_argo_magic import doctor  # noqa: PLC0415 - the other verbs answer without it
-    from uv_argo_magic.specify import Surroundings  # noqa: PLC0415
+    from uv_argo_magic.engine.spec_builder import Surroundings  # noqa: PLC0415
 
     failed = False
     with _polite_end():
@@ -121,9 +121,9 @@ def _doctor(line: Line) -> int:
 
 def _run(line: Line) -> int:
     from uv_argo_magic import export  # noqa: PLC0415 - the other verbs answer without it
-    from uv_argo_magic import run as engine  # noqa: PLC0415
+    from uv_argo_magic.engine import run as engine  # noqa: PLC0415
+    from uv_argo_magic.engine.spec_builder import Surroundings, specify  # noqa: PLC0415
     from uv_argo_magic.notebook import cells, traceback  # noqa: PLC0415
-    from uv_argo_magic.specify import Surroundings, specify  # noqa: PLC0415
 
     around = Surroundings.here(names={}, traits={}, line_offset=0)
     code, name, needs = _wanted(line)
@@ -161,7 +161,7 @@ def _run(line: Line) -> int:
 
 def _attach(name: str, history: History, made: config.Config) -> int:
     """Print a run from its beginning, and go on while it runs; an interrupt leaves it, and does not stop it."""
-    from uv_argo_magic import run as engine  # noqa: PLC0415 - the other verbs answer without it
+    from uv_argo_magic.engine import run as engine  # noqa: PLC0415 - the other verbs answer without it
     from uv_argo_magic.notebook import traceback  # noqa: PLC0415
 
     located = locate(name, history, made)
@@ -225,7 +225,7 @@ def _wanted(line: Line) -> tuple[str, str, Requirements | None]:
 
 def _edit(line: Line) -> int:
     from uv_argo_magic import editing, external_editor  # noqa: PLC0415 - the other verbs answer without it
-    from uv_argo_magic.specify import Surroundings  # noqa: PLC0415
+    from uv_argo_magic.engine.spec_builder import Surroundings  # noqa: PLC0415
 
     around = Surroundings.here(names={}, traits={}, line_offset=0)
     print(external_editor.edit(editing.find(line.argument, around), around))

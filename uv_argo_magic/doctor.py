@@ -10,15 +10,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from uv_argo_magic import run as engine
 from uv_argo_magic.backends import base
 from uv_argo_magic.backends.base import Check
 from uv_argo_magic.core.commands.table import run_options
 from uv_argo_magic.core.requirements.model import parse
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.view import messages
+from uv_argo_magic.engine import run as engine
+from uv_argo_magic.engine.spec_builder import Surroundings, specify
 from uv_argo_magic.errors import ArgoMagicError, BackendError, ResolutionError, SpecError
-from uv_argo_magic.specify import Surroundings, specify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic import bases, sources
+from uv_argo_magic import requirements_files
 from uv_argo_magic._os import paths
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.commands import cell_line
@@ -27,8 +27,9 @@ from uv_argo_magic.core.resolution.check_result import CheckResult
 from uv_argo_magic.core.resolution.conflicts import POPULAR
 from uv_argo_magic.core.resolution.diff import difference
 from uv_argo_magic.core.resolution.lock import Lock
+from uv_argo_magic.engine import image_probe
+from uv_argo_magic.engine.spec_builder import Surroundings, specify
 from uv_argo_magic.errors import ArgoMagicError, ResolutionError, SpecError
-from uv_argo_magic.specify import Surroundings, specify
 from uv_argo_magic.uv import resolver, runner
 from uv_argo_magic.uv.lock_store import Locks
 
@@ -63,7 +64,7 @@ def find(named: str, around: Surroundings) -> Path:
             )
         return path
     notebook = str(Path(named).expanduser()) if named else around.notebook
-    beside = sources.notebook_file(notebook, around.folder)
+    beside = requirements_files.notebook_file(notebook, around.folder)
     if beside is None:
         raise SpecError(
             "which requirements? No notebook is known here",
@@ -153,7 +154,7 @@ def _cell(path: Path, around: Surroundings) -> _Cell:
     timeout = min(spec.settings.install_timeout or PATIENCE, PATIENCE)
     # `locked` is for cells: an editor is where one locks.
     spec = replace(spec, settings=replace(spec.settings, install_timeout=timeout, locked=False))
-    spec, interpreter = bases.target(spec, base.load(spec.backend), paths.cache_dir() / "images", None)
+    spec, interpreter = image_probe.target(spec, base.load(spec.backend), paths.cache_dir() / "images", None)
     return _Cell(spec=spec, interpreter=interpreter, locks=Locks(paths.data_dir() / "locks", around.notebook))
 
 

@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from uv_argo_magic import run
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.core.spec.script_export import Standalone, pins, standalone
+from uv_argo_magic.engine import run
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.history.entry import HIDDEN
 

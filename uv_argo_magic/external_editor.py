@@ -23,7 +23,7 @@ from uv_argo_magic.errors import ArgoMagicError, ResolutionError, SpecError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from uv_argo_magic.specify import Surroundings
+    from uv_argo_magic.engine.spec_builder import Surroundings
 
 MARK = "# uv-argo: "
 LINES = 3

@@ -9,7 +9,6 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic import bases
 from uv_argo_magic._os import atomic_write, paths
 from uv_argo_magic.backends import base
 from uv_argo_magic.core import humanize
@@ -19,9 +18,10 @@ from uv_argo_magic.core.resolution.diff import difference
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.core.view.tables import Table, changes
+from uv_argo_magic.engine import image_probe
+from uv_argo_magic.engine.spec_builder import Surroundings, specify
 from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.history.entry import HIDDEN
-from uv_argo_magic.specify import Surroundings, specify
 from uv_argo_magic.uv import resolver
 from uv_argo_magic.uv.lock_store import Locks
 
@@ -54,7 +54,7 @@ def answer(line: Line, history: History, around: Surroundings) -> Table:
     wanted = _wanted(line, history, around)
     # `locked` is for cells: this verb is how one locks.
     spec = replace(wanted.spec, settings=replace(wanted.spec.settings, locked=False))
-    spec, interpreter = bases.target(spec, base.load(spec.backend), paths.cache_dir() / "images", None)
+    spec, interpreter = image_probe.target(spec, base.load(spec.backend), paths.cache_dir() / "images", None)
     locks = Locks(paths.data_dir() / "locks", wanted.notebook)
     about: dict[str, Any] = {"interpreter": interpreter, "settings": spec.settings}
     dry = line.given("dry_run")

@@ -18,9 +18,9 @@ from uv_argo_magic import cli
 from uv_argo_magic.backends import argo, base
 from uv_argo_magic.backends.argo import ArgoBackend, diagnose
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
+from uv_argo_magic.engine.run import new_id, prepare
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.history.store import History
-from uv_argo_magic.run import new_id, prepare
 
 HERE = ".".join(map(str, sys.version_info[:3]))
 CELL = (

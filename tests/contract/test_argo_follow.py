@@ -16,8 +16,8 @@ from uv_argo_magic.backends.argo import ArgoBackend, client, follow, readers, wi
 from uv_argo_magic.backends.argo import tail as tails
 from uv_argo_magic.core.protocol.events import NodePhase
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
+from uv_argo_magic.engine.run import Run, prepare, start
 from uv_argo_magic.errors import BackendUnavailable, NodeFailed, StreamLost, SubmitRejected
-from uv_argo_magic.run import Run, prepare, start
 
 # (time in tenths of a second, text) of each line of a log: several may carry the same time.
 LINES = st.lists(st.tuples(st.integers(0, 40), st.text("ab é\r", max_size=6)), max_size=20)

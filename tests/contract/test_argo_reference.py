@@ -11,8 +11,8 @@ from argo_server import ArgoServer
 from uv_argo_magic.backends.argo import ArgoBackend, deployed, reference
 from uv_argo_magic.core.spec.run_spec import Resources, RunSpec, Settings
 from uv_argo_magic.core.spec.settings_parser import FIELDS
+from uv_argo_magic.engine.run import prepare, start
 from uv_argo_magic.errors import BackendUnavailable, SpecError
-from uv_argo_magic.run import prepare, start
 
 HERE = ".".join(map(str, sys.version_info[:3]))
 ALLOWED = {"workflowTemplateRef", "arguments", "activeDeadlineSeconds", "ttlStrategy", "podGC"}

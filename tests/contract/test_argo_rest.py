@@ -13,8 +13,8 @@ from argo_server import ArgoServer
 
 from uv_argo_magic.backends.argo import ArgoBackend, diagnose, readers, server
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
+from uv_argo_magic.engine.run import Run, prepare, start
 from uv_argo_magic.errors import BackendUnavailable, SubmitRejected
-from uv_argo_magic.run import Run, prepare, start
 
 HERE = ".".join(map(str, sys.version_info[:3]))
 RECORDINGS = Path(__file__).parent.parent / "golden" / "recordings"

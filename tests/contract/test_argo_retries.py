@@ -12,7 +12,7 @@ from uv_argo_magic.backends.argo import ArgoBackend, diagnose, follow, readers
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import Restarted
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-from uv_argo_magic.run import Run, join, prepare, start
+from uv_argo_magic.engine.run import Run, join, prepare, start
 
 HERE = ".".join(map(str, sys.version_info[:3]))
 CELL = """import os
@@ -139,7 +139,7 @@ def test_how_often_a_workflow_is_tried(workflow, times):
 
 
 def test_joining_needs_somebody_who_knows_it():
-    from uv_argo_magic.locate import Located
+    from uv_argo_magic.engine.find_run import Located
 
     with pytest.raises(ValueError, match="nothing is known"):
         join(Located(backend="argo", settings=Settings()), settings=Settings())

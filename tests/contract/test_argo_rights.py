@@ -11,7 +11,7 @@ from argo_server import ArgoServer
 
 from uv_argo_magic.backends.argo import ArgoBackend, deployed, readers, rights
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-from uv_argo_magic.run import prepare, start
+from uv_argo_magic.engine.run import prepare, start
 
 HERE = ".".join(map(str, sys.version_info[:3]))
 PATH = re.compile(

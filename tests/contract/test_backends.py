@@ -1,4 +1,4 @@
-"""The same cases over every backend that can run here: what a run does, seen through `run.py` alone.
+"""The same cases over every backend that can run here: what a run does, seen through `engine/run.py` alone.
 
 `argo` runs over a small API server of ours; `cluster` over a real Argo Workflows, where UV_ARGO_TEST_KUBECONFIG names
 its kubeconfig, UV_ARGO_TEST_IMAGE an image as X.Y.Z=IMAGE, and UV_ARGO_TEST_HOST an address of this machine that pods
@@ -25,9 +25,9 @@ from uv_argo_magic.backends.argo import ArgoBackend
 from uv_argo_magic.backends.local import LocalBackend
 from uv_argo_magic.core.requirements import model
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
+from uv_argo_magic.engine.run import Run, prepare, start
 from uv_argo_magic.errors import CellFailed, InstallFailed, NodeFailed, ResolutionError, Stopped
 from uv_argo_magic.history.store import History
-from uv_argo_magic.run import Run, prepare, start
 
 REAL = [
     pytest.mark.cluster,

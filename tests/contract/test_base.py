@@ -10,8 +10,8 @@ from argo_server import ArgoServer
 from uv_argo_magic.backends.argo import ArgoBackend
 from uv_argo_magic.backends.local import LocalBackend
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
+from uv_argo_magic.engine.run import prepare, start
 from uv_argo_magic.errors import SpecError
-from uv_argo_magic.run import prepare, start
 
 HERE = ".".join(map(str, sys.version_info[:3]))
 

@@ -15,7 +15,7 @@ from uv_argo_magic.backends.argo import checks, readers, rights
 from uv_argo_magic.backends.base import Backend, Check
 from uv_argo_magic.backends.local import LocalBackend
 from uv_argo_magic.core.commands.table import read_argv
-from uv_argo_magic.specify import Surroundings
+from uv_argo_magic.engine.spec_builder import Surroundings
 from uv_argo_magic.testing import FakeBackend
 
 HERE = ".".join(map(str, sys.version_info[:3]))

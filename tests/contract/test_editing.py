@@ -18,9 +18,9 @@ from uv_argo_magic import cli, editing, external_editor
 from uv_argo_magic.core.resolution.check_result import CheckResult
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 from uv_argo_magic.core.spec.run_spec import RunSpec
+from uv_argo_magic.engine.spec_builder import Surroundings
 from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.history.store import History
-from uv_argo_magic.specify import Surroundings
 from uv_argo_magic.uv.runner import Cancelled
 
 

@@ -21,7 +21,7 @@ KERNEL = """
 import sys
 from uv_argo_magic.core import requirements
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-from uv_argo_magic.run import prepare, start
+from uv_argo_magic.engine.run import prepare, start
 cell = '''
 import os, subprocess, time
 import heavy
@@ -140,7 +140,7 @@ def test_killed(victim: str, seed: int, tmp_path: Path, index: IndexServer) -> N
 WARM = """
 import sys, time
 from uv_argo_magic.core.spec.run_spec import RunSpec
-from uv_argo_magic.run import prepare, start
+from uv_argo_magic.engine.run import prepare, start
 run = start(prepare(RunSpec(cell="pass")), warm=True)
 run.wait()
 run._thread.join()

@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
-from uv_argo_magic import run as engine
 from uv_argo_magic.backends.local import LocalBackend
 from uv_argo_magic.core.spec.run_spec import RunSpec
+from uv_argo_magic.engine import run as engine
 from uv_argo_magic.errors import RunError
 from uv_argo_magic.history.store import History, RunFiles
 

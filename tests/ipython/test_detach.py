@@ -12,11 +12,11 @@ import pytest
 from jupyter_client.manager import KernelManager
 
 from uv_argo_magic import config
-from uv_argo_magic import run as engine
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol import values
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.core.view import ansi
+from uv_argo_magic.engine import run as engine
 from uv_argo_magic.errors import BackendError, BackendUnavailable, CellFailed, SpecError, Stopped
 from uv_argo_magic.notebook import background
 from uv_argo_magic.testing import FakeBackend, play, write

@@ -1,4 +1,4 @@
-"""notebook/magics.py, cells.py, specify.py: from a cell to one RunSpec, and back."""
+"""notebook/magics.py, cells.py, engine/spec_builder.py: from a cell to one RunSpec, and back."""
 
 from __future__ import annotations
 
@@ -323,7 +323,7 @@ def test_loading_stays_light():
         "before = set(sys.modules)\n"
         "shell = InteractiveShell(); shell.run_line_magic('load_ext', 'uv_argo_magic')\n"
         "assert 'argo' in shell.magics_manager.magics['cell']\n"
-        "heavy = {'hera', 'kubernetes', 'ipywidgets', 'numpy', 'uv', 'uv_argo_magic.run'}\n"
+        "heavy = {'hera', 'kubernetes', 'ipywidgets', 'numpy', 'uv', 'uv_argo_magic.engine.run'}\n"
         "heavy &= set(sys.modules) - before\n"
         "assert not heavy, heavy\n"
     )

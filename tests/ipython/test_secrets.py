@@ -13,11 +13,11 @@ import pytest
 from index_server import IndexServer
 from IPython.utils.capture import capture_output
 
-from uv_argo_magic import run as engine
 from uv_argo_magic._os import paths
 from uv_argo_magic.backends.argo import manifest
 from uv_argo_magic.core.requirements.model import parse
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
+from uv_argo_magic.engine import run as engine
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.history.store import History
 from uv_argo_magic.notebook.panel import HtmlPanel

@@ -19,8 +19,8 @@ from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol import remote_error
 from uv_argo_magic.core.protocol.state import step
 from uv_argo_magic.core.spec.run_spec import Settings
+from uv_argo_magic.engine.find_run import about, locate
 from uv_argo_magic.errors import RunError, SpecError, Stopped
-from uv_argo_magic.locate import about, locate
 from uv_argo_magic.notebook import traceback
 from uv_argo_magic.notebook.outputs import Outlet
 from uv_argo_magic.notebook.renderers import Renderer, renderers
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from uv_argo_magic.config import Config
     from uv_argo_magic.core.protocol.state import RunState
+    from uv_argo_magic.engine.run import Run
     from uv_argo_magic.history.entry import Entry
     from uv_argo_magic.history.store import History
-    from uv_argo_magic.run import Run
 
 KNOWN: weakref.WeakValueDictionary[str, Run] = weakref.WeakValueDictionary()
 """The runs of this kernel by id; a live one is held by its thread, one that ended by whoever keeps the handle."""
@@ -173,7 +173,7 @@ def attach(wanted: str, shell: Shell, history: History, notebook: str, made: Con
             return None
         located = about(entry, made) if entry is not None else locate(wanted, history, made)
         if located.found is not None:
-            from uv_argo_magic import run as engine  # noqa: PLC0415 - what is here already is shown without it
+            from uv_argo_magic.engine import run as engine  # noqa: PLC0415 - what is here already is shown without it
 
             run = engine.join(located, history=history, settings=made.settings)
             run.rebuild = lambda remote, state: traceback.rebuild(remote, state=state)

@@ -16,12 +16,13 @@ import threading
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic import editing, external_editor, sources
+from uv_argo_magic import editing, external_editor, requirements_files
 from uv_argo_magic.core.commands.cell_line import cell_line
 from uv_argo_magic.core.commands.table import RunOptions
 from uv_argo_magic.core.requirements import edits
 from uv_argo_magic.core.resolution.check_result import CheckResult
 from uv_argo_magic.core.view import requirements_html
+from uv_argo_magic.engine.spec_builder import specify
 from uv_argo_magic.errors import ArgoMagicError, SpecError
 from uv_argo_magic.notebook.background import OfCell, why_not
 from uv_argo_magic.notebook.checker import Checker
@@ -29,7 +30,6 @@ from uv_argo_magic.notebook.editor_widgets import Widgets
 from uv_argo_magic.notebook.outputs import Outlet
 from uv_argo_magic.notebook.renderers import mode
 from uv_argo_magic.notebook.style import EDIT_STATIC_CSS
-from uv_argo_magic.specify import specify
 from uv_argo_magic.uv import runner
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.commands.parser import Line
     from uv_argo_magic.core.requirements.model import Requirement
     from uv_argo_magic.core.resolution import lock as locks
+    from uv_argo_magic.engine.spec_builder import Surroundings
     from uv_argo_magic.history.store import History
-    from uv_argo_magic.specify import Surroundings
 
     Check: TypeAlias = Callable[[threading.Event], Iterator[CheckResult]]
     Lock: TypeAlias = Callable[[locks.Lock | None, threading.Event], str]
@@ -74,7 +74,7 @@ def edit(line: Line, shell: Any, around: Callable[[], Surroundings], history: Hi
         case "text":
             print(external_editor.edit(path, here))
         case "widget" if not why_not(shell, settings):
-            own = path == sources.notebook_file(here.notebook, here.folder)
+            own = path == requirements_files.notebook_file(here.notebook, here.folder)
             Editor(
                 path, written="" if own else written, to=OfCell(shell), names=editing.names(history),
                 check=lambda cancelled: _checks(path, around, cancelled),

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.commands.parser import Line
     from uv_argo_magic.core.spec.run_spec import RunSpec
     from uv_argo_magic.core.view.tables import Table
-    from uv_argo_magic.specify import Surroundings
+    from uv_argo_magic.engine.spec_builder import Surroundings
 
 
 class Setting(TraitType):  # type: ignore[misc]
@@ -85,11 +85,11 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
     def run_cell(self, line: str, cell: str) -> object:
         """Run this cell with its own dependencies, elsewhere: %%argo --deps "numpy pandas"."""
         from uv_argo_magic import export  # noqa: PLC0415 - loading the extension stays light
-        from uv_argo_magic import run as engine  # noqa: PLC0415
+        from uv_argo_magic.engine import run as engine  # noqa: PLC0415
+        from uv_argo_magic.engine.spec_builder import specify  # noqa: PLC0415
         from uv_argo_magic.notebook import background, traceback  # noqa: PLC0415
         from uv_argo_magic.notebook.outputs import result_object  # noqa: PLC0415
         from uv_argo_magic.notebook.renderers import renderers  # noqa: PLC0415
-        from uv_argo_magic.specify import specify  # noqa: PLC0415
 
         read = read_cell(line, self.shell.user_ns)
         options = run_options(read)
@@ -164,7 +164,7 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
             show(export.kept(read, self.kept(), name))
         elif read.verb == "doctor":
             from uv_argo_magic import doctor  # noqa: PLC0415
-            from uv_argo_magic.specify import Surroundings  # noqa: PLC0415
+            from uv_argo_magic.engine.spec_builder import Surroundings  # noqa: PLC0415
 
             around = Surroundings.here(names=self.shell.user_ns, traits=self.said(), line_offset=1)
             for check in doctor.examine(read, around):
@@ -192,7 +192,7 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
 
     def _around(self) -> Surroundings:
         """Where a cell stands now."""
-        from uv_argo_magic.specify import Surroundings  # noqa: PLC0415 - loading the extension stays light
+        from uv_argo_magic.engine.spec_builder import Surroundings  # noqa: PLC0415 - loading the extension stays light
 
         names = self.shell.user_ns
         return Surroundings.here(names=names, traits=self.said(), line_offset=1, notebook=notebook_name(names))

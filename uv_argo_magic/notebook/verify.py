@@ -16,16 +16,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from uv_argo_magic import run as engine
 from uv_argo_magic.core.commands.table import read_cell, run_options
 from uv_argo_magic.core.spec import output_metadata
 from uv_argo_magic.core.view import ansi
 from uv_argo_magic.core.view.tables import Table
 from uv_argo_magic.core.view.truncate import Cap
+from uv_argo_magic.engine import run as engine
+from uv_argo_magic.engine.spec_builder import Surroundings, specify
 from uv_argo_magic.errors import ArgoMagicError, SpecError
 from uv_argo_magic.notebook import traceback
 from uv_argo_magic.notebook.outputs import CellOutput, Outlet, result_object
-from uv_argo_magic.specify import Surroundings, specify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

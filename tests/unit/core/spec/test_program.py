@@ -15,7 +15,7 @@ from uv_argo_magic.core.requirements.model import Requirements, parse
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target, Unresolved
 from uv_argo_magic.core.spec import program
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-from uv_argo_magic.guest_zip import guest_zip
+from uv_argo_magic.engine.guest_zip import guest_zip
 
 LOCK = Lock(packages=(Package(name="six", version="1.0", sha256="ab"),), target=Target(python="3.12.1", abi="cp312"))
 

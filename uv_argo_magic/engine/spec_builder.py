@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from uv_argo_magic import config, sources
+from uv_argo_magic import config, requirements_files
 from uv_argo_magic.core.protocol import values
 from uv_argo_magic.core.requirements import model as req
 from uv_argo_magic.core.requirements import pep723 as scripts
@@ -129,15 +129,15 @@ def _asked(
     if options.deps is not None or options.requirements:
         line = [Asked(requirements=req.parse(options.deps))] if options.deps is not None else []
         return merge(
-            *line, *(sources.read(name, around.folder) for name in options.requirements)
+            *line, *(requirements_files.read(name, around.folder) for name in options.requirements)
         ), FILES if options.requirements else ""
     if script and script.requirements is not None:
         return Asked(requirements=script.requirements), BLOCK
     if needs is not None:
         return Asked(requirements=needs), ""
-    beside = sources.read_notebook(around.notebook, around.folder)
+    beside = requirements_files.read_notebook(around.notebook, around.folder)
     if beside is not None:
-        return beside, f"{Path(around.notebook).stem}{sources.SUFFIX}"
+        return beside, f"{Path(around.notebook).stem}{requirements_files.SUFFIX}"
     origin = f"deps of {made.origin('deps')}"
     found = req.parse(made.deps, source=origin)
     return Asked(requirements=found), origin if found else ""

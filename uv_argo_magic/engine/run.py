@@ -1,7 +1,7 @@
 """One run, from its submission to its end: the only loop, and the only thread that changes anything.
 
 Rules:
-- What is prepared (preparing.py) is sent as it is.
+- What is prepared (engine/prepare.py) is sent as it is.
 - The thread reads the backend and folds. The state is replaced, never changed: any number of threads may wait for it
   and show it, each in the same loop and with renderers of its own.
 - A run is over for its cell when its `exit` record is read; the thread reads on to the backend's own end.
@@ -25,6 +25,7 @@ from uv_argo_magic.core.protocol import events, remote_error, values
 from uv_argo_magic.core.protocol.state import RunState, fold
 from uv_argo_magic.core.resolution.lock import Lock, Resolution
 from uv_argo_magic.core.view import messages
+from uv_argo_magic.engine.prepare import Prepared, build, prepare
 from uv_argo_magic.errors import (
     ArgoMagicError,
     BackendError,
@@ -36,15 +37,14 @@ from uv_argo_magic.errors import (
     Stopped,
     StreamLost,
 )
-from uv_argo_magic.preparing import Prepared, build, prepare
 from uv_argo_magic.uv import resolver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from uv_argo_magic.core.spec.run_spec import Settings
+    from uv_argo_magic.engine.find_run import Located
     from uv_argo_magic.history.store import History, RunFiles
-    from uv_argo_magic.locate import Located
 
 __all__ = ["Prepared", "Renderer", "Run", "build", "join", "new_id", "prepare", "start"]
 

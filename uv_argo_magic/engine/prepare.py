@@ -7,13 +7,13 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from uv_argo_magic import bases
 from uv_argo_magic._os import paths
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.resolution.lock import Lock, Resolution
 from uv_argo_magic.core.spec import indexes, program
+from uv_argo_magic.engine import image_probe
+from uv_argo_magic.engine.guest_zip import guest_zip
 from uv_argo_magic.errors import SpecError
-from uv_argo_magic.guest_zip import guest_zip
 from uv_argo_magic.uv import interpreters, resolver, runner
 from uv_argo_magic.uv.lock_store import Locks
 
@@ -87,7 +87,7 @@ def prepare(
             hint="Name the index without it, --set indexes=NAME=URL: here the variables UV_INDEX_NAME_USERNAME and "
             "UV_INDEX_NAME_PASSWORD log in, and over there a Secret does, --set index_secrets=NAME=SECRET.",
         )
-    spec, interpreter = bases.target(spec, backend, paths.cache_dir() / "images", say)
+    spec, interpreter = image_probe.target(spec, backend, paths.cache_dir() / "images", say)
     locks = Locks(paths.data_dir() / "locks", notebook)
     resolution = resolution or resolver.lock(
         spec.requirements, interpreter=interpreter, settings=spec.settings, locks=locks, upgrade=upgrade,

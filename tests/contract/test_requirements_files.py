@@ -1,4 +1,4 @@
-"""sources.py beside the real uv: what we read of a file is what uv reads of it, and what is locked stays as it is."""
+"""requirements_files.py beside the real uv: it reads a file as uv does, and what is locked stays as it is."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 from index_server import IndexServer
 from uv import find_uv_bin
 
-from uv_argo_magic import sources
+from uv_argo_magic import requirements_files
 from uv_argo_magic.core.commands.table import read_cell, run_options
 from uv_argo_magic.core.spec import program
 from uv_argo_magic.core.spec.run_spec import Settings
+from uv_argo_magic.engine.spec_builder import Surroundings, specify
 from uv_argo_magic.errors import ResolutionError, SpecError
-from uv_argo_magic.specify import Surroundings, specify
 from uv_argo_magic.uv import interpreters, resolver
 
 PROJECT = """
@@ -86,10 +86,10 @@ def ask(index, tmp_path):
 )
 def test_a_project_and_its_lock_give_the_same(uv, ask, tmp_path, written, expected):
     (tmp_path / "pyproject.toml").write_text(PROJECT, encoding="utf-8")
-    assert ask(sources.read(f"pyproject.toml{written}", tmp_path)) == expected
+    assert ask(requirements_files.read(f"pyproject.toml{written}", tmp_path)) == expected
     uv("lock", "-q")
     before = sorted(path.name for path in tmp_path.iterdir())
-    locked = sources.read(f"uv.lock{written}", tmp_path)
+    locked = requirements_files.read(f"uv.lock{written}", tmp_path)
     assert ask(locked) == expected
     assert locked.requirements.complete
     assert all(item.hashes for item in locked.requirements.items)
@@ -98,7 +98,7 @@ def test_a_project_and_its_lock_give_the_same(uv, ask, tmp_path, written, expect
     assert sorted(path.name for path in tmp_path.iterdir()) == before
     (tmp_path / "pyproject.toml").unlink()
     if written == "":
-        assert ask(sources.read("uv.lock", tmp_path)) == expected
+        assert ask(requirements_files.read("uv.lock", tmp_path)) == expected
 
 
 def test_what_a_lock_pins_stays_though_newer_ones_come(uv, ask, index, tmp_path):
@@ -107,11 +107,11 @@ def test_what_a_lock_pins_stays_though_newer_ones_come(uv, ask, index, tmp_path)
     uv("pip", "compile", "requirements.in", "-c", "bounds.txt", "-o", "pylock.toml")
     uv("pip", "compile", "requirements.in", "-c", "bounds.txt", "--generate-hashes", "-o", "requirements.txt")
     for name in ("pylock.toml", "requirements.txt"):
-        assert ask(sources.read(name, tmp_path)) == ["alpha==1.0", "beta==1.0"]
+        assert ask(requirements_files.read(name, tmp_path)) == ["alpha==1.0", "beta==1.0"]
     (tmp_path / "free.txt").write_text("alpha\n", encoding="utf-8")
-    assert ask(sources.read("free.txt", tmp_path)) == ["alpha==1.0", "beta==2.0"]
+    assert ask(requirements_files.read("free.txt", tmp_path)) == ["alpha==1.0", "beta==2.0"]
     (tmp_path / "bound.txt").write_text("alpha\n-c bounds.txt\n", encoding="utf-8")
-    assert ask(sources.read("bound.txt", tmp_path)) == ["alpha==1.0", "beta==1.0"]
+    assert ask(requirements_files.read("bound.txt", tmp_path)) == ["alpha==1.0", "beta==1.0"]
 
 
 def test_nothing_is_added_to_a_lock(ask, index, tmp_path):
@@ -119,10 +119,10 @@ def test_nothing_is_added_to_a_lock(ask, index, tmp_path):
     text = 'lock-version = "1.0"\n[[packages]]\nname = "alpha"\nversion = "1.5"\n'
     text += f'wheels = [{{ name = "alpha-1.5-py3-none-any.whl", hashes = {{ sha256 = "{sha256}" }} }}]\n'
     (tmp_path / "pylock.toml").write_text(text, encoding="utf-8")
-    assert ask(sources.read("pylock.toml", tmp_path)) == ["alpha==1.5"]
+    assert ask(requirements_files.read("pylock.toml", tmp_path)) == ["alpha==1.5"]
     (tmp_path / "pylock.toml").write_text(text.replace(sha256, "0" * 64), encoding="utf-8")
     with pytest.raises(ResolutionError, match="has one of the hashes"):
-        ask(sources.read("pylock.toml", tmp_path))
+        ask(requirements_files.read("pylock.toml", tmp_path))
 
 
 def test_what_lies_in_the_projects_folders_is_left_out_and_said(uv, tmp_path):
@@ -138,9 +138,9 @@ def test_what_lies_in_the_projects_folders_is_left_out_and_said(uv, tmp_path):
         encoding="utf-8",
     )
     with pytest.raises(SpecError, match=r"own has a source of its own in \[tool\.uv\.sources\]"):
-        sources.read("pyproject.toml", tmp_path)
+        requirements_files.read("pyproject.toml", tmp_path)
     uv("lock", "-q")
-    asked = sources.read("uv.lock", tmp_path)
+    asked = requirements_files.read("uv.lock", tmp_path)
     assert asked.requirements.lines == ("epsilon==1.0", "gamma==1.0")
     assert asked.notes == ("uv.lock: own lie in folders of the project, and are left out.",)
 
@@ -183,4 +183,4 @@ def test_a_url_needs_the_settings_leave_wherever_it_comes_from(tmp_path, line, c
 def test_a_lock_that_uv_cannot_read(tmp_path):
     (tmp_path / "uv.lock").write_text("version = 99\n", encoding="utf-8")
     with pytest.raises(SpecError, match=r"^uv\.lock is not read by uv: error: .*99"):
-        sources.read("uv.lock", tmp_path)
+        requirements_files.read("uv.lock", tmp_path)

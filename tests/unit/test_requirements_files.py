@@ -1,4 +1,4 @@
-"""sources.py: which file is what, what includes what, and where the notebook's own file is."""
+"""requirements_files.py: which file is what, what includes what, and where the notebook's own file is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from uv_argo_magic import sources
+from uv_argo_magic import requirements_files
 from uv_argo_magic.errors import SpecError
 
 A = "a" * 64
@@ -35,12 +35,12 @@ def write(tmp_path):
 
 
 def lines(written, folder):
-    return sources.read(written, folder).requirements.lines
+    return requirements_files.read(written, folder).requirements.lines
 
 
 def refused(written, folder):
     with pytest.raises(SpecError) as caught:
-        sources.read(written, folder)
+        requirements_files.read(written, folder)
     assert caught.value.hint
     return caught.value
 
@@ -103,7 +103,7 @@ def test_what_a_requirements_file_includes(write, tmp_path):
             "last.txt": "six==1.17.0",
         }
     )
-    asked = sources.read("requirements.txt", tmp_path)
+    asked = requirements_files.read("requirements.txt", tmp_path)
     assert asked.requirements.lines == ("numpy", "pandas", "scipy")
     assert asked.constraints == ("scipy<2", "attrs>=20", "six==1.17.0")
 
@@ -144,7 +144,7 @@ def test_files_that_cannot_be_read(write, tmp_path, monkeypatch):
     assert refused("folder", tmp_path).message == "folder cannot be read: Is a directory"
     (tmp_path / "needs.txt").write_bytes(b"\xff\xfe\x00")
     assert refused("needs.txt", tmp_path).message == "needs.txt is not UTF-8 text"
-    monkeypatch.setattr(sources, "LARGEST", 2)
+    monkeypatch.setattr(requirements_files, "LARGEST", 2)
     assert refused("needs.txt", tmp_path).message == "needs.txt is larger than any list of requirements"
 
 
@@ -169,8 +169,8 @@ def test_a_script_without_what_it_needs(write, tmp_path, text, message):
 
 def test_the_python_that_a_file_requires(write, tmp_path):
     write({"tool.py": SCRIPT, "environment.yml": CONDA})
-    assert sources.read("tool.py", tmp_path).pythons == ((">=3.11", "tool.py"),)
-    assert sources.read("environment.yml", tmp_path).pythons == (("==3.12.*", "environment.yml"),)
+    assert requirements_files.read("tool.py", tmp_path).pythons == ((">=3.11", "tool.py"),)
+    assert requirements_files.read("environment.yml", tmp_path).pythons == (("==3.12.*", "environment.yml"),)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_an_environment_in_full(write, tmp_path):
             "base.txt": "six",
         }
     )
-    asked = sources.read("environment.yml", tmp_path)
+    asked = requirements_files.read("environment.yml", tmp_path)
     assert asked.requirements.lines == ("numpy", 'rich; os_name == "posix"', "six")
     assert asked.notes == ("environment.yml: its variables are not set; write --set env=NAME=VALUE.",)
 
@@ -216,10 +216,12 @@ def test_yaml_without_its_reader(write, tmp_path, monkeypatch):
 
 
 def test_the_notebooks_own_file(write, tmp_path):
-    assert sources.notebook_file("", tmp_path) is None
-    assert sources.notebook_file("6f1e-session", tmp_path) is None
-    assert sources.notebook_file("a/study.v2.ipynb", tmp_path) == tmp_path / "a" / "study.v2.requirements.txt"
-    assert sources.read_notebook("a/study.v2.ipynb", tmp_path) is None
+    assert requirements_files.notebook_file("", tmp_path) is None
+    assert requirements_files.notebook_file("6f1e-session", tmp_path) is None
+    assert (
+        requirements_files.notebook_file("a/study.v2.ipynb", tmp_path) == tmp_path / "a" / "study.v2.requirements.txt"
+    )
+    assert requirements_files.read_notebook("a/study.v2.ipynb", tmp_path) is None
     write({"a/study.v2.requirements.txt": "numpy\n-r base.txt", "a/base.txt": "six"})
-    found = sources.read_notebook(str(tmp_path / "a" / "study.v2.ipynb"), Path("/"))
+    found = requirements_files.read_notebook(str(tmp_path / "a" / "study.v2.ipynb"), Path("/"))
     assert found.requirements.lines == ("numpy", "six")

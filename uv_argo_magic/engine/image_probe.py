@@ -26,8 +26,8 @@ from uv_argo_magic.core.resolution import base_packages as bases
 from uv_argo_magic.core.resolution.lock import Unresolved
 from uv_argo_magic.core.spec import program
 from uv_argo_magic.core.spec.run_spec import RunSpec
+from uv_argo_magic.engine.guest_zip import guest_zip
 from uv_argo_magic.errors import SpecError
-from uv_argo_magic.guest_zip import guest_zip
 from uv_argo_magic.uv import interpreters
 
 if TYPE_CHECKING:
