@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import page
 
 from uv_argo_magic.backends import base
-from uv_argo_magic.backends.argo import client
+from uv_argo_magic.backends.kubernetes import client
 from uv_argo_magic.core.spec import settings_parser as keys
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.engine.run import prepare, start

@@ -12,8 +12,9 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from uv_argo_magic import answers, config
+from uv_argo_magic import config
 from uv_argo_magic._os import paths
+from uv_argo_magic.commands import runs
 from uv_argo_magic.core.commands.table import read_argv, run_options
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import Gap, Restarted
@@ -78,29 +79,29 @@ def _main(argv: Sequence[str]) -> int:
     history = History(paths.data_dir() / "runs", keep=0)
     answer: str | Table
     if line.verb == "export":
-        from uv_argo_magic import export  # noqa: PLC0415 - the other verbs answer without it
+        from uv_argo_magic.commands import export  # noqa: PLC0415 - the other verbs answer without it
 
         answer = export.kept(line, history)
     elif line.verb == "lock":
-        from uv_argo_magic import locking  # noqa: PLC0415
+        from uv_argo_magic.commands import lock  # noqa: PLC0415
         from uv_argo_magic.engine.spec_builder import Surroundings  # noqa: PLC0415
 
-        answer = locking.answer(line, history, Surroundings.here(names={}, traits={}, line_offset=0))
+        answer = lock.answer(line, history, Surroundings.here(names={}, traits={}, line_offset=0))
     elif line.verb == "verify":
         return _verify(line)
     else:
         made = config.configure(config.layers(config.line_values(run_options(line)), {}, {}))
         if line.verb == "attach":
             return _attach(line.argument, history, made)
-        answer = answers.answer(line, history, "terminal", made=made)
+        answer = runs.answer(line, history, "terminal", made=made)
     text = tables.text(answer) if isinstance(answer, Table) else answer
     print(text, end="" if text.endswith("\n") else "\n", flush=True)
     return 0
 
 
 def _verify(line: Line) -> int:
+    from uv_argo_magic.commands import verify  # noqa: PLC0415 - the other verbs answer without it
     from uv_argo_magic.engine.spec_builder import Surroundings  # noqa: PLC0415
-    from uv_argo_magic.notebook import verify  # noqa: PLC0415 - the other verbs answer without it
 
     table, same = verify.answer(line, Surroundings.here(names={}, traits={}, line_offset=1))
     print(tables.text(table), flush=True)
@@ -108,7 +109,7 @@ def _verify(line: Line) -> int:
 
 
 def _doctor(line: Line) -> int:
-    from uv_argo_magic import doctor  # noqa: PLC0415 - the other verbs answer without it
+    from uv_argo_magic.commands import doctor  # noqa: PLC0415 - the other verbs answer without it
     from uv_argo_magic.engine.spec_builder import Surroundings  # noqa: PLC0415
 
     failed = False
@@ -120,10 +121,11 @@ def _doctor(line: Line) -> int:
 
 
 def _run(line: Line) -> int:
-    from uv_argo_magic import export  # noqa: PLC0415 - the other verbs answer without it
+    from uv_argo_magic import cell_syntax  # noqa: PLC0415
+    from uv_argo_magic.commands import export  # noqa: PLC0415 - the other verbs answer without it
     from uv_argo_magic.engine import run as engine  # noqa: PLC0415
     from uv_argo_magic.engine.spec_builder import Surroundings, specify  # noqa: PLC0415
-    from uv_argo_magic.notebook import cells, traceback  # noqa: PLC0415
+    from uv_argo_magic.remote_traceback import rebuild  # noqa: PLC0415
 
     around = Surroundings.here(names={}, traits={}, line_offset=0)
     code, name, needs = _wanted(line)
@@ -140,16 +142,16 @@ def _run(line: Line) -> int:
     for note in messages.warnings(prepared.resolution):
         print(note, file=sys.stderr)
     if prepared.interpreter.target.minor == ".".join(map(str, sys.version_info[:2])) and (
-        wrong := cells.syntax_error(spec.cell, name, 0)
+        wrong := cell_syntax.syntax_error(spec.cell, name, 0)
     ):
-        raise traceback.syntax_error(wrong, cell_name=name)
+        raise rebuild.syntax_error(wrong, cell_name=name)
     if line.given("dry_run"):
         print(export.prepared(prepared, line.text("to")) if line.given("to") else prepared.describe())
         return 0
     history = History(paths.data_dir() / "runs", keep=spec.settings.history)
     run = engine.start(prepared, history=history, notebook=for_file)
     # The file's own name: a traceback shows its lines as they are here.
-    run.rebuild = lambda remote, state: traceback.rebuild(remote, state=state, cell_name=name)
+    run.rebuild = lambda remote, state: rebuild.rebuild(remote, state=state, cell_name=name)
     shown = Streamer(sys.stdout, sys.stderr, on_broken=lambda: run.ask_to_stop("the end of its output"))
     with _polite_end():
         run.follow(shown)
@@ -162,14 +164,14 @@ def _run(line: Line) -> int:
 def _attach(name: str, history: History, made: config.Config) -> int:
     """Print a run from its beginning, and go on while it runs; an interrupt leaves it, and does not stop it."""
     from uv_argo_magic.engine import run as engine  # noqa: PLC0415 - the other verbs answer without it
-    from uv_argo_magic.notebook import traceback  # noqa: PLC0415
+    from uv_argo_magic.remote_traceback import rebuild  # noqa: PLC0415
 
     located = locate(name, history, made)
     if located.found is None or (located.entry is not None and located.entry.summary is not None):
-        print(answers.log(located.entry.state()) if located.entry else "", end="")
+        print(runs.log(located.entry.state()) if located.entry else "", end="")
         return 0
     run = engine.join(located, history=history, settings=made.settings)
-    run.rebuild = lambda remote, state: traceback.rebuild(remote, state=state)
+    run.rebuild = lambda remote, state: rebuild.rebuild(remote, state=state)
     shown = Streamer(sys.stdout, sys.stderr)
     try:
         run.follow(shown, stops=False)
@@ -224,11 +226,11 @@ def _wanted(line: Line) -> tuple[str, str, Requirements | None]:
 
 
 def _edit(line: Line) -> int:
-    from uv_argo_magic import editing, external_editor  # noqa: PLC0415 - the other verbs answer without it
+    from uv_argo_magic.commands import edit, edit_terminal  # noqa: PLC0415 - the other verbs answer without it
     from uv_argo_magic.engine.spec_builder import Surroundings  # noqa: PLC0415
 
     around = Surroundings.here(names={}, traits={}, line_offset=0)
-    print(external_editor.edit(editing.find(line.argument, around), around))
+    print(edit_terminal.edit_file(edit.find(line.argument, around), around))
     return 0
 
 
@@ -283,8 +285,8 @@ class Streamer:
             case ev.Text():
                 (self._out if output.stream == "stdout" else self._err).write(output.text)
             case ev.Display():
-                self._out.write(answers.plain(output.data) + "\n")
+                self._out.write(runs.plain(output.data) + "\n")
             case Gap() | Restarted() | ev.Skipped():
-                self._err.write(answers.remark(output))
+                self._err.write(runs.remark(output))
             case ev.Result() | ev.ClearOutput():
                 pass  # a script's last expression prints nothing, and a terminal keeps what it showed

@@ -12,8 +12,9 @@ from argo_server import ArgoServer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uv_argo_magic.backends.argo import ArgoBackend, client, follow, readers, wire
-from uv_argo_magic.backends.argo import tail as tails
+from uv_argo_magic.backends.argo import ArgoBackend, follow
+from uv_argo_magic.backends.kubernetes import client, transport, watchers
+from uv_argo_magic.backends.kubernetes import log_stream as tails
 from uv_argo_magic.core.protocol.events import NodePhase
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.engine.run import Run, prepare, start
@@ -65,8 +66,8 @@ def test_argos_own_lines_are_not_the_users():
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(readers, "LOOK", 0.1)
-    monkeypatch.setattr(readers, "RETRY", (0.02, 0.1))
+    monkeypatch.setattr(watchers, "LOOK", 0.1)
+    monkeypatch.setattr(watchers, "RETRY", (0.02, 0.1))
     with ArgoServer(tmp_path) as server:
         yield server
 
@@ -265,10 +266,10 @@ class Stuck:
         return self.answers[1][0]
 
     def watch_pods(self, workflow, version):
-        raise wire.Expired("always")
+        raise transport.Expired("always")
 
     def log(self, pod, *, container="main", since="", follow=True):
-        raise wire.TooEarly("always")
+        raise transport.TooEarly("always")
 
     def warnings(self, pod):
         self.asked += 1
@@ -279,7 +280,7 @@ class Stuck:
 
 
 def test_what_stands_in_the_way_is_shown_at_the_second_look_at_the_latest():
-    assert 2 * readers.LOOK < 2  # seconds, which is what a person is promised
+    assert 2 * watchers.LOOK < 2  # seconds, which is what a person is promised
     pod = {
         "metadata": {"name": "x", "uid": "1"},
         "spec": {"nodeName": "n1"},
@@ -311,13 +312,13 @@ def test_a_machine_that_slept_opens_its_streams_anew(server, begin, monkeypatch)
 
 
 def test_time_asleep_is_no_absence(monkeypatch):
-    monkeypatch.setattr(readers, "RETRY", (0.0, 0.0))
+    monkeypatch.setattr(watchers, "RETRY", (0.0, 0.0))
     ticks = [0.0]
-    monkeypatch.setattr(readers.time, "monotonic", lambda: ticks[0])
-    patience = readers._Patience(threading.Event())
+    monkeypatch.setattr(watchers.time, "monotonic", lambda: ticks[0])
+    patience = watchers._Patience(threading.Event())
     for _ in range(3):  # as long as the time of day alone goes on
         patience.wait(BackendUnavailable("away"))
-    ticks[0] = readers.ABSENT + 1
+    ticks[0] = watchers.ABSENT + 1
     with pytest.raises(StreamLost, match="could not be followed any further: away"):
         patience.wait(BackendUnavailable("away"))
 
@@ -353,7 +354,7 @@ def test_what_comes_after_a_close_is_dropped():
             self.closed = True
 
     response = Response()
-    stream = wire.Stream(response)
+    stream = transport.Stream(response)
     got = []
     for data in stream:
         got.append(data)

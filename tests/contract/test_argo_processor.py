@@ -11,7 +11,7 @@ import pytest
 from index_server import IndexServer
 from uv import find_uv_bin
 
-from uv_argo_magic.backends.argo import deployed
+from uv_argo_magic.backends.argo import template_manifests
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def index():
 @pytest.fixture
 def process(tmp_path, index):
     def process(code: str, dependencies: str = "", file: str = "", uv: str = "") -> subprocess.CompletedProcess:
-        template = deployed.processor()["spec"]["templates"][0]
+        template = template_manifests.processor()["spec"]["templates"][0]
         script = template["script"]
         source = tmp_path / "script"
         source.write_text(script["source"].replace("/tmp/", f"{tmp_path}/"))

@@ -8,7 +8,7 @@ import sys
 import pytest
 from argo_server import ArgoServer
 
-from uv_argo_magic.backends.argo import ArgoBackend, deployed, reference
+from uv_argo_magic.backends.argo import ArgoBackend, template, template_manifests
 from uv_argo_magic.core.spec.run_spec import Resources, RunSpec, Settings
 from uv_argo_magic.core.spec.settings_parser import FIELDS
 from uv_argo_magic.engine.run import prepare, start
@@ -26,8 +26,8 @@ DENIED = (
 @pytest.fixture
 def server(tmp_path, home):
     with ArgoServer(tmp_path) as server:
-        made = deployed.cell()
-        made["metadata"]["annotations"][deployed.PYTHON_NOTE] = HERE
+        made = template_manifests.cell()
+        made["metadata"]["annotations"][template_manifests.PYTHON_NOTE] = HERE
         server.templates["cell"] = made
         yield server
 
@@ -71,8 +71,8 @@ def test_a_large_program_lies_in_a_config_map(server, wanted):
 
 def test_only_what_the_user_says_wins_over_the_template(wanted):
     spec = wanted(deadline=60.5, ttl=5.0, pod_gc="OnWorkflowSuccess", labels=(("team", "blue"),))
-    offered = reference.Offered(name="cell", parameters=frozenset({"program"}))
-    made = reference.workflow(offered, prepare(spec, ArgoBackend()).program, spec, run_id="r1")
+    offered = template.Offered(name="cell", parameters=frozenset({"program"}))
+    made = template.build(offered, prepare(spec, ArgoBackend()).program, spec, run_id="r1")
     assert set(made["spec"]) == ALLOWED
     assert (made["spec"]["activeDeadlineSeconds"], made["spec"]["podGC"]["deleteDelayDuration"]) == (61, "600s")
     assert made["metadata"]["labels"]["team"] == "blue"
@@ -127,7 +127,7 @@ def test_templates_that_do_not_fit(server, wanted):
 
 
 def test_the_platform_is_the_templates_where_nobody_names_another(server, wanted):
-    server.templates["cell"]["metadata"]["annotations"][deployed.PLATFORM_NOTE] = "aarch64-manylinux_2_31"
+    server.templates["cell"]["metadata"]["annotations"][template_manifests.PLATFORM_NOTE] = "aarch64-manylinux_2_31"
     backend = ArgoBackend()
     assert backend.target(wanted()).target.platform == "aarch64-manylinux_2_31"
     assert backend.target(wanted(platform="x86_64-manylinux_2_36")).target.platform == "x86_64-manylinux_2_36"
@@ -142,13 +142,13 @@ def test_a_dry_run_prints_the_reference(server, wanted):
 
 
 def test_every_setting_has_its_place():
-    assert FIELDS.keys() >= reference.CARRIED | reference.DIRECT
-    assert not reference.CARRIED & reference.DIRECT
+    assert FIELDS.keys() >= template.CARRIED | template.DIRECT
+    assert not template.CARRIED & template.DIRECT
 
 
 def test_nothing_of_the_user_stands_in_the_workflow_as_text(wanted):
     spec = wanted("secret = 'in the cell'", env=(("A", "in a variable"),))
-    offered = reference.Offered(name="cell", parameters=frozenset({"program"}))
-    made = reference.workflow(offered, prepare(spec, ArgoBackend()).program, spec, run_id="r1")
+    offered = template.Offered(name="cell", parameters=frozenset({"program"}))
+    made = template.build(offered, prepare(spec, ArgoBackend()).program, spec, run_id="r1")
     assert "in the cell" not in json.dumps(made)
     assert "in a variable" not in json.dumps(made)

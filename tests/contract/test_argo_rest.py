@@ -11,7 +11,8 @@ import pytest
 from argo_rest import ArgoRest
 from argo_server import ArgoServer
 
-from uv_argo_magic.backends.argo import ArgoBackend, diagnose, readers, server
+from uv_argo_magic.backends.argo import ArgoBackend, server
+from uv_argo_magic.backends.kubernetes import diagnose, watchers
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.engine.run import Run, prepare, start
 from uv_argo_magic.errors import BackendUnavailable, SubmitRejected
@@ -30,8 +31,8 @@ def api(tmp_path, monkeypatch):
     monkeypatch.setenv("ARGO_TOKEN", "secret")
     monkeypatch.setenv("ARGO_SECURE", "false")
     monkeypatch.setenv("ARGO_NAMESPACE", "nb")
-    monkeypatch.setattr(readers, "LOOK", 0.1)
-    monkeypatch.setattr(readers, "RETRY", (0.02, 0.1))
+    monkeypatch.setattr(watchers, "LOOK", 0.1)
+    monkeypatch.setattr(watchers, "RETRY", (0.02, 0.1))
     with ArgoServer(tmp_path) as api:
         yield api
 
@@ -99,9 +100,9 @@ def test_what_a_server_cannot_do_is_said(rest, monkeypatch):
         begin(cell)
     door = server.connect(Settings())
     assert (door.warnings("x"), door.any_pod(), door.describes("pendingTimeout")) == ([], None, False)
-    with pytest.raises(readers.Gone):
+    with pytest.raises(watchers.Gone):
         b"".join(door.log("nope"))
-    with pytest.raises(readers.Gone):
+    with pytest.raises(watchers.Gone):
         door.pod("nope")
     assert door.pods("nope") == ([], "")
     monkeypatch.setenv("ARGO_TOKEN", "another")

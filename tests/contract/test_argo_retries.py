@@ -8,7 +8,8 @@ import threading
 import pytest
 from argo_server import ArgoServer
 
-from uv_argo_magic.backends.argo import ArgoBackend, diagnose, follow, readers
+from uv_argo_magic.backends.argo import ArgoBackend, follow
+from uv_argo_magic.backends.kubernetes import diagnose, watchers
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import Restarted
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
@@ -29,7 +30,7 @@ if times < {good}:
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(readers, "LOOK", 0.1)
+    monkeypatch.setattr(watchers, "LOOK", 0.1)
     with ArgoServer(tmp_path) as server:
         yield server
 

@@ -9,7 +9,8 @@ import time
 import pytest
 from argo_server import ArgoServer
 
-from uv_argo_magic.backends.argo import ArgoBackend, deployed, readers, rights
+from uv_argo_magic.backends.argo import ArgoBackend, template_manifests
+from uv_argo_magic.backends.kubernetes import rbac, watchers
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.engine.run import prepare, start
 
@@ -33,10 +34,10 @@ def right(method: str, path: str, query: str) -> tuple[str, str, str]:
 
 @pytest.fixture
 def server(tmp_path, home, monkeypatch):
-    monkeypatch.setattr(readers, "LOOK", 0.1)
+    monkeypatch.setattr(watchers, "LOOK", 0.1)
     with ArgoServer(tmp_path) as server:
-        made = deployed.cell()
-        made["metadata"]["annotations"][deployed.PYTHON_NOTE] = HERE
+        made = template_manifests.cell()
+        made["metadata"]["annotations"][template_manifests.PYTHON_NOTE] = HERE
         server.templates["cell"] = made
         yield server
 
@@ -67,4 +68,4 @@ def test_the_role_is_what_the_calls_need(server):
     assert found
     assert found.name == third.name
     needed = {right(*call) for call in server.calls}
-    assert needed == {(group, resource, verb) for group, resource, verbs in rights.ROLE for verb in verbs}
+    assert needed == {(group, resource, verb) for group, resource, verbs in rbac.ROLE for verb in verbs}

@@ -12,7 +12,8 @@ import time
 import pytest
 from argo_server import ArgoServer
 
-from uv_argo_magic.backends.argo import ArgoBackend, client, readers, wire
+from uv_argo_magic.backends.argo import ArgoBackend
+from uv_argo_magic.backends.kubernetes import client, transport, watchers
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.engine.run import Run, prepare, start
 from uv_argo_magic.errors import BackendUnavailable
@@ -23,8 +24,8 @@ HERE = ".".join(map(str, sys.version_info[:3]))
 @pytest.fixture(autouse=True)
 def quick(monkeypatch, tmp_path):
     monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(readers, "LOOK", 0.1)
-    monkeypatch.setattr(readers, "RETRY", (0.02, 0.1))
+    monkeypatch.setattr(watchers, "LOOK", 0.1)
+    monkeypatch.setattr(watchers, "RETRY", (0.02, 0.1))
 
 
 @pytest.fixture
@@ -166,7 +167,7 @@ def test_a_proxy_stands_in_between(server, monkeypatch, how):
 
 def test_an_api_that_says_later_is_asked_later(server, monkeypatch):
     waited = []
-    monkeypatch.setattr(wire.time, "sleep", waited.append)
+    monkeypatch.setattr(transport.time, "sleep", waited.append)
     door = client.connect(Settings(kubeconfig=str(server.kubeconfig)))
     server.fail("GET", 429, times=2, retry_after=4)
     assert door.workflows("a=b") == []

@@ -9,11 +9,13 @@ from argo_rest import ArgoRest
 from argo_server import ArgoServer
 from index_server import IndexServer
 
-from uv_argo_magic import cli, doctor
+from uv_argo_magic import cli
 from uv_argo_magic.backends import base
-from uv_argo_magic.backends.argo import checks, readers, rights
+from uv_argo_magic.backends.argo import doctor as argo_doctor
 from uv_argo_magic.backends.base import Backend, Check
+from uv_argo_magic.backends.kubernetes import rbac, watchers
 from uv_argo_magic.backends.local import LocalBackend
+from uv_argo_magic.commands import doctor
 from uv_argo_magic.core.commands.table import read_argv
 from uv_argo_magic.engine.spec_builder import Surroundings
 from uv_argo_magic.testing import FakeBackend
@@ -32,7 +34,7 @@ def index():
 @pytest.fixture
 def server(tmp_path, home, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(readers, "LOOK", 0.1)
+    monkeypatch.setattr(watchers, "LOOK", 0.1)
     with ArgoServer(tmp_path) as server:
         yield server
     base.load.cache_clear()
@@ -61,12 +63,12 @@ def outcomes(found: dict[str, Check], outcome: str) -> list[str]:
 
 
 def test_all_is_well(server, words, capsys):
-    server.finalizers.append(checks.FINALIZER)
+    server.finalizers.append(argo_doctor.FINALIZER)
     assert cli.main(words) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.strip()]
     assert [line[9:31].strip() for line in lines if line[:2] == "ok"] == [
         "configuration", "API", "user", "Argo",
-        *(f"may {resource}" for _, resource, _ in rights.ROLE),
+        *(f"may {resource}" for _, resource, _ in rbac.ROLE),
         "executor", *NO_RUN,
     ]  # fmt: skip
     assert [line for line in lines if line[:2] != "ok"] == [
@@ -96,7 +98,7 @@ def test_what_needs_a_failed_check_is_skipped(server, examine, path, status, fai
     found = examine()
     assert outcomes(found, "failed") == [failed]
     assert hint in found[failed].hint
-    after = [*checks.STEPS[checks.STEPS.index(failed) + 1 :], "a small run"]
+    after = [*argo_doctor.STEPS[argo_doctor.STEPS.index(failed) + 1 :], "a small run"]
     assert outcomes(found, "skipped") == after
     assert all(check.said == f"needs {failed}" for check in found.values() if check.outcome == "skipped")
     assert server.workflows == {}

@@ -14,8 +14,8 @@ from uv_argo_magic.core.resolution.check_result import CheckResult
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.notebook import editor
-from uv_argo_magic.notebook.checker import Checker
-from uv_argo_magic.notebook.outputs import Outlet
+from uv_argo_magic.notebook.debounce import Checker
+from uv_argo_magic.renderers.cell_output import Outlet
 from uv_argo_magic.uv.runner import Cancelled
 
 TARGET = Target(python="3.12.1")
@@ -327,7 +327,7 @@ def test_only_the_last_wish_counts():
 
 
 def test_without_widgets_it_is_shown_once(shell, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("uv_argo_magic.editing.check", lambda path, around: FINE)
+    monkeypatch.setattr("uv_argo_magic.commands.edit.check", lambda path, around: FINE)
     monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "study.ipynb"))
     (tmp_path / "study.requirements.txt").write_text("alpha\n", encoding="utf-8")
     shell.run_line_magic("argo", "edit")
@@ -339,7 +339,7 @@ def test_without_widgets_it_is_shown_once(shell, tmp_path, monkeypatch, capsys):
 def test_in_a_terminal_it_is_the_users_own_editor(shell, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("UV_ARGO_PANEL", "auto")
     called = []
-    monkeypatch.setattr("uv_argo_magic.external_editor.edit", lambda path, _: called.append(path) or "said")
+    monkeypatch.setattr("uv_argo_magic.commands.edit_terminal.edit", lambda path, _: called.append(path) or "said")
     shell.run_line_magic("argo", "edit needs.txt")
     assert called == [tmp_path / "needs.txt"]
     assert capsys.readouterr().out == "said\n"
@@ -361,8 +361,8 @@ def test_a_cell_that_asks_for_the_same(shell, tmp_path, monkeypatch):
 def test_in_a_notebook_it_is_live(shell, tmp_path, monkeypatch):
     page = Page()
     measured = replace(FINE, cached=frozenset({"alpha"}))
-    monkeypatch.setattr("uv_argo_magic.editing.check", lambda *_: FINE)
-    monkeypatch.setattr("uv_argo_magic.editing.measure", lambda *_: measured)
+    monkeypatch.setattr("uv_argo_magic.commands.edit.check", lambda *_: FINE)
+    monkeypatch.setattr("uv_argo_magic.commands.edit.measure", lambda *_: measured)
     monkeypatch.setattr(editor, "OfCell", lambda _: page)
     monkeypatch.setattr(editor, "why_not", lambda *_: "")
     monkeypatch.setattr(editor, "mode", lambda *_: "widget")

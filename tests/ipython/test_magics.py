@@ -9,14 +9,14 @@ import fake_engine
 import pytest
 from traitlets import TraitError
 
-from uv_argo_magic import config
+from uv_argo_magic import cell_syntax, config
 from uv_argo_magic.backends.base import Check
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.resolution.lock import Lock, Target
 from uv_argo_magic.core.spec.run_spec import RunSpec
 from uv_argo_magic.errors import ArgoMagicError, CellFailed, SpecError
 from uv_argo_magic.history.store import History
-from uv_argo_magic.notebook import cells, magics
+from uv_argo_magic.notebook import magics
 
 MINOR = ".".join(map(str, sys.version_info[:2]))
 
@@ -246,15 +246,15 @@ def test_ipython_syntax_is_refused_before_anything_starts(shell, engine, cell, l
     ],
 )
 def test_plain_python_is_never_called_ipythons(cell):
-    cells.refuse_ipython(cell, 1)
-    assert cells.syntax_error(cell, "<cell>", 0) is None
+    cell_syntax.refuse_ipython(cell, 1)
+    assert cell_syntax.syntax_error(cell, "<cell>", 0) is None
 
 
 @pytest.mark.parametrize(
     "cell", ["x = (1\n% 2", "x = = 1", "'open", "s = 'what?", "def f(:\n  '''\n%time\n'''", "é = \0"]
 )
 def test_broken_python_is_not_called_ipythons(cell):
-    cells.refuse_ipython(cell, 1)
+    cell_syntax.refuse_ipython(cell, 1)
 
 
 def test_a_syntax_error_is_shown_on_the_cells_line_and_starts_nothing(shell, engine, capsys):
@@ -366,7 +366,7 @@ def test_checks_are_printed_as_they_come(shell, monkeypatch, capsys):
         assert capsys.readouterr().out == "ok       API                    answers\n"
         yield Check(name="rights", outcome="failed", said="none", hint="Ask for them.")
 
-    monkeypatch.setattr("uv_argo_magic.doctor.examine", examine)
+    monkeypatch.setattr("uv_argo_magic.commands.doctor.examine", examine)
     shell.run_line_magic("config", "ArgoMagics.python = '3.12'")
     shell.run_line_magic("argo", "doctor -b argo")
     assert capsys.readouterr().out == (

@@ -12,7 +12,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from uv_argo_magic.core.protocol.state import RunState
 from uv_argo_magic.core.view.truncate import Cap
-from uv_argo_magic.notebook.outputs import CellOutput, Outlet, result_object
+from uv_argo_magic.renderers.cell_output import CellOutput, Outlet, result_object
 from uv_argo_magic.testing import play, states, write
 
 LOG = write(
@@ -127,7 +127,7 @@ def test_no_result_is_none_and_so_is_that_of_an_earlier_attempt():
 
 def test_ipythons_own_functions_are_used_in_a_real_kernel():
     source = (
-        "from uv_argo_magic.notebook.outputs import CellOutput, result_object\n"
+        "from uv_argo_magic.renderers.cell_output import CellOutput, result_object\n"
         "from uv_argo_magic.testing import play, states\n"
         f"log = {LOG!r}\n"
         "shown = CellOutput()\n"

@@ -14,11 +14,11 @@ from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import RunState
 from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.errors import SpecError
-from uv_argo_magic.notebook import clicks, panel
-from uv_argo_magic.notebook.outputs import CellOutput
-from uv_argo_magic.notebook.renderers import mode, renderers
+from uv_argo_magic.renderers import panel, widget_events
+from uv_argo_magic.renderers.cell_output import CellOutput
+from uv_argo_magic.renderers.choose import mode, renderers
+from uv_argo_magic.renderers.terminal import PlainText
 from uv_argo_magic.testing import play, states, write
-from uv_argo_magic.text import PlainText
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 EVIL = "<script>window.XSS=1</script>\"'><img src=x onerror=alert(1)>"
@@ -194,7 +194,7 @@ def test_stop_calls_once_and_then_says_so():
 def test_a_click_acts_in_the_thread_that_receives_it():
     calls = []
     comm = SimpleNamespace(_reply_subshell_for=None)
-    clicks.hear_at_once(SimpleNamespace(comm=comm), lambda: calls.append(threading.current_thread().name))
+    widget_events.hear_at_once(SimpleNamespace(comm=comm), lambda: calls.append(threading.current_thread().name))
     route = comm._reply_subshell_for
     for data in (None, "x", {}, {"content": 3}, {"content": {"event": "other"}}):
         assert route(data, "subshell") == "subshell"
@@ -208,16 +208,16 @@ def test_a_click_acts_in_the_thread_that_receives_it():
 
 def test_a_widget_is_heard_where_the_front_end_wants():
     comm = SimpleNamespace(_reply_subshell_for=None)
-    clicks.hear_beside(SimpleNamespace(comm=comm))
+    widget_events.hear_beside(SimpleNamespace(comm=comm))
     assert comm._reply_subshell_for({"content": {}}, "subshell") == "subshell"
     bare = SimpleNamespace()
-    clicks.hear_beside(SimpleNamespace(comm=bare))
+    widget_events.hear_beside(SimpleNamespace(comm=bare))
     assert vars(bare) == {}
 
 
 def test_other_kernels_need_no_hook():
     comm = SimpleNamespace()
-    clicks.hear_at_once(SimpleNamespace(comm=comm), lambda: None)
+    widget_events.hear_at_once(SimpleNamespace(comm=comm), lambda: None)
     assert vars(comm) == {}
 
 
@@ -235,14 +235,14 @@ def test_a_kernel_with_one_queue_is_looked_at_and_loses_nothing():
     others = (message(session, comm="d"), message(session, event="x"), message(session, kind="execute_request"))
     for one in (*others, message(Session(key=b"stranger")), [b"no message"], []):
         arrived[:] = [one]
-        assert not clicks.waiting(button, kernel)
+        assert not widget_events.waiting(button, kernel)
     arrived[:] = [message(session)]
     before = len(queue)
-    assert clicks.waiting(button, kernel)
+    assert widget_events.waiting(button, kernel)
     assert len(queue) == before + 1
-    assert not clicks.waiting(button, SimpleNamespace())
+    assert not widget_events.waiting(button, SimpleNamespace())
     with ThreadPoolExecutor(1) as other:
-        assert other.submit(clicks.waiting, button, kernel).result() is False
+        assert other.submit(widget_events.waiting, button, kernel).result() is False
 
 
 KERNEL = SimpleNamespace(kernel=object())

@@ -14,13 +14,13 @@ from index_server import IndexServer
 from IPython.utils.capture import capture_output
 
 from uv_argo_magic._os import paths
-from uv_argo_magic.backends.argo import manifest
+from uv_argo_magic.backends.argo import workflow
 from uv_argo_magic.core.requirements.model import parse
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.engine import run as engine
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.history.store import History
-from uv_argo_magic.notebook.panel import HtmlPanel
+from uv_argo_magic.renderers.panel import HtmlPanel
 from uv_argo_magic.testing import FakeBackend
 
 SECRET = "hunter2hunter2"
@@ -125,7 +125,7 @@ def test_nothing_that_is_sent_to_a_cluster_holds_credentials(private, monkeypatc
     settings = Settings(**with_environment(private, monkeypatch), index_secrets=(("corp", "corp-login"),))
     spec = RunSpec(cell="import alpha", requirements=parse("alpha"), settings=settings, backend="argo")
     local = engine.prepare(RunSpec(cell="", requirements=parse("alpha"), settings=settings))
-    text = json.dumps(manifest.workflow(local.program, spec, run_id="r1", image="example:1"), default=str)
+    text = json.dumps(workflow.build(local.program, spec, run_id="r1", image="example:1"), default=str)
     assert "corp-login" in text
     assert not found_in(text.encode())
 

@@ -18,7 +18,7 @@ from uv_argo_magic.core.protocol.remote_error import RemoteError, parse
 from uv_argo_magic.core.protocol.state import RunState
 from uv_argo_magic.errors import CellFailed
 from uv_argo_magic.guest.exceptions import describe
-from uv_argo_magic.notebook import traceback as tb
+from uv_argo_magic.remote_traceback import rebuild as tb
 
 REMOTE = "/over/there/cell.py"
 SETUP = f"""

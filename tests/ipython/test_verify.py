@@ -10,8 +10,8 @@ import sys
 import pytest
 from IPython.utils.capture import capture_output
 
+from uv_argo_magic.commands import verify
 from uv_argo_magic.errors import SpecError, VerifyFailed
-from uv_argo_magic.notebook import verify
 
 
 @pytest.fixture(autouse=True)

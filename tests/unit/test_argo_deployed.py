@@ -15,24 +15,25 @@ import pytest
 import yaml
 from requirement_lists import ACCEPTED
 
-from uv_argo_magic.backends.argo import deployed, images, printed, processor
+from uv_argo_magic.backends.argo import processor_template, template_manifests, yaml_output
+from uv_argo_magic.backends.kubernetes import images
 from uv_argo_magic.core.requirements import model
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 HEAD = (
-    "# Written by uv-argo-magic (backends/argo/deployed.py); a test compares it. docs/administrators.md explains it.\n"
+    "# Written by uv-argo-magic (argo/template_manifests.py), compared by a test. docs/administrators.md explains it.\n"
 )
 
 
-@pytest.mark.parametrize("name", deployed.FILES)
+@pytest.mark.parametrize("name", template_manifests.FILES)
 def test_the_templates_are_golden(name):
-    text = HEAD + printed.yaml(*(make() for make in deployed.FILES[name]))
+    text = HEAD + yaml_output.yaml(*(make() for make in template_manifests.FILES[name]))
     if os.environ.get("UV_ARGO_TEST_GOLDEN") == "write":
         (DEPLOY / name).write_text(text)
     assert text == (DEPLOY / name).read_text()
 
 
-@pytest.mark.parametrize("make", [deployed.cell, deployed.processor])
+@pytest.mark.parametrize("make", [template_manifests.cell, template_manifests.processor])
 def test_parameters_stand_in_variables_and_in_one_volumes_name_alone(make):
     made = make()
     (template,) = made["spec"]["templates"]
@@ -45,14 +46,14 @@ def test_parameters_stand_in_variables_and_in_one_volumes_name_alone(make):
 
 
 def test_the_python_is_declared_as_it_is():
-    assert deployed.cell()["metadata"]["annotations"][deployed.PYTHON_NOTE] in images.IMAGES
+    assert template_manifests.cell()["metadata"]["annotations"][template_manifests.PYTHON_NOTE] in images.IMAGES
 
 
 @pytest.mark.parametrize("small", [True, False])
 def test_the_cells_template_runs_a_program_given_in_either_way(tmp_path, small):
     source = "print('{{ran}}', sorted(name for name in os.environ if name.startswith('UV_ARGO')))"
     (tmp_path / "program.py").write_text(source)
-    opened = deployed.cell()["spec"]["templates"][0]["script"]["source"].replace("/uv-argo", str(tmp_path))
+    opened = template_manifests.cell()["spec"]["templates"][0]["script"]["source"].replace("/uv-argo", str(tmp_path))
     given = base64.b64encode(gzip.compress(source.encode())).decode() if small else ""
     ran = subprocess.run(
         [sys.executable, "-I", "-S", "-c", opened],
@@ -68,7 +69,7 @@ LEFT = {"comment after continuation"}
 @pytest.mark.parametrize("what", sorted(set(ACCEPTED) - LEFT))
 def test_the_pod_takes_lists_apart_as_the_grammar_does(what):
     text, wanted = ACCEPTED[what]
-    found = [model.parse(one, file=True).lines for one in processor.requirements(text)]
+    found = [model.parse(one, file=True).lines for one in processor_template.requirements(text)]
     assert list(dict.fromkeys(line for lines in found for line in lines)) == wanted
     assert all(len(lines) == 1 for lines in found)
 
@@ -87,12 +88,12 @@ def test_the_pod_takes_lists_apart_as_the_grammar_does(what):
     ],
 )
 def test_both_parameters_make_one_file(dependencies, file, lines):
-    assert processor.lines(dependencies, file) == lines
+    assert processor_template.lines(dependencies, file) == lines
 
 
 def test_the_pods_program_is_python_3_8():
     import ast
 
-    ast.parse(Path(processor.__file__).read_text(), feature_version=(3, 8))
-    assert "{{" not in Path(processor.__file__).read_text()
+    ast.parse(Path(processor_template.__file__).read_text(), feature_version=(3, 8))
+    assert "{{" not in Path(processor_template.__file__).read_text()
     assert yaml.safe_load((DEPLOY / "python-processor-with-deps.yaml").read_text())["kind"] == "WorkflowTemplate"

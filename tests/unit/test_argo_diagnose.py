@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from uv_argo_magic.backends.argo import diagnose
+from uv_argo_magic.backends.kubernetes import diagnose
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 

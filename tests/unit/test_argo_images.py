@@ -8,7 +8,7 @@ import pytest
 from packaging.tags import Tag
 from packaging.version import Version
 
-from uv_argo_magic.backends.argo import images
+from uv_argo_magic.backends.kubernetes import images
 from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.errors import SpecError
 

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from uv_argo_magic.backends.argo import ArgoBackend, images, manifest, printed
+from uv_argo_magic.backends.argo import ArgoBackend, run_metadata, workflow, yaml_output
+from uv_argo_magic.backends.kubernetes import images
 from uv_argo_magic.core.spec.program import Program
 from uv_argo_magic.core.spec.run_spec import Resources, RunSpec, Settings
 from uv_argo_magic.errors import SpecError
@@ -79,13 +80,13 @@ SPECS = {
 
 
 def made(spec: RunSpec, program: Program = PROGRAM) -> dict:
-    return manifest.workflow(program, spec, run_id="20260101-000000-abcdef", image="example.com/uv:1")
+    return workflow.build(program, spec, run_id="20260101-000000-abcdef", image="example.com/uv:1")
 
 
 @pytest.mark.parametrize("name", SPECS)
 def test_the_manifest_is_golden(name):
     path = GOLDEN / f"{name}.yaml"
-    text = printed.yaml(made(SPECS[name]))
+    text = yaml_output.yaml(made(SPECS[name]))
     assert yaml.safe_load(text) == made(SPECS[name])
     if os.environ.get("UV_ARGO_TEST_GOLDEN") == "write":
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +103,7 @@ def test_no_braces_of_argos_stand_anywhere():
 def test_what_finds_a_run_again_stands_on_the_workflow_alone():
     name = "/home/me/{{workflow.name}}.ipynb"
     spec = SPECS["script"]
-    built = manifest.workflow(PROGRAM, spec, run_id="20260101-000000-abcdef", image="x", notebook=name)
+    built = workflow.build(PROGRAM, spec, run_id="20260101-000000-abcdef", image="x", notebook=name)
     assert built["metadata"]["annotations"] == {
         "uv-argo-magic/schema": "1",
         "uv-argo-magic/nonce": "ab",
@@ -124,22 +125,22 @@ def test_a_large_program_travels_in_a_config_map_of_the_workflow():
     template = made(SPECS["script"], program)["spec"]["templates"][0]
     assert len(template["script"]["source"]) < 1000
     (volume,) = (volume for volume in template["volumes"] if "configMap" in volume)
-    companion = manifest.companion(program, SPECS["script"], run_id="20260101-000000-abcdef", workflow="w", uid="1")
+    companion = workflow.companion(program, SPECS["script"], run_id="20260101-000000-abcdef", workflow="w", uid="1")
     assert companion
     assert companion["metadata"]["name"] == volume["configMap"]["name"]
     assert companion["metadata"]["ownerReferences"][0]["uid"] == "1"
     assert companion["data"] == {"program.py": program.source}
-    assert not manifest.large(PROGRAM, SPECS["script"].settings)
+    assert not workflow.large(PROGRAM, SPECS["script"].settings)
 
 
 def test_a_file_carries_a_large_program_in_a_config_map_of_nobody():
     program = Program(guest="A" * 50_000, payload="A" * 60_000, nonce="ab")
     settings = Settings(images=(("3.11.2", "example.com/uv:1"),))
     text = ArgoBackend().manifest(program, RunSpec(cell="print(1)", settings=settings))
-    config_map, workflow = yaml.safe_load_all(text)
+    config_map, built = yaml.safe_load_all(text)
     assert config_map["data"] == {"program.py": program.source}
     assert "ownerReferences" not in config_map["metadata"]
-    (volume,) = (one for one in workflow["spec"]["templates"][0]["volumes"] if "configMap" in one)
+    (volume,) = (one for one in built["spec"]["templates"][0]["volumes"] if "configMap" in one)
     assert volume["configMap"]["name"] == config_map["metadata"]["name"]
 
 
@@ -165,7 +166,7 @@ def test_a_large_program_that_installs_apart_travels_as_two_texts():
     template = made(SPECS["init"], program)["spec"]["templates"][0]
     assert "/uv-argo/install.py" in template["initContainers"][0]["command"][-1]
     assert "/uv-argo/program.py" in template["script"]["source"]
-    companion = manifest.companion(program, SPECS["init"], run_id="20260101-000000-abcdef")
+    companion = workflow.companion(program, SPECS["init"], run_id="20260101-000000-abcdef")
     assert companion
     assert companion["data"] == {"install.py": program.first, "program.py": program.second}
 
@@ -190,7 +191,7 @@ def test_a_program_too_large_is_refused_before_anything_is_sent():
 def test_hera_leaves_the_users_yaml_alone():
     code = (
         "import yaml; before = yaml.dump('a\\nb'), yaml.safe_dump('a\\nb')\n"
-        "from uv_argo_magic.backends.argo import pod; pod.hera()\n"
+        "from uv_argo_magic.backends.kubernetes import pod; pod.hera()\n"
         "assert (yaml.dump('a\\nb'), yaml.safe_dump('a\\nb')) == before\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
@@ -222,7 +223,7 @@ def test_nothing_of_a_vendor_is_imported_before_a_run():
         (Settings(tolerations=("a=b:Never",)), "tolerations: a=b:Never is none"),
         (Settings(index_secrets=(("a b", "x"),)), "index_secrets: a b=x names no Secret"),
         (Settings(semaphore="limits"), "semaphore: limits names no key of a ConfigMap"),
-        (Settings(labels=((manifest.RUN_LABEL, "x"),)), "labels: uv-argo-magic/run is not yours to set"),
+        (Settings(labels=((run_metadata.RUN_LABEL, "x"),)), "labels: uv-argo-magic/run is not yours to set"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_before_anything_is_sent(settings, message):

@@ -1,4 +1,4 @@
-"""backends/argo/printed.py: YAML that any reader takes, and what a person sees of it."""
+"""backends/argo/yaml_output.py: YAML that any reader takes, and what a person sees of it."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uv_argo_magic.backends.argo import printed
+from uv_argo_magic.backends.argo import yaml_output
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=40)
 
 
 @given(st.dictionaries(TEXTS, TEXTS | st.lists(TEXTS, max_size=2), max_size=3))
 def test_any_text_comes_back_the_same(data):
-    assert yaml.safe_load(printed.yaml(data)) == data
+    assert yaml.safe_load(yaml_output.yaml(data)) == data
 
 
 def test_braces_equal_parts_and_several_documents():
     same = {"a": ["{{workflow.name}}", "{{=x}\n# not a comment\n", "on", "1e3"]}
-    text = printed.yaml({"one": same, "two": same}, same)
+    text = yaml_output.yaml({"one": same, "two": same}, same)
     assert list(yaml.safe_load_all(text)) == [{"one": same, "two": same}, same]
     assert "&" not in text
 
 
 def test_a_users_own_yaml_is_written_as_before():
     before = yaml.safe_dump({"a": "b\nc"})
-    printed.yaml({"a": "b\nc"})
+    yaml_output.yaml({"a": "b\nc"})
     assert yaml.safe_dump({"a": "b\nc"}) == before
 
 
 def test_programs_are_left_out_for_people():
-    assert printed.shortened("x = " + "QUJD" * 100 + ";") == "x = <400 characters of base64>;"
-    assert printed.shortened("a short one: QUJD") == "a short one: QUJD"
+    assert yaml_output.shortened("x = " + "QUJD" * 100 + ";") == "x = <400 characters of base64>;"
+    assert yaml_output.shortened("a short one: QUJD") == "a short one: QUJD"

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from uv_argo_magic.backends.argo import diagnose
 from uv_argo_magic.backends.argo.follow import Follower
-from uv_argo_magic.backends.argo.readers import DELETED
-from uv_argo_magic.backends.argo.rights import denied
-from uv_argo_magic.backends.argo.tail import Tail
+from uv_argo_magic.backends.kubernetes import diagnose
+from uv_argo_magic.backends.kubernetes.log_stream import Tail
+from uv_argo_magic.backends.kubernetes.rbac import denied
+from uv_argo_magic.backends.kubernetes.watchers import DELETED
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import RunState, step
 from uv_argo_magic.core.view import html, messages

@@ -1,4 +1,4 @@
-"""cli.py, answers.py: the verbs in a terminal, by their text and exit status."""
+"""cli.py, commands/runs.py: the verbs in a terminal, by their text and exit status."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import sys
 import fake_engine
 import pytest
 
-from uv_argo_magic import answers, cli
+from uv_argo_magic import cli
+from uv_argo_magic.commands import runs
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import Gap, Restarted, RunState, fold
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target
@@ -225,14 +226,14 @@ def test_last_says_how_it_ended(history):
         reason="error",
         code=1,
     )
-    text = answers.last(history.last())
+    text = runs.last(history.last())
     assert "r1: Failed after 1.5 s" in text
     assert "backend   local (here)" in text
     assert "error     ValueError: a" in text
     assert "cell      print(1)" in text
     assert "stages    queued" in text
     keep(history, "r2", reason="exit", code=3)
-    assert "exit      3" in answers.last(history.last())
+    assert "exit      3" in runs.last(history.last())
 
 
 def test_logs_as_a_person_reads_them_and_raw(history, capsys):
@@ -261,7 +262,7 @@ def test_stop(history, capsys):
     data = json.loads((files.folder / "spec.json").read_text(encoding="utf-8"))
     # Nobody here answers the wish: as if the process that follows were busy, and nothing known of a supervisor.
     assert data["pid"]
-    assert answers.answer(cli.read_argv(["stop"]), history, "terminal") == "r1: asked to stop"
+    assert runs.answer(cli.read_argv(["stop"]), history, "terminal") == "r1: asked to stop"
     assert "terminal" in files.stop_asked()
     files.finish(RunState(outcome="Stopped", ended_at=1.0))
     assert cli.main(["stop", "r1"]) == 0
@@ -273,11 +274,11 @@ def test_runs_of_one_notebook(history):
         history.begin(run_id, spec=RunSpec(cell="1"), resolution=LOCK, notebook=notebook)
     from uv_argo_magic.core.commands.table import read_line
 
-    mine = answers.answer(read_line("runs", {}), history, "notebook", "a.ipynb")
+    mine = runs.answer(read_line("runs", {}), history, "notebook", "a.ipynb")
     assert "r1" in mine
     assert "r2" not in mine
-    assert "r2" in answers.answer(read_line("runs --all", {}), history, "notebook", "a.ipynb")
-    assert "a.ipynb" in answers.answer(read_line("last", {}), history, "notebook", "a.ipynb")
+    assert "r2" in runs.answer(read_line("runs --all", {}), history, "notebook", "a.ipynb")
+    assert "a.ipynb" in runs.answer(read_line("last", {}), history, "notebook", "a.ipynb")
 
 
 @pytest.mark.parametrize(
@@ -285,12 +286,12 @@ def test_runs_of_one_notebook(history):
     [(0.04, "0.0 s"), (59.9, "59.9 s"), (60, "1 min 0 s"), (3599, "59 min 59 s"), (7260, "2 h 1 min")],
 )
 def test_took(seconds, text):
-    assert answers.took(seconds) == text
+    assert runs.took(seconds) == text
 
 
 def test_small_words():
-    assert answers.remark(Gap(lines=0, why="x")) == "[some lines are missing: x]\n"
-    assert answers.remark(Restarted(boot="b")) == "[the cell began again: attempt 2]\n"
-    assert answers.runs(()) == "No run is kept yet."
-    assert answers.first_line(" \n\n a\nb") == "a"
-    assert answers.first_line("") == ""
+    assert runs.remark(Gap(lines=0, why="x")) == "[some lines are missing: x]\n"
+    assert runs.remark(Restarted(boot="b")) == "[the cell began again: attempt 2]\n"
+    assert runs.runs(()) == "No run is kept yet."
+    assert runs.first_line(" \n\n a\nb") == "a"
+    assert runs.first_line("") == ""

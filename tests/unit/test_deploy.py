@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from uv_argo_magic.backends.argo import deployed, images, rights
+from uv_argo_magic.backends.argo import template_manifests
+from uv_argo_magic.backends.kubernetes import images, rbac
 from uv_argo_magic.core.spec.run_spec import Settings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -32,7 +33,7 @@ def rules(name: str) -> set[tuple[str, str, tuple[str, ...]]]:
 
 
 def test_the_role_of_users_is_what_the_client_asks_for():
-    assert rules("users.yaml") == set(rights.ROLE)
+    assert rules("users.yaml") == set(rbac.ROLE)
 
 
 def test_the_executor_may_report_and_no_more():
@@ -64,7 +65,10 @@ def test_the_policy_admits_what_the_reference_shape_sends():
     values = {one["name"]: one["expression"] for one in policy["variables"]}
     allowed = set(re.findall(r"'(\w+)'", values["allowed"]))
     assert allowed == {"workflowTemplateRef", "arguments", "activeDeadlineSeconds", "ttlStrategy", "podGC"}
-    assert set(re.findall(r"'([\w-]+)'", values["templates"])) == {deployed.CELL, deployed.PROCESSOR}
+    assert set(re.findall(r"'([\w-]+)'", values["templates"])) == {
+        template_manifests.CELL,
+        template_manifests.PROCESSOR,
+    }
     assert f"<= {Settings().deadline:.0f}" in text
 
 

@@ -21,9 +21,9 @@ from uv_argo_magic.core.protocol.state import step
 from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.engine.find_run import about, locate
 from uv_argo_magic.errors import RunError, SpecError, Stopped
-from uv_argo_magic.notebook import traceback
-from uv_argo_magic.notebook.outputs import Outlet
-from uv_argo_magic.notebook.renderers import Renderer, renderers
+from uv_argo_magic.remote_traceback import rebuild
+from uv_argo_magic.renderers.cell_output import Outlet
+from uv_argo_magic.renderers.choose import Renderer, renderers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -176,7 +176,7 @@ def attach(wanted: str, shell: Shell, history: History, notebook: str, made: Con
             from uv_argo_magic.engine import run as engine  # noqa: PLC0415 - what is here already is shown without it
 
             run = engine.join(located, history=history, settings=made.settings)
-            run.rebuild = lambda remote, state: traceback.rebuild(remote, state=state)
+            run.rebuild = lambda remote, state: rebuild.rebuild(remote, state=state)
             run.bind = shell.push
         elif entry is not None and entry.live:
             raise SpecError(
@@ -209,5 +209,5 @@ def replay(entry: Entry, shell: Shell) -> None:
     for renderer in reversed(shown):  # the panel first, as in the cell that ran it
         renderer.update(state)
     if state.error:
-        error = traceback.rebuild(remote_error.parse(state.error), state=state)
+        error = rebuild.rebuild(remote_error.parse(state.error), state=state)
         sys.stderr.write("\n".join(error._render_traceback_()) + "\n")

@@ -16,7 +16,8 @@ import threading
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic import editing, external_editor, requirements_files
+from uv_argo_magic import requirements_files
+from uv_argo_magic.commands import edit, edit_terminal
 from uv_argo_magic.core.commands.cell_line import cell_line
 from uv_argo_magic.core.commands.table import RunOptions
 from uv_argo_magic.core.requirements import edits
@@ -25,11 +26,11 @@ from uv_argo_magic.core.view import requirements_html
 from uv_argo_magic.engine.spec_builder import specify
 from uv_argo_magic.errors import ArgoMagicError, SpecError
 from uv_argo_magic.notebook.background import OfCell, why_not
-from uv_argo_magic.notebook.checker import Checker
+from uv_argo_magic.notebook.debounce import Checker
 from uv_argo_magic.notebook.editor_widgets import Widgets
-from uv_argo_magic.notebook.outputs import Outlet
-from uv_argo_magic.notebook.renderers import mode
-from uv_argo_magic.notebook.style import EDIT_STATIC_CSS
+from uv_argo_magic.renderers.cell_output import Outlet
+from uv_argo_magic.renderers.choose import mode
+from uv_argo_magic.renderers.panel_css import EDIT_STATIC_CSS
 from uv_argo_magic.uv import runner
 
 if TYPE_CHECKING:
@@ -56,43 +57,43 @@ OPEN: dict[Path, Editor] = {}
 """The live editor of each file: one, for two would write past each other."""
 
 
-def edit(line: Line, shell: Any, around: Callable[[], Surroundings], history: History) -> None:
+def open_editor(line: Line, shell: Any, around: Callable[[], Surroundings], history: History) -> None:
     """Open the editor of the file that the line names, or of this notebook's, as this front end can show it.
 
     Raises:
         SpecError: nobody knows which file, or it cannot be read.
     """
     here = around()
-    path = editing.find(line.argument, here)
+    path = edit.find(line.argument, here)
     written = os.path.relpath(path, here.folder)
     if line.given("cell"):
         # While this cell runs, and as a cell of its own: later, or with `replace`, it would overwrite another one.
-        shell.set_next_input(f"{cell_line(editing.read(path), written)}\n", replace=False)
+        shell.set_next_input(f"{cell_line(edit.read(path), written)}\n", replace=False)
         return
     settings = specify("", RunOptions(deps=""), here)[0].settings
     match mode(settings.panel, shell):
         case "text":
-            print(external_editor.edit(path, here))
+            print(edit_terminal.edit_file(path, here))
         case "widget" if not why_not(shell, settings):
             own = path == requirements_files.notebook_file(here.notebook, here.folder)
             Editor(
-                path, written="" if own else written, to=OfCell(shell), names=editing.names(history),
+                path, written="" if own else written, to=OfCell(shell), names=edit.names(history),
                 check=lambda cancelled: _checks(path, around, cancelled),
-                lock=lambda seen, cancelled: editing.lock(path, around(), seen, cancelled),
+                lock=lambda seen, cancelled: edit.lock(path, around(), seen, cancelled),
             ).open()  # fmt: skip
         case _:
-            text = editing.read(path)
+            text = edit.read(path)
             listed = edits.items(text, path.name)
-            html = requirements_html.static_html(listed, text, path.name, editing.check(path, here))
+            html = requirements_html.static_html(listed, text, path.name, edit.check(path, here))
             data = {"text/html": html, "text/plain": requirements_html.static_text(listed, path.name)}
             Outlet().publish(data, {}, transient={}, update=False)
 
 
 def _checks(path: Path, around: Callable[[], Surroundings], cancelled: threading.Event) -> Iterator[CheckResult]:
     """What is known of the file, and then what more takes longer to know."""
-    verdict = editing.check(path, around(), cancelled)
+    verdict = edit.check(path, around(), cancelled)
     yield verdict
-    yield editing.measure(verdict, path, around(), cancelled)
+    yield edit.measure(verdict, path, around(), cancelled)
 
 
 class Editor:
@@ -112,7 +113,7 @@ class Editor:
         self._id = f"uv-argo-edit-{uuid.uuid4().hex}"
         self._shown = ""
         self._state = threading.RLock()
-        self._disk = editing.read(path)
+        self._disk = edit.read(path)
         self._edits = edits.Edits(text=self._disk)
         self._draft: str | None = None
         self._problem = ""
@@ -245,7 +246,7 @@ class Editor:
     def _take(self) -> bool:
         """Whether the file says something else than it did; then this becomes the text, one Undo behind ours."""
         try:
-            disk = editing.read(self._path)
+            disk = edit.read(self._path)
         except SpecError as error:
             self._remark = f"{error.message}. {error.hint}"
             self._draw()
@@ -277,7 +278,7 @@ class Editor:
         self._judge()
         if not self._problem and made.text != self._disk:
             try:
-                if editing.write(self._path, made.text, self._disk):
+                if edit.write(self._path, made.text, self._disk):
                     self._disk = made.text
                 else:
                     self._take()

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.core.view import requirements_html
 from uv_argo_magic.core.view.tables import escape
-from uv_argo_magic.notebook import clicks
-from uv_argo_magic.notebook.style import CSS, EDIT_CSS
+from uv_argo_magic.renderers import widget_events
+from uv_argo_magic.renderers.panel_css import CSS, EDIT_CSS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,7 +80,7 @@ class Widgets:
         self._all = [style, head, self._title, self._toggle, self.undo, self.redo, self.lock, self._copy, self._chips]
         self._all += [self._add, self._listed, self._area, self._status, self._foot, self._root]
         for heard in (self.undo, self.redo, self.lock, self._toggle, self._add, self._area):
-            clicks.hear_beside(heard)
+            widget_events.hear_beside(heard)
         self.undo.on_click(lambda _: editor.undo())
         self.redo.on_click(lambda _: editor.redo())
         self._toggle.observe(lambda change: self._heard(editor.as_text, change["new"]), "value")
@@ -130,7 +130,7 @@ class Widgets:
             if str(item) not in self._by_line:
                 button = w.Button(tooltip=f"Remove {item}")
                 button.add_class("uv-x")
-                clicks.hear_beside(button)
+                widget_events.hear_beside(button)
                 button.on_click(lambda _, item=item: self._removed(item))
                 label = w.HTML(layout=w.Layout(margin="0"))
                 box = w.HBox([label, button])

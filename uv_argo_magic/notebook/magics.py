@@ -16,8 +16,9 @@ from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_
 from IPython.display import display
 from traitlets import TraitError, TraitType
 
-from uv_argo_magic import answers, config
+from uv_argo_magic import cell_syntax, config
 from uv_argo_magic._os import paths
+from uv_argo_magic.commands import runs
 from uv_argo_magic.core.commands import help as command_help
 from uv_argo_magic.core.commands.table import read_cell, read_line, run_options
 from uv_argo_magic.core.resolution.lock import Lock
@@ -26,7 +27,7 @@ from uv_argo_magic.core.spec import settings_parser as keys
 from uv_argo_magic.core.view import messages, tables
 from uv_argo_magic.errors import SpecError, VerifyFailed
 from uv_argo_magic.history.store import History
-from uv_argo_magic.notebook import cells, completion
+from uv_argo_magic.notebook import completion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,12 +85,13 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
     @cell_magic("argo")
     def run_cell(self, line: str, cell: str) -> object:
         """Run this cell with its own dependencies, elsewhere: %%argo --deps "numpy pandas"."""
-        from uv_argo_magic import export  # noqa: PLC0415 - loading the extension stays light
+        from uv_argo_magic.commands import export  # noqa: PLC0415 - loading the extension stays light
         from uv_argo_magic.engine import run as engine  # noqa: PLC0415
         from uv_argo_magic.engine.spec_builder import specify  # noqa: PLC0415
-        from uv_argo_magic.notebook import background, traceback  # noqa: PLC0415
-        from uv_argo_magic.notebook.outputs import result_object  # noqa: PLC0415
-        from uv_argo_magic.notebook.renderers import renderers  # noqa: PLC0415
+        from uv_argo_magic.notebook import background  # noqa: PLC0415
+        from uv_argo_magic.remote_traceback import rebuild  # noqa: PLC0415
+        from uv_argo_magic.renderers.cell_output import result_object  # noqa: PLC0415
+        from uv_argo_magic.renderers.choose import renderers  # noqa: PLC0415
 
         read = read_cell(line, self.shell.user_ns)
         options = run_options(read)
@@ -97,15 +99,15 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
             print(command_help.explain("run", "notebook"))
             return None
         if options.write_deps:
-            from uv_argo_magic import editing  # noqa: PLC0415
+            from uv_argo_magic.commands import edit  # noqa: PLC0415
 
             # While a cell runs, a front end puts this in the cell's own place, and in no other.
-            self.shell.set_next_input(f"{editing.written_into(line, self._around())}\n{cell}", replace=True)
+            self.shell.set_next_input(f"{edit.written_into(line, self._around())}\n{cell}", replace=True)
             return None
-        cells.refuse_ipython(cell, 1)
+        cell_syntax.refuse_ipython(cell, 1)
         around = self._around()
         spec, made = specify(cell, options, around)
-        name = traceback.find_cell_name(self.shell, line, cell)
+        name = rebuild.find_cell_name(self.shell, line, cell)
         self._check_syntax(name, cell, spec.python)
         prepared = engine.prepare(
             spec, notebook=around.notebook, upgrade=options.upgrade, say=None if options.dry_run else say
@@ -118,7 +120,7 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
             print(export.prepared(prepared, options.to) if options.to else prepared.describe())
             return None
         run = engine.start(prepared, history=self.kept(spec.settings.history), notebook=around.notebook, warm=True)
-        run.rebuild = lambda remote, state: traceback.rebuild(remote, state=state, cell_name=name)
+        run.rebuild = lambda remote, state: rebuild.rebuild(remote, state=state, cell_name=name)
         run.bind = self.shell.push
         if options.out:
             self.shell.push({options.out: run})
@@ -139,8 +141,8 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
         try:
             state = run.follow(*shown, hand_over=hand_over)
         except KeyboardInterrupt:
-            raise traceback.Interrupted(messages.sentence(run.state)) from None
-        traceback.show_groups(self.shell)
+            raise rebuild.Interrupted(messages.sentence(run.state)) from None
+        rebuild.show_groups(self.shell)
         run.raise_for_state()
         if options.pull:
             self.shell.push(run.values())
@@ -159,22 +161,22 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
             )
         name = notebook_name(self.shell.user_ns)
         if read.verb == "export":
-            from uv_argo_magic import export  # noqa: PLC0415
+            from uv_argo_magic.commands import export  # noqa: PLC0415
 
             show(export.kept(read, self.kept(), name))
         elif read.verb == "doctor":
-            from uv_argo_magic import doctor  # noqa: PLC0415
+            from uv_argo_magic.commands import doctor  # noqa: PLC0415
             from uv_argo_magic.engine.spec_builder import Surroundings  # noqa: PLC0415
 
             around = Surroundings.here(names=self.shell.user_ns, traits=self.said(), line_offset=1)
             for check in doctor.examine(read, around):
                 print(doctor.text(check), flush=True)
         elif read.verb == "lock":
-            from uv_argo_magic import locking  # noqa: PLC0415 - it may load a backend
+            from uv_argo_magic.commands import lock  # noqa: PLC0415 - it may load a backend
 
-            show(locking.answer(read, self.kept(), self._around()))
+            show(lock.answer(read, self.kept(), self._around()))
         elif read.verb == "verify":
-            from uv_argo_magic.notebook import verify  # noqa: PLC0415
+            from uv_argo_magic.commands import verify  # noqa: PLC0415
 
             table, same = verify.answer(read, self._around())
             show(table)
@@ -185,9 +187,9 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
         elif read.verb == "edit":
             from uv_argo_magic.notebook import editor  # noqa: PLC0415
 
-            editor.edit(read, self.shell, self._around, self.kept())
+            editor.open_editor(read, self.shell, self._around, self.kept())
         else:
-            show(answers.answer(read, self.kept(), "notebook", name, self.asked(read)))
+            show(runs.answer(read, self.kept(), "notebook", name, self.asked(read)))
         return None
 
     def _around(self) -> Surroundings:
@@ -213,7 +215,7 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
     def _check_syntax(self, name: str, cell: str, python: str) -> None:
         """Refuse a cell that is no Python, where the Python that would run it has this one's minor version."""
         if ".".join(python.split(".")[:2]) == ".".join(map(str, sys.version_info[:2])):
-            cells.refuse_no_python(name, cell)
+            cell_syntax.refuse_no_python(name, cell)
 
 
 def show(answer: str | Table) -> None:

@@ -17,8 +17,8 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic.backends.argo import images
 from uv_argo_magic.backends.base import Check
+from uv_argo_magic.backends.kubernetes import images
 from uv_argo_magic.core.protocol.events import NodePhase
 from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.errors import BackendError, BackendUnavailable, SubmitRejected
@@ -26,9 +26,9 @@ from uv_argo_magic.errors import BackendError, BackendUnavailable, SubmitRejecte
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from uv_argo_magic.backends.argo.client import Client
-    from uv_argo_magic.backends.argo.fit import Server
+    from uv_argo_magic.backends.argo.cluster_features import Server
     from uv_argo_magic.backends.base import Found, Item
+    from uv_argo_magic.backends.kubernetes.client import Client
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec
     from uv_argo_magic.uv.interpreters import Interpreter
@@ -68,10 +68,10 @@ class ArgoBackend:
         """
         if spec.settings.template:
             with _installed():
-                from uv_argo_magic.backends.argo import reference  # noqa: PLC0415 - not before it is used
+                from uv_argo_magic.backends.argo import template  # noqa: PLC0415 - not before it is used
 
                 client = self._connect(spec.settings)
-                return reference.target(reference.look(client, spec.settings.template), spec)
+                return template.target(template.look(client, spec.settings.template), spec)
         return images.target(spec.python, spec.settings)
 
     def image(self, spec: RunSpec) -> str:
@@ -90,7 +90,7 @@ class ArgoBackend:
             BackendUnavailable: hera or kubernetes are not installed.
         """
         with _installed():
-            from uv_argo_magic.backends.argo import printed  # noqa: PLC0415 - not before it is used
+            from uv_argo_magic.backends.argo import yaml_output  # noqa: PLC0415 - not before it is used
 
             client, server, answer = None, None, ""
             try:
@@ -103,7 +103,7 @@ class ArgoBackend:
                 answer = _asked(client, made)
             if large:
                 answer = f"Its program, {len(program.source):,} bytes, lies in a ConfigMap beside it.\n# {answer}"
-        return f"{printed.shortened(printed.yaml(made)).rstrip()}\n# {answer}"
+        return f"{yaml_output.shortened(yaml_output.yaml(made)).rstrip()}\n# {answer}"
 
     def manifest(self, program: Program, spec: RunSpec) -> str:
         """The Workflow as YAML, after the ConfigMap that holds its program where that is large.
@@ -113,34 +113,32 @@ class ArgoBackend:
             BackendUnavailable: hera is not installed.
         """
         with _installed():
-            from uv_argo_magic.backends.argo import manifest, printed  # noqa: PLC0415 - imports Hera
+            from uv_argo_magic.backends.argo import workflow, yaml_output  # noqa: PLC0415 - imports Hera
 
             run_id = f"file-{program.nonce}"
             made, large = self._made(program, spec, run_id)
-            return printed.yaml(*([manifest.companion(program, spec, run_id=run_id)] if large else []), made)
+            return yaml_output.yaml(*([workflow.companion(program, spec, run_id=run_id)] if large else []), made)
 
     def _look(self, client: Client, settings: Settings) -> Server | None:
         """What the cluster's Argo is like; None where a template of it decides on the pod."""
-        from uv_argo_magic.backends.argo import fit  # noqa: PLC0415 - not before a run
+        from uv_argo_magic.backends.argo import cluster_features  # noqa: PLC0415 - not before a run
 
-        return None if settings.template else fit.look(client, settings, self._executors)
+        return None if settings.template else cluster_features.look(client, settings, self._executors)
 
     def _made(
         self, program: Program, spec: RunSpec, run_id: str, notebook: str = "", server: Server | None = None
     ) -> tuple[dict[str, Any], bool]:
         """The Workflow that a submission sends, and whether its program travels in a ConfigMap."""
-        from uv_argo_magic.backends.argo import fit, manifest, reference  # noqa: PLC0415 - imports Hera
+        from uv_argo_magic.backends.argo import cluster_features, template, workflow  # noqa: PLC0415 - imports Hera
 
         if name := spec.settings.template:
-            offered = reference.look(self._connect(spec.settings), name)
-            made = reference.workflow(offered, program, spec, run_id=run_id, notebook=notebook)
-            return made, reference.large(program)
+            offered = template.look(self._connect(spec.settings), name)
+            made = template.build(offered, program, spec, run_id=run_id, notebook=notebook)
+            return made, template.large(program)
         image = images.target(spec.python, spec.settings).image
-        patch = fit.read(spec.settings.patch) if spec.settings.patch else None
-        made = manifest.workflow(
-            program, spec, run_id=run_id, image=image, notebook=notebook, server=server, patch=patch
-        )
-        return made, manifest.large(program, spec.settings)
+        patch = cluster_features.read(spec.settings.patch) if spec.settings.patch else None
+        made = workflow.build(program, spec, run_id=run_id, image=image, notebook=notebook, server=server, patch=patch)
+        return made, workflow.large(program, spec.settings)
 
     def submit(self, program: Program, spec: RunSpec, run_id: str, *, notebook: str = "") -> str:
         """Create the workflow; the name that the API gave it.
@@ -151,7 +149,7 @@ class ArgoBackend:
             SubmitRejected: it refused the workflow.
         """
         with _installed():
-            from uv_argo_magic.backends.argo import manifest  # noqa: PLC0415 - imports Hera
+            from uv_argo_magic.backends.argo import workflow  # noqa: PLC0415 - imports Hera
 
             client = self._connect(spec.settings)
             server = self._look(client, spec.settings)
@@ -166,7 +164,7 @@ class ArgoBackend:
         if large:
             try:
                 client.create_config_map(
-                    manifest.companion(program, spec, run_id=run_id, workflow=name, uid=str(created["uid"]))
+                    workflow.companion(program, spec, run_id=run_id, workflow=name, uid=str(created["uid"]))
                 )
             except BackendError as problem:
                 # Its pod would wait for the program until the deadline.
@@ -190,10 +188,10 @@ class ArgoBackend:
         if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?", name):
             return None
         with _installed():
-            from uv_argo_magic.backends.argo import known  # noqa: PLC0415 - imports Hera
+            from uv_argo_magic.backends.argo import run_metadata  # noqa: PLC0415 - imports Hera
 
             client = self._connect(settings)
-        found = known.find(client, name)
+        found = run_metadata.find(client, name)
         if found is not None:
             self._runs.setdefault(found.name, _Submitted(client=client, nonce=found.nonce))
         return found
@@ -229,20 +227,21 @@ class ArgoBackend:
     def checks(self, spec: RunSpec) -> Iterator[Check]:
         """The configuration, the API, Argo, and every right that runs need."""
         try:
-            from uv_argo_magic.backends.argo import checks, pod  # noqa: PLC0415 - imports Hera
+            from uv_argo_magic.backends.argo import doctor  # noqa: PLC0415 - imports Hera
+            from uv_argo_magic.backends.kubernetes import pod  # noqa: PLC0415 - imports Hera
 
             pod.hera()
-            yield from checks.before(functools.partial(self._connect, spec.settings), spec.settings)
+            yield from doctor.before(functools.partial(self._connect, spec.settings), spec.settings)
         except ImportError as problem:
             hint = 'Install what it needs: pip install "uv-argo-magic[argo]"'
             yield Check(name="packages", outcome="failed", said=str(problem), hint=hint)
 
     def seen(self, name: str) -> Iterator[Check]:
         """Argo's version, and whether a lost pod could be made again."""
-        from uv_argo_magic.backends.argo import checks  # noqa: PLC0415 - imports Hera
+        from uv_argo_magic.backends.argo import doctor  # noqa: PLC0415 - imports Hera
 
         if run := self._runs.get(name):
-            yield from checks.meanwhile(run.client, name)
+            yield from doctor.meanwhile(run.client, name)
 
     def delete(self, name: str) -> None:
         """Nothing: the workflow, its pod and its log stay for `ttl` seconds, then Argo deletes them."""
@@ -296,6 +295,7 @@ def _connect(settings: Settings) -> Client:
 
 @functools.lru_cache(maxsize=8)
 def _connected(settings: Settings) -> Client:
-    from uv_argo_magic.backends.argo import client, server  # noqa: PLC0415 - not before a run
+    from uv_argo_magic.backends.argo import server  # noqa: PLC0415 - not before a run
+    from uv_argo_magic.backends.kubernetes import client  # noqa: PLC0415 - not before a run
 
     return server.connect(settings) if server.named(settings) else client.connect(settings)

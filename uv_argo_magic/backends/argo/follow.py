@@ -19,19 +19,19 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic.backends.argo import diagnose
-from uv_argo_magic.backends.argo.readers import DELETED, Door, Readers, uid_of
-from uv_argo_magic.backends.argo.rights import Denied
-from uv_argo_magic.backends.argo.tail import Tail
-from uv_argo_magic.backends.argo.wire import Gone, TooEarly
+from uv_argo_magic.backends.kubernetes import diagnose
+from uv_argo_magic.backends.kubernetes.log_stream import Tail
+from uv_argo_magic.backends.kubernetes.rbac import Denied
+from uv_argo_magic.backends.kubernetes.transport import Gone, TooEarly
+from uv_argo_magic.backends.kubernetes.watchers import DELETED, Door, Readers, uid_of
 from uv_argo_magic.core.protocol.events import PREFIX, Attempts, NodePhase, StopAsked
 from uv_argo_magic.errors import BackendError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from uv_argo_magic.backends.argo.diagnose import Thing
     from uv_argo_magic.backends.base import Item
+    from uv_argo_magic.backends.kubernetes.diagnose import Thing
 
 AFTER_END = 120.0
 """Seconds to wait for Argo's own phase once the cell's end is known: its controller looks every ten, and has others."""

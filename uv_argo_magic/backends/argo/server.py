@@ -21,9 +21,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from uv_argo_magic.backends.argo.client import WORKFLOW_LABEL, Client
-from uv_argo_magic.backends.argo.rights import Denied
-from uv_argo_magic.backends.argo.wire import SILENCE, Expired, Gone, Stream, TooEarly, Wire
+from uv_argo_magic.backends.kubernetes.client import WORKFLOW_LABEL, Client
+from uv_argo_magic.backends.kubernetes.rbac import Denied
+from uv_argo_magic.backends.kubernetes.transport import SILENCE, Expired, Gone, Stream, TooEarly, Wire
 from uv_argo_magic.errors import BackendUnavailable, SubmitRejected
 
 if TYPE_CHECKING:

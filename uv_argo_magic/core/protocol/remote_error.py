@@ -1,7 +1,7 @@
 """RemoteError: what the guest tells of the cell's exception, read from the `error` record and checked.
 
 Rules:
-- Data only: nothing in here makes or raises the exception (notebook/traceback.py does).
+- Data only: nothing in here makes or raises the exception (remote_traceback/rebuild.py does).
 - What does not fit its field is a ProtocolError; nothing is guessed.
 """
 

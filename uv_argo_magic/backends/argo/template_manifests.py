@@ -10,7 +10,8 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import Any
 
-from uv_argo_magic.backends.argo import images, manifest, pod
+from uv_argo_magic.backends.argo import run_metadata, workflow
+from uv_argo_magic.backends.kubernetes import images, pod
 from uv_argo_magic.core.spec.program import Program
 from uv_argo_magic.core.spec.run_spec import Resources, RunSpec, Settings
 
@@ -60,7 +61,7 @@ def no_program() -> dict[str, Any]:
 
 def processor() -> dict[str, Any]:
     """The template with the parameters pythonCode, dependencies and requirementsFile, which needs nothing of ours."""
-    source = files("uv_argo_magic.backends.argo").joinpath("processor.py").read_text(encoding="utf-8")
+    source = files("uv_argo_magic.backends.argo").joinpath("processor_template.py").read_text(encoding="utf-8")
     names = {"pythonCode": "PYTHON_CODE", "dependencies": "DEPENDENCIES", "requirementsFile": "REQUIREMENTS_FILE"}
     made = _template(PROCESSOR, source, {name: None if name == "pythonCode" else "" for name in names})
     template = made["spec"]["templates"][0]
@@ -89,10 +90,10 @@ def processor_workflow() -> dict[str, Any]:
 def _template(name: str, source: str, parameters: dict[str, str | None]) -> dict[str, Any]:
     spec = RunSpec(cell="", resources=AMOUNTS)
     program = Program(guest="", payload="", nonce="")
-    made = manifest.workflow(program, spec, run_id="", image=images.IMAGES[PYTHON])
+    made = workflow.build(program, spec, run_id="", image=images.IMAGES[PYTHON])
     made["kind"] = "WorkflowTemplate"
-    made["metadata"] = {"name": name, "labels": {manifest.MANAGED_BY: "uv-argo-magic"}}
-    made["spec"]["podMetadata"] = {"labels": {manifest.MANAGED_BY: "uv-argo-magic"}}
+    made["metadata"] = {"name": name, "labels": {run_metadata.MANAGED_BY: "uv-argo-magic"}}
+    made["spec"]["podMetadata"] = {"labels": {run_metadata.MANAGED_BY: "uv-argo-magic"}}
     made["spec"]["arguments"] = {
         "parameters": [
             {"name": one, **({} if default is None else {"value": default})} for one, default in parameters.items()

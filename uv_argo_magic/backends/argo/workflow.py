@@ -14,7 +14,8 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic.backends.argo import fit, images, pod
+from uv_argo_magic.backends.argo import cluster_features, run_metadata
+from uv_argo_magic.backends.kubernetes import images, pod
 from uv_argo_magic.core.spec.program import PAYLOAD_LIMIT
 from uv_argo_magic.errors import SpecError
 
@@ -24,19 +25,6 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 
-RUN_LABEL = "uv-argo-magic/run"
-SCHEMA = 1
-"""Of what this package writes into a workflow's metadata, by which a run is found again from anywhere."""
-SCHEMA_NOTE = "uv-argo-magic/schema"
-NONCE_NOTE = "uv-argo-magic/nonce"
-CELL_NOTE = "uv-argo-magic/cell"
-NOTEBOOK_NOTE = "uv-argo-magic/notebook"
-LONGEST_NAME = 1000
-"""Characters of a notebook's path that are kept."""
-CONTROLLER = "workflows.argoproj.io/controller-instanceid"
-"""The one label of Argo's own that is a user's to set: which of several controllers looks after the workflow."""
-MANAGED_BY = "app.kubernetes.io/managed-by"
-GENERATE = "uv-argo-"
 TEMPLATE = "cell"
 LARGEST = 900 * 1024
 """Bytes of program text that a ConfigMap takes beside its own fields; the API's limit is 1 MiB."""
@@ -51,14 +39,14 @@ CELL, INSTALL = "program.py", "install.py"
 _PYTHON = ("python3", "-I", "-S")
 
 
-def workflow(  # noqa: PLR0913 - what a Workflow hangs on
+def build(  # noqa: PLR0913 - what a Workflow hangs on
     program: Program,
     spec: RunSpec,
     *,
     run_id: str,
     image: str,
     notebook: str = "",
-    server: fit.Server | None = None,
+    server: cluster_features.Server | None = None,
     patch: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The Workflow of one run in `image`, for such a server, with a user's patch; the API gives it its name.
@@ -73,7 +61,7 @@ def workflow(  # noqa: PLR0913 - what a Workflow hangs on
             hint="Push less (--push), or have the cell read its data from where it lies.",
         )
     settings = spec.settings
-    server = server or fit.Server()
+    server = server or cluster_features.Server()
     hera, models = pod.hera()
     apart = INSTALL in texts
     mounts = pod.mounts(settings, spec.resources, apart=apart)
@@ -81,14 +69,14 @@ def workflow(  # noqa: PLR0913 - what a Workflow hangs on
         texts = {name: _OPEN.replace("@NAME@", name) for name in texts}
         config_map = {"configMap": {"name": config_map_name(run_id)}}
         mounts += (pod.Mount(name="program", path=pod.PROGRAM, source=config_map, read_only=True),)
-    labels = _labels(settings, run_id)
+    labels = run_metadata.labels(settings, run_id)
     user = settings.run_as_user or None
     made: dict[str, Any] = hera.Workflow(
         api_version="argoproj.io/v1alpha1",
-        generate_name=GENERATE,
+        generate_name=run_metadata.GENERATE,
         entrypoint=TEMPLATE,
         labels=labels,
-        annotations=_notes(program, spec, notebook),
+        annotations=run_metadata.annotate(program, spec, notebook),
         pod_metadata=models.Metadata(labels=labels),
         service_account_name=settings.service_account or None,
         image_pull_secrets=[models.LocalObjectReference(name=name) for name in settings.image_pull_secrets] or None,
@@ -121,14 +109,14 @@ def workflow(  # noqa: PLR0913 - what a Workflow hangs on
                 **_container(),
                 retry_strategy=_retries(settings),
                 synchronization=_synchronization(settings),
-                pod_spec_patch=fit.pod_spec_patch(server),
+                pod_spec_patch=cluster_features.pod_spec_patch(server),
             )
         ],
     ).to_dict()
     if settings.pending_timeout and server.pending_timeout:
         # Younger than Hera's models, which drop what they do not know.
         made["spec"]["templates"][0]["pendingTimeout"] = f"{math.ceil(settings.pending_timeout)}s"
-    return fit.patched(made, patch) if patch else made
+    return cluster_features.patched(made, patch) if patch else made
 
 
 def _texts(program: Program, settings: Settings) -> dict[str, str]:
@@ -169,34 +157,6 @@ def _container() -> dict[str, Any]:
 def _mounted(mounts: Iterable[pod.Mount]) -> list[Any]:
     _, models = pod.hera()
     return [models.VolumeMount(name=one.name, mount_path=one.path, read_only=one.read_only or None) for one in mounts]
-
-
-def metadata(program: Program, spec: RunSpec, run_id: str, notebook: str) -> dict[str, Any]:
-    """The metadata of a run's Workflow, whatever its shape.
-
-    Raises:
-        SpecError: a label that cannot be set.
-    """
-    labels = _labels(spec.settings, run_id)
-    return {"generateName": GENERATE, "labels": labels, "annotations": _notes(program, spec, notebook)}
-
-
-def _notes(program: Program, spec: RunSpec, notebook: str) -> dict[str, str]:
-    """On the workflow alone: whoever attaches to the run reads them, and Argo never substitutes anything in them."""
-    return {
-        SCHEMA_NOTE: str(SCHEMA),
-        NONCE_NOTE: program.nonce,
-        CELL_NOTE: spec.cell_digest,
-        **({NOTEBOOK_NOTE: notebook[:LONGEST_NAME]} if notebook else {}),
-    }
-
-
-def _labels(settings: Settings, run_id: str) -> dict[str, str]:
-    ours = {MANAGED_BY: "uv-argo-magic", RUN_LABEL: run_id}
-    for name, _ in settings.labels:
-        if name in ours or ("argoproj.io/" in name and name != CONTROLLER):
-            raise SpecError(f"labels: {name} is not yours to set", hint="Choose another name for the label.")
-    return {**dict(settings.labels), **ours}
 
 
 def _retries(settings: Settings) -> Any:
@@ -245,7 +205,7 @@ def companion(program: Program, spec: RunSpec, *, run_id: str, workflow: str = "
         "kind": "ConfigMap",
         "metadata": {
             "name": config_map_name(run_id),
-            "labels": {MANAGED_BY: "uv-argo-magic", RUN_LABEL: run_id},
+            "labels": {run_metadata.MANAGED_BY: "uv-argo-magic", run_metadata.RUN_LABEL: run_id},
             **({"ownerReferences": [owner]} if workflow else {}),
         },
         "data": _texts(program, spec.settings),

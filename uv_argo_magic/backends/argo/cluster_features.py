@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic.backends.argo.rights import Denied
+from uv_argo_magic.backends.kubernetes.rbac import Denied
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from uv_argo_magic.backends.argo.client import Client
+    from uv_argo_magic.backends.kubernetes.client import Client
     from uv_argo_magic.core.spec.run_spec import Settings
 
 _CONTAINER = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}

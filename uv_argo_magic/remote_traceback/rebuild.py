@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from uv_argo_magic.core.protocol.remote_error import RemoteError, Syntax
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.errors import CellFailed
-from uv_argo_magic.notebook import frames
+from uv_argo_magic.remote_traceback import frames
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

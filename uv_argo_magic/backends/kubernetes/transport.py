@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlencode
 
-from uv_argo_magic.backends.argo.rights import denied, refusal_hint
+from uv_argo_magic.backends.kubernetes.rbac import denied, refusal_hint
 from uv_argo_magic.errors import BackendError, BackendUnavailable, SubmitRejected
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import RunState, step
 from uv_argo_magic.core.spec.program import Program
 from uv_argo_magic.core.spec.run_spec import RunSpec
+from uv_argo_magic.renderers.terminal import PlainText
 from uv_argo_magic.testing import FakeBackend, play, states, write
-from uv_argo_magic.text import PlainText
 
 SUBMITTED = ev.Submitted(name="swift-otter", place="here", t=1000.0)
 LOG = [

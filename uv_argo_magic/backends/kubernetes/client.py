@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from uv_argo_magic.backends.argo.rights import Denied
-from uv_argo_magic.backends.argo.wire import SILENCE, Expired, Gone, TooEarly, Wire, reason
+from uv_argo_magic.backends.kubernetes.rbac import Denied
+from uv_argo_magic.backends.kubernetes.transport import SILENCE, Expired, Gone, TooEarly, Wire, reason
 from uv_argo_magic.errors import BackendUnavailable, SubmitRejected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from uv_argo_magic.backends.argo.wire import Stream
+    from uv_argo_magic.backends.kubernetes.transport import Stream
     from uv_argo_magic.core.spec.run_spec import Settings
 
 WORKFLOWS = "/apis/argoproj.io/v1alpha1/namespaces/{}/workflows"

@@ -1,6 +1,7 @@
 """What the WorkflowTemplate `python-processor-with-deps` runs: code and requirements of its parameters, nothing else.
 
-Its text stands in the template (deployed.py) and runs in a pod, alone: it imports nothing of ours, and is Python 3.8.
+Its text stands in the template (template_manifests.py) and runs in a pod, alone: it imports nothing of
+ours, and is Python 3.8.
 
 Rules:
 - Parameters come as environment variables, so that neither a shell nor this program's own text ever holds them.

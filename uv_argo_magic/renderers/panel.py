@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.protocol.state import elapsed
 from uv_argo_magic.core.view import ansi, html, messages, tables
-from uv_argo_magic.notebook import clicks
-from uv_argo_magic.notebook.outputs import Outlet
-from uv_argo_magic.notebook.style import CSS
+from uv_argo_magic.renderers import widget_events
+from uv_argo_magic.renderers.cell_output import Outlet
+from uv_argo_magic.renderers.panel_css import CSS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -199,7 +199,7 @@ class _Widgets:
         self._root = w.VBox([style, head, stack])
         self._root.add_class("uv-argo")
         self._button.on_click(lambda _: stop())
-        clicks.hear_at_once(self._button, stop)
+        widget_events.hear_at_once(self._button, stop)
         self._all = [link, style, head, self._tabs, self._badge, self._head, self._button, stack, log, scroll, listed]
         self._all += [self._summary, self._log, self._tools, self._packages, self._root]
 
@@ -219,7 +219,7 @@ class _Widgets:
 
     def clicked(self) -> bool:
         """Whether a click waits for this very thread."""
-        return clicks.waiting(self._button, getattr(self._shell, "kernel", None))
+        return widget_events.waiting(self._button, getattr(self._shell, "kernel", None))
 
     def bundle(self, plain: str) -> dict[str, Any]:
         """The live display: the widget, and one line for a front end that has none."""

@@ -1,4 +1,4 @@
-"""editing.py, external_editor.py: a file that is edited, with the real uv against an index on 127.0.0.1."""
+"""commands/edit.py and edit_terminal.py: a file that is edited, with the real uv against an index on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import pytest
 from index_server import IndexServer
 from uv import find_uv_bin
 
-from uv_argo_magic import cli, editing, external_editor
+from uv_argo_magic import cli
+from uv_argo_magic.commands import edit, edit_terminal
 from uv_argo_magic.core.resolution.check_result import CheckResult
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 from uv_argo_magic.core.spec.run_spec import RunSpec
@@ -54,22 +55,22 @@ def path(tmp_path):
 
 
 def test_which_file(around, tmp_path, path):
-    assert editing.find("", around) == path
-    assert editing.find("other.ipynb", around) == tmp_path / "other.requirements.txt"
-    assert editing.find("needs.txt", around) == tmp_path / "needs.txt"
+    assert edit.find("", around) == path
+    assert edit.find("other.ipynb", around) == tmp_path / "other.requirements.txt"
+    assert edit.find("needs.txt", around) == tmp_path / "needs.txt"
     with pytest.raises(SpecError, match="edit knows only those"):
-        editing.find("pyproject.toml", around)
+        edit.find("pyproject.toml", around)
     with pytest.raises(SpecError, match="which requirements"):
-        editing.find("", Surroundings.here(names={}, traits={}, line_offset=1))
+        edit.find("", Surroundings.here(names={}, traits={}, line_offset=1))
 
 
 def test_reading_what_is_not_there_and_what_is_no_text(path, tmp_path):
-    assert editing.read(path) == ""
+    assert edit.read(path) == ""
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SpecError, match="not UTF-8"):
-        editing.read(path)
+        edit.read(path)
     with pytest.raises(SpecError, match="cannot be read"):
-        editing.read(tmp_path)
+        edit.read(tmp_path)
 
 
 def test_writing_keeps_line_ends_mode_and_links(path, tmp_path):
@@ -77,7 +78,7 @@ def test_writing_keeps_line_ends_mode_and_links(path, tmp_path):
     path.chmod(0o640)
     link = tmp_path / "link.txt"
     link.symlink_to(path)
-    assert editing.write(link, "alpha\nbeta\n", "alpha\n")
+    assert edit.write(link, "alpha\nbeta\n", "alpha\n")
     assert path.read_bytes() == b"alpha\r\nbeta\r\n"
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     assert link.is_symlink()
@@ -85,18 +86,18 @@ def test_writing_keeps_line_ends_mode_and_links(path, tmp_path):
 
 
 def test_what_somebody_else_wrote_is_not_overwritten(path, tmp_path):
-    assert editing.write(path, "alpha\n", "")
+    assert edit.write(path, "alpha\n", "")
     path.write_text("theirs\n", encoding="utf-8")
-    assert not editing.write(path, "beta\n", "alpha\n")
+    assert not edit.write(path, "beta\n", "alpha\n")
     assert path.read_text(encoding="utf-8") == "theirs\n"
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(SpecError, match="cannot be"):
-        editing.write(tmp_path / "file" / "x.txt", "alpha\n", "")
+        edit.write(tmp_path / "file" / "x.txt", "alpha\n", "")
 
 
 def test_a_check_says_what_a_cell_would_get(around, path):
     path.write_text("alpha\n", encoding="utf-8")
-    verdict = editing.check(path, around)
+    verdict = edit.check(path, around)
     assert verdict.versions == {"alpha": "1.0", "beta": "1.5"}
     assert verdict.where.startswith("Python 3.")
     assert "2 packages" in verdict.sentence()
@@ -104,44 +105,44 @@ def test_a_check_says_what_a_cell_would_get(around, path):
 
 def test_a_check_names_whom_to_blame(around, path):
     path.write_text("alpha\nbeta==2.0\n", encoding="utf-8")
-    verdict = editing.check(path, around)
+    verdict = edit.check(path, around)
     assert verdict.names == ("alpha", "beta")
     assert "cannot be met together" in verdict.problem
     path.write_text("alpha\nalhpa\n", encoding="utf-8")
-    assert editing.check(path, around).names == ("alhpa",)
+    assert edit.check(path, around).names == ("alhpa",)
 
 
 def test_what_has_to_be_downloaded(around, path, index):
     index.max_age = 600  # as the public index says; uv asks anew where an index says nothing
     path.write_text("alpha\n", encoding="utf-8")
-    verdict = editing.check(path, around)
+    verdict = edit.check(path, around)
     cancelled = threading.Event()
-    assert editing.measure(verdict, path, around, cancelled).cached == frozenset()
+    assert edit.measure(verdict, path, around, cancelled).cached == frozenset()
     install = [find_uv_bin(), "pip", "install", "-q", "--target", "tree", "--no-deps", "alpha"]
     subprocess.run(install, check=True, cwd=path.parent)
-    assert editing.measure(verdict, path, around, cancelled).cached == {"alpha"}
+    assert edit.measure(verdict, path, around, cancelled).cached == {"alpha"}
     problem = CheckResult(problem="No.")
-    assert editing.measure(problem, path, around, cancelled) is problem
+    assert edit.measure(problem, path, around, cancelled) is problem
     path.write_text("alpha = 1\n", encoding="utf-8")
-    assert editing.measure(verdict, path, around, cancelled) is verdict
+    assert edit.measure(verdict, path, around, cancelled) is verdict
 
 
 def test_a_check_keeps_nothing_and_a_lock_sticks(around, path, index):
     path.write_text("alpha\n", encoding="utf-8")
-    seen = editing.check(path, around)
+    seen = edit.check(path, around)
     assert not seen.kept
     index.add("beta", "1.6")
-    assert editing.check(path, around).versions["beta"] == "1.6"
-    assert "Locked" in editing.lock(path, around, seen.lock, threading.Event())
-    kept = editing.check(path, around)
+    assert edit.check(path, around).versions["beta"] == "1.6"
+    assert "Locked" in edit.lock(path, around, seen.lock, threading.Event())
+    kept = edit.check(path, around)
     assert kept.kept
     assert kept.versions["beta"] == "1.5"
-    assert editing.lock(path, around, None, threading.Event()) == "Upgraded: beta 1.5 \N{RIGHTWARDS ARROW} 1.6."
-    assert editing.lock(path, around, None, threading.Event()) == "Upgraded: nothing is newer."
+    assert edit.lock(path, around, None, threading.Event()) == "Upgraded: beta 1.5 \N{RIGHTWARDS ARROW} 1.6."
+    assert edit.lock(path, around, None, threading.Event()) == "Upgraded: nothing is newer."
     index.misbehave("alpha", "503")
     with pytest.raises(ResolutionError, match="503"):
-        editing.lock(path, around, None, threading.Event())
-    assert editing.check(path, around).versions["beta"] == "1.6"
+        edit.lock(path, around, None, threading.Event())
+    assert edit.check(path, around).versions["beta"] == "1.6"
 
 
 def test_names_that_are_known_here(tmp_path):
@@ -149,29 +150,29 @@ def test_names_that_are_known_here(tmp_path):
     target = Target(python="3.12.1")
     lock = Lock(packages=(Package(name="rarely-used", version="1.0"),), target=target)
     history.begin("r1", spec=RunSpec(cell="1"), resolution=lock, nonce="n")
-    found = editing.names(history)
+    found = edit.names(history)
     assert {"rarely-used", "numpy"} <= set(found)
     assert list(found) == sorted(found)
 
 
 def test_what_is_wrong_without_the_index(around, path, index, monkeypatch):
     path.write_text("alpha = 1\n", encoding="utf-8")
-    assert "line 1" in editing.check(path, around).problem
+    assert "line 1" in edit.check(path, around).problem
     path.write_text("alpha\n", encoding="utf-8")
     index.misbehave("alpha", "503")
     begun = len(index.requests)
-    verdict = editing.check(path, around)
+    verdict = edit.check(path, around)
     assert verdict.unreachable
     assert "503" in verdict.sentence()
     assert len(index.requests) == begun + 1  # it is not tried again
     with monkeypatch.context() as patch:
         patch.setenv("UV_ARGO_HOME", str(path))  # nothing can be made in a file
         patch.setattr(tempfile, "tempdir", str(path))
-        verdict = editing.check(path, around)
+        verdict = edit.check(path, around)
         assert verdict.unreachable
         assert "could not be asked" in verdict.problem
     monkeypatch.setenv("UV_ARGO_BACKEND", "nowhere")
-    assert "nowhere" in editing.check(path, around).problem
+    assert "nowhere" in edit.check(path, around).problem
 
 
 def test_a_check_that_nobody_waits_for_ends(around, path, index):
@@ -182,7 +183,7 @@ def test_a_check_that_nobody_waits_for_ends(around, path, index):
 
     def check():
         with pytest.raises(Cancelled):
-            editing.check(path, around, cancelled)
+            edit.check(path, around, cancelled)
         ended.append(True)
 
     thread = threading.Thread(target=check)
@@ -242,7 +243,7 @@ def test_a_mistake_comes_back_as_a_comment_and_can_be_mended(around, path, typis
         "file.write_text(text.replace('alpha = 1', 'alpha\\nbeta==2.0'))",
         "file.write_text(text.replace('==2.0', ''))",
     )
-    assert "2 packages" in external_editor.edit(path, around)
+    assert "2 packages" in edit_terminal.edit_file(path, around)
     first, second, third = typist.seen
     assert first == ""
     assert second.startswith('# uv-argo: study.requirements.txt, line 4, character 7: "=" is not a comparison')
@@ -263,7 +264,7 @@ def test_giving_up_loses_nothing(around, path, typist, capsys):
 def test_what_cannot_be_resolved_is_saved_all_the_same(around, path, typist):
     typist.will("file.write_text('alpha\\nbeta==2.0\\n')")
     with pytest.raises(ResolutionError, match="cannot be met together"):
-        external_editor.edit(path, around)
+        edit_terminal.edit_file(path, around)
     assert path.read_text(encoding="utf-8") == "alpha\nbeta==2.0\n"
     assert len(typist.seen) == 2
 
@@ -271,7 +272,7 @@ def test_what_cannot_be_resolved_is_saved_all_the_same(around, path, typist):
 def test_a_file_that_changed_meanwhile_is_kept(around, path, typist):
     typist.will(f"file.write_text('alpha\\n'); open({str(path)!r}, 'w').write('theirs\\n')")
     with pytest.raises(SpecError, match="changed by somebody else"):
-        external_editor.edit(path, around)
+        edit_terminal.edit_file(path, around)
     assert path.read_text(encoding="utf-8") == "theirs\n"
     assert path.with_name("study.requirements.txt.rejected").read_text(encoding="utf-8") == "alpha\n"
 
@@ -279,30 +280,30 @@ def test_a_file_that_changed_meanwhile_is_kept(around, path, typist):
 def test_what_was_typed_before_the_editor_failed_is_kept(around, path, typist):
     typist.will("file.write_text('alpha = 1\\n')", "raise SystemExit(1)")
     with pytest.raises(SpecError, match="ended with status 1") as caught:
-        external_editor.edit(path, around)
+        edit_terminal.edit_file(path, around)
     assert "your text is in study.requirements.txt.rejected" in caught.value.hint
     assert path.with_name("study.requirements.txt.rejected").read_text(encoding="utf-8") == "alpha = 1\n"
 
 
 def test_an_editor_that_is_no_person_ends(around, path, monkeypatch):
-    monkeypatch.setattr(external_editor, "TRIES", 3)
+    monkeypatch.setattr(edit_terminal, "TRIES", 3)
     monkeypatch.setenv("VISUAL", shlex.join([sys.executable, "-c", "import sys; open(sys.argv[1], 'a').write('=')"]))
     path.write_text("alpha", encoding="utf-8")
     with pytest.raises(SpecError, match="in 3 tries"):
-        external_editor.edit(path, around)
+        edit_terminal.edit_file(path, around)
     assert path.read_text(encoding="utf-8") == "alpha"
 
 
 def test_an_editor_that_fails_or_is_not_there(around, path, monkeypatch):
     monkeypatch.setenv("VISUAL", f"{sys.executable} -c 'raise SystemExit(3)'")
     with pytest.raises(SpecError, match="ended with status 3"):
-        external_editor.edit(path, around)
+        edit_terminal.edit_file(path, around)
     monkeypatch.setenv("VISUAL", "no-such-editor")
     with pytest.raises(SpecError, match="no-such-editor cannot be run"):
-        external_editor.edit(path, around)
+        edit_terminal.edit_file(path, around)
     monkeypatch.delenv("VISUAL")
     monkeypatch.delenv("EDITOR", raising=False)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(SpecError, match="no editor"):
-        external_editor.edit(path, around)
+        edit_terminal.edit_file(path, around)
     assert not path.exists()

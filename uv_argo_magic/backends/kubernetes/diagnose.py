@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic.backends.argo import causes
-from uv_argo_magic.backends.argo.causes import short
+from uv_argo_magic.backends.kubernetes import api_errors
+from uv_argo_magic.backends.kubernetes.api_errors import short
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -47,7 +47,7 @@ def waiting(
     if pod is not None and started(pod):
         return ""
     if pod is not None:
-        found = _image(pod) or causes.told(_pod_words(pod))
+        found = _image(pod) or api_errors.told(_pod_words(pod))
         # Once a container of ours has started, its volumes are there: what was said of them is over.
         installs = _named(pod, INSTALL).get("state") or {}
         if found or "running" in installs or "terminated" in installs:
@@ -55,10 +55,10 @@ def waiting(
         for event in reversed(events):
             if event.get("reason") not in _TELLING:
                 continue
-            if found := causes.sentence(f"{event.get('reason', '')}: {event.get('message', '')}"):
+            if found := api_errors.sentence(f"{event.get('reason', '')}: {event.get('message', '')}"):
                 return found
         return ""
-    if found := causes.told(_workflow_words(workflow)):
+    if found := api_errors.told(_workflow_words(workflow)):
         return found
     if seconds > QUIET and not _status(workflow).get("phase"):
         return (
@@ -77,7 +77,7 @@ def ended(pod: Mapping[str, Any] | None, workflow: Mapping[str, Any] | None) -> 
         if reason == "Evicted":
             return _evicted(message)
         if reason == "DeadlineExceeded":
-            return str(causes.sentence(message) or short(message))
+            return str(api_errors.sentence(message) or short(message))
         for container in _containers(pod):
             terminated = (container.get("state") or {}).get("terminated")
             if terminated and (found := _terminated(pod, container, terminated)):
@@ -87,14 +87,14 @@ def ended(pod: Mapping[str, Any] | None, workflow: Mapping[str, Any] | None) -> 
             why = short(str(disrupted.get("message") or disrupted.get("reason") or ""))
             return f"the cluster took the pod away ({why}); run the cell again"
         if reason or message:
-            return causes.sentence(f"{reason}: {message}") or short(f"{reason}: {message}")
+            return api_errors.sentence(f"{reason}: {message}") or short(f"{reason}: {message}")
     words = list(_workflow_words(workflow))
-    return causes.told(words) or (short(words[0]) if words else "")
+    return api_errors.told(words) or (short(words[0]) if words else "")
 
 
 def lost(pod: Mapping[str, Any] | None, workflow: Mapping[str, Any] | None = None) -> str:
     """A pod that went away before its cell had ended: Argo's own doing at a deadline, or somebody else's."""
-    if late := causes.late(_workflow_words(workflow)):
+    if late := api_errors.late(_workflow_words(workflow)):
         return late
     why = ended(pod, None)
     return (
@@ -255,7 +255,7 @@ def _terminated(pod: Mapping[str, Any], container: Mapping[str, Any], state: Map
             f"it used more memory than it was given{given} and was killed; "
             "ask for more with --resources memory=SIZE, or handle the data in pieces"
         )
-    if known := causes.sentence(message):
+    if known := api_errors.sentence(message):
         return known
     who = {OURS: "the cell's container", INSTALL: "the container that installs"}.get(name, f"the container {name}")
     about = f": {short(message)}" if message else ""

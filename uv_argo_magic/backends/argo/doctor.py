@@ -12,16 +12,16 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from uv_argo_magic.backends.argo.rights import ROLE, SPARED, Denied
 from uv_argo_magic.backends.argo.server import Server
-from uv_argo_magic.backends.argo.wire import Gone
 from uv_argo_magic.backends.base import Check
+from uv_argo_magic.backends.kubernetes.rbac import ROLE, SPARED, Denied
+from uv_argo_magic.backends.kubernetes.transport import Gone
 from uv_argo_magic.errors import BackendError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from uv_argo_magic.backends.argo.client import Client
+    from uv_argo_magic.backends.kubernetes.client import Client
     from uv_argo_magic.core.spec.run_spec import Settings
 
 FINALIZER = "workflows.argoproj.io/status"

@@ -16,9 +16,10 @@ import re
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic.backends.argo import deployed, images, manifest
-from uv_argo_magic.backends.argo.rights import Denied
-from uv_argo_magic.backends.argo.wire import Gone
+from uv_argo_magic.backends.argo import run_metadata, template_manifests, workflow
+from uv_argo_magic.backends.kubernetes import images
+from uv_argo_magic.backends.kubernetes.rbac import Denied
+from uv_argo_magic.backends.kubernetes.transport import Gone
 from uv_argo_magic.core.spec.program import PAYLOAD_LIMIT
 from uv_argo_magic.core.spec.run_spec import Resources, Settings
 from uv_argo_magic.core.spec.settings_parser import FIELDS, written
@@ -27,7 +28,7 @@ from uv_argo_magic.errors import SpecError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from uv_argo_magic.backends.argo.client import Client
+    from uv_argo_magic.backends.kubernetes.client import Client
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec
     from uv_argo_magic.uv.interpreters import Interpreter
@@ -73,17 +74,17 @@ def look(client: Client, name: str) -> Offered:
         ) from problem
     declared = ((made.get("spec") or {}).get("arguments") or {}).get("parameters") or ()
     parameters = frozenset(str(one.get("name")) for one in declared)
-    if deployed.PROGRAM not in parameters:
+    if template_manifests.PROGRAM not in parameters:
         raise SpecError(
-            f"the WorkflowTemplate {name} takes no program: it has no parameter {deployed.PROGRAM}",
+            f"the WorkflowTemplate {name} takes no program: it has no parameter {template_manifests.PROGRAM}",
             hint="Name one that an administrator made for cells (deploy/cell-template.yaml).",
         )
     notes = made["metadata"].get("annotations") or {}
     return Offered(
         name=name,
         parameters=parameters,
-        python=str(notes.get(deployed.PYTHON_NOTE, "")),
-        platform=str(notes.get(deployed.PLATFORM_NOTE, "")),
+        python=str(notes.get(template_manifests.PYTHON_NOTE, "")),
+        platform=str(notes.get(template_manifests.PLATFORM_NOTE, "")),
     )
 
 
@@ -100,7 +101,11 @@ def target(offered: Offered, spec: RunSpec) -> Interpreter:
             raise SpecError(
                 f"which Python {where} has is not known",
                 hint="Say it: --python X.Y.Z, as python3 --version prints it there"
-                + ("." if spec.settings.image else f"; or have it declared by an annotation {deployed.PYTHON_NOTE}."),
+                + (
+                    "."
+                    if spec.settings.image
+                    else f"; or have it declared by an annotation {template_manifests.PYTHON_NOTE}."
+                ),
             )
         full = python
     elif python and not images.fits(offered.python, python):
@@ -116,7 +121,7 @@ def target(offered: Offered, spec: RunSpec) -> Interpreter:
     return images.interpreter(full, spec.settings.image or f"of the template {offered.name}", platform)
 
 
-def workflow(offered: Offered, program: Program, spec: RunSpec, *, run_id: str, notebook: str = "") -> dict[str, Any]:
+def build(offered: Offered, program: Program, spec: RunSpec, *, run_id: str, notebook: str = "") -> dict[str, Any]:
     """The Workflow that gives the program to the template.
 
     Raises:
@@ -124,15 +129,15 @@ def workflow(offered: Offered, program: Program, spec: RunSpec, *, run_id: str, 
     """
     parameters = dict(_asked(offered, spec))
     if large(program):
-        if deployed.CONFIG_MAP not in (offered.parameters or ()):
+        if template_manifests.CONFIG_MAP not in (offered.parameters or ()):
             raise SpecError(
                 f"the program takes {len(program.source):,} bytes, and the template {offered.name} takes "
-                f"{PAYLOAD_LIMIT:,}: it has no parameter {deployed.CONFIG_MAP} for larger ones",
+                f"{PAYLOAD_LIMIT:,}: it has no parameter {template_manifests.CONFIG_MAP} for larger ones",
                 hint="Push less (--push), or have the cell read its data from where it lies.",
             )
-        parameters[deployed.CONFIG_MAP] = manifest.config_map_name(run_id)
+        parameters[template_manifests.CONFIG_MAP] = workflow.config_map_name(run_id)
     else:
-        parameters[deployed.PROGRAM] = packed(program)
+        parameters[template_manifests.PROGRAM] = packed(program)
     settings, usual = spec.settings, Settings()
     made: dict[str, Any] = {
         "workflowTemplateRef": {"name": offered.name},
@@ -148,7 +153,7 @@ def workflow(offered: Offered, program: Program, spec: RunSpec, *, run_id: str, 
     return {
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "Workflow",
-        "metadata": manifest.metadata(program, spec, run_id, notebook),
+        "metadata": run_metadata.metadata(program, spec, run_id, notebook),
         "spec": made,
     }
 
@@ -180,7 +185,7 @@ def _asked(offered: Offered, spec: RunSpec) -> Iterator[tuple[str, str]]:
                 "Ask for `get` on workflowtemplates, or",
             )
         else:
-            has = ", ".join(sorted(offered.parameters - {deployed.PROGRAM, deployed.CONFIG_MAP}))
+            has = ", ".join(sorted(offered.parameters - {template_manifests.PROGRAM, template_manifests.CONFIG_MAP}))
             why, hint = f"offers {has or 'none of them'}", "Ask its administrator for a parameter of that name, or"
         raise SpecError(
             f"the template {offered.name} decides on its pod, and {', '.join(missing)} cannot be asked for: it {why}",

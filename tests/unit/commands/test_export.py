@@ -1,11 +1,11 @@
-"""export.py: which runs can be written as a file, where to, and what is refused."""
+"""commands/export.py: which runs can be written as a file, where to, and what is refused."""
 
 from __future__ import annotations
 
 import pytest
 import yaml
 
-from uv_argo_magic import export
+from uv_argo_magic.commands import export
 from uv_argo_magic.core.commands.table import read_argv
 from uv_argo_magic.core.protocol.state import RunState
 from uv_argo_magic.core.requirements.model import parse

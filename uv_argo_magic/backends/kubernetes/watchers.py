@@ -16,16 +16,16 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from uv_argo_magic.backends.argo import diagnose
-from uv_argo_magic.backends.argo.rights import Denied
-from uv_argo_magic.backends.argo.tail import Tail
-from uv_argo_magic.backends.argo.wire import Expired, Gone, Stream, TooEarly
+from uv_argo_magic.backends.kubernetes import diagnose
+from uv_argo_magic.backends.kubernetes.log_stream import Tail
+from uv_argo_magic.backends.kubernetes.rbac import Denied
+from uv_argo_magic.backends.kubernetes.transport import Expired, Gone, Stream, TooEarly
 from uv_argo_magic.errors import BackendError, BackendUnavailable, StreamLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from uv_argo_magic.backends.argo.diagnose import Thing
+    from uv_argo_magic.backends.kubernetes.diagnose import Thing
 
 LOOK = 0.7
 """Seconds between two looks at the workflow."""

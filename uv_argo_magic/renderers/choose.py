@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from uv_argo_magic.core.view.truncate import Cap
 from uv_argo_magic.errors import SpecError
-from uv_argo_magic.notebook import panel
-from uv_argo_magic.notebook.outputs import CellOutput, Outlet
-from uv_argo_magic.text import PlainText
+from uv_argo_magic.renderers import panel
+from uv_argo_magic.renderers.cell_output import CellOutput, Outlet
+from uv_argo_magic.renderers.terminal import PlainText
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from uv_argo_magic import editing
+from uv_argo_magic.commands import edit
 from uv_argo_magic.core.requirements import edits
 from uv_argo_magic.errors import ArgoMagicError, ResolutionError, SpecError
 
@@ -32,14 +32,14 @@ TRIES = 30
 """Times that the editor is opened: one that is no person's would never give up."""
 
 
-def edit(path: Path, around: Surroundings) -> str:
+def edit_file(path: Path, around: Surroundings) -> str:
     """Have the user's editor change the file until it is right; what a cell would get from it.
 
     Raises:
         SpecError: there is no editor, it failed, or what was written last cannot be read or saved.
         ResolutionError: it is saved, and cannot be resolved.
     """
-    work = _Work(path=path, known=(text := editing.read(path)), body=text)
+    work = _Work(path=path, known=(text := edit.read(path)), body=text)
     try:
         return _until_right(work, _command(around.environ), around)
     except ArgoMagicError as error:
@@ -68,7 +68,7 @@ def _until_right(work: _Work, command: list[str], around: Surroundings) -> str:
         for _ in range(TRIES):
             draft.write_text(remark + work.body, encoding="utf-8")
             _run([*command, str(draft)])
-            text = _without_remark(editing.read(draft))
+            text = _without_remark(edit.read(draft))
             given_up = bool(remark) and text == work.body
             work.body = text
             try:
@@ -79,10 +79,10 @@ def _until_right(work: _Work, command: list[str], around: Surroundings) -> str:
                     raise
                 remark = _remark(error)
                 continue
-            if text != work.known and not editing.write(path, text, work.known):
+            if text != work.known and not edit.write(path, text, work.known):
                 raise SpecError(f"{path.name} was changed by somebody else meanwhile")
             work.known = text
-            verdict = editing.check(path, around)
+            verdict = edit.check(path, around)
             if verdict.lock is not None or verdict.unreachable:
                 return f"{path.name}: {verdict.sentence()}"
             problem = ResolutionError(verdict.problem, hint=verdict.hint, names=verdict.names)
@@ -125,5 +125,5 @@ def _without_remark(text: str) -> str:
 def _keep(work: _Work) -> str:
     """Write what could not be saved beside the file; the name of that."""
     beside = work.path.with_name(f"{work.path.name}.rejected")
-    editing.write(beside, work.body, editing.read(beside))
+    edit.write(beside, work.body, edit.read(beside))
     return beside.name

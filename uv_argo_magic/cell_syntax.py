@@ -13,7 +13,7 @@ import re
 from IPython.core.inputtransformer2 import HelpEnd, TransformerManager, make_tokens_by_line
 
 from uv_argo_magic.errors import SpecError
-from uv_argo_magic.notebook import traceback as remote
+from uv_argo_magic.remote_traceback import rebuild as remote
 
 
 def syntax_error(cell: str, name: str, offset: int) -> SyntaxError | None:

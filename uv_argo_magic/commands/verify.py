@@ -24,8 +24,8 @@ from uv_argo_magic.core.view.truncate import Cap
 from uv_argo_magic.engine import run as engine
 from uv_argo_magic.engine.spec_builder import Surroundings, specify
 from uv_argo_magic.errors import ArgoMagicError, SpecError
-from uv_argo_magic.notebook import traceback
-from uv_argo_magic.notebook.outputs import CellOutput, Outlet, result_object
+from uv_argo_magic.remote_traceback import rebuild
+from uv_argo_magic.renderers.cell_output import CellOutput, Outlet, result_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,7 +170,7 @@ def _again(cell: Cell, spec: RunSpec, lock: Lock) -> Checked:
     if lock.base != (has.digest if has else ""):
         return Checked(cell=cell, verdict="differs", packages="the Python has other packages of its own than it had")
     run = engine.start(prepared)
-    run.rebuild = lambda remote, state: traceback.rebuild(remote, state=state)
+    run.rebuild = lambda remote, state: rebuild.rebuild(remote, state=state)
     lines = spec.settings.output_lines
     seen = _Recorder()
     state = run.follow(CellOutput(cap=Cap(head=lines, tail=lines, whole=f"%argo logs {run.id}"), to=seen))

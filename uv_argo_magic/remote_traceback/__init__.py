@@ -1,0 +1,1 @@
+"""A remote exception, rebuilt here with its traceback."""
