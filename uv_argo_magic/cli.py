@@ -84,9 +84,9 @@ def _main(argv: Sequence[str]) -> int:
         answer = export.kept(line, history)
     elif line.verb == "lock":
         from uv_argo_magic.commands import lock  # noqa: PLC0415
-        from uv_argo_magic.engine.spec_builder import Surroundings  # noqa: PLC0415
+        from uv_argo_magic.engine.spec_builder import CellContext  # noqa: PLC0415
 
-        answer = lock.answer(line, history, Surroundings.here(names={}, traits={}, line_offset=0))
+        answer = lock.answer(line, history, CellContext.here(names={}, traits={}, line_offset=0))
     elif line.verb == "verify":
         return _verify(line)
     else:
@@ -101,20 +101,20 @@ def _main(argv: Sequence[str]) -> int:
 
 def _verify(line: Line) -> int:
     from uv_argo_magic.commands import verify  # noqa: PLC0415 - the other verbs answer without it
-    from uv_argo_magic.engine.spec_builder import Surroundings  # noqa: PLC0415
+    from uv_argo_magic.engine.spec_builder import CellContext  # noqa: PLC0415
 
-    table, same = verify.answer(line, Surroundings.here(names={}, traits={}, line_offset=1))
+    table, same = verify.answer(line, CellContext.here(names={}, traits={}, line_offset=1))
     print(tables.text(table), flush=True)
     return 0 if same else 1
 
 
 def _doctor(line: Line) -> int:
     from uv_argo_magic.commands import doctor  # noqa: PLC0415 - the other verbs answer without it
-    from uv_argo_magic.engine.spec_builder import Surroundings  # noqa: PLC0415
+    from uv_argo_magic.engine.spec_builder import CellContext  # noqa: PLC0415
 
     failed = False
     with _polite_end():
-        for check in doctor.examine(line, Surroundings.here(names={}, traits={}, line_offset=0)):
+        for check in doctor.examine(line, CellContext.here(names={}, traits={}, line_offset=0)):
             print(doctor.text(check), flush=True)
             failed = failed or check.outcome == "failed"
     return 1 if failed else 0
@@ -124,10 +124,10 @@ def _run(line: Line) -> int:
     from uv_argo_magic import cell_syntax  # noqa: PLC0415
     from uv_argo_magic.commands import export  # noqa: PLC0415 - the other verbs answer without it
     from uv_argo_magic.engine import run as engine  # noqa: PLC0415
-    from uv_argo_magic.engine.spec_builder import Surroundings, specify  # noqa: PLC0415
+    from uv_argo_magic.engine.spec_builder import CellContext, specify  # noqa: PLC0415
     from uv_argo_magic.remote_traceback import rebuild  # noqa: PLC0415
 
-    around = Surroundings.here(names={}, traits={}, line_offset=0)
+    around = CellContext.here(names={}, traits={}, line_offset=0)
     code, name, needs = _wanted(line)
     spec, made = specify(code, run_options(line), around, needs)
     for note in (*made.notes, *spec.requirements.warnings):
@@ -227,9 +227,9 @@ def _wanted(line: Line) -> tuple[str, str, Requirements | None]:
 
 def _edit(line: Line) -> int:
     from uv_argo_magic.commands import edit, edit_terminal  # noqa: PLC0415 - the other verbs answer without it
-    from uv_argo_magic.engine.spec_builder import Surroundings  # noqa: PLC0415
+    from uv_argo_magic.engine.spec_builder import CellContext  # noqa: PLC0415
 
-    around = Surroundings.here(names={}, traits={}, line_offset=0)
+    around = CellContext.here(names={}, traits={}, line_offset=0)
     print(edit_terminal.edit_file(edit.find(line.argument, around), around))
     return 0
 

@@ -31,7 +31,7 @@ from uv import find_uv_bin
 from uv_argo_magic.core.requirements import conda_env
 from uv_argo_magic.core.requirements import model as req
 from uv_argo_magic.core.requirements.includes import Include, split_includes
-from uv_argo_magic.core.requirements.parsed_file import Asked, merge
+from uv_argo_magic.core.requirements.parsed_file import ParsedRequirements, merge
 from uv_argo_magic.core.requirements.pep723 import parse_script
 from uv_argo_magic.core.requirements.pylock_pins import read_pins
 from uv_argo_magic.core.requirements.pyproject import read_pyproject
@@ -50,7 +50,7 @@ LARGEST = 32 * 1024 * 1024
 EXPORT_TIMEOUT = 60.0
 
 
-def read(written: str, folder: Path) -> Asked:
+def read(written: str, folder: Path) -> ParsedRequirements:
     """What the file `written` (relative to `folder`; with extras or groups in brackets or behind a colon) asks for.
 
     Raises:
@@ -70,7 +70,7 @@ def notebook_file(notebook: str, folder: Path) -> Path | None:
     return path.with_suffix(SUFFIX) if notebook and path.suffix else None
 
 
-def read_notebook(notebook: str, folder: Path) -> Asked | None:
+def read_notebook(notebook: str, folder: Path) -> ParsedRequirements | None:
     """What a notebook's requirements file asks for; None where there is no such file.
 
     Raises:
@@ -102,7 +102,7 @@ def _notation(written: str, folder: Path) -> tuple[str, tuple[str, ...], tuple[s
     return match[1], extras, groups
 
 
-def _read(place: _Place, done: set[tuple[Path, bool]]) -> Asked:
+def _read(place: _Place, done: set[tuple[Path, bool]]) -> ParsedRequirements:
     """What one file asks for, by its kind; `done` are the (file, as constraints) that need no second reading."""
     text = _text(place)
     return _READERS[_kind(place, text)](place, text, done)
@@ -186,13 +186,13 @@ _EXPORTS = {
 """What is refused: the problem, and the one command that helps."""
 
 
-def _requirements(place: _Place, text: str, done: set[tuple[Path, bool]]) -> Asked:
+def _requirements(place: _Place, text: str, done: set[tuple[Path, bool]]) -> ParsedRequirements:
     own, includes = split_includes(text)
-    here = Asked(requirements=req.parse(own, source=place.name, file=True))
+    here = ParsedRequirements(requirements=req.parse(own, source=place.name, file=True))
     return merge(here, *(_included(place, one, done) for one in includes))
 
 
-def _included(place: _Place, include: Include, done: set[tuple[Path, bool]]) -> Asked:
+def _included(place: _Place, include: Include, done: set[tuple[Path, bool]]) -> ParsedRequirements:
     """What a file named in another asks for; all of it as constraints, where it is named so."""
     where = f"{place.name}, line {include.line}"
     if "://" in include.name or "$" in include.name:
@@ -204,7 +204,7 @@ def _included(place: _Place, include: Include, done: set[tuple[Path, bool]]) -> 
     if len(trail) >= DEEPEST:
         raise SpecError(f"{where}: this is file number {len(trail) + 1} in a chain", hint="Name the last one directly.")
     if (path, include.constraint) in done:
-        return Asked()
+        return ParsedRequirements()
     done.add((path, include.constraint))
     name = str(Path(place.name).parent / include.name)
     found = _read(replace(place, path=path, name=name, trail=trail), done)
@@ -215,20 +215,20 @@ def _included(place: _Place, include: Include, done: set[tuple[Path, bool]]) -> 
             f"{name}: the hashes of a constraint are not looked at",
             hint="Leave them out, or name the file by -r: then they are.",
         )
-    return Asked(
+    return ParsedRequirements(
         constraints=(*found.requirements.lines, *found.constraints), overrides=found.overrides, notes=found.notes
     )
 
 
-def _project(place: _Place, text: str, _done: object) -> Asked:
+def _project(place: _Place, text: str, _done: object) -> ParsedRequirements:
     return read_pyproject(text, source=place.name, extras=place.extras, groups=place.groups)
 
 
-def _pylock(place: _Place, text: str, _done: object) -> Asked:
+def _pylock(place: _Place, text: str, _done: object) -> ParsedRequirements:
     return read_pins(text, source=place.name, extras=place.extras, groups=place.groups)
 
 
-def _script(place: _Place, text: str, _done: object) -> Asked:
+def _script(place: _Place, text: str, _done: object) -> ParsedRequirements:
     try:
         script = parse_script(text)
     except SpecError as error:
@@ -239,10 +239,10 @@ def _script(place: _Place, text: str, _done: object) -> Asked:
             hint='A block is: # /// script, then # dependencies = ["numpy"], then # ///, each a line of its own.',
         )
     python = script.requires_python
-    return Asked(requirements=script.requirements, pythons=((python, place.name),) if python else ())
+    return ParsedRequirements(requirements=script.requirements, pythons=((python, place.name),) if python else ())
 
 
-def _uvlock(place: _Place, text: str, _done: object) -> Asked:
+def _uvlock(place: _Place, text: str, _done: object) -> ParsedRequirements:
     """Ask uv, in a folder of its own: it neither builds, nor looks for a Python, nor reaches an index for this."""
     command = [find_uv_bin(), "export", "--frozen", "--offline", "--format", "requirements.txt", "--no-emit-local"]
     command += ["--no-header", "--no-annotate", "--no-default-groups", "--preview-features", "frozen-lockfile"]
@@ -280,7 +280,7 @@ def _uvlock(place: _Place, text: str, _done: object) -> Asked:
     found = req.parse(done.stdout, source=f"{place.name} (as uv exports it)", file=True)
     data = tomllib.loads(text)
     python = str(data.get("requires-python", ""))
-    return Asked(
+    return ParsedRequirements(
         requirements=replace(found, complete=True),
         pythons=((python, place.name),) if python else (),
         notes=tuple(_left_out(place.name, data)),
@@ -299,14 +299,14 @@ def _left_out(name: str, data: dict[str, object]) -> list[str]:
     return [f"{name}: {', '.join(local)} lie in folders of the project, and are left out."] if local else []
 
 
-def _conda(place: _Place, text: str, done: set[tuple[Path, bool]]) -> Asked:
+def _conda(place: _Place, text: str, done: set[tuple[Path, bool]]) -> ParsedRequirements:
     lines, pip, notes = _environment(place, text)
     # At its own line each, so that a message names the line of the file.
     rows = [""] * max((line.number for line in pip), default=0)
     for line in pip:
         rows[line.number - 1] = line.text
     listed = _requirements(place, "\n".join(rows), done)
-    return merge(conda_env.read_conda(lines, source=place.name), listed, Asked(notes=tuple(notes)))
+    return merge(conda_env.read_conda(lines, source=place.name), listed, ParsedRequirements(notes=tuple(notes)))
 
 
 def _environment(place: _Place, text: str) -> tuple[list[conda_env.Line], list[conda_env.Line], list[str]]:
@@ -349,7 +349,7 @@ def _environment(place: _Place, text: str) -> tuple[list[conda_env.Line], list[c
     return *found, notes
 
 
-_Reader: TypeAlias = "Callable[[_Place, str, set[tuple[Path, bool]]], Asked]"
+_Reader: TypeAlias = "Callable[[_Place, str, set[tuple[Path, bool]]], ParsedRequirements]"
 
 _READERS: dict[str, _Reader] = {
     "requirements": _requirements,

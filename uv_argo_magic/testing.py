@@ -18,7 +18,7 @@ from uv_argo_magic.uv import interpreters
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from uv_argo_magic.backends.base import Check, Found
+    from uv_argo_magic.backends.base import Check, RemoteRun
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 
@@ -74,7 +74,7 @@ class FakeBackend:
     def __init__(self, records: Iterable[str | ev.NodePhase] = ()) -> None:
         self.records = tuple(records)
         self.submitted: list[tuple[Program, RunSpec, str]] = []
-        self.known: list[Found] = []
+        self.known: list[RemoteRun] = []
         self.stopped: list[str] = []
         self.deleted: list[str] = []
 
@@ -102,7 +102,7 @@ class FakeBackend:
         self.submitted.append((program, spec, run_id))
         return f"fake-{len(self.submitted)}"
 
-    def find(self, name: str, settings: Settings) -> Found | None:  # noqa: ARG002 - the protocol's signature
+    def find(self, name: str, settings: Settings) -> RemoteRun | None:  # noqa: ARG002 - the protocol's signature
         """What the test put into `known` under this name or id."""
         return next((one for one in self.known if name in (one.name, one.run)), None)
 

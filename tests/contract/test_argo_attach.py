@@ -16,7 +16,7 @@ from argo_server import ArgoServer
 
 from uv_argo_magic import cli
 from uv_argo_magic.backends import argo, base
-from uv_argo_magic.backends.argo import ArgoBackend
+from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.backends.kubernetes import diagnose
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.engine.run import new_id, prepare

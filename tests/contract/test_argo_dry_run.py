@@ -10,7 +10,7 @@ import pytest
 import yaml
 from argo_server import LABEL, ArgoServer
 
-from uv_argo_magic.backends.argo import ArgoBackend
+from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.engine.run import prepare
 

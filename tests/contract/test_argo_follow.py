@@ -12,7 +12,8 @@ from argo_server import ArgoServer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uv_argo_magic.backends.argo import ArgoBackend, follow
+from uv_argo_magic.backends.argo import follow
+from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.backends.kubernetes import client, transport, watchers
 from uv_argo_magic.backends.kubernetes import log_stream as tails
 from uv_argo_magic.core.protocol.events import NodePhase
@@ -32,7 +33,7 @@ def stamped(lines):
 def test_breaks_anywhere_lose_and_repeat_nothing(lines, data):
     log = stamped(lines)
     whole = "".join(f"{stamp} {text}\n" for stamp, text in log).encode()
-    tail, got = tails.Tail(), ""
+    tail, got = tails.LogStream(), ""
     for _ in range(data.draw(st.integers(0, 4))):
         # A reconnect begins at the whole second of the last line, and breaks off in the middle of anything.
         again = "".join(f"{stamp} {text}\n" for stamp, text in log if stamp[:19] >= tail.last[:19]).encode()
@@ -47,7 +48,7 @@ def test_breaks_anywhere_lose_and_repeat_nothing(lines, data):
 
 
 def test_argos_own_lines_are_not_the_users():
-    tail = tails.Tail()
+    tail = tails.LogStream()
     stamp = b"2026-01-01T00:00:00.000000000Z "
     text = b"".join(
         stamp + line

@@ -11,7 +11,8 @@ import pytest
 from argo_rest import ArgoRest
 from argo_server import ArgoServer
 
-from uv_argo_magic.backends.argo import ArgoBackend, server
+from uv_argo_magic.backends.argo import server
+from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.backends.kubernetes import diagnose, watchers
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.engine.run import Run, prepare, start

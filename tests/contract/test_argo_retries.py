@@ -8,7 +8,8 @@ import threading
 import pytest
 from argo_server import ArgoServer
 
-from uv_argo_magic.backends.argo import ArgoBackend, follow
+from uv_argo_magic.backends.argo import follow
+from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.backends.kubernetes import diagnose, watchers
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import Restarted
@@ -80,7 +81,7 @@ def pod(name, uid, phase="Running"):
     return {"metadata": {"name": name, "uid": uid}, "status": {"phase": phase}}
 
 
-class Door:
+class ApiClient:
     """Takes note of what is shut down."""
 
     def __init__(self):
@@ -100,7 +101,7 @@ class Door:
     ],
 )
 def test_a_pod_that_nobody_asked_for_ends_the_workflow(limit, second, ends):
-    door = Door()
+    door = ApiClient()
     follower = follow.Follower(door, "w", "ab")
     template = {"name": "cell"} | ({"retryStrategy": {"limit": str(limit)}} if limit else {})
     first = pod("w-cell-1" if limit else "w", "1")
@@ -140,7 +141,7 @@ def test_how_often_a_workflow_is_tried(workflow, times):
 
 
 def test_joining_needs_somebody_who_knows_it():
-    from uv_argo_magic.engine.find_run import Located
+    from uv_argo_magic.engine.find_run import RunRef
 
     with pytest.raises(ValueError, match="nothing is known"):
-        join(Located(backend="argo", settings=Settings()), settings=Settings())
+        join(RunRef(backend="argo", settings=Settings()), settings=Settings())

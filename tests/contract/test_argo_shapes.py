@@ -11,7 +11,7 @@ from argo_server import NO_UV, ArgoServer
 from index_server import IndexServer
 from uv import find_uv_bin
 
-from uv_argo_magic.backends.argo import ArgoBackend
+from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.core.requirements import model
 from uv_argo_magic.core.resolution.lock import Unresolved
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings

@@ -21,7 +21,7 @@ from argo_server import ArgoServer
 from index_server import IndexServer
 
 from uv_argo_magic._os import paths
-from uv_argo_magic.backends.argo import ArgoBackend
+from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.backends.local import LocalBackend
 from uv_argo_magic.core.requirements import model
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings

@@ -17,7 +17,7 @@ from uv_argo_magic.backends.kubernetes import rbac, watchers
 from uv_argo_magic.backends.local import LocalBackend
 from uv_argo_magic.commands import doctor
 from uv_argo_magic.core.commands.table import read_argv
-from uv_argo_magic.engine.spec_builder import Surroundings
+from uv_argo_magic.engine.spec_builder import CellContext
 from uv_argo_magic.testing import FakeBackend
 
 HERE = ".".join(map(str, sys.version_info[:3]))
@@ -52,7 +52,7 @@ def words(server, index):
 def examine(words):
     def examine(*more: str) -> dict[str, Check]:
         line = read_argv([*words, *more])
-        found = list(doctor.examine(line, Surroundings.here(names={}, traits={}, line_offset=0)))
+        found = list(doctor.examine(line, CellContext.here(names={}, traits={}, line_offset=0)))
         return {check.name: check for check in found}
 
     return examine

@@ -19,7 +19,7 @@ from uv_argo_magic.commands import edit, edit_terminal
 from uv_argo_magic.core.resolution.check_result import CheckResult
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 from uv_argo_magic.core.spec.run_spec import RunSpec
-from uv_argo_magic.engine.spec_builder import Surroundings
+from uv_argo_magic.engine.spec_builder import CellContext
 from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.history.store import History
 from uv_argo_magic.uv.runner import Cancelled
@@ -46,7 +46,7 @@ def around(index, tmp_path, monkeypatch):
         monkeypatch.setenv(name, str(value))
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    return Surroundings.here(names={}, traits={}, line_offset=1, notebook=str(tmp_path / "study.ipynb"))
+    return CellContext.here(names={}, traits={}, line_offset=1, notebook=str(tmp_path / "study.ipynb"))
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_which_file(around, tmp_path, path):
     with pytest.raises(SpecError, match="edit knows only those"):
         edit.find("pyproject.toml", around)
     with pytest.raises(SpecError, match="which requirements"):
-        edit.find("", Surroundings.here(names={}, traits={}, line_offset=1))
+        edit.find("", CellContext.here(names={}, traits={}, line_offset=1))
 
 
 def test_reading_what_is_not_there_and_what_is_no_text(path, tmp_path):

@@ -13,7 +13,7 @@ from uv_argo_magic import requirements_files
 from uv_argo_magic.core.commands.table import read_cell, run_options
 from uv_argo_magic.core.spec import program
 from uv_argo_magic.core.spec.run_spec import Settings
-from uv_argo_magic.engine.spec_builder import Surroundings, specify
+from uv_argo_magic.engine.spec_builder import CellContext, specify
 from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.uv import interpreters, resolver
 
@@ -174,7 +174,7 @@ archive = {{ url = "https://index.example.com/alpha-1.0-py3-none-any.whl", hashe
 def test_a_url_needs_the_settings_leave_wherever_it_comes_from(tmp_path, line, cell, files):
     for name, text in files.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
-    around = Surroundings(names={}, traits={"allow_urls": False}, environ={}, folder=tmp_path, notebook="study.ipynb")
+    around = CellContext(names={}, traits={"allow_urls": False}, environ={}, folder=tmp_path, notebook="study.ipynb")
     spec, _ = specify(cell, run_options(read_cell(line, {})), around)
     with pytest.raises(SpecError, match="alpha is asked for by its URL, and allow_urls is off"):
         resolver.lock(spec.requirements, interpreter=interpreters.find(), settings=spec.settings)

@@ -26,7 +26,7 @@ from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.uv import interpreters, resolver, runner
 from uv_argo_magic.uv.interpreters import Interpreter
-from uv_argo_magic.uv.lock_store import MAX_AGE, Locks
+from uv_argo_magic.uv.lock_store import MAX_AGE, LockStore
 
 
 @pytest.fixture
@@ -381,7 +381,7 @@ def test_the_users_hashes_are_kept_to(index, ask):
 
 @pytest.fixture
 def locks(tmp_path):
-    return Locks(tmp_path / "locks", "a.ipynb")
+    return LockStore(tmp_path / "locks", "a.ipynb")
 
 
 def test_an_answer_sticks_to_its_notebook(index, ask, locks, tmp_path):
@@ -394,7 +394,7 @@ def test_an_answer_sticks_to_its_notebook(index, ask, locks, tmp_path):
     count = len(index.requests)
     assert ask("alpha[nope]", locks=locks) == first
     assert len(index.requests) == count
-    assert names(ask("alpha[nope]", locks=Locks(tmp_path / "locks", "b.ipynb"))) == ["alpha 2.0"]
+    assert names(ask("alpha[nope]", locks=LockStore(tmp_path / "locks", "b.ipynb"))) == ["alpha 2.0"]
     assert names(ask("alpha[nope]")) == ["alpha 2.0"], "without locks nothing is remembered"
 
 
@@ -470,7 +470,7 @@ def test_a_broken_answer_is_none(index, ask, locks, tmp_path, spoil):
 
 @pytest.mark.parametrize("made", [lambda: time.time() - MAX_AGE - 1, lambda: time.time() + 3600])
 def test_without_a_notebook_an_answer_is_good_for_a_day(index, ask, tmp_path, made):
-    nowhere = Locks(tmp_path / "locks")
+    nowhere = LockStore(tmp_path / "locks")
     index.add("alpha", "1.0")
     first = ask("alpha", locks=nowhere)
     index.add("alpha", "2.0")
@@ -488,7 +488,7 @@ def test_without_a_notebook_an_answer_is_good_for_a_day(index, ask, tmp_path, ma
 def test_a_closed_folder_does_no_harm(index, ask, tmp_path):
     index.add("alpha", "1.0")
     (tmp_path / "file").write_text("")
-    assert names(ask("alpha", locks=Locks(tmp_path / "file", "a.ipynb"))) == ["alpha 1.0"]
+    assert names(ask("alpha", locks=LockStore(tmp_path / "file", "a.ipynb"))) == ["alpha 1.0"]
 
 
 @pytest.mark.parametrize("how", ["down", "offline"])
@@ -496,7 +496,7 @@ def test_where_no_index_answers_the_last_good_lock_is_used_and_says_so(index, as
     index.add("alpha", "1.0")
     ask("alpha", locks=locks)
     index.misbehave("alpha", "503")
-    other = Locks(tmp_path / "locks", "b.ipynb")
+    other = LockStore(tmp_path / "locks", "b.ipynb")
     settings = {"offline": True, "env": {"UV_CACHE_DIR": str(tmp_path / "empty")}} if how == "offline" else {}
     for asked in (locks, other):
         found = ask("alpha", locks=asked, upgrade=True, **settings)

@@ -15,7 +15,7 @@ from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.notebook import editor
 from uv_argo_magic.notebook.debounce import Checker
-from uv_argo_magic.renderers.cell_output import Outlet
+from uv_argo_magic.renderers.cell_output import OutputSink
 from uv_argo_magic.uv.runner import Cancelled
 
 TARGET = Target(python="3.12.1")
@@ -32,7 +32,7 @@ def until(true, seconds=10.0):
         time.sleep(0.005)
 
 
-class Page(Outlet):
+class Page(OutputSink):
     """The front end: what was published, in order."""
 
     def __init__(self):
@@ -363,7 +363,7 @@ def test_in_a_notebook_it_is_live(shell, tmp_path, monkeypatch):
     measured = replace(FINE, cached=frozenset({"alpha"}))
     monkeypatch.setattr("uv_argo_magic.commands.edit.check", lambda *_: FINE)
     monkeypatch.setattr("uv_argo_magic.commands.edit.measure", lambda *_: measured)
-    monkeypatch.setattr(editor, "OfCell", lambda _: page)
+    monkeypatch.setattr(editor, "CellSink", lambda _: page)
     monkeypatch.setattr(editor, "why_not", lambda *_: "")
     monkeypatch.setattr(editor, "mode", lambda *_: "widget")
     shell.run_line_magic("argo", "edit needs.txt")

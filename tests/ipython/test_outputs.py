@@ -11,8 +11,8 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 from uv_argo_magic.core.protocol.state import RunState
-from uv_argo_magic.core.view.truncate import Cap
-from uv_argo_magic.renderers.cell_output import CellOutput, Outlet, result_object
+from uv_argo_magic.core.view.truncate import OutputTruncator
+from uv_argo_magic.renderers.cell_output import CellOutput, OutputSink, result_object
 from uv_argo_magic.testing import play, states, write
 
 LOG = write(
@@ -27,7 +27,7 @@ LOG = write(
 )
 
 
-class Seen(Outlet):
+class Seen(OutputSink):
     """What was published and cleared, in order."""
 
     def __init__(self):
@@ -68,7 +68,7 @@ def test_two_runs_never_update_each_others_displays(capsys):
 
 
 def test_what_is_held_back_comes_at_the_end(capsys):
-    emit(write("1\n2\n3\n4\n", ("exit", {"reason": "ok"})), Cap(head=1, tail=1, whole="%argo logs x"))
+    emit(write("1\n2\n3\n4\n", ("exit", {"reason": "ok"})), OutputTruncator(head=1, tail=1, whole="%argo logs x"))
     captured = capsys.readouterr()
     assert captured.out == "1\n4\n"
     assert captured.err == "... 2 lines left out here; the whole log: %argo logs x\n"
@@ -77,11 +77,11 @@ def test_what_is_held_back_comes_at_the_end(capsys):
 def test_many_lines_at_once_are_one_message():
     written = []
 
-    class To(Outlet):
+    class To(OutputSink):
         def write(self, stream, text):
             written.append((stream, text))
 
-    output = CellOutput(cap=Cap(head=2, tail=500), to=To())
+    output = CellOutput(cap=OutputTruncator(head=2, tail=500), to=To())
     output.update(play("".join(f"{i}\n" for i in range(5000)) + write(("exit", {"reason": "ok"}), n=5000)))
     (first, start), (between, _), (last, rest) = written
     assert (first, start, between, last) == ("stdout", "0\n1\n", "stderr", "stdout")

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from uv_argo_magic.backends.argo import ArgoBackend, run_metadata, workflow, yaml_output
+from uv_argo_magic.backends.argo import run_metadata, workflow, yaml_output
+from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.backends.kubernetes import images
 from uv_argo_magic.core.spec.program import Program
 from uv_argo_magic.core.spec.run_spec import Resources, RunSpec, Settings
@@ -199,7 +200,7 @@ def test_hera_leaves_the_users_yaml_alone():
 
 def test_nothing_of_a_vendor_is_imported_before_a_run():
     code = (
-        "import sys; from uv_argo_magic.backends.argo import ArgoBackend; ArgoBackend()\n"
+        "import sys; from uv_argo_magic.backends.argo.backend import ArgoBackend; ArgoBackend()\n"
         "assert not {'hera', 'kubernetes', 'urllib3', 'yaml'} & set(sys.modules), sorted(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -14,7 +14,7 @@ import pytest
 
 from uv_argo_magic.backends.argo.follow import Follower
 from uv_argo_magic.backends.kubernetes import diagnose
-from uv_argo_magic.backends.kubernetes.log_stream import Tail
+from uv_argo_magic.backends.kubernetes.log_stream import LogStream
 from uv_argo_magic.backends.kubernetes.rbac import denied
 from uv_argo_magic.backends.kubernetes.watchers import DELETED
 from uv_argo_magic.core.protocol import events as ev
@@ -42,7 +42,7 @@ class Replay:
     """A recording in the eyes of whoever follows it: each distinct sentence, and the state at the end."""
 
     def __init__(self, name: str) -> None:
-        self.name, self.door, self.tail = name, Recorded(), Tail()
+        self.name, self.door, self.tail = name, Recorded(), LogStream()
         self.follower = Follower(self.door, name, "nonce", clock=lambda: 0.0)
         self.state = step(RunState(run=name), ev.Submitted(name=name, place="c, namespace nb", t=0.0))
         self.told: list[str] = []

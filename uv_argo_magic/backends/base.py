@@ -28,7 +28,7 @@ OVER = frozenset({"Succeeded", "Failed", "Error"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class RemoteRun:
     """A run as the place knows it where it runs, whoever began it. Times are Unix seconds, 0: not yet.
 
     `run` is its id, `nonce` that of its records, `phase` Argo's phase word, `cell` the digest of the cell's text.
@@ -111,7 +111,7 @@ class Backend(Protocol):
             SubmitRejected: it refused the run.
         """
 
-    def find(self, name: str, settings: Settings) -> Found | None:
+    def find(self, name: str, settings: Settings) -> RemoteRun | None:
         """A run by its id or by its name there, whoever began it; from then on the other verbs know its name.
 
         None: there is none, or it does not outlive the process that began it.

@@ -17,7 +17,7 @@ from uv_argo_magic.core.requirements.model import parse
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.engine import run as engine
-from uv_argo_magic.engine.spec_builder import Surroundings, specify
+from uv_argo_magic.engine.spec_builder import CellContext, specify
 from uv_argo_magic.errors import ArgoMagicError, BackendError, ResolutionError, SpecError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ END = 45.0
 LOOK = 0.1
 
 
-def examine(line: Line, around: Surroundings) -> Iterator[Check]:
+def examine(line: Line, around: CellContext) -> Iterator[Check]:
     """Every check, one after the other, for the backend and settings of the line.
 
     Raises:

@@ -28,10 +28,10 @@ from uv_argo_magic.core.resolution.conflicts import POPULAR
 from uv_argo_magic.core.resolution.diff import difference
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.engine import image_probe
-from uv_argo_magic.engine.spec_builder import Surroundings, specify
+from uv_argo_magic.engine.spec_builder import CellContext, specify
 from uv_argo_magic.errors import ArgoMagicError, ResolutionError, SpecError
 from uv_argo_magic.uv import resolver, runner
-from uv_argo_magic.uv.lock_store import Locks
+from uv_argo_magic.uv.lock_store import LockStore
 
 if TYPE_CHECKING:
     import threading
@@ -47,7 +47,7 @@ ENTRIES = 50
 """Runs whose packages are offered as names."""
 
 
-def find(named: str, around: Surroundings) -> Path:
+def find(named: str, around: CellContext) -> Path:
     """The file to edit: the one that is named, a named notebook's, or this notebook's.
 
     Raises:
@@ -73,7 +73,7 @@ def find(named: str, around: Surroundings) -> Path:
     return beside
 
 
-def written_into(line: str, around: Surroundings) -> str:
+def written_into(line: str, around: CellContext) -> str:
     """A cell's first line, `line` behind the magic's name, with what this notebook's requirements file asks for.
 
     Raises:
@@ -135,7 +135,7 @@ class _Cell:
 
     spec: RunSpec
     interpreter: Interpreter
-    locks: Locks
+    locks: LockStore
 
     @property
     def about(self) -> dict[str, Any]:
@@ -147,7 +147,7 @@ class _Cell:
         return f"Python {self.interpreter.target.python}{place}"
 
 
-def _cell(path: Path, around: Surroundings) -> _Cell:
+def _cell(path: Path, around: CellContext) -> _Cell:
     # By `-r`, so that includes and constraints count as they do in a cell.
     files = (os.path.relpath(path, around.folder),) if path.exists() else ()
     spec, _ = specify("", RunOptions(deps="", requirements=files), around)
@@ -155,10 +155,10 @@ def _cell(path: Path, around: Surroundings) -> _Cell:
     # `locked` is for cells: an editor is where one locks.
     spec = replace(spec, settings=replace(spec.settings, install_timeout=timeout, locked=False))
     spec, interpreter = image_probe.target(spec, base.load(spec.backend), paths.cache_dir() / "images", None)
-    return _Cell(spec=spec, interpreter=interpreter, locks=Locks(paths.data_dir() / "locks", around.notebook))
+    return _Cell(spec=spec, interpreter=interpreter, locks=LockStore(paths.data_dir() / "locks", around.notebook))
 
 
-def check(path: Path, around: Surroundings, cancelled: threading.Event | None = None) -> CheckResult:
+def check(path: Path, around: CellContext, cancelled: threading.Event | None = None) -> CheckResult:
     """What a cell would get from this file, as it is on the disk; nothing is kept.
 
     Raises:
@@ -185,7 +185,7 @@ def check(path: Path, around: Surroundings, cancelled: threading.Event | None = 
     return CheckResult(lock=answer, kept=kept is not None, where=cell.where)
 
 
-def measure(verdict: CheckResult, path: Path, around: Surroundings, cancelled: threading.Event) -> CheckResult:
+def measure(verdict: CheckResult, path: Path, around: CellContext, cancelled: threading.Event) -> CheckResult:
     """The same, with what has to be downloaded; a place other than this machine has a cache of its own.
 
     Raises:
@@ -207,7 +207,7 @@ def measure(verdict: CheckResult, path: Path, around: Surroundings, cancelled: t
         return verdict  # what was resolved a moment ago stands
 
 
-def lock(path: Path, around: Surroundings, seen: Lock | None, cancelled: threading.Event) -> str:
+def lock(path: Path, around: CellContext, seen: Lock | None, cancelled: threading.Event) -> str:
     """Keep these versions for the notebook, or (None) resolve anew and keep those; a sentence on what was done.
 
     Raises:

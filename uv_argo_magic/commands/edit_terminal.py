@@ -23,7 +23,7 @@ from uv_argo_magic.errors import ArgoMagicError, ResolutionError, SpecError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from uv_argo_magic.engine.spec_builder import Surroundings
+    from uv_argo_magic.engine.spec_builder import CellContext
 
 MARK = "# uv-argo: "
 LINES = 3
@@ -32,7 +32,7 @@ TRIES = 30
 """Times that the editor is opened: one that is no person's would never give up."""
 
 
-def edit_file(path: Path, around: Surroundings) -> str:
+def edit_file(path: Path, around: CellContext) -> str:
     """Have the user's editor change the file until it is right; what a cell would get from it.
 
     Raises:
@@ -61,7 +61,7 @@ class _Work:
     body: str
 
 
-def _until_right(work: _Work, command: list[str], around: Surroundings) -> str:
+def _until_right(work: _Work, command: list[str], around: CellContext) -> str:
     path, remark = work.path, ""
     with tempfile.TemporaryDirectory(prefix="uv-argo-") as folder:
         draft = Path(folder) / path.name

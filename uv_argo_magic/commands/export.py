@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.commands.parser import Line
     from uv_argo_magic.core.resolution.lock import Resolution
     from uv_argo_magic.core.spec.run_spec import RunSpec
-    from uv_argo_magic.history.entry import Entry
+    from uv_argo_magic.history.entry import RunRecord
     from uv_argo_magic.history.store import History
 
 MARK = "Exported by uv-argo-magic"
@@ -68,7 +68,7 @@ def kept(line: Line, history: History, notebook: str | None = None) -> str:
     return _write_script(path, made) if path else made.text
 
 
-def _workflow(entry: Entry, spec: RunSpec, resolution: Resolution) -> str:
+def _workflow(entry: RunRecord, spec: RunSpec, resolution: Resolution) -> str:
     """The manifest of a kept run for the backend that the spec names."""
     _refuse(spec.push, "are not kept")
     hidden = [name for name, value in spec.settings.env if value == HIDDEN]
@@ -107,7 +107,7 @@ def _script(
     )
 
 
-def _minor(entry: Entry, resolution: Resolution) -> str:
+def _minor(entry: RunRecord, resolution: Resolution) -> str:
     """The Python's "X.Y": of the lock, else of what ran."""
     if isinstance(resolution, Lock):
         return resolution.target.minor

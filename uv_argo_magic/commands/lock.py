@@ -19,17 +19,17 @@ from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.core.view.tables import Table, changes
 from uv_argo_magic.engine import image_probe
-from uv_argo_magic.engine.spec_builder import Surroundings, specify
+from uv_argo_magic.engine.spec_builder import CellContext, specify
 from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.history.entry import HIDDEN
 from uv_argo_magic.uv import resolver
-from uv_argo_magic.uv.lock_store import Locks
+from uv_argo_magic.uv.lock_store import LockStore
 
 if TYPE_CHECKING:
     from uv_argo_magic.core.commands.parser import Line
     from uv_argo_magic.core.resolution.lock import Resolution
     from uv_argo_magic.core.spec.run_spec import RunSpec
-    from uv_argo_magic.history.entry import Entry
+    from uv_argo_magic.history.entry import RunRecord
     from uv_argo_magic.history.store import History
     from uv_argo_magic.uv.interpreters import Interpreter
 
@@ -44,7 +44,7 @@ class _Wanted:
     title: str = ""
 
 
-def answer(line: Line, history: History, around: Surroundings) -> Table:
+def answer(line: Line, history: History, around: CellContext) -> Table:
     """What to show for `lock`, after it is written and kept as the line wants.
 
     Raises:
@@ -55,7 +55,7 @@ def answer(line: Line, history: History, around: Surroundings) -> Table:
     # `locked` is for cells: this verb is how one locks.
     spec = replace(wanted.spec, settings=replace(wanted.spec.settings, locked=False))
     spec, interpreter = image_probe.target(spec, base.load(spec.backend), paths.cache_dir() / "images", None)
-    locks = Locks(paths.data_dir() / "locks", wanted.notebook)
+    locks = LockStore(paths.data_dir() / "locks", wanted.notebook)
     about: dict[str, Any] = {"interpreter": interpreter, "settings": spec.settings}
     dry = line.given("dry_run")
     if line.given("upgrade"):
@@ -106,7 +106,7 @@ def table(lock: Lock, cached: frozenset[str], now: float, title: str = "") -> Ta
     )
 
 
-def _wanted(line: Line, history: History, around: Surroundings) -> _Wanted:
+def _wanted(line: Line, history: History, around: CellContext) -> _Wanted:
     options = run_options(line)
     asked = options.deps is not None or bool(options.requirements)
     if line.argument and asked:
@@ -132,7 +132,7 @@ def _wanted(line: Line, history: History, around: Surroundings) -> _Wanted:
     )
 
 
-def _spec_of(entry: Entry, around: Surroundings) -> RunSpec:
+def _spec_of(entry: RunRecord, around: CellContext) -> RunSpec:
     """What a kept run wanted; secrets are not kept, and come from the configuration of now."""
     spec = entry.spec()
     if spec is None:
@@ -161,7 +161,7 @@ def _upgraded(before: Lock | None, after: Lock, *, dry: bool) -> Table:
     return replace(shown, notes=(*shown.notes, *after.warnings, kept))
 
 
-def _write(name: str, lock: Lock, spec: RunSpec, interpreter: Interpreter, around: Surroundings) -> str:
+def _write(name: str, lock: Lock, spec: RunSpec, interpreter: Interpreter, around: CellContext) -> str:
     """Write the lock as the file's name wants it; a sentence that says so."""
     path = around.folder / name
     if lock_export.is_pylock(path.name):

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from uv_argo_magic.config import Config
-    from uv_argo_magic.core.commands.parser import Line, Place
+    from uv_argo_magic.core.commands.parser import FrontEnd, Line
     from uv_argo_magic.core.protocol.state import Output
-    from uv_argo_magic.history.entry import Entry
+    from uv_argo_magic.history.entry import RunRecord
     from uv_argo_magic.history.store import History
 
 
 def answer(
-    line: Line, history: History, place: Place, notebook: str | None = None, made: Config | None = None
+    line: Line, history: History, place: FrontEnd, notebook: str | None = None, made: Config | None = None
 ) -> str | Table:
     """What to print for a verb other than `run`; `notebook` narrows "last" to one notebook's runs.
 
@@ -60,7 +60,7 @@ def answer(
     return last(history.get(line.argument) if line.argument else history.last(notebook))
 
 
-def _stop(line: Line, history: History, place: Place, made: Config) -> str:
+def _stop(line: Line, history: History, place: FrontEnd, made: Config) -> str:
     by = f"stop, said in a {place}"
     name = line.argument
     if not name:
@@ -95,7 +95,7 @@ def _logs(name: str, history: History, made: Config, notebook: str | None, *, ra
     return text if raw else log(fold(ev.decode(text, found.nonce), RunState(run=located.id)))
 
 
-def runs(entries: tuple[Entry, ...]) -> str:
+def runs(entries: tuple[RunRecord, ...]) -> str:
     """A table, newest first."""
     if not entries:
         return "No run is kept yet."
@@ -115,7 +115,7 @@ def runs(entries: tuple[Entry, ...]) -> str:
     return tables.text(Table(head=("RUN", "OUTCOME", "BEGUN", "TOOK", "BACKEND", "NEEDS", "CELL"), rows=rows))
 
 
-def last(entry: Entry) -> str:
+def last(entry: RunRecord) -> str:
     """One run in a few lines."""
     end = entry.summary
     lines = [
@@ -161,7 +161,7 @@ def _packages(named: Sequence[str], history: History, notebook: str | None) -> T
     return changes(difference(before.installed, after.installed), title)
 
 
-def packages(entry: Entry) -> Table:
+def packages(entry: RunRecord) -> Table:
     """The packages of a run: what is installed, from which index, and the file's size and hash."""
     found = entry.installed
     named = any(package.index for package in found)

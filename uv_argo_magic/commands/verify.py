@@ -20,12 +20,12 @@ from uv_argo_magic.core.commands.table import read_cell, run_options
 from uv_argo_magic.core.spec import output_metadata
 from uv_argo_magic.core.view import ansi
 from uv_argo_magic.core.view.tables import Table
-from uv_argo_magic.core.view.truncate import Cap
+from uv_argo_magic.core.view.truncate import OutputTruncator
 from uv_argo_magic.engine import run as engine
-from uv_argo_magic.engine.spec_builder import Surroundings, specify
+from uv_argo_magic.engine.spec_builder import CellContext, specify
 from uv_argo_magic.errors import ArgoMagicError, SpecError
 from uv_argo_magic.remote_traceback import rebuild
-from uv_argo_magic.renderers.cell_output import CellOutput, Outlet, result_object
+from uv_argo_magic.renderers.cell_output import CellOutput, OutputSink, result_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +68,7 @@ class Shown:
     error: str
 
 
-def answer(line: Line, around: Surroundings) -> tuple[Table, bool]:
+def answer(line: Line, around: CellContext) -> tuple[Table, bool]:
     """The table of what came of each cell, and whether nothing differs and something was compared.
 
     Raises:
@@ -135,7 +135,7 @@ class _Anything(Mapping[str, object]):
         return 0
 
 
-def check(cell: Cell, asked: Line, around: Surroundings) -> Checked:
+def check(cell: Cell, asked: Line, around: CellContext) -> Checked:
     """Run one cell again, and compare."""
     try:
         about = [known for output in cell.outputs if (known := output_metadata.ours(output.get("metadata")))]
@@ -173,7 +173,7 @@ def _again(cell: Cell, spec: RunSpec, lock: Lock) -> Checked:
     run.rebuild = lambda remote, state: rebuild.rebuild(remote, state=state)
     lines = spec.settings.output_lines
     seen = _Recorder()
-    state = run.follow(CellOutput(cap=Cap(head=lines, tail=lines, whole=f"%argo logs {run.id}"), to=seen))
+    state = run.follow(CellOutput(cap=OutputTruncator(head=lines, tail=lines, whole=f"%argo logs {run.id}"), to=seen))
     error = ""
     try:
         run.raise_for_state()
@@ -263,7 +263,7 @@ def _joined(text: object) -> str:
     return "".join(map(str, text)) if isinstance(text, list) else str(text)
 
 
-class _Recorder(Outlet):
+class _Recorder(OutputSink):
     """Takes a cell's output as a front end would, instead of showing it."""
 
     def __init__(self) -> None:

@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from uv_argo_magic.config import Config
-    from uv_argo_magic.history.entry import Entry
+    from uv_argo_magic.history.entry import RunRecord
     from uv_argo_magic.history.store import History
 
 
 @dataclass(frozen=True, kw_only=True)
-class Located:
+class RunRef:
     """`entry`: what is kept here of it. `found`: what its place says; None where it was not asked or knows nothing."""
 
     backend: str
     settings: Settings
-    entry: Entry | None = None
-    found: base.Found | None = None
+    entry: RunRecord | None = None
+    found: base.RemoteRun | None = None
 
     @property
     def id(self) -> str:
@@ -45,7 +45,7 @@ class Located:
         return self.entry.outcome if self.entry else "Lost"
 
 
-def locate(name: str, history: History, made: Config, notebook: str | None = None) -> Located:
+def locate(name: str, history: History, made: Config, notebook: str | None = None) -> RunRef:
     """The run of this name; without a name, the notebook's last.
 
     Raises:
@@ -64,10 +64,10 @@ def locate(name: str, history: History, made: Config, notebook: str | None = Non
             asked = f"{made.backend} does not know it either"
             hint = f"{problem.hint} {asked}" + (f"; another place may: add {others}." if others else ".")
             raise SpecError(problem.message, hint=hint) from None
-    return Located(backend=made.backend, settings=made.settings, found=found)
+    return RunRef(backend=made.backend, settings=made.settings, found=found)
 
 
-def about(entry: Entry, made: Config | None = None) -> Located:
+def about(entry: RunRecord, made: Config | None = None) -> RunRef:
     """A kept run, and what its place says of it where nobody here saw its end.
 
     Raises:
@@ -81,16 +81,16 @@ def about(entry: Entry, made: Config | None = None) -> Located:
     found = None
     if entry.summary is None and (name := entry.note("name")):
         found = base.load(entry.backend).find(name, settings)
-    return Located(backend=entry.backend, settings=settings, entry=entry, found=found)
+    return RunRef(backend=entry.backend, settings=settings, entry=entry, found=found)
 
 
-def _settings(entry: Entry) -> Settings:
+def _settings(entry: RunRecord) -> Settings:
     """Those it began with, which say where it runs."""
     spec = entry.spec()
     return spec.settings if spec else Settings()
 
 
-def outcomes(entries: Iterable[Entry]) -> dict[str, str]:
+def outcomes(entries: Iterable[RunRecord]) -> dict[str, str]:
     """How each of them stands; a place that does not answer is asked once."""
     said: dict[str, str] = {}
     silent: set[tuple[str, Settings]] = set()

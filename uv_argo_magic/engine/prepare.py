@@ -15,7 +15,7 @@ from uv_argo_magic.engine import image_probe
 from uv_argo_magic.engine.guest_zip import guest_zip
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.uv import interpreters, resolver, runner
-from uv_argo_magic.uv.lock_store import Locks
+from uv_argo_magic.uv.lock_store import LockStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ class Prepared:
     resolution: Resolution
     program: program.Program
     interpreter: interpreters.Interpreter
-    locks: Locks | None = None
+    locks: LockStore | None = None
 
     def describe(self, backend: base.Backend | None = None) -> str:
         """What would run, for people: `--dry-run`; the place may be asked about it, and begins nothing.
@@ -88,7 +88,7 @@ def prepare(
             "UV_INDEX_NAME_PASSWORD log in, and over there a Secret does, --set index_secrets=NAME=SECRET.",
         )
     spec, interpreter = image_probe.target(spec, backend, paths.cache_dir() / "images", say)
-    locks = Locks(paths.data_dir() / "locks", notebook)
+    locks = LockStore(paths.data_dir() / "locks", notebook)
     resolution = resolution or resolver.lock(
         spec.requirements, interpreter=interpreter, settings=spec.settings, locks=locks, upgrade=upgrade,
         keeping=say is not None,

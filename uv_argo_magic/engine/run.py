@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from uv_argo_magic.core.spec.run_spec import Settings
-    from uv_argo_magic.engine.find_run import Located
+    from uv_argo_magic.engine.find_run import RunRef
     from uv_argo_magic.history.store import History, RunFiles
 
 __all__ = ["Prepared", "Renderer", "Run", "build", "join", "new_id", "prepare", "start"]
@@ -121,7 +121,7 @@ def start(
     return run
 
 
-def join(located: Located, *, history: History | None = None, settings: Settings) -> Run:
+def join(located: RunRef, *, history: History | None = None, settings: Settings) -> Run:
     """Follow a run that somebody began elsewhere or before; `settings` are those of the view.
 
     Where the process that began it on this machine is gone, the history is written on.

@@ -22,7 +22,7 @@ from uv_argo_magic import config, requirements_files
 from uv_argo_magic.core.protocol import values
 from uv_argo_magic.core.requirements import model as req
 from uv_argo_magic.core.requirements import pep723 as scripts
-from uv_argo_magic.core.requirements.parsed_file import Asked, merge
+from uv_argo_magic.core.requirements.parsed_file import ParsedRequirements, merge
 from uv_argo_magic.core.spec.run_spec import FILES, RunSpec, Settings
 from uv_argo_magic.core.suggest import nearest
 from uv_argo_magic.errors import SpecError
@@ -37,7 +37,7 @@ BLOCK = "the cell's script block"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surroundings:
+class CellContext:
     """Where a cell stands: variables, traits, environment, folder, notebook, how many lines stand above its first.
 
     `notebook` is its path as far as it is known, absolute or relative to `folder`.
@@ -53,7 +53,7 @@ class Surroundings:
     @classmethod
     def here(
         cls, *, names: Mapping[str, object], traits: Mapping[str, object], line_offset: int, notebook: str = ""
-    ) -> Surroundings:
+    ) -> CellContext:
         """The surroundings of this process."""
         return cls(
             names=names,
@@ -66,7 +66,7 @@ class Surroundings:
 
 
 def specify(
-    cell: str, options: RunOptions, around: Surroundings, needs: req.Requirements | None = None
+    cell: str, options: RunOptions, around: CellContext, needs: req.Requirements | None = None
 ) -> tuple[RunSpec, config.Config]:
     """What is wanted, and the configuration it was made with; `needs` stands in for what the line says of that.
 
@@ -120,30 +120,30 @@ def _asked(
     options: RunOptions,
     script: scripts.Script | None,
     made: config.Config,
-    around: Surroundings,
+    around: CellContext,
     needs: req.Requirements | None,
-) -> tuple[Asked, str]:
+) -> tuple[ParsedRequirements, str]:
     """What the cell needs, and the place that says so."""
     if needs:
-        return Asked(requirements=needs), ""
+        return ParsedRequirements(requirements=needs), ""
     if options.deps is not None or options.requirements:
-        line = [Asked(requirements=req.parse(options.deps))] if options.deps is not None else []
+        line = [ParsedRequirements(requirements=req.parse(options.deps))] if options.deps is not None else []
         return merge(
             *line, *(requirements_files.read(name, around.folder) for name in options.requirements)
         ), FILES if options.requirements else ""
     if script and script.requirements is not None:
-        return Asked(requirements=script.requirements), BLOCK
+        return ParsedRequirements(requirements=script.requirements), BLOCK
     if needs is not None:
-        return Asked(requirements=needs), ""
+        return ParsedRequirements(requirements=needs), ""
     beside = requirements_files.read_notebook(around.notebook, around.folder)
     if beside is not None:
         return beside, f"{Path(around.notebook).stem}{requirements_files.SUFFIX}"
     origin = f"deps of {made.origin('deps')}"
     found = req.parse(made.deps, source=origin)
-    return Asked(requirements=found), origin if found else ""
+    return ParsedRequirements(requirements=found), origin if found else ""
 
 
-def _wanted(script: scripts.Script | None, asked: Asked) -> tuple[tuple[str, str], ...]:
+def _wanted(script: scripts.Script | None, asked: ParsedRequirements) -> tuple[tuple[str, str], ...]:
     """(specifier, who says so) of every place that requires a Python."""
     block = ((script.requires_python, BLOCK),) if script and script.requires_python else ()
     return (*block, *asked.pythons)

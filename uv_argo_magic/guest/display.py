@@ -16,7 +16,7 @@ import traceback
 import types
 import warnings
 
-from . import hooks, pretty
+from . import import_hooks, pretty
 
 MAX_BYTES = 20 * 1024 * 1024
 PLAIN = "text/plain"
@@ -287,7 +287,7 @@ class Displays:
         """Where the user's environment has IPython: let its display functions, once imported, be ours."""
         # The functions lived in IPython.core.display before 7.23, and there and in IPython.display names were copied.
         names = ("IPython.core.display_functions", "IPython.core.display", "IPython.display")
-        hooks.AfterImport(dict.fromkeys(names, self._take_over)).install()
+        import_hooks.AfterImport(dict.fromkeys(names, self._take_over)).install()
 
     def _take_over(self, module):
         displays = self

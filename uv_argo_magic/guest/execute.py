@@ -18,7 +18,7 @@ import time
 import tokenize
 import types
 
-from . import display, exceptions, figures, hooks, streams, values
+from . import display, exceptions, figures, import_hooks, streams, values
 
 AWAIT = getattr(ast, "PyCF_ALLOW_TOP_LEVEL_AWAIT", 0x2000)
 CO_COROUTINE = 0x80
@@ -190,7 +190,7 @@ def _refuse_questions():
     """Whatever would ask somebody says that nobody is there: input(), getpass and breakpoint()."""
     builtins.input = _nobody("input()", "ask in another cell and send the answer by --push")
     password = _nobody("getpass()", "ask in another cell and send the answer by --push, or name a variable of `env`")
-    hooks.AfterImport({"getpass": lambda module: setattr(module, "getpass", password)}).install()
+    import_hooks.AfterImport({"getpass": lambda module: setattr(module, "getpass", password)}).install()
     if "PYTHONBREAKPOINT" not in os.environ:
         sys.breakpointhook = _nobody("breakpoint()", "print what you would look at, or run the cell without %%argo")
 
@@ -204,7 +204,7 @@ def _nobody(what, instead):
 
 def _settle_libraries():
     """Libraries that ask IPython whether they are in a notebook hear yes, where that changes what is seen."""
-    hooks.AfterImport({"pandas": _pandas}).install()
+    import_hooks.AfterImport({"pandas": _pandas}).install()
 
 
 def _pandas(module):

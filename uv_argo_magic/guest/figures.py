@@ -13,7 +13,7 @@ import os
 import sys
 import traceback
 
-from . import hooks
+from . import import_hooks
 
 BACKEND = "uv_argo_figures"
 """The name under which matplotlib imports the backend; no file has it."""
@@ -32,7 +32,7 @@ class Figures:
         self._displays.for_type("matplotlib.figure", "Figure", "image/png", png)
         sys.meta_path.append(self)
         if not os.environ.get("MPLBACKEND"):
-            hooks.AfterImport({"matplotlib": _choose}).install()
+            import_hooks.AfterImport({"matplotlib": _choose}).install()
 
     def flush(self):
         # type: () -> None

@@ -14,7 +14,7 @@ import operator
 import re
 import time
 
-LONG_LINE = 7000  # below record.LONGEST: what the container runtime passes on in one piece
+LONG_LINE = 7000  # below log_writer.LONGEST: what the container runtime passes on in one piece
 TAIL = 128 * 1024
 SNAPSHOT_SECONDS = 2.0
 PARTIAL_SECONDS = 0.04

@@ -9,7 +9,7 @@ Rules:
 import collections
 import contextlib
 
-from . import shapes
+from . import printers
 
 WIDTH = 79
 
@@ -41,7 +41,7 @@ class Printer:
     verbose = False
     newline = "\n"
     max_width = WIDTH
-    max_seq_length = shapes.MOST
+    max_seq_length = printers.MOST
 
     def __init__(self):
         # type: () -> None
@@ -149,7 +149,7 @@ class Printer:
         self.stack.append(id(obj))
         self.begin_group()
         try:
-            shapes.writer(obj)(obj, self, cycle)
+            printers.writer(obj)(obj, self, cycle)
         finally:
             self.end_group()
             self.stack.pop()

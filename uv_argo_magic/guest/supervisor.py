@@ -18,7 +18,7 @@ import tempfile
 import time
 import traceback
 
-from . import cell, environment, handover, processes, provision, record
+from . import cell, environment, install_handoff, install_uv, log_writer, processes
 
 LIFELINE = "UV_ARGO_LIFELINE"
 INSTALL, RUN = "install", "run"
@@ -56,7 +56,7 @@ def main(payload, guest):
         supervisor.start_process({})
         payload = supervisor.wait_for_payload()
     wanted = json.loads(gzip.decompress(payload))
-    log = record.Log(fd, wanted["nonce"])
+    log = log_writer.Log(fd, wanted["nonce"])
     system = os.uname()
     try:
         after = supervisor.take_over(wanted["nonce"]) if supervisor.role == RUN else ""
@@ -106,7 +106,7 @@ class Supervisor:
 
     def take_over(self, nonce):
         """Take what another container has installed; the name of its process start, whose log this one goes on."""
-        self.handed = handover.take(self.store, nonce)
+        self.handed = install_handoff.take(self.store, nonce)
         return self.handed.boot
 
     def wait_for_payload(self):
@@ -156,7 +156,7 @@ class Supervisor:
         except InstallProblem as problem:
             return "install", problem.code, problem.detail
         if self.role == INSTALL:
-            handover.leave(self.store, self.wanted["nonce"], self.log.boot, tree)
+            install_handoff.leave(self.store, self.wanted["nonce"], self.log.boot, tree)
             return HANDED, 0, ""
         sites = [tree.site] if tree else []
         if self.settings["base"]:
@@ -221,8 +221,8 @@ class Supervisor:
 
         index = self.wanted["uv"].get("UV_DEFAULT_INDEX", "")
         try:
-            self.uv = provision.uv(self.store, version, re.sub(r"^[\w.-]+=", "", index), run, self.log.boot)
-        except provision.ProvisionProblem as problem:
+            self.uv = install_uv.uv(self.store, version, re.sub(r"^[\w.-]+=", "", index), run, self.log.boot)
+        except install_uv.ProvisionProblem as problem:
             self.log.emit("uv", text="error: uv could not be installed there\n  cause: %s\n" % problem.why)
             raise InstallProblem(problem.code) from problem
 

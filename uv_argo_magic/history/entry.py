@@ -51,7 +51,7 @@ class Summary:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class RunRecord:
     """One kept run; `summary` is None until it ended. `begun` is Unix seconds, `cell` the cell's text."""
 
     id: str
@@ -209,14 +209,14 @@ def summarize(state: RunState) -> Summary:
     )
 
 
-def read_entry(folder: Path) -> Entry | None:
+def read_entry(folder: Path) -> RunRecord | None:
     """The run kept in this folder; None where it cannot be read, or is of a newer schema."""
     about = _read(folder / "spec.json")
     spec = about.get("spec")
     if about.get("schema") != SCHEMA or not isinstance(spec, dict) or about.get("run") != folder.name:
         return None
     try:
-        return Entry(
+        return RunRecord(
             id=folder.name,
             folder=folder,
             begun=float(about["begun"]),  # type: ignore[arg-type]

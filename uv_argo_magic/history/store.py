@@ -34,7 +34,7 @@ from uv_argo_magic._os import atomic_write, process_id
 from uv_argo_magic.core.resolution.lock import Lock, Resolution
 from uv_argo_magic.core.suggest import nearest
 from uv_argo_magic.errors import BackendUnavailable, SpecError
-from uv_argo_magic.history.entry import HIDDEN, SCHEMA, Entry, read_entry, summarize
+from uv_argo_magic.history.entry import HIDDEN, SCHEMA, RunRecord, read_entry, summarize
 
 if TYPE_CHECKING:
     from uv_argo_magic.core.protocol.state import RunState
@@ -147,7 +147,7 @@ class History:
         atomic_write.write(folder / "spec.json", json.dumps(about, indent=1))
         return kept
 
-    def list(self) -> tuple[Entry, ...]:
+    def list(self) -> tuple[RunRecord, ...]:
         """Every kept run, newest first."""
         try:
             folders = [Path(one.path) for one in os.scandir(self.root) if one.is_dir(follow_symlinks=False)]
@@ -156,7 +156,7 @@ class History:
         found = [entry for entry in map(read_entry, folders) if entry]
         return tuple(sorted(found, key=lambda entry: (entry.begun, entry.id), reverse=True))
 
-    def find(self, name: str) -> Entry | None:
+    def find(self, name: str) -> RunRecord | None:
         """The run whose id begins so, or whose name where it runs is this; None where there is none.
 
         Raises:
@@ -167,7 +167,7 @@ class History:
             return self.get(name)
         return next((entry for entry in entries if entry.note("name") == name), None)
 
-    def take_over(self, entry: Entry) -> RunFiles:
+    def take_over(self, entry: RunRecord) -> RunFiles:
         """Go on to write a run whose process is gone; its log is read from the beginning again.
 
         Raises:
@@ -184,7 +184,7 @@ class History:
             ) from problem
         return RunFiles(folder=entry.folder, history=self)
 
-    def get(self, prefix: str) -> Entry:
+    def get(self, prefix: str) -> RunRecord:
         """The run whose id begins so.
 
         Raises:
@@ -205,7 +205,7 @@ class History:
             hint="The runs verb lists those that are kept." if entries else "No run is kept yet.",
         )
 
-    def last(self, notebook: str | None = None) -> Entry:
+    def last(self, notebook: str | None = None) -> RunRecord:
         """The newest run, of one notebook where it is named.
 
         Raises:
@@ -224,7 +224,7 @@ class History:
         """
         return self.get(run_id).log()
 
-    def stop(self, entry: Entry, by: str, *, patience: float = 3.0) -> bool:
+    def stop(self, entry: RunRecord, by: str, *, patience: float = 3.0) -> bool:
         """Ask for the end of a run that any process of this machine started; whether it was live.
 
         Who follows it acts on the wish; where nobody does within `patience` seconds, its supervisor is told itself.

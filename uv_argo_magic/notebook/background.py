@@ -22,7 +22,7 @@ from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.engine.find_run import about, locate
 from uv_argo_magic.errors import RunError, SpecError, Stopped
 from uv_argo_magic.remote_traceback import rebuild
-from uv_argo_magic.renderers.cell_output import Outlet
+from uv_argo_magic.renderers.cell_output import OutputSink
 from uv_argo_magic.renderers.choose import Renderer, renderers
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.config import Config
     from uv_argo_magic.core.protocol.state import RunState
     from uv_argo_magic.engine.run import Run
-    from uv_argo_magic.history.entry import Entry
+    from uv_argo_magic.history.entry import RunRecord
     from uv_argo_magic.history.store import History
 
 KNOWN: weakref.WeakValueDictionary[str, Run] = weakref.WeakValueDictionary()
@@ -41,7 +41,7 @@ Shell = Any
 """An InteractiveShell."""
 
 
-class OfCell(Outlet):
+class CellSink(OutputSink):
     """The output of the cell that runs now, also later, from any thread, whichever cell runs by then."""
 
     results = True
@@ -75,12 +75,12 @@ class OfCell(Outlet):
         self._session.send(self._socket, kind, content, parent=self._parent, ident=kind.encode())
 
 
-class Relay(Outlet):
+class SwitchingSink(OutputSink):
     """The running cell's own way; once the cell has been left, its way from other threads."""
 
     def __init__(self, shell: Shell) -> None:
-        self._here = Outlet()
-        self._later = OfCell(shell)
+        self._here = OutputSink()
+        self._later = CellSink(shell)
         self._left = False
 
     def leave(self) -> None:
@@ -88,7 +88,7 @@ class Relay(Outlet):
         self._left = True
 
     @property
-    def _to(self) -> Outlet:
+    def _to(self) -> OutputSink:
         return self._later if self._left else self._here
 
     def publish(
@@ -106,7 +106,7 @@ class Relay(Outlet):
         self._to.write(stream, text)
 
 
-def go_on(run: Run, to: Relay, shown: tuple[Renderer, ...]) -> threading.Thread:
+def go_on(run: Run, to: SwitchingSink, shown: tuple[Renderer, ...]) -> threading.Thread:
     """Follow a run whose cell has been left, with the cell's own renderers; the thread that does it."""
     to.leave()
     KNOWN[run.id] = run
@@ -131,7 +131,7 @@ def show(
 ) -> threading.Thread:
     """Show a run in this cell until it ends, without waiting; the thread that does it."""
     KNOWN[run.id] = run
-    to = OfCell(shell)
+    to = CellSink(shell)
     shown = renderers(
         settings, ip=shell, on_stop=lambda: run.ask_to_stop("the Stop button"), metadata=metadata, to=to,
         whole=f"%argo logs {run.id}", lock=run.lock,
@@ -196,11 +196,11 @@ def attach(wanted: str, shell: Shell, history: History, notebook: str, made: Con
     return run
 
 
-class _Here(Outlet):
+class _Here(OutputSink):
     results = True
 
 
-def replay(entry: Entry, shell: Shell) -> None:
+def replay(entry: RunRecord, shell: Shell) -> None:
     """Show a run that ended: its panel, its output, and its error as text, for nothing has failed here."""
     state = entry.state()
     if not state.ended:  # nobody saw its end

@@ -25,10 +25,10 @@ from uv_argo_magic.core.resolution.check_result import CheckResult
 from uv_argo_magic.core.view import requirements_html
 from uv_argo_magic.engine.spec_builder import specify
 from uv_argo_magic.errors import ArgoMagicError, SpecError
-from uv_argo_magic.notebook.background import OfCell, why_not
+from uv_argo_magic.notebook.background import CellSink, why_not
 from uv_argo_magic.notebook.debounce import Checker
 from uv_argo_magic.notebook.editor_widgets import Widgets
-from uv_argo_magic.renderers.cell_output import Outlet
+from uv_argo_magic.renderers.cell_output import OutputSink
 from uv_argo_magic.renderers.choose import mode
 from uv_argo_magic.renderers.panel_css import EDIT_STATIC_CSS
 from uv_argo_magic.uv import runner
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.commands.parser import Line
     from uv_argo_magic.core.requirements.model import Requirement
     from uv_argo_magic.core.resolution import lock as locks
-    from uv_argo_magic.engine.spec_builder import Surroundings
+    from uv_argo_magic.engine.spec_builder import CellContext
     from uv_argo_magic.history.store import History
 
     Check: TypeAlias = Callable[[threading.Event], Iterator[CheckResult]]
@@ -57,7 +57,7 @@ OPEN: dict[Path, Editor] = {}
 """The live editor of each file: one, for two would write past each other."""
 
 
-def open_editor(line: Line, shell: Any, around: Callable[[], Surroundings], history: History) -> None:
+def open_editor(line: Line, shell: Any, around: Callable[[], CellContext], history: History) -> None:
     """Open the editor of the file that the line names, or of this notebook's, as this front end can show it.
 
     Raises:
@@ -77,7 +77,7 @@ def open_editor(line: Line, shell: Any, around: Callable[[], Surroundings], hist
         case "widget" if not why_not(shell, settings):
             own = path == requirements_files.notebook_file(here.notebook, here.folder)
             Editor(
-                path, written="" if own else written, to=OfCell(shell), names=edit.names(history),
+                path, written="" if own else written, to=CellSink(shell), names=edit.names(history),
                 check=lambda cancelled: _checks(path, around, cancelled),
                 lock=lambda seen, cancelled: edit.lock(path, around(), seen, cancelled),
             ).open()  # fmt: skip
@@ -86,10 +86,10 @@ def open_editor(line: Line, shell: Any, around: Callable[[], Surroundings], hist
             listed = edits.items(text, path.name)
             html = requirements_html.static_html(listed, text, path.name, edit.check(path, here))
             data = {"text/html": html, "text/plain": requirements_html.static_text(listed, path.name)}
-            Outlet().publish(data, {}, transient={}, update=False)
+            OutputSink().publish(data, {}, transient={}, update=False)
 
 
-def _checks(path: Path, around: Callable[[], Surroundings], cancelled: threading.Event) -> Iterator[CheckResult]:
+def _checks(path: Path, around: Callable[[], CellContext], cancelled: threading.Event) -> Iterator[CheckResult]:
     """What is known of the file, and then what more takes longer to know."""
     verdict = edit.check(path, around(), cancelled)
     yield verdict
@@ -104,7 +104,7 @@ class Editor:
     """
 
     def __init__(
-        self, path: Path, *, written: str, check: Check, lock: Lock, names: tuple[str, ...], to: Outlet
+        self, path: Path, *, written: str, check: Check, lock: Lock, names: tuple[str, ...], to: OutputSink
     ) -> None:
         self._path, self._written = path, written or path.name
         self._use = f"a cell uses it with -r {written}" if written else "cells that say nothing else use it"

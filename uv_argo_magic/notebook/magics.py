@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.commands.parser import Line
     from uv_argo_magic.core.spec.run_spec import RunSpec
     from uv_argo_magic.core.view.tables import Table
-    from uv_argo_magic.engine.spec_builder import Surroundings
+    from uv_argo_magic.engine.spec_builder import CellContext
 
 
 class Setting(TraitType):  # type: ignore[misc]
@@ -132,7 +132,7 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
             background.show(run, self.shell, spec.settings, metadata=about)
             return run
         background.KNOWN[run.id] = run
-        to = None if blocked else background.Relay(self.shell)
+        to = None if blocked else background.SwitchingSink(self.shell)
         shown = renderers(
             spec.settings, ip=self.shell, on_stop=lambda: run.ask_to_stop("the Stop button"), metadata=about, to=to,
             whole=f"%argo logs {run.id}", lock=run.lock,
@@ -166,9 +166,9 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
             show(export.kept(read, self.kept(), name))
         elif read.verb == "doctor":
             from uv_argo_magic.commands import doctor  # noqa: PLC0415
-            from uv_argo_magic.engine.spec_builder import Surroundings  # noqa: PLC0415
+            from uv_argo_magic.engine.spec_builder import CellContext  # noqa: PLC0415
 
-            around = Surroundings.here(names=self.shell.user_ns, traits=self.said(), line_offset=1)
+            around = CellContext.here(names=self.shell.user_ns, traits=self.said(), line_offset=1)
             for check in doctor.examine(read, around):
                 print(doctor.text(check), flush=True)
         elif read.verb == "lock":
@@ -192,12 +192,12 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
             show(runs.answer(read, self.kept(), "notebook", name, self.asked(read)))
         return None
 
-    def _around(self) -> Surroundings:
+    def _around(self) -> CellContext:
         """Where a cell stands now."""
-        from uv_argo_magic.engine.spec_builder import Surroundings  # noqa: PLC0415 - loading the extension stays light
+        from uv_argo_magic.engine.spec_builder import CellContext  # noqa: PLC0415 - loading the extension stays light
 
         names = self.shell.user_ns
-        return Surroundings.here(names=names, traits=self.said(), line_offset=1, notebook=notebook_name(names))
+        return CellContext.here(names=names, traits=self.said(), line_offset=1, notebook=notebook_name(names))
 
     def asked(self, read: Line) -> config.Config:
         """Where to ask about a run: what the line says, then what is configured here."""

@@ -73,7 +73,7 @@ def _all_frames(remote: RemoteError | None) -> Iterator[Frame]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class FrameLocation:
     """Where the cell's frames are shown: the cell's name and tree here; `heads` is each file's line after the last."""
 
     cell_name: str
@@ -82,15 +82,15 @@ class Place:
     heads: dict[str, int]
 
 
-def place(remote: RemoteError, cell_name: str, line_offset: int) -> Place:
+def place(remote: RemoteError, cell_name: str, line_offset: int) -> FrameLocation:
     """The place of an exception and of all that hang on it."""
     heads: dict[str, int] = {}
     for frame in _all_frames(remote):
         heads[frame.file] = max(heads.get(frame.file, 0), frame.first + len(frame.lines))
-    return Place(cell_name=cell_name, line_offset=line_offset, tree=_tree(cell_name), heads=heads)
+    return FrameLocation(cell_name=cell_name, line_offset=line_offset, tree=_tree(cell_name), heads=heads)
 
 
-def chain(remote: RemoteError, where: Place) -> types.TracebackType | None:
+def chain(remote: RemoteError, where: FrameLocation) -> types.TracebackType | None:
     """The traceback of one exception, outermost frame first; None where it has no frames."""
     made = [_frame(frame, where) for frame in remote.frames]
     trace: types.TracebackType | None = None
@@ -141,7 +141,7 @@ for _name in _ASKED.split():
 OPERAND = "__operand__"
 
 
-def _frame(frame: Frame, where: Place) -> types.TracebackType | None:
+def _frame(frame: Frame, where: FrameLocation) -> types.TracebackType | None:
     """A traceback entry whose frame has the name, the place and the arguments of `frame`."""
     ours = frame.cell and bool(where.cell_name)
     shift = where.line_offset if ours else 0

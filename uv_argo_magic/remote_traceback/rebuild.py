@@ -87,7 +87,7 @@ def rebuild(
     return _rebuild(remote, state, frames.place(remote, cell_name, line_offset))
 
 
-def _rebuild(remote: RemoteError, state: RunState | None, where: frames.Place) -> Rebuilt:
+def _rebuild(remote: RemoteError, state: RunState | None, where: frames.FrameLocation) -> Rebuilt:
     error = _instance(remote, state, where)
     if not isinstance(error, BaseExceptionGroup):  # a group has its message already, and keeps it
         error.message = remote.evalue
@@ -115,7 +115,7 @@ def _rebuild(remote: RemoteError, state: RunState | None, where: frames.Place) -
 _OWN_SLOTS = ("errno", "strerror", "filename", "filename2", "name", "path", "value")
 
 
-def _instance(remote: RemoteError, state: RunState | None, where: frames.Place) -> Rebuilt:
+def _instance(remote: RemoteError, state: RunState | None, where: frames.FrameLocation) -> Rebuilt:
     """The bare exception: of the nearest builtin type that its arguments can make, else of no other than ours."""
     if remote.members is not None:
         members = [_rebuild(item, state, where) for item in remote.members]

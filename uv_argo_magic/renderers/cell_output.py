@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import Restarted
 from uv_argo_magic.core.view import ansi, html
-from uv_argo_magic.core.view.truncate import Cap, Chunk, Emitted
+from uv_argo_magic.core.view.truncate import Chunk, Emitted, OutputTruncator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.protocol.state import RunState
 
 
-class Outlet:
+class OutputSink:
     """Where output goes: here, to the cell that runs now, by IPython's own functions and Python's own streams."""
 
     results = False
@@ -63,12 +63,12 @@ class CellOutput:
     def __init__(
         self,
         *,
-        cap: Cap | None = None,
-        to: Outlet | None = None,
+        cap: OutputTruncator | None = None,
+        to: OutputSink | None = None,
         cleared: Callable[[], None] | None = None,
     ) -> None:
-        self._cap = cap or Cap()
-        self._to = to or Outlet()
+        self._cap = cap or OutputTruncator()
+        self._to = to or OutputSink()
         self._cleared = cleared
         self._shown = 0
         self._finished = False

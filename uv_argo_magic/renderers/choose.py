@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from uv_argo_magic.core.view.truncate import Cap
+from uv_argo_magic.core.view.truncate import OutputTruncator
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.renderers import panel
-from uv_argo_magic.renderers.cell_output import CellOutput, Outlet
+from uv_argo_magic.renderers.cell_output import CellOutput, OutputSink
 from uv_argo_magic.renderers.terminal import PlainText
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def renderers(  # noqa: PLR0913 - all by keyword, each with a default that a pla
     on_stop: Callable[[], None] | None = None,
     metadata: Callable[[RunState], dict[str, Any]] = lambda _: {},
     whole: str = "%argo logs",
-    to: Outlet | None = None,
+    to: OutputSink | None = None,
     lock: Callable[[], Resolution | None] = lambda: None,
 ) -> tuple[Renderer, ...]:
     """The renderers of one run.
@@ -58,7 +58,7 @@ def renderers(  # noqa: PLR0913 - all by keyword, each with a default that a pla
     known of its packages by now.
     Raises SpecError for an unknown panel.
     """
-    cap = Cap(head=settings.output_lines, tail=settings.output_lines, whole=whole)
+    cap = OutputTruncator(head=settings.output_lines, tail=settings.output_lines, whole=whole)
     given: dict[str, Any] = {"metadata": metadata, "publish": to.publish if to else None, "lock": lock}
     shown: panel.StaticPanel
     match mode(settings.panel, ip):

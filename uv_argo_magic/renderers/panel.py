@@ -18,7 +18,7 @@ from uv_argo_magic.core import humanize
 from uv_argo_magic.core.protocol.state import elapsed
 from uv_argo_magic.core.view import ansi, html, messages, tables
 from uv_argo_magic.renderers import widget_events
-from uv_argo_magic.renderers.cell_output import Outlet
+from uv_argo_magic.renderers.cell_output import OutputSink
 from uv_argo_magic.renderers.panel_css import CSS
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class StaticPanel:
     ) -> None:
         self._lock = lock
         self._metadata = metadata
-        self._publish = publish or Outlet().publish
+        self._publish = publish or OutputSink().publish
         self._clock = clock
         self._id = _display_id()
         self._state: RunState | None = None

@@ -29,7 +29,7 @@ MAX_AGE = 24 * 3600.0
 """Seconds that an answer is good for where there is no notebook to which it could stick."""
 
 
-class Locks:
+class LockStore:
     """The kept locks of one notebook, given by its path ("": none) under `root`."""
 
     def __init__(self, root: Path, notebook: str = "") -> None:

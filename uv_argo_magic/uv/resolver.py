@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.resolution.install_errors import InstallFailure
     from uv_argo_magic.core.spec.run_spec import Settings
     from uv_argo_magic.uv.interpreters import Interpreter
-    from uv_argo_magic.uv.lock_store import Locks
+    from uv_argo_magic.uv.lock_store import LockStore
 
 
 def lock(  # noqa: PLR0913 - all by keyword, each with a default that a plain cell wants
@@ -48,7 +48,7 @@ def lock(  # noqa: PLR0913 - all by keyword, each with a default that a plain ce
     *,
     interpreter: Interpreter,
     settings: Settings,
-    locks: Locks | None = None,
+    locks: LockStore | None = None,
     upgrade: bool = False,
     keeping: bool = True,
     environ: Mapping[str, str] | None = None,
@@ -99,7 +99,7 @@ def explain(
     *,
     interpreter: Interpreter,
     settings: Settings,
-    locks: Locks | None = None,
+    locks: LockStore | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Lock:
     """The same lock with what needs each package, and from which index it comes; kept so, where it is kept.
@@ -128,7 +128,7 @@ def known(
     *,
     interpreter: Interpreter,
     settings: Settings,
-    locks: Locks,
+    locks: LockStore,
     environ: Mapping[str, str] | None = None,
 ) -> Lock | None:
     """The notebook's lock for this question, if one is kept; nobody is asked."""
@@ -141,7 +141,7 @@ def keep(
     *,
     interpreter: Interpreter,
     settings: Settings,
-    locks: Locks,
+    locks: LockStore,
     environ: Mapping[str, str] | None = None,
 ) -> None:
     """Make this lock the notebook's answer to this question."""

@@ -20,10 +20,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.backends.kubernetes import diagnose
-from uv_argo_magic.backends.kubernetes.log_stream import Tail
+from uv_argo_magic.backends.kubernetes.log_stream import LogStream
 from uv_argo_magic.backends.kubernetes.rbac import Denied
 from uv_argo_magic.backends.kubernetes.transport import Gone, TooEarly
-from uv_argo_magic.backends.kubernetes.watchers import DELETED, Door, Readers, uid_of
+from uv_argo_magic.backends.kubernetes.watchers import DELETED, ApiClient, Watchers, uid_of
 from uv_argo_magic.core.protocol.events import PREFIX, Attempts, NodePhase, StopAsked
 from uv_argo_magic.errors import BackendError
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from uv_argo_magic.backends.base import Item
-    from uv_argo_magic.backends.kubernetes.diagnose import Thing
+    from uv_argo_magic.backends.kubernetes.diagnose import ApiObject
 
 AFTER_END = 120.0
 """Seconds to wait for Argo's own phase once the cell's end is known: its controller looks every ten, and has others."""
@@ -41,7 +41,7 @@ LAST_WORDS = 15.0
 """Seconds to wait for the rest of a log whose pod or workflow has ended."""
 
 
-def so_far(door: Door, name: str) -> Iterator[Item]:
+def so_far(door: ApiClient, name: str) -> Iterator[Item]:
     """What the workflow's pods have written by now, and its phase.
 
     Raises:
@@ -54,7 +54,7 @@ def so_far(door: Door, name: str) -> Iterator[Item]:
     pods = sorted(door.pods(name)[0], key=lambda one: str(one["metadata"].get("creationTimestamp") or ""))
     for pod in pods:
         for container in diagnose.writers(pod):
-            tail = Tail()
+            tail = LogStream()
             with contextlib.suppress(TooEarly, Gone):
                 stream = door.log(pod["metadata"]["name"], container=container, follow=False)
                 yield from filter(None, map(tail.feed, stream))
@@ -68,7 +68,7 @@ class Follower:
 
     def __init__(
         self,
-        door: Door,
+        door: ApiClient,
         name: str,
         nonce: str,
         *,
@@ -80,19 +80,19 @@ class Follower:
         self._record = f"{PREFIX}{nonce} "
         self._clock = clock
         self._stopping = stopping or threading.Event()
-        self._readers = Readers(door, name)
+        self._readers = Watchers(door, name)
         self._exited = self._readers.quiet
-        self._later: list[Thing] = []  # those of later attempts
+        self._later: list[ApiObject] = []  # those of later attempts
         self._attempts = 1
-        self._early: list[tuple[str, Thing]] = []  # what was seen of pods before the workflow
+        self._early: list[tuple[str, ApiObject]] = []  # what was seen of pods before the workflow
         self._tried: dict[str, str] = {}  # pod name -> uid, of each attempt
-        self._workflow: Thing | None = None
+        self._workflow: ApiObject | None = None
         self._begun = time.monotonic()
         self._listed = False  # the pods, once at least
         self._reading = False
         self._complete = False  # the log
         self._lost = False
-        self._events: list[Thing] = []
+        self._events: list[ApiObject] = []
         self._said: NodePhase | None = None
 
     def items(self) -> Iterator[Item]:
@@ -129,12 +129,12 @@ class Follower:
             self._readers.end()
 
     @property
-    def _pod(self) -> Thing | None:
+    def _pod(self) -> ApiObject | None:
         """The pod whose log is read."""
         return self._readers.pod
 
     @_pod.setter
-    def _pod(self, pod: Thing) -> None:
+    def _pod(self, pod: ApiObject) -> None:
         self._readers.pod = pod
 
     def _patience(self) -> float | None:
@@ -205,7 +205,7 @@ class Follower:
         except (ValueError, AttributeError):
             return ""
 
-    def _pods(self, seen: list[tuple[str, Thing]]) -> Iterator[NodePhase]:
+    def _pods(self, seen: list[tuple[str, ApiObject]]) -> Iterator[NodePhase]:
         """Pods as they are now, as (type of change, pod)."""
         self._listed = True
         for change, pod in seen:
@@ -223,7 +223,7 @@ class Follower:
                 yield from self._pod_lost()
         yield from self._phase()
 
-    def _known_pod(self, change: str, pod: Thing) -> Iterator[NodePhase]:
+    def _known_pod(self, change: str, pod: ApiObject) -> Iterator[NodePhase]:
         gone = change == "DELETED" or diagnose.leaves(pod)
         if uid_of(pod) == uid_of(self._pod):
             self._pod = pod

@@ -6,7 +6,7 @@ import contextlib
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic.backends.base import Found
+from uv_argo_magic.backends.base import RemoteRun
 from uv_argo_magic.backends.kubernetes import diagnose
 from uv_argo_magic.backends.kubernetes.transport import Gone
 from uv_argo_magic.errors import SpecError
@@ -68,7 +68,7 @@ def labels(settings: Settings, run_id: str) -> dict[str, str]:
     return {**dict(settings.labels), **ours}
 
 
-def find(client: Client, name: str) -> Found | None:
+def find(client: Client, name: str) -> RemoteRun | None:
     """The run whose workflow has this name, or whose id this is; None where there is none.
 
     Raises:
@@ -81,7 +81,7 @@ def find(client: Client, name: str) -> Found | None:
     return read(labelled[0], client.place) if labelled else None
 
 
-def read(workflow: dict[str, Any], place: str) -> Found:
+def read(workflow: dict[str, Any], place: str) -> RemoteRun:
     """What its metadata says.
 
     Raises:
@@ -100,7 +100,7 @@ def read(workflow: dict[str, Any], place: str) -> Found:
             f"{name} was begun by a newer uv-argo-magic", hint="Upgrade: pip install --upgrade uv-argo-magic"
         )
     status = workflow.get("status") or {}
-    return Found(
+    return RemoteRun(
         name=name,
         run=str(run),
         nonce=str(notes.get(NONCE_NOTE) or ""),

@@ -23,7 +23,7 @@ from urllib.parse import quote, urlsplit
 
 from uv_argo_magic.backends.kubernetes.client import WORKFLOW_LABEL, Client
 from uv_argo_magic.backends.kubernetes.rbac import Denied
-from uv_argo_magic.backends.kubernetes.transport import SILENCE, Expired, Gone, Stream, TooEarly, Wire
+from uv_argo_magic.backends.kubernetes.transport import SILENCE, Expired, Gone, HttpTransport, Stream, TooEarly
 from uv_argo_magic.errors import BackendUnavailable, SubmitRejected
 
 if TYPE_CHECKING:
@@ -302,7 +302,9 @@ def connect(settings: Settings, environ: Mapping[str, str] = os.environ) -> Serv
         trusting=environ.get("ARGO_INSECURE_SKIP_VERIFY", "").lower() in {"1", "true"},
     )
     place = f"the Argo Server {url.netloc}, namespace {namespace}"
-    return Server(wire=Wire(session=session, place=place, advice=ADVICE), namespace=namespace, address=url.netloc)
+    return Server(
+        wire=HttpTransport(session=session, place=place, advice=ADVICE), namespace=namespace, address=url.netloc
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from uv_argo_magic.backends.kubernetes.rbac import Denied
-from uv_argo_magic.backends.kubernetes.transport import SILENCE, Expired, Gone, TooEarly, Wire, reason
+from uv_argo_magic.backends.kubernetes.transport import SILENCE, Expired, Gone, HttpTransport, TooEarly, reason
 from uv_argo_magic.errors import BackendUnavailable, SubmitRejected
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ NAMESPACE_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 class Client:
     """One cluster and namespace, as one user."""
 
-    wire: Wire
+    wire: HttpTransport
     namespace: str
     flags: tuple[str, ...] = ()
     """What names this cluster on the line of kubectl and argo."""
@@ -237,7 +237,7 @@ def connect(settings: Settings) -> Client:
     namespace = settings.namespace or session.loaded.namespace or "default"
     place = f"{session.loaded.context}, namespace {namespace}"
     return Client(
-        wire=Wire(session=session, place=place, advice=ADVICE), namespace=namespace, flags=session.loaded.flags
+        wire=HttpTransport(session=session, place=place, advice=ADVICE), namespace=namespace, flags=session.loaded.flags
     )
 
 
@@ -269,7 +269,7 @@ class _Configured:
         return self.loaded.pool
 
     def headers(self) -> dict[str, str]:
-        # Asked for each time: a token expires, and the configuration knows how to get the next one.
+        # Read each time: a token expires, and the configuration knows how to get the next one.
         with LOADING:
             said = self.loaded.configuration.auth_settings().values()
         return {one["key"]: one["value"] for one in said if one.get("in") == "header" and one.get("value")}

@@ -17,7 +17,7 @@ from uv_argo_magic.backends.kubernetes.api_errors import short
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-Thing = dict[str, Any]
+ApiObject = dict[str, Any]
 
 QUIET = 10.0
 """Seconds without any status after which nobody seems to look after the workflow."""
@@ -181,22 +181,22 @@ def scheduled(pod: Mapping[str, Any]) -> bool:
     return bool((pod.get("spec") or {}).get("nodeName"))
 
 
-def _status(thing: Mapping[str, Any] | None) -> Thing:
+def _status(thing: Mapping[str, Any] | None) -> ApiObject:
     return (thing or {}).get("status") or {}
 
 
-def _conditions(pod: Mapping[str, Any]) -> list[Thing]:
+def _conditions(pod: Mapping[str, Any]) -> list[ApiObject]:
     return _status(pod).get("conditions") or []
 
 
-def _containers(pod: Mapping[str, Any]) -> list[Thing]:
+def _containers(pod: Mapping[str, Any]) -> list[ApiObject]:
     """Init containers too, and ours first."""
     status = _status(pod)
     every = (status.get("initContainerStatuses") or []) + (status.get("containerStatuses") or [])
     return sorted(every, key=lambda one: one.get("name") not in (OURS, INSTALL))
 
 
-def _named(pod: Mapping[str, Any], name: str) -> Thing:
+def _named(pod: Mapping[str, Any], name: str) -> ApiObject:
     return next((one for one in _containers(pod) if one.get("name") == name), {})
 
 

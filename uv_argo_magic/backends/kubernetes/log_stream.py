@@ -15,7 +15,7 @@ ARGOS_OWN = re.compile(r'time=.* argo=true|Error: exit status \d+$|.*"argo":true
 _STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}(?:Z|[+-]\d\d:\d\d)$")
 
 
-class Tail:
+class LogStream:
     """Timestamped log bytes -> new whole lines without their timestamps; what a reconnect repeats is dropped."""
 
     def __init__(self) -> None:

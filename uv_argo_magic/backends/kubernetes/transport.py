@@ -97,7 +97,7 @@ class Session(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wire:
+class HttpTransport:
     """The way to one API; `place` names it in sentences, and `advice` says what to do where it does not answer."""
 
     session: Session

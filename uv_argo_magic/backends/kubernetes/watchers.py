@@ -17,7 +17,7 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from uv_argo_magic.backends.kubernetes import diagnose
-from uv_argo_magic.backends.kubernetes.log_stream import Tail
+from uv_argo_magic.backends.kubernetes.log_stream import LogStream
 from uv_argo_magic.backends.kubernetes.rbac import Denied
 from uv_argo_magic.backends.kubernetes.transport import Expired, Gone, Stream, TooEarly
 from uv_argo_magic.errors import BackendError, BackendUnavailable, StreamLost
@@ -25,7 +25,7 @@ from uv_argo_magic.errors import BackendError, BackendUnavailable, StreamLost
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from uv_argo_magic.backends.kubernetes.diagnose import Thing
+    from uv_argo_magic.backends.kubernetes.diagnose import ApiObject
 
 LOOK = 0.7
 """Seconds between two looks at the workflow."""
@@ -36,7 +36,7 @@ RETRY = (0.2, 5.0)
 ABSENT = 900.0
 """Seconds that the API may be away before the run is given up: a laptop sleeps, a control plane is upgraded."""
 
-DELETED: Thing = {
+DELETED: ApiObject = {
     "gone": True,
     "status": {"phase": "Error", "message": "the workflow was deleted, by hand or by a clean-up; run the cell again"},
 }
@@ -44,26 +44,26 @@ DELETED: Thing = {
 Seen: TypeAlias = tuple[str, Any]
 
 
-class Door(Protocol):
+class ApiClient(Protocol):
     """What is needed of client.Client."""
 
-    def workflow(self, name: str) -> Thing: ...
-    def pods(self, workflow: str) -> tuple[list[Thing], str]: ...
-    def pod(self, name: str) -> Thing: ...
+    def workflow(self, name: str) -> ApiObject: ...
+    def pods(self, workflow: str) -> tuple[list[ApiObject], str]: ...
+    def pod(self, name: str) -> ApiObject: ...
     def watch_pods(self, workflow: str, version: str) -> Stream: ...
     def log(self, pod: str, *, container: str = "main", since: str = "", follow: bool = True) -> Stream: ...
-    def warnings(self, pod: str) -> list[Thing]: ...
+    def warnings(self, pod: str) -> list[ApiObject]: ...
     def shutdown(self, name: str, how: str) -> None: ...
 
 
-class Readers:
+class Watchers:
     """What is seen of one workflow; `pod` is the one of interest now, and once it is `quiet`, its events are not."""
 
-    def __init__(self, door: Door, name: str) -> None:
+    def __init__(self, door: ApiClient, name: str) -> None:
         self._door = door
         self._name = name
         self.seen: queue.SimpleQueue[Seen] = queue.SimpleQueue()
-        self.pod: Thing | None = None
+        self.pod: ApiObject | None = None
         self.quiet = threading.Event()
         self._done = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -75,7 +75,7 @@ class Readers:
         self._start(self._watch_pods, "pods")
         self._start(self._look, "look")
 
-    def read(self, pod: Thing) -> None:
+    def read(self, pod: ApiObject) -> None:
         """Read the log of a pod to its end; then "complete" is seen."""
         self._start(functools.partial(self._read_log, pod), "log")
 
@@ -179,20 +179,20 @@ class Readers:
                 patience.wait(problem)
             self._done.wait(LOOK)
 
-    def workflow_now(self) -> Thing:
+    def workflow_now(self) -> ApiObject:
         """The workflow, or DELETED."""
         try:
             return self._door.workflow(self._name)
         except Gone:
             return DELETED
 
-    def _read_log(self, pod: Thing) -> None:
+    def _read_log(self, pod: ApiObject) -> None:
         for container in diagnose.writers(pod):
             self._read_container(pod["metadata"]["name"], uid_of(pod), container)
         self.seen.put(("complete", None))
 
     def _read_container(self, name: str, uid: str, container: str) -> None:
-        tail, patience = Tail(), self._patiently()
+        tail, patience = LogStream(), self._patiently()
         ends = False  # the container has ended, so that one more reading is the last
         while not self._done.is_set():
             try:
@@ -266,6 +266,6 @@ class _Patience:
         self._pause = min(2 * self._pause, RETRY[1])
 
 
-def uid_of(pod: Thing | None) -> str:
+def uid_of(pod: ApiObject | None) -> str:
     """A pod's uid; "" of none."""
     return str(((pod or {}).get("metadata") or {}).get("uid") or "")

@@ -6,7 +6,7 @@ import textwrap
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from uv_argo_magic.core.commands.parser import Group, Option, Place, Verb, Word, groups, words
+from uv_argo_magic.core.commands.parser import Command, FrontEnd, Group, Option, Token, groups, words
 from uv_argo_magic.core.commands.table import CELL, HELP, verbs_in
 from uv_argo_magic.core.spec import settings_parser as keys
 from uv_argo_magic.core.spec.run_spec import Resources
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def overview(place: Place) -> str:
+def overview(place: FrontEnd) -> str:
     """All verbs with what they do, and an example each."""
     known = verbs_in(place)
     lines = ["uv-argo: a cell with its own dependencies, elsewhere, as if it had run here.", ""]
@@ -28,7 +28,7 @@ def overview(place: Place) -> str:
     return "\n".join(lines)
 
 
-def explain(name: str, place: Place) -> str:
+def explain(name: str, place: FrontEnd) -> str:
     """One verb: what it does, an example, its argument and options with an example each; settings where it takes them.
 
     Raises:
@@ -71,7 +71,7 @@ class Expected:
     before: tuple[str, ...] = ()
 
 
-def expected(line: str, place: Place, *, cell: bool = False) -> Expected:
+def expected(line: str, place: FrontEnd, *, cell: bool = False) -> Expected:
     """What could come at the end of a line without its command: `%%argo` (`cell`), else `%argo` or `uv-argo`."""
     read_so_far = words(line, complete=False)
     open_word = (
@@ -89,7 +89,7 @@ def expected(line: str, place: Place, *, cell: bool = False) -> Expected:
     return _expected(known[done[0].text], done[1:], fragment, place)
 
 
-def _expected(verb: Verb, done: Sequence[Word], fragment: str, place: Place) -> Expected:
+def _expected(verb: Command, done: Sequence[Token], fragment: str, place: FrontEnd) -> Expected:
     options = verb.options_in(place)
     try:
         so_far = list(groups(options, done))

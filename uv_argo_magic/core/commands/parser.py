@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 Kind: TypeAlias = Literal["flag", "one", "words", "many"]
 """No value; one value, once; words until the next option, repeats are joined; one value, repeatable."""
-Place: TypeAlias = Literal["notebook", "terminal"]
-PLACES: tuple[Place, ...] = ("notebook", "terminal")
+FrontEnd: TypeAlias = Literal["notebook", "terminal"]
+FRONT_ENDS: tuple[FrontEnd, ...] = ("notebook", "terminal")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +48,11 @@ class Option:
     required: bool = False
     private: tuple[str, ...] = ()
     instead: str = ""
-    places: tuple[Place, ...] = PLACES
+    places: tuple[FrontEnd, ...] = FRONT_ENDS
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verb:
+class Command:
     """One verb: what it does, an example for each place where it can be said, its options and its argument."""
 
     name: str
@@ -62,13 +62,13 @@ class Verb:
     options: tuple[Option, ...] = ()
     argument: Option | None = None
 
-    def options_in(self, place: Place) -> tuple[Option, ...]:
+    def options_in(self, place: FrontEnd) -> tuple[Option, ...]:
         """The options that mean something there."""
         return tuple(option for option in self.options if place in option.places)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Word:
+class Token:
     """One word: its text, the source it was read from, where that stands, and whether it is quoted or a list."""
 
     text: str
@@ -105,7 +105,7 @@ _BLANK = re.compile(r"\s")
 _DECODER = json.JSONDecoder()
 
 
-def words(line: str, *, complete: bool = True) -> tuple[Word, ...]:
+def words(line: str, *, complete: bool = True) -> tuple[Token, ...]:
     """The words of a line; with `complete=False` an open quote runs to the end instead of being an error.
 
     Raises:
@@ -122,17 +122,17 @@ def words(line: str, *, complete: bool = True) -> tuple[Word, ...]:
     return tuple(found)
 
 
-def _word(line: str, start: int, *, complete: bool) -> Word:
+def _word(line: str, start: int, *, complete: bool) -> Token:
     opening = _QUOTE.match(line, start)
     if opening:
         at = opening.end()
         found = _list(line, at) if line[at] == "[" else _quoted(line, at, complete=complete)
         if found:
             inner, end = found
-            return Word(text=opening[0] + inner, raw=line[start:end], start=start, end=end, whole=True)
+            return Token(text=opening[0] + inner, raw=line[start:end], start=start, end=end, whole=True)
     blank = _BLANK.search(line, start)
     end = blank.start() if blank else len(line)
-    return Word(text=line[start:end], raw=line[start:end], start=start, end=end)
+    return Token(text=line[start:end], raw=line[start:end], start=start, end=end)
 
 
 def _quoted(line: str, at: int, *, complete: bool) -> tuple[str, int]:
@@ -209,7 +209,7 @@ _COMPARES_BEFORE = re.compile(r"(?:[<>=~!]|(?:\A|\W)in)\Z")
 _COMPARES_AFTER = re.compile(r"[<>=~!]|(?:not|in)\Z")
 
 
-def is_option(word: Word) -> bool:
+def is_option(word: Token) -> bool:
     """Whether a word is an option rather than a value."""
     return bool(_OPTION.match(word.raw))
 
@@ -220,7 +220,7 @@ class Group:
 
     option: Option | None
     flag: str = ""
-    words: tuple[Word, ...] = ()
+    words: tuple[Token, ...] = ()
 
 
 def find(options: Sequence[Option], word: str) -> tuple[Option, str, str | None] | None:
@@ -235,7 +235,7 @@ def find(options: Sequence[Option], word: str) -> tuple[Option, str, str | None]
     return None
 
 
-def groups(options: Sequence[Option], line: Sequence[Word]) -> Iterator[Group]:
+def groups(options: Sequence[Option], line: Sequence[Token]) -> Iterator[Group]:
     """Each option with its words, in order.
 
     Raises:
@@ -253,13 +253,13 @@ def groups(options: Sequence[Option], line: Sequence[Word]) -> Iterator[Group]:
         option, flag, value = found
         taken = []
         if value is not None:
-            taken.append(Word(text=value, raw=word.raw[len(word.text) - len(value) :], whole=word.whole))
+            taken.append(Token(text=value, raw=word.raw[len(word.text) - len(value) :], whole=word.whole))
         while rest and not is_option(rest[0]) and (option.kind == "words" or (option.kind != "flag" and not taken)):
             taken.append(rest.pop(0))
         yield Group(option=option, flag=flag, words=tuple(taken))
 
 
-def read(verb: Verb, line: Sequence[Word], place: Place, names: Mapping[str, object] | None = None) -> Line:
+def read(verb: Command, line: Sequence[Token], place: FrontEnd, names: Mapping[str, object] | None = None) -> Line:
     """One line by a verb's row of the table; without `names` nothing expands.
 
     Raises:
@@ -308,7 +308,7 @@ def _value(option: Option, group: Group, names: Mapping[str, object] | None, see
     return _join(group.words, names, seen)
 
 
-def _join(taken: Sequence[Word], names: Mapping[str, object] | None, seen: dict[str, str]) -> str:
+def _join(taken: Sequence[Token], names: Mapping[str, object] | None, seen: dict[str, str]) -> str:
     pieces = []
     for i, word in enumerate(taken):
         before = taken[i - 1].raw if i else ""
@@ -325,7 +325,7 @@ def _join(taken: Sequence[Word], names: Mapping[str, object] | None, seen: dict[
     return " ".join(pieces)
 
 
-def _too_many(verb: Verb, word: str) -> SpecError:
+def _too_many(verb: Command, word: str) -> SpecError:
     best = nearest(word, [flag.lstrip("-") for option in verb.options for flag in option.flags])
     if best and len(best) > 1:
         return SpecError(f"unexpected word {word}; did you mean --{best}?", hint="Options begin with two dashes.")

@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from uv_argo_magic.core.commands.parser import Line, Option, Place, Verb, Word, is_option, read, words
+from uv_argo_magic.core.commands.parser import Command, FrontEnd, Line, Option, Token, is_option, read, words
 from uv_argo_magic.core.spec import settings_parser as keys
 from uv_argo_magic.core.spec.run_spec import Resources
 from uv_argo_magic.core.suggest import unknown
@@ -110,19 +110,19 @@ RUN = Option(
 ELSEWHERE = (BACKEND, SET)
 """Where to ask about a run that is not kept on this machine."""
 
-CELL = Verb(
+CELL = Command(
     name="%%argo", help="run this cell with its own dependencies, elsewhere",
     notebook='%%argo --deps "numpy pandas"', options=RUN_OPTIONS,
 )  # fmt: skip
 
 VERBS = (
-    Verb(
+    Command(
         name="run", help="run a Python file with its own dependencies, elsewhere",
         terminal='uv-argo run script.py --deps "numpy pandas"', options=(*RUN_OPTIONS[:-1], REQUEST, HELP),
         argument=Option(dest="file", metavar="FILE", completer="file", required=True, instead="request",
                         help="a Python file, or - for stdin"),
     ),
-    Verb(
+    Command(
         name="runs", help="list the runs that are kept, newest first", notebook="%argo runs -n 5",
         terminal="uv-argo runs -n 5",
         options=(
@@ -132,11 +132,11 @@ VERBS = (
             HELP,
         ),
     ),
-    Verb(
+    Command(
         name="last", help="say how the last run went", notebook="%argo last", terminal="uv-argo last",
         options=(HELP,),
     ),
-    Verb(
+    Command(
         name="logs", help="print a run's whole log", notebook="%argo logs", terminal="uv-argo logs",
         options=(
             Option(dest="raw", flags=("--raw",), kind="flag", help="with the records between", example="--raw"),
@@ -145,14 +145,14 @@ VERBS = (
         ),
         argument=RUN,
     ),
-    Verb(
+    Command(
         name="packages", help="list the packages that a run had, and what differs from another run's",
         notebook="%argo packages", terminal="uv-argo packages",
         options=(HELP,),
         argument=Option(dest="run", metavar="RUN", kind="words", completer="run",
                         help="one run, or two to compare; else the last run"),
     ),
-    Verb(
+    Command(
         name="lock", help="show the lock of a run or of requirements, write it to a file, or renew it",
         notebook="%argo lock --to requirements.txt", terminal="uv-argo lock --to pylock.toml",
         options=(
@@ -167,27 +167,27 @@ VERBS = (
         ),
         argument=RUN,
     ),
-    Verb(
+    Command(
         name="verify", help="run again what a notebook says it ran, with the same packages, and compare",
         notebook="%argo verify", terminal="uv-argo verify study.ipynb", options=(*ELSEWHERE, HELP),
         argument=Option(dest="notebook", metavar="NOTEBOOK", completer="file",
                         help="a notebook's file; else this one, as it was saved"),
     ),
-    Verb(
+    Command(
         name="stop", help="stop a run", notebook="%argo stop", terminal="uv-argo stop", options=(*ELSEWHERE, HELP),
         argument=RUN,
     ),
-    Verb(
+    Command(
         name="attach", help="show a run again, live while it runs, whoever began it", notebook="%argo attach",
         terminal="uv-argo attach", options=(*ELSEWHERE, HELP), argument=RUN,
     ),
-    Verb(
+    Command(
         name="export", help="write a run as a file that runs without this package",
         notebook="%argo export --to cell.yaml",
         terminal="uv-argo export --to cell.yaml", argument=RUN,
         options=(TO, BACKEND, SET, HELP),
     ),
-    Verb(
+    Command(
         name="edit", help="edit the notebook's requirements file, checked as it changes", notebook="%argo edit",
         terminal="uv-argo edit analysis.ipynb",
         options=(
@@ -198,12 +198,12 @@ VERBS = (
         argument=Option(dest="file", metavar="FILE", completer="file",
                         help="a notebook, or a requirements file; else this notebook's"),
     ),
-    Verb(
+    Command(
         name="doctor", help="look at what runs need, run a small one, and say what to do where something fails",
         notebook="%argo doctor", terminal="uv-argo doctor -b argo",
         options=(_BY_DEST["python"], BACKEND, SET, HELP),
     ),
-    Verb(
+    Command(
         name="help", help="explain a verb", notebook="%argo help logs", terminal="uv-argo help run",
         argument=Option(dest="verb", metavar="VERB", completer="verb", help="a verb; else all of them"),
         options=(HELP,),
@@ -211,7 +211,7 @@ VERBS = (
 )  # fmt: skip
 
 
-def verbs_in(place: Place) -> dict[str, Verb]:
+def verbs_in(place: FrontEnd) -> dict[str, Command]:
     """The verbs that can be said there, by name."""
     return {verb.name: verb for verb in VERBS if getattr(verb, place)}
 
@@ -240,10 +240,10 @@ def read_argv(argv: Sequence[str]) -> Line:
     Raises:
         SpecError: the line is wrong.
     """
-    return _verb([Word(text=word, raw=word) for word in argv], "terminal", None)
+    return _verb([Token(text=word, raw=word) for word in argv], "terminal", None)
 
 
-def _verb(line: Sequence[Word], place: Place, names: Mapping[str, object] | None) -> Line:
+def _verb(line: Sequence[Token], place: FrontEnd, names: Mapping[str, object] | None) -> Line:
     known = verbs_in(place)
     if not line or line[0].text in HELP.flags:
         return Line(verb="help")

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar, overload
 T = TypeVar("T")
 
 
-class Journal(Sequence[T], Generic[T]):
+class AppendLog(Sequence[T], Generic[T]):
     """An immutable sequence with a cheap `add`."""
 
     __slots__ = ("_items", "_length")
@@ -21,9 +21,9 @@ class Journal(Sequence[T], Generic[T]):
         self._items = list(items)
         self._length = len(self._items)
 
-    def add(self, item: T) -> Journal[T]:
+    def add(self, item: T) -> AppendLog[T]:
         """This journal and one item more."""
-        new: Journal[T] = Journal.__new__(Journal)
+        new: AppendLog[T] = AppendLog.__new__(AppendLog)
         # Somebody grew this one already: the list beyond our length is theirs.
         new._items = self._items if len(self._items) == self._length else self._items[: self._length]
         new._items.append(item)
@@ -49,13 +49,13 @@ class Journal(Sequence[T], Generic[T]):
             yield self._items[i]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Journal) and len(self) == len(other) and all(map(_same, self, other))
+        return isinstance(other, AppendLog) and len(self) == len(other) and all(map(_same, self, other))
 
     def __hash__(self) -> int:
         return hash((self._length, self._items[0] if self._length else None))
 
     def __repr__(self) -> str:
-        return f"Journal({self[:]!r})"
+        return f"AppendLog({self[:]!r})"
 
 
 def _same(one: object, other: object) -> bool:

@@ -1,4 +1,4 @@
-"""The Event union, and `decode`: log text -> events. The guest's `record.py` writes what this reads.
+"""The Event union, and `decode`: log text -> events. The guest's `log_writer.py` writes what this reads.
 
 Rules:
 - Log text is whole lines. A line that begins with `@uv-argo:NONCE ` and a JSON object is a record; every other line

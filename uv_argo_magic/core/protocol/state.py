@@ -15,7 +15,7 @@ from functools import reduce
 from typing import TYPE_CHECKING, Literal, TypeAlias, assert_never
 
 from uv_argo_magic.core.protocol import events as ev
-from uv_argo_magic.core.protocol.append_log import Journal
+from uv_argo_magic.core.protocol.append_log import AppendLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -89,9 +89,9 @@ class RunState:
     hello: ev.Hello | None = None
     locked: str = ""
     installed: ev.Installed | None = None
-    install_log: Journal[str] = field(default_factory=Journal)
+    install_log: AppendLog[str] = field(default_factory=AppendLog)
     notes: tuple[str, ...] = ()
-    outputs: Journal[Output] = field(default_factory=Journal)
+    outputs: AppendLog[Output] = field(default_factory=AppendLog)
     values: tuple[ev.Value, ...] = ()
     error: str = ""
     exited: ev.Exited | None = None

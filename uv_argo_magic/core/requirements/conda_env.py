@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from packaging.utils import canonicalize_name
 
 from uv_argo_magic.core.requirements import model as req
-from uv_argo_magic.core.requirements.parsed_file import Asked
+from uv_argo_magic.core.requirements.parsed_file import ParsedRequirements
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class Line:
     text: str
 
 
-def read_conda(lines: Sequence[Line], *, source: str) -> Asked:
+def read_conda(lines: Sequence[Line], *, source: str) -> ParsedRequirements:
     """What these entries ask of a package index; `python` becomes the Python asked for, `pip` nothing.
 
     Raises:
@@ -162,7 +162,7 @@ def read_conda(lines: Sequence[Line], *, source: str) -> Asked:
     if refused:
         number = f"{len(refused)} of its {len(lines)} conda packages" if len(lines) > 1 else "its conda package"
         raise SpecError(f"{source}: {number} cannot be taken from a package index", hint="\n".join(refused))
-    return Asked(requirements=req.merge(*found), pythons=((python, source),) if python else ())
+    return ParsedRequirements(requirements=req.merge(*found), pythons=((python, source),) if python else ())
 
 
 class _Refused(ValueError):

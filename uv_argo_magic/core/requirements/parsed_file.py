@@ -8,7 +8,7 @@ from uv_argo_magic.core.requirements import model as req
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class ParsedRequirements:
     """What a file asks for; `constraints` and `overrides` are requirements as lines.
 
     `pythons` are (specifier, the file that gives it); `notes` are whole sentences for people.
@@ -21,9 +21,9 @@ class Asked:
     notes: tuple[str, ...] = ()
 
 
-def merge(*found: Asked) -> Asked:
+def merge(*found: ParsedRequirements) -> ParsedRequirements:
     """All of it, in order."""
-    return Asked(
+    return ParsedRequirements(
         requirements=req.merge(*(one.requirements for one in found)),
         constraints=tuple(dict.fromkeys(line for one in found for line in one.constraints)),
         overrides=tuple(dict.fromkeys(line for one in found for line in one.overrides)),

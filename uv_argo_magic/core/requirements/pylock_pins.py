@@ -1,4 +1,4 @@
-"""The text of a pylock.toml that somebody has -> Asked: every package pinned, with its hashes and its marker.
+"""The text of an existing pylock.toml -> ParsedRequirements: every package pinned, with its hashes and marker.
 
 Rules:
 - Markers stay: whoever resolves for a Python and platform decides them. Only `extras` and `dependency_groups`, which no
@@ -19,7 +19,7 @@ from typing import TypeAlias
 from packaging.utils import canonicalize_name
 
 from uv_argo_magic.core.requirements import model as req
-from uv_argo_magic.core.requirements.parsed_file import Asked
+from uv_argo_magic.core.requirements.parsed_file import ParsedRequirements
 from uv_argo_magic.core.requirements.pyproject import requires_python, toml
 from uv_argo_magic.core.suggest import unknown
 from uv_argo_magic.errors import SpecError
@@ -31,7 +31,7 @@ ALWAYS, NEVER = 'python_version >= "0"', 'python_version < "0"'
 """A marker of PEP 508 that every Python fulfils, and one that none does."""
 
 
-def read_pins(text: str, *, source: str, extras: Sequence[str] = (), groups: Sequence[str] = ()) -> Asked:
+def read_pins(text: str, *, source: str, extras: Sequence[str] = (), groups: Sequence[str] = ()) -> ParsedRequirements:
     """What a lock file pins, for whichever target; `extras` and `groups` choose among what it was made for.
 
     Raises:
@@ -55,7 +55,7 @@ def read_pins(text: str, *, source: str, extras: Sequence[str] = (), groups: Seq
         raise _misshapen(source, "packages")
     lines = [line for package in packages if (line := _line(package, chosen, source))]
     python = requires_python(data, source)
-    return Asked(
+    return ParsedRequirements(
         requirements=replace(req.parse_items(lines, source=source, file=True), complete=True),
         pythons=((python, source),) if python else (),
     )

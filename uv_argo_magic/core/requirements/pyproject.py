@@ -1,4 +1,4 @@
-"""The text of a pyproject.toml -> Asked: the project's dependencies, those of extras, and dependency groups.
+"""The text of a pyproject.toml -> ParsedRequirements: the project's dependencies, those of extras, and groups.
 
 Rules:
 - The project itself is neither built nor installed: what only a build could tell (dynamic dependencies) is refused.
@@ -18,7 +18,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from uv_argo_magic.core.requirements import model as req
-from uv_argo_magic.core.requirements.parsed_file import Asked
+from uv_argo_magic.core.requirements.parsed_file import ParsedRequirements
 from uv_argo_magic.core.suggest import unknown
 from uv_argo_magic.errors import SpecError
 
@@ -37,7 +37,9 @@ UNREAD = (
 """Keys of [tool.uv] that change what a resolution gives, and that are settings here."""
 
 
-def read_pyproject(text: str, *, source: str, extras: Sequence[str] = (), groups: Sequence[str] = ()) -> Asked:
+def read_pyproject(
+    text: str, *, source: str, extras: Sequence[str] = (), groups: Sequence[str] = ()
+) -> ParsedRequirements:
     """What a project asks for, with these extras; with groups and no extras, what the groups ask for alone.
 
     Raises:
@@ -54,7 +56,7 @@ def read_pyproject(text: str, *, source: str, extras: Sequence[str] = (), groups
     python = requires_python(_table(data, "project", source), source)
     unread = [key for key in UNREAD if key in uv]
     note = f"{source}: {', '.join(unread)} of [tool.uv] count only as settings of the cell: --set KEY=VALUE."
-    return Asked(
+    return ParsedRequirements(
         requirements=requirements,
         constraints=_lines(uv, "constraint-dependencies", source),
         overrides=_lines(uv, "override-dependencies", source),

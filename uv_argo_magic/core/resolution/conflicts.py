@@ -10,10 +10,10 @@ import difflib
 import re
 
 from uv_argo_magic.core.requirements.typo_hints import PACKAGE_OF
-from uv_argo_magic.core.resolution.uv_stderr import InstallFailure, Said, capital, named, short
+from uv_argo_magic.core.resolution.uv_stderr import InstallFailure, UvOutput, capital, named, short
 
 
-def unsolved(said: Said) -> InstallFailure:
+def unsolved(said: UvOutput) -> InstallFailure:
     """No set of versions fits: the first of these that explains why."""
     for explain in (_wrong_python, _no_wheel, _unknown, _no_version):
         failure = explain(said)
@@ -26,7 +26,7 @@ def unsolved(said: Said) -> InstallFailure:
     )
 
 
-def _wrong_python(said: Said) -> InstallFailure | None:
+def _wrong_python(said: UvOutput) -> InstallFailure | None:
     found = re.search(r"Python version \(([^)]+)\) does not satisfy Python([^\s,]+)", said.words)
     if not found:
         return None
@@ -40,7 +40,7 @@ def _wrong_python(said: Said) -> InstallFailure | None:
     )
 
 
-def _no_wheel(said: Said) -> InstallFailure | None:
+def _no_wheel(said: UvOutput) -> InstallFailure | None:
     found = re.search(
         r"(?:[Bb]ecause|and) ([^\s,]+|all versions of [^\s,]+) (?:has|have) no (usable wheels|wheels with[^,(]*)",
         said.words,
@@ -62,7 +62,7 @@ def _no_wheel(said: Said) -> InstallFailure | None:
     )
 
 
-def _unknown(said: Said) -> InstallFailure | None:
+def _unknown(said: UvOutput) -> InstallFailure | None:
     found = re.search(
         r"[Bb]ecause ([^\s,]+) was not found in the package registry(?: and ([^,]+?) depends? on)?", said.words
     )
@@ -79,7 +79,7 @@ def _unknown(said: Said) -> InstallFailure | None:
     )
 
 
-def _no_version(said: Said) -> InstallFailure | None:
+def _no_version(said: UvOutput) -> InstallFailure | None:
     """A version that is not there; only where nothing else depends on something, which is a conflict."""
     if re.search(r"depends? on", said.words):
         return None
@@ -118,7 +118,7 @@ def _no_version(said: Said) -> InstallFailure | None:
     )
 
 
-def _chain(said: Said) -> str:
+def _chain(said: UvOutput) -> str:
     """The premises of uv's chain of conclusions, without the conclusions.
 
     A long chain repeats one argument for each version: its beginning and its end say what a person needs.

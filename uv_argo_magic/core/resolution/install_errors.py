@@ -19,7 +19,7 @@ from uv_argo_magic.core.resolution.uv_stderr import (
     UNREACHABLE,
     Cause,
     InstallFailure,
-    Said,
+    UvOutput,
     capital,
     redact,
     short,
@@ -268,7 +268,7 @@ _RULES = (
 )
 
 
-def _failure(said: Said, rule: _Rule) -> InstallFailure:
+def _failure(said: UvOutput, rule: _Rule) -> InstallFailure:
     found = re.search(rule.pattern, said.text)
     values = {
         "what": said.what or "the packages",
@@ -287,7 +287,7 @@ def _failure(said: Said, rule: _Rule) -> InstallFailure:
     )
 
 
-def _ended(said: Said, signal: int) -> InstallFailure:
+def _ended(said: UvOutput, signal: int) -> InstallFailure:
     """Uv was ended by a signal and said nothing of use."""
     what = said.what or "the packages"
     if signal == 9:

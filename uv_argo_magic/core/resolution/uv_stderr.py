@@ -42,7 +42,7 @@ class InstallFailure:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Said:
+class UvOutput:
     """uv's standard error, taken apart: all of it, its own words as lines, and what a build printed."""
 
     rc: int
@@ -110,7 +110,7 @@ def redact(text: str) -> str:
     return re.sub(r"(://[^\s?`'\")]+)\?[^\s`'\")]+", r"\1", text)
 
 
-def take_apart(rc: int, stderr: str) -> Said:
+def take_apart(rc: int, stderr: str) -> UvOutput:
     """Uv's own words (from its last `error:` on), one line each, and apart from them what a build or git printed."""
     text = redact(re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", stderr).replace("\r", "\n"))
     rows = [_plain(row) for row in text.splitlines()]
@@ -131,7 +131,7 @@ def take_apart(rc: int, stderr: str) -> Said:
             lines[-1] += f" {plain}"
         elif plain:
             lines.append(plain)
-    return Said(rc=rc, text=text, lines=tuple(lines), printed=tuple(printed))
+    return UvOutput(rc=rc, text=text, lines=tuple(lines), printed=tuple(printed))
 
 
 def _plain(row: str) -> str:

@@ -44,7 +44,7 @@ class _Line:
 
 
 @dataclass(kw_only=True)
-class Cap:
+class OutputTruncator:
     """A bound for the output of one run: `head` and `tail` in lines, `width` and `chars` in characters.
 
     `width` bounds a line, `chars` the head and the tail each, `redraws` how many of one line pass one by one;

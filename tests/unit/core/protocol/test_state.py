@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uv_argo_magic.core.protocol import events as ev
-from uv_argo_magic.core.protocol.append_log import Journal
+from uv_argo_magic.core.protocol.append_log import AppendLog
 from uv_argo_magic.core.protocol.state import ORDER, OUTCOMES, TRANSITIONS, Gap, Restarted, RunState, fold, step
 from uv_argo_magic.testing import play, write
 
@@ -185,7 +185,7 @@ def test_any_events_in_any_order_give_a_state(seen: list[ev.Event]) -> None:
     state = fold(seen)
     assert state.stage in ORDER
     assert bool(state.outcome) == state.ended or Restarted(boot=state.boot) in list(state.outputs)
-    assert isinstance(state.outputs, Journal)
+    assert isinstance(state.outputs, AppendLog)
     assert fold(seen) == state
 
 

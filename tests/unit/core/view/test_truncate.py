@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import Gap, Restarted
-from uv_argo_magic.core.view.truncate import Cap, Chunk
+from uv_argo_magic.core.view.truncate import Chunk, OutputTruncator
 
 STAMP = {"boot": "b", "n": 1, "t": 0.0}
 
@@ -43,7 +43,7 @@ PIECES = st.lists(
 
 @given(PIECES, st.integers(0, 6), st.integers(0, 6))
 def test_head_and_tail_and_left_out_are_all_lines(pieces, head, tail):
-    cap = Cap(head=head, tail=tail)
+    cap = OutputTruncator(head=head, tail=tail)
     now, end = run(cap, *(err(text, stream) for stream, text in pieces))
     total = sum(text.count("\n") for _, text in pieces)
     sentence = [one for one in end if isinstance(one, Chunk) and "left out here" in one.text]
@@ -58,14 +58,14 @@ def test_head_and_tail_and_left_out_are_all_lines(pieces, head, tail):
 
 @given(PIECES)
 def test_what_fits_is_unchanged_in_each_stream(pieces):
-    now, end = run(Cap(head=3, tail=5000), *(err(text, stream) for stream, text in pieces))
+    now, end = run(OutputTruncator(head=3, tail=5000), *(err(text, stream) for stream, text in pieces))
     for stream in ("stdout", "stderr"):
         assert text_of(now + end, stream) == "".join(text for name, text in pieces if name == stream)
 
 
 @given(st.lists(st.text(st.sampled_from("ab\r\n"), max_size=20), max_size=20))
 def test_redraws_that_are_few_pass_as_they_came(pieces):
-    now, _ = run(Cap(), *(err(text, "stdout") for text in pieces))
+    now, _ = run(OutputTruncator(), *(err(text, "stdout") for text in pieces))
     assert text_of(now) == "".join(pieces) or "\r\n" in "".join(pieces)
 
 
@@ -85,15 +85,15 @@ REDRAWN = st.lists(st.text(st.sampled_from("abc\r\r\n"), max_size=12), max_size=
 
 @given(REDRAWN, st.integers(1, 3), st.booleans())
 def test_held_redraws_end_in_the_same_picture(pieces, redraws, in_tail):
-    cap = Cap(redraws=redraws, head=0 if in_tail else 10_000, tail=10_000)
+    cap = OutputTruncator(redraws=redraws, head=0 if in_tail else 10_000, tail=10_000)
     now, end = run(cap, *(err(text, "stdout") for text in pieces))
     assert screen(text_of(now + end)) == screen("".join(pieces))
 
 
 def test_many_lines_in_one_piece_and_one_by_one_end_alike():
     lines = [f"{n}\n" for n in range(1000)]
-    at_once = run(Cap(head=10, tail=10), out("".join(lines)))
-    singly = run(Cap(head=10, tail=10), *map(out, lines))
+    at_once = run(OutputTruncator(head=10, tail=10), out("".join(lines)))
+    singly = run(OutputTruncator(head=10, tail=10), *map(out, lines))
     assert text_of(at_once[0]) == text_of(singly[0]) == "".join(lines[:10])
     assert at_once[1] == singly[1]
     assert at_once[1][0] == Chunk(stream="stderr", text="... 980 lines left out here; the whole log: %argo logs\n")
@@ -101,7 +101,7 @@ def test_many_lines_in_one_piece_and_one_by_one_end_alike():
 
 
 def test_a_million_lines():
-    cap = Cap(whole="%argo logs swift-otter")
+    cap = OutputTruncator(whole="%argo logs swift-otter")
     now, end = run(cap, out("a line of output\n" * 1_000_000))
     assert text_of(now).count("\n") == 1000
     assert end[0].text == "... 998,000 lines left out here; the whole log: %argo logs swift-otter\n"
@@ -109,58 +109,58 @@ def test_a_million_lines():
 
 
 def test_one_endless_line_is_cut_and_counted():
-    now, end = run(Cap(width=10), *[out("x" * 8)] * 5, out("\nnext\n"))
+    now, end = run(OutputTruncator(width=10), *[out("x" * 8)] * 5, out("\nnext\n"))
     assert text_of(now + end) == "x" * 10 + " ... 30 characters left out here\nnext\n"
 
 
 def test_an_endless_line_that_never_ends_is_counted_too():
-    now, end = run(Cap(width=10), err("x" * 11, "stdout"))
+    now, end = run(OutputTruncator(width=10), err("x" * 11, "stdout"))
     assert text_of(now + end) == "x" * 10 + " ... 1 character left out here"
 
 
 def test_what_is_cut_in_the_tail_is_told_as_well():
-    now, end = run(Cap(width=4, head=0), err("abcdef", "stdout"))
+    now, end = run(OutputTruncator(width=4, head=0), err("abcdef", "stdout"))
     assert text_of(now + end) == "abcd ... 2 characters left out here"
 
 
 def test_many_long_lines_are_bounded_by_their_characters():
-    now, end = run(Cap(head=100, tail=100, chars=1000), out(("y" * 99 + "\n") * 100))
+    now, end = run(OutputTruncator(head=100, tail=100, chars=1000), out(("y" * 99 + "\n") * 100))
     assert len(text_of(now)) <= 1000
     assert len(text_of(end[1:])) <= 1000
     assert "80 lines left out" in end[0].text
 
 
 def test_pieces_without_a_newline_are_told_in_characters():
-    cap = Cap(head=1, tail=1, chars=20)
+    cap = OutputTruncator(head=1, tail=1, chars=20)
     _, end = run(cap, out("one\n"), *(err("abcdefgh", name) for name in ("stdout", "stderr", "stdout")))
     assert end[0].text.startswith("... 16 characters left out here")
 
 
 def test_the_sentence_begins_a_line_of_its_own():
-    _, end = run(Cap(head=5, tail=1, chars=11), err("no newline", "stdout"), err("a\nb\nc\n"))
+    _, end = run(OutputTruncator(head=5, tail=1, chars=11), err("no newline", "stdout"), err("a\nb\nc\n"))
     assert end[0].text.startswith("\n... 2 lines left")
 
 
 def test_a_long_progress_bar_passes_rarely_and_ends_right():
-    cap = Cap(redraws=100)
+    cap = OutputTruncator(redraws=100)
     now, end = run(cap, *(err(f"\r{n:>3}%") for n in range(10_000)))
     assert text_of(now).count("\r") < 100 * 15
     assert screen(text_of(now + end)) == "9999%"
 
 
 def test_a_progress_bar_with_colours_that_is_held_back_ends_with_the_last():
-    _, end = run(Cap(head=0), *(err(f"\r\x1b[3{n}m{n}\x1b[0m") for n in range(5)))
+    _, end = run(OutputTruncator(head=0), *(err(f"\r\x1b[3{n}m{n}\x1b[0m") for n in range(5)))
     assert text_of(end) == "\r\x1b[33m3\x1b[0m\r\x1b[34m4\x1b[0m"
 
 
 def test_windows_line_ends_are_no_redraws():
     for head in (0, 10):
-        now, end = run(Cap(head=head), err("a\r", "stdout"), err("\nb\r\n", "stdout"))
+        now, end = run(OutputTruncator(head=head), err("a\r", "stdout"), err("\nb\r\n", "stdout"))
         assert screen(text_of(now + end).replace("\r\n", "\n")) == "a\nb\n"
 
 
 def test_displays_pass_up_to_a_count_and_updates_of_those_shown():
-    cap = Cap(displays=2)
+    cap = OutputTruncator(displays=2)
     now, end = run(
         cap,
         display(),
@@ -175,13 +175,13 @@ def test_displays_pass_up_to_a_count_and_updates_of_those_shown():
 
 
 def test_displays_pass_up_to_a_size():
-    now, end = run(Cap(display_chars=10), display('"12345678"'), display('"x"'))
+    now, end = run(OutputTruncator(display_chars=10), display('"12345678"'), display('"x"'))
     assert len(now) == 1
     assert "1 display left out" in end[0].text
 
 
 def test_clearing_begins_anew():
-    cap = Cap(head=1, tail=1, displays=1)
+    cap = OutputTruncator(head=1, tail=1, displays=1)
     clear = ev.ClearOutput(**STAMP)
     now, end = run(cap, out("1\n2\n3\n4\n"), display(), clear, out("5\n"), display())
     assert now[-3:] == [clear, Chunk(stream="stdout", text="5\n"), display()]
@@ -198,6 +198,6 @@ def test_clearing_begins_anew():
     ],
 )
 def test_what_must_never_be_silent_passes(output):
-    cap = Cap(head=0, tail=0, displays=0)
+    cap = OutputTruncator(head=0, tail=0, displays=0)
     assert cap.feed(out("gone\n")) == ()
     assert cap.feed(output) == (output,)
