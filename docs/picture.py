@@ -16,7 +16,7 @@ from playwright.sync_api import sync_playwright
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 
-import lab as jupyter  # noqa: E402 - the tests' own way to drive JupyterLab
+from support import lab as jupyter  # noqa: E402 - the tests' own way to drive JupyterLab
 
 CELL = """%%argo --deps "numpy pandas"
 import time, numpy as np, pandas as pd

@@ -60,7 +60,7 @@ def run(notebook: NotebookNode, folder: Path) -> None:
 def small_cluster() -> Iterator[None]:
     """A cluster of the tests' own for what asks for `argo`: its pods are processes of this machine."""
     sys.path.insert(0, str(HERE.parent / "tests"))
-    from argo_server import ArgoServer  # noqa: PLC0415 - beside the tests, and only for this
+    from support.argo_server import ArgoServer  # noqa: PLC0415 - beside the tests, and only for this
 
     with tempfile.TemporaryDirectory() as folder, ArgoServer(Path(folder)) as server:
         os.environ |= server.settings

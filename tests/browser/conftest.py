@@ -9,8 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import lab as jupyter
 import pytest
+from support import lab as jupyter
 
 ARTIFACTS = jupyter.ROOT / "test-artifacts"
 

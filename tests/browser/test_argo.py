@@ -10,8 +10,8 @@ import os
 import sys
 
 import pytest
-from argo_server import ArgoServer
-from lab import keep
+from support.argo_server import ArgoServer
+from support.lab import keep
 
 BADGE = ".uv-argo .uv-badge"
 STATIC = ".uv-argo-static"

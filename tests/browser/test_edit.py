@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-import lab as jupyter
 import pytest
-from index_server import IndexServer
-from lab import contrasts, fits, focus, keep
+from support import lab as jupyter
+from support.index_server import IndexServer
+from support.lab import contrasts, fits, focus, keep
 
 LIVE = ".uv-argo.uv-edit"
 STATIC = ".uv-edit-static"

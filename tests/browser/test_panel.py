@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-import lab as jupyter
 import nbformat
 import pytest
-from lab import contrasts, fits, focus, keep
+from support import lab as jupyter
+from support.lab import contrasts, fits, focus, keep
 
 BADGE = ".uv-argo .uv-badge"
 STATIC = ".uv-argo-static"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from lab import KERNELS
+from support.lab import KERNELS
 
 from uv_argo_magic._os import process_id
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from argo_server import ArgoServer
+from support.argo_server import ArgoServer
 
 from uv_argo_magic import cli
 from uv_argo_magic.backends import argo, base

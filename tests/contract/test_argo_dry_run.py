@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from argo_server import LABEL, ArgoServer
+from support.argo_server import LABEL, ArgoServer
 
 from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings

@@ -8,9 +8,9 @@ import threading
 import time
 
 import pytest
-from argo_server import ArgoServer
 from hypothesis import given
 from hypothesis import strategies as st
+from support.argo_server import ArgoServer
 
 from uv_argo_magic.backends.argo import follow
 from uv_argo_magic.backends.argo.backend import ArgoBackend

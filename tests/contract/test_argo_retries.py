@@ -6,7 +6,7 @@ import sys
 import threading
 
 import pytest
-from argo_server import ArgoServer
+from support.argo_server import ArgoServer
 
 from uv_argo_magic.backends.argo import follow
 from uv_argo_magic.backends.argo.backend import ArgoBackend

@@ -7,8 +7,8 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from argo_server import NO_UV, ArgoServer
-from index_server import IndexServer
+from support.argo_server import NO_UV, ArgoServer
+from support.index_server import IndexServer
 from uv import find_uv_bin
 
 from uv_argo_magic.backends.argo.backend import ArgoBackend

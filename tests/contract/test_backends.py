@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 
 import pytest
-from argo_server import ArgoServer
-from index_server import IndexServer
+from support.argo_server import ArgoServer
+from support.index_server import IndexServer
 
 from uv_argo_magic._os import paths
 from uv_argo_magic.backends.argo.backend import ArgoBackend

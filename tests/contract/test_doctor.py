@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 import pytest
-from argo_rest import ArgoRest
-from argo_server import ArgoServer
-from index_server import IndexServer
+from support.argo_rest import ArgoRest
+from support.argo_server import ArgoServer
+from support.index_server import IndexServer
 
 from uv_argo_magic import cli
 from uv_argo_magic.backends import base

@@ -11,7 +11,7 @@ import threading
 import time
 
 import pytest
-from index_server import IndexServer
+from support.index_server import IndexServer
 from uv import find_uv_bin
 
 from uv_argo_magic import cli

@@ -9,8 +9,8 @@ import urllib.request
 
 import pytest
 import yaml
-from argo_server import ArgoServer
-from index_server import IndexServer
+from support.argo_server import ArgoServer
+from support.index_server import IndexServer
 from uv import find_uv_bin
 
 from uv_argo_magic import cli

@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from guest_process import HERE, NONCE, begin, text_of
-from index_server import IndexServer
+from support.guest_process import HERE, NONCE, begin, text_of
+from support.index_server import IndexServer
 
 from uv_argo_magic.core.protocol import events
 from uv_argo_magic.core.protocol import events as ev

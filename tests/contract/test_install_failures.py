@@ -19,9 +19,9 @@ import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import index_server
 import pytest
-from index_server import IndexServer
+from support import index_server
+from support.index_server import IndexServer
 from uv import find_uv_bin
 
 from uv_argo_magic.core.resolution.install_errors import InstallFailure, classify, warnings

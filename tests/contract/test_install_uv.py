@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from guest_process import begin, text_of
-from index_server import IndexServer
+from support.guest_process import begin, text_of
+from support.index_server import IndexServer
 from uv import find_uv_bin
 
 from uv_argo_magic.core.resolution import install_errors

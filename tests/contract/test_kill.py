@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from index_server import IndexServer
+from support.index_server import IndexServer
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds a run's processes in /proc")
 

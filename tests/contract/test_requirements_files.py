@@ -6,7 +6,7 @@ import os
 import subprocess
 
 import pytest
-from index_server import IndexServer
+from support.index_server import IndexServer
 from uv import find_uv_bin
 
 from uv_argo_magic import requirements_files

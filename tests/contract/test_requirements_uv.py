@@ -9,7 +9,7 @@ import sys
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from requirement_lists import ACCEPTED, ACCEPTED_IN_FILES
+from support.requirement_lists import ACCEPTED, ACCEPTED_IN_FILES
 from uv import find_uv_bin
 
 from uv_argo_magic.core.requirements.model import Requirements, merge, parse

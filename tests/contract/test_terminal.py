@@ -10,7 +10,7 @@ import sys
 import time
 
 import pytest
-from index_server import IndexServer
+from support.index_server import IndexServer
 
 from uv_argo_magic.cli import main
 from uv_argo_magic.history.store import History

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import atexit
 
-import fake_engine
 import pytest
-from index_server import IndexServer
 from IPython.core.interactiveshell import InteractiveShell
+from support import fake_engine
+from support.index_server import IndexServer
 from traitlets.config import Config
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import fake_engine
 import pytest
+from support import fake_engine
 from traitlets import TraitError
 
 from uv_argo_magic import cell_syntax, config

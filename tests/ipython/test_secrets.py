@@ -10,8 +10,8 @@ import re
 from pathlib import Path
 
 import pytest
-from index_server import IndexServer
 from IPython.utils.capture import capture_output
+from support.index_server import IndexServer
 
 from uv_argo_magic._os import paths
 from uv_argo_magic.backends.argo import workflow

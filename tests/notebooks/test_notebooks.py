@@ -14,7 +14,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from argo_server import ArgoServer
+from support.argo_server import ArgoServer
 
 from uv_argo_magic.core.view.html import VOLATILE
 

@@ -7,8 +7,8 @@ import json
 import re
 import sys
 
-import fake_engine
 import pytest
+from support import fake_engine
 
 from uv_argo_magic import cli
 from uv_argo_magic.commands import runs

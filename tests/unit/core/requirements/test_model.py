@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from packaging.requirements import Requirement as Parsed
-from requirement_lists import ACCEPTED, ACCEPTED_IN_FILES, REFUSED, REFUSED_IN_FILES, WHEEL
+from support.requirement_lists import ACCEPTED, ACCEPTED_IN_FILES, REFUSED, REFUSED_IN_FILES, WHEEL
 
 from uv_argo_magic.core.requirements.model import Requirement, Requirements, merge, parse, parse_items
 from uv_argo_magic.core.requirements.typo_hints import OPTIONS, PACKAGE_OF, STANDARD_LIBRARY

@@ -9,7 +9,7 @@ import pytest
 
 from uv_argo_magic.backends.kubernetes import diagnose
 
-GOLDEN = Path(__file__).parent.parent / "golden"
+GOLDEN = Path(__file__).parents[3] / "golden"
 
 
 def test_an_out_of_memory_pod_is_known_before_the_workflow_knows():

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from index_server import IndexServer
+from support.index_server import IndexServer
 from uv import find_uv_bin
 
 from uv_argo_magic.backends.argo import template_manifests

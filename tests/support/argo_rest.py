@@ -15,10 +15,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Self
 from urllib.parse import parse_qs, urlsplit
 
-from argo_server import Workflow, created
+from support.argo_server import Workflow, created
 
 if TYPE_CHECKING:
-    from argo_server import ArgoServer
+    from support.argo_server import ArgoServer
 
 
 def told(workflow: Workflow) -> dict:

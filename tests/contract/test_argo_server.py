@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from argo_rest import ArgoRest
-from argo_server import ArgoServer
+from support.argo_rest import ArgoRest
+from support.argo_server import ArgoServer
 
 from uv_argo_magic.backends.argo import server
 from uv_argo_magic.backends.argo.backend import ArgoBackend

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import nbformat
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CHROMIUM = "/usr/bin/chromium"
 KERNELS = ("6.31.0", "7.3.0", "7.4.0")
 """Releases of ipykernel that hear the Stop button in three different ways."""

@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from index_server import IndexServer
 from packaging.tags import compatible_tags, cpython_tags
+from support.index_server import IndexServer
 from uv import find_uv_bin
 
 from uv_argo_magic.core.requirements.model import Requirement, Requirements, parse

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from requirement_lists import ACCEPTED
+from support.requirement_lists import ACCEPTED
 
 from uv_argo_magic.backends.argo import processor_template, template_manifests, yaml_output
 from uv_argo_magic.backends.kubernetes import images
 from uv_argo_magic.core.requirements import model
 
-DEPLOY = Path(__file__).parent.parent.parent / "deploy"
+DEPLOY = Path(__file__).parents[4] / "deploy"
 HEAD = (
     "# Written by uv-argo-magic (argo/template_manifests.py), compared by a test. docs/administrators.md explains it.\n"
 )

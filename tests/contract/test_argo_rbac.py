@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from argo_server import ArgoServer
+from support.argo_server import ArgoServer
 
 from uv_argo_magic.backends.argo import template_manifests
 from uv_argo_magic.backends.argo.backend import ArgoBackend

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from argo_server import ArgoServer
+from support.argo_server import ArgoServer
 
 from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.backends.local import LocalBackend

@@ -6,7 +6,7 @@ import json
 import sys
 
 import pytest
-from argo_server import ArgoServer
+from support.argo_server import ArgoServer
 
 from uv_argo_magic.backends.argo import template, template_manifests
 from uv_argo_magic.backends.argo.backend import ArgoBackend

@@ -21,7 +21,7 @@ from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import RunState, step
 from uv_argo_magic.core.view import html, messages
 
-GOLDEN = Path(__file__).parent.parent / "golden"
+GOLDEN = Path(__file__).parents[3] / "golden"
 SCENARIOS = sorted(path.stem for path in (GOLDEN / "recordings").glob("*.jsonl"))
 
 

@@ -1,0 +1,1 @@
+"""What tests share: servers, a fake engine, a JupyterLab to drive."""
