@@ -15,7 +15,8 @@ import pytest
 from support.argo_server import ArgoServer
 
 from uv_argo_magic import cli
-from uv_argo_magic.backends import argo, base
+from uv_argo_magic.backends import base
+from uv_argo_magic.backends.argo import backend as argo_backend
 from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.backends.kubernetes import diagnose
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
@@ -58,7 +59,7 @@ class Machine:
         for name, value in self.environ.items():
             self.monkeypatch.setenv(name, value)
         base.load.cache_clear()
-        argo._connected.cache_clear()
+        argo_backend._connected.cache_clear()
         self.capsys.readouterr()
         assert cli.main(words) == status
         return "".join(self.capsys.readouterr())

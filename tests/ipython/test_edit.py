@@ -236,7 +236,7 @@ def test_what_cannot_be_written_is_said(opened, tmp_path, monkeypatch):
         raise SpecError("study.requirements.txt cannot be written: No space left on device", hint="Make room")
 
     with monkeypatch.context() as patch:
-        patch.setattr(editor.editing, "write", refuse)
+        patch.setattr(editor.edit, "write", refuse)
         one.w._add.value = "beta"
     assert "No space left" in one.w._foot.value
     assert "Not saved" in one.w._foot.value
@@ -339,7 +339,7 @@ def test_without_widgets_it_is_shown_once(shell, tmp_path, monkeypatch, capsys):
 def test_in_a_terminal_it_is_the_users_own_editor(shell, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("UV_ARGO_PANEL", "auto")
     called = []
-    monkeypatch.setattr("uv_argo_magic.commands.edit_terminal.edit", lambda path, _: called.append(path) or "said")
+    monkeypatch.setattr("uv_argo_magic.commands.edit_terminal.edit_file", lambda path, _: called.append(path) or "said")
     shell.run_line_magic("argo", "edit needs.txt")
     assert called == [tmp_path / "needs.txt"]
     assert capsys.readouterr().out == "said\n"

@@ -25,7 +25,7 @@ SETUP = f"""
 import json
 from uv_argo_magic.core.protocol.remote_error import parse
 from uv_argo_magic.guest.exceptions import describe
-from uv_argo_magic.notebook import traceback as tb
+from uv_argo_magic.remote_traceback import rebuild as tb
 
 def argo(line, cell):
     shell = get_ipython()
