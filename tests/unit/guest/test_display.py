@@ -82,7 +82,7 @@ FILTERS = [{}, {"include": ["text/html"]}, {"exclude": ["text/plain"]}, {"includ
 @pytest.mark.parametrize("kinds", FILTERS, ids=str)
 @pytest.mark.parametrize("value", SAME, ids=range(len(SAME)))
 def test_the_bundle_is_the_one_ipython_makes(displays, value, kinds):
-    formatter = InteractiveShell.instance().display_formatter
+    formatter = InteractiveShell().display_formatter
     formatter.active_types = formatter.format_types  # as a kernel has them; a terminal shows text only
     assert displays.bundle(value, **kinds) == formatter.format(value, **kinds)
 
