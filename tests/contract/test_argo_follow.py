@@ -125,7 +125,7 @@ def test_phases_name_the_pod(server, begin):
     one.wait(60)
     one._thread.join(20)
     assert one.state.node.uid == only(server).pod["metadata"]["uid"]
-    assert one.state.place == "test, namespace nb"
+    assert one.state.location == "test, namespace nb"
 
 
 def test_a_lost_pod_ends_the_workflow_and_does_not_run_twice(server, begin, tmp_path):

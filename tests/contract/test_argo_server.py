@@ -59,7 +59,7 @@ def test_a_cells_output_is_whole(rest):
     assert (state.outcome, "ZeroDivisionError" in state.error) == ("Failed", True)
     assert one.logs() == "".join(f"line {i}\n" for i in range(120))
     assert not state.gaps
-    assert state.place == f"the Argo Server {rest.address}, namespace nb"
+    assert state.location == f"the Argo Server {rest.address}, namespace nb"
     one._thread.join(20)
     assert one.state.node.phase == "Failed"
     assert any("sinceTime.seconds" in path for _, path in rest.calls)

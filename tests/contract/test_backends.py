@@ -116,7 +116,7 @@ def run(backend, wanted):
 
 def test_a_cell_without_dependencies(run):
     state = run("print('hi')").wait(60)
-    assert (state.outcome, [stage for stage, _ in state.stages]) == (
+    assert (state.outcome, [phase for phase, _ in state.phases]) == (
         "Succeeded",
         ["queued", "starting", "running", "ended"],
     )
@@ -205,8 +205,8 @@ def test_stopping_keeps_the_output_and_is_idempotent(run):
     one.stop("a test again")
     state = one.wait(30)
     assert (state.outcome, one.logs()) == ("Stopped", "begun\n")
-    assert state.stop_asked
-    assert state.stop_asked.by == "a test"
+    assert state.stop_requested
+    assert state.stop_requested.by == "a test"
     with pytest.raises(Stopped, match="a test"):
         one.raise_for_state()
     one.stop()
@@ -218,7 +218,7 @@ def test_stopping_during_the_install(run, index):
     index.misbehave("slow", "slow", where="file")
     try:
         one = run("pass", "slow")
-        while one.state.stage != "installing":
+        while one.state.phase != "installing":
             time.sleep(0.01)
         one.stop("a test")
         assert one.wait(30).outcome == "Stopped"

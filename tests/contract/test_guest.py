@@ -52,7 +52,7 @@ def test_output_result_and_end(tmp_path: Path) -> None:
         (),
         (),
     )
-    assert [stage for stage, _ in state.stages] == ["starting", "running", "ended"]  # no install step
+    assert [phase for phase, _ in state.phases] == ["starting", "running", "ended"]  # no install step
 
 
 def test_a_cell_whose_packages_nobody_left_says_so(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ LOCK = Lock(packages=(), target=Target(python="3.12.1"))
 def test_a_run_that_nothing_is_kept_of_is_found_where_it_runs(shell, backend, history, capsys, name):
     run = shell.run_line_magic("argo", f"attach {name}")
     assert (run.id, run.name, run.wait(10).outcome) == ("r-1", "w-1", "Succeeded")
-    assert run.state.stages[0] == ("queued", 900.0)
+    assert run.state.phases[0] == ("queued", 900.0)
     assert capsys.readouterr().out == "one\ntwo\n"
     assert history.list() == ()  # it is somebody else's
 

@@ -122,7 +122,7 @@ def test_the_first_place_that_says_something_counts(shell, engine, tmp_path, cap
     def origin(line, cell="1"):
         run(shell, line, cell)
         capsys.readouterr()
-        return engine.spec.needs_from
+        return engine.spec.requirements_source
 
     assert needs("") == ((), "")
     shell.run_line_magic("config", "ArgoMagics.deps = 'polars'")

@@ -26,7 +26,7 @@ EVIL = "<script>window.XSS=1</script>\"'><img src=x onerror=alert(1)>"
 
 def log(x="", *, end=True):
     return [
-        ev.Submitted(name="swift-otter" + x, place="ctx" + x, t=1000.0),
+        ev.Submitted(name="swift-otter" + x, location="ctx" + x, t=1000.0),
         ev.NodePhase(phase="Pending" + x, message=x),
         write(
             ("hello", {"protocol": 1, "python": "3.12.1" + x, "platform": x, "pid": 1}),

@@ -45,7 +45,7 @@ def keep(history, run_id="r1", *seen, reason="ok", code=0, live=False, cell="\np
     files.append(log)
     if not live:
         begun = history.get(run_id).begun
-        state = fold([ev.Submitted(name="x", place="here", t=begun), *ev.decode(log, "n")], RunState(run=run_id))
+        state = fold([ev.Submitted(name="x", location="here", t=begun), *ev.decode(log, "n")], RunState(run=run_id))
         files.finish(fold([ev.Exited(boot="b", n=99, t=begun + 1.5, reason=reason, code=code)], state))
     return files
 
@@ -290,7 +290,7 @@ def test_took(seconds, text):
 
 
 def test_small_words():
-    assert runs.remark(Gap(lines=0, why="x")) == "[some lines are missing: x]\n"
+    assert runs.remark(Gap(lines=0, reason="x")) == "[some lines are missing: x]\n"
     assert runs.remark(Restarted(boot="b")) == "[the cell began again: attempt 2]\n"
     assert runs.runs(()) == "No run is kept yet."
     assert runs.first_line(" \n\n a\nb") == "a"

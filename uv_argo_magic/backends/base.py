@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
-from uv_argo_magic.core.protocol.events import Attempts, NodePhase, StopAsked
+from uv_argo_magic.core.protocol.events import Attempts, NodePhase, StopRequested
 from uv_argo_magic.errors import BackendUnavailable
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class RemoteRun:
         return self.phase in OVER
 
 
-Item: TypeAlias = str | NodePhase | StopAsked | Attempts
+Item: TypeAlias = str | NodePhase | StopRequested | Attempts
 """What a place says of a run: log text, a phase, that somebody asked there for its end, how often it is tried."""
 
 

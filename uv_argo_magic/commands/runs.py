@@ -214,7 +214,7 @@ def remark(output: Gap | Restarted | ev.Skipped) -> str:
     """What stands in place of output that is not there."""
     match output:
         case Gap():
-            return f"[{output.lines or 'some'} lines are missing: {output.why}]\n"
+            return f"[{output.lines or 'some'} lines are missing: {output.reason}]\n"
         case Restarted():
             return f"[the cell began again: attempt {output.attempt}]\n"
         case ev.Skipped():

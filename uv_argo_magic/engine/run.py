@@ -104,7 +104,11 @@ def start(
         )
     name = chosen.submit(prepared.program, spec, run_id, notebook=notebook)
     submitted = events.Submitted(
-        name=name, place=chosen.place, t=time.time(), needs=spec.requirements.lines, needs_from=spec.needs_from
+        name=name,
+        location=chosen.place,
+        t=time.time(),
+        requirements=spec.requirements.lines,
+        requirements_source=spec.requirements_source,
     )
     run = Run(
         chosen, run_id=run_id, submitted=submitted, nonce=prepared.program.nonce, settings=spec.settings,
@@ -132,7 +136,7 @@ def join(located: RunRef, *, history: History | None = None, settings: Settings)
     found, entry = located.found, located.entry
     if found is None:
         raise ValueError(f"nothing is known of {located.id} where it runs")
-    submitted = events.Submitted(name=found.name, place=found.place, t=found.begun)
+    submitted = events.Submitted(name=found.name, location=found.place, t=found.begun)
     files = history.take_over(entry) if history is not None and entry is not None and entry.unseen else None
     return Run(
         base.load(located.backend), run_id=located.id, submitted=submitted, nonce=found.nonce, settings=settings,
@@ -265,14 +269,14 @@ class Run:
         """Ask for the end; the state tells when it has come. Nothing happens to a run that has ended."""
         if self.state.ended:
             return
-        self._take(events.StopAsked(by=by, t=time.time()))
+        self._take(events.StopRequested(by=by, t=time.time()))
         self._backend.stop(self.name)
 
     def ask_to_stop(self, by: str) -> None:
         """As `stop`, without waiting for an answer; a place that does not answer is asked again."""
         if self.state.ended:
             return
-        self._take(events.StopAsked(by=by, t=time.time()))
+        self._take(events.StopRequested(by=by, t=time.time()))
         threading.Thread(target=self._ask, name=f"uv-argo-stop-{self.id}", daemon=True).start()
 
     def _ask(self) -> None:
@@ -294,7 +298,7 @@ class Run:
             RunError: InstallFailed, CellFailed, NodeFailed or Stopped, with the state.
         """
         state = self.state
-        if not state.ended and state.stop_asked:
+        if not state.ended and state.stop_requested:
             raise Stopped(messages.sentence(state), hint=messages.hint(state), state=state)
         if state.outcome == "Succeeded":
             missing = [value.problem for value in state.values if value.problem]
@@ -346,9 +350,9 @@ class Run:
                 self._ended.wait(PACE)
                 continue
             seen = state
-            if self._files is not None and not state.stop_asked and (by := self._files.stop_asked()):
+            if self._files is not None and not state.stop_requested and (by := self._files.stop_asked()):
                 self.ask_to_stop(by)
-            if deadline is None and seconds is not None and state.stop_asked:
+            if deadline is None and seconds is not None and state.stop_requested:
                 deadline = time.monotonic() + seconds
             for index, renderer in enumerate(renderers):
                 if index not in broken:
@@ -388,7 +392,7 @@ class Run:
             before = self._state
             self._state = fold(seen, before)
             hello = self._state.hello
-            here = self._state.place == "here"
+            here = self._state.location == "here"
             if here and hello and not before.hello and hello.host == socket.gethostname():
                 # The supervisor is a process of this machine: another process may stop the run by it.
                 self._keep(lambda files: files.note("pid", str(hello.pid)))

@@ -94,7 +94,7 @@ def specify(
     return RunSpec(
         cell=cell,
         requirements=asked.requirements,
-        needs_from=origin,
+        requirements_source=origin,
         python=_python(options.python, _wanted(script, asked), made),
         backend=made.backend,
         push=tuple(_pushed(options.push, around.names, made.settings.value_limit)),

@@ -163,14 +163,14 @@ class RunRecord:
         if end and end.name:
             yield ev.Submitted(
                 name=end.name,
-                place=end.place,
+                location=end.place,
                 t=dict(end.stages).get("queued", self.begun),
-                needs=self.requirements,
-                needs_from=self.needs_from,
+                requirements=self.requirements,
+                requirements_source=self.needs_from,
             )
         yield from ev.decode(self.log(), self.note("nonce"))
         if end and end.stop_asked:
-            yield ev.StopAsked(by=end.stop_asked, t=end.ended)
+            yield ev.StopRequested(by=end.stop_asked, t=end.ended)
         if end:
             yield ev.LogEnded(t=end.ended)
 
@@ -196,8 +196,8 @@ def summarize(state: RunState) -> Summary:
     return Summary(
         outcome=state.outcome or "Lost",
         name=state.name,
-        place=state.place,
-        stages=tuple(state.stages),
+        place=state.location,
+        stages=tuple(state.phases),
         ended=state.ended_at or time.time(),
         exit=state.exited.code if state.exited else None,
         reason=state.exited.reason if state.exited else "",
@@ -205,7 +205,7 @@ def summarize(state: RunState) -> Summary:
         evalue=evalue,
         packages=state.installed.packages if state.installed else (),
         install_seconds=state.installed.seconds if state.installed else 0.0,
-        stop_asked=state.stop_asked.by if state.stop_asked else "",
+        stop_asked=state.stop_requested.by if state.stop_requested else "",
     )
 
 

@@ -271,7 +271,7 @@ def masked(spec: RunSpec) -> dict[str, object]:
     return {
         "cell": spec.cell,
         "requirements": list(spec.requirements.lines),
-        "needs_from": spec.needs_from,
+        "needs_from": spec.requirements_source,
         "python": spec.python,
         "backend": spec.backend,
         "push": [[name, len(value)] for name, value in spec.push],

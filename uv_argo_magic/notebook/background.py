@@ -204,7 +204,7 @@ def replay(entry: RunRecord, shell: Shell) -> None:
     """Show a run that ended: its panel, its output, and its error as text, for nothing has failed here."""
     state = entry.state()
     if not state.ended:  # nobody saw its end
-        state = step(state, ev.LogEnded(t=state.stages[-1][1] if state.stages else entry.begun))
+        state = step(state, ev.LogEnded(t=state.phases[-1][1] if state.phases else entry.begun))
     shown = renderers(Settings(panel="static"), ip=shell, to=_Here(), whole=f"%argo logs {entry.id}", lock=entry.lock)
     for renderer in reversed(shown):  # the panel first, as in the cell that ran it
         renderer.update(state)

@@ -91,10 +91,10 @@ class HtmlPanel(StaticPanel):
         """Redraw, unless it was done a moment ago and the stage is the same."""
         self._state = state
         now = self._clock()
-        due = state.stage != self._stage or (not state.ended and now - self._drawn >= INTERVAL)
+        due = state.phase != self._stage or (not state.ended and now - self._drawn >= INTERVAL)
         if self._over or not due:
             return
-        self._drawn, self._stage, self._over = now, state.stage, state.ended
+        self._drawn, self._stage, self._over = now, state.phase, state.ended
         self._draw(state, now, update=self._there)
         self._there = True
 
@@ -205,7 +205,7 @@ class _Widgets:
 
     def draw(self, state: RunState, now: float, remarks: list[str], *, stopping: bool) -> None:
         """Set every widget to what the state says."""
-        stopping = stopping or state.stop_asked is not None
+        stopping = stopping or state.stop_requested is not None
         title = "Stopping" if stopping else messages.title(state)
         self._badge.value = f'<span class="uv-badge uv-{title.lower()}" role="status"><i></i>{title}</span>'
         self._head.value = _head(state, now)
@@ -250,8 +250,8 @@ def _head(state: RunState, now: float) -> str:
     parts = [humanize.seconds(elapsed(state, now))]
     if state.installed is not None:
         parts.append(humanize.count(len(state.installed.packages), "package"))
-    if state.place and state.place != "here":
-        parts.insert(0, humanize.one_line(state.place, 80))
+    if state.location and state.location != "here":
+        parts.insert(0, humanize.one_line(state.location, 80))
     dim = tables.escape(" \N{MIDDLE DOT} ".join(parts))
     name = tables.escape(humanize.one_line(state.name or state.run, 80))
     return f'<span class="uv-time">{dim}</span><span class="uv-name" title="{name}">{name}</span>'
@@ -260,7 +260,7 @@ def _head(state: RunState, now: float) -> str:
 def _summary(state: RunState, now: float, said: list[str]) -> str:
     """What is happening, uv's last word while it works, the stages, and what else a person should know."""
     out = [f'<div class="uv-said">{tables.escape(messages.sentence(state))}</div>', html.stages_html(state, now)]
-    if state.stage in {"resolving", "installing"} and len(state.install_log):
+    if state.phase in {"resolving", "installing"} and len(state.install_log):
         last = ansi.strip("".join(state.install_log[-3:])).strip().rsplit("\n", 1)[-1]
         out.append(f'<div class="uv-dim">uv: {tables.escape(humanize.one_line(last))}</div>')
     out += [f'<div class="uv-remark">{tables.escape(line)}</div>' for line in said[-20:]]

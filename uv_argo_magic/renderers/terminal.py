@@ -17,7 +17,7 @@ from uv_argo_magic.core.view import ansi, html, messages
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from uv_argo_magic.core.protocol.state import Output, RunState, Stage
+    from uv_argo_magic.core.protocol.state import Output, Phase, RunState
 
 _DIM, _RED, _OFF = "\x1b[2m", "\x1b[31m", "\x1b[0m"
 
@@ -44,13 +44,13 @@ class PlainText:
         self._clock = clock
         self._shown = 0
         self._notes = 0
-        self._stage: Stage = "new"
+        self._stage: Phase = "new"
         self._open_line = False  # whether the last text left a line without its newline
 
     def update(self, state: RunState) -> None:
         """Show what is new."""
-        if state.stage != self._stage and not state.ended and _worth_saying(state):
-            self._stage = state.stage
+        if state.phase != self._stage and not state.ended and _worth_saying(state):
+            self._stage = state.phase
             self._say(_stage_line(state))
         for note in state.notes[self._notes :]:
             self._say(humanize.one_line(note, 500))
@@ -107,17 +107,17 @@ class PlainText:
 
 def _worth_saying(state: RunState) -> bool:
     """Not each of the stages that pass in no time: the wait where there is one, the install, the cell."""
-    if state.stage in {"new", "queued"}:
+    if state.phase in {"new", "queued"}:
         return state.node is not None and state.node.phase == "Pending"
-    return state.stage != "starting"
+    return state.phase != "starting"
 
 
 def _stage_line(state: RunState) -> str:
     """What has begun, with what is known of it by then."""
     line = messages.sentence(state)
-    if state.stage == "running" and state.installed is not None and state.installed.packages:
+    if state.phase == "running" and state.installed is not None and state.installed.packages:
         number = humanize.count(len(state.installed.packages), "package")
         line += f" {number} in {humanize.seconds(state.installed.seconds)}."
-    elif state.stage == "queued" and state.name:
+    elif state.phase == "queued" and state.name:
         line += f" Its name: {state.name}"
     return line

@@ -66,7 +66,7 @@ def end(files):
 
 
 def finished(log=LOG, run_id="20260101-one"):
-    seen = [ev.Submitted(name="local-1", place="here", t=100.0, needs=("numpy>=2",)), *ev.decode(log, NONCE)]
+    seen = [ev.Submitted(name="local-1", location="here", t=100.0, requirements=("numpy>=2",)), *ev.decode(log, NONCE)]
     return fold(seen, RunState(run=run_id))
 
 
@@ -94,7 +94,7 @@ def test_a_run_is_found_again_as_it_was(history):
     assert entry.summary.ename == "ValueError"
     assert entry.summary.evalue == "no\nway"
     assert entry.summary.exit == 1
-    assert entry.summary.stages == state.stages
+    assert entry.summary.stages == state.phases
     assert entry.packages == (("numpy", "2.0"),)
     assert entry.installed == LOCK.packages
     assert entry.cell == SPEC.cell
@@ -135,7 +135,7 @@ def test_an_unresolved_run(history):
 def test_a_stopped_or_lost_run_is_rebuilt_as_it_ended(history):
     log = record("hello", 1, protocol=1, python="3", platform="", pid=7)
     for run_id, last, outcome in (
-        ("r1", [ev.StopAsked(by="me", t=1.0), ev.LogEnded(t=2.0)], "Stopped"),
+        ("r1", [ev.StopRequested(by="me", t=1.0), ev.LogEnded(t=2.0)], "Stopped"),
         ("r2", [ev.LogEnded(t=2.0)], "Lost"),
     ):
         files = begin(history, run_id)

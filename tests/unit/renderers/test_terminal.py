@@ -14,7 +14,7 @@ from uv_argo_magic.core.spec.run_spec import RunSpec
 from uv_argo_magic.renderers.terminal import PlainText
 from uv_argo_magic.testing import FakeBackend, play, states, write
 
-SUBMITTED = ev.Submitted(name="swift-otter", place="here", t=1000.0)
+SUBMITTED = ev.Submitted(name="swift-otter", location="here", t=1000.0)
 LOG = [
     SUBMITTED,
     write(
@@ -91,7 +91,7 @@ def test_a_bad_end_says_what_and_what_next():
 
 
 def test_without_a_name_or_packages_a_stage_is_its_sentence():
-    _, err = shown([ev.Submitted(name="", place="here", t=1.0), write(("phase", {"phase": "running"}))])
+    _, err = shown([ev.Submitted(name="", location="here", t=1.0), write(("phase", {"phase": "running"}))])
     assert err == "[argo] The cell is running.\n"
 
 

@@ -24,7 +24,7 @@ from uv_argo_magic.backends.kubernetes.log_stream import LogStream
 from uv_argo_magic.backends.kubernetes.rbac import Denied
 from uv_argo_magic.backends.kubernetes.transport import Gone, TooEarly
 from uv_argo_magic.backends.kubernetes.watchers import DELETED, ApiClient, Watchers, uid_of
-from uv_argo_magic.core.protocol.events import PREFIX, Attempts, NodePhase, StopAsked
+from uv_argo_magic.core.protocol.events import PREFIX, Attempts, NodePhase, StopRequested
 from uv_argo_magic.errors import BackendError
 
 if TYPE_CHECKING:
@@ -182,11 +182,11 @@ class Follower:
                 self._workflow = value
                 if (attempts := diagnose.attempts(value)) != self._attempts:
                     self._attempts = attempts
-                    yield Attempts(most=attempts, t=self._clock())
+                    yield Attempts(limit=attempts, t=self._clock())
                 if (value.get("spec") or {}).get("shutdown") and not (self._stopping.is_set() or self._lost):
                     # Somebody else: in another process, or with Argo's own tools.
                     self._stopping.set()
-                    yield StopAsked(by=diagnose.stopper(value), t=self._clock())
+                    yield StopRequested(by=diagnose.stopper(value), t=self._clock())
                 early, self._early = self._early, []
                 yield from self._pods(early) if early else self._phase()
             case "events":

@@ -121,7 +121,7 @@ def build(  # noqa: PLR0913 - what a Workflow hangs on
 
 def _texts(program: Program, settings: Settings) -> dict[str, str]:
     """What each container of ours runs, by the names that these texts have in a ConfigMap."""
-    if settings.apart and program.install:
+    if settings.separate_install and program.install:
         return {INSTALL: program.first, CELL: program.second}
     return {CELL: program.source}
 

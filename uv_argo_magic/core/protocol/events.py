@@ -202,21 +202,21 @@ class Unreadable:
 class Submitted:
     """The backend took the run under this name, at this place ("here", or a context and namespace).
 
-    `needs` are its requirements, a line each; `needs_from` is what RunSpec says.
+    `requirements` are lines; `requirements_source` is as in RunSpec.
     """
 
     name: str
-    place: str
+    location: str
     t: float
-    needs: tuple[str, ...] = ()
-    needs_from: str = ""
+    requirements: tuple[str, ...] = ()
+    requirements_source: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attempts:
     """The run is tried so many times where it does not succeed; 0: until it does."""
 
-    most: int
+    limit: int
     t: float
 
 
@@ -231,7 +231,7 @@ class NodePhase:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StopAsked:
+class StopRequested:
     """Somebody asked for the end: the button, an interrupt, a verb."""
 
     by: str
@@ -255,8 +255,8 @@ class LogEnded:
 
 Event: TypeAlias = (
     Lines | Hello | PhaseStarted | Note | InstallLog | Locked | Installed | Text | Display | Result | ClearOutput
-    | Value | Raised | Heartbeat | Snapshot | Skipped | Exited | Part | Unreadable | Submitted | NodePhase | StopAsked
-    | StopFailed | Attempts | LogEnded
+    | Value | Raised | Heartbeat | Snapshot | Skipped | Exited | Part | Unreadable | Submitted | NodePhase
+    | StopRequested | StopFailed | Attempts | LogEnded
 )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from uv_argo_magic.core.protocol.append_log import AppendLog
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Stage: TypeAlias = Literal["new", "queued", "starting", "resolving", "installing", "running", "ended"]
+Phase: TypeAlias = Literal["new", "queued", "starting", "resolving", "installing", "running", "ended"]
 Outcome: TypeAlias = Literal["", "Succeeded", "Failed", "InstallFailed", "Stopped", "Lost"]
 
 
@@ -29,7 +29,7 @@ class Gap:
     """So many lines of the log are missing here (`lines`; 0: some, nobody knows how many), and why."""
 
     lines: int
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Restarted:
 Output: TypeAlias = ev.Lines | ev.Text | ev.Display | ev.Result | ev.ClearOutput | ev.Skipped | Gap | Restarted
 """What the cell shows, in order."""
 
-TRANSITIONS: dict[tuple[Stage, str], Stage] = {
+TRANSITIONS: dict[tuple[Phase, str], Phase] = {
     ("new", "submitted"): "queued",
     ("queued", "hello"): "starting",
     ("starting", "resolving"): "resolving",
@@ -58,7 +58,7 @@ TRANSITIONS: dict[tuple[Stage, str], Stage] = {
 A log that lost its beginning may name any phase first: an unlisted pair goes to the phase it names, and never back.
 """
 
-ORDER: tuple[Stage, ...] = ("new", "queued", "starting", "resolving", "installing", "running", "ended")
+ORDER: tuple[Phase, ...] = ("new", "queued", "starting", "resolving", "installing", "running", "ended")
 
 OUTCOMES: dict[str, Outcome] = {
     "ok": "Succeeded",
@@ -79,11 +79,11 @@ class RunState:
 
     run: str = ""
     name: str = ""
-    place: str = ""
-    needs: tuple[str, ...] = ()
-    needs_from: str = ""
-    stage: Stage = "new"
-    stages: tuple[tuple[Stage, float], ...] = ()
+    location: str = ""
+    requirements: tuple[str, ...] = ()
+    requirements_source: str = ""
+    phase: Phase = "new"
+    phases: tuple[tuple[Phase, float], ...] = ()
     outcome: Outcome = ""
     node: ev.NodePhase | None = None
     hello: ev.Hello | None = None
@@ -97,7 +97,7 @@ class RunState:
     exited: ev.Exited | None = None
     snapshot: ev.Snapshot | None = None
     rss: int = 0
-    stop_asked: ev.StopAsked | None = None
+    stop_requested: ev.StopRequested | None = None
     ended_at: float = 0.0
     attempt: int = 1
     attempts: int = 1
@@ -112,7 +112,7 @@ class RunState:
     @property
     def ended(self) -> bool:
         """Whether the cell may return: its end is known."""
-        return self.stage == "ended"
+        return self.phase == "ended"
 
     @property
     def gaps(self) -> tuple[Gap, ...]:
@@ -134,17 +134,17 @@ def step(state: RunState, event: ev.Event) -> RunState:  # noqa: PLR0911 - one c
             state = replace(
                 state,
                 name=event.name,
-                place=event.place,
-                needs=event.needs,
-                needs_from=event.needs_from,
+                location=event.location,
+                requirements=event.requirements,
+                requirements_source=event.requirements_source,
             )
             return _enter(state, "submitted", event.t)
         case ev.NodePhase():
             return replace(state, node=event)
         case ev.Attempts():
-            return replace(state, attempts=event.most)
-        case ev.StopAsked():
-            return state if state.stop_asked or state.ended else replace(state, stop_asked=event)
+            return replace(state, attempts=event.limit)
+        case ev.StopRequested():
+            return state if state.stop_requested or state.ended else replace(state, stop_requested=event)
         case ev.StopFailed():
             note = f"it could not be asked to stop: {event.problem}"
             return state if note in state.notes else replace(state, notes=(*state.notes, note))
@@ -158,11 +158,11 @@ def step(state: RunState, event: ev.Event) -> RunState:  # noqa: PLR0911 - one c
 
 def _enter(state: RunState, said: str, t: float) -> RunState:
     """Move on to the stage that `said` leads to; never back."""
-    named: Stage = {"submitted": "queued", "hello": "starting"}.get(said, said)  # type: ignore[assignment]
-    stage = TRANSITIONS.get((state.stage, said), named)
-    if ORDER.index(stage) <= ORDER.index(state.stage):
+    named: Phase = {"submitted": "queued", "hello": "starting"}.get(said, said)  # type: ignore[assignment]
+    stage = TRANSITIONS.get((state.phase, said), named)
+    if ORDER.index(stage) <= ORDER.index(state.phase):
         return state
-    return replace(state, stage=stage, stages=(*state.stages, (stage, t)))
+    return replace(state, phase=stage, phases=(*state.phases, (stage, t)))
 
 
 def _lines(state: RunState, event: ev.Lines) -> RunState:
@@ -188,7 +188,7 @@ def _record(state: RunState, event: ev.Record) -> RunState:
         state = _boot(state, event)
     missing = event.n - state.position - 1
     if missing > 0 and event.n > state.highest + 1:
-        gap = Gap(lines=event.n - state.highest - 1, why="the log has a hole here")
+        gap = Gap(lines=event.n - state.highest - 1, reason="the log has a hole here")
         state = replace(state, outputs=state.outputs.add(gap))
     state = replace(state, position=event.n, highest=event.n, last_record=event.n)
     if state.exited:
@@ -216,7 +216,7 @@ def _boot(state: RunState, event: ev.Record) -> RunState:
     return replace(
         state,
         attempt=state.attempt + 1,
-        stage="queued",
+        phase="queued",
         outcome="",
         exited=None,
         error=fresh.error,
@@ -253,11 +253,11 @@ def _act(  # noqa: C901, PLR0911 - one case an event is what this function is
         case ev.Snapshot():
             return replace(state, snapshot=event)
         case ev.Exited():
-            stopped = state.stop_asked and event.reason == "signal"
+            stopped = state.stop_requested and event.reason == "signal"
             outcome = "Stopped" if stopped else OUTCOMES[event.reason]
             state = replace(state, exited=event, outcome=outcome, ended_at=event.t, snapshot=None)
             left = not state.attempts or state.attempt < state.attempts
-            again = left and not state.stop_asked and outcome not in {"Succeeded", "Stopped"}
+            again = left and not state.stop_requested and outcome not in {"Succeeded", "Stopped"}
             return state if again else _enter(state, "ended", event.t)
         case ev.Part():
             return _part(state, event)
@@ -265,7 +265,7 @@ def _act(  # noqa: C901, PLR0911 - one case an event is what this function is
             ev.Lines()
             | ev.Submitted()
             | ev.NodePhase()
-            | ev.StopAsked()
+            | ev.StopRequested()
             | ev.StopFailed()
             | ev.Attempts()
             | ev.LogEnded()
@@ -294,19 +294,19 @@ def _log_ended(state: RunState, event: ev.LogEnded) -> RunState:
     """Nothing more will come: without an exit record, how it ended is not the guest's word."""
     outcome: Outcome
     if state.exited:  # another attempt could have followed
-        outcome = "Stopped" if state.stop_asked and not state.ended else state.outcome
+        outcome = "Stopped" if state.stop_requested and not state.ended else state.outcome
         return _enter(replace(state, outcome=outcome), "ended", state.ended_at)
-    outcome = "Stopped" if state.stop_asked else "Lost"
+    outcome = "Stopped" if state.stop_requested else "Lost"
     return _enter(replace(state, outcome=outcome, ended_at=event.t, snapshot=None), "ended", event.t)
 
 
-def durations(state: RunState, now: float) -> tuple[tuple[Stage, float], ...]:
+def durations(state: RunState, now: float) -> tuple[tuple[Phase, float], ...]:
     """Each stage passed or being passed, with its seconds; `now` in Unix seconds ends the present one.
 
     The first stages carry the client's clock and the later ones the guest's, so no difference is let below 0.
     """
     end = state.ended_at if state.ended else now
-    begins = [(stage, t) for stage, t in state.stages if stage != "ended"]
+    begins = [(stage, t) for stage, t in state.phases if stage != "ended"]
     ends = [t for _, t in begins[1:]] + [end]
     # Before the first stage there is an end and no beginning: hence not strict.
     return tuple((stage, max(0.0, t - begin)) for (stage, begin), t in zip(begins, ends, strict=False))

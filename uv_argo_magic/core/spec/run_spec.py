@@ -136,7 +136,7 @@ class Settings:
     history: int = field(default=200, metadata={"help": "runs kept in the history"})
 
     @property
-    def apart(self) -> bool:
+    def separate_install(self) -> bool:
         """Whether, on a cluster, a container of its own installs: asked for, or for the sake of credentials."""
         return self.shape == "init" or bool(self.index_secrets)
 
@@ -155,19 +155,19 @@ class Resources:
 
 
 FILES = "the files of its line"
-"""`needs_from` of a line with `-r`."""
+"""`requirements_source` of a line with `-r`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
     """One wanted run. `push` holds (name, encoded value) pairs, `line_offset` the lines above the cell's first.
 
-    `needs_from` names where the requirements come from, as one says it; "" where that is `--deps`, or nothing says any.
+    `requirements_source` names where the requirements come from; "" for `--deps`, and where there are none.
     """
 
     cell: str
     requirements: Requirements = field(default_factory=Requirements)
-    needs_from: str = ""
+    requirements_source: str = ""
     python: str = ""
     backend: str = "local"
     push: tuple[tuple[str, str], ...] = ()
@@ -181,7 +181,7 @@ class RunSpec:
         """SHA-256 (hex) over everything wanted: equal digests ask for the same."""
         needs = {"items": [item.line for item in self.requirements.items], "complete": self.requirements.complete}
         # The same requirements from another place are the same run.
-        data = asdict(replace(self, needs_from="")) | {"requirements": needs}
+        data = asdict(replace(self, requirements_source="")) | {"requirements": needs}
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
     @property

@@ -90,7 +90,7 @@ def remark(output: Output) -> str:
             return f"... {left} never travelled{where}"
         case Gap():
             left = humanize.count(output.lines, "line") if output.lines else "some lines"
-            return f"... {left} of the log missing: {humanize.one_line(output.why)}"
+            return f"... {left} of the log missing: {humanize.one_line(output.reason)}"
         case Restarted():
             return f"... attempt {output.attempt} of the cell begins here, in another process"
         case _:
@@ -134,7 +134,7 @@ def packages_html(state: RunState, now: float, lock: Resolution | None = None) -
     """
     listed = planned(state, lock)
     if not listed:
-        known = state.installed is not None or state.stage in {"running", "ended"}
+        known = state.installed is not None or state.phase in {"running", "ended"}
         said = "No packages: the cell runs with Python alone." if known else "Not known yet."
         if isinstance(lock, Lock) and (beneath := messages.beneath(lock)):
             said = escape(beneath)
@@ -233,7 +233,7 @@ def html(state: RunState, now: float, lock: Resolution | None = None) -> str:
 def _head(state: RunState, now: float) -> str:
     title = messages.title(state)
     name = state.name or state.run
-    place = f" at {state.place}" if state.place and state.place != "here" else ""
+    place = f" at {state.location}" if state.location and state.location != "here" else ""
     total = humanize.seconds(elapsed(state, now))
     badge = f"background-color:{TONES[title]};color:#ffffff;border-radius:10px;padding:1px 9px;font-size:12px"
     said = f"{name}{place} \N{MIDDLE DOT} {total}" if name else total

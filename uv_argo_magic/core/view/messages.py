@@ -67,7 +67,7 @@ class Problem(NamedTuple):
 def title(state: RunState) -> str:
     """One word for the state, to be put on a badge."""
     if not state.ended:
-        return "Pending" if state.stage in {"new", "queued"} else "Running"
+        return "Pending" if state.phase in {"new", "queued"} else "Running"
     if state.exited and state.exited.reason == "guest":
         return "Error"
     return state.outcome or "Lost"
@@ -113,7 +113,7 @@ def sentence(state: RunState) -> str:
         return _going_on(state)
     if state.outcome == "Stopped":
         # Where nobody here asked for it, what is seen there says who or what it was.
-        seen = "" if state.stop_asked or not state.node or not state.node.message else _node(state)
+        seen = "" if state.stop_requested or not state.node or not state.node.message else _node(state)
         return f"The run was stopped{_by(state)}{seen}."
     if state.exited is None:
         return f"The log ended without saying how the cell ended{_node(state)}."
@@ -123,7 +123,7 @@ def sentence(state: RunState) -> str:
 def hint(state: RunState) -> str:  # noqa: PLR0911 - one line a reason
     """The next step, or empty where none is needed."""
     if not state.ended:
-        return "" if state.stop_asked is None else "It gets a few seconds to end by itself."
+        return "" if state.stop_requested is None else "It gets a few seconds to end by itself."
     if state.outcome == "Stopped":
         return "What it had written until then is kept; run the cell again to start over."
     if state.exited is None and state.node and "; " in state.node.message:
@@ -175,11 +175,11 @@ def _missing(state: RunState) -> str:
 
 def _how_to_add(package: str, state: RunState) -> str:
     """What to write so that the cell gets a package as well, where its requirements are written."""
-    if state.needs_from and state.needs_from != FILES:
-        return f"add {package} to {state.needs_from}"
-    quoted = any('"' in line for line in state.needs)
-    whole = json.dumps([*state.needs, package]) if quoted else f'"{" ".join((*state.needs, package))}"'
-    if not state.needs or state.needs_from or len(whole) > LONGEST:
+    if state.requirements_source and state.requirements_source != FILES:
+        return f"add {package} to {state.requirements_source}"
+    quoted = any('"' in line for line in state.requirements)
+    whole = json.dumps([*state.requirements, package]) if quoted else f'"{" ".join((*state.requirements, package))}"'
+    if not state.requirements or state.requirements_source or len(whole) > LONGEST:
         return f"add --deps {package}"
     return f"write --deps {whole}"
 
@@ -213,7 +213,7 @@ def signal_name(code: int) -> str:
 
 
 def _going_on(state: RunState) -> str:
-    if state.stop_asked is not None:
+    if state.stop_requested is not None:
         return f"The run is being stopped{_by(state)}."
     if state.exited is not None:
         what = _ended(state, state.exited).rstrip(".")
@@ -227,7 +227,7 @@ def _most(state: RunState) -> str:
 
 
 def _stage(state: RunState) -> str:
-    match state.stage:
+    match state.phase:
         case "new":
             return "The run is being submitted."
         case "queued":
@@ -281,14 +281,14 @@ def _signal(code: int) -> str:
 
 def _by(state: RunState) -> str:
     """Who asked for the end, and what the guest says of the moment ("before the cell began")."""
-    by = f" by {one_line(state.stop_asked.by)}" if state.stop_asked and state.stop_asked.by else ""
+    by = f" by {one_line(state.stop_requested.by)}" if state.stop_requested and state.stop_requested.by else ""
     return f"{by} {one_line(state.exited.detail) if state.exited else ''}".rstrip()
 
 
 def _at(state: RunState) -> str:
-    if not state.place or state.place == "here":
-        return f" {state.place}".rstrip()
-    return f" at {one_line(state.place)}"
+    if not state.location or state.location == "here":
+        return f" {state.location}".rstrip()
+    return f" at {one_line(state.location)}"
 
 
 def _node(state: RunState) -> str:

@@ -44,7 +44,7 @@ class Replay:
     def __init__(self, name: str) -> None:
         self.name, self.door, self.tail = name, Recorded(), LogStream()
         self.follower = Follower(self.door, name, "nonce", clock=lambda: 0.0)
-        self.state = step(RunState(run=name), ev.Submitted(name=name, place="c, namespace nb", t=0.0))
+        self.state = step(RunState(run=name), ev.Submitted(name=name, location="c, namespace nb", t=0.0))
         self.told: list[str] = []
         self.warned: list[dict] = []
 

@@ -38,12 +38,12 @@ def texts(state: RunState) -> str:
 
 
 def test_a_whole_run() -> None:
-    state = fold([ev.Submitted(name="n", place="here", t=99.0), *log()])
-    assert [stage for stage, _ in state.stages] == ["queued", "starting", "installing", "running", "ended"]
+    state = fold([ev.Submitted(name="n", location="here", t=99.0), *log()])
+    assert [phase for phase, _ in state.phases] == ["queued", "starting", "installing", "running", "ended"]
     assert (state.outcome, state.ended, state.ended_at) == ("Succeeded", True, 112.0)
     assert (texts(state), len(state.outputs), state.gaps) == ("one\ntwo\noh", 4, ())
     assert state.installed is not None
-    assert (state.name, state.place, list(state.install_log)) == ("n", "here", ["Resolved\n"])
+    assert (state.name, state.location, list(state.install_log)) == ("n", "here", ["Resolved\n"])
     assert state.values[0].body == "1"
 
 
@@ -55,9 +55,9 @@ def test_a_boot_that_goes_on_from_another_is_the_same_attempt() -> None:
         ev.Lines(text="one\n"),
         ev.Exited(**stamp(4, "b2"), reason="ok"),
     ]
-    state = fold([ev.Submitted(name="n", place="here", t=99.0), *installed, *ran])
+    state = fold([ev.Submitted(name="n", location="here", t=99.0), *installed, *ran])
     assert (state.outcome, texts(state), len(state.outputs)) == ("Succeeded", "one\n", 1)
-    assert [stage for stage, _ in state.stages] == ["queued", "starting", "installing", "running", "ended"]
+    assert [phase for phase, _ in state.phases] == ["queued", "starting", "installing", "running", "ended"]
     assert (state.installed, list(state.install_log), state.gaps) == (installed[-1], ["Resolved\n"], ())
     assert fold([*installed, *ran, *installed, *ran]) == fold([*installed, *ran])
     other = replace(ran[0], after="b0")
@@ -72,7 +72,7 @@ def test_every_reason_has_its_outcome_and_keeps_it(reason: str) -> None:
         ev.LogEnded(t=1.0),
         ev.Exited(**stamp(2), reason="error"),
         ev.Lines(text="late\n"),
-        ev.StopAsked(by="x", t=1.0),
+        ev.StopRequested(by="x", t=1.0),
     ):
         assert step(state, later).outcome == state.outcome
         assert step(state, later).outputs == state.outputs
@@ -81,20 +81,20 @@ def test_every_reason_has_its_outcome_and_keeps_it(reason: str) -> None:
 def test_a_killed_cell_counts_as_stopped_only_where_somebody_asked() -> None:
     killed = ev.Exited(**stamp(1), reason="signal", code=-9)
     assert fold([killed]).outcome == "Failed"
-    assert fold([ev.StopAsked(by="a button", t=1.0), killed]).outcome == "Stopped"
+    assert fold([ev.StopRequested(by="a button", t=1.0), killed]).outcome == "Stopped"
 
 
 def test_a_log_without_an_exit_record_is_lost_or_stopped() -> None:
     cut = log()[:-1]
     assert fold([*cut, ev.LogEnded(t=5.0)]).outcome == "Lost"
-    stopped = fold([*cut, ev.StopAsked(by="me", t=4.0), ev.StopAsked(by="you", t=4.5), ev.LogEnded(t=5.0)])
+    stopped = fold([*cut, ev.StopRequested(by="me", t=4.0), ev.StopRequested(by="you", t=4.5), ev.LogEnded(t=5.0)])
     assert stopped.outcome == "Stopped"
-    assert stopped.stop_asked == ev.StopAsked(by="me", t=4.0)
+    assert stopped.stop_requested == ev.StopRequested(by="me", t=4.0)
 
 
 def test_stages_never_go_back_and_may_be_entered_in_the_middle() -> None:
     state = fold([ev.PhaseStarted(**stamp(1), phase="running"), ev.PhaseStarted(**stamp(2), phase="installing")])
-    assert state.stage == "running"
+    assert state.phase == "running"
     for (stage, said), after in TRANSITIONS.items():
         assert ORDER.index(after) > ORDER.index(stage), said
 
@@ -137,7 +137,7 @@ def test_another_boot_is_another_attempt() -> None:
 def test_a_hole_is_a_gap_with_its_size() -> None:
     whole = log()
     without_lines = [event for event in whole if not isinstance(event, ev.Lines)]
-    assert fold(without_lines).gaps == (Gap(lines=2, why="the log has a hole here"),)
+    assert fold(without_lines).gaps == (Gap(lines=2, reason="the log has a hole here"),)
     one_lost = [ev.Lines(text="one\n") if isinstance(event, ev.Lines) else event for event in whole]
     assert [gap.lines for gap in fold(one_lost).gaps] == [1]
 
@@ -173,7 +173,8 @@ def test_any_cut_of_the_log_is_survived_and_nothing_is_shown_twice(data: st.Data
 
 
 any_event = st.sampled_from([
-    *log(), *log("b2"), ev.LogEnded(t=1.0), ev.StopAsked(by="x", t=1.0), ev.Submitted(name="n", place="p", t=0.0),
+    *log(), *log("b2"), ev.LogEnded(t=1.0), ev.StopRequested(by="x", t=1.0),
+    ev.Submitted(name="n", location="p", t=0.0),
     ev.NodePhase(phase="Failed"), ev.Unreadable(line="", problem="p"), ev.Lines(text="x"), ev.Lines(text="\n\n\n"),
     ev.Part(**stamp(3), id="1", j=0, of=9, s="{"), ev.Part(**stamp(900), id="1", j=0, of=1, s="{"),
     ev.Note(**stamp(-5), text=""), ev.Note(**stamp(10**12), text=""),
@@ -183,7 +184,7 @@ any_event = st.sampled_from([
 @given(st.lists(any_event, max_size=40))
 def test_any_events_in_any_order_give_a_state(seen: list[ev.Event]) -> None:
     state = fold(seen)
-    assert state.stage in ORDER
+    assert state.phase in ORDER
     assert bool(state.outcome) == state.ended or Restarted(boot=state.boot) in list(state.outputs)
     assert isinstance(state.outputs, AppendLog)
     assert fold(seen) == state
@@ -191,9 +192,9 @@ def test_any_events_in_any_order_give_a_state(seen: list[ev.Event]) -> None:
 
 def test_a_place_that_could_not_be_asked_is_noted_once():
     failed = ev.StopFailed(problem="away", t=1.0)
-    state = fold([ev.StopAsked(by="me", t=0.0), failed, failed])
+    state = fold([ev.StopRequested(by="me", t=0.0), failed, failed])
     assert state.notes == ("it could not be asked to stop: away",)
-    assert state.stop_asked
+    assert state.stop_requested
 
 
 def attempt(boot, reason):
@@ -202,13 +203,13 @@ def attempt(boot, reason):
 
 
 def tried(most, *pieces):
-    state = fold([ev.Submitted(name="n", place="p", t=0.0), ev.Attempts(most=most, t=0.0)])
+    state = fold([ev.Submitted(name="n", location="p", t=0.0), ev.Attempts(limit=most, t=0.0)])
     return play(pieces, start=state)
 
 
 def test_a_bad_end_is_not_the_runs_while_another_attempt_may_follow():
     state = tried(3, attempt("a", "exit"))
-    assert (state.ended, state.attempt, state.stage) == (False, 1, "starting")
+    assert (state.ended, state.attempt, state.phase) == (False, 1, "starting")
     state = tried(3, attempt("a", "exit"), attempt("b", "ok"))
     assert (state.ended, state.outcome, state.attempt) == (True, "Succeeded", 2)
     assert Restarted(boot="b", attempt=2) in tuple(state.outputs)
@@ -223,6 +224,6 @@ def test_the_last_attempt_ends_the_run_and_so_does_the_logs_end():
 
 
 def test_a_run_stopped_between_two_attempts_was_stopped():
-    state = tried(3, attempt("a", "exit"), ev.StopAsked(by="me", t=5.0), ev.LogEnded(t=9.0))
+    state = tried(3, attempt("a", "exit"), ev.StopRequested(by="me", t=5.0), ev.LogEnded(t=9.0))
     assert (state.ended, state.outcome) == (True, "Stopped")
-    assert tried(3, ev.StopAsked(by="me", t=1.0), attempt("a", "exit")).ended
+    assert tried(3, ev.StopRequested(by="me", t=1.0), attempt("a", "exit")).ended

@@ -50,7 +50,7 @@ def test_an_image_with_packages_of_its_own_is_part_of_it():
 
 
 def test_an_ended_run_says_how_long_each_stage_took():
-    ended = replace(RUN, stage="ended", stages=(("queued", 1.0), ("running", 2.0), ("ended", 4.5)), ended_at=4.5)
+    ended = replace(RUN, phase="ended", phases=(("queued", 1.0), ("running", 2.0), ("ended", 4.5)), ended_at=4.5)
     assert output_metadata.metadata(ended, "c", LOCK)["uv_argo"]["seconds"] == {"queued": 1.0, "running": 2.5}
 
 

@@ -31,7 +31,7 @@ ALLOWED = {"div", "span", "details", "summary", "table", "tr", "td", "pre", "b",
 def whole(x="", reason="ok", *more, name="swift-otter", start=1000.0, took=1.04, cached=False):
     """A log with every kind of record; `x` stands in every string that others write."""
     return [
-        ev.Submitted(name=name + x, place="ctx" + x, t=start),
+        ev.Submitted(name=name + x, location="ctx" + x, t=start),
         ev.NodePhase(phase="Running" + x, message="msg" + x, uid=x),
         write(
             ("hello", {"protocol": 1, "python": "3.12.1" + x, "platform": x, "pid": 1, "host": x}),
@@ -103,7 +103,7 @@ def test_the_static_line():
     assert html.text_static(play(whole())) == "argo Succeeded: numpy==2.3.4 pandas==3.1.1"
     assert html.text_static(play(whole("", "error"))) == "argo Failed (ValueError): numpy==2.3.4 pandas==3.1.1"
     assert html.text_static(RunState()) == "argo Pending"
-    lost = play([ev.Submitted(name="x", place="here", t=1.0), ev.LogEnded(t=2.0)])
+    lost = play([ev.Submitted(name="x", location="here", t=1.0), ev.LogEnded(t=2.0)])
     assert html.text_static(lost) == "argo Lost"
 
 
@@ -136,7 +136,7 @@ def test_the_log_is_open_only_where_nothing_else_tells():
     assert '<details class="uv-volatile" style="margin-top:4px" open>' in html.html(play(whole("", "signal")), 0.0)
     assert " open>" not in html.html(play(whole("", "error")), 0.0)
     assert " open>" not in html.html(play(whole("", "stopped")), 0.0)
-    empty = play([ev.Submitted(name="", place="here", t=1.0), ev.LogEnded(t=2.0)])
+    empty = play([ev.Submitted(name="", location="here", t=1.0), ev.LogEnded(t=2.0)])
     assert "<details" not in html.html(empty, 0.0)
 
 
@@ -153,7 +153,7 @@ def test_another_attempt_and_gaps_of_unknown_length_are_told():
     log = write(("hello", {"protocol": 1, "python": "3", "platform": "l", "pid": 1}))
     state = play(log + log.replace('"boot"', '"other"'))
     assert "attempt 2 of the cell begins here" in html.text(state, 0.0)
-    assert html.remark(html.Gap(lines=0, why="rotated")) == "... some lines of the log missing: rotated"
+    assert html.remark(html.Gap(lines=0, reason="rotated")) == "... some lines of the log missing: rotated"
     record = {"boot": "b", "n": 1, "t": 0.0}
     assert html.remark(ev.Skipped(**record, lines=0, bytes=9)) == "... 9 bytes never travelled"
 
@@ -166,17 +166,17 @@ def test_packages_come_from_the_lock_until_they_are_installed():
 
 
 def test_no_packages_is_a_sentence():
-    assert "Python alone" in html.packages_html(RunState(stage="running"), 0.0)
+    assert "Python alone" in html.packages_html(RunState(phase="running"), 0.0)
     assert "Not known yet" in html.packages_html(RunState(), 0.0)
 
 
 def test_what_is_of_the_image_is_told_apart_from_what_is_installed():
     own = replace(LOCK, base="digest", own=(("numpy", "1.26.4+<x>"), ("six", "1.17.0")))
-    for state in (play(whole()), RunState(stage="running")):
+    for state in (play(whole()), RunState(phase="running")):
         shown = html.packages_html(state, 2.0, own)
         assert "Not installed, its Python has it: numpy 1.26.4+&lt;x&gt;, six 1.17.0." in shown
     alone = replace(LOCK, packages=(), base="digest")
-    assert "sees what its Python has of its own." in html.packages_html(RunState(stage="running"), 2.0, alone)
+    assert "sees what its Python has of its own." in html.packages_html(RunState(phase="running"), 2.0, alone)
     assert "its Python" not in html.packages_html(play(whole()), 2.0, LOCK)
 
 
@@ -223,7 +223,7 @@ def test_packages_stand_under_what_needs_them():
 
 
 def test_before_the_install_what_is_locked_is_shown():
-    state = RunState(stage="installing")
+    state = RunState(phase="installing")
     assert html.planned(state, LOCK) == LOCK.packages
     assert "pandas" in html.packages_html(state, 1.0, LOCK)
     other = replace(LOCK, packages=(replace(LOCK.packages[0], version="1.0"),), made=0.0)
@@ -236,7 +236,7 @@ def test_the_bar_has_a_share_for_each_stage_and_all_of_it_is_volatile():
     state = play(whole())
     shown = html.stages_html(state, 2000.0)
     assert re.sub(html.VOLATILE, "", shown) == ""
-    passed = [stage for stage, _ in state.stages if stage != "ended"]
+    passed = [phase for phase, _ in state.phases if phase != "ended"]
     assert all(f"{stage} " in re.sub("<[^>]*>", "", shown) for stage in passed)
     assert shown.count("flex:") == len(passed)
     assert html.stages_html(RunState(), 1.0) == '<span class="uv-volatile"></span>'

@@ -18,7 +18,7 @@ from uv_argo_magic.core.spec.run_spec import FILES
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.testing import play, write
 
-SUBMITTED = ev.Submitted(name="swift-otter", place="here", t=1000.0)
+SUBMITTED = ev.Submitted(name="swift-otter", location="here", t=1000.0)
 HELLO = ("hello", {"protocol": 1, "python": "3.12.1", "platform": "linux", "pid": 7})
 
 
@@ -33,7 +33,7 @@ def error(name, message=""):
 
 LOST = play([SUBMITTED, write(HELLO), ev.NodePhase(phase="Failed", message="OOMKilled."), ev.LogEnded(t=1009.0)])
 GONE = ev.NodePhase(phase="Error", message="the pod was deleted; run the cell again")
-STOP = ev.StopAsked(by="the Stop button", t=1005.0)
+STOP = ev.StopRequested(by="the Stop button", t=1005.0)
 UV = "error: No solution found\n  cause: Because nosuch was not found in the package registry and you require nosuch\n"
 NOT_INSTALLED = play([SUBMITTED, write(HELLO, ("phase", {"phase": "installing"}), ("uv", {"text": UV}),
                                        ("exit", {"reason": "install", "code": 1}))])  # fmt: skip
@@ -41,7 +41,7 @@ EXITED = write(HELLO, ("exit", {"reason": "exit", "code": 1}))
 
 
 def tried(most, *pieces):
-    return play([SUBMITTED, ev.Attempts(most=most, t=1000.0), *pieces])
+    return play([SUBMITTED, ev.Attempts(limit=most, t=1000.0), *pieces])
 
 
 LATE_INSTALL = ended("install", 137, "install_timeout")
@@ -50,13 +50,13 @@ STOPPED_OVER_THERE = ended("stopped", 143, "before the cell began")
 TABLE = [
     (RunState(), "Pending", "", "The run is being submitted."),
     (play([SUBMITTED]), "Pending", "", "The run waits for its start here."),
-    (play([replace(SUBMITTED, place="ctx/team"), ev.NodePhase(phase="Pending", message="Unschedulable")]), "Pending",
+    (play([replace(SUBMITTED, location="ctx/team"), ev.NodePhase(phase="Pending", message="Unschedulable")]), "Pending",
      "",
      "The run waits for its start at ctx/team; seen there: Pending: Unschedulable."),
     (play([SUBMITTED, ev.NodePhase(phase="Pending")]), "Pending", "", "The run waits for its start here."),
-    (play([replace(SUBMITTED, place=""), ev.NodePhase(phase="")]), "Pending", "", "The run waits for its start."),
+    (play([replace(SUBMITTED, location=""), ev.NodePhase(phase="")]), "Pending", "", "The run waits for its start."),
     (play(write(HELLO)), "Running", "", "Python 3.12.1 has started."),
-    (RunState(stage="starting"), "Running", "", "Python has started."),
+    (RunState(phase="starting"), "Running", "", "Python has started."),
     (play(write(HELLO, ("phase", {"phase": "resolving"}))), "Running", "", "uv chooses the versions of the packages."),
     (play(write(HELLO, ("phase", {"phase": "installing"}))), "Running", "", "uv installs the packages."),
     (play(write(HELLO, ("phase", {"phase": "running"}))), "Running", "", "The cell is running."),
@@ -89,7 +89,7 @@ TABLE = [
     (ended("guest", 70), "Error", "Error", "The guest itself failed: it did not say why"),
     (STOPPED_OVER_THERE, "Stopped", "Stopped", "The run was stopped before the cell began."),
     (play([SUBMITTED, STOP, ev.LogEnded(t=1009.0)]), "Stopped", "Stopped", "The run was stopped by the Stop button."),
-    (play([SUBMITTED, ev.StopAsked(by="", t=1.0), ev.LogEnded(t=1009.0)]), "Stopped", "Stopped",
+    (play([SUBMITTED, ev.StopRequested(by="", t=1.0), ev.LogEnded(t=1009.0)]), "Stopped", "Stopped",
      "The run was stopped."),
     (play([SUBMITTED, write(HELLO, ("exit", {"reason": "stopped"})), GONE]), "Stopped", "Stopped",
      "The run was stopped; seen there: Error: the pod was deleted; run the cell again."),
@@ -108,7 +108,7 @@ def test_every_sentence_is_one_line_and_every_bad_end_has_a_next_step(state):
     bad = state.ended and state.outcome != "Succeeded"
     told = state.exited is not None and state.exited.reason == "error"
     unknown_signal = state.exited is not None and state.exited.code == -40
-    assert bool(messages.hint(state)) == ((bad and not told and not unknown_signal) or state.stop_asked is not None)
+    assert bool(messages.hint(state)) == ((bad and not told and not unknown_signal) or state.stop_requested is not None)
 
 
 def test_hints_name_what_to_set_and_what_usually_causes_it():
@@ -153,7 +153,7 @@ def test_what_the_notebook_has_and_the_cell_lacks_is_named(state, said):
 
 
 @pytest.mark.parametrize(
-    ("needs", "needs_from", "said"),
+    ("needs", "source", "advice"),
     [
         (("numpy", "pandas>=2"), "", 'write --deps "numpy pandas>=2 opencv-python-headless"'),
         (('a; os_name == "nt"',), "", 'write --deps ["a; os_name == \\"nt\\"", "opencv-python-headless"]'),
@@ -163,9 +163,9 @@ def test_what_the_notebook_has_and_the_cell_lacks_is_named(state, said):
         (("numpy",), "study.requirements.txt", "add opencv-python-headless to study.requirements.txt"),
     ],
 )
-def test_how_to_add_what_is_missing_where_the_requirements_are_written(needs, needs_from, said):
-    state = replace(raised("ModuleNotFoundError", name="cv2"), needs=needs, needs_from=needs_from)
-    assert messages.hint(state) == f"The cell has an environment of its own: {said}"
+def test_how_to_add_what_is_missing_where_the_requirements_are_written(needs, source, advice):
+    state = replace(raised("ModuleNotFoundError", name="cv2"), requirements=needs, requirements_source=source)
+    assert messages.hint(state) == f"The cell has an environment of its own: {advice}"
 
 
 def test_every_name_to_import_has_a_package_that_can_be_asked_for():
@@ -198,7 +198,7 @@ def test_durations_follow_the_stages_and_never_run_backwards():
     assert elapsed(state, 1010.0) == 11.0
     assert durations(ended("ok"), 9999.0)[-1] == ("running", 1.0)
     assert durations(RunState(), 5.0) == ()
-    assert durations(replace(state, ended_at=1000.5, stage="ended"), 0.0)[-1] == ("running", 0.5)
+    assert durations(replace(state, ended_at=1000.5, phase="ended"), 0.0)[-1] == ("running", 0.5)
 
 
 @pytest.mark.parametrize(

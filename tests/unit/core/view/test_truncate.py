@@ -193,7 +193,7 @@ def test_clearing_begins_anew():
     [
         ev.Result(**STAMP, data=(("text/plain", '"1"'),)),
         ev.Skipped(**STAMP, lines=1, bytes=2),
-        Gap(lines=1, why="x"),
+        Gap(lines=1, reason="x"),
         Restarted(boot="c"),
     ],
 )
