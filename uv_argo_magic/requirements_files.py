@@ -257,7 +257,7 @@ def _uvlock(place: _Place, text: str, _done: object) -> ParsedRequirements:
             done = subprocess.run(
                 command,
                 cwd=folder,
-                env=program.uv_surroundings(os.environ),
+                env=program.uv_process_environ(os.environ),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,

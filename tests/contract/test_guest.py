@@ -486,7 +486,7 @@ def test_a_cell_sees_what_its_python_has_where_it_is_to_and_its_own_packages_fir
     python = tmp_path / "image" / "bin" / "python"
     (beneath,) = (tmp_path / "image").glob("lib/python*/site-packages")
     package = Package(name="both", version="2.0", sha256="0" * 64)
-    lock = Lock(packages=(package,), target=Target(python=HERE), base="x")
+    lock = Lock(packages=(package,), target=Target(python=HERE), base_digest="x")
     above = tmp_path / "store" / "trees" / lock.key / "site"
     above.mkdir(parents=True)
     (above.parent / ".ok").write_text('{"packages": [["both", "2.0"]]}')

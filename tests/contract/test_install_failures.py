@@ -25,7 +25,7 @@ from support.index_server import IndexServer
 from uv import find_uv_bin
 
 from uv_argo_magic.core.resolution.install_errors import InstallFailure, classify, warnings
-from uv_argo_magic.core.spec.program import uv_surroundings
+from uv_argo_magic.core.spec.program import uv_process_environ
 
 BASE = sys._base_executable
 VERSION = ".".join(map(str, sys.version_info[:3]))
@@ -50,7 +50,7 @@ class Uv:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.environ = uv_surroundings(os.environ) | {
+        self.environ = uv_process_environ(os.environ) | {
             "UV_HTTP_RETRIES": "0",
             "UV_HTTP_TIMEOUT": "1",
             "UV_CACHE_DIR": str(folder / "cache"),

@@ -46,7 +46,7 @@ def index():
 
 @pytest.fixture
 def uv(index, tmp_path):
-    environ = program.uv_surroundings(os.environ) | {
+    environ = program.uv_process_environ(os.environ) | {
         "UV_CACHE_DIR": str(tmp_path / "cache"),
         "UV_DEFAULT_INDEX": index.url,
     }

@@ -19,7 +19,7 @@ from uv import find_uv_bin
 
 from uv_argo_magic.core.requirements.model import Requirement, Requirements, parse
 from uv_argo_magic.core.resolution import lock_export
-from uv_argo_magic.core.resolution.base_packages import Base, Distribution
+from uv_argo_magic.core.resolution.base_packages import BaseEnvironment, Distribution
 from uv_argo_magic.core.resolution.lock import Lock, Target, Unresolved
 from uv_argo_magic.core.spec import program
 from uv_argo_magic.core.spec.run_spec import Settings
@@ -87,7 +87,7 @@ def test_what_is_locked_can_be_installed_as_it_is(index, ask, tmp_path):
     subprocess.run(
         [*command, "--python", python, "--default-index", index.url],
         cwd=tmp_path,
-        env=program.uv_surroundings(os.environ) | {"UV_CACHE_DIR": str(tmp_path / "uv")},
+        env=program.uv_process_environ(os.environ) | {"UV_CACHE_DIR": str(tmp_path / "uv")},
         check=True,
         capture_output=True,
     )
@@ -235,8 +235,8 @@ def test_only_the_way_to_the_index_comes_from_the_environment(index, ask, tmp_pa
     }
     assert names(ask("alpha", env=odd)) == ["alpha 1.0"]
     kept = {"SSL_CERT_FILE": "/c.pem", "HTTPS_PROXY": "http://p", "UV_SYSTEM_CERTS": "1", "UV_INDEX_MINE_PASSWORD": "x"}
-    assert kept.items() <= program.uv_surroundings(kept | odd).items()
-    assert not set(odd) & set(program.uv_surroundings(kept | odd))
+    assert kept.items() <= program.uv_process_environ(kept | odd).items()
+    assert not set(odd) & set(program.uv_process_environ(kept | odd))
 
 
 @pytest.mark.parametrize("url", ["not a url", "ftp://index.example.com", "--help", "/etc"])
@@ -389,7 +389,7 @@ def test_an_answer_sticks_to_its_notebook(index, ask, locks, tmp_path):
     first = ask("alpha[nope]", locks=locks)
     assert first.warnings
     assert first.uv.count(".") == 2
-    assert time.time() - 60 < first.made <= time.time()
+    assert time.time() - 60 < first.created_at <= time.time()
     index.add("alpha", "2.0")
     count = len(index.requests)
     assert ask("alpha[nope]", locks=locks) == first
@@ -545,7 +545,7 @@ def test_what_needs_each_package_and_where_it_comes_from(index, ask, locks, abou
         count = len(index.requests) + len(corp.requests)
         told = resolver.explain(made, parse("alpha gamma"), settings=Settings(**settings), locks=locks, **about)
         assert len(index.requests) + len(corp.requests) == count, "without the network"
-        assert [(one.name, one.asked, one.via, one.index) for one in told.packages] == [
+        assert [(one.name, one.requested, one.via, one.index) for one in told.packages] == [
             ("alpha", True, (), "corp"),
             ("beta", False, ("alpha",), ""),
             ("gamma", True, ("alpha", "beta"), ""),
@@ -561,7 +561,7 @@ def test_a_lock_that_uv_cannot_explain_stays_as_it_is(index, ask, about):
     index.add("alpha", "1.0")
     made = ask("alpha")
     assert resolver.explain(made, parse("alpha"), settings=Settings(offline=True), **about) is made
-    assert resolver.explain(made, parse("alpha"), settings=Settings(), **about).packages[0].asked, "asked again"
+    assert resolver.explain(made, parse("alpha"), settings=Settings(), **about).packages[0].requested, "asked again"
 
 
 def test_what_is_cached_here(index, ask, about, tmp_path):
@@ -571,7 +571,7 @@ def test_what_is_cached_here(index, ask, about, tmp_path):
     made = ask("alpha")
     assert resolver.cached(made, settings=Settings(), **about) == frozenset()
     command = [find_uv_bin(), "pip", "install", "-q", "--target", str(tmp_path / "t"), "--no-deps", "alpha"]
-    subprocess.run(command, env=program.uv_surroundings(about["environ"]), check=True)
+    subprocess.run(command, env=program.uv_process_environ(about["environ"]), check=True)
     count = len(index.requests)
     assert resolver.cached(made, settings=Settings(), **about) == {"alpha"}
     assert len(index.requests) == count
@@ -591,7 +591,7 @@ def test_a_lock_as_files_that_uv_installs(index, ask, about, tmp_path):
         command = [find_uv_bin(), "pip", "install", "--target", name + "-tree", "--no-deps", "--require-hashes", "-r"]
         subprocess.run(
             [*command, name, "--python", interpreters.find().path],
-            cwd=tmp_path, env=program.uv_surroundings(about["environ"]), check=True, capture_output=True,
+            cwd=tmp_path, env=program.uv_process_environ(about["environ"]), check=True, capture_output=True,
         )  # fmt: skip
         there = sorted(path.name for path in (tmp_path / (name + "-tree")).glob("*.dist-info"))
         assert there == ["alpha-1.0.dist-info", "beta-1.0.dist-info", "gamma-1.0.dist-info"]
@@ -675,7 +675,7 @@ def test_it_is_imported_without_a_notebook():
 
 def over(*distributions, image="registry.example.com/torch:2"):
     here = interpreters.find()
-    return replace(here, image=image, base=Base(python=here.target.python, distributions=distributions))
+    return replace(here, image=image, base=BaseEnvironment(python=here.target.python, distributions=distributions))
 
 
 def test_what_the_place_has_bounds_the_resolution_and_is_left_out(index, ask):
@@ -689,10 +689,10 @@ def test_what_the_place_has_bounds_the_resolution_and_is_left_out(index, ask):
     before = len(index.requests)
     lock = ask("alpha", interpreter=over(beta, Distribution(name="pip", version="1.0")))
     assert names(lock) == ["alpha 1.0", "gamma 1.0"]
-    assert lock.own == (("beta", "1.5+cu121"),)
+    assert lock.base_packages == (("beta", "1.5+cu121"),)
     assert not [path for path in index.requests[before:] if "beta" in path]
     assert Lock.from_json(lock.to_json()) == lock
-    assert len({alone.key, lock.key, replace(lock, base="").key}) == 3
+    assert len({alone.key, lock.key, replace(lock, base_digest="").key}) == 3
     # Nothing to install is still another environment.
     assert ask("", interpreter=over(beta)).key != ask("").key
     assert names(ask("beta", interpreter=over(beta, Distribution(name="gamma", version="1.0")))) == []

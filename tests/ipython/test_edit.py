@@ -20,9 +20,9 @@ from uv_argo_magic.uv.runner import Cancelled
 
 TARGET = Target(python="3.12.1")
 LOCK = Lock(packages=(Package(name="alpha", version="1.0", size=9),), target=TARGET)
-FINE = CheckResult(lock=LOCK, where="Python 3.12.1")
-KEPT = replace(FINE, kept=True)
-BAD = CheckResult(problem="alpha and beta quarrel.", hint="Part them.", names=("beta",))
+FINE = CheckResult(lock=LOCK, target="Python 3.12.1")
+KEPT = replace(FINE, stored=True)
+BAD = CheckResult(problem="alpha and beta quarrel.", hint="Part them.", blamed=("beta",))
 
 
 def until(true, seconds=10.0):

@@ -189,7 +189,7 @@ class LocalBackend:
                 return
             with contextlib.suppress(BackendUnavailable):
                 program, python = self._last
-                self._spare = self._start(program.waiting, program, python, None, stdin=subprocess.PIPE)
+                self._spare = self._start(program.prestart_source, program, python, None, stdin=subprocess.PIPE)
 
     def _about(self, program: Program, python: str) -> tuple[object, ...]:
         """What a process that waits was started with; another of these needs another process."""
@@ -238,7 +238,7 @@ class LocalBackend:
         lifeline, held = os.pipe()
         # uv's settings in this environment must not make an install there another than what was resolved here.
         environment = (
-            programs.uv_surroundings(os.environ)
+            programs.uv_process_environ(os.environ)
             | dict(logins or {})
             | {
                 "UV_ARGO_STORE": str(self._home()),

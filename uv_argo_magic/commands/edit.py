@@ -175,14 +175,14 @@ def check(path: Path, around: CellContext, cancelled: threading.Event | None = N
     except runner.Cancelled:
         raise
     except ResolutionError as error:
-        return CheckResult(problem=error.message, hint=error.hint, names=error.names)
+        return CheckResult(problem=error.message, hint=error.hint, blamed=error.names)
     except ArgoMagicError as error:
         return CheckResult(problem=error.message, hint=error.hint)
     except OSError as error:
         return CheckResult(problem=f"uv could not be asked: {error}", unreachable=True)
     if not isinstance(answer, Lock):
         return CheckResult(problem=answer.reason, unreachable=True)
-    return CheckResult(lock=answer, kept=kept is not None, where=cell.where)
+    return CheckResult(lock=answer, stored=kept is not None, target=cell.where)
 
 
 def measure(verdict: CheckResult, path: Path, around: CellContext, cancelled: threading.Event) -> CheckResult:

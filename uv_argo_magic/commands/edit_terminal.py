@@ -85,7 +85,7 @@ def _until_right(work: _Work, command: list[str], around: CellContext) -> str:
             verdict = edit.check(path, around)
             if verdict.lock is not None or verdict.unreachable:
                 return f"{path.name}: {verdict.sentence()}"
-            problem = ResolutionError(verdict.problem, hint=verdict.hint, names=verdict.names)
+            problem = ResolutionError(verdict.problem, hint=verdict.hint, names=verdict.blamed)
             if given_up:
                 raise problem
             remark = _remark(problem)

@@ -85,7 +85,7 @@ def table(lock: Lock, cached: frozenset[str], now: float, title: str = "") -> Ta
             humanize.size(package.size),
             "yes" if package.name in cached else "",
             *((package.index,) if named else ()),
-            ", ".join(package.via) or ("asked for" if package.asked else ""),
+            ", ".join(package.via) or ("asked for" if package.requested else ""),
         )
         for depth, package in dependency_tree.tree(lock.packages)
     )
@@ -94,9 +94,9 @@ def table(lock: Lock, cached: frozenset[str], now: float, title: str = "") -> Ta
     said = [f"{humanize.count(len(rows), 'package')} for Python {lock.target.python}, {of}; lock {lock.key}"]
     if rows:
         said.append(f"{humanize.size(lock.size) or '0 B'} in all, {humanize.size(left) or 'nothing'} to download here")
-    if lock.made:
-        said.append(messages.resolved(lock, now))
-    said += filter(None, [messages.beneath(lock)])
+    if lock.created_at:
+        said.append(messages.lock_age(lock, now))
+    said += filter(None, [messages.base_packages_note(lock)])
     return Table(
         title=title,
         head=("PACKAGE", "VERSION", "SIZE", "CACHED", *(("INDEX",) if named else ()), "NEEDED BY") if rows else (),
@@ -153,7 +153,7 @@ def _upgraded(before: Lock | None, after: Lock, *, dry: bool) -> Table:
         "Nothing was kept (--dry-run)." if dry else "Kept: this notebook's next cells with these requirements use it."
     )
     if before is None:
-        shown = table(after, frozenset(), after.made)
+        shown = table(after, frozenset(), after.created_at)
     else:
         shown = changes(difference(before.packages, after.packages), "An upgrade")
         if before.key != after.key:

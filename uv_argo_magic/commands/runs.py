@@ -176,7 +176,7 @@ def packages(entry: RunRecord) -> Table:
         for package in found
     )
     lock = entry.lock()
-    beneath = messages.beneath(lock) if isinstance(lock, Lock) else ""
+    beneath = messages.base_packages_note(lock) if isinstance(lock, Lock) else ""
     if not rows:
         return Table(title=f"{entry.id} had no packages." + (f" {beneath}" if beneath else ""))
     total = humanize.size(sum(package.size for package in found))

@@ -138,7 +138,7 @@ class _Anything(Mapping[str, object]):
 def check(cell: Cell, asked: Line, around: CellContext) -> Checked:
     """Run one cell again, and compare."""
     try:
-        about = [known for output in cell.outputs if (known := output_metadata.ours(output.get("metadata")))]
+        about = [known for output in cell.outputs if (known := output_metadata.extract(output.get("metadata")))]
         ran = next((found for known in reversed(about) if (found := output_metadata.read(known))), None)
         if ran is None or ran.lock is None:
             why = "its packages were chosen where it ran" if ran else "no run is recorded in its output"
@@ -167,7 +167,7 @@ def _again(cell: Cell, spec: RunSpec, lock: Lock) -> Checked:
         # Another patch of the same minor takes the same files.
         prepared = engine.prepare(replace(spec, python=lock.target.minor), resolution=lock)
     has = prepared.interpreter.base
-    if lock.base != (has.digest if has else ""):
+    if lock.base_digest != (has.digest if has else ""):
         return Checked(cell=cell, verdict="differs", packages="the Python has other packages of its own than it had")
     run = engine.start(prepared)
     run.rebuild = lambda remote, state: rebuild.rebuild(remote, state=state)
@@ -244,7 +244,7 @@ def stored(outputs: tuple[Mapping[str, Any], ...]) -> Shown:
     """What the outputs in a notebook's file show, without what is ours."""
     stdout, texts, error = "", [], ""
     for output in outputs:
-        if output_metadata.ours(output.get("metadata")):
+        if output_metadata.extract(output.get("metadata")):
             continue
         match output.get("output_type"):
             case "stream" if output.get("name") == "stdout":

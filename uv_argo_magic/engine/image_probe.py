@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from uv_argo_magic.backends.base import Backend
-    from uv_argo_magic.core.resolution.base_packages import Base
+    from uv_argo_magic.core.resolution.base_packages import BaseEnvironment
 
 MAX_AGE = 24 * 3600.0
 """Seconds that a tag's answer is good for."""
@@ -59,7 +59,7 @@ def target(
 
 def look_into(
     spec: RunSpec, backend: Backend, cache: Path, say: Callable[[str], object] | None
-) -> tuple[RunSpec, Base | None]:
+) -> tuple[RunSpec, BaseEnvironment | None]:
     """The spec with its image's own Python and platform where these are not told, and what the cell sees beneath it.
 
     What nobody remembers in `cache` is asked by a run of ours, and `say` is told; without `say` nothing is asked.
@@ -89,19 +89,19 @@ def look_into(
     return spec, found if settings.base else None
 
 
-def known(spec: RunSpec, image: str, cache: Path) -> Base | None:
+def known(spec: RunSpec, image: str, cache: Path) -> BaseEnvironment | None:
     """What is remembered of an image; None where nothing is, or it is too old, or there is no image."""
     if not image:
         return None
     try:
         data = json.loads(_file(spec, image, cache).read_text(encoding="utf-8"))
-        made, found = float(data["made"]), bases.Base.from_json(data["base"])
+        made, found = float(data["made"]), bases.BaseEnvironment.from_json(data["base"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return found if "@sha256:" in image or 0 <= time.time() - made < MAX_AGE else None
 
 
-def ask(backend: Backend, spec: RunSpec, image: str, cache: Path, say: Callable[[str], object]) -> Base:
+def ask(backend: Backend, spec: RunSpec, image: str, cache: Path, say: Callable[[str], object]) -> BaseEnvironment:
     """What the Python that would run this has; `image` is where it is, "" for this machine, `say` is told of a run.
 
     Raises:
@@ -123,7 +123,7 @@ def ask(backend: Backend, spec: RunSpec, image: str, cache: Path, say: Callable[
     return found
 
 
-def _run(backend: Backend, spec: RunSpec, image: str) -> Base:
+def _run(backend: Backend, spec: RunSpec, image: str) -> BaseEnvironment:
     """Submit the probe, and read what it says."""
     settings = replace(
         spec.settings, base=spec.settings.base or "own", env=(), secret_env=(), volumes=(), run_timeout=60.0,

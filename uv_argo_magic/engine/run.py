@@ -115,7 +115,7 @@ def start(
         resolution=prepared.resolution, files=files, warm=warm,
     )  # fmt: skip
     lock = prepared.resolution
-    if isinstance(lock, Lock) and not lock.explained:
+    if isinstance(lock, Lock) and not lock.is_annotated:
         run.explain(
             functools.partial(
                 resolver.explain, lock, spec.requirements, interpreter=prepared.interpreter, settings=spec.settings,

@@ -171,7 +171,7 @@ class Editor:
 
         def keep(cancelled: threading.Event) -> None:
             try:
-                said, done = self._lock(None if seen.kept else seen.lock, cancelled), True
+                said, done = self._lock(None if seen.stored else seen.lock, cancelled), True
             except runner.Cancelled:
                 raise
             except ArgoMagicError as error:
@@ -306,7 +306,7 @@ class Editor:
         self._w.tell(self._where(), self._remark, done=self._done)
         lock = self._verdict.lock if self._verdict else None
         self._w.lock.disabled = lock is None or not lock.packages
-        self._w.lock.description = "Upgrade" if self._verdict and self._verdict.kept else "Lock"
+        self._w.lock.description = "Upgrade" if self._verdict and self._verdict.stored else "Lock"
         self._w.undo.disabled = not self._edits.past
         self._w.redo.disabled = not self._edits.future
         self._w.copied("" if self._problem else cell_line(self._edits.text, self._written))

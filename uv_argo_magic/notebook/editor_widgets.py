@@ -138,7 +138,7 @@ class Widgets:
                 self._by_line[str(item)] = box, label, button
             box, label, _ = self._by_line[str(item)]
             label.value = requirements_html.chip(item, verdict)
-            (box.add_class if verdict and item.name in verdict.names else box.remove_class)("uv-bad")
+            (box.add_class if verdict and item.name in verdict.blamed else box.remove_class)("uv-bad")
         children = tuple(self._by_line[line][0] for line in wanted)
         if children != self._chips.children:
             self._chips.children = children

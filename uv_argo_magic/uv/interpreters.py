@@ -28,7 +28,7 @@ from uv_argo_magic.core.resolution.lock import Target
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
-    from uv_argo_magic.core.resolution.base_packages import Base
+    from uv_argo_magic.core.resolution.base_packages import BaseEnvironment
 
 OLDEST = (3, 8)
 """What the guest can run on."""
@@ -86,7 +86,7 @@ class Interpreter:
     target: Target
     tags: tuple[Tag, ...]
     image: str = ""
-    base: Base | None = None
+    base: BaseEnvironment | None = None
 
 
 def find(version: str = "") -> Interpreter:

@@ -41,14 +41,14 @@ class LockStore:
         """The lock kept for this question (a digest), if it is still good."""
         known = _read(self._folder / f"{question}.json")
         # A clock that was put back makes answers of the future: those are no answers either.
-        if known and not self._notebook and not 0 <= time.time() - known.made < MAX_AGE:
+        if known and not self._notebook and not 0 <= time.time() - known.created_at < MAX_AGE:
             return None
         return known
 
     def last_anywhere(self, question: str) -> Lock | None:
         """The newest lock for this question, in whichever notebook and however old: for when no index answers."""
         known = [lock for path in self._root.glob(f"*/{question}.json") if (lock := _read(path))]
-        return max(known, key=lambda lock: lock.made, default=None)
+        return max(known, key=lambda lock: lock.created_at, default=None)
 
     def keep(self, question: str, lock: Lock) -> None:
         """Keep this lock from now on; a disk that does not take it costs a second next time, and nothing else."""

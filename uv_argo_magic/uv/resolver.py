@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from uv_argo_magic.core.requirements.model import Requirements
-    from uv_argo_magic.core.resolution.base_packages import Base
+    from uv_argo_magic.core.resolution.base_packages import BaseEnvironment
     from uv_argo_magic.core.resolution.install_errors import InstallFailure
     from uv_argo_magic.core.spec.run_spec import Settings
     from uv_argo_magic.uv.interpreters import Interpreter
@@ -68,7 +68,7 @@ def lock(  # noqa: PLR0913 - all by keyword, each with a default that a plain ce
     base = interpreter.base
     refuse_contradictions(requirements, interpreter)
     if not requirements:
-        return Lock(packages=(), target=interpreter.target, base=base.digest if base else "")
+        return Lock(packages=(), target=interpreter.target, base_digest=base.digest if base else "")
     question = _question(requirements, interpreter, settings, environ)
     known = locks.find(question.digest) if locks else None
     if settings.locked and (upgrade or not known):
@@ -85,12 +85,12 @@ def lock(  # noqa: PLR0913 - all by keyword, each with a default that a plain ce
         return answer
     last = locks.last_anywhere(question.digest) if locks and (answer.unreachable or answer.cause == "offline") else None
     if last:
-        day = time.strftime("%Y-%m-%d %H:%M", time.localtime(last.made))
+        day = time.strftime("%Y-%m-%d %H:%M", time.localtime(last.created_at))
         return replace(last, warnings=(*last.warnings, f"{answer.sentence} The versions are those of {day}."))
     # Where a Secret logs in to the index over there, nobody needs to be able to here.
     if answer.unreachable or (answer.cause == "auth" and settings.index_secrets):
         return Unresolved(lines=requirements.lines, reason=answer.sentence)
-    raise ResolutionError(answer.sentence, hint=answer.hint, names=answer.names)
+    raise ResolutionError(answer.sentence, hint=answer.hint, names=answer.blamed)
 
 
 def explain(
@@ -107,7 +107,7 @@ def explain(
     uv is asked again, for it says this in another format only: without the network, and with it where an index lets
     nothing be cached. What it cannot say stays open.
     """
-    if made.explained:
+    if made.is_annotated:
         return made
     question = _question(requirements, interpreter, settings, environ)
     pins = "".join(f"{package.name}=={package.version}\n" for package in made.packages if not package.url)
@@ -117,8 +117,12 @@ def explain(
         rc, out, _ = _compile(question, options, settings.install_timeout, pins=pins)
     if rc:
         return made
-    told = dependency_tree.explained(made, out, dict(question.environ).get("UV_INDEX", ""))
-    if locks and (known := locks.find(question.digest)) and (known.key, known.made) == (made.key, made.made):
+    told = dependency_tree.annotate(made, out, dict(question.environ).get("UV_INDEX", ""))
+    if (
+        locks
+        and (known := locks.find(question.digest))
+        and (known.key, known.created_at) == (made.key, made.created_at)
+    ):
         locks.keep(question.digest, told)
     return told
 
@@ -201,7 +205,7 @@ class _Question:
     files: tuple[tuple[str, str], ...]
     environ: tuple[tuple[str, str], ...]
     extra: tuple[str, ...]
-    base: Base | None = None
+    base: BaseEnvironment | None = None
 
     @property
     def digest(self) -> str:
@@ -220,7 +224,7 @@ def _question(
 ) -> _Question:
     """Build first, ask second."""
     target = interpreter.target
-    around = program.uv_surroundings(os.environ if environ is None else environ)
+    around = program.uv_process_environ(os.environ if environ is None else environ)
     listed = {name: parse_items(getattr(settings, name), source=name) for name in ("constraints", "overrides")}
     if not settings.allow_urls:
         _refuse_urls(requirements, *listed.values())
@@ -282,7 +286,7 @@ def _ask(
     rc, out, said = _compile(question, options, settings.install_timeout, cancelled=cancelled)
     if rc:
         asked = (item.name for item in requirements.items)
-        failure = replace(install_errors.classify(rc, said), names=install_errors.blamed(rc, said, asked))
+        failure = replace(install_errors.classify(rc, said), blamed=install_errors.blamed(rc, said, asked))
         failure = _with_nearest(failure, requirements, question, settings.install_timeout, cancelled)
         return within_base(failure, said, interpreter)
     made = read_pylock(
@@ -291,14 +295,14 @@ def _ask(
         tags=interpreter.tags,
         only_binary=settings.only_binary,
         hashes=_hashes(requirements),
-        own={one.name for one in base.bounding} if base else (),
+        own={one.name for one in base.constraints} if base else (),
     )
     return replace(
         made,
         warnings=install_errors.warnings(said),
         uv=runner.uv_version(),
-        made=time.time(),
-        base=base.digest if base else "",
+        created_at=time.time(),
+        base_digest=base.digest if base else "",
     )
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from uv_argo_magic.core.requirements.model import Requirements
-    from uv_argo_magic.core.resolution.base_packages import Base
+    from uv_argo_magic.core.resolution.base_packages import BaseEnvironment
     from uv_argo_magic.core.resolution.uv_stderr import InstallFailure
     from uv_argo_magic.uv.interpreters import Interpreter
 
@@ -24,10 +24,10 @@ BASE = "base.txt"
 """The constraints that hold a resolution to what the place has."""
 
 
-def write_wheels(base: Base, folder: Path) -> None:
+def write_wheels(base: BaseEnvironment, folder: Path) -> None:
     """Write a wheel for each distribution that bounds a resolution, and BASE, which asks for each by its URL."""
     lines = []
-    for one in base.bounding:
+    for one in base.constraints:
         stem = f"{one.name.replace('-', '_')}-{one.version}"
         file = folder / f"{stem}-py3-none-any.whl"
         with zipfile.ZipFile(file, "w") as archive:
@@ -46,7 +46,7 @@ BY_BASE = "Ask for what fits that, choose another base, or leave base out: then 
 
 def refuse_contradictions(requirements: Requirements, interpreter: Interpreter) -> None:
     """Raise ResolutionError where a requirement rules out the very version that the place has."""
-    own = {one.name: one.version for one in (interpreter.base.bounding if interpreter.base else ())}
+    own = {one.name: one.version for one in (interpreter.base.constraints if interpreter.base else ())}
     for item in requirements.items:
         there = own.get(item.name)
         if there and not item.marker and not SpecifierSet(item.specifier).contains(there, prereleases=True):
@@ -64,7 +64,7 @@ def within_base(failure: InstallFailure, said: str, interpreter: Interpreter) ->
     """The failure, with what the place has of its own where uv speaks of that."""
     named = [
         f"{one.name} {one.version}"
-        for one in (interpreter.base.bounding if interpreter.base else ())
+        for one in (interpreter.base.constraints if interpreter.base else ())
         if re.search(rf"(?<![\w.-]){re.escape(one.name)}(?![\w-]|\.\w)", said)
     ]
     if not named or failure.unreachable:

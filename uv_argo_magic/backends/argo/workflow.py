@@ -122,7 +122,7 @@ def build(  # noqa: PLR0913 - what a Workflow hangs on
 def _texts(program: Program, settings: Settings) -> dict[str, str]:
     """What each container of ours runs, by the names that these texts have in a ConfigMap."""
     if settings.separate_install and program.install:
-        return {INSTALL: program.first, CELL: program.second}
+        return {INSTALL: program.install_source, CELL: program.cell_source}
     return {CELL: program.source}
 
 

@@ -57,7 +57,7 @@ class Distribution:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Base:
+class BaseEnvironment:
     """A Python and what it has: `python` is X.Y.Z, `platform` as uv names it ("" where that is not known)."""
 
     python: str
@@ -71,7 +71,7 @@ class Base:
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     @property
-    def bounding(self) -> tuple[Distribution, ...]:
+    def constraints(self) -> tuple[Distribution, ...]:
         """Those that a resolution keeps to."""
         return tuple(one for one in self.distributions if one.name not in TOOLS)
 
@@ -80,7 +80,7 @@ class Base:
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str) -> Base:
+    def from_json(cls, text: str) -> BaseEnvironment:
         """Read what `to_json` wrote.
 
         Raises:
@@ -103,7 +103,7 @@ class Base:
         return cls(distributions=found, **about)
 
 
-def read_probe(said: str) -> Base:
+def read_probe(said: str) -> BaseEnvironment:
     """What PROBE printed last.
 
     Raises:
@@ -123,7 +123,7 @@ def read_probe(said: str) -> Base:
                     requires=tuple(map(str, requires)),
                     extras=tuple(map(str, extras)),
                 )
-        return Base(
+        return BaseEnvironment(
             python=str(data["python"]).removesuffix("+"),
             implementation=str(data["implementation"]) + ("t" if data["free"] else ""),
             platform=_platform(str(data["machine"]), str(data["libc"])),

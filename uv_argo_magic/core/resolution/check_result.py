@@ -20,13 +20,13 @@ class CheckResult:
     """
 
     lock: Lock | None = None
-    kept: bool = False
+    stored: bool = False
     cached: frozenset[str] | None = None
     problem: str = ""
     hint: str = ""
-    names: tuple[str, ...] = ()
+    blamed: tuple[str, ...] = ()
     unreachable: bool = False
-    where: str = ""
+    target: str = ""
 
     @property
     def versions(self) -> dict[str, str]:
@@ -41,8 +41,8 @@ class CheckResult:
             return self.problem
         if not self.lock.packages:
             return "No packages: cells run with Python alone."
-        kept = f", locked {humanize.ago(now - self.lock.made)}" if self.kept and now else ""
-        return f"{humanize.count(len(self.lock.packages), 'package')}{self._sizes()}, for {self.where}{kept}"
+        kept = f", locked {humanize.ago(now - self.lock.created_at)}" if self.stored and now else ""
+        return f"{humanize.count(len(self.lock.packages), 'package')}{self._sizes()}, for {self.target}{kept}"
 
     def _sizes(self) -> str:
         """How much it is, and how much of it has to come; an index that tells no size gets no wrong sum."""

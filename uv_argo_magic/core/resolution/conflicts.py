@@ -10,7 +10,7 @@ import difflib
 import re
 
 from uv_argo_magic.core.requirements.typo_hints import PACKAGE_OF
-from uv_argo_magic.core.resolution.uv_stderr import InstallFailure, UvOutput, capital, named, short
+from uv_argo_magic.core.resolution.uv_stderr import InstallFailure, UvOutput, capitalize, display_name, shorten
 
 
 def unsolved(said: UvOutput) -> InstallFailure:
@@ -21,17 +21,17 @@ def unsolved(said: UvOutput) -> InstallFailure:
             return failure
     return InstallFailure(
         cause="conflict",
-        sentence=f"These requirements cannot be met together: {short(_chain(said), 700)}.",
+        sentence=f"These requirements cannot be met together: {shorten(_chain(said), 700)}.",
         hint="Loosen or remove one of them, or give them a cell each.",
     )
 
 
 def _wrong_python(said: UvOutput) -> InstallFailure | None:
-    found = re.search(r"Python version \(([^)]+)\) does not satisfy Python([^\s,]+)", said.words)
+    found = re.search(r"Python version \(([^)]+)\) does not satisfy Python([^\s,]+)", said.message)
     if not found:
         return None
-    whose = re.search(r"(?:and|[Bb]ecause) ([^\s,]+|all versions of [^\s,]+) depends? on Python", said.words)
-    who = named(whose[1]) if whose else "A package"
+    whose = re.search(r"(?:and|[Bb]ecause) ([^\s,]+|all versions of [^\s,]+) depends? on Python", said.message)
+    who = display_name(whose[1]) if whose else "A package"
     lower = re.search(r">=?(\d+\.\d+)", found[2])
     return InstallFailure(
         cause="python",
@@ -43,18 +43,18 @@ def _wrong_python(said: UvOutput) -> InstallFailure | None:
 def _no_wheel(said: UvOutput) -> InstallFailure | None:
     found = re.search(
         r"(?:[Bb]ecause|and) ([^\s,]+|all versions of [^\s,]+) (?:has|have) no (usable wheels|wheels with[^,(]*)",
-        said.words,
+        said.message,
     )
     if not found:
         return None
-    who = named(found[1])
+    who = display_name(found[1])
     if found[2] == "usable wheels":
         return InstallFailure(
             cause="platform",
             sentence=f"{who} has no wheel, only source, and building from source is switched off.",
             hint="Take a version with a wheel, or allow builds, which run the package's code: --set only_binary=false.",
         )
-    available = f"{capital(said.hints[0]).replace('`', '').rstrip('.')}. " if said.hints else ""
+    available = f"{capitalize(said.hints[0]).replace('`', '').rstrip('.')}. " if said.hints else ""
     return InstallFailure(
         cause="platform",
         sentence=f"{who} has no wheel for this Python and platform.",
@@ -64,12 +64,12 @@ def _no_wheel(said: UvOutput) -> InstallFailure | None:
 
 def _unknown(said: UvOutput) -> InstallFailure | None:
     found = re.search(
-        r"[Bb]ecause ([^\s,]+) was not found in the package registry(?: and ([^,]+?) depends? on)?", said.words
+        r"[Bb]ecause ([^\s,]+) was not found in the package registry(?: and ([^,]+?) depends? on)?", said.message
     )
     if not found:
         return None
     name = re.split(r"[=<>!~\[]", found[1])[0]
-    needed = f", which {named(found[2])} needs" if found[2] else ""
+    needed = f", which {display_name(found[2])} needs" if found[2] else ""
     meant = suggest(name)
     first = f"Did you mean {meant}? " if meant else ""
     return InstallFailure(
@@ -81,7 +81,7 @@ def _unknown(said: UvOutput) -> InstallFailure | None:
 
 def _no_version(said: UvOutput) -> InstallFailure | None:
     """A version that is not there; only where nothing else depends on something, which is a conflict."""
-    if re.search(r"depends? on", said.words):
+    if re.search(r"depends? on", said.message):
         return None
     cutoff = next((hint for hint in said.hints if "exclude-newer" in hint), "")
     if cutoff:
@@ -94,18 +94,18 @@ def _no_version(said: UvOutput) -> InstallFailure | None:
             sentence=f"{what[1] if what else 'A package'} has no version that was published{date}.",
             hint=f"{f'Version {newest[1]} came out on {newest[2]}. ' if newest else ''}Choose a later exclude_newer.",
         )
-    yanked = re.search(r"(?:[Bb]ecause|and) (\S+) was yanked(?: \(reason: ([^)]*)\))?", said.words)
+    yanked = re.search(r"(?:[Bb]ecause|and) (\S+) was yanked(?: \(reason: ([^)]*)\))?", said.message)
     if yanked:
         why = f' ("{yanked[2]}")' if yanked[2] else ""
         return InstallFailure(
             cause="version",
-            sentence=f"{named(yanked[1])} was withdrawn by its authors{why}.",
+            sentence=f"{display_name(yanked[1])} was withdrawn by its authors{why}.",
             hint="Choose another version, or write this one with == to have it all the same.",
         )
-    only = re.search(r"only (?:the following versions of )?([^,]+?) (?:is|are) available", said.words)
-    absent = re.search(r"there (?:is|are) no versions? of ([^\s,]+)", said.words)
+    only = re.search(r"only (?:the following versions of )?([^,]+?) (?:is|are) available", said.message)
+    absent = re.search(r"there (?:is|are) no versions? of ([^\s,]+)", said.message)
     if not absent and only:
-        absent = re.search(r"you require ([^\s,]+)", said.words)
+        absent = re.search(r"you require ([^\s,]+)", said.message)
     if not absent:
         return None
     wanted = absent[1]

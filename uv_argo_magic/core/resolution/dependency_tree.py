@@ -26,7 +26,7 @@ _PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])? ?(?:==|@)[^#]*(
 _FROM = re.compile(r"^\s+# from (\S+)$")
 
 
-def explained(lock: Lock, annotations: str, indexes: str = "") -> Lock:
+def annotate(lock: Lock, annotations: str, indexes: str = "") -> Lock:
     """The lock with what needs each package, and the name of its index where it is one of `indexes`.
 
     `annotations` is what `uv pip compile --annotation-style line --emit-index-annotation` printed for the same pins,
@@ -48,7 +48,7 @@ def explained(lock: Lock, annotations: str, indexes: str = "") -> Lock:
         packages=tuple(
             replace(
                 package,
-                asked=f"-r {ASKED}" in why.get(package.name, ()),
+                requested=f"-r {ASKED}" in why.get(package.name, ()),
                 via=tuple(sorted({canonicalize_name(word) for word in why.get(package.name, ())} & names)),
                 index=index.get(package.name, ""),
             )
@@ -69,7 +69,7 @@ def tree(packages: Sequence[Package]) -> tuple[tuple[int, Package], ...]:
     for package in packages:
         for parent in package.via:
             needs.setdefault(parent, []).append(package.name)
-    roots = [package.name for package in packages if package.asked or not set(package.via) & set(by_name)]
+    roots = [package.name for package in packages if package.requested or not set(package.via) & set(by_name)]
     # Breadth first: each is placed under the parent that is nearest to what was asked for.
     placed: dict[str, str] = dict.fromkeys(roots, "")
     queue = list(roots)

@@ -20,10 +20,10 @@ from uv_argo_magic.core.resolution.uv_stderr import (
     Cause,
     InstallFailure,
     UvOutput,
-    capital,
+    capitalize,
+    parse_stderr,
     redact,
-    short,
-    take_apart,
+    shorten,
 )
 
 if TYPE_CHECKING:
@@ -34,26 +34,26 @@ __all__ = ["UNREACHABLE", "Cause", "InstallFailure", "blamed", "classify", "reda
 
 def classify(rc: int, stderr: str) -> InstallFailure:
     """What a failed uv meant; `rc` is its exit status (negative, or 128 and more: the signal that ended it)."""
-    said = take_apart(rc, stderr)
+    said = parse_stderr(rc, stderr)
     for rule in _RULES:
-        if re.search(rule.pattern, said.text if rule.anywhere else said.words):
+        if re.search(rule.pattern, said.text if rule.anywhere else said.message):
             return _failure(said, rule)
     signal = -rc if rc < 0 else rc - 128 if rc > 128 else 0
     if signal:
         return _ended(said, signal)
-    if "No solution found" in said.words or "unsatisfiable" in said.words:
+    if "No solution found" in said.message or "unsatisfiable" in said.message:
         return unsolved(said)
     line = said.last or next((line for line in said.text.splitlines() if line.strip()), "it said nothing")
     return InstallFailure(
         cause="other",
-        sentence=f"uv failed with exit status {rc}{said.about}: {short(line)}.",
+        sentence=f"uv failed with exit status {rc}{said.for_package}: {shorten(line)}.",
         hint="The full output of uv is kept in the run's install log.",
     )
 
 
 def blamed(rc: int, stderr: str, names: Iterable[str]) -> tuple[str, ...]:
     """Of these packages (canonical names), those that uv's reason speaks of, in the order given."""
-    spoken = {canonicalize_name(found) for found in _NAME.findall(take_apart(rc, stderr).words)}
+    spoken = {canonicalize_name(found) for found in _NAME.findall(parse_stderr(rc, stderr).message)}
     return tuple(name for name in dict.fromkeys(names) if name in spoken)
 
 
@@ -271,17 +271,17 @@ _RULES = (
 def _failure(said: UvOutput, rule: _Rule) -> InstallFailure:
     found = re.search(rule.pattern, said.text)
     values = {
-        "what": said.what or "the packages",
-        "about": said.about,
+        "what": said.package or "the packages",
+        "about": said.for_package,
         "host": said.host,
-        "line": short(said.last),
-        "printed": short(said.printed[-1] if said.printed else said.last),
+        "line": shorten(said.last),
+        "printed": shorten(said.build_output[-1] if said.build_output else said.last),
         "found": found[1] if found and found.re.groups else "",
     }
     sentence = rule.sentence.format_map(values)
     return InstallFailure(
         cause=rule.cause,
-        sentence=capital(sentence) if sentence.startswith("the ") else sentence,
+        sentence=capitalize(sentence) if sentence.startswith("the ") else sentence,
         hint=rule.hint,
         retryable=rule.retryable,
     )
@@ -289,7 +289,7 @@ def _failure(said: UvOutput, rule: _Rule) -> InstallFailure:
 
 def _ended(said: UvOutput, signal: int) -> InstallFailure:
     """Uv was ended by a signal and said nothing of use."""
-    what = said.what or "the packages"
+    what = said.package or "the packages"
     if signal == 9:
         return InstallFailure(
             cause="killed",

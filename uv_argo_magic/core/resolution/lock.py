@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 RECIPE = "1"
 """Version of the way a tree is built from a lock (guest/environment.py); part of every key."""
@@ -37,9 +37,8 @@ class Target:
 class Package:
     """One distribution: canonical name, version, the file's SHA-256 (hex), its bytes (0: not known) and its name.
 
-    `url` is set for a direct `name @ https://...` requirement only; `index` names the index it comes from, where that
-    is not the default. `asked`: it was asked for by name; `via`: the packages that need it. Where neither is said,
-    nobody looked yet.
+    `url` is set only for a direct `name @ https://...` requirement; `index` names an index other than the default.
+    `requested`: a requirement names it; `via`: the packages that depend on it. Both are empty before `annotate`.
     """
 
     name: str
@@ -49,7 +48,7 @@ class Package:
     file: str = ""
     url: str = ""
     index: str = ""
-    asked: bool = False
+    requested: bool = False
     via: tuple[str, ...] = ()
 
     def line(self) -> str:
@@ -62,19 +61,19 @@ class Package:
 class Lock:
     """The packages of one environment, sorted by name, and what they are for.
 
-    `warnings` are whole sentences that a person should see; `uv` is the version that resolved it, `made` when (Unix
-    seconds; 0: not known). None of these is part of `key`, and neither is where a package comes from. `base` is the
-    digest of what the Python has of its own, where the cell sees that, and `own` the (name, version) of it that is made
-    use of: these are not installed.
+    `warnings` are whole sentences for the user; `uv` is the version that resolved it, `created_at` the time (Unix
+    seconds; 0: unknown). None of these is part of `key`, and neither is a package's index. With --set base,
+    `base_digest` is the digest of the BaseEnvironment, and `base_packages` are the (name, version) of those of its
+    packages that are used: they are not installed.
     """
 
     packages: tuple[Package, ...]
     target: Target
     warnings: tuple[str, ...] = ()
     uv: str = ""
-    made: float = 0.0
-    base: str = ""
-    own: tuple[tuple[str, str], ...] = ()
+    created_at: float = 0.0
+    base_digest: str = ""
+    base_packages: tuple[tuple[str, str], ...] = ()
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -87,21 +86,23 @@ class Lock:
         return sum(package.size for package in self.packages)
 
     @property
-    def explained(self) -> bool:
+    def is_annotated(self) -> bool:
         """Whether it says what needs each package."""
         # One is enough: what only an image's own packages need has nobody to name.
-        return not self.packages or any(package.asked or package.via for package in self.packages)
+        return not self.packages or any(package.requested or package.via for package in self.packages)
 
     @property
     def key(self) -> str:
         """SHA-256 (hex, 32 characters) over packages, target and recipe: the tree's name in a store."""
         target = [self.target.minor, self.target.implementation, self.target.abi, self.target.platform]
-        text = json.dumps([RECIPE, target, self.lines, *filter(None, [self.base])])
+        text = json.dumps([RECIPE, target, self.lines, *filter(None, [self.base_digest])])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def to_json(self) -> str:
         """This lock as JSON, keys sorted."""
-        return json.dumps(asdict(self), sort_keys=True)
+        data = _stored(asdict(self))
+        data["packages"] = [_stored(package) for package in data["packages"]]
+        return json.dumps(data, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Lock:
@@ -117,16 +118,25 @@ class Lock:
                 target=Target(**data["target"]),
                 warnings=tuple(str(warning) for warning in data.get("warnings", ())),
                 uv=str(data.get("uv", "")),
-                made=float(data.get("made", 0.0)),
-                base=str(data.get("base", "")),
-                own=tuple((str(name), str(version)) for name, version in data.get("own", ())),
+                created_at=float(data.get("made", 0.0)),
+                base_digest=str(data.get("base", "")),
+                base_packages=tuple((str(name), str(version)) for name, version in data.get("own", ())),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a lock: {error!r}") from error
 
 
+_STORED_KEYS = {"created_at": "made", "base_digest": "base", "base_packages": "own", "requested": "asked"}
+"""Field -> its key in JSON, where they differ: stored locks keep the keys that they always had."""
+
+
+def _stored(data: dict[str, Any]) -> dict[str, Any]:
+    return {_STORED_KEYS.get(name, name): value for name, value in data.items()}
+
+
 def _package(data: dict[str, object]) -> Package:
-    return Package(**data | {"via": tuple(map(str, data.get("via", ())))})  # type: ignore[arg-type, call-overload]
+    fields = {"requested" if key == "asked" else key: value for key, value in data.items()}
+    return Package(**fields | {"via": tuple(map(str, data.get("via", ())))})  # type: ignore[arg-type, call-overload]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -70,7 +70,9 @@ def read_pylock(
             )
         packages[name] = _package(name, table, ranks, only_binary=only_binary, allowed=allowed.get(name))
     return Lock(
-        packages=tuple(packages[name] for name in sorted(packages)), target=target, own=tuple(sorted(there.items()))
+        packages=tuple(packages[name] for name in sorted(packages)),
+        target=target,
+        base_packages=tuple(sorted(there.items())),
     )
 
 

@@ -33,7 +33,7 @@ class InstallFailure:
     sentence: str
     hint: str
     retryable: bool = False
-    names: tuple[str, ...] = ()
+    blamed: tuple[str, ...] = ()
 
     @property
     def unreachable(self) -> bool:
@@ -45,13 +45,13 @@ class InstallFailure:
 class UvOutput:
     """uv's standard error, taken apart: all of it, its own words as lines, and what a build printed."""
 
-    rc: int
+    exit_status: int
     text: str
     lines: tuple[str, ...]
-    printed: tuple[str, ...]
+    build_output: tuple[str, ...]
 
     @property
-    def words(self) -> str:
+    def message(self) -> str:
         return "\n".join(self.lines)
 
     @property
@@ -65,22 +65,22 @@ class UvOutput:
         return tuple(line.removeprefix("hint: ") for line in self.lines if line.startswith("hint: "))
 
     @property
-    def what(self) -> str:
+    def package(self) -> str:
         """The package this is about, as a person writes it ("alpha 1.0"), or ""."""
         for pattern in _SUBJECTS:
-            found = pattern.search(self.words)
+            found = pattern.search(self.message)
             if found:
-                return named(found[1])
+                return display_name(found[1])
         return ""
 
     @property
-    def about(self) -> str:
+    def for_package(self) -> str:
         """The package in brackets after a blank, or "" where none is named."""
-        return f" (for {self.what})" if self.what else ""
+        return f" (for {self.package})" if self.package else ""
 
     @property
     def host(self) -> str:
-        found = re.search(r"https?://([^\s/`)'\"]+)", self.words)
+        found = re.search(r"https?://([^\s/`)'\"]+)", self.message)
         return found[1] if found else "the package index"
 
 
@@ -110,7 +110,7 @@ def redact(text: str) -> str:
     return re.sub(r"(://[^\s?`'\")]+)\?[^\s`'\")]+", r"\1", text)
 
 
-def take_apart(rc: int, stderr: str) -> UvOutput:
+def parse_stderr(rc: int, stderr: str) -> UvOutput:
     """Uv's own words (from its last `error:` on), one line each, and apart from them what a build or git printed."""
     text = redact(re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", stderr).replace("\r", "\n"))
     rows = [_plain(row) for row in text.splitlines()]
@@ -131,7 +131,7 @@ def take_apart(rc: int, stderr: str) -> UvOutput:
             lines[-1] += f" {plain}"
         elif plain:
             lines.append(plain)
-    return UvOutput(rc=rc, text=text, lines=tuple(lines), printed=tuple(printed))
+    return UvOutput(exit_status=rc, text=text, lines=tuple(lines), build_output=tuple(printed))
 
 
 def _plain(row: str) -> str:
@@ -150,7 +150,7 @@ _FRAMES = (
 )
 
 
-def named(spec: str) -> str:
+def display_name(spec: str) -> str:
     """A requirement as a person writes it: "alpha 1.0" for alpha==1.0 and alpha-1.0, "alpha (URL)" for alpha @ URL."""
     spec = spec.removeprefix("all versions of ")
     name, at, url = spec.partition(" @ ")
@@ -160,10 +160,10 @@ def named(spec: str) -> str:
     return spec.replace("==", " ")
 
 
-def short(text: str, limit: int = 300) -> str:
+def shorten(text: str, limit: int = 300) -> str:
     text = " ".join(text.split()).rstrip(". ")
     return text if len(text) <= limit else f"{text[:limit].rstrip()}..."
 
 
-def capital(text: str) -> str:
+def capitalize(text: str) -> str:
     return text[:1].upper() + text[1:]

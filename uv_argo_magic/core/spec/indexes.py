@@ -23,7 +23,7 @@ DEFAULT = "default"
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
-def named(settings: Settings) -> dict[str, str]:
+def by_name(settings: Settings) -> dict[str, str]:
     """Every index of the settings by its name, the default one last; the addresses as they were written.
 
     Raises:
@@ -44,7 +44,7 @@ def named(settings: Settings) -> dict[str, str]:
 
 def environment(settings: Settings) -> dict[str, str]:
     """Uv's variables that name the indexes, without a user name or password."""
-    urls = {name: without_credentials(url) for name, url in named(settings).items()}
+    urls = {name: without_credentials(url) for name, url in by_name(settings).items()}
     default = urls.pop(DEFAULT, "")
     found = {}
     if default:
@@ -60,7 +60,7 @@ def environment(settings: Settings) -> dict[str, str]:
 def credentials(settings: Settings) -> dict[str, str]:
     """Uv's variables with the user names and passwords that stand in addresses."""
     found: dict[str, str] = {}
-    for name, url in named(settings).items():
+    for name, url in by_name(settings).items():
         parts = urlsplit(url)
         if parts.username or parts.password:
             found[variable(name, "USERNAME")] = unquote(parts.username or "")

@@ -52,8 +52,8 @@ def metadata(state: RunState, cell_digest: str, resolution: Resolution, image: s
         target = lock.target
         known |= {"python": target.python, "abi": target.abi, "implementation": target.implementation}
         known |= {"platform": target.platform, "uv": lock.uv, "packages": _pack(lock)}
-        if lock.base:
-            known["base"] = lock.base
+        if lock.base_digest:
+            known["base"] = lock.base_digest
     if image:
         known["image"] = image
     if state.ended:
@@ -61,7 +61,7 @@ def metadata(state: RunState, cell_digest: str, resolution: Resolution, image: s
     return {KEY: known}
 
 
-def ours(about: object) -> Metadata | None:
+def extract(about: object) -> Metadata | None:
     """Our part of an output's metadata; None where there is none."""
     found = about.get(KEY) if isinstance(about, Mapping) else None
     return dict(found) if isinstance(found, Mapping) else None
@@ -103,7 +103,7 @@ def _lock(known: Metadata) -> Lock:
         for line in matches
         if line
     )
-    lock = Lock(packages=packages, target=target, uv=str(known.get("uv", "")), base=str(known.get("base", "")))
+    lock = Lock(packages=packages, target=target, uv=str(known.get("uv", "")), base_digest=str(known.get("base", "")))
     if None in matches or lock.key != known.get("lock"):
         raise SpecError(
             "the packages that are recorded are not those of the recorded key: somebody changed them",

@@ -80,19 +80,19 @@ class Program:
         return _source(self.guest, self.payload)
 
     @property
-    def first(self) -> str:
+    def install_source(self) -> str:
         """The install alone, with nothing of the cell: for a process whose UV_ARGO_ROLE is install."""
         return _source(self.guest, self.install)
 
     @property
-    def second(self) -> str:
+    def cell_source(self) -> str:
         """The cell, for a process whose UV_ARGO_ROLE is run and whose store is where `first` was."""
         digest = hashlib.sha256(base64.b64decode(self.guest)).hexdigest()[:32]
         text = _GOES_ON.replace("@GUEST@", GUEST_NAME).replace("@DIGEST@", digest)
         return text.replace("@PAYLOAD@", self.payload)
 
     @property
-    def waiting(self) -> str:
+    def prestart_source(self) -> str:
         """The guest alone: it makes itself ready, and reads its payload from stdin."""
         return _source(self.guest, "")
 
@@ -129,7 +129,7 @@ def payload(spec: RunSpec, resolution: Resolution, nonce: str, uv: str = "") -> 
         target = {"python": resolution.target.python, "abi": resolution.target.abi}
         lock: dict[str, object] = {"lines": list(resolution.lines), "key": resolution.key, "target": target}
     else:
-        lock = {"lines": list(resolution.lines), "key": "", "target": None, "bounds": bounds(spec)}
+        lock = {"lines": list(resolution.lines), "key": "", "target": None, "bounds": remote_constraints(spec)}
     return {
         "v": 1,
         "nonce": nonce,
@@ -154,7 +154,7 @@ def payload(spec: RunSpec, resolution: Resolution, nonce: str, uv: str = "") -> 
     }
 
 
-def bounds(spec: RunSpec) -> dict[str, object]:
+def remote_constraints(spec: RunSpec) -> dict[str, object]:
     """What a resolution over there has to keep to besides the requirements themselves."""
     hashes: dict[str, list[str]] = {}
     for item in spec.requirements.items:
@@ -180,7 +180,7 @@ def uv_environment(settings: Settings) -> dict[str, str]:
     return {name: value for name, value in wanted.items() if value}
 
 
-KEPT = re.compile(
+INHERITED = re.compile(
     r"UV_(?:DEFAULT_INDEX|INDEX_URL|INDEX|EXTRA_INDEX_URL|INDEX_\w+_(?:USERNAME|PASSWORD)|KEYRING_PROVIDER"
     r"|SYSTEM_CERTS|NATIVE_TLS|INSECURE_HOST|CACHE_DIR|CREDENTIALS_DIR"
     r"|HTTP_TIMEOUT|HTTP_CONNECT_TIMEOUT|HTTP_RETRIES)"
@@ -188,12 +188,12 @@ KEPT = re.compile(
 """uv's variables that say where the index is and how to reach it; the others would change what a cell means."""
 
 
-def uv_surroundings(environ: Mapping[str, str]) -> dict[str, str]:
+def uv_process_environ(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment that uv runs in: certificates, proxies and credentials as they are, no settings of its own."""
     kept = {
         name: value
         for name, value in environ.items()
-        if (not name.startswith("UV_") or KEPT.fullmatch(name))
+        if (not name.startswith("UV_") or INHERITED.fullmatch(name))
         and not name.startswith("PYTHON")
         and name not in {"VIRTUAL_ENV", "CONDA_PREFIX", "FORCE_COLOR", "CLICOLOR_FORCE"}
     }

@@ -57,7 +57,7 @@ def pins(lock: Lock) -> tuple[str, ...]:
 
     What the Python of the run had of its own is asked for as well: another Python has it not.
     """
-    own = tuple(f"{name}=={version}" for name, version in lock.own)
+    own = tuple(f"{name}=={version}" for name, version in lock.base_packages)
     return own + tuple(
         f"{one.name} @ {one.url}{'&' if '#' in one.url else '#'}sha256={one.sha256}"
         if one.url
@@ -79,7 +79,7 @@ def _uv(settings: Settings, *, pinned: bool) -> Iterator[str]:
         table += [f"{key} = [{', '.join(map(_toml, value))}]" for key, value in lists.items() if value]
     if table:
         yield from ("[tool.uv]", *table)
-    for name, url in indexes.named(settings).items():
+    for name, url in indexes.by_name(settings).items():
         what = "default = true" if name == indexes.DEFAULT else f"name = {_toml(name)}"
         yield from ("[[tool.uv.index]]", f"url = {_toml(indexes.without_credentials(url))}", what)
 

@@ -136,7 +136,7 @@ def packages_html(state: RunState, now: float, lock: Resolution | None = None) -
     if not listed:
         known = state.installed is not None or state.phase in {"running", "ended"}
         said = "No packages: the cell runs with Python alone." if known else "Not known yet."
-        if isinstance(lock, Lock) and (beneath := messages.beneath(lock)):
+        if isinstance(lock, Lock) and (beneath := messages.base_packages_note(lock)):
             said = escape(beneath)
         return f'<div style="{_FAINT};padding:4px 0">{said}</div>'
     indent = "&nbsp;&nbsp;&nbsp;"
@@ -176,10 +176,10 @@ def _foot(state: RunState, now: float, lock: Resolution | None) -> str:
         said.append("nothing was downloaded: this environment was there")
     elif lock.size:
         said.append(f"{humanize.size(lock.size)} of downloads, less what is cached")
-    if lock.made:
-        said.append(messages.resolved(lock, now))
+    if lock.created_at:
+        said.append(messages.lock_age(lock, now))
     line = f'<span class="uv-volatile" style="font-size:12px;{_FAINT}">{escape("; ".join(said))}</span>'
-    remarks = filter(None, (messages.beneath(lock), *lock.warnings))
+    remarks = filter(None, (messages.base_packages_note(lock), *lock.warnings))
     return line + "".join(f'<div style="{_REMARK}">{escape(remark)}</div>' for remark in remarks)
 
 

@@ -191,19 +191,21 @@ def warnings(resolution: Resolution) -> tuple[str, ...]:
     return (f"{resolution.reason} So the versions are chosen where the cell runs.",)
 
 
-def beneath(lock: Lock) -> str:
+def base_packages_note(lock: Lock) -> str:
     """What the cell sees that is not installed for it: what its image or Python has; "" where it sees none of that."""
-    if not lock.base:
+    if not lock.base_digest:
         return ""
-    if not lock.own:
+    if not lock.base_packages:
         return "The cell sees what its Python has of its own."
-    return f"Not installed, its Python has it: {', '.join(f'{name} {version}' for name, version in lock.own)}."
+    return (
+        f"Not installed, its Python has it: {', '.join(f'{name} {version}' for name, version in lock.base_packages)}."
+    )
 
 
-def resolved(lock: Lock, now: float) -> str:
+def lock_age(lock: Lock, now: float) -> str:
     """How old a lock is, by whom it was made, and how to have another; `now` in Unix seconds."""
     by = f" by uv {lock.uv}" if lock.uv else ""
-    return f"resolved {ago(now - lock.made)}{by}; --upgrade chooses anew"
+    return f"resolved {ago(now - lock.created_at)}{by}; --upgrade chooses anew"
 
 
 def signal_name(code: int) -> str:

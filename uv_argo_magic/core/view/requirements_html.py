@@ -32,7 +32,7 @@ def badge(verdict: CheckResult | None) -> str:
 def chip(item: Requirement, verdict: CheckResult | None) -> str:
     """One requirement: its name, what is asked of its version, and the version that was found."""
     rest = escape(str(item).removeprefix(item.name))
-    bad = verdict is not None and item.name in verdict.names
+    bad = verdict is not None and item.name in verdict.blamed
     said = '<span class="uv-mark">problem</span>' if bad else ""
     found = verdict.versions.get(item.name, "") if verdict else ""
     # A pinned version says already which one it is.
@@ -62,7 +62,7 @@ def static_text(items: tuple[Requirement, ...], name: str) -> str:
 def static_html(items: tuple[Requirement, ...], text: str, name: str, verdict: CheckResult | None) -> str:
     """The file as static HTML that needs neither script nor style sheet."""
     versions = verdict.versions if verdict else {}
-    blamed = verdict.names if verdict else ()
+    blamed = verdict.blamed if verdict else ()
     rows = "".join(
         '<tr style="background:transparent">'
         f'<td style="text-align:left;padding:1px 24px 1px 0;{_RED if item.name in blamed else ""}">'

@@ -169,7 +169,7 @@ def test_a_large_program_that_installs_apart_travels_as_two_texts():
     assert "/uv-argo/program.py" in template["script"]["source"]
     companion = workflow.companion(program, SPECS["init"], run_id="20260101-000000-abcdef")
     assert companion
-    assert companion["data"] == {"install.py": program.first, "program.py": program.second}
+    assert companion["data"] == {"install.py": program.install_source, "program.py": program.cell_source}
 
 
 def test_the_image_that_installs_has_the_same_python():

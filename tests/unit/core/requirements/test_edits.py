@@ -183,27 +183,27 @@ PACKAGES = (Package(name="numpy", version="2.3.4", size=16_000_000), Package(nam
         (CheckResult(problem="The index is away.", unreachable=True), "Not checked: The index is away."),
         (CheckResult(lock=Lock(packages=(), target=TARGET)), "No packages: cells run with Python alone."),
         (
-            CheckResult(lock=Lock(packages=PACKAGES, target=TARGET), where="Python 3.12.1"),
+            CheckResult(lock=Lock(packages=PACKAGES, target=TARGET), target="Python 3.12.1"),
             "2 packages, 16.0 MB, for Python 3.12.1",
         ),
         (
             CheckResult(
-                lock=Lock(packages=PACKAGES, target=TARGET), where="Python 3.12.1", cached=frozenset({"numpy"})
+                lock=Lock(packages=PACKAGES, target=TARGET), target="Python 3.12.1", cached=frozenset({"numpy"})
             ),
             "2 packages, 16.0 MB, 11.0 kB to download, for Python 3.12.1",
         ),
         (
-            CheckResult(lock=Lock(packages=PACKAGES, target=TARGET), where="Python 3.12.1", cached=frozenset()),
+            CheckResult(lock=Lock(packages=PACKAGES, target=TARGET), target="Python 3.12.1", cached=frozenset()),
             "2 packages, 16.0 MB to download, for Python 3.12.1",
         ),
         (
             CheckResult(
-                lock=Lock(packages=PACKAGES, target=TARGET), where="Python 3.12.1", cached=frozenset({"numpy", "six"})
+                lock=Lock(packages=PACKAGES, target=TARGET), target="Python 3.12.1", cached=frozenset({"numpy", "six"})
             ),
             "2 packages, 16.0 MB, nothing to download, for Python 3.12.1",
         ),
         (
-            CheckResult(lock=Lock(packages=(Package(name="x", version="1"),), target=TARGET), where="Python 3.12.1"),
+            CheckResult(lock=Lock(packages=(Package(name="x", version="1"),), target=TARGET), target="Python 3.12.1"),
             "1 package, for Python 3.12.1",
         ),
     ],
@@ -213,8 +213,8 @@ def test_a_verdict_in_one_line(verdict, sentence):
 
 
 def test_a_lock_that_is_kept_has_an_age():
-    lock = Lock(packages=(Package(name="x", version="1"),), target=TARGET, made=1000.0)
-    verdict = CheckResult(lock=lock, kept=True, where="Python 3.12.1")
+    lock = Lock(packages=(Package(name="x", version="1"),), target=TARGET, created_at=1000.0)
+    verdict = CheckResult(lock=lock, stored=True, target="Python 3.12.1")
     assert verdict.sentence(1000.0 + 3 * 86400) == "1 package, for Python 3.12.1, locked 3 days ago"
     assert verdict.sentence() == "1 package, for Python 3.12.1"
 

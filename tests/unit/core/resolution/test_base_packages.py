@@ -10,7 +10,7 @@ import zipfile
 import pytest
 from packaging.metadata import Metadata
 
-from uv_argo_magic.core.resolution.base_packages import PROBE, Base, Distribution, metadata, read_probe
+from uv_argo_magic.core.resolution.base_packages import PROBE, BaseEnvironment, Distribution, metadata, read_probe
 from uv_argo_magic.uv import stub_wheels
 
 ROWS = [
@@ -41,8 +41,8 @@ def test_what_the_probe_says_is_read():
         "numpy 1.26.4",
         "pip 23.0",
     ]
-    assert [one.name for one in base.bounding] == ["jax-lib", "numpy"]
-    assert Base.from_json(base.to_json()) == base
+    assert [one.name for one in base.constraints] == ["jax-lib", "numpy"]
+    assert BaseEnvironment.from_json(base.to_json()) == base
     assert base.digest == read_probe(said(distributions=ROWS[::-1])).digest
     assert base.digest != read_probe(said(distributions=ROWS[1:])).digest
 
@@ -75,7 +75,7 @@ def test_what_is_no_answer(text):
 @pytest.mark.parametrize("text", ["[]", "{}", '{"distributions": [{}]}', '{"distributions": [3]}'])
 def test_what_is_no_base(text):
     with pytest.raises(ValueError, match="not a base"):
-        Base.from_json(text)
+        BaseEnvironment.from_json(text)
 
 
 def test_the_probe_runs_on_this_python():

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from uv_argo_magic.core.resolution.conflicts import MEANT, POPULAR, suggest, unsolved
 from uv_argo_magic.core.resolution.install_errors import classify
-from uv_argo_magic.core.resolution.uv_stderr import take_apart
+from uv_argo_magic.core.resolution.uv_stderr import parse_stderr
 
 HEAD = "error: No solution found when resolving dependencies\n  cause: "
 END = ", we can conclude that your requirements are unsatisfiable.\n"
@@ -14,7 +14,7 @@ END = ", we can conclude that your requirements are unsatisfiable.\n"
 
 def explain(chain, hint=""):
     failure = classify(1, HEAD + chain + END + (f"\nhint: {hint}\n" if hint else ""))
-    assert failure == unsolved(take_apart(1, HEAD + chain + END + (f"\nhint: {hint}\n" if hint else "")))
+    assert failure == unsolved(parse_stderr(1, HEAD + chain + END + (f"\nhint: {hint}\n" if hint else "")))
     return failure.cause, failure.sentence, failure.hint
 
 

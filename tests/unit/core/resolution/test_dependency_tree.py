@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from uv_argo_magic.core.resolution.dependency_tree import explained, tree
+from uv_argo_magic.core.resolution.dependency_tree import annotate, tree
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 
 TARGET = Target(python="3.12.1")
@@ -26,10 +26,10 @@ noise
 
 def test_uvs_words_become_reasons():
     made = lock("alpha", "beta", "delta", "gamma", "omega", "zope-x")
-    told = explained(
+    told = annotate(
         made, "    # from x\n" + SAID, "corp=https://index.example.com/corp https://index.example.com/simple"
     )
-    assert [(one.name, one.asked, one.via, one.index) for one in told.packages] == [
+    assert [(one.name, one.requested, one.via, one.index) for one in told.packages] == [
         ("alpha", True, (), "corp"),
         ("beta", False, ("alpha",), ""),
         ("delta", False, ("gamma",), ""),
@@ -37,18 +37,18 @@ def test_uvs_words_become_reasons():
         ("omega", False, (), ""),
         ("zope-x", False, (), ""),
     ]
-    assert explained(made, SAID).packages[0].index == ""
+    assert annotate(made, SAID).packages[0].index == ""
 
 
 def test_each_package_stands_once_under_the_nearest_that_needs_it():
-    def package(name, *via, asked=False):
-        return Package(name=name, version="1", via=via, asked=asked)
+    def package(name, *via, requested=False):
+        return Package(name=name, version="1", via=via, requested=requested)
 
     packages = [
-        package("a", asked=True),
+        package("a", requested=True),
         package("b", "a"),
         package("c", "b", "a"),
-        package("d", "c", asked=True),
+        package("d", "c", requested=True),
         package("e", "b", "d"),
         package("loop", "pool"),
         package("pool", "loop"),

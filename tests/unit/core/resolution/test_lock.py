@@ -36,13 +36,13 @@ def test_the_key_is_the_content_and_nothing_else():
 
 
 def test_what_is_known_besides_is_no_part_of_the_key():
-    told = replace(LOCK, packages=(replace(ALPHA, asked=True), replace(BETA, via=("alpha",), index="corp")), uv="1")
+    told = replace(LOCK, packages=(replace(ALPHA, requested=True), replace(BETA, via=("alpha",), index="corp")), uv="1")
     assert told.key == LOCK.key
     assert told.lines == LOCK.lines
-    assert told.explained
-    assert not LOCK.explained
+    assert told.is_annotated
+    assert not LOCK.is_annotated
     assert LOCK.size == 10
-    assert Lock.from_json(replace(told, made=5.5).to_json()) == replace(told, made=5.5)
+    assert Lock.from_json(replace(told, created_at=5.5).to_json()) == replace(told, created_at=5.5)
 
 
 def test_json_goes_there_and_back():

@@ -13,7 +13,7 @@ from uv_argo_magic.errors import ResolutionError
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 LOCK = Lock(
     packages=(
-        Package(name="alpha", version="1", sha256=A, size=5, file="alpha-1-py3-none-any.whl", asked=True),
+        Package(name="alpha", version="1", sha256=A, size=5, file="alpha-1-py3-none-any.whl", requested=True),
         Package(name="beta", version="2", sha256=B, file="beta-2.tar.gz", via=("alpha",)),
         Package(name="gamma", version="", sha256=C, file="g.whl", url="https://files.example.com/g.whl"),
     ),

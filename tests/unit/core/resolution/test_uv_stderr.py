@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uv_argo_magic.core.resolution.uv_stderr import capital, named, redact, short, take_apart
+from uv_argo_magic.core.resolution.uv_stderr import capitalize, display_name, parse_stderr, redact, shorten
 
 
 @pytest.mark.parametrize(
@@ -33,15 +33,15 @@ def test_redact(text, left):
         ("alpha @ https://h/x", "alpha (https://h/x)"),
     ],
 )
-def test_named(spec, name):
-    assert named(spec) == name
+def test_display_name(spec, name):
+    assert display_name(spec) == name
 
 
-def test_short_and_capital():
-    assert short("a  b\nc. ") == "a b c"
-    assert short("abcdef", 3) == "abc..."
-    assert capital("uv says") == "Uv says"
-    assert capital("") == ""
+def test_shorten_and_capitalize():
+    assert shorten("a  b\nc. ") == "a b c"
+    assert shorten("abcdef", 3) == "abc..."
+    assert capitalize("uv says") == "Uv says"
+    assert capitalize("") == ""
 
 
 def test_what_a_build_printed_is_kept_apart():
@@ -49,21 +49,26 @@ def test_what_a_build_printed_is_kept_apart():
         "Resolved 1 package\nerror: Failed to build `a==1`\n  cause: one\n     and more\n\n         [stdout]\n"
         "         error: not uv's\n\n         [stderr]\n         last\nhint: try\n         again\nwarning: late\n"
     )
-    said = take_apart(1, text)
+    said = parse_stderr(1, text)
     assert said.lines == ("error: Failed to build `a==1`", "cause: one and more", "hint: try again", "warning: late")
-    assert said.printed == ("error: not uv's", "last")
-    assert (said.last, said.hints, said.what, said.about) == ("one and more", ("try again",), "a 1", " (for a 1)")
+    assert said.build_output == ("error: not uv's", "last")
+    assert (said.last, said.hints, said.package, said.for_package) == (
+        "one and more",
+        ("try again",),
+        "a 1",
+        " (for a 1)",
+    )
     assert said.host == "the package index"
 
 
 def test_text_without_any_error_is_kept_whole():
-    said = take_apart(2, "  first\n\nsecond\n")
+    said = parse_stderr(2, "  first\n\nsecond\n")
     assert said.lines == ("first", "second")
-    assert (said.last, said.what, said.about) == ("", "", "")
+    assert (said.last, said.package, said.for_package) == ("", "", "")
 
 
 @given(st.text(), st.integers(-64, 255))
 def test_any_text_can_be_taken_apart(text, rc):
-    said = take_apart(rc, text)
-    assert said.rc == rc
-    assert isinstance(said.what, str)
+    said = parse_stderr(rc, text)
+    assert said.exit_status == rc
+    assert isinstance(said.package, str)

@@ -22,7 +22,7 @@ LOCK = Lock(
     ),
     target=Target(python="3.12.1", abi="cp312", platform="x86_64-manylinux_2_28"),
     uv="0.13.9",
-    made=5.0,
+    created_at=5.0,
 )
 RUN = RunState(run="r1")
 
@@ -33,7 +33,7 @@ def packed(text):
 
 def test_there_and_back():
     about = output_metadata.metadata(RUN, "c" * 64, LOCK, image="python@sha256:ab")
-    known = output_metadata.ours(json.loads(json.dumps(about)))
+    known = output_metadata.extract(json.loads(json.dumps(about)))
     assert known["image"] == "python@sha256:ab"
     assert "seconds" not in known
     found = output_metadata.read(known)
@@ -44,9 +44,9 @@ def test_there_and_back():
 
 
 def test_an_image_with_packages_of_its_own_is_part_of_it():
-    based = replace(LOCK, base="d" * 64)
-    found = output_metadata.read(output_metadata.ours(output_metadata.metadata(RUN, "c", based)))
-    assert (found.lock.base, found.lock.key) == (based.base, based.key)
+    based = replace(LOCK, base_digest="d" * 64)
+    found = output_metadata.read(output_metadata.extract(output_metadata.metadata(RUN, "c", based)))
+    assert (found.lock.base_digest, found.lock.key) == (based.base_digest, based.key)
 
 
 def test_an_ended_run_says_how_long_each_stage_took():
@@ -62,14 +62,14 @@ def test_it_stays_small():
 
 
 def test_what_was_chosen_over_there_has_no_lock():
-    known = output_metadata.ours(output_metadata.metadata(RUN, "c", Unresolved(lines=("numpy",), reason="No.")))
+    known = output_metadata.extract(output_metadata.metadata(RUN, "c", Unresolved(lines=("numpy",), reason="No.")))
     assert known == {"schema": 1, "run": "r1", "cell": "c", "lock": ""}
     assert output_metadata.read(known).lock is None
 
 
 @pytest.mark.parametrize("about", [None, [], {}, {"uv_argo": 3}, {"other": {}}])
 def test_metadata_of_others(about):
-    assert output_metadata.ours(about) is None
+    assert output_metadata.extract(about) is None
 
 
 def test_what_is_ours_and_no_run():
@@ -92,6 +92,6 @@ CHANGED = [
 
 @pytest.mark.parametrize("packages", CHANGED)
 def test_what_somebody_changed_is_refused(packages):
-    known = output_metadata.ours(output_metadata.metadata(RUN, "c", LOCK)) | {"packages": packages}
+    known = output_metadata.extract(output_metadata.metadata(RUN, "c", LOCK)) | {"packages": packages}
     with pytest.raises(SpecError, match="somebody changed them"):
         output_metadata.read(known)

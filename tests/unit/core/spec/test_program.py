@@ -43,8 +43,8 @@ def test_it_is_python_and_the_same_each_time() -> None:
     made = build(spec)
     ast.parse(made.source, feature_version=(3, 8))
     assert made == build(spec)
-    assert program.GUEST_NAME in made.waiting
-    assert made.payload not in made.waiting
+    assert program.GUEST_NAME in made.prestart_source
+    assert made.payload not in made.prestart_source
     assert guest_zip() is guest_zip()
 
 
@@ -54,10 +54,10 @@ def test_an_install_apart_knows_nothing_of_the_cell() -> None:
     assert set(told) == {"v", "nonce", "lock", "uv", "provision", "settings"}
     assert told["settings"] == {"install_timeout": 5, "install_memory": 0, "install_disk": 0}
     assert (told["nonce"], told["lock"]) == ("n0", carried(made)["lock"])
-    for text in (made.first, made.second):
+    for text in (made.install_source, made.cell_source):
         ast.parse(text, feature_version=(3, 8))
-    assert (made.install in made.first, made.payload in made.first) == (True, False)
-    assert (made.guest in made.second, made.payload in made.second) == (False, True)
+    assert (made.install in made.install_source, made.payload in made.install_source) == (True, False)
+    assert (made.guest in made.cell_source, made.payload in made.cell_source) == (False, True)
     assert build(RunSpec(cell="c"), Lock(packages=(), target=LOCK.target)).install == ""
 
 
@@ -113,7 +113,7 @@ def test_what_uv_sees_of_its_surroundings() -> None:
         "UV_CACHE_DIR": "d",
     }  # fmt: skip
     dropped = {"UV_PYTHON": "3.9", "UV_EXCLUDE_NEWER": "x", "PYTHONPATH": "y", "VIRTUAL_ENV": "v", "FORCE_COLOR": "1"}
-    seen = program.uv_surroundings(kept | dropped)
+    seen = program.uv_process_environ(kept | dropped)
     assert {name: seen[name] for name in kept} == kept
     assert not set(dropped) & set(seen)
     assert seen["UV_NO_CONFIG"] == "1"

@@ -75,7 +75,7 @@ def test_a_lock_is_pinned_package_by_package():
         Package(name="own", version="", sha256="bb", url="https://example.com/own-1-py3-none-any.whl"),
         Package(name="sub", version="", sha256="cc", url="https://example.com/a.zip#subdirectory=x"),
     )
-    assert pins(Lock(packages=packages, target=Target(python="3.12.1"), own=(("torch", "2.9"),))) == (
+    assert pins(Lock(packages=packages, target=Target(python="3.12.1"), base_packages=(("torch", "2.9"),))) == (
         "torch==2.9",
         "numpy==2.0",
         "own @ https://example.com/own-1-py3-none-any.whl#sha256=bb",

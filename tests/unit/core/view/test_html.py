@@ -19,11 +19,11 @@ PACKAGES = [["numpy", "2.3.4"], ["pandas", "3.1.1"]]
 LOCK = Lock(
     packages=(
         Package(name="numpy", version="2.3.4", size=16_600_000, via=("pandas",), index="corp"),
-        Package(name="pandas", version="3.1.1", asked=True),
+        Package(name="pandas", version="3.1.1", requested=True),
     ),
     target=Target(python="3.12.1"),
     uv="0.13.9",
-    made=1.0,
+    created_at=1.0,
 )
 ALLOWED = {"div", "span", "details", "summary", "table", "tr", "td", "pre", "b", "i"}
 
@@ -171,11 +171,11 @@ def test_no_packages_is_a_sentence():
 
 
 def test_what_is_of_the_image_is_told_apart_from_what_is_installed():
-    own = replace(LOCK, base="digest", own=(("numpy", "1.26.4+<x>"), ("six", "1.17.0")))
+    own = replace(LOCK, base_digest="digest", base_packages=(("numpy", "1.26.4+<x>"), ("six", "1.17.0")))
     for state in (play(whole()), RunState(phase="running")):
         shown = html.packages_html(state, 2.0, own)
         assert "Not installed, its Python has it: numpy 1.26.4+&lt;x&gt;, six 1.17.0." in shown
-    alone = replace(LOCK, packages=(), base="digest")
+    alone = replace(LOCK, packages=(), base_digest="digest")
     assert "sees what its Python has of its own." in html.packages_html(RunState(phase="running"), 2.0, alone)
     assert "its Python" not in html.packages_html(play(whole()), 2.0, LOCK)
 
@@ -217,7 +217,7 @@ def test_packages_stand_under_what_needs_them():
     shown = Tags(html.packages_html(play(whole()), 1 + 3 * 86400.0, LOCK)).text
     assert shown.index("pandas3.1.1") < shown.index("\xa0numpy2.3.416.6 MBfor pandas, from corp")
     assert "16.6 MB of downloads, less what is cached; resolved 3 days ago by uv 0.13.9; --upgrade chooses" in shown
-    cached = html.packages_html(play(whole(cached=True)), 2.0, replace(LOCK, made=0.0, warnings=("Say <this>.",)))
+    cached = html.packages_html(play(whole(cached=True)), 2.0, replace(LOCK, created_at=0.0, warnings=("Say <this>.",)))
     assert "nothing was downloaded: this environment was there<" in cached
     assert "Say &lt;this&gt;." in cached
 
@@ -226,7 +226,7 @@ def test_before_the_install_what_is_locked_is_shown():
     state = RunState(phase="installing")
     assert html.planned(state, LOCK) == LOCK.packages
     assert "pandas" in html.packages_html(state, 1.0, LOCK)
-    other = replace(LOCK, packages=(replace(LOCK.packages[0], version="1.0"),), made=0.0)
+    other = replace(LOCK, packages=(replace(LOCK.packages[0], version="1.0"),), created_at=0.0)
     assert [package.size for package in html.planned(play(whole()), other)] == [0, 0]
     assert html.planned(state, Unresolved(lines=("numpy",), reason="No.")) == ()
     assert "uv-volatile" in html.packages_html(state, 1.0, replace(other, packages=(LOCK.packages[1],)))

@@ -235,13 +235,13 @@ def test_what_is_seen_elsewhere_brings_its_own_next_step():
 
 
 def test_the_age_of_a_lock():
-    lock = Lock(packages=(), target=Target(python="3.12.1"), made=1000.0, uv="0.13.9")
-    said = [messages.resolved(lock, 1000.0 + age) for age in (5, 60, 7200, 86400 * 3)]
+    lock = Lock(packages=(), target=Target(python="3.12.1"), created_at=1000.0, uv="0.13.9")
+    said = [messages.lock_age(lock, 1000.0 + age) for age in (5, 60, 7200, 86400 * 3)]
     assert [line.split(" by ")[0] for line in said] == [
         "resolved just now", "resolved 1 minute ago", "resolved 2 hours ago", "resolved 3 days ago",
     ]  # fmt: skip
     assert said[0].endswith("by uv 0.13.9; --upgrade chooses anew")
-    assert messages.resolved(replace(lock, uv=""), 1000.0) == "resolved just now; --upgrade chooses anew"
+    assert messages.lock_age(replace(lock, uv=""), 1000.0) == "resolved just now; --upgrade chooses anew"
 
 
 def test_what_to_know_before_the_install():

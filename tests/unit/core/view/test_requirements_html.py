@@ -15,8 +15,8 @@ LOCK = Lock(
     target=Target(python="3.12.1"),
     warnings=("six has no extra <x>.",),
 )
-FINE = CheckResult(lock=LOCK, where="Python 3.12.1")
-BAD = CheckResult(problem="numpy <and> six quarrel.", hint="Part them.", names=("numpy",))
+FINE = CheckResult(lock=LOCK, target="Python 3.12.1")
+BAD = CheckResult(problem="numpy <and> six quarrel.", hint="Part them.", blamed=("numpy",))
 AWAY = CheckResult(problem="The index is away.", unreachable=True)
 
 
