@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import page
 
 from uv_argo_magic.backends import base
-from uv_argo_magic.backends.kubernetes import client
+from uv_argo_magic.backends.argo import client
 from uv_argo_magic.core.spec import settings_parser as keys
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.engine.run import prepare, start
@@ -46,7 +46,7 @@ NAMES = {
 class Observer:
     """Looks at a workflow beside the run that is measured; times are seconds since `begun`."""
 
-    def __init__(self, door: client.Client, name: str, begun: float) -> None:
+    def __init__(self, door: client.ArgoClient, name: str, begun: float) -> None:
         self.times: dict[str, float] = {}
         self._door, self._name, self._begun = door, name, begun
         self._threads = [threading.Thread(target=one, daemon=True) for one in (self._log, self._phase)]

@@ -64,7 +64,7 @@ def test_the_manifest_is_printed_and_nothing_is_created(server, described):
         (
             400,
             'strict decoding error: unknown field "spec.priorty", unknown field "spec.templates[0].x"',
-            "Argo at test, namespace nb does not know spec.priorty, spec.templates[0].x. Leave it out of the patch",
+            "the API of test, namespace nb does not know spec.priorty, spec.templates[0].x. Leave it out of the patch",
         ),
     ],
 )

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.argo_server import ArgoServer
 
-from uv_argo_magic.backends.argo import follow
+from uv_argo_magic.backends.argo import client, follow
 from uv_argo_magic.backends.argo.backend import ArgoBackend
-from uv_argo_magic.backends.kubernetes import client, transport, watchers
 from uv_argo_magic.backends.kubernetes import log_stream as tails
+from uv_argo_magic.backends.kubernetes import transport, watchers
 from uv_argo_magic.core.protocol.events import NodePhase
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.engine.run import Run, prepare, start
@@ -236,7 +236,7 @@ def test_no_cluster_and_no_answer(tmp_path, server):
 
 def test_the_namespace_of_the_settings_comes_first(server):
     made = client.connect(Settings(kubeconfig=str(server.kubeconfig), namespace="other"))
-    assert (made.namespace, made.place) == ("other", "test, namespace other")
+    assert (made.namespace, made.location) == ("other", "test, namespace other")
 
 
 def test_followers_leave_no_threads(server, begin):
@@ -260,13 +260,13 @@ class Stuck:
     def workflow(self, name):
         return self.answers[0]
 
-    def pods(self, workflow):
+    def pods(self, selector):
         return self.answers[1], "1"
 
     def pod(self, name):
         return self.answers[1][0]
 
-    def watch_pods(self, workflow, version):
+    def watch_pods(self, selector, version):
         raise transport.Expired("always")
 
     def log(self, pod, *, container="main", since="", follow=True):
@@ -276,7 +276,7 @@ class Stuck:
         self.asked += 1
         return self.answers[2]
 
-    def shutdown(self, name, how):
+    def shutdown(self, name, strategy):
         raise AssertionError
 
 
@@ -368,7 +368,7 @@ def test_a_watch_that_says_nonsense_is_opened_again():
     class Nonsense(Stuck):
         watches = 0
 
-        def watch_pods(self, workflow, version):
+        def watch_pods(self, selector, version):
             self.watches += 1
             return [b'{"type": "ADDED", \xe4}\n']
 

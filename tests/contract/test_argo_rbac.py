@@ -9,9 +9,9 @@ import time
 import pytest
 from support.argo_server import ArgoServer
 
-from uv_argo_magic.backends.argo import template_manifests
+from uv_argo_magic.backends.argo import role, template_manifests
 from uv_argo_magic.backends.argo.backend import ArgoBackend
-from uv_argo_magic.backends.kubernetes import rbac, watchers
+from uv_argo_magic.backends.kubernetes import watchers
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.engine.run import prepare, start
 
@@ -69,4 +69,4 @@ def test_the_role_is_what_the_calls_need(server):
     assert found
     assert found.name == third.name
     needed = {right(*call) for call in server.calls}
-    assert needed == {(group, resource, verb) for group, resource, verbs in rbac.ROLE for verb in verbs}
+    assert needed == {(group, resource, verb) for group, resource, verbs in role.ROLE for verb in verbs}

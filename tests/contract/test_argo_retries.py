@@ -87,7 +87,7 @@ class ApiClient:
     def __init__(self):
         self.ended = threading.Event()
 
-    def shutdown(self, name, how):
+    def shutdown(self, name, strategy):
         self.ended.set()
 
 

@@ -100,12 +100,12 @@ def test_what_a_server_cannot_do_is_said(rest, monkeypatch):
     with pytest.raises(SubmitRejected, match="an Argo Server makes no ConfigMaps"):
         begin(cell)
     door = server.connect(Settings())
-    assert (door.warnings("x"), door.any_pod(), door.describes("pendingTimeout")) == ([], None, False)
+    assert (door.warnings("x"), door.any_pod(), door.has_field("pendingTimeout")) == ([], None, False)
     with pytest.raises(watchers.Gone):
         b"".join(door.log("nope"))
     with pytest.raises(watchers.Gone):
         door.pod("nope")
-    assert door.pods("nope") == ([], "")
+    assert door.pods("x=nope") == ([], "")
     monkeypatch.setenv("ARGO_TOKEN", "another")
     with pytest.raises(BackendUnavailable, match="does not know you"):
         door.workflow("x")
@@ -123,7 +123,7 @@ def test_what_a_server_cannot_do_is_said(rest, monkeypatch):
     ],
 )
 def test_which_door_is_meant(settings, environ, address):
-    assert server.named(Settings(**settings), environ) == address
+    assert server.server_address(Settings(**settings), environ) == address
 
 
 @pytest.mark.parametrize(
@@ -138,9 +138,9 @@ def test_which_door_is_meant(settings, environ, address):
 )
 def test_where_a_server_is(said, environ, host):
     door = server.connect(Settings(server=said), {"ARGO_TOKEN": "Bearer x", **environ})
-    assert door.wire.session.host == host
+    assert door.transport.session.host == host
     assert door.namespace == "default"
-    assert door.wire.session.headers() == {"Authorization": "Bearer x"}
+    assert door.transport.session.headers() == {"Authorization": "Bearer x"}
 
 
 @pytest.mark.parametrize(

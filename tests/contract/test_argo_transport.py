@@ -12,8 +12,9 @@ import time
 import pytest
 from support.argo_server import ArgoServer
 
+from uv_argo_magic.backends.argo import client
 from uv_argo_magic.backends.argo.backend import ArgoBackend
-from uv_argo_magic.backends.kubernetes import client, transport, watchers
+from uv_argo_magic.backends.kubernetes import transport, watchers
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.engine.run import Run, prepare, start
 from uv_argo_magic.errors import BackendUnavailable
@@ -121,9 +122,9 @@ def test_a_pods_own_rights_with_a_token_that_is_changed(tmp_path, authority, mon
         monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(server.http.server_port))
         monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(token))
         monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(authority[0]))
-        monkeypatch.setattr(client, "NAMESPACE_FILE", str(tmp_path / "namespace"))
+        monkeypatch.setattr("uv_argo_magic.backends.kubernetes.client.NAMESPACE_FILE", str(tmp_path / "namespace"))
         door = client.connect(Settings())
-        assert door.place == "this cluster, namespace nb"
+        assert door.location == "this cluster, namespace nb"
         assert door.workflows("a=b") == []
         token.write_text("second")
         server.tokens = {"second"}

@@ -12,8 +12,9 @@ from support.index_server import IndexServer
 from uv_argo_magic import cli
 from uv_argo_magic.backends import base
 from uv_argo_magic.backends.argo import doctor as argo_doctor
+from uv_argo_magic.backends.argo import role
 from uv_argo_magic.backends.base import Backend, Check
-from uv_argo_magic.backends.kubernetes import rbac, watchers
+from uv_argo_magic.backends.kubernetes import watchers
 from uv_argo_magic.backends.local import LocalBackend
 from uv_argo_magic.commands import doctor
 from uv_argo_magic.core.commands.table import read_argv
@@ -68,7 +69,7 @@ def test_all_is_well(server, words, capsys):
     lines = [line for line in capsys.readouterr().out.splitlines() if line.strip()]
     assert [line[9:31].strip() for line in lines if line[:2] == "ok"] == [
         "configuration", "API", "user", "Argo",
-        *(f"may {resource}" for _, resource, _ in rbac.ROLE),
+        *(f"may {resource}" for _, resource, _ in role.ROLE),
         "executor", *NO_RUN,
     ]  # fmt: skip
     assert [line for line in lines if line[:2] != "ok"] == [

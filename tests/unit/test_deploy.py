@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from uv_argo_magic.backends.argo import template_manifests
-from uv_argo_magic.backends.kubernetes import images, rbac
+from uv_argo_magic.backends.argo import role, template_manifests
+from uv_argo_magic.backends.kubernetes import images
 from uv_argo_magic.core.spec.run_spec import Settings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -33,7 +33,7 @@ def rules(name: str) -> set[tuple[str, str, tuple[str, ...]]]:
 
 
 def test_the_role_of_users_is_what_the_client_asks_for():
-    assert rules("users.yaml") == set(rbac.ROLE)
+    assert rules("users.yaml") == set(role.ROLE)
 
 
 def test_the_executor_may_report_and_no_more():

@@ -26,9 +26,9 @@ from uv_argo_magic.errors import BackendError, BackendUnavailable, SubmitRejecte
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from uv_argo_magic.backends.argo.client import ArgoClient
     from uv_argo_magic.backends.argo.cluster_features import Server
     from uv_argo_magic.backends.base import Item, RemoteRun
-    from uv_argo_magic.backends.kubernetes.client import Client
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec
     from uv_argo_magic.uv.interpreters import Interpreter
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 class _Submitted:
     """A workflow of this process: where it runs, the nonce of its records, and whether its end was asked for."""
 
-    client: Client
+    client: ArgoClient
     nonce: str
     stopping: threading.Event = field(default_factory=threading.Event)
 
@@ -48,7 +48,7 @@ class ArgoBackend:
 
     capabilities: frozenset[str] = frozenset({"resources"})
 
-    def __init__(self, connect: Callable[[Settings], Client] | None = None) -> None:
+    def __init__(self, connect: Callable[[Settings], ArgoClient] | None = None) -> None:
         self._connect = connect or _connect
         self._runs: dict[str, _Submitted] = {}
         self._here = threading.local()
@@ -119,7 +119,7 @@ class ArgoBackend:
             made, large = self._made(program, spec, run_id)
             return yaml_output.yaml(*([workflow.companion(program, spec, run_id=run_id)] if large else []), made)
 
-    def _look(self, client: Client, settings: Settings) -> Server | None:
+    def _look(self, client: ArgoClient, settings: Settings) -> Server | None:
         """What the cluster's Argo is like; None where a template of it decides on the pod."""
         from uv_argo_magic.backends.argo import cluster_features  # noqa: PLC0415 - not before a run
 
@@ -175,7 +175,7 @@ class ArgoBackend:
                     hint=f"Push less (--push). {problem.hint}".strip(),
                 ) from problem
         self._runs[name] = _Submitted(client=client, nonce=program.nonce)
-        self._here.place = client.place
+        self._here.place = client.location
         return name
 
     def find(self, name: str, settings: Settings) -> RemoteRun | None:
@@ -222,7 +222,7 @@ class ArgoBackend:
     def by_hand(self, name: str) -> tuple[str, ...]:
         """The lines for kubectl and for Argo's own command."""
         run = self._runs.get(name)
-        return run.client.by_hand(name) if run else ()
+        return run.client.manual_stop_commands(name) if run else ()
 
     def checks(self, spec: RunSpec) -> Iterator[Check]:
         """The configuration, the API, Argo, and every right that runs need."""
@@ -250,7 +250,7 @@ class ArgoBackend:
         """There is nothing to make ready."""
 
 
-def _asked(client: Client, made: dict[str, Any]) -> str:
+def _asked(client: ArgoClient, made: dict[str, Any]) -> str:
     """What the API says of the Workflow when it is asked to create it without doing so."""
     try:
         client.create(made, dry_run=True)
@@ -258,7 +258,7 @@ def _asked(client: Client, made: dict[str, Any]) -> str:
         return f"The API refuses this Workflow: {_words(problem)}"
     except BackendError as problem:
         return f"The API was not asked: {_words(problem)}"
-    return f"{client.place}: the API would accept this Workflow (a dry run: nothing was created)."
+    return f"{client.location}: the API would accept this Workflow (a dry run: nothing was created)."
 
 
 def _words(problem: BackendError) -> str:
@@ -277,25 +277,21 @@ def _installed() -> Iterator[None]:
         ) from problem
 
 
-_CONNECTING = threading.Lock()
-
-
-def _connect(settings: Settings) -> Client:
+def _connect(settings: Settings) -> ArgoClient:
     """One connection for equal settings, for as long as this process lives."""
     from uv_argo_magic.backends.argo import server  # noqa: PLC0415 - not before a run
+    from uv_argo_magic.backends.kubernetes import client as kubernetes_client  # noqa: PLC0415 - the same
 
     named = replace(
         Settings(), kubeconfig=settings.kubeconfig, context=settings.context, namespace=settings.namespace,
-        server=server.named(settings),
+        server=server.server_address(settings),
     )  # fmt: skip
-    # One at a time: the kubernetes package hands one thread the certificate file that another is still writing.
-    with _CONNECTING:
+    with kubernetes_client.LOADING:
         return _connected(named)
 
 
 @functools.lru_cache(maxsize=8)
-def _connected(settings: Settings) -> Client:
-    from uv_argo_magic.backends.argo import server  # noqa: PLC0415 - not before a run
-    from uv_argo_magic.backends.kubernetes import client  # noqa: PLC0415 - not before a run
+def _connected(settings: Settings) -> ArgoClient:
+    from uv_argo_magic.backends.argo import client, server  # noqa: PLC0415 - not before a run
 
-    return server.connect(settings) if server.named(settings) else client.connect(settings)
+    return server.connect(settings) if server.server_address(settings) else client.connect(settings)

@@ -18,7 +18,7 @@ from uv_argo_magic.errors import SpecError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from uv_argo_magic.backends.kubernetes.client import Client
+    from uv_argo_magic.backends.argo.client import ArgoClient
     from uv_argo_magic.core.spec.run_spec import Settings
 
 _CONTAINER = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
@@ -48,15 +48,15 @@ class Server:
     pending_timeout: bool = True
 
 
-def look(client: Client, settings: Settings, known: dict[str, str]) -> Server:
+def look(client: ArgoClient, settings: Settings, known: dict[str, str]) -> Server:
     """What the cluster is like; what is once seen of it is kept in `known`, by place.
 
     Raises:
         BackendUnavailable: the API does not answer.
     """
     executor = settings.executor_patch
-    if executor == "auto" and client.place in known:
-        executor = known[client.place]
+    if executor == "auto" and client.location in known:
+        executor = known[client.location]
     elif executor == "auto":
         executor = "init"
         try:
@@ -65,8 +65,8 @@ def look(client: Client, settings: Settings, known: dict[str, str]) -> Server:
             pod = None
         if pod is not None:
             names = {one.get("name") for one in pod["spec"].get("containers") or []}
-            executor = known[client.place] = "supervisor" if "supervisor" in names else "init"
-    return Server(executor=executor, pending_timeout=not settings.pending_timeout or client.describes("pendingTimeout"))
+            executor = known[client.location] = "supervisor" if "supervisor" in names else "init"
+    return Server(executor=executor, pending_timeout=not settings.pending_timeout or client.has_field("pendingTimeout"))
 
 
 def pod_spec_patch(server: Server) -> str | None:

@@ -12,16 +12,18 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from uv_argo_magic.backends.argo.client import pods_of
+from uv_argo_magic.backends.argo.role import OPTIONAL, ROLE
 from uv_argo_magic.backends.argo.server import Server
 from uv_argo_magic.backends.base import Check
-from uv_argo_magic.backends.kubernetes.rbac import ROLE, SPARED, Denied
+from uv_argo_magic.backends.kubernetes.rbac import Denied
 from uv_argo_magic.backends.kubernetes.transport import Gone
 from uv_argo_magic.errors import BackendError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from uv_argo_magic.backends.kubernetes.client import Client
+    from uv_argo_magic.backends.argo.client import ArgoClient
     from uv_argo_magic.core.spec.run_spec import Settings
 
 FINALIZER = "workflows.argoproj.io/status"
@@ -33,17 +35,19 @@ STEPS = ("configuration", "API", "user", "Argo", "rights", "controller", "execut
 """The checks in their order: each needs those before it."""
 
 
-def before(connect: Callable[[], Client], settings: Settings) -> Iterator[Check]:
+def before(connect: Callable[[], ArgoClient], settings: Settings) -> Iterator[Check]:
     """Everything that can be asked without a run."""
     at = 0
     try:
         client = connect()
-        yield Check(name="configuration", outcome="ok", said=f"{client.place}, at {client.wire.session.host}")
+        yield Check(name="configuration", outcome="ok", said=f"{client.location}, at {client.transport.session.host}")
         at = 1
         if isinstance(client, Server):
             yield from _through_server(client)
             return
-        yield Check(name="API", outcome="ok", said=f"Kubernetes {client.ask('/version').get('gitVersion', '')} answers")
+        yield Check(
+            name="API", outcome="ok", said=f"Kubernetes {client.request('/version').get('gitVersion', '')} answers"
+        )
         at = 2
         yield _user(client)
         at = 3
@@ -66,7 +70,7 @@ def before(connect: Callable[[], Client], settings: Settings) -> Iterator[Check]
 def _through_server(client: Server) -> Iterator[Check]:
     """What an Argo Server tells: it knows its own version, and lets one try what it does not tell of rights."""
     yield Check(
-        name="API", outcome="ok", said=f"Argo Server {client.ask('/api/v1/version').get('version', '')} answers"
+        name="API", outcome="ok", said=f"Argo Server {client.request('/api/v1/version').get('version', '')} answers"
     )
     try:
         items = client.workflows("")
@@ -79,10 +83,10 @@ def _through_server(client: Server) -> Iterator[Check]:
     yield Check(name="executor", outcome="note", said="not known: an Argo Server does not tell; a run will")
 
 
-def meanwhile(client: Client, name: str) -> Iterator[Check]:
+def meanwhile(client: ArgoClient, name: str) -> Iterator[Check]:
     """What the pod of a run shows: the version of Argo that made it, and what would become of it if it were lost."""
     try:
-        pods, _ = client.pods(name)
+        pods, _ = client.pods(pods_of(name))
     except BackendError as problem:
         yield Check(name="pod", outcome="note", said=str(problem), hint=problem.hint)
         return
@@ -110,19 +114,19 @@ def _skipped(at: int, failed: str) -> Iterator[Check]:
         yield Check(name=name, outcome="skipped", said=f"needs {failed}")
 
 
-def _user(client: Client) -> Check:
+def _user(client: ArgoClient) -> Check:
     """Who the API takes us for; older APIs do not say."""
     body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     try:
-        said = client.ask("/apis/authentication.k8s.io/v1/selfsubjectreviews", body)
+        said = client.request("/apis/authentication.k8s.io/v1/selfsubjectreviews", body)
     except (Gone, Denied):
         return Check(name="user", outcome="ok", said="the API knows you")
     return Check(name="user", outcome="ok", said=str(said.get("status", {}).get("userInfo", {}).get("username", "")))
 
 
-def _argo(client: Client) -> Check:
+def _argo(client: ArgoClient) -> Check:
     try:
-        kinds = {one.get("name") for one in client.ask("/apis/argoproj.io/v1alpha1").get("resources", ())}
+        kinds = {one.get("name") for one in client.request("/apis/argoproj.io/v1alpha1").get("resources", ())}
     except Gone:
         kinds = set()
     if "workflows" in kinds:
@@ -135,7 +139,7 @@ def _argo(client: Client) -> Check:
     )
 
 
-def _rights(client: Client) -> Iterator[Check]:
+def _rights(client: ArgoClient) -> Iterator[Check]:
     """One check for each rule of the Role that users need."""
     for group, resource, verbs in ROLE:
         missing = [verb for verb in verbs if not _may(client, group, resource, verb)]
@@ -144,7 +148,7 @@ def _rights(client: Client) -> Iterator[Check]:
             yield Check(name=name, outcome="ok", said=", ".join(verbs))
             continue
         rule = f'{{apiGroups: ["{group}"], resources: [{resource}], verbs: [{", ".join(verbs)}]}}'
-        spared = SPARED.get(resource, "")
+        spared = OPTIONAL.get(resource, "")
         yield Check(
             name=name,
             outcome="note" if spared else "failed",
@@ -153,7 +157,7 @@ def _rights(client: Client) -> Iterator[Check]:
         )
 
 
-def _may(client: Client, group: str, resource: str, verb: str) -> bool:
+def _may(client: ArgoClient, group: str, resource: str, verb: str) -> bool:
     what, _, part = resource.partition("/")
     asked = {"namespace": client.namespace, "verb": verb, "group": group, "resource": what, "subresource": part}
     body = {
@@ -161,10 +165,10 @@ def _may(client: Client, group: str, resource: str, verb: str) -> bool:
         "kind": "SelfSubjectAccessReview",
         "spec": {"resourceAttributes": asked},
     }
-    return bool(client.ask(f"{REVIEWS}/selfsubjectaccessreviews", body)["status"]["allowed"])
+    return bool(client.request(f"{REVIEWS}/selfsubjectaccessreviews", body)["status"]["allowed"])
 
 
-def _controller(client: Client) -> Check:
+def _controller(client: ArgoClient) -> Check:
     """Whether workflows of the namespace get their phases."""
     try:
         items = client.workflows("")
@@ -196,7 +200,7 @@ def _age(workflow: dict[str, Any], now: dt.datetime) -> float:
         return 0.0
 
 
-def _executor(client: Client, settings: Settings) -> Check:
+def _executor(client: ArgoClient, settings: Settings) -> Check:
     """Whether the pods' service account may say how they ended; asking that for another takes rights of its own."""
     account = settings.service_account or "default"
     attributes = {"namespace": client.namespace, "group": "argoproj.io", "resource": "workflowtaskresults"}
@@ -213,7 +217,7 @@ def _executor(client: Client, settings: Settings) -> Check:
                 },
             }
             path = f"{REVIEWS}/namespaces/{quote(client.namespace)}/localsubjectaccessreviews"
-            if not client.ask(path, body)["status"]["allowed"]:
+            if not client.request(path, body)["status"]["allowed"]:
                 missing.append(verb)
     except Denied:
         return Check(

@@ -19,6 +19,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from uv_argo_magic.backends.argo.client import pods_of
 from uv_argo_magic.backends.kubernetes import diagnose
 from uv_argo_magic.backends.kubernetes.log_stream import LogStream
 from uv_argo_magic.backends.kubernetes.rbac import Denied
@@ -51,7 +52,7 @@ def so_far(door: ApiClient, name: str) -> Iterator[Item]:
         workflow = door.workflow(name)
     except Gone:
         workflow = DELETED
-    pods = sorted(door.pods(name)[0], key=lambda one: str(one["metadata"].get("creationTimestamp") or ""))
+    pods = sorted(door.pods(pods_of(name))[0], key=lambda one: str(one["metadata"].get("creationTimestamp") or ""))
     for pod in pods:
         for container in diagnose.writers(pod):
             tail = LogStream()
@@ -80,7 +81,7 @@ class Follower:
         self._record = f"{PREFIX}{nonce} "
         self._clock = clock
         self._stopping = stopping or threading.Event()
-        self._readers = Watchers(door, name)
+        self._readers = Watchers(door, name, pods_of(name))
         self._exited = self._readers.quiet
         self._later: list[ApiObject] = []  # those of later attempts
         self._attempts = 1

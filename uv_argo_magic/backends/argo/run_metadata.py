@@ -12,7 +12,7 @@ from uv_argo_magic.backends.kubernetes.transport import Gone
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
-    from uv_argo_magic.backends.kubernetes.client import Client
+    from uv_argo_magic.backends.argo.client import ArgoClient
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 
@@ -68,7 +68,7 @@ def labels(settings: Settings, run_id: str) -> dict[str, str]:
     return {**dict(settings.labels), **ours}
 
 
-def find(client: Client, name: str) -> RemoteRun | None:
+def find(client: ArgoClient, name: str) -> RemoteRun | None:
     """The run whose workflow has this name, or whose id this is; None where there is none.
 
     Raises:
@@ -76,9 +76,9 @@ def find(client: Client, name: str) -> RemoteRun | None:
         SpecError: the workflow is not of this package, or of a newer one.
     """
     with contextlib.suppress(Gone):
-        return read(client.workflow(name), client.place)
+        return read(client.workflow(name), client.location)
     labelled = client.workflows(f"{RUN_LABEL}={name}") if len(name) <= LONGEST_LABEL else []
-    return read(labelled[0], client.place) if labelled else None
+    return read(labelled[0], client.location) if labelled else None
 
 
 def read(workflow: dict[str, Any], place: str) -> RemoteRun:

@@ -1,12 +1,12 @@
-"""The other door: an Argo Server, where the Kubernetes API cannot be reached; pods are what Argo's nodes say of them.
+"""The client for an Argo Server, for users who cannot reach the Kubernetes API; pods are derived from Argo's nodes.
 
 Rules:
 - Named by `--set server=HOST:PORT`, or as Argo's own command has it: ARGO_SERVER, ARGO_TOKEN, ARGO_NAMESPACE,
   ARGO_SECURE, ARGO_BASE_HREF, ARGO_INSECURE_SKIP_VERIFY.
-- Not through Hera's service: that one has no time limit on any request, drops fields that it does not know, and its
-  reader of logs fails at the second line.
-- What a server cannot tell is not made up: warning events, and a pod that was made again under its own name, which
-  only the Kubernetes API shows. Nodes are up to ten seconds old, so a log is asked for before its pod is known to run.
+- Not through Hera's service: it sets no time limit on requests, drops unknown fields, and its log reader fails at the
+  second line.
+- Warning events, and a pod that was created again under the same name, are visible in the Kubernetes API only. Nodes
+  are up to ten seconds old, so a log is requested before its pod is known to run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from uv_argo_magic.backends.kubernetes.client import WORKFLOW_LABEL, Client
+from uv_argo_magic.backends.argo.client import WORKFLOW_LABEL, ArgoClient, newest_first, pods_of
+from uv_argo_magic.backends.argo.role import ROLE
 from uv_argo_magic.backends.kubernetes.rbac import Denied
 from uv_argo_magic.backends.kubernetes.transport import SILENCE, Expired, Gone, HttpTransport, Stream, TooEarly
 from uv_argo_magic.errors import BackendUnavailable, SubmitRejected
@@ -37,15 +38,15 @@ NOT_FOUND = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Server(Client):
+class Server(ArgoClient):
     """One Argo Server and namespace, as one user."""
 
     address: str
     _workflow_of: dict[str, str] = field(default_factory=dict)
     """Pod name -> its workflow's."""
 
-    def by_hand(self, name: str) -> tuple[str, ...]:
-        """The line for Argo's own command."""
+    def manual_stop_commands(self, name: str) -> tuple[str, ...]:
+        """The command line of Argo's own client."""
         return (f"ARGO_SERVER={shlex.quote(self.address)} " + shlex.join(["argo", "-n", self.namespace, "stop", name]),)
 
     def create(self, manifest: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
@@ -56,7 +57,9 @@ class Server(Client):
             BackendUnavailable: it does not answer.
         """
         try:
-            return self.wire.ask("POST", self._workflows(), body={"workflow": manifest, "serverDryRun": dry_run})
+            return self.transport.request(
+                "POST", self._workflows(), body={"workflow": manifest, "serverDryRun": dry_run}
+            )
         except (Denied, Gone) as problem:
             raise SubmitRejected(str(problem), hint=problem.hint) from problem
 
@@ -69,14 +72,14 @@ class Server(Client):
         del manifest
         raise SubmitRejected("an Argo Server makes no ConfigMaps", hint="Push less, or use the Kubernetes API itself.")
 
-    def workflows(self, labels: str) -> list[dict[str, Any]]:
-        """The workflows with these labels, the newest first.
+    def workflows(self, selector: str) -> list[dict[str, Any]]:
+        """The workflows that a label selector matches, the newest first.
 
         Raises:
-            BackendError: they cannot be asked for.
+            BackendError: they cannot be read.
         """
-        items = self.wire.ask("GET", self._workflows(), query={"listOptions.labelSelector": labels}).get("items") or []
-        return sorted(items, key=lambda one: str(one["metadata"].get("creationTimestamp") or ""), reverse=True)
+        response = self.transport.request("GET", self._workflows(), query={"listOptions.labelSelector": selector})
+        return newest_first(response.get("items") or [])
 
     def workflow_template(self, name: str) -> dict[str, Any]:
         """An administrator's template.
@@ -85,16 +88,16 @@ class Server(Client):
             Gone: there is none of this name.
             BackendError: it cannot be asked for.
         """
-        return self.wire.ask("GET", f"/api/v1/workflow-templates/{quote(self.namespace)}/{quote(name)}")
+        return self.transport.request("GET", f"/api/v1/workflow-templates/{quote(self.namespace)}/{quote(name)}")
 
-    def shutdown(self, name: str, how: str) -> None:
-        """End the workflow; no error where there is none, or where it has ended.
+    def shutdown(self, name: str, strategy: str) -> None:
+        """End the workflow; no error if it does not exist or has ended.
 
         Raises:
-            BackendError: it could not be asked for.
+            BackendError: the server refused it, or does not answer.
         """
         try:
-            self.wire.ask("PUT", f"{self._workflows()}/{quote(name)}/{how.lower()}", body={})
+            self.transport.request("PUT", f"{self._workflows()}/{quote(name)}/{strategy.lower()}", body={})
         except Gone:
             pass
         except SubmitRejected:
@@ -107,50 +110,52 @@ class Server(Client):
         del pod
         return []
 
-    def pods(self, workflow: str) -> tuple[list[dict[str, Any]], str]:
-        """The workflow's pods as its nodes tell of them, and the place in time from which to watch them.
+    def pods(self, selector: str, *, limit: int = 0) -> tuple[list[dict[str, Any]], str]:
+        """The pods of a workflow (`selector` as `pods_of` gives it), from its nodes, and the version to watch from.
 
         Raises:
-            BackendError: they cannot be asked for.
+            BackendError: they cannot be read.
         """
         try:
-            made = self.workflow(workflow)
+            workflow = self.workflow(_workflow_in(selector))
         except Gone:
             return [], ""
-        return self._seen(made), str(made["metadata"].get("resourceVersion") or "")
+        pods = self._pods_in(workflow)
+        return pods[:limit] if limit else pods, str(workflow["metadata"].get("resourceVersion") or "")
 
     def pod(self, name: str) -> dict[str, Any]:
-        """A pod as its node tells of it now.
+        """A pod as it is now.
 
         Raises:
-            Gone: there is none of this name.
-            BackendError: it cannot be asked for.
+            Gone: there is no pod of this name.
+            BackendError: it cannot be read.
         """
-        pods, _ = self.pods(self._workflow_of.get(name, name))
-        for one in pods:
-            if one["metadata"]["name"] == name:
-                return one
+        pods, _ = self.pods(pods_of(self._workflow_of.get(name, name)))
+        for pod in pods:
+            if pod["metadata"]["name"] == name:
+                return pod
         raise Gone(f"there is no pod {name}")
 
     def any_pod(self) -> None:
-        """Nothing: what containers a pod has, a server does not tell."""
+        """None: a server does not list the containers of a pod."""
 
-    def describes(self, field: str) -> bool:  # noqa: ARG002 - the signature is Client's
-        """No: a server drops what it does not know, without a word."""
+    def has_field(self, field: str) -> bool:  # noqa: ARG002 - the signature is ArgoClient's
+        """False: a server silently drops unknown fields."""
         return False
 
-    def watch_pods(self, workflow: str, version: str) -> Stream:
-        """What happens to the workflow's pods from `version` on: lines of JSON, `{"type": ..., "object": ...}`.
+    def watch_pods(self, selector: str, version: str) -> Stream:
+        """Changes of a workflow's pods from `version` on: lines of JSON, `{"type": ..., "object": ...}`.
 
         Raises:
             BackendError: they cannot be watched.
         """
+        workflow = _workflow_in(selector)
         query = {"listOptions.fieldSelector": f"metadata.name={workflow}", "listOptions.resourceVersion": version}
-        opened = self.wire.open(f"/api/v1/workflow-events/{quote(self.namespace)}", query, silence=330.0)
-        return _Told(opened, self._changes)
+        stream = self.transport.stream(f"/api/v1/workflow-events/{quote(self.namespace)}", query, silence=330.0)
+        return _TranslatedStream(stream, self._changes)
 
     def log(self, pod: str, *, container: str = "main", since: str = "", follow: bool = True) -> Stream:
-        """The log of one of the pod's containers with a timestamp before each line, from `since` (RFC 3339) on.
+        """The log of one container of a pod with a timestamp before each line, from `since` (RFC 3339) on.
 
         Raises:
             BackendError: it cannot be read.
@@ -161,31 +166,36 @@ class Server(Client):
         if since:
             query["logOptions.sinceTime.seconds"] = str(int(datetime.fromisoformat(since).timestamp()))
         path = f"{self._workflows()}/{quote(self._workflow_of.get(pod, pod))}/log"
-        return _Told(self.wire.open(path, query, silence=SILENCE), _line)
+        return _TranslatedStream(self.transport.stream(path, query, silence=SILENCE), _log_line)
 
     def _workflows(self) -> str:
         return f"/api/v1/workflows/{quote(self.namespace)}"
 
-    def _changes(self, said: Mapping[str, Any]) -> bytes:
-        kind, made = said.get("type"), said.get("object") or {}
-        if kind in {"DELETED", "ERROR", "BOOKMARK"} or "metadata" not in made:
-            return b""  # the look at the workflow itself tells that it is gone
-        version = made["metadata"].get("resourceVersion")
-        pods = self._seen(made)
-        for one in pods:
-            one["metadata"]["resourceVersion"] = version
-        return b"".join(json.dumps({"type": "MODIFIED", "object": one}).encode() + b"\n" for one in pods)
+    def _changes(self, event: Mapping[str, Any]) -> bytes:
+        change, workflow = event.get("type"), event.get("object") or {}
+        if change in {"DELETED", "ERROR", "BOOKMARK"} or "metadata" not in workflow:
+            return b""  # the watcher of the workflow itself reports its deletion
+        version = workflow["metadata"].get("resourceVersion")
+        pods = self._pods_in(workflow)
+        for pod in pods:
+            pod["metadata"]["resourceVersion"] = version
+        return b"".join(json.dumps({"type": "MODIFIED", "object": pod}).encode() + b"\n" for pod in pods)
 
-    def _seen(self, workflow: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def _pods_in(self, workflow: Mapping[str, Any]) -> list[dict[str, Any]]:
         name = str(workflow["metadata"]["name"])
         nodes = ((workflow.get("status") or {}).get("nodes") or {}).values()
         pods = [_pod(name, node) for node in nodes if node.get("type") == "Pod"]
-        self._workflow_of.update({one["metadata"]["name"]: name for one in pods})
+        self._workflow_of.update({pod["metadata"]["name"]: name for pod in pods})
         return pods
 
 
-class _Told(Stream):
-    """A server's stream, each line an object with a `result`, as the bytes that the Kubernetes API would send."""
+def _workflow_in(selector: str) -> str:
+    """The workflow's name in a selector of `pods_of`."""
+    return selector.partition("=")[2]
+
+
+class _TranslatedStream(Stream):
+    """A server's stream of objects with a `result`, as the bytes that the Kubernetes API would send."""
 
     def __init__(self, stream: Stream, translate: Callable[[Mapping[str, Any]], bytes]) -> None:
         self._stream = stream
@@ -201,21 +211,21 @@ class _Told(Stream):
             yield self._translate(_result(rest))
 
     def close(self) -> None:
-        """End it."""
+        """Close it."""
         self._stream.close()
 
 
 def _result(line: bytes) -> Mapping[str, Any]:
-    """What one line of a stream holds.
+    """The result in one line of a stream.
 
     Raises:
-        BackendError: it tells of a problem.
+        BackendError: the line holds an error.
     """
     try:
-        said = json.loads(line)
+        message = json.loads(line)
     except ValueError as problem:
-        raise BackendUnavailable(f"the connection broke off: a line is no JSON: {problem}") from problem
-    if error := said.get("error"):
+        raise BackendUnavailable(f"the connection broke off: a line is not JSON: {problem}") from problem
+    if error := message.get("error"):
         text = str(error.get("message"))
         if error.get("grpc_code") == NOT_FOUND:
             raise Gone(text)
@@ -224,37 +234,37 @@ def _result(line: bytes) -> Mapping[str, Any]:
         if "too old" in text or "expired" in text:
             raise Expired(text)
         raise BackendUnavailable(f"the server ended the stream: {text}")
-    result: Mapping[str, Any] = said.get("result") or {}
+    result: Mapping[str, Any] = message.get("result") or {}
     return result
 
 
-def _line(said: Mapping[str, Any]) -> bytes:
-    return str(said.get("content") or "").encode() + b"\n"
+def _log_line(entry: Mapping[str, Any]) -> bytes:
+    return str(entry.get("content") or "").encode() + b"\n"
 
 
 def _pod(workflow: str, node: Mapping[str, Any]) -> dict[str, Any]:
-    """A node as the pod that it stands for, as far as diagnose.py asks for one."""
+    """The pod of a node, with the fields that diagnose.py reads."""
     node_id, phase, message = str(node["id"]), str(node.get("phase") or "Pending"), str(node.get("message") or "")
-    # Argo's own rule for the names of pods; the node of a workflow of one template has the workflow's name.
+    # Argo's rule for the names of pods; the node of a workflow of one template has the workflow's name.
     name = node_id
     if node_id != workflow:
         name = f"{workflow}-{node.get('templateName')}-{node_id.removeprefix(workflow + '-')}"
-    reason, _, rest = message.partition(": ")
+    reason, _, detail = message.partition(": ")
     status: dict[str, Any] = {"phase": phase}
-    state: dict[str, Any] = {"waiting": {"reason": reason, "message": rest} if rest else {}}
+    state: dict[str, Any] = {"waiting": {"reason": reason, "message": detail} if detail else {}}
     if phase == "Running":
         state = {"running": {}}
     elif phase != "Pending":
-        ended = re.match(r"main: (?P<reason>\w+) \(exit code (?P<code>\d+)\)(?:: (?P<words>.*))?", message, re.DOTALL)
         status = {"phase": "Succeeded" if phase == "Succeeded" else "Failed"}
-        if ended:
-            said = {"reason": ended["reason"], "message": ended["words"] or ""}
-            state = {"terminated": {"exitCode": int(ended["code"]), **said}}
+        match = re.match(r"main: (?P<reason>\w+) \(exit code (?P<code>\d+)\)(?:: (?P<message>.*))?", message, re.DOTALL)
+        if match:
+            terminated = {"exitCode": int(match["code"]), "reason": match["reason"], "message": match["message"] or ""}
+            state = {"terminated": terminated}
         else:
             state = {"terminated": {"exitCode": 0}}
             status |= {"message": message} if phase != "Succeeded" else {}
     elif reason == "Unschedulable":
-        status["conditions"] = [{"type": "PodScheduled", "status": "False", "reason": reason, "message": rest}]
+        status["conditions"] = [{"type": "PodScheduled", "status": "False", "reason": reason, "message": detail}]
     return {
         "metadata": {
             "name": name,
@@ -262,31 +272,31 @@ def _pod(workflow: str, node: Mapping[str, Any]) -> dict[str, Any]:
             "labels": {WORKFLOW_LABEL: workflow},
             "creationTimestamp": node.get("startedAt"),
         },
-        # Its log can be asked for at once: the server waits until there is one.
+        # Its log can be requested at once: the server waits until there is one.
         "spec": {"nodeName": node.get("hostNodeName") or "?", "containers": [{"name": "main"}]},
         "status": {**status, "containerStatuses": [{"name": "main", "state": state}]},
     }
 
 
-def named(settings: Settings, environ: Mapping[str, str] = os.environ) -> str:
-    """The address of the server that is meant; "" where it is the Kubernetes API."""
+def server_address(settings: Settings, environ: Mapping[str, str] = os.environ) -> str:
+    """The address of the Argo Server to use; "" to use the Kubernetes API."""
     if settings.server or settings.kubeconfig or settings.context:
         return settings.server
     return environ.get("ARGO_SERVER", "")
 
 
 def connect(settings: Settings, environ: Mapping[str, str] = os.environ) -> Server:
-    """The server that `named` names.
+    """The server at `server_address`.
 
     Raises:
         BackendUnavailable: its address makes no sense, or there is no token for it.
     """
-    said = named(settings, environ)
+    address = server_address(settings, environ)
     secure = environ.get("ARGO_SECURE", "true").lower() != "false"
-    url = urlsplit(said if "://" in said else f"http{'s' if secure else ''}://{said}")
+    url = urlsplit(address if "://" in address else f"http{'s' if secure else ''}://{address}")
     if not re.fullmatch(r"https?://[^/@\s]+(/.*)?", url.geturl()):
         raise BackendUnavailable(
-            f"{said} is no address of an Argo Server",
+            f"{address} is no address of an Argo Server",
             hint="Write --set server=argo.example.com:2746, or with https://.",
         )
     if not environ.get("ARGO_TOKEN"):
@@ -299,29 +309,31 @@ def connect(settings: Settings, environ: Mapping[str, str] = os.environ) -> Serv
     session = _Session(
         host=f"{url.scheme}://{url.netloc}{base and '/' + base.lstrip('/')}",
         environ=environ,
-        trusting=environ.get("ARGO_INSECURE_SKIP_VERIFY", "").lower() in {"1", "true"},
+        insecure=environ.get("ARGO_INSECURE_SKIP_VERIFY", "").lower() in {"1", "true"},
     )
-    place = f"the Argo Server {url.netloc}, namespace {namespace}"
+    location = f"the Argo Server {url.netloc}, namespace {namespace}"
     return Server(
-        wire=HttpTransport(session=session, place=place, advice=ADVICE), namespace=namespace, address=url.netloc
+        transport=HttpTransport(session=session, location=location, advice=ADVICE, rules=ROLE),
+        namespace=namespace,
+        address=url.netloc,
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Session:
-    """Connections to a server, with the token that the environment has at that moment."""
+    """Connections to a server, with the token that is in the environment at the time of each request."""
 
     host: str
     environ: Mapping[str, str]
-    trusting: bool
+    insecure: bool
 
     @functools.cached_property
     def _pool(self) -> Any:
         import urllib3  # noqa: PLC0415 - comes with kubernetes and hera
 
-        if self.trusting:
+        if self.insecure:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-        return urllib3.PoolManager(maxsize=64, cert_reqs="CERT_NONE" if self.trusting else "CERT_REQUIRED")
+        return urllib3.PoolManager(maxsize=64, cert_reqs="CERT_NONE" if self.insecure else "CERT_REQUIRED")
 
     @property
     def pool(self) -> Any:
@@ -332,4 +344,4 @@ class _Session:
         return {"Authorization": token if " " in token else f"Bearer {token}"}
 
     def renew(self, pool: object) -> None:
-        """There is nothing else to try."""
+        """There are no other credentials."""

@@ -28,7 +28,7 @@ from uv_argo_magic.errors import SpecError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from uv_argo_magic.backends.kubernetes.client import Client
+    from uv_argo_magic.backends.argo.client import ArgoClient
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec
     from uv_argo_magic.uv.interpreters import Interpreter
@@ -56,7 +56,7 @@ class Offered:
     platform: str = ""
 
 
-def look(client: Client, name: str) -> Offered:
+def look(client: ArgoClient, name: str) -> Offered:
     """What the template of this name offers.
 
     Raises:
@@ -69,7 +69,7 @@ def look(client: Client, name: str) -> Offered:
         return Offered(name=name)
     except Gone as problem:
         raise SpecError(
-            f"there is no WorkflowTemplate {name} at {client.place}",
+            f"there is no WorkflowTemplate {name} at {client.location}",
             hint="Name one that an administrator made for cells (deploy/cell-template.yaml): --set template=NAME.",
         ) from problem
     declared = ((made.get("spec") or {}).get("arguments") or {}).get("parameters") or ()

@@ -1,58 +1,68 @@
-"""What this package asks of the API, as a Role has it; and a denial in words, with the rule that would allow it."""
+"""The API permissions that following a pod takes, as rules of a Role; denials, with the rule that allows them."""
 
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING, NamedTuple
 
 from uv_argo_magic.errors import BackendError
 
-ROLE = (
-    ("argoproj.io", "workflows", ("create", "get", "list", "patch")),
-    ("argoproj.io", "workflowtemplates", ("get",)),
-    ("", "pods", ("get", "list", "watch")),
-    ("", "pods/log", ("get",)),
-    ("", "events", ("list",)),
-    ("", "configmaps", ("create",)),
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Rule(NamedTuple):
+    """One rule of a Role: API group, resource, verbs."""
+
+    group: str
+    resource: str
+    verbs: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """The rule as YAML on one line."""
+        return f'{{apiGroups: ["{self.group}"], resources: [{self.resource}], verbs: [{", ".join(self.verbs)}]}}'
+
+
+POD_RULES = (
+    Rule("", "pods", ("get", "list", "watch")),
+    Rule("", "pods/log", ("get",)),
+    Rule("", "events", ("list",)),
+    Rule("", "configmaps", ("create",)),
 )
-"""All that this package asks of the API, as a Role has it: group, resource, verbs."""
-SPARED = {
-    "configmaps": "only programs above 96 KiB travel in one",
-    "workflowtemplates": "only --set template=NAME reads one",
-}
-"""What most runs do without, and what it is for."""
+"""What following a pod takes, and a ConfigMap for a large program."""
 
 
 class Denied(BackendError):
     """The user may not do this."""
 
 
-def denied(text: str) -> Denied:
-    """A 403 in words: what was denied, and the rule of a Role that would allow it."""
-    found = re.search(
+def denied(message: str, rules: Iterable[Rule] = POD_RULES) -> Denied:
+    """The error for a 403; its hint has the rule of a Role that would allow the request, one of `rules` if it fits."""
+    match = re.search(
         r'cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)" in API group "(?P<group>[^"]*)"'
         r'(?: in the namespace "(?P<namespace>[^"]+)")?',
-        text,
+        message,
     )
-    if not found:
-        return Denied(f"the cluster refused it: {text}", hint=refusal_hint(text))
-    where = f" in the namespace {found['namespace']}" if found["namespace"] else ""
-    verbs = next((verbs for group, resource, verbs in ROLE if resource == found["resource"]), (found["verb"],))
+    if not match:
+        return Denied(f"the cluster refused it: {message}", hint=refusal_hint(message))
+    scope = f" in the namespace {match['namespace']}" if match["namespace"] else ""
+    verbs = next((rule.verbs for rule in rules if rule.resource == match["resource"]), (match["verb"],))
+    rule = Rule(match["group"], match["resource"], verbs)
     return Denied(
-        f"you may not {found['verb']} {found['resource']}{where}",
+        f"you may not {match['verb']} {match['resource']}{scope}",
         hint=(
-            "Ask an administrator for a Role with this rule: "
-            f'{{apiGroups: ["{found["group"]}"], resources: [{found["resource"]}], verbs: [{", ".join(verbs)}]}}, '
+            f"Ask an administrator for a Role with this rule: {rule}, "
             "or choose another namespace: --set namespace=NAME."
         ),
     )
 
 
-def refusal_hint(text: str) -> str:
+def refusal_hint(message: str) -> str:
     """What to do about a refusal."""
-    if "ValidatingAdmissionPolicy" in text or "admission webhook" in text:
+    if "ValidatingAdmissionPolicy" in message or "admission webhook" in message:
         return "A rule of this cluster forbids it: change what it names, or ask an administrator."
-    if "exceeded quota" in text:
+    if "exceeded quota" in message:
         return "Ask for less with --resources, or wait until others have ended."
-    if re.search(r"quantity|Quantity|resources\.(?:requests|limits)", text):
+    if re.search(r"quantity|Quantity|resources\.(?:requests|limits)", message):
         return "Quantities are written 500m, 2 or 2Gi: --resources cpu=500m memory=2Gi."
     return "Correct the setting that it names."

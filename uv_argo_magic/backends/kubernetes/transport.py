@@ -1,9 +1,9 @@
-"""Requests to an API over HTTP, and what its answers mean: plain objects, streams of bytes, or errors of ours.
+"""HTTP requests to an API; responses become plain objects, streams of bytes, or our errors.
 
 Rules:
-- One way for every request: a credential that is refused is got anew once, and an API that says "later" is asked later.
-- A stream has no end by time but by silence; every question has one.
-- Every problem is translated here, once.
+- Every request goes through `_send`: credentials that are refused are renewed once, and a 429 is retried later.
+- A stream times out only when no bytes arrive; every other request has a time limit.
+- HTTP errors and urllib3's exceptions are translated here and nowhere else.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlencode
 
-from uv_argo_magic.backends.kubernetes.rbac import denied, refusal_hint
+from uv_argo_magic.backends.kubernetes.rbac import POD_RULES, Rule, denied, refusal_hint
 from uv_argo_magic.errors import BackendError, BackendUnavailable, SubmitRejected
 
 if TYPE_CHECKING:
@@ -25,34 +25,34 @@ if TYPE_CHECKING:
 CONNECT = 10.0
 """Seconds to reach the API."""
 ANSWER = 30.0
-"""Seconds that it may take to answer a plain question."""
+"""Seconds for the response to a plain request."""
 SILENCE = 75.0
-"""Seconds without a byte after which a stream is opened anew: a proxy may have forgotten it."""
+"""Seconds without a byte after which a stream is opened again: a proxy may have dropped it."""
 LATER = (3, 10.0)
-"""How often an API that has too much to do is asked again, and the most seconds to wait for it each time."""
+"""How often a 429 is retried, and the most seconds to wait before each retry."""
 
 
 class Gone(BackendError):
-    """What was asked for is not there."""
+    """The object does not exist."""
 
 
 class TooEarly(BackendError):
-    """There is no log yet: the container waits for its start."""
+    """There is no log yet: the container has not started."""
 
 
 class Expired(BackendError):
-    """The place in a watch is too long ago: list again."""
+    """The API does not have this version of a watch any more: list again."""
 
 
 class Stream:
-    """Bytes as they come; `close` may be called from any thread, and ends a read that waits."""
+    """Bytes as they arrive; `close` may be called from any thread, and ends a blocked read."""
 
     def __init__(self, response: Any) -> None:
         self._response = response
         self._closed = False
 
     def __iter__(self) -> Iterator[bytes]:
-        """Pieces of any size, until the other end closes.
+        """Pieces of any size, until the server closes the connection.
 
         Raises:
             BackendUnavailable: the connection broke off.
@@ -62,17 +62,17 @@ class Stream:
         try:
             for data in self._response.stream(None):
                 if self._closed:
-                    # Python's TLS sockets give what is still encrypted to a read that goes on after a shutdown.
+                    # After a shutdown, Python's TLS sockets give a pending read bytes that are still encrypted.
                     return
                 yield data
         except (urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError) as problem:
-            # The last two are what urllib3 says of a connection closed by another thread.
+            # urllib3 raises the last two for a connection that another thread closed.
             raise BackendUnavailable(f"the connection broke off: {problem}") from problem
         finally:
             self._response.close()
 
     def close(self) -> None:
-        """End it; nothing happens to one that has ended."""
+        """Close it; no error if it has ended."""
         self._closed = True
         with contextlib.suppress(OSError, ValueError, AttributeError, RuntimeError):
             self._response.shutdown()
@@ -83,64 +83,69 @@ class Session(Protocol):
 
     @property
     def host(self) -> str:
-        """The server's address, with the path that stands before every other."""
+        """The server's address, with the path that prefixes every other."""
 
     @property
     def pool(self) -> Any:
-        """urllib3's."""
+        """urllib3's connection pool."""
 
     def headers(self) -> dict[str, str]:
-        """The credentials as they are now."""
+        """The headers with the current credentials."""
 
     def renew(self, pool: object) -> None:
-        """Get them anew: those that went with `pool` were refused."""
+        """Load the credentials again: those used with `pool` were refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HttpTransport:
-    """The way to one API; `place` names it in sentences, and `advice` says what to do where it does not answer."""
+    """Requests to one API.
+
+    `location` names it in messages, `advice` is the hint when it does not respond, and `rules` are the permissions that
+    the requests take.
+    """
 
     session: Session
-    place: str
+    location: str
     advice: str
+    rules: tuple[Rule, ...] = POD_RULES
 
-    def ask(
+    def request(
         self,
         method: str,
         path: str,
         *,
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
-        kind: str = "application/json",
+        content_type: str = "application/json",
     ) -> dict[str, Any]:
-        """The object that answers.
+        """The JSON object in the response.
 
         Raises:
-            BackendError: there is none, or it says no.
+            BackendError: the API refused the request, or did not respond with one.
         """
-        response = self._send(method, path, query or {}, ANSWER, body=body, kind=kind)
+        response = self._send(method, path, query or {}, ANSWER, body=body, content_type=content_type)
         data = self._read(response, None)
         self._check(response.status, data)
         try:
-            said = json.loads(data)
+            content = json.loads(data)
         except ValueError as problem:
-            raise _no_api(self.place) from problem
-        if not isinstance(said, dict):
-            raise _no_api(self.place)
-        return said
+            raise _no_api(self.location) from problem
+        if not isinstance(content, dict):
+            raise _no_api(self.location)
+        return content
 
-    def open(self, path: str, query: Mapping[str, str], *, silence: float = SILENCE) -> Stream:
-        """The bytes that answer, as they come.
+    def stream(self, path: str, query: Mapping[str, str], *, silence: float = SILENCE) -> Stream:
+        """The body of the response, as it arrives.
 
         Raises:
-            TooEarly: there is nothing to be read yet.
-            BackendError: it says no, or nothing.
+            TooEarly: there is nothing to read yet.
+            BackendError: the API refused the request, or did not respond.
         """
         response = self._send("GET", path, query, silence)
         if response.status >= 300:
             data = self._read(response, 65536)
             if response.status == 400:
-                # All that a correct question for a log or a watch can be refused for: nothing is there to be read.
+                # A correct request for a log or a watch fails with 400 only if there is nothing to read yet.
                 raise TooEarly(_message(data))
             self._check(response.status, data)
         return Stream(response)
@@ -153,19 +158,19 @@ class HttpTransport:
         silence: float,
         *,
         body: Mapping[str, Any] | None = None,
-        kind: str = "",
+        content_type: str = "",
     ) -> Any:
-        """The response, its body not read yet. Neither a 401 nor a 429 has done anything: both may be asked again."""
-        renewed, later = False, 0
+        """The response, its body not read yet. Neither a 401 nor a 429 has an effect: both are safe to retry."""
+        renewed, retries = False, 0
         while True:
             pool = self.session.pool
-            response = self._once(method, path, query, silence, body=body, kind=kind)
+            response = self._once(method, path, query, silence, body=body, content_type=content_type)
             if response.status == 401 and not renewed:
                 renewed = True
                 response.close()
                 self.session.renew(pool)
-            elif response.status == 429 and later < LATER[0]:
-                later += 1
+            elif response.status == 429 and retries < LATER[0]:
+                retries += 1
                 response.close()
                 time.sleep(min(_seconds(response.headers.get("Retry-After")), LATER[1]))
             else:
@@ -179,13 +184,13 @@ class HttpTransport:
         silence: float,
         *,
         body: Mapping[str, Any] | None,
-        kind: str,
+        content_type: str,
     ) -> Any:
         import urllib3  # noqa: PLC0415 - comes with kubernetes
 
         headers = {**self.session.headers(), "Accept": "application/json, */*"}
         if body is not None:
-            headers["Content-Type"] = kind
+            headers["Content-Type"] = content_type
         try:
             return self.session.pool.request(
                 method,
@@ -197,72 +202,72 @@ class HttpTransport:
                 preload_content=False,
             )
         except (urllib3.exceptions.HTTPError, OSError) as problem:
-            raise self._silent(problem) from problem
+            raise self._no_response(problem) from problem
 
-    def _read(self, response: Any, most: int | None) -> bytes:
+    def _read(self, response: Any, limit: int | None) -> bytes:
         import urllib3  # noqa: PLC0415 - comes with kubernetes
 
         try:
-            return bytes(response.read(most))
+            return bytes(response.read(limit))
         except (urllib3.exceptions.HTTPError, OSError) as problem:
-            raise self._silent(problem) from problem
+            raise self._no_response(problem) from problem
         finally:
-            if most is None:
+            if limit is None:
                 response.release_conn()
             else:
                 response.close()
 
-    def _silent(self, problem: BaseException) -> BackendUnavailable:
-        return BackendUnavailable(f"the API of {self.place} does not answer: {reason(problem)}", hint=self.advice)
+    def _no_response(self, problem: BaseException) -> BackendUnavailable:
+        return BackendUnavailable(f"the API of {self.location} does not answer: {reason(problem)}", hint=self.advice)
 
     def _check(self, status: int, data: bytes) -> None:
-        """Raise what an answer means."""
+        """Raise the error for a status of 300 and above."""
         if status < 300:
             return
-        text = _message(data)
+        message = _message(data)
         match status:
             case 401:
                 raise BackendUnavailable(
-                    f"{self.place} does not know you (401)",
+                    f"{self.location} does not know you (401)",
                     hint="Log in to the cluster again, then run the cell again.",
                 )
             case 403:
-                raise denied(text)
+                raise denied(message, self.rules)
             case 404:
-                raise Gone(text)
+                raise Gone(message)
             case 410:
-                raise Expired(text)
+                raise Expired(message)
             case 429 | 500 | 502 | 503 | 504:
                 raise BackendUnavailable(
-                    f"the API of {self.place} has a problem of its own ({status}): {text}",
+                    f"the API of {self.location} has a problem of its own ({status}): {message}",
                     hint="Wait a moment, and run the cell again.",
                 )
-            case _ if unknown := re.findall(r'unknown field "([^"]+)"', text):
+            case _ if fields := re.findall(r'unknown field "([^"]+)"', message):
                 raise SubmitRejected(
-                    f"Argo at {self.place} does not know {', '.join(unknown)}",
-                    hint="Leave it out of the patch, or correct it; a newer Argo may know it.",
+                    f"the API of {self.location} does not know {', '.join(fields)}",
+                    hint="Leave it out of the patch, or correct it; a newer version may know it.",
                 )
             case _:
-                raise SubmitRejected(f"the API refused it ({status}): {_short(text)}", hint=refusal_hint(text))
+                raise SubmitRejected(f"the API refused it ({status}): {_short(message)}", hint=refusal_hint(message))
 
 
-def _seconds(said: str | None) -> float:
-    """What Retry-After says; a second where it says nothing, or a date."""
-    return float(said) if said and said.isdigit() else 1.0
+def _seconds(retry_after: str | None) -> float:
+    """The seconds of a Retry-After header; 1 where it is missing or holds a date."""
+    return float(retry_after) if retry_after and retry_after.isdigit() else 1.0
 
 
-def _no_api(place: str) -> BackendUnavailable:
+def _no_api(location: str) -> BackendUnavailable:
     return BackendUnavailable(
-        f"{place} answers with something that is no Kubernetes API",
+        f"{location} answers with something that is no Kubernetes API",
         hint="Check the server's address in the kubeconfig; a proxy or a login page may be in between.",
     )
 
 
 def _message(data: bytes) -> str:
-    """What an answer that is an error says: a Status object's message, or the first of its text."""
+    """The message of an error response: that of a Status object, or the start of its text."""
     try:
-        said = json.loads(data)
-        return str(said["message"])
+        status = json.loads(data)
+        return str(status["message"])
     except (ValueError, KeyError, TypeError):
         return data.decode("utf-8", "replace").strip()[:500]
 
@@ -272,7 +277,7 @@ def _short(text: str) -> str:
 
 
 def reason(problem: BaseException) -> str:
-    """The innermost words of a vendor's error, in one line of bearable length."""
+    """The message of the innermost error of a vendor's exception, in one line of at most 300 characters."""
     inner = getattr(problem, "reason", None) or problem
     text = re.sub(r"^<[^>]*>: |^\w+\([^)]*\): ", "", str(inner))
     return re.sub(r"\s+", " ", text)[:300] or type(problem).__name__

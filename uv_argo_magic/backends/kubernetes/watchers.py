@@ -48,20 +48,21 @@ class ApiClient(Protocol):
     """What is needed of client.Client."""
 
     def workflow(self, name: str) -> ApiObject: ...
-    def pods(self, workflow: str) -> tuple[list[ApiObject], str]: ...
+    def pods(self, selector: str) -> tuple[list[ApiObject], str]: ...
     def pod(self, name: str) -> ApiObject: ...
-    def watch_pods(self, workflow: str, version: str) -> Stream: ...
+    def watch_pods(self, selector: str, version: str) -> Stream: ...
     def log(self, pod: str, *, container: str = "main", since: str = "", follow: bool = True) -> Stream: ...
     def warnings(self, pod: str) -> list[ApiObject]: ...
-    def shutdown(self, name: str, how: str) -> None: ...
+    def shutdown(self, name: str, strategy: str) -> None: ...
 
 
 class Watchers:
     """What is seen of one workflow; `pod` is the one of interest now, and once it is `quiet`, its events are not."""
 
-    def __init__(self, door: ApiClient, name: str) -> None:
+    def __init__(self, door: ApiClient, name: str, selector: str) -> None:
         self._door = door
         self._name = name
+        self._selector = selector
         self.seen: queue.SimpleQueue[Seen] = queue.SimpleQueue()
         self.pod: ApiObject | None = None
         self.quiet = threading.Event()
@@ -125,7 +126,7 @@ class Watchers:
         patience = self._patiently()
         while not self._done.is_set():
             try:
-                pods, version = self._door.pods(self._name)
+                pods, version = self._door.pods(self._selector)
                 pods.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""))
                 seen = [("MODIFIED", pod) for pod in pods]
                 if self.pod is not None and uid_of(self.pod) not in {uid_of(pod) for pod in pods}:
@@ -144,7 +145,7 @@ class Watchers:
     def _watch_once(self, version: str) -> str:
         """One watch, until the API ends it; from where the next one goes on."""
         rest = b""
-        with self._held(self._door.watch_pods(self._name, version)) as stream:
+        with self._held(self._door.watch_pods(self._selector, version)) as stream:
             for data in stream:
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:

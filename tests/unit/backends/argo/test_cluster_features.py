@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from uv_argo_magic.backends.argo import cluster_features
-from uv_argo_magic.backends.kubernetes.client import Denied
+from uv_argo_magic.backends.kubernetes.rbac import Denied
 from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.errors import SpecError
 
@@ -20,7 +20,7 @@ class Cluster:
     """A client that knows a pod or none, and the fields of Argo's objects."""
 
     def __init__(self, containers: tuple[str, ...] | None = None, fields: tuple[str, ...] = ()) -> None:
-        self.place = "here"
+        self.location = "here"
         self.containers = containers
         self.fields = fields
         self.asked = 0
@@ -29,7 +29,7 @@ class Cluster:
         self.asked += 1
         return self.containers and {"spec": {"containers": [{"name": name} for name in self.containers]}}
 
-    def describes(self, field: str) -> bool:
+    def has_field(self, field: str) -> bool:
         self.asked += 1
         return field in self.fields
 

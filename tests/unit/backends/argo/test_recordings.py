@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from uv_argo_magic.backends.argo.follow import Follower
+from uv_argo_magic.backends.argo.role import ROLE
 from uv_argo_magic.backends.kubernetes import diagnose
 from uv_argo_magic.backends.kubernetes.log_stream import LogStream
 from uv_argo_magic.backends.kubernetes.rbac import denied
@@ -80,7 +81,7 @@ class Replay:
             case "note" if record.get("status", 0) >= 300:
                 self.told.append(f"refused ({record['status']}): {record['message']}")
             case "call":
-                problem = denied(record["message"])
+                problem = denied(record["message"], ROLE)
                 self.told.append(f"{record['method']}: {problem}. {problem.hint}")
 
     def end(self) -> tuple[str, ...]:

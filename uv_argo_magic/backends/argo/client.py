@@ -1,0 +1,143 @@
+"""Workflows and their pods through the Kubernetes API."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from uv_argo_magic.backends.argo.role import ROLE
+from uv_argo_magic.backends.kubernetes import client
+from uv_argo_magic.backends.kubernetes.rbac import Denied
+from uv_argo_magic.backends.kubernetes.transport import Expired, Gone, TooEarly
+from uv_argo_magic.errors import BackendUnavailable, SubmitRejected
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from uv_argo_magic.core.spec.run_spec import Settings
+
+WORKFLOWS = "/apis/argoproj.io/v1alpha1/namespaces/{}/workflows"
+DESCRIPTION = "/openapi/v3/apis/argoproj.io/v1alpha1"
+WORKFLOW_LABEL = "workflows.argoproj.io/workflow"
+
+
+def pods_of(workflow: str) -> str:
+    """The label selector for the pods of a workflow."""
+    return f"{WORKFLOW_LABEL}={workflow}"
+
+
+def connect(settings: Settings) -> ArgoClient:
+    """The cluster that the settings, KUBECONFIG, this pod, or the usual kubeconfig select.
+
+    Raises:
+        BackendUnavailable: there is no configuration, or it refers to something that does not exist.
+    """
+    return client.connect(settings, ArgoClient, rules=ROLE)
+
+
+def newest_first(workflows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Workflows by their time of creation."""
+    return sorted(workflows, key=lambda item: str(item["metadata"].get("creationTimestamp") or ""), reverse=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArgoClient(client.Client):
+    """One cluster with Argo Workflows and one namespace in it, as one user."""
+
+    def manual_stop_commands(self, name: str) -> tuple[str, ...]:
+        """Commands for a terminal that stop a workflow."""
+        patch = '{"spec": {"shutdown": "Stop"}}'
+        options = [*self.flags, "-n", self.namespace]
+        return (
+            shlex.join(["kubectl", *options, "patch", "workflow", name, "--type", "merge", "-p", patch]),
+            shlex.join(["argo", *options, "stop", name]),
+        )
+
+    def create(self, manifest: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+        """Create the workflow; the object that the API made of it.
+
+        Raises:
+            SubmitRejected: the API refused it.
+            BackendUnavailable: the API does not answer, or there is no Argo Workflows.
+        """
+        # Strict: the API reports fields that it does not know, instead of dropping them.
+        query = {"fieldValidation": "Strict", **({"dryRun": "All"} if dry_run else {})}
+        try:
+            return self.transport.request("POST", self._workflows(), query=query, body=manifest)
+        except Gone as problem:
+            if "namespaces" in str(problem):
+                raise SubmitRejected(
+                    f"there is no namespace {self.namespace} in this cluster", hint="Choose one: --set namespace=NAME."
+                ) from problem
+            raise BackendUnavailable(
+                f"Argo Workflows is not installed at {self.location}: the API does not know workflows",
+                hint="Ask an administrator to install it, or choose another cluster: --set context=NAME.",
+            ) from problem
+        except (Denied, Expired) as problem:
+            raise SubmitRejected(str(problem), hint=problem.hint) from problem
+
+    def workflow(self, name: str) -> dict[str, Any]:
+        """The workflow as it is now.
+
+        Raises:
+            Gone: there is no workflow of this name.
+            BackendError: it cannot be read.
+        """
+        return self.transport.request("GET", f"{self._workflows()}/{quote(name)}")
+
+    def workflows(self, selector: str) -> list[dict[str, Any]]:
+        """The workflows that a label selector matches, the newest first.
+
+        Raises:
+            BackendError: they cannot be read.
+        """
+        response = self.transport.request("GET", self._workflows(), query={"labelSelector": selector})
+        return newest_first(response.get("items") or [])
+
+    def workflow_template(self, name: str) -> dict[str, Any]:
+        """The template as it is now.
+
+        Raises:
+            Gone: there is no template of this name.
+            Denied: the user may not read it.
+            BackendError: the API does not answer.
+        """
+        path = self._workflows().removesuffix("workflows") + "workflowtemplates"
+        return self.transport.request("GET", f"{path}/{quote(name)}")
+
+    def shutdown(self, name: str, strategy: str) -> None:
+        """End the workflow: "Stop" lets exit handlers run, "Terminate" does not; no error if it does not exist.
+
+        Raises:
+            BackendError: the API refused it, or does not answer.
+        """
+        path = f"{self._workflows()}/{quote(name)}"
+        body = {"spec": {"shutdown": strategy}}
+        with contextlib.suppress(Gone):
+            self.transport.request("PATCH", path, body=body, content_type="application/merge-patch+json")
+
+    def any_pod(self) -> dict[str, Any] | None:
+        """A pod of any workflow in the namespace; None if there is none.
+
+        Raises:
+            BackendError: they cannot be read.
+        """
+        pods, _ = self.pods(WORKFLOW_LABEL, limit=1)
+        return pods[0] if pods else None
+
+    def has_field(self, field: str) -> bool:
+        """Whether the API's description of Argo's objects, which every user may read, has a field of this name.
+
+        Raises:
+            BackendUnavailable: the API does not answer.
+        """
+        try:
+            return f'"{field}":'.encode() in b"".join(self.transport.stream(DESCRIPTION, {}))
+        except (Gone, Denied, TooEarly):
+            return False
+
+    def _workflows(self) -> str:
+        return WORKFLOWS.format(quote(self.namespace))

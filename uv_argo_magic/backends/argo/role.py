@@ -1,0 +1,17 @@
+"""The API permissions that this backend needs, as rules of a Role."""
+
+from __future__ import annotations
+
+from uv_argo_magic.backends.kubernetes.rbac import POD_RULES, Rule
+
+ROLE = (
+    Rule("argoproj.io", "workflows", ("create", "get", "list", "patch")),
+    Rule("argoproj.io", "workflowtemplates", ("get",)),
+    *POD_RULES,
+)
+"""All API requests of this backend."""
+OPTIONAL = {
+    "configmaps": "only programs above 96 KiB travel in one",
+    "workflowtemplates": "only --set template=NAME reads one",
+}
+"""Resource that most runs do not need -> what it is for."""
