@@ -70,28 +70,28 @@ def _open_streams() -> None:
 
 def _main(argv: Sequence[str]) -> int:
     line = read_argv(argv)
-    if line.verb == "run":
+    if line.command == "run":
         return _run(line)
-    if line.verb == "edit":
+    if line.command == "edit":
         return _edit(line)
-    if line.verb == "doctor":
+    if line.command == "doctor":
         return _doctor(line)
     history = History(paths.data_dir() / "runs", keep=0)
     answer: str | Table
-    if line.verb == "export":
+    if line.command == "export":
         from uv_argo_magic.commands import export  # noqa: PLC0415 - the other verbs answer without it
 
         answer = export.kept(line, history)
-    elif line.verb == "lock":
+    elif line.command == "lock":
         from uv_argo_magic.commands import lock  # noqa: PLC0415
         from uv_argo_magic.engine.spec_builder import CellContext  # noqa: PLC0415
 
         answer = lock.answer(line, history, CellContext.here(names={}, traits={}, line_offset=0))
-    elif line.verb == "verify":
+    elif line.command == "verify":
         return _verify(line)
     else:
         made = config.configure(config.layers(config.line_values(run_options(line)), {}, {}))
-        if line.verb == "attach":
+        if line.command == "attach":
             return _attach(line.argument, history, made)
         answer = runs.answer(line, history, "terminal", made=made)
     text = tables.text(answer) if isinstance(answer, Table) else answer
@@ -136,8 +136,8 @@ def _run(line: Line) -> int:
     prepared = engine.prepare(
         spec,
         notebook=for_file,
-        upgrade=line.given("upgrade"),
-        say=None if line.given("dry_run") else functools.partial(print, file=sys.stderr),
+        upgrade=line.has("upgrade"),
+        say=None if line.has("dry_run") else functools.partial(print, file=sys.stderr),
     )
     for note in messages.warnings(prepared.resolution):
         print(note, file=sys.stderr)
@@ -145,8 +145,8 @@ def _run(line: Line) -> int:
         wrong := cell_syntax.syntax_error(spec.cell, name, 0)
     ):
         raise rebuild.syntax_error(wrong, cell_name=name)
-    if line.given("dry_run"):
-        print(export.prepared(prepared, line.text("to")) if line.given("to") else prepared.describe())
+    if line.has("dry_run"):
+        print(export.prepared(prepared, line.text("to")) if line.has("to") else prepared.describe())
         return 0
     history = History(paths.data_dir() / "runs", keep=spec.settings.history)
     run = engine.start(prepared, history=history, notebook=for_file)
@@ -214,12 +214,12 @@ def _polite_end() -> Iterator[None]:
 
 def _wanted(line: Line) -> tuple[str, str, Requirements | None]:
     """(code, its name in a traceback, what it needs where that does not stand on the line)."""
-    if not line.given("request"):
+    if not line.has("request"):
         # The file's own name: a traceback shows its lines as they are here.
         return _source(line.argument), "<stdin>" if line.argument == "-" else line.argument, None
     where = line.text("request")
     for dest in ("deps", "requirements"):
-        if line.given(dest):
+        if line.has(dest):
             raise SpecError(f"--request says what its code needs; --{dest} cannot", hint="Write it into the request.")
     asked = json_request.read(_source(where), source="stdin" if where == "-" else where)
     return asked.code, "<pythonCode>", asked.requirements

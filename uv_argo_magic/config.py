@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from uv_argo_magic._os import paths
 from uv_argo_magic.backends import base
-from uv_argo_magic.core.spec import settings_parser as keys
+from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.core.spec.run_spec import Resources, Settings
 from uv_argo_magic.core.suggest import nearest, unknown
 from uv_argo_magic.errors import SpecError
@@ -80,7 +80,7 @@ def layers(
         Layer(origin="%config ArgoMagics", values=traits),
         *(
             Layer(origin=name, values={key: environ[name]})
-            for key in (*keys.FIELDS, *OPTIONS)
+            for key in (*settings_parser.FIELDS, *OPTIONS)
             if environ.get(name := f"UV_ARGO_{key.upper()}")
         ),
         *(Layer(origin=str(path), values=_file(path)) for path in files if path.is_file()),
@@ -102,7 +102,7 @@ def configure(found: tuple[Layer, ...], environ: Mapping[str, str] = os.environ)
             except SpecError as error:
                 raise SpecError(f"{layer.origin}: {error.message}", hint=error.hint) from None
             origins[key] = layer.origin
-    known = {key: values[key] for key in keys.FIELDS if key in values}
+    known = {key: values[key] for key in settings_parser.FIELDS if key in values}
     return Config(
         settings=replace(Settings(), **known),  # type: ignore[arg-type]
         backend=_backend(str(values.get("backend", "")), origins.get("backend", ""), environ),
@@ -154,9 +154,9 @@ def checked(key: str, value: object) -> object:
         SpecError: the key is unknown, or the value does not fit it.
     """
     if key not in OPTIONS:
-        if key not in keys.FIELDS:
-            raise unknown("setting", key, (*keys.FIELDS, *OPTIONS))
-        return keys.setting(key, value)
+        if key not in settings_parser.FIELDS:
+            raise unknown("setting", key, (*settings_parser.FIELDS, *OPTIONS))
+        return settings_parser.parse_setting(key, value)
     if key == "deps" and isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
         return "\n".join(value)
     if key == "python" and isinstance(value, float):
@@ -190,11 +190,11 @@ def _backend(name: str, origin: str, environ: Mapping[str, str]) -> str:
 
 
 def _misses(environ: Mapping[str, str]) -> list[str]:
-    known = {f"UV_ARGO_{key.upper()}" for key in (*keys.FIELDS, *OPTIONS)} | _OURS
+    known = {f"UV_ARGO_{key.upper()}" for key in (*settings_parser.FIELDS, *OPTIONS)} | _OURS
     found = []
     for name in sorted(environ):
         if name.startswith("UV_ARGO_") and name not in known:
-            best = nearest(name.removeprefix("UV_ARGO_"), (*keys.FIELDS, *OPTIONS))
+            best = nearest(name.removeprefix("UV_ARGO_"), (*settings_parser.FIELDS, *OPTIONS))
             if best and abs(len(best) - len(name) + len("UV_ARGO_")) <= 2:
                 found.append(f"{name} is no setting; did you mean UV_ARGO_{best.upper()}?")
     return found
@@ -202,4 +202,6 @@ def _misses(environ: Mapping[str, str]) -> list[str]:
 
 def defaults() -> dict[str, str]:
     """Every key and its default as written, for lists."""
-    return {one.name: keys.written(one.default) for one in fields(Settings)} | dict.fromkeys(OPTIONS, "")
+    return {one.name: settings_parser.format_value(one.default) for one in fields(Settings)} | dict.fromkeys(
+        OPTIONS, ""
+    )

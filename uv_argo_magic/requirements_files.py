@@ -239,7 +239,9 @@ def _script(place: _Place, text: str, _done: object) -> ParsedRequirements:
             hint='A block is: # /// script, then # dependencies = ["numpy"], then # ///, each a line of its own.',
         )
     python = script.requires_python
-    return ParsedRequirements(requirements=script.requirements, pythons=((python, place.name),) if python else ())
+    return ParsedRequirements(
+        requirements=script.requirements, requires_python=((python, place.name),) if python else ()
+    )
 
 
 def _uvlock(place: _Place, text: str, _done: object) -> ParsedRequirements:
@@ -282,7 +284,7 @@ def _uvlock(place: _Place, text: str, _done: object) -> ParsedRequirements:
     python = str(data.get("requires-python", ""))
     return ParsedRequirements(
         requirements=replace(found, complete=True),
-        pythons=((python, place.name),) if python else (),
+        requires_python=((python, place.name),) if python else (),
         notes=tuple(_left_out(place.name, data)),
     )
 

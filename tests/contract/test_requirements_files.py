@@ -93,7 +93,7 @@ def test_a_project_and_its_lock_give_the_same(uv, ask, tmp_path, written, expect
     assert ask(locked) == expected
     assert locked.requirements.complete
     assert all(item.hashes for item in locked.requirements.items)
-    assert locked.pythons == ((">=3.11", "uv.lock"),)
+    assert locked.requires_python == ((">=3.11", "uv.lock"),)
     # The project is not touched, and its own file is not needed.
     assert sorted(path.name for path in tmp_path.iterdir()) == before
     (tmp_path / "pyproject.toml").unlink()

@@ -68,7 +68,7 @@ def test_two_runs_never_update_each_others_displays(capsys):
 
 
 def test_what_is_held_back_comes_at_the_end(capsys):
-    emit(write("1\n2\n3\n4\n", ("exit", {"reason": "ok"})), OutputTruncator(head=1, tail=1, whole="%argo logs x"))
+    emit(write("1\n2\n3\n4\n", ("exit", {"reason": "ok"})), OutputTruncator(head=1, tail=1, full_log="%argo logs x"))
     captured = capsys.readouterr()
     assert captured.out == "1\n4\n"
     assert captured.err == "... 2 lines left out here; the whole log: %argo logs x\n"

@@ -169,8 +169,8 @@ def test_a_script_without_what_it_needs(write, tmp_path, text, message):
 
 def test_the_python_that_a_file_requires(write, tmp_path):
     write({"tool.py": SCRIPT, "environment.yml": CONDA})
-    assert requirements_files.read("tool.py", tmp_path).pythons == ((">=3.11", "tool.py"),)
-    assert requirements_files.read("environment.yml", tmp_path).pythons == (("==3.12.*", "environment.yml"),)
+    assert requirements_files.read("tool.py", tmp_path).requires_python == ((">=3.11", "tool.py"),)
+    assert requirements_files.read("environment.yml", tmp_path).requires_python == (("==3.12.*", "environment.yml"),)
 
 
 @pytest.mark.parametrize(

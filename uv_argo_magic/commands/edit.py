@@ -82,7 +82,7 @@ def written_into(line: str, around: CellContext) -> str:
     path = find("", around)
     if not path.exists():
         raise SpecError(f"there is no {path.name} beside this notebook", hint="%argo edit makes it.")
-    return cell_line.written_into(line, read(path), path.name)
+    return cell_line.replace_cell_line(line, read(path), path.name)
 
 
 def read(path: Path) -> str:
@@ -92,7 +92,7 @@ def read(path: Path) -> str:
         SpecError: it cannot be read.
     """
     try:
-        return edits.plain(path.read_bytes().decode("utf-8"))
+        return edits.normalize(path.read_bytes().decode("utf-8"))
     except FileNotFoundError:
         return ""
     except UnicodeDecodeError as error:

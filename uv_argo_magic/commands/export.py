@@ -58,10 +58,10 @@ def kept(line: Line, history: History, notebook: str | None = None) -> str:
     spec = replace(
         spec,
         backend=line.text("backend") or spec.backend,
-        settings=replace(spec.settings, **dict(settings_parser.sets(line.each("set")))),  # type: ignore[arg-type]
+        settings=replace(spec.settings, **dict(settings_parser.parse_assignments(line.each("set")))),  # type: ignore[arg-type]
     )
     about = f"the run {entry.id}"
-    path = _path(line.text("to")) if line.given("to") else None
+    path = _path(line.text("to")) if line.has("to") else None
     if path and path.suffix in WORKFLOW:
         return _write_workflow(path, _workflow(entry, spec, resolution), about)
     made = _script(spec, resolution, _minor(entry, resolution), entry.packages, about)

@@ -57,8 +57,8 @@ def answer(line: Line, history: History, around: CellContext) -> Table:
     spec, interpreter = image_probe.target(spec, base.load(spec.backend), paths.cache_dir() / "images", None)
     locks = LockStore(paths.data_dir() / "locks", wanted.notebook)
     about: dict[str, Any] = {"interpreter": interpreter, "settings": spec.settings}
-    dry = line.given("dry_run")
-    if line.given("upgrade"):
+    dry = line.has("dry_run")
+    if line.has("upgrade"):
         before = resolver.known(spec.requirements, locks=locks, **about) or wanted.had
         lock = _sure(resolver.lock(spec.requirements, **about))
         lock = resolver.explain(lock, spec.requirements, **about)
@@ -69,7 +69,7 @@ def answer(line: Line, history: History, around: CellContext) -> Table:
         lock = wanted.had or _sure(resolver.lock(spec.requirements, locks=None if dry else locks, **about))
         lock = resolver.explain(lock, spec.requirements, locks=None if dry else locks, **about)
         shown = table(lock, resolver.cached(lock, **about), time.time(), wanted.title)
-    if line.given("to") and not dry:
+    if line.has("to") and not dry:
         note = _write(line.text("to"), lock, spec, interpreter, around)
         shown = replace(shown, notes=(*shown.notes, note))
     return shown
@@ -119,7 +119,7 @@ def _wanted(line: Line, history: History, around: CellContext) -> _Wanted:
         return _Wanted(spec=spec, notebook=around.notebook)
     entry = history.get(line.argument) if line.argument else history.last(around.notebook or None)
     had = entry.lock()
-    if not isinstance(had, Lock) and not line.given("upgrade"):
+    if not isinstance(had, Lock) and not line.has("upgrade"):
         raise ResolutionError(
             f"{entry.id} has no lock: its packages were chosen where it ran",
             hint="Resolve them here: lock --upgrade, or lock --deps ...",

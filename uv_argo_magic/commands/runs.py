@@ -43,19 +43,19 @@ def answer(
         SpecError: a run or verb that is not there, or nothing to stop.
         BackendError: the place that could know does not answer.
     """
-    if line.verb == "help":
+    if line.command == "help":
         return command_help.explain(line.argument, place) if line.argument else command_help.overview(place)
-    if line.verb == "runs":
+    if line.command == "runs":
         entries = history.list()
-        if notebook and not line.given("all"):
+        if notebook and not line.has("all"):
             entries = tuple(entry for entry in entries if entry.notebook == notebook)
         return runs(entries[: count(line)])
     made = made or config.configure(())
-    if line.verb == "stop":
+    if line.command == "stop":
         return _stop(line, history, place, made)
-    if line.verb == "logs":
-        return _logs(line.argument, history, made, notebook, raw=line.given("raw"))
-    if line.verb == "packages":
+    if line.command == "logs":
+        return _logs(line.argument, history, made, notebook, raw=line.has("raw"))
+    if line.command == "packages":
         return _packages(line.argument.split(), history, notebook)
     return last(history.get(line.argument) if line.argument else history.last(notebook))
 

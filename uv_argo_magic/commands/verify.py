@@ -173,7 +173,9 @@ def _again(cell: Cell, spec: RunSpec, lock: Lock) -> Checked:
     run.rebuild = lambda remote, state: rebuild.rebuild(remote, state=state)
     lines = spec.settings.output_lines
     seen = _Recorder()
-    state = run.follow(CellOutput(cap=OutputTruncator(head=lines, tail=lines, whole=f"%argo logs {run.id}"), to=seen))
+    state = run.follow(
+        CellOutput(cap=OutputTruncator(head=lines, tail=lines, full_log=f"%argo logs {run.id}"), to=seen)
+    )
     error = ""
     try:
         run.raise_for_state()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from uv_argo_magic.backends import base
-from uv_argo_magic.core.spec import settings_parser as keys
+from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.errors import BackendError, SpecError
 
@@ -73,7 +73,9 @@ def about(entry: RunRecord, made: Config | None = None) -> RunRef:
     Raises:
         BackendUnavailable: the place does not answer.
     """
-    line = [key for key, origin in made.origins if origin == "the line" and key in keys.FIELDS] if made else []
+    line = (
+        [key for key, origin in made.origins if origin == "the line" and key in settings_parser.FIELDS] if made else []
+    )
     settings = _settings(entry)
     if made:
         settings = replace(settings, **{key: getattr(made.settings, key) for key in line})

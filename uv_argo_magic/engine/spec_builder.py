@@ -146,7 +146,7 @@ def _asked(
 def _wanted(script: scripts.Script | None, asked: ParsedRequirements) -> tuple[tuple[str, str], ...]:
     """(specifier, who says so) of every place that requires a Python."""
     block = ((script.requires_python, BLOCK),) if script and script.requires_python else ()
-    return (*block, *asked.pythons)
+    return (*block, *asked.requires_python)
 
 
 def _python(asked: str, required: tuple[tuple[str, str], ...], made: config.Config) -> str:

@@ -20,7 +20,7 @@ from uv_argo_magic.core.protocol.state import RunState, fold
 from uv_argo_magic.core.requirements.model import parse_items
 from uv_argo_magic.core.resolution.lock import Lock, Package, Resolution, Unresolved
 from uv_argo_magic.core.spec.run_spec import Resources, RunSpec, Settings
-from uv_argo_magic.core.spec.settings_parser import FIELDS, setting
+from uv_argo_magic.core.spec.settings_parser import FIELDS, parse_setting
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class RunRecord:
         """
         data: Any = _read(self.folder / "spec.json").get("spec")
         with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError, SpecError):
-            known = {key: setting(key, value) for key, value in data["settings"].items() if key in FIELDS}
+            known = {key: parse_setting(key, value) for key, value in data["settings"].items() if key in FIELDS}
             return RunSpec(
                 cell=self.cell,
                 requirements=parse_items(self.requirements, source=self.id),

@@ -9,7 +9,7 @@ from IPython.core.completer import SimpleCompletion, SimpleMatcherResult, contex
 
 from uv_argo_magic import config
 from uv_argo_magic.core.commands import help as command_help
-from uv_argo_magic.core.commands.table import verbs_in
+from uv_argo_magic.core.commands.table import commands_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -43,9 +43,9 @@ def matcher(shell: InteractiveShell, history: Callable[[], History]) -> object:
             return nothing  # IPython's own matcher knows files
         body = context.full_text.partition("\n")[2]
         known = values(expected.completer, shell.user_ns, body, history)
-        offered = [*expected.words, *(one for one in known if one.startswith(expected.fragment))]
+        offered = [*expected.candidates, *(one for one in known if one.startswith(expected.fragment))]
         return SimpleMatcherResult(
-            completions=[SimpleCompletion(text=one, type="argo") for one in offered if one not in expected.before],
+            completions=[SimpleCompletion(text=one, type="argo") for one in offered if one not in expected.given],
             suppress=True,
             ordered=True,
             matched_fragment=expected.fragment,
@@ -62,8 +62,8 @@ def values(completer: str, names: dict[str, object], body: str, history: Callabl
         "name": lambda: (name for name in names if not name.startswith("_") and name not in _IPYTHON),
         "cell-name": lambda: set(_ASSIGNED.findall(body)),
         "run": lambda: (entry.id for entry in history().list()),
-        "verb": lambda: verbs_in("notebook"),
+        "command": lambda: commands_in("notebook"),
     }
     found = list(known[completer]()) if completer in known else []
     # Versions and runs have an order of their own.
-    return found if completer in ("python", "run", "verb") else sorted(found)
+    return found if completer in ("python", "run", "command") else sorted(found)

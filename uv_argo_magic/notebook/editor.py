@@ -66,7 +66,7 @@ def open_editor(line: Line, shell: Any, around: Callable[[], CellContext], histo
     here = around()
     path = edit.find(line.argument, here)
     written = os.path.relpath(path, here.folder)
-    if line.given("cell"):
+    if line.has("cell"):
         # While this cell runs, and as a cell of its own: later, or with `replace`, it would overwrite another one.
         shell.set_next_input(f"{cell_line(edit.read(path), written)}\n", replace=False)
         return
@@ -321,7 +321,7 @@ class Editor:
             return f"Not saved: {name} says something else."
         if not self._path.exists():
             return f"{name} is written with the first change; then {self._use}."
-        more = ", ".join(edits.options(self._edits.text))
+        more = ", ".join(edits.option_lines(self._edits.text))
         return f"Saved in {name}; {self._use}." + (f" It says more: {more}" if more else "")
 
     def _show_static(self, listed: tuple[Requirement, ...]) -> None:

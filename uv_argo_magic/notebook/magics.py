@@ -22,8 +22,7 @@ from uv_argo_magic.commands import runs
 from uv_argo_magic.core.commands import help as command_help
 from uv_argo_magic.core.commands.table import read_cell, read_line, run_options
 from uv_argo_magic.core.resolution.lock import Lock
-from uv_argo_magic.core.spec import output_metadata
-from uv_argo_magic.core.spec import settings_parser as keys
+from uv_argo_magic.core.spec import output_metadata, settings_parser
 from uv_argo_magic.core.view import messages, tables
 from uv_argo_magic.errors import SpecError, VerifyFailed
 from uv_argo_magic.history.store import History
@@ -60,7 +59,7 @@ class Setting(TraitType):  # type: ignore[misc]
 
 def _traits() -> dict[str, Setting]:
     defaults = config.defaults()
-    helps = {key: one.metadata["help"] for key, one in keys.FIELDS.items()}
+    helps = {key: one.metadata["help"] for key, one in settings_parser.FIELDS.items()}
     helps |= {
         "python": "the Python where a cell says none",
         "backend": "where a cell runs that does not say it",
@@ -153,29 +152,29 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
     def say(self, line: str) -> object:
         """Ask about runs: %argo runs, last, logs, packages, lock, edit, stop, attach; alone it prints all of them."""
         read = read_line(line, self.shell.user_ns)
-        if read.verb == "attach":
+        if read.command == "attach":
             from uv_argo_magic.notebook import background  # noqa: PLC0415
 
             return background.attach(
                 read.argument, self.shell, self.kept(), notebook_name(self.shell.user_ns), self.asked(read)
             )
         name = notebook_name(self.shell.user_ns)
-        if read.verb == "export":
+        if read.command == "export":
             from uv_argo_magic.commands import export  # noqa: PLC0415
 
             show(export.kept(read, self.kept(), name))
-        elif read.verb == "doctor":
+        elif read.command == "doctor":
             from uv_argo_magic.commands import doctor  # noqa: PLC0415
             from uv_argo_magic.engine.spec_builder import CellContext  # noqa: PLC0415
 
             around = CellContext.here(names=self.shell.user_ns, traits=self.said(), line_offset=1)
             for check in doctor.examine(read, around):
                 print(doctor.text(check), flush=True)
-        elif read.verb == "lock":
+        elif read.command == "lock":
             from uv_argo_magic.commands import lock  # noqa: PLC0415 - it may load a backend
 
             show(lock.answer(read, self.kept(), self._around()))
-        elif read.verb == "verify":
+        elif read.command == "verify":
             from uv_argo_magic.commands import verify  # noqa: PLC0415
 
             table, same = verify.answer(read, self._around())
@@ -184,7 +183,7 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
                 raise VerifyFailed(
                     "not everything came out the same", hint="The table says what differs, cell by cell."
                 )
-        elif read.verb == "edit":
+        elif read.command == "edit":
             from uv_argo_magic.notebook import editor  # noqa: PLC0415
 
             editor.open_editor(read, self.shell, self._around, self.kept())
@@ -205,7 +204,7 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
 
     def said(self) -> dict[str, object]:
         """The keys that are set by %config or IPython's own configuration."""
-        found = {key: getattr(self, key) for key in (*keys.FIELDS, *config.OPTIONS)}
+        found = {key: getattr(self, key) for key in (*settings_parser.FIELDS, *config.OPTIONS)}
         return {key: value for key, value in found.items() if value is not None}
 
     def kept(self, keep: int = 0) -> History:

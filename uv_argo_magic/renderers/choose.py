@@ -58,7 +58,7 @@ def renderers(  # noqa: PLR0913 - all by keyword, each with a default that a pla
     known of its packages by now.
     Raises SpecError for an unknown panel.
     """
-    cap = OutputTruncator(head=settings.output_lines, tail=settings.output_lines, whole=whole)
+    cap = OutputTruncator(head=settings.output_lines, tail=settings.output_lines, full_log=whole)
     given: dict[str, Any] = {"metadata": metadata, "publish": to.publish if to else None, "lock": lock}
     shown: panel.StaticPanel
     match mode(settings.panel, ip):

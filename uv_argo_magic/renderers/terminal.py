@@ -81,7 +81,7 @@ class PlainText:
             case ev.Text():
                 self._write(out if output.stream == "stdout" else err, output.text)
             case ev.Display() | ev.Result():
-                self._write(out, html.plain(output.data))
+                self._write(out, html.plain_text(output.data))
             case ev.ClearOutput():
                 pass  # what a terminal has printed stays
             case _:

@@ -22,7 +22,7 @@ from uv_argo_magic.backends.kubernetes.rbac import Denied
 from uv_argo_magic.backends.kubernetes.transport import Gone
 from uv_argo_magic.core.spec.program import PAYLOAD_LIMIT
 from uv_argo_magic.core.spec.run_spec import Resources, Settings
-from uv_argo_magic.core.spec.settings_parser import FIELDS, written
+from uv_argo_magic.core.spec.settings_parser import FIELDS, format_value
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _asked(offered: Offered, spec: RunSpec) -> Iterator[tuple[str, str]]:
     for name in sorted(FIELDS.keys() - CARRIED - DIRECT):
         value = getattr(spec.settings, name)
         if value != getattr(usual, name):
-            wanted[name] = written(value)
+            wanted[name] = format_value(value)
     missing = [name for name in wanted if name not in (offered.parameters or ())]
     if missing:
         if offered.parameters is None:

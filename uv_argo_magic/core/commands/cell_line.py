@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from uv_argo_magic.core.commands.parser import find, is_option
-from uv_argo_magic.core.commands.parser import words as words_of
+from uv_argo_magic.core.commands.parser import find, is_option, tokenize
 from uv_argo_magic.core.commands.table import CELL
 from uv_argo_magic.core.requirements import edits
 
@@ -16,14 +15,14 @@ def cell_line(text: str, name: str) -> str:
     Raises:
         SpecError: the text is no list of requirements.
     """
-    listed = edits.items(text, name)
-    if edits.options(text) or any(one.hashes for one in listed):
+    requirements = edits.items(text, name)
+    if edits.option_lines(text) or any(item.hashes for item in requirements):
         return f"%%argo -r {name}" if re.fullmatch(r"[A-Za-z0-9._/-]+", name) else f'%%argo -r "{name}"'
-    said = " ".join(str(one) for one in listed)
-    return f"%%argo --deps '{said}'" if '"' in said else f'%%argo --deps "{said}"'
+    deps = " ".join(str(item) for item in requirements)
+    return f"%%argo --deps '{deps}'" if '"' in deps else f'%%argo --deps "{deps}"'
 
 
-def written_into(line: str, text: str, name: str) -> str:
+def replace_cell_line(line: str, text: str, name: str) -> str:
     """The first line of a cell that asks for what the file `name` with this text does, and not for what `line` did.
 
     `line` is the magic's; its other options stay as they were written, and `--write-deps` goes.
@@ -31,11 +30,11 @@ def written_into(line: str, text: str, name: str) -> str:
     Raises:
         SpecError: the text is no list of requirements, or the line cannot be read.
     """
-    kept, staying = [cell_line(text, name)], True
-    for word in words_of(line):
-        if is_option(word):
-            found = find(CELL.options, word.text)
-            staying = found is None or found[0].dest not in {"deps", "requirements", "write_deps"}
-        if staying:
-            kept.append(line[word.start : word.end])
-    return " ".join(kept)
+    pieces, is_kept = [cell_line(text, name)], True
+    for token in tokenize(line):
+        if is_option(token):
+            match = find(CELL.options, token.text)
+            is_kept = match is None or match[0].dest not in {"deps", "requirements", "write_deps"}
+        if is_kept:
+            pieces.append(line[token.start : token.end])
+    return " ".join(pieces)

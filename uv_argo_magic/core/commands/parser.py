@@ -4,7 +4,7 @@ Rules:
 - A word that begins with a quote runs to the same quote followed by a blank or the end; what is between is taken as
   it stands. The quote may also follow `--flag=` or `key=`. Every other word keeps its inner quotes.
 - A JSON list that begins a word is one word. There are no escapes and no comments.
-- The words after an option of kind "words" run on until the next option; a quoted word beside a comparison
+- The words after an option of kind "values" run on until the next option; a quoted word beside a comparison
   (`python_version < '3.12'`) is a marker's text and keeps its quotes.
 - `$name` and `{name}` expand to the caller's value, and only exactly so: `{"a": 1}`, `${HOME}`, `{x.y}` and `$5` stay
   as they are. `$$` is a dollar, `{{name}}` is `{name}`. What comes out is data: it is never read as an option again.
@@ -24,8 +24,8 @@ from uv_argo_magic.errors import SpecError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-Kind: TypeAlias = Literal["flag", "one", "words", "many"]
-"""No value; one value, once; words until the next option, repeats are joined; one value, repeatable."""
+Kind: TypeAlias = Literal["flag", "value", "values", "repeated"]
+"""No value; one value, once; values up to the next option, repeats are joined; one value, repeatable."""
 FrontEnd: TypeAlias = Literal["notebook", "terminal"]
 FRONT_ENDS: tuple[FrontEnd, ...] = ("notebook", "terminal")
 
@@ -43,12 +43,12 @@ class Option:
     flags: tuple[str, ...] = ()
     example: str = ""
     metavar: str = ""
-    kind: Kind = "one"
+    kind: Kind = "value"
     completer: str = ""
     required: bool = False
     private: tuple[str, ...] = ()
     instead: str = ""
-    places: tuple[FrontEnd, ...] = FRONT_ENDS
+    front_ends: tuple[FrontEnd, ...] = FRONT_ENDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +62,9 @@ class Command:
     options: tuple[Option, ...] = ()
     argument: Option | None = None
 
-    def options_in(self, place: FrontEnd) -> tuple[Option, ...]:
+    def options_in(self, front_end: FrontEnd) -> tuple[Option, ...]:
         """The options that mean something there."""
-        return tuple(option for option in self.options if place in option.places)
+        return tuple(option for option in self.options if front_end in option.front_ends)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,14 +75,14 @@ class Token:
     raw: str
     start: int = 0
     end: int = 0
-    whole: bool = False
+    literal: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
     """A read line: the verb, its argument, (dest, text) in the order given, and what expanded to what."""
 
-    verb: str
+    command: str
     argument: str = ""
     values: tuple[tuple[str, str], ...] = ()
     expanded: tuple[tuple[str, str], ...] = ()
@@ -91,7 +91,7 @@ class Line:
         """Every value given for an option."""
         return tuple(text for name, text in self.values if name == dest)
 
-    def given(self, dest: str) -> bool:
+    def has(self, dest: str) -> bool:
         """Whether the option stands on the line at all."""
         return any(name == dest for name, _ in self.values)
 
@@ -105,31 +105,31 @@ _BLANK = re.compile(r"\s")
 _DECODER = json.JSONDecoder()
 
 
-def words(line: str, *, complete: bool = True) -> tuple[Token, ...]:
+def tokenize(line: str, *, complete: bool = True) -> tuple[Token, ...]:
     """The words of a line; with `complete=False` an open quote runs to the end instead of being an error.
 
     Raises:
         SpecError: a quote that is not closed.
     """
-    found, position = [], 0
+    tokens, position = [], 0
     while position < len(line):
         if line[position].isspace():
             position += 1
             continue
-        word = _word(line, position, complete=complete)
-        found.append(word)
-        position = word.end
-    return tuple(found)
+        token = _word(line, position, complete=complete)
+        tokens.append(token)
+        position = token.end
+    return tuple(tokens)
 
 
 def _word(line: str, start: int, *, complete: bool) -> Token:
     opening = _QUOTE.match(line, start)
     if opening:
         at = opening.end()
-        found = _list(line, at) if line[at] == "[" else _quoted(line, at, complete=complete)
-        if found:
-            inner, end = found
-            return Token(text=opening[0] + inner, raw=line[start:end], start=start, end=end, whole=True)
+        literal = _list(line, at) if line[at] == "[" else _quoted(line, at, complete=complete)
+        if literal:
+            inner, end = literal
+            return Token(text=opening[0] + inner, raw=line[start:end], start=start, end=end, literal=True)
     blank = _BLANK.search(line, start)
     end = blank.start() if blank else len(line)
     return Token(text=line[start:end], raw=line[start:end], start=start, end=end)
@@ -162,7 +162,7 @@ _NAME = re.compile(
 )
 
 
-def expand(text: str, names: Mapping[str, object], seen: dict[str, str]) -> str:
+def expand(text: str, variables: Mapping[str, object], expanded: dict[str, str]) -> str:
     """The text with its names replaced; `seen` takes what became what.
 
     Raises:
@@ -176,21 +176,21 @@ def expand(text: str, names: Mapping[str, object], seen: dict[str, str]) -> str:
             return "$"
         if match["literal"]:
             return "{" + match["literal"] + "}"
-        seen[match[0]] = found = _as_text(match["dollar"] or match["brace"], match[0], names, alone=alone)
-        return found
+        expanded[match[0]] = value_text = _as_text(match["dollar"] or match["brace"], match[0], variables, alone=alone)
+        return value_text
 
     return _NAME.sub(value, text)
 
 
-def _as_text(name: str, written: str, names: Mapping[str, object], *, alone: bool) -> str:
-    if name not in names:
-        best = nearest(name, names)
+def _as_text(name: str, written: str, variables: Mapping[str, object], *, alone: bool) -> str:
+    if name not in variables:
+        best = nearest(name, variables)
         literal = "$" + written if written.startswith("$") else "{" + written + "}"
         raise SpecError(
             f"{written} is on the line, but {name} is not defined" + (f"; did you mean {best}?" if best else ""),
             hint=f"Define it in a cell above, or write {literal} for the text itself.",
         )
-    value = names[name]
+    value = variables[name]
     if isinstance(value, str | int | float):
         return str(value)
     if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
@@ -209,9 +209,9 @@ _COMPARES_BEFORE = re.compile(r"(?:[<>=~!]|(?:\A|\W)in)\Z")
 _COMPARES_AFTER = re.compile(r"[<>=~!]|(?:not|in)\Z")
 
 
-def is_option(word: Token) -> bool:
+def is_option(token: Token) -> bool:
     """Whether a word is an option rather than a value."""
-    return bool(_OPTION.match(word.raw))
+    return bool(_OPTION.match(token.raw))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,7 +220,7 @@ class Group:
 
     option: Option | None
     flag: str = ""
-    words: tuple[Token, ...] = ()
+    tokens: tuple[Token, ...] = ()
 
 
 def find(options: Sequence[Option], word: str) -> tuple[Option, str, str | None] | None:
@@ -235,100 +235,107 @@ def find(options: Sequence[Option], word: str) -> tuple[Option, str, str | None]
     return None
 
 
-def groups(options: Sequence[Option], line: Sequence[Token]) -> Iterator[Group]:
+def groups(options: Sequence[Option], tokens: Sequence[Token]) -> Iterator[Group]:
     """Each option with its words, in order.
 
     Raises:
         SpecError: an option that is not known.
     """
-    rest = list(line)
-    while rest:
-        word = rest.pop(0)
-        if not is_option(word):
-            yield Group(option=None, words=(word,))
+    remaining = list(tokens)
+    while remaining:
+        token = remaining.pop(0)
+        if not is_option(token):
+            yield Group(option=None, tokens=(token,))
             continue
-        found = find(options, word.text)
-        if not found:
-            raise unknown("option", word.text.partition("=")[0], [flag for one in options for flag in one.flags])
-        option, flag, value = found
-        taken = []
+        match = find(options, token.text)
+        if not match:
+            raise unknown("option", token.text.partition("=")[0], [flag for option in options for flag in option.flags])
+        option, flag, value = match
+        values = []
         if value is not None:
-            taken.append(Token(text=value, raw=word.raw[len(word.text) - len(value) :], whole=word.whole))
-        while rest and not is_option(rest[0]) and (option.kind == "words" or (option.kind != "flag" and not taken)):
-            taken.append(rest.pop(0))
-        yield Group(option=option, flag=flag, words=tuple(taken))
+            values.append(Token(text=value, raw=token.raw[len(token.text) - len(value) :], literal=token.literal))
+        while (
+            remaining
+            and not is_option(remaining[0])
+            and (option.kind == "values" or (option.kind != "flag" and not values))
+        ):
+            values.append(remaining.pop(0))
+        yield Group(option=option, flag=flag, tokens=tuple(values))
 
 
-def read(verb: Command, line: Sequence[Token], place: FrontEnd, names: Mapping[str, object] | None = None) -> Line:
+def read(
+    command: Command, tokens: Sequence[Token], front_end: FrontEnd, variables: Mapping[str, object] | None = None
+) -> Line:
     """One line by a verb's row of the table; without `names` nothing expands.
 
     Raises:
         SpecError: an option that is not known, lacks its value, or is given twice; a word too many or too few.
     """
-    seen: dict[str, str] = {}
+    expanded: dict[str, str] = {}
     values: list[tuple[str, str]] = []
     argument: str | None = None
-    for group in groups(verb.options_in(place), line):
+    for group in groups(command.options_in(front_end), tokens):
         if group.option:
-            fresh: dict[str, str] = {}
-            text = _value(group.option, group, names, fresh)
+            replaced: dict[str, str] = {}
+            text = _value(group.option, group, variables, replaced)
             hidden = bool(group.option.private) and text.startswith(group.option.private)
-            seen |= dict.fromkeys(fresh, "(not shown)") if hidden else fresh
-            if group.option.kind == "one" and any(dest == group.option.dest for dest, _ in values):
+            expanded |= dict.fromkeys(replaced, "(not shown)") if hidden else replaced
+            if group.option.kind == "value" and any(dest == group.option.dest for dest, _ in values):
                 raise SpecError(f"{group.flag} is given twice", hint="Keep one of them.")
             values.append((group.option.dest, text))
-        elif verb.argument and (argument is None or verb.argument.kind == "words"):
-            word = _join(group.words, names, seen)
+        elif command.argument and (argument is None or command.argument.kind == "values"):
+            word = _join(group.tokens, variables, expanded)
             argument = word if argument is None else f"{argument} {word}"
         else:
-            raise _too_many(verb, group.words[0].raw)
-    given = {dest for dest, _ in values}
-    wanted = verb.argument and verb.argument.required and "help" not in given
-    if verb.argument and wanted and verb.argument.instead in given:
+            raise _too_many(command, group.tokens[0].raw)
+    dests = {dest for dest, _ in values}
+    needs_argument = command.argument and command.argument.required and "help" not in dests
+    if command.argument and needs_argument and command.argument.instead in dests:
         if argument is not None:
             raise SpecError(
-                f"{verb.name} takes {verb.argument.metavar} or --{verb.argument.instead}, not both",
+                f"{command.name} takes {command.argument.metavar} or --{command.argument.instead}, not both",
                 hint="Keep one of them.",
             )
-    elif verb.argument and wanted and argument is None:
+    elif command.argument and needs_argument and argument is None:
         raise SpecError(
-            f"{verb.name} needs {verb.argument.metavar}: {verb.argument.help}",
-            hint=f"For example: {verb.terminal}. Words after --deps belong to it: write {verb.argument.metavar} first.",
+            f"{command.name} needs {command.argument.metavar}: {command.argument.help}",
+            hint=f"For example: {command.terminal}. "
+            f"Words after --deps belong to it: write {command.argument.metavar} first.",
         )
-    return Line(verb=verb.name, argument=argument or "", values=tuple(values), expanded=tuple(seen.items()))
+    return Line(command=command.name, argument=argument or "", values=tuple(values), expanded=tuple(expanded.items()))
 
 
-def _value(option: Option, group: Group, names: Mapping[str, object] | None, seen: dict[str, str]) -> str:
+def _value(option: Option, group: Group, variables: Mapping[str, object] | None, expanded: dict[str, str]) -> str:
     if option.kind == "flag":
-        if group.words:
+        if group.tokens:
             raise SpecError(f"{group.flag} takes no value", hint=f"Write {group.flag} alone.")
         return "yes"
-    if not group.words:
+    if not group.tokens:
         raise SpecError(f"{group.flag} needs a value: {option.help}", hint=f"For example: {option.example}")
-    return _join(group.words, names, seen)
+    return _join(group.tokens, variables, expanded)
 
 
-def _join(taken: Sequence[Token], names: Mapping[str, object] | None, seen: dict[str, str]) -> str:
+def _join(tokens: Sequence[Token], variables: Mapping[str, object] | None, expanded: dict[str, str]) -> str:
     pieces = []
-    for i, word in enumerate(taken):
-        before = taken[i - 1].raw if i else ""
-        after = taken[i + 1].raw if i + 1 < len(taken) else ""
+    for i, token in enumerate(tokens):
+        before = tokens[i - 1].raw if i else ""
+        after = tokens[i + 1].raw if i + 1 < len(tokens) else ""
         marker = _COMPARES_BEFORE.search(before) or _COMPARES_AFTER.match(after)
-        text = word.raw if marker else word.text
-        if names is None:
+        text = token.raw if marker else token.text
+        if variables is None:
             pieces.append(text)
-        elif len(taken) == 1:
-            pieces.append(expand(text, names, seen))
+        elif len(tokens) == 1:
+            pieces.append(expand(text, variables, expanded))
         else:
             # A blank in front keeps a list among other words from being taken for the only one.
-            pieces.append(expand(" " + text, names, seen)[1:])
+            pieces.append(expand(" " + text, variables, expanded)[1:])
     return " ".join(pieces)
 
 
-def _too_many(verb: Command, word: str) -> SpecError:
-    best = nearest(word, [flag.lstrip("-") for option in verb.options for flag in option.flags])
+def _too_many(command: Command, word: str) -> SpecError:
+    best = nearest(word, [flag.lstrip("-") for option in command.options for flag in option.flags])
     if best and len(best) > 1:
         return SpecError(f"unexpected word {word}; did you mean --{best}?", hint="Options begin with two dashes.")
-    if any(option.dest == "deps" for option in verb.options):
+    if any(option.dest == "deps" for option in command.options):
         return SpecError(f"unexpected word {word}", hint=f'If it is a package, write --deps "{word}".')
-    return SpecError(f"unexpected word {word}", hint=f"For example: {verb.notebook or verb.terminal}")
+    return SpecError(f"unexpected word {word}", hint=f"For example: {command.notebook or command.terminal}")

@@ -15,8 +15,8 @@ import re
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from uv_argo_magic.core.commands.parser import Command, FrontEnd, Line, Option, Token, is_option, read, words
-from uv_argo_magic.core.spec import settings_parser as keys
+from uv_argo_magic.core.commands.parser import Command, FrontEnd, Line, Option, Token, is_option, read, tokenize
+from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.core.spec.run_spec import Resources
 from uv_argo_magic.core.suggest import unknown
 from uv_argo_magic.errors import SpecError
@@ -32,7 +32,7 @@ BACKEND = Option(
 )  # fmt: skip
 
 SET = Option(
-    dest="set", flags=("--set",), metavar="KEY=VALUE", kind="many", completer="setting",
+    dest="set", flags=("--set",), metavar="KEY=VALUE", kind="repeated", completer="setting",
     private=("env", "index_url", "index-url", "indexes"),
     help="any other setting; may be repeated", example="--set run_timeout=5m",
 )  # fmt: skip
@@ -45,11 +45,11 @@ TO = Option(
 
 RUN_OPTIONS = (
     Option(
-        dest="deps", flags=("-d", "--deps"), metavar="REQUIREMENTS", kind="words",
+        dest="deps", flags=("-d", "--deps"), metavar="REQUIREMENTS", kind="values",
         help="what the cell needs, up to the next option", example='--deps "numpy pandas>=2"',
     ),
     Option(
-        dest="requirements", flags=("-r", "--requirements"), metavar="FILE", kind="many", completer="file",
+        dest="requirements", flags=("-r", "--requirements"), metavar="FILE", kind="repeated", completer="file",
         help="the same from a file: requirements, pyproject.toml, a lock, environment.yml; may be repeated",
         example="-r requirements.txt",
     ),
@@ -63,23 +63,23 @@ RUN_OPTIONS = (
         help="choose the packages' versions anew, not those that this notebook has had", example="--upgrade",
     ),
     Option(
-        dest="push", flags=("--push",), metavar="NAMES", kind="words", completer="name", places=("notebook",),
+        dest="push", flags=("--push",), metavar="NAMES", kind="values", completer="name", front_ends=("notebook",),
         help="variables of the notebook that the cell gets", example="--push x,y",
     ),
     Option(
-        dest="pull", flags=("--pull",), metavar="NAMES", kind="words", completer="cell-name", places=("notebook",),
+        dest="pull", flags=("--pull",), metavar="NAMES", kind="values", completer="cell-name", front_ends=("notebook",),
         help="variables of the cell that the notebook gets", example="--pull total",
     ),
     Option(
-        dest="out", flags=("-o", "--out"), metavar="NAME", completer="name", places=("notebook",),
+        dest="out", flags=("-o", "--out"), metavar="NAME", completer="name", front_ends=("notebook",),
         help="a name for the run itself, failed or not", example="--out run",
     ),
     Option(
-        dest="detach", flags=("--detach",), kind="flag", places=("notebook",),
+        dest="detach", flags=("--detach",), kind="flag", front_ends=("notebook",),
         help="return at once with the run; its output goes on in this cell", example="--detach",
     ),
     Option(
-        dest="write_deps", flags=("--write-deps",), kind="flag", places=("notebook",),
+        dest="write_deps", flags=("--write-deps",), kind="flag", front_ends=("notebook",),
         help="write what the notebook's requirements file asks for on this line, and run nothing",
         example="--write-deps",
     ),
@@ -89,7 +89,7 @@ RUN_OPTIONS = (
     ),
     replace(TO, help="with --dry-run, write it: a Workflow (.yaml), or a script with its dependencies (.py)"),
     Option(
-        dest="resources", flags=("--resources",), metavar="WHAT=QUANTITY", kind="words", completer="resource",
+        dest="resources", flags=("--resources",), metavar="WHAT=QUANTITY", kind="values", completer="resource",
         help="what the cell asks of its place", example="--resources cpu=2 memory=1Gi..4Gi",
     ),
     SET,
@@ -107,7 +107,7 @@ _BY_DEST = {option.dest: option for option in RUN_OPTIONS}
 RUN = Option(
     dest="run", metavar="RUN", completer="run", help="a run's id, its beginning, or its workflow; else the last run"
 )
-ELSEWHERE = (BACKEND, SET)
+BACKEND_OPTIONS = (BACKEND, SET)
 """Where to ask about a run that is not kept on this machine."""
 
 CELL = Command(
@@ -115,7 +115,7 @@ CELL = Command(
     notebook='%%argo --deps "numpy pandas"', options=RUN_OPTIONS,
 )  # fmt: skip
 
-VERBS = (
+COMMANDS = (
     Command(
         name="run", help="run a Python file with its own dependencies, elsewhere",
         terminal='uv-argo run script.py --deps "numpy pandas"', options=(*RUN_OPTIONS[:-1], REQUEST, HELP),
@@ -128,7 +128,7 @@ VERBS = (
         options=(
             Option(dest="count", flags=("-n", "--count"), metavar="N", help="how many; else 20", example="-n 5"),
             Option(dest="all", flags=("--all",), kind="flag", help="those of other notebooks too", example="--all",
-                   places=("notebook",)),
+                   front_ends=("notebook",)),
             HELP,
         ),
     ),
@@ -140,7 +140,7 @@ VERBS = (
         name="logs", help="print a run's whole log", notebook="%argo logs", terminal="uv-argo logs",
         options=(
             Option(dest="raw", flags=("--raw",), kind="flag", help="with the records between", example="--raw"),
-            *ELSEWHERE,
+            *BACKEND_OPTIONS,
             HELP,
         ),
         argument=RUN,
@@ -149,7 +149,7 @@ VERBS = (
         name="packages", help="list the packages that a run had, and what differs from another run's",
         notebook="%argo packages", terminal="uv-argo packages",
         options=(HELP,),
-        argument=Option(dest="run", metavar="RUN", kind="words", completer="run",
+        argument=Option(dest="run", metavar="RUN", kind="values", completer="run",
                         help="one run, or two to compare; else the last run"),
     ),
     Command(
@@ -169,17 +169,17 @@ VERBS = (
     ),
     Command(
         name="verify", help="run again what a notebook says it ran, with the same packages, and compare",
-        notebook="%argo verify", terminal="uv-argo verify study.ipynb", options=(*ELSEWHERE, HELP),
+        notebook="%argo verify", terminal="uv-argo verify study.ipynb", options=(*BACKEND_OPTIONS, HELP),
         argument=Option(dest="notebook", metavar="NOTEBOOK", completer="file",
                         help="a notebook's file; else this one, as it was saved"),
     ),
     Command(
-        name="stop", help="stop a run", notebook="%argo stop", terminal="uv-argo stop", options=(*ELSEWHERE, HELP),
-        argument=RUN,
+        name="stop", help="stop a run", notebook="%argo stop", terminal="uv-argo stop",
+        options=(*BACKEND_OPTIONS, HELP), argument=RUN,
     ),
     Command(
         name="attach", help="show a run again, live while it runs, whoever began it", notebook="%argo attach",
-        terminal="uv-argo attach", options=(*ELSEWHERE, HELP), argument=RUN,
+        terminal="uv-argo attach", options=(*BACKEND_OPTIONS, HELP), argument=RUN,
     ),
     Command(
         name="export", help="write a run as a file that runs without this package",
@@ -191,7 +191,7 @@ VERBS = (
         name="edit", help="edit the notebook's requirements file, checked as it changes", notebook="%argo edit",
         terminal="uv-argo edit analysis.ipynb",
         options=(
-            Option(dest="cell", flags=("--cell",), kind="flag", places=("notebook",), example="--cell",
+            Option(dest="cell", flags=("--cell",), kind="flag", front_ends=("notebook",), example="--cell",
                    help="edit nothing: put a cell that asks for what the file does below this one"),
             HELP,
         ),
@@ -205,33 +205,33 @@ VERBS = (
     ),
     Command(
         name="help", help="explain a verb", notebook="%argo help logs", terminal="uv-argo help run",
-        argument=Option(dest="verb", metavar="VERB", completer="verb", help="a verb; else all of them"),
+        argument=Option(dest="verb", metavar="VERB", completer="command", help="a verb; else all of them"),
         options=(HELP,),
     ),
 )  # fmt: skip
 
 
-def verbs_in(place: FrontEnd) -> dict[str, Command]:
+def commands_in(front_end: FrontEnd) -> dict[str, Command]:
     """The verbs that can be said there, by name."""
-    return {verb.name: verb for verb in VERBS if getattr(verb, place)}
+    return {command.name: command for command in COMMANDS if getattr(command, front_end)}
 
 
-def read_cell(line: str, names: Mapping[str, object]) -> Line:
+def read_cell(line: str, variables: Mapping[str, object]) -> Line:
     """The `%%argo` line; `names` are the notebook's variables.
 
     Raises:
         SpecError: the line is wrong.
     """
-    return read(CELL, words(line), "notebook", names)
+    return read(CELL, tokenize(line), "notebook", variables)
 
 
-def read_line(line: str, names: Mapping[str, object]) -> Line:
+def read_line(line: str, variables: Mapping[str, object]) -> Line:
     """The `%argo` line; without a verb it is help.
 
     Raises:
         SpecError: the line is wrong.
     """
-    return _verb(words(line), "notebook", names)
+    return _verb(tokenize(line), "notebook", variables)
 
 
 def read_argv(argv: Sequence[str]) -> Line:
@@ -243,24 +243,24 @@ def read_argv(argv: Sequence[str]) -> Line:
     return _verb([Token(text=word, raw=word) for word in argv], "terminal", None)
 
 
-def _verb(line: Sequence[Token], place: FrontEnd, names: Mapping[str, object] | None) -> Line:
-    known = verbs_in(place)
-    if not line or line[0].text in HELP.flags:
-        return Line(verb="help")
-    name = line[0].text
-    if name in known:
-        found = read(known[name], line[1:], place, names)
-        if found.given("help"):
-            return Line(verb="help", argument=name)
-        if name == "help" and found.argument and found.argument not in known:
-            raise unknown("verb", found.argument, known)
-        return found
-    if name in verbs_in("terminal"):
+def _verb(tokens: Sequence[Token], front_end: FrontEnd, variables: Mapping[str, object] | None) -> Line:
+    commands = commands_in(front_end)
+    if not tokens or tokens[0].text in HELP.flags:
+        return Line(command="help")
+    name = tokens[0].text
+    if name in commands:
+        line = read(commands[name], tokens[1:], front_end, variables)
+        if line.has("help"):
+            return Line(command="help", argument=name)
+        if name == "help" and line.argument and line.argument not in commands:
+            raise unknown("verb", line.argument, commands)
+        return line
+    if name in commands_in("terminal"):
         raise SpecError(f"{name} is for the terminal", hint=f"Here, write {CELL.name} above a cell.")
-    raise unknown("option" if is_option(line[0]) else "verb", name, HELP.flags if is_option(line[0]) else known)
+    raise unknown("option" if is_option(tokens[0]) else "verb", name, HELP.flags if is_option(tokens[0]) else commands)
 
 
-Sets: TypeAlias = tuple[tuple[str, keys.Value], ...]
+Sets: TypeAlias = tuple[tuple[str, settings_parser.Value], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,26 +290,26 @@ def run_options(line: Line) -> RunOptions:
     Raises:
         SpecError: a value that does not fit its option.
     """
-    if line.given("to") and not line.given("dry_run") and line.verb != "lock":
+    if line.has("to") and not line.has("dry_run") and line.command != "lock":
         raise SpecError(
             "--to belongs to --dry-run", hint="Write --dry-run --to FILE; %argo export writes what has run."
         )
     return RunOptions(
-        deps=line.text("deps") if line.given("deps") else None,
+        deps=line.text("deps") if line.has("deps") else None,
         requirements=line.each("requirements"),
         python=_python(line.text("python")),
         backend=line.text("backend"),
         push=_names("--push", line.text("push")),
         pull=_names("--pull", line.text("pull")),
-        out=_name("--out", line.text("out")) if line.given("out") else "",
-        upgrade=line.given("upgrade"),
-        detach=line.given("detach"),
-        dry_run=line.given("dry_run"),
-        write_deps=line.given("write_deps"),
+        out=_name("--out", line.text("out")) if line.has("out") else "",
+        upgrade=line.has("upgrade"),
+        detach=line.has("detach"),
+        dry_run=line.has("dry_run"),
+        write_deps=line.has("write_deps"),
         to=line.text("to"),
         resources=_resources(line.text("resources")),
-        sets=keys.sets(line.each("set")),
-        help=line.given("help"),
+        sets=settings_parser.parse_assignments(line.each("set")),
+        help=line.has("help"),
     )
 
 
@@ -342,12 +342,12 @@ def _python(text: str) -> str:
 def _names(flag: str, text: str) -> tuple[str, ...]:
     if text.startswith("["):
         try:
-            found = json.loads(text)
+            names = json.loads(text)
         except ValueError:
-            found = [text]
+            names = [text]
     else:
-        found = re.split(r"[\s,]+", text)
-    return tuple(dict.fromkeys(_name(flag, str(name)) for name in found if name))
+        names = re.split(r"[\s,]+", text)
+    return tuple(dict.fromkeys(_name(flag, str(name)) for name in names if name))
 
 
 def _name(flag: str, text: str) -> str:
@@ -361,16 +361,16 @@ _RANGE = re.compile(rf"{_QUANTITY.pattern}(?:\.\.{_QUANTITY.pattern})?")
 
 
 def _resources(text: str) -> Resources:
-    known = [one.name for one in fields(Resources)]
-    found = {}
+    kinds = [field_.name for field_ in fields(Resources)]
+    quantities = {}
     for word in re.split(r"[\s,]+", text.strip()) if text else ():
-        what, _, quantity = word.partition("=")
-        if what not in known:
-            raise unknown("resource", what, known)
+        kind, _, quantity = word.partition("=")
+        if kind not in kinds:
+            raise unknown("resource", kind, kinds)
         if not _RANGE.fullmatch(quantity):
             raise SpecError(
-                f"{what} needs a quantity, not {quantity or 'nothing'}",
+                f"{kind} needs a quantity, not {quantity or 'nothing'}",
                 hint="For example: cpu=500m memory=4Gi, or memory=1Gi..4Gi: what is promised, and what may be used.",
             )
-        found[what] = quantity
-    return Resources(**found)
+        quantities[kind] = quantity
+    return Resources(**quantities)

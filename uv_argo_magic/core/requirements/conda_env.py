@@ -162,7 +162,7 @@ def read_conda(lines: Sequence[Line], *, source: str) -> ParsedRequirements:
     if refused:
         number = f"{len(refused)} of its {len(lines)} conda packages" if len(lines) > 1 else "its conda package"
         raise SpecError(f"{source}: {number} cannot be taken from a package index", hint="\n".join(refused))
-    return ParsedRequirements(requirements=req.merge(*found), pythons=((python, source),) if python else ())
+    return ParsedRequirements(requirements=req.merge(*found), requires_python=((python, source),) if python else ())
 
 
 class _Refused(ValueError):

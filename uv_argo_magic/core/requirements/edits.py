@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from uv_argo_magic.core.requirements.model import Placed, Requirement, parse, placed
+from uv_argo_magic.core.requirements.model import LocatedRequirement, Requirement, locate, parse
 from uv_argo_magic.errors import SpecError
 
 OPTION = re.compile(r"^[ \t]*-(?!-hash=)[^\n]*", re.MULTILINE)
@@ -21,12 +21,12 @@ DEPTH = 200
 """Changes that can be taken back: more than anybody makes before the cell runs."""
 
 
-def plain(text: str) -> str:
+def normalize(text: str) -> str:
     """The text with plain line ends and without a byte order mark, as everything here reads it."""
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
-def options(text: str) -> tuple[str, ...]:
+def option_lines(text: str) -> tuple[str, ...]:
     """The lines with options, such as `-r base.txt`."""
     return tuple(found.group().strip() for found in OPTION.finditer(text))
 
@@ -99,8 +99,8 @@ def _lines(text: str, source: str) -> str:
     return _written(items(text, source), "") if text.lstrip(" \t\n").startswith("[") else text
 
 
-def _places(text: str, source: str) -> tuple[Placed, ...]:
-    return placed(_without_options(text), source=source, file=True)
+def _places(text: str, source: str) -> tuple[LocatedRequirement, ...]:
+    return locate(_without_options(text), source=source, file=True)
 
 
 def _without_options(text: str) -> str:
@@ -118,7 +118,7 @@ def _says(text: str, wanted: tuple[Requirement, ...], source: str) -> bool:
 
 def _written(wanted: tuple[Requirement, ...], text: str) -> str:
     """These requirements, a line each, below the options that the text had."""
-    return "".join(f"{line}\n" for line in (*options(text), *(one.line for one in wanted)))
+    return "".join(f"{line}\n" for line in (*option_lines(text), *(one.line for one in wanted)))
 
 
 @dataclass(frozen=True, kw_only=True)

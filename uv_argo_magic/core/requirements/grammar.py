@@ -18,7 +18,7 @@ from packaging.specifiers import Specifier, SpecifierSet
 from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
-from uv_argo_magic.core.requirements.scanner import Cursor, shown
+from uv_argo_magic.core.requirements.scanner import Cursor, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,7 +135,7 @@ def _clause(cursor: Cursor) -> str:
         if cursor.next and cursor.next in "\"'":
             cursor.refuse("is quoted", "write the version without quotes")
         cursor.refuse("has no version behind it", f"write a version, as in {operator or '=='}2.0", start=start)
-    return operator + decided(cursor, at, lambda: _version(operator, version), _why(operator, version))
+    return operator + checked(cursor, at, lambda: _version(operator, version), _why(operator, version))
 
 
 def _version(operator: str, version: str) -> str:
@@ -162,7 +162,7 @@ def _why(operator: str, version: str) -> tuple[str, str, str]:
     return "is not a version (PEP 440)", f"write numbers and dots, as in {operator}2.0", ""
 
 
-def decided(cursor: Cursor, start: int, decide: Callable[[], str], why: tuple[str, str, str]) -> str:
+def checked(cursor: Cursor, start: int, decide: Callable[[], str], why: tuple[str, str, str]) -> str:
     """What `decide` returns; where it raises a ValueError, refuse the text from `start` to the cursor for this reason.
 
     A ValueError is what every class of `packaging` raises, and `int` for a number of thousands of digits.
@@ -209,7 +209,7 @@ def marker(cursor: Cursor) -> str:
     _expression(cursor, 0)
     text = cursor.text.plain[start : cursor.at]
     why = ("is not a marker", 'write one as in python_version < "3.13"', "")
-    return decided(cursor, start, lambda: str(Marker(text)), why)
+    return checked(cursor, start, lambda: str(Marker(text)), why)
 
 
 def _expression(cursor: Cursor, depth: int) -> None:
@@ -250,7 +250,7 @@ def _comparison(cursor: Cursor) -> None:
         return
     why = (f"is not a version that {variable} can be compared with", 'write it as in python_version < "3.13"', "")
     if variable in VERSIONS:
-        decided(cursor, start, lambda: _version(operator, text), why)
+        checked(cursor, start, lambda: _version(operator, text), why)
     elif operator == "~=" or (variable == "extra" and operator not in {"==", "!="}):
         cursor.refuse(f"compares {variable}, which is not a version", "use == or !=", start=start)
 
@@ -372,7 +372,7 @@ def _wheel(cursor: Cursor, start: int, file: str, name: str) -> None:
         found, *_ = parse_wheel_filename(file.replace("%2B", "+").replace("%2b", "+").replace("%21", "!"))
     except ValueError:
         cursor.refuse(
-            f"ends in {shown(file)}, which no wheel is called", "give the wheel's whole file name", start=start
+            f"ends in {quoted(file)}, which no wheel is called", "give the wheel's whole file name", start=start
         )
     if found != canonicalize_name(name):
         fix = f"{found} @ {cursor.text.plain[start : cursor.at]}"

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 from packaging.utils import canonicalize_name
 
 from uv_argo_magic.core.requirements import grammar
-from uv_argo_magic.core.requirements.scanner import NAME, Cursor, Text, item, read
-from uv_argo_magic.core.requirements.typo_hints import doubt, refuse_lookalike
+from uv_argo_magic.core.requirements.scanner import NAME, Cursor, Text, scan, scan_item
+from uv_argo_magic.core.requirements.typo_hints import import_name_warning, refuse_lookalike
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Requirement:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Placed:
+class LocatedRequirement:
     """A requirement and where it stands: `text[start:end]` of a text with plain line ends and no byte order mark."""
 
     requirement: Requirement
@@ -114,15 +114,15 @@ def parse(text: str, *, source: str = "--deps", file: bool = False) -> Requireme
         )
     if text.removeprefix("\ufeff").lstrip(" \t\r\n").startswith("["):
         return parse_items(_json(text, source), source=source, file=file)
-    return _gathered(one.requirement for one in placed(text, source=source, file=file))
+    return _gathered(one.requirement for one in locate(text, source=source, file=file))
 
 
-def placed(text: str, *, source: str = "--deps", file: bool = False) -> tuple[Placed, ...]:
+def locate(text: str, *, source: str = "--deps", file: bool = False) -> tuple[LocatedRequirement, ...]:
     """Each requirement of a list that is no JSON, in its order, repeated ones too, with its place.
 
     Raises SpecError as `parse` does.
     """
-    whole = read(text, source)
+    whole = scan(text, source)
     return tuple(_requirements(whole, hashes=file))
 
 
@@ -146,7 +146,7 @@ def parse_items(items: Sequence[object], *, source: str, file: bool = False) -> 
                 f"{where}: a value of type {type(value).__name__} is not a text; write one requirement in quotes",
                 hint='For example: ["numpy", "pandas>=2"]',
             )
-        text = item(value, where)
+        text = scan_item(value, where)
         one = [each.requirement for each in _requirements(text, hashes=file)]
         if len(one) != 1:
             problem = f"holds {len(one)} requirements" if one else "is empty"
@@ -177,7 +177,7 @@ def _json(text: str, source: str) -> Sequence[object]:
     return value if isinstance(value, list) else [value]
 
 
-def _requirements(text: Text, *, hashes: bool) -> Iterator[Placed]:
+def _requirements(text: Text, *, hashes: bool) -> Iterator[LocatedRequirement]:
     cursor = Cursor(text)
     bare = ""
     count = 0
@@ -201,15 +201,15 @@ def _requirements(text: Text, *, hashes: bool) -> Iterator[Placed]:
         begin = cursor.at
         found = _requirement(cursor, hashes=hashes)
         bare = found.name if cursor.at - begin == len(found.name) else ""
-        start, end = text.place(begin, cursor.at)
-        yield Placed(requirement=found, start=start, end=end)
+        start, end = text.raw_span(begin, cursor.at)
+        yield LocatedRequirement(requirement=found, start=start, end=end)
 
 
 def _requirement(cursor: Cursor, *, hashes: bool) -> Requirement:
     start = cursor.at
     written = cursor.take(NAME)
     why = ("is not a package name", "write letters, digits and . _ - between them", "")
-    name = grammar.decided(cursor, start, lambda: canonicalize_name(written, validate=True), why)
+    name = grammar.checked(cursor, start, lambda: canonicalize_name(written, validate=True), why)
     extras = _extras(cursor)
     url = specifier = ""
     if cursor.take(AT):
@@ -251,7 +251,7 @@ def _extras(cursor: Cursor) -> tuple[str, ...]:
             problem = "names no extra" if cursor.next and cursor.next in "],\n" else "is not closed or names no extra"
             cursor.at = max(cursor.at, opened + 1)
             cursor.refuse(problem, "write extras in brackets, as in requests[socks]", start=opened)
-        extras.add(grammar.decided(cursor, start, lambda: canonicalize_name(extra, validate=True), why))  # noqa: B023
+        extras.add(grammar.checked(cursor, start, lambda: canonicalize_name(extra, validate=True), why))  # noqa: B023
         end = cursor.take(EXTRA_END)
         if not end:
             cursor.refuse("is not closed", 'write "]" behind the last extra', start=opened)
@@ -284,7 +284,7 @@ def _warnings(items: tuple[Requirement, ...]) -> Iterator[str]:
     for one in items:
         by_name.setdefault(one.name, []).append(one)
     for name, group in by_name.items():
-        sentence = doubt(name)
+        sentence = import_name_warning(name)
         if sentence:
             yield sentence
         # One line for each Python or platform is how a universal lock says it: nothing contradicts there.

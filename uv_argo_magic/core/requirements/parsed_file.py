@@ -17,7 +17,7 @@ class ParsedRequirements:
     requirements: req.Requirements = field(default_factory=req.Requirements)
     constraints: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
-    pythons: tuple[tuple[str, str], ...] = ()
+    requires_python: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -27,6 +27,6 @@ def merge(*found: ParsedRequirements) -> ParsedRequirements:
         requirements=req.merge(*(one.requirements for one in found)),
         constraints=tuple(dict.fromkeys(line for one in found for line in one.constraints)),
         overrides=tuple(dict.fromkeys(line for one in found for line in one.overrides)),
-        pythons=tuple(dict.fromkeys(pair for one in found for pair in one.pythons)),
+        requires_python=tuple(dict.fromkeys(pair for one in found for pair in one.requires_python)),
         notes=tuple(dict.fromkeys(note for one in found for note in one.notes)),
     )

@@ -18,7 +18,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from uv_argo_magic.core.requirements.model import MAX_LENGTH, Requirements, parse_items
-from uv_argo_magic.core.requirements.scanner import shown, visible
+from uv_argo_magic.core.requirements.scanner import quoted, visible
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _block(lines: list[str]) -> Block | None:
         index += 1
         if line != OPENED:
             if MISSPELLED.fullmatch(line):
-                _refuse_mark(index, f"{shown(line)} does not open a block", f'write exactly "{OPENED}"')
+                _refuse_mark(index, f"{quoted(line)} does not open a block", f'write exactly "{OPENED}"')
             continue
         if found:
             _refuse_mark(index, f"a second script block (the first is in line {found.first})", "join the two")
@@ -186,7 +186,7 @@ def _requires_python(block: Block, value: object) -> str:
             raise ValueError(value)  # noqa: TRY301 - refused as any other
         return ",".join(sorted(str(one) for one in SpecifierSet(value)))
     except ValueError:
-        block.refuse("requires-python", f"{shown(value)} is not a version specifier", advice)
+        block.refuse("requires-python", f"{quoted(value)} is not a version specifier", advice)
 
 
 def _settings(block: Block, uv: Mapping[str, object]) -> tuple[tuple[str, Setting], ...]:

@@ -57,7 +57,7 @@ def read_pins(text: str, *, source: str, extras: Sequence[str] = (), groups: Seq
     python = requires_python(data, source)
     return ParsedRequirements(
         requirements=replace(req.parse_items(lines, source=source, file=True), complete=True),
-        pythons=((python, source),) if python else (),
+        requires_python=((python, source),) if python else (),
     )
 
 

@@ -60,7 +60,7 @@ def read_pyproject(
         requirements=requirements,
         constraints=_lines(uv, "constraint-dependencies", source),
         overrides=_lines(uv, "override-dependencies", source),
-        pythons=((python, source),) if python else (),
+        requires_python=((python, source),) if python else (),
         notes=(note,) if unread else (),
     )
 

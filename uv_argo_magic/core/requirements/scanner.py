@@ -74,17 +74,17 @@ class Text:
     plain: str
     cuts: tuple[int, ...] = ()
 
-    def place(self, start: int, end: int) -> tuple[int, int]:
+    def raw_span(self, start: int, end: int) -> tuple[int, int]:
         """Where `plain[start:end]` stands in `raw`."""
         at = start + 2 * bisect_right(self.cuts, start)
         return at, max(at, end + 2 * bisect_right(self.cuts, end - 1))
 
     def refuse(self, start: int, end: int, problem: str, advice: str, *, fix: str = "", hint: str = "") -> NoReturn:
         """Raise the SpecError for `plain[start:end]`; with `fix`, the hint is its line with that text replaced."""
-        at, stop = self.place(start, end)
+        at, stop = self.raw_span(start, end)
         begin = self.raw.rfind("\n", 0, at) + 1
         where = f"line {self.raw.count(chr(10), 0, at) + 1}, " if "\n" in self.raw else ""
-        what = f"{shown(self.raw[at:stop])} {problem}" if stop > at else problem
+        what = f"{quoted(self.raw[at:stop])} {problem}" if stop > at else problem
         line_end = self.raw.find("\n", at)
         line = self.raw[begin : line_end if line_end >= 0 else None]
         if fix and stop <= begin + len(line) and len(line) <= 200:
@@ -112,13 +112,13 @@ def _masked(word: str) -> str:
     return f"***{word[end:]}" if ":" in word[: max(end, 0)] else word
 
 
-def shown(text: str) -> str:
+def quoted(text: str) -> str:
     """The text for a message: quoted, printable, without credentials, 60 characters at most."""
     text = visible(text)
     return f'"{text if len(text) <= 60 else text[:57] + "..."}"'
 
 
-def read(text: str, source: str) -> Text:
+def scan(text: str, source: str) -> Text:
     """Text of a line, an editor or a file: comments blanked out and continued lines joined, as pip does.
 
     Raises SpecError for a character that no requirement may have.
@@ -153,7 +153,7 @@ def read(text: str, source: str) -> Text:
     return _checked(Text(source=source, raw=raw, plain="".join(pieces), cuts=tuple(cuts)), BAD)
 
 
-def item(text: str, source: str) -> Text:
+def scan_item(text: str, source: str) -> Text:
     """Text of one item of a list: one requirement on one line, without comments.
 
     Raises SpecError for a character that no requirement may have.

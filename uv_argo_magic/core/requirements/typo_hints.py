@@ -192,7 +192,7 @@ ALSO_IMPORTED = {
 }
 """Import name (lower case) -> its package, where a requirement of the import's name would be in no doubt as well."""
 
-COME_WITH_PYTHON = """
+STANDARD_LIBRARY_NAMES = """
 abc argparse array ast asyncio atexit base64 bdb binascii bisect builtins bz2 calendar cmath cmd code codecs
 codeop collections colorsys compileall concurrent configparser contextlib contextvars copy copyreg csv ctypes
 curses dataclasses datetime dbm decimal difflib dis doctest email encodings ensurepip enum errno faulthandler
@@ -208,11 +208,11 @@ unittest urllib uuid venv warnings wave weakref webbrowser winreg wsgiref xml xm
 zlib zoneinfo
 """
 
-STANDARD_LIBRARY = frozenset(COME_WITH_PYTHON.split())
+STANDARD_LIBRARY = frozenset(STANDARD_LIBRARY_NAMES.split())
 """Modules that come with every Python of 3.11 to 3.14."""
 
 
-def doubt(name: str) -> str:
+def import_name_warning(name: str) -> str:
     """A sentence on a canonical name that is an import name rather than a package's; "" where there is no doubt."""
     if name in PACKAGE_OF:
         return f"{name} is a name to import; the package that most people mean by it is {PACKAGE_OF[name]}."

@@ -50,7 +50,7 @@ supervisor.main(payload, guest)
 """
 
 
-_GOES_ON = """\
+_CELL_BOOTSTRAP = """\
 # A notebook cell; the container before this one has put its packages, and the supervisor that runs it, into the store.
 import base64, os, sys
 payload = base64.b64decode("@PAYLOAD@")
@@ -88,7 +88,7 @@ class Program:
     def cell_source(self) -> str:
         """The cell, for a process whose UV_ARGO_ROLE is run and whose store is where `first` was."""
         digest = hashlib.sha256(base64.b64decode(self.guest)).hexdigest()[:32]
-        text = _GOES_ON.replace("@GUEST@", GUEST_NAME).replace("@DIGEST@", digest)
+        text = _CELL_BOOTSTRAP.replace("@GUEST@", GUEST_NAME).replace("@DIGEST@", digest)
         return text.replace("@PAYLOAD@", self.payload)
 
     @property

@@ -35,7 +35,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 """Keys that take one of a few words; "" is the default where Settings has it so."""
 
 
-def setting(key: str, value: object) -> Value:
+def parse_setting(key: str, value: object) -> Value:
     """A setting's value, as its field has it.
 
     Raises:
@@ -61,7 +61,7 @@ def setting(key: str, value: object) -> Value:
     return found
 
 
-def sets(texts: Iterable[str]) -> tuple[tuple[str, Value], ...]:
+def parse_assignments(texts: Iterable[str]) -> tuple[tuple[str, Value], ...]:
     """What several KEY=VALUE say together: a repeated list or pairs grow, of anything else the last one counts.
 
     Raises:
@@ -73,19 +73,19 @@ def sets(texts: Iterable[str]) -> tuple[tuple[str, Value], ...]:
         if not equals:
             raise SpecError(f"--set {text} has no value", hint=f"Write --set {text}=VALUE.")
         name = key.strip().replace("-", "_")
-        new, before = setting(name, value), found.get(name)
+        new, before = parse_setting(name, value), found.get(name)
         found[name] = (*before, *new) if isinstance(new, tuple) and isinstance(before, tuple) else new
     return tuple(found.items())
 
 
-def values_of(key: str) -> tuple[str, ...]:
+def suggested_values(key: str) -> tuple[str, ...]:
     """The values worth proposing for a key."""
     if key in CHOICES:
         return CHOICES[key]
     return ("true", "false") if TYPES.get(key) is bool else ()
 
 
-def written(value: object) -> str:
+def format_value(value: object) -> str:
     """A value as one would write it behind `KEY=`."""
     if isinstance(value, bool):
         return str(value).lower()

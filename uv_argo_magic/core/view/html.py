@@ -288,14 +288,14 @@ def _said(output: Output) -> tuple[str, str]:
         case ev.Text():
             return output.stream, output.text
         case ev.Display() | ev.Result():
-            return "ours", plain(output.data)
+            return "ours", plain_text(output.data)
         case ev.ClearOutput():
             return "ours", ""
         case _:
             return "ours", remark(output) + "\n"
 
 
-def plain(bundle: ev.Bundle) -> str:
+def plain_text(bundle: ev.Bundle) -> str:
     """The text/plain of a bundle with its newline, or the names of its types."""
     for mime, body in bundle:
         if mime == "text/plain":

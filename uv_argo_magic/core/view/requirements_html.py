@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from uv_argo_magic.core.requirements.edits import options
+from uv_argo_magic.core.requirements.edits import option_lines
 from uv_argo_magic.core.view.tables import escape
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def static_html(items: tuple[Requirement, ...], text: str, name: str, verdict: C
         f"{escape(versions.get(item.name, ''))}</td></tr>"
         for item in items
     )
-    more = "".join(f'<div style="{_CODE};{_FAINT}">{escape(line)}</div>' for line in options(text))
+    more = "".join(f'<div style="{_CODE};{_FAINT}">{escape(line)}</div>' for line in option_lines(text))
     said = "" if verdict is None else f"<div>{escape(verdict.sentence())}</div>"
     return (
         f'<div class="uv-edit-static" style="border:{_LINE};border-radius:6px;padding:8px 12px;margin:2px 0 6px;'

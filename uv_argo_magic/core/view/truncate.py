@@ -58,10 +58,10 @@ class OutputTruncator:
     redraws: int = 2000
     displays: int = 200
     display_chars: int = 32 * 1024 * 1024
-    whole: str = "%argo logs"
-    left_lines: int = field(default=0, init=False)
-    left_chars: int = field(default=0, init=False)
-    left_displays: int = field(default=0, init=False)
+    full_log: str = "%argo logs"
+    omitted_lines: int = field(default=0, init=False)
+    omitted_chars: int = field(default=0, init=False)
+    omitted_displays: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self._begin()
@@ -113,7 +113,7 @@ class OutputTruncator:
         if between:
             start = "" if self._fresh else "\n"
             now.append(
-                Chunk(stream="stderr", text=f"{start}... {between} left out here; the whole log: {self.whole}\n")
+                Chunk(stream="stderr", text=f"{start}... {between} left out here; the whole log: {self.full_log}\n")
             )
         now += self._kept
         self._begin()

@@ -10,19 +10,19 @@ from hypothesis import strategies as st
 
 from uv_argo_magic.core import suggest
 from uv_argo_magic.core.commands import parser as opt
-from uv_argo_magic.core.commands.table import CELL, VERBS
+from uv_argo_magic.core.commands.table import CELL, COMMANDS
 from uv_argo_magic.errors import SpecError
 
-RUN = next(verb for verb in VERBS if verb.name == "run")
-LOGS = next(verb for verb in VERBS if verb.name == "logs")
+RUN = next(command for command in COMMANDS if command.name == "run")
+LOGS = next(command for command in COMMANDS if command.name == "logs")
 
 
 def texts(line, **keywords):
-    return [word.text for word in opt.words(line, **keywords)]
+    return [word.text for word in opt.tokenize(line, **keywords)]
 
 
 def cell(line, **names):
-    return opt.read(CELL, opt.words(line), "notebook", names)
+    return opt.read(CELL, opt.tokenize(line), "notebook", names)
 
 
 def refused(line, **names):
@@ -64,7 +64,7 @@ def test_words(line, expected):
 )
 def test_an_open_quote_is_named_with_its_column(line, column):
     with pytest.raises(SpecError, match=f"the quote at column {column} is not closed") as caught:
-        opt.words(line)
+        opt.tokenize(line)
     assert "Close it" in caught.value.hint
 
 
@@ -75,7 +75,7 @@ def test_an_open_quote_is_a_word_while_somebody_types():
 
 @given(st.text(max_size=80))
 def test_words_never_fail_but_by_their_error_and_cover_the_line(line):
-    words = opt.words(line, complete=False)
+    words = opt.tokenize(line, complete=False)
     assert "".join("".join(word.raw for word in words).split()) == "".join(line.split())
     assert all(line[word.start : word.end] == word.raw for word in words)
 
@@ -150,8 +150,8 @@ def test_deps_run_on_until_the_next_option():
     line = cell("--deps numpy pandas>=2 , scipy -p 3.12 --dry-run")
     assert line.text("deps") == "numpy pandas>=2 , scipy"
     assert line.text("python") == "3.12"
-    assert line.given("dry_run")
-    assert not line.given("detach")
+    assert line.has("dry_run")
+    assert not line.has("detach")
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_what_may_be_secret_is_not_shown():
 def test_what_expands_is_data_and_never_an_option():
     line = cell("--deps $x", x="numpy --dry-run")
     assert line.text("deps") == "numpy --dry-run"
-    assert not line.given("dry_run")
+    assert not line.has("dry_run")
     assert "unexpected word $x" in str(refused("$x", x="--dry-run"))
 
 
@@ -233,26 +233,26 @@ def test_repeated_and_joined_forms():
 
 
 def test_an_argument():
-    line = opt.read(RUN, opt.words("script.py --deps numpy"), "terminal")
+    line = opt.read(RUN, opt.tokenize("script.py --deps numpy"), "terminal")
     assert (line.argument, line.text("deps")) == ("script.py", "numpy")
     assert opt.read(LOGS, (), "notebook", {}).argument == ""
-    assert opt.read(LOGS, opt.words("$run"), "notebook", {"run": "r1"}).argument == "r1"
-    assert opt.read(RUN, opt.words("--help"), "terminal").given("help")
+    assert opt.read(LOGS, opt.tokenize("$run"), "notebook", {"run": "r1"}).argument == "r1"
+    assert opt.read(RUN, opt.tokenize("--help"), "terminal").has("help")
     with pytest.raises(SpecError, match="run needs FILE") as caught:
-        opt.read(RUN, opt.words("--deps numpy script.py"), "terminal")
+        opt.read(RUN, opt.tokenize("--deps numpy script.py"), "terminal")
     assert "first" in caught.value.hint
     with pytest.raises(SpecError, match="unexpected word two") as caught:
-        opt.read(LOGS, opt.words("one two"), "notebook", {})
+        opt.read(LOGS, opt.tokenize("one two"), "notebook", {})
     assert caught.value.hint == "For example: %argo logs"
 
 
 def test_options_of_another_place_are_unknown():
     with pytest.raises(SpecError, match="unknown option --push"):
-        opt.read(RUN, opt.words("x.py --push a"), "terminal")
+        opt.read(RUN, opt.tokenize("x.py --push a"), "terminal")
 
 
 def test_without_names_nothing_expands():
-    assert opt.read(RUN, opt.words("$x --deps {y} $$"), "terminal").argument == "$x"
+    assert opt.read(RUN, opt.tokenize("$x --deps {y} $$"), "terminal").argument == "$x"
 
 
 def test_unknown_with_nothing_known():

@@ -18,30 +18,30 @@ def options(line, **names):
 
 
 def test_the_table_holds_together():
-    for verb in (*table.VERBS, table.CELL):
-        assert verb.help
-        assert verb.notebook or verb.terminal
-        flags = list(itertools.chain.from_iterable(option.flags for option in verb.options))
+    for command in (*table.COMMANDS, table.CELL):
+        assert command.help
+        assert command.notebook or command.terminal
+        flags = list(itertools.chain.from_iterable(option.flags for option in command.options))
         assert len(flags) == len(set(flags))
-        dests = [option.dest for option in verb.options]
+        dests = [option.dest for option in command.options]
         assert len(dests) == len(set(dests))
-        assert all(option.help and option.example for option in verb.options)
+        assert all(option.help and option.example for option in command.options)
     everywhere = {"runs", "last", "logs", "packages", "lock", "verify", "stop", "attach", "export", "edit", "doctor"}
     everywhere.add("help")
-    assert set(table.verbs_in("notebook")) == everywhere
-    assert set(table.verbs_in("terminal")) == {*everywhere, "run"}
+    assert set(table.commands_in("notebook")) == everywhere
+    assert set(table.commands_in("terminal")) == {*everywhere, "run"}
 
 
 def test_every_example_can_be_read():
-    for verb in table.VERBS:
-        if verb.notebook:
-            assert table.read_line(verb.notebook.removeprefix("%argo "), {}).verb == verb.name
-        if verb.terminal:
-            argv = verb.terminal.removeprefix("uv-argo ").replace('"', "").split()
-            assert table.read_argv(argv).verb == verb.name
+    for command in table.COMMANDS:
+        if command.notebook:
+            assert table.read_line(command.notebook.removeprefix("%argo "), {}).command == command.name
+        if command.terminal:
+            argv = command.terminal.removeprefix("uv-argo ").replace('"', "").split()
+            assert table.read_argv(argv).command == command.name
     assert options(table.CELL.notebook.removeprefix("%%argo ")).deps == "numpy pandas"
     for option in table.RUN_OPTIONS:
-        assert table.read_cell(option.example, {}).given(option.dest)
+        assert table.read_cell(option.example, {}).has(option.dest)
 
 
 def test_run_options():
@@ -93,14 +93,14 @@ def test_wrong_values(line, message):
 
 @pytest.mark.parametrize("line", ["", "help", "--help", "-h"])
 def test_alone_it_is_help(line):
-    assert table.read_line(line, {}) == Line(verb="help")
-    assert table.read_argv(line.split()) == Line(verb="help")
+    assert table.read_line(line, {}) == Line(command="help")
+    assert table.read_argv(line.split()) == Line(command="help")
 
 
 def test_help_of_a_verb():
-    assert table.read_line("logs --help", {}) == Line(verb="help", argument="logs")
+    assert table.read_line("logs --help", {}) == Line(command="help", argument="logs")
     assert table.read_line("help logs", {}).argument == "logs"
-    assert table.read_argv(["run", "--help"]) == Line(verb="help", argument="run")
+    assert table.read_argv(["run", "--help"]) == Line(command="help", argument="run")
     with pytest.raises(SpecError, match="unknown verb log; did you mean logs"):
         table.read_line("help log", {})
 
@@ -125,16 +125,16 @@ def test_count():
     assert table.count(table.read_argv(["runs", "-n", "5"])) == 5
     for wrong in ("0", "x", "-1.5", "²"):
         with pytest.raises(SpecError, match="-n needs a whole number"):
-            table.count(Line(verb="runs", values=(("count", wrong),)))
+            table.count(Line(command="runs", values=(("count", wrong),)))
 
 
 def test_the_help_names_everything():
     for place in ("notebook", "terminal"):
         text = command_help.overview(place)
-        for verb in table.verbs_in(place).values():
-            assert getattr(verb, place) in text
-            assert verb.help in text
-            assert verb.help in command_help.explain(verb.name, place)
+        for command in table.commands_in(place).values():
+            assert getattr(command, place) in text
+            assert command.help in text
+            assert command.help in command_help.explain(command.name, place)
     run = command_help.explain("run", "notebook")
     for option in table.RUN_OPTIONS:
         assert all(flag in run for flag in option.flags)
@@ -175,26 +175,26 @@ CELL_LINES = [
 @pytest.mark.parametrize(("line", "words", "completer"), CELL_LINES)
 def test_what_could_come_in_a_cell_line(line, words, completer):
     found = command_help.expected(line, "notebook", cell=True)
-    assert (found.words, found.completer) == (words, completer)
+    assert (found.candidates, found.completer) == (words, completer)
 
 
 def test_what_was_given_already_is_known():
     found = command_help.expected("--push a b,c,d", "notebook", cell=True)
-    assert (found.fragment, found.before) == ("d", ("a", "b", "c"))
-    assert "--python" not in command_help.expected("--python 3.12 ", "notebook", cell=True).words
-    assert "--set" in command_help.expected("--set a=1 ", "notebook", cell=True).words
-    assert "--python" in command_help.expected("--deps numpy ", "notebook", cell=True).words
-    assert "--deps" in command_help.expected("", "notebook", cell=True).words
+    assert (found.fragment, found.given) == ("d", ("a", "b", "c"))
+    assert "--python" not in command_help.expected("--python 3.12 ", "notebook", cell=True).candidates
+    assert "--set" in command_help.expected("--set a=1 ", "notebook", cell=True).candidates
+    assert "--python" in command_help.expected("--deps numpy ", "notebook", cell=True).candidates
+    assert "--deps" in command_help.expected("", "notebook", cell=True).candidates
 
 
 def test_what_could_come_in_a_verb_line():
-    assert command_help.expected("", "notebook").words == (*table.verbs_in("notebook"), "--help")
-    assert command_help.expected("lo", "notebook").words == ("logs", "lock")
-    assert command_help.expected("run", "terminal").words == ("run", "runs")
-    assert command_help.expected("nope x", "notebook").words == ()
+    assert command_help.expected("", "notebook").candidates == (*table.commands_in("notebook"), "--help")
+    assert command_help.expected("lo", "notebook").candidates == ("logs", "lock")
+    assert command_help.expected("run", "terminal").candidates == ("run", "runs")
+    assert command_help.expected("nope x", "notebook").candidates == ()
     assert command_help.expected("logs ", "notebook").completer == "run"
     assert command_help.expected("logs 2", "notebook").completer == "run"
-    assert command_help.expected("logs abc ", "notebook").words == ("--raw", "--backend", "--set", "--help")
+    assert command_help.expected("logs abc ", "notebook").candidates == ("--raw", "--backend", "--set", "--help")
     assert command_help.expected("packages abc ", "notebook").completer == "run"
-    assert command_help.expected("help lo", "notebook").completer == "verb"
-    assert command_help.expected("last ", "notebook").words == ("--help",)
+    assert command_help.expected("help lo", "notebook").completer == "command"
+    assert command_help.expected("last ", "notebook").candidates == ("--help",)

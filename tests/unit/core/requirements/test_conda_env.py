@@ -51,11 +51,11 @@ def test_what_an_index_has_too(text, line):
 def test_python_and_pip_are_no_requirements():
     asked = read("python=3.12", "pip", "numpy")
     assert asked.requirements.lines == ("numpy",)
-    assert asked.pythons == (("==3.12.*", "environment.yml"),)
-    assert read("python==3.12").pythons == (("==3.12.*", "environment.yml"),)
-    assert read("python==3.12.1").pythons == (("==3.12.1", "environment.yml"),)
-    assert read("python>=3.11,<3.14").pythons == ((">=3.11,<3.14", "environment.yml"),)
-    assert read("python").pythons == ()
+    assert asked.requires_python == (("==3.12.*", "environment.yml"),)
+    assert read("python==3.12").requires_python == (("==3.12.*", "environment.yml"),)
+    assert read("python==3.12.1").requires_python == (("==3.12.1", "environment.yml"),)
+    assert read("python>=3.11,<3.14").requires_python == ((">=3.11,<3.14", "environment.yml"),)
+    assert read("python").requires_python == ()
 
 
 def test_every_name_of_the_tables_is_a_requirement():

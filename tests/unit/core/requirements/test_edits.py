@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uv_argo_magic.core.commands.cell_line import cell_line, written_into
+from uv_argo_magic.core.commands.cell_line import cell_line, replace_cell_line
 from uv_argo_magic.core.commands.table import read_cell
 from uv_argo_magic.core.requirements import edits
 from uv_argo_magic.core.requirements.model import Requirement, parse
@@ -95,7 +95,7 @@ def test_what_cannot_be_read_is_not_changed():
 
 
 def test_options_are_kept_and_named():
-    assert edits.options(FILE) == ("-c limits.txt", "--extra-line")
+    assert edits.option_lines(FILE) == ("-c limits.txt", "--extra-line")
     assert [item.name for item in edits.items(FILE, "f")] == ["numpy", "pandas", "scipy", "rich", "rich"]
 
 
@@ -126,7 +126,7 @@ def test_adding_and_removing_says_what_was_asked_and_keeps_the_rest(text, typed)
     assert {(item.name, item.marker) for item in listed} == places
     again = edits.items(edits.remove(made, new, "f"), "f")
     assert list(map(str, again)) == [str(item) for item in listed if str(item) != str(new)]
-    assert edits.options(made) == edits.options(text)
+    assert edits.option_lines(made) == edits.option_lines(text)
     assert all(line in made for line in text.split("\n") if line.startswith("#"))
 
 
@@ -137,7 +137,7 @@ def test_the_cells_line_asks_for_the_same(text):
     except SpecError:
         return
     line = cell_line(text, "f")
-    if edits.options(text) or any(item.hashes for item in items):
+    if edits.option_lines(text) or any(item.hashes for item in items):
         assert line == "%%argo -r f"
     else:
         read = read_cell(line.removeprefix("%%argo "), {})
@@ -145,7 +145,7 @@ def test_the_cells_line_asks_for_the_same(text):
 
 
 def test_line_ends_are_plain():
-    assert edits.plain("\ufeffa\r\nb\rc\n") == "a\nb\nc\n"
+    assert edits.normalize("\ufeffa\r\nb\rc\n") == "a\nb\nc\n"
 
 
 @given(st.lists(st.one_of(st.sampled_from(["undo", "redo"]), st.text(max_size=3))))
@@ -256,4 +256,4 @@ def test_a_requirement_is_named_as_it_stands():
     ],
 )
 def test_a_line_gets_what_the_file_asks_for_and_keeps_its_other_options(line, written):
-    assert written_into(line, "numpy\npandas>=2  # recent\n", "n.requirements.txt") == written
+    assert replace_cell_line(line, "numpy\npandas>=2  # recent\n", "n.requirements.txt") == written

@@ -44,7 +44,7 @@ def test_every_package_is_pinned_with_its_hashes_and_its_marker():
     ]
     assert asked.requirements.complete
     assert asked.requirements.warnings == ()
-    assert asked.pythons == ((">=3.11", "pylock.toml"),)
+    assert asked.requires_python == ((">=3.11", "pylock.toml"),)
 
 
 def test_a_lock_may_pin_nothing():

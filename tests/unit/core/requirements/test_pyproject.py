@@ -42,7 +42,7 @@ def read(text, extras=(), groups=()):
 def test_dependencies_extras_and_groups(extras, groups, lines):
     asked = read(WHOLE, extras, groups)
     assert asked.requirements.lines == lines
-    assert asked.pythons == (("<4,>=3.11", "pyproject.toml"),)
+    assert asked.requires_python == (("<4,>=3.11", "pyproject.toml"),)
     assert asked.notes == ()
 
 
@@ -51,7 +51,7 @@ def test_what_uv_is_told_of_versions_counts():
         "[project]\nname = 'x'\n[tool.uv]\nconstraint-dependencies = ['numpy<3']\noverride-dependencies = ['six==1']\n"
         "prerelease = 'allow'\nindex-url = 'https://index.example.com/simple'\npackage = false\n"
     )
-    assert (asked.constraints, asked.overrides, asked.pythons) == (("numpy<3",), ("six==1",), ())
+    assert (asked.constraints, asked.overrides, asked.requires_python) == (("numpy<3",), ("six==1",), ())
     assert asked.notes == (
         "pyproject.toml: index-url, prerelease of [tool.uv] count only as settings of the cell: --set KEY=VALUE.",
     )

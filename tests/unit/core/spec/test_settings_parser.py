@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from uv_argo_magic.core.spec import settings_parser as keys
+from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.errors import SpecError
 
@@ -55,7 +55,7 @@ from uv_argo_magic.errors import SpecError
     ],
 )
 def test_setting(key, value, expected):
-    found = keys.setting(key, value)
+    found = settings_parser.parse_setting(key, value)
     assert found == expected
     assert type(found) is type(expected)
 
@@ -93,32 +93,36 @@ def test_setting(key, value, expected):
 )
 def test_a_wrong_value_says_what_is_right(key, value, message):
     with pytest.raises(SpecError) as caught:
-        keys.setting(key, value)
+        settings_parser.parse_setting(key, value)
     assert str(caught.value) == message
     assert caught.value.hint
 
 
 def test_sets_grow_lists_and_replace_the_rest():
-    assert dict(keys.sets(["env=A=1", "panel=html", "env=B=2", "panel=text", "constraints=a", "offline=yes"])) == {
+    assert dict(
+        settings_parser.parse_assignments(
+            ["env=A=1", "panel=html", "env=B=2", "panel=text", "constraints=a", "offline=yes"]
+        )
+    ) == {
         "env": (("A", "1"), ("B", "2")),
         "panel": "text",
         "constraints": ("a",),
         "offline": True,
     }
     with pytest.raises(SpecError, match="--set panel has no value"):
-        keys.sets(["panel"])
+        settings_parser.parse_assignments(["panel"])
 
 
 def test_every_field_has_a_reader_help_and_a_way_back():
     for field in dataclasses.fields(Settings):
         assert field.metadata["help"]
-        assert keys.setting(field.name, keys.written(field.default)) == field.default
-    assert keys.written((("A", "1"), ("B", "2"))) == "A=1,B=2"
-    assert keys.written(True) == "true"
-    assert keys.written(0.5) == "0.5"
+        assert settings_parser.parse_setting(field.name, settings_parser.format_value(field.default)) == field.default
+    assert settings_parser.format_value((("A", "1"), ("B", "2"))) == "A=1,B=2"
+    assert settings_parser.format_value(True) == "true"
+    assert settings_parser.format_value(0.5) == "0.5"
 
 
 def test_values_worth_proposing():
-    assert "static" in keys.values_of("panel")
-    assert keys.values_of("offline") == ("true", "false")
-    assert keys.values_of("nope") == keys.values_of("env") == ()
+    assert "static" in settings_parser.suggested_values("panel")
+    assert settings_parser.suggested_values("offline") == ("true", "false")
+    assert settings_parser.suggested_values("nope") == settings_parser.suggested_values("env") == ()

@@ -101,7 +101,7 @@ def test_many_lines_in_one_piece_and_one_by_one_end_alike():
 
 
 def test_a_million_lines():
-    cap = OutputTruncator(whole="%argo logs swift-otter")
+    cap = OutputTruncator(full_log="%argo logs swift-otter")
     now, end = run(cap, out("a line of output\n" * 1_000_000))
     assert text_of(now).count("\n") == 1000
     assert end[0].text == "... 998,000 lines left out here; the whole log: %argo logs swift-otter\n"
