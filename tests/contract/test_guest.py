@@ -465,7 +465,7 @@ def test_a_command_runs_by_the_venvs_python_whatever_its_folder_is_called(tmp_pa
     (scripts / "tool").write_text("#!/elsewhere/python3\nimport sys\nprint(sys.prefix, sys.argv[1:])\n")
     home = tmp_path / name / "venv"
     environment.thin_venv(str(home))
-    environment.put_over(str(home), [str(tmp_path / "site")])
+    environment.add_folders(str(home), [str(tmp_path / "site")])
     done = subprocess.run([home / "bin" / "tool", "a b"], capture_output=True, text=True, check=True)
     assert done.stdout == f"{home} ['a b']\n"
 

@@ -26,47 +26,47 @@ ENVIRONMENT = (
     "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR",
     "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
 )  # fmt: skip
-"""What the cell sees of its surroundings, the same here and there; the settings' `env` comes on top."""
+"""The environment variables that the cell gets on every backend; the settings' `env` comes on top."""
 
 
 class Process:
-    """The cell's process, started before it is known what it will run: Python's own start is then over."""
+    """The cell's process. It starts before its order is known, so that Python's own start costs no time then."""
 
-    def __init__(self, supervisor, python, wanted):
-        self.work = os.path.join(supervisor.home, "work")
-        os.makedirs(self.work)
+    def __init__(self, host, python, env):
+        work = os.path.join(host.home, "work")
+        os.makedirs(work)
         self.pipe, pipe = os.pipe()
         self.out, out = os.pipe()
         self.err, err = os.pipe()
         acknowledged, self.acknowledge = os.pipe()
         orders, self.orders = os.pipe()
-        theirs = (pipe, acknowledged, orders)
+        passed = (pipe, acknowledged, orders)
         self.popen = subprocess.Popen(
-            [python, "-c", BOOT, supervisor.guest, *map(str, theirs)],
-            stdin=subprocess.DEVNULL, stdout=out, stderr=err, pass_fds=theirs, cwd=self.work,
-            env=_environment(python, supervisor.home, wanted), start_new_session=True, preexec_fn=supervisor.guard,
+            [python, "-c", BOOT, host.guest, *map(str, passed)],
+            stdin=subprocess.DEVNULL, stdout=out, stderr=err, pass_fds=passed, cwd=work,
+            env=_environment(python, host.home, env), start_new_session=True, preexec_fn=host.guard,
         )  # fmt: skip
         self.pid = self.popen.pid
-        for fd in (*theirs, out, err):
+        for fd in (*passed, out, err):
             os.close(fd)
         for fd in (self.pipe, self.out, self.err, self.acknowledge):
             os.set_blocking(fd, False)
 
-    def order(self, wanted):
-        """Tell it what to run; it begins."""
+    def order(self, order):
+        """Send it the order: what to run."""
         try:
             with open(self.orders, "w", encoding="utf-8") as file:
-                json.dump(wanted, file)
-        except BrokenPipeError:  # it died at its start: its exit status says how
+                json.dump(order, file)
+        except BrokenPipeError:  # it died at its start: see its exit status
             pass
 
 
-def _environment(python, home, wanted):
-    """The environment variables of the cell; `wanted` are the settings' own."""
+def _environment(python, home, extra):
+    """The environment variables of the cell; `extra` are the settings' own."""
     env = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
     env.update((name, value) for name, value in os.environ.items() if name.startswith("LC_"))
     env.setdefault("HOME", home)
-    env.update(wanted)
+    env.update(extra)
     scripts = os.path.dirname(python)
     env["VIRTUAL_ENV"] = os.path.dirname(scripts)
     env["PATH"] = scripts + os.pathsep + env.get("PATH", os.defpath)
@@ -76,14 +76,15 @@ def _environment(python, home, wanted):
 class Cell:
     """One execution of the cell."""
 
-    def __init__(self, supervisor, process):
-        self.supervisor = supervisor
+    def __init__(self, host, log, payload):
+        process = host.process
+        self.host = host
         self.process = process
-        self.wanted = supervisor.wanted
-        self.settings = self.wanted["settings"]
-        self.log = supervisor.log
+        self.payload = payload
+        self.settings = payload["settings"]
+        self.log = log
         self.budget = self.settings["log_budget"] or sys.maxsize
-        self.out = output.Output(self.log, self.budget, supervisor.output)
+        self.out = output.Output(log, self.budget, host.output)
         self.printed = {streams.STDOUT: output.Source("stdout"), streams.STDERR: output.Source("stderr")}
         self.written = {process.out: output.Source("stdout"), process.err: output.Source("stderr")}
         self.pipe = process.pipe
@@ -91,24 +92,24 @@ class Cell:
         self.frames = b""
         self.done = False
         self.failed = False
-        self.left_out = 0  # displays that the log's budget could not carry
-        self.cleared_at = 0  # what the log had spent after the newest clear
+        self.omitted = 0  # displays over the log's budget
+        self.cleared_at = 0  # bytes of log after the newest clear
 
     def run(self, sites):
         """Run it, with the packages in the folders `sites`: (reason, code, detail) of the exit record."""
-        file = os.path.join(self.supervisor.home, "cell.py")
+        file = os.path.join(self.host.home, "cell.py")
         with open(file, "w", encoding="utf-8", errors="surrogatepass", newline="") as out:
-            out.write("\n" * self.wanted["offset"] + self.wanted["cell"])
+            out.write("\n" * self.payload["offset"] + self.payload["cell"])
         self.process.order({
-            "file": file, "sites": sites, "push": self.wanted["push"], "pull": self.wanted["pull"],
+            "file": file, "sites": sites, "push": self.payload["push"], "pull": self.payload["pull"],
             "value_limit": self.settings["value_limit"],
         })  # fmt: skip
-        why = self._follow()
-        self._end_what_is_left()
+        cause = self._follow()
+        self._clean_up()
         self.out.close([*self.printed.values(), *self.written.values()])
         code = self.process.popen.returncode
-        if why:
-            return why[0], 143, why[1]
+        if cause:
+            return cause[0], processes.TERMINATED, cause[1]
         if code < 0:
             return "signal", code, ""
         if self.failed:
@@ -118,28 +119,28 @@ class Cell:
         return "ok", 0, ""
 
     def _follow(self):
-        """Read until the process has ended; why it was ended, if it was: (reason, detail)."""
-        begun = time.monotonic()
+        """Read until the process has ended; if we ended it, (reason, detail)."""
+        started = time.monotonic()
         limit = self.settings["run_timeout"]
-        beat = begun + HEARTBEAT
-        why, steps = None, []
+        beat = started + HEARTBEAT
+        cause, steps = None, []
         while self.process.popen.poll() is None:
             now = time.monotonic()
-            if why is None:
-                if self.supervisor.stopping:
-                    why = ("stopped", "")
-                elif limit and now - begun > limit:
-                    why = ("deadline", "run_timeout")
-                if why:
-                    steps = self._ways_to_end(now)
+            if cause is None:
+                if self.host.stopping:
+                    cause = ("stopped", "")
+                elif limit and now - started > limit:
+                    cause = ("deadline", "run_timeout")
+                if cause:
+                    steps = self._signals(now)
             while steps and now >= steps[0][0]:
                 steps.pop(0)[1]()
             if now >= beat:
                 beat = now + HEARTBEAT
                 self.log.emit("heartbeat", rss=processes.resident([self.process.pid, *processes.descendants()]))
-            self._read(self._patience(now, begun + limit if limit else beat, beat, steps))
+            self._read(self._patience(now, started + limit if limit else beat, beat, steps))
         self._read(0)
-        return why
+        return cause
 
     def _patience(self, now, limit, beat, steps):
         """Seconds until something is due even if nothing is read."""
@@ -148,8 +149,8 @@ class Cell:
         partial = self.out.wait()
         return min(waits if partial is None else [*waits, partial])
 
-    def _ways_to_end(self, now):
-        """(when, what): an interrupt, so that `finally` blocks run; then less and less politely."""
+    def _signals(self, now):
+        """(time, function): an interrupt, so that `finally` blocks run; then SIGTERM, then SIGKILL."""
         pid = self.process.pid
         return [
             (now, lambda: _signal(pid, signal.SIGINT)),
@@ -157,43 +158,43 @@ class Cell:
             (now + INTERRUPT_SECONDS + TERMINATE_SECONDS, lambda: processes.kill_group(pid)),
         ]
 
-    def _end_what_is_left(self):
-        """Take what the cell's process wrote last, end what it started and left, and take what those wrote."""
+    def _clean_up(self):
+        """Read the last output, end the processes that the cell left running, and read theirs."""
         self._drain()
-        # Before the group's end, so that what it left is counted; the group also ends where /proc is not there to look.
+        # Before the group, so that all are counted; the group for systems without /proc.
         ended = processes.end_descendants()
         processes.kill_group(self.process.pid)
         self._drain()
         for fd in [*self.open, self.process.acknowledge]:
             os.close(fd)
-        if self.left_out:
-            what = "a display was" if self.left_out == 1 else "%d displays were" % self.left_out
-            self.log.emit("note", text="%s left out: the log's budget (log_budget) was spent" % what)
+        if self.omitted:
+            displays = "a display was" if self.omitted == 1 else "%d displays were" % self.omitted
+            self.log.emit("note", text="%s left out: the log's budget (log_budget) was spent" % displays)
         if ended:
-            what = "a process" if ended == 1 else "%d processes" % ended
-            self.log.emit("note", text="the cell left %s running, which ended with it" % what)
+            running = "a process" if ended == 1 else "%d processes" % ended
+            self.log.emit("note", text="the cell left %s running, which ended with it" % running)
 
     def _drain(self):
         while self._read(0):
             pass
 
     def _read(self, patience):
-        """One turn: wait, then read each pipe; whether anything came."""
-        ready = self.supervisor.select(sorted(self.open), patience)
-        came = False
+        """Wait, then read each pipe once; whether there was any data."""
+        ready = self.host.select(sorted(self.open), patience)
+        has_data = False
         for fd in [fd for fd in self.written if fd in self.open]:
             if fd in ready or self.pipe in ready:
                 data = self._read_pipe(fd)
                 if data:
-                    came = True
+                    has_data = True
                     self.out.feed(self.written[fd], data)
         if self.pipe in ready:
             data = self._read_pipe(self.pipe)
             if data:
-                came = True
+                has_data = True
                 self._take_frames(data)
         self.out.tick()
-        return came
+        return has_data
 
     def _read_pipe(self, fd):
         try:
@@ -244,21 +245,21 @@ class Cell:
                 self.log.emit(kind, **fields)
 
     def _clear(self, fields):
-        """Send it, but not where nothing was sent since the newest one: a spent budget sends nothing for long."""
+        """Send it, unless nothing was sent since the last one (the budget may be spent)."""
         self.out.clear()
         if self.log.spent > self.cleared_at:
             self.log.emit("clear", **fields)
             self.cleared_at = self.log.spent
 
     def _show(self, kind, fields):
-        """Send a display; where the budget cannot carry it, a sentence for the first one, and a count at the end."""
+        """Send a display within the log's budget; else a sentence for the first one, and a count at the end."""
         size = len(json.dumps(fields))
         if self.log.spent + size <= self.budget:
             self.log.emit(kind, **fields)
             return
-        self.left_out += 1
-        # An update that is left out leaves what is shown as it was.
-        if kind == "result" or (self.left_out == 1 and not fields.get("update")):
+        self.omitted += 1
+        # An omitted update leaves the display as it was.
+        if kind == "result" or (self.omitted == 1 and not fields.get("update")):
             text = "a display of %d bytes is left out: it would exceed log_budget" % size
             self.log.emit(kind, **dict(fields, data={"text/plain": text}, metadata={}))
 

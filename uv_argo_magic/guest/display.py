@@ -2,7 +2,7 @@
 
 Rules:
 - A representation that fails prints its traceback to stderr and the others go on; NotImplementedError is silent.
-- A class is not its instances: its methods are not asked, but for class methods.
+- A class is not its instances: only its class methods are called.
 - Nothing is sent that JSON cannot hold: bytes travel as base64; one display has a stated size limit.
 """
 
@@ -22,7 +22,7 @@ MAX_BYTES = 20 * 1024 * 1024
 PLAIN = "text/plain"
 HERE = os.path.dirname(__file__)
 
-# mime type -> (the method that gives it, what it may return); the order is the one in which they are asked.
+# mime type -> (the method that gives it, what it may return); in the order in which they are called.
 METHODS = {
     "text/html": ("_repr_html_", (str,)),
     "text/markdown": ("_repr_markdown_", (str,)),
@@ -48,55 +48,55 @@ def _method(obj, name):
     try:
         if getattr(obj, "_ipython_canary_method_should_not_exist_", None) is not None:
             return None
-        found = getattr(obj, name, None)
+        method = getattr(obj, name, None)
     except Exception:  # noqa: BLE001 - a value may do anything
         return None
-    if isinstance(obj, type) and not isinstance(found, types.MethodType):
+    if isinstance(obj, type) and not isinstance(method, types.MethodType):
         return None
-    return found if callable(found) else None
+    return method if callable(method) else None
 
 
 _FAILED = object()
 
 
-def _asked(function, *args, **named):
-    """What the user's method returns; `_FAILED`, with its traceback on stderr, when it raises."""
+def _call(function, *args, **kwargs):
+    """The return value of the user's method; `_FAILED`, with its traceback on stderr, when it raises."""
     try:
-        return function(*args, **named)
+        return function(*args, **kwargs)
     except NotImplementedError:
         return _FAILED
     except RecursionError as problem:
         # A context for each level would be a thousand tracebacks.
         problem.__context__ = None
-        _tell(problem, limit=-8)
+        _print_traceback(problem, limit=-8)
     except Exception as problem:  # noqa: BLE001 - the user's code
-        _tell(problem)
+        _print_traceback(problem)
     return _FAILED
 
 
-def _tell(problem, limit=None):
-    """Print the traceback to stderr, without the frames of this folder: they are no part of the user's program."""
-    told = traceback.TracebackException.from_exception(problem, limit=limit)
-    chain = [told]
+def _print_traceback(problem, limit=None):
+    """Print the traceback to stderr, without the frames of this folder."""
+    summary = traceback.TracebackException.from_exception(problem, limit=limit)
+    chain = [summary]
     while chain:
-        one = chain.pop()
-        one.stack[:] = [frame for frame in one.stack if os.path.dirname(frame.filename) != HERE]
-        chain.extend(other for other in (one.__cause__, one.__context__) if other is not None)
-    sys.stderr.write("".join(told.format()))
+        entry = chain.pop()
+        entry.stack[:] = [frame for frame in entry.stack if os.path.dirname(frame.filename) != HERE]
+        chain.extend(other for other in (entry.__cause__, entry.__context__) if other is not None)
+    sys.stderr.write("".join(summary.format()))
 
 
 def _checked(value, mime, kinds, obj):
     """The value and its metadata, or (None, None) with a warning when it is of the wrong type."""
     metadata = None
-    whole = value
+    original = value
     if isinstance(value, tuple) and value and isinstance(value[0], kinds):
         if len(value) == 2:
             value, metadata = value
     elif value is not None and not isinstance(value, kinds):
-        shown = _asked(repr, obj)
+        text = _call(repr, obj)
         warnings.warn(
             "%s formatter returned invalid type %s (expected %s) for object: %s"
-            % (mime, type(whole), kinds[0] if len(kinds) == 1 else kinds, "?" if shown is _FAILED else shown),
+            % (mime, type(original), kinds[0] if len(kinds) == 1 else kinds, "?" if text is _FAILED else text),
             FormatterWarning,
             stacklevel=2,
         )
@@ -146,13 +146,13 @@ class DisplayHandle:
         # type: () -> str
         return "<%s display_id=%s>" % (type(self).__name__, self.display_id)
 
-    def display(self, obj, **named):
+    def display(self, obj, **kwargs):
         """Show another display under this id, and change the earlier ones."""
-        self._displays.display(obj, display_id=self.display_id, **named)
+        self._displays.display(obj, display_id=self.display_id, **kwargs)
 
-    def update(self, obj, **named):
+    def update(self, obj, **kwargs):
         """Change what is shown under this id."""
-        self._displays.update_display(obj, display_id=self.display_id, **named)
+        self._displays.update_display(obj, display_id=self.display_id, **kwargs)
 
 
 def _new_id():
@@ -175,12 +175,12 @@ class Displays:
     def bundle(self, obj, include=None, exclude=None):
         """(data, metadata) of a value, by mime type; both empty when it displayed itself."""
         own = _method(obj, "_ipython_display_")
-        if own is not None and _asked(own) is not _FAILED:
+        if own is not None and _call(own) is not _FAILED:
             return {}, {}
         data, metadata = {}, {}
         own = _method(obj, "_repr_mimebundle_")
         if own is not None:
-            value = _asked(own, include=include, exclude=exclude)
+            value = _call(own, include=include, exclude=exclude)
             if value is not _FAILED:
                 value, more = _checked(value, "mimebundle", (dict,), obj)
                 data, metadata = dict(value or {}), dict(more or {})
@@ -190,34 +190,34 @@ class Displays:
                 continue
             if (include and mime not in include) or (exclude and mime in exclude):
                 continue
-            value, more = self._one(obj, mime, registered)
+            value, more = self._representation(obj, mime, registered)
             if value is not None:
                 data[mime] = value
             if more is not None:
                 metadata[mime] = more
         return (
-            {k: v for k, v in data.items() if _wanted(k, include, exclude)},
-            {k: v for k, v in metadata.items() if _wanted(k, include, exclude)},
+            {k: v for k, v in data.items() if _selected(k, include, exclude)},
+            {k: v for k, v in metadata.items() if _selected(k, include, exclude)},
         )
 
     def _registered(self, obj, mime):
         for cls in type(obj).__mro__ if self._for_type else ():
-            found = self._for_type.get((getattr(cls, "__module__", ""), cls.__name__), {}).get(mime)
-            if found is not None:
-                return found
+            function = self._for_type.get((getattr(cls, "__module__", ""), cls.__name__), {}).get(mime)
+            if function is not None:
+                return function
         return None
 
-    def _one(self, obj, mime, registered):
+    def _representation(self, obj, mime, registered):
         """One representation: (value or None, metadata or None)."""
         if mime == PLAIN and registered is None:
-            value = _asked(pretty.pretty, obj)
+            value = _call(pretty.pretty, obj)
             return (None, None) if value is _FAILED else (value, None)
         name, kinds = METHODS.get(mime, ("", (str, bytes)))
         if registered is not None:
-            value = _asked(registered, obj)
+            value = _call(registered, obj)
         else:
             own = _method(obj, name)
-            value = _FAILED if own is None else _asked(own)
+            value = _FAILED if own is None else _call(own)
         return (None, None) if value is _FAILED else _checked(value, mime, kinds, obj)
 
     def display(  # noqa: PLR0913 - the signature is IPython's
@@ -230,30 +230,30 @@ class Displays:
         display_id=None,
         raw=False,
         clear=False,
-        **named,
+        **kwargs,
     ):
         """Show values; with `display_id` (True: a new one) returns a handle that can change what is shown."""
         transient = dict(transient or {})
         if display_id:
             transient["display_id"] = display_id = _new_id() if display_id is True else display_id
-        if named.get("update") and "display_id" not in transient:
+        if kwargs.get("update") and "display_id" not in transient:
             raise TypeError("display_id required for update_display")
         if not objs and display_id:
             objs, raw = ({},), True
         if clear:
             self.clear_output(wait=True)
         for obj in objs:
-            data, described = (obj, {}) if raw else self.bundle(obj, include, exclude)
+            data, own = (obj, {}) if raw else self.bundle(obj, include, exclude)
             if raw or data:
-                self.publish(data, _merge(described, metadata or {}), transient=transient, **named)
+                self.publish(data, _merge(own, metadata or {}), transient=transient, **kwargs)
         return DisplayHandle(display_id, self) if display_id else None
 
-    def update_display(self, obj, *, display_id, **named):
+    def update_display(self, obj, *, display_id, **kwargs):
         """Change what is shown under `display_id`."""
-        named["update"] = True
-        self.display(obj, display_id=display_id, **named)
+        kwargs["update"] = True
+        self.display(obj, display_id=display_id, **kwargs)
 
-    def publish(self, data, metadata=None, *, transient=None, update=False, **_named):
+    def publish(self, data, metadata=None, *, transient=None, update=False, **_kwargs):
         """Send a ready mimebundle."""
         if not isinstance(data, dict):
             raise TypeError("data must be a dict, got: %r" % (data,))
@@ -309,7 +309,7 @@ class Displays:
                 setattr(module, name, function)
 
 
-def _wanted(mime, include, exclude):
+def _selected(mime, include, exclude):
     return not (include and mime not in include) and not (exclude and mime in exclude)
 
 

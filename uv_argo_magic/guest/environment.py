@@ -41,38 +41,38 @@ def find(store, key):
     except (OSError, ValueError, KeyError):
         return None
     try:
-        os.utime(os.path.join(home, OK))  # the last use, for whoever clears old trees away
-    except OSError:  # a store may be there to be read only
+        os.utime(os.path.join(home, OK))  # the last use, for a clean-up by age
+    except OSError:  # the store may be read-only
         pass
     return Tree(os.path.join(home, SITE), packages, 0.0, True)
 
 
 def build(store, key, lines, uv, run_uv, boot):
     """Install the locked `lines` aside and publish them under `key`; the tree, or uv's exit status where it failed."""
-    begun = time.monotonic()
+    started = time.monotonic()
     aside = os.path.join(store, "aside", "%s-%s" % (key, boot))
     site = os.path.join(aside, SITE)
     os.makedirs(site)
     try:
-        wanted = os.path.join(aside, "lock.txt")
-        with open(wanted, "w", encoding="utf-8") as file:
+        lock = os.path.join(aside, "lock.txt")
+        with open(lock, "w", encoding="utf-8") as file:
             file.write("\n".join(lines) + "\n")
         # Copies, not hard links: code that changes a file of its environment must not change uv's cache with it.
         code = run_uv(
             [uv, "pip", "install", "--target", site, "--python", sys.executable, "--no-deps", "--link-mode", "copy"]
-            + ["--require-hashes", "--no-progress", "-r", wanted]
+            + ["--require-hashes", "--no-progress", "-r", lock]
         )
         if code:
             return code
         packages = installed(site)
         with open(os.path.join(aside, OK), "w", encoding="utf-8") as file:
-            json.dump({"packages": packages, "seconds": time.monotonic() - begun}, file)
+            json.dump({"packages": packages, "seconds": time.monotonic() - started}, file)
             file.flush()
             os.fsync(file.fileno())
         home = os.path.join(store, "trees", key)
         os.makedirs(os.path.dirname(home), exist_ok=True)
         _publish(aside, home)
-        return Tree(os.path.join(home, SITE), packages, time.monotonic() - begun, False)
+        return Tree(os.path.join(home, SITE), packages, time.monotonic() - started, False)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -121,19 +121,19 @@ def installed(site):
 
 
 def resolve(aside, lines, bounds, uv, run_uv):
-    """Resolve here, within `bounds`, what could not be resolved before: (locked lines, uv's exit status)."""
+    """Resolve the requirements `lines` here, within `bounds`: (locked lines, uv's exit status)."""
     os.makedirs(aside, exist_ok=True)
     options = ["--no-deps"] if bounds["complete"] else []
-    for what in ("constraints", "overrides"):
-        if bounds[what]:
-            options += ["--" + what, os.path.join(aside, what + ".txt")]
+    for kind in ("constraints", "overrides"):
+        if bounds[kind]:
+            options += ["--" + kind, os.path.join(aside, kind + ".txt")]
             with open(options[-1], "w", encoding="utf-8") as file:
-                file.write("\n".join(bounds[what]) + "\n")
-    wanted, locked = os.path.join(aside, "requirements.in"), os.path.join(aside, "requirements.txt")
-    with open(wanted, "w", encoding="utf-8") as file:
+                file.write("\n".join(bounds[kind]) + "\n")
+    source, locked = os.path.join(aside, "requirements.in"), os.path.join(aside, "requirements.txt")
+    with open(source, "w", encoding="utf-8") as file:
         file.write("\n".join(lines) + "\n")
     code = run_uv(
-        [uv, "pip", "compile", wanted, "-o", locked, "--python", sys.executable, "--generate-hashes", "--no-header"]
+        [uv, "pip", "compile", source, "-o", locked, "--python", sys.executable, "--generate-hashes", "--no-header"]
         + ["--no-annotate", "--no-progress", "--quiet"]
         + options
     )
@@ -141,18 +141,18 @@ def resolve(aside, lines, bounds, uv, run_uv):
         return (), code
     with open(locked, encoding="utf-8") as file:
         text = file.read().replace("\\\n", " ")
-    found = (" ".join(line.split()) for line in text.split("\n") if line.strip())
-    return tuple(_allowed(line, bounds["hashes"]) for line in found), 0
+    lines = (" ".join(line.split()) for line in text.split("\n") if line.strip())
+    return tuple(_with_requested_hashes(line, bounds["hashes"]) for line in lines), 0
 
 
-def _allowed(line, hashes):
-    """A locked line with those of its hashes that were given with the requirement; where none is, uv will say so."""
-    words = line.split(" ")
-    given = ["--hash=" + one for one in hashes.get(re.split(r"[=\[ ]", line)[0], ())]
-    if not given:
+def _with_requested_hashes(line, hashes):
+    """A locked line with only the hashes of its requirement; if none matches, the install fails."""
+    parts = line.split(" ")
+    requested = ["--hash=" + digest for digest in hashes.get(re.split(r"[=\[ ]", line)[0], ())]
+    if not requested:
         return line
-    both = [word for word in words if word in given]
-    return " ".join([word for word in words if not word.startswith("--hash=")] + (both or given))
+    matching = [part for part in parts if part in requested]
+    return " ".join([part for part in parts if not part.startswith("--hash=")] + (matching or requested))
 
 
 def key_of(lines):
@@ -178,36 +178,36 @@ def thin_venv(home):
     return python
 
 
-def beneath():
-    """The folders of packages that this Python has of its own, in its order: this process was started without them."""
+def base_package_folders():
+    """The base image's package folders, in the order of `sys.path`: this process started without them (`-S`)."""
     code = "import json, sys; print(json.dumps(sys.path))"
     try:
-        said = subprocess.run([sys.executable, "-I", "-c", code], stdout=subprocess.PIPE, timeout=60, check=True)
-        found = json.loads(said.stdout.decode().splitlines()[-1])
+        process = subprocess.run([sys.executable, "-I", "-c", code], stdout=subprocess.PIPE, timeout=60, check=True)
+        folders = json.loads(process.stdout.decode().splitlines()[-1])
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return []
-    return [folder for folder in found if folder not in sys.path and os.path.isdir(folder)]
+    return [folder for folder in folders if folder not in sys.path and os.path.isdir(folder)]
 
 
-def put_over(home, sites):
-    """Make the venv at `home` one over these folders: for whatever is started in it from now on."""
+def add_folders(home, sites):
+    """Add the package folders `sites` to the venv at `home`, for every process started in it from now on."""
     packages = os.path.join(home, "lib", "python%d.%d" % sys.version_info[:2], "site-packages")
     with open(os.path.join(packages, "_tree.pth"), "w", encoding="utf-8") as file:
         file.writelines("import site; site.addsitedir(%s)\n" % ascii(site) for site in sites)
     scripts = os.path.join(home, "bin")
-    # What a Python has of its own has its commands elsewhere, where they are found already.
+    # The commands of base image packages are on PATH already.
     for site in sites:
         _console_scripts(os.path.join(site, "bin"), scripts, os.path.join(scripts, "python"))
 
 
-def _console_scripts(there, scripts, python):
+def _console_scripts(source_folder, scripts, python):
     """The tree's commands, with this venv's python in their first line."""
     try:
-        names = os.listdir(there)
+        names = os.listdir(source_folder)
     except OSError:
         return
     for name in names:
-        source, target = os.path.join(there, name), os.path.join(scripts, name)
+        source, target = os.path.join(source_folder, name), os.path.join(scripts, name)
         if os.path.exists(target) or not os.path.isfile(source):
             continue
         with open(source, "rb") as file:

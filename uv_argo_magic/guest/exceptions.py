@@ -1,8 +1,8 @@
-"""How the cell's exception is told: everything a notebook needs to raise and show it as its own.
+"""The cell's exception as a record: everything a notebook needs to raise and show it as its own.
 
 Rules:
 - `describe` never raises, whatever the exception's own methods do, and its size is bounded.
-- Frames of ours are left out; a frame of the cell is told by its lines only, the notebook has the text.
+- Frames of ours are left out; a frame of the cell has line numbers only: the notebook has the text.
 - Shape: docs/protocol.md, `error`.
 """
 
@@ -12,12 +12,12 @@ import linecache
 
 from . import values
 
-MOST_EXCEPTIONS = 100  # in one chain or group
-MOST_FRAMES = 200  # different ones in one traceback; repeats cost a number each
-MOST_ORDER = 4000  # entries of one traceback
-MOST_TEXT = 20000  # characters of a message, a note, a representation
-MOST_ARGS = 65536  # characters of the packed arguments
-AROUND = 3  # lines before and after, for frames of libraries
+MAX_EXCEPTIONS = 100  # in one chain or group
+MAX_FRAMES = 200  # different ones in one traceback; repeats cost a number each
+MAX_ORDER = 4000  # entries of one traceback
+MAX_TEXT = 20000  # characters of a message, a note, a representation
+MAX_ARGS = 65536  # characters of the packed arguments
+CONTEXT_LINES = 3  # lines before and after, for frames of libraries
 UNPRINTABLE = "<exception str() failed>"
 
 # Attributes that builtin exceptions keep beside their arguments.
@@ -36,10 +36,10 @@ def describe(exc, cell_file, hidden=()):
     # type: (BaseException, str, tuple[str, ...]) -> dict
     """The exception as JSON can hold it; frames of files that begin with one of `hidden` are left out."""
     try:
-        told = _Teller(cell_file, tuple(hidden)).tell(exc)  # type: dict
-    except BaseException:  # noqa: BLE001 - the exception may do anything, and this is the last that is said of it
+        record = _Describer(cell_file, tuple(hidden)).describe(exc)  # type: dict
+    except BaseException:  # noqa: BLE001 - the exception may do anything, and the log must not end without it
         return dict(_EMPTY, ename=_safe(lambda: type(exc).__name__, "Exception"), evalue=UNPRINTABLE)
-    return told
+    return record
 
 
 _EMPTY = {
@@ -63,10 +63,10 @@ _EMPTY = {
 }  # type: dict
 
 
-def _safe(ask, default):
+def _safe(function, default):
     try:
-        return ask()
-    except BaseException:  # noqa: BLE001 - the user's code answers
+        return function()
+    except BaseException:  # noqa: BLE001 - this calls the user's code
         return default
 
 
@@ -75,15 +75,15 @@ def _text(value):
     if not isinstance(value, str):
         return UNPRINTABLE
     value = str(value)
-    return value if len(value) <= MOST_TEXT else value[:MOST_TEXT] + "... (%d characters)" % len(value)
+    return value if len(value) <= MAX_TEXT else value[:MAX_TEXT] + "... (%d characters)" % len(value)
 
 
-def _said(exc):
+def _message(exc):
     # type: (BaseException) -> str
     return _text(_safe(lambda: str(exc), UNPRINTABLE))
 
 
-def _packed(value, most=MOST_ARGS):
+def _packed(value, most=MAX_ARGS):
     """The tree of a value; None where there is none, or a long one."""
     try:
         tree = values.pack(value)
@@ -92,21 +92,21 @@ def _packed(value, most=MOST_ARGS):
         return None
 
 
-class _Teller:
+class _Describer:
     def __init__(self, cell_file, hidden):
         self.cell_file = cell_file
         self.hidden = hidden
-        self.seen = []  # type: list[int]
+        self.described = []  # type: list[int]
 
-    def tell(self, exc):
-        self.seen.append(id(exc))
+    def describe(self, exc):
+        self.described.append(id(exc))
         cls = type(exc)
-        told = dict(
+        record = dict(
             _EMPTY,
             ename=str(cls.__name__),
             module=str(_safe(lambda: cls.__module__, "")),
             qualname=str(cls.__qualname__),
-            evalue=_said(exc),
+            evalue=_message(exc),
             mro=[base.__name__ for base in cls.__mro__ if _is_builtin(base)],
             args=_safe(lambda: self._args(exc), None),
             attributes=_safe(lambda: self._attributes(exc), {}),
@@ -114,39 +114,41 @@ class _Teller:
             suppress_context=bool(exc.__suppress_context__),
         )
         if isinstance(exc, SyntaxError):
-            told["syntax"] = _safe(lambda: self._syntax(exc), None)
-        told["frames"], told["order"], told["omitted"] = _safe(lambda: self._frames(exc.__traceback__), ([], [], 0))
-        told["cause"] = self._other(exc.__cause__)
+            record["syntax"] = _safe(lambda: self._syntax(exc), None)
+        record["frames"], record["order"], record["omitted"] = _safe(
+            lambda: self._frames(exc.__traceback__), ([], [], 0)
+        )
+        record["cause"] = self._other(exc.__cause__)
         if exc.__cause__ is None or exc.__cause__ is not exc.__context__:
-            told["context"] = self._other(exc.__context__)
-        if "BaseExceptionGroup" in told["mro"]:
-            told["message"] = _text(_safe(lambda: exc.message, ""))
+            record["context"] = self._other(exc.__context__)
+        if "BaseExceptionGroup" in record["mro"]:
+            record["message"] = _text(_safe(lambda: exc.message, ""))
             members = _safe(lambda: tuple(exc.exceptions), ())
-            told["members"] = [other for other in map(self._other, members) if other]
-        return told
+            record["members"] = [other for other in map(self._other, members) if other]
+        return record
 
     def _other(self, exc):
-        """Another exception of the chain or group, unless it was told or there were too many."""
-        if exc is None or id(exc) in self.seen or len(self.seen) >= MOST_EXCEPTIONS:
+        """Another exception of the chain or group, unless it is in the record already or there are too many."""
+        if exc is None or id(exc) in self.described or len(self.described) >= MAX_EXCEPTIONS:
             return None
-        return _safe(lambda: self.tell(exc), None)
+        return _safe(lambda: self.describe(exc), None)
 
     def _args(self, exc):
         if isinstance(exc, SyntaxError) or "BaseExceptionGroup" in [base.__name__ for base in type(exc).__mro__]:
-            return None  # told by `syntax` and by `message` and `members`
+            return None  # in `syntax`, or in `message` and `members`
         packed = _packed(list(exc.args))
         return packed[0] if packed else None
 
     def _attributes(self, exc):
         names = [name for cls, names in _ATTRIBUTES if isinstance(exc, cls) for name in names]
         names += [name for name in _safe(lambda: list(vars(exc)), []) if name != "__notes__"]
-        told = {}
+        packed_by_name = {}
         for name in names:
             value = _safe(lambda name=name: getattr(exc, name), None)
             packed = _packed(value, 4096)
             if value is not None and packed and isinstance(name, str):
-                told[name] = packed[0]
-        return told
+                packed_by_name[name] = packed[0]
+        return packed_by_name
 
     def _notes(self, exc):
         notes = getattr(exc, "__notes__", None)
@@ -157,49 +159,49 @@ class _Teller:
         return [_text(_safe(lambda note=note: str(note), "<note str() failed>")) for note in notes[:50]]
 
     def _syntax(self, exc):
-        told = {}
+        fields = {}
         for name in _SYNTAX:
             value = getattr(exc, name, None)
             whole = name in ("lineno", "offset", "end_lineno", "end_offset")
-            told[name] = value if isinstance(value, int if whole else str) else None
-        told["cell"] = told["filename"] == self.cell_file
-        return told
+            fields[name] = value if isinstance(value, int if whole else str) else None
+        fields["cell"] = fields["filename"] == self.cell_file
+        return fields
 
     def _frames(self, trace):
         """(different frames, the order in which they stand as numbers, how many were left out of the middle)."""
         frames = []  # type: list[dict]
-        known = {}  # type: dict[tuple, int]
+        indices = {}  # type: dict[tuple, int]
         order = []  # type: list[int]
         omitted = 0
         while trace is not None:
             code = trace.tb_frame.f_code
             if not code.co_filename.startswith(self.hidden or ("\0",)):
                 key = (code, trace.tb_lasti, trace.tb_lineno)
-                if key not in known and len(frames) < MOST_FRAMES:
-                    known[key] = len(frames)
+                if key not in indices and len(frames) < MAX_FRAMES:
+                    indices[key] = len(frames)
                     frames.append(self._frame(trace, code))
-                if key in known:
-                    order.append(known[key])
+                if key in indices:
+                    order.append(indices[key])
                 else:
                     omitted += 1
             trace = trace.tb_next
-        if len(order) > MOST_ORDER:
-            omitted += len(order) - MOST_ORDER
-            order[MOST_ORDER // 2 : -MOST_ORDER // 2] = []
+        if len(order) > MAX_ORDER:
+            omitted += len(order) - MAX_ORDER
+            order[MAX_ORDER // 2 : -MAX_ORDER // 2] = []
         return frames, order, omitted
 
     def _frame(self, trace, code):
         line = trace.tb_lineno or 0
         end_line = col = end_col = None
         if hasattr(code, "co_positions") and trace.tb_lasti >= 0:
-            where = next(itertools.islice(code.co_positions(), trace.tb_lasti // 2, None), (None,) * 4)
-            if where[0] == line:
-                _, end_line, col, end_col = where
+            position = next(itertools.islice(code.co_positions(), trace.tb_lasti // 2, None), (None,) * 4)
+            if position[0] == line:
+                _, end_line, col, end_col = position
         count = code.co_argcount + code.co_kwonlyargcount
         names = list(code.co_varnames)
         starred = names[count : count + 1] if code.co_flags & 4 else []
         cell = code.co_filename == self.cell_file
-        first, lines = (0, []) if cell else self._around(code.co_filename, line, trace.tb_frame.f_globals)
+        first, lines = (0, []) if cell else self._context(code.co_filename, line, trace.tb_frame.f_globals)
         return {
             "file": code.co_filename,
             "cell": cell,
@@ -216,11 +218,11 @@ class _Teller:
             "lines": lines,
         }
 
-    def _around(self, file, line, names):
-        """(number of the first line, the lines around)."""
+    def _context(self, file, line, names):
+        """(number of the first line, lines before and after)."""
         lines = _safe(lambda: linecache.getlines(file, names), [])
-        first = max(1, line - AROUND)
-        return first, [str(text).rstrip("\r\n")[:1000] for text in lines[first - 1 : line + AROUND]]
+        first = max(1, line - CONTEXT_LINES)
+        return first, [str(text).rstrip("\r\n")[:1000] for text in lines[first - 1 : line + CONTEXT_LINES]]
 
 
 def _is_builtin(cls):

@@ -2,8 +2,8 @@
 
 Rules:
 - The user's code sees a fresh module and nothing of ours but the `display` that a notebook has.
-- What ends the cell is told as one record (`error`, or `done`) before the process leaves; threads and exit handlers of
-  the user's run to their end first, as in any script.
+- One record (`error` or `done`) reports the end of the cell's code; then the user's threads and exit handlers run to
+  their end, as in any script.
 """
 
 import ast
@@ -22,11 +22,11 @@ from . import display, exceptions, figures, import_hooks, streams, values
 
 AWAIT = getattr(ast, "PyCF_ALLOW_TOP_LEVEL_AWAIT", 0x2000)
 CO_COROUTINE = 0x80
-WAIT_UNSAID = 1.0  # seconds for which threads may outlive the cell's code before that is said
+THREADS_GRACE = 1.0  # seconds for which threads may outlive the cell's code before a note mentions them
 
 
 class StdinNotImplementedError(NotImplementedError):
-    """`input()` was called where nobody can answer; the name is ipykernel's."""
+    """`input()` was called, which a run cannot answer; the name is ipykernel's."""
 
 
 def main(pipe, acknowledged, orders):
@@ -38,26 +38,26 @@ def main(pipe, acknowledged, orders):
         text = file.read()
     if not text:  # the supervisor is gone, or has nothing to run
         os._exit(0)
-    wanted = json.loads(text)
+    order = json.loads(text)
     out.install()
-    if wanted["sites"]:
-        _add_packages(wanted["sites"])
+    if order["sites"]:
+        _add_packages(order["sites"])
     displays = display.Displays(out.emit)
     drawn = figures.Figures(displays)
     drawn.install()
     displays.hook_ipython()
-    sys.argv[:] = [wanted["file"]]
+    sys.argv[:] = [order["file"]]
     del sys.path[0]  # the guest's own folder, put there to find this module; what is left begins with ""
-    module = _main_module(wanted["file"])
+    module = _main_module(order["file"])
     builtins.display = displays.display  # type: ignore[attr-defined]
     _refuse_questions()
     _settle_libraries()
-    code = _run(wanted, module, out, displays, drawn)
+    code = _run(order, module, out, displays, drawn)
     _leave(code, out)
 
 
 def _add_packages(folders):
-    """What Python does at its start for folders of packages: this process was started before there were any."""
+    """Add package folders as Python does at its start: this process started before they existed."""
     import site
 
     for folder in folders:
@@ -75,16 +75,16 @@ def _main_module(file):
     return module
 
 
-def _run(wanted, module, out, displays, drawn):
+def _run(order, module, out, displays, drawn):
     """Run it; the exit status."""
     error = None
     code = 0
     try:
-        with open(wanted["file"], encoding="utf-8", errors="surrogatepass", newline="") as file:
+        with open(order["file"], encoding="utf-8", errors="surrogatepass", newline="") as file:
             source = file.read()
-        for name, text in wanted["push"]:
+        for name, text in order["push"]:
             setattr(module, name, values.decode(text))
-        _execute(source, wanted["file"], module, displays)
+        _execute(source, order["file"], module, displays)
     except SystemExit as leaving:
         code, error = _exit_status(leaving)
     except BaseException as problem:  # noqa: BLE001 - this is where the user's code ends
@@ -93,9 +93,9 @@ def _run(wanted, module, out, displays, drawn):
     sys.setprofile(None)
     drawn.flush()
     if error is not None:
-        out.emit("error", error=exceptions.describe(error, wanted["file"], (os.path.dirname(__file__),)))
+        out.emit("error", error=exceptions.describe(error, order["file"], (os.path.dirname(__file__),)))
     else:
-        _send_values(wanted, module, out)
+        _send_values(order, module, out)
     out.emit("done")
     return code
 
@@ -144,10 +144,10 @@ class _Caller:
 def _future_flags(flags):
     import __future__
 
-    known = 0
+    future_flags = 0
     for name in __future__.all_feature_names:
-        known |= getattr(__future__, name).compiler_flag
-    return flags & known
+        future_flags |= getattr(__future__, name).compiler_flag
+    return flags & future_flags
 
 
 def _silenced(source):
@@ -171,9 +171,9 @@ def _exit_status(leaving):
     return 1, leaving  # a text: the error says it, as in a notebook
 
 
-def _send_values(wanted, module, out):
-    room = wanted["value_limit"] or sys.maxsize
-    for name in wanted["pull"]:
+def _send_values(order, module, out):
+    room = order["value_limit"] or sys.maxsize
+    for name in order["pull"]:
         if name not in module.__dict__:
             out.emit("value", name=name, problem="the cell does not define %s" % name)
             continue
@@ -187,23 +187,23 @@ def _send_values(wanted, module, out):
 
 
 def _refuse_questions():
-    """Whatever would ask somebody says that nobody is there: input(), getpass and breakpoint()."""
-    builtins.input = _nobody("input()", "ask in another cell and send the answer by --push")
-    password = _nobody("getpass()", "ask in another cell and send the answer by --push, or name a variable of `env`")
+    """Let input(), getpass and breakpoint() raise: a run has no terminal."""
+    builtins.input = _refuse("input()", "ask in another cell and send the answer by --push")
+    password = _refuse("getpass()", "ask in another cell and send the answer by --push, or name a variable of `env`")
     import_hooks.AfterImport({"getpass": lambda module: setattr(module, "getpass", password)}).install()
     if "PYTHONBREAKPOINT" not in os.environ:
-        sys.breakpointhook = _nobody("breakpoint()", "print what you would look at, or run the cell without %%argo")
+        sys.breakpointhook = _refuse("breakpoint()", "print what you would look at, or run the cell without %%argo")
 
 
-def _nobody(what, instead):
-    def ask(*_args, **_named):
-        raise StdinNotImplementedError("%s has nobody to answer it where this cell runs; %s" % (what, instead))
+def _refuse(call, instead):
+    def ask(*_args, **_kwargs):
+        raise StdinNotImplementedError("%s has nobody to answer it where this cell runs; %s" % (call, instead))
 
     return ask
 
 
 def _settle_libraries():
-    """Libraries that ask IPython whether they are in a notebook hear yes, where that changes what is seen."""
+    """Set libraries up as in a notebook where they would ask IPython."""
     import_hooks.AfterImport({"pandas": _pandas}).install()
 
 
@@ -216,7 +216,7 @@ def _pandas(module):
 def _leave(code, out):
     """End as the interpreter does (threads, exit handlers, output), but without taking modules apart."""
     try:
-        _say_who_is_waited_for(out)
+        _report_threads(out)
         threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - what the interpreter calls; there is no public name
         atexit._run_exitfuncs()  # noqa: SLF001 - the same
     except BaseException:  # noqa: BLE001 - an exit handler of the user's, or an interrupt while waiting
@@ -231,11 +231,13 @@ def _leave(code, out):
     os._exit(code)
 
 
-def _say_who_is_waited_for(out):
-    left = [thread for thread in threading.enumerate() if thread is not threading.main_thread() and not thread.daemon]
-    deadline = time.monotonic() + WAIT_UNSAID
-    for thread in left:
+def _report_threads(out):
+    threads = [
+        thread for thread in threading.enumerate() if thread is not threading.main_thread() and not thread.daemon
+    ]
+    deadline = time.monotonic() + THREADS_GRACE
+    for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
-    names = [thread.name for thread in left if thread.is_alive()]
+    names = [thread.name for thread in threads if thread.is_alive()]
     if names:
         out.emit("note", text="the cell's code has ended; its threads are still running: " + ", ".join(names))

@@ -68,11 +68,11 @@ class Figures:
 
     # The backend protocol.
 
-    def new_figure_manager(self, num, *args, FigureClass=None, **named):  # noqa: N803
+    def new_figure_manager(self, num, *args, FigureClass=None, **kwargs):  # noqa: N803
         """A new figure with its manager."""
         from matplotlib.figure import Figure
 
-        figure = (FigureClass or Figure)(*args, **named)
+        figure = (FigureClass or Figure)(*args, **kwargs)
         return self.new_figure_manager_given_figure(num, figure)
 
     def new_figure_manager_given_figure(self, num, figure):

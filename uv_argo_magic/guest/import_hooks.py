@@ -1,4 +1,4 @@
-"""Something to do when the user's code imports a module, without importing it ourselves.
+"""Actions that run when the user's code imports a module, without importing it ourselves.
 
 Rule: what the user imports is loaded as it would be without us; an action only adds to the finished module.
 """

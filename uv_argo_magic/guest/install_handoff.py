@@ -1,4 +1,4 @@
-"""Where one container installs and another runs the cell: what the first leaves beside the trees for the second."""
+"""The hand-over file, where one container installs and another runs the cell: the first leaves it for the second."""
 
 import hashlib
 import json
@@ -8,8 +8,8 @@ import time
 from . import environment
 
 
-class Handed:
-    """What was left: the name of the process start that installed, and the tree."""
+class Handoff:
+    """What the file contains: the name of the process start that installed, and the tree."""
 
     def __init__(self, boot, tree):
         self.boot = boot
@@ -17,7 +17,7 @@ class Handed:
 
 
 def leave(store, nonce, boot, tree):
-    """Say which tree was made, or found, for the run that has this nonce."""
+    """Write which tree the run with this nonce uses."""
     path = _path(store, nonce)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     _forget(os.path.dirname(path))
@@ -29,7 +29,7 @@ def leave(store, nonce, boot, tree):
 
 
 def _forget(folder):
-    """Remove what earlier runs left long ago: a store may outlive its pod."""
+    """Remove old files of earlier runs: a store may outlive its pod."""
     for name in os.listdir(folder):
         try:
             if time.time() - os.stat(os.path.join(folder, name)).st_mtime > environment.STALE_SECONDS:
@@ -39,20 +39,20 @@ def _forget(folder):
 
 
 def take(store, nonce):
-    """What was left for this run.
+    """Read the hand-over file of this run.
 
     Raises:
-        OSError: it cannot be read, or its tree is gone.
+        OSError: the file cannot be read, or its tree no longer exists.
     """
     with open(_path(store, nonce), encoding="utf-8") as file:
-        said = json.load(file)
-    tree = environment.find(store, said["key"])
+        record = json.load(file)
+    tree = environment.find(store, record["key"])
     if tree is None:
-        raise OSError("the packages that were installed for this run are gone: %s" % said["key"])
-    tree.seconds, tree.cached = round(said["seconds"], 3), said["cached"]
-    return Handed(said["boot"], tree)
+        raise OSError("the packages that were installed for this run are gone: %s" % record["key"])
+    tree.seconds, tree.cached = round(record["seconds"], 3), record["cached"]
+    return Handoff(record["boot"], tree)
 
 
 def _path(store, nonce):
-    # Not the nonce itself: a store may be shared, and only the run and its client know it.
+    # Not the nonce itself: a store may be shared, and the nonce is a secret of the run and its client.
     return os.path.join(store, "handed", hashlib.sha256(nonce.encode()).hexdigest()[:32] + ".json")

@@ -1,4 +1,4 @@
-"""A uv for an image without one: installed by what the image's Python has, pip or the pip that its venv brings."""
+"""Installs uv in an image without it: with the image's pip, or with the pip of a new venv."""
 
 import os
 import platform
@@ -9,12 +9,12 @@ import sys
 
 
 def uv(store, version, index, run, boot):
-    """The path of a uv of this version below the store, made if it is not there.
+    """The path of uv `version` below `store`, installed if it is missing.
 
-    `run` runs a command, its words into the log: (exit status, words).
+    `run` runs a command and logs its output: (exit status, output).
 
     Raises:
-        ProvisionProblem: it cannot be had.
+        ProvisionProblem: uv could not be installed.
     """
     home = os.path.join(store, "uv", "%s-%s-%s" % (version, sys.platform, platform.machine()))
     binary = os.path.join(home, "bin", "uv")
@@ -23,10 +23,10 @@ def uv(store, version, index, run, boot):
     aside = os.path.join(store, "aside", "uv-" + boot)
     try:
         target = os.path.join(aside, "uv")
-        words = [*_pip(aside, run), "install", "--target", target, "--no-deps", "--only-binary", ":all:"]
-        words += ["--no-input", "--disable-pip-version-check", "--no-cache-dir", "--progress-bar", "off"]
-        words += ["--index-url", index] if index else []
-        _ran(run([*words, "uv==" + version]))
+        command = [*_pip(aside, run), "install", "--target", target, "--no-deps", "--only-binary", ":all:"]
+        command += ["--no-input", "--disable-pip-version-check", "--no-cache-dir", "--progress-bar", "off"]
+        command += ["--index-url", index] if index else []
+        _check(run([*command, "uv==" + version]))
         if not os.path.exists(os.path.join(target, "bin", "uv")):
             raise ProvisionProblem(1, "the package uv brought no command uv")
         os.makedirs(os.path.dirname(home), exist_ok=True)
@@ -41,36 +41,36 @@ def uv(store, version, index, run, boot):
 
 
 class ProvisionProblem(Exception):
-    """There is no uv, and none could be made: an exit status, and why in a few words."""
+    """uv could not be installed: the exit status and the cause."""
 
-    def __init__(self, code, why):
-        Exception.__init__(self, code, why)
+    def __init__(self, code, cause):
+        Exception.__init__(self, code, cause)
         self.code = code
-        self.why = why
+        self.cause = cause
 
 
 def _pip(aside, run):
-    """A command that is pip: the image's, or that of a venv made for this."""
+    """The pip command: the image's, or that of a new venv."""
     if subprocess.call([sys.executable, "-c", "import pip"], stderr=subprocess.DEVNULL) == 0:
         return [sys.executable, "-m", "pip"]
     home = os.path.join(aside, "venv")
-    _ran(run([sys.executable, "-m", "venv", home]))
+    _check(run([sys.executable, "-m", "venv", home]))
     return [os.path.join(home, "bin", "python"), "-m", "pip"]
 
 
-def _ran(done):
-    code, words = done
+def _check(result):
+    code, output = result
     if code:
-        raise ProvisionProblem(code, _why(words))
+        raise ProvisionProblem(code, _cause(output))
 
 
-def _why(words):
-    """What pip or venv meant."""
-    if re.search(r"No module named .?(venv|ensurepip)|ensurepip is not available", words):
+def _cause(output):
+    """The cause in the output of pip or venv."""
+    if re.search(r"No module named .?(venv|ensurepip)|ensurepip is not available", output):
         return "this Python has neither pip nor a venv that brings one"
-    broken = re.findall(r"connection broken by '(\w+)", words)
+    broken = re.findall(r"connection broken by '(\w+)", output)
     if broken:
         return "the package index could not be reached (%s)" % broken[-1]
-    errors = re.findall(r"^ERROR: (.+)$", words, re.MULTILINE)
-    lines = [line.strip() for line in words.split("\n") if line.strip()]
+    errors = re.findall(r"^ERROR: (.+)$", output, re.MULTILINE)
+    lines = [line.strip() for line in output.split("\n") if line.strip()]
     return (errors or lines or ["nothing was said"])[-1]

@@ -58,7 +58,7 @@ class Log:
             try:
                 view = view[os.write(self.fd, view) :]
             except (BrokenPipeError, OSError):
-                # Whoever read the log is gone. The run goes on to its end: its lifeline or deadline decides.
+                # The reader of the log is gone. The run goes on: its lifeline or deadline ends it.
                 self.broken = True
 
 

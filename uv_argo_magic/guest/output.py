@@ -86,7 +86,7 @@ class Output:
         self._record(source.stream, text)
 
     def clear(self):
-        """What is held back would be cleared away now: it needs no place in the tail."""
+        """Drop the tail that is held back: it would be cleared now."""
         self.tail.clear()
         self.tail_bytes = 0
 
@@ -172,7 +172,7 @@ class Output:
             return
         redraws = text.split("\r")
         if len(redraws) > REDRAWS:
-            # A progress bar drawn more often than anyone can see: the newest drawings are enough.
+            # A progress bar drawn faster than a screen shows: keep only the newest drawings.
             text = "\r" + "\r".join(redraws[-REDRAWS:])
         self.log.emit("text", stream=stream, text=text)
 

@@ -2,7 +2,7 @@
 
 Rules:
 - 79 columns, dicts in their own order, sets sorted where they can be, one element a line where they do not fit.
-- A class's `__repr__` is asked before anything is guessed; `_repr_pretty_(p, cycle)` is given a `Printer`.
+- A class's own `__repr__` comes first; `_repr_pretty_(p, cycle)` is given a `Printer`.
 - Which group breaks first is part of the text, so the order in `_next_to_break` follows IPython's, oddities included.
 """
 
@@ -36,7 +36,7 @@ class _Group:
 
 
 class Printer:
-    """Takes text, breaks and groups, and writes lines; what is not decided waits in `queue`."""
+    """Takes text, breaks and groups, and writes lines; undecided parts wait in `queue`."""
 
     verbose = False
     newline = "\n"
@@ -178,10 +178,10 @@ class Printer:
         # type: () -> _Group | None
         """The outermost group with breaks that wait; groups above it, which have none yet, break from now on."""
         for level in self.levels:
-            for place, group in enumerate(reversed(level)):
+            for index, group in enumerate(reversed(level)):
                 if group.waiting:
                     # Counted from the end, taken away from the front: as IPython does, and its texts show it.
-                    del level[place]
+                    del level[index]
                     group.broken = True
                     return group
             for group in level:
@@ -225,7 +225,7 @@ class Printer:
 
     # Shapes that many values share.
 
-    def call(self, name, args, named=()):
+    def call(self, name, args, kwargs=()):
         """Add `name(args, key=value)`; an argument is a function that adds it."""
         with self.group(), self.group(len(name) + 1, name + "(", ")"):
             first = True
@@ -235,7 +235,7 @@ class Printer:
                     self.breakable()
                 first = False
                 arg()
-            for key, value in named:
+            for key, value in kwargs:
                 if not first:
                     self.text(",")
                     self.breakable()

@@ -1,4 +1,4 @@
-"""Who writes which value for `pretty.Printer`: one function a type, and a class's own `__repr__` before any guess.
+"""The functions that print values for `pretty.Printer`: one per type; a class's own `__repr__` comes before them.
 
 Rule: a writer takes (value, printer, whether the value is inside itself), and calls the printer only.
 """
@@ -21,14 +21,14 @@ def _get(obj, name, default=None):
 
 
 def writer(obj):
-    """Who writes this value: the nearest class of its ancestry that knows."""
+    """The function that prints this value: that of the nearest class in its MRO that has one."""
     if obj is None or obj is True or obj is False or obj is Ellipsis or obj is NotImplemented:
         return _own_repr
     cls = _get(obj, "__class__") or type(obj)
     for base in cls.__mro__:
-        known = _BY_TYPE.get(base) or _BY_NAME.get((_get(base, "__module__"), _get(base, "__name__")))
-        if known:
-            return known
+        function = _BY_TYPE.get(base) or _BY_NAME.get((_get(base, "__module__"), _get(base, "__name__")))
+        if function:
+            return function
         if "_repr_pretty_" in base.__dict__ and callable(_get(base, "_repr_pretty_")):
             return _get(base, "_repr_pretty_")
         if base is not object and "__repr__" in base.__dict__ and callable(_get(base, "__repr__")):
@@ -175,11 +175,11 @@ def _function(obj, p, _cycle):
         if sys.version_info >= (3, 14):
             import annotationlib
 
-            shape = inspect.signature(obj, annotation_format=annotationlib.Format.FORWARDREF)
+            signature = inspect.signature(obj, annotation_format=annotationlib.Format.FORWARDREF)
         else:
-            shape = inspect.signature(obj)
-        name += str(shape)
-    except ValueError:  # a builtin that does not tell its arguments
+            signature = inspect.signature(obj)
+        name += str(signature)
+    except ValueError:  # a builtin without a signature
         pass
     p.text("<function %s>" % name)
 
@@ -200,8 +200,8 @@ def _constructed(parts):
         if cycle:
             p.call(name, [lambda: _grouped(p, "...")])
             return
-        args, named = parts(obj)
-        p.call(name, [lambda arg=arg: p.pretty(arg) for arg in args], named)
+        args, kwargs = parts(obj)
+        p.call(name, [lambda arg=arg: p.pretty(arg) for arg in args], kwargs)
 
     return write
 

@@ -1,13 +1,19 @@
-"""Process groups: what they use, and how all of one ends.
+"""Process groups: their memory and disk use, and how to end them; the exit codes of a run.
 
-Rule: nothing that a run started outlives it, whoever is killed. The supervisor ends its groups, and adopts what left
-them; the process that waits above it does the same when the supervisor itself was killed.
+Rule: no process that a run started outlives it. The supervisor ends its groups and adopts processes that left them;
+the process above it does the same when the supervisor itself was killed.
 """
 
 import os
 import signal
 import sys
 import time
+
+# Exit codes, as a shell and sysexits.h have them.
+INTERNAL_ERROR = 70
+NOT_FOUND = 127
+KILLED = 128 + signal.SIGKILL
+TERMINATED = 128 + signal.SIGTERM
 
 
 def adopt():
@@ -28,21 +34,21 @@ def outlive():
     Returns in the child only: the descriptor to which it writes the process groups that it starts, and one that ends
     when this process was killed. Signals that ask this process to end are passed on.
     """
-    groups, told = os.pipe()
+    groups, groups_writer = os.pipe()
     lived, living = os.pipe()
     adopt()
     pid = os.fork()
     if not pid:
         os.close(groups)
         os.close(living)
-        os.set_inheritable(told, False)
+        os.set_inheritable(groups_writer, False)
         adopt()
-        return told, lived
+        return groups_writer, lived
     code = 1
     try:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda number, _frame: _pass_on(pid, number))
-        os.close(told)
+        os.close(groups_writer)
         os.close(lived)
         os.close(1)
         code = _wait(pid)
@@ -77,7 +83,7 @@ def _read_to_end(fd):
 
 
 def kill_group(group, number=signal.SIGKILL):
-    """Signal every process of a group; gone is well."""
+    """Signal every process of a group, if it still exists."""
     try:
         os.killpg(group, number)
     except (ProcessLookupError, PermissionError):
@@ -85,13 +91,13 @@ def kill_group(group, number=signal.SIGKILL):
 
 
 def descendants():
-    """Process ids of everything below this process (Linux; elsewhere none are found)."""
-    found, queue = [], [os.getpid()]
+    """Process ids of all descendants of this process (Linux; elsewhere an empty list)."""
+    pids, queue = [], [os.getpid()]
     while queue:
         children = _children(queue.pop())
-        found += children
+        pids += children
         queue += children
-    return found
+    return pids
 
 
 def _children(pid):
@@ -106,10 +112,10 @@ def _children(pid):
 
 
 def end_descendants(seconds=2.0):
-    """Kill whatever is left below this process; how many there were."""
+    """Kill all descendants of this process; their number."""
     ended = set()
     deadline = time.monotonic() + seconds
-    looks = 0  # in a row that found nothing: one can miss a process while another of the same parent is just ending
+    looks = 0  # empty ones in a row: one look can miss a process while a sibling is just exiting
     while looks < 2 and time.monotonic() < deadline:
         left = [pid for pid in descendants() if not _zombie(pid)]
         looks = 0 if left else looks + 1
@@ -127,7 +133,7 @@ def end_descendants(seconds=2.0):
 
 
 def _reap(pid):
-    """Take the exit status of a process that became our child; another parent takes its own."""
+    """Collect the exit status of a process that became our child."""
     try:
         os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:

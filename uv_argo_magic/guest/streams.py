@@ -2,8 +2,8 @@
 
 Rules:
 - One pipe carries frames: a kind (1 stdout, 2 stderr, 3 a record as JSON, 4 please acknowledge), a length, the bytes.
-- stdout is flushed at each line's end as long as lines are few, so that one is seen even when what follows it never
-  lets go of the interpreter; when they flood, by a thread every RATE seconds, which takes three times as many. Never
+- stdout is flushed at each line's end as long as lines are few, so that it shows even if the code after it never
+  releases the GIL; when they flood, by a thread every RATE seconds, which takes three times as many. Never
   unbuffered: that tears lines. stderr and records flush stdout first, so that the order is kept.
 - After a fork two processes write: frames then stay below PIPE_BUF, which the kernel writes whole.
 """
@@ -49,7 +49,7 @@ class Pipe:
         fields["k"] = kind
         data = json.dumps(fields).encode("ascii")
         if self.forked:
-            with self.lock:  # a child process does not speak for the cell; the parent's records stay whole by the lock
+            with self.lock:  # only the parent sends records; the lock keeps them whole
                 self._write(HEADER.pack(RECORD, len(data)) + data)
         else:
             self.send(RECORD, data)
@@ -146,7 +146,7 @@ class Streams:
         self.pipe.forked = True
         self.pipe.lock = _thread.allocate_lock()
         try:
-            # A forked process often leaves by os._exit, and then nobody flushes what it printed.
+            # A forked process often leaves by os._exit, which flushes nothing.
             self.out.reconfigure(line_buffering=True)
         except (OSError, ValueError):
             pass

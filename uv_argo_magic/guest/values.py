@@ -1,4 +1,4 @@
-"""Python values <-> text, over there: JSON, with tags for what JSON cannot say.
+"""Python values <-> text, in the guest: JSON, with tags for what JSON cannot express.
 
 Rules:
 - What arrives is equal, and of the same type at every depth; a type that cannot be kept so is refused by name.
@@ -23,21 +23,21 @@ KINDS = "biufcmMSUV"  # of numpy's: all that have a fixed size and are not objec
 class CannotTravel(Exception):
     """A value that has no text: one sentence, and what to do."""
 
-    def __init__(self, why, hint):
-        Exception.__init__(self, why)
-        self.why = why
+    def __init__(self, reason, hint):
+        Exception.__init__(self, reason)
+        self.reason = reason
         self.hint = hint
         self.path = []  # type: list[str]
 
 
 def encode(name, value, limit):
     # type: (str, object, int) -> str
-    """The text of `value`, at most `limit` bytes; CannotTravel, naming the part and what to do, where there is none."""
+    """The text of `value`, at most `limit` bytes; CannotTravel, naming the part and what to do, path there is none."""
     try:
         text = json.dumps(pack(value), allow_nan=False, separators=(",", ":"))
     except CannotTravel as error:
-        where = name + "".join(error.path)
-        message = "%s %s, so %r cannot travel. %s" % (where, error.why, name, error.hint.replace("{}", where))
+        path = name + "".join(error.path)
+        message = "%s %s, so %r cannot travel. %s" % (path, error.reason, name, error.hint.replace("{}", path))
         raise CannotTravel(message, error.hint) from None
     if len(text) > limit:
         message = "%r takes %d bytes as text, and the limit is %d. " % (name, len(text), limit)
@@ -66,14 +66,14 @@ def pack(value, inside=()):  # noqa: C901 - one case a kind
     if kind in _ATOMS:
         return {TAG: kind.__name__, "v": _ATOMS[kind](value)}
     if kind not in (list, dict, tuple, set, frozenset):
-        raise CannotTravel(*_why(value))
+        raise CannotTravel(*_reason(value))
     if id(value) in inside:
         raise CannotTravel("contains itself", "Pull the parts of it.")
     if len(inside) >= DEEPEST:
         raise CannotTravel("is nested more than %d deep" % DEEPEST, "Pull a flatter one, such as a list of rows.")
     inside = (*inside, id(value))
     items = []
-    step = None  # the way to the part that is being packed
+    step = None  # the key or index of the part that is being packed
     try:
         if kind is dict:
             for key, item in value.items():
@@ -173,7 +173,7 @@ def _pack_numpy(value):
 
     scalar = isinstance(value, np.generic)
     if not scalar and type(value) is not np.ndarray:
-        raise CannotTravel(*_why(value))
+        raise CannotTravel(*_reason(value))
     array = np.asarray(value)
     tree = {TAG: "scalar" if scalar else "array", "dtype": _pack_dtype(array.dtype)}
     order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
@@ -221,8 +221,8 @@ def _read_array(tree):
         import numpy as np
     except ImportError:
         hint = "Add numpy to --deps, or push a list: x.tolist()."
-        why = "is a numpy array, and numpy is not among the cell's dependencies. "
-        raise CannotTravel("what was pushed " + why + hint, hint) from None
+        reason = "what was pushed is a numpy array, and numpy is not among the cell's dependencies. "
+        raise CannotTravel(reason + hint, hint) from None
     raw = _bytes(tree)
     dtype = _read_dtype(np, tree["dtype"])
     shape = tuple(tree["shape"])
@@ -258,7 +258,7 @@ _INSTEAD = {
 _LISTS = ("deque", "generator", "range", "map", "filter", "zip", "dict_keys", "dict_values", "dict_items")
 
 
-def _why(value):
+def _reason(value):
     # type: (object) -> tuple[str, str]
     kind = type(value)
     root = str(kind.__module__).partition(".")[0]
@@ -267,9 +267,9 @@ def _why(value):
 
 
 def _instead(value, root, kind):
-    known = _INSTEAD.get((root, kind.__name__))
-    if known:
-        return known
+    expression = _INSTEAD.get((root, kind.__name__))
+    if expression:
+        return expression
     if root in ("builtins", "collections") and kind.__name__ in _LISTS:
         return "list({})"
     for attribute, instead in (

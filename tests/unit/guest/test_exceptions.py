@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - tables of cases
-"""What the guest tells of an exception: everything, bounded, and never by raising."""
+"""What the guest sends of an exception: everything, bounded, and never by raising."""
 
 import json
 import linecache
@@ -7,13 +7,13 @@ import sys
 
 import pytest
 
-from uv_argo_magic.guest.exceptions import MOST_EXCEPTIONS, describe
+from uv_argo_magic.guest.exceptions import MAX_EXCEPTIONS, describe
 
 CELL = "/over/there/cell.py"
 
 
-def told(cell, hidden=(__file__,)):
-    """What is told of the exception that this cell raises."""
+def describe_cell(cell, hidden=(__file__,)):
+    """The record of the exception that this cell raises."""
     linecache.cache[CELL] = (len(cell), None, cell.splitlines(keepends=True), CELL)
     try:
         exec(compile(cell, CELL, "exec"), {"__name__": "__main__"})
@@ -25,7 +25,7 @@ def told(cell, hidden=(__file__,)):
 
 
 def test_name_text_types_arguments_and_frames():
-    data = told(
+    data = describe_cell(
         "class MyError(ZeroDivisionError): pass\n\ndef f(x, *a, k=1, **kw):\n    raise MyError('no', x)\nf(0)\n"
     )
     assert (data["ename"], data["module"], data["evalue"]) == ("MyError", "__main__", "('no', 0)")
@@ -40,7 +40,7 @@ def test_name_text_types_arguments_and_frames():
 
 
 def test_frames_of_libraries_bring_the_lines_around_and_ours_are_left_out():
-    data = told("import json\njson.loads('{')\n")
+    data = describe_cell("import json\njson.loads('{')\n")
     assert [frame["func"].rpartition(".")[2] for frame in data["frames"]] == [
         "<module>",
         "loads",
@@ -50,18 +50,18 @@ def test_frames_of_libraries_bring_the_lines_around_and_ours_are_left_out():
     library = data["frames"][1]
     assert library["lines"][library["line"] - library["first"]].strip() == "return _default_decoder.decode(s)"
     assert len(library["lines"]) == 7
-    shown = told("1/0", hidden=())
+    shown = describe_cell("1/0", hidden=())
     assert [frame["file"] for frame in shown["frames"]] == [__file__, CELL]
 
 
 def test_causes_contexts_notes_and_groups():
-    data = told("try:\n    1/0\nexcept Exception as e:\n    raise KeyError('x') from e")
+    data = describe_cell("try:\n    1/0\nexcept Exception as e:\n    raise KeyError('x') from e")
     assert data["cause"]["ename"] == "ZeroDivisionError"
-    assert data["context"] is None  # the same one, told once
+    assert data["context"] is None  # the same one, once
     assert data["suppress_context"]
-    data = told("try:\n    1/0\nexcept Exception:\n    e = KeyError('x'); e.add_note('n'); raise e")
+    data = describe_cell("try:\n    1/0\nexcept Exception:\n    e = KeyError('x'); e.add_note('n'); raise e")
     assert (data["context"]["evalue"], data["notes"], data["evalue"]) == ("division by zero", ["n"], "'x'")
-    data = told("raise ExceptionGroup('g', [ValueError(1), ExceptionGroup('h', [OSError(2, 'no', 'f')])])")
+    data = describe_cell("raise ExceptionGroup('g', [ValueError(1), ExceptionGroup('h', [OSError(2, 'no', 'f')])])")
     assert (data["message"], data["evalue"]) == ("g", "g (2 sub-exceptions)")
     assert [member["ename"] for member in data["members"]] == ["ValueError", "ExceptionGroup"]
     assert data["members"][1]["members"][0]["attributes"] == {"errno": 2, "strerror": "no", "filename": "f"}
@@ -69,17 +69,20 @@ def test_causes_contexts_notes_and_groups():
 
 def test_chains_that_lead_back_and_very_long_ones_end():
     assert (
-        told("a = ValueError('a'); b = ValueError('b'); a.__context__ = b; b.__context__ = a\nraise a")["evalue"] == "a"
+        describe_cell("a = ValueError('a'); b = ValueError('b'); a.__context__ = b; b.__context__ = a\nraise a")[
+            "evalue"
+        ]
+        == "a"
     )
-    data = told("e = None\nfor n in range(5000):\n    x = ValueError(n); x.__context__ = e; e = x\nraise e")
+    data = describe_cell("e = None\nfor n in range(5000):\n    x = ValueError(n); x.__context__ = e; e = x\nraise e")
     depth = 0
     while data:
         depth, data = depth + 1, data["context"]
-    assert depth == MOST_EXCEPTIONS
+    assert depth == MAX_EXCEPTIONS
 
 
 def test_deep_recursion_is_one_frame_and_its_repeats():
-    data = told("def f(n): return g(n)\ndef g(n): return f(n + 1)\nf(0)")
+    data = describe_cell("def f(n): return g(n)\ndef g(n): return f(n + 1)\nf(0)")
     assert data["ename"] == "RecursionError"
     assert len(data["frames"]) <= 4
     assert len(data["order"]) > sys.getrecursionlimit() // 2
@@ -89,7 +92,7 @@ def test_deep_recursion_is_one_frame_and_its_repeats():
 def test_the_middle_of_an_endless_traceback_is_left_out_and_counted():
     limit = sys.getrecursionlimit()
     try:
-        data = told("import sys\nsys.setrecursionlimit(9000)\ndef f(n): return f(n + 1)\nf(0)")
+        data = describe_cell("import sys\nsys.setrecursionlimit(9000)\ndef f(n): return f(n + 1)\nf(0)")
     finally:
         sys.setrecursionlimit(limit)
     assert len(data["order"]) == 4000
@@ -97,7 +100,7 @@ def test_the_middle_of_an_endless_traceback_is_left_out_and_counted():
 
 
 def test_syntax_errors_bring_where_they_point():
-    data = told("import ast\nast.parse('x = (\\n', 'foo.py')")
+    data = describe_cell("import ast\nast.parse('x = (\\n', 'foo.py')")
     where = data["syntax"]
     assert (where["filename"], where["lineno"], where["offset"], where["cell"]) == ("foo.py", 1, 5, False)
     assert (where["msg"], where["text"]) == ("'(' was never closed", "x = (\n")
@@ -123,12 +126,17 @@ HOSTILE = [
 
 @pytest.mark.parametrize("cell", HOSTILE, ids=range(len(HOSTILE)))
 def test_whatever_the_exception_does_something_is_told(cell):
-    data = told(cell)
+    data = describe_cell(cell)
     assert data["ename"]
     assert len(json.dumps(data)) < 100_000
 
 
 def test_arguments_that_cannot_travel_are_left_out():
-    assert told("raise ValueError(object())")["args"] is None
-    assert told("raise ValueError({1, 2}, b'x')")["args"] == [{"@": "set", "v": [1, 2]}, {"@": "bytes", "v": "eA=="}]
-    assert told("class E(Exception): pass\ne = E(); e.code = 5; e.bad = object()\nraise e")["attributes"] == {"code": 5}
+    assert describe_cell("raise ValueError(object())")["args"] is None
+    assert describe_cell("raise ValueError({1, 2}, b'x')")["args"] == [
+        {"@": "set", "v": [1, 2]},
+        {"@": "bytes", "v": "eA=="},
+    ]
+    assert describe_cell("class E(Exception): pass\ne = E(); e.code = 5; e.bad = object()\nraise e")["attributes"] == {
+        "code": 5
+    }

@@ -1,0 +1,22 @@
+import ast
+import base64
+import io
+import zipfile
+from importlib.resources import files
+
+from uv_argo_magic.engine.guest_zip import guest_zip
+
+LIMIT = 64 * 1024
+"""Every workflow carries the guest, and a template has room for 96 kB with the cell and its lock."""
+
+
+def test_the_guest_is_small_in_base64():
+    assert len(base64.b64encode(guest_zip())) <= LIMIT
+
+
+def test_the_zip_holds_every_module_of_the_guest_and_compiles_for_python_3_8():
+    modules = {path.name for path in files("uv_argo_magic.guest").iterdir() if path.name.endswith(".py")}
+    with zipfile.ZipFile(io.BytesIO(guest_zip())) as archive:
+        assert {name.rpartition("/")[2] for name in archive.namelist()} == modules
+        for name in archive.namelist():
+            ast.parse(archive.read(name), name, feature_version=(3, 8))

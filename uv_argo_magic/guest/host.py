@@ -1,0 +1,94 @@
+"""The supervisor's surroundings, ready before it knows what to run: its folder, signals, lifelines, the cell's process.
+
+Rule: SIGTERM, SIGINT or the end of a lifeline set `stopping`; `select` notices them at once.
+"""
+
+import os
+import select
+import shutil
+import signal
+import sys
+import tempfile
+
+from . import cell, environment, processes
+
+LIFELINE = "UV_ARGO_LIFELINE"
+
+
+class Host:
+    """One per supervisor. `groups` takes the process groups that start; `above` ends with the process above."""
+
+    def __init__(self, guest, groups, above):
+        environ = os.environ
+        self.guest = guest
+        self.groups = groups
+        self.home = environ.get("UV_ARGO_RUN") or tempfile.mkdtemp(prefix="uv-argo-run-")
+        self.output = environ.get("UV_ARGO_OUTPUT") or os.path.join(self.home, "output.log")
+        self.process = None
+        self.stopping = False
+        # The run stops when one of these ends: the process above, or the client.
+        self.lifelines = [above]
+        self.client = int(environ[LIFELINE]) if LIFELINE in environ else -1
+        if self.client >= 0:
+            self.lifelines.append(self.client)
+        self.wake, woken = os.pipe()
+        for end in (self.wake, woken):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._stop)
+        signal.signal(signal.SIGCHLD, _nothing)
+
+    def start_process(self, env):
+        """Start the cell's process in its own venv, before it is known what to run."""
+        python = environment.thin_venv(os.path.join(self.home, "venv"))
+        self.process = cell.Process(self, python, env)
+
+    def wait_for_payload(self):
+        """Read the payload from stdin; exit if the client closes it without one."""
+        data = b""
+        while True:
+            ready = self.select([0], None)
+            chunk = os.read(0, 1 << 16) if ready else b""
+            if self.stopping or (ready and not chunk and not data):
+                processes.end_descendants()
+                shutil.rmtree(self.home, ignore_errors=True)
+                sys.exit(0)
+            if ready and not chunk:
+                output, _, payload = data.partition(b"\n")
+                self.output = os.fsdecode(output)
+                return payload
+            data += chunk
+
+    def guard(self):
+        """Called by a new process before exec: its group ends if this process is killed."""
+        os.write(self.groups, b"%d\n" % os.getpid())
+
+    def select(self, sources, seconds):
+        """Wait for a source, a signal or a lifeline; returns the sources that are ready."""
+        ready = select.select([*sources, self.wake, *self.lifelines], [], [], seconds)[0]
+        if self.wake in ready:
+            try:
+                os.read(self.wake, 4096)
+            except BlockingIOError:
+                pass
+        for lifeline in [fd for fd in self.lifelines if fd in ready]:
+            if not os.read(lifeline, 4096):
+                self.lifelines.remove(lifeline)
+                self.stopping = True
+        return [source for source in ready if source in sources]
+
+    def clear(self):
+        """Remove what the run created, except the output file."""
+        for name in ("venv", "work", "resolve"):
+            shutil.rmtree(os.path.join(self.home, name), ignore_errors=True)
+        if self.client >= 0 and self.client not in self.lifelines:
+            # The client is gone; it would have removed the folder.
+            shutil.rmtree(self.home, ignore_errors=True)
+
+    def _stop(self, _number, _frame):
+        self.stopping = True
+
+
+def _nothing(_number, _frame):
+    pass
