@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
+from uv_argo_magic.core.requirements.model import parse
+from uv_argo_magic.errors import SpecError
+
 WHEEL = "https://index.example.com/files/rich-14.0.0-py3-none-any.whl"
 A = "a" * 64
 B = "b" * 64
@@ -370,3 +375,18 @@ REFUSED_IN_FILES: dict[str, tuple[str, str, str]] = {
     "option": ("--no-binary :all:\nsix", "line 1, character 1", "only_binary"),
     "too long": ("#" * (1024 * 1024 + 1), "-r", "1048577 characters are more than the 1048576"),
 }
+
+
+def refusal(text, **more):
+    """The error for a list that is refused: one printable line of ASCII that says what to write instead."""
+    with pytest.raises(SpecError) as caught:
+        parse(text, **more)
+    message = caught.value.message
+    assert "\n" not in message
+    assert message.isascii()
+    assert message.isprintable()
+    assert len(message) < 300
+    assert "; " in message, "it says what to write instead"
+    assert caught.value.hint
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None, "no frames of other libraries"
+    return caught.value

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uv_argo_magic.core import suggest
 from uv_argo_magic.core.commands import parser as opt
 from uv_argo_magic.core.commands.table import CELL, COMMANDS
 from uv_argo_magic.errors import SpecError
@@ -253,17 +252,3 @@ def test_options_of_another_place_are_unknown():
 
 def test_without_names_nothing_expands():
     assert opt.read(RUN, opt.tokenize("$x --deps {y} $$"), "terminal").argument == "$x"
-
-
-def test_unknown_with_nothing_known():
-    assert suggest.unknown("run", "x", ()).hint == "There are none."
-
-
-def test_of_many_words_only_those_nearby_are_listed():
-    names = [f"name_{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
-    error = suggest.unknown("setting", "name_aa", names)
-    assert str(error) == "unknown setting name_aa; did you mean name_a?"
-    assert error.hint.startswith("Near it: name_a, ")
-    assert error.hint.endswith(". The help verb lists them: help run.")
-    assert len(error.hint) < 100
-    assert suggest.unknown("setting", "xyzzy-0", names).hint == "The help verb lists them: help run."

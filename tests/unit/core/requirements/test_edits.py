@@ -6,12 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uv_argo_magic.core.commands.cell_line import cell_line, replace_cell_line
+from uv_argo_magic.core.commands.cell_line import cell_line
 from uv_argo_magic.core.commands.table import read_cell
 from uv_argo_magic.core.requirements import edits
 from uv_argo_magic.core.requirements.model import Requirement, parse
-from uv_argo_magic.core.resolution.check_result import CheckResult
-from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 from uv_argo_magic.errors import SpecError
 
 FILE = """# What the study needs.
@@ -172,88 +170,5 @@ def test_the_way_back_is_bounded():
     assert len(made.past) == edits.DEPTH
 
 
-TARGET = Target(python="3.12.1")
-PACKAGES = (Package(name="numpy", version="2.3.4", size=16_000_000), Package(name="six", version="1.17", size=11_000))
-
-
-@pytest.mark.parametrize(
-    ("verdict", "sentence"),
-    [
-        (CheckResult(problem="No.", hint="Do."), "No."),
-        (CheckResult(problem="The index is away.", unreachable=True), "Not checked: The index is away."),
-        (CheckResult(lock=Lock(packages=(), target=TARGET)), "No packages: cells run with Python alone."),
-        (
-            CheckResult(lock=Lock(packages=PACKAGES, target=TARGET), target="Python 3.12.1"),
-            "2 packages, 16.0 MB, for Python 3.12.1",
-        ),
-        (
-            CheckResult(
-                lock=Lock(packages=PACKAGES, target=TARGET), target="Python 3.12.1", cached=frozenset({"numpy"})
-            ),
-            "2 packages, 16.0 MB, 11.0 kB to download, for Python 3.12.1",
-        ),
-        (
-            CheckResult(lock=Lock(packages=PACKAGES, target=TARGET), target="Python 3.12.1", cached=frozenset()),
-            "2 packages, 16.0 MB to download, for Python 3.12.1",
-        ),
-        (
-            CheckResult(
-                lock=Lock(packages=PACKAGES, target=TARGET), target="Python 3.12.1", cached=frozenset({"numpy", "six"})
-            ),
-            "2 packages, 16.0 MB, nothing to download, for Python 3.12.1",
-        ),
-        (
-            CheckResult(lock=Lock(packages=(Package(name="x", version="1"),), target=TARGET), target="Python 3.12.1"),
-            "1 package, for Python 3.12.1",
-        ),
-    ],
-)
-def test_a_verdict_in_one_line(verdict, sentence):
-    assert verdict.sentence() == sentence
-
-
-def test_a_lock_that_is_kept_has_an_age():
-    lock = Lock(packages=(Package(name="x", version="1"),), target=TARGET, created_at=1000.0)
-    verdict = CheckResult(lock=lock, stored=True, target="Python 3.12.1")
-    assert verdict.sentence(1000.0 + 3 * 86400) == "1 package, for Python 3.12.1, locked 3 days ago"
-    assert verdict.sentence() == "1 package, for Python 3.12.1"
-
-
-def test_the_versions_that_were_found():
-    assert CheckResult(problem="No.").versions == {}
-    lock = Lock(packages=PACKAGES, target=TARGET)
-    assert CheckResult(lock=lock).versions == {"numpy": "2.3.4", "six": "1.17"}
-
-
-@pytest.mark.parametrize(
-    ("text", "name", "line"),
-    [
-        ("numpy>=2\npandas # x\n", "f.txt", '%%argo --deps "numpy>=2 pandas"'),
-        ('six; os_name == "nt"\n', "f.txt", "%%argo --deps 'six; os_name == \"nt\"'"),
-        ("-c x.txt\nnumpy\n", "f.txt", "%%argo -r f.txt"),
-        (f"numpy==2 {HASH}\n", "my study.requirements.txt", '%%argo -r "my study.requirements.txt"'),
-        ("", "f.txt", '%%argo --deps ""'),
-    ],
-)
-def test_the_line_of_a_cell_that_asks_for_the_same(text, name, line):
-    assert cell_line(text, name) == line
-
-
 def test_a_requirement_is_named_as_it_stands():
     assert Requirement(name="a", specifier=">=1") in edits.items("A >= 1", "f")
-
-
-@pytest.mark.parametrize(
-    ("line", "written"),
-    [
-        ("--write-deps", '%%argo --deps "numpy pandas>=2"'),
-        ("--deps numpy scipy --write-deps -p 3.12", '%%argo --deps "numpy pandas>=2" -p 3.12'),
-        (
-            "-b argo -r old.txt --resources cpu=2 memory=1Gi --write-deps",
-            '%%argo --deps "numpy pandas>=2" -b argo --resources cpu=2 memory=1Gi',
-        ),
-        ("--deps=numpy --write-deps --set env='A=b c'", "%%argo --deps \"numpy pandas>=2\" --set env='A=b c'"),
-    ],
-)
-def test_a_line_gets_what_the_file_asks_for_and_keeps_its_other_options(line, written):
-    assert replace_cell_line(line, "numpy\npandas>=2  # recent\n", "n.requirements.txt") == written

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-import sys
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from packaging.requirements import Requirement as Parsed
-from support.requirement_lists import ACCEPTED, ACCEPTED_IN_FILES, REFUSED, REFUSED_IN_FILES, WHEEL
+from support.requirement_lists import ACCEPTED, ACCEPTED_IN_FILES, REFUSED, REFUSED_IN_FILES, refusal
 
 from uv_argo_magic.core.requirements.model import Requirement, Requirements, merge, parse, parse_items
-from uv_argo_magic.core.requirements.typo_hints import OPTIONS, PACKAGE_OF, STANDARD_LIBRARY
 from uv_argo_magic.errors import SpecError
 
 
@@ -37,20 +35,6 @@ def test_accepted_in_files(text, lines):
     assert parse(found.text, file=True) == found
 
 
-def refusal(text, **more):
-    with pytest.raises(SpecError) as caught:
-        parse(text, **more)
-    message = caught.value.message
-    assert "\n" not in message
-    assert message.isascii()
-    assert message.isprintable()
-    assert len(message) < 300
-    assert "; " in message, "it says what to write instead"
-    assert caught.value.hint
-    assert caught.value.__suppress_context__ or caught.value.__context__ is None, "no frames of other libraries"
-    return caught.value
-
-
 @pytest.mark.parametrize(("text", "where", "words"), REFUSED.values(), ids=REFUSED)
 def test_refused(text, where, words):
     error = refusal(text)
@@ -65,104 +49,6 @@ def test_refused_in_files(text, where, words):
     error = refusal(text, source="-r", file=True)
     assert error.message.startswith(where if where == "-r" else f"-r, {where}:")
     assert words in error.message
-
-
-@pytest.mark.parametrize(
-    ("text", "line"),
-    [
-        ("numpy 2.0 pandas", "numpy==2.0 pandas"),
-        ("pandas\nnumpy=2.0\nrich", "numpy==2.0"),
-        ("numpy ^0.0.3", "numpy>=0.0.3,<0.0.4"),
-        ("numpy>=1 <2", "numpy>=1,<2"),
-        ("numpy~=1", "numpy~=1.0"),
-        ("numpy>=1.*", "numpy>=1"),
-        ("torch>=2.0+cpu", "torch>=2.0"),
-        ("numpy@1.24", "numpy==1.24"),
-        ("x; python_version<3.9", 'x; python_version<"3.9"'),
-        ('x; os_name = "nt"', 'x; os_name== "nt"'),
-        ("x @ http://index.example.com/x-1.zip", "x @ https://index.example.com/x-1.zip"),
-        (f"numpy @ {WHEEL}", f"rich @ {WHEEL}"),
-    ],
-)
-def test_a_hint_shows_the_whole_line_put_right(text, line):
-    assert refusal(text).hint.removeprefix("Write: ") == line
-    assert parse(line)
-
-
-def test_a_line_too_long_to_be_shown_is_not():
-    assert "Write" not in refusal("x " * 200 + "numpy=2").hint
-
-
-def test_long_text_is_shown_in_part():
-    error = refusal("./" + "x" * 1000)
-    assert f'"./{"x" * 55}..."' in error.message
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "x @ https://user:se/cr@et@index.example.com/x-1.zip",
-        "https://user:secret@index.example.com/x-1.zip",
-        "git+https://secret@git.example.com/x",
-        "x @ http://user:secret@index.example.com/x-1.zip",
-        "x @ user:secret@index.example.com",
-        "x @ ssh://git:secret@git.example.com/x",
-        "--index-url https://user:secret@index.example.com/simple",
-        "--index-url=https://user:secret@index.example.com/simple",
-        '["https://user:secret@index.example.com/x"]',
-        "x @ https://user:secret@index.example.com/x-1.zip numpy=2",
-    ],
-)
-def test_no_refusal_repeats_a_password(text):
-    error = refusal(text)
-    assert "secret" not in error.message + error.hint
-    assert "cr@et" not in error.message + error.hint
-
-
-def test_source_and_place_stand_in_front():
-    assert refusal("numpy\npandas =2", source="environment of the cell").message.startswith(
-        "environment of the cell, line 2, character 8: "
-    )
-
-
-@pytest.mark.parametrize(("option", "advice"), OPTIONS.items())
-def test_every_option_is_refused_by_name(option, advice):
-    error = refusal(f"numpy {option} value")
-    assert error.message == f'--deps, character 7: "{option}" is an option, not a requirement; {advice}'
-
-
-def test_settings_named_in_refusals_exist():
-    from dataclasses import fields
-
-    from uv_argo_magic.core.spec.run_spec import Settings
-
-    named = {key for advice in OPTIONS.values() for key in re.findall(r"--set (\w+)=", advice)}
-    assert named
-    assert named <= {field.name for field in fields(Settings)}
-
-
-@pytest.mark.parametrize(("name", "package"), PACKAGE_OF.items())
-def test_import_names_are_taken_with_a_warning(name, package):
-    found = parse(name)
-    assert found.lines == (name,)
-    assert found.warnings == (f"{name} is a name to import; the package that most people mean by it is {package}.",)
-    assert parse(package).warnings == ()
-
-
-@pytest.mark.parametrize("name", ["PIL", "Yaml", "SKLEARN", "pkg_resources"])
-def test_import_names_are_known_however_written(name):
-    assert len(parse(name).warnings) == 1
-
-
-@pytest.mark.parametrize("name", sorted(STANDARD_LIBRARY & sys.stdlib_module_names))
-def test_modules_of_python_are_taken_with_a_warning(name):
-    (warning,) = parse(name).warnings
-    assert warning.startswith(f"{name} comes with Python")
-
-
-def test_modules_of_python_come_with_this_one_too():
-    assert not STANDARD_LIBRARY - sys.stdlib_module_names
-    assert len(STANDARD_LIBRARY) > 150
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uv_argo_magic.core.resolution.conflicts import MEANT, POPULAR, suggest, unsolved
+from uv_argo_magic.core.resolution.conflicts import MISSPELLINGS, POPULAR, suggest, unsolved
 from uv_argo_magic.core.resolution.install_errors import classify
 from uv_argo_magic.core.resolution.uv_stderr import parse_stderr
 
@@ -158,7 +158,7 @@ def test_suggest(name, meant):
 
 def test_the_tables_are_well_formed():
     assert list(POPULAR) == sorted(set(POPULAR))
-    assert all(name == name.lower() and "_" not in name for name in (*MEANT, *POPULAR))
+    assert all(name == name.lower() and "_" not in name for name in (*MISSPELLINGS, *POPULAR))
 
 
 @given(st.text())

@@ -56,7 +56,7 @@ def test_the_wheel_whose_tag_comes_first_is_taken_and_no_host_is_kept():
 
 
 def test_what_the_place_has_is_named_and_not_installed():
-    lock = read_pylock(package("wheels = []"), target=TARGET, tags=(), only_binary=True, own={"alpha"})
+    lock = read_pylock(package("wheels = []"), target=TARGET, tags=(), only_binary=True, base_names={"alpha"})
     assert (lock.packages, lock.base_packages) == ((), (("alpha", "1.0"),))
 
 

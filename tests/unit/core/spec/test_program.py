@@ -11,7 +11,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uv_argo_magic.core.requirements.model import Requirements, parse
+from uv_argo_magic.core.requirements.model import parse
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target, Unresolved
 from uv_argo_magic.core.spec import program
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
@@ -97,14 +97,6 @@ def test_the_settings_that_uv_reads() -> None:
         "UV_RESOLUTION": "lowest",
         "UV_OFFLINE": "1",
     }
-
-
-def test_digests_tell_specs_apart() -> None:
-    spec = RunSpec(cell="a", requirements=Requirements())
-    assert spec.digest == RunSpec(cell="a").digest
-    others = [replace(spec, cell="b"), replace(spec, python="3.12"), replace(spec, settings=Settings(offline=True))]
-    assert len({spec.digest, *(other.digest for other in others)}) == 4
-    assert replace(spec, python="3.12").cell_digest == spec.cell_digest != replace(spec, cell="b").cell_digest
 
 
 def test_what_uv_sees_of_its_surroundings() -> None:

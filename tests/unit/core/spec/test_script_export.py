@@ -14,7 +14,7 @@ from uv_argo_magic.core.spec.script_export import pins, standalone
 
 def made(cell, *, lines=("numpy==2.0",), pinned=True, **settings):
     return standalone(
-        cell, lines=lines, minor="3.12", settings=Settings(**settings), about="Exported: the run r1.", pinned=pinned
+        cell, lines=lines, minor="3.12", settings=Settings(**settings), comment="Exported: the run r1.", pinned=pinned
     )
 
 

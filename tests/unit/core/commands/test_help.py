@@ -1,0 +1,81 @@
+"""core/commands/help.py: the help of every command, and what could come next on a line."""
+
+from __future__ import annotations
+
+import pytest
+
+from uv_argo_magic.core.commands import help as command_help
+from uv_argo_magic.core.commands import table
+from uv_argo_magic.errors import SpecError
+
+
+def test_the_help_names_everything():
+    for place in ("notebook", "terminal"):
+        text = command_help.overview(place)
+        for command in table.commands_in(place).values():
+            assert getattr(command, place) in text
+            assert command.help in text
+            assert command.help in command_help.explain(command.name, place)
+    run = command_help.explain("run", "notebook")
+    for option in table.RUN_OPTIONS:
+        assert all(flag in run for flag in option.flags)
+        assert option.kind == "flag" or option.example in run
+    assert "log_budget" in run
+    assert "[8388608]" in run
+    assert "--push" not in command_help.explain("run", "terminal")
+    assert "FILE" in command_help.explain("run", "terminal")
+    assert max(map(len, run.splitlines())) <= 120
+    with pytest.raises(SpecError, match="unknown verb lgos; did you mean logs"):
+        command_help.explain("lgos", "terminal")
+
+
+CELL_LINES = [
+    ("--de", ("--deps", "--detach"), ""),
+    ("--dry-run --dr", (), ""),
+    ("--deps numpy --py", ("--python",), ""),
+    ("--python ", (), "python"),
+    ("--python 3.", (), "python"),
+    ("--python=3.", (), "python"),
+    ("-b lo", (), "backend"),
+    ("-r req", (), "file"),
+    ("--set pan", ("panel=",), ""),
+    ("--set panel=st", ("static",), ""),
+    ("--set offline=", ("true", "false"), ""),
+    ("--set=panel=st", ("static",), ""),
+    ("--resources cp", ("cpu=",), ""),
+    ("--push al", (), "name"),
+    ("--pull x,", (), "cell-name"),
+    ("--out r", (), "name"),
+    ("--nope x", (), ""),
+    ("word", (), ""),
+    ('--deps "num', (), ""),
+    ("--weird=x", (), ""),
+]
+
+
+@pytest.mark.parametrize(("line", "words", "completer"), CELL_LINES)
+def test_what_could_come_in_a_cell_line(line, words, completer):
+    found = command_help.expected(line, "notebook", cell=True)
+    assert (found.candidates, found.completer) == (words, completer)
+
+
+def test_what_was_given_already_is_known():
+    found = command_help.expected("--push a b,c,d", "notebook", cell=True)
+    assert (found.fragment, found.given) == ("d", ("a", "b", "c"))
+    assert "--python" not in command_help.expected("--python 3.12 ", "notebook", cell=True).candidates
+    assert "--set" in command_help.expected("--set a=1 ", "notebook", cell=True).candidates
+    assert "--python" in command_help.expected("--deps numpy ", "notebook", cell=True).candidates
+    assert "--deps" in command_help.expected("", "notebook", cell=True).candidates
+
+
+def test_what_could_come_in_a_verb_line():
+    assert command_help.expected("", "notebook").candidates == (*table.commands_in("notebook"), "--help")
+    assert command_help.expected("lo", "notebook").candidates == ("logs", "lock")
+    assert command_help.expected("run", "terminal").candidates == ("run", "runs")
+    assert command_help.expected("nope x", "notebook").candidates == ()
+    assert command_help.expected("logs ", "notebook").completer == "run"
+    assert command_help.expected("logs 2", "notebook").completer == "run"
+    assert command_help.expected("logs abc ", "notebook").candidates == ("--raw", "--backend", "--set", "--help")
+    assert command_help.expected("packages abc ", "notebook").completer == "run"
+    assert command_help.expected("help lo", "notebook").completer == "command"
+    assert command_help.expected("last ", "notebook").candidates == ("--help",)

@@ -1,0 +1,30 @@
+"""core/requirements/grammar.py: a refused part of a requirement, and the hint that puts it right."""
+
+from __future__ import annotations
+
+import pytest
+from support.requirement_lists import WHEEL, refusal
+
+from uv_argo_magic.core.requirements.model import parse
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("numpy 2.0 pandas", "numpy==2.0 pandas"),
+        ("pandas\nnumpy=2.0\nrich", "numpy==2.0"),
+        ("numpy ^0.0.3", "numpy>=0.0.3,<0.0.4"),
+        ("numpy>=1 <2", "numpy>=1,<2"),
+        ("numpy~=1", "numpy~=1.0"),
+        ("numpy>=1.*", "numpy>=1"),
+        ("torch>=2.0+cpu", "torch>=2.0"),
+        ("numpy@1.24", "numpy==1.24"),
+        ("x; python_version<3.9", 'x; python_version<"3.9"'),
+        ('x; os_name = "nt"', 'x; os_name== "nt"'),
+        ("x @ http://index.example.com/x-1.zip", "x @ https://index.example.com/x-1.zip"),
+        (f"numpy @ {WHEEL}", f"rich @ {WHEEL}"),
+    ],
+)
+def test_a_hint_shows_the_whole_line_put_right(text, line):
+    assert refusal(text).hint.removeprefix("Write: ") == line
+    assert parse(line)

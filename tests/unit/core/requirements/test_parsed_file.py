@@ -1,0 +1,23 @@
+"""core/requirements/parsed_file.py: several files ask for everything that each of them does."""
+
+from __future__ import annotations
+
+from uv_argo_magic.core.requirements.model import parse
+from uv_argo_magic.core.requirements.parsed_file import ParsedRequirements, merge
+
+
+def test_several_files_ask_for_all_of_it_in_order_and_once():
+    first = ParsedRequirements(
+        requirements=parse("numpy"), constraints=("six<2",), requires_python=((">=3.11", "a.toml"),), notes=("Note.",)
+    )
+    second = ParsedRequirements(
+        requirements=parse("rich numpy"), constraints=("six<2", "rich<15"), overrides=("attrs",), notes=("Note.",)
+    )
+    assert merge(first, second) == ParsedRequirements(
+        requirements=parse("numpy rich"),
+        constraints=("six<2", "rich<15"),
+        overrides=("attrs",),
+        requires_python=((">=3.11", "a.toml"),),
+        notes=("Note.",),
+    )
+    assert merge() == ParsedRequirements()
