@@ -103,7 +103,7 @@ def _script(
     else:
         lines, pinned = resolution.lines, False
     return standalone(
-        spec.cell, lines=lines, minor=minor, settings=spec.settings, about=f"{MARK}: {about}.", pinned=pinned
+        spec.cell, lines=lines, minor=minor, settings=spec.settings, comment=f"{MARK}: {about}.", pinned=pinned
     )
 
 

@@ -246,7 +246,7 @@ def _question(
             options.append(f"--{name.replace('_', '-')}={value}")
     if settings.offline:
         around["UV_OFFLINE"] = "1"
-    files = {dependency_tree.ASKED: requirements.lines}
+    files = {dependency_tree.REQUIREMENTS_FILE: requirements.lines}
     for name, items in listed.items():
         if items:
             files[f"{name}.txt"] = items.lines
@@ -295,7 +295,7 @@ def _ask(
         tags=interpreter.tags,
         only_binary=settings.only_binary,
         hashes=_hashes(requirements),
-        own={one.name for one in base.constraints} if base else (),
+        base_names={one.name for one in base.constraints} if base else (),
     )
     return replace(
         made,
@@ -320,7 +320,7 @@ def _with_nearest(
             continue
         found = []
         for sign, way in (("<", "highest"), (">", "lowest")):
-            files = {**dict(question.files), dependency_tree.ASKED: f"{item.name}{sign}{exact[1]}\n"}
+            files = {**dict(question.files), dependency_tree.REQUIREMENTS_FILE: f"{item.name}{sign}{exact[1]}\n"}
             options = tuple(option for option in question.options if not option.startswith("--resolution="))
             beside = replace(question, files=tuple(files.items()), options=options)
             asked = ("--no-deps", "--no-annotate", f"--resolution={way}")
@@ -351,7 +351,12 @@ def _compile(
     """`uv pip compile` of this question: exit status, stdout and stderr."""
     files = dict(question.files) | ({"pins.txt": pins} if pins else {})
     command = ["pip", "compile", "--no-header", "--python", question.python]
-    command += [*options, *question.options, *(["--constraint", BASE] if question.base else []), dependency_tree.ASKED]
+    command += [
+        *options,
+        *question.options,
+        *(["--constraint", BASE] if question.base else []),
+        dependency_tree.REQUIREMENTS_FILE,
+    ]
     base = question.base
     fill = functools.partial(write_wheels, base) if base else None
     return runner.call(command, files, dict(question.environ), timeout, cancelled=cancelled, fill=fill)

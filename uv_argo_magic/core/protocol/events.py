@@ -400,8 +400,8 @@ def record(text: str, line: str = "") -> Event:
         return Unreadable(line=line or text, problem=f"unknown kind of record: {kind!r}")
     cls, fields = _KINDS[kind]
     try:
-        found = {name: read(data) for name, read in fields.items()}
-        return cls(**_stamp(data), **found)  # type: ignore[arg-type,return-value]
+        values = {name: read(data) for name, read in fields.items()}
+        return cls(**_stamp(data), **values)  # type: ignore[arg-type,return-value]
     except _Bad as error:
         return Unreadable(line=line or text, problem=f"{kind}: {error}")
 

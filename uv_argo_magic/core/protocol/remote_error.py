@@ -85,13 +85,13 @@ class RemoteError:
         """The arguments, each time anew; None where they could not travel or cannot be read here."""
         if not self.packed_args:
             return None
-        found = _value(self.packed_args)
-        return tuple(found[0]) if found and isinstance(found[0], list) else None
+        decoded = _value(self.packed_args)
+        return tuple(decoded[0]) if decoded and isinstance(decoded[0], list) else None
 
     def attribute_values(self) -> dict[str, object]:
         """The attributes that can be read here."""
-        read = ((name, _value(text)) for name, text in self.attributes)
-        return {name: found[0] for name, found in read if found}
+        attributes = ((name, _value(text)) for name, text in self.attributes)
+        return {name: decoded[0] for name, decoded in attributes if decoded}
 
 
 def parse(text: str) -> RemoteError:
@@ -159,10 +159,10 @@ def _list(data: Fields, name: str) -> list[object]:
 
 
 def _texts(data: Fields, name: str) -> tuple[str, ...]:
-    found = tuple(item for item in _list(data, name) if isinstance(item, str))
-    if len(found) != len(_list(data, name)):
+    texts = tuple(item for item in _list(data, name) if isinstance(item, str))
+    if len(texts) != len(_list(data, name)):
         raise _Bad(f"{name} holds something that is no text")
-    return found
+    return texts
 
 
 def _frame(value: object) -> Frame:

@@ -120,9 +120,9 @@ class RunState:
         return tuple(output for output in self.outputs if isinstance(output, Gap))
 
 
-def fold(seen: Iterable[ev.Event], state: RunState | None = None) -> RunState:
+def fold(events: Iterable[ev.Event], state: RunState | None = None) -> RunState:
     """The state after all these events."""
-    return reduce(step, seen, state or RunState())
+    return reduce(step, events, state or RunState())
 
 
 def step(state: RunState, event: ev.Event) -> RunState:  # noqa: PLR0911 - one case an event
@@ -156,13 +156,13 @@ def step(state: RunState, event: ev.Event) -> RunState:  # noqa: PLR0911 - one c
             return _record(state, event)
 
 
-def _enter(state: RunState, said: str, t: float) -> RunState:
+def _enter(state: RunState, name: str, t: float) -> RunState:
     """Move on to the stage that `said` leads to; never back."""
-    named: Phase = {"submitted": "queued", "hello": "starting"}.get(said, said)  # type: ignore[assignment]
-    stage = TRANSITIONS.get((state.phase, said), named)
-    if ORDER.index(stage) <= ORDER.index(state.phase):
+    next_phase: Phase = {"submitted": "queued", "hello": "starting"}.get(name, name)  # type: ignore[assignment]
+    phase = TRANSITIONS.get((state.phase, name), next_phase)
+    if ORDER.index(phase) <= ORDER.index(state.phase):
         return state
-    return replace(state, phase=stage, phases=(*state.phases, (stage, t)))
+    return replace(state, phase=phase, phases=(*state.phases, (phase, t)))
 
 
 def _lines(state: RunState, event: ev.Lines) -> RunState:
@@ -212,15 +212,15 @@ def _boot(state: RunState, event: ev.Record) -> RunState:
     )
     if isinstance(event, ev.Hello) and event.after == state.boots[-1]:
         return state
-    fresh = RunState()
+    initial = RunState()
     return replace(
         state,
         attempt=state.attempt + 1,
         phase="queued",
         outcome="",
         exited=None,
-        error=fresh.error,
-        values=fresh.values,
+        error=initial.error,
+        values=initial.values,
         outputs=state.outputs.add(Restarted(boot=event.boot, attempt=state.attempt + 1)),
     )
 
@@ -256,9 +256,9 @@ def _act(  # noqa: C901, PLR0911 - one case an event is what this function is
             stopped = state.stop_requested and event.reason == "signal"
             outcome = "Stopped" if stopped else OUTCOMES[event.reason]
             state = replace(state, exited=event, outcome=outcome, ended_at=event.t, snapshot=None)
-            left = not state.attempts or state.attempt < state.attempts
-            again = left and not state.stop_requested and outcome not in {"Succeeded", "Stopped"}
-            return state if again else _enter(state, "ended", event.t)
+            attempts_left = not state.attempts or state.attempt < state.attempts
+            will_retry = attempts_left and not state.stop_requested and outcome not in {"Succeeded", "Stopped"}
+            return state if will_retry else _enter(state, "ended", event.t)
         case ev.Part():
             return _part(state, event)
         case (
@@ -306,10 +306,10 @@ def durations(state: RunState, now: float) -> tuple[tuple[Phase, float], ...]:
     The first stages carry the client's clock and the later ones the guest's, so no difference is let below 0.
     """
     end = state.ended_at if state.ended else now
-    begins = [(stage, t) for stage, t in state.phases if stage != "ended"]
+    begins = [(phase, t) for phase, t in state.phases if phase != "ended"]
     ends = [t for _, t in begins[1:]] + [end]
     # Before the first stage there is an end and no beginning: hence not strict.
-    return tuple((stage, max(0.0, t - begin)) for (stage, begin), t in zip(begins, ends, strict=False))
+    return tuple((phase, max(0.0, t - begin)) for (phase, begin), t in zip(begins, ends, strict=False))
 
 
 def elapsed(state: RunState, now: float) -> float:

@@ -40,9 +40,9 @@ Part: TypeAlias = tuple[object, ...]
 class _Refused(Exception):
     """A value that has no text; `path` leads to it from the outside."""
 
-    def __init__(self, why: str, hint: str) -> None:
-        super().__init__(why)
-        self.why = why
+    def __init__(self, reason: str, hint: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
         self.hint = hint
         self.path: list[str] = []
 
@@ -56,9 +56,9 @@ def encode(name: str, value: object, limit: int) -> str:
     try:
         text = json.dumps(pack(value), allow_nan=False, separators=(",", ":"))
     except _Refused as error:
-        where = name + "".join(error.path)
+        location = name + "".join(error.path)
         raise SpecError(
-            f"{where} {error.why}, so {name!r} cannot travel", hint=error.hint.replace("{}", where)
+            f"{location} {error.reason}, so {name!r} cannot travel", hint=error.hint.replace("{}", location)
         ) from None
     if len(text) > limit:
         raise SpecError(
@@ -91,7 +91,7 @@ def pack(value: object, *, _inside: tuple[int, ...] = ()) -> Tree:
     if atom:
         return _tag(kind.__name__, atom(value))
     if kind not in _CONTAINERS:
-        raise _Refused(*_why(value))
+        raise _Refused(*_refusal(value))
     if id(value) in _inside:
         raise _Refused("contains itself", "Send the parts of it.")
     if len(_inside) >= DEEPEST:
@@ -200,7 +200,7 @@ def _pack_numpy(value: Foreign) -> Tree:
     numpy = importlib.import_module("numpy")
     scalar = isinstance(value, numpy.generic)
     if not scalar and type(value) is not numpy.ndarray:
-        raise _Refused(*_why(value))
+        raise _Refused(*_refusal(value))
     array = numpy.asarray(value)
     tree = {TAG: "scalar" if scalar else "array", "dtype": _pack_dtype(array.dtype)}
     if not scalar:
@@ -288,7 +288,7 @@ _BY_ATTRIBUTE = (
 )
 
 
-def _why(value: object) -> tuple[str, str]:
+def _refusal(value: object) -> tuple[str, str]:
     kind = type(value)
     root = kind.__module__.partition(".")[0]
     name = kind.__qualname__ if root in ("builtins", "__main__") else f"{root} {kind.__qualname__}"
@@ -296,9 +296,9 @@ def _why(value: object) -> tuple[str, str]:
 
 
 def _instead(value: object, root: str, kind: type) -> str:
-    known = _INSTEAD.get((root, kind.__name__))
-    if known:
-        return known
+    replacement = _INSTEAD.get((root, kind.__name__))
+    if replacement:
+        return replacement
     if root in ("builtins", "collections") and kind.__name__ in _LISTS:
         return "list({})"
     for attribute, instead in _BY_ATTRIBUTE:

@@ -147,22 +147,24 @@ def read_conda(lines: Sequence[Line], *, source: str) -> ParsedRequirements:
     Raises:
         SpecError: the entries that no index has, or that cannot be read, each with its line and what to do.
     """
-    found, refused, python = [], [], ""
+    requirements, refused, python = [], [], ""
     for line in lines:
         try:
             name, specifier = _split(line.text)
             if name == "python":
                 python = specifier
             elif name != "pip":
-                found.append(req.parse_items([f"{name}{specifier}"], source=f"{source}, line {line.number}"))
-        except _Refused as why:
-            refused.append(f"line {line.number}: {line.text}: {why}")
+                requirements.append(req.parse_items([f"{name}{specifier}"], source=f"{source}, line {line.number}"))
+        except _Refused as refusal:
+            refused.append(f"line {line.number}: {line.text}: {refusal}")
         except SpecError as error:
             refused.append(f"line {line.number}: {line.text}: {error.message.rpartition('; ')[2] or error.message}")
     if refused:
         number = f"{len(refused)} of its {len(lines)} conda packages" if len(lines) > 1 else "its conda package"
         raise SpecError(f"{source}: {number} cannot be taken from a package index", hint="\n".join(refused))
-    return ParsedRequirements(requirements=req.merge(*found), requires_python=((python, source),) if python else ())
+    return ParsedRequirements(
+        requirements=req.merge(*requirements), requires_python=((python, source),) if python else ()
+    )
 
 
 class _Refused(ValueError):
@@ -179,16 +181,16 @@ def _split(text: str) -> tuple[str, str]:
         raise _Refused("write its version behind its name: name>=1.2")
     exact = EXACT.fullmatch(rest)
     build = exact[3] if exact and exact[3] else ""
-    named = _name(name, build)
+    index_name = _name(name, build)
     if not rest or rest == "*":
-        return named, ""
+        return index_name, ""
     if exact:
         equals, version = exact[1], exact[2]
         # Nobody means 3.11.0 alone by python==3.11.
         fuzzy = (equals == "=" and not build) or (name == "python" and version.count(".") < 2)
         fuzzy = fuzzy and not version.endswith(".*")
-        return named, f"=={version}.*" if fuzzy else f"=={version}"
-    return named, ",".join(_clauses(rest))
+        return index_name, f"=={version}.*" if fuzzy else f"=={version}"
+    return index_name, ",".join(_clauses(rest))
 
 
 def _name(name: str, build: str) -> str:

@@ -28,7 +28,7 @@ def normalize(text: str) -> str:
 
 def option_lines(text: str) -> tuple[str, ...]:
     """The lines with options, such as `-r base.txt`."""
-    return tuple(found.group().strip() for found in OPTION.finditer(text))
+    return tuple(match.group().strip() for match in OPTION.finditer(text))
 
 
 def items(text: str, source: str) -> tuple[Requirement, ...]:
@@ -40,19 +40,19 @@ def items(text: str, source: str) -> tuple[Requirement, ...]:
     return parse(_without_options(text), source=source, file=True).items
 
 
-def add(text: str, typed: str, source: str) -> str:
+def add(text: str, added: str, source: str) -> str:
     """The text with what somebody typed: one requirement or several, as on the cell's line.
 
     Raises:
         SpecError: one of the two is no list of requirements.
     """
     items(text, source)
-    for new in parse(typed, source="what was typed").items:
+    for new in parse(added, source="what was typed").items:
         text = _add(_lines(text, source), new, source)
     return text
 
 
-def remove(text: str, gone: Requirement, source: str) -> str:
+def remove(text: str, removed: Requirement, source: str) -> str:
     """The text without this requirement, wherever it stands.
 
     Raises:
@@ -60,21 +60,21 @@ def remove(text: str, gone: Requirement, source: str) -> str:
     """
     before = items(text, source)
     text = _lines(text, source)
-    wanted = tuple(one for one in before if str(one) != str(gone))
-    made = text
-    for one in reversed(_places(text, source)):
-        if str(one.requirement) == str(gone):
-            made = _cut(made, one.start, one.end)
-    return made if _says(made, wanted, source) else _written(wanted, text)
+    remaining = tuple(item for item in before if str(item) != str(removed))
+    edited = text
+    for item in reversed(_places(text, source)):
+        if str(item.requirement) == str(removed):
+            edited = _cut(edited, item.start, item.end)
+    return edited if _reads_as(edited, remaining, source) else _to_text(remaining, text)
 
 
 def _add(text: str, new: Requirement, source: str) -> str:
     before = _places(text, source)
-    for one in before:
-        if (one.requirement.name, one.requirement.marker) == (new.name, new.marker):
-            if str(one.requirement) == str(new):
+    for existing in before:
+        if (existing.requirement.name, existing.requirement.marker) == (new.name, new.marker):
+            if str(existing.requirement) == str(new):
                 return text
-            return text[: one.start] + new.line + text[one.end :]
+            return text[: existing.start] + new.line + text[existing.end :]
     end = "" if not text or text.endswith("\n") else "\n"
     return f"{text}{end}{new.line}\n"
 
@@ -96,7 +96,7 @@ def _cut(text: str, start: int, end: int) -> str:
 
 def _lines(text: str, source: str) -> str:
     """The text as lines: a JSON list has no place for a comment, and none for one more line either."""
-    return _written(items(text, source), "") if text.lstrip(" \t\n").startswith("[") else text
+    return _to_text(items(text, source), "") if text.lstrip(" \t\n").startswith("[") else text
 
 
 def _places(text: str, source: str) -> tuple[LocatedRequirement, ...]:
@@ -105,20 +105,20 @@ def _places(text: str, source: str) -> tuple[LocatedRequirement, ...]:
 
 def _without_options(text: str) -> str:
     """The text with blanks instead of its options, so that everything else keeps its place."""
-    return OPTION.sub(lambda found: " " * len(found.group()), text)
+    return OPTION.sub(lambda match: " " * len(match.group()), text)
 
 
-def _says(text: str, wanted: tuple[Requirement, ...], source: str) -> bool:
+def _reads_as(text: str, expected: tuple[Requirement, ...], source: str) -> bool:
     """Whether a text that was cut still reads, and says this."""
     try:
-        return items(text, source) == wanted
+        return items(text, source) == expected
     except SpecError:
         return False
 
 
-def _written(wanted: tuple[Requirement, ...], text: str) -> str:
+def _to_text(requirements: tuple[Requirement, ...], text: str) -> str:
     """These requirements, a line each, below the options that the text had."""
-    return "".join(f"{line}\n" for line in (*option_lines(text), *(one.line for one in wanted)))
+    return "".join(f"{line}\n" for line in (*option_lines(text), *(requirement.line for requirement in requirements)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,10 +44,10 @@ VERSION = re.compile(r"(?:[0-9]+!)?[A-Za-z0-9.*+_-]+")
 NUMBERS = re.compile(r"[ \t]*(\d{1,9}(?:\.\d{1,9}){0,9})(?![A-Za-z0-9.*+_-])")
 LONG_NUMBER = re.compile(r"[0-9]{19}")
 """uv keeps each number of a version in 64 bits: 18 digits always fit."""
-MORE = re.compile(r"[ \t]*,[ \t\n]*(?=[<>=!~^])")
-OPENED = re.compile(r"[ \t]*\([ \t]*")
-CLOSED = re.compile(r"[ \t]*\)")
-AGAIN = re.compile(r"[ \t]*(?=[<>=!~^])")
+NEXT_CLAUSE = re.compile(r"[ \t]*,[ \t\n]*(?=[<>=!~^])")
+OPEN_PAREN = re.compile(r"[ \t]*\([ \t]*")
+CLOSE_PAREN = re.compile(r"[ \t]*\)")
+OPERATOR_AHEAD = re.compile(r"[ \t]*(?=[<>=!~^])")
 
 SPACED = re.compile(r"[ \t\n]*")
 JOINED = re.compile(r"[ \t]*(?:and|or)(?![A-Za-z0-9._-])")
@@ -104,16 +104,16 @@ ARCHIVES = (
 
 def specifier(cursor: Cursor) -> str:
     """The clauses here, in parentheses or not, sorted and joined by commas; "" where there are none."""
-    opened = cursor.at
-    inside = bool(cursor.take(OPENED))
-    if not inside and not cursor.look(AGAIN):
+    opening = cursor.at
+    in_parentheses = bool(cursor.take(OPEN_PAREN))
+    if not in_parentheses and not cursor.look(OPERATOR_AHEAD):
         return ""
     clauses = [_clause(cursor)]
-    while cursor.take(MORE):
+    while cursor.take(NEXT_CLAUSE):
         clauses.append(_clause(cursor))
-    if inside and not cursor.take(CLOSED):
-        cursor.text.refuse(opened, cursor.at, "is not closed", 'write ")" behind the last version')
-    if cursor.look(AGAIN):
+    if in_parentheses and not cursor.take(CLOSE_PAREN):
+        cursor.text.refuse(opening, cursor.at, "is not closed", 'write ")" behind the last version')
+    if cursor.look(OPERATOR_AHEAD):
         cursor.skip()
         start = cursor.at
         operator = cursor.take(OPERATOR)
@@ -135,7 +135,7 @@ def _clause(cursor: Cursor) -> str:
         if cursor.next and cursor.next in "\"'":
             cursor.refuse("is quoted", "write the version without quotes")
         cursor.refuse("has no version behind it", f"write a version, as in {operator or '=='}2.0", start=start)
-    return operator + checked(cursor, at, lambda: _version(operator, version), _why(operator, version))
+    return operator + checked(cursor, at, lambda: _version(operator, version), _version_problem(operator, version))
 
 
 def _version(operator: str, version: str) -> str:
@@ -146,7 +146,7 @@ def _version(operator: str, version: str) -> str:
     return f"{Version(plain)}{version[len(plain) :]}"
 
 
-def _why(operator: str, version: str) -> tuple[str, str, str]:
+def _version_problem(operator: str, version: str) -> tuple[str, str, str]:
     """What is wrong with a version that `packaging` refuses behind this operator, what to write, and the fix."""
     if LONG_NUMBER.search(version):
         return "has a number of more than 18 digits", "write a shorter one", ""
@@ -162,7 +162,7 @@ def _why(operator: str, version: str) -> tuple[str, str, str]:
     return "is not a version (PEP 440)", f"write numbers and dots, as in {operator}2.0", ""
 
 
-def checked(cursor: Cursor, start: int, decide: Callable[[], str], why: tuple[str, str, str]) -> str:
+def checked(cursor: Cursor, start: int, decide: Callable[[], str], refusal: tuple[str, str, str]) -> str:
     """What `decide` returns; where it raises a ValueError, refuse the text from `start` to the cursor for this reason.
 
     A ValueError is what every class of `packaging` raises, and `int` for a number of thousands of digits.
@@ -170,7 +170,7 @@ def checked(cursor: Cursor, start: int, decide: Callable[[], str], why: tuple[st
     try:
         return decide()
     except ValueError:
-        problem, advice, fix = why
+        problem, advice, fix = refusal
         cursor.refuse(problem, advice, start=start, fix=fix)
 
 
@@ -208,8 +208,8 @@ def marker(cursor: Cursor) -> str:
     start = cursor.at
     _expression(cursor, 0)
     text = cursor.text.plain[start : cursor.at]
-    why = ("is not a marker", 'write one as in python_version < "3.13"', "")
-    return checked(cursor, start, lambda: str(Marker(text)), why)
+    refusal = ("is not a marker", 'write one as in python_version < "3.13"', "")
+    return checked(cursor, start, lambda: str(Marker(text)), refusal)
 
 
 def _expression(cursor: Cursor, depth: int) -> None:
@@ -221,7 +221,7 @@ def _expression(cursor: Cursor, depth: int) -> None:
             if depth == MAX_DEPTH:
                 cursor.refuse(f"is nested deeper than {MAX_DEPTH}", "leave out parentheses", start=opened)
             _expression(cursor, depth + 1)
-            if not cursor.take(CLOSED):
+            if not cursor.take(CLOSE_PAREN):
                 cursor.text.refuse(opened, opened + 1, "is not closed", 'write ")" where the condition ends')
         else:
             _comparison(cursor)
@@ -242,15 +242,15 @@ def _comparison(cursor: Cursor) -> None:
         cursor.refuse("is not a comparison", f"use {fix or 'one of == ~= != <= >= < > in'}", start=at, fix=fix)
     right, right_text = _operand(cursor, left)
     if bool(left) == bool(right):
-        what = "compares two variables" if left else "compares two texts"
-        cursor.refuse(what, 'compare a variable with a text, as in os_name == "posix"', start=start)
+        problem = "compares two variables" if left else "compares two texts"
+        cursor.refuse(problem, 'compare a variable with a text, as in os_name == "posix"', start=start)
     variable, text = (left, right_text) if left else (right, left_text)
     operator = operator if left else FLIPPED.get(operator, operator)
     if operator[-1] == "n":
         return
-    why = (f"is not a version that {variable} can be compared with", 'write it as in python_version < "3.13"', "")
+    refusal = (f"is not a version that {variable} can be compared with", 'write it as in python_version < "3.13"', "")
     if variable in VERSIONS:
-        checked(cursor, start, lambda: _version(operator, text), why)
+        checked(cursor, start, lambda: _version(operator, text), refusal)
     elif operator == "~=" or (variable == "extra" and operator not in {"==", "!="}):
         cursor.refuse(f"compares {variable}, which is not a version", "use == or !=", start=start)
 
@@ -304,10 +304,10 @@ def url(cursor: Cursor, name: str) -> str:
             start=start,
             hint="Give the index or proxy that needs no password here, or let the cluster's own settings hold it.",
         )
-    good = URL_CHARACTERS.match(value)
-    if good and good.end() < len(value):
-        at = start + good.end()
-        advice = "write a blank before it" if value[good.end()] == ";" else "percent-encode it"
+    valid = URL_CHARACTERS.match(value)
+    if valid and valid.end() < len(value):
+        at = start + valid.end()
+        advice = "write a blank before it" if value[valid.end()] == ";" else "percent-encode it"
         cursor.text.refuse(at, at + 1, "stands inside a URL", advice)
     if not _host(authority):
         cursor.refuse("has no valid host", f"write {name} @ https://index.example.com/...", start=start)
@@ -349,13 +349,13 @@ REPOSITORY_REFUSED = (
 
 def _host(authority: str) -> bool:
     """Whether uv, too, takes this for a host and a port."""
-    found = AUTHORITY.fullmatch(authority)
-    if not found:
+    match = AUTHORITY.fullmatch(authority)
+    if not match:
         return False
-    host, six, port = found.groups()
+    host, ipv6, port = match.groups()
     try:
-        if six:
-            ipaddress.IPv6Address(six)
+        if ipv6:
+            ipaddress.IPv6Address(ipv6)
         elif IPV4_LIKE.fullmatch(host):
             ipaddress.IPv4Address(host)
         else:
@@ -369,13 +369,16 @@ def _wheel(cursor: Cursor, start: int, file: str, name: str) -> None:
     try:
         if len(file) > MAX_FILE_NAME:
             raise ValueError(file)  # noqa: TRY301 - refused as any other
-        found, *_ = parse_wheel_filename(file.replace("%2B", "+").replace("%2b", "+").replace("%21", "!"))
+        wheel_name, *_ = parse_wheel_filename(file.replace("%2B", "+").replace("%2b", "+").replace("%21", "!"))
     except ValueError:
         cursor.refuse(
             f"ends in {quoted(file)}, which no wheel is called", "give the wheel's whole file name", start=start
         )
-    if found != canonicalize_name(name):
-        fix = f"{found} @ {cursor.text.plain[start : cursor.at]}"
+    if wheel_name != canonicalize_name(name):
+        fix = f"{wheel_name} @ {cursor.text.plain[start : cursor.at]}"
         cursor.refuse(
-            f"is a wheel of {found}, not of {name}", f"write {found} @ and this URL", start=start, hint=f"Write: {fix}"
+            f"is a wheel of {wheel_name}, not of {name}",
+            f"write {wheel_name} @ and this URL",
+            start=start,
+            hint=f"Write: {fix}",
         )

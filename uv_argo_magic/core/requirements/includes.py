@@ -23,12 +23,12 @@ class Include:
 
 def split_includes(text: str) -> tuple[str, tuple[Include, ...]]:
     """The text without its includes, their lines left empty so that lines keep their numbers; and the includes."""
-    found = []
+    includes = []
 
     def take(match: re.Match[str]) -> str:
         name = COMMENT.sub("", match[2]).strip().strip("\"'")
         line = text.count("\n", 0, match.start()) + 1
-        found.append(Include(line=line, name=name, constraint=match[1].startswith(("-c", "--c"))))
+        includes.append(Include(line=line, name=name, constraint=match[1].startswith(("-c", "--c"))))
         return ""
 
-    return INCLUDE.sub(take, text), tuple(found)
+    return INCLUDE.sub(take, text), tuple(includes)

@@ -57,9 +57,9 @@ class Requirement:
 
     def __str__(self) -> str:
         extras = f"[{','.join(self.extras)}]" if self.extras else ""
-        where = f" @ {self.url}" if self.url else self.specifier
+        constraint = f" @ {self.url}" if self.url else self.specifier
         marker = (" ; " if self.url else "; ") + self.marker if self.marker else ""
-        return f"{self.name}{extras}{where}{marker}"
+        return f"{self.name}{extras}{constraint}{marker}"
 
     @property
     def line(self) -> str:
@@ -114,7 +114,7 @@ def parse(text: str, *, source: str = "--deps", file: bool = False) -> Requireme
         )
     if text.removeprefix("\ufeff").lstrip(" \t\r\n").startswith("["):
         return parse_items(_json(text, source), source=source, file=file)
-    return _gathered(one.requirement for one in locate(text, source=source, file=file))
+    return _deduplicate(located.requirement for located in locate(text, source=source, file=file))
 
 
 def locate(text: str, *, source: str = "--deps", file: bool = False) -> tuple[LocatedRequirement, ...]:
@@ -122,8 +122,8 @@ def locate(text: str, *, source: str = "--deps", file: bool = False) -> tuple[Lo
 
     Raises SpecError as `parse` does.
     """
-    whole = scan(text, source)
-    return tuple(_requirements(whole, hashes=file))
+    scanned = scan(text, source)
+    return tuple(_requirements(scanned, hashes=file))
 
 
 SHORTER = "Keep what the cell imports: the packages that those need come by themselves."
@@ -134,7 +134,7 @@ def parse_items(items: Sequence[object], *, source: str, file: bool = False) -> 
 
     Raises SpecError naming the item, counted from 1.
     """
-    found: list[Requirement] = []
+    requirements: list[Requirement] = []
     for number, value in enumerate(items, start=1):
         where = f"{source}, item {number}"
         if number > MAX_REQUIREMENTS:
@@ -147,18 +147,20 @@ def parse_items(items: Sequence[object], *, source: str, file: bool = False) -> 
                 hint='For example: ["numpy", "pandas>=2"]',
             )
         text = scan_item(value, where)
-        one = [each.requirement for each in _requirements(text, hashes=file)]
-        if len(one) != 1:
-            problem = f"holds {len(one)} requirements" if one else "is empty"
+        parsed = [located.requirement for located in _requirements(text, hashes=file)]
+        if len(parsed) != 1:
+            problem = f"holds {len(parsed)} requirements" if parsed else "is empty"
             text.refuse(0, len(value), problem, "write one requirement in each item")
-        found += one
-    return _gathered(found)
+        requirements += parsed
+    return _deduplicate(requirements)
 
 
 def merge(*lists: Requirements) -> Requirements:
     """All requirements of these lists, in order, duplicates dropped; complete where each of them is."""
-    found = _gathered(item for one in lists for item in one.items)
-    return replace(found, complete=bool(found) and all(one.complete for one in lists if one))
+    merged = _deduplicate(item for requirements in lists for item in requirements.items)
+    return replace(
+        merged, complete=bool(merged) and all(requirements.complete for requirements in lists if requirements)
+    )
 
 
 def _json(text: str, source: str) -> Sequence[object]:
@@ -179,7 +181,7 @@ def _json(text: str, source: str) -> Sequence[object]:
 
 def _requirements(text: Text, *, hashes: bool) -> Iterator[LocatedRequirement]:
     cursor = Cursor(text)
-    bare = ""
+    previous_name = ""
     count = 0
     while True:
         start = cursor.at
@@ -197,19 +199,19 @@ def _requirements(text: Text, *, hashes: bool) -> Iterator[LocatedRequirement]:
                 f"is requirement number {count} of at most {MAX_REQUIREMENTS}", "leave some out", hint=SHORTER
             )
         line_start = not start or "\n" in gap
-        refuse_lookalike(cursor, line_start=line_start, bare="" if line_start else bare)
-        begin = cursor.at
-        found = _requirement(cursor, hashes=hashes)
-        bare = found.name if cursor.at - begin == len(found.name) else ""
-        start, end = text.raw_span(begin, cursor.at)
-        yield LocatedRequirement(requirement=found, start=start, end=end)
+        refuse_lookalike(cursor, line_start=line_start, previous_name="" if line_start else previous_name)
+        requirement_start = cursor.at
+        requirement = _requirement(cursor, hashes=hashes)
+        previous_name = requirement.name if cursor.at - requirement_start == len(requirement.name) else ""
+        start, end = text.raw_span(requirement_start, cursor.at)
+        yield LocatedRequirement(requirement=requirement, start=start, end=end)
 
 
 def _requirement(cursor: Cursor, *, hashes: bool) -> Requirement:
     start = cursor.at
-    written = cursor.take(NAME)
-    why = ("is not a package name", "write letters, digits and . _ - between them", "")
-    name = grammar.checked(cursor, start, lambda: canonicalize_name(written, validate=True), why)
+    raw_name = cursor.take(NAME)
+    refusal = ("is not a package name", "write letters, digits and . _ - between them", "")
+    name = grammar.checked(cursor, start, lambda: canonicalize_name(raw_name, validate=True), refusal)
     extras = _extras(cursor)
     url = specifier = ""
     if cursor.take(AT):
@@ -237,24 +239,24 @@ def _requirement(cursor: Cursor, *, hashes: bool) -> Requirement:
 
 
 def _extras(cursor: Cursor) -> tuple[str, ...]:
-    opened = cursor.at
+    opening = cursor.at
     if not cursor.take(BRACKET):
         return ()
-    opened = cursor.at - 1
+    opening = cursor.at - 1
     extras = set()
     while True:
         cursor.skip()
         start = cursor.at
         extra = cursor.take(NAME)
-        why = ("is not the name of an extra", "write letters, digits and . _ - between them", "")
+        refusal = ("is not the name of an extra", "write letters, digits and . _ - between them", "")
         if not extra:
             problem = "names no extra" if cursor.next and cursor.next in "],\n" else "is not closed or names no extra"
-            cursor.at = max(cursor.at, opened + 1)
-            cursor.refuse(problem, "write extras in brackets, as in requests[socks]", start=opened)
-        extras.add(grammar.checked(cursor, start, lambda: canonicalize_name(extra, validate=True), why))  # noqa: B023
+            cursor.at = max(cursor.at, opening + 1)
+            cursor.refuse(problem, "write extras in brackets, as in requests[socks]", start=opening)
+        extras.add(grammar.checked(cursor, start, lambda: canonicalize_name(extra, validate=True), refusal))  # noqa: B023
         end = cursor.take(EXTRA_END)
         if not end:
-            cursor.refuse("is not closed", 'write "]" behind the last extra', start=opened)
+            cursor.refuse("is not closed", 'write "]" behind the last extra', start=opening)
         if end[-1] == "]":
             return tuple(sorted(extras))
 
@@ -262,38 +264,38 @@ def _extras(cursor: Cursor) -> tuple[str, ...]:
 def _hashes(cursor: Cursor) -> tuple[str, ...]:
     hashes = set()
     while cursor.take(HASH_SIGN):
-        found = cursor.take(HASH)
-        if not found:
+        digest = cursor.take(HASH)
+        if not digest:
             cursor.refuse("is not a SHA-256 hash", "write --hash=sha256: and 64 hexadecimal digits")
-        hashes.add(found.removeprefix("--hash=").lower())
+        hashes.add(digest.removeprefix("--hash=").lower())
     return tuple(sorted(hashes))
 
 
-def _gathered(items: Iterable[Requirement]) -> Requirements:
+def _deduplicate(items: Iterable[Requirement]) -> Requirements:
     """Drop duplicates, joining their hashes, and say what is doubtful."""
-    found: dict[str, Requirement] = {}
-    for one in items:
-        key = str(one)
-        hashes = {*found[key].hashes, *one.hashes} if key in found else one.hashes
-        found[key] = replace(one, hashes=tuple(sorted(hashes)))
-    return Requirements(items=tuple(found.values()), warnings=tuple(_warnings(tuple(found.values()))))
+    by_text: dict[str, Requirement] = {}
+    for item in items:
+        key = str(item)
+        hashes = {*by_text[key].hashes, *item.hashes} if key in by_text else item.hashes
+        by_text[key] = replace(item, hashes=tuple(sorted(hashes)))
+    return Requirements(items=tuple(by_text.values()), warnings=tuple(_warnings(tuple(by_text.values()))))
 
 
 def _warnings(items: tuple[Requirement, ...]) -> Iterator[str]:
     by_name: dict[str, list[Requirement]] = {}
-    for one in items:
-        by_name.setdefault(one.name, []).append(one)
+    for item in items:
+        by_name.setdefault(item.name, []).append(item)
     for name, group in by_name.items():
-        sentence = import_name_warning(name)
-        if sentence:
-            yield sentence
+        warning = import_name_warning(name)
+        if warning:
+            yield warning
         # One line for each Python or platform is how a universal lock says it: nothing contradicts there.
-        markers = {one.marker for one in group}
+        markers = {item.marker for item in group}
         if len(group) > 1 and ("" in markers or len(markers) < len(group)):
             yield f"{name} is asked for in {len(group)} ways ({', '.join(map(str, group))}), and all of them must hold."
-        for one in group:
-            if EXTRA_MARKER.search(one.marker):
-                yield f'The marker of "{one}" asks for an extra, and nothing sets one here.'
+        for item in group:
+            if EXTRA_MARKER.search(item.marker):
+                yield f'The marker of "{item}" asks for an extra, and nothing sets one here.'
 
 
 EXTRA_MARKER = re.compile(r"(?:^|[ (])extra [!=]= |= extra(?:$|[ )])")

@@ -21,12 +21,12 @@ class ParsedRequirements:
     notes: tuple[str, ...] = ()
 
 
-def merge(*found: ParsedRequirements) -> ParsedRequirements:
+def merge(*files: ParsedRequirements) -> ParsedRequirements:
     """All of it, in order."""
     return ParsedRequirements(
-        requirements=req.merge(*(one.requirements for one in found)),
-        constraints=tuple(dict.fromkeys(line for one in found for line in one.constraints)),
-        overrides=tuple(dict.fromkeys(line for one in found for line in one.overrides)),
-        requires_python=tuple(dict.fromkeys(pair for one in found for pair in one.requires_python)),
-        notes=tuple(dict.fromkeys(note for one in found for note in one.notes)),
+        requirements=req.merge(*(file.requirements for file in files)),
+        constraints=tuple(dict.fromkeys(line for file in files for line in file.constraints)),
+        overrides=tuple(dict.fromkeys(line for file in files for line in file.overrides)),
+        requires_python=tuple(dict.fromkeys(pair for file in files for pair in file.requires_python)),
+        notes=tuple(dict.fromkeys(note for file in files for note in file.notes)),
     )

@@ -123,13 +123,14 @@ class Block:
             return tomllib.loads(text)
         except (ValueError, RecursionError) as error:
             # tomllib has no attributes for the place before Python 3.14, only its message.
-            place = TOML_PLACE.search(str(error))
-            row, column = (place.group(1), place.group(2)) if place else (None, None)
-            line = self.first + int(row) if row else self.first + len(self.lines)
+            position = TOML_PLACE.search(str(error))
+            line_number, column = (position.group(1), position.group(2)) if position else (None, None)
+            line = self.first + int(line_number) if line_number else self.first + len(self.lines)
             character = f", character {int(column) + 2}" if column else ""
-            what = visible(TOML_PLACE.sub("", str(error)))[:100]
+            reason = visible(TOML_PLACE.sub("", str(error)))[:100]
         raise SpecError(
-            f"script block, line {line}{character}: this is not TOML ({what}); write key = value, and texts in quotes",
+            f"script block, line {line}{character}: this is not TOML ({reason}); "
+            "write key = value, and texts in quotes",
             hint='For example: # dependencies = ["numpy", "pandas>=2"]',
         )
 
@@ -145,7 +146,7 @@ class Block:
 
 
 def _block(lines: list[str]) -> Block | None:
-    found: Block | None = None
+    block: Block | None = None
     index = 0
     while index < len(lines):
         line = lines[index]
@@ -154,8 +155,8 @@ def _block(lines: list[str]) -> Block | None:
             if MISSPELLED.fullmatch(line):
                 _refuse_mark(index, f"{quoted(line)} does not open a block", f'write exactly "{OPENED}"')
             continue
-        if found:
-            _refuse_mark(index, f"a second script block (the first is in line {found.first})", "join the two")
+        if block:
+            _refuse_mark(index, f"a second script block (the first is in line {block.first})", "join the two")
         body: list[str] = []
         while index < len(lines) and (lines[index] == "#" or lines[index].startswith("# ")) and lines[index] != OPENED:
             body.append(lines[index])
@@ -164,8 +165,8 @@ def _block(lines: list[str]) -> Block | None:
             _refuse_mark(index - len(body), "the script block is not closed", f'write "{CLOSED}" in the line below it')
         # The last mark of an unbroken comment closes, as in PEP 723.
         end = len(body) - 1 - body[::-1].index(CLOSED)
-        found = Block(first=index - len(body), lines=tuple(body[:end]))
-    return found
+        block = Block(first=index - len(body), lines=tuple(body[:end]))
+    return block
 
 
 def _refuse_mark(line: int, problem: str, advice: str) -> NoReturn:
@@ -184,7 +185,7 @@ def _requires_python(block: Block, value: object) -> str:
     try:
         if "===" in value:
             raise ValueError(value)  # noqa: TRY301 - refused as any other
-        return ",".join(sorted(str(one) for one in SpecifierSet(value)))
+        return ",".join(sorted(str(specifier) for specifier in SpecifierSet(value)))
     except ValueError:
         block.refuse("requires-python", f"{quoted(value)} is not a version specifier", advice)
 
@@ -208,10 +209,10 @@ def _flag(block: Block, key: str, value: object) -> bool:
     return value
 
 
-def _one_of(words: tuple[str, ...]) -> Callable[[Block, str, object], str]:
+def _one_of(choices: tuple[str, ...]) -> Callable[[Block, str, object], str]:
     def read(block: Block, key: str, value: object) -> str:
-        if not isinstance(value, str) or value not in words:
-            block.refuse(key, f'"{key}" has no such value', f"write one of {', '.join(words)}, in quotes")
+        if not isinstance(value, str) or value not in choices:
+            block.refuse(key, f'"{key}" has no such value', f"write one of {', '.join(choices)}, in quotes")
         return value
 
     return read

@@ -43,17 +43,17 @@ def read_pins(text: str, *, source: str, extras: Sequence[str] = (), groups: Seq
             f"{source} is no lock file of version 1: lock-version is {data.get('lock-version')!r}",
             hint="Make it again: uv export --format pylock.toml -o pylock.toml",
         )
-    chosen = {
-        "extras": _chosen("extra", extras, data.get("extras"), source),
-        "dependency_groups": _chosen("group", groups, data.get("dependency-groups"), source),
+    selected = {
+        "extras": _select("extra", extras, data.get("extras"), source),
+        "dependency_groups": _select("group", groups, data.get("dependency-groups"), source),
     }
     if not groups:
         default = data.get("default-groups")
-        chosen["dependency_groups"] = frozenset(map(str, default)) if isinstance(default, list) else frozenset()
+        selected["dependency_groups"] = frozenset(map(str, default)) if isinstance(default, list) else frozenset()
     packages = data.get("packages", [])
-    if not isinstance(packages, list) or not all(isinstance(one, dict) for one in packages):
+    if not isinstance(packages, list) or not all(isinstance(package, dict) for package in packages):
         raise _misshapen(source, "packages")
-    lines = [line for package in packages if (line := _line(package, chosen, source))]
+    lines = [line for package in packages if (line := _line(package, selected, source))]
     python = requires_python(data, source)
     return ParsedRequirements(
         requirements=replace(req.parse_items(lines, source=source, file=True), complete=True),
@@ -61,16 +61,16 @@ def read_pins(text: str, *, source: str, extras: Sequence[str] = (), groups: Seq
     )
 
 
-def _chosen(what: str, names: Sequence[str], known: object, source: str) -> frozenset[str]:
-    there = {canonicalize_name(str(name)) for name in known} if isinstance(known, list) else set()
+def _select(kind: str, names: Sequence[str], available: object, source: str) -> frozenset[str]:
+    names_available = {canonicalize_name(str(name)) for name in available} if isinstance(available, list) else set()
     for name in names:
-        if canonicalize_name(name) not in there:
-            error = unknown(what, name, there)
+        if canonicalize_name(name) not in names_available:
+            error = unknown(kind, name, names_available)
             raise SpecError(f"{source}: {error.message}", hint=error.hint)
     return frozenset(canonicalize_name(name) for name in names)
 
 
-def _line(package: _Table, chosen: Mapping[str, frozenset[str]], source: str) -> str:
+def _line(package: _Table, selected: Mapping[str, frozenset[str]], source: str) -> str:
     """The package as a line of a requirements file; "" where its marker rules it out."""
     name = package.get("name")
     if not isinstance(name, str):
@@ -78,7 +78,7 @@ def _line(package: _Table, chosen: Mapping[str, frozenset[str]], source: str) ->
     marker = package.get("marker", "")
     if not isinstance(marker, str):
         raise _misshapen(source, "marker")
-    marker = CHOSEN.sub(lambda found: _decided(found, chosen), marker)
+    marker = CHOSEN.sub(lambda match: _decided(match, selected), marker)
     if marker == NEVER:
         return ""
     archive = package.get("archive")
@@ -97,16 +97,16 @@ def _line(package: _Table, chosen: Mapping[str, frozenset[str]], source: str) ->
     return pin + condition + "".join(f" --hash=sha256:{digest}" for digest in hashes)
 
 
-def _decided(found: re.Match[str], chosen: Mapping[str, frozenset[str]]) -> str:
-    _, name, negated, variable = found.groups()
-    return ALWAYS if (canonicalize_name(name) in chosen[variable]) != bool(negated) else NEVER
+def _decided(match: re.Match[str], selected: Mapping[str, frozenset[str]]) -> str:
+    _, name, negated, variable = match.groups()
+    return ALWAYS if (canonicalize_name(name) in selected[variable]) != bool(negated) else NEVER
 
 
 def _version(name: str, package: _Table, source: str) -> str:
-    for kind, what in (("vcs", "a repository"), ("directory", "a folder")):
+    for kind, source_kind in (("vcs", "a repository"), ("directory", "a folder")):
         if kind in package:
             raise SpecError(
-                f"{source}: {name} comes from {what}, so no hash says what gets installed",
+                f"{source}: {name} comes from {source_kind}, so no hash says what gets installed",
                 hint="Build a wheel of it, put it on a web server, and lock its URL.",
             )
     version = package.get("version")
@@ -128,7 +128,11 @@ def _url(name: str, archive: _Table, source: str) -> str:
 
 def _files(name: str, package: _Table, source: str) -> tuple[_Table, ...]:
     wheels, sdist = package.get("wheels", []), package.get("sdist", {})
-    if not isinstance(wheels, list) or not isinstance(sdist, dict) or not all(isinstance(one, dict) for one in wheels):
+    if (
+        not isinstance(wheels, list)
+        or not isinstance(sdist, dict)
+        or not all(isinstance(wheel, dict) for wheel in wheels)
+    ):
         raise _misshapen(source, f"files of {name}")
     return (*wheels, sdist)
 

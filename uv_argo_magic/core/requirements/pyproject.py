@@ -47,21 +47,21 @@ def read_pyproject(
     """
     data = toml(text, source)
     project = _Project(data, source)
-    found = [] if groups and not extras else [project.dependencies(), *map(project.extra, extras)]
-    found += [project.group(name, ()) for name in groups]
-    requirements = req.merge(*found)
+    parts = [] if groups and not extras else [project.dependencies(), *map(project.extra, extras)]
+    parts += [project.group(name, ()) for name in groups]
+    requirements = req.merge(*parts)
     project.refuse_own(requirements)
     uv = _table(_table(data, "tool", source), "uv", source)
     project.refuse_sources(requirements, _table(uv, "sources", source))
     python = requires_python(_table(data, "project", source), source)
-    unread = [key for key in UNREAD if key in uv]
-    note = f"{source}: {', '.join(unread)} of [tool.uv] count only as settings of the cell: --set KEY=VALUE."
+    ignored = [key for key in UNREAD if key in uv]
+    note = f"{source}: {', '.join(ignored)} of [tool.uv] count only as settings of the cell: --set KEY=VALUE."
     return ParsedRequirements(
         requirements=requirements,
         constraints=_lines(uv, "constraint-dependencies", source),
         overrides=_lines(uv, "override-dependencies", source),
         requires_python=((python, source),) if python else (),
-        notes=(note,) if unread else (),
+        notes=(note,) if ignored else (),
     )
 
 
@@ -83,13 +83,13 @@ def requires_python(table: _Table, source: str) -> str:
     Raises:
         SpecError: it is no specifier.
     """
-    said = table.get("requires-python", "")
+    specifier = table.get("requires-python", "")
     try:
-        if isinstance(said, str) and "===" not in said:
-            return ",".join(sorted(str(one) for one in SpecifierSet(said)))
+        if isinstance(specifier, str) and "===" not in specifier:
+            return ",".join(sorted(str(clause) for clause in SpecifierSet(specifier)))
     except InvalidSpecifier:
         pass
-    raise SpecError(f"{source}: requires-python = {said!r} is no specifier", hint='Write ">=3.11".')
+    raise SpecError(f"{source}: requires-python = {specifier!r} is no specifier", hint='Write ">=3.11".')
 
 
 class _Project:
@@ -99,8 +99,8 @@ class _Project:
         self._source = source
         self._project = _table(data, "project", source)
         self._poetry = "poetry" in _table(data, "tool", source)
-        self._extras = _named(_table(self._project, "optional-dependencies", source))
-        self._groups = _named(_table(data, "dependency-groups", source))
+        self._extras = _by_canonical_name(_table(self._project, "optional-dependencies", source))
+        self._groups = _by_canonical_name(_table(data, "dependency-groups", source))
         name = self._project.get("name", "")
         self._name = canonicalize_name(name) if isinstance(name, str) else ""
 
@@ -123,37 +123,37 @@ class _Project:
         )
 
     def extra(self, name: str) -> req.Requirements:
-        found: dict[str, req.Requirements] = {}
-        waiting = [name]
-        while waiting:
-            one = canonicalize_name(waiting.pop(0))
-            if one in found:
+        by_extra: dict[str, req.Requirements] = {}
+        queue = [name]
+        while queue:
+            extra_name = canonicalize_name(queue.pop(0))
+            if extra_name in by_extra:
                 continue
-            if one not in self._extras:
-                error = unknown("extra", one, self._extras)
+            if extra_name not in self._extras:
+                error = unknown("extra", extra_name, self._extras)
                 raise SpecError(f"{self._source}: {error.message}", hint=error.hint)
-            items = _list(self._extras, one, self._source)
-            said = req.parse_items(items, source=f"{self._source}, optional-dependencies.{one}")
-            own = [item for item in said.items if item.name == self._name]
-            waiting += [extra for item in own for extra in item.extras]
-            found[one] = req.Requirements(items=tuple(item for item in said.items if item not in own))
-        return req.merge(*found.values())
+            items = _list(self._extras, extra_name, self._source)
+            parsed = req.parse_items(items, source=f"{self._source}, optional-dependencies.{extra_name}")
+            own = [item for item in parsed.items if item.name == self._name]
+            queue += [extra for item in own for extra in item.extras]
+            by_extra[extra_name] = req.Requirements(items=tuple(item for item in parsed.items if item not in own))
+        return req.merge(*by_extra.values())
 
     def group(self, name: str, trail: tuple[str, ...]) -> req.Requirements:
-        one = canonicalize_name(name)
-        if one in trail:
-            self._refuse(f"the groups {' -> '.join((*trail, one))} include each other", "Take one of them out.")
-        if one not in self._groups:
-            error = unknown("group", one, self._groups)
+        group_name = canonicalize_name(name)
+        if group_name in trail:
+            self._refuse(f"the groups {' -> '.join((*trail, group_name))} include each other", "Take one of them out.")
+        if group_name not in self._groups:
+            error = unknown("group", group_name, self._groups)
             raise SpecError(f"{self._source}: {error.message}", hint=error.hint)
-        found = []
-        for number, item in enumerate(_list(self._groups, one, self._source), start=1):
+        parts = []
+        for number, item in enumerate(_list(self._groups, group_name, self._source), start=1):
             included = item.get("include-group") if isinstance(item, dict) and len(item) == 1 else None
             if isinstance(included, str):
-                found.append(self.group(included, (*trail, one)))
+                parts.append(self.group(included, (*trail, group_name)))
             else:
-                found.append(req.parse_items([item], source=f"{self._source}, group {one}, {number}"))
-        return req.merge(*found)
+                parts.append(req.parse_items([item], source=f"{self._source}, group {group_name}, {number}"))
+        return req.merge(*parts)
 
     def refuse_own(self, requirements: req.Requirements) -> None:
         """Refuse the project as its own dependency, where that is not only a way to name extras."""
@@ -182,7 +182,7 @@ def _lines(uv: _Table, key: str, source: str) -> tuple[str, ...]:
     return req.parse_items(_list(uv, key, source), source=f"{source}, {key}").lines
 
 
-def _named(table: _Table) -> _Table:
+def _by_canonical_name(table: _Table) -> _Table:
     return {canonicalize_name(name): value for name, value in table.items()}
 
 

@@ -38,7 +38,7 @@ CHARACTERS = {
 """Character -> (what is wrong with it, what to write)."""
 
 # What keyboards, word processors and web pages put where ASCII is meant.
-MEANT = {
+ASCII_FOR = {
     "\u2018": "'",
     "\u2019": "'",
     "\u201c": '"',
@@ -59,7 +59,7 @@ MEANT = {
     "\x0b": "\n",
     "\x0c": "\n",
 }
-SPELLED = {" ": "a blank", "\n": "a new line"}
+SPACE_NAMES = {" ": "a blank", "\n": "a new line"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,19 +81,19 @@ class Text:
 
     def refuse(self, start: int, end: int, problem: str, advice: str, *, fix: str = "", hint: str = "") -> NoReturn:
         """Raise the SpecError for `plain[start:end]`; with `fix`, the hint is its line with that text replaced."""
-        at, stop = self.raw_span(start, end)
+        at, end_at = self.raw_span(start, end)
         begin = self.raw.rfind("\n", 0, at) + 1
-        where = f"line {self.raw.count(chr(10), 0, at) + 1}, " if "\n" in self.raw else ""
-        what = f"{quoted(self.raw[at:stop])} {problem}" if stop > at else problem
+        line_prefix = f"line {self.raw.count(chr(10), 0, at) + 1}, " if "\n" in self.raw else ""
+        subject = f"{quoted(self.raw[at:end_at])} {problem}" if end_at > at else problem
         line_end = self.raw.find("\n", at)
         line = self.raw[begin : line_end if line_end >= 0 else None]
-        if fix and stop <= begin + len(line) and len(line) <= 200:
+        if fix and end_at <= begin + len(line) and len(line) <= 200:
             before = self.raw[begin:at]
             # A comparison belongs to the name before it.
             before = before.rstrip(" \t") if fix[0] in ",=<>~!" else before
-            whole = before + fix + self.raw[stop : begin + len(line)]
+            whole = before + fix + self.raw[end_at : begin + len(line)]
             hint = f"Write: {visible(whole.strip())}"
-        message = f"{self.source}, {where}character {at - begin + 1}: {what}; {advice}"
+        message = f"{self.source}, {line_prefix}character {at - begin + 1}: {subject}; {advice}"
         raise SpecError(message, hint=hint or EXAMPLE) from None
 
 
@@ -162,19 +162,19 @@ def scan_item(text: str, source: str) -> Text:
 
 
 def _checked(text: Text, bad: re.Pattern[str]) -> Text:
-    found = bad.search(text.plain)
-    if not found:
+    bad_match = bad.search(text.plain)
+    if not bad_match:
         return text
-    at, char = found.start(), found.group()
+    at, char = bad_match.start(), bad_match.group()
     if char in CHARACTERS:
         match = VARIABLE.match(text.plain, at)
         text.refuse(at, match.end() if match else at + 1, *CHARACTERS[char])
     if char == "\n":
         text.refuse(at, at, "a new line within one item of the list", "make it one item for each requirement")
-    meant = MEANT.get(char) or unicodedata.normalize("NFKC", char)
-    clear = meant in SPELLED or (meant.isascii() and meant.isprintable())
+    intended = ASCII_FOR.get(char) or unicodedata.normalize("NFKC", char)
+    is_plain = intended in SPACE_NAMES or (intended.isascii() and intended.isprintable())
     name = unicodedata.name(char, "a control character")
-    advice = f"write {SPELLED.get(meant, meant)}" if clear else "leave it out"
+    advice = f"write {SPACE_NAMES.get(intended, intended)}" if is_plain else "leave it out"
     return text.refuse(at, at, f"U+{ord(char):04X} ({name}) stands where only plain ASCII may", advice)
 
 

@@ -221,15 +221,15 @@ def import_name_warning(name: str) -> str:
     return ""
 
 
-def refuse_lookalike(cursor: Cursor, *, line_start: bool, bare: str) -> None:
+def refuse_lookalike(cursor: Cursor, *, line_start: bool, previous_name: str) -> None:
     """Raise SpecError where what stands at the cursor is no requirement.
 
     `line_start`: only blanks stand before it on its line; `bare`: the requirement before it on its line where that is a
     name alone, else "".
     """
     start = cursor.at
-    found = cursor.look(BEGINNING)
-    word = found.group() if found else ""
+    beginning = cursor.look(BEGINNING)
+    word = beginning.group() if beginning else ""
     command = cursor.look(COMMAND) if line_start else None
     if command:
         cursor.at = command.end()
@@ -248,7 +248,7 @@ def refuse_lookalike(cursor: Cursor, *, line_start: bool, bare: str) -> None:
         cursor.refuse("is a path, and the cell may run where it is not", ELSEWHERE)
     if OPERATOR.match(word):
         cursor.refuse("is a version without a package name", f"write name{word[:40]}")
-    _name_like(cursor, word, bare)
+    _name_like(cursor, word, previous_name)
 
 
 def _option(cursor: Cursor, word: str) -> None:
@@ -260,22 +260,22 @@ def _option(cursor: Cursor, word: str) -> None:
     cursor.refuse("is an option, not a requirement", advice, start=start)
 
 
-def _name_like(cursor: Cursor, word: str, bare: str) -> None:
+def _name_like(cursor: Cursor, word: str, previous_name: str) -> None:
     """Refuse names that only look like one: versions, file names, words of a sentence; and what is not even that."""
-    found = cursor.look(VERSION_WORD)
-    version = found.group() if found else ""
+    match = cursor.look(VERSION_WORD)
+    version = match.group() if match else ""
     if VERSION_LIKE.fullmatch(version) and (version[0] not in "vV" or "." in version):
-        _version(cursor, version, bare)
-    found = cursor.look(NAME)
-    name = found.group() if found else ""
+        _version(cursor, version, previous_name)
+    match = cursor.look(NAME)
+    name = match.group() if match else ""
     if not name:
         if word[0] in "\"'":
             cursor.refuse("is quoted", "write names without quotes, or a JSON list of texts")
         cursor.refuse("does not begin with a package name", "write a name, as in numpy")
-    behind = word[len(name) : len(name) + 1]
-    if behind == "/":
+    following = word[len(name) : len(name) + 1]
+    if following == "/":
         cursor.refuse("is a path, and the cell may run where it is not", ELSEWHERE)
-    if behind == ":":
+    if following == ":":
         cursor.refuse("is not how a requirement is written", f"write {name[:40]}, or name==version")
     start = cursor.at
     cursor.at += len(name)
@@ -290,9 +290,9 @@ def _name_like(cursor: Cursor, word: str, bare: str) -> None:
     cursor.at = start
 
 
-def _version(cursor: Cursor, version: str, bare: str) -> NoReturn:
+def _version(cursor: Cursor, version: str, previous_name: str) -> NoReturn:
     start = cursor.at
     cursor.at += len(version)
-    written = f"{bare or 'name'}=={version[:40]}"
-    problem = "is a version without a comparison" if bare else "is a version without a package name"
-    cursor.refuse(problem, f"write {written}", start=start, fix=f"=={version}" if bare else "")
+    written = f"{previous_name or 'name'}=={version[:40]}"
+    problem = "is a version without a comparison" if previous_name else "is a version without a package name"
+    cursor.refuse(problem, f"write {written}", start=start, fix=f"=={version}" if previous_name else "")

@@ -73,7 +73,7 @@ class BaseEnvironment:
     @property
     def constraints(self) -> tuple[Distribution, ...]:
         """Those that a resolution keeps to."""
-        return tuple(one for one in self.distributions if one.name not in TOOLS)
+        return tuple(distribution for distribution in self.distributions if distribution.name not in TOOLS)
 
     def to_json(self) -> str:
         """This as JSON, keys sorted."""
@@ -88,37 +88,37 @@ class BaseEnvironment:
         """
         try:
             data = json.loads(text)
-            found = tuple(
+            distributions = tuple(
                 Distribution(
-                    name=str(one["name"]),
-                    version=str(one["version"]),
-                    requires=tuple(map(str, one["requires"])),
-                    extras=tuple(map(str, one["extras"])),
+                    name=str(item["name"]),
+                    version=str(item["version"]),
+                    requires=tuple(map(str, item["requires"])),
+                    extras=tuple(map(str, item["extras"])),
                 )
-                for one in data["distributions"]
+                for item in data["distributions"]
             )
-            about = {key: str(data[key]) for key in ("python", "implementation", "platform")}
+            fields = {key: str(data[key]) for key in ("python", "implementation", "platform")}
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a base: {error!r}") from error
-        return cls(distributions=found, **about)
+        return cls(distributions=distributions, **fields)
 
 
-def read_probe(said: str) -> BaseEnvironment:
+def read_probe(output: str) -> BaseEnvironment:
     """What PROBE printed last.
 
     Raises:
         ValueError: it printed something else.
     """
-    lines = [line for line in said.splitlines() if line.startswith("{")]
+    lines = [line for line in output.splitlines() if line.startswith("{")]
     try:
         data = json.loads(lines[-1])
         rows = [tuple(row) for row in data["distributions"]]
-        found = {}
+        by_name = {}
         for name, version, requires, extras in rows:
-            plain = canonicalize_name(str(name))
+            canonical = canonicalize_name(str(name))
             if _is_version(str(version)):
-                found[plain] = Distribution(
-                    name=plain,
+                by_name[canonical] = Distribution(
+                    name=canonical,
                     version=str(Version(str(version))),
                     requires=tuple(map(str, requires)),
                     extras=tuple(map(str, extras)),
@@ -127,7 +127,7 @@ def read_probe(said: str) -> BaseEnvironment:
             python=str(data["python"]).removesuffix("+"),
             implementation=str(data["implementation"]) + ("t" if data["free"] else ""),
             platform=_platform(str(data["machine"]), str(data["libc"])),
-            distributions=tuple(found[name] for name in sorted(found)),
+            distributions=tuple(by_name[name] for name in sorted(by_name)),
         )
     except (IndexError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not what the probe says: {error!r}") from error
@@ -149,11 +149,11 @@ def _is_version(text: str) -> bool:
     return True
 
 
-def metadata(one: Distribution) -> str:
+def metadata(distribution: Distribution) -> str:
     """What its METADATA file says."""
-    lines = ["Metadata-Version: 2.1", f"Name: {one.name}", f"Version: {one.version}"]
-    lines += [f"Requires-Dist: {_one_line(text)}" for text in one.requires]
-    lines += [f"Provides-Extra: {_one_line(text)}" for text in one.extras]
+    lines = ["Metadata-Version: 2.1", f"Name: {distribution.name}", f"Version: {distribution.version}"]
+    lines += [f"Requires-Dist: {_one_line(text)}" for text in distribution.requires]
+    lines += [f"Provides-Extra: {_one_line(text)}" for text in distribution.extras]
     return "\n".join(lines) + "\n"
 
 

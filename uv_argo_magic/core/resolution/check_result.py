@@ -31,7 +31,7 @@ class CheckResult:
     @property
     def versions(self) -> dict[str, str]:
         """What was resolved: canonical name -> version."""
-        return {one.name: one.version for one in self.lock.packages} if self.lock else {}
+        return {package.name: package.version for package in self.lock.packages} if self.lock else {}
 
     def sentence(self, now: float = 0.0) -> str:
         """What a person should know, in one line; `now` (Unix seconds) gives a kept lock its age."""
@@ -41,17 +41,17 @@ class CheckResult:
             return self.problem
         if not self.lock.packages:
             return "No packages: cells run with Python alone."
-        kept = f", locked {humanize.ago(now - self.lock.created_at)}" if self.stored and now else ""
-        return f"{humanize.count(len(self.lock.packages), 'package')}{self._sizes()}, for {self.target}{kept}"
+        locked = f", locked {humanize.ago(now - self.lock.created_at)}" if self.stored and now else ""
+        return f"{humanize.count(len(self.lock.packages), 'package')}{self._sizes()}, for {self.target}{locked}"
 
     def _sizes(self) -> str:
         """How much it is, and how much of it has to come; an index that tells no size gets no wrong sum."""
         packages = self.lock.packages if self.lock else ()
-        if not all(one.size for one in packages):
+        if not all(package.size for package in packages):
             return ""
-        total = sum(one.size for one in packages)
+        total = sum(package.size for package in packages)
         if self.cached is None:
             return f", {humanize.size(total)}"
-        left = sum(one.size for one in packages if one.name not in self.cached)
-        come = f"{humanize.size(left) or 'nothing'} to download"
-        return f", {come}" if left == total else f", {humanize.size(total)}, {come}"
+        remaining = sum(package.size for package in packages if package.name not in self.cached)
+        download = f"{humanize.size(remaining) or 'nothing'} to download"
+        return f", {download}" if remaining == total else f", {humanize.size(total)}, {download}"

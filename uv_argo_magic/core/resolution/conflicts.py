@@ -13,104 +13,104 @@ from uv_argo_magic.core.requirements.typo_hints import PACKAGE_OF
 from uv_argo_magic.core.resolution.uv_stderr import InstallFailure, UvOutput, capitalize, display_name, shorten
 
 
-def unsolved(said: UvOutput) -> InstallFailure:
+def unsolved(output: UvOutput) -> InstallFailure:
     """No set of versions fits: the first of these that explains why."""
     for explain in (_wrong_python, _no_wheel, _unknown, _no_version):
-        failure = explain(said)
+        failure = explain(output)
         if failure:
             return failure
     return InstallFailure(
         cause="conflict",
-        sentence=f"These requirements cannot be met together: {shorten(_chain(said), 700)}.",
+        sentence=f"These requirements cannot be met together: {shorten(_chain(output), 700)}.",
         hint="Loosen or remove one of them, or give them a cell each.",
     )
 
 
-def _wrong_python(said: UvOutput) -> InstallFailure | None:
-    found = re.search(r"Python version \(([^)]+)\) does not satisfy Python([^\s,]+)", said.message)
-    if not found:
+def _wrong_python(output: UvOutput) -> InstallFailure | None:
+    match = re.search(r"Python version \(([^)]+)\) does not satisfy Python([^\s,]+)", output.message)
+    if not match:
         return None
-    whose = re.search(r"(?:and|[Bb]ecause) ([^\s,]+|all versions of [^\s,]+) depends? on Python", said.message)
-    who = display_name(whose[1]) if whose else "A package"
-    lower = re.search(r">=?(\d+\.\d+)", found[2])
+    depends = re.search(r"(?:and|[Bb]ecause) ([^\s,]+|all versions of [^\s,]+) depends? on Python", output.message)
+    package = display_name(depends[1]) if depends else "A package"
+    lower = re.search(r">=?(\d+\.\d+)", match[2])
     return InstallFailure(
         cause="python",
-        sentence=f"{who} needs Python {found[2]}, and this cell's Python is {found[1]}.",
+        sentence=f"{package} needs Python {match[2]}, and this cell's Python is {match[1]}.",
         hint=f"Choose another Python (--python {lower[1] if lower else '3.X'}), or another version of the package.",
     )
 
 
-def _no_wheel(said: UvOutput) -> InstallFailure | None:
-    found = re.search(
+def _no_wheel(output: UvOutput) -> InstallFailure | None:
+    match = re.search(
         r"(?:[Bb]ecause|and) ([^\s,]+|all versions of [^\s,]+) (?:has|have) no (usable wheels|wheels with[^,(]*)",
-        said.message,
+        output.message,
     )
-    if not found:
+    if not match:
         return None
-    who = display_name(found[1])
-    if found[2] == "usable wheels":
+    package = display_name(match[1])
+    if match[2] == "usable wheels":
         return InstallFailure(
             cause="platform",
-            sentence=f"{who} has no wheel, only source, and building from source is switched off.",
+            sentence=f"{package} has no wheel, only source, and building from source is switched off.",
             hint="Take a version with a wheel, or allow builds, which run the package's code: --set only_binary=false.",
         )
-    available = f"{capitalize(said.hints[0]).replace('`', '').rstrip('.')}. " if said.hints else ""
+    available = f"{capitalize(output.hints[0]).replace('`', '').rstrip('.')}. " if output.hints else ""
     return InstallFailure(
         cause="platform",
-        sentence=f"{who} has no wheel for this Python and platform.",
+        sentence=f"{package} has no wheel for this Python and platform.",
         hint=f"{available}Choose another version or --python.",
     )
 
 
-def _unknown(said: UvOutput) -> InstallFailure | None:
-    found = re.search(
-        r"[Bb]ecause ([^\s,]+) was not found in the package registry(?: and ([^,]+?) depends? on)?", said.message
+def _unknown(output: UvOutput) -> InstallFailure | None:
+    match = re.search(
+        r"[Bb]ecause ([^\s,]+) was not found in the package registry(?: and ([^,]+?) depends? on)?", output.message
     )
-    if not found:
+    if not match:
         return None
-    name = re.split(r"[=<>!~\[]", found[1])[0]
-    needed = f", which {display_name(found[2])} needs" if found[2] else ""
-    meant = suggest(name)
-    first = f"Did you mean {meant}? " if meant else ""
+    name = re.split(r"[=<>!~\[]", match[1])[0]
+    dependent = f", which {display_name(match[2])} needs" if match[2] else ""
+    suggestion = suggest(name)
+    question = f"Did you mean {suggestion}? " if suggestion else ""
     return InstallFailure(
         cause="unknown-package",
-        sentence=f"The package index has no {name}{needed}.",
-        hint=f"{first}Check the name; if it is right, the index URL or its credentials are wrong.",
+        sentence=f"The package index has no {name}{dependent}.",
+        hint=f"{question}Check the name; if it is right, the index URL or its credentials are wrong.",
     )
 
 
-def _no_version(said: UvOutput) -> InstallFailure | None:
+def _no_version(output: UvOutput) -> InstallFailure | None:
     """A version that is not there; only where nothing else depends on something, which is a conflict."""
-    if re.search(r"depends? on", said.message):
+    if re.search(r"depends? on", output.message):
         return None
-    cutoff = next((hint for hint in said.hints if "exclude-newer" in hint), "")
+    cutoff = next((hint for hint in output.hints if "exclude-newer" in hint), "")
     if cutoff:
         before = re.search(r"before (\S+?)T", cutoff)
         date = f" before {before[1]}" if before else " early enough"
         newest = re.search(r"is v(\S+), published at (\S+?)T", cutoff)
-        what = re.search(r"^`([^`]+)`", cutoff)
+        requirement = re.search(r"^`([^`]+)`", cutoff)
         return InstallFailure(
             cause="version",
-            sentence=f"{what[1] if what else 'A package'} has no version that was published{date}.",
+            sentence=f"{requirement[1] if requirement else 'A package'} has no version that was published{date}.",
             hint=f"{f'Version {newest[1]} came out on {newest[2]}. ' if newest else ''}Choose a later exclude_newer.",
         )
-    yanked = re.search(r"(?:[Bb]ecause|and) (\S+) was yanked(?: \(reason: ([^)]*)\))?", said.message)
+    yanked = re.search(r"(?:[Bb]ecause|and) (\S+) was yanked(?: \(reason: ([^)]*)\))?", output.message)
     if yanked:
-        why = f' ("{yanked[2]}")' if yanked[2] else ""
+        reason = f' ("{yanked[2]}")' if yanked[2] else ""
         return InstallFailure(
             cause="version",
-            sentence=f"{display_name(yanked[1])} was withdrawn by its authors{why}.",
+            sentence=f"{display_name(yanked[1])} was withdrawn by its authors{reason}.",
             hint="Choose another version, or write this one with == to have it all the same.",
         )
-    only = re.search(r"only (?:the following versions of )?([^,]+?) (?:is|are) available", said.message)
-    absent = re.search(r"there (?:is|are) no versions? of ([^\s,]+)", said.message)
+    only = re.search(r"only (?:the following versions of )?([^,]+?) (?:is|are) available", output.message)
+    absent = re.search(r"there (?:is|are) no versions? of ([^\s,]+)", output.message)
     if not absent and only:
-        absent = re.search(r"you require ([^\s,]+)", said.message)
+        absent = re.search(r"you require ([^\s,]+)", output.message)
     if not absent:
         return None
-    wanted = absent[1]
-    name = re.split(r"[=<>!~\[]", wanted)[0]
-    version = f"version {wanted.removeprefix(name).removeprefix('==')}" if wanted != name else "version"
+    requested = absent[1]
+    name = re.split(r"[=<>!~\[]", requested)[0]
+    version = f"version {requested.removeprefix(name).removeprefix('==')}" if requested != name else "version"
     return InstallFailure(
         cause="version",
         sentence=f"There is no {version} of {name}.",
@@ -118,12 +118,12 @@ def _no_version(said: UvOutput) -> InstallFailure | None:
     )
 
 
-def _chain(said: UvOutput) -> str:
+def _chain(output: UvOutput) -> str:
     """The premises of uv's chain of conclusions, without the conclusions.
 
     A long chain repeats one argument for each version: its beginning and its end say what a person needs.
     """
-    text = " ".join(line.split(": ", 1)[1] for line in said.lines if line.startswith("cause: "))
+    text = " ".join(line.split(": ", 1)[1] for line in output.lines if line.startswith("cause: "))
     premises: list[str] = []
     for part in re.split(r"\b(?:And b|B)ecause ", text)[1:]:
         premise = re.split(r",? we can conclude that ", part)[0].strip(" .,")
@@ -131,20 +131,20 @@ def _chain(said: UvOutput) -> str:
             premises.append(premise)
     if len(premises) > 4:
         premises = [*premises[:2], "and so on for other versions", premises[-1]]
-    return "; ".join(premises) or said.last
+    return "; ".join(premises) or output.last
 
 
 def suggest(name: str) -> str:
     """The package that somebody who wrote `name` most likely meant, or ""."""
     plain = re.sub(r"[-_.]+", "-", name).lower()
-    meant = MEANT.get(plain) or PACKAGE_OF.get(plain)
-    if meant:
-        return meant
+    package = MISSPELLINGS.get(plain) or PACKAGE_OF.get(plain)
+    if package:
+        return package
     close = difflib.get_close_matches(plain, POPULAR, n=1, cutoff=0.8)
     return close[0] if close and close[0] != plain else ""
 
 
-MEANT = {
+MISSPELLINGS = {
     "cv": "opencv-python-headless",
     "lightgbm-python": "lightgbm",
     "opencv": "opencv-python-headless",

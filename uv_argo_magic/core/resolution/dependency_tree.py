@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from uv_argo_magic.core.resolution.lock import Lock, Package
 
-ASKED = "requirements.in"
+REQUIREMENTS_FILE = "requirements.in"
 """The file of the requirements themselves: what comes from it was asked for."""
 
 # `numpy==2.4.6   # via pandas, scipy` and, on the next line, `    # from https://index.example.com/simple`.
@@ -33,23 +33,25 @@ def annotate(lock: Lock, annotations: str, indexes: str = "") -> Lock:
     `indexes` the value of UV_INDEX: "NAME=URL NAME=URL".
     """
     names = {package.name for package in lock.packages}
-    by_url = {_plain(url): name for name, equals, url in (word.partition("=") for word in indexes.split()) if equals}
-    why: dict[str, list[str]] = {}
+    by_url = {
+        _plain(url): name for name, equals, url in (source.partition("=") for source in indexes.split()) if equals
+    }
+    dependents: dict[str, list[str]] = {}
     index: dict[str, str] = {}
-    last = ""
+    package_name = ""
     for row in annotations.splitlines():
         if pin := _PIN.match(row):
-            last = canonicalize_name(pin[1])
-            why[last] = [word.strip() for word in pin[2].split(",")]
-        elif (where := _FROM.match(row)) and last:
-            index[last] = by_url.get(_plain(where[1]), "")
+            package_name = canonicalize_name(pin[1])
+            dependents[package_name] = [source.strip() for source in pin[2].split(",")]
+        elif (index_line := _FROM.match(row)) and package_name:
+            index[package_name] = by_url.get(_plain(index_line[1]), "")
     return replace(
         lock,
         packages=tuple(
             replace(
                 package,
-                requested=f"-r {ASKED}" in why.get(package.name, ()),
-                via=tuple(sorted({canonicalize_name(word) for word in why.get(package.name, ())} & names)),
+                requested=f"-r {REQUIREMENTS_FILE}" in dependents.get(package.name, ()),
+                via=tuple(sorted({canonicalize_name(source) for source in dependents.get(package.name, ())} & names)),
                 index=index.get(package.name, ""),
             )
             for package in lock.packages
@@ -65,26 +67,26 @@ def _plain(url: str) -> str:
 def tree(packages: Sequence[Package]) -> tuple[tuple[int, Package], ...]:
     """(depth, package) in the order of a tree: what was asked for at depth 0, under it what it brought along."""
     by_name = {package.name: package for package in packages}
-    needs: dict[str, list[str]] = {}
+    dependencies: dict[str, list[str]] = {}
     for package in packages:
         for parent in package.via:
-            needs.setdefault(parent, []).append(package.name)
+            dependencies.setdefault(parent, []).append(package.name)
     roots = [package.name for package in packages if package.requested or not set(package.via) & set(by_name)]
     # Breadth first: each is placed under the parent that is nearest to what was asked for.
-    placed: dict[str, str] = dict.fromkeys(roots, "")
+    parents: dict[str, str] = dict.fromkeys(roots, "")
     queue = list(roots)
     while queue:
         parent = queue.pop(0)
-        for name in needs.get(parent, ()):
-            if name not in placed:
-                placed[name] = parent
+        for name in dependencies.get(parent, ()):
+            if name not in parents:
+                parents[name] = parent
                 queue.append(name)
     children: dict[str, list[str]] = {}
-    for name, parent in placed.items():
+    for name, parent in parents.items():
         children.setdefault(parent, []).append(name)
     # A circle that nobody asked for has no root; its members stand at the end.
-    lost = [(0, package) for package in packages if package.name not in placed]
-    return (*((depth, by_name[name]) for depth, name in _walk(children, "", 0)), *lost)
+    cycle = [(0, package) for package in packages if package.name not in parents]
+    return (*((depth, by_name[name]) for depth, name in _walk(children, "", 0)), *cycle)
 
 
 def _walk(children: Mapping[str, Sequence[str]], parent: str, depth: int) -> Iterator[tuple[int, str]]:

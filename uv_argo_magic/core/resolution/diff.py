@@ -28,15 +28,15 @@ class Change:
 def difference(before: Sequence[Package], after: Sequence[Package]) -> tuple[Change, ...]:
     """The changes that lead from one to the other, by name."""
     old, new = ({package.name: package for package in packages} for packages in (before, after))
-    found = []
+    changes = []
     for name in sorted({*old, *new}):
         if name not in old:
-            found.append(Change(name=name, kind="added", after=new[name].version))
+            changes.append(Change(name=name, kind="added", after=new[name].version))
         elif name not in new:
-            found.append(Change(name=name, kind="removed", before=old[name].version))
+            changes.append(Change(name=name, kind="removed", before=old[name].version))
         elif kind := _kind(old[name], new[name]):
-            found.append(Change(name=name, kind=kind, before=old[name].version, after=new[name].version))
-    return tuple(found)
+            changes.append(Change(name=name, kind=kind, before=old[name].version, after=new[name].version))
+    return tuple(changes)
 
 
 def _kind(old: Package, new: Package) -> Kind | None:

@@ -34,27 +34,27 @@ __all__ = ["UNREACHABLE", "Cause", "InstallFailure", "blamed", "classify", "reda
 
 def classify(rc: int, stderr: str) -> InstallFailure:
     """What a failed uv meant; `rc` is its exit status (negative, or 128 and more: the signal that ended it)."""
-    said = parse_stderr(rc, stderr)
+    output = parse_stderr(rc, stderr)
     for rule in _RULES:
-        if re.search(rule.pattern, said.text if rule.anywhere else said.message):
-            return _failure(said, rule)
+        if re.search(rule.pattern, output.text if rule.anywhere else output.message):
+            return _failure(output, rule)
     signal = -rc if rc < 0 else rc - 128 if rc > 128 else 0
     if signal:
-        return _ended(said, signal)
-    if "No solution found" in said.message or "unsatisfiable" in said.message:
-        return unsolved(said)
-    line = said.last or next((line for line in said.text.splitlines() if line.strip()), "it said nothing")
+        return _ended(output, signal)
+    if "No solution found" in output.message or "unsatisfiable" in output.message:
+        return unsolved(output)
+    line = output.last or next((line for line in output.text.splitlines() if line.strip()), "it said nothing")
     return InstallFailure(
         cause="other",
-        sentence=f"uv failed with exit status {rc}{said.for_package}: {shorten(line)}.",
+        sentence=f"uv failed with exit status {rc}{output.for_package}: {shorten(line)}.",
         hint="The full output of uv is kept in the run's install log.",
     )
 
 
 def blamed(rc: int, stderr: str, names: Iterable[str]) -> tuple[str, ...]:
     """Of these packages (canonical names), those that uv's reason speaks of, in the order given."""
-    spoken = {canonicalize_name(found) for found in _NAME.findall(parse_stderr(rc, stderr).message)}
-    return tuple(name for name in dict.fromkeys(names) if name in spoken)
+    mentioned = {canonicalize_name(name_) for name_ in _NAME.findall(parse_stderr(rc, stderr).message)}
+    return tuple(name for name in dict.fromkeys(names) if name in mentioned)
 
 
 _NAME = re.compile(r"(?<![A-Za-z0-9._/-])[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?(?![A-Za-z0-9_/-])")
@@ -63,8 +63,8 @@ _NAME = re.compile(r"(?<![A-Za-z0-9._/-])[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9
 
 def warnings(stderr: str) -> tuple[str, ...]:
     """What uv warned of, as sentences: an extra that does not exist is a warning and no failure."""
-    said = dict.fromkeys(re.findall(r"^warning: (.+)$", redact(stderr), re.MULTILINE))
-    return tuple(f"{line.replace('`', '').rstrip('. ')}." for line in said)
+    lines = dict.fromkeys(re.findall(r"^warning: (.+)$", redact(stderr), re.MULTILINE))
+    return tuple(f"{line.replace('`', '').rstrip('. ')}." for line in lines)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,15 +268,15 @@ _RULES = (
 )
 
 
-def _failure(said: UvOutput, rule: _Rule) -> InstallFailure:
-    found = re.search(rule.pattern, said.text)
+def _failure(output: UvOutput, rule: _Rule) -> InstallFailure:
+    match = re.search(rule.pattern, output.text)
     values = {
-        "what": said.package or "the packages",
-        "about": said.for_package,
-        "host": said.host,
-        "line": shorten(said.last),
-        "printed": shorten(said.build_output[-1] if said.build_output else said.last),
-        "found": found[1] if found and found.re.groups else "",
+        "what": output.package or "the packages",
+        "about": output.for_package,
+        "host": output.host,
+        "line": shorten(output.last),
+        "printed": shorten(output.build_output[-1] if output.build_output else output.last),
+        "found": match[1] if match and match.re.groups else "",
     }
     sentence = rule.sentence.format_map(values)
     return InstallFailure(
@@ -287,17 +287,17 @@ def _failure(said: UvOutput, rule: _Rule) -> InstallFailure:
     )
 
 
-def _ended(said: UvOutput, signal: int) -> InstallFailure:
+def _ended(output: UvOutput, signal: int) -> InstallFailure:
     """Uv was ended by a signal and said nothing of use."""
-    what = said.package or "the packages"
+    package = output.package or "the packages"
     if signal == 9:
         return InstallFailure(
             cause="killed",
-            sentence=f"uv was killed while it installed {what}, most likely for want of memory.",
+            sentence=f"uv was killed while it installed {package}, most likely for want of memory.",
             hint="Give the install more memory (--resources memory=4Gi), or ask for fewer packages.",
         )
     return InstallFailure(
         cause="killed",
-        sentence=f"uv was ended by signal {signal} while it installed {what}.",
+        sentence=f"uv was ended by signal {signal} while it installed {package}.",
         hint="Run the cell again; if it happens every time, update uv: pip install --upgrade uv.",
     )

@@ -53,8 +53,8 @@ class Package:
 
     def line(self) -> str:
         """This package as one line of a requirements file with its hash."""
-        what = f"{self.name} @ {self.url}" if self.url else f"{self.name}=={self.version}"
-        return f"{what} --hash=sha256:{self.sha256}" if self.sha256 else what
+        pin = f"{self.name} @ {self.url}" if self.url else f"{self.name}=={self.version}"
+        return f"{pin} --hash=sha256:{self.sha256}" if self.sha256 else pin
 
 
 @dataclass(frozen=True, kw_only=True)

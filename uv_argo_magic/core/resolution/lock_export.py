@@ -26,24 +26,24 @@ def is_pylock(name: str) -> bool:
 
 def requirements(lock: Lock) -> str:
     """What `uv pip install --require-hashes -r` and pip read."""
-    lines = [f"# Locked for {_place(lock)}; each line is one file."]
+    lines = [f"# Locked for {_target_name(lock)}; each line is one file."]
     for package in lock.packages:
-        first, _, wanted = package.line().partition(" --hash=")
-        lines.append(f"{first} \\\n    --hash={wanted}" if wanted else first)
+        pin, _, digest = package.line().partition(" --hash=")
+        lines.append(f"{pin} \\\n    --hash={digest}" if digest else pin)
         if package.via:
             lines.append(f"    # needed by {', '.join(package.via)}")
     return "\n".join(lines) + "\n"
 
 
-def pylock(lock: Lock, answer: str) -> str:
+def pylock(lock: Lock, uv_pylock: str) -> str:
     """A pylock.toml with the locked file of each package; `answer` is uv's pylock.toml of the same versions.
 
     Raises:
         ResolutionError: the index does not have a locked file any more.
     """
-    addresses = _addresses(tomllib.loads(answer))
+    addresses = _addresses(tomllib.loads(uv_pylock))
     lines = [
-        f"# Locked for {_place(lock)}.",
+        f"# Locked for {_target_name(lock)}.",
         'lock-version = "1.0"',
         'created-by = "uv-argo-magic"',
         f"requires-python = {_text(f'=={lock.target.minor}.*')}",
@@ -64,26 +64,26 @@ def _files(package: Package, addresses: Mapping[str, str]) -> Iterator[str]:
             hint="Lock anew with --upgrade, or write requirements with hashes: --to requirements.txt.",
         )
     size = f", size = {package.size}" if package.size else ""
-    about = f"url = {_text(url)}{size}, hashes = {{ sha256 = {_text(package.sha256)} }}"
+    file_fields = f"url = {_text(url)}{size}, hashes = {{ sha256 = {_text(package.sha256)} }}"
     if package.url:
-        yield f"archive = {{ {about} }}"
+        yield f"archive = {{ {file_fields} }}"
     elif package.file.endswith(".whl"):
-        yield f"wheels = [{{ name = {_text(package.file)}, {about} }}]"
+        yield f"wheels = [{{ name = {_text(package.file)}, {file_fields} }}]"
     else:
-        yield f"sdist = {{ name = {_text(package.file)}, {about} }}"
+        yield f"sdist = {{ name = {_text(package.file)}, {file_fields} }}"
 
 
 def _addresses(data: Mapping[str, object]) -> dict[str, str]:
     """SHA-256 -> address, of every file that uv names."""
-    found: dict[str, str] = {}
+    by_digest: dict[str, str] = {}
     packages = data.get("packages", [])
     for table in packages if isinstance(packages, list) else []:
         for file in (*table.get("wheels", ()), *((table["sdist"],) if "sdist" in table else ())):
-            found[str(file.get("hashes", {}).get("sha256", ""))] = str(file.get("url", ""))
-    return found
+            by_digest[str(file.get("hashes", {}).get("sha256", ""))] = str(file.get("url", ""))
+    return by_digest
 
 
-def _place(lock: Lock) -> str:
+def _target_name(lock: Lock) -> str:
     return f"Python {lock.target.minor} on {lock.target.platform or 'the platform where it was made'}"
 
 

@@ -34,7 +34,7 @@ def read_pylock(
     tags: Sequence[Tag],
     only_binary: bool,
     hashes: Mapping[str, Collection[str]] | None = None,
-    own: Collection[str] = (),
+    base_names: Collection[str] = (),
 ) -> Lock:
     """The lock for `target`, whose `tags` come best first; `hashes` are those the user allows ("sha256:HEX"), by name.
 
@@ -55,13 +55,13 @@ def read_pylock(
             hint="Update uv-argo-magic and uv together: pip install --upgrade uv-argo-magic uv.",
         )
     ranks = {tag: rank for rank, tag in reversed(list(enumerate(tags)))}
-    allowed = {canonicalize_name(name): _hex(wanted) for name, wanted in (hashes or {}).items()}
+    allowed = {canonicalize_name(name): _hex(allowed_hashes) for name, allowed_hashes in (hashes or {}).items()}
     packages: dict[str, Package] = {}
-    there: dict[str, str] = {}
+    base_packages: dict[str, str] = {}
     for table in _tables(data, "packages"):
         name = canonicalize_name(_text(table, "name"))
-        if name in own:
-            there[name] = _text(table, "version", "")
+        if name in base_names:
+            base_packages[name] = _text(table, "version", "")
             continue
         if name in packages:
             raise ResolutionError(
@@ -72,7 +72,7 @@ def read_pylock(
     return Lock(
         packages=tuple(packages[name] for name in sorted(packages)),
         target=target,
-        base_packages=tuple(sorted(there.items())),
+        base_packages=tuple(sorted(base_packages.items())),
     )
 
 
@@ -83,9 +83,9 @@ def _package(
     version = _text(table, "version", "")
     for kind in ("vcs", "directory"):
         if kind in table:
-            what = "a version control system" if kind == "vcs" else "a folder"
+            origin = "a version control system" if kind == "vcs" else "a folder"
             raise ResolutionError(
-                f"{name} comes from {what}, so there is no hash that says what gets installed.",
+                f"{name} comes from {origin}, so there is no hash that says what gets installed.",
                 hint=f'Build a wheel of it, put it on a web server, and write "{name} @ https://...".',
             )
     if "archive" in table:
@@ -146,9 +146,9 @@ def _rank(name: str, file: str, ranks: Mapping[Tag, int]) -> int | None:
 
 def _file(name: str, table: _Table) -> str:
     """The file's name: `name`, else the end of its URL or path; never with a folder."""
-    named = _text(table, "name", "") or _text(table, "path", "")
+    file_name = _text(table, "name", "") or _text(table, "path", "")
     # The last piece of the path: percent signs stand for ASCII there, as file names of wheels and sdists are.
-    piece = named or re.split(r"[?#]", _text(table, "url", ""))[0]
+    piece = file_name or re.split(r"[?#]", _text(table, "url", ""))[0]
     file = re.sub(r"%([0-7][0-9A-Fa-f])", lambda code: chr(int(code[1], 16)), re.split(r"[/\\]", piece)[-1])
     if not file:
         raise ResolutionError(f"The lock file does not name the file of {name}.", hint="Resolve again with a newer uv.")
@@ -171,12 +171,12 @@ def _size(table: _Table) -> int:
 
 
 def _hex(hashes: Collection[str]) -> frozenset[str]:
-    return frozenset(wanted.partition(":")[2].lower() for wanted in hashes if wanted.startswith("sha256:"))
+    return frozenset(digest.partition(":")[2].lower() for digest in hashes if digest.startswith("sha256:"))
 
 
-def _not_allowed(what: str) -> ResolutionError:
+def _not_allowed(package: str) -> ResolutionError:
     return ResolutionError(
-        f"No file of {what} that fits here has one of the hashes given with the requirement.",
+        f"No file of {package} that fits here has one of the hashes given with the requirement.",
         hint="Compare the --hash values with those of the release you mean; do not drop them before you know why.",
     )
 

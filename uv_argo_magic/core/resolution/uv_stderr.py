@@ -57,8 +57,8 @@ class UvOutput:
     @property
     def last(self) -> str:
         """The last `cause:` or the `error:` itself, without that word."""
-        said = [line.split(": ", 1)[1] for line in self.lines if line.startswith(("error: ", "cause: "))]
-        return said[-1].rstrip(". ") if said else ""
+        messages = [line.split(": ", 1)[1] for line in self.lines if line.startswith(("error: ", "cause: "))]
+        return messages[-1].rstrip(". ") if messages else ""
 
     @property
     def hints(self) -> tuple[str, ...]:
@@ -68,9 +68,9 @@ class UvOutput:
     def package(self) -> str:
         """The package this is about, as a person writes it ("alpha 1.0"), or ""."""
         for pattern in _SUBJECTS:
-            found = pattern.search(self.message)
-            if found:
-                return display_name(found[1])
+            match = pattern.search(self.message)
+            if match:
+                return display_name(match[1])
         return ""
 
     @property
@@ -80,8 +80,8 @@ class UvOutput:
 
     @property
     def host(self) -> str:
-        found = re.search(r"https?://([^\s/`)'\"]+)", self.message)
-        return found[1] if found else "the package index"
+        match = re.search(r"https?://([^\s/`)'\"]+)", self.message)
+        return match[1] if match else "the package index"
 
 
 _SUBJECTS = tuple(
@@ -110,7 +110,7 @@ def redact(text: str) -> str:
     return re.sub(r"(://[^\s?`'\")]+)\?[^\s`'\")]+", r"\1", text)
 
 
-def parse_stderr(rc: int, stderr: str) -> UvOutput:
+def parse_stderr(exit_status: int, stderr: str) -> UvOutput:
     """Uv's own words (from its last `error:` on), one line each, and apart from them what a build or git printed."""
     text = redact(re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", stderr).replace("\r", "\n"))
     rows = [_plain(row) for row in text.splitlines()]
@@ -131,7 +131,7 @@ def parse_stderr(rc: int, stderr: str) -> UvOutput:
             lines[-1] += f" {plain}"
         elif plain:
             lines.append(plain)
-    return UvOutput(exit_status=rc, text=text, lines=tuple(lines), build_output=tuple(printed))
+    return UvOutput(exit_status=exit_status, text=text, lines=tuple(lines), build_output=tuple(printed))
 
 
 def _plain(row: str) -> str:

@@ -29,48 +29,48 @@ def by_name(settings: Settings) -> dict[str, str]:
     Raises:
         SpecError: a name or an address that is none.
     """
-    found: dict[str, str] = {}
+    addresses: dict[str, str] = {}
     for name, url in settings.indexes:
         if not _NAME.fullmatch(name) or name == DEFAULT:
             raise SpecError(
                 f"an index cannot be named {name!r}", hint="Use letters, digits, - and _: --set indexes=NAME=URL"
             )
-        found[name] = _checked(f"the index {name}", url, f"--set indexes={name}=https://index.example.com/simple")
+        addresses[name] = _checked(f"the index {name}", url, f"--set indexes={name}=https://index.example.com/simple")
     if settings.index_url:
         example = "--set index_url=https://index.example.com/simple"
-        found[DEFAULT] = _checked("index_url", settings.index_url, example)
-    return found
+        addresses[DEFAULT] = _checked("index_url", settings.index_url, example)
+    return addresses
 
 
 def environment(settings: Settings) -> dict[str, str]:
     """Uv's variables that name the indexes, without a user name or password."""
     urls = {name: without_credentials(url) for name, url in by_name(settings).items()}
     default = urls.pop(DEFAULT, "")
-    found = {}
+    variables = {}
     if default:
         # A name only where one is needed, to give it credentials by.
         secrets = [name for name, _ in settings.index_secrets if name not in urls]
         name = secrets[0] if secrets else DEFAULT if credentials(settings) else ""
-        found["UV_DEFAULT_INDEX"] = f"{name}={default}" if name else default
+        variables["UV_DEFAULT_INDEX"] = f"{name}={default}" if name else default
     if urls:
-        found["UV_INDEX"] = " ".join(f"{name}={url}" for name, url in urls.items())
-    return found
+        variables["UV_INDEX"] = " ".join(f"{name}={url}" for name, url in urls.items())
+    return variables
 
 
 def credentials(settings: Settings) -> dict[str, str]:
     """Uv's variables with the user names and passwords that stand in addresses."""
-    found: dict[str, str] = {}
+    variables: dict[str, str] = {}
     for name, url in by_name(settings).items():
         parts = urlsplit(url)
         if parts.username or parts.password:
-            found[variable(name, "USERNAME")] = unquote(parts.username or "")
-            found[variable(name, "PASSWORD")] = unquote(parts.password or "")
-    return found
+            variables[variable(name, "USERNAME")] = unquote(parts.username or "")
+            variables[variable(name, "PASSWORD")] = unquote(parts.password or "")
+    return variables
 
 
-def variable(name: str, what: str) -> str:
+def variable(name: str, suffix: str) -> str:
     """The variable in which uv looks for the USERNAME or PASSWORD of an index."""
-    return f"UV_INDEX_{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}_{what}"
+    return f"UV_INDEX_{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}_{suffix}"
 
 
 def without_credentials(url: str) -> str:
@@ -79,10 +79,10 @@ def without_credentials(url: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else url
 
 
-def _checked(what: str, url: str, example: str) -> str:
+def _checked(subject: str, url: str, example: str) -> str:
     # The words of UV_INDEX are separated by blanks.
     if not url.startswith(("https://", "http://", "file://")) or re.search(r"\s", url):
         raise SpecError(
-            f"{what} must be the address of an index, and is {without_credentials(url)!r}.", hint=f"Write {example}"
+            f"{subject} must be the address of an index, and is {without_credentials(url)!r}.", hint=f"Write {example}"
         )
     return url

@@ -49,8 +49,10 @@ def read(text: str, *, source: str) -> Request:
             raise SpecError(f"{source}: {problem.message}", hint=problem.hint)
     code = data.get("pythonCode")
     if not isinstance(code, str) or not code.strip():
-        what = "has no pythonCode" if code in (None, "") else "has a pythonCode that is no text with something in it"
-        raise SpecError(f"{source} {what}", hint=HINT)
+        problem_text = (
+            "has no pythonCode" if code in (None, "") else "has a pythonCode that is no text with something in it"
+        )
+        raise SpecError(f"{source} {problem_text}", hint=HINT)
     return Request(code=code, requirements=req.merge(_dependencies(data, source), _file(data, source)))
 
 

@@ -47,38 +47,38 @@ class Provenance:
 def metadata(state: RunState, cell_digest: str, resolution: Resolution, image: str = "") -> Metadata:
     """What an output of this run carries."""
     lock = resolution if isinstance(resolution, Lock) else None
-    known: Metadata = {"schema": SCHEMA, "run": state.run, "cell": cell_digest, "lock": lock.key if lock else ""}
+    data: Metadata = {"schema": SCHEMA, "run": state.run, "cell": cell_digest, "lock": lock.key if lock else ""}
     if lock:
         target = lock.target
-        known |= {"python": target.python, "abi": target.abi, "implementation": target.implementation}
-        known |= {"platform": target.platform, "uv": lock.uv, "packages": _pack(lock)}
+        data |= {"python": target.python, "abi": target.abi, "implementation": target.implementation}
+        data |= {"platform": target.platform, "uv": lock.uv, "packages": _pack(lock)}
         if lock.base_digest:
-            known["base"] = lock.base_digest
+            data["base"] = lock.base_digest
     if image:
-        known["image"] = image
+        data["image"] = image
     if state.ended:
-        known["seconds"] = {stage: round(took, 2) for stage, took in durations(state, state.ended_at)}
-    return {KEY: known}
+        data["seconds"] = {stage: round(took, 2) for stage, took in durations(state, state.ended_at)}
+    return {KEY: data}
 
 
-def extract(about: object) -> Metadata | None:
+def extract(metadata: object) -> Metadata | None:
     """Our part of an output's metadata; None where there is none."""
-    found = about.get(KEY) if isinstance(about, Mapping) else None
-    return dict(found) if isinstance(found, Mapping) else None
+    ours = metadata.get(KEY) if isinstance(metadata, Mapping) else None
+    return dict(ours) if isinstance(ours, Mapping) else None
 
 
-def read(known: Metadata) -> Provenance | None:
+def read(data: Metadata) -> Provenance | None:
     """What an output says that it ran; None where that is not the panel of a run.
 
     Raises:
         SpecError: it is of a newer version, or was changed by somebody.
     """
-    if "run" not in known:
+    if "run" not in data:
         return None
-    if known.get("schema") != SCHEMA:
+    if data.get("schema") != SCHEMA:
         raise SpecError("this was written by a newer uv-argo-magic", hint="Update it: pip install -U uv-argo-magic")
-    lock = _lock(known) if known.get("lock") else None
-    return Provenance(run=str(known["run"]), cell=str(known.get("cell", "")), lock=lock)
+    lock = _lock(data) if data.get("lock") else None
+    return Provenance(run=str(data["run"]), cell=str(data.get("cell", "")), lock=lock)
 
 
 def _pack(lock: Lock) -> str:
@@ -90,11 +90,11 @@ _LINE = re.compile(
 )
 
 
-def _lock(known: Metadata) -> Lock:
-    target = Target(**{name: str(known.get(name, "")) for name in ("python", "abi", "implementation", "platform")})
+def _lock(data: Metadata) -> Lock:
+    target = Target(**{name: str(data.get(name, "")) for name in ("python", "abi", "implementation", "platform")})
     try:
         unpacker = zlib.decompressobj()
-        text = unpacker.decompress(base64.b64decode(str(known.get("packages", ""))), LARGEST).decode()
+        text = unpacker.decompress(base64.b64decode(str(data.get("packages", ""))), LARGEST).decode()
         matches = [_LINE.fullmatch(line) for line in text.splitlines()]
     except (binascii.Error, ValueError, zlib.error):
         matches = [None]
@@ -103,8 +103,8 @@ def _lock(known: Metadata) -> Lock:
         for line in matches
         if line
     )
-    lock = Lock(packages=packages, target=target, uv=str(known.get("uv", "")), base_digest=str(known.get("base", "")))
-    if None in matches or lock.key != known.get("lock"):
+    lock = Lock(packages=packages, target=target, uv=str(data.get("uv", "")), base_digest=str(data.get("base", "")))
+    if None in matches or lock.key != data.get("lock"):
         raise SpecError(
             "the packages that are recorded are not those of the recorded key: somebody changed them",
             hint="Run the cell again, and save the notebook.",

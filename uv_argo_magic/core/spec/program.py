@@ -163,13 +163,13 @@ def remote_constraints(spec: RunSpec) -> dict[str, object]:
         "constraints": list(spec.settings.constraints),
         "overrides": list(spec.settings.overrides),
         "complete": spec.requirements.complete,
-        "hashes": {name: found for name, found in hashes.items() if found},
+        "hashes": {name: values for name, values in hashes.items() if values},
     }
 
 
 def uv_environment(settings: Settings) -> dict[str, str]:
     """The settings that uv reads, as its environment variables; the same here and there, and no credentials."""
-    wanted = {
+    variables = {
         **indexes.environment(settings),
         "UV_EXCLUDE_NEWER": settings.exclude_newer,
         "UV_PRERELEASE": settings.prerelease,
@@ -177,7 +177,7 @@ def uv_environment(settings: Settings) -> dict[str, str]:
         "UV_NO_BUILD": "1" if settings.only_binary else "",
         "UV_OFFLINE": "1" if settings.offline else "",
     }
-    return {name: value for name, value in wanted.items() if value}
+    return {name: value for name, value in variables.items() if value}
 
 
 INHERITED = re.compile(
@@ -190,14 +190,14 @@ INHERITED = re.compile(
 
 def uv_process_environ(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment that uv runs in: certificates, proxies and credentials as they are, no settings of its own."""
-    kept = {
+    inherited = {
         name: value
         for name, value in environ.items()
         if (not name.startswith("UV_") or INHERITED.fullmatch(name))
         and not name.startswith("PYTHON")
         and name not in {"VIRTUAL_ENV", "CONDA_PREFIX", "FORCE_COLOR", "CLICOLOR_FORCE"}
     }
-    return kept | {
+    return inherited | {
         "UV_NO_CONFIG": "1",
         "UV_PYTHON_DOWNLOADS": "never",
         "UV_NO_PROGRESS": "1",

@@ -179,9 +179,12 @@ class RunSpec:
     @property
     def digest(self) -> str:
         """SHA-256 (hex) over everything wanted: equal digests ask for the same."""
-        needs = {"items": [item.line for item in self.requirements.items], "complete": self.requirements.complete}
+        requirements = {
+            "items": [item.line for item in self.requirements.items],
+            "complete": self.requirements.complete,
+        }
         # The same requirements from another place are the same run.
-        data = asdict(replace(self, requirements_source="")) | {"requirements": needs}
+        data = asdict(replace(self, requirements_source="")) | {"requirements": requirements}
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
     @property

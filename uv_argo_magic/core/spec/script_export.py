@@ -34,7 +34,7 @@ class Standalone:
 
 
 def standalone(
-    cell: str, *, lines: Sequence[str], minor: str, settings: Settings, about: str, pinned: bool = True
+    cell: str, *, lines: Sequence[str], minor: str, settings: Settings, comment: str, pinned: bool = True
 ) -> Standalone:
     """The script of a cell: `lines` are its requirements (`pinned`: a whole lock), `minor` is its Python's "X.Y".
 
@@ -47,8 +47,8 @@ def standalone(
         "]",
     ]
     block += _uv(settings, pinned=pinned)
-    head = [scripts.OPENED, *(f"# {line}" for line in block), scripts.CLOSED, f"# {about}"]
-    text = "\n".join(head) + "\n\n" + scripts.without_block(cell).lstrip("\n")
+    header = [scripts.OPENED, *(f"# {line}" for line in block), scripts.CLOSED, f"# {comment}"]
+    text = "\n".join(header) + "\n\n" + scripts.without_block(cell).lstrip("\n")
     return Standalone(text=text if text.endswith("\n") else text + "\n", notes=tuple(_notes(cell, settings)))
 
 
@@ -57,12 +57,12 @@ def pins(lock: Lock) -> tuple[str, ...]:
 
     What the Python of the run had of its own is asked for as well: another Python has it not.
     """
-    own = tuple(f"{name}=={version}" for name, version in lock.base_packages)
-    return own + tuple(
-        f"{one.name} @ {one.url}{'&' if '#' in one.url else '#'}sha256={one.sha256}"
-        if one.url
-        else f"{one.name}=={one.version}"
-        for one in lock.packages
+    base_pins = tuple(f"{name}=={version}" for name, version in lock.base_packages)
+    return base_pins + tuple(
+        f"{package.name} @ {package.url}{'&' if '#' in package.url else '#'}sha256={package.sha256}"
+        if package.url
+        else f"{package.name}=={package.version}"
+        for package in lock.packages
     )
 
 
@@ -80,8 +80,8 @@ def _uv(settings: Settings, *, pinned: bool) -> Iterator[str]:
     if table:
         yield from ("[tool.uv]", *table)
     for name, url in indexes.by_name(settings).items():
-        what = "default = true" if name == indexes.DEFAULT else f"name = {_toml(name)}"
-        yield from ("[[tool.uv.index]]", f"url = {_toml(indexes.without_credentials(url))}", what)
+        key = "default = true" if name == indexes.DEFAULT else f"name = {_toml(name)}"
+        yield from ("[[tool.uv.index]]", f"url = {_toml(indexes.without_credentials(url))}", key)
 
 
 def _toml(text: str) -> str:

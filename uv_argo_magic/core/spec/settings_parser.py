@@ -46,19 +46,19 @@ def parse_setting(key: str, value: object) -> Value:
         raise unknown("setting", key, FIELDS)
     read, example = _READERS[TYPES[name]]
     try:
-        found = read(value)
+        parsed = read(value)
     except (TypeError, ValueError, OverflowError):
         example = FIELDS[name].metadata.get("example", example)
         raise SpecError(
             f"{name} cannot be {_short(value)}", hint=f"{FIELDS[name].metadata['help']}; for example {name}={example}."
         ) from None
-    if name in CHOICES and found not in ("", *CHOICES[name]):
-        best = nearest(str(found), CHOICES[name])
+    if name in CHOICES and parsed not in ("", *CHOICES[name]):
+        suggestion = nearest(str(parsed), CHOICES[name])
         raise SpecError(
-            f"{name} cannot be {_short(value)}" + (f"; did you mean {best}?" if best else ""),
+            f"{name} cannot be {_short(value)}" + (f"; did you mean {suggestion}?" if suggestion else ""),
             hint=f"It is one of {', '.join(CHOICES[name])}.",
         )
-    return found
+    return parsed
 
 
 def parse_assignments(texts: Iterable[str]) -> tuple[tuple[str, Value], ...]:
@@ -67,15 +67,15 @@ def parse_assignments(texts: Iterable[str]) -> tuple[tuple[str, Value], ...]:
     Raises:
         SpecError: no `=`, an unknown key, or a value that does not fit it.
     """
-    found: dict[str, Value] = {}
+    values: dict[str, Value] = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals:
             raise SpecError(f"--set {text} has no value", hint=f"Write --set {text}=VALUE.")
         name = key.strip().replace("-", "_")
-        new, before = parse_setting(name, value), found.get(name)
-        found[name] = (*before, *new) if isinstance(new, tuple) and isinstance(before, tuple) else new
-    return tuple(found.items())
+        new, previous = parse_setting(name, value), values.get(name)
+        values[name] = (*previous, *new) if isinstance(new, tuple) and isinstance(previous, tuple) else new
+    return tuple(values.items())
 
 
 def suggested_values(key: str) -> tuple[str, ...]:

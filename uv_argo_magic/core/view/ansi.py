@@ -203,11 +203,11 @@ def _sgr(style: Style, parameters: str) -> Style:
             at += used
             style = replace(style, fg=colour) if code == 38 else replace(style, bg=colour)
         else:
-            style = _named(style, code)
+            style = _named_colour(style, code)
     return style
 
 
-def _named(style: Style, code: int) -> Style:
+def _named_colour(style: Style, code: int) -> Style:
     """The style after a code that names a colour, or takes one back."""
     if code == 39:
         return replace(style, fg="")

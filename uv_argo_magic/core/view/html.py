@@ -27,7 +27,7 @@ VOLATILE = r'(?s)<(span|details) class="uv-volatile".*?</\1>'
 """A regular expression for what differs between two runs of the same; empty it before comparing."""
 
 LISTED = 12
-"""Packages named in one line of text; the HTML names all."""
+"""Packages labels in one line of text; the HTML names all."""
 
 WIDEST = 2000
 """Characters of one line in the panel's log; the cell and `%argo logs` have more."""
@@ -63,11 +63,11 @@ def packages(state: RunState) -> tuple[tuple[str, str], ...]:
 def text_static(state: RunState) -> str:
     """The state in one line without times or generated names: `argo Succeeded: numpy==2.3.4 pandas==3.1.1`."""
     title, ename = messages.title(state), messages.ename(state)
-    said = f"argo {title}" + (f" ({humanize.one_line(ename)})" if ename and ename != title else "")
-    listed = packages(state)
-    names = " ".join(f"{name}=={version}" for name, version in listed[:LISTED])
-    more = f" and {len(listed) - LISTED} more" if len(listed) > LISTED else ""
-    return ansi.clean(f"{said}: {names}{more}" if names else said)
+    summary = f"argo {title}" + (f" ({humanize.one_line(ename)})" if ename and ename != title else "")
+    installed = packages(state)
+    names = " ".join(f"{name}=={version}" for name, version in installed[:LISTED])
+    more = f" and {len(installed) - LISTED} more" if len(installed) > LISTED else ""
+    return ansi.clean(f"{summary}: {names}{more}" if names else summary)
 
 
 def text(state: RunState, now: float) -> str:
@@ -85,12 +85,12 @@ def remark(output: Output) -> str:
     """What is to be said about a hole in the output, or about another attempt; empty for the cell's own output."""
     match output:
         case ev.Skipped():
-            where = f"; the whole is in {humanize.one_line(output.path)}, over there" if output.path else ""
-            left = humanize.count(output.lines, "line") if output.lines else humanize.count(output.bytes, "byte")
-            return f"... {left} never travelled{where}"
+            location = f"; the whole is in {humanize.one_line(output.path)}, over there" if output.path else ""
+            amount = humanize.count(output.lines, "line") if output.lines else humanize.count(output.bytes, "byte")
+            return f"... {amount} never travelled{location}"
         case Gap():
-            left = humanize.count(output.lines, "line") if output.lines else "some lines"
-            return f"... {left} of the log missing: {humanize.one_line(output.reason)}"
+            amount = humanize.count(output.lines, "line") if output.lines else "some lines"
+            return f"... {amount} of the log missing: {humanize.one_line(output.reason)}"
         case Restarted():
             return f"... attempt {output.attempt} of the cell begins here, in another process"
         case _:
@@ -105,20 +105,20 @@ def mimebundle(state: RunState, now: float, lock: Resolution | None = None) -> d
 def tail(state: RunState, lines: int = 500) -> str:
     """The last lines of what uv and the cell wrote, as terminal text; only as much is read as is shown."""
     parts: list[str] = []
-    missing = lines
+    remaining = lines
     below = ""  # the stream of the piece under the present one
     for output in reversed(state.outputs):
-        if missing <= 0:
+        if remaining <= 0:
             break
-        stream, said = _said(output)
-        piece = _last(said, missing + 1)
+        stream, text_ = _as_text(output)
+        piece = _last(text_, remaining + 1)
         if below not in {"", stream} and not piece.endswith("\n"):
             piece += "\n"  # another stream does not continue this line
-        missing -= piece.count("\n")
+        remaining -= piece.count("\n")
         parts.append(piece)
         below = stream
     else:
-        parts.append(_last("".join(state.install_log), missing + 1))
+        parts.append(_last("".join(state.install_log), remaining + 1))
     return _last("".join(reversed(parts)), lines)
 
 
@@ -132,20 +132,20 @@ def packages_html(state: RunState, now: float, lock: Resolution | None = None) -
 
     Before the install it is what is locked.
     """
-    listed = planned(state, lock)
-    if not listed:
-        known = state.installed is not None or state.phase in {"running", "ended"}
-        said = "No packages: the cell runs with Python alone." if known else "Not known yet."
-        if isinstance(lock, Lock) and (beneath := messages.base_packages_note(lock)):
-            said = escape(beneath)
-        return f'<div style="{_FAINT};padding:4px 0">{said}</div>'
+    shown_packages = planned(state, lock)
+    if not shown_packages:
+        is_known = state.installed is not None or state.phase in {"running", "ended"}
+        message = "No packages: the cell runs with Python alone." if is_known else "Not known yet."
+        if isinstance(lock, Lock) and (note := messages.base_packages_note(lock)):
+            message = escape(note)
+        return f'<div style="{_FAINT};padding:4px 0">{message}</div>'
     indent = "&nbsp;&nbsp;&nbsp;"
     rows = "".join(
         f'<tr><td style="text-align:left;padding:1px 24px 1px 0">{indent * depth}{escape(package.name)}</td>'
         f'<td style="text-align:left;padding:1px 24px 1px 0">{escape(package.version)}</td>'
         f'<td style="text-align:right;padding:1px 0;{_FAINT}">{humanize.size(package.size)}</td>'
         f'<td style="text-align:left;padding:1px 0 1px 24px;{_FAINT}">{escape(_needed(package))}</td></tr>'
-        for depth, package in dependency_tree.tree(listed)
+        for depth, package in dependency_tree.tree(shown_packages)
     )
     return f'<table style="{_CODE};border-collapse:collapse;margin:4px 0">{rows}</table>{_foot(state, now, lock)}'
 
@@ -153,32 +153,32 @@ def packages_html(state: RunState, now: float, lock: Resolution | None = None) -
 def planned(state: RunState, lock: Resolution | None = None) -> tuple[Package, ...]:
     """What is installed, or else what will be, with all that the lock knows of it."""
     locked = {package.name: package for package in lock.packages} if isinstance(lock, Lock) else {}
-    found = packages(state)
-    if not found:
+    installed = packages(state)
+    if not installed:
         return tuple(locked.values()) if state.installed is None else ()
     return tuple(
-        known if (known := locked.get(name)) and known.version == version else Package(name=name, version=version)
-        for name, version in found
+        package if (package := locked.get(name)) and package.version == version else Package(name=name, version=version)
+        for name, version in installed
     )
 
 
 def _needed(package: Package) -> str:
-    from_where = f"from {package.index}" if package.index else ""
-    return ", ".join(filter(None, (f"for {', '.join(package.via)}" if package.via else "", from_where)))
+    origin = f"from {package.index}" if package.index else ""
+    return ", ".join(filter(None, (f"for {', '.join(package.via)}" if package.via else "", origin)))
 
 
 def _foot(state: RunState, now: float, lock: Resolution | None) -> str:
     """What there is to download, and how old the lock is; what uv warned of."""
     if not isinstance(lock, Lock):
         return ""
-    said = []
+    notes = []
     if state.installed is not None and state.installed.cached:
-        said.append("nothing was downloaded: this environment was there")
+        notes.append("nothing was downloaded: this environment was there")
     elif lock.size:
-        said.append(f"{humanize.size(lock.size)} of downloads, less what is cached")
+        notes.append(f"{humanize.size(lock.size)} of downloads, less what is cached")
     if lock.created_at:
-        said.append(messages.lock_age(lock, now))
-    line = f'<span class="uv-volatile" style="font-size:12px;{_FAINT}">{escape("; ".join(said))}</span>'
+        notes.append(messages.lock_age(lock, now))
+    line = f'<span class="uv-volatile" style="font-size:12px;{_FAINT}">{escape("; ".join(notes))}</span>'
     remarks = filter(None, (messages.base_packages_note(lock), *lock.warnings))
     return line + "".join(f'<div style="{_REMARK}">{escape(remark)}</div>' for remark in remarks)
 
@@ -195,7 +195,7 @@ def stages_html(state: RunState, now: float) -> str:
         f'background-color:{STAGE_TONES.get(stage, "#8c959f")}"></i>'
         for stage, took in passed
     )
-    named = "".join(
+    labels = "".join(
         f'<b style="font-weight:normal;white-space:nowrap;margin-right:14px">'
         f'<i style="display:inline-block;width:8px;height:8px;border-radius:2px;margin-right:5px;'
         f'background-color:{STAGE_TONES.get(stage, "#8c959f")}"></i>{stage} {humanize.seconds(took)}</b> '
@@ -203,12 +203,12 @@ def stages_html(state: RunState, now: float) -> str:
     )
     if state.installed is not None and state.installed.packages:
         how = "environment reused" if state.installed.cached else "environment made"
-        named += f'<b style="font-weight:normal;{_FAINT}">{how} in {humanize.seconds(state.installed.seconds)}</b>'
+        labels += f'<b style="font-weight:normal;{_FAINT}">{how} in {humanize.seconds(state.installed.seconds)}</b>'
     bar = "display:flex;gap:2px;border-radius:3px;overflow:hidden;margin:8px 0 4px"
     return (
         f'<span class="uv-volatile" style="display:block">'
         f'<b aria-hidden="true" style="{bar}">{shares}</b>'
-        f'<b style="display:block;font-weight:normal;font-size:12px;line-height:1.6">{named}</b></span>'
+        f'<b style="display:block;font-weight:normal;font-size:12px;line-height:1.6">{labels}</b></span>'
     )
 
 
@@ -219,48 +219,48 @@ def remarks(state: RunState) -> tuple[str, ...]:
 
 def html(state: RunState, now: float, lock: Resolution | None = None) -> str:
     """The state as static HTML that needs neither script nor style sheet."""
-    bad = state.ended and state.outcome != "Succeeded"
-    listed = planned(state, lock)
+    is_failed = state.ended and state.outcome != "Succeeded"
+    listed_packages = planned(state, lock)
     return (
         f'<div class="uv-argo-static" style="border:{_LINE};border-radius:6px;padding:8px 12px;margin:2px 0 6px;'
         f'max-width:960px;font-size:13px;line-height:1.5">'
-        f"{_head(state, now)}{_said_html(state, now, bad=bad)}"
-        f"{_details(f'Packages ({len(listed)})', packages_html(state, now, lock)) if listed else ''}"
-        f"{_log_details(state, bad=bad)}</div>"
+        f"{_head(state, now)}{_summary_html(state, now, is_failed=is_failed)}"
+        f"{_details(f'Packages ({len(listed_packages)})', packages_html(state, now, lock)) if listed_packages else ''}"
+        f"{_log_details(state, is_failed=is_failed)}</div>"
     )
 
 
 def _head(state: RunState, now: float) -> str:
     title = messages.title(state)
     name = state.name or state.run
-    place = f" at {state.location}" if state.location and state.location != "here" else ""
+    location = f" at {state.location}" if state.location and state.location != "here" else ""
     total = humanize.seconds(elapsed(state, now))
     badge = f"background-color:{TONES[title]};color:#ffffff;border-radius:10px;padding:1px 9px;font-size:12px"
-    said = f"{name}{place} \N{MIDDLE DOT} {total}" if name else total
+    details = f"{name}{location} \N{MIDDLE DOT} {total}" if name else total
     return (
         f'<div><span style="{badge};font-weight:bold">{title}</span> &nbsp;'
-        f'<span class="uv-volatile" style="{_CODE};{_FAINT}">{escape(said)}</span></div>'
+        f'<span class="uv-volatile" style="{_CODE};{_FAINT}">{escape(details)}</span></div>'
     )
 
 
-def _said_html(state: RunState, now: float, *, bad: bool) -> str:
+def _summary_html(state: RunState, now: float, *, is_failed: bool) -> str:
     """What happened and what to do, the stages, and every remark."""
-    weight = "font-weight:bold" if bad else "font-weight:normal"
-    out = [f'<div style="margin-top:6px;{weight}">{escape(messages.sentence(state))}</div>']
+    weight = "font-weight:bold" if is_failed else "font-weight:normal"
+    parts = [f'<div style="margin-top:6px;{weight}">{escape(messages.sentence(state))}</div>']
     if advice := messages.hint(state):
-        out.append(f"<div>{escape(advice)}</div>")
-    out.append(f'<div style="font-size:12px">{stages_html(state, now)}</div>')
-    out += [f'<div style="{_REMARK}">{escape(line)}</div>' for line in remarks(state)]
-    return "".join(out)
+        parts.append(f"<div>{escape(advice)}</div>")
+    parts.append(f'<div style="font-size:12px">{stages_html(state, now)}</div>')
+    parts += [f'<div style="{_REMARK}">{escape(line)}</div>' for line in remarks(state)]
+    return "".join(parts)
 
 
-def _log_details(state: RunState, *, bad: bool) -> str:
+def _log_details(state: RunState, *, is_failed: bool) -> str:
     """What uv wrote; or the whole log's end, open, where neither output nor traceback tell what happened."""
     # The end of the log is in sight, the beginning a scroll away, and no script is needed for it.
     frame = "display:flex;flex-direction:column-reverse;max-height:320px;overflow:auto;margin:4px 0"
     style = f"{_CODE};flex:0 0 auto;line-height:1.4;margin:0;padding:0;white-space:pre-wrap"
-    told = state.exited is not None and state.exited.reason in {"ok", "error", "exit", "deadline"}
-    opened = bad and not told and state.outcome != "Stopped"
+    is_explained = state.exited is not None and state.exited.reason in {"ok", "error", "exit", "deadline"}
+    opened = is_failed and not is_explained and state.outcome != "Stopped"
     log = log_html(state, 100) if opened else ansi.to_html(_last("".join(state.install_log), 200))
     if not log.strip():
         return ""
@@ -280,7 +280,7 @@ def _details(summary: str, body: str, *, opened: bool = False, volatile: bool = 
     )
 
 
-def _said(output: Output) -> tuple[str, str]:
+def _as_text(output: Output) -> tuple[str, str]:
     """An output as terminal text, and the stream it belongs to: "ours" where it is none of the cell's two."""
     match output:
         case ev.Lines():
@@ -299,23 +299,23 @@ def plain_text(bundle: ev.Bundle) -> str:
     """The text/plain of a bundle with its newline, or the names of its types."""
     for mime, body in bundle:
         if mime == "text/plain":
-            said = json.loads(body)
-            return f"{said}\n"
+            text_ = json.loads(body)
+            return f"{text_}\n"
     return f"[{', '.join(mime for mime, _ in bundle)}]\n"
 
 
-def _last(said: str, lines: int) -> str:
+def _last(text_: str, lines: int) -> str:
     """The last lines of a text, each shortened to what a panel can hold."""
-    end = "\n" if said.endswith("\n") else ""
-    start = len(said) - len(end)
+    end = "\n" if text_.endswith("\n") else ""
+    start = len(text_) - len(end)
     for _ in range(lines):
-        start = said.rfind("\n", 0, start)
+        start = text_.rfind("\n", 0, start)
         if start < 0:
             break
-    kept = said[start + 1 : len(said) - len(end)] if lines > 0 else ""
-    if len(kept) <= WIDEST:
-        return kept + (end if lines > 0 else "")
-    return "\n".join(map(_shortened, kept.split("\n"))) + end
+    lines_text = text_[start + 1 : len(text_) - len(end)] if lines > 0 else ""
+    if len(lines_text) <= WIDEST:
+        return lines_text + (end if lines > 0 else "")
+    return "\n".join(map(_shortened, lines_text.split("\n"))) + end
 
 
 def _shortened(line: str) -> str:

@@ -95,8 +95,8 @@ def ename(state: RunState) -> str:
         return title(state)
     match state.exited.reason:
         case "error":
-            found = problem(state)
-            return found.name if found else "Exception"
+            exception = problem(state)
+            return exception.name if exception else "Exception"
         case "exit":
             return f"exit status {state.exited.code}"
         case "signal":
@@ -110,11 +110,11 @@ def ename(state: RunState) -> str:
 def sentence(state: RunState) -> str:
     """What is happening, or what happened: one sentence."""
     if not state.ended:
-        return _going_on(state)
+        return _in_progress(state)
     if state.outcome == "Stopped":
         # Where nobody here asked for it, what is seen there says who or what it was.
-        seen = "" if state.stop_requested or not state.node or not state.node.message else _node(state)
-        return f"The run was stopped{_by(state)}{seen}."
+        node_note = "" if state.stop_requested or not state.node or not state.node.message else _node(state)
+        return f"The run was stopped{_by(state)}{node_note}."
     if state.exited is None:
         return f"The log ended without saying how the cell ended{_node(state)}."
     return _ended(state, state.exited)
@@ -134,7 +134,7 @@ def hint(state: RunState) -> str:  # noqa: PLR0911 - one line a reason
         case "install" if state.exited.detail in LIMITS:
             return f"Allow more with --set {state.exited.detail}={LIMITS[state.exited.detail][1]}, or ask for less."
         case "install":
-            return classify(state.exited.code, _uv_said(state)).hint
+            return classify(state.exited.code, _uv_log(state)).hint
         case "signal":
             return SIGNALS.get(abs(state.exited.code), ("", ""))[1]
         case "deadline":
@@ -155,16 +155,16 @@ def _missing(state: RunState) -> str:
         error = remote_error.parse(state.error)
     except ProtocolError:
         return ""
-    about = error.attribute_values()
-    name = about.get("name")
+    attributes = error.attribute_values()
+    name = attributes.get("name")
     if "ModuleNotFoundError" in error.mro and isinstance(name, str):
         top = name.partition(".")[0]
         package = {**PACKAGE_OF, **ALSO_IMPORTED}.get(top.lower(), top)
-        there = {known for known, _ in state.installed.packages} if state.installed else set()
-        if top in STANDARD_LIBRARY or canonicalize_name(package) in there:
+        installed = {installed_name for installed_name, _ in state.installed.packages} if state.installed else set()
+        if top in STANDARD_LIBRARY or canonicalize_name(package) in installed:
             return ""
         return f"The cell has an environment of its own: {_how_to_add(package, state)}"
-    file = about.get("filename")
+    file = attributes.get("filename")
     if "FileNotFoundError" in error.mro and isinstance(file, str) and file and not file.startswith(("/", "~")):
         return (
             "The cell runs in an empty folder of its own, without the files beside the notebook: "
@@ -178,10 +178,12 @@ def _how_to_add(package: str, state: RunState) -> str:
     if state.requirements_source and state.requirements_source != FILES:
         return f"add {package} to {state.requirements_source}"
     quoted = any('"' in line for line in state.requirements)
-    whole = json.dumps([*state.requirements, package]) if quoted else f'"{" ".join((*state.requirements, package))}"'
-    if not state.requirements or state.requirements_source or len(whole) > LONGEST:
+    all_requirements = (
+        json.dumps([*state.requirements, package]) if quoted else f'"{" ".join((*state.requirements, package))}"'
+    )
+    if not state.requirements or state.requirements_source or len(all_requirements) > LONGEST:
         return f"add --deps {package}"
-    return f"write --deps {whole}"
+    return f"write --deps {all_requirements}"
 
 
 def warnings(resolution: Resolution) -> tuple[str, ...]:
@@ -214,17 +216,17 @@ def signal_name(code: int) -> str:
     return name
 
 
-def _going_on(state: RunState) -> str:
+def _in_progress(state: RunState) -> str:
     if state.stop_requested is not None:
         return f"The run is being stopped{_by(state)}."
     if state.exited is not None:
-        what = _ended(state, state.exited).rstrip(".")
-        return f"{what}; attempt {state.attempt + 1}{_most(state)} follows."
-    again = f" (attempt {state.attempt}{_most(state)})" if state.attempt > 1 else ""
-    return f"{_stage(state).rstrip('.')}{again}."
+        ended_text = _ended(state, state.exited).rstrip(".")
+        return f"{ended_text}; attempt {state.attempt + 1}{_attempts_suffix(state)} follows."
+    attempt = f" (attempt {state.attempt}{_attempts_suffix(state)})" if state.attempt > 1 else ""
+    return f"{_stage(state).rstrip('.')}{attempt}."
 
 
-def _most(state: RunState) -> str:
+def _attempts_suffix(state: RunState) -> str:
     return f" of {state.attempts}" if state.attempts >= state.attempt else ""
 
 
@@ -248,17 +250,17 @@ def _stage(state: RunState) -> str:
 
 
 def _ended(state: RunState, exited: Exited) -> str:  # noqa: PLR0911 - one line a reason
-    found = problem(state)
+    exception = problem(state)
     match exited.reason:
         case "ok":
             return "The cell ran to its end."
-        case "error" if found and found.name == "SystemExit":
-            status = found.message if found.message.isdecimal() else json.dumps(one_line(found.message))
+        case "error" if exception and exception.name == "SystemExit":
+            status = exception.message if exception.message.isdecimal() else json.dumps(one_line(exception.message))
             return f"The cell left by sys.exit({status})."
-        case "error" if found and found.message:
-            return f"The cell raised {one_line(found.name)}: {one_line(found.message)}"
+        case "error" if exception and exception.message:
+            return f"The cell raised {one_line(exception.name)}: {one_line(exception.message)}"
         case "error":
-            return f"The cell raised {one_line(found.name) if found else 'an exception'}."
+            return f"The cell raised {one_line(exception.name) if exception else 'an exception'}."
         case "exit":
             return f"The cell's process left at once with status {exited.code}, as os._exit({exited.code}) does."
         case "signal":
@@ -268,11 +270,11 @@ def _ended(state: RunState, exited: Exited) -> str:  # noqa: PLR0911 - one line 
         case "install" if exited.detail in LIMITS:
             return f"The install {LIMITS[exited.detail][0]} than {exited.detail} allows, and was ended."
         case "install":
-            return classify(exited.code, _uv_said(state)).sentence
+            return classify(exited.code, _uv_log(state)).sentence
         case _:
             # The detail is a traceback; its last line is the exception.
-            why = one_line(exited.detail.strip().rpartition("\n")[2])
-            return f"The guest itself failed: {why or 'it did not say why'}"
+            reason = one_line(exited.detail.strip().rpartition("\n")[2])
+            return f"The guest itself failed: {reason or 'it did not say why'}"
 
 
 def _signal(code: int) -> str:
@@ -298,8 +300,8 @@ def _node(state: RunState) -> str:
     if node is None or not (node.phase or node.message):
         return ""
     # Twice as long as other quotations: it says what is wrong, and what to do.
-    said = ": ".join(part for part in (node.phase, node.message) if part)
-    return "; seen there: " + one_line(said, 2 * LONGEST).rstrip(".")
+    details = ": ".join(part for part in (node.phase, node.message) if part)
+    return "; seen there: " + one_line(details, 2 * LONGEST).rstrip(".")
 
 
 def _deadline(exited: Exited) -> str:
@@ -307,6 +309,6 @@ def _deadline(exited: Exited) -> str:
     return exited.detail if exited.detail.isidentifier() else "run_timeout"
 
 
-def _uv_said(state: RunState) -> str:
+def _uv_log(state: RunState) -> str:
     """What uv wrote, for the classifier."""
     return "".join(state.install_log)

@@ -20,38 +20,40 @@ _FAINT = "opacity:0.65"
 _RED = "color:#cf222e"
 
 
-def badge(verdict: CheckResult | None) -> str:
+def badge(result: CheckResult | None) -> str:
     """One word on the whole: None is not known yet."""
-    if verdict is None:
+    if result is None:
         return "Checking"
-    if verdict.unreachable:
+    if result.unreachable:
         return "Unchecked"
-    return "Problem" if verdict.lock is None else "Resolved"
+    return "Problem" if result.lock is None else "Resolved"
 
 
-def chip(item: Requirement, verdict: CheckResult | None) -> str:
+def chip(item: Requirement, result: CheckResult | None) -> str:
     """One requirement: its name, what is asked of its version, and the version that was found."""
     rest = escape(str(item).removeprefix(item.name))
-    bad = verdict is not None and item.name in verdict.blamed
-    said = '<span class="uv-mark">problem</span>' if bad else ""
-    found = verdict.versions.get(item.name, "") if verdict else ""
+    is_blamed = result is not None and item.name in result.blamed
+    mark = '<span class="uv-mark">problem</span>' if is_blamed else ""
+    version = result.versions.get(item.name, "") if result else ""
     # A pinned version says already which one it is.
-    dim = f'<span class="uv-dim">{escape(found)}</span>' if found and item.specifier != f"=={found}" else ""
-    title = escape(f"{verdict.problem} {verdict.hint}".strip()) if bad and verdict else escape(str(item))
-    return f'<span class="uv-req" title="{title}">{escape(item.name)}<span>{rest}</span>{dim}{said}</span>'
-
-
-def status(verdict: CheckResult | None, now: float) -> str:
-    """What is known of all of them together, and what to do; `now` in Unix seconds."""
-    title = badge(verdict)
-    word = f'<span class="uv-badge uv-{title.lower()}" role="status"><i></i>{title}</span>'
-    if verdict is None:
-        return f'{word}<span class="uv-said">Asking the index.</span>'
-    hint = f'<div class="uv-hint">{escape(verdict.hint)}</div>' if verdict.hint else ""
-    warned = "".join(
-        f'<div class="uv-remark">{escape(line)}</div>' for line in (verdict.lock.warnings if verdict.lock else ())
+    version_html = (
+        f'<span class="uv-dim">{escape(version)}</span>' if version and item.specifier != f"=={version}" else ""
     )
-    return f'{word}<span class="uv-said">{escape(verdict.sentence(now))}</span>{hint}{warned}'
+    title = escape(f"{result.problem} {result.hint}".strip()) if is_blamed and result else escape(str(item))
+    return f'<span class="uv-req" title="{title}">{escape(item.name)}<span>{rest}</span>{version_html}{mark}</span>'
+
+
+def status(result: CheckResult | None, now: float) -> str:
+    """What is known of all of them together, and what to do; `now` in Unix seconds."""
+    title = badge(result)
+    badge_html = f'<span class="uv-badge uv-{title.lower()}" role="status"><i></i>{title}</span>'
+    if result is None:
+        return f'{badge_html}<span class="uv-said">Asking the index.</span>'
+    hint = f'<div class="uv-hint">{escape(result.hint)}</div>' if result.hint else ""
+    warnings = "".join(
+        f'<div class="uv-remark">{escape(line)}</div>' for line in (result.lock.warnings if result.lock else ())
+    )
+    return f'{badge_html}<span class="uv-said">{escape(result.sentence(now))}</span>{hint}{warnings}'
 
 
 def static_text(items: tuple[Requirement, ...], name: str) -> str:
@@ -59,10 +61,10 @@ def static_text(items: tuple[Requirement, ...], name: str) -> str:
     return f"argo edit {name}: {', '.join(map(str, items)) or 'nothing'}"
 
 
-def static_html(items: tuple[Requirement, ...], text: str, name: str, verdict: CheckResult | None) -> str:
+def static_html(items: tuple[Requirement, ...], text: str, name: str, result: CheckResult | None) -> str:
     """The file as static HTML that needs neither script nor style sheet."""
-    versions = verdict.versions if verdict else {}
-    blamed = verdict.blamed if verdict else ()
+    versions = result.versions if result else {}
+    blamed = result.blamed if result else ()
     rows = "".join(
         '<tr style="background:transparent">'
         f'<td style="text-align:left;padding:1px 24px 1px 0;{_RED if item.name in blamed else ""}">'
@@ -70,11 +72,11 @@ def static_html(items: tuple[Requirement, ...], text: str, name: str, verdict: C
         f"{escape(versions.get(item.name, ''))}</td></tr>"
         for item in items
     )
-    more = "".join(f'<div style="{_CODE};{_FAINT}">{escape(line)}</div>' for line in option_lines(text))
-    said = "" if verdict is None else f"<div>{escape(verdict.sentence())}</div>"
+    options = "".join(f'<div style="{_CODE};{_FAINT}">{escape(line)}</div>' for line in option_lines(text))
+    summary = "" if result is None else f"<div>{escape(result.sentence())}</div>"
     return (
         f'<div class="uv-edit-static" style="border:{_LINE};border-radius:6px;padding:8px 12px;margin:2px 0 6px;'
         f'max-width:960px;font-size:13px;line-height:1.5"><div><b>Requirements</b> &nbsp;'
-        f'<span style="{_CODE};{_FAINT}">{escape(name)}</span></div>{said}'
-        f'<table style="{_CODE};border-collapse:collapse;margin:4px 0">{rows}</table>{more}</div>'
+        f'<span style="{_CODE};{_FAINT}">{escape(name)}</span></div>{summary}'
+        f'<table style="{_CODE};border-collapse:collapse;margin:4px 0">{rows}</table>{options}</div>'
     )

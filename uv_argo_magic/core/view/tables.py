@@ -45,7 +45,7 @@ _FAINT = "opacity:0.65"
 
 def html(table: Table) -> str:
     """The table with inline styles only, which JupyterLab keeps in a notebook that it does not trust."""
-    out = [f'<div style="font-weight:bold">{escape(table.title)}</div>'] if table.title else []
+    parts = [f'<div style="font-weight:bold">{escape(table.title)}</div>'] if table.title else []
     if table.rows:
         head = "".join(
             _cell("th", cell, at in table.right, f"font-weight:normal;{_FAINT}") for at, cell in enumerate(table.head)
@@ -54,9 +54,9 @@ def html(table: Table) -> str:
             "<tr>" + "".join(_cell("td", cell, at in table.right, "") for at, cell in enumerate(row)) + "</tr>"
             for row in table.rows
         )
-        out.append(f'<table style="{_CODE};border-collapse:collapse;margin:4px 0"><tr>{head}</tr>{body}</table>')
-    out += [f'<div style="font-size:12px;{_FAINT}">{escape(note)}</div>' for note in table.notes]
-    return "".join(out)
+        parts.append(f'<table style="{_CODE};border-collapse:collapse;margin:4px 0"><tr>{head}</tr>{body}</table>')
+    parts += [f'<div style="font-size:12px;{_FAINT}">{escape(note)}</div>' for note in table.notes]
+    return "".join(parts)
 
 
 def _cell(tag: str, cell: str, right: bool, style: str) -> str:
@@ -66,15 +66,15 @@ def _cell(tag: str, cell: str, right: bool, style: str) -> str:
     return f'<{tag} style="{style}">{escape(ansi.strip(cell))}</{tag}>'
 
 
-def escape(said: str) -> str:
+def escape(text_: str) -> str:
     """Any text as HTML text or attribute value."""
-    return _html.escape(ansi.clean(said).replace("\x00", ""))
+    return _html.escape(ansi.clean(text_).replace("\x00", ""))
 
 
-def changes(found: Sequence[Change], title: str) -> Table:
+def changes(changed: Sequence[Change], title: str) -> Table:
     """The changes for people."""
     return Table(
-        title=title if found else f"{title}: no difference",
-        head=("CHANGE", "PACKAGE", "BEFORE", "AFTER") if found else (),
-        rows=tuple((one.kind, one.name, one.before or "-", one.after or "-") for one in found),
+        title=title if changed else f"{title}: no difference",
+        head=("CHANGE", "PACKAGE", "BEFORE", "AFTER") if changed else (),
+        rows=tuple((change.kind, change.name, change.before or "-", change.after or "-") for change in changed),
     )

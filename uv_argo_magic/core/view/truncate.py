@@ -70,11 +70,11 @@ class OutputTruncator:
         self.left_lines = self.left_chars = self.left_displays = 0
         self._lines: dict[ev.Stream, _Line] = {"stdout": _Line(), "stderr": _Line()}
         self._passed_lines = self._passed_chars = 0
-        self._fresh = True  # whether the text that passed ends with a newline
-        self._kept: deque[Chunk] = deque()
-        self._kept_chars = 0
+        self._at_line_start = True  # whether the text that passed ends with a newline
+        self._tail_chunks: deque[Chunk] = deque()
+        self._tail_chars = 0
         self._holding = False
-        self._shown = self._shown_chars = 0
+        self._passed_displays = self._passed_display_chars = 0
         self._dropped: set[str] = set()
 
     def feed(self, output: Output) -> tuple[Emitted, ...]:
@@ -96,12 +96,12 @@ class OutputTruncator:
 
     def finish(self) -> tuple[Emitted, ...]:
         """What to show at the end: the rest of open lines, the sentence on what was left out, the tail."""
-        now: list[Emitted] = []
+        emitted: list[Emitted] = []
         for stream, line in self._lines.items():
             text = "".join(_close(line))
             if text and self._passes(stream, text):
-                now.append(Chunk(stream=stream, text=text))
-        between = ", ".join(
+                emitted.append(Chunk(stream=stream, text=text))
+        omitted = ", ".join(
             count(number, noun)
             for number, noun in (
                 (self.left_lines, "line"),
@@ -110,32 +110,32 @@ class OutputTruncator:
             )
             if number
         )
-        if between:
-            start = "" if self._fresh else "\n"
-            now.append(
-                Chunk(stream="stderr", text=f"{start}... {between} left out here; the whole log: {self.full_log}\n")
+        if omitted:
+            start = "" if self._at_line_start else "\n"
+            emitted.append(
+                Chunk(stream="stderr", text=f"{start}... {omitted} left out here; the whole log: {self.full_log}\n")
             )
-        now += self._kept
+        emitted += self._tail_chunks
         self._begin()
-        return tuple(now)
+        return tuple(emitted)
 
     def _admit(self, output: ev.Display) -> bool:
         """Whether a display passes: within count and size, or the update of one that did."""
         if output.update:
             return output.display_id not in self._dropped
         size = sum(len(body) for _, body in output.data)
-        if self._shown >= self.displays or self._shown_chars + size > self.display_chars:
+        if self._passed_displays >= self.displays or self._passed_display_chars + size > self.display_chars:
             self.left_displays += 1
             if output.display_id:
                 self._dropped.add(output.display_id)
             return False
-        self._shown += 1
-        self._shown_chars += size
+        self._passed_displays += 1
+        self._passed_display_chars += size
         self._dropped.discard(output.display_id)
         return True
 
     def _text(self, stream: ev.Stream, text: str) -> tuple[Emitted, ...]:
-        now: list[str] = []
+        passed: list[str] = []
         pieces = _pieces(text)
         at = 0
         while at < len(pieces):
@@ -147,9 +147,9 @@ class OutputTruncator:
                 at += len(skipped)
             piece = self._piece(stream, pieces[at])
             if piece and self._passes(stream, piece):
-                now.append(piece)
+                passed.append(piece)
             at += 1
-        return (Chunk(stream=stream, text="".join(now)),) if now else ()
+        return (Chunk(stream=stream, text="".join(passed)),) if passed else ()
 
     def _piece(self, stream: ev.Stream, piece: str) -> str:
         """What of one line, or of its next piece, may be shown."""
@@ -200,19 +200,19 @@ class OutputTruncator:
             if self._passed_lines < self.head and self._passed_chars + len(text) <= self.chars:
                 self._passed_lines += ended
                 self._passed_chars += len(text)
-                self._fresh = ended
+                self._at_line_start = ended
                 return True
             self._holding = True
-        last = self._kept[-1] if self._kept else None
+        last = self._tail_chunks[-1] if self._tail_chunks else None
         if last and last.stream == stream and not last.text.endswith("\n"):
-            self._kept.pop()
-            self._kept_chars -= len(last.text)
+            self._tail_chunks.pop()
+            self._tail_chars -= len(last.text)
             text = _collapse(last.text + text)
-        self._kept.append(Chunk(stream=stream, text=text))
-        self._kept_chars += len(text)
-        while self._kept and (len(self._kept) > self.tail or self._kept_chars > self.chars):
-            gone = self._kept.popleft()
-            self._kept_chars -= len(gone.text)
+        self._tail_chunks.append(Chunk(stream=stream, text=text))
+        self._tail_chars += len(text)
+        while self._tail_chunks and (len(self._tail_chunks) > self.tail or self._tail_chars > self.chars):
+            gone = self._tail_chunks.popleft()
+            self._tail_chars -= len(gone.text)
             self.left_lines += gone.text.endswith("\n")
             self.left_chars += len(gone.text)
         return False
