@@ -3,10 +3,6 @@
 
 import base64
 import json
-import subprocess
-import sys
-import textwrap
-import warnings
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
@@ -158,92 +154,3 @@ def test_a_display_beyond_the_limit_is_a_sentence(sink):
     assert list(fields["data"]) == ["text/plain"]
     assert "2.0 MB" in fields["data"]["text/plain"]
     assert "100 bytes" in fields["data"]["text/plain"]
-
-
-def run(code):
-    """A fresh process with the displays and figures of a cell; the records it sent, and what it printed."""
-    head = """
-        import json, sys
-        from uv_argo_magic.guest.display import Displays
-        from uv_argo_magic.guest.figures import Figures
-        def emit(kind, **fields):
-            print(json.dumps([kind, fields]), flush=True)
-        displays = Displays(emit); figures = Figures(displays)
-        figures.install(); displays.hook_ipython()
-        assert not {"IPython", "matplotlib"} & set(sys.modules)
-    """
-    text = textwrap.dedent(head) + textwrap.dedent(code)
-    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) if line.startswith("[") else line for line in done.stdout.splitlines()]
-
-
-def test_ipythons_own_display_functions_in_the_users_environment_are_ours():
-    sent = run("""
-        from IPython.display import display, HTML, Markdown, Image, clear_output, update_display, publish_display_data
-        display(HTML("<b>x</b>"))
-        handle = display(Markdown("*x*"), display_id=True)
-        handle.update(Image(data=b"\\x89PNG\\r\\n\\x1a\\n" + b"0" * 30, format="png"))
-        update_display(1, display_id=handle.display_id)
-        publish_display_data({"text/plain": "x"})
-        clear_output(wait=True)
-    """)
-    assert [kind for kind, _ in sent] == ["display"] * 5 + ["clear"]
-    assert sent[0][1]["data"]["text/html"] == "<b>x</b>"
-    assert sent[1][1]["data"]["text/markdown"] == "*x*"
-    assert "image/png" in sent[2][1]["data"]
-    assert [fields["update"] for _, fields in sent[:5]] == [False, False, True, True, False]
-
-
-def png_size(text):
-    raw = base64.b64decode(text)
-    return int.from_bytes(raw[16:20], "big"), int.from_bytes(raw[20:24], "big")
-
-
-def test_figures_come_in_order_with_prints_and_what_is_left_at_the_end():
-    pytest.importorskip("matplotlib")
-    sent = run("""
-        import os, matplotlib.pyplot as plt
-        assert "MPLBACKEND" not in os.environ
-        plt.figure(figsize=(2, 1)); plt.plot([1, 2]); print("before"); plt.show(); print("after")
-        fig, ax = plt.subplots(facecolor="none"); ax.plot([1]); displays.result(fig)
-        plt.figure()
-        figures.flush(); print(plt.get_fignums()); figures.flush()
-        plt.ioff(); plt.figure(); figures.flush(); print("open", plt.get_fignums())
-    """)
-    assert [item if isinstance(item, str) else item[0] if item else item for item in sent] == [
-        "before", "display", "after", "result", "display", "display", [], "open [1]",
-    ]  # fmt: skip
-    assert sent[4][1]["metadata"] == {"needs_background": "light"}
-    assert sent[5][1]["data"] == {"text/plain": "<Figure size 640x480 with 0 Axes>"}
-
-
-def test_the_picture_has_the_size_the_inline_backend_gives():
-    pytest.importorskip("matplotlib")
-    pylabtools = pytest.importorskip("IPython.core.pylabtools")
-    sent = run("""
-        import matplotlib.pyplot as plt
-        plt.plot([1, 2, 3]); plt.title("x" * 30); plt.show()
-    """)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import matplotlib as mpl
-
-        mpl.use("agg")
-        import matplotlib.pyplot as plt
-    figure = plt.figure()
-    plt.plot([1, 2, 3])
-    plt.title("x" * 30)
-    theirs = pylabtools.print_figure(figure, base64=True)
-    plt.close("all")
-    assert png_size(sent[0][1]["data"]["image/png"]) == png_size(theirs)
-
-
-def test_a_backend_the_user_chose_stays():
-    pytest.importorskip("matplotlib")
-    sent = run("""
-        import matplotlib; matplotlib.use("agg")
-        import matplotlib.pyplot as plt
-        plt.plot([1]); figures.flush(); print(plt.get_backend())
-    """)
-    assert sent == ["agg"]

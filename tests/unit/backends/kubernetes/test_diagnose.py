@@ -1,4 +1,4 @@
-"""What pods and workflows are said to be, where no recording shows it: those are golden, in test_argo_recordings."""
+"""Causes of failing pods and workflows that no recording shows; the recorded ones are golden (test_recordings.py)."""
 
 from __future__ import annotations
 

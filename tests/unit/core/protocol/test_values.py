@@ -253,12 +253,6 @@ def test_a_forged_array_is_refused_before_memory_is_asked_for(change):
             read(tree)
 
 
-def test_frames_are_refused_with_the_way_to_pull_their_data():
-    pandas = pytest.importorskip("pandas")
-    with pytest.raises(guest.CannotTravel, match=r"df is a pandas DataFrame.*df.to_numpy\(\) or df.to_dict\('list'\)"):
-        guest.encode("df", pandas.DataFrame({"a": [1]}), LIMIT)
-
-
 def test_reading_values_does_not_import_numpy():
     before = sys.modules.pop("numpy", None)
     try:

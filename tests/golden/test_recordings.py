@@ -22,7 +22,7 @@ from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import RunState, step
 from uv_argo_magic.core.view import html, messages
 
-GOLDEN = Path(__file__).parents[3] / "golden"
+GOLDEN = Path(__file__).parent
 SCENARIOS = sorted(path.stem for path in (GOLDEN / "recordings").glob("*.jsonl"))
 
 

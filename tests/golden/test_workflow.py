@@ -23,7 +23,7 @@ from uv_argo_magic.core.spec.program import Program
 from uv_argo_magic.core.spec.run_spec import Resources, RunSpec, Settings
 from uv_argo_magic.errors import SpecError
 
-GOLDEN = Path(__file__).parents[3] / "golden" / "argo"
+GOLDEN = Path(__file__).parent / "argo"
 PROGRAM = Program(
     guest=base64.b64encode(b"guest").decode(),
     payload=base64.b64encode(b"payload").decode(),

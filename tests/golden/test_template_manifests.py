@@ -19,7 +19,7 @@ from uv_argo_magic.backends.argo import processor_template, template_manifests, 
 from uv_argo_magic.backends.kubernetes import images
 from uv_argo_magic.core.requirements import model
 
-DEPLOY = Path(__file__).parents[4] / "deploy"
+DEPLOY = Path(__file__).parents[2] / "deploy"
 HEAD = (
     "# Written by uv-argo-magic (argo/template_manifests.py), compared by a test. docs/administrators.md explains it.\n"
 )
