@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _main(sys.argv[1:] if argv is None else argv)
     except KeyboardInterrupt as interrupt:
         print("interrupted", file=sys.stderr)
-        return 128 + (interrupt.number if isinstance(interrupt, _Ended) else signal.SIGINT)
+        return 128 + (interrupt.number if isinstance(interrupt, _Terminated) else signal.SIGINT)
     except BrokenPipeError:
         # Whoever read our output has left; Python would complain again when it flushes at exit.
         sys.stdout = None
@@ -81,19 +81,19 @@ def _main(argv: Sequence[str]) -> int:
     if line.command == "export":
         from uv_argo_magic.commands import export  # noqa: PLC0415 - the other verbs answer without it
 
-        answer = export.kept(line, history)
+        answer = export.export_run(line, history)
     elif line.command == "lock":
         from uv_argo_magic.commands import lock  # noqa: PLC0415
         from uv_argo_magic.engine.spec_builder import CellContext  # noqa: PLC0415
 
-        answer = lock.answer(line, history, CellContext.here(names={}, traits={}, line_offset=0))
+        answer = lock.answer(line, history, CellContext.current(names={}, traits={}, line_offset=0))
     elif line.command == "verify":
         return _verify(line)
     else:
-        made = config.configure(config.layers(config.line_values(run_options(line)), {}, {}))
+        configuration = config.configure(config.layers(config.line_values(run_options(line)), {}, {}))
         if line.command == "attach":
-            return _attach(line.argument, history, made)
-        answer = runs.answer(line, history, "terminal", made=made)
+            return _attach(line.argument, history, configuration)
+        answer = runs.answer(line, history, "terminal", configuration=configuration)
     text = tables.text(answer) if isinstance(answer, Table) else answer
     print(text, end="" if text.endswith("\n") else "\n", flush=True)
     return 0
@@ -103,7 +103,7 @@ def _verify(line: Line) -> int:
     from uv_argo_magic.commands import verify  # noqa: PLC0415 - the other verbs answer without it
     from uv_argo_magic.engine.spec_builder import CellContext  # noqa: PLC0415
 
-    table, same = verify.answer(line, CellContext.here(names={}, traits={}, line_offset=1))
+    table, same = verify.answer(line, CellContext.current(names={}, traits={}, line_offset=1))
     print(tables.text(table), flush=True)
     return 0 if same else 1
 
@@ -113,8 +113,8 @@ def _doctor(line: Line) -> int:
     from uv_argo_magic.engine.spec_builder import CellContext  # noqa: PLC0415
 
     failed = False
-    with _polite_end():
-        for check in doctor.examine(line, CellContext.here(names={}, traits={}, line_offset=0)):
+    with _stop_on_signal():
+        for check in doctor.examine(line, CellContext.current(names={}, traits={}, line_offset=0)):
             print(doctor.text(check), flush=True)
             failed = failed or check.outcome == "failed"
     return 1 if failed else 0
@@ -127,10 +127,10 @@ def _run(line: Line) -> int:
     from uv_argo_magic.engine.spec_builder import CellContext, specify  # noqa: PLC0415
     from uv_argo_magic.remote_traceback import rebuild  # noqa: PLC0415
 
-    around = CellContext.here(names={}, traits={}, line_offset=0)
-    code, name, needs = _wanted(line)
-    spec, made = specify(code, run_options(line), around, needs)
-    for note in (*made.notes, *spec.requirements.warnings):
+    context = CellContext.current(names={}, traits={}, line_offset=0)
+    code, name, requirements = _read_code(line)
+    spec, configuration = specify(code, run_options(line), context, requirements)
+    for note in (*configuration.notes, *spec.requirements.warnings):
         print(note, file=sys.stderr)
     for_file = "" if line.argument in {"", "-"} else str(Path(line.argument).absolute())
     prepared = engine.prepare(
@@ -142,49 +142,49 @@ def _run(line: Line) -> int:
     for note in messages.warnings(prepared.resolution):
         print(note, file=sys.stderr)
     if prepared.interpreter.target.minor == ".".join(map(str, sys.version_info[:2])) and (
-        wrong := cell_syntax.syntax_error(spec.cell, name, 0)
+        problem := cell_syntax.syntax_error(spec.cell, name, 0)
     ):
-        raise rebuild.syntax_error(wrong, cell_name=name)
+        raise rebuild.syntax_error(problem, cell_name=name)
     if line.has("dry_run"):
-        print(export.prepared(prepared, line.text("to")) if line.has("to") else prepared.describe())
+        print(export.export_prepared(prepared, line.text("to")) if line.has("to") else prepared.describe())
         return 0
     history = History(paths.data_dir() / "runs", keep=spec.settings.history)
     run = engine.start(prepared, history=history, notebook=for_file)
     # The file's own name: a traceback shows its lines as they are here.
     run.rebuild = lambda remote, state: rebuild.rebuild(remote, state=state, cell_name=name)
-    shown = Streamer(sys.stdout, sys.stderr, on_broken=lambda: run.ask_to_stop("the end of its output"))
-    with _polite_end():
-        run.follow(shown)
-    if shown.broken:
-        raise shown.broken
+    streamer = Streamer(sys.stdout, sys.stderr, on_broken=lambda: run.ask_to_stop("the end of its output"))
+    with _stop_on_signal():
+        run.follow(streamer)
+    if streamer.broken:
+        raise streamer.broken
     run.raise_for_state()
     return 0
 
 
-def _attach(name: str, history: History, made: config.Config) -> int:
+def _attach(name: str, history: History, configuration: config.Config) -> int:
     """Print a run from its beginning, and go on while it runs; an interrupt leaves it, and does not stop it."""
     from uv_argo_magic.engine import run as engine  # noqa: PLC0415 - the other verbs answer without it
     from uv_argo_magic.remote_traceback import rebuild  # noqa: PLC0415
 
-    located = locate(name, history, made)
-    if located.found is None or (located.entry is not None and located.entry.summary is not None):
-        print(runs.log(located.entry.state()) if located.entry else "", end="")
+    ref = locate(name, history, configuration)
+    if ref.remote is None or (ref.entry is not None and ref.entry.summary is not None):
+        print(runs.log(ref.entry.state()) if ref.entry else "", end="")
         return 0
-    run = engine.join(located, history=history, settings=made.settings)
+    run = engine.join(ref, history=history, settings=configuration.settings)
     run.rebuild = lambda remote, state: rebuild.rebuild(remote, state=state)
-    shown = Streamer(sys.stdout, sys.stderr)
+    streamer = Streamer(sys.stdout, sys.stderr)
     try:
-        run.follow(shown, stops=False)
+        run.follow(streamer, stops=False)
     except KeyboardInterrupt:
         print(f"uv-argo: {run.id} goes on; uv-argo stop {run.id} stops it", file=sys.stderr)
         raise
-    if shown.broken:
-        raise shown.broken
+    if streamer.broken:
+        raise streamer.broken
     run.raise_for_state()
     return 0
 
 
-class _Ended(KeyboardInterrupt):
+class _Terminated(KeyboardInterrupt):
     """SIGTERM or SIGHUP came: the run is stopped as by an interrupt, so that it is not lost."""
 
     def __init__(self, number: int) -> None:
@@ -193,9 +193,9 @@ class _Ended(KeyboardInterrupt):
 
 
 @contextlib.contextmanager
-def _polite_end() -> Iterator[None]:
+def _stop_on_signal() -> Iterator[None]:
     def end(number: int, _frame: object) -> None:
-        raise _Ended(number)
+        raise _Terminated(number)
 
     # What somebody ignores (nohup) stays ignored; another thread than the main one may set nothing.
     main = threading.current_thread() is threading.main_thread()
@@ -212,25 +212,25 @@ def _polite_end() -> Iterator[None]:
                 signal.signal(number, handler)
 
 
-def _wanted(line: Line) -> tuple[str, str, Requirements | None]:
+def _read_code(line: Line) -> tuple[str, str, Requirements | None]:
     """(code, its name in a traceback, what it needs where that does not stand on the line)."""
     if not line.has("request"):
         # The file's own name: a traceback shows its lines as they are here.
         return _source(line.argument), "<stdin>" if line.argument == "-" else line.argument, None
-    where = line.text("request")
+    source = line.text("request")
     for dest in ("deps", "requirements"):
         if line.has(dest):
             raise SpecError(f"--request says what its code needs; --{dest} cannot", hint="Write it into the request.")
-    asked = json_request.read(_source(where), source="stdin" if where == "-" else where)
-    return asked.code, "<pythonCode>", asked.requirements
+    request = json_request.read(_source(source), source="stdin" if source == "-" else source)
+    return request.code, "<pythonCode>", request.requirements
 
 
 def _edit(line: Line) -> int:
     from uv_argo_magic.commands import edit, edit_terminal  # noqa: PLC0415 - the other verbs answer without it
     from uv_argo_magic.engine.spec_builder import CellContext  # noqa: PLC0415
 
-    around = CellContext.here(names={}, traits={}, line_offset=0)
-    print(edit_terminal.edit_file(edit.find(line.argument, around), around))
+    context = CellContext.current(names={}, traits={}, line_offset=0)
+    print(edit_terminal.edit_file(edit.find(line.argument, context), context))
     return 0
 
 
@@ -239,8 +239,8 @@ def _source(name: str) -> str:
         data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        what = "what came in" if name == "-" else name
-        raise SpecError(f"{what} is not UTF-8 text", hint="Save the file as UTF-8.") from error
+        subject = "what came in" if name == "-" else name
+        raise SpecError(f"{subject} is not UTF-8 text", hint="Save the file as UTF-8.") from error
     except OSError as error:
         raise SpecError(
             f"{name} cannot be read: {error.strerror}", hint="Name a file that can be read, or - for stdin."

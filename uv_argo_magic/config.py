@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 FILE = "uv-argo.toml"
 OPTIONS = ("python", "backend", "deps")
 """Keys besides those of Settings."""
-_OURS = {"UV_ARGO_HOME", "UV_ARGO_NAMESPACE"}
+_OTHER_VARIABLES = {"UV_ARGO_HOME", "UV_ARGO_NAMESPACE"}
 """Variables of ours that are no settings: where our folders lie, and the sign of a configured cluster."""
 
 
@@ -72,8 +72,12 @@ def layers(
     Raises:
         SpecError: a file that cannot be read, or says something wrong.
     """
-    here = (folder or Path.cwd()) / FILE
-    files = [here] if here == paths.config_dir(environ) / FILE else [here, paths.config_dir(environ) / FILE]
+    local_file = (folder or Path.cwd()) / FILE
+    files = (
+        [local_file]
+        if local_file == paths.config_dir(environ) / FILE
+        else [local_file, paths.config_dir(environ) / FILE]
+    )
     return (
         Layer(origin="the line", values=line),
         Layer(origin="the cell's script block", values=script),
@@ -87,7 +91,7 @@ def layers(
     )
 
 
-def configure(found: tuple[Layer, ...], environ: Mapping[str, str] = os.environ) -> Config:
+def configure(layers: tuple[Layer, ...], environ: Mapping[str, str] = os.environ) -> Config:
     """One Config of all layers.
 
     Raises:
@@ -95,28 +99,28 @@ def configure(found: tuple[Layer, ...], environ: Mapping[str, str] = os.environ)
     """
     values: dict[str, object] = {}
     origins: dict[str, str] = {}
-    for layer in reversed(found):
+    for layer in reversed(layers):
         for key, value in layer.values.items():
             try:
                 values[key] = checked(key, value)
             except SpecError as error:
                 raise SpecError(f"{layer.origin}: {error.message}", hint=error.hint) from None
             origins[key] = layer.origin
-    known = {key: values[key] for key in settings_parser.FIELDS if key in values}
+    settings = {key: values[key] for key in settings_parser.FIELDS if key in values}
     return Config(
-        settings=replace(Settings(), **known),  # type: ignore[arg-type]
+        settings=replace(Settings(), **settings),  # type: ignore[arg-type]
         backend=_backend(str(values.get("backend", "")), origins.get("backend", ""), environ),
         python=str(values.get("python", "")),
         deps=str(values.get("deps", "")),
         origins=tuple(sorted(origins.items())),
-        notes=tuple(_misses(environ)),
+        notes=tuple(_typo_notes(environ)),
     )
 
 
 def line_values(options: RunOptions) -> dict[str, object]:
     """What the line says, as a layer's values."""
-    said = {"python": options.python, "backend": options.backend, "deps": options.deps}
-    return {**dict(options.sets), **{key: value for key, value in said.items() if value not in ("", None)}}
+    values = {"python": options.python, "backend": options.backend, "deps": options.deps}
+    return {**dict(options.sets), **{key: value for key, value in values.items() if value not in ("", None)}}
 
 
 def backends() -> dict[str, str]:
@@ -131,12 +135,12 @@ def refuse(options: RunOptions, backend: str, capabilities: frozenset[str] | Non
         SpecError: the option, and what to do instead.
         BackendUnavailable: the backend's class cannot be imported.
     """
-    asked = {"detach": options.detach, "resources": options.resources != Resources()}
-    wanted = [name for name, yes in asked.items() if yes]
-    if not wanted:
+    requests = {"detach": options.detach, "resources": options.resources != Resources()}
+    requested = [name for name, yes in requests.items() if yes]
+    if not requested:
         return
     declared = _capabilities(backend) if capabilities is None else capabilities
-    for name in wanted:
+    for name in requested:
         if name not in declared:
             raise SpecError(
                 f"the {backend} backend cannot do --{name}", hint=f"Leave --{name} out, or choose a backend that can."
@@ -178,30 +182,30 @@ def _file(path: Path) -> dict[str, object]:
 
 
 def _backend(name: str, origin: str, environ: Mapping[str, str]) -> str:
-    known = backends()
+    installed = backends()
     if not name:
         # A cluster counts only where something can use it.
-        signs = environ.get("KUBERNETES_SERVICE_HOST") or environ.get("UV_ARGO_NAMESPACE")
-        return "argo" if signs and "argo" in known else "local"
-    if known and name not in known:
-        error = unknown("backend", name, known)
+        cluster_hint = environ.get("KUBERNETES_SERVICE_HOST") or environ.get("UV_ARGO_NAMESPACE")
+        return "argo" if cluster_hint and "argo" in installed else "local"
+    if installed and name not in installed:
+        error = unknown("backend", name, installed)
         raise SpecError(f"{origin}: {error.message}" if origin != "the line" else error.message, hint=error.hint)
     return name
 
 
-def _misses(environ: Mapping[str, str]) -> list[str]:
-    known = {f"UV_ARGO_{key.upper()}" for key in (*settings_parser.FIELDS, *OPTIONS)} | _OURS
-    found = []
+def _typo_notes(environ: Mapping[str, str]) -> list[str]:
+    names = {f"UV_ARGO_{key.upper()}" for key in (*settings_parser.FIELDS, *OPTIONS)} | _OTHER_VARIABLES
+    notes = []
     for name in sorted(environ):
-        if name.startswith("UV_ARGO_") and name not in known:
-            best = nearest(name.removeprefix("UV_ARGO_"), (*settings_parser.FIELDS, *OPTIONS))
-            if best and abs(len(best) - len(name) + len("UV_ARGO_")) <= 2:
-                found.append(f"{name} is no setting; did you mean UV_ARGO_{best.upper()}?")
-    return found
+        if name.startswith("UV_ARGO_") and name not in names:
+            suggestion = nearest(name.removeprefix("UV_ARGO_"), (*settings_parser.FIELDS, *OPTIONS))
+            if suggestion and abs(len(suggestion) - len(name) + len("UV_ARGO_")) <= 2:
+                notes.append(f"{name} is no setting; did you mean UV_ARGO_{suggestion.upper()}?")
+    return notes
 
 
 def defaults() -> dict[str, str]:
     """Every key and its default as written, for lists."""
-    return {one.name: settings_parser.format_value(one.default) for one in fields(Settings)} | dict.fromkeys(
-        OPTIONS, ""
-    )
+    return {
+        setting.name: settings_parser.format_value(setting.default) for setting in fields(Settings)
+    } | dict.fromkeys(OPTIONS, "")

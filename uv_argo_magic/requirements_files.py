@@ -57,7 +57,7 @@ def read(written: str, folder: Path) -> ParsedRequirements:
         SpecError: it cannot be read, or what is wrong in which line, or which command exports it.
     """
     name, extras, groups = _notation(written, folder)
-    return _read(_Place(path=folder / Path(name).expanduser(), name=name, extras=extras, groups=groups), set())
+    return _read(_Source(path=folder / Path(name).expanduser(), name=name, extras=extras, groups=groups), set())
 
 
 def notebook_file(notebook: str, folder: Path) -> Path | None:
@@ -77,11 +77,11 @@ def read_notebook(notebook: str, folder: Path) -> ParsedRequirements | None:
         SpecError: it cannot be read, or what is wrong in which line.
     """
     path = notebook_file(notebook, folder)
-    return _read(_Place(path=path, name=path.name), set()) if path and path.exists() else None
+    return _read(_Source(path=path, name=path.name), set()) if path and path.exists() else None
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Place:
+class _Source:
     """A file, what messages call it, what is chosen in it, and the files that led to it."""
 
     path: Path
@@ -98,27 +98,27 @@ def _notation(written: str, folder: Path) -> tuple[str, tuple[str, ...], tuple[s
     match = _NOTATION.fullmatch(written)
     if not match or (folder / Path(written).expanduser()).exists():
         return written, (), ()
-    extras, groups = (tuple(re.findall(r"[^\s,]+", said or "")) for said in match.group(2, 3))
+    extras, groups = (tuple(re.findall(r"[^\s,]+", names or "")) for names in match.group(2, 3))
     return match[1], extras, groups
 
 
-def _read(place: _Place, done: set[tuple[Path, bool]]) -> ParsedRequirements:
-    """What one file asks for, by its kind; `done` are the (file, as constraints) that need no second reading."""
-    text = _text(place)
-    return _READERS[_kind(place, text)](place, text, done)
+def _read(source: _Source, visited: set[tuple[Path, bool]]) -> ParsedRequirements:
+    """What one file asks for, by its kind; `visited` are the (file, as constraints) that need no second reading."""
+    text = _text(source)
+    return _READERS[_kind(source, text)](source, text, visited)
 
 
-def _text(place: _Place) -> str:
-    path, name = place.path, place.name
+def _text(source: _Source) -> str:
+    path, name = source.path, source.name
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
     except OSError as error:
-        near = [one.name for one in path.parent.iterdir() if one.is_file()] if path.parent.is_dir() else []
+        near = [entry.name for entry in path.parent.iterdir() if entry.is_file()] if path.parent.is_dir() else []
         best = nearest(path.name, near)
         raise SpecError(
             f"{name} cannot be read: {error.strerror}" + (f"; did you mean {best}?" if best else ""),
-            hint="A relative name begins at the file that names it." if place.trail else FROM_HERE,
+            hint="A relative name begins at the file that names it." if source.trail else FROM_HERE,
         ) from error
     if len(data) > LARGEST:
         raise SpecError(f"{name} is larger than any list of requirements", hint="Name the file that lists them.")
@@ -131,20 +131,20 @@ def _text(place: _Place) -> str:
 FROM_HERE = "A relative name begins where the notebook works."
 
 
-def _kind(place: _Place, text: str) -> str:
+def _kind(source: _Source, text: str) -> str:
     """Which of the readers a file is for.
 
     Raises:
         SpecError: another tool has to export it.
     """
-    name = place.path.name.lower()
+    name = source.path.name.lower()
     kind = next((kind for pattern, kind in _NAMES if re.fullmatch(pattern, name)), "")
     kind = kind or next((kind for pattern, kind in _CONTENTS if re.search(pattern, text, re.MULTILINE)), "requirements")
     if kind in _EXPORTS:
         problem, hint = _EXPORTS[kind]
-        raise SpecError(f"{place.name} is {problem}", hint=hint)
-    if (place.extras or place.groups) and kind not in ("project", "pylock", "uvlock"):
-        raise SpecError(f"{place.name} has no extras and no groups", hint="Name the file alone.")
+        raise SpecError(f"{source.name} is {problem}", hint=hint)
+    if (source.extras or source.groups) and kind not in ("project", "pylock", "uvlock"):
+        raise SpecError(f"{source.name} has no extras and no groups", hint="Name the file alone.")
     return kind
 
 
@@ -186,77 +186,79 @@ _EXPORTS = {
 """What is refused: the problem, and the one command that helps."""
 
 
-def _requirements(place: _Place, text: str, done: set[tuple[Path, bool]]) -> ParsedRequirements:
+def _requirements(source: _Source, text: str, visited: set[tuple[Path, bool]]) -> ParsedRequirements:
     own, includes = split_includes(text)
-    here = ParsedRequirements(requirements=req.parse(own, source=place.name, file=True))
-    return merge(here, *(_included(place, one, done) for one in includes))
+    listed = ParsedRequirements(requirements=req.parse(own, source=source.name, file=True))
+    return merge(listed, *(_included(source, include, visited) for include in includes))
 
 
-def _included(place: _Place, include: Include, done: set[tuple[Path, bool]]) -> ParsedRequirements:
+def _included(source: _Source, include: Include, visited: set[tuple[Path, bool]]) -> ParsedRequirements:
     """What a file named in another asks for; all of it as constraints, where it is named so."""
-    where = f"{place.name}, line {include.line}"
+    where = f"{source.name}, line {include.line}"
     if "://" in include.name or "$" in include.name:
         raise SpecError(f"{where}: {include.name} is no file here", hint="Download it, and name it by its path.")
-    trail = (*place.trail, place.path.resolve())
-    path = (place.path.parent / Path(include.name).expanduser()).resolve()
+    trail = (*source.trail, source.path.resolve())
+    path = (source.path.parent / Path(include.name).expanduser()).resolve()
     if path in trail:
         raise SpecError(f"{where}: {include.name} includes this file in turn", hint="Take one of the two lines out.")
     if len(trail) >= DEEPEST:
         raise SpecError(f"{where}: this is file number {len(trail) + 1} in a chain", hint="Name the last one directly.")
-    if (path, include.constraint) in done:
+    if (path, include.constraint) in visited:
         return ParsedRequirements()
-    done.add((path, include.constraint))
-    name = str(Path(place.name).parent / include.name)
-    found = _read(replace(place, path=path, name=name, trail=trail), done)
+    visited.add((path, include.constraint))
+    name = str(Path(source.name).parent / include.name)
+    included = _read(replace(source, path=path, name=name, trail=trail), visited)
     if not include.constraint:
-        return found
-    if any(item.hashes for item in found.requirements.items):
+        return included
+    if any(item.hashes for item in included.requirements.items):
         raise SpecError(
             f"{name}: the hashes of a constraint are not looked at",
             hint="Leave them out, or name the file by -r: then they are.",
         )
     return ParsedRequirements(
-        constraints=(*found.requirements.lines, *found.constraints), overrides=found.overrides, notes=found.notes
+        constraints=(*included.requirements.lines, *included.constraints),
+        overrides=included.overrides,
+        notes=included.notes,
     )
 
 
-def _project(place: _Place, text: str, _done: object) -> ParsedRequirements:
-    return read_pyproject(text, source=place.name, extras=place.extras, groups=place.groups)
+def _project(source: _Source, text: str, _done: object) -> ParsedRequirements:
+    return read_pyproject(text, source=source.name, extras=source.extras, groups=source.groups)
 
 
-def _pylock(place: _Place, text: str, _done: object) -> ParsedRequirements:
-    return read_pins(text, source=place.name, extras=place.extras, groups=place.groups)
+def _pylock(source: _Source, text: str, _done: object) -> ParsedRequirements:
+    return read_pins(text, source=source.name, extras=source.extras, groups=source.groups)
 
 
-def _script(place: _Place, text: str, _done: object) -> ParsedRequirements:
+def _script(source: _Source, text: str, _done: object) -> ParsedRequirements:
     try:
         script = parse_script(text)
     except SpecError as error:
-        raise SpecError(f"{place.name}: {error.message}", hint=error.hint) from None
+        raise SpecError(f"{source.name}: {error.message}", hint=error.hint) from None
     if script is None or script.requirements is None:
         raise SpecError(
-            f"{place.name} has no script block with dependencies",
+            f"{source.name} has no script block with dependencies",
             hint='A block is: # /// script, then # dependencies = ["numpy"], then # ///, each a line of its own.',
         )
     python = script.requires_python
     return ParsedRequirements(
-        requirements=script.requirements, requires_python=((python, place.name),) if python else ()
+        requirements=script.requirements, requires_python=((python, source.name),) if python else ()
     )
 
 
-def _uvlock(place: _Place, text: str, _done: object) -> ParsedRequirements:
+def _uvlock(source: _Source, text: str, _done: object) -> ParsedRequirements:
     """Ask uv, in a folder of its own: it neither builds, nor looks for a Python, nor reaches an index for this."""
     command = [find_uv_bin(), "export", "--frozen", "--offline", "--format", "requirements.txt", "--no-emit-local"]
     command += ["--no-header", "--no-annotate", "--no-default-groups", "--preview-features", "frozen-lockfile"]
-    command += [f"--extra={name}" for name in place.extras]
-    command += [f"--{'group' if place.extras else 'only-group'}={name}" for name in place.groups]
-    project = place.path.parent / "pyproject.toml"
+    command += [f"--extra={name}" for name in source.extras]
+    command += [f"--{'group' if source.extras else 'only-group'}={name}" for name in source.groups]
+    project = source.path.parent / "pyproject.toml"
     with tempfile.TemporaryDirectory(prefix="uv-argo-") as folder:
         (Path(folder) / "uv.lock").write_text(text, encoding="utf-8")
         if project.is_file():
             (Path(folder) / "pyproject.toml").write_bytes(project.read_bytes())
         try:
-            done = subprocess.run(
+            completed = subprocess.run(
                 command,
                 cwd=folder,
                 env=program.uv_process_environ(os.environ),
@@ -270,22 +272,22 @@ def _uvlock(place: _Place, text: str, _done: object) -> ParsedRequirements:
             )
         except subprocess.TimeoutExpired as error:
             raise SpecError(
-                f"uv needs more than {EXPORT_TIMEOUT:g} seconds to read {place.name}",
+                f"uv needs more than {EXPORT_TIMEOUT:g} seconds to read {source.name}",
                 hint="Export it where the project is: uv export -o requirements.txt",
             ) from error
-    if done.returncode:
-        said = [line.strip() for line in done.stderr.splitlines() if line.startswith(("error:", "  cause:"))]
+    if completed.returncode:
+        errors = [line.strip() for line in completed.stderr.splitlines() if line.startswith(("error:", "  cause:"))]
         raise SpecError(
-            f"{place.name} is not read by uv: {'; '.join(said) or f'exit status {done.returncode}'}",
+            f"{source.name} is not read by uv: {'; '.join(errors) or f'exit status {completed.returncode}'}",
             hint="Make it again where the project is: uv lock",
         )
-    found = req.parse(done.stdout, source=f"{place.name} (as uv exports it)", file=True)
+    exported = req.parse(completed.stdout, source=f"{source.name} (as uv exports it)", file=True)
     data = tomllib.loads(text)
     python = str(data.get("requires-python", ""))
     return ParsedRequirements(
-        requirements=replace(found, complete=True),
-        requires_python=((python, place.name),) if python else (),
-        notes=tuple(_left_out(place.name, data)),
+        requirements=replace(exported, complete=True),
+        requires_python=((python, source.name),) if python else (),
+        notes=tuple(_left_out(source.name, data)),
     )
 
 
@@ -293,31 +295,31 @@ def _left_out(name: str, data: dict[str, object]) -> list[str]:
     """A sentence on what the lock has from folders of the project: those are not there where the cell runs."""
     packages = data.get("package", [])
     local = [
-        str(one.get("name"))
-        for one in (packages if isinstance(packages, list) else ())
-        if isinstance(one, dict) and isinstance(source := one.get("source"), dict)
+        str(package.get("name"))
+        for package in (packages if isinstance(packages, list) else ())
+        if isinstance(package, dict) and isinstance(source := package.get("source"), dict)
         if any(source.get(kind, ".") != "." for kind in ("editable", "virtual", "directory", "path"))
     ]
     return [f"{name}: {', '.join(local)} lie in folders of the project, and are left out."] if local else []
 
 
-def _conda(place: _Place, text: str, done: set[tuple[Path, bool]]) -> ParsedRequirements:
-    lines, pip, notes = _environment(place, text)
+def _conda(source: _Source, text: str, visited: set[tuple[Path, bool]]) -> ParsedRequirements:
+    lines, pip, notes = _environment(source, text)
     # At its own line each, so that a message names the line of the file.
     rows = [""] * max((line.number for line in pip), default=0)
     for line in pip:
         rows[line.number - 1] = line.text
-    listed = _requirements(place, "\n".join(rows), done)
-    return merge(conda_env.read_conda(lines, source=place.name), listed, ParsedRequirements(notes=tuple(notes)))
+    listed = _requirements(source, "\n".join(rows), visited)
+    return merge(conda_env.read_conda(lines, source=source.name), listed, ParsedRequirements(notes=tuple(notes)))
 
 
-def _environment(place: _Place, text: str) -> tuple[list[conda_env.Line], list[conda_env.Line], list[str]]:
+def _environment(source: _Source, text: str) -> tuple[list[conda_env.Line], list[conda_env.Line], list[str]]:
     """The conda packages and the pip part of an environment.yml, and what of it counts for nothing here."""
     try:
         import yaml  # noqa: PLC0415 - only this kind of file needs it
     except ImportError as error:
         raise SpecError(
-            f"{place.name} is YAML, and PyYAML is not installed here", hint='pip install "uv-argo-magic[conda]"'
+            f"{source.name} is YAML, and PyYAML is not installed here", hint='pip install "uv-argo-magic[conda]"'
         ) from error
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -325,17 +327,17 @@ def _environment(place: _Place, text: str) -> tuple[list[conda_env.Line], list[c
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise SpecError(
-            f"{place.name}{where}: this is not YAML: {getattr(error, 'problem', None) or 'too deep'}",
+            f"{source.name}{where}: this is not YAML: {getattr(error, 'problem', None) or 'too deep'}",
             hint="An environment.yml has dependencies: and below it lines like - numpy=1.26.",
         ) from None
     keys = {str(key.value): value for key, value in root.value} if isinstance(root, yaml.MappingNode) else {}
     entries = keys.get("dependencies")
     if not isinstance(entries, yaml.SequenceNode):
         raise SpecError(
-            f"{place.name} has no list of dependencies",
+            f"{source.name} has no list of dependencies",
             hint="An environment.yml has dependencies: and below it lines like - numpy=1.26.",
         )
-    found: tuple[list[conda_env.Line], list[conda_env.Line]] = ([], [])
+    lines: tuple[list[conda_env.Line], list[conda_env.Line]] = ([], [])
     for entry in entries.value:
         pip = isinstance(entry, yaml.MappingNode) and [key.value for key, _ in entry.value] == ["pip"]
         nodes = entry.value[0][1].value if pip else [entry]
@@ -343,15 +345,15 @@ def _environment(place: _Place, text: str) -> tuple[list[conda_env.Line], list[c
             number = node.start_mark.line + 1
             if not isinstance(node, yaml.ScalarNode):
                 raise SpecError(
-                    f"{place.name}, line {number}: this is neither a package nor a list for pip",
+                    f"{source.name}, line {number}: this is neither a package nor a list for pip",
                     hint="Write - numpy=1.26, or - pip: and below it - rich>=13.",
                 )
-            found[pip].append(conda_env.Line(number=number, text=node.value))
-    notes = [f"{place.name}: its variables are not set; write --set env=NAME=VALUE."] if "variables" in keys else []
-    return *found, notes
+            lines[pip].append(conda_env.Line(number=number, text=node.value))
+    notes = [f"{source.name}: its variables are not set; write --set env=NAME=VALUE."] if "variables" in keys else []
+    return *lines, notes
 
 
-_Reader: TypeAlias = "Callable[[_Place, str, set[tuple[Path, bool]]], ParsedRequirements]"
+_Reader: TypeAlias = "Callable[[_Source, str, set[tuple[Path, bool]]], ParsedRequirements]"
 
 _READERS: dict[str, _Reader] = {
     "requirements": _requirements,

@@ -67,14 +67,14 @@ def play(log: str | Iterable[str | ev.Event], *, nonce: str = NONCE, start: RunS
 class FakeBackend:
     """A backend that runs nothing: each run's `watch` gives the records it was made with, then ends.
 
-    `known` are the runs that `find` finds. `submitted`, `stopped` and `deleted` list what it was asked, in order. After
-    `stop` no more records come.
+    `remote_runs` are the runs that `find` finds. `submitted`, `stopped` and `deleted` list the calls, in order. No more
+    records come after `stop`.
     """
 
     def __init__(self, records: Iterable[str | ev.NodePhase] = ()) -> None:
         self.records = tuple(records)
         self.submitted: list[tuple[Program, RunSpec, str]] = []
-        self.known: list[RemoteRun] = []
+        self.remote_runs: list[RemoteRun] = []
         self.stopped: list[str] = []
         self.deleted: list[str] = []
 
@@ -103,13 +103,13 @@ class FakeBackend:
         return f"fake-{len(self.submitted)}"
 
     def find(self, name: str, settings: Settings) -> RemoteRun | None:  # noqa: ARG002 - the protocol's signature
-        """What the test put into `known` under this name or id."""
-        return next((one for one in self.known if name in (one.name, one.run)), None)
+        """What the test put into `remote_runs` under this name or id."""
+        return next((run for run in self.remote_runs if name in (run.name, run.run)), None)
 
     def watch(self, name: str, *, follow: bool = True) -> Iterator[str | ev.NodePhase]:  # noqa: ARG002
         """Give the records, from the start, under the nonce of the program submitted as `name`."""
-        found = next((one for one in self.known if one.name == name), None)
-        nonce = found.nonce if found else self.submitted[int(name.removeprefix("fake-")) - 1][0].nonce
+        remote = next((run for run in self.remote_runs if run.name == name), None)
+        nonce = remote.nonce if remote else self.submitted[int(name.removeprefix("fake-")) - 1][0].nonce
         for record in self.records:
             if name in self.stopped or name in self.deleted:
                 return

@@ -53,7 +53,7 @@ def words(server, index):
 def examine(words):
     def examine(*more: str) -> dict[str, Check]:
         line = read_argv([*words, *more])
-        found = list(doctor.examine(line, CellContext.here(names={}, traits={}, line_offset=0)))
+        found = list(doctor.examine(line, CellContext.current(names={}, traits={}, line_offset=0)))
         return {check.name: check for check in found}
 
     return examine

@@ -46,7 +46,7 @@ def around(index, tmp_path, monkeypatch):
         monkeypatch.setenv(name, str(value))
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    return CellContext.here(names={}, traits={}, line_offset=1, notebook=str(tmp_path / "study.ipynb"))
+    return CellContext.current(names={}, traits={}, line_offset=1, notebook=str(tmp_path / "study.ipynb"))
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_which_file(around, tmp_path, path):
     with pytest.raises(SpecError, match="edit knows only those"):
         edit.find("pyproject.toml", around)
     with pytest.raises(SpecError, match="which requirements"):
-        edit.find("", CellContext.here(names={}, traits={}, line_offset=1))
+        edit.find("", CellContext.current(names={}, traits={}, line_offset=1))
 
 
 def test_reading_what_is_not_there_and_what_is_no_text(path, tmp_path):

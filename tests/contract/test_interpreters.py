@@ -21,7 +21,7 @@ from uv_argo_magic.uv.interpreters import find, versions
 @pytest.fixture(autouse=True)
 def nothing_is_remembered():
     interpreters._probe.cache_clear()
-    interpreters._ask_uv.cache_clear()
+    interpreters._find_with_uv.cache_clear()
 
 
 def test_nothing_asked_is_the_base_of_this_python():
@@ -89,7 +89,7 @@ def test_an_activated_venv_is_not_taken(tmp_path, monkeypatch):
     subprocess.run([base.path, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
     monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path / "venv"))
     monkeypatch.setenv("PATH", str(tmp_path / "venv" / "bin") + os.pathsep + os.environ["PATH"])
-    path = interpreters._ask_uv(base.target.minor, os.environ["PATH"])
+    path = interpreters._find_with_uv(base.target.minor, os.environ["PATH"])
     assert not interpreters._probe_base(path).path.startswith(str(tmp_path))
 
 

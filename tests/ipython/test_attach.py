@@ -21,7 +21,7 @@ FOUND = base.RemoteRun(name="w-1", run="r-1", nonce="theirs", place="c, namespac
 @pytest.fixture
 def backend(monkeypatch):
     made = FakeBackend([write(HELLO, "one\n"), write("two\n", ("exit", {"reason": "ok"}), n=2)])
-    made.known.append(FOUND)
+    made.remote_runs.append(FOUND)
     monkeypatch.setattr(base, "load", lambda name: made)
     background.KNOWN.clear()
     return made
@@ -74,7 +74,7 @@ def test_another_kernels_run_is_seen_and_its_history_left_to_it(shell, backend, 
 
 def test_a_run_whose_place_knows_nothing_any_more_is_shown_as_it_is_kept(shell, backend, history, capsys):
     keep(history)
-    backend.known.clear()
+    backend.remote_runs.clear()
     assert shell.run_line_magic("argo", "attach r-1") is None
     assert capsys.readouterr().out == "argo Lost\none\n"
 

@@ -196,7 +196,7 @@ def test_config_sets_lists_and_refuses(shell, engine, capsys):
     with pytest.raises(TraitError, match="panel cannot be widgets; did you mean widget"):
         made.panel = "widgets"
     made.run_timeout = None
-    assert "run_timeout" not in made.said()
+    assert "run_timeout" not in made._set_traits()
 
 
 @pytest.mark.parametrize("line", ["--dpes numpy", "'open", "--python", "numpy", "--set x=1", "-b nope"])

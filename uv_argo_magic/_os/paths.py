@@ -37,6 +37,6 @@ def run_dir(run_id: str, environ: Mapping[str, str] = os.environ) -> Path:
     return data_dir(environ) / "runs" / run_id
 
 
-def _home(environ: Mapping[str, str], what: str) -> Path | None:
+def _home(environ: Mapping[str, str], kind: str) -> Path | None:
     home = environ.get("UV_ARGO_HOME", "")
-    return Path(home).expanduser().absolute() / what if home else None
+    return Path(home).expanduser().absolute() / kind if home else None

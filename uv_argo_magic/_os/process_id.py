@@ -28,10 +28,10 @@ def mark(pid: int) -> str:
     if os.name == "posix":
         command = ["ps", "-o", "lstart=", "-p", str(pid)]
         try:
-            found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=5)
+            completed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=5)
         except (OSError, subprocess.TimeoutExpired):
             return ""
-        return found.stdout.strip()
+        return completed.stdout.strip()
     return ""
 
 

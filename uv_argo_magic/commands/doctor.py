@@ -36,14 +36,14 @@ END = 45.0
 LOOK = 0.1
 
 
-def examine(line: Line, around: CellContext) -> Iterator[Check]:
+def examine(line: Line, context: CellContext) -> Iterator[Check]:
     """Every check, one after the other, for the backend and settings of the line.
 
     Raises:
         SpecError: the line is wrong.
         BackendUnavailable: there is no such backend.
     """
-    spec, _ = specify(CELL, run_options(line), around, parse(PACKAGE))
+    spec, _ = specify(CELL, run_options(line), context, parse(PACKAGE))
     backend = base.load(spec.backend)
     failed = ""
     for check in backend.checks(spec):
@@ -52,7 +52,7 @@ def examine(line: Line, around: CellContext) -> Iterator[Check]:
     if failed:
         yield Check(name="a small run", outcome="skipped", said=f"needs {failed}")
         return
-    begun = time.monotonic()
+    started_at = time.monotonic()
     try:
         prepared = engine.prepare(spec, backend)
     except (SpecError, ResolutionError, BackendError) as problem:
@@ -60,8 +60,8 @@ def examine(line: Line, around: CellContext) -> Iterator[Check]:
         return
     lock = prepared.resolution
     if isinstance(lock, Lock):
-        said = f"has {lock.packages[0].name} {lock.packages[0].version} ({time.monotonic() - begun:.1f} s)"
-        yield Check(name="index, from here", outcome="ok", said=said)
+        message = f"has {lock.packages[0].name} {lock.packages[0].version} ({time.monotonic() - started_at:.1f} s)"
+        yield Check(name="index, from here", outcome="ok", said=message)
     else:
         yield Check(name="index, from here", outcome="note", said=f"{lock.reason} It is asked from over there.")
     try:
@@ -83,42 +83,42 @@ def text(check: Check) -> str:
 
 
 def _follow(run: engine.Run, backend: base.Backend) -> Iterator[Check]:
-    begun = time.monotonic()
+    started_at = time.monotonic()
     yield Check(name="submission", outcome="ok", said=f"accepted as {run.name}")
-    told = {""}
-    while not (run.state.hello or run.state.ended) and time.monotonic() - begun < PATIENCE:
+    reported = {""}
+    while not (run.state.hello or run.state.ended) and time.monotonic() - started_at < PATIENCE:
         state = run.wait(LOOK)
         message = state.node.message if state.node and not state.hello else ""
-        if message not in told:
-            told.add(message)
+        if message not in reported:
+            reported.add(message)
             yield Check(name="start", outcome="note", said=message)
     state = run.state
     if not state.hello:
         yield _not_started(state)
         return
-    said = f"Python {state.hello.python} began after {time.monotonic() - begun:.1f} s"
-    yield Check(name="start", outcome="ok", said=said)
+    detail = f"Python {state.hello.python} began after {time.monotonic() - started_at:.1f} s"
+    yield Check(name="start", outcome="ok", said=detail)
     yield from backend.seen(run.name)
     state = run.wait(PATIENCE)
     if state.installed:
-        said = f"{PACKAGE} was there already" if state.installed.cached else f"took {state.installed.seconds:.1f} s"
-        yield Check(name="install", outcome="ok", said=said)
+        detail = f"{PACKAGE} was there already" if state.installed.cached else f"took {state.installed.seconds:.1f} s"
+        yield Check(name="install", outcome="ok", said=detail)
     if state.outcome != "Succeeded":
         yield Check(name="cell", outcome="failed", said=messages.sentence(state), hint=messages.hint(state))
         return
-    said = f"its output came back after {time.monotonic() - begun:.1f} s: {run.logs().strip()}"
-    yield Check(name="cell", outcome="ok", said=said)
+    detail = f"its output came back after {time.monotonic() - started_at:.1f} s: {run.logs().strip()}"
+    yield Check(name="cell", outcome="ok", said=detail)
     yield _end(run)
 
 
 def _not_started(state: RunState) -> Check:
     if state.ended:
         return Check(name="start", outcome="failed", said=messages.sentence(state), hint=messages.hint(state))
-    seen = f": {state.node.message}" if state.node and state.node.message else ""
+    detail = f": {state.node.message}" if state.node and state.node.message else ""
     return Check(
         name="start",
         outcome="failed",
-        said=f"nothing began in {PATIENCE:.0f} s{seen}",
+        said=f"nothing began in {PATIENCE:.0f} s{detail}",
         hint="Correct what it waits for, or ask an administrator about it.",
     )
 

@@ -47,14 +47,14 @@ ENTRIES = 50
 """Runs whose packages are offered as names."""
 
 
-def find(named: str, around: CellContext) -> Path:
+def find(name: str, context: CellContext) -> Path:
     """The file to edit: the one that is named, a named notebook's, or this notebook's.
 
     Raises:
         SpecError: nobody knows which.
     """
-    if named and not named.endswith(".ipynb"):
-        path = around.folder / Path(named).expanduser()
+    if name and not name.endswith(".ipynb"):
+        path = context.folder / Path(name).expanduser()
         if path.suffix not in {".txt", ".in", ""}:
             raise SpecError(
                 f"{path.name} is no requirements file, and edit knows only those",
@@ -63,23 +63,23 @@ def find(named: str, around: CellContext) -> Path:
                 else "Name a file: needs.txt",
             )
         return path
-    notebook = str(Path(named).expanduser()) if named else around.notebook
-    beside = requirements_files.notebook_file(notebook, around.folder)
-    if beside is None:
+    notebook = str(Path(name).expanduser()) if name else context.notebook
+    notebook_path = requirements_files.notebook_file(notebook, context.folder)
+    if notebook_path is None:
         raise SpecError(
             "which requirements? No notebook is known here",
             hint="Name a file, or a notebook: edit analysis.ipynb",
         )
-    return beside
+    return notebook_path
 
 
-def written_into(line: str, around: CellContext) -> str:
+def written_into(line: str, context: CellContext) -> str:
     """A cell's first line, `line` behind the magic's name, with what this notebook's requirements file asks for.
 
     Raises:
         SpecError: there is no such file, or it cannot be read.
     """
-    path = find("", around)
+    path = find("", context)
     if not path.exists():
         raise SpecError(f"there is no {path.name} beside this notebook", hint="%argo edit makes it.")
     return cell_line.replace_cell_line(line, read(path), path.name)
@@ -101,28 +101,28 @@ def read(path: Path) -> str:
         raise SpecError(f"{path.name} cannot be read: {error.strerror}", hint="Name another file.") from error
 
 
-def write(path: Path, text: str, known: str) -> bool:
-    """Write the file, unless it no longer says `known`; whether it was written.
+def write(path: Path, text: str, expected: str) -> bool:
+    """Write the file, unless it no longer says `expected`; whether it was written.
 
     Raises:
         SpecError: it cannot be read or written.
     """
-    if read(path) != known:
+    if read(path) != expected:
         return False
-    real = path.resolve()
-    aside = real.with_name(f".{real.name}.{os.getpid()}.{time.monotonic_ns()}")
+    target = path.resolve()
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.{time.monotonic_ns()}")
     try:
-        before = real.read_bytes() if real.exists() else b""
-        ends = b"\r\n" if b"\r\n" in before else b"\n"
-        real.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
-            file.write(text.encode("utf-8").replace(b"\n", ends))
-        if real.exists():
-            shutil.copymode(real, aside)
-        aside.replace(real)
+        old_bytes = target.read_bytes() if target.exists() else b""
+        newline = b"\r\n" if b"\r\n" in old_bytes else b"\n"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
+            file.write(text.encode("utf-8").replace(b"\n", newline))
+        if target.exists():
+            shutil.copymode(target, temporary)
+        temporary.replace(target)
     except OSError as error:
         with contextlib.suppress(OSError):
-            aside.unlink()
+            temporary.unlink()
         raise SpecError(
             f"{path.name} cannot be written: {error.strerror}", hint="Make its folder writable, or name another file."
         ) from error
@@ -143,34 +143,34 @@ class _Cell:
 
     @property
     def where(self) -> str:
-        place = "" if self.spec.backend == "local" else f" on {self.spec.backend}"
-        return f"Python {self.interpreter.target.python}{place}"
+        suffix = "" if self.spec.backend == "local" else f" on {self.spec.backend}"
+        return f"Python {self.interpreter.target.python}{suffix}"
 
 
-def _cell(path: Path, around: CellContext) -> _Cell:
+def _cell(path: Path, context: CellContext) -> _Cell:
     # By `-r`, so that includes and constraints count as they do in a cell.
-    files = (os.path.relpath(path, around.folder),) if path.exists() else ()
-    spec, _ = specify("", RunOptions(deps="", requirements=files), around)
+    files = (os.path.relpath(path, context.folder),) if path.exists() else ()
+    spec, _ = specify("", RunOptions(deps="", requirements=files), context)
     timeout = min(spec.settings.install_timeout or PATIENCE, PATIENCE)
     # `locked` is for cells: an editor is where one locks.
     spec = replace(spec, settings=replace(spec.settings, install_timeout=timeout, locked=False))
     spec, interpreter = image_probe.target(spec, base.load(spec.backend), paths.cache_dir() / "images", None)
-    return _Cell(spec=spec, interpreter=interpreter, locks=LockStore(paths.data_dir() / "locks", around.notebook))
+    return _Cell(spec=spec, interpreter=interpreter, locks=LockStore(paths.data_dir() / "locks", context.notebook))
 
 
-def check(path: Path, around: CellContext, cancelled: threading.Event | None = None) -> CheckResult:
+def check(path: Path, context: CellContext, cancelled: threading.Event | None = None) -> CheckResult:
     """What a cell would get from this file, as it is on the disk; nothing is kept.
 
     Raises:
         Cancelled: nobody waits for the answer any more.
     """
     try:
-        cell = _cell(path, around)
-        needs = cell.spec.requirements
-        kept = resolver.known(needs, locks=cell.locks, **cell.about) if needs else None
-        environ = {**around.environ, "UV_HTTP_RETRIES": "0"}
-        answer = kept or resolver.lock(
-            needs, locks=cell.locks, keeping=False, environ=environ, cancelled=cancelled, **cell.about
+        cell = _cell(path, context)
+        requirements = cell.spec.requirements
+        kept_lock = resolver.kept_lock(requirements, locks=cell.locks, **cell.about) if requirements else None
+        environ = {**context.environ, "UV_HTTP_RETRIES": "0"}
+        resolution = kept_lock or resolver.lock(
+            requirements, locks=cell.locks, keeping=False, environ=environ, cancelled=cancelled, **cell.about
         )
     except runner.Cancelled:
         raise
@@ -180,12 +180,12 @@ def check(path: Path, around: CellContext, cancelled: threading.Event | None = N
         return CheckResult(problem=error.message, hint=error.hint)
     except OSError as error:
         return CheckResult(problem=f"uv could not be asked: {error}", unreachable=True)
-    if not isinstance(answer, Lock):
-        return CheckResult(problem=answer.reason, unreachable=True)
-    return CheckResult(lock=answer, stored=kept is not None, target=cell.where)
+    if not isinstance(resolution, Lock):
+        return CheckResult(problem=resolution.reason, unreachable=True)
+    return CheckResult(lock=resolution, stored=kept_lock is not None, target=cell.where)
 
 
-def measure(verdict: CheckResult, path: Path, around: CellContext, cancelled: threading.Event) -> CheckResult:
+def measure(verdict: CheckResult, path: Path, context: CellContext, cancelled: threading.Event) -> CheckResult:
     """The same, with what has to be downloaded; a place other than this machine has a cache of its own.
 
     Raises:
@@ -194,10 +194,10 @@ def measure(verdict: CheckResult, path: Path, around: CellContext, cancelled: th
     if verdict.lock is None or not verdict.lock.packages:
         return verdict
     try:
-        cell = _cell(path, around)
+        cell = _cell(path, context)
         if cell.spec.backend != "local":
             return verdict
-        environ = {**around.environ, "UV_HTTP_RETRIES": "0"}
+        environ = {**context.environ, "UV_HTTP_RETRIES": "0"}
         return replace(
             verdict, cached=resolver.cached(verdict.lock, environ=environ, cancelled=cancelled, **cell.about)
         )
@@ -207,7 +207,7 @@ def measure(verdict: CheckResult, path: Path, around: CellContext, cancelled: th
         return verdict  # what was resolved a moment ago stands
 
 
-def lock(path: Path, around: CellContext, seen: Lock | None, cancelled: threading.Event) -> str:
+def lock(path: Path, context: CellContext, shown_lock: Lock | None, cancelled: threading.Event) -> str:
     """Keep these versions for the notebook, or (None) resolve anew and keep those; a sentence on what was done.
 
     Raises:
@@ -215,25 +215,27 @@ def lock(path: Path, around: CellContext, seen: Lock | None, cancelled: threadin
         ResolutionError: no set of versions fits, or no index answers.
         Cancelled: nobody waits for the answer any more; nothing is kept.
     """
-    cell = _cell(path, around)
-    needs = cell.spec.requirements
-    if seen is not None:
-        resolver.keep(seen, needs, locks=cell.locks, **cell.about)
+    cell = _cell(path, context)
+    requirements = cell.spec.requirements
+    if shown_lock is not None:
+        resolver.keep(shown_lock, requirements, locks=cell.locks, **cell.about)
         return "Locked: this notebook's cells get these versions until they are upgraded."
-    before = resolver.known(needs, locks=cell.locks, **cell.about)
-    environ = {**around.environ, "UV_HTTP_RETRIES": "0"}
-    made = resolver.lock(needs, environ=environ, cancelled=cancelled, **cell.about)
-    if not isinstance(made, Lock):
-        raise ResolutionError(made.reason, hint="What was locked before stays as it is.")
-    resolver.keep(made, needs, locks=cell.locks, **cell.about)
-    found = difference(before.packages, made.packages) if before else ()
-    said = [f"{one.name} {one.before or 'new'} \N{RIGHTWARDS ARROW} {one.after or 'gone'}" for one in found]
-    return f"Upgraded: {', '.join(said) or 'nothing is newer'}."
+    previous = resolver.kept_lock(requirements, locks=cell.locks, **cell.about)
+    environ = {**context.environ, "UV_HTTP_RETRIES": "0"}
+    resolution = resolver.lock(requirements, environ=environ, cancelled=cancelled, **cell.about)
+    if not isinstance(resolution, Lock):
+        raise ResolutionError(resolution.reason, hint="What was locked before stays as it is.")
+    resolver.keep(resolution, requirements, locks=cell.locks, **cell.about)
+    changes = difference(previous.packages, resolution.packages) if previous else ()
+    lines = [
+        f"{change.name} {change.before or 'new'} \N{RIGHTWARDS ARROW} {change.after or 'gone'}" for change in changes
+    ]
+    return f"Upgraded: {', '.join(lines) or 'nothing is newer'}."
 
 
 def names(history: History) -> tuple[str, ...]:
     """Names of packages that are known here without asking anybody: of the last runs, and those of common use."""
-    found = set(POPULAR)
+    package_names = set(POPULAR)
     for entry in history.list()[:ENTRIES]:
-        found.update(name for name, _ in entry.packages)
-    return tuple(sorted(found))
+        package_names.update(name for name, _ in entry.packages)
+    return tuple(sorted(package_names))

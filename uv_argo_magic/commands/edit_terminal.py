@@ -32,22 +32,22 @@ TRIES = 30
 """Times that the editor is opened: one that is no person's would never give up."""
 
 
-def edit_file(path: Path, around: CellContext) -> str:
+def edit_file(path: Path, context: CellContext) -> str:
     """Have the user's editor change the file until it is right; what a cell would get from it.
 
     Raises:
         SpecError: there is no editor, it failed, or what was written last cannot be read or saved.
         ResolutionError: it is saved, and cannot be resolved.
     """
-    work = _Work(path=path, known=(text := edit.read(path)), body=text)
+    work = _Work(path=path, saved=(text := edit.read(path)), body=text)
     try:
-        return _until_right(work, _command(around.environ), around)
+        return _until_right(work, _command(context.environ), context)
     except ArgoMagicError as error:
-        if work.body == work.known:
+        if work.body == work.saved:
             raise
         raise SpecError(error.message, hint=f"{path.name} is as it was; your text is in {_keep(work)}.") from None
     except KeyboardInterrupt:
-        if work.body != work.known:
+        if work.body != work.saved:
             _keep(work)
         raise
 
@@ -57,11 +57,11 @@ class _Work:
     """The file, what it says as far as we know, and what was typed last."""
 
     path: Path
-    known: str
+    saved: str
     body: str
 
 
-def _until_right(work: _Work, command: list[str], around: CellContext) -> str:
+def _until_right(work: _Work, command: list[str], context: CellContext) -> str:
     path, remark = work.path, ""
     with tempfile.TemporaryDirectory(prefix="uv-argo-") as folder:
         draft = Path(folder) / path.name
@@ -69,37 +69,37 @@ def _until_right(work: _Work, command: list[str], around: CellContext) -> str:
             draft.write_text(remark + work.body, encoding="utf-8")
             _run([*command, str(draft)])
             text = _without_remark(edit.read(draft))
-            given_up = bool(remark) and text == work.body
+            unchanged = bool(remark) and text == work.body
             work.body = text
             try:
                 # Numbered as it will be seen, below a remark.
                 edits.items("#\n" * LINES + text, path.name)
             except SpecError as error:
-                if given_up:
+                if unchanged:
                     raise
                 remark = _remark(error)
                 continue
-            if text != work.known and not edit.write(path, text, work.known):
+            if text != work.saved and not edit.write(path, text, work.saved):
                 raise SpecError(f"{path.name} was changed by somebody else meanwhile")
-            work.known = text
-            verdict = edit.check(path, around)
+            work.saved = text
+            verdict = edit.check(path, context)
             if verdict.lock is not None or verdict.unreachable:
                 return f"{path.name}: {verdict.sentence()}"
             problem = ResolutionError(verdict.problem, hint=verdict.hint, names=verdict.blamed)
-            if given_up:
+            if unchanged:
                 raise problem
             remark = _remark(problem)
     raise SpecError(f"{command[0]} made no text in {TRIES} tries that can be resolved", hint="Run edit again.")
 
 
 def _command(environ: Mapping[str, str]) -> list[str]:
-    said = environ.get("VISUAL") or environ.get("EDITOR")
-    if said:
-        return shlex.split(said, posix=os.name == "posix")
-    found = next(filter(None, map(shutil.which, ("nano", "vi", "notepad"))), None)
-    if not found:
+    configured = environ.get("VISUAL") or environ.get("EDITOR")
+    if configured:
+        return shlex.split(configured, posix=os.name == "posix")
+    editor = next(filter(None, map(shutil.which, ("nano", "vi", "notepad"))), None)
+    if not editor:
         raise SpecError("there is no editor to call", hint="Set EDITOR, for example: export EDITOR=vim")
-    return [found]
+    return [editor]
 
 
 def _run(command: list[str]) -> None:
@@ -114,8 +114,8 @@ def _run(command: list[str]) -> None:
 
 
 def _remark(error: ArgoMagicError) -> str:
-    said = (error.message, error.hint, "save another text to try again; leave this one as it is to give up")
-    return "".join(f"{MARK}{' '.join(line.split())}\n" for line in said)
+    lines = (error.message, error.hint, "save another text to try again; leave this one as it is to give up")
+    return "".join(f"{MARK}{' '.join(line.split())}\n" for line in lines)
 
 
 def _without_remark(text: str) -> str:

@@ -30,7 +30,7 @@ MARK = "Exported by uv-argo-magic"
 WORKFLOW, SCRIPT = (".yaml", ".yml"), (".py",)
 
 
-def prepared(what: run.Prepared, to: str) -> str:
+def export_prepared(plan: run.Prepared, to: str) -> str:
     """Write what would run; what to say of it.
 
     Raises:
@@ -38,13 +38,13 @@ def prepared(what: run.Prepared, to: str) -> str:
     """
     path = _path(to)
     if path.suffix in WORKFLOW:
-        text = base.load(what.spec.backend).manifest(what.program, what.spec)
+        text = base.load(plan.spec.backend).manifest(plan.program, plan.spec)
         return _write_workflow(path, text, "what would have run")
-    made = _script(what.spec, what.resolution, what.interpreter.target.minor, (), "what would have run")
-    return _write_script(path, made)
+    script = _script(plan.spec, plan.resolution, plan.interpreter.target.minor, (), "what would have run")
+    return _write_script(path, script)
 
 
-def kept(line: Line, history: History, notebook: str | None = None) -> str:
+def export_run(line: Line, history: History, notebook: str | None = None) -> str:
     """What `export` answers: a kept run's script, or what was written; `notebook` narrows "last" to its own runs.
 
     Raises:
@@ -60,17 +60,17 @@ def kept(line: Line, history: History, notebook: str | None = None) -> str:
         backend=line.text("backend") or spec.backend,
         settings=replace(spec.settings, **dict(settings_parser.parse_assignments(line.each("set")))),  # type: ignore[arg-type]
     )
-    about = f"the run {entry.id}"
+    description = f"the run {entry.id}"
     path = _path(line.text("to")) if line.has("to") else None
     if path and path.suffix in WORKFLOW:
-        return _write_workflow(path, _workflow(entry, spec, resolution), about)
-    made = _script(spec, resolution, _minor(entry, resolution), entry.packages, about)
-    return _write_script(path, made) if path else made.text
+        return _write_workflow(path, _workflow(entry, spec, resolution), description)
+    script = _script(spec, resolution, _python_minor(entry, resolution), entry.packages, description)
+    return _write_script(path, script) if path else script.text
 
 
 def _workflow(entry: RunRecord, spec: RunSpec, resolution: Resolution) -> str:
     """The manifest of a kept run for the backend that the spec names."""
-    _refuse(spec.push, "are not kept")
+    _refuse_pushed(spec.push, "are not kept")
     hidden = [name for name, value in spec.settings.env if value == HIDDEN]
     if hidden:
         raise SpecError(
@@ -83,19 +83,19 @@ def _workflow(entry: RunRecord, spec: RunSpec, resolution: Resolution) -> str:
             hint="Name the index again: --set index_url=URL.",
         )
     backend = base.load(spec.backend)
-    made = backend.manifest(run.build(spec, resolution), spec)  # a place that takes none says so before uv is asked
+    manifest = backend.manifest(run.build(spec, resolution), spec)  # a place that takes none says so before uv is asked
     if not isinstance(resolution, Lock) or resolution.target == backend.target(spec).target:
-        return made
+        return manifest
     # The run's files are for another platform than this one's: the same versions are looked for there.
-    same = tuple(f"{one.name}=={one.version}" for one in resolution.packages if not one.url)
-    wanted = replace(spec, settings=replace(spec.settings, constraints=(*spec.settings.constraints, *same)))
-    return backend.manifest(run.prepare(wanted, backend).program, wanted)
+    pins_of_run = tuple(f"{package.name}=={package.version}" for package in resolution.packages if not package.url)
+    pinned_spec = replace(spec, settings=replace(spec.settings, constraints=(*spec.settings.constraints, *pins_of_run)))
+    return backend.manifest(run.prepare(pinned_spec, backend).program, pinned_spec)
 
 
 def _script(
-    spec: RunSpec, resolution: Resolution, minor: str, installed: tuple[tuple[str, str], ...], about: str
+    spec: RunSpec, resolution: Resolution, minor: str, installed: tuple[tuple[str, str], ...], description: str
 ) -> Standalone:
-    _refuse(spec.push, "have no place in a script")
+    _refuse_pushed(spec.push, "have no place in a script")
     if isinstance(resolution, Lock):
         lines, pinned = pins(resolution), True
     elif installed:
@@ -103,11 +103,11 @@ def _script(
     else:
         lines, pinned = resolution.lines, False
     return standalone(
-        spec.cell, lines=lines, minor=minor, settings=spec.settings, comment=f"{MARK}: {about}.", pinned=pinned
+        spec.cell, lines=lines, minor=minor, settings=spec.settings, comment=f"{MARK}: {description}.", pinned=pinned
     )
 
 
-def _minor(entry: RunRecord, resolution: Resolution) -> str:
+def _python_minor(entry: RunRecord, resolution: Resolution) -> str:
     """The Python's "X.Y": of the lock, else of what ran."""
     if isinstance(resolution, Lock):
         return resolution.target.minor
@@ -120,10 +120,10 @@ def _minor(entry: RunRecord, resolution: Resolution) -> str:
     return ".".join(hello.python.split(".")[:2])
 
 
-def _refuse(pushed: tuple[tuple[str, str], ...], why: str) -> None:
+def _refuse_pushed(pushed: tuple[tuple[str, str], ...], reason: str) -> None:
     if pushed:
         raise SpecError(
-            f"pushed values {why}, and the cell has {', '.join(name for name, _ in pushed)} from the notebook",
+            f"pushed values {reason}, and the cell has {', '.join(name for name, _ in pushed)} from the notebook",
             hint="Have the cell make them itself.",
         )
 
@@ -146,17 +146,21 @@ def _path(to: str) -> Path:
     return path
 
 
-def _write_workflow(path: Path, text: str, about: str) -> str:
+def _write_workflow(path: Path, text: str, description: str) -> str:
     kinds = text.count("\nkind: ") + text.startswith("kind: ")
     how = f"kubectl create -f {path.name}" + (f"   or   argo submit {path.name}" if kinds == 1 else "")
-    head = [f"{MARK}: {about}.", f"Run it with:   {how}", "Lines of its log that begin with @uv-argo: are records."]
-    _write(path, "".join(f"# {line}\n" for line in head) + text)
+    header = [
+        f"{MARK}: {description}.",
+        f"Run it with:   {how}",
+        "Lines of its log that begin with @uv-argo: are records.",
+    ]
+    _write(path, "".join(f"# {line}\n" for line in header) + text)
     return f"{path}: {how}"
 
 
-def _write_script(path: Path, made: Standalone) -> str:
-    _write(path, made.text)
-    return "\n".join([f"{path}: uv run {path.name}", *made.notes])
+def _write_script(path: Path, script: Standalone) -> str:
+    _write(path, script.text)
+    return "\n".join([f"{path}: uv run {path.name}", *script.notes])
 
 
 def _write(path: Path, text: str) -> None:

@@ -35,138 +35,148 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Wanted:
+class _LockRequest:
     """What is to be locked, and the lock that a run was made from."""
 
     spec: RunSpec
     notebook: str
-    had: Lock | None = None
+    run_lock: Lock | None = None
     title: str = ""
 
 
-def answer(line: Line, history: History, around: CellContext) -> Table:
+def answer(line: Line, history: History, context: CellContext) -> Table:
     """What to show for `lock`, after it is written and kept as the line wants.
 
     Raises:
         SpecError: the line, a setting, or a run that is not there.
         ResolutionError: no set of versions fits, no index answers, or the run had no lock.
     """
-    wanted = _wanted(line, history, around)
+    request = _read_request(line, history, context)
     # `locked` is for cells: this verb is how one locks.
-    spec = replace(wanted.spec, settings=replace(wanted.spec.settings, locked=False))
+    spec = replace(request.spec, settings=replace(request.spec.settings, locked=False))
     spec, interpreter = image_probe.target(spec, base.load(spec.backend), paths.cache_dir() / "images", None)
-    locks = LockStore(paths.data_dir() / "locks", wanted.notebook)
+    locks = LockStore(paths.data_dir() / "locks", request.notebook)
     about: dict[str, Any] = {"interpreter": interpreter, "settings": spec.settings}
-    dry = line.has("dry_run")
+    dry_run = line.has("dry_run")
     if line.has("upgrade"):
-        before = resolver.known(spec.requirements, locks=locks, **about) or wanted.had
-        lock = _sure(resolver.lock(spec.requirements, **about))
+        previous = resolver.kept_lock(spec.requirements, locks=locks, **about) or request.run_lock
+        lock = _require_lock(resolver.lock(spec.requirements, **about))
         lock = resolver.explain(lock, spec.requirements, **about)
-        shown = _upgraded(before, lock, dry=dry)
-        if not dry:
+        report = _upgrade_report(previous, lock, dry_run=dry_run)
+        if not dry_run:
             resolver.keep(lock, spec.requirements, locks=locks, **about)
     else:
-        lock = wanted.had or _sure(resolver.lock(spec.requirements, locks=None if dry else locks, **about))
-        lock = resolver.explain(lock, spec.requirements, locks=None if dry else locks, **about)
-        shown = table(lock, resolver.cached(lock, **about), time.time(), wanted.title)
-    if line.has("to") and not dry:
-        note = _write(line.text("to"), lock, spec, interpreter, around)
-        shown = replace(shown, notes=(*shown.notes, note))
-    return shown
+        lock = request.run_lock or _require_lock(
+            resolver.lock(spec.requirements, locks=None if dry_run else locks, **about)
+        )
+        lock = resolver.explain(lock, spec.requirements, locks=None if dry_run else locks, **about)
+        report = table(lock, resolver.cached(lock, **about), time.time(), request.title)
+    if line.has("to") and not dry_run:
+        note = _write(line.text("to"), lock, spec, interpreter, context)
+        report = replace(report, notes=(*report.notes, note))
+    return report
 
 
 def table(lock: Lock, cached: frozenset[str], now: float, title: str = "") -> Table:
     """A lock as a tree; `cached` are the packages that need no download here, `now` Unix seconds."""
-    named = any(package.index for package in lock.packages)
+    has_index = any(package.index for package in lock.packages)
     rows = tuple(
         (
             "  " * depth + package.name,
             package.version,
             humanize.size(package.size),
             "yes" if package.name in cached else "",
-            *((package.index,) if named else ()),
+            *((package.index,) if has_index else ()),
             ", ".join(package.via) or ("asked for" if package.requested else ""),
         )
         for depth, package in dependency_tree.tree(lock.packages)
     )
-    left = sum(package.size for package in lock.packages if package.name not in cached)
-    of = lock.target.platform or "this platform"
-    said = [f"{humanize.count(len(rows), 'package')} for Python {lock.target.python}, {of}; lock {lock.key}"]
+    to_download = sum(package.size for package in lock.packages if package.name not in cached)
+    platform = lock.target.platform or "this platform"
+    notes = [f"{humanize.count(len(rows), 'package')} for Python {lock.target.python}, {platform}; lock {lock.key}"]
     if rows:
-        said.append(f"{humanize.size(lock.size) or '0 B'} in all, {humanize.size(left) or 'nothing'} to download here")
+        notes.append(
+            f"{humanize.size(lock.size) or '0 B'} in all, {humanize.size(to_download) or 'nothing'} to download here"
+        )
     if lock.created_at:
-        said.append(messages.lock_age(lock, now))
-    said += filter(None, [messages.base_packages_note(lock)])
+        notes.append(messages.lock_age(lock, now))
+    notes += filter(None, [messages.base_packages_note(lock)])
     return Table(
         title=title,
-        head=("PACKAGE", "VERSION", "SIZE", "CACHED", *(("INDEX",) if named else ()), "NEEDED BY") if rows else (),
+        head=("PACKAGE", "VERSION", "SIZE", "CACHED", *(("INDEX",) if has_index else ()), "NEEDED BY") if rows else (),
         rows=rows,
-        notes=(*said, *lock.warnings),
+        notes=(*notes, *lock.warnings),
         right=frozenset({2}),
     )
 
 
-def _wanted(line: Line, history: History, around: CellContext) -> _Wanted:
+def _read_request(line: Line, history: History, context: CellContext) -> _LockRequest:
     options = run_options(line)
-    asked = options.deps is not None or bool(options.requirements)
-    if line.argument and asked:
+    has_requirements = options.deps is not None or bool(options.requirements)
+    if line.argument and has_requirements:
         raise SpecError(
             "lock takes a run, or requirements, and not both", hint=f"Leave {line.argument} or the requirements out."
         )
     entries = history.list()
-    if not line.argument and (asked or not entries):
-        spec, _ = specify("", options, around)
-        return _Wanted(spec=spec, notebook=around.notebook)
-    entry = history.get(line.argument) if line.argument else history.last(around.notebook or None)
-    had = entry.lock()
-    if not isinstance(had, Lock) and not line.has("upgrade"):
+    if not line.argument and (has_requirements or not entries):
+        spec, _ = specify("", options, context)
+        return _LockRequest(spec=spec, notebook=context.notebook)
+    entry = history.get(line.argument) if line.argument else history.last(context.notebook or None)
+    run_lock = entry.lock()
+    if not isinstance(run_lock, Lock) and not line.has("upgrade"):
         raise ResolutionError(
             f"{entry.id} has no lock: its packages were chosen where it ran",
             hint="Resolve them here: lock --upgrade, or lock --deps ...",
         )
-    return _Wanted(
-        spec=_spec_of(entry, around),
+    return _LockRequest(
+        spec=_spec_of(entry, context),
         notebook=entry.notebook,
-        had=had if isinstance(had, Lock) else None,
+        run_lock=run_lock if isinstance(run_lock, Lock) else None,
         title=f"{entry.id}: {' '.join(entry.requirements)}",
     )
 
 
-def _spec_of(entry: RunRecord, around: CellContext) -> RunSpec:
+def _spec_of(entry: RunRecord, context: CellContext) -> RunSpec:
     """What a kept run wanted; secrets are not kept, and come from the configuration of now."""
     spec = entry.spec()
     if spec is None:
         raise SpecError(f"{entry.id} cannot be read any more", hint="Name its requirements: lock --deps ...")
-    now, _ = specify("", RunOptions(deps=""), around)
-    hidden = {key: getattr(now.settings, key) for key, value in asdict(spec.settings).items() if HIDDEN in str(value)}
+    current_spec, _ = specify("", RunOptions(deps=""), context)
+    hidden = {
+        key: getattr(current_spec.settings, key) for key, value in asdict(spec.settings).items() if HIDDEN in str(value)
+    }
     return replace(spec, settings=replace(spec.settings, **hidden))
 
 
-def _sure(found: Resolution) -> Lock:
-    if isinstance(found, Lock):
-        return found
-    raise ResolutionError(found.reason, hint="What was locked before stays as it is. Try again when the index answers.")
+def _require_lock(resolution: Resolution) -> Lock:
+    if isinstance(resolution, Lock):
+        return resolution
+    raise ResolutionError(
+        resolution.reason, hint="What was locked before stays as it is. Try again when the index answers."
+    )
 
 
-def _upgraded(before: Lock | None, after: Lock, *, dry: bool) -> Table:
-    kept = (
-        "Nothing was kept (--dry-run)." if dry else "Kept: this notebook's next cells with these requirements use it."
+def _upgrade_report(before: Lock | None, after: Lock, *, dry_run: bool) -> Table:
+    note = (
+        "Nothing was kept (--dry-run)."
+        if dry_run
+        else "Kept: this notebook's next cells with these requirements use it."
     )
     if before is None:
-        shown = table(after, frozenset(), after.created_at)
+        report = table(after, frozenset(), after.created_at)
     else:
-        shown = changes(difference(before.packages, after.packages), "An upgrade")
+        report = changes(difference(before.packages, after.packages), "An upgrade")
         if before.key != after.key:
-            shown = replace(shown, notes=(f"From lock {before.key} to {after.key}.",))
-    return replace(shown, notes=(*shown.notes, *after.warnings, kept))
+            report = replace(report, notes=(f"From lock {before.key} to {after.key}.",))
+    return replace(report, notes=(*report.notes, *after.warnings, note))
 
 
-def _write(name: str, lock: Lock, spec: RunSpec, interpreter: Interpreter, around: CellContext) -> str:
+def _write(name: str, lock: Lock, spec: RunSpec, interpreter: Interpreter, context: CellContext) -> str:
     """Write the lock as the file's name wants it; a sentence that says so."""
-    path = around.folder / name
+    path = context.folder / name
     if lock_export.is_pylock(path.name):
-        said = resolver.as_pylock(lock, interpreter=interpreter, settings=spec.settings)
-        text = lock_export.pylock(lock, said)
+        uv_pylock = resolver.as_pylock(lock, interpreter=interpreter, settings=spec.settings)
+        text = lock_export.pylock(lock, uv_pylock)
     elif path.suffix in {".txt", ".in"}:
         text = lock_export.requirements(lock)
     else:

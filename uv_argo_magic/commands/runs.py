@@ -33,66 +33,66 @@ if TYPE_CHECKING:
 
 
 def answer(
-    line: Line, history: History, place: FrontEnd, notebook: str | None = None, made: Config | None = None
+    line: Line, history: History, front_end: FrontEnd, notebook: str | None = None, configuration: Config | None = None
 ) -> str | Table:
     """What to print for a verb other than `run`; `notebook` narrows "last" to one notebook's runs.
 
-    `made` says where to ask about a run that is not kept here.
+    `configuration` says where to ask about a run that is not kept here.
 
     Raises:
         SpecError: a run or verb that is not there, or nothing to stop.
         BackendError: the place that could know does not answer.
     """
     if line.command == "help":
-        return command_help.explain(line.argument, place) if line.argument else command_help.overview(place)
+        return command_help.explain(line.argument, front_end) if line.argument else command_help.overview(front_end)
     if line.command == "runs":
         entries = history.list()
         if notebook and not line.has("all"):
             entries = tuple(entry for entry in entries if entry.notebook == notebook)
         return runs(entries[: count(line)])
-    made = made or config.configure(())
+    configuration = configuration or config.configure(())
     if line.command == "stop":
-        return _stop(line, history, place, made)
+        return _stop(line, history, front_end, configuration)
     if line.command == "logs":
-        return _logs(line.argument, history, made, notebook, raw=line.has("raw"))
+        return _logs(line.argument, history, configuration, notebook, raw=line.has("raw"))
     if line.command == "packages":
         return _packages(line.argument.split(), history, notebook)
     return last(history.get(line.argument) if line.argument else history.last(notebook))
 
 
-def _stop(line: Line, history: History, place: FrontEnd, made: Config) -> str:
-    by = f"stop, said in a {place}"
+def _stop(line: Line, history: History, front_end: FrontEnd, configuration: Config) -> str:
+    by = f"stop, said in a {front_end}"
     name = line.argument
     if not name:
-        waiting = [entry for entry in history.list() if entry.live or (entry.unseen and entry.note("name"))]
-        if not waiting:
+        candidates = [entry for entry in history.list() if entry.live or (entry.unseen and entry.note("name"))]
+        if not candidates:
             raise SpecError("no run is live", hint="The runs verb lists those that ended.")
-        name = next((entry.id for entry in waiting if entry.live), waiting[0].id)
+        name = next((entry.id for entry in candidates if entry.live), candidates[0].id)
     entry = history.find(name)
     if entry is not None and history.stop(entry, by):
         return f"{entry.id}: asked to stop"
-    located = locate(name, history, made)
-    if located.found is not None and not located.found.over:
-        base.load(located.backend).stop(located.found.name)
-        return f"{located.id} ({located.found.name}): asked to stop"
-    return f"{located.id}: not live; it ended as {located.outcome}"
+    ref = locate(name, history, configuration)
+    if ref.remote is not None and not ref.remote.over:
+        base.load(ref.backend).stop(ref.remote.name)
+        return f"{ref.id} ({ref.remote.name}): asked to stop"
+    return f"{ref.id}: not live; it ended as {ref.outcome}"
 
 
-def _logs(name: str, history: History, made: Config, notebook: str | None, *, raw: bool) -> str:
+def _logs(name: str, history: History, configuration: Config, notebook: str | None, *, raw: bool) -> str:
     """The whole log: what is kept, or what its place has where nobody here saw its end."""
     try:
-        located = locate(name, history, made, notebook)
+        ref = locate(name, history, configuration, notebook)
     except BackendError as problem:
         entry = history.find(name) if name else history.last(notebook)
         if entry is None:
             raise
         return (entry.log() if raw else log(entry.state())) + f"[what came later is not known: {problem}]\n"
-    entry, found = located.entry, located.found
-    if found is None or (entry is not None and entry.live):
+    entry, remote = ref.entry, ref.remote
+    if remote is None or (entry is not None and entry.live):
         return "" if entry is None else entry.log() if raw else log(entry.state())
-    seen = [one for one in base.load(located.backend).watch(found.name, follow=False) if isinstance(one, str)]
-    text = "".join(seen)
-    return text if raw else log(fold(ev.decode(text, found.nonce), RunState(run=located.id)))
+    texts = [item for item in base.load(ref.backend).watch(remote.name, follow=False) if isinstance(item, str)]
+    text = "".join(texts)
+    return text if raw else log(fold(ev.decode(text, remote.nonce), RunState(run=ref.id)))
 
 
 def runs(entries: tuple[RunRecord, ...]) -> str:
@@ -149,13 +149,13 @@ def last(entry: RunRecord) -> str:
     return "\n".join(lines)
 
 
-def _packages(named: Sequence[str], history: History, notebook: str | None) -> Table:
+def _packages(names: Sequence[str], history: History, notebook: str | None) -> Table:
     """What a run had installed, or what differs between two."""
-    if len(named) > 2:
+    if len(names) > 2:
         raise SpecError("packages takes one run, or two to compare", hint="The runs verb lists them.")
-    entries = [history.get(name) for name in named] or [history.last(notebook)]
+    entries = [history.get(name) for name in names] or [history.last(notebook)]
     if len(entries) == 1:
-        return replace(packages(entries[0]), title=entries[0].id if named else "")
+        return replace(packages(entries[0]), title=entries[0].id if names else "")
     before, after = entries
     title = f"From {before.id} to {after.id}"
     return changes(difference(before.installed, after.installed), title)
@@ -163,25 +163,25 @@ def _packages(named: Sequence[str], history: History, notebook: str | None) -> T
 
 def packages(entry: RunRecord) -> Table:
     """The packages of a run: what is installed, from which index, and the file's size and hash."""
-    found = entry.installed
-    named = any(package.index for package in found)
+    installed = entry.installed
+    has_index = any(package.index for package in installed)
     rows = tuple(
         (
             package.name,
             package.version,
             humanize.size(package.size),
-            *((package.index or "-",) if named else ()),
+            *((package.index or "-",) if has_index else ()),
             package.sha256[:12],
         )
-        for package in found
+        for package in installed
     )
     lock = entry.lock()
     beneath = messages.base_packages_note(lock) if isinstance(lock, Lock) else ""
     if not rows:
         return Table(title=f"{entry.id} had no packages." + (f" {beneath}" if beneath else ""))
-    total = humanize.size(sum(package.size for package in found))
+    total = humanize.size(sum(package.size for package in installed))
     return Table(
-        head=("PACKAGE", "VERSION", "SIZE", *(("INDEX",) if named else ()), "SHA-256"),
+        head=("PACKAGE", "VERSION", "SIZE", *(("INDEX",) if has_index else ()), "SHA-256"),
         rows=rows,
         notes=(humanize.count(len(rows), "package") + (f", {total}" if total else ""), *filter(None, [beneath])),
         right=frozenset({2}),
@@ -190,15 +190,15 @@ def packages(entry: RunRecord) -> Table:
 
 def log(state: RunState) -> str:
     """The log as a person reads it: what uv said, then what the cell wrote, then its error."""
-    text = "".join(one if one.endswith("\n") else one + "\n" for one in state.install_log)
-    text += "".join(_said(output) for output in state.outputs)
+    text = "".join(line if line.endswith("\n") else line + "\n" for line in state.install_log)
+    text += "".join(_output_text(output) for output in state.outputs)
     if state.error:
         error = json.loads(state.error)
         text += ("" if not text or text.endswith("\n") else "\n") + f"{error.get('ename')}: {error.get('evalue')}\n"
     return text
 
 
-def _said(output: Output) -> str:
+def _output_text(output: Output) -> str:
     match output:
         case ev.Lines() | ev.Text():
             return output.text

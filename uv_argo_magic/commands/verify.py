@@ -68,28 +68,36 @@ class Shown:
     error: str
 
 
-def answer(line: Line, around: CellContext) -> tuple[Table, bool]:
+def answer(line: Line, context: CellContext) -> tuple[Table, bool]:
     """The table of what came of each cell, and whether nothing differs and something was compared.
 
     Raises:
         SpecError: there is no notebook, or it cannot be read.
     """
-    name = line.argument or around.notebook
+    name = line.argument or context.notebook
     if not name:
         raise SpecError("nobody tells which notebook this is", hint="Name its file: verify study.ipynb")
-    path = around.folder / name
-    found = tuple(cells(path))
-    if not found:
+    path = context.folder / name
+    recorded_cells = tuple(cells(path))
+    if not recorded_cells:
         raise SpecError(f"{path.name} has no %%argo cell with an output", hint="Run them, and save the notebook.")
-    beside = replace(around, folder=path.parent, notebook=str(path))
-    checked = [check(cell, line, beside) for cell in found]
-    counts = {verdict: sum(one.verdict == verdict for one in checked) for verdict in ("same", "differs", "not run")}
+    beside = replace(context, folder=path.parent, notebook=str(path))
+    checked = [check(cell, line, beside) for cell in recorded_cells]
+    counts = {
+        verdict: sum(result.verdict == verdict for result in checked) for verdict in ("same", "differs", "not run")
+    }
     table = Table(
         title=path.name,
         head=("CELL", "VERDICT", "PACKAGES", "OUTPUT", "BEGINS"),
         rows=tuple(
-            (str(one.cell.number), one.verdict, one.packages or "-", one.output or "-", _first(one.cell.text))
-            for one in checked
+            (
+                str(result.cell.number),
+                result.verdict,
+                result.packages or "-",
+                result.output or "-",
+                _first(result.cell.text),
+            )
+            for result in checked
         ),
         notes=(", ".join(f"{count} {verdict}" for verdict, count in counts.items()),),
         right=frozenset({0}),
@@ -104,8 +112,8 @@ def cells(path: Path) -> Iterator[Cell]:
         SpecError: the file cannot be read, or is no notebook.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        code = [cell for cell in found if cell["cell_type"] == "code"]
+        notebook_cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        code = [cell for cell in notebook_cells if cell["cell_type"] == "code"]
         for number, cell in enumerate(code, 1):
             source = cell["source"] if isinstance(cell["source"], str) else "".join(cell["source"])
             line, _, text = source.partition("\n")
@@ -135,46 +143,46 @@ class _Anything(Mapping[str, object]):
         return 0
 
 
-def check(cell: Cell, asked: Line, around: CellContext) -> Checked:
+def check(cell: Cell, request: Line, context: CellContext) -> Checked:
     """Run one cell again, and compare."""
     try:
-        about = [known for output in cell.outputs if (known := output_metadata.extract(output.get("metadata")))]
-        ran = next((found for known in reversed(about) if (found := output_metadata.read(known))), None)
-        if ran is None or ran.lock is None:
-            why = "its packages were chosen where it ran" if ran else "no run is recorded in its output"
-            return Checked(cell=cell, verdict="not run", packages=why)
+        entries = [entry for output in cell.outputs if (entry := output_metadata.extract(output.get("metadata")))]
+        recorded = next((record for entry in reversed(entries) if (record := output_metadata.read(entry))), None)
+        if recorded is None or recorded.lock is None:
+            reason = "its packages were chosen where it ran" if recorded else "no run is recorded in its output"
+            return Checked(cell=cell, verdict="not run", packages=reason)
         line = read_cell(cell.line, _Anything())
         options = replace(run_options(line), deps="", requirements=(), python="", upgrade=False, detach=False, out="")
         if options.push:
             return Checked(cell=cell, verdict="not run", output=f"takes {', '.join(options.push)} from the notebook")
-        elsewhere = run_options(asked)
+        overrides = run_options(request)
         options = replace(
-            options, backend=elsewhere.backend or options.backend, sets=(*options.sets, *elsewhere.sets), dry_run=False
+            options, backend=overrides.backend or options.backend, sets=(*options.sets, *overrides.sets), dry_run=False
         )
-        spec, _ = specify(cell.text, options, around)
-        if spec.cell_digest != ran.cell:
+        spec, _ = specify(cell.text, options, context)
+        if spec.cell_digest != recorded.cell:
             return Checked(cell=cell, verdict="differs", output="the cell was changed since it ran")
-        return _again(cell, spec, ran.lock)
+        return _run_again(cell, spec, recorded.lock)
     except ArgoMagicError as error:
         return Checked(cell=cell, verdict="differs", output=f"{type(error).__name__}: {error}")
 
 
-def _again(cell: Cell, spec: RunSpec, lock: Lock) -> Checked:
+def _run_again(cell: Cell, spec: RunSpec, lock: Lock) -> Checked:
     python = lock.target.python
     try:
         prepared = engine.prepare(replace(spec, python=python), resolution=lock)
     except SpecError:
         # Another patch of the same minor takes the same files.
         prepared = engine.prepare(replace(spec, python=lock.target.minor), resolution=lock)
-    has = prepared.interpreter.base
-    if lock.base_digest != (has.digest if has else ""):
+    base = prepared.interpreter.base
+    if lock.base_digest != (base.digest if base else ""):
         return Checked(cell=cell, verdict="differs", packages="the Python has other packages of its own than it had")
     run = engine.start(prepared)
     run.rebuild = lambda remote, state: rebuild.rebuild(remote, state=state)
     lines = spec.settings.output_lines
-    seen = _Recorder()
+    recorder = _Recorder()
     state = run.follow(
-        CellOutput(cap=OutputTruncator(head=lines, tail=lines, full_log=f"%argo logs {run.id}"), to=seen)
+        CellOutput(cap=OutputTruncator(head=lines, tail=lines, full_log=f"%argo logs {run.id}"), to=recorder)
     )
     error = ""
     try:
@@ -182,7 +190,7 @@ def _again(cell: Cell, spec: RunSpec, lock: Lock) -> Checked:
     except Exception as problem:  # noqa: BLE001 - the user's own exception, made again
         error = f"{type(problem).__name__}: {problem}"
     packages = compare_packages(state, lock)
-    output = compare_output(stored(cell.outputs), seen.shown(state, error))
+    output = compare_output(stored(cell.outputs), recorder.shown(state, error))
     verdict: Verdict = "same" if not packages and not output else "differs"
     return Checked(
         cell=cell,
@@ -194,26 +202,26 @@ def _again(cell: Cell, spec: RunSpec, lock: Lock) -> Checked:
 
 def compare_packages(state: RunState, lock: Lock) -> str:
     """What differs between what is installed and what is locked; "" where nothing does."""
-    there = dict(state.installed.packages) if state.installed else {}
+    installed = dict(state.installed.packages) if state.installed else {}
     if lock.packages and not state.installed:
         return "not installed"
     # A package by its URL may have had no version in the lock; its hash was compared by uv.
-    wanted = {package.name: package.version or there.get(package.name, "") for package in lock.packages}
-    odd = [
-        f"{name} {wanted.get(name, 'none')} became {there.get(name, 'none')}"
-        for name in sorted({*wanted, *there})
-        if wanted.get(name) != there.get(name)
+    expected = {package.name: package.version or installed.get(package.name, "") for package in lock.packages}
+    differences = [
+        f"{name} {expected.get(name, 'none')} became {installed.get(name, 'none')}"
+        for name in sorted({*expected, *installed})
+        if expected.get(name) != installed.get(name)
     ]
-    return "; ".join(odd)
+    return "; ".join(differences)
 
 
 def compare_output(before: Shown, after: Shown) -> str:
     """What differs first between two outputs, in words; "" where nothing does."""
     if before.error != after.error:
         return f"ended by {before.error or 'no exception'}, now by {after.error or 'none'}"
-    for what, old, new in (("standard output", before.stdout, after.stdout), *_pairs(before.texts, after.texts)):
+    for label, old, new in (("standard output", before.stdout, after.stdout), *_pairs(before.texts, after.texts)):
         if _plain(old) != _plain(new):
-            return f"{what}: {_difference(_plain(old), _plain(new))}"
+            return f"{label}: {_difference(_plain(old), _plain(new))}"
     return ""
 
 
@@ -231,9 +239,9 @@ def _plain(text: str) -> str:
 
 def _difference(old: str, new: str) -> str:
     """The first line that is not the same, in both."""
-    for one, two in zip(old.splitlines(), new.splitlines(), strict=False):
-        if one != two:
-            return f"{_first(one)!r} became {_first(two)!r}"
+    for old_line, new_line in zip(old.splitlines(), new.splitlines(), strict=False):
+        if old_line != new_line:
+            return f"{_first(old_line)!r} became {_first(new_line)!r}"
     return f"{len(old.splitlines())} lines became {len(new.splitlines())}"
 
 
@@ -280,7 +288,7 @@ class _Recorder(OutputSink):
         del metadata
         name, text = transient.get("display_id", ""), str(data.get("text/plain", ""))
         if update:
-            self._texts = [(one, text if one == name else old) for one, old in self._texts]
+            self._texts = [(display_id, text if display_id == name else old) for display_id, old in self._texts]
         else:
             self._clear_if_asked()
             self._texts.append((name, text))

@@ -25,27 +25,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRef:
-    """`entry`: what is kept here of it. `found`: what its place says; None where it was not asked or knows nothing."""
+    """`entry`: what is kept here of it. `remote`: what its place says; None where it was not asked or knows nothing."""
 
     backend: str
     settings: Settings
     entry: RunRecord | None = None
-    found: base.RemoteRun | None = None
+    remote: base.RemoteRun | None = None
 
     @property
     def id(self) -> str:
         """The run's id."""
-        return self.entry.id if self.entry else self.found.run if self.found else ""
+        return self.entry.id if self.entry else self.remote.run if self.remote else ""
 
     @property
     def outcome(self) -> str:
         """How it stands, in one word."""
-        if self.found is not None:
-            return self.found.phase
+        if self.remote is not None:
+            return self.remote.phase
         return self.entry.outcome if self.entry else "Lost"
 
 
-def locate(name: str, history: History, made: Config, notebook: str | None = None) -> RunRef:
+def locate(name: str, history: History, configuration: Config, notebook: str | None = None) -> RunRef:
     """The run of this name; without a name, the notebook's last.
 
     Raises:
@@ -54,36 +54,40 @@ def locate(name: str, history: History, made: Config, notebook: str | None = Non
     """
     entry = history.find(name) if name else history.last(notebook)
     if entry is not None:
-        return about(entry, made)
-    found = base.load(made.backend).find(name, made.settings)
-    if found is None:
+        return locate_entry(entry, configuration)
+    remote = base.load(configuration.backend).find(name, configuration.settings)
+    if remote is None:
         try:
             history.get(name)
         except SpecError as problem:
-            others = " or ".join(f"-b {other}" for other in base.names() if other != made.backend)
-            asked = f"{made.backend} does not know it either"
-            hint = f"{problem.hint} {asked}" + (f"; another place may: add {others}." if others else ".")
+            alternatives = " or ".join(f"-b {backend}" for backend in base.names() if backend != configuration.backend)
+            explanation = f"{configuration.backend} does not know it either"
+            hint = f"{problem.hint} {explanation}" + (
+                f"; another place may: add {alternatives}." if alternatives else "."
+            )
             raise SpecError(problem.message, hint=hint) from None
-    return RunRef(backend=made.backend, settings=made.settings, found=found)
+    return RunRef(backend=configuration.backend, settings=configuration.settings, remote=remote)
 
 
-def about(entry: RunRecord, made: Config | None = None) -> RunRef:
+def locate_entry(entry: RunRecord, configuration: Config | None = None) -> RunRef:
     """A kept run, and what its place says of it where nobody here saw its end.
 
     Raises:
         BackendUnavailable: the place does not answer.
     """
-    line = (
-        [key for key, origin in made.origins if origin == "the line" and key in settings_parser.FIELDS] if made else []
+    line_keys = (
+        [key for key, origin in configuration.origins if origin == "the line" and key in settings_parser.FIELDS]
+        if configuration
+        else []
     )
     settings = _settings(entry)
-    if made:
-        settings = replace(settings, **{key: getattr(made.settings, key) for key in line})
+    if configuration:
+        settings = replace(settings, **{key: getattr(configuration.settings, key) for key in line_keys})
     # A live run may be another process's: then its place knows it as well, if it is such a place.
-    found = None
+    remote = None
     if entry.summary is None and (name := entry.note("name")):
-        found = base.load(entry.backend).find(name, settings)
-    return RunRef(backend=entry.backend, settings=settings, entry=entry, found=found)
+        remote = base.load(entry.backend).find(name, settings)
+    return RunRef(backend=entry.backend, settings=settings, entry=entry, remote=remote)
 
 
 def _settings(entry: RunRecord) -> Settings:
@@ -94,16 +98,16 @@ def _settings(entry: RunRecord) -> Settings:
 
 def outcomes(entries: Iterable[RunRecord]) -> dict[str, str]:
     """How each of them stands; a place that does not answer is asked once."""
-    said: dict[str, str] = {}
-    silent: set[tuple[str, Settings]] = set()
+    outcome_by_id: dict[str, str] = {}
+    unreachable: set[tuple[str, Settings]] = set()
     for entry in entries:
-        said[entry.id] = entry.outcome
+        outcome_by_id[entry.id] = entry.outcome
         if not entry.unseen or not entry.note("name"):
             continue
-        where = (entry.backend, _settings(entry))
+        target = (entry.backend, _settings(entry))
         try:
-            said[entry.id] = "Unknown" if where in silent else about(entry).outcome
+            outcome_by_id[entry.id] = "Unknown" if target in unreachable else locate_entry(entry).outcome
         except (BackendError, SpecError):
-            silent.add(where)
-            said[entry.id] = "Unknown"
-    return said
+            unreachable.add(target)
+            outcome_by_id[entry.id] = "Unknown"
+    return outcome_by_id

@@ -45,24 +45,24 @@ ANY_PYTHON = "3.12.0"
 
 
 def target(
-    spec: RunSpec, backend: Backend, cache: Path, say: Callable[[str], object] | None
+    spec: RunSpec, backend: Backend, cache: Path, notify: Callable[[str], object] | None
 ) -> tuple[RunSpec, interpreters.Interpreter]:
-    """The Python that will run this, with what the cell sees of it, and the spec as `look_into` gives it.
+    """The Python that will run this, with what the cell sees of it, and the spec as `inspect_image` gives it.
 
     Raises:
         SpecError: there is no such Python there, or nobody knows what is.
         BackendError: the place had to be asked, and could not be reached, or refused.
     """
-    spec, found = look_into(spec, backend, cache, say)
-    return spec, replace(backend.target(spec), base=found)
+    spec, base = inspect_image(spec, backend, cache, notify)
+    return spec, replace(backend.target(spec), base=base)
 
 
-def look_into(
-    spec: RunSpec, backend: Backend, cache: Path, say: Callable[[str], object] | None
+def inspect_image(
+    spec: RunSpec, backend: Backend, cache: Path, notify: Callable[[str], object] | None
 ) -> tuple[RunSpec, BaseEnvironment | None]:
     """The spec with its image's own Python and platform where these are not told, and what the cell sees beneath it.
 
-    What nobody remembers in `cache` is asked by a run of ours, and `say` is told; without `say` nothing is asked.
+    What nobody remembers in `cache` is asked by a run of ours, and `notify` is told; without `notify` nothing is asked.
 
     Raises:
         SpecError: it would have to be asked, did not say, or has another Python than is wanted.
@@ -72,58 +72,58 @@ def look_into(
     image = backend.image(spec) if settings.base or settings.image else ""
     if not settings.base and (not image or re.fullmatch(r"3\.\d+\.\d+", spec.python)):
         return spec, None
-    if image and say is None and known(spec, image, cache) is None:
+    if image and notify is None and cached_base(spec, image, cache) is None:
         raise SpecError(
             f"nobody knows yet what is in {image}, and asking it is a run of its own",
             hint="Run the cell once; where only its Python must be known, give that: --python X.Y.Z.",
         )
-    found = ask(backend, spec, image, cache, say or bool)
+    base = probe(backend, spec, image, cache, notify or bool)
     if image:
-        wrong = "" if interpreters.fits(found.python, spec.python) else f"{spec.python} is asked for"
-        wrong = wrong or ("" if found.implementation == "cpython" else f"that is {found.implementation}")
-        wrong = wrong or ("" if found.platform else "its C library is not glibc, for which wheels are chosen here")
-        if wrong:
-            raise SpecError(f"{image} has Python {found.python}, and {wrong}", hint="Choose another image or Python.")
-        settings = replace(settings, image=image, platform=found.platform)
-        spec = replace(spec, python=found.python, settings=settings)
-    return spec, found if settings.base else None
+        mismatch = "" if interpreters.fits(base.python, spec.python) else f"{spec.python} is asked for"
+        mismatch = mismatch or ("" if base.implementation == "cpython" else f"that is {base.implementation}")
+        mismatch = mismatch or ("" if base.platform else "its C library is not glibc, for which wheels are chosen here")
+        if mismatch:
+            raise SpecError(f"{image} has Python {base.python}, and {mismatch}", hint="Choose another image or Python.")
+        settings = replace(settings, image=image, platform=base.platform)
+        spec = replace(spec, python=base.python, settings=settings)
+    return spec, base if settings.base else None
 
 
-def known(spec: RunSpec, image: str, cache: Path) -> BaseEnvironment | None:
+def cached_base(spec: RunSpec, image: str, cache: Path) -> BaseEnvironment | None:
     """What is remembered of an image; None where nothing is, or it is too old, or there is no image."""
     if not image:
         return None
     try:
-        data = json.loads(_file(spec, image, cache).read_text(encoding="utf-8"))
-        made, found = float(data["made"]), bases.BaseEnvironment.from_json(data["base"])
+        data = json.loads(_cache_file(spec, image, cache).read_text(encoding="utf-8"))
+        created_at, base = float(data["made"]), bases.BaseEnvironment.from_json(data["base"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    return found if "@sha256:" in image or 0 <= time.time() - made < MAX_AGE else None
+    return base if "@sha256:" in image or 0 <= time.time() - created_at < MAX_AGE else None
 
 
-def ask(backend: Backend, spec: RunSpec, image: str, cache: Path, say: Callable[[str], object]) -> BaseEnvironment:
-    """What the Python that would run this has; `image` is where it is, "" for this machine, `say` is told of a run.
+def probe(backend: Backend, spec: RunSpec, image: str, cache: Path, notify: Callable[[str], object]) -> BaseEnvironment:
+    """What the Python that would run this has; `image` is where it is, "" for this machine, `notify` is told of a run.
 
     Raises:
         SpecError: it did not say.
         BackendError: the place could not be reached, or refused.
     """
-    if found := known(spec, image, cache):
-        return found
+    if base := cached_base(spec, image, cache):
+        return base
     if image:
-        say(f"{image} is asked once which Python and packages it has")
-    found = _run(backend, spec, image)
+        notify(f"{image} is asked once which Python and packages it has")
+    base = _run_probe(backend, spec, image)
     if image:
         with contextlib.suppress(OSError):
-            file = _file(spec, image, cache)
+            file = _cache_file(spec, image, cache)
             file.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False, encoding="utf-8") as aside:
-                aside.write(json.dumps({"made": time.time(), "base": found.to_json()}))
-            Path(aside.name).replace(file)
-    return found
+            with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False, encoding="utf-8") as temporary:
+                temporary.write(json.dumps({"made": time.time(), "base": base.to_json()}))
+            Path(temporary.name).replace(file)
+    return base
 
 
-def _run(backend: Backend, spec: RunSpec, image: str) -> BaseEnvironment:
+def _run_probe(backend: Backend, spec: RunSpec, image: str) -> BaseEnvironment:
     """Submit the probe, and read what it says."""
     settings = replace(
         spec.settings, base=spec.settings.base or "own", env=(), secret_env=(), volumes=(), run_timeout=60.0,
@@ -132,40 +132,40 @@ def _run(backend: Backend, spec: RunSpec, image: str) -> BaseEnvironment:
     probe = RunSpec(
         cell=bases.PROBE, python=ANY_PYTHON if image else spec.python, backend=spec.backend, settings=settings
     )
-    made = program.build(
+    built = program.build(
         probe, Unresolved(lines=(), reason="it is asked what it has"), guest=guest_zip(), nonce=secrets.token_hex(8)
     )
-    name = backend.submit(made, probe, f"probe-{made.nonce}")
-    seen: list[events.Event] = []
+    name = backend.submit(built, probe, f"probe-{built.nonce}")
+    received: list[events.Event] = []
     try:
         for item in backend.watch(name):
-            found = events.decode(item, made.nonce) if isinstance(item, str) else iter((item,))
-            seen += found
-            if any(isinstance(event, events.Exited) for event in seen):
+            decoded = events.decode(item, built.nonce) if isinstance(item, str) else iter((item,))
+            received += decoded
+            if any(isinstance(event, events.Exited) for event in received):
                 break
     except BaseException:
         backend.stop(name)
         raise
     finally:
         backend.delete(name)
-    state = fold(seen)
+    state = fold(received)
     # A line that is too long for a log comes as text in pieces.
-    said = "".join(one.text for one in state.outputs if isinstance(one, events.Lines | events.Text))
+    output_text = "".join(output.text for output in state.outputs if isinstance(output, events.Lines | events.Text))
     try:
-        return bases.read_probe(said)
+        return bases.read_probe(output_text)
     except ValueError as error:
-        why = f": {state.node.message}" if state.node and state.node.message else ""
+        detail = f": {state.node.message}" if state.node and state.node.message else ""
         raise SpecError(
-            f"{image or 'the Python here'} did not say which packages it has{why}",
+            f"{image or 'the Python here'} did not say which packages it has{detail}",
             hint="Say its Python yourself (--python X.Y.Z), and leave base out, or choose another image.",
         ) from error
 
 
-def _file(spec: RunSpec, image: str, cache: Path) -> Path:
+def _cache_file(spec: RunSpec, image: str, cache: Path) -> Path:
     """Where an image's answer is kept: the same name may be another image in another cluster, or on other nodes.
 
     Of the platform only the architecture counts: the rest of it may come from this answer.
     """
     settings = spec.settings
-    named = [image, spec.backend, settings.kubeconfig, settings.context, settings.platform.partition("-")[0]]
-    return cache / f"{hashlib.sha256(json.dumps(named).encode()).hexdigest()[:32]}.json"
+    parts = [image, spec.backend, settings.kubeconfig, settings.context, settings.platform.partition("-")[0]]
+    return cache / f"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]}.json"

@@ -48,14 +48,14 @@ class Prepared:
             lines += [f"          {package.name}=={package.version}" for package in self.resolution.packages]
         else:
             lines += [f"unresolved {self.resolution.reason}", *(f"          {line}" for line in self.resolution.lines)]
-        wanted = program.payload(self.spec, self.resolution, self.program.nonce)
-        settings = {key: wanted[key] for key in ("settings", "uv")}
+        payload = program.payload(self.spec, self.resolution, self.program.nonce)
+        settings = {key: payload[key] for key in ("settings", "uv")}
         lines.append(f"settings  {json.dumps(settings, sort_keys=True)}")
         lines.append(f"program   {len(self.program.source):,} bytes, run by a Python of that version")
         lines.append("cell")
         lines += [f"    {line}" for line in self.spec.cell.split("\n")]
-        if more := (backend or base.load(self.spec.backend)).describe(self.program, self.spec):
-            lines += ["", more]
+        if details := (backend or base.load(self.spec.backend)).describe(self.program, self.spec):
+            lines += ["", details]
         return "\n".join(lines)
 
 

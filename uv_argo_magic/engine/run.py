@@ -125,7 +125,7 @@ def start(
     return run
 
 
-def join(located: RunRef, *, history: History | None = None, settings: Settings) -> Run:
+def join(ref: RunRef, *, history: History | None = None, settings: Settings) -> Run:
     """Follow a run that somebody began elsewhere or before; `settings` are those of the view.
 
     Where the process that began it on this machine is gone, the history is written on.
@@ -133,13 +133,13 @@ def join(located: RunRef, *, history: History | None = None, settings: Settings)
     Raises:
         BackendError: the place could not be reached.
     """
-    found, entry = located.found, located.entry
-    if found is None:
-        raise ValueError(f"nothing is known of {located.id} where it runs")
-    submitted = events.Submitted(name=found.name, location=found.place, t=found.begun)
+    remote, entry = ref.remote, ref.entry
+    if remote is None:
+        raise ValueError(f"nothing is known of {ref.id} where it runs")
+    submitted = events.Submitted(name=remote.name, location=remote.place, t=remote.begun)
     files = history.take_over(entry) if history is not None and entry is not None and entry.unseen else None
     return Run(
-        base.load(located.backend), run_id=located.id, submitted=submitted, nonce=found.nonce, settings=settings,
+        base.load(ref.backend), run_id=ref.id, submitted=submitted, nonce=remote.nonce, settings=settings,
         resolution=entry.lock() if entry else None, files=files,
     )  # fmt: skip
 
@@ -176,7 +176,7 @@ class Run:
         self._files = files
         self._state = RunState(run=run_id)
         self._take(submitted)
-        self._keep(lambda kept: kept.note("name", submitted.name))
+        self._keep(lambda files: files.note("name", submitted.name))
         self._thread = threading.Thread(target=self._read, name=f"uv-argo-{run_id}", daemon=True)
         self._thread.start()
         self._explaining: threading.Thread | None = None
@@ -200,13 +200,13 @@ class Run:
             self._explaining.join(EXPLAIN_AFTER)
         return self.resolution
 
-    def explain(self, ask: Callable[[], Lock]) -> None:
+    def explain(self, explain_lock: Callable[[], Lock]) -> None:
         """Learn what needs each package, in a thread: nothing waits for what a person may want to know later."""
 
         def learn() -> None:
             with contextlib.suppress(ArgoMagicError, OSError):
-                self.resolution = told = ask()
-                self._keep(lambda files: files.lock(told))
+                self.resolution = explained = explain_lock()
+                self._keep(lambda files: files.lock(explained))
 
         self._explaining = threading.Thread(target=learn, name=f"uv-argo-why-{self.id}", daemon=True)
         self._explaining.start()
@@ -238,15 +238,15 @@ class Run:
             if not stops:
                 raise
             self.ask_to_stop("an interrupt")
-            seen = hand_over is not None
+            has_viewer = hand_over is not None
             try:
                 self._show_until(renderers, LEAVE_AFTER if hand_over is None else FREE_AFTER)
             except KeyboardInterrupt:
-                seen = False  # the second: leave, and say what is left behind
+                has_viewer = False  # the second: leave, and say what is left behind
             if not self.state.ended:
                 if hand_over is not None:
                     hand_over()
-                if not seen:
+                if not has_viewer:
                     sys.stderr.write(self._left_behind())
             raise
         if not self.state.ended and hand_over is not None:
@@ -343,13 +343,13 @@ class Run:
         """Update the renderers at every change until the end, or for some seconds after it was asked to stop."""
         deadline: float | None = None
         broken: set[int] = set()
-        seen: RunState | None = None
-        for look in itertools.count():
+        last_state: RunState | None = None
+        for iteration in itertools.count():
             state = self.state
-            if state is seen and look % IDLE:
+            if state is last_state and iteration % IDLE:
                 self._ended.wait(PACE)
                 continue
-            seen = state
+            last_state = state
             if self._files is not None and not state.stop_requested and (by := self._files.stop_asked()):
                 self.ask_to_stop(by)
             if deadline is None and seconds is not None and state.stop_requested:
@@ -376,8 +376,8 @@ class Run:
                     self._take(item)
         except BackendError as problem:
             phase = "Error" if isinstance(problem, StreamLost) else type(problem).__name__
-            said = ". ".join(part for part in (str(problem), problem.hint) if part)
-            self._take(events.NodePhase(phase=phase, message=said, t=time.time()))
+            message = ". ".join(part for part in (str(problem), problem.hint) if part)
+            self._take(events.NodePhase(phase=phase, message=message, t=time.time()))
         finally:
             self._take(events.LogEnded(t=time.time()))
             with contextlib.suppress(BackendError):
@@ -387,16 +387,16 @@ class Run:
             if self._files is not None:
                 self._files.make_room()
 
-    def _take(self, *seen: events.Event) -> None:
+    def _take(self, *new_events: events.Event) -> None:
         with self._lock:
-            before = self._state
-            self._state = fold(seen, before)
+            previous = self._state
+            self._state = fold(new_events, previous)
             hello = self._state.hello
-            here = self._state.location == "here"
-            if here and hello and not before.hello and hello.host == socket.gethostname():
+            is_local = self._state.location == "here"
+            if is_local and hello and not previous.hello and hello.host == socket.gethostname():
                 # The supervisor is a process of this machine: another process may stop the run by it.
                 self._keep(lambda files: files.note("pid", str(hello.pid)))
-            if self._state.ended and not before.ended:
+            if self._state.ended and not previous.ended:
                 self._keep(lambda files: files.finish(self._state))
                 self._ended.set()
 

@@ -51,7 +51,7 @@ class CellContext:
     line_offset: int = 1
 
     @classmethod
-    def here(
+    def current(
         cls, *, names: Mapping[str, object], traits: Mapping[str, object], line_offset: int, notebook: str = ""
     ) -> CellContext:
         """The surroundings of this process."""
@@ -66,46 +66,46 @@ class CellContext:
 
 
 def specify(
-    cell: str, options: RunOptions, around: CellContext, needs: req.Requirements | None = None
+    cell: str, options: RunOptions, context: CellContext, requirements: req.Requirements | None = None
 ) -> tuple[RunSpec, config.Config]:
-    """What is wanted, and the configuration it was made with; `needs` stands in for what the line says of that.
+    """What is wanted, and the configuration it was made with; `requirements` stands in for what the line says of that.
 
     Raises:
         SpecError: the line, a file, the block, a setting or a pushed value is wrong.
     """
     script = scripts.parse_script(cell)
-    block = dict(script.settings) if script else {}
-    found = config.layers(config.line_values(options), block, around.traits, around.environ, around.folder)
-    made = config.configure(found, around.environ)
-    config.refuse(options, made.backend)
-    asked, origin = _asked(options, script, made, around, needs)
-    listed = ", ".join(asked.requirements.lines) or "nothing"
+    block_settings = dict(script.settings) if script else {}
+    layers = config.layers(config.line_values(options), block_settings, context.traits, context.environ, context.folder)
+    configuration = config.configure(layers, context.environ)
+    config.refuse(options, configuration.backend)
+    source, origin = _find_requirements(options, script, configuration, context, requirements)
+    listed = ", ".join(source.requirements.lines) or "nothing"
     in_the_cell = origin in ("", FILES, BLOCK)
-    told = () if in_the_cell else (f"needs {listed}: from {origin}",)
-    made = replace(
-        made,
-        notes=(*made.notes, *told, *asked.notes),
+    note = () if in_the_cell else (f"needs {listed}: from {origin}",)
+    configuration = replace(
+        configuration,
+        notes=(*configuration.notes, *note, *source.notes),
         settings=replace(
-            made.settings,
-            constraints=(*made.settings.constraints, *asked.constraints),
-            overrides=(*made.settings.overrides, *asked.overrides),
+            configuration.settings,
+            constraints=(*configuration.settings.constraints, *source.constraints),
+            overrides=(*configuration.settings.overrides, *source.overrides),
         ),
     )
     return RunSpec(
         cell=cell,
-        requirements=asked.requirements,
+        requirements=source.requirements,
         requirements_source=origin,
-        python=_python(options.python, _wanted(script, asked), made),
-        backend=made.backend,
-        push=tuple(_pushed(options.push, around.names, made.settings.value_limit)),
+        python=_choose_python(options.python, _python_requirements(script, source), configuration),
+        backend=configuration.backend,
+        push=tuple(_encode_pushed(options.push, context.names, configuration.settings.value_limit)),
         pull=options.pull,
         resources=options.resources,
-        settings=_over_its_base(made.settings),
-        line_offset=around.line_offset,
-    ), made
+        settings=_run_in_base_image(configuration.settings),
+        line_offset=context.line_offset,
+    ), configuration
 
 
-def _over_its_base(settings: Settings) -> Settings:
+def _run_in_base_image(settings: Settings) -> Settings:
     """An image whose packages the cell sees is the image that runs it."""
     if settings.base in ("", "own", settings.image):
         return settings
@@ -116,74 +116,78 @@ def _over_its_base(settings: Settings) -> Settings:
     return replace(settings, image=settings.base)
 
 
-def _asked(
+def _find_requirements(
     options: RunOptions,
     script: scripts.Script | None,
-    made: config.Config,
-    around: CellContext,
-    needs: req.Requirements | None,
+    configuration: config.Config,
+    context: CellContext,
+    given_requirements: req.Requirements | None,
 ) -> tuple[ParsedRequirements, str]:
     """What the cell needs, and the place that says so."""
-    if needs:
-        return ParsedRequirements(requirements=needs), ""
+    if given_requirements:
+        return ParsedRequirements(requirements=given_requirements), ""
     if options.deps is not None or options.requirements:
         line = [ParsedRequirements(requirements=req.parse(options.deps))] if options.deps is not None else []
         return merge(
-            *line, *(requirements_files.read(name, around.folder) for name in options.requirements)
+            *line, *(requirements_files.read(name, context.folder) for name in options.requirements)
         ), FILES if options.requirements else ""
     if script and script.requirements is not None:
         return ParsedRequirements(requirements=script.requirements), BLOCK
-    if needs is not None:
-        return ParsedRequirements(requirements=needs), ""
-    beside = requirements_files.read_notebook(around.notebook, around.folder)
-    if beside is not None:
-        return beside, f"{Path(around.notebook).stem}{requirements_files.SUFFIX}"
-    origin = f"deps of {made.origin('deps')}"
-    found = req.parse(made.deps, source=origin)
-    return ParsedRequirements(requirements=found), origin if found else ""
+    if given_requirements is not None:
+        return ParsedRequirements(requirements=given_requirements), ""
+    notebook_file = requirements_files.read_notebook(context.notebook, context.folder)
+    if notebook_file is not None:
+        return notebook_file, f"{Path(context.notebook).stem}{requirements_files.SUFFIX}"
+    origin = f"deps of {configuration.origin('deps')}"
+    requirements = req.parse(configuration.deps, source=origin)
+    return ParsedRequirements(requirements=requirements), origin if requirements else ""
 
 
-def _wanted(script: scripts.Script | None, asked: ParsedRequirements) -> tuple[tuple[str, str], ...]:
+def _python_requirements(script: scripts.Script | None, source: ParsedRequirements) -> tuple[tuple[str, str], ...]:
     """(specifier, who says so) of every place that requires a Python."""
-    block = ((script.requires_python, BLOCK),) if script and script.requires_python else ()
-    return (*block, *asked.requires_python)
+    from_block = ((script.requires_python, BLOCK),) if script and script.requires_python else ()
+    return (*from_block, *source.requires_python)
 
 
-def _python(asked: str, required: tuple[tuple[str, str], ...], made: config.Config) -> str:
+def _choose_python(requested: str, required: tuple[tuple[str, str], ...], configuration: config.Config) -> str:
     if not required:
-        return made.python
-    for said, origin in required:
+        return configuration.python
+    for specifier, origin in required:
         try:
-            wanted = SpecifierSet(said)
+            specifiers = SpecifierSet(specifier)
         except InvalidSpecifier as error:
-            raise SpecError(f'{origin}: requires-python = "{said}" is no specifier', hint='Write ">=3.11".') from error
-        if asked and not _satisfies(asked, wanted):
-            raise SpecError(f"--python {asked} is not what {origin} requires: {said}", hint="Change one of them.")
-    together = ",".join(said for said, _ in required)
-    configured = made.python or ".".join(map(str, sys.version_info[:2]))
-    return made.python if _satisfies(configured, SpecifierSet(together)) else together
+            raise SpecError(
+                f'{origin}: requires-python = "{specifier}" is no specifier', hint='Write ">=3.11".'
+            ) from error
+        if requested and not _satisfies(requested, specifiers):
+            raise SpecError(
+                f"--python {requested} is not what {origin} requires: {specifier}", hint="Change one of them."
+            )
+    together = ",".join(specifier for specifier, _ in required)
+    configured = configuration.python or ".".join(map(str, sys.version_info[:2]))
+    return configuration.python if _satisfies(configured, SpecifierSet(together)) else together
 
 
-def _satisfies(version: str, wanted: SpecifierSet) -> bool:
+def _satisfies(version: str, specifiers: SpecifierSet) -> bool:
     """Whether a Python of this version can be within; "3.12" stands for the newest patch of it."""
     version = version.rstrip("t")
     newest = version if version.count(".") > 1 else f"{version}.99" if "." in version else f"{version}.99.99"
     oldest = version if version.count(".") > 1 else f"{version}.0"
     try:
-        return wanted.contains(newest, prereleases=True) or wanted.contains(oldest, prereleases=True)
+        return specifiers.contains(newest, prereleases=True) or specifiers.contains(oldest, prereleases=True)
     except ValueError:  # a configured python may be a path or a name, which says nothing about its version
         return False
 
 
-def _pushed(names: Iterable[str], have: Mapping[str, object], limit: int) -> Iterable[tuple[str, str]]:
+def _encode_pushed(names: Iterable[str], variables: Mapping[str, object], limit: int) -> Iterable[tuple[str, str]]:
     room = limit or sys.maxsize
     for name in names:
-        if name not in have:
-            best = nearest(name, have)
+        if name not in variables:
+            best = nearest(name, variables)
             raise SpecError(
                 f"--push {name}: {name} is not defined" + (f"; did you mean {best}?" if best else ""),
                 hint="Define it in a cell above.",
             )
-        body = values.encode(name, have[name], room)
+        body = values.encode(name, variables[name], room)
         room -= len(body)
         yield name, body

@@ -95,17 +95,19 @@ class RunRecord:
     @property
     def packages(self) -> tuple[tuple[str, str], ...]:
         """(name, version) of what was installed; before the install, of what is locked."""
-        return tuple((one.name, one.version) for one in self.installed)
+        return tuple((package.name, package.version) for package in self.installed)
 
     @property
     def installed(self) -> tuple[Package, ...]:
         """What was installed, with what the lock knows of it; before the install, what is locked."""
         lock = self.lock()
-        locked = {one.name: one for one in lock.packages} if isinstance(lock, Lock) else {}
+        locked = {package.name: package for package in lock.packages} if isinstance(lock, Lock) else {}
         if not self.summary or not self.summary.packages:
             return tuple(locked.values())
         return tuple(
-            known if (known := locked.get(name)) and known.version == version else Package(name=name, version=version)
+            package
+            if (package := locked.get(name)) and package.version == version
+            else Package(name=name, version=version)
             for name, version in self.summary.packages
         )
 
@@ -116,7 +118,7 @@ class RunRecord:
         """
         data: Any = _read(self.folder / "spec.json").get("spec")
         with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError, SpecError):
-            known = {key: parse_setting(key, value) for key, value in data["settings"].items() if key in FIELDS}
+            settings = {key: parse_setting(key, value) for key, value in data["settings"].items() if key in FIELDS}
             return RunSpec(
                 cell=self.cell,
                 requirements=parse_items(self.requirements, source=self.id),
@@ -125,7 +127,7 @@ class RunRecord:
                 push=tuple((str(name), "") for name, _ in data["push"]),
                 pull=tuple(map(str, data["pull"])),
                 resources=Resources(**data["resources"]),
-                settings=Settings(**known),  # type: ignore[arg-type]
+                settings=Settings(**settings),  # type: ignore[arg-type]
             )
         return None
 
@@ -183,8 +185,8 @@ class RunRecord:
     def supervised(self) -> bool:
         """Whether its supervisor is a process of this machine, and lives."""
         pid = self.note("pid")
-        here = self.host == socket.gethostname()
-        return here and pid.isdigit() and process_id.alive(int(pid), self.note("pid-started"))
+        is_this_host = self.host == socket.gethostname()
+        return is_this_host and pid.isdigit() and process_id.alive(int(pid), self.note("pid-started"))
 
 
 def summarize(state: RunState) -> Summary:
@@ -211,26 +213,26 @@ def summarize(state: RunState) -> Summary:
 
 def read_entry(folder: Path) -> RunRecord | None:
     """The run kept in this folder; None where it cannot be read, or is of a newer schema."""
-    about = _read(folder / "spec.json")
-    spec = about.get("spec")
-    if about.get("schema") != SCHEMA or not isinstance(spec, dict) or about.get("run") != folder.name:
+    document = _read(folder / "spec.json")
+    spec = document.get("spec")
+    if document.get("schema") != SCHEMA or not isinstance(spec, dict) or document.get("run") != folder.name:
         return None
     try:
         return RunRecord(
             id=folder.name,
             folder=folder,
-            begun=float(about["begun"]),  # type: ignore[arg-type]
+            begun=float(document["begun"]),  # type: ignore[arg-type]
             cell=str(spec["cell"]),
-            cell_digest=str(about["cell_digest"]),
+            cell_digest=str(document["cell_digest"]),
             backend=str(spec["backend"]),
             python=str(spec.get("python", "")),
-            notebook=str(about.get("notebook", "")),
-            image=str(about.get("image", "")),
+            notebook=str(document.get("notebook", "")),
+            image=str(document.get("image", "")),
             requirements=tuple(map(str, spec.get("requirements", ()))),
             needs_from=str(spec.get("needs_from", "")),
-            pid=int(about.get("pid", 0)),  # type: ignore[call-overload]
-            started=str(about.get("started", "")),
-            host=str(about.get("host", "")),
+            pid=int(document.get("pid", 0)),  # type: ignore[call-overload]
+            started=str(document.get("started", "")),
+            host=str(document.get("host", "")),
             summary=_summary(_read(folder / "state.json")),
         )
     except (KeyError, TypeError, ValueError):
@@ -240,13 +242,13 @@ def read_entry(folder: Path) -> RunRecord | None:
 def _summary(data: dict[str, object]) -> Summary | None:
     if data.get("schema") != SCHEMA:
         return None
-    known = {one.name for one in fields(Summary)}
-    found = {key: value for key, value in data.items() if key in known}
+    names = {one.name for one in fields(Summary)}
+    values = {key: value for key, value in data.items() if key in names}
     with contextlib.suppress(KeyError, TypeError, ValueError):
         for key in ("packages", "stages"):
-            found[key] = tuple((str(one), two) for one, two in found.get(key, ()))  # type: ignore[attr-defined]
-        found["ended"] = float(found["ended"])  # type: ignore[arg-type]
-        return Summary(**found)  # type: ignore[arg-type]
+            values[key] = tuple((str(one), two) for one, two in values.get(key, ()))  # type: ignore[attr-defined]
+        values["ended"] = float(values["ended"])  # type: ignore[arg-type]
+        return Summary(**values)  # type: ignore[arg-type]
     return None
 
 

@@ -67,12 +67,12 @@ class RunFiles:
 
     def lock(self, resolution: Resolution) -> None:
         """Write what was resolved."""
-        about: dict[str, object] = {"schema": SCHEMA}
+        document: dict[str, object] = {"schema": SCHEMA}
         if isinstance(resolution, Lock):
-            about |= {"key": resolution.key, "lock": json.loads(resolution.to_json())}
+            document |= {"key": resolution.key, "lock": json.loads(resolution.to_json())}
         else:
-            about |= {"unresolved": resolution.lines, "reason": resolution.reason}
-        atomic_write.write(self.folder / "lock.json", json.dumps(about, indent=1))
+            document |= {"unresolved": resolution.lines, "reason": resolution.reason}
+        atomic_write.write(self.folder / "lock.json", json.dumps(document, indent=1))
 
     def stop_asked(self) -> str:
         """Who asked, in another process perhaps, for the run's end; "" where nobody did."""
@@ -125,36 +125,36 @@ class History:
                 f"the run cannot be kept in the history: {problem}", hint="Free some disk space, or set UV_ARGO_HOME."
             ) from problem
 
-    def _begin(self, run_id: str, spec: RunSpec, resolution: Resolution, nonce: str, where: dict[str, str]) -> RunFiles:
+    def _begin(self, run_id: str, spec: RunSpec, resolution: Resolution, nonce: str, extra: dict[str, str]) -> RunFiles:
         folder = self.root / run_id
         (folder / "notes").mkdir(parents=True, mode=0o700)
         with contextlib.suppress(OSError):  # a parent that is somebody else's is theirs to open or close
             folder.chmod(0o700)
-        about = {
+        document = {
             "schema": SCHEMA,
             "run": run_id,
             "begun": time.time(),
-            **where,
+            **extra,
             **_this_process(),
             "cell_digest": spec.cell_digest,
             "spec": masked(spec),
         }
-        kept = RunFiles(folder=folder, history=self)
+        files = RunFiles(folder=folder, history=self)
         if nonce:
-            kept.note("nonce", nonce)
-        kept.lock(resolution)
+            files.note("nonce", nonce)
+        files.lock(resolution)
         # Last: a folder without it is not listed.
-        atomic_write.write(folder / "spec.json", json.dumps(about, indent=1))
-        return kept
+        atomic_write.write(folder / "spec.json", json.dumps(document, indent=1))
+        return files
 
     def list(self) -> tuple[RunRecord, ...]:
         """Every kept run, newest first."""
         try:
-            folders = [Path(one.path) for one in os.scandir(self.root) if one.is_dir(follow_symlinks=False)]
+            folders = [Path(item.path) for item in os.scandir(self.root) if item.is_dir(follow_symlinks=False)]
         except OSError:
             return ()
-        found = [entry for entry in map(read_entry, folders) if entry]
-        return tuple(sorted(found, key=lambda entry: (entry.begun, entry.id), reverse=True))
+        entries = [entry for entry in map(read_entry, folders) if entry]
+        return tuple(sorted(entries, key=lambda entry: (entry.begun, entry.id), reverse=True))
 
     def find(self, name: str) -> RunRecord | None:
         """The run whose id begins so, or whose name where it runs is this; None where there is none.
@@ -174,10 +174,10 @@ class History:
             BackendUnavailable: it cannot be written.
         """
         try:
-            about = json.loads((entry.folder / "spec.json").read_text(encoding="utf-8"))
+            document = json.loads((entry.folder / "spec.json").read_text(encoding="utf-8"))
             for stale in ("log.txt", "notes/stop"):
                 (entry.folder / stale).unlink(missing_ok=True)
-            atomic_write.write(entry.folder / "spec.json", json.dumps(about | _this_process(), indent=1))
+            atomic_write.write(entry.folder / "spec.json", json.dumps(document | _this_process(), indent=1))
         except OSError as problem:
             raise BackendUnavailable(
                 f"the run cannot be kept in the history: {problem}", hint="Free some disk space, or set UV_ARGO_HOME."
@@ -191,14 +191,14 @@ class History:
             SpecError: there is none, or more than one.
         """
         entries = self.list()
-        found = [entry for entry in entries if entry.id == prefix] or [
+        matches = [entry for entry in entries if entry.id == prefix] or [
             entry for entry in entries if prefix and entry.id.startswith(prefix)
         ]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            names = ", ".join(entry.id for entry in found[:5])
-            raise SpecError(f"{len(found)} runs begin with {prefix}", hint=f"Say more of it: {names}.")
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            names = ", ".join(entry.id for entry in matches[:5])
+            raise SpecError(f"{len(matches)} runs begin with {prefix}", hint=f"Say more of it: {names}.")
         best = nearest(prefix, [entry.id for entry in entries])
         raise SpecError(
             f"there is no run {prefix}" + (f"; did you mean {best}?" if best else ""),
@@ -290,7 +290,7 @@ def _no_password(url: str) -> str:
 def _bytes(folder: Path) -> int:
     total = 0
     with contextlib.suppress(OSError):
-        for one in os.scandir(folder):
+        for item in os.scandir(folder):
             with contextlib.suppress(OSError):
-                total += one.stat(follow_symlinks=False).st_size if one.is_file(follow_symlinks=False) else 0
+                total += item.stat(follow_symlinks=False).st_size if item.is_file(follow_symlinks=False) else 0
     return total

@@ -19,7 +19,7 @@ from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol import remote_error
 from uv_argo_magic.core.protocol.state import step
 from uv_argo_magic.core.spec.run_spec import Settings
-from uv_argo_magic.engine.find_run import about, locate
+from uv_argo_magic.engine.find_run import locate, locate_entry
 from uv_argo_magic.errors import RunError, SpecError, Stopped
 from uv_argo_magic.remote_traceback import rebuild
 from uv_argo_magic.renderers.cell_output import OutputSink
@@ -106,11 +106,11 @@ class SwitchingSink(OutputSink):
         self._to.write(stream, text)
 
 
-def go_on(run: Run, to: SwitchingSink, shown: tuple[Renderer, ...]) -> threading.Thread:
+def go_on(run: Run, sink: SwitchingSink, views: tuple[Renderer, ...]) -> threading.Thread:
     """Follow a run whose cell has been left, with the cell's own renderers; the thread that does it."""
-    to.leave()
+    sink.leave()
     KNOWN[run.id] = run
-    thread = threading.Thread(target=run.follow, args=shown, name=f"uv-argo-view-{run.id}", daemon=True)
+    thread = threading.Thread(target=run.follow, args=views, name=f"uv-argo-view-{run.id}", daemon=True)
     thread.start()
     return thread
 
@@ -153,29 +153,29 @@ def show(
     return thread
 
 
-def attach(wanted: str, shell: Shell, history: History, notebook: str, made: Config) -> Run | None:
+def attach(name: str, shell: Shell, history: History, notebook: str, configuration: Config) -> Run | None:
     """Show a run again: live and without waiting while it runs, else all of it; the run, where it is live.
 
-    A run of this kernel comes first, then what the history has, then what the place says that `made` names.
+    A run of this kernel comes first, then what the history has, then what the place says that `configuration` names.
 
     Raises:
         SpecError: there is no such run, or another kernel has it.
         BackendError: the place that could know does not answer.
     """
-    live = [one for one in KNOWN.values() if not one.state.ended]
-    if not wanted and live:
-        wanted = max(one.id for one in live)
-    entry = history.find(wanted) if wanted else history.last(notebook)
-    run = next((one for one in KNOWN.values() if wanted == one.name or (entry and entry.id == one.id)), None)
+    live = [run for run in KNOWN.values() if not run.state.ended]
+    if not name and live:
+        name = max(run.id for run in live)
+    entry = history.find(name) if name else history.last(notebook)
+    run = next((run for run in KNOWN.values() if name == run.name or (entry and entry.id == run.id)), None)
     if run is None or run.state.ended:
         if entry is not None and entry.summary is not None:
             replay(entry, shell)
             return None
-        located = about(entry, made) if entry is not None else locate(wanted, history, made)
-        if located.found is not None:
+        ref = locate_entry(entry, configuration) if entry is not None else locate(name, history, configuration)
+        if ref.remote is not None:
             from uv_argo_magic.engine import run as engine  # noqa: PLC0415 - what is here already is shown without it
 
-            run = engine.join(located, history=history, settings=made.settings)
+            run = engine.join(ref, history=history, settings=configuration.settings)
             run.rebuild = lambda remote, state: rebuild.rebuild(remote, state=state)
             run.bind = shell.push
         elif entry is not None and entry.live:

@@ -42,10 +42,10 @@ def matcher(shell: InteractiveShell, history: Callable[[], History]) -> object:
         if expected.completer == "file":
             return nothing  # IPython's own matcher knows files
         body = context.full_text.partition("\n")[2]
-        known = values(expected.completer, shell.user_ns, body, history)
-        offered = [*expected.candidates, *(one for one in known if one.startswith(expected.fragment))]
+        candidates = values(expected.completer, shell.user_ns, body, history)
+        offered = [*expected.candidates, *(text for text in candidates if text.startswith(expected.fragment))]
         return SimpleMatcherResult(
-            completions=[SimpleCompletion(text=one, type="argo") for one in offered if one not in expected.given],
+            completions=[SimpleCompletion(text=text, type="argo") for text in offered if text not in expected.given],
             suppress=True,
             ordered=True,
             matched_fragment=expected.fragment,
@@ -56,7 +56,7 @@ def matcher(shell: InteractiveShell, history: Callable[[], History]) -> object:
 
 def values(completer: str, names: dict[str, object], body: str, history: Callable[[], History]) -> Iterable[str]:
     """The values that a completer of the table knows."""
-    known: dict[str, Callable[[], Iterable[str]]] = {
+    completers: dict[str, Callable[[], Iterable[str]]] = {
         "backend": config.backends,
         "python": lambda: PYTHONS,
         "name": lambda: (name for name in names if not name.startswith("_") and name not in _IPYTHON),
@@ -64,6 +64,6 @@ def values(completer: str, names: dict[str, object], body: str, history: Callabl
         "run": lambda: (entry.id for entry in history().list()),
         "command": lambda: commands_in("notebook"),
     }
-    found = list(known[completer]()) if completer in known else []
+    candidates = list(completers[completer]()) if completer in completers else []
     # Versions and runs have an order of their own.
-    return found if completer in ("python", "run", "command") else sorted(found)
+    return candidates if completer in ("python", "run", "command") else sorted(candidates)

@@ -57,43 +57,43 @@ OPEN: dict[Path, Editor] = {}
 """The live editor of each file: one, for two would write past each other."""
 
 
-def open_editor(line: Line, shell: Any, around: Callable[[], CellContext], history: History) -> None:
+def open_editor(line: Line, shell: Any, context: Callable[[], CellContext], history: History) -> None:
     """Open the editor of the file that the line names, or of this notebook's, as this front end can show it.
 
     Raises:
         SpecError: nobody knows which file, or it cannot be read.
     """
-    here = around()
-    path = edit.find(line.argument, here)
-    written = os.path.relpath(path, here.folder)
+    current = context()
+    path = edit.find(line.argument, current)
+    written = os.path.relpath(path, current.folder)
     if line.has("cell"):
         # While this cell runs, and as a cell of its own: later, or with `replace`, it would overwrite another one.
         shell.set_next_input(f"{cell_line(edit.read(path), written)}\n", replace=False)
         return
-    settings = specify("", RunOptions(deps=""), here)[0].settings
+    settings = specify("", RunOptions(deps=""), current)[0].settings
     match mode(settings.panel, shell):
         case "text":
-            print(edit_terminal.edit_file(path, here))
+            print(edit_terminal.edit_file(path, current))
         case "widget" if not why_not(shell, settings):
-            own = path == requirements_files.notebook_file(here.notebook, here.folder)
+            own = path == requirements_files.notebook_file(current.notebook, current.folder)
             Editor(
                 path, written="" if own else written, to=CellSink(shell), names=edit.names(history),
-                check=lambda cancelled: _checks(path, around, cancelled),
-                lock=lambda seen, cancelled: edit.lock(path, around(), seen, cancelled),
+                check=lambda cancelled: _checks(path, context, cancelled),
+                lock=lambda seen, cancelled: edit.lock(path, context(), seen, cancelled),
             ).open()  # fmt: skip
         case _:
             text = edit.read(path)
             listed = edits.items(text, path.name)
-            html = requirements_html.static_html(listed, text, path.name, edit.check(path, here))
+            html = requirements_html.static_html(listed, text, path.name, edit.check(path, current))
             data = {"text/html": html, "text/plain": requirements_html.static_text(listed, path.name)}
             OutputSink().publish(data, {}, transient={}, update=False)
 
 
-def _checks(path: Path, around: Callable[[], CellContext], cancelled: threading.Event) -> Iterator[CheckResult]:
+def _checks(path: Path, context: Callable[[], CellContext], cancelled: threading.Event) -> Iterator[CheckResult]:
     """What is known of the file, and then what more takes longer to know."""
-    verdict = edit.check(path, around(), cancelled)
+    verdict = edit.check(path, context(), cancelled)
     yield verdict
-    yield edit.measure(verdict, path, around(), cancelled)
+    yield edit.measure(verdict, path, context(), cancelled)
 
 
 class Editor:

@@ -59,7 +59,7 @@ class Setting(TraitType):  # type: ignore[misc]
 
 def _traits() -> dict[str, Setting]:
     defaults = config.defaults()
-    helps = {key: one.metadata["help"] for key, one in settings_parser.FIELDS.items()}
+    helps = {key: field.metadata["help"] for key, field in settings_parser.FIELDS.items()}
     helps |= {
         "python": "the Python where a cell says none",
         "backend": "where a cell runs that does not say it",
@@ -92,8 +92,8 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
         from uv_argo_magic.renderers.cell_output import result_object  # noqa: PLC0415
         from uv_argo_magic.renderers.choose import renderers  # noqa: PLC0415
 
-        read = read_cell(line, self.shell.user_ns)
-        options = run_options(read)
+        parsed = read_cell(line, self.shell.user_ns)
+        options = run_options(parsed)
         if options.help:
             print(command_help.explain("run", "notebook"))
             return None
@@ -101,44 +101,48 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
             from uv_argo_magic.commands import edit  # noqa: PLC0415
 
             # While a cell runs, a front end puts this in the cell's own place, and in no other.
-            self.shell.set_next_input(f"{edit.written_into(line, self._around())}\n{cell}", replace=True)
+            self.shell.set_next_input(f"{edit.written_into(line, self._context())}\n{cell}", replace=True)
             return None
         cell_syntax.refuse_ipython(cell, 1)
-        around = self._around()
-        spec, made = specify(cell, options, around)
+        context = self._context()
+        spec, configuration = specify(cell, options, context)
         name = rebuild.find_cell_name(self.shell, line, cell)
         self._check_syntax(name, cell, spec.python)
         prepared = engine.prepare(
-            spec, notebook=around.notebook, upgrade=options.upgrade, say=None if options.dry_run else say
+            spec, notebook=context.notebook, upgrade=options.upgrade, say=None if options.dry_run else show_note
         )
         if isinstance(prepared.resolution, Lock):
             self._check_syntax(name, cell, prepared.resolution.target.minor)
         blocked = background.why_not(self.shell, spec.settings)
-        tell(read, made, spec, blocked if options.detach else "", *messages.warnings(prepared.resolution))
+        show_notes(
+            parsed, configuration, spec, blocked if options.detach else "", *messages.warnings(prepared.resolution)
+        )
         if options.dry_run:
-            print(export.prepared(prepared, options.to) if options.to else prepared.describe())
+            print(export.export_prepared(prepared, options.to) if options.to else prepared.describe())
             return None
-        run = engine.start(prepared, history=self.kept(spec.settings.history), notebook=around.notebook, warm=True)
+        run = engine.start(
+            prepared, history=self.open_history(spec.settings.history), notebook=context.notebook, warm=True
+        )
         run.rebuild = lambda remote, state: rebuild.rebuild(remote, state=state, cell_name=name)
         run.bind = self.shell.push
         if options.out:
             self.shell.push({options.out: run})
-        about = functools.partial(
+        metadata = functools.partial(
             output_metadata.metadata, cell_digest=spec.cell_digest, resolution=prepared.resolution,
             image=prepared.interpreter.image,
         )  # fmt: skip
         if options.detach and not blocked:
-            background.show(run, self.shell, spec.settings, metadata=about)
+            background.show(run, self.shell, spec.settings, metadata=metadata)
             return run
         background.KNOWN[run.id] = run
-        to = None if blocked else background.SwitchingSink(self.shell)
-        shown = renderers(
-            spec.settings, ip=self.shell, on_stop=lambda: run.ask_to_stop("the Stop button"), metadata=about, to=to,
-            whole=f"%argo logs {run.id}", lock=run.lock,
+        sink = None if blocked else background.SwitchingSink(self.shell)
+        views = renderers(
+            spec.settings, ip=self.shell, on_stop=lambda: run.ask_to_stop("the Stop button"), metadata=metadata,
+            to=sink, whole=f"%argo logs {run.id}", lock=run.lock,
         )  # fmt: skip
-        hand_over = None if to is None else functools.partial(background.go_on, run, to, shown)
+        hand_over = None if sink is None else functools.partial(background.go_on, run, sink, views)
         try:
-            state = run.follow(*shown, hand_over=hand_over)
+            state = run.follow(*views, hand_over=hand_over)
         except KeyboardInterrupt:
             raise rebuild.Interrupted(messages.sentence(run.state)) from None
         rebuild.show_groups(self.shell)
@@ -149,65 +153,69 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
 
     @no_var_expand
     @line_magic("argo")
-    def say(self, line: str) -> object:
+    def run_line(self, line: str) -> object:
         """Ask about runs: %argo runs, last, logs, packages, lock, edit, stop, attach; alone it prints all of them."""
-        read = read_line(line, self.shell.user_ns)
-        if read.command == "attach":
+        parsed = read_line(line, self.shell.user_ns)
+        if parsed.command == "attach":
             from uv_argo_magic.notebook import background  # noqa: PLC0415
 
             return background.attach(
-                read.argument, self.shell, self.kept(), notebook_name(self.shell.user_ns), self.asked(read)
+                parsed.argument,
+                self.shell,
+                self.open_history(),
+                notebook_name(self.shell.user_ns),
+                self._configuration(parsed),
             )
         name = notebook_name(self.shell.user_ns)
-        if read.command == "export":
+        if parsed.command == "export":
             from uv_argo_magic.commands import export  # noqa: PLC0415
 
-            show(export.kept(read, self.kept(), name))
-        elif read.command == "doctor":
+            show(export.export_run(parsed, self.open_history(), name))
+        elif parsed.command == "doctor":
             from uv_argo_magic.commands import doctor  # noqa: PLC0415
             from uv_argo_magic.engine.spec_builder import CellContext  # noqa: PLC0415
 
-            around = CellContext.here(names=self.shell.user_ns, traits=self.said(), line_offset=1)
-            for check in doctor.examine(read, around):
+            context = CellContext.current(names=self.shell.user_ns, traits=self._set_traits(), line_offset=1)
+            for check in doctor.examine(parsed, context):
                 print(doctor.text(check), flush=True)
-        elif read.command == "lock":
+        elif parsed.command == "lock":
             from uv_argo_magic.commands import lock  # noqa: PLC0415 - it may load a backend
 
-            show(lock.answer(read, self.kept(), self._around()))
-        elif read.command == "verify":
+            show(lock.answer(parsed, self.open_history(), self._context()))
+        elif parsed.command == "verify":
             from uv_argo_magic.commands import verify  # noqa: PLC0415
 
-            table, same = verify.answer(read, self._around())
+            table, same = verify.answer(parsed, self._context())
             show(table)
             if not same:
                 raise VerifyFailed(
                     "not everything came out the same", hint="The table says what differs, cell by cell."
                 )
-        elif read.command == "edit":
+        elif parsed.command == "edit":
             from uv_argo_magic.notebook import editor  # noqa: PLC0415
 
-            editor.open_editor(read, self.shell, self._around, self.kept())
+            editor.open_editor(parsed, self.shell, self._context, self.open_history())
         else:
-            show(runs.answer(read, self.kept(), "notebook", name, self.asked(read)))
+            show(runs.answer(parsed, self.open_history(), "notebook", name, self._configuration(parsed)))
         return None
 
-    def _around(self) -> CellContext:
+    def _context(self) -> CellContext:
         """Where a cell stands now."""
         from uv_argo_magic.engine.spec_builder import CellContext  # noqa: PLC0415 - loading the extension stays light
 
         names = self.shell.user_ns
-        return CellContext.here(names=names, traits=self.said(), line_offset=1, notebook=notebook_name(names))
+        return CellContext.current(names=names, traits=self._set_traits(), line_offset=1, notebook=notebook_name(names))
 
-    def asked(self, read: Line) -> config.Config:
+    def _configuration(self, parsed: Line) -> config.Config:
         """Where to ask about a run: what the line says, then what is configured here."""
-        return config.configure(config.layers(config.line_values(run_options(read)), {}, self.said()))
+        return config.configure(config.layers(config.line_values(run_options(parsed)), {}, self._set_traits()))
 
-    def said(self) -> dict[str, object]:
+    def _set_traits(self) -> dict[str, object]:
         """The keys that are set by %config or IPython's own configuration."""
-        found = {key: getattr(self, key) for key in (*settings_parser.FIELDS, *config.OPTIONS)}
-        return {key: value for key, value in found.items() if value is not None}
+        values = {key: getattr(self, key) for key in (*settings_parser.FIELDS, *config.OPTIONS)}
+        return {key: value for key, value in values.items() if value is not None}
 
-    def kept(self, keep: int = 0) -> History:
+    def open_history(self, keep: int = 0) -> History:
         """The runs kept on this machine; `keep` bounds them when a run ends."""
         return History(paths.data_dir() / "runs", keep=keep)
 
@@ -225,39 +233,43 @@ def show(answer: str | Table) -> None:
         display({"text/plain": tables.text(answer), "text/html": tables.html(answer)}, raw=True)
 
 
-def say(text: str) -> None:
+def show_note(text: str) -> None:
     """Show a sentence of ours, marked as such: it is no output of the cell."""
     display({"text/plain": text}, raw=True, metadata={output_metadata.KEY: {"schema": output_metadata.SCHEMA}})
 
 
-def tell(read: Line, made: config.Config, spec: RunSpec, *more: str) -> None:
+def show_notes(parsed: Line, configuration: config.Config, spec: RunSpec, *warnings: str) -> None:
     """Show what the line expanded to and what somebody should know, apart from what the cell prints."""
-    said = [f"{name} = {text}" for name, text in read.expanded] + list(made.notes) + list(spec.requirements.warnings)
-    said += filter(None, more)
-    if said:
-        say("\n".join(said))
+    lines = (
+        [f"{name} = {text}" for name, text in parsed.expanded]
+        + list(configuration.notes)
+        + list(spec.requirements.warnings)
+    )
+    lines += filter(None, warnings)
+    if lines:
+        show_note("\n".join(lines))
 
 
 def notebook_name(names: Mapping[str, object]) -> str:
     """The notebook's path, as far as the front end tells; "" in a terminal."""
-    for said in (names.get("__vsc_ipynb_file__"), os.environ.get("JPY_SESSION_NAME"), names.get("__session__")):
-        if isinstance(said, str) and said:
-            return said
+    for path in (names.get("__vsc_ipynb_file__"), os.environ.get("JPY_SESSION_NAME"), names.get("__session__")):
+        if isinstance(path, str) and path:
+            return path
     return ""
 
 
 def load(shell: InteractiveShell) -> None:
     """Register the magics and their completion; loading again replaces them."""
     unload(shell)
-    made = ArgoMagics(shell=shell)
-    shell.register_magics(made)
-    shell.Completer.custom_matchers.append(completion.matcher(shell, made.kept))
+    magics = ArgoMagics(shell=shell)
+    shell.register_magics(magics)
+    shell.Completer.custom_matchers.append(completion.matcher(shell, magics.open_history))
 
 
 def unload(shell: InteractiveShell) -> None:
     """Take the magics and their completion away."""
     for kind in ("line", "cell"):
         shell.magics_manager.magics[kind].pop("argo", None)
-    shell.configurables[:] = [one for one in shell.configurables if not isinstance(one, ArgoMagics)]
+    shell.configurables[:] = [item for item in shell.configurables if not isinstance(item, ArgoMagics)]
     matchers = shell.Completer.custom_matchers
-    matchers[:] = [one for one in matchers if getattr(one, "matcher_identifier", "") != completion.IDENTIFIER]
+    matchers[:] = [item for item in matchers if getattr(item, "matcher_identifier", "") != completion.IDENTIFIER]

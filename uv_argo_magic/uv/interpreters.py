@@ -61,7 +61,7 @@ print(json.dumps(said))
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Probed:
+class _ProbeResult:
     """What an interpreter says of itself."""
 
     path: str
@@ -95,61 +95,63 @@ def find(version: str = "") -> Interpreter:
     Raises:
         SpecError: the version cannot be read, or no such Python is here.
     """
-    here = _probe_base(getattr(sys, "_base_executable", None) or sys.executable)
-    wanted = version.strip()
-    if fits(here.target.python, wanted, free_threaded=here.target.abi.endswith("t")):
-        return here
-    path = _ask_uv(wanted, os.environ.get("PATH", ""))
+    current = _probe_base(getattr(sys, "_base_executable", None) or sys.executable)
+    request = version.strip()
+    if fits(current.target.python, request, free_threaded=current.target.abi.endswith("t")):
+        return current
+    path = _find_with_uv(request, os.environ.get("PATH", ""))
     if not Path(path).exists():
-        _ask_uv.cache_clear()
-        path = _ask_uv(wanted, os.environ.get("PATH", ""))
+        _find_with_uv.cache_clear()
+        path = _find_with_uv(request, os.environ.get("PATH", ""))
     return _probe_base(path)
 
 
 def versions() -> tuple[str, ...]:
     """The versions of the usable Pythons that uv finds here, newest first; "3.13.0t" is free-threaded."""
-    done = _uv("python", "list", "--only-installed", "--output-format", "json")
-    found = set()
-    for row in json.loads(done.stdout) if done.returncode == 0 else ():
+    completed = _uv("python", "list", "--only-installed", "--output-format", "json")
+    found_versions = set()
+    for row in json.loads(completed.stdout) if completed.returncode == 0 else ():
         parts = row["version_parts"]
         if row["implementation"] == "cpython" and (parts["major"], parts["minor"]) >= OLDEST:
-            found.add(row["version"] + ("t" if "freethreaded" in row.get("variant", "") else ""))
-    return tuple(sorted(found, key=lambda text: [int(part) for part in re.findall(r"\d+", text)], reverse=True))
+            found_versions.add(row["version"] + ("t" if "freethreaded" in row.get("variant", "") else ""))
+    return tuple(
+        sorted(found_versions, key=lambda text: [int(part) for part in re.findall(r"\d+", text)], reverse=True)
+    )
 
 
-def fits(python: str, wanted: str, *, free_threaded: bool = False) -> bool:
+def fits(python: str, request: str, *, free_threaded: bool = False) -> bool:
     """Whether a Python of this full version is what the user asked for: "", "3.12", "3.12.1", "3.13t" or ">=3.12".
 
     Raises:
-        SpecError: `wanted` is no version.
+        SpecError: `request` is no version.
     """
-    if not wanted:
+    if not request:
         return True
-    plain = re.fullmatch(r"(\d+(?:\.\d+){0,2})(t?)", wanted)
-    if plain:
-        numbers = plain[1].split(".")
-        return python.split(".")[: len(numbers)] == numbers and free_threaded == bool(plain[2])
+    match = re.fullmatch(r"(\d+(?:\.\d+){0,2})(t?)", request)
+    if match:
+        numbers = match[1].split(".")
+        return python.split(".")[: len(numbers)] == numbers and free_threaded == bool(match[2])
     try:
-        return not free_threaded and SpecifierSet(wanted).contains(python, prereleases=True)
+        return not free_threaded and SpecifierSet(request).contains(python, prereleases=True)
     except InvalidSpecifier:
         raise SpecError(
-            f"A Python is chosen by its version, and {wanted!r} is none.",
+            f"A Python is chosen by its version, and {request!r} is none.",
             hint='Write for example --python 3.12, 3.12.1, 3.13t or ">=3.12".',
         ) from None
 
 
 @functools.lru_cache(maxsize=64)
-def _ask_uv(wanted: str, search: str) -> str:  # noqa: ARG001 - `search` is there for the cache
+def _find_with_uv(request: str, search: str) -> str:  # noqa: ARG001 - `search` is there for the cache
     """The path that uv finds for a version already known to be one."""
-    done = _uv("python", "find", "--system", "--no-project", wanted)
-    path = done.stdout.strip()
-    if done.returncode == 0 and path:
+    completed = _uv("python", "find", "--system", "--no-project", request)
+    path = completed.stdout.strip()
+    if completed.returncode == 0 and path:
         return path
-    here = ", ".join(versions()) or "none"
-    plain = re.search(r"\d+(?:\.\d+)*t?", wanted)
-    example = plain[0] if plain else "3.12"
+    installed = ", ".join(versions()) or "none"
+    match = re.search(r"\d+(?:\.\d+)*t?", request)
+    example = match[0] if match else "3.12"
     raise SpecError(
-        f"Python {wanted} is not here; these are: {here}.",
+        f"Python {request} is not here; these are: {installed}.",
         hint=f"Choose one of them with --python, or get it: uv python install {example}",
     )
 
@@ -157,17 +159,17 @@ def _ask_uv(wanted: str, search: str) -> str:  # noqa: ARG001 - `search` is ther
 def _uv(*args: str) -> subprocess.CompletedProcess[str]:
     """uv, asked about Pythons; never a download, never a project's settings."""
     dropped = ("VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__")
-    kept = ("UV_PYTHON_INSTALL_DIR", "UV_CACHE_DIR")
+    passed_on = ("UV_PYTHON_INSTALL_DIR", "UV_CACHE_DIR")
     environ = {
         name: value
         for name, value in os.environ.items()
-        if name not in dropped and (not name.startswith("UV_") or name in kept)
+        if name not in dropped and (not name.startswith("UV_") or name in passed_on)
     }
     environ |= {"UV_NO_CONFIG": "1", "UV_PYTHON_DOWNLOADS": "never", "PATH": _search_path(environ.get("PATH", ""))}
-    return _said([find_uv_bin(), *args], environ)
+    return _run([find_uv_bin(), *args], environ)
 
 
-def _said(command: list[str], environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def _run(command: list[str], environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """What a command says, with nothing on its stdin and a limit of time; its exit status is the caller's to judge."""
     return subprocess.run(
         command,
@@ -189,9 +191,9 @@ def _search_path(path: str) -> str:
     """
     folders: list[str] = []
     for folder in path.split(os.pathsep):
-        place = Path(folder)
-        if place.name == "shims" and (place.parent / "versions").is_dir():
-            folders += sorted(map(str, (place.parent / "versions").glob("*/bin")), reverse=True)
+        location = Path(folder)
+        if location.name == "shims" and (location.parent / "versions").is_dir():
+            folders += sorted(map(str, (location.parent / "versions").glob("*/bin")), reverse=True)
         else:
             folders.append(folder)
     return os.pathsep.join(folders)
@@ -199,35 +201,35 @@ def _search_path(path: str) -> str:
 
 def _probe_base(path: str) -> Interpreter:
     """What is at `path`; for a venv's interpreter, what it was made from."""
-    said = _probe(path, _changed(path))
-    if said.venv:
-        said = _probe(said.base, _changed(said.base))
-    if said.implementation != "cpython" or said.version[:2] < OLDEST:
-        name = f"{said.implementation} {said.python}"
+    result = _probe(path, _modified_at(path))
+    if result.venv:
+        result = _probe(result.base, _modified_at(result.base))
+    if result.implementation != "cpython" or result.version[:2] < OLDEST:
+        name = f"{result.implementation} {result.python}"
         raise SpecError(
             f"Cells run on CPython 3.8 and newer, and {path} is {name}.", hint="Choose another with --python."
         )
-    tags = said.tags or _reckoned(said)
+    tags = result.tags or _computed_tags(result)
     return Interpreter(
-        path=said.path,
-        target=Target(python=said.python, implementation=said.implementation, abi=tags[0].abi),
+        path=result.path,
+        target=Target(python=result.python, implementation=result.implementation, abi=tags[0].abi),
         tags=tags,
     )
 
 
-def _reckoned(said: _Probed) -> tuple[Tag, ...]:
+def _computed_tags(result: _ProbeResult) -> tuple[Tag, ...]:
     """The tags of an interpreter that could not tell them, from its version and the platform that it shares with us."""
-    if said.platform != sysconfig.get_platform():
+    if result.platform != sysconfig.get_platform():
         raise SpecError(
-            f"The Python at {said.path} is for {said.platform}, and does not say which wheels fit it.",
+            f"The Python at {result.path} is for {result.platform}, and does not say which wheels fit it.",
             hint="Choose another with --python.",
         )
-    minor, platforms = said.version[:2], list(platform_tags())
+    minor, platforms = result.version[:2], list(platform_tags())
     name = f"cp{minor[0]}{minor[1]}"
     return (*cpython_tags(minor, [name], platforms), *compatible_tags(minor, name, platforms))
 
 
-def _changed(path: str) -> int:
+def _modified_at(path: str) -> int:
     try:
         return Path(path).stat().st_mtime_ns
     except OSError as error:
@@ -237,27 +239,27 @@ def _changed(path: str) -> int:
 
 
 @functools.lru_cache(maxsize=64)
-def _probe(path: str, changed: int) -> _Probed:  # noqa: ARG001 - `changed` is there for the cache
+def _probe(path: str, changed: int) -> _ProbeResult:  # noqa: ARG001 - `changed` is there for the cache
     """Run an interpreter, isolated, and have it say what it is."""
-    lent = str(Path(packaging.__file__).parent.parent)
+    packaging_path = str(Path(packaging.__file__).parent.parent)
     environ = {name: value for name, value in os.environ.items() if name != "__PYVENV_LAUNCHER__"}
     try:
-        done = _said([path, "-I", "-c", _PROBE, lent], environ)
-        said = json.loads(done.stdout.strip().splitlines()[-1]) if done.returncode == 0 else None
+        completed = _run([path, "-I", "-c", _PROBE, packaging_path], environ)
+        report = json.loads(completed.stdout.strip().splitlines()[-1]) if completed.returncode == 0 else None
     except (OSError, subprocess.TimeoutExpired, ValueError, IndexError) as error:
         raise SpecError(f"The Python at {path} does not run: {error}.", hint="Choose another with --python.") from error
-    if not isinstance(said, dict):
-        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        raise SpecError(f"The Python at {path} does not run: {last}.", hint="Choose another with --python.")
-    major, minor, micro, level, serial = said["version"]
+    if not isinstance(report, dict):
+        reason = (completed.stderr.strip().splitlines() or [f"exit status {completed.returncode}"])[-1]
+        raise SpecError(f"The Python at {path} does not run: {reason}.", hint="Choose another with --python.")
+    major, minor, micro, level, serial = report["version"]
     suffix = "" if level == "final" else {"alpha": "a", "beta": "b", "candidate": "rc"}[level] + str(serial)
-    return _Probed(
-        path=said["path"],
-        base=said["base"],
-        venv=said["venv"],
-        implementation=said["implementation"],
+    return _ProbeResult(
+        path=report["path"],
+        base=report["base"],
+        venv=report["venv"],
+        implementation=report["implementation"],
         version=(major, minor, micro),
         python=f"{major}.{minor}.{micro}{suffix}",
-        platform=said["platform"],
-        tags=tuple(Tag(*tag.split("-", 2)) for tag in said["tags"]),
+        platform=report["platform"],
+        tags=tuple(Tag(*tag.split("-", 2)) for tag in report["tags"]),
     )

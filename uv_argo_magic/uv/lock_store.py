@@ -39,23 +39,23 @@ class LockStore:
 
     def find(self, question: str) -> Lock | None:
         """The lock kept for this question (a digest), if it is still good."""
-        known = _read(self._folder / f"{question}.json")
+        lock = _read(self._folder / f"{question}.json")
         # A clock that was put back makes answers of the future: those are no answers either.
-        if known and not self._notebook and not 0 <= time.time() - known.created_at < MAX_AGE:
+        if lock and not self._notebook and not 0 <= time.time() - lock.created_at < MAX_AGE:
             return None
-        return known
+        return lock
 
     def last_anywhere(self, question: str) -> Lock | None:
         """The newest lock for this question, in whichever notebook and however old: for when no index answers."""
-        known = [lock for path in self._root.glob(f"*/{question}.json") if (lock := _read(path))]
-        return max(known, key=lambda lock: lock.created_at, default=None)
+        locks = [lock for path in self._root.glob(f"*/{question}.json") if (lock := _read(path))]
+        return max(locks, key=lambda lock: lock.created_at, default=None)
 
     def keep(self, question: str, lock: Lock) -> None:
         """Keep this lock from now on; a disk that does not take it costs a second next time, and nothing else."""
         with contextlib.suppress(OSError):
             self._sweep()
-            about = {"schema": SCHEMA, "notebook": self._notebook, "lock": json.loads(lock.to_json())}
-            atomic_write.write(self._folder / f"{question}.json", json.dumps(about, indent=1))
+            document = {"schema": SCHEMA, "notebook": self._notebook, "lock": json.loads(lock.to_json())}
+            atomic_write.write(self._folder / f"{question}.json", json.dumps(document, indent=1))
 
     def _sweep(self) -> None:
         """Remove what was kept for no notebook, and is old."""
@@ -67,9 +67,9 @@ class LockStore:
 
 def _read(path: Path) -> Lock | None:
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-        if about["schema"] != SCHEMA:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document["schema"] != SCHEMA:
             return None
-        return Lock.from_json(json.dumps(about["lock"]))
+        return Lock.from_json(json.dumps(document["lock"]))
     except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -29,7 +29,7 @@ from uv_argo_magic.core.resolution.uv_stderr import redact
 from uv_argo_magic.core.spec import indexes, program
 from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.uv import runner
-from uv_argo_magic.uv.stub_wheels import BASE, refuse_contradictions, within_base, write_wheels
+from uv_argo_magic.uv.stub_wheels import BASE, mention_base_packages, refuse_contradictions, write_wheels
 
 if TYPE_CHECKING:
     import threading
@@ -70,31 +70,31 @@ def lock(  # noqa: PLR0913 - all by keyword, each with a default that a plain ce
     if not requirements:
         return Lock(packages=(), target=interpreter.target, base_digest=base.digest if base else "")
     question = _question(requirements, interpreter, settings, environ)
-    known = locks.find(question.digest) if locks else None
-    if settings.locked and (upgrade or not known):
+    kept_lock = locks.find(question.digest) if locks else None
+    if settings.locked and (upgrade or not kept_lock):
         raise ResolutionError(
             "locked is set, and " + ("an upgrade would change the lock." if upgrade else "nothing is locked for this."),
             hint="Lock it first: run the cell once without locked, or use the lock verb (%argo lock --deps ...).",
         )
-    if known and not upgrade:
-        return known
-    answer = _ask(question, requirements, interpreter, settings, cancelled)
-    if isinstance(answer, Lock):
+    if kept_lock and not upgrade:
+        return kept_lock
+    result = _ask(question, requirements, interpreter, settings, cancelled)
+    if isinstance(result, Lock):
         if locks and keeping:
-            locks.keep(question.digest, answer)
-        return answer
-    last = locks.last_anywhere(question.digest) if locks and (answer.unreachable or answer.cause == "offline") else None
+            locks.keep(question.digest, result)
+        return result
+    last = locks.last_anywhere(question.digest) if locks and (result.unreachable or result.cause == "offline") else None
     if last:
         day = time.strftime("%Y-%m-%d %H:%M", time.localtime(last.created_at))
-        return replace(last, warnings=(*last.warnings, f"{answer.sentence} The versions are those of {day}."))
+        return replace(last, warnings=(*last.warnings, f"{result.sentence} The versions are those of {day}."))
     # Where a Secret logs in to the index over there, nobody needs to be able to here.
-    if answer.unreachable or (answer.cause == "auth" and settings.index_secrets):
-        return Unresolved(lines=requirements.lines, reason=answer.sentence)
-    raise ResolutionError(answer.sentence, hint=answer.hint, names=answer.blamed)
+    if result.unreachable or (result.cause == "auth" and settings.index_secrets):
+        return Unresolved(lines=requirements.lines, reason=result.sentence)
+    raise ResolutionError(result.sentence, hint=result.hint, names=result.blamed)
 
 
 def explain(
-    made: Lock,
+    lock: Lock,
     requirements: Requirements,
     *,
     interpreter: Interpreter,
@@ -107,27 +107,27 @@ def explain(
     uv is asked again, for it says this in another format only: without the network, and with it where an index lets
     nothing be cached. What it cannot say stays open.
     """
-    if made.is_annotated:
-        return made
+    if lock.is_annotated:
+        return lock
     question = _question(requirements, interpreter, settings, environ)
-    pins = "".join(f"{package.name}=={package.version}\n" for package in made.packages if not package.url)
+    pins = "".join(f"{package.name}=={package.version}\n" for package in lock.packages if not package.url)
     options = ("--annotation-style", "line", "--emit-index-annotation", "--constraints", "pins.txt")
     rc, out, _ = _compile(question, ("--offline", *options), settings.install_timeout, pins=pins)
     if rc and not settings.offline:
         rc, out, _ = _compile(question, options, settings.install_timeout, pins=pins)
     if rc:
-        return made
-    told = dependency_tree.annotate(made, out, dict(question.environ).get("UV_INDEX", ""))
+        return lock
+    explained = dependency_tree.annotate(lock, out, dict(question.environ).get("UV_INDEX", ""))
     if (
         locks
-        and (known := locks.find(question.digest))
-        and (known.key, known.created_at) == (made.key, made.created_at)
+        and (kept_lock := locks.find(question.digest))
+        and (kept_lock.key, kept_lock.created_at) == (lock.key, lock.created_at)
     ):
-        locks.keep(question.digest, told)
-    return told
+        locks.keep(question.digest, explained)
+    return explained
 
 
-def known(
+def kept_lock(
     requirements: Requirements,
     *,
     interpreter: Interpreter,
@@ -140,7 +140,7 @@ def known(
 
 
 def keep(
-    made: Lock,
+    lock: Lock,
     requirements: Requirements,
     *,
     interpreter: Interpreter,
@@ -149,11 +149,11 @@ def keep(
     environ: Mapping[str, str] | None = None,
 ) -> None:
     """Make this lock the notebook's answer to this question."""
-    locks.keep(_question(requirements, interpreter, settings, environ).digest, made)
+    locks.keep(_question(requirements, interpreter, settings, environ).digest, lock)
 
 
 def cached(
-    made: Lock,
+    lock: Lock,
     *,
     interpreter: Interpreter,
     settings: Settings,
@@ -168,30 +168,30 @@ def cached(
     question = _question(parse_items((), source=""), interpreter, settings, environ)
     command = ["pip", "install", "--dry-run", "--verbose", "--no-deps", "--require-hashes"]
     command += [*question.options, "--python", question.python, "--target", "tree", "-r", "lock.txt"]
-    files = {"lock.txt": "".join(f"{line}\n" for line in made.lines)}
-    said = ""
-    for way in ([],) if settings.offline else (["--offline"], []):
-        rc, _, said = runner.call(
-            [*command, *way], files, dict(question.environ), settings.install_timeout, cancelled=cancelled
+    files = {"lock.txt": "".join(f"{line}\n" for line in lock.lines)}
+    stderr = ""
+    for network_options in ([],) if settings.offline else (["--offline"], []):
+        rc, _, stderr = runner.call(
+            [*command, *network_options], files, dict(question.environ), settings.install_timeout, cancelled=cancelled
         )
         if rc == 0:
             break
-    return frozenset(re.findall(r"already cached: ([a-z0-9-]+)(?:==| @)", said))
+    return frozenset(re.findall(r"already cached: ([a-z0-9-]+)(?:==| @)", stderr))
 
 
 def as_pylock(
-    made: Lock, *, interpreter: Interpreter, settings: Settings, environ: Mapping[str, str] | None = None
+    lock: Lock, *, interpreter: Interpreter, settings: Settings, environ: Mapping[str, str] | None = None
 ) -> str:
     """Uv's own pylock.toml of a lock's versions, which says where each file lies.
 
     Raises:
         ResolutionError: no index answers, or it has these versions no more.
     """
-    pins = [f"{package.name}=={package.version}" for package in made.packages if not package.url]
+    pins = [f"{package.name}=={package.version}" for package in lock.packages if not package.url]
     question = _question(parse_items(pins, source="the lock"), interpreter, settings, environ)
-    rc, out, said = _compile(question, ("--format", "pylock.toml", "--no-deps"), settings.install_timeout)
+    rc, out, stderr = _compile(question, ("--format", "pylock.toml", "--no-deps"), settings.install_timeout)
     if rc:
-        failure = install_errors.classify(rc, said)
+        failure = install_errors.classify(rc, stderr)
         raise ResolutionError(failure.sentence, hint=failure.hint)
     return out
 
@@ -224,7 +224,7 @@ def _question(
 ) -> _Question:
     """Build first, ask second."""
     target = interpreter.target
-    around = program.uv_process_environ(os.environ if environ is None else environ)
+    variables = program.uv_process_environ(os.environ if environ is None else environ)
     listed = {name: parse_items(getattr(settings, name), source=name) for name in ("constraints", "overrides")}
     if not settings.allow_urls:
         _refuse_urls(requirements, *listed.values())
@@ -236,28 +236,28 @@ def _question(
     if settings.only_binary:
         options += ["--only-binary", ":all:"]
     if settings.index_url:
-        around.pop("UV_INDEX_URL", None)
+        variables.pop("UV_INDEX_URL", None)
     # Not options: everybody here can read a command line.
-    around |= indexes.environment(settings) | indexes.credentials(settings)
+    variables |= indexes.environment(settings) | indexes.credentials(settings)
     for name in ("exclude_newer", "prerelease", "resolution"):
         value = getattr(settings, name)
         if value:
             # One word with "=": a value can then never be taken for an option.
             options.append(f"--{name.replace('_', '-')}={value}")
     if settings.offline:
-        around["UV_OFFLINE"] = "1"
+        variables["UV_OFFLINE"] = "1"
     files = {dependency_tree.REQUIREMENTS_FILE: requirements.lines}
     for name, items in listed.items():
         if items:
             files[f"{name}.txt"] = items.lines
             options += [f"--{name}", f"{name}.txt"]
     base = (interpreter.base.digest,) if interpreter.base else ()
-    hashes = sorted({f"{item.name} {wanted}" for item in requirements.items for wanted in item.hashes})
+    hashes = sorted({f"{item.name} {digest}" for item in requirements.items for digest in item.hashes})
     return _Question(
         python=interpreter.path,
         options=tuple(options),
         files=tuple((name, "".join(f"{line}\n" for line in lines)) for name, lines in files.items()),
-        environ=tuple(sorted(around.items())),
+        environ=tuple(sorted(variables.items())),
         extra=(target.abi, target.implementation, *hashes, *map(str, interpreter.tags), *base),
         base=interpreter.base,
     )
@@ -265,7 +265,7 @@ def _question(
 
 def _refuse_urls(*lists: Requirements) -> None:
     """Raise SpecError for a direct URL; packages cannot bring one in, since uv takes it only where it is asked for."""
-    for item in (item for one in lists for item in one.items):
+    for item in (item for items in lists for item in items.items):
         if item.url:
             raise SpecError(
                 f"{item.name} is asked for by its URL, and allow_urls is off.",
@@ -283,23 +283,23 @@ def _ask(
     """Run uv, and read what it says."""
     base = interpreter.base
     options = ("--format", "pylock.toml", "--generate-hashes")
-    rc, out, said = _compile(question, options, settings.install_timeout, cancelled=cancelled)
+    rc, out, stderr = _compile(question, options, settings.install_timeout, cancelled=cancelled)
     if rc:
-        asked = (item.name for item in requirements.items)
-        failure = replace(install_errors.classify(rc, said), blamed=install_errors.blamed(rc, said, asked))
+        names = (item.name for item in requirements.items)
+        failure = replace(install_errors.classify(rc, stderr), blamed=install_errors.blamed(rc, stderr, names))
         failure = _with_nearest(failure, requirements, question, settings.install_timeout, cancelled)
-        return within_base(failure, said, interpreter)
-    made = read_pylock(
+        return mention_base_packages(failure, stderr, interpreter)
+    lock = read_pylock(
         out,
         target=interpreter.target,
         tags=interpreter.tags,
         only_binary=settings.only_binary,
         hashes=_hashes(requirements),
-        base_names={one.name for one in base.constraints} if base else (),
+        base_names={package.name for package in base.constraints} if base else (),
     )
     return replace(
-        made,
-        warnings=install_errors.warnings(said),
+        lock,
+        warnings=install_errors.warnings(stderr),
         uv=runner.uv_version(),
         created_at=time.time(),
         base_digest=base.digest if base else "",
@@ -318,16 +318,16 @@ def _with_nearest(
         exact = re.fullmatch(r"==\s*([^,*\s]+)", item.specifier)
         if not exact or f" of {item.name}." not in failure.sentence:
             continue
-        found = []
-        for sign, way in (("<", "highest"), (">", "lowest")):
+        nearest_versions = []
+        for sign, direction in (("<", "highest"), (">", "lowest")):
             files = {**dict(question.files), dependency_tree.REQUIREMENTS_FILE: f"{item.name}{sign}{exact[1]}\n"}
             options = tuple(option for option in question.options if not option.startswith("--resolution="))
-            beside = replace(question, files=tuple(files.items()), options=options)
-            asked = ("--no-deps", "--no-annotate", f"--resolution={way}")
-            _, out, _ = _compile(beside, asked, timeout, cancelled=cancelled)
-            found += re.findall(r"^\S+==([^\s;]+)", out)[:1]
-        if found:
-            return replace(failure, hint=f"The nearest that fit here: {' and '.join(found)}.")
+            nearest_question = replace(question, files=tuple(files.items()), options=options)
+            extra_options = ("--no-deps", "--no-annotate", f"--resolution={direction}")
+            _, out, _ = _compile(nearest_question, extra_options, timeout, cancelled=cancelled)
+            nearest_versions += re.findall(r"^\S+==([^\s;]+)", out)[:1]
+        if nearest_versions:
+            return replace(failure, hint=f"The nearest that fit here: {' and '.join(nearest_versions)}.")
     return failure
 
 
@@ -358,5 +358,5 @@ def _compile(
         dependency_tree.REQUIREMENTS_FILE,
     ]
     base = question.base
-    fill = functools.partial(write_wheels, base) if base else None
-    return runner.call(command, files, dict(question.environ), timeout, cancelled=cancelled, fill=fill)
+    prepare = functools.partial(write_wheels, base) if base else None
+    return runner.call(command, files, dict(question.environ), timeout, cancelled=cancelled, prepare_folder=prepare)

@@ -43,9 +43,9 @@ def call(
     timeout: float,
     *,
     cancelled: threading.Event | None = None,
-    fill: Callable[[Path], object] | None = None,
+    prepare_folder: Callable[[Path], object] | None = None,
 ) -> tuple[int, str, str]:
-    """Run uv with these files beside it, and what `fill` puts there: exit status, stdout and stderr.
+    """Run uv with these files beside it, and what `prepare_folder` puts there: exit status, stdout and stderr.
 
     Raises:
         ResolutionError: it took longer than `timeout` seconds (0: no limit).
@@ -54,8 +54,8 @@ def call(
     with tempfile.TemporaryDirectory(prefix="uv-argo-", dir=_home()) as folder:
         for name, text in files.items():
             (Path(folder) / name).write_text(text, encoding="utf-8")
-        if fill:
-            fill(Path(folder))
+        if prepare_folder:
+            prepare_folder(Path(folder))
         process = subprocess.Popen(
             [find_uv_bin(), *args],
             cwd=folder,
@@ -70,7 +70,7 @@ def call(
         )
         with process:
             try:
-                out, said = _output(process, timeout, cancelled)
+                out, err = _output(process, timeout, cancelled)
             except subprocess.TimeoutExpired:
                 _kill(process)
                 raise ResolutionError(
@@ -80,7 +80,7 @@ def call(
             except BaseException:
                 _kill(process)
                 raise
-        return process.returncode, out, said
+        return process.returncode, out, err
 
 
 def _home() -> Path | None:

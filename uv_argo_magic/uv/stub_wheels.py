@@ -27,17 +27,17 @@ BASE = "base.txt"
 def write_wheels(base: BaseEnvironment, folder: Path) -> None:
     """Write a wheel for each distribution that bounds a resolution, and BASE, which asks for each by its URL."""
     lines = []
-    for one in base.constraints:
-        stem = f"{one.name.replace('-', '_')}-{one.version}"
+    for package in base.constraints:
+        stem = f"{package.name.replace('-', '_')}-{package.version}"
         file = folder / f"{stem}-py3-none-any.whl"
         with zipfile.ZipFile(file, "w") as archive:
             for name, text in (
-                ("METADATA", metadata(one)),
+                ("METADATA", metadata(package)),
                 ("WHEEL", "Wheel-Version: 1.0\nGenerator: uv-argo-magic\nRoot-Is-Purelib: true\nTag: py3-none-any\n"),
                 ("RECORD", ""),
             ):
                 archive.writestr(f"{stem}.dist-info/{name}", text)
-        lines.append(f"{one.name} @ {file.as_uri()}")
+        lines.append(f"{package.name} @ {file.as_uri()}")
     (folder / BASE).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
@@ -46,12 +46,14 @@ BY_BASE = "Ask for what fits that, choose another base, or leave base out: then 
 
 def refuse_contradictions(requirements: Requirements, interpreter: Interpreter) -> None:
     """Raise ResolutionError where a requirement rules out the very version that the place has."""
-    own = {one.name: one.version for one in (interpreter.base.constraints if interpreter.base else ())}
+    installed_versions = {
+        package.name: package.version for package in (interpreter.base.constraints if interpreter.base else ())
+    }
     for item in requirements.items:
-        there = own.get(item.name)
-        if there and not item.marker and not SpecifierSet(item.specifier).contains(there, prereleases=True):
+        installed = installed_versions.get(item.name)
+        if installed and not item.marker and not SpecifierSet(item.specifier).contains(installed, prereleases=True):
             raise ResolutionError(
-                f"{item} is asked for, and {_where(interpreter)} has {item.name} {there} of its own.",
+                f"{item} is asked for, and {_where(interpreter)} has {item.name} {installed} of its own.",
                 hint=BY_BASE,
             )
 
@@ -60,14 +62,14 @@ def _where(interpreter: Interpreter) -> str:
     return interpreter.image or f"Python {interpreter.target.python} here"
 
 
-def within_base(failure: InstallFailure, said: str, interpreter: Interpreter) -> InstallFailure:
+def mention_base_packages(failure: InstallFailure, stderr: str, interpreter: Interpreter) -> InstallFailure:
     """The failure, with what the place has of its own where uv speaks of that."""
-    named = [
-        f"{one.name} {one.version}"
-        for one in (interpreter.base.constraints if interpreter.base else ())
-        if re.search(rf"(?<![\w.-]){re.escape(one.name)}(?![\w-]|\.\w)", said)
+    mentioned = [
+        f"{package.name} {package.version}"
+        for package in (interpreter.base.constraints if interpreter.base else ())
+        if re.search(rf"(?<![\w.-]){re.escape(package.name)}(?![\w-]|\.\w)", stderr)
     ]
-    if not named or failure.unreachable:
+    if not mentioned or failure.unreachable:
         return failure
-    sentence = f"{failure.sentence} {_where(interpreter)} has {', '.join(named)} of its own."
+    sentence = f"{failure.sentence} {_where(interpreter)} has {', '.join(mentioned)} of its own."
     return replace(failure, sentence=sentence, hint=BY_BASE)

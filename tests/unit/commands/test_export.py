@@ -42,7 +42,7 @@ def keep(history):
 
 
 def kept(history, *words):
-    return export.kept(read_argv(["export", *words]), history)
+    return export.export_run(read_argv(["export", *words]), history)
 
 
 def test_the_spec_of_a_kept_run_is_read_again(history, keep):

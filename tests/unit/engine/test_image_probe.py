@@ -41,7 +41,7 @@ def spec(python="", **settings):
 
 def look(wanted, backend, tmp_path, told=None):
     say = (told if told is not None else []).append
-    return image_probe.look_into(wanted, backend, tmp_path, say)
+    return image_probe.inspect_image(wanted, backend, tmp_path, say)
 
 
 def test_nobody_is_asked_where_nothing_must_be_known(tmp_path):
@@ -68,8 +68,8 @@ def test_an_image_of_ones_own_says_its_python(tmp_path):
     assert base == read_probe(json.dumps(SAID))
     assert len(backend.submitted) == len(told) == 1
     # What came of it is no other question.
-    assert image_probe.known(known, IMAGE, tmp_path) == base
-    assert image_probe.known(spec(image=IMAGE, platform="aarch64-manylinux_2_28"), IMAGE, tmp_path) is None
+    assert image_probe.cached_base(known, IMAGE, tmp_path) == base
+    assert image_probe.cached_base(spec(image=IMAGE, platform="aarch64-manylinux_2_28"), IMAGE, tmp_path) is None
     # In another cluster the same name may be another image.
     look(spec(image=IMAGE, context="other"), backend, tmp_path, told)
     assert len(backend.submitted) == 2
@@ -92,7 +92,7 @@ def test_what_lies_on_the_disk_and_cannot_be_read_is_no_answer(tmp_path):
     (kept,) = tmp_path.iterdir()
     for text in ("", "{}", '{"made": "x", "base": ""}', '{"made": 1, "base": "{}"}', '{"made": 1, "base": 3}'):
         kept.write_text(text, encoding="utf-8")
-        assert image_probe.known(spec(image=IMAGE), IMAGE, tmp_path) is None
+        assert image_probe.cached_base(spec(image=IMAGE), IMAGE, tmp_path) is None
 
 
 def test_the_base_is_the_image_of_the_backend_where_none_is_named(tmp_path):
@@ -112,16 +112,16 @@ def test_this_machine_is_asked_each_time(tmp_path):
     assert backend.submitted[0][1].python == "3.12"
     assert told == []
     assert list(tmp_path.iterdir()) == []
-    assert image_probe.look_into(spec("3.12", base="own"), backend, tmp_path, None)[1] == base
+    assert image_probe.inspect_image(spec("3.12", base="own"), backend, tmp_path, None)[1] == base
 
 
 def test_nothing_is_asked_for_a_dry_run(tmp_path):
     backend = Cluster()
     with pytest.raises(SpecError, match=f"nobody knows yet what is in {IMAGE}"):
-        image_probe.look_into(spec(image=IMAGE), backend, tmp_path, None)
+        image_probe.inspect_image(spec(image=IMAGE), backend, tmp_path, None)
     assert backend.submitted == []
     look(spec(image=IMAGE), backend, tmp_path)
-    assert image_probe.look_into(spec(image=IMAGE), backend, tmp_path, None)[0].python == "3.12.1"
+    assert image_probe.inspect_image(spec(image=IMAGE), backend, tmp_path, None)[0].python == "3.12.1"
 
 
 @pytest.mark.parametrize(
