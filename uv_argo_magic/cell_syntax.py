@@ -1,8 +1,8 @@
-"""What a cell's text is, before it travels: plain Python, or IPython's own syntax, or no Python at all.
+"""Checks of a cell's text before it is submitted: plain Python, IPython syntax, or a syntax error.
 
 Rules:
-- What Python itself accepts is never called IPython's: a `%` in a string or in a continuation line is safe.
-- IPython's own transformers find its syntax, so what they take for theirs and what is refused here cannot differ.
+- Valid Python is never IPython syntax: a `%` in a string or in a continuation line is safe.
+- IPython's own transformers find its syntax, so that both always agree.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from uv_argo_magic.remote_traceback import rebuild as remote
 
 
 def syntax_error(cell: str, name: str, offset: int) -> SyntaxError | None:
-    """Why this Python refuses the cell, numbered as below `offset` lines; None where it does not."""
+    """The cell's syntax error, its lines counted from `offset`; None if it compiles."""
     try:
         compile("\n" * offset + cell, name, "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     except SyntaxError as error:
         return error
     except (ValueError, RecursionError, MemoryError):
-        return None  # null bytes, or too deep for this parser: the Python that runs it says so itself
+        return None  # null bytes, or too deep for this parser: the Python that runs the cell reports it
     return None
 
 
 def refuse_ipython(cell: str, offset: int) -> None:
-    """Refuse a cell with IPython's own syntax, which a plain Python cannot run.
+    """Refuse a cell with IPython syntax, which plain Python cannot run.
 
     Raises:
-        SpecError: the line, and what to write instead.
+        SpecError: names the line and what to write instead.
     """
     if not syntax_error(cell, "<cell>", 0):
         return
-    found = _ipython_line(cell)
-    if found is None:
+    number = _ipython_line(cell)
+    if number is None:
         return
-    text = cell.splitlines()[found].strip()
+    text = cell.splitlines()[number].strip()
     raise SpecError(
-        f"line {found + 1 + offset}: {text[:60]} is IPython syntax, and the cell runs as plain Python",
+        f"line {number + 1 + offset}: {text[:60]} is IPython syntax, and the cell runs as plain Python",
         hint=_instead(text),
     )
 
@@ -53,25 +53,25 @@ def _ipython_line(cell: str) -> int | None:
     if lines and not lines[-1].endswith("\n"):
         lines[-1] += "\n"
     tokens = make_tokens_by_line(lines)
-    found = []
+    line_numbers = []
     for transformer in TransformerManager().token_transformers:
         try:
-            hit = transformer.find(tokens)
+            match = transformer.find(tokens)
         except SyntaxError:
             continue
-        # A string that was left open may end in a question mark, and is no question.
-        if hit is not None and not (transformer is HelpEnd and re.search("['\"]", lines[hit.start_line])):
-            found.append(hit.start_line)
-    return min(found, default=None)
+        # A line with an open string may end in a question mark too.
+        if match is not None and not (transformer is HelpEnd and re.search("['\"]", lines[match.start_line])):
+            line_numbers.append(match.start_line)
+    return min(line_numbers, default=None)
 
 
-_INSTALL = re.compile(r"(?:\w+ *= *)?[!%]{1,2}\s*(?:uv +)?pip3? +install +(?P<what>[^;&|]+)")
+_INSTALL = re.compile(r"(?:\w+ *= *)?[!%]{1,2}\s*(?:uv +)?pip3? +install +(?P<requirements>[^;&|]+)")
 
 
 def _instead(text: str) -> str:
     install = _INSTALL.match(text)
     if install:
-        names = " ".join(word for word in install["what"].split() if not word.startswith("-"))
+        names = " ".join(item for item in install["requirements"].split() if not item.startswith("-"))
         return f'Give the cell its packages on its first line: %%argo --deps "{names}"'
     if text.startswith("%%"):
         return "One cell, one cell magic: keep %%argo, or take it away."
@@ -82,7 +82,7 @@ def _instead(text: str) -> str:
     return "Put it into a cell of its own, without %%argo."
 
 
-def refuse_no_python(name: str, cell: str) -> None:
+def refuse_invalid_python(name: str, cell: str) -> None:
     """Refuse a cell that this Python cannot compile; `name` is the cell's, whose line 1 is the magic's.
 
     Raises:

@@ -23,7 +23,7 @@ def backend(monkeypatch):
     made = FakeBackend([write(HELLO, "one\n"), write("two\n", ("exit", {"reason": "ok"}), n=2)])
     made.remote_runs.append(FOUND)
     monkeypatch.setattr(base, "load", lambda name: made)
-    background.KNOWN.clear()
+    background.RUNS.clear()
     return made
 
 

@@ -181,7 +181,7 @@ def test_a_stopped_cell_is_free_and_its_panel_tells_the_end(kernel):
     while (reply := kernel.client.get_shell_msg(timeout=30))["parent_header"].get("msg_id") != asked:
         pass
     assert (reply["content"]["status"], reply["content"]["ename"]) == ("error", "KeyboardInterrupt")
-    check = "assert sum(not one.state.ended for one in background.KNOWN.values()) == 1; gate.set(); del local.stop"
+    check = "assert sum(not one.state.ended for one in background.RUNS.values()) == 1; gate.set(); del local.stop"
     assert kernel.run(check)["status"] == "ok"
     ended = kernel.until(
         lambda cell, kind, said: (cell, kind) == (STUBBORN, "update_display_data") and "text/html" in said["data"]
@@ -228,7 +228,7 @@ def test_a_view_ends_with_its_run_and_shows_only_failures(problem):
     run = Follows()
     run.problem = problem
     thread = background.show(run, shell, Settings(panel="none"))
-    assert background.KNOWN["r9"] is run
+    assert background.RUNS["r9"] is run
     run.state = play(
         write("more\n", ("result", {"data": {"text/plain": "1"}}), ("clear", {}), ("exit", {"reason": "ok"}))
     )

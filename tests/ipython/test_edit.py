@@ -1,4 +1,4 @@
-"""notebook/editor.py, checker.py: the editor's logic without a browser, and `%argo edit` where there are no widgets."""
+"""notebook/editor.py, worker.py: the editor's logic without a browser, and `%argo edit` where there are no widgets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from uv_argo_magic.core.resolution.check_result import CheckResult
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.notebook import editor
-from uv_argo_magic.notebook.debounce import Checker
+from uv_argo_magic.notebook.debounce import DebouncedWorker
 from uv_argo_magic.renderers.cell_output import OutputSink
 from uv_argo_magic.uv.runner import Cancelled
 
@@ -71,7 +71,7 @@ class Opened:
 
     @property
     def w(self):
-        return self.made._w
+        return self.made._widgets
 
     @property
     def chips(self):
@@ -270,11 +270,11 @@ def test_what_is_not_resolved_cannot_be_locked(opened):
 
 
 def test_a_long_file_is_text_at_first(opened):
-    one = opened("".join(f"name{number}\n" for number in range(editor.MANY + 1)))
+    one = opened("".join(f"name{number}\n" for number in range(editor.MANY_REQUIREMENTS + 1)))
     assert one.w._toggle.value is True
     assert one.chips == []
     one.w._toggle.value = False
-    assert len(one.chips) == editor.MANY + 1
+    assert len(one.chips) == editor.MANY_REQUIREMENTS + 1
 
 
 def test_what_is_typed_while_another_thread_draws_is_heard(opened):
@@ -297,7 +297,7 @@ def test_what_is_being_typed_is_written_before_it_closes(opened):
 def test_one_editor_a_file(opened):
     first = opened("alpha\n")
     second = opened()
-    until(lambda: not first.made._checker._thread.is_alive())
+    until(lambda: not first.made._worker._thread.is_alive())
     assert editor.OPEN[first.path] is second.made
     assert first.page.static[-1].endswith(": alpha")
     second.w._add.value = "beta"
@@ -306,7 +306,7 @@ def test_one_editor_a_file(opened):
 
 def test_only_the_last_wish_counts():
     done, begun = [], threading.Event()
-    checker = Checker(lambda: None, every=0.01)
+    worker = DebouncedWorker(lambda: None, every=0.01)
 
     def long(cancelled):
         begun.set()
@@ -314,15 +314,15 @@ def test_only_the_last_wish_counts():
         done.append("cancelled")
         raise Cancelled("nobody waits")
 
-    checker.ask(long)
+    worker.submit(long)
     assert begun.wait(10)
-    checker.ask(lambda _: done.append("dropped"), after=30)
-    checker.ask(lambda _: done.append("last"), after=0.01)
+    worker.submit(lambda _: done.append("dropped"), after=30)
+    worker.submit(lambda _: done.append("last"), after=0.01)
     until(lambda: done == ["cancelled", "last"])
-    checker.ask(lambda _: done.append("never"), after=30)
-    checker.close()
-    checker._thread.join(10)
-    assert not checker._thread.is_alive()
+    worker.submit(lambda _: done.append("never"), after=30)
+    worker.close()
+    worker._thread.join(10)
+    assert not worker._thread.is_alive()
     assert done == ["cancelled", "last"]
 
 
@@ -368,8 +368,8 @@ def test_in_a_notebook_it_is_live(shell, tmp_path, monkeypatch):
     monkeypatch.setattr(editor, "mode", lambda *_: "widget")
     shell.run_line_magic("argo", "edit needs.txt")
     made = editor.OPEN.pop(tmp_path / "needs.txt")
-    until(lambda: "nothing to download" in made._w._status.value)
-    assert "then a cell uses it with -r needs.txt" in made._w._foot.value
+    until(lambda: "nothing to download" in made._widgets._status.value)
+    assert "then a cell uses it with -r needs.txt" in made._widgets._foot.value
     assert [list(data) for data, _ in page.sent][:2] == [
         ["text/html", "text/plain"],
         ["application/vnd.jupyter.widget-view+json", "text/plain"],

@@ -1,10 +1,9 @@
-"""A run under other cells: shown live in the cell that started it, or attached to, while this kernel goes on working.
+"""Runs in the background: a detached or attached run is shown live while the kernel runs other cells.
 
 Rules:
-- One thread a view, and it is `Run.follow` with the same renderers as in front; it ends with its run.
-- What it shows carries the message header of its own cell. Nothing is set in IPython for it: another thread's output,
-  and the next cell's, go where they always go.
-- Nobody is left without output: where no front end would take a late message, the cell waits instead.
+- One thread per view: `Run.follow` with the usual renderers; it ends with its run.
+- Its messages carry the header of the view's own cell. IPython's own state is not changed.
+- Output is never lost: where a front end would not show a late message, the cell waits instead.
 """
 
 from __future__ import annotations
@@ -34,15 +33,15 @@ if TYPE_CHECKING:
     from uv_argo_magic.history.entry import RunRecord
     from uv_argo_magic.history.store import History
 
-KNOWN: weakref.WeakValueDictionary[str, Run] = weakref.WeakValueDictionary()
-"""The runs of this kernel by id; a live one is held by its thread, one that ended by whoever keeps the handle."""
+RUNS: weakref.WeakValueDictionary[str, Run] = weakref.WeakValueDictionary()
+"""The runs of this kernel by id; a live one is held by its thread, an ended one by its handles only."""
 
 Shell = Any
 """An InteractiveShell."""
 
 
 class CellSink(OutputSink):
-    """The output of the cell that runs now, also later, from any thread, whichever cell runs by then."""
+    """The output of the cell that runs now, from any thread, also when another cell runs."""
 
     results = True
 
@@ -76,52 +75,47 @@ class CellSink(OutputSink):
 
 
 class SwitchingSink(OutputSink):
-    """The running cell's own way; once the cell has been left, its way from other threads."""
+    """An OutputSink while the cell runs, a CellSink once it has returned."""
 
     def __init__(self, shell: Shell) -> None:
-        self._here = OutputSink()
+        self._current: OutputSink = OutputSink()
         self._later = CellSink(shell)
-        self._left = False
 
     def leave(self) -> None:
-        """From now on, the cell does not run any more."""
-        self._left = True
-
-    @property
-    def _to(self) -> OutputSink:
-        return self._later if self._left else self._here
+        """Switch: the cell has returned."""
+        self._current = self._later
 
     def publish(
         self, data: dict[str, Any], metadata: dict[str, Any], *, transient: dict[str, str], update: bool
     ) -> None:
         """Show a mimebundle, or show it in the place of an earlier one."""
-        self._to.publish(data, metadata, transient=transient, update=update)
+        self._current.publish(data, metadata, transient=transient, update=update)
 
     def clear(self, *, wait: bool) -> None:
         """Take away what the cell shows."""
-        self._to.clear(wait=wait)
+        self._current.clear(wait=wait)
 
     def write(self, stream: str, text: str) -> None:
         """Add text to stdout or stderr."""
-        self._to.write(stream, text)
+        self._current.write(stream, text)
 
 
-def go_on(run: Run, sink: SwitchingSink, views: tuple[Renderer, ...]) -> threading.Thread:
+def follow_later(run: Run, sink: SwitchingSink, views: tuple[Renderer, ...]) -> threading.Thread:
     """Follow a run whose cell has been left, with the cell's own renderers; the thread that does it."""
     sink.leave()
-    KNOWN[run.id] = run
+    RUNS[run.id] = run
     thread = threading.Thread(target=run.follow, args=views, name=f"uv-argo-view-{run.id}", daemon=True)
     thread.start()
     return thread
 
 
 def why_not(shell: Shell, settings: Settings) -> str:
-    """Why a run cannot go on under other cells here, as a sentence; "" where it can."""
+    """Why a run cannot go on in the background here, as a sentence; "" if it can."""
     if getattr(shell, "kernel", None) is None:
         return "--detach needs a notebook: here the cell waits for its end."
-    # Who runs a notebook as a whole (nbclient, nbconvert, papermill, nbval) takes no input, and leaves at its end.
-    runs_all = shell.get_parent().get("content", {}).get("allow_stdin") is False
-    if runs_all or settings.panel in {"static", "text"}:
+    # nbclient (nbconvert, papermill, nbval) takes no input, and stops listening after the last cell.
+    is_batch = shell.get_parent().get("content", {}).get("allow_stdin") is False
+    if is_batch or settings.panel in {"static", "text"}:
         return "--detach: nobody would see the output later, so the cell waits for its end."
     return ""
 
@@ -129,24 +123,24 @@ def why_not(shell: Shell, settings: Settings) -> str:
 def show(
     run: Run, shell: Shell, settings: Settings, *, metadata: Callable[[RunState], dict[str, Any]] = lambda _: {}
 ) -> threading.Thread:
-    """Show a run in this cell until it ends, without waiting; the thread that does it."""
-    KNOWN[run.id] = run
-    to = CellSink(shell)
-    shown = renderers(
-        settings, ip=shell, on_stop=lambda: run.ask_to_stop("the Stop button"), metadata=metadata, to=to,
+    """Show a run in this cell until it ends, without waiting, in the returned thread."""
+    RUNS[run.id] = run
+    sink = CellSink(shell)
+    views = renderers(
+        settings, ip=shell, on_stop=lambda: run.ask_to_stop("the Stop button"), metadata=metadata, to=sink,
         whole=f"%argo logs {run.id}", lock=run.lock,
     )  # fmt: skip
-    for renderer in shown:
-        renderer.update(run.state)  # the first time here: widgets are made in the kernel's own thread
+    for renderer in views:
+        renderer.update(run.state)  # once in this thread: it must create the widgets
 
     def follow() -> None:
-        run.follow(*shown)
+        run.follow(*views)
         try:
             run.raise_for_state()
         except Stopped:
-            pass  # somebody wanted it, and the panel says so
+            pass  # intended; the panel shows it
         except RunError as error:
-            to.error(error)
+            sink.error(error)
 
     thread = threading.Thread(target=follow, name=f"uv-argo-view-{run.id}", daemon=True)
     thread.start()
@@ -159,14 +153,14 @@ def attach(name: str, shell: Shell, history: History, notebook: str, configurati
     A run of this kernel comes first, then what the history has, then what the place says that `configuration` names.
 
     Raises:
-        SpecError: there is no such run, or another kernel has it.
-        BackendError: the place that could know does not answer.
+        SpecError: the run does not exist, or another kernel has it.
+        BackendError: the backend does not answer.
     """
-    live = [run for run in KNOWN.values() if not run.state.ended]
+    live = [run for run in RUNS.values() if not run.state.ended]
     if not name and live:
         name = max(run.id for run in live)
     entry = history.find(name) if name else history.last(notebook)
-    run = next((run for run in KNOWN.values() if name == run.name or (entry and entry.id == run.id)), None)
+    run = next((run for run in RUNS.values() if name == run.name or (entry and entry.id == run.id)), None)
     if run is None or run.state.ended:
         if entry is not None and entry.summary is not None:
             replay(entry, shell)
@@ -196,17 +190,19 @@ def attach(name: str, shell: Shell, history: History, notebook: str, configurati
     return run
 
 
-class _Here(OutputSink):
+class _SinkWithResult(OutputSink):
     results = True
 
 
 def replay(entry: RunRecord, shell: Shell) -> None:
-    """Show a run that ended: its panel, its output, and its error as text, for nothing has failed here."""
+    """Show a run that ended: its panel, its output, and its error as text (this cell has not failed)."""
     state = entry.state()
-    if not state.ended:  # nobody saw its end
+    if not state.ended:  # the history has no end
         state = step(state, ev.LogEnded(t=state.phases[-1][1] if state.phases else entry.begun))
-    shown = renderers(Settings(panel="static"), ip=shell, to=_Here(), whole=f"%argo logs {entry.id}", lock=entry.lock)
-    for renderer in reversed(shown):  # the panel first, as in the cell that ran it
+    views = renderers(
+        Settings(panel="static"), ip=shell, to=_SinkWithResult(), whole=f"%argo logs {entry.id}", lock=entry.lock
+    )
+    for renderer in reversed(views):  # the panel first, as in the cell that ran it
         renderer.update(state)
     if state.error:
         error = rebuild.rebuild(remote_error.parse(state.error), state=state)

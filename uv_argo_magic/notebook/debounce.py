@@ -1,8 +1,8 @@
-"""One thread that does the newest wish of an editor, and looks now and then whether the world has changed.
+"""One thread that runs the newest task of an editor, and polls for changes by other programs.
 
 Rules:
-- Only the last wish counts: one that waits is dropped for it, one that is being done is told so.
-- A wish may wait a little, for the next key stroke; none waits for a kernel that is busy with a cell.
+- Only the newest task counts: it replaces a waiting one, and cancels a running one.
+- A task may be delayed until the user pauses typing; none waits for a kernel that is busy with a cell.
 """
 
 from __future__ import annotations
@@ -17,51 +17,51 @@ from uv_argo_magic.uv.runner import Cancelled
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LOOK = 1.0
-"""Seconds between two looks."""
+POLL_SECONDS = 1.0
+"""Seconds between two polls."""
 
 
-class Checker:
-    """The thread; `look` is called each second while nothing else is to be done."""
+class DebouncedWorker:
+    """The thread; it calls `poll` every `every` seconds while it has no task."""
 
-    def __init__(self, look: Callable[[], None], every: float = LOOK) -> None:
-        self._look = look
+    def __init__(self, poll: Callable[[], None], every: float = POLL_SECONDS) -> None:
+        self._poll = poll
         self._every = every
-        self._something = threading.Condition()
-        self._wish: Callable[[threading.Event], None] | None = None
+        self._changed = threading.Condition()
+        self._task: Callable[[threading.Event], None] | None = None
         self._due = 0.0
         self._cancelled = threading.Event()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="uv-argo-edit", daemon=True)
         self._thread.start()
 
-    def ask(self, wish: Callable[[threading.Event], None], after: float = 0.0) -> None:
-        """Have this done in `after` seconds unless something else is asked by then; its event says: stop."""
-        with self._something:
+    def submit(self, task: Callable[[threading.Event], None], after: float = 0.0) -> None:
+        """Run the task in `after` seconds unless a newer one replaces it; its event is set to cancel it."""
+        with self._changed:
             self._cancelled.set()
-            self._wish, self._due = wish, time.monotonic() + after
-            self._something.notify()
+            self._task, self._due = task, time.monotonic() + after
+            self._changed.notify()
 
     def close(self) -> None:
-        """End the thread, and what it does."""
-        with self._something:
+        """Cancel the task and end the thread."""
+        with self._changed:
             self._closed = True
             self._cancelled.set()
-            self._something.notify()
+            self._changed.notify()
 
     def _work(self) -> None:
         while True:
-            with self._something:
-                if not self._closed and self._wish is None:
-                    self._something.wait(self._every)
-                while not self._closed and self._wish is not None and (left := self._due - time.monotonic()) > 0:
-                    self._something.wait(left)
+            with self._changed:
+                if not self._closed and self._task is None:
+                    self._changed.wait(self._every)
+                while not self._closed and self._task is not None and (left := self._due - time.monotonic()) > 0:
+                    self._changed.wait(left)
                 if self._closed:
                     return
-                wish, self._wish = self._wish, None
+                task, self._task = self._task, None
                 self._cancelled = cancelled = threading.Event()
-            if wish is None:
-                self._look()
+            if task is None:
+                self._poll()
             else:
                 with contextlib.suppress(Cancelled):
-                    wish(cancelled)
+                    task(cancelled)

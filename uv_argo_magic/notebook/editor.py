@@ -1,12 +1,10 @@
 """`%argo edit` in a notebook: the requirements file as chips or as text, saved at once, checked as it changes.
 
 Rules:
-- Nothing blocks: the magic returns, and each change is made, written and checked from callbacks and one thread.
-- Two outputs. The static form comes first and is what readers see who have no widgets: a notebook opened again,
-  nbconvert, GitHub. In JupyterLab a style sheet of its own hides it while the live one below is there, and hides what
-  JupyterLab says in place of a live one that is gone ("model not found").
-- A text that cannot be read is shown, never written; a file that somebody else changed is taken as it is, and what was
-  here is one Undo away.
+- Nothing blocks: the magic returns; callbacks and one thread make, write and check each change.
+- Two outputs. The static form comes first, for readers without widgets: a reopened notebook, nbconvert, GitHub. In
+  JupyterLab a style sheet hides it while the live form below exists, and else hides "model not found".
+- An invalid text is shown, never written. A change by another program is taken over; Undo brings the old text back.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ from uv_argo_magic.core.view import requirements_html
 from uv_argo_magic.engine.spec_builder import specify
 from uv_argo_magic.errors import ArgoMagicError, SpecError
 from uv_argo_magic.notebook.background import CellSink, why_not
-from uv_argo_magic.notebook.debounce import Checker
+from uv_argo_magic.notebook.debounce import DebouncedWorker
 from uv_argo_magic.notebook.editor_widgets import Widgets
 from uv_argo_magic.renderers.cell_output import OutputSink
 from uv_argo_magic.renderers.choose import mode
@@ -48,20 +46,20 @@ if TYPE_CHECKING:
     Lock: TypeAlias = Callable[[locks.Lock | None, threading.Event], str]
 
 TYPING = 0.4
-"""Seconds after the last key stroke before a text is written and checked."""
+"""Seconds after the last keystroke before the text is written and checked."""
 
-MANY = 60
-"""Requirements of a file that is shown as text at first: nobody looks for a chip among so many."""
+MANY_REQUIREMENTS = 60
+"""A file with more requirements opens as text."""
 
 OPEN: dict[Path, Editor] = {}
-"""The live editor of each file: one, for two would write past each other."""
+"""The live editor of each file: two would overwrite each other."""
 
 
 def open_editor(line: Line, shell: Any, context: Callable[[], CellContext], history: History) -> None:
     """Open the editor of the file that the line names, or of this notebook's, as this front end can show it.
 
     Raises:
-        SpecError: nobody knows which file, or it cannot be read.
+        SpecError: the file is unknown, or cannot be read.
     """
     current = context()
     path = edit.find(line.argument, current)
@@ -111,7 +109,7 @@ class Editor:
         self._check, self._lock = check, lock
         self._to = to
         self._id = f"uv-argo-edit-{uuid.uuid4().hex}"
-        self._shown = ""
+        self._shown_html = ""
         self._state = threading.RLock()
         self._disk = edit.read(path)
         self._edits = edits.Edits(text=self._disk)
@@ -119,11 +117,11 @@ class Editor:
         self._problem = ""
         self._remark, self._done = "", False
         self._verdict: CheckResult | None = None
-        self._w = Widgets(self, path.name, names)
-        self._judge()
-        if not self._problem and len(edits.items(self._disk, path.name)) > MANY:
-            self._w.text_mode = True
-        self._checker = Checker(self._look)
+        self._widgets = Widgets(self, path.name, names)
+        self._parse()
+        if not self._problem and len(edits.items(self._disk, path.name)) > MANY_REQUIREMENTS:
+            self._widgets.text_mode = True
+        self._worker = DebouncedWorker(self._poll)
 
     def open(self) -> None:
         """Show it, and begin to check."""
@@ -132,20 +130,20 @@ class Editor:
             former.close()
         OPEN[self._path] = self
         self._draw()
-        self._to.publish(self._w.bundle(), {}, transient={}, update=False)
-        self._checker.ask(self._ask)
+        self._to.publish(self._widgets.bundle(), {}, transient={}, update=False)
+        self._worker.submit(self._run_check)
 
     def close(self) -> None:
-        """End the thread and take the widgets away; the static form stays."""
+        """End the thread and remove the widgets; the static form stays."""
         with self._state:
-            self._flush(look=False)
-            self._checker.close()
-            self._w.close()
+            self._commit(look=False)
+            self._worker.close()
+            self._widgets.close()
 
-    # What the widgets call.
+    # Called by the widgets.
 
     def add(self, typed: str) -> bool:
-        """Add what was typed; whether it could be read."""
+        """Add what was typed; whether it is valid."""
         return self._change(lambda text: edits.add(text, typed, self._path.name))
 
     def remove(self, item: Requirement) -> None:
@@ -161,64 +159,64 @@ class Editor:
         self._step(edits.Edits.redo)
 
     def lock(self) -> None:
-        """Keep the versions that are shown; where they are kept, look for newer ones and keep those."""
+        """Lock the versions shown; if they are locked already, upgrade the lock."""
         with self._state:
-            seen = self._verdict
-            if seen is None or seen.lock is None:
+            verdict = self._verdict
+            if verdict is None or verdict.lock is None:
                 return
             self._verdict = None
             self._draw()
 
         def keep(cancelled: threading.Event) -> None:
             try:
-                said, done = self._lock(None if seen.stored else seen.lock, cancelled), True
+                remark, done = self._lock(None if verdict.stored else verdict.lock, cancelled), True
             except runner.Cancelled:
                 raise
             except ArgoMagicError as error:
-                said, done = f"{error.message} {error.hint}", False
+                remark, done = f"{error.message} {error.hint}", False
             with self._state:
-                self._remark, self._done = said, done
-            self._ask(cancelled)
+                self._remark, self._done = remark, done
+            self._run_check(cancelled)
 
-        self._checker.ask(keep)
+        self._worker.submit(keep)
 
     def typed(self, text: str) -> None:
-        """The text has changed under somebody's fingers: written and checked when they rest."""
+        """The user types: write and check the text at the next pause."""
         with self._state:
-            self._w.known = self._draft = text
+            self._widgets.area_text = self._draft = text
             self._remark, self._verdict = "", None
             self._draw()
-        self._checker.ask(self._rest, after=TYPING)
+        self._worker.submit(self._save_and_check, after=TYPING)
 
-    def as_text(self, wanted: bool) -> None:
+    def as_text(self, as_text: bool) -> None:
         """Show the file's text, or its chips where it can be read."""
         with self._state:
-            self._flush()
-            self._w.text_mode = wanted or bool(self._problem)
+            self._commit()
+            self._widgets.text_mode = as_text or bool(self._problem)
             self._draw()
 
     def _change(self, make: Callable[[str], str]) -> bool:
         with self._state:
-            self._flush()
+            self._commit()
             try:
-                self._put(self._edits.change(make(self._edits.text)))
+                self._set(self._edits.change(make(self._edits.text)))
             except SpecError as error:
                 self._remark = f"{error.message}. {error.hint}"
                 self._draw()
                 return False
-        self._checker.ask(self._ask)
+        self._worker.submit(self._run_check)
         return True
 
     def _step(self, step: Callable[[edits.Edits], edits.Edits]) -> None:
         with self._state:
-            self._flush()
-            self._put(step(self._edits))
-        self._checker.ask(self._ask)
+            self._commit()
+            self._set(step(self._edits))
+        self._worker.submit(self._run_check)
 
-    # What the thread calls.
+    # Called by the thread.
 
-    def _ask(self, cancelled: threading.Event) -> None:
-        """Ask the index, and show what it says unless somebody asked anew."""
+    def _run_check(self, cancelled: threading.Event) -> None:
+        """Check the requirements with the index, and show the result unless cancelled."""
         if self._problem:
             return
         for verdict in self._check(cancelled):
@@ -228,23 +226,23 @@ class Editor:
                 self._verdict = verdict
                 self._draw()
 
-    def _rest(self, cancelled: threading.Event) -> None:
+    def _save_and_check(self, cancelled: threading.Event) -> None:
         with self._state:
-            self._flush(look=False)
-        self._ask(cancelled)
+            self._commit(look=False)
+        self._run_check(cancelled)
 
-    def _look(self) -> None:
-        """Take up what somebody else wrote into the file."""
+    def _poll(self) -> None:
+        """Show what another program wrote into the file."""
         with self._state:
-            if not self._take():
+            if not self._reload():
                 return
             self._draw()
-        self._checker.ask(self._ask)
+        self._worker.submit(self._run_check)
 
     # The state; all of it with the lock held.
 
-    def _take(self) -> bool:
-        """Whether the file says something else than it did; then this becomes the text, one Undo behind ours."""
+    def _reload(self) -> bool:
+        """Whether the file has changed; if so, its content becomes the text, and Undo brings ours back."""
         try:
             disk = edit.read(self._path)
         except SpecError as error:
@@ -257,44 +255,44 @@ class Editor:
             self._edits, self._draft = self._edits.change(self._draft), None
         self._disk = disk
         self._edits = self._edits.change(disk)
-        self._judge()
+        self._parse()
         self._remark = (
             f"{self._path.name} was changed elsewhere, and this is what it says; Undo brings back what was here."
         )
         return True
 
-    def _flush(self, *, look: bool = True) -> None:
-        """Take what is being typed as a change, and what was written elsewhere."""
+    def _commit(self, *, look: bool = True) -> None:
+        """Make the typed text a change, and reload the file if another program changed it."""
         self._remark, self._done = "", False
         draft, self._draft = self._draft, None
         if draft is not None:
-            self._put(self._edits.change(draft))
+            self._set(self._edits.change(draft))
         elif look:
-            self._take()
+            self._reload()
 
-    def _put(self, made: edits.Edits) -> None:
-        """Make this the text, and write it unless it cannot be read or the file has changed."""
-        self._edits = made
-        self._judge()
-        if not self._problem and made.text != self._disk:
+    def _set(self, text_edits: edits.Edits) -> None:
+        """Make this the text, and write it unless it is invalid or the file has changed."""
+        self._edits = text_edits
+        self._parse()
+        if not self._problem and text_edits.text != self._disk:
             try:
-                if edit.write(self._path, made.text, self._disk):
-                    self._disk = made.text
+                if edit.write(self._path, text_edits.text, self._disk):
+                    self._disk = text_edits.text
                 else:
-                    self._take()
+                    self._reload()
             except SpecError as error:
                 self._remark = f"{error.message}. {error.hint}"
         self._draw()
 
-    def _judge(self) -> None:
-        """Whether the text can be read at all; where not, it is shown as a text."""
+    def _parse(self) -> None:
+        """Parse the text; an invalid one is shown as text."""
         self._verdict, self._problem = None, ""
         try:
             edits.items(self._edits.text, self._path.name)
         except SpecError as error:
             self._problem = error.message
             self._verdict = CheckResult(problem=error.message, hint=error.hint)
-            self._w.text_mode = True
+            self._widgets.text_mode = True
 
     def _draw(self) -> None:
         text = self._edits.text if self._draft is None else self._draft
@@ -302,16 +300,16 @@ class Editor:
         # First, so that a notebook that is saved as soon as something is seen has it.
         if not self._problem:
             self._show_static(listed)
-        self._w.draw(text, listed, self._verdict)
-        self._w.tell(self._where(), self._remark, done=self._done)
+        self._widgets.draw(text, listed, self._verdict)
+        self._widgets.set_foot(self._saved_text(), self._remark, done=self._done)
         lock = self._verdict.lock if self._verdict else None
-        self._w.lock.disabled = lock is None or not lock.packages
-        self._w.lock.description = "Upgrade" if self._verdict and self._verdict.stored else "Lock"
-        self._w.undo.disabled = not self._edits.past
-        self._w.redo.disabled = not self._edits.future
-        self._w.copied("" if self._problem else cell_line(self._edits.text, self._written))
+        self._widgets.lock.disabled = lock is None or not lock.packages
+        self._widgets.lock.description = "Upgrade" if self._verdict and self._verdict.stored else "Lock"
+        self._widgets.undo.disabled = not self._edits.past
+        self._widgets.redo.disabled = not self._edits.future
+        self._widgets.set_copy_line("" if self._problem else cell_line(self._edits.text, self._written))
 
-    def _where(self) -> str:
+    def _saved_text(self) -> str:
         name = self._path.name
         if self._draft is not None:
             return f"Saved in {name} when you pause."
@@ -326,10 +324,10 @@ class Editor:
 
     def _show_static(self, listed: tuple[Requirement, ...]) -> None:
         html = requirements_html.static_html(listed, self._edits.text, self._path.name, self._verdict)
-        if html != self._shown:
+        if html != self._shown_html:
             data = {
                 "text/html": EDIT_STATIC_CSS + html,
                 "text/plain": requirements_html.static_text(listed, self._path.name),
             }
-            self._to.publish(data, {}, transient={"display_id": self._id}, update=bool(self._shown))
-            self._shown = html
+            self._to.publish(data, {}, transient={"display_id": self._id}, update=bool(self._shown_html))
+            self._shown_html = html

@@ -1,9 +1,9 @@
-"""The widgets of a requirements editor: chips with a field that adds, or a text area, and what is known of them.
+"""The widgets of a requirements editor: chips with a field to add one, or a text area, and the check's result.
 
 Rules:
-- A cell that runs does not stop them, where kernel and front end allow it; callbacks come from several threads then.
-- They pass on what the browser says and show what they are told; they decide nothing.
-- What a text area said itself is not said back to it: more may have been typed by then.
+- They work while a cell runs, where kernel and front end allow it; callbacks then come from several threads.
+- They pass on events and show the editor's state; they decide nothing.
+- A text area's own text is never sent back to it: the user may have typed more by then.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _COPY = (
 
 
 class Widgets:
-    """What is seen of an editor. Only traits whose value changed travel to the browser."""
+    """The visible part of an editor. Only traits whose value changed are sent to the browser."""
 
     def __init__(self, editor: Editor, name: str, names: tuple[str, ...]) -> None:
         import ipywidgets as w  # noqa: PLC0415 - heavy, and not every front end shows widgets
@@ -41,10 +41,10 @@ class Widgets:
         self._editor = editor
         self._drawing = 0
         self.text_mode = False
-        self.known = ""
+        self.area_text = ""
         none = w.Layout(margin="0")
-        said = f'<span class="uv-title">Requirements</span><span class="uv-name">{escape(name)}</span>'
-        self._title = w.HTML(said, layout=w.Layout(flex="1 1 auto", margin="0"))
+        title = f'<span class="uv-title">Requirements</span><span class="uv-name">{escape(name)}</span>'
+        self._title = w.HTML(title, layout=w.Layout(flex="1 1 auto", margin="0"))
         self._toggle = w.ToggleButton(description="Text", tooltip="Edit as a requirements file")
         self.undo = w.Button(description="Undo", tooltip="Take the last change back")
         self.redo = w.Button(description="Redo", tooltip="Make it again")
@@ -59,7 +59,7 @@ class Widgets:
         head.add_class("uv-head")
         self._chips = w.Box([])
         self._chips.add_class("uv-chips")
-        # Without continuous_update its value is what Enter, or leaving the field, ends.
+        # Without continuous_update the value changes at Enter or when the field loses the focus.
         self._add = w.Combobox(
             description="Add a requirement", placeholder="Add: numpy, pandas>=2", options=names,
             continuous_update=False, ensure_option=False,
@@ -79,33 +79,33 @@ class Widgets:
         self._by_line: dict[str, tuple[Any, Any, Any]] = {}
         self._all = [style, head, self._title, self._toggle, self.undo, self.redo, self.lock, self._copy, self._chips]
         self._all += [self._add, self._listed, self._area, self._status, self._foot, self._root]
-        for heard in (self.undo, self.redo, self.lock, self._toggle, self._add, self._area):
-            widget_events.hear_beside(heard)
+        for widget in (self.undo, self.redo, self.lock, self._toggle, self._add, self._area):
+            widget_events.hear_beside(widget)
         self.undo.on_click(lambda _: editor.undo())
         self.redo.on_click(lambda _: editor.redo())
-        self._toggle.observe(lambda change: self._heard(editor.as_text, change["new"]), "value")
-        self._area.observe(lambda change: self._heard(editor.typed, change["new"]), "value")
-        self._add.observe(lambda change: self._heard(self._entered, change["new"]), "value")
+        self._toggle.observe(lambda change: self._changed(editor.as_text, change["new"]), "value")
+        self._area.observe(lambda change: self._changed(editor.typed, change["new"]), "value")
+        self._add.observe(lambda change: self._changed(self._entered, change["new"]), "value")
 
-    def _heard(self, act: Callable[[Any], object], value: object) -> None:
-        """Pass on what the browser said; what is set here says nothing."""
-        # By its thread: what somebody types meanwhile comes in another one, and must not be lost.
+    def _changed(self, act: Callable[[Any], object], value: object) -> None:
+        """Pass on a change by the user, not one made by `draw`."""
+        # The user may type in another thread while this one draws.
         if self._drawing != threading.get_ident():
             act(value)
 
     def _entered(self, typed: str) -> None:
-        # What could not be read stays, to be corrected.
+        # Invalid text stays in the field, to be corrected.
         if typed.strip() and self._editor.add(typed):
             self._add.value = ""
 
     def draw(self, text: str, items: tuple[Requirement, ...], verdict: CheckResult | None) -> None:
-        """Set every widget to what the state says."""
+        """Set every widget from the state."""
         self._drawing = threading.get_ident()
         try:
             self._toggle.value = self.text_mode
-            # What the area said itself is not said back: more may have been typed by now.
-            if text != self.known:
-                self.known = self._area.value = text
+            # Never send the area's own text back: the user may have typed more by now.
+            if text != self.area_text:
+                self.area_text = self._area.value = text
         finally:
             self._drawing = 0
         self._area.layout.display = None if self.text_mode else "none"
@@ -114,16 +114,16 @@ class Widgets:
             self._set_chips(items, verdict)
         self._status.value = requirements_html.status(verdict, time.time())
 
-    def tell(self, where: str, remark: str, *, done: bool) -> None:
-        """Say where it is saved, and what else there is to say: `done` is no warning."""
+    def set_foot(self, saved: str, remark: str, *, done: bool) -> None:
+        """Show where the text is saved, and a remark (a warning unless `done`)."""
         kind = 'class="uv-remark uv-done" role="status"' if done else 'class="uv-remark" role="alert"'
-        noted = f"<div {kind}>{escape(remark)}</div>" if remark else ""
-        self._foot.value = f'{noted}<div class="uv-dim">{escape(where)}</div>'
+        remark_html = f"<div {kind}>{escape(remark)}</div>" if remark else ""
+        self._foot.value = f'{remark_html}<div class="uv-dim">{escape(saved)}</div>'
 
     def _set_chips(self, items: tuple[Requirement, ...], verdict: CheckResult | None) -> None:
         w = self._ipywidgets
-        wanted = [str(item) for item in items]
-        for line in [line for line in self._by_line if line not in wanted]:
+        lines = [str(item) for item in items]
+        for line in [line for line in self._by_line if line not in lines]:
             for part in self._by_line.pop(line):
                 part.close()
         for item in items:
@@ -139,17 +139,17 @@ class Widgets:
             box, label, _ = self._by_line[str(item)]
             label.value = requirements_html.chip(item, verdict)
             (box.add_class if verdict and item.name in verdict.blamed else box.remove_class)("uv-bad")
-        children = tuple(self._by_line[line][0] for line in wanted)
+        children = tuple(self._by_line[line][0] for line in lines)
         if children != self._chips.children:
             self._chips.children = children
 
     def _removed(self, item: Requirement) -> None:
         self._editor.remove(item)
-        # The button that had the focus is gone: the next key goes on here.
+        # The button that had the focus is gone: give it to the field.
         self._add.focus()
 
-    def copied(self, line: str) -> None:
-        """What the Copy button copies."""
+    def set_copy_line(self, line: str) -> None:
+        """Set the line that the Copy button copies."""
         self._copy.value = (
             f'<button type="button" data-line="{escape(line)}" title="{escape(line)}" onclick="{escape(_COPY)}">'
             "Copy the cell&#x27;s line</button>"
@@ -158,12 +158,12 @@ class Widgets:
         )
 
     def bundle(self) -> dict[str, Any]:
-        """The live display; its text is empty, for the static form above says all, and nbconvert wants one."""
+        """The live display; its text is empty, since the static form above has all (nbconvert needs one)."""
         view_of = {"version_major": 2, "version_minor": 0, "model_id": self._root.model_id}
         return {"application/vnd.jupyter.widget-view+json": view_of, "text/plain": ""}
 
     def close(self) -> None:
-        """Take the models out of kernel and browser."""
+        """Remove the models from kernel and browser."""
         for widget in [*self._all, *(part for chip in self._by_line.values() for part in chip)]:
             for part in ("layout", "style"):
                 if hasattr(widget, part):

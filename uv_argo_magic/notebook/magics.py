@@ -134,13 +134,13 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
         if options.detach and not blocked:
             background.show(run, self.shell, spec.settings, metadata=metadata)
             return run
-        background.KNOWN[run.id] = run
+        background.RUNS[run.id] = run
         sink = None if blocked else background.SwitchingSink(self.shell)
         views = renderers(
             spec.settings, ip=self.shell, on_stop=lambda: run.ask_to_stop("the Stop button"), metadata=metadata,
             to=sink, whole=f"%argo logs {run.id}", lock=run.lock,
         )  # fmt: skip
-        hand_over = None if sink is None else functools.partial(background.go_on, run, sink, views)
+        hand_over = None if sink is None else functools.partial(background.follow_later, run, sink, views)
         try:
             state = run.follow(*views, hand_over=hand_over)
         except KeyboardInterrupt:
@@ -222,7 +222,7 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
     def _check_syntax(self, name: str, cell: str, python: str) -> None:
         """Refuse a cell that is no Python, where the Python that would run it has this one's minor version."""
         if ".".join(python.split(".")[:2]) == ".".join(map(str, sys.version_info[:2])):
-            cell_syntax.refuse_no_python(name, cell)
+            cell_syntax.refuse_invalid_python(name, cell)
 
 
 def show(answer: str | Table) -> None:

@@ -1,4 +1,4 @@
-"""Frames of a traceback that was made elsewhere: real frame objects, for whatever prints tracebacks here.
+"""Frames of a remote traceback as real frame objects, so that any code that prints tracebacks can show them.
 
 Rules:
 - The user's code does not run: a stub of one statement fails at the same line and columns, under the same name.
@@ -46,13 +46,13 @@ def _short(file: str) -> str:
 
 @contextlib.contextmanager
 def sources(remote: RemoteError) -> Iterator[None]:
-    """While this lasts, the lines that were sent along are there for whoever asks for a remote file's."""
-    known: dict[str, dict[int, str]] = {}
+    """Put the lines of remote files that the run sent into `linecache`, within the `with` block."""
+    lines_by_file: dict[str, dict[int, str]] = {}
     for frame in _all_frames(remote):
         if frame.lines:
-            lines = known.setdefault(marked(frame.file), {})
+            lines = lines_by_file.setdefault(marked(frame.file), {})
             lines.update(enumerate(frame.lines, frame.first))
-    for name, lines in known.items():
+    for name, lines in lines_by_file.items():
         text = [lines.get(number, "") + "\n" for number in range(1, max(lines) + 1)]
         # Where `inspect` looks for the head of a function it finds one that can be parsed, out of sight.
         text += ["\n"] * SPACE + ["def _(): ...\n"]
@@ -60,7 +60,7 @@ def sources(remote: RemoteError) -> Iterator[None]:
     try:
         yield
     finally:
-        for name in known:
+        for name in lines_by_file:
             linecache.cache.pop(name, None)
 
 
@@ -82,22 +82,22 @@ class FrameLocation:
     heads: dict[str, int]
 
 
-def place(remote: RemoteError, cell_name: str, line_offset: int) -> FrameLocation:
-    """The place of an exception and of all that hang on it."""
+def locate(remote: RemoteError, cell_name: str, line_offset: int) -> FrameLocation:
+    """The location of the frames of an exception and of its chain and members."""
     heads: dict[str, int] = {}
     for frame in _all_frames(remote):
         heads[frame.file] = max(heads.get(frame.file, 0), frame.first + len(frame.lines))
     return FrameLocation(cell_name=cell_name, line_offset=line_offset, tree=_tree(cell_name), heads=heads)
 
 
-def chain(remote: RemoteError, where: FrameLocation) -> types.TracebackType | None:
-    """The traceback of one exception, outermost frame first; None where it has no frames."""
-    made = [_frame(frame, where) for frame in remote.frames]
+def chain(remote: RemoteError, location: FrameLocation) -> types.TracebackType | None:
+    """The traceback of one exception, outermost frame first; None location it has no frames."""
+    entries = [_frame(frame, location) for frame in remote.frames]
     trace: types.TracebackType | None = None
     for number in reversed(remote.order):
-        one = made[number]
-        if one is not None:
-            trace = types.TracebackType(trace, one.tb_frame, one.tb_lasti, one.tb_lineno)
+        entry = entries[number]
+        if entry is not None:
+            trace = types.TracebackType(trace, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
     return trace
 
 
@@ -111,7 +111,7 @@ def _tree(cell_name: str) -> ast.Module | None:
 
 
 class _Failing:
-    """Stands for every operand in a stub: whatever is done with it fails."""
+    """Stands for every operand in a stub: every operation on it fails."""
 
     def __repr__(self) -> str:
         return "<not sent>"  # what `%xmode Verbose` shows as the value of a variable
@@ -126,33 +126,33 @@ class _StubError(Exception):
     pass
 
 
-def _fail(*_args: object, **_named: object) -> object:
+def _fail(*_args: object, **_kwargs: object) -> object:
     raise _StubError
 
 
-_ASKED = """
+_OPERATIONS = """
     call getitem setitem delitem contains iter bool neg pos invert lt le gt ge eq ne
     add sub mul truediv floordiv mod pow matmul lshift rshift and or xor
     iadd isub imul itruediv ifloordiv imod ipow imatmul ilshift irshift iand ior ixor
 """
-for _name in _ASKED.split():
+for _name in _OPERATIONS.split():
     setattr(_Failing, f"__{_name}__", _fail)
 
 OPERAND = "__operand__"
 
 
-def _frame(frame: Frame, where: FrameLocation) -> types.TracebackType | None:
+def _frame(frame: Frame, location: FrameLocation) -> types.TracebackType | None:
     """A traceback entry whose frame has the name, the place and the arguments of `frame`."""
-    ours = frame.cell and bool(where.cell_name)
-    shift = where.line_offset if ours else 0
+    ours = frame.cell and bool(location.cell_name)
+    shift = location.line_offset if ours else 0
     line = max(1, frame.line + shift)
-    statement = _statement(frame, where.tree, shift) if ours else None
-    name = where.cell_name if ours else marked(frame.file)
+    statement = _statement(frame, location.tree, shift) if ours else None
+    name = location.cell_name if ours else marked(frame.file)
     head = line
     if ours:
         head = max(1, frame.def_line + shift)
     elif frame.lines:
-        head = where.heads[frame.file] + SPACE
+        head = location.heads[frame.file] + SPACE
     for body in (statement, _raise(line)):
         if body is None:
             continue
@@ -190,7 +190,7 @@ def _code(frame: Frame, body: ast.stmt, filename: str, head: int) -> types.CodeT
         function.type_params = []  # type: ignore[attr-defined,unused-ignore]
     module = compile(ast.Module(body=[function], type_ignores=[]), filename, "exec", dont_inherit=True)
     code = next(const for const in module.co_consts if isinstance(const, types.CodeType))
-    # IPython asks the file's text for the qualified name, and of a library's file there are a few lines only.
+    # IPython reads the qualified name from the file's text, and a library's file has only a few lines here.
     return code.replace(co_name=simple if frame.cell else frame.func, co_qualname=frame.func)
 
 
@@ -201,7 +201,7 @@ def _fails(code: types.CodeType, frame: Frame) -> types.TracebackType | None:
     module = code.co_name == "<module>"
     try:
         types.FunctionType(code, names)(*() if module else (operand,) * len(frame.args))
-    except Exception as error:  # noqa: BLE001 - it fails in its own way; only where matters
+    except Exception as error:  # noqa: BLE001 - only the location matters
         trace = error.__traceback__
         if trace is not None and trace.tb_next is not None and trace.tb_next.tb_frame.f_code is code:
             entry = trace.tb_next
@@ -210,7 +210,7 @@ def _fails(code: types.CodeType, frame: Frame) -> types.TracebackType | None:
 
 
 def _statement(frame: Frame, tree: ast.Module | None, shift: int) -> ast.stmt | None:
-    """A statement that fails in the same operation at the same columns; None where the text does not tell."""
+    """A statement that fails in the same operation at the same columns; None if there is none."""
     if tree is None or frame.col is None or frame.end_col is None or frame.end_line is None:
         return None
     # What an `assert` raises has the place of its test, whose operation did not fail.
@@ -237,22 +237,22 @@ def _operation(node: ast.AST) -> ast.stmt | None:
 
     match node:
         case ast.Call() | ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():  # these call, too
-            made: ast.expr = ast.Call(func=operand(), args=[], keywords=[], **at)
+            expression: ast.expr = ast.Call(func=operand(), args=[], keywords=[], **at)
         case ast.BinOp(op=op):
-            made = ast.BinOp(left=operand(), op=op, right=operand(), **at)
+            expression = ast.BinOp(left=operand(), op=op, right=operand(), **at)
         case ast.UnaryOp(op=op):
-            made = ast.UnaryOp(op=op, operand=operand(), **at)
+            expression = ast.UnaryOp(op=op, operand=operand(), **at)
         case ast.Compare(ops=[op, *_]):
-            made = ast.Compare(left=operand(), ops=[op], comparators=[operand()], **at)
+            expression = ast.Compare(left=operand(), ops=[op], comparators=[operand()], **at)
         case ast.Subscript(ctx=ast.Load()):
-            made = ast.Subscript(value=operand(), slice=operand(), ctx=ast.Load(), **at)
+            expression = ast.Subscript(value=operand(), slice=operand(), ctx=ast.Load(), **at)
         case ast.Subscript(ctx=ast.Store()):
             target = ast.Subscript(value=operand(), slice=operand(), ctx=ast.Store(), **at)
             return ast.Assign(targets=[target], value=operand(), **at)
         case ast.Attribute(ctx=ast.Load(), attr=attr):
-            made = ast.Attribute(value=operand(), attr=attr, ctx=ast.Load(), **at)
+            expression = ast.Attribute(value=operand(), attr=attr, ctx=ast.Load(), **at)
         case ast.Name(ctx=ast.Load(), id=name):
-            made = ast.Name(id=name, ctx=ast.Load(), **at)
+            expression = ast.Name(id=name, ctx=ast.Load(), **at)
         case ast.Raise():
             return ast.Raise(exc=operand(), cause=None, **at)
         case ast.Import(names=[alias, *_]):
@@ -261,4 +261,4 @@ def _operation(node: ast.AST) -> ast.stmt | None:
             return ast.ImportFrom(module=module, names=names, level=0, **at)
         case _:
             return None
-    return ast.Expr(value=made, **at)
+    return ast.Expr(value=expression, **at)

@@ -3,7 +3,7 @@
 Rules:
 - The traceback is IPython's own, on the cell's own lines, with the frames of the remote side only.
 - No remote code runs here: a frame is made by a stub that fails at the same place of the text.
-- An exception is a `CellFailed` first; where a builtin type would make IPython leave, or show our machinery
+- An exception is a `CellFailed` first; location a builtin type would make IPython leave, or show our machinery
   (SystemExit, KeyboardInterrupt, GeneratorExit, SyntaxError), only its name is kept.
 - Raise what `rebuild` gives by a plain `raise error`, outside of any `except`: `from None` would forget its cause.
 """
@@ -35,14 +35,14 @@ BUILTINS: dict[str, type[Exception]] = {
 """What a rebuilt exception may derive from. (`EnvironmentError` and `IOError` are OSError.)"""
 
 Shell: TypeAlias = Any
-"""An InteractiveShell; None where there is none."""
+"""An InteractiveShell; None location there is none."""
 
-PLAIN = ("Exception", "BaseException")
+ROOTS = ("Exception", "BaseException")
 _classes: dict[tuple[str, str, str, str], type[Rebuilt]] = {}
 
 
 class Rebuilt(CellFailed):
-    """An exception of a cell; its class has the remote name, `remote` is what the guest told of it."""
+    """An exception of a cell; its class has the remote name, `remote` is the record of the guest."""
 
     remote: RemoteError
     cell_name: str = ""
@@ -52,7 +52,7 @@ class Rebuilt(CellFailed):
         return self.remote.evalue
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The state holds the whole run and its outputs; who sends an exception elsewhere means the exception.
+        # Without the state: it holds the whole run and its outputs.
         return rebuild, (self.remote,)
 
     def _render_traceback_(self) -> list[str]:
@@ -65,8 +65,8 @@ class Rebuilt(CellFailed):
         if self.remote.syntax is not None and shell is not None:
             return _syntax_lines(shell, self)
         if shell is None or _has_group(self):
-            shown = traceback.TracebackException(type(self), self, self.remote_traceback)
-            return "".join(shown.format()).rstrip("\n").split("\n")
+            summary = traceback.TracebackException(type(self), self, self.remote_traceback)
+            return "".join(summary.format()).rstrip("\n").split("\n")
         lines: list[str] = shell.InteractiveTB.structured_traceback(
             type(self), self, self.remote_traceback, tb_offset=0
         )
@@ -84,29 +84,29 @@ def rebuild(
     remote: RemoteError, *, state: RunState | None = None, cell_name: str = "", line_offset: int = 0
 ) -> Rebuilt:
     """The exception to raise; `cell_name` from `find_cell_name`, `line_offset` how much further down its lines are."""
-    return _rebuild(remote, state, frames.place(remote, cell_name, line_offset))
+    return _rebuild(remote, state, frames.locate(remote, cell_name, line_offset))
 
 
-def _rebuild(remote: RemoteError, state: RunState | None, where: frames.FrameLocation) -> Rebuilt:
-    error = _instance(remote, state, where)
+def _rebuild(remote: RemoteError, state: RunState | None, location: frames.FrameLocation) -> Rebuilt:
+    error = _instance(remote, state, location)
     if not isinstance(error, BaseExceptionGroup):  # a group has its message already, and keeps it
         error.message = remote.evalue
     error.hint = messages.hint(state) if state else ""
     error.state = state
     error.remote = remote
-    error.cell_name = where.cell_name
+    error.cell_name = location.cell_name
     for name, value in remote.attribute_values().items():
         if not hasattr(type(error), name) or name in _OWN_SLOTS:
             with contextlib.suppress(AttributeError, TypeError):
                 setattr(error, name, value)
     for note in remote.notes:
         error.add_note(note)
-    error.remote_traceback = frames.chain(remote, where)
+    error.remote_traceback = frames.chain(remote, location)
     error.__traceback__ = error.remote_traceback
     if remote.context is not None:
-        error.__context__ = _rebuild(remote.context, state, where)
+        error.__context__ = _rebuild(remote.context, state, location)
     if remote.cause is not None:
-        error.__cause__ = _rebuild(remote.cause, state, where)
+        error.__cause__ = _rebuild(remote.cause, state, location)
     error.__suppress_context__ = remote.suppress_context
     return error
 
@@ -115,22 +115,22 @@ def _rebuild(remote: RemoteError, state: RunState | None, where: frames.FrameLoc
 _OWN_SLOTS = ("errno", "strerror", "filename", "filename2", "name", "path", "value")
 
 
-def _instance(remote: RemoteError, state: RunState | None, where: frames.FrameLocation) -> Rebuilt:
+def _instance(remote: RemoteError, state: RunState | None, location: frames.FrameLocation) -> Rebuilt:
     """The bare exception: of the nearest builtin type that its arguments can make, else of no other than ours."""
     if remote.members is not None:
-        members = [_rebuild(item, state, where) for item in remote.members]
+        members = [_rebuild(item, state, location) for item in remote.members]
         if members:
             group: Any = _class(remote, ExceptionGroup)
-            made: Rebuilt = ExceptionGroup.__new__(group, remote.message, members)
-            made.args = (remote.message, members)
-            return made
+            rebuilt: Rebuilt = ExceptionGroup.__new__(group, remote.message, members)
+            rebuilt.args = (remote.message, members)
+            return rebuilt
     args = remote.args()
     if args is not None:
         for name in remote.mro:
             base = BUILTINS.get(name)
-            if base is None or name in PLAIN or issubclass(base, BaseExceptionGroup):
+            if base is None or name in ROOTS or issubclass(base, BaseExceptionGroup):
                 continue
-            # A builtin checks its arguments as strictly as its subclass there did, or did not: ask it.
+            # Not every subclass passes its arguments on: try the builtin with them.
             with contextlib.suppress(Exception):
                 base(*args)
                 cls: Any = _class(remote, base)
@@ -148,15 +148,15 @@ def _class(remote: RemoteError, base: type[Exception]) -> type[Rebuilt]:
     """The class of that name; the same for every exception of one remote class, so that `type(a) is type(b)`."""
     key = (remote.module, remote.qualname, remote.ename, base.__name__)
     if key not in _classes:
-        ours = _Grouped if base is ExceptionGroup else Rebuilt
-        bases = (ours,) if base is Exception else (ours, base)
+        parent = _Grouped if base is ExceptionGroup else Rebuilt
+        bases = (parent,) if base is Exception else (parent, base)
         body = {"__module__": remote.module, "__qualname__": remote.qualname, "__doc__": None}
         _classes[key] = type(remote.ename, bases, body)
     return _classes[key]
 
 
 def _has_group(error: BaseException | None) -> bool:
-    """Whether IPython, which has no way of its own to show groups, would leave this to Python."""
+    """Whether the chain has an exception group, which IPython leaves to Python."""
     while error is not None:
         if isinstance(error, BaseExceptionGroup):
             return True
@@ -173,7 +173,7 @@ def _shell() -> Shell:
 def show_groups(shell: Shell) -> None:
     """Let IPython show rebuilt groups as errors of the cell, not as text on stderr with frames of machinery.
 
-    IPython's own hook for this takes one handler: where somebody else has it, groups are shown as Python shows them.
+    IPython's hook takes one handler: if another extension has it, Python shows groups.
     """
     if not shell.custom_exceptions:
 
@@ -187,29 +187,29 @@ def show_groups(shell: Shell) -> None:
 def find_cell_name(shell: Shell, line: str, cell: str, magic: str = "argo") -> str:
     """The name under which tracebacks show this cell as `Cell In[n]`; call it while the magic runs."""
     number = shell.execution_count
-    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - the number of the running cell stands nowhere else
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - no API has the number of the running cell
     names = getattr(shell.compile, "_filename_map", {})
     while frame is not None:
         if frame.f_code.co_filename in names:
             number = names[frame.f_code.co_filename]  # the outermost counts: a function may come from another cell
         frame = frame.f_back
-    # The first line is no Python: behind a sign that `clean` takes away, it is a comment, and the rest can be parsed.
+    # The magic's line is not Python: as a comment (`clean` removes its sign) the rest can be parsed.
     name: str = shell.compile.cache(f"{frames.HIDDEN_COMMENT}%%{magic} {line}".rstrip() + "\n" + cell, number)
     return name
 
 
 def _syntax_lines(shell: Shell, error: Rebuilt) -> list[str]:
-    """What IPython prints for a SyntaxError: where it was found, and the traceback of the code that was running."""
+    """What IPython prints for a SyntaxError: location it was found, and the traceback of the code that was running."""
     remote = error.remote
     syntax = remote.syntax
-    assert syntax is not None  # noqa: S101 - the caller asked
+    assert syntax is not None  # noqa: S101 - the caller has checked it
     filename = error.cell_name if syntax.cell and error.cell_name else syntax.filename
     details: Any = (filename, syntax.lineno, syntax.offset, syntax.text, syntax.end_lineno, syntax.end_offset)
-    shown = BUILTIN_SYNTAX.get(remote.mro[0] if remote.mro else "", SyntaxError)(syntax.msg or "", details)
+    error_here = BUILTIN_SYNTAX.get(remote.mro[0] if remote.mro else "", SyntaxError)(syntax.msg or "", details)
     for note in remote.notes:
-        shown.add_note(note)
+        error_here.add_note(note)
     lines: list[str] = shell.SyntaxTB.structured_traceback(
-        type(shown), shown, traceback.extract_tb(error.remote_traceback)
+        type(error_here), error_here, traceback.extract_tb(error.remote_traceback)
     )
     return lines
 
@@ -218,7 +218,7 @@ BUILTIN_SYNTAX = {cls.__name__: cls for cls in (SyntaxError, IndentationError, T
 
 
 class Interrupted(KeyboardInterrupt):
-    """An interrupt that stopped a run: it came to the cell, and our frames that waited for it say nothing."""
+    """An interrupt that stopped a run; shown without our own frames."""
 
     def _render_traceback_(self) -> list[str]:
         return [f"KeyboardInterrupt: {self}"]
@@ -229,7 +229,7 @@ Interrupted.__name__ = Interrupted.__qualname__ = "KeyboardInterrupt"
 
 
 def syntax_error(error: SyntaxError, *, state: RunState | None = None, cell_name: str = "") -> Rebuilt:
-    """The same for a SyntaxError found here, before anything was submitted; its lines are the notebook cell's."""
+    """The exception to raise for a SyntaxError found here, before the run was submitted."""
     syntax = Syntax(
         filename=cell_name or error.filename, lineno=error.lineno, offset=error.offset, end_lineno=error.end_lineno,
         end_offset=error.end_offset, text=error.text, msg=error.msg, cell=True,
