@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
 import time
 
@@ -322,20 +321,6 @@ def test_time_asleep_is_no_absence(monkeypatch):
     ticks[0] = watchers.ABSENT + 1
     with pytest.raises(StreamLost, match="could not be followed any further: away"):
         patience.wait(BackendUnavailable("away"))
-
-
-def test_exit_records_are_told_from_text():
-    one = follow.Follower(Stuck({}, []), "x", "ab")
-    record = json.dumps({"k": "exit", "reason": "ok"})
-    assert one._exit(f"@uv-argo:ab {record}") == "ok"
-    for line in (
-        f"@uv-argo:cd {record}",
-        record,
-        "@uv-argo:ab nonsense",
-        '@uv-argo:ab {"k": "hello"}',
-        "@uv-argo:ab 1",
-    ):
-        assert not one._exit(line)
 
 
 def test_what_comes_after_a_close_is_dropped():

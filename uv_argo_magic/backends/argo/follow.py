@@ -13,7 +13,6 @@ Rules:
 from __future__ import annotations
 
 import contextlib
-import json
 import queue
 import threading
 import time
@@ -25,7 +24,7 @@ from uv_argo_magic.backends.kubernetes.log_stream import LogStream
 from uv_argo_magic.backends.kubernetes.rbac import Denied
 from uv_argo_magic.backends.kubernetes.transport import Gone, TooEarly
 from uv_argo_magic.backends.kubernetes.watchers import DELETED, ApiClient, Watchers, uid_of
-from uv_argo_magic.core.protocol.events import PREFIX, Attempts, NodePhase, StopRequested
+from uv_argo_magic.core.protocol.events import Attempts, NodePhase, StopRequested, exit_reason
 from uv_argo_magic.errors import BackendError
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ class Follower:
     ) -> None:
         self._door = door
         self._name = name
-        self._record = f"{PREFIX}{nonce} "
+        self._nonce = nonce
         self._clock = clock
         self._stopping = stopping or threading.Event()
         self._readers = Watchers(door, name, pods_of(name))
@@ -169,8 +168,8 @@ class Follower:
         match kind:
             case "log":
                 if not self._exited.is_set():
-                    reasons = [reason for line in value.split("\n") if (reason := self._exit(line))]
-                    if reasons and (reasons[-1] in {"ok", "stopped"} or not (self._later or self._again())):
+                    reason = exit_reason(value, self._nonce)
+                    if reason and (reason in {"ok", "stopped"} or not (self._later or self._again())):
                         self._exited.set()
                 yield value
             case "complete":
@@ -195,16 +194,6 @@ class Follower:
                 yield from self._phase()
             case _:
                 raise value
-
-    def _exit(self, line: str) -> str:
-        """The reason of an exit record; "" of any other line."""
-        if not line.startswith(self._record):
-            return ""
-        try:
-            said = json.loads(line[len(self._record) :])
-            return str(said.get("reason") or "?") if said.get("k") == "exit" else ""
-        except (ValueError, AttributeError):
-            return ""
 
     def _pods(self, seen: list[tuple[str, ApiObject]]) -> Iterator[NodePhase]:
         """Pods as they are now, as (type of change, pod)."""

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from dataclasses import MISSING, dataclass, fields
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,8 +22,10 @@ PREFIX = "@uv-argo:"
 PROTOCOL = 1
 
 Stream: TypeAlias = Literal["stdout", "stderr"]
-Bundle: TypeAlias = tuple[tuple[str, str], ...]
+Bundle: TypeAlias = Annotated[tuple[tuple[str, str], ...], "mimebundle"]
 """A mimebundle: (mime type, JSON text of its data), sorted by type; frozen and comparable."""
+Json: TypeAlias = Annotated[str, "JSON object"]
+"""An object of a record, kept as its JSON text; frozen and comparable."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +93,7 @@ class Installed(Record):
 
     packages: tuple[tuple[str, str], ...]
     seconds: float
-    cached: bool
+    cached: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +109,7 @@ class Display(Record):
     """A display, or the update of one shown before under the same `display_id`."""
 
     data: Bundle
-    metadata: str = "{}"
+    metadata: Json = "{}"
     display_id: str = ""
     update: bool = False
 
@@ -117,7 +119,7 @@ class Result(Record):
     """The value of the cell's last expression, as a mimebundle."""
 
     data: Bundle
-    metadata: str = "{}"
+    metadata: Json = "{}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +142,7 @@ class Value(Record):
 class Raised(Record):
     """The cell ended by an exception, as JSON (shape: docs/protocol.md, `error`)."""
 
-    error: str
+    error: Json = "{}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,142 +255,130 @@ class LogEnded:
     t: float
 
 
-Event: TypeAlias = (
-    Lines | Hello | PhaseStarted | Note | InstallLog | Locked | Installed | Text | Display | Result | ClearOutput
-    | Value | Raised | Heartbeat | Snapshot | Skipped | Exited | Part | Unreadable | Submitted | NodePhase
-    | StopRequested | StopFailed | Attempts | LogEnded
+AnyRecord: TypeAlias = (
+    Hello | PhaseStarted | Note | InstallLog | Locked | Installed | Text | Display | Result | ClearOutput | Value
+    | Raised | Heartbeat | Snapshot | Skipped | Exited | Part
 )  # fmt: skip
+"""Everything that the guest writes as a record."""
+Event: TypeAlias = (
+    AnyRecord | Lines | Unreadable | Submitted | NodePhase | StopRequested | StopFailed | Attempts | LogEnded
+)
 
 
-class _Bad(ValueError):
-    """A record's fields are not what its kind says."""
+class _InvalidField(ValueError):
+    """A field is not of its type; the message says what it is not."""
 
 
-Fields: TypeAlias = dict[str, object]
-
-
-def _text(data: Fields, key: str, default: str | None = None) -> str:
-    value = data.get(key, default)
+def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise _Bad(f"{key} is not text")
+        raise _InvalidField("is not text")
     return value
 
 
-def _whole(data: Fields, key: str, default: int | None = None) -> int:
-    value = data.get(key, default)
+def _integer(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise _Bad(f"{key} is not a whole number")
+        raise _InvalidField("is not a whole number")
     return value
 
 
-def _number(data: Fields, key: str) -> float:
-    value = data.get(key)
+def _number(value: object) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise _Bad(f"{key} is not a number")
+        raise _InvalidField("is not a number")
     return float(value)
 
 
-def _flag(data: Fields, key: str) -> bool:
-    value = data.get(key, False)
+def _flag(value: object) -> bool:
     if not isinstance(value, bool):
-        raise _Bad(f"{key} is not true or false")
+        raise _InvalidField("is not true or false")
     return value
 
 
-def _json(data: Fields, key: str) -> str:
-    value = data.get(key, {})
+def _json(value: object) -> Json:
     if not isinstance(value, dict):
-        raise _Bad(f"{key} is not an object")
+        raise _InvalidField("is not an object")
     return json.dumps(value)
 
 
-def _bundle(data: Fields) -> Bundle:
-    value = data.get("data")
+def _bundle(value: object) -> Bundle:
     if not isinstance(value, dict):
-        raise _Bad("data is not an object")
+        raise _InvalidField("is not an object")
     return tuple(sorted((str(mime), json.dumps(body)) for mime, body in value.items()))
 
 
-def _packages(data: Fields) -> tuple[tuple[str, str], ...]:
-    value = data.get("packages")
+def _pairs(value: object) -> tuple[tuple[str, str], ...]:
     if not isinstance(value, list):
-        raise _Bad("packages is not a list")
-    pairs = []
+        raise _InvalidField("is not a list")
     for item in value:
         if not (isinstance(item, list) and len(item) == 2 and all(isinstance(part, str) for part in item)):
-            raise _Bad("packages holds something that is no pair of texts")
-        pairs.append((item[0], item[1]))
-    return tuple(pairs)
+            raise _InvalidField("holds an item that is not a pair of texts")
+    return tuple((first, second) for first, second in value)
 
 
-def _one_of(data: Fields, key: str, allowed: tuple[str, ...]) -> str:
-    value = _text(data, key)
-    if value not in allowed:
-        raise _Bad(f"{key} is none of {', '.join(allowed)}")
-    return value
+def _one_of(choices: tuple[str, ...]) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        if value not in choices:
+            raise _InvalidField(f"is not one of {', '.join(choices)}")
+        return str(value)
+
+    return read
 
 
-PHASES = ("resolving", "installing", "running")
-REASONS = ("ok", "error", "exit", "signal", "stopped", "deadline", "install", "guest")
+_READERS: dict[object, Callable[[object], object]] = {
+    str: _text,
+    int: _integer,
+    float: _number,
+    bool: _flag,
+    Json: _json,
+    Bundle: _bundle,
+    tuple[tuple[str, str], ...]: _pairs,
+}
+"""Type of a field -> what reads and checks its value."""
 
+_CLASSES: dict[str, type[Record]] = {
+    "hello": Hello,
+    "phase": PhaseStarted,
+    "note": Note,
+    "uv": InstallLog,
+    "lock": Locked,
+    "installed": Installed,
+    "text": Text,
+    "display": Display,
+    "result": Result,
+    "clear": ClearOutput,
+    "value": Value,
+    "error": Raised,
+    "heartbeat": Heartbeat,
+    "snapshot": Snapshot,
+    "skipped": Skipped,
+    "exit": Exited,
+    "part": Part,
+}
 
-def _stamp(d: Fields) -> dict[str, object]:
-    return {"boot": _text(d, "b"), "n": _whole(d, "n"), "t": _number(d, "t")}
-
-
-# One row a kind: the event's class, and how its fields are read and checked.
-_KINDS: dict[str, tuple[type[Record], dict[str, Callable[[Fields], object]]]] = {
-    "hello": (Hello, {
-        "protocol": lambda d: _whole(d, "protocol"), "python": lambda d: _text(d, "python"),
-        "platform": lambda d: _text(d, "platform"), "pid": lambda d: _whole(d, "pid"),
-        "host": lambda d: _text(d, "host", ""), "after": lambda d: _text(d, "after", ""),
-    }),
-    "phase": (PhaseStarted, {"phase": lambda d: _one_of(d, "phase", PHASES)}),
-    "note": (Note, {"text": lambda d: _text(d, "text")}),
-    "uv": (InstallLog, {"text": lambda d: _text(d, "text")}),
-    "lock": (Locked, {"lock": lambda d: _text(d, "lock")}),
-    "installed": (Installed, {
-        "packages": _packages, "seconds": lambda d: _number(d, "seconds"), "cached": lambda d: _flag(d, "cached"),
-    }),
-    "text": (Text, {
-        "stream": lambda d: _one_of(d, "stream", ("stdout", "stderr")), "text": lambda d: _text(d, "text"),
-    }),
-    "display": (Display, {
-        "data": _bundle, "metadata": lambda d: _json(d, "metadata"), "display_id": lambda d: _text(d, "display_id", ""),
-        "update": lambda d: _flag(d, "update"),
-    }),
-    "result": (Result, {"data": _bundle, "metadata": lambda d: _json(d, "metadata")}),
-    "clear": (ClearOutput, {"wait": lambda d: _flag(d, "wait")}),
-    "value": (Value, {
-        "name": lambda d: _text(d, "name"), "body": lambda d: _text(d, "body", ""),
-        "problem": lambda d: _text(d, "problem", ""),
-    }),
-    "error": (Raised, {"error": lambda d: _json(d, "error")}),
-    "heartbeat": (Heartbeat, {"rss": lambda d: _whole(d, "rss", 0)}),
-    "snapshot": (Snapshot, {
-        "lines": lambda d: _whole(d, "lines"), "bytes": lambda d: _whole(d, "bytes"),
-        "tail": lambda d: _text(d, "tail", ""),
-    }),
-    "skipped": (Skipped, {
-        "lines": lambda d: _whole(d, "lines"), "bytes": lambda d: _whole(d, "bytes"),
-        "path": lambda d: _text(d, "path", ""),
-    }),
-    "exit": (Exited, {
-        "reason": lambda d: _one_of(d, "reason", REASONS), "code": lambda d: _whole(d, "code", 0),
-        "detail": lambda d: _text(d, "detail", ""),
-    }),
-    "part": (Part, {
-        "id": lambda d: _text(d, "id"), "j": lambda d: _whole(d, "j"), "of": lambda d: _whole(d, "of"),
-        "s": lambda d: _text(d, "s"),
-    }),
-}  # fmt: skip
-
-KINDS = tuple(_KINDS)
+KINDS = tuple(_CLASSES)
 """Every kind of record; docs/protocol.md and the contract test name each."""
 
+_STAMP_KEYS = {"boot": "b", "n": "n", "t": "t"}
+"""Field of every record -> its key; every other field is its own key."""
 
-def record(text: str, line: str = "") -> Event:
-    """One record from its JSON; `Unreadable` where it is none."""
+
+def _fields(cls: type[Record]) -> tuple[tuple[str, str, Callable[[object], object], object], ...]:
+    """Each field of a record as (name, key, reader, default)."""
+    hints = get_type_hints(cls, include_extras=True)
+    return tuple(
+        (field.name, _STAMP_KEYS.get(field.name, field.name), _reader(hints[field.name]), field.default)
+        for field in fields(cls)
+    )
+
+
+def _reader(hint: object) -> Callable[[object], object]:
+    return _one_of(get_args(hint)) if get_origin(hint) is Literal else _READERS[hint]
+
+
+_FIELDS = {kind: _fields(cls) for kind, cls in _CLASSES.items()}
+
+
+def record(text: str, line: str = "") -> AnyRecord | Unreadable:
+    """One record from its JSON; `Unreadable` where it is not a record of this version."""
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -396,14 +386,32 @@ def record(text: str, line: str = "") -> Event:
     if not isinstance(data, dict):
         return Unreadable(line=line or text, problem="not a JSON object")
     kind = data.get("k")
-    if not isinstance(kind, str) or kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _CLASSES:
         return Unreadable(line=line or text, problem=f"unknown kind of record: {kind!r}")
-    cls, fields = _KINDS[kind]
-    try:
-        values = {name: read(data) for name, read in fields.items()}
-        return cls(**_stamp(data), **values)  # type: ignore[arg-type,return-value]
-    except _Bad as error:
-        return Unreadable(line=line or text, problem=f"{kind}: {error}")
+    values = {}
+    for name, key, read, default in _FIELDS[kind]:
+        value = data.get(key, MISSING)
+        if value is MISSING and default is not MISSING:
+            continue
+        try:
+            values[name] = read(value)
+        except _InvalidField as error:
+            return Unreadable(line=line or text, problem=f"{kind}: {key} {error}")
+    return _CLASSES[kind](**values)  # type: ignore[arg-type,return-value]
+
+
+def exit_reason(text: str, nonce: str) -> str:
+    """The reason of the last exit record in log text (whole lines); "" without one, "?" if the reason is unknown."""
+    prefix = f"{PREFIX}{nonce} "
+    reason = ""
+    for line in text.split("\n"):
+        if line.startswith(prefix) and '"exit"' in line:
+            event = record(line[len(prefix) :])
+            if isinstance(event, Exited):
+                reason = event.reason
+            elif isinstance(event, Unreadable) and event.problem.startswith("exit: reason"):
+                reason = "?"
+    return reason
 
 
 def decode(text: str, nonce: str) -> Iterator[Event]:

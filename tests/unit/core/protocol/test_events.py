@@ -135,3 +135,26 @@ def test_raw_lines_survive_any_mixture(lines: list[str]) -> None:
 )
 def test_any_object_behind_the_prefix_gives_an_event(fields: dict[str, object]) -> None:
     assert only(f"{ev.PREFIX}{NONCE} {json.dumps(fields)}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", ""),
+        ("exit\n", ""),
+        (line(k="note", text='"exit"'), ""),
+        (line(k="exit", reason="ok") + "later\n", "ok"),
+        (line(k="exit", reason="error") + line(k="exit", reason="signal"), "signal"),
+        (line(k="exit", reason="of a newer guest"), "?"),
+        (line(k="exit", reason="ok").replace(NONCE, "other"), ""),
+        (f'{ev.PREFIX}{NONCE} "exit"\n', ""),
+    ],
+)
+def test_the_reason_of_the_exit_record(text: str, reason: str) -> None:
+    assert ev.exit_reason(text, NONCE) == reason
+
+
+def test_a_field_without_a_default_must_be_there_and_any_other_need_not() -> None:
+    assert only(line(k="hello")) == ev.Unreadable(line=line(k="hello"), problem="hello: protocol is not a whole number")
+    assert only(line(k="exit", reason="ok")) == ev.Exited(boot="boot", n=7, t=1.5, reason="ok", code=0, detail="")
+    assert only(line(k="error")) == ev.Raised(boot="boot", n=7, t=1.5, error="{}")
