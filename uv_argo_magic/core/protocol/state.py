@@ -1,11 +1,12 @@
-"""What is observed of a run, and all that can change it: one table, one `step`, one `fold`.
+"""The state of a run, folded from its events: `step` takes one event, `fold` all of them.
 
 Rules:
 - `step` is pure and total: any event in any state gives a state, and never raises.
-- A run's outcome is the guest's word (`exit`), once given never changed; `node` is the backend's, and comes later.
-  Where another attempt may follow a bad end, that end is the run's only when the log is complete.
-- Lines are told apart by (boot, n): what was seen is dropped, a hole becomes a `Gap`, another boot is another attempt,
-  unless it says that it goes on from the one before.
+- A run moves through the phases of ORDER and never back, except for another attempt.
+- The guest's `exit` record decides the outcome, and nothing changes it afterwards; `node`, the backend's view, may
+  follow later. If another attempt may follow a failed one, the outcome counts once the log is complete.
+- (boot, n) identifies a line: a repeated line is dropped, missing lines become a `Gap`, and another boot is another
+  attempt, unless its `hello` names the boot that it continues.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Outcome: TypeAlias = Literal["", "Succeeded", "Failed", "InstallFailed", "Stoppe
 
 @dataclass(frozen=True, kw_only=True)
 class Gap:
-    """So many lines of the log are missing here (`lines`; 0: some, nobody knows how many), and why."""
+    """Lines of the log that are missing here: how many (0: unknown), and why."""
 
     lines: int
     reason: str
@@ -34,31 +35,18 @@ class Gap:
 
 @dataclass(frozen=True, kw_only=True)
 class Restarted:
-    """The cell's process began again from here on: another attempt, the `attempt`th, in another pod or process."""
+    """The cell starts again here, as attempt number `attempt`, in another pod or process."""
 
     boot: str
     attempt: int = 2
 
 
 Output: TypeAlias = ev.Lines | ev.Text | ev.Display | ev.Result | ev.ClearOutput | ev.Skipped | Gap | Restarted
-"""What the cell shows, in order."""
-
-TRANSITIONS: dict[tuple[Phase, str], Phase] = {
-    ("new", "submitted"): "queued",
-    ("queued", "hello"): "starting",
-    ("starting", "resolving"): "resolving",
-    ("starting", "installing"): "installing",
-    ("starting", "running"): "running",
-    ("resolving", "installing"): "installing",
-    ("resolving", "running"): "running",
-    ("installing", "running"): "running",
-}
-"""How a run moves on, by what the guest or the client says; `exit` and the log's end lead to "ended" from anywhere.
-
-A log that lost its beginning may name any phase first: an unlisted pair goes to the phase it names, and never back.
-"""
+"""What the cell displays, in order."""
 
 ORDER: tuple[Phase, ...] = ("new", "queued", "starting", "resolving", "installing", "running", "ended")
+"""The phases in their order. A run enters a phase from any earlier one, for a log may lack its beginning and a run
+may need no install; a phase that is not later changes nothing. Only another attempt goes back, to "queued"."""
 
 OUTCOMES: dict[str, Outcome] = {
     "ok": "Succeeded",
@@ -70,12 +58,12 @@ OUTCOMES: dict[str, Outcome] = {
     "install": "InstallFailed",
     "stopped": "Stopped",
 }
-"""The guest's reason -> the run's outcome."""
+"""Reason of an exit record -> outcome of the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunState:
-    """Everything seen of one run so far. Times are Unix seconds; `stages` says when each stage began."""
+    """Everything known of one run so far. Times are Unix seconds; `phases` holds each phase and when it began."""
 
     run: str = ""
     name: str = ""
@@ -101,7 +89,7 @@ class RunState:
     ended_at: float = 0.0
     attempt: int = 1
     attempts: int = 1
-    # Where the log is read: the present boot, earlier ones, the line last read, the highest seen, the last record's.
+    # Position in the log: present boot, earlier boots, last line read, highest line seen, line of the last record.
     boot: str = ""
     boots: tuple[str, ...] = ()
     position: int = 0
@@ -111,12 +99,12 @@ class RunState:
 
     @property
     def ended(self) -> bool:
-        """Whether the cell may return: its end is known."""
+        """Whether the run has ended, so that the cell may return."""
         return self.phase == "ended"
 
     @property
     def gaps(self) -> tuple[Gap, ...]:
-        """Every hole in the log, in order."""
+        """Every gap in the log, in order."""
         return tuple(output for output in self.outputs if isinstance(output, Gap))
 
 
@@ -138,7 +126,7 @@ def step(state: RunState, event: ev.Event) -> RunState:  # noqa: PLR0911 - one c
                 requirements=event.requirements,
                 requirements_source=event.requirements_source,
             )
-            return _enter(state, "submitted", event.t)
+            return _enter(state, "queued", event.t)
         case ev.NodePhase():
             return replace(state, node=event)
         case ev.Attempts():
@@ -152,21 +140,21 @@ def step(state: RunState, event: ev.Event) -> RunState:  # noqa: PLR0911 - one c
             return _log_ended(state, event)
         case ev.Unreadable():
             return replace(state, notes=(*state.notes, f"unreadable record: {event.problem}"))
-        case _:
+        case ev.Record():
             return _record(state, event)
+        case _:  # pragma: no cover
+            assert_never(event)
 
 
-def _enter(state: RunState, name: str, t: float) -> RunState:
-    """Move on to the stage that `said` leads to; never back."""
-    next_phase: Phase = {"submitted": "queued", "hello": "starting"}.get(name, name)  # type: ignore[assignment]
-    phase = TRANSITIONS.get((state.phase, name), next_phase)
+def _enter(state: RunState, phase: Phase, t: float) -> RunState:
+    """Move on to a later phase, which began at `t`; see ORDER."""
     if ORDER.index(phase) <= ORDER.index(state.phase):
         return state
     return replace(state, phase=phase, phases=(*state.phases, (phase, t)))
 
 
 def _lines(state: RunState, event: ev.Lines) -> RunState:
-    """Count raw lines from the present position, and keep those not seen before."""
+    """Count raw lines from the present position, and keep the new ones."""
     if state.exited:
         return state
     count = event.text.count("\n") + (not event.text.endswith("\n"))
@@ -179,10 +167,10 @@ def _lines(state: RunState, event: ev.Lines) -> RunState:
     return replace(state, position=position, highest=position, outputs=state.outputs.add(event))
 
 
-def _record(state: RunState, event: ev.Record) -> RunState:
-    """Place a record by its (boot, n), then let it act."""
+def _record(state: RunState, event: ev.AnyRecord) -> RunState:
+    """Find a record's place by its (boot, n), then apply it."""
     if event.boot in state.boots or (event.boot == state.boot and event.n <= state.last_record):
-        # Seen: a repeat of an earlier attempt, or of a line of this one. What follows is counted from here.
+        # A repeated record, of an earlier attempt or of this one: later lines are counted from it.
         return replace(state, position=event.n) if event.boot == state.boot else state
     if event.boot != state.boot:
         state = _boot(state, event)
@@ -193,13 +181,13 @@ def _record(state: RunState, event: ev.Record) -> RunState:
     state = replace(state, position=event.n, highest=event.n, last_record=event.n)
     if state.exited:
         return state
-    return _act(state, event)  # type: ignore[arg-type]
+    return _act(state, event)
 
 
 def _boot(state: RunState, event: ev.Record) -> RunState:
-    """Begin to read another process start: the first, the next part of an attempt, or another attempt."""
+    """Switch to another boot: the first, the next part of an attempt, or another attempt."""
     if not state.boot:
-        # Raw lines before the first record were counted from 0, as if the log had its beginning.
+        # Raw lines before the first record were counted from 0, as in a log that has its beginning.
         return replace(state, boot=event.boot, last_record=0)
     state = replace(
         state,
@@ -226,11 +214,12 @@ def _boot(state: RunState, event: ev.Record) -> RunState:
 
 
 def _act(  # noqa: C901, PLR0911 - one case an event is what this function is
-    state: RunState, event: ev.Event
+    state: RunState, event: ev.AnyRecord
 ) -> RunState:
+    """The state after a record that is new."""
     match event:
         case ev.Hello():
-            return _enter(replace(state, hello=event), "hello", event.t)
+            return _enter(replace(state, hello=event), "starting", event.t)
         case ev.PhaseStarted():
             return _enter(state, event.phase, event.t)
         case ev.Note():
@@ -261,23 +250,12 @@ def _act(  # noqa: C901, PLR0911 - one case an event is what this function is
             return state if will_retry else _enter(state, "ended", event.t)
         case ev.Part():
             return _part(state, event)
-        case (
-            ev.Lines()
-            | ev.Submitted()
-            | ev.NodePhase()
-            | ev.StopRequested()
-            | ev.StopFailed()
-            | ev.Attempts()
-            | ev.LogEnded()
-            | ev.Unreadable()
-        ):  # pragma: no cover - `step` takes these before they come here
-            return state
         case _:  # pragma: no cover
             assert_never(event)
 
 
 def _part(state: RunState, event: ev.Part) -> RunState:
-    """Join the pieces of a long record; the last piece makes it act, under that piece's own (boot, n)."""
+    """Join the pieces of a long record; the last piece applies it, with the (boot, n) of that piece."""
     parts = (*(part for part in state.parts if part.id == event.id), event)
     if len(parts) < event.of:
         return replace(state, parts=parts)
@@ -291,7 +269,7 @@ def _part(state: RunState, event: ev.Part) -> RunState:
 
 
 def _log_ended(state: RunState, event: ev.LogEnded) -> RunState:
-    """Nothing more will come: without an exit record, how it ended is not the guest's word."""
+    """The log is complete; without an exit record the run is lost or was stopped."""
     outcome: Outcome
     if state.exited:  # another attempt could have followed
         outcome = "Stopped" if state.stop_requested and not state.ended else state.outcome
@@ -301,17 +279,17 @@ def _log_ended(state: RunState, event: ev.LogEnded) -> RunState:
 
 
 def durations(state: RunState, now: float) -> tuple[tuple[Phase, float], ...]:
-    """Each stage passed or being passed, with its seconds; `now` in Unix seconds ends the present one.
+    """Each phase so far with its seconds; `now` (Unix seconds) ends the present one.
 
-    The first stages carry the client's clock and the later ones the guest's, so no difference is let below 0.
+    The first phases carry the client's clock and the later ones the guest's, so a difference is never below 0.
     """
     end = state.ended_at if state.ended else now
     begins = [(phase, t) for phase, t in state.phases if phase != "ended"]
     ends = [t for _, t in begins[1:]] + [end]
-    # Before the first stage there is an end and no beginning: hence not strict.
+    # Before the first phase there is an end and no start: hence not strict.
     return tuple((phase, max(0.0, t - begin)) for (phase, begin), t in zip(begins, ends, strict=False))
 
 
 def elapsed(state: RunState, now: float) -> float:
-    """Seconds since the run was submitted, or that it took."""
+    """Seconds since the run was submitted, or the run's total once it ended."""
     return sum(seconds for _, seconds in durations(state, now))

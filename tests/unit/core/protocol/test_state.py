@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.append_log import AppendLog
-from uv_argo_magic.core.protocol.state import ORDER, OUTCOMES, TRANSITIONS, Gap, Restarted, RunState, fold, step
+from uv_argo_magic.core.protocol.state import ORDER, OUTCOMES, Gap, Restarted, RunState, fold, step
 from uv_argo_magic.testing import play, write
 
 
@@ -92,11 +92,30 @@ def test_a_log_without_an_exit_record_is_lost_or_stopped() -> None:
     assert stopped.stop_requested == ev.StopRequested(by="me", t=4.0)
 
 
-def test_stages_never_go_back_and_may_be_entered_in_the_middle() -> None:
+def test_a_phase_may_be_entered_in_the_middle() -> None:
     state = fold([ev.PhaseStarted(**stamp(1), phase="running"), ev.PhaseStarted(**stamp(2), phase="installing")])
     assert state.phase == "running"
-    for (stage, said), after in TRANSITIONS.items():
-        assert ORDER.index(after) > ORDER.index(stage), said
+
+
+ENTERING: dict[str, ev.Event] = {
+    "queued": ev.Submitted(name="n", location="p", t=1.0),
+    "starting": ev.Hello(**stamp(1), protocol=1, python="3.12.1", platform="x", pid=1),
+    "resolving": ev.PhaseStarted(**stamp(1), phase="resolving"),
+    "installing": ev.PhaseStarted(**stamp(1), phase="installing"),
+    "running": ev.PhaseStarted(**stamp(1), phase="running"),
+    "ended": ev.LogEnded(t=1.0),
+}
+
+
+@pytest.mark.parametrize(("later", "event"), ENTERING.items())
+@pytest.mark.parametrize("phase", ["new", "queued", "starting", "resolving", "installing", "running", "ended"])
+def test_a_phase_is_entered_from_every_earlier_one_and_from_no_other(phase, later, event) -> None:
+    order = ["new", *ENTERING]
+    state = step(RunState(phase=phase), event)
+    is_later = order.index(later) > order.index(phase)
+    assert state.phase == (later if is_later else phase)
+    assert [name for name, _ in state.phases] == ([later] if is_later else [])
+    assert order == list(ORDER)
 
 
 def test_the_small_records() -> None:
