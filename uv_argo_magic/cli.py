@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from uv_argo_magic import config
 from uv_argo_magic._os import paths
@@ -290,3 +290,5 @@ class Streamer:
                 self._err.write(runs.remark(output))
             case ev.Result() | ev.ClearOutput():
                 pass  # a script's last expression prints nothing, and a terminal keeps what it showed
+            case _:  # pragma: no cover
+                assert_never(output)

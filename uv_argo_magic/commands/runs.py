@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import replace
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from uv_argo_magic import config
 from uv_argo_magic.backends import base
@@ -208,6 +208,8 @@ def _output_text(output: Output) -> str:
             return ""
         case Gap() | Restarted() | ev.Skipped():
             return remark(output)
+        case _:  # pragma: no cover
+            assert_never(output)
 
 
 def remark(output: Gap | Restarted | ev.Skipped) -> str:
@@ -220,6 +222,8 @@ def remark(output: Gap | Restarted | ev.Skipped) -> str:
         case ev.Skipped():
             where = f"; the whole lies in {output.path}" if output.path else ""
             return f"[{output.lines} lines, {output.bytes} bytes never travelled{where}]\n"
+        case _:  # pragma: no cover
+            assert_never(output)
 
 
 def plain(bundle: ev.Bundle) -> str:

@@ -13,10 +13,10 @@ import itertools
 import json
 import sys
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 from uv_argo_magic.core.protocol import events as ev
-from uv_argo_magic.core.protocol.state import Restarted
+from uv_argo_magic.core.protocol.state import Gap, Restarted
 from uv_argo_magic.core.view import ansi, html
 from uv_argo_magic.core.view.truncate import Chunk, Emitted, OutputTruncator
 
@@ -107,8 +107,10 @@ class CellOutput:
             case ev.Result():
                 if self._to.results:
                     self._to.publish(_decoded(one.data), json.loads(one.metadata), transient={}, update=False)
-            case _:
+            case ev.Skipped() | Gap() | Restarted():
                 self._to.write("stderr", ansi.clean(html.remark(one)) + "\n")
+            case _:  # pragma: no cover
+                assert_never(one)
 
 
 def _newest(emitted: list[Emitted]) -> list[Emitted]:

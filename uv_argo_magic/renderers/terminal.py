@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, assert_never
 
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.protocol import events as ev
-from uv_argo_magic.core.protocol.state import elapsed
+from uv_argo_magic.core.protocol.state import Gap, Restarted, elapsed
 from uv_argo_magic.core.view import ansi, html, messages
 
 if TYPE_CHECKING:
@@ -84,8 +84,10 @@ class PlainText:
                 self._write(out, html.plain_text(output.data))
             case ev.ClearOutput():
                 pass  # what a terminal has printed stays
-            case _:
+            case ev.Skipped() | Gap() | Restarted():
                 self._say(html.remark(output))
+            case _:  # pragma: no cover
+                assert_never(output)
 
     def _write(self, to: TextIO, text: str) -> None:
         if text:

@@ -10,7 +10,7 @@ Rules:
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.protocol import events as ev
@@ -93,8 +93,10 @@ def remark(output: Output) -> str:
             return f"... {amount} of the log missing: {humanize.one_line(output.reason)}"
         case Restarted():
             return f"... attempt {output.attempt} of the cell begins here, in another process"
-        case _:
+        case ev.Lines() | ev.Text() | ev.Display() | ev.Result() | ev.ClearOutput():
             return ""
+        case _:  # pragma: no cover
+            assert_never(output)
 
 
 def mimebundle(state: RunState, now: float, lock: Resolution | None = None) -> dict[str, str]:
@@ -291,8 +293,10 @@ def _as_text(output: Output) -> tuple[str, str]:
             return "ours", plain_text(output.data)
         case ev.ClearOutput():
             return "ours", ""
-        case _:
+        case ev.Skipped() | Gap() | Restarted():
             return "ours", remark(output) + "\n"
+        case _:  # pragma: no cover
+            assert_never(output)
 
 
 def plain_text(bundle: ev.Bundle) -> str:
