@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from uv_argo_magic._os import paths
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.spec import settings_parser
-from uv_argo_magic.core.spec.run_spec import Resources, Settings
+from uv_argo_magic.core.spec.settings import Resources, Settings
 from uv_argo_magic.core.suggest import nearest, unknown
 from uv_argo_magic.errors import SpecError
 

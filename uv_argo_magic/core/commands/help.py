@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from uv_argo_magic.core.commands.parser import Command, FrontEnd, Group, Option, Token, groups, tokenize
 from uv_argo_magic.core.commands.table import CELL, HELP, commands_in
 from uv_argo_magic.core.spec import settings_parser
-from uv_argo_magic.core.spec.run_spec import Resources
+from uv_argo_magic.core.spec.settings import Resources
 from uv_argo_magic.core.suggest import unknown
 from uv_argo_magic.errors import SpecError
 

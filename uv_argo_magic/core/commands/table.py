@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from uv_argo_magic.core.commands.parser import Command, FrontEnd, Line, Option, Token, is_option, read, tokenize
 from uv_argo_magic.core.spec import settings_parser
-from uv_argo_magic.core.spec.run_spec import Resources
+from uv_argo_magic.core.spec.settings import Resources
 from uv_argo_magic.core.suggest import unknown
 from uv_argo_magic.errors import SpecError
 

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
-    from uv_argo_magic.core.spec.run_spec import Settings
+    from uv_argo_magic.core.spec.settings import Settings
 
 DEFAULT = "default"
 """What the index of `index_url` is called where it needs a name."""

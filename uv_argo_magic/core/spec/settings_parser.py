@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, fields
 from typing import TypeAlias, get_type_hints
 
-from uv_argo_magic.core.spec.run_spec import Settings
+from uv_argo_magic.core.spec.settings import Settings
 from uv_argo_magic.core.suggest import nearest, unknown
 from uv_argo_magic.errors import SpecError
 
