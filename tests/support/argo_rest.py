@@ -129,8 +129,9 @@ class _Handler(BaseHTTPRequestHandler):
         with contextlib.suppress(OSError):
             while not rest.closed:
                 log = workflow.logs.get(query["logOptions.container"])
-                lines, ended = (log.lines, log.ended) if log else ([], "logOptions.follow" not in query)
-                for stamp, line in lines[at:]:
+                lines, ended = log.after(at) if log else ([], "logOptions.follow" not in query)
+                at += len(lines)
+                for stamp, line in lines:
                     if time.mktime(time.strptime(stamp[:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone < since:
                         continue
                     said = json.dumps({"result": {"content": f"{stamp} {line.decode().rstrip()}", "podName": "x"}})
@@ -141,7 +142,6 @@ class _Handler(BaseHTTPRequestHandler):
                         self.close_connection = True
                         return
                     self.piece(json.loads(said))
-                at = len(lines)
                 if ended:
                     break
                 time.sleep(0.01)

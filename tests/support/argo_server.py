@@ -45,6 +45,11 @@ class Log:
         now = dt.datetime.now(dt.UTC)
         self.lines.append((now.strftime("%Y-%m-%dT%H:%M:%S.%f") + "000Z", line))
 
+    def after(self, at: int) -> tuple[list[tuple[str, bytes]], bool]:
+        """The lines from number `at` on, and whether these are the last: both of one moment, while others write."""
+        ended = self.ended  # before the lines: what is written in between comes with the next call
+        return self.lines[at:], ended
+
 
 class Workflow:
     """One workflow, its pod, its processes, and the log of each container."""
@@ -464,9 +469,9 @@ class _Handler(BaseHTTPRequestHandler):
         sent, at = 0, 0
         with contextlib.suppress(OSError):
             while True:
-                lines, ended = log.lines, log.ended
-                new = b"".join(f"{t} ".encode() + line for t, line in lines[at:] if t[:19] >= since)
-                at = len(lines)
+                lines, ended = log.after(at)
+                at += len(lines)
+                new = b"".join(f"{t} ".encode() + line for t, line in lines if t[:19] >= since)
                 if new and server.cut and sent + len(new) > server.cut:
                     # In the middle of a line, and without the end that HTTP wants.
                     self.piece(new[: server.cut - sent])
