@@ -4,18 +4,25 @@ Rules:
 - No UV_ARGO_* of the shell that started the tests reaches them.
 - The comparison with whole galleries takes minutes and archives: it runs where UV_ARGO_TEST_GALLERIES names them.
 - No test depends on how fast the machine is: Hypothesis bounds the number of examples, not their time.
+- A run started by nohup or as a background job inherits ignored signals, and so would every process under test: they
+  get the dispositions of a terminal here.
 - With UV_ARGO_TEST_STRICT a skipped test has failed, unless it is one that needs a cluster.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 from hypothesis import settings
 
 settings.register_profile("ours", deadline=None)
 settings.load_profile("ours")
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for number in (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
+    signal.signal(number, signal.SIG_DFL)
 
 for name in [name for name in os.environ if name.startswith("UV_ARGO_") and not name.startswith("UV_ARGO_TEST_")]:
     del os.environ[name]
