@@ -1,6 +1,6 @@
 """Make the pictures of these pages: the panel of a running cell, and the requirements editor, each light and dark.
 
-pip install -e ".[browser]" && python docs/picture.py
+pip install -e . --group browser && python docs/picture.py
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory):
     pytest.importorskip("jupyterlab", reason="jupyterlab is not installed")
-    pytest.importorskip("playwright", reason="playwright is not installed: pip install -e '.[browser]'")
+    pytest.importorskip("playwright", reason="playwright is not installed: pip install --group browser")
     if not Path(jupyter.CHROMIUM).exists():
         pytest.skip(f"there is no {jupyter.CHROMIUM}: apt-get install chromium")
     made = jupyter.Lab(tmp_path_factory.mktemp("lab") / "lab")

@@ -206,7 +206,7 @@ def test_a_change_by_somebody_else_is_taken_and_ours_is_an_undo_away(opened):
     one.w._add.value = "beta"
     one.path.write_text("theirs\n", encoding="utf-8")
     until(lambda: "theirs" in "".join(one.chips))
-    assert "was changed elsewhere" in one.w._foot.value
+    until(lambda: "was changed elsewhere" in one.w._foot.value)
     one.press("undo")
     assert one.text == "alpha\nbeta\n"
 
