@@ -128,27 +128,38 @@ def backends() -> dict[str, str]:
     return {name: point.value for name, point in base.points().items()}
 
 
-def refuse(options: RunOptions, backend: str, capabilities: frozenset[str] | None = None) -> None:
-    """Refuse what the line asks and the backend does not declare; `capabilities` None: ask its class.
+def refuse(options: RunOptions, backend: str) -> None:
+    """Refuse options of the line that the backend does not support.
 
     Raises:
         SpecError: the option, and what to do instead.
-        BackendUnavailable: the backend's class cannot be imported.
+        BackendUnavailable: the backend cannot be imported.
     """
-    requests = {"detach": options.detach, "resources": options.resources != Resources()}
-    requested = [name for name, yes in requests.items() if yes]
-    if not requested:
-        return
-    declared = _capabilities(backend) if capabilities is None else capabilities
-    for name in requested:
-        if name not in declared:
+    given = {
+        "detach": (base.Capability.DETACH, options.detach),
+        "resources": (base.Capability.RESOURCES, options.resources != Resources()),
+    }
+    for name, (capability, is_given) in given.items():
+        if is_given and capability not in base.load(backend).capabilities:
             raise SpecError(
-                f"the {backend} backend cannot do --{name}", hint=f"Leave --{name} out, or choose a backend that can."
+                f"the {backend} backend does not support --{name}",
+                hint=f"Leave --{name} out, or choose a backend that does.",
             )
 
 
-def _capabilities(backend: str) -> frozenset[str]:
-    return base.load(backend).capabilities
+def ignored_settings(options: RunOptions, backend: str) -> tuple[str, ...]:
+    """A note on the settings of the line that the backend does not use; () if it uses all of them.
+
+    Configuration files and variables are for all backends, so their settings are not checked.
+
+    Raises:
+        BackendUnavailable: the backend cannot be imported.
+    """
+    specific = sorted({name for name, _ in options.sets} & base.BACKEND_SETTINGS)
+    ignored = [name for name in specific if name not in base.load(backend).settings]
+    if not ignored:
+        return ()
+    return (f"The {backend} backend ignores {', '.join(f'--set {name}' for name in ignored)}.",)
 
 
 def checked(key: str, value: object) -> object:
@@ -184,9 +195,7 @@ def _file(path: Path) -> dict[str, object]:
 def _backend(name: str, origin: str, environ: Mapping[str, str]) -> str:
     installed = backends()
     if not name:
-        # A cluster counts only where something can use it.
-        cluster_hint = environ.get("KUBERNETES_SERVICE_HOST") or environ.get("UV_ARGO_NAMESPACE")
-        return "argo" if cluster_hint and "argo" in installed else "local"
+        return base.default_name(environ, installed)
     if installed and name not in installed:
         error = unknown("backend", name, installed)
         raise SpecError(f"{origin}: {error.message}" if origin != "the line" else error.message, hint=error.hint)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from uv_argo_magic.backends.base import Capability, Submission
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import RunState, step
 from uv_argo_magic.uv import interpreters
@@ -18,7 +19,7 @@ from uv_argo_magic.uv import interpreters
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from uv_argo_magic.backends.base import Check, RemoteRun
+    from uv_argo_magic.backends.base import RemoteRun
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 
@@ -78,29 +79,25 @@ class FakeBackend:
         self.stopped: list[str] = []
         self.deleted: list[str] = []
 
-    capabilities: frozenset[str] = frozenset()
-    place = "nowhere"
+    capabilities = Capability.NONE
+    settings: frozenset[str] = frozenset()
 
     def target(self, spec: RunSpec) -> interpreters.Interpreter:
         """A Python of this machine, as `local` has it."""
         return interpreters.find(spec.python)
 
-    def image(self, spec: RunSpec) -> str:  # noqa: ARG002 - the protocol's signature
-        """None: it is this machine's Python."""
-        return ""
-
     def describe(self, program: Program, spec: RunSpec) -> str:  # noqa: ARG002 - the protocol's signature
-        """There is nothing to say of what does not run."""
+        """Nothing."""
         return ""
 
     def manifest(self, program: Program, spec: RunSpec) -> str:  # noqa: ARG002 - the protocol's signature
         """The program itself."""
         return program.source
 
-    def submit(self, program: Program, spec: RunSpec, run_id: str, *, notebook: str = "") -> str:  # noqa: ARG002
-        """Take note of the program, its spec and the run's id; names are fake-1, fake-2, ..."""
+    def submit(self, program: Program, spec: RunSpec, run_id: str, *, notebook: str = "") -> Submission:  # noqa: ARG002
+        """Record the program, its spec and the run's id; names are fake-1, fake-2, ..."""
         self.submitted.append((program, spec, run_id))
-        return f"fake-{len(self.submitted)}"
+        return Submission(name=f"fake-{len(self.submitted)}", location="nowhere")
 
     def find(self, name: str, settings: Settings) -> RemoteRun | None:  # noqa: ARG002 - the protocol's signature
         """What the test put into `remote_runs` under this name or id."""
@@ -122,22 +119,11 @@ class FakeBackend:
         if name not in self.stopped:
             self.stopped.append(name)
 
-    def by_hand(self, name: str) -> tuple[str, ...]:
-        """A command that shows that it would be shown."""
+    def manual_stop_commands(self, name: str) -> tuple[str, ...]:
+        """A command that does nothing."""
         return (f"true {name}",)
 
     def delete(self, name: str) -> None:
         """Take note; idempotent."""
         if name not in self.deleted:
             self.deleted.append(name)
-
-    def checks(self, spec: RunSpec) -> Iterator[Check]:  # noqa: ARG002 - the protocol's signature
-        """There is nothing to look at."""
-        yield from ()
-
-    def seen(self, name: str) -> Iterator[Check]:  # noqa: ARG002 - the protocol's signature
-        """There is nothing to see."""
-        yield from ()
-
-    def warm(self) -> None:
-        """There is nothing to make ready."""

@@ -16,7 +16,7 @@ from support.argo_server import ArgoServer
 
 from uv_argo_magic import cli
 from uv_argo_magic.backends import base
-from uv_argo_magic.backends.argo import backend as argo_backend
+from uv_argo_magic.backends.argo import connections
 from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.backends.kubernetes import diagnose
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
@@ -59,7 +59,7 @@ class Machine:
         for name, value in self.environ.items():
             self.monkeypatch.setenv(name, value)
         base.load.cache_clear()
-        argo_backend._connected.cache_clear()
+        connections._connect.cache_clear()
         self.capsys.readouterr()
         assert cli.main(words) == status
         return "".join(self.capsys.readouterr())
@@ -103,7 +103,7 @@ def left(server, here, over):
     prepared = prepare(spec, backend)
     history = History(Path(here.environ["UV_ARGO_HOME"]) / "data" / "runs")
     files = history.begin(run_id, spec=spec, resolution=prepared.resolution, nonce=prepared.program.nonce)
-    files.note("name", backend.submit(prepared.program, spec, run_id))
+    files.note("name", backend.submit(prepared.program, spec, run_id).name)
     files.append("line 0\nline 1\nline 2\n")
     about = json.loads((files.folder / "spec.json").read_text())
     (files.folder / "spec.json").write_text(json.dumps(about | {"started": "another process"}))

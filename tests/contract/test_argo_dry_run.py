@@ -88,7 +88,7 @@ def test_what_argo_does_not_know_is_not_sent(server, described, capsys):
     settings = Settings(kubeconfig=str(server.kubeconfig), images=((HERE, "none"),), pending_timeout=60.0)
     backend = ArgoBackend()
     spec = RunSpec(cell="print(1)", settings=settings, backend="argo")
-    name = backend.submit(prepare(spec, backend).program, spec, "20260101-000000-abcdef")
+    name = backend.submit(prepare(spec, backend).program, spec, "20260101-000000-abcdef").name
     assert "pendingTimeout" not in server.workflows[name].template
     assert "pending_timeout is not sent" in capsys.readouterr().err
 

@@ -72,7 +72,7 @@ def test_it_is_stopped_and_found_again(api, rest):
     other = ArgoBackend()
     found = other.find(one.state.run, Settings(**SETTINGS))
     assert found.name == one.name
-    assert other.by_hand(one.name) == (f"ARGO_SERVER={rest.address} argo -n nb stop {one.name}",)
+    assert other.manual_stop_commands(one.name) == (f"ARGO_SERVER={rest.address} argo -n nb stop {one.name}",)
     other.stop(one.name)
     assert one.wait(30).outcome == "Stopped"
     one._thread.join(20)

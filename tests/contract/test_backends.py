@@ -11,6 +11,7 @@ import base64
 import gzip
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -22,6 +23,7 @@ from support.index_server import IndexServer
 
 from uv_argo_magic._os import paths
 from uv_argo_magic.backends.argo.backend import ArgoBackend
+from uv_argo_magic.backends.base import Backend, Diagnoses, Exports, Warms
 from uv_argo_magic.backends.local import LocalBackend
 from uv_argo_magic.core.requirements import model
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
@@ -341,3 +343,16 @@ def test_runs_leave_no_threads_no_descriptors_and_no_folders(run, tmp_path, monk
         run("print(1)")._thread.join(30)
     assert used() == before
     assert not list(tmp_path.glob("uv-argo-*"))
+
+
+def test_the_example_of_the_documentation_runs_a_cell(home):
+    page = (Path(__file__).parents[2] / "docs" / "backends.md").read_text()
+    namespace: dict = {}
+    exec(re.search(r"```python\n# mine\.py\n(.*?)```", page, re.DOTALL)[1], namespace)
+    backend = namespace["MyBackend"]()
+    assert isinstance(backend, Backend)
+    assert not isinstance(backend, Exports | Warms | Diagnoses)
+    run = start(prepare(RunSpec(cell="print(6 * 7)"), backend), backend=backend)
+    assert (run.wait(60).outcome, run.logs()) == ("Succeeded", "42\n")
+    run._thread.join(20)
+    assert backend.processes == {}

@@ -40,7 +40,7 @@ def test_the_python_of_this_machine_is_asked_for_its_packages(home):
     prepared = prepare(spec, backend)
     assert prepared.spec == spec
     assert prepared.interpreter.base.python == HERE
-    assert prepared.resolution.base == prepared.interpreter.base.digest
+    assert prepared.resolution.base_digest == prepared.interpreter.base.digest
     run = start(prepared, backend=backend)
     run.wait(60)
     assert "-packages" in run.logs().replace("venv/lib", "")

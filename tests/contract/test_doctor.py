@@ -82,7 +82,7 @@ def test_a_pod_that_could_run_twice_is_noted(examine):
     found = examine()
     assert found["at most once"].outcome == "note"
     assert "ARGO_POD_STATUS_CAPTURE_FINALIZER=true" in found["at most once"].hint
-    assert (found["Argo's version"].said, found["end"].outcome) == ("v4.1.2", "ok")
+    assert (found["Argo's version"].message, found["end"].outcome) == ("v4.1.2", "ok")
     assert examine()["controller"].outcome == "ok"
 
 
@@ -101,7 +101,7 @@ def test_what_needs_a_failed_check_is_skipped(server, examine, path, status, fai
     assert hint in found[failed].hint
     after = [*argo_doctor.STEPS[argo_doctor.STEPS.index(failed) + 1 :], "a small run"]
     assert outcomes(found, "skipped") == after
-    assert all(check.said == f"needs {failed}" for check in found.values() if check.outcome == "skipped")
+    assert all(check.message == f"needs {failed}" for check in found.values() if check.outcome == "skipped")
     assert server.workflows == {}
 
 
@@ -116,10 +116,10 @@ def test_rights_that_are_missing_are_named_with_their_rule(server, examine):
     server.denied.add(("workflowtaskresults", "patch"))
     found = examine()
     assert outcomes(found, "failed") == ["may workflows", "may pods/log", "executor"]
-    assert found["may workflows"].said == "not patch in the namespace nb"
+    assert found["may workflows"].message == "not patch in the namespace nb"
     assert '{apiGroups: [""], resources: [pods/log], verbs: [get]}' in found["may pods/log"].hint
     assert (found["may configmaps"].outcome, found["a small run"].outcome) == ("note", "skipped")
-    assert found["executor"].said == "the service account default may not patch workflowtaskresults"
+    assert found["executor"].message == "the service account default may not patch workflowtaskresults"
 
 
 def test_what_may_not_be_asked_is_not_known(server, examine):
@@ -139,7 +139,7 @@ def test_a_controller_that_does_not_look_is_found(server, examine):
         one.made["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
     found = examine()
     assert outcomes(found, "failed") == ["controller"]
-    assert found["controller"].said == "1 of 1 workflows here were seen by no controller"
+    assert found["controller"].message == "1 of 1 workflows here were seen by no controller"
 
 
 def test_the_small_run_tells_what_else_is_wrong(server, examine, index, monkeypatch):
@@ -151,12 +151,12 @@ def test_the_small_run_tells_what_else_is_wrong(server, examine, index, monkeypa
     finally:
         index.misbehave("six", "", where="file")
     assert outcomes(found, "failed") == ["cell"]
-    assert "six" in found["cell"].said
+    assert "six" in found["cell"].message
     monkeypatch.setattr(doctor, "PATIENCE", 0.2)
     server.start_after = 5.0
     found = examine()
     assert outcomes(found, "failed") == ["start"]
-    assert found["start"].said.startswith("nothing began in 0 s")
+    assert found["start"].message.startswith("nothing began in 0 s")
     # What had begun is stopped.
     assert list(server.workflows.values())[-1].made["spec"]["shutdown"] == "Stop"
 
@@ -188,7 +188,7 @@ def test_an_index_without_the_package(server, words, examine):
     assert outcomes(found, "failed") == ["index, from here"]
     found = examine("--set", "template=nope")
     assert outcomes(found, "failed") == ["settings"]
-    assert found["settings"].said == "there is no WorkflowTemplate nope at test, namespace nb"
+    assert found["settings"].message == "there is no WorkflowTemplate nope at test, namespace nb"
 
 
 def test_here(home, index, tmp_path, monkeypatch, capsys):

@@ -192,7 +192,7 @@ def test_a_program_too_large_is_refused_before_anything_is_sent():
 def test_hera_leaves_the_users_yaml_alone():
     code = (
         "import yaml; before = yaml.dump('a\\nb'), yaml.safe_dump('a\\nb')\n"
-        "from uv_argo_magic.backends.kubernetes import pod; pod.hera()\n"
+        "from uv_argo_magic.backends.argo.hera import hera; hera()\n"
         "assert (yaml.dump('a\\nb'), yaml.safe_dump('a\\nb')) == before\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -15,7 +15,9 @@ from uv_argo_magic.notebook import background
 from uv_argo_magic.testing import FakeBackend, write
 
 HELLO = ("hello", {"protocol": 1, "python": "3.12.1", "platform": "linux", "pid": 1})
-FOUND = base.RemoteRun(name="w-1", run="r-1", nonce="theirs", place="c, namespace nb", phase="Running", begun=900.0)
+FOUND = base.RemoteRun(
+    name="w-1", run="r-1", nonce="theirs", location="c, namespace nb", phase="Running", started_at=900.0
+)
 
 
 @pytest.fixture

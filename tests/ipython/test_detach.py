@@ -276,7 +276,7 @@ class Impatient:
 
 
 def started(backend):
-    name = backend.submit(SimpleNamespace(nonce="n"), RunSpec(cell=""), "r1")
+    name = backend.submit(SimpleNamespace(nonce="n"), RunSpec(cell=""), "r1").name
     submitted = ev.Submitted(name=name, location="nowhere", t=1.0)
     return engine.Run(backend, run_id="r1", submitted=submitted, nonce="n", settings=Settings())
 

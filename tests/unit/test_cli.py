@@ -45,7 +45,7 @@ def keep(history, run_id="r1", *seen, reason="ok", code=0, live=False, cell="\np
     files.append(log)
     if not live:
         begun = history.get(run_id).begun
-        state = fold([ev.Submitted(name="x", location="here", t=begun), *ev.decode(log, "n")], RunState(run=run_id))
+        state = fold([ev.Submitted(name="x", location="", t=begun), *ev.decode(log, "n")], RunState(run=run_id))
         files.finish(fold([ev.Exited(boot="b", n=99, t=begun + 1.5, reason=reason, code=code)], state))
     return files
 
@@ -228,7 +228,7 @@ def test_last_says_how_it_ended(history):
     )
     text = runs.last(history.last())
     assert "r1: Failed after 1.5 s" in text
-    assert "backend   local (here)" in text
+    assert "backend   local\n" in text
     assert "error     ValueError: a" in text
     assert "cell      print(1)" in text
     assert "stages    queued" in text

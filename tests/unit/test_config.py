@@ -11,6 +11,7 @@ from uv_argo_magic import config
 from uv_argo_magic._os import paths
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.commands.table import RunOptions, read_cell, run_options
+from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.core.spec.run_spec import Resources
 from uv_argo_magic.errors import BackendUnavailable, SpecError
 from uv_argo_magic.testing import FakeBackend
@@ -125,19 +126,19 @@ def test_what_the_line_says():
 
 def test_what_a_backend_does_not_declare_is_refused():
     config.refuse(RunOptions(), "local")
-    with pytest.raises(SpecError, match=r"^the local backend cannot do --detach$") as caught:
-        config.refuse(RunOptions(detach=True), "local", frozenset())
+    with pytest.raises(SpecError, match=r"^the argo backend does not support --detach$") as caught:
+        config.refuse(RunOptions(detach=True), "argo")
     assert "Leave --detach out" in caught.value.hint
-    with pytest.raises(SpecError, match="cannot do --resources"):
-        config.refuse(RunOptions(detach=True, resources=Resources(cpu="1")), "argo", frozenset({"detach"}))
-    config.refuse(RunOptions(detach=True), "argo", frozenset({"detach"}))
-    with pytest.raises(BackendUnavailable, match="there is no backend 'nope' here"):
+    with pytest.raises(SpecError, match="the local backend does not support --resources"):
+        config.refuse(RunOptions(detach=True, resources=Resources(cpu="1")), "local")
+    config.refuse(RunOptions(detach=True), "local")
+    with pytest.raises(BackendUnavailable, match="unknown backend nope"):
         config.refuse(RunOptions(detach=True), "nope")
 
 
 def test_a_backends_class_says_what_it_can(monkeypatch):
     point = SimpleNamespace(load=lambda: FakeBackend, value="uv_argo_magic.testing:FakeBackend")
-    monkeypatch.setattr(FakeBackend, "capabilities", frozenset({"detach"}))
+    monkeypatch.setattr(FakeBackend, "capabilities", base.Capability.DETACH)
     monkeypatch.setattr(base, "points", lambda: {"able-in-tests": point})
     config.refuse(RunOptions(detach=True), "able-in-tests")
 
@@ -145,7 +146,7 @@ def test_a_backends_class_says_what_it_can(monkeypatch):
         raise ImportError("no hera")
 
     monkeypatch.setattr(base, "points", lambda: {"broken-in-tests": SimpleNamespace(load=broken, value="x:Y")})
-    with pytest.raises(BackendUnavailable, match="the backend broken-in-tests cannot be imported: no hera"):
+    with pytest.raises(BackendUnavailable, match="cannot import the backend broken-in-tests: no hera"):
         config.refuse(RunOptions(detach=True), "broken-in-tests")
 
 
@@ -162,3 +163,33 @@ def test_places(tmp_path):
         assert place.is_absolute()
         assert "uv-argo" in place.parts
     assert paths.data_dir({"UV_ARGO_HOME": "x"}).is_absolute()
+
+
+def test_settings_that_the_backend_does_not_use_are_noted():
+    def noted(line: str) -> tuple[str, ...]:
+        options = run_options(read_cell(line, {}))
+        return config.ignored_settings(options, options.backend or "local")
+
+    assert noted("--set retries=3 --set image=x --set deadline=1s --set env=A=1") == (
+        "The local backend ignores --set deadline, --set image, --set retries.",
+    )
+    assert noted("-b argo --set retries=3 --set image=x --set deadline=1s") == ()
+    assert noted("--set base=own --set run_timeout=5m") == ()
+
+
+def test_what_is_not_a_backend_is_refused_by_name(monkeypatch):
+    class Half:
+        capabilities = base.Capability.NONE
+
+        def submit(self, program, spec, run_id, *, notebook=""):
+            raise AssertionError
+
+    monkeypatch.setattr(base, "points", lambda: {"half-in-tests": SimpleNamespace(load=lambda: Half, value="x:Half")})
+    with pytest.raises(BackendUnavailable, match="x:Half is not a backend: it lacks settings, target, find, watch"):
+        base.load("half-in-tests")
+
+
+def test_each_backend_declares_settings_that_exist():
+    assert set(settings_parser.FIELDS) >= base.BACKEND_SETTINGS
+    assert base.load("argo").settings == base.BACKEND_SETTINGS
+    assert base.load("local").settings <= base.BACKEND_SETTINGS

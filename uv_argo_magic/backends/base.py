@@ -1,182 +1,313 @@
-"""The Backend protocol, and how one is found by name.
+"""The Backend protocol, its optional parts, and how backends are found by name (docs/backends.md).
 
-Rule: no backend is special. Ours are declared in the same entry-point group as anybody's, and nothing outside a backend
-asks which one it has.
+Rules:
+- No backend is special: ours use the entry-point group that third-party backends use, and nothing outside a backend
+  compares its name.
+- Six methods are required. Optional parts are protocols of their own; whether a backend has one is checked here only.
 """
 
 from __future__ import annotations
 
 import difflib
+import enum
 import functools
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
 from uv_argo_magic.core.protocol.events import Attempts, NodePhase, StopRequested
-from uv_argo_magic.errors import BackendUnavailable
+from uv_argo_magic.errors import BackendUnavailable, SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator, Mapping
 
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
     from uv_argo_magic.uv.interpreters import Interpreter
 
 GROUP = "uv_argo_magic.backends"
-OVER = frozenset({"Succeeded", "Failed", "Error"})
-"""The phases after which nothing happens any more."""
+FINAL_PHASES = frozenset({"Succeeded", "Failed", "Error"})
+"""The phases of a run that has ended."""
+BACKEND_SETTINGS = frozenset(
+    {
+        "base", "context", "deadline", "executor_patch", "gpu_resource", "image", "image_pull_secrets", "images",
+        "index_secrets", "install_image", "kubeconfig", "labels", "namespace", "node_selector", "patch",
+        "pending_timeout", "platform", "pod_gc", "pod_gc_delay", "retries", "run_as_user", "secret_env", "secret_files",
+        "semaphore", "server", "service_account", "shape", "store", "template", "tolerations", "ttl", "volumes",
+    }
+)  # fmt: skip
+"""The settings that have an effect only if the backend uses them; all others apply to every backend."""
+
+
+class Capability(enum.Flag):
+    """What a backend can do besides running a cell."""
+
+    NONE = 0
+    DETACH = enum.auto()
+    """Runs go on when their cell returns (`--detach`)."""
+    RESOURCES = enum.auto()
+    """Runs get the CPU, memory, GPU and disk of `--resources`."""
+    LOCAL = enum.auto()
+    """Runs are processes of this machine: they share uv's cache, and passwords of an index do not leave it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """A run that the backend accepted: its name there, and where that is ("" for this machine)."""
+
+    name: str
+    location: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteRun:
-    """A run as the place knows it where it runs, whoever began it. Times are Unix seconds, 0: not yet.
+    """A run that the backend knows, started by any process. Times are Unix seconds, 0 if not known.
 
-    `run` is its id, `nonce` that of its records, `phase` Argo's phase word, `cell` the digest of the cell's text.
+    `run` is its id, `nonce` that of its records, `phase` a phase of Argo, `cell` the SHA-256 of the cell's text.
     """
 
     name: str
     run: str
     nonce: str
-    place: str
+    location: str
     phase: str
-    begun: float
-    ended: float = 0.0
+    started_at: float
+    ended_at: float = 0.0
     cell: str = ""
     notebook: str = ""
 
     @property
-    def over(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether nothing of it runs any more."""
-        return self.phase in OVER
+        return self.phase in FINAL_PHASES
 
 
 Item: TypeAlias = str | NodePhase | StopRequested | Attempts
-"""What a place says of a run: log text, a phase, that somebody asked there for its end, how often it is tried."""
+"""What a backend reports of a run: log text, a phase, a stop requested by another client, the number of attempts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One thing looked at for `doctor`: a failed one says what to do, a note is good to know and no failure."""
+    """A result of `doctor`. A failed check has a hint; a note is worth knowing and not a failure."""
 
     name: str
     outcome: Literal["ok", "failed", "note", "skipped"]
-    said: str = ""
+    message: str = ""
     hint: str = ""
 
 
 @runtime_checkable
 class Backend(Protocol):
-    """A place where programs run; the verbs are the argo command's."""
+    """Runs programs."""
 
-    capabilities: frozenset[str]
-    """What it can do beyond running a cell: "detach", "resources", "credentials" (an index's: they stay here)."""
-    place: str
-    """Where it runs, in words: "here", or a context and namespace."""
+    capabilities: Capability
+    settings: frozenset[str]
+    """The names out of BACKEND_SETTINGS that this backend uses."""
 
     def target(self, spec: RunSpec) -> Interpreter:
-        """The Python that would run this there, and which wheels fit it; nothing is sent.
+        """The Python that would run this, and which wheels fit it. Sends nothing.
 
         Raises:
-            SpecError: there is no such Python there.
+            SpecError: the backend has no such Python.
         """
 
-    def image(self, spec: RunSpec) -> str:
-        """The image that would run this; "" where it runs on this machine.
+    def submit(self, program: Program, spec: RunSpec, run_id: str, *, notebook: str = "") -> Submission:
+        """Start the program. `notebook` is the path of the notebook with the cell, or "".
 
         Raises:
-            SpecError: there is none for such a Python, or this place has no images.
-        """
-
-    def describe(self, program: Program, spec: RunSpec) -> str:
-        """For `--dry-run`: what would be sent, and what the place says of it; "" where there is no more to say.
-
-        Nothing begins to run. A place that does not answer is a sentence of the text, no error.
-
-        Raises:
-            SpecError: it could not be sent.
-        """
-
-    def manifest(self, program: Program, spec: RunSpec) -> str:
-        """What would be sent, as a file that runs there without this package.
-
-        Raises:
-            SpecError: this place takes no such file.
-        """
-
-    def submit(self, program: Program, spec: RunSpec, run_id: str, *, notebook: str = "") -> str:
-        """Begin to run the program; the name by which it is known there. `notebook` is the path of whoever asks.
-
-        Raises:
-            BackendUnavailable: the place does not answer.
+            BackendUnavailable: the backend cannot be reached.
             SubmitRejected: it refused the run.
         """
 
     def find(self, name: str, settings: Settings) -> RemoteRun | None:
-        """A run by its id or by its name there, whoever began it; from then on the other verbs know its name.
+        """A run by its id or its name, started by any process; afterwards the other methods accept its name.
 
-        None: there is none, or it does not outlive the process that began it.
+        None if there is no such run, or if runs of this backend end with the process that started them.
 
         Raises:
-            BackendUnavailable: the place does not answer.
-            SpecError: what has this name is no run of this package, or of a newer one.
+            BackendUnavailable: the backend cannot be reached.
+            SpecError: the object of this name was not created by this package, or by a newer version of it.
         """
 
     def watch(self, name: str, *, follow: bool = True) -> Iterator[Item]:
-        """Log text (whole lines), observed phases and wishes of others that it end, from the start; again if asked.
+        """The log from its start in whole lines, phases, and stops requested by other clients; may be called again.
 
-        `follow`: to the end; else what is there by now.
+        With `follow` until the run has ended, else what there is now.
         """
 
     def stop(self, name: str) -> None:
-        """Ask for the end, politely first; no error where there is nothing to stop."""
+        """Request a graceful stop, then a forced one; no error if there is nothing to stop.
 
-    def by_hand(self, name: str) -> tuple[str, ...]:
-        """Commands for a terminal that stop it without this package; () where it ends with this process."""
-
-    def delete(self, name: str) -> None:
-        """Forget the run and what it left there; no error where there is nothing."""
-
-    def checks(self, spec: RunSpec) -> Iterator[Check]:
-        """What can be known of the place before anything runs there, one after the other as it becomes known.
-
-        Where a check fails, those that need what it looked at are skipped; nothing is raised.
+        Raises:
+            BackendError: the request failed.
         """
 
-    def seen(self, name: str) -> Iterator[Check]:
-        """What a run that has begun shows of the place."""
+    def delete(self, name: str) -> None:
+        """Release what the run holds once it has been read to its end; no error if there is nothing."""
+
+
+@runtime_checkable
+class Images(Protocol):
+    """A backend whose runs see the packages of an image, or of another Python (the setting `base`)."""
+
+    def image(self, spec: RunSpec) -> str:
+        """The image that would run this; "" if it runs on this machine.
+
+        Raises:
+            SpecError: there is no image for such a Python, or the backend has no images and `base` names one.
+        """
+
+
+@runtime_checkable
+class Exports(Protocol):
+    """A backend that can write what it would submit to a file."""
+
+    def describe(self, program: Program, spec: RunSpec) -> str:
+        """For `--dry-run`: what would be sent, and whether the backend would accept it. Starts nothing.
+
+        A backend that cannot be reached is a sentence of the text, not an error.
+
+        Raises:
+            SpecError: it cannot be sent.
+        """
+
+    def manifest(self, program: Program, spec: RunSpec) -> str:
+        """What would be sent, as a file that runs without this package.
+
+        Raises:
+            SpecError: it cannot be sent.
+        """
+
+
+@runtime_checkable
+class Diagnoses(Protocol):
+    """A backend with checks for `doctor`."""
+
+    def checks(self, spec: RunSpec) -> Iterator[Check]:
+        """Checks before anything runs, each as soon as its result is known.
+
+        Checks that depend on a failed one are skipped; nothing is raised.
+        """
+
+    def run_checks(self, name: str) -> Iterator[Check]:
+        """Checks of a run that has started."""
+
+
+@runtime_checkable
+class Warms(Protocol):
+    """A backend that can prepare for the next run."""
 
     def warm(self) -> None:
-        """Make the next run like the last one start sooner, where that is possible; never an error."""
+        """Prepare for a run like the last one, so that it starts sooner; never raises."""
+
+
+@runtime_checkable
+class ManualStop(Protocol):
+    """A backend whose runs can be stopped from a terminal without this package."""
+
+    def manual_stop_commands(self, name: str) -> tuple[str, ...]:
+        """The commands that stop the run."""
+
+
+def image(backend: Backend, spec: RunSpec) -> str:
+    """The image that would run this; "" if it runs on this machine.
+
+    Raises:
+        SpecError: there is no image for such a Python, or the backend has no images and `base` names one.
+    """
+    return backend.image(spec) if isinstance(backend, Images) else ""
+
+
+def describe(backend: Backend, program: Program, spec: RunSpec) -> str:
+    """What would be sent, for `--dry-run`; "" if the backend has nothing to add to the program.
+
+    Raises:
+        SpecError: it cannot be sent.
+    """
+    return backend.describe(program, spec) if isinstance(backend, Exports) else ""
+
+
+def exporter(backend: Backend, name: str) -> Exports:
+    """The backend of this name as one that writes manifests.
+
+    Raises:
+        SpecError: it cannot.
+    """
+    if isinstance(backend, Exports):
+        return backend
+    others = [other for other in names() if other != name and isinstance(load(other), Exports)]
+    hint = f"Choose a backend that can ({', '.join(f'-b {other}' for other in others)}), or e" if others else "E"
+    raise SpecError(f"the {name} backend has no manifests", hint=f"{hint}xport a script: --to FILE.py.")
+
+
+def checks(backend: Backend, spec: RunSpec) -> Iterator[Check]:
+    """The backend's checks before anything runs."""
+    if isinstance(backend, Diagnoses):
+        yield from backend.checks(spec)
+
+
+def run_checks(backend: Backend, name: str) -> Iterator[Check]:
+    """The backend's checks of a run that has started."""
+    if isinstance(backend, Diagnoses):
+        yield from backend.run_checks(name)
+
+
+def warm(backend: Backend) -> None:
+    """Let the backend prepare for the next run."""
+    if isinstance(backend, Warms):
+        backend.warm()
+
+
+def manual_stop_commands(backend: Backend, name: str) -> tuple[str, ...]:
+    """Commands for a terminal that stop the run; () if there are none, or it ends with this process."""
+    return backend.manual_stop_commands(name) if isinstance(backend, ManualStop) else ()
+
+
+def default_name(environ: Mapping[str, str], installed: Container[str]) -> str:
+    """The backend of a cell that names none: argo in a cluster or where a namespace is configured, else local."""
+    in_cluster = environ.get("KUBERNETES_SERVICE_HOST") or environ.get("UV_ARGO_NAMESPACE")
+    return "argo" if in_cluster and "argo" in installed else "local"
 
 
 @functools.cache
 def points() -> dict[str, EntryPoint]:
-    """The backends that are installed, by name; looked up once, which takes 10 ms in a large environment."""
+    """The installed backends by name; cached, because the look-up takes 10 ms in a large environment."""
     return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
 
 
 def names() -> tuple[str, ...]:
-    """The names of the backends that are installed."""
+    """The names of the installed backends."""
     return tuple(points())
 
 
 @functools.cache
 def load(name: str) -> Backend:
-    """The backend of that name, one for this process.
+    """The backend of that name; the same object for the whole process.
 
     Raises:
-        BackendUnavailable: there is none, or it cannot be imported.
+        BackendUnavailable: it is not installed, cannot be imported, or is not a Backend.
     """
     if point := points().get(name):
         try:
-            backend: Backend = point.load()()
+            backend = point.load()()
         except ImportError as problem:
             raise BackendUnavailable(
-                f"the backend {name} cannot be imported: {problem}", hint=f"install what it needs: {point.value}"
+                f"cannot import the backend {name}: {problem}", hint=f"Install what it needs: {point.value}."
             ) from problem
+        if not isinstance(backend, Backend):
+            raise BackendUnavailable(
+                f"{point.value} is not a backend: it lacks {', '.join(_missing(backend))}",
+                hint="Implement uv_argo_magic.backends.base.Backend, or uninstall the package.",
+            )
         return backend
-    near = difflib.get_close_matches(name, names(), 1)
+    match = difflib.get_close_matches(name, names(), 1)
     raise BackendUnavailable(
-        f"there is no backend {name!r} here" + (f"; did you mean {near[0]!r}?" if near else ""),
-        hint=f"installed are: {', '.join(names()) or 'none'}",
+        f"unknown backend {name}" + (f"; did you mean {match[0]}?" if match else ""),
+        hint=f"Installed backends: {', '.join(names()) or 'none'}.",
     )
+
+
+def _missing(backend: object) -> list[str]:
+    """The required attributes that the object lacks."""
+    required = [*Backend.__annotations__, *(name for name in vars(Backend) if not name.startswith("_"))]
+    return [name for name in required if not hasattr(backend, name)]

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from uv import find_uv_bin
 
 from uv_argo_magic._os import paths
-from uv_argo_magic.backends.base import Check
+from uv_argo_magic.backends.base import Capability, Check, Submission
 from uv_argo_magic.core.protocol.events import NodePhase
 from uv_argo_magic.core.spec import indexes
 from uv_argo_magic.core.spec import program as programs
@@ -75,8 +75,8 @@ class LocalBackend:
     After `warm` one process waits, with its Python started and nothing of any run in it, for a program like the last.
     """
 
-    capabilities: frozenset[str] = frozenset({"credentials", "detach"})
-    place = "here"
+    capabilities = Capability.DETACH | Capability.LOCAL
+    settings = frozenset({"base"})
 
     def __init__(self, store: Path | None = None) -> None:
         self._store = store
@@ -106,22 +106,7 @@ class LocalBackend:
             )
         return ""
 
-    def describe(self, program: Program, spec: RunSpec) -> str:  # noqa: ARG002 - the protocol's signature
-        """Nothing more: the program is all that there is."""
-        return ""
-
-    def manifest(self, program: Program, spec: RunSpec) -> str:  # noqa: ARG002 - the protocol's signature
-        """There is none.
-
-        Raises:
-            SpecError: always, with what to do.
-        """
-        raise SpecError(
-            "the local backend runs processes, and has no manifest",
-            hint="Name a backend that has one (-b argo), or export a script: --to FILE.py.",
-        )
-
-    def submit(self, program: Program, spec: RunSpec, run_id: str, *, notebook: str = "") -> str:  # noqa: ARG002
+    def submit(self, program: Program, spec: RunSpec, run_id: str, *, notebook: str = "") -> Submission:  # noqa: ARG002
         """Start the process; its name is "local-" and the run's id.
 
         Raises:
@@ -146,40 +131,42 @@ class LocalBackend:
             started.again = functools.partial(self._start, program.source, program, python, output)
         self._runs[name] = started
         self._last = None if own else (program, python)
-        return name
+        return Submission(name=name)
 
     def checks(self, spec: RunSpec) -> Iterator[Check]:
         """uv, the Python, and room for environments."""
         try:
             said = subprocess.run([find_uv_bin(), "--version"], capture_output=True, text=True, check=True, timeout=60)
-            yield Check(name="uv", outcome="ok", said=said.stdout.strip())
+            yield Check(name="uv", outcome="ok", message=said.stdout.strip())
         except (OSError, subprocess.SubprocessError) as problem:
-            yield Check(name="uv", outcome="failed", said=str(problem), hint="Install it again: pip install -U uv.")
+            yield Check(name="uv", outcome="failed", message=str(problem), hint="Install it again: pip install -U uv.")
         try:
             found = interpreters.find(spec.python)
             others = ", ".join(sorted(interpreters.versions()))
             yield Check(
                 name="Python",
                 outcome="ok",
-                said=f"{found.target.python} at {found.path}; here are {others or 'no others'}",
+                message=f"{found.target.python} at {found.path}; here are {others or 'no others'}",
             )
         except SpecError as problem:
-            yield Check(name="Python", outcome="failed", said=problem.message, hint=problem.hint)
+            yield Check(name="Python", outcome="failed", message=problem.message, hint=problem.hint)
         try:
             self._home().mkdir(parents=True, exist_ok=True)
             free = shutil.disk_usage(self._home()).free
         except OSError as problem:
-            yield Check(name="disk", outcome="failed", said=str(problem), hint="Make it writable, or set UV_ARGO_HOME.")
+            yield Check(
+                name="disk", outcome="failed", message=str(problem), hint="Make it writable, or set UV_ARGO_HOME."
+            )
         else:
             yield Check(
                 name="disk",
                 outcome="ok" if free >= ROOM else "failed",
-                said=f"{free / 2**30:.1f} GiB free for environments in {self._home()}",
+                message=f"{free / 2**30:.1f} GiB free for environments in {self._home()}",
                 hint="" if free >= ROOM else "Free some, or set UV_ARGO_HOME to a folder on another disk.",
             )
 
-    def seen(self, name: str) -> Iterator[Check]:  # noqa: ARG002 - the protocol's signature
-        """Nothing more than the run itself."""
+    def run_checks(self, name: str) -> Iterator[Check]:  # noqa: ARG002 - the protocol's signature
+        """None: the run itself shows everything."""
         yield from ()
 
     def warm(self) -> None:
@@ -297,10 +284,6 @@ class LocalBackend:
             timer = threading.Timer(GRACE, _kill, (started.process,))
             timer.daemon = True
             timer.start()
-
-    def by_hand(self, name: str) -> tuple[str, ...]:  # noqa: ARG002 - the signature is the protocol's
-        """Nothing: it does not outlive this process."""
-        return ()
 
     def delete(self, name: str) -> None:
         """End it if it runs, and remove its folder."""

@@ -46,11 +46,11 @@ def examine(line: Line, context: CellContext) -> Iterator[Check]:
     spec, _ = specify(CELL, run_options(line), context, parse(PACKAGE))
     backend = base.load(spec.backend)
     failed = ""
-    for check in backend.checks(spec):
+    for check in base.checks(backend, spec):
         yield check
         failed = failed or (check.name if check.outcome == "failed" else "")
     if failed:
-        yield Check(name="a small run", outcome="skipped", said=f"needs {failed}")
+        yield Check(name="a small run", outcome="skipped", message=f"needs {failed}")
         return
     started_at = time.monotonic()
     try:
@@ -61,9 +61,9 @@ def examine(line: Line, context: CellContext) -> Iterator[Check]:
     lock = prepared.resolution
     if isinstance(lock, Lock):
         message = f"has {lock.packages[0].name} {lock.packages[0].version} ({time.monotonic() - started_at:.1f} s)"
-        yield Check(name="index, from here", outcome="ok", said=message)
+        yield Check(name="index, from here", outcome="ok", message=message)
     else:
-        yield Check(name="index, from here", outcome="note", said=f"{lock.reason} It is asked from over there.")
+        yield Check(name="index, from here", outcome="note", message=f"{lock.reason} It is asked from over there.")
     try:
         run = engine.start(prepared, backend=backend)
     except BackendError as problem:
@@ -78,47 +78,47 @@ def examine(line: Line, context: CellContext) -> Iterator[Check]:
 def text(check: Check) -> str:
     """A check as lines for people."""
     outcome = "FAILED" if check.outcome == "failed" else check.outcome
-    line = f"{outcome:<8} {check.name:<22} {check.said}".rstrip()
+    line = f"{outcome:<8} {check.name:<22} {check.message}".rstrip()
     return f"{line}\n{'':<32}{check.hint}" if check.hint else line
 
 
 def _follow(run: engine.Run, backend: base.Backend) -> Iterator[Check]:
     started_at = time.monotonic()
-    yield Check(name="submission", outcome="ok", said=f"accepted as {run.name}")
+    yield Check(name="submission", outcome="ok", message=f"accepted as {run.name}")
     reported = {""}
     while not (run.state.hello or run.state.ended) and time.monotonic() - started_at < PATIENCE:
         state = run.wait(LOOK)
         message = state.node.message if state.node and not state.hello else ""
         if message not in reported:
             reported.add(message)
-            yield Check(name="start", outcome="note", said=message)
+            yield Check(name="start", outcome="note", message=message)
     state = run.state
     if not state.hello:
         yield _not_started(state)
         return
     detail = f"Python {state.hello.python} began after {time.monotonic() - started_at:.1f} s"
-    yield Check(name="start", outcome="ok", said=detail)
-    yield from backend.seen(run.name)
+    yield Check(name="start", outcome="ok", message=detail)
+    yield from base.run_checks(backend, run.name)
     state = run.wait(PATIENCE)
     if state.installed:
         detail = f"{PACKAGE} was there already" if state.installed.cached else f"took {state.installed.seconds:.1f} s"
-        yield Check(name="install", outcome="ok", said=detail)
+        yield Check(name="install", outcome="ok", message=detail)
     if state.outcome != "Succeeded":
-        yield Check(name="cell", outcome="failed", said=messages.sentence(state), hint=messages.hint(state))
+        yield Check(name="cell", outcome="failed", message=messages.sentence(state), hint=messages.hint(state))
         return
     detail = f"its output came back after {time.monotonic() - started_at:.1f} s: {run.logs().strip()}"
-    yield Check(name="cell", outcome="ok", said=detail)
+    yield Check(name="cell", outcome="ok", message=detail)
     yield _end(run)
 
 
 def _not_started(state: RunState) -> Check:
     if state.ended:
-        return Check(name="start", outcome="failed", said=messages.sentence(state), hint=messages.hint(state))
+        return Check(name="start", outcome="failed", message=messages.sentence(state), hint=messages.hint(state))
     detail = f": {state.node.message}" if state.node and state.node.message else ""
     return Check(
         name="start",
         outcome="failed",
-        said=f"nothing began in {PATIENCE:.0f} s{detail}",
+        message=f"nothing began in {PATIENCE:.0f} s{detail}",
         hint="Correct what it waits for, or ask an administrator about it.",
     )
 
@@ -128,23 +128,23 @@ def _end(run: engine.Run) -> Check:
     begun = time.monotonic()
     while time.monotonic() - begun < END:
         node = run.state.node
-        if node and node.phase in base.OVER:
+        if node and node.phase in base.FINAL_PHASES:
             if node.phase == "Succeeded":
-                return Check(name="end", outcome="ok", said="its place says so too")
+                return Check(name="end", outcome="ok", message="its place says so too")
             return Check(
                 name="end",
                 outcome="failed",
-                said=f"the cell succeeded, and its place says {node.phase}: {node.message}",
+                message=f"the cell succeeded, and its place says {node.phase}: {node.message}",
                 hint="Cells run and their output is right; their workflows show as failed until this is mended.",
             )
         time.sleep(LOOK)
     return Check(
         name="end",
         outcome="note",
-        said=f"the place has not said how it ended in {END:.0f} s",
+        message=f"the place has not said how it ended in {END:.0f} s",
         hint="Ask an administrator whether the workflow controller runs.",
     )
 
 
 def _failed(name: str, problem: ArgoMagicError) -> Check:
-    return Check(name=name, outcome="failed", said=str(problem), hint=problem.hint)
+    return Check(name=name, outcome="failed", message=str(problem), hint=problem.hint)

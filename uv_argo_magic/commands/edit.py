@@ -143,8 +143,13 @@ class _Cell:
 
     @property
     def where(self) -> str:
-        suffix = "" if self.spec.backend == "local" else f" on {self.spec.backend}"
+        suffix = "" if self.local else f" on {self.spec.backend}"
         return f"Python {self.interpreter.target.python}{suffix}"
+
+    @property
+    def local(self) -> bool:
+        """Whether it would run on this machine, with uv's cache of this machine."""
+        return base.Capability.LOCAL in base.load(self.spec.backend).capabilities
 
 
 def _cell(path: Path, context: CellContext) -> _Cell:
@@ -195,7 +200,7 @@ def measure(verdict: CheckResult, path: Path, context: CellContext, cancelled: t
         return verdict
     try:
         cell = _cell(path, context)
-        if cell.spec.backend != "local":
+        if not cell.local:
             return verdict
         environ = {**context.environ, "UV_HTTP_RETRIES": "0"}
         return replace(

@@ -38,7 +38,7 @@ def export_prepared(plan: run.Prepared, to: str) -> str:
     """
     path = _path(to)
     if path.suffix in WORKFLOW:
-        text = base.load(plan.spec.backend).manifest(plan.program, plan.spec)
+        text = base.exporter(base.load(plan.spec.backend), plan.spec.backend).manifest(plan.program, plan.spec)
         return _write_workflow(path, text, "what would have run")
     script = _script(plan.spec, plan.resolution, plan.interpreter.target.minor, (), "what would have run")
     return _write_script(path, script)
@@ -83,13 +83,14 @@ def _workflow(entry: RunRecord, spec: RunSpec, resolution: Resolution) -> str:
             hint="Name the index again: --set index_url=URL.",
         )
     backend = base.load(spec.backend)
-    manifest = backend.manifest(run.build(spec, resolution), spec)  # a place that takes none says so before uv is asked
+    exporter = base.exporter(backend, spec.backend)
+    manifest = exporter.manifest(run.build(spec, resolution), spec)
     if not isinstance(resolution, Lock) or resolution.target == backend.target(spec).target:
         return manifest
     # The run's files are for another platform than this one's: the same versions are looked for there.
     pins_of_run = tuple(f"{package.name}=={package.version}" for package in resolution.packages if not package.url)
     pinned_spec = replace(spec, settings=replace(spec.settings, constraints=(*spec.settings.constraints, *pins_of_run)))
-    return backend.manifest(run.prepare(pinned_spec, backend).program, pinned_spec)
+    return exporter.manifest(run.prepare(pinned_spec, backend).program, pinned_spec)
 
 
 def _script(

@@ -72,7 +72,7 @@ def _stop(line: Line, history: History, front_end: FrontEnd, configuration: Conf
     if entry is not None and history.stop(entry, by):
         return f"{entry.id}: asked to stop"
     ref = locate(name, history, configuration)
-    if ref.remote is not None and not ref.remote.over:
+    if ref.remote is not None and not ref.remote.has_ended:
         base.load(ref.backend).stop(ref.remote.name)
         return f"{ref.id} ({ref.remote.name}): asked to stop"
     return f"{ref.id}: not live; it ended as {ref.outcome}"

@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from uv_argo_magic.backends import base as backends
 from uv_argo_magic.core.protocol import events
 from uv_argo_magic.core.protocol.state import fold
 from uv_argo_magic.core.resolution import base_packages as bases
@@ -69,7 +70,7 @@ def inspect_image(
         BackendError: the place could not be reached, or refused.
     """
     settings = spec.settings
-    image = backend.image(spec) if settings.base or settings.image else ""
+    image = backends.image(backend, spec) if settings.base or settings.image else ""
     if not settings.base and (not image or re.fullmatch(r"3\.\d+\.\d+", spec.python)):
         return spec, None
     if image and notify is None and cached_base(spec, image, cache) is None:
@@ -135,7 +136,7 @@ def _run_probe(backend: Backend, spec: RunSpec, image: str) -> BaseEnvironment:
     built = program.build(
         probe, Unresolved(lines=(), reason="it is asked what it has"), guest=guest_zip(), nonce=secrets.token_hex(8)
     )
-    name = backend.submit(built, probe, f"probe-{built.nonce}")
+    name = backend.submit(built, probe, f"probe-{built.nonce}").name
     received: list[events.Event] = []
     try:
         for item in backend.watch(name):

@@ -54,7 +54,7 @@ class Prepared:
         lines.append(f"program   {len(self.program.source):,} bytes, run by a Python of that version")
         lines.append("cell")
         lines += [f"    {line}" for line in self.spec.cell.split("\n")]
-        if details := (backend or base.load(self.spec.backend)).describe(self.program, self.spec):
+        if details := base.describe(backend or base.load(self.spec.backend), self.program, self.spec):
             lines += ["", details]
         return "\n".join(lines)
 
@@ -81,7 +81,7 @@ def prepare(
     """
     backend = backend or base.load(spec.backend)
     logins = indexes.credentials(spec.settings)
-    if logins and "credentials" not in backend.capabilities:
+    if logins and base.Capability.LOCAL not in backend.capabilities:
         raise SpecError(
             "the address of an index holds a password, which would leave this machine",
             hint="Name the index without it, --set indexes=NAME=URL: here the variables UV_INDEX_NAME_USERNAME and "

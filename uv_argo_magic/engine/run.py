@@ -13,7 +13,6 @@ import contextlib
 import functools
 import itertools
 import secrets
-import socket
 import sys
 import threading
 import time
@@ -102,10 +101,10 @@ def start(
             nonce=prepared.program.nonce,
             image=prepared.interpreter.image,
         )
-    name = chosen.submit(prepared.program, spec, run_id, notebook=notebook)
+    submission = chosen.submit(prepared.program, spec, run_id, notebook=notebook)
     submitted = events.Submitted(
-        name=name,
-        location=chosen.place,
+        name=submission.name,
+        location=submission.location,
         t=time.time(),
         requirements=spec.requirements.lines,
         requirements_source=spec.requirements_source,
@@ -136,7 +135,7 @@ def join(ref: RunRef, *, history: History | None = None, settings: Settings) -> 
     remote, entry = ref.remote, ref.entry
     if remote is None:
         raise ValueError(f"nothing is known of {ref.id} where it runs")
-    submitted = events.Submitted(name=remote.name, location=remote.place, t=remote.begun)
+    submitted = events.Submitted(name=remote.name, location=remote.location, t=remote.started_at)
     files = history.take_over(entry) if history is not None and entry is not None and entry.unseen else None
     return Run(
         base.load(ref.backend), run_id=ref.id, submitted=submitted, nonce=remote.nonce, settings=settings,
@@ -254,11 +253,11 @@ class Run:
         return self.state
 
     def _left_behind(self) -> str:
-        by_hand = "".join(f"    {line}\n" for line in self._backend.by_hand(self.name))
+        commands = "".join(f"    {line}\n" for line in base.manual_stop_commands(self._backend, self.name))
         return (
             f"uv-argo: {self.id} was asked to stop and has not ended yet; %argo stop {self.id} asks again, "
             f"%argo attach {self.id} shows it\n"
-        ) + (f"It is {self.name}; in a terminal, this stops it:\n{by_hand}" if by_hand else "")
+        ) + (f"It is {self.name}; in a terminal, this stops it:\n{commands}" if commands else "")
 
     def wait(self, timeout: float | None = None) -> RunState:
         """Wait until it has ended or `timeout` seconds have passed; the state then."""
@@ -383,7 +382,7 @@ class Run:
             with contextlib.suppress(BackendError):
                 self._backend.delete(self.name)
             if self._warm:
-                self._backend.warm()
+                base.warm(self._backend)
             if self._files is not None:
                 self._files.make_room()
 
@@ -392,8 +391,7 @@ class Run:
             previous = self._state
             self._state = fold(new_events, previous)
             hello = self._state.hello
-            is_local = self._state.location == "here"
-            if is_local and hello and not previous.hello and hello.host == socket.gethostname():
+            if hello and not previous.hello and base.Capability.LOCAL in self._backend.capabilities:
                 # The supervisor is a process of this machine: another process may stop the run by it.
                 self._keep(lambda files: files.note("pid", str(hello.pid)))
             if self._state.ended and not previous.ended:

@@ -84,7 +84,7 @@ def specify(
     note = () if in_the_cell else (f"needs {listed}: from {origin}",)
     configuration = replace(
         configuration,
-        notes=(*configuration.notes, *note, *source.notes),
+        notes=(*configuration.notes, *config.ignored_settings(options, configuration.backend), *note, *source.notes),
         settings=replace(
             configuration.settings,
             constraints=(*configuration.settings.constraints, *source.constraints),

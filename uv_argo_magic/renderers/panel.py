@@ -250,7 +250,7 @@ def _head(state: RunState, now: float) -> str:
     parts = [humanize.seconds(elapsed(state, now))]
     if state.installed is not None:
         parts.append(humanize.count(len(state.installed.packages), "package"))
-    if state.location and state.location != "here":
+    if state.location:
         parts.insert(0, humanize.one_line(state.location, 80))
     dim = tables.escape(" \N{MIDDLE DOT} ".join(parts))
     name = tables.escape(humanize.one_line(state.name or state.run, 80))

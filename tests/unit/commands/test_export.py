@@ -93,7 +93,7 @@ def test_what_was_resolved_over_there_is_pinned_by_what_was_installed(history, k
         ({}, ["--to", "folder.py"], "folder.py cannot be written: Is a directory"),
         ({}, ["--to", "mine.py"], "mine.py is there already, and is no export"),
         ({}, ["--to", "nowhere/x.py"], "nowhere/x.py cannot be written: No such file or directory"),
-        ({}, ["--to", "x.yaml"], "the local backend runs processes, and has no manifest"),
+        ({}, ["--to", "x.yaml"], "the local backend has no manifests"),
         ({"push": (("x", "1"),)}, ["-b", "argo", "--to", "x.yaml"], "pushed values are not kept, and the cell has x"),
         ({"push": (("x", "1"),)}, [], "pushed values have no place in a script, and the cell has x"),
         ({"settings": {"env": (("A", "secret"),)}}, ["-b", "argo", "--to", "x.yaml"], "and r1 had A"),

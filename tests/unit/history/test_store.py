@@ -66,7 +66,7 @@ def end(files):
 
 
 def finished(log=LOG, run_id="20260101-one"):
-    seen = [ev.Submitted(name="local-1", location="here", t=100.0, requirements=("numpy>=2",)), *ev.decode(log, NONCE)]
+    seen = [ev.Submitted(name="local-1", location="", t=100.0, requirements=("numpy>=2",)), *ev.decode(log, NONCE)]
     return fold(seen, RunState(run=run_id))
 
 

@@ -14,7 +14,7 @@ from uv_argo_magic.core.spec.run_spec import RunSpec
 from uv_argo_magic.renderers.terminal import PlainText
 from uv_argo_magic.testing import FakeBackend, play, states, write
 
-SUBMITTED = ev.Submitted(name="swift-otter", location="here", t=1000.0)
+SUBMITTED = ev.Submitted(name="swift-otter", location="", t=1000.0)
 LOG = [
     SUBMITTED,
     write(
@@ -91,16 +91,14 @@ def test_a_bad_end_says_what_and_what_next():
 
 
 def test_without_a_name_or_packages_a_stage_is_its_sentence():
-    _, err = shown([ev.Submitted(name="", location="here", t=1.0), write(("phase", {"phase": "running"}))])
+    _, err = shown([ev.Submitted(name="", location="", t=1.0), write(("phase", {"phase": "running"}))])
     assert err == "[argo] The cell is running.\n"
 
 
 def test_a_wait_is_said_where_there_is_one():
     waiting = [SUBMITTED, ev.NodePhase(phase="Pending", message="no node has room")]
     _, err = shown(waiting)
-    assert err == (
-        "[argo] The run waits for its start here; seen there: Pending: no node has room. Its name: swift-otter\n"
-    )
+    assert err == ("[argo] The run waits for its start; seen there: Pending: no node has room. Its name: swift-otter\n")
 
 
 def test_an_exception_is_not_told_twice():
@@ -120,7 +118,7 @@ def test_the_process_streams_are_used_unless_others_are_given(capsys):
 def test_the_fake_backend_gives_each_run_its_records_under_its_nonce():
     phase = ev.NodePhase(phase="Running")
     backend = FakeBackend([phase, write(("exit", {"reason": "ok"}))])
-    name = backend.submit(Program(guest="", payload="", nonce="other"), SPEC, "r")
+    name = backend.submit(Program(guest="", payload="", nonce="other"), SPEC, "r").name
     state = RunState()
     for item in backend.watch(name):
         for event in ev.decode(item, "other") if isinstance(item, str) else [item]:
@@ -132,7 +130,7 @@ def test_the_fake_backend_gives_each_run_its_records_under_its_nonce():
 def test_stopping_and_deleting_the_fake_are_noted_once_and_end_its_records():
     backend = FakeBackend(["a\n", "b\n"])
     program = Program(guest="", payload="", nonce="x")
-    one, other = backend.submit(program, SPEC, "1"), backend.submit(program, SPEC, "2")
+    one, other = (backend.submit(program, SPEC, run).name for run in "12")
     records = backend.watch(one)
     assert next(records) == "a\n"
     for _ in range(2):

@@ -40,13 +40,15 @@ def before(connect: Callable[[], ArgoClient], settings: Settings) -> Iterator[Ch
     at = 0
     try:
         client = connect()
-        yield Check(name="configuration", outcome="ok", said=f"{client.location}, at {client.transport.session.host}")
+        yield Check(
+            name="configuration", outcome="ok", message=f"{client.location}, at {client.transport.session.host}"
+        )
         at = 1
         if isinstance(client, Server):
             yield from _through_server(client)
             return
         yield Check(
-            name="API", outcome="ok", said=f"Kubernetes {client.request('/version').get('gitVersion', '')} answers"
+            name="API", outcome="ok", message=f"Kubernetes {client.request('/version').get('gitVersion', '')} answers"
         )
         at = 2
         yield _user(client)
@@ -63,24 +65,24 @@ def before(connect: Callable[[], ArgoClient], settings: Settings) -> Iterator[Ch
         at = 6
         yield _executor(client, settings)
     except BackendError as problem:
-        yield Check(name=STEPS[at], outcome="failed", said=str(problem), hint=problem.hint)
+        yield Check(name=STEPS[at], outcome="failed", message=str(problem), hint=problem.hint)
         yield from _skipped(at, STEPS[at])
 
 
 def _through_server(client: Server) -> Iterator[Check]:
     """What an Argo Server tells: it knows its own version, and lets one try what it does not tell of rights."""
     yield Check(
-        name="API", outcome="ok", said=f"Argo Server {client.request('/api/v1/version').get('version', '')} answers"
+        name="API", outcome="ok", message=f"Argo Server {client.request('/api/v1/version').get('version', '')} answers"
     )
     try:
         items = client.workflows("")
     except Denied as problem:
-        yield Check(name="rights", outcome="failed", said=str(problem), hint=problem.hint)
+        yield Check(name="rights", outcome="failed", message=str(problem), hint=problem.hint)
         yield from _skipped(STEPS.index("rights"), "rights")
         return
-    yield Check(name="rights", outcome="ok", said=f"you may list workflows in the namespace {client.namespace}")
+    yield Check(name="rights", outcome="ok", message=f"you may list workflows in the namespace {client.namespace}")
     yield _phases(items)
-    yield Check(name="executor", outcome="note", said="not known: an Argo Server does not tell; a run will")
+    yield Check(name="executor", outcome="note", message="not known: an Argo Server does not tell; a run will")
 
 
 def meanwhile(client: ArgoClient, name: str) -> Iterator[Check]:
@@ -88,19 +90,19 @@ def meanwhile(client: ArgoClient, name: str) -> Iterator[Check]:
     try:
         pods, _ = client.pods(pods_of(name))
     except BackendError as problem:
-        yield Check(name="pod", outcome="note", said=str(problem), hint=problem.hint)
+        yield Check(name="pod", outcome="note", message=str(problem), hint=problem.hint)
         return
     for pod in pods[:1]:
         if isinstance(client, Server):
-            yield Check(name="at most once", outcome="note", said="not known: an Argo Server shows no pods")
+            yield Check(name="at most once", outcome="note", message="not known: an Argo Server shows no pods")
             return
         if version := _version(pod):
-            yield Check(name="Argo's version", outcome="ok", said=version)
+            yield Check(name="Argo's version", outcome="ok", message=version)
         kept = FINALIZER in (pod["metadata"].get("finalizers") or ())
         yield Check(
             name="at most once",
             outcome="ok" if kept else "note",
-            said="a pod that is lost is not made again"
+            message="a pod that is lost is not made again"
             if kept
             else "Argo makes a pod again that is lost in its first seconds, and the cell would run twice",
             hint=""
@@ -111,7 +113,7 @@ def meanwhile(client: ArgoClient, name: str) -> Iterator[Check]:
 
 def _skipped(at: int, failed: str) -> Iterator[Check]:
     for name in STEPS[at + 1 :]:
-        yield Check(name=name, outcome="skipped", said=f"needs {failed}")
+        yield Check(name=name, outcome="skipped", message=f"needs {failed}")
 
 
 def _user(client: ArgoClient) -> Check:
@@ -120,8 +122,8 @@ def _user(client: ArgoClient) -> Check:
     try:
         said = client.request("/apis/authentication.k8s.io/v1/selfsubjectreviews", body)
     except (Gone, Denied):
-        return Check(name="user", outcome="ok", said="the API knows you")
-    return Check(name="user", outcome="ok", said=str(said.get("status", {}).get("userInfo", {}).get("username", "")))
+        return Check(name="user", outcome="ok", message="the API knows you")
+    return Check(name="user", outcome="ok", message=str(said.get("status", {}).get("userInfo", {}).get("username", "")))
 
 
 def _argo(client: ArgoClient) -> Check:
@@ -130,11 +132,11 @@ def _argo(client: ArgoClient) -> Check:
     except Gone:
         kinds = set()
     if "workflows" in kinds:
-        return Check(name="Argo", outcome="ok", said="Argo Workflows is installed")
+        return Check(name="Argo", outcome="ok", message="Argo Workflows is installed")
     return Check(
         name="Argo",
         outcome="failed",
-        said="Argo Workflows is not installed: the API does not know workflows",
+        message="Argo Workflows is not installed: the API does not know workflows",
         hint="Ask an administrator to install it, or choose another cluster: --set context=NAME.",
     )
 
@@ -145,14 +147,14 @@ def _rights(client: ArgoClient) -> Iterator[Check]:
         missing = [verb for verb in verbs if not _may(client, group, resource, verb)]
         name = f"may {resource}"
         if not missing:
-            yield Check(name=name, outcome="ok", said=", ".join(verbs))
+            yield Check(name=name, outcome="ok", message=", ".join(verbs))
             continue
         rule = f'{{apiGroups: ["{group}"], resources: [{resource}], verbs: [{", ".join(verbs)}]}}'
         spared = OPTIONAL.get(resource, "")
         yield Check(
             name=name,
             outcome="note" if spared else "failed",
-            said=f"not {', '.join(missing)} in the namespace {client.namespace}" + (f"; {spared}" if spared else ""),
+            message=f"not {', '.join(missing)} in the namespace {client.namespace}" + (f"; {spared}" if spared else ""),
             hint=f"Ask an administrator for a Role with this rule: {rule}.",
         )
 
@@ -173,7 +175,9 @@ def _controller(client: ArgoClient) -> Check:
     try:
         items = client.workflows("")
     except Denied:
-        return Check(name="controller", outcome="note", said="not known: you may not list workflows; a run will tell")
+        return Check(
+            name="controller", outcome="note", message="not known: you may not list workflows; a run will tell"
+        )
     return _phases(items)
 
 
@@ -184,12 +188,14 @@ def _phases(items: list[dict[str, Any]]) -> Check:
         return Check(
             name="controller",
             outcome="failed",
-            said=f"{len(unseen)} of {len(items)} workflows here were seen by no controller",
+            message=f"{len(unseen)} of {len(items)} workflows here were seen by no controller",
             hint="Ask an administrator whether the workflow controller runs, and looks after this namespace.",
         )
     if any((one.get("status") or {}).get("phase") for one in items):
-        return Check(name="controller", outcome="ok", said="the workflows of this namespace have their phases")
-    return Check(name="controller", outcome="note", said="not known: there are no workflows here yet; a run will tell")
+        return Check(name="controller", outcome="ok", message="the workflows of this namespace have their phases")
+    return Check(
+        name="controller", outcome="note", message="not known: there are no workflows here yet; a run will tell"
+    )
 
 
 def _age(workflow: dict[str, Any], now: dt.datetime) -> float:
@@ -221,14 +227,14 @@ def _executor(client: ArgoClient, settings: Settings) -> Check:
                 missing.append(verb)
     except Denied:
         return Check(
-            name="executor", outcome="note", said=f"not known for the service account {account}; a run will tell"
+            name="executor", outcome="note", message=f"not known for the service account {account}; a run will tell"
         )
     if not missing:
-        return Check(name="executor", outcome="ok", said=f"the service account {account} may report results")
+        return Check(name="executor", outcome="ok", message=f"the service account {account} may report results")
     return Check(
         name="executor",
         outcome="failed",
-        said=f"the service account {account} may not {', '.join(missing)} workflowtaskresults",
+        message=f"the service account {account} may not {', '.join(missing)} workflowtaskresults",
         hint='Ask an administrator to bind this rule to it: {apiGroups: ["argoproj.io"], '
         "resources: [workflowtaskresults], verbs: [create, patch]}.",
     )

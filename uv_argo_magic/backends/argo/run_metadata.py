@@ -81,7 +81,7 @@ def find(client: ArgoClient, name: str) -> RemoteRun | None:
     return read(labelled[0], client.location) if labelled else None
 
 
-def read(workflow: dict[str, Any], place: str) -> RemoteRun:
+def read(workflow: dict[str, Any], location: str) -> RemoteRun:
     """What its metadata says.
 
     Raises:
@@ -104,10 +104,10 @@ def read(workflow: dict[str, Any], place: str) -> RemoteRun:
         name=name,
         run=str(run),
         nonce=str(notes.get(NONCE_NOTE) or ""),
-        place=place,
+        location=location,
         phase=diagnose.phase(None, workflow) if status.get("phase") in diagnose.FINAL else "Running",
-        begun=_seconds(about.get("creationTimestamp")),
-        ended=_seconds(status.get("finishedAt")),
+        started_at=_seconds(about.get("creationTimestamp")),
+        ended_at=_seconds(status.get("finishedAt")),
         cell=str(notes.get(CELL_NOTE) or ""),
         notebook=str(notes.get(NOTEBOOK_NOTE) or ""),
     )

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.backends.argo import cluster_features, run_metadata
+from uv_argo_magic.backends.argo.hera import hera
 from uv_argo_magic.backends.kubernetes import images, pod
 from uv_argo_magic.core.spec.program import PAYLOAD_LIMIT
 from uv_argo_magic.errors import SpecError
@@ -62,7 +63,7 @@ def build(  # noqa: PLR0913 - what a Workflow hangs on
         )
     settings = spec.settings
     server = server or cluster_features.Server()
-    hera, models = pod.hera()
+    workflows, models = hera()
     apart = INSTALL in texts
     mounts = pod.mounts(settings, spec.resources, apart=apart)
     if large(program, settings):
@@ -71,7 +72,7 @@ def build(  # noqa: PLR0913 - what a Workflow hangs on
         mounts += (pod.Mount(name="program", path=pod.PROGRAM, source=config_map, read_only=True),)
     labels = run_metadata.labels(settings, run_id)
     user = settings.run_as_user or None
-    made: dict[str, Any] = hera.Workflow(
+    made: dict[str, Any] = workflows.Workflow(
         api_version="argoproj.io/v1alpha1",
         generate_name=run_metadata.GENERATE,
         entrypoint=TEMPLATE,
@@ -93,7 +94,7 @@ def build(  # noqa: PLR0913 - what a Workflow hangs on
             seccomp_profile=models.SeccompProfile(type="RuntimeDefault"),
         ),
         templates=[
-            hera.Script(
+            workflows.Script(
                 name=TEMPLATE,
                 image=image,
                 command=list(_PYTHON),
@@ -128,7 +129,7 @@ def _texts(program: Program, settings: Settings) -> dict[str, str]:
 
 def _installing(spec: RunSpec, mounts: tuple[pod.Mount, ...], text: str, image: str) -> Any:
     """The container that makes the environment, and alone has the credentials of the index."""
-    _, models = pod.hera()
+    _, models = hera()
     settings = spec.settings
     return models.UserContainer(
         name="install",
@@ -143,7 +144,7 @@ def _installing(spec: RunSpec, mounts: tuple[pod.Mount, ...], text: str, image: 
 
 def _container() -> dict[str, Any]:
     """What every container of ours has."""
-    _, models = pod.hera()
+    _, models = hera()
     return {
         "image_pull_policy": "IfNotPresent",
         "security_context": models.SecurityContext(
@@ -155,7 +156,7 @@ def _container() -> dict[str, Any]:
 
 
 def _mounted(mounts: Iterable[pod.Mount]) -> list[Any]:
-    _, models = pod.hera()
+    _, models = hera()
     return [models.VolumeMount(name=one.name, mount_path=one.path, read_only=one.read_only or None) for one in mounts]
 
 
@@ -163,7 +164,7 @@ def _retries(settings: Settings) -> Any:
     """A pod for each attempt, whatever ended the one before; None: the cell runs once."""
     if not settings.retries:
         return None
-    _, models = pod.hera()
+    _, models = hera()
     # No largest duration: Argo would take it for a deadline of the cell itself.
     return models.RetryStrategy(
         limit=str(settings.retries), retry_policy="Always", backoff=models.Backoff(duration="5s", factor=2)
@@ -171,19 +172,35 @@ def _retries(settings: Settings) -> Any:
 
 
 def _synchronization(settings: Settings) -> Any:
-    found = pod.semaphore(settings)
+    found = _semaphore(settings)
     if found is None:
         return None
-    _, models = pod.hera()
+    _, models = hera()
     reference = models.ConfigMapKeySelector(name=found[0], key=found[1])
     return models.Synchronization(semaphores=[models.SemaphoreRef(config_map_key_ref=reference)])
+
+
+def _semaphore(settings: Settings) -> tuple[str, str] | None:
+    """(name, key) of the ConfigMap that limits how many cells run.
+
+    Raises:
+        SpecError: it names no key of a ConfigMap.
+    """
+    if not settings.semaphore:
+        return None
+    name, slash, key = settings.semaphore.partition("/")
+    if not (name and slash and key):
+        raise SpecError(
+            f"semaphore: {settings.semaphore} names no key of a ConfigMap", hint="Write --set semaphore=CONFIGMAP/KEY."
+        )
+    return name, key
 
 
 def _pod_gc(settings: Settings) -> Any:
     """When ended pods go before their workflow, with the time that their logs are still read."""
     if settings.pod_gc == "never":
         return None
-    _, models = pod.hera()
+    _, models = hera()
     delay = f"{math.ceil(settings.pod_gc_delay)}s"
     return models.PodGC(strategy=settings.pod_gc, delete_delay_duration=delay)
 

@@ -8,10 +8,8 @@ Rules:
 
 from __future__ import annotations
 
-import importlib
 import posixpath
 import re
-import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +17,6 @@ from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import ModuleType
 
     from uv_argo_magic.core.spec.run_spec import Resources, Settings
 
@@ -196,35 +193,3 @@ def tolerations(settings: Settings) -> Iterator[dict[str, str]]:
             )
         value = {"operator": "Exists"} if match[2] is None else {"operator": "Equal", "value": match[2]}
         yield {"key": match[1], **value, **({"effect": match[3]} if match[3] else {})}
-
-
-def semaphore(settings: Settings) -> tuple[str, str] | None:
-    """(name, key) of the ConfigMap that limits how many cells run.
-
-    Raises:
-        SpecError: it names no key of a ConfigMap.
-    """
-    if not settings.semaphore:
-        return None
-    name, slash, key = settings.semaphore.partition("/")
-    if not (name and slash and key):
-        raise SpecError(
-            f"semaphore: {settings.semaphore} names no key of a ConfigMap", hint="Write --set semaphore=CONFIGMAP/KEY."
-        )
-    return name, key
-
-
-def hera() -> tuple[ModuleType, ModuleType]:
-    """Hera, and its models; PyYAML is left as it was, for the user's own YAML is written in the same process."""
-    if "hera.workflows" not in sys.modules:
-        import yaml  # noqa: PLC0415 - only a run on a cluster needs it
-
-        classes = [yaml.Dumper, yaml.SafeDumper, yaml.representer.SafeRepresenter, yaml.representer.Representer]
-        before = [(cls, dict(cls.yaml_representers)) for cls in classes]
-        importlib.import_module("hera.workflows")
-        for cls, representers in before:
-            cls.yaml_representers = representers
-    from hera import workflows  # noqa: PLC0415 - the same
-    from hera.workflows import models  # noqa: PLC0415
-
-    return workflows, models

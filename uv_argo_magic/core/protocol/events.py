@@ -202,7 +202,7 @@ class Unreadable:
 
 @dataclass(frozen=True, kw_only=True)
 class Submitted:
-    """The backend took the run under this name, at this place ("here", or a context and namespace).
+    """The backend took the run under this name, at this location (context and namespace; "" for this machine).
 
     `requirements` are lines; `requirements_source` is as in RunSpec.
     """

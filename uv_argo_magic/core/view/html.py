@@ -235,7 +235,7 @@ def html(state: RunState, now: float, lock: Resolution | None = None) -> str:
 def _head(state: RunState, now: float) -> str:
     title = messages.title(state)
     name = state.name or state.run
-    location = f" at {state.location}" if state.location and state.location != "here" else ""
+    location = f" at {state.location}" if state.location else ""
     total = humanize.seconds(elapsed(state, now))
     badge = f"background-color:{TONES[title]};color:#ffffff;border-radius:10px;padding:1px 9px;font-size:12px"
     details = f"{name}{location} \N{MIDDLE DOT} {total}" if name else total

@@ -290,9 +290,7 @@ def _by(state: RunState) -> str:
 
 
 def _at(state: RunState) -> str:
-    if not state.location or state.location == "here":
-        return f" {state.location}".rstrip()
-    return f" at {one_line(state.location)}"
+    return f" at {one_line(state.location)}" if state.location else ""
 
 
 def _node(state: RunState) -> str:

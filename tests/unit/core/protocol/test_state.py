@@ -38,12 +38,12 @@ def texts(state: RunState) -> str:
 
 
 def test_a_whole_run() -> None:
-    state = fold([ev.Submitted(name="n", location="here", t=99.0), *log()])
+    state = fold([ev.Submitted(name="n", location="", t=99.0), *log()])
     assert [phase for phase, _ in state.phases] == ["queued", "starting", "installing", "running", "ended"]
     assert (state.outcome, state.ended, state.ended_at) == ("Succeeded", True, 112.0)
     assert (texts(state), len(state.outputs), state.gaps) == ("one\ntwo\noh", 4, ())
     assert state.installed is not None
-    assert (state.name, state.location, list(state.install_log)) == ("n", "here", ["Resolved\n"])
+    assert (state.name, state.location, list(state.install_log)) == ("n", "", ["Resolved\n"])
     assert state.values[0].body == "1"
 
 
@@ -55,7 +55,7 @@ def test_a_boot_that_goes_on_from_another_is_the_same_attempt() -> None:
         ev.Lines(text="one\n"),
         ev.Exited(**stamp(4, "b2"), reason="ok"),
     ]
-    state = fold([ev.Submitted(name="n", location="here", t=99.0), *installed, *ran])
+    state = fold([ev.Submitted(name="n", location="", t=99.0), *installed, *ran])
     assert (state.outcome, texts(state), len(state.outputs)) == ("Succeeded", "one\n", 1)
     assert [phase for phase, _ in state.phases] == ["queued", "starting", "installing", "running", "ended"]
     assert (state.installed, list(state.install_log), state.gaps) == (installed[-1], ["Resolved\n"], ())

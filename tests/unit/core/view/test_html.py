@@ -103,7 +103,7 @@ def test_the_static_line():
     assert html.text_static(play(whole())) == "argo Succeeded: numpy==2.3.4 pandas==3.1.1"
     assert html.text_static(play(whole("", "error"))) == "argo Failed (ValueError): numpy==2.3.4 pandas==3.1.1"
     assert html.text_static(RunState()) == "argo Pending"
-    lost = play([ev.Submitted(name="x", location="here", t=1.0), ev.LogEnded(t=2.0)])
+    lost = play([ev.Submitted(name="x", location="", t=1.0), ev.LogEnded(t=2.0)])
     assert html.text_static(lost) == "argo Lost"
 
 
@@ -136,7 +136,7 @@ def test_the_log_is_open_only_where_nothing_else_tells():
     assert '<details class="uv-volatile" style="margin-top:4px" open>' in html.html(play(whole("", "signal")), 0.0)
     assert " open>" not in html.html(play(whole("", "error")), 0.0)
     assert " open>" not in html.html(play(whole("", "stopped")), 0.0)
-    empty = play([ev.Submitted(name="", location="here", t=1.0), ev.LogEnded(t=2.0)])
+    empty = play([ev.Submitted(name="", location="", t=1.0), ev.LogEnded(t=2.0)])
     assert "<details" not in html.html(empty, 0.0)
 
 

@@ -18,7 +18,7 @@ from uv_argo_magic.core.spec.run_spec import FILES
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.testing import play, write
 
-SUBMITTED = ev.Submitted(name="swift-otter", location="here", t=1000.0)
+SUBMITTED = ev.Submitted(name="swift-otter", location="", t=1000.0)
 HELLO = ("hello", {"protocol": 1, "python": "3.12.1", "platform": "linux", "pid": 7})
 
 
@@ -49,11 +49,11 @@ STOPPED_OVER_THERE = ended("stopped", 143, "before the cell began")
 
 TABLE = [
     (RunState(), "Pending", "", "The run is being submitted."),
-    (play([SUBMITTED]), "Pending", "", "The run waits for its start here."),
+    (play([SUBMITTED]), "Pending", "", "The run waits for its start."),
     (play([replace(SUBMITTED, location="ctx/team"), ev.NodePhase(phase="Pending", message="Unschedulable")]), "Pending",
      "",
      "The run waits for its start at ctx/team; seen there: Pending: Unschedulable."),
-    (play([SUBMITTED, ev.NodePhase(phase="Pending")]), "Pending", "", "The run waits for its start here."),
+    (play([SUBMITTED, ev.NodePhase(phase="Pending")]), "Pending", "", "The run waits for its start."),
     (play([replace(SUBMITTED, location=""), ev.NodePhase(phase="")]), "Pending", "", "The run waits for its start."),
     (play(write(HELLO)), "Running", "", "Python 3.12.1 has started."),
     (RunState(phase="starting"), "Running", "", "Python has started."),

@@ -1,0 +1,33 @@
+"""Settings -> a client for the Kubernetes API or for an Argo Server; equal settings share one connection."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from uv_argo_magic.backends.argo import client, server
+from uv_argo_magic.backends.kubernetes.client import LOADING
+from uv_argo_magic.core.spec.run_spec import Settings
+
+if TYPE_CHECKING:
+    from uv_argo_magic.backends.argo.client import ArgoClient
+
+
+def connect(settings: Settings) -> ArgoClient:
+    """The client for these settings, one for as long as this process lives.
+
+    Raises:
+        BackendUnavailable: no cluster is configured, or the configuration cannot be used.
+    """
+    selection = replace(
+        Settings(), kubeconfig=settings.kubeconfig, context=settings.context, namespace=settings.namespace,
+        server=server.server_address(settings),
+    )  # fmt: skip
+    with LOADING:
+        return _connect(selection)
+
+
+@functools.lru_cache(maxsize=8)
+def _connect(selection: Settings) -> ArgoClient:
+    return server.connect(selection) if server.server_address(selection) else client.connect(selection)
