@@ -82,6 +82,20 @@ def test_detach_and_go_on_working(open_notebook):
     assert "line " not in notebook.cell(2).inner_text() + notebook.cell(3).locator(".jp-OutputArea").inner_text()
 
 
+def test_a_detached_runs_panel_stays_after_a_reload(open_notebook):
+    notebook = open_notebook(SLOW.replace("%%argo", "%%argo --detach").replace("0.4", "2"))
+    page = notebook.page
+    notebook.ended(1)
+    page.wait_for_selector(f"{BADGE}.uv-running")
+    notebook.command("docmanager:save")
+    page.wait_for_function("()=>!window.jupyterapp.shell.currentWidget.context.model.dirty")
+    page.reload()
+    page.wait_for_selector(f"{BADGE}.uv-running")
+    page.wait_for_selector(f"{STATIC}:has-text('Succeeded')")
+    assert "model not found" not in page.content()
+    keep(notebook, "detached-reloaded")
+
+
 def test_the_saved_notebook_shows_the_panel_without_its_kernel_and_untrusted(open_notebook, lab, context):
     notebook = open_notebook(SLOW.replace("0.4", "0.1"))
     notebook.ended(1)

@@ -42,7 +42,7 @@ class Seen(OutputSink):
 
 def emit(log, cap=None, **given):
     seen = Seen()
-    output = CellOutput(cap=cap, to=seen, **given)
+    output = CellOutput(truncator=cap, sink=seen, **given)
     for state in states(log):
         output.update(state)
     output.update(state)
@@ -81,7 +81,7 @@ def test_many_lines_at_once_are_one_message():
         def write(self, stream, text):
             written.append((stream, text))
 
-    output = CellOutput(cap=OutputTruncator(head=2, tail=500), to=To())
+    output = CellOutput(truncator=OutputTruncator(head=2, tail=500), sink=To())
     output.update(play("".join(f"{i}\n" for i in range(5000)) + write(("exit", {"reason": "ok"}), n=5000)))
     (first, start), (between, _), (last, rest) = written
     assert (first, start, between, last) == ("stdout", "0\n1\n", "stderr", "stdout")
@@ -91,7 +91,7 @@ def test_many_lines_at_once_are_one_message():
 def test_after_clearing_the_panel_is_asked_to_come_again():
     asked = []
     log = write(("clear", {"wait": True}), ("clear", {"wait": False}))
-    assert emit(log, cleared=lambda: asked.append(1)) == [("clear", True), ("clear", False)]
+    assert emit(log, on_clear=lambda: asked.append(1)) == [("clear", True), ("clear", False)]
     assert asked == [1, 1]
     assert emit(log) == [("clear", True), ("clear", False)]
 
@@ -166,5 +166,5 @@ def test_of_many_updates_in_one_batch_the_newest_of_each_display_is_sent():
         ("exit", {"reason": "ok"}),
     )
     seen = Seen()
-    CellOutput(to=seen).update(play(log))
+    CellOutput(sink=seen).update(play(log))
     assert [call[1]["text/plain"] for call in seen.calls] == ["0", "other", "last"]

@@ -75,7 +75,7 @@ def test_static_is_exactly_one_display_at_the_end():
     page = Page()
     shown = panel.StaticPanel(**page.given())
     feed(shown, log(end=False))
-    shown.again()
+    shown.redisplay()
     assert page.sent == []
     feed(shown, log())
     ((data, metadata, _, update),) = page.sent
@@ -83,14 +83,14 @@ def test_static_is_exactly_one_display_at_the_end():
     assert data["text/plain"] == "argo Failed (E): six==1.17.0"
     assert metadata == {"uv_argo": {"run": "r"}}
     assert update is False
-    shown.again()
+    shown.redisplay()
     assert len(page.sent) == 2
 
 
 def test_html_is_one_display_redrawn_and_never_more_than_ten_times_a_second():
     page = Page(tick=0.001)
     shown = panel.HtmlPanel(**page.given())
-    shown.again()
+    shown.redisplay()
     running = play(log(end=False))
     for _ in range(1000):
         shown.update(running)
@@ -101,7 +101,7 @@ def test_html_is_one_display_redrawn_and_never_more_than_ten_times_a_second():
     assert [update for *_, update in page.sent] == [False] + [True] * 10
     assert len({display for _, _, display, _ in page.sent}) == 1
     assert {key for data, *_ in page.sent for key in data} == {"text/html", "text/plain"}
-    shown.again()
+    shown.redisplay()
     assert page.sent[-1][3] is False
 
 
@@ -116,6 +116,23 @@ def test_the_widget_gives_way_to_the_static_form_and_is_closed():
     assert update is True
     left = [ipywidgets.widgets.widget._instances[key] for key in set(ipywidgets.widgets.widget._instances) - before]
     assert left == []
+
+
+def test_a_background_panel_ends_as_one_widget_with_the_static_form():
+    before = set(ipywidgets.widgets.widget._instances)
+    page = Page()
+    feed(panel.WidgetPanel(keep_widget=True, **page.given()), log())
+    (first, *_), (last, _, _, update) = page.sent
+    assert ("text/html" in last, update) == (True, True)
+    left = {
+        key: ipywidgets.widgets.widget._instances[key] for key in set(ipywidgets.widgets.widget._instances) - before
+    }
+    root = left[first[WIDGET]["model_id"]]
+    (static,) = root.children
+    assert "Failed" in static.value
+    assert {type(widget).__name__ for widget in left.values()} <= {"VBox", "HTML", "Layout", "HTMLStyle"}
+    for widget in left.values():
+        widget.close()
 
 
 def test_a_run_that_was_over_at_once_needs_no_widget():
@@ -167,7 +184,7 @@ def test_no_string_of_others_becomes_markup_in_the_live_form():
 def test_after_clearing_the_same_widget_is_shown_anew():
     page = Page()
     shown = feed(panel.WidgetPanel(**page.given()), log(end=False))
-    shown.again()
+    shown.redisplay()
     (first, *_), (again, _, _, update) = page.sent
     assert first[WIDGET] == again[WIDGET]
     assert update is False
@@ -267,7 +284,7 @@ def test_which_panel(monkeypatch, wanted, ip, installed, got):
 
 
 def test_an_unknown_panel_is_refused():
-    with pytest.raises(SpecError, match="no panel 'fancy'"):
+    with pytest.raises(SpecError, match="Unknown panel 'fancy'"):
         renderers(Settings(panel="fancy"), ip=None)
 
 
@@ -287,7 +304,7 @@ def test_a_live_panel_comes_first_and_a_static_one_last(wanted, types):
 
 
 def test_the_cap_follows_the_settings(capsys):
-    (shown,) = renderers(Settings(panel="none", output_lines=1), ip=None, whole="%argo logs r")
+    (shown,) = renderers(Settings(panel="none", output_lines=1), ip=None, full_log="%argo logs r")
     shown.update(play(write("1\n2\n3\n", ("exit", {"reason": "ok"}))))
     captured = capsys.readouterr()
     assert captured.out == "1\n3\n"

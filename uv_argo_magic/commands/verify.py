@@ -182,7 +182,7 @@ def _run_again(cell: Cell, spec: RunSpec, lock: Lock) -> Checked:
     lines = spec.settings.output_lines
     recorder = _Recorder()
     state = run.follow(
-        CellOutput(cap=OutputTruncator(head=lines, tail=lines, full_log=f"%argo logs {run.id}"), to=recorder)
+        CellOutput(truncator=OutputTruncator(head=lines, tail=lines, full_log=f"%argo logs {run.id}"), sink=recorder)
     )
     error = ""
     try:

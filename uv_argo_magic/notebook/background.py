@@ -44,6 +44,7 @@ class CellSink(OutputSink):
     """The output of the cell that runs now, from any thread, also when another cell runs."""
 
     results = True
+    is_background = True
 
     def __init__(self, shell: Shell) -> None:
         self._session = shell.display_pub.session
@@ -127,8 +128,8 @@ def show(
     RUNS[run.id] = run
     sink = CellSink(shell)
     views = renderers(
-        settings, ip=shell, on_stop=lambda: run.ask_to_stop("the Stop button"), metadata=metadata, to=sink,
-        whole=f"%argo logs {run.id}", lock=run.lock,
+        settings, ip=shell, on_stop=lambda: run.ask_to_stop("the Stop button"), metadata=metadata, sink=sink,
+        full_log=f"%argo logs {run.id}", lock=run.lock,
     )  # fmt: skip
     for renderer in views:
         renderer.update(run.state)  # once in this thread: it must create the widgets
@@ -200,7 +201,7 @@ def replay(entry: RunRecord, shell: Shell) -> None:
     if not state.ended:  # the history has no end
         state = step(state, ev.LogEnded(t=state.phases[-1][1] if state.phases else entry.begun))
     views = renderers(
-        Settings(panel="static"), ip=shell, to=_SinkWithResult(), whole=f"%argo logs {entry.id}", lock=entry.lock
+        Settings(panel="static"), ip=shell, sink=_SinkWithResult(), full_log=f"%argo logs {entry.id}", lock=entry.lock
     )
     for renderer in reversed(views):  # the panel first, as in the cell that ran it
         renderer.update(state)

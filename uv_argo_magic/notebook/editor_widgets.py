@@ -16,6 +16,7 @@ from uv_argo_magic.core.view import requirements_html
 from uv_argo_magic.core.view.tables import escape
 from uv_argo_magic.renderers import widget_events
 from uv_argo_magic.renderers.panel_css import CSS, EDIT_CSS
+from uv_argo_magic.renderers.widget_registry import WidgetRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,50 +36,40 @@ class Widgets:
     """The visible part of an editor. Only traits whose value changed are sent to the browser."""
 
     def __init__(self, editor: Editor, name: str, names: tuple[str, ...]) -> None:
-        import ipywidgets as w  # noqa: PLC0415 - heavy, and not every front end shows widgets
-
-        self._ipywidgets = w
+        self._registry = registry = WidgetRegistry()
+        create = registry.create
         self._editor = editor
         self._drawing = 0
         self.text_mode = False
         self.area_text = ""
-        none = w.Layout(margin="0")
         title = f'<span class="uv-title">Requirements</span><span class="uv-name">{escape(name)}</span>'
-        self._title = w.HTML(title, layout=w.Layout(flex="1 1 auto", margin="0"))
-        self._toggle = w.ToggleButton(description="Text", tooltip="Edit as a requirements file")
-        self.undo = w.Button(description="Undo", tooltip="Take the last change back")
-        self.redo = w.Button(description="Redo", tooltip="Make it again")
-        for tool in (self._toggle, self.undo, self.redo):
-            tool.add_class("uv-tool")
-        self.lock = w.Button(description="Lock", tooltip="Keep these versions for this notebook, or newer ones")
-        self.lock.add_class("uv-tool")
+        self._title = registry.html(title, flex="1 1 auto")
+        self._toggle = create("ToggleButton", css="uv-tool", description="Text", tooltip="Edit as a requirements file")
+        self.undo = create("Button", css="uv-tool", description="Undo", tooltip="Undo the last change")
+        self.redo = create("Button", css="uv-tool", description="Redo", tooltip="Redo the change")
+        self.lock = create(
+            "Button",
+            css="uv-tool",
+            description="Lock",
+            tooltip="Lock these versions for this notebook, or upgrade them",
+        )
         self.lock.on_click(lambda _: editor.lock())
-        self._copy = w.HTML(layout=none)
-        self._copy.add_class("uv-copy")
-        head = w.HBox([self._title, self.undo, self.redo, self.lock, self._copy, self._toggle])
-        head.add_class("uv-head")
-        self._chips = w.Box([])
-        self._chips.add_class("uv-chips")
+        self._copy = registry.html(css="uv-copy")
+        head = create("HBox", [self._title, self.undo, self.redo, self.lock, self._copy, self._toggle], css="uv-head")
+        self._chips = create("Box", [], css="uv-chips")
         # Without continuous_update the value changes at Enter or when the field loses the focus.
-        self._add = w.Combobox(
-            description="Add a requirement", placeholder="Add: numpy, pandas>=2", options=names,
-            continuous_update=False, ensure_option=False,
+        self._add = create(
+            "Combobox", css="uv-add", description="Add a requirement", placeholder="Add: numpy, pandas>=2",
+            options=names, continuous_update=False, ensure_option=False,
         )  # fmt: skip
-        self._add.add_class("uv-add")
-        self._listed = w.HBox([self._chips, self._add])
-        self._listed.add_class("uv-listed")
-        self._area = w.Textarea(description="Requirements file", rows=6)
-        self._area.add_class("uv-area")
-        self._status = w.HTML(layout=none)
-        self._status.add_class("uv-status")
-        self._foot = w.HTML(layout=none)
-        self._foot.add_class("uv-foot")
-        style = w.HTML(f"<style>{CSS}{EDIT_CSS}</style>", layout=w.Layout(display="none"))
-        self._root = w.VBox([style, head, self._listed, self._area, self._status, self._foot])
-        self._root.add_class("uv-argo").add_class("uv-edit")
+        self._listed = create("HBox", [self._chips, self._add], css="uv-listed")
+        self._area = create("Textarea", css="uv-area", description="Requirements file", rows=6)
+        self._status = registry.html(css="uv-status")
+        self._foot = registry.html(css="uv-foot")
+        style = registry.html(f"<style>{CSS}{EDIT_CSS}</style>", display="none")
+        parts = [style, head, self._listed, self._area, self._status, self._foot]
+        self._root = create("VBox", parts, css="uv-argo uv-edit")
         self._by_line: dict[str, tuple[Any, Any, Any]] = {}
-        self._all = [style, head, self._title, self._toggle, self.undo, self.redo, self.lock, self._copy, self._chips]
-        self._all += [self._add, self._listed, self._area, self._status, self._foot, self._root]
         for widget in (self.undo, self.redo, self.lock, self._toggle, self._add, self._area):
             widget_events.hear_beside(widget)
         self.undo.on_click(lambda _: editor.undo())
@@ -121,20 +112,17 @@ class Widgets:
         self._foot.value = f'{remark_html}<div class="uv-dim">{escape(saved)}</div>'
 
     def _set_chips(self, items: tuple[Requirement, ...], verdict: CheckResult | None) -> None:
-        w = self._ipywidgets
+        create = self._registry.create
         lines = [str(item) for item in items]
         for line in [line for line in self._by_line if line not in lines]:
-            for part in self._by_line.pop(line):
-                part.close()
+            self._registry.close(*self._by_line.pop(line))
         for item in items:
             if str(item) not in self._by_line:
-                button = w.Button(tooltip=f"Remove {item}")
-                button.add_class("uv-x")
+                button = create("Button", css="uv-x", tooltip=f"Remove {item}")
                 widget_events.hear_beside(button)
                 button.on_click(lambda _, item=item: self._removed(item))
-                label = w.HTML(layout=w.Layout(margin="0"))
-                box = w.HBox([label, button])
-                box.add_class("uv-chip")
+                label = self._registry.html()
+                box = create("HBox", [label, button], css="uv-chip")
                 self._by_line[str(item)] = box, label, button
             box, label, _ = self._by_line[str(item)]
             label.value = requirements_html.chip(item, verdict)
@@ -164,8 +152,4 @@ class Widgets:
 
     def close(self) -> None:
         """Remove the models from kernel and browser."""
-        for widget in [*self._all, *(part for chip in self._by_line.values() for part in chip)]:
-            for part in ("layout", "style"):
-                if hasattr(widget, part):
-                    getattr(widget, part).close()
-            widget.close()
+        self._registry.close()

@@ -138,7 +138,7 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
         sink = None if blocked else background.SwitchingSink(self.shell)
         views = renderers(
             spec.settings, ip=self.shell, on_stop=lambda: run.ask_to_stop("the Stop button"), metadata=metadata,
-            to=sink, whole=f"%argo logs {run.id}", lock=run.lock,
+            sink=sink, full_log=f"%argo logs {run.id}", lock=run.lock,
         )  # fmt: skip
         hand_over = None if sink is None else functools.partial(background.follow_later, run, sink, views)
         try:

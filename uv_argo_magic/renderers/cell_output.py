@@ -1,10 +1,11 @@
 """The cell's output as real Jupyter output: streams, displays, clearing, and the result to hand over.
 
 Rules:
-- Called from the main thread, unless an outlet says which cell shows it: another thread's output goes to whichever
-  cell ran last.
-- What the cell wrote appears unchanged, within the bounds of core/view/truncate.py; our own remarks go to stderr.
-- A display id is made the run's own, so that two runs never update each other's displays.
+- Called from the main thread, unless the sink names its cell: IPython shows another thread's output in the cell that
+  ran last.
+- The cell's output appears unchanged, within the bounds of core/view/truncate.py; our own remarks go to stderr.
+- A display that cannot be shown is reported on stderr; the output after it is shown.
+- Display ids get a prefix per run, so that two runs never update each other's displays.
 """
 
 from __future__ import annotations
@@ -27,104 +28,114 @@ if TYPE_CHECKING:
 
 
 class OutputSink:
-    """Where output goes: here, to the cell that runs now, by IPython's own functions and Python's own streams."""
+    """Shows output in the running cell, by IPython's own functions and Python's own streams."""
 
     results = False
-    """Whether the value of the last expression is shown; the running cell hands it over instead."""
+    """Whether to show the value of the last expression; the magic returns it instead."""
+
+    is_background = False
+    """Whether the cell has returned already."""
 
     def publish(
         self, data: dict[str, Any], metadata: dict[str, Any], *, transient: dict[str, str], update: bool
     ) -> None:
-        """Show a mimebundle, or show it in the place of an earlier one."""
-        from IPython.display import publish_display_data  # noqa: PLC0415 - the command line goes without IPython
+        """Show a mimebundle, or update an earlier one."""
+        from IPython.display import publish_display_data  # noqa: PLC0415 - the command line runs without it
 
         publish_display_data(data, metadata, transient=transient, update=update)
 
     def clear(self, *, wait: bool) -> None:
-        """Take away what the cell shows."""
-        from IPython.display import clear_output  # noqa: PLC0415
+        """Clear the output of the cell."""
+        from IPython.display import clear_output  # noqa: PLC0415 - the same
 
         clear_output(wait=wait)
 
     def write(self, stream: str, text: str) -> None:
         """Add text to stdout or stderr."""
-        to = sys.stdout if stream == "stdout" else sys.stderr
-        to.write(text)
-        to.flush()
+        file = sys.stdout if stream == "stdout" else sys.stderr
+        file.write(text)
+        file.flush()
 
 
 class CellOutput:
-    """Emits `state.outputs` as they grow, and the held back tail at the end.
+    """Shows `state.outputs` as they grow, and the tail that the truncator held back at the end.
 
-    `to` says where; `cleared` is called after the cell's code cleared its output, which takes away everything that
-    the cell shows.
+    `on_clear` is called after the cell's code cleared its output, which clears the panel too.
     """
 
     def __init__(
         self,
         *,
-        cap: OutputTruncator | None = None,
-        to: OutputSink | None = None,
-        cleared: Callable[[], None] | None = None,
+        truncator: OutputTruncator | None = None,
+        sink: OutputSink | None = None,
+        on_clear: Callable[[], None] | None = None,
     ) -> None:
-        self._cap = cap or OutputTruncator()
-        self._to = to or OutputSink()
-        self._cleared = cleared
-        self._shown = 0
+        self._truncator = truncator or OutputTruncator()
+        self._sink = sink or OutputSink()
+        self._on_clear = on_clear
+        self._position = 0
         self._finished = False
         self._prefix = uuid.uuid4().hex[:12]
 
     def update(self, state: RunState) -> None:
-        """Emit what is new; at the end, what was held back."""
-        emitted = [one for output in state.outputs[self._shown :] for one in self._cap.feed(output)]
-        self._shown = len(state.outputs)
+        """Show what is new; at the end, what was held back."""
+        outputs = state.outputs[self._position :]
+        self._position = len(state.outputs)
+        chunks = [chunk for output in outputs for chunk in self._truncator.feed(output)]
         if state.ended and not self._finished:
             self._finished = True
-            emitted += self._cap.finish()
-        # JupyterLab draws all of a stream anew at each message: a thousand lines as one message, not as a thousand.
+            chunks += self._truncator.finish()
+        # JupyterLab redraws a whole stream at each message: send a thousand lines as one message.
         for stream, group in itertools.groupby(
-            _newest(emitted), lambda one: one.stream if isinstance(one, Chunk) else None
+            _without_overwritten(chunks), lambda chunk: chunk.stream if isinstance(chunk, Chunk) else None
         ):
             if stream is None:
-                for one in group:
-                    self._emit(one)
+                for item in group:
+                    self._show(item)
             else:
-                text = "".join(one.text for one in group if isinstance(one, Chunk))
-                self._to.write(stream, ansi.clean(text))
+                text = "".join(chunk.text for chunk in group if isinstance(chunk, Chunk))
+                self._sink.write(stream, ansi.clean(text))
 
-    def _emit(self, one: Emitted) -> None:
-        match one:
+    def _show(self, item: Emitted) -> None:
+        try:
+            self._emit(item)
+        except Exception as error:  # noqa: BLE001 - front ends and publishers fail in their own ways
+            problem = f"{type(error).__name__}: {error}"
+            self._sink.write("stderr", ansi.clean(f"uv-argo: Cannot show an output of the cell ({problem})\n"))
+
+    def _emit(self, item: Emitted) -> None:
+        match item:
             case Chunk():  # pragma: no cover - `update` writes these
                 pass
             case ev.Display():
-                transient = {"display_id": f"{self._prefix}-{one.display_id}"} if one.display_id else {}
-                data, metadata = _decoded(one.data), json.loads(one.metadata)
-                self._to.publish(data, metadata, transient=transient, update=one.update)
+                transient = {"display_id": f"{self._prefix}-{item.display_id}"} if item.display_id else {}
+                data, metadata = _decoded(item.data), json.loads(item.metadata)
+                self._sink.publish(data, metadata, transient=transient, update=item.update)
             case ev.ClearOutput():
-                self._to.clear(wait=one.wait)
-                if self._cleared is not None:
-                    self._cleared()
+                self._sink.clear(wait=item.wait)
+                if self._on_clear is not None:
+                    self._on_clear()
             case ev.Result():
-                if self._to.results:
-                    self._to.publish(_decoded(one.data), json.loads(one.metadata), transient={}, update=False)
+                if self._sink.results:
+                    self._sink.publish(_decoded(item.data), json.loads(item.metadata), transient={}, update=False)
             case ev.Skipped() | Gap() | Restarted():
-                self._to.write("stderr", ansi.clean(html.remark(one)) + "\n")
+                self._sink.write("stderr", ansi.clean(html.remark(item)) + "\n")
             case _:  # pragma: no cover
-                assert_never(one)
+                assert_never(item)
 
 
-def _newest(emitted: list[Emitted]) -> list[Emitted]:
-    """Without the updates of a display that the same batch updates again: nobody could see them."""
-    last = {one.display_id: index for index, one in enumerate(emitted) if isinstance(one, ev.Display) and one.update}
+def _without_overwritten(items: list[Emitted]) -> list[Emitted]:
+    """Without the updates of a display that the same batch updates again."""
+    last = {item.display_id: index for index, item in enumerate(items) if isinstance(item, ev.Display) and item.update}
     return [
-        one
-        for index, one in enumerate(emitted)
-        if not (isinstance(one, ev.Display) and one.update and last[one.display_id] != index)
+        item
+        for index, item in enumerate(items)
+        if not (isinstance(item, ev.Display) and item.update and last[item.display_id] != index)
     ]
 
 
 class RemoteResult:
-    """The value of the cell's last expression, as it showed itself over there: returned by the magic, it is Out[n]."""
+    """The value of the cell's last expression as a mimebundle; the magic returns it, so it becomes Out[n]."""
 
     def __init__(self, data: dict[str, Any], metadata: dict[str, Any]) -> None:
         self.data = data

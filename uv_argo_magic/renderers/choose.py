@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Renderer(Protocol):
-    """Shows a run; called from the main thread, 10 to 20 times a second and once more at the end."""
+    """Shows a run; called 10 to 20 times a second and once more at the end."""
 
     def update(self, state: RunState) -> None:
         """Show this state."""
@@ -28,49 +28,52 @@ class Renderer(Protocol):
 MODES = ("auto", "widget", "html", "static", "text", "none")
 
 
-def mode(wanted: str, ip: object) -> str:
-    """The panel that `wanted` means in this shell; a kernel has a front end, a terminal has none.
+def mode(requested: str, ip: object) -> str:
+    """The panel for this shell: "auto" and "widget" depend on its front end.
 
-    Raises SpecError where it means none.
+    Raises:
+        SpecError: unknown panel.
     """
-    if wanted not in MODES:
-        raise SpecError(f"There is no panel {wanted!r}.", hint=f"Panels: {', '.join(MODES)}.")
-    if wanted != "auto":
-        return "html" if wanted == "widget" and not panel.widgets_available() else wanted
+    if requested not in MODES:
+        raise SpecError(f"Unknown panel {requested!r}.", hint=f"Choose one of {', '.join(MODES)}.")
+    if requested != "auto":
+        return "html" if requested == "widget" and not panel.widgets_available() else requested
     if getattr(ip, "kernel", None) is None:
         return "text"
     return "widget" if panel.widgets_available() else "html"
 
 
-def renderers(  # noqa: PLR0913 - all by keyword, each with a default that a plain cell wants
+def renderers(  # noqa: PLR0913 - all by keyword, with defaults for a plain cell
     settings: Settings,
     *,
     ip: object,
     on_stop: Callable[[], None] | None = None,
     metadata: Callable[[RunState], dict[str, Any]] = lambda _: {},
-    whole: str = "%argo logs",
-    to: OutputSink | None = None,
+    full_log: str = "%argo logs",
+    sink: OutputSink | None = None,
     lock: Callable[[], Resolution | None] = lambda: None,
 ) -> tuple[Renderer, ...]:
     """The renderers of one run.
 
-    `whole` says where the whole log can be read, `to` which cell shows it (else this one), `lock` what is
-    known of its packages by now.
-    Raises SpecError for an unknown panel.
+    `full_log` is the command that prints the whole log, `sink` the cell that shows the run (default: the running one);
+    `lock` returns the run's packages as far as they are known.
+
+    Raises:
+        SpecError: unknown panel.
     """
-    cap = OutputTruncator(head=settings.output_lines, tail=settings.output_lines, full_log=whole)
-    given: dict[str, Any] = {"metadata": metadata, "publish": to.publish if to else None, "lock": lock}
-    shown: panel.StaticPanel
+    truncator = OutputTruncator(head=settings.output_lines, tail=settings.output_lines, full_log=full_log)
+    options: dict[str, Any] = {"metadata": metadata, "publish": sink.publish if sink else None, "lock": lock}
+    live_panel: panel.Panel
     match mode(settings.panel, ip):
         case "none":
-            return (CellOutput(cap=cap, to=to),)
+            return (CellOutput(truncator=truncator, sink=sink),)
         case "text":
-            return PlainText(outputs=False), CellOutput(cap=cap, to=to)
+            return PlainText(outputs=False), CellOutput(truncator=truncator, sink=sink)
         case "widget":
-            shown = panel.WidgetPanel(on_stop=on_stop, **given)
+            live_panel = panel.WidgetPanel(on_stop=on_stop, keep_widget=bool(sink and sink.is_background), **options)
         case "static":
             # Below all output of the cell, whatever came in one batch with the end: nbval compares the order.
-            return CellOutput(cap=cap, to=to), panel.StaticPanel(**given)
+            return CellOutput(truncator=truncator, sink=sink), panel.StaticPanel(**options)
         case _:
-            shown = panel.HtmlPanel(**given)
-    return shown, CellOutput(cap=cap, cleared=shown.again, to=to)
+            live_panel = panel.HtmlPanel(**options)
+    return live_panel, CellOutput(truncator=truncator, on_clear=live_panel.redisplay, sink=sink)

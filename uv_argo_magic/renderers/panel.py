@@ -1,10 +1,10 @@
 """The panel above a cell's output: live as widgets or as redrawn HTML, and at the end a static form that is saved.
 
 Rules:
-- One display per run: while it runs its bundle holds the live form, at the end the static one takes its place, without
-  any widget; a notebook opened again would show "model not found" otherwise.
-- Redrawn at most ten times a second, with a bounded log: nothing else keeps a browser quick.
-- The Stop button calls what it was given, once, possibly from another thread, and does nothing else.
+- One display per run: the live form while it runs, and the static form, without any widget, in its place at the end.
+  A reopened notebook would show "model not found" otherwise.
+- Redrawn at most ten times a second, with a bounded log, to keep the browser fast.
+- The Stop button calls its callback once, possibly from another thread, and does nothing else.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from uv_argo_magic.core.view import ansi, html, messages, tables
 from uv_argo_magic.renderers import widget_events
 from uv_argo_magic.renderers.cell_output import OutputSink
 from uv_argo_magic.renderers.panel_css import CSS
+from uv_argo_magic.renderers.widget_registry import WidgetRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,15 +36,15 @@ LINES = 500
 
 
 def widgets_available() -> bool:
-    """Whether ipywidgets is installed where this kernel runs; it is not imported for that."""
+    """Whether ipywidgets is installed here; it is not imported."""
     return importlib.util.find_spec("ipywidgets") is not None
 
 
-class StaticPanel:
-    """Exactly one display, when the run has ended: for nbval, papermill, and notebooks that are compared.
+class Panel:
+    """One display that shows a run; subclasses say when and how it is drawn.
 
-    `metadata` makes of a state what goes into the output's metadata; `publish` is IPython's unless given; `clock`
-    gives Unix seconds; `lock` says what is known of the packages by now.
+    `metadata` returns the display's metadata for a state, `publish` sends a display (default: IPython's function),
+    `clock` returns Unix seconds, and `lock` the run's packages as far as they are known.
     """
 
     def __init__(
@@ -54,190 +55,187 @@ class StaticPanel:
         clock: Callable[[], float] = time.time,
         lock: Callable[[], Resolution | None] = lambda: None,
     ) -> None:
-        self._lock = lock
         self._metadata = metadata
         self._publish = publish or OutputSink().publish
         self._clock = clock
-        self._id = _display_id()
-        self._state: RunState | None = None
-        self._over = False
+        self._lock = lock
+        self._display_id = _new_display_id()
+        self._drawn_state: RunState | None = None
+        self._drawn_at = -1.0
 
     def update(self, state: RunState) -> None:
-        """Show the state, as far as this panel shows it now."""
-        self._state = state
-        if state.ended and not self._over:
-            self._over = True
-            self._send(html.mimebundle(state, self._clock(), self._lock()), update=False)
-
-    def again(self) -> None:
-        """Show the panel anew: the cell's code has cleared the output, and the panel with it."""
-        if self._over and self._state is not None:
-            self._id = _display_id()
-            self._send(html.mimebundle(self._state, self._clock(), self._lock()), update=False)
-
-    def _send(self, data: dict[str, Any], *, update: bool) -> None:
-        about = self._metadata(self._state) if self._state else {}
-        self._publish(data, about, transient={"display_id": self._id}, update=update)
-
-
-class HtmlPanel(StaticPanel):
-    """The static form, redrawn while the run goes on: for front ends without widgets."""
-
-    _drawn = -1.0
-    _stage = ""
-    _there = False
-
-    def update(self, state: RunState) -> None:
-        """Redraw, unless it was done a moment ago and the stage is the same."""
-        self._state = state
+        """Draw the state, if it is time to."""
         now = self._clock()
-        due = state.phase != self._stage or (not state.ended and now - self._drawn >= INTERVAL)
-        if self._over or not due:
-            return
-        self._drawn, self._stage, self._over = now, state.phase, state.ended
-        self._draw(state, now, update=self._there)
-        self._there = True
+        if self._is_due(state, now):
+            is_first = self._drawn_state is None
+            self._drawn_state, self._drawn_at = state, now
+            self._draw(state, now, update=not is_first)
 
-    def again(self) -> None:
-        """Show the panel anew: the cell's code has cleared the output, and the panel with it."""
-        if self._there and self._state is not None:
-            # Under a new id: JupyterLab updates a display by where it stood before the clearing.
-            self._id = _display_id()
-            self._draw(self._state, self._clock(), update=False)
+    def redisplay(self) -> None:
+        """Show the panel again: the cell's code has cleared the output, and the panel with it."""
+        if self._drawn_state is not None:
+            # With a new id: JupyterLab would update the display where it was before the clearing.
+            self._display_id = _new_display_id()
+            self._draw(self._drawn_state, self._clock(), update=False)
+
+    def _is_due(self, state: RunState, now: float) -> bool:
+        raise NotImplementedError
 
     def _draw(self, state: RunState, now: float, *, update: bool) -> None:
-        self._send(html.mimebundle(state, now, self._lock()), update=update)
+        self._send(state, html.mimebundle(state, now, self._lock()), update=update)
+
+    def _send(self, state: RunState, data: dict[str, Any], *, update: bool) -> None:
+        self._publish(data, self._metadata(state), transient={"display_id": self._display_id}, update=update)
+
+
+class StaticPanel(Panel):
+    """Exactly one display, when the run has ended: for nbval, papermill, and notebooks that are compared."""
+
+    def _is_due(self, state: RunState, now: float) -> bool:
+        del now
+        return state.ended and self._drawn_state is None
+
+
+class HtmlPanel(Panel):
+    """The static form, redrawn while the run goes on: for front ends without widgets."""
+
+    def _is_due(self, state: RunState, now: float) -> bool:
+        drawn = self._drawn_state
+        if drawn is None or drawn.phase != state.phase:
+            return True
+        return not state.ended and now - self._drawn_at >= INTERVAL
 
 
 class WidgetPanel(HtmlPanel):
     """The live panel of ipywidgets: header, Summary, Log and Packages, a Stop button; static at the end.
 
-    `on_stop` is called at most once, in whichever thread the front end's message arrives.
+    `on_stop` is called at most once, in the thread in which the front end's message arrives. With `keep_widget` the
+    static form also stays as a widget: a page that was reloaded during the run gets no update of the display.
     """
 
-    def __init__(self, *, on_stop: Callable[[], None] | None = None, **given: Any) -> None:
-        super().__init__(**given)
+    def __init__(self, *, on_stop: Callable[[], None] | None = None, keep_widget: bool = False, **options: Any) -> None:
+        super().__init__(**options)
         self._on_stop = on_stop
-        self._asked = False
+        self._keep_widget = keep_widget
+        self._stop_requested = False
         self._live: _Widgets | None = None
-        self._noted = 0
+        self._outputs_read = 0
         self._remarks: list[str] = []
 
     def update(self, state: RunState) -> None:
-        """Redraw, and hear of a click that a waiting kernel has not delivered."""
-        if self._live is not None and not self._asked and self._live.clicked():
+        """Redraw, and act on a click that the busy kernel has not delivered."""
+        if self._live is not None and not self._stop_requested and self._live.is_click_waiting():
             self._stop()
         super().update(state)
 
     def _draw(self, state: RunState, now: float, *, update: bool) -> None:
         if state.ended:
             super()._draw(state, now, update=update)
-            self._close()
+            self._finish(state, now)
             return
         if self._live is None:
             self._live = _Widgets(self._stop, self._lock)
-        # Journals only grow, so each output is looked at once: a panel must not slow down with the output's length.
-        self._remarks += filter(None, map(html.remark, state.outputs[self._noted :]))
-        self._noted = len(state.outputs)
-        self._live.draw(state, now, self._remarks, stopping=self._asked)
+        # Outputs are only added: read each once, so that the panel does not slow down with their number.
+        self._remarks += filter(None, map(html.remark, state.outputs[self._outputs_read :]))
+        self._outputs_read = len(state.outputs)
+        self._live.draw(state, now, self._remarks, stopping=self._stop_requested)
         if not update:
-            self._send(self._live.bundle(html.text_static(state)), update=False)
+            self._send(state, self._live.bundle(html.text_static(state)), update=False)
 
     def _stop(self) -> None:
-        if not self._asked and self._on_stop is not None:
-            self._asked = True
+        if not self._stop_requested and self._on_stop is not None:
+            self._stop_requested = True
             self._on_stop()
 
-    def _close(self) -> None:
-        if self._live is not None:
-            self._live.close()
-            self._live = None
+    def _finish(self, state: RunState, now: float) -> None:
+        live, self._live = self._live, None
+        if live is not None and self._keep_widget:
+            live.freeze(html.html(state, now, self._lock()))
+        elif live is not None:
+            live.close()
 
 
 class _Widgets:
-    """The widgets of one live panel. Only traits whose value changed travel to the browser."""
+    """The widgets of one live panel. Only traits whose value changed are sent to the browser."""
 
     def __init__(self, stop: Callable[[], None], lock: Callable[[], Resolution | None]) -> None:
-        import ipywidgets as w  # noqa: PLC0415 - heavy, and not every front end shows widgets
-        from IPython.core.getipython import get_ipython  # noqa: PLC0415
+        from IPython.core.getipython import get_ipython  # noqa: PLC0415 - the command line runs without it
 
         self._shell = get_ipython()
         self._lock = lock
-        none = w.Layout(margin="0")
-        # Apart from the time, which changes all the while: a screen reader is told of a new state only.
-        self._badge = w.HTML(layout=none)
-        self._head = w.HTML(layout=w.Layout(flex="1 1 auto", margin="0"))
-        self._summary = w.HTML(layout=none)
-        self._log = w.HTML(layout=w.Layout(flex="0 0 auto", margin="0", width="100%"))
-        self._tools = w.HTML(layout=none)
-        self._packages = w.HTML(layout=none)
-        # column-reverse keeps the newest line in sight without any JavaScript, and stays where a reader scrolled to.
-        scroll = w.Box(
-            [self._log],
-            layout=w.Layout(
+        self._registry = registry = WidgetRegistry()
+        create, layout = registry.create, registry.ipywidgets.Layout
+        # Separate from the time, which changes all the time: a screen reader announces only a new state.
+        self._badge = registry.html()
+        self._head = registry.html(flex="1 1 auto")
+        self._summary = registry.html()
+        self._log = registry.html(flex="0 0 auto", width="100%")
+        self._tools = registry.html()
+        self._packages = registry.html()
+        # column-reverse keeps the newest line in sight without JavaScript, and stays where a reader scrolled to.
+        scroll = create(
+            "Box", [self._log], css="uv-scroll",
+            layout=layout(
                 max_height="240px", min_height="60px", overflow="auto", display="flex", flex_flow="column-reverse"
             ),
+        )  # fmt: skip
+        log = create("VBox", [self._tools, scroll], layout=layout(margin="0"))
+        packages_box = create(
+            "Box", [self._packages], layout=layout(max_height="270px", overflow="auto", display="block")
         )
-        scroll.add_class("uv-scroll")
-        log = w.VBox([self._tools, scroll], layout=none)
-        listed = w.Box([self._packages], layout=w.Layout(max_height="270px", overflow="auto", display="block"))
-        self._tabs = w.ToggleButtons(
-            options=["Summary", "Log", "Packages"],
-            tooltips=["What is happening", "What uv and the cell write", "What is installed, and why"],
-            style={"button_width": "auto"},
+        tabs = create(
+            "ToggleButtons", css="uv-tabs", options=["Summary", "Log", "Packages"], style={"button_width": "auto"},
+            tooltips=["Progress of the run", "Output of uv and the cell", "Installed packages and their dependents"],
+        )  # fmt: skip
+        self._button = create(
+            "Button", css="uv-stop", description="Stop", tooltip="Stop this run (like the kernel's stop button)"
         )
-        self._tabs.add_class("uv-tabs")
-        self._button = w.Button(description="Stop", tooltip="Stop this run, or press the kernel's stop button")
-        self._button.add_class("uv-stop")
-        stack = w.Stack([self._summary, log, listed], selected_index=0)
-        stack.add_class("uv-stack")
+        stack = create("Stack", [self._summary, log, packages_box], css="uv-stack", selected_index=0)
         # Linked in the browser: changing a tab needs no kernel, which is busy with the cell.
-        link = w.jslink((self._tabs, "index"), (stack, "selected_index"))
-        head = w.HBox([self._badge, self._head, self._tabs, self._button])
-        head.add_class("uv-head")
-        style = w.HTML(f"<style>{CSS}</style>", layout=w.Layout(display="none"))
-        self._root = w.VBox([style, head, stack])
-        self._root.add_class("uv-argo")
+        registry.add(registry.ipywidgets.jslink((tabs, "index"), (stack, "selected_index")))
+        head = create("HBox", [self._badge, self._head, tabs, self._button], css="uv-head")
+        style = registry.html(f"<style>{CSS}</style>", display="none")
+        self._root = create("VBox", [style, head, stack], css="uv-argo")
         self._button.on_click(lambda _: stop())
         widget_events.hear_at_once(self._button, stop)
-        self._all = [link, style, head, self._tabs, self._badge, self._head, self._button, stack, log, scroll, listed]
-        self._all += [self._summary, self._log, self._tools, self._packages, self._root]
 
     def draw(self, state: RunState, now: float, remarks: list[str], *, stopping: bool) -> None:
-        """Set every widget to what the state says."""
+        """Set every widget from the state."""
         stopping = stopping or state.stop_requested is not None
         title = "Stopping" if stopping else messages.title(state)
         self._badge.value = f'<span class="uv-badge uv-{title.lower()}" role="status"><i></i>{title}</span>'
         self._head.value = _head(state, now)
-        said = [*(humanize.one_line(note, 500) for note in state.notes), *remarks]
-        self._summary.value = _summary(state, now, said)
+        self._summary.value = _summary(state, now, [*(humanize.one_line(note, 500) for note in state.notes), *remarks])
         self._tools.value = _tools(state)
-        self._log.value = f'<pre class="uv-log">{html.log_html(state, LINES) or _NOTHING}</pre>'
+        self._log.value = f'<pre class="uv-log">{html.log_html(state, LINES) or _EMPTY_LOG}</pre>'
         self._packages.value = html.packages_html(state, now, self._lock())
         self._button.disabled = stopping
         self._button.description = "Stopping\N{HORIZONTAL ELLIPSIS}" if stopping else "Stop"
 
-    def clicked(self) -> bool:
-        """Whether a click waits for this very thread."""
+    def is_click_waiting(self) -> bool:
+        """Whether a click on Stop waits in the queue of this thread."""
         return widget_events.waiting(self._button, getattr(self._shell, "kernel", None))
 
     def bundle(self, plain: str) -> dict[str, Any]:
-        """The live display: the widget, and one line for a front end that has none."""
-        view_of = {"version_major": 2, "version_minor": 0, "model_id": self._root.model_id}
-        return {"application/vnd.jupyter.widget-view+json": view_of, "text/plain": plain}
+        """The live display: the widget, and one line of text for front ends without widgets."""
+        view = {"version_major": 2, "version_minor": 0, "model_id": self._root.model_id}
+        return {"application/vnd.jupyter.widget-view+json": view, "text/plain": plain}
+
+    def freeze(self, final: str) -> None:
+        """Show the HTML of the end in the place of all other widgets."""
+        self._summary.value = final
+        self._root.remove_class("uv-argo")
+        self._root.children = (self._summary,)
+        self._registry.close_all_but(self._root, self._summary)
 
     def close(self) -> None:
-        """Take the models out of kernel and browser."""
-        for widget in self._all:
-            for part in ("layout", "style"):
-                if hasattr(widget, part):
-                    getattr(widget, part).close()
-            widget.close()
+        """Remove the models from kernel and browser."""
+        self._registry.close()
 
 
-_NOTHING = '<span class="uv-dim">Nothing written yet.</span>'
+_EMPTY_LOG = '<span class="uv-dim">No output yet.</span>'
 
-# In the browser, for the kernel is busy: the log is the panel's own, and what is copied is what is seen.
+# In the browser, since the kernel is busy.
 _COPY = (
     "const b=this,p=b.closest('.uv-argo').querySelector('pre.uv-log');navigator.clipboard.writeText(p.innerText)"
     ".then(()=>{b.textContent='Copied'},()=>{b.textContent='Not allowed'});setTimeout(()=>{b.textContent='Copy'},1500)"
@@ -246,7 +244,7 @@ _NEWEST = "this.closest('.uv-argo').querySelector('.uv-scroll').scrollTop=0"
 
 
 def _head(state: RunState, now: float) -> str:
-    """The header line beside the badge: time, counts, place, name."""
+    """The header line beside the badge: location, time, number of packages, name."""
     parts = [humanize.seconds(elapsed(state, now))]
     if state.installed is not None:
         parts.append(humanize.count(len(state.installed.packages), "package"))
@@ -257,26 +255,26 @@ def _head(state: RunState, now: float) -> str:
     return f'<span class="uv-time">{dim}</span><span class="uv-name" title="{name}">{name}</span>'
 
 
-def _summary(state: RunState, now: float, said: list[str]) -> str:
-    """What is happening, uv's last word while it works, the stages, and what else a person should know."""
+def _summary(state: RunState, now: float, remarks: list[str]) -> str:
+    """The state as a sentence, uv's last line while it works, the phases, and the remarks."""
     out = [f'<div class="uv-said">{tables.escape(messages.sentence(state))}</div>', html.stages_html(state, now)]
     if state.phase in {"resolving", "installing"} and len(state.install_log):
         last = ansi.strip("".join(state.install_log[-3:])).strip().rsplit("\n", 1)[-1]
         out.append(f'<div class="uv-dim">uv: {tables.escape(humanize.one_line(last))}</div>')
-    out += [f'<div class="uv-remark">{tables.escape(line)}</div>' for line in said[-20:]]
+    out += [f'<div class="uv-remark">{tables.escape(line)}</div>' for line in remarks[-20:]]
     return "".join(out)
 
 
 def _tools(state: RunState) -> str:
-    """The line above the log: how much of it is here, where the rest is, and two buttons."""
-    where = tables.escape(humanize.one_line(state.run, 80))
+    """The line above the log: which part it shows, the command for all of it, and two buttons."""
+    run = tables.escape(humanize.one_line(state.run, 80))
     return (
-        f'<div class="uv-tools"><span class="uv-dim">The last {LINES} lines; all of them: '
-        f"<code>%argo logs {where}</code></span>"
+        f'<div class="uv-tools"><span class="uv-dim">Last {LINES} lines. Full log: '
+        f"<code>%argo logs {run}</code></span>"
         f'<button type="button" onclick="{_NEWEST}">Newest</button>'
         f'<button type="button" onclick="{tables.escape(_COPY)}">Copy</button></div>'
     )
 
 
-def _display_id() -> str:
+def _new_display_id() -> str:
     return f"uv-argo-{uuid.uuid4().hex}"

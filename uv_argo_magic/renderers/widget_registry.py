@@ -1,0 +1,47 @@
+"""The widgets of one view: created here, so that all of them can be closed, with their layouts and styles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class WidgetRegistry:
+    """Creates ipywidgets and closes them; one that was not created here must be added by `add`."""
+
+    def __init__(self) -> None:
+        import ipywidgets  # noqa: PLC0415 - heavy, and not every front end shows widgets
+
+        self.ipywidgets = ipywidgets
+        self._open: list[Any] = []
+
+    def create(self, kind: str, *args: object, css: str = "", **traits: object) -> Any:
+        """A widget of this class of ipywidgets, with the CSS classes that `css` lists."""
+        widget = getattr(self.ipywidgets, kind)(*args, **traits)
+        for name in css.split():
+            widget.add_class(name)
+        return self.add(widget)
+
+    def html(self, value: str = "", css: str = "", **layout: str) -> Any:
+        """An HTML widget without a margin."""
+        return self.create("HTML", value, css=css, layout=self.ipywidgets.Layout(**{"margin": "0", **layout}))
+
+    def add(self, widget: Any) -> Any:
+        """Close this widget with the others."""
+        self._open.append(widget)
+        return widget
+
+    def close(self, *widgets: Any) -> None:
+        """Remove these widgets (default: all) from kernel and browser."""
+        closing = widgets or tuple(self._open)
+        self._open = [widget for widget in self._open if widget not in closing]
+        for widget in closing:
+            for part in ("layout", "style"):
+                if hasattr(widget, part):
+                    getattr(widget, part).close()
+            widget.close()
+
+    def close_all_but(self, *kept: Any) -> None:
+        """Remove all other widgets."""
+        others = [widget for widget in self._open if widget not in kept]
+        if others:
+            self.close(*others)
