@@ -22,16 +22,16 @@ def test_an_image_of_ones_own_is_asked_for_its_python(tmp_path, home):
         settings = Settings(kubeconfig=str(server.kubeconfig), image="registry.example.com/mine:1", run_as_user=0)
         spec = RunSpec(cell="print(6 * 7)", settings=settings, backend="argo")
         with pytest.raises(SpecError, match="nobody knows yet what is in"):
-            prepare(spec, backend, say=None)
+            prepare(spec, backend, dry_run=True)
         assert server.workflows == {}
-        prepared = prepare(spec, backend, say=told.append)
+        prepared = prepare(spec, backend, notify=told.append)
         assert (prepared.spec.python, prepared.interpreter.image) == (HERE, "registry.example.com/mine:1")
         assert told == ["registry.example.com/mine:1 is asked once which Python and packages it has"]
         run = start(prepared, backend=backend)
         run.wait(60)
         assert run.logs() == "42\n"
         assert len(server.workflows) == 2
-        assert prepare(spec, backend, say=None).spec == prepared.spec
+        assert prepare(spec, backend, dry_run=True).spec == prepared.spec
 
 
 def test_the_python_of_this_machine_is_asked_for_its_packages(home):

@@ -18,7 +18,7 @@ from uv_argo_magic.backends.kubernetes import watchers
 from uv_argo_magic.backends.local import LocalBackend
 from uv_argo_magic.commands import doctor
 from uv_argo_magic.core.commands.table import read_argv
-from uv_argo_magic.engine.spec_builder import CellContext
+from uv_argo_magic.engine.context import CellContext
 from uv_argo_magic.testing import FakeBackend
 
 HERE = ".".join(map(str, sys.version_info[:3]))

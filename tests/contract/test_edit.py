@@ -19,7 +19,7 @@ from uv_argo_magic.commands import edit, edit_terminal
 from uv_argo_magic.core.resolution.check_result import CheckResult
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 from uv_argo_magic.core.spec.run_spec import RunSpec
-from uv_argo_magic.engine.spec_builder import CellContext
+from uv_argo_magic.engine.context import CellContext
 from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.history.store import History
 from uv_argo_magic.uv.runner import Cancelled

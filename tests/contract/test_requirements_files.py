@@ -13,7 +13,8 @@ from uv_argo_magic import requirements_files
 from uv_argo_magic.core.commands.table import read_cell, run_options
 from uv_argo_magic.core.spec import program
 from uv_argo_magic.core.spec.run_spec import Settings
-from uv_argo_magic.engine.spec_builder import CellContext, specify
+from uv_argo_magic.engine.context import CellContext
+from uv_argo_magic.engine.spec_builder import specify
 from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.uv import interpreters, resolver
 

@@ -383,7 +383,7 @@ def test_several_views_in_several_threads_see_the_same_end():
 def test_the_result_binds_what_was_pulled():
     run = started(Endless())
     bound = {}
-    run.bind = bound.update
+    run._bind = bound.update
     run._state = play(write(("value", {"name": "x", "body": values.encode("x", 5, 99)}), ("exit", {"reason": "ok"})))
     run._ended.set()
     run._backend.over.set()

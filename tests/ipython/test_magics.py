@@ -99,7 +99,7 @@ def test_dry_run_prints_and_starts_nothing(shell, engine, capsys):
 
 @pytest.mark.parametrize("option", ["--resources cpu=2"])
 def test_what_the_backend_cannot_do_is_refused(shell, engine, option):
-    with pytest.raises(SpecError, match="the local backend cannot do"):
+    with pytest.raises(SpecError, match="the local backend does not support"):
         run(shell, option)
     assert engine.prepared == []
 
@@ -362,9 +362,9 @@ def test_a_run_is_exported(shell, engine, tmp_path, capsys):
 def test_checks_are_printed_as_they_come(shell, monkeypatch, capsys):
     def examine(line, around):
         assert (line.text("backend"), around.traits.get("python")) == ("argo", "3.12")
-        yield Check(name="API", outcome="ok", said="answers")
+        yield Check(name="API", outcome="ok", message="answers")
         assert capsys.readouterr().out == "ok       API                    answers\n"
-        yield Check(name="rights", outcome="failed", said="none", hint="Ask for them.")
+        yield Check(name="rights", outcome="failed", message="none", hint="Ask for them.")
 
     monkeypatch.setattr("uv_argo_magic.commands.doctor.examine", examine)
     shell.run_line_magic("config", "ArgoMagics.python = '3.12'")

@@ -76,7 +76,7 @@ class Engine:
         self.prepared.append(spec)
         return Prepared(spec, Lock(packages=(), target=target))
 
-    def start(self, prepared, *, history=None, notebook="", backend=None, warm=False):
+    def start(self, prepared, *, history=None, notebook="", **_):
         self.started.append((prepared, history, notebook))
         return Run(self, prepared)
 
@@ -90,9 +90,9 @@ def ended(reason="ok", *seen, code=0):
 
 
 def install(monkeypatch):
-    from uv_argo_magic.engine import run
+    from uv_argo_magic.engine import execute, run
 
     engine = Engine(events=ended())
-    monkeypatch.setattr(run, "prepare", engine.prepare)
+    monkeypatch.setattr(execute, "prepare", engine.prepare)
     monkeypatch.setattr(run, "start", engine.start)
     return engine

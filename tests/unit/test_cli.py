@@ -11,11 +11,12 @@ import pytest
 from support import fake_engine
 
 from uv_argo_magic import cli
-from uv_argo_magic.commands import runs
+from uv_argo_magic.commands import registry, run_file, runs
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import Gap, Restarted, RunState, fold
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 from uv_argo_magic.core.spec.run_spec import RunSpec
+from uv_argo_magic.engine.context import CellContext
 from uv_argo_magic.history.store import History
 
 LOCK = Lock(packages=(Package(name="numpy", version="2.0"),), target=Target(python="3.12.1"))
@@ -50,6 +51,12 @@ def keep(history, run_id="r1", *seen, reason="ok", code=0, live=False, cell="\np
     return files
 
 
+def answer(line, history, front_end, notebook=""):
+    context = CellContext.current(names={}, traits={}, line_offset=0, notebook=notebook)
+    request = registry.Request(line=line, front_end=front_end, get_context=lambda: context, get_history=lambda: history)
+    return "".join(registry.dispatch(request, registry.COMMANDS))
+
+
 def test_run_streams_each_output_to_its_stream(engine, capsys):
     engine.events = fake_engine.ended(
         "ok",
@@ -73,7 +80,7 @@ def test_run_streams_each_output_to_its_stream(engine, capsys):
 
 def test_a_streamer_prints_each_output_once():
     out, err = io.StringIO(), io.StringIO()
-    streamer = cli.Streamer(out, err)
+    streamer = run_file.Streamer(out, err)
     state = fold([ev.Lines(text="a\n")])
     streamer.update(state)
     streamer.update(state)
@@ -262,7 +269,7 @@ def test_stop(history, capsys):
     data = json.loads((files.folder / "spec.json").read_text(encoding="utf-8"))
     # Nobody here answers the wish: as if the process that follows were busy, and nothing known of a supervisor.
     assert data["pid"]
-    assert runs.answer(cli.read_argv(["stop"]), history, "terminal") == "r1: asked to stop"
+    assert answer(cli.read_argv(["stop"]), history, "terminal") == "r1: asked to stop"
     assert "terminal" in files.stop_asked()
     files.finish(RunState(outcome="Stopped", ended_at=1.0))
     assert cli.main(["stop", "r1"]) == 0
@@ -274,11 +281,11 @@ def test_runs_of_one_notebook(history):
         history.begin(run_id, spec=RunSpec(cell="1"), resolution=LOCK, notebook=notebook)
     from uv_argo_magic.core.commands.table import read_line
 
-    mine = runs.answer(read_line("runs", {}), history, "notebook", "a.ipynb")
+    mine = answer(read_line("runs", {}), history, "notebook", "a.ipynb")
     assert "r1" in mine
     assert "r2" not in mine
-    assert "r2" in runs.answer(read_line("runs --all", {}), history, "notebook", "a.ipynb")
-    assert "a.ipynb" in runs.answer(read_line("last", {}), history, "notebook", "a.ipynb")
+    assert "r2" in answer(read_line("runs --all", {}), history, "notebook", "a.ipynb")
+    assert "a.ipynb" in answer(read_line("last", {}), history, "notebook", "a.ipynb")
 
 
 @pytest.mark.parametrize(

@@ -12,19 +12,22 @@ from typing import TYPE_CHECKING
 
 from uv_argo_magic.backends import base
 from uv_argo_magic.backends.base import Check
+from uv_argo_magic.commands.registry import Failure
 from uv_argo_magic.core.commands.table import run_options
 from uv_argo_magic.core.requirements.model import parse
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.engine import run as engine
-from uv_argo_magic.engine.spec_builder import CellContext, specify
+from uv_argo_magic.engine.spec_builder import specify
 from uv_argo_magic.errors import ArgoMagicError, BackendError, ResolutionError, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from uv_argo_magic.commands.registry import Request
     from uv_argo_magic.core.commands.parser import Line
     from uv_argo_magic.core.protocol.state import RunState
+    from uv_argo_magic.engine.context import CellContext
 
 PACKAGE = "six"
 """A small one that every index has."""
@@ -34,6 +37,16 @@ PATIENCE = 180.0
 END = 45.0
 """Seconds that the place may take to say how its process ended: Argo's controller looks every ten."""
 LOOK = 0.1
+
+
+def handle(request: Request) -> Iterator[str | Failure]:
+    """The `doctor` command."""
+    has_failed = False
+    for check in examine(request.line, request.context):
+        yield text(check)
+        has_failed = has_failed or check.outcome == "failed"
+    if has_failed:
+        yield Failure()
 
 
 def examine(line: Line, context: CellContext) -> Iterator[Check]:

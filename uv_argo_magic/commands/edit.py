@@ -28,7 +28,7 @@ from uv_argo_magic.core.resolution.conflicts import POPULAR
 from uv_argo_magic.core.resolution.diff import difference
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.engine import image_probe
-from uv_argo_magic.engine.spec_builder import CellContext, specify
+from uv_argo_magic.engine.spec_builder import specify
 from uv_argo_magic.errors import ArgoMagicError, ResolutionError, SpecError
 from uv_argo_magic.uv import resolver, runner
 from uv_argo_magic.uv.lock_store import LockStore
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import threading
 
     from uv_argo_magic.core.spec.run_spec import RunSpec
+    from uv_argo_magic.engine.context import CellContext
     from uv_argo_magic.history.store import History
     from uv_argo_magic.uv.interpreters import Interpreter
 
@@ -159,7 +160,7 @@ def _cell(path: Path, context: CellContext) -> _Cell:
     timeout = min(spec.settings.install_timeout or PATIENCE, PATIENCE)
     # `locked` is for cells: an editor is where one locks.
     spec = replace(spec, settings=replace(spec.settings, install_timeout=timeout, locked=False))
-    spec, interpreter = image_probe.target(spec, base.load(spec.backend), paths.cache_dir() / "images", None)
+    spec, interpreter = image_probe.target(spec, base.load(spec.backend), paths.cache_dir() / "images", dry_run=True)
     return _Cell(spec=spec, interpreter=interpreter, locks=LockStore(paths.data_dir() / "locks", context.notebook))
 
 

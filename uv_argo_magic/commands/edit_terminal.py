@@ -21,15 +21,22 @@ from uv_argo_magic.core.requirements import edits
 from uv_argo_magic.errors import ArgoMagicError, ResolutionError, SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-    from uv_argo_magic.engine.spec_builder import CellContext
+    from uv_argo_magic.commands.registry import Request
+    from uv_argo_magic.engine.context import CellContext
 
 MARK = "# uv-argo: "
 LINES = 3
 """Lines of a remark, so that a message can count those of the whole."""
 TRIES = 30
 """Times that the editor is opened: one that is no person's would never give up."""
+
+
+def handle(request: Request) -> Iterator[str]:
+    """The `edit` command in a terminal."""
+    context = request.context
+    yield edit_file(edit.find(request.line.argument, context), context)
 
 
 def edit_file(path: Path, context: CellContext) -> str:

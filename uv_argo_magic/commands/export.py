@@ -20,6 +20,9 @@ from uv_argo_magic.errors import SpecError
 from uv_argo_magic.history.entry import HIDDEN
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from uv_argo_magic.commands.registry import Request
     from uv_argo_magic.core.commands.parser import Line
     from uv_argo_magic.core.resolution.lock import Resolution
     from uv_argo_magic.core.spec.run_spec import RunSpec
@@ -42,6 +45,11 @@ def export_prepared(plan: run.Prepared, to: str) -> str:
         return _write_workflow(path, text, "what would have run")
     script = _script(plan.spec, plan.resolution, plan.interpreter.target.minor, (), "what would have run")
     return _write_script(path, script)
+
+
+def handle(request: Request) -> Iterator[str]:
+    """The `export` command."""
+    yield export_run(request.line, request.history, request.notebook)
 
 
 def export_run(line: Line, history: History, notebook: str | None = None) -> str:

@@ -19,16 +19,20 @@ from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.core.view.tables import Table, changes
 from uv_argo_magic.engine import image_probe
-from uv_argo_magic.engine.spec_builder import CellContext, specify
+from uv_argo_magic.engine.spec_builder import specify
 from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.history.entry import HIDDEN
 from uv_argo_magic.uv import resolver
 from uv_argo_magic.uv.lock_store import LockStore
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from uv_argo_magic.commands.registry import Request
     from uv_argo_magic.core.commands.parser import Line
     from uv_argo_magic.core.resolution.lock import Resolution
     from uv_argo_magic.core.spec.run_spec import RunSpec
+    from uv_argo_magic.engine.context import CellContext
     from uv_argo_magic.history.entry import RunRecord
     from uv_argo_magic.history.store import History
     from uv_argo_magic.uv.interpreters import Interpreter
@@ -44,6 +48,11 @@ class _LockRequest:
     title: str = ""
 
 
+def handle(request: Request) -> Iterator[Table]:
+    """The `lock` command."""
+    yield answer(request.line, request.history, request.context)
+
+
 def answer(line: Line, history: History, context: CellContext) -> Table:
     """What to show for `lock`, after it is written and kept as the line wants.
 
@@ -54,7 +63,7 @@ def answer(line: Line, history: History, context: CellContext) -> Table:
     request = _read_request(line, history, context)
     # `locked` is for cells: this verb is how one locks.
     spec = replace(request.spec, settings=replace(request.spec.settings, locked=False))
-    spec, interpreter = image_probe.target(spec, base.load(spec.backend), paths.cache_dir() / "images", None)
+    spec, interpreter = image_probe.target(spec, base.load(spec.backend), paths.cache_dir() / "images", dry_run=True)
     locks = LockStore(paths.data_dir() / "locks", request.notebook)
     about: dict[str, Any] = {"interpreter": interpreter, "settings": spec.settings}
     dry_run = line.has("dry_run")

@@ -1,4 +1,4 @@
-"""What the verbs answer: text and tables from the history, the same in a notebook and in a terminal."""
+"""The commands about runs: text and tables from the history, the same in a notebook and in a terminal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, assert_never
 
-from uv_argo_magic import config
 from uv_argo_magic.backends import base
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.commands import help as command_help
@@ -23,59 +22,68 @@ from uv_argo_magic.engine.find_run import locate, outcomes
 from uv_argo_magic.errors import BackendError, SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from uv_argo_magic.commands.registry import Request
     from uv_argo_magic.config import Config
-    from uv_argo_magic.core.commands.parser import FrontEnd, Line
     from uv_argo_magic.core.protocol.state import Output
     from uv_argo_magic.history.entry import RunRecord
     from uv_argo_magic.history.store import History
 
 
-def answer(
-    line: Line, history: History, front_end: FrontEnd, notebook: str | None = None, configuration: Config | None = None
-) -> str | Table:
-    """What to print for a verb other than `run`; `notebook` narrows "last" to one notebook's runs.
+def explain(request: Request) -> Iterator[str]:
+    """Help on one command, or the list of all."""
+    name, front_end = request.line.argument, request.front_end
+    yield command_help.explain(name, front_end) if name else command_help.overview(front_end)
 
-    `configuration` says where to ask about a run that is not kept here.
+
+def list_runs(request: Request) -> Iterator[str]:
+    """The newest runs: of this notebook, or with --all of every notebook."""
+    entries = request.history.list()
+    if request.notebook and not request.line.has("all"):
+        entries = tuple(entry for entry in entries if entry.notebook == request.notebook)
+    yield runs(entries[: count(request.line)])
+
+
+def show_last(request: Request) -> Iterator[str]:
+    """A summary of the last run."""
+    yield last(request.history.last(request.notebook))
+
+
+def show_logs(request: Request) -> Iterator[str]:
+    """The whole log of a run."""
+    line = request.line
+    yield _logs(line.argument, request.history, request.configuration(), request.notebook, raw=line.has("raw"))
+
+
+def show_packages(request: Request) -> Iterator[Table]:
+    """The packages of a run, or the differences between those of two runs."""
+    yield _packages(request.line.argument.split(), request.history, request.notebook)
+
+
+def stop(request: Request) -> Iterator[str]:
+    """Stop a run, or without a name the newest that is live.
 
     Raises:
-        SpecError: a run or verb that is not there, or nothing to stop.
-        BackendError: the place that could know does not answer.
+        SpecError: there is no such run, or none is live.
+        BackendError: the backend does not answer.
     """
-    if line.command == "help":
-        return command_help.explain(line.argument, front_end) if line.argument else command_help.overview(front_end)
-    if line.command == "runs":
-        entries = history.list()
-        if notebook and not line.has("all"):
-            entries = tuple(entry for entry in entries if entry.notebook == notebook)
-        return runs(entries[: count(line)])
-    configuration = configuration or config.configure(())
-    if line.command == "stop":
-        return _stop(line, history, front_end, configuration)
-    if line.command == "logs":
-        return _logs(line.argument, history, configuration, notebook, raw=line.has("raw"))
-    if line.command == "packages":
-        return _packages(line.argument.split(), history, notebook)
-    return last(history.get(line.argument) if line.argument else history.last(notebook))
-
-
-def _stop(line: Line, history: History, front_end: FrontEnd, configuration: Config) -> str:
-    by = f"stop, said in a {front_end}"
-    name = line.argument
+    name, history = request.line.argument, request.history
     if not name:
         candidates = [entry for entry in history.list() if entry.live or (entry.unseen and entry.note("name"))]
         if not candidates:
             raise SpecError("no run is live", hint="The runs verb lists those that ended.")
         name = next((entry.id for entry in candidates if entry.live), candidates[0].id)
     entry = history.find(name)
-    if entry is not None and history.stop(entry, by):
-        return f"{entry.id}: asked to stop"
-    ref = locate(name, history, configuration)
+    if entry is not None and history.stop(entry, f"stop, said in a {request.front_end}"):
+        yield f"{entry.id}: asked to stop"
+        return
+    ref = locate(name, history, request.configuration())
     if ref.remote is not None and not ref.remote.has_ended:
         base.load(ref.backend).stop(ref.remote.name)
-        return f"{ref.id} ({ref.remote.name}): asked to stop"
-    return f"{ref.id}: not live; it ended as {ref.outcome}"
+        yield f"{ref.id} ({ref.remote.name}): asked to stop"
+    else:
+        yield f"{ref.id}: not live; it ended as {ref.outcome}"
 
 
 def _logs(name: str, history: History, configuration: Config, notebook: str | None, *, raw: bool) -> str:

@@ -16,14 +16,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from uv_argo_magic.commands.registry import Failure
 from uv_argo_magic.core.commands.table import read_cell, run_options
 from uv_argo_magic.core.spec import output_metadata
 from uv_argo_magic.core.view import ansi
 from uv_argo_magic.core.view.tables import Table
 from uv_argo_magic.core.view.truncate import OutputTruncator
 from uv_argo_magic.engine import run as engine
-from uv_argo_magic.engine.spec_builder import CellContext, specify
-from uv_argo_magic.errors import ArgoMagicError, SpecError
+from uv_argo_magic.engine.spec_builder import specify
+from uv_argo_magic.errors import ArgoMagicError, SpecError, VerifyFailed
 from uv_argo_magic.remote_traceback import rebuild
 from uv_argo_magic.renderers.cell_output import CellOutput, OutputSink, result_object
 
@@ -31,10 +32,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from uv_argo_magic.commands.registry import Request
     from uv_argo_magic.core.commands.parser import Line
     from uv_argo_magic.core.protocol.state import RunState
     from uv_argo_magic.core.resolution.lock import Lock
     from uv_argo_magic.core.spec.run_spec import RunSpec
+    from uv_argo_magic.engine.context import CellContext
 
 Verdict: TypeAlias = Literal["same", "differs", "not run"]
 
@@ -68,6 +71,16 @@ class Shown:
     error: str
 
 
+def handle(request: Request) -> Iterator[Table | Failure]:
+    """The `verify` command."""
+    table, same = answer(request.line, request.context)
+    yield table
+    if not same:
+        yield Failure(
+            error=VerifyFailed("not everything came out the same", hint="The table says what differs, cell by cell.")
+        )
+
+
 def answer(line: Line, context: CellContext) -> tuple[Table, bool]:
     """The table of what came of each cell, and whether nothing differs and something was compared.
 
@@ -81,7 +94,7 @@ def answer(line: Line, context: CellContext) -> tuple[Table, bool]:
     recorded_cells = tuple(cells(path))
     if not recorded_cells:
         raise SpecError(f"{path.name} has no %%argo cell with an output", hint="Run them, and save the notebook.")
-    beside = replace(context, folder=path.parent, notebook=str(path))
+    beside = replace(context, folder=path.parent, notebook=str(path), line_offset=1)
     checked = [check(cell, line, beside) for cell in recorded_cells]
     counts = {
         verdict: sum(result.verdict == verdict for result in checked) for verdict in ("same", "differs", "not run")
@@ -177,8 +190,7 @@ def _run_again(cell: Cell, spec: RunSpec, lock: Lock) -> Checked:
     base = prepared.interpreter.base
     if lock.base_digest != (base.digest if base else ""):
         return Checked(cell=cell, verdict="differs", packages="the Python has other packages of its own than it had")
-    run = engine.start(prepared)
-    run.rebuild = lambda remote, state: rebuild.rebuild(remote, state=state)
+    run = engine.start(prepared, rebuild=lambda remote, state: rebuild.rebuild(remote, state=state))
     lines = spec.settings.output_lines
     recorder = _Recorder()
     state = run.follow(

@@ -45,8 +45,12 @@ ANY_PYTHON = "3.12.0"
 """What is said of an image whose Python is being asked for."""
 
 
+def ignore(note: str) -> None:
+    """Show no notes."""
+
+
 def target(
-    spec: RunSpec, backend: Backend, cache: Path, notify: Callable[[str], object] | None
+    spec: RunSpec, backend: Backend, cache: Path, *, dry_run: bool = False, notify: Callable[[str], object] = ignore
 ) -> tuple[RunSpec, interpreters.Interpreter]:
     """The Python that will run this, with what the cell sees of it, and the spec as `inspect_image` gives it.
 
@@ -54,16 +58,16 @@ def target(
         SpecError: there is no such Python there, or nobody knows what is.
         BackendError: the place had to be asked, and could not be reached, or refused.
     """
-    spec, base = inspect_image(spec, backend, cache, notify)
+    spec, base = inspect_image(spec, backend, cache, dry_run=dry_run, notify=notify)
     return spec, replace(backend.target(spec), base=base)
 
 
 def inspect_image(
-    spec: RunSpec, backend: Backend, cache: Path, notify: Callable[[str], object] | None
+    spec: RunSpec, backend: Backend, cache: Path, *, dry_run: bool = False, notify: Callable[[str], object] = ignore
 ) -> tuple[RunSpec, BaseEnvironment | None]:
     """The spec with its image's own Python and platform where these are not told, and what the cell sees beneath it.
 
-    What nobody remembers in `cache` is asked by a run of ours, and `notify` is told; without `notify` nothing is asked.
+    What is not in `cache` takes a probe run, announced by `notify`; with `dry_run` it is an error.
 
     Raises:
         SpecError: it would have to be asked, did not say, or has another Python than is wanted.
@@ -73,12 +77,12 @@ def inspect_image(
     image = backends.image(backend, spec) if settings.base or settings.image else ""
     if not settings.base and (not image or re.fullmatch(r"3\.\d+\.\d+", spec.python)):
         return spec, None
-    if image and notify is None and cached_base(spec, image, cache) is None:
+    if image and dry_run and cached_base(spec, image, cache) is None:
         raise SpecError(
             f"nobody knows yet what is in {image}, and asking it is a run of its own",
             hint="Run the cell once; where only its Python must be known, give that: --python X.Y.Z.",
         )
-    base = probe(backend, spec, image, cache, notify or bool)
+    base = probe(backend, spec, image, cache, notify)
     if image:
         mismatch = "" if interpreters.fits(base.python, spec.python) else f"{spec.python} is asked for"
         mismatch = mismatch or ("" if base.implementation == "cpython" else f"that is {base.implementation}")

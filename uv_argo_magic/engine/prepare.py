@@ -13,6 +13,7 @@ from uv_argo_magic.core.resolution.lock import Lock, Resolution
 from uv_argo_magic.core.spec import indexes, program
 from uv_argo_magic.engine import image_probe
 from uv_argo_magic.engine.guest_zip import guest_zip
+from uv_argo_magic.engine.image_probe import ignore
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.uv import interpreters, resolver, runner
 from uv_argo_magic.uv.lock_store import LockStore
@@ -59,20 +60,21 @@ class Prepared:
         return "\n".join(lines)
 
 
-def prepare(
+def prepare(  # noqa: PLR0913 - by keyword, each with a default that a plain cell wants
     spec: RunSpec,
     backend: base.Backend | None = None,
     *,
     notebook: str = "",
     upgrade: bool = False,
     resolution: Resolution | None = None,
-    say: Callable[[str], object] | None = bool,
+    dry_run: bool = False,
+    notify: Callable[[str], object] = ignore,
 ) -> Prepared:
     """Find the Python of the place where it will run, resolve the requirements for it, build the program.
 
     What was resolved for this `notebook` (its path) before is used again, unless `upgrade`; a given `resolution` is
-    used as it is. Where the settings need what an image has and nobody knows, that is asked by a run of ours, and `say`
-    is told. With `say` None nothing begins and nothing is kept, as for a dry run: what nobody knows is an error then.
+    used as it is. Where the settings depend on what an image contains, a probe run finds that out, and `notify` gets a
+    note. With `dry_run` nothing is run and nothing is kept: an image that was never probed is an error then.
 
     Raises:
         SpecError: there is no such Python there, or a password would leave this machine.
@@ -87,11 +89,11 @@ def prepare(
             hint="Name the index without it, --set indexes=NAME=URL: here the variables UV_INDEX_NAME_USERNAME and "
             "UV_INDEX_NAME_PASSWORD log in, and over there a Secret does, --set index_secrets=NAME=SECRET.",
         )
-    spec, interpreter = image_probe.target(spec, backend, paths.cache_dir() / "images", say)
+    spec, interpreter = image_probe.target(spec, backend, paths.cache_dir() / "images", dry_run=dry_run, notify=notify)
     locks = LockStore(paths.data_dir() / "locks", notebook)
     resolution = resolution or resolver.lock(
         spec.requirements, interpreter=interpreter, settings=spec.settings, locks=locks, upgrade=upgrade,
-        keeping=say is not None,
+        keeping=not dry_run,
     )  # fmt: skip
     built = build(spec, resolution)
     return Prepared(spec=spec, resolution=resolution, program=built, interpreter=interpreter, locks=locks)

@@ -62,6 +62,7 @@ ASK_AGAIN = 2.0
 
 
 Rebuild: TypeAlias = "Callable[[remote_error.RemoteError, RunState], BaseException]"
+Bind: TypeAlias = "Callable[[dict[str, object]], object]"
 
 
 class Renderer(Protocol):
@@ -76,15 +77,20 @@ def new_id() -> str:
     return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(3)
 
 
-def start(
+def start(  # noqa: PLR0913 - by keyword, each with a default that a plain cell wants
     prepared: Prepared,
     *,
     history: History | None = None,
     notebook: str = "",
     backend: base.Backend | None = None,
     warm: bool = False,
+    rebuild: Rebuild | None = None,
+    bind: Bind | None = None,
 ) -> Run:
     """Submit it and begin to read what it says; `warm`: when it has ended, make ready for the next.
+
+    `rebuild` makes the exception to raise here of the remote one; else it is a plain CellFailed. `bind` takes the
+    pulled variables when `Run.result` is called.
 
     Raises:
         BackendError: the place could not be reached, or refused.
@@ -112,6 +118,7 @@ def start(
     run = Run(
         chosen, run_id=run_id, submitted=submitted, nonce=prepared.program.nonce, settings=spec.settings,
         resolution=prepared.resolution, files=files, warm=warm,
+        rebuild=rebuild, bind=bind,
     )  # fmt: skip
     lock = prepared.resolution
     if isinstance(lock, Lock) and not lock.is_annotated:
@@ -124,7 +131,14 @@ def start(
     return run
 
 
-def join(ref: RunRef, *, history: History | None = None, settings: Settings) -> Run:
+def join(
+    ref: RunRef,
+    *,
+    history: History | None = None,
+    settings: Settings,
+    rebuild: Rebuild | None = None,
+    bind: Bind | None = None,
+) -> Run:
     """Follow a run that somebody began elsewhere or before; `settings` are those of the view.
 
     Where the process that began it on this machine is gone, the history is written on.
@@ -140,6 +154,7 @@ def join(ref: RunRef, *, history: History | None = None, settings: Settings) -> 
     return Run(
         base.load(ref.backend), run_id=ref.id, submitted=submitted, nonce=remote.nonce, settings=settings,
         resolution=entry.lock() if entry else None, files=files,
+        rebuild=rebuild, bind=bind,
     )  # fmt: skip
 
 
@@ -157,6 +172,8 @@ class Run:
         resolution: Resolution | None = None,
         files: RunFiles | None = None,
         warm: bool = False,
+        rebuild: Rebuild | None = None,
+        bind: Bind | None = None,
     ) -> None:
         self.id = run_id
         self.name = submitted.name
@@ -166,10 +183,8 @@ class Run:
         self._backend = backend
         self._nonce = nonce
         self._warm = warm
-        self.rebuild: Rebuild | None = None
-        """Makes the exception to raise here of the remote one; else it is a plain CellFailed."""
-        self.bind: Callable[[dict[str, object]], None] | None = None
-        """Takes the pulled variables when `result` is asked for them."""
+        self._rebuild = rebuild
+        self._bind = bind
         self._ended = threading.Event()
         self._lock = threading.Lock()
         self._files = files
@@ -291,7 +306,7 @@ class Run:
                 return
 
     def raise_for_state(self) -> None:
-        """Return if the cell succeeded, else raise what it ended by, remade by `rebuild`.
+        """Return if the cell succeeded, else raise what it ended by.
 
         Raises:
             RunError: InstallFailed, CellFailed, NodeFailed or Stopped, with the state.
@@ -306,8 +321,8 @@ class Run:
             return
         if state.exited and state.exited.reason == "error" and state.error:
             remote = remote_error.parse(state.error)
-            if self.rebuild is not None:
-                raise self.rebuild(remote, state)
+            if self._rebuild is not None:
+                raise self._rebuild(remote, state)
             raise CellFailed(f"{remote.ename}: {remote.evalue}", state=state)
         sentence, hint = messages.sentence(state), messages.hint(state)
         if state.outcome == "Lost":
@@ -334,8 +349,8 @@ class Run:
             raise TimeoutError(f"the run {self.id} has not ended after {timeout} seconds")
         self.raise_for_state()
         pulled = self.values()
-        if self.bind is not None and pulled:
-            self.bind(pulled)
+        if self._bind is not None and pulled:
+            self._bind(pulled)
         return pulled
 
     def _show_until(self, renderers: tuple[Renderer, ...], seconds: float | None) -> None:

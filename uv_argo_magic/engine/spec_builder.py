@@ -10,9 +10,8 @@ Rules:
 
 from __future__ import annotations
 
-import os
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,38 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from uv_argo_magic.core.commands.table import RunOptions
+    from uv_argo_magic.engine.context import CellContext
 
 
 BLOCK = "the cell's script block"
-
-
-@dataclass(frozen=True, kw_only=True)
-class CellContext:
-    """Where a cell stands: variables, traits, environment, folder, notebook, how many lines stand above its first.
-
-    `notebook` is its path as far as it is known, absolute or relative to `folder`.
-    """
-
-    names: Mapping[str, object]
-    traits: Mapping[str, object]
-    environ: Mapping[str, str]
-    folder: Path
-    notebook: str = ""
-    line_offset: int = 1
-
-    @classmethod
-    def current(
-        cls, *, names: Mapping[str, object], traits: Mapping[str, object], line_offset: int, notebook: str = ""
-    ) -> CellContext:
-        """The surroundings of this process."""
-        return cls(
-            names=names,
-            traits=traits,
-            environ=os.environ,
-            folder=Path.cwd(),
-            notebook=notebook,
-            line_offset=line_offset,
-        )
 
 
 def specify(

@@ -170,9 +170,13 @@ def attach(name: str, shell: Shell, history: History, notebook: str, configurati
         if ref.remote is not None:
             from uv_argo_magic.engine import run as engine  # noqa: PLC0415 - what is here already is shown without it
 
-            run = engine.join(ref, history=history, settings=configuration.settings)
-            run.rebuild = lambda remote, state: rebuild.rebuild(remote, state=state)
-            run.bind = shell.push
+            run = engine.join(
+                ref,
+                history=history,
+                settings=configuration.settings,
+                rebuild=lambda remote, state: rebuild.rebuild(remote, state=state),
+                bind=shell.push,
+            )
         elif entry is not None and entry.live:
             raise SpecError(
                 f"{entry.id} runs in another kernel",

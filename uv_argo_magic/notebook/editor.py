@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.commands.parser import Line
     from uv_argo_magic.core.requirements.model import Requirement
     from uv_argo_magic.core.resolution import lock as locks
-    from uv_argo_magic.engine.spec_builder import CellContext
+    from uv_argo_magic.engine.context import CellContext
     from uv_argo_magic.history.store import History
 
     Check: TypeAlias = Callable[[threading.Event], Iterator[CheckResult]]

@@ -41,7 +41,7 @@ def spec(python="", **settings):
 
 def look(wanted, backend, tmp_path, told=None):
     say = (told if told is not None else []).append
-    return image_probe.inspect_image(wanted, backend, tmp_path, say)
+    return image_probe.inspect_image(wanted, backend, tmp_path, notify=say)
 
 
 def test_nobody_is_asked_where_nothing_must_be_known(tmp_path):
@@ -112,16 +112,16 @@ def test_this_machine_is_asked_each_time(tmp_path):
     assert backend.submitted[0][1].python == "3.12"
     assert told == []
     assert list(tmp_path.iterdir()) == []
-    assert image_probe.inspect_image(spec("3.12", base="own"), backend, tmp_path, None)[1] == base
+    assert image_probe.inspect_image(spec("3.12", base="own"), backend, tmp_path, dry_run=True)[1] == base
 
 
 def test_nothing_is_asked_for_a_dry_run(tmp_path):
     backend = Cluster()
     with pytest.raises(SpecError, match=f"nobody knows yet what is in {IMAGE}"):
-        image_probe.inspect_image(spec(image=IMAGE), backend, tmp_path, None)
+        image_probe.inspect_image(spec(image=IMAGE), backend, tmp_path, dry_run=True)
     assert backend.submitted == []
     look(spec(image=IMAGE), backend, tmp_path)
-    assert image_probe.inspect_image(spec(image=IMAGE), backend, tmp_path, None)[0].python == "3.12.1"
+    assert image_probe.inspect_image(spec(image=IMAGE), backend, tmp_path, dry_run=True)[0].python == "3.12.1"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,41 @@
+"""Where a cell stands: what the front end knows of it besides its line and its text."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellContext:
+    """The variables, traits, environment, folder and notebook of a cell.
+
+    `notebook` is its path as far as it is known, absolute or relative to `folder`; `line_offset` is the number of lines
+    above the cell's first.
+    """
+
+    names: Mapping[str, object]
+    traits: Mapping[str, object]
+    environ: Mapping[str, str]
+    folder: Path
+    notebook: str = ""
+    line_offset: int = 1
+
+    @classmethod
+    def current(
+        cls, *, names: Mapping[str, object], traits: Mapping[str, object], line_offset: int, notebook: str = ""
+    ) -> CellContext:
+        """The context of a cell of this process: its environment and its working directory."""
+        return cls(
+            names=names,
+            traits=traits,
+            environ=os.environ,
+            folder=Path.cwd(),
+            notebook=notebook,
+            line_offset=line_offset,
+        )

@@ -1,0 +1,148 @@
+"""What `%%argo` does with a cell: hands it to the engine, and shows its run in the cell.
+
+Rule: %load_ext does not import this module; the first cell does.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import TYPE_CHECKING, Any
+
+from IPython.display import display
+
+from uv_argo_magic import cell_syntax
+from uv_argo_magic.commands import edit, export
+from uv_argo_magic.core.spec import output_metadata
+from uv_argo_magic.core.view import messages
+from uv_argo_magic.engine.execute import execute
+from uv_argo_magic.history.store import History
+from uv_argo_magic.notebook import background
+from uv_argo_magic.remote_traceback import rebuild
+from uv_argo_magic.renderers.cell_output import result_object
+from uv_argo_magic.renderers.choose import renderers
+
+if TYPE_CHECKING:
+    from uv_argo_magic.commands.registry import Request
+    from uv_argo_magic.core.commands.table import RunOptions
+    from uv_argo_magic.core.protocol.remote_error import RemoteError
+    from uv_argo_magic.core.protocol.state import RunState
+    from uv_argo_magic.core.spec.run_spec import Settings
+    from uv_argo_magic.engine.prepare import Prepared
+    from uv_argo_magic.engine.run import Run
+
+    Shell = Any
+    """An InteractiveShell."""
+
+CURRENT = ".".join(map(str, sys.version_info[:2]))
+"""The Python version "X.Y" of this process."""
+
+
+def run_cell(text: str, cell: str, options: RunOptions, request: Request) -> object:
+    """Run a cell; its result, or its run with `--detach`. `text` is the line as written.
+
+    Raises:
+        ArgoMagicError: the run was not accepted, or ended badly.
+        KeyboardInterrupt: the user interrupted the run, which was stopped.
+    """
+    shell: Shell = request.shell
+    cell_syntax.refuse_ipython(cell, 1)
+    context = request.context
+    front_end = CellFrontEnd(rebuild.find_cell_name(shell, text, cell), context.notebook, options, request)
+    run = execute(cell, options, context, front_end)
+    if run is None or front_end.is_detached:
+        return run
+    if options.pull:
+        shell.push(run.values())
+    return result_object(run.state)
+
+
+def write_deps(text: str, cell: str, request: Request) -> None:
+    """Replace the running cell by one whose line has the requirements of the notebook's file.
+
+    Raises:
+        SpecError: there is no such file, or it cannot be read.
+    """
+    shell: Shell = request.shell
+    # While a cell runs, a front end replaces that cell and no other.
+    shell.set_next_input(f"{edit.written_into(text, request.context)}\n{cell}", replace=True)
+
+
+class CellFrontEnd:
+    """The engine's front end in a notebook's cell, or in a cell of IPython in a terminal."""
+
+    keeps_warm = True
+
+    def __init__(self, name: str, notebook: str, options: RunOptions, request: Request) -> None:
+        self.document = notebook
+        self.is_detached = False
+        self._name = name
+        self._options = options
+        self._request = request
+        self._shell: Shell = request.shell
+
+    def check_syntax(self, cell: str, python: str) -> None:
+        """Refuse a cell that is not Python, if the run's Python has the version of this one.
+
+        Raises:
+            CellFailed: the cell has a syntax error.
+        """
+        if ".".join(python.split(".")[:2]) == CURRENT:
+            cell_syntax.refuse_invalid_python(self._name, cell)
+
+    def notify(self, note: str) -> None:
+        """Show a note, marked as ours: it is not output of the cell."""
+        display({"text/plain": note}, raw=True, metadata={output_metadata.KEY: {"schema": output_metadata.SCHEMA}})
+
+    def show_notes(self, notes: tuple[str, ...], settings: Settings) -> None:
+        """Show what the line expanded to, and the notes."""
+        lines = [f"{name} = {text}" for name, text in self._request.line.expanded]
+        lines += notes
+        if self._options.detach and (reason := background.why_not(self._shell, settings)):
+            lines.append(reason)
+        if lines:
+            self.notify("\n".join(lines))
+
+    def show_plan(self, prepared: Prepared) -> None:
+        """Print what would run, or write it to the file of `--to`."""
+        print(export.export_prepared(prepared, self._options.to) if self._options.to else prepared.describe())
+
+    def history(self, settings: Settings) -> History:
+        """The history of this machine."""
+        return History(self._request.history.root, keep=settings.history)
+
+    def rebuild(self, remote: RemoteError, state: RunState) -> BaseException:
+        """The exception on the cell's own lines."""
+        return rebuild.rebuild(remote, state=state, cell_name=self._name)
+
+    def bind(self, values: dict[str, object]) -> None:
+        """Bind the pulled variables in the notebook."""
+        self._shell.push(values)
+
+    def follow(self, run: Run, prepared: Prepared) -> bool:
+        """Show the run in the cell; False if it goes on in the background."""
+        settings, shell = prepared.spec.settings, self._shell
+        if self._options.out:
+            shell.push({self._options.out: run})
+        metadata = functools.partial(
+            output_metadata.metadata, cell_digest=prepared.spec.cell_digest, resolution=prepared.resolution,
+            image=prepared.interpreter.image,
+        )  # fmt: skip
+        is_blocked = bool(background.why_not(shell, settings))
+        if self._options.detach and not is_blocked:
+            self.is_detached = True
+            background.show(run, shell, settings, metadata=metadata)
+            return False
+        background.RUNS[run.id] = run
+        sink = None if is_blocked else background.SwitchingSink(shell)
+        views = renderers(
+            settings, ip=shell, on_stop=lambda: run.ask_to_stop("the Stop button"), metadata=metadata,
+            sink=sink, full_log=f"%argo logs {run.id}", lock=run.lock,
+        )  # fmt: skip
+        hand_over = None if sink is None else functools.partial(background.follow_later, run, sink, views)
+        try:
+            run.follow(*views, hand_over=hand_over)
+        except KeyboardInterrupt:
+            raise rebuild.Interrupted(messages.sentence(run.state)) from None
+        rebuild.show_groups(shell)
+        return True
