@@ -120,6 +120,7 @@ def test_a_run_that_ended_is_shown_again_from_the_history(kernel):
     assert panel["data"]["text/plain"] == "argo Failed (ZeroDivisionError)"
     assert kernel.text("%argo attach $wanted") == "before\n"
     assert "ZeroDivisionError" in kernel.text("%argo attach $wanted", "stderr")
+    assert "1 / 0" in ansi.strip(kernel.text("%argo attach $wanted", "stderr"))
 
 
 BLOCKED = "%%argo --detach -o waited"
@@ -132,7 +133,7 @@ def test_where_nobody_would_see_it_the_cell_waits(kernel):
     kernel.until(lambda cell, kind, _: (cell, kind) == ("print('next')", "stream"))
     assert kernel.text(BLOCKED) == "done\n"
     said = [said["data"]["text/plain"] for cell, kind, said in kernel.seen if kind == "display_data"]
-    assert "nobody would see the output later" in said[0]
+    assert "cannot show output later" in said[0]
 
 
 STOPPED = "%%argo --detach -o stopped"
@@ -146,6 +147,28 @@ def test_stop_from_another_cell_keeps_the_output_and_raises_stopped(kernel):
     _, _, said = kernel.until(lambda cell, kind, _: (cell, kind) == (STOPPED, "update_display_data"))
     assert said["data"]["text/plain"] == "argo Stopped"
     assert kernel.run("stopped.result()")["ename"] == Stopped.__name__
+    assert kernel.run("%argo attach")["status"] == "ok"
+    kernel.until(lambda cell, kind, _: (cell, kind) == ("%argo attach", "stream"))
+    assert (kernel.text("%argo attach"), kernel.text("%argo attach", "stderr")) == ("so far\n", "")
+
+
+CAPTURE = "%%capture captured"
+
+
+def test_under_capture_the_cell_waits_and_all_of_it_is_captured(kernel):
+    kernel.seen.clear()
+    cell = f"{CAPTURE}\n%%argo --detach\nimport sys, time\nprint('out')\nprint('err', file=sys.stderr)\ndisplay(1)\n2"
+    assert kernel.run(cell)["status"] == "ok"
+    assert (
+        kernel.run("assert (captured.stdout, captured.stderr) == ('out\\n', 'err\\n'), captured.stderr")["status"]
+        == "ok"
+    )
+    texts = "[output.data['text/plain'] for output in captured.outputs]"
+    expected = (
+        "['--detach ignored: this front end cannot show output later, so the cell waits.', '1', 'argo Succeeded', '2']"
+    )
+    assert kernel.run(f"assert {texts} == {expected}, {texts}")["status"] == "ok"
+    assert {kind for cell, kind, _ in kernel.seen if cell == CAPTURE} <= {"status", "execute_input"}
 
 
 @pytest.mark.parametrize(
@@ -154,9 +177,12 @@ def test_stop_from_another_cell_keeps_the_output_and_raises_stopped(kernel):
 )
 def test_who_can_be_left_alone(panel, stdin, refused):
     parent = {"content": {"allow_stdin": stdin}}
-    shell = SimpleNamespace(kernel=object(), get_parent=lambda: parent)
+    publisher = SimpleNamespace(session=object(), pub_socket=object())
+    shell = SimpleNamespace(kernel=object(), display_pub=publisher, get_parent=lambda: parent)
     assert bool(background.why_not(shell, Settings(panel=panel))) is refused
     assert "needs a notebook" in background.why_not(SimpleNamespace(), Settings())
+    captured = SimpleNamespace(kernel=object(), display_pub=SimpleNamespace(), get_parent=lambda: parent)
+    assert "cannot show output later" in background.why_not(captured, Settings())
 
 
 STUBBORN = "%%argo"

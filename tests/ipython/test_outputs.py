@@ -11,8 +11,10 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 from uv_argo_magic.core.protocol.state import RunState
+from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.core.view.truncate import OutputTruncator
 from uv_argo_magic.renderers.cell_output import CellOutput, OutputSink, result_object
+from uv_argo_magic.renderers.choose import renderers
 from uv_argo_magic.testing import play, states, write
 
 LOG = write(
@@ -111,6 +113,48 @@ def test_the_result_shows_itself_as_over_there(shell):
     data, metadata = shell.display_formatter.format(result_object(play(LOG)))
     assert data == {"text/plain": "42", "application/json": {"a": [1]}}
     assert metadata == {"m": True}
+
+
+class Plain:
+    """A publisher that has neither transient data nor updates."""
+
+    def __init__(self):
+        self.data = []
+
+    def publish(self, data, metadata=None):
+        self.data.append(data["text/plain"])
+
+
+class Refusing(Plain):
+    def publish(self, data, metadata=None, **_options):
+        if data["text/plain"] == "one":
+            raise ValueError("half an emoji: \ud83d")
+        super().publish(data)
+
+
+def test_a_publisher_without_updates_shows_each_as_a_display(shell, capsys):
+    shell.display_pub = Plain()
+    output = CellOutput()
+    for state in states(LOG):
+        output.update(state)
+    assert shell.display_pub.data == ["one", "two", "bare"]
+
+
+def test_a_display_that_fails_loses_nothing_after_it(shell, capsys):
+    shell.display_pub = Refusing()
+    CellOutput().update(play(LOG))
+    captured = capsys.readouterr()
+    assert shell.display_pub.data == ["two", "bare"]
+    assert captured.out == "out\n"
+    assert "uv-argo: Cannot show an output of the cell (ValueError: half an emoji: \ufffd)\n" in captured.err
+
+
+def test_a_bare_shell_shows_text(shell, capsys):
+    for renderer in renderers(Settings(), ip=shell):
+        renderer.update(play(LOG))
+    captured = capsys.readouterr()
+    assert captured.out == "out\none\ntwo\nbare\n"
+    assert "[argo] Succeeded" in captured.err
 
 
 def test_a_result_without_text_has_a_plain_form(shell):

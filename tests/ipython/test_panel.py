@@ -262,7 +262,9 @@ def test_a_kernel_with_one_queue_is_looked_at_and_loses_nothing():
         assert other.submit(widget_events.waiting, button, kernel).result() is False
 
 
-KERNEL = SimpleNamespace(kernel=object())
+PUBLISHER = SimpleNamespace(session=object(), pub_socket=object())
+KERNEL = SimpleNamespace(kernel=object(), display_pub=PUBLISHER, get_parent=dict)
+CAPTURED = SimpleNamespace(kernel=object(), display_pub=SimpleNamespace(outputs=[]), get_parent=dict)
 
 
 @pytest.mark.parametrize(
@@ -276,6 +278,10 @@ KERNEL = SimpleNamespace(kernel=object())
         ("widget", KERNEL, True, "widget"),
         ("static", None, True, "static"),
         ("none", KERNEL, True, "none"),
+        ("auto", CAPTURED, True, "static"),
+        ("html", CAPTURED, True, "static"),
+        ("text", CAPTURED, True, "text"),
+        ("none", CAPTURED, True, "none"),
     ],
 )
 def test_which_panel(monkeypatch, wanted, ip, installed, got):

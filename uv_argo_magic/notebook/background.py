@@ -20,9 +20,9 @@ from uv_argo_magic.core.protocol.state import step
 from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.engine.find_run import locate, locate_entry
 from uv_argo_magic.errors import RunError, SpecError, Stopped
-from uv_argo_magic.remote_traceback import rebuild
+from uv_argo_magic.remote_traceback import frames, rebuild
 from uv_argo_magic.renderers.cell_output import OutputSink
-from uv_argo_magic.renderers.choose import Renderer, renderers
+from uv_argo_magic.renderers.choose import Renderer, can_send_later, renderers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 RUNS: weakref.WeakValueDictionary[str, Run] = weakref.WeakValueDictionary()
 """The runs of this kernel by id; a live one is held by its thread, an ended one by its handles only."""
 
+LATE_OUTPUT_IGNORED = "--detach ignored: this front end cannot show output later, so the cell waits."
+
 Shell = Any
 """An InteractiveShell."""
 
@@ -47,6 +49,7 @@ class CellSink(OutputSink):
     is_background = True
 
     def __init__(self, shell: Shell) -> None:
+        """For shells for which `why_not` has no objection."""
         self._session = shell.display_pub.session
         self._socket = shell.display_pub.pub_socket
         self._parent = shell.get_parent()
@@ -54,12 +57,12 @@ class CellSink(OutputSink):
     def publish(
         self, data: dict[str, Any], metadata: dict[str, Any], *, transient: dict[str, str], update: bool
     ) -> None:
-        """Show a mimebundle, or show it in the place of an earlier one."""
+        """Show a mimebundle, or update an earlier one."""
         kind = "update_display_data" if update else "display_data"
         self._send(kind, {"data": data, "metadata": metadata, "transient": transient})
 
     def clear(self, *, wait: bool) -> None:
-        """Take away what the cell shows."""
+        """Clear the output of the cell."""
         self._send("clear_output", {"wait": wait})
 
     def write(self, stream: str, text: str) -> None:
@@ -67,7 +70,7 @@ class CellSink(OutputSink):
         self._send("stream", {"name": stream, "text": text})
 
     def error(self, error: RunError) -> None:
-        """Show how the cell ended, as a front end shows a cell's exception."""
+        """Show the cell's exception."""
         lines = error._render_traceback_()
         self._send("error", {"ename": type(error).__name__, "evalue": str(error), "traceback": lines})
 
@@ -89,11 +92,11 @@ class SwitchingSink(OutputSink):
     def publish(
         self, data: dict[str, Any], metadata: dict[str, Any], *, transient: dict[str, str], update: bool
     ) -> None:
-        """Show a mimebundle, or show it in the place of an earlier one."""
+        """Show a mimebundle, or update an earlier one."""
         self._current.publish(data, metadata, transient=transient, update=update)
 
     def clear(self, *, wait: bool) -> None:
-        """Take away what the cell shows."""
+        """Clear the output of the cell."""
         self._current.clear(wait=wait)
 
     def write(self, stream: str, text: str) -> None:
@@ -102,7 +105,7 @@ class SwitchingSink(OutputSink):
 
 
 def follow_later(run: Run, sink: SwitchingSink, views: tuple[Renderer, ...]) -> threading.Thread:
-    """Follow a run whose cell has been left, with the cell's own renderers; the thread that does it."""
+    """Follow a run whose cell has returned, with the cell's own renderers, in the returned thread."""
     sink.leave()
     RUNS[run.id] = run
     thread = threading.Thread(target=run.follow, args=views, name=f"uv-argo-view-{run.id}", daemon=True)
@@ -113,11 +116,13 @@ def follow_later(run: Run, sink: SwitchingSink, views: tuple[Renderer, ...]) -> 
 def why_not(shell: Shell, settings: Settings) -> str:
     """Why a run cannot go on in the background here, as a sentence; "" if it can."""
     if getattr(shell, "kernel", None) is None:
-        return "--detach needs a notebook: here the cell waits for its end."
+        return "--detach ignored: it needs a notebook, so the cell waits."
+    if not can_send_later(shell):
+        return LATE_OUTPUT_IGNORED
     # nbclient (nbconvert, papermill, nbval) takes no input, and stops listening after the last cell.
     is_batch = shell.get_parent().get("content", {}).get("allow_stdin") is False
     if is_batch or settings.panel in {"static", "text"}:
-        return "--detach: nobody would see the output later, so the cell waits for its end."
+        return LATE_OUTPUT_IGNORED
     return ""
 
 
@@ -151,7 +156,7 @@ def show(
 def attach(name: str, shell: Shell, history: History, notebook: str, configuration: Config) -> Run | None:
     """Show a run again: live and without waiting while it runs, else all of it; the run, where it is live.
 
-    A run of this kernel comes first, then what the history has, then what the place says that `configuration` names.
+    A run of this kernel comes first, then what the history has, then the backend that `configuration` names.
 
     Raises:
         SpecError: the run does not exist, or another kernel has it.
@@ -168,13 +173,13 @@ def attach(name: str, shell: Shell, history: History, notebook: str, configurati
             return None
         ref = locate_entry(entry, configuration) if entry is not None else locate(name, history, configuration)
         if ref.remote is not None:
-            from uv_argo_magic.engine import run as engine  # noqa: PLC0415 - what is here already is shown without it
+            from uv_argo_magic.engine import run as engine  # noqa: PLC0415 - a run of this kernel needs no engine
 
             run = engine.join(
                 ref,
                 history=history,
                 settings=configuration.settings,
-                rebuild=lambda remote, state: rebuild.rebuild(remote, state=state),
+                rebuild=functools.partial(_rebuild, entry),
                 bind=shell.push,
             )
         elif entry is not None and entry.live:
@@ -195,6 +200,15 @@ def attach(name: str, shell: Shell, history: History, notebook: str, configurati
     return run
 
 
+def _rebuild(entry: RunRecord | None, remote: remote_error.RemoteError, state: RunState) -> rebuild.Rebuilt:
+    """The exception of a run that another cell or kernel started, with the lines of its own cell."""
+    spec = entry.spec() if entry is not None else None
+    if entry is None or spec is None:
+        return rebuild.rebuild(remote, state=state)
+    name = frames.add_cell(f"cell of {entry.id}", spec.cell, spec.line_offset)
+    return rebuild.rebuild(remote, state=state, cell_name=name)
+
+
 class _SinkWithResult(OutputSink):
     results = True
 
@@ -209,6 +223,6 @@ def replay(entry: RunRecord, shell: Shell) -> None:
     )
     for renderer in reversed(views):  # the panel first, as in the cell that ran it
         renderer.update(state)
-    if state.error:
-        error = rebuild.rebuild(remote_error.parse(state.error), state=state)
+    if state.error and state.outcome != "Stopped":
+        error = _rebuild(entry, remote_error.parse(state.error), state)
         sys.stderr.write("\n".join(error._render_traceback_()) + "\n")

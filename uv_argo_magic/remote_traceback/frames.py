@@ -44,6 +44,14 @@ def _short(file: str) -> str:
     return short
 
 
+def add_cell(title: str, text: str, line_offset: int) -> str:
+    """Make the text of a cell that is not in this notebook available to tracebacks; the name to give to `rebuild`."""
+    name = marked(title)
+    lines = ("\n" * line_offset + text).splitlines(keepends=True)
+    linecache.cache[name] = (sum(map(len, lines)), None, lines, name)
+    return name
+
+
 @contextlib.contextmanager
 def sources(remote: RemoteError) -> Iterator[None]:
     """Put the lines of remote files that the run sent into `linecache`, within the `with` block."""
@@ -52,6 +60,8 @@ def sources(remote: RemoteError) -> Iterator[None]:
         if frame.lines:
             lines = lines_by_file.setdefault(marked(frame.file), {})
             lines.update(enumerate(frame.lines, frame.first))
+        elif frame.cell:
+            lines_by_file.setdefault(marked(frame.file), {})[max(1, frame.line)] = "# source not available"
     for name, lines in lines_by_file.items():
         text = [lines.get(number, "") + "\n" for number in range(1, max(lines) + 1)]
         # Where `inspect` looks for the head of a function it finds one that can be parsed, out of sight.

@@ -10,6 +10,7 @@ Rules:
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import json
 import sys
@@ -40,9 +41,15 @@ class OutputSink:
         self, data: dict[str, Any], metadata: dict[str, Any], *, transient: dict[str, str], update: bool
     ) -> None:
         """Show a mimebundle, or update an earlier one."""
-        from IPython.display import publish_display_data  # noqa: PLC0415 - the command line runs without it
+        from IPython.core.interactiveshell import InteractiveShell  # noqa: PLC0415 - the command line runs without it
 
-        publish_display_data(data, metadata, transient=transient, update=update)
+        publish = InteractiveShell.instance().display_pub.publish
+        options = {"transient": transient, "update": update}
+        # IPython lets an extension replace the publisher, and not every one takes all options.
+        accepted = inspect.signature(publish).parameters
+        if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in accepted.values()):
+            options = {name: value for name, value in options.items() if name in accepted}
+        publish(data=data, metadata=metadata, **options)
 
     def clear(self, *, wait: bool) -> None:
         """Clear the output of the cell."""

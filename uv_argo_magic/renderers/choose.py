@@ -36,11 +36,19 @@ def mode(requested: str, ip: object) -> str:
     """
     if requested not in MODES:
         raise SpecError(f"Unknown panel {requested!r}.", hint=f"Choose one of {', '.join(MODES)}.")
-    if requested != "auto":
-        return "html" if requested == "widget" and not panel.widgets_available() else requested
-    if getattr(ip, "kernel", None) is None:
+    if requested == "auto" and getattr(ip, "kernel", None) is None:
         return "text"
+    if requested in {"auto", "widget", "html"} and getattr(ip, "kernel", None) is not None and not can_send_later(ip):
+        return "static"  # %%capture, say: each update of a live panel would be one more output
+    if requested not in {"auto", "widget"}:
+        return requested
     return "widget" if panel.widgets_available() else "html"
+
+
+def can_send_later(shell: Any) -> bool:
+    """Whether this shell publishes through a kernel's socket, to which other threads can write with a parent header."""
+    publisher = getattr(shell, "display_pub", None)
+    return all(hasattr(publisher, name) for name in ("session", "pub_socket")) and hasattr(shell, "get_parent")
 
 
 def renderers(  # noqa: PLR0913 - all by keyword, with defaults for a plain cell
