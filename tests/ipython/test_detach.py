@@ -185,6 +185,35 @@ def test_who_can_be_left_alone(panel, stdin, refused):
     assert "cannot show output later" in background.why_not(captured, Settings())
 
 
+HALF = "%%argo -o halved"
+
+
+def test_half_an_emoji_arrives_escaped_and_loses_nothing(kernel):
+    """In stdout, stderr, a display, the result, and an exception's message and notes."""
+    kernel.seen.clear()
+    code = """
+import sys
+half = "\\ud83d"
+print("out", half); print("err", half, file=sys.stderr)
+display({"text/plain": half, "text/html": f"<b>{half}</b>"}, metadata={half: half}, raw=True)
+print("after")
+class Half:
+    def __repr__(self):
+        return "result " + half
+Half()
+"""
+    assert kernel.run(HALF + code)["status"] == "ok"
+    shown = kernel.until(lambda cell, kind, content: kind == "execute_result")[2]
+    assert shown["data"]["text/plain"] == "result \\ud83d"
+    assert kernel.text(HALF) == "out \\ud83d\nafter\n"
+    assert kernel.text(HALF, "stderr") == "err \\ud83d\n"
+    (display,) = [content for _, kind, content in kernel.seen if kind == "display_data" and "<b>" in str(content)]
+    assert display["data"]["text/html"] == "<b>\\ud83d</b>"
+    raised = kernel.run(f"{HALF}\nerror = ValueError('bad \\ud83d'); error.__notes__ = ['note \\ud83d']\nraise error")
+    assert (raised["ename"], raised["evalue"]) == ("ValueError", "bad \\ud83d")
+    assert kernel.run("%argo last")["status"] == "ok"
+
+
 STUBBORN = "%%argo"
 GATE = """import threading
 from uv_argo_magic.backends import base
@@ -299,6 +328,26 @@ class Impatient:
         if self.times:
             self.times -= 1
             raise KeyboardInterrupt
+
+
+class Fragile:
+    """A renderer that fails at the first state, and counts the others."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def update(self, state):
+        self.calls += 1
+        if self.calls == 1:
+            raise ValueError("not yet")
+
+
+def test_a_renderer_that_fails_once_is_reported_and_goes_on(capsys):
+    run = started(FakeBackend(["one\n", write(("exit", {"reason": "ok"}))]))
+    fragile = Fragile()
+    run.follow(fragile, fragile)
+    assert fragile.calls >= 2
+    assert capsys.readouterr().err.count("Cannot update the view of the run") == 1
 
 
 def started(backend):

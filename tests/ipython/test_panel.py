@@ -161,6 +161,12 @@ def test_the_live_form_shows_what_is_known():
     assert "1.17.0" in packages
 
 
+def test_half_an_emoji_in_the_live_form_can_be_sent():
+    shown = feed(panel.WidgetPanel(**Page().given()), log("\ud83d", end=False))
+    for value in values(shown):
+        value.encode()
+
+
 def test_while_uv_works_its_last_line_shows():
     shown = panel.WidgetPanel(**Page().given())
     seen = []

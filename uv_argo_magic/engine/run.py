@@ -356,7 +356,7 @@ class Run:
     def _show_until(self, renderers: tuple[Renderer, ...], seconds: float | None) -> None:
         """Update the renderers at every change until the end, or for some seconds after it was asked to stop."""
         deadline: float | None = None
-        broken: set[int] = set()
+        reported: set[int] = set()
         last_state: RunState | None = None
         for iteration in itertools.count():
             state = self.state
@@ -369,12 +369,12 @@ class Run:
             if deadline is None and seconds is not None and state.stop_requested:
                 deadline = time.monotonic() + seconds
             for index, renderer in enumerate(renderers):
-                if index not in broken:
-                    try:
-                        renderer.update(state)
-                    except Exception:  # noqa: BLE001 - a broken panel must not lose the cell's run
-                        broken.add(index)
-                        sys.stderr.write(f"uv-argo: this view of the run broke:\n{traceback.format_exc()}")
+                try:
+                    renderer.update(state)
+                except Exception:  # noqa: BLE001 - a broken panel must not lose the cell's run or its output
+                    if index not in reported:
+                        reported.add(index)
+                        sys.stderr.write(f"uv-argo: Cannot update the view of the run:\n{traceback.format_exc()}")
             if state.ended or (deadline is not None and time.monotonic() > deadline):
                 return
             self._ended.wait(PACE)

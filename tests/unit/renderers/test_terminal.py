@@ -54,7 +54,7 @@ def shown(log, **options):
 
 def test_output_goes_where_it_came_from_and_our_lines_to_stderr():
     out, err = shown(OK)
-    assert out == "out\n<Figure>\n[image/png]\n\ufffd"
+    assert out == "out\n<Figure>\n[image/png]\n\\ud800"
     assert err.split("\n") == [
         "[argo] uv installs the packages.",
         "[argo] The cell is running. 1 package in 0.50 s.",

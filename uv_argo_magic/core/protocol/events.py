@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import MISSING, dataclass, fields
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -377,10 +377,27 @@ def _reader(hint: object) -> Callable[[object], object]:
 _FIELDS = {kind: _fields(cls) for kind, cls in _CLASSES.items()}
 
 
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+"""In JSON: a character beyond the first 65536, or half of one."""
+
+
+def _escaped(value: Any) -> Any:
+    """The JSON value with each unpaired surrogate written as its escape: front ends and files take none."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, list):
+        return [_escaped(item) for item in value]
+    if isinstance(value, dict):
+        return {_escaped(key): _escaped(item) for key, item in value.items()}
+    return value
+
+
 def record(text: str, line: str = "") -> AnyRecord | Unreadable:
     """One record from its JSON; `Unreadable` where it is not a record of this version."""
     try:
         data = json.loads(text)
+        if _SURROGATE.search(text):
+            data = _escaped(data)
     except (ValueError, RecursionError) as error:
         return Unreadable(line=line or text, problem=f"not JSON: {error}")
     if not isinstance(data, dict):

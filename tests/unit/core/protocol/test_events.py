@@ -53,6 +53,47 @@ def test_each_kind_is_read_with_its_stamp(kind: str) -> None:
     assert (event.boot, event.n, event.t) == ("boot", 7, 1.5)
 
 
+HALF = "half \ud83d"
+ESCAPED = "half \\ud83d"
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("text", {"stream": "stdout", "text": HALF}),
+        ("note", {"text": HALF}),
+        ("uv", {"text": HALF}),
+        ("display", {"data": {"text/plain": HALF, "application/json": [{HALF: HALF}]}, "metadata": {HALF: HALF}}),
+        ("result", {"data": {"text/html": HALF}}),
+        ("error", {"error": {"ename": "E", "evalue": HALF, "notes": [HALF]}}),
+        ("value", {"name": "x", "problem": HALF}),
+        ("snapshot", {"lines": 1, "bytes": 1, "tail": HALF}),
+        ("exit", {"reason": "guest", "detail": HALF}),
+    ],
+)
+def test_half_an_emoji_arrives_escaped(kind: str, fields: dict[str, object]) -> None:
+    event = only(line(k=kind, **fields))
+    assert not isinstance(event, ev.Unreadable)
+    text = repr(event)
+    assert "ud83d" in text
+    for value in vars(event).values():
+        for part in value if isinstance(value, tuple) else (value,):
+            inner = part[1] if isinstance(part, tuple) else part
+            if isinstance(inner, str):
+                inner.encode()
+                if inner.startswith(("{", "[", '"')):
+                    json.dumps(json.loads(inner), ensure_ascii=False).encode()
+
+
+def test_a_whole_emoji_and_a_pulled_half_one_stay() -> None:
+    emoji = only(line(k="note", text="\U0001f600"))
+    assert isinstance(emoji, ev.Note)
+    assert emoji.text == "\U0001f600"
+    value = only(line(k="value", name="x", body=json.dumps(HALF)))
+    assert isinstance(value, ev.Value)
+    assert json.loads(value.body) == HALF
+
+
 def test_fields_arrive() -> None:
     display = only(line(k="display", **WHOLE["display"]))
     assert isinstance(display, ev.Display)
