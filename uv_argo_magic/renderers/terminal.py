@@ -1,6 +1,6 @@
-"""The renderer for terminals: the cell's output as it is, the stages and the end as one dim line each on stderr.
+"""The renderer for terminals: the cell's output unchanged; each phase and the end as one dim line on stderr.
 
-Rules: colour only where stderr is a terminal; nothing of ours goes to stdout.
+Rules: colour only if stderr is a terminal; stdout has only the cell's output.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _DIM, _RED, _OFF = "\x1b[2m", "\x1b[31m", "\x1b[0m"
 
 
 class PlainText:
-    """Writes a run to two streams; with `outputs=False` only the stages, where others show the cell's output.
+    """Writes a run to two streams; with `outputs=False` only its phases.
 
-    `colour` None asks stderr whether it is a terminal. `clock` gives Unix seconds.
+    `colour` None means: if stderr is a terminal. `clock` returns Unix seconds.
     """
 
     def __init__(
@@ -42,35 +42,35 @@ class PlainText:
         self._outputs = outputs
         self._colour = colour
         self._clock = clock
-        self._shown = 0
-        self._notes = 0
-        self._stage: Phase = "new"
+        self._outputs_read = 0
+        self._notes_read = 0
+        self._phase: Phase = "new"
         self._open_line = False  # whether the last text left a line without its newline
 
     def update(self, state: RunState) -> None:
         """Show what is new."""
-        if state.phase != self._stage and not state.ended and _worth_saying(state):
-            self._stage = state.phase
-            self._say(_stage_line(state))
-        for note in state.notes[self._notes :]:
-            self._say(humanize.one_line(note, 500))
-        self._notes = len(state.notes)
+        if state.phase != self._phase and not state.ended and _is_worth_a_line(state):
+            self._phase = state.phase
+            self._print_line(_phase_line(state))
+        for note in state.notes[self._notes_read :]:
+            self._print_line(humanize.one_line(note, 500))
+        self._notes_read = len(state.notes)
         if self._outputs:
-            for output in state.outputs[self._shown :]:
+            for output in state.outputs[self._outputs_read :]:
                 self._show(output)
-        self._shown = len(state.outputs)
-        if state.ended and self._stage != "ended":
-            self._stage = "ended"
+        self._outputs_read = len(state.outputs)
+        if state.ended and self._phase != "ended":
+            self._phase = "ended"
             self._end(state)
 
     def _end(self, state: RunState) -> None:
         took = humanize.seconds(elapsed(state, self._clock()))
-        self._say(f"{html.text_static(state).removeprefix('argo ')} ({took})")
-        # Where others show the cell's output, its exception is shown by them as well.
+        self._print_line(f"{html.text_static(state).removeprefix('argo ')} ({took})")
+        # Another renderer that shows the cell's output shows its exception too.
         if state.outcome != "Succeeded" and (self._outputs or not state.error):
-            self._say(messages.sentence(state), tone=_RED)
+            self._print_line(messages.sentence(state), tone=_RED)
             if advice := messages.hint(state):
-                self._say(advice)
+                self._print_line(advice)
 
     def _show(self, output: Output) -> None:
         out = self._stdout or sys.stdout
@@ -83,43 +83,43 @@ class PlainText:
             case ev.Display() | ev.Result():
                 self._write(out, html.plain_text(output.data))
             case ev.ClearOutput():
-                pass  # what a terminal has printed stays
+                pass  # a terminal keeps what it has printed
             case ev.Skipped() | Gap() | Restarted():
-                self._say(html.remark(output))
+                self._print_line(html.remark(output))
             case _:  # pragma: no cover
                 assert_never(output)
 
-    def _write(self, to: TextIO, text: str) -> None:
+    def _write(self, stream: TextIO, text: str) -> None:
         if text:
-            to.write(ansi.clean(text))
-            to.flush()
+            stream.write(ansi.clean(text))
+            stream.flush()
             self._open_line = not text.endswith("\n")
 
-    def _say(self, line: str, tone: str = _DIM) -> None:
+    def _print_line(self, line: str, tone: str = _DIM) -> None:
         """One line of ours on stderr, on a line of its own."""
         err = self._stderr or sys.stderr
         colour = err.isatty() if self._colour is None else self._colour
         start = "\n" if self._open_line else ""
         self._open_line = False
-        # Others' text may be part of the line: no escape of theirs reaches the terminal in our name.
-        said = f"[argo] {ansi.strip(line)}"
-        err.write(start + (f"{tone}{said}{_OFF}" if colour else said) + "\n")
+        # The line may contain text of other programs: strip their escapes.
+        text = f"[argo] {ansi.strip(line)}"
+        err.write(start + (f"{tone}{text}{_OFF}" if colour else text) + "\n")
         err.flush()
 
 
-def _worth_saying(state: RunState) -> bool:
-    """Not each of the stages that pass in no time: the wait where there is one, the install, the cell."""
+def _is_worth_a_line(state: RunState) -> bool:
+    """Whether to print a line for this phase: a wait for a pod, the install and the cell; not the short ones."""
     if state.phase in {"new", "queued"}:
         return state.node is not None and state.node.phase == "Pending"
     return state.phase != "starting"
 
 
-def _stage_line(state: RunState) -> str:
-    """What has begun, with what is known of it by then."""
+def _phase_line(state: RunState) -> str:
+    """The line for a new phase."""
     line = messages.sentence(state)
     if state.phase == "running" and state.installed is not None and state.installed.packages:
         number = humanize.count(len(state.installed.packages), "package")
         line += f" {number} in {humanize.seconds(state.installed.seconds)}."
     elif state.phase == "queued" and state.name:
-        line += f" Its name: {state.name}"
+        line += f" Name: {state.name}"
     return line

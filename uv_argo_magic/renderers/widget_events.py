@@ -1,12 +1,15 @@
-"""A click that acts while the cell blocks the kernel's main thread: by three ways, as the kernel's release needs it.
+"""Clicks that act while the cell blocks the kernel's main thread, in a way for each release of ipykernel.
 
-    ipykernel 6        delivers to the main thread, which waits: it looks at what has come, and takes nothing away
-    ipykernel 7.0-7.3  delivers to a thread of its own: nothing is to be done
-    ipykernel 7.4      delivers to the shell that wrote last, the blocked one: its hook before any queue is used
+    ipykernel 6        delivers to the blocked main thread: `waiting` looks into its queue and removes nothing
+    ipykernel 7.0-7.3  delivers to a thread of its own: nothing to do
+    ipykernel 7.4      delivers to the shell that wrote last, the blocked one: `hear_at_once` replaces its routing
+
+ipykernel has no public API for this: https://github.com/ipython/ipykernel/issues/65 (and jupyter-widgets/ipywidgets
+issue 3468) asks for one. tests/ipython/test_widget_events.py fails when ipykernel changes the private parts used here.
 
 Rules:
-- What is not as known here is left alone: the kernel's stop button always works.
-- The click arrives by its usual way as well, later: what it calls must not mind a second time.
+- Other kernels are left alone: the kernel's stop button always works.
+- The click also arrives in the usual way, later: the callback must accept a second call.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ DELIMITER = b"<IDS|MSG>"
 
 
 def hear_at_once(button: Any, act: Callable[[], None]) -> None:
-    """Call `act` at a click in the thread that receives it, where the kernel has a hook for that (7.4)."""
+    """Call `act` at a click, in the thread that receives it, where the kernel routes messages of a comm (7.4)."""
     comm = getattr(button, "comm", None)
     if not hasattr(comm, "_reply_subshell_for"):
         return
@@ -37,9 +40,9 @@ def hear_at_once(button: Any, act: Callable[[], None]) -> None:
 
 
 def hear_beside(widget: Any) -> None:
-    """Have what the browser says of this widget arrive beside a cell that blocks, where the front end asks for that.
+    """Deliver the browser's messages for this widget to the subshell that the front end names, not to a blocked cell.
 
-    JupyterLab names a thread of its own for each widget; ipykernel 7.4 takes the one that wrote to it last instead.
+    JupyterLab names one subshell per widget; ipykernel 7.4 takes the one that wrote to the widget last instead.
     """
     comm = getattr(widget, "comm", None)
     if hasattr(comm, "_reply_subshell_for"):
@@ -47,24 +50,24 @@ def hear_beside(widget: Any) -> None:
 
 
 def waiting(button: Any, kernel: Any) -> bool:
-    """Whether a click lies in the queue of a kernel that has one queue only (6.x); for its main thread."""
+    """Whether a click waits in the queue of a kernel with one queue (6.x); for its main thread."""
     queue = getattr(getattr(kernel, "msg_queue", None), "_queue", None)
     stream = getattr(kernel, "shell_stream", None)
     if queue is None or stream is None or threading.current_thread() is not threading.main_thread():
         return False
     stream.flush()  # from the socket into the queue, as the kernel's own `do_one_iteration` does first
-    wanted = button.comm.comm_id
-    return any(_clicked(args[0], wanted, kernel.session) for _, _, args in list(queue) if args)
+    comm_id = button.comm.comm_id
+    return any(_is_signed_click(args[0], comm_id, kernel.session) for _, _, args in list(queue) if args)
 
 
-def _clicked(frames: Any, wanted: str, session: Any) -> bool:
-    """Whether these frames are a signed message that tells of a click on that comm."""
+def _is_signed_click(frames: Any, comm_id: str, session: Any) -> bool:
+    """Whether these frames are a signed message of a click on that comm."""
     with contextlib.suppress(ValueError, TypeError, KeyError, IndexError, AttributeError):
         parts = [bytes(frame) for frame in frames]
-        signature, *said = parts[parts.index(DELIMITER) + 1 :][:5]
-        header, content = json.loads(said[0]), json.loads(said[3])
-        if header["msg_type"] == "comm_msg" and content["comm_id"] == wanted and _is_click(content["data"]):
-            return session.auth is None or session.sign(said) == signature
+        signature, *sections = parts[parts.index(DELIMITER) + 1 :][:5]
+        header, content = json.loads(sections[0]), json.loads(sections[3])
+        if header["msg_type"] == "comm_msg" and content["comm_id"] == comm_id and _is_click(content["data"]):
+            return session.auth is None or session.sign(sections) == signature
     return False
 
 

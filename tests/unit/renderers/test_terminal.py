@@ -98,7 +98,7 @@ def test_without_a_name_or_packages_a_stage_is_its_sentence():
 def test_a_wait_is_said_where_there_is_one():
     waiting = [SUBMITTED, ev.NodePhase(phase="Pending", message="no node has room")]
     _, err = shown(waiting)
-    assert err == ("[argo] The run waits for its start; seen there: Pending: no node has room. Its name: swift-otter\n")
+    assert err == ("[argo] The run waits for its start; seen there: Pending: no node has room. Name: swift-otter\n")
 
 
 def test_an_exception_is_not_told_twice():
