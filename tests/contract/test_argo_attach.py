@@ -16,9 +16,8 @@ from support.argo_server import ArgoServer
 
 from uv_argo_magic import cli
 from uv_argo_magic.backends import base
-from uv_argo_magic.backends.argo import connections
+from uv_argo_magic.backends.argo import connections, diagnose
 from uv_argo_magic.backends.argo.backend import ArgoBackend
-from uv_argo_magic.backends.kubernetes import diagnose
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.engine.run import new_id, prepare
 from uv_argo_magic.errors import SpecError
@@ -238,7 +237,7 @@ def test_no_name_of_a_workflow_is_not_asked_for(server):
 
 def test_what_was_never_a_pod_is_no_pod_that_is_gone():
     refused = {"status": {"phase": "Error", "nodes": {"x": {"type": "Pod", "phase": "Error", "message": "forbidden"}}}}
-    assert not diagnose.ran(refused)
+    assert not diagnose.has_run(refused)
     running = {"status": {"startedAt": "t", "nodes": {"x": {"type": "Pod", "hostNodeName": "n1"}}}}
-    assert diagnose.ran(running)
-    assert "it began at t" in diagnose.gone(running)
+    assert diagnose.has_run(running)
+    assert "it began at t" in diagnose.log_gone(running)

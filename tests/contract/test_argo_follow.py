@@ -13,6 +13,7 @@ from support.argo_server import ArgoServer
 
 from uv_argo_magic.backends.argo import client, follow
 from uv_argo_magic.backends.argo.backend import ArgoBackend
+from uv_argo_magic.backends.argo.watchers import EXECUTOR_LINES
 from uv_argo_magic.backends.kubernetes import log_stream as tails
 from uv_argo_magic.backends.kubernetes import transport, watchers
 from uv_argo_magic.core.protocol.events import NodePhase
@@ -47,7 +48,7 @@ def test_breaks_anywhere_lose_and_repeat_nothing(lines, data):
 
 
 def test_argos_own_lines_are_not_the_users():
-    tail = tails.LogStream()
+    tail = tails.LogStream(EXECUTOR_LINES)
     stamp = b"2026-01-01T00:00:00.000000000Z "
     text = b"".join(
         stamp + line
@@ -66,7 +67,7 @@ def test_argos_own_lines_are_not_the_users():
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(watchers, "LOOK", 0.1)
+    monkeypatch.setattr(watchers, "POLL", 0.1)
     monkeypatch.setattr(watchers, "RETRY", (0.02, 0.1))
     with ArgoServer(tmp_path) as server:
         yield server
@@ -280,7 +281,7 @@ class Stuck:
 
 
 def test_what_stands_in_the_way_is_shown_at_the_second_look_at_the_latest():
-    assert 2 * watchers.LOOK < 2  # seconds, which is what a person is promised
+    assert 2 * watchers.POLL < 2  # seconds, which is what a person is promised
     pod = {
         "metadata": {"name": "x", "uid": "1"},
         "spec": {"nodeName": "n1"},
@@ -315,10 +316,10 @@ def test_time_asleep_is_no_absence(monkeypatch):
     monkeypatch.setattr(watchers, "RETRY", (0.0, 0.0))
     ticks = [0.0]
     monkeypatch.setattr(watchers.time, "monotonic", lambda: ticks[0])
-    patience = watchers._Patience(threading.Event())
+    patience = watchers.Backoff(threading.Event())
     for _ in range(3):  # as long as the time of day alone goes on
         patience.wait(BackendUnavailable("away"))
-    ticks[0] = watchers.ABSENT + 1
+    ticks[0] = watchers.MAX_ABSENCE + 1
     with pytest.raises(StreamLost, match="could not be followed any further: away"):
         patience.wait(BackendUnavailable("away"))
 
@@ -359,7 +360,7 @@ def test_a_watch_that_says_nonsense_is_opened_again():
 
     door = Nonsense({"status": {"phase": "Running"}}, [])
     follower = follow.Follower(door, "x", "ab")
-    follower._readers._held = contextlib.nullcontext
+    follower._watchers._closing = contextlib.nullcontext
     items = follower.items()
     threading.Timer(0.8, lambda: door.answers[0]["status"].update(phase="Succeeded")).start()
     assert [item.phase for item in items][-1] == "Succeeded"

@@ -35,7 +35,7 @@ def right(method: str, path: str, query: str) -> tuple[str, str, str]:
 
 @pytest.fixture
 def server(tmp_path, home, monkeypatch):
-    monkeypatch.setattr(watchers, "LOOK", 0.1)
+    monkeypatch.setattr(watchers, "POLL", 0.1)
     with ArgoServer(tmp_path) as server:
         made = template_manifests.cell()
         made["metadata"]["annotations"][template_manifests.PYTHON_NOTE] = HERE

@@ -8,9 +8,10 @@ import threading
 import pytest
 from support.argo_server import ArgoServer
 
-from uv_argo_magic.backends.argo import follow
+from uv_argo_magic.backends.argo import diagnose, follow_state
 from uv_argo_magic.backends.argo.backend import ArgoBackend
-from uv_argo_magic.backends.kubernetes import diagnose, watchers
+from uv_argo_magic.backends.argo.watchers import WorkflowSeen
+from uv_argo_magic.backends.kubernetes import watchers
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import Restarted
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
@@ -31,7 +32,7 @@ if times < {good}:
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(watchers, "LOOK", 0.1)
+    monkeypatch.setattr(watchers, "POLL", 0.1)
     with ArgoServer(tmp_path) as server:
         yield server
 
@@ -81,16 +82,6 @@ def pod(name, uid, phase="Running"):
     return {"metadata": {"name": name, "uid": uid}, "status": {"phase": phase}}
 
 
-class ApiClient:
-    """Takes note of what is shut down."""
-
-    def __init__(self):
-        self.ended = threading.Event()
-
-    def shutdown(self, name, strategy):
-        self.ended.set()
-
-
 @pytest.mark.parametrize(
     ("limit", "second", "ends"),
     [
@@ -101,15 +92,16 @@ class ApiClient:
     ],
 )
 def test_a_pod_that_nobody_asked_for_ends_the_workflow(limit, second, ends):
-    door = ApiClient()
-    follower = follow.Follower(door, "w", "ab")
     template = {"name": "cell"} | ({"retryStrategy": {"limit": str(limit)}} if limit else {})
     first = pod("w-cell-1" if limit else "w", "1")
     # Pods that are seen before the workflow is known are judged when it is.
-    assert list(follower._take("pods", [("ADDED", first), ("ADDED", second)])) == []
-    said = list(follower._take("workflow", {"spec": {"entrypoint": "cell", "templates": [template]}}))
-    assert door.ended.wait(5 if ends else 0.2) is ends
-    assert any(isinstance(one, ev.NodePhase) and "run twice" in one.message for one in said) is ends
+    changes = watchers.PodsChanged((watchers.PodChange("ADDED", first), watchers.PodChange("ADDED", second)))
+    state, effects = follow_state.advance(follow_state.FollowState(nonce="ab"), changes, t=0.0, seconds=0.0)
+    assert effects == ()
+    workflow = WorkflowSeen({"spec": {"entrypoint": "cell", "templates": [template]}})
+    _, effects = follow_state.advance(state, workflow, t=0.0, seconds=0.0)
+    assert (follow_state.Terminate() in effects) is ends
+    assert any(isinstance(effect, ev.NodePhase) and "run twice" in effect.message for effect in effects) is ends
 
 
 @pytest.mark.parametrize(
@@ -137,7 +129,7 @@ def test_a_pod_that_nobody_asked_for_ends_the_workflow(limit, second, ends):
     ],
 )
 def test_how_often_a_workflow_is_tried(workflow, times):
-    assert diagnose.attempts(workflow) == times
+    assert diagnose.attempt_limit(workflow) == times
 
 
 def test_joining_needs_somebody_who_knows_it():

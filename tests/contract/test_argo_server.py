@@ -11,9 +11,10 @@ import pytest
 from support.argo_rest import ArgoRest
 from support.argo_server import ArgoServer
 
-from uv_argo_magic.backends.argo import server
+from uv_argo_magic.backends.argo import diagnose, server
 from uv_argo_magic.backends.argo.backend import ArgoBackend
-from uv_argo_magic.backends.kubernetes import diagnose, watchers
+from uv_argo_magic.backends.kubernetes import diagnose as pods
+from uv_argo_magic.backends.kubernetes import transport, watchers
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.engine.run import Run, prepare, start
 from uv_argo_magic.errors import BackendUnavailable, SubmitRejected
@@ -32,7 +33,7 @@ def api(tmp_path, monkeypatch):
     monkeypatch.setenv("ARGO_TOKEN", "secret")
     monkeypatch.setenv("ARGO_SECURE", "false")
     monkeypatch.setenv("ARGO_NAMESPACE", "nb")
-    monkeypatch.setattr(watchers, "LOOK", 0.1)
+    monkeypatch.setattr(watchers, "POLL", 0.1)
     monkeypatch.setattr(watchers, "RETRY", (0.02, 0.1))
     with ArgoServer(tmp_path) as api:
         yield api
@@ -101,9 +102,9 @@ def test_what_a_server_cannot_do_is_said(rest, monkeypatch):
         begin(cell)
     door = server.connect(Settings())
     assert (door.warnings("x"), door.any_pod(), door.has_field("pendingTimeout")) == ([], None, False)
-    with pytest.raises(watchers.Gone):
+    with pytest.raises(transport.Gone):
         b"".join(door.log("nope"))
-    with pytest.raises(watchers.Gone):
+    with pytest.raises(transport.Gone):
         door.pod("nope")
     assert door.pods("x=nope") == ([], "")
     monkeypatch.setenv("ARGO_TOKEN", "another")
@@ -178,7 +179,7 @@ def test_what_argos_nodes_alone_tell(recording, words):
         workflow = record["object"]
         for key, node in (workflow.get("status", {}).get("nodes") or {}).items():
             pod = server._pod(workflow["metadata"]["name"], {"id": key, **node})
-            ended = diagnose.terminated(pod)
+            ended = pods.terminated(pod)
             said.append(diagnose.ended(pod, workflow) if ended else diagnose.waiting(pod, workflow))
     assert any(words in one for one in said), said
 
@@ -187,6 +188,6 @@ def test_the_pod_of_a_node():
     node = {"id": "w-123", "type": "Pod", "templateName": "cell", "phase": "Running", "hostNodeName": "n1"}
     pod = server._pod("w", node)
     assert (pod["metadata"]["name"], pod["metadata"]["uid"]) == ("w-cell-123", "w-123")
-    assert diagnose.started(pod)
+    assert pods.started(pod)
     lost = server._pod("w", {**node, "phase": "Error", "message": "pod deleted"})
     assert "the pod was deleted" in diagnose.ended(lost, None)

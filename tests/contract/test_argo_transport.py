@@ -25,7 +25,7 @@ HERE = ".".join(map(str, sys.version_info[:3]))
 @pytest.fixture(autouse=True)
 def quick(monkeypatch, tmp_path):
     monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(watchers, "LOOK", 0.1)
+    monkeypatch.setattr(watchers, "POLL", 0.1)
     monkeypatch.setattr(watchers, "RETRY", (0.02, 0.1))
 
 

@@ -35,7 +35,7 @@ def index():
 @pytest.fixture
 def server(tmp_path, home, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(watchers, "LOOK", 0.1)
+    monkeypatch.setattr(watchers, "POLL", 0.1)
     with ArgoServer(tmp_path) as server:
         yield server
     base.load.cache_clear()

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
 
 import pytest
 
-from uv_argo_magic.backends.argo.follow import Follower
+from uv_argo_magic.backends.argo import diagnose
+from uv_argo_magic.backends.argo.follow_state import FollowState, ReadLog, Terminate, advance, last_phase
 from uv_argo_magic.backends.argo.role import ROLE
-from uv_argo_magic.backends.kubernetes import diagnose
+from uv_argo_magic.backends.argo.watchers import EXECUTOR_LINES, Message, WorkflowSeen
+from uv_argo_magic.backends.kubernetes import diagnose as pods
 from uv_argo_magic.backends.kubernetes.log_stream import LogStream
 from uv_argo_magic.backends.kubernetes.rbac import denied
-from uv_argo_magic.backends.kubernetes.watchers import DELETED
+from uv_argo_magic.backends.kubernetes.watchers import EventsSeen, LogText, PodChange, PodsChanged
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import RunState, step
 from uv_argo_magic.core.view import html, messages
@@ -26,31 +27,25 @@ GOLDEN = Path(__file__).parent
 SCENARIOS = sorted(path.stem for path in (GOLDEN / "recordings").glob("*.jsonl"))
 
 
-class Recorded:
-    """A door behind which the recording is: it answers with the workflow as it was last."""
-
-    def __init__(self) -> None:
-        self.last: dict = {}
-
-    def workflow(self, name: str) -> dict:
-        return self.last
-
-    def shutdown(self, name: str, how: str) -> None:
-        pass
-
-
 class Replay:
-    """A recording in the eyes of whoever follows it: each distinct sentence, and the state at the end."""
+    """Follows a recording, without threads: each distinct sentence, the state at the end, and every effect."""
 
     def __init__(self, name: str) -> None:
-        self.name, self.door, self.tail = name, Recorded(), LogStream()
-        self.follower = Follower(self.door, name, "nonce", clock=lambda: 0.0)
+        self.name, self.log = name, LogStream(EXECUTOR_LINES)
+        self.follow = FollowState(nonce="nonce")
+        self.workflow: dict = {}
+        self.seconds = 0.0
+        self.effects: list[object] = []
         self.state = step(RunState(run=name), ev.Submitted(name=name, location="c, namespace nb", t=0.0))
         self.told: list[str] = []
         self.warned: list[dict] = []
 
-    def take(self, kind: str, value: object) -> None:
-        for item in self.follower._take(kind, value):
+    def take(self, message: Message) -> None:
+        self.follow, effects = advance(self.follow, message, t=0.0, seconds=self.seconds)
+        self.effects += effects
+        for item in effects:
+            if isinstance(item, ReadLog | Terminate):
+                continue
             for event in ev.decode(item, "nonce") if isinstance(item, str) else [item]:
                 self.state = step(self.state, event)
         sentence = messages.sentence(self.state)
@@ -60,24 +55,24 @@ class Replay:
     def play(self) -> None:
         for text in (GOLDEN / "recordings" / f"{self.name}.jsonl").read_text().splitlines():
             record = json.loads(text)
-            self.follower._begun = time.monotonic() - record["t"]
+            self.seconds = record["t"]
             self.record(record)
         if self.name == "no_controller":
-            self.follower._begun = time.monotonic() - diagnose.QUIET - 1
-            self.take("workflow", {"metadata": {}, "spec": {}})
+            self.seconds = diagnose.CONTROLLER_DELAY + 1
+            self.take(WorkflowSeen({"metadata": {}, "spec": {}}))
 
     def record(self, record: dict) -> None:
         match record["kind"]:
             case "workflow":
-                self.door.last = DELETED if record["type"] == "DELETED" else record["object"]
-                self.take("workflow", self.door.last)
+                self.workflow = diagnose.DELETED if record["type"] == "DELETED" else record["object"]
+                self.take(WorkflowSeen(self.workflow))
             case "pod":
-                self.take("pods", [(record["type"], record["object"])])
+                self.take(PodsChanged((PodChange(record["type"], record["object"]),)))
             case "event" if record["object"]["involvedObject"]["kind"] == "Pod":
                 self.warned.append(record["object"])
-                self.take("events", list(self.warned))
+                self.take(EventsSeen(tuple(self.warned)))
             case "log" if "line" in record:
-                self.take("log", self.tail.feed(record["line"].encode() + b"\n"))
+                self.take(LogText(self.log.feed(record["line"].encode() + b"\n")))
             case "note" if record.get("status", 0) >= 300:
                 self.told.append(f"refused ({record['status']}): {record['message']}")
             case "call":
@@ -86,11 +81,9 @@ class Replay:
 
     def end(self) -> tuple[str, ...]:
         """The panel, the sentence and the hint of a run that ended."""
-        if diagnose.phase(None, self.door.last) not in diagnose.FINAL:
+        if not diagnose.is_final(self.workflow):
             return ("not ended",)
-        for item in self.follower._last():
-            self.state = step(self.state, item)
-        state = step(self.state, ev.LogEnded(t=1.0))
+        state = step(step(self.state, last_phase(self.follow, t=0.0)), ev.LogEnded(t=1.0))
         return html.text_static(state), messages.sentence(state), messages.hint(state)
 
 
@@ -104,3 +97,16 @@ def test_a_recording_is_told_as_it_was(name):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     assert text == path.read_text()
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_recording_reads_each_log_once_and_ends_a_lost_pod_alone(name):
+    replay = Replay(name)
+    replay.play()
+    logs = [pods.uid_of(effect.pod) for effect in replay.effects if isinstance(effect, ReadLog)]
+    assert len(logs) == len(set(logs)) <= max(1, len(replay.follow.attempts))
+    assert (Terminate() in replay.effects) is replay.follow.pod_lost is (name == "pod_deleted")
+    # The state is replaced, never changed: the same messages lead to the same one again.
+    again = Replay(name)
+    again.play()
+    assert again.follow == replay.follow

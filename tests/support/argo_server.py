@@ -221,6 +221,10 @@ class Workflow:
         threading.Timer(0.5, again).start()
 
 
+class _Http(ThreadingHTTPServer):
+    request_queue_size = 128  # fifty runs connect at once, on a machine with few cores
+
+
 class ArgoServer:
     """`with ArgoServer(folder) as server`: its kubeconfig is `server.kubeconfig`, everything lives in namespace nb."""
 
@@ -244,7 +248,7 @@ class ArgoServer:
         self.secrets = {"keys": {"token": "swordfish"}}
         self.changes: list[tuple[str, dict]] = []
         self.condition = threading.Condition()
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self.http = _Http(("127.0.0.1", 0), _Handler)
         self.http.daemon_threads = False  # so that closing the server waits for them
         self.connections: set[socket.socket] = set()
         self.http.owner = self

@@ -6,8 +6,8 @@ import contextlib
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from uv_argo_magic.backends.argo import diagnose
 from uv_argo_magic.backends.base import RemoteRun
-from uv_argo_magic.backends.kubernetes import diagnose
 from uv_argo_magic.backends.kubernetes.transport import Gone
 from uv_argo_magic.errors import SpecError
 
@@ -105,7 +105,7 @@ def read(workflow: dict[str, Any], location: str) -> RemoteRun:
         run=str(run),
         nonce=str(notes.get(NONCE_NOTE) or ""),
         location=location,
-        phase=diagnose.phase(None, workflow) if status.get("phase") in diagnose.FINAL else "Running",
+        phase=diagnose.phase(None, workflow) if diagnose.is_final(workflow) else "Running",
         started_at=_seconds(about.get("creationTimestamp")),
         ended_at=_seconds(status.get("finishedAt")),
         cell=str(notes.get(CELL_NOTE) or ""),

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 
 TEMPLATE = "cell"
+RESERVED_PATHS = ("/argo", "/argo-bin", "/var/run/argo")
+"""Where Argo mounts its own volumes."""
 LARGEST = 900 * 1024
 """Bytes of program text that a ConfigMap takes beside its own fields; the API's limit is 1 MiB."""
 _OPEN = f"""\
@@ -64,8 +66,8 @@ def build(  # noqa: PLR0913 - what a Workflow hangs on
     settings = spec.settings
     server = server or cluster_features.Server()
     workflows, models = hera()
-    apart = INSTALL in texts
-    mounts = pod.mounts(settings, spec.resources, apart=apart)
+    separate_install = INSTALL in texts
+    mounts = pod.mounts(settings, spec.resources, separate_install=separate_install, reserved=RESERVED_PATHS)
     if large(program, settings):
         texts = {name: _OPEN.replace("@NAME@", name) for name in texts}
         config_map = {"configMap": {"name": config_map_name(run_id)}}
@@ -101,12 +103,14 @@ def build(  # noqa: PLR0913 - what a Workflow hangs on
                 source=texts[CELL],
                 env=[
                     models.EnvVar(**one)
-                    for one in (*pod.surroundings(settings, "run" if apart else ""), *pod.secrets(settings))
+                    for one in (*pod.environment(settings, "run" if separate_install else ""), *pod.secrets(settings))
                 ],
-                resources=models.ResourceRequirements(**pod.resources(spec.resources, settings.gpu_resource)),
+                resources=models.ResourceRequirements(
+                    **pod.resource_requirements(spec.resources, settings.gpu_resource)
+                ),
                 volumes=[models.Volume(name=one.name, **one.source) for one in mounts],
                 volume_mounts=_mounted(one for one in mounts if one.name != pod.INSTALL_TMP),
-                init_containers=[_installing(spec, mounts, texts[INSTALL], image)] if apart else None,
+                init_containers=[_installing(spec, mounts, texts[INSTALL], image)] if separate_install else None,
                 **_container(),
                 retry_strategy=_retries(settings),
                 synchronization=_synchronization(settings),
@@ -135,9 +139,9 @@ def _installing(spec: RunSpec, mounts: tuple[pod.Mount, ...], text: str, image: 
         name="install",
         image=images.installer(spec.python, settings, image),
         command=[*_PYTHON, "-c", text],
-        env=[models.EnvVar(**one) for one in (*pod.surroundings(settings, "install"), *pod.credentials(settings))],
-        resources=models.ResourceRequirements(**pod.resources(replace(spec.resources, gpu=""), "")),
-        volume_mounts=_mounted(pod.installing(mounts)),
+        env=[models.EnvVar(**one) for one in (*pod.environment(settings, "install"), *pod.credentials(settings))],
+        resources=models.ResourceRequirements(**pod.resource_requirements(replace(spec.resources, gpu=""), "")),
+        volume_mounts=_mounted(pod.install_mounts(mounts)),
         **_container(),
     )
 

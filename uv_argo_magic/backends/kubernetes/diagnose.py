@@ -1,188 +1,160 @@
-"""Pod, workflow and events -> one sentence of what is wrong there, and the next step.
+"""A pod and its events -> one sentence on what is wrong, with the next step.
 
 Rules:
-- Pure: plain objects of the API go in, text comes out. Words of the API are quoted, shortened.
-- The pod knows first: Argo's node hides its own init containers behind "PodInitializing", and lags by ten seconds.
-- Nothing is said of what is only a moment of a normal start.
+- Pure: plain objects of the API go in, text comes out. Messages of the API are quoted, and shortened.
+- Passing states of a normal start are not reported.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic.backends.kubernetes import api_errors
-from uv_argo_magic.backends.kubernetes.api_errors import short
+from uv_argo_magic.backends.kubernetes.api_errors import POD_ERRORS, ErrorTable, short
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 ApiObject = dict[str, Any]
 
-QUIET = 10.0
-"""Seconds without any status after which nobody seems to look after the workflow."""
-OURS = "main"
+MAIN = "main"
+"""The container that runs the cell."""
 INSTALL = "install"
-"""The container that installs, where one does so before the cell's."""
-_TELLING = frozenset({"FailedMount", "FailedAttachVolume", "ProvisioningFailed", "FailedMapVolume", "Failed"})
-"""Events that tell what the pod itself does not, or not for ten seconds more."""
-FINAL = frozenset({"Succeeded", "Failed", "Error"})
+"""The init container that installs, if there is one."""
+_REPORTED_EVENTS = frozenset({"FailedMount", "FailedAttachVolume", "ProvisioningFailed", "FailedMapVolume", "Failed"})
+"""Reasons of events that the pod's own status does not show, or ten seconds later."""
 
 
-def phase(pod: Mapping[str, Any] | None, workflow: Mapping[str, Any] | None) -> str:
-    """Argo's phase word for what is seen: the workflow's end, else what the pod does."""
-    seen = _status(workflow).get("phase")
-    if seen in FINAL or pod is None:
-        return str(seen or "Pending") if seen in FINAL else "Pending"
+@dataclass(frozen=True, kw_only=True)
+class ImageProblem:
+    """An image that cannot be pulled, and the container that needs it."""
+
+    container: str
+    image: str
+    cause: str
+
+
+def phase(pod: Mapping[str, Any] | None) -> str:
+    """The pod's phase; "Pending" if there is no pod yet."""
     return str(_status(pod).get("phase") or "Pending")
 
 
 def waiting(
-    pod: Mapping[str, Any] | None,
-    workflow: Mapping[str, Any] | None,
-    events: Sequence[Mapping[str, Any]] = (),
-    seconds: float = 0.0,
+    pod: Mapping[str, Any], events: Sequence[Mapping[str, Any]] = (), *, errors: ErrorTable = POD_ERRORS
 ) -> str:
-    """Why it has not started after so many seconds; empty while all goes its normal way."""
-    if pod is not None and started(pod):
+    """Why the pod has not started; "" while it starts normally."""
+    if started(pod):
         return ""
-    if pod is not None:
-        found = _image(pod) or api_errors.told(_pod_words(pod))
-        # Once a container of ours has started, its volumes are there: what was said of them is over.
-        installs = _named(pod, INSTALL).get("state") or {}
-        if found or "running" in installs or "terminated" in installs:
-            return found
-        for event in reversed(events):
-            if event.get("reason") not in _TELLING:
-                continue
-            if found := api_errors.sentence(f"{event.get('reason', '')}: {event.get('message', '')}"):
-                return found
-        return ""
-    if found := api_errors.told(_workflow_words(workflow)):
-        return found
-    if seconds > QUIET and not _status(workflow).get("phase"):
-        return (
-            "no workflow controller has looked at it; check that Argo's controller runs and looks after this namespace"
-        )
+    problem = image_problem(pod)
+    message = explain_image(problem) if problem else errors.explain_first(_waiting_messages(pod))
+    # Once the install container has started, the volumes are there: events about them are over.
+    install = _container(pod, INSTALL).get("state") or {}
+    if message or "running" in install or "terminated" in install:
+        return message
+    for event in reversed(events):
+        if event.get("reason") not in _REPORTED_EVENTS:
+            continue
+        if message := errors.explain(f"{event.get('reason', '')}: {event.get('message', '')}"):
+            return message
     return ""
 
 
-def ended(pod: Mapping[str, Any] | None, workflow: Mapping[str, Any] | None) -> str:
-    """What ended it, where the guest could not say."""
-    if ((workflow or {}).get("spec") or {}).get("shutdown"):
-        return "the workflow was stopped"
-    if pod is not None:
-        status = _status(pod)
-        reason, message = str(status.get("reason") or ""), str(status.get("message") or "")
-        if reason == "Evicted":
-            return _evicted(message)
-        if reason == "DeadlineExceeded":
-            return str(api_errors.sentence(message) or short(message))
-        for container in _containers(pod):
-            terminated = (container.get("state") or {}).get("terminated")
-            if terminated and (found := _terminated(pod, container, terminated)):
-                return found
-        disrupted = next((one for one in _conditions(pod) if one.get("type") == "DisruptionTarget"), None)
-        if disrupted and disrupted.get("status") == "True":
-            why = short(str(disrupted.get("message") or disrupted.get("reason") or ""))
-            return f"the cluster took the pod away ({why}); run the cell again"
-        if reason or message:
-            return api_errors.sentence(f"{reason}: {message}") or short(f"{reason}: {message}")
-    words = list(_workflow_words(workflow))
-    return api_errors.told(words) or (short(words[0]) if words else "")
+def ended(pod: Mapping[str, Any], *, errors: ErrorTable = POD_ERRORS) -> str:
+    """What ended the pod, if the program did not report it; "" if the pod does not show it."""
+    status = _status(pod)
+    reason, message = str(status.get("reason") or ""), str(status.get("message") or "")
+    if reason == "Evicted":
+        return _evicted(message)
+    if reason == "DeadlineExceeded":
+        return errors.explain(message) or short(message)
+    for container in _containers(pod):
+        state = (container.get("state") or {}).get("terminated")
+        if state and (explanation := _terminated(pod, str(container.get("name")), state, errors)):
+            return explanation
+    disruption = next((item for item in _conditions(pod) if item.get("type") == "DisruptionTarget"), None)
+    if disruption and disruption.get("status") == "True":
+        cause = short(str(disruption.get("message") or disruption.get("reason") or ""))
+        return f"the cluster took the pod away ({cause}); run the cell again"
+    if reason or message:
+        return errors.explain(f"{reason}: {message}") or short(f"{reason}: {message}")
+    return ""
 
 
-def lost(pod: Mapping[str, Any] | None, workflow: Mapping[str, Any] | None = None) -> str:
-    """A pod that went away before its cell had ended: Argo's own doing at a deadline, or somebody else's."""
-    if late := api_errors.late(_workflow_words(workflow)):
-        return late
-    why = ended(pod, None)
+def image_problem(pod: Mapping[str, Any]) -> ImageProblem | None:
+    """The image that keeps the pod from starting; None if it is something else."""
+    for container in _containers(pod):
+        state = (container.get("state") or {}).get("waiting") or {}
+        reason, message = str(state.get("reason") or ""), str(state.get("message") or "")
+        if not re.search(r"ImagePull|ImageInspect|InvalidImageName|ErrImageNeverPull|RegistryUnavailable", reason):
+            continue
+        detail = short(re.sub(r'.*(?:Head "[^"]*"|failed to pull and unpack image "[^"]*"): ', "", message), 100)
+        return ImageProblem(
+            container=str(container.get("name")),
+            image=short(str(container.get("image") or "of the pod"), 80),
+            cause=f"{reason}: {detail}",
+        )
+    return None
+
+
+def explain_image(problem: ImageProblem) -> str:
+    """The sentence on an image of ours that cannot be pulled."""
     return (
-        f"the pod was deleted ({why})" if why else "the pod was deleted, by hand or by a node that went away"
-    ) + "; the workflow was stopped, so that the cell does not run twice; run the cell again"
-
-
-def attempts(workflow: Mapping[str, Any] | None) -> int:
-    """How often it is tried where it does not succeed: 1 unless its template says otherwise; 0: until it does."""
-    wanted = (workflow or {}).get("spec") or {}
-    # An administrator's template stands in the status, as it was at that time.
-    for spec in (wanted, _status(workflow).get("storedWorkflowTemplateSpec") or {}):
-        cell = [
-            one
-            for one in spec.get("templates") or []
-            if one.get("name") == (wanted.get("entrypoint") or spec.get("entrypoint"))
-        ]
-        for one in (*cell, spec.get("templateDefaults") or {}, spec):
-            if (strategy := one.get("retryStrategy")) is not None:
-                limit = str(strategy.get("limit") or "")
-                return int(limit) + 1 if limit.isdigit() else 0 if not limit else 1
-    return 1
-
-
-def stopper(workflow: Mapping[str, Any] | None) -> str:
-    """Who had it stopped, as far as the API says: a user that an Argo Server names, else the program that wrote it."""
-    about = (workflow or {}).get("metadata") or {}
-    labels = about.get("labels") or {}
-    for name in ("actor-preferred-username", "actor-email", "actor"):
-        if who := labels.get(f"workflows.argoproj.io/{name}"):
-            return short(str(who), 60)
-    for one in about.get("managedFields") or []:
-        if "f:shutdown" in ((one.get("fieldsV1") or {}).get("f:spec") or {}):
-            return f"somebody else, with {short(str(one.get('manager')), 60)}"
-    return "somebody else"
-
-
-def ran(workflow: Mapping[str, Any] | None) -> bool:
-    """Whether a node once had its pod."""
-    nodes = (_status(workflow).get("nodes") or {}).values()
-    return any(node.get("type") == "Pod" and node.get("hostNodeName") for node in nodes)
-
-
-def gone(workflow: Mapping[str, Any] | None) -> str:
-    """What can still be known of a run whose pod and log are gone: Argo's own words."""
-    status = _status(workflow)
-    words = "" if status.get("phase") == "Succeeded" else ended(None, workflow)
-    begun, end = status.get("startedAt"), status.get("finishedAt")
-    times = f"it ran from {begun} to {end}" if begun and end else f"it began at {begun}"
-    return f"its pod and its log are gone; {times}{f' ({words})' if words else ''}; run the cell again for its output"
+        f"the image {problem.image} cannot be pulled ({problem.cause}); check its name and that the cluster may have it"
+    )
 
 
 def started(pod: Mapping[str, Any]) -> bool:
-    """Whether the cell's container has started, and perhaps ended."""
-    state = _named(pod, OURS).get("state") or {}
+    """Whether the main container has started, and perhaps ended."""
+    state = _container(pod, MAIN).get("state") or {}
     return "running" in state or "terminated" in state
 
 
-def terminated(pod: Mapping[str, Any], container: str = OURS) -> bool:
-    """Whether a container, the cell's if none is named, will write no more."""
-    state = _named(pod, container).get("state") or {}
+def terminated(pod: Mapping[str, Any], container: str = MAIN) -> bool:
+    """Whether a container writes nothing more."""
+    state = _container(pod, container).get("state") or {}
     return "terminated" in state or _status(pod).get("phase") in {"Succeeded", "Failed"}
 
 
-def own_end(pod: Mapping[str, Any]) -> str:
-    """The phase word for how the cell's container ended, which Argo will say some seconds later."""
-    state = (_named(pod, OURS).get("state") or {}).get("terminated") or {}
+def exit_phase(pod: Mapping[str, Any]) -> str:
+    """The phase that follows from the main container's exit code; the pod's own phase comes later."""
+    state = (_container(pod, MAIN).get("state") or {}).get("terminated") or {}
     return "Succeeded" if state.get("exitCode") == 0 else "Failed"
 
 
-def writers(pod: Mapping[str, Any]) -> tuple[str, ...]:
-    """The containers whose logs make the run's, in order."""
-    before = (pod.get("spec") or {}).get("initContainers") or []
-    return (INSTALL, OURS) if any(one.get("name") == INSTALL for one in before) else (OURS,)
+def log_containers(pod: Mapping[str, Any]) -> tuple[str, ...]:
+    """The containers whose logs, in this order, are the run's log."""
+    containers = (pod.get("spec") or {}).get("initContainers") or []
+    return (INSTALL, MAIN) if any(item.get("name") == INSTALL for item in containers) else (MAIN,)
 
 
-def leaves(pod: Mapping[str, Any]) -> bool:
-    """Whether somebody deleted it: it has its grace period left, or not even that."""
+def is_deleting(pod: Mapping[str, Any]) -> bool:
+    """Whether the pod was deleted and is in its grace period."""
     return bool((pod.get("metadata") or {}).get("deletionTimestamp"))
 
 
-def scheduled(pod: Mapping[str, Any]) -> bool:
-    """Whether a node has the pod, so that a log can be asked for."""
+def is_scheduled(pod: Mapping[str, Any]) -> bool:
+    """Whether the pod has a node, so that its log can be requested."""
     return bool((pod.get("spec") or {}).get("nodeName"))
 
 
-def _status(thing: Mapping[str, Any] | None) -> ApiObject:
-    return (thing or {}).get("status") or {}
+def uid_of(pod: Mapping[str, Any] | None) -> str:
+    """The pod's uid; "" if there is no pod."""
+    return str(((pod or {}).get("metadata") or {}).get("uid") or "")
+
+
+def name_of(pod: Mapping[str, Any]) -> str:
+    """The pod's name."""
+    return str((pod.get("metadata") or {}).get("name") or "")
+
+
+def created(pod: Mapping[str, Any]) -> str:
+    """The time of the pod's creation; sorts by time."""
+    return str((pod.get("metadata") or {}).get("creationTimestamp") or "")
+
+
+def _status(pod: Mapping[str, Any] | None) -> ApiObject:
+    return (pod or {}).get("status") or {}
 
 
 def _conditions(pod: Mapping[str, Any]) -> list[ApiObject]:
@@ -190,80 +162,52 @@ def _conditions(pod: Mapping[str, Any]) -> list[ApiObject]:
 
 
 def _containers(pod: Mapping[str, Any]) -> list[ApiObject]:
-    """Init containers too, and ours first."""
+    """The statuses of all containers, ours first."""
     status = _status(pod)
-    every = (status.get("initContainerStatuses") or []) + (status.get("containerStatuses") or [])
-    return sorted(every, key=lambda one: one.get("name") not in (OURS, INSTALL))
+    statuses = (status.get("initContainerStatuses") or []) + (status.get("containerStatuses") or [])
+    return sorted(statuses, key=lambda container: container.get("name") not in (MAIN, INSTALL))
 
 
-def _named(pod: Mapping[str, Any], name: str) -> ApiObject:
-    return next((one for one in _containers(pod) if one.get("name") == name), {})
+def _container(pod: Mapping[str, Any], name: str) -> ApiObject:
+    return next((container for container in _containers(pod) if container.get("name") == name), {})
 
 
-def _image(pod: Mapping[str, Any]) -> str:
-    """An image that cannot be had: ours, or the executor's, which Argo does not tell."""
+def _waiting_messages(pod: Mapping[str, Any]) -> Iterator[str]:
     for container in _containers(pod):
-        waits = (container.get("state") or {}).get("waiting") or {}
-        reason, message = str(waits.get("reason") or ""), str(waits.get("message") or "")
-        if not re.search(r"ImagePull|ImageInspect|InvalidImageName|ErrImageNeverPull|RegistryUnavailable", reason):
-            continue
-        image = short(str(container.get("image") or "of the pod"), 80)
-        why = short(re.sub(r'.*(?:Head "[^"]*"|failed to pull and unpack image "[^"]*"): ', "", message), 100)
-        if container.get("name") in (OURS, INSTALL):
-            return (
-                f"the image {image} cannot be pulled ({reason}: {why}); check its name and that the cluster may have it"
-            )
-        return (
-            f"Argo's own image {image} cannot be pulled ({reason}: {why}); "
-            "an administrator has to correct the controller's executor image"
-        )
-    return ""
-
-
-def _pod_words(pod: Mapping[str, Any]) -> Iterator[str]:
-    for container in _containers(pod):
-        waits = (container.get("state") or {}).get("waiting") or {}
-        if waits.get("reason") not in (None, "PodInitializing", "ContainerCreating"):
-            yield f"{waits.get('reason')}: {waits.get('message') or ''}"
+        state = (container.get("state") or {}).get("waiting") or {}
+        if state.get("reason") not in (None, "PodInitializing", "ContainerCreating"):
+            yield f"{state.get('reason')}: {state.get('message') or ''}"
     for condition in _conditions(pod):
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             yield f"{condition.get('reason')}: {condition.get('message') or ''}"
 
 
-def _workflow_words(workflow: Mapping[str, Any] | None) -> Iterator[str]:
-    status = _status(workflow)
-    nodes = (status.get("nodes") or {}).values()
-    yield from (str(node["message"]) for node in nodes if node.get("message") and node["message"] != "PodInitializing")
-    if status.get("message"):
-        yield str(status["message"])
-
-
-def _terminated(pod: Mapping[str, Any], container: Mapping[str, Any], state: Mapping[str, Any]) -> str:
-    name, code = str(container.get("name")), int(state.get("exitCode") or 0)
+def _terminated(pod: Mapping[str, Any], name: str, state: Mapping[str, Any], errors: ErrorTable) -> str:
+    code = int(state.get("exitCode") or 0)
     reason, message = str(state.get("reason") or ""), str(state.get("message") or "")
     if code == 0 and reason != "OOMKilled":
         return ""
     if reason == "OOMKilled":
-        limit = _limit(pod, name)
-        given = f" ({limit})" if limit else ""
+        limit = _memory_limit(pod, name)
+        amount = f" ({limit})" if limit else ""
         if name == INSTALL:
             return (
-                f"the install used more memory than it was given{given} and was killed; "
+                f"the install used more memory than it was given{amount} and was killed; "
                 "ask for more with --resources memory=SIZE, or for fewer packages"
             )
         return (
-            f"it used more memory than it was given{given} and was killed; "
+            f"it used more memory than it was given{amount} and was killed; "
             "ask for more with --resources memory=SIZE, or handle the data in pieces"
         )
-    if known := api_errors.sentence(message):
-        return known
-    who = {OURS: "the cell's container", INSTALL: "the container that installs"}.get(name, f"the container {name}")
-    about = f": {short(message)}" if message else ""
-    return f"{who} ended with exit code {code}{about}; its log may say why"
+    if explanation := errors.explain(message):
+        return explanation
+    subject = {MAIN: "the cell's container", INSTALL: "the container that installs"}.get(name, f"the container {name}")
+    detail = f": {short(message)}" if message else ""
+    return f"{subject} ended with exit code {code}{detail}; its log may say why"
 
 
-def _limit(pod: Mapping[str, Any], name: str) -> str:
-    """A container's limit of memory, as its pod has it."""
+def _memory_limit(pod: Mapping[str, Any], name: str) -> str:
+    """A container's memory limit; "" if it has none."""
     spec = pod.get("spec") or {}
     for container in [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]:
         if container.get("name") == name:

@@ -1,8 +1,8 @@
-"""The bytes of a pod's log -> the user's lines, each once.
+"""The bytes of a pod's log -> the lines of the program, each once.
 
 Rules:
-- The API puts a time before each line; a stream that is opened again begins at a whole second, and so repeats lines.
-- What Argo's own executor writes is left out.
+- The API puts a time before each line; a stream that is opened again starts at a whole second, and so repeats lines.
+- Lines that match `omit` are left out: other programs of the pod may write to the same log.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from __future__ import annotations
 import codecs
 import re
 
-ARGOS_OWN = re.compile(r'time=.* argo=true|Error: exit status \d+$|.*"argo":true')
-"""Lines of Argo's executor in the log; the guest sends a user's line like these as a record."""
-_STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}(?:Z|[+-]\d\d:\d\d)$")
+_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}(?:Z|[+-]\d\d:\d\d)$")
 
 
 class LogStream:
-    """Timestamped log bytes -> new whole lines without their timestamps; what a reconnect repeats is dropped."""
+    """Timestamped log bytes -> new whole lines without their timestamps; lines that a reconnect repeats are dropped."""
 
-    def __init__(self) -> None:
+    def __init__(self, omit: re.Pattern[str] | None = None) -> None:
         self.last = ""
-        self._count = 0  # lines given out that have the last timestamp
+        """The timestamp of the last line."""
+        self._omit = omit
+        self._count = 0  # lines returned that have the last timestamp
         self._skip = 0  # of those, how many a reconnect will repeat
-        self._again = ""  # a reconnect repeats what is older than this
+        self._repeat_until = ""  # a reconnect repeats lines that are older than this
         self._rest = ""
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
@@ -38,24 +38,24 @@ class LogStream:
         return self._line(rest, "") if rest else ""
 
     def cut(self) -> None:
-        """The stream broke: the line in progress will come again, and so will those of the last second."""
+        """The stream broke: the incomplete line and the lines of the last second will come again."""
         self._rest = ""
         self._decoder.reset()
-        self._again, self._skip = self.last, self._count
+        self._repeat_until, self._skip = self.last, self._count
 
     def _line(self, line: str, newline: str) -> str:
-        stamp, blank, text = line.partition(" ")
-        if not _STAMP.match(stamp):
-            stamp, text = self.last, line
+        timestamp, blank, text = line.partition(" ")
+        if not _TIMESTAMP.match(timestamp):
+            timestamp, text = self.last, line
         elif not blank:
             text = ""
-        if self._again:
-            if stamp < self._again:
+        if self._repeat_until:
+            if timestamp < self._repeat_until:
                 return ""
-            if stamp == self._again and self._skip:
+            if timestamp == self._repeat_until and self._skip:
                 self._skip -= 1
                 return ""
-            self._again = "" if stamp > self._again else self._again
-        self._count = self._count + 1 if stamp == self.last else 1
-        self.last = stamp
-        return "" if ARGOS_OWN.match(text) else text + newline
+            self._repeat_until = "" if timestamp > self._repeat_until else self._repeat_until
+        self._count = self._count + 1 if timestamp == self.last else 1
+        self.last = timestamp
+        return "" if self._omit and self._omit.match(text) else text + newline

@@ -1,9 +1,9 @@
-"""Settings -> the parts of a pod: volumes, environment, amounts, tolerations; each text is checked before it is sent.
+"""Settings -> the parts of a pod: volumes, environment, quantities, tolerations.
 
 Rules:
-- A Secret is named and never read: its values reach the pod by the kubelet alone.
-- What Kubernetes checks well by itself (names, quantities, labels) is left to it; what it would only say of a pod that
-  never starts is refused here.
+- A Secret is referred to by name and never read: its values reach the pod through the kubelet alone.
+- Names, quantities and labels are checked by Kubernetes. Errors that Kubernetes would report only as a pod that never
+  starts are refused here.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 TMP = "/tmp"  # noqa: S108 - a volume of this pod alone
 STORE = "/uv-argo-store"
-"""Where a claim with installed trees is mounted."""
+"""Where a claim with installed environments is mounted."""
 PROGRAM = "/uv-argo"
-"""Where a program too large for the workflow is mounted."""
+"""Where a program too large for the manifest is mounted."""
 DISK = "10Gi"
-"""What /tmp may hold where --resources disk says nothing: cache, tree and working folder of one run."""
+"""The size of /tmp without --resources disk: it holds cache, environment and working folder of one run."""
 INSTALL_TMP = "install-tmp"
-_OURS = ("tmp", "store", INSTALL_TMP)
-_TAKEN = ("/", TMP, STORE, PROGRAM, "/argo", "/argo-bin", "/var/run/argo", "/dev", "/proc", "/sys")
-"""Paths where nothing of a user's can be mounted: ours, Argo's and the system's."""
+_OWN_VOLUMES = ("tmp", "store", INSTALL_TMP)
+_RESERVED = (STORE, PROGRAM, "/dev", "/proc", "/sys")
+"""Paths below which a user cannot mount volumes; nor can they mount one at / or /tmp itself."""
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mount:
-    """One volume of the pod, as its manifest has it, and where the cell's container finds it."""
+    """One volume of the pod, as in its manifest, and its path in the cell's container."""
 
     name: str
     path: str
@@ -44,53 +44,57 @@ class Mount:
     read_only: bool = False
 
 
-def mounts(settings: Settings, resources: Resources, *, apart: bool = False) -> tuple[Mount, ...]:
-    """Every volume of the pod, as the cell's container has it; `apart`: a container of its own installs.
+def mounts(
+    settings: Settings, resources: Resources, *, separate_install: bool = False, reserved: tuple[str, ...] = ()
+) -> tuple[Mount, ...]:
+    """Every volume of the pod, as the cell's container has it.
+
+    `separate_install`: an init container installs. `reserved`: further paths at which users cannot mount volumes.
 
     Raises:
-        SpecError: a volume or a path that cannot be.
+        SpecError: an invalid volume or path.
     """
-    disk: dict[str, Any] = {"emptyDir": {"sizeLimit": amounts(resources.disk)[1] or DISK}}
-    found = [Mount(name="tmp", path=TMP, source=disk)]
+    disk: dict[str, Any] = {"emptyDir": {"sizeLimit": request_and_limit(resources.disk)[1] or DISK}}
+    volumes = [Mount(name="tmp", path=TMP, source=disk)]
     if settings.store:
-        found.append(replace(_volume("store", "store", STORE, settings.store), read_only=apart))
-    elif apart:
-        found.append(Mount(name="store", path=STORE, source=disk, read_only=True))
-    if apart:
-        # Its own: uv's cache and whatever it was told of the index stay out of the cell's sight.
-        found.append(Mount(name=INSTALL_TMP, path=TMP, source=disk))
+        volumes.append(replace(_volume("store", "store", STORE, settings.store), read_only=separate_install))
+    elif separate_install:
+        volumes.append(Mount(name="store", path=STORE, source=disk, read_only=True))
+    if separate_install:
+        # The cell must not see uv's cache and the index's credentials in it.
+        volumes.append(Mount(name=INSTALL_TMP, path=TMP, source=disk))
     for number, (path, text) in enumerate(settings.volumes):
-        found.append(_volume("volumes", f"volume-{number}", path, text))
+        volumes.append(_volume("volumes", f"volume-{number}", path, text))
     for number, (path, secret) in enumerate(settings.secret_files):
         if not secret or "/" in secret:
             raise SpecError(
                 f"secret_files: {path}={secret} names no Secret", hint="Write --set secret_files=/etc/keys=SECRET."
             )
         source = {"secret": {"secretName": secret}}
-        found.append(Mount(name=f"secret-{number}", path=path, source=source, read_only=True))
-    seen: set[str] = set()
-    for mount in found:
-        if mount.name not in _OURS:
-            _check_path(mount, seen)
-            seen.add(mount.path)
-    return tuple(found)
+        volumes.append(Mount(name=f"secret-{number}", path=path, source=source, read_only=True))
+    used: set[str] = set()
+    for volume in volumes:
+        if volume.name not in _OWN_VOLUMES:
+            _check_path(volume.path, used, (*_RESERVED, *reserved))
+            used.add(volume.path)
+    return tuple(volumes)
 
 
-def installing(mounts: tuple[Mount, ...]) -> Iterator[Mount]:
-    """Of those, what the container that installs has: the store to write into, and a /tmp of its own."""
+def install_mounts(mounts: tuple[Mount, ...]) -> Iterator[Mount]:
+    """Those of the install container: the store, writable, and its own /tmp."""
     for mount in mounts:
         if mount.name in ("store", INSTALL_TMP, "program"):
             yield replace(mount, read_only=mount.name == "program")
 
 
 def _volume(setting: str, name: str, path: str, text: str) -> Mount:
-    """A volume as written: claim/NAME, claim/NAME:ro, empty/SIZE or memory/SIZE."""
+    """The volume for claim/NAME, claim/NAME:ro, empty/SIZE or memory/SIZE."""
     match = re.fullmatch(r"(claim)/([a-z0-9][a-z0-9.-]*)(:ro)?|(empty|memory)(?:/(\d+(?:\.\d+)?[kMGTP]?i?))?", text)
     if not match or (setting == "store" and (not match[1] or match[3])):
         example = "claim/NAME" if setting == "store" else "/data=claim/NAME, claim/NAME:ro, empty/5Gi or memory/1Gi"
         raise SpecError(f"{setting}: {text or 'nothing'} is no volume", hint=f"Write --set {setting}={example}.")
     if match[1]:
-        # A claim itself stays writable for others: only this mount is not.
+        # Only this mount is read-only: others may write to the claim.
         source: dict[str, Any] = {"persistentVolumeClaim": {"claimName": match[2]}}
     else:
         limit = {"sizeLimit": match[5]} if match[5] else {}
@@ -98,26 +102,26 @@ def _volume(setting: str, name: str, path: str, text: str) -> Mount:
     return Mount(name=name, path=path, source=source, read_only=bool(match[3]))
 
 
-def _check_path(mount: Mount, seen: set[str]) -> None:
-    path = mount.path
+def _check_path(path: str, used: set[str], reserved: tuple[str, ...]) -> None:
     if not path.startswith("/") or posixpath.normpath(path) != path or ":" in path:
         raise SpecError(
             f"nothing can be mounted at {path!r}",
             hint="A volume's path is absolute, such as /data, and ends without /.",
         )
-    shared = path == "/dev/shm"  # noqa: S108 - what libraries share memory by; a node gives 64 MiB of it
-    if path in seen or (not shared and any(path == one or path.startswith(f"{one}/") for one in _TAKEN[2:])):
-        raise SpecError(f"something else lies at {path}", hint="Choose another path for the volume, such as /data.")
-    if path in _TAKEN:
+    if path in ("/", TMP):
         raise SpecError(
             f"nothing can be mounted at {path}",
             hint="Choose another path, such as /data; /tmp grows with --resources disk=20Gi.",
         )
+    is_shared_memory = path == "/dev/shm"  # noqa: S108 - libraries share memory by it; a node gives it only 64 MiB
+    is_reserved = any(path == prefix or path.startswith(f"{prefix}/") for prefix in reserved)
+    if path in used or (is_reserved and not is_shared_memory):
+        raise SpecError(f"something else lies at {path}", hint="Choose another path for the volume, such as /data.")
 
 
-def surroundings(settings: Settings, role: str = "") -> Iterator[dict[str, Any]]:
-    """What a program finds there besides the image's own environment; `role` install or run: only this part of it."""
-    # A user id without an entry in the image's passwd has neither of the first two.
+def environment(settings: Settings, role: str = "") -> Iterator[dict[str, Any]]:
+    """The program's environment variables besides the image's; `role`: only those to "install" or to "run"."""
+    # A user id that is missing in the image's passwd file has neither HOME nor USER.
     yield {"name": "HOME", "value": TMP}
     yield {"name": "USER", "value": "uv-argo"}
     yield {"name": "TMPDIR", "value": TMP}
@@ -129,10 +133,10 @@ def surroundings(settings: Settings, role: str = "") -> Iterator[dict[str, Any]]
 
 
 def credentials(settings: Settings) -> Iterator[dict[str, Any]]:
-    """The variables by which uv knows who asks an index, from Secrets.
+    """The variables with uv's credentials for indexes, from Secrets.
 
     Raises:
-        SpecError: one that names no Secret.
+        SpecError: an entry without a Secret.
     """
     for name, secret in settings.index_secrets:
         if not secret or "/" in secret or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
@@ -146,10 +150,10 @@ def credentials(settings: Settings) -> Iterator[dict[str, Any]]:
 
 
 def secrets(settings: Settings) -> Iterator[dict[str, Any]]:
-    """The variables that come from Secrets.
+    """The variables from `secret_env`.
 
     Raises:
-        SpecError: one that names no key of a Secret.
+        SpecError: an entry without a key of a Secret.
     """
     for name, text in settings.secret_env:
         secret, slash, key = text.partition("/")
@@ -160,29 +164,30 @@ def secrets(settings: Settings) -> Iterator[dict[str, Any]]:
         yield {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
 
 
-def amounts(quantity: str) -> tuple[str, str]:
-    """(promised, allowed) of "2Gi", which is both, or "1Gi..2Gi"."""
-    promised, dots, allowed = quantity.partition("..")
-    return promised, allowed if dots else promised
+def request_and_limit(quantity: str) -> tuple[str, str]:
+    """(request, limit) of "2Gi", which is both, or "1Gi..2Gi"."""
+    request, dots, limit = quantity.partition("..")
+    return request, limit if dots else request
 
 
-def resources(wanted: Resources, gpu: str) -> dict[str, dict[str, str]]:
-    """Requests and limits of a container; `gpu` is what the nodes call one."""
+def resource_requirements(resources: Resources, gpu: str) -> dict[str, dict[str, str]]:
+    """Requests and limits of a container; `gpu` is the resource name of the nodes' GPUs."""
     names = {"cpu": "cpu", "memory": "memory", "gpu": gpu, "disk": "ephemeral-storage"}
-    asked = {name: amounts(getattr(wanted, field)) for field, name in names.items() if getattr(wanted, field)}
-    if not asked:
+    quantities = {name: getattr(resources, field) for field, name in names.items()}
+    pairs = {name: request_and_limit(quantity) for name, quantity in quantities.items() if quantity}
+    if not pairs:
         return {}
     return {
-        "requests": {name: promised for name, (promised, _) in asked.items()},
-        "limits": {name: allowed for name, (_, allowed) in asked.items()},
+        "requests": {name: request for name, (request, _) in pairs.items()},
+        "limits": {name: limit for name, (_, limit) in pairs.items()},
     }
 
 
 def tolerations(settings: Settings) -> Iterator[dict[str, str]]:
-    """Tolerations as `kubectl taint` writes taints: KEY=VALUE:EFFECT, KEY:EFFECT or KEY.
+    """Tolerations, from taints as `kubectl taint` writes them: KEY=VALUE:EFFECT, KEY:EFFECT or KEY.
 
     Raises:
-        SpecError: it is none of these.
+        SpecError: an entry in another form.
     """
     for text in settings.tolerations:
         match = re.fullmatch(r"([\w./-]+)(?:=([\w.-]*))?(?::(\w+))?", text)

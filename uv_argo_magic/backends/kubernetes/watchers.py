@@ -1,9 +1,9 @@
-"""The threads that look at a workflow: one watches its pods, one looks at the workflow, one reads a log.
+"""Threads that follow pods: one watches those of a label selector, one reads the log of one of them.
 
 Rules:
-- What they see goes into one queue, as (kind, value): "pods", "workflow", "events", "log", "complete", "failed".
-- A log is read again after every break, from the second of its last line on, and repeats are dropped exactly.
-- Silence, a broken stream, an API that is away for minutes: no end. Only a denial, or a long absence, is one.
+- What they see goes into one queue, as the messages below.
+- A log is read again after every break, from the second of its last line on; repeated lines are dropped exactly.
+- Silence, a broken stream or an API that is away for minutes end nothing. A denial or a long absence does.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import json
 import queue
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 from uv_argo_magic.backends.kubernetes import diagnose
 from uv_argo_magic.backends.kubernetes.log_stream import LogStream
@@ -23,97 +24,162 @@ from uv_argo_magic.backends.kubernetes.transport import Expired, Gone, Stream, T
 from uv_argo_magic.errors import BackendError, BackendUnavailable, StreamLost
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable, Iterator
 
     from uv_argo_magic.backends.kubernetes.diagnose import ApiObject
 
-LOOK = 0.7
-"""Seconds between two looks at the workflow."""
-EAGER = 0.1
-"""Seconds between two requests for a log that is not there yet."""
+POLL = 0.7
+"""Seconds between two requests for an object that is not watched."""
+LOG_POLL = 0.1
+"""Seconds between two requests for a log that does not exist yet."""
 RETRY = (0.2, 5.0)
 """Seconds to wait after a broken stream: at first, and at most."""
-ABSENT = 900.0
-"""Seconds that the API may be away before the run is given up: a laptop sleeps, a control plane is upgraded."""
-
-DELETED: ApiObject = {
-    "gone": True,
-    "status": {"phase": "Error", "message": "the workflow was deleted, by hand or by a clean-up; run the cell again"},
-}
-
-Seen: TypeAlias = tuple[str, Any]
+MAX_ABSENCE = 900.0
+"""Seconds without the API after which the run is given up: a laptop sleeps, a control plane is upgraded."""
 
 
-class ApiClient(Protocol):
-    """What is needed of client.Client."""
+@dataclass(frozen=True)
+class PodChange:
+    """A pod as it is now; `kind` is that of a watch: ADDED, MODIFIED or DELETED."""
 
-    def workflow(self, name: str) -> ApiObject: ...
+    kind: str
+    pod: ApiObject
+
+
+@dataclass(frozen=True)
+class PodsChanged:
+    """Changes of pods, in order."""
+
+    changes: tuple[PodChange, ...]
+
+
+@dataclass(frozen=True)
+class EventsSeen:
+    """All warning events about the selected pod."""
+
+    events: tuple[ApiObject, ...]
+
+
+@dataclass(frozen=True)
+class LogText:
+    """New lines of the log."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class LogComplete:
+    """The log of the pod was read to its end."""
+
+
+@dataclass(frozen=True)
+class WatchFailed:
+    """A thread gave up."""
+
+    error: BackendError
+
+
+PodMessage: TypeAlias = PodsChanged | EventsSeen | LogText | LogComplete | WatchFailed
+MessageT = TypeVar("MessageT")
+
+
+class PodClient(Protocol):
+    """The part of client.Client that the threads use."""
+
     def pods(self, selector: str) -> tuple[list[ApiObject], str]: ...
     def pod(self, name: str) -> ApiObject: ...
     def watch_pods(self, selector: str, version: str) -> Stream: ...
     def log(self, pod: str, *, container: str = "main", since: str = "", follow: bool = True) -> Stream: ...
     def warnings(self, pod: str) -> list[ApiObject]: ...
-    def shutdown(self, name: str, strategy: str) -> None: ...
 
 
-class Watchers:
-    """What is seen of one workflow; `pod` is the one of interest now, and once it is `quiet`, its events are not."""
+class PodWatchers(Generic[MessageT]):
+    """The threads that follow the pods of a selector; `omit` matches lines to leave out of logs.
 
-    def __init__(self, door: ApiClient, name: str, selector: str) -> None:
-        self._door = door
-        self._name = name
-        self._selector = selector
-        self.seen: queue.SimpleQueue[Seen] = queue.SimpleQueue()
+    A backend with more to watch adds threads with `start`, which put messages of the type MessageT into the queue.
+    """
+
+    def __init__(self, client: PodClient, selector: str, *, omit: re.Pattern[str] | None = None) -> None:
+        self.messages: queue.SimpleQueue[PodMessage | MessageT] = queue.SimpleQueue()
         self.pod: ApiObject | None = None
+        """The selected pod. The reader of `messages` sets it, the threads read it; it is replaced, never changed."""
         self.quiet = threading.Event()
-        self._done = threading.Event()
+        """Set once events are of no interest any more."""
+        self.done = threading.Event()
+        """Set by `close`."""
+        self._client = client
+        self._selector = selector
+        self._omit = omit
         self._threads: list[threading.Thread] = []
         self._streams: set[Stream] = set()
         self._lock = threading.Lock()
 
-    def begin(self) -> None:
-        """Watch the pods, and look at the workflow."""
-        self._start(self._watch_pods, "pods")
-        self._start(self._look, "look")
+    def watch(self) -> None:
+        """Start to watch the pods."""
+        self.start(self._watch_pods, "pods")
 
-    def read(self, pod: ApiObject) -> None:
-        """Read the log of a pod to its end; then "complete" is seen."""
-        self._start(functools.partial(self._read_log, pod), "log")
+    def read_log(self, pod: ApiObject) -> None:
+        """Start to read the log of a pod to its end, which is a LogComplete."""
+        self.start(functools.partial(self._read_log, pod), "log")
+
+    def start(self, target: Callable[[], None], name: str) -> None:
+        """Run `target` in a thread; a BackendError that it raises is a WatchFailed."""
+        thread = threading.Thread(target=self._run, args=(target,), name=f"uv-argo-{name}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def reopen(self) -> None:
-        """End every stream, so that it is opened again: the other end may long be gone."""
+        """Close every stream, so that it is opened again: the other end may be long gone."""
         with self._lock:
             streams = tuple(self._streams)
         for stream in streams:
             stream.close()
 
-    def end(self) -> None:
-        """Nobody listens any more."""
-        self._done.set()
+    def close(self) -> None:
+        """End the threads."""
+        self.done.set()
         self.reopen()
         for thread in self._threads:
             thread.join(2)
 
-    def _start(self, target: Callable[[], None], name: str) -> None:
-        thread = threading.Thread(target=self._guarded, args=(target,), name=f"uv-argo-{name}", daemon=True)
-        self._threads.append(thread)
-        thread.start()
+    def poll(self, look: Callable[[], bool]) -> None:
+        """Call `look` until it returns True, and again after errors that may pass."""
+        backoff = Backoff(self.done)
+        while not self.done.is_set():
+            try:
+                if look():
+                    return
+                backoff.reset()
+            except Denied:
+                raise
+            except BackendError as problem:
+                backoff.wait(problem)
+            self.done.wait(POLL)
 
-    def _guarded(self, target: Callable[[], None]) -> None:
+    def request_events(self) -> None:
+        """Read the events about the selected pod while it has not started.
+
+        Raises:
+            BackendError: they cannot be read.
+        """
+        pod = self.pod
+        if pod and not diagnose.started(pod) and not self.quiet.is_set():
+            with contextlib.suppress(Denied):
+                self.messages.put(EventsSeen(tuple(self._client.warnings(diagnose.name_of(pod)))))
+
+    def _run(self, target: Callable[[], None]) -> None:
         try:
             target()
         except BackendError as problem:
-            self.seen.put(("failed", problem))
-
-    def _patiently(self) -> _Patience:
-        return _Patience(self._done)
+            self.messages.put(WatchFailed(problem))
 
     @contextlib.contextmanager
-    def _held(self, stream: Stream) -> Iterator[Stream]:
-        """The stream is closed from outside when nobody listens any more."""
+    def _closing(self, stream: Stream) -> Iterator[Stream]:
+        """Let `close` and `reopen` close the stream while it is read."""
         with self._lock:
             self._streams.add(stream)
-        if self._done.is_set():
+        if self.done.is_set():
             stream.close()
         try:
             yield stream
@@ -123,150 +189,130 @@ class Watchers:
             stream.close()
 
     def _watch_pods(self) -> None:
-        patience = self._patiently()
-        while not self._done.is_set():
+        backoff = Backoff(self.done)
+        while not self.done.is_set():
             try:
-                pods, version = self._door.pods(self._selector)
-                pods.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""))
-                seen = [("MODIFIED", pod) for pod in pods]
-                if self.pod is not None and uid_of(self.pod) not in {uid_of(pod) for pod in pods}:
-                    seen.insert(0, ("DELETED", self.pod))
-                self.seen.put(("pods", seen))
-                while not self._done.is_set():
+                pods, version = self._client.pods(self._selector)
+                self._report_list(sorted(pods, key=diagnose.created))
+                while not self.done.is_set():
                     version = self._watch_once(version)
-                    patience.rest()
+                    backoff.reset()
             except Expired:
-                self._done.wait(RETRY[0])
+                self.done.wait(RETRY[0])
             except Denied:
                 raise
             except BackendError as problem:
-                patience.wait(problem)
+                backoff.wait(problem)
+
+    def _report_list(self, pods: list[ApiObject]) -> None:
+        changes = [PodChange("MODIFIED", pod) for pod in pods]
+        selected = self.pod
+        if selected is not None and diagnose.uid_of(selected) not in set(map(diagnose.uid_of, pods)):
+            changes.insert(0, PodChange("DELETED", selected))
+        self.messages.put(PodsChanged(tuple(changes)))
 
     def _watch_once(self, version: str) -> str:
-        """One watch, until the API ends it; from where the next one goes on."""
+        """Read one watch until the API ends it; the version that the next one starts from."""
         rest = b""
-        with self._held(self._door.watch_pods(self._selector, version)) as stream:
+        with self._closing(self._client.watch_pods(self._selector, version)) as stream:
             for data in stream:
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
-                    try:
-                        said = json.loads(line)
-                    except ValueError as problem:
-                        raise BackendUnavailable(f"the watch says what is no JSON: {problem}") from problem
-                    thing = said.get("object") or {}
-                    if said.get("type") == "ERROR":
-                        raise Expired(str(thing.get("message")))
-                    version = str((thing.get("metadata") or {}).get("resourceVersion") or version)
-                    if said.get("type") != "BOOKMARK":
-                        self.seen.put(("pods", [(said.get("type"), thing)]))
+                    event = _parse_event(line)
+                    item = event.get("object") or {}
+                    if event.get("type") == "ERROR":
+                        raise Expired(str(item.get("message")))
+                    version = str((item.get("metadata") or {}).get("resourceVersion") or version)
+                    if event.get("type") != "BOOKMARK":
+                        self.messages.put(PodsChanged((PodChange(str(event.get("type")), item),)))
         return version
 
-    def _look(self) -> None:
-        patience = self._patiently()
-        while not self._done.is_set():
-            try:
-                workflow = self.workflow_now()
-                self.seen.put(("workflow", workflow))
-                if diagnose.phase(None, workflow) in diagnose.FINAL:
-                    return
-                pod = self.pod
-                if pod and not diagnose.started(pod) and not self.quiet.is_set():
-                    with contextlib.suppress(Denied):
-                        self.seen.put(("events", self._door.warnings(pod["metadata"]["name"])))
-                patience.rest()
-            except Denied:
-                raise
-            except BackendError as problem:
-                patience.wait(problem)
-            self._done.wait(LOOK)
-
-    def workflow_now(self) -> ApiObject:
-        """The workflow, or DELETED."""
-        try:
-            return self._door.workflow(self._name)
-        except Gone:
-            return DELETED
-
     def _read_log(self, pod: ApiObject) -> None:
-        for container in diagnose.writers(pod):
-            self._read_container(pod["metadata"]["name"], uid_of(pod), container)
-        self.seen.put(("complete", None))
+        for container in diagnose.log_containers(pod):
+            self._read_container(diagnose.name_of(pod), diagnose.uid_of(pod), container)
+        self.messages.put(LogComplete())
 
     def _read_container(self, name: str, uid: str, container: str) -> None:
-        tail, patience = LogStream(), self._patiently()
-        ends = False  # the container has ended, so that one more reading is the last
-        while not self._done.is_set():
+        log, backoff = LogStream(self._omit), Backoff(self.done)
+        last_read = False  # the container has ended, so that one more read is the last
+        while not self.done.is_set():
             try:
-                with self._held(self._door.log(name, container=container, since=tail.last, follow=not ends)) as stream:
+                stream = self._client.log(name, container=container, since=log.last, follow=not last_read)
+                with self._closing(stream):
                     for data in stream:
-                        if text := tail.feed(data):
-                            self.seen.put(("log", text))
-                patience.rest()
-                if ends:
+                        self._report_text(log.feed(data))
+                backoff.reset()
+                if last_read:
                     break
-                ends = self._ends(name, uid, container)
-                self._done.wait(0.0 if ends else RETRY[0])
+                last_read = self._has_ended(name, uid, container)
+                self.done.wait(0.0 if last_read else RETRY[0])
             except (TooEarly, Gone):
                 # The kubelet may not know the pod yet, and answers as if there were none.
-                if diagnose.terminated(self.pod or {}, container) or not self._there(name, uid, patience):
+                if diagnose.terminated(self.pod or {}, container) or not self._exists(name, uid, backoff):
                     break
-                self._done.wait(EAGER)
+                self.done.wait(LOG_POLL)
             except Denied:
                 raise
             except BackendError as problem:
-                patience.wait(problem)
-            tail.cut()
-        if text := tail.end():
-            self.seen.put(("log", text))
+                backoff.wait(problem)
+            log.cut()
+        self._report_text(log.end())
 
-    def _ends(self, name: str, uid: str, container: str) -> bool:
-        """Whether nothing more is written to the log of this container.
+    def _report_text(self, text: str) -> None:
+        if text:
+            self.messages.put(LogText(text))
+
+    def _has_ended(self, name: str, uid: str, container: str) -> bool:
+        """Whether the container writes nothing more.
 
         Raises:
-            Gone: another pod has its name, or none.
+            Gone: there is no such pod, or another one has its name.
         """
-        pod = self._door.pod(name)
-        if uid_of(pod) != uid:
-            raise Gone(f"the pod {name} is another one now")
+        pod = self._client.pod(name)
+        if diagnose.uid_of(pod) != uid:
+            raise Gone(f"the pod {name} was replaced by another one")
         return diagnose.terminated(pod, container)
 
-    def _there(self, name: str, uid: str, patience: _Patience) -> bool:
-        """Whether the pod still is; where nobody can say, yes."""
+    def _exists(self, name: str, uid: str, backoff: Backoff) -> bool:
+        """Whether the pod still exists; True if the API does not answer."""
         try:
-            return uid_of(self._door.pod(name)) == uid
+            return diagnose.uid_of(self._client.pod(name)) == uid
         except Gone:
             return False
         except BackendError as problem:
-            patience.wait(problem)
+            backoff.wait(problem)
             return True
 
 
-class _Patience:
-    """How long to try again: a little longer each time, and not for ever."""
+def _parse_event(line: bytes) -> dict[str, Any]:
+    try:
+        event: dict[str, Any] = json.loads(line)
+    except ValueError as problem:
+        raise BackendUnavailable(f"the watch sent a line that is not JSON: {problem}") from problem
+    return event
+
+
+class Backoff:
+    """How long to wait before a retry: a little longer each time, and not for ever."""
 
     def __init__(self, done: threading.Event) -> None:
         self._done = done
         self._pause = RETRY[0]
         self._since: float | None = None
 
-    def rest(self) -> None:
-        """It worked."""
+    def reset(self) -> None:
+        """A request succeeded."""
         self._pause, self._since = RETRY[0], None
 
     def wait(self, problem: BackendError) -> None:
-        """It did not work.
+        """A request failed.
 
         Raises:
-            StreamLost: it has not for too long.
+            StreamLost: requests have failed for too long.
         """
-        now = time.monotonic()  # which stands still while a laptop sleeps
+        now = time.monotonic()  # stands still while a laptop sleeps
         self._since = now if self._since is None else self._since
-        if now - self._since > ABSENT:
+        if now - self._since > MAX_ABSENCE:
             raise StreamLost(f"the run could not be followed any further: {problem}", hint=problem.hint) from problem
         self._done.wait(self._pause)
         self._pause = min(2 * self._pause, RETRY[1])
-
-
-def uid_of(pod: ApiObject | None) -> str:
-    """A pod's uid; "" of none."""
-    return str(((pod or {}).get("metadata") or {}).get("uid") or "")

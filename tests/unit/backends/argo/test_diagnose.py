@@ -1,0 +1,81 @@
+"""Explanations of workflows that no recording shows; test_recordings.py has those of recordings."""
+
+from __future__ import annotations
+
+import pytest
+
+from uv_argo_magic.backends.argo import diagnose
+
+
+def test_a_patch_for_containers_that_are_not_there_is_named():
+    said = 'Pod "x" is invalid: [spec.containers[2].image: Required value, spec.initContainers[0].image: Required]'
+    assert "executor_patch=supervisor" in diagnose.ended(None, {"status": {"phase": "Error", "message": said}})
+
+
+def test_a_pod_that_argo_itself_took_away_was_late():
+    pod = {"status": {"phase": "Pending"}}
+    assert diagnose.lost(pod).startswith("the pod was deleted, by hand")
+    late = {"status": {"phase": "Error", "message": "error in entry template execution: timeout"}}
+    assert "pending_timeout" in diagnose.lost(pod, late)
+    dead = {"status": {"phase": "Failed", "nodes": {"x": {"message": "Step exceeded its deadline"}}}}
+    assert "--set deadline" in diagnose.lost(pod, dead)
+
+
+def test_a_normal_start_is_nothing_to_speak_of():
+    pod = {
+        "status": {
+            "phase": "Pending",
+            "containerStatuses": [{"name": "main", "state": {"waiting": {"reason": "PodInitializing"}}}],
+        }
+    }
+    assert diagnose.waiting(pod, {"status": {"phase": "Running"}}, [], 60.0) == ""
+    assert diagnose.waiting(None, {"status": {}}, [], 1.0) == ""
+
+
+def test_words_of_the_api_stay_short_and_harmless():
+    workflow = {"status": {"phase": "Error", "message": "pods is {forbidden} " + "x " * 500}}
+    assert "{forbidden}" in diagnose.ended(None, workflow)
+    assert len(diagnose.ended(None, workflow)) < 200
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            'pods "uv-argo-x" is forbidden: maximum memory usage per Container is 32Gi, but limit is 40Gi.',
+            "the namespace allows 32Gi of memory, and 40Gi was asked for; ask for another amount: --resources",
+        ),
+        (
+            "workflows must use workflowTemplateRef to be executed when the controller is in reference mode",
+            "cells run here by an administrator's templates alone; name one with --set template=NAME",
+        ),
+        (
+            "fields [PodSpecPatch] are not permitted when using workflowTemplateRef with a restriction",
+            "the templates of this cluster decide on PodSpecPatch; leave out what asks for it",
+        ),
+    ],
+)
+def test_what_an_administrator_forbids_is_said(text, words):
+    # As Argo 4.1.2 on Kubernetes 1.35 has it.
+    assert diagnose.ended(None, {"status": {"phase": "Error", "message": text}}) == words
+
+
+@pytest.mark.parametrize(
+    ("metadata", "who"),
+    [
+        ({}, "somebody else"),
+        ({"labels": {"workflows.argoproj.io/actor-email": "a.at.example.com"}}, "a.at.example.com"),
+        (
+            {"managedFields": [{"manager": "kubectl-patch", "fieldsV1": {"f:spec": {"f:shutdown": {}}}}]},
+            "somebody else, with kubectl-patch",
+        ),
+        ({"managedFields": [{"manager": "other", "fieldsV1": {"f:status": {}}}, {}]}, "somebody else"),
+    ],
+)
+def test_who_stopped_it(metadata, who):
+    assert diagnose.stopped_by({"metadata": metadata}) == who
+
+
+def test_an_install_that_was_killed_is_guessed_where_only_argo_tells():
+    workflow = {"status": {"message": "Pod failed before main container starts due to PodInitializing: "}}
+    assert "the install used more memory" in diagnose.ended(None, workflow)

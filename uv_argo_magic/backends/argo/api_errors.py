@@ -1,0 +1,82 @@
+"""What Argo calls a cause -> one sentence with the next step, besides those of Kubernetes."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from uv_argo_magic.backends.kubernetes.api_errors import ADMISSION_RULES, POD_RULES, ErrorTable, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_RULES = (
+    Rule(
+        pattern=r"ontainers\[\d+\]\.image: Required value",
+        sentence=(
+            "Argo here adds other containers to a pod than was thought; say which: --set executor_patch=supervisor "
+            "(or init, or none)"
+        ),
+    ),
+    Rule(
+        pattern=r"workflows must use workflowTemplateRef",
+        sentence="cells run here by an administrator's templates alone; name one with --set template=NAME",
+    ),
+    Rule(
+        pattern=r"fields \[(?P<what>[^\]]+)\] are not permitted",
+        sentence="the templates of this cluster decide on {what}; leave out what asks for it",
+    ),
+    Rule(
+        pattern=r"invalid spec: (?P<what>.*)",
+        sentence="Argo cannot use the workflow: {what}; correct the setting that it names",
+    ),
+    Rule(
+        pattern=r"failed to initialize semaphore (?P<what>\S+)",
+        sentence="the semaphore {what} does not exist; have its ConfigMap made, or leave the semaphore out",
+    ),
+    Rule(
+        pattern=r"Waiting for (?P<what>\S+) lock\.(?: Lock status: (?P<why>\S+))?",
+        sentence="it waits for its turn at {what} ({why} free); it starts by itself when others have ended",
+    ),
+    Rule(
+        pattern=r"too many workflows are already running",
+        sentence="Argo's limit of workflows at one time is reached; it starts by itself when others have ended",
+    ),
+    Rule(
+        pattern=r"workflowtaskresults\S* is forbidden: User \"(?P<what>[^\"]+)\"",
+        sentence=(
+            "the pod's {what} may not report to Argo: it needs a Role with create and patch on workflowtaskresults "
+            "(argoproj.io); or name another with --set service_account=NAME"
+        ),
+    ),
+    Rule(
+        pattern=r"Pod failed before main container starts",
+        sentence=(
+            "the pod ended before the cell's container began, often because the install used more memory than it was "
+            "given; ask for more with --resources memory=SIZE"
+        ),
+    ),
+    Rule(
+        pattern=r"pod deleted",
+        sentence="the pod was deleted, by hand or by a node that went away; run the cell again",
+    ),
+    Rule(
+        pattern=r"Stopped with strategy '(?P<what>\w+)'|workflow shutdown with strategy:\s*(?P<why>\w+)",
+        sentence="the workflow was stopped",
+    ),
+    Rule(
+        pattern=r"(?:^|execution: )timeout$",
+        sentence="it waited for its start longer than it may; allow more with --set pending_timeout=SECONDS",
+    ),
+    Rule(
+        pattern=r"Step exceeded its deadline",
+        sentence="it lived longer than its deadline allows; allow more with --set deadline=SECONDS",
+    ),
+)
+ERRORS = ErrorTable((*ADMISSION_RULES, *_RULES, *POD_RULES))
+_DEADLINE = r"(?:^|execution: )timeout$|exceeded its deadline|longer than the specified deadline"
+
+
+def deadline_exceeded(messages: Iterable[str]) -> str:
+    """The sentence on the first message about a deadline; "" if there is none."""
+    return next((ERRORS.explain(message) for message in messages if re.search(_DEADLINE, message)), "")

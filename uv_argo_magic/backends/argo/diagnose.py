@@ -1,0 +1,142 @@
+"""A workflow and its pod -> the run's phase, and one sentence on what is wrong, with the next step.
+
+Rules:
+- Pure: plain objects of the API go in, text comes out. Messages of the API are quoted, and shortened.
+- The pod is asked first: Argo's node hides its own init containers behind "PodInitializing", and lags by ten seconds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from uv_argo_magic.backends.argo.api_errors import ERRORS, deadline_exceeded
+from uv_argo_magic.backends.base import FINAL_PHASES
+from uv_argo_magic.backends.kubernetes import diagnose as pods
+from uv_argo_magic.backends.kubernetes.api_errors import short
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from uv_argo_magic.backends.kubernetes.diagnose import ApiObject
+
+CONTROLLER_DELAY = 10.0
+"""Seconds without any status after which no controller seems to process the workflow."""
+
+DELETED: ApiObject = {
+    "gone": True,
+    "status": {"phase": "Error", "message": "the workflow was deleted, by hand or by a clean-up; run the cell again"},
+}
+"""Stands for a workflow that no longer exists."""
+
+
+def is_final(workflow: Mapping[str, Any] | None) -> bool:
+    """Whether the workflow has ended."""
+    return _status(workflow).get("phase") in FINAL_PHASES
+
+
+def is_shut_down(workflow: Mapping[str, Any] | None) -> bool:
+    """Whether a stop of the workflow was requested."""
+    return bool(((workflow or {}).get("spec") or {}).get("shutdown"))
+
+
+def phase(pod: Mapping[str, Any] | None, workflow: Mapping[str, Any] | None) -> str:
+    """The workflow's phase if it has ended, else the pod's."""
+    return str(_status(workflow)["phase"]) if is_final(workflow) else pods.phase(pod)
+
+
+def waiting(
+    pod: Mapping[str, Any] | None,
+    workflow: Mapping[str, Any] | None,
+    events: Sequence[Mapping[str, Any]] = (),
+    seconds: float = 0.0,
+) -> str:
+    """Why the run has not started `seconds` after its submission; "" while it starts normally."""
+    if pod is not None:
+        problem = None if pods.started(pod) else pods.image_problem(pod)
+        if problem and problem.container not in (pods.MAIN, pods.INSTALL):
+            return (
+                f"Argo's own image {problem.image} cannot be pulled ({problem.cause}); "
+                "an administrator has to correct the controller's executor image"
+            )
+        return pods.waiting(pod, events, errors=ERRORS)
+    if explanation := ERRORS.explain_first(_messages(workflow)):
+        return explanation
+    if seconds > CONTROLLER_DELAY and not _status(workflow).get("phase"):
+        return (
+            "no workflow controller has looked at it; check that Argo's controller runs and looks after this namespace"
+        )
+    return ""
+
+
+def ended(pod: Mapping[str, Any] | None, workflow: Mapping[str, Any] | None) -> str:
+    """What ended the run, if the program did not report it."""
+    if is_shut_down(workflow):
+        return "the workflow was stopped"
+    if pod is not None and (explanation := pods.ended(pod, errors=ERRORS)):
+        return explanation
+    return ERRORS.explain_first(_messages(workflow))
+
+
+def lost(pod: Mapping[str, Any] | None, workflow: Mapping[str, Any] | None = None) -> str:
+    """Why the pod was deleted before the cell had ended: by Argo at a deadline, or by something else."""
+    if explanation := deadline_exceeded(_messages(workflow)):
+        return explanation
+    cause = ended(pod, None)
+    return (
+        f"the pod was deleted ({cause})" if cause else "the pod was deleted, by hand or by a node that went away"
+    ) + "; the workflow was stopped, so that the cell does not run twice; run the cell again"
+
+
+def attempt_limit(workflow: Mapping[str, Any] | None) -> int:
+    """How many attempts the workflow makes: 1 unless its template has retries; 0 for no limit."""
+    own_spec = (workflow or {}).get("spec") or {}
+    # For a workflowTemplateRef, the status holds the template's spec at the time of the submission.
+    for spec in (own_spec, _status(workflow).get("storedWorkflowTemplateSpec") or {}):
+        entrypoint = own_spec.get("entrypoint") or spec.get("entrypoint")
+        templates = [template for template in spec.get("templates") or [] if template.get("name") == entrypoint]
+        for level in (*templates, spec.get("templateDefaults") or {}, spec):
+            if (strategy := level.get("retryStrategy")) is not None:
+                limit = str(strategy.get("limit") or "")
+                return int(limit) + 1 if limit.isdigit() else 0 if not limit else 1
+    return 1
+
+
+def stopped_by(workflow: Mapping[str, Any] | None) -> str:
+    """Who requested the stop: a user that an Argo Server recorded, else the program that wrote the field."""
+    metadata = (workflow or {}).get("metadata") or {}
+    labels = metadata.get("labels") or {}
+    for name in ("actor-preferred-username", "actor-email", "actor"):
+        if actor := labels.get(f"workflows.argoproj.io/{name}"):
+            return short(str(actor), 60)
+    for entry in metadata.get("managedFields") or []:
+        if "f:shutdown" in ((entry.get("fieldsV1") or {}).get("f:spec") or {}):
+            return f"somebody else, with {short(str(entry.get('manager')), 60)}"
+    return "somebody else"
+
+
+def has_run(workflow: Mapping[str, Any] | None) -> bool:
+    """Whether a node once had the pod."""
+    nodes = (_status(workflow).get("nodes") or {}).values()
+    return any(node.get("type") == "Pod" and node.get("hostNodeName") for node in nodes)
+
+
+def log_gone(workflow: Mapping[str, Any] | None) -> str:
+    """What Argo still reports of a run whose pod and log are gone."""
+    status = _status(workflow)
+    message = "" if status.get("phase") == "Succeeded" else ended(None, workflow)
+    start, end = status.get("startedAt"), status.get("finishedAt")
+    times = f"it ran from {start} to {end}" if start and end else f"it began at {start}"
+    detail = f" ({message})" if message else ""
+    return f"its pod and its log are gone; {times}{detail}; run the cell again for its output"
+
+
+def _status(workflow: Mapping[str, Any] | None) -> ApiObject:
+    return (workflow or {}).get("status") or {}
+
+
+def _messages(workflow: Mapping[str, Any] | None) -> Iterator[str]:
+    status = _status(workflow)
+    nodes = (status.get("nodes") or {}).values()
+    yield from (str(node["message"]) for node in nodes if node.get("message") and node["message"] != "PodInitializing")
+    if status.get("message"):
+        yield str(status["message"])

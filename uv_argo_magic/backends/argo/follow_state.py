@@ -1,0 +1,278 @@
+"""What is known of a workflow that is followed, and how each message changes it: a frozen state and pure functions.
+
+Rules:
+- A run has as many pods as its workflow makes attempts, each of another name; their logs are read in order.
+- A pod that is deleted before its workflow has ended ends the workflow: Argo would create it again, and the cell would
+  run twice. So does a second pod for the same attempt.
+- Whether a second pod is a retry depends on the workflow: pods that are seen before it wait for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeAlias, assert_never
+
+from uv_argo_magic.backends.argo import diagnose
+from uv_argo_magic.backends.argo.watchers import Message, WorkflowSeen
+from uv_argo_magic.backends.base import FINAL_PHASES
+from uv_argo_magic.backends.kubernetes import diagnose as pods
+from uv_argo_magic.backends.kubernetes.watchers import (
+    EventsSeen,
+    LogComplete,
+    LogText,
+    PodChange,
+    PodsChanged,
+    WatchFailed,
+)
+from uv_argo_magic.core.protocol.events import Attempts, NodePhase, StopRequested, exit_reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from uv_argo_magic.backends.base import Item
+    from uv_argo_magic.backends.kubernetes.diagnose import ApiObject
+
+PHASE_DELAY = 120.0
+"""Seconds to wait for Argo's phase once the cell has ended: its controller looks every ten, and has other work."""
+LOG_DELAY = 15.0
+"""Seconds to wait for the rest of a log whose pod or workflow has ended."""
+
+
+@dataclass(frozen=True)
+class ReadLog:
+    """Start to read the log of this pod."""
+
+    pod: ApiObject
+
+
+@dataclass(frozen=True)
+class Terminate:
+    """Terminate the workflow, so that Argo does not create a lost pod again."""
+
+
+Effect: TypeAlias = "Item | ReadLog | Terminate"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FollowState:
+    """What is known now. `nonce` is that of the run's records.
+
+    `pod` is the one whose log is read, `next_pods` those of later attempts, `attempts` pairs (pod name, uid) of all.
+    """
+
+    nonce: str
+    workflow: ApiObject | None = None
+    pod: ApiObject | None = None
+    next_pods: tuple[ApiObject, ...] = ()
+    attempts: tuple[tuple[str, str], ...] = ()
+    attempt_limit: int = 1
+    early_changes: tuple[PodChange, ...] = ()
+    """Changes of pods before the workflow is known."""
+    events: tuple[ApiObject, ...] = ()
+    shown: NodePhase | None = None
+    """The last phase reported of this attempt."""
+    pods_listed: bool = False
+    log_started: bool = False
+    log_complete: bool = False
+    exited: bool = False
+    """The exit record that ends the run was read."""
+    pod_lost: bool = False
+    stopping: bool = False
+    """A stop was requested, by this process or another client."""
+
+    @property
+    def may_retry(self) -> bool:
+        """Whether Argo may create a pod for another attempt."""
+        left = not self.attempt_limit or len(self.attempts) < self.attempt_limit
+        return left and not self.stopping and not self.pod_lost
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds to wait for more; None while the run goes on."""
+        is_final = diagnose.is_final(self.workflow)
+        if self.exited:
+            return 0.0 if is_final else PHASE_DELAY
+        if self.next_pods:
+            return None
+        if is_final and not self.pods_listed:
+            return LOG_DELAY
+        pod_ended = self.pod and pods.terminated(self.pod) and not self.may_retry
+        if self.pod_lost or is_final or pod_ended:
+            # Without an exit record, the rest of the log is all that can be known of the cell.
+            return 0.0 if self.log_complete or not self.log_started else LOG_DELAY
+        return None
+
+
+@dataclass(kw_only=True)
+class _Step:
+    """The state while one message is processed, and the effects so far. `t` is Unix time, `seconds` since the start."""
+
+    state: FollowState
+    t: float
+    seconds: float
+    effects: list[Effect] = field(default_factory=list)
+
+    def set(self, **changes: object) -> None:
+        self.state = replace(self.state, **changes)  # type: ignore[arg-type]
+
+
+def advance(
+    state: FollowState, message: Message, *, t: float, seconds: float
+) -> tuple[FollowState, tuple[Effect, ...]]:
+    """The state after a message, and what follows from it: items for the run's reader, a log to read, a termination.
+
+    `t` is the time of the message (Unix seconds), `seconds` the time since the run was submitted.
+
+    Raises:
+        BackendError: the message is a WatchFailed.
+    """
+    step = _Step(state=state, t=t, seconds=seconds)
+    match message:
+        case LogText(text=text):
+            _read_text(step, text)
+        case LogComplete():
+            step.set(log_complete=True)
+        case PodsChanged(changes=changes):
+            _pods_changed(step, changes)
+        case WorkflowSeen(workflow=workflow):
+            _workflow_seen(step, workflow)
+        case EventsSeen(events=events):
+            step.set(events=events)
+            _report_phase(step)
+        case WatchFailed(error=error):
+            raise error
+        case _:
+            assert_never(message)
+    _next_attempt(step)
+    _start_log(step)
+    return step.state, tuple(step.effects)
+
+
+def last_phase(state: FollowState, *, t: float) -> NodePhase:
+    """How the run ended, once nothing more is to come."""
+    phase = diagnose.phase(None, state.workflow)
+    if not diagnose.is_final(state.workflow) and state.pod is not None and pods.terminated(state.pod):
+        # Argo reports it seconds later; the pod itself may still run, for its other container.
+        phase = pods.exit_phase(state.pod)
+    message = _last_message(state, phase)
+    if message and state.shown and state.shown.message and not state.exited:
+        message = f"{message}; until then: {state.shown.message}"
+    return NodePhase(phase=phase, message=message, t=t, uid=pods.uid_of(state.pod))
+
+
+def _last_message(state: FollowState, phase: str) -> str:
+    if state.workflow is diagnose.DELETED:
+        return diagnose.ended(None, diagnose.DELETED)
+    if state.pod_lost:
+        return diagnose.lost(state.pod, state.workflow)
+    if not state.log_started and diagnose.has_run(state.workflow):
+        return diagnose.log_gone(state.workflow)
+    if state.exited and phase not in FINAL_PHASES:
+        return "Argo has not said how it ended; its controller may be away"
+    if phase != "Succeeded":
+        return diagnose.ended(state.pod, state.workflow)
+    return "" if state.exited else "the log lost its end; run the cell again for its output"
+
+
+def _read_text(step: _Step, text: str) -> None:
+    state = step.state
+    if not state.exited:
+        reason = exit_reason(text, state.nonce)
+        if reason and (reason in {"ok", "stopped"} or not (state.next_pods or state.may_retry)):
+            step.set(exited=True)
+    step.effects.append(text)
+
+
+def _workflow_seen(step: _Step, workflow: ApiObject) -> None:
+    step.set(workflow=workflow)
+    if (limit := diagnose.attempt_limit(workflow)) != step.state.attempt_limit:
+        step.set(attempt_limit=limit)
+        step.effects.append(Attempts(limit=limit, t=step.t))
+    if diagnose.is_shut_down(workflow) and not (step.state.stopping or step.state.pod_lost):
+        step.set(stopping=True)
+        step.effects.append(StopRequested(by=diagnose.stopped_by(workflow), t=step.t))
+    early_changes = step.state.early_changes
+    step.set(early_changes=())
+    if early_changes:
+        _pods_changed(step, early_changes)
+    else:
+        _report_phase(step)
+
+
+def _pods_changed(step: _Step, changes: Iterable[PodChange]) -> None:
+    if step.state.workflow is None:
+        step.set(early_changes=(*step.state.early_changes, *changes))
+        return
+    step.set(pods_listed=True)
+    for change in changes:
+        name, uid = pods.name_of(change.pod), pods.uid_of(change.pod)
+        attempts = dict(step.state.attempts)
+        if uid in attempts.values():
+            _pod_changed(step, change)
+        elif change.kind == "DELETED":
+            continue
+        elif not attempts or (step.state.attempt_limit != 1 and name not in attempts):
+            step.set(attempts=(*step.state.attempts, (name, uid)))
+            if step.state.pod is None:
+                step.set(pod=change.pod)
+            else:
+                step.set(next_pods=(*step.state.next_pods, change.pod))
+        else:
+            # Another pod for the same attempt: the first one is gone, even if its deletion was not seen.
+            _lose_pod(step)
+    _report_phase(step)
+
+
+def _pod_changed(step: _Step, change: PodChange) -> None:
+    uid = pods.uid_of(change.pod)
+    if uid == pods.uid_of(step.state.pod):
+        step.set(pod=change.pod)
+        if step.state.attempt_limit == 1 and (change.kind == "DELETED" or pods.is_deleting(change.pod)):
+            _lose_pod(step)
+    else:
+        next_pods = [change.pod if pods.uid_of(pod) == uid else pod for pod in step.state.next_pods]
+        step.set(next_pods=tuple(next_pods))
+
+
+def _lose_pod(step: _Step) -> None:
+    state = step.state
+    # Argo itself deletes the pods of a stopped workflow, and does not create them again.
+    if state.pod_lost or state.stopping or diagnose.is_shut_down(state.workflow) or diagnose.is_final(state.workflow):
+        return
+    step.set(pod_lost=True)
+    step.effects.append(Terminate())
+    uid = pods.uid_of(state.pod)
+    step.effects.append(NodePhase(phase="Error", message=diagnose.lost(state.pod), t=step.t, uid=uid))
+
+
+def _report_phase(step: _Step) -> None:
+    """Report the phase and what keeps the pod from starting, if one of them has changed."""
+    state = step.state
+    phase = diagnose.phase(state.pod, state.workflow)
+    if state.pod_lost or state.exited or phase in FINAL_PHASES:
+        return
+    message = diagnose.waiting(state.pod, state.workflow, state.events, step.seconds)
+    if state.shown is None or (state.shown.phase, state.shown.message) != (phase, message):
+        shown = NodePhase(phase=phase, message=message, t=step.t, uid=pods.uid_of(state.pod))
+        step.set(shown=shown)
+        step.effects.append(shown)
+
+
+def _next_attempt(step: _Step) -> None:
+    """Go on to the next attempt's pod, once the log of the one before, if it has one, is read to its end."""
+    state = step.state
+    if state.next_pods and (state.log_complete or not _is_scheduled(state.pod)):
+        pod, *rest = state.next_pods
+        step.set(pod=pod, next_pods=tuple(rest), log_started=False, log_complete=False, events=(), shown=None)
+
+
+def _start_log(step: _Step) -> None:
+    # The attempt limit is known before the first unsuccessful end is read.
+    state = step.state
+    if state.pod and state.workflow and not state.log_started and _is_scheduled(state.pod):
+        step.set(log_started=True)
+        step.effects.append(ReadLog(state.pod))
+
+
+def _is_scheduled(pod: Mapping[str, object] | None) -> bool:
+    return pod is not None and pods.is_scheduled(pod)

@@ -1,0 +1,68 @@
+"""Threads that follow a workflow: those of its pods, and one that reads the workflow itself."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from uv_argo_magic.backends.argo import diagnose
+from uv_argo_magic.backends.argo.client import pods_of
+from uv_argo_magic.backends.kubernetes.transport import Gone
+from uv_argo_magic.backends.kubernetes.watchers import PodClient, PodMessage, PodWatchers
+
+if TYPE_CHECKING:
+    from uv_argo_magic.backends.kubernetes.diagnose import ApiObject
+
+EXECUTOR_LINES = re.compile(r'time=.* argo=true|Error: exit status \d+$|.*"argo":true')
+"""Lines that Argo's executor writes to the log; the guest sends a user's line like these as a record."""
+
+
+@dataclass(frozen=True)
+class WorkflowSeen:
+    """The workflow as it is now, or diagnose.DELETED."""
+
+    workflow: ApiObject
+
+
+Message: TypeAlias = PodMessage | WorkflowSeen
+
+
+class WorkflowClient(PodClient, Protocol):
+    """The part of client.ArgoClient that following a workflow uses."""
+
+    def workflow(self, name: str) -> ApiObject: ...
+    def shutdown(self, name: str, strategy: str) -> None: ...
+
+
+class WorkflowWatchers(PodWatchers[WorkflowSeen]):
+    """The threads that follow one workflow."""
+
+    def __init__(self, client: WorkflowClient, name: str) -> None:
+        super().__init__(client, pods_of(name), omit=EXECUTOR_LINES)
+        self._workflows = client
+        self._name = name
+
+    def watch(self) -> None:
+        """Start to watch the pods and the workflow."""
+        super().watch()
+        self.start(lambda: self.poll(self._look), "workflow")
+
+    def workflow_now(self) -> ApiObject:
+        """The workflow, or diagnose.DELETED.
+
+        Raises:
+            BackendError: it cannot be read.
+        """
+        try:
+            return self._workflows.workflow(self._name)
+        except Gone:
+            return diagnose.DELETED
+
+    def _look(self) -> bool:
+        workflow = self.workflow_now()
+        self.messages.put(WorkflowSeen(workflow))
+        if diagnose.is_final(workflow):
+            return True
+        self.request_events()
+        return False
