@@ -62,6 +62,23 @@ class Kernel:
         self.manager.shutdown_kernel(now=True)
 
 
+LOAD = """
+import sys, time
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell()
+begun = time.perf_counter()
+shell.run_line_magic("load_ext", sys.argv[1])
+print(time.perf_counter() - begun)
+"""
+
+
+def load_ext(name: str, env: dict[str, str], cwd: Path) -> float:
+    """Seconds that `%load_ext` takes in a new IPython."""
+    command = [sys.executable, "-c", LOAD, name]
+    done = subprocess.run(command, check=True, env=env, cwd=cwd, capture_output=True, text=True)
+    return float(done.stdout.splitlines()[-1])
+
+
 def process(command: list[str], env: dict[str, str], cwd: Path) -> float:
     """Seconds of one command, output through a pipe."""
     begun = time.perf_counter()
@@ -133,7 +150,20 @@ def measure(home: Path, count: int) -> list[tuple[str, dict[str, float], str]]:
             "python -u": lambda: process([base, "-u", "flood.py"], env, home),
             "python": lambda: process([base, "flood.py"], env, home),
         }
+        command = str(Path(sys.executable).with_name("uv-argo"))
+        terminal = {
+            "uv-argo run cell.py": lambda: process([command, "run", "cell.py"], env, home),
+            "uv run cell.py": warm["uv run cell.py"],
+            "python cell.py": warm["python cell.py"],
+        }
+        loading = {
+            "%load_ext uv_argo_magic": lambda: load_ext("uv_argo_magic", env, home),
+            "%load_ext autoreload": lambda: load_ext("autoreload", env, home),
+            "import pandas": lambda: process([ready_python, "-c", "import pandas"], env, home),
+        }
         return [
+            ("In a terminal", rounds(terminal, count), "uv run cell.py"),
+            ("Loading the extension", rounds(loading, count), "import pandas"),
             ("A cell without dependencies", rounds(warm, count), "python cell.py"),
             ("A cell with numpy and pandas", rounds(second, count), "python in a ready environment"),
             ("The same against a new environment", rounds(first, 3), "venv and pip install"),

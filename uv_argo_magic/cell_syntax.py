@@ -10,8 +10,6 @@ from __future__ import annotations
 import ast
 import re
 
-from IPython.core.inputtransformer2 import HelpEnd, TransformerManager, make_tokens_by_line
-
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.remote_traceback import rebuild as remote
 
@@ -47,6 +45,9 @@ def refuse_ipython(cell: str, offset: int) -> None:
 
 def _ipython_line(cell: str) -> int | None:
     """The first line (from 0) with IPython's syntax, or None."""
+    # A terminal asks only for `syntax_error`; IPython takes 200 ms to import.
+    from IPython.core.inputtransformer2 import HelpEnd, TransformerManager, make_tokens_by_line  # noqa: PLC0415
+
     if cell.lstrip().startswith("%%"):
         return len(cell[: len(cell) - len(cell.lstrip())].splitlines())
     lines = cell.splitlines(keepends=True)

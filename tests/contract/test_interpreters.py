@@ -21,6 +21,7 @@ from uv_argo_magic.uv.interpreters import find, versions
 @pytest.fixture(autouse=True)
 def nothing_is_remembered():
     interpreters._probe.cache_clear()
+    interpreters._describe_current.cache_clear()
     interpreters._find_with_uv.cache_clear()
 
 

@@ -315,6 +315,11 @@ def test_loading_again_replaces_and_unloading_takes_away(shell):
     assert not [one for one in shell.configurables if isinstance(one, magics.ArgoMagics)]
 
 
+def test_a_run_in_a_terminal_does_not_import_ipython():
+    code = "import sys, uv_argo_magic.commands.run_file; sys.exit('IPython' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
 def test_loading_stays_light():
     code = (
         "import sys, uv_argo_magic\n"
@@ -323,7 +328,8 @@ def test_loading_stays_light():
         "before = set(sys.modules)\n"
         "shell = InteractiveShell(); shell.run_line_magic('load_ext', 'uv_argo_magic')\n"
         "assert 'argo' in shell.magics_manager.magics['cell']\n"
-        "heavy = {'hera', 'kubernetes', 'ipywidgets', 'numpy', 'uv', 'uv_argo_magic.engine.run'}\n"
+        "heavy = {'hera', 'kubernetes', 'ipywidgets', 'numpy', 'pandas', 'uv', 'packaging', 'platformdirs',\n"
+        "  'importlib.metadata', 'uv_argo_magic.engine.run', 'uv_argo_magic.core.protocol', 'uv_argo_magic.history'}\n"
         "heavy &= set(sys.modules) - before\n"
         "assert not heavy, heavy\n"
     )

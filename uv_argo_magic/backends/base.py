@@ -12,15 +12,15 @@ import difflib
 import enum
 import functools
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
-from uv_argo_magic.core.protocol.events import Attempts, NodePhase, StopRequested
 from uv_argo_magic.errors import BackendUnavailable, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping
+    from importlib.metadata import EntryPoint
 
+    from uv_argo_magic.core.protocol.events import Attempts, NodePhase, StopRequested
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
     from uv_argo_magic.uv.interpreters import Interpreter
@@ -82,7 +82,7 @@ class RemoteRun:
         return self.phase in FINAL_PHASES
 
 
-Item: TypeAlias = str | NodePhase | StopRequested | Attempts
+Item: TypeAlias = "str | NodePhase | StopRequested | Attempts"
 """What a backend reports of a run: log text, a phase, a stop requested by another client, the number of attempts."""
 
 
@@ -272,6 +272,8 @@ def default_name(environ: Mapping[str, str], installed: Container[str]) -> str:
 @functools.cache
 def points() -> dict[str, EntryPoint]:
     """The installed backends by name; cached, because the look-up takes 10 ms in a large environment."""
+    from importlib.metadata import entry_points  # noqa: PLC0415 - 15 ms of %load_ext, which loads no backend
+
     return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
 
 

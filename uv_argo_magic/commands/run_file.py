@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from uv_argo_magic import cell_syntax
-from uv_argo_magic.commands import export, runs
+from uv_argo_magic.commands import runs
 from uv_argo_magic.core.commands.table import run_options
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import Gap, Restarted
@@ -132,6 +132,8 @@ class TerminalFrontEnd:
 
     def show_plan(self, prepared: Prepared) -> None:
         """Print what would run, or write it to the file of `--to`."""
+        from uv_argo_magic.commands import export  # noqa: PLC0415 - 20 ms of every run, and only `--dry-run` needs it
+
         to = self._line.text("to")
         print(export.export_prepared(prepared, to) if to else prepared.describe())
 

@@ -11,11 +11,10 @@ from __future__ import annotations
 import ast
 import contextlib
 import linecache
+import os
 import types
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-from IPython.utils.path import compress_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,8 +39,9 @@ def marked(file: str) -> str:
 
 def _short(file: str) -> str:
     """With `~` for the home, as IPython shows paths."""
-    short: str = compress_user(file)
-    return short
+    # As IPython.utils.path.compress_user, which would be all of IPython that a terminal imports.
+    home = os.path.join(os.path.expanduser("~"), "")  # noqa: PTH111, PTH118 - a remote path may not be one of this system
+    return f"~{os.sep}{file[len(home) :]}" if file.startswith(home) else file
 
 
 def add_cell(title: str, text: str, line_offset: int) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import packaging
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.tags import Tag, compatible_tags, cpython_tags, platform_tags
+from packaging.tags import Tag, compatible_tags, cpython_tags, platform_tags, sys_tags
 from uv import find_uv_bin
 
 from uv_argo_magic.core.resolution.lock import Target
@@ -95,7 +96,7 @@ def find(version: str = "") -> Interpreter:
     Raises:
         SpecError: the version cannot be read, or no such Python is here.
     """
-    current = _probe_base(getattr(sys, "_base_executable", None) or sys.executable)
+    current = _current()
     request = version.strip()
     if fits(current.target.python, request, free_threaded=current.target.abi.endswith("t")):
         return current
@@ -197,6 +198,28 @@ def _search_path(path: str) -> str:
         else:
             folders.append(folder)
     return os.pathsep.join(folders)
+
+
+def _current() -> Interpreter:
+    """The base interpreter of this process, which knows itself without another process."""
+    path = getattr(sys, "_base_executable", None) or sys.executable
+    if _is_venv(path) or sys.implementation.name != "cpython":
+        return _probe_base(path)
+    return _describe_current(path, _modified_at(path))
+
+
+def _is_venv(path: str) -> bool:
+    return any((folder / "pyvenv.cfg").exists() for folder in list(Path(path).parents)[:2])
+
+
+@functools.lru_cache(maxsize=1)
+def _describe_current(path: str, changed: int) -> Interpreter:  # noqa: ARG001 - `changed` is there for the cache
+    """This process's interpreter; run anew where it was replaced (an upgrade) while this process went on."""
+    if _describe_current.cache_info().misses > 1:
+        return _probe_base(path)
+    tags = tuple(sys_tags())
+    python = platform.python_version()
+    return Interpreter(path=path, target=Target(python=python, implementation="cpython", abi=tags[0].abi), tags=tags)
 
 
 def _probe_base(path: str) -> Interpreter:
