@@ -1,4 +1,4 @@
-"""What a cell costs: interleaved rounds of %%argo and of what a user would do without it, as ratios of one run.
+"""The time of a cell: interleaved rounds of %%argo and of the alternatives, as ratios within one run.
 
     python benchmarks/cells.py --write      # docs/speed.md
 
@@ -35,9 +35,8 @@ PACKAGES = "numpy==2.4.6 pandas==3.1.1"
 IMPORTS = "import numpy, pandas\nprint(numpy.__version__)"
 LINES = 400_000
 LIMIT = """
-The aim for output was three times `python -u`. The limit is what Python's own formatting leaves (`python`), and that
-every line is read twice: by the supervisor, which keeps the whole in a file, and by the kernel, which shows head and
-tail. Most of the difference is the kernel choosing the tail line by line.
+Each line is read twice: in the runner, which writes the full output to a file, and in the kernel, which shows the first
+and last lines. Most of the difference to `python` is the time the kernel needs to select them.
 """
 FLOOD = f"for i in range({LINES}):\n    print('a line of ordinary length, number', i)"
 
@@ -87,7 +86,7 @@ def process(command: list[str], env: dict[str, str], cwd: Path) -> float:
 
 
 def rounds(contestants: dict[str, Callable[[], float]], count: int) -> dict[str, float]:
-    """Median seconds of each, after one round that does not count."""
+    """Median seconds of each, after one round of warm-up."""
     order = random.Random(7)  # noqa: S311 - an order, no secret
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for number in range(count + 1):
@@ -102,7 +101,7 @@ def rounds(contestants: dict[str, Callable[[], float]], count: int) -> dict[str,
 
 
 def clean_environment(home: Path) -> dict[str, str]:
-    """This environment without what changes how a Python or uv runs."""
+    """This environment without the variables that change how Python or uv runs."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "UV_"))}
     return env | {"UV_ARGO_HOME": str(home), "UV_ARGO_PANEL": "static", "UV_ARGO_BACKEND": "local"}
 
@@ -133,7 +132,7 @@ def measure(home: Path, count: int) -> list[tuple[str, dict[str, float], str]]:
         kernel.run(f"%%argo --deps {PACKAGES}\n{IMPORTS}")
         warm = {
             "%%argo": lambda: kernel.run(f"%%argo\n{PLAIN}"),
-            "the same cell, plain": lambda: kernel.run(PLAIN),
+            "the same cell without %%argo": lambda: kernel.run(PLAIN),
             "python cell.py": lambda: process([base, "cell.py"], env, home),
             "uv run cell.py": lambda: process([uv, "run", "-q", "--no-project", "cell.py"], env, home),
         }
@@ -166,7 +165,7 @@ def measure(home: Path, count: int) -> list[tuple[str, dict[str, float], str]]:
             ("Loading the extension", rounds(loading, count), "import pandas"),
             ("A cell without dependencies", rounds(warm, count), "python cell.py"),
             ("A cell with numpy and pandas", rounds(second, count), "python in a ready environment"),
-            ("The same against a new environment", rounds(first, 3), "venv and pip install"),
+            ("A cell with numpy and pandas, and a new environment", rounds(first, 3), "venv and pip install"),
             (f"{LINES:,} lines of output", rounds(flood, max(3, count // 4)), "python -u"),
         ]
     finally:
@@ -175,7 +174,7 @@ def measure(home: Path, count: int) -> list[tuple[str, dict[str, float], str]]:
 
 def table(found: list[tuple[str, dict[str, float], str]]) -> str:
     """The results as Markdown."""
-    lines = [f"Made by `python benchmarks/cells.py --write`: {page.machine('uv', 'ipython', 'ipykernel')}."]
+    lines = [f"Measured by `python benchmarks/cells.py --write`: {page.machine('uv', 'ipython', 'ipykernel')}."]
     for title, medians, against in found:
         lines += ["", f"## {title}", "", "| | ms | ratio |", "|---|---|---|"]
         lines += [f"| {name} | {took * 1000:.1f} | {took / medians[against]:.2f} |" for name, took in medians.items()]

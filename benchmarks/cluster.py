@@ -1,4 +1,4 @@
-"""Where the time of a cell on a cluster goes: from its submission to its first line, to its return, to Argo's phase.
+"""The time of a cell on a cluster: from its submission to its first line, to its return, to Argo's phase.
 
     python benchmarks/cluster.py --set kubeconfig=FILE --set images=3.11.2=IMAGE --write
 
@@ -30,16 +30,15 @@ if TYPE_CHECKING:
 
 CELL = "print('hello')"
 LIMIT = """
-The aims were 0.3 s after the record, and a quarter of the phase's time. The rest is the pod's own start, and the
-kubelet, which tells of a container's log once a second.
+The rest of the time is the start of the pod, and the kubelet, which passes on the log of a container once a second.
 """
 FINAL = {"Succeeded", "Failed", "Error"}
 NAMES = {
-    "accepted": "the API has accepted it",
-    "line": "its first line is here",
-    "log": "the log shows the exit record",
-    "returned": "the cell has returned",
-    "phase": "Argo says Succeeded",
+    "accepted": "the API accepts the Workflow",
+    "line": "the first line of output arrives",
+    "log": "the log contains the exit record",
+    "returned": "the cell returns",
+    "phase": "Argo reports Succeeded",
 }
 
 
@@ -108,12 +107,12 @@ def table(found: list[dict[str, float]]) -> str:
     medians = {name: statistics.median(times[name] for times in found) for name in NAMES}
     late = statistics.median(times["returned"] - times["log"] for times in found)
     lines = [
-        f"Made by `python benchmarks/cluster.py --write`: {page.machine('hera-workflows', 'kubernetes')}; cluster and",
-        f"client share them. {len(found)} cells one after the other, images present, no dependencies; medians.",
+        f"Measured by `python benchmarks/cluster.py --write`: {page.machine('hera-workflows', 'kubernetes')}.",
+        f"Cluster and client share it. Medians of {len(found)} cells in sequence; images present, no packages.",
         "",
         "## A cell on a cluster",
         "",
-        "| since its submission | s | of the phase's time |",
+        "| seconds after submission | s | ratio |",
         "|---|---|---|",
     ]
     lines += [
@@ -121,7 +120,7 @@ def table(found: list[dict[str, float]]) -> str:
     ]
     lines += [
         "",
-        f"The cell returns {late:.2f} s after another reader of the pod's log has seen its exit record (median).",
+        f"The cell returns {late:.2f} s (median) after another reader of the log sees the exit record.",
     ]
     return "\n".join(lines) + "\n" + LIMIT
 
@@ -133,7 +132,7 @@ def main() -> int:
     parser.add_argument("--cells", type=int, default=15)
     parser.add_argument("--write", action="store_true", help="store the table in docs/speed.md")
     wanted = parser.parse_args()
-    settings = replace(Settings(), **dict(keys.sets(wanted.set)))
+    settings = replace(Settings(), **dict(keys.parse_assignments(wanted.set)))
     measure(settings)  # imports, connections and the guest's image layers are no part of a cell
     text = table([measure(settings) for _ in range(wanted.cells)])
     sys.stdout.write(text)

@@ -1,4 +1,4 @@
-"""docs/speed.md as the benchmarks write it: each its own part, between two comments that name it."""
+"""The parts of docs/speed.md: each benchmark writes the text between the two comments with its name."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ SPEED = Path(__file__).parents[1] / "docs" / "speed.md"
 
 
 def machine(*packages: str) -> str:
-    """What was measured on, in words."""
-    known = ", ".join(f"{name} {version(name)}" for name in packages)
-    return (
-        f"Python {platform.python_version()}, {known}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    )
+    """The machine and versions, as text."""
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    return f"Python {platform.python_version()}, {versions}, {system}"
 
 
 def store(name: str, text: str) -> None:
-    """Put `text` in the place of the part of this name; at the end where there is none yet."""
+    """Replace the part of this name with `text`, or append it."""
     part = f"<!-- {name} -->\n{text.strip()}\n<!-- end of {name} -->\n"
     page = SPEED.read_text(encoding="utf-8")
-    found = re.search(rf"<!-- {name} -->\n.*?<!-- end of {name} -->\n", page, re.DOTALL)
-    page = page.replace(found[0], part) if found else f"{page.rstrip()}\n\n{part}"
+    match = re.search(rf"<!-- {name} -->\n.*?<!-- end of {name} -->\n", page, re.DOTALL)
+    page = page.replace(match[0], part) if match else f"{page.rstrip()}\n\n{part}"
     SPEED.write_text(page, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What pre-flight costs: resolving before anything runs, against uv by itself and against pip, in interleaved rounds.
+"""The time for resolving before a run, compared with uv and pip, in interleaved rounds.
 
     python benchmarks/preflight.py --write      # docs/speed.md; some minutes with the default index, most of them pip's
 
@@ -30,18 +30,16 @@ from uv_argo_magic.uv import interpreters, resolver
 
 SETS = {
     "tables": "numpy pandas",
-    "pictures": "scikit-learn matplotlib seaborn",
+    "plots": "scikit-learn matplotlib seaborn",
     "web": "fastapi[standard] sqlalchemy httpx",
     "notebook": "jupyterlab",
-    "language": "transformers datasets",
+    "models": "transformers datasets",
 }
 WAYS = ("pre-flight", "uv pip compile", "pip install --dry-run")
 IMPORTS = "import numpy, pandas\nprint(numpy.__version__)"
 ENDS = """
-Aims: within 1.2 times `uv pip compile` by itself, five times as fast as `pip install --dry-run`, under 5 % of a
-repeated cell. Pre-flight asks for more than `uv pip compile` by default: hashes and sizes of every file, and wheels
-only. pip downloads what it would install, where its cache has it not. Rows vary by half where a machine has other
-work to do: then read the line over all of them.
+`%%argo` requests more than `uv pip compile` does by default: hashes and sizes of all files, and wheels only. pip
+downloads anything not in its cache. Rows can vary by half on a busy machine; the average is more reliable.
 """
 
 
@@ -115,22 +113,25 @@ def repeated(home: Path, count: int) -> dict[str, float]:
 
 def table(found: list[tuple[str, dict[str, float]]], again: dict[str, float]) -> str:
     """The results as Markdown."""
-    about = f"Made by `python benchmarks/preflight.py --write`: {page.machine('uv')}."
-    lines = ["## Pre-flight", "", f"{about} Milliseconds, and in brackets each as a multiple of pre-flight's.", ""]
-    lines += ["| | pre-flight | uv pip compile | pip install --dry-run |", "|---|---|---|---|"]
+    about = f"Measured by `python benchmarks/preflight.py --write`: {page.machine('uv')}."
+    lines = [
+        "## Resolving before a run",
+        "",
+        f"{about} Times in milliseconds; in brackets, as a multiple of `%%argo`.",
+        "",
+    ]
+    lines += ["| | `%%argo` | uv pip compile | pip install --dry-run |", "|---|---|---|---|"]
     for title, medians in found:
         own, *others = medians.values()
         cells = [f"{own * 1000:.0f}", *(f"{took * 1000:.0f} ({took / own:.2f})" for took in others)]
         lines.append(f"| {title} | {' | '.join(cells)} |")
     part, whole = again.values()
     times = [statistics.geometric_mean([medians[way] / medians[WAYS[0]] for _, medians in found]) for way in WAYS[1:]]
-    lines += [
-        "",
-        f"Over all of them, pre-flight takes {1 / times[0]:.2f} times as long as uv by itself, and pip {times[1]:.0f}",
-    ]
-    lines[-1] += " times as long as pre-flight."
-    share = f"{part * 1000:.1f} ms, {part / whole:.1%} of its {whole * 1000:.0f} ms"
-    lines += ["", f"The pre-flight of a cell that is run again, numpy and pandas: {share}."]
+    by_uv, by_pip = times
+    average = f"On average (geometric mean), `%%argo` takes {1 / by_uv:.2f} times as long as `uv pip compile`, and pip "
+    lines += ["", f"{average}{by_pip:.0f} times as long as `%%argo`."]
+    share = f"{part * 1000:.1f} ms, or {part / whole:.1%} of {whole * 1000:.0f} ms"
+    lines += ["", f"Resolving again for a cell that runs again, with numpy and pandas: {share} in total."]
     return "\n".join(lines) + "\n" + ENDS
 
 

@@ -94,7 +94,7 @@ library.puts(b"from C")
 library.fflush(None);
 time.sleep(0.5)  # a kernel reads what is not Python's own a little later
 
-# %% raw bytes
+# %% sys.stdout.buffer
 import sys
 sys.stdout.buffer.write("caf\u00e9\n".encode())
 sys.stdout.flush()
@@ -104,7 +104,7 @@ import sys
 print(sys.stdout.encoding, sys.stdout.isatty(), sys.stderr.isatty(), sys.stdout.writable(), sys.stdout.closed)
 print(sys.stdout.name, sys.stderr.name)
 
-# %% what cannot be encoded
+# %% sys.stdout.errors
 import sys
 print(sys.stdout.errors)
 
@@ -149,7 +149,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("error")
     warnings.warn("stop here", RuntimeWarning)
 
-# %% a warning of the compiler
+# %% a SyntaxWarning
 import ast
 1 is 1
 
@@ -211,13 +211,13 @@ class Own:
 display(Own())
 Own()
 
-# %% a representation that fails
+# %% an error in _repr_html_
 class Broken:
     def _repr_html_(self): raise ValueError("no html")
     def __repr__(self): return "Broken()"
 Broken()
 
-# %% a repr that fails
+# %% an error in __repr__
 class Worse:
     def __repr__(self): raise RuntimeError("no repr")
 Worse()
@@ -276,7 +276,7 @@ import matplotlib.pyplot as plt
 plt.plot([1, 2])
 raise ValueError("after plotting")
 
-# %% figure: dpi, savefig, backend
+# %% savefig
 import io
 import matplotlib.pyplot as plt
 plt.rc("figure", dpi=50)
@@ -460,7 +460,7 @@ import asyncio
 async def main(): return "ran"
 asyncio.run(main())
 
-# %% the running loop
+# %% asyncio.get_running_loop
 import asyncio
 loop = asyncio.get_running_loop()
 loop.is_running()
@@ -542,7 +542,7 @@ __file__.rpartition("/")[2]
 x = 1
 print("x" in globals(), globals() is locals(), sorted(name for name in globals() if not name.startswith("_") and name not in {"In", "Out", "exit", "quit", "get_ipython", "open", "x"}))
 
-# %% import of main
+# %% sys.argv
 import __main__, sys
 y = 5
 __main__.y, sys.modules["__main__"] is __main__, sys.argv[1:] == []
@@ -557,13 +557,13 @@ def outer():
 print("before")
 outer()
 
-# %% a cause
+# %% raise from
 try:
     {}["missing"]
 except KeyError as problem:
     raise RuntimeError("wrapped") from problem
 
-# %% a context
+# %% an exception in an except block
 try:
     int("x")
 except ValueError:
@@ -577,10 +577,10 @@ except ValueError as problem:
     other.add_note("a note")
     raise other from None
 
-# %% a group
+# %% an exception group
 raise ExceptionGroup("several", [ValueError("one"), KeyError("two"), ExceptionGroup("inner", [TypeError("three")])])
 
-# %% except star
+# %% except*
 try:
     raise ExceptionGroup("g", [ValueError(1), TypeError(2)])
 except* ValueError as some:
@@ -644,7 +644,7 @@ check("name")
 # %% an exception without a message
 raise TimeoutError
 
-# %% an exception whose str fails
+# %% an error in __str__ of an exception
 class Mute(Exception):
     def __str__(self): raise RuntimeError
 raise Mute("x")
@@ -666,7 +666,7 @@ open("no-such-file.txt")
 # %% a decoding error
 b"\xff\xfe".decode("ascii")
 
-# %% finally and else
+# %% an exception with finally
 try:
     print("try")
     raise KeyError("k")
@@ -686,7 +686,7 @@ sys.exit()
 import sys
 sys.exit(3)
 
-# %% sys.exit with a text
+# %% sys.exit with a message
 import sys
 sys.exit("bye")
 
@@ -729,7 +729,7 @@ import decimal
 print(2 ** 200, decimal.Decimal(1) / 3)
 10 ** 4000, 1e300 * 10, 0.1 + 0.2
 
-# %% an int too long to print
+# %% an integer that is too long to print
 10 ** 5000
 
 # %% the working folder
@@ -745,18 +745,18 @@ os.environ["SET_HERE"] = "1"
 print(os.getenv("SET_HERE"), os.environ.get("NOT_SET"), "PATH" in os.environ, "HOME" in os.environ)
 del os.environ["SET_HERE"]
 
-# %% a variable of the kernel's environment
+# %% an environment variable of the kernel
 import os
 os.environ.get("FIDELITY_TEST")
 
-# %% modules of the front end
+# %% MPLBACKEND and JPY_PARENT_PID
 import os
 os.environ.get("MPLBACKEND", "none"), os.environ.get("JPY_PARENT_PID") is not None
 
 # %% get_ipython
 get_ipython().__class__.__name__
 
-# %% sys.path and flags
+# %% sys.ps1
 import sys
 "" in sys.path, sys.flags.interactive, sys.flags.optimize, hasattr(sys, "ps1")
 
@@ -902,7 +902,7 @@ import numpy as np
 print(np.get_printoptions()["linewidth"], np.random.default_rng(1).random(30).round(3))
 np.arange(3000).reshape(-1, 3)
 
-# %% asyncio: a task without await
+# %% asyncio.create_task
 import asyncio
 async def later(): print("ran later")
 task = asyncio.create_task(later())

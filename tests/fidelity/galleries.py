@@ -1,11 +1,11 @@
-"""Scripts from the galleries in two packages' source distributions, run plainly and under `%%argo`.
+"""Scripts from the galleries of three packages, each run as a plain cell and under `%%argo`.
 
     UV_ARGO_TEST_GALLERIES=FOLDER python tests/fidelity/galleries.py
 
-writes their table in docs/fidelity.md. FOLDER holds the archives that `pip download --no-deps --no-binary :all:` gives;
-they are read, never unpacked, built or installed.
+writes the table of galleries in docs/fidelity.md. FOLDER contains source distributions from
+`pip download --no-deps --no-binary :all:`; they are read, and never unpacked, built or installed.
 
-Rule: a script here is quick, draws the same twice, and takes nothing from the network.
+Rule: a script here is quick, draws the same each time, and does not use the network.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ GALLERIES = {
         svm/plot_svm_margin tree/plot_iris_dtc
     """),
 }  # fmt: skip
-# The value comes last under %%argo: docs/fidelity.md has the reason.
+# The value comes last under %%argo; docs/fidelity.md gives the reason.
 EXPECTED = {
     "linear_model/plot_nnls": {
         "order": (("stdout", "execute_result", "display_data"), ("stdout", "display_data", "execute_result"))

@@ -1,60 +1,56 @@
 # ruff: noqa: E501 - sentences
-"""Why a cell under `%%argo` differs from a plain one, for each cell that does."""
+"""Why a cell under `%%argo` differs from a plain cell: one reason for each cell that differs."""
 
 from __future__ import annotations
 
-_SCRIPT = "The cell is run as a file is; a file has this, a notebook's cell has not."
-_SHOWN_LAST = (
-    "The value is what `%%argo` returns, so that `Out[n]` holds it: it comes after what the cell shows at its end."
-)
-_STDERR = "One error ends a run; a value that cannot be shown does not, so its traceback is on stderr."
-_LOOP = "Without `await` at its top a cell has no event loop, as in a script: `asyncio.run` works, and what needs a loop that runs does not."
-_SOURCE = "The cell is a file that can be read: Python shows the line."
-_EARLIER = (
-    "IPython shows the later line, where the handling frame stands by then; under `%%argo` it is the line that raised."
-)
-_GROUP = "ipykernel prints an exception group to stderr and reports no error; under `%%argo` it is an error, and Run All stops."
-_EXIT = "There is no kernel to leave: the status is an error with a traceback, and 0 or none is success."
-_ASKED = "Nobody can answer where the cell runs, and the sentence says what to do."
-_LACKS = "The error is the same; a last line says why the cell lacks it, and what to add."
-_APART = "The cell runs apart from the kernel, which it does not find in its surroundings."
+_SCRIPT = "The cell runs as a file, and has what files have."
+_RESULT_LAST = "The value is returned by `%%argo`, so that `Out[n]` has it. It follows all other output of the cell."
+_STDERR = "An error while showing a value does not end the run. Its traceback is printed on stderr."
+_LOOP = "A cell without a top-level `await` has no event loop, as in a script. `asyncio.run` works; code that needs a running loop does not."
+_SOURCE = "The cell is a file, so Python can show the source line."
+_RAISED_LINE = "`%%argo` shows the line that raised the exception. IPython shows the line that the frame reached later."
+_GROUP = "`%%argo` reports an exception group as an error, which stops Run All. ipykernel prints it on stderr and reports no error."
+_EXIT = "There is no kernel to exit. A status other than 0 is an error with a traceback; 0 or none is success."
+_NO_INPUT = "A cell cannot ask for input. The message says what to do instead."
+_HINT = "The error is the same. A last line explains it and suggests a fix."
+_NO_KERNEL = "The cell runs outside the kernel, and sees nothing of it."
 
 REASONS = {
-    "raw bytes": "The streams are Python's own kind, and have a buffer.",
-    "what cannot be encoded": "The streams are Python's own kind, and say how they encode.",
-    "a warning of the compiler": "The cell is compiled once; IPython compiles it three times.",
-    "a representation that fails": _STDERR,
-    "a repr that fails": _STDERR,
-    "an int too long to print": _STDERR,
-    "one figure": _SHOWN_LAST,
-    "a figure as the result": _SHOWN_LAST,
-    "figure: dpi, savefig, backend": _SHOWN_LAST,
+    "sys.stdout.buffer": "`%%argo` uses Python's own text streams, which have a buffer.",
+    "sys.stdout.errors": "`%%argo` uses Python's own text streams, which have an error handler.",
+    "a SyntaxWarning": "`%%argo` compiles the cell once. IPython compiles it three times.",
+    "an error in _repr_html_": _STDERR,
+    "an error in __repr__": _STDERR,
+    "an integer that is too long to print": _STDERR,
+    "one figure": _RESULT_LAST,
+    "a figure as the result": _RESULT_LAST,
+    "savefig": _RESULT_LAST,
     "asyncio.run": _LOOP,
-    "the running loop": _LOOP,
-    "asyncio: a task without await": _LOOP,
+    "asyncio.get_running_loop": _LOOP,
+    "asyncio.create_task": _LOOP,
     "an exception in a thread": _SOURCE,
     "an exception in __del__": _SOURCE,
     "inspect.getsource": _SCRIPT,
     "__file__": _SCRIPT,
-    "import of main": "`sys.argv` holds the cell's file only; a kernel shows its own arguments there.",
-    "a cause": _EARLIER,
-    "a context": _EARLIER,
-    "finally and else": _EARLIER,
-    "a group": _GROUP,
-    "except star": _GROUP,
-    "return outside a function": "The whole cell is compiled before any of it runs; IPython goes statement by statement.",
-    "an exception whose str fails": "The exception itself is reported; IPython reports the one that its `__str__` raises.",
-    "a missing module": _LACKS,
-    "a missing file": _LACKS,
+    "sys.argv": "`sys.argv` contains only the file of the cell. In a kernel, it contains the kernel's arguments.",
+    "raise from": _RAISED_LINE,
+    "an exception in an except block": _RAISED_LINE,
+    "an exception with finally": _RAISED_LINE,
+    "an exception group": _GROUP,
+    "except*": _GROUP,
+    "return outside a function": "`%%argo` compiles the whole cell before it runs any of it. IPython runs it statement by statement.",
+    "an error in __str__ of an exception": "`%%argo` reports the exception itself. IPython reports the error raised by its `__str__`.",
+    "a missing module": _HINT,
+    "a missing file": _HINT,
     "sys.exit without a status": _EXIT,
     "sys.exit with a status": _EXIT,
-    "sys.exit with a text": _EXIT,
-    "input": _ASKED,
-    "getpass": _ASKED,
-    "breakpoint": "Nobody can answer where the cell runs; a kernel without a debugger goes on in silence.",
-    "a variable of the kernel's environment": "Nothing of the kernel's environment travels unless it is named: `--set env=...`.",
-    "modules of the front end": _APART,
-    "get_ipython": _APART,
-    "sys.path and flags": "The cell is no prompt: `sys.ps1` is not set.",
-    "doctest": "The cell is a file, and doctest names it.",
+    "sys.exit with a message": _EXIT,
+    "input": _NO_INPUT,
+    "getpass": _NO_INPUT,
+    "breakpoint": "A cell cannot ask for input. A kernel without a debugger ignores the breakpoint.",
+    "an environment variable of the kernel": "The cell gets no environment variables of the kernel. Set them with `--set env=NAME=VALUE`.",
+    "MPLBACKEND and JPY_PARENT_PID": _NO_KERNEL,
+    "get_ipython": _NO_KERNEL,
+    "sys.ps1": "The cell is not interactive, so `sys.ps1` is not set.",
+    "doctest": "The cell is a file, and doctest prints its name.",
 }

@@ -1,6 +1,6 @@
-"""Writes the recorded differences and their tables in docs/fidelity.md: `python tests/fidelity/table.py`.
+"""Write the recorded differences, and their table in docs/fidelity.md: `python tests/fidelity/table.py`.
 
-Rule: what stands between a table's two marks is written here, the text around them by people.
+Rule: only the text between the two marks of a table is generated.
 """
 
 from __future__ import annotations
@@ -25,47 +25,49 @@ if TYPE_CHECKING:
 RECORD = Path(__file__).parent / "expected.json"
 DOCS = compare.ROOT / "docs" / "fidelity.md"
 ENVIRON = {"FIDELITY_TEST": "set beside the kernel"}
-# A difference is told by the first of these in which it shows.
-_TELLING = ("error", "result", "displays", "stdout", "stderr", "traceback", "order")
+# The table shows the first of these aspects that differs.
+_ASPECTS = ("error", "result", "displays", "stdout", "stderr", "traceback", "order")
 _WIDTH = 110
 
 Differences = dict[str, dict[str, list[Any]]]
 
 
-def found(wanted: tuple[cells.Cell, ...] = cells.CELLS) -> Differences:
-    """What differs in a real kernel, now: {cell: {aspect: [plain, argo]}}, as JSON reads it."""
+def measure(chosen: tuple[cells.Cell, ...] = cells.CELLS) -> Differences:
+    """The differences in a real kernel, as JSON: {cell: {aspect: [plain, argo]}}."""
     with tempfile.TemporaryDirectory() as folder:
-        pairs = compare.run(wanted, Path(folder), environ=ENVIRON)
-    named = {cell.name: compare.differences(*pair) for cell, pair in zip(wanted, pairs, strict=True)}
-    return json.loads(json.dumps({name: pairs for name, pairs in named.items() if pairs}))  # type: ignore[no-any-return]
+        pairs = compare.run(chosen, Path(folder), environ=ENVIRON)
+    by_name = {cell.name: compare.differences(*pair) for cell, pair in zip(chosen, pairs, strict=True)}
+    return json.loads(json.dumps({name: aspects for name, aspects in by_name.items() if aspects}))  # type: ignore[no-any-return]
 
 
 def recorded() -> Differences:
-    """What was found when the record was made."""
+    """The differences in the record."""
     return json.loads(RECORD.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
 
 def table(differences: Differences) -> str:
     """The table of cells that differ."""
-    rows = ["| cell | plain | `%%argo` | why |", "|---|---|---|---|"]
+    rows = ["| cell | plain cell | `%%argo` | reason |", "|---|---|---|---|"]
     for name, aspects in differences.items():
-        aspect = next(aspect for aspect in _TELLING if aspect in aspects)
+        aspect = next(aspect for aspect in _ASPECTS if aspect in aspects)
         plain, argo = aspects[aspect]
         if aspect == "traceback":
-            plain, argo = _first_apart(plain, argo)
-        rows.append(f"| {name} | {_said(aspect, plain)} | {_said(aspect, argo)} | {REASONS[name]} |")
+            plain, argo = _first_difference(plain, argo)
+        elif aspect in ("stdout", "stderr") and plain and argo:
+            plain, argo = _first_difference(plain.splitlines(), argo.splitlines())
+        rows.append(f"| {name} | {_format(aspect, plain)} | {_format(aspect, argo)} | {REASONS[name]} |")
     return "\n".join(rows)
 
 
-def _first_apart(plain: list[str], argo: list[str]) -> tuple[list[str], list[str]]:
+def _first_difference(plain: list[str], argo: list[str]) -> tuple[list[str], list[str]]:
     pairs = zip([*plain, ""], [*argo, ""], strict=False)
     number = next(number for number, pair in enumerate(pairs) if pair[0] != pair[1])
     return plain[number : number + 1], argo[number : number + 1]
 
 
-def _said(aspect: str, value: Any) -> str:
+def _format(aspect: str, value: Any) -> str:
     if not value:
-        return "nothing more" if aspect == "traceback" else f"no {aspect}"
+        return "no further line" if aspect == "traceback" else f"no {aspect}"
     parts = value if isinstance(value, list) else [value]
     joined = (": " if aspect == "error" else ", ").join(map(str, parts))
     text = " ".join(joined.removeprefix("text/plain: ").split()).rstrip(": ")
@@ -74,19 +76,19 @@ def _said(aspect: str, value: Any) -> str:
 
 
 def replaced(text: str, marks: Mapping[str, str]) -> str:
-    """The page with each marked table made anew."""
+    """The page with new text between each pair of marks."""
     for mark, body in marks.items():
         pattern = rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)"
         if not re.search(pattern, text, re.DOTALL):
-            message = f"the page has no place for {mark}"
+            message = f"the page has no marks for {mark}"
             raise ValueError(message)
         text = re.sub(pattern, lambda at, body=body: f"{at[1]}{body}\n{at[2]}", text, flags=re.DOTALL)
     return text
 
 
 def main() -> None:
-    """Run the cells, keep what differs, and write the table."""
-    differences = found()
+    """Run the cells, and write the record and the table."""
+    differences = measure()
     RECORD.write_text(json.dumps(differences, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
     page = DOCS.read_text(encoding="utf-8")
     page = replaced(page, {"cells": table(differences)})

@@ -1,4 +1,4 @@
-"""Small cells under `%%argo` are what they are in a plain cell, but for the differences that are listed."""
+"""Small cells do the same under `%%argo` as in a plain cell, except for the recorded differences."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ import compare
 import table
 from reasons import REASONS
 
-# The texts of some differences are Python's own, and change with it.
+# Some differences contain texts of Python, which change between its versions.
 RECORDED_WITH = (3, 11)
 
 
 @pytest.fixture(scope="module")
-def found():
-    return table.found()
+def differences():
+    return table.measure()
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("cell", cells.CELLS, ids=lambda cell: cell.name)
-def test_a_cell_is_the_same_or_differs_as_listed(found, cell):
+def test_a_cell_is_the_same_or_differs_as_listed(differences, cell):
     expected = table.recorded().get(cell.name, {})
     if sys.version_info[:2] == RECORDED_WITH or not expected:
-        assert found.get(cell.name, {}) == expected
+        assert differences.get(cell.name, {}) == expected
     else:
-        assert set(found.get(cell.name, {})) <= set(compare.ASPECTS)
+        assert set(differences.get(cell.name, {})) <= set(compare.ASPECTS)
 
 
 def test_every_difference_is_in_the_docs_with_its_reason():
