@@ -113,7 +113,7 @@ def run(backend, wanted):
         one._thread.join(30)
         assert not one._thread.is_alive()
     if spare := getattr(backend, "_spare", None):
-        spare.end()
+        spare.close()
 
 
 def test_a_cell_without_dependencies(run):

@@ -44,5 +44,5 @@ def test_the_python_of_this_machine_is_asked_for_its_packages(home):
     run = start(prepared, backend=backend)
     run.wait(60)
     assert "-packages" in run.logs().replace("venv/lib", "")
-    with pytest.raises(SpecError, match="a cell of the local backend runs in no image, and base is x:1"):
+    with pytest.raises(SpecError, match="the local backend cannot use the image x:1"):
         prepare(RunSpec(cell="pass", settings=Settings(base="x:1")), backend)

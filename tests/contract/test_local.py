@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 import threading
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from uv_argo_magic.backends.local import LocalBackend
 from uv_argo_magic.core.spec.run_spec import RunSpec
 from uv_argo_magic.engine import run as engine
-from uv_argo_magic.errors import RunError
+from uv_argo_magic.errors import BackendUnavailable, RunError
 from uv_argo_magic.history.store import History, RunFiles
 
 
@@ -74,3 +76,39 @@ def test_settings_of_uv_in_this_environment_do_not_reach_the_install(monkeypatch
     names = {line.partition("=")[0] for line in run.logs().splitlines()}
     assert "UV_INDEX_MINE_PASSWORD" in names
     assert "UV_EXCLUDE_NEWER" not in names
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
+@pytest.mark.parametrize("broken", ["python", "folder"])
+def test_a_process_that_cannot_be_started_leaves_nothing(tmp_path, monkeypatch, broken):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    prepared = engine.prepare(RunSpec(cell="1"))
+    python = tmp_path / "python"
+    python.write_text("not executable")
+    backend = LocalBackend(store=tmp_path / "python" / "store" if broken == "folder" else tmp_path / "store")
+    if broken == "python":
+        monkeypatch.setattr("uv_argo_magic.uv.interpreters.find", lambda _: SimpleNamespace(path=str(python)))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(BackendUnavailable, match="cannot start" if broken == "python" else "cannot create a folder"):
+        backend.submit(prepared.program, prepared.spec, "r1")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert [path.name for path in tmp_path.glob("uv-argo-*")] == []
+
+
+def test_warming_from_many_threads_leaves_one_spare():
+    backend = LocalBackend()
+    run = engine.start(engine.prepare(RunSpec(cell="1")), backend=backend)
+    run.wait(60)
+    run._thread.join(60)
+    threads = [threading.Thread(target=backend.warm) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    spare = backend._spare
+    assert spare is not None
+    assert spare.process.poll() is None
+    run = engine.start(engine.prepare(RunSpec(cell="print(2)")), backend=backend)
+    assert backend._runs[run.name] is spare
+    assert (run.wait(60).outcome, run.logs()) == ("Succeeded", "2\n")
+    run._thread.join(60)

@@ -1,15 +1,14 @@
-"""The program in a process here: its own session, its own folder, its own environment.
+"""The local backend: the program in a process of this machine, with its own session, folder and environment.
 
 Rules:
-- The kernel's packages and environment variables are not the cell's: what runs here runs the same elsewhere.
-- The process holds a lifeline to this one: when this one is killed, it ends the cell and itself.
+- The kernel's packages and environment variables are not the cell's: what runs here runs the same on a cluster.
+- The supervisor holds one end of a pipe, the lifeline: when this process is killed, it ends the cell and itself.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
-import functools
 import os
 import shutil
 import signal
@@ -18,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,31 +32,153 @@ from uv_argo_magic.errors import BackendUnavailable, SpecError
 from uv_argo_magic.uv import interpreters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
     from uv_argo_magic.uv.interpreters import Interpreter
 
 PREFIX = "local-"
-ROOM = 2**30
-"""Bytes on the disk below which installs are likely to fail."""
+MIN_FREE = 2**30
+"""Bytes of free disk space below which installs are likely to fail."""
 GRACE = 5.0
-"""Seconds that a stopped supervisor has to say goodbye: its own steps take three."""
+"""Seconds that a stopped supervisor has to write its last records: its own steps take three."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Launch:
+    """How to start a supervisor. `credentials` are variables for this process alone; `output` keeps omitted output."""
+
+    program: Program
+    python: str
+    store: Path
+    output: Path | None = None
+    credentials: Mapping[str, str] = field(default_factory=dict)
+    is_spare: bool = False
+    """It waits on its stdin for the payload of a run."""
+
+    @property
+    def spare_key(self) -> tuple[object, ...]:
+        """Launches with equal keys can use the same spare process, if they are of the same time."""
+        return self.program.guest, self.python, self.store, tuple(sorted(os.environ.items()))
+
+    def start(self) -> _Supervisor:
+        """Start the process.
+
+        Raises:
+            BackendUnavailable: there is no space for its folder, or it cannot be started.
+        """
+        source = self.program.prestart_source if self.is_spare else self.program.source
+        with contextlib.ExitStack() as cleanup:
+            try:
+                folder = Path(tempfile.mkdtemp(prefix="uv-argo-"))
+                cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
+                (folder / "program.py").write_text(source, encoding="utf-8")
+                self.store.mkdir(parents=True, exist_ok=True)
+            except OSError as problem:
+                raise BackendUnavailable(
+                    f"cannot create a folder for the run: {problem}", hint="Free some disk space, or set TMPDIR."
+                ) from problem
+            try:
+                process, lifeline = self._spawn(folder)
+            except OSError as problem:
+                raise BackendUnavailable(
+                    f"cannot start {self.python}: {problem}",
+                    hint="Choose another Python (--python), or close other programs.",
+                ) from problem
+            cleanup.pop_all()
+        return _Supervisor(launch=self, process=process, folder=folder, lifeline=lifeline, key=self.spare_key)
+
+    def _spawn(self, folder: Path) -> tuple[subprocess.Popen[bytes], int]:
+        """The process, and the end of its lifeline to hold: the operating system closes it when this process ends."""
+        read_end, write_end = os.pipe()
+        try:
+            with (folder / "supervisor.err").open("wb") as err:
+                process = subprocess.Popen(
+                    [self.python, "-I", "-S", str(folder / "program.py")],
+                    stdin=subprocess.PIPE if self.is_spare else subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=err,
+                    env=self._environ(folder, read_end),
+                    cwd=folder,
+                    pass_fds=(read_end,),
+                    start_new_session=True,
+                )
+        except BaseException:
+            os.close(write_end)
+            raise
+        finally:
+            os.close(read_end)
+        return process, write_end
+
+    def _environ(self, folder: Path, lifeline: int) -> dict[str, str]:
+        # uv's settings in this environment must not change the install of what was resolved without them.
+        return (
+            programs.uv_process_environ(os.environ)
+            | dict(self.credentials)
+            | {
+                "UV_ARGO_STORE": str(self.store),
+                "UV_ARGO_RUN": str(folder),
+                "UV_ARGO_UV": find_uv_bin(),
+                "UV_ARGO_OUTPUT": str(self.output or folder / "output.log"),
+                "UV_ARGO_LIFELINE": str(lifeline),
+            }
+        )
 
 
 @dataclass(kw_only=True)
-class _Started:
-    """A supervisor process; one that waits has no run yet."""
+class _Supervisor:
+    """A supervisor process; a spare one has no run yet."""
 
+    launch: _Launch
     process: subprocess.Popen[bytes]
-    home: Path
+    folder: Path
     lifeline: int
-    about: tuple[object, ...]
-    again: Callable[[], _Started] | None = None
+    key: tuple[object, ...]
     stopping: bool = False
 
-    def end(self) -> None:
+    @property
+    def was_spare(self) -> bool:
+        """Whether it was started before its run was known."""
+        return self.launch.is_spare
+
+    def hand_over(self, launch: _Launch) -> bool:
+        """Give a waiting process the payload of a run; False if it cannot take it."""
+        if self.key != launch.spare_key or self.process.poll() is not None or self.process.stdin is None:
+            return False
+        try:
+            path = os.fsencode(launch.output or self.folder / "output.log")
+            self.process.stdin.write(path + b"\n" + base64.b64decode(launch.program.payload))
+            self.process.stdin.close()
+        except BrokenPipeError:
+            return False
+        self.launch = replace(launch, is_spare=True)
+        return True
+
+    def restart(self) -> _Supervisor:
+        """Start the run again in a new process, after the spare one was killed before it wrote anything.
+
+        Raises:
+            BackendUnavailable: it cannot be started.
+        """
+        self.close()
+        return replace(self.launch, is_spare=False).start()
+
+    def end_message(self, code: int) -> str:
+        """Why the process ended, unless its log has a last record that tells it."""
+        number = -code if code < 0 else code - 128
+        # The cell chose any other status above 128, and its own record has it.
+        if number in set(signal.Signals):
+            return f"the supervisor process was ended by {signal.Signals(number).name}"
+        if code == 0:
+            return ""
+        try:
+            text = (self.folder / "supervisor.err").read_text(encoding="utf-8", errors="replace").strip()
+        except OSError:  # the cell may remove the folder of its run
+            return ""
+        return text.rsplit("\n", 1)[-1]
+
+    def close(self) -> None:
         """Kill it if it lives, and remove its folder."""
         _kill(self.process)
         for pipe in (self.process.stdin, self.process.stdout):
@@ -66,13 +187,14 @@ class _Started:
                     pipe.close()
         os.close(self.lifeline)
         self.process.wait()
-        shutil.rmtree(self.home, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class LocalBackend:
     """Runs programs in processes of this machine (Linux, macOS).
 
-    After `warm` one process waits, with its Python started and nothing of any run in it, for a program like the last.
+    After `warm` a spare process waits, with its Python started and nothing of any run in it, for a program like the
+    last one.
     """
 
     capabilities = Capability.DETACH | Capability.LOCAL
@@ -80,29 +202,30 @@ class LocalBackend:
 
     def __init__(self, store: Path | None = None) -> None:
         self._store = store
-        self._runs: dict[str, _Started] = {}
-        self._last: tuple[Program, str] | None = None
-        self._spare: _Started | None = None
         self._lock = threading.Lock()
+        """Guards the attributes below: runs are submitted, followed and deleted by different threads."""
+        self._runs: dict[str, _Supervisor] = {}
+        self._last: _Launch | None = None
+        self._spare: _Supervisor | None = None
 
     def target(self, spec: RunSpec) -> Interpreter:
         """A Python of this machine.
 
         Raises:
-            SpecError: no such Python is here.
+            SpecError: this machine has no such Python.
         """
         return interpreters.find(spec.python)
 
     def image(self, spec: RunSpec) -> str:
-        """There is none.
+        """An empty text: there are no images.
 
         Raises:
-            SpecError: the settings name one whose packages the cell should see.
+            SpecError: the setting `base` names an image.
         """
         if spec.settings.base not in ("", "own"):
             raise SpecError(
-                f"a cell of the local backend runs in no image, and base is {spec.settings.base}",
-                hint="Write --set base=own for the packages of the Python that runs it, or name a cluster: -b argo.",
+                f"the local backend cannot use the image {spec.settings.base}",
+                hint="Use --set base=own for the packages of the Python that runs the cell, or a cluster: -b argo.",
             )
         return ""
 
@@ -110,59 +233,102 @@ class LocalBackend:
         """Start the process; its name is "local-" and the run's id.
 
         Raises:
-            BackendUnavailable: this machine cannot run cells (Windows), or has no room for one.
+            BackendUnavailable: this machine is a Windows machine, or the process cannot be started.
         """
         if sys.platform == "win32":
             raise BackendUnavailable(
-                "the local backend does not run on Windows", hint="run Jupyter in WSL, or use a cluster: -b argo"
+                "the local backend does not support Windows", hint="Run Jupyter in WSL, or use a cluster: -b argo."
             )
-        python = interpreters.find(spec.python).path
-        kept_in = paths.run_dir(run_id)
-        output = kept_in / "output.log" if kept_in.is_dir() else None
-        # Variables of the cell's own are there when its Python starts, or they would not mean the same; what logs in at
-        # an index is in no process but the run's.
-        logins = indexes.credentials(spec.settings)
-        own = spec.settings.env or spec.settings.secret_env or logins
-        started = None if own else self._take_spare(program, python, output)
+        run_folder = paths.run_dir(run_id)
+        credentials = indexes.credentials(spec.settings)
+        launch = _Launch(
+            program=program,
+            python=interpreters.find(spec.python).path,
+            store=self._store_folder(),
+            output=run_folder / "output.log" if run_folder.is_dir() else None,
+            credentials=credentials,
+        )
+        # A cell's own variables must exist when its Python starts; credentials belong to no process but the run's.
+        has_variables = bool(spec.settings.env or spec.settings.secret_env or credentials)
+        supervisor = (None if has_variables else self._use_spare(launch)) or launch.start()
         name = f"{PREFIX}{run_id}"
-        if started is None:
-            started = self._start(program.source, program, python, output, logins=logins)
-        else:
-            started.again = functools.partial(self._start, program.source, program, python, output)
-        self._runs[name] = started
-        self._last = None if own else (program, python)
+        with self._lock:
+            self._runs[name] = supervisor
+            self._last = None if has_variables else launch
         return Submission(name=name)
 
+    def find(self, name: str, settings: Settings) -> None:
+        """None: a run ends with the process that started it."""
+
+    def watch(self, name: str, *, follow: bool = True) -> Iterator[str | NodePhase]:  # noqa: ARG002 - always to the end
+        """The log as it is written, then how the supervisor ended."""
+        supervisor = self._runs.get(name)
+        if supervisor is None:
+            yield NodePhase(phase="Error", message=f"no process of this kernel is named {name}", t=time.time())
+            return
+        yield NodePhase(phase="Running", t=time.time(), uid=str(supervisor.process.pid))
+        has_output = False
+        for text in _read(supervisor.process):
+            has_output = True
+            yield text
+        if supervisor.was_spare and not has_output and not supervisor.stopping:
+            # It was killed while it waited: without its first record, nothing of the cell has run.
+            supervisor = supervisor.restart()
+            with self._lock:
+                self._runs[name] = supervisor
+            yield from _read(supervisor.process)
+        code = supervisor.process.wait()
+        phase = "Succeeded" if code == 0 else "Failed"
+        yield NodePhase(phase=phase, message=supervisor.end_message(code), t=time.time())
+
+    def stop(self, name: str) -> None:
+        """Tell the supervisor to end the cell; kill it if it does not end in time."""
+        supervisor = self._runs.get(name)
+        if supervisor is None or supervisor.process.poll() is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            supervisor.process.send_signal(signal.SIGTERM)
+        if not supervisor.stopping:
+            supervisor.stopping = True
+            timer = threading.Timer(GRACE, _kill, (supervisor.process,))
+            timer.daemon = True
+            timer.start()
+
+    def delete(self, name: str) -> None:
+        """Kill the process if it runs, and remove its folder."""
+        with self._lock:
+            supervisor = self._runs.pop(name, None)
+        if supervisor is not None:
+            supervisor.close()
+
     def checks(self, spec: RunSpec) -> Iterator[Check]:
-        """uv, the Python, and room for environments."""
+        """uv, the Python, and disk space for environments."""
         try:
-            said = subprocess.run([find_uv_bin(), "--version"], capture_output=True, text=True, check=True, timeout=60)
-            yield Check(name="uv", outcome="ok", message=said.stdout.strip())
+            uv = subprocess.run([find_uv_bin(), "--version"], capture_output=True, text=True, check=True, timeout=60)
+            yield Check(name="uv", outcome="ok", message=uv.stdout.strip())
         except (OSError, subprocess.SubprocessError) as problem:
-            yield Check(name="uv", outcome="failed", message=str(problem), hint="Install it again: pip install -U uv.")
+            yield Check(name="uv", outcome="failed", message=str(problem), hint="Reinstall it: pip install -U uv.")
         try:
-            found = interpreters.find(spec.python)
-            others = ", ".join(sorted(interpreters.versions()))
-            yield Check(
-                name="Python",
-                outcome="ok",
-                message=f"{found.target.python} at {found.path}; here are {others or 'no others'}",
-            )
+            python = interpreters.find(spec.python)
+            versions = ", ".join(sorted(interpreters.versions())) or "none"
+            message = f"{python.target.python} at {python.path}; installed: {versions}"
+            yield Check(name="Python", outcome="ok", message=message)
         except SpecError as problem:
             yield Check(name="Python", outcome="failed", message=problem.message, hint=problem.hint)
+        folder = self._store_folder()
         try:
-            self._home().mkdir(parents=True, exist_ok=True)
-            free = shutil.disk_usage(self._home()).free
+            folder.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(folder).free
         except OSError as problem:
-            yield Check(
-                name="disk", outcome="failed", message=str(problem), hint="Make it writable, or set UV_ARGO_HOME."
-            )
+            hint = "Make it writable, or set UV_ARGO_HOME."
+            yield Check(name="disk", outcome="failed", message=str(problem), hint=hint)
         else:
+            is_enough = free >= MIN_FREE
             yield Check(
                 name="disk",
-                outcome="ok" if free >= ROOM else "failed",
-                message=f"{free / 2**30:.1f} GiB free for environments in {self._home()}",
-                hint="" if free >= ROOM else "Free some, or set UV_ARGO_HOME to a folder on another disk.",
+                outcome="ok" if is_enough else "failed",
+                message=f"{free / 2**30:.1f} GiB free for environments in {folder}",
+                hint="" if is_enough else "Free some, or set UV_ARGO_HOME to a folder on another disk.",
             )
 
     def run_checks(self, name: str) -> Iterator[Check]:  # noqa: ARG002 - the protocol's signature
@@ -170,154 +336,44 @@ class LocalBackend:
         yield from ()
 
     def warm(self) -> None:
-        """Have a process wait for the next program, if the last one began without variables of its own."""
+        """Start a spare process for a program like the last one, unless that had variables of its own."""
         with self._lock:
-            if self._last is None or self._spare is not None:
-                return
-            with contextlib.suppress(BackendUnavailable):
-                program, python = self._last
-                self._spare = self._start(program.prestart_source, program, python, None, stdin=subprocess.PIPE)
+            launch = None if self._spare is not None else self._last
+        if launch is None:
+            return
+        try:
+            spare = replace(launch, output=None, is_spare=True).start()
+        except BackendUnavailable:
+            return  # the next run starts its own process, and reports what is wrong
+        with self._lock:
+            extra = self._spare
+            self._spare = spare
+        if extra is not None:
+            extra.close()  # another thread has started one meanwhile
 
-    def _about(self, program: Program, python: str) -> tuple[object, ...]:
-        """What a process that waits was started with; another of these needs another process."""
-        return program.guest, python, str(self._home()), tuple(sorted(os.environ.items()))
-
-    def _home(self) -> Path:
+    def _store_folder(self) -> Path:
         return self._store or paths.cache_dir() / "store"
 
-    def _take_spare(self, program: Program, python: str, output: Path | None) -> _Started | None:
-        """The process that waits, with the program given to it; None where there is none like it."""
+    def _use_spare(self, launch: _Launch) -> _Supervisor | None:
+        """The spare process with the run handed over; None if there is none that fits."""
         with self._lock:
             spare, self._spare = self._spare, None
-        if spare is None:
+        if spare is not None and not spare.hand_over(launch):
+            spare.close()
             return None
-        if spare.about == self._about(program, python) and spare.process.poll() is None and spare.process.stdin:
-            try:
-                where = os.fsencode(output or spare.home / "output.log")
-                spare.process.stdin.write(where + b"\n" + base64.b64decode(program.payload))
-                spare.process.stdin.close()
-            except BrokenPipeError:
-                spare.end()
-                return None
-            return spare
-        spare.end()
-        return None
-
-    def _start(
-        self,
-        source: str,
-        program: Program,
-        python: str,
-        output: Path | None,
-        *,
-        stdin: int = subprocess.DEVNULL,
-        logins: Mapping[str, str] | None = None,
-    ) -> _Started:
-        about = self._about(program, python)
-        try:
-            home = Path(tempfile.mkdtemp(prefix="uv-argo-"))
-            (home / "program.py").write_text(source, encoding="utf-8")
-            self._home().mkdir(parents=True, exist_ok=True)
-        except OSError as problem:
-            raise BackendUnavailable(
-                f"no folder could be made for the run: {problem}", hint="free some disk space, or set TMPDIR"
-            ) from problem
-        lifeline, held = os.pipe()
-        # uv's settings in this environment must not make an install there another than what was resolved here.
-        environment = (
-            programs.uv_process_environ(os.environ)
-            | dict(logins or {})
-            | {
-                "UV_ARGO_STORE": str(self._home()),
-                "UV_ARGO_RUN": str(home),
-                "UV_ARGO_UV": find_uv_bin(),
-                "UV_ARGO_OUTPUT": str(output or home / "output.log"),
-                "UV_ARGO_LIFELINE": str(lifeline),
-            }
-        )
-        with (home / "supervisor.err").open("wb") as err:
-            process = subprocess.Popen(
-                [python, "-I", "-S", str(home / "program.py")],
-                stdin=stdin,
-                stdout=subprocess.PIPE,
-                stderr=err,
-                env=environment,
-                cwd=home,
-                pass_fds=(lifeline,),
-                start_new_session=True,
-            )
-        os.close(lifeline)
-        # `held` is open as long as the run: the operating system closes it when this process ends, however it ends.
-        return _Started(process=process, home=home, lifeline=held, about=about)
-
-    def find(self, name: str, settings: Settings) -> None:
-        """Nothing: a run does not outlive the process that began it."""
-
-    def watch(self, name: str, *, follow: bool = True) -> Iterator[str | NodePhase]:  # noqa: ARG002 - it is never asked
-        """The log as it is written, then how the supervisor ended."""
-        started = self._runs.get(name)
-        if started is None:
-            yield NodePhase(phase="Error", message=f"no process of this kernel is named {name}", t=time.time())
-            return
-        yield NodePhase(phase="Running", t=time.time(), uid=str(started.process.pid))
-        begun = False
-        for text in _read(started.process):
-            begun = True
-            yield text
-        if not begun and started.again and not started.stopping:
-            # It was killed while it waited. It never said hello, so nothing of the cell has run.
-            started.end()
-            started = self._runs[name] = started.again()
-            yield from _read(started.process)
-        code = started.process.wait()
-        yield NodePhase(phase="Succeeded" if code == 0 else "Failed", message=self._words(started, code), t=time.time())
-
-    def stop(self, name: str) -> None:
-        """Ask the supervisor to end the cell; kill it if it does not."""
-        started = self._runs.get(name)
-        if started is None or started.process.poll() is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            started.process.send_signal(signal.SIGTERM)
-        if not started.stopping:
-            started.stopping = True
-            timer = threading.Timer(GRACE, _kill, (started.process,))
-            timer.daemon = True
-            timer.start()
-
-    def delete(self, name: str) -> None:
-        """End it if it runs, and remove its folder."""
-        started = self._runs.pop(name, None)
-        if started is None:
-            return
-        started.end()
-
-    @staticmethod
-    def _words(started: _Started, code: int) -> str:
-        """How the supervisor ended, where that is not its log's last record."""
-        number = -code if code < 0 else code - 128
-        # Any other status above 128 is one that the cell chose, and its own record says so.
-        if number in set(signal.Signals):
-            return f"the supervisor process was ended by {signal.Signals(number).name}"
-        if code == 0:
-            return ""
-        try:
-            text = (started.home / "supervisor.err").read_text(encoding="utf-8", errors="replace").strip()
-        except OSError:  # the cell may remove the folder of its run
-            return ""
-        return text.rsplit("\n", 1)[-1]
+        return spare
 
 
 def _read(process: subprocess.Popen[bytes]) -> Iterator[str]:
-    """What it writes, whole lines at a time; the last may lack its newline."""
+    """What the process writes, in whole lines; the last one may lack its newline."""
     assert process.stdout is not None  # noqa: S101 - it was started with a pipe
     rest = b""
     while data := os.read(process.stdout.fileno(), 1 << 18):
         data = rest + data
-        cut = data.rfind(b"\n") + 1
-        rest = data[cut:]
-        if cut:
-            yield data[:cut].decode("utf-8", "replace")
+        end = data.rfind(b"\n") + 1
+        rest = data[end:]
+        if end:
+            yield data[:end].decode("utf-8", "replace")
     if rest:
         yield rest.decode("utf-8", "replace")
 
