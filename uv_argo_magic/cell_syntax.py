@@ -73,14 +73,14 @@ def _instead(text: str) -> str:
     install = _INSTALL.match(text)
     if install:
         names = " ".join(item for item in install["requirements"].split() if not item.startswith("-"))
-        return f'Give the cell its packages on its first line: %%argo --deps "{names}"'
+        return f'Add the packages to the first line: %%argo --deps "{names}"'
     if text.startswith("%%"):
-        return "One cell, one cell magic: keep %%argo, or take it away."
+        return "Use one cell magic per cell."
     if "?" in (text[:1], text[-1:]):
-        return f"Write help({text.strip('?')}), or ask in a cell of its own, without %%argo."
+        return f"Use help({text.strip('?')}), or move it to a cell without %%argo."
     if re.match(r"!|[^\"'#]*= *!", text):
-        return "Write subprocess.run([...]), or put it into a cell of its own, without %%argo."
-    return "Put it into a cell of its own, without %%argo."
+        return "Use subprocess.run([...]), or move it to a cell without %%argo."
+    return "Move it to a cell without %%argo."
 
 
 def refuse_invalid_python(name: str, cell: str) -> None:

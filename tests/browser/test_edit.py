@@ -187,7 +187,7 @@ def test_what_another_program_writes_is_seen(edited):
     one.said("Resolved")
     one.file.write_text("gamma\n", encoding="utf-8")
     one.page.wait_for_selector(".uv-chip:has-text('gamma')")
-    one.page.wait_for_selector("text=was changed elsewhere")
+    one.page.wait_for_selector("text=was changed by another program")
     one.said("Resolved")
 
 

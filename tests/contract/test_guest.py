@@ -243,7 +243,7 @@ def test_processes_left_behind_end_with_the_cell(tmp_path: Path) -> None:
     assert state.outcome == "Succeeded"
     for pid in map(int, text_of(state).split()):
         assert not alive(pid)
-    assert state.notes == ("the cell left 2 processes running, which ended with it",)
+    assert state.notes == ("the cell left 2 processes running; terminated",)
 
 
 def test_the_surroundings_are_the_same_everywhere(tmp_path: Path) -> None:
@@ -363,7 +363,7 @@ def test_questions_have_nobody_to_answer_them(tmp_path: Path, cell: str, what: s
     state = run(tmp_path, cell)
     told = json.loads(state.error)
     assert told["ename"] == "StdinNotImplementedError"
-    assert told["evalue"].startswith(what + " has nobody to answer it where this cell runs; ")
+    assert told["evalue"].startswith(what + " is not available, because the cell runs without a terminal; ")
     assert text_of(state) == ""
 
 
@@ -405,9 +405,9 @@ def test_displays_beyond_the_budget_are_counted_and_the_log_stays_short(tmp_path
     state = fold(ev.decode(log, NONCE))
     assert len(log) < 30_000
     shown = [out for out in state.outputs if isinstance(out, ev.Display)]
-    assert "is left out: it would exceed log_budget" in dict(shown[-1].data)["text/plain"]
+    assert "omitted: it would exceed log_budget" in dict(shown[-1].data)["text/plain"]
     (note,) = state.notes
-    assert note.startswith(f"{6001 - len(shown) + 1} displays were left out")
+    assert note.startswith(f"{6001 - len(shown) + 1} displays omitted")
 
 
 def test_no_budget_is_no_limit(tmp_path: Path) -> None:
@@ -455,7 +455,7 @@ def test_a_full_disk_costs_the_whole_output_and_not_the_run(tmp_path: Path) -> N
     state = run(tmp_path, "for i in range(50_000): print(i)", env={"UV_ARGO_OUTPUT": "/dev/full"})
     assert (reason(state), text_of(state).count("\n")) == (("ok", 0), 50_000)
     (note,) = state.notes
-    assert note.startswith("the whole output could not be kept in a file: ")
+    assert note.startswith("cannot write the full output to a file: ")
 
 
 @pytest.mark.parametrize("name", ["plain", "a 'b\" $c", "long" + "x" * 150])

@@ -110,7 +110,7 @@ def opened(shell, tmp_path):
 
 def test_what_is_added_is_saved_at_once_and_checked(opened):
     one = opened()
-    assert "written with the first change" in one.w._foot.value
+    assert "created with the first change" in one.w._foot.value
     one.said("Resolved")
     assert not one.path.exists()
     one.w._add.value = "alpha, beta>=1"
@@ -119,7 +119,7 @@ def test_what_is_added_is_saved_at_once_and_checked(opened):
     until(lambda: one.asked[-1:] == ["alpha\nbeta>=1\n"])
     until(lambda: "1.0" in one.chips[0])
     assert one.page.static[-1] == "argo edit study.requirements.txt: alpha, beta>=1"
-    assert "Saved in study.requirements.txt; cells that say nothing else use it." in one.w._foot.value
+    assert "Saved in study.requirements.txt; used by cells without requirements of their own." in one.w._foot.value
     assert "%%argo --deps &quot;alpha beta&gt;=1&quot;" in one.w._copy.value
 
 
@@ -149,7 +149,7 @@ def test_remove_undo_and_redo(opened):
 
 def test_what_is_no_requirement_is_told_and_kept(opened):
     one = opened("-c limits.txt\nalpha\n")
-    assert "It says more: -c limits.txt" in one.w._foot.value
+    assert "Other options: -c limits.txt" in one.w._foot.value
     one.w._add.value = "beta"
     assert one.text == "-c limits.txt\nalpha\nbeta\n"
     assert "%%argo -r study.requirements.txt" in one.w._copy.value
@@ -206,7 +206,7 @@ def test_a_change_by_somebody_else_is_taken_and_ours_is_an_undo_away(opened):
     one.w._add.value = "beta"
     one.path.write_text("theirs\n", encoding="utf-8")
     until(lambda: "theirs" in "".join(one.chips))
-    until(lambda: "was changed elsewhere" in one.w._foot.value)
+    until(lambda: "was changed by another program" in one.w._foot.value)
     one.press("undo")
     assert one.text == "alpha\nbeta\n"
 
@@ -369,7 +369,7 @@ def test_in_a_notebook_it_is_live(shell, tmp_path, monkeypatch):
     shell.run_line_magic("argo", "edit needs.txt")
     made = editor.OPEN.pop(tmp_path / "needs.txt")
     until(lambda: "nothing to download" in made._widgets._status.value)
-    assert "then a cell uses it with -r needs.txt" in made._widgets._foot.value
+    assert "cells use it with -r needs.txt" in made._widgets._foot.value
     assert [list(data) for data, _ in page.sent][:2] == [
         ["text/html", "text/plain"],
         ["application/vnd.jupyter.widget-view+json", "text/plain"],

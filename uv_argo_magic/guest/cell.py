@@ -168,11 +168,11 @@ class Cell:
         for fd in [*self.open, self.process.acknowledge]:
             os.close(fd)
         if self.omitted:
-            displays = "a display was" if self.omitted == 1 else "%d displays were" % self.omitted
-            self.log.emit("note", text="%s left out: the log's budget (log_budget) was spent" % displays)
+            displays = "1 display" if self.omitted == 1 else "%d displays" % self.omitted
+            self.log.emit("note", text="%s omitted: the log has reached log_budget" % displays)
         if ended:
-            running = "a process" if ended == 1 else "%d processes" % ended
-            self.log.emit("note", text="the cell left %s running, which ended with it" % running)
+            running = "1 process" if ended == 1 else "%d processes" % ended
+            self.log.emit("note", text="the cell left %s running; terminated" % running)
 
     def _drain(self):
         while self._read(0):
@@ -260,7 +260,7 @@ class Cell:
         self.omitted += 1
         # An omitted update leaves the display as it was.
         if kind == "result" or (self.omitted == 1 and not fields.get("update")):
-            text = "a display of %d bytes is left out: it would exceed log_budget" % size
+            text = "[display of %d bytes omitted: it would exceed log_budget]" % size
             self.log.emit(kind, **dict(fields, data={"text/plain": text}, metadata={}))
 
 

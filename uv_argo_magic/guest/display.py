@@ -279,7 +279,7 @@ class Displays:
         size = len(json.dumps(data)) + len(json.dumps(metadata))
         if size <= self.max_bytes:
             return data, metadata
-        sentence = "This display is %s and the limit for one is %s: save it to a file, or show a smaller one."
+        sentence = "[display of %s omitted: the limit is %s; save it to a file, or show a smaller one]"
         return {PLAIN: sentence % (_size(size), _size(self.max_bytes))}, {}
 
     def hook_ipython(self):

@@ -197,7 +197,9 @@ def _refuse_questions():
 
 def _refuse(call, instead):
     def ask(*_args, **_kwargs):
-        raise StdinNotImplementedError("%s has nobody to answer it where this cell runs; %s" % (call, instead))
+        raise StdinNotImplementedError(
+            "%s is not available, because the cell runs without a terminal; %s" % (call, instead)
+        )
 
     return ask
 
@@ -240,4 +242,4 @@ def _report_threads(out):
         thread.join(max(0.0, deadline - time.monotonic()))
     names = [thread.name for thread in threads if thread.is_alive()]
     if names:
-        out.emit("note", text="the cell's code has ended; its threads are still running: " + ", ".join(names))
+        out.emit("note", text="the cell's code has finished; waiting for its threads: " + ", ".join(names))

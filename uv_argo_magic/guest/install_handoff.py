@@ -48,7 +48,7 @@ def take(store, nonce):
         record = json.load(file)
     tree = environment.find(store, record["key"])
     if tree is None:
-        raise OSError("the packages that were installed for this run are gone: %s" % record["key"])
+        raise OSError("the environment of this run no longer exists: %s" % record["key"])
     tree.seconds, tree.cached = round(record["seconds"], 3), record["cached"]
     return Handoff(record["boot"], tree)
 

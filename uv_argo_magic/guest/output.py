@@ -135,7 +135,7 @@ class Output:
 
     def _not_kept(self, problem):
         if self.path:
-            self.log.emit("note", text="the whole output could not be kept in a file: %s" % problem)
+            self.log.emit("note", text="cannot write the full output to a file: %s" % problem)
             self.path = ""
 
     def _whole(self, source, text):

@@ -103,8 +103,8 @@ class Supervisor:
         stopped = "stopped", processes.TERMINATED, "before the cell began"
         try:
             if self.role == INSTALL and any(re.match("UV_INDEX_.*_PASSWORD$", name) for name in os.environ):
-                self.log.emit("note", text="the index has credentials, so the packages are installed by a container "
-                              "of their own: the cell sees neither it nor them")  # fmt: skip
+                self.log.emit("note", text="a separate container installs the packages, because the index has "
+                              "credentials: the cell has no access to them")  # fmt: skip
             self._check_python()
             if self.host.process is None and self.role != INSTALL:
                 secrets = {name: os.environ[name] for name in self.settings["secrets"] if name in os.environ}

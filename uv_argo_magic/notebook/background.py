@@ -185,7 +185,7 @@ def attach(name: str, shell: Shell, history: History, notebook: str, configurati
         elif entry is not None and entry.live:
             raise SpecError(
                 f"{entry.id} runs in another kernel",
-                hint=f"%argo logs {entry.id} prints what it wrote so far, %argo stop {entry.id} stops it.",
+                hint=f"%argo logs {entry.id} prints its output so far; %argo stop {entry.id} stops it.",
             )
         elif entry is not None:
             replay(entry, shell)

@@ -105,7 +105,7 @@ class Editor:
         self, path: Path, *, written: str, check: Check, lock: Lock, names: tuple[str, ...], to: OutputSink
     ) -> None:
         self._path, self._written = path, written or path.name
-        self._use = f"a cell uses it with -r {written}" if written else "cells that say nothing else use it"
+        self._use = f"cells use it with -r {written}" if written else "used by cells without requirements of their own"
         self._check, self._lock = check, lock
         self._to = to
         self._id = f"uv-argo-edit-{uuid.uuid4().hex}"
@@ -256,9 +256,7 @@ class Editor:
         self._disk = disk
         self._edits = self._edits.change(disk)
         self._parse()
-        self._remark = (
-            f"{self._path.name} was changed elsewhere, and this is what it says; Undo brings back what was here."
-        )
+        self._remark = f"{self._path.name} was changed by another program. Undo brings your text back."
         return True
 
     def _commit(self, *, look: bool = True) -> None:
@@ -314,13 +312,13 @@ class Editor:
         if self._draft is not None:
             return f"Saved in {name} when you pause."
         if self._problem:
-            return f"Not saved: {name} keeps what it says until this can be read."
+            return "Not saved: fix the error first."
         if self._edits.text != self._disk:
-            return f"Not saved: {name} says something else."
+            return f"Not saved: {name} was changed by another program."
         if not self._path.exists():
-            return f"{name} is written with the first change; then {self._use}."
+            return f"{name} will be created with the first change; {self._use}."
         more = ", ".join(edits.option_lines(self._edits.text))
-        return f"Saved in {name}; {self._use}." + (f" It says more: {more}" if more else "")
+        return f"Saved in {name}; {self._use}." + (f" Other options: {more}" if more else "")
 
     def _show_static(self, listed: tuple[Requirement, ...]) -> None:
         html = requirements_html.static_html(listed, self._edits.text, self._path.name, self._verdict)
