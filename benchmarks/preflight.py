@@ -96,7 +96,7 @@ def repeated(home: Path, count: int) -> dict[str, float]:
 
     def run() -> float:
         begun = time.perf_counter()
-        made = engine.start(engine.prepare(spec, notebook=notebook), warm=True)
+        made = engine.start(prepare(spec, notebook=notebook), warm=True)
         made.wait(600)
         took = time.perf_counter() - begun
         made.raise_for_state()
@@ -104,7 +104,7 @@ def repeated(home: Path, count: int) -> dict[str, float]:
 
     def prepare() -> float:
         begun = time.perf_counter()
-        engine.prepare(spec, notebook=notebook)
+        prepare(spec, notebook=notebook)
         return time.perf_counter() - begun
 
     run()

@@ -19,7 +19,8 @@ from uv_argo_magic.backends import base
 from uv_argo_magic.backends.argo import connections, diagnose
 from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-from uv_argo_magic.engine.run import new_id, prepare
+from uv_argo_magic.engine.prepare import prepare
+from uv_argo_magic.engine.run import new_id
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.history.store import History
 

@@ -12,7 +12,7 @@ from support.argo_server import LABEL, ArgoServer
 
 from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-from uv_argo_magic.engine.run import prepare
+from uv_argo_magic.engine.prepare import prepare
 
 HERE = ".".join(map(str, sys.version_info[:3]))
 

@@ -18,7 +18,8 @@ from uv_argo_magic.backends.kubernetes import log_stream as tails
 from uv_argo_magic.backends.kubernetes import transport, watchers
 from uv_argo_magic.core.protocol.events import NodePhase
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-from uv_argo_magic.engine.run import Run, prepare, start
+from uv_argo_magic.engine.prepare import prepare
+from uv_argo_magic.engine.run import Run, start
 from uv_argo_magic.errors import BackendUnavailable, NodeFailed, StreamLost, SubmitRejected
 
 # (time in tenths of a second, text) of each line of a log: several may carry the same time.

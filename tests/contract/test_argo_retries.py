@@ -15,7 +15,8 @@ from uv_argo_magic.backends.kubernetes import watchers
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import Restarted
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-from uv_argo_magic.engine.run import Run, join, prepare, start
+from uv_argo_magic.engine.prepare import prepare
+from uv_argo_magic.engine.run import Run, join, start
 
 HERE = ".".join(map(str, sys.version_info[:3]))
 CELL = """import os

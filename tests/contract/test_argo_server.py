@@ -16,7 +16,8 @@ from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.backends.kubernetes import diagnose as pods
 from uv_argo_magic.backends.kubernetes import transport, watchers
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-from uv_argo_magic.engine.run import Run, prepare, start
+from uv_argo_magic.engine.prepare import prepare
+from uv_argo_magic.engine.run import Run, start
 from uv_argo_magic.errors import BackendUnavailable, SubmitRejected
 
 HERE = ".".join(map(str, sys.version_info[:3]))

@@ -15,7 +15,8 @@ from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.core.requirements import model
 from uv_argo_magic.core.resolution.lock import Unresolved
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-from uv_argo_magic.engine.run import Run, prepare, start
+from uv_argo_magic.engine.prepare import prepare
+from uv_argo_magic.engine.run import Run, start
 from uv_argo_magic.uv import resolver, runner
 
 if TYPE_CHECKING:

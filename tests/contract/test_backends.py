@@ -27,7 +27,8 @@ from uv_argo_magic.backends.base import Backend, Diagnoses, Exports, Warms
 from uv_argo_magic.backends.local import LocalBackend
 from uv_argo_magic.core.requirements import model
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-from uv_argo_magic.engine.run import Run, prepare, start
+from uv_argo_magic.engine.prepare import prepare
+from uv_argo_magic.engine.run import Run, start
 from uv_argo_magic.errors import CellFailed, InstallFailed, NodeFailed, ResolutionError, Stopped
 from uv_argo_magic.history.store import History
 

@@ -10,7 +10,8 @@ from support.argo_server import ArgoServer
 from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.backends.local import LocalBackend
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-from uv_argo_magic.engine.run import prepare, start
+from uv_argo_magic.engine.prepare import prepare
+from uv_argo_magic.engine.run import start
 from uv_argo_magic.errors import SpecError
 
 HERE = ".".join(map(str, sys.version_info[:3]))

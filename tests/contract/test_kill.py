@@ -21,7 +21,8 @@ KERNEL = """
 import sys
 from uv_argo_magic.core import requirements
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-from uv_argo_magic.engine.run import prepare, start
+from uv_argo_magic.engine.prepare import prepare
+from uv_argo_magic.engine.run import start
 cell = '''
 import os, subprocess, time
 import heavy
@@ -140,7 +141,8 @@ def test_killed(victim: str, seed: int, tmp_path: Path, index: IndexServer) -> N
 WARM = """
 import sys, time
 from uv_argo_magic.core.spec.run_spec import RunSpec
-from uv_argo_magic.engine.run import prepare, start
+from uv_argo_magic.engine.prepare import prepare
+from uv_argo_magic.engine.run import start
 run = start(prepare(RunSpec(cell="pass")), warm=True)
 run.wait()
 run._thread.join()

@@ -12,6 +12,7 @@ import pytest
 from uv_argo_magic.backends.local import LocalBackend
 from uv_argo_magic.core.spec.run_spec import RunSpec
 from uv_argo_magic.engine import run as engine
+from uv_argo_magic.engine.prepare import prepare
 from uv_argo_magic.errors import BackendUnavailable, RunError
 from uv_argo_magic.history.store import History, RunFiles
 
@@ -27,7 +28,7 @@ def broken_threads(tmp_path, monkeypatch):
 
 
 def start(cell: str, history: History | None = None) -> engine.Run:
-    return engine.start(engine.prepare(RunSpec(cell=cell)), backend=LocalBackend(), history=history)
+    return engine.start(prepare(RunSpec(cell=cell)), backend=LocalBackend(), history=history)
 
 
 @pytest.mark.parametrize(

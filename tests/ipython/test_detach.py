@@ -364,8 +364,8 @@ def test_a_second_interrupt_leaves_at_once_and_says_what_is_left(capsys):
     assert not run.state.ended
     until(lambda: backend.stopped == [run.name])
     said = capsys.readouterr().err
-    assert f"{run.id} was asked to stop and has not ended yet; %argo stop {run.id} asks again" in said
-    assert f"It is {run.name}; in a terminal, this stops it:\n    true {run.name}\n" in said
+    assert f"{run.id} has not ended yet. To ask it again to stop: uv-argo stop {run.id}\n" in said
+    assert f"To stop it without uv-argo-magic:\n    true {run.name}\n" in said
     backend.over.set()
     assert run.wait(10).outcome == "Stopped"
 
@@ -408,7 +408,7 @@ def test_a_second_interrupt_of_a_handed_over_run_says_what_is_left_as_well(capsy
     with pytest.raises(KeyboardInterrupt):
         run.follow(Impatient(2), hand_over=lambda: views.append(1))
     assert views == [1]
-    assert "in a terminal, this stops it" in capsys.readouterr().err
+    assert "To stop it without uv-argo-magic" in capsys.readouterr().err
     run._backend.over.set()
 
 
@@ -458,7 +458,7 @@ def test_several_views_in_several_threads_see_the_same_end():
 def test_the_result_binds_what_was_pulled():
     run = started(Endless())
     bound = {}
-    run._bind = bound.update
+    run._hooks = engine.Hooks(bind=bound.update)
     run._state = play(write(("value", {"name": "x", "body": values.encode("x", 5, 99)}), ("exit", {"reason": "ok"})))
     run._ended.set()
     run._backend.over.set()

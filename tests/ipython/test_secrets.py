@@ -18,6 +18,7 @@ from uv_argo_magic.backends.argo import workflow
 from uv_argo_magic.core.requirements.model import parse
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.engine import run as engine
+from uv_argo_magic.engine.prepare import prepare
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.history.store import History
 from uv_argo_magic.renderers.panel import HtmlPanel
@@ -90,7 +91,7 @@ def test_a_run_leaves_no_credentials_behind(private, monkeypatch, tmp_path, how)
     else:
         settings = Settings(**(with_url(private) if how == "url" else with_environment(private, monkeypatch)))
     spec = RunSpec(cell=CELL, requirements=parse("alpha"), settings=settings)
-    prepared = engine.prepare(spec, notebook="a.ipynb")
+    prepared = prepare(spec, notebook="a.ipynb")
     run = engine.start(prepared, history=History(paths.data_dir() / "runs"), notebook="a.ipynb")
     seen, arguments = [], []
     panel = HtmlPanel(publish=lambda *told, **more: seen.append(repr((told, more))), lock=run.lock)
@@ -124,7 +125,7 @@ def test_a_run_leaves_no_credentials_behind(private, monkeypatch, tmp_path, how)
 def test_nothing_that_is_sent_to_a_cluster_holds_credentials(private, monkeypatch):
     settings = Settings(**with_environment(private, monkeypatch), index_secrets=(("corp", "corp-login"),))
     spec = RunSpec(cell="import alpha", requirements=parse("alpha"), settings=settings, backend="argo")
-    local = engine.prepare(RunSpec(cell="", requirements=parse("alpha"), settings=settings))
+    local = prepare(RunSpec(cell="", requirements=parse("alpha"), settings=settings))
     text = json.dumps(workflow.build(local.program, spec, run_id="r1", image="example:1"), default=str)
     assert "corp-login" in text
     assert not found_in(text.encode())
@@ -133,7 +134,7 @@ def test_nothing_that_is_sent_to_a_cluster_holds_credentials(private, monkeypatc
 def test_an_address_with_a_password_stays_here(private):
     spec = RunSpec(cell="", requirements=parse("alpha"), settings=Settings(**with_url(private)))
     with pytest.raises(SpecError, match="would leave this machine") as caught:
-        engine.prepare(spec, FakeBackend([]))
+        prepare(spec, FakeBackend([]))
     assert "index_secrets=NAME=SECRET" in caught.value.hint
     assert SECRET not in f"{caught.value}{caught.value.hint}"
     assert private.requests == []

@@ -18,6 +18,7 @@ from uv_argo_magic.core.requirements.model import parse
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.engine import run as engine
+from uv_argo_magic.engine.prepare import prepare
 from uv_argo_magic.engine.spec_builder import specify
 from uv_argo_magic.errors import ArgoMagicError, BackendError, ResolutionError, SpecError
 
@@ -67,7 +68,7 @@ def examine(line: Line, context: CellContext) -> Iterator[Check]:
         return
     started_at = time.monotonic()
     try:
-        prepared = engine.prepare(spec, backend)
+        prepared = prepare(spec, backend)
     except (SpecError, ResolutionError, BackendError) as problem:
         yield _failed("index, from here" if isinstance(problem, ResolutionError) else "settings", problem)
         return

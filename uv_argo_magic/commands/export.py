@@ -15,7 +15,7 @@ from uv_argo_magic.backends import base
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.core.spec.script_export import Standalone, pins, standalone
-from uv_argo_magic.engine import run
+from uv_argo_magic.engine.prepare import build, prepare
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.history.entry import HIDDEN
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.commands.parser import Line
     from uv_argo_magic.core.resolution.lock import Resolution
     from uv_argo_magic.core.spec.run_spec import RunSpec
+    from uv_argo_magic.engine.prepare import Prepared
     from uv_argo_magic.history.entry import RunRecord
     from uv_argo_magic.history.store import History
 
@@ -33,7 +34,7 @@ MARK = "Exported by uv-argo-magic"
 WORKFLOW, SCRIPT = (".yaml", ".yml"), (".py",)
 
 
-def export_prepared(plan: run.Prepared, to: str) -> str:
+def export_prepared(plan: Prepared, to: str) -> str:
     """Write what would run; what to say of it.
 
     Raises:
@@ -92,13 +93,13 @@ def _workflow(entry: RunRecord, spec: RunSpec, resolution: Resolution) -> str:
         )
     backend = base.load(spec.backend)
     exporter = base.exporter(backend, spec.backend)
-    manifest = exporter.manifest(run.build(spec, resolution), spec)
+    manifest = exporter.manifest(build(spec, resolution), spec)
     if not isinstance(resolution, Lock) or resolution.target == backend.target(spec).target:
         return manifest
     # The run's files are for another platform than this one's: the same versions are looked for there.
     pins_of_run = tuple(f"{package.name}=={package.version}" for package in resolution.packages if not package.url)
     pinned_spec = replace(spec, settings=replace(spec.settings, constraints=(*spec.settings.constraints, *pins_of_run)))
-    return exporter.manifest(run.prepare(pinned_spec, backend).program, pinned_spec)
+    return exporter.manifest(prepare(pinned_spec, backend).program, pinned_spec)
 
 
 def _script(

@@ -62,7 +62,7 @@ def attach(request: Request) -> Iterator[str]:
         ref,
         history=history,
         settings=configuration.settings,
-        rebuild=lambda remote, state: rebuild.rebuild(remote, state=state),
+        hooks=engine.Hooks(rebuild=lambda remote, state: rebuild.rebuild(remote, state=state)),
     )
     streamer = Streamer(sys.stdout, sys.stderr)
     try:
@@ -104,6 +104,7 @@ def _source(name: str) -> str:
 class TerminalFrontEnd:
     """The engine's front end for `uv-argo run`; `name` is that of the file in tracebacks."""
 
+    command = "uv-argo"
     keeps_warm = False
 
     def __init__(self, line: Line, name: str, path: str, history: History) -> None:

@@ -23,6 +23,7 @@ from uv_argo_magic.core.view import ansi
 from uv_argo_magic.core.view.tables import Table
 from uv_argo_magic.core.view.truncate import OutputTruncator
 from uv_argo_magic.engine import run as engine
+from uv_argo_magic.engine.prepare import prepare
 from uv_argo_magic.engine.spec_builder import specify
 from uv_argo_magic.errors import ArgoMagicError, SpecError, VerifyFailed
 from uv_argo_magic.remote_traceback import rebuild
@@ -183,14 +184,14 @@ def check(cell: Cell, request: Line, context: CellContext) -> Checked:
 def _run_again(cell: Cell, spec: RunSpec, lock: Lock) -> Checked:
     python = lock.target.python
     try:
-        prepared = engine.prepare(replace(spec, python=python), resolution=lock)
+        prepared = prepare(replace(spec, python=python), resolution=lock)
     except SpecError:
         # Another patch of the same minor takes the same files.
-        prepared = engine.prepare(replace(spec, python=lock.target.minor), resolution=lock)
+        prepared = prepare(replace(spec, python=lock.target.minor), resolution=lock)
     base = prepared.interpreter.base
     if lock.base_digest != (base.digest if base else ""):
         return Checked(cell=cell, verdict="differs", packages="the Python has other packages of its own than it had")
-    run = engine.start(prepared, rebuild=lambda remote, state: rebuild.rebuild(remote, state=state))
+    run = engine.start(prepared, hooks=engine.Hooks(rebuild=lambda remote, state: rebuild.rebuild(remote, state=state)))
     lines = spec.settings.output_lines
     recorder = _Recorder()
     state = run.follow(

@@ -32,6 +32,8 @@ class FrontEnd(Protocol):
 
     document: str
     """The path of the notebook or file that locks and history belong to; "": none."""
+    command: str
+    """What a user types before a command: "%argo", "uv-argo"."""
     keeps_warm: bool
     """Whether another cell is likely to follow: the local backend then starts its process ahead."""
 
@@ -106,8 +108,7 @@ def execute(
         history=front_end.history(spec.settings),
         notebook=front_end.document,
         warm=front_end.keeps_warm,
-        rebuild=front_end.rebuild,
-        bind=front_end.bind,
+        hooks=runs.Hooks(rebuild=front_end.rebuild, bind=front_end.bind, command=front_end.command),
     )
     if front_end.follow(run, prepared):
         run.raise_for_state()

@@ -11,20 +11,20 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
+import math
 import secrets
 import sys
 import threading
 import time
 import traceback
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.protocol import events, remote_error, values
 from uv_argo_magic.core.protocol.state import RunState, fold
 from uv_argo_magic.core.resolution.lock import Lock, Resolution
 from uv_argo_magic.core.view import messages
-from uv_argo_magic.engine.prepare import Prepared, build, prepare
 from uv_argo_magic.errors import (
     ArgoMagicError,
     BackendError,
@@ -43,26 +43,37 @@ if TYPE_CHECKING:
 
     from uv_argo_magic.core.spec.run_spec import Settings
     from uv_argo_magic.engine.find_run import RunRef
+    from uv_argo_magic.engine.prepare import Prepared
     from uv_argo_magic.history.store import History, RunFiles
 
-__all__ = ["Prepared", "Renderer", "Run", "build", "join", "new_id", "prepare", "start"]
 
 PACE = 0.05
-"""Seconds between two looks of a renderer at the state: 20 a second, more than a browser shows."""
-IDLE = 4
-"""Looks at an unchanged state between two updates: times on a panel go on."""
+"""Seconds between two updates of a renderer: 20 a second, more than a browser shows."""
+TICK = 0.25
+"""Seconds between two updates without a change: the times on a panel go on, and other processes may ask for a stop."""
 EXPLAIN_AFTER = 10.0
 """Seconds that an ended run waits at most for uv to say what needs which package."""
 LEAVE_AFTER = 10.0
-"""Seconds that an interrupted cell waits for the run's last words, where nobody would see them later."""
+"""Seconds that an interrupted cell waits for the end of its run, where nothing shows it later."""
 FREE_AFTER = 0.5
-"""Seconds that a stopped run keeps its cell where somebody else goes on to show it."""
+"""Seconds that a stopped run keeps its cell where its end is shown in the background."""
+WRITE_AFTER = 2.0
+"""Seconds that an ended run waits at most for its history to be written."""
 ASK_AGAIN = 2.0
-"""Seconds between two tries to have a run stopped by a place that does not answer."""
+"""Seconds between two attempts to stop a run whose backend does not answer."""
 
 
-Rebuild: TypeAlias = "Callable[[remote_error.RemoteError, RunState], BaseException]"
-Bind: TypeAlias = "Callable[[dict[str, object]], object]"
+@dataclass(frozen=True, kw_only=True)
+class Hooks:
+    """What the front end of a run adds to it.
+
+    `rebuild` makes the exception to raise here of the one that the cell raised (default: a plain CellFailed), `bind`
+    takes the pulled variables when `Run.result` is called, `command` is what a user types before a command.
+    """
+
+    rebuild: Callable[[remote_error.RemoteError, RunState], BaseException] | None = None
+    bind: Callable[[dict[str, object]], object] | None = None
+    command: str = "uv-argo"
 
 
 class Renderer(Protocol):
@@ -77,20 +88,16 @@ def new_id() -> str:
     return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(3)
 
 
-def start(  # noqa: PLR0913 - by keyword, each with a default that a plain cell wants
+def start(
     prepared: Prepared,
     *,
     history: History | None = None,
     notebook: str = "",
     backend: base.Backend | None = None,
     warm: bool = False,
-    rebuild: Rebuild | None = None,
-    bind: Bind | None = None,
+    hooks: Hooks | None = None,
 ) -> Run:
-    """Submit it and begin to read what it says; `warm`: when it has ended, make ready for the next.
-
-    `rebuild` makes the exception to raise here of the remote one; else it is a plain CellFailed. `bind` takes the
-    pulled variables when `Run.result` is called.
+    """Submit a run and follow it; with `warm` the backend prepares for the next one at its end.
 
     Raises:
         BackendError: the place could not be reached, or refused.
@@ -118,7 +125,7 @@ def start(  # noqa: PLR0913 - by keyword, each with a default that a plain cell 
     run = Run(
         chosen, run_id=run_id, submitted=submitted, nonce=prepared.program.nonce, settings=spec.settings,
         resolution=prepared.resolution, files=files, warm=warm,
-        rebuild=rebuild, bind=bind,
+        hooks=hooks,
     )  # fmt: skip
     lock = prepared.resolution
     if isinstance(lock, Lock) and not lock.is_annotated:
@@ -136,12 +143,11 @@ def join(
     *,
     history: History | None = None,
     settings: Settings,
-    rebuild: Rebuild | None = None,
-    bind: Bind | None = None,
+    hooks: Hooks | None = None,
 ) -> Run:
-    """Follow a run that somebody began elsewhere or before; `settings` are those of the view.
+    """Follow a run that another process started; `settings` are those of the view.
 
-    Where the process that began it on this machine is gone, the history is written on.
+    If that process was one of this machine and is gone, this one continues the history of the run.
 
     Raises:
         BackendError: the place could not be reached.
@@ -153,8 +159,7 @@ def join(
     files = history.take_over(entry) if history is not None and entry is not None and entry.unseen else None
     return Run(
         base.load(ref.backend), run_id=ref.id, submitted=submitted, nonce=remote.nonce, settings=settings,
-        resolution=entry.lock() if entry else None, files=files,
-        rebuild=rebuild, bind=bind,
+        resolution=entry.lock() if entry else None, files=files, hooks=hooks,
     )  # fmt: skip
 
 
@@ -172,8 +177,7 @@ class Run:
         resolution: Resolution | None = None,
         files: RunFiles | None = None,
         warm: bool = False,
-        rebuild: Rebuild | None = None,
-        bind: Bind | None = None,
+        hooks: Hooks | None = None,
     ) -> None:
         self.id = run_id
         self.name = submitted.name
@@ -183,17 +187,18 @@ class Run:
         self._backend = backend
         self._nonce = nonce
         self._warm = warm
-        self._rebuild = rebuild
-        self._bind = bind
-        self._ended = threading.Event()
-        self._lock = threading.Lock()
+        self._hooks = hooks or Hooks()
         self._files = files
         self._state = RunState(run=run_id)
+        self._changed = threading.Condition()
+        """Guards `_state`, and is notified of each change of it."""
+        self._ended = threading.Event()
+        """Set when the state has ended and the history has it."""
+        self._explaining: threading.Thread | None = None
         self._take(submitted)
         self._keep(lambda files: files.note("name", submitted.name))
         self._thread = threading.Thread(target=self._read, name=f"uv-argo-{run_id}", daemon=True)
         self._thread.start()
-        self._explaining: threading.Thread | None = None
 
     def __repr__(self) -> str:
         return f"<Run {self.id}: {messages.title(self.state)}>"
@@ -269,10 +274,10 @@ class Run:
 
     def _left_behind(self) -> str:
         commands = "".join(f"    {line}\n" for line in base.manual_stop_commands(self._backend, self.name))
-        return (
-            f"uv-argo: {self.id} was asked to stop and has not ended yet; %argo stop {self.id} asks again, "
-            f"%argo attach {self.id} shows it\n"
-        ) + (f"It is {self.name}; in a terminal, this stops it:\n{commands}" if commands else "")
+        command = self._hooks.command
+        text = f"uv-argo: {self.id} has not ended yet. To ask it again to stop: {command} stop {self.id}\n"
+        text += f"To see it: {command} attach {self.id}\n"
+        return text + (f"To stop it without uv-argo-magic:\n{commands}" if commands else "")
 
     def wait(self, timeout: float | None = None) -> RunState:
         """Wait until it has ended or `timeout` seconds have passed; the state then."""
@@ -321,8 +326,8 @@ class Run:
             return
         if state.exited and state.exited.reason == "error" and state.error:
             remote = remote_error.parse(state.error)
-            if self._rebuild is not None:
-                raise self._rebuild(remote, state)
+            if self._hooks.rebuild is not None:
+                raise self._hooks.rebuild(remote, state)
             raise CellFailed(f"{remote.ename}: {remote.evalue}", state=state)
         sentence, hint = messages.sentence(state), messages.hint(state)
         if state.outcome == "Lost":
@@ -349,25 +354,22 @@ class Run:
             raise TimeoutError(f"the run {self.id} has not ended after {timeout} seconds")
         self.raise_for_state()
         pulled = self.values()
-        if self._bind is not None and pulled:
-            self._bind(pulled)
+        if self._hooks.bind is not None and pulled:
+            self._hooks.bind(pulled)
         return pulled
 
     def _show_until(self, renderers: tuple[Renderer, ...], seconds: float | None) -> None:
-        """Update the renderers at every change until the end, or for some seconds after it was asked to stop."""
-        deadline: float | None = None
+        """Update the renderers at every change until the end, or until some seconds after a stop was requested."""
+        deadline = math.inf
         reported: set[int] = set()
-        last_state: RunState | None = None
-        for iteration in itertools.count():
-            state = self.state
-            if state is last_state and iteration % IDLE:
-                self._ended.wait(PACE)
-                continue
-            last_state = state
-            if self._files is not None and not state.stop_requested and (by := self._files.stop_asked()):
+        state: RunState | None = None
+        while True:
+            state = self._next_state(state, min(TICK, max(0.0, deadline - time.monotonic())))
+            files = self._files
+            if files is not None and not state.stop_requested and (by := files.stop_asked()):
                 self.ask_to_stop(by)
-            if deadline is None and seconds is not None and state.stop_requested:
-                deadline = time.monotonic() + seconds
+            if seconds is not None and state.stop_requested:
+                deadline = min(deadline, time.monotonic() + seconds)
             for index, renderer in enumerate(renderers):
                 try:
                     renderer.update(state)
@@ -375,12 +377,21 @@ class Run:
                     if index not in reported:
                         reported.add(index)
                         sys.stderr.write(f"uv-argo: Cannot update the view of the run:\n{traceback.format_exc()}")
-            if state.ended or (deadline is not None and time.monotonic() > deadline):
+            if state.ended:
+                self._ended.wait(WRITE_AFTER)
+                return
+            if time.monotonic() > deadline:
                 return
             self._ended.wait(PACE)
 
+    def _next_state(self, seen: RunState | None, timeout: float) -> RunState:
+        """The state as soon as it is another than `seen`, or after `timeout` seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._state is not seen, timeout)
+            return self._state
+
     def _read(self) -> None:
-        """The thread: everything that the backend says, to its end."""
+        """The thread: everything that the backend reports, to its end."""
         try:
             for item in self._backend.watch(self.name):
                 if isinstance(item, str):
@@ -392,34 +403,41 @@ class Run:
             phase = "Error" if isinstance(problem, StreamLost) else type(problem).__name__
             message = ". ".join(part for part in (str(problem), problem.hint) if part)
             self._take(events.NodePhase(phase=phase, message=message, t=time.time()))
+        except Exception as problem:  # noqa: BLE001 - a defect of a backend must be an outcome, or the run never ends
+            message = f"internal error in {type(self._backend).__name__}: {type(problem).__name__}: {problem}"
+            self._take(events.NodePhase(phase="Error", message=message, t=time.time()))
         finally:
             self._take(events.LogEnded(t=time.time()))
             with contextlib.suppress(BackendError):
                 self._backend.delete(self.name)
             if self._warm:
                 base.warm(self._backend)
-            if self._files is not None:
-                self._files.make_room()
+            self._keep(lambda files: files.make_room())
 
     def _take(self, *new_events: events.Event) -> None:
-        with self._lock:
-            previous = self._state
-            self._state = fold(new_events, previous)
-            hello = self._state.hello
-            if hello and not previous.hello and base.Capability.LOCAL in self._backend.capabilities:
-                # The supervisor is a process of this machine: another process may stop the run by it.
-                self._keep(lambda files: files.note("pid", str(hello.pid)))
-            if self._state.ended and not previous.ended:
-                self._keep(lambda files: files.finish(self._state))
+        """Fold events into the state; the history is written afterwards, without the lock."""
+        with self._changed:
+            previous, state = self._state, fold(new_events, self._state)
+            self._state = state
+            self._changed.notify_all()
+        hello = state.hello
+        if hello and not previous.hello and base.Capability.LOCAL in self._backend.capabilities:
+            # The supervisor is a process of this machine: another process may stop the run by it.
+            self._keep(lambda files: files.note("pid", str(hello.pid)))
+        if state.ended and not previous.ended:
+            try:
+                self._keep(lambda files: files.finish(state))
+            finally:
                 self._ended.set()
 
     def _keep(self, write: Callable[[RunFiles], None]) -> None:
-        """Write to the history; a full disk costs the record of this run, and not the run."""
-        if self._files is None:
+        """Write to the history; a failure costs the record of this run, and not the run."""
+        files = self._files
+        if files is None:
             return
         try:
-            write(self._files)
-        except OSError as problem:
+            write(files)
+        except (OSError, ValueError) as problem:
             self._files = None
             sys.stderr.write(f"uv-argo: the rest of this run is not kept in the history: {problem}\n")
 

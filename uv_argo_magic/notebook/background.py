@@ -179,8 +179,7 @@ def attach(name: str, shell: Shell, history: History, notebook: str, configurati
                 ref,
                 history=history,
                 settings=configuration.settings,
-                rebuild=functools.partial(_rebuild, entry),
-                bind=shell.push,
+                hooks=engine.Hooks(rebuild=functools.partial(_rebuild, entry), bind=shell.push, command="%argo"),
             )
         elif entry is not None and entry.live:
             raise SpecError(

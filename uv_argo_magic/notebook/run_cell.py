@@ -71,6 +71,7 @@ def write_deps(text: str, cell: str, request: Request) -> None:
 class CellFrontEnd:
     """The engine's front end in a notebook's cell, or in a cell of IPython in a terminal."""
 
+    command = "%argo"
     keeps_warm = True
 
     def __init__(self, name: str, notebook: str, options: RunOptions, request: Request) -> None:
