@@ -17,7 +17,8 @@ from uv_argo_magic.core.resolution.lock import Unresolved
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.engine.prepare import prepare
 from uv_argo_magic.engine.run import Run, start
-from uv_argo_magic.uv import resolver, runner
+from uv_argo_magic.uv import runner
+from uv_argo_magic.uv.resolver import Resolver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,9 +73,8 @@ def test_only_the_install_knows_who_asks_the_index(server, run, monkeypatch, log
 def test_without_the_secret_the_index_asks_who_it_is(tmp_path, home):
     with IndexServer(credentials="me:x") as index:
         settings = Settings(index_url=index.url, index_secrets=(("corp", "login"),))
-        found = resolver.lock(
-            model.parse("alpha"), interpreter=ArgoBackend().target(RunSpec(cell="")), settings=settings
-        )
+        resolver = Resolver(interpreter=ArgoBackend().target(RunSpec(cell="")), settings=settings)
+        found = resolver.lock(model.parse("alpha"))
     assert isinstance(found, Unresolved)
     assert "401" in found.reason
 

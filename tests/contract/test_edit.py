@@ -99,17 +99,17 @@ def test_a_check_says_what_a_cell_would_get(around, path):
     path.write_text("alpha\n", encoding="utf-8")
     verdict = edit.check(path, around)
     assert verdict.versions == {"alpha": "1.0", "beta": "1.5"}
-    assert verdict.where.startswith("Python 3.")
+    assert verdict.target.startswith("Python 3.")
     assert "2 packages" in verdict.sentence()
 
 
 def test_a_check_names_whom_to_blame(around, path):
     path.write_text("alpha\nbeta==2.0\n", encoding="utf-8")
     verdict = edit.check(path, around)
-    assert verdict.names == ("alpha", "beta")
+    assert verdict.blamed == ("alpha", "beta")
     assert "cannot be met together" in verdict.problem
     path.write_text("alpha\nalhpa\n", encoding="utf-8")
-    assert edit.check(path, around).names == ("alhpa",)
+    assert edit.check(path, around).blamed == ("alhpa",)
 
 
 def test_what_has_to_be_downloaded(around, path, index):
@@ -130,12 +130,12 @@ def test_what_has_to_be_downloaded(around, path, index):
 def test_a_check_keeps_nothing_and_a_lock_sticks(around, path, index):
     path.write_text("alpha\n", encoding="utf-8")
     seen = edit.check(path, around)
-    assert not seen.kept
+    assert not seen.stored
     index.add("beta", "1.6")
     assert edit.check(path, around).versions["beta"] == "1.6"
     assert "Locked" in edit.lock(path, around, seen.lock, threading.Event())
     kept = edit.check(path, around)
-    assert kept.kept
+    assert kept.stored
     assert kept.versions["beta"] == "1.5"
     assert edit.lock(path, around, None, threading.Event()) == "Upgraded: beta 1.5 \N{RIGHTWARDS ARROW} 1.6."
     assert edit.lock(path, around, None, threading.Event()) == "Upgraded: nothing is newer."

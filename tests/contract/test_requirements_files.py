@@ -16,7 +16,8 @@ from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.engine.context import CellContext
 from uv_argo_magic.engine.spec_builder import specify
 from uv_argo_magic.errors import ResolutionError, SpecError
-from uv_argo_magic.uv import interpreters, resolver
+from uv_argo_magic.uv import interpreters
+from uv_argo_magic.uv.resolver import Resolver
 
 PROJECT = """
 [project]
@@ -64,12 +65,12 @@ def uv(index, tmp_path):
 @pytest.fixture
 def ask(index, tmp_path):
     def asking(asked):
-        lock = resolver.lock(
-            asked.requirements,
+        resolver = Resolver(
             interpreter=interpreters.find(),
             settings=Settings(constraints=asked.constraints, overrides=asked.overrides),
             environ=os.environ | {"UV_CACHE_DIR": str(tmp_path / "cache"), "UV_DEFAULT_INDEX": index.url},
         )
+        lock = resolver.lock(asked.requirements)
         return [f"{package.name}=={package.version}" for package in lock.packages]
 
     return asking
@@ -178,7 +179,7 @@ def test_a_url_needs_the_settings_leave_wherever_it_comes_from(tmp_path, line, c
     around = CellContext(names={}, traits={"allow_urls": False}, environ={}, folder=tmp_path, notebook="study.ipynb")
     spec, _ = specify(cell, run_options(read_cell(line, {})), around)
     with pytest.raises(SpecError, match="alpha is asked for by its URL, and allow_urls is off"):
-        resolver.lock(spec.requirements, interpreter=interpreters.find(), settings=spec.settings)
+        Resolver(interpreter=interpreters.find(), settings=spec.settings).lock(spec.requirements)
 
 
 def test_a_lock_that_uv_cannot_read(tmp_path):

@@ -24,9 +24,10 @@ from uv_argo_magic.core.resolution.lock import Lock, Target, Unresolved
 from uv_argo_magic.core.spec import program
 from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.errors import ResolutionError, SpecError
-from uv_argo_magic.uv import interpreters, resolver, runner
+from uv_argo_magic.uv import interpreters, runner
 from uv_argo_magic.uv.interpreters import Interpreter
 from uv_argo_magic.uv.lock_store import MAX_AGE, LockStore
+from uv_argo_magic.uv.resolver import Resolver
 
 
 @pytest.fixture
@@ -46,14 +47,13 @@ def ask(index, tmp_path):
     environ = surroundings(index, tmp_path)
 
     def asking(text, *, locks=None, upgrade=False, interpreter=None, env=None, **settings):
-        return resolver.lock(
-            parse(text) if isinstance(text, str) else text,
+        asked = Resolver(
             interpreter=interpreter or interpreters.find(),
             settings=Settings(**settings),
-            locks=locks,
-            upgrade=upgrade,
+            store=locks,
             environ=environ | (env or {}),
         )
+        return asked.lock(parse(text) if isinstance(text, str) else text, upgrade=upgrade)
 
     return asking
 
@@ -205,7 +205,8 @@ def test_credentials_work_and_stand_on_no_command_line(ask):
         private.add("alpha", "1.0")
         url = private.url.replace("://", "://user:secret@")
         assert names(ask("alpha", index_url=url)) == ["alpha 1.0"]
-        question = resolver._question(parse("alpha"), interpreters.find(), Settings(index_url=url), {})
+        asked = Resolver(interpreter=interpreters.find(), settings=Settings(index_url=url), environ={})
+        question = asked._question(parse("alpha"))
         assert "secret" not in " ".join(question.options)
         with pytest.raises(ResolutionError, match="asks who you are") as caught:
             ask("beta", index_url=url.replace("secret", "wrongsecret"))
@@ -543,7 +544,7 @@ def test_what_needs_each_package_and_where_it_comes_from(index, ask, locks, abou
         made = ask("alpha gamma", locks=locks, **settings)
         assert names(made) == ["alpha 1.0", "beta 1.0", "gamma 2.0"], "the first index that knows a package"
         count = len(index.requests) + len(corp.requests)
-        told = resolver.explain(made, parse("alpha gamma"), settings=Settings(**settings), locks=locks, **about)
+        told = Resolver(settings=Settings(**settings), store=locks, **about).explain(made, parse("alpha gamma"))
         assert len(index.requests) + len(corp.requests) == count, "without the network"
         assert [(one.name, one.requested, one.via, one.index) for one in told.packages] == [
             ("alpha", True, (), "corp"),
@@ -552,7 +553,7 @@ def test_what_needs_each_package_and_where_it_comes_from(index, ask, locks, abou
         ]
         assert told.key == made.key
         assert ask("alpha gamma", locks=locks, **settings) == told
-        assert resolver.explain(told, parse("alpha gamma"), settings=Settings(**settings), **about) is told
+        assert Resolver(settings=Settings(**settings), **about).explain(told, parse("alpha gamma")) is told
         for secret in ("secret", corp.host):
             assert all(secret not in path.read_text() for path in locks._root.rglob("*.json"))
 
@@ -560,8 +561,8 @@ def test_what_needs_each_package_and_where_it_comes_from(index, ask, locks, abou
 def test_a_lock_that_uv_cannot_explain_stays_as_it_is(index, ask, about):
     index.add("alpha", "1.0")
     made = ask("alpha")
-    assert resolver.explain(made, parse("alpha"), settings=Settings(offline=True), **about) is made
-    assert resolver.explain(made, parse("alpha"), settings=Settings(), **about).packages[0].requested, "asked again"
+    assert Resolver(settings=Settings(offline=True), **about).explain(made, parse("alpha")) is made
+    assert Resolver(settings=Settings(), **about).explain(made, parse("alpha")).packages[0].requested, "asked again"
 
 
 def test_what_is_cached_here(index, ask, about, tmp_path):
@@ -569,11 +570,11 @@ def test_what_is_cached_here(index, ask, about, tmp_path):
     index.add("alpha", "1.0", requires=["beta"])
     index.add("beta", "1.0")
     made = ask("alpha")
-    assert resolver.cached(made, settings=Settings(), **about) == frozenset()
+    assert Resolver(settings=Settings(), **about).cached(made) == frozenset()
     command = [find_uv_bin(), "pip", "install", "-q", "--target", str(tmp_path / "t"), "--no-deps", "alpha"]
     subprocess.run(command, env=program.uv_process_environ(about["environ"]), check=True)
     count = len(index.requests)
-    assert resolver.cached(made, settings=Settings(), **about) == {"alpha"}
+    assert Resolver(settings=Settings(), **about).cached(made) == {"alpha"}
     assert len(index.requests) == count
 
 
@@ -584,7 +585,7 @@ def test_a_lock_as_files_that_uv_installs(index, ask, about, tmp_path):
     wanted = Requirements(items=(*parse("alpha").items, Requirement(name="gamma", url=index.file_url(gamma))))
     made = ask(wanted, only_binary=False)
     index.add("beta", "2.0")
-    said = resolver.as_pylock(made, settings=Settings(only_binary=False), **about)
+    said = Resolver(settings=Settings(only_binary=False), **about).as_pylock(made)
     texts = {"pylock.toml": lock_export.pylock(made, said), "r.txt": lock_export.requirements(made)}
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
@@ -598,7 +599,7 @@ def test_a_lock_as_files_that_uv_installs(index, ask, about, tmp_path):
     assert source.sha256 in texts["pylock.toml"]
     index.remove("beta")
     with pytest.raises(ResolutionError):
-        resolver.as_pylock(made, settings=Settings(), **about)
+        Resolver(settings=Settings(), **about).as_pylock(made)
 
 
 # An end before its time

@@ -13,12 +13,11 @@ import contextlib
 import os
 import shutil
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from uv_argo_magic import requirements_files
-from uv_argo_magic._os import paths
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.commands import cell_line
 from uv_argo_magic.core.commands.table import RunOptions
@@ -27,19 +26,19 @@ from uv_argo_magic.core.resolution.check_result import CheckResult
 from uv_argo_magic.core.resolution.conflicts import POPULAR
 from uv_argo_magic.core.resolution.diff import difference
 from uv_argo_magic.core.resolution.lock import Lock
-from uv_argo_magic.engine import image_probe
+from uv_argo_magic.engine import checks
+from uv_argo_magic.engine.prepare import find_target
 from uv_argo_magic.engine.spec_builder import specify
 from uv_argo_magic.errors import ArgoMagicError, ResolutionError, SpecError
-from uv_argo_magic.uv import resolver, runner
-from uv_argo_magic.uv.lock_store import LockStore
+from uv_argo_magic.uv import runner
 
 if TYPE_CHECKING:
     import threading
 
-    from uv_argo_magic.core.spec.run_spec import RunSpec
     from uv_argo_magic.engine.context import CellContext
+    from uv_argo_magic.engine.prepare import RunTarget
     from uv_argo_magic.history.store import History
-    from uv_argo_magic.uv.interpreters import Interpreter
+    from uv_argo_magic.uv.resolver import Resolver
 
 PATIENCE = 30.0
 """Seconds that a check may take: nobody waits longer for a chip's colour."""
@@ -130,54 +129,38 @@ def write(path: Path, text: str, expected: str) -> bool:
     return True
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Cell:
-    """What a cell with these requirements would ask uv, and where its answers are kept."""
-
-    spec: RunSpec
-    interpreter: Interpreter
-    locks: LockStore
-
-    @property
-    def about(self) -> dict[str, Any]:
-        return {"interpreter": self.interpreter, "settings": self.spec.settings}
-
-    @property
-    def where(self) -> str:
-        suffix = "" if self.local else f" on {self.spec.backend}"
-        return f"Python {self.interpreter.target.python}{suffix}"
-
-    @property
-    def local(self) -> bool:
-        """Whether it would run on this machine, with uv's cache of this machine."""
-        return base.Capability.LOCAL in base.load(self.spec.backend).capabilities
-
-
-def _cell(path: Path, context: CellContext) -> _Cell:
+def _target(path: Path, context: CellContext) -> RunTarget:
+    """The target of a cell with the requirements of this file."""
     # By `-r`, so that includes and constraints count as they do in a cell.
     files = (os.path.relpath(path, context.folder),) if path.exists() else ()
     spec, _ = specify("", RunOptions(deps="", requirements=files), context)
     timeout = min(spec.settings.install_timeout or PATIENCE, PATIENCE)
     # `locked` is for cells: an editor is where one locks.
     spec = replace(spec, settings=replace(spec.settings, install_timeout=timeout, locked=False))
-    spec, interpreter = image_probe.target(spec, base.load(spec.backend), paths.cache_dir() / "images", dry_run=True)
-    return _Cell(spec=spec, interpreter=interpreter, locks=LockStore(paths.data_dir() / "locks", context.notebook))
+    return find_target(spec, dry_run=True)
+
+
+def _resolver(target: RunTarget, context: CellContext) -> Resolver:
+    return target.resolver(context.notebook, {**context.environ, "UV_HTTP_RETRIES": "0"})
+
+
+def _is_local(target: RunTarget) -> bool:
+    """Whether a cell runs on this machine, with uv's cache of this machine."""
+    return base.Capability.LOCAL in target.backend.capabilities
 
 
 def check(path: Path, context: CellContext, cancelled: threading.Event | None = None) -> CheckResult:
-    """What a cell would get from this file, as it is on the disk; nothing is kept.
+    """What a cell would get from this file, as it is on the disk; nothing is stored.
 
     Raises:
-        Cancelled: nobody waits for the answer any more.
+        Cancelled: `cancelled` was set, in another thread.
     """
     try:
-        cell = _cell(path, context)
-        requirements = cell.spec.requirements
-        kept_lock = resolver.kept_lock(requirements, locks=cell.locks, **cell.about) if requirements else None
-        environ = {**context.environ, "UV_HTTP_RETRIES": "0"}
-        resolution = kept_lock or resolver.lock(
-            requirements, locks=cell.locks, keeping=False, environ=environ, cancelled=cancelled, **cell.about
-        )
+        target = _target(path, context)
+        resolver, requirements = _resolver(target, context), target.spec.requirements
+        stored = resolver.stored(requirements) if requirements else None
+        resolution = stored or resolver.lock(requirements, save=False, cancelled=cancelled)
+        checks.enforce(checks.Proposal(spec=target.spec, resolution=resolution, purpose="lock"))
     except runner.Cancelled:
         raise
     except ResolutionError as error:
@@ -188,50 +171,52 @@ def check(path: Path, context: CellContext, cancelled: threading.Event | None = 
         return CheckResult(problem=f"uv could not be asked: {error}", unreachable=True)
     if not isinstance(resolution, Lock):
         return CheckResult(problem=resolution.reason, unreachable=True)
-    return CheckResult(lock=resolution, stored=kept_lock is not None, target=cell.where)
+    place = f"Python {target.interpreter.target.python}"
+    return CheckResult(
+        lock=resolution,
+        stored=stored is not None,
+        target=place if _is_local(target) else f"{place} on {target.spec.backend}",
+    )
 
 
-def measure(verdict: CheckResult, path: Path, context: CellContext, cancelled: threading.Event) -> CheckResult:
-    """The same, with what has to be downloaded; a place other than this machine has a cache of its own.
+def measure(result: CheckResult, path: Path, context: CellContext, cancelled: threading.Event) -> CheckResult:
+    """The result with what has to be downloaded, if cells run on this machine.
 
     Raises:
-        Cancelled: nobody waits for the answer any more.
+        Cancelled: `cancelled` was set, in another thread.
     """
-    if verdict.lock is None or not verdict.lock.packages:
-        return verdict
+    if result.lock is None or not result.lock.packages:
+        return result
     try:
-        cell = _cell(path, context)
-        if not cell.local:
-            return verdict
-        environ = {**context.environ, "UV_HTTP_RETRIES": "0"}
-        return replace(
-            verdict, cached=resolver.cached(verdict.lock, environ=environ, cancelled=cancelled, **cell.about)
-        )
+        target = _target(path, context)
+        if not _is_local(target):
+            return result
+        return replace(result, cached=_resolver(target, context).cached(result.lock, cancelled=cancelled))
     except runner.Cancelled:
         raise
     except (ArgoMagicError, OSError):
-        return verdict  # what was resolved a moment ago stands
+        return result  # what was resolved a moment ago stands
 
 
 def lock(path: Path, context: CellContext, shown_lock: Lock | None, cancelled: threading.Event) -> str:
-    """Keep these versions for the notebook, or (None) resolve anew and keep those; a sentence on what was done.
+    """Store these versions for the notebook, or (None) resolve anew and store those; a sentence on what was done.
 
     Raises:
         SpecError: the file cannot be read.
         ResolutionError: no set of versions fits, or no index answers.
-        Cancelled: nobody waits for the answer any more; nothing is kept.
+        PolicyError: a check refused these versions.
+        Cancelled: `cancelled` was set, in another thread; nothing is stored.
     """
-    cell = _cell(path, context)
-    requirements = cell.spec.requirements
-    if shown_lock is not None:
-        resolver.keep(shown_lock, requirements, locks=cell.locks, **cell.about)
-        return "Locked: this notebook's cells get these versions until they are upgraded."
-    previous = resolver.kept_lock(requirements, locks=cell.locks, **cell.about)
-    environ = {**context.environ, "UV_HTTP_RETRIES": "0"}
-    resolution = resolver.lock(requirements, environ=environ, cancelled=cancelled, **cell.about)
+    target = _target(path, context)
+    resolver, requirements = _resolver(target, context), target.spec.requirements
+    resolution = shown_lock or replace(resolver, store=None).lock(requirements, cancelled=cancelled)
     if not isinstance(resolution, Lock):
         raise ResolutionError(resolution.reason, hint="What was locked before stays as it is.")
-    resolver.keep(resolution, requirements, locks=cell.locks, **cell.about)
+    checks.enforce(checks.Proposal(spec=target.spec, resolution=resolution, purpose="lock"))
+    previous = resolver.stored(requirements)
+    resolver.save(resolution, requirements)
+    if shown_lock is not None:
+        return "Locked: this notebook's cells get these versions until they are upgraded."
     changes = difference(previous.packages, resolution.packages) if previous else ()
     lines = [
         f"{change.name} {change.before or 'new'} \N{RIGHTWARDS ARROW} {change.after or 'gone'}" for change in changes

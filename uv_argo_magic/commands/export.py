@@ -15,7 +15,8 @@ from uv_argo_magic.backends import base
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.core.spec.script_export import Standalone, pins, standalone
-from uv_argo_magic.engine.prepare import build, prepare
+from uv_argo_magic.engine.build import build
+from uv_argo_magic.engine.prepare import prepare
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.history.entry import HIDDEN
 
@@ -93,7 +94,7 @@ def _workflow(entry: RunRecord, spec: RunSpec, resolution: Resolution) -> str:
         )
     backend = base.load(spec.backend)
     exporter = base.exporter(backend, spec.backend)
-    manifest = exporter.manifest(build(spec, resolution), spec)
+    manifest = exporter.manifest(build(spec, resolution, "export"), spec)
     if not isinstance(resolution, Lock) or resolution.target == backend.target(spec).target:
         return manifest
     # The run's files are for another platform than this one's: the same versions are looked for there.

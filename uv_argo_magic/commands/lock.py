@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from uv_argo_magic._os import atomic_write, paths
-from uv_argo_magic.backends import base
+from uv_argo_magic._os import atomic_write
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.commands.table import RunOptions, run_options
 from uv_argo_magic.core.resolution import dependency_tree, lock_export
@@ -18,12 +17,11 @@ from uv_argo_magic.core.resolution.diff import difference
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.core.view.tables import Table, changes
-from uv_argo_magic.engine import image_probe
+from uv_argo_magic.engine import checks
+from uv_argo_magic.engine.prepare import find_target
 from uv_argo_magic.engine.spec_builder import specify
 from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.history.entry import HIDDEN
-from uv_argo_magic.uv import resolver
-from uv_argo_magic.uv.lock_store import LockStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,9 +31,10 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.resolution.lock import Resolution
     from uv_argo_magic.core.spec.run_spec import RunSpec
     from uv_argo_magic.engine.context import CellContext
+    from uv_argo_magic.engine.prepare import RunTarget
     from uv_argo_magic.history.entry import RunRecord
     from uv_argo_magic.history.store import History
-    from uv_argo_magic.uv.interpreters import Interpreter
+    from uv_argo_magic.uv.resolver import Resolver
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,29 +60,34 @@ def answer(line: Line, history: History, context: CellContext) -> Table:
         ResolutionError: no set of versions fits, no index answers, or the run had no lock.
     """
     request = _read_request(line, history, context)
-    # `locked` is for cells: this verb is how one locks.
+    # `locked` is for cells: this command is how one locks.
     spec = replace(request.spec, settings=replace(request.spec.settings, locked=False))
-    spec, interpreter = image_probe.target(spec, base.load(spec.backend), paths.cache_dir() / "images", dry_run=True)
-    locks = LockStore(paths.data_dir() / "locks", request.notebook)
-    about: dict[str, Any] = {"interpreter": interpreter, "settings": spec.settings}
+    target = find_target(spec, dry_run=True)
+    requirements = target.spec.requirements
+    stored = target.resolver(request.notebook)
+    unstored = replace(stored, store=None)
     dry_run = line.has("dry_run")
     if line.has("upgrade"):
-        previous = resolver.kept_lock(spec.requirements, locks=locks, **about) or request.run_lock
-        lock = _require_lock(resolver.lock(spec.requirements, **about))
-        lock = resolver.explain(lock, spec.requirements, **about)
+        previous = stored.stored(requirements) or request.run_lock
+        lock = unstored.explain(_require_lock(unstored.lock(requirements)), requirements)
+        _enforce(target, lock)
         report = _upgrade_report(previous, lock, dry_run=dry_run)
         if not dry_run:
-            resolver.keep(lock, spec.requirements, locks=locks, **about)
+            stored.save(lock, requirements)
     else:
-        lock = request.run_lock or _require_lock(
-            resolver.lock(spec.requirements, locks=None if dry_run else locks, **about)
-        )
-        lock = resolver.explain(lock, spec.requirements, locks=None if dry_run else locks, **about)
-        report = table(lock, resolver.cached(lock, **about), time.time(), request.title)
+        resolver = unstored if dry_run else stored
+        lock = request.run_lock or _require_lock(resolver.lock(requirements))
+        lock = resolver.explain(lock, requirements)
+        _enforce(target, lock)
+        report = table(lock, resolver.cached(lock), time.time(), request.title)
     if line.has("to") and not dry_run:
-        note = _write(line.text("to"), lock, spec, interpreter, context)
+        note = _write(line.text("to"), lock, stored, context)
         report = replace(report, notes=(*report.notes, note))
     return report
+
+
+def _enforce(target: RunTarget, lock: Lock) -> None:
+    checks.enforce(checks.Proposal(spec=target.spec, resolution=lock, purpose="lock"))
 
 
 def table(lock: Lock, cached: frozenset[str], now: float, title: str = "") -> Table:
@@ -180,11 +184,11 @@ def _upgrade_report(before: Lock | None, after: Lock, *, dry_run: bool) -> Table
     return replace(report, notes=(*report.notes, *after.warnings, note))
 
 
-def _write(name: str, lock: Lock, spec: RunSpec, interpreter: Interpreter, context: CellContext) -> str:
+def _write(name: str, lock: Lock, resolver: Resolver, context: CellContext) -> str:
     """Write the lock as the file's name wants it; a sentence that says so."""
     path = context.folder / name
     if lock_export.is_pylock(path.name):
-        uv_pylock = resolver.as_pylock(lock, interpreter=interpreter, settings=spec.settings)
+        uv_pylock = resolver.as_pylock(lock)
         text = lock_export.pylock(lock, uv_pylock)
     elif path.suffix in {".txt", ".in"}:
         text = lock_export.requirements(lock)

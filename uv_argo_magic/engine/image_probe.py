@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import json
 import re
-import secrets
 import tempfile
 import time
 from dataclasses import replace
@@ -25,9 +24,8 @@ from uv_argo_magic.core.protocol import events
 from uv_argo_magic.core.protocol.state import fold
 from uv_argo_magic.core.resolution import base_packages as bases
 from uv_argo_magic.core.resolution.lock import Unresolved
-from uv_argo_magic.core.spec import program
 from uv_argo_magic.core.spec.run_spec import RunSpec
-from uv_argo_magic.engine.guest_zip import guest_zip
+from uv_argo_magic.engine.build import build
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.uv import interpreters
 
@@ -137,9 +135,7 @@ def _run_probe(backend: Backend, spec: RunSpec, image: str) -> BaseEnvironment:
     probe = RunSpec(
         cell=bases.PROBE, python=ANY_PYTHON if image else spec.python, backend=spec.backend, settings=settings
     )
-    built = program.build(
-        probe, Unresolved(lines=(), reason="it is asked what it has"), guest=guest_zip(), nonce=secrets.token_hex(8)
-    )
+    built = build(probe, Unresolved(lines=(), reason="a probe installs nothing"), "probe")
     name = backend.submit(built, probe, f"probe-{built.nonce}").name
     received: list[events.Event] = []
     try:

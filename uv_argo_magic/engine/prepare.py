@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,27 +11,73 @@ from uv_argo_magic.backends import base
 from uv_argo_magic.core.resolution.lock import Lock, Resolution
 from uv_argo_magic.core.spec import indexes, program
 from uv_argo_magic.engine import image_probe
-from uv_argo_magic.engine.guest_zip import guest_zip
+from uv_argo_magic.engine.build import build
 from uv_argo_magic.engine.image_probe import ignore
 from uv_argo_magic.errors import SpecError
-from uv_argo_magic.uv import interpreters, resolver, runner
 from uv_argo_magic.uv.lock_store import LockStore
+from uv_argo_magic.uv.resolver import Resolver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from uv_argo_magic.core.spec.run_spec import RunSpec
+    from uv_argo_magic.uv import interpreters
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunTarget:
+    """Where a run goes, as found out: the interpreter there, and the spec with its image's own Python and platform.
+
+    `requested` is the spec before that.
+    """
+
+    requested: RunSpec
+    spec: RunSpec
+    backend: base.Backend
+    interpreter: interpreters.Interpreter
+
+    def resolver(self, notebook: str = "", environ: Mapping[str, str] | None = None) -> Resolver:
+        """Resolves for this target; its locks are those of the notebook (its path, "": none)."""
+        return Resolver(
+            interpreter=self.interpreter,
+            settings=self.spec.settings,
+            environ=environ,
+            store=LockStore(paths.data_dir() / "locks", notebook),
+        )
+
+
+def find_target(
+    spec: RunSpec,
+    backend: base.Backend | None = None,
+    *,
+    dry_run: bool = False,
+    notify: Callable[[str], object] = ignore,
+) -> RunTarget:
+    """Find the Python of the backend that the spec asks for, and what its image contains.
+
+    A probe run finds out what an image contains, and `notify` gets a note. With `dry_run` nothing is run: an image that
+    was never probed is an error then.
+
+    Raises:
+        SpecError: there is no such Python.
+        BackendError: the backend is not installed, cannot be reached, or refused the probe.
+    """
+    backend = backend or base.load(spec.backend)
+    found_spec, interpreter = image_probe.target(
+        spec, backend, paths.cache_dir() / "images", dry_run=dry_run, notify=notify
+    )
+    return RunTarget(requested=spec, spec=found_spec, backend=backend, interpreter=interpreter)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """All that is decided before anything is sent."""
+    """A run that is ready to be submitted, and can be printed."""
 
     spec: RunSpec
     resolution: Resolution
     program: program.Program
     interpreter: interpreters.Interpreter
-    locks: LockStore | None = None
+    resolver: Resolver
 
     def describe(self, backend: base.Backend | None = None) -> str:
         """What would run, for people: `--dry-run`; the place may be asked about it, and begins nothing.
@@ -70,36 +115,31 @@ def prepare(  # noqa: PLR0913 - by keyword, each with a default that a plain cel
     dry_run: bool = False,
     notify: Callable[[str], object] = ignore,
 ) -> Prepared:
-    """Find the Python of the place where it will run, resolve the requirements for it, build the program.
+    """Find the target, resolve the requirements for it, apply the checks, and build the program.
 
-    What was resolved for this `notebook` (its path) before is used again, unless `upgrade`; a given `resolution` is
-    used as it is. Where the settings depend on what an image contains, a probe run finds that out, and `notify` gets a
-    note. With `dry_run` nothing is run and nothing is kept: an image that was never probed is an error then.
+    The lock that is stored for this `notebook` (its path) is used, unless `upgrade`; a given `resolution` is used as it
+    is. `dry_run` and `notify` are those of `find_target`; with `dry_run` no lock is stored.
 
     Raises:
-        SpecError: there is no such Python there, or a password would leave this machine.
+        SpecError: there is no such Python, or a password would leave this machine.
         BackendUnavailable: there is no such backend.
         ResolutionError: no set of versions satisfies the requirements.
+        PolicyError: a check refused the run.
     """
     backend = backend or base.load(spec.backend)
-    logins = indexes.credentials(spec.settings)
-    if logins and base.Capability.LOCAL not in backend.capabilities:
+    if indexes.credentials(spec.settings) and base.Capability.LOCAL not in backend.capabilities:
         raise SpecError(
             "the address of an index holds a password, which would leave this machine",
             hint="Name the index without it, --set indexes=NAME=URL: here the variables UV_INDEX_NAME_USERNAME and "
             "UV_INDEX_NAME_PASSWORD log in, and over there a Secret does, --set index_secrets=NAME=SECRET.",
         )
-    spec, interpreter = image_probe.target(spec, backend, paths.cache_dir() / "images", dry_run=dry_run, notify=notify)
-    locks = LockStore(paths.data_dir() / "locks", notebook)
-    resolution = resolution or resolver.lock(
-        spec.requirements, interpreter=interpreter, settings=spec.settings, locks=locks, upgrade=upgrade,
-        keeping=not dry_run,
-    )  # fmt: skip
-    built = build(spec, resolution)
-    return Prepared(spec=spec, resolution=resolution, program=built, interpreter=interpreter, locks=locks)
-
-
-def build(spec: RunSpec, resolution: Resolution) -> program.Program:
-    """The program of one execution, with a nonce of its own."""
-    uv = runner.uv_version() if spec.settings.shape == "runtime" else ""
-    return program.build(spec, resolution, guest=guest_zip(), nonce=secrets.token_hex(8), uv=uv)
+    target = find_target(spec, backend, dry_run=dry_run, notify=notify)
+    resolver = target.resolver(notebook)
+    resolution = resolution or resolver.lock(target.spec.requirements, upgrade=upgrade, save=not dry_run)
+    return Prepared(
+        spec=target.spec,
+        resolution=resolution,
+        program=build(target.spec, resolution),
+        interpreter=target.interpreter,
+        resolver=resolver,
+    )

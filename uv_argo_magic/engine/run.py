@@ -36,7 +36,6 @@ from uv_argo_magic.errors import (
     Stopped,
     StreamLost,
 )
-from uv_argo_magic.uv import resolver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,10 +129,7 @@ def start(
     lock = prepared.resolution
     if isinstance(lock, Lock) and not lock.is_annotated:
         run.explain(
-            functools.partial(
-                resolver.explain, lock, spec.requirements, interpreter=prepared.interpreter, settings=spec.settings,
-                locks=prepared.locks,
-            )
+            functools.partial(prepared.resolver.explain, lock, spec.requirements)
         )  # fmt: skip
     return run
 

@@ -43,159 +43,6 @@ if TYPE_CHECKING:
     from uv_argo_magic.uv.lock_store import LockStore
 
 
-def lock(  # noqa: PLR0913 - all by keyword, each with a default that a plain cell wants
-    requirements: Requirements,
-    *,
-    interpreter: Interpreter,
-    settings: Settings,
-    locks: LockStore | None = None,
-    upgrade: bool = False,
-    keeping: bool = True,
-    environ: Mapping[str, str] | None = None,
-    cancelled: threading.Event | None = None,
-) -> Lock | Unresolved:
-    """What would be installed for `requirements` on `interpreter`; `Unresolved` where no index answers here.
-
-    `locks` are those of the notebook: what is kept there is the answer, unless `upgrade`, and a new answer is kept
-    there, if `keeping`. Without them uv is asked, and nothing is kept. `environ` stands in for `os.environ`; setting
-    `cancelled`, in another thread, ends uv.
-
-    Raises:
-        SpecError: a setting is not what uv understands.
-        ResolutionError: uv finds no set of files, with its reason in plain words; or `locked` is set, and nothing is.
-        uv_calls.Cancelled: nobody waits for the answer any more.
-    """
-    base = interpreter.base
-    refuse_contradictions(requirements, interpreter)
-    if not requirements:
-        return Lock(packages=(), target=interpreter.target, base_digest=base.digest if base else "")
-    question = _question(requirements, interpreter, settings, environ)
-    kept_lock = locks.find(question.digest) if locks else None
-    if settings.locked and (upgrade or not kept_lock):
-        raise ResolutionError(
-            "locked is set, and " + ("an upgrade would change the lock." if upgrade else "nothing is locked for this."),
-            hint="Lock it first: run the cell once without locked, or use the lock verb (%argo lock --deps ...).",
-        )
-    if kept_lock and not upgrade:
-        return kept_lock
-    result = _ask(question, requirements, interpreter, settings, cancelled)
-    if isinstance(result, Lock):
-        if locks and keeping:
-            locks.keep(question.digest, result)
-        return result
-    last = locks.last_anywhere(question.digest) if locks and (result.unreachable or result.cause == "offline") else None
-    if last:
-        day = time.strftime("%Y-%m-%d %H:%M", time.localtime(last.created_at))
-        return replace(last, warnings=(*last.warnings, f"{result.sentence} The versions are those of {day}."))
-    # Where a Secret logs in to the index over there, nobody needs to be able to here.
-    if result.unreachable or (result.cause == "auth" and settings.index_secrets):
-        return Unresolved(lines=requirements.lines, reason=result.sentence)
-    raise ResolutionError(result.sentence, hint=result.hint, names=result.blamed)
-
-
-def explain(
-    lock: Lock,
-    requirements: Requirements,
-    *,
-    interpreter: Interpreter,
-    settings: Settings,
-    locks: LockStore | None = None,
-    environ: Mapping[str, str] | None = None,
-) -> Lock:
-    """The same lock with what needs each package, and from which index it comes; kept so, where it is kept.
-
-    uv is asked again, for it says this in another format only: without the network, and with it where an index lets
-    nothing be cached. What it cannot say stays open.
-    """
-    if lock.is_annotated:
-        return lock
-    question = _question(requirements, interpreter, settings, environ)
-    pins = "".join(f"{package.name}=={package.version}\n" for package in lock.packages if not package.url)
-    options = ("--annotation-style", "line", "--emit-index-annotation", "--constraints", "pins.txt")
-    rc, out, _ = _compile(question, ("--offline", *options), settings.install_timeout, pins=pins)
-    if rc and not settings.offline:
-        rc, out, _ = _compile(question, options, settings.install_timeout, pins=pins)
-    if rc:
-        return lock
-    explained = dependency_tree.annotate(lock, out, dict(question.environ).get("UV_INDEX", ""))
-    if (
-        locks
-        and (kept_lock := locks.find(question.digest))
-        and (kept_lock.key, kept_lock.created_at) == (lock.key, lock.created_at)
-    ):
-        locks.keep(question.digest, explained)
-    return explained
-
-
-def kept_lock(
-    requirements: Requirements,
-    *,
-    interpreter: Interpreter,
-    settings: Settings,
-    locks: LockStore,
-    environ: Mapping[str, str] | None = None,
-) -> Lock | None:
-    """The notebook's lock for this question, if one is kept; nobody is asked."""
-    return locks.find(_question(requirements, interpreter, settings, environ).digest)
-
-
-def keep(
-    lock: Lock,
-    requirements: Requirements,
-    *,
-    interpreter: Interpreter,
-    settings: Settings,
-    locks: LockStore,
-    environ: Mapping[str, str] | None = None,
-) -> None:
-    """Make this lock the notebook's answer to this question."""
-    locks.keep(_question(requirements, interpreter, settings, environ).digest, lock)
-
-
-def cached(
-    lock: Lock,
-    *,
-    interpreter: Interpreter,
-    settings: Settings,
-    environ: Mapping[str, str] | None = None,
-    cancelled: threading.Event | None = None,
-) -> frozenset[str]:
-    """The packages whose files uv's cache has here, by name; as far as this uv tells.
-
-    Raises:
-        Cancelled: `cancelled` was set, in another thread.
-    """
-    question = _question(parse_items((), source=""), interpreter, settings, environ)
-    command = ["pip", "install", "--dry-run", "--verbose", "--no-deps", "--require-hashes"]
-    command += [*question.options, "--python", question.python, "--target", "tree", "-r", "lock.txt"]
-    files = {"lock.txt": "".join(f"{line}\n" for line in lock.lines)}
-    stderr = ""
-    for network_options in ([],) if settings.offline else (["--offline"], []):
-        rc, _, stderr = runner.call(
-            [*command, *network_options], files, dict(question.environ), settings.install_timeout, cancelled=cancelled
-        )
-        if rc == 0:
-            break
-    return frozenset(re.findall(r"already cached: ([a-z0-9-]+)(?:==| @)", stderr))
-
-
-def as_pylock(
-    lock: Lock, *, interpreter: Interpreter, settings: Settings, environ: Mapping[str, str] | None = None
-) -> str:
-    """Uv's own pylock.toml of a lock's versions, which says where each file lies.
-
-    Raises:
-        ResolutionError: no index answers, or it has these versions no more.
-    """
-    pins = [f"{package.name}=={package.version}" for package in lock.packages if not package.url]
-    question = _question(parse_items(pins, source="the lock"), interpreter, settings, environ)
-    rc, out, stderr = _compile(question, ("--format", "pylock.toml", "--no-deps"), settings.install_timeout)
-    if rc:
-        failure = install_errors.classify(rc, stderr)
-        raise ResolutionError(failure.sentence, hint=failure.hint)
-    return out
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Question:
     """What uv is asked: its options, the files it reads (by name), its environment, and the Python it runs with."""
@@ -219,48 +66,247 @@ class _Question:
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _question(
-    requirements: Requirements, interpreter: Interpreter, settings: Settings, environ: Mapping[str, str] | None
-) -> _Question:
-    """Build first, ask second."""
-    target = interpreter.target
-    variables = program.uv_process_environ(os.environ if environ is None else environ)
-    listed = {name: parse_items(getattr(settings, name), source=name) for name in ("constraints", "overrides")}
-    if not settings.allow_urls:
-        _refuse_urls(requirements, *listed.values())
-    options = ["--python-version", target.python]
-    if target.platform:
-        options += ["--python-platform", target.platform]
-    if requirements.complete:
-        options.append("--no-deps")
-    if settings.only_binary:
-        options += ["--only-binary", ":all:"]
-    if settings.index_url:
-        variables.pop("UV_INDEX_URL", None)
-    # Not options: everybody here can read a command line.
-    variables |= indexes.environment(settings) | indexes.credentials(settings)
-    for name in ("exclude_newer", "prerelease", "resolution"):
-        value = getattr(settings, name)
-        if value:
-            # One word with "=": a value can then never be taken for an option.
-            options.append(f"--{name.replace('_', '-')}={value}")
-    if settings.offline:
-        variables["UV_OFFLINE"] = "1"
-    files = {dependency_tree.REQUIREMENTS_FILE: requirements.lines}
-    for name, items in listed.items():
-        if items:
-            files[f"{name}.txt"] = items.lines
-            options += [f"--{name}", f"{name}.txt"]
-    base = (interpreter.base.digest,) if interpreter.base else ()
-    hashes = sorted({f"{item.name} {digest}" for item in requirements.items for digest in item.hashes})
-    return _Question(
-        python=interpreter.path,
-        options=tuple(options),
-        files=tuple((name, "".join(f"{line}\n" for line in lines)) for name, lines in files.items()),
-        environ=tuple(sorted(variables.items())),
-        extra=(target.abi, target.implementation, *hashes, *map(str, interpreter.tags), *base),
-        base=interpreter.base,
-    )
+@dataclass(frozen=True, kw_only=True)
+class Resolver:
+    """Resolves requirements for one interpreter and one set of settings.
+
+    `environ` stands in for `os.environ`. `store` has the locks of a notebook; without it nothing is reused or saved.
+    """
+
+    interpreter: Interpreter
+    settings: Settings
+    environ: Mapping[str, str] | None = None
+    store: LockStore | None = None
+
+    def lock(
+        self,
+        requirements: Requirements,
+        *,
+        upgrade: bool = False,
+        save: bool = True,
+        cancelled: threading.Event | None = None,
+    ) -> Lock | Unresolved:
+        """What would be installed for the requirements; `Unresolved` if no index answers here.
+
+        The stored lock is used, unless `upgrade`; a new one is stored, if `save`. Setting `cancelled`, in another
+        thread, ends uv.
+
+        Raises:
+            SpecError: a setting is not valid for uv.
+            ResolutionError: uv found no set of files; or the setting `locked` is on, and there is no lock.
+            Cancelled: `cancelled` was set.
+        """
+        base = self.interpreter.base
+        refuse_contradictions(requirements, self.interpreter)
+        if not requirements:
+            return Lock(packages=(), target=self.interpreter.target, base_digest=base.digest if base else "")
+        question = self._question(requirements)
+        stored = self.store.find(question.digest) if self.store else None
+        if self.settings.locked and (upgrade or not stored):
+            raise ResolutionError(
+                "locked is set, and "
+                + ("an upgrade would change the lock." if upgrade else "nothing is locked for this."),
+                hint="Lock it first: run the cell once without locked, or use the lock verb (%argo lock --deps ...).",
+            )
+        if stored and not upgrade:
+            return stored
+        result = self._resolve(question, requirements, cancelled)
+        if isinstance(result, Lock):
+            if self.store and save:
+                self.store.keep(question.digest, result)
+            return result
+        is_offline = result.unreachable or result.cause == "offline"
+        last = self.store.last_anywhere(question.digest) if self.store and is_offline else None
+        if last:
+            day = time.strftime("%Y-%m-%d %H:%M", time.localtime(last.created_at))
+            return replace(last, warnings=(*last.warnings, f"{result.sentence} The versions are those of {day}."))
+        # With a Secret for the index in the cluster, this machine needs no login.
+        if result.unreachable or (result.cause == "auth" and self.settings.index_secrets):
+            return Unresolved(lines=requirements.lines, reason=result.sentence)
+        raise ResolutionError(result.sentence, hint=result.hint, names=result.blamed)
+
+    def stored(self, requirements: Requirements) -> Lock | None:
+        """The notebook's lock for these requirements; uv is not run."""
+        return self.store.find(self._question(requirements).digest) if self.store else None
+
+    def save(self, lock: Lock, requirements: Requirements) -> None:
+        """Store a lock for these requirements."""
+        if self.store:
+            self.store.keep(self._question(requirements).digest, lock)
+
+    def explain(self, lock: Lock, requirements: Requirements) -> Lock:
+        """The lock with what requires each package, and its index; stored, if this very lock is.
+
+        uv reports this only in its requirements.txt output, so it runs again: offline first, then online for indexes
+        that forbid caching. Unknown fields stay empty.
+        """
+        if lock.is_annotated:
+            return lock
+        question = self._question(requirements)
+        pins = "".join(f"{package.name}=={package.version}\n" for package in lock.packages if not package.url)
+        options = ("--annotation-style", "line", "--emit-index-annotation", "--constraints", "pins.txt")
+        rc, out, _ = self._compile(question, ("--offline", *options), pins=pins)
+        if rc and not self.settings.offline:
+            rc, out, _ = self._compile(question, options, pins=pins)
+        if rc:
+            return lock
+        explained = dependency_tree.annotate(lock, out, dict(question.environ).get("UV_INDEX", ""))
+        stored = self.store.find(question.digest) if self.store else None
+        if self.store and stored and (stored.key, stored.created_at) == (lock.key, lock.created_at):
+            self.store.keep(question.digest, explained)
+        return explained
+
+    def cached(self, lock: Lock, *, cancelled: threading.Event | None = None) -> frozenset[str]:
+        """The names of the packages whose files are in uv's cache on this machine, as far as uv reports them.
+
+        Raises:
+            Cancelled: `cancelled` was set, in another thread.
+        """
+        question = self._question(parse_items((), source=""))
+        command = ["pip", "install", "--dry-run", "--verbose", "--no-deps", "--require-hashes"]
+        command += [*question.options, "--python", question.python, "--target", "tree", "-r", "lock.txt"]
+        files = {"lock.txt": "".join(f"{line}\n" for line in lock.lines)}
+        stderr = ""
+        for network_options in ([],) if self.settings.offline else (["--offline"], []):
+            rc, _, stderr = runner.call(
+                [*command, *network_options], files, dict(question.environ), self.settings.install_timeout,
+                cancelled=cancelled,
+            )  # fmt: skip
+            if rc == 0:
+                break
+        return frozenset(re.findall(r"already cached: ([a-z0-9-]+)(?:==| @)", stderr))
+
+    def as_pylock(self, lock: Lock) -> str:
+        """Uv's own pylock.toml of the versions of a lock, with the address of each file.
+
+        Raises:
+            ResolutionError: no index answers, or it no longer has these versions.
+        """
+        pins = [f"{package.name}=={package.version}" for package in lock.packages if not package.url]
+        question = self._question(parse_items(pins, source="the lock"))
+        rc, out, stderr = self._compile(question, ("--format", "pylock.toml", "--no-deps"))
+        if rc:
+            failure = install_errors.classify(rc, stderr)
+            raise ResolutionError(failure.sentence, hint=failure.hint)
+        return out
+
+    def _question(self, requirements: Requirements) -> _Question:
+        """What uv is asked, complete before uv runs."""
+        interpreter, settings, environ = self.interpreter, self.settings, self.environ
+        target = interpreter.target
+        variables = program.uv_process_environ(os.environ if environ is None else environ)
+        listed = {name: parse_items(getattr(settings, name), source=name) for name in ("constraints", "overrides")}
+        if not settings.allow_urls:
+            _refuse_urls(requirements, *listed.values())
+        options = ["--python-version", target.python]
+        if target.platform:
+            options += ["--python-platform", target.platform]
+        if requirements.complete:
+            options.append("--no-deps")
+        if settings.only_binary:
+            options += ["--only-binary", ":all:"]
+        if settings.index_url:
+            variables.pop("UV_INDEX_URL", None)
+        # Not options: everybody here can read a command line.
+        variables |= indexes.environment(settings) | indexes.credentials(settings)
+        for name in ("exclude_newer", "prerelease", "resolution"):
+            value = getattr(settings, name)
+            if value:
+                # One word with "=": a value can then never be taken for an option.
+                options.append(f"--{name.replace('_', '-')}={value}")
+        if settings.offline:
+            variables["UV_OFFLINE"] = "1"
+        files = {dependency_tree.REQUIREMENTS_FILE: requirements.lines}
+        for name, items in listed.items():
+            if items:
+                files[f"{name}.txt"] = items.lines
+                options += [f"--{name}", f"{name}.txt"]
+        base = (interpreter.base.digest,) if interpreter.base else ()
+        hashes = sorted({f"{item.name} {digest}" for item in requirements.items for digest in item.hashes})
+        return _Question(
+            python=interpreter.path,
+            options=tuple(options),
+            files=tuple((name, "".join(f"{line}\n" for line in lines)) for name, lines in files.items()),
+            environ=tuple(sorted(variables.items())),
+            extra=(target.abi, target.implementation, *hashes, *map(str, interpreter.tags), *base),
+            base=interpreter.base,
+        )
+
+    def _resolve(
+        self, question: _Question, requirements: Requirements, cancelled: threading.Event | None
+    ) -> Lock | InstallFailure:
+        """Run uv, and read its lock or its failure."""
+        interpreter, base = self.interpreter, self.interpreter.base
+        options = ("--format", "pylock.toml", "--generate-hashes")
+        rc, out, stderr = self._compile(question, options, cancelled=cancelled)
+        if rc:
+            names = (item.name for item in requirements.items)
+            failure = replace(install_errors.classify(rc, stderr), blamed=install_errors.blamed(rc, stderr, names))
+            failure = self._with_nearest(failure, requirements, question, cancelled)
+            return mention_base_packages(failure, stderr, interpreter)
+        lock = read_pylock(
+            out,
+            target=interpreter.target,
+            tags=interpreter.tags,
+            only_binary=self.settings.only_binary,
+            hashes=_hashes(requirements),
+            base_names={package.name for package in base.constraints} if base else (),
+        )
+        return replace(
+            lock,
+            warnings=install_errors.warnings(stderr),
+            uv=runner.uv_version(),
+            created_at=time.time(),
+            base_digest=base.digest if base else "",
+        )
+
+    def _with_nearest(
+        self,
+        failure: InstallFailure,
+        requirements: Requirements,
+        question: _Question,
+        cancelled: threading.Event | None,
+    ) -> InstallFailure:
+        """The same failure, naming the versions next to the one that was asked for exactly and is not there."""
+        for item in requirements.items if failure.cause == "version" else ():
+            exact = re.fullmatch(r"==\s*([^,*\s]+)", item.specifier)
+            if not exact or f" of {item.name}." not in failure.sentence:
+                continue
+            nearest_versions = []
+            for sign, direction in (("<", "highest"), (">", "lowest")):
+                files = {**dict(question.files), dependency_tree.REQUIREMENTS_FILE: f"{item.name}{sign}{exact[1]}\n"}
+                options = tuple(option for option in question.options if not option.startswith("--resolution="))
+                nearest_question = replace(question, files=tuple(files.items()), options=options)
+                extra_options = ("--no-deps", "--no-annotate", f"--resolution={direction}")
+                _, out, _ = self._compile(nearest_question, extra_options, cancelled=cancelled)
+                nearest_versions += re.findall(r"^\S+==([^\s;]+)", out)[:1]
+            if nearest_versions:
+                return replace(failure, hint=f"The nearest that fit here: {' and '.join(nearest_versions)}.")
+        return failure
+
+    def _compile(
+        self,
+        question: _Question,
+        options: tuple[str, ...],
+        *,
+        pins: str = "",
+        cancelled: threading.Event | None = None,
+    ) -> tuple[int, str, str]:
+        """`uv pip compile` of this question: exit status, stdout and stderr."""
+        files = dict(question.files) | ({"pins.txt": pins} if pins else {})
+        command = ["pip", "compile", "--no-header", "--python", question.python]
+        command += [
+            *options,
+            *question.options,
+            *(["--constraint", BASE] if question.base else []),
+            dependency_tree.REQUIREMENTS_FILE,
+        ]
+        base = question.base
+        prepare = functools.partial(write_wheels, base) if base else None
+        return runner.call(
+            command, files, dict(question.environ), self.settings.install_timeout, cancelled=cancelled,
+            prepare_folder=prepare,
+        )  # fmt: skip
 
 
 def _refuse_urls(*lists: Requirements) -> None:
@@ -273,64 +319,6 @@ def _refuse_urls(*lists: Requirements) -> None:
             )
 
 
-def _ask(
-    question: _Question,
-    requirements: Requirements,
-    interpreter: Interpreter,
-    settings: Settings,
-    cancelled: threading.Event | None,
-) -> Lock | InstallFailure:
-    """Run uv, and read what it says."""
-    base = interpreter.base
-    options = ("--format", "pylock.toml", "--generate-hashes")
-    rc, out, stderr = _compile(question, options, settings.install_timeout, cancelled=cancelled)
-    if rc:
-        names = (item.name for item in requirements.items)
-        failure = replace(install_errors.classify(rc, stderr), blamed=install_errors.blamed(rc, stderr, names))
-        failure = _with_nearest(failure, requirements, question, settings.install_timeout, cancelled)
-        return mention_base_packages(failure, stderr, interpreter)
-    lock = read_pylock(
-        out,
-        target=interpreter.target,
-        tags=interpreter.tags,
-        only_binary=settings.only_binary,
-        hashes=_hashes(requirements),
-        base_names={package.name for package in base.constraints} if base else (),
-    )
-    return replace(
-        lock,
-        warnings=install_errors.warnings(stderr),
-        uv=runner.uv_version(),
-        created_at=time.time(),
-        base_digest=base.digest if base else "",
-    )
-
-
-def _with_nearest(
-    failure: InstallFailure,
-    requirements: Requirements,
-    question: _Question,
-    timeout: float,
-    cancelled: threading.Event | None,
-) -> InstallFailure:
-    """The same failure, naming the versions next to the one that was asked for exactly and is not there."""
-    for item in requirements.items if failure.cause == "version" else ():
-        exact = re.fullmatch(r"==\s*([^,*\s]+)", item.specifier)
-        if not exact or f" of {item.name}." not in failure.sentence:
-            continue
-        nearest_versions = []
-        for sign, direction in (("<", "highest"), (">", "lowest")):
-            files = {**dict(question.files), dependency_tree.REQUIREMENTS_FILE: f"{item.name}{sign}{exact[1]}\n"}
-            options = tuple(option for option in question.options if not option.startswith("--resolution="))
-            nearest_question = replace(question, files=tuple(files.items()), options=options)
-            extra_options = ("--no-deps", "--no-annotate", f"--resolution={direction}")
-            _, out, _ = _compile(nearest_question, extra_options, timeout, cancelled=cancelled)
-            nearest_versions += re.findall(r"^\S+==([^\s;]+)", out)[:1]
-        if nearest_versions:
-            return replace(failure, hint=f"The nearest that fit here: {' and '.join(nearest_versions)}.")
-    return failure
-
-
 def _hashes(requirements: Requirements) -> dict[str, frozenset[str]]:
     """The hashes that the user allows, by package; two requirements for one package must both be content."""
     allowed: dict[str, frozenset[str]] = {}
@@ -338,25 +326,3 @@ def _hashes(requirements: Requirements) -> dict[str, frozenset[str]]:
         if item.hashes:
             allowed[item.name] = allowed.get(item.name, frozenset(item.hashes)) & frozenset(item.hashes)
     return allowed
-
-
-def _compile(
-    question: _Question,
-    options: tuple[str, ...],
-    timeout: float,
-    *,
-    pins: str = "",
-    cancelled: threading.Event | None = None,
-) -> tuple[int, str, str]:
-    """`uv pip compile` of this question: exit status, stdout and stderr."""
-    files = dict(question.files) | ({"pins.txt": pins} if pins else {})
-    command = ["pip", "compile", "--no-header", "--python", question.python]
-    command += [
-        *options,
-        *question.options,
-        *(["--constraint", BASE] if question.base else []),
-        dependency_tree.REQUIREMENTS_FILE,
-    ]
-    base = question.base
-    prepare = functools.partial(write_wheels, base) if base else None
-    return runner.call(command, files, dict(question.environ), timeout, cancelled=cancelled, prepare_folder=prepare)

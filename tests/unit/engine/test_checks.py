@@ -1,0 +1,73 @@
+"""engine/checks.py: a check refuses whatever would reach a backend, and no module leads around it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import uv_argo_magic
+from uv_argo_magic.core.requirements.model import parse
+from uv_argo_magic.core.resolution.lock import Lock, Package, Target
+from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
+from uv_argo_magic.engine import build, checks, image_probe
+from uv_argo_magic.engine.prepare import prepare
+from uv_argo_magic.errors import PolicyError
+from uv_argo_magic.testing import FakeBackend
+
+LOCK = Lock(packages=(Package(name="leftpad", version="1.0"),), target=Target(python="3.12.1"))
+
+
+@pytest.fixture
+def proposals(monkeypatch, tmp_path):
+    """What a check that refuses everything saw."""
+    monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path))
+    seen = []
+
+    def refuse(proposal):
+        seen.append(proposal)
+        raise PolicyError("leftpad is not allowed", hint="Ask your administrator for it.")
+
+    monkeypatch.setattr(checks, "CHECKS", [refuse])
+    return seen
+
+
+def test_a_run_is_refused_with_its_whole_lock_before_anything_is_submitted(proposals):
+    spec, backend = RunSpec(cell="1", requirements=parse("leftpad")), FakeBackend()
+    with pytest.raises(PolicyError, match="leftpad is not allowed"):
+        prepare(spec, backend, resolution=LOCK)
+    assert backend.submitted == []
+    (proposal,) = proposals
+    assert (proposal.spec, proposal.resolution, proposal.purpose) == (spec, LOCK, "run")
+
+
+def test_a_probe_and_an_export_are_refused_as_well(proposals, tmp_path):
+    backend = FakeBackend()
+    with pytest.raises(PolicyError):
+        image_probe.inspect_image(RunSpec(cell="", settings=Settings(base="own")), backend, tmp_path)
+    with pytest.raises(PolicyError):
+        build.build(RunSpec(cell=""), LOCK, "export")
+    assert [proposal.purpose for proposal in proposals] == ["probe", "export"]
+    assert backend.submitted == []
+
+
+def test_without_checks_nothing_is_refused():
+    checks.enforce(checks.Proposal(spec=RunSpec(cell=""), resolution=LOCK))
+
+
+def calls(method):
+    """The modules of the package that call a function or method of this name on something called so."""
+    root = Path(uv_argo_magic.__file__).parent
+    for path in root.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in method:
+                yield path.relative_to(root).as_posix()
+
+
+def test_one_module_builds_programs_and_two_submit_them():
+    assert set(calls({"program.build", "programs.build"})) == {"engine/build.py"}
+    assert set(calls({"backend.submit", "chosen.submit", "self._backend.submit"})) <= {
+        "engine/run.py",
+        "engine/image_probe.py",
+    }
