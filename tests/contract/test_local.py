@@ -83,7 +83,7 @@ def test_settings_of_uv_in_this_environment_do_not_reach_the_install(monkeypatch
 @pytest.mark.parametrize("broken", ["python", "folder"])
 def test_a_process_that_cannot_be_started_leaves_nothing(tmp_path, monkeypatch, broken):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    prepared = engine.prepare(RunSpec(cell="1"))
+    prepared = prepare(RunSpec(cell="1"))
     python = tmp_path / "python"
     python.write_text("not executable")
     backend = LocalBackend(store=tmp_path / "python" / "store" if broken == "folder" else tmp_path / "store")
@@ -98,7 +98,7 @@ def test_a_process_that_cannot_be_started_leaves_nothing(tmp_path, monkeypatch, 
 
 def test_warming_from_many_threads_leaves_one_spare():
     backend = LocalBackend()
-    run = engine.start(engine.prepare(RunSpec(cell="1")), backend=backend)
+    run = engine.start(prepare(RunSpec(cell="1")), backend=backend)
     run.wait(60)
     run._thread.join(60)
     threads = [threading.Thread(target=backend.warm) for _ in range(4)]
@@ -109,7 +109,7 @@ def test_warming_from_many_threads_leaves_one_spare():
     spare = backend._spare
     assert spare is not None
     assert spare.process.poll() is None
-    run = engine.start(engine.prepare(RunSpec(cell="print(2)")), backend=backend)
+    run = engine.start(prepare(RunSpec(cell="print(2)")), backend=backend)
     assert backend._runs[run.name] is spare
     assert (run.wait(60).outcome, run.logs()) == ("Succeeded", "2\n")
     run._thread.join(60)
