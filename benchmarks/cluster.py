@@ -109,7 +109,7 @@ def table(found: list[dict[str, float]]) -> str:
     late = statistics.median(times["returned"] - times["log"] for times in found)
     lines = [
         f"Measured by `python benchmarks/cluster.py --write`: {page.machine('hera-workflows', 'kubernetes')}.",
-        f"Cluster and client share it. Medians of {len(found)} cells in sequence; images present, no packages.",
+        f"Cluster and client share the cores. Medians of {len(found)} cells in sequence; images present, no packages.",
         "",
         "## A cell on a cluster",
         "",
