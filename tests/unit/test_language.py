@@ -1,0 +1,191 @@
+"""Texts are plain English: none of these phrases in documentation, messages, docstrings or comments.
+
+`python tests/unit/test_language.py` prints all occurrences, including those in the files of PENDING.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import sys
+import tokenize
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parent.parent.parent
+DOCUMENTS = (
+    *sorted(ROOT.glob("*.md")),
+    *sorted(ROOT.glob("docs/*.md")),
+    *sorted(ROOT.glob("deploy/**/*.yaml")),
+    ROOT / "containers" / "Containerfile",
+)
+MODULES = tuple(sorted(ROOT.glob("uv_argo_magic/**/*.py")))
+GENERATED = "# Written by "
+"""How a manifest begins that is written from a module: its texts are checked there."""
+
+_PROGRAM = (
+    "(?:uv|pip|Argo|Kubernetes|kubelet|pod|guest|runner|server|API|index|image|kernel|backend|controller|log|program)"
+)
+PHRASES = {
+    r"\b(?:nobody|somebody|anybody|everybody|whoever)\b": "name the actor: you, the user, an administrator, anyone who",
+    rf"\b{_PROGRAM}(?: itself)? (?:says|said|tells|told|speaks|thinks|wishes)\b": "programs print, report, return",
+    r"\bsaid\b": "programs print or report; people write or set",
+    r"\bsays? (?:nothing|something|more|otherwise)\b": "is set, is given, is not set",
+    r"\b(?:is|are|was|were|be|been) told\b(?! from| apart)": "receives, gets, is given",
+    rf"\b{_PROGRAM} (?:is|are|was|were) asked\b": "name what happens: is inspected, is queried, resolves",
+    r"(?<!there\s)\b(?:is|are|was|were) no (?!longer\b|more\b|less\b|later\b|better\b|matter\b)": "is not a",
+    r"(?<!there\s)\b(?:is|are|was|were) (?-i:none)\b(?! of)": "is invalid, is not one",
+    r"\b(?:has|have|had|knows?|does|do) (?:it|them|this|that) not\b": "does not have it",
+    r"\b(?:has|have) not(?=[.,;:)])": "does not, does not have",
+    r"\bas (?:the|its|a|an|each) \w+ (?:has|have|says) (?:it|them)\b": "as in, according to",
+    r"\bover there\b": "in the pod, on the cluster, on the backend",
+    r"\b(?:the|its|another|their|such a|what) place\b": "backend, location, source; instead of",
+    r"\bplaces? (?:is|are|has|says|told|tells)\b": "backend, location, source",
+    r"\bbeneath\b": "under, in the image",
+    r"\b(?:run|base|packages?|environments?) of (?:its|their|one's) own\b": "separate, preinstalled",
+    r"\b(?:kept|stays?|installs?|installed|made) apart\b": "separately",
+    r"\banew\b": "again",
+    r"\b(?:stop|stops|stopped|end|ends|ended) [^.;]{0,30}\bby hand\b": "manually",
+    r"\b(?:lies|lie|lay) (?:in|at|on|beside|below|above|under|there|here|behind)\b": "is in, is stored in",
+    r"\bstands? (?:above|below|beside|there|here|behind|in (?!for\b|the way\b))": "is in, is above, is below",
+    r"\bwhat is (?:kept|there|wanted|asked|named|made|known|shown|seen|sent|meant|found|told|written)\b": "name it",
+    r"\bwhat (?:came|comes|becomes|became) of\b": "the result of",
+    r"\bwithout a word\b": "silently, without a message",
+    r"\b(?:never|not|cannot) travel\b|\btravelled\b": "cannot be sent, is omitted",
+    r"\bmend(?:s|ed)?\b": "fix",
+    r"\bto bear\b|\bmade fit\b": "tolerate; adapt to",
+    r"\bblanks\b|\ba blank\b(?! line)": "space",
+    r"\bat one time\b": "at a time",
+    r"\b(?:wherein|whereof|therein|thereof|hereof)\b": "where, of which",
+    r"(?<!<)\bverb\b|\bverbs (?:that|of|for|are|in)\b": "command (a verb is a term of Kubernetes' RBAC)",
+    r"\b(?:rooms|inhabitants|doors?)\b": "packages, layers, clients",
+    r"\b(?:that|which) (?:is|are) there\b": "existing, that exists",
+    r"\bseen there\b|\bfrom there\b": "name where",
+    r"\bby its nature\b": "say why",
+}
+"""Phrase -> what to write instead."""
+_PATTERNS = {re.compile(phrase.replace(" ", r"\s+"), re.IGNORECASE): advice for phrase, advice in PHRASES.items()}
+
+PENDING = frozenset((Path(__file__).parent / "language_pending.txt").read_text(encoding="utf-8").split())
+"""Modules that still contain such phrases."""
+
+
+def problems(text: str, first_line: int = 1) -> Iterator[str]:
+    """Each phrase in a text, with its line and what to write instead."""
+    for pattern, advice in _PATTERNS.items():
+        for match in pattern.finditer(text):
+            line = first_line + text.count("\n", 0, match.start())
+            context = text[max(0, match.start() - 40) : match.end() + 40]
+            yield f"line {line}: {match[0]!r} (better: {advice}) in ...{' '.join(context.split())}..."
+
+
+def prose(text: str) -> str:
+    """The text of a page or message without code, links and comments; line numbers stay."""
+    text = re.sub(r"```.*?```|<!--.*?-->", lambda match: "\n" * match[0].count("\n"), text, flags=re.DOTALL)
+    text = re.sub(r"<code>.*?</code>|``.*?``|`[^`\n]*`|\]\([^)]*\)|https?://\S+", "`", text)
+    return re.sub(r"^(?: {4}|\t).*$", "", text, flags=re.MULTILINE)
+
+
+def document_problems(path: Path) -> list[str]:
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".md":
+        return list(problems(prose(text)))
+    return [] if text.startswith(GENERATED) else list(problems(text))
+
+
+def module_texts(source: str) -> Iterator[tuple[int, str]]:
+    """(first line, text) of every string with more than one word, f-string, docstring and comment."""
+    parts: set[int] = set()
+    for node in ast.walk(ast.parse(source)):  # an f-string comes before its parts
+        if isinstance(node, ast.JoinedStr):
+            parts.update(id(part) for part in ast.walk(node))
+            yield node.lineno, "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
+            yield node.lineno, node.value
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+
+
+def module_problems(path: Path) -> list[str]:
+    source = path.read_text(encoding="utf-8")
+    return [
+        problem
+        for line, text in module_texts(source)
+        if " " in text
+        for problem in problems(re.sub(r"``.*?``|`[^`\n]*`", "`", text), line)
+    ]
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=relative)
+def test_documents_are_plain_english(path):
+    assert document_problems(path) == []
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if relative(path) not in PENDING], ids=relative)
+def test_strings_docstrings_and_comments_are_plain_english(path):
+    assert module_problems(path) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Argo says Succeeded",
+        "X is no setting",
+        "tolerations: X is none",
+        "nobody sees it",
+        "the place",
+        "its lock is\n    made of what is kept there, and what is\n    wanted",
+        "the whole lies in P",
+        "versions are chosen anew",
+        "it never travelled",
+    ],
+)
+def test_a_phrase_is_recognized(text):
+    assert list(problems(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "There is no index.",
+        "It is no longer there.",
+        "None of them is None, and it is None of these",
+        "What it does, in one place; this takes place later.",
+        "Add a blank line.",
+        "A line above the output says so.",
+        "resources: [pods], verbs: [get]",
+        "It stands in the way.",
+        "They cannot be told apart from each other.",
+    ],
+)
+def test_correct_english_passes(text):
+    assert list(problems(text)) == []
+
+
+def test_code_is_not_prose():
+    page = "Use `x is no y`.\n\n    nobody\n\n```python\nsaid\n```\n[text](said.md) <code>said</code>\n"
+    assert list(problems(prose(page))) == []
+    assert [problem.partition(":")[0] for problem in problems(prose(page + "nobody"))] == ["line 9"]
+
+
+def test_texts_of_modules_are_found():
+    source = '"""Doc said."""\nx = f"it {1} is no y"  # nobody knows\ny = "anew here"\n'
+    assert [line for line, text in module_texts(source) for _ in problems(text)] == [1, 2, 3, 2]
+
+
+if __name__ == "__main__":
+    for path, found in [(path, document_problems(path)) for path in DOCUMENTS] + [
+        (path, module_problems(path)) for path in MODULES
+    ]:
+        sys.stdout.writelines(f"{relative(path)}, {problem}\n" for problem in found)
