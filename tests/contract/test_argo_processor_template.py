@@ -84,6 +84,11 @@ def test_what_goes_wrong_is_said_and_is_the_status(process):
     assert "ZeroDivisionError" in process("1 / 0").stderr
 
 
+def test_the_code_has_an_empty_working_folder_of_its_own(process, tmp_path):
+    done = process("import os; print(os.getcwd(), os.listdir()); open('x', 'w').close()")
+    assert (done.stdout, done.returncode) == (f"{tmp_path}/venv-wf-work []\n", 0), done.stderr
+
+
 def test_parameters_are_not_the_codes_variables(process):
     done = process("import os; print(sorted(name for name in os.environ if 'CODE' in name or 'REQ' in name))")
     assert done.stdout == "[]\n"

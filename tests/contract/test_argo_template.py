@@ -6,6 +6,7 @@ import json
 import sys
 
 import pytest
+import yaml
 from support.argo_server import ArgoServer
 
 from uv_argo_magic.backends.argo import template, template_manifests
@@ -63,11 +64,12 @@ def test_a_large_program_lies_in_a_config_map(server, wanted):
     one = begin(wanted(f"numbers = {numbers}\nprint(sum(numbers))"))
     assert (one.wait(60).outcome, one.logs()) == ("Succeeded", f"{sum(numbers)}\n")
     (workflow,) = server.workflows.values()
-    (parameter,) = workflow.made["spec"]["arguments"]["parameters"]
-    assert server.config_maps[parameter["value"]]["metadata"]["ownerReferences"][0]["name"] == workflow.name
+    assert workflow.made["spec"]["arguments"]["parameters"] == [{"name": "largeProgram", "value": "true"}]
+    config_map = server.config_maps[f"uv-argo-program-{workflow.name}"]
+    assert config_map["metadata"]["ownerReferences"][0]["name"] == workflow.name
     one._thread.join(20)
     server.templates["cell"]["spec"]["arguments"]["parameters"].pop()
-    with pytest.raises(SpecError, match="has no parameter configMap for larger ones"):
+    with pytest.raises(SpecError, match="has no parameter largeProgram for larger ones"):
         begin(wanted(f"numbers = {numbers}"))
 
 
@@ -141,6 +143,15 @@ def test_a_dry_run_prints_the_reference(server, wanted):
     assert "workflowTemplateRef:\n    name: cell" in text
     assert "characters of base64>" in text
     assert server.workflows == {}
+
+
+def test_a_file_names_the_workflow_so_that_the_template_finds_its_config_map(wanted):
+    numbers = [i * 7919 % 1_000_003 for i in range(30_000)]
+    spec = wanted(f"print({numbers})")
+    backend = ArgoBackend()
+    config_map, workflow = yaml.safe_load_all(backend.manifest(prepare(spec, backend).program, spec))
+    assert config_map["metadata"]["name"] == f"uv-argo-program-{workflow['metadata']['name']}"
+    assert "generateName" not in workflow["metadata"]
 
 
 def test_every_setting_has_its_place():

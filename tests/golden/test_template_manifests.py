@@ -34,14 +34,19 @@ def test_the_templates_are_golden(name):
 
 
 @pytest.mark.parametrize("make", [template_manifests.cell, template_manifests.processor])
-def test_parameters_stand_in_variables_and_in_one_volumes_name_alone(make):
+def test_parameters_stand_in_variables_and_in_one_volumes_choice_alone(make):
     made = make()
     (template,) = made["spec"]["templates"]
     for variable in template["script"]["env"]:
         assert re.fullmatch(r"[^{]*|\{\{[\w.]+\}\}", variable["value"])
         variable["value"] = ""
     for volume in template["volumes"]:
-        volume.pop("configMap", None)
+        # No parameter is part of its name: one only chooses between two that the template names.
+        if config_map := volume.pop("configMap", None):
+            assert config_map["name"] == (
+                "{{=workflow.parameters.largeProgram == 'true' "
+                "? 'uv-argo-program-' + workflow.name : 'uv-argo-no-program'}}"
+            )
     assert "{{" not in json.dumps(made, separators=(",", ":"))
 
 

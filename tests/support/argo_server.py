@@ -58,7 +58,7 @@ class Workflow:
         self.server = server
         self.made = made
         self.name = made["metadata"]["name"]
-        self.template = server.template(made["spec"])
+        self.template = server.template(made["spec"], self.name)
         self.logs: dict[str, Log] = {}
         self.process: subprocess.Popen[bytes] | None = None
         self.failed = False
@@ -290,7 +290,7 @@ class ArgoServer:
                 connection.shutdown(socket.SHUT_RDWR)
         self.http.server_close()
 
-    def template(self, spec: dict) -> dict:
+    def template(self, spec: dict, workflow: str) -> dict:
         """A Workflow's only template; of a WorkflowTemplate with the parameters in their places, as Argo puts them."""
         if "workflowTemplateRef" not in spec:
             return spec["templates"][0]
@@ -300,7 +300,10 @@ class ArgoServer:
         for one in named["arguments"]["parameters"]:
             value = json.dumps(given.get(one["name"], one.get("value")))[1:-1]
             text = text.replace(f"{{{{workflow.parameters.{one['name']}}}}}", value)
-        return json.loads(text)
+        # The one expression that a template of ours has.
+        owned = given.get("largeProgram") == "true"
+        program = f"uv-argo-program-{workflow}" if owned else "uv-argo-no-program"
+        return json.loads(re.sub(r"\{\{=workflow\.parameters\.largeProgram == [^}]*\}\}", program, text))
 
     def changed(self, kind: str, pod: dict) -> None:
         with self.condition:

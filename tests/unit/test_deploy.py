@@ -39,7 +39,9 @@ def test_the_role_of_users_is_what_the_client_asks_for():
 def test_the_executor_may_report_and_no_more():
     assert rules("executor.yaml") == {("argoproj.io", "workflowtaskresults", ("create", "patch"))}
     (binding,) = (one for one in documents("executor.yaml") if one["kind"] == "RoleBinding")
-    assert binding["subjects"][0]["name"] == "default"
+    assert [subject["name"] for subject in binding["subjects"]] == [template_manifests.EXECUTOR, "default"]
+    (secret,) = (one for one in documents("executor.yaml") if one["kind"] == "Secret")
+    assert secret["metadata"]["annotations"]["kubernetes.io/service-account.name"] == template_manifests.EXECUTOR
 
 
 def test_every_file_is_named_and_explained():

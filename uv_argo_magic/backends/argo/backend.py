@@ -122,8 +122,14 @@ class ArgoBackend:
         with required_packages():
             run_id = f"file-{program.nonce}"
             manifest, is_large = self._build(program, spec, run_id)
-            companions = [workflow.companion(program, spec, run_id=run_id)] if is_large else []
-            return yaml_output.yaml(*companions, manifest)
+            if not is_large:
+                return yaml_output.yaml(manifest)
+            # The ConfigMap comes first, and a template finds it by the workflow's name.
+            name = f"{run_metadata.GENERATE}{run_id}"
+            if spec.settings.template:
+                del manifest["metadata"]["generateName"]
+                manifest["metadata"] = {"name": name, **manifest["metadata"]}
+            return yaml_output.yaml(workflow.companion(program, spec, run_id=run_id, workflow=name), manifest)
 
     def submit(self, program: Program, spec: RunSpec, run_id: str, *, notebook: str = "") -> Submission:
         """Create the workflow, under the name that the API gives it.

@@ -95,6 +95,10 @@ def main():
     cell = home + ".py"
     with open(cell, "w", encoding="utf-8", newline="") as file:
         file.write(code)
+    # The pod's own working folder is /, which is read-only.
+    work = home + "-work"
+    os.makedirs(work, exist_ok=True)
+    os.chdir(work)
     sys.stderr.flush()
     os.execv(python, [python, "-u", cell])
 

@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic.backends.argo import run_metadata, template_manifests, workflow
+from uv_argo_magic.backends.argo import run_metadata, template_manifests
 from uv_argo_magic.backends.kubernetes import images
 from uv_argo_magic.backends.kubernetes.rbac import Denied
 from uv_argo_magic.backends.kubernetes.transport import Gone
@@ -129,13 +129,13 @@ def build(offered: Offered, program: Program, spec: RunSpec, *, run_id: str, not
     """
     parameters = dict(_asked(offered, spec))
     if large(program):
-        if template_manifests.CONFIG_MAP not in (offered.parameters or ()):
+        if template_manifests.LARGE_PROGRAM not in (offered.parameters or ()):
             raise SpecError(
                 f"the program takes {len(program.source):,} bytes, and the template {offered.name} takes "
-                f"{PAYLOAD_LIMIT:,}: it has no parameter {template_manifests.CONFIG_MAP} for larger ones",
+                f"{PAYLOAD_LIMIT:,}: it has no parameter {template_manifests.LARGE_PROGRAM} for larger ones",
                 hint="Push less (--push), or have the cell read its data from where it lies.",
             )
-        parameters[template_manifests.CONFIG_MAP] = workflow.config_map_name(run_id)
+        parameters[template_manifests.LARGE_PROGRAM] = "true"
     else:
         parameters[template_manifests.PROGRAM] = packed(program)
     settings, usual = spec.settings, Settings()
@@ -185,7 +185,7 @@ def _asked(offered: Offered, spec: RunSpec) -> Iterator[tuple[str, str]]:
                 "Ask for `get` on workflowtemplates, or",
             )
         else:
-            has = ", ".join(sorted(offered.parameters - {template_manifests.PROGRAM, template_manifests.CONFIG_MAP}))
+            has = ", ".join(sorted(offered.parameters - {template_manifests.PROGRAM, template_manifests.LARGE_PROGRAM}))
             why, hint = f"offers {has or 'none of them'}", "Ask its administrator for a parameter of that name, or"
         raise SpecError(
             f"the template {offered.name} decides on its pod, and {', '.join(missing)} cannot be asked for: it {why}",

@@ -2,7 +2,8 @@
 
 Rules:
 - What users give is a parameter, and a parameter is read from an environment variable: in a source, text could run.
-- Nothing else of the pod is theirs to choose: no parameter stands in a patch, a mount's path or a command.
+- Nothing else of the pod is theirs to choose: no parameter is part of a patch, a path, a command or a volume's name.
+- Cells get no service account token: only Argo's own containers have one (deploy/executor.yaml).
 """
 
 from __future__ import annotations
@@ -22,10 +23,17 @@ PYTHON_NOTE = "uv-argo-magic/python"
 PLATFORM_NOTE = "uv-argo-magic/platform"
 PROGRAM = "program"
 """The parameter with a run's program: base64 of its gzip."""
-CONFIG_MAP = "configMap"
-"""The parameter with the name of the ConfigMap that holds a large program."""
+LARGE_PROGRAM = "largeProgram"
+"""The parameter that says "true" if the run's ConfigMap holds the program."""
 NO_PROGRAM = "uv-argo-no-program"
 """An empty ConfigMap, which is mounted where the program is small: a pod without any would wait for one."""
+PROGRAM_VOLUME = (
+    f"{{{{=workflow.parameters.{LARGE_PROGRAM} == 'true' "
+    f"? '{workflow.config_map_name('')}' + workflow.name : '{NO_PROGRAM}'}}}}"
+)
+"""The ConfigMap that Argo mounts: the run's own, or the empty one. No user can name another."""
+EXECUTOR = "uv-argo-executor"
+"""The service account of Argo's own containers."""
 VARIABLE = "UV_ARGO_PROGRAM"
 AMOUNTS = Resources(cpu="100m..2", memory="512Mi..4Gi", disk=f"1Gi..{pod.DISK}")
 
@@ -44,13 +52,12 @@ exec(compile(program, "program.py", "exec"))
 
 def cell() -> dict[str, Any]:
     """The template of the reference shape: it runs whatever cell's program it is given, in a pod that is settled."""
-    made = _template(CELL, _OPEN, {PROGRAM: "", CONFIG_MAP: NO_PROGRAM})
+    made = _template(CELL, _OPEN, {PROGRAM: "", LARGE_PROGRAM: "false"})
     made["metadata"]["annotations"] = {PYTHON_NOTE: PYTHON, PLATFORM_NOTE: Settings().platform}
     template = made["spec"]["templates"][0]
     template["script"]["env"].append({"name": VARIABLE, "value": f"{{{{workflow.parameters.{PROGRAM}}}}}"})
     template["script"]["volumeMounts"].append({"mountPath": pod.PROGRAM, "name": "program", "readOnly": True})
-    source = {"configMap": {"name": f"{{{{workflow.parameters.{CONFIG_MAP}}}}}"}}
-    template["volumes"].append({"name": "program", **source})
+    template["volumes"].append({"name": "program", "configMap": {"name": PROGRAM_VOLUME}})
     return made
 
 
@@ -84,6 +91,8 @@ def processor() -> dict[str, Any]:
 def processor_workflow() -> dict[str, Any]:
     """The same as a Workflow, for `argo submit FILE -p` where no template is installed."""
     made = processor()
+    # The service account is part of deploy/, which may not be applied there.
+    del made["spec"]["automountServiceAccountToken"], made["spec"]["executor"]
     return made | {"kind": "Workflow", "metadata": {"generateName": f"{PROCESSOR}-"}}
 
 
@@ -94,6 +103,7 @@ def _template(name: str, source: str, parameters: dict[str, str | None]) -> dict
     made["kind"] = "WorkflowTemplate"
     made["metadata"] = {"name": name, "labels": {run_metadata.MANAGED_BY: "uv-argo-magic"}}
     made["spec"]["podMetadata"] = {"labels": {run_metadata.MANAGED_BY: "uv-argo-magic"}}
+    made["spec"] |= {"automountServiceAccountToken": False, "executor": {"serviceAccountName": EXECUTOR}}
     made["spec"]["arguments"] = {
         "parameters": [
             {"name": one, **({} if default is None else {"value": default})} for one, default in parameters.items()

@@ -217,25 +217,24 @@ def large(program: Program, settings: Settings) -> bool:
 def companion(program: Program, spec: RunSpec, *, run_id: str, workflow: str = "", uid: str = "") -> dict[str, Any]:
     """The ConfigMap that carries a program too large for the Workflow, which owns it and takes it along.
 
-    It is made after the Workflow: the kubelet tries again to mount what is not there yet. One without a `workflow`
-    belongs to nobody.
+    It is created after the Workflow: the kubelet retries to mount what is missing. Without a `uid` it has no owner.
     """
     owner = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": workflow, "uid": uid}
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {
-            "name": config_map_name(run_id),
+            "name": config_map_name(workflow if spec.settings.template else run_id),
             "labels": {run_metadata.MANAGED_BY: "uv-argo-magic", run_metadata.RUN_LABEL: run_id},
-            **({"ownerReferences": [owner]} if workflow else {}),
+            **({"ownerReferences": [owner]} if uid else {}),
         },
         "data": _texts(program, spec.settings),
     }
 
 
-def config_map_name(run_id: str) -> str:
-    """The ConfigMap of a run's large program."""
-    return f"uv-argo-{run_id}"
+def config_map_name(run: str) -> str:
+    """The ConfigMap of a large program: by the run's id, or by the workflow's name where a template mounts it."""
+    return f"uv-argo-program-{run}"
 
 
 def _deadline(spec: RunSpec) -> int:
