@@ -144,7 +144,7 @@ def test_a_run_goes_on_without_its_client_and_is_joined_from_its_beginning(serve
 def test_another_machine_finds_it_by_either_name(server, there, left):
     said = there.hear("attach", only(server).name, status=2)
     assert f"there is no run {only(server).name}" in said
-    assert "add -b argo" in said
+    assert "Try `-b argo`" in said
     run = only(server).made["metadata"]["labels"]["uv-argo-magic/run"]
     assert whole(there.hear("logs", run, "-b", "argo"))
     left.touch()

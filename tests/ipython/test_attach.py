@@ -84,7 +84,8 @@ def test_a_run_whose_place_knows_nothing_any_more_is_shown_as_it_is_kept(shell, 
 def test_a_name_that_nobody_knows(shell, backend):
     with pytest.raises(SpecError, match="there is no run nope") as caught:
         shell.run_line_magic("argo", "attach nope")
-    assert "does not know it either; another place may: add -b" in caught.value.hint
+    assert "Not found on" in caught.value.hint
+    assert "Try `-b " in caught.value.hint
 
 
 def test_the_verbs_ask_where_it_runs(shell, backend, history, capsys):

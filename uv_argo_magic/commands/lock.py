@@ -130,11 +130,11 @@ def _read_request(line: Line, history: History, context: CellContext) -> _LockRe
         raise SpecError(
             "lock takes a run, or requirements, and not both", hint=f"Leave {line.argument} or the requirements out."
         )
-    entries = history.list()
-    if not line.argument and (has_requirements or not entries):
+    listing = history.read()
+    if not line.argument and (has_requirements or not listing.entries):
         spec, _ = specify("", options, context)
         return _LockRequest(spec=spec, notebook=context.notebook)
-    entry = history.get(line.argument) if line.argument else history.last(context.notebook or None)
+    entry = listing.get(line.argument) if line.argument else listing.last(context.notebook or None)
     run_lock = entry.lock()
     if not isinstance(run_lock, Lock) and not line.has("upgrade"):
         raise ResolutionError(

@@ -18,7 +18,7 @@ from uv_argo_magic.core.resolution.diff import difference
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.view import messages, tables
 from uv_argo_magic.core.view.tables import Table, changes
-from uv_argo_magic.engine.find_run import locate, outcomes
+from uv_argo_magic.engine.find_run import locate_entry, locate_remote, outcomes
 from uv_argo_magic.errors import BackendError, SpecError
 
 if TYPE_CHECKING:
@@ -69,16 +69,18 @@ def stop(request: Request) -> Iterator[str]:
         BackendError: the backend does not answer.
     """
     name, history = request.line.argument, request.history
+    listing = history.read()
     if not name:
-        candidates = [entry for entry in history.list() if entry.live or (entry.unseen and entry.note("name"))]
+        candidates = [entry for entry in listing.entries if entry.live or (entry.unseen and entry.note("name"))]
         if not candidates:
             raise SpecError("no run is live", hint="The runs verb lists those that ended.")
         name = next((entry.id for entry in candidates if entry.live), candidates[0].id)
-    entry = history.find(name)
+    entry = listing.find(name)
     if entry is not None and history.stop(entry, f"stop, said in a {request.front_end}"):
         yield f"{entry.id}: asked to stop"
         return
-    ref = locate(name, history, request.configuration())
+    configuration = request.configuration()
+    ref = locate_entry(entry, configuration) if entry else locate_remote(name, listing, configuration)
     if ref.remote is not None and not ref.remote.has_ended:
         base.load(ref.backend).stop(ref.remote.name)
         yield f"{ref.id} ({ref.remote.name}): asked to stop"
@@ -87,15 +89,16 @@ def stop(request: Request) -> Iterator[str]:
 
 
 def _logs(name: str, history: History, configuration: Config, notebook: str | None, *, raw: bool) -> str:
-    """The whole log: what is kept, or what its place has where nobody here saw its end."""
+    """The whole log: of the history, or of the backend if this machine has not seen the end of the run."""
+    listing = history.read()
+    entry = listing.find(name) if name else listing.last(notebook)
     try:
-        ref = locate(name, history, configuration, notebook)
+        ref = locate_entry(entry, configuration) if entry else locate_remote(name, listing, configuration)
     except BackendError as problem:
-        entry = history.find(name) if name else history.last(notebook)
         if entry is None:
             raise
         return (entry.log() if raw else log(entry.state())) + f"[what came later is not known: {problem}]\n"
-    entry, remote = ref.entry, ref.remote
+    remote = ref.remote
     if remote is None or (entry is not None and entry.live):
         return "" if entry is None else entry.log() if raw else log(entry.state())
     texts = [item for item in base.load(ref.backend).watch(remote.name, follow=False) if isinstance(item, str)]
@@ -161,7 +164,8 @@ def _packages(names: Sequence[str], history: History, notebook: str | None) -> T
     """What a run had installed, or what differs between two."""
     if len(names) > 2:
         raise SpecError("packages takes one run, or two to compare", hint="The runs verb lists them.")
-    entries = [history.get(name) for name in names] or [history.last(notebook)]
+    listing = history.read()
+    entries = [listing.get(name) for name in names] or [listing.last(notebook)]
     if len(entries) == 1:
         return replace(packages(entries[0]), title=entries[0].id if names else "")
     before, after = entries

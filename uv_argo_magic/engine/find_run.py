@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from uv_argo_magic.config import Config
     from uv_argo_magic.history.entry import RunRecord
-    from uv_argo_magic.history.store import History
+    from uv_argo_magic.history.store import History, RunList
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,20 +52,26 @@ def locate(name: str, history: History, configuration: Config, notebook: str | N
         SpecError: there is none.
         BackendUnavailable: only its place could know it, and does not answer.
     """
-    entry = history.find(name) if name else history.last(notebook)
-    if entry is not None:
-        return locate_entry(entry, configuration)
+    runs = history.read()
+    entry = runs.find(name) if name else runs.last(notebook)
+    return locate_entry(entry, configuration) if entry is not None else locate_remote(name, runs, configuration)
+
+
+def locate_remote(name: str, runs: RunList, configuration: Config) -> RunRef:
+    """A run that is not in the history, as the configured backend knows it.
+
+    Raises:
+        SpecError: it does not know it either.
+        BackendUnavailable: it does not answer.
+    """
     remote = base.load(configuration.backend).find(name, configuration.settings)
     if remote is None:
         try:
-            history.get(name)
+            runs.get(name)
         except SpecError as problem:
-            alternatives = " or ".join(f"-b {backend}" for backend in base.names() if backend != configuration.backend)
-            explanation = f"{configuration.backend} does not know it either"
-            hint = f"{problem.hint} {explanation}" + (
-                f"; another place may: add {alternatives}." if alternatives else "."
-            )
-            raise SpecError(problem.message, hint=hint) from None
+            others = [f"`-b {backend}`" for backend in base.names() if backend != configuration.backend]
+            hint = f"Not found on {configuration.backend}." + (f" Try {' or '.join(others)}." if others else "")
+            raise SpecError(problem.message, hint=f"{problem.hint} {hint}") from None
     return RunRef(backend=configuration.backend, settings=configuration.settings, remote=remote)
 
 

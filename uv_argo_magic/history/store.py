@@ -90,6 +90,54 @@ class RunFiles:
         self.history.prune()
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunList:
+    """The runs as they were read at one time, newest first."""
+
+    entries: tuple[RunRecord, ...]
+
+    def find(self, name: str) -> RunRecord | None:
+        """The run with this id, the beginning of its id, or its name in its backend; None if there is none.
+
+        Raises:
+            SpecError: there is more than one.
+        """
+        if any(entry.id.startswith(name) for entry in self.entries):
+            return self.get(name)
+        return next((entry for entry in self.entries if entry.note("name") == name), None)
+
+    def get(self, prefix: str) -> RunRecord:
+        """The run with this id, or the beginning of its id.
+
+        Raises:
+            SpecError: there is none, or more than one.
+        """
+        matches = [entry for entry in self.entries if entry.id == prefix] or [
+            entry for entry in self.entries if prefix and entry.id.startswith(prefix)
+        ]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            names = ", ".join(entry.id for entry in matches[:5])
+            raise SpecError(f"{len(matches)} runs begin with {prefix}", hint=f"Use a longer prefix; matches: {names}.")
+        best = nearest(prefix, [entry.id for entry in self.entries])
+        raise SpecError(
+            f"there is no run {prefix}" + (f"; did you mean {best}?" if best else ""),
+            hint="The runs verb lists those that are kept." if self.entries else "No run is kept yet.",
+        )
+
+    def last(self, notebook: str | None = None) -> RunRecord:
+        """The newest run, or the newest of a notebook.
+
+        Raises:
+            SpecError: there is none.
+        """
+        for entry in self.entries:
+            if notebook is None or entry.notebook == notebook:
+                return entry
+        raise SpecError("no run is kept yet", hint='Run a cell first: %%argo --deps "numpy pandas"')
+
+
 class History:
     """The runs kept under `root`, at most `keep` of them (0: any number) and about `max_bytes` together."""
 
@@ -147,25 +195,30 @@ class History:
         atomic_write.write(folder / "spec.json", json.dumps(document, indent=1))
         return files
 
-    def list(self) -> tuple[RunRecord, ...]:
-        """Every kept run, newest first."""
+    def read(self) -> RunList:
+        """Read every run once; look-ups in the result read nothing more."""
         try:
             folders = [Path(item.path) for item in os.scandir(self.root) if item.is_dir(follow_symlinks=False)]
         except OSError:
-            return ()
+            return RunList(entries=())
         entries = [entry for entry in map(read_entry, folders) if entry]
-        return tuple(sorted(entries, key=lambda entry: (entry.begun, entry.id), reverse=True))
+        return RunList(entries=tuple(sorted(entries, key=lambda entry: (entry.begun, entry.id), reverse=True)))
+
+    def list(self) -> tuple[RunRecord, ...]:
+        """Every run, newest first."""
+        return self.read().entries
 
     def find(self, name: str) -> RunRecord | None:
-        """The run whose id begins so, or whose name where it runs is this; None where there is none.
+        """As `RunList.find`."""
+        return self.read().find(name)
 
-        Raises:
-            SpecError: there is more than one.
-        """
-        entries = self.list()
-        if any(entry.id.startswith(name) for entry in entries):
-            return self.get(name)
-        return next((entry for entry in entries if entry.note("name") == name), None)
+    def get(self, prefix: str) -> RunRecord:
+        """As `RunList.get`."""
+        return self.read().get(prefix)
+
+    def last(self, notebook: str | None = None) -> RunRecord:
+        """As `RunList.last`."""
+        return self.read().last(notebook)
 
     def take_over(self, entry: RunRecord) -> RunFiles:
         """Go on to write a run whose process is gone; its log is read from the beginning again.
@@ -183,38 +236,6 @@ class History:
                 f"the run cannot be kept in the history: {problem}", hint="Free some disk space, or set UV_ARGO_HOME."
             ) from problem
         return RunFiles(folder=entry.folder, history=self)
-
-    def get(self, prefix: str) -> RunRecord:
-        """The run whose id begins so.
-
-        Raises:
-            SpecError: there is none, or more than one.
-        """
-        entries = self.list()
-        matches = [entry for entry in entries if entry.id == prefix] or [
-            entry for entry in entries if prefix and entry.id.startswith(prefix)
-        ]
-        if len(matches) == 1:
-            return matches[0]
-        if matches:
-            names = ", ".join(entry.id for entry in matches[:5])
-            raise SpecError(f"{len(matches)} runs begin with {prefix}", hint=f"Say more of it: {names}.")
-        best = nearest(prefix, [entry.id for entry in entries])
-        raise SpecError(
-            f"there is no run {prefix}" + (f"; did you mean {best}?" if best else ""),
-            hint="The runs verb lists those that are kept." if entries else "No run is kept yet.",
-        )
-
-    def last(self, notebook: str | None = None) -> RunRecord:
-        """The newest run, of one notebook where it is named.
-
-        Raises:
-            SpecError: there is none yet.
-        """
-        for entry in self.list():
-            if notebook is None or entry.notebook == notebook:
-                return entry
-        raise SpecError("no run is kept yet", hint='Run a cell first: %%argo --deps "numpy pandas"')
 
     def log(self, run_id: str) -> str:
         """A run's whole log, as it came.

@@ -18,7 +18,7 @@ from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol import remote_error
 from uv_argo_magic.core.protocol.state import step
 from uv_argo_magic.core.spec.run_spec import Settings
-from uv_argo_magic.engine.find_run import locate, locate_entry
+from uv_argo_magic.engine.find_run import locate_entry, locate_remote
 from uv_argo_magic.errors import RunError, SpecError, Stopped
 from uv_argo_magic.remote_traceback import frames, rebuild
 from uv_argo_magic.renderers.cell_output import OutputSink
@@ -165,13 +165,14 @@ def attach(name: str, shell: Shell, history: History, notebook: str, configurati
     live = [run for run in RUNS.values() if not run.state.ended]
     if not name and live:
         name = max(run.id for run in live)
-    entry = history.find(name) if name else history.last(notebook)
+    listing = history.read()
+    entry = listing.find(name) if name else listing.last(notebook)
     run = next((run for run in RUNS.values() if name == run.name or (entry and entry.id == run.id)), None)
     if run is None or run.state.ended:
         if entry is not None and entry.summary is not None:
             replay(entry, shell)
             return None
-        ref = locate_entry(entry, configuration) if entry is not None else locate(name, history, configuration)
+        ref = locate_entry(entry, configuration) if entry is not None else locate_remote(name, listing, configuration)
         if ref.remote is not None:
             from uv_argo_magic.engine import run as engine  # noqa: PLC0415 - a run of this kernel needs no engine
 

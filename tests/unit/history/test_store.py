@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -15,11 +16,14 @@ import time
 import pytest
 
 from uv_argo_magic._os import process_id
+from uv_argo_magic.commands import registry
+from uv_argo_magic.core.commands.table import read_argv
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import RunState, fold
 from uv_argo_magic.core.requirements.model import Requirement, Requirements
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target, Unresolved
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
+from uv_argo_magic.engine.context import CellContext
 from uv_argo_magic.errors import BackendUnavailable, SpecError
 from uv_argo_magic.history import store as kept
 
@@ -337,3 +341,25 @@ def test_a_history_that_cannot_be_written_says_so_and_leaves_nothing(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BackendUnavailable, match="the run cannot be kept in the history"):
         kept.History(tmp_path / "file" / "runs").begin("r1", spec=SPEC, resolution=LOCK)
+
+
+@pytest.mark.parametrize(
+    "argv", [["stop"], ["stop", "no"], ["logs"], ["logs", "no"], ["last"], ["packages", "r1", "r2"]]
+)
+def test_a_lookup_reads_each_run_once(history, monkeypatch, argv):
+    for run_id in ("r1", "r2", "r3"):
+        history.begin(run_id, spec=RunSpec(cell="1"), resolution=LOCK)
+    reads, read_one = [], kept.read_entry
+
+    def read(folder):
+        reads.append(folder.name)
+        return read_one(folder)
+
+    monkeypatch.setattr(kept, "read_entry", read)
+    context = CellContext.current(names={}, traits={}, line_offset=0)
+    request = registry.Request(
+        line=read_argv(argv), front_end="terminal", get_context=lambda: context, get_history=lambda: history
+    )
+    with contextlib.suppress(SpecError):
+        list(registry.dispatch(request, registry.COMMANDS))
+    assert sorted(reads) == ["r1", "r2", "r3"]
