@@ -1,0 +1,81 @@
+"""The documentation is complete: its links lead to a file and a heading, and it names every setting and record."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+import pytest
+
+from uv_argo_magic.core.commands import table
+from uv_argo_magic.core.protocol import events, values
+from uv_argo_magic.core.spec import settings_parser
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = (*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md")))
+LINK = re.compile(r"(?:\]\(|(?:src|srcset)=\")([^)\"\s]+)[)\"]")
+
+
+def without_code(page: str) -> str:
+    return re.sub(r"```.*?```|`[^`\n]*`|^ {4}.*?$", "", page, flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(page: str) -> set[str]:
+    """The anchors of the headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", page, flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def links() -> list[tuple[Path, str]]:
+    return [
+        (path, link)
+        for path in PAGES
+        for link in LINK.findall(without_code(path.read_text(encoding="utf-8")))
+        if "://" not in link
+    ]
+
+
+@pytest.mark.parametrize(("path", "link"), links(), ids=lambda value: getattr(value, "name", value))
+def test_a_link_leads_to_a_file_and_a_heading(path, link):
+    name, _, anchor = link.partition("#")
+    target = path.parent / name if name else path
+    assert target.exists()
+    if anchor:
+        assert anchor in anchors(target.read_text(encoding="utf-8"))
+
+
+def test_every_page_is_linked():
+    linked = {(path.parent / link.partition("#")[0]).resolve() for path, link in links()}
+    assert [page.name for page in PAGES if page.parent.name == "docs" and page.resolve() not in linked] == []
+
+
+def row(page: str, name: str) -> str:
+    """The row of a table that begins with this name, or with names among which it is."""
+    return next(line for line in page.splitlines() if re.match(rf"\| (?:`\w+`, )*`{name}`", line))
+
+
+def test_the_protocol_page_has_every_record_reason_and_tag():
+    page = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+    for kind, fields in events._FIELDS.items():
+        text = row(page, kind)
+        assert [key for _, key, _, _ in fields if key not in ("b", "n", "t") and f"`{key}`" not in text] == []
+    reasons = page.partition("| reason |")[2].partition("##")[0]
+    assert set(re.findall(r"^\| `(\w+)`", reasons, re.MULTILINE)) == set(
+        get_args(get_type_hints(events.Exited)["reason"])
+    )
+    tags = page.partition("| tag |")[2].partition("##")[0]
+    assert set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`[^|]*)\|", tags, re.MULTILINE)))) == set(
+        values._READERS
+    )
+
+
+def test_every_setting_is_documented():
+    text = "".join(path.read_text(encoding="utf-8") for path in PAGES)
+    assert [name for name in settings_parser.FIELDS if not re.search(rf"\b{name}\b[`=]", text)] == []
+
+
+def test_every_command_and_every_option_of_a_cell_is_documented():
+    text = "".join(path.read_text(encoding="utf-8") for path in PAGES)
+    assert [command.name for command in table.COMMANDS if not re.search(rf"\b{command.name}\b", text)] == []
+    assert [option.flags[-1] for option in table.CELL.options if option.flags[-1] not in text] == []
