@@ -71,7 +71,7 @@ def test_pending_installing_running_succeeded(notebook, request):
     page = opened.page
     page.wait_for_selector(f"{BADGE}.uv-pending")
     keep(opened, f"{name}-pending", 2)
-    page.wait_for_selector("text=uv installs the packages.", timeout=60_000)
+    page.wait_for_selector("text=Installing packages.", timeout=60_000)
     page.wait_for_selector(".uv-argo .uv-volatile:has-text('installing')")
     keep(opened, f"{name}-installing", 2)
     page.get_by_role("button", name="Log", exact=True).click()

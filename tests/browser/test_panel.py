@@ -39,7 +39,7 @@ def test_phases_change_and_the_output_comes(open_notebook):
     assert "line 1" in page.evaluate("navigator.clipboard.readText()")
     keep(notebook, "running-log")
     page.get_by_role("button", name="Packages", exact=True).click()
-    page.wait_for_selector("text=No packages: the cell runs with Python alone.")
+    page.wait_for_selector("text=No packages.")
     notebook.ended(1)
     page.wait_for_selector(f"{STATIC}:has-text('Succeeded')")
     panel, *streams = notebook.outputs(1)
@@ -156,7 +156,7 @@ def test_a_hundred_thousand_lines(open_notebook):
     text = "".join("".join(one.get("text", "")) for one in notebook.outputs(1))
     assert text.count("\n") <= 2002  # the settings' head and tail, and what is said between
     assert "line 99999 " in text
-    assert "98,000 lines left out here" in text
+    assert "98,000 lines omitted" in text
 
 
 EVIL = "</pre></script><script>window.XSS=1</script><img src=x onerror='window.XSS=1'>\"'&lt;"

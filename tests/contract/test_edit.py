@@ -107,7 +107,7 @@ def test_a_check_names_whom_to_blame(around, path):
     path.write_text("alpha\nbeta==2.0\n", encoding="utf-8")
     verdict = edit.check(path, around)
     assert verdict.blamed == ("alpha", "beta")
-    assert "cannot be met together" in verdict.problem
+    assert "requirements conflict" in verdict.problem
     path.write_text("alpha\nalhpa\n", encoding="utf-8")
     assert edit.check(path, around).blamed == ("alhpa",)
 
@@ -248,7 +248,7 @@ def test_a_mistake_comes_back_as_a_comment_and_can_be_mended(around, path, typis
     assert first == ""
     assert second.startswith('# uv-argo: study.requirements.txt, line 4, character 7: "=" is not a comparison')
     assert second.split("\n")[3] == "alpha = 1"
-    assert third.startswith("# uv-argo: These requirements cannot be met together")
+    assert third.startswith("# uv-argo: The requirements conflict")
     assert path.read_text(encoding="utf-8") == "alpha\nbeta\n"
 
 
@@ -263,7 +263,7 @@ def test_giving_up_loses_nothing(around, path, typist, capsys):
 
 def test_what_cannot_be_resolved_is_saved_all_the_same(around, path, typist):
     typist.will("file.write_text('alpha\\nbeta==2.0\\n')")
-    with pytest.raises(ResolutionError, match="cannot be met together"):
+    with pytest.raises(ResolutionError, match="requirements conflict"):
         edit_terminal.edit_file(path, around)
     assert path.read_text(encoding="utf-8") == "alpha\nbeta==2.0\n"
     assert len(typist.seen) == 2

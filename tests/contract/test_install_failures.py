@@ -276,16 +276,16 @@ def test_git(index, uv, path):
 
 
 PAGES = {
-    "401": ("auth", "asks who you are before it serves alpha", False),
-    "403": ("auth", "refuses to serve alpha", False),
+    "401": ("auth", "requires authentication for alpha", False),
+    "403": ("auth", "denied access to alpha", False),
     "404": ("unknown-package", "The package index has no alpha.", False),
     "407": ("proxy", "The proxy wants a login", False),
     "429": ("network", "too many requests", True),
     "500": ("network", "500 Internal Server Error", True),
     "503": ("network", "503 Service Unavailable", True),
-    "reset": ("network", "broke off (for alpha", True),
-    "slow": ("network", "took too long to answer (for alpha", True),
-    "text": ("portal", "a page that is no package index", False),
+    "reset": ("network", "was interrupted (for alpha", True),
+    "slow": ("network", "timed out (for alpha", True),
+    "text": ("portal", "a page that is not a package index", False),
 }
 
 
@@ -379,7 +379,7 @@ def test_certificate_that_nobody_vouches_for(uv, tmp_path):
 def test_https_asked_of_plain_http(index, uv):
     failure = uv.compile(index.url.replace("http://", "https://"), "alpha")
     assert failure.cause == "certificate"
-    assert "does not speak https" in failure.sentence
+    assert "does not support HTTPS" in failure.sentence
 
 
 def test_offline_and_not_cached(index, uv):
@@ -389,7 +389,7 @@ def test_offline_and_not_cached(index, uv):
         uv.install(index, line, options=("--offline",)),
     ):
         assert failure.cause == "offline"
-        assert failure.sentence == "alpha is not in uv's cache, and the network is switched off."
+        assert failure.sentence == "alpha is not in uv's cache, and offline mode is on."
         assert not failure.unreachable
 
 

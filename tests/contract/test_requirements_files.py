@@ -139,7 +139,7 @@ def test_what_lies_in_the_projects_folders_is_left_out_and_said(uv, tmp_path):
         '[build-system]\nrequires = ["nobody-has-this"]\n',
         encoding="utf-8",
     )
-    with pytest.raises(SpecError, match=r"own has a source of its own in \[tool\.uv\.sources\]"):
+    with pytest.raises(SpecError, match=r"own has a custom source in \[tool\.uv\.sources\]"):
         requirements_files.read("pyproject.toml", tmp_path)
     uv("lock", "-q")
     asked = requirements_files.read("uv.lock", tmp_path)

@@ -309,12 +309,12 @@ def test_an_index_that_cannot_be_reached_from_here(index, ask, trouble, reason):
 @pytest.mark.parametrize(
     ("trouble", "resolved_there", "said"),
     [
-        ("401", False, "asks who you are before it serves alpha (401)."),
-        ("403", False, "refuses to serve alpha (403)."),
+        ("401", False, "requires authentication for alpha (401)."),
+        ("403", False, "denied access to alpha (403)."),
         ("404", False, "The package index has no alpha."),
         ("429", True, "counts too many requests from here, 429 (for alpha)."),
         ("500", True, "has a problem of its own, 500 Internal Server Error (for alpha)."),
-        ("slow", True, "took too long to answer (for alpha)."),
+        ("slow", True, "timed out (for alpha)."),
     ],
 )
 def test_what_an_index_may_answer_before_anything_runs(index, ask, trouble, resolved_there, said):

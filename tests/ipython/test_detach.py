@@ -428,8 +428,8 @@ def test_a_place_that_does_not_answer_is_asked_again(problem, asked, monkeypatch
     run.ask_to_stop("a test")
     until(lambda: len(tries) == asked)
     backend.over.set()
-    assert f"it could not be asked to stop: {problem}." in run.wait(10).notes
-    assert run.state.notes == (f"it could not be asked to stop: {problem}.",)
+    assert f"Could not stop the run: {problem}." in run.wait(10).notes
+    assert run.state.notes == (f"Could not stop the run: {problem}.",)
     assert len(tries) == asked
 
 

@@ -333,7 +333,7 @@ def test_without_widgets_it_is_shown_once(shell, tmp_path, monkeypatch, capsys):
     shell.run_line_magic("argo", "edit")
     assert capsys.readouterr().out == "argo edit study.requirements.txt: alpha\n"
     shell.run_line_magic("argo", "edit other.txt")
-    assert capsys.readouterr().out == "argo edit other.txt: nothing\n"
+    assert capsys.readouterr().out == "argo edit other.txt: no requirements\n"
 
 
 def test_in_a_terminal_it_is_the_users_own_editor(shell, tmp_path, monkeypatch, capsys):

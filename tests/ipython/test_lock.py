@@ -21,7 +21,7 @@ def argo(shell, index):
         with capture_output() as shown:
             shell.run_line_magic("argo", line)
         (output,) = shown.outputs
-        assert "<table" in output.data["text/html"] or "no difference" in output.data["text/html"]
+        assert "<table" in output.data["text/html"] or "no changes" in output.data["text/html"]
         return output.data["text/plain"].splitlines()
 
     return say
@@ -66,7 +66,7 @@ def test_a_cell_keeps_its_versions_until_an_upgrade(shell, index, argo):
     assert run(shell, "--deps alpha --set locked=true") == "1.0\n"
     assert argo("lock --upgrade")[1:-2] == changes
     assert run(shell, "--deps alpha --set locked=true") == "2.0\n"
-    assert argo("lock --upgrade")[0] == "An upgrade: no difference"
+    assert argo("lock --upgrade")[0] == "An upgrade: no changes"
     index.add("alpha", "3.0")
     assert run(shell, "--deps alpha --upgrade") == "3.0\n"
     newest, *_, oldest = [line.split()[0] for line in shell_lines(shell, "runs")[1:]]
@@ -85,7 +85,7 @@ def test_every_setting_of_a_resolution_is_kept_with_the_run(shell, argo, tmp_pat
     said = "\n".join(shell_lines(shell, "last"))
     assert f"lock      {entry.lock().key}: 2 packages, uv {entry.lock().uv}" in said
     assert f"python    {entry.lock().target.python}" in said
-    assert argo("lock --upgrade")[0] == "An upgrade: no difference"
+    assert argo("lock --upgrade")[0] == "An upgrade: no changes"
 
 
 def shell_lines(shell, line):
@@ -113,7 +113,7 @@ def test_an_index_that_is_down_is_no_end(shell, index, argo):
     shell.user_ns["__session__"] = "b.ipynb"
     with capture_output() as shown, pytest.raises(Exception, match="503"):
         shell.run_cell_magic("argo", '--deps "alpha<9"', "import alpha")
-    assert "So the versions are chosen where the cell runs." in shown.outputs[0].data["text/plain"]
+    assert "Versions will be resolved in the pod instead." in shown.outputs[0].data["text/plain"]
 
 
 def test_what_lock_refuses(shell, argo, tmp_path):

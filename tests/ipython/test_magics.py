@@ -193,7 +193,7 @@ def test_config_sets_lists_and_refuses(shell, engine, capsys):
     assert "ArgoMagics.log_budget" in listed
     assert "not set: 8388608" in listed
     made = next(one for one in shell.configurables if isinstance(one, magics.ArgoMagics))
-    with pytest.raises(TraitError, match="panel cannot be widgets; did you mean widget"):
+    with pytest.raises(TraitError, match="invalid value for panel: widgets; did you mean widget"):
         made.panel = "widgets"
     made.run_timeout = None
     assert "run_timeout" not in made._set_traits()
@@ -283,7 +283,7 @@ def test_verbs_answer(shell, capsys):
     assert "%argo runs" in capsys.readouterr().out
     shell.run_line_magic("argo", "runs")
     assert "No run is kept yet" in capsys.readouterr().out
-    with pytest.raises(SpecError, match="unknown verb rnus"):
+    with pytest.raises(SpecError, match="unknown command rnus"):
         shell.run_line_magic("argo", "rnus")
     for verb in ("last", "logs", "packages", "stop", "logs x"):
         with pytest.raises(SpecError):
@@ -346,7 +346,7 @@ def test_what_a_file_asks_for_beside_requirements(shell, engine, tmp_path, capsy
     run(shell, "-r pyproject.toml -p 3.13 --set constraints=pandas<3")
     assert engine.spec.settings.constraints == ("pandas<3", "numpy<3")
     assert engine.spec.settings.overrides == ("six==1",)
-    assert capsys.readouterr().out.startswith("pyproject.toml: index-url of [tool.uv] count only as settings")
+    assert capsys.readouterr().out.startswith("pyproject.toml: ignoring index-url of [tool.uv]")
     with pytest.raises(SpecError, match=r"--python 3.11 is not what pyproject\.toml requires: "):
         run(shell, "-r pyproject.toml -p 3.11")
     run(shell, "-r pyproject.toml", '# /// script\n# requires-python = ">=3.13"\n# ///\n')
@@ -361,7 +361,7 @@ def test_a_run_is_exported(shell, engine, tmp_path, capsys):
     )
     assert files.folder.is_dir()
     shell.run_line_magic("argo", "export r1 --to x.py")
-    assert capsys.readouterr().out == "x.py: uv run x.py\nA script does not show its last expression: print it.\n"
+    assert capsys.readouterr().out == "x.py: uv run x.py\nA script does not display its last expression: print it.\n"
     assert (tmp_path / "x.py").read_text().endswith("\n\nx = 1\nx\n")
 
 

@@ -55,7 +55,7 @@ def test_streams_and_displays_come_out_unchanged(capsys):
     calls = emit(LOG)
     captured = capsys.readouterr()
     assert captured.out == "out\n"
-    assert captured.err == "err\n... 3 lines never travelled\n"
+    assert captured.err == "err\n[3 lines omitted]\n"
     (_, data, metadata, transient, update), (_, new, _, again, updated), (*_, bare, _) = calls
     assert (data, metadata, update) == ({"text/plain": "one", "text/html": "<b>1</b>"}, {"a": 1}, False)
     assert (new, updated) == ({"text/plain": "two"}, True)
@@ -73,7 +73,7 @@ def test_what_is_held_back_comes_at_the_end(capsys):
     emit(write("1\n2\n3\n4\n", ("exit", {"reason": "ok"})), OutputTruncator(head=1, tail=1, full_log="%argo logs x"))
     captured = capsys.readouterr()
     assert captured.out == "1\n4\n"
-    assert captured.err == "... 2 lines left out here; the whole log: %argo logs x\n"
+    assert captured.err == "[2 lines omitted; full log: %argo logs x]\n"
 
 
 def test_many_lines_at_once_are_one_message():

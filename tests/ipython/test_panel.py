@@ -156,7 +156,7 @@ def test_the_live_form_shows_what_is_known():
     assert "background-color:#0969da" in summary
     assert "The cell is running." in summary
     assert "Mind this" in summary
-    assert "5 lines never travelled" in summary
+    assert "5 lines omitted" in summary
     assert "line" in written
     assert "1.17.0" in packages
 
@@ -320,7 +320,7 @@ def test_the_cap_follows_the_settings(capsys):
     shown.update(play(write("1\n2\n3\n", ("exit", {"reason": "ok"}))))
     captured = capsys.readouterr()
     assert captured.out == "1\n3\n"
-    assert captured.err == "... 1 line left out here; the whole log: %argo logs r\n"
+    assert captured.err == "[1 line omitted; full log: %argo logs r]\n"
 
 
 def test_publishing_goes_through_ipython(capsys):

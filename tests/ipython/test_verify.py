@@ -133,7 +133,7 @@ def test_what_cannot_be_run_says_why(shell, notebook, index):
     said = say(shell)
     assert "takes x from the notebook" in said
     assert "no run is recorded in its output" in said
-    assert "SpecError: the packages that are recorded" in said
+    assert "SpecError: the recorded packages" in said
     assert said.endswith("0 same, 1 differs, 2 not run")
 
 

@@ -153,7 +153,7 @@ def test_a_failed_run_is_1_and_an_interrupt_130(engine, capsys):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["rnu"], "unknown verb rnu; did you mean run?"),
+        (["rnu"], "unknown command rnu; did you mean run?"),
         (["run"], "run needs FILE"),
         (["run", "--deps", "numpy", "script.py"], "run needs FILE"),
         (["run", "script.py", "--dpes", "x"], "unknown option --dpes; did you mean --deps?"),
@@ -161,9 +161,9 @@ def test_a_failed_run_is_1_and_an_interrupt_130(engine, capsys):
         (["run", "script.py", "--deps", "num/py"], ""),
         (["run", "script.py", "--request", "r.json"], "run takes FILE or --request, not both"),
         (["run", "--request", "nope.json"], "nope.json cannot be read: No such file or directory"),
-        (["run", "--request", "script.py"], "script.py is no JSON"),
+        (["run", "--request", "script.py"], "script.py is not JSON"),
         (["run", "--request", "r.json", "--deps", "x"], "--request says what its code needs; --deps cannot"),
-        (["run", "script.py", "--to", "x.py"], "--to belongs to --dry-run"),
+        (["run", "script.py", "--to", "x.py"], "--to needs --dry-run"),
         (["export"], "no run is kept yet"),
         (["logs"], "no run is kept yet"),
         (["stop"], "no run is live"),
@@ -220,7 +220,7 @@ def test_runs_last_packages(history, capsys):
     assert [line.split() for line in out[:3]] == [["r1"], ["PACKAGE", "VERSION", "SIZE", "SHA-256"], ["numpy", "2.0"]]
     assert out[3] == "1 package"
     assert cli.main(["packages", "r1", "r2"]) == 0
-    assert capsys.readouterr().out == "From r1 to r2: no difference\n"
+    assert capsys.readouterr().out == "From r1 to r2: no changes\n"
     assert cli.main(["packages", "r1", "r2", "r3"]) == 2
 
 
@@ -258,7 +258,7 @@ def test_logs_as_a_person_reads_them_and_raw(history, capsys):
         code=1,
     )
     assert cli.main(["logs", "r1"]) == 0
-    gap = "[3 lines are missing: the log has a hole here]\n"
+    gap = "[3 lines are missing: not received]\n"
     assert capsys.readouterr().out == f"Resolved\nplain\nodd42\n{gap}end\nValueError: no\n"
     assert cli.main(["logs", "r1", "--raw"]) == 0
     assert "@uv-argo:n {" in capsys.readouterr().out

@@ -70,7 +70,7 @@ def test_places_add_up_key_by_key(tmp_path):
     ("text", "message"),
     [
         ("pannel = 'x'", r"uv-argo.toml: unknown setting pannel; did you mean panel\?"),
-        ("panel = 3", "uv-argo.toml: panel cannot be 3"),
+        ("panel = 3", "uv-argo.toml: invalid value for panel: 3"),
         ("python = 3.10", "uv-argo.toml: python cannot be a number"),
         ("python = true", "uv-argo.toml: python cannot be True"),
         ("deps = [1]", r"uv-argo.toml: deps cannot be \[1\]"),
@@ -96,7 +96,7 @@ def test_a_file_that_cannot_be_read(tmp_path, monkeypatch):
 
 
 def test_a_wrong_variable_is_named_and_a_near_one_gets_a_sentence(tmp_path):
-    with pytest.raises(SpecError, match=r"UV_ARGO_PANEL: panel cannot be x"):
+    with pytest.raises(SpecError, match=r"UV_ARGO_PANEL: invalid value for panel: x"):
         configured(tmp_path, environ={"UV_ARGO_PANEL": "x"})
     made = configured(tmp_path, environ={"UV_ARGO_PANNEL": "x", "UV_ARGO_SERVER_PORT": "1", "UV_ARGO_NAMESPACE": "n"})
     assert made.notes == ("UV_ARGO_PANNEL is no setting; did you mean UV_ARGO_PANEL?",)
@@ -109,7 +109,7 @@ def test_which_backend(tmp_path, monkeypatch):
     assert configured(tmp_path, environ=inside).backend == "local"
     with pytest.raises(SpecError, match=r"^unknown backend argo$") as caught:
         configured(tmp_path, line={"backend": "argo"})
-    assert caught.value.hint == "Known: local."
+    assert caught.value.hint == "Choose from: local."
     monkeypatch.setattr(config, "backends", lambda: {"local": "x", "argo": "y"})
     assert configured(tmp_path).backend == "local"
     assert configured(tmp_path, environ=inside).backend == "argo"

@@ -121,7 +121,7 @@ def test_what_a_requirements_file_includes(write, tmp_path):
         ({"a.txt": "-r Pipfile", "Pipfile": ""}, "Pipfile is a file of Pipenv"),
         ({"a.txt": "six\n--index-url https://h.example.com/simple"}, "use --set index_url=URL"),
         ({"a.txt": "-e ."}, "upload a wheel"),
-        ({"a.txt": "six @ git+https://h.example.com/six"}, "git requirements cannot be hashed"),
+        ({"a.txt": "six @ git+https://h.example.com/six"}, "which has no hash"),
     ],
 )
 def test_what_is_wrong_in_a_requirements_file(write, tmp_path, files, message):

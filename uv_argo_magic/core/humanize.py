@@ -1,4 +1,4 @@
-"""Numbers and foreign text for people: durations, ages, counts, sizes, and one line of a longer text."""
+"""Durations, ages, counts, sizes and user text, formatted for people."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ LONGEST = 200
 
 
 def seconds(value: float) -> str:
-    """A duration for people: "0.31 s", "12.3 s", "2 min 5 s", "1 h 2 min"."""
+    """A duration: "0.31 s", "12.3 s", "2 min 5 s", "1 h 2 min"."""
     if value < 1:
         return f"{value:.2f} s"
     if round(value, 1) < 60:
@@ -21,7 +21,7 @@ def seconds(value: float) -> str:
 
 
 def ago(span: float) -> str:
-    """How long ago, for people: "just now", "5 minutes ago", "3 days ago"."""
+    """An age: "just now", "5 minutes ago", "3 days ago"."""
     for seconds_of, noun in ((86400, "day"), (3600, "hour"), (60, "minute")):
         if span >= seconds_of:
             return f"{count(int(span // seconds_of), noun)} ago"
@@ -34,7 +34,7 @@ def count(number: int, noun: str) -> str:
 
 
 def size(number: int) -> str:
-    """Bytes for people: "512 B", "16.6 MB"; empty where they are not known."""
+    """A number of bytes: "512 B", "16.6 MB"; empty if unknown (0)."""
     if number <= 0:
         return ""
     value = float(number)

@@ -56,11 +56,11 @@ def test_output_goes_where_it_came_from_and_our_lines_to_stderr():
     out, err = shown(OK)
     assert out == "out\n<Figure>\n[image/png]\n\\ud800"
     assert err.split("\n") == [
-        "[argo] uv installs the packages.",
+        "[argo] Installing packages.",
         "[argo] The cell is running. 1 package in 0.50 s.",
         "[argo] Mind this",
         "partial",
-        "[argo] ... 3 lines never travelled",
+        "[argo] [3 lines omitted]",
         "",
         "[argo] Succeeded: six==1.17.0 (14.0 s)",
         "",
@@ -98,7 +98,7 @@ def test_without_a_name_or_packages_a_stage_is_its_sentence():
 def test_a_wait_is_said_where_there_is_one():
     waiting = [SUBMITTED, ev.NodePhase(phase="Pending", message="no node has room")]
     _, err = shown(waiting)
-    assert err == ("[argo] The run waits for its start; seen there: Pending: no node has room. Name: swift-otter\n")
+    assert err == ("[argo] Waiting to start (Pending: no node has room). Name: swift-otter\n")
 
 
 def test_an_exception_is_not_told_twice():

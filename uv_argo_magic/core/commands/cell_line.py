@@ -1,4 +1,4 @@
-"""A requirements file -> the `%%argo` line that asks for the same."""
+"""The `%%argo` line for a requirements file."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from uv_argo_magic.core.requirements import edits
 
 
 def cell_line(text: str, name: str) -> str:
-    """The cell magic's line that asks for what the file `name` with this text asks for.
+    """The `%%argo` line with the requirements of the file `name`, whose text this is.
 
     Raises:
-        SpecError: the text is no list of requirements.
+        SpecError: the text is not a list of requirements.
     """
     requirements = edits.items(text, name)
     if edits.option_lines(text) or any(item.hashes for item in requirements):
@@ -23,12 +23,12 @@ def cell_line(text: str, name: str) -> str:
 
 
 def replace_cell_line(line: str, text: str, name: str) -> str:
-    """The first line of a cell that asks for what the file `name` with this text does, and not for what `line` did.
+    """The `%%argo` line with the requirements of the file `name` instead of those of `line`.
 
-    `line` is the magic's; its other options stay as they were written, and `--write-deps` goes.
+    Its other options stay as they are written; `--write-deps` is dropped.
 
     Raises:
-        SpecError: the text is no list of requirements, or the line cannot be read.
+        SpecError: the text is not a list of requirements, or the line is invalid.
     """
     pieces, is_kept = [cell_line(text, name)], True
     for token in tokenize(line):

@@ -1,4 +1,4 @@
-"""What the table of verbs offers a reader: its help, and what could come next at a line's end."""
+"""Help and completion, from the table of commands."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ if TYPE_CHECKING:
 
 
 def overview(front_end: FrontEnd) -> str:
-    """All verbs with what they do, and an example each."""
+    """Every command with its help and an example."""
     commands = commands_in(front_end)
-    lines = ["uv-argo: a cell with its own dependencies, elsewhere, as if it had run here.", ""]
+    lines = ["uv-argo: run Python with its own dependencies, in isolated processes or Argo Workflows pods.", ""]
     if front_end == "notebook":
-        lines += [f"  {CELL.notebook}", f"      {CELL.help}; %argo help run explains its options", ""]
+        lines += [f"  {CELL.notebook}", f"      {CELL.help} (options: %argo help run)", ""]
     for command in commands.values():
         lines += [f"  {getattr(command, front_end)}", f"      {command.help}"]
     return "\n".join(lines)
 
 
 def explain(name: str, front_end: FrontEnd) -> str:
-    """One verb: what it does, an example, its argument and options with an example each; settings where it takes them.
+    """The help of one command: an example, its argument, its options and, for --set, every setting.
 
     Raises:
-        SpecError: there is no such verb.
+        SpecError: there is no such command.
     """
     commands = {**commands_in(front_end), **({"run": CELL, CELL.name: CELL} if front_end == "notebook" else {})}
     if name not in commands:
-        raise unknown("verb", name, commands)
+        raise unknown("command", name, commands)
     command = commands[name]
     lines = [f"{command.name}: {command.help}", "", f"  {getattr(command, front_end)}", ""]
     if command.argument:
         lines += [_row(command.argument.metavar, command.argument.help)]
     for option in command.options_in(front_end):
         synopsis = " ".join(filter(None, (", ".join(option.flags), option.metavar)))
-        example = "" if option.kind == "flag" else f" ({option.example})"
+        example = "" if option.kind == "flag" else f"; example: {option.example}"
         lines.append(_row(synopsis, option.help + example))
     if any(option.dest == "set" for option in command.options):
         lines += ["", "Settings (--set KEY=VALUE, %config ArgoMagics.KEY, UV_ARGO_KEY, uv-argo.toml):"]
         for key, setting in settings_parser.FIELDS.items():
             default = settings_parser.format_value(setting.default)
-            lines.append(_row(key, setting.metadata["help"] + (f" [{default}]" if default else "")))
+            lines.append(_row(key, setting.metadata["help"] + (f" (default: {default})" if default else "")))
     return "\n".join(lines)
 
 
@@ -59,10 +59,10 @@ def _row(synopsis: str, text: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """What could stand at a line's end: `fragment` is there already, `words` the table's own answers to it.
+    """What could complete a line: `fragment` is typed already, `candidates` are the words of the table that fit.
 
-    `completer` names who knows the rest (verb and option answers are in `words`); `before` is what stands ahead of the
-    fragment in its word (`panel=`), or the words that the option was given already.
+    `completer` names the completer of all other values; `given` are the values that the option has already, or the
+    part of the word in front of the fragment (`panel=`).
     """
 
     fragment: str
@@ -72,7 +72,7 @@ class Expected:
 
 
 def expected(line: str, front_end: FrontEnd, *, cell: bool = False) -> Expected:
-    """What could come at the end of a line without its command: `%%argo` (`cell`), else `%argo` or `uv-argo`."""
+    """What could complete a line, given without its `%%argo` (`cell`), `%argo` or `uv-argo`."""
     tokens = tokenize(line, complete=False)
     open_token = tokens[-1] if tokens and tokens[-1].end == len(line) and not line[-1:].isspace() else None
     complete_tokens = tokens[:-1] if open_token else tokens

@@ -1,14 +1,16 @@
-"""How a line of words becomes options: the tokenizer, the expansion of names, and one reader for every verb.
+"""The parser of a line: the tokenizer, the expansion of variables, and one reader for every command.
+
+argparse cannot read `--deps numpy pandas>=2 --push x`, JSON lists and notebook variables; hence a parser of our own.
 
 Rules:
-- A word that begins with a quote runs to the same quote followed by a blank or the end; what is between is taken as
-  it stands. The quote may also follow `--flag=` or `key=`. Every other word keeps its inner quotes.
-- A JSON list that begins a word is one word. There are no escapes and no comments.
-- The words after an option of kind "values" run on until the next option; a quoted word beside a comparison
-  (`python_version < '3.12'`) is a marker's text and keeps its quotes.
-- `$name` and `{name}` expand to the caller's value, and only exactly so: `{"a": 1}`, `${HOME}`, `{x.y}` and `$5` stay
-  as they are. `$$` is a dollar, `{{name}}` is `{name}`. What comes out is data: it is never read as an option again.
-- Nothing prints or exits: a wrong line is a SpecError that names the nearest right word.
+- A token that begins with a quote ends at the same quote followed by a space or the end, and is taken literally. The
+  quote may also follow `--flag=` or `key=`. Every other token keeps its inner quotes.
+- A JSON list at the start of a token is one token. There are no escapes and no comments.
+- The tokens after an option of kind "values" belong to it, up to the next option; a quoted token beside a comparison
+  (`python_version < '3.12'`) is part of a marker and keeps its quotes.
+- Only `$name` and `{name}` expand to the caller's value; `{"a": 1}`, `${HOME}`, `{x.y}` and `$5` stay as they are.
+  `$$` is a dollar, `{{name}}` is `{name}`. An expanded value is data: it is never read as an option.
+- Nothing here prints or exits; an invalid line raises a SpecError that suggests the nearest valid word.
 """
 
 from __future__ import annotations
@@ -32,10 +34,10 @@ FRONT_ENDS: tuple[FrontEnd, ...] = ("notebook", "terminal")
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """One option, or, without flags, what a verb is given.
+    """One option, or, without flags, the argument of a command.
 
-    `completer` names who knows its values; a value that begins with one of `private` expands, and is never shown. What
-    is `required` may be left out where the option `instead` is given, and must be.
+    `completer` names the completer of its values. A value that begins with one of `private` is expanded and never
+    shown. A `required` argument and the option `instead` exclude each other.
     """
 
     dest: str
@@ -53,7 +55,7 @@ class Option:
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """One verb: what it does, an example for each place where it can be said, its options and its argument."""
+    """One command: its help, an example for each front end that has it, its options and its argument."""
 
     name: str
     help: str
@@ -63,13 +65,13 @@ class Command:
     argument: Option | None = None
 
     def options_in(self, front_end: FrontEnd) -> tuple[Option, ...]:
-        """The options that mean something there."""
+        """The options that this front end has."""
         return tuple(option for option in self.options if front_end in option.front_ends)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Token:
-    """One word: its text, the source it was read from, where that stands, and whether it is quoted or a list."""
+    """One token: its text, and its source `raw` at `start:end` of the line; `literal`: it is quoted or a list."""
 
     text: str
     raw: str
@@ -80,7 +82,7 @@ class Token:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A read line: the verb, its argument, (dest, text) in the order given, and what expanded to what."""
+    """A parsed line: the command, its argument, (dest, text) in order, and what each variable expanded to."""
 
     command: str
     argument: str = ""
@@ -92,7 +94,7 @@ class Line:
         return tuple(text for name, text in self.values if name == dest)
 
     def has(self, dest: str) -> bool:
-        """Whether the option stands on the line at all."""
+        """Whether the option is given."""
         return any(name == dest for name, _ in self.values)
 
     def text(self, dest: str) -> str:
@@ -106,10 +108,10 @@ _DECODER = json.JSONDecoder()
 
 
 def tokenize(line: str, *, complete: bool = True) -> tuple[Token, ...]:
-    """The words of a line; with `complete=False` an open quote runs to the end instead of being an error.
+    """Split a line into tokens; with `complete=False` an open quote runs to the end of the line.
 
     Raises:
-        SpecError: a quote that is not closed.
+        SpecError: a quote is not closed.
     """
     tokens, position = [], 0
     while position < len(line):
@@ -136,20 +138,20 @@ def _word(line: str, start: int, *, complete: bool) -> Token:
 
 
 def _quoted(line: str, at: int, *, complete: bool) -> tuple[str, int]:
-    """What stands between the quote here and its end, and where the word ends."""
+    """The text between the quote at `at` and its closing quote, and the end of the token."""
     closing = re.compile(re.escape(line[at]) + r"(?=\s|\Z)").search(line, at + 1)
     if closing:
         return line[at + 1 : closing.start()], closing.end()
     if complete:
         raise SpecError(
             f"the quote at column {at + 1} is not closed: {line[at : at + 30]}",
-            hint=f"Close it with {line[at]} and a blank behind it.",
+            hint=f"Close it with {line[at]} followed by a space.",
         )
     return line[at + 1 :], len(line)
 
 
 def _list(line: str, at: int) -> tuple[str, int] | None:
-    """The JSON list that begins here, as it stands, and where it ends; None where there is none."""
+    """The source of the JSON list at `at` and its end; None where there is none."""
     try:
         _, end = _DECODER.raw_decode(line, at)
     except (ValueError, RecursionError):
@@ -163,10 +165,10 @@ _NAME = re.compile(
 
 
 def expand(text: str, variables: Mapping[str, object], expanded: dict[str, str]) -> str:
-    """The text with its names replaced; `seen` takes what became what.
+    """The text with its variables replaced; `expanded` collects each replacement.
 
     Raises:
-        SpecError: a name that is not defined, or whose value is neither text, a number, a path nor a list of texts.
+        SpecError: a variable is not defined, or its value is neither text, a number, a path nor a list of texts.
     """
     match = _NAME.fullmatch(text)
     alone = bool(match and (match["dollar"] or match["brace"]))
@@ -188,7 +190,7 @@ def _as_text(name: str, written: str, variables: Mapping[str, object], *, alone:
         literal = "$" + written if written.startswith("$") else "{" + written + "}"
         raise SpecError(
             f"{written} is on the line, but {name} is not defined" + (f"; did you mean {best}?" if best else ""),
-            hint=f"Define it in a cell above, or write {literal} for the text itself.",
+            hint=f"Define it in a cell above, or write {literal} for the literal text.",
         )
     value = variables[name]
     if isinstance(value, str | int | float):
@@ -199,8 +201,8 @@ def _as_text(name: str, written: str, variables: Mapping[str, object], *, alone:
     if hasattr(value, "__fspath__"):
         return str(value)
     raise SpecError(
-        f"{written} is a {type(value).__name__}, which cannot stand on the line",
-        hint="Text, numbers, paths and lists of texts can.",
+        f"{written} is a {type(value).__name__}, which cannot be used on this line",
+        hint="Use a text, a number, a path or a list of texts.",
     )
 
 
@@ -210,13 +212,13 @@ _COMPARES_AFTER = re.compile(r"[<>=~!]|(?:not|in)\Z")
 
 
 def is_option(token: Token) -> bool:
-    """Whether a word is an option rather than a value."""
+    """Whether a token is an option rather than a value."""
     return bool(_OPTION.match(token.raw))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """One option or one loose word (`option` None) of a line, its flag as written, and the words it was given."""
+    """One option, its flag as written and its tokens; or one token without an option (`option` is None)."""
 
     option: Option | None
     flag: str = ""
@@ -224,7 +226,7 @@ class Group:
 
 
 def find(options: Sequence[Option], word: str) -> tuple[Option, str, str | None] | None:
-    """The option that a word names, its flag, and the value written into the word (`--python=3.12`, `-p3.12`)."""
+    """The option of a token, its flag, and a value within the token (`--python=3.12`, `-p3.12`)."""
     flag, equals, value = word.partition("=")
     by_flag = {flag: option for option in options for flag in option.flags}
     if flag in by_flag:
@@ -236,10 +238,10 @@ def find(options: Sequence[Option], word: str) -> tuple[Option, str, str | None]
 
 
 def groups(options: Sequence[Option], tokens: Sequence[Token]) -> Iterator[Group]:
-    """Each option with its words, in order.
+    """Each option with its tokens, in order.
 
     Raises:
-        SpecError: an option that is not known.
+        SpecError: an option is unknown.
     """
     remaining = list(tokens)
     while remaining:
@@ -266,10 +268,10 @@ def groups(options: Sequence[Option], tokens: Sequence[Token]) -> Iterator[Group
 def read(
     command: Command, tokens: Sequence[Token], front_end: FrontEnd, variables: Mapping[str, object] | None = None
 ) -> Line:
-    """One line by a verb's row of the table; without `names` nothing expands.
+    """Parse the tokens of a command; without `variables` nothing expands.
 
     Raises:
-        SpecError: an option that is not known, lacks its value, or is given twice; a word too many or too few.
+        SpecError: an option is unknown, lacks its value or is given twice, or an argument is unexpected or missing.
     """
     expanded: dict[str, str] = {}
     values: list[tuple[str, str]] = []
@@ -299,8 +301,7 @@ def read(
     elif command.argument and needs_argument and argument is None:
         raise SpecError(
             f"{command.name} needs {command.argument.metavar}: {command.argument.help}",
-            hint=f"For example: {command.terminal}. "
-            f"Words after --deps belong to it: write {command.argument.metavar} first.",
+            hint=f"Example: {command.terminal}. Write {command.argument.metavar} before --deps.",
         )
     return Line(command=command.name, argument=argument or "", values=tuple(values), expanded=tuple(expanded.items()))
 
@@ -311,7 +312,7 @@ def _value(option: Option, group: Group, variables: Mapping[str, object] | None,
             raise SpecError(f"{group.flag} takes no value", hint=f"Write {group.flag} alone.")
         return "yes"
     if not group.tokens:
-        raise SpecError(f"{group.flag} needs a value: {option.help}", hint=f"For example: {option.example}")
+        raise SpecError(f"{group.flag} needs a value: {option.help}", hint=f"Example: {option.example}")
     return _join(group.tokens, variables, expanded)
 
 
@@ -327,7 +328,7 @@ def _join(tokens: Sequence[Token], variables: Mapping[str, object] | None, expan
         elif len(tokens) == 1:
             pieces.append(expand(text, variables, expanded))
         else:
-            # A blank in front keeps a list among other words from being taken for the only one.
+            # The space in front keeps a list among other tokens from being expanded as the only one.
             pieces.append(expand(" " + text, variables, expanded)[1:])
     return " ".join(pieces)
 
@@ -335,7 +336,7 @@ def _join(tokens: Sequence[Token], variables: Mapping[str, object] | None, expan
 def _too_many(command: Command, word: str) -> SpecError:
     best = nearest(word, [flag.lstrip("-") for option in command.options for flag in option.flags])
     if best and len(best) > 1:
-        return SpecError(f"unexpected word {word}; did you mean --{best}?", hint="Options begin with two dashes.")
+        return SpecError(f"unexpected argument {word}; did you mean --{best}?", hint="Options begin with two dashes.")
     if any(option.dest == "deps" for option in command.options):
-        return SpecError(f"unexpected word {word}", hint=f'If it is a package, write --deps "{word}".')
-    return SpecError(f"unexpected word {word}", hint=f"For example: {command.notebook or command.terminal}")
+        return SpecError(f"unexpected argument {word}", hint=f'If it is a package, write --deps "{word}".')
+    return SpecError(f"unexpected argument {word}", hint=f"Example: {command.notebook or command.terminal}")

@@ -1,10 +1,9 @@
-"""The one table of commands and options, and how a line is read by it; help.py makes help and completion of it.
+"""The table of commands and options, and the readers of a line; help.py builds help and completion from the table.
 
 Rules:
-- `%%argo`, `%argo VERB`, `uv-argo VERB`, their help and their completion are generated from VERBS; what is not in the
-  table does not exist.
-- The table says what can be asked for. What a backend can do is the backend's word: see config.refuse.
-- Nothing prints or exits; a wrong line is a SpecError with the nearest right word.
+- `%%argo`, `%argo COMMAND`, `uv-argo COMMAND`, their help and their completion come from COMMANDS alone.
+- The table does not know what a backend supports: see config.refuse.
+- Nothing here prints or exits; an invalid line raises a SpecError that suggests the nearest valid word.
 """
 
 from __future__ import annotations
@@ -24,73 +23,73 @@ from uv_argo_magic.errors import SpecError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-HELP = Option(dest="help", flags=("-h", "--help"), kind="flag", help="show this", example="--help")
+HELP = Option(dest="help", flags=("-h", "--help"), kind="flag", help="show this help", example="--help")
 
 BACKEND = Option(
     dest="backend", flags=("-b", "--backend"), metavar="NAME", completer="backend",
-    help="where it runs", example="--backend local",
+    help="backend to run on", example="--backend local",
 )  # fmt: skip
 
 SET = Option(
     dest="set", flags=("--set",), metavar="KEY=VALUE", kind="repeated", completer="setting",
     private=("env", "index_url", "index-url", "indexes"),
-    help="any other setting; may be repeated", example="--set run_timeout=5m",
+    help="any other setting (repeatable)", example="--set run_timeout=5m",
 )  # fmt: skip
 
 TO = Option(
     dest="to", flags=("--to",), metavar="FILE", completer="file",
-    help="a Workflow (.yaml), or a script with its dependencies (.py); else the script is printed",
+    help="Workflow (.yaml) or script with its dependencies (.py) to write (default: print the script)",
     example="--to cell.yaml",
 )  # fmt: skip
 
 RUN_OPTIONS = (
     Option(
         dest="deps", flags=("-d", "--deps"), metavar="REQUIREMENTS", kind="values",
-        help="what the cell needs, up to the next option", example='--deps "numpy pandas>=2"',
+        help="requirements of the cell, up to the next option", example='--deps "numpy pandas>=2"',
     ),
     Option(
         dest="requirements", flags=("-r", "--requirements"), metavar="FILE", kind="repeated", completer="file",
-        help="the same from a file: requirements, pyproject.toml, a lock, environment.yml; may be repeated",
+        help="requirements.txt, pyproject.toml, lock file or environment.yml with the requirements (repeatable)",
         example="-r requirements.txt",
     ),
     Option(
         dest="python", flags=("-p", "--python"), metavar="VERSION", completer="python",
-        help="the Python that runs it", example="--python 3.12",
+        help="Python version to run on", example="--python 3.12",
     ),
     BACKEND,
     Option(
         dest="upgrade", flags=("--upgrade",), kind="flag",
-        help="choose the packages' versions anew, not those that this notebook has had", example="--upgrade",
+        help="upgrade packages, ignoring this notebook's locked versions", example="--upgrade",
     ),
     Option(
         dest="push", flags=("--push",), metavar="NAMES", kind="values", completer="name", front_ends=("notebook",),
-        help="variables of the notebook that the cell gets", example="--push x,y",
+        help="notebook variables to send to the cell", example="--push x,y",
     ),
     Option(
         dest="pull", flags=("--pull",), metavar="NAMES", kind="values", completer="cell-name", front_ends=("notebook",),
-        help="variables of the cell that the notebook gets", example="--pull total",
+        help="cell variables to bring back to the notebook", example="--pull total",
     ),
     Option(
         dest="out", flags=("-o", "--out"), metavar="NAME", completer="name", front_ends=("notebook",),
-        help="a name for the run itself, failed or not", example="--out run",
+        help="store the run in this variable, even if it fails", example="--out run",
     ),
     Option(
         dest="detach", flags=("--detach",), kind="flag", front_ends=("notebook",),
-        help="return at once with the run; its output goes on in this cell", example="--detach",
+        help="return at once and keep showing output in this cell", example="--detach",
     ),
     Option(
         dest="write_deps", flags=("--write-deps",), kind="flag", front_ends=("notebook",),
-        help="write what the notebook's requirements file asks for on this line, and run nothing",
+        help="write the notebook's requirements file into this line, without running the cell",
         example="--write-deps",
     ),
     Option(
         dest="dry_run", flags=("--dry-run",), kind="flag",
-        help="print what would run, and run nothing", example="--dry-run",
+        help="print what would run, without running it", example="--dry-run",
     ),
-    replace(TO, help="with --dry-run, write it: a Workflow (.yaml), or a script with its dependencies (.py)"),
+    replace(TO, help="with --dry-run: Workflow (.yaml) or script with its dependencies (.py) to write"),
     Option(
-        dest="resources", flags=("--resources",), metavar="WHAT=QUANTITY", kind="values", completer="resource",
-        help="what the cell asks of its place", example="--resources cpu=2 memory=1Gi..4Gi",
+        dest="resources", flags=("--resources",), metavar="RESOURCE=QUANTITY", kind="values", completer="resource",
+        help="CPU, memory, GPU and disk to request", example="--resources cpu=2 memory=1Gi..4Gi",
     ),
     SET,
     HELP,
@@ -98,121 +97,124 @@ RUN_OPTIONS = (
 
 REQUEST = Option(
     dest="request", flags=("--request",), metavar="FILE", completer="file",
-    help="instead of FILE a request as JSON: pythonCode, dependencies, requirementsFile; - for stdin",
+    help="JSON request instead of FILE: pythonCode, dependencies, requirementsFile (- for stdin)",
     example="--request request.json",
 )  # fmt: skip
 
 _BY_DEST = {option.dest: option for option in RUN_OPTIONS}
 
 RUN = Option(
-    dest="run", metavar="RUN", completer="run", help="a run's id, its beginning, or its workflow; else the last run"
-)
+    dest="run", metavar="RUN", completer="run",
+    help="run ID or its first characters, or a workflow name (default: the last run)",
+)  # fmt: skip
 BACKEND_OPTIONS = (BACKEND, SET)
-"""Where to ask about a run that is not kept on this machine."""
+"""Where to look for a run that this machine has not recorded."""
 
 CELL = Command(
-    name="%%argo", help="run this cell with its own dependencies, elsewhere",
+    name="%%argo", help="run this cell with its own dependencies, in an isolated process or a pod",
     notebook='%%argo --deps "numpy pandas"', options=RUN_OPTIONS,
 )  # fmt: skip
 
 COMMANDS = (
     Command(
-        name="run", help="run a Python file with its own dependencies, elsewhere",
+        name="run", help="run a Python file with its own dependencies, in an isolated process or a pod",
         terminal='uv-argo run script.py --deps "numpy pandas"', options=(*RUN_OPTIONS[:-1], REQUEST, HELP),
         argument=Option(dest="file", metavar="FILE", completer="file", required=True, instead="request",
-                        help="a Python file, or - for stdin"),
+                        help="Python file, or - for stdin"),
     ),
     Command(
-        name="runs", help="list the runs that are kept, newest first", notebook="%argo runs -n 5",
+        name="runs", help="list recorded runs, newest first", notebook="%argo runs -n 5",
         terminal="uv-argo runs -n 5",
         options=(
-            Option(dest="count", flags=("-n", "--count"), metavar="N", help="how many; else 20", example="-n 5"),
-            Option(dest="all", flags=("--all",), kind="flag", help="those of other notebooks too", example="--all",
+            Option(dest="count", flags=("-n", "--count"), metavar="N", help="number of runs to show (default: 20)",
+                   example="-n 5"),
+            Option(dest="all", flags=("--all",), kind="flag", help="include runs of other notebooks", example="--all",
                    front_ends=("notebook",)),
             HELP,
         ),
     ),
     Command(
-        name="last", help="say how the last run went", notebook="%argo last", terminal="uv-argo last",
+        name="last", help="show a summary of the last run", notebook="%argo last", terminal="uv-argo last",
         options=(HELP,),
     ),
     Command(
-        name="logs", help="print a run's whole log", notebook="%argo logs", terminal="uv-argo logs",
+        name="logs", help="print a run's full log", notebook="%argo logs", terminal="uv-argo logs",
         options=(
-            Option(dest="raw", flags=("--raw",), kind="flag", help="with the records between", example="--raw"),
+            Option(dest="raw", flags=("--raw",), kind="flag", help="include protocol records", example="--raw"),
             *BACKEND_OPTIONS,
             HELP,
         ),
         argument=RUN,
     ),
     Command(
-        name="packages", help="list the packages that a run had, and what differs from another run's",
+        name="packages", help="list the packages of a run, or compare two runs",
         notebook="%argo packages", terminal="uv-argo packages",
         options=(HELP,),
         argument=Option(dest="run", metavar="RUN", kind="values", completer="run",
-                        help="one run, or two to compare; else the last run"),
+                        help="one run, or two to compare (default: the last run)"),
     ),
     Command(
-        name="lock", help="show the lock of a run or of requirements, write it to a file, or renew it",
+        name="lock", help="show, export or upgrade the lock of a run or of requirements",
         notebook="%argo lock --to requirements.txt", terminal="uv-argo lock --to pylock.toml",
         options=(
             *(_BY_DEST[dest] for dest in ("deps", "requirements", "python", "backend", "set")),
-            replace(TO, help="write it: pylock.toml, pylock.NAME.toml, or requirements with hashes (.txt)",
+            replace(TO, help="file to write: pylock.toml, pylock.NAME.toml, or requirements with hashes (.txt)",
                     example="--to pylock.toml"),
             Option(dest="upgrade", flags=("--upgrade",), kind="flag",
-                   help="choose the versions anew, show what changes, and keep that", example="--upgrade"),
-            Option(dest="dry_run", flags=("--dry-run",), kind="flag", help="keep and write nothing",
+                   help="upgrade packages, show the changes and store the new lock", example="--upgrade"),
+            Option(dest="dry_run", flags=("--dry-run",), kind="flag", help="store and write nothing",
                    example="--dry-run"),
             HELP,
         ),
         argument=RUN,
     ),
     Command(
-        name="verify", help="run again what a notebook says it ran, with the same packages, and compare",
+        name="verify", help="run a notebook's recorded cells again with the same packages and compare the outputs",
         notebook="%argo verify", terminal="uv-argo verify study.ipynb", options=(*BACKEND_OPTIONS, HELP),
         argument=Option(dest="notebook", metavar="NOTEBOOK", completer="file",
-                        help="a notebook's file; else this one, as it was saved"),
+                        help="notebook file (default: this notebook, as saved)"),
     ),
     Command(
         name="stop", help="stop a run", notebook="%argo stop", terminal="uv-argo stop",
         options=(*BACKEND_OPTIONS, HELP), argument=RUN,
     ),
     Command(
-        name="attach", help="show a run again, live while it runs, whoever began it", notebook="%argo attach",
+        name="attach", help="show a run again, live while it is running", notebook="%argo attach",
         terminal="uv-argo attach", options=(*BACKEND_OPTIONS, HELP), argument=RUN,
     ),
     Command(
-        name="export", help="write a run as a file that runs without this package",
+        name="export", help="write a run as a file that runs without uv-argo-magic",
         notebook="%argo export --to cell.yaml",
         terminal="uv-argo export --to cell.yaml", argument=RUN,
         options=(TO, BACKEND, SET, HELP),
     ),
     Command(
-        name="edit", help="edit the notebook's requirements file, checked as it changes", notebook="%argo edit",
+        name="edit", help="edit the notebook's requirements file and check it as you type", notebook="%argo edit",
         terminal="uv-argo edit analysis.ipynb",
         options=(
             Option(dest="cell", flags=("--cell",), kind="flag", front_ends=("notebook",), example="--cell",
-                   help="edit nothing: put a cell that asks for what the file does below this one"),
+                   help="add a cell with these requirements below, without editing"),
             HELP,
         ),
         argument=Option(dest="file", metavar="FILE", completer="file",
-                        help="a notebook, or a requirements file; else this notebook's"),
+                        help="notebook or requirements file (default: this notebook's)"),
     ),
     Command(
-        name="doctor", help="look at what runs need, run a small one, and say what to do where something fails",
+        name="doctor", help="check the setup, run a test cell and suggest fixes",
         notebook="%argo doctor", terminal="uv-argo doctor -b argo",
         options=(_BY_DEST["python"], BACKEND, SET, HELP),
     ),
     Command(
-        name="help", help="explain a verb", notebook="%argo help logs", terminal="uv-argo help run",
-        argument=Option(dest="verb", metavar="VERB", completer="command", help="a verb; else all of them"),
+        name="help", help="explain a command", notebook="%argo help logs", terminal="uv-argo help run",
+        argument=Option(dest="command", metavar="COMMAND", completer="command",
+                        help="command to explain (default: list all commands)"),
         options=(HELP,),
     ),
 )  # fmt: skip
 
 
 def commands_in(front_end: FrontEnd) -> dict[str, Command]:
-    """The verbs that can be said there, by name."""
+    """The commands of a front end, by name."""
     return {command.name: command for command in COMMANDS if getattr(command, front_end)}
 
 
@@ -226,7 +228,7 @@ def read_cell(line: str, variables: Mapping[str, object]) -> Line:
 
 
 def read_line(line: str, variables: Mapping[str, object]) -> Line:
-    """The `%argo` line; without a verb it is help.
+    """The `%argo` line; without a command it is help.
 
     Raises:
         SpecError: the line is wrong.
@@ -235,7 +237,7 @@ def read_line(line: str, variables: Mapping[str, object]) -> Line:
 
 
 def read_argv(argv: Sequence[str]) -> Line:
-    """The words of the command line, as the shell gave them; nothing expands.
+    """The arguments of the command line, as the shell passed them; no name expands.
 
     Raises:
         SpecError: the line is wrong.
@@ -253,11 +255,13 @@ def _verb(tokens: Sequence[Token], front_end: FrontEnd, variables: Mapping[str, 
         if line.has("help"):
             return Line(command="help", argument=name)
         if name == "help" and line.argument and line.argument not in commands:
-            raise unknown("verb", line.argument, commands)
+            raise unknown("command", line.argument, commands)
         return line
     if name in commands_in("terminal"):
-        raise SpecError(f"{name} is for the terminal", hint=f"Here, write {CELL.name} above a cell.")
-    raise unknown("option" if is_option(tokens[0]) else "verb", name, HELP.flags if is_option(tokens[0]) else commands)
+        raise SpecError(f"{name} is a command for the terminal", hint=f"In a notebook, write {CELL.name} above a cell.")
+    raise unknown(
+        "option" if is_option(tokens[0]) else "command", name, HELP.flags if is_option(tokens[0]) else commands
+    )
 
 
 Sets: TypeAlias = tuple[tuple[str, settings_parser.Value], ...]
@@ -265,7 +269,7 @@ Sets: TypeAlias = tuple[tuple[str, settings_parser.Value], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What a line asks of a run; "" and () where it says nothing. `deps` None: not even an empty list was given."""
+    """The options of a run; "" and () where an option is not given, and None for `deps`."""
 
     deps: str | None = None
     requirements: tuple[str, ...] = ()
@@ -292,7 +296,7 @@ def run_options(line: Line) -> RunOptions:
     """
     if line.has("to") and not line.has("dry_run") and line.command != "lock":
         raise SpecError(
-            "--to belongs to --dry-run", hint="Write --dry-run --to FILE; %argo export writes what has run."
+            "--to needs --dry-run", hint="Write --dry-run --to FILE, or use %argo export to write a finished run."
         )
     return RunOptions(
         deps=line.text("deps") if line.has("deps") else None,
@@ -317,13 +321,13 @@ def count(line: Line, default: int = 20) -> int:
     """The number of `runs -n`.
 
     Raises:
-        SpecError: it is no whole number above 0.
+        SpecError: it is not a whole number above 0.
     """
     text = line.text("count")
     if not text:
         return default
     if not (text.isascii() and text.isdigit() and int(text)):
-        raise SpecError(f"-n needs a whole number, not {text}", hint="For example: runs -n 5")
+        raise SpecError(f"-n needs a whole number, not {text}", hint="Example: runs -n 5")
     return int(text)
 
 
@@ -335,7 +339,7 @@ def _python(text: str) -> str:
         return ""
     match = _PYTHON.fullmatch(text.strip().lower())
     if not match:
-        raise SpecError(f"--python cannot be {text}", hint="Write a version such as 3.12 or 3.12.4.")
+        raise SpecError(f"invalid Python version: {text}", hint="Use a version such as 3.12 or 3.12.4.")
     return match[1]
 
 
@@ -352,7 +356,7 @@ def _names(flag: str, text: str) -> tuple[str, ...]:
 
 def _name(flag: str, text: str) -> str:
     if not text.isidentifier() or keyword.iskeyword(text):
-        raise SpecError(f"{flag} needs a variable's name, not {text}", hint=f"For example: {flag} total")
+        raise SpecError(f"{flag} needs a variable name, not {text or 'an empty text'}", hint=f"Example: {flag} total")
     return text
 
 
@@ -370,7 +374,7 @@ def _resources(text: str) -> Resources:
         if not _RANGE.fullmatch(quantity):
             raise SpecError(
                 f"{kind} needs a quantity, not {quantity or 'nothing'}",
-                hint="For example: cpu=500m memory=4Gi, or memory=1Gi..4Gi: what is promised, and what may be used.",
+                hint="Example: cpu=500m memory=4Gi; memory=1Gi..4Gi sets the request and the limit.",
             )
         quantities[kind] = quantity
     return Resources(**quantities)

@@ -1,1 +1,1 @@
-"""What a run prints, and the state that follows from it: records, the fold over them, values and remote errors."""
+"""The protocol between guest and client: records, the state folded from them, values and remote errors."""

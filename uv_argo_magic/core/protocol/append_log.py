@@ -1,7 +1,7 @@
-"""An append-only sequence that is a value: adding costs one step, and no journal ever changes.
+"""An append-only, immutable sequence: `add` takes constant time and returns another one.
 
-A frozen tuple would copy all it holds at each output of a cell; a list would let a state change after it was handed
-on. Journals that grow out of each other share one list, and each sees only its own length of it.
+A tuple would be copied at each output of a cell; a list could change within a state that was handed on. Logs that
+grow out of each other share one list, and each reads only its own length of it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class AppendLog(Sequence[T], Generic[T]):
         self._length = len(self._items)
 
     def add(self, item: T) -> AppendLog[T]:
-        """This journal and one item more."""
+        """This log with one more item."""
         new: AppendLog[T] = AppendLog.__new__(AppendLog)
-        # Somebody grew this one already: the list beyond our length is theirs.
+        # Another log may have added items to the shared list already; then this one needs a copy.
         new._items = self._items if len(self._items) == self._length else self._items[: self._length]
         new._items.append(item)
         new._length = self._length + 1

@@ -1,11 +1,12 @@
-"""The Event union, and `decode`: log text -> events. The guest's `log_writer.py` writes what this reads.
+"""The events of a run, and `decode`, which reads them from log text. The guest's `log_writer.py` is the writer.
 
 Rules:
-- Log text is whole lines. A line that begins with `@uv-argo:NONCE ` and a JSON object is a record; every other line
-  is the user's stdout, and runs of them make one `Lines`.
-- Identity of a line is (boot, n): boot is random per process start, n counts every line, raw ones too. Records state
-  theirs; `state.step` counts the raw ones.
-- `decode` never raises on any text: what looks like a record and cannot be read becomes `Unreadable`.
+- Log text is whole lines. A line of `@uv-argo:NONCE ` and a JSON object is a record; every other line is the user's
+  stdout, and adjacent ones become one `Lines`.
+- (boot, n) identifies a line: boot is random for each process start, n counts every line, including raw ones. Records
+  contain theirs; `state.step` counts the raw lines.
+- The fields of a record are read by the types of its class; a field without a default is required.
+- `decode` accepts any text: an invalid record becomes `Unreadable`.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Lines:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What every record states: which process start wrote it, which line it is, and when (Unix seconds)."""
+    """The fields of every record: the process start that wrote it, its line number, and the time (Unix seconds)."""
 
     boot: str
     n: int
@@ -48,7 +49,7 @@ class Record:
 class Hello(Record):
     """The supervisor started: its Python ("3.12.1"), platform, process id, and the protocol it speaks.
 
-    `after` is the boot that it goes on from: that one installed, in a container of its own.
+    `after` is the boot that it continues: the one that installed, in an init container.
     """
 
     protocol: int
@@ -68,28 +69,28 @@ class PhaseStarted(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Note(Record):
-    """One sentence that a person should see, such as a Python that is not the lock's."""
+    """One sentence for the user, for example that the Python is not the lock's."""
 
     text: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class InstallLog(Record):
-    """What uv said: not the cell's output."""
+    """Output of uv, as opposed to that of the cell."""
 
     text: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Locked(Record):
-    """The guest resolved what could not be resolved before: a Lock as JSON."""
+    """The guest resolved the requirements: a Lock as JSON."""
 
     lock: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Installed(Record):
-    """The environment is ready: what is in it as (name, version), in how many seconds, and whether it was there."""
+    """The environment is ready: its packages as (name, version), seconds taken, and whether it was reused."""
 
     packages: tuple[tuple[str, str], ...]
     seconds: float
@@ -98,7 +99,7 @@ class Installed(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Text(Record):
-    """Output that cannot travel as raw lines: stderr, partial lines, carriage returns."""
+    """Output that cannot be sent as raw lines: stderr, partial lines, carriage returns."""
 
     stream: Stream
     text: str
@@ -124,14 +125,14 @@ class Result(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class ClearOutput(Record):
-    """The user's code cleared the output so far; with `wait`, when the next output comes."""
+    """The user's code cleared the output; with `wait`, when the next output comes."""
 
     wait: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Value(Record):
-    """A pulled variable: its encoded text (core/protocol/values.py), or why there is none."""
+    """A pulled variable: its encoded text (core/protocol/values.py), or the problem."""
 
     name: str
     body: str = ""
@@ -140,21 +141,21 @@ class Value(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Raised(Record):
-    """The cell ended by an exception, as JSON (shape: docs/protocol.md, `error`)."""
+    """The exception that ended the cell, as JSON (shape: docs/protocol.md, `error`)."""
 
     error: Json = "{}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Heartbeat(Record):
-    """The supervisor lives; resident bytes of what it runs."""
+    """The supervisor is alive; resident bytes of the processes it runs."""
 
     rss: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot(Record):
-    """The log's budget is spent: so much was left out so far, and the newest of it."""
+    """The log budget is used up: lines and bytes omitted so far, and the newest of them."""
 
     lines: int
     bytes: int
@@ -163,7 +164,7 @@ class Snapshot(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Skipped(Record):
-    """So much stdout and stderr never travelled; the whole lies at `path`, over there."""
+    """Omitted lines and bytes of stdout and stderr; the full output is at `path` on the machine of the run."""
 
     lines: int
     bytes: int
@@ -172,9 +173,9 @@ class Skipped(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Exited(Record):
-    """The last record: how it ended. `reason` is ok, error, exit, signal, stopped, deadline, install or guest.
+    """The last record: how the run ended.
 
-    `code` is the exit status (negative: the signal that ended it); `detail` what uv said, or one word more.
+    `code` is the exit status (negative: the signal that ended it); `detail` depends on the reason (docs/protocol.md).
     """
 
     reason: Literal["ok", "error", "exit", "signal", "stopped", "deadline", "install", "guest"]
@@ -194,7 +195,7 @@ class Part(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Unreadable:
-    """A line with the prefix and the nonce that is no record this version knows."""
+    """A line with prefix and nonce that is not a valid record of this version."""
 
     line: str
     problem: str
@@ -202,7 +203,7 @@ class Unreadable:
 
 @dataclass(frozen=True, kw_only=True)
 class Submitted:
-    """The backend took the run under this name, at this location (context and namespace; "" for this machine).
+    """The backend accepted the run under this name, at this location (context and namespace; "" for this machine).
 
     `requirements` are lines; `requirements_source` is as in RunSpec.
     """
@@ -216,7 +217,7 @@ class Submitted:
 
 @dataclass(frozen=True, kw_only=True)
 class Attempts:
-    """The run is tried so many times where it does not succeed; 0: until it does."""
+    """The maximum number of attempts of the run; 0: until it succeeds."""
 
     limit: int
     t: float
@@ -224,7 +225,7 @@ class Attempts:
 
 @dataclass(frozen=True, kw_only=True)
 class NodePhase:
-    """What the backend sees of the process, node or pod: a phase and a message in its own words."""
+    """The backend's view of the process, node or pod: a phase and a message in its own terms."""
 
     phase: str
     message: str = ""
@@ -234,7 +235,7 @@ class NodePhase:
 
 @dataclass(frozen=True, kw_only=True)
 class StopRequested:
-    """Somebody asked for the end: the button, an interrupt, a verb."""
+    """A stop was requested, by a button, an interrupt or a command."""
 
     by: str
     t: float
@@ -242,7 +243,7 @@ class StopRequested:
 
 @dataclass(frozen=True, kw_only=True)
 class StopFailed:
-    """The place could not be asked for the end, and why."""
+    """The request to stop failed, and the reason."""
 
     problem: str
     t: float
@@ -250,7 +251,7 @@ class StopFailed:
 
 @dataclass(frozen=True, kw_only=True)
 class LogEnded:
-    """The log is complete: nothing more will come."""
+    """The log is complete."""
 
     t: float
 
@@ -432,13 +433,13 @@ def exit_reason(text: str, nonce: str) -> str:
 
 
 def decode(text: str, nonce: str) -> Iterator[Event]:
-    """Read log text (whole lines; a last one may lack its newline) written by the guest that was given `nonce`."""
+    """Read log text (whole lines; the last one may lack its newline) of the guest with this `nonce`."""
     prefix = f"{PREFIX}{nonce} "
     if prefix not in text:
         if text:
             yield Lines(text=text)
         return
-    start = 0  # of the raw lines not yet given out
+    start = 0  # of the raw lines not yet yielded
     for match in re.finditer(rf"^{re.escape(prefix)}(.*)\n?", text, re.MULTILINE):
         if match.start() > start:
             yield Lines(text=text[start : match.start()])

@@ -1,8 +1,8 @@
-"""RemoteError: what the guest tells of the cell's exception, read from the `error` record and checked.
+"""RemoteError: the cell's exception, read from the `error` record and validated.
 
 Rules:
-- Data only: nothing in here makes or raises the exception (remote_traceback/rebuild.py does).
-- What does not fit its field is a ProtocolError; nothing is guessed.
+- Data only: remote_traceback/rebuild.py creates and raises the exception.
+- An invalid field is a ProtocolError; nothing is guessed.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ Fields: TypeAlias = dict[str, object]
 class Frame:
     """One place in the code. `line` and `end_line` count from 1, `col` and `end_col` are UTF-8 bytes from 0.
 
-    In a frame of the cell (`cell`) the lines are those of the notebook's cell, with `%%argo` as line 1; another frame
-    brings the `lines` around, the first of which is line `first`. Positions are None where that Python has none.
+    In a frame of the cell (`cell`) line 1 is the `%%argo` line of the notebook's cell; any other frame has the `lines`
+    around it, starting at line `first`. Positions are None if that Python has none.
     """
 
     file: str
@@ -42,7 +42,7 @@ class Frame:
 
 @dataclass(frozen=True, kw_only=True)
 class Syntax:
-    """Where a SyntaxError points; `cell` says whether into the cell."""
+    """The position of a SyntaxError; `cell`: it is in the cell."""
 
     filename: str | None
     lineno: int | None
@@ -58,9 +58,9 @@ class Syntax:
 class RemoteError:
     """An exception of the cell.
 
-    `mro` names its builtin classes, nearest first; `packed_args` is the JSON text of its arguments, empty where they
-    could not travel; `attributes` are (name, JSON text). `order` says how `frames` stand in the traceback, outermost
-    first, with repeats; `omitted` entries are left out of it. `members` is None but for exception groups.
+    `mro` are the names of its builtin classes, nearest first; `packed_args` is the JSON text of its arguments, empty if
+    they could not be sent; `attributes` are (name, JSON text). `order` are the indexes of `frames` in the traceback,
+    outermost first, with repeats, without `omitted` entries. `members` is None except for exception groups.
     """
 
     ename: str
@@ -82,37 +82,41 @@ class RemoteError:
     members: tuple[RemoteError, ...] | None = None
 
     def args(self) -> tuple[object, ...] | None:
-        """The arguments, each time anew; None where they could not travel or cannot be read here."""
+        """The arguments, decoded at each call; None if they could not be sent or cannot be decoded here."""
         if not self.packed_args:
             return None
         decoded = _value(self.packed_args)
         return tuple(decoded[0]) if decoded and isinstance(decoded[0], list) else None
 
     def attribute_values(self) -> dict[str, object]:
-        """The attributes that can be read here."""
+        """The attributes that can be decoded here."""
         attributes = ((name, _value(text)) for name, text in self.attributes)
         return {name: decoded[0] for name, decoded in attributes if decoded}
 
 
 def parse(text: str) -> RemoteError:
-    """The error of an `error` record's text; ProtocolError where it is none."""
+    """Parse the text of an `error` record.
+
+    Raises:
+        ProtocolError: it is invalid.
+    """
     try:
         data = json.loads(text)
         return _error(_object(data, "error"))
     except (_Bad, ValueError, RecursionError) as problem:
         raise ProtocolError(
-            f"the cell failed, and its error cannot be read: {problem}", hint="Please report it, with the cell."
+            f"the cell failed with an unreadable error: {problem}", hint="Please report this with the cell."
         ) from problem
 
 
 class _Bad(ValueError):
-    """A field is not what its name says."""
+    """A field is invalid."""
 
 
 def _value(text: str) -> tuple[object] | None:
     try:
         return (values.decode(text),)
-    except ArgoMagicError:  # unreadable, or numpy is missing here: the error is worth showing without
+    except ArgoMagicError:  # invalid, or numpy is missing here: show the error without it
         return None
 
 
@@ -161,7 +165,7 @@ def _list(data: Fields, name: str) -> list[object]:
 def _texts(data: Fields, name: str) -> tuple[str, ...]:
     texts = tuple(item for item in _list(data, name) if isinstance(item, str))
     if len(texts) != len(_list(data, name)):
-        raise _Bad(f"{name} holds something that is no text")
+        raise _Bad(f"{name} holds an item that is not text")
     return texts
 
 
@@ -203,7 +207,7 @@ def _syntax(value: object) -> Syntax | None:
 def _order(data: Fields, frames: int) -> tuple[int, ...]:
     order = tuple(item for item in _list(data, "order") if type(item) is int and 0 <= item < frames)
     if len(order) != len(_list(data, "order")):
-        raise _Bad("order names a frame that is not there")
+        raise _Bad("order refers to a missing frame")
     return order
 
 

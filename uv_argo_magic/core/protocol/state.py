@@ -134,12 +134,12 @@ def step(state: RunState, event: ev.Event) -> RunState:  # noqa: PLR0911 - one c
         case ev.StopRequested():
             return state if state.stop_requested or state.ended else replace(state, stop_requested=event)
         case ev.StopFailed():
-            note = f"it could not be asked to stop: {event.problem}"
+            note = f"Could not stop the run: {event.problem}"
             return state if note in state.notes else replace(state, notes=(*state.notes, note))
         case ev.LogEnded():
             return _log_ended(state, event)
         case ev.Unreadable():
-            return replace(state, notes=(*state.notes, f"unreadable record: {event.problem}"))
+            return replace(state, notes=(*state.notes, f"Invalid protocol record: {event.problem}"))
         case ev.Record():
             return _record(state, event)
         case _:  # pragma: no cover
@@ -176,7 +176,7 @@ def _record(state: RunState, event: ev.AnyRecord) -> RunState:
         state = _boot(state, event)
     missing = event.n - state.position - 1
     if missing > 0 and event.n > state.highest + 1:
-        gap = Gap(lines=event.n - state.highest - 1, reason="the log has a hole here")
+        gap = Gap(lines=event.n - state.highest - 1, reason="not received")
         state = replace(state, outputs=state.outputs.add(gap))
     state = replace(state, position=event.n, highest=event.n, last_record=event.n)
     if state.exited:
@@ -263,8 +263,8 @@ def _part(state: RunState, event: ev.Part) -> RunState:
     joined = "".join(part.s for part in sorted(parts, key=lambda part: part.j))
     whole = ev.record(joined)
     if isinstance(whole, ev.Part | ev.Unreadable):
-        problem = whole.problem if isinstance(whole, ev.Unreadable) else "a piece within pieces"
-        return replace(state, notes=(*state.notes, f"unreadable record: {problem}"))
+        problem = whole.problem if isinstance(whole, ev.Unreadable) else "a part within parts"
+        return replace(state, notes=(*state.notes, f"Invalid protocol record: {problem}"))
     return _act(state, whole)
 
 

@@ -1,12 +1,12 @@
-"""Python values <-> text, data formats only: JSON, with tags for what JSON cannot say.
+"""Python values as text and back: JSON, with tags for what JSON cannot express.
 
-The guest's `values.py` is the other end; docs/protocol.md, `value`, has the table of tags.
+The guest's `values.py` is the other side; docs/protocol.md, `value`, has the table of tags.
 
 Rules:
-- What comes back is equal, and of the same type at every depth; a type that cannot be kept so is refused by name.
-- Reading runs no code of the value's: no pickle, no class looked up by name.
+- A decoded value is equal and of the same type at every depth; a type that cannot be kept is an error.
+- Decoding runs no code of the value: no pickle, no class looked up by name.
 - A JSON object is a dict with text keys; with the key `@` it is a tag: {"@": "tuple", "v": [...]}.
-- numpy is imported when a value needs it, never before.
+- numpy is imported only when a value needs it.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 
 TAG = "@"
 DEEPEST = 200
-LONG_INT = 8192  # bits; longer ones travel as hexadecimal, since Python refuses their decimal digits
+LONG_INT = 8192  # bits; longer ones are sent as hexadecimal, since Python refuses their decimal digits
 
 Tree: TypeAlias = Any
-"""What `json` reads and writes."""
+"""A value that `json` reads and writes."""
 Foreign: TypeAlias = Any
-"""A container of anything, or something of numpy's, which need not be there."""
+"""A container of any items, or an object of numpy, which may not be installed."""
 Part: TypeAlias = tuple[object, ...]
 
 
 class _Refused(Exception):
-    """A value that has no text; `path` leads to it from the outside."""
+    """A value that cannot be encoded; `path` leads to it from the outside."""
 
     def __init__(self, reason: str, hint: str) -> None:
         super().__init__(reason)
@@ -48,36 +48,49 @@ class _Refused(Exception):
 
 
 class _Bad(ValueError):
-    """A text that no guest writes."""
+    """An invalid text."""
 
 
 def encode(name: str, value: object, limit: int) -> str:
-    """The text of `value`, at most `limit` bytes; SpecError, naming the part and what to do, where there is none."""
+    """Encode `value` as text of at most `limit` bytes.
+
+    Raises:
+        SpecError: a part of it cannot be encoded, or it is too large.
+    """
     try:
         text = json.dumps(pack(value), allow_nan=False, separators=(",", ":"))
     except _Refused as error:
         location = name + "".join(error.path)
         raise SpecError(
-            f"{location} {error.reason}, so {name!r} cannot travel", hint=error.hint.replace("{}", location)
+            f"{location} {error.reason}, so {name!r} cannot be sent", hint=error.hint.replace("{}", location)
         ) from None
     if len(text) > limit:
         raise SpecError(
-            f"{name!r} takes {len(text)} bytes as text, and the limit is {limit}",
-            hint="Send less of it, or write it to a file or a bucket that both sides can read.",
+            f"{name!r} takes {len(text)} bytes, but the limit is {limit}",
+            hint="Send less of it, raise --set value_limit, or use a file or bucket that both sides can read.",
         )
     return text
 
 
 def decode(text: str) -> object:
-    """The value of a text; ProtocolError where it is none, ArgoMagicError where it needs numpy and there is none."""
+    """Decode the text of a value.
+
+    Raises:
+        ProtocolError: the text is invalid.
+        ArgoMagicError: the value needs numpy, which is not installed here.
+    """
     try:
         return unpack(json.loads(text))
     except (ValueError, RecursionError) as error:
-        raise ProtocolError(f"a value cannot be read: {error}", hint="Please report it, with the cell.") from error
+        raise ProtocolError(f"unreadable value: {error}", hint="Please report this with the cell.") from error
 
 
 def pack(value: object, *, _inside: tuple[int, ...] = ()) -> Tree:
-    """The JSON tree of a value."""
+    """The JSON tree of a value.
+
+    Raises:
+        _Refused: the value, or a part of it, cannot be encoded.
+    """
     kind = type(value)
     if value is None or kind is bool or kind is str:
         return value
@@ -93,7 +106,7 @@ def pack(value: object, *, _inside: tuple[int, ...] = ()) -> Tree:
     if kind not in _CONTAINERS:
         raise _Refused(*_refusal(value))
     if id(value) in _inside:
-        raise _Refused("contains itself", "Send the parts of it.")
+        raise _Refused("contains itself", "Send its parts.")
     if len(_inside) >= DEEPEST:
         raise _Refused(f"is nested more than {DEEPEST} deep", "Send a flatter one, such as a list of rows.")
     inside = (*_inside, id(value))
@@ -104,7 +117,11 @@ def pack(value: object, *, _inside: tuple[int, ...] = ()) -> Tree:
 
 
 def unpack(tree: Tree) -> object:
-    """The value of a JSON tree; ValueError where it is none."""
+    """The value of a JSON tree.
+
+    Raises:
+        ValueError: the tree is invalid.
+    """
     if isinstance(tree, list):
         return [unpack(item) for item in tree]
     if not isinstance(tree, dict):
@@ -152,7 +169,7 @@ def _pack_dict(value: dict[Any, Any], inside: tuple[int, ...]) -> Tree:
 
 
 def _offset(zone: dt.tzinfo | None) -> Tree:
-    """Microseconds east of Greenwich; other time zones have rules that do not travel."""
+    """Offset from UTC in microseconds; other time zones have rules that cannot be sent."""
     if zone is None:
         return None
     if type(zone) is not dt.timezone:
@@ -248,23 +265,23 @@ def _read_array(tree: dict[str, Tree]) -> Foreign:
         numpy = importlib.import_module("numpy")
     except ImportError:
         raise ArgoMagicError(
-            "a value that came back is a numpy array, and there is no numpy here",
-            hint="Install numpy in the notebook's own environment, or pull a list: x.tolist().",
+            "a pulled value is a numpy array, but numpy is not installed here",
+            hint="Install numpy in the notebook's environment, or pull a list: x.tolist().",
         ) from None
     raw = base64.b64decode(tree["v"], validate=True)
     dtype = _read_dtype(numpy, tree["dtype"])
     shape = tuple(tree["shape"])
-    # Checked before numpy is asked: a wrong shape must not ask for memory.
+    # Checked before numpy allocates memory for a wrong shape.
     if any(type(side) is not int or side < 0 for side in shape) or math.prod(shape) * dtype.itemsize != len(raw):
         raise _Bad("an array whose bytes do not fill its shape")
-    # The copy is writable, and lies in memory as the one that was sent.
+    # The copy is writable, with the memory layout of the original.
     return numpy.ndarray(shape, dtype, raw or bytes(max(dtype.itemsize, 1)), order=tree["order"]).copy(order="K")
 
 
 _READERS["array"] = _read_array
 _READERS["scalar"] = lambda t: _read_array({**t, "shape": [], "order": "C"})[()]
 
-# Why a value cannot travel, and what can instead; {} stands for its name.
+# What to send instead of a value that cannot be encoded; {} is its name.
 _INSTEAD = {
     ("pandas", "DataFrame"): "{}.to_numpy() or {}.to_dict('list')",
     ("pandas", "Series"): "{}.to_numpy() or {}.tolist()",

@@ -1,4 +1,4 @@
-"""Requirements: the one grammar, and the files that people keep them in."""
+"""Requirements: one grammar for them all, and readers of the files that hold them."""
 
 from uv_argo_magic.core.requirements.model import Requirement, Requirements, parse
 

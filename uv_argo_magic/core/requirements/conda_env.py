@@ -1,11 +1,11 @@
-"""The dependencies of a conda environment.yml -> requirements, where a package index has the same thing.
+"""The dependencies of a conda environment.yml as requirements, if a package index has the same packages.
 
 Rules:
-- A conda name is taken where the index is known to have that package: by the tables here, by a family of names
-  (pytest-x is the same everywhere), or by a build of Python code (pyhd8ed1ab_0, py311...), which conda's channels name
-  as the index does. Another name for the same package is translated.
-- Every other line is refused, all of them in one error, each with what to do. Nothing is guessed, nothing left out.
-- `=1.2` means 1.2 and what begins so; `==1.2`, or `1.2` behind a blank or with a build, means exactly that.
+- A conda name is accepted if the index has that package: by the tables here, by a family of names (pytest-x is the
+  same everywhere), or by a build of Python code (pyhd8ed1ab_0, py311...), which channels name as the index does.
+  Another name for the same package is translated.
+- Every other line is refused, all in one error, each with the next step. Nothing is guessed or dropped.
+- `=1.2` means 1.2.*; `==1.2`, or `1.2` after a space or with a build, means exactly that version.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ xlsxwriter xlwt yarl zarr zict zipp zstandard
 """
 
 SAME = frozenset(COMMON.split())
-"""Names that mean the same on an index."""
+"""Names of the same package on an index."""
 
 FAMILIES = re.compile(
     r"(?:pytest|sphinx|flask|django|mkdocs|jupyter|jupyterlab|google-cloud|azure|types|opentelemetry)-[a-z0-9-]+"
 )
-"""Names that a community gives alike on both sides."""
+"""Families of names that are the same on both sides."""
 
 RENAMED = {
     "dask-core": "dask",
@@ -84,17 +84,17 @@ RENAMED = {
     "ray-default": "ray[default]",
     "uvicorn-standard": "uvicorn[standard]",
 }
-"""conda's name (canonical) -> the index's name for the same package."""
+"""Conda's name (canonical) -> the index's name of the same package."""
 
-CUDA = "leave it out: wheels bring CUDA with them, as torch and tensorflow[and-cuda] do"
-BLAS = "leave it out: the wheels of numpy and scipy bring theirs"
-LIBRARY = "leave it out: it is a C library, and wheels bring those that they need"
-WITH_PYTHON = "leave it out: it comes with Python or the image"
-PROGRAM = "leave it out, or choose an image that has it: it is a program, no Python package"
-COMPILER = "leave it out: wheels are installed, nothing is compiled"
+CUDA = "remove it: wheels such as torch and tensorflow[and-cuda] include CUDA"
+BLAS = "remove it: the wheels of numpy and scipy include it"
+LIBRARY = "remove it: it is a C library, and wheels include those that they need"
+WITH_PYTHON = "remove it: it comes with Python or the image"
+PROGRAM = "remove it, or use an image that has it: it is a program, not a Python package"
+COMPILER = "remove it: wheels are installed, nothing is compiled"
 
 REFUSED = (
-    (re.compile(r"r-.+|bioconductor-.+"), "leave it out: it is a package of R"),
+    (re.compile(r"r-.+|bioconductor-.+"), "remove it: it is an R package"),
     (re.compile(r"cuda.*|cudnn|nccl|pytorch-cuda|libcu.+|libnccl|tensorflow-gpu|tensorrt"), CUDA),
     (
         re.compile(r"mkl.*|blas(?:-.+)?|libblas|lib(?:c|open)blas|openblas|liblapack.*|intel-openmp|llvm-openmp|nomkl"),
@@ -123,9 +123,9 @@ REFUSED = (
         LIBRARY,
     ),
 )
-"""Names that no index has, and what to do without them."""
+"""Names that no index has, and the advice for each."""
 
-UNKNOWN = "if the index has the very same package, move it to the pip part; else leave it out"
+UNKNOWN = "if the index has the same package, move it to the pip section; else remove it"
 
 SPEC = re.compile(r"(?:[^\s:]+::)?([A-Za-z0-9_][A-Za-z0-9_.-]*)((?:[\s=<>!~\[*].*)?)")
 EXACT = re.compile(r"(={0,2})\s*([0-9][^\s=,|<>!~*]*(?:\.\*)?)(?:(?:\s*=|\s+)([^\s=]+))?")
@@ -135,17 +135,17 @@ PYTHON_BUILD = re.compile(r"py(?:hd?[0-9a-f]{6,}|thon)?(?:[23]\d*)?(?:h[0-9a-f]+
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One entry of `dependencies`: its text, and the line of the file where it stands."""
+    """One entry of `dependencies`: its text and its line in the file."""
 
     number: int
     text: str
 
 
 def read_conda(lines: Sequence[Line], *, source: str) -> ParsedRequirements:
-    """What these entries ask of a package index; `python` becomes the Python asked for, `pip` nothing.
+    """The requirements of these entries; `python` becomes `requires_python`, `pip` is ignored.
 
     Raises:
-        SpecError: the entries that no index has, or that cannot be read, each with its line and what to do.
+        SpecError: entries are invalid or not on an index; each is listed with its line and the next step.
     """
     requirements, refused, python = [], [], ""
     for line in lines:
@@ -161,14 +161,14 @@ def read_conda(lines: Sequence[Line], *, source: str) -> ParsedRequirements:
             refused.append(f"line {line.number}: {line.text}: {error.message.rpartition('; ')[2] or error.message}")
     if refused:
         number = f"{len(refused)} of its {len(lines)} conda packages" if len(lines) > 1 else "its conda package"
-        raise SpecError(f"{source}: {number} cannot be taken from a package index", hint="\n".join(refused))
+        raise SpecError(f"{source}: {number} cannot come from a package index", hint="\n".join(refused))
     return ParsedRequirements(
         requirements=req.merge(*requirements), requires_python=((python, source),) if python else ()
     )
 
 
 class _Refused(ValueError):
-    """What to do instead of an entry that no index has."""
+    """The advice for an entry that is not accepted."""
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -178,7 +178,7 @@ def _split(text: str) -> tuple[str, str]:
         raise _Refused("write it as name, name=1.2 or name>=1.2")
     name, rest = canonicalize_name(match[1]), match[2].strip()
     if rest.startswith("["):
-        raise _Refused("write its version behind its name: name>=1.2")
+        raise _Refused("write its version after its name: name>=1.2")
     exact = EXACT.fullmatch(rest)
     build = exact[3] if exact and exact[3] else ""
     index_name = _name(name, build)
@@ -186,7 +186,7 @@ def _split(text: str) -> tuple[str, str]:
         return index_name, ""
     if exact:
         equals, version = exact[1], exact[2]
-        # Nobody means 3.11.0 alone by python==3.11.
+        # python==3.11 means any 3.11, not 3.11.0 alone.
         fuzzy = (equals == "=" and not build) or (name == "python" and version.count(".") < 2)
         fuzzy = fuzzy and not version.endswith(".*")
         return index_name, f"=={version}.*" if fuzzy else f"=={version}"
@@ -208,7 +208,7 @@ def _name(name: str, build: str) -> str:
 
 def _clauses(text: str) -> Iterator[str]:
     if "|" in text:
-        raise _Refused('"|" has no counterpart: choose one of the versions')
+        raise _Refused('"|" is not supported: choose one of the versions')
     for piece in text.split(","):
         clause = CLAUSE.fullmatch(piece.strip())
         if not clause:

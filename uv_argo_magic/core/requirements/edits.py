@@ -1,10 +1,10 @@
-"""A requirements file as it is edited: one change gives another text, and what nobody changed stays as it was written.
+"""Edits of a requirements file: a change gives another text, and everything else stays as written.
 
 Rules:
-- What is added takes the place of what stands there under the same name and marker; else it becomes the last line.
-- What is removed takes the comment behind it along; comments on lines of their own stay.
-- Lines with options (`-r`, `-c`) are nobody's requirement here: they are kept, and named by `options`.
-- A text that cannot be read is not changed, only replaced as a whole.
+- An added requirement replaces the one with the same name and marker; else it becomes the last line.
+- A removed requirement takes the comment after it along; comments on their own lines stay.
+- Lines with options (`-r`, `-c`) stay, and are listed by `option_lines`.
+- An invalid text is not edited, only replaced as a whole.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from uv_argo_magic.errors import SpecError
 OPTION = re.compile(r"^[ \t]*-(?!-hash=)[^\n]*", re.MULTILINE)
 SPACE = " \t"
 DEPTH = 200
-"""Changes that can be taken back: more than anybody makes before the cell runs."""
+"""Changes that can be undone."""
 
 
 def normalize(text: str) -> str:
-    """The text with plain line ends and without a byte order mark, as everything here reads it."""
+    """The text with plain line ends and without a byte order mark, as every function here expects it."""
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -32,31 +32,31 @@ def option_lines(text: str) -> tuple[str, ...]:
 
 
 def items(text: str, source: str) -> tuple[Requirement, ...]:
-    """The requirements that stand in the text itself, in its order, repeated ones once.
+    """The requirements in the text itself, in order and without duplicates.
 
     Raises:
-        SpecError: the text is no list of requirements.
+        SpecError: the text is not a list of requirements.
     """
     return parse(_without_options(text), source=source, file=True).items
 
 
 def add(text: str, added: str, source: str) -> str:
-    """The text with what somebody typed: one requirement or several, as on the cell's line.
+    """The text with one or several more requirements, written as for `--deps`.
 
     Raises:
-        SpecError: one of the two is no list of requirements.
+        SpecError: one of the two is not a list of requirements.
     """
     items(text, source)
-    for new in parse(added, source="what was typed").items:
+    for new in parse(added, source="input").items:
         text = _add(_lines(text, source), new, source)
     return text
 
 
 def remove(text: str, removed: Requirement, source: str) -> str:
-    """The text without this requirement, wherever it stands.
+    """The text without this requirement, at every position.
 
     Raises:
-        SpecError: the text is no list of requirements.
+        SpecError: the text is not a list of requirements.
     """
     before = items(text, source)
     text = _lines(text, source)
@@ -80,7 +80,7 @@ def _add(text: str, new: Requirement, source: str) -> str:
 
 
 def _cut(text: str, start: int, end: int) -> str:
-    """Without `text[start:end]`: its whole lines where nothing else stands there, else it and one separator."""
+    """Cut `text[start:end]`: its whole lines if they hold nothing else, else it and one separator."""
     first = text.rfind("\n", 0, start) + 1
     last = text.find("\n", end)
     last = len(text) if last < 0 else last
@@ -95,7 +95,7 @@ def _cut(text: str, start: int, end: int) -> str:
 
 
 def _lines(text: str, source: str) -> str:
-    """The text as lines: a JSON list has no place for a comment, and none for one more line either."""
+    """The text as lines; a JSON list becomes one requirement a line."""
     return _to_text(items(text, source), "") if text.lstrip(" \t\n").startswith("[") else text
 
 
@@ -104,12 +104,12 @@ def _places(text: str, source: str) -> tuple[LocatedRequirement, ...]:
 
 
 def _without_options(text: str) -> str:
-    """The text with blanks instead of its options, so that everything else keeps its place."""
+    """The text with spaces instead of its option lines, so that positions stay the same."""
     return OPTION.sub(lambda match: " " * len(match.group()), text)
 
 
 def _reads_as(text: str, expected: tuple[Requirement, ...], source: str) -> bool:
-    """Whether a text that was cut still reads, and says this."""
+    """Whether an edited text is valid and has these requirements."""
     try:
         return items(text, source) == expected
     except SpecError:
@@ -117,32 +117,32 @@ def _reads_as(text: str, expected: tuple[Requirement, ...], source: str) -> bool
 
 
 def _to_text(requirements: tuple[Requirement, ...], text: str) -> str:
-    """These requirements, a line each, below the options that the text had."""
+    """These requirements, one a line, below the option lines of the text."""
     return "".join(f"{line}\n" for line in (*option_lines(text), *(requirement.line for requirement in requirements)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Edits:
-    """A text with the way back to what it was, and forward again."""
+    """A text with its history, for undo and redo."""
 
     text: str
     past: tuple[str, ...] = ()
     future: tuple[str, ...] = ()
 
     def change(self, text: str) -> Edits:
-        """Another text; the same one changes nothing."""
+        """Change the text; the same text is no change."""
         if text == self.text:
             return self
         return Edits(text=text, past=(*self.past, self.text)[-DEPTH:])
 
     def undo(self) -> Edits:
-        """As before the last change."""
+        """Undo the last change."""
         if not self.past:
             return self
         return Edits(text=self.past[-1], past=self.past[:-1], future=(self.text, *self.future))
 
     def redo(self) -> Edits:
-        """As before the last undo."""
+        """Redo the last undone change."""
         if not self.future:
             return self
         return Edits(text=self.future[0], past=(*self.past, self.text), future=self.future[1:])

@@ -1,10 +1,10 @@
-"""The parts of a requirement at a cursor: version specifiers, markers and URLs, each read to its end and normalised.
+"""The grammar of version specifiers, markers and URLs: each is read at a cursor, to its end, and normalised.
 
 Rules:
-- This module decides where a part begins and ends; `packaging` decides whether it is one (PEP 440, PEP 508).
+- This module finds where a part begins and ends; `packaging` validates it (PEP 440, PEP 508).
 - A comma followed by an operator continues the specifier; any other comma separates requirements.
 - A marker ends at the first token that cannot continue it; parentheses nest at most MAX_DEPTH deep.
-- A URL goes to the next blank; one comma at its end is a separator, a comma inside it stays.
+- A URL ends at the next space; one comma at its end is a separator, a comma inside it belongs to it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 20
 MAX_FILE_NAME = 255
-"""Of a wheel: its tags multiply, so a longer one could take minutes to read."""
+"""Characters of a wheel's file name: its tags multiply, so a longer name could take minutes to parse."""
 
 OPERATOR = re.compile(r"[<>=!~^]+")
 OPERATORS = frozenset(("==", "~=", "!=", "<=", ">=", "<", ">"))
@@ -112,13 +112,13 @@ def specifier(cursor: Cursor) -> str:
     while cursor.take(NEXT_CLAUSE):
         clauses.append(_clause(cursor))
     if in_parentheses and not cursor.take(CLOSE_PAREN):
-        cursor.text.refuse(opening, cursor.at, "is not closed", 'write ")" behind the last version')
+        cursor.text.refuse(opening, cursor.at, "is not closed", 'write ")" after the last version')
     if cursor.look(OPERATOR_AHEAD):
         cursor.skip()
         start = cursor.at
         operator = cursor.take(OPERATOR)
-        cursor.refuse("goes on without a comma", f"write a comma before {operator}", start=start, fix=f",{operator}")
-    # packaging takes ==1.0 and ==1.0.0 for one clause; sorted first, so that the one kept is always the same.
+        cursor.refuse("follows without a comma", f"write a comma before {operator}", start=start, fix=f",{operator}")
+    # packaging treats ==1.0 and ==1.0.0 as one clause; sorting first makes the result stable.
     return str(SpecifierSet(",".join(sorted(clauses))))
 
 
@@ -134,7 +134,7 @@ def _clause(cursor: Cursor) -> str:
     if not version:
         if cursor.next and cursor.next in "\"'":
             cursor.refuse("is quoted", "write the version without quotes")
-        cursor.refuse("has no version behind it", f"write a version, as in {operator or '=='}2.0", start=start)
+        cursor.refuse("has no version after it", f"write a version, as in {operator or '=='}2.0", start=start)
     return operator + checked(cursor, at, lambda: _version(operator, version), _version_problem(operator, version))
 
 
@@ -147,7 +147,7 @@ def _version(operator: str, version: str) -> str:
 
 
 def _version_problem(operator: str, version: str) -> tuple[str, str, str]:
-    """What is wrong with a version that `packaging` refuses behind this operator, what to write, and the fix."""
+    """(problem, advice, fix) for a version that `packaging` refuses after this operator."""
     if LONG_NUMBER.search(version):
         return "has a number of more than 18 digits", "write a shorter one", ""
     plain = version.removesuffix(".*")
@@ -163,9 +163,9 @@ def _version_problem(operator: str, version: str) -> tuple[str, str, str]:
 
 
 def checked(cursor: Cursor, start: int, decide: Callable[[], str], refusal: tuple[str, str, str]) -> str:
-    """What `decide` returns; where it raises a ValueError, refuse the text from `start` to the cursor for this reason.
+    """Return the result of `decide`; on a ValueError, refuse the text from `start` to the cursor.
 
-    A ValueError is what every class of `packaging` raises, and `int` for a number of thousands of digits.
+    All classes of `packaging` raise ValueError, and so does `int` for thousands of digits.
     """
     try:
         return decide()
@@ -188,7 +188,7 @@ def _misspelled(cursor: Cursor, start: int, operator: str) -> NoReturn:
 
 
 def caret(version: str) -> str:
-    """`^version` of other tools in PEP 440: up to the next change of its first number that is not 0."""
+    """`^version` of other tools in PEP 440: compatible up to the first number that is not 0."""
     numbers = [int(number) for number in version.split(".")]
     if len(numbers) == 2 and numbers[0]:
         return f"~={version}"
@@ -198,12 +198,12 @@ def caret(version: str) -> str:
 
 
 def tilde(version: str) -> str:
-    """`~version` of other tools in PEP 440: up to the next change of its second number, or of its only one."""
+    """`~version` of other tools in PEP 440: compatible up to the second number, or the only one."""
     return f"~={version}" if version.count(".") >= 2 else f"~={version}.0"
 
 
 def marker(cursor: Cursor) -> str:
-    """The marker here (behind the semicolon), as `packaging` writes it."""
+    """The marker here (after the semicolon), as `packaging` normalises it."""
     cursor.skip()
     start = cursor.at
     _expression(cursor, 0)
@@ -219,7 +219,7 @@ def _expression(cursor: Cursor, depth: int) -> None:
         if cursor.next == "(":
             cursor.at += 1
             if depth == MAX_DEPTH:
-                cursor.refuse(f"is nested deeper than {MAX_DEPTH}", "leave out parentheses", start=opened)
+                cursor.refuse(f"is nested deeper than {MAX_DEPTH}", "remove parentheses", start=opened)
             _expression(cursor, depth + 1)
             if not cursor.take(CLOSE_PAREN):
                 cursor.text.refuse(opened, opened + 1, "is not closed", 'write ")" where the condition ends')
@@ -271,20 +271,20 @@ def _operand(cursor: Cursor, variable: str) -> tuple[str, str]:
     if word in VARIABLES or word in FORMER:
         return word, ""
     if not word:
-        cursor.refuse("a marker breaks off here", 'write one as in python_version < "3.13"', start=start)
+        cursor.refuse("the marker is incomplete", 'write one as in python_version < "3.13"', start=start)
     if variable or word[0].isdigit():
         cursor.refuse("is not quoted", f'write "{word[:40]}"', start=start, fix=f'"{word}"')
     names = ", ".join(VARIABLES)
     return cursor.refuse(
         "is not a marker variable",
-        "use python_version, sys_platform or another",
+        "use python_version, sys_platform or another variable",
         start=start,
-        hint=f"They are: {names}.",
+        hint=f"Variables: {names}.",
     )
 
 
 def url(cursor: Cursor, name: str) -> str:
-    """The https URL here (behind the "@") of a distribution of `name`."""
+    """The https URL here (after the "@") of a distribution of `name`."""
     cursor.skip()
     start = cursor.at
     value = cursor.take(URL)
@@ -293,22 +293,22 @@ def url(cursor: Cursor, name: str) -> str:
         cursor.at -= 1
     if not value or value == ";":
         cursor.at = start
-        cursor.refuse('"@" has no URL behind it', f"write {name} @ https://...", start=start)
+        cursor.refuse('"@" has no URL after it', f"write {name} @ https://...", start=start)
     _not_https(cursor, start, value, name)
     parts = URL_PARTS.match(value)
     authority, path = parts.groups() if parts else ("", "")
     if "@" in authority:
         cursor.refuse(
-            "has a user name or token in it, and would be stored with the run",
-            "leave it out, up to the @",
+            "contains a user name or token, which would be stored with the run",
+            "remove it, up to the @",
             start=start,
-            hint="Give the index or proxy that needs no password here, or let the cluster's own settings hold it.",
+            hint="Set the credentials in uv's environment, or in a Kubernetes Secret.",
         )
     valid = URL_CHARACTERS.match(value)
     if valid and valid.end() < len(value):
         at = start + valid.end()
-        advice = "write a blank before it" if value[valid.end()] == ";" else "percent-encode it"
-        cursor.text.refuse(at, at + 1, "stands inside a URL", advice)
+        advice = "write a space before it" if value[valid.end()] == ";" else "percent-encode it"
+        cursor.text.refuse(at, at + 1, "is not allowed in a URL", advice)
     if not _host(authority):
         cursor.refuse("has no valid host", f"write {name} @ https://index.example.com/...", start=start)
     file = path.rpartition("/")[2]
@@ -329,26 +329,28 @@ def _not_https(cursor: Cursor, start: int, value: str, name: str) -> None:
     if value[0].isdigit():
         at = cursor.text.plain.rfind("@", 0, start)
         cursor.refuse(
-            "is a version, and only a URL follows @", f"write {name}=={value[:40]}", start=at, fix=f"=={value}"
+            "is a version, but @ must be followed by a URL", f"write {name}=={value[:40]}", start=at, fix=f"=={value}"
         )
     if value.startswith("http://"):
         fix = "https" + value[4:]
         cursor.refuse("is not encrypted", "write https:// instead of http://", start=start, fix=fix)
     if value == "latest":
-        cursor.refuse("is no version", f"write {name} alone: the newest one is taken", start=start)
+        cursor.refuse("is not a version", f"write {name} alone for the latest version", start=start)
     cursor.refuse(
-        "is not an https URL, and the cell may run elsewhere", "upload a wheel, give its https URL", start=start
+        "is not an https URL, and the cell may run on another machine",
+        "upload a wheel and give its https URL",
+        start=start,
     )
 
 
 REPOSITORY_REFUSED = (
-    "is a repository, and git requirements cannot be hashed",
+    "is a repository, which has no hash",
     "build a wheel and give its URL: name @ https://...",
 )
 
 
 def _host(authority: str) -> bool:
-    """Whether uv, too, takes this for a host and a port."""
+    """Whether uv accepts this as a host and a port."""
     match = AUTHORITY.fullmatch(authority)
     if not match:
         return False
@@ -372,7 +374,7 @@ def _wheel(cursor: Cursor, start: int, file: str, name: str) -> None:
         wheel_name, *_ = parse_wheel_filename(file.replace("%2B", "+").replace("%2b", "+").replace("%21", "!"))
     except ValueError:
         cursor.refuse(
-            f"ends in {quoted(file)}, which no wheel is called", "give the wheel's whole file name", start=start
+            f"ends in {quoted(file)}, which is not a wheel file name", "give the wheel's full file name", start=start
         )
     if wheel_name != canonicalize_name(name):
         fix = f"{wheel_name} @ {cursor.text.plain[start : cursor.at]}"

@@ -1,4 +1,4 @@
-"""The lines of a requirements file that name other files: `-r base.txt`, `-c constraints.txt`."""
+"""The lines of a requirements file that include other files: `-r base.txt`, `-c constraints.txt`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COMMENT = re.compile(r"[ \t]+#.*")
 
 @dataclass(frozen=True, kw_only=True)
 class Include:
-    """A file named in a line of another; `constraint`: it only bounds what others ask for."""
+    """A file that a line includes; `constraint`: with `-c`."""
 
     line: int
     name: str
@@ -22,7 +22,7 @@ class Include:
 
 
 def split_includes(text: str) -> tuple[str, tuple[Include, ...]]:
-    """The text without its includes, their lines left empty so that lines keep their numbers; and the includes."""
+    """The text with an empty line for each include, and the includes."""
     includes = []
 
     def take(match: re.Match[str]) -> str:

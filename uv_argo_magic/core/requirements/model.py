@@ -1,13 +1,13 @@
-"""Text <-> Requirements: one grammar for the cell's line, the editor, requirements files and JSON lists.
+"""Requirements and their parser: one grammar for `--deps`, the editor, requirements files and JSON lists.
 
     list         = [sep] [ requirement { sep requirement } ] [","] [sep]     or a JSON list of requirements
-    sep          = blanks, tabs and new lines, with at most one comma among them
+    sep          = spaces, tabs and newlines, with at most one comma among them
     requirement  = NAME ["[" NAME { "," NAME } "]"] ( [specifier] | "@" URL ) [";" marker] { "--hash=sha256:HEX" }
 
 Rules:
-- Blanks before an operator belong to the requirement; a new line ends it, but for one behind the comma of a specifier.
-- Hashes are for files; every other option is refused with the name of our own setting for it.
-- Parsing what comes out, joined by blanks, by ", ", by new lines or by a mix of them, gives the same again.
+- Spaces before an operator belong to the requirement; a newline ends it, except after the comma of a specifier.
+- Hashes are for files; every other option is refused, with our own option for it.
+- Parsing the result, joined by spaces, ", ", newlines or a mix of them, gives the same requirements.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ HASH = re.compile(r"--hash=sha256:[0-9A-Fa-f]{64}(?![^ \t\n,])")
 class Requirement:
     """One requirement: canonical name, sorted extras, sorted specifiers or a URL, normalised marker, hashes.
 
-    `hashes` are "sha256:HEX", sorted; any one of them will do.
+    `hashes` are the allowed ones, "sha256:HEX", sorted.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Requirement:
 
 @dataclass(frozen=True, kw_only=True)
 class LocatedRequirement:
-    """A requirement and where it stands: `text[start:end]` of a text with plain line ends and no byte order mark."""
+    """A requirement at `text[start:end]` of a text with plain line ends and no byte order mark."""
 
     requirement: Requirement
     start: int
@@ -78,9 +78,9 @@ class LocatedRequirement:
 
 @dataclass(frozen=True, kw_only=True)
 class Requirements:
-    """What a cell needs, in the order given, exact duplicates dropped; `warnings` are whole sentences.
+    """The requirements of a cell, in order, without exact duplicates; `warnings` are sentences.
 
-    `complete`: these are all, as in a lock: what they need in turn is among them, and nothing is added.
+    `complete`: all dependencies are included, as in a lock, so that the resolution adds none.
     """
 
     items: tuple[Requirement, ...] = ()
@@ -97,20 +97,21 @@ class Requirements:
 
     @property
     def text(self) -> str:
-        """A requirements file with hashes: `parse(text, file=True)` gives these items again."""
+        """A requirements file with hashes: `parse(text, file=True)` returns the same items."""
         return "".join(f"{item.line}\n" for item in self.items)
 
 
 def parse(text: str, *, source: str = "--deps", file: bool = False) -> Requirements:
-    """Read a list of requirements; `source` names it in messages, `file` allows hashes.
+    """Parse a list of requirements; `source` names it in messages, `file` allows hashes.
 
-    Raises SpecError, in one line: where, what is wrong, what to write instead.
+    Raises:
+        SpecError: the list is invalid; one line with the position, the problem and the advice.
     """
     limit = MAX_FILE_LENGTH if file else MAX_LENGTH
     if len(text) > limit:
         raise SpecError(
-            f"{source}: {len(text)} characters are more than the {limit} that a list may have; leave some out",
-            hint="A long list belongs in a requirements file: -r/--requirements FILE." if not file else SHORTER,
+            f"{source}: {len(text)} characters, but a list has at most {limit}; remove some requirements",
+            hint="Put a long list in a requirements file: -r/--requirements FILE." if not file else SHORTER,
         )
     if text.removeprefix("\ufeff").lstrip(" \t\r\n").startswith("["):
         return parse_items(_json(text, source), source=source, file=file)
@@ -118,33 +119,33 @@ def parse(text: str, *, source: str = "--deps", file: bool = False) -> Requireme
 
 
 def locate(text: str, *, source: str = "--deps", file: bool = False) -> tuple[LocatedRequirement, ...]:
-    """Each requirement of a list that is no JSON, in its order, repeated ones too, with its place.
+    """Each requirement of a list (not JSON) with its position, in order, including duplicates.
 
-    Raises SpecError as `parse` does.
+    Raises:
+        SpecError: as `parse` does.
     """
     scanned = scan(text, source)
     return tuple(_requirements(scanned, hashes=file))
 
 
-SHORTER = "Keep what the cell imports: the packages that those need come by themselves."
+SHORTER = "List only the packages that the cell imports; their dependencies are installed automatically."
 
 
 def parse_items(items: Sequence[object], *, source: str, file: bool = False) -> Requirements:
-    """Read a list whose items are one requirement each, such as `dependencies` of a script block.
+    """Parse a list with one requirement in each item, such as `dependencies` of a script block.
 
-    Raises SpecError naming the item, counted from 1.
+    Raises:
+        SpecError: an item is invalid; the message has its number, from 1.
     """
     requirements: list[Requirement] = []
     for number, value in enumerate(items, start=1):
         where = f"{source}, item {number}"
         if number > MAX_REQUIREMENTS:
-            raise SpecError(
-                f"{where}: a list has at most {MAX_REQUIREMENTS} requirements; leave some out", hint=SHORTER
-            )
+            raise SpecError(f"{where}: a list has at most {MAX_REQUIREMENTS} requirements; remove some", hint=SHORTER)
         if not isinstance(value, str):
             raise SpecError(
-                f"{where}: a value of type {type(value).__name__} is not a text; write one requirement in quotes",
-                hint='For example: ["numpy", "pandas>=2"]',
+                f"{where}: a value of type {type(value).__name__} is not a string; write one requirement in quotes",
+                hint='Example: ["numpy", "pandas>=2"]',
             )
         text = scan_item(value, where)
         parsed = [located.requirement for located in _requirements(text, hashes=file)]
@@ -156,7 +157,7 @@ def parse_items(items: Sequence[object], *, source: str, file: bool = False) -> 
 
 
 def merge(*lists: Requirements) -> Requirements:
-    """All requirements of these lists, in order, duplicates dropped; complete where each of them is."""
+    """All requirements of these lists, in order, without duplicates; complete if each list is."""
     merged = _deduplicate(item for requirements in lists for item in requirements.items)
     return replace(
         merged, complete=bool(merged) and all(requirements.complete for requirements in lists if requirements)
@@ -165,17 +166,15 @@ def merge(*lists: Requirements) -> Requirements:
 
 def _json(text: str, source: str) -> Sequence[object]:
     plain = text.removeprefix("\ufeff")
-    hint = 'A JSON list looks like: ["numpy", "pandas>=2"]'
-    advice = "write texts in double quotes, with commas between them"
+    hint = 'Example of a JSON list: ["numpy", "pandas>=2"]'
+    advice = "write strings in double quotes, separated by commas"
     try:
         value = json.loads(plain)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, " if error.lineno > 1 else ""
-        raise SpecError(
-            f"{source}, {where}character {error.colno}: a JSON list breaks off here; {advice}", hint=hint
-        ) from None
+        raise SpecError(f"{source}, {where}character {error.colno}: invalid JSON list; {advice}", hint=hint) from None
     except (ValueError, RecursionError):  # a number of thousands of digits, brackets thousands deep
-        raise SpecError(f"{source}: this JSON holds more than texts; {advice}", hint=hint) from None
+        raise SpecError(f"{source}: this JSON holds more than strings; {advice}", hint=hint) from None
     return value if isinstance(value, list) else [value]
 
 
@@ -188,16 +187,14 @@ def _requirements(text: Text, *, hashes: bool) -> Iterator[LocatedRequirement]:
         gap = cursor.take(SEPARATOR)
         if cursor.next == ",":
             cursor.at += 1
-            cursor.refuse("has nothing before it", "write one comma, or blanks", start=cursor.at - 1)
+            cursor.refuse("has nothing before it", "write one comma, or spaces", start=cursor.at - 1)
         if not cursor.next:
             return
         if not gap and start:
-            cursor.refuse("begins without a blank or a comma before it", "write a blank before it")
+            cursor.refuse("has no space or comma before it", "write a space before it")
         count += 1
         if count > MAX_REQUIREMENTS:
-            cursor.refuse(
-                f"is requirement number {count} of at most {MAX_REQUIREMENTS}", "leave some out", hint=SHORTER
-            )
+            cursor.refuse(f"is requirement number {count} of at most {MAX_REQUIREMENTS}", "remove some", hint=SHORTER)
         line_start = not start or "\n" in gap
         refuse_lookalike(cursor, line_start=line_start, previous_name="" if line_start else previous_name)
         requirement_start = cursor.at
@@ -221,10 +218,10 @@ def _requirement(cursor: Cursor, *, hashes: bool) -> Requirement:
     marker = grammar.marker(cursor) if cursor.take(SEMICOLON) else ""
     if cursor.look(BRACKET):
         cursor.skip()
-        cursor.refuse("stands behind the version", f"write extras behind the name: {name}[extra]")
+        cursor.refuse("follows the version", f"write extras after the name: {name}[extra]")
     if cursor.look(AT):
         cursor.skip()
-        cursor.refuse("gives a URL to what has a version, a marker or a URL", "write name @ URL ; marker")
+        cursor.refuse("adds a URL to a requirement with a version, a marker or a URL", "write name @ URL ; marker")
     if cursor.look(SEMICOLON):
         cursor.skip()
         cursor.refuse("is a second marker", 'join the two by "and"')
@@ -250,13 +247,17 @@ def _extras(cursor: Cursor) -> tuple[str, ...]:
         extra = cursor.take(NAME)
         refusal = ("is not the name of an extra", "write letters, digits and . _ - between them", "")
         if not extra:
-            problem = "names no extra" if cursor.next and cursor.next in "],\n" else "is not closed or names no extra"
+            problem = (
+                "has an empty extra"
+                if cursor.next and cursor.next in "],\n"
+                else "is not closed, or has an empty extra"
+            )
             cursor.at = max(cursor.at, opening + 1)
             cursor.refuse(problem, "write extras in brackets, as in requests[socks]", start=opening)
         extras.add(grammar.checked(cursor, start, lambda: canonicalize_name(extra, validate=True), refusal))  # noqa: B023
         end = cursor.take(EXTRA_END)
         if not end:
-            cursor.refuse("is not closed", 'write "]" behind the last extra', start=opening)
+            cursor.refuse("is not closed", 'write "]" after the last extra', start=opening)
         if end[-1] == "]":
             return tuple(sorted(extras))
 
@@ -272,7 +273,7 @@ def _hashes(cursor: Cursor) -> tuple[str, ...]:
 
 
 def _deduplicate(items: Iterable[Requirement]) -> Requirements:
-    """Drop duplicates, joining their hashes, and say what is doubtful."""
+    """Drop duplicates, joining their hashes, and add warnings."""
     by_text: dict[str, Requirement] = {}
     for item in items:
         key = str(item)
@@ -289,13 +290,13 @@ def _warnings(items: tuple[Requirement, ...]) -> Iterator[str]:
         warning = import_name_warning(name)
         if warning:
             yield warning
-        # One line for each Python or platform is how a universal lock says it: nothing contradicts there.
+        # A universal lock has one line for each Python or platform, which is not a contradiction.
         markers = {item.marker for item in group}
         if len(group) > 1 and ("" in markers or len(markers) < len(group)):
-            yield f"{name} is asked for in {len(group)} ways ({', '.join(map(str, group))}), and all of them must hold."
+            yield f"{name} is listed {len(group)} times ({', '.join(map(str, group))}); all of them must hold."
         for item in group:
             if EXTRA_MARKER.search(item.marker):
-                yield f'The marker of "{item}" asks for an extra, and nothing sets one here.'
+                yield f'The marker of "{item}" tests for an extra, which is never set here.'
 
 
 EXTRA_MARKER = re.compile(r"(?:^|[ (])extra [!=]= |= extra(?:$|[ )])")

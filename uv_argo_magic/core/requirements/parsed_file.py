@@ -1,4 +1,4 @@
-"""What a file asks for besides requirements: constraints, overrides, a Python; several files ask for all of it."""
+"""The content of a requirements file of any format: requirements, constraints, overrides and a Python."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from uv_argo_magic.core.requirements import model as req
 
 @dataclass(frozen=True, kw_only=True)
 class ParsedRequirements:
-    """What a file asks for; `constraints` and `overrides` are requirements as lines.
+    """The content of one or several files; `constraints` and `overrides` are requirements as lines.
 
-    `pythons` are (specifier, the file that gives it); `notes` are whole sentences for people.
+    `requires_python` are (specifier, name of its file); `notes` are sentences for the user.
     """
 
     requirements: req.Requirements = field(default_factory=req.Requirements)
@@ -22,7 +22,7 @@ class ParsedRequirements:
 
 
 def merge(*files: ParsedRequirements) -> ParsedRequirements:
-    """All of it, in order."""
+    """The content of all files together, in order and without duplicates."""
     return ParsedRequirements(
         requirements=req.merge(*(file.requirements for file in files)),
         constraints=tuple(dict.fromkeys(line for file in files for line in file.constraints)),

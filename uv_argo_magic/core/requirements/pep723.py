@@ -1,10 +1,9 @@
-"""The `# /// script` block of a cell (PEP 723) -> Script: requirements, requires-python, and settings.
+"""The `# /// script` block of a cell (PEP 723): requirements, requires-python and settings.
 
 Rules:
-- The block is read as PEP 723 has it; what PEP 723 would silently ignore (an unclosed or misspelled block) is refused.
-- Of [tool.uv] only the keys of KEYS mean something here; every other key is refused by name. Tables of other tools are
-  theirs and are left alone.
-- A refusal names the line of the cell, counted from 1.
+- The block is read as in PEP 723, but an unclosed or misspelled block is an error instead of being ignored.
+- Of [tool.uv] only the keys of KEYS are supported; every other key is an error. Tables of other tools are ignored.
+- An error names the line of the cell, counted from 1.
 """
 
 from __future__ import annotations
@@ -40,9 +39,9 @@ RESOLUTIONS = ("highest", "lowest", "lowest-direct")
 
 @dataclass(frozen=True, kw_only=True)
 class Script:
-    """What a script block asks for; `line` is the block's first line in the cell.
+    """The content of a script block; `line` is its first line in the cell.
 
-    `requirements` is None where the block has no `dependencies`; `requires_python` is a normalised specifier or "";
+    `requirements` is None if the block has no `dependencies`; `requires_python` is a normalised specifier or "";
     `settings` are (key of Settings, value of its type).
     """
 
@@ -53,9 +52,10 @@ class Script:
 
 
 def parse_script(cell: str) -> Script | None:
-    """The script block of this cell, None where it has none.
+    """The script block of this cell, None if it has none.
 
-    Raises SpecError for a second, unclosed or unreadable block, and for a key that means nothing here.
+    Raises:
+        SpecError: there is a second block, or the block is unclosed, invalid or has an unsupported key.
     """
     lines = cell.replace("\r\n", "\n").split("\n")
     block = _block(lines)
@@ -64,10 +64,8 @@ def parse_script(cell: str) -> Script | None:
     table = block.toml()
     for key in table:
         if key not in {"dependencies", "requires-python", "tool"}:
-            advice = UNKNOWN_TOP.get(
-                key, "leave it out; a script block has dependencies, requires-python and [tool.uv]"
-            )
-            block.refuse(key, f'"{visible(key)}" means nothing in a script block', advice)
+            advice = UNKNOWN_TOP.get(key, "remove it; a script block has dependencies, requires-python and [tool.uv]")
+            block.refuse(key, f'"{visible(key)}" is not supported in a script block', advice)
     dependencies = table.get("dependencies")
     if not isinstance(dependencies, list | None):
         block.refuse("dependencies", '"dependencies" is not a list', 'write dependencies = ["numpy", "pandas>=2"]')
@@ -88,7 +86,8 @@ def parse_script(cell: str) -> Script | None:
 def without_block(cell: str) -> str:
     """The cell's text without the lines of its script block.
 
-    Raises SpecError for a second, unclosed or unreadable block.
+    Raises:
+        SpecError: there is a second block, or the block is unclosed.
     """
     lines = cell.replace("\r\n", "\n").split("\n")
     block = _block(lines)
@@ -99,30 +98,37 @@ def without_block(cell: str) -> str:
 
 
 def satisfies(requires_python: str, version: str) -> bool:
-    """Whether a Python of this version ("3.12.1") fulfils the specifier; every one fulfils an empty one.
+    """Whether a Python of this version ("3.12.1") satisfies the specifier; every version satisfies an empty one.
 
-    A trailing "+" (a build of no release) is overlooked. Raises ValueError for what is no specifier or no version.
+    A trailing "+" (a development build) is ignored.
+
+    Raises:
+        ValueError: the specifier or the version is invalid.
     """
     return SpecifierSet(requires_python).contains(Version(version.removesuffix("+")), prereleases=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """The lines of a block between its marks; `first` is the line of its opening mark in the cell."""
+    """The lines of a block between its delimiters; `first` is the line of the opening one in the cell."""
 
     first: int
     lines: tuple[str, ...]
 
     def toml(self) -> Mapping[str, object]:
-        """The block's table; raises SpecError at the line of the cell where TOML ends."""
+        """The block as a TOML table.
+
+        Raises:
+            SpecError: it is not TOML; the message has the line of the cell.
+        """
         text = "\n".join(line[2:] for line in self.lines)
         if len(text) > MAX_LENGTH:
-            problem = f"{len(text)} characters are more than the {MAX_LENGTH} that a script block may have"
-            _refuse_mark(self.first, problem, "leave some out")
+            problem = f"{len(text)} characters, but a script block has at most {MAX_LENGTH}"
+            _refuse_mark(self.first, problem, "shorten it")
         try:
             return tomllib.loads(text)
         except (ValueError, RecursionError) as error:
-            # tomllib has no attributes for the place before Python 3.14, only its message.
+            # Before Python 3.14 only the message of tomllib has the position.
             position = TOML_PLACE.search(str(error))
             line_number, column = (position.group(1), position.group(2)) if position else (None, None)
             line = self.first + int(line_number) if line_number else self.first + len(self.lines)
@@ -130,12 +136,12 @@ class Block:
             reason = visible(TOML_PLACE.sub("", str(error)))[:100]
         raise SpecError(
             f"script block, line {line}{character}: this is not TOML ({reason}); "
-            "write key = value, and texts in quotes",
-            hint='For example: # dependencies = ["numpy", "pandas>=2"]',
+            "write key = value, and strings in quotes",
+            hint='Example: # dependencies = ["numpy", "pandas>=2"]',
         )
 
     def where(self, key: str) -> str:
-        """As "line N": the first line of the cell that begins with this key, else the block's."""
+        """The line with this key, else that of the block, as "line N" of the cell."""
         begins = re.compile(rf"#\s*(?:\[+\s*)?(?:[\w.-]+\.)?[\"']?{re.escape(key)}[\"']?\s*[=.\]]")
         number = next((index for index, line in enumerate(self.lines, start=1) if begins.match(line)), 0)
         return f"line {self.first + number}"
@@ -163,7 +169,7 @@ def _block(lines: list[str]) -> Block | None:
             index += 1
         if CLOSED not in body:
             _refuse_mark(index - len(body), "the script block is not closed", f'write "{CLOSED}" in the line below it')
-        # The last mark of an unbroken comment closes, as in PEP 723.
+        # The last delimiter of an unbroken comment closes the block, as in PEP 723.
         end = len(body) - 1 - body[::-1].index(CLOSED)
         block = Block(first=index - len(body), lines=tuple(body[:end]))
     return block
@@ -172,7 +178,7 @@ def _block(lines: list[str]) -> Block | None:
 def _refuse_mark(line: int, problem: str, advice: str) -> NoReturn:
     raise SpecError(
         f"script block, line {line}: {problem}; {advice}",
-        hint='A block is: # /// script, then # dependencies = ["numpy"], then # ///, each a line of its own.',
+        hint='A block has three parts, each on its own line: # /// script, # dependencies = ["numpy"], # ///',
     )
 
 
@@ -181,7 +187,7 @@ def _requires_python(block: Block, value: object) -> str:
         return ""
     advice = 'write it as in requires-python = ">=3.11"'
     if not isinstance(value, str):
-        block.refuse("requires-python", '"requires-python" is not a text', advice)
+        block.refuse("requires-python", '"requires-python" is not a string', advice)
     try:
         if "===" in value:
             raise ValueError(value)  # noqa: TRY301 - refused as any other
@@ -194,11 +200,11 @@ def _settings(block: Block, uv: Mapping[str, object]) -> tuple[tuple[str, Settin
     settings: dict[str, Setting] = {}
     for key, value in uv.items():
         if key not in KEYS:
-            advice = UNKNOWN.get(key, "leave it out, or look for a setting of ours: --set KEY=VALUE")
-            block.refuse(key, f'"{visible(key)}" of [tool.uv] means nothing here', advice)
+            advice = UNKNOWN.get(key, "remove it, or use a setting: --set KEY=VALUE")
+            block.refuse(key, f'"{visible(key)}" of [tool.uv] is not supported', advice)
         name, read = KEYS[key]
         if name in settings:
-            block.refuse(key, f'"{key}" gives a second index', "give one index that serves everything")
+            block.refuse(key, f'"{key}" adds a second index', "use a single index")
         settings[name] = read(block, key, value)
     return tuple(sorted(settings.items()))
 
@@ -212,7 +218,7 @@ def _flag(block: Block, key: str, value: object) -> bool:
 def _one_of(choices: tuple[str, ...]) -> Callable[[Block, str, object], str]:
     def read(block: Block, key: str, value: object) -> str:
         if not isinstance(value, str) or value not in choices:
-            block.refuse(key, f'"{key}" has no such value', f"write one of {', '.join(choices)}, in quotes")
+            block.refuse(key, f'"{key}" has an unknown value', f"use one of {', '.join(choices)}, in quotes")
         return value
 
     return read
@@ -220,7 +226,7 @@ def _one_of(choices: tuple[str, ...]) -> Callable[[Block, str, object], str]:
 
 def _date(block: Block, key: str, value: object) -> str:
     if not isinstance(value, str) or not PLAIN.fullmatch(value):
-        block.refuse(key, f'"{key}" is not a date or a span in quotes', f'write {key} = "2026-06-01" or "30 days"')
+        block.refuse(key, f'"{key}" is not a quoted date or span', f'write {key} = "2026-06-01" or "30 days"')
     return value
 
 
@@ -228,9 +234,9 @@ def _url(block: Block, key: str, value: object) -> str:
     if isinstance(value, str) and "@" in value.removeprefix("https://").partition("/")[0]:
         block.refuse(
             key,
-            f'"{key}" has a user name or token in it, and a notebook is no place for it',
-            "leave it out",
-            hint="Give it to uv by its environment: UV_INDEX_NAME_USERNAME and UV_INDEX_NAME_PASSWORD.",
+            f'"{key}" contains a user name or token, which does not belong in a notebook',
+            "remove it",
+            hint="Set UV_INDEX_NAME_USERNAME and UV_INDEX_NAME_PASSWORD in uv's environment.",
         )
     if not isinstance(value, str) or not HTTPS.fullmatch(value):
         block.refuse(key, f'"{key}" is not an https URL', f'write {key} = "https://index.example.com/simple"')
@@ -239,10 +245,10 @@ def _url(block: Block, key: str, value: object) -> str:
 
 def _index(block: Block, key: str, value: object) -> str:
     if not isinstance(value, list) or len(value) != 1 or not isinstance(value[0], dict):
-        block.refuse(key, "[[tool.uv.index]] is not one table", "give one index that serves everything")
+        block.refuse(key, "[[tool.uv.index]] is not a single table", "use a single index")
     for other in value[0]:
         if other not in {"name", "url", "default"}:
-            block.refuse(other, f'"{visible(other)}" of an index means nothing here', "leave it out; write its url")
+            block.refuse(other, f'"{visible(other)}" of an index is not supported', "remove it; only url is needed")
     if "url" not in value[0]:
         block.refuse(key, "[[tool.uv.index]] has no url", 'write url = "https://index.example.com/simple" below it')
     return _url(block, "url", value[0]["url"])
@@ -265,20 +271,20 @@ KEYS: dict[str, tuple[str, Callable[[Block, str, object], Setting]]] = {
     "no-build": ("only_binary", _flag),
     "offline": ("offline", _flag),
 }
-"""Key of [tool.uv] -> (key of Settings, what reads its value)."""
+"""Key of [tool.uv] -> (key of Settings, reader of its value)."""
 
-MEANINGFUL = f"These keys of [tool.uv] are read: {', '.join(KEYS)}."
+MEANINGFUL = f"Supported keys of [tool.uv]: {', '.join(KEYS)}."
 
-ONE_INDEX = "give one index that serves everything: index-url"
+ONE_INDEX = "use a single index: index-url"
 SOURCES = 'write "name @ https://..." in dependencies'
 UNKNOWN = {
     "extra-index-url": ONE_INDEX,
     "no-index": ONE_INDEX,
     "find-links": ONE_INDEX,
     "index-strategy": ONE_INDEX,
-    "keyring-provider": "leave it out: credentials come from uv's environment",
+    "keyring-provider": "remove it: credentials come from uv's environment",
     "sources": SOURCES,
-    "no-sources": "leave it out: there are no sources here",
+    "no-sources": "remove it: sources are not supported",
     "dev-dependencies": "write them in dependencies",
     "no-build-package": "use no-build = true",
     "no-binary": "use no-build = false",
@@ -286,8 +292,8 @@ UNKNOWN = {
     "pip": "write its keys in [tool.uv] itself",
     "python-preference": "use -p/--python VERSION on the line of the magic",
     "python-downloads": "use -p/--python VERSION on the line of the magic",
-    "required-version": "leave it out: the uv that came with this package is used",
-    "cache-dir": "leave it out: UV_CACHE_DIR names uv's cache",
+    "required-version": "remove it: the uv installed with uv-argo-magic is used",
+    "cache-dir": "remove it: set UV_CACHE_DIR instead",
     "exclude-newer-package": "use exclude-newer for all packages",
 }
 UNKNOWN_TOP = {

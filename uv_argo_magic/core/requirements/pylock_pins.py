@@ -1,10 +1,10 @@
-"""The text of an existing pylock.toml -> ParsedRequirements: every package pinned, with its hashes and marker.
+"""The text of an existing pylock.toml as ParsedRequirements: every package pinned, with its hashes and marker.
 
 Rules:
-- Markers stay: whoever resolves for a Python and platform decides them. Only `extras` and `dependency_groups`, which no
-  requirement can say, are decided here, by what was chosen (else the file's own default groups).
-- The list is complete: nothing that a package needs is added to it.
-- Its hosts and URLs are left behind, but for direct URLs; what has no hash (repositories, folders) is refused.
+- Markers stay, for the resolution. Only `extras` and `dependency_groups`, which a requirement cannot express, are
+  evaluated here, for the selected ones (else the file's default groups).
+- The list is complete: the resolution adds no dependencies.
+- Hosts and URLs are dropped, except direct URLs; sources without a hash (repositories, folders) are refused.
 
 The format: the PyPA's specification of pylock.toml, lock version 1.0.
 """
@@ -28,20 +28,20 @@ _Table: TypeAlias = Mapping[str, object]
 
 CHOSEN = re.compile(r"""(["'])([A-Za-z0-9._-]+)\1\s+(not\s+)?in\s+(extras|dependency_groups)\b""")
 ALWAYS, NEVER = 'python_version >= "0"', 'python_version < "0"'
-"""A marker of PEP 508 that every Python fulfils, and one that none does."""
+"""A marker (PEP 508) that is true for every Python, and one that is false for every Python."""
 
 
 def read_pins(text: str, *, source: str, extras: Sequence[str] = (), groups: Sequence[str] = ()) -> ParsedRequirements:
-    """What a lock file pins, for whichever target; `extras` and `groups` choose among what it was made for.
+    """The pins of a lock file, for any target, with these extras and groups.
 
     Raises:
-        SpecError: this is no lock file of version 1, an extra or group is not in it, or a package has no hash.
+        SpecError: it is not a lock file of version 1, has no such extra or group, or a package has no hash.
     """
     data = toml(text, source)
     if not str(data.get("lock-version", "")).startswith("1."):
         raise SpecError(
-            f"{source} is no lock file of version 1: lock-version is {data.get('lock-version')!r}",
-            hint="Make it again: uv export --format pylock.toml -o pylock.toml",
+            f"{source}: unsupported lock-version {data.get('lock-version')!r}; expected 1.x",
+            hint="Create it again: uv export --format pylock.toml -o pylock.toml",
         )
     selected = {
         "extras": _select("extra", extras, data.get("extras"), source),
@@ -71,7 +71,7 @@ def _select(kind: str, names: Sequence[str], available: object, source: str) -> 
 
 
 def _line(package: _Table, selected: Mapping[str, frozenset[str]], source: str) -> str:
-    """The package as a line of a requirements file; "" where its marker rules it out."""
+    """The package as a line of a requirements file; "" if its marker excludes it."""
     name = package.get("name")
     if not isinstance(name, str):
         raise _misshapen(source, "name")
@@ -90,8 +90,8 @@ def _line(package: _Table, selected: Mapping[str, frozenset[str]], source: str) 
     hashes = sorted({digest for file in files if (digest := _sha256(file))})
     if not hashes:
         raise SpecError(
-            f"{source}: {name} has no SHA-256, so nobody could tell whether the right file arrives",
-            hint="Make the lock from an index that serves hashes.",
+            f"{source}: {name} has no SHA-256, so its file cannot be verified",
+            hint="Create the lock from an index that provides hashes.",
         )
     condition = f"; {marker}" if marker and marker != ALWAYS else ""
     return pin + condition + "".join(f" --hash=sha256:{digest}" for digest in hashes)
@@ -106,7 +106,7 @@ def _version(name: str, package: _Table, source: str) -> str:
     for kind, source_kind in (("vcs", "a repository"), ("directory", "a folder")):
         if kind in package:
             raise SpecError(
-                f"{source}: {name} comes from {source_kind}, so no hash says what gets installed",
+                f"{source}: {name} comes from {source_kind}, so it cannot be locked by a hash",
                 hint="Build a wheel of it, put it on a web server, and lock its URL.",
             )
     version = package.get("version")
@@ -119,7 +119,7 @@ def _url(name: str, archive: _Table, source: str) -> str:
     url = archive.get("url")
     if not isinstance(url, str):
         raise SpecError(
-            f"{source}: {name} comes from a file beside the lock, which is not there where the cell runs",
+            f"{source}: {name} comes from a local file, which is not available where the cell runs",
             hint="Put the wheel on a web server, and lock its URL.",
         )
     folder = archive.get("subdirectory")
@@ -145,5 +145,5 @@ def _sha256(file: _Table) -> str:
 
 def _misshapen(source: str, key: str) -> SpecError:
     return SpecError(
-        f"{source} is misshapen at `{key}`", hint="Make it again: uv export --format pylock.toml -o pylock.toml"
+        f"{source}: invalid or missing `{key}`", hint="Create it again: uv export --format pylock.toml -o pylock.toml"
     )

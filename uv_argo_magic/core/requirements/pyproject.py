@@ -1,9 +1,9 @@
-"""The text of a pyproject.toml -> ParsedRequirements: the project's dependencies, those of extras, and groups.
+"""The text of a pyproject.toml as ParsedRequirements: the project's dependencies, extras and groups.
 
 Rules:
-- The project itself is neither built nor installed: what only a build could tell (dynamic dependencies) is refused.
-- `[extra]` adds to the project's dependencies, as pip's `.[extra]` does; a group stands alone, as by pip's `--group`.
-- A dependency that the project takes from elsewhere ([tool.uv.sources]) is refused by name: the index has another one.
+- The project itself is neither built nor installed, so dynamic dependencies are refused.
+- `[extra]` adds to the project's dependencies, like pip's `.[extra]`; a group stands alone, like pip's `--group`.
+- A dependency with a custom source ([tool.uv.sources]) is refused: the index may have another package of that name.
 
 The formats: PEP 621, PEP 735, uv's [tool.uv].
 """
@@ -34,16 +34,16 @@ UNREAD = (
     "prerelease",
     "resolution",
 )
-"""Keys of [tool.uv] that change what a resolution gives, and that are settings here."""
+"""Keys of [tool.uv] that change a resolution, and that are settings here."""
 
 
 def read_pyproject(
     text: str, *, source: str, extras: Sequence[str] = (), groups: Sequence[str] = ()
 ) -> ParsedRequirements:
-    """What a project asks for, with these extras; with groups and no extras, what the groups ask for alone.
+    """The dependencies of a project with these extras and groups; with groups and no extras, those of the groups alone.
 
     Raises:
-        SpecError: this is no TOML, an extra or group is not there, or a dependency cannot be had without the project.
+        SpecError: the text is not TOML, an extra or group is unknown, or a dependency needs the project itself.
     """
     data = toml(text, source)
     project = _Project(data, source)
@@ -55,7 +55,7 @@ def read_pyproject(
     project.refuse_sources(requirements, _table(uv, "sources", source))
     python = requires_python(_table(data, "project", source), source)
     ignored = [key for key in UNREAD if key in uv]
-    note = f"{source}: {', '.join(ignored)} of [tool.uv] count only as settings of the cell: --set KEY=VALUE."
+    note = f"{source}: ignoring {', '.join(ignored)} of [tool.uv]; use --set KEY=VALUE instead."
     return ParsedRequirements(
         requirements=requirements,
         constraints=_lines(uv, "constraint-dependencies", source),
@@ -66,22 +66,22 @@ def read_pyproject(
 
 
 def toml(text: str, source: str) -> _Table:
-    """The table that a file holds.
+    """Parse a TOML file.
 
     Raises:
-        SpecError: it is no TOML.
+        SpecError: it is not TOML.
     """
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise SpecError(f"{source} is not TOML: {error}", hint="Mend the file where it says so.") from None
+        raise SpecError(f"{source} is not TOML: {error}", hint="Fix the file at this position.") from None
 
 
 def requires_python(table: _Table, source: str) -> str:
-    """The normalised `requires-python` of a table, "" where it has none.
+    """The normalised `requires-python` of a table, "" if it has none.
 
     Raises:
-        SpecError: it is no specifier.
+        SpecError: it is not a specifier.
     """
     specifier = table.get("requires-python", "")
     try:
@@ -89,11 +89,11 @@ def requires_python(table: _Table, source: str) -> str:
             return ",".join(sorted(str(clause) for clause in SpecifierSet(specifier)))
     except InvalidSpecifier:
         pass
-    raise SpecError(f"{source}: requires-python = {specifier!r} is no specifier", hint='Write ">=3.11".')
+    raise SpecError(f"{source}: invalid requires-python {specifier!r}", hint='Write a specifier such as ">=3.11".')
 
 
 class _Project:
-    """The tables of one pyproject.toml, and who is being asked for: an extra may name extras, a group groups."""
+    """The tables of one pyproject.toml; an extra may include extras, and a group other groups."""
 
     def __init__(self, data: _Table, source: str) -> None:
         self._source = source
@@ -108,16 +108,16 @@ class _Project:
         dynamic = self._project.get("dynamic", ())
         if isinstance(dynamic, list) and {"dependencies", "optional-dependencies"} & set(map(str, dynamic)):
             self._refuse(
-                "its dependencies are dynamic: only a build tells them, and nothing is built here",
-                f"Write them into a file: uv pip compile {self._source} -o requirements.txt",
+                "its dependencies are dynamic, and projects are not built here",
+                f"Write them to a file: uv pip compile {self._source} -o requirements.txt",
             )
         if "dependencies" not in self._project and self._poetry:
             self._refuse(
-                "its dependencies are written as Poetry writes them, which no other tool reads",
+                "its dependencies are in Poetry's own format",
                 "Export them: poetry export -o requirements.txt",
             )
         if not self._project:
-            self._refuse("there is no [project] in it", "Name a group of it: -r pyproject.toml:GROUP.")
+            self._refuse("it has no [project] table", "Name one of its groups: -r pyproject.toml:GROUP.")
         return req.parse_items(
             _list(self._project, "dependencies", self._source), source=f"{self._source}, dependencies"
         )
@@ -142,7 +142,7 @@ class _Project:
     def group(self, name: str, trail: tuple[str, ...]) -> req.Requirements:
         group_name = canonicalize_name(name)
         if group_name in trail:
-            self._refuse(f"the groups {' -> '.join((*trail, group_name))} include each other", "Take one of them out.")
+            self._refuse(f"the groups {' -> '.join((*trail, group_name))} include each other", "Remove one of them.")
         if group_name not in self._groups:
             error = unknown("group", group_name, self._groups)
             raise SpecError(f"{self._source}: {error.message}", hint=error.hint)
@@ -156,22 +156,21 @@ class _Project:
         return req.merge(*parts)
 
     def refuse_own(self, requirements: req.Requirements) -> None:
-        """Refuse the project as its own dependency, where that is not only a way to name extras."""
+        """Refuse the project as a dependency of its own."""
         if any(item.name == self._name for item in requirements.items):
             self._refuse(
                 f"{self._name} is the project itself, which is not built here",
-                "Build a wheel of it, and give its URL: name @ https://...",
+                "Build a wheel of it and give its URL: name @ https://...",
             )
 
     def refuse_sources(self, requirements: req.Requirements, sources: _Table) -> None:
-        """Refuse what the project does not take from the index."""
+        """Refuse dependencies with a custom source."""
         elsewhere = {canonicalize_name(name) for name in sources}
         for item in requirements.items:
             if item.name in elsewhere and not item.url:
                 self._refuse(
-                    f"{item.name} has a source of its own in [tool.uv.sources], and another may be on the index",
-                    f'Name it on the line as well, as it should be: --deps "{item.name} @ https://..." and a file '
-                    "without it.",
+                    f"{item.name} has a custom source in [tool.uv.sources]; the index may have another package",
+                    f'Give its URL with --deps "{item.name} @ https://..." and remove it from the file.',
                 )
 
     def _refuse(self, problem: str, hint: str) -> NoReturn:
@@ -189,12 +188,12 @@ def _by_canonical_name(table: _Table) -> _Table:
 def _table(table: _Table, key: str, source: str) -> _Table:
     value = table.get(key, {})
     if not isinstance(value, dict):
-        raise SpecError(f"{source}: {key} is no table", hint=f"Write [{key}] and its keys below.")
+        raise SpecError(f"{source}: {key} is not a table", hint=f"Write [{key}] and its keys below.")
     return value
 
 
 def _list(table: _Table, key: str, source: str) -> Sequence[object]:
     value = table.get(key, [])
     if not isinstance(value, list):
-        raise SpecError(f"{source}: {key} is no list", hint=f'Write {key} = ["numpy", "pandas>=2"].')
+        raise SpecError(f"{source}: {key} is not a list", hint=f'Write {key} = ["numpy", "pandas>=2"].')
     return value

@@ -1,9 +1,9 @@
-"""Reading requirement text: plain characters, where each was written, and a cursor that can refuse.
+"""The scanner of requirement text: plain characters, their positions, and a cursor that raises errors.
 
 Rules:
-- Every refusal is one SpecError line: source, line and character (from 1), the text, what is wrong, what to write.
-- A refusal never repeats a password or token, and prints ASCII only.
-- Every pattern here is matched at the cursor and cannot backtrack: time grows with the length of the text.
+- Every error is one line: source, line and character (from 1), the text, the problem and the advice.
+- An error never repeats a password or token, and is ASCII only.
+- Every pattern is matched at the cursor and cannot backtrack: time grows linearly with the text.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from uv_argo_magic.errors import SpecError
 
-EXAMPLE = 'A list looks like: numpy pandas>=2,<3 requests[socks] rich; python_version < "3.13"'
+EXAMPLE = 'Example: numpy pandas>=2,<3 requests[socks] rich; python_version < "3.13"'
 BLANKS = re.compile(r"[ \t]*")
 NAME = re.compile(r"[A-Za-z0-9._-]+")
 WORD = re.compile(r"[^ \t\n]+")
@@ -25,19 +25,19 @@ BAD = re.compile(r"[^\t\n\x20-\x7e]|[$`|&{}\\]")
 BAD_IN_ITEM = re.compile(r"[^\t\x20-\x7e]|[$`|&{}\\]")
 VARIABLE = re.compile(r"\$(?:\{[A-Za-z0-9_]*\}?|[A-Za-z0-9_]*)|\{+|.", re.DOTALL)
 
-SHELL = "means something to a shell, and no requirement needs it"
+SHELL = "is shell syntax, which a requirement does not need"
 CHARACTERS = {
     "$": ("is not expanded here", "write its value"),
-    "`": (SHELL, "leave it out"),
-    "|": (SHELL, "leave it out"),
-    "&": (SHELL, "leave it out; a URL may not have it either"),
-    "{": ("is a template's brace, and Argo would fill it in", "write the text that it stands for"),
-    "}": ("is a template's brace, and Argo would fill it in", "write the text that it stands for"),
-    "\\": ("goes on with the next line, so it must be the last of its line", "write a path as a URL, or leave it out"),
+    "`": (SHELL, "remove it"),
+    "|": (SHELL, "remove it"),
+    "&": (SHELL, "remove it; a URL may not have it either"),
+    "{": ("is a template brace, which Argo would expand", "write the text that it stands for"),
+    "}": ("is a template brace, which Argo would expand", "write the text that it stands for"),
+    "\\": ("continues the line, so it must be the last character", "write a path as a URL, or remove it"),
 }
-"""Character -> (what is wrong with it, what to write)."""
+"""Character -> (problem, advice)."""
 
-# What keyboards, word processors and web pages put where ASCII is meant.
+# Characters that keyboards, word processors and web pages insert instead of ASCII.
 ASCII_FOR = {
     "\u2018": "'",
     "\u2019": "'",
@@ -59,14 +59,14 @@ ASCII_FOR = {
     "\x0b": "\n",
     "\x0c": "\n",
 }
-SPACE_NAMES = {" ": "a blank", "\n": "a new line"}
+SPACE_NAMES = {" ": "a space", "\n": "a newline"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Text:
-    """Text as its reader sees it (`raw`) and as the grammar does (`plain`: no comments, joined lines are one).
+    """Text as written (`raw`) and as the grammar reads it (`plain`: without comments, with continued lines joined).
 
-    `cuts` are the offsets in `plain` where a backslash and its line end were; both are left out of it.
+    `cuts` are the offsets in `plain` where a backslash and its line end were removed.
     """
 
     source: str
@@ -75,12 +75,12 @@ class Text:
     cuts: tuple[int, ...] = ()
 
     def raw_span(self, start: int, end: int) -> tuple[int, int]:
-        """Where `plain[start:end]` stands in `raw`."""
+        """The span of `plain[start:end]` in `raw`."""
         at = start + 2 * bisect_right(self.cuts, start)
         return at, max(at, end + 2 * bisect_right(self.cuts, end - 1))
 
     def refuse(self, start: int, end: int, problem: str, advice: str, *, fix: str = "", hint: str = "") -> NoReturn:
-        """Raise the SpecError for `plain[start:end]`; with `fix`, the hint is its line with that text replaced."""
+        """Raise a SpecError for `plain[start:end]`; with `fix`, the hint is the line with that text replaced."""
         at, end_at = self.raw_span(start, end)
         begin = self.raw.rfind("\n", 0, at) + 1
         line_prefix = f"line {self.raw.count(chr(10), 0, at) + 1}, " if "\n" in self.raw else ""
@@ -104,7 +104,7 @@ def visible(text: str) -> str:
 
 
 def _masked(word: str) -> str:
-    """The word without what stands between "//" and the last "@" (a password may hold an "@" itself)."""
+    """The word without the part between "//" and the last "@" (a password may contain an "@" itself)."""
     end = word.rfind("@")
     scheme = word.find("//") + 2
     if 2 <= scheme <= end:
@@ -119,9 +119,10 @@ def quoted(text: str) -> str:
 
 
 def scan(text: str, source: str) -> Text:
-    """Text of a line, an editor or a file: comments blanked out and continued lines joined, as pip does.
+    """Scan the text of a line or a file: comments become spaces and continued lines are joined, as in pip.
 
-    Raises SpecError for a character that no requirement may have.
+    Raises:
+        SpecError: a character is not allowed in a requirement.
     """
     raw = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     lines = raw.split("\n")
@@ -136,13 +137,13 @@ def scan(text: str, source: str) -> Text:
         if comment and line.endswith("\\") and code.strip(" \t"):
             # pip would read the next line as part of the comment, uv would not.
             Text(source=source, raw=raw, plain=raw).refuse(
-                backslash, backslash + 1, "ends a comment, and pip and uv disagree on the next line", "leave it out"
+                backslash, backslash + 1, "ends a comment, and pip and uv disagree on the next line", "remove it"
             )
         if comment or not line.endswith("\\"):
             piece = code.ljust(len(line)) + ("" if last else "\n")
         elif last:
             Text(source=source, raw=raw, plain=raw).refuse(
-                backslash, backslash + 1, "goes on with the next line, and there is none", "leave it out"
+                backslash, backslash + 1, "continues the line, but there is no next line", "remove it"
             )
         else:
             piece = line[:-1]
@@ -154,9 +155,10 @@ def scan(text: str, source: str) -> Text:
 
 
 def scan_item(text: str, source: str) -> Text:
-    """Text of one item of a list: one requirement on one line, without comments.
+    """Scan one item of a list: one requirement on one line, without comments.
 
-    Raises SpecError for a character that no requirement may have.
+    Raises:
+        SpecError: a character is not allowed in a requirement.
     """
     return _checked(Text(source=source, raw=text, plain=text), BAD_IN_ITEM)
 
@@ -170,27 +172,27 @@ def _checked(text: Text, bad: re.Pattern[str]) -> Text:
         match = VARIABLE.match(text.plain, at)
         text.refuse(at, match.end() if match else at + 1, *CHARACTERS[char])
     if char == "\n":
-        text.refuse(at, at, "a new line within one item of the list", "make it one item for each requirement")
+        text.refuse(at, at, "a newline within one item of the list", "write one item for each requirement")
     intended = ASCII_FOR.get(char) or unicodedata.normalize("NFKC", char)
     is_plain = intended in SPACE_NAMES or (intended.isascii() and intended.isprintable())
     name = unicodedata.name(char, "a control character")
-    advice = f"write {SPACE_NAMES.get(intended, intended)}" if is_plain else "leave it out"
-    return text.refuse(at, at, f"U+{ord(char):04X} ({name}) stands where only plain ASCII may", advice)
+    advice = f"write {SPACE_NAMES.get(intended, intended)}" if is_plain else "remove it"
+    return text.refuse(at, at, f"U+{ord(char):04X} ({name}) is not plain ASCII", advice)
 
 
 class Cursor:
-    """A place in a Text that moves forward over what matches."""
+    """A position in a Text, which moves forward over what matches."""
 
     def __init__(self, text: Text) -> None:
         self.text = text
         self.at = 0
 
     def look(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
-        """What matches here, without moving."""
+        """The match here, without moving."""
         return pattern.match(self.text.plain, self.at)
 
     def take(self, pattern: re.Pattern[str]) -> str:
-        """What matches here, moving behind it; "" where nothing does."""
+        """The text that matches here, after moving past it; "" if nothing matches."""
         match = self.look(pattern)
         if not match:
             return ""
@@ -198,7 +200,7 @@ class Cursor:
         return match.group()
 
     def skip(self) -> None:
-        """Move over blanks and tabs."""
+        """Move over spaces and tabs."""
         self.take(BLANKS)
 
     @property
@@ -207,11 +209,11 @@ class Cursor:
         return self.text.plain[self.at : self.at + 1]
 
     def word(self) -> tuple[int, int]:
-        """Start and end of the unbroken text here, for a refusal to show."""
+        """Start and end of the word here, for an error message."""
         match = self.look(WORD)
         return self.at, match.end() if match else self.at
 
     def refuse(self, problem: str, advice: str, *, start: int | None = None, fix: str = "", hint: str = "") -> NoReturn:
-        """Refuse what lies from `start` to here; without `start`, the word here."""
+        """Refuse the text from `start` to here; without `start`, the word here."""
         begin, end = self.word() if start is None else (start, self.at)
         self.text.refuse(begin, end, problem, advice, fix=fix, hint=hint)

@@ -1,7 +1,7 @@
-"""What people paste where a requirement belongs, and what to write instead: commands, options, paths, import names.
+"""Hints for text that is pasted instead of a requirement: commands, options, paths, import names.
 
-Rule: `refuse_lookalike` refuses only what cannot be a requirement, or what is one by accident (`pip install numpy` is
-three package names); a name that is merely doubtful gets a warning, a whole sentence.
+Rule: `refuse_lookalike` refuses only text that cannot be a requirement, or is one by accident (`pip install numpy` is
+three package names); a merely doubtful name gets a warning.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ KEYWORDS = frozenset(("and", "or", "not", "in", "import", "from"))
 
 BINARY = "use --set only_binary=true or --set only_binary=false"
 INDEX = "use --set index_url=URL"
-ONE_INDEX = "use one index that serves everything: --set index_url=URL"
-FRESH = "leave it out: the environment is made for this list alone"
-LOCKED = "leave it out: every run installs from a lock with hashes"
-PYTHON = "use -p/--python VERSION on the line of the magic"
+ONE_INDEX = "use a single index: --set index_url=URL"
+FRESH = "remove it: each list gets an environment of its own"
+LOCKED = "remove it: every run installs from a lock with hashes"
+PYTHON = "use -p/--python VERSION on the magic's line"
 WHEEL = "name @ https://index.example.com/name-1.0-py3-none-any.whl"
 ELSEWHERE = "upload a wheel and write name @ https://..."
 
@@ -74,9 +74,9 @@ OPTIONS = {
     "--no-binary": BINARY,
     "--prefer-binary": BINARY,
     "--no-build": BINARY,
-    "-r": "use -r/--requirements FILE on the line of the magic",
-    "--requirement": "use -r/--requirements FILE on the line of the magic",
-    "--requirements": "use -r/--requirements FILE on the line of the magic",
+    "-r": "use -r/--requirements FILE on the magic's line",
+    "--requirement": "use -r/--requirements FILE on the magic's line",
+    "--requirements": "use -r/--requirements FILE on the magic's line",
     "-e": ELSEWHERE,
     "--editable": ELSEWHERE,
     "-d": "write only the requirements here",
@@ -86,7 +86,7 @@ OPTIONS = {
     "--python-version": PYTHON,
     "--require-hashes": LOCKED,
     "--verify-hashes": LOCKED,
-    "--hash": "put it behind its requirement, in a requirements file: -r/--requirements FILE",
+    "--hash": "put it after its requirement, in a requirements file: -r/--requirements FILE",
     "-U": FRESH,
     "--upgrade": FRESH,
     "--force-reinstall": FRESH,
@@ -96,12 +96,12 @@ OPTIONS = {
     "--target": FRESH,
     "--no-cache": FRESH,
     "--no-cache-dir": FRESH,
-    "-q": "leave it out",
-    "--quiet": "leave it out",
-    "-v": "leave it out",
-    "--verbose": "leave it out",
+    "-q": "remove it",
+    "--quiet": "remove it",
+    "-v": "remove it",
+    "--verbose": "remove it",
 }
-"""Option of pip or uv -> our own word for it."""
+"""Option of pip or uv -> the advice."""
 
 PACKAGE_OF = {
     "attr": "attrs",
@@ -146,7 +146,7 @@ PACKAGE_OF = {
     "yaml": "pyyaml",
     "zmq": "pyzmq",
 }
-"""Import name (canonical) -> the package that most people mean by it."""
+"""Import name (canonical) -> the package that is usually meant."""
 
 ALSO_IMPORTED = {
     "absl": "absl-py",
@@ -190,7 +190,7 @@ ALSO_IMPORTED = {
     "win32con": "pywin32",
     "xlib": "python-xlib",
 }
-"""Import name (lower case) -> its package, where a requirement of the import's name would be in no doubt as well."""
+"""Import name (lower case) -> its package, where the import name is a plausible requirement too."""
 
 STANDARD_LIBRARY_NAMES = """
 abc argparse array ast asyncio atexit base64 bdb binascii bisect builtins bz2 calendar cmath cmd code codecs
@@ -213,19 +213,19 @@ STANDARD_LIBRARY = frozenset(STANDARD_LIBRARY_NAMES.split())
 
 
 def import_name_warning(name: str) -> str:
-    """A sentence on a canonical name that is an import name rather than a package's; "" where there is no doubt."""
+    """A warning for a canonical name that is an import name rather than a package's; "" for any other."""
     if name in PACKAGE_OF:
-        return f"{name} is a name to import; the package that most people mean by it is {PACKAGE_OF[name]}."
+        return f"{name} is an import name; its package is usually {PACKAGE_OF[name]}."
     if name in STANDARD_LIBRARY:
-        return f"{name} comes with Python and needs no requirement; a package of that name is somebody else's."
+        return f"{name} is part of Python's standard library; a package of that name is something else."
     return ""
 
 
 def refuse_lookalike(cursor: Cursor, *, line_start: bool, previous_name: str) -> None:
-    """Raise SpecError where what stands at the cursor is no requirement.
+    """Raise a SpecError if the text at the cursor is not a requirement.
 
-    `line_start`: only blanks stand before it on its line; `bare`: the requirement before it on its line where that is a
-    name alone, else "".
+    `line_start`: only spaces precede it on its line; `previous_name`: the requirement before it on its line if that is
+    a name alone, else "".
     """
     start = cursor.at
     beginning = cursor.look(BEGINNING)
@@ -233,7 +233,7 @@ def refuse_lookalike(cursor: Cursor, *, line_start: bool, previous_name: str) ->
     command = cursor.look(COMMAND) if line_start else None
     if command:
         cursor.at = command.end()
-        cursor.refuse("is a command", "paste only the names behind it", start=start)
+        cursor.refuse("is a command", "paste only the package names", start=start)
     if word.startswith("-"):
         _option(cursor, word)
     if REPOSITORY.match(word):
@@ -242,10 +242,10 @@ def refuse_lookalike(cursor: Cursor, *, line_start: bool, previous_name: str) ->
         cursor.refuse(
             "is a URL without a name",
             "write name @ URL",
-            hint=f"For example: {WHEEL}",
+            hint=f"Example: {WHEEL}",
         )
     if PATH.match(word):
-        cursor.refuse("is a path, and the cell may run where it is not", ELSEWHERE)
+        cursor.refuse("is a path, which may not exist where the cell runs", ELSEWHERE)
     if OPERATOR.match(word):
         cursor.refuse("is a version without a package name", f"write name{word[:40]}")
     _name_like(cursor, word, previous_name)
@@ -256,12 +256,12 @@ def _option(cursor: Cursor, word: str) -> None:
     option = match.group() if match else word
     start = cursor.at
     cursor.at += len(option)
-    advice = OPTIONS.get(option, "write only requirements here; the settings are options of the magic")
+    advice = OPTIONS.get(option, "write only requirements here")
     cursor.refuse("is an option, not a requirement", advice, start=start)
 
 
 def _name_like(cursor: Cursor, word: str, previous_name: str) -> None:
-    """Refuse names that only look like one: versions, file names, words of a sentence; and what is not even that."""
+    """Refuse text that only looks like a package name: versions, file names, words; or that does not even do that."""
     match = cursor.look(VERSION_WORD)
     version = match.group() if match else ""
     if VERSION_LIKE.fullmatch(version) and (version[0] not in "vV" or "." in version):
@@ -270,23 +270,23 @@ def _name_like(cursor: Cursor, word: str, previous_name: str) -> None:
     name = match.group() if match else ""
     if not name:
         if word[0] in "\"'":
-            cursor.refuse("is quoted", "write names without quotes, or a JSON list of texts")
-        cursor.refuse("does not begin with a package name", "write a name, as in numpy")
+            cursor.refuse("is quoted", "write names without quotes, or a JSON list of strings")
+        cursor.refuse("does not begin with a package name", "write a name such as numpy")
     following = word[len(name) : len(name) + 1]
     if following == "/":
-        cursor.refuse("is a path, and the cell may run where it is not", ELSEWHERE)
+        cursor.refuse("is a path, which may not exist where the cell runs", ELSEWHERE)
     if following == ":":
-        cursor.refuse("is not how a requirement is written", f"write {name[:40]}, or name==version")
+        cursor.refuse("is not a requirement", f"write {name[:40]}, or name==version")
     start = cursor.at
     cursor.at += len(name)
     if name.lower().endswith(ARCHIVES):
         cursor.refuse("is the name of a file", "give its URL: name @ https://...", start=start)
     if name.lower() in FILES or name.lower().endswith(".txt"):
-        cursor.refuse("is the name of a file", "use -r/--requirements FILE on the line of the magic", start=start)
+        cursor.refuse("is the name of a file", "use -r/--requirements FILE on the magic's line", start=start)
     if name.lower() in KEYWORDS:
-        cursor.refuse("is no package", "write only names, with blanks or commas between them", start=start)
+        cursor.refuse("is not a package", "write only names, separated by spaces or commas", start=start)
     if not (name[0].isalnum() and name[-1].isalnum()):
-        cursor.refuse("is no package name", "begin and end it with a letter or a digit", start=start)
+        cursor.refuse("is not a package name", "begin and end it with a letter or a digit", start=start)
     cursor.at = start
 
 

@@ -1,1 +1,1 @@
-"""What uv resolved, how that is written down, and why it could not be resolved or installed."""
+"""Locks, their file formats, and explanations of failed resolutions and installs."""

@@ -1,10 +1,10 @@
-"""What a Python has of its own, in an image or here: a cell over it sees these packages, and is resolved within them.
+"""The packages that are installed in an image or a Python already (--set base); the cell can import them.
 
 Rules:
-- A Base is what one run over there said of itself (PROBE); equal digests are equal surroundings.
-- For the resolution each distribution becomes a wheel with only what it says of itself in it: uv then has no other
-  version of that package to choose, needs no index for it, and sees what it needs in turn.
-- pip, setuptools and wheel bound nothing: another version in the cell's own environment stands before them.
+- A BaseEnvironment is the output of PROBE, run there; equal digests are equal environments.
+- For the resolution each distribution becomes a wheel with only its metadata: uv then chooses that version, needs no
+  index for it, and sees its dependencies.
+- pip, setuptools and wheel are no constraints: the cell's environment may have other versions, which take precedence.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ print(json.dumps({
     "distributions": sorted(found.values()),
 }))
 """
-"""A cell that says what it sees, as the last line that it prints; for Python 3.8 and newer."""
+"""A cell that prints its Python and packages as JSON, on the last line; for Python 3.8 and newer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Distribution:
-    """One installed package: its canonical name, version, requirements and extras, as its metadata has them."""
+    """One installed package: canonical name, version, requirements and extras, as in its metadata."""
 
     name: str
     version: str
@@ -58,7 +58,7 @@ class Distribution:
 
 @dataclass(frozen=True, kw_only=True)
 class BaseEnvironment:
-    """A Python and what it has: `python` is X.Y.Z, `platform` as uv names it ("" where that is not known)."""
+    """A Python and its packages: `python` is X.Y.Z, `platform` as in `uv --python-platform` ("": unknown)."""
 
     python: str
     implementation: str = "cpython"
@@ -67,12 +67,12 @@ class BaseEnvironment:
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) over all of it."""
+        """SHA-256 (hex) over the whole."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     @property
     def constraints(self) -> tuple[Distribution, ...]:
-        """Those that a resolution keeps to."""
+        """The distributions whose versions a resolution keeps."""
         return tuple(distribution for distribution in self.distributions if distribution.name not in TOOLS)
 
     def to_json(self) -> str:
@@ -81,10 +81,10 @@ class BaseEnvironment:
 
     @classmethod
     def from_json(cls, text: str) -> BaseEnvironment:
-        """Read what `to_json` wrote.
+        """Read the output of `to_json`.
 
         Raises:
-            ValueError: the text is none.
+            ValueError: the text is something else.
         """
         try:
             data = json.loads(text)
@@ -99,15 +99,15 @@ class BaseEnvironment:
             )
             fields = {key: str(data[key]) for key in ("python", "implementation", "platform")}
         except (KeyError, TypeError) as error:
-            raise ValueError(f"not a base: {error!r}") from error
+            raise ValueError(f"not a base environment: {error!r}") from error
         return cls(distributions=distributions, **fields)
 
 
 def read_probe(output: str) -> BaseEnvironment:
-    """What PROBE printed last.
+    """Read the output of PROBE.
 
     Raises:
-        ValueError: it printed something else.
+        ValueError: it is something else.
     """
     lines = [line for line in output.splitlines() if line.startswith("{")]
     try:
@@ -130,18 +130,18 @@ def read_probe(output: str) -> BaseEnvironment:
             distributions=tuple(by_name[name] for name in sorted(by_name)),
         )
     except (IndexError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"not what the probe says: {error!r}") from error
+        raise ValueError(f"not the output of the probe: {error!r}") from error
 
 
 def _platform(machine: str, libc: str) -> str:
-    """A platform with glibc as uv names it; "" for any other."""
+    """The name of a platform with glibc, as in `uv --python-platform`; "" for any other."""
     glibc = re.fullmatch(r"glibc 2\.(\d+)", libc)
     arch = {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
     return f"{arch}-manylinux_2_{glibc[1]}" if glibc and arch in ("x86_64", "aarch64") else ""
 
 
 def _is_version(text: str) -> bool:
-    """Whether this is a version as packages have it; a Linux distribution's own may be none."""
+    """Whether this is a version by PEP 440; that of a Linux distribution's package may not be."""
     try:
         Version(text)
     except InvalidVersion:
@@ -150,7 +150,7 @@ def _is_version(text: str) -> bool:
 
 
 def metadata(distribution: Distribution) -> str:
-    """What its METADATA file says."""
+    """The text of its METADATA file."""
     lines = ["Metadata-Version: 2.1", f"Name: {distribution.name}", f"Version: {distribution.version}"]
     lines += [f"Requires-Dist: {_one_line(text)}" for text in distribution.requires]
     lines += [f"Provides-Extra: {_one_line(text)}" for text in distribution.extras]

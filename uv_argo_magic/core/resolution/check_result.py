@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult:
-    """What is known of a requirements file: a lock, or a problem and what to do, or (unreachable) neither.
+    """The check of a requirements file: a lock, or a problem with a hint; `unreachable`: the index did not answer.
 
-    `kept` says that the lock sticks to the notebook; `cached` are the packages that need no download here, None where
-    nobody has looked; `names` are those to blame, `where` is the Python and place it was resolved for, in humanize.
+    `stored`: the lock is stored for the notebook. `cached` are the packages that need no download, None if unknown;
+    `blamed` the packages that cause the problem; `target` the Python and platform that were resolved for.
     """
 
     lock: Lock | None = None
@@ -30,22 +30,22 @@ class CheckResult:
 
     @property
     def versions(self) -> dict[str, str]:
-        """What was resolved: canonical name -> version."""
+        """The resolved versions: canonical name -> version."""
         return {package.name: package.version for package in self.lock.packages} if self.lock else {}
 
     def sentence(self, now: float = 0.0) -> str:
-        """What a person should know, in one line; `now` (Unix seconds) gives a kept lock its age."""
+        """The result in one line; with `now` (Unix seconds) also the age of a stored lock."""
         if self.unreachable:
             return f"Not checked: {self.problem}"
         if self.lock is None:
             return self.problem
         if not self.lock.packages:
-            return "No packages: cells run with Python alone."
+            return "No packages."
         locked = f", locked {humanize.ago(now - self.lock.created_at)}" if self.stored and now else ""
         return f"{humanize.count(len(self.lock.packages), 'package')}{self._sizes()}, for {self.target}{locked}"
 
     def _sizes(self) -> str:
-        """How much it is, and how much of it has to come; an index that tells no size gets no wrong sum."""
+        """Total size and size of the downloads; empty if the index does not give every size."""
         packages = self.lock.packages if self.lock else ()
         if not all(package.size for package in packages):
             return ""

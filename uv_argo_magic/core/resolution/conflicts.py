@@ -1,7 +1,7 @@
-"""Why no set of versions satisfies the requirements: uv's "Because ..., we can conclude that ..." in plain words.
+"""Why the requirements have no solution: uv's "Because ..., we can conclude that ..." in plain English.
 
-Rule: the first explanation that fits is given, from what nobody can argue with (the Python, the platform) to what only
-the user can decide (a conflict).
+Rule: the first explanation that fits counts, from facts (the Python, the platform) to what only the user can decide
+(a conflict).
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from uv_argo_magic.core.resolution.uv_stderr import InstallFailure, UvOutput, ca
 
 
 def unsolved(output: UvOutput) -> InstallFailure:
-    """No set of versions fits: the first of these that explains why."""
+    """Explain why uv found no solution."""
     for explain in (_wrong_python, _no_wheel, _unknown, _no_version):
         failure = explain(output)
         if failure:
             return failure
     return InstallFailure(
         cause="conflict",
-        sentence=f"These requirements cannot be met together: {shorten(_chain(output), 700)}.",
-        hint="Loosen or remove one of them, or give them a cell each.",
+        sentence=f"The requirements conflict: {shorten(_chain(output), 700)}.",
+        hint="Loosen or remove one of them, or run them in separate cells.",
     )
 
 
@@ -35,8 +35,8 @@ def _wrong_python(output: UvOutput) -> InstallFailure | None:
     lower = re.search(r">=?(\d+\.\d+)", match[2])
     return InstallFailure(
         cause="python",
-        sentence=f"{package} needs Python {match[2]}, and this cell's Python is {match[1]}.",
-        hint=f"Choose another Python (--python {lower[1] if lower else '3.X'}), or another version of the package.",
+        sentence=f"{package} requires Python {match[2]}, but the cell runs on Python {match[1]}.",
+        hint=f"Use another Python (--python {lower[1] if lower else '3.X'}), or another version of the package.",
     )
 
 
@@ -51,14 +51,14 @@ def _no_wheel(output: UvOutput) -> InstallFailure | None:
     if match[2] == "usable wheels":
         return InstallFailure(
             cause="platform",
-            sentence=f"{package} has no wheel, only source, and building from source is switched off.",
-            hint="Take a version with a wheel, or allow builds, which run the package's code: --set only_binary=false.",
+            sentence=f"{package} has no wheel, and building from source is disabled.",
+            hint="Use a version with a wheel, or allow builds (they run the package's code): --set only_binary=false.",
         )
     available = f"{capitalize(output.hints[0]).replace('`', '').rstrip('.')}. " if output.hints else ""
     return InstallFailure(
         cause="platform",
         sentence=f"{package} has no wheel for this Python and platform.",
-        hint=f"{available}Choose another version or --python.",
+        hint=f"{available}Use another version, or another Python with --python.",
     )
 
 
@@ -69,18 +69,18 @@ def _unknown(output: UvOutput) -> InstallFailure | None:
     if not match:
         return None
     name = re.split(r"[=<>!~\[]", match[1])[0]
-    dependent = f", which {display_name(match[2])} needs" if match[2] else ""
+    dependent = f" (required by {display_name(match[2])})" if match[2] else ""
     suggestion = suggest(name)
     question = f"Did you mean {suggestion}? " if suggestion else ""
     return InstallFailure(
         cause="unknown-package",
-        sentence=f"The package index has no {name}{dependent}.",
-        hint=f"{question}Check the name; if it is right, the index URL or its credentials are wrong.",
+        sentence=f"Package {name} was not found on the index{dependent}.",
+        hint=f"{question}Check the name, the index URL and its credentials.",
     )
 
 
 def _no_version(output: UvOutput) -> InstallFailure | None:
-    """A version that is not there; only where nothing else depends on something, which is a conflict."""
+    """A version that does not exist; with a dependency in the explanation it is a conflict."""
     if re.search(r"depends? on", output.message):
         return None
     cutoff = next((hint for hint in output.hints if "exclude-newer" in hint), "")
@@ -91,16 +91,16 @@ def _no_version(output: UvOutput) -> InstallFailure | None:
         requirement = re.search(r"^`([^`]+)`", cutoff)
         return InstallFailure(
             cause="version",
-            sentence=f"{requirement[1] if requirement else 'A package'} has no version that was published{date}.",
-            hint=f"{f'Version {newest[1]} came out on {newest[2]}. ' if newest else ''}Choose a later exclude_newer.",
+            sentence=f"{requirement[1] if requirement else 'A package'} has no version published{date}.",
+            hint=f"{f'Version {newest[1]} was published on {newest[2]}. ' if newest else ''}Use a later exclude_newer.",
         )
     yanked = re.search(r"(?:[Bb]ecause|and) (\S+) was yanked(?: \(reason: ([^)]*)\))?", output.message)
     if yanked:
         reason = f' ("{yanked[2]}")' if yanked[2] else ""
         return InstallFailure(
             cause="version",
-            sentence=f"{display_name(yanked[1])} was withdrawn by its authors{reason}.",
-            hint="Choose another version, or write this one with == to have it all the same.",
+            sentence=f"{display_name(yanked[1])} was yanked{reason}.",
+            hint="Use another version, or pin this one with == to install it anyway.",
         )
     only = re.search(r"only (?:the following versions of )?([^,]+?) (?:is|are) available", output.message)
     absent = re.search(r"there (?:is|are) no versions? of ([^\s,]+)", output.message)
@@ -113,15 +113,15 @@ def _no_version(output: UvOutput) -> InstallFailure | None:
     version = f"version {requested.removeprefix(name).removeprefix('==')}" if requested != name else "version"
     return InstallFailure(
         cause="version",
-        sentence=f"There is no {version} of {name}.",
-        hint=f"{f'The index has {only[1]}. ' if only else ''}Write {name} without a version to get the newest.",
+        sentence=f"No {version} of {name} was found.",
+        hint=f"{f'The index has {only[1]}. ' if only else ''}Use {name} without a version to get the latest.",
     )
 
 
 def _chain(output: UvOutput) -> str:
-    """The premises of uv's chain of conclusions, without the conclusions.
+    """The premises of uv's explanation, without the conclusions.
 
-    A long chain repeats one argument for each version: its beginning and its end say what a person needs.
+    A long explanation repeats one argument for each version: its beginning and its end are enough.
     """
     text = " ".join(line.split(": ", 1)[1] for line in output.lines if line.startswith("cause: "))
     premises: list[str] = []
@@ -135,7 +135,7 @@ def _chain(output: UvOutput) -> str:
 
 
 def suggest(name: str) -> str:
-    """The package that somebody who wrote `name` most likely meant, or ""."""
+    """The package most likely meant by `name`, or ""."""
     plain = re.sub(r"[-_.]+", "-", name).lower()
     package = MISSPELLINGS.get(plain) or PACKAGE_OF.get(plain)
     if package:
@@ -154,7 +154,7 @@ MISSPELLINGS = {
     "spark": "pyspark",
     "tensor-flow": "tensorflow",
 }
-"""Famous misspellings (canonical) -> the package that is meant; names of modules stand in `lookalikes.PACKAGE_OF`."""
+"""Common misspelling (canonical) -> the package; typo_hints.PACKAGE_OF has the names of modules."""
 
 POPULAR = (
     "aiohttp", "altair", "anyio", "bokeh", "boto3", "catboost", "celery", "click", "cython", "dask", "datasets",
@@ -167,4 +167,4 @@ POPULAR = (
     "tensorflow", "tokenizers", "torch", "torchvision", "tqdm", "transformers", "urllib3", "xarray", "xgboost", "xlrd",
     "zarr",
 )  # fmt: skip
-"""Packages that notebooks use most: what a misspelt name is compared with."""
+"""Popular packages, to compare a misspelt name with."""

@@ -1,8 +1,8 @@
-"""What pulled each package in: uv's own annotations on a resolution, and the packages as a tree.
+"""The dependency tree of a lock, from uv's annotations of the resolution.
 
 Rules:
-- uv's words decide: nothing here evaluates a marker or an extra.
-- In a tree each package stands once, under the nearest of those that need it; `via` names them all.
+- The annotations decide: this module evaluates no marker and no extra.
+- Each package is in the tree once, under the nearest package that depends on it; `via` names them all.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.resolution.lock import Lock, Package
 
 REQUIREMENTS_FILE = "requirements.in"
-"""The file of the requirements themselves: what comes from it was asked for."""
+"""The file with the requirements themselves: a package from it was requested."""
 
 # `numpy==2.4.6   # via pandas, scipy` and, on the next line, `    # from https://index.example.com/simple`.
 _PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])? ?(?:==|@)[^#]*(?:#(?!\s*via).*?)?#\s*via (.+)$")
@@ -27,9 +27,9 @@ _FROM = re.compile(r"^\s+# from (\S+)$")
 
 
 def annotate(lock: Lock, annotations: str, indexes: str = "") -> Lock:
-    """The lock with what needs each package, and the name of its index where it is one of `indexes`.
+    """The lock with the dependents of each package, and the name of its index if it is one of `indexes`.
 
-    `annotations` is what `uv pip compile --annotation-style line --emit-index-annotation` printed for the same pins,
+    `annotations` is the output of `uv pip compile --annotation-style line --emit-index-annotation` for the same pins,
     `indexes` the value of UV_INDEX: "NAME=URL NAME=URL".
     """
     names = {package.name for package in lock.packages}
@@ -60,19 +60,19 @@ def annotate(lock: Lock, annotations: str, indexes: str = "") -> Lock:
 
 
 def _plain(url: str) -> str:
-    """An address as two ways to write it are the same: no credentials, no slash at the end."""
+    """A URL for comparison: without credentials and without a slash at the end."""
     return re.sub(r"://[^/@]*@", "://", url).rstrip("/")
 
 
 def tree(packages: Sequence[Package]) -> tuple[tuple[int, Package], ...]:
-    """(depth, package) in the order of a tree: what was asked for at depth 0, under it what it brought along."""
+    """(depth, package) in the order of a tree: requested packages at depth 0, their dependencies below."""
     by_name = {package.name: package for package in packages}
     dependencies: dict[str, list[str]] = {}
     for package in packages:
         for parent in package.via:
             dependencies.setdefault(parent, []).append(package.name)
     roots = [package.name for package in packages if package.requested or not set(package.via) & set(by_name)]
-    # Breadth first: each is placed under the parent that is nearest to what was asked for.
+    # Breadth first: each package is below the parent that is nearest to a requested one.
     parents: dict[str, str] = dict.fromkeys(roots, "")
     queue = list(roots)
     while queue:
@@ -84,7 +84,7 @@ def tree(packages: Sequence[Package]) -> tuple[tuple[int, Package], ...]:
     children: dict[str, list[str]] = {}
     for name, parent in parents.items():
         children.setdefault(parent, []).append(name)
-    # A circle that nobody asked for has no root; its members stand at the end.
+    # A cycle without a requested package has no root; its members come last.
     cycle = [(0, package) for package in packages if package.name not in parents]
     return (*((depth, by_name[name]) for depth, name in _walk(children, "", 0)), *cycle)
 

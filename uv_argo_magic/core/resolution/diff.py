@@ -1,4 +1,4 @@
-"""What differs between two sets of packages: added, removed, newer, older, or another file of the same version."""
+"""The difference between two sets of packages: added, removed, newer, older, or another file of the same version."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Kind: TypeAlias = Literal["added", "removed", "newer", "older", "other file"]
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One package that is not the same; `before` and `after` are versions, "" where it is not there."""
+    """One package that differs; `before` and `after` are versions, "" if it is absent."""
 
     name: str
     kind: Kind
@@ -41,7 +41,7 @@ def difference(before: Sequence[Package], after: Sequence[Package]) -> tuple[Cha
 
 def _kind(old: Package, new: Package) -> Kind | None:
     if old.version == new.version:
-        # A hash that is not known is no difference.
+        # An unknown hash is not a difference.
         same = old.sha256 == new.sha256 or not (old.sha256 and new.sha256)
         return None if same else "other file"
     try:

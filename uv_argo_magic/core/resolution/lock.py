@@ -1,6 +1,6 @@
-"""What uv resolved, for one Python on one platform: packages with versions, hashes and sizes, and no index host.
+"""A Lock: the packages that uv resolved for one Python on one platform, with hashes and sizes, and no index host.
 
-Rule: `Lock.key` names an environment by its content, so equal keys are equal trees, on any machine.
+Rule: `Lock.key` identifies an environment by its content: equal keys are equal environments, on any machine.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
 RECIPE = "1"
-"""Version of the way a tree is built from a lock (guest/environment.py); part of every key."""
+"""Version of the procedure that installs a lock (guest/environment.py); part of every key."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,18 +82,18 @@ class Lock:
 
     @property
     def size(self) -> int:
-        """Bytes of all files, as far as they are known."""
+        """Total bytes of the files whose size is known."""
         return sum(package.size for package in self.packages)
 
     @property
     def is_annotated(self) -> bool:
-        """Whether it says what needs each package."""
-        # One is enough: what only an image's own packages need has nobody to name.
+        """Whether the packages that depend on each package are known."""
+        # One is enough: a package that only the base environment needs has no dependents here.
         return not self.packages or any(package.requested or package.via for package in self.packages)
 
     @property
     def key(self) -> str:
-        """SHA-256 (hex, 32 characters) over packages, target and recipe: the tree's name in a store."""
+        """SHA-256 (hex, 32 characters) over packages, target and recipe: the environment key."""
         target = [self.target.minor, self.target.implementation, self.target.abi, self.target.platform]
         text = json.dumps([RECIPE, target, self.lines, *filter(None, [self.base_digest])])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -106,10 +106,10 @@ class Lock:
 
     @classmethod
     def from_json(cls, text: str) -> Lock:
-        """Read what `to_json` wrote, or the guest.
+        """Read a lock written by `to_json` or by the guest.
 
         Raises:
-            ValueError: the text is no lock.
+            ValueError: the text is not a lock.
         """
         data = json.loads(text)
         try:
@@ -141,7 +141,7 @@ def _package(data: dict[str, object]) -> Package:
 
 @dataclass(frozen=True, kw_only=True)
 class Unresolved:
-    """Requirements that could not be resolved here, and why; the guest resolves them where the cell runs."""
+    """Requirements that could not be resolved here, and the reason; the guest resolves them in the pod."""
 
     lines: tuple[str, ...]
     reason: str

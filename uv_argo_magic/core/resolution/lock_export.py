@@ -1,7 +1,7 @@
-"""A Lock as a file for others: requirements with hashes, or pylock.toml with the one file of each package.
+"""A Lock exported as requirements with hashes, or as pylock.toml with the one file of each package.
 
-The format of the latter: the PyPA's specification of pylock.toml, lock version 1.0. It wants each file's address, which
-a Lock does not have: uv's own answer for the same versions says it.
+The format of the latter: the PyPA's specification of pylock.toml, lock version 1.0. It requires each file's URL, which
+a Lock does not have: uv's pylock.toml of the same versions has it.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 
 
 def is_pylock(name: str) -> bool:
-    """Whether a file of this name is a pylock.toml."""
+    """Whether a file of this name is in pylock.toml format."""
     return bool(re.fullmatch(r"pylock\.(?:[^.]+\.)?toml", name))
 
 
 def requirements(lock: Lock) -> str:
-    """What `uv pip install --require-hashes -r` and pip read."""
-    lines = [f"# Locked for {_target_name(lock)}; each line is one file."]
+    """A requirements file with hashes, for uv and pip."""
+    lines = [f"# Locked for {_target_name(lock)}; one file for each package."]
     for package in lock.packages:
         pin, _, digest = package.line().partition(" --hash=")
         lines.append(f"{pin} \\\n    --hash={digest}" if digest else pin)
         if package.via:
-            lines.append(f"    # needed by {', '.join(package.via)}")
+            lines.append(f"    # via {', '.join(package.via)}")
     return "\n".join(lines) + "\n"
 
 
 def pylock(lock: Lock, uv_pylock: str) -> str:
-    """A pylock.toml with the locked file of each package; `answer` is uv's pylock.toml of the same versions.
+    """A pylock.toml with the locked file of each package; `uv_pylock` is uv's own of the same versions.
 
     Raises:
-        ResolutionError: the index does not have a locked file any more.
+        ResolutionError: a locked file is no longer on the index.
     """
     addresses = _addresses(tomllib.loads(uv_pylock))
     lines = [
@@ -60,8 +60,8 @@ def _files(package: Package, addresses: Mapping[str, str]) -> Iterator[str]:
     url = package.url or addresses.get(package.sha256, "")
     if not url:
         raise ResolutionError(
-            f"The index does not have {package.file} of {package.name} {package.version} any more.",
-            hint="Lock anew with --upgrade, or write requirements with hashes: --to requirements.txt.",
+            f"{package.file} of {package.name} {package.version} is no longer on the index.",
+            hint="Lock again with --upgrade, or write requirements with hashes: --to requirements.txt.",
         )
     size = f", size = {package.size}" if package.size else ""
     file_fields = f"url = {_text(url)}{size}, hashes = {{ sha256 = {_text(package.sha256)} }}"
@@ -74,7 +74,7 @@ def _files(package: Package, addresses: Mapping[str, str]) -> Iterator[str]:
 
 
 def _addresses(data: Mapping[str, object]) -> dict[str, str]:
-    """SHA-256 -> address, of every file that uv names."""
+    """SHA-256 -> URL of every file in uv's pylock.toml."""
     by_digest: dict[str, str] = {}
     packages = data.get("packages", [])
     for table in packages if isinstance(packages, list) else []:
@@ -84,7 +84,7 @@ def _addresses(data: Mapping[str, object]) -> dict[str, str]:
 
 
 def _target_name(lock: Lock) -> str:
-    return f"Python {lock.target.minor} on {lock.target.platform or 'the platform where it was made'}"
+    return f"Python {lock.target.minor} on {lock.target.platform or 'the platform where it was created'}"
 
 
 def _text(value: str) -> str:

@@ -1,10 +1,10 @@
-"""The text of a `pylock.toml` -> a Lock for one Python on one platform: one file for each package.
+"""The text of a `pylock.toml` as a Lock for one Python on one platform, with one file for each package.
 
 Rules:
-- A wheel is taken where one fits, the one whose tag stands first in the target's list; the sdist only where builds are
-  allowed. Where the user gave hashes, only files with one of these count.
-- No index host and no URL gets into the lock, but that of a `name @ https://...` requirement.
-- What has no hash of its own (git, other version control, directories) is refused: it could change under the lock.
+- The compatible wheel with the best tag of the target is used; the sdist only if builds are allowed. If the user gave
+  hashes, only files with one of them count.
+- The lock contains no index host and no URL, except that of a `name @ https://...` requirement.
+- Sources without a hash (version control, folders) are refused: they could change under the lock.
 
 The format: the PyPA's specification of pylock.toml, lock version 1.0.
 """
@@ -36,23 +36,25 @@ def read_pylock(
     hashes: Mapping[str, Collection[str]] | None = None,
     base_names: Collection[str] = (),
 ) -> Lock:
-    """The lock for `target`, whose `tags` come best first; `hashes` are those the user allows ("sha256:HEX"), by name.
+    """The lock for `target`, whose `tags` come best first; `hashes` are the allowed ones ("sha256:HEX"), by name.
 
-    `own` are the packages that the place has already: they are named in the lock, and not installed.
+    `base_names` are the packages of the base environment: the lock names them, and they are not installed.
 
     Raises:
-        ResolutionError: the text is no lock file of version 1, a package has no file that fits, no hash, or none of
-            the allowed ones, or it comes from a place that cannot be locked.
+        ResolutionError: the text is not a lock file of version 1, or a package has no compatible file, no hash, no
+            allowed hash, or a source that cannot be locked.
     """
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ResolutionError(f"The lock file is not TOML: {error}.", hint="Make it again with `uv export`.") from error
+        raise ResolutionError(
+            f"The lock file is not valid TOML: {error}.", hint="Create it again with `uv export`."
+        ) from error
     version = data.get("lock-version")
     if not isinstance(version, str) or not version.startswith("1."):
         raise ResolutionError(
-            f"This is no lock file of version 1.x: lock-version is {version!r}.",
-            hint="Update uv-argo-magic and uv together: pip install --upgrade uv-argo-magic uv.",
+            f"Unsupported lock-version {version!r}; expected 1.x.",
+            hint="Upgrade uv-argo-magic and uv together: pip install --upgrade uv-argo-magic uv.",
         )
     ranks = {tag: rank for rank, tag in reversed(list(enumerate(tags)))}
     allowed = {canonicalize_name(name): _hex(allowed_hashes) for name, allowed_hashes in (hashes or {}).items()}
@@ -65,7 +67,7 @@ def read_pylock(
             continue
         if name in packages:
             raise ResolutionError(
-                f"The lock file has {name} twice: it was made for more than one platform.",
+                f"The lock file lists {name} twice, for more than one platform.",
                 hint="Resolve for one Python on one platform.",
             )
         packages[name] = _package(name, table, ranks, only_binary=only_binary, allowed=allowed.get(name))
@@ -79,13 +81,13 @@ def read_pylock(
 def _package(
     name: str, table: _Table, ranks: Mapping[Tag, int], *, only_binary: bool, allowed: frozenset[str] | None
 ) -> Package:
-    """The one file of this package that will be installed."""
+    """The file of this package to install."""
     version = _text(table, "version", "")
     for kind in ("vcs", "directory"):
         if kind in table:
             origin = "a version control system" if kind == "vcs" else "a folder"
             raise ResolutionError(
-                f"{name} comes from {origin}, so there is no hash that says what gets installed.",
+                f"{name} comes from {origin}, so it cannot be locked by a hash.",
                 hint=f'Build a wheel of it, put it on a web server, and write "{name} @ https://...".',
             )
     if "archive" in table:
@@ -100,8 +102,8 @@ def _package(
     if not files:
         raise ResolutionError(
             f"{name} {version} has no wheel for this Python and platform.",
-            hint="Choose another version or Python"
-            + (", or allow builds, which run the package's code: --set only_binary=false." if only_binary else "."),
+            hint="Use another version or Python"
+            + (", or allow builds (they run the package's code): --set only_binary=false." if only_binary else "."),
         )
     fitting = [(rank, file) for rank, file in files if allowed is None or _sha256(name, file) in allowed]
     if not fitting:
@@ -116,13 +118,13 @@ def _archive(name: str, version: str, table: _Table, *, only_binary: bool, allow
     file = _file(name, table)
     if not url.startswith(("https://", "http://")):
         raise ResolutionError(
-            f"{name} comes from a file on this machine, which is not there where the cell runs.",
+            f"{name} comes from a local file, which is not available where the cell runs.",
             hint=f'Put the wheel on a web server, and write "{name} @ https://...".',
         )
     if only_binary and not file.endswith(".whl"):
         raise ResolutionError(
-            f"{name} comes from {file}, which is source, and building from source is switched off.",
-            hint="Give the URL of a wheel, or allow builds, which run the package's code: --set only_binary=false.",
+            f"{name} comes from a source archive ({file}), and building from source is disabled.",
+            hint="Give the URL of a wheel, or allow builds (they run the package's code): --set only_binary=false.",
         )
     sha256 = _sha256(name, table)
     if allowed is not None and sha256 not in allowed:
@@ -133,13 +135,13 @@ def _archive(name: str, version: str, table: _Table, *, only_binary: bool, allow
 
 
 def _rank(name: str, file: str, ranks: Mapping[Tag, int]) -> int | None:
-    """How good a wheel's best tag is, 0 the best; None where none fits."""
+    """The rank of a wheel's best tag, 0 the best; None if the wheel is not compatible."""
     try:
         tags = parse_wheel_filename(file)[3]
     except InvalidWheelFilename as error:
         raise ResolutionError(
-            f"The index has a wheel of {name} with a name that nobody can read: {file}.",
-            hint="Tell who keeps that index, or choose another version.",
+            f"Invalid file name of a wheel of {name}: {file}.",
+            hint="Report it to the maintainer of the index, or use another version.",
         ) from error
     return min((ranks[tag] for tag in tags if tag in ranks), default=None)
 
@@ -151,7 +153,7 @@ def _file(name: str, table: _Table) -> str:
     piece = file_name or re.split(r"[?#]", _text(table, "url", ""))[0]
     file = re.sub(r"%([0-7][0-9A-Fa-f])", lambda code: chr(int(code[1], 16)), re.split(r"[/\\]", piece)[-1])
     if not file:
-        raise ResolutionError(f"The lock file does not name the file of {name}.", hint="Resolve again with a newer uv.")
+        raise ResolutionError(f"The lock file has no file name for {name}.", hint="Resolve again with a newer uv.")
     return file
 
 
@@ -159,8 +161,8 @@ def _sha256(name: str, table: _Table) -> str:
     digest = _text(_table(table, "hashes"), "sha256", "").lower()
     if not re.fullmatch(r"[0-9a-f]{64}", digest):
         raise ResolutionError(
-            f"The index gives no SHA-256 for {name}, so nobody could tell whether the right file arrives.",
-            hint="Use an index that serves hashes: --set index_url=https://...",
+            f"The index provides no SHA-256 for {name}, so its file cannot be verified.",
+            hint="Use an index that provides hashes: --set index_url=https://...",
         )
     return digest
 
@@ -176,8 +178,8 @@ def _hex(hashes: Collection[str]) -> frozenset[str]:
 
 def _not_allowed(package: str) -> ResolutionError:
     return ResolutionError(
-        f"No file of {package} that fits here has one of the hashes given with the requirement.",
-        hint="Compare the --hash values with those of the release you mean; do not drop them before you know why.",
+        f"No compatible file of {package} has one of the hashes of the requirement.",
+        hint="Compare the --hash values with those of the release; do not drop them before you know why they differ.",
     )
 
 
@@ -203,4 +205,4 @@ def _text(table: _Table, key: str, default: str | None = None) -> str:
 
 
 def _misshapen(key: str) -> ResolutionError:
-    return ResolutionError(f"The lock file is misshapen at `{key}`.", hint="Make it again with `uv export`.")
+    return ResolutionError(f"Invalid lock file: unexpected `{key}`.", hint="Create it again with `uv export`.")

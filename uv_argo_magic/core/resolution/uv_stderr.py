@@ -1,9 +1,8 @@
-"""What uv wrote to its standard error, taken apart; and the shape of what it meant.
+"""The parser of uv's standard error, and the failure that it leads to.
 
 Rules:
-- Only uv's own words are its words. What a build or git printed is kept apart: it may say "timed out" for reasons of
-  its own.
-- User names, passwords and queries of URLs go first of all; nothing behind this module sees them.
+- uv's own messages and the output of a build or of git are kept apart: a build may print "timed out" as well.
+- User names, passwords and queries of URLs are removed first; no other module sees them.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ Cause: TypeAlias = Literal[
 ]  # fmt: skip
 
 UNREACHABLE: frozenset[Cause] = frozenset({"network", "proxy", "portal", "certificate"})
-"""Causes that say something about the way from here to the index, nothing about the requirements."""
+"""Causes that concern the connection to the index, not the requirements."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class InstallFailure:
-    """Why uv failed: one `sentence`, the next step as `hint`, and whether the same may work a little later.
+    """Why uv failed: one `sentence`, the next step as `hint`, and whether a retry may work.
 
-    `names` are the packages to blame among those that were asked for, as far as they are looked for.
+    `blamed` are the requested packages that cause it, if they were determined.
     """
 
     cause: Cause
@@ -37,13 +36,13 @@ class InstallFailure:
 
     @property
     def unreachable(self) -> bool:
-        """Whether the index could not be reached from where uv ran; elsewhere it might be."""
+        """Whether uv could not reach the index; it may be reachable from elsewhere."""
         return self.cause in UNREACHABLE
 
 
 @dataclass(frozen=True, kw_only=True)
 class UvOutput:
-    """uv's standard error, taken apart: all of it, its own words as lines, and what a build printed."""
+    """The standard error of uv: all of it as `text`, uv's own messages as `lines`, and the output of a build."""
 
     exit_status: int
     text: str
@@ -56,7 +55,7 @@ class UvOutput:
 
     @property
     def last(self) -> str:
-        """The last `cause:` or the `error:` itself, without that word."""
+        """The text of the last `cause:`, or of the `error:`."""
         messages = [line.split(": ", 1)[1] for line in self.lines if line.startswith(("error: ", "cause: "))]
         return messages[-1].rstrip(". ") if messages else ""
 
@@ -66,7 +65,7 @@ class UvOutput:
 
     @property
     def package(self) -> str:
-        """The package this is about, as a person writes it ("alpha 1.0"), or ""."""
+        """The package that the error is about ("alpha 1.0"), or ""."""
         for pattern in _SUBJECTS:
             match = pattern.search(self.message)
             if match:
@@ -75,7 +74,7 @@ class UvOutput:
 
     @property
     def for_package(self) -> str:
-        """The package in brackets after a blank, or "" where none is named."""
+        """The package as " (for alpha 1.0)", or ""."""
         return f" (for {self.package})" if self.package else ""
 
     @property
@@ -111,7 +110,7 @@ def redact(text: str) -> str:
 
 
 def parse_stderr(exit_status: int, stderr: str) -> UvOutput:
-    """Uv's own words (from its last `error:` on), one line each, and apart from them what a build or git printed."""
+    """Split uv's own messages, from the last `error:` on, from the output of a build or of git."""
     text = redact(re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", stderr).replace("\r", "\n"))
     rows = [_plain(row) for row in text.splitlines()]
     start = max((i for i, row in enumerate(rows) if row.startswith("error: ")), default=0)
@@ -135,7 +134,7 @@ def parse_stderr(exit_status: int, stderr: str) -> UvOutput:
 
 
 def _plain(row: str) -> str:
-    """A row as uv 0.13 writes it; 0.9 and 0.11 drew a frame around errors, and wrote "Caused by"."""
+    """A row in the format of uv 0.13; 0.9 and 0.11 drew a frame around errors, and wrote "Caused by"."""
     for pattern, plain in _FRAMES:
         row = re.sub(pattern, plain, row)
     return row
@@ -151,7 +150,7 @@ _FRAMES = (
 
 
 def display_name(spec: str) -> str:
-    """A requirement as a person writes it: "alpha 1.0" for alpha==1.0 and alpha-1.0, "alpha (URL)" for alpha @ URL."""
+    """A requirement for a message: "alpha 1.0" for alpha==1.0 and alpha-1.0, "alpha (URL)" for alpha @ URL."""
     spec = spec.removeprefix("all versions of ")
     name, at, url = spec.partition(" @ ")
     if at:

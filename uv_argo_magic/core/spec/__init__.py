@@ -1,1 +1,1 @@
-"""What is wanted, and what is made of it: the RunSpec with its settings, the program, the script, the metadata."""
+"""The specification of a run and what is built from it: the program, the script and the output metadata."""

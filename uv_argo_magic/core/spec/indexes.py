@@ -1,9 +1,9 @@
-"""Package indexes by name: the settings `index_url` and `indexes` -> what uv reads, and apart from it what is secret.
+"""Package indexes: the settings `index_url` and `indexes` as uv's variables, with the credentials kept apart.
 
 Rules:
 - `environment` may be shown and may leave this machine; `credentials` may do neither.
-- Named indexes come before the default one, and the first that knows a package is the only one asked for it (uv's
-  first-index strategy): a stranger's package of the same name elsewhere is never taken.
+- Named indexes come before the default one, and only the first index that has a package is used for it (uv's
+  first-index strategy): a package of the same name on a later index is never installed.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.spec.settings import Settings
 
 DEFAULT = "default"
-"""What the index of `index_url` is called where it needs a name."""
+"""Name of the index of `index_url`, if it needs one."""
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 def by_name(settings: Settings) -> dict[str, str]:
-    """Every index of the settings by its name, the default one last; the addresses as they were written.
+    """Every index of the settings: name -> URL as written, the default one last.
 
     Raises:
-        SpecError: a name or an address that is none.
+        SpecError: a name or a URL is invalid.
     """
     addresses: dict[str, str] = {}
     for name, url in settings.indexes:
         if not _NAME.fullmatch(name) or name == DEFAULT:
             raise SpecError(
-                f"an index cannot be named {name!r}", hint="Use letters, digits, - and _: --set indexes=NAME=URL"
+                f"invalid index name: {name!r}", hint="Use letters, digits, - and _: --set indexes=NAME=URL"
             )
-        addresses[name] = _checked(f"the index {name}", url, f"--set indexes={name}=https://index.example.com/simple")
+        addresses[name] = _checked(f"index {name}", url, f"--set indexes={name}=https://index.example.com/simple")
     if settings.index_url:
         example = "--set index_url=https://index.example.com/simple"
         addresses[DEFAULT] = _checked("index_url", settings.index_url, example)
@@ -43,12 +43,12 @@ def by_name(settings: Settings) -> dict[str, str]:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """Uv's variables that name the indexes, without a user name or password."""
+    """Uv's variables for the indexes, without user names and passwords."""
     urls = {name: without_credentials(url) for name, url in by_name(settings).items()}
     default = urls.pop(DEFAULT, "")
     variables = {}
     if default:
-        # A name only where one is needed, to give it credentials by.
+        # The default index needs a name only for its credentials.
         secrets = [name for name, _ in settings.index_secrets if name not in urls]
         name = secrets[0] if secrets else DEFAULT if credentials(settings) else ""
         variables["UV_DEFAULT_INDEX"] = f"{name}={default}" if name else default
@@ -58,7 +58,7 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def credentials(settings: Settings) -> dict[str, str]:
-    """Uv's variables with the user names and passwords that stand in addresses."""
+    """Uv's variables with the user names and passwords of the URLs."""
     variables: dict[str, str] = {}
     for name, url in by_name(settings).items():
         parts = urlsplit(url)
@@ -69,20 +69,18 @@ def credentials(settings: Settings) -> dict[str, str]:
 
 
 def variable(name: str, suffix: str) -> str:
-    """The variable in which uv looks for the USERNAME or PASSWORD of an index."""
+    """The variable that uv reads for the USERNAME or PASSWORD of an index."""
     return f"UV_INDEX_{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}_{suffix}"
 
 
 def without_credentials(url: str) -> str:
-    """An address without user name and password."""
+    """A URL without user name and password."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else url
 
 
 def _checked(subject: str, url: str, example: str) -> str:
-    # The words of UV_INDEX are separated by blanks.
+    # UV_INDEX is separated by spaces.
     if not url.startswith(("https://", "http://", "file://")) or re.search(r"\s", url):
-        raise SpecError(
-            f"{subject} must be the address of an index, and is {without_credentials(url)!r}.", hint=f"Write {example}"
-        )
+        raise SpecError(f"{subject} is not an index URL: {without_credentials(url)!r}", hint=f"Write {example}")
     return url

@@ -1,9 +1,9 @@
-"""The founding request, {"pythonCode", "dependencies", "requirementsFile"}, as JSON text -> what it asks for.
+"""The reader of a JSON request: {"pythonCode", "dependencies", "requirementsFile"}.
 
 Rules:
-- `dependencies` is a text or a list, by the grammar of `--deps`; `requirementsFile` is the text of such a file. Both
-  together mean their union; neither means that nothing is installed.
-- A key that means nothing is refused by its name: left out, it would change what runs without a word.
+- `dependencies` is a string or a list, with the grammar of `--deps`; `requirementsFile` is the text of such a file.
+  Both together mean their union; without them nothing is installed.
+- An unknown key is an error: ignoring it could change what runs.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from uv_argo_magic.core.suggest import unknown
 from uv_argo_magic.errors import SpecError
 
 KEYS = ("pythonCode", "dependencies", "requirementsFile")
-HINT = 'A request is {"pythonCode": "print(1)", "dependencies": "numpy pandas>=2", "requirementsFile": ""}.'
+HINT = 'Example: {"pythonCode": "print(1)", "dependencies": "numpy pandas>=2", "requirementsFile": ""}'
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """The code of a request, and what it needs."""
+    """The code of a request and its requirements."""
 
     code: str
     requirements: req.Requirements = field(default_factory=req.Requirements)
@@ -31,27 +31,25 @@ def read(text: str, *, source: str) -> Request:
     """Read a request; `source` names it in messages.
 
     Raises:
-        SpecError: it is no JSON object, has an unknown key, or a value that cannot be read.
+        SpecError: it is not a JSON object, or has an unknown key or an invalid value.
     """
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:
         raise SpecError(
-            f"{source} is no JSON: {error.msg} in line {error.lineno}, character {error.colno}", hint=HINT
+            f"{source} is not JSON: {error.msg} in line {error.lineno}, character {error.colno}", hint=HINT
         ) from None
     except (ValueError, RecursionError):  # a number of thousands of digits, brackets thousands deep
-        raise SpecError(f"{source} holds more than a request does", hint=HINT) from None
+        raise SpecError(f"{source} is not a valid request", hint=HINT) from None
     if not isinstance(data, dict):
-        raise SpecError(f"{source} is no JSON object", hint=HINT)
+        raise SpecError(f"{source} is not a JSON object", hint=HINT)
     for key in data:
         if key not in KEYS:
             problem = unknown("key", key, KEYS)
             raise SpecError(f"{source}: {problem.message}", hint=problem.hint)
     code = data.get("pythonCode")
     if not isinstance(code, str) or not code.strip():
-        problem_text = (
-            "has no pythonCode" if code in (None, "") else "has a pythonCode that is no text with something in it"
-        )
+        problem_text = "has no pythonCode" if code in (None, "") else "has a pythonCode that is empty or not a string"
         raise SpecError(f"{source} {problem_text}", hint=HINT)
     return Request(code=code, requirements=req.merge(_dependencies(data, source), _file(data, source)))
 
@@ -67,7 +65,7 @@ def _dependencies(data: dict[str, object], source: str) -> req.Requirements:
             return req.parse_items(value, source=where)
         case _:
             raise SpecError(
-                f"{where} are neither a text nor a list", hint='Write "numpy pandas>=2", or ["numpy", "pandas>=2"].'
+                f"{where} are neither a string nor a list", hint='Write "numpy pandas>=2" or ["numpy", "pandas>=2"].'
             )
 
 
@@ -76,5 +74,5 @@ def _file(data: dict[str, object], source: str) -> req.Requirements:
     if value is None:
         return req.Requirements()
     if not isinstance(value, str):
-        raise SpecError(f"{where} is no text", hint="Write the file's text itself, with \\n between its lines.")
+        raise SpecError(f"{where} is not a string", hint="Write the text of the file, with \\n between its lines.")
     return req.parse(value, source=where, file=True)

@@ -1,4 +1,4 @@
-"""What a notebook keeps of a run, in the metadata of its output: enough to run the cell again with the very same files.
+"""The metadata of a run's output in a notebook: enough to run the cell again with the same files.
 
     {"uv_argo": {"schema": 1, "run": ID, "cell": SHA-256 of its text, "lock": key, "python": "3.12.1", "abi": "cp312",
                  "platform": "", "implementation": "cpython", "uv": "0.13.9", "image": "", "seconds": {"running": 1.2},
@@ -6,7 +6,7 @@
 
 Rules:
 - A notebook stays small: about 70 bytes a package. It names no host, no path and no user.
-- What does not fit its own key is refused: somebody changed it.
+- Packages that do not match their key are refused: they were changed.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.protocol.state import RunState
 
 KEY = "uv_argo"
-"""The key of all that is ours in an output's metadata."""
+"""The key of our part of an output's metadata."""
 SCHEMA = 1
 LARGEST = 4 * 1024 * 1024
-"""Bytes that the lines of a lock may have: thousands of packages, and no more than a notebook should bring along."""
+"""Maximum bytes of the lines of a lock: enough for thousands of packages."""
 
 Metadata: TypeAlias = dict[str, object]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """What ran: the run's id, the digest of the cell's text, and the lock (None: chosen over there, and not known)."""
+    """What ran: the run's ID, the digest of the cell's text, and the lock (None: resolved in the pod, unknown)."""
 
     run: str
     cell: str
@@ -45,7 +45,7 @@ class Provenance:
 
 
 def metadata(state: RunState, cell_digest: str, resolution: Resolution, image: str = "") -> Metadata:
-    """What an output of this run carries."""
+    """The metadata for an output of this run."""
     lock = resolution if isinstance(resolution, Lock) else None
     data: Metadata = {"schema": SCHEMA, "run": state.run, "cell": cell_digest, "lock": lock.key if lock else ""}
     if lock:
@@ -62,21 +62,21 @@ def metadata(state: RunState, cell_digest: str, resolution: Resolution, image: s
 
 
 def extract(metadata: object) -> Metadata | None:
-    """Our part of an output's metadata; None where there is none."""
+    """Our part of an output's metadata; None if there is none."""
     ours = metadata.get(KEY) if isinstance(metadata, Mapping) else None
     return dict(ours) if isinstance(ours, Mapping) else None
 
 
 def read(data: Metadata) -> Provenance | None:
-    """What an output says that it ran; None where that is not the panel of a run.
+    """What an output's metadata records; None if it is not the panel of a run.
 
     Raises:
-        SpecError: it is of a newer version, or was changed by somebody.
+        SpecError: a newer version wrote it, or it was changed.
     """
     if "run" not in data:
         return None
     if data.get("schema") != SCHEMA:
-        raise SpecError("this was written by a newer uv-argo-magic", hint="Update it: pip install -U uv-argo-magic")
+        raise SpecError("written by a newer uv-argo-magic", hint="Upgrade it: pip install -U uv-argo-magic")
     lock = _lock(data) if data.get("lock") else None
     return Provenance(run=str(data["run"]), cell=str(data.get("cell", "")), lock=lock)
 
@@ -106,7 +106,7 @@ def _lock(data: Metadata) -> Lock:
     lock = Lock(packages=packages, target=target, uv=str(data.get("uv", "")), base_digest=str(data.get("base", "")))
     if None in matches or lock.key != data.get("lock"):
         raise SpecError(
-            "the packages that are recorded are not those of the recorded key: somebody changed them",
+            "the recorded packages do not match their key: they were changed",
             hint="Run the cell again, and save the notebook.",
         )
     return lock

@@ -1,7 +1,7 @@
-"""RunSpec and Resolution -> Program: the text that runs the cell, the same bytes for every backend.
+"""The Program of a run: the Python source that runs the cell, the same bytes for every backend.
 
-Rule: user text is data. It travels as base64(gzip(json)) inside one fixed bootstrap, so that neither a shell, nor
-Python, nor YAML, nor Argo's `{{...}}` ever reads it; base64 has no braces.
+Rule: user text is data. It is sent as base64(gzip(json)) inside one fixed bootstrap, so that no shell, Python, YAML or
+`{{...}}` of Argo interprets it; base64 has no braces.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 
 GUEST_NAME = "uv_argo_guest"
-"""What the guest package is called where it runs."""
+"""Name of the guest package where it runs."""
 
 PAYLOAD_LIMIT = 96 * 1024
 """Bytes of program text that fit a Workflow's template (facts of Argo: a template travels in one environment value)."""
@@ -63,10 +63,9 @@ supervisor.main(payload, guest)
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """What a backend runs: the guest and the payload, both in base64, and the nonce that its records carry.
+    """What a backend runs: the guest and the payload, both in base64, and the nonce of its records.
 
-    `install` is the part of the payload that makes the environment, for a process that does only this; "" where there
-    is nothing to install.
+    `install` is the part of the payload that builds the environment, for a separate install; "" without packages.
     """
 
     guest: str
@@ -76,24 +75,24 @@ class Program:
 
     @property
     def source(self) -> str:
-        """The whole as one text for a Python 3.8 or newer."""
+        """The whole program, for Python 3.8 or newer."""
         return _source(self.guest, self.payload)
 
     @property
     def install_source(self) -> str:
-        """The install alone, with nothing of the cell: for a process whose UV_ARGO_ROLE is install."""
+        """The install alone, without the cell: for a process with UV_ARGO_ROLE=install."""
         return _source(self.guest, self.install)
 
     @property
     def cell_source(self) -> str:
-        """The cell, for a process whose UV_ARGO_ROLE is run and whose store is where `first` was."""
+        """The cell alone, for a process with UV_ARGO_ROLE=run and the store of the install."""
         digest = hashlib.sha256(base64.b64decode(self.guest)).hexdigest()[:32]
         text = _CELL_BOOTSTRAP.replace("@GUEST@", GUEST_NAME).replace("@DIGEST@", digest)
         return text.replace("@PAYLOAD@", self.payload)
 
     @property
     def prestart_source(self) -> str:
-        """The guest alone: it makes itself ready, and reads its payload from stdin."""
+        """The guest alone: a pre-started process that reads its payload from stdin."""
         return _source(self.guest, "")
 
 
@@ -102,9 +101,9 @@ def _source(guest: str, payload: str) -> str:
 
 
 def build(spec: RunSpec, resolution: Resolution, *, guest: bytes, nonce: str, uv: str = "") -> Program:
-    """Make the program: `guest` is the zip of the guest package, `nonce` random letters and digits for this run.
+    """Build the program: `guest` is the zip of the guest package, `nonce` random letters and digits for this run.
 
-    `uv` is the version to install for an image that has none; "": it has one.
+    `uv` is the version to install for an image without uv; "" if it has one.
     """
     whole = payload(spec, resolution, nonce, uv)
     settings = {key: value for key, value in whole["settings"].items() if key.startswith("install_")}
@@ -123,7 +122,7 @@ def _pack(data: Mapping[str, object]) -> str:
 
 
 def payload(spec: RunSpec, resolution: Resolution, nonce: str, uv: str = "") -> dict[str, Any]:
-    """What the guest reads (docs/protocol.md): the JSON object that the program carries."""
+    """The JSON object that the guest reads (docs/protocol.md)."""
     settings = spec.settings
     if isinstance(resolution, Lock):
         target = {"python": resolution.target.python, "abi": resolution.target.abi}
@@ -155,7 +154,7 @@ def payload(spec: RunSpec, resolution: Resolution, nonce: str, uv: str = "") -> 
 
 
 def remote_constraints(spec: RunSpec) -> dict[str, object]:
-    """What a resolution over there has to keep to besides the requirements themselves."""
+    """The constraints for a resolution in the pod, besides the requirements."""
     hashes: dict[str, list[str]] = {}
     for item in spec.requirements.items:
         hashes.setdefault(item.name, []).extend(item.hashes)
@@ -168,7 +167,7 @@ def remote_constraints(spec: RunSpec) -> dict[str, object]:
 
 
 def uv_environment(settings: Settings) -> dict[str, str]:
-    """The settings that uv reads, as its environment variables; the same here and there, and no credentials."""
+    """The settings as uv's environment variables, without credentials; the same here and in a pod."""
     variables = {
         **indexes.environment(settings),
         "UV_EXCLUDE_NEWER": settings.exclude_newer,
@@ -185,11 +184,11 @@ INHERITED = re.compile(
     r"|SYSTEM_CERTS|NATIVE_TLS|INSECURE_HOST|CACHE_DIR|CREDENTIALS_DIR"
     r"|HTTP_TIMEOUT|HTTP_CONNECT_TIMEOUT|HTTP_RETRIES)"
 )
-"""uv's variables that say where the index is and how to reach it; the others would change what a cell means."""
+"""Variables of uv that locate and reach the index; the others would change the result of a resolution."""
 
 
 def uv_process_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment that uv runs in: certificates, proxies and credentials as they are, no settings of its own."""
+    """The environment of a uv process: certificates, proxies and credentials, but none of the user's uv settings."""
     inherited = {
         name: value
         for name, value in environ.items()

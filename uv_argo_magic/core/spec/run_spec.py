@@ -1,4 +1,4 @@
-"""What is wanted: the cell, its requirements, and every setting; frozen before anything happens."""
+"""The specification of a run: the cell, its requirements and every setting; immutable."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FILES = "the files of its line"
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
-    """One wanted run. `push` holds (name, encoded value) pairs, `line_offset` the lines above the cell's first.
+    """One run to start. `push` holds (name, encoded value) pairs, `line_offset` the number of lines above the cell.
 
     `requirements_source` names where the requirements come from; "" for `--deps`, and where there are none.
     """
@@ -35,12 +35,12 @@ class RunSpec:
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) over everything wanted: equal digests ask for the same."""
+        """SHA-256 (hex) over the whole specification."""
         requirements = {
             "items": [item.line for item in self.requirements.items],
             "complete": self.requirements.complete,
         }
-        # The same requirements from another place are the same run.
+        # The source of the requirements does not matter.
         data = asdict(replace(self, requirements_source="")) | {"requirements": requirements}
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 

@@ -1,9 +1,9 @@
-"""A cell and what was resolved for it -> the text of a script that plain `uv run FILE.py` runs, by its PEP 723 block.
+"""A cell exported as a script with a PEP 723 block, for `uv run FILE.py`.
 
 Rules:
-- The cell is the script: its text is not touched, but for a script block of its own, whose place ours takes.
-- Every package is pinned. An index keeps its address, and never a name and password in it.
-- What a plain script is not is said: nobody shows its last expression, and nobody sets what a notebook or we do.
+- The text of the cell stays as it is; our script block replaces one of its own.
+- Every package is pinned. An index keeps its URL, without a user name and password.
+- Notes list the differences from the run, such as a last expression that a script does not show.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 
 @dataclass(frozen=True, kw_only=True)
 class Standalone:
-    """The script's text, and sentences on what is not the same as in the run."""
+    """The text of the script, and notes on the differences from the run."""
 
     text: str
     notes: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ def standalone(
 ) -> Standalone:
     """The script of a cell: `lines` are its requirements (`pinned`: a whole lock), `minor` is its Python's "X.Y".
 
-    `about` is one line for the reader of the file.
+    `comment` is one line for the reader of the file.
     """
     block = [
         f"requires-python = {_toml(f'=={minor}.*')}",
@@ -53,9 +53,9 @@ def standalone(
 
 
 def pins(lock: Lock) -> tuple[str, ...]:
-    """The requirements that ask for exactly what this lock holds; a hash can only stand in a URL.
+    """The requirements for exactly the packages of this lock; only a URL can contain a hash.
 
-    What the Python of the run had of its own is asked for as well: another Python has it not.
+    The base packages of the run are included, since another Python does not have them.
     """
     base_pins = tuple(f"{name}=={version}" for name, version in lock.base_packages)
     return base_pins + tuple(
@@ -67,7 +67,7 @@ def pins(lock: Lock) -> tuple[str, ...]:
 
 
 def _uv(settings: Settings, *, pinned: bool) -> Iterator[str]:
-    """What of the settings `uv run` has to know; versions that are pinned need no rules about choosing them."""
+    """The settings that `uv run` needs; pinned versions need no resolution settings."""
     table = []
     if settings.only_binary:
         table.append("no-build = true")
@@ -91,9 +91,9 @@ def _toml(text: str) -> str:
 
 def _notes(cell: str, settings: Settings) -> Iterator[str]:
     if indexes.credentials(settings):
-        yield "Credentials of an index are left out: give them to uv as it takes them, by its environment or netrc."
+        yield "Index credentials are not included: set them in uv's environment or in a .netrc file."
     if settings.env:
-        yield f"It had these variables, which you have to set: {', '.join(name for name, _ in settings.env)}."
+        yield f"Set these environment variables of the cell: {', '.join(name for name, _ in settings.env)}."
     try:
         tree = compile(cell, "<cell>", "exec", AWAIT | ast.PyCF_ONLY_AST, dont_inherit=True)
     except (SyntaxError, ValueError):  # another Python's syntax than this one's
@@ -101,9 +101,9 @@ def _notes(cell: str, settings: Settings) -> Iterator[str]:
     try:
         compile(cell, "<cell>", "exec", dont_inherit=True)
     except SyntaxError:
-        yield "It awaits at its top, which only notebooks can: put that into a function, and call asyncio.run."
+        yield "Top-level await works only in notebooks: move it into a function, and call asyncio.run."
     if tree.body and isinstance(last := tree.body[-1], ast.Expr) and "print" not in ast.unparse(last)[:5]:
-        yield "A script does not show its last expression: print it."
+        yield "A script does not display its last expression: print it."
     used: set[str] = set()
     bound: set[str] = set()
     for node in ast.walk(tree):
@@ -114,4 +114,4 @@ def _notes(cell: str, settings: Settings) -> Iterator[str]:
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             bound.add(node.name)
     if "display" in used - bound:
-        yield "It calls display(), which a script does not have: print, or import it from IPython.display."
+        yield "A script has no display(): use print, or import it from IPython.display."

@@ -1,10 +1,10 @@
-"""The keys of `--set`, `%config`, environment and file: the fields of `spec.Settings`, read and checked by their type.
+"""The parser of settings: the fields of `Settings`, read and checked by their type.
 
 Rules:
-- A value may come as text (from any place) or as Python (from `%config` or a TOML file); both end as the field's type.
+- A value is text (from `--set`, the environment) or Python (from `%config`, TOML); both become the field's type.
 - Sizes: `8MiB`, `500k`, `2GB` (k, M, G: 1000; Ki, Mi, Gi: 1024). Times: `30`, `30s`, `5m`, `1h30m`, `500ms`.
-- Lists: commas, where the comma does not continue a specifier or stand in brackets; or a JSON list.
-- Pairs: `A=1,B=2`, where a comma begins another pair only before `NAME=`; or a JSON object.
+- Lists: separated by commas, except within a version specifier or brackets; or a JSON list.
+- Pairs: `A=1,B=2`, where only a comma before `NAME=` begins another pair; or a JSON object.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "executor_patch": ("auto", "init", "supervisor", "none"),
     "pod_gc": ("never", "OnPodCompletion", "OnPodSuccess", "OnWorkflowCompletion", "OnWorkflowSuccess"),
 }
-"""Keys that take one of a few words; "" is the default where Settings has it so."""
+"""Keys that take one of a few values; "" is also valid where it is the default."""
 
 
 def parse_setting(key: str, value: object) -> Value:
-    """A setting's value, as its field has it.
+    """The value of a setting, as its field's type.
 
     Raises:
-        SpecError: an unknown key, or a value that does not fit it.
+        SpecError: the key is unknown, or the value is invalid for it.
     """
     name = key.replace("-", "_")
     if name not in FIELDS:
@@ -50,22 +50,23 @@ def parse_setting(key: str, value: object) -> Value:
     except (TypeError, ValueError, OverflowError):
         example = FIELDS[name].metadata.get("example", example)
         raise SpecError(
-            f"{name} cannot be {_short(value)}", hint=f"{FIELDS[name].metadata['help']}; for example {name}={example}."
+            f"invalid value for {name}: {_short(value)}",
+            hint=f"{name}: {FIELDS[name].metadata['help']}. Example: {name}={example}",
         ) from None
     if name in CHOICES and parsed not in ("", *CHOICES[name]):
         suggestion = nearest(str(parsed), CHOICES[name])
         raise SpecError(
-            f"{name} cannot be {_short(value)}" + (f"; did you mean {suggestion}?" if suggestion else ""),
-            hint=f"It is one of {', '.join(CHOICES[name])}.",
+            f"invalid value for {name}: {_short(value)}" + (f"; did you mean {suggestion}?" if suggestion else ""),
+            hint=f"Use one of {', '.join(CHOICES[name])}.",
         )
     return parsed
 
 
 def parse_assignments(texts: Iterable[str]) -> tuple[tuple[str, Value], ...]:
-    """What several KEY=VALUE say together: a repeated list or pairs grow, of anything else the last one counts.
+    """Parse several KEY=VALUE: repeated lists and pairs are joined, of any other key the last value counts.
 
     Raises:
-        SpecError: no `=`, an unknown key, or a value that does not fit it.
+        SpecError: a `=` is missing, a key is unknown, or a value is invalid for it.
     """
     values: dict[str, Value] = {}
     for text in texts:
@@ -79,14 +80,14 @@ def parse_assignments(texts: Iterable[str]) -> tuple[tuple[str, Value], ...]:
 
 
 def suggested_values(key: str) -> tuple[str, ...]:
-    """The values worth proposing for a key."""
+    """The values to suggest for a key."""
     if key in CHOICES:
         return CHOICES[key]
     return ("true", "false") if TYPES.get(key) is bool else ()
 
 
 def format_value(value: object) -> str:
-    """A value as one would write it behind `KEY=`."""
+    """A value as it is written after `KEY=`."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
@@ -153,9 +154,9 @@ def _str(value: object) -> str:
     return value
 
 
-# A comma separates, but for one in brackets or parentheses, and one that a comparison follows.
+# A comma separates items, except in brackets or parentheses, and before a comparison.
 _COMMA = re.compile(r",(?![^\[(]*[\])])(?!\s*[<>=!~])|\n")
-# What may begin a pair: a variable, a label, a path, or the version of a Python.
+# A pair may begin with a variable, a label, a path, or a Python version.
 _PAIR = re.compile(r",(?=\s*(?:[A-Za-z_/][\w./-]*|\d+\.\d+\.\d+)=)|\n")
 
 
@@ -198,7 +199,7 @@ def _name(value: object) -> str:
 
 
 def _value(value: object) -> str:
-    """Text that the environment of a process can hold."""
+    """Text that an environment variable can hold."""
     text = _str(value)
     if "\0" in text:
         raise ValueError(text)
@@ -206,7 +207,7 @@ def _value(value: object) -> str:
     return text
 
 
-# By the field's type: how a value is read, and what one looks like.
+# Type of a field -> its reader, and an example of a value.
 _READERS: dict[object, tuple[Callable[[object], Value], str]] = {
     bool: (_flag, "true"),
     int: (_size, "8MiB"),

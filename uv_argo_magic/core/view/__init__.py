@@ -1,1 +1,1 @@
-"""State, locks and tables as text and HTML for people."""
+"""Messages, text and HTML for states, locks, requirements and tables."""

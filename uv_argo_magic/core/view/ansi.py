@@ -1,7 +1,7 @@
-"""Terminal text -> HTML: colours become spans, redraws are collapsed, everything else a terminal obeys is dropped.
+"""Terminal text as HTML: colours become spans, redraws are collapsed, other control sequences are dropped.
 
 Rules:
-- Every character of the text is escaped; only what is written here can become markup.
+- Every character of the text is escaped; markup comes from this module alone.
 - Of the escapes only SGR (colour, weight) and EL (erase in line) act; no other reaches the page.
 - Inline styles carry the colours, so that they survive where style sheets are taken away; the class beside
   each of the 16 named colours lets a style sheet choose better ones.

@@ -1,10 +1,10 @@
-"""RunState -> strings: the text twin, the static HTML of a finished or present state, the log, the packages.
+"""A run's state as static HTML and text: the panel, the log and the packages.
 
 Rules:
-- Every string that is not written here is escaped; no state can put markup or script into a notebook.
-- The HTML is <details>, <table>, <pre> and inline styles, which JupyterLab keeps in a notebook it does not trust.
-- What differs between two runs of the same (times, names, uv's own log) stands in elements that `VOLATILE` matches,
-  and nowhere else; `text_static` has none of it.
+- Every string from outside is escaped; no state can put markup or script into a notebook.
+- The HTML is <details>, <table>, <pre> and inline styles, which JupyterLab keeps in an untrusted notebook.
+- Whatever differs between two runs of one cell (times, names, uv's log) is in elements that `VOLATILE` matches;
+  `text_static` has none of it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.protocol.state import RunState
 
 VOLATILE = r'(?s)<(span|details) class="uv-volatile".*?</\1>'
-"""A regular expression for what differs between two runs of the same; empty it before comparing."""
+"""A regular expression for what differs between two runs of one cell; remove it before comparing."""
 
 LISTED = 12
 """Packages labels in one line of text; the HTML names all."""
@@ -41,7 +41,7 @@ TONES = {
 STAGE_TONES = {
     "queued": "#8c959f", "starting": "#57606a", "resolving": "#bf8700", "installing": "#8250df", "running": "#0969da",
 }  # fmt: skip
-"""Stage -> its colour in the bar, readable on light and dark pages; its name and time stand below in words."""
+"""Phase -> its colour in the bar, readable on light and dark pages."""
 
 _FAINT = "opacity:0.65"
 _LINE = "1px solid rgba(128,128,128,0.35)"
@@ -50,7 +50,7 @@ _CODE = "font-family:ui-monospace,Menlo,Consolas,monospace;font-size:12px"
 
 
 def packages(state: RunState) -> tuple[tuple[str, str], ...]:
-    """(name, version) of what is installed, or of what the guest resolved; empty while neither is known."""
+    """(name, version) of the installed packages, or of those the guest resolved; empty before that."""
     if state.installed is not None:
         return state.installed.packages
     try:
@@ -71,7 +71,7 @@ def text_static(state: RunState) -> str:
 
 
 def text(state: RunState, now: float) -> str:
-    """The state for terminals: that line, what is happening, the next step, times, notes and gaps."""
+    """The state for terminals: the line of `text_static`, the sentence, the hint, times, notes and gaps."""
     lines = [text_static(state), messages.sentence(state), messages.hint(state)]
     times = ", ".join(f"{stage} {humanize.seconds(took)}" for stage, took in durations(state, now))
     total = humanize.seconds(elapsed(state, now))
@@ -82,17 +82,17 @@ def text(state: RunState, now: float) -> str:
 
 
 def remark(output: Output) -> str:
-    """What is to be said about a hole in the output, or about another attempt; empty for the cell's own output."""
+    """The line for a gap, omitted output or another attempt; empty for output of the cell."""
     match output:
         case ev.Skipped():
-            location = f"; the whole is in {humanize.one_line(output.path)}, over there" if output.path else ""
+            location = f"; full output: {humanize.one_line(output.path)}" if output.path else ""
             amount = humanize.count(output.lines, "line") if output.lines else humanize.count(output.bytes, "byte")
-            return f"... {amount} never travelled{location}"
+            return f"[{amount} omitted{location}]"
         case Gap():
             amount = humanize.count(output.lines, "line") if output.lines else "some lines"
-            return f"... {amount} of the log missing: {humanize.one_line(output.reason)}"
+            return f"[{amount} of the log missing: {humanize.one_line(output.reason)}]"
         case Restarted():
-            return f"... attempt {output.attempt} of the cell begins here, in another process"
+            return f"[cell restarted, attempt {output.attempt}]"
         case ev.Lines() | ev.Text() | ev.Display() | ev.Result() | ev.ClearOutput():
             return ""
         case _:  # pragma: no cover
@@ -100,15 +100,15 @@ def remark(output: Output) -> str:
 
 
 def mimebundle(state: RunState, now: float, lock: Resolution | None = None) -> dict[str, str]:
-    """What a notebook keeps: `text/html`, and `text/plain` in its form without times."""
+    """The output that a notebook stores: `text/html`, and `text/plain` without times."""
     return {"text/html": html(state, now, lock), "text/plain": text_static(state)}
 
 
 def tail(state: RunState, lines: int = 500) -> str:
-    """The last lines of what uv and the cell wrote, as terminal text; only as much is read as is shown."""
+    """The last lines of uv's and the cell's output, as terminal text; reads no more than it returns."""
     parts: list[str] = []
     remaining = lines
-    below = ""  # the stream of the piece under the present one
+    below = ""  # the stream of the piece below the present one
     for output in reversed(state.outputs):
         if remaining <= 0:
             break
@@ -130,14 +130,14 @@ def log_html(state: RunState, lines: int = 500) -> str:
 
 
 def packages_html(state: RunState, now: float, lock: Resolution | None = None) -> str:
-    """The packages as a tree of what needs what, or a sentence that there are none; `now` in Unix seconds.
+    """The packages as a dependency tree, or a sentence if there are none; `now` in Unix seconds.
 
-    Before the install it is what is locked.
+    Before the install, the packages are those of the lock.
     """
     shown_packages = planned(state, lock)
     if not shown_packages:
         is_known = state.installed is not None or state.phase in {"running", "ended"}
-        message = "No packages: the cell runs with Python alone." if is_known else "Not known yet."
+        message = "No packages." if is_known else "Not resolved yet."
         if isinstance(lock, Lock) and (note := messages.base_packages_note(lock)):
             message = escape(note)
         return f'<div style="{_FAINT};padding:4px 0">{message}</div>'
@@ -153,7 +153,7 @@ def packages_html(state: RunState, now: float, lock: Resolution | None = None) -
 
 
 def planned(state: RunState, lock: Resolution | None = None) -> tuple[Package, ...]:
-    """What is installed, or else what will be, with all that the lock knows of it."""
+    """The installed packages, or those to install, with what the lock knows of each."""
     locked = {package.name: package for package in lock.packages} if isinstance(lock, Lock) else {}
     installed = packages(state)
     if not installed:
@@ -170,14 +170,14 @@ def _needed(package: Package) -> str:
 
 
 def _foot(state: RunState, now: float, lock: Resolution | None) -> str:
-    """What there is to download, and how old the lock is; what uv warned of."""
+    """Size of the downloads, age of the lock and warnings of uv."""
     if not isinstance(lock, Lock):
         return ""
     notes = []
     if state.installed is not None and state.installed.cached:
-        notes.append("nothing was downloaded: this environment was there")
+        notes.append("environment reused, nothing downloaded")
     elif lock.size:
-        notes.append(f"{humanize.size(lock.size)} of downloads, less what is cached")
+        notes.append(f"up to {humanize.size(lock.size)} to download")
     if lock.created_at:
         notes.append(messages.lock_age(lock, now))
     line = f'<span class="uv-volatile" style="font-size:12px;{_FAINT}">{escape("; ".join(notes))}</span>'
@@ -186,7 +186,7 @@ def _foot(state: RunState, now: float, lock: Resolution | None) -> str:
 
 
 def stages_html(state: RunState, now: float) -> str:
-    """The stages as one bar of their shares of the time, and below it in words, as one volatile element."""
+    """The phases as one bar of their shares of the time, with a legend, as one volatile element."""
     passed = durations(state, now)
     if not passed:
         return '<span class="uv-volatile"></span>'
@@ -204,7 +204,7 @@ def stages_html(state: RunState, now: float) -> str:
         for stage, took in passed
     )
     if state.installed is not None and state.installed.packages:
-        how = "environment reused" if state.installed.cached else "environment made"
+        how = "environment reused" if state.installed.cached else "environment created"
         labels += f'<b style="font-weight:normal;{_FAINT}">{how} in {humanize.seconds(state.installed.seconds)}</b>'
     bar = "display:flex;gap:2px;border-radius:3px;overflow:hidden;margin:8px 0 4px"
     return (
@@ -215,7 +215,7 @@ def stages_html(state: RunState, now: float) -> str:
 
 
 def remarks(state: RunState) -> tuple[str, ...]:
-    """Everything that a person should see beside the output: notes, gaps, what never travelled, other attempts."""
+    """Every line to show beside the output: notes, gaps, omitted output, other attempts."""
     return (*(humanize.one_line(note, 500) for note in state.notes), *filter(None, map(remark, state.outputs)))
 
 
@@ -235,7 +235,7 @@ def html(state: RunState, now: float, lock: Resolution | None = None) -> str:
 def _head(state: RunState, now: float) -> str:
     title = messages.title(state)
     name = state.name or state.run
-    location = f" at {state.location}" if state.location else ""
+    location = f" on {state.location}" if state.location else ""
     total = humanize.seconds(elapsed(state, now))
     badge = f"background-color:{TONES[title]};color:#ffffff;border-radius:10px;padding:1px 9px;font-size:12px"
     details = f"{name}{location} \N{MIDDLE DOT} {total}" if name else total
@@ -246,7 +246,7 @@ def _head(state: RunState, now: float) -> str:
 
 
 def _summary_html(state: RunState, now: float, *, is_failed: bool) -> str:
-    """What happened and what to do, the stages, and every remark."""
+    """Sentence, hint, phases and remarks."""
     weight = "font-weight:bold" if is_failed else "font-weight:normal"
     parts = [f'<div style="margin-top:6px;{weight}">{escape(messages.sentence(state))}</div>']
     if advice := messages.hint(state):
@@ -257,8 +257,8 @@ def _summary_html(state: RunState, now: float, *, is_failed: bool) -> str:
 
 
 def _log_details(state: RunState, *, is_failed: bool) -> str:
-    """What uv wrote; or the whole log's end, open, where neither output nor traceback tell what happened."""
-    # The end of the log is in sight, the beginning a scroll away, and no script is needed for it.
+    """The log of uv; or the end of the whole log, open, if neither output nor traceback explain the failure."""
+    # Shows the end of the log first, without a script.
     frame = "display:flex;flex-direction:column-reverse;max-height:320px;overflow:auto;margin:4px 0"
     style = f"{_CODE};flex:0 0 auto;line-height:1.4;margin:0;padding:0;white-space:pre-wrap"
     is_explained = state.exited is not None and state.exited.reason in {"ok", "error", "exit", "deadline"}
@@ -283,7 +283,7 @@ def _details(summary: str, body: str, *, opened: bool = False, volatile: bool = 
 
 
 def _as_text(output: Output) -> tuple[str, str]:
-    """An output as terminal text, and the stream it belongs to: "ours" where it is none of the cell's two."""
+    """The stream of an output ("ours" if it is neither stdout nor stderr), and its terminal text."""
     match output:
         case ev.Lines():
             return "stdout", output.text
@@ -309,7 +309,7 @@ def plain_text(bundle: ev.Bundle) -> str:
 
 
 def _last(text_: str, lines: int) -> str:
-    """The last lines of a text, each shortened to what a panel can hold."""
+    """The last lines of a text, each shortened to WIDEST."""
     end = "\n" if text_.endswith("\n") else ""
     start = len(text_) - len(end)
     for _ in range(lines):
@@ -323,7 +323,7 @@ def _last(text_: str, lines: int) -> str:
 
 
 def _shortened(line: str) -> str:
-    """A line whose beginning gives way when it is too long: redraws end in what is seen."""
+    """A line cut at its beginning if it is too long: redraws end in what is visible."""
     if len(line) <= WIDEST:
         return line
     return "\N{HORIZONTAL ELLIPSIS}" + line[-WIDEST:]

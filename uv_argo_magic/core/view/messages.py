@@ -1,9 +1,9 @@
-"""Every state of a run in words: a title, a sentence, a hint, how long each stage took.
+"""Messages for every state of a run: a title, a sentence and a hint.
 
 Rules:
-- Titles are Argo's phase words (Pending, Running, Succeeded, Failed, Error) and ours (Stopped, InstallFailed, Lost).
-- A sentence says what is happening or what ended the run; a hint is the next step, or empty.
-- User text (an exception's message, a node's message) is quoted in one line and shortened, never interpreted.
+- Titles are Argo's phases (Pending, Running, Succeeded, Failed, Error) and ours (Stopped, InstallFailed, Lost).
+- A sentence says what is happening or how the run ended; a hint is the next step, or empty.
+- User text (the message of an exception or a node) is quoted in one shortened line, never interpreted.
 """
 
 from __future__ import annotations
@@ -27,45 +27,40 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.resolution.lock import Resolution
 
 SIGNALS: dict[int, tuple[str, str]] = {
-    1: ("SIGHUP", "The session that it belonged to was closed."),
-    2: ("SIGINT", "Something sent it an interrupt."),
-    4: ("SIGILL", "A compiled package uses instructions that this processor lacks: try an older version of it."),
-    5: ("SIGTRAP", "A compiled package stopped at a trap: try another version of the package imported last."),
-    6: ("SIGABRT", ("Compiled code gave up, often after a failed assertion or a damaged heap: see the last lines of "
-        "the log, and try another version of the package in use.")),
-    7: ("SIGBUS", "Memory behind a mapped file was gone: a full disk, a truncated file, or too small a /dev/shm."),
-    8: ("SIGFPE", "Compiled code divided an integer by zero: check what was passed to the package in use."),
-    9: ("SIGKILL", ("Nothing in the cell can catch this; most often there was not enough memory: ask for more, or "
-        "handle the data in pieces.")),
-    11: ("SIGSEGV", ("Compiled code touched memory that is not its own: most often a bug in a package, or "
-         "two packages whose versions do not fit: pin another version of the one imported last.")),
-    13: ("SIGPIPE", "It wrote to a pipe that nobody reads any more."),
-    14: ("SIGALRM", "A timer of its own ran out."),
-    15: ("SIGTERM", "Somebody asked it to end: a node that shuts down, or a quota."),
-    24: ("SIGXCPU", "It used up the processor time allowed here."),
-    25: ("SIGXFSZ", "It wrote a file larger than allowed here."),
-    31: ("SIGSYS", "A system call was refused by the sandbox it runs in."),
+    1: ("SIGHUP", "Its session was closed."),
+    2: ("SIGINT", "It received an interrupt."),
+    4: ("SIGILL", "A compiled package uses instructions that this processor lacks. Try an older version of it."),
+    5: ("SIGTRAP", "A compiled package hit a trap. Try another version of the package imported last."),
+    6: ("SIGABRT", ("Compiled code aborted, often after a failed assertion or heap corruption. See the end of the log, "
+        "and try another version of the package in use.")),
+    7: ("SIGBUS", "A memory-mapped file became unavailable: a full disk, a truncated file, or too small a /dev/shm."),
+    8: ("SIGFPE", "Compiled code divided an integer by zero. Check the values passed to the package in use."),
+    9: ("SIGKILL", "Most often the memory ran out. Request more memory, or process the data in pieces."),
+    11: ("SIGSEGV", ("Compiled code accessed invalid memory, most often because of a bug or of incompatible packages. "
+         "Try another version of the package imported last.")),
+    13: ("SIGPIPE", "It wrote to a closed pipe."),
+    14: ("SIGALRM", "A timer of the process expired."),
+    15: ("SIGTERM", "It was asked to terminate, for example by a node shutdown or a quota."),
+    24: ("SIGXCPU", "It exceeded its CPU time limit."),
+    25: ("SIGXFSZ", "It exceeded its file size limit."),
+    31: ("SIGSYS", "The sandbox refused a system call."),
 }  # fmt: skip
-"""Signal number (Linux) -> its name, and what usually causes it or what to do."""
+"""Signal number (Linux) -> its name, and the usual cause or the next step."""
 
 
-LIMITS: dict[str, tuple[str, str]] = {
-    "install_timeout": ("took longer", "SECONDS"),
-    "install_memory": ("used more memory", "BYTES"),
-    "install_disk": ("used more disk", "BYTES"),
-}
-"""Setting that bounds the install -> what the install did, and the setting's unit."""
+LIMITS = {"install_timeout": "SECONDS", "install_memory": "BYTES", "install_disk": "BYTES"}
+"""Setting that limits the install -> its unit."""
 
 
 class Problem(NamedTuple):
-    """The exception that ended the cell: its name and its message, both the user's text."""
+    """The exception that ended the cell: its name and message, both user text."""
 
     name: str
     message: str
 
 
 def title(state: RunState) -> str:
-    """One word for the state, to be put on a badge."""
+    """The state in one word, for the badge."""
     if not state.ended:
         return "Pending" if state.phase in {"new", "queued"} else "Running"
     if state.exited and state.exited.reason == "guest":
@@ -74,7 +69,7 @@ def title(state: RunState) -> str:
 
 
 def problem(state: RunState) -> Problem | None:
-    """The exception that the cell ended with, where the guest sent one that can be read."""
+    """The exception that ended the cell; None if there is none, or it cannot be read."""
     try:
         data = json.loads(state.error)
     except (ValueError, RecursionError):
@@ -88,7 +83,7 @@ def problem(state: RunState) -> Problem | None:
 
 
 def ename(state: RunState) -> str:
-    """One stable word for what ended a run badly: an exception's name, a signal's, ours; empty when all is well."""
+    """A stable name for what made a run fail: an exception, a signal or a title of ours; empty if nothing did."""
     if not state.ended or state.outcome == "Succeeded":
         return ""
     if state.exited is None or state.outcome == "Stopped":
@@ -112,45 +107,46 @@ def sentence(state: RunState) -> str:
     if not state.ended:
         return _in_progress(state)
     if state.outcome == "Stopped":
-        # Where nobody here asked for it, what is seen there says who or what it was.
+        # Without a request from here, the message of the node explains who stopped it.
         node_note = "" if state.stop_requested or not state.node or not state.node.message else _node(state)
         return f"The run was stopped{_by(state)}{node_note}."
     if state.exited is None:
-        return f"The log ended without saying how the cell ended{_node(state)}."
+        return f"The log ended unexpectedly{_node(state)}."
     return _ended(state, state.exited)
 
 
 def hint(state: RunState) -> str:  # noqa: PLR0911 - one line a reason
     """The next step, or empty where none is needed."""
     if not state.ended:
-        return "" if state.stop_requested is None else "It gets a few seconds to end by itself."
+        return "" if state.stop_requested is None else "Waiting a few seconds for it to exit cleanly."
     if state.outcome == "Stopped":
-        return "What it had written until then is kept; run the cell again to start over."
+        return "Output so far is kept. Run the cell again to start over."
     if state.exited is None and state.node and "; " in state.node.message:
-        return ""  # what is seen there comes with its own next step
+        return ""  # the message of the node has its own next step
     if state.exited is None:
-        return "The process, pod or node was taken away, often for lack of memory or by hand; run the cell again."
+        return "The process, pod or node was removed, often because memory ran out. Run the cell again."
     match state.exited.reason:
         case "install" if state.exited.detail in LIMITS:
-            return f"Allow more with --set {state.exited.detail}={LIMITS[state.exited.detail][1]}, or ask for less."
+            limit = f"--set {state.exited.detail}={LIMITS[state.exited.detail]}"
+            return f"Raise the limit with {limit}, or install fewer packages."
         case "install":
             return classify(state.exited.code, _uv_log(state)).hint
         case "signal":
             return SIGNALS.get(abs(state.exited.code), ("", ""))[1]
         case "deadline":
-            return f"Allow more with --set {_deadline(state.exited)}=SECONDS, or let the cell do less."
+            return f"Raise the limit with --set {_deadline(state.exited)}=SECONDS, or do less in the cell."
         case "exit":
-            return "os._exit and the like skip Python's own end: output still in buffers is lost."
+            return "os._exit skips Python's cleanup, so buffered output is lost."
         case "error":
             return _missing(state)
         case "guest":
-            return "This is a fault of uv-argo-magic: please report it with the log."
+            return "This is a bug in uv-argo-magic. Please report it with the log."
         case _:
             return ""
 
 
 def _missing(state: RunState) -> str:
-    """What to do where the cell missed what the notebook has: a package, or a file beside it."""
+    """The next step after an exception caused by a package or file that only the notebook has."""
     try:
         error = remote_error.parse(state.error)
     except ProtocolError:
@@ -163,55 +159,53 @@ def _missing(state: RunState) -> str:
         installed = {installed_name for installed_name, _ in state.installed.packages} if state.installed else set()
         if top in STANDARD_LIBRARY or canonicalize_name(package) in installed:
             return ""
-        return f"The cell has an environment of its own: {_how_to_add(package, state)}"
+        return f"The cell does not see the notebook's packages. {_how_to_add(package, state)}"
     file = attributes.get("filename")
     if "FileNotFoundError" in error.mro and isinstance(file, str) and file and not file.startswith(("/", "~")):
         return (
-            "The cell runs in an empty folder of its own, without the files beside the notebook: "
-            "send what it needs by --push, or make the file in the cell."
+            "The cell runs in an empty folder, without the files beside the notebook. "
+            "Send the data with --push, or create the file in the cell."
         )
     return ""
 
 
 def _how_to_add(package: str, state: RunState) -> str:
-    """What to write so that the cell gets a package as well, where its requirements are written."""
+    """How to add a package where the cell's requirements are written."""
     if state.requirements_source and state.requirements_source != FILES:
-        return f"add {package} to {state.requirements_source}"
+        return f"Add {package} to {state.requirements_source}."
     quoted = any('"' in line for line in state.requirements)
     all_requirements = (
         json.dumps([*state.requirements, package]) if quoted else f'"{" ".join((*state.requirements, package))}"'
     )
     if not state.requirements or state.requirements_source or len(all_requirements) > LONGEST:
-        return f"add --deps {package}"
-    return f"write --deps {all_requirements}"
+        return f"Add --deps {package}."
+    return f"Use --deps {all_requirements}."
 
 
 def warnings(resolution: Resolution) -> tuple[str, ...]:
-    """What a person should know of the packages before they are installed, in whole sentences."""
+    """Warnings about the packages before they are installed, as sentences."""
     if isinstance(resolution, Lock):
         return resolution.warnings
-    return (f"{resolution.reason} So the versions are chosen where the cell runs.",)
+    return (f"{resolution.reason} Versions will be resolved in the pod instead.",)
 
 
 def base_packages_note(lock: Lock) -> str:
-    """What the cell sees that is not installed for it: what its image or Python has; "" where it sees none of that."""
+    """The packages that the cell imports from its base environment, as a sentence; "" without one."""
     if not lock.base_digest:
         return ""
     if not lock.base_packages:
-        return "The cell sees what its Python has of its own."
-    return (
-        f"Not installed, its Python has it: {', '.join(f'{name} {version}' for name, version in lock.base_packages)}."
-    )
+        return "The cell can also import the packages of its base environment."
+    return f"From the base environment: {', '.join(f'{name} {version}' for name, version in lock.base_packages)}."
 
 
 def lock_age(lock: Lock, now: float) -> str:
-    """How old a lock is, by whom it was made, and how to have another; `now` in Unix seconds."""
+    """The age of a lock, the uv that resolved it, and how to renew it; `now` in Unix seconds."""
     by = f" by uv {lock.uv}" if lock.uv else ""
-    return f"resolved {ago(now - lock.created_at)}{by}; --upgrade chooses anew"
+    return f"resolved {ago(now - lock.created_at)}{by}; use --upgrade to resolve again"
 
 
 def signal_name(code: int) -> str:
-    """The name of a signal by its number, whichever the sign."""
+    """The name of a signal by its number, positive or negative."""
     name, _ = SIGNALS.get(abs(code), (f"signal {abs(code)}", ""))
     return name
 
@@ -221,7 +215,7 @@ def _in_progress(state: RunState) -> str:
         return f"The run is being stopped{_by(state)}."
     if state.exited is not None:
         ended_text = _ended(state, state.exited).rstrip(".")
-        return f"{ended_text}; attempt {state.attempt + 1}{_attempts_suffix(state)} follows."
+        return f"{ended_text}; attempt {state.attempt + 1}{_attempts_suffix(state)} is next."
     attempt = f" (attempt {state.attempt}{_attempts_suffix(state)})" if state.attempt > 1 else ""
     return f"{_stage(state).rstrip('.')}{attempt}."
 
@@ -233,18 +227,17 @@ def _attempts_suffix(state: RunState) -> str:
 def _stage(state: RunState) -> str:
     match state.phase:
         case "new":
-            return "The run is being submitted."
+            return "Submitting the run."
         case "queued":
-            # Pending and no reason is what "waits" says already.
-            return (
-                f"The run waits for its start{_at(state)}{_node(state) if state.node and state.node.message else ''}."
-            )
+            # A phase without a message would only repeat "waiting".
+            reason = f" ({_node(state).removeprefix(': ')})" if state.node and state.node.message else ""
+            return f"Waiting to start{_at(state)}{reason}."
         case "starting":
             return f"Python {state.hello.python} has started." if state.hello else "Python has started."
         case "resolving":
-            return "uv chooses the versions of the packages."
+            return "Resolving packages."
         case "installing":
-            return "uv installs the packages."
+            return "Installing packages."
         case _:
             return "The cell is running."
 
@@ -253,28 +246,28 @@ def _ended(state: RunState, exited: Exited) -> str:  # noqa: PLR0911 - one line 
     exception = problem(state)
     match exited.reason:
         case "ok":
-            return "The cell ran to its end."
+            return "The cell completed."
         case "error" if exception and exception.name == "SystemExit":
             status = exception.message if exception.message.isdecimal() else json.dumps(one_line(exception.message))
-            return f"The cell left by sys.exit({status})."
+            return f"The cell exited with sys.exit({status})."
         case "error" if exception and exception.message:
             return f"The cell raised {one_line(exception.name)}: {one_line(exception.message)}"
         case "error":
             return f"The cell raised {one_line(exception.name) if exception else 'an exception'}."
         case "exit":
-            return f"The cell's process left at once with status {exited.code}, as os._exit({exited.code}) does."
+            return f"The cell's process exited immediately with status {exited.code}, as with os._exit({exited.code})."
         case "signal":
             return f"The cell's process was killed by {_signal(exited.code)}."
         case "deadline":
-            return f"The cell ran longer than {_deadline(exited)} allows, and was ended."
+            return f"The cell exceeded {_deadline(exited)} and was terminated."
         case "install" if exited.detail in LIMITS:
-            return f"The install {LIMITS[exited.detail][0]} than {exited.detail} allows, and was ended."
+            return f"The install exceeded {exited.detail} and was terminated."
         case "install":
             return classify(exited.code, _uv_log(state)).sentence
         case _:
             # The detail is a traceback; its last line is the exception.
             reason = one_line(exited.detail.strip().rpartition("\n")[2])
-            return f"The guest itself failed: {reason or 'it did not say why'}"
+            return f"Internal error in the runner{f': {reason}' if reason else ' (no details reported).'}"
 
 
 def _signal(code: int) -> str:
@@ -284,29 +277,29 @@ def _signal(code: int) -> str:
 
 
 def _by(state: RunState) -> str:
-    """Who asked for the end, and what the guest says of the moment ("before the cell began")."""
+    """Who requested the stop, and when the guest noticed it ("before the cell began")."""
     by = f" by {one_line(state.stop_requested.by)}" if state.stop_requested and state.stop_requested.by else ""
     return f"{by} {one_line(state.exited.detail) if state.exited else ''}".rstrip()
 
 
 def _at(state: RunState) -> str:
-    return f" at {one_line(state.location)}" if state.location else ""
+    return f" on {one_line(state.location)}" if state.location else ""
 
 
 def _node(state: RunState) -> str:
     node = state.node
     if node is None or not (node.phase or node.message):
         return ""
-    # Twice as long as other quotations: it says what is wrong, and what to do.
+    # Twice as long as other quotations: it holds the problem and the next step.
     details = ": ".join(part for part in (node.phase, node.message) if part)
-    return "; seen there: " + one_line(details, 2 * LONGEST).rstrip(".")
+    return ": " + one_line(details, 2 * LONGEST).rstrip(".")
 
 
 def _deadline(exited: Exited) -> str:
-    """The setting whose time ran out; only a name of a setting is taken from the guest."""
+    """The setting of the time limit; only a valid name is taken from the guest."""
     return exited.detail if exited.detail.isidentifier() else "run_timeout"
 
 
 def _uv_log(state: RunState) -> str:
-    """What uv wrote, for the classifier."""
+    """The output of uv, for the classifier."""
     return "".join(state.install_log)

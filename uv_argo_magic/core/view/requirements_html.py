@@ -1,6 +1,6 @@
-"""A requirements file being edited -> strings: its chips, what is known of it, and the static form that is saved.
+"""The requirements editor as HTML: chips, the status, and the static form that a notebook stores.
 
-Rules: those of `view`: every string that is not written here is escaped, and the static form has inline styles only.
+Rules: as in view/html.py: every string from outside is escaped, and the static form has inline styles only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _RED = "color:#cf222e"
 
 
 def badge(result: CheckResult | None) -> str:
-    """One word on the whole: None is not known yet."""
+    """The status in one word; None: the check is still running."""
     if result is None:
         return "Checking"
     if result.unreachable:
@@ -30,12 +30,12 @@ def badge(result: CheckResult | None) -> str:
 
 
 def chip(item: Requirement, result: CheckResult | None) -> str:
-    """One requirement: its name, what is asked of its version, and the version that was found."""
+    """One requirement: its name, its specifier, and the resolved version."""
     rest = escape(str(item).removeprefix(item.name))
     is_blamed = result is not None and item.name in result.blamed
     mark = '<span class="uv-mark">problem</span>' if is_blamed else ""
     version = result.versions.get(item.name, "") if result else ""
-    # A pinned version says already which one it is.
+    # A pinned version is not repeated.
     version_html = (
         f'<span class="uv-dim">{escape(version)}</span>' if version and item.specifier != f"=={version}" else ""
     )
@@ -44,11 +44,11 @@ def chip(item: Requirement, result: CheckResult | None) -> str:
 
 
 def status(result: CheckResult | None, now: float) -> str:
-    """What is known of all of them together, and what to do; `now` in Unix seconds."""
+    """The status of all requirements together, and the next step; `now` in Unix seconds."""
     title = badge(result)
     badge_html = f'<span class="uv-badge uv-{title.lower()}" role="status"><i></i>{title}</span>'
     if result is None:
-        return f'{badge_html}<span class="uv-said">Asking the index.</span>'
+        return f'{badge_html}<span class="uv-said">Resolving packages.</span>'
     hint = f'<div class="uv-hint">{escape(result.hint)}</div>' if result.hint else ""
     warnings = "".join(
         f'<div class="uv-remark">{escape(line)}</div>' for line in (result.lock.warnings if result.lock else ())
@@ -57,8 +57,8 @@ def status(result: CheckResult | None, now: float) -> str:
 
 
 def static_text(items: tuple[Requirement, ...], name: str) -> str:
-    """The text twin: what the file asks for."""
-    return f"argo edit {name}: {', '.join(map(str, items)) or 'nothing'}"
+    """The file's requirements in one line."""
+    return f"argo edit {name}: {', '.join(map(str, items)) or 'no requirements'}"
 
 
 def static_html(items: tuple[Requirement, ...], text: str, name: str, result: CheckResult | None) -> str:

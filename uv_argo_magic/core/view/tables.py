@@ -1,4 +1,4 @@
-"""A table for people: as text with columns, and as HTML that a notebook keeps; every string in it is escaped there."""
+"""Tables as text with columns, and as HTML with every string escaped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows under a head, a title above and notes below; `right` are the columns of numbers."""
+    """Rows under a head, a title above and notes below; `right` are the right-aligned columns."""
 
     title: str = ""
     head: tuple[str, ...] = ()
@@ -44,7 +44,7 @@ _FAINT = "opacity:0.65"
 
 
 def html(table: Table) -> str:
-    """The table with inline styles only, which JupyterLab keeps in a notebook that it does not trust."""
+    """The table with inline styles only, which JupyterLab keeps in an untrusted notebook."""
     parts = [f'<div style="font-weight:bold">{escape(table.title)}</div>'] if table.title else []
     if table.rows:
         head = "".join(
@@ -61,7 +61,7 @@ def html(table: Table) -> str:
 
 def _cell(tag: str, cell: str, right: bool, style: str) -> str:
     align = "right" if right else "left"
-    # Blanks at the beginning are the depth in a tree.
+    # Leading spaces show the depth in a tree.
     style = f"text-align:{align};padding:1px 20px 1px 0;white-space:pre;{style}"
     return f'<{tag} style="{style}">{escape(ansi.strip(cell))}</{tag}>'
 
@@ -72,9 +72,9 @@ def escape(text_: str) -> str:
 
 
 def changes(changed: Sequence[Change], title: str) -> Table:
-    """The changes for people."""
+    """A table of the changes."""
     return Table(
-        title=title if changed else f"{title}: no difference",
+        title=title if changed else f"{title}: no changes",
         head=("CHANGE", "PACKAGE", "BEFORE", "AFTER") if changed else (),
         rows=tuple((change.kind, change.name, change.before or "-", change.after or "-") for change in changed),
     )

@@ -1,10 +1,10 @@
-"""The cell's text output, bounded: its head at once, its tail at the end, one sentence between.
+"""Truncation of a cell's text output: the head at once, the tail at the end, and one line between.
 
 Rules:
-- Nothing is left out without being counted, and the sentence states the count and where the whole is.
+- Everything omitted is counted; the line between states the count and where the full log is.
 - While the head lasts, text passes in the order and pieces in which it came.
-- A carriage return redraws its line: the first redraws all pass, then every 2nd, every 4th, and the last always.
-- Displays pass up to a count and a size; a result, a gap and a restart always pass. Clearing begins anew.
+- A carriage return redraws its line: the first redraws all pass, then every 2nd, every 4th, and always the last.
+- Displays pass up to a count and a size; results, gaps and restarts always pass. Clearing resets all counts.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class OutputTruncator:
     """A bound for the output of one run: `head` and `tail` in lines, `width` and `chars` in characters.
 
     `width` bounds a line, `chars` the head and the tail each, `redraws` how many of one line pass one by one;
-    `displays` and `display_chars` (of their JSON) bound the displays. `whole` says where everything can be read.
+    `displays` and `display_chars` (of their JSON) bound the displays. `full_log` names where all output can be read.
     """
 
     head: int = 1000
@@ -95,7 +95,7 @@ class OutputTruncator:
                 assert_never(output)
 
     def finish(self) -> tuple[Emitted, ...]:
-        """What to show at the end: the rest of open lines, the sentence on what was left out, the tail."""
+        """What to show at the end: the rest of open lines, the line on what was omitted, and the tail."""
         emitted: list[Emitted] = []
         for stream, line in self._lines.items():
             text = "".join(_close(line))
@@ -112,9 +112,7 @@ class OutputTruncator:
         )
         if omitted:
             start = "" if self._at_line_start else "\n"
-            emitted.append(
-                Chunk(stream="stderr", text=f"{start}... {omitted} left out here; the whole log: {self.full_log}\n")
-            )
+            emitted.append(Chunk(stream="stderr", text=f"{start}[{omitted} omitted; full log: {self.full_log}]\n"))
         emitted += self._tail_chunks
         self._begin()
         return tuple(emitted)
@@ -140,7 +138,7 @@ class OutputTruncator:
         at = 0
         while at < len(pieces):
             if self._holding and at and len(pieces) - at > self.tail + 1:
-                # So many lines follow that none of these could be kept: they are counted without being looked at.
+                # These lines cannot be part of the tail: they are counted without being processed.
                 skipped = pieces[at : -self.tail - 1]
                 self.left_lines += len(skipped)
                 self.left_chars += sum(map(len, skipped))
@@ -152,7 +150,7 @@ class OutputTruncator:
         return (Chunk(stream=stream, text="".join(passed)),) if passed else ()
 
     def _piece(self, stream: ev.Stream, piece: str) -> str:
-        """What of one line, or of its next piece, may be shown."""
+        """The part of a line, or of its next piece, that may be shown."""
         line = self._lines[stream]
         if not piece.endswith("\n"):
             return "".join(self._within(line, piece))
@@ -162,7 +160,7 @@ class OutputTruncator:
         return "".join((*self._within(line, piece[: -len(end)]), *_close(line), end))
 
     def _within(self, line: _Line, piece: str) -> list[str]:
-        """What of a piece of one line may pass, in view of the line's width and redraws."""
+        """The part of a piece that passes, given the line's width and redraws."""
         if "\r" not in piece:
             return [self._draw(line, piece)]
         first, *rest = piece.split("\r")
@@ -231,7 +229,7 @@ def _close(line: _Line) -> list[str]:
     if line.held:
         out.append("\r" + _over(line.now, line.base))
     if line.cut:
-        out.append(f" ... {count(line.cut, 'character')} left out here")
+        out.append(f" [{count(line.cut, 'character')} omitted]")
     return out
 
 

@@ -127,7 +127,7 @@ def test_expand(text, expected):
     [
         ("$nope", r"\$nope is on the line, but nope is not defined$"),
         ("{depss}", r"\{depss\} is on the line, but depss is not defined; did you mean deps\?"),
-        ("$frame", r"\$frame is a dict, which cannot stand on the line"),
+        ("$frame", r"\$frame is a dict, which cannot be used on this line"),
         ("$mixed", r"\$mixed is a list"),
     ],
 )
@@ -175,7 +175,7 @@ def test_deps(line, deps):
     if deps is None:
         error = refused(line)
         assert str(error).startswith("--deps needs a value")
-        assert error.hint == 'For example: --deps "numpy pandas>=2"'
+        assert error.hint == 'Example: --deps "numpy pandas>=2"'
     else:
         assert cell(line).text("deps") == deps
 
@@ -201,7 +201,7 @@ def test_what_expands_is_data_and_never_an_option():
     line = cell("--deps $x", x="numpy --dry-run")
     assert line.text("deps") == "numpy --dry-run"
     assert not line.has("dry_run")
-    assert "unexpected word $x" in str(refused("$x", x="--dry-run"))
+    assert "unexpected argument $x" in str(refused("$x", x="--dry-run"))
 
 
 @pytest.mark.parametrize(
@@ -211,11 +211,11 @@ def test_what_expands_is_data_and_never_an_option():
         ("--python=3.12 --bakcend=x", "unknown option --bakcend; did you mean --backend?"),
         ("-z", "unknown option -z"),
         ("--dry-run=yes", "--dry-run takes no value"),
-        ("--python -b local", "--python needs a value: the Python that runs it"),
+        ("--python -b local", "--python needs a value: Python version to run on"),
         ("-p 3.11 -p 3.12", "-p is given twice"),
-        ("numpy", "unexpected word numpy"),
-        ("deps numpy", "unexpected word deps; did you mean --deps?"),
-        ("--set a=1 b=2", "unexpected word b=2"),
+        ("numpy", "unexpected argument numpy"),
+        ("deps numpy", "unexpected argument deps; did you mean --deps?"),
+        ("--set a=1 b=2", "unexpected argument b=2"),
     ],
 )
 def test_wrong_lines_say_what_is_right(line, message):
@@ -239,10 +239,10 @@ def test_an_argument():
     assert opt.read(RUN, opt.tokenize("--help"), "terminal").has("help")
     with pytest.raises(SpecError, match="run needs FILE") as caught:
         opt.read(RUN, opt.tokenize("--deps numpy script.py"), "terminal")
-    assert "first" in caught.value.hint
-    with pytest.raises(SpecError, match="unexpected word two") as caught:
+    assert "Write FILE before --deps" in caught.value.hint
+    with pytest.raises(SpecError, match="unexpected argument two") as caught:
         opt.read(LOGS, opt.tokenize("one two"), "notebook", {})
-    assert caught.value.hint == "For example: %argo logs"
+    assert caught.value.hint == "Example: %argo logs"
 
 
 def test_options_of_another_place_are_unknown():

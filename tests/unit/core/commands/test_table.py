@@ -70,12 +70,12 @@ def test_run_options():
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("--python new", "--python cannot be new"),
-        ("--out class", "--out needs a variable's name, not class"),
-        ("--push 1x", "--push needs a variable's name, not 1x"),
-        ("--push [x", "--push needs a variable's name, not [x"),
-        ("--pull a.b", "--pull needs a variable's name, not a.b"),
-        ('--out ""', "--out needs a variable's name, not "),
+        ("--python new", "invalid Python version: new"),
+        ("--out class", "--out needs a variable name, not class"),
+        ("--push 1x", "--push needs a variable name, not 1x"),
+        ("--push [x", "--push needs a variable name, not [x"),
+        ("--pull a.b", "--pull needs a variable name, not a.b"),
+        ('--out ""', "--out needs a variable name, not an empty text"),
         ("--resources cpus=1", "unknown resource cpus; did you mean cpu?"),
         ("--resources cpu", "cpu needs a quantity, not nothing"),
         ("--resources memory=lots", "memory needs a quantity, not lots"),
@@ -100,15 +100,15 @@ def test_help_of_a_verb():
     assert table.read_line("logs --help", {}) == Line(command="help", argument="logs")
     assert table.read_line("help logs", {}).argument == "logs"
     assert table.read_argv(["run", "--help"]) == Line(command="help", argument="run")
-    with pytest.raises(SpecError, match="unknown verb log; did you mean logs"):
+    with pytest.raises(SpecError, match="unknown command log; did you mean logs"):
         table.read_line("help log", {})
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("rnus", "unknown verb rnus; did you mean runs?"),
-        ("run x.py", "run is for the terminal"),
+        ("rnus", "unknown command rnus; did you mean runs?"),
+        ("run x.py", "run is a command for the terminal"),
         ("--hepl", "unknown option --hepl; did you mean --help?"),
         ("runs --cuont 3", "unknown option --cuont; did you mean --count?"),
     ],

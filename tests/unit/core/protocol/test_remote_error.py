@@ -72,7 +72,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("field", "value"), WRONG, ids=str)
 def test_a_field_of_the_wrong_kind_is_refused_by_its_name(field, value):
-    with pytest.raises(ProtocolError, match="its error cannot be read"):
+    with pytest.raises(ProtocolError, match="with an unreadable error"):
         parse(json.dumps({**GOOD, field: value}))
 
 

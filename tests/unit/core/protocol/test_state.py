@@ -125,7 +125,12 @@ def test_the_small_records() -> None:
         ev.Skipped(**stamp(7), lines=1, bytes=2), ev.NodePhase(phase="Running"), ev.Unreadable(line="x", problem="odd"),
         ev.Value(**stamp(8), name="x", body="1"), ev.Value(**stamp(9), name="x", body="2"),
     ])  # fmt: skip
-    assert (state.notes, state.locked, state.rss, state.error) == (("look", "unreadable record: odd"), "{}", 7, "{}")
+    assert (state.notes, state.locked, state.rss, state.error) == (
+        ("look", "Invalid protocol record: odd"),
+        "{}",
+        7,
+        "{}",
+    )
     assert state.snapshot is not None
     assert state.node == ev.NodePhase(phase="Running")
     assert [value.body for value in state.values] == ["2"]
@@ -140,7 +145,7 @@ def test_parts_join_to_their_record() -> None:
     assert fold(pieces).notes == ("whole",)
     assert fold(pieces[:2]).notes == ()
     for bad in ("nonsense", '{"k": "part", "id": "1", "j": 0, "of": 1, "s": "", "b": "b", "n": 1, "t": 1.0}'):
-        assert fold([ev.Part(**stamp(1), id="p", j=0, of=1, s=bad)]).notes[0].startswith("unreadable record")
+        assert fold([ev.Part(**stamp(1), id="p", j=0, of=1, s=bad)]).notes[0].startswith("Invalid protocol record")
 
 
 def test_another_boot_is_another_attempt() -> None:
@@ -156,7 +161,7 @@ def test_another_boot_is_another_attempt() -> None:
 def test_a_hole_is_a_gap_with_its_size() -> None:
     whole = log()
     without_lines = [event for event in whole if not isinstance(event, ev.Lines)]
-    assert fold(without_lines).gaps == (Gap(lines=2, reason="the log has a hole here"),)
+    assert fold(without_lines).gaps == (Gap(lines=2, reason="not received"),)
     one_lost = [ev.Lines(text="one\n") if isinstance(event, ev.Lines) else event for event in whole]
     assert [gap.lines for gap in fold(one_lost).gaps] == [1]
 
@@ -212,7 +217,7 @@ def test_any_events_in_any_order_give_a_state(seen: list[ev.Event]) -> None:
 def test_a_place_that_could_not_be_asked_is_noted_once():
     failed = ev.StopFailed(problem="away", t=1.0)
     state = fold([ev.StopRequested(by="me", t=0.0), failed, failed])
-    assert state.notes == ("it could not be asked to stop: away",)
+    assert state.notes == ("Could not stop the run: away",)
     assert state.stop_requested
 
 

@@ -124,7 +124,7 @@ REFUSED = [
     (len, "x is a builtin_function_or_method", "the data in it"),
     (fractions.Fraction(1, 2), "x is a fractions Fraction", "(x.numerator, x.denominator)"),
     (dt.datetime(2026, 1, 1, tzinfo=BERLIN), "x has a time zone with rules", "x.astimezone(datetime.timezone.utc)"),
-    (LOOP, "x[1]['again'] contains itself", "the parts of it"),
+    (LOOP, "x[1]['again'] contains itself", "parts"),
     (DEEP, "is nested more than 200 deep", "a flatter one"),
 ]
 
@@ -143,9 +143,9 @@ def test_what_cannot_travel_is_refused_by_name_with_what_can(value, why, instead
 
 def test_the_limit_is_on_the_text_and_is_told():
     assert core.encode("x", "abc", 5) == guest.encode("x", "abc", 5) == '"abc"'
-    with pytest.raises(SpecError, match="'x' takes 5 bytes as text, and the limit is 4"):
+    with pytest.raises(SpecError, match="'x' takes 5 bytes, but the limit is 4"):
         core.encode("x", "abc", 4)
-    with pytest.raises(guest.CannotTravel, match="'x' takes 5 bytes as text, and the limit is 4"):
+    with pytest.raises(guest.CannotTravel, match="'x' takes 5 bytes"):
         guest.encode("x", "abc", 4)
 
 
@@ -159,7 +159,7 @@ BAD = [
 
 @pytest.mark.parametrize("text", BAD, ids=range(len(BAD)))
 def test_a_text_that_nobody_wrote_is_an_error_of_ours(text):
-    with pytest.raises(ProtocolError, match="cannot be read"):
+    with pytest.raises(ProtocolError, match="unreadable value"):
         core.decode(text)
     with pytest.raises((ValueError, RecursionError)):
         guest.decode(text)
@@ -174,7 +174,7 @@ ARRAY = '{"@": "array", "dtype": "<f8", "shape": [0], "order": "C", "v": ""}'
 
 def test_an_array_without_numpy_says_what_to_install(monkeypatch):
     without_numpy(monkeypatch)
-    with pytest.raises(ArgoMagicError, match="no numpy here") as here:
+    with pytest.raises(ArgoMagicError, match="numpy is not installed here") as here:
         core.decode(ARRAY)
     assert "tolist" in here.value.hint
     with pytest.raises(guest.CannotTravel, match="Add numpy to --deps"):

@@ -67,11 +67,11 @@ def test_every_name_of_the_tables_is_a_requirement():
 @pytest.mark.parametrize(
     ("text", "advice"),
     [
-        ("r-base=4.3", "it is a package of R"),
-        ("cudatoolkit=11.8", "wheels bring CUDA"),
-        ("pytorch-cuda=12.1", "wheels bring CUDA"),
-        ("mkl", "numpy and scipy bring theirs"),
-        ("blas=*=openblas", "numpy and scipy bring theirs"),
+        ("r-base=4.3", "it is an R package"),
+        ("cudatoolkit=11.8", "include CUDA"),
+        ("pytorch-cuda=12.1", "include CUDA"),
+        ("mkl", "numpy and scipy include it"),
+        ("blas=*=openblas", "numpy and scipy include it"),
         ("gcc_linux-64", "nothing is compiled"),
         ("openssl=3.0.13=h7f8727e_0", "it comes with Python or the image"),
         ("ld_impl_linux-64=2.40", "it comes with Python or the image"),
@@ -80,9 +80,9 @@ def test_every_name_of_the_tables_is_a_requirement():
         ("blast", "it is a program"),
         ("libpng", "it is a C library"),
         ("_libgcc_mutex=0.1=main", "it is a C library"),
-        ("nobody-knows=1.0=h1234567_0", "if the index has the very same package"),
-        ("numpy[version='>=1']", "write its version behind its name"),
-        ("numpy 1.26|1.27", "no counterpart: choose one"),
+        ("nobody-knows=1.0=h1234567_0", "if the index has the same package"),
+        ("numpy[version='>=1']", "write its version after its name"),
+        ("numpy 1.26|1.27", "not supported: choose one"),
         ("numpy 1.2*", "write its version as"),
         ("numpy=1.26=", "write its version as"),
         ("https://example.com/x.conda", "write it as name"),
@@ -92,7 +92,7 @@ def test_every_name_of_the_tables_is_a_requirement():
 def test_what_only_conda_has(text, advice):
     with pytest.raises(SpecError) as caught:
         read("numpy", text)
-    assert caught.value.message == "environment.yml: 1 of its 2 conda packages cannot be taken from a package index"
+    assert caught.value.message == "environment.yml: 1 of its 2 conda packages cannot come from a package index"
     assert caught.value.hint.startswith(f"line 4: {text}: ")
     assert advice in caught.value.hint
 
@@ -101,5 +101,5 @@ def test_all_that_is_refused_is_told_at_once():
     with pytest.raises(SpecError) as caught:
         read("numpy", "mkl", "r-base")
     assert [line.partition(":")[0] for line in caught.value.hint.splitlines()] == ["line 4", "line 5"]
-    with pytest.raises(SpecError, match="its conda package cannot be taken"):
+    with pytest.raises(SpecError, match="its conda package cannot come from"):
         read("mkl")

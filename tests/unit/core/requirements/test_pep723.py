@@ -113,7 +113,7 @@ def test_line_ends_of_windows():
 
 def test_the_last_mark_of_an_unbroken_comment_closes():
     cell = '# /// script\n# x = """\n# ///\n# """\n# ///\n# A comment below.\n'
-    assert '"x" means nothing' in refusal(cell).message
+    assert '"x" is not supported' in refusal(cell).message
     assert parse_script('# /// script\n# dependencies = ["numpy"]\n# ///\n# A comment below.\n').requirements.lines == (
         "numpy",
     )
@@ -140,53 +140,57 @@ def test_warnings_come_with_the_requirements():
         ("#/// script\n# ///", "line 1", '"#/// script" does not open a block; write exactly "# /// script"'),
         ("pass\n# ///script\n# ///", "line 2", "does not open a block"),
         ("# /// script \n# ///", "line 1", "does not open a block"),
-        (block("#" * 70000), "line 1", "70000 characters are more than the 65536"),
+        (block("#" * 70000), "line 1", "70000 characters, but a script block has at most 65536"),
         (block("dependencies = [numpy]"), "line 2, character 19", "this is not TOML (Invalid value)"),
         ("pass\n" + block("", "dependencies = ["), "line 4", "this is not TOML"),
         (block("a = 1", "a = 2"), "line 3", "Cannot overwrite a value"),
         (block("a = " + "[" * 5000), "line 2", "this is not TOML"),
         (block("a = " + "9" * 5000), "line 2", "this is not TOML"),
-        (block("dependencies = ['x']", "other = 1"), "line 3", '"other" means nothing in a script block'),
+        (block("dependencies = ['x']", "other = 1"), "line 3", '"other" is not supported in a script block'),
         (block('requires_python = ">=3.11"'), "line 2", "write requires-python"),
-        (block('"\u00e9\\n" = 1'), "line 1", '"\\xe9\\n" means nothing'),
-        (block("[project]", "name = 'x'"), "line 2", '"project" means nothing in a script block'),
+        (block('"\u00e9\\n" = 1'), "line 1", '"\\xe9\\n" is not supported'),
+        (block("[project]", "name = 'x'"), "line 2", '"project" is not supported in a script block'),
         (block('dependencies = "numpy"'), "line 2", '"dependencies" is not a list'),
         (block("", 'dependencies = ["numpy", "pandas=2"]'), "line 3, dependencies, item 2, character 7", "use =="),
-        (block("dependencies = [1]"), "line 2, dependencies, item 1", "a value of type int is not a text"),
-        (block("dependencies = [2026-01-01]"), "line 2, dependencies, item 1", "a value of type date is not a text"),
-        (block("requires-python = 3.11"), "line 2", '"requires-python" is not a text'),
+        (block("dependencies = [1]"), "line 2, dependencies, item 1", "a value of type int is not a string"),
+        (block("dependencies = [2026-01-01]"), "line 2, dependencies, item 1", "a value of type date is not a string"),
+        (block("requires-python = 3.11"), "line 2", '"requires-python" is not a string'),
         (block('requires-python = "3.11"'), "line 2", '"3.11" is not a version specifier'),
         (block('requires-python = "^3.11"'), "line 2", "is not a version specifier"),
         (block('requires-python = "===3.11"'), "line 2", "is not a version specifier"),
         (block("tool = 1"), "line 2", '"tool" is not a table'),
         (block("[tool]", "uv = 1"), "line 2", '"tool" is not a table'),
         (uv('sources = { x = { git = "https://git.example.com/x" } }'), "line 3", 'write "name @ https://..."'),
-        (block("[tool.uv.sources]", "x = 1"), "line 2", '"sources" of [tool.uv] means nothing here'),
-        (block('tool.uv.cache-dir = "x"'), "line 2", "UV_CACHE_DIR names uv's cache"),
-        (uv('extra-index-url = ["https://index.example.com"]'), "line 3", "one index that serves everything"),
-        (uv("frobnicate = 1"), "line 3", '"frobnicate" of [tool.uv] means nothing here'),
-        (uv('prerelease = "maybe"'), "line 3", "write one of disallow, allow, if-necessary, explicit"),
-        (uv("prerelease = true"), "line 3", '"prerelease" has no such value'),
-        (uv('resolution = "newest"'), "line 3", "write one of highest, lowest, lowest-direct"),
+        (block("[tool.uv.sources]", "x = 1"), "line 2", '"sources" of [tool.uv] is not supported'),
+        (block('tool.uv.cache-dir = "x"'), "line 2", "set UV_CACHE_DIR instead"),
+        (uv('extra-index-url = ["https://index.example.com"]'), "line 3", "use a single index"),
+        (uv("frobnicate = 1"), "line 3", '"frobnicate" of [tool.uv] is not supported'),
+        (uv('prerelease = "maybe"'), "line 3", "use one of disallow, allow, if-necessary, explicit"),
+        (uv("prerelease = true"), "line 3", '"prerelease" has an unknown value'),
+        (uv('resolution = "newest"'), "line 3", "use one of highest, lowest, lowest-direct"),
         (uv('no-build = "yes"'), "line 3", '"no-build" is neither true nor false'),
         (uv("offline = 1"), "line 3", "write offline = true"),
-        (uv("exclude-newer = 2026-06-01"), "line 3", "is not a date or a span in quotes"),
-        (uv('exclude-newer = "--offline"'), "line 3", "is not a date or a span"),
-        (uv('exclude-newer = "30\\ndays"'), "line 3", "is not a date or a span"),
+        (uv("exclude-newer = 2026-06-01"), "line 3", "is not a quoted date or span"),
+        (uv('exclude-newer = "--offline"'), "line 3", "is not a quoted date or span"),
+        (uv('exclude-newer = "30\\ndays"'), "line 3", "is not a quoted date or span"),
         (uv('index-url = "http://index.example.com"'), "line 3", "is not an https URL"),
         (uv("index-url = 1"), "line 3", "is not an https URL"),
-        (uv('index-url = "https://user:secret@index.example.com"'), "line 3", "has a user name or token in it"),
-        (uv('index-url = "user:secret@index.example.com"'), "line 3", "has a user name or token in it"),
+        (uv('index-url = "https://user:secret@index.example.com"'), "line 3", "contains a user name or token"),
+        (uv('index-url = "user:secret@index.example.com"'), "line 3", "contains a user name or token"),
         (block("[[tool.uv.index]]", 'name = "x"'), "line 2", "[[tool.uv.index]] has no url"),
-        (block("[[tool.uv.index]]", 'url = "https://user@index.example.com"'), "line 3", "has a user name or token"),
-        (block("[[tool.uv.index]]", "explicit = true"), "line 3", '"explicit" of an index means nothing here'),
-        (block(*["[[tool.uv.index]]", 'url = "https://index.example.com"'] * 2), "line 2", "is not one table"),
-        (uv('index = "https://index.example.com"'), "line 3", "is not one table"),
-        (uv("index = [1]"), "line 3", "is not one table"),
+        (
+            block("[[tool.uv.index]]", 'url = "https://user@index.example.com"'),
+            "line 3",
+            "contains a user name or token",
+        ),
+        (block("[[tool.uv.index]]", "explicit = true"), "line 3", '"explicit" of an index is not supported'),
+        (block(*["[[tool.uv.index]]", 'url = "https://index.example.com"'] * 2), "line 2", "is not a single table"),
+        (uv('index = "https://index.example.com"'), "line 3", "is not a single table"),
+        (uv("index = [1]"), "line 3", "is not a single table"),
         (
             uv('index-url = "https://index.example.com"', "[[tool.uv.index]]", 'url = "https://index.example.com"'),
             "line 4",
-            '"index" gives a second index',
+            '"index" adds a second index',
         ),
         (uv('constraint-dependencies = "numpy<2"'), "line 3", 'write constraint-dependencies = ["numpy<2"]'),
         (
@@ -238,7 +242,7 @@ def test_every_key_is_a_setting_of_the_same_type():
 @pytest.mark.parametrize(("key", "advice"), UNKNOWN.items())
 def test_keys_of_uv_that_mean_nothing_here_are_refused_by_name(key, advice):
     error = refusal(uv(f"{key} = 1"))
-    assert error.message == f'script block, line 3: "{key}" of [tool.uv] means nothing here; {advice}'
+    assert error.message == f'script block, line 3: "{key}" of [tool.uv] is not supported; {advice}'
     assert "exclude-newer" in error.hint
 
 

@@ -52,9 +52,7 @@ def test_what_uv_is_told_of_versions_counts():
         "prerelease = 'allow'\nindex-url = 'https://index.example.com/simple'\npackage = false\n"
     )
     assert (asked.constraints, asked.overrides, asked.requires_python) == (("numpy<3",), ("six==1",), ())
-    assert asked.notes == (
-        "pyproject.toml: index-url, prerelease of [tool.uv] count only as settings of the cell: --set KEY=VALUE.",
-    )
+    assert asked.notes == ("pyproject.toml: ignoring index-url, prerelease of [tool.uv]; use --set KEY=VALUE instead.",)
 
 
 def test_what_has_a_source_of_its_own_but_a_url_too_is_what_it_says():
@@ -71,22 +69,22 @@ def test_what_has_a_source_of_its_own_but_a_url_too_is_what_it_says():
         ("x = " + "[" * 5000, (), (), "is not TOML"),
         (WHOLE, ("plots",), (), "unknown extra plots; did you mean plot?"),
         (WHOLE, (), ("deb",), "unknown group deb; did you mean dev?"),
-        ("[build-system]\nrequires = []", (), (), "there is no [project] in it"),
+        ("[build-system]\nrequires = []", (), (), "it has no [project] table"),
         ("[project]\nname = 'x'\ndynamic = ['dependencies']", (), (), "its dependencies are dynamic"),
-        ("[tool.poetry.dependencies]\nnumpy = '^2'", (), (), "written as Poetry writes them"),
+        ("[tool.poetry.dependencies]\nnumpy = '^2'", (), (), "in Poetry's own format"),
         ("[project]\nname = 'x'\ndependencies = ['x']", (), (), "x is the project itself"),
         ("[project]\nname = 'x'\ndependencies = ['six', 'numpy=2']", (), (), "dependencies, item 2, character 6"),
-        ("[project]\ndependencies = 'six'", (), (), "dependencies is no list"),
-        ("[project]\nname = 'x'\nrequires-python = '3'", (), (), "requires-python = '3' is no specifier"),
-        ("[project]\nname = 'x'\nrequires-python = 3", (), (), "requires-python = 3 is no specifier"),
-        ("project = 1", (), (), "project is no table"),
+        ("[project]\ndependencies = 'six'", (), (), "dependencies is not a list"),
+        ("[project]\nname = 'x'\nrequires-python = '3'", (), (), "invalid requires-python '3'"),
+        ("[project]\nname = 'x'\nrequires-python = 3", (), (), "invalid requires-python 3"),
+        ("project = 1", (), (), "project is not a table"),
         ("[dependency-groups]\na = [{include-group = 'b'}]\nb = [{include-group = 'a'}]", (), ("a",), "a -> b -> a"),
         ("[dependency-groups]\na = [{include-group = 1}]", (), ("a",), "group a, 1, item 1: a value of type dict"),
         (
             "[project]\nname = 1\ndependencies = ['idna']\n[tool.uv.sources]\nIDNA = { git = 'x' }",
             (),
             (),
-            "idna has a source of its own",
+            "idna has a custom source",
         ),
     ],
 )

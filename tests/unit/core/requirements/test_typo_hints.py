@@ -32,7 +32,7 @@ def test_settings_named_in_refusals_exist():
 def test_import_names_are_taken_with_a_warning(name, package):
     found = parse(name)
     assert found.lines == (name,)
-    assert found.warnings == (f"{name} is a name to import; the package that most people mean by it is {package}.",)
+    assert found.warnings == (f"{name} is an import name; its package is usually {package}.",)
     assert parse(package).warnings == ()
 
 
@@ -44,7 +44,7 @@ def test_import_names_are_known_however_written(name):
 @pytest.mark.parametrize("name", sorted(STANDARD_LIBRARY & sys.stdlib_module_names))
 def test_modules_of_python_are_taken_with_a_warning(name):
     (warning,) = parse(name).warnings
-    assert warning.startswith(f"{name} comes with Python")
+    assert warning.startswith(f"{name} is part of Python's standard library")
 
 
 def test_modules_of_python_come_with_this_one_too():

@@ -68,7 +68,7 @@ def test_a_free_threaded_python_is_another():
     "text", ["", "nothing", "{", '{"python": "3.12"}', said(distributions=3), said(distributions=[["a"]])]
 )
 def test_what_is_no_answer(text):
-    with pytest.raises(ValueError, match="not what the probe says"):
+    with pytest.raises(ValueError, match="not the output of the probe"):
         read_probe(text)
 
 

@@ -17,7 +17,7 @@ PACKAGES = (Package(name="numpy", version="2.3.4", size=16_000_000), Package(nam
     [
         (CheckResult(problem="No.", hint="Do."), "No."),
         (CheckResult(problem="The index is away.", unreachable=True), "Not checked: The index is away."),
-        (CheckResult(lock=Lock(packages=(), target=TARGET)), "No packages: cells run with Python alone."),
+        (CheckResult(lock=Lock(packages=(), target=TARGET)), "No packages."),
         (
             CheckResult(lock=Lock(packages=PACKAGES, target=TARGET), target="Python 3.12.1"),
             "2 packages, 16.0 MB, for Python 3.12.1",

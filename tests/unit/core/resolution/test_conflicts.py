@@ -21,10 +21,10 @@ def explain(chain, hint=""):
 def test_python():
     start = "Because the current Python version (3.11.7) does not satisfy Python"
     cause, sentence, hint = explain(start + ">=3.13 and old==1.0 depends on Python>=3.13 and you require old==1.0")
-    assert (cause, sentence) == ("python", "old 1.0 needs Python >=3.13, and this cell's Python is 3.11.7.")
+    assert (cause, sentence) == ("python", "old 1.0 requires Python >=3.13, but the cell runs on Python 3.11.7.")
     assert "--python 3.13" in hint
     cause, sentence, hint = explain(start + "<3.8")
-    assert (cause, sentence) == ("python", "A package needs Python <3.8, and this cell's Python is 3.11.7.")
+    assert (cause, sentence) == ("python", "A package requires Python <3.8, but the cell runs on Python 3.11.7.")
     assert "--python 3.X" in hint
 
 
@@ -34,21 +34,21 @@ def test_platform():
     cause, sentence, said = explain(chain, hint)
     assert (cause, sentence) == ("platform", "plat 1.0 has no wheel for this Python and platform.")
     assert said.startswith("Wheels are available for plat (v1.0) on the following platform: win_amd64. ")
-    assert explain(chain)[2] == "Choose another version or --python."
+    assert explain(chain)[2] == "Use another version, or another Python with --python."
     cause, sentence, _ = explain("Because all versions of src have no usable wheels and you require src")
     assert (cause, sentence) == (
         "platform",
-        "src has no wheel, only source, and building from source is switched off.",
+        "src has no wheel, and building from source is disabled.",
     )
 
 
 def test_unknown():
     cause, sentence, hint = explain("Because nosuch was not found in the package registry and you require nosuch")
-    assert (cause, sentence) == ("unknown-package", "The package index has no nosuch.")
+    assert (cause, sentence) == ("unknown-package", "Package nosuch was not found on the index.")
     assert hint.startswith("Check the name")
     chain = "Because cv2 was not found in the package registry and all versions of needs depend on cv2>2"
     _, sentence, hint = explain(chain)
-    assert sentence == "The package index has no cv2, which needs needs."
+    assert sentence == "Package cv2 was not found on the index (required by needs)."
     assert hint.startswith("Did you mean opencv-python-headless? ")
 
 
@@ -58,28 +58,28 @@ def test_unknown():
         (
             "Because there is no version of numpy==99.0 and you require numpy==99.0",
             "",
-            "There is no version 99.0 of numpy.",
-            "Write numpy without a version",
+            "No version 99.0 of numpy was found.",
+            "Use numpy without a version",
         ),
         (
             "Because only alpha<=2.0 is available and you require alpha>2",
             "",
-            "There is no version >2 of alpha.",
+            "No version >2 of alpha was found.",
             "The index has alpha<=2.0. ",
         ),
         (
             "Because there are no versions of alpha and you require alpha",
             "",
-            "There is no version of alpha.",
-            "newest",
+            "No version of alpha was found.",
+            "latest",
         ),
         (
             "Because alpha==1.0 was yanked (reason: broken) and you require alpha",
             "",
-            'alpha 1.0 was withdrawn by its authors ("broken").',
+            'alpha 1.0 was yanked ("broken").',
             "==",
         ),
-        ("Because alpha==1.0 was yanked and you require alpha", "", "alpha 1.0 was withdrawn by its authors.", "=="),
+        ("Because alpha==1.0 was yanked and you require alpha", "", "alpha 1.0 was yanked.", "=="),
         (
             "Because there are no versions of alpha and you require alpha",
             (
@@ -87,14 +87,14 @@ def test_unknown():
                 "2025-01-02T00:00:00Z. "
                 "The latest version satisfying the requirement is v2.0, published at 2026-01-01T00:00:00Z."
             ),
-            "alpha has no version that was published before 2025-01-02.",
-            "Version 2.0 came out on 2026-01-01. ",
+            "alpha has no version published before 2025-01-02.",
+            "Version 2.0 was published on 2026-01-01. ",
         ),
         (
             "Because there are no versions of alpha and you require alpha",
             "some files were filtered by `exclude-newer`",
-            "A package has no version that was published early enough.",
-            "Choose a later exclude_newer.",
+            "A package has no version published early enough.",
+            "Use a later exclude_newer.",
         ),
     ],
 )
@@ -117,14 +117,14 @@ def test_conflict():
     assert explain(chain)[:2] == (
         "conflict",
         (
-            "These requirements cannot be met together: all versions of gamma depend on beta>=2 and alpha<=1.0"
+            "The requirements conflict: all versions of gamma depend on beta>=2 and alpha<=1.0"
             " depends on beta<2; you require alpha<2 and gamma."
         ),
     )
     assert explain("they depend on another")[:2] == (
         "conflict",
         (
-            "These requirements cannot be met together: they depend on another, we can conclude that your"
+            "The requirements conflict: they depend on another, we can conclude that your"
             " requirements are unsatisfiable."
         ),
     )

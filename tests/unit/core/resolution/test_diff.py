@@ -38,4 +38,4 @@ def test_every_kind_of_change():
         "other file  file     1       1",
         "removed     gone     1       -",
     ]
-    assert tables.text(changes((), "From a to b")) == "From a to b: no difference"
+    assert tables.text(changes((), "From a to b")) == "From a to b: no changes"

@@ -40,12 +40,12 @@ def test_names():
 
 def test_requirements():
     assert lock_export.requirements(LOCK).splitlines() == [
-        "# Locked for Python 3.12 on x86_64-manylinux_2_28; each line is one file.",
+        "# Locked for Python 3.12 on x86_64-manylinux_2_28; one file for each package.",
         "alpha==1 \\",
         f"    --hash=sha256:{A}",
         "beta==2 \\",
         f"    --hash=sha256:{B}",
-        "    # needed by alpha",
+        "    # via alpha",
         "gamma @ https://files.example.com/g.whl \\",
         f"    --hash=sha256:{C}",
     ]
@@ -67,7 +67,7 @@ def test_pylock_has_one_file_for_each_package():
     ]
     assert beta["sdist"]["name"] == "beta-2.tar.gz"
     assert gamma == {"name": "gamma", "archive": {"url": "https://files.example.com/g.whl", "hashes": {"sha256": C}}}
-    with pytest.raises(ResolutionError, match=r"does not have beta-2\.tar\.gz of beta 2 any more"):
+    with pytest.raises(ResolutionError, match=r"beta-2\.tar\.gz of beta 2 is no longer on the index"):
         lock_export.pylock(LOCK, ANSWER.replace(B, C))
     with pytest.raises(ResolutionError):
         lock_export.pylock(LOCK, "packages = 3")

@@ -97,7 +97,7 @@ def test_the_users_hashes_choose_among_the_files_that_fit():
     assert read(text, hashes={"Alpha": {f"sha256:{B.upper()}"}}).packages[0].sha256 == B
     assert read(text, hashes={"other": {f"sha256:{C}"}}).packages[0].sha256 == A
     for wanted in ({f"sha256:{C}"}, {f"md5:{A}"}, set()):
-        with pytest.raises(ResolutionError, match=r"No file of alpha 1\.0 .* has one of the hashes"):
+        with pytest.raises(ResolutionError, match=r"No compatible file of alpha 1\.0 has one of the hashes"):
             read(text, hashes={"alpha": wanted})
 
 
@@ -109,7 +109,7 @@ def test_a_url_requirement_keeps_its_url():
     assert found.file == "alpha-1.0+local-py3-none-any.whl"
     assert found.size == 0
     assert read(text, hashes={"alpha": {f"sha256:{A}"}}).packages == (found,)
-    with pytest.raises(ResolutionError, match="No file of alpha"):
+    with pytest.raises(ResolutionError, match="No compatible file of alpha"):
         read(text, hashes={"alpha": {f"sha256:{B}"}})
 
 
@@ -119,7 +119,7 @@ def test_a_url_of_source_needs_builds_and_keeps_its_subdirectory():
         f'hashes = {{ sha256 = "{A}" }}, size = 5 }}'
     )
     assert read(text, only_binary=False).packages[0].url == "https://files.example.com/a.zip#subdirectory=py"
-    with pytest.raises(ResolutionError, match=r"comes from a\.zip, which is source") as caught:
+    with pytest.raises(ResolutionError, match=r"comes from a source archive \(a\.zip\)") as caught:
         read(text)
     assert "only_binary=false" in caught.value.hint
 
@@ -129,15 +129,15 @@ def test_a_url_of_source_needs_builds_and_keeps_its_subdirectory():
     [
         ('vcs = { type = "git", url = "https://git.example.com/a", commit-id = "1" }', "version control"),
         ('directory = { path = "." }', "a folder"),
-        (f'archive = {{ path = "a-1.0-py3-none-any.whl", hashes = {{ sha256 = "{A}" }} }}', "a file on this machine"),
+        (f'archive = {{ path = "a-1.0-py3-none-any.whl", hashes = {{ sha256 = "{A}" }} }}', "a local file"),
         ('wheels = [{ name = "alpha-1.0-py3-none-any.whl", hashes = { md5 = "1" } }]', "no SHA-256 for alpha"),
         ('wheels = [{ name = "alpha-1.0-py3-none-any.whl" }]', "no SHA-256 for alpha"),
-        (f"wheels = [{wheel('alpha.whl')}]", "nobody can read: alpha.whl"),
-        (f'wheels = [{{ hashes = {{ sha256 = "{A}" }} }}]', "does not name the file of alpha"),
-        ("wheels = 3", "misshapen at `wheels`"),
-        ("wheels = [3]", "misshapen at `wheels`"),
-        ("archive = 3", "misshapen at `archive`"),
-        ('wheels = [{ name = 3, hashes = { sha256 = "" } }]', "misshapen at `name`"),
+        (f"wheels = [{wheel('alpha.whl')}]", "Invalid file name of a wheel of alpha"),
+        (f'wheels = [{{ hashes = {{ sha256 = "{A}" }} }}]', "has no file name for alpha"),
+        ("wheels = 3", "unexpected `wheels`"),
+        ("wheels = [3]", "unexpected `wheels`"),
+        ("archive = 3", "unexpected `archive`"),
+        ('wheels = [{ name = 3, hashes = { sha256 = "" } }]', "unexpected `name`"),
     ],
 )
 def test_what_cannot_be_locked_is_refused(body, said):
@@ -150,11 +150,11 @@ def test_what_cannot_be_locked_is_refused(body, said):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a = ", "not TOML"),
-        ("", "lock-version is None"),
-        ('lock-version = "2.0"', "lock-version is '2.0'"),
-        ("lock-version = 1.0", "lock-version is 1.0"),
-        ('lock-version = "1.0"\n[[packages]]\n', "misshapen at `name`"),
+        ("a = ", "not valid TOML"),
+        ("", "lock-version None"),
+        ('lock-version = "2.0"', "lock-version '2.0'"),
+        ("lock-version = 1.0", "lock-version 1.0"),
+        ('lock-version = "1.0"\n[[packages]]\n', "unexpected `name`"),
     ],
 )
 def test_what_is_no_lock_file_is_refused(text, said):

@@ -34,17 +34,20 @@ def test_both_fields_make_one_list(fields, needs):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", "r.json is no JSON: "),
-        ("[" * 100_000, "r.json holds more than a request does"),
-        ("[]", "r.json is no JSON object"),
+        ("{", "r.json is not JSON: "),
+        ("[" * 100_000, "r.json is not a valid request"),
+        ("[]", "r.json is not a JSON object"),
         ("{}", "r.json has no pythonCode"),
-        ('{"pythonCode": " "}', "r.json has a pythonCode that is no text with something in it"),
-        ('{"pythonCode": 1}', "r.json has a pythonCode that is no text"),
+        ('{"pythonCode": " "}', "r.json has a pythonCode that is empty or not a string"),
+        ('{"pythonCode": 1}', "r.json has a pythonCode that is empty or not a string"),
         ('{"pythonCode": "1", "dependecies": "numpy"}', "unknown key dependecies; did you mean dependencies?"),
-        ('{"pythonCode": "1", "dependencies": {"numpy": "2"}}', "dependencies of r.json are neither a text nor a list"),
+        (
+            '{"pythonCode": "1", "dependencies": {"numpy": "2"}}',
+            "dependencies of r.json are neither a string nor a list",
+        ),
         ('{"pythonCode": "1", "dependencies": ["numpy", 2]}', "dependencies of r.json, item 2"),
         ('{"pythonCode": "1", "dependencies": "num/py"}', "dependencies of r.json"),
-        ('{"pythonCode": "1", "requirementsFile": ["numpy"]}', "requirementsFile of r.json is no text"),
+        ('{"pythonCode": "1", "requirementsFile": ["numpy"]}', "requirementsFile of r.json is not a string"),
         ('{"pythonCode": "1", "requirementsFile": "-e ."}', "requirementsFile of r.json"),
     ],
 )

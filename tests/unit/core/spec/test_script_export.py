@@ -57,9 +57,7 @@ def test_an_index_comes_without_its_password():
     script = made("pass", index_url="https://me:secret@index.example.com/simple")
     assert table(script.text)["tool"]["uv"]["index"] == [{"url": "https://index.example.com/simple", "default": True}]
     assert "secret" not in script.text
-    assert script.notes == (
-        "Credentials of an index are left out: give them to uv as it takes them, by its environment or netrc.",
-    )
+    assert script.notes == ("Index credentials are not included: set them in uv's environment or in a .netrc file.",)
     assert made("pass", index_url="https://index.example.com/simple").notes == ()
     both = made("pass", index_url="https://a.example.com", indexes=(("own", "https://me:secret@b.example.com"),))
     assert table(both.text)["tool"]["uv"]["index"] == [
@@ -86,12 +84,12 @@ def test_a_lock_is_pinned_package_by_package():
 @pytest.mark.parametrize(
     ("cell", "words"),
     [
-        ("x = 1\nx", "does not show its last expression"),
-        ("x.describe()", "does not show its last expression"),
+        ("x = 1\nx", "does not display its last expression"),
+        ("x.describe()", "does not display its last expression"),
         ("print(1)", ""),
         ("x = 1", ""),
-        ("await f()\nx = 1", "awaits at its top"),
-        ("display(1)\nx = 1", "calls display()"),
+        ("await f()\nx = 1", "Top-level await"),
+        ("display(1)\nx = 1", "no display()"),
         ("from IPython.display import display\ndisplay(1)\nx = 1", ""),
         ("def display(x): pass\ndisplay(1)\nx = 1", ""),
         ("display = print\ndisplay(1)\nx = 1", ""),
@@ -106,5 +104,5 @@ def test_what_a_plain_script_is_not_is_said(cell, words):
 
 def test_variables_are_named_and_their_values_are_not():
     script = made("x = 1", env=(("TOKEN", "secret"), ("B", "2")))
-    assert script.notes == ("It had these variables, which you have to set: TOKEN, B.",)
+    assert script.notes == ("Set these environment variables of the cell: TOKEN, B.",)
     assert "secret" not in script.text

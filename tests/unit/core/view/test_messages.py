@@ -48,52 +48,52 @@ LATE_INSTALL = ended("install", 137, "install_timeout")
 STOPPED_OVER_THERE = ended("stopped", 143, "before the cell began")
 
 TABLE = [
-    (RunState(), "Pending", "", "The run is being submitted."),
-    (play([SUBMITTED]), "Pending", "", "The run waits for its start."),
+    (RunState(), "Pending", "", "Submitting the run."),
+    (play([SUBMITTED]), "Pending", "", "Waiting to start."),
     (play([replace(SUBMITTED, location="ctx/team"), ev.NodePhase(phase="Pending", message="Unschedulable")]), "Pending",
      "",
-     "The run waits for its start at ctx/team; seen there: Pending: Unschedulable."),
-    (play([SUBMITTED, ev.NodePhase(phase="Pending")]), "Pending", "", "The run waits for its start."),
-    (play([replace(SUBMITTED, location=""), ev.NodePhase(phase="")]), "Pending", "", "The run waits for its start."),
+     "Waiting to start on ctx/team (Pending: Unschedulable)."),
+    (play([SUBMITTED, ev.NodePhase(phase="Pending")]), "Pending", "", "Waiting to start."),
+    (play([replace(SUBMITTED, location=""), ev.NodePhase(phase="")]), "Pending", "", "Waiting to start."),
     (play(write(HELLO)), "Running", "", "Python 3.12.1 has started."),
     (RunState(phase="starting"), "Running", "", "Python has started."),
-    (play(write(HELLO, ("phase", {"phase": "resolving"}))), "Running", "", "uv chooses the versions of the packages."),
-    (play(write(HELLO, ("phase", {"phase": "installing"}))), "Running", "", "uv installs the packages."),
+    (play(write(HELLO, ("phase", {"phase": "resolving"}))), "Running", "", "Resolving packages."),
+    (play(write(HELLO, ("phase", {"phase": "installing"}))), "Running", "", "Installing packages."),
     (play(write(HELLO, ("phase", {"phase": "running"}))), "Running", "", "The cell is running."),
     (tried(3, write(HELLO)), "Running", "", "Python 3.12.1 has started."),
     (tried(3, EXITED), "Running", "",
-     "The cell's process left at once with status 1, as os._exit(1) does; attempt 2 of 3 follows."),
+     "The cell's process exited immediately with status 1, as with os._exit(1); attempt 2 of 3 is next."),
     (tried(3, EXITED, write(HELLO, boot="c")), "Running", "", "Python 3.12.1 has started (attempt 2 of 3)."),
     (tried(0, EXITED, write(HELLO, boot="c")), "Running", "", "Python 3.12.1 has started (attempt 2)."),
     (play([SUBMITTED, STOP]), "Pending", "", "The run is being stopped by the Stop button."),
-    (ended("ok"), "Succeeded", "", "The cell ran to its end."),
+    (ended("ok"), "Succeeded", "", "The cell completed."),
     (ended("error", 1, "", error("ValueError", "no\nsuch")), "Failed", "ValueError",
      "The cell raised ValueError: no such"),
     (ended("error", 1, "", error("KeyError")), "Failed", "KeyError", "The cell raised KeyError."),
     (ended("error", 1), "Failed", "Exception", "The cell raised an exception."),
-    (ended("error", 3, "", error("SystemExit", "3")), "Failed", "SystemExit", "The cell left by sys.exit(3)."),
+    (ended("error", 3, "", error("SystemExit", "3")), "Failed", "SystemExit", "The cell exited with sys.exit(3)."),
     (ended("error", 1, "", error("SystemExit", "no 'data'")), "Failed", "SystemExit",
-     "The cell left by sys.exit(\"no 'data'\")."),
+     "The cell exited with sys.exit(\"no 'data'\")."),
     (ended("exit", 3), "Failed", "exit status 3",
-     "The cell's process left at once with status 3, as os._exit(3) does."),
+     "The cell's process exited immediately with status 3, as with os._exit(3)."),
     (ended("signal", -11), "Failed", "SIGSEGV", "The cell's process was killed by signal 11 (SIGSEGV)."),
     (ended("signal", -40), "Failed", "signal 40", "The cell's process was killed by signal 40."),
     (ended("deadline", 0, "run_timeout"), "Failed", "run_timeout",
-     "The cell ran longer than run_timeout allows, and was ended."),
-    (ended("deadline"), "Failed", "run_timeout", "The cell ran longer than run_timeout allows, and was ended."),
+     "The cell exceeded run_timeout and was terminated."),
+    (ended("deadline"), "Failed", "run_timeout", "The cell exceeded run_timeout and was terminated."),
     (LATE_INSTALL, "InstallFailed", "InstallFailed",
-     "The install took longer than install_timeout allows, and was ended."),
+     "The install exceeded install_timeout and was terminated."),
     (NOT_INSTALLED, "InstallFailed", "InstallFailed", classify(1, UV).sentence),
     (ended("guest", 70, "Traceback:\n  File x\nOSError: no room\n"), "Error", "Error",
-     "The guest itself failed: OSError: no room"),
-    (ended("guest", 70), "Error", "Error", "The guest itself failed: it did not say why"),
+     "Internal error in the runner: OSError: no room"),
+    (ended("guest", 70), "Error", "Error", "Internal error in the runner (no details reported)."),
     (STOPPED_OVER_THERE, "Stopped", "Stopped", "The run was stopped before the cell began."),
     (play([SUBMITTED, STOP, ev.LogEnded(t=1009.0)]), "Stopped", "Stopped", "The run was stopped by the Stop button."),
     (play([SUBMITTED, ev.StopRequested(by="", t=1.0), ev.LogEnded(t=1009.0)]), "Stopped", "Stopped",
      "The run was stopped."),
     (play([SUBMITTED, write(HELLO, ("exit", {"reason": "stopped"})), GONE]), "Stopped", "Stopped",
-     "The run was stopped; seen there: Error: the pod was deleted; run the cell again."),
-    (LOST, "Lost", "Lost", "The log ended without saying how the cell ended; seen there: Failed: OOMKilled."),
+     "The run was stopped: Error: the pod was deleted; run the cell again."),
+    (LOST, "Lost", "Lost", "The log ended unexpectedly: Failed: OOMKilled."),
 ]  # fmt: skip
 
 
@@ -114,7 +114,7 @@ def test_every_sentence_is_one_line_and_every_bad_end_has_a_next_step(state):
 def test_hints_name_what_to_set_and_what_usually_causes_it():
     assert "--set install_timeout=SECONDS" in messages.hint(LATE_INSTALL)
     assert messages.hint(NOT_INSTALLED) == classify(1, UV).hint
-    assert "memory that is not its own" in messages.hint(ended("signal", -11))
+    assert "accessed invalid memory" in messages.hint(ended("signal", -11))
     assert "os._exit" in messages.hint(ended("exit", 3))
 
 
@@ -133,14 +133,14 @@ def raised(ename, mro=(), packages=(), **attributes):
 @pytest.mark.parametrize(
     ("state", "said"),
     [
-        (raised("ModuleNotFoundError", name="idna"), "add --deps idna"),
-        (raised("ModuleNotFoundError", name="cv2"), "add --deps opencv-python-headless"),
-        (raised("ModuleNotFoundError", name="sklearn.svm"), "add --deps scikit-learn"),
-        (raised("Mine", ["ModuleNotFoundError"], name="idna"), "add --deps idna"),
+        (raised("ModuleNotFoundError", name="idna"), "Add --deps idna."),
+        (raised("ModuleNotFoundError", name="cv2"), "Add --deps opencv-python-headless."),
+        (raised("ModuleNotFoundError", name="sklearn.svm"), "Add --deps scikit-learn."),
+        (raised("Mine", ["ModuleNotFoundError"], name="idna"), "Add --deps idna."),
         (raised("ModuleNotFoundError", name="six.nope", packages=[("six", "1.0")]), ""),
         (raised("ModuleNotFoundError", name="os.nope"), ""),
         (raised("ModuleNotFoundError"), ""),
-        (raised("FileNotFoundError", filename="data.csv"), "send what it needs by --push"),
+        (raised("FileNotFoundError", filename="data.csv"), "Send the data with --push"),
         (raised("FileNotFoundError", filename="/data.csv"), ""),
         (raised("FileNotFoundError", filename=3), ""),
         (raised("ValueError", name="idna"), ""),
@@ -155,17 +155,17 @@ def test_what_the_notebook_has_and_the_cell_lacks_is_named(state, said):
 @pytest.mark.parametrize(
     ("needs", "source", "advice"),
     [
-        (("numpy", "pandas>=2"), "", 'write --deps "numpy pandas>=2 opencv-python-headless"'),
-        (('a; os_name == "nt"',), "", 'write --deps ["a; os_name == \\"nt\\"", "opencv-python-headless"]'),
-        (("numpy",) * 40, "", "add --deps opencv-python-headless"),
-        (("numpy",), FILES, "add --deps opencv-python-headless"),
-        ((), "the cell's script block", "add opencv-python-headless to the cell's script block"),
-        (("numpy",), "study.requirements.txt", "add opencv-python-headless to study.requirements.txt"),
+        (("numpy", "pandas>=2"), "", 'Use --deps "numpy pandas>=2 opencv-python-headless".'),
+        (('a; os_name == "nt"',), "", 'Use --deps ["a; os_name == \\"nt\\"", "opencv-python-headless"].'),
+        (("numpy",) * 40, "", "Add --deps opencv-python-headless."),
+        (("numpy",), FILES, "Add --deps opencv-python-headless."),
+        ((), "the cell's script block", "Add opencv-python-headless to the cell's script block."),
+        (("numpy",), "study.requirements.txt", "Add opencv-python-headless to study.requirements.txt."),
     ],
 )
 def test_how_to_add_what_is_missing_where_the_requirements_are_written(needs, source, advice):
     state = replace(raised("ModuleNotFoundError", name="cv2"), requirements=needs, requirements_source=source)
-    assert messages.hint(state) == f"The cell has an environment of its own: {advice}"
+    assert messages.hint(state) == f"The cell does not see the notebook's packages. {advice}"
 
 
 def test_every_name_to_import_has_a_package_that_can_be_asked_for():
@@ -205,7 +205,7 @@ def test_what_is_seen_elsewhere_brings_its_own_next_step():
     lost = play([SUBMITTED, write(HELLO), GONE, ev.LogEnded(t=1009.0)])
     assert messages.sentence(lost).endswith("the pod was deleted; run the cell again.")
     assert messages.hint(lost) == ""
-    assert "run the cell again" in messages.hint(LOST)
+    assert "Run the cell again" in messages.hint(LOST)
 
 
 def test_the_age_of_a_lock():
@@ -214,12 +214,12 @@ def test_the_age_of_a_lock():
     assert [line.split(" by ")[0] for line in said] == [
         "resolved just now", "resolved 1 minute ago", "resolved 2 hours ago", "resolved 3 days ago",
     ]  # fmt: skip
-    assert said[0].endswith("by uv 0.13.9; --upgrade chooses anew")
-    assert messages.lock_age(replace(lock, uv=""), 1000.0) == "resolved just now; --upgrade chooses anew"
+    assert said[0].endswith("by uv 0.13.9; use --upgrade to resolve again")
+    assert messages.lock_age(replace(lock, uv=""), 1000.0) == "resolved just now; use --upgrade to resolve again"
 
 
 def test_what_to_know_before_the_install():
     lock = Lock(packages=(), target=Target(python="3.12.1"), warnings=("Say this.",))
     assert messages.warnings(lock) == ("Say this.",)
     unresolved = Unresolved(lines=("numpy",), reason="The index could not be reached.")
-    assert messages.warnings(unresolved)[0].startswith("The index could not be reached. So the versions are chosen")
+    assert messages.warnings(unresolved)[0].startswith("The index could not be reached. Versions will be resolved")

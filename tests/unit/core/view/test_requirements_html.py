@@ -61,4 +61,4 @@ def test_the_static_form():
     assert requirements_html.static_html(items, text, "f", BAD).count("color:#cf222e") == 1
     assert "Checking" not in requirements_html.static_html(items, text, "f", None)
     assert requirements_html.static_text(items, "f") == "argo edit f: numpy>=2, six"
-    assert requirements_html.static_text((), "f") == "argo edit f: nothing"
+    assert requirements_html.static_text((), "f") == "argo edit f: no requirements"

@@ -46,9 +46,9 @@ def test_head_and_tail_and_left_out_are_all_lines(pieces, head, tail):
     cap = OutputTruncator(head=head, tail=tail)
     now, end = run(cap, *(err(text, stream) for stream, text in pieces))
     total = sum(text.count("\n") for _, text in pieces)
-    sentence = [one for one in end if isinstance(one, Chunk) and "left out here" in one.text]
-    left = sum(int(re.search(r"([\d,]+) lines? left", one.text)[1].replace(",", "")) for one in sentence
-               if "line" in one.text.split(" left")[0])  # fmt: skip
+    sentence = [one for one in end if isinstance(one, Chunk) and "omitted" in one.text]
+    left = sum(int(re.search(r"([\d,]+) lines? omitted", one.text)[1].replace(",", "")) for one in sentence
+               if "line" in one.text.split(" omitted")[0])  # fmt: skip
     kept = [one for one in end if one not in sentence]
     assert text_of(now).count("\n") <= head
     assert len(kept) <= tail
@@ -96,7 +96,7 @@ def test_many_lines_in_one_piece_and_one_by_one_end_alike():
     singly = run(OutputTruncator(head=10, tail=10), *map(out, lines))
     assert text_of(at_once[0]) == text_of(singly[0]) == "".join(lines[:10])
     assert at_once[1] == singly[1]
-    assert at_once[1][0] == Chunk(stream="stderr", text="... 980 lines left out here; the whole log: %argo logs\n")
+    assert at_once[1][0] == Chunk(stream="stderr", text="[980 lines omitted; full log: %argo logs]\n")
     assert text_of(at_once[1][1:]) == "".join(lines[-10:])
 
 
@@ -104,41 +104,41 @@ def test_a_million_lines():
     cap = OutputTruncator(full_log="%argo logs swift-otter")
     now, end = run(cap, out("a line of output\n" * 1_000_000))
     assert text_of(now).count("\n") == 1000
-    assert end[0].text == "... 998,000 lines left out here; the whole log: %argo logs swift-otter\n"
+    assert end[0].text == "[998,000 lines omitted; full log: %argo logs swift-otter]\n"
     assert text_of(end[1:]).count("\n") == 1000
 
 
 def test_one_endless_line_is_cut_and_counted():
     now, end = run(OutputTruncator(width=10), *[out("x" * 8)] * 5, out("\nnext\n"))
-    assert text_of(now + end) == "x" * 10 + " ... 30 characters left out here\nnext\n"
+    assert text_of(now + end) == "x" * 10 + " [30 characters omitted]\nnext\n"
 
 
 def test_an_endless_line_that_never_ends_is_counted_too():
     now, end = run(OutputTruncator(width=10), err("x" * 11, "stdout"))
-    assert text_of(now + end) == "x" * 10 + " ... 1 character left out here"
+    assert text_of(now + end) == "x" * 10 + " [1 character omitted]"
 
 
 def test_what_is_cut_in_the_tail_is_told_as_well():
     now, end = run(OutputTruncator(width=4, head=0), err("abcdef", "stdout"))
-    assert text_of(now + end) == "abcd ... 2 characters left out here"
+    assert text_of(now + end) == "abcd [2 characters omitted]"
 
 
 def test_many_long_lines_are_bounded_by_their_characters():
     now, end = run(OutputTruncator(head=100, tail=100, chars=1000), out(("y" * 99 + "\n") * 100))
     assert len(text_of(now)) <= 1000
     assert len(text_of(end[1:])) <= 1000
-    assert "80 lines left out" in end[0].text
+    assert "80 lines omitted" in end[0].text
 
 
 def test_pieces_without_a_newline_are_told_in_characters():
     cap = OutputTruncator(head=1, tail=1, chars=20)
     _, end = run(cap, out("one\n"), *(err("abcdefgh", name) for name in ("stdout", "stderr", "stdout")))
-    assert end[0].text.startswith("... 16 characters left out here")
+    assert end[0].text.startswith("[16 characters omitted")
 
 
 def test_the_sentence_begins_a_line_of_its_own():
     _, end = run(OutputTruncator(head=5, tail=1, chars=11), err("no newline", "stdout"), err("a\nb\nc\n"))
-    assert end[0].text.startswith("\n... 2 lines left")
+    assert end[0].text.startswith("\n[2 lines omitted")
 
 
 def test_a_long_progress_bar_passes_rarely_and_ends_right():
@@ -171,13 +171,13 @@ def test_displays_pass_up_to_a_count_and_updates_of_those_shown():
         display(),
     )
     assert now == [display(), display(display_id="a"), display(display_id="a", update=True)]
-    assert end == [Chunk(stream="stderr", text="... 2 displays left out here; the whole log: %argo logs\n")]
+    assert end == [Chunk(stream="stderr", text="[2 displays omitted; full log: %argo logs]\n")]
 
 
 def test_displays_pass_up_to_a_size():
     now, end = run(OutputTruncator(display_chars=10), display('"12345678"'), display('"x"'))
     assert len(now) == 1
-    assert "1 display left out" in end[0].text
+    assert "1 display omitted" in end[0].text
 
 
 def test_clearing_begins_anew():
