@@ -84,11 +84,11 @@ def _cut(text: str, start: int, end: int) -> str:
     first = text.rfind("\n", 0, start) + 1
     last = text.find("\n", end)
     last = len(text) if last < 0 else last
-    before, behind = text[first:start], text[end:last]
-    rest = re.sub(r"(?:^|[ \t])#.*", "", behind)
+    before, after = text[first:start], text[end:last]
+    rest = re.sub(r"(?:^|[ \t])#.*", "", after)
     if not (before + rest).strip(SPACE + ",\\"):
         return text[:first] + text[last + 1 :]
-    separator = re.match(r"[ \t]*,?[ \t]*", behind)
+    separator = re.match(r"[ \t]*,?[ \t]*", after)
     if rest.strip(SPACE + ",\\") and separator:
         return text[:start] + text[end + separator.end() :]
     return text[:first] + before.rstrip(SPACE + ",") + text[end:]

@@ -43,7 +43,7 @@ KEYWORDS = frozenset(("and", "or", "not", "in", "import", "from"))
 BINARY = "use --set only_binary=true or --set only_binary=false"
 INDEX = "use --set index_url=URL"
 ONE_INDEX = "use a single index: --set index_url=URL"
-FRESH = "remove it: each list gets an environment of its own"
+FRESH = "remove it: each list gets its own environment"
 LOCKED = "remove it: every run installs from a lock with hashes"
 PYTHON = "use -p/--python VERSION on the magic's line"
 WHEEL = "name @ https://index.example.com/name-1.0-py3-none-any.whl"
