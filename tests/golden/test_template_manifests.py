@@ -1,4 +1,4 @@
-"""deploy/*.yaml as we write them, golden (UV_ARGO_TEST_GOLDEN=write writes them anew), and what must hold for them."""
+"""The generated files of deploy/ (UV_ARGO_TEST_GOLDEN=write writes them again), and their properties."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from uv_argo_magic.core.requirements import model
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 HEAD = (
-    "# Written by uv-argo-magic (argo/template_manifests.py), compared by a test. docs/administrators.md explains it.\n"
+    "# Generated from uv_argo_magic/backends/argo/template_manifests.py; a test compares them. "
+    "See docs/administrators.md.\n"
 )
 
 

@@ -26,7 +26,7 @@ DOCUMENTS = (
     ROOT / "containers" / "Containerfile",
 )
 MODULES = tuple(sorted(ROOT.glob("uv_argo_magic/**/*.py")))
-GENERATED = "# Written by "
+GENERATED = "# Generated from "
 """How a manifest begins that is written from a module: its texts are checked there."""
 
 _PROGRAM = (
