@@ -1,56 +1,105 @@
-"""A notebook cell with its own dependencies, elsewhere, as if it had run here.
+"""Run notebook cells, files and code with their own dependencies, here or in an Argo Workflows pod.
 
-    %load_ext uv_argo_magic
+    %load_ext uv_argo_magic                                  in a notebook
     %%argo --deps "numpy pandas"
 
-Rule: importing this is light; what a run needs is imported by the first run.
+    uv_argo_magic.run("print(1)", deps="numpy").logs()       in Python (docs/api.md)
+
+Rule: importing this is light; every name below except the errors is imported when it is first used.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
 from uv_argo_magic.errors import (
     ArgoMagicError,
     BackendError,
+    BackendUnavailable,
     CellFailed,
     InstallFailed,
     NodeFailed,
     PolicyError,
+    ProtocolError,
     ResolutionError,
     RunError,
     SpecError,
     Stopped,
+    StreamLost,
+    SubmitRejected,
+    VerifyFailed,
 )
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from uv_argo_magic import testing
+    from uv_argo_magic.api import run, submit
+    from uv_argo_magic.backends.base import Backend
+    from uv_argo_magic.engine.run import Renderer, Run
+
+    __version__: str
+
 __all__ = [
     "ArgoMagicError",
+    "Backend",
     "BackendError",
+    "BackendUnavailable",
     "CellFailed",
     "InstallFailed",
     "NodeFailed",
     "PolicyError",
+    "ProtocolError",
+    "Renderer",
     "ResolutionError",
+    "Run",
     "RunError",
     "SpecError",
     "Stopped",
+    "StreamLost",
+    "SubmitRejected",
+    "VerifyFailed",
+    "__version__",
     "load_ipython_extension",
+    "run",
+    "submit",
+    "testing",
     "unload_ipython_extension",
 ]
+
+_LAZY = {
+    "run": "uv_argo_magic.api",
+    "submit": "uv_argo_magic.api",
+    "Run": "uv_argo_magic.engine.run",
+    "Renderer": "uv_argo_magic.engine.run",
+    "Backend": "uv_argo_magic.backends.base",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    if name == "testing":
+        return importlib.import_module("uv_argo_magic.testing")
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("uv-argo-magic")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """What `%load_ext uv_argo_magic` calls."""
-    from uv_argo_magic.notebook import magics  # noqa: PLC0415 - importing the package asks for no IPython
+    from uv_argo_magic.notebook import magics  # noqa: PLC0415 - importing the package must not import IPython
 
     magics.load(shell)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """What `%unload_ext uv_argo_magic` calls."""
-    from uv_argo_magic.notebook import magics  # noqa: PLC0415
+    from uv_argo_magic.notebook import magics  # noqa: PLC0415 - the same
 
     magics.unload(shell)

@@ -1,0 +1,159 @@
+"""Runs from Python code, without a notebook: `submit` returns at once, `run` waits (docs/api.md)."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+from uv_argo_magic import cell_syntax, config
+from uv_argo_magic._os import paths
+from uv_argo_magic.core.commands.table import RunOptions
+from uv_argo_magic.engine.context import CellContext
+from uv_argo_magic.engine.execute import execute
+from uv_argo_magic.errors import SpecError
+from uv_argo_magic.history.store import History
+from uv_argo_magic.remote_traceback import rebuild
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from uv_argo_magic.core.protocol.remote_error import RemoteError
+    from uv_argo_magic.core.protocol.state import RunState
+    from uv_argo_magic.core.spec.run_spec import Settings
+    from uv_argo_magic.engine.prepare import Prepared
+    from uv_argo_magic.engine.run import Run
+
+LOGGER = logging.getLogger("uv_argo_magic")
+"""Takes the notes about runs; without a handler, Python drops them."""
+
+
+def submit(  # noqa: PLR0913 - by keyword, each with a default
+    source: str | Path,
+    *,
+    deps: str | Iterable[str] | None = None,
+    python: str = "",
+    backend: str = "",
+    push: Mapping[str, object] | None = None,
+    pull: str | Iterable[str] = (),
+    settings: Mapping[str, object] | None = None,
+) -> Run:
+    """Start a run, and return it without waiting for its end.
+
+    Args:
+        source: the code as text, or the path of a Python file.
+        deps: requirements, as `--deps` ("numpy pandas>=2") or one each; None: those of the code's script block or of
+            the configuration.
+        python: a version or specifier, as `--python`.
+        backend: the backend's name, as `--backend`.
+        push: variables for the code, by name.
+        pull: names of variables that `Run.result` returns.
+        settings: other settings by name, as `--set` (docs/cluster.md).
+
+    Raises:
+        SpecError: an argument, a setting or the source is invalid.
+        ResolutionError: no set of versions satisfies the requirements.
+        PolicyError: a check refused the run.
+        CellFailed: the source has a syntax error.
+        BackendError: the backend cannot be reached, or refused the run.
+    """
+    code, name, document = _read(source)
+    variables = dict(push or {})
+    options = RunOptions(
+        deps=deps if deps is None or isinstance(deps, str) else "\n".join(deps),
+        python=python,
+        backend=backend,
+        push=tuple(variables),
+        pull=tuple(pull.replace(",", " ").split() if isinstance(pull, str) else pull),
+        sets=tuple((key, config.checked(key, value)) for key, value in (settings or {}).items()),  # type: ignore[misc]
+    )
+    context = CellContext.current(names=variables, traits={}, line_offset=0)
+    started = execute(code, options, context, _PythonFrontEnd(name, document))
+    if started is None:  # pragma: no cover - only a dry run has none
+        raise AssertionError
+    return started
+
+
+def run(  # noqa: PLR0913 - as submit
+    source: str | Path,
+    *,
+    deps: str | Iterable[str] | None = None,
+    python: str = "",
+    backend: str = "",
+    push: Mapping[str, object] | None = None,
+    pull: str | Iterable[str] = (),
+    settings: Mapping[str, object] | None = None,
+) -> Run:
+    """Start a run, and wait for its end. The arguments and errors are those of `submit`.
+
+    Raises:
+        RunError: the run ended badly. The exception of the code keeps its class, if this process can import it.
+        KeyboardInterrupt: the user interrupted the wait; the run was stopped.
+    """
+    started = submit(source, deps=deps, python=python, backend=backend, push=push, pull=pull, settings=settings)
+    started.follow()
+    started.raise_for_state()
+    return started
+
+
+def _read(source: str | Path) -> tuple[str, str, str]:
+    """(code, its name in tracebacks, the path that locks and history belong to)."""
+    if isinstance(source, str):
+        return source, "<source>", ""
+    try:
+        return source.read_bytes().decode("utf-8-sig"), str(source), str(source.absolute())
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{source} is not UTF-8 text", hint="Save the file as UTF-8.") from error
+    except OSError as error:
+        raise SpecError(f"cannot read {source}: {error.strerror}", hint="Check the path.") from error
+
+
+class _PythonFrontEnd:
+    """The engine's front end for Python code: notes go to the log, and the caller waits for the run."""
+
+    command = "uv-argo"
+    keeps_warm = False
+
+    def __init__(self, name: str, document: str) -> None:
+        self.document = document
+        self._name = name
+
+    def check_syntax(self, cell: str, python: str) -> None:
+        """Refuse code that is not Python, if the run's Python has the version of this one.
+
+        Raises:
+            CellFailed: the code has a syntax error.
+        """
+        current = ".".join(map(str, sys.version_info[:2]))
+        is_current = ".".join(python.split(".")[:2]) == current
+        if is_current and (error := cell_syntax.syntax_error(cell, self._name, 0)):
+            raise rebuild.syntax_error(error, cell_name=self._name)
+
+    def notify(self, note: str) -> None:
+        """Log a note."""
+        LOGGER.info(note)
+
+    def show_notes(self, notes: tuple[str, ...], settings: Settings) -> None:  # noqa: ARG002 - the protocol's signature
+        """Log the notes."""
+        for note in notes:
+            self.notify(note)
+
+    def show_plan(self, prepared: Prepared) -> None:
+        """Log what would run."""
+        self.notify(prepared.describe())
+
+    def history(self, settings: Settings) -> History:
+        """The history of this machine."""
+        return History(paths.data_dir() / "runs", keep=settings.history)
+
+    def rebuild(self, remote: RemoteError, state: RunState) -> BaseException:
+        """The exception of the code."""
+        return rebuild.rebuild(remote, state=state, cell_name=self._name)
+
+    def bind(self, values: dict[str, object]) -> None:
+        """Nothing: `Run.result` returns the values."""
+
+    def follow(self, run: Run, prepared: Prepared) -> bool:  # noqa: ARG002 - the protocol's signature
+        """Return at once."""
+        return False
