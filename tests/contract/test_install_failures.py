@@ -108,7 +108,7 @@ def pinned(file):
 def test_unknown_package(index, uv):
     failure = uv.compile(index, "sklearn")
     assert failure.cause == "unknown-package"
-    assert failure.sentence == "The package index has no sklearn."
+    assert failure.sentence == "Package sklearn was not found on the index."
     assert failure.hint.startswith("Did you mean scikit-learn? ")
     assert "index URL" in failure.hint
 
@@ -117,7 +117,7 @@ def test_unknown_package_of_a_dependency(index, uv):
     index.add("alpha", "1.0", requires=["numpi>2"])
     failure = uv.compile(index, "alpha")
     assert failure.cause == "unknown-package"
-    assert re.fullmatch(r"The package index has no numpi, which alpha( 1\.0)? needs\.", failure.sentence)
+    assert re.fullmatch(r"Package numpi was not found on the index \(required by alpha( 1\.0)?\)\.", failure.sentence)
     assert failure.hint.startswith("Did you mean numpy? ")
 
 
@@ -136,15 +136,15 @@ def test_withdrawn_version(index, uv):
     index.add("alpha", "1.0", yanked="it eats files")
     failure = uv.compile(index, "alpha")
     assert failure.cause == "version"
-    assert failure.sentence == 'alpha 1.0 was withdrawn by its authors ("it eats files").'
+    assert failure.sentence == 'alpha 1.0 was yanked ("it eats files").'
 
 
 def test_too_new(index, uv):
     index.add("alpha", "2.0", uploaded="2026-01-01T00:00:00Z")
     failure = uv.compile(index, "alpha", options=("--exclude-newer=2025-01-01T00:00:00Z",))
     assert failure.cause == "version"
-    assert failure.sentence == "alpha has no version that was published before 2025-01-01."
-    assert "Version 2.0 came out on 2026-01-01." in failure.hint
+    assert failure.sentence == "alpha has no version published before 2025-01-01."
+    assert "Version 2.0 was published on 2026-01-01." in failure.hint
 
 
 def test_conflict(index, uv):
@@ -177,7 +177,7 @@ def test_python_too_old_for_a_package(index, uv):
     file = index.add("alpha", "1.0", requires_python=">=3.77")
     for failure in (uv.compile(index, "alpha"), uv.compile(index, "alpha==1.0"), uv.install(index, pinned(file))):
         assert failure.cause == "python"
-        assert failure.sentence == f"alpha 1.0 needs Python >=3.77, and this cell's Python is {VERSION}."
+        assert failure.sentence == f"alpha 1.0 requires Python >=3.77, but the cell runs on Python {VERSION}."
         assert "--python 3.77" in failure.hint
 
 
@@ -196,7 +196,7 @@ def test_only_source_and_builds_are_off(index, uv):
     file = index.add_sdist("alpha", "1.0")
     for failure in (uv.compile(index, "alpha"), uv.install(index, pinned(file))):
         assert failure.cause == "platform"
-        assert failure.sentence == "alpha 1.0 has no wheel, only source, and building from source is switched off."
+        assert failure.sentence == "alpha 1.0 has no wheel, and building from source is disabled."
         assert "only_binary=false" in failure.hint
 
 
@@ -204,9 +204,7 @@ def test_a_build_that_fails(index, uv):
     file = index.add_sdist("alpha", "1.0", backend="raise RuntimeError('HTTP 401: operation timed out')")
     failure = uv.install(index, pinned(file), options=())
     assert failure.cause == "build", "what the build printed is not uv's word"
-    assert failure.sentence == (
-        "alpha 1.0 could not be built from source: RuntimeError: HTTP 401: operation timed out."
-    )
+    assert failure.sentence == ("Could not build alpha 1.0 from source: RuntimeError: HTTP 401: operation timed out.")
     assert not failure.retryable
 
 
@@ -214,7 +212,7 @@ def test_a_build_that_needs_what_is_not_there(index, uv):
     backend = "def get_requires_for_build_wheel(config_settings=None): return ['nosuchbackend']"
     failure = uv.install(index, pinned(index.add_sdist("alpha", "1.0", backend=backend)), options=())
     assert failure.cause == "build"
-    assert failure.sentence.startswith("alpha 1.0 could not be built from source: ")
+    assert failure.sentence.startswith("Could not build alpha 1.0 from source: ")
     assert "nosuchbackend" in failure.sentence
 
 
@@ -259,7 +257,7 @@ def test_local_path_that_is_not_there(index, uv):
 
 def test_missing_interpreter(uv):
     failure = Uv.failure(uv.run("pip", "install", "--target", "tree", "--python", "3.77", "alpha"))
-    assert (failure.cause, failure.sentence) == ("python", "There is no Python 3.77 where uv ran.")
+    assert (failure.cause, failure.sentence) == ("python", "Python 3.77 was not found where uv runs.")
     failure = Uv.failure(uv.run("pip", "install", "--target", "tree", "--python", "/nonexistent/python", "alpha"))
     assert failure.cause == "python"
 
@@ -278,9 +276,9 @@ def test_git(index, uv, path):
 PAGES = {
     "401": ("auth", "requires authentication for alpha", False),
     "403": ("auth", "denied access to alpha", False),
-    "404": ("unknown-package", "The package index has no alpha.", False),
-    "407": ("proxy", "The proxy wants a login", False),
-    "429": ("network", "too many requests", True),
+    "404": ("unknown-package", "Package alpha was not found on the index.", False),
+    "407": ("proxy", "The proxy requires authentication", False),
+    "429": ("network", "Too many requests", True),
     "500": ("network", "500 Internal Server Error", True),
     "503": ("network", "503 Service Unavailable", True),
     "reset": ("network", "was interrupted (for alpha", True),
@@ -302,11 +300,11 @@ def test_the_page_of_a_package_goes_wrong(index, uv, trouble, cause, said, retry
 
 
 FILES = PAGES | {
-    "404": ("url", "There is no file at the address of alpha 1.0", False),
-    "text": ("corrupt", "The file of alpha 1.0 is damaged", False),
-    "truncated": ("network", "broke off", True),
-    "wrong-hash": ("integrity", "The file of alpha 1.0 is not the one that was asked for", False),
-    "corrupt": ("corrupt", "The file of alpha 1.0 is damaged", False),
+    "404": ("url", "File not found for alpha 1.0", False),
+    "text": ("corrupt", "The file of alpha 1.0 is corrupt", False),
+    "truncated": ("network", "was interrupted", True),
+    "wrong-hash": ("integrity", "Hash mismatch for alpha 1.0", False),
+    "corrupt": ("corrupt", "The file of alpha 1.0 is corrupt", False),
 }
 
 
@@ -338,7 +336,7 @@ def test_index_refuses_the_connection(uv):
     for retries in ("0", "1"):
         failure = uv.compile("http://user:secret@127.0.0.1:9/simple", "alpha", UV_HTTP_RETRIES=retries)
         assert failure.cause == "network"
-        assert failure.sentence == "127.0.0.1:9 could not be reached (for alpha)."
+        assert failure.sentence == "Could not connect to 127.0.0.1:9 (for alpha)."
         assert failure.retryable
         assert failure.unreachable
 
@@ -346,7 +344,7 @@ def test_index_refuses_the_connection(uv):
 def test_index_has_no_address(uv):
     failure = uv.compile("http://user:secret@index.invalid/simple", "alpha")
     assert (failure.cause, failure.retryable) == ("network", True)
-    assert failure.sentence == "The name of index.invalid could not be looked up (for alpha)."
+    assert failure.sentence == "Could not look up the host name of index.invalid (for alpha)."
 
 
 def test_wrong_index_looks_like_a_wrong_name(index, uv):
@@ -407,13 +405,13 @@ def test_hashes_that_differ_and_hashes_that_lack(index, uv):
     file = index.add("alpha", "1.0")
     failure = uv.install(index, f"alpha==1.0 --hash=sha256:{ZEROS}")
     assert failure.cause == "integrity"
-    assert failure.sentence.startswith("The file of alpha 1.0 is not the one")
+    assert failure.sentence.startswith("Hash mismatch for alpha 1.0")
     failure = uv.install(index, f"alpha @ {index.file_url(file)} --hash=sha256:{ZEROS}")
     assert failure.cause == "integrity"
     for line in ("alpha==1.0", "alpha"):
         failure = uv.install(index, line)
         assert failure.cause == "integrity"
-        assert "no pinned version and hash for alpha" in failure.sentence
+        assert "No pinned version and hash for alpha" in failure.sentence
 
 
 # What the machine is to blame for

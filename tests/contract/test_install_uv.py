@@ -71,7 +71,7 @@ def test_a_uv_that_cannot_be_had_is_an_install_that_failed(
     state = run(tmp_path, url, {"PIP_RETRIES": "1"}, version)
     assert state.outcome == "InstallFailed"
     failure = install_errors.classify(1, "".join(state.install_log))
-    assert failure.sentence.startswith("There is no uv in that image")
+    assert failure.sentence.startswith("The image has no uv")
     assert words in failure.sentence
     assert "shape=init" in failure.hint
 

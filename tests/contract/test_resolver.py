@@ -147,7 +147,7 @@ def test_another_python_version_than_the_one_that_runs(index, ask):
 
 def test_source_only_where_builds_are_allowed(index, ask):
     index.add_sdist("alpha", "1.0")
-    with pytest.raises(ResolutionError, match="only source"):
+    with pytest.raises(ResolutionError, match="has no wheel, and building"):
         ask("alpha")
     lock = ask("alpha", only_binary=False)
     assert lock.packages[0].file == "alpha-1.0.tar.gz"
@@ -162,7 +162,7 @@ def test_a_url_is_kept_with_its_hash(index, ask):
     assert names(lock) == ["alpha 1.0", "beta 1.0"]
     source = index.add_sdist("gamma", "1.0")
     wanted = Requirements(items=(Requirement(name="gamma", url=index.file_url(source)),))
-    with pytest.raises(ResolutionError, match="which is source"):
+    with pytest.raises(ResolutionError, match="a source archive"):
         ask(wanted)
     assert ask(wanted, only_binary=False).packages[0].sha256 == source.sha256
 
@@ -208,7 +208,7 @@ def test_credentials_work_and_stand_on_no_command_line(ask):
         asked = Resolver(interpreter=interpreters.find(), settings=Settings(index_url=url), environ={})
         question = asked._question(parse("alpha"))
         assert "secret" not in " ".join(question.options)
-        with pytest.raises(ResolutionError, match="asks who you are") as caught:
+        with pytest.raises(ResolutionError, match="requires authentication") as caught:
             ask("beta", index_url=url.replace("secret", "wrongsecret"))
         assert "wrongsecret" not in f"{caught.value} {caught.value.hint}"
         named = {
@@ -242,7 +242,7 @@ def test_only_the_way_to_the_index_comes_from_the_environment(index, ask, tmp_pa
 
 @pytest.mark.parametrize("url", ["not a url", "ftp://index.example.com", "--help", "/etc"])
 def test_an_index_that_is_no_address(ask, url):
-    with pytest.raises(SpecError, match="index_url must be"):
+    with pytest.raises(SpecError, match="index_url is not an index URL"):
         ask("alpha", index_url=url)
 
 
@@ -257,7 +257,7 @@ def test_urls_are_refused_where_they_are_not_allowed(ask, where):
 def test_a_setting_that_uv_refuses(ask):
     with pytest.raises(ResolutionError, match="yesterdayish"):
         ask("alpha", exclude_newer="yesterdayish")
-    with pytest.raises(ResolutionError, match="uv refuses a setting"):
+    with pytest.raises(ResolutionError, match="Invalid setting"):
         ask("alpha", prerelease="--help")
     with pytest.raises(SpecError):
         ask("alpha", constraints=("-r /etc/passwd",))
@@ -293,7 +293,12 @@ def test_a_conflict_is_an_error_in_plain_words(index, ask):
 
 @pytest.mark.parametrize(
     ("trouble", "reason"),
-    [("503", "503 Service Unavailable"), ("407", "proxy"), ("text", "no package index"), ("reset", "broke off")],
+    [
+        ("503", "503 Service Unavailable"),
+        ("407", "proxy"),
+        ("text", "not a package index"),
+        ("reset", "was interrupted"),
+    ],
 )
 def test_an_index_that_cannot_be_reached_from_here(index, ask, trouble, reason):
     index.add("alpha", "1.0")
@@ -311,9 +316,9 @@ def test_an_index_that_cannot_be_reached_from_here(index, ask, trouble, reason):
     [
         ("401", False, "requires authentication for alpha (401)."),
         ("403", False, "denied access to alpha (403)."),
-        ("404", False, "The package index has no alpha."),
-        ("429", True, "counts too many requests from here, 429 (for alpha)."),
-        ("500", True, "has a problem of its own, 500 Internal Server Error (for alpha)."),
+        ("404", False, "Package alpha was not found on the index."),
+        ("429", True, "(for alpha)."),
+        ("500", True, ": 500 Internal Server Error (for alpha)."),
         ("slow", True, "timed out (for alpha)."),
     ],
 )
@@ -333,9 +338,7 @@ def test_what_an_index_may_answer_before_anything_runs(index, ask, trouble, reso
 def test_before_anything_runs_nothing_is_downloaded(index, ask):
     huge = index.add("alpha", "1.0", requires=["beta"], size=30_000_000)
     index.add("beta", "1.0", yanked="a mistake")
-    with pytest.raises(
-        ResolutionError, match=r"beta 1\.0 was withdrawn by its authors \(\"a mistake\"\)|cannot be met"
-    ):
+    with pytest.raises(ResolutionError, match=r"beta 1\.0 was yanked \(\"a mistake\"\)|The requirements conflict"):
         ask("alpha")
     index.add("beta", "0.9")
     lock = ask("alpha")
@@ -348,14 +351,14 @@ def test_before_anything_runs_nothing_is_downloaded(index, ask):
 def test_no_index_at_all_and_offline(ask):
     found = ask("alpha", index_url="http://127.0.0.1:9/simple")
     assert isinstance(found, Unresolved)
-    assert found.reason == "127.0.0.1:9 could not be reached (for alpha)."
+    assert found.reason == "Could not connect to 127.0.0.1:9 (for alpha)."
     with pytest.raises(ResolutionError, match="alpha is not in uv's cache"):
         ask("alpha", offline=True)
 
 
 def test_offline_asks_no_index(index, ask):
     index.add("alpha", "1.0")
-    with pytest.raises(ResolutionError, match="switched off"):
+    with pytest.raises(ResolutionError, match="offline mode is on"):
         ask("alpha", offline=True)
     assert index.requests == []
 
@@ -502,7 +505,7 @@ def test_where_no_index_answers_the_last_good_lock_is_used_and_says_so(index, as
     for asked in (locks, other):
         found = ask("alpha", locks=asked, upgrade=True, **settings)
         assert names(found) == ["alpha 1.0"]
-        assert re.search(r"(503|switched off).*The versions are those of \d{4}-\d\d-\d\d", found.warnings[-1])
+        assert re.search(r"(503|offline mode is on).*The versions are those of \d{4}-\d\d-\d\d", found.warnings[-1])
     assert ask("alpha", locks=locks).warnings == (), "what was used for want of an index is not kept"
     assert isinstance(ask("alpha<9", locks=locks), Unresolved)
 

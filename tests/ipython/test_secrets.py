@@ -151,6 +151,6 @@ def test_the_line_is_not_repeated_with_its_password(shell, private, monkeypatch)
     said = shown.stdout + shown.stderr + repr([one.data for one in shown.outputs])
     assert "corp" in said
     assert not found_in(said.encode())
-    with pytest.raises(Exception, match="asks who you are") as caught:
+    with pytest.raises(Exception, match="requires authentication") as caught:
         shell.run_cell_magic("argo", "--deps beta --set indexes=corp=" + url.replace(SECRET, SECRET + "x"), "1")
     assert not found_in(f"{caught.value}{caught.value.hint}".encode())

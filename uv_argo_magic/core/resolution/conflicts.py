@@ -113,7 +113,7 @@ def _no_version(output: UvOutput) -> InstallFailure | None:
     version = f"version {requested.removeprefix(name).removeprefix('==')}" if requested != name else "version"
     return InstallFailure(
         cause="version",
-        sentence=f"No {version} of {name} was found.",
+        sentence=f"There is no {version} of {name}.",
         hint=f"{f'The index has {only[1]}. ' if only else ''}Use {name} without a version to get the latest.",
     )
 

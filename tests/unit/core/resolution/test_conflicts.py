@@ -58,19 +58,19 @@ def test_unknown():
         (
             "Because there is no version of numpy==99.0 and you require numpy==99.0",
             "",
-            "No version 99.0 of numpy was found.",
+            "There is no version 99.0 of numpy.",
             "Use numpy without a version",
         ),
         (
             "Because only alpha<=2.0 is available and you require alpha>2",
             "",
-            "No version >2 of alpha was found.",
+            "There is no version >2 of alpha.",
             "The index has alpha<=2.0. ",
         ),
         (
             "Because there are no versions of alpha and you require alpha",
             "",
-            "No version of alpha was found.",
+            "There is no version of alpha.",
             "latest",
         ),
         (
