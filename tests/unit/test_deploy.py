@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from uv_argo_magic.backends.argo import role, template_manifests
+from uv_argo_magic.backends.argo import role, template_manifests, workflow
 from uv_argo_magic.backends.kubernetes import images
 from uv_argo_magic.core.spec.run_spec import Settings
 
@@ -62,7 +62,6 @@ def test_what_runs_name_is_there():
 
 
 def test_the_policy_admits_what_the_reference_shape_sends():
-    text = (DEPLOY / "examples" / "only-templates.yaml").read_text()
     policy = documents("examples/only-templates.yaml")[0]["spec"]
     values = {one["name"]: one["expression"] for one in policy["variables"]}
     allowed = set(re.findall(r"'(\w+)'", values["allowed"]))
@@ -71,7 +70,12 @@ def test_the_policy_admits_what_the_reference_shape_sends():
         template_manifests.CELL,
         template_manifests.PROCESSOR,
     }
-    assert f"<= {Settings().deadline:.0f}" in text
+    assert values["maxSeconds"] == f"{Settings().deadline:.0f}"
+    listed = documents("examples/only-listed.yaml")[0]["spec"]
+    values = {one["name"]: one["expression"] for one in listed["variables"]}
+    assert f"'{template_manifests.EXECUTOR}.service-account-token'" in values["secrets"]
+    assert f"'{template_manifests.NO_PROGRAM}'" in values["configMaps"]
+    assert f"startsWith('{workflow.config_map_name('')}')" in values["otherConfigMaps"]
 
 
 @pytest.mark.parametrize("pattern", [r"^ARG PYTHON=([\d.]+)$", r"^FROM docker\.io/library/python:\$\{PYTHON\}-slim"])
