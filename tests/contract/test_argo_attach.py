@@ -158,7 +158,7 @@ def test_it_is_stopped_from_another_process(server, here, left):
     assert only(server).made["spec"]["shutdown"] == "Stop"
     said = here.hear("attach", run, status=1)
     assert whole(said)
-    assert "Stopped: The run was stopped by somebody else." in said
+    assert "Stopped: The run was stopped by another client." in said
     assert "not live; it ended as Stopped" in here.hear("stop", run)
 
 
@@ -181,7 +181,7 @@ def test_what_is_known_of_a_run_whose_pod_is_gone(server, here, left):
     times = {"startedAt": "2026-01-01T10:00:00Z", "finishedAt": "2026-01-01T10:00:09Z"}
     workflow.made["status"] |= {"nodes": {"x": node}, **times}
     said = here.hear("attach", status=1)
-    assert "Succeeded: its pod and its log are gone; it ran from 2026-01-01T10:00:00Z to 2026-01-01T10:00:09Z" in said
+    assert "Succeeded: the pod and its log are gone; it ran from 2026-01-01T10:00:00Z to 2026-01-01T10:00:09Z" in said
     assert "run the cell again for its output" in said
 
 
@@ -205,9 +205,9 @@ def test_what_is_gone_altogether_was_lost(server, here, left):
 @pytest.mark.parametrize(
     ("notes", "words"),
     [
-        ({}, "no run of uv-argo-magic"),
-        ({"uv-argo-magic/schema": "99"}, "newer uv-argo-magic"),
-        ({"uv-argo-magic/schema": "x"}, "no run of uv-argo-magic"),
+        ({}, "not created by uv-argo-magic"),
+        ({"uv-argo-magic/schema": "99"}, "newer version of uv-argo-magic"),
+        ({"uv-argo-magic/schema": "x"}, "not created by uv-argo-magic"),
     ],
 )
 def test_a_workflow_that_is_not_ours_is_refused(server, notes, words):
@@ -241,4 +241,4 @@ def test_what_was_never_a_pod_is_no_pod_that_is_gone():
     assert not diagnose.has_run(refused)
     running = {"status": {"startedAt": "t", "nodes": {"x": {"type": "Pod", "hostNodeName": "n1"}}}}
     assert diagnose.has_run(running)
-    assert "it began at t" in diagnose.log_gone(running)
+    assert "it started at t" in diagnose.log_gone(running)

@@ -53,18 +53,18 @@ def test_the_manifest_is_printed_and_nothing_is_created(server, described):
         (
             422,
             "workflows.argoproj.io is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no",
-            "A rule of this cluster forbids it",
+            "Change the setting that the cluster's policy names",
         ),
         (
             403,
             'User "u" cannot create resource "workflows" in API group "argoproj.io" in the namespace "nb"',
-            "you may not create workflows in the namespace nb. Ask an administrator for a Role with this rule:",
+            "you may not create workflows in the namespace nb. Ask your administrator for a Role with this rule:",
         ),
-        (403, 'workflows.argoproj.io "x" is forbidden: exceeded quota: q', "Ask for less with --resources"),
+        (403, 'workflows.argoproj.io "x" is forbidden: exceeded quota: q', "Request less with --resources"),
         (
             400,
             'strict decoding error: unknown field "spec.priorty", unknown field "spec.templates[0].x"',
-            "the API of test, namespace nb does not know spec.priorty, spec.templates[0].x. Leave it out of the patch",
+            "unknown fields at test, namespace nb: spec.priorty, spec.templates[0].x. Remove them from the patch",
         ),
     ],
 )
@@ -78,7 +78,7 @@ def test_a_refusal_is_said_in_words(server, described, status, message, words):
 def test_without_a_cluster_the_manifest_is_printed_all_the_same(described, tmp_path):
     text = described(kubeconfig=str(tmp_path / "nowhere"))
     assert "kind: Workflow" in text
-    assert text.rsplit("\n", 1)[-1].startswith("# The API was not asked: no cluster is configured here")
+    assert text.rsplit("\n", 1)[-1].startswith("# The API was not checked: no cluster is configured")
 
 
 def test_what_argo_does_not_know_is_not_sent(server, described, capsys):
@@ -90,7 +90,7 @@ def test_what_argo_does_not_know_is_not_sent(server, described, capsys):
     spec = RunSpec(cell="print(1)", settings=settings, backend="argo")
     name = backend.submit(prepare(spec, backend).program, spec, "20260101-000000-abcdef").name
     assert "pendingTimeout" not in server.workflows[name].template
-    assert "pending_timeout is not sent" in capsys.readouterr().err
+    assert "pending_timeout ignored" in capsys.readouterr().err
 
 
 def test_a_patch_is_part_of_what_is_sent(described, tmp_path):
@@ -110,5 +110,5 @@ def test_the_containers_that_argo_adds_are_seen_once(server, described):
 def test_a_large_program_is_said_to_lie_beside_it(described):
     numbers = [i * 7919 % 1_000_003 for i in range(30_000)]
     *_, beside, answer = described(cell=f"numbers = {numbers}").split("\n")
-    assert re.fullmatch(r"# Its program, [\d,]+ bytes, lies in a ConfigMap beside it\.", beside)
+    assert re.fullmatch(r"# The program \([\d,]+ bytes\) is in a separate ConfigMap\.", beside)
     assert "would accept" in answer

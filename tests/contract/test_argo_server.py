@@ -99,7 +99,7 @@ def test_a_path_before_every_other(api, monkeypatch):
 
 def test_what_a_server_cannot_do_is_said(rest, monkeypatch):
     cell = "# " + "".join(f"{i:x}" for i in range(40_000))
-    with pytest.raises(SubmitRejected, match="an Argo Server makes no ConfigMaps"):
+    with pytest.raises(SubmitRejected, match="an Argo Server cannot create ConfigMaps"):
         begin(cell)
     door = server.connect(Settings())
     assert (door.warnings("x"), door.any_pod(), door.has_field("pendingTimeout")) == ([], None, False)
@@ -109,7 +109,7 @@ def test_what_a_server_cannot_do_is_said(rest, monkeypatch):
         door.pod("nope")
     assert door.pods("x=nope") == ([], "")
     monkeypatch.setenv("ARGO_TOKEN", "another")
-    with pytest.raises(BackendUnavailable, match="does not know you"):
+    with pytest.raises(BackendUnavailable, match="not logged in to"):
         door.workflow("x")
 
 
@@ -149,8 +149,8 @@ def test_where_a_server_is(said, environ, host):
     ("said", "environ", "words"),
     [
         ("a:2746", {}, "no token"),
-        ("ftp://a", {"ARGO_TOKEN": "x"}, "no address"),
-        ("a b", {"ARGO_TOKEN": "x"}, "no addr"),
+        ("ftp://a", {"ARGO_TOKEN": "x"}, "invalid address"),
+        ("a b", {"ARGO_TOKEN": "x"}, "invalid addr"),
     ],
 )
 def test_a_server_that_cannot_be_meant(said, environ, words):
@@ -163,10 +163,10 @@ def test_a_server_that_cannot_be_meant(said, environ, words):
     ("recording", "words"),
     [
         ("bad_image", "the image"),
-        ("unschedulable", "no node has room for the pod"),
-        ("missing_secret", "there is no secret nope"),
-        ("missing_pvc", "there is no volume claim nope"),
-        ("oom_main", "it used more memory than it was given"),
+        ("unschedulable", "no node has enough free resources"),
+        ("missing_secret", "secret nope not found"),
+        ("missing_pvc", "volume claim nope not found"),
+        ("oom_main", "the cell exceeded its memory limit"),
         ("no_bash", "the image has no bash"),
         ("user_exception", "ended with exit code 1"),
     ],

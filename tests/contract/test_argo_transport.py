@@ -77,7 +77,7 @@ def test_who_has_logged_in_again_goes_on(server):
 
 def test_who_is_not_known_any_more_is_told_so(server):
     server.tokens = {"another"}
-    with pytest.raises(BackendUnavailable, match="does not know you") as caught:
+    with pytest.raises(BackendUnavailable, match="not logged in to") as caught:
         client.connect(Settings(kubeconfig=str(server.kubeconfig))).workflow("x")
     assert "Log in" in caught.value.hint
     assert server.seen == ["secret"] * 2  # once more with what the file says now, and no more
@@ -182,7 +182,7 @@ def test_an_api_that_says_later_is_asked_later(server, monkeypatch):
 def test_what_is_no_answer_at_all(server):
     door = client.connect(Settings(kubeconfig=str(server.kubeconfig)))
     server.fail("GET", 0)
-    with pytest.raises(BackendUnavailable, match="does not answer"):
+    with pytest.raises(BackendUnavailable, match="no response from"):
         door.workflows("a=b")
     assert door.workflows("a=b") == []
 

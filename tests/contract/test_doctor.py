@@ -73,7 +73,7 @@ def test_all_is_well(server, words, capsys):
         "executor", *NO_RUN,
     ]  # fmt: skip
     assert [line for line in lines if line[:2] != "ok"] == [
-        "note     controller             not known: there are no workflows here yet; a run will tell"
+        "note     controller             not known: there are no workflows in this namespace yet"
     ]
     assert f"{HERE} 1.0" in " ".join(lines)
 
@@ -91,7 +91,7 @@ def test_a_pod_that_could_run_twice_is_noted(examine):
     [
         ("/version", 503, "API", "Wait a moment"),
         ("selfsubjectreviews", 401, "user", "Log in to the cluster again"),
-        ("/apis/argoproj.io/v1alpha1?", 404, "Argo", "Ask an administrator to install it"),
+        ("/apis/argoproj.io/v1alpha1?", 404, "Argo", "Ask your administrator to install it"),
     ],
 )
 def test_what_needs_a_failed_check_is_skipped(server, examine, path, status, failed, hint):
@@ -108,7 +108,7 @@ def test_what_needs_a_failed_check_is_skipped(server, examine, path, status, fai
 def test_without_a_configuration_everything_is_skipped(words, tmp_path, capsys):
     words[4] = f"kubeconfig={tmp_path / 'nowhere'}"
     assert cli.main(words) == 1
-    assert capsys.readouterr().out.startswith("FAILED   configuration          no cluster is configured here")
+    assert capsys.readouterr().out.startswith("FAILED   configuration          no cluster is configured")
 
 
 def test_rights_that_are_missing_are_named_with_their_rule(server, examine):
@@ -139,7 +139,7 @@ def test_a_controller_that_does_not_look_is_found(server, examine):
         one.made["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
     found = examine()
     assert outcomes(found, "failed") == ["controller"]
-    assert found["controller"].message == "1 of 1 workflows here were seen by no controller"
+    assert found["controller"].message == "1 of 1 workflows in this namespace have no phase"
 
 
 def test_the_small_run_tells_what_else_is_wrong(server, examine, index, monkeypatch):

@@ -28,7 +28,7 @@ HEAD = (
 
 @pytest.mark.parametrize("name", template_manifests.FILES)
 def test_the_templates_are_golden(name):
-    text = HEAD + yaml_output.yaml(*(make() for make in template_manifests.FILES[name]))
+    text = HEAD + yaml_output.dump(*(make() for make in template_manifests.FILES[name]))
     if os.environ.get("UV_ARGO_TEST_GOLDEN") == "write":
         (DEPLOY / name).write_text(text)
     assert text == (DEPLOY / name).read_text()

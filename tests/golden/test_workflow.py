@@ -87,7 +87,7 @@ def made(spec: RunSpec, program: Program = PROGRAM) -> dict:
 @pytest.mark.parametrize("name", SPECS)
 def test_the_manifest_is_golden(name):
     path = GOLDEN / f"{name}.yaml"
-    text = yaml_output.yaml(made(SPECS[name]))
+    text = yaml_output.dump(made(SPECS[name]))
     assert yaml.safe_load(text) == made(SPECS[name])
     if os.environ.get("UV_ARGO_TEST_GOLDEN") == "write":
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -126,12 +126,12 @@ def test_a_large_program_travels_in_a_config_map_of_the_workflow():
     template = made(SPECS["script"], program)["spec"]["templates"][0]
     assert len(template["script"]["source"]) < 1000
     (volume,) = (volume for volume in template["volumes"] if "configMap" in volume)
-    companion = workflow.companion(program, SPECS["script"], run_id="20260101-000000-abcdef", workflow="w", uid="1")
+    companion = workflow.config_map(program, SPECS["script"], run_id="20260101-000000-abcdef", workflow="w", uid="1")
     assert companion
     assert companion["metadata"]["name"] == volume["configMap"]["name"]
     assert companion["metadata"]["ownerReferences"][0]["uid"] == "1"
     assert companion["data"] == {"program.py": program.source}
-    assert not workflow.large(PROGRAM, SPECS["script"].settings)
+    assert not workflow.needs_config_map(PROGRAM, SPECS["script"].settings)
 
 
 def test_a_file_carries_a_large_program_in_a_config_map_of_nobody():
@@ -167,7 +167,7 @@ def test_a_large_program_that_installs_apart_travels_as_two_texts():
     template = made(SPECS["init"], program)["spec"]["templates"][0]
     assert "/uv-argo/install.py" in template["initContainers"][0]["command"][-1]
     assert "/uv-argo/program.py" in template["script"]["source"]
-    companion = workflow.companion(program, SPECS["init"], run_id="20260101-000000-abcdef")
+    companion = workflow.config_map(program, SPECS["init"], run_id="20260101-000000-abcdef")
     assert companion
     assert companion["data"] == {"install.py": program.install_source, "program.py": program.cell_source}
 
@@ -177,7 +177,7 @@ def test_the_image_that_installs_has_the_same_python():
     assert images.installer("3.12.1", settings, "main").startswith("docker.io/astral/uv:")
     assert images.installer("3.12.1", replace(settings, install_image="mine"), "main") == "mine"
     assert images.installer("", Settings(shape="init"), "main") == "main"
-    with pytest.raises(SpecError, match=r"no image that installs for Python 3\.9") as caught:
+    with pytest.raises(SpecError, match=r"no image with uv for Python 3\.9") as caught:
         images.installer("3.9.2", settings, "main")
     assert "install_image" in caught.value.hint
 
@@ -209,22 +209,22 @@ def test_nothing_of_a_vendor_is_imported_before_a_run():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (Settings(volumes=(("/data", "nfs/x"),)), "volumes: nfs/x is no volume"),
-        (Settings(volumes=(("/data", "empty/much"),)), "volumes: empty/much is no volume"),
-        (Settings(store="claim/x:ro"), "store: claim/x:ro is no volume"),
-        (Settings(store="empty/5Gi"), "store: empty/5Gi is no volume"),
-        (Settings(volumes=(("data", "claim/x"),)), "nothing can be mounted at 'data'"),
-        (Settings(volumes=(("/data/", "claim/x"),)), "nothing can be mounted at '/data/'"),
-        (Settings(volumes=(("/tmp", "claim/x"),)), "nothing can be mounted at /tmp"),
-        (Settings(volumes=(("/argo/x", "claim/x"),)), "something else lies at /argo/x"),
-        (Settings(volumes=(("/a", "claim/x"),), secret_files=(("/a", "s"),)), "something else lies at /a"),
-        (Settings(secret_files=(("/a", "b/c"),)), "secret_files: /a=b/c names no Secret"),
-        (Settings(secret_env=(("A", "secret"),)), "secret_env: A=secret names no key of a Secret"),
-        (Settings(secret_env=(("A-B", "secret/key"),)), "secret_env: A-B=secret/key names no key of a Secret"),
-        (Settings(tolerations=("a=b:Never",)), "tolerations: a=b:Never is none"),
-        (Settings(index_secrets=(("a b", "x"),)), "index_secrets: a b=x names no Secret"),
-        (Settings(semaphore="limits"), "semaphore: limits names no key of a ConfigMap"),
-        (Settings(labels=((run_metadata.RUN_LABEL, "x"),)), "labels: uv-argo-magic/run is not yours to set"),
+        (Settings(volumes=(("/data", "nfs/x"),)), "invalid volume in volumes: 'nfs/x'"),
+        (Settings(volumes=(("/data", "empty/much"),)), "invalid volume in volumes: 'empty/much'"),
+        (Settings(store="claim/x:ro"), "invalid volume in store: 'claim/x:ro'"),
+        (Settings(store="empty/5Gi"), "invalid volume in store: 'empty/5Gi'"),
+        (Settings(volumes=(("data", "claim/x"),)), "invalid mount path: 'data'"),
+        (Settings(volumes=(("/data/", "claim/x"),)), "invalid mount path: '/data/'"),
+        (Settings(volumes=(("/tmp", "claim/x"),)), "cannot mount a volume at /tmp"),
+        (Settings(volumes=(("/argo/x", "claim/x"),)), "the mount path /argo/x is in use"),
+        (Settings(volumes=(("/a", "claim/x"),), secret_files=(("/a", "s"),)), "the mount path /a is in use"),
+        (Settings(secret_files=(("/a", "b/c"),)), "invalid entry in secret_files: /a=b/c"),
+        (Settings(secret_env=(("A", "secret"),)), "invalid entry in secret_env: A=secret"),
+        (Settings(secret_env=(("A-B", "secret/key"),)), "invalid entry in secret_env: A-B=secret/key"),
+        (Settings(tolerations=("a=b:Never",)), "invalid toleration: a=b:Never"),
+        (Settings(index_secrets=(("a b", "x"),)), "invalid entry in index_secrets: a b=x"),
+        (Settings(semaphore="limits"), "invalid semaphore: limits"),
+        (Settings(labels=((run_metadata.RUN_LABEL, "x"),)), "the label uv-argo-magic/run is reserved"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_before_anything_is_sent(settings, message):

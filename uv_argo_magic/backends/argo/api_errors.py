@@ -14,51 +14,51 @@ _RULES = (
     Rule(
         pattern=r"ontainers\[\d+\]\.image: Required value",
         sentence=(
-            "Argo here adds other containers to a pod than was thought; say which: --set executor_patch=supervisor "
+            "this cluster's Argo adds other containers to a pod than expected; use --set executor_patch=supervisor "
             "(or init, or none)"
         ),
     ),
     Rule(
         pattern=r"workflows must use workflowTemplateRef",
-        sentence="cells run here by an administrator's templates alone; name one with --set template=NAME",
+        sentence="this cluster only allows workflows from templates; use one with --set template=NAME",
     ),
     Rule(
         pattern=r"fields \[(?P<what>[^\]]+)\] are not permitted",
-        sentence="the templates of this cluster decide on {what}; leave out what asks for it",
+        sentence="the templates of this cluster define {what}; remove the setting for it",
     ),
     Rule(
         pattern=r"invalid spec: (?P<what>.*)",
-        sentence="Argo cannot use the workflow: {what}; correct the setting that it names",
+        sentence="Argo cannot use the workflow: {what}; fix the setting that it names",
     ),
     Rule(
         pattern=r"failed to initialize semaphore (?P<what>\S+)",
-        sentence="the semaphore {what} does not exist; have its ConfigMap made, or leave the semaphore out",
+        sentence="semaphore {what} not found; create its ConfigMap, or remove --set semaphore",
     ),
     Rule(
         pattern=r"Waiting for (?P<what>\S+) lock\.(?: Lock status: (?P<why>\S+))?",
-        sentence="it waits for its turn at {what} ({why} free); it starts by itself when others have ended",
+        sentence="waiting for the semaphore {what} ({why} free); the run starts when others have ended",
     ),
     Rule(
         pattern=r"too many workflows are already running",
-        sentence="Argo's limit of workflows at one time is reached; it starts by itself when others have ended",
+        sentence="waiting: Argo's limit of parallel workflows is reached; the run starts when others have ended",
     ),
     Rule(
         pattern=r"workflowtaskresults\S* is forbidden: User \"(?P<what>[^\"]+)\"",
         sentence=(
             "the pod's {what} may not report to Argo: it needs a Role with create and patch on workflowtaskresults "
-            "(argoproj.io); or name another with --set service_account=NAME"
+            "(argoproj.io); or use another one with --set service_account=NAME"
         ),
     ),
     Rule(
         pattern=r"Pod failed before main container starts",
         sentence=(
-            "the pod ended before the cell's container began, often because the install used more memory than it was "
-            "given; ask for more with --resources memory=SIZE"
+            "the pod ended before the cell's container started, often because the install exceeded its memory limit; "
+            "request more with --resources memory=SIZE"
         ),
     ),
     Rule(
         pattern=r"pod deleted",
-        sentence="the pod was deleted, by hand or by a node that went away; run the cell again",
+        sentence="the pod was deleted, by a user or with its node; run the cell again",
     ),
     Rule(
         pattern=r"Stopped with strategy '(?P<what>\w+)'|workflow shutdown with strategy:\s*(?P<why>\w+)",
@@ -66,11 +66,11 @@ _RULES = (
     ),
     Rule(
         pattern=r"(?:^|execution: )timeout$",
-        sentence="it waited for its start longer than it may; allow more with --set pending_timeout=SECONDS",
+        sentence="the run did not start in time; allow more with --set pending_timeout=SECONDS",
     ),
     Rule(
         pattern=r"Step exceeded its deadline",
-        sentence="it lived longer than its deadline allows; allow more with --set deadline=SECONDS",
+        sentence="the run exceeded its deadline; allow more with --set deadline=SECONDS",
     ),
 )
 ERRORS = ErrorTable((*ADMISSION_RULES, *_RULES, *POD_RULES))

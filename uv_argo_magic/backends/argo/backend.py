@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from uv_argo_magic.backends.argo.client import ArgoClient
-    from uv_argo_magic.backends.argo.cluster_features import Server
+    from uv_argo_magic.backends.argo.cluster_features import Features
     from uv_argo_magic.backends.base import Item, RemoteRun
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
@@ -80,7 +80,7 @@ class ArgoBackend:
         if spec.settings.template:
             with required_packages():
                 client = self._connect(spec.settings)
-                return template.target(template.look(client, spec.settings.template), spec)
+                return template.target(template.read_template(client, spec.settings.template), spec)
         return images.target(spec.python, spec.settings)
 
     def image(self, spec: RunSpec) -> str:
@@ -99,18 +99,18 @@ class ArgoBackend:
             BackendUnavailable: hera or kubernetes are not installed.
         """
         with required_packages():
-            client, server, answer = None, None, ""
+            client, features, answer = None, None, ""
             try:
                 client = self._connect(spec.settings)
-                server = self._features(client, spec.settings)
+                features = self._features(client, spec.settings)
             except BackendError as problem:
-                client, answer = None, f"The API was not asked: {_message(problem)}"
-            manifest, is_large = self._build(program, spec, "dry-run", server=server)
+                client, answer = None, f"The API was not checked: {_message(problem)}"
+            manifest, is_large = self._build(program, spec, "dry-run", features=features)
             if client is not None:
                 answer = _dry_run(client, manifest)
             if is_large:
-                answer = f"Its program, {len(program.source):,} bytes, lies in a ConfigMap beside it.\n# {answer}"
-            return f"{yaml_output.shortened(yaml_output.yaml(manifest)).rstrip()}\n# {answer}"
+                answer = f"The program ({len(program.source):,} bytes) is in a separate ConfigMap.\n# {answer}"
+            return f"{yaml_output.abbreviate(yaml_output.dump(manifest)).rstrip()}\n# {answer}"
 
     def manifest(self, program: Program, spec: RunSpec) -> str:
         """The Workflow as YAML, after the ConfigMap with its program if that is large.
@@ -123,13 +123,13 @@ class ArgoBackend:
             run_id = f"file-{program.nonce}"
             manifest, is_large = self._build(program, spec, run_id)
             if not is_large:
-                return yaml_output.yaml(manifest)
+                return yaml_output.dump(manifest)
             # The ConfigMap comes first, and a template finds it by the workflow's name.
             name = f"{run_metadata.GENERATE}{run_id}"
             if spec.settings.template:
                 del manifest["metadata"]["generateName"]
                 manifest["metadata"] = {"name": name, **manifest["metadata"]}
-            return yaml_output.yaml(workflow.companion(program, spec, run_id=run_id, workflow=name), manifest)
+            return yaml_output.dump(workflow.config_map(program, spec, run_id=run_id, workflow=name), manifest)
 
     def submit(self, program: Program, spec: RunSpec, run_id: str, *, notebook: str = "") -> Submission:
         """Create the workflow, under the name that the API gives it.
@@ -141,19 +141,19 @@ class ArgoBackend:
         """
         with required_packages():
             client = self._connect(spec.settings)
-            server = self._features(client, spec.settings)
-            manifest, is_large = self._build(program, spec, run_id, notebook, server)
-        if server and not server.pending_timeout:
+            features = self._features(client, spec.settings)
+            manifest, is_large = self._build(program, spec, run_id, notebook, features)
+        if features and not features.pending_timeout:
             sys.stderr.write(
-                "uv-argo: pending_timeout is not sent: this cluster's Argo does not know it (4.1 does); "
-                f"the workflow ends by its deadline, {spec.settings.deadline:g} seconds after its start\n"
+                "uv-argo: pending_timeout ignored: it needs Argo 4.1 or newer; "
+                f"the deadline ends the workflow {spec.settings.deadline:g} seconds after its start\n"
             )
         created = client.create(manifest)["metadata"]
         name = str(created["name"])
         if is_large:
-            companion = workflow.companion(program, spec, run_id=run_id, workflow=name, uid=str(created["uid"]))
+            config_map = workflow.config_map(program, spec, run_id=run_id, workflow=name, uid=str(created["uid"]))
             try:
-                client.create_config_map(companion)
+                client.create_config_map(config_map)
             except BackendError as problem:
                 # Its pod would wait for the program until the deadline.
                 with contextlib.suppress(BackendError):
@@ -232,24 +232,24 @@ class ArgoBackend:
             for key in ended[: max(0, len(ended) - MAX_ENDED)]:
                 del self._runs[key]
 
-    def _features(self, client: ArgoClient, settings: Settings) -> Server | None:
+    def _features(self, client: ArgoClient, settings: Settings) -> Features | None:
         """What this Argo supports; None if a template decides on the pod."""
-        return None if settings.template else cluster_features.look(client, settings, self._executors)
+        return None if settings.template else cluster_features.detect(client, settings, self._executors)
 
     def _build(
-        self, program: Program, spec: RunSpec, run_id: str, notebook: str = "", server: Server | None = None
+        self, program: Program, spec: RunSpec, run_id: str, notebook: str = "", features: Features | None = None
     ) -> tuple[dict[str, Any], bool]:
         """The Workflow to submit, and whether a ConfigMap carries its program."""
         if name := spec.settings.template:
-            offered = template.look(self._connect(spec.settings), name)
-            manifest = template.build(offered, program, spec, run_id=run_id, notebook=notebook)
-            return manifest, template.large(program)
+            info = template.read_template(self._connect(spec.settings), name)
+            manifest = template.build(info, program, spec, run_id=run_id, notebook=notebook)
+            return manifest, template.needs_config_map(program)
         image = images.target(spec.python, spec.settings).image
-        patch = cluster_features.read(spec.settings.patch) if spec.settings.patch else None
+        patch = cluster_features.read_patch(spec.settings.patch) if spec.settings.patch else None
         manifest = workflow.build(
-            program, spec, run_id=run_id, image=image, notebook=notebook, server=server, patch=patch
+            program, spec, run_id=run_id, image=image, notebook=notebook, features=features, patch=patch
         )
-        return manifest, workflow.large(program, spec.settings)
+        return manifest, workflow.needs_config_map(program, spec.settings)
 
 
 def _dry_run(client: ArgoClient, manifest: dict[str, Any]) -> str:
@@ -259,7 +259,7 @@ def _dry_run(client: ArgoClient, manifest: dict[str, Any]) -> str:
     except SubmitRejected as problem:
         return f"The API refuses this Workflow: {_message(problem)}"
     except BackendError as problem:
-        return f"The API was not asked: {_message(problem)}"
+        return f"The API was not checked: {_message(problem)}"
     return f"{client.location}: the API would accept this Workflow (a dry run: nothing was created)."
 
 

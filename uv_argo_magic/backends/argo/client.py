@@ -70,11 +70,12 @@ class ArgoClient(client.Client):
         except Gone as problem:
             if "namespaces" in str(problem):
                 raise SubmitRejected(
-                    f"there is no namespace {self.namespace} in this cluster", hint="Choose one: --set namespace=NAME."
+                    f"namespace {self.namespace} not found in this cluster",
+                    hint="Use another one: --set namespace=NAME.",
                 ) from problem
             raise BackendUnavailable(
-                f"Argo Workflows is not installed at {self.location}: the API does not know workflows",
-                hint="Ask an administrator to install it, or choose another cluster: --set context=NAME.",
+                f"Argo Workflows is not installed at {self.location}",
+                hint="Ask your administrator to install it, or use another cluster: --set context=NAME.",
             ) from problem
         except (Denied, Expired) as problem:
             raise SubmitRejected(str(problem), hint=problem.hint) from problem

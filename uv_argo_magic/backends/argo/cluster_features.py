@@ -1,8 +1,8 @@
-"""What fits a Workflow to one cluster, and to what a user wants beyond the settings: a merge file.
+"""Adapts a Workflow to the cluster's Argo, and merges a user's patch file into it.
 
 Rules:
-- A field that the cluster's Argo does not know is not sent: it would be dropped there without a word.
-- A merge adds and replaces; only null takes away. Lists of named things are merged by their names.
+- A field that the cluster's Argo does not know is not sent: Argo would drop it silently.
+- A merge adds and replaces; null removes. Lists of named objects are merged by their names.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _EXECUTOR: dict[str, dict[str, Any]] = {
 }
 _TOP = ("apiVersion", "kind", "metadata", "spec")
 _KEYS = {"volumeMounts": "mountPath", "volumeDevices": "devicePath"}
-"""What tells the members of a list apart where that is not their name."""
+"""The field that identifies the items of a list, if it is not their name."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Server:
-    """What a cluster's Argo is like, as far as a manifest hangs on it.
+class Features:
+    """What a manifest depends on in the cluster's Argo.
 
     `executor` names the containers that Argo adds to a pod: init (and wait), or supervisor alone, as Argo 4.1 may.
     """
@@ -48,15 +48,15 @@ class Server:
     pending_timeout: bool = True
 
 
-def look(client: ArgoClient, settings: Settings, known: dict[str, str]) -> Server:
-    """What the cluster is like; what is once seen of it is kept in `known`, by place.
+def detect(client: ArgoClient, settings: Settings, executors: dict[str, str]) -> Features:
+    """The features of the cluster's Argo; `executors` caches what a pod showed, by the client's location.
 
     Raises:
         BackendUnavailable: the API does not answer.
     """
     executor = settings.executor_patch
-    if executor == "auto" and client.location in known:
-        executor = known[client.location]
+    if executor == "auto" and client.location in executors:
+        executor = executors[client.location]
     elif executor == "auto":
         executor = "init"
         try:
@@ -64,22 +64,24 @@ def look(client: ArgoClient, settings: Settings, known: dict[str, str]) -> Serve
         except Denied:
             pod = None
         if pod is not None:
-            names = {one.get("name") for one in pod["spec"].get("containers") or []}
-            executor = known[client.location] = "supervisor" if "supervisor" in names else "init"
-    return Server(executor=executor, pending_timeout=not settings.pending_timeout or client.has_field("pendingTimeout"))
+            names = {container.get("name") for container in pod["spec"].get("containers") or []}
+            executor = executors[client.location] = "supervisor" if "supervisor" in names else "init"
+    return Features(
+        executor=executor, pending_timeout=not settings.pending_timeout or client.has_field("pendingTimeout")
+    )
 
 
-def pod_spec_patch(server: Server) -> str | None:
-    """What makes Argo's own containers fit for the Pod Security level `restricted`."""
-    patch = _EXECUTOR[server.executor]
+def pod_spec_patch(features: Features) -> str | None:
+    """The patch that makes Argo's own containers comply with the Pod Security level `restricted`."""
+    patch = _EXECUTOR[features.executor]
     return json.dumps(patch) if patch else None
 
 
-def read(path: str) -> dict[str, Any]:
-    """A merge file: a part of a Workflow, as YAML or JSON.
+def read_patch(path: str) -> dict[str, Any]:
+    """A patch file: a part of a Workflow, as YAML or JSON.
 
     Raises:
-        SpecError: it cannot be read, or is not such a part.
+        SpecError: it cannot be read, or is not part of a Workflow.
     """
     import yaml  # noqa: PLC0415 - comes with hera and kubernetes, and only a merge file needs it
 
@@ -87,40 +89,42 @@ def read(path: str) -> dict[str, Any]:
         text = Path(path).expanduser().read_text(encoding="utf-8")
     except (OSError, ValueError) as problem:
         raise SpecError(
-            f"the patch {path} cannot be read: {problem}", hint="Name a file of YAML or JSON: --set patch=FILE."
+            f"cannot read the patch {path}: {problem}", hint="Name a YAML or JSON file: --set patch=FILE."
         ) from problem
     try:
-        said = yaml.safe_load(text)
+        content = yaml.safe_load(text)
     except yaml.YAMLError as problem:
-        raise SpecError(f"the patch {path} is not YAML: {problem}", hint="Correct it; JSON is YAML too.") from problem
-    example = "It looks like: {spec: {priority: 5, templates: [{name: cell, metadata: {annotations: {a: b}}}]}}."
-    if not isinstance(said, dict) or not isinstance(said.get("spec", {}), dict):
-        raise SpecError(f"the patch {path} is no part of a Workflow", hint=example)
-    if other := sorted(str(key) for key in said if key not in _TOP):
-        raise SpecError(f"the patch {path} is no part of a Workflow: it has {', '.join(other)}", hint=example)
-    return said
+        raise SpecError(
+            f"invalid YAML in the patch {path}: {problem}", hint="Fix the syntax; JSON is valid YAML too."
+        ) from problem
+    example = "Example: {spec: {priority: 5, templates: [{name: cell, metadata: {annotations: {a: b}}}]}}."
+    if not isinstance(content, dict) or not isinstance(content.get("spec", {}), dict):
+        raise SpecError(f"the patch {path} is not part of a Workflow", hint=example)
+    if unknown := sorted(str(key) for key in content if key not in _TOP):
+        raise SpecError(f"unknown fields in the patch {path}: {', '.join(unknown)}", hint=example)
+    return content
 
 
-def patched(made: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
-    """The Workflow with the patch merged into it; its podSpecPatch goes on top of ours, whichever has the same field.
+def apply_patch(workflow: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """The Workflow with the patch merged into it; fields of the patch's podSpecPatch replace ours.
 
     Raises:
-        SpecError: the patch names a template that is not there, or a podSpecPatch that is no object.
+        SpecError: the patch names an unknown template, or its podSpecPatch is not an object.
     """
-    names = {one.get("name") for one in made["spec"].get("templates") or []}
+    names = {template.get("name") for template in workflow["spec"].get("templates") or []}
     for template in (patch.get("spec") or {}).get("templates") or []:
         if not isinstance(template, dict) or template.get("name") not in names:
             raise SpecError(
-                "the patch has a template that the workflow has not",
-                hint=f"A cell's template is named {', '.join(sorted(map(str, names))) or 'by an administrator'}.",
+                "the patch has a template that is not in the workflow",
+                hint=f"The cell's template is named {', '.join(sorted(map(str, names))) or 'by the administrator'}.",
             )
-    merged: dict[str, Any] = _merge(made, patch)
+    merged: dict[str, Any] = _merge(workflow, patch)
     return merged
 
 
 def _merge(base: Any, patch: Any, key: str = "") -> Any:
     if key == "podSpecPatch":
-        return json.dumps(_merge(_parsed(base), _parsed(patch)))
+        return json.dumps(_merge(_parse(base), _parse(patch)))
     if isinstance(base, dict) and isinstance(patch, dict):
         merged = dict(base)
         for name, value in patch.items():
@@ -131,27 +135,32 @@ def _merge(base: Any, patch: Any, key: str = "") -> Any:
             else:
                 merged[name] = value
         return merged
-    by = _KEYS.get(key, "name")
-    if _named(base, by) and _named(patch, by):
-        found = {one[by]: one for one in base}
-        for one in patch:
-            found[one[by]] = _merge(found[one[by]], one) if one[by] in found else one
-        return list(found.values())
+    field = _KEYS.get(key, "name")
+    if _is_keyed(base, field) and _is_keyed(patch, field):
+        by_key = {item[field]: item for item in base}
+        for item in patch:
+            by_key[item[field]] = _merge(by_key[item[field]], item) if item[field] in by_key else item
+        return list(by_key.values())
     return patch
 
 
-def _named(value: object, by: str) -> bool:
-    return isinstance(value, list) and all(isinstance(one, dict) and isinstance(one.get(by), str) for one in value)
+def _is_keyed(value: object, field: str) -> bool:
+    """Whether this is a list of objects that each have this field."""
+    return isinstance(value, list) and all(
+        isinstance(item, dict) and isinstance(item.get(field), str) for item in value
+    )
 
 
-def _parsed(patch: object) -> dict[str, Any]:
-    """A podSpecPatch as an object; one may be written as text, as Argo wants it, or as what the text means."""
+def _parse(patch: object) -> dict[str, Any]:
+    """A podSpecPatch as an object; a patch file may have it as text, as Argo requires it, or as an object."""
     import yaml  # noqa: PLC0415 - the same
 
     try:
-        found = yaml.safe_load(patch) if isinstance(patch, str) else patch
+        content = yaml.safe_load(patch) if isinstance(patch, str) else patch
     except yaml.YAMLError as problem:
-        raise SpecError(f"the podSpecPatch is not YAML: {problem}", hint="Correct it; JSON is YAML too.") from problem
-    if found is not None and not isinstance(found, dict):
-        raise SpecError("the podSpecPatch is no object", hint="It is a part of a pod's spec: {priority: 5}.")
-    return found or {}
+        raise SpecError(
+            f"invalid YAML in podSpecPatch: {problem}", hint="Fix the syntax; JSON is valid YAML too."
+        ) from problem
+    if content is not None and not isinstance(content, dict):
+        raise SpecError("podSpecPatch is not an object", hint="Write a part of a pod's spec, such as {priority: 5}.")
+    return content or {}

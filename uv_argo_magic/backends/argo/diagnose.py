@@ -24,7 +24,7 @@ CONTROLLER_DELAY = 10.0
 
 DELETED: ApiObject = {
     "gone": True,
-    "status": {"phase": "Error", "message": "the workflow was deleted, by hand or by a clean-up; run the cell again"},
+    "status": {"phase": "Error", "message": "the workflow was deleted, by a user or by a clean-up; run the cell again"},
 }
 """Stands for a workflow that no longer exists."""
 
@@ -55,15 +55,16 @@ def waiting(
         problem = None if pods.started(pod) else pods.image_problem(pod)
         if problem and problem.container not in (pods.MAIN, pods.INSTALL):
             return (
-                f"Argo's own image {problem.image} cannot be pulled ({problem.cause}); "
-                "an administrator has to correct the controller's executor image"
+                f"cannot pull Argo's own image {problem.image} ({problem.cause}); "
+                "ask your administrator to fix the executor image of the controller"
             )
         return pods.waiting(pod, events, errors=ERRORS)
     if explanation := ERRORS.explain_first(_messages(workflow)):
         return explanation
     if seconds > CONTROLLER_DELAY and not _status(workflow).get("phase"):
         return (
-            "no workflow controller has looked at it; check that Argo's controller runs and looks after this namespace"
+            "no workflow controller has processed it; "
+            "ask your administrator whether Argo's controller runs and watches this namespace"
         )
     return ""
 
@@ -83,8 +84,8 @@ def lost(pod: Mapping[str, Any] | None, workflow: Mapping[str, Any] | None = Non
         return explanation
     cause = ended(pod, None)
     return (
-        f"the pod was deleted ({cause})" if cause else "the pod was deleted, by hand or by a node that went away"
-    ) + "; the workflow was stopped, so that the cell does not run twice; run the cell again"
+        f"the pod was deleted ({cause})" if cause else "the pod was deleted, by a user or with its node"
+    ) + "; the workflow was stopped so that the cell does not run twice; run the cell again"
 
 
 def attempt_limit(workflow: Mapping[str, Any] | None) -> int:
@@ -110,8 +111,8 @@ def stopped_by(workflow: Mapping[str, Any] | None) -> str:
             return short(str(actor), 60)
     for entry in metadata.get("managedFields") or []:
         if "f:shutdown" in ((entry.get("fieldsV1") or {}).get("f:spec") or {}):
-            return f"somebody else, with {short(str(entry.get('manager')), 60)}"
-    return "somebody else"
+            return f"another client ({short(str(entry.get('manager')), 60)})"
+    return "another client"
 
 
 def has_run(workflow: Mapping[str, Any] | None) -> bool:
@@ -125,9 +126,9 @@ def log_gone(workflow: Mapping[str, Any] | None) -> str:
     status = _status(workflow)
     message = "" if status.get("phase") == "Succeeded" else ended(None, workflow)
     start, end = status.get("startedAt"), status.get("finishedAt")
-    times = f"it ran from {start} to {end}" if start and end else f"it began at {start}"
+    times = f"it ran from {start} to {end}" if start and end else f"it started at {start}"
     detail = f" ({message})" if message else ""
-    return f"its pod and its log are gone; {times}{detail}; run the cell again for its output"
+    return f"the pod and its log are gone; {times}{detail}; run the cell again for its output"
 
 
 def _status(workflow: Mapping[str, Any] | None) -> ApiObject:

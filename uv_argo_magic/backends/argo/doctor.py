@@ -1,8 +1,8 @@
-"""What `doctor` can know of a cluster: before a run by asking the API, and by what a run's pod shows.
+"""The checks of `doctor` for a cluster: before a run by requests to the API, and of a run's pod.
 
 Rules:
-- Only questions that any user may ask; where an answer takes more rights, the check says that it is not known.
-- Each failed check says what to do, and whom to ask; checks that need what failed are skipped.
+- Only requests that any user may send; if a check needs more permissions, its result is a note.
+- Each failed check has a hint; checks that depend on a failed one are skipped.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.spec.run_spec import Settings
 
 FINALIZER = "workflows.argoproj.io/status"
-"""On a pod: its controller keeps it until it has seen how it ended, and so never makes it again."""
+"""A finalizer of pods: the controller keeps a pod until it has seen its end, and so never creates it again."""
 UNSEEN = 30.0
-"""Seconds after which a workflow without a phase was seen by no controller."""
+"""Seconds after which a workflow without a phase is not processed by a controller."""
 REVIEWS = "/apis/authorization.k8s.io/v1"
 STEPS = ("configuration", "API", "user", "Argo", "rights", "controller", "executor")
 """The checks in their order: each needs those before it."""
 
 
 def before(connect: Callable[[], ArgoClient], settings: Settings) -> Iterator[Check]:
-    """Everything that can be asked without a run."""
+    """All checks that need no run."""
     at = 0
     try:
         client = connect()
@@ -70,7 +70,7 @@ def before(connect: Callable[[], ArgoClient], settings: Settings) -> Iterator[Ch
 
 
 def _through_server(client: Server) -> Iterator[Check]:
-    """What an Argo Server tells: it knows its own version, and lets one try what it does not tell of rights."""
+    """The checks with an Argo Server, which reports its version but no permissions: these are tried."""
     yield Check(
         name="API", outcome="ok", message=f"Argo Server {client.request('/api/v1/version').get('version', '')} answers"
     )
@@ -82,11 +82,11 @@ def _through_server(client: Server) -> Iterator[Check]:
         return
     yield Check(name="rights", outcome="ok", message=f"you may list workflows in the namespace {client.namespace}")
     yield _phases(items)
-    yield Check(name="executor", outcome="note", message="not known: an Argo Server does not tell; a run will")
+    yield Check(name="executor", outcome="note", message="not known with an Argo Server")
 
 
 def meanwhile(client: ArgoClient, name: str) -> Iterator[Check]:
-    """What the pod of a run shows: the version of Argo that made it, and what would become of it if it were lost."""
+    """The checks of a run's pod: the version of Argo that created it, and whether it would be created again if lost."""
     try:
         pods, _ = client.pods(pods_of(name))
     except BackendError as problem:
@@ -94,20 +94,20 @@ def meanwhile(client: ArgoClient, name: str) -> Iterator[Check]:
         return
     for pod in pods[:1]:
         if isinstance(client, Server):
-            yield Check(name="at most once", outcome="note", message="not known: an Argo Server shows no pods")
+            yield Check(name="at most once", outcome="note", message="not known with an Argo Server")
             return
         if version := _version(pod):
             yield Check(name="Argo's version", outcome="ok", message=version)
-        kept = FINALIZER in (pod["metadata"].get("finalizers") or ())
+        is_kept = FINALIZER in (pod["metadata"].get("finalizers") or ())
         yield Check(
             name="at most once",
-            outcome="ok" if kept else "note",
-            message="a pod that is lost is not made again"
-            if kept
-            else "Argo makes a pod again that is lost in its first seconds, and the cell would run twice",
+            outcome="ok" if is_kept else "note",
+            message="a lost pod is not created again"
+            if is_kept
+            else "Argo recreates a pod that is lost in its first seconds, so that the cell could run twice",
             hint=""
-            if kept
-            else "An administrator prevents it by ARGO_POD_STATUS_CAPTURE_FINALIZER=true on the workflow controller.",
+            if is_kept
+            else "Ask your administrator to set ARGO_POD_STATUS_CAPTURE_FINALIZER=true on the workflow controller.",
         )
 
 
@@ -117,18 +117,20 @@ def _skipped(at: int, failed: str) -> Iterator[Check]:
 
 
 def _user(client: ArgoClient) -> Check:
-    """Who the API takes us for; older APIs do not say."""
+    """The user name that the API sees; older APIs do not report it."""
     body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     try:
-        said = client.request("/apis/authentication.k8s.io/v1/selfsubjectreviews", body)
+        review = client.request("/apis/authentication.k8s.io/v1/selfsubjectreviews", body)
     except (Gone, Denied):
-        return Check(name="user", outcome="ok", message="the API knows you")
-    return Check(name="user", outcome="ok", message=str(said.get("status", {}).get("userInfo", {}).get("username", "")))
+        return Check(name="user", outcome="ok", message="logged in")
+    return Check(
+        name="user", outcome="ok", message=str(review.get("status", {}).get("userInfo", {}).get("username", ""))
+    )
 
 
 def _argo(client: ArgoClient) -> Check:
     try:
-        kinds = {one.get("name") for one in client.request("/apis/argoproj.io/v1alpha1").get("resources", ())}
+        kinds = {kind.get("name") for kind in client.request("/apis/argoproj.io/v1alpha1").get("resources", ())}
     except Gone:
         kinds = set()
     if "workflows" in kinds:
@@ -136,78 +138,75 @@ def _argo(client: ArgoClient) -> Check:
     return Check(
         name="Argo",
         outcome="failed",
-        message="Argo Workflows is not installed: the API does not know workflows",
-        hint="Ask an administrator to install it, or choose another cluster: --set context=NAME.",
+        message="Argo Workflows is not installed",
+        hint="Ask your administrator to install it, or use another cluster: --set context=NAME.",
     )
 
 
 def _rights(client: ArgoClient) -> Iterator[Check]:
     """One check for each rule of the Role that users need."""
-    for group, resource, verbs in ROLE:
+    for rule in ROLE:
+        group, resource, verbs = rule
         missing = [verb for verb in verbs if not _may(client, group, resource, verb)]
         name = f"may {resource}"
         if not missing:
             yield Check(name=name, outcome="ok", message=", ".join(verbs))
             continue
-        rule = f'{{apiGroups: ["{group}"], resources: [{resource}], verbs: [{", ".join(verbs)}]}}'
-        spared = OPTIONAL.get(resource, "")
+        purpose = OPTIONAL.get(resource, "")
         yield Check(
             name=name,
-            outcome="note" if spared else "failed",
-            message=f"not {', '.join(missing)} in the namespace {client.namespace}" + (f"; {spared}" if spared else ""),
-            hint=f"Ask an administrator for a Role with this rule: {rule}.",
+            outcome="note" if purpose else "failed",
+            message=f"not {', '.join(missing)} in the namespace {client.namespace}"
+            + (f"; {purpose}" if purpose else ""),
+            hint=f"Ask your administrator for a Role with this rule: {rule}.",
         )
 
 
 def _may(client: ArgoClient, group: str, resource: str, verb: str) -> bool:
-    what, _, part = resource.partition("/")
-    asked = {"namespace": client.namespace, "verb": verb, "group": group, "resource": what, "subresource": part}
+    name, _, part = resource.partition("/")
+    attributes = {"namespace": client.namespace, "verb": verb, "group": group, "resource": name, "subresource": part}
     body = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",
-        "spec": {"resourceAttributes": asked},
+        "spec": {"resourceAttributes": attributes},
     }
     return bool(client.request(f"{REVIEWS}/selfsubjectaccessreviews", body)["status"]["allowed"])
 
 
 def _controller(client: ArgoClient) -> Check:
-    """Whether workflows of the namespace get their phases."""
+    """Whether a controller sets the phases of workflows in the namespace."""
     try:
         items = client.workflows("")
     except Denied:
-        return Check(
-            name="controller", outcome="note", message="not known: you may not list workflows; a run will tell"
-        )
+        return Check(name="controller", outcome="note", message="not known: you may not list workflows")
     return _phases(items)
 
 
 def _phases(items: list[dict[str, Any]]) -> Check:
     now = dt.datetime.now(dt.UTC)
-    unseen = [one for one in items if not (one.get("status") or {}).get("phase") and _age(one, now) > UNSEEN]
+    unseen = [item for item in items if not (item.get("status") or {}).get("phase") and _age(item, now) > UNSEEN]
     if unseen:
         return Check(
             name="controller",
             outcome="failed",
-            message=f"{len(unseen)} of {len(items)} workflows here were seen by no controller",
-            hint="Ask an administrator whether the workflow controller runs, and looks after this namespace.",
+            message=f"{len(unseen)} of {len(items)} workflows in this namespace have no phase",
+            hint="Ask your administrator whether the workflow controller runs and watches this namespace.",
         )
-    if any((one.get("status") or {}).get("phase") for one in items):
-        return Check(name="controller", outcome="ok", message="the workflows of this namespace have their phases")
-    return Check(
-        name="controller", outcome="note", message="not known: there are no workflows here yet; a run will tell"
-    )
+    if any((item.get("status") or {}).get("phase") for item in items):
+        return Check(name="controller", outcome="ok", message="the workflows in this namespace have phases")
+    return Check(name="controller", outcome="note", message="not known: there are no workflows in this namespace yet")
 
 
 def _age(workflow: dict[str, Any], now: dt.datetime) -> float:
     try:
-        made = dt.datetime.fromisoformat(str(workflow["metadata"]["creationTimestamp"]))
-        return (now - made).total_seconds()
+        created_at = dt.datetime.fromisoformat(str(workflow["metadata"]["creationTimestamp"]))
+        return (now - created_at).total_seconds()
     except (KeyError, ValueError, TypeError):
         return 0.0
 
 
 def _executor(client: ArgoClient, settings: Settings) -> Check:
-    """Whether the pods' service account may say how they ended; asking that for another takes rights of its own."""
+    """Whether the pods' service account may report results; checking another account takes further permissions."""
     account = settings.service_account or "default"
     attributes = {"namespace": client.namespace, "group": "argoproj.io", "resource": "workflowtaskresults"}
     missing = []
@@ -226,16 +225,14 @@ def _executor(client: ArgoClient, settings: Settings) -> Check:
             if not client.request(path, body)["status"]["allowed"]:
                 missing.append(verb)
     except Denied:
-        return Check(
-            name="executor", outcome="note", message=f"not known for the service account {account}; a run will tell"
-        )
+        return Check(name="executor", outcome="note", message=f"not known for the service account {account}")
     if not missing:
         return Check(name="executor", outcome="ok", message=f"the service account {account} may report results")
     return Check(
         name="executor",
         outcome="failed",
         message=f"the service account {account} may not {', '.join(missing)} workflowtaskresults",
-        hint='Ask an administrator to bind this rule to it: {apiGroups: ["argoproj.io"], '
+        hint='Ask your administrator to bind this rule to it: {apiGroups: ["argoproj.io"], '
         "resources: [workflowtaskresults], verbs: [create, patch]}.",
     )
 
@@ -243,7 +240,7 @@ def _executor(client: ArgoClient, settings: Settings) -> Check:
 def _version(pod: dict[str, Any]) -> str:
     """The tag of Argo's own image in a pod."""
     spec = pod.get("spec") or {}
-    for one in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
-        if found := re.search(r"argoexec[^:@]*:([\w.-]+)", str(one.get("image", ""))):
-            return found[1]
+    for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
+        if match := re.search(r"argoexec[^:@]*:([\w.-]+)", str(container.get("image", ""))):
+            return match[1]
     return ""

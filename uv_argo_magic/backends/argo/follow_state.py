@@ -168,10 +168,10 @@ def _last_message(state: FollowState, phase: str) -> str:
     if not state.log_started and diagnose.has_run(state.workflow):
         return diagnose.log_gone(state.workflow)
     if state.exited and phase not in FINAL_PHASES:
-        return "Argo has not said how it ended; its controller may be away"
+        return "Argo has not reported how the run ended; its controller may be down"
     if phase != "Succeeded":
         return diagnose.ended(state.pod, state.workflow)
-    return "" if state.exited else "the log lost its end; run the cell again for its output"
+    return "" if state.exited else "the end of the log is missing; run the cell again for its output"
 
 
 def _read_text(step: _Step, text: str) -> None:

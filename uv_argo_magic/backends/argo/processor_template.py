@@ -1,12 +1,12 @@
-"""What the WorkflowTemplate `python-processor-with-deps` runs: code and requirements of its parameters, nothing else.
+"""The program of the WorkflowTemplate `python-processor-with-deps`: it installs requirements, then runs the code.
 
-Its text stands in the template (template_manifests.py) and runs in a pod, alone: it imports nothing of
-ours, and is Python 3.8.
+The template contains its source (template_manifests.py). It runs alone in a pod: it imports nothing of this package,
+and is Python 3.8.
 
 Rules:
-- Parameters come as environment variables, so that neither a shell nor this program's own text ever holds them.
-- Requirements by blanks, by commas, by lines or as a JSON list; both parameters mean their union. None: no install.
-- Requirements reach uv in a file. What this cannot take apart is left to uv, which says what is wrong with it.
+- Parameters are environment variables, so that they are never part of a shell line or of this source.
+- Requirements are separated by blanks, commas or lines, or are a JSON list; those of both parameters are installed.
+- uv reads requirements from a file. Text that cannot be split is passed to uv, which reports what is wrong with it.
 """
 
 import json
@@ -32,39 +32,39 @@ BETWEEN = re.compile(r"[\s,]*")
 
 def after(text, at):
     """Where blanks and commas end."""
-    found = BETWEEN.match(text, at)
-    return found.end() if found else at
+    match = BETWEEN.match(text, at)
+    return match.end() if match else at
 
 
 def requirements(text):
     """The requirements of a list, one each; the rest from what cannot be read on is the last."""
     if text.lstrip("\ufeff \t\r\n").startswith("["):
         try:
-            found = json.loads(text.lstrip("\ufeff"))
-            return [str(one) for one in found]
+            items = json.loads(text.lstrip("\ufeff"))
+            return [str(item) for item in items]
         except ValueError:
             return [text]
     text = re.sub(r"\\\r?\n", "", text.lstrip("\ufeff"))
     text = re.sub(r"(?:^|(?<=\s))#.*", "", text, flags=re.MULTILINE)
-    found = []
+    items = []
     at = after(text, 0)
     while at < len(text):
-        one = REQUIREMENT.match(text, at)
-        end = one.end() if one else at
-        next_one = after(text, end)
-        if not one or (next_one == end and end < len(text)):
-            return [*found, " ".join(text[at:].split())]
-        found.append(" ".join(one.group().split()))
-        at = next_one
-    return found
+        match = REQUIREMENT.match(text, at)
+        end = match.end() if match else at
+        following = after(text, end)
+        if not match or (following == end and end < len(text)):
+            return [*items, " ".join(text[at:].split())]
+        items.append(" ".join(match.group().split()))
+        at = following
+    return items
 
 
 def lines(dependencies, file):
     """The lines of one requirements file; none where nothing is asked for."""
-    wanted = requirements(dependencies)
+    all_lines = requirements(dependencies)
     if any(line.split("#")[0].strip() for line in file.splitlines()):
-        wanted.append(file)
-    return wanted
+        all_lines.append(file)
+    return all_lines
 
 
 def run(command):
@@ -76,14 +76,14 @@ def run(command):
 def main():
     """Install what is asked for, if anything is, then run the code in place of this process."""
     code = os.environ.pop("PYTHON_CODE")
-    wanted = lines(os.environ.pop("DEPENDENCIES"), os.environ.pop("REQUIREMENTS_FILE"))
+    required = lines(os.environ.pop("DEPENDENCIES"), os.environ.pop("REQUIREMENTS_FILE"))
     home = "/tmp/venv-" + os.environ.pop("WORKFLOW")
     python = sys.executable
-    if wanted:
+    if required:
         python = os.path.join(home, "bin", "python")
         listed = home + ".txt"
         with open(listed, "w", encoding="utf-8") as file:
-            file.write("\n".join(wanted) + "\n")
+            file.write("\n".join(required) + "\n")
         for command in (
             ["uv", "venv", "--quiet", "--clear", "--python", sys.executable, home],
             ["uv", "pip", "install", "--python", python, "-r", listed],

@@ -1,4 +1,4 @@
-"""What this package writes into the metadata of a workflow, and the run that is found again by it."""
+"""The metadata that this package writes into a workflow, and reads to find the run again."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 
 RUN_LABEL = "uv-argo-magic/run"
 SCHEMA = 1
-"""Of what this package writes into a workflow's metadata, by which a run is found again from anywhere."""
+"""Version of the metadata that this package writes into a workflow."""
 SCHEMA_NOTE = "uv-argo-magic/schema"
 NONCE_NOTE = "uv-argo-magic/nonce"
 CELL_NOTE = "uv-argo-magic/cell"
 NOTEBOOK_NOTE = "uv-argo-magic/notebook"
-LONGEST_NAME = 1000
-"""Characters of a notebook's path that are kept."""
+MAX_PATH = 1000
+"""Maximum characters of a notebook's path."""
 CONTROLLER = "workflows.argoproj.io/controller-instanceid"
-"""The one label of Argo's own that is a user's to set: which of several controllers looks after the workflow."""
+"""The only label of Argo that a user may set: it selects one of several controllers."""
 MANAGED_BY = "app.kubernetes.io/managed-by"
 GENERATE = "uv-argo-"
-LONGEST_LABEL = 63
+MAX_LABEL = 63
 
 
 def metadata(program: Program, spec: RunSpec, run_id: str, notebook: str) -> dict[str, Any]:
-    """The metadata of a run's Workflow, whatever its shape.
+    """The metadata of a run's Workflow.
 
     Raises:
-        SpecError: a label that cannot be set.
+        SpecError: a label is reserved.
     """
     return {
         "generateName": GENERATE,
@@ -46,58 +46,59 @@ def metadata(program: Program, spec: RunSpec, run_id: str, notebook: str) -> dic
 
 
 def annotate(program: Program, spec: RunSpec, notebook: str) -> dict[str, str]:
-    """On the workflow alone: whoever attaches to the run reads them, and Argo never substitutes anything in them."""
+    """Annotations of the workflow, by which another client attaches to the run. Argo substitutes nothing in them."""
     return {
         SCHEMA_NOTE: str(SCHEMA),
         NONCE_NOTE: program.nonce,
         CELL_NOTE: spec.cell_digest,
-        **({NOTEBOOK_NOTE: notebook[:LONGEST_NAME]} if notebook else {}),
+        **({NOTEBOOK_NOTE: notebook[:MAX_PATH]} if notebook else {}),
     }
 
 
 def labels(settings: Settings, run_id: str) -> dict[str, str]:
-    """On the workflow and its pods: ours, and the user's.
+    """Labels of the workflow and its pods: ours and the user's.
 
     Raises:
-        SpecError: a label that cannot be set.
+        SpecError: a label is reserved.
     """
     ours = {MANAGED_BY: "uv-argo-magic", RUN_LABEL: run_id}
     for name, _ in settings.labels:
         if name in ours or ("argoproj.io/" in name and name != CONTROLLER):
-            raise SpecError(f"labels: {name} is not yours to set", hint="Choose another name for the label.")
+            raise SpecError(f"the label {name} is reserved", hint="Choose another name for it.")
     return {**dict(settings.labels), **ours}
 
 
 def find(client: ArgoClient, name: str) -> RemoteRun | None:
-    """The run whose workflow has this name, or whose id this is; None where there is none.
+    """The run whose workflow has this name, or whose id it is; None if there is none.
 
     Raises:
-        BackendError: it cannot be asked for.
-        SpecError: the workflow is not of this package, or of a newer one.
+        BackendError: it cannot be read.
+        SpecError: this package did not create the workflow, or a newer version did.
     """
     with contextlib.suppress(Gone):
         return read(client.workflow(name), client.location)
-    labelled = client.workflows(f"{RUN_LABEL}={name}") if len(name) <= LONGEST_LABEL else []
+    labelled = client.workflows(f"{RUN_LABEL}={name}") if len(name) <= MAX_LABEL else []
     return read(labelled[0], client.location) if labelled else None
 
 
 def read(workflow: dict[str, Any], location: str) -> RemoteRun:
-    """What its metadata says.
+    """The run of a workflow, from its metadata.
 
     Raises:
-        SpecError: it is not of this package, or of a newer one.
+        SpecError: this package did not create it, or a newer version did.
     """
-    about = workflow.get("metadata") or {}
-    notes, labels = about.get("annotations") or {}, about.get("labels") or {}
-    name, run = str(about.get("name")), labels.get(RUN_LABEL)
+    metadata = workflow.get("metadata") or {}
+    notes, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
+    name, run = str(metadata.get("name")), labels.get(RUN_LABEL)
     schema = str(notes.get(SCHEMA_NOTE) or "")
     if not run or not schema.isdigit():
         raise SpecError(
-            f"the workflow {name} is no run of uv-argo-magic", hint=f"Argo's own command shows it: argo logs {name}"
+            f"workflow {name} was not created by uv-argo-magic",
+            hint=f"Read its log with Argo's client: argo logs {name}.",
         )
     if int(schema) > SCHEMA:
         raise SpecError(
-            f"{name} was begun by a newer uv-argo-magic", hint="Upgrade: pip install --upgrade uv-argo-magic"
+            f"{name} was created by a newer version of uv-argo-magic", hint="Upgrade: pip install -U uv-argo-magic."
         )
     status = workflow.get("status") or {}
     return RemoteRun(
@@ -106,15 +107,15 @@ def read(workflow: dict[str, Any], location: str) -> RemoteRun:
         nonce=str(notes.get(NONCE_NOTE) or ""),
         location=location,
         phase=diagnose.phase(None, workflow) if diagnose.is_final(workflow) else "Running",
-        started_at=_seconds(about.get("creationTimestamp")),
+        started_at=_seconds(metadata.get("creationTimestamp")),
         ended_at=_seconds(status.get("finishedAt")),
         cell=str(notes.get(CELL_NOTE) or ""),
         notebook=str(notes.get(NOTEBOOK_NOTE) or ""),
     )
 
 
-def _seconds(stamp: object) -> float:
-    """Unix seconds of a time as the API writes it; 0.0 where there is none."""
+def _seconds(timestamp: object) -> float:
+    """Unix seconds of a timestamp of the API; 0.0 if there is none."""
     with contextlib.suppress(TypeError, ValueError):
-        return datetime.fromisoformat(stamp).timestamp()  # type: ignore[arg-type]
+        return datetime.fromisoformat(timestamp).timestamp()  # type: ignore[arg-type]
     return 0.0

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from uv_argo_magic.core.spec.run_spec import Settings
 
-ADVICE = "Check ARGO_SERVER or --set server=HOST:PORT, and that the server can be reached from here."
+ADVICE = "Check ARGO_SERVER or --set server=HOST:PORT, and that this machine can reach the server."
 NOT_FOUND = 5
 """The code of gRPC for what is not there."""
 
@@ -64,13 +64,15 @@ class Server(ArgoClient):
             raise SubmitRejected(str(problem), hint=problem.hint) from problem
 
     def create_config_map(self, manifest: Mapping[str, Any]) -> None:
-        """There is no way to.
+        """Always fails.
 
         Raises:
             SubmitRejected: always.
         """
         del manifest
-        raise SubmitRejected("an Argo Server makes no ConfigMaps", hint="Push less, or use the Kubernetes API itself.")
+        raise SubmitRejected(
+            "an Argo Server cannot create ConfigMaps", hint="Push less, or use the Kubernetes API: --set context=NAME."
+        )
 
     def workflows(self, selector: str) -> list[dict[str, Any]]:
         """The workflows that a label selector matches, the newest first.
@@ -85,8 +87,8 @@ class Server(ArgoClient):
         """An administrator's template.
 
         Raises:
-            Gone: there is none of this name.
-            BackendError: it cannot be asked for.
+            Gone: there is no template of this name.
+            BackendError: it cannot be read.
         """
         return self.transport.request("GET", f"/api/v1/workflow-templates/{quote(self.namespace)}/{quote(name)}")
 
@@ -134,7 +136,7 @@ class Server(ArgoClient):
         for pod in pods:
             if pod["metadata"]["name"] == name:
                 return pod
-        raise Gone(f"there is no pod {name}")
+        raise Gone(f"pod {name} not found")
 
     def any_pod(self) -> None:
         """None: a server does not list the containers of a pod."""
@@ -224,7 +226,7 @@ def _result(line: bytes) -> Mapping[str, Any]:
     try:
         message = json.loads(line)
     except ValueError as problem:
-        raise BackendUnavailable(f"the connection broke off: a line is not JSON: {problem}") from problem
+        raise BackendUnavailable(f"the connection was lost: a line is not JSON: {problem}") from problem
     if error := message.get("error"):
         text = str(error.get("message"))
         if error.get("grpc_code") == NOT_FOUND:
@@ -289,20 +291,20 @@ def connect(settings: Settings, environ: Mapping[str, str] = os.environ) -> Serv
     """The server at `server_address`.
 
     Raises:
-        BackendUnavailable: its address makes no sense, or there is no token for it.
+        BackendUnavailable: its address is invalid, or there is no token for it.
     """
     address = server_address(settings, environ)
     secure = environ.get("ARGO_SECURE", "true").lower() != "false"
     url = urlsplit(address if "://" in address else f"http{'s' if secure else ''}://{address}")
     if not re.fullmatch(r"https?://[^/@\s]+(/.*)?", url.geturl()):
         raise BackendUnavailable(
-            f"{address} is no address of an Argo Server",
+            f"invalid address of an Argo Server: {address}",
             hint="Write --set server=argo.example.com:2746, or with https://.",
         )
     if not environ.get("ARGO_TOKEN"):
         raise BackendUnavailable(
-            f"there is no token for the Argo Server {url.netloc}",
-            hint="Set ARGO_TOKEN in the environment: argo auth token prints one, and so does the server's web page.",
+            f"no token for the Argo Server {url.netloc}",
+            hint="Set ARGO_TOKEN in the environment; argo auth token and the server's web page show one.",
         )
     base = url.path.rstrip("/") or environ.get("ARGO_BASE_HREF", "").rstrip("/")
     namespace = settings.namespace or environ.get("ARGO_NAMESPACE", "") or "default"

@@ -1,10 +1,10 @@
-"""The reference shape: a Workflow that names an administrator's WorkflowTemplate and gives it the program, no more.
+"""The template shape: a Workflow that refers to an administrator's WorkflowTemplate and passes it the program.
 
 Rules:
-- All of the pod is the template's. What a run asks of it beyond that must be a parameter that the template declares, of
-  the setting's name; else it is refused by name before anything is sent.
-- Only fields that a controller with `templateReferencing: Secure` lets a user set stand in the Workflow, and these only
-  where the user said something: they would win over the administrator's.
+- The template defines the pod. A setting of the pod is allowed only if the template declares a parameter of its name;
+  otherwise the cell is refused before anything is sent.
+- The Workflow has only fields that a controller with `templateReferencing: Secure` lets a user set, and only if the
+  user set them: they would override the administrator's.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ CARRIED = frozenset(
         "history", "template", "gpu_resource", "pod_gc_delay", "locked", "indexes", "server", "executor_patch",
     }
 )  # fmt: skip
-"""Settings that travel in the program, or mean something here alone."""
+"""Settings that are part of the program, or that only the client uses."""
 DIRECT = frozenset({"labels", "deadline", "ttl", "pod_gc"})
-"""Settings that are fields of the Workflow which a user may set beside a reference."""
+"""Settings that are fields of a Workflow which a user may set beside a reference."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Offered:
-    """What a template declares; `parameters` None: it may not be read, so that nobody knows."""
+class TemplateInfo:
+    """What a template declares. `parameters` is None if the user may not read the template."""
 
     name: str
     parameters: frozenset[str] | None = None
@@ -56,105 +56,104 @@ class Offered:
     platform: str = ""
 
 
-def look(client: ArgoClient, name: str) -> Offered:
-    """What the template of this name offers.
+def read_template(client: ArgoClient, name: str) -> TemplateInfo:
+    """What the template of this name declares.
 
     Raises:
-        SpecError: there is none, or it takes no program.
+        SpecError: there is no such template, or it does not accept programs.
         BackendUnavailable: the API does not answer.
     """
     try:
-        made = client.workflow_template(name)
+        manifest = client.workflow_template(name)
     except Denied:
-        return Offered(name=name)
+        return TemplateInfo(name=name)
     except Gone as problem:
         raise SpecError(
             f"there is no WorkflowTemplate {name} at {client.location}",
-            hint="Name one that an administrator made for cells (deploy/cell-template.yaml): --set template=NAME.",
+            hint="Use one that an administrator created for cells (deploy/cell-template.yaml): --set template=NAME.",
         ) from problem
-    declared = ((made.get("spec") or {}).get("arguments") or {}).get("parameters") or ()
-    parameters = frozenset(str(one.get("name")) for one in declared)
+    declared = ((manifest.get("spec") or {}).get("arguments") or {}).get("parameters") or ()
+    parameters = frozenset(str(parameter.get("name")) for parameter in declared)
     if template_manifests.PROGRAM not in parameters:
         raise SpecError(
-            f"the WorkflowTemplate {name} takes no program: it has no parameter {template_manifests.PROGRAM}",
-            hint="Name one that an administrator made for cells (deploy/cell-template.yaml).",
+            f"the WorkflowTemplate {name} cannot run cells: it has no parameter {template_manifests.PROGRAM}",
+            hint="Use one that an administrator created for cells (deploy/cell-template.yaml).",
         )
-    notes = made["metadata"].get("annotations") or {}
-    return Offered(
+    annotations = manifest["metadata"].get("annotations") or {}
+    return TemplateInfo(
         name=name,
         parameters=parameters,
-        python=str(notes.get(template_manifests.PYTHON_NOTE, "")),
-        platform=str(notes.get(template_manifests.PLATFORM_NOTE, "")),
+        python=str(annotations.get(template_manifests.PYTHON_NOTE, "")),
+        platform=str(annotations.get(template_manifests.PLATFORM_NOTE, "")),
     )
 
 
-def target(offered: Offered, spec: RunSpec) -> Interpreter:
-    """The Python of the template's image, as it is declared, or as `--python X.Y.Z` names it.
+def target(template: TemplateInfo, spec: RunSpec) -> Interpreter:
+    """The Python of the template's image, as the template declares it, or else as `--python X.Y.Z` names it.
 
     Raises:
-        SpecError: it is not known, or another one is asked for.
+        SpecError: it is not known, or another one is requested.
     """
     python = spec.python.strip()
-    if spec.settings.image or not offered.python:
+    if spec.settings.image or not template.python:
         if not re.fullmatch(r"3\.\d+\.\d+", python):
-            where = f"the image {spec.settings.image}" if spec.settings.image else f"the template {offered.name}"
+            subject = f"the image {spec.settings.image}" if spec.settings.image else f"the template {template.name}"
+            annotation = f", or ask for an annotation {template_manifests.PYTHON_NOTE} on the template"
             raise SpecError(
-                f"which Python {where} has is not known",
-                hint="Say it: --python X.Y.Z, as python3 --version prints it there"
-                + (
-                    "."
-                    if spec.settings.image
-                    else f"; or have it declared by an annotation {template_manifests.PYTHON_NOTE}."
-                ),
+                f"unknown Python version in {subject}",
+                hint="Give it with --python X.Y.Z, as python3 --version prints it there"
+                + ("." if spec.settings.image else f"{annotation}."),
             )
         full = python
-    elif python and not images.fits(offered.python, python):
+    elif python and not images.fits(template.python, python):
         raise SpecError(
-            f"the template {offered.name} has Python {offered.python}, not {python}",
-            hint="Leave --python out, or name another template.",
+            f"the template {template.name} has Python {template.python}, not {python}",
+            hint="Leave --python out, or choose another template.",
         )
     else:
-        full = offered.python
+        full = template.python
     platform = spec.settings.platform
-    if offered.platform and platform == Settings().platform:
-        platform = offered.platform
-    return images.interpreter(full, spec.settings.image or f"of the template {offered.name}", platform)
+    if template.platform and platform == Settings().platform:
+        platform = template.platform
+    return images.interpreter(full, spec.settings.image or f"of the template {template.name}", platform)
 
 
-def build(offered: Offered, program: Program, spec: RunSpec, *, run_id: str, notebook: str = "") -> dict[str, Any]:
-    """The Workflow that gives the program to the template.
+def build(
+    template: TemplateInfo, program: Program, spec: RunSpec, *, run_id: str, notebook: str = ""
+) -> dict[str, Any]:
+    """The Workflow that passes the program to the template.
 
     Raises:
-        SpecError: something is asked for that the template does not offer, or the program is too large.
+        SpecError: the template lacks a parameter for what is requested, or the program is too large.
     """
-    parameters = dict(_asked(offered, spec))
-    if large(program):
-        if template_manifests.LARGE_PROGRAM not in (offered.parameters or ()):
+    parameters = dict(_requested_parameters(template, spec))
+    if needs_config_map(program):
+        if template_manifests.LARGE_PROGRAM not in (template.parameters or ()):
             raise SpecError(
-                f"the program takes {len(program.source):,} bytes, and the template {offered.name} takes "
+                f"the program has {len(program.source):,} bytes, and the template {template.name} accepts "
                 f"{PAYLOAD_LIMIT:,}: it has no parameter {template_manifests.LARGE_PROGRAM} for larger ones",
-                hint="Push less (--push), or have the cell read its data from where it lies.",
+                hint="Push less (--push), or let the cell read the data itself.",
             )
         parameters[template_manifests.LARGE_PROGRAM] = "true"
     else:
         parameters[template_manifests.PROGRAM] = packed(program)
-    settings, usual = spec.settings, Settings()
-    made: dict[str, Any] = {
-        "workflowTemplateRef": {"name": offered.name},
+    settings, defaults = spec.settings, Settings()
+    workflow_spec: dict[str, Any] = {
+        "workflowTemplateRef": {"name": template.name},
         "arguments": {"parameters": [{"name": name, "value": value} for name, value in parameters.items()]},
     }
-    if settings.deadline != usual.deadline:
-        made["activeDeadlineSeconds"] = math.ceil(settings.deadline)
-    if settings.ttl != usual.ttl:
-        made["ttlStrategy"] = {"secondsAfterCompletion": math.ceil(settings.ttl)}
-    if settings.pod_gc != usual.pod_gc:
+    if settings.deadline != defaults.deadline:
+        workflow_spec["activeDeadlineSeconds"] = math.ceil(settings.deadline)
+    if settings.ttl != defaults.ttl:
+        workflow_spec["ttlStrategy"] = {"secondsAfterCompletion": math.ceil(settings.ttl)}
+    if settings.pod_gc != defaults.pod_gc:
         delay = f"{math.ceil(settings.pod_gc_delay)}s"
-        made["podGC"] = {"strategy": settings.pod_gc, "deleteDelayDuration": delay}
+        workflow_spec["podGC"] = {"strategy": settings.pod_gc, "deleteDelayDuration": delay}
     return {
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "Workflow",
         "metadata": run_metadata.metadata(program, spec, run_id, notebook),
-        "spec": made,
+        "spec": workflow_spec,
     }
 
 
@@ -163,32 +162,30 @@ def packed(program: Program) -> str:
     return base64.b64encode(gzip.compress(program.source.encode("ascii"), mtime=0)).decode()
 
 
-def large(program: Program) -> bool:
-    """Whether it is too large for a parameter, which becomes one variable of a container."""
+def needs_config_map(program: Program) -> bool:
+    """Whether the program is too large for a parameter, which becomes one environment variable."""
     return len(packed(program)) > PAYLOAD_LIMIT
 
 
-def _asked(offered: Offered, spec: RunSpec) -> Iterator[tuple[str, str]]:
-    """(parameter, value) of all that the run asks of its pod."""
-    wanted = {one.name: getattr(spec.resources, one.name) for one in fields(Resources)}
-    wanted = {name: value for name, value in wanted.items() if value}
-    usual = Settings()
+def _requested_parameters(template: TemplateInfo, spec: RunSpec) -> Iterator[tuple[str, str]]:
+    """(parameter, value) of all that the run requests of its pod."""
+    requested = {field.name: getattr(spec.resources, field.name) for field in fields(Resources)}
+    requested = {name: value for name, value in requested.items() if value}
+    defaults = Settings()
     for name in sorted(FIELDS.keys() - CARRIED - DIRECT):
         value = getattr(spec.settings, name)
-        if value != getattr(usual, name):
-            wanted[name] = format_value(value)
-    missing = [name for name in wanted if name not in (offered.parameters or ())]
+        if value != getattr(defaults, name):
+            requested[name] = format_value(value)
+    missing = ", ".join(name for name in requested if name not in (template.parameters or ()))
     if missing:
-        if offered.parameters is None:
-            why, hint = (
-                "may not be read by you, so what it offers is not known",
-                "Ask for `get` on workflowtemplates, or",
-            )
+        if template.parameters is None:
+            reason, request = "you may not read the template", "Ask for `get` on workflowtemplates"
         else:
-            has = ", ".join(sorted(offered.parameters - {template_manifests.PROGRAM, template_manifests.LARGE_PROGRAM}))
-            why, hint = f"offers {has or 'none of them'}", "Ask its administrator for a parameter of that name, or"
+            accepted = sorted(template.parameters - {template_manifests.PROGRAM, template_manifests.LARGE_PROGRAM})
+            reason = f"its parameters are {', '.join(accepted)}" if accepted else "its only parameter is the program"
+            request = "Ask its administrator for a parameter of that name"
         raise SpecError(
-            f"the template {offered.name} decides on its pod, and {', '.join(missing)} cannot be asked for: it {why}",
-            hint=f"{hint} leave {', '.join(missing)} out.",
+            f"the template {template.name} does not let you set {missing}: {reason}",
+            hint=f"{request}, or leave out {missing}.",
         )
-    yield from wanted.items()
+    yield from requested.items()

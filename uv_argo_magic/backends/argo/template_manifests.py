@@ -1,8 +1,8 @@
-"""The WorkflowTemplates that an administrator applies (deploy/): written from the same pod as a run of our own.
+"""The WorkflowTemplates that an administrator applies (deploy/), with the same pod as a run without a template.
 
 Rules:
-- What users give is a parameter, and a parameter is read from an environment variable: in a source, text could run.
-- Nothing else of the pod is theirs to choose: no parameter is part of a patch, a path, a command or a volume's name.
+- Users set parameters, which are passed as environment variables: as part of a source, their text could run as code.
+- Users set nothing else of the pod: no parameter is part of a patch, a path, a command or a volume's name.
 - Cells get no service account token: only Argo's own containers have one (deploy/executor.yaml).
 """
 
@@ -26,7 +26,7 @@ PROGRAM = "program"
 LARGE_PROGRAM = "largeProgram"
 """The parameter that says "true" if the run's ConfigMap holds the program."""
 NO_PROGRAM = "uv-argo-no-program"
-"""An empty ConfigMap, which is mounted where the program is small: a pod without any would wait for one."""
+"""An empty ConfigMap, mounted if the program is small: a pod would wait for a missing one."""
 PROGRAM_VOLUME = (
     f"{{{{=workflow.parameters.{LARGE_PROGRAM} == 'true' "
     f"? '{workflow.config_map_name('')}' + workflow.name : '{NO_PROGRAM}'}}}}"
@@ -51,69 +51,72 @@ exec(compile(program, "program.py", "exec"))
 
 
 def cell() -> dict[str, Any]:
-    """The template of the reference shape: it runs whatever cell's program it is given, in a pod that is settled."""
-    made = _template(CELL, _OPEN, {PROGRAM: "", LARGE_PROGRAM: "false"})
-    made["metadata"]["annotations"] = {PYTHON_NOTE: PYTHON, PLATFORM_NOTE: Settings().platform}
-    template = made["spec"]["templates"][0]
+    """The template that runs cells: any program, in a pod that the administrator defines."""
+    manifest = _template(CELL, _OPEN, {PROGRAM: "", LARGE_PROGRAM: "false"})
+    manifest["metadata"]["annotations"] = {PYTHON_NOTE: PYTHON, PLATFORM_NOTE: Settings().platform}
+    template = manifest["spec"]["templates"][0]
     template["script"]["env"].append({"name": VARIABLE, "value": f"{{{{workflow.parameters.{PROGRAM}}}}}"})
     template["script"]["volumeMounts"].append({"mountPath": pod.PROGRAM, "name": "program", "readOnly": True})
     template["volumes"].append({"name": "program", "configMap": {"name": PROGRAM_VOLUME}})
-    return made
+    return manifest
 
 
 def no_program() -> dict[str, Any]:
-    """The empty ConfigMap of small programs."""
+    """The empty ConfigMap for small programs."""
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": NO_PROGRAM}, "data": {}}
 
 
 def processor() -> dict[str, Any]:
-    """The template with the parameters pythonCode, dependencies and requirementsFile, which needs nothing of ours."""
+    """The template with the parameters pythonCode, dependencies and requirementsFile, for use without this package."""
     source = files("uv_argo_magic.backends.argo").joinpath("processor_template.py").read_text(encoding="utf-8")
     names = {"pythonCode": "PYTHON_CODE", "dependencies": "DEPENDENCIES", "requirementsFile": "REQUIREMENTS_FILE"}
-    made = _template(PROCESSOR, source, {name: None if name == "pythonCode" else "" for name in names})
-    template = made["spec"]["templates"][0]
-    # Nothing is locked beforehand, so that any node will do.
-    del made["spec"]["nodeSelector"]
-    # Inputs of the template, so that a step of somebody's own workflow can refer to it as well.
-    template["inputs"] = {"parameters": made["spec"]["arguments"]["parameters"]}
-    template["script"]["env"] = [one for one in template["script"]["env"] if not one["name"].startswith("UV_ARGO_")]
+    manifest = _template(PROCESSOR, source, {name: None if name == "pythonCode" else "" for name in names})
+    template = manifest["spec"]["templates"][0]
+    # Nothing is locked for a platform, so that any node can run it.
+    del manifest["spec"]["nodeSelector"]
+    # Inputs of the template, so that a step of another workflow can use it too.
+    template["inputs"] = {"parameters": manifest["spec"]["arguments"]["parameters"]}
+    template["script"]["env"] = [
+        variable for variable in template["script"]["env"] if not variable["name"].startswith("UV_ARGO_")
+    ]
     template["script"]["env"] += [
         {"name": variable, "value": f"{{{{inputs.parameters.{name}}}}}"} for name, variable in names.items()
     ]
     template["script"]["env"] += [
         {"name": "WORKFLOW", "value": "{{workflow.name}}"},
-        # Wheels only: nothing of a package runs while it is installed.
+        # Wheels only: no code of a package runs during the install.
         {"name": "UV_NO_BUILD", "value": "1"},
     ]
-    return made
+    return manifest
 
 
 def processor_workflow() -> dict[str, Any]:
-    """The same as a Workflow, for `argo submit FILE -p` where no template is installed."""
-    made = processor()
+    """The same as a Workflow, for `argo submit FILE -p` without an installed template."""
+    manifest = processor()
     # The service account is part of deploy/, which may not be applied there.
-    del made["spec"]["automountServiceAccountToken"], made["spec"]["executor"]
-    return made | {"kind": "Workflow", "metadata": {"generateName": f"{PROCESSOR}-"}}
+    del manifest["spec"]["automountServiceAccountToken"], manifest["spec"]["executor"]
+    return manifest | {"kind": "Workflow", "metadata": {"generateName": f"{PROCESSOR}-"}}
 
 
 def _template(name: str, source: str, parameters: dict[str, str | None]) -> dict[str, Any]:
     spec = RunSpec(cell="", resources=AMOUNTS)
     program = Program(guest="", payload="", nonce="")
-    made = workflow.build(program, spec, run_id="", image=images.IMAGES[PYTHON])
-    made["kind"] = "WorkflowTemplate"
-    made["metadata"] = {"name": name, "labels": {run_metadata.MANAGED_BY: "uv-argo-magic"}}
-    made["spec"]["podMetadata"] = {"labels": {run_metadata.MANAGED_BY: "uv-argo-magic"}}
-    made["spec"] |= {"automountServiceAccountToken": False, "executor": {"serviceAccountName": EXECUTOR}}
-    made["spec"]["arguments"] = {
+    manifest = workflow.build(program, spec, run_id="", image=images.IMAGES[PYTHON])
+    manifest["kind"] = "WorkflowTemplate"
+    manifest["metadata"] = {"name": name, "labels": {run_metadata.MANAGED_BY: "uv-argo-magic"}}
+    manifest["spec"]["podMetadata"] = {"labels": {run_metadata.MANAGED_BY: "uv-argo-magic"}}
+    manifest["spec"] |= {"automountServiceAccountToken": False, "executor": {"serviceAccountName": EXECUTOR}}
+    manifest["spec"]["arguments"] = {
         "parameters": [
-            {"name": one, **({} if default is None else {"value": default})} for one, default in parameters.items()
+            {"name": parameter, **({} if default is None else {"value": default})}
+            for parameter, default in parameters.items()
         ]
     }
-    template = made["spec"]["templates"][0]
+    template = manifest["spec"]["templates"][0]
     template["script"]["source"] = source
-    # A user may set the workflow's own deadline to anything; this one stays.
-    template["activeDeadlineSeconds"] = made["spec"]["activeDeadlineSeconds"]
-    return made
+    # A user may change the workflow's deadline, but not this one.
+    template["activeDeadlineSeconds"] = manifest["spec"]["activeDeadlineSeconds"]
+    return manifest
 
 
 FILES = {
@@ -121,4 +124,4 @@ FILES = {
     f"{PROCESSOR}.yaml": (processor,),
     f"examples/{PROCESSOR}.workflow.yaml": (processor_workflow,),
 }
-"""File in deploy/ -> what makes its documents."""
+"""File in deploy/ -> the functions that create its documents."""

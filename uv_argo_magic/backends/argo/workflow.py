@@ -1,11 +1,11 @@
 """Program and RunSpec -> the Workflow that runs it, as a dict: written with Hera, sent as JSON.
 
 Rules:
-- Pure but for the import of Hera, which takes a second and happens on first use.
-- No user text stands in a manifest: the program is base64 and a fixed bootstrap, because Argo substitutes `{{...}}`
-  over the whole template and over the pod.
-- Fit for the Pod Security level `restricted`, Argo's own containers included.
-- Nothing is tried again but by the setting `retries`: a cell runs at most once.
+- Pure except for the import of Hera, which takes a second and happens on first use.
+- A manifest has no text of the user: the program is base64 and a fixed bootstrap, because Argo substitutes `{{...}}`
+  in the whole template and in the pod.
+- It complies with the Pod Security level `restricted`, Argo's own containers included.
+- Only the setting `retries` makes Argo try again: a cell runs at most once.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 TEMPLATE = "cell"
 RESERVED_PATHS = ("/argo", "/argo-bin", "/var/run/argo")
 """Where Argo mounts its own volumes."""
-LARGEST = 900 * 1024
-"""Bytes of program text that a ConfigMap takes beside its own fields; the API's limit is 1 MiB."""
+MAX_SIZE = 900 * 1024
+"""Maximum size of the program in bytes: a ConfigMap has 1 MiB for it and its own fields."""
 _OPEN = f"""\
 # The program of this cell is too large for a Workflow, and lies in a ConfigMap.
 with open("{pod.PROGRAM}/@NAME@", encoding="ascii") as file:
@@ -38,7 +38,7 @@ with open("{pod.PROGRAM}/@NAME@", encoding="ascii") as file:
 exec(compile(program, "{pod.PROGRAM}/@NAME@", "exec"))
 """
 CELL, INSTALL = "program.py", "install.py"
-"""The texts of a run: what the container main runs, and the one before it, where there is one."""
+"""The sources of the main container and of the install container, if there is one."""
 _PYTHON = ("python3", "-I", "-S")
 
 
@@ -49,32 +49,32 @@ def build(  # noqa: PLR0913 - what a Workflow hangs on
     run_id: str,
     image: str,
     notebook: str = "",
-    server: cluster_features.Server | None = None,
+    features: cluster_features.Features | None = None,
     patch: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The Workflow of one run in `image`, for such a server, with a user's patch; the API gives it its name.
+    """The Workflow of one run in `image`, for an Argo with these features, with a user's patch; the API names it.
 
     Raises:
-        SpecError: the program is too large for a Workflow, or a setting cannot be used.
+        SpecError: the program is too large, or a setting is invalid.
     """
-    texts = _texts(program, spec.settings)
-    if (size := sum(map(len, texts.values()))) > LARGEST:
+    sources = _container_sources(program, spec.settings)
+    if (size := sum(map(len, sources.values()))) > MAX_SIZE:
         raise SpecError(
-            f"the cell and what it pushes take {size:,} bytes, and a cluster takes {LARGEST:,} at most",
-            hint="Push less (--push), or have the cell read its data from where it lies.",
+            f"the cell and its pushed values have {size:,} bytes; the maximum on a cluster is {MAX_SIZE:,}",
+            hint="Push less (--push), or let the cell read the data itself.",
         )
     settings = spec.settings
-    server = server or cluster_features.Server()
+    features = features or cluster_features.Features()
     workflows, models = hera()
-    separate_install = INSTALL in texts
+    separate_install = INSTALL in sources
     mounts = pod.mounts(settings, spec.resources, separate_install=separate_install, reserved=RESERVED_PATHS)
-    if large(program, settings):
-        texts = {name: _OPEN.replace("@NAME@", name) for name in texts}
+    if needs_config_map(program, settings):
+        sources = {name: _OPEN.replace("@NAME@", name) for name in sources}
         config_map = {"configMap": {"name": config_map_name(run_id)}}
         mounts += (pod.Mount(name="program", path=pod.PROGRAM, source=config_map, read_only=True),)
     labels = run_metadata.labels(settings, run_id)
     user = settings.run_as_user or None
-    made: dict[str, Any] = workflows.Workflow(
+    manifest: dict[str, Any] = workflows.Workflow(
         api_version="argoproj.io/v1alpha1",
         generate_name=run_metadata.GENERATE,
         entrypoint=TEMPLATE,
@@ -87,7 +87,7 @@ def build(  # noqa: PLR0913 - what a Workflow hangs on
         ttl_strategy=models.TTLStrategy(seconds_after_completion=math.ceil(settings.ttl)),
         pod_gc=_pod_gc(settings),
         node_selector={**dict(settings.node_selector), "kubernetes.io/arch": images.architecture(settings)},
-        tolerations=[models.Toleration(**one) for one in pod.tolerations(settings)] or None,
+        tolerations=[models.Toleration(**toleration) for toleration in pod.tolerations(settings)] or None,
         security_context=models.PodSecurityContext(
             run_as_non_root=True,
             run_as_user=user,
@@ -100,7 +100,7 @@ def build(  # noqa: PLR0913 - what a Workflow hangs on
                 name=TEMPLATE,
                 image=image,
                 command=list(_PYTHON),
-                source=texts[CELL],
+                source=sources[CELL],
                 env=[
                     models.EnvVar(**one)
                     for one in (*pod.environment(settings, "run" if separate_install else ""), *pod.secrets(settings))
@@ -108,46 +108,48 @@ def build(  # noqa: PLR0913 - what a Workflow hangs on
                 resources=models.ResourceRequirements(
                     **pod.resource_requirements(spec.resources, settings.gpu_resource)
                 ),
-                volumes=[models.Volume(name=one.name, **one.source) for one in mounts],
-                volume_mounts=_mounted(one for one in mounts if one.name != pod.INSTALL_TMP),
-                init_containers=[_installing(spec, mounts, texts[INSTALL], image)] if separate_install else None,
-                **_container(),
-                retry_strategy=_retries(settings),
+                volumes=[models.Volume(name=mount.name, **mount.source) for mount in mounts],
+                volume_mounts=_volume_mounts(mount for mount in mounts if mount.name != pod.INSTALL_TMP),
+                init_containers=[_install_container(spec, mounts, sources[INSTALL], image)]
+                if separate_install
+                else None,
+                **_container_defaults(),
+                retry_strategy=_retry_strategy(settings),
                 synchronization=_synchronization(settings),
-                pod_spec_patch=cluster_features.pod_spec_patch(server),
+                pod_spec_patch=cluster_features.pod_spec_patch(features),
             )
         ],
     ).to_dict()
-    if settings.pending_timeout and server.pending_timeout:
-        # Younger than Hera's models, which drop what they do not know.
-        made["spec"]["templates"][0]["pendingTimeout"] = f"{math.ceil(settings.pending_timeout)}s"
-    return cluster_features.patched(made, patch) if patch else made
+    if settings.pending_timeout and features.pending_timeout:
+        # Newer than Hera's models, which drop unknown fields.
+        manifest["spec"]["templates"][0]["pendingTimeout"] = f"{math.ceil(settings.pending_timeout)}s"
+    return cluster_features.apply_patch(manifest, patch) if patch else manifest
 
 
-def _texts(program: Program, settings: Settings) -> dict[str, str]:
-    """What each container of ours runs, by the names that these texts have in a ConfigMap."""
+def _container_sources(program: Program, settings: Settings) -> dict[str, str]:
+    """The source of each container of ours, by its key in a ConfigMap."""
     if settings.separate_install and program.install:
         return {INSTALL: program.install_source, CELL: program.cell_source}
     return {CELL: program.source}
 
 
-def _installing(spec: RunSpec, mounts: tuple[pod.Mount, ...], text: str, image: str) -> Any:
-    """The container that makes the environment, and alone has the credentials of the index."""
+def _install_container(spec: RunSpec, mounts: tuple[pod.Mount, ...], source: str, image: str) -> Any:
+    """The container that builds the environment; no other one has the index's credentials."""
     _, models = hera()
     settings = spec.settings
     return models.UserContainer(
         name="install",
         image=images.installer(spec.python, settings, image),
-        command=[*_PYTHON, "-c", text],
+        command=[*_PYTHON, "-c", source],
         env=[models.EnvVar(**one) for one in (*pod.environment(settings, "install"), *pod.credentials(settings))],
         resources=models.ResourceRequirements(**pod.resource_requirements(replace(spec.resources, gpu=""), "")),
-        volume_mounts=_mounted(pod.install_mounts(mounts)),
-        **_container(),
+        volume_mounts=_volume_mounts(pod.install_mounts(mounts)),
+        **_container_defaults(),
     )
 
 
-def _container() -> dict[str, Any]:
-    """What every container of ours has."""
+def _container_defaults() -> dict[str, Any]:
+    """The fields that all our containers share."""
     _, models = hera()
     return {
         "image_pull_policy": "IfNotPresent",
@@ -159,28 +161,31 @@ def _container() -> dict[str, Any]:
     }
 
 
-def _mounted(mounts: Iterable[pod.Mount]) -> list[Any]:
+def _volume_mounts(mounts: Iterable[pod.Mount]) -> list[Any]:
     _, models = hera()
-    return [models.VolumeMount(name=one.name, mount_path=one.path, read_only=one.read_only or None) for one in mounts]
+    return [
+        models.VolumeMount(name=mount.name, mount_path=mount.path, read_only=mount.read_only or None)
+        for mount in mounts
+    ]
 
 
-def _retries(settings: Settings) -> Any:
-    """A pod for each attempt, whatever ended the one before; None: the cell runs once."""
+def _retry_strategy(settings: Settings) -> Any:
+    """A new pod for each attempt, whatever ended the last one; None if the cell runs once."""
     if not settings.retries:
         return None
     _, models = hera()
-    # No largest duration: Argo would take it for a deadline of the cell itself.
+    # No maxDuration: Argo would apply it to the cell itself.
     return models.RetryStrategy(
         limit=str(settings.retries), retry_policy="Always", backoff=models.Backoff(duration="5s", factor=2)
     )
 
 
 def _synchronization(settings: Settings) -> Any:
-    found = _semaphore(settings)
-    if found is None:
+    semaphore = _semaphore(settings)
+    if semaphore is None:
         return None
     _, models = hera()
-    reference = models.ConfigMapKeySelector(name=found[0], key=found[1])
+    reference = models.ConfigMapKeySelector(name=semaphore[0], key=semaphore[1])
     return models.Synchronization(semaphores=[models.SemaphoreRef(config_map_key_ref=reference)])
 
 
@@ -188,20 +193,18 @@ def _semaphore(settings: Settings) -> tuple[str, str] | None:
     """(name, key) of the ConfigMap that limits how many cells run.
 
     Raises:
-        SpecError: it names no key of a ConfigMap.
+        SpecError: it is not CONFIGMAP/KEY.
     """
     if not settings.semaphore:
         return None
     name, slash, key = settings.semaphore.partition("/")
     if not (name and slash and key):
-        raise SpecError(
-            f"semaphore: {settings.semaphore} names no key of a ConfigMap", hint="Write --set semaphore=CONFIGMAP/KEY."
-        )
+        raise SpecError(f"invalid semaphore: {settings.semaphore}", hint="Write --set semaphore=CONFIGMAP/KEY.")
     return name, key
 
 
 def _pod_gc(settings: Settings) -> Any:
-    """When ended pods go before their workflow, with the time that their logs are still read."""
+    """When Argo deletes ended pods before their workflow, with a delay in which their logs can be read."""
     if settings.pod_gc == "never":
         return None
     _, models = hera()
@@ -209,13 +212,13 @@ def _pod_gc(settings: Settings) -> Any:
     return models.PodGC(strategy=settings.pod_gc, delete_delay_duration=delay)
 
 
-def large(program: Program, settings: Settings) -> bool:
-    """Whether the program travels in a ConfigMap."""
-    return sum(map(len, _texts(program, settings).values())) > PAYLOAD_LIMIT
+def needs_config_map(program: Program, settings: Settings) -> bool:
+    """Whether the program is too large for the Workflow itself."""
+    return sum(map(len, _container_sources(program, settings).values())) > PAYLOAD_LIMIT
 
 
-def companion(program: Program, spec: RunSpec, *, run_id: str, workflow: str = "", uid: str = "") -> dict[str, Any]:
-    """The ConfigMap that carries a program too large for the Workflow, which owns it and takes it along.
+def config_map(program: Program, spec: RunSpec, *, run_id: str, workflow: str = "", uid: str = "") -> dict[str, Any]:
+    """The ConfigMap with a program that is too large for the Workflow, which owns it: both are deleted together.
 
     It is created after the Workflow: the kubelet retries to mount what is missing. Without a `uid` it has no owner.
     """
@@ -228,7 +231,7 @@ def companion(program: Program, spec: RunSpec, *, run_id: str, workflow: str = "
             "labels": {run_metadata.MANAGED_BY: "uv-argo-magic", run_metadata.RUN_LABEL: run_id},
             **({"ownerReferences": [owner]} if uid else {}),
         },
-        "data": _texts(program, spec.settings),
+        "data": _container_sources(program, spec.settings),
     }
 
 
@@ -238,9 +241,9 @@ def config_map_name(run: str) -> str:
 
 
 def _deadline(spec: RunSpec) -> int:
-    """Seconds from the workflow's start to its end, whatever the client does; 0: none.
+    """Seconds after which Argo ends the workflow, whatever the client does; 0 for no limit.
 
-    A limit of the cell or the install is the guest's to keep, which still tells how it ended; this is for what the
-    guest cannot end: a pod that never starts, a node that hangs.
+    The guest enforces limits of the cell and the install, and reports them. This one is for what the guest cannot end:
+    a pod that never starts, a node that hangs.
     """
     return math.ceil(spec.settings.deadline)

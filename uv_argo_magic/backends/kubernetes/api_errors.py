@@ -27,83 +27,87 @@ class Rule:
 ADMISSION_RULES = (
     Rule(
         pattern=r"exceeded quota: (?P<what>.+)",
-        sentence="the quota is used up ({what}); ask for less with --resources, or wait until others have ended",
+        sentence="the quota is exceeded ({what}); request less with --resources, or wait until other runs have ended",
     ),
     Rule(
         pattern=r"m\w+mum (?P<what>\S+) usage per \w+ is (?P<space>\S+?), but (?:limit|request) is (?P<why>\S+?)\.?$",
-        sentence="the namespace allows {space} of {what}, and {why} was asked for; ask for another amount: --resources",
+        sentence="the namespace allows {space} of {what}, and {why} was requested; change --resources",
     ),
     Rule(
         pattern=r'violates PodSecurity "(?P<what>[^"]+)"(?P<why>.*)',
-        sentence="Pod Security {what} forbids the pod{why}; an administrator can change the namespace's level",
+        sentence="Pod Security {what} forbids the pod{why}; ask your administrator to change the namespace's level",
     ),
     Rule(
         pattern=r'service account (?P<space>\S+?)/(?P<what>[^\s:]+): serviceaccount ".*" not found',
         sentence=(
-            "there is no service account {what} in namespace {space}; name another with --set service_account=NAME, "
-            "or have it made"
+            "service account {what} not found in namespace {space}; use another one with --set service_account=NAME, "
+            "or ask your administrator to create it"
         ),
     ),
     Rule(
         pattern=r"ValidatingAdmissionPolicy '(?P<what>[^']+)'.*?denied request: (?P<why>.*)",
-        sentence="the cluster's policy {what} forbids it: {why}; change what it names, or ask an administrator",
+        sentence="the cluster's policy {what} forbids it: {why}; change what it names, or ask your administrator",
     ),
     Rule(
         pattern=r'admission webhook "(?P<what>[^"]+)" denied the request: (?P<why>.*)',
-        sentence="the cluster's {what} forbids it: {why}; change what it names, or ask an administrator",
+        sentence="the admission webhook {what} forbids it: {why}; change what it names, or ask your administrator",
     ),
 )
 """Refusals when a pod is created."""
 POD_RULES = (
     Rule(
         pattern=r'persistentvolumeclaim "(?P<what>[^"]+)" not found',
-        sentence="there is no volume claim {what} in the namespace; have it made, or name another",
+        sentence="volume claim {what} not found in the namespace; create it, or use another one",
     ),
     Rule(
         pattern=r"nodes? are available: .*?(?P<what>Insufficient [\w./-]+)",
         sentence=(
-            "no node has room for the pod ({what}: {text}); ask for less with --resources, or wait for a larger node"
+            "no node has enough free resources for the pod ({what}: {text}); "
+            "request less with --resources, or wait for a larger node"
         ),
     ),
     Rule(
         pattern=r"didn't match Pod's node affinity/selector",
-        sentence="no node is of the images' platform ({text}); choose another: --set platform=aarch64-manylinux_2_28",
+        sentence="no node has the images' platform ({text}); use another: --set platform=aarch64-manylinux_2_28",
     ),
     Rule(
         pattern=r"untolerated taint",
-        sentence="every node is reserved for others ({text}); ask an administrator which nodes cells may use",
+        sentence=(
+            "every node has a taint that the pod does not tolerate ({text}); "
+            "add --set tolerations=TAINT, or ask your administrator which nodes to use"
+        ),
     ),
     Rule(
         pattern=r"\d+/\d+ nodes are available",
-        sentence="no node takes the pod ({text}); ask for less, or ask an administrator",
+        sentence="no node accepts the pod ({text}); request less with --resources, or ask your administrator",
     ),
     Rule(
         pattern=r'(?P<what>secret|configmap) "(?P<why>[^"]+)" not found',
-        sentence="there is no {what} {why} in the namespace; have it made, or leave out what refers to it",
+        sentence="{what} {why} not found in the namespace; create it, or remove the setting that refers to it",
     ),
     Rule(
         pattern=r"MountVolume\S* failed for volume \"(?P<what>[^\"]+)\"(?P<why>.*)",
-        sentence="the volume {what} cannot be mounted{why}; check that what it refers to exists",
+        sentence="cannot mount volume {what}{why}; check that the object it refers to exists",
     ),
     Rule(
         pattern=r"(?:FailedAttachVolume|ProvisioningFailed).*",
-        sentence="a volume cannot be had ({text}); ask whoever looks after the cluster's storage",
+        sentence="cannot provide a volume ({text}); ask your administrator about the cluster's storage",
     ),
     Rule(
         pattern=r'exec: "?(?P<what>[^":]+)"?: executable file not found',
-        sentence="the image has no {what}; choose one that has Python and uv: --set image=IMAGE",
+        sentence="the image has no {what}; use one with Python and uv: --set image=IMAGE",
     ),
     Rule(
         pattern=r"argument list too long",
-        sentence="the program is too large for a pod; push less, or read the data over there",
+        sentence="the program is too large for a pod; push less, or let the cell read the data itself",
     ),
     Rule(
         pattern=r"NodeLost|[Nn]ode \S+ (?:is|which was running the pod is) unresponsive",
-        sentence="its node does not answer any more ({text}); run the cell again",
+        sentence="the pod's node does not respond any more ({text}); run the cell again",
     ),
     Rule(
         pattern=r"active on the node longer than the specified deadline",
-        sentence="it lived longer than its deadline allows; allow more with --set deadline=SECONDS",
+        sentence="the run exceeded its deadline; allow more with --set deadline=SECONDS",
     ),
     Rule(
         pattern=r"Pod was rejected: .*|OutOf(?:cpu|memory|pods).*",

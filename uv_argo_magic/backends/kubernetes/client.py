@@ -124,7 +124,7 @@ class Client:
         return f"/api/v1/namespaces/{quote(self.namespace)}/pods"
 
 
-ADVICE = "Check the network, the VPN, and that the context is the right one: kubectl config get-contexts."
+ADVICE = "Check the network, the VPN, and the context: kubectl config get-contexts."
 LOADING = threading.RLock()
 """The kubernetes package hands one thread the certificate file that another is still writing: one thread at a time."""
 ClientT = TypeVar("ClientT", bound=Client)
@@ -206,10 +206,10 @@ def _load(settings: Settings) -> _Loaded:
             flags = (*(("--kubeconfig", path) if path else ()), "--context", context)
     except (config.ConfigException, OSError, TypeError, KeyError, ValueError) as problem:
         raise BackendUnavailable(
-            f"no cluster is configured here: {reason(problem)}",
+            f"no cluster is configured: {reason(problem)}",
             hint=(
-                "Name a kubeconfig (KUBECONFIG or --set kubeconfig=FILE) and a context (--set context=NAME); a "
-                "notebook in a cluster needs a pod with a service account. Or run it here: -b local."
+                "Set a kubeconfig (KUBECONFIG or --set kubeconfig=FILE) and a context (--set context=NAME), or run the "
+                "cell on this machine: -b local. A notebook in a cluster needs a pod with a service account."
             ),
         ) from problem
     # A watch and a log each hold a connection; beyond the pool's size urllib3 warns on stderr.

@@ -75,7 +75,7 @@ def ended(pod: Mapping[str, Any], *, errors: ErrorTable = POD_ERRORS) -> str:
     disruption = next((item for item in _conditions(pod) if item.get("type") == "DisruptionTarget"), None)
     if disruption and disruption.get("status") == "True":
         cause = short(str(disruption.get("message") or disruption.get("reason") or ""))
-        return f"the cluster took the pod away ({cause}); run the cell again"
+        return f"the cluster evicted the pod ({cause}); run the cell again"
     if reason or message:
         return errors.explain(f"{reason}: {message}") or short(f"{reason}: {message}")
     return ""
@@ -100,7 +100,8 @@ def image_problem(pod: Mapping[str, Any]) -> ImageProblem | None:
 def explain_image(problem: ImageProblem) -> str:
     """The sentence on an image of ours that cannot be pulled."""
     return (
-        f"the image {problem.image} cannot be pulled ({problem.cause}); check its name and that the cluster may have it"
+        f"cannot pull the image {problem.image} ({problem.cause}); "
+        "check its name, and that the cluster has access to it"
     )
 
 
@@ -192,18 +193,18 @@ def _terminated(pod: Mapping[str, Any], name: str, state: Mapping[str, Any], err
         amount = f" ({limit})" if limit else ""
         if name == INSTALL:
             return (
-                f"the install used more memory than it was given{amount} and was killed; "
-                "ask for more with --resources memory=SIZE, or for fewer packages"
+                f"the install exceeded its memory limit{amount} and was killed; "
+                "request more with --resources memory=SIZE, or install fewer packages"
             )
         return (
-            f"it used more memory than it was given{amount} and was killed; "
-            "ask for more with --resources memory=SIZE, or handle the data in pieces"
+            f"the cell exceeded its memory limit{amount} and was killed; "
+            "request more with --resources memory=SIZE, or process the data in parts"
         )
     if explanation := errors.explain(message):
         return explanation
-    subject = {MAIN: "the cell's container", INSTALL: "the container that installs"}.get(name, f"the container {name}")
+    subject = {MAIN: "the cell's container", INSTALL: "the install container"}.get(name, f"the container {name}")
     detail = f": {short(message)}" if message else ""
-    return f"{subject} ended with exit code {code}{detail}; its log may say why"
+    return f"{subject} ended with exit code {code}{detail}; see its log"
 
 
 def _memory_limit(pod: Mapping[str, Any], name: str) -> str:
@@ -217,5 +218,7 @@ def _memory_limit(pod: Mapping[str, Any], name: str) -> str:
 
 def _evicted(message: str) -> str:
     if re.search(r"ephemeral|EmptyDir|emptyDir", message):
-        return f"it used more disk than it may and was evicted ({short(message)}); ask for more: --resources disk=20Gi"
-    return f"its node ran short and evicted it ({short(message)}); ask for what it needs with --resources"
+        return (
+            f"the pod exceeded its disk limit and was evicted ({short(message)}); request more: --resources disk=20Gi"
+        )
+    return f"the node ran out of resources and evicted the pod ({short(message)}); request more with --resources"

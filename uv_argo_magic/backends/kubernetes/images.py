@@ -1,8 +1,8 @@
-"""Which image runs which Python, and which wheels fit it: the target that a cell on a cluster is resolved for.
+"""Python version -> image, and the wheels that fit it: the target that a cell on a cluster is resolved for.
 
 Rules:
-- An image is named with the full version of its Python, so that markers are decided here as they would be there.
-- Tags follow from version and platform alone; nothing is asked of a registry.
+- The full version of an image's Python is known, so that markers evaluate as they would in the image.
+- Wheel tags follow from version and platform alone; no registry is contacted.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ IMAGES = {
     "3.13.9": "docker.io/astral/uv:0.9.8-python3.13-bookworm-slim",
     "3.14.0": "docker.io/astral/uv:0.9.8-python3.14-bookworm-slim",
 }
-"""Python (X.Y.Z) -> an image with it, uv and `python3` on its PATH; the setting `images` adds to it.
+"""Python (X.Y.Z) -> an image with that Python, uv, and `python3` on its PATH; the setting `images` adds to it.
 
-Their makers build a tag anew now and then, so the last number may be behind: it decides markers only. Another minor
-than the lock's is an error over there.
+Tags are rebuilt now and then, so that the patch version may be outdated: it only matters for markers. If the image has
+another minor version than the lock, the run fails.
 """
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-"""uv's name of an architecture -> Kubernetes' own, as nodes are labelled."""
+"""Architecture as uv names it -> as nodes are labelled."""
 
 _LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 _OLDEST = {"x86_64": 5, "aarch64": 17}
-"""The oldest glibc (2.N) that wheels of an architecture were made for."""
+"""The oldest glibc (2.N) with wheels for an architecture."""
 
 
 def target(python: str, settings: Settings) -> interpreters.Interpreter:
-    """The Python of the image that `python` ("", "3.12", "3.12.1", ">=3.12") and the settings choose.
+    """The Python of the image that `python` ("", "3.12", "3.12.1", ">=3.12") and the settings select.
 
     Raises:
-        SpecError: no image is known for it, or the platform cannot be read.
+        SpecError: there is no image for it, or the platform is invalid.
     """
     return interpreter(*_choose(python.strip(), settings), settings.platform)
 
@@ -58,7 +58,7 @@ def interpreter(full: str, image: str, platform: str) -> interpreters.Interprete
     """The Python of this full version in an image for this platform.
 
     Raises:
-        SpecError: the platform cannot be read.
+        SpecError: the platform is invalid.
     """
     arch, glibc = _platform(platform)
     minor = Version(full).release[:2]
@@ -73,10 +73,10 @@ def interpreter(full: str, image: str, platform: str) -> interpreters.Interprete
 
 
 def installer(python: str, settings: Settings, image: str) -> str:
-    """The image that installs for cells that run in `image`, where a container of its own does so.
+    """The image of the install container for cells that run in `image`.
 
     Raises:
-        SpecError: none is known for this Python.
+        SpecError: there is none for this Python.
     """
     if settings.install_image or not settings.image:
         return settings.install_image or image
@@ -85,8 +85,8 @@ def installer(python: str, settings: Settings, image: str) -> str:
         return _choose(minor, replace(settings, image=""))[1]
     except SpecError as problem:
         raise SpecError(
-            f"there is no image that installs for Python {minor}",
-            hint="Name one that has this Python and uv: --set install_image=IMAGE.",
+            f"no image with uv for Python {minor}",
+            hint="Choose one with this Python and uv: --set install_image=IMAGE.",
         ) from problem
 
 
@@ -94,7 +94,7 @@ def architecture(settings: Settings) -> str:
     """The nodes' architecture, as Kubernetes names it.
 
     Raises:
-        SpecError: the platform cannot be read.
+        SpecError: the platform is invalid.
     """
     return ARCHITECTURES[_platform(settings.platform)[0]]
 
@@ -104,19 +104,19 @@ def _choose(python: str, settings: Settings) -> tuple[str, str]:
     if settings.image:
         if not re.fullmatch(r"3\.\d+\.\d+", python):
             raise SpecError(
-                "an image of your own needs its Python's full version",
-                hint=f"Say which Python is in {settings.image}: --python X.Y.Z, as python3 --version prints it there.",
+                f"unknown Python version in the image {settings.image}",
+                hint="Give it with --python X.Y.Z, as python3 --version prints it in the image.",
             )
         return python, settings.image
     table = IMAGES | dict(settings.images)
     for version in table:
         if not re.fullmatch(r"3\.\d+\.\d+", version):
             raise SpecError(
-                f"images: {version!r} is no full version of a Python", hint="Write --set images=3.12.12=IMAGE."
+                f"images: {version!r} is not a full Python version", hint="Write --set images=3.12.12=IMAGE."
             )
-    # What the settings name comes first: the built-in table is for whoever named nothing.
-    named = dict(settings.images)
-    newest = sorted(table, key=lambda version: (version in named, Version(version)), reverse=True)
+    # Images of the settings come before those of the built-in table.
+    own_images = dict(settings.images)
+    newest = sorted(table, key=lambda version: (version in own_images, Version(version)), reverse=True)
     if not python:
         own = f"{sys.version_info[0]}.{sys.version_info[1]}."
         newest.sort(key=lambda version: not version.startswith(own))
@@ -124,39 +124,39 @@ def _choose(python: str, settings: Settings) -> tuple[str, str]:
     fitting = [version for version in newest if fits(version, python)]
     if not fitting:
         raise SpecError(
-            f"there is no image for Python {python}; there are images for {', '.join(sorted(table, key=Version))}",
-            hint="Choose one of them with --python, or name an image: --python X.Y.Z --set image=IMAGE.",
+            f"no image for Python {python}; available: {', '.join(sorted(table, key=Version))}",
+            hint="Choose one of these with --python, or an image: --python X.Y.Z --set image=IMAGE.",
         )
     return fitting[0], table[fitting[0]]
 
 
-def fits(version: str, wanted: str) -> bool:
-    """Whether a full version is one that was asked for: "3.12", "3.12.1", ">=3.12".
+def fits(version: str, requested: str) -> bool:
+    """Whether a full version matches the requested one: "3.12", "3.12.1", ">=3.12".
 
     Raises:
-        SpecError: what was asked for is no version.
+        SpecError: the requested one is not a version.
     """
-    if re.fullmatch(r"\d+(\.\d+){0,2}", wanted):
-        parts = wanted.split(".")
+    if re.fullmatch(r"\d+(\.\d+){0,2}", requested):
+        parts = requested.split(".")
         return version.split(".")[: len(parts)] == parts
     try:
-        return SpecifierSet(wanted).contains(version)
+        return SpecifierSet(requested).contains(version)
     except (InvalidSpecifier, InvalidVersion):
         raise SpecError(
-            f"a Python in an image is chosen by its version, and {wanted!r} is none",
-            hint='Write for example --python 3.12, 3.12.1 or ">=3.12"; free-threaded ones need an image of your own.',
+            f"invalid Python version for an image: {requested!r}",
+            hint='Use a version such as 3.12, 3.12.1 or ">=3.12"; a free-threaded Python needs --set image=IMAGE.',
         ) from None
 
 
 def _platform(text: str) -> tuple[str, int]:
     """(architecture, N of glibc 2.N) of "x86_64-manylinux_2_N"."""
-    found = re.fullmatch(r"(x86_64|aarch64)-manylinux_2_(\d+)", text)
-    if not found:
+    match = re.fullmatch(r"(x86_64|aarch64)-manylinux_2_(\d+)", text)
+    if not match:
         raise SpecError(
-            f"platform cannot be {text!r}",
-            hint="It is x86_64-manylinux_2_28 or aarch64-manylinux_2_28, with the image's glibc as its last number.",
+            f"invalid platform: {text}",
+            hint="Use x86_64-manylinux_2_N or aarch64-manylinux_2_N, where 2.N is the version of the image's glibc.",
         )
-    return found[1], int(found[2])
+    return match[1], int(match[2])
 
 
 def _platforms(arch: str, glibc: int) -> Iterator[str]:

@@ -68,7 +68,7 @@ def mounts(
     for number, (path, secret) in enumerate(settings.secret_files):
         if not secret or "/" in secret:
             raise SpecError(
-                f"secret_files: {path}={secret} names no Secret", hint="Write --set secret_files=/etc/keys=SECRET."
+                f"invalid entry in secret_files: {path}={secret}", hint="Write --set secret_files=/etc/keys=SECRET."
             )
         source = {"secret": {"secretName": secret}}
         volumes.append(Mount(name=f"secret-{number}", path=path, source=source, read_only=True))
@@ -92,7 +92,7 @@ def _volume(setting: str, name: str, path: str, text: str) -> Mount:
     match = re.fullmatch(r"(claim)/([a-z0-9][a-z0-9.-]*)(:ro)?|(empty|memory)(?:/(\d+(?:\.\d+)?[kMGTP]?i?))?", text)
     if not match or (setting == "store" and (not match[1] or match[3])):
         example = "claim/NAME" if setting == "store" else "/data=claim/NAME, claim/NAME:ro, empty/5Gi or memory/1Gi"
-        raise SpecError(f"{setting}: {text or 'nothing'} is no volume", hint=f"Write --set {setting}={example}.")
+        raise SpecError(f"invalid volume in {setting}: {text!r}", hint=f"Write --set {setting}={example}.")
     if match[1]:
         # Only this mount is read-only: others may write to the claim.
         source: dict[str, Any] = {"persistentVolumeClaim": {"claimName": match[2]}}
@@ -105,18 +105,18 @@ def _volume(setting: str, name: str, path: str, text: str) -> Mount:
 def _check_path(path: str, used: set[str], reserved: tuple[str, ...]) -> None:
     if not path.startswith("/") or posixpath.normpath(path) != path or ":" in path:
         raise SpecError(
-            f"nothing can be mounted at {path!r}",
-            hint="A volume's path is absolute, such as /data, and ends without /.",
+            f"invalid mount path: {path!r}",
+            hint="Use an absolute path without a trailing slash, such as /data.",
         )
     if path in ("/", TMP):
         raise SpecError(
-            f"nothing can be mounted at {path}",
+            f"cannot mount a volume at {path}",
             hint="Choose another path, such as /data; /tmp grows with --resources disk=20Gi.",
         )
     is_shared_memory = path == "/dev/shm"  # noqa: S108 - libraries share memory by it; a node gives it only 64 MiB
     is_reserved = any(path == prefix or path.startswith(f"{prefix}/") for prefix in reserved)
     if path in used or (is_reserved and not is_shared_memory):
-        raise SpecError(f"something else lies at {path}", hint="Choose another path for the volume, such as /data.")
+        raise SpecError(f"the mount path {path} is in use", hint="Choose another path for the volume, such as /data.")
 
 
 def environment(settings: Settings, role: str = "") -> Iterator[dict[str, Any]]:
@@ -141,8 +141,8 @@ def credentials(settings: Settings) -> Iterator[dict[str, Any]]:
     for name, secret in settings.index_secrets:
         if not secret or "/" in secret or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
             raise SpecError(
-                f"index_secrets: {name}={secret} names no Secret",
-                hint="Write --set index_secrets=INDEX=SECRET; the Secret has the keys username and password.",
+                f"invalid entry in index_secrets: {name}={secret}",
+                hint="Write --set index_secrets=INDEX=SECRET; the Secret needs the keys username and password.",
             )
         for key in ("username", "password"):
             variable = f"UV_INDEX_{re.sub('[^A-Z0-9]', '_', name.upper())}_{key.upper()}"
@@ -159,7 +159,7 @@ def secrets(settings: Settings) -> Iterator[dict[str, Any]]:
         secret, slash, key = text.partition("/")
         if not (secret and slash and key) or not re.fullmatch(r"[A-Za-z_]\w*", name):
             raise SpecError(
-                f"secret_env: {name}={text} names no key of a Secret", hint="Write --set secret_env=NAME=SECRET/KEY."
+                f"invalid entry in secret_env: {name}={text}", hint="Write --set secret_env=NAME=SECRET/KEY."
             )
         yield {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
 
@@ -193,8 +193,8 @@ def tolerations(settings: Settings) -> Iterator[dict[str, str]]:
         match = re.fullmatch(r"([\w./-]+)(?:=([\w.-]*))?(?::(\w+))?", text)
         if not match or (match[3] and match[3] not in _EFFECTS):
             raise SpecError(
-                f"tolerations: {text} is none",
-                hint=f"Write --set tolerations=KEY=VALUE:EFFECT; EFFECT is {', '.join(_EFFECTS)}, or left out.",
+                f"invalid toleration: {text}",
+                hint=f"Write --set tolerations=KEY=VALUE:EFFECT; EFFECT is one of {', '.join(_EFFECTS)}, or omitted.",
             )
         value = {"operator": "Exists"} if match[2] is None else {"operator": "Equal", "value": match[2]}
         yield {"key": match[1], **value, **({"effect": match[3]} if match[3] else {})}

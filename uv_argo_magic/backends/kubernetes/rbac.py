@@ -44,15 +44,14 @@ def denied(message: str, rules: Iterable[Rule] = POD_RULES) -> Denied:
         message,
     )
     if not match:
-        return Denied(f"the cluster refused it: {message}", hint=refusal_hint(message))
+        return Denied(f"the cluster denied the request: {message}", hint=refusal_hint(message))
     scope = f" in the namespace {match['namespace']}" if match["namespace"] else ""
     verbs = next((rule.verbs for rule in rules if rule.resource == match["resource"]), (match["verb"],))
     rule = Rule(match["group"], match["resource"], verbs)
     return Denied(
         f"you may not {match['verb']} {match['resource']}{scope}",
         hint=(
-            f"Ask an administrator for a Role with this rule: {rule}, "
-            "or choose another namespace: --set namespace=NAME."
+            f"Ask your administrator for a Role with this rule: {rule}, or use another namespace: --set namespace=NAME."
         ),
     )
 
@@ -60,9 +59,9 @@ def denied(message: str, rules: Iterable[Rule] = POD_RULES) -> Denied:
 def refusal_hint(message: str) -> str:
     """What to do about a refusal."""
     if "ValidatingAdmissionPolicy" in message or "admission webhook" in message:
-        return "A rule of this cluster forbids it: change what it names, or ask an administrator."
+        return "Change the setting that the cluster's policy names, or ask your administrator."
     if "exceeded quota" in message:
-        return "Ask for less with --resources, or wait until others have ended."
+        return "Request less with --resources, or wait until other runs have ended."
     if re.search(r"quantity|Quantity|resources\.(?:requests|limits)", message):
-        return "Quantities are written 500m, 2 or 2Gi: --resources cpu=500m memory=2Gi."
-    return "Correct the setting that it names."
+        return "Write quantities as 500m, 2 or 2Gi: --resources cpu=500m memory=2Gi."
+    return "Fix the setting that the message names."

@@ -55,7 +55,7 @@ class Stream:
         """Pieces of any size, until the server closes the connection.
 
         Raises:
-            BackendUnavailable: the connection broke off.
+            BackendUnavailable: the connection was lost.
         """
         import urllib3  # noqa: PLC0415 - comes with kubernetes
 
@@ -67,7 +67,7 @@ class Stream:
                 yield data
         except (urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError) as problem:
             # urllib3 raises the last two for a connection that another thread closed.
-            raise BackendUnavailable(f"the connection broke off: {problem}") from problem
+            raise BackendUnavailable(f"the connection was lost: {problem}") from problem
         finally:
             self._response.close()
 
@@ -218,7 +218,7 @@ class HttpTransport:
                 response.close()
 
     def _no_response(self, problem: BaseException) -> BackendUnavailable:
-        return BackendUnavailable(f"the API of {self.location} does not answer: {reason(problem)}", hint=self.advice)
+        return BackendUnavailable(f"no response from the API of {self.location}: {reason(problem)}", hint=self.advice)
 
     def _check(self, status: int, data: bytes) -> None:
         """Raise the error for a status of 300 and above."""
@@ -228,7 +228,7 @@ class HttpTransport:
         match status:
             case 401:
                 raise BackendUnavailable(
-                    f"{self.location} does not know you (401)",
+                    f"not logged in to {self.location} (401)",
                     hint="Log in to the cluster again, then run the cell again.",
                 )
             case 403:
@@ -239,16 +239,18 @@ class HttpTransport:
                 raise Expired(message)
             case 429 | 500 | 502 | 503 | 504:
                 raise BackendUnavailable(
-                    f"the API of {self.location} has a problem of its own ({status}): {message}",
-                    hint="Wait a moment, and run the cell again.",
+                    f"the API of {self.location} failed ({status}): {message}",
+                    hint="Wait a moment, then run the cell again.",
                 )
             case _ if fields := re.findall(r'unknown field "([^"]+)"', message):
                 raise SubmitRejected(
-                    f"the API of {self.location} does not know {', '.join(fields)}",
-                    hint="Leave it out of the patch, or correct it; a newer version may know it.",
+                    f"unknown fields at {self.location}: {', '.join(fields)}",
+                    hint="Remove them from the patch, or fix their names; a newer version may have them.",
                 )
             case _:
-                raise SubmitRejected(f"the API refused it ({status}): {_short(message)}", hint=refusal_hint(message))
+                raise SubmitRejected(
+                    f"the API refused the request ({status}): {_short(message)}", hint=refusal_hint(message)
+                )
 
 
 def _seconds(retry_after: str | None) -> float:
@@ -258,8 +260,8 @@ def _seconds(retry_after: str | None) -> float:
 
 def _no_api(location: str) -> BackendUnavailable:
     return BackendUnavailable(
-        f"{location} answers with something that is no Kubernetes API",
-        hint="Check the server's address in the kubeconfig; a proxy or a login page may be in between.",
+        f"the response from {location} is not that of a Kubernetes API",
+        hint="Check the server's address in the kubeconfig; a proxy or a login page may respond instead.",
     )
 
 

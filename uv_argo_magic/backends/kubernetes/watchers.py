@@ -270,7 +270,7 @@ class PodWatchers(Generic[MessageT]):
         """
         pod = self._client.pod(name)
         if diagnose.uid_of(pod) != uid:
-            raise Gone(f"the pod {name} was replaced by another one")
+            raise Gone(f"the pod {name} was replaced")
         return diagnose.terminated(pod, container)
 
     def _exists(self, name: str, uid: str, backoff: Backoff) -> bool:
@@ -313,6 +313,6 @@ class Backoff:
         now = time.monotonic()  # stands still while a laptop sleeps
         self._since = now if self._since is None else self._since
         if now - self._since > MAX_ABSENCE:
-            raise StreamLost(f"the run could not be followed any further: {problem}", hint=problem.hint) from problem
+            raise StreamLost(f"cannot follow the run any longer: {problem}", hint=problem.hint) from problem
         self._done.wait(self._pause)
         self._pause = min(2 * self._pause, RETRY[1])

@@ -50,24 +50,26 @@ class Closed(Cluster):
 )
 def test_a_pod_tells_which_containers_argo_adds(cluster, expected, kept):
     known: dict[str, str] = {}
-    assert cluster_features.look(cluster, Settings(), known) == cluster_features.Server(executor=expected)
+    assert cluster_features.detect(cluster, Settings(), known) == cluster_features.Features(executor=expected)
     assert known == kept
 
 
 def test_what_is_known_or_said_is_not_asked_for():
     cluster = Cluster()
-    assert cluster_features.look(cluster, Settings(), {"here": "supervisor"}).executor == "supervisor"
-    assert cluster_features.look(cluster, Settings(executor_patch="none"), {}).executor == "none"
+    assert cluster_features.detect(cluster, Settings(), {"here": "supervisor"}).executor == "supervisor"
+    assert cluster_features.detect(cluster, Settings(executor_patch="none"), {}).executor == "none"
     assert cluster.asked == 0
-    assert not cluster_features.look(cluster, Settings(pending_timeout=60), {}).pending_timeout
-    assert cluster_features.look(Cluster(fields=("pendingTimeout",)), Settings(pending_timeout=60), {}).pending_timeout
+    assert not cluster_features.detect(cluster, Settings(pending_timeout=60), {}).pending_timeout
+    assert cluster_features.detect(
+        Cluster(fields=("pendingTimeout",)), Settings(pending_timeout=60), {}
+    ).pending_timeout
 
 
 def test_no_container_is_named_that_is_not_there():
     for executor, names in {"init": ["init", "wait"], "supervisor": ["supervisor"]}.items():
-        patch = json.loads(cluster_features.pod_spec_patch(cluster_features.Server(executor=executor)) or "")
+        patch = json.loads(cluster_features.pod_spec_patch(cluster_features.Features(executor=executor)) or "")
         assert [one["name"] for part in patch.values() for one in part] == names
-    assert cluster_features.pod_spec_patch(cluster_features.Server(executor="none")) is None
+    assert cluster_features.pod_spec_patch(cluster_features.Features(executor="none")) is None
 
 
 MADE = {
@@ -78,7 +80,7 @@ MADE = {
         "templates": [
             {
                 "name": "cell",
-                "podSpecPatch": cluster_features.pod_spec_patch(cluster_features.Server()),
+                "podSpecPatch": cluster_features.pod_spec_patch(cluster_features.Features()),
                 "script": {
                     "env": [{"name": "HOME", "value": "/tmp"}],
                     "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
@@ -102,7 +104,7 @@ def test_a_patch_is_merged_by_names():
         "metadata": {"labels": {"c": "3"}},
         "spec": {"priority": 5, "ttlStrategy": None, "tolerations": [{"key": "b"}], "templates": [template]},
     }
-    merged = cluster_features.patched(MADE, patch)
+    merged = cluster_features.apply_patch(MADE, patch)
     assert merged["metadata"] == {"labels": {"a": "1", "c": "3"}}
     assert (merged["spec"]["priority"], "ttlStrategy" in merged["spec"]) == (5, False)
     assert merged["spec"]["tolerations"] == [{"key": "b"}]
@@ -116,24 +118,24 @@ def test_a_patch_is_merged_by_names():
 @pytest.mark.parametrize("written", ["{priorityClassName: low, containers: [{name: wait, resources: {}}]}", None])
 def test_a_pod_spec_patch_goes_on_top_of_ours(written):
     asked = written or {"priorityClassName": "low", "containers": [{"name": "wait", "resources": {}}]}
-    merged = cluster_features.patched(MADE, {"spec": {"templates": [{"name": "cell", "podSpecPatch": asked}]}})
+    merged = cluster_features.apply_patch(MADE, {"spec": {"templates": [{"name": "cell", "podSpecPatch": asked}]}})
     patch = json.loads(merged["spec"]["templates"][0]["podSpecPatch"])
     assert patch["priorityClassName"] == "low"
     assert patch["initContainers"][0]["securityContext"]
     assert patch["containers"][0]["securityContext"]
     assert patch["containers"][0]["resources"] == {}
-    whole = cluster_features.patched(MADE, {"spec": {"podSpecPatch": {"priority": 1}}})
+    whole = cluster_features.apply_patch(MADE, {"spec": {"podSpecPatch": {"priority": 1}}})
     assert whole["spec"]["podSpecPatch"] == '{"priority": 1}'
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "cannot be read"),
-        ("spec: [", "is not YAML"),
-        ("- 1", "is no part of a Workflow"),
-        ("spec: 1", "is no part of a Workflow"),
-        ("template: {}\nspec: {}", "is no part of a Workflow: it has template"),
+        (None, "cannot read the patch"),
+        ("spec: [", "invalid YAML in the patch"),
+        ("- 1", "is not part of a Workflow"),
+        ("spec: 1", "is not part of a Workflow"),
+        ("template: {}\nspec: {}", "unknown fields in the patch .*: template"),
     ],
 )
 def test_a_file_that_is_no_patch(tmp_path: Path, text: str | None, message: str):
@@ -141,26 +143,26 @@ def test_a_file_that_is_no_patch(tmp_path: Path, text: str | None, message: str)
     if text is not None:
         path.write_text(text)
     with pytest.raises(SpecError, match=message) as caught:
-        cluster_features.read(str(path))
+        cluster_features.read_patch(str(path))
     assert caught.value.hint
 
 
 @pytest.mark.parametrize(
     ("patch", "message"),
     [
-        ({"templates": [{"name": "other"}]}, "a template that the workflow has not"),
-        ({"templates": ["cell"]}, "a template that the workflow has not"),
-        ({"templates": [{"name": "cell", "podSpecPatch": "["}]}, "the podSpecPatch is not YAML"),
-        ({"templates": [{"name": "cell", "podSpecPatch": "[]"}]}, "the podSpecPatch is no object"),
+        ({"templates": [{"name": "other"}]}, "a template that is not in the workflow"),
+        ({"templates": ["cell"]}, "a template that is not in the workflow"),
+        ({"templates": [{"name": "cell", "podSpecPatch": "["}]}, "invalid YAML in podSpecPatch"),
+        ({"templates": [{"name": "cell", "podSpecPatch": "[]"}]}, "podSpecPatch is not an object"),
     ],
 )
 def test_a_patch_that_fits_nothing(patch, message):
     with pytest.raises(SpecError, match=message):
-        cluster_features.patched(MADE, {"spec": patch})
+        cluster_features.apply_patch(MADE, {"spec": patch})
 
 
 def test_a_patch_is_yaml_or_json(tmp_path: Path):
     path = tmp_path / "patch"
     for text in ("kind: Workflow\nspec: {priority: 5}", '{"kind": "Workflow", "spec": {"priority": 5}}'):
         path.write_text(text)
-        assert cluster_features.read(str(path)) == {"kind": "Workflow", "spec": {"priority": 5}}
+        assert cluster_features.read_patch(str(path)) == {"kind": "Workflow", "spec": {"priority": 5}}

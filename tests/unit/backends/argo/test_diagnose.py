@@ -14,7 +14,7 @@ def test_a_patch_for_containers_that_are_not_there_is_named():
 
 def test_a_pod_that_argo_itself_took_away_was_late():
     pod = {"status": {"phase": "Pending"}}
-    assert diagnose.lost(pod).startswith("the pod was deleted, by hand")
+    assert diagnose.lost(pod).startswith("the pod was deleted, by a user")
     late = {"status": {"phase": "Error", "message": "error in entry template execution: timeout"}}
     assert "pending_timeout" in diagnose.lost(pod, late)
     dead = {"status": {"phase": "Failed", "nodes": {"x": {"message": "Step exceeded its deadline"}}}}
@@ -43,15 +43,15 @@ def test_words_of_the_api_stay_short_and_harmless():
     [
         (
             'pods "uv-argo-x" is forbidden: maximum memory usage per Container is 32Gi, but limit is 40Gi.',
-            "the namespace allows 32Gi of memory, and 40Gi was asked for; ask for another amount: --resources",
+            "the namespace allows 32Gi of memory, and 40Gi was requested; change --resources",
         ),
         (
             "workflows must use workflowTemplateRef to be executed when the controller is in reference mode",
-            "cells run here by an administrator's templates alone; name one with --set template=NAME",
+            "this cluster only allows workflows from templates; use one with --set template=NAME",
         ),
         (
             "fields [PodSpecPatch] are not permitted when using workflowTemplateRef with a restriction",
-            "the templates of this cluster decide on PodSpecPatch; leave out what asks for it",
+            "the templates of this cluster define PodSpecPatch; remove the setting for it",
         ),
     ],
 )
@@ -63,13 +63,13 @@ def test_what_an_administrator_forbids_is_said(text, words):
 @pytest.mark.parametrize(
     ("metadata", "who"),
     [
-        ({}, "somebody else"),
+        ({}, "another client"),
         ({"labels": {"workflows.argoproj.io/actor-email": "a.at.example.com"}}, "a.at.example.com"),
         (
             {"managedFields": [{"manager": "kubectl-patch", "fieldsV1": {"f:spec": {"f:shutdown": {}}}}]},
-            "somebody else, with kubectl-patch",
+            "another client (kubectl-patch)",
         ),
-        ({"managedFields": [{"manager": "other", "fieldsV1": {"f:status": {}}}, {}]}, "somebody else"),
+        ({"managedFields": [{"manager": "other", "fieldsV1": {"f:status": {}}}, {}]}, "another client"),
     ],
 )
 def test_who_stopped_it(metadata, who):
@@ -78,4 +78,4 @@ def test_who_stopped_it(metadata, who):
 
 def test_an_install_that_was_killed_is_guessed_where_only_argo_tells():
     workflow = {"status": {"message": "Pod failed before main container starts due to PodInitializing: "}}
-    assert "the install used more memory" in diagnose.ended(None, workflow)
+    assert "the install exceeded its memory limit" in diagnose.ended(None, workflow)

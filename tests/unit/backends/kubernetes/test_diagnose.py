@@ -19,7 +19,7 @@ def test_an_out_of_memory_pod_is_known_before_the_workflow_knows():
         if json.loads(line)["kind"] == "pod"
     ]
     dead = next(pod for pod in pods if diagnose.terminated(pod))
-    assert "used more memory than it was given (64Mi)" in diagnose.ended(dead)
+    assert "exceeded its memory limit (64Mi)" in diagnose.ended(dead)
 
 
 def test_an_event_tells_before_the_pod_does_and_is_over_when_the_install_runs():
@@ -28,7 +28,7 @@ def test_an_event_tells_before_the_pod_does_and_is_over_when_the_install_runs():
 
     event = {"reason": "Failed", "message": 'Error: secret "nope" not found'}
     starting = pod({"waiting": {"reason": "PodInitializing"}})
-    assert diagnose.waiting(starting, [event]).startswith("there is no secret nope")
+    assert diagnose.waiting(starting, [event]).startswith("secret nope not found")
     assert diagnose.waiting(pod({"running": {}}), [event]) == ""
 
 
@@ -44,24 +44,27 @@ def test_a_container_that_installs_is_ours():
     assert diagnose.log_containers(pod({})) == ("install", "main")
     assert diagnose.log_containers({"spec": {"initContainers": [{"name": "init"}]}}) == ("main",)
     killed = pod({"terminated": {"reason": "OOMKilled", "exitCode": 137}})
-    assert diagnose.ended(killed).startswith("the install used more memory than it was given (64Mi)")
+    assert diagnose.ended(killed).startswith("the install exceeded its memory limit (64Mi)")
     assert (diagnose.terminated(killed, "install"), diagnose.terminated(killed)) == (True, False)
     broken = pod({"terminated": {"reason": "Error", "exitCode": 3}})
-    assert diagnose.ended(broken) == "the container that installs ended with exit code 3; its log may say why"
+    assert diagnose.ended(broken) == "the install container ended with exit code 3; see its log"
     image = pod({"waiting": {"reason": "ErrImagePull", "message": "not found"}})
-    assert diagnose.waiting(image).startswith("the image example.com/uv:1 cannot be pulled")
+    assert diagnose.waiting(image).startswith("cannot pull the image example.com/uv:1")
 
 
 @pytest.mark.parametrize(
     ("pod", "words"),
     [
-        ({"reason": "Evicted", "message": 'Usage of EmptyDir volume "tmp" exceeds the limit "20Mi". '}, "more disk"),
-        ({"reason": "Evicted", "message": "The node was low on resource: memory. "}, "ran short"),
+        (
+            {"reason": "Evicted", "message": 'Usage of EmptyDir volume "tmp" exceeds the limit "20Mi". '},
+            "its disk limit",
+        ),
+        ({"reason": "Evicted", "message": "The node was low on resource: memory. "}, "ran out of resources"),
         (
             {"conditions": [{"type": "DisruptionTarget", "status": "True", "message": "node drained"}]},
-            "took the pod away (node drained)",
+            "evicted the pod (node drained)",
         ),
-        ({"reason": "NodeLost", "message": "Node n1 is unresponsive"}, "its node does not answer any more"),
+        ({"reason": "NodeLost", "message": "Node n1 is unresponsive"}, "the pod's node does not respond any more"),
     ],
 )
 def test_what_the_cluster_does_to_a_pod(pod, words):
