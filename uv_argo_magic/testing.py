@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 
 NONCE = "test"
-"""The nonce of the logs that `write` makes; `FakeBackend` puts the program's in its place."""
+"""The nonce of the logs that `write` makes; `FakeBackend` replaces it by the program's."""
 
 Written: TypeAlias = str | tuple[str, dict[str, Any]]
 """Raw text that ends with a newline, or (kind, fields) of a record (docs/protocol.md)."""

@@ -2,7 +2,7 @@
 
 Rules:
 - Pure: plain objects of the API go in, text comes out. Messages of the API are quoted, and shortened.
-- The pod is asked first: Argo's node hides its own init containers behind "PodInitializing", and lags by ten seconds.
+- The pod comes first: Argo's node hides its own init containers behind "PodInitializing", and lags by ten seconds.
 """
 
 from __future__ import annotations

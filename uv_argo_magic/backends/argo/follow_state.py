@@ -1,4 +1,4 @@
-"""What is known of a workflow that is followed, and how each message changes it: a frozen state and pure functions.
+"""The state of following a workflow, and how each message changes it: a frozen data class and pure functions.
 
 Rules:
 - A run has as many pods as its workflow makes attempts, each of another name; their logs are read in order.
@@ -55,7 +55,7 @@ Effect: TypeAlias = "Item | ReadLog | Terminate"
 
 @dataclass(frozen=True, kw_only=True)
 class FollowState:
-    """What is known now. `nonce` is that of the run's records.
+    """The state after some messages. `nonce` is that of the run's records.
 
     `pod` is the one whose log is read, `next_pods` those of later attempts, `attempts` pairs (pod name, uid) of all.
     """

@@ -5,7 +5,7 @@ and is Python 3.8.
 
 Rules:
 - Parameters are environment variables, so that they are never part of a shell line or of this source.
-- Requirements are separated by blanks, commas or lines, or are a JSON list; those of both parameters are installed.
+- Requirements are separated by spaces, commas or lines, or are a JSON list; those of both parameters are installed.
 - uv reads requirements from a file. Text that cannot be split is passed to uv, which reports what is wrong with it.
 """
 
@@ -31,7 +31,7 @@ BETWEEN = re.compile(r"[\s,]*")
 
 
 def after(text, at):
-    """Where blanks and commas end."""
+    """The index after spaces and commas."""
     match = BETWEEN.match(text, at)
     return match.end() if match else at
 
@@ -74,7 +74,7 @@ def run(command):
 
 
 def main():
-    """Install what is asked for, if anything is, then run the code in place of this process."""
+    """Install the requirements, if there are any, then replace this process by the code's."""
     code = os.environ.pop("PYTHON_CODE")
     required = lines(os.environ.pop("DEPENDENCIES"), os.environ.pop("REQUIREMENTS_FILE"))
     home = "/tmp/venv-" + os.environ.pop("WORKFLOW")

@@ -32,7 +32,7 @@ RESERVED_PATHS = ("/argo", "/argo-bin", "/var/run/argo")
 MAX_SIZE = 900 * 1024
 """Maximum size of the program in bytes: a ConfigMap has 1 MiB for it and its own fields."""
 _OPEN = f"""\
-# The program of this cell is too large for a Workflow, and lies in a ConfigMap.
+# The program of this cell is too large for a Workflow: it is in a ConfigMap.
 with open("{pod.PROGRAM}/@NAME@", encoding="ascii") as file:
     program = file.read()
 exec(compile(program, "{pod.PROGRAM}/@NAME@", "exec"))
