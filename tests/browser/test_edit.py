@@ -29,7 +29,7 @@ def index(lab):
 
 
 PARTS = (
-    ".uv-badge", ".uv-said", ".uv-hint", ".uv-foot .uv-dim", ".uv-chip.uv-bad .uv-req", ".uv-chip .uv-req",
+    ".uv-badge", ".uv-sentence", ".uv-hint", ".uv-foot .uv-dim", ".uv-chip.uv-bad .uv-req", ".uv-chip .uv-req",
     ".uv-chip .uv-x", ".uv-tool:enabled", ".uv-copy button", ".uv-name",
 )  # fmt: skip
 

@@ -211,7 +211,7 @@ def test_both_themes_narrow_and_enlarged(open_notebook, theme):
         page.set_viewport_size({"width": width, "height": height})
         fits(page, ".uv-argo", "button,.uv-badge,.uv-time")
         keep(notebook, f"{name}-{shape}")
-    parts = (".uv-badge", ".uv-time", ".uv-name", ".uv-said", ".uv-tabs button", ".uv-stop")
+    parts = (".uv-badge", ".uv-time", ".uv-name", ".uv-sentence", ".uv-tabs button", ".uv-stop")
     contrast = contrasts(page, ".uv-argo", *parts)
     assert all(ratio >= 4.5 for ratio in contrast.values()), contrast
     notebook.theme("JupyterLab Light")

@@ -257,7 +257,7 @@ def _head(state: RunState, now: float) -> str:
 
 def _summary(state: RunState, now: float, remarks: list[str]) -> str:
     """The state as a sentence, uv's last line while it works, the phases, and the remarks."""
-    out = [f'<div class="uv-said">{tables.escape(messages.sentence(state))}</div>', html.stages_html(state, now)]
+    out = [f'<div class="uv-sentence">{tables.escape(messages.sentence(state))}</div>', html.stages_html(state, now)]
     if state.phase in {"resolving", "installing"} and len(state.install_log):
         last = ansi.strip("".join(state.install_log[-3:])).strip().rsplit("\n", 1)[-1]
         out.append(f'<div class="uv-dim">uv: {tables.escape(humanize.one_line(last))}</div>')

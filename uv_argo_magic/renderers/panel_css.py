@@ -23,7 +23,7 @@ CSS = """
 .uv-argo .uv-name{font-family:var(--jp-code-font-family,monospace);font-size:11px;
  color:var(--jp-ui-font-color2,#57606a)}
 .uv-argo .uv-dim{color:var(--jp-ui-font-color2,#57606a);font-size:12px}
-.uv-argo .uv-said{margin-top:6px}
+.uv-argo .uv-sentence{margin-top:6px}
 .uv-argo .uv-tabs,.uv-argo .uv-stop,.uv-argo .uv-stack{margin:0;width:auto;overflow:visible}
 .uv-argo .uv-tabs .widget-toggle-buttons,.uv-argo .uv-tabs>div{display:flex;flex-wrap:nowrap;margin:0;
  border:1px solid var(--jp-border-color2,#d0d7de);border-radius:5px}
@@ -103,7 +103,7 @@ EDIT_CSS = """
 .uv-argo .uv-tool.jupyter-button:disabled{opacity:.45;cursor:default}
 .uv-argo .uv-tool.mod-active{background:var(--jp-layout-color2,#eaeef2);font-weight:600}
 .uv-argo .uv-status .uv-badge{margin-right:8px}
-.uv-argo .uv-status .uv-said{margin:0}
+.uv-argo .uv-status .uv-sentence{margin:0}
 .uv-argo .uv-status .uv-hint{margin-top:2px}
 .uv-argo .uv-badge.uv-checking{background:#0969da}
 .uv-argo .uv-badge.uv-resolved{background:#1a7f37}

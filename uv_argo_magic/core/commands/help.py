@@ -49,8 +49,15 @@ def explain(name: str, front_end: FrontEnd) -> str:
         lines += ["", "Settings (--set KEY=VALUE, %config ArgoMagics.KEY, UV_ARGO_KEY, uv-argo.toml):"]
         for key, setting in settings_parser.FIELDS.items():
             default = settings_parser.format_value(setting.default)
-            lines.append(_row(key, setting.metadata["help"] + (f" (default: {default})" if default else "")))
+            lines.append(_row(key, _with_default(setting.metadata["help"], default)))
     return "\n".join(lines)
+
+
+def _with_default(text: str, default: str) -> str:
+    """The help with its default in the brackets at its end."""
+    if not default:
+        return text
+    return f"{text[:-1]}; default: {default})" if text.endswith(")") else f"{text} (default: {default})"
 
 
 def _row(synopsis: str, text: str) -> str:

@@ -130,7 +130,7 @@ class Edits:
     future: tuple[str, ...] = ()
 
     def change(self, text: str) -> Edits:
-        """Change the text; the same text is no change."""
+        """Change the text; the same text changes nothing."""
         if text == self.text:
             return self
         return Edits(text=text, past=(*self.past, self.text)[-DEPTH:])

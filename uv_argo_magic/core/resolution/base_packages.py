@@ -4,7 +4,7 @@ Rules:
 - A BaseEnvironment is the output of PROBE, run there; equal digests are equal environments.
 - For the resolution each distribution becomes a wheel with only its metadata: uv then chooses that version, needs no
   index for it, and sees its dependencies.
-- pip, setuptools and wheel are no constraints: the cell's environment may have other versions, which take precedence.
+- pip, setuptools and wheel do not constrain: the cell's environment may have other versions, which take precedence.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The parser of uv's standard error, and the failure that it leads to.
 
 Rules:
-- uv's own messages and the output of a build or of git are kept apart: a build may print "timed out" as well.
+- The output of a build or of git is separated from uv's own messages: a build may print "timed out" as well.
 - User names, passwords and queries of URLs are removed first; no other module sees them.
 """
 

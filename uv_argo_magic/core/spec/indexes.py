@@ -1,4 +1,4 @@
-"""Package indexes: the settings `index_url` and `indexes` as uv's variables, with the credentials kept apart.
+"""Package indexes: the settings `index_url` and `indexes` as uv's variables, with separate credentials.
 
 Rules:
 - `environment` may be shown and may leave this machine; `credentials` may do neither.

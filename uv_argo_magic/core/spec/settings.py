@@ -11,7 +11,7 @@ MIB = 1024 * 1024
 class Settings:
     """Every setting: `--set KEY=VALUE`, `%config ArgoMagics.KEY`, `UV_ARGO_KEY` or a configuration file.
 
-    Times are seconds and sizes bytes; 0 means no limit unless the help says otherwise. The metadata holds the help.
+    Times are seconds and sizes bytes; 0 means no limit unless the help differs. The metadata holds the help.
     """
 
     index_url: str = field(default="", metadata={"help": "package index URL (like `uv --default-index`)"})
@@ -26,8 +26,13 @@ class Settings:
     exclude_newer: str = field(
         default="", metadata={"help": 'ignore packages uploaded after a date or within a span ("30 days")'}
     )
-    prerelease: str = field(default="", metadata={"help": "pre-release strategy (like `uv --prerelease`)"})
-    resolution: str = field(default="", metadata={"help": "resolution strategy (like `uv --resolution`)"})
+    prerelease: str = field(
+        default="",
+        metadata={"help": "pre-release strategy: allow, disallow, if-necessary or explicit (like `uv --prerelease`)"},
+    )
+    resolution: str = field(
+        default="", metadata={"help": "resolution strategy: highest, lowest or lowest-direct (like `uv --resolution`)"}
+    )
     constraints: tuple[str, ...] = field(default=(), metadata={"help": "version constraints (like `uv --constraint`)"})
     overrides: tuple[str, ...] = field(default=(), metadata={"help": "version overrides (like `uv --override`)"})
     offline: bool = field(default=False, metadata={"help": "use only uv's cache, without network access"})
@@ -95,7 +100,11 @@ class Settings:
         },
     )
     store: str = field(
-        default="", metadata={"help": "volume that keeps environments for later runs", "example": "claim/environments"}
+        default="",
+        metadata={
+            "help": "volume that keeps environments for later runs, as claim/NAME",
+            "example": "claim/environments",
+        },
     )
     secret_env: tuple[tuple[str, str], ...] = field(
         default=(),

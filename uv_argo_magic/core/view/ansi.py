@@ -123,7 +123,7 @@ def _lines(text: str) -> list[list[tuple[str, Style]]]:
 
 
 def _draw(line: str, style: Style) -> tuple[list[tuple[str, Style]], Style]:
-    """Play one line as a terminal does, and give what stands there at the end, with the style left on."""
+    """Play one line as a terminal does, and return its final content and the style left on."""
     runs: list[tuple[str, Style]] = []  # the line while it is written from left to right, as most lines are
     cells: list[tuple[str, Style]] | None = None  # and character by character, once something moves back or erases
     column = at = 0

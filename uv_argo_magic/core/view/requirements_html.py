@@ -48,12 +48,12 @@ def status(result: CheckResult | None, now: float) -> str:
     title = badge(result)
     badge_html = f'<span class="uv-badge uv-{title.lower()}" role="status"><i></i>{title}</span>'
     if result is None:
-        return f'{badge_html}<span class="uv-said">Resolving packages.</span>'
+        return f'{badge_html}<span class="uv-sentence">Resolving packages.</span>'
     hint = f'<div class="uv-hint">{escape(result.hint)}</div>' if result.hint else ""
     warnings = "".join(
         f'<div class="uv-remark">{escape(line)}</div>' for line in (result.lock.warnings if result.lock else ())
     )
-    return f'{badge_html}<span class="uv-said">{escape(result.sentence(now))}</span>{hint}{warnings}'
+    return f'{badge_html}<span class="uv-sentence">{escape(result.sentence(now))}</span>{hint}{warnings}'
 
 
 def static_text(items: tuple[Requirement, ...], name: str) -> str:
