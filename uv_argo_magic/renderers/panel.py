@@ -195,7 +195,7 @@ class _Widgets:
         registry.add(registry.ipywidgets.jslink((tabs, "index"), (stack, "selected_index")))
         head = create("HBox", [self._badge, self._head, tabs, self._button], css="uv-head")
         style = registry.html(f"<style>{CSS}</style>", display="none")
-        self._root = create("VBox", [style, head, stack], css="uv-argo")
+        self._root = create("VBox", [style, head, stack], css="uv-argo uv-run")
         self._button.on_click(lambda _: stop())
         widget_events.hear_at_once(self._button, stop)
 
@@ -224,7 +224,7 @@ class _Widgets:
     def freeze(self, final: str) -> None:
         """Show the HTML of the end in the place of all other widgets."""
         self._summary.value = final
-        self._root.remove_class("uv-argo")
+        self._root.remove_class("uv-argo").remove_class("uv-run")
         self._root.children = (self._summary,)
         self._registry.close_all_but(self._root, self._summary)
 
@@ -244,12 +244,11 @@ _NEWEST = "this.closest('.uv-argo').querySelector('.uv-scroll').scrollTop=0"
 
 
 def _head(state: RunState, now: float) -> str:
-    """The header line beside the badge: location, time, number of packages, name."""
+    """The header line beside the badge, as in the static form: time, number of packages, location; and the name."""
     parts = [humanize.seconds(elapsed(state, now))]
-    if state.installed is not None:
+    if state.installed is not None and state.installed.packages:
         parts.append(humanize.count(len(state.installed.packages), "package"))
-    if state.location:
-        parts.insert(0, humanize.one_line(state.location, 80))
+    parts.append(humanize.one_line(state.location, 80) if state.location else "local")
     dim = tables.escape(" \N{MIDDLE DOT} ".join(parts))
     name = tables.escape(humanize.one_line(state.name or state.run, 80))
     return f'<span class="uv-time">{dim}</span><span class="uv-name" title="{name}">{name}</span>'

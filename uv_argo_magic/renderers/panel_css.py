@@ -17,6 +17,12 @@ CSS = """
 .uv-argo .uv-badge.uv-pending{background:#9a6700}
 .uv-argo .uv-badge.uv-running{background:#0969da}
 .uv-argo .uv-badge.uv-stopping{background:#cf222e}
+.uv-argo.uv-run{border:0;border-radius:0;padding:0 0 0 8px;margin:0 0 4px;background:transparent}
+.uv-argo.uv-run .uv-badge{background:transparent;color:inherit;padding:0 0 0 2px;font-size:13px}
+.uv-argo.uv-run .uv-badge i{width:8px;height:8px;background:#57606a}
+.uv-argo.uv-run .uv-badge.uv-pending i{background:#bf8700}
+.uv-argo.uv-run .uv-badge.uv-running i{background:#0969da}
+.uv-argo.uv-run .uv-badge.uv-stopping i{background:#cf222e}
 @keyframes uv-argo-pulse{0%,100%{opacity:1}50%{opacity:.25}}
 @media (prefers-reduced-motion:reduce){.uv-argo .uv-badge i{animation:none}}
 .uv-argo .uv-time{font-variant-numeric:tabular-nums;margin-right:12px}

@@ -36,7 +36,7 @@ TONES = {
     "Pending": "#9a6700", "Running": "#0969da", "Succeeded": "#1a7f37", "Failed": "#cf222e", "Error": "#cf222e",
     "InstallFailed": "#cf222e", "Stopped": "#6e7781", "Lost": "#8250df",
 }  # fmt: skip
-"""Title -> the colour of its badge, dark enough for white letters."""
+"""Title -> the colour of its mark, visible on light and dark pages."""
 
 STAGE_TONES = {
     "queued": "#8c959f", "starting": "#57606a", "resolving": "#bf8700", "installing": "#8250df", "running": "#0969da",
@@ -220,56 +220,68 @@ def remarks(state: RunState) -> tuple[str, ...]:
 
 
 def html(state: RunState, now: float, lock: Resolution | None = None) -> str:
-    """The state as static HTML that needs neither script nor style sheet."""
-    is_failed = state.ended and state.outcome != "Succeeded"
+    """The state as static HTML without script or style sheet: one line that unfolds, and the remarks below it.
+
+    It is unfolded where neither the cell's output nor its traceback explains a failure.
+    """
     listed_packages = planned(state, lock)
-    return (
-        f'<div class="uv-argo-static" style="border:{_LINE};border-radius:6px;padding:8px 12px;margin:2px 0 6px;'
-        f'max-width:960px;font-size:13px;line-height:1.5">'
-        f"{_head(state, now)}{_summary_html(state, now, is_failed=is_failed)}"
-        f"{_details(f'Packages ({len(listed_packages)})', packages_html(state, now, lock)) if listed_packages else ''}"
-        f"{_log_details(state, is_failed=is_failed)}</div>"
-    )
-
-
-def _head(state: RunState, now: float) -> str:
-    title = messages.title(state)
     name = state.name or state.run
-    location = f" on {state.location}" if state.location else ""
-    total = humanize.seconds(elapsed(state, now))
-    badge = f"background-color:{TONES[title]};color:#ffffff;border-radius:10px;padding:1px 9px;font-size:12px"
-    details = f"{name}{location} \N{MIDDLE DOT} {total}" if name else total
+    has_failed = state.ended and state.outcome != "Succeeded"
+    sentences = (messages.sentence(state), messages.hint(state)) if has_failed else ()
+    body = [f"<div>{escape(text)}</div>" for text in sentences if text]
+    body.append(f'<div style="font-size:12px">{stages_html(state, now)}</div>')
+    if name:
+        body.append(f'<span class="uv-volatile" style="{_CODE};{_FAINT}">{escape(name)}</span>')
+    if listed_packages:
+        body.append(_details(f"Packages ({len(listed_packages)})", packages_html(state, now, lock)))
+    body.append(_log_details(state, is_explained=_is_explained(state)))
+    notes = "".join(f'<div style="{_REMARK}">{escape(line)}</div>' for line in remarks(state))
     return (
-        f'<div><span style="{badge};font-weight:bold">{title}</span> &nbsp;'
-        f'<span class="uv-volatile" style="{_CODE};{_FAINT}">{escape(details)}</span></div>'
+        f'<div class="uv-argo-static" style="max-width:960px;font-size:13px;line-height:1.5;padding-left:8px">'
+        f"<details{'' if _is_explained(state) else ' open'}>{_line(state, now, len(listed_packages))}"
+        f'<div style="margin:2px 0 6px 4px;padding-left:12px;border-left:{_LINE}">{"".join(body)}</div></details>'
+        f"{notes}</div>"
     )
 
 
-def _summary_html(state: RunState, now: float, *, is_failed: bool) -> str:
-    """Sentence, hint, phases and remarks."""
-    weight = "font-weight:bold" if is_failed else "font-weight:normal"
-    parts = [f'<div style="margin-top:6px;{weight}">{escape(messages.sentence(state))}</div>']
-    if advice := messages.hint(state):
-        parts.append(f"<div>{escape(advice)}</div>")
-    parts.append(f'<div style="font-size:12px">{stages_html(state, now)}</div>')
-    parts += [f'<div style="{_REMARK}">{escape(line)}</div>' for line in remarks(state)]
-    return "".join(parts)
+def _line(state: RunState, now: float, packages_count: int) -> str:
+    """The line that is always in sight: the state, the time, the number of packages and the location."""
+    title = messages.title(state)
+    parts = [humanize.seconds(elapsed(state, now))]
+    if packages_count:
+        parts.append(humanize.count(packages_count, "package"))
+    parts.append(humanize.one_line(state.location, 80) if state.location else "local")
+    if not state.ended:
+        parts.append(humanize.one_line(messages.sentence(state), 200))
+    facts = escape(" \N{MIDDLE DOT} ".join(parts))
+    # Only the mark has a colour: no text colour is readable on both light and dark pages.
+    mark = "display:inline-block;width:8px;height:8px;border-radius:50%;margin:0 6px 0 2px"
+    return (
+        '<summary style="cursor:pointer;white-space:nowrap;overflow:hidden;text-overflow:ellipsis">'
+        f'<i style="{mark};background-color:{TONES[title]}"></i><b>{title}</b> &nbsp;'
+        f'<span class="uv-volatile" style="{_FAINT}">{facts}</span></summary>'
+    )
 
 
-def _log_details(state: RunState, *, is_failed: bool) -> str:
+def _is_explained(state: RunState) -> bool:
+    """Whether the output or the traceback shows how the run ended, so that the log need not be open."""
+    if not state.ended or state.outcome in {"Succeeded", "Stopped"}:
+        return True
+    return state.exited is not None and state.exited.reason in {"ok", "error", "exit", "deadline"}
+
+
+def _log_details(state: RunState, *, is_explained: bool) -> str:
     """The log of uv; or the end of the whole log, open, if neither output nor traceback explain the failure."""
     # Shows the end of the log first, without a script.
     frame = "display:flex;flex-direction:column-reverse;max-height:320px;overflow:auto;margin:4px 0"
     style = f"{_CODE};flex:0 0 auto;line-height:1.4;margin:0;padding:0;white-space:pre-wrap"
-    is_explained = state.exited is not None and state.exited.reason in {"ok", "error", "exit", "deadline"}
-    opened = is_failed and not is_explained and state.outcome != "Stopped"
-    log = log_html(state, 100) if opened else ansi.to_html(_last("".join(state.install_log), 200))
+    log = log_html(state, 100) if not is_explained else ansi.to_html(_last("".join(state.install_log), 200))
     if not log.strip():
         return ""
     return _details(
-        "Log" if opened else "Install log",
+        "Install log" if is_explained else "Log",
         f'<div style="{frame}"><pre style="{style}">{log}</pre></div>',
-        opened=opened,
+        opened=not is_explained,
         volatile=True,
     )
 
