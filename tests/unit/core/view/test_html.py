@@ -126,7 +126,8 @@ def test_two_runs_of_the_same_differ_in_volatile_elements_only(reason):
 
 def test_the_html_shows_phases_install_packages_notes_and_gaps():
     shown = Tags(html.html(play(whole()), 0.0)).text
-    for part in ("Succeeded", "swift-otter", "2 packages \N{MIDDLE DOT} ctx", "installing 3.0 s", "environment created in 1.0 s",
+    for part in ("Succeeded", "swift-otter", "2 packages \N{MIDDLE DOT} ctx", "installing 3.0 s",
+                 "environment created in 1.0 s",
                  "numpy", "2.3.4", "Mind this", "5 lines omitted; full output: /tmp/log",
                  "of the log missing: not received", "Install log", "Resolved 2 packages"):  # fmt: skip
         assert part in shown
