@@ -1,0 +1,58 @@
+"""backends/argo/backend.py: what it remembers of runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from uv_argo_magic.backends.argo import backend as argo
+from uv_argo_magic.backends.base import Diagnoses, Exports, Images, ManualStop, Warms
+from uv_argo_magic.core.spec.settings import Settings
+
+
+class Client:
+    """A namespace in which every name is a run of this package."""
+
+    location = "test, namespace nb"
+
+    def workflow(self, name: str) -> dict:
+        metadata = {
+            "name": name,
+            "labels": {"uv-argo-magic/run": f"run-of-{name}"},
+            "annotations": {"uv-argo-magic/schema": "1", "uv-argo-magic/nonce": "ab"},
+        }
+        return {"metadata": metadata, "status": {"phase": "Succeeded"}}
+
+    def manual_stop_commands(self, name: str) -> tuple[str, ...]:
+        return (f"argo stop {name}",)
+
+
+@pytest.fixture
+def backend(monkeypatch):
+    monkeypatch.setattr(argo, "MAX_ENDED", 10)
+    return argo.ArgoBackend(lambda _: Client())
+
+
+def test_runs_that_are_not_followed_are_forgotten_in_their_order(backend):
+    for number in range(50):
+        assert backend.find(f"w-{number}", Settings()).run == f"run-of-w-{number}"
+    assert len(backend._runs) <= 11
+    assert backend.manual_stop_commands("w-0") == ()
+    assert backend.manual_stop_commands("w-49") == ("argo stop w-49",)
+
+
+def test_a_run_that_is_followed_is_kept_until_it_is_deleted(backend):
+    backend.find("live", Settings())
+    backend._runs["live"].followed = True
+    for number in range(50):
+        backend.find(f"w-{number}", Settings())
+    assert backend.manual_stop_commands("live") == ("argo stop live",)
+    backend.delete("live")
+    backend.delete("unknown")
+    for number in range(50, 100):
+        backend.find(f"w-{number}", Settings())
+    assert backend.manual_stop_commands("live") == ()
+
+
+def test_the_optional_parts_of_the_protocol_are_known_by_type(backend):
+    assert isinstance(backend, Images | Exports | Diagnoses | ManualStop)
+    assert not isinstance(backend, Warms)
