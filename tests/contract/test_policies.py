@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import subprocess
 import time
 import uuid
 from pathlib import Path
@@ -18,6 +19,10 @@ import pytest
 import yaml
 
 from uv_argo_magic.backends.argo import template_manifests
+from uv_argo_magic.backends.argo.backend import ArgoBackend
+from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
+from uv_argo_magic.engine.prepare import prepare
+from uv_argo_magic.engine.run import Run, start
 
 pytestmark = [
     pytest.mark.cluster,
@@ -51,9 +56,9 @@ ARGO_LABEL = "workflows.argoproj.io/{}"
 
 
 class Api:
-    """The API server, as an administrator, or as a user in the group notebook-users."""
+    """The API server, as an administrator or with a token; `user`: as a user in the group notebook-users."""
 
-    def __init__(self) -> None:
+    def __init__(self, token: str = "") -> None:
         from kubernetes import client, config
 
         configuration = client.Configuration()
@@ -62,8 +67,21 @@ class Api:
         _, current = config.list_kube_config_contexts(config_file=path)
         self.namespace = current["context"].get("namespace") or "default"
         self.host = configuration.host
+        self.token = token
+        self.path = path
+        if token:
+            configuration.cert_file = configuration.key_file = None
         self.pool = client.ApiClient(configuration).rest_client.pool_manager
         self.headers = {one["key"]: one["value"] for one in configuration.auth_settings().values() if one["value"]}
+        self.headers |= {"authorization": f"Bearer {token}"} if token else {}
+
+    def kubeconfig(self, folder: Path) -> str:
+        """A kubeconfig with the token."""
+        config = yaml.safe_load(Path(self.path).read_text())
+        context = next(one for one in config["contexts"] if one["name"] == config["current-context"])
+        config["users"] = [{"name": context["context"]["user"], "user": {"token": self.token}}]
+        (folder / "kubeconfig").write_text(yaml.safe_dump(config))
+        return str(folder / "kubeconfig")
 
     def request(self, method: str, path: str, body: Any = None, *, user: bool = False, patch: str = "merge") -> Any:
         """(status, object) of the answer."""
@@ -186,6 +204,11 @@ CREATED = {
         {"status": {"storedWorkflowTemplateSpec": {"templates": [{"name": "cell"}]}}},
         "only the controller can set the status",
     ),
+    "templates of others": (
+        {"status": {"storedTemplates": {"namespaced/other/cell": {"name": "cell", "suspend": {}}}}},
+        "only the controller can set the status",
+    ),
+    "a start": ({"status": {"startedAt": "2026-01-01T00:00:00Z"}}, "only the controller can set the status"),
     "templates": ({"spec": {"entrypoint": "a", "templates": [{"name": "a", "suspend": {}}]}}, "templates"),
     "another template": ({"spec": {"workflowTemplateRef": {"name": "other"}}}, "must refer to one of these"),
     "a cluster's template": ({"spec": {"workflowTemplateRef": {"clusterScope": True}}}, "must refer to one of these"),
@@ -280,6 +303,7 @@ def test_the_controller_evaluates_nothing_of_a_user(api, namespaces, name, value
         merged(reference(), {"spec": {"podGC": {"strategy": "OnWorkflowSuccess", "deleteDelayDuration": "600s"}}}),
         merged(reference(), {"metadata": {"labels": {"team": "blue"}, "annotations": {"uv-argo-magic/nonce": "n"}}}),
         # As `argo submit --from` and an Argo Server send it.
+        merged(reference(), {"status": {"storedTemplates": {"namespaced/uv-argo-cell/cell": {"name": "cell"}}}}),
         merged(reference(), {"metadata": {"labels": {ARGO_LABEL.format("workflow-template"): "uv-argo-cell"}}}),
         merged(reference(), {"metadata": {"labels": {ARGO_LABEL.format("creator"): "ana"}}}),
     ],
@@ -494,3 +518,134 @@ def test_a_pod_of_a_cell_is_admitted(api, namespaces):
     for namespace in namespaces:
         status, answer = api.create(namespace, pod(volumes=volumes, containers=containers), dry_run=True)
         assert status == 201, answer
+
+
+# Real runs, by a service account with the Role of users, in the namespace of the kubeconfig.
+
+
+@pytest.fixture(scope="module")
+def cluster(api):
+    """The folder deploy/ and its policies in the namespace of the kubeconfig, for one service account; its token."""
+    if "UV_ARGO_TEST_IMAGE" not in os.environ:
+        pytest.skip("needs an image for cells: set UV_ARGO_TEST_IMAGE")
+    python, _, image = os.environ["UV_ARGO_TEST_IMAGE"].partition("=")
+    namespace, name = api.namespace, f"uv-argo-test-{uuid.uuid4().hex[:6]}"
+    user = f"request.userInfo.username == 'system:serviceaccount:{namespace}:{name}'"
+    made = [{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}]
+    for file in ("executor.yaml", "cell-template.yaml", "python-processor-with-deps.yaml"):
+        made += renamed(documents(file), NAMESPACE, namespace)
+    role, binding = documents("users.yaml")
+    role["metadata"]["name"] = binding["metadata"]["name"] = binding["roleRef"]["name"] = name
+    binding["subjects"] = [{"kind": "ServiceAccount", "name": name, "namespace": namespace}]
+    made += [role, binding, {**config_map({}, name="private"), "data": {"program.py": "print('private')"}}]
+    del made[-1]["metadata"]["ownerReferences"]
+    for document in policies("examples/only-templates.yaml", namespace):
+        text = json.dumps(document).replace("'notebook-users' in request.userInfo.groups", user)
+        made.append(json.loads(text))
+    for document in made:
+        if document["kind"] == "WorkflowTemplate":
+            document["metadata"].setdefault("annotations", {})[template_manifests.PYTHON_NOTE] = python
+            document["spec"]["templates"][0]["script"]["image"] = image
+    made.append(_readable(next(one for one in made if one["metadata"]["name"] == template_manifests.CELL)))
+    paths = [f"{PATHS[document['kind']].format(namespace)}/{document['metadata']['name']}" for document in made]
+    try:
+        for document, path in zip(made, paths, strict=True):
+            api.request("DELETE", path)
+            _wait(lambda path=path: api.request("GET", path)[0] == 404)
+            api.apply(namespace, document)
+        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+        path = f"{PATHS['ServiceAccount'].format(namespace)}/{name}/token"
+        token = api.request("POST", path, request)[1]["status"]["token"]
+        server = Api(token)
+        _wait(
+            lambda: server.create(namespace, merged(reference(), {"spec": {"suspend": True}}), dry_run=True)[0] == 422
+        )
+        yield server
+    finally:
+        for path in reversed(paths):
+            api.request("DELETE", path)
+
+
+def _readable(template: dict) -> dict:
+    """The template with a parameter for the name of the ConfigMap, and a token for cells."""
+    made = copy.deepcopy(template)
+    made["metadata"]["name"] = "readable"
+    del made["spec"]["automountServiceAccountToken"], made["spec"]["executor"]
+    made["spec"]["templates"][0]["volumes"][-1]["configMap"]["name"] = "{{workflow.parameters.largeProgram}}"
+    return made
+
+
+def _pod_of(api: Api, name: str) -> dict:
+    path = f"{PATHS['Pod'].format(api.namespace)}/{name}"
+    _wait(lambda: api.request("GET", path)[0] == 200)
+    return api.request("GET", path)[1]
+
+
+def test_a_template_mounts_the_config_map_of_its_own_run_only(api, cluster):
+    mounted, tokens = {}, {}
+    for template, by in (("readable", api), (template_manifests.CELL, cluster)):
+        status, created = by.create(api.namespace, reference(template, largeProgram="private", program="H4s"))
+        assert status == 201, created
+        name = created["metadata"]["name"]
+        pod = _pod_of(api, name)
+        mounted[template] = [one["configMap"]["name"] for one in pod["spec"]["volumes"] if "configMap" in one]
+        (main,) = (one for one in pod["spec"]["containers"] if one["name"] == "main")
+        tokens[template] = [one for one in main["volumeMounts"] if one["mountPath"].endswith("/serviceaccount")]
+        api.request("DELETE", f"{PATHS['Workflow'].format(api.namespace)}/{name}")
+    assert mounted == {"readable": ["private"], template_manifests.CELL: [template_manifests.NO_PROGRAM]}
+    assert tokens["readable"]
+    assert not tokens[template_manifests.CELL]
+
+
+CELL = """
+import os, pathlib
+pathlib.Path("file").write_text("x")
+print(os.listdir(), os.path.exists("/var/run/secrets/kubernetes.io/serviceaccount/token"))
+"""
+"""It prints what its working folder holds, and whether it has a token."""
+LARGE = f"numbers = {[i * 7919 % 1_000_003 for i in range(30_000)]}\nprint(len(numbers))"
+
+
+def test_cells_run_and_stop_by_the_template(cluster, home, tmp_path):
+    settings = Settings(kubeconfig=cluster.kubeconfig(tmp_path), template=template_manifests.CELL)
+    _run_and_stop(settings)
+    run = _begin(LARGE, settings)
+    assert (run.wait(120).outcome, run.logs()) == ("Succeeded", "30000\n")
+
+
+@pytest.mark.skipif("UV_ARGO_TEST_SERVER" not in os.environ, reason="needs an Argo Server: set UV_ARGO_TEST_SERVER")
+def test_cells_run_and_stop_through_an_argo_server(cluster, home, monkeypatch):
+    monkeypatch.setenv("ARGO_TOKEN", cluster.token)
+    monkeypatch.setenv("ARGO_INSECURE_SKIP_VERIFY", "true")
+    server = os.environ["UV_ARGO_TEST_SERVER"]
+    settings = Settings(server=server, namespace=cluster.namespace, template=template_manifests.CELL)
+    name = _run_and_stop(settings)
+    # The server notes who stopped it, as the policy allows.
+    _, workflow = cluster.request("GET", f"{PATHS['Workflow'].format(cluster.namespace)}/{name}")
+    assert workflow["metadata"]["labels"][ARGO_LABEL.format("action")] == "Stop"
+
+
+@pytest.mark.skipif("UV_ARGO_TEST_ARGO" not in os.environ, reason="needs Argo's command: set UV_ARGO_TEST_ARGO")
+def test_argos_own_command_submits_and_shows_the_log(cluster, tmp_path):
+    command = [os.environ["UV_ARGO_TEST_ARGO"], "--kubeconfig", cluster.kubeconfig(tmp_path), "-n", cluster.namespace]
+    command += ["submit", "--from", f"workflowtemplate/{template_manifests.PROCESSOR}", "--log"]
+    done = subprocess.run(
+        [*command, "-p", "pythonCode=print(6 * 7)"], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert "42" in done.stdout, done.stderr
+
+
+def _begin(cell: str, settings: Settings) -> Run:
+    backend = ArgoBackend()
+    return start(prepare(RunSpec(cell=cell, settings=settings, backend="argo"), backend), backend=backend)
+
+
+def _run_and_stop(settings: Settings) -> str:
+    """Run a cell, and stop another; the name of its workflow."""
+    run = _begin(CELL, settings)
+    assert (run.wait(120).outcome, run.logs()) == ("Succeeded", "['file'] False\n")
+    run = _begin("import time\nprint('on', flush=True)\ntime.sleep(300)", settings)
+    _wait(lambda: "on" in run.logs(), 120)
+    run.stop()
+    assert run.wait(120).outcome == "Stopped"
+    return run.name

@@ -9,7 +9,14 @@ ROLE = (
     Rule("argoproj.io", "workflowtemplates", ("get",)),
     *POD_RULES,
 )
-"""All API requests of this backend."""
+"""All requests of this backend to the Kubernetes API."""
+SERVER_ROLE = (
+    Rule("argoproj.io", "workflows", ("create", "get", "list", "patch", "watch")),
+    Rule("argoproj.io", "workflowtemplates", ("get",)),
+    Rule("", "pods", ("list", "watch")),
+    Rule("", "pods/log", ("get",)),
+)
+"""What an Argo Server, and Argo's own command line, request for a user of this backend."""
 OPTIONAL = {
     "configmaps": "only programs above 96 KiB travel in one",
     "workflowtemplates": "only --set template=NAME reads one",

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from uv_argo_magic.backends.argo.client import WORKFLOW_LABEL, ArgoClient, newest_first, pods_of
-from uv_argo_magic.backends.argo.role import ROLE
+from uv_argo_magic.backends.argo.role import SERVER_ROLE
 from uv_argo_magic.backends.kubernetes.rbac import Denied
 from uv_argo_magic.backends.kubernetes.transport import SILENCE, Expired, Gone, HttpTransport, Stream, TooEarly
 from uv_argo_magic.errors import BackendUnavailable, SubmitRejected
@@ -315,7 +315,7 @@ def connect(settings: Settings, environ: Mapping[str, str] = os.environ) -> Serv
     )
     location = f"the Argo Server {url.netloc}, namespace {namespace}"
     return Server(
-        transport=HttpTransport(session=session, location=location, advice=ADVICE, rules=ROLE),
+        transport=HttpTransport(session=session, location=location, advice=ADVICE, rules=SERVER_ROLE),
         namespace=namespace,
         address=url.netloc,
     )
