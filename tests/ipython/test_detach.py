@@ -300,7 +300,7 @@ def test_a_run_of_another_kernel_is_named(shell):
     entry = SimpleNamespace(
         id="elsewhere", live=True, summary=None, backend="local", note=lambda _: "local-1", spec=lambda: None
     )
-    history = SimpleNamespace(find=lambda _: entry)
+    history = SimpleNamespace(read=lambda: SimpleNamespace(find=lambda _: entry))
     with pytest.raises(SpecError, match="elsewhere runs in another kernel") as caught:
         background.attach("elsewhere", shell, history, "", config.configure(()))
     assert "%argo stop elsewhere" in caught.value.hint

@@ -77,7 +77,7 @@ def open_editor(line: Line, shell: Any, context: Callable[[], CellContext], hist
             Editor(
                 path, written="" if own else written, to=CellSink(shell), names=edit.names(history),
                 check=lambda cancelled: _checks(path, context, cancelled),
-                lock=lambda seen, cancelled: edit.lock(path, context(), seen, cancelled),
+                lock=lambda lock, cancelled: edit.lock(path, context(), lock, cancelled),
             ).open()  # fmt: skip
         case _:
             text = edit.read(path)

@@ -40,8 +40,8 @@ class WidgetRegistry:
                     getattr(widget, part).close()
             widget.close()
 
-    def close_all_but(self, *kept: Any) -> None:
+    def close_all_but(self, *exceptions: Any) -> None:
         """Remove all other widgets."""
-        others = [widget for widget in self._open if widget not in kept]
+        others = [widget for widget in self._open if widget not in exceptions]
         if others:
             self.close(*others)
