@@ -1,4 +1,7 @@
-"""`uv-argo VERB`: the same table in a terminal. Exit status: 0 ok, 1 the run failed, 2 wrong usage, 130 interrupted."""
+"""`uv-argo COMMAND`: the commands in a terminal.
+
+Exit status: 0 success, 1 the run or command failed, 2 invalid usage, 130 interrupted.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ HANDLERS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Do what the words ask; the exit status."""
+    """Run a command line; the exit status."""
     _open_streams()
     try:
         return _main(sys.argv[1:] if argv is None else argv)
@@ -40,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return 128 + (interrupt.number if isinstance(interrupt, _Terminated) else signal.SIGINT)
     except BrokenPipeError:
-        # Whoever read our output has left; Python would complain again when it flushes at exit.
+        # The reader of our output has exited; Python would complain again when it flushes at exit.
         sys.stdout = None
         return 1
     except ArgoMagicError as error:
@@ -52,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _open_streams() -> None:
-    """Have all three streams, as after `>&-` and in a daemon they are not there; what they cannot encode is escaped."""
+    """Open the streams that are closed (`>&-`, a daemon), and escape what they cannot encode."""
     for fd, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(fd)
@@ -89,7 +92,7 @@ def _main(argv: Sequence[str]) -> int:
 
 
 class _Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP came: the run is stopped as by an interrupt, so that it is not lost."""
+    """SIGTERM or SIGHUP: stops the run as an interrupt does, so that it is not lost."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -101,7 +104,7 @@ def _stop_on_signal() -> Iterator[None]:
     def end(number: int, _frame: object) -> None:
         raise _Terminated(number)
 
-    # What somebody ignores (nohup) stays ignored; another thread than the main one may set nothing.
+    # A signal that is ignored (nohup) stays ignored; only the main thread may set handlers.
     main = threading.current_thread() is threading.main_thread()
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if main and hasattr(signal, name)]
     before = {number: signal.getsignal(number) for number in numbers}

@@ -1,12 +1,13 @@
-"""Where settings come from, and which backend that makes: layers, the first that says something counts.
+"""Where settings and the backend come from: layers, of which the first that sets a key counts.
 
     the cell's line > its script block > %config ArgoMagics > environment > uv-argo.toml here > the user's > default
 
 Rules:
-- This is the one place that reads UV_ARGO_* and uv-argo.toml; what comes out is frozen and knows where it is from.
-- `python`, `backend` and `deps` are keys as well: what the options of these names say where no option does.
-- A wrong key in a file is an error; in the environment, which others write too, only a close miss gets a sentence.
-- Nothing falls back from a backend that was meant to one that was not.
+- Only this module reads UV_ARGO_* and uv-argo.toml; its result is frozen, and has the origin of each value.
+- `python`, `backend` and `deps` are keys as well: the defaults of the options of these names.
+- An unknown key in a file is an error. An unknown variable may belong to another program: only a likely typo gets
+  a note.
+- There is no fallback to a backend that was not chosen.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ FILE = "uv-argo.toml"
 OPTIONS = ("python", "backend", "deps")
 """Keys besides those of Settings."""
 _OTHER_VARIABLES = {"UV_ARGO_HOME", "UV_ARGO_NAMESPACE"}
-"""Variables of ours that are no settings: where our folders lie, and the sign of a configured cluster."""
+"""Variables of ours besides the settings: the home of our folders, and the sign of a configured cluster."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """What one place says; `origin` names the place in a message."""
+    """The values of one source; `origin` names it in a message."""
 
     origin: str
     values: Mapping[str, object]
@@ -46,7 +47,7 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Every setting, where each one not by default comes from, and sentences that a person should see."""
+    """All settings, the origin of each that is not a default, and notes for the user."""
 
     settings: Settings
     backend: str
@@ -56,7 +57,7 @@ class Config:
     notes: tuple[str, ...] = ()
 
     def origin(self, key: str) -> str:
-        """Where a value comes from: "default" where nobody says."""
+        """Where a value comes from: "default" if no layer sets it."""
         return dict(self.origins).get(key, "default")
 
 
@@ -67,10 +68,10 @@ def layers(
     environ: Mapping[str, str] = os.environ,
     folder: Path | None = None,
 ) -> tuple[Layer, ...]:
-    """All places, the strongest first; `folder` holds the notebook, else it is the working directory.
+    """All layers, the strongest first; `folder` is the notebook's (default: the working directory).
 
     Raises:
-        SpecError: a file that cannot be read, or says something wrong.
+        SpecError: a file cannot be read, or is invalid.
     """
     local_file = (folder or Path.cwd()) / FILE
     files = (
@@ -95,7 +96,7 @@ def configure(layers: tuple[Layer, ...], environ: Mapping[str, str] = os.environ
     """One Config of all layers.
 
     Raises:
-        SpecError: a key or value that is wrong, with the place that says it, or a backend that is not there.
+        SpecError: a key or value is invalid (with its origin), or the backend is not installed.
     """
     values: dict[str, object] = {}
     origins: dict[str, str] = {}
@@ -118,7 +119,7 @@ def configure(layers: tuple[Layer, ...], environ: Mapping[str, str] = os.environ
 
 
 def line_values(options: RunOptions) -> dict[str, object]:
-    """What the line says, as a layer's values."""
+    """The values of the line."""
     values = {"python": options.python, "backend": options.backend, "deps": options.deps}
     return {**dict(options.sets), **{key: value for key, value in values.items() if value not in ("", None)}}
 
@@ -163,7 +164,7 @@ def ignored_settings(options: RunOptions, backend: str) -> tuple[str, ...]:
 
 
 def checked(key: str, value: object) -> object:
-    """A key's value as its type has it.
+    """The value of a key, converted to its type.
 
     Raises:
         SpecError: the key is unknown, or the value does not fit it.
@@ -175,10 +176,10 @@ def checked(key: str, value: object) -> object:
     if key == "deps" and isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
         return "\n".join(value)
     if key == "python" and isinstance(value, float):
-        # 3.10 as a number is 3.1: nobody can say which was meant.
-        raise SpecError("python cannot be a number", hint=f'Write it as text: python = "{value}".')
+        # 3.10 as a number is 3.1, so a number is ambiguous.
+        raise SpecError("python must be text, not a number", hint=f'Write python = "{value}".')
     if not isinstance(value, str):
-        raise SpecError(f"{key} cannot be {value!r}", hint="Write it as text.")
+        raise SpecError(f"{key} must be text, not {value!r}", hint="Put it in quotes.")
     return value
 
 
@@ -187,9 +188,9 @@ def _file(path: Path) -> dict[str, object]:
         with path.open("rb") as file:
             return tomllib.load(file)
     except OSError as error:
-        raise SpecError(f"{path} cannot be read: {error.strerror}", hint="Make it readable, or remove it.") from error
+        raise SpecError(f"cannot read {path}: {error.strerror}", hint="Make it readable, or remove it.") from error
     except ValueError as error:
-        raise SpecError(f"{path} is not TOML: {error}", hint='A line looks like: run_timeout = "5m"') from error
+        raise SpecError(f"invalid TOML in {path}: {error}", hint='Write lines such as run_timeout = "5m".') from error
 
 
 def _backend(name: str, origin: str, environ: Mapping[str, str]) -> str:
@@ -209,7 +210,7 @@ def _typo_notes(environ: Mapping[str, str]) -> list[str]:
         if name.startswith("UV_ARGO_") and name not in names:
             suggestion = nearest(name.removeprefix("UV_ARGO_"), (*settings_parser.FIELDS, *OPTIONS))
             if suggestion and abs(len(suggestion) - len(name) + len("UV_ARGO_")) <= 2:
-                notes.append(f"{name} is no setting; did you mean UV_ARGO_{suggestion.upper()}?")
+                notes.append(f"Unknown setting {name}; did you mean UV_ARGO_{suggestion.upper()}?")
     return notes
 
 

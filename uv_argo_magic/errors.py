@@ -1,15 +1,15 @@
-"""Every error this package raises on purpose; the first level says whose move it is.
+"""All errors that this package raises; the first level shows what failed.
 
     ArgoMagicError(message, hint)      rendered as "Name: message" and the hint, without frames of ours
-    +- SpecError                       the line or the requirements are wrong      nothing was submitted
+    +- SpecError                       the line or the requirements are invalid    nothing was submitted
     +- ResolutionError                 no set of versions satisfies it             nothing was submitted
-    +- PolicyError                     the policy refuses, rule by rule            nothing was submitted
-    +- BackendError                    the place could not be reached, or refused
+    +- PolicyError                     a check refused the run                     nothing was submitted
+    +- BackendError                    the backend cannot be reached, or refused
     |  +- BackendUnavailable . SubmitRejected . StreamLost
     +- RunError(state)                 accepted, ended badly
     |  +- InstallFailed . CellFailed . NodeFailed(reason) . Stopped
-    +- VerifyFailed                    what a notebook says it ran does not come out again
-    +- ProtocolError                   the guest said something unreadable         a bug, ours
+    +- VerifyFailed                    a saved notebook does not give the same results
+    +- ProtocolError                   the runner wrote something unreadable       a bug of this package
 
 Vendor exceptions are translated into these in one place per vendor, with `raise ... from`.
 """
@@ -34,7 +34,7 @@ class ArgoMagicError(Exception):
         return self.message
 
     def _render_traceback_(self) -> list[str]:
-        """Lines for IPython, which calls this instead of printing our frames."""
+        """Lines for IPython, which prints them instead of a traceback."""
         lines = [f"{type(self).__name__}: {self}"]
         if self.hint:
             lines.append(self.hint)
@@ -42,13 +42,13 @@ class ArgoMagicError(Exception):
 
 
 class SpecError(ArgoMagicError):
-    """The line, the cell or the requirements are wrong; nothing was submitted."""
+    """The line, the cell or the requirements are invalid; nothing was submitted."""
 
 
 class ResolutionError(ArgoMagicError):
     """No set of versions satisfies the requirements, or the index did not answer; nothing was submitted.
 
-    `names` are the packages among the requirements that the reason speaks of.
+    `names` are the requirements that uv blames.
     """
 
     def __init__(self, message: str, *, hint: str = "", names: tuple[str, ...] = ()) -> None:
@@ -57,27 +57,27 @@ class ResolutionError(ArgoMagicError):
 
 
 class PolicyError(ArgoMagicError):
-    """The policy refuses this run; nothing was submitted."""
+    """A check refused the run (engine/checks.py); nothing was submitted."""
 
 
 class BackendError(ArgoMagicError):
-    """The place where the cell should run could not be reached, or refused."""
+    """The backend cannot be reached, or refused the run."""
 
 
 class BackendUnavailable(BackendError):
-    """There is no such backend here, or it does not answer."""
+    """The backend is not installed, or does not answer."""
 
 
 class SubmitRejected(BackendError):
-    """The backend answered, and refused the run."""
+    """The backend refused the run."""
 
 
 class StreamLost(BackendError):
-    """The run was accepted, and then could not be followed any further."""
+    """The run was accepted, but could not be followed to its end."""
 
 
 class RunError(ArgoMagicError):
-    """The run was accepted and ended badly; `state` is the last that was seen of it."""
+    """The run was accepted and ended badly; `state` is its last state."""
 
     def __init__(self, message: str, *, hint: str = "", state: RunState | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -85,15 +85,15 @@ class RunError(ArgoMagicError):
 
 
 class InstallFailed(RunError):
-    """The environment could not be made; the cell did not start."""
+    """The environment could not be installed; the cell did not start."""
 
 
 class CellFailed(RunError):
-    """The user's code raised, or left with an exit status other than 0."""
+    """The user's code raised an exception, or exited with a status other than 0."""
 
 
 class NodeFailed(RunError):
-    """The process, pod or node that ran the cell ended without saying how; `reason` is one word."""
+    """The process, pod or node that ran the cell ended without a result; `reason` is one word."""
 
     def __init__(self, message: str, *, hint: str = "", state: RunState | None = None, reason: str = "") -> None:
         super().__init__(message, hint=hint, state=state)
@@ -101,12 +101,12 @@ class NodeFailed(RunError):
 
 
 class Stopped(RunError):
-    """Somebody stopped the run."""
+    """The run was stopped."""
 
 
 class VerifyFailed(ArgoMagicError):
-    """What a notebook says it ran was run again, and does not come out the same."""
+    """Cells of a saved notebook gave other results when they ran again."""
 
 
 class ProtocolError(ArgoMagicError):
-    """The guest wrote something that this version cannot read: a bug, ours."""
+    """The runner wrote something that this version cannot read: a bug of this package."""

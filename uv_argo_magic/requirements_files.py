@@ -11,8 +11,8 @@ Rules:
 - A file is known by its name, else by what is in it. What another tool must export is refused with that tool's command.
 - Nothing is built, no project is touched: what only a build could tell is refused.
 - A message names the file as it was written, or by its name alone, and the line in it.
-- The notebook's requirements file lies beside the notebook, and is called as it is: analysis.ipynb has
-  analysis.requirements.txt. This module alone says where that is.
+- The notebook's requirements file is next to the notebook, and has its name: analysis.ipynb has
+  analysis.requirements.txt. Only this module knows that.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ def read(written: str, folder: Path) -> ParsedRequirements:
 
 
 def notebook_file(notebook: str, folder: Path) -> Path | None:
-    """Where a notebook's requirements file is, or would be; None where nobody knows the notebook's path.
+    """The path of a notebook's requirements file, which may not exist; None if the notebook's path is not known.
 
-    `notebook` is its path, absolute or relative to `folder`, as the front end tells it.
+    `notebook` is its path from the front end, absolute or relative to `folder`.
     """
     path = folder / notebook
     # A session without a notebook has a name of its own, which has no suffix.
@@ -117,18 +117,18 @@ def _text(source: _Source) -> str:
         near = [entry.name for entry in path.parent.iterdir() if entry.is_file()] if path.parent.is_dir() else []
         best = nearest(path.name, near)
         raise SpecError(
-            f"{name} cannot be read: {error.strerror}" + (f"; did you mean {best}?" if best else ""),
-            hint="A relative name begins at the file that names it." if source.trail else FROM_HERE,
+            f"cannot read {name}: {error.strerror}" + (f"; did you mean {best}?" if best else ""),
+            hint="A relative path is relative to the file that includes it." if source.trail else FROM_HERE,
         ) from error
     if len(data) > LARGEST:
-        raise SpecError(f"{name} is larger than any list of requirements", hint="Name the file that lists them.")
+        raise SpecError(f"{name} is too large for a list of requirements", hint="Name the file that lists them.")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SpecError(f"{name} is not UTF-8 text", hint="Save the file as UTF-8.") from error
 
 
-FROM_HERE = "A relative name begins where the notebook works."
+FROM_HERE = "A relative path is relative to the working directory."
 
 
 def _kind(source: _Source, text: str) -> str:
@@ -172,11 +172,11 @@ _CONTENTS = (
 )
 _EXPORTS = {
     "poetry": (
-        "Poetry's lock, which only Poetry reads right",
+        "a lock file of Poetry",
         "Export it: poetry export -o requirements.txt (with the plugin poetry-plugin-export)",
     ),
-    "pdm": ("PDM's lock, which only PDM reads right", "Export it: pdm export -o requirements.txt"),
-    "pipenv": ("a file of Pipenv, which only Pipenv reads right", "Export it: pipenv requirements > requirements.txt"),
+    "pdm": ("a lock file of PDM", "Export it: pdm export -o requirements.txt"),
+    "pipenv": ("a file of Pipenv", "Export it: pipenv requirements > requirements.txt"),
     "setuptools": (
         "read only by building the project, and nothing is built here",
         "Write what it asks for into a file: uv pip compile setup.py -o requirements.txt",
@@ -196,13 +196,13 @@ def _included(source: _Source, include: Include, visited: set[tuple[Path, bool]]
     """What a file named in another asks for; all of it as constraints, where it is named so."""
     where = f"{source.name}, line {include.line}"
     if "://" in include.name or "$" in include.name:
-        raise SpecError(f"{where}: {include.name} is no file here", hint="Download it, and name it by its path.")
+        raise SpecError(f"{where}: {include.name} is not a local file", hint="Download it, and use its path.")
     trail = (*source.trail, source.path.resolve())
     path = (source.path.parent / Path(include.name).expanduser()).resolve()
     if path in trail:
-        raise SpecError(f"{where}: {include.name} includes this file in turn", hint="Take one of the two lines out.")
+        raise SpecError(f"{where}: {include.name} includes this file again", hint="Remove one of the two lines.")
     if len(trail) >= DEEPEST:
-        raise SpecError(f"{where}: this is file number {len(trail) + 1} in a chain", hint="Name the last one directly.")
+        raise SpecError(f"{where}: more than {DEEPEST} files include each other", hint="Name the last one directly.")
     if (path, include.constraint) in visited:
         return ParsedRequirements()
     visited.add((path, include.constraint))
@@ -212,8 +212,8 @@ def _included(source: _Source, include: Include, visited: set[tuple[Path, bool]]
         return included
     if any(item.hashes for item in included.requirements.items):
         raise SpecError(
-            f"{name}: the hashes of a constraint are not looked at",
-            hint="Leave them out, or name the file by -r: then they are.",
+            f"{name}: hashes in a constraints file are not supported",
+            hint="Remove them, or use the file with -r.",
         )
     return ParsedRequirements(
         constraints=(*included.requirements.lines, *included.constraints),
@@ -272,14 +272,14 @@ def _uvlock(source: _Source, text: str, _done: object) -> ParsedRequirements:
             )
         except subprocess.TimeoutExpired as error:
             raise SpecError(
-                f"uv needs more than {EXPORT_TIMEOUT:g} seconds to read {source.name}",
-                hint="Export it where the project is: uv export -o requirements.txt",
+                f"uv took more than {EXPORT_TIMEOUT:g} seconds to read {source.name}",
+                hint="Export it in the project's folder: uv export -o requirements.txt",
             ) from error
     if completed.returncode:
         errors = [line.strip() for line in completed.stderr.splitlines() if line.startswith(("error:", "  cause:"))]
         raise SpecError(
-            f"{source.name} is not read by uv: {'; '.join(errors) or f'exit status {completed.returncode}'}",
-            hint="Make it again where the project is: uv lock",
+            f"uv cannot read {source.name}: {'; '.join(errors) or f'exit status {completed.returncode}'}",
+            hint="Create it again in the project's folder: uv lock",
         )
     exported = req.parse(completed.stdout, source=f"{source.name} (as uv exports it)", file=True)
     data = tomllib.loads(text)
@@ -300,7 +300,7 @@ def _left_out(name: str, data: dict[str, object]) -> list[str]:
         if isinstance(package, dict) and isinstance(source := package.get("source"), dict)
         if any(source.get(kind, ".") != "." for kind in ("editable", "virtual", "directory", "path"))
     ]
-    return [f"{name}: {', '.join(local)} lie in folders of the project, and are left out."] if local else []
+    return [f"{name}: {', '.join(local)} are local folders of the project, and are left out."] if local else []
 
 
 def _conda(source: _Source, text: str, visited: set[tuple[Path, bool]]) -> ParsedRequirements:
@@ -319,7 +319,7 @@ def _environment(source: _Source, text: str) -> tuple[list[conda_env.Line], list
         import yaml  # noqa: PLC0415 - only this kind of file needs it
     except ImportError as error:
         raise SpecError(
-            f"{source.name} is YAML, and PyYAML is not installed here", hint='pip install "uv-argo-magic[conda]"'
+            f"cannot read {source.name}: PyYAML is not installed", hint='Install it: pip install "uv-argo-magic[conda]"'
         ) from error
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -327,7 +327,7 @@ def _environment(source: _Source, text: str) -> tuple[list[conda_env.Line], list
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise SpecError(
-            f"{source.name}{where}: this is not YAML: {getattr(error, 'problem', None) or 'too deep'}",
+            f"{source.name}{where}: invalid YAML: {getattr(error, 'problem', None) or 'too deep'}",
             hint="An environment.yml has dependencies: and below it lines like - numpy=1.26.",
         ) from None
     keys = {str(key.value): value for key, value in root.value} if isinstance(root, yaml.MappingNode) else {}
@@ -349,7 +349,7 @@ def _environment(source: _Source, text: str) -> tuple[list[conda_env.Line], list
                     hint="Write - numpy=1.26, or - pip: and below it - rich>=13.",
                 )
             lines[pip].append(conda_env.Line(number=number, text=node.value))
-    notes = [f"{source.name}: its variables are not set; write --set env=NAME=VALUE."] if "variables" in keys else []
+    notes = [f"{source.name}: its variables are ignored; use --set env=NAME=VALUE."] if "variables" in keys else []
     return *lines, notes
 
 

@@ -143,7 +143,7 @@ def test_a_run_goes_on_without_its_client_and_is_joined_from_its_beginning(serve
 
 def test_another_machine_finds_it_by_either_name(server, there, left):
     said = there.hear("attach", only(server).name, status=2)
-    assert f"there is no run {only(server).name}" in said
+    assert f"no such run: {only(server).name}" in said
     assert "Try `-b argo`" in said
     run = only(server).made["metadata"]["labels"]["uv-argo-magic/run"]
     assert whole(there.hear("logs", run, "-b", "argo"))
@@ -154,7 +154,7 @@ def test_another_machine_finds_it_by_either_name(server, there, left):
 
 def test_it_is_stopped_from_another_process(server, here, left):
     run = only(server).made["metadata"]["labels"]["uv-argo-magic/run"]
-    assert here.hear("stop") == f"{run} ({only(server).name}): asked to stop\n"
+    assert here.hear("stop") == f"Stop requested for {run} ({only(server).name})\n"
     assert only(server).made["spec"]["shutdown"] == "Stop"
     said = here.hear("attach", run, status=1)
     assert whole(said)

@@ -22,12 +22,12 @@ def test_an_image_of_ones_own_is_asked_for_its_python(tmp_path, home):
         backend, told = ArgoBackend(), []
         settings = Settings(kubeconfig=str(server.kubeconfig), image="registry.example.com/mine:1", run_as_user=0)
         spec = RunSpec(cell="print(6 * 7)", settings=settings, backend="argo")
-        with pytest.raises(SpecError, match="nobody knows yet what is in"):
+        with pytest.raises(SpecError, match=r"the packages in .* are not known yet"):
             prepare(spec, backend, dry_run=True)
         assert server.workflows == {}
         prepared = prepare(spec, backend, notify=told.append)
         assert (prepared.spec.python, prepared.interpreter.image) == (HERE, "registry.example.com/mine:1")
-        assert told == ["registry.example.com/mine:1 is asked once which Python and packages it has"]
+        assert told == ["Inspecting registry.example.com/mine:1 (Python and installed packages); the result is cached."]
         run = start(prepared, backend=backend)
         run.wait(60)
         assert run.logs() == "42\n"

@@ -58,7 +58,7 @@ def test_which_file(around, tmp_path, path):
     assert edit.find("", around) == path
     assert edit.find("other.ipynb", around) == tmp_path / "other.requirements.txt"
     assert edit.find("needs.txt", around) == tmp_path / "needs.txt"
-    with pytest.raises(SpecError, match="edit knows only those"):
+    with pytest.raises(SpecError, match="edit supports only those"):
         edit.find("pyproject.toml", around)
     with pytest.raises(SpecError, match="which requirements"):
         edit.find("", CellContext.current(names={}, traits={}, line_offset=1))
@@ -69,7 +69,7 @@ def test_reading_what_is_not_there_and_what_is_no_text(path, tmp_path):
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SpecError, match="not UTF-8"):
         edit.read(path)
-    with pytest.raises(SpecError, match="cannot be read"):
+    with pytest.raises(SpecError, match="cannot read"):
         edit.read(tmp_path)
 
 
@@ -91,7 +91,7 @@ def test_what_somebody_else_wrote_is_not_overwritten(path, tmp_path):
     assert not edit.write(path, "beta\n", "alpha\n")
     assert path.read_text(encoding="utf-8") == "theirs\n"
     (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(SpecError, match="cannot be"):
+    with pytest.raises(SpecError, match=r"cannot (read|write)"):
         edit.write(tmp_path / "file" / "x.txt", "alpha\n", "")
 
 
@@ -138,7 +138,7 @@ def test_a_check_keeps_nothing_and_a_lock_sticks(around, path, index):
     assert kept.stored
     assert kept.versions["beta"] == "1.5"
     assert edit.lock(path, around, None, threading.Event()) == "Upgraded: beta 1.5 \N{RIGHTWARDS ARROW} 1.6."
-    assert edit.lock(path, around, None, threading.Event()) == "Upgraded: nothing is newer."
+    assert edit.lock(path, around, None, threading.Event()) == "Upgraded: no newer versions."
     index.misbehave("alpha", "503")
     with pytest.raises(ResolutionError, match="503"):
         edit.lock(path, around, None, threading.Event())

@@ -38,7 +38,7 @@ def test_what_would_run_is_written_and_does_not_run(home, tmp_path, index, monke
     assert cli.main([*line, "plan.yaml", "-b", "argo", "--set", f"images={HERE}=none"]) == 0
     assert yaml.safe_load((tmp_path / "plan.yaml").read_text())["kind"] == "Workflow"
     assert cli.main(["export"]) == 2
-    assert "no run is kept yet" in capsys.readouterr().err
+    assert "the history has no runs" in capsys.readouterr().err
 
 
 def test_a_script_and_a_workflow_run_without_us(home, tmp_path, index, monkeypatch, capsys):

@@ -144,7 +144,7 @@ def test_what_lies_in_the_projects_folders_is_left_out_and_said(uv, tmp_path):
     uv("lock", "-q")
     asked = requirements_files.read("uv.lock", tmp_path)
     assert asked.requirements.lines == ("epsilon==1.0", "gamma==1.0")
-    assert asked.notes == ("uv.lock: own lie in folders of the project, and are left out.",)
+    assert asked.notes == ("uv.lock: own are local folders of the project, and are left out.",)
 
 
 URL = "alpha @ https://index.example.com/alpha-1.0-py3-none-any.whl"
@@ -178,11 +178,11 @@ def test_a_url_needs_the_settings_leave_wherever_it_comes_from(tmp_path, line, c
         (tmp_path / name).write_text(text, encoding="utf-8")
     around = CellContext(names={}, traits={"allow_urls": False}, environ={}, folder=tmp_path, notebook="study.ipynb")
     spec, _ = specify(cell, run_options(read_cell(line, {})), around)
-    with pytest.raises(SpecError, match="alpha is asked for by its URL, and allow_urls is off"):
+    with pytest.raises(SpecError, match="alpha is requested by URL, but allow_urls is off"):
         Resolver(interpreter=interpreters.find(), settings=spec.settings).lock(spec.requirements)
 
 
 def test_a_lock_that_uv_cannot_read(tmp_path):
     (tmp_path / "uv.lock").write_text("version = 99\n", encoding="utf-8")
-    with pytest.raises(SpecError, match=r"^uv\.lock is not read by uv: error: .*99"):
+    with pytest.raises(SpecError, match=r"^uv cannot read uv\.lock: error: .*99"):
         requirements_files.read("uv.lock", tmp_path)

@@ -82,7 +82,7 @@ def test_a_run_whose_place_knows_nothing_any_more_is_shown_as_it_is_kept(shell, 
 
 
 def test_a_name_that_nobody_knows(shell, backend):
-    with pytest.raises(SpecError, match="there is no run nope") as caught:
+    with pytest.raises(SpecError, match="no such run: nope") as caught:
         shell.run_line_magic("argo", "attach nope")
     assert "Not found on" in caught.value.hint
     assert "Try `-b " in caught.value.hint
@@ -96,4 +96,4 @@ def test_the_verbs_ask_where_it_runs(shell, backend, history, capsys):
     assert capsys.readouterr().out.strip() == "one\ntwo"
     shell.run_line_magic("argo", "stop r-1")
     assert backend.stopped == ["w-1"]
-    assert "r-1 (w-1): asked to stop" in capsys.readouterr().out
+    assert "Stop requested for r-1 (w-1)" in capsys.readouterr().out

@@ -107,7 +107,7 @@ def test_an_index_that_is_down_is_no_end(shell, index, argo):
     index.misbehave("alpha", "503")
     with capture_output() as shown:
         shell.run_cell_magic("argo", "--deps alpha --upgrade", "import alpha")
-    assert "The versions are those of 20" in shown.outputs[0].data["text/plain"]
+    assert "Using the versions of 20" in shown.outputs[0].data["text/plain"]
     with pytest.raises(ResolutionError, match="503"):
         argo("lock --upgrade")
     shell.user_ns["__session__"] = "b.ipynb"
@@ -124,5 +124,5 @@ def test_what_lock_refuses(shell, argo, tmp_path):
     Path(tmp_path / "folder.txt").mkdir()
     with pytest.raises(SpecError, match=r"folder\.txt cannot be written: "):
         argo("lock --deps alpha --to folder.txt")
-    with pytest.raises(SpecError, match="there is no run nope"):
+    with pytest.raises(SpecError, match="no such run: nope"):
         argo("lock nope")

@@ -126,9 +126,9 @@ def test_the_first_place_that_says_something_counts(shell, engine, tmp_path, cap
 
     assert needs("") == ((), "")
     shell.run_line_magic("config", "ArgoMagics.deps = 'polars'")
-    assert needs("") == (("polars",), "needs polars: from deps of %config ArgoMagics\n")
+    assert needs("") == (("polars",), "Requirements from deps of %config ArgoMagics: polars\n")
     beside.write_text("rich>=13\nattrs\n", encoding="utf-8")
-    assert needs("") == (("rich>=13", "attrs"), "needs rich>=13, attrs: from study.requirements.txt\n")
+    assert needs("") == (("rich>=13", "attrs"), "Requirements from study.requirements.txt: rich>=13, attrs\n")
     assert needs("", SCRIPT) == (("polars",), "")
     assert needs("-r needs.txt", SCRIPT) == (("scipy", "numpy"), "")
     assert needs("--deps numpy -r needs.txt", SCRIPT) == (("numpy", "scipy"), "")
@@ -140,7 +140,7 @@ def test_the_first_place_that_says_something_counts(shell, engine, tmp_path, cap
     # A block that only names a Python says nothing of what the cell needs.
     assert needs("", '# /// script\n# requires-python = ">=3.11"\n# ///\n')[0] == ("rich>=13", "attrs")
     beside.write_text("# nothing yet\n", encoding="utf-8")
-    assert needs("") == ((), "needs nothing: from study.requirements.txt\n")
+    assert needs("") == ((), "Requirements from study.requirements.txt: none\n")
 
 
 def test_a_broken_file_of_the_notebook_is_named_with_its_line(shell, engine, tmp_path, monkeypatch):
@@ -158,7 +158,7 @@ def test_a_broken_file_of_the_notebook_is_named_with_its_line(shell, engine, tmp
 
 def test_a_file_that_is_not_there(shell, engine, tmp_path):
     (tmp_path / "needs.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(SpecError, match=r"need.txt cannot be read: .*; did you mean needs.txt\?"):
+    with pytest.raises(SpecError, match=r"cannot read need.txt: .*; did you mean needs.txt\?"):
         run(shell, "-r need.txt")
     with pytest.raises(SpecError, match=r"needs\.txt is not UTF-8"):
         run(shell, "-r needs.txt")
@@ -282,7 +282,7 @@ def test_verbs_answer(shell, capsys):
     shell.run_line_magic("argo", "")
     assert "%argo runs" in capsys.readouterr().out
     shell.run_line_magic("argo", "runs")
-    assert "No run is kept yet" in capsys.readouterr().out
+    assert "No runs in the history" in capsys.readouterr().out
     with pytest.raises(SpecError, match="unknown command rnus"):
         shell.run_line_magic("argo", "rnus")
     for verb in ("last", "logs", "packages", "stop", "logs x"):

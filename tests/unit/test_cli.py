@@ -72,7 +72,7 @@ def test_run_streams_each_output_to_its_stream(engine, capsys):
     assert cli.main(["run", "script.py", "--deps", "numpy", "pandas>=2", "-p", "3.12"]) == 0
     out, err = capsys.readouterr()
     assert out == "partial\n<figure>\n<image/png>\n"
-    assert err == "Resolved\nwarn\n[3 lines, 30 bytes never travelled; the whole lies in over/there]\n"
+    assert err == "Resolved\nwarn\n[3 lines (30 bytes) omitted; full output: over/there]\n"
     assert engine.spec.cell == "print(1)\n"
     assert engine.spec.line_offset == 0
     assert engine.spec.requirements.lines == ("numpy", "pandas>=2")
@@ -157,15 +157,15 @@ def test_a_failed_run_is_1_and_an_interrupt_130(engine, capsys):
         (["run"], "run needs FILE"),
         (["run", "--deps", "numpy", "script.py"], "run needs FILE"),
         (["run", "script.py", "--dpes", "x"], "unknown option --dpes; did you mean --deps?"),
-        (["run", "nope.py"], "nope.py cannot be read: No such file or directory"),
+        (["run", "nope.py"], "cannot read nope.py: No such file or directory"),
         (["run", "script.py", "--deps", "num/py"], ""),
         (["run", "script.py", "--request", "r.json"], "run takes FILE or --request, not both"),
-        (["run", "--request", "nope.json"], "nope.json cannot be read: No such file or directory"),
+        (["run", "--request", "nope.json"], "cannot read nope.json: No such file or directory"),
         (["run", "--request", "script.py"], "script.py is not JSON"),
-        (["run", "--request", "r.json", "--deps", "x"], "--request says what its code needs; --deps cannot"),
+        (["run", "--request", "r.json", "--deps", "x"], "--deps cannot be used with --request"),
         (["run", "script.py", "--to", "x.py"], "--to needs --dry-run"),
-        (["export"], "no run is kept yet"),
-        (["logs"], "no run is kept yet"),
+        (["export"], "the history has no runs"),
+        (["logs"], "the history has no runs"),
         (["stop"], "no run is live"),
         (["runs", "-n", "x"], "-n needs a whole number"),
     ],
@@ -269,11 +269,11 @@ def test_stop(history, capsys):
     data = json.loads((files.folder / "spec.json").read_text(encoding="utf-8"))
     # Nobody here answers the wish: as if the process that follows were busy, and nothing known of a supervisor.
     assert data["pid"]
-    assert answer(cli.read_argv(["stop"]), history, "terminal") == "r1: asked to stop"
+    assert answer(cli.read_argv(["stop"]), history, "terminal") == "Stop requested for r1"
     assert "terminal" in files.stop_asked()
     files.finish(RunState(outcome="Stopped", ended_at=1.0))
     assert cli.main(["stop", "r1"]) == 0
-    assert "not live; it ended as Stopped" in capsys.readouterr().out
+    assert "r1 is not running: Stopped" in capsys.readouterr().out
 
 
 def test_runs_of_one_notebook(history):
@@ -298,7 +298,7 @@ def test_took(seconds, text):
 
 def test_small_words():
     assert runs.remark(Gap(lines=0, reason="x")) == "[some lines are missing: x]\n"
-    assert runs.remark(Restarted(boot="b")) == "[the cell began again: attempt 2]\n"
-    assert runs.runs(()) == "No run is kept yet."
+    assert runs.remark(Restarted(boot="b")) == "[cell restarted, attempt 2]\n"
+    assert runs.runs(()) == "No runs in the history."
     assert runs.first_line(" \n\n a\nb") == "a"
     assert runs.first_line("") == ""

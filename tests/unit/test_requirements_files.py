@@ -111,13 +111,13 @@ def test_what_a_requirements_file_includes(write, tmp_path):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"a.txt": "x\n-r b.txt", "b.txt": "\n\n-r a.txt"}, "b.txt, line 3: a.txt includes this file in turn"),
-        ({"a.txt": "-r a.txt"}, "a.txt, line 1: a.txt includes this file in turn"),
+        ({"a.txt": "x\n-r b.txt", "b.txt": "\n\n-r a.txt"}, "b.txt, line 3: a.txt includes this file again"),
+        ({"a.txt": "-r a.txt"}, "a.txt, line 1: a.txt includes this file again"),
         ({"a.txt": "\n-r sub/b.txt", "sub/b.txt": "x\nnumpy=2"}, "sub/b.txt, line 2, character 6"),
-        ({"a.txt": "-r sub/b.txt", "sub/c.txt": ""}, "sub/b.txt cannot be read: No such file or directory; did you"),
-        ({"a.txt": "-r https://example.com/b.txt"}, "a.txt, line 1: https://example.com/b.txt is no file here"),
-        ({"a.txt": "-r ${HOME}/b.txt"}, "a.txt, line 1: ${HOME}/b.txt is no file here"),
-        ({"a.txt": "-c b.txt", "b.txt": f"six==1.17.0 --hash=sha256:{A}"}, "b.txt: the hashes of a constraint"),
+        ({"a.txt": "-r sub/b.txt", "sub/c.txt": ""}, "cannot read sub/b.txt: No such file or directory; did you"),
+        ({"a.txt": "-r https://example.com/b.txt"}, "a.txt, line 1: https://example.com/b.txt is not a local file"),
+        ({"a.txt": "-r ${HOME}/b.txt"}, "a.txt, line 1: ${HOME}/b.txt is not a local file"),
+        ({"a.txt": "-c b.txt", "b.txt": f"six==1.17.0 --hash=sha256:{A}"}, "b.txt: hashes in a constraints file"),
         ({"a.txt": "-r Pipfile", "Pipfile": ""}, "Pipfile is a file of Pipenv"),
         ({"a.txt": "six\n--index-url https://h.example.com/simple"}, "use --set index_url=URL"),
         ({"a.txt": "-e ."}, "upload a wheel"),
@@ -131,7 +131,7 @@ def test_what_is_wrong_in_a_requirements_file(write, tmp_path, files, message):
 
 def test_files_that_include_each_other_in_a_long_chain(write, tmp_path):
     write({f"f{i}.txt": f"p{i}\n-r f{i + 1}.txt" for i in range(30)})
-    assert refused("f0.txt", tmp_path).message == "f19.txt, line 2: this is file number 21 in a chain"
+    assert refused("f0.txt", tmp_path).message == "f19.txt, line 2: more than 20 files include each other"
     # Each file twice in the one before: read once, not two to the power of nineteen times.
     write({f"g{i}.txt": f"p{i}\n-r g{i + 1}.txt\n-r g{i + 1}.txt" for i in range(19)} | {"g19.txt": "last"})
     assert len(lines("g0.txt", tmp_path)) == 20
@@ -140,12 +140,12 @@ def test_files_that_include_each_other_in_a_long_chain(write, tmp_path):
 def test_files_that_cannot_be_read(write, tmp_path, monkeypatch):
     write({"needs.txt": "numpy", "folder/x": ""})
     assert "did you mean needs.txt?" in refused("need.txt", tmp_path).message
-    assert refused("no/such/file", tmp_path).message == "no/such/file cannot be read: No such file or directory"
-    assert refused("folder", tmp_path).message == "folder cannot be read: Is a directory"
+    assert refused("no/such/file", tmp_path).message == "cannot read no/such/file: No such file or directory"
+    assert refused("folder", tmp_path).message == "cannot read folder: Is a directory"
     (tmp_path / "needs.txt").write_bytes(b"\xff\xfe\x00")
     assert refused("needs.txt", tmp_path).message == "needs.txt is not UTF-8 text"
     monkeypatch.setattr(requirements_files, "LARGEST", 2)
-    assert refused("needs.txt", tmp_path).message == "needs.txt is larger than any list of requirements"
+    assert refused("needs.txt", tmp_path).message == "needs.txt is too large for a list of requirements"
 
 
 def test_extras_and_groups_where_there_are_none(write, tmp_path):
@@ -176,8 +176,8 @@ def test_the_python_that_a_file_requires(write, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("dependencies: [", "environment.yml, line 1: this is not YAML"),
-        ("[" * 5000, "environment.yml: this is not YAML: too deep"),
+        ("dependencies: [", "environment.yml, line 1: invalid YAML"),
+        ("[" * 5000, "environment.yml: invalid YAML: too deep"),
         ("- numpy", "environment.yml has no list of dependencies"),
         ("dependencies: numpy", "environment.yml has no list of dependencies"),
         ("dependencies:\n- numpy\n- conda: [x]", "environment.yml, line 3: this is neither a package nor a list for"),
@@ -205,14 +205,14 @@ def test_an_environment_in_full(write, tmp_path):
     )
     asked = requirements_files.read("environment.yml", tmp_path)
     assert asked.requirements.lines == ("numpy", 'rich; os_name == "posix"', "six")
-    assert asked.notes == ("environment.yml: its variables are not set; write --set env=NAME=VALUE.",)
+    assert asked.notes == ("environment.yml: its variables are ignored; use --set env=NAME=VALUE.",)
 
 
 def test_yaml_without_its_reader(write, tmp_path, monkeypatch):
     write({"environment.yml": CONDA})
     monkeypatch.setitem(sys.modules, "yaml", None)
     error = refused("environment.yml", tmp_path)
-    assert error.hint == 'pip install "uv-argo-magic[conda]"'
+    assert error.hint == 'Install it: pip install "uv-argo-magic[conda]"'
 
 
 def test_the_notebooks_own_file(write, tmp_path):

@@ -1,6 +1,6 @@
-"""Where things of ours lie on this machine: data, cache and configuration, as the platform has it.
+"""The folders for our data, cache and configuration, by the conventions of the platform.
 
-Rule: UV_ARGO_HOME, where set, holds all of them; nothing is made here, whoever writes makes the folder.
+Rule: UV_ARGO_HOME, if set, contains all of them. The folders are created when they are written to.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ APP = "uv-argo"
 
 
 def data_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """What must last: the history of runs."""
+    """Data that must last: the history and the locks."""
     return _home(environ, "data")
 
 
 def cache_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """What can be made again: environments, interpreters' answers, locks."""
+    """Data that can be made again: environments and the packages of images."""
     return _home(environ, "cache")
 
 
 def config_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where the user's own uv-argo.toml lies."""
+    """The folder of the user's uv-argo.toml."""
     return _home(environ, "config")
 
 

@@ -1,6 +1,6 @@
-"""Which process is which: a mark that a process id keeps for as long as it lives, and no other process shares.
+"""A mark that, with the process id, identifies one process.
 
-Rule: a process id alone says nothing, because ids are used again; the id with its start is one process.
+Rule: ids are used again, so a process is identified by its id and its start.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ PLATFORM: str = sys.platform  # a plain name: the type checker would leave out w
 
 
 def mark(pid: int) -> str:
-    """When the process with this id started, in the system's own words; "" where there is none, or nobody can say."""
+    """When the process with this id started, as the system prints it; "" if it does not exist or is unreadable."""
     if pid <= 0:
         return ""
     if PLATFORM == "linux":
@@ -22,7 +22,7 @@ def mark(pid: int) -> str:
             text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
         except OSError:
             return ""
-        # The name in parentheses may hold blanks and parentheses; what follows the last one is numbers.
+        # The name in parentheses may contain spaces and parentheses; what follows the last one is numbers.
         fields = text.rpartition(")")[2].split()
         return "" if fields[0] in "ZX" else fields[19]
     if os.name == "posix":
@@ -36,5 +36,5 @@ def mark(pid: int) -> str:
 
 
 def alive(pid: int, started: str) -> bool:
-    """Whether the very process that had this mark still lives."""
+    """Whether the process with this mark is alive."""
     return bool(started) and mark(pid) == started

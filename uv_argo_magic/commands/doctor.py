@@ -1,8 +1,8 @@
-"""`doctor`: looks at what a run needs, in order, then runs a small one and says how far it came.
+"""`doctor`: checks the setup step by step, then runs a test cell.
 
 Rules:
-- Checks appear as they become known; a failed one says what to do, and what depends on it is skipped and said.
-- The small run asks for one package, so that the index is asked from here and from over there.
+- Each check appears when its result is known. A failed check has a hint; the checks that depend on it are skipped.
+- The test cell requires one package, so that both this machine and the pod reach for the index.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from uv_argo_magic.engine.context import CellContext
 
 PACKAGE = "six"
-"""A small one that every index has."""
+"""A small package that every index has."""
 CELL = "import six, sys\nprint(sys.version.split()[0], six.__version__)\n"
 PATIENCE = 180.0
-"""Seconds that a pod may take to start: an image is pulled."""
+"""Seconds that a pod may take to start; it may have to pull its image."""
 END = 45.0
-"""Seconds that the place may take to say how its process ended: Argo's controller looks every ten."""
+"""Seconds to wait for the backend's own phase; Argo's controller updates it every ten."""
 LOOK = 0.1
 
 
@@ -51,10 +51,10 @@ def handle(request: Request) -> Iterator[str | Failure]:
 
 
 def examine(line: Line, context: CellContext) -> Iterator[Check]:
-    """Every check, one after the other, for the backend and settings of the line.
+    """All checks of the backend and settings of the line, one after the other.
 
     Raises:
-        SpecError: the line is wrong.
+        SpecError: the line is invalid.
         BackendUnavailable: there is no such backend.
     """
     spec, _ = specify(CELL, run_options(line), context, parse(PACKAGE))
@@ -64,7 +64,7 @@ def examine(line: Line, context: CellContext) -> Iterator[Check]:
         yield check
         failed = failed or (check.name if check.outcome == "failed" else "")
     if failed:
-        yield Check(name="a small run", outcome="skipped", message=f"needs {failed}")
+        yield Check(name="test cell", outcome="skipped", message=f"depends on {failed}")
         return
     started_at = time.monotonic()
     try:
@@ -74,10 +74,14 @@ def examine(line: Line, context: CellContext) -> Iterator[Check]:
         return
     lock = prepared.resolution
     if isinstance(lock, Lock):
-        message = f"has {lock.packages[0].name} {lock.packages[0].version} ({time.monotonic() - started_at:.1f} s)"
+        message = f"found {lock.packages[0].name} {lock.packages[0].version} ({time.monotonic() - started_at:.1f} s)"
         yield Check(name="index, from here", outcome="ok", message=message)
     else:
-        yield Check(name="index, from here", outcome="note", message=f"{lock.reason} It is asked from over there.")
+        yield Check(
+            name="index, from here",
+            outcome="note",
+            message=f"{lock.reason} Versions will be resolved in the pod instead.",
+        )
     try:
         run = engine.start(prepared, backend=backend)
     except BackendError as problem:
@@ -110,17 +114,21 @@ def _follow(run: engine.Run, backend: base.Backend) -> Iterator[Check]:
     if not state.hello:
         yield _not_started(state)
         return
-    detail = f"Python {state.hello.python} began after {time.monotonic() - started_at:.1f} s"
+    detail = f"Python {state.hello.python} started after {time.monotonic() - started_at:.1f} s"
     yield Check(name="start", outcome="ok", message=detail)
     yield from base.run_checks(backend, run.name)
     state = run.wait(PATIENCE)
     if state.installed:
-        detail = f"{PACKAGE} was there already" if state.installed.cached else f"took {state.installed.seconds:.1f} s"
+        detail = (
+            f"{PACKAGE} was in the environment store"
+            if state.installed.cached
+            else f"took {state.installed.seconds:.1f} s"
+        )
         yield Check(name="install", outcome="ok", message=detail)
     if state.outcome != "Succeeded":
         yield Check(name="cell", outcome="failed", message=messages.sentence(state), hint=messages.hint(state))
         return
-    detail = f"its output came back after {time.monotonic() - started_at:.1f} s: {run.logs().strip()}"
+    detail = f"output after {time.monotonic() - started_at:.1f} s: {run.logs().strip()}"
     yield Check(name="cell", outcome="ok", message=detail)
     yield _end(run)
 
@@ -132,31 +140,31 @@ def _not_started(state: RunState) -> Check:
     return Check(
         name="start",
         outcome="failed",
-        message=f"nothing began in {PATIENCE:.0f} s{detail}",
-        hint="Correct what it waits for, or ask an administrator about it.",
+        message=f"the cell did not start within {PATIENCE:.0f} s{detail}",
+        hint="Fix the cause above, or ask your administrator.",
     )
 
 
 def _end(run: engine.Run) -> Check:
-    """What the place itself says of the end, which comes after the cell's own."""
+    """The end as the backend reports it, which is later than the end of the cell."""
     begun = time.monotonic()
     while time.monotonic() - begun < END:
         node = run.state.node
         if node and node.phase in base.FINAL_PHASES:
             if node.phase == "Succeeded":
-                return Check(name="end", outcome="ok", message="its place says so too")
+                return Check(name="end", outcome="ok", message=f"the backend reports {node.phase}")
             return Check(
                 name="end",
                 outcome="failed",
-                message=f"the cell succeeded, and its place says {node.phase}: {node.message}",
-                hint="Cells run and their output is right; their workflows show as failed until this is mended.",
+                message=f"the cell succeeded, but the backend reports {node.phase}: {node.message}",
+                hint="Cells work, but their workflows will be shown as Failed until this is fixed.",
             )
         time.sleep(LOOK)
     return Check(
         name="end",
         outcome="note",
-        message=f"the place has not said how it ended in {END:.0f} s",
-        hint="Ask an administrator whether the workflow controller runs.",
+        message=f"no final phase after {END:.0f} s",
+        hint="Ask your administrator whether the workflow controller runs.",
     )
 
 

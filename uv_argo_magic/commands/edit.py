@@ -1,10 +1,9 @@
-"""A requirements file that somebody edits: which it is, read, written at once, and checked against the index.
+"""The requirements file that an editor changes: which one, reading, writing, and checking it against the index.
 
 Rules:
-- What somebody else wrote meanwhile is never overwritten: `write` says so, and writes nothing.
-- A file is written aside and renamed; it keeps its line ends and its mode, and a link stays a link.
-- A check is the resolution that a cell would get, but it gives up sooner, can be cancelled, and sticks to nothing:
-  what a notebook keeps changes by `lock` alone.
+- A change by another program is never overwritten: `write` returns False and writes nothing.
+- A file is written to a temporary file and renamed; it keeps its line ends and its mode, and a link stays a link.
+- A check resolves as a cell would, but gives up sooner and can be cancelled. It stores nothing: only `lock` does.
 """
 
 from __future__ import annotations
@@ -41,47 +40,47 @@ if TYPE_CHECKING:
     from uv_argo_magic.uv.resolver import Resolver
 
 PATIENCE = 30.0
-"""Seconds that a check may take: nobody waits longer for a chip's colour."""
+"""Seconds that a check may take: a user does not wait longer for the colour of a chip."""
 
 ENTRIES = 50
-"""Runs whose packages are offered as names."""
+"""Runs whose packages are suggested as names."""
 
 
 def find(name: str, context: CellContext) -> Path:
-    """The file to edit: the one that is named, a named notebook's, or this notebook's.
+    """The file to edit: the named one, that of the named notebook, or that of this notebook.
 
     Raises:
-        SpecError: nobody knows which.
+        SpecError: the path of the notebook is not known.
     """
     if name and not name.endswith(".ipynb"):
         path = context.folder / Path(name).expanduser()
         if path.suffix not in {".txt", ".in", ""}:
             raise SpecError(
-                f"{path.name} is no requirements file, and edit knows only those",
-                hint="Edit it with its own tools; %%argo -r FILE reads it."
+                f"{path.name} is not a requirements file, and edit supports only those",
+                hint="Edit it with its own tools. A cell reads it with -r."
                 if path.exists()
-                else "Name a file: needs.txt",
+                else "Name a text file, for example requirements.txt.",
             )
         return path
     notebook = str(Path(name).expanduser()) if name else context.notebook
     notebook_path = requirements_files.notebook_file(notebook, context.folder)
     if notebook_path is None:
         raise SpecError(
-            "which requirements? No notebook is known here",
-            hint="Name a file, or a notebook: edit analysis.ipynb",
+            "cannot determine the notebook's path",
+            hint="Name a file or a notebook: edit analysis.ipynb",
         )
     return notebook_path
 
 
 def written_into(line: str, context: CellContext) -> str:
-    """A cell's first line, `line` behind the magic's name, with what this notebook's requirements file asks for.
+    """A cell's first line with the requirements of this notebook's file; `line` is the line without the magic's name.
 
     Raises:
         SpecError: there is no such file, or it cannot be read.
     """
     path = find("", context)
     if not path.exists():
-        raise SpecError(f"there is no {path.name} beside this notebook", hint="%argo edit makes it.")
+        raise SpecError(f"no such file: {path.name}", hint="Create it with %argo edit.")
     return cell_line.replace_cell_line(line, read(path), path.name)
 
 
@@ -98,11 +97,11 @@ def read(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise SpecError(f"{path.name} is not UTF-8 text", hint="Save the requirements file as UTF-8.") from error
     except OSError as error:
-        raise SpecError(f"{path.name} cannot be read: {error.strerror}", hint="Name another file.") from error
+        raise SpecError(f"cannot read {path.name}: {error.strerror}", hint="Name another file.") from error
 
 
 def write(path: Path, text: str, expected: str) -> bool:
-    """Write the file, unless it no longer says `expected`; whether it was written.
+    """Write the file, unless its text is no longer `expected`; whether it was written.
 
     Raises:
         SpecError: it cannot be read or written.
@@ -124,7 +123,7 @@ def write(path: Path, text: str, expected: str) -> bool:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise SpecError(
-            f"{path.name} cannot be written: {error.strerror}", hint="Make its folder writable, or name another file."
+            f"cannot write {path.name}: {error.strerror}", hint="Make its folder writable, or name another file."
         ) from error
     return True
 
@@ -168,7 +167,7 @@ def check(path: Path, context: CellContext, cancelled: threading.Event | None = 
     except ArgoMagicError as error:
         return CheckResult(problem=error.message, hint=error.hint)
     except OSError as error:
-        return CheckResult(problem=f"uv could not be asked: {error}", unreachable=True)
+        return CheckResult(problem=f"cannot run uv: {error}", unreachable=True)
     if not isinstance(resolution, Lock):
         return CheckResult(problem=resolution.reason, unreachable=True)
     place = f"Python {target.interpreter.target.python}"
@@ -199,7 +198,7 @@ def measure(result: CheckResult, path: Path, context: CellContext, cancelled: th
 
 
 def lock(path: Path, context: CellContext, shown_lock: Lock | None, cancelled: threading.Event) -> str:
-    """Store these versions for the notebook, or (None) resolve anew and store those; a sentence on what was done.
+    """Store these versions for the notebook, or (None) resolve again and store those; a sentence on what was done.
 
     Raises:
         SpecError: the file cannot be read.
@@ -211,7 +210,9 @@ def lock(path: Path, context: CellContext, shown_lock: Lock | None, cancelled: t
     resolver, requirements = _resolver(target, context), target.spec.requirements
     resolution = shown_lock or replace(resolver, store=None).lock(requirements, cancelled=cancelled)
     if not isinstance(resolution, Lock):
-        raise ResolutionError(resolution.reason, hint="What was locked before stays as it is.")
+        raise ResolutionError(
+            resolution.reason, hint="The previous lock is unchanged. Try again when the index answers."
+        )
     checks.enforce(checks.Proposal(spec=target.spec, resolution=resolution, purpose="lock"))
     previous = resolver.stored(requirements)
     resolver.save(resolution, requirements)
@@ -221,11 +222,11 @@ def lock(path: Path, context: CellContext, shown_lock: Lock | None, cancelled: t
     lines = [
         f"{change.name} {change.before or 'new'} \N{RIGHTWARDS ARROW} {change.after or 'gone'}" for change in changes
     ]
-    return f"Upgraded: {', '.join(lines) or 'nothing is newer'}."
+    return f"Upgraded: {', '.join(lines) or 'no newer versions'}."
 
 
 def names(history: History) -> tuple[str, ...]:
-    """Names of packages that are known here without asking anybody: of the last runs, and those of common use."""
+    """Names of packages to suggest: those of the last runs, and popular ones."""
     package_names = set(POPULAR)
     for entry in history.list()[:ENTRIES]:
         package_names.update(name for name, _ in entry.packages)

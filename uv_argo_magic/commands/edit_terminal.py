@@ -1,8 +1,8 @@
 """The same edit in a terminal: `$VISUAL` or `$EDITOR` on a copy of the file, read and resolved when it is saved.
 
 Rules:
-- A mistake opens the editor again with what is wrong as comments on top; leaving it as it is gives up.
-- What was typed is never lost: what cannot be read, or meets a file that changed meanwhile, is kept beside the file.
+- A mistake opens the editor again with the error as comments on top; saving without changes cancels.
+- A rejected text is never lost: it is written next to the file.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MARK = "# uv-argo: "
 LINES = 3
 """Lines of a remark, so that a message can count those of the whole."""
 TRIES = 30
-"""Times that the editor is opened: one that is no person's would never give up."""
+"""How often the editor is opened: an editor that is a script would never give up."""
 
 
 def handle(request: Request) -> Iterator[str]:
@@ -52,7 +52,7 @@ def edit_file(path: Path, context: CellContext) -> str:
     except ArgoMagicError as error:
         if work.body == work.saved:
             raise
-        raise SpecError(error.message, hint=f"{path.name} is as it was; your text is in {_keep(work)}.") from None
+        raise SpecError(error.message, hint=f"{path.name} is unchanged. Your text is in {_keep(work)}.") from None
     except KeyboardInterrupt:
         if work.body != work.saved:
             _keep(work)
@@ -87,7 +87,7 @@ def _until_right(work: _Work, command: list[str], context: CellContext) -> str:
                 remark = _remark(error)
                 continue
             if text != work.saved and not edit.write(path, text, work.saved):
-                raise SpecError(f"{path.name} was changed by somebody else meanwhile")
+                raise SpecError(f"{path.name} was changed by another program")
             work.saved = text
             verdict = edit.check(path, context)
             if verdict.lock is not None or verdict.unreachable:
@@ -96,7 +96,7 @@ def _until_right(work: _Work, command: list[str], context: CellContext) -> str:
             if unchanged:
                 raise problem
             remark = _remark(problem)
-    raise SpecError(f"{command[0]} made no text in {TRIES} tries that can be resolved", hint="Run edit again.")
+    raise SpecError(f"the requirements could not be resolved after {TRIES} edits", hint="Run edit again.")
 
 
 def _command(environ: Mapping[str, str]) -> list[str]:
@@ -105,7 +105,7 @@ def _command(environ: Mapping[str, str]) -> list[str]:
         return shlex.split(configured, posix=os.name == "posix")
     editor = next(filter(None, map(shutil.which, ("nano", "vi", "notepad"))), None)
     if not editor:
-        raise SpecError("there is no editor to call", hint="Set EDITOR, for example: export EDITOR=vim")
+        raise SpecError("no editor found", hint="Set EDITOR, for example: export EDITOR=vim")
     return [editor]
 
 
@@ -113,15 +113,13 @@ def _run(command: list[str]) -> None:
     try:
         status = subprocess.run(command, check=False).returncode
     except OSError as error:
-        raise SpecError(f"{command[0]} cannot be run: {error.strerror}", hint="Set EDITOR to your editor.") from error
+        raise SpecError(f"cannot run {command[0]}: {error.strerror}", hint="Set EDITOR to your editor.") from error
     if status:
-        raise SpecError(
-            f"{command[0]} ended with status {status}; what it had open is not saved", hint="Run edit again."
-        )
+        raise SpecError(f"{command[0]} exited with status {status}; its changes are not used", hint="Run edit again.")
 
 
 def _remark(error: ArgoMagicError) -> str:
-    lines = (error.message, error.hint, "save another text to try again; leave this one as it is to give up")
+    lines = (error.message, error.hint, "Correct the text and save it; saving without changes cancels.")
     return "".join(f"{MARK}{' '.join(line.split())}\n" for line in lines)
 
 

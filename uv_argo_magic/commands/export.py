@@ -1,7 +1,7 @@
 """A run as a file that runs without this package: a Workflow for plain Argo, or a script for plain `uv run`.
 
 Rules:
-- What has run is exported with the very packages that it had; what cannot be known any more is an error, not a guess.
+- A run is exported with the packages that it had. Missing information is an error; nothing is guessed.
 - A file that this package did not write is not overwritten.
 """
 
@@ -36,10 +36,10 @@ WORKFLOW, SCRIPT = (".yaml", ".yml"), (".py",)
 
 
 def export_prepared(plan: Prepared, to: str) -> str:
-    """Write what would run; what to say of it.
+    """Write what would run; the message about it.
 
     Raises:
-        SpecError: it cannot be written so, or there.
+        SpecError: it cannot be exported in this format, or the file cannot be written.
     """
     path = _path(to)
     if path.suffix in WORKFLOW:
@@ -55,16 +55,16 @@ def handle(request: Request) -> Iterator[str]:
 
 
 def export_run(line: Line, history: History, notebook: str | None = None) -> str:
-    """What `export` answers: a kept run's script, or what was written; `notebook` narrows "last" to its own runs.
+    """Export a run of the history: its script, or what was written. `notebook` restricts "the last run" to its runs.
 
     Raises:
-        SpecError: there is no such run, it cannot be written so, or there.
+        SpecError: there is no such run, it cannot be exported in this format, or the file cannot be written.
     """
     entry = history.get(line.argument) if line.argument else history.last(notebook)
     spec = entry.spec()
     resolution = entry.lock()
     if spec is None or resolution is None:
-        raise SpecError(f"{entry.id} cannot be read any more", hint="Run the cell again, then export that run.")
+        raise SpecError(f"cannot read {entry.id}", hint="Run the cell again, then export that run.")
     spec = replace(
         spec,
         backend=line.text("backend") or spec.backend,
@@ -79,18 +79,18 @@ def export_run(line: Line, history: History, notebook: str | None = None) -> str
 
 
 def _workflow(entry: RunRecord, spec: RunSpec, resolution: Resolution) -> str:
-    """The manifest of a kept run for the backend that the spec names."""
-    _refuse_pushed(spec.push, "are not kept")
+    """The manifest of a run for the backend of the spec."""
+    _refuse_pushed(spec.push, "are not in the history")
     hidden = [name for name, value in spec.settings.env if value == HIDDEN]
     if hidden:
         raise SpecError(
-            f"values of variables are not kept, and {entry.id} had {', '.join(hidden)}",
-            hint=f"Give them again: --set env={hidden[0]}=VALUE.",
+            f"the history does not keep values of variables, and {entry.id} had {', '.join(hidden)}",
+            hint=f"Set them again: --set env={hidden[0]}=VALUE.",
         )
     if HIDDEN in " ".join((spec.settings.index_url, *(url for _, url in spec.settings.indexes))):
         raise SpecError(
-            f"a password is not kept, and the index of {entry.id} had one",
-            hint="Name the index again: --set index_url=URL.",
+            f"the history does not keep passwords, and the index of {entry.id} had one",
+            hint="Set the index again: --set index_url=URL.",
         )
     backend = base.load(spec.backend)
     exporter = base.exporter(backend, spec.backend)
@@ -106,7 +106,7 @@ def _workflow(entry: RunRecord, spec: RunSpec, resolution: Resolution) -> str:
 def _script(
     spec: RunSpec, resolution: Resolution, minor: str, installed: tuple[tuple[str, str], ...], description: str
 ) -> Standalone:
-    _refuse_pushed(spec.push, "have no place in a script")
+    _refuse_pushed(spec.push, "cannot be exported to a script")
     if isinstance(resolution, Lock):
         lines, pinned = pins(resolution), True
     elif installed:
@@ -125,8 +125,8 @@ def _python_minor(entry: RunRecord, resolution: Resolution) -> str:
     hello = entry.state().hello
     if hello is None:
         raise SpecError(
-            f"which Python {entry.id} had is not known: it was to be chosen over there, and did not begin",
-            hint="Export a run that began.",
+            f"the Python version of {entry.id} is not known: the run did not start",
+            hint="Export a run that started.",
         )
     return ".".join(hello.python.split(".")[:2])
 
@@ -134,8 +134,8 @@ def _python_minor(entry: RunRecord, resolution: Resolution) -> str:
 def _refuse_pushed(pushed: tuple[tuple[str, str], ...], reason: str) -> None:
     if pushed:
         raise SpecError(
-            f"pushed values {reason}, and the cell has {', '.join(name for name, _ in pushed)} from the notebook",
-            hint="Have the cell make them itself.",
+            f"pushed values {reason}: {', '.join(name for name, _ in pushed)}",
+            hint="Compute them in the cell.",
         )
 
 
@@ -143,17 +143,17 @@ def _path(to: str) -> Path:
     path = Path(to).expanduser()
     if path.suffix not in (*WORKFLOW, *SCRIPT):
         raise SpecError(
-            f"--to {to} says not what to write",
-            hint="Name a file that ends with .yaml (a Workflow) or .py (a script that `uv run` runs).",
+            f"cannot infer the output format from `--to {to}`",
+            hint="Use a name that ends with .yaml (Workflow) or .py (script for `uv run`).",
         )
     try:
         ours = MARK.encode() in path.read_bytes()
     except FileNotFoundError:
         return path
     except OSError as problem:
-        raise SpecError(f"{to} cannot be written: {problem.strerror}", hint="Name another file.") from problem
+        raise SpecError(f"cannot write {to}: {problem.strerror}", hint="Name another file.") from problem
     if not ours:
-        raise SpecError(f"{to} is there already, and is no export", hint="Choose another name, or remove it.")
+        raise SpecError(f"{to} exists and was not exported by uv-argo-magic", hint="Choose another name, or remove it.")
     return path
 
 
@@ -178,4 +178,4 @@ def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as problem:
-        raise SpecError(f"{path} cannot be written: {problem.strerror}", hint="Name another file.") from problem
+        raise SpecError(f"cannot write {path}: {problem.strerror}", hint="Name another file.") from problem

@@ -1,6 +1,6 @@
-"""The `lock` verb: shows the lock of a run or of requirements, writes it to a file, renews it and says what changed.
+"""The `lock` command: shows the lock of a run or of requirements, writes it to a file, or upgrades it.
 
-Rule: nothing is submitted here; what is kept for the notebook changes only by `--upgrade`, or where nothing was kept.
+Rule: nothing is submitted. The lock of the notebook changes only with `--upgrade`, or if it has none.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ def handle(request: Request) -> Iterator[Table]:
 
 
 def answer(line: Line, history: History, context: CellContext) -> Table:
-    """What to show for `lock`, after it is written and kept as the line wants.
+    """The report of `lock`, after the lock was saved and written.
 
     Raises:
-        SpecError: the line, a setting, or a run that is not there.
+        SpecError: the line or a setting is invalid, or there is no such run.
         ResolutionError: no set of versions fits, no index answers, or the run had no lock.
     """
     request = _read_request(line, history, context)
@@ -100,7 +100,7 @@ def table(lock: Lock, cached: frozenset[str], now: float, title: str = "") -> Ta
             humanize.size(package.size),
             "yes" if package.name in cached else "",
             *((package.index,) if has_index else ()),
-            ", ".join(package.via) or ("asked for" if package.requested else ""),
+            ", ".join(package.via) or ("requested" if package.requested else ""),
         )
         for depth, package in dependency_tree.tree(lock.packages)
     )
@@ -109,7 +109,7 @@ def table(lock: Lock, cached: frozenset[str], now: float, title: str = "") -> Ta
     notes = [f"{humanize.count(len(rows), 'package')} for Python {lock.target.python}, {platform}; lock {lock.key}"]
     if rows:
         notes.append(
-            f"{humanize.size(lock.size) or '0 B'} in all, {humanize.size(to_download) or 'nothing'} to download here"
+            f"{humanize.size(lock.size) or '0 B'} in all, {humanize.size(to_download) or 'nothing'} to download"
         )
     if lock.created_at:
         notes.append(messages.lock_age(lock, now))
@@ -128,7 +128,7 @@ def _read_request(line: Line, history: History, context: CellContext) -> _LockRe
     has_requirements = options.deps is not None or bool(options.requirements)
     if line.argument and has_requirements:
         raise SpecError(
-            "lock takes a run, or requirements, and not both", hint=f"Leave {line.argument} or the requirements out."
+            "lock takes a run or requirements, not both", hint=f"Remove {line.argument} or the requirements."
         )
     listing = history.read()
     if not line.argument and (has_requirements or not listing.entries):
@@ -138,8 +138,8 @@ def _read_request(line: Line, history: History, context: CellContext) -> _LockRe
     run_lock = entry.lock()
     if not isinstance(run_lock, Lock) and not line.has("upgrade"):
         raise ResolutionError(
-            f"{entry.id} has no lock: its packages were chosen where it ran",
-            hint="Resolve them here: lock --upgrade, or lock --deps ...",
+            f"{entry.id} has no lock: its packages were resolved in the pod",
+            hint="Resolve them on this machine: lock --upgrade, or lock --deps ...",
         )
     return _LockRequest(
         spec=_spec_of(entry, context),
@@ -150,10 +150,10 @@ def _read_request(line: Line, history: History, context: CellContext) -> _LockRe
 
 
 def _spec_of(entry: RunRecord, context: CellContext) -> RunSpec:
-    """What a kept run wanted; secrets are not kept, and come from the configuration of now."""
+    """The spec of a run of the history; secrets, which it does not keep, come from the current configuration."""
     spec = entry.spec()
     if spec is None:
-        raise SpecError(f"{entry.id} cannot be read any more", hint="Name its requirements: lock --deps ...")
+        raise SpecError(f"cannot read {entry.id}", hint="Name its requirements: lock --deps ...")
     current_spec, _ = specify("", RunOptions(deps=""), context)
     hidden = {
         key: getattr(current_spec.settings, key) for key, value in asdict(spec.settings).items() if HIDDEN in str(value)
@@ -164,16 +164,12 @@ def _spec_of(entry: RunRecord, context: CellContext) -> RunSpec:
 def _require_lock(resolution: Resolution) -> Lock:
     if isinstance(resolution, Lock):
         return resolution
-    raise ResolutionError(
-        resolution.reason, hint="What was locked before stays as it is. Try again when the index answers."
-    )
+    raise ResolutionError(resolution.reason, hint="The previous lock is unchanged. Try again when the index answers.")
 
 
 def _upgrade_report(before: Lock | None, after: Lock, *, dry_run: bool) -> Table:
     note = (
-        "Nothing was kept (--dry-run)."
-        if dry_run
-        else "Kept: this notebook's next cells with these requirements use it."
+        "Nothing was saved (--dry-run)." if dry_run else "Saved: cells of this notebook with these requirements use it."
     )
     if before is None:
         report = table(after, frozenset(), after.created_at)
@@ -185,7 +181,7 @@ def _upgrade_report(before: Lock | None, after: Lock, *, dry_run: bool) -> Table
 
 
 def _write(name: str, lock: Lock, resolver: Resolver, context: CellContext) -> str:
-    """Write the lock as the file's name wants it; a sentence that says so."""
+    """Write the lock in the format of the file's name; a note about it."""
     path = context.folder / name
     if lock_export.is_pylock(path.name):
         uv_pylock = resolver.as_pylock(lock)
@@ -194,10 +190,10 @@ def _write(name: str, lock: Lock, resolver: Resolver, context: CellContext) -> s
         text = lock_export.requirements(lock)
     else:
         raise SpecError(
-            f"a lock cannot be written as {path.name}", hint="Name it pylock.toml, pylock.NAME.toml or NAME.txt."
+            f"cannot infer the lock format from {path.name}", hint="Use pylock.toml, pylock.NAME.toml or NAME.txt."
         )
     try:
         atomic_write.write(path, text, mode=0o644)
     except OSError as problem:
-        raise SpecError(f"{name} cannot be written: {problem.strerror}", hint="Choose another place.") from problem
+        raise SpecError(f"cannot write {name}: {problem.strerror}", hint="Choose another file.") from problem
     return f"Written: {name}"

@@ -68,7 +68,7 @@ def attach(request: Request) -> Iterator[str]:
     try:
         joined.follow(streamer, stops=False)
     except KeyboardInterrupt:
-        print(f"uv-argo: {joined.id} goes on; uv-argo stop {joined.id} stops it", file=sys.stderr)
+        print(f"uv-argo: {joined.id} is still running. To stop it: uv-argo stop {joined.id}", file=sys.stderr)
         raise
     if streamer.broken:
         raise streamer.broken
@@ -76,14 +76,14 @@ def attach(request: Request) -> Iterator[str]:
 
 
 def _read_code(line: Line) -> tuple[str, str, Requirements | None]:
-    """(code, its name in a traceback, what it needs where that does not stand on the line)."""
+    """(code, its name in a traceback, its requirements if they are not those of the line)."""
     if not line.has("request"):
         # The file's own name: a traceback shows its lines as they are here.
         return _source(line.argument), "<stdin>" if line.argument == "-" else line.argument, None
     source = line.text("request")
     for dest in ("deps", "requirements"):
         if line.has(dest):
-            raise SpecError(f"--request says what its code needs; --{dest} cannot", hint="Write it into the request.")
+            raise SpecError(f"--{dest} cannot be used with --request", hint="Write the requirements into the request.")
     request = json_request.read(_source(source), source="stdin" if source == "-" else source)
     return request.code, "<pythonCode>", request.requirements
 
@@ -93,11 +93,11 @@ def _source(name: str) -> str:
         data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        subject = "what came in" if name == "-" else name
+        subject = "stdin" if name == "-" else name
         raise SpecError(f"{subject} is not UTF-8 text", hint="Save the file as UTF-8.") from error
     except OSError as error:
         raise SpecError(
-            f"{name} cannot be read: {error.strerror}", hint="Name a file that can be read, or - for stdin."
+            f"cannot read {name}: {error.strerror}", hint="Name a readable file, or - for stdin."
         ) from error
 
 
@@ -163,9 +163,10 @@ class TerminalFrontEnd:
 
 
 class Streamer:
-    """A renderer that passes on what is new: the cell's output to one stream, all about it to the other.
+    """A renderer that prints new output: the cell's to one stream, everything about the run to the other.
 
-    Where a stream takes no more (its reader left, its disk is full), `broken` says why, and `on_broken` is called.
+    If a stream cannot be written (its reader exited, its disk is full), `broken` is the error and `on_broken` is
+    called.
     """
 
     def __init__(self, out: TextIO, err: TextIO, on_broken: Callable[[], object] = bool) -> None:

@@ -73,19 +73,19 @@ def stop(request: Request) -> Iterator[str]:
     if not name:
         candidates = [entry for entry in listing.entries if entry.live or (entry.unseen and entry.note("name"))]
         if not candidates:
-            raise SpecError("no run is live", hint="The runs verb lists those that ended.")
+            raise SpecError("no run is live", hint="List the ended ones with the runs command.")
         name = next((entry.id for entry in candidates if entry.live), candidates[0].id)
     entry = listing.find(name)
-    if entry is not None and history.stop(entry, f"stop, said in a {request.front_end}"):
-        yield f"{entry.id}: asked to stop"
+    if entry is not None and history.stop(entry, f"the stop command in a {request.front_end}"):
+        yield f"Stop requested for {entry.id}"
         return
     configuration = request.configuration()
     ref = locate_entry(entry, configuration) if entry else locate_remote(name, listing, configuration)
     if ref.remote is not None and not ref.remote.has_ended:
         base.load(ref.backend).stop(ref.remote.name)
-        yield f"{ref.id} ({ref.remote.name}): asked to stop"
+        yield f"Stop requested for {ref.id} ({ref.remote.name})"
     else:
-        yield f"{ref.id}: not live; it ended as {ref.outcome}"
+        yield f"{ref.id} is not running: {ref.outcome}"
 
 
 def _logs(name: str, history: History, configuration: Config, notebook: str | None, *, raw: bool) -> str:
@@ -97,7 +97,7 @@ def _logs(name: str, history: History, configuration: Config, notebook: str | No
     except BackendError as problem:
         if entry is None:
             raise
-        return (entry.log() if raw else log(entry.state())) + f"[what came later is not known: {problem}]\n"
+        return (entry.log() if raw else log(entry.state())) + f"[later output is not available: {problem}]\n"
     remote = ref.remote
     if remote is None or (entry is not None and entry.live):
         return "" if entry is None else entry.log() if raw else log(entry.state())
@@ -109,7 +109,7 @@ def _logs(name: str, history: History, configuration: Config, notebook: str | No
 def runs(entries: tuple[RunRecord, ...]) -> str:
     """A table, newest first."""
     if not entries:
-        return "No run is kept yet."
+        return "No runs in the history."
     stand = outcomes(entries)
     rows = tuple(
         (
@@ -163,7 +163,7 @@ def last(entry: RunRecord) -> str:
 def _packages(names: Sequence[str], history: History, notebook: str | None) -> Table:
     """What a run had installed, or what differs between two."""
     if len(names) > 2:
-        raise SpecError("packages takes one run, or two to compare", hint="The runs verb lists them.")
+        raise SpecError("packages takes one run, or two to compare", hint="List them with the runs command.")
     listing = history.read()
     entries = [listing.get(name) for name in names] or [listing.last(notebook)]
     if len(entries) == 1:
@@ -174,7 +174,7 @@ def _packages(names: Sequence[str], history: History, notebook: str | None) -> T
 
 
 def packages(entry: RunRecord) -> Table:
-    """The packages of a run: what is installed, from which index, and the file's size and hash."""
+    """The packages of a run: version, index, and the size and hash of the file."""
     installed = entry.installed
     has_index = any(package.index for package in installed)
     rows = tuple(
@@ -201,7 +201,7 @@ def packages(entry: RunRecord) -> Table:
 
 
 def log(state: RunState) -> str:
-    """The log as a person reads it: what uv said, then what the cell wrote, then its error."""
+    """The log for people: the output of uv, then that of the cell, then its error."""
     text = "".join(line if line.endswith("\n") else line + "\n" for line in state.install_log)
     text += "".join(_output_text(output) for output in state.outputs)
     if state.error:
@@ -225,15 +225,15 @@ def _output_text(output: Output) -> str:
 
 
 def remark(output: Gap | Restarted | ev.Skipped) -> str:
-    """What stands in place of output that is not there."""
+    """The remark for output that is missing."""
     match output:
         case Gap():
             return f"[{output.lines or 'some'} lines are missing: {output.reason}]\n"
         case Restarted():
-            return f"[the cell began again: attempt {output.attempt}]\n"
+            return f"[cell restarted, attempt {output.attempt}]\n"
         case ev.Skipped():
-            where = f"; the whole lies in {output.path}" if output.path else ""
-            return f"[{output.lines} lines, {output.bytes} bytes never travelled{where}]\n"
+            where = f"; full output: {output.path}" if output.path else ""
+            return f"[{output.lines} lines ({output.bytes} bytes) omitted{where}]\n"
         case _:  # pragma: no cover
             assert_never(output)
 
@@ -246,7 +246,7 @@ def plain(bundle: ev.Bundle) -> str:
 
 
 def took(seconds: float) -> str:
-    """A span as a person says it."""
+    """A duration for people."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -254,7 +254,7 @@ def took(seconds: float) -> str:
 
 
 def first_line(text: str) -> str:
-    """The first line that says something."""
+    """The first line that is not empty."""
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 

@@ -1,4 +1,4 @@
-"""The `verify` verb: runs again what a notebook says it ran, with the very same files, and compares.
+"""The `verify` command: runs the cells of a saved notebook again with the same packages, and compares.
 
 Rules:
 - A cell is compared only where its text is still the one that ran; each runs by itself, with nothing of the notebook's.
@@ -55,7 +55,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """What came of one cell: which verdict, and what was seen of its packages and its output."""
+    """The result of one cell: the verdict, and the remarks on its packages and its output."""
 
     cell: Cell
     verdict: Verdict
@@ -77,24 +77,22 @@ def handle(request: Request) -> Iterator[Table | Failure]:
     table, same = answer(request.line, request.context)
     yield table
     if not same:
-        yield Failure(
-            error=VerifyFailed("not everything came out the same", hint="The table says what differs, cell by cell.")
-        )
+        yield Failure(error=VerifyFailed("some cells differ from the saved notebook", hint="See the table above."))
 
 
 def answer(line: Line, context: CellContext) -> tuple[Table, bool]:
-    """The table of what came of each cell, and whether nothing differs and something was compared.
+    """The table of results, and whether cells were compared and none differs.
 
     Raises:
         SpecError: there is no notebook, or it cannot be read.
     """
     name = line.argument or context.notebook
     if not name:
-        raise SpecError("nobody tells which notebook this is", hint="Name its file: verify study.ipynb")
+        raise SpecError("cannot determine the notebook's path", hint="Name its file: verify study.ipynb")
     path = context.folder / name
     recorded_cells = tuple(cells(path))
     if not recorded_cells:
-        raise SpecError(f"{path.name} has no %%argo cell with an output", hint="Run them, and save the notebook.")
+        raise SpecError(f"{path.name} has no %%argo cell with output", hint="Run its cells, and save the notebook.")
     beside = replace(context, folder=path.parent, notebook=str(path), line_offset=1)
     checked = [check(cell, line, beside) for cell in recorded_cells]
     counts = {
@@ -123,7 +121,7 @@ def cells(path: Path) -> Iterator[Cell]:
     """The cells of a notebook file that hold a run and have outputs.
 
     Raises:
-        SpecError: the file cannot be read, or is no notebook.
+        SpecError: the file cannot be read, or is not a notebook.
     """
     try:
         notebook_cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
@@ -136,9 +134,9 @@ def cells(path: Path) -> Iterator[Cell]:
                 text = text if text.endswith("\n") else text + "\n"
                 yield Cell(number=number, line=line.removeprefix("%%argo"), text=text, outputs=tuple(cell["outputs"]))
     except OSError as error:
-        raise SpecError(f"{path.name} cannot be read: {error.strerror}", hint="Name a notebook's file.") from error
+        raise SpecError(f"cannot read {path.name}: {error.strerror}", hint="Name a notebook's file.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SpecError(f"{path.name} is no notebook of format 4", hint="Save it with Jupyter.") from error
+        raise SpecError(f"{path.name} is not a notebook of format 4", hint="Save it with Jupyter.") from error
 
 
 class _Anything(Mapping[str, object]):
@@ -163,7 +161,7 @@ def check(cell: Cell, request: Line, context: CellContext) -> Checked:
         entries = [entry for output in cell.outputs if (entry := output_metadata.extract(output.get("metadata")))]
         recorded = next((record for entry in reversed(entries) if (record := output_metadata.read(entry))), None)
         if recorded is None or recorded.lock is None:
-            reason = "its packages were chosen where it ran" if recorded else "no run is recorded in its output"
+            reason = "its packages were resolved in the pod" if recorded else "no run is recorded in its output"
             return Checked(cell=cell, verdict="not run", packages=reason)
         line = read_cell(cell.line, _Anything())
         options = replace(run_options(line), deps="", requirements=(), python="", upgrade=False, detach=False, out="")
@@ -175,7 +173,7 @@ def check(cell: Cell, request: Line, context: CellContext) -> Checked:
         )
         spec, _ = specify(cell.text, options, context)
         if spec.cell_digest != recorded.cell:
-            return Checked(cell=cell, verdict="differs", output="the cell was changed since it ran")
+            return Checked(cell=cell, verdict="differs", output="the cell was changed after it ran")
         return _run_again(cell, spec, recorded.lock)
     except ArgoMagicError as error:
         return Checked(cell=cell, verdict="differs", output=f"{type(error).__name__}: {error}")
@@ -190,7 +188,7 @@ def _run_again(cell: Cell, spec: RunSpec, lock: Lock) -> Checked:
         prepared = prepare(replace(spec, python=lock.target.minor), resolution=lock)
     base = prepared.interpreter.base
     if lock.base_digest != (base.digest if base else ""):
-        return Checked(cell=cell, verdict="differs", packages="the Python has other packages of its own than it had")
+        return Checked(cell=cell, verdict="differs", packages="the packages preinstalled with this Python have changed")
     run = engine.start(prepared, hooks=engine.Hooks(rebuild=lambda remote, state: rebuild.rebuild(remote, state=state)))
     lines = spec.settings.output_lines
     recorder = _Recorder()
@@ -246,7 +244,7 @@ def _pairs(before: tuple[str, ...], after: tuple[str, ...]) -> Iterator[tuple[st
 
 
 def _plain(text: str) -> str:
-    """Without what differs from run to run by its nature."""
+    """The text without addresses and run ids, which differ in each run."""
     return re.sub(r"0x[0-9a-f]{6,}|(?<=%argo logs )\S+", "", ansi.strip(text))
 
 

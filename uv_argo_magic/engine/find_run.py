@@ -1,8 +1,8 @@
-"""A run by any name of it: kept in the history of this machine, or known only where it runs.
+"""Finds a run by its id or name: in the history of this machine, or in its backend.
 
 Rules:
-- The history comes first. The place is asked only about a run whose end nobody here saw.
-- Where no name finds anything, the error says what could be added to the line.
+- The history comes first. The backend is queried only about a run that this machine has not seen finish.
+- If there is no such run, the error suggests where else to look.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRef:
-    """`entry`: what is kept here of it. `remote`: what its place says; None where it was not asked or knows nothing."""
+    """A run: `entry` in the history, `remote` in its backend (None: not queried, or not found)."""
 
     backend: str
     settings: Settings
@@ -39,7 +39,7 @@ class RunRef:
 
     @property
     def outcome(self) -> str:
-        """How it stands, in one word."""
+        """Its outcome or phase, in one word."""
         if self.remote is not None:
             return self.remote.phase
         return self.entry.outcome if self.entry else "Lost"
@@ -50,7 +50,7 @@ def locate(name: str, history: History, configuration: Config, notebook: str | N
 
     Raises:
         SpecError: there is none.
-        BackendUnavailable: only its place could know it, and does not answer.
+        BackendUnavailable: the history does not have it, and the backend does not answer.
     """
     runs = history.read()
     entry = runs.find(name) if name else runs.last(notebook)
@@ -76,10 +76,10 @@ def locate_remote(name: str, runs: RunList, configuration: Config) -> RunRef:
 
 
 def locate_entry(entry: RunRecord, configuration: Config | None = None) -> RunRef:
-    """A kept run, and what its place says of it where nobody here saw its end.
+    """A run of the history, with its state in the backend if this machine has not seen it finish.
 
     Raises:
-        BackendUnavailable: the place does not answer.
+        BackendUnavailable: the backend does not answer.
     """
     line_keys = (
         [key for key, origin in configuration.origins if origin == "the line" and key in settings_parser.FIELDS]
@@ -89,7 +89,7 @@ def locate_entry(entry: RunRecord, configuration: Config | None = None) -> RunRe
     settings = _settings(entry)
     if configuration:
         settings = replace(settings, **{key: getattr(configuration.settings, key) for key in line_keys})
-    # A live run may be another process's: then its place knows it as well, if it is such a place.
+    # Another process may follow a live run: then the backend has it as well, if its runs outlive processes.
     remote = None
     if entry.summary is None and (name := entry.note("name")):
         remote = base.load(entry.backend).find(name, settings)
@@ -97,13 +97,13 @@ def locate_entry(entry: RunRecord, configuration: Config | None = None) -> RunRe
 
 
 def _settings(entry: RunRecord) -> Settings:
-    """Those it began with, which say where it runs."""
+    """The settings it was started with: they name its cluster."""
     spec = entry.spec()
     return spec.settings if spec else Settings()
 
 
 def outcomes(entries: Iterable[RunRecord]) -> dict[str, str]:
-    """How each of them stands; a place that does not answer is asked once."""
+    """The outcome of each; a backend that does not answer is queried once."""
     outcome_by_id: dict[str, str] = {}
     unreachable: set[tuple[str, Settings]] = set()
     for entry in entries:

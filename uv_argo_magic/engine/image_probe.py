@@ -1,10 +1,9 @@
-"""Asks a place what its Python has: one tiny run there, remembered for as long as its image is the same.
+"""Finds out the Python and the packages of an image by a small run; the result is cached.
 
 Rules:
-- The run is like any other: it goes through the Backend protocol, by the cell's own settings, and sends nothing of the
-  user's.
-- An image named by its digest cannot change, and is asked once; a tag may be moved, and is asked anew after a day. What
-  is on this machine is asked each time: anybody may install into it.
+- The run uses the Backend protocol and the cell's own settings, and sends nothing of the user's.
+- An image with a digest cannot change, and is inspected once. A tag may be moved, and is inspected again after a day.
+  A Python of this machine is inspected each time: its packages may change at any time.
 """
 
 from __future__ import annotations
@@ -36,11 +35,11 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.resolution.base_packages import BaseEnvironment
 
 MAX_AGE = 24 * 3600.0
-"""Seconds that a tag's answer is good for."""
+"""Seconds that the result for a tag is valid."""
 DEADLINE = 600.0
-"""Seconds that the run over there may take, with its image to be pulled."""
+"""Seconds that the run may take, including the pull of its image."""
 ANY_PYTHON = "3.12.0"
-"""What is said of an image whose Python is being asked for."""
+"""The version in the spec of a probe, whose Python is not known yet."""
 
 
 def ignore(note: str) -> None:
@@ -50,11 +49,11 @@ def ignore(note: str) -> None:
 def target(
     spec: RunSpec, backend: Backend, cache: Path, *, dry_run: bool = False, notify: Callable[[str], object] = ignore
 ) -> tuple[RunSpec, interpreters.Interpreter]:
-    """The Python that will run this, with what the cell sees of it, and the spec as `inspect_image` gives it.
+    """The spec as `inspect_image` returns it, and the Python that will run it, with the packages that the cell sees.
 
     Raises:
-        SpecError: there is no such Python there, or nobody knows what is.
-        BackendError: the place had to be asked, and could not be reached, or refused.
+        SpecError: there is no such Python, or the image would have to be inspected in a dry run.
+        BackendError: the backend cannot be reached, or refused the probe.
     """
     spec, base = inspect_image(spec, backend, cache, dry_run=dry_run, notify=notify)
     return spec, replace(backend.target(spec), base=base)
@@ -63,13 +62,13 @@ def target(
 def inspect_image(
     spec: RunSpec, backend: Backend, cache: Path, *, dry_run: bool = False, notify: Callable[[str], object] = ignore
 ) -> tuple[RunSpec, BaseEnvironment | None]:
-    """The spec with its image's own Python and platform where these are not told, and what the cell sees beneath it.
+    """The spec with the Python and platform of its image, if not given, and the preinstalled packages the cell sees.
 
     What is not in `cache` takes a probe run, announced by `notify`; with `dry_run` it is an error.
 
     Raises:
-        SpecError: it would have to be asked, did not say, or has another Python than is wanted.
-        BackendError: the place could not be reached, or refused.
+        SpecError: `dry_run` forbids the probe, the probe failed, or the image has another Python than requested.
+        BackendError: the backend cannot be reached, or refused the probe.
     """
     settings = spec.settings
     image = backends.image(backend, spec) if settings.base or settings.image else ""
@@ -77,23 +76,25 @@ def inspect_image(
         return spec, None
     if image and dry_run and cached_base(spec, image, cache) is None:
         raise SpecError(
-            f"nobody knows yet what is in {image}, and asking it is a run of its own",
-            hint="Run the cell once; where only its Python must be known, give that: --python X.Y.Z.",
+            f"the packages in {image} are not known yet; finding out takes a probe run",
+            hint="Run the cell once. If only its Python is missing, add --python X.Y.Z.",
         )
     base = probe(backend, spec, image, cache, notify)
     if image:
-        mismatch = "" if interpreters.fits(base.python, spec.python) else f"{spec.python} is asked for"
-        mismatch = mismatch or ("" if base.implementation == "cpython" else f"that is {base.implementation}")
-        mismatch = mismatch or ("" if base.platform else "its C library is not glibc, for which wheels are chosen here")
+        mismatch = "" if interpreters.fits(base.python, spec.python) else f"{spec.python} is requested"
+        mismatch = mismatch or (
+            "" if base.implementation == "cpython" else f"its implementation is {base.implementation}"
+        )
+        mismatch = mismatch or ("" if base.platform else "its C library is not glibc, which the wheels need")
         if mismatch:
-            raise SpecError(f"{image} has Python {base.python}, and {mismatch}", hint="Choose another image or Python.")
+            raise SpecError(f"{image} has Python {base.python}, but {mismatch}", hint="Choose another image or Python.")
         settings = replace(settings, image=image, platform=base.platform)
         spec = replace(spec, python=base.python, settings=settings)
     return spec, base if settings.base else None
 
 
 def cached_base(spec: RunSpec, image: str, cache: Path) -> BaseEnvironment | None:
-    """What is remembered of an image; None where nothing is, or it is too old, or there is no image."""
+    """The cached result for an image; None if there is none or it is too old."""
     if not image:
         return None
     try:
@@ -105,16 +106,16 @@ def cached_base(spec: RunSpec, image: str, cache: Path) -> BaseEnvironment | Non
 
 
 def probe(backend: Backend, spec: RunSpec, image: str, cache: Path, notify: Callable[[str], object]) -> BaseEnvironment:
-    """What the Python that would run this has; `image` is where it is, "" for this machine, `notify` is told of a run.
+    """The packages of the Python that would run this. `image` is its image ("": this machine); `notify` gets a note.
 
     Raises:
-        SpecError: it did not say.
-        BackendError: the place could not be reached, or refused.
+        SpecError: the probe failed.
+        BackendError: the backend cannot be reached, or refused the probe.
     """
     if base := cached_base(spec, image, cache):
         return base
     if image:
-        notify(f"{image} is asked once which Python and packages it has")
+        notify(f"Inspecting {image} (Python and installed packages); the result is cached.")
     base = _run_probe(backend, spec, image)
     if image:
         with contextlib.suppress(OSError):
@@ -127,7 +128,7 @@ def probe(backend: Backend, spec: RunSpec, image: str, cache: Path, notify: Call
 
 
 def _run_probe(backend: Backend, spec: RunSpec, image: str) -> BaseEnvironment:
-    """Submit the probe, and read what it says."""
+    """Submit the probe, and read its output."""
     settings = replace(
         spec.settings, base=spec.settings.base or "own", env=(), secret_env=(), volumes=(), run_timeout=60.0,
         deadline=min(spec.settings.deadline or DEADLINE, DEADLINE),
@@ -157,15 +158,15 @@ def _run_probe(backend: Backend, spec: RunSpec, image: str) -> BaseEnvironment:
     except ValueError as error:
         detail = f": {state.node.message}" if state.node and state.node.message else ""
         raise SpecError(
-            f"{image or 'the Python here'} did not say which packages it has{detail}",
-            hint="Say its Python yourself (--python X.Y.Z), and leave base out, or choose another image.",
+            f"could not list the packages installed in {image or 'the Python of this machine'}{detail}",
+            hint="Add --python X.Y.Z and remove base, or choose another image.",
         ) from error
 
 
 def _cache_file(spec: RunSpec, image: str, cache: Path) -> Path:
-    """Where an image's answer is kept: the same name may be another image in another cluster, or on other nodes.
+    """The cache file of an image. The same name may be another image in another cluster, or on other nodes.
 
-    Of the platform only the architecture counts: the rest of it may come from this answer.
+    Of the platform only the architecture counts: the rest may be a result of the probe.
     """
     settings = spec.settings
     parts = [image, spec.backend, settings.kubeconfig, settings.context, settings.platform.partition("-")[0]]

@@ -1,4 +1,4 @@
-"""All that is decided before anything is sent: the Python of the place, the lock, the program; it can be printed."""
+"""Everything that is decided before a run is submitted: target, lock and program; it can be printed."""
 
 from __future__ import annotations
 
@@ -80,10 +80,10 @@ class Prepared:
     resolver: Resolver
 
     def describe(self, backend: base.Backend | None = None) -> str:
-        """What would run, for people: `--dry-run`; the place may be asked about it, and begins nothing.
+        """What would run, for people (`--dry-run`); the backend may check it, and runs nothing.
 
         Raises:
-            SpecError: it could not be sent.
+            SpecError: it cannot be submitted.
         """
         lines = [f"backend   {self.spec.backend}", f"python    {self.interpreter.target.python}"]
         if self.interpreter.image:
@@ -129,9 +129,9 @@ def prepare(  # noqa: PLR0913 - by keyword, each with a default that a plain cel
     backend = backend or base.load(spec.backend)
     if indexes.credentials(spec.settings) and base.Capability.LOCAL not in backend.capabilities:
         raise SpecError(
-            "the address of an index holds a password, which would leave this machine",
-            hint="Name the index without it, --set indexes=NAME=URL: here the variables UV_INDEX_NAME_USERNAME and "
-            "UV_INDEX_NAME_PASSWORD log in, and over there a Secret does, --set index_secrets=NAME=SECRET.",
+            "the URL of an index contains a password, which would be sent to the cluster",
+            hint="Remove it from the URL (--set indexes=NAME=URL). For this machine, set UV_INDEX_NAME_USERNAME and "
+            "UV_INDEX_NAME_PASSWORD; for the cluster, add --set index_secrets=NAME=SECRET.",
         )
     target = find_target(spec, backend, dry_run=dry_run, notify=notify)
     resolver = target.resolver(notebook)

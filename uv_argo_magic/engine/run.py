@@ -1,4 +1,4 @@
-"""One run, from its submission to its end: the only loop, and the only thread that changes anything.
+"""One run, from its submission to its end: one thread reads and folds, any number of threads show it.
 
 Rules:
 - What is prepared (engine/prepare.py) is sent as it is.
@@ -83,7 +83,7 @@ class Renderer(Protocol):
 
 
 def new_id() -> str:
-    """A run's id: sorts by time, and unique without asking anybody."""
+    """A run's id: sorts by time, and is unique."""
     return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(3)
 
 
@@ -99,7 +99,7 @@ def start(
     """Submit a run and follow it; with `warm` the backend prepares for the next one at its end.
 
     Raises:
-        BackendError: the place could not be reached, or refused.
+        BackendError: the backend cannot be reached, or refused the run.
     """
     chosen = backend or base.load(prepared.spec.backend)
     run_id, spec = new_id(), prepared.spec
@@ -146,7 +146,7 @@ def join(
     If that process was one of this machine and is gone, this one continues the history of the run.
 
     Raises:
-        BackendError: the place could not be reached.
+        BackendError: the backend cannot be reached.
     """
     remote, entry = ref.remote, ref.entry
     if remote is None:
@@ -162,7 +162,7 @@ def join(
 class Run:
     """One execution: its state as it is now, and the verbs on it."""
 
-    def __init__(  # noqa: PLR0913 - what is known of a run that has begun, by keyword
+    def __init__(  # noqa: PLR0913 - the parts of a submitted run, by keyword
         self,
         backend: base.Backend,
         *,
@@ -201,7 +201,7 @@ class Run:
 
     @property
     def state(self) -> RunState:
-        """What is known now."""
+        """The current state."""
         return self._state
 
     @property
@@ -241,8 +241,8 @@ class Run:
     ) -> RunState:
         """Show the run until it has ended; an interrupt stops it (if it `stops` it), and a second one leaves at once.
 
-        `hand_over` has somebody else show the rest: it is called, and this returns, where a run that was asked to stop
-        has not ended at once. Its state then has not ended either.
+        If a run does not end at once after a stop was requested, `hand_over` is called to show the rest elsewhere, and
+        this returns, with a state that has not ended.
 
         Raises:
             KeyboardInterrupt: after the run was stopped, or by the second interrupt with the run still ending.

@@ -1,9 +1,9 @@
-"""The edge's last step before anything happens: a cell, its options and all configuration -> one RunSpec.
+"""A cell, its options and all configuration -> one RunSpec.
 
 Rules:
-- What a cell needs comes from one place, the first that says something: its line (`--deps` and each `-r` file in order,
-  all of them), its script block's `dependencies`, the notebook's requirements file, the configured `deps`. So
-  `--deps ""` says: nothing. A note tells of the last two; line and block stand before the reader's eyes.
+- Requirements come from the first of these that is set: the line (`--deps` and all `-r` files), the `dependencies` of
+  the script block, the notebook's requirements file, the configured `deps`. So `--deps ""` means: none. A note names
+  the source if it is one of the last two, which the cell does not show.
 - `-p` beats the `requires-python` of the block and of files, and must satisfy it; a configured Python counts where it
   satisfies it.
 """
@@ -39,10 +39,10 @@ BLOCK = "the cell's script block"
 def specify(
     cell: str, options: RunOptions, context: CellContext, requirements: req.Requirements | None = None
 ) -> tuple[RunSpec, config.Config]:
-    """What is wanted, and the configuration it was made with; `requirements` stands in for what the line says of that.
+    """The spec, and the configuration it was made with; `requirements` stand in for those of the line.
 
     Raises:
-        SpecError: the line, a file, the block, a setting or a pushed value is wrong.
+        SpecError: the line, a file, the block, a setting or a pushed value is invalid.
     """
     script = scripts.parse_script(cell)
     block_settings = dict(script.settings) if script else {}
@@ -50,9 +50,9 @@ def specify(
     configuration = config.configure(layers, context.environ)
     config.refuse(options, configuration.backend)
     source, origin = _find_requirements(options, script, configuration, context, requirements)
-    listed = ", ".join(source.requirements.lines) or "nothing"
+    listed = ", ".join(source.requirements.lines) or "none"
     in_the_cell = origin in ("", FILES, BLOCK)
-    note = () if in_the_cell else (f"needs {listed}: from {origin}",)
+    note = () if in_the_cell else (f"Requirements from {origin}: {listed}",)
     configuration = replace(
         configuration,
         notes=(*configuration.notes, *config.ignored_settings(options, configuration.backend), *note, *source.notes),
@@ -82,7 +82,8 @@ def _run_in_base_image(settings: Settings) -> Settings:
         return settings
     if settings.image:
         raise SpecError(
-            f"base is {settings.base}, and image is {settings.image}", hint="Name one: base is the image that runs it."
+            f"base is {settings.base}, but image is {settings.image}",
+            hint="Remove one: a base is also the image of the run.",
         )
     return replace(settings, image=settings.base)
 
@@ -94,7 +95,7 @@ def _find_requirements(
     context: CellContext,
     given_requirements: req.Requirements | None,
 ) -> tuple[ParsedRequirements, str]:
-    """What the cell needs, and the place that says so."""
+    """The requirements of the cell, and their origin."""
     if given_requirements:
         return ParsedRequirements(requirements=given_requirements), ""
     if options.deps is not None or options.requirements:
@@ -115,7 +116,7 @@ def _find_requirements(
 
 
 def _python_requirements(script: scripts.Script | None, source: ParsedRequirements) -> tuple[tuple[str, str], ...]:
-    """(specifier, who says so) of every place that requires a Python."""
+    """(specifier, its origin) of each source that requires a Python."""
     from_block = ((script.requires_python, BLOCK),) if script and script.requires_python else ()
     return (*from_block, *source.requires_python)
 
@@ -128,11 +129,12 @@ def _choose_python(requested: str, required: tuple[tuple[str, str], ...], config
             specifiers = SpecifierSet(specifier)
         except InvalidSpecifier as error:
             raise SpecError(
-                f'{origin}: requires-python = "{specifier}" is no specifier', hint='Write ">=3.11".'
+                f'{origin}: invalid requires-python "{specifier}"', hint='Write for example ">=3.11".'
             ) from error
         if requested and not _satisfies(requested, specifiers):
             raise SpecError(
-                f"--python {requested} is not what {origin} requires: {specifier}", hint="Change one of them."
+                f"--python {requested} does not satisfy requires-python {specifier} of {origin}",
+                hint="Change one of them.",
             )
     together = ",".join(specifier for specifier, _ in required)
     configured = configuration.python or ".".join(map(str, sys.version_info[:2]))
@@ -146,7 +148,7 @@ def _satisfies(version: str, specifiers: SpecifierSet) -> bool:
     oldest = version if version.count(".") > 1 else f"{version}.0"
     try:
         return specifiers.contains(newest, prereleases=True) or specifiers.contains(oldest, prereleases=True)
-    except ValueError:  # a configured python may be a path or a name, which says nothing about its version
+    except ValueError:  # a configured python may be a path or a name without a version
         return False
 
 

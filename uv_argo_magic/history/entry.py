@@ -1,8 +1,8 @@
-"""One kept run as it is read from its folder: what was wanted, how it ended, its log and its state.
+"""One run of the history, as read from its folder: its spec, outcome, log and state.
 
 Rules:
-- What cannot be read, or states a newer schema, is no entry; a missing end is no end.
-- Whether a run is live is asked of the processes that were noted, each by its id and its start.
+- A folder that cannot be read, or has a newer schema, is ignored.
+- A run is live if one of the processes noted for it is alive, each identified by its id and its start.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 HIDDEN = "***"
-"""What stands in the place of a secret."""
+"""What the history has instead of a secret."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class Summary:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """One kept run; `summary` is None until it ended. `begun` is Unix seconds, `cell` the cell's text."""
+    """One run; `summary` is None until it has ended. `begun` is Unix seconds, `cell` the cell's text."""
 
     id: str
     folder: Path
@@ -72,7 +72,7 @@ class RunRecord:
 
     @property
     def unseen(self) -> bool:
-        """Whether nobody of this machine saw its end, or waits for it: where it runs may know more."""
+        """Whether this machine has not seen it finish, and does not follow it: the backend may know more."""
         return self.summary is None and not self.live
 
     @property
@@ -82,7 +82,7 @@ class RunRecord:
 
     @property
     def outcome(self) -> str:
-        """How it ended; "Running" while live, "Lost" where nobody saw its end."""
+        """How it ended; "Running" while live, "Lost" if this machine has not seen it finish."""
         return self.summary.outcome if self.summary else ("Running" if self.live else "Lost")
 
     @property
@@ -112,7 +112,7 @@ class RunRecord:
         )
 
     def spec(self) -> RunSpec | None:
-        """What was wanted, as far as it is kept; None where it cannot be read.
+        """The recorded part of the spec; None if it cannot be read.
 
         Pushed values are "", those of variables HIDDEN, and a password in an address is HIDDEN as well.
         """
@@ -178,12 +178,12 @@ class RunRecord:
 
     @property
     def followed(self) -> bool:
-        """Whether the process that began it lives, and so takes notice of a wish that it end."""
+        """Whether the process that started it is alive, and so can be asked to stop it."""
         return self.host == socket.gethostname() and process_id.alive(self.pid, self.started)
 
     @property
     def supervised(self) -> bool:
-        """Whether its supervisor is a process of this machine, and lives."""
+        """Whether its supervisor is a live process of this machine."""
         pid = self.note("pid")
         is_this_host = self.host == socket.gethostname()
         return is_this_host and pid.isdigit() and process_id.alive(int(pid), self.note("pid-started"))
@@ -212,7 +212,7 @@ def summarize(state: RunState) -> Summary:
 
 
 def read_entry(folder: Path) -> RunRecord | None:
-    """The run kept in this folder; None where it cannot be read, or is of a newer schema."""
+    """The run in this folder; None if it cannot be read, or has a newer schema."""
     document = _read(folder / "spec.json")
     spec = document.get("spec")
     if document.get("schema") != SCHEMA or not isinstance(spec, dict) or document.get("run") != folder.name:

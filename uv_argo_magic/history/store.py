@@ -2,11 +2,11 @@
 
 One folder a run under `data_dir()/runs`:
 
-    spec.json    what was wanted (the secrets in it masked), the notebook, and the process that follows the run
-    lock.json    what was resolved
+    spec.json    the spec (its secrets masked), the notebook, and the process that follows the run
+    lock.json    the lock
     log.txt      the whole log, appended as it comes
-    state.json   how it ended; not there before
-    notes/KEY    one short text a file: `pid`, `nonce`, `name` (where it runs), and `stop`, the wish that it end
+    state.json   how it ended
+    notes/KEY    one short text a file: `pid`, `nonce`, `name` (in the backend), and `stop`, a request to stop
 
 Rules:
 - Each file states its schema. A folder that cannot be read, or states a newer schema, is left alone and not listed.
@@ -75,7 +75,7 @@ class RunFiles:
         atomic_write.write(self.folder / "lock.json", json.dumps(document, indent=1))
 
     def stop_asked(self) -> str:
-        """Who asked, in another process perhaps, for the run's end; "" where nobody did."""
+        """Who requested a stop, perhaps in another process; "" if there is no request."""
         with contextlib.suppress(OSError):
             return (self.folder / "notes" / "stop").read_text(encoding="utf-8")
         return ""
@@ -92,7 +92,7 @@ class RunFiles:
 
 @dataclass(frozen=True, kw_only=True)
 class RunList:
-    """The runs as they were read at one time, newest first."""
+    """All runs as read once, newest first."""
 
     entries: tuple[RunRecord, ...]
 
@@ -122,8 +122,8 @@ class RunList:
             raise SpecError(f"{len(matches)} runs begin with {prefix}", hint=f"Use a longer prefix; matches: {names}.")
         best = nearest(prefix, [entry.id for entry in self.entries])
         raise SpecError(
-            f"there is no run {prefix}" + (f"; did you mean {best}?" if best else ""),
-            hint="The runs verb lists those that are kept." if self.entries else "No run is kept yet.",
+            f"no such run: {prefix}" + (f"; did you mean {best}?" if best else ""),
+            hint="List them with the runs command." if self.entries else "The history has no runs.",
         )
 
     def last(self, notebook: str | None = None) -> RunRecord:
@@ -135,7 +135,7 @@ class RunList:
         for entry in self.entries:
             if notebook is None or entry.notebook == notebook:
                 return entry
-        raise SpecError("no run is kept yet", hint='Run a cell first: %%argo --deps "numpy pandas"')
+        raise SpecError("the history has no runs", hint='Run a cell first: %%argo --deps "numpy pandas"')
 
 
 class History:
@@ -170,13 +170,13 @@ class History:
         except OSError as problem:
             shutil.rmtree(self.root / run_id, ignore_errors=True)
             raise BackendUnavailable(
-                f"the run cannot be kept in the history: {problem}", hint="Free some disk space, or set UV_ARGO_HOME."
+                f"cannot write the history: {problem}", hint="Free some disk space, or set UV_ARGO_HOME."
             ) from problem
 
     def _begin(self, run_id: str, spec: RunSpec, resolution: Resolution, nonce: str, extra: dict[str, str]) -> RunFiles:
         folder = self.root / run_id
         (folder / "notes").mkdir(parents=True, mode=0o700)
-        with contextlib.suppress(OSError):  # a parent that is somebody else's is theirs to open or close
+        with contextlib.suppress(OSError):  # the folder may belong to another user
             folder.chmod(0o700)
         document = {
             "schema": SCHEMA,
@@ -233,7 +233,7 @@ class History:
             atomic_write.write(entry.folder / "spec.json", json.dumps(document | _this_process(), indent=1))
         except OSError as problem:
             raise BackendUnavailable(
-                f"the run cannot be kept in the history: {problem}", hint="Free some disk space, or set UV_ARGO_HOME."
+                f"cannot write the history: {problem}", hint="Free some disk space, or set UV_ARGO_HOME."
             ) from problem
         return RunFiles(folder=entry.folder, history=self)
 
@@ -246,9 +246,10 @@ class History:
         return self.get(run_id).log()
 
     def stop(self, entry: RunRecord, by: str, *, patience: float = 3.0) -> bool:
-        """Ask for the end of a run that any process of this machine started; whether it was live.
+        """Request a stop of a run that any process of this machine started; whether it was live.
 
-        Who follows it acts on the wish; where nobody does within `patience` seconds, its supervisor is told itself.
+        The process that follows it acts on the request; if it does not within `patience` seconds, the supervisor gets
+        SIGTERM.
         """
         if not entry.live:
             return False
@@ -268,7 +269,7 @@ class History:
             size = _bytes(entry.folder)
             over = (self.keep and count >= self.keep) or total + size > self.max_bytes
             if over and count and not entry.live:
-                # spec.json first: from then on nobody lists it, whatever happens to the rest.
+                # spec.json first: without it the run is not listed, even if the rest cannot be removed.
                 with contextlib.suppress(OSError):
                     (entry.folder / "spec.json").unlink()
                 shutil.rmtree(entry.folder, ignore_errors=True)
@@ -283,7 +284,7 @@ def _this_process() -> dict[str, object]:
 
 
 def masked(spec: RunSpec) -> dict[str, object]:
-    """The spec as it may lie on a disk: no values of variables, no pushed values, no password in a URL."""
+    """The spec for the disk: without values of variables, pushed values, and passwords in URLs."""
     settings = asdict(spec.settings) | {
         "env": [[name, HIDDEN] for name, _ in spec.settings.env],
         "index_url": _no_password(spec.settings.index_url),

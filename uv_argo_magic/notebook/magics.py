@@ -42,13 +42,13 @@ HANDLERS = {
 
 
 class Setting(TraitType):  # type: ignore[misc]
-    """One key of the configuration; None: nothing is set here, and the next place in the order says."""
+    """One key of the configuration; None: not set here, so that the next layer counts."""
 
     allow_none = True
     default_value = None
 
     def validate(self, obj: object, value: object) -> object:  # noqa: ARG002 - the signature is traitlets'
-        """The value as the key's type has it, or a TraitError with our sentence."""
+        """The value converted to the key's type, or a TraitError with our message."""
         if value is None:
             return None
         if not isinstance(self.name, str):
@@ -63,9 +63,9 @@ def _traits() -> dict[str, Setting]:
     defaults = config.defaults()
     helps = {key: field.metadata["help"] for key, field in settings_parser.FIELDS.items()}
     helps |= {
-        "python": "the Python where a cell says none",
-        "backend": "where a cell runs that does not say it",
-        "deps": "what a cell needs that says nothing about it",
+        "python": "Python version of cells that set none",
+        "backend": "backend of cells that set none",
+        "deps": "requirements of cells that set none",
     }
     return {
         key: Setting(help=f"{text}; not set: {defaults[key] or 'nothing'}").tag(config=True)
@@ -79,7 +79,7 @@ _Configured: Any = type(Magics)("_Configured", (Magics,), _traits())
 
 @magics_class
 class ArgoMagics(_Configured):  # type: ignore[misc]
-    """Defaults of %%argo; what a cell's own line or script block says comes first."""
+    """Defaults of %%argo; the line and the script block of a cell come first."""
 
     @no_var_expand
     @output_can_be_silenced
@@ -121,7 +121,7 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
         )
 
     def _context(self) -> CellContext:
-        """Where a cell stands now."""
+        """The context of a cell now."""
         names = self.shell.user_ns
         return CellContext.current(names=names, traits=self._set_traits(), line_offset=1, notebook=notebook_name(names))
 
@@ -148,7 +148,7 @@ def show(answer: str | Table) -> None:
 
 
 def notebook_name(names: Mapping[str, object]) -> str:
-    """The notebook's path, as far as the front end tells; "" in a terminal."""
+    """The notebook's path, as far as the front end provides it; "" in a terminal."""
     for path in (names.get("__vsc_ipynb_file__"), os.environ.get("JPY_SESSION_NAME"), names.get("__session__")):
         if isinstance(path, str) and path:
             return path

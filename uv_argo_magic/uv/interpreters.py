@@ -1,8 +1,8 @@
-"""Which Pythons are here: finds one by version, runs it once, and says what it is and which wheels fit it.
+"""Finds the Pythons of this machine by version, and their wheel tags.
 
 Rules:
 - Always a base interpreter, never a venv's: an environment must not hang on another one.
-- Nothing is downloaded: a Python that is missing is an error that says how to get it.
+- Nothing is downloaded: a missing Python is an error with the command that installs it.
 - An interpreter is run once per (path, time of change) in this process.
 """
 
@@ -41,7 +41,7 @@ _TIMEOUT = 60.0  # seconds; a first start from a cold network disk can take some
 # too old for it (3.8) leaves the tags out.
 _PROBE = """
 import json, sys, sysconfig
-said = {
+report = {
     "path": sys.executable,
     "base": getattr(sys, "_base_executable", None) or sys.executable,
     "venv": sys.prefix != sys.base_prefix,
@@ -50,20 +50,20 @@ said = {
     "platform": sysconfig.get_platform(),
     "tags": [],
 }
-if sys.version_info >= (3, 8) and said["implementation"] == "cpython" and not said["venv"]:
+if sys.version_info >= (3, 8) and report["implementation"] == "cpython" and not report["venv"]:
     sys.path.append(sys.argv[1])
     try:
         from packaging.tags import sys_tags
-        said["tags"] = [str(tag) for tag in sys_tags()]
+        report["tags"] = [str(tag) for tag in sys_tags()]
     except Exception:
         pass
-print(json.dumps(said))
+print(json.dumps(report))
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class _ProbeResult:
-    """What an interpreter says of itself."""
+    """What an interpreter reports about itself."""
 
     path: str
     base: str
@@ -79,8 +79,8 @@ class _ProbeResult:
 class Interpreter:
     """A Python that runs cells: what it is, and the wheel tags that fit it, best first.
 
-    `path` is its executable; for a Python that is not on this machine (`image` says where), one that is: uv needs one
-    to run with, and is told the target. `base` is what it has of its own, where the cell sees that.
+    `path` is its executable; for a Python in an `image`, that of a Python of this machine, with which uv resolves for
+    the target. `base` has the preinstalled packages, if the cell sees them.
     """
 
     path: str
@@ -124,7 +124,7 @@ def fits(python: str, request: str, *, free_threaded: bool = False) -> bool:
     """Whether a Python of this full version is what the user asked for: "", "3.12", "3.12.1", "3.13t" or ">=3.12".
 
     Raises:
-        SpecError: `request` is no version.
+        SpecError: `request` is not a version.
     """
     if not request:
         return True
@@ -136,7 +136,7 @@ def fits(python: str, request: str, *, free_threaded: bool = False) -> bool:
         return not free_threaded and SpecifierSet(request).contains(python, prereleases=True)
     except InvalidSpecifier:
         raise SpecError(
-            f"A Python is chosen by its version, and {request!r} is none.",
+            f"Invalid Python version {request!r}.",
             hint='Write for example --python 3.12, 3.12.1, 3.13t or ">=3.12".',
         ) from None
 
@@ -152,8 +152,8 @@ def _find_with_uv(request: str, search: str) -> str:  # noqa: ARG001 - `search` 
     match = re.search(r"\d+(?:\.\d+)*t?", request)
     example = match[0] if match else "3.12"
     raise SpecError(
-        f"Python {request} is not here; these are: {installed}.",
-        hint=f"Choose one of them with --python, or get it: uv python install {example}",
+        f"Python {request} is not installed; installed versions: {installed}.",
+        hint=f"Choose one of them with --python, or install it: uv python install {example}",
     )
 
 
@@ -214,7 +214,7 @@ def _is_venv(path: str) -> bool:
 
 @functools.lru_cache(maxsize=1)
 def _describe_current(path: str, changed: int) -> Interpreter:  # noqa: ARG001 - `changed` is there for the cache
-    """This process's interpreter; run anew where it was replaced (an upgrade) while this process went on."""
+    """The interpreter of this process; inspected again if its file was replaced (an upgrade)."""
     if _describe_current.cache_info().misses > 1:
         return _probe_base(path)
     tags = tuple(sys_tags())
@@ -229,9 +229,7 @@ def _probe_base(path: str) -> Interpreter:
         result = _probe(result.base, _modified_at(result.base))
     if result.implementation != "cpython" or result.version[:2] < OLDEST:
         name = f"{result.implementation} {result.python}"
-        raise SpecError(
-            f"Cells run on CPython 3.8 and newer, and {path} is {name}.", hint="Choose another with --python."
-        )
+        raise SpecError(f"Cells need CPython 3.8 or newer, but {path} is {name}.", hint="Choose another with --python.")
     tags = result.tags or _computed_tags(result)
     return Interpreter(
         path=result.path,
@@ -244,7 +242,7 @@ def _computed_tags(result: _ProbeResult) -> tuple[Tag, ...]:
     """The tags of an interpreter that could not tell them, from its version and the platform that it shares with us."""
     if result.platform != sysconfig.get_platform():
         raise SpecError(
-            f"The Python at {result.path} is for {result.platform}, and does not say which wheels fit it.",
+            f"The Python at {result.path} is for {result.platform}, and does not list its wheel tags.",
             hint="Choose another with --python.",
         )
     minor, platforms = result.version[:2], list(platform_tags())
@@ -257,23 +255,23 @@ def _modified_at(path: str) -> int:
         return Path(path).stat().st_mtime_ns
     except OSError as error:
         raise SpecError(
-            f"The Python at {path} cannot be used: {error.strerror}.", hint="Choose another with --python."
+            f"Cannot use the Python at {path}: {error.strerror}.", hint="Choose another with --python."
         ) from error
 
 
 @functools.lru_cache(maxsize=64)
 def _probe(path: str, changed: int) -> _ProbeResult:  # noqa: ARG001 - `changed` is there for the cache
-    """Run an interpreter, isolated, and have it say what it is."""
+    """Run an interpreter, isolated, and read its report."""
     packaging_path = str(Path(packaging.__file__).parent.parent)
     environ = {name: value for name, value in os.environ.items() if name != "__PYVENV_LAUNCHER__"}
     try:
         completed = _run([path, "-I", "-c", _PROBE, packaging_path], environ)
         report = json.loads(completed.stdout.strip().splitlines()[-1]) if completed.returncode == 0 else None
     except (OSError, subprocess.TimeoutExpired, ValueError, IndexError) as error:
-        raise SpecError(f"The Python at {path} does not run: {error}.", hint="Choose another with --python.") from error
+        raise SpecError(f"Cannot run the Python at {path}: {error}.", hint="Choose another with --python.") from error
     if not isinstance(report, dict):
         reason = (completed.stderr.strip().splitlines() or [f"exit status {completed.returncode}"])[-1]
-        raise SpecError(f"The Python at {path} does not run: {reason}.", hint="Choose another with --python.")
+        raise SpecError(f"Cannot run the Python at {path}: {reason}.", hint="Choose another with --python.")
     major, minor, micro, level, serial = report["version"]
     suffix = "" if level == "final" else {"alpha": "a", "beta": "b", "candidate": "rc"}[level] + str(serial)
     return _ProbeResult(

@@ -1,13 +1,12 @@
-"""The resolutions that stick: what uv answered for a notebook, kept until somebody asks for an upgrade.
+"""The locks of notebooks, kept until an upgrade.
 
-One file for each notebook and question, `ROOT/NOTEBOOK/QUESTION.json`, both names digests. A question is everything
-that was asked (requirements, Python, settings, index), so another question in the same notebook is resolved anew, and
-the same one in another notebook as well.
+One file for each notebook and question, `ROOT/NOTEBOOK/QUESTION.json`; both names are digests. A question is
+everything that the resolution depends on (requirements, Python, settings, index): another question, or the same one in
+another notebook, is resolved again.
 
 Rules:
-- What sticks to a notebook has no age. Without a notebook (a terminal, a kernel that does not tell) an answer is good
-  for a day.
-- A file that cannot be read is no answer, and is written over.
+- The lock of a notebook does not expire. Without a notebook (a terminal, an unknown path) a lock is valid for a day.
+- A file that cannot be read is ignored, and overwritten.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 MAX_AGE = 24 * 3600.0
-"""Seconds that an answer is good for where there is no notebook to which it could stick."""
+"""Seconds that a lock without a notebook is valid."""
 
 
 class LockStore:
-    """The kept locks of one notebook, given by its path ("": none) under `root`."""
+    """The locks of one notebook, given by its path ("": none), under `root`."""
 
     def __init__(self, root: Path, notebook: str = "") -> None:
         self._root = root
@@ -38,27 +37,27 @@ class LockStore:
         self._folder = root / hashlib.sha256(notebook.encode("utf-8", "surrogatepass")).hexdigest()[:20]
 
     def find(self, question: str) -> Lock | None:
-        """The lock kept for this question (a digest), if it is still good."""
+        """The valid lock for this question (a digest)."""
         lock = _read(self._folder / f"{question}.json")
-        # A clock that was put back makes answers of the future: those are no answers either.
+        # A clock that was set back makes locks of the future: they are not valid either.
         if lock and not self._notebook and not 0 <= time.time() - lock.created_at < MAX_AGE:
             return None
         return lock
 
     def last_anywhere(self, question: str) -> Lock | None:
-        """The newest lock for this question, in whichever notebook and however old: for when no index answers."""
+        """The newest lock for this question in any notebook, of any age: for when no index answers."""
         locks = [lock for path in self._root.glob(f"*/{question}.json") if (lock := _read(path))]
         return max(locks, key=lambda lock: lock.created_at, default=None)
 
     def keep(self, question: str, lock: Lock) -> None:
-        """Keep this lock from now on; a disk that does not take it costs a second next time, and nothing else."""
+        """Store this lock; if the disk is full, the next cell resolves again."""
         with contextlib.suppress(OSError):
             self._sweep()
             document = {"schema": SCHEMA, "notebook": self._notebook, "lock": json.loads(lock.to_json())}
             atomic_write.write(self._folder / f"{question}.json", json.dumps(document, indent=1))
 
     def _sweep(self) -> None:
-        """Remove what was kept for no notebook, and is old."""
+        """Remove old locks without a notebook."""
         if not self._notebook:
             for old in self._folder.glob("*.json"):
                 if time.time() - old.stat().st_mtime > MAX_AGE:

@@ -1,10 +1,9 @@
-"""Asks uv, here, what would be installed there: requirements -> Lock, before anything is submitted.
+"""Resolves requirements with uv on this machine, before anything is submitted: requirements -> Lock.
 
 Rules:
-- The same question in the same notebook has the same answer until somebody asks for an upgrade (lock_store.py).
-  Everything that was asked is part of the question: requirements, Python, settings, index. What may change by itself
-  (uv, the network, credentials) is not.
-- Where no index answers, the last good lock for the question is used, and says so.
+- The same question in the same notebook has the same lock until an upgrade (lock_store.py). A question contains
+  requirements, Python, settings and index; it does not contain uv, the network or credentials, which may change.
+- If no index answers, the last lock for the question is used, with a warning.
 - uv sees no configuration but ours: of its own variables only those about the index, its credentials, certificates,
   the network and the cache get through.
 - Requirements and addresses reach uv in files and its environment, never on its command line.
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class _Question:
-    """What uv is asked: its options, the files it reads (by name), its environment, and the Python it runs with."""
+    """The input of uv: its options, the files it reads (by name), its environment, and the Python it runs with."""
 
     python: str
     options: tuple[str, ...]
@@ -56,7 +55,7 @@ class _Question:
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of all that was asked; the same with other credentials, or without a network."""
+        """SHA-256 (hex) of the question; the same with other credentials, or without a network."""
         index = [
             (name, redact(value))
             for name, value in self.environ
@@ -104,9 +103,9 @@ class Resolver:
         stored = self.store.find(question.digest) if self.store else None
         if self.settings.locked and (upgrade or not stored):
             raise ResolutionError(
-                "locked is set, and "
-                + ("an upgrade would change the lock." if upgrade else "nothing is locked for this."),
-                hint="Lock it first: run the cell once without locked, or use the lock verb (%argo lock --deps ...).",
+                "The setting locked is on, and "
+                + ("an upgrade would change the lock." if upgrade else "there is no lock for these requirements."),
+                hint="Lock them first: run the cell once without locked, or run %argo lock --deps ...",
             )
         if stored and not upgrade:
             return stored
@@ -119,7 +118,7 @@ class Resolver:
         last = self.store.last_anywhere(question.digest) if self.store and is_offline else None
         if last:
             day = time.strftime("%Y-%m-%d %H:%M", time.localtime(last.created_at))
-            return replace(last, warnings=(*last.warnings, f"{result.sentence} The versions are those of {day}."))
+            return replace(last, warnings=(*last.warnings, f"{result.sentence} Using the versions of {day}."))
         # With a Secret for the index in the cluster, this machine needs no login.
         if result.unreachable or (result.cause == "auth" and self.settings.index_secrets):
             return Unresolved(lines=requirements.lines, reason=result.sentence)
@@ -191,7 +190,7 @@ class Resolver:
         return out
 
     def _question(self, requirements: Requirements) -> _Question:
-        """What uv is asked, complete before uv runs."""
+        """The complete input of uv, before it runs."""
         interpreter, settings, environ = self.interpreter, self.settings, self.environ
         target = interpreter.target
         variables = program.uv_process_environ(os.environ if environ is None else environ)
@@ -207,7 +206,7 @@ class Resolver:
             options += ["--only-binary", ":all:"]
         if settings.index_url:
             variables.pop("UV_INDEX_URL", None)
-        # Not options: everybody here can read a command line.
+        # Not as options: all users of this machine can read a command line.
         variables |= indexes.environment(settings) | indexes.credentials(settings)
         for name in ("exclude_newer", "prerelease", "resolution"):
             value = getattr(settings, name)
@@ -270,7 +269,7 @@ class Resolver:
         """The same failure, naming the versions next to the one that was asked for exactly and is not there."""
         for item in requirements.items if failure.cause == "version" else ():
             exact = re.fullmatch(r"==\s*([^,*\s]+)", item.specifier)
-            if not exact or f" of {item.name}." not in failure.sentence:
+            if not exact or item.name not in failure.blamed:
                 continue
             nearest_versions = []
             for sign, direction in (("<", "highest"), (">", "lowest")):
@@ -281,7 +280,7 @@ class Resolver:
                 _, out, _ = self._compile(nearest_question, extra_options, cancelled=cancelled)
                 nearest_versions += re.findall(r"^\S+==([^\s;]+)", out)[:1]
             if nearest_versions:
-                return replace(failure, hint=f"The nearest that fit here: {' and '.join(nearest_versions)}.")
+                return replace(failure, hint=f"Nearest compatible versions: {' and '.join(nearest_versions)}.")
         return failure
 
     def _compile(
@@ -314,8 +313,8 @@ def _refuse_urls(*lists: Requirements) -> None:
     for item in (item for items in lists for item in items.items):
         if item.url:
             raise SpecError(
-                f"{item.name} is asked for by its URL, and allow_urls is off.",
-                hint=f"Take it from the index ({item.name}==VERSION), or write --set allow_urls=true.",
+                f"{item.name} is requested by URL, but allow_urls is off.",
+                hint=f"Use a version from the index ({item.name}==VERSION), or add --set allow_urls=true.",
             )
 
 

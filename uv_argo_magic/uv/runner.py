@@ -1,6 +1,6 @@
-"""Runs uv, here, in a folder of its own that is gone afterwards; whatever ends the wait ends uv and its children.
+"""Runs uv in a temporary folder; when the wait ends for any reason, so do uv and its children.
 
-Rule: the folders lie in our cache. What a killed process leaves there is removed by a later call, a day after.
+Rule: the folders are in our cache. Those of killed processes are removed by a later call, after a day.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 STALE = 24 * 3600.0
-"""Seconds after which a folder is nobody's any more."""
+"""Seconds after which a folder is removed."""
 PATIENCE = 0.05
 """Seconds until a cancelled call ends."""
 
 
 class Cancelled(ResolutionError):
-    """Nobody waits for the answer any more."""
+    """The caller no longer needs the result."""
 
 
 def call(
@@ -49,7 +49,7 @@ def call(
 
     Raises:
         ResolutionError: it took longer than `timeout` seconds (0: no limit).
-        Cancelled: nobody waits any more.
+        Cancelled: `cancelled` was set.
     """
     with tempfile.TemporaryDirectory(prefix="uv-argo-", dir=_home()) as folder:
         for name, text in files.items():
@@ -74,8 +74,8 @@ def call(
             except subprocess.TimeoutExpired:
                 _kill(process)
                 raise ResolutionError(
-                    f"uv found no answer within {timeout:g} seconds.",
-                    hint="Run the cell again, or give it longer: --set install_timeout=3600.",
+                    f"uv did not finish within {timeout:g} seconds.",
+                    hint="Run the cell again, or raise the limit: --set install_timeout=3600.",
                 ) from None
             except BaseException:
                 _kill(process)
@@ -97,7 +97,7 @@ def _home() -> Path | None:
 
 
 def _output(process: subprocess.Popen[str], timeout: float, cancelled: threading.Event | None) -> tuple[str, str]:
-    """What it writes until its end; it is looked at now and then whether somebody still waits."""
+    """Its output until its end, or until `cancelled` is set."""
     if cancelled is None:
         return process.communicate(timeout=timeout or None)
     end = time.monotonic() + timeout if timeout else math.inf

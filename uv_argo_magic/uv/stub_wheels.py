@@ -1,4 +1,4 @@
-"""How uv is told of packages that are where the cell runs, and not here: wheels with nothing in them but metadata."""
+"""Wheels with only metadata, which describe the preinstalled packages of an image to uv."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.uv.interpreters import Interpreter
 
 BASE = "base.txt"
-"""The constraints that hold a resolution to what the place has."""
+"""The constraints file with the preinstalled packages."""
 
 
 def write_wheels(base: BaseEnvironment, folder: Path) -> None:
@@ -41,11 +41,11 @@ def write_wheels(base: BaseEnvironment, folder: Path) -> None:
     (folder / BASE).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
-BY_BASE = "Ask for what fits that, choose another base, or leave base out: then the cell gets nothing but its own."
+BY_BASE = "Request a compatible version, choose another base, or remove base."
 
 
 def refuse_contradictions(requirements: Requirements, interpreter: Interpreter) -> None:
-    """Raise ResolutionError where a requirement rules out the very version that the place has."""
+    """Raise ResolutionError if a requirement excludes the preinstalled version."""
     installed_versions = {
         package.name: package.version for package in (interpreter.base.constraints if interpreter.base else ())
     }
@@ -53,17 +53,17 @@ def refuse_contradictions(requirements: Requirements, interpreter: Interpreter) 
         installed = installed_versions.get(item.name)
         if installed and not item.marker and not SpecifierSet(item.specifier).contains(installed, prereleases=True):
             raise ResolutionError(
-                f"{item} is asked for, and {_where(interpreter)} has {item.name} {installed} of its own.",
+                f"{item} is required, but {item.name} {installed} is preinstalled in {_where(interpreter)}.",
                 hint=BY_BASE,
             )
 
 
 def _where(interpreter: Interpreter) -> str:
-    return interpreter.image or f"Python {interpreter.target.python} here"
+    return interpreter.image or f"Python {interpreter.target.python} of this machine"
 
 
 def mention_base_packages(failure: InstallFailure, stderr: str, interpreter: Interpreter) -> InstallFailure:
-    """The failure, with what the place has of its own where uv speaks of that."""
+    """The failure, with the preinstalled packages that uv mentions."""
     mentioned = [
         f"{package.name} {package.version}"
         for package in (interpreter.base.constraints if interpreter.base else ())
@@ -71,5 +71,5 @@ def mention_base_packages(failure: InstallFailure, stderr: str, interpreter: Int
     ]
     if not mentioned or failure.unreachable:
         return failure
-    sentence = f"{failure.sentence} {_where(interpreter)} has {', '.join(mentioned)} of its own."
+    sentence = f"{failure.sentence} Preinstalled in {_where(interpreter)}: {', '.join(mentioned)}."
     return replace(failure, sentence=sentence, hint=BY_BASE)
