@@ -166,7 +166,7 @@ def test_an_interrupt_leaves_what_was_attached(server, here, left):
     with here.process("attach") as joined:
         joined.stdout.readline()
         joined.send_signal(signal.SIGINT)
-        assert "goes on; uv-argo stop" in joined.stderr.read()
+        assert "is still running. To stop it: uv-argo stop" in joined.stderr.read()
         assert joined.wait(30) == 130
     assert "shutdown" not in only(server).made["spec"]
 
@@ -192,7 +192,7 @@ def test_a_cluster_that_is_away_leaves_the_outcome_open(server, here, left, tmp_
     assert "  Unknown  " in here.hear("runs")
     said = here.hear("logs")
     assert whole(said)
-    assert "[what came later is not known: " in said
+    assert "[later output is not available: " in said
 
 
 def test_what_is_gone_altogether_was_lost(server, here, left):

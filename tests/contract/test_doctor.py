@@ -99,7 +99,7 @@ def test_what_needs_a_failed_check_is_skipped(server, examine, path, status, fai
     found = examine()
     assert outcomes(found, "failed") == [failed]
     assert hint in found[failed].hint
-    after = [*argo_doctor.STEPS[argo_doctor.STEPS.index(failed) + 1 :], "a small run"]
+    after = [*argo_doctor.STEPS[argo_doctor.STEPS.index(failed) + 1 :], "test cell"]
     assert outcomes(found, "skipped") == after
     assert all(check.message == f"needs {failed}" for check in found.values() if check.outcome == "skipped")
     assert server.workflows == {}
@@ -118,7 +118,7 @@ def test_rights_that_are_missing_are_named_with_their_rule(server, examine):
     assert outcomes(found, "failed") == ["may workflows", "may pods/log", "executor"]
     assert found["may workflows"].message == "not patch in the namespace nb"
     assert '{apiGroups: [""], resources: [pods/log], verbs: [get]}' in found["may pods/log"].hint
-    assert (found["may configmaps"].outcome, found["a small run"].outcome) == ("note", "skipped")
+    assert (found["may configmaps"].outcome, found["test cell"].outcome) == ("note", "skipped")
     assert found["executor"].message == "the service account default may not patch workflowtaskresults"
 
 
@@ -156,7 +156,7 @@ def test_the_small_run_tells_what_else_is_wrong(server, examine, index, monkeypa
     server.start_after = 5.0
     found = examine()
     assert outcomes(found, "failed") == ["start"]
-    assert found["start"].message.startswith("nothing began in 0 s")
+    assert found["start"].message.startswith("the cell did not start within 0 s")
     # What had begun is stopped.
     assert list(server.workflows.values())[-1].made["spec"]["shutdown"] == "Stop"
 
@@ -208,7 +208,7 @@ def test_what_is_wrong_here(home, tmp_path, monkeypatch, capsys):
     assert cli.main(["doctor", "-b", "local", "-p", "3.7"]) == 1
     out = capsys.readouterr().out
     assert [line.split()[1] for line in out.splitlines() if line.startswith("FAILED")] == ["uv", "Python", "disk"]
-    assert "skipped  a small run            needs uv" in out
+    assert "skipped  test cell              depends on uv" in out
     base.load.cache_clear()
 
 

@@ -520,7 +520,7 @@ def test_locked_runs_what_is_kept_and_nothing_else(index, ask, locks):
     assert ask("alpha", locks=locks, locked=True) == first
     with pytest.raises(ResolutionError, match="an upgrade would change the lock"):
         ask("alpha", locks=locks, locked=True, upgrade=True)
-    with pytest.raises(ResolutionError, match="nothing is locked"):
+    with pytest.raises(ResolutionError, match="there is no lock for"):
         ask("alpha<9", locks=locks, locked=True)
     assert ask("", locks=locks, locked=True).packages == ()
 
@@ -711,7 +711,7 @@ def test_a_requirement_that_contradicts_what_the_place_has(index, ask):
     assert caught.value.message == "beta>=2 is required, but beta 1.0 is preinstalled in registry.example.com/torch:2."
     with pytest.raises(ResolutionError, match=r"Preinstalled in Python \S+ of this machine: beta 1\.0\.$") as caught:
         ask("alpha", interpreter=over(beta, image=""))
-    assert "leave base out" in caught.value.hint
+    assert "remove base" in caught.value.hint
     with pytest.raises(ResolutionError) as caught:
         ask("nobody-has-this", interpreter=over(beta))
     assert "beta" not in caught.value.message

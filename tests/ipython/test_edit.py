@@ -343,7 +343,7 @@ def test_in_a_terminal_it_is_the_users_own_editor(shell, tmp_path, monkeypatch, 
     shell.run_line_magic("argo", "edit needs.txt")
     assert called == [tmp_path / "needs.txt"]
     assert capsys.readouterr().out == "said\n"
-    with pytest.raises(SpecError, match="which requirements"):
+    with pytest.raises(SpecError, match="cannot determine the notebook's path"):
         shell.run_line_magic("argo", "edit")
 
 

@@ -37,7 +37,7 @@ def test_the_lock_of_requirements_and_what_it_is_made_of(argo, tmp_path):
     lines = argo("lock --deps alpha --to pylock.toml")
     assert [line.split() for line in lines[:3]] == [
         ["PACKAGE", "VERSION", "SIZE", "CACHED", "NEEDED", "BY"],
-        ["alpha", "1.0", "917", "B", "asked", "for"],
+        ["alpha", "1.0", "917", "B", "requested"],
         ["beta", "1.0", "884", "B", "alpha"],
     ]
     assert lines[1].startswith("alpha")
@@ -60,7 +60,7 @@ def test_a_cell_keeps_its_versions_until_an_upgrade(shell, index, argo):
     changes = ["CHANGE   PACKAGE  BEFORE  AFTER", "newer    alpha    1.0     2.0", "removed  beta     1.0     -",
                "added    gamma    -       1.0"]  # fmt: skip
     *told, keys, kept = argo("lock --upgrade --dry-run")
-    assert (told, kept) == (["An upgrade", *changes], "Nothing was kept (--dry-run).")
+    assert (told, kept) == (["An upgrade", *changes], "Nothing was saved (--dry-run).")
     assert keys.startswith("From lock ")
     assert "alpha==2.0" in run(shell, "--deps alpha --upgrade --dry-run")
     assert run(shell, "--deps alpha --set locked=true") == "1.0\n"
@@ -95,7 +95,7 @@ def shell_lines(shell, line):
 
 
 def test_locked_refuses_before_anything_runs(shell, index, argo):
-    with pytest.raises(ResolutionError, match="nothing is locked"):
+    with pytest.raises(ResolutionError, match="there is no lock for"):
         run(shell, "--deps alpha --set locked=true")
     assert index.requests == []
     argo("lock --deps alpha")
@@ -117,9 +117,9 @@ def test_an_index_that_is_down_is_no_end(shell, index, argo):
 
 
 def test_what_lock_refuses(shell, argo, tmp_path):
-    with pytest.raises(SpecError, match="a run, or requirements, and not both"):
+    with pytest.raises(SpecError, match="a run or requirements, not both"):
         argo("lock r1 --deps alpha")
-    with pytest.raises(SpecError, match=r"cannot be written as lock\.json"):
+    with pytest.raises(SpecError, match=r"cannot infer the lock format from lock\.json"):
         argo("lock --deps alpha --to lock.json")
     Path(tmp_path / "folder.txt").mkdir()
     with pytest.raises(SpecError, match=r"folder\.txt cannot be written: "):

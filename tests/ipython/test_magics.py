@@ -171,7 +171,7 @@ def test_a_script_block_counts(shell, engine):
     run(shell, "-p 3.13", SCRIPT)
     assert engine.spec.requirements.lines == ("polars",)
     assert engine.spec.python == "3.13"
-    with pytest.raises(SpecError, match=r"--python 3.11 is not what the cell's script block requires"):
+    with pytest.raises(SpecError, match=r"--python 3\.11 does not satisfy requires-python <3\.14,>=3\.12"):
         run(shell, "-p 3.11", SCRIPT)
     shell.run_line_magic("config", "ArgoMagics.python = '3.12'")
     run(shell, "", SCRIPT)
@@ -347,7 +347,7 @@ def test_what_a_file_asks_for_beside_requirements(shell, engine, tmp_path, capsy
     assert engine.spec.settings.constraints == ("pandas<3", "numpy<3")
     assert engine.spec.settings.overrides == ("six==1",)
     assert capsys.readouterr().out.startswith("pyproject.toml: ignoring index-url of [tool.uv]")
-    with pytest.raises(SpecError, match=r"--python 3.11 is not what pyproject\.toml requires: "):
+    with pytest.raises(SpecError, match=r"--python 3.11 does not satisfy requires-python .* of pyproject\.toml"):
         run(shell, "-r pyproject.toml -p 3.11")
     run(shell, "-r pyproject.toml", '# /// script\n# requires-python = ">=3.13"\n# ///\n')
     # The kernel's own Python where it fits, else all that is required.
@@ -384,7 +384,7 @@ def test_the_requirements_file_is_written_into_the_cell_that_asks_for_it(shell, 
     monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "analysis.ipynb"))
     asked = []
     monkeypatch.setattr(shell, "set_next_input", lambda text, replace: asked.append((text, replace)))
-    with pytest.raises(SpecError, match="there is no analysis") as caught:
+    with pytest.raises(SpecError, match="no such file: analysis") as caught:
         shell.run_cell_magic("argo", "--write-deps", "print(1)\n")
     assert "%argo edit" in caught.value.hint
     (tmp_path / "analysis.requirements.txt").write_text("alpha==1.0\n")

@@ -133,7 +133,7 @@ def test_nothing_that_is_sent_to_a_cluster_holds_credentials(private, monkeypatc
 
 def test_an_address_with_a_password_stays_here(private):
     spec = RunSpec(cell="", requirements=parse("alpha"), settings=Settings(**with_url(private)))
-    with pytest.raises(SpecError, match="would leave this machine") as caught:
+    with pytest.raises(SpecError, match="would be sent to the cluster") as caught:
         prepare(spec, FakeBackend([]))
     assert "index_secrets=NAME=SECRET" in caught.value.hint
     assert SECRET not in f"{caught.value}{caught.value.hint}"

@@ -273,7 +273,7 @@ def test_stop(history, capsys):
     assert "terminal" in files.stop_asked()
     files.finish(RunState(outcome="Stopped", ended_at=1.0))
     assert cli.main(["stop", "r1"]) == 0
-    assert "r1 is not running: Stopped" in capsys.readouterr().out
+    assert "is not running: Stopped" in capsys.readouterr().out
 
 
 def test_runs_of_one_notebook(history):
