@@ -159,7 +159,7 @@ def test_it_is_stopped_from_another_process(server, here, left):
     said = here.hear("attach", run, status=1)
     assert whole(said)
     assert "Stopped: The run was stopped by another client." in said
-    assert "not live; it ended as Stopped" in here.hear("stop", run)
+    assert "is not running: Stopped" in here.hear("stop", run)
 
 
 def test_an_interrupt_leaves_what_was_attached(server, here, left):

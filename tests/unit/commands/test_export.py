@@ -88,17 +88,21 @@ def test_what_was_resolved_over_there_is_pinned_by_what_was_installed(history, k
 @pytest.mark.parametrize(
     ("fields", "words", "message"),
     [
-        ({}, ["--to", "x.txt"], "--to x.txt says not what to write"),
-        ({}, ["--to", "bytes.py"], "bytes.py is there already, and is no export"),
-        ({}, ["--to", "folder.py"], "folder.py cannot be written: Is a directory"),
-        ({}, ["--to", "mine.py"], "mine.py is there already, and is no export"),
-        ({}, ["--to", "nowhere/x.py"], "nowhere/x.py cannot be written: No such file or directory"),
+        ({}, ["--to", "x.txt"], "cannot infer the output format from `--to x.txt`"),
+        ({}, ["--to", "bytes.py"], "bytes.py exists and was not exported by uv-argo-magic"),
+        ({}, ["--to", "folder.py"], "cannot write folder.py: Is a directory"),
+        ({}, ["--to", "mine.py"], "mine.py exists and was not exported by uv-argo-magic"),
+        ({}, ["--to", "nowhere/x.py"], "cannot write nowhere/x.py: No such file or directory"),
         ({}, ["--to", "x.yaml"], "the local backend has no manifests"),
         ({"push": (("x", "1"),)}, ["-b", "argo", "--to", "x.yaml"], "pushed values are not in the history: x"),
-        ({"push": (("x", "1"),)}, [], "pushed values have no place in a script, and the cell has x"),
+        ({"push": (("x", "1"),)}, [], "pushed values cannot be exported to a script: x"),
         ({"settings": {"env": (("A", "secret"),)}}, ["-b", "argo", "--to", "x.yaml"], "and r1 had A"),
-        ({"settings": {"index_url": "https://u:p@index.example.com/"}}, ["-b", "argo", "--to", "x.yaml"], "a password"),
-        ({"resolution": Unresolved(lines=("numpy",), reason="no index")}, [], "which Python r1 had is not known"),
+        (
+            {"settings": {"index_url": "https://u:p@index.example.com/"}},
+            ["-b", "argo", "--to", "x.yaml"],
+            "does not keep passwords",
+        ),
+        ({"resolution": Unresolved(lines=("numpy",), reason="no index")}, [], "the Python version of r1 is not known"),
     ],
 )
 def test_what_cannot_be_written_is_refused(history, keep, tmp_path, fields, words, message):
