@@ -15,7 +15,7 @@ from uv_argo_magic.core.spec.run_spec import Resources, RunSpec, Settings
 from uv_argo_magic.core.spec.settings_parser import FIELDS
 from uv_argo_magic.engine.prepare import prepare
 from uv_argo_magic.engine.run import start
-from uv_argo_magic.errors import BackendUnavailable, SpecError
+from uv_argo_magic.errors import BackendUnavailable, SpecError, SubmitRejected
 
 HERE = ".".join(map(str, sys.version_info[:3]))
 ALLOWED = {"workflowTemplateRef", "arguments", "activeDeadlineSeconds", "ttlStrategy", "podGC"}
@@ -71,6 +71,14 @@ def test_a_large_program_lies_in_a_config_map(server, wanted):
     server.templates["cell"]["spec"]["arguments"]["parameters"].pop()
     with pytest.raises(SpecError, match="has no parameter largeProgram for larger ones"):
         begin(wanted(f"numbers = {numbers}"))
+
+
+def test_a_config_map_that_another_user_created_first_ends_the_run(server, wanted):
+    server.fail("configmaps", 409, 'configmaps "uv-argo-program-x" already exists')
+    with pytest.raises(SubmitRejected, match="already exists"):
+        begin(wanted(f"numbers = {[i * 7919 % 1_000_003 for i in range(30_000)]}"))
+    (workflow,) = server.workflows.values()
+    assert workflow.made["spec"]["shutdown"] == "Terminate"
 
 
 def test_only_what_the_user_says_wins_over_the_template(wanted):
