@@ -1,0 +1,37 @@
+"""The layout of the package: how many modules a folder has, and that each has a test that a reader finds."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "uv_argo_magic"
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
+FOLDERS = sorted({path.parent for path in MODULES})
+MOST = {PACKAGE: 7, PACKAGE / "guest": 18}
+"""Modules in a folder, but for those that have 16: the guest is one program, and the top is what a newcomer sees."""
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_no_folder_has_too_many_modules(folder):
+    assert len([path for path in MODULES if path.parent == folder]) <= MOST.get(folder, 16)
+
+
+def test_every_module_has_a_test_of_its_name_or_a_line_in_contributing():
+    stems = {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
+    table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Where a module is tested")[2]
+    tested_in = dict(re.findall(r"^\| `([\w/.*]+)` \| (.+) \|$", table, re.MULTILINE))
+    names = [path.relative_to(PACKAGE) for path in MODULES]
+    untested = [
+        name
+        for name in names
+        if not {f"test_{name.stem}", f"test_{name.parent.name}_{name.stem}"} & stems
+        and not any(name.match(pattern) for pattern in tested_in)
+    ]
+    assert untested == []
+    assert [pattern for pattern in tested_in if not any(name.match(pattern) for name in names)] == []
+    tests = [test for cell in tested_in.values() for test in re.findall(r"`([\w/]+\.py)`", cell)]
+    assert [test for test in tests if not (ROOT / "tests" / test).exists()] == []
