@@ -198,7 +198,7 @@ class LocalBackend:
     """
 
     capabilities = Capability.DETACH | Capability.LOCAL
-    settings = frozenset({"base"})
+    settings = frozenset({"base", "secret_env"})
 
     def __init__(self, store: Path | None = None) -> None:
         self._store = store
