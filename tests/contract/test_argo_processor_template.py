@@ -11,7 +11,7 @@ import pytest
 from support.index_server import IndexServer
 from uv import find_uv_bin
 
-from uv_argo_magic.backends.argo import template_manifests
+from uv_argo_magic.backends.argo.manifests import template_manifests
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,9 @@ import time
 import pytest
 from support.argo_server import ArgoServer
 
-from uv_argo_magic.backends.argo import role, template_manifests
+from uv_argo_magic.backends.argo import role
 from uv_argo_magic.backends.argo.backend import ArgoBackend
+from uv_argo_magic.backends.argo.manifests import template_manifests
 from uv_argo_magic.backends.kubernetes import watchers
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.engine.prepare import prepare

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from support.argo_server import ArgoServer
 
-from uv_argo_magic.backends.argo import template, template_manifests
 from uv_argo_magic.backends.argo.backend import ArgoBackend
+from uv_argo_magic.backends.argo.manifests import template, template_manifests
 from uv_argo_magic.core.spec.run_spec import Resources, RunSpec, Settings
 from uv_argo_magic.core.spec.settings_parser import FIELDS
 from uv_argo_magic.engine.prepare import prepare

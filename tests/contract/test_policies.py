@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 import yaml
 
-from uv_argo_magic.backends.argo import template_manifests
 from uv_argo_magic.backends.argo.backend import ArgoBackend
+from uv_argo_magic.backends.argo.manifests import template_manifests
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.engine.prepare import prepare
 from uv_argo_magic.engine.run import Run, start

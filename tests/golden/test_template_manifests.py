@@ -15,13 +15,13 @@ import pytest
 import yaml
 from support.requirement_lists import ACCEPTED
 
-from uv_argo_magic.backends.argo import processor_template, template_manifests, yaml_output
+from uv_argo_magic.backends.argo.manifests import processor_template, template_manifests, yaml_output
 from uv_argo_magic.backends.kubernetes import images
 from uv_argo_magic.core.requirements import model
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 HEAD = (
-    "# Generated from uv_argo_magic/backends/argo/template_manifests.py; a test compares them. "
+    "# Generated from uv_argo_magic/backends/argo/manifests/template_manifests.py; a test compares them. "
     "See docs/administrators.md.\n"
 )
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from uv_argo_magic.backends.argo import run_metadata, workflow, yaml_output
 from uv_argo_magic.backends.argo.backend import ArgoBackend
+from uv_argo_magic.backends.argo.manifests import run_metadata, workflow, yaml_output
 from uv_argo_magic.backends.kubernetes import images
 from uv_argo_magic.core.spec.program import Program
 from uv_argo_magic.core.spec.run_spec import Resources, RunSpec, Settings
@@ -192,7 +192,7 @@ def test_a_program_too_large_is_refused_before_anything_is_sent():
 def test_hera_leaves_the_users_yaml_alone():
     code = (
         "import yaml; before = yaml.dump('a\\nb'), yaml.safe_dump('a\\nb')\n"
-        "from uv_argo_magic.backends.argo.hera import hera; hera()\n"
+        "from uv_argo_magic.backends.argo.manifests.hera import hera; hera()\n"
         "assert (yaml.dump('a\\nb'), yaml.safe_dump('a\\nb')) == before\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from uv_argo_magic.backends.argo import role, template_manifests, workflow
+from uv_argo_magic.backends.argo import role
+from uv_argo_magic.backends.argo.manifests import template_manifests, workflow
 from uv_argo_magic.backends.kubernetes import images
 from uv_argo_magic.core.spec.run_spec import Settings
 

@@ -17,17 +17,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic.backends.argo import (
-    cluster_features,
-    connections,
-    doctor,
-    run_metadata,
-    template,
-    workflow,
-    yaml_output,
-)
+from uv_argo_magic.backends.argo import cluster_features, connections, doctor
 from uv_argo_magic.backends.argo import follow as follow_module
-from uv_argo_magic.backends.argo.hera import INSTALL, hera, required_packages
+from uv_argo_magic.backends.argo.manifests import run_metadata, template, workflow, yaml_output
+from uv_argo_magic.backends.argo.manifests.hera import INSTALL, hera, required_packages
 from uv_argo_magic.backends.base import BACKEND_SETTINGS, Capability, Check, Submission
 from uv_argo_magic.backends.kubernetes import images
 from uv_argo_magic.core.protocol.events import NodePhase

@@ -1,4 +1,4 @@
-"""backends/argo/yaml_output.py: YAML that any reader takes, and what a person sees of it."""
+"""backends/argo/manifests/yaml_output.py: YAML that any reader takes, and what a person sees of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uv_argo_magic.backends.argo import yaml_output
+from uv_argo_magic.backends.argo.manifests import yaml_output
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=40)
 

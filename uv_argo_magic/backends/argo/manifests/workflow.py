@@ -14,8 +14,9 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic.backends.argo import cluster_features, run_metadata
-from uv_argo_magic.backends.argo.hera import hera
+from uv_argo_magic.backends.argo import cluster_features
+from uv_argo_magic.backends.argo.manifests import run_metadata
+from uv_argo_magic.backends.argo.manifests.hera import hera
 from uv_argo_magic.backends.kubernetes import images, pod
 from uv_argo_magic.core.spec.program import PAYLOAD_LIMIT
 from uv_argo_magic.errors import SpecError

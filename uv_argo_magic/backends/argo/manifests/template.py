@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic.backends.argo import run_metadata, template_manifests
+from uv_argo_magic.backends.argo.manifests import run_metadata, template_manifests
 from uv_argo_magic.backends.kubernetes import images
 from uv_argo_magic.backends.kubernetes.rbac import Denied
 from uv_argo_magic.backends.kubernetes.transport import Gone

@@ -11,7 +11,7 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import Any
 
-from uv_argo_magic.backends.argo import run_metadata, workflow
+from uv_argo_magic.backends.argo.manifests import run_metadata, workflow
 from uv_argo_magic.backends.kubernetes import images, pod
 from uv_argo_magic.core.spec.program import Program
 from uv_argo_magic.core.spec.run_spec import Resources, RunSpec, Settings
@@ -68,7 +68,9 @@ def no_program() -> dict[str, Any]:
 
 def processor() -> dict[str, Any]:
     """The template with the parameters pythonCode, dependencies and requirementsFile, for use without this package."""
-    source = files("uv_argo_magic.backends.argo").joinpath("processor_template.py").read_text(encoding="utf-8")
+    source = (
+        files("uv_argo_magic.backends.argo.manifests").joinpath("processor_template.py").read_text(encoding="utf-8")
+    )
     names = {"pythonCode": "PYTHON_CODE", "dependencies": "DEPENDENCIES", "requirementsFile": "REQUIREMENTS_FILE"}
     manifest = _template(PROCESSOR, source, {name: None if name == "pythonCode" else "" for name in names})
     template = manifest["spec"]["templates"][0]
