@@ -101,7 +101,7 @@ def test_what_needs_a_failed_check_is_skipped(server, examine, path, status, fai
     assert hint in found[failed].hint
     after = [*argo_doctor.STEPS[argo_doctor.STEPS.index(failed) + 1 :], "test cell"]
     assert outcomes(found, "skipped") == after
-    assert all(check.message == f"needs {failed}" for check in found.values() if check.outcome == "skipped")
+    assert all(check.message == f"depends on {failed}" for check in found.values() if check.outcome == "skipped")
     assert server.workflows == {}
 
 

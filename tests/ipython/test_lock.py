@@ -122,7 +122,7 @@ def test_what_lock_refuses(shell, argo, tmp_path):
     with pytest.raises(SpecError, match=r"cannot infer the lock format from lock\.json"):
         argo("lock --deps alpha --to lock.json")
     Path(tmp_path / "folder.txt").mkdir()
-    with pytest.raises(SpecError, match=r"folder\.txt cannot be written: "):
+    with pytest.raises(SpecError, match=r"cannot write folder\.txt: "):
         argo("lock --deps alpha --to folder.txt")
     with pytest.raises(SpecError, match="no such run: nope"):
         argo("lock nope")
