@@ -1,6 +1,6 @@
 """Texts are plain English: none of these phrases in documentation, messages, docstrings or comments.
 
-`python tests/unit/test_language.py` prints all occurrences, including those in the files of PENDING.
+`python tests/unit/test_language.py` prints all occurrences.
 """
 
 from __future__ import annotations
@@ -72,9 +72,6 @@ PHRASES = {
 """Phrase -> what to write instead."""
 _PATTERNS = {re.compile(phrase.replace(" ", r"\s+"), re.IGNORECASE): advice for phrase, advice in PHRASES.items()}
 
-PENDING = frozenset((Path(__file__).parent / "language_pending.txt").read_text(encoding="utf-8").split())
-"""Modules that still contain such phrases."""
-
 
 def problems(text: str, first_line: int = 1) -> Iterator[str]:
     """Each phrase in a text, with its line and what to write instead."""
@@ -132,7 +129,7 @@ def test_documents_are_plain_english(path):
     assert document_problems(path) == []
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if relative(path) not in PENDING], ids=relative)
+@pytest.mark.parametrize("path", MODULES, ids=relative)
 def test_strings_docstrings_and_comments_are_plain_english(path):
     assert module_problems(path) == []
 

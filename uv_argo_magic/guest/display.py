@@ -125,7 +125,7 @@ def jsonable(value):
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
-        # NaN and infinities are no JSON; a front end gets their names.
+        # JSON has no NaN and no infinities; a front end gets their names.
         return float(value) if value - value == 0 else repr(float(value))
     if isinstance(value, (dt.datetime, dt.date)):
         return value.isoformat()
@@ -151,7 +151,7 @@ class DisplayHandle:
         self._displays.display(obj, display_id=self.display_id, **kwargs)
 
     def update(self, obj, **kwargs):
-        """Change what is shown under this id."""
+        """Replace the output of this id."""
         self._displays.update_display(obj, display_id=self.display_id, **kwargs)
 
 
@@ -232,7 +232,7 @@ class Displays:
         clear=False,
         **kwargs,
     ):
-        """Show values; with `display_id` (True: a new one) returns a handle that can change what is shown."""
+        """Show values; with `display_id` (True: a new one) returns a handle that can replace it."""
         transient = dict(transient or {})
         if display_id:
             transient["display_id"] = display_id = _new_id() if display_id is True else display_id
@@ -249,7 +249,7 @@ class Displays:
         return DisplayHandle(display_id, self) if display_id else None
 
     def update_display(self, obj, *, display_id, **kwargs):
-        """Change what is shown under `display_id`."""
+        """Replace the output of `display_id`."""
         kwargs["update"] = True
         self.display(obj, display_id=display_id, **kwargs)
 

@@ -84,11 +84,11 @@ def _message(exc):
 
 
 def _packed(value, most=MAX_ARGS):
-    """The tree of a value; None where there is none, or a long one."""
+    """The tree of a value; None if it has none, or a long one."""
     try:
         tree = values.pack(value)
         return [tree] if len(json.dumps(tree, allow_nan=False)) <= most else None
-    except Exception:  # noqa: BLE001 - what cannot be packed does not travel
+    except Exception:  # noqa: BLE001 - what cannot be packed is not sent
         return None
 
 

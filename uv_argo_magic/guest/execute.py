@@ -210,7 +210,7 @@ def _settle_libraries():
 
 
 def _pandas(module):
-    # Without IPython pandas takes the place for a terminal, and shows every column there is.
+    # Without IPython pandas assumes a terminal, and shows every column.
     if module.get_option("display.max_columns") == 0:
         module.set_option("display.max_columns", 20)
 

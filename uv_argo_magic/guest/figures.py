@@ -76,7 +76,7 @@ class Figures:
         return self.new_figure_manager_given_figure(num, figure)
 
     def new_figure_manager_given_figure(self, num, figure):
-        """A manager for a figure that is there."""
+        """A manager for an existing figure."""
         import matplotlib as mpl
         from matplotlib.backends import backend_agg
 

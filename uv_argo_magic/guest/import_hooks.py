@@ -15,7 +15,7 @@ class AfterImport:
 
     def install(self):
         # type: () -> None
-        """Stand first among the finders; a module that is there already is seen to at once."""
+        """Become the first finder; act at once for modules that are imported already."""
         for name in list(self.actions):
             if name in sys.modules:
                 self.actions.pop(name)(sys.modules[name])

@@ -73,4 +73,4 @@ def _cause(output):
         return "the package index could not be reached (%s)" % broken[-1]
     errors = re.findall(r"^ERROR: (.+)$", output, re.MULTILINE)
     lines = [line.strip() for line in output.split("\n") if line.strip()]
-    return (errors or lines or ["nothing was said"])[-1]
+    return (errors or lines or ["no output"])[-1]

@@ -69,7 +69,7 @@ def _pass_on(pid, number):
 
 
 def _wait(pid):
-    """The exit status of the child, as a shell has it: 128 and the signal that ended it."""
+    """The exit status of the child, as in a shell: 128 plus the signal that ended it."""
     status = os.waitpid(pid, 0)[1]
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 

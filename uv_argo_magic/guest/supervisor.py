@@ -24,7 +24,7 @@ from .host import Host
 INSTALL, RUN = "install", "run"
 """Values of UV_ARGO_ROLE: do only this part; without it, both."""
 HANDED = "handed"
-"""In the place of a reason: nothing has ended, another container goes on."""
+"""Instead of a reason: nothing has ended, another container continues."""
 PROTOCOL = 1
 POLL = 0.25  # seconds between two checks of an install's limits
 

@@ -37,7 +37,7 @@ def encode(name, value, limit):
         text = json.dumps(pack(value), allow_nan=False, separators=(",", ":"))
     except CannotTravel as error:
         path = name + "".join(error.path)
-        message = "%s %s, so %r cannot travel. %s" % (path, error.reason, name, error.hint.replace("{}", path))
+        message = "%s %s, so %r cannot be sent. %s" % (path, error.reason, name, error.hint.replace("{}", path))
         raise CannotTravel(message, error.hint) from None
     if len(text) > limit:
         message = "%r takes %d bytes as text, and the limit is %d. " % (name, len(text), limit)
@@ -48,7 +48,7 @@ def encode(name, value, limit):
 
 def decode(text):
     # type: (str) -> object
-    """The value of a text; ValueError where it is none, CannotTravel where it needs numpy and there is none."""
+    """The value of a text; ValueError if it is invalid, CannotTravel if it needs a numpy that is missing."""
     return unpack(json.loads(text))
 
 
@@ -94,7 +94,7 @@ def pack(value, inside=()):  # noqa: C901 - one case a kind
 
 
 def unpack(tree):
-    """The value of a JSON tree; ValueError where it is none."""
+    """The value of a JSON tree; ValueError if it is invalid."""
     if isinstance(tree, list):
         return [unpack(item) for item in tree]
     if not isinstance(tree, dict):
@@ -110,7 +110,7 @@ def unpack(tree):
 
 
 def _offset(zone):
-    """Microseconds east of Greenwich; other time zones have rules that do not travel."""
+    """Microseconds east of Greenwich; other time zones have rules that cannot be sent."""
     if zone is None:
         return None
     if type(zone) is not dt.timezone:
@@ -233,14 +233,14 @@ def _read_array(tree):
         size *= side
     if size != len(raw):
         raise ValueError("an array whose bytes do not fill its shape")
-    # The copy is writable, and lies in memory as the one that was sent.
+    # The copy is writable, and has the memory layout of the original.
     return np.ndarray(shape, dtype, raw or bytes(max(dtype.itemsize, 1)), order=tree["order"]).copy(order="K")
 
 
 _READERS["array"] = _read_array
 _READERS["scalar"] = lambda t: _read_array(dict(t, shape=[], order="C"))[()]
 
-# Why a value cannot travel, and what can instead; {} stands for its name.
+# Type -> an expression that can be sent instead; {} stands for the name.
 _INSTEAD = {
     ("pandas", "DataFrame"): "{}.to_numpy() or {}.to_dict('list')",
     ("pandas", "Series"): "{}.to_numpy() or {}.tolist()",

@@ -88,7 +88,7 @@ def open_editor(line: Line, shell: Any, context: Callable[[], CellContext], hist
 
 
 def _checks(path: Path, context: Callable[[], CellContext], cancelled: threading.Event) -> Iterator[CheckResult]:
-    """What is known of the file, and then what more takes longer to know."""
+    """The result of checking the file, and then the same with the packages that are cached here."""
     verdict = edit.check(path, context(), cancelled)
     yield verdict
     yield edit.measure(verdict, path, context(), cancelled)
@@ -97,8 +97,8 @@ def _checks(path: Path, context: Callable[[], CellContext], cancelled: threading
 class Editor:
     """The live editor of one file.
 
-    `written` names it as a cell does with `-r` ("": it is the notebook's own, and counts without); `check` asks the
-    index about what is written there, `lock` keeps these versions for the notebook, or newer ones.
+    `written` names it as a cell does with `-r` ("": it is the notebook's own, and counts without); `check` checks the
+    file against the index, `lock` keeps these versions for the notebook, or newer ones.
     """
 
     def __init__(

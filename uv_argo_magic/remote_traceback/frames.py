@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MARK = "\u2063"  # an invisible sign that no path has
 HIDDEN_COMMENT = f"#{MARK}"
-SPACE = 60  # blank lines between what is shown of a file and the line where, to IPython, its functions begin
+SPACE = 60  # blank lines between the shown part of a file and the line where, to IPython, its functions begin
 
 
 def clean(text: str) -> str:
@@ -152,7 +152,7 @@ OPERAND = "__operand__"
 
 
 def _frame(frame: Frame, location: FrameLocation) -> types.TracebackType | None:
-    """A traceback entry whose frame has the name, the place and the arguments of `frame`."""
+    """A traceback entry whose frame has the name, the position and the arguments of `frame`."""
     ours = frame.cell and bool(location.cell_name)
     shift = location.line_offset if ours else 0
     line = max(1, frame.line + shift)
@@ -223,7 +223,7 @@ def _statement(frame: Frame, tree: ast.Module | None, shift: int) -> ast.stmt | 
     """A statement that fails in the same operation at the same columns; None if there is none."""
     if tree is None or frame.col is None or frame.end_col is None or frame.end_line is None:
         return None
-    # What an `assert` raises has the place of its test, whose operation did not fail.
+    # The error of an `assert` has the position of its test, whose operation did not fail.
     tests = [node.test for node in ast.walk(tree) if isinstance(node, ast.Assert)]
     span = (frame.line + shift, frame.col, frame.end_line + shift, frame.end_col)
     for node in ast.walk(tree):

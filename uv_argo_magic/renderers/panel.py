@@ -1,7 +1,7 @@
 """The panel above a cell's output: live as widgets or as redrawn HTML, and at the end a static form that is saved.
 
 Rules:
-- One display per run: the live form while it runs, and the static form, without any widget, in its place at the end.
+- One display per run: the live form while it runs, which the static form, without any widget, replaces at the end.
   A reopened notebook would show "model not found" otherwise.
 - Redrawn at most ten times a second, with a bounded log, to keep the browser fast.
 - The Stop button calls its callback once, possibly from another thread, and does nothing else.
@@ -222,7 +222,7 @@ class _Widgets:
         return {"application/vnd.jupyter.widget-view+json": view, "text/plain": plain}
 
     def freeze(self, final: str) -> None:
-        """Show the HTML of the end in the place of all other widgets."""
+        """Replace all widgets by the final HTML."""
         self._summary.value = final
         self._root.remove_class("uv-argo").remove_class("uv-run")
         self._root.children = (self._summary,)

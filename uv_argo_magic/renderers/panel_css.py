@@ -130,5 +130,5 @@ EDIT_STATIC_CSS = (
 )
 """One of the two outputs is seen: the live editor where it lives, else the static form.
 
-The classes are JupyterLab's own; of its outputs only widgets, and what it says in their place, have no data-mime-type.
+The classes are JupyterLab's own; of its outputs, only widgets and its error messages for them have no data-mime-type.
 """
