@@ -146,6 +146,44 @@ def test_a_lost_pod_ends_the_workflow_and_does_not_run_twice(server, begin, tmp_
     assert only(server).pods == 1
 
 
+@pytest.mark.parametrize(
+    ("reason", "message", "sentence", "hint"),
+    [
+        (
+            "Evicted",
+            'Usage of EmptyDir volume "t" exceeds the limit "50Mi". ',
+            'The pod exceeded its disk limit and was evicted (Usage of EmptyDir volume "t" exceeds the limit "50Mi").',
+            "Request more with --resources disk=SIZE, or write less.",
+        ),
+        (
+            "DeadlineExceeded",
+            "Pod was active on the node longer than the specified deadline",
+            "The run exceeded its deadline of 86400 seconds.",
+            "Allow more with --set deadline=SECONDS.",
+        ),
+    ],
+)
+def test_a_cell_that_the_cluster_ends_fails_with_the_cause(server, begin, reason, message, sentence, hint):
+    server.phase_after = 5.0
+    run = begin("import time\nprint('begun', flush=True)\ntime.sleep(60)")
+    while "begun" not in run.logs():
+        time.sleep(0.01)
+    only(server).evict(reason, message)
+    run.wait(30)
+    with pytest.raises(NodeFailed) as failure:
+        run.raise_for_state()
+    assert (str(failure.value), failure.value.hint, run.logs()) == (sentence, hint, "begun\n")
+
+
+def test_a_stop_by_an_unknown_cause_is_still_a_stop(server, begin):
+    run = begin("import time\nprint('begun', flush=True)\ntime.sleep(60)")
+    while "begun" not in run.logs():
+        time.sleep(0.01)
+    server.stop_after = 0.0
+    run.stop()
+    assert run.wait(30).outcome == "Stopped"
+
+
 def test_a_deleted_workflow_is_said(server, begin):
     one = begin("import time\nprint('begun', flush=True)\ntime.sleep(60)")
     while "begun" not in one.logs():

@@ -203,6 +203,13 @@ class Workflow:
                 else:
                     self.process.send_signal(number)
 
+    def evict(self, reason: str, message: str) -> None:
+        """The kubelet ends the pod, and then writes why into its status."""
+        self.kill(signal.SIGTERM)
+        self.process.wait(20)
+        self.pod["status"] = {**self.pod["status"], "reason": reason, "message": message, "phase": "Failed"}
+        self.server.changed("MODIFIED", self.pod)
+
     def lose(self) -> None:
         """The pod is deleted at once, and made again half a second later, as Argo does while its node is Pending."""
         self.kill(signal.SIGKILL)

@@ -48,6 +48,8 @@ class Summary:
     packages: tuple[tuple[str, str], ...] = ()
     install_seconds: float = 0.0
     stop_asked: str = ""
+    node_phase: str = ""
+    node_message: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +172,12 @@ class RunRecord:
                 requirements=self.requirements,
                 requirements_source=self.needs_from,
             )
+        node = ev.NodePhase(phase=end.node_phase, message=end.node_message, t=end.ended) if end else None
+        if node and node.phase and end and not end.stop_asked:
+            yield node  # before the exit record, because it may have the cause
         yield from ev.decode(self.log(), self.note("nonce"))
+        if node and node.phase:
+            yield node
         if end and end.stop_asked:
             yield ev.StopRequested(by=end.stop_asked, t=end.ended)
         if end:
@@ -208,6 +215,8 @@ def summarize(state: RunState) -> Summary:
         packages=state.installed.packages if state.installed else (),
         install_seconds=state.installed.seconds if state.installed else 0.0,
         stop_asked=state.stop_requested.by if state.stop_requested else "",
+        node_phase=state.node.phase if state.node else "",
+        node_message=state.node.message if state.node else "",
     )
 
 

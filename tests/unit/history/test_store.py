@@ -149,6 +149,23 @@ def test_a_stopped_or_lost_run_is_rebuilt_as_it_ended(history):
         assert entry.outcome == entry.state().outcome == outcome
 
 
+def test_the_cause_of_an_end_by_the_backend_is_kept(history):
+    files = begin(history)
+    log = record("hello", 1, protocol=1, python="3.12.1", platform="Linux", pid=1) + record(
+        "exit", 2, reason="stopped", code=0
+    )
+    evicted = ev.NodePhase(phase="Failed", message="the pod was evicted", t=3.0)
+    state = fold([evicted, *ev.decode(log, NONCE)], RunState(run=files.folder.name))
+    files.append(log)
+    files.finish(state)
+    again = history.last().state()
+    assert (state.outcome, again.outcome, again.node.message) == (
+        "InstallFailed",
+        "InstallFailed",
+        "the pod was evicted",
+    )
+
+
 def test_get_names_what_is_near(history):
     with pytest.raises(SpecError, match=r"no such run: x$") as caught:
         history.get("x")

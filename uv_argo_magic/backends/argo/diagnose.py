@@ -73,15 +73,23 @@ def ended(pod: Mapping[str, Any] | None, workflow: Mapping[str, Any] | None) -> 
     """What ended the run, if the program did not report it."""
     if is_shut_down(workflow):
         return "the workflow was stopped"
-    if pod is not None and (explanation := pods.ended(pod, errors=ERRORS)):
-        return explanation
-    return ERRORS.explain_first(_messages(workflow))
+    explanation = pods.ended(pod, errors=ERRORS) if pod is not None and pods.ended_early(pod) else ""
+    explanation = explanation or deadline_exceeded(_messages(workflow))
+    if not explanation and pod is not None:
+        explanation = pods.ended(pod, errors=ERRORS)
+    return _with_deadline(explanation or ERRORS.explain_first(_messages(workflow)), workflow)
+
+
+def _with_deadline(explanation: str, workflow: Mapping[str, Any] | None) -> str:
+    """The explanation, and the workflow's deadline if it was exceeded."""
+    seconds = ((workflow or {}).get("spec") or {}).get("activeDeadlineSeconds")
+    return explanation.replace("exceeded its deadline;", f"exceeded its deadline of {seconds} seconds;", bool(seconds))
 
 
 def lost(pod: Mapping[str, Any] | None, workflow: Mapping[str, Any] | None = None) -> str:
     """Why the pod was deleted before the cell had ended: by Argo at a deadline, or by something else."""
     if explanation := deadline_exceeded(_messages(workflow)):
-        return explanation
+        return _with_deadline(explanation, workflow)
     cause = ended(pod, None)
     return (
         f"the pod was deleted ({cause})" if cause else "the pod was deleted, by a user or with its node"

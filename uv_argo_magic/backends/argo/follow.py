@@ -22,7 +22,7 @@ from uv_argo_magic.backends.kubernetes import diagnose as pods
 from uv_argo_magic.backends.kubernetes.log_stream import LogStream
 from uv_argo_magic.backends.kubernetes.rbac import Denied
 from uv_argo_magic.backends.kubernetes.transport import Gone, TooEarly
-from uv_argo_magic.core.protocol.events import NodePhase
+from uv_argo_magic.core.protocol.events import NodePhase, StopRequested
 from uv_argo_magic.errors import BackendError
 
 if TYPE_CHECKING:
@@ -47,6 +47,11 @@ def so_far(client: WorkflowClient, name: str) -> Iterator[Item]:
         workflow = diagnose.DELETED
     pod_list, _ = client.pods(pods_of(name))
     pod_list = sorted(pod_list, key=pods.created)
+    last = pod_list[-1] if pod_list else None
+    phase = NodePhase(phase=diagnose.phase(last, workflow), message=diagnose.ended(last, workflow), t=time.time())
+    if diagnose.is_shut_down(workflow):
+        yield StopRequested(by=diagnose.stopped_by(workflow), t=time.time())
+    yield phase  # before the exit record: it has the cause, if Argo or the cluster ended the cell
     for pod in pod_list:
         for container in pods.log_containers(pod):
             log = LogStream(watchers.EXECUTOR_LINES)
@@ -54,8 +59,6 @@ def so_far(client: WorkflowClient, name: str) -> Iterator[Item]:
                 stream = client.log(pods.name_of(pod), container=container, follow=False)
                 yield from filter(None, map(log.feed, stream))
                 yield log.end()
-    last = pod_list[-1] if pod_list else None
-    yield NodePhase(phase=diagnose.phase(last, workflow), message=diagnose.ended(last, workflow), t=time.time())
 
 
 class Follower:
@@ -102,6 +105,8 @@ class Follower:
                 if deadline is not None and time.monotonic() >= deadline and self._watchers.messages.empty():
                     break
             yield self._last()
+            if self._state.unexplained_exit:
+                yield self._state.unexplained_exit
         finally:
             self._watchers.close()
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 PHASE_DELAY = 120.0
 """Seconds to wait for Argo's phase once the cell has ended: its controller looks every ten, and has other work."""
+CAUSE_DELAY = 20.0
+"""Seconds to wait for the cause when a cell was stopped without a request: Argo's controller looks every ten."""
 LOG_DELAY = 15.0
 """Seconds to wait for the rest of a log whose pod or workflow has ended."""
 
@@ -76,6 +78,9 @@ class FollowState:
     log_complete: bool = False
     exited: bool = False
     """The exit record that ends the run was read."""
+    unexplained_exit: str = ""
+    """The log from the exit record of a cell on that was stopped without a request, kept back until its cause is known:
+    the eviction of the pod, a deadline."""
     pod_lost: bool = False
     stopping: bool = False
     """A stop was requested, by this process or another client."""
@@ -90,6 +95,8 @@ class FollowState:
     def patience(self) -> float | None:
         """Seconds to wait for more; None while the run goes on."""
         is_final = diagnose.is_final(self.workflow)
+        if self.unexplained_exit:
+            return 0.0 if is_final or self.pod_lost or pods.ended_early(self.pod) else CAUSE_DELAY
         if self.exited:
             return 0.0 if is_final else PHASE_DELAY
         if self.next_pods:
@@ -143,6 +150,7 @@ def advance(
             raise error
         case _:
             assert_never(message)
+    _release_exit(step)
     _next_attempt(step)
     _start_log(step)
     return step.state, tuple(step.effects)
@@ -155,7 +163,8 @@ def last_phase(state: FollowState, *, t: float) -> NodePhase:
         # Argo reports it seconds later; the pod itself may still run, for its other container.
         phase = pods.exit_phase(state.pod)
     message = _last_message(state, phase)
-    if message and state.shown and state.shown.message and not state.exited:
+    has_started = state.exited or state.unexplained_exit
+    if message and state.shown and state.shown.message and not has_started:
         message = f"{message}; until then: {state.shown.message}"
     return NodePhase(phase=phase, message=message, t=t, uid=pods.uid_of(state.pod))
 
@@ -176,11 +185,26 @@ def _last_message(state: FollowState, phase: str) -> str:
 
 def _read_text(step: _Step, text: str) -> None:
     state = step.state
+    if state.unexplained_exit:
+        step.set(unexplained_exit=state.unexplained_exit + text)
+        return
     if not state.exited:
         reason = exit_reason(text, state.nonce)
-        if reason and (reason in {"ok", "stopped"} or not (state.next_pods or state.may_retry)):
+        is_last = not (state.next_pods or state.may_retry)
+        if reason == "stopped" and is_last and not state.stopping:
+            step.set(unexplained_exit=text)
+            return
+        if reason and (reason in {"ok", "stopped"} or is_last):
             step.set(exited=True)
     step.effects.append(text)
+
+
+def _release_exit(step: _Step) -> None:
+    """Report an exit that was kept back, once it turns out that a stop was requested."""
+    state = step.state
+    if state.unexplained_exit and state.stopping:
+        step.effects.append(state.unexplained_exit)
+        step.set(unexplained_exit="", exited=True)
 
 
 def _workflow_seen(step: _Step, workflow: ApiObject) -> None:

@@ -123,6 +123,11 @@ def exit_phase(pod: Mapping[str, Any]) -> str:
     return "Succeeded" if state.get("exitCode") == 0 else "Failed"
 
 
+def ended_early(pod: Mapping[str, Any] | None) -> bool:
+    """Whether the pod's status has a cause of its end that is not the program: an eviction or a deadline."""
+    return _status(pod).get("reason") in {"Evicted", "DeadlineExceeded", "Preempting", "Terminated", "NodeShutdown"}
+
+
 def log_containers(pod: Mapping[str, Any]) -> tuple[str, ...]:
     """The containers whose logs, in this order, are the run's log."""
     containers = (pod.get("spec") or {}).get("initContainers") or []
@@ -217,8 +222,9 @@ def _memory_limit(pod: Mapping[str, Any], name: str) -> str:
 
 
 def _evicted(message: str) -> str:
-    if re.search(r"ephemeral|EmptyDir|emptyDir", message):
+    if not message.startswith("The node") and re.search(r"ephemeral|EmptyDir|emptyDir", message):
         return (
-            f"the pod exceeded its disk limit and was evicted ({short(message)}); request more: --resources disk=20Gi"
+            f"the pod exceeded its disk limit and was evicted ({short(message)}); "
+            "request more with --resources disk=SIZE, or write less"
         )
     return f"the node ran out of resources and evicted the pod ({short(message)}); request more with --resources"

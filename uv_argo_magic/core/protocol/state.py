@@ -4,7 +4,8 @@ Rules:
 - `step` is pure and total: any event in any state gives a state, and never raises.
 - A run moves through the phases of ORDER and never back, except for another attempt.
 - The guest's `exit` record decides the outcome, and nothing changes it afterwards; `node`, the backend's view, may
-  follow later. If another attempt may follow a failed one, the outcome counts once the log is complete.
+  follow later. A guest that was stopped without a request does not know why: a failed `node` before its record does.
+  If another attempt may follow a failed one, the outcome counts once the log is complete.
 - (boot, n) identifies a line: a repeated line is dropped, missing lines become a `Gap`, and another boot is another
   attempt, unless its `hello` names the boot that it continues.
 """
@@ -244,6 +245,8 @@ def _act(  # noqa: C901, PLR0911 - one case an event is what this function is
         case ev.Exited():
             stopped = state.stop_requested and event.reason == "signal"
             outcome = "Stopped" if stopped else OUTCOMES[event.reason]
+            if event.reason == "stopped" and _was_ended_by_node(state):
+                outcome = "Lost" if state.phase == "running" else "InstallFailed"
             state = replace(state, exited=event, outcome=outcome, ended_at=event.t, snapshot=None)
             attempts_left = not state.attempts or state.attempt < state.attempts
             will_retry = attempts_left and not state.stop_requested and outcome not in {"Succeeded", "Stopped"}
@@ -252,6 +255,12 @@ def _act(  # noqa: C901, PLR0911 - one case an event is what this function is
             return _part(state, event)
         case _:  # pragma: no cover
             assert_never(event)
+
+
+def _was_ended_by_node(state: RunState) -> bool:
+    """Whether the backend ended the program, without a request to stop it."""
+    node = state.node
+    return not state.stop_requested and node is not None and node.phase in {"Failed", "Error"} and bool(node.message)
 
 
 def _part(state: RunState, event: ev.Part) -> RunState:

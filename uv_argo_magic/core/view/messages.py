@@ -112,6 +112,8 @@ def sentence(state: RunState) -> str:
         return f"The run was stopped{_by(state)}{node_note}."
     if state.exited is None:
         return f"The log ended unexpectedly{_node(state)}."
+    if cause := _node_cause(state):
+        return f"{cause[0]}."
     return _ended(state, state.exited)
 
 
@@ -121,6 +123,8 @@ def hint(state: RunState) -> str:  # noqa: PLR0911 - one line a reason
         return "" if state.stop_requested is None else "Waiting a few seconds for it to exit cleanly."
     if state.outcome == "Stopped":
         return "Output so far is kept. Run the cell again to start over."
+    if cause := _node_cause(state):
+        return f"{cause[1] or 'Run the cell again'}."
     if state.exited is None and state.node and "; " in state.node.message:
         return ""  # the message of the node has its own next step
     if state.exited is None:
@@ -143,6 +147,16 @@ def hint(state: RunState) -> str:  # noqa: PLR0911 - one line a reason
             return "This is a bug in uv-argo-magic. Please report it with the log."
         case _:
             return ""
+
+
+def _node_cause(state: RunState) -> tuple[str, str] | None:
+    """Why the backend ended the program, and the next step, if it did so without a request."""
+    exited, node = state.exited, state.node
+    if exited is None or exited.reason != "stopped" or state.outcome not in {"Lost", "InstallFailed"} or node is None:
+        return None
+    # Twice as long as other quotations: it holds the problem and the next step.
+    cause, _, step = one_line(node.message, 2 * LONGEST).rstrip(".").partition("; ")
+    return cause[:1].upper() + cause[1:], step[:1].upper() + step[1:]
 
 
 def _missing(state: RunState) -> str:

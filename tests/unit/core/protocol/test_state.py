@@ -84,6 +84,16 @@ def test_a_killed_cell_counts_as_stopped_only_where_somebody_asked() -> None:
     assert fold([ev.StopRequested(by="a button", t=1.0), killed]).outcome == "Stopped"
 
 
+@pytest.mark.parametrize(("records", "outcome"), [(3, "InstallFailed"), (6, "Lost")])
+def test_a_program_that_the_backend_ended_was_not_stopped(records: int, outcome: str) -> None:
+    exited = ev.Exited(**stamp(13), reason="stopped")
+    evicted = ev.NodePhase(phase="Failed", message="the pod was evicted", t=112.0)
+    assert fold([*log()[:records], evicted, exited]).outcome == outcome
+    assert fold([*log()[:records], exited, evicted]).outcome == "Stopped"
+    asked = ev.StopRequested(by="me", t=111.0)
+    assert fold([*log()[:records], asked, evicted, exited]).outcome == "Stopped"
+
+
 def test_a_log_without_an_exit_record_is_lost_or_stopped() -> None:
     cut = log()[:-1]
     assert fold([*cut, ev.LogEnded(t=5.0)]).outcome == "Lost"
