@@ -21,7 +21,7 @@ CELL = """%%argo --deps "numpy pandas"
 import time
 import numpy as np, pandas as pd
 for step in range(4):
-    print("step", step, flush=True); time.sleep(0.5)
+    print("step", step, flush=True); time.sleep(1)
 pd.DataFrame({"a": np.arange(3)})
 """
 FAILS = """%%argo
@@ -99,5 +99,5 @@ def test_a_failure_is_shown_as_in_a_plain_cell(notebook, request):
     assert "FileNotFoundError" in shown
     assert "line 4" in shown
     assert "so far" in shown
-    assert "empty folder of its own" in shown
+    assert "runs in an empty folder" in shown
     keep(opened, f"argo-{request.node.callspec.id}-failed", 2)

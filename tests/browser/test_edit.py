@@ -210,7 +210,7 @@ def test_by_the_keyboard_alone(edited):
     page.keyboard.press("Space")
     one.chips(1)
     page.wait_for_function("()=>document.activeElement.matches('.uv-add input')")
-    focus(page, ".uv-edit .uv-tool[title^=Take]", back=True)
+    focus(page, ".uv-edit .uv-tool[title^=Undo]", back=True)
     page.keyboard.press("Enter")
     one.chips(2)
     one.wrote("alpha\nbeta\n")

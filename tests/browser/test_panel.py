@@ -12,10 +12,16 @@ from support.lab import contrasts, fits, focus, keep
 BADGE = ".uv-argo .uv-badge"
 STATIC = ".uv-argo-static"
 
-SLOW = """%%argo
-import time
+SHORT = """%%argo
 for i in range(5):
-    print(f"\\x1b[32mline {i}\\x1b[0m", flush=True); time.sleep(0.4)
+    print("line", i)
+"""
+HELD = """%%argo
+import os, time
+for i in range(5):
+    print(f"\\x1b[32mline {i}\\x1b[0m", flush=True); time.sleep(0.1)
+while not os.path.exists(GATE):
+    time.sleep(0.05)
 """
 LONG = "%%argo\nprint('so far', flush=True)\nimport time; time.sleep(60)\n"
 FIGURE = """%%argo
@@ -25,8 +31,26 @@ display({"image/png": png}, raw=True)
 """
 
 
-def test_phases_change_and_the_output_comes(open_notebook):
-    notebook = open_notebook(SLOW)
+class Gate:
+    """A cell that waits at its end until `open`: what a test does meanwhile may take as long as the machine needs."""
+
+    def __init__(self, path):
+        self.path = path
+        self.cell = HELD.replace("GATE", repr(str(path)))
+
+    def open(self):
+        self.path.touch()
+
+
+@pytest.fixture
+def gate(tmp_path):
+    closed = Gate(tmp_path / "gate")
+    yield closed
+    closed.open()
+
+
+def test_phases_change_and_the_output_comes(open_notebook, gate):
+    notebook = open_notebook(gate.cell)
     page = notebook.page
     page.wait_for_selector(f"{BADGE}.uv-running")
     page.wait_for_selector("text=The cell is running.")
@@ -40,6 +64,7 @@ def test_phases_change_and_the_output_comes(open_notebook):
     keep(notebook, "running-log")
     page.get_by_role("button", name="Packages", exact=True).click()
     page.wait_for_selector("text=No packages.")
+    gate.open()
     notebook.ended(1)
     page.wait_for_selector(f"{STATIC}:has-text('Succeeded')")
     panel, *streams = notebook.outputs(1)
@@ -66,14 +91,15 @@ def test_an_exception_stands_on_the_cells_own_lines(open_notebook):
     keep(notebook, "exception")
 
 
-def test_detach_and_go_on_working(open_notebook):
-    notebook = open_notebook(SLOW.replace("%%argo", "%%argo --detach -o run"), "6 * 7", "run.result(); run.status")
+def test_detach_and_go_on_working(open_notebook, gate):
+    notebook = open_notebook(gate.cell.replace("%%argo", "%%argo --detach -o run"), "6 * 7", "run.result(); run.status")
     page = notebook.page
     notebook.ended(1)
     notebook.run(2)
     notebook.ended(2)
     page.wait_for_selector(f"{BADGE}.uv-running")
     assert "42" in notebook.cell(2).inner_text()
+    gate.open()
     notebook.run(3)
     notebook.ended(3)
     notebook.cell(1).locator(STATIC).wait_for()
@@ -82,8 +108,8 @@ def test_detach_and_go_on_working(open_notebook):
     assert "line " not in notebook.cell(2).inner_text() + notebook.cell(3).locator(".jp-OutputArea").inner_text()
 
 
-def test_a_detached_runs_panel_stays_after_a_reload(open_notebook):
-    notebook = open_notebook(SLOW.replace("%%argo", "%%argo --detach").replace("0.4", "2"))
+def test_a_detached_runs_panel_stays_after_a_reload(open_notebook, gate):
+    notebook = open_notebook(gate.cell.replace("%%argo", "%%argo --detach"))
     page = notebook.page
     notebook.ended(1)
     page.wait_for_selector(f"{BADGE}.uv-running")
@@ -91,13 +117,14 @@ def test_a_detached_runs_panel_stays_after_a_reload(open_notebook):
     page.wait_for_function("()=>!window.jupyterapp.shell.currentWidget.context.model.dirty")
     page.reload()
     page.wait_for_selector(f"{BADGE}.uv-running")
+    gate.open()
     page.wait_for_selector(f"{STATIC}:has-text('Succeeded')")
     assert "model not found" not in page.content()
     keep(notebook, "detached-reloaded")
 
 
 def test_the_saved_notebook_shows_the_panel_without_its_kernel_and_untrusted(open_notebook, lab, context):
-    notebook = open_notebook(SLOW.replace("0.4", "0.1"))
+    notebook = open_notebook(SHORT)
     notebook.ended(1)
     notebook.page.wait_for_selector(STATIC)
     notebook.command("docmanager:save")
@@ -165,15 +192,16 @@ def test_a_hundred_thousand_lines(open_notebook):
 EVIL = "</pre></script><script>window.XSS=1</script><img src=x onerror='window.XSS=1'>\"'&lt;"
 
 
-def test_hostile_text_stays_text(open_notebook):
+def test_hostile_text_stays_text(open_notebook, gate):
+    printing = f"import sys\nevil = {EVIL!r}\nprint(evil, flush=True)\nprint(evil, file=sys.stderr)\n"
     notebook = open_notebook(
-        f"%%argo\nimport sys, time\nevil = {EVIL!r}\nprint(evil, flush=True)\nprint(evil, file=sys.stderr)\n"
-        "time.sleep(1.5)\nraise type(evil, (Exception,), {})(evil)\n"
+        gate.cell.replace("import os", printing + "import os") + "raise type(evil, (Exception,), {})(evil)\n"
     )
     page = notebook.page
     page.wait_for_selector(BADGE)
     page.get_by_role("button", name="Log", exact=True).click()
     page.wait_for_selector("pre.uv-log:has-text('window.XSS')")
+    gate.open()
     page.wait_for_selector(f"{STATIC}:has-text('Failed')")
     page.locator(f"{STATIC} summary").first.click()
     assert "<script>" in page.locator(STATIC).inner_text()
@@ -211,6 +239,10 @@ def test_both_themes_narrow_and_enlarged(open_notebook, theme):
     page.wait_for_selector(f"{BADGE}.uv-running")
     name = theme.split()[1].lower()
     keep(notebook, f"{name}-wide")
+    page.set_viewport_size({"width": 900, "height": 800})
+    fits(page, ".uv-argo", "button,.uv-badge,.uv-time")
+    badge, stop = (page.locator(f".uv-argo {part}").bounding_box() for part in (".uv-badge", ".uv-stop"))
+    assert abs(badge["y"] - stop["y"]) < 10, "Stop is not on the first line"
     for shape, width, height in (("narrow", 600, 800), ("zoomed", 640, 450)):  # the second is 1280 by 900 at 200 %
         page.set_viewport_size({"width": width, "height": height})
         fits(page, ".uv-argo", "button,.uv-badge,.uv-time")

@@ -167,7 +167,7 @@ class _Widgets:
         create, layout = registry.create, registry.ipywidgets.Layout
         # Separate from the time, which changes all the time: a screen reader announces only a new state.
         self._badge = registry.html()
-        self._head = registry.html(flex="1 1 auto")
+        self._head = registry.html(css="uv-facts", flex="1 1 260px")
         self._summary = registry.html()
         self._log = registry.html(flex="0 0 auto", width="100%")
         self._tools = registry.html()
@@ -193,7 +193,8 @@ class _Widgets:
         stack = create("Stack", [self._summary, log, packages_box], css="uv-stack", selected_index=0)
         # Linked in the browser: changing a tab needs no kernel, which is busy with the cell.
         registry.add(registry.ipywidgets.jslink((tabs, "index"), (stack, "selected_index")))
-        head = create("HBox", [self._badge, self._head, tabs, self._button], css="uv-head")
+        controls = create("HBox", [tabs, self._button], css="uv-controls")  # one group: a narrow page wraps both
+        head = create("HBox", [self._badge, self._head, controls], css="uv-head")
         style = registry.html(f"<style>{CSS}</style>", display="none")
         self._root = create("VBox", [style, head, stack], css="uv-argo uv-run")
         self._button.on_click(lambda _: stop())
@@ -251,7 +252,7 @@ def _head(state: RunState, now: float) -> str:
     parts.append(humanize.one_line(state.location, 80) if state.location else "local")
     dim = tables.escape(" \N{MIDDLE DOT} ".join(parts))
     name = tables.escape(humanize.one_line(state.name or state.run, 80))
-    return f'<span class="uv-time">{dim}</span><span class="uv-name" title="{name}">{name}</span>'
+    return f'<span class="uv-time" title="{dim}">{dim}</span><span class="uv-name" title="{name}">{name}</span>'
 
 
 def _summary(state: RunState, now: float, remarks: list[str]) -> str:

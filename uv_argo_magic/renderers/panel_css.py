@@ -12,7 +12,7 @@ CSS = """
 .uv-argo .widget-html,.uv-argo .widget-html-content{font-size:13px;line-height:20px;min-height:0;height:auto}
 .uv-argo .uv-head{align-items:center;gap:6px 10px;flex-wrap:wrap;overflow:visible}
 .uv-argo .uv-badge{display:inline-flex;align-items:center;gap:6px;border-radius:10px;padding:0 9px;height:20px;
- font-size:12px;font-weight:600;color:#fff;background:#57606a;vertical-align:middle}
+ font-size:12px;font-weight:600;color:#fff;background:#57606a;vertical-align:top}
 .uv-argo .uv-badge i{width:6px;height:6px;border-radius:50%;background:#fff;animation:uv-argo-pulse 1.4s infinite}
 .uv-argo .uv-badge.uv-pending{background:#9a6700}
 .uv-argo .uv-badge.uv-running{background:#0969da}
@@ -25,6 +25,9 @@ CSS = """
 .uv-argo.uv-run .uv-badge.uv-stopping i{background:#cf222e}
 @keyframes uv-argo-pulse{0%,100%{opacity:1}50%{opacity:.25}}
 @media (prefers-reduced-motion:reduce){.uv-argo .uv-badge i{animation:none}}
+.uv-argo .uv-facts,.uv-argo .uv-facts .widget-html-content{min-width:0;overflow:hidden;white-space:nowrap;
+ text-overflow:ellipsis}
+.uv-argo .uv-controls{flex:0 0 auto;align-items:center;gap:10px;width:auto;margin:0;overflow:visible}
 .uv-argo .uv-time{font-variant-numeric:tabular-nums;margin-right:12px}
 .uv-argo .uv-name{font-family:var(--jp-code-font-family,monospace);font-size:11px;
  color:var(--jp-ui-font-color2,#57606a)}
@@ -53,7 +56,7 @@ CSS = """
 .uv-argo .uv-tools{display:flex;align-items:center;gap:6px;margin:8px 0 4px}
 .uv-argo .uv-tools>span{flex:1 1 auto;min-width:0;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .uv-argo .uv-tools code{background:transparent;font-size:11px}
-.uv-argo .uv-scroll{border-top:1px solid var(--jp-border-color3,#e5e8eb)}
+.uv-argo .uv-scroll{border:solid var(--jp-border-color3,#e5e8eb);border-width:1px 0}
 .uv-argo .uv-remark{font-size:12px;border-left:3px solid #bf8700;padding-left:8px;margin-top:4px}
 .uv-argo pre.uv-log{margin:0;padding:4px 0 0;font-family:var(--jp-code-font-family,monospace);line-height:1.4;
  font-size:12px;white-space:pre-wrap;overflow-wrap:anywhere;background:transparent;
