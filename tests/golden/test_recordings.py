@@ -110,3 +110,32 @@ def test_a_recording_reads_each_log_once_and_ends_a_lost_pod_alone(name):
     again = Replay(name)
     again.play()
     assert again.follow == replay.follow
+
+
+BLOCKED = {"bad_image", "executor_image_missing", "missing_secret", "missing_pvc", "missing_configmap_volume"}
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_only_a_pod_that_cannot_start_by_itself_is_given_up(name):
+    replay = Replay(name)
+    replay.follow = FollowState(nonce="nonce", start_timeout=0.01)
+    replay.play()
+    for _ in range(2):
+        replay.seconds += 1.0
+        replay.take(EventsSeen(tuple(replay.warned)))
+    assert bool(replay.follow.given_up) is (name in BLOCKED)
+    if name in BLOCKED:
+        state = step(step(replay.state, last_phase(replay.follow, t=0.0)), ev.LogEnded(t=1.0))
+        assert messages.sentence(state).startswith("The run did not start within start_timeout (0.01 seconds): ")
+        assert replay.follow.given_up.endswith(messages.hint(state)[1:].rstrip("."))
+
+
+def test_a_stop_keeps_the_cause_that_the_run_waited_for():
+    replay = Replay("bad_image")
+    replay.play()
+    state = step(replay.state, ev.StopRequested(by="me", t=1.0))
+    assert "before it started: cannot pull the image local/does-not-exist:1" in messages.sentence(state)
+    state = step(step(state, ev.NodePhase(phase="Failed", message="the workflow was stopped")), ev.LogEnded(t=2.0))
+    assert state.outcome == "Stopped"
+    assert "before it started: cannot pull the image local/does-not-exist:1" in messages.sentence(state)
+    assert "--set image=IMAGE" in messages.hint(state)

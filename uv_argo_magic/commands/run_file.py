@@ -12,6 +12,7 @@ from uv_argo_magic.core.commands.table import run_options
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import Gap, Restarted
 from uv_argo_magic.core.spec import json_request
+from uv_argo_magic.core.view import messages
 from uv_argo_magic.engine import run as engine
 from uv_argo_magic.engine.execute import execute
 from uv_argo_magic.engine.find_run import locate
@@ -174,6 +175,7 @@ class Streamer:
         self._on_broken = on_broken
         self._outputs = 0
         self._installed = 0
+        self._waiting = ""
         self.broken: OSError | None = None
 
     def update(self, state: RunState) -> None:
@@ -186,6 +188,10 @@ class Streamer:
                 self._on_broken()
 
     def _update(self, state: RunState) -> None:
+        if state.waiting != self._waiting and not (state.ended or state.stop_requested):
+            self._waiting = state.waiting
+            if state.waiting:
+                self._err.write(f"uv-argo: {messages.sentence(state)}\n")
         for text in state.install_log[self._installed :]:
             self._err.write(text if text.endswith("\n") else text + "\n")
         for output in state.outputs[self._outputs :]:

@@ -50,6 +50,7 @@ class Summary:
     stop_asked: str = ""
     node_phase: str = ""
     node_message: str = ""
+    waiting: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +173,8 @@ class RunRecord:
                 requirements=self.requirements,
                 requirements_source=self.needs_from,
             )
+        if end and end.waiting:
+            yield ev.NodePhase(phase="Pending", message=end.waiting, t=self.begun)
         node = ev.NodePhase(phase=end.node_phase, message=end.node_message, t=end.ended) if end else None
         if node and node.phase and end and not end.stop_asked:
             yield node  # before the exit record, because it may have the cause
@@ -217,6 +220,7 @@ def summarize(state: RunState) -> Summary:
         stop_asked=state.stop_requested.by if state.stop_requested else "",
         node_phase=state.node.phase if state.node else "",
         node_message=state.node.message if state.node else "",
+        waiting=state.waiting,
     )
 
 

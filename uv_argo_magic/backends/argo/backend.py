@@ -48,6 +48,8 @@ class _KnownRun:
     nonce: str
     stopping: threading.Event = field(default_factory=threading.Event)
     followed: bool = False
+    start_timeout: float = 0.0
+    """Only the process that submitted a run ends it for not starting."""
 
 
 class ArgoBackend:
@@ -155,7 +157,10 @@ class ArgoBackend:
                     f"a program of {len(program.source):,} bytes needs a ConfigMap: {problem}",
                     hint=f"Push less (--push). {problem.hint}".strip(),
                 ) from problem
-        self._remember(name, _KnownRun(client=client, nonce=program.nonce, followed=True))
+        self._remember(
+            name,
+            _KnownRun(client=client, nonce=program.nonce, followed=True, start_timeout=spec.settings.start_timeout),
+        )
         return Submission(name=name, location=client.location)
 
     def find(self, name: str, settings: Settings) -> RemoteRun | None:
@@ -181,7 +186,9 @@ class ArgoBackend:
             yield NodePhase(phase="Error", message=f"no workflow of this kernel is named {name}", t=time.time())
         elif follow:
             run.followed = True
-            yield from follow_module.Follower(run.client, name, run.nonce, stopping=run.stopping).items()
+            yield from follow_module.Follower(
+                run.client, name, run.nonce, stopping=run.stopping, start_timeout=run.start_timeout
+            ).items()
         else:
             yield from follow_module.so_far(run.client, name)
 

@@ -71,6 +71,7 @@ class Follower:
         nonce: str,
         *,
         stopping: threading.Event | None = None,
+        start_timeout: float = 0.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._client = client
@@ -79,7 +80,7 @@ class Follower:
         self._stopping = stopping or threading.Event()
         self._watchers = watchers.WorkflowWatchers(client, name)
         self._started_at = time.monotonic()
-        self._state = FollowState(nonce=nonce)
+        self._state = FollowState(nonce=nonce, start_timeout=start_timeout)
 
     def items(self) -> Iterator[Item]:
         """Log text in whole lines, and phases when they change, to the end of both.

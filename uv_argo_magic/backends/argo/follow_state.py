@@ -24,7 +24,7 @@ from uv_argo_magic.backends.kubernetes.watchers import (
     PodsChanged,
     WatchFailed,
 )
-from uv_argo_magic.core.protocol.events import Attempts, NodePhase, StopRequested, exit_reason
+from uv_argo_magic.core.protocol.events import NOT_STARTED, Attempts, NodePhase, StopRequested, exit_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -82,6 +82,12 @@ class FollowState:
     """The log from the exit record of a cell on that was stopped without a request, kept back until its cause is known:
     the eviction of the pod, a deadline."""
     pod_lost: bool = False
+    start_timeout: float = 0.0
+    """Seconds after which a run ends whose pod cannot start; 0: never."""
+    blocked_since: float | None = None
+    """When the pod turned out not to be able to start, in seconds since the submission."""
+    given_up: str = ""
+    """Why the pod could not start, once `start_timeout` has passed."""
     stopping: bool = False
     """A stop was requested, by this process or another client."""
 
@@ -89,12 +95,14 @@ class FollowState:
     def may_retry(self) -> bool:
         """Whether Argo may create a pod for another attempt."""
         left = not self.attempt_limit or len(self.attempts) < self.attempt_limit
-        return left and not self.stopping and not self.pod_lost
+        return left and not (self.stopping or self.pod_lost or self.given_up)
 
     @property
     def patience(self) -> float | None:
         """Seconds to wait for more; None while the run goes on."""
         is_final = diagnose.is_final(self.workflow)
+        if self.given_up:
+            return 0.0 if is_final else LOG_DELAY
         if self.unexplained_exit:
             return 0.0 if is_final or self.pod_lost or pods.ended_early(self.pod) else CAUSE_DELAY
         if self.exited:
@@ -152,12 +160,15 @@ def advance(
             assert_never(message)
     _release_exit(step)
     _next_attempt(step)
+    _check_start(step)
     _start_log(step)
     return step.state, tuple(step.effects)
 
 
 def last_phase(state: FollowState, *, t: float) -> NodePhase:
     """How the run ended, once nothing more is to come."""
+    if state.given_up:
+        return NodePhase(phase=NOT_STARTED, message=state.given_up, t=t, uid=pods.uid_of(state.pod))
     phase = diagnose.phase(None, state.workflow)
     if not diagnose.is_final(state.workflow) and state.pod is not None and pods.terminated(state.pod):
         # Argo reports it seconds later; the pod itself may still run, for its other container.
@@ -212,7 +223,7 @@ def _workflow_seen(step: _Step, workflow: ApiObject) -> None:
     if (limit := diagnose.attempt_limit(workflow)) != step.state.attempt_limit:
         step.set(attempt_limit=limit)
         step.effects.append(Attempts(limit=limit, t=step.t))
-    if diagnose.is_shut_down(workflow) and not (step.state.stopping or step.state.pod_lost):
+    if diagnose.is_shut_down(workflow) and not (step.state.stopping or step.state.pod_lost or step.state.given_up):
         step.set(stopping=True)
         step.effects.append(StopRequested(by=diagnose.stopped_by(workflow), t=step.t))
     early_changes = step.state.early_changes
@@ -261,7 +272,13 @@ def _pod_changed(step: _Step, change: PodChange) -> None:
 def _lose_pod(step: _Step) -> None:
     state = step.state
     # Argo itself deletes the pods of a stopped workflow, and does not create them again.
-    if state.pod_lost or state.stopping or diagnose.is_shut_down(state.workflow) or diagnose.is_final(state.workflow):
+    if (
+        state.given_up
+        or state.pod_lost
+        or state.stopping
+        or diagnose.is_shut_down(state.workflow)
+        or diagnose.is_final(state.workflow)
+    ):
         return
     step.set(pod_lost=True)
     step.effects.append(Terminate())
@@ -273,13 +290,28 @@ def _report_phase(step: _Step) -> None:
     """Report the phase and what keeps the pod from starting, if one of them has changed."""
     state = step.state
     phase = diagnose.phase(state.pod, state.workflow)
-    if state.pod_lost or state.exited or phase in FINAL_PHASES:
+    if state.given_up or state.pod_lost or state.exited or phase in FINAL_PHASES:
         return
     message = diagnose.waiting(state.pod, state.workflow, state.events, step.seconds)
     if state.shown is None or (state.shown.phase, state.shown.message) != (phase, message):
         shown = NodePhase(phase=phase, message=message, t=step.t, uid=pods.uid_of(state.pod))
         step.set(shown=shown)
         step.effects.append(shown)
+
+
+def _check_start(step: _Step) -> None:
+    """Terminate a workflow whose pod has not been able to start for `start_timeout`."""
+    state = step.state
+    if state.given_up or state.pod_lost or state.stopping or state.pod is None or not state.start_timeout:
+        return
+    if not pods.is_blocked(state.pod, state.events):
+        step.set(blocked_since=None)
+    elif state.blocked_since is None:
+        step.set(blocked_since=step.seconds)
+    elif step.seconds - state.blocked_since >= state.start_timeout:
+        cause = diagnose.waiting(state.pod, state.workflow, state.events, step.seconds)
+        step.set(given_up=f"the run did not start within start_timeout ({state.start_timeout:g} seconds): {cause}")
+        step.effects.append(Terminate())
 
 
 def _next_attempt(step: _Step) -> None:

@@ -57,7 +57,10 @@ ADMISSION_RULES = (
 POD_RULES = (
     Rule(
         pattern=r'persistentvolumeclaim "(?P<what>[^"]+)" not found',
-        sentence="volume claim {what} not found in the namespace; create it, or use another one",
+        sentence=(
+            "volume claim {what} not found in the namespace; create it, or use another: --set volumes=PATH=claim/NAME "
+            "or --set store=claim/NAME"
+        ),
     ),
     Rule(
         pattern=r"nodes? are available: .*?(?P<what>Insufficient [\w./-]+)",
@@ -82,8 +85,19 @@ POD_RULES = (
         sentence="no node accepts the pod ({text}); request less with --resources, or ask your administrator",
     ),
     Rule(
-        pattern=r'(?P<what>secret|configmap) "(?P<why>[^"]+)" not found',
-        sentence="{what} {why} not found in the namespace; create it, or remove the setting that refers to it",
+        pattern=r"couldn't find key (?P<what>\S+) in (?P<kind>Secret|ConfigMap) (?:\S+/)?(?P<why>\S+)",
+        sentence="key {what} not found in {kind} {why}; add it, or use another: --set secret_env=NAME=SECRET/KEY",
+    ),
+    Rule(
+        pattern=r'secret "(?P<why>[^"]+)" not found',
+        sentence=(
+            "secret {why} not found in the namespace; create it, or change the setting that refers to it: secret_env, "
+            "secret_files or index_secrets"
+        ),
+    ),
+    Rule(
+        pattern=r'configmap "(?P<why>[^"]+)" not found',
+        sentence="configmap {why} not found in the namespace; create it, or change the setting that uses it: patch",
     ),
     Rule(
         pattern=r"MountVolume\S* failed for volume \"(?P<what>[^\"]+)\"(?P<why>.*)",

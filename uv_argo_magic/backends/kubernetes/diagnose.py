@@ -22,6 +22,10 @@ MAIN = "main"
 """The container that runs the cell."""
 INSTALL = "install"
 """The init container that installs, if there is one."""
+_BLOCKED = re.compile(
+    r'^(?:CreateContainerConfigError|CreateContainerError|RunContainerError)\b|persistentvolumeclaim "[^"]*" not found'
+)
+"""Messages of a pod that waits for what does not come by itself."""
 _REPORTED_EVENTS = frozenset({"FailedMount", "FailedAttachVolume", "ProvisioningFailed", "FailedMapVolume", "Failed"})
 """Reasons of events that the pod's own status does not show, or ten seconds later."""
 
@@ -88,11 +92,14 @@ def image_problem(pod: Mapping[str, Any]) -> ImageProblem | None:
         reason, message = str(state.get("reason") or ""), str(state.get("message") or "")
         if not re.search(r"ImagePull|ImageInspect|InvalidImageName|ErrImageNeverPull|RegistryUnavailable", reason):
             continue
+        # The kubelet alternates between the failure and the wait for its next try, which quotes the failure.
+        reason = "ErrImagePull" if reason == "ImagePullBackOff" else reason
+        message = re.sub(r'^Back-off pulling image "[^"]*"(?:: )?(?:ErrImagePull: )?', "", message)
         detail = short(re.sub(r'.*(?:Head "[^"]*"|failed to pull and unpack image "[^"]*"): ', "", message), 100)
         return ImageProblem(
             container=str(container.get("name")),
             image=short(str(container.get("image") or "of the pod"), 80),
-            cause=f"{reason}: {detail}",
+            cause=f"{reason}: {detail}" if detail else reason,
         )
     return None
 
@@ -101,7 +108,23 @@ def explain_image(problem: ImageProblem) -> str:
     """The sentence on an image of ours that cannot be pulled."""
     return (
         f"cannot pull the image {problem.image} ({problem.cause}); "
-        "check its name, and that the cluster has access to it"
+        "check its name and the cluster's access to it, or use another: --set image=IMAGE"
+    )
+
+
+def is_blocked(pod: Mapping[str, Any], events: Sequence[Mapping[str, Any]] = ()) -> bool:
+    """Whether the pod cannot start before someone changes its image, or creates what it refers to."""
+    if started(pod):
+        return False
+    if image_problem(pod) or any(_BLOCKED.search(message) for message in _waiting_messages(pod)):
+        return True
+    has_sandbox = any(
+        item.get("type") == "PodReadyToStartContainers" and item.get("status") == "True" for item in _conditions(pod)
+    )
+    # Once the sandbox exists, the volumes are there: events about them are over.
+    return not has_sandbox and any(
+        event.get("reason") == "FailedMount" and re.search(r"not found|non-existent", str(event.get("message")))
+        for event in events
     )
 
 

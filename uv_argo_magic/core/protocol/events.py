@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 PREFIX = "@uv-argo:"
 PROTOCOL = 1
+NOT_STARTED = "NotStarted"
+"""The phase of a run that ended because it could not start."""
 
 Stream: TypeAlias = Literal["stdout", "stderr"]
 Bundle: TypeAlias = Annotated[tuple[tuple[str, str], ...], "mimebundle"]

@@ -75,6 +75,8 @@ class RunState:
     phases: tuple[tuple[Phase, float], ...] = ()
     outcome: Outcome = ""
     node: ev.NodePhase | None = None
+    waiting: str = ""
+    """What keeps the run from starting, as the backend reports it; kept after a stop."""
     hello: ev.Hello | None = None
     locked: str = ""
     installed: ev.Installed | None = None
@@ -129,7 +131,8 @@ def step(state: RunState, event: ev.Event) -> RunState:  # noqa: PLR0911 - one c
             )
             return _enter(state, "queued", event.t)
         case ev.NodePhase():
-            return replace(state, node=event)
+            is_pending = event.phase == "Pending" and not state.ended and not state.hello
+            return replace(state, node=event, waiting=event.message if is_pending else state.waiting)
         case ev.Attempts():
             return replace(state, attempts=event.limit)
         case ev.StopRequested():
@@ -220,7 +223,7 @@ def _act(  # noqa: C901, PLR0911 - one case an event is what this function is
     """The state after a record that is new."""
     match event:
         case ev.Hello():
-            return _enter(replace(state, hello=event), "starting", event.t)
+            return _enter(replace(state, hello=event, waiting=""), "starting", event.t)
         case ev.PhaseStarted():
             return _enter(state, event.phase, event.t)
         case ev.Note():

@@ -148,6 +148,10 @@ class Settings:
     pending_timeout: float = field(
         default=0.0, metadata={"help": "maximum time a pod may be pending, in seconds (0: no limit; Argo 4.1)"}
     )
+    start_timeout: float = field(
+        default=300.0,
+        metadata={"help": "maximum time to wait for a missing image, Secret or claim, in seconds (0: no limit)"},
+    )
     deadline: float = field(
         default=86400.0, metadata={"help": "maximum lifetime of a workflow in seconds, including pending"}
     )

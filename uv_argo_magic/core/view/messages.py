@@ -15,6 +15,7 @@ from packaging.utils import canonicalize_name
 
 from uv_argo_magic.core.humanize import LONGEST, ago, one_line
 from uv_argo_magic.core.protocol import remote_error
+from uv_argo_magic.core.protocol.events import NOT_STARTED
 from uv_argo_magic.core.requirements.typo_hints import ALSO_IMPORTED, PACKAGE_OF, STANDARD_LIBRARY
 from uv_argo_magic.core.resolution.install_errors import classify
 from uv_argo_magic.core.resolution.lock import Lock
@@ -109,11 +110,13 @@ def sentence(state: RunState) -> str:
     if state.outcome == "Stopped":
         # Without a request from here, the message of the node explains who stopped it.
         node_note = "" if state.stop_requested or not state.node or not state.node.message else _node(state)
+        if state.waiting:
+            return f"The run was stopped{_by(state)} before it started: {_split(state.waiting)[0]}."
         return f"The run was stopped{_by(state)}{node_note}."
-    if state.exited is None:
-        return f"The log ended unexpectedly{_node(state)}."
     if cause := _node_cause(state):
         return f"{cause[0]}."
+    if state.exited is None:
+        return f"The log ended unexpectedly{_node(state)}."
     return _ended(state, state.exited)
 
 
@@ -122,7 +125,7 @@ def hint(state: RunState) -> str:  # noqa: PLR0911 - one line a reason
     if not state.ended:
         return "" if state.stop_requested is None else "Waiting a few seconds for it to exit cleanly."
     if state.outcome == "Stopped":
-        return "Output so far is kept. Run the cell again to start over."
+        return _stopped_hint(state)
     if cause := _node_cause(state):
         return f"{cause[1] or 'Run the cell again'}."
     if state.exited is None and state.node and "; " in state.node.message:
@@ -152,11 +155,29 @@ def hint(state: RunState) -> str:  # noqa: PLR0911 - one line a reason
 def _node_cause(state: RunState) -> tuple[str, str] | None:
     """Why the backend ended the program, and the next step, if it did so without a request."""
     exited, node = state.exited, state.node
-    if exited is None or exited.reason != "stopped" or state.outcome not in {"Lost", "InstallFailed"} or node is None:
+    if node is None or state.outcome not in {"Lost", "InstallFailed"}:
         return None
-    # Twice as long as other quotations: it holds the problem and the next step.
-    cause, _, step = one_line(node.message, 2 * LONGEST).rstrip(".").partition("; ")
-    return cause[:1].upper() + cause[1:], step[:1].upper() + step[1:]
+    if node.phase == NOT_STARTED if exited is None else exited.reason == "stopped":
+        cause, step = _split(node.message)
+        return _capitalize(cause), _capitalize(step)
+    return None
+
+
+def _split(message: str) -> tuple[str, str]:
+    """The problem and the next step in the message of a node, each without a full stop."""
+    # Twice as long as other quotations, because it holds both.
+    cause, _, step = one_line(message, 2 * LONGEST).rstrip(".").partition("; ")
+    return cause, step
+
+
+def _capitalize(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _stopped_hint(state: RunState) -> str:
+    if state.waiting:
+        return f"{_capitalize(_split(state.waiting)[1]) or 'Run the cell again'}."
+    return "Output so far is kept. Run the cell again to start over."
 
 
 def _missing(state: RunState) -> str:
@@ -226,7 +247,8 @@ def signal_name(code: int) -> str:
 
 def _in_progress(state: RunState) -> str:
     if state.stop_requested is not None:
-        return f"The run is being stopped{_by(state)}."
+        cause = f" before it started: {_split(state.waiting)[0]}" if state.waiting else ""
+        return f"The run is being stopped{_by(state)}{cause}."
     if state.exited is not None:
         ended_text = _ended(state, state.exited).rstrip(".")
         return f"{ended_text}; attempt {state.attempt + 1}{_attempts_suffix(state)} is next."
