@@ -297,6 +297,8 @@ def test_followers_leave_no_threads(server, begin):
 class Stuck:
     """A door behind which nothing ever starts: the recorded objects, for ever."""
 
+    sees_pods = True
+
     def __init__(self, workflow, pods, events=()):
         self.answers = workflow, list(pods), list(events)
         self.asked = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -11,14 +12,14 @@ import pytest
 from support.argo_rest import ArgoRest
 from support.argo_server import ArgoServer
 
-from uv_argo_magic.backends.argo import diagnose, server
+from uv_argo_magic.backends.argo import diagnose, follow_state, server
 from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.backends.kubernetes import diagnose as pods
 from uv_argo_magic.backends.kubernetes import transport, watchers
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.engine.prepare import prepare
 from uv_argo_magic.engine.run import Run, start
-from uv_argo_magic.errors import BackendUnavailable, SubmitRejected
+from uv_argo_magic.errors import BackendUnavailable, NodeFailed, SubmitRejected
 
 HERE = ".".join(map(str, sys.version_info[:3]))
 RECORDINGS = Path(__file__).parent.parent / "golden" / "recordings"
@@ -88,6 +89,40 @@ def test_it_is_stopped_and_found_again(api, rest):
     assert other.find(one.name, Settings(**SETTINGS)) is None
 
 
+def test_a_pod_that_is_deleted_ends_the_workflow(api, rest, monkeypatch):
+    monkeypatch.setattr(follow_state, "CAUSE_DELAY", 2.0)
+    run = begin("import time\nprint('on', flush=True)\ntime.sleep(60)")
+    while "on" not in run.logs():
+        time.sleep(0.01)
+    (workflow,) = api.workflows.values()
+    workflow.kill(signal.SIGTERM)  # as `kubectl delete pod` does; the server's client cannot see why
+    state = run.wait(30)
+    assert (state.outcome, run.logs()) == ("Lost", "on\n")
+    with pytest.raises(NodeFailed, match="The pod was deleted, by a user or with its node"):
+        run.raise_for_state()
+    assert workflow.made["spec"]["shutdown"] == "Terminate"
+
+
+def test_a_cell_that_starts_again_ends_the_workflow(api, rest):
+    run = begin("import time\nprint('on', flush=True)\ntime.sleep(60)")
+    while "on" not in run.logs():
+        time.sleep(0.01)
+    (workflow,) = api.workflows.values()
+    workflow.lose()
+    state = run.wait(40)
+    assert (state.outcome, run.logs()) == ("Lost", "on\n")
+    assert workflow.made["spec"]["shutdown"] == "Terminate"
+
+
+def test_a_server_without_authentication_needs_no_token(rest, monkeypatch):
+    monkeypatch.delenv("ARGO_TOKEN")
+    door = server.connect(Settings())
+    assert "Authorization" not in door.transport.session.headers()
+    with pytest.raises(BackendUnavailable, match="not logged in to") as refusal:
+        door.workflow("x")
+    assert "ARGO_TOKEN" in refusal.value.hint
+
+
 def test_a_path_before_every_other(api, monkeypatch):
     with ArgoRest(api, base="/argo") as rest:
         monkeypatch.setenv("ARGO_SERVER", rest.address)
@@ -148,7 +183,6 @@ def test_where_a_server_is(said, environ, host):
 @pytest.mark.parametrize(
     ("said", "environ", "words"),
     [
-        ("a:2746", {}, "no token"),
         ("ftp://a", {"ARGO_TOKEN": "x"}, "invalid address"),
         ("a b", {"ARGO_TOKEN": "x"}, "invalid addr"),
     ],

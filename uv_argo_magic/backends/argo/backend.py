@@ -187,7 +187,11 @@ class ArgoBackend:
         elif follow:
             run.followed = True
             yield from follow_module.Follower(
-                run.client, name, run.nonce, stopping=run.stopping, start_timeout=run.start_timeout
+                run.client,
+                name,
+                run.nonce,
+                stopping=run.stopping,
+                start_timeout=run.start_timeout,
             ).items()
         else:
             yield from follow_module.so_far(run.client, name)

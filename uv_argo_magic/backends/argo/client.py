@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from uv_argo_magic.backends.argo.role import ROLE
@@ -46,6 +46,9 @@ def newest_first(workflows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 @dataclass(frozen=True, kw_only=True)
 class ArgoClient(client.Client):
     """One cluster with Argo Workflows and one namespace in it, as one user."""
+
+    sees_pods: ClassVar[bool] = True
+    """Whether `pods` are those of the cluster, or derived from the workflow."""
 
     def manual_stop_commands(self, name: str) -> tuple[str, ...]:
         """Commands for a terminal that stop a workflow."""

@@ -7,6 +7,7 @@ Rules:
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.backends.argo.api_errors import ERRORS, deadline_exceeded
@@ -90,7 +91,9 @@ def lost(pod: Mapping[str, Any] | None, workflow: Mapping[str, Any] | None = Non
     """Why the pod was deleted before the cell had ended: by Argo at a deadline, or by something else."""
     if explanation := deadline_exceeded(_messages(workflow)):
         return _with_deadline(explanation, workflow)
-    cause = ended(pod, None)
+    cause = ended(pod, None).partition("; ")[0]
+    if re.search(r"the workflow was stopped|ended with exit code (?:137|143)", cause):
+        cause = ""  # that is how a deleted pod ends
     return (
         f"the pod was deleted ({cause})" if cause else "the pod was deleted, by a user or with its node"
     ) + "; the workflow was stopped so that the cell does not run twice; run the cell again"

@@ -69,6 +69,10 @@ def before(connect: Callable[[], ArgoClient], settings: Settings) -> Iterator[Ch
         yield from _skipped(at, STEPS[at])
 
 
+KEEP_PODS = "Ask your administrator to set ARGO_POD_STATUS_CAPTURE_FINALIZER=true on the workflow controller."
+"""The hint where a lost pod could be created again."""
+
+
 def _through_server(client: Server) -> Iterator[Check]:
     """The checks with an Argo Server, which reports its version but no permissions: these are tried."""
     yield Check(
@@ -94,7 +98,7 @@ def meanwhile(client: ArgoClient, name: str) -> Iterator[Check]:
         return
     for pod in pods[:1]:
         if isinstance(client, Server):
-            yield Check(name="at most once", outcome="note", message="not known with an Argo Server")
+            yield Check(name="at most once", outcome="note", message="not known with an Argo Server", hint=KEEP_PODS)
             return
         if version := _version(pod):
             yield Check(name="Argo's version", outcome="ok", message=version)
@@ -105,9 +109,7 @@ def meanwhile(client: ArgoClient, name: str) -> Iterator[Check]:
             message="a lost pod is not created again"
             if is_kept
             else "Argo recreates a pod that is lost in its first seconds, so that the cell could run twice",
-            hint=""
-            if is_kept
-            else "Ask your administrator to set ARGO_POD_STATUS_CAPTURE_FINALIZER=true on the workflow controller.",
+            hint="" if is_kept else KEEP_PODS,
         )
 
 

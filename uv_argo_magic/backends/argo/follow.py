@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from uv_argo_magic.backends.argo.watchers import Message, WorkflowClient
     from uv_argo_magic.backends.base import Item
 
+TERMINATE_DELAY = 10.0
+"""Seconds to wait at the end for a termination that was requested."""
 SLEEP_JUMP = 20.0
 """Seconds by which the time of day runs ahead of the monotonic clock when the machine has slept."""
 
@@ -79,8 +81,9 @@ class Follower:
         self._clock = clock
         self._stopping = stopping or threading.Event()
         self._watchers = watchers.WorkflowWatchers(client, name)
+        self._terminations: list[threading.Thread] = []
         self._started_at = time.monotonic()
-        self._state = FollowState(nonce=nonce, start_timeout=start_timeout)
+        self._state = FollowState(nonce=nonce, start_timeout=start_timeout, sees_pods=client.sees_pods)
 
     def items(self) -> Iterator[Item]:
         """Log text in whole lines, and phases when they change, to the end of both.
@@ -110,6 +113,8 @@ class Follower:
                 yield self._state.unexplained_exit
         finally:
             self._watchers.close()
+            for thread in self._terminations:
+                thread.join(TERMINATE_DELAY)  # this process may end at once
 
     def _current(self) -> FollowState:
         """The state, with a stop that this process has requested meanwhile."""
@@ -128,7 +133,9 @@ class Follower:
                 case ReadLog(pod=pod):
                     self._watchers.read_log(pod)
                 case Terminate():
-                    threading.Thread(target=self._terminate, name="uv-argo-terminate", daemon=True).start()
+                    thread = threading.Thread(target=self._terminate, name="uv-argo-terminate", daemon=True)
+                    thread.start()
+                    self._terminations.append(thread)
                 case _:
                     yield effect
 

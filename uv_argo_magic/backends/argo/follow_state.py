@@ -24,7 +24,7 @@ from uv_argo_magic.backends.kubernetes.watchers import (
     PodsChanged,
     WatchFailed,
 )
-from uv_argo_magic.core.protocol.events import NOT_STARTED, Attempts, NodePhase, StopRequested, exit_reason
+from uv_argo_magic.core.protocol.events import NOT_STARTED, Attempts, NodePhase, StopRequested, exit_reason, starts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -81,6 +81,12 @@ class FollowState:
     unexplained_exit: str = ""
     """The log from the exit record of a cell on that was stopped without a request, kept back until its cause is known:
     the eviction of the pod, a deadline."""
+    sees_pods: bool = True
+    """Whether the client reads pods; False: it derives them from the workflow, and cannot see another pod of a name."""
+    boot: str = ""
+    """The process start of the guest."""
+    repeated: bool = False
+    """The log is that of a second pod for the same attempt."""
     pod_lost: bool = False
     start_timeout: float = 0.0
     """Seconds after which a run ends whose pod cannot start; 0: never."""
@@ -104,7 +110,8 @@ class FollowState:
         if self.given_up:
             return 0.0 if is_final else LOG_DELAY
         if self.unexplained_exit:
-            return 0.0 if is_final or self.pod_lost or pods.ended_early(self.pod) else CAUSE_DELAY
+            has_cause = pods.ended_early(self.pod) or (self.pod_lost and self.sees_pods)
+            return 0.0 if is_final or has_cause else CAUSE_DELAY
         if self.exited:
             return 0.0 if is_final else PHASE_DELAY
         if self.next_pods:
@@ -195,7 +202,10 @@ def _last_message(state: FollowState, phase: str) -> str:
 
 
 def _read_text(step: _Step, text: str) -> None:
+    _check_boot(step, text)
     state = step.state
+    if state.repeated:
+        return
     if state.unexplained_exit:
         step.set(unexplained_exit=state.unexplained_exit + text)
         return
@@ -204,10 +214,23 @@ def _read_text(step: _Step, text: str) -> None:
         is_last = not (state.next_pods or state.may_retry)
         if reason == "stopped" and is_last and not state.stopping:
             step.set(unexplained_exit=text)
+            if not state.sees_pods:
+                # Its pod may have been deleted; Argo would create it again within seconds.
+                _lose_pod(step)
             return
         if reason and (reason in {"ok", "stopped"} or is_last):
             step.set(exited=True)
     step.effects.append(text)
+
+
+def _check_boot(step: _Step, text: str) -> None:
+    """Notice a second execution of the same attempt by the guest's own records."""
+    for boot in starts(text, step.state.nonce):
+        if not step.state.boot:
+            step.set(boot=boot)
+        elif boot != step.state.boot and step.state.attempt_limit == 1:
+            step.set(repeated=True)
+            _lose_pod(step)
 
 
 def _release_exit(step: _Step) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
 
 from uv_argo_magic.backends.argo import diagnose
 from uv_argo_magic.backends.argo.client import pods_of
@@ -30,6 +30,8 @@ Message: TypeAlias = PodMessage | WorkflowSeen
 
 class WorkflowClient(PodClient, Protocol):
     """The part of client.ArgoClient that following a workflow uses."""
+
+    sees_pods: ClassVar[bool]
 
     def workflow(self, name: str) -> ApiObject: ...
     def shutdown(self, name: str, strategy: str) -> None: ...

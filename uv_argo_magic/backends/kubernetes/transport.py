@@ -108,6 +108,8 @@ class HttpTransport:
     location: str
     advice: str
     rules: tuple[Rule, ...] = POD_RULES
+    login: str = "Log in to the cluster again, then run the cell again."
+    """The hint when the credentials are refused."""
 
     def request(
         self,
@@ -229,7 +231,7 @@ class HttpTransport:
             case 401:
                 raise BackendUnavailable(
                     f"not logged in to {self.location} (401)",
-                    hint="Log in to the cluster again, then run the cell again.",
+                    hint=self.login,
                 )
             case 403:
                 raise denied(message, self.rules)

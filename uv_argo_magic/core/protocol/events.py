@@ -434,6 +434,14 @@ def exit_reason(text: str, nonce: str) -> str:
     return reason
 
 
+def starts(text: str, nonce: str) -> tuple[str, ...]:
+    """The boots that begin an attempt in log text (whole lines), in order."""
+    prefix = f"{PREFIX}{nonce} "
+    lines = [line for line in text.split("\n") if line.startswith(prefix) and '"hello"' in line]
+    records = [record(line[len(prefix) :]) for line in lines]
+    return tuple(event.boot for event in records if isinstance(event, Hello) and not event.after)
+
+
 def decode(text: str, nonce: str) -> Iterator[Event]:
     """Read log text (whole lines; the last one may lack its newline) of the guest with this `nonce`."""
     prefix = f"{PREFIX}{nonce} "
