@@ -92,7 +92,8 @@ def test_a_process_that_cannot_be_started_leaves_nothing(tmp_path, monkeypatch, 
     before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(BackendUnavailable, match="cannot start" if broken == "python" else "cannot create a folder"):
         backend.submit(prepared.program, prepared.spec, "r1")
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    # Fewer: what earlier tests have left is closed by their threads meanwhile.
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
     assert [path.name for path in tmp_path.glob("uv-argo-*")] == []
 
 

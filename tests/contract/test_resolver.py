@@ -505,7 +505,7 @@ def test_where_no_index_answers_the_last_good_lock_is_used_and_says_so(index, as
     for asked in (locks, other):
         found = ask("alpha", locks=asked, upgrade=True, **settings)
         assert names(found) == ["alpha 1.0"]
-        assert re.search(r"(503|offline mode is on).*The versions are those of \d{4}-\d\d-\d\d", found.warnings[-1])
+        assert re.search(r"(503|offline mode is on).*Using the versions of \d{4}-\d\d-\d\d", found.warnings[-1])
     assert ask("alpha", locks=locks).warnings == (), "what was used for want of an index is not kept"
     assert isinstance(ask("alpha<9", locks=locks), Unresolved)
 

@@ -115,7 +115,7 @@ def meanwhile(client: ArgoClient, name: str) -> Iterator[Check]:
 
 def _skipped(at: int, failed: str) -> Iterator[Check]:
     for name in STEPS[at + 1 :]:
-        yield Check(name=name, outcome="skipped", message=f"needs {failed}")
+        yield Check(name=name, outcome="skipped", message=f"depends on {failed}")
 
 
 def _user(client: ArgoClient) -> Check:
