@@ -18,6 +18,7 @@ from uv_argo_magic.backends.kubernetes import log_stream as tails
 from uv_argo_magic.backends.kubernetes import transport, watchers
 from uv_argo_magic.core.protocol.events import NodePhase
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
+from uv_argo_magic.core.view import messages
 from uv_argo_magic.engine.prepare import prepare
 from uv_argo_magic.engine.run import Run, start
 from uv_argo_magic.errors import BackendUnavailable, NodeFailed, StreamLost, SubmitRejected
@@ -110,6 +111,24 @@ def test_an_api_with_problems_of_its_own_loses_nothing(server, begin):
     state = one.wait(60)
     assert (state.outcome, one.logs()) == ("Succeeded", "1\n2\n")
     assert not server.failures
+
+
+def test_an_api_that_is_away_is_reported_until_it_answers(server, begin, monkeypatch):
+    monkeypatch.setattr(watchers, "REPORT_AFTER", 0.3)
+    run = begin("import time\nprint('begun', flush=True)\ntime.sleep(4)\nprint('end')")
+    while "begun" not in run.logs():
+        time.sleep(0.01)
+    server.fail("GET /apis", 503, times=8)
+    notes = {messages.status_note(run.state)}
+    while not run.state.ended:
+        notes.add(messages.status_note(run.state))
+        time.sleep(0.01)
+    (note,) = notes - {""}
+    assert note.startswith("The cell is running; no connection since ")
+    assert "failed (503)" in note
+    assert "the run goes on" in note
+    assert messages.sentence(run.state) == "The cell completed."
+    assert run.logs() == "begun\nend\n"
 
 
 def test_a_run_returns_before_argo_gives_its_phase(server, begin):

@@ -76,6 +76,8 @@ class RemoteRun:
     ended_at: float = 0.0
     cell: str = ""
     notebook: str = ""
+    was_stopped: bool = False
+    """A stop was requested."""
 
     @property
     def has_ended(self) -> bool:

@@ -175,7 +175,7 @@ class Streamer:
         self._on_broken = on_broken
         self._outputs = 0
         self._installed = 0
-        self._waiting = ""
+        self._note = ""
         self.broken: OSError | None = None
 
     def update(self, state: RunState) -> None:
@@ -188,10 +188,10 @@ class Streamer:
                 self._on_broken()
 
     def _update(self, state: RunState) -> None:
-        if state.waiting != self._waiting and not (state.ended or state.stop_requested):
-            self._waiting = state.waiting
-            if state.waiting:
-                self._err.write(f"uv-argo: {messages.sentence(state)}\n")
+        if (note := messages.status_note(state)) != self._note:
+            self._note = note
+            if note:
+                self._err.write(f"uv-argo: {note}\n")
         for text in state.install_log[self._installed :]:
             self._err.write(text if text.endswith("\n") else text + "\n")
         for output in state.outputs[self._outputs :]:

@@ -116,7 +116,7 @@ def runs(entries: tuple[RunRecord, ...]) -> str:
             entry.id,
             stand[entry.id],
             time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.begun)),
-            took(time.time() - entry.begun if stand[entry.id] == "Running" else entry.seconds),
+            _took(entry, stand[entry.id]),
             entry.backend,
             _cut(" ".join(entry.requirements) or "-", 30),
             _cut(first_line(entry.cell), 40),
@@ -243,6 +243,13 @@ def plain(bundle: ev.Bundle) -> str:
     data = dict(bundle)
     text = json.loads(data.get("text/plain", "null"))
     return text if isinstance(text, str) else f"<{', '.join(data)}>"
+
+
+def _took(entry: RunRecord, outcome: str) -> str:
+    """The duration of a run; "-" if this machine has not seen its end."""
+    if outcome == "Running":
+        return took(time.time() - entry.begun)
+    return "-" if entry.unseen else took(entry.seconds)
 
 
 def took(seconds: float) -> str:

@@ -40,6 +40,8 @@ class RunRef:
     @property
     def outcome(self) -> str:
         """Its outcome or phase, in one word."""
+        if self.remote is not None and self.remote.was_stopped and self.remote.phase in {"Failed", "Error"}:
+            return "Stopped"
         if self.remote is not None:
             return self.remote.phase
         return self.entry.outcome if self.entry else "Lost"

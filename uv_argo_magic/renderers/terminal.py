@@ -45,7 +45,7 @@ class PlainText:
         self._outputs_read = 0
         self._notes_read = 0
         self._phase: Phase = "new"
-        self._waiting = ""
+        self._note = ""
         self._open_line = False  # whether the last text left a line without its newline
 
     def update(self, state: RunState) -> None:
@@ -53,11 +53,11 @@ class PlainText:
         if state.phase != self._phase and not state.ended and _is_worth_a_line(state):
             self._phase = state.phase
             self._print_line(_phase_line(state))
-            self._waiting = state.waiting
-        elif state.waiting != self._waiting and state.phase == "queued" and not state.stop_requested:
-            self._waiting = state.waiting
-            if state.waiting:
-                self._print_line(messages.sentence(state))
+            self._note = messages.status_note(state)
+        elif (note := messages.status_note(state)) != self._note:
+            self._note = note
+            if note:
+                self._print_line(note)
         for note in state.notes[self._notes_read :]:
             self._print_line(humanize.one_line(note, 500))
         self._notes_read = len(state.notes)

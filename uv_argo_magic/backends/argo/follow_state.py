@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias, assert_never
 
@@ -17,6 +18,7 @@ from uv_argo_magic.backends.argo.watchers import Message, WorkflowSeen
 from uv_argo_magic.backends.base import FINAL_PHASES
 from uv_argo_magic.backends.kubernetes import diagnose as pods
 from uv_argo_magic.backends.kubernetes.watchers import (
+    ConnectionChanged,
     EventsSeen,
     LogComplete,
     LogText,
@@ -24,7 +26,15 @@ from uv_argo_magic.backends.kubernetes.watchers import (
     PodsChanged,
     WatchFailed,
 )
-from uv_argo_magic.core.protocol.events import NOT_STARTED, Attempts, NodePhase, StopRequested, exit_reason, starts
+from uv_argo_magic.core.protocol.events import (
+    NOT_STARTED,
+    UNREACHABLE,
+    Attempts,
+    NodePhase,
+    StopRequested,
+    exit_reason,
+    starts,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -90,6 +100,8 @@ class FollowState:
     pod_lost: bool = False
     start_timeout: float = 0.0
     """Seconds after which a run ends whose pod cannot start; 0: never."""
+    failing: tuple[str, ...] = ()
+    """The threads whose requests fail."""
     blocked_since: float | None = None
     """When the pod turned out not to be able to start, in seconds since the submission."""
     given_up: str = ""
@@ -161,6 +173,8 @@ def advance(
         case EventsSeen(events=events):
             step.set(events=events)
             _report_phase(step)
+        case ConnectionChanged():
+            _connection_changed(step, message)
         case WatchFailed(error=error):
             raise error
         case _:
@@ -306,7 +320,7 @@ def _lose_pod(step: _Step) -> None:
     step.set(pod_lost=True)
     step.effects.append(Terminate())
     uid = pods.uid_of(state.pod)
-    step.effects.append(NodePhase(phase="Error", message=diagnose.lost(state.pod), t=step.t, uid=uid))
+    step.effects.append(NodePhase(phase="Error", message=diagnose.lost(state.pod, state.workflow), t=step.t, uid=uid))
 
 
 def _report_phase(step: _Step) -> None:
@@ -320,6 +334,22 @@ def _report_phase(step: _Step) -> None:
         shown = NodePhase(phase=phase, message=message, t=step.t, uid=pods.uid_of(state.pod))
         step.set(shown=shown)
         step.effects.append(shown)
+
+
+def _connection_changed(step: _Step, change: ConnectionChanged) -> None:
+    state = step.state
+    others = tuple(source for source in state.failing if source != change.source)
+    if change.error is None:
+        step.set(failing=others)
+        if state.failing and not others:
+            step.set(shown=None)
+            _report_phase(step)
+        return
+    step.set(failing=(*others, change.source))
+    if not others and not state.exited:
+        since = time.strftime("%H:%M:%S", time.localtime(change.since))
+        message = f"no connection since {since} ({change.error}); the run goes on, and its output follows later"
+        step.effects.append(NodePhase(phase=UNREACHABLE, message=message, t=step.t, uid=pods.uid_of(state.pod)))
 
 
 def _check_start(step: _Step) -> None:

@@ -71,7 +71,10 @@ POD_RULES = (
     ),
     Rule(
         pattern=r"didn't match Pod's node affinity/selector",
-        sentence="no node has the images' platform ({text}); use another: --set platform=aarch64-manylinux_2_28",
+        sentence=(
+            "no node has the labels or the platform that the pod requires ({text}); "
+            "change --set node_selector, or use another --set platform=aarch64-manylinux_2_28"
+        ),
     ),
     Rule(
         pattern=r"untolerated taint",

@@ -33,6 +33,8 @@ POLL = 0.7
 """Seconds between two requests for an object that is not watched."""
 LOG_POLL = 0.1
 """Seconds between two requests for a log that does not exist yet."""
+REPORT_AFTER = 3.0
+"""Seconds of failing requests after which the loss of the connection is reported."""
 RETRY = (0.2, 5.0)
 """Seconds to wait after a broken stream: at first, and at most."""
 MAX_ABSENCE = 900.0
@@ -80,7 +82,16 @@ class WatchFailed:
     error: BackendError
 
 
-PodMessage: TypeAlias = PodsChanged | EventsSeen | LogText | LogComplete | WatchFailed
+@dataclass(frozen=True)
+class ConnectionChanged:
+    """Requests of a thread, named by `source`, fail since Unix time `since`; `error` None: they succeed again."""
+
+    source: str
+    error: BackendError | None
+    since: float = 0.0
+
+
+PodMessage: TypeAlias = PodsChanged | ConnectionChanged | EventsSeen | LogText | LogComplete | WatchFailed
 MessageT = TypeVar("MessageT")
 
 
@@ -145,7 +156,7 @@ class PodWatchers(Generic[MessageT]):
 
     def poll(self, look: Callable[[], bool]) -> None:
         """Call `look` until it returns True, and again after errors that may pass."""
-        backoff = Backoff(self.done)
+        backoff = self._backoff("poll")
         while not self.done.is_set():
             try:
                 if look():
@@ -188,11 +199,15 @@ class PodWatchers(Generic[MessageT]):
                 self._streams.discard(stream)
             stream.close()
 
+    def _backoff(self, source: str) -> Backoff:
+        return Backoff(self.done, lambda error, since: self.messages.put(ConnectionChanged(source, error, since)))
+
     def _watch_pods(self) -> None:
-        backoff = Backoff(self.done)
+        backoff = self._backoff("pods")
         while not self.done.is_set():
             try:
                 pods, version = self._client.pods(self._selector)
+                backoff.answered()
                 self._report_list(sorted(pods, key=diagnose.created))
                 while not self.done.is_set():
                     version = self._watch_once(version)
@@ -233,11 +248,12 @@ class PodWatchers(Generic[MessageT]):
         self.messages.put(LogComplete())
 
     def _read_container(self, name: str, uid: str, container: str) -> None:
-        log, backoff = LogStream(self._omit), Backoff(self.done)
+        log, backoff = LogStream(self._omit), self._backoff("log")
         last_read = False  # the container has ended, so that one more read is the last
         while not self.done.is_set():
             try:
                 stream = self._client.log(name, container=container, since=log.last, follow=not last_read)
+                backoff.answered()
                 with self._closing(stream):
                     for data in stream:
                         self._report_text(log.feed(data))
@@ -247,6 +263,7 @@ class PodWatchers(Generic[MessageT]):
                 last_read = self._has_ended(name, uid, container)
                 self.done.wait(0.0 if last_read else RETRY[0])
             except (TooEarly, Gone):
+                backoff.answered()
                 # The kubelet may not know the pod yet, and answers as if there were none.
                 if diagnose.terminated(self.pod or {}, container) or not self._exists(name, uid, backoff):
                     break
@@ -295,14 +312,27 @@ def _parse_event(line: bytes) -> dict[str, Any]:
 class Backoff:
     """How long to wait before a retry: a little longer each time, and not for ever."""
 
-    def __init__(self, done: threading.Event) -> None:
+    def __init__(
+        self, done: threading.Event, report: Callable[[BackendError | None, float], None] | None = None
+    ) -> None:
         self._done = done
+        self._report = report
+        self._reported = False
+        self._failing_since: float | None = None
         self._pause = RETRY[0]
         self._since: float | None = None
 
     def reset(self) -> None:
         """A request succeeded."""
         self._pause, self._since = RETRY[0], None
+        self.answered()
+
+    def answered(self) -> None:
+        """The API answered, even if what follows may fail."""
+        self._failing_since = None
+        if self._reported and self._report:
+            self._reported = False
+            self._report(None, 0.0)
 
     def wait(self, problem: BackendError) -> None:
         """A request failed.
@@ -314,5 +344,10 @@ class Backoff:
         self._since = now if self._since is None else self._since
         if now - self._since > MAX_ABSENCE:
             raise StreamLost(f"cannot follow the run any longer: {problem}", hint=problem.hint) from problem
+        if self._failing_since is None:
+            self._failing_since = time.time()
+        elif not self._reported and self._report and time.time() - self._failing_since > REPORT_AFTER:
+            self._reported = True
+            self._report(problem, self._failing_since)
         self._done.wait(self._pause)
         self._pause = min(2 * self._pause, RETRY[1])

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 PREFIX = "@uv-argo:"
 PROTOCOL = 1
+UNREACHABLE = "Unreachable"
+"""The phase of a run that goes on, while its backend does not answer."""
 NOT_STARTED = "NotStarted"
 """The phase of a run that ended because it could not start."""
 

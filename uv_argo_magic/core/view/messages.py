@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 
 from uv_argo_magic.core.humanize import LONGEST, ago, one_line
 from uv_argo_magic.core.protocol import remote_error
-from uv_argo_magic.core.protocol.events import NOT_STARTED
+from uv_argo_magic.core.protocol.events import NOT_STARTED, UNREACHABLE
 from uv_argo_magic.core.requirements.typo_hints import ALSO_IMPORTED, PACKAGE_OF, STANDARD_LIBRARY
 from uv_argo_magic.core.resolution.install_errors import classify
 from uv_argo_magic.core.resolution.lock import Lock
@@ -180,6 +180,14 @@ def _stopped_hint(state: RunState) -> str:
     return "Output so far is kept. Run the cell again to start over."
 
 
+def status_note(state: RunState) -> str:
+    """The sentence on what keeps the run from going on as usual: a pod that cannot start, a lost connection."""
+    if state.ended or state.stop_requested:
+        return ""
+    is_unreachable = state.node is not None and state.node.phase == UNREACHABLE
+    return sentence(state) if state.waiting or is_unreachable else ""
+
+
 def _missing(state: RunState) -> str:
     """The next step after an exception caused by a package or file that only the notebook has."""
     try:
@@ -253,6 +261,8 @@ def _in_progress(state: RunState) -> str:
         ended_text = _ended(state, state.exited).rstrip(".")
         return f"{ended_text}; attempt {state.attempt + 1}{_attempts_suffix(state)} is next."
     attempt = f" (attempt {state.attempt}{_attempts_suffix(state)})" if state.attempt > 1 else ""
+    if state.phase != "queued" and state.node and state.node.phase == UNREACHABLE:
+        attempt += f"; {one_line(state.node.message, 2 * LONGEST)}"
     return f"{_stage(state).rstrip('.')}{attempt}."
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from uv_argo_magic.backends.argo import backend as argo
+from uv_argo_magic.backends.argo.manifests import run_metadata
 from uv_argo_magic.backends.base import Diagnoses, Exports, Images, ManualStop, Warms
 from uv_argo_magic.core.spec.settings import Settings
+from uv_argo_magic.engine.find_run import RunRef
 
 
 class Client:
@@ -56,3 +58,14 @@ def test_a_run_that_is_followed_is_kept_until_it_is_deleted(backend):
 def test_the_optional_parts_of_the_protocol_are_known_by_type(backend):
     assert isinstance(backend, Images | Exports | Diagnoses | ManualStop)
     assert not isinstance(backend, Warms)
+
+
+def test_a_run_that_was_stopped_is_not_a_failed_one():
+    metadata = {
+        "name": "x",
+        "labels": {"uv-argo-magic/run": "r"},
+        "annotations": {"uv-argo-magic/schema": "1", "uv-argo-magic/nonce": "ab"},
+    }
+    for spec, outcome in (({"shutdown": "Stop"}, "Stopped"), ({}, "Failed")):
+        remote = run_metadata.read({"metadata": metadata, "spec": spec, "status": {"phase": "Failed"}}, "here")
+        assert RunRef(backend="argo", settings=Settings(), remote=remote).outcome == outcome

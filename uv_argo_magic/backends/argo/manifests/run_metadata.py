@@ -111,6 +111,7 @@ def read(workflow: dict[str, Any], location: str) -> RemoteRun:
         ended_at=_seconds(status.get("finishedAt")),
         cell=str(notes.get(CELL_NOTE) or ""),
         notebook=str(notes.get(NOTEBOOK_NOTE) or ""),
+        was_stopped=diagnose.is_shut_down(workflow),
     )
 
 
