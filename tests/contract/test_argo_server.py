@@ -134,8 +134,9 @@ def test_a_path_before_every_other(api, monkeypatch):
 
 def test_what_a_server_cannot_do_is_said(rest, monkeypatch):
     cell = "# " + "".join(f"{i:x}" for i in range(40_000))
-    with pytest.raises(SubmitRejected, match="an Argo Server cannot create ConfigMaps"):
+    with pytest.raises(SubmitRejected, match="an Argo Server cannot create ConfigMaps") as refusal:
         begin(cell)
+    assert refusal.value.hint == "Push less (--push). Or use the Kubernetes API: --set context=NAME."
     door = server.connect(Settings())
     assert (door.warnings("x"), door.any_pod(), door.has_field("pendingTimeout")) == ([], None, False)
     with pytest.raises(transport.Gone):

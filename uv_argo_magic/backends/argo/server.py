@@ -74,7 +74,7 @@ class Server(ArgoClient):
         """
         del manifest
         raise SubmitRejected(
-            "an Argo Server cannot create ConfigMaps", hint="Push less, or use the Kubernetes API: --set context=NAME."
+            "an Argo Server cannot create ConfigMaps", hint="Or use the Kubernetes API: --set context=NAME."
         )
 
     def workflows(self, selector: str) -> list[dict[str, Any]]:
