@@ -223,3 +223,10 @@ def test_what_to_know_before_the_install():
     assert messages.warnings(lock) == ("Say this.",)
     unresolved = Unresolved(lines=("numpy",), reason="The index could not be reached.")
     assert messages.warnings(unresolved)[0].startswith("The index could not be reached. Versions will be resolved")
+
+
+def test_a_lost_connection_is_told_beside_the_phase_it_goes_on_in():
+    node = ev.NodePhase(phase=ev.UNREACHABLE, message="no connection since 20:43:57; the run goes on", t=1.0)
+    state = RunState(phase="running", node=node)
+    assert messages.sentence(state) == "The cell is running; no connection since 20:43:57; the run goes on."
+    assert messages.sentence(replace(state, node=None)) == "The cell is running."
