@@ -108,13 +108,20 @@ def test_detach_and_go_on_working(open_notebook, gate):
     assert "line " not in notebook.cell(2).inner_text() + notebook.cell(3).locator(".jp-OutputArea").inner_text()
 
 
-def test_a_detached_runs_panel_stays_after_a_reload(open_notebook, gate):
+def test_a_detached_runs_panel_stays_after_a_reload(open_notebook, gate, lab):
     notebook = open_notebook(gate.cell.replace("%%argo", "%%argo --detach"))
     page = notebook.page
     notebook.ended(1)
     page.wait_for_selector(f"{BADGE}.uv-running")
     notebook.command("docmanager:save")
-    page.wait_for_function("()=>!window.jupyterapp.shell.currentWidget.context.model.dirty")
+    # The notebook of a live run is dirty again at once: its file shows that it was saved.
+    path = lab.notebooks / notebook.name
+    for _ in range(200):
+        if "widget-view" in path.read_text(encoding="utf-8"):
+            break
+        page.wait_for_timeout(50)
+    assert "widget-view" in path.read_text(encoding="utf-8")
+    page.on("dialog", lambda dialog: dialog.accept())  # leave the page with unsaved changes
     page.reload()
     page.wait_for_selector(f"{BADGE}.uv-running")
     gate.open()
