@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from typing import TYPE_CHECKING
 
 from uv_argo_magic import cell_syntax, config
@@ -125,9 +124,7 @@ class _PythonFrontEnd:
         Raises:
             CellFailed: the code has a syntax error.
         """
-        current = ".".join(map(str, sys.version_info[:2]))
-        is_current = ".".join(python.split(".")[:2]) == current
-        if is_current and (error := cell_syntax.syntax_error(cell, self._name, 0)):
+        if cell_syntax.is_this_version(python) and (error := cell_syntax.syntax_error(cell, self._name, 0)):
             raise rebuild.syntax_error(error, cell_name=self._name)
 
     def notify(self, note: str) -> None:

@@ -9,9 +9,15 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.remote_traceback import rebuild as remote
+
+
+def is_this_version(python: str) -> bool:
+    """Whether this process can check code for that Python: only its own minor version has the same syntax."""
+    return ".".join(python.split(".")[:2]) == ".".join(map(str, sys.version_info[:2]))
 
 
 def syntax_error(cell: str, name: str, offset: int) -> SyntaxError | None:

@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.spec.run_spec import Settings
     from uv_argo_magic.engine.prepare import Prepared
 
-CURRENT = ".".join(map(str, sys.version_info[:2]))
-"""The Python version "X.Y" of this process."""
-
 
 def run(request: Request) -> Iterator[str]:
     """Run a file, or the code of a request in JSON.
@@ -120,7 +117,7 @@ class TerminalFrontEnd:
         Raises:
             CellFailed: the file has a syntax error.
         """
-        if ".".join(python.split(".")[:2]) == CURRENT and (error := cell_syntax.syntax_error(cell, self._name, 0)):
+        if cell_syntax.is_this_version(python) and (error := cell_syntax.syntax_error(cell, self._name, 0)):
             raise rebuild.syntax_error(error, cell_name=self._name)
 
     def notify(self, note: str) -> None:

@@ -6,7 +6,6 @@ Rule: %load_ext does not import this module; the first cell does.
 from __future__ import annotations
 
 import functools
-import sys
 from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
@@ -33,9 +32,6 @@ if TYPE_CHECKING:
 
     Shell = Any
     """An InteractiveShell."""
-
-CURRENT = ".".join(map(str, sys.version_info[:2]))
-"""The Python version "X.Y" of this process."""
 
 
 def run_cell(text: str, cell: str, options: RunOptions, request: Request) -> object:
@@ -88,7 +84,7 @@ class CellFrontEnd:
         Raises:
             CellFailed: the cell has a syntax error.
         """
-        if ".".join(python.split(".")[:2]) == CURRENT:
+        if cell_syntax.is_this_version(python):
             cell_syntax.refuse_invalid_python(self._name, cell)
 
     def notify(self, note: str) -> None:
