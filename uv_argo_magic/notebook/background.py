@@ -22,14 +22,14 @@ from uv_argo_magic.engine.find_run import locate_entry, locate_remote
 from uv_argo_magic.errors import RunError, SpecError, Stopped
 from uv_argo_magic.remote_traceback import frames, rebuild
 from uv_argo_magic.renderers.cell_output import OutputSink
-from uv_argo_magic.renderers.choose import Renderer, can_send_later, renderers
+from uv_argo_magic.renderers.choose import can_send_later, renderers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from uv_argo_magic.config import Config
     from uv_argo_magic.core.protocol.state import RunState
-    from uv_argo_magic.engine.run import Run
+    from uv_argo_magic.engine.run import Renderer, Run
     from uv_argo_magic.history.entry import RunRecord
     from uv_argo_magic.history.store import History
 

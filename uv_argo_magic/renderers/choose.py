@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.core.view.truncate import OutputTruncator
 from uv_argo_magic.errors import SpecError
@@ -16,13 +16,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.protocol.state import RunState
     from uv_argo_magic.core.resolution.lock import Resolution
     from uv_argo_magic.core.spec.run_spec import Settings
-
-
-class Renderer(Protocol):
-    """Shows a run; called 10 to 20 times a second and once more at the end."""
-
-    def update(self, state: RunState) -> None:
-        """Show this state."""
+    from uv_argo_magic.engine.run import Renderer
 
 
 MODES = ("auto", "widget", "html", "static", "text", "none")
