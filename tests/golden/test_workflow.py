@@ -18,7 +18,7 @@ import yaml
 
 from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.backends.argo.manifests import run_metadata, workflow, yaml_output
-from uv_argo_magic.backends.kubernetes import images
+from uv_argo_magic.backends.kubernetes import images, pod
 from uv_argo_magic.core.spec.program import Program
 from uv_argo_magic.core.spec.run_spec import Resources, RunSpec, Settings
 from uv_argo_magic.errors import SpecError
@@ -153,7 +153,23 @@ def test_only_the_install_container_has_credentials_and_writes_the_store():
     assert "keys" not in json.dumps(install["env"])
     stores = [next(one for one in each["volumeMounts"] if one["name"] == "store") for each in (install, main)]
     assert [store.get("readOnly", False) for store in stores] == [False, True]
-    assert {one["name"] for one in install["volumeMounts"]} & {one["name"] for one in main["volumeMounts"]} == {"store"}
+    shared = {one["name"] for one in install["volumeMounts"]} & {one["name"] for one in main["volumeMounts"]}
+    assert shared == {"store", "no-token"}
+
+
+def test_a_cell_gets_the_token_of_its_service_account_only_if_asked():
+    def token_mounts(**settings):
+        template = made(replace(SPECS["init"], settings=replace(SPECS["init"].settings, **settings)))
+        template = template["spec"]["templates"][0]
+        containers = (template["script"], *template["initContainers"])
+        # Kubernetes adds the token to containers without a mount at this path.
+        return [one for each in containers for one in each["volumeMounts"] if one["mountPath"] == pod.TOKEN]
+
+    hidden = {"mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "name": "no-token", "readOnly": True}
+    assert token_mounts() == [hidden, hidden]
+    assert token_mounts(service_account_token=True) == []
+    with pytest.raises(SpecError, match="in use"):
+        token_mounts(secret_files=((pod.TOKEN, "mine"),))
 
 
 def test_nothing_to_install_needs_no_container_for_it():

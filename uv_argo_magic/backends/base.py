@@ -33,8 +33,8 @@ BACKEND_SETTINGS = frozenset(
         "base", "context", "deadline", "executor_patch", "gpu_resource", "image", "image_pull_secrets", "images",
         "index_secrets", "install_image", "kubeconfig", "labels", "namespace", "node_selector", "patch",
         "pending_timeout", "platform", "pod_gc", "pod_gc_delay", "retries", "run_as_user", "secret_env", "secret_files",
-        "semaphore", "server", "service_account", "shape", "start_timeout", "store", "template", "tolerations",
-        "ttl", "volumes",
+        "semaphore", "server", "service_account", "service_account_token", "shape", "start_timeout", "store",
+        "template", "tolerations", "ttl", "volumes",
     }
 )  # fmt: skip
 """The settings that have an effect only if the backend uses them; all others apply to every backend."""

@@ -28,7 +28,10 @@ PROGRAM = "/uv-argo"
 DISK = "10Gi"
 """The size of /tmp without --resources disk: it holds cache, environment and working folder of one run."""
 INSTALL_TMP = "install-tmp"
-_OWN_VOLUMES = ("tmp", "store", INSTALL_TMP)
+TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
+"""Where Kubernetes mounts the token of the pod's service account, in each container that has no mount there."""
+_NO_TOKEN = "no-token"  # noqa: S105 - the name of a volume
+_OWN_VOLUMES = ("tmp", "store", INSTALL_TMP, _NO_TOKEN)
 _RESERVED = (STORE, PROGRAM, "/dev", "/proc", "/sys")
 """Paths below which a user cannot mount volumes; nor can they mount one at / or /tmp itself."""
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
@@ -72,6 +75,9 @@ def mounts(
             )
         source = {"secret": {"secretName": secret}}
         volumes.append(Mount(name=f"secret-{number}", path=path, source=source, read_only=True))
+    if not settings.service_account_token:
+        volumes.append(Mount(name=_NO_TOKEN, path=TOKEN, source={"emptyDir": {}}, read_only=True))
+        reserved = (*reserved, TOKEN)
     used: set[str] = set()
     for volume in volumes:
         if volume.name not in _OWN_VOLUMES:
@@ -81,10 +87,10 @@ def mounts(
 
 
 def install_mounts(mounts: tuple[Mount, ...]) -> Iterator[Mount]:
-    """Those of the install container: the store, writable, and its own /tmp."""
+    """Those of the install container: the store, writable, and its own /tmp; like the cell's, it gets no token."""
     for mount in mounts:
-        if mount.name in ("store", INSTALL_TMP, "program"):
-            yield replace(mount, read_only=mount.name == "program")
+        if mount.name in ("store", INSTALL_TMP, "program", _NO_TOKEN):
+            yield replace(mount, read_only=mount.name in ("program", _NO_TOKEN))
 
 
 def _volume(setting: str, name: str, path: str, text: str) -> Mount:

@@ -79,6 +79,9 @@ class Settings:
         metadata={"help": "WorkflowTemplate to run cells with, from your administrator", "example": "uv-argo-cell"},
     )
     service_account: str = field(default="", metadata={"help": "service account of the pod"})
+    service_account_token: bool = field(
+        default=False, metadata={"help": "let the cell read the token of the pod's service account"}
+    )
     run_as_user: int = field(
         default=1000, metadata={"help": "user ID of the pod (0: chosen by the cluster)", "example": "1000"}
     )

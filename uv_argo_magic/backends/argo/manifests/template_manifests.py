@@ -36,6 +36,8 @@ EXECUTOR = "uv-argo-executor"
 """The service account of Argo's own containers."""
 VARIABLE = "UV_ARGO_PROGRAM"
 AMOUNTS = Resources(cpu="100m..2", memory="512Mi..4Gi", disk=f"1Gi..{pod.DISK}")
+NO_POD_TOKEN = Settings(service_account_token=True)
+"""The templates keep the token out of all containers but Argo's, so that no volume has to hide it."""
 
 _OPEN = f"""\
 # Runs the program of a notebook cell (uv-argo-magic): it comes in a parameter, or in a ConfigMap where it is large.
@@ -66,13 +68,14 @@ def no_program() -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": NO_PROGRAM}, "data": {}}
 
 
-def processor() -> dict[str, Any]:
+def processor(settings: Settings = NO_POD_TOKEN) -> dict[str, Any]:
     """The template with the parameters pythonCode, dependencies and requirementsFile, for use without this package."""
     source = (
         files("uv_argo_magic.backends.argo.manifests").joinpath("processor_template.py").read_text(encoding="utf-8")
     )
     names = {"pythonCode": "PYTHON_CODE", "dependencies": "DEPENDENCIES", "requirementsFile": "REQUIREMENTS_FILE"}
-    manifest = _template(PROCESSOR, source, {name: None if name == "pythonCode" else "" for name in names})
+    parameters = {name: None if name == "pythonCode" else "" for name in names}
+    manifest = _template(PROCESSOR, source, parameters, settings)
     template = manifest["spec"]["templates"][0]
     # Nothing is locked for a platform, so that any node can run it.
     del manifest["spec"]["nodeSelector"]
@@ -94,14 +97,16 @@ def processor() -> dict[str, Any]:
 
 def processor_workflow() -> dict[str, Any]:
     """The same as a Workflow, for `argo submit FILE -p` without an installed template."""
-    manifest = processor()
+    manifest = processor(Settings())
     # The service account is part of deploy/, which may not be applied there.
     del manifest["spec"]["automountServiceAccountToken"], manifest["spec"]["executor"]
     return manifest | {"kind": "Workflow", "metadata": {"generateName": f"{PROCESSOR}-"}}
 
 
-def _template(name: str, source: str, parameters: dict[str, str | None]) -> dict[str, Any]:
-    spec = RunSpec(cell="", resources=AMOUNTS)
+def _template(
+    name: str, source: str, parameters: dict[str, str | None], settings: Settings = NO_POD_TOKEN
+) -> dict[str, Any]:
+    spec = RunSpec(cell="", resources=AMOUNTS, settings=settings)
     program = Program(guest="", payload="", nonce="")
     manifest = workflow.build(program, spec, run_id="", image=images.IMAGES[PYTHON])
     manifest["kind"] = "WorkflowTemplate"
