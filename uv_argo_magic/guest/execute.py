@@ -40,23 +40,91 @@ def main(pipe, acknowledged, orders):
         os._exit(0)
     order = json.loads(text)
     out.install()
-    if order["sites"]:
-        _add_packages(order["sites"])
-    displays = display.Displays(out.emit)
-    drawn = figures.Figures(displays)
-    drawn.install()
-    displays.hook_ipython()
-    sys.argv[:] = [order["file"]]
-    del sys.path[0]  # the guest's own folder, put there to find this module; what is left begins with ""
-    module = _main_module(order["file"])
-    builtins.display = displays.display  # type: ignore[attr-defined]
-    _refuse_questions()
-    _settle_libraries()
-    code = _run(order, module, out, displays, drawn)
-    _leave(code, out)
+    interpreter = Interpreter(out, order["file"], order["sites"])
+    _leave(interpreter.run(order), out)
 
 
-def _add_packages(folders):
+class Interpreter:
+    """What cells run in: `__main__`, and what shows their values."""
+
+    def __init__(self, out, file, sites):
+        self.out = out
+        if sites:
+            add_packages(sites)
+        self.displays = display.Displays(out.emit)
+        self.drawn = figures.Figures(self.displays)
+        self.drawn.install()
+        self.displays.hook_ipython()
+        self.flags = 0  # of the `from __future__` imports so far
+        sys.argv[:] = [file]
+        del sys.path[0]  # the guest's own folder, put there to find this module; what is left begins with ""
+        self.module = _main_module(file)
+        builtins.display = self.displays.display  # type: ignore[attr-defined]
+        _refuse_questions()
+        _settle_libraries()
+
+    def run(self, order):
+        """Run a cell; its exit status."""
+        error = None
+        try:
+            call = _Caller(self.module)
+            body, last = self.begin(order)
+            if body is not None:
+                call(body)
+            if last is not None:
+                result = call(compile(last, order["file"], "eval", AWAIT | self.flags, dont_inherit=True))
+                if result is not None:
+                    self.show(result)
+        except BaseException as problem:  # noqa: BLE001 - this is where the user's code ends
+            error = problem
+        sys.settrace(None)  # what follows is ours: a tracer of the cell's has nothing to see, and nothing to break
+        sys.setprofile(None)
+        return self.end(order, error)
+
+    def begin(self, order):
+        """Bind what is pushed, and read the cell: the code of all but the last expression, and that one's tree."""
+        file = order["file"]
+        with open(file, encoding="utf-8", errors="surrogatepass", newline="") as opened:
+            source = opened.read()
+        for name, text in order["push"]:
+            setattr(self.module, name, values.decode(text))
+        try:
+            tree = ast.parse(source, file)
+        except (SyntaxError, ValueError) as problem:
+            raise problem.with_traceback(None)  # noqa: B904 - the same one, without the frames of `ast`
+        body = last = None
+        final = tree.body[-1] if tree.body else None
+        if isinstance(final, ast.Expr) and not _silenced(source):
+            last = ast.Expression(final.value)
+            tree.body.pop()
+        if tree.body:
+            body = compile(tree, file, "exec", AWAIT | self.flags, dont_inherit=True)
+            self.flags |= _future_flags(body.co_flags)
+        return body, last
+
+    def show(self, result):
+        """Show the value of the last expression, which is `_` from now on."""
+        self.module.__dict__["_"] = result
+        self.displays.result(result)
+
+    def end(self, order, error):
+        """Report how the cell's code ended, with its last figures; its exit status."""
+        code = 0
+        if isinstance(error, SystemExit):
+            code, error = _exit_status(error)
+        elif error is not None:
+            code = 1
+        self.drawn.flush()
+        if error is not None:
+            record = exceptions.describe(error, order["file"], (os.path.dirname(__file__),))
+            self.out.emit("error", error=record)
+        else:
+            _send_values(order, self.module, self.out)
+        self.out.emit("done")
+        return code
+
+
+def add_packages(folders):
     """Add package folders as Python does at its start: this process started before they existed."""
     import site
 
@@ -73,53 +141,6 @@ def _main_module(file):
     module.__spec__ = None
     sys.modules["__main__"] = module
     return module
-
-
-def _run(order, module, out, displays, drawn):
-    """Run it; the exit status."""
-    error = None
-    code = 0
-    try:
-        with open(order["file"], encoding="utf-8", errors="surrogatepass", newline="") as file:
-            source = file.read()
-        for name, text in order["push"]:
-            setattr(module, name, values.decode(text))
-        _execute(source, order["file"], module, displays)
-    except SystemExit as leaving:
-        code, error = _exit_status(leaving)
-    except BaseException as problem:  # noqa: BLE001 - this is where the user's code ends
-        error, code = problem, 1
-    sys.settrace(None)  # what follows is ours: a tracer of the cell's has nothing to see, and nothing to break
-    sys.setprofile(None)
-    drawn.flush()
-    if error is not None:
-        out.emit("error", error=exceptions.describe(error, order["file"], (os.path.dirname(__file__),)))
-    else:
-        _send_values(order, module, out)
-    out.emit("done")
-    return code
-
-
-def _execute(source, file, module, displays):
-    """Run all but the last expression, then that one for its value."""
-    try:
-        tree = ast.parse(source, file)
-    except (SyntaxError, ValueError) as problem:
-        raise problem.with_traceback(None)  # noqa: B904 - the same one, without the frames of `ast`
-    value = None
-    if tree.body and isinstance(tree.body[-1], ast.Expr) and not _silenced(source):
-        value = ast.Expression(tree.body.pop().value)
-    call = _Caller(module)
-    flags = 0
-    if tree.body:
-        code = compile(tree, file, "exec", AWAIT, dont_inherit=True)
-        flags = _future_flags(code.co_flags)
-        call(code)
-    if value is not None:
-        result = call(compile(value, file, "eval", AWAIT | flags, dont_inherit=True))
-        if result is not None:
-            module.__dict__["_"] = result
-            displays.result(result)
 
 
 class _Caller:
