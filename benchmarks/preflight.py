@@ -22,7 +22,7 @@ import page
 from cells import PAUSE, process, rounds
 from uv import find_uv_bin
 
-from uv_argo_magic.core.requirements.model import parse
+from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.engine import run as engine

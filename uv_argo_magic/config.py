@@ -13,7 +13,6 @@ Rules:
 from __future__ import annotations
 
 import os
-import tomllib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -124,11 +123,6 @@ def line_values(options: RunOptions) -> dict[str, object]:
     return {**dict(options.sets), **{key: value for key, value in values.items() if value not in ("", None)}}
 
 
-def backends() -> dict[str, str]:
-    """The backends that are installed: name -> where its class is."""
-    return {name: point.value for name, point in base.points().items()}
-
-
 def refuse(options: RunOptions, backend: str) -> None:
     """Refuse options of the line that the backend does not support.
 
@@ -184,6 +178,8 @@ def checked(key: str, value: object) -> object:
 
 
 def _file(path: Path) -> dict[str, object]:
+    import tomllib  # noqa: PLC0415 - 6 ms of each command, and most users have no such file
+
     try:
         with path.open("rb") as file:
             return tomllib.load(file)
@@ -194,11 +190,10 @@ def _file(path: Path) -> dict[str, object]:
 
 
 def _backend(name: str, origin: str, environ: Mapping[str, str]) -> str:
-    installed = backends()
     if not name:
-        return base.default_name(environ, installed)
-    if installed and name not in installed:
-        error = unknown("backend", name, installed)
+        return base.default_name(environ)
+    if not base.is_installed(name):
+        error = unknown("backend", name, base.names())
         raise SpecError(f"{origin}: {error.message}" if origin != "the line" else error.message, hint=error.hint)
     return name
 

@@ -28,8 +28,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from uv import find_uv_bin
 
-from uv_argo_magic.core.requirements import conda_env
-from uv_argo_magic.core.requirements import model as req
+from uv_argo_magic.core.requirements import conda_env, parser
 from uv_argo_magic.core.requirements.includes import Include, split_includes
 from uv_argo_magic.core.requirements.parsed_file import ParsedRequirements, merge
 from uv_argo_magic.core.requirements.pep723 import parse_script
@@ -188,7 +187,7 @@ _EXPORTS = {
 
 def _requirements(source: _Source, text: str, visited: set[tuple[Path, bool]]) -> ParsedRequirements:
     own, includes = split_includes(text)
-    listed = ParsedRequirements(requirements=req.parse(own, source=source.name, file=True))
+    listed = ParsedRequirements(requirements=parser.parse(own, source=source.name, file=True))
     return merge(listed, *(_included(source, include, visited) for include in includes))
 
 
@@ -281,7 +280,7 @@ def _uvlock(source: _Source, text: str, _done: object) -> ParsedRequirements:
             f"uv cannot read {source.name}: {'; '.join(errors) or f'exit status {completed.returncode}'}",
             hint="Create it again in the project's folder: uv lock",
         )
-    exported = req.parse(completed.stdout, source=f"{source.name} (as uv exports it)", file=True)
+    exported = parser.parse(completed.stdout, source=f"{source.name} (as uv exports it)", file=True)
     data = tomllib.loads(text)
     python = str(data.get("requires-python", ""))
     return ParsedRequirements(

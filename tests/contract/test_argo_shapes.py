@@ -12,7 +12,7 @@ from support.index_server import IndexServer
 from uv import find_uv_bin
 
 from uv_argo_magic.backends.argo.backend import ArgoBackend
-from uv_argo_magic.core.requirements import model
+from uv_argo_magic.core.requirements import parser
 from uv_argo_magic.core.resolution.lock import Unresolved
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.engine.prepare import prepare
@@ -43,7 +43,7 @@ def run(server) -> Callable[..., Run]:
     def begin(cell: str, index: IndexServer, image: str = "none", **settings) -> Run:
         url = settings.pop("index_url", index.url)
         wanted = Settings(kubeconfig=str(server.kubeconfig), images=((HERE, image),), index_url=url, **settings)
-        spec = RunSpec(cell=cell, requirements=model.parse("alpha"), settings=wanted, backend="argo")
+        spec = RunSpec(cell=cell, requirements=parser.parse("alpha"), settings=wanted, backend="argo")
         backend = ArgoBackend()
         return start(prepare(spec, backend), backend=backend)
 
@@ -74,7 +74,7 @@ def test_without_the_secret_the_index_asks_who_it_is(tmp_path, home):
     with IndexServer(credentials="me:x") as index:
         settings = Settings(index_url=index.url, index_secrets=(("corp", "login"),))
         resolver = Resolver(interpreter=ArgoBackend().target(RunSpec(cell="")), settings=settings)
-        found = resolver.lock(model.parse("alpha"))
+        found = resolver.lock(parser.parse("alpha"))
     assert isinstance(found, Unresolved)
     assert "401" in found.reason
 

@@ -25,7 +25,7 @@ from uv_argo_magic._os import paths
 from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.backends.base import Backend, Diagnoses, Exports, Warms
 from uv_argo_magic.backends.local import LocalBackend
-from uv_argo_magic.core.requirements import model
+from uv_argo_magic.core.requirements import parser
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.engine.prepare import prepare
 from uv_argo_magic.engine.run import Run, start
@@ -91,7 +91,7 @@ def wanted(place, index):
 
     def spec(cell: str, deps: str = "", pull: tuple[str, ...] = (), **settings) -> RunSpec:
         made = Settings(index_url=index.url, **place[1], **settings)
-        return RunSpec(cell=cell, requirements=model.parse(deps), pull=pull, settings=made)
+        return RunSpec(cell=cell, requirements=parser.parse(deps), pull=pull, settings=made)
 
     return spec
 

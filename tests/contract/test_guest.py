@@ -19,7 +19,7 @@ from support.index_server import IndexServer
 from uv_argo_magic.core.protocol import events
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import fold
-from uv_argo_magic.core.requirements.model import parse
+from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target, Unresolved
 from uv_argo_magic.guest import environment
 

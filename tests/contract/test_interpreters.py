@@ -30,8 +30,8 @@ def test_nothing_asked_is_the_base_of_this_python():
     assert here.target.python == platform.python_version()
     assert here.target.implementation == "cpython"
     assert here.target.platform == ""
-    assert here.tags == tuple(sys_tags())
-    assert here.target.abi == here.tags[0].abi
+    assert here.wheel_tags == tuple(sys_tags())
+    assert here.target.abi == here.wheel_tags[0].abi
     code = "import sys; print(sys.prefix == sys.base_prefix)"
     assert subprocess.run([here.path, "-I", "-c", code], capture_output=True, text=True, check=True).stdout == "True\n"
 
@@ -51,7 +51,7 @@ def test_every_python_that_is_listed_is_found():
         found = find(version)
         assert found.target.python == version
         assert found.target.abi.startswith("cp" + "".join(version.split(".")[:2]))
-        assert any(tag.interpreter == found.target.abi.rstrip("t") for tag in found.tags)
+        assert any(tag.interpreter == found.target.abi.rstrip("t") for tag in found.wheel_tags)
         assert find(version) == found
 
 
@@ -143,9 +143,9 @@ def test_a_python_that_cannot_run_a_cell(tmp_path, said):
 def test_a_python_too_old_to_tell_its_tags(tmp_path):
     found = interpreters._probe_base(stand_in(tmp_path, version=[3, 8, 1, "final", 0], tags=[]))
     assert found.target.abi == "cp38"
-    platforms = {tag.platform for tag in find().tags}
-    assert {tag.platform for tag in found.tags} == platforms
-    assert {"cp38-cp38", "cp38-abi3", "py3-none"} <= {f"{tag.interpreter}-{tag.abi}" for tag in found.tags}
+    platforms = {tag.platform for tag in find().wheel_tags}
+    assert {tag.platform for tag in found.wheel_tags} == platforms
+    assert {"cp38-cp38", "cp38-abi3", "py3-none"} <= {f"{tag.interpreter}-{tag.abi}" for tag in found.wheel_tags}
     with pytest.raises(SpecError, match="is for elsewhere"):
         interpreters._probe_base(stand_in(tmp_path, version=[3, 8, 1, "final", 0], tags=[], platform="elsewhere"))
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from support.requirement_lists import ACCEPTED, ACCEPTED_IN_FILES
 from uv import find_uv_bin
 
-from uv_argo_magic.core.requirements.model import Requirements, merge, parse
+from uv_argo_magic.core.requirements.model import Requirements
+from uv_argo_magic.core.requirements.parser import merge, parse
 from uv_argo_magic.errors import SpecError
 
 # 0: every marker excludes what it marks; 1: parsed, and not found without network; 2: not parsed.

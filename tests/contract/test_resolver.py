@@ -17,7 +17,8 @@ from packaging.tags import compatible_tags, cpython_tags
 from support.index_server import IndexServer
 from uv import find_uv_bin
 
-from uv_argo_magic.core.requirements.model import Requirement, Requirements, parse
+from uv_argo_magic.core.requirements.model import Requirement, Requirements
+from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.core.resolution import lock_export
 from uv_argo_magic.core.resolution.base_packages import BaseEnvironment, Distribution
 from uv_argo_magic.core.resolution.lock import Lock, Target, Unresolved
@@ -104,7 +105,7 @@ def test_no_requirements_ask_nobody(monkeypatch, ask):
 
 def test_the_wheel_for_this_python_is_taken(index, ask):
     here = interpreters.find()
-    best, pure = str(here.tags[0]), "py3-none-any"
+    best, pure = str(here.wheel_tags[0]), "py3-none-any"
     index.add("alpha", "1.0", tag=pure)
     index.add("alpha", "1.0", tag=best)
     index.add("alpha", "1.0", tag="cp36-cp36m-win_arm64")
@@ -365,7 +366,7 @@ def test_offline_asks_no_index(index, ask):
 
 def test_the_users_hashes_are_kept_to(index, ask):
     pure = index.add("alpha", "1.0")
-    index.add("alpha", "1.0", tag=str(interpreters.find().tags[0]))
+    index.add("alpha", "1.0", tag=str(interpreters.find().wheel_tags[0]))
 
     def wanted(*hashes):
         return Requirements(items=(Requirement(name="alpha", specifier="==1.0", hashes=hashes),))
@@ -423,7 +424,7 @@ def test_another_question_is_another_answer(index, ask, locks, tmp_path):
         {"constraints": ("alpha<9",)},
         {"overrides": ("alpha<9",)},
         {"interpreter": replace(here, target=replace(here.target, abi="other"))},
-        {"interpreter": replace(here, tags=here.tags[1:])},
+        {"interpreter": replace(here, tags=here.wheel_tags[1:])},
     ]
     index.add("alpha", "1.0")
     for case in cases:

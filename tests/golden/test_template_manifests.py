@@ -17,7 +17,7 @@ from support.requirement_lists import ACCEPTED
 
 from uv_argo_magic.backends.argo.manifests import processor_template, template_manifests, yaml_output
 from uv_argo_magic.backends.kubernetes import images
-from uv_argo_magic.core.requirements import model
+from uv_argo_magic.core.requirements import parser
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 HEAD = (
@@ -75,7 +75,7 @@ LEFT = {"comment after continuation"}
 @pytest.mark.parametrize("what", sorted(set(ACCEPTED) - LEFT))
 def test_the_pod_takes_lists_apart_as_the_grammar_does(what):
     text, wanted = ACCEPTED[what]
-    found = [model.parse(one, file=True).lines for one in processor_template.requirements(text)]
+    found = [parser.parse(one, file=True).lines for one in processor_template.requirements(text)]
     assert list(dict.fromkeys(line for lines in found for line in lines)) == wanted
     assert all(len(lines) == 1 for lines in found)
 

@@ -32,7 +32,7 @@ LINES = [
 
 @pytest.fixture
 def typing(shell, tmp_path, monkeypatch):
-    monkeypatch.setattr("uv_argo_magic.config.backends", lambda: {"local": "x"})
+    monkeypatch.setattr("uv_argo_magic.notebook.completion.base.names", lambda: ("local",))
     shell.user_ns.update(alpha=1, alpine=2, _hidden=3)
     History(tmp_path / "home" / "data" / "runs").begin(
         "20260101-one", spec=RunSpec(cell="1"), resolution=Lock(packages=(), target=Target(python="3.12"))

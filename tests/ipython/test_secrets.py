@@ -15,7 +15,7 @@ from support.index_server import IndexServer
 
 from uv_argo_magic._os import paths
 from uv_argo_magic.backends.argo.manifests import workflow
-from uv_argo_magic.core.requirements.model import parse
+from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.engine import run as engine
 from uv_argo_magic.engine.prepare import prepare

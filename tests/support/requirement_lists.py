@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from uv_argo_magic.core.requirements.model import parse
+from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.errors import SpecError
 
 WHEEL = "https://index.example.com/files/rich-14.0.0-py3-none-any.whl"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -78,8 +79,7 @@ def test_places_add_up_key_by_key(tmp_path):
         ("backend = 'lcoal'", r"uv-argo.toml: unknown backend lcoal; did you mean local\?"),
     ],
 )
-def test_a_wrong_file_is_named(tmp_path, text, message, monkeypatch):
-    monkeypatch.setattr(config, "backends", lambda: {"local": "x"})
+def test_a_wrong_file_is_named(tmp_path, text, message):
     with pytest.raises(SpecError, match=message) as caught:
         configured(tmp_path, here=text)
     assert caught.value.hint
@@ -103,14 +103,12 @@ def test_a_wrong_variable_is_named_and_a_near_one_gets_a_sentence(tmp_path):
 
 
 def test_which_backend(tmp_path, monkeypatch):
-    monkeypatch.setattr(config, "backends", lambda: {"local": "x"})
     inside = {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}
-    assert configured(tmp_path).backend == "local"
-    assert configured(tmp_path, environ=inside).backend == "local"
-    with pytest.raises(SpecError, match=r"^unknown backend argo$") as caught:
-        configured(tmp_path, line={"backend": "argo"})
-    assert caught.value.hint == "Choose from: local."
-    monkeypatch.setattr(config, "backends", lambda: {"local": "x", "argo": "y"})
+    monkeypatch.setattr(base, "_installed", lambda: {"mine": "x:Y", **base.OURS})
+    with pytest.raises(SpecError, match=r"^unknown backend arg; did you mean argo\?$") as caught:
+        configured(tmp_path, line={"backend": "arg"})
+    assert caught.value.hint == "Choose from: argo, local, mine."
+    assert configured(tmp_path, line={"backend": "mine"}).backend == "mine"
     assert configured(tmp_path).backend == "local"
     assert configured(tmp_path, environ=inside).backend == "argo"
     assert configured(tmp_path, environ={"UV_ARGO_NAMESPACE": "mine"}).backend == "argo"
@@ -137,16 +135,12 @@ def test_what_a_backend_does_not_declare_is_refused():
 
 
 def test_a_backends_class_says_what_it_can(monkeypatch):
-    point = SimpleNamespace(load=lambda: FakeBackend, value="uv_argo_magic.testing:FakeBackend")
     monkeypatch.setattr(FakeBackend, "capabilities", base.Capability.DETACH)
-    monkeypatch.setattr(base, "points", lambda: {"able-in-tests": point})
+    monkeypatch.setattr(base, "_installed", lambda: {"able-in-tests": "uv_argo_magic.testing:FakeBackend"})
     config.refuse(RunOptions(detach=True), "able-in-tests")
 
-    def broken():
-        raise ImportError("no hera")
-
-    monkeypatch.setattr(base, "points", lambda: {"broken-in-tests": SimpleNamespace(load=broken, value="x:Y")})
-    with pytest.raises(BackendUnavailable, match="cannot import the backend broken-in-tests: no hera"):
+    monkeypatch.setattr(base, "_installed", lambda: {"broken-in-tests": "no_such_module:Y"})
+    with pytest.raises(BackendUnavailable, match="cannot import the backend broken-in-tests: No module named"):
         config.refuse(RunOptions(detach=True), "broken-in-tests")
 
 
@@ -184,7 +178,8 @@ def test_what_is_not_a_backend_is_refused_by_name(monkeypatch):
         def submit(self, program, spec, run_id, *, notebook=""):
             raise AssertionError
 
-    monkeypatch.setattr(base, "points", lambda: {"half-in-tests": SimpleNamespace(load=lambda: Half, value="x:Half")})
+    monkeypatch.setitem(sys.modules, "x", SimpleNamespace(Half=Half))
+    monkeypatch.setattr(base, "_installed", lambda: {"half-in-tests": "x:Half"})
     with pytest.raises(BackendUnavailable, match="x:Half is not a backend: it lacks settings, target, find, watch"):
         base.load("half-in-tests")
 

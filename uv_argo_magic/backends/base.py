@@ -1,24 +1,25 @@
 """The Backend protocol, its optional parts, and how backends are found by name (docs/backends.md).
 
 Rules:
-- No backend is special: ours use the entry-point group that third-party backends use, and nothing outside a backend
-  compares its name.
+- No backend is special: nothing outside a backend compares its name. Ours are in a table and those of other packages
+  are entry points, because the scan for these takes longer than a small run.
 - Six methods are required. Optional parts are protocols of their own; whether a backend has one is checked here only.
 """
 
 from __future__ import annotations
 
-import difflib
 import enum
 import functools
+import importlib
+import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
+from uv_argo_magic.core.suggest import unknown
 from uv_argo_magic.errors import BackendUnavailable, SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Mapping
-    from importlib.metadata import EntryPoint
+    from collections.abc import Iterator, Mapping
 
     from uv_argo_magic.core.protocol.events import Attempts, NodePhase, StopRequested
     from uv_argo_magic.core.spec.program import Program
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
     from uv_argo_magic.uv.interpreters import Interpreter
 
 GROUP = "uv_argo_magic.backends"
+"""The entry-point group of the backends of other packages."""
+OURS = {
+    "local": "uv_argo_magic.backends.local:LocalBackend",
+    "argo": "uv_argo_magic.backends.argo.backend:ArgoBackend",
+}
+"""The backends of this package: name -> "module:class"."""
 FINAL_PHASES = frozenset({"Succeeded", "Failed", "Error"})
 """The phases of a run that has ended."""
 BACKEND_SETTINGS = frozenset(
@@ -266,23 +273,27 @@ def manual_stop_commands(backend: Backend, name: str) -> tuple[str, ...]:
     return backend.manual_stop_commands(name) if isinstance(backend, ManualStop) else ()
 
 
-def default_name(environ: Mapping[str, str], installed: Container[str]) -> str:
+def default_name(environ: Mapping[str, str]) -> str:
     """The backend of a cell that names none: argo in a cluster or where a namespace is configured, else local."""
-    in_cluster = environ.get("KUBERNETES_SERVICE_HOST") or environ.get("UV_ARGO_NAMESPACE")
-    return "argo" if in_cluster and "argo" in installed else "local"
+    return "argo" if environ.get("KUBERNETES_SERVICE_HOST") or environ.get("UV_ARGO_NAMESPACE") else "local"
 
 
 @functools.cache
-def points() -> dict[str, EntryPoint]:
-    """The installed backends by name; cached, because the look-up takes 10 ms in a large environment."""
-    from importlib.metadata import entry_points  # noqa: PLC0415 - 15 ms of %load_ext, which loads no backend
+def _installed() -> dict[str, str]:
+    """All backends: name -> "module:class"; the scan takes up to 40 ms in a large environment."""
+    from importlib.metadata import entry_points  # noqa: PLC0415 - 15 ms, and a run on a backend of ours needs no scan
 
-    return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
+    return {point.name: point.value for point in entry_points(group=GROUP)} | OURS
 
 
 def names() -> tuple[str, ...]:
     """The names of the installed backends."""
-    return tuple(points())
+    return tuple(sorted(_installed()))
+
+
+def is_installed(name: str) -> bool:
+    """Whether there is a backend of this name."""
+    return name in OURS or name in _installed()
 
 
 @functools.cache
@@ -292,24 +303,23 @@ def load(name: str) -> Backend:
     Raises:
         BackendUnavailable: it is not installed, cannot be imported, or is not a Backend.
     """
-    if point := points().get(name):
-        try:
-            backend = point.load()()
-        except ImportError as problem:
-            raise BackendUnavailable(
-                f"cannot import the backend {name}: {problem}", hint=f"Install what it needs: {point.value}."
-            ) from problem
-        if not isinstance(backend, Backend):
-            raise BackendUnavailable(
-                f"{point.value} is not a backend: it lacks {', '.join(_missing(backend))}",
-                hint="Implement uv_argo_magic.backends.base.Backend, or uninstall the package.",
-            )
-        return backend
-    match = difflib.get_close_matches(name, names(), 1)
-    raise BackendUnavailable(
-        f"unknown backend {name}" + (f"; did you mean {match[0]}?" if match else ""),
-        hint=f"Installed backends: {', '.join(names()) or 'none'}.",
-    )
+    if not is_installed(name):
+        error = unknown("backend", name, names())
+        raise BackendUnavailable(error.message, hint=error.hint)
+    target = OURS.get(name) or _installed()[name]
+    module, _, class_name = target.partition(":")
+    try:
+        backend = operator.attrgetter(class_name)(importlib.import_module(module))()
+    except ImportError as problem:
+        raise BackendUnavailable(
+            f"cannot import the backend {name}: {problem}", hint=f"Install what it needs: {target}."
+        ) from problem
+    if not isinstance(backend, Backend):
+        raise BackendUnavailable(
+            f"{target} is not a backend: it lacks {', '.join(_missing(backend))}",
+            hint="Implement uv_argo_magic.backends.base.Backend, or uninstall the package.",
+        )
+    return backend
 
 
 def _missing(backend: object) -> list[str]:

@@ -14,7 +14,7 @@ from uv_argo_magic.backends import base
 from uv_argo_magic.backends.base import Check
 from uv_argo_magic.commands.registry import Failure
 from uv_argo_magic.core.commands.table import run_options
-from uv_argo_magic.core.requirements.model import parse
+from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.engine import run as engine

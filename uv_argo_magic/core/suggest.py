@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING
 
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 MANY = 24
 """Candidates that an error still lists in full."""
@@ -16,8 +15,14 @@ MANY = 24
 
 def nearest(word: str, candidates: Iterable[str]) -> str:
     """The candidate most like this word, or ""."""
-    matches = difflib.get_close_matches(word.lower(), sorted(candidates), n=1, cutoff=0.6)
+    matches = _similar(word, sorted(candidates), number=1, cutoff=0.6)
     return matches[0] if matches else ""
+
+
+def _similar(word: str, names: Sequence[str], *, number: int, cutoff: float) -> list[str]:
+    import difflib  # noqa: PLC0415 - most commands have no unknown name
+
+    return difflib.get_close_matches(word.lower(), names, n=number, cutoff=cutoff)
 
 
 def unknown(kind: str, word: str, candidates: Iterable[str]) -> SpecError:
@@ -27,6 +32,6 @@ def unknown(kind: str, word: str, candidates: Iterable[str]) -> SpecError:
     question = f"; did you mean {suggestion}?" if suggestion else ""
     hint = f"Choose from: {', '.join(names)}." if names else f"There are no {kind}s."
     if len(names) > MANY:
-        similar = difflib.get_close_matches(word.lower(), names, n=5, cutoff=0.4)
+        similar = _similar(word, names, number=5, cutoff=0.4)
         hint = (f"Similar: {', '.join(similar)}. " if similar else "") + "See help run for the full list."
     return SpecError(f"unknown {kind} {word}{question}", hint=hint)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from uv_argo_magic._os import process_id
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import RunState, fold
-from uv_argo_magic.core.requirements.model import parse_items
+from uv_argo_magic.core.requirements.parser import parse_items
 from uv_argo_magic.core.resolution.lock import Lock, Package, Resolution, Unresolved
 from uv_argo_magic.core.spec.run_spec import Resources, RunSpec, Settings
 from uv_argo_magic.core.spec.settings_parser import FIELDS, parse_setting

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from IPython.core.completer import SimpleCompletion, SimpleMatcherResult, context_matcher
 
-from uv_argo_magic import config
+from uv_argo_magic.backends import base
 from uv_argo_magic.core.commands import help as command_help
 from uv_argo_magic.core.commands.table import commands_in
 
@@ -57,7 +57,7 @@ def matcher(shell: InteractiveShell, history: Callable[[], History]) -> object:
 def values(completer: str, names: dict[str, object], body: str, history: Callable[[], History]) -> Iterable[str]:
     """The values that a completer of the table knows."""
     completers: dict[str, Callable[[], Iterable[str]]] = {
-        "backend": config.backends,
+        "backend": base.names,
         "python": lambda: PYTHONS,
         "name": lambda: (name for name in names if not name.startswith("_") and name not in _IPYTHON),
         "cell-name": lambda: set(_ASSIGNED.findall(body)),

@@ -4,6 +4,7 @@ Rules:
 - Always a base interpreter, never a venv's: an environment must not hang on another one.
 - Nothing is downloaded: a missing Python is an error with the command that installs it.
 - An interpreter is run once per (path, time of change) in this process.
+- `packaging` is imported when there is something to compare or to resolve: it takes longer than the start of a run.
 """
 
 from __future__ import annotations
@@ -11,24 +12,22 @@ from __future__ import annotations
 import functools
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
-import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import packaging
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.tags import Tag, compatible_tags, cpython_tags, platform_tags, sys_tags
 from uv import find_uv_bin
 
 from uv_argo_magic.core.resolution.lock import Target
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
+    from packaging.tags import Tag
+
     from uv_argo_magic.core.resolution.base_packages import BaseEnvironment
 
 OLDEST = (3, 8)
@@ -72,22 +71,32 @@ class _ProbeResult:
     version: tuple[int, int, int]
     python: str
     platform: str
-    tags: tuple[Tag, ...]
+    tags: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interpreter:
-    """A Python that runs cells: what it is, and the wheel tags that fit it, best first.
+    """A Python that runs cells.
 
     `path` is its executable; for a Python in an `image`, that of a Python of this machine, with which uv resolves for
-    the target. `base` has the preinstalled packages, if the cell sees them.
+    the target. `tags` are its wheel tags, best first; None for the Python of this process. `base` has the preinstalled
+    packages, if the cell sees them.
     """
 
     path: str
     target: Target
-    tags: tuple[Tag, ...]
+    tags: tuple[Tag, ...] | None = None
     image: str = ""
     base: BaseEnvironment | None = None
+
+    @property
+    def wheel_tags(self) -> tuple[Tag, ...]:
+        """The tags of the wheels that fit it, best first."""
+        if self.tags is not None:
+            return self.tags
+        from uv_argo_magic.uv import wheel_tags  # noqa: PLC0415 - see the rules of this module
+
+        return wheel_tags.of_this_process()
 
 
 def find(version: str = "") -> Interpreter:
@@ -132,6 +141,8 @@ def fits(python: str, request: str, *, free_threaded: bool = False) -> bool:
     if match:
         numbers = match[1].split(".")
         return python.split(".")[: len(numbers)] == numbers and free_threaded == bool(match[2])
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet  # noqa: PLC0415 - see the rules of this module
+
     try:
         return not free_threaded and SpecifierSet(request).contains(python, prereleases=True)
     except InvalidSpecifier:
@@ -217,9 +228,8 @@ def _describe_current(path: str, changed: int) -> Interpreter:  # noqa: ARG001 -
     """The interpreter of this process; inspected again if its file was replaced (an upgrade)."""
     if _describe_current.cache_info().misses > 1:
         return _probe_base(path)
-    tags = tuple(sys_tags())
-    python = platform.python_version()
-    return Interpreter(path=path, target=Target(python=python, implementation="cpython", abi=tags[0].abi), tags=tags)
+    abi = f"cp{sys.version_info[0]}{sys.version_info[1]}{getattr(sys, 'abiflags', '')}"
+    return Interpreter(path=path, target=Target(python=sys.version.split()[0], implementation="cpython", abi=abi))
 
 
 def _probe_base(path: str) -> Interpreter:
@@ -230,24 +240,14 @@ def _probe_base(path: str) -> Interpreter:
     if result.implementation != "cpython" or result.version[:2] < OLDEST:
         name = f"{result.implementation} {result.python}"
         raise SpecError(f"Cells need CPython 3.8 or newer, but {path} is {name}.", hint="Choose another with --python.")
-    tags = result.tags or _computed_tags(result)
+    from uv_argo_magic.uv import wheel_tags  # noqa: PLC0415 - see the rules of this module
+
+    tags = wheel_tags.parse(result.tags) or wheel_tags.compute(result.path, result.version[:2], result.platform)
     return Interpreter(
         path=result.path,
         target=Target(python=result.python, implementation=result.implementation, abi=tags[0].abi),
         tags=tags,
     )
-
-
-def _computed_tags(result: _ProbeResult) -> tuple[Tag, ...]:
-    """The tags of an interpreter that could not tell them, from its version and the platform that it shares with us."""
-    if result.platform != sysconfig.get_platform():
-        raise SpecError(
-            f"The Python at {result.path} is for {result.platform}, and does not list its wheel tags.",
-            hint="Choose another with --python.",
-        )
-    minor, platforms = result.version[:2], list(platform_tags())
-    name = f"cp{minor[0]}{minor[1]}"
-    return (*cpython_tags(minor, [name], platforms), *compatible_tags(minor, name, platforms))
 
 
 def _modified_at(path: str) -> int:
@@ -282,5 +282,5 @@ def _probe(path: str, changed: int) -> _ProbeResult:  # noqa: ARG001 - `changed`
         version=(major, minor, micro),
         python=f"{major}.{minor}.{micro}{suffix}",
         platform=report["platform"],
-        tags=tuple(Tag(*tag.split("-", 2)) for tag in report["tags"]),
+        tags=tuple(report["tags"]),
     )

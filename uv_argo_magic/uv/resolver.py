@@ -20,7 +20,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from uv_argo_magic.core.requirements.model import parse_items
+from uv_argo_magic.core.requirements.parser import parse_items
 from uv_argo_magic.core.resolution import dependency_tree, install_errors
 from uv_argo_magic.core.resolution.lock import Lock, Unresolved
 from uv_argo_magic.core.resolution.pylock import read_pylock
@@ -227,7 +227,7 @@ class Resolver:
             options=tuple(options),
             files=tuple((name, "".join(f"{line}\n" for line in lines)) for name, lines in files.items()),
             environ=tuple(sorted(variables.items())),
-            extra=(target.abi, target.implementation, *hashes, *map(str, interpreter.tags), *base),
+            extra=(target.abi, target.implementation, *hashes, *map(str, interpreter.wheel_tags), *base),
             base=interpreter.base,
         )
 
@@ -246,7 +246,7 @@ class Resolver:
         lock = read_pylock(
             out,
             target=interpreter.target,
-            tags=interpreter.tags,
+            tags=interpreter.wheel_tags,
             only_binary=self.settings.only_binary,
             hashes=_hashes(requirements),
             base_names={package.name for package in base.constraints} if base else (),

@@ -8,7 +8,7 @@ import yaml
 from uv_argo_magic.commands import export
 from uv_argo_magic.core.commands.table import read_argv
 from uv_argo_magic.core.protocol.state import RunState
-from uv_argo_magic.core.requirements.model import parse
+from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target, Unresolved
 from uv_argo_magic.core.spec.run_spec import Resources, RunSpec, Settings
 from uv_argo_magic.errors import SpecError

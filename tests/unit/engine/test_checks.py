@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import uv_argo_magic
-from uv_argo_magic.core.requirements.model import parse
+from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.engine import build, checks, image_probe

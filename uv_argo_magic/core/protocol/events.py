@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from dataclasses import MISSING, dataclass, fields
@@ -366,8 +367,10 @@ _STAMP_KEYS = {"boot": "b", "n": "n", "t": "t"}
 """Field of every record -> its key; every other field is its own key."""
 
 
-def _fields(cls: type[Record]) -> tuple[tuple[str, str, Callable[[object], object], object], ...]:
-    """Each field of a record as (name, key, reader, default)."""
+@functools.cache
+def _fields(kind: str) -> tuple[tuple[str, str, Callable[[object], object], object], ...]:
+    """Each field of a kind of record as (name, key, reader, default); made when the first one is read."""
+    cls = _CLASSES[kind]
     hints = get_type_hints(cls, include_extras=True)
     return tuple(
         (field.name, _STAMP_KEYS.get(field.name, field.name), _reader(hints[field.name]), field.default)
@@ -377,9 +380,6 @@ def _fields(cls: type[Record]) -> tuple[tuple[str, str, Callable[[object], objec
 
 def _reader(hint: object) -> Callable[[object], object]:
     return _one_of(get_args(hint)) if get_origin(hint) is Literal else _READERS[hint]
-
-
-_FIELDS = {kind: _fields(cls) for kind, cls in _CLASSES.items()}
 
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -411,7 +411,7 @@ def record(text: str, line: str = "") -> AnyRecord | Unreadable:
     if not isinstance(kind, str) or kind not in _CLASSES:
         return Unreadable(line=line or text, problem=f"unknown kind of record: {kind!r}")
     values = {}
-    for name, key, read, default in _FIELDS[kind]:
+    for name, key, read, default in _fields(kind):
         value = data.get(key, MISSING)
         if value is MISSING and default is not MISSING:
             continue

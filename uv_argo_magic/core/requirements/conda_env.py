@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
-from uv_argo_magic.core.requirements import model as req
+from uv_argo_magic.core.requirements import parser
 from uv_argo_magic.core.requirements.parsed_file import ParsedRequirements
 from uv_argo_magic.errors import SpecError
 
@@ -154,7 +154,7 @@ def read_conda(lines: Sequence[Line], *, source: str) -> ParsedRequirements:
             if name == "python":
                 python = specifier
             elif name != "pip":
-                requirements.append(req.parse_items([f"{name}{specifier}"], source=f"{source}, line {line.number}"))
+                requirements.append(parser.parse_items([f"{name}{specifier}"], source=f"{source}, line {line.number}"))
         except _Refused as refusal:
             refused.append(f"line {line.number}: {line.text}: {refusal}")
         except SpecError as error:
@@ -163,7 +163,7 @@ def read_conda(lines: Sequence[Line], *, source: str) -> ParsedRequirements:
         number = f"{len(refused)} of its {len(lines)} conda packages" if len(lines) > 1 else "its conda package"
         raise SpecError(f"{source}: {number} cannot come from a package index", hint="\n".join(refused))
     return ParsedRequirements(
-        requirements=req.merge(*requirements), requires_python=((python, source),) if python else ()
+        requirements=parser.merge(*requirements), requires_python=((python, source),) if python else ()
     )
 
 

@@ -11,9 +11,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from uv_argo_magic.core.requirements.model import LocatedRequirement, Requirement, locate, parse
+from uv_argo_magic.core.requirements.parser import locate, parse
 from uv_argo_magic.errors import SpecError
+
+if TYPE_CHECKING:
+    from uv_argo_magic.core.requirements.model import LocatedRequirement, Requirement
 
 OPTION = re.compile(r"^[ \t]*-(?!-hash=)[^\n]*", re.MULTILINE)
 SPACE = " \t"

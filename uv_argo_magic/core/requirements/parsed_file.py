@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from uv_argo_magic.core.requirements import model as req
+from uv_argo_magic.core.requirements import parser
+from uv_argo_magic.core.requirements.model import Requirements
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +15,7 @@ class ParsedRequirements:
     `requires_python` are (specifier, name of its file); `notes` are sentences for the user.
     """
 
-    requirements: req.Requirements = field(default_factory=req.Requirements)
+    requirements: Requirements = field(default_factory=Requirements)
     constraints: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
     requires_python: tuple[tuple[str, str], ...] = ()
@@ -24,7 +25,7 @@ class ParsedRequirements:
 def merge(*files: ParsedRequirements) -> ParsedRequirements:
     """The content of all files together, in order and without duplicates."""
     return ParsedRequirements(
-        requirements=req.merge(*(file.requirements for file in files)),
+        requirements=parser.merge(*(file.requirements for file in files)),
         constraints=tuple(dict.fromkeys(line for file in files for line in file.constraints)),
         overrides=tuple(dict.fromkeys(line for file in files for line in file.overrides)),
         requires_python=tuple(dict.fromkeys(pair for file in files for pair in file.requires_python)),

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from uv_argo_magic.core.requirements.model import MAX_LENGTH, Requirements, parse_items
+from uv_argo_magic.core.requirements.parser import MAX_LENGTH, parse_items
 from uv_argo_magic.core.requirements.scanner import quoted, visible
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from uv_argo_magic.core.requirements.model import Requirements
 
 Setting: TypeAlias = str | bool | tuple[str, ...]
 

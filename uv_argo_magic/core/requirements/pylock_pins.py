@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 from packaging.utils import canonicalize_name
 
-from uv_argo_magic.core.requirements import model as req
+from uv_argo_magic.core.requirements import parser
 from uv_argo_magic.core.requirements.parsed_file import ParsedRequirements
 from uv_argo_magic.core.requirements.pyproject import requires_python, toml
 from uv_argo_magic.core.suggest import unknown
@@ -56,7 +56,7 @@ def read_pins(text: str, *, source: str, extras: Sequence[str] = (), groups: Seq
     lines = [line for package in packages if (line := _line(package, selected, source))]
     python = requires_python(data, source)
     return ParsedRequirements(
-        requirements=replace(req.parse_items(lines, source=source, file=True), complete=True),
+        requirements=replace(parser.parse_items(lines, source=source, file=True), complete=True),
         requires_python=((python, source),) if python else (),
     )
 

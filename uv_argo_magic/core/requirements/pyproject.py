@@ -17,7 +17,8 @@ from typing import NoReturn, TypeAlias
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
-from uv_argo_magic.core.requirements import model as req
+from uv_argo_magic.core.requirements import parser
+from uv_argo_magic.core.requirements.model import Requirements
 from uv_argo_magic.core.requirements.parsed_file import ParsedRequirements
 from uv_argo_magic.core.suggest import unknown
 from uv_argo_magic.errors import SpecError
@@ -49,7 +50,7 @@ def read_pyproject(
     project = _Project(data, source)
     parts = [] if groups and not extras else [project.dependencies(), *map(project.extra, extras)]
     parts += [project.group(name, ()) for name in groups]
-    requirements = req.merge(*parts)
+    requirements = parser.merge(*parts)
     project.refuse_own(requirements)
     uv = _table(_table(data, "tool", source), "uv", source)
     project.refuse_sources(requirements, _table(uv, "sources", source))
@@ -104,7 +105,7 @@ class _Project:
         name = self._project.get("name", "")
         self._name = canonicalize_name(name) if isinstance(name, str) else ""
 
-    def dependencies(self) -> req.Requirements:
+    def dependencies(self) -> Requirements:
         dynamic = self._project.get("dynamic", ())
         if isinstance(dynamic, list) and {"dependencies", "optional-dependencies"} & set(map(str, dynamic)):
             self._refuse(
@@ -118,12 +119,12 @@ class _Project:
             )
         if not self._project:
             self._refuse("it has no [project] table", "Name one of its groups: -r pyproject.toml:GROUP.")
-        return req.parse_items(
+        return parser.parse_items(
             _list(self._project, "dependencies", self._source), source=f"{self._source}, dependencies"
         )
 
-    def extra(self, name: str) -> req.Requirements:
-        by_extra: dict[str, req.Requirements] = {}
+    def extra(self, name: str) -> Requirements:
+        by_extra: dict[str, Requirements] = {}
         queue = [name]
         while queue:
             extra_name = canonicalize_name(queue.pop(0))
@@ -133,13 +134,13 @@ class _Project:
                 error = unknown("extra", extra_name, self._extras)
                 raise SpecError(f"{self._source}: {error.message}", hint=error.hint)
             items = _list(self._extras, extra_name, self._source)
-            parsed = req.parse_items(items, source=f"{self._source}, optional-dependencies.{extra_name}")
+            parsed = parser.parse_items(items, source=f"{self._source}, optional-dependencies.{extra_name}")
             own = [item for item in parsed.items if item.name == self._name]
             queue += [extra for item in own for extra in item.extras]
-            by_extra[extra_name] = req.Requirements(items=tuple(item for item in parsed.items if item not in own))
-        return req.merge(*by_extra.values())
+            by_extra[extra_name] = Requirements(items=tuple(item for item in parsed.items if item not in own))
+        return parser.merge(*by_extra.values())
 
-    def group(self, name: str, trail: tuple[str, ...]) -> req.Requirements:
+    def group(self, name: str, trail: tuple[str, ...]) -> Requirements:
         group_name = canonicalize_name(name)
         if group_name in trail:
             self._refuse(f"the groups {' -> '.join((*trail, group_name))} include each other", "Remove one of them.")
@@ -152,10 +153,10 @@ class _Project:
             if isinstance(included, str):
                 parts.append(self.group(included, (*trail, group_name)))
             else:
-                parts.append(req.parse_items([item], source=f"{self._source}, group {group_name}, {number}"))
-        return req.merge(*parts)
+                parts.append(parser.parse_items([item], source=f"{self._source}, group {group_name}, {number}"))
+        return parser.merge(*parts)
 
-    def refuse_own(self, requirements: req.Requirements) -> None:
+    def refuse_own(self, requirements: Requirements) -> None:
         """Refuse the project as a dependency of its own."""
         if any(item.name == self._name for item in requirements.items):
             self._refuse(
@@ -163,7 +164,7 @@ class _Project:
                 "Build a wheel of it and give its URL: name @ https://...",
             )
 
-    def refuse_sources(self, requirements: req.Requirements, sources: _Table) -> None:
+    def refuse_sources(self, requirements: Requirements, sources: _Table) -> None:
         """Refuse dependencies with a custom source."""
         elsewhere = {canonicalize_name(name) for name in sources}
         for item in requirements.items:
@@ -178,7 +179,7 @@ class _Project:
 
 
 def _lines(uv: _Table, key: str, source: str) -> tuple[str, ...]:
-    return req.parse_items(_list(uv, key, source), source=f"{source}, {key}").lines
+    return parser.parse_items(_list(uv, key, source), source=f"{source}, {key}").lines
 
 
 def _by_canonical_name(table: _Table) -> _Table:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
-from uv_argo_magic.core.requirements import model as req
+from uv_argo_magic.core.requirements import parser
+from uv_argo_magic.core.requirements.model import Requirements
 from uv_argo_magic.core.suggest import unknown
 from uv_argo_magic.errors import SpecError
 
@@ -24,7 +25,7 @@ class Request:
     """The code of a request and its requirements."""
 
     code: str
-    requirements: req.Requirements = field(default_factory=req.Requirements)
+    requirements: Requirements = field(default_factory=Requirements)
 
 
 def read(text: str, *, source: str) -> Request:
@@ -51,28 +52,28 @@ def read(text: str, *, source: str) -> Request:
     if not isinstance(code, str) or not code.strip():
         problem_text = "has no pythonCode" if code in (None, "") else "has a pythonCode that is empty or not a string"
         raise SpecError(f"{source} {problem_text}", hint=HINT)
-    return Request(code=code, requirements=req.merge(_dependencies(data, source), _file(data, source)))
+    return Request(code=code, requirements=parser.merge(_dependencies(data, source), _file(data, source)))
 
 
-def _dependencies(data: dict[str, object], source: str) -> req.Requirements:
+def _dependencies(data: dict[str, object], source: str) -> Requirements:
     value, where = data.get("dependencies"), f"dependencies of {source}"
     match value:
         case None:
-            return req.Requirements()
+            return Requirements()
         case str():
-            return req.parse(value, source=where)
+            return parser.parse(value, source=where)
         case list():
-            return req.parse_items(value, source=where)
+            return parser.parse_items(value, source=where)
         case _:
             raise SpecError(
                 f"{where} are neither a string nor a list", hint='Write "numpy pandas>=2" or ["numpy", "pandas>=2"].'
             )
 
 
-def _file(data: dict[str, object], source: str) -> req.Requirements:
+def _file(data: dict[str, object], source: str) -> Requirements:
     value, where = data.get("requirementsFile"), f"requirementsFile of {source}"
     if value is None:
-        return req.Requirements()
+        return Requirements()
     if not isinstance(value, str):
         raise SpecError(f"{where} is not a string", hint="Write the text of the file, with \\n between its lines.")
-    return req.parse(value, source=where, file=True)
+    return parser.parse(value, source=where, file=True)

@@ -71,13 +71,13 @@ def test_tags_follow_from_version_and_platform():
     found = images.target("3.12.1", Settings(image="mine:1"))
     assert found.target.abi == "cp312"
     assert found.target.platform == "x86_64-manylinux_2_28"
-    tags = set(found.tags)
-    assert found.tags[0] == Tag("cp312", "cp312", "manylinux_2_28_x86_64")
+    tags = set(found.wheel_tags)
+    assert found.wheel_tags[0] == Tag("cp312", "cp312", "manylinux_2_28_x86_64")
     for wanted in ("cp312-cp312-manylinux2014_x86_64", "cp38-abi3-manylinux1_x86_64", "py3-none-any"):
         assert Tag(*wanted.split("-")) in tags
     for other in ("cp312-cp312-manylinux_2_34_x86_64", "cp311-cp311-manylinux_2_17_x86_64"):
         assert Tag(*other.split("-")) not in tags
     arm = images.target("3.12.1", Settings(image="mine:1", platform="aarch64-manylinux_2_28"))
-    assert {tag.platform for tag in arm.tags} >= {"manylinux2014_aarch64", "any"}
-    assert "manylinux1_aarch64" not in {tag.platform for tag in arm.tags}
+    assert {tag.platform for tag in arm.wheel_tags} >= {"manylinux2014_aarch64", "any"}
+    assert "manylinux1_aarch64" not in {tag.platform for tag in arm.wheel_tags}
     assert images.architecture(Settings(platform="aarch64-manylinux_2_28")) == "arm64"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from uv_argo_magic.core.requirements.conda_env import RENAMED, SAME, Line, read_conda
-from uv_argo_magic.core.requirements.model import parse
+from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.errors import SpecError
 
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from uv_argo_magic.core.commands.cell_line import cell_line
 from uv_argo_magic.core.commands.table import read_cell
 from uv_argo_magic.core.requirements import edits
-from uv_argo_magic.core.requirements.model import Requirement, parse
+from uv_argo_magic.core.requirements.model import Requirement
+from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.errors import SpecError
 
 FILE = """# What the study needs.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.requirement_lists import WHEEL, refusal
 
-from uv_argo_magic.core.requirements.model import parse
+from uv_argo_magic.core.requirements.parser import parse
 
 
 @pytest.mark.parametrize(

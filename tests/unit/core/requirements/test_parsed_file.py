@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from uv_argo_magic.core.requirements.model import parse
 from uv_argo_magic.core.requirements.parsed_file import ParsedRequirements, merge
+from uv_argo_magic.core.requirements.parser import parse
 
 
 def test_several_files_ask_for_all_of_it_in_order_and_once():

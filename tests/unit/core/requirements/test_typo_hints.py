@@ -8,7 +8,7 @@ import sys
 import pytest
 from support.requirement_lists import refusal
 
-from uv_argo_magic.core.requirements.model import parse
+from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.core.requirements.typo_hints import OPTIONS, PACKAGE_OF, STANDARD_LIBRARY
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from uv_argo_magic.core.requirements import edits
-from uv_argo_magic.core.requirements.model import parse
+from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.core.resolution.check_result import CheckResult
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 from uv_argo_magic.core.view import requirements_html

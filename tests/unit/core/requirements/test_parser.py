@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from packaging.requirements import Requirement as Parsed
 from support.requirement_lists import ACCEPTED, ACCEPTED_IN_FILES, REFUSED, REFUSED_IN_FILES, refusal
 
-from uv_argo_magic.core.requirements.model import Requirement, Requirements, merge, parse, parse_items
+from uv_argo_magic.core.requirements.model import Requirement, Requirements
+from uv_argo_magic.core.requirements.parser import merge, parse, parse_items
 from uv_argo_magic.errors import SpecError
 
 

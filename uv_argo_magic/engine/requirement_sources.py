@@ -1,0 +1,124 @@
+"""What a cell requires: its packages and its Python, from the first source that is set.
+
+Rules:
+- Requirements come from the first of these that is set: the line (`--deps` and all `-r` files), the `dependencies` of
+  the script block, the notebook's requirements file, the configured `deps`. So `--deps ""` means: none. A note names
+  the source if it is one of the last two, which the cell does not show.
+- `-p` beats the `requires-python` of the block and of files, and must satisfy it; a configured Python counts where it
+  satisfies it.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from uv_argo_magic import requirements_files
+from uv_argo_magic.core.requirements import parser
+from uv_argo_magic.core.requirements.parsed_file import ParsedRequirements, merge
+from uv_argo_magic.core.spec.run_spec import FILES
+from uv_argo_magic.errors import SpecError
+
+if TYPE_CHECKING:
+    from uv_argo_magic.config import Config
+    from uv_argo_magic.core.commands.table import RunOptions
+    from uv_argo_magic.core.requirements.model import Requirements
+    from uv_argo_magic.core.requirements.pep723 import Script
+    from uv_argo_magic.core.spec.run_spec import RunSpec
+    from uv_argo_magic.engine.context import CellContext
+
+BLOCK = "the cell's script block"
+
+
+def add(
+    spec: RunSpec,
+    options: RunOptions,
+    script: Script | None,
+    configuration: Config,
+    context: CellContext,
+    given_requirements: Requirements | None,
+) -> tuple[RunSpec, tuple[str, ...]]:
+    """The spec with its requirements, their constraints and the Python they need; and notes for the user.
+
+    Raises:
+        SpecError: the line, a file, the block or the configured `deps` are invalid, or need another Python.
+    """
+    source, origin = _find_requirements(options, script, configuration, context, given_requirements)
+    listed = ", ".join(source.requirements.lines) or "none"
+    note = () if origin in ("", FILES, BLOCK) else (f"Requirements from {origin}: {listed}",)
+    settings = replace(
+        spec.settings,
+        constraints=(*spec.settings.constraints, *source.constraints),
+        overrides=(*spec.settings.overrides, *source.overrides),
+    )
+    python = _choose_python(options.python, _python_requirements(script, source), configuration)
+    spec = replace(spec, requirements=source.requirements, requirements_source=origin, python=python, settings=settings)
+    return spec, (*note, *source.notes)
+
+
+def _find_requirements(
+    options: RunOptions,
+    script: Script | None,
+    configuration: Config,
+    context: CellContext,
+    given_requirements: Requirements | None,
+) -> tuple[ParsedRequirements, str]:
+    """The requirements of the cell, and their origin."""
+    if given_requirements:
+        return ParsedRequirements(requirements=given_requirements), ""
+    if options.deps is not None or options.requirements:
+        line = [ParsedRequirements(requirements=parser.parse(options.deps))] if options.deps is not None else []
+        return merge(
+            *line, *(requirements_files.read(name, context.folder) for name in options.requirements)
+        ), FILES if options.requirements else ""
+    if script and script.requirements is not None:
+        return ParsedRequirements(requirements=script.requirements), BLOCK
+    if given_requirements is not None:
+        return ParsedRequirements(requirements=given_requirements), ""
+    notebook_file = requirements_files.read_notebook(context.notebook, context.folder)
+    if notebook_file is not None:
+        return notebook_file, f"{Path(context.notebook).stem}{requirements_files.SUFFIX}"
+    origin = f"deps of {configuration.origin('deps')}"
+    requirements = parser.parse(configuration.deps, source=origin)
+    return ParsedRequirements(requirements=requirements), origin if requirements else ""
+
+
+def _python_requirements(script: Script | None, source: ParsedRequirements) -> tuple[tuple[str, str], ...]:
+    """(specifier, its origin) of each source that requires a Python."""
+    from_block = ((script.requires_python, BLOCK),) if script and script.requires_python else ()
+    return (*from_block, *source.requires_python)
+
+
+def _choose_python(requested: str, required: tuple[tuple[str, str], ...], configuration: Config) -> str:
+    if not required:
+        return configuration.python
+    for specifier, origin in required:
+        try:
+            specifiers = SpecifierSet(specifier)
+        except InvalidSpecifier as error:
+            raise SpecError(
+                f'{origin}: invalid requires-python "{specifier}"', hint='Write for example ">=3.11".'
+            ) from error
+        if requested and not _satisfies(requested, specifiers):
+            raise SpecError(
+                f"--python {requested} does not satisfy requires-python {specifier} of {origin}",
+                hint="Change one of them.",
+            )
+    together = ",".join(specifier for specifier, _ in required)
+    configured = configuration.python or ".".join(map(str, sys.version_info[:2]))
+    return configuration.python if _satisfies(configured, SpecifierSet(together)) else together
+
+
+def _satisfies(version: str, specifiers: SpecifierSet) -> bool:
+    """Whether a Python of this version can be within; "3.12" stands for the newest patch of it."""
+    version = version.rstrip("t")
+    newest = version if version.count(".") > 1 else f"{version}.99" if "." in version else f"{version}.99.99"
+    oldest = version if version.count(".") > 1 else f"{version}.0"
+    try:
+        return specifiers.contains(newest, prereleases=True) or specifiers.contains(oldest, prereleases=True)
+    except ValueError:  # a configured python may be a path or a name without a version
+        return False
