@@ -13,7 +13,7 @@ Rules:
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -207,10 +207,3 @@ def _typo_notes(environ: Mapping[str, str]) -> list[str]:
             if suggestion and abs(len(suggestion) - len(name) + len("UV_ARGO_")) <= 2:
                 notes.append(f"Unknown setting {name}; did you mean UV_ARGO_{suggestion.upper()}?")
     return notes
-
-
-def defaults() -> dict[str, str]:
-    """Every key and its default as written, for lists."""
-    return {
-        setting.name: settings_parser.format_value(setting.default) for setting in fields(Settings)
-    } | dict.fromkeys(OPTIONS, "")

@@ -13,6 +13,7 @@ from uv_argo_magic import cell_syntax, config
 from uv_argo_magic.backends.base import Check
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.resolution.lock import Lock, Target
+from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.core.spec.run_spec import RunSpec
 from uv_argo_magic.errors import ArgoMagicError, CellFailed, SpecError
 from uv_argo_magic.history.store import History
@@ -191,7 +192,7 @@ def test_config_sets_lists_and_refuses(shell, engine, capsys):
     shell.run_line_magic("config", "ArgoMagics")
     listed = capsys.readouterr().out
     assert "ArgoMagics.log_budget" in listed
-    assert "not set: 8388608" in listed
+    assert "(default: 8 MiB)" in " ".join(listed.split())
     made = next(one for one in shell.configurables if isinstance(one, magics.ArgoMagics))
     with pytest.raises(TraitError, match="invalid value for panel: widgets; did you mean widget"):
         made.panel = "widgets"
@@ -292,7 +293,7 @@ def test_verbs_answer(shell, capsys):
 
 def test_every_key_is_a_trait_that_nothing_hides():
     traits = magics.ArgoMagics.class_traits(config=True)
-    assert set(traits) == set(config.defaults())
+    assert set(traits) == {*settings_parser.FIELDS, *config.OPTIONS}
     assert all(isinstance(traits[key], magics.Setting) for key in traits)
 
 
@@ -390,3 +391,39 @@ def test_the_requirements_file_is_written_into_the_cell_that_asks_for_it(shell, 
     (tmp_path / "analysis.requirements.txt").write_text("alpha==1.0\n")
     assert shell.run_cell_magic("argo", "--deps beta --write-deps --detach", "print(1)\n") is None
     assert asked == [('%%argo --deps "alpha==1.0" --detach\nprint(1)\n', True)]
+
+
+@pytest.mark.parametrize("cell", ["%%argo?", "%%argo --help", "%%argo", "%argo help run", "%%argo -h\n1/0"])
+def test_every_way_to_ask_for_the_options_of_a_cell(shell, capsys, cell):
+    assert shell.run_cell(cell).success
+    printed = capsys.readouterr().out
+    assert "--push NAMES" in printed
+    assert "Cluster settings:" in printed
+
+
+def test_the_help_of_the_line_magic_lists_the_commands(shell, capsys):
+    shell.run_cell("%argo?")
+    assert "%argo runs" in capsys.readouterr().out
+
+
+CELLS = [
+    "# why\n%%argo -p 3.12\n{body}",
+    "%%argo \\\n  -p 3.12\n{body}",
+    '%%argo --deps """\n""" -p 3.12\n{body}',
+    "    %%argo -p 3.12\n\n    {body}",
+]
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_cell_may_have_its_line_below_a_comment_or_over_several_lines(engine, shell, cell):
+    text = cell.format(body="1 / 0")
+    shell.run_cell(text)
+    spec = engine.spec
+    assert spec.python == "3.12"
+    number = text.split("\n").index(next(line for line in text.split("\n") if "/" in line)) + 1
+    assert spec.cell.split("\n")[number - 1 - spec.line_offset] == "1 / 0"
+
+
+def test_an_unloaded_extension_transforms_nothing(shell):
+    shell.run_line_magic("unload_ext", "uv_argo_magic")
+    assert shell.transform_cell("# a\n%%argo\nx").startswith("# a")

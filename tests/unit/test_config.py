@@ -144,11 +144,6 @@ def test_a_backends_class_says_what_it_can(monkeypatch):
         config.refuse(RunOptions(detach=True), "broken-in-tests")
 
 
-def test_defaults_name_every_key():
-    assert config.defaults()["panel"] == "auto"
-    assert set(config.OPTIONS) <= set(config.defaults())
-
-
 def test_places(tmp_path):
     environ = {"UV_ARGO_HOME": str(tmp_path)}
     found = [paths.data_dir(environ), paths.cache_dir(environ), paths.config_dir(environ)]

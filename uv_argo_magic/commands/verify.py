@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from uv_argo_magic.commands.registry import Failure
+from uv_argo_magic.core.commands import cell_text
 from uv_argo_magic.core.commands.table import read_cell, run_options
 from uv_argo_magic.core.spec import output_metadata
 from uv_argo_magic.core.view import ansi
@@ -128,11 +129,10 @@ def cells(path: Path) -> Iterator[Cell]:
         code = [cell for cell in notebook_cells if cell["cell_type"] == "code"]
         for number, cell in enumerate(code, 1):
             source = cell["source"] if isinstance(cell["source"], str) else "".join(cell["source"])
-            line, _, text = source.partition("\n")
-            if line.startswith("%%argo") and cell["outputs"]:
-                # IPython hands a cell's text over with a newline at its end.
-                text = text if text.endswith("\n") else text + "\n"
-                yield Cell(number=number, line=line.removeprefix("%%argo"), text=text, outputs=tuple(cell["outputs"]))
+            # IPython hands a cell's text over with a newline at its end.
+            parts = cell_text.split(source if source.endswith("\n") else source + "\n")
+            if parts and cell["outputs"]:
+                yield Cell(number=number, line=parts[0], text=parts[1], outputs=tuple(cell["outputs"]))
     except OSError as error:
         raise SpecError(f"cannot read {path.name}: {error.strerror}", hint="Name a notebook's file.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -20,6 +20,22 @@ def seconds(value: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
+def exact_seconds(value: float) -> str:
+    """A round duration in its largest unit: "1 day", "30 minutes", "90 seconds"."""
+    for seconds_of, noun in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if value >= seconds_of and value % seconds_of == 0:
+            return count(int(value // seconds_of), noun)
+    return f"{value:g} seconds"
+
+
+def exact_size(number: int) -> str:
+    """A round number of bytes in its largest binary unit: "8 MiB", "1000 bytes"."""
+    for power, unit in ((3, "GiB"), (2, "MiB"), (1, "KiB")):
+        if number >= 1024**power and number % 1024**power == 0:
+            return f"{number // 1024**power} {unit}"
+    return f"{number} bytes"
+
+
 def ago(span: float) -> str:
     """An age: "just now", "5 minutes ago", "3 days ago"."""
     for seconds_of, noun in ((86400, "day"), (3600, "hour"), (60, "minute")):

@@ -17,6 +17,7 @@ from traitlets import TraitError, TraitType
 from uv_argo_magic import config
 from uv_argo_magic._os import paths
 from uv_argo_magic.commands import registry
+from uv_argo_magic.core.commands import cell_text
 from uv_argo_magic.core.commands import help as command_help
 from uv_argo_magic.core.commands.table import read_cell, read_line, run_options
 from uv_argo_magic.core.spec import settings_parser
@@ -60,17 +61,12 @@ class Setting(TraitType):  # type: ignore[misc]
 
 
 def _traits() -> dict[str, Setting]:
-    defaults = config.defaults()
-    helps = {key: field.metadata["help"] for key, field in settings_parser.FIELDS.items()}
-    helps |= {
+    helps = {key: command_help.setting_help(key) for key in settings_parser.FIELDS} | {
         "python": "Python version of cells that set none",
         "backend": "backend of cells that set none",
         "deps": "requirements of cells that set none",
     }
-    return {
-        key: Setting(help=f"{text}; not set: {defaults[key] or 'nothing'}").tag(config=True)
-        for key, text in helps.items()
-    }
+    return {key: Setting(help=text).tag(config=True) for key, text in helps.items()}
 
 
 # One trait a key: written out, they could drift from the table of settings.
@@ -88,7 +84,7 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
         """Run this cell with its own dependencies, elsewhere: %%argo --deps "numpy pandas"."""
         parsed = read_cell(line, self.shell.user_ns)
         options = run_options(parsed)
-        if options.help:
+        if options.help or not (line or cell.strip()):
             print(command_help.explain("run", "notebook"))
             return None
         from uv_argo_magic.notebook import run_cell  # noqa: PLC0415 - half of the time of %load_ext
@@ -137,6 +133,11 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
         return History(paths.data_dir() / "runs", keep=0)
 
 
+# What `%%argo?` and `%argo?` show: IPython asks for it only then.
+ArgoMagics.run_cell.getdoc = lambda: command_help.explain("run", "notebook")
+ArgoMagics.run_line.getdoc = lambda: command_help.overview("notebook")
+
+
 def show(answer: str | Table) -> None:
     """Print text; show a table as one, and as text where a front end has no other form."""
     if isinstance(answer, str):
@@ -155,12 +156,22 @@ def notebook_name(names: Mapping[str, object]) -> str:
     return ""
 
 
+def join_line(lines: list[str]) -> list[str]:
+    """IPython's input transformer for our cells: one `%%argo` line at the top, and a body even where it is empty."""
+    parts = cell_text.split("".join(lines))
+    if not parts or "\n" in parts[0]:
+        return lines
+    line, body = parts
+    return [f"{cell_text.MAGIC} {line}".rstrip() + "\n", *(body.splitlines(keepends=True) or ["\n"])]
+
+
 def load(shell: InteractiveShell) -> None:
     """Register the magics and their completion; loading again replaces them."""
     unload(shell)
     magics = ArgoMagics(shell=shell)
     shell.register_magics(magics)
     shell.Completer.custom_matchers.append(completion.matcher(shell, magics.open_history))
+    shell.input_transformers_cleanup.append(join_line)
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -168,5 +179,8 @@ def unload(shell: InteractiveShell) -> None:
     for kind in ("line", "cell"):
         shell.magics_manager.magics[kind].pop("argo", None)
     shell.configurables[:] = [item for item in shell.configurables if not isinstance(item, ArgoMagics)]
+    shell.input_transformers_cleanup[:] = [
+        transform for transform in shell.input_transformers_cleanup if transform is not join_line
+    ]
     matchers = shell.Completer.custom_matchers
     matchers[:] = [item for item in matchers if getattr(item, "matcher_identifier", "") != completion.IDENTIFIER]

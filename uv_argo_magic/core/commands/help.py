@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from uv_argo_magic.core.commands.parser import Command, FrontEnd, Group, Option, Token, groups, tokenize
 from uv_argo_magic.core.commands.table import CELL, HELP, commands_in
 from uv_argo_magic.core.spec import settings_parser
-from uv_argo_magic.core.spec.settings import Resources
+from uv_argo_magic.core.spec.settings import GROUPS, Resources
+from uv_argo_magic.core.spec.settings_parser import FIELDS
 from uv_argo_magic.core.suggest import unknown
 from uv_argo_magic.errors import SpecError
 
@@ -29,39 +30,60 @@ def overview(front_end: FrontEnd) -> str:
 
 
 def explain(name: str, front_end: FrontEnd) -> str:
-    """The help of one command: an example, its argument, its options and, for --set, every setting.
+    """The help of one command: an example, its argument, its options and, for --set, every setting by group.
 
     Raises:
         SpecError: there is no such command.
     """
-    commands = {**commands_in(front_end), **({"run": CELL, CELL.name: CELL} if front_end == "notebook" else {})}
+    commands = explained(front_end)
     if name not in commands:
         raise unknown("command", name, commands)
     command = commands[name]
     lines = [f"{command.name}: {command.help}", "", f"  {getattr(command, front_end)}", ""]
     if command.argument:
-        lines += [_row(command.argument.metavar, command.argument.help)]
+        lines += _row(command.argument.metavar, command.argument.help)
     for option in command.options_in(front_end):
         synopsis = " ".join(filter(None, (", ".join(option.flags), option.metavar)))
         example = "" if option.kind == "flag" else f"; example: {option.example}"
-        lines.append(_row(synopsis, option.help + example))
+        lines += _row(synopsis, option.help + example)
     if any(option.dest == "set" for option in command.options):
-        lines += ["", "Settings (--set KEY=VALUE, %config ArgoMagics.KEY, UV_ARGO_KEY, uv-argo.toml):"]
-        for key, setting in settings_parser.FIELDS.items():
-            default = settings_parser.format_value(setting.default)
-            lines.append(_row(key, _with_default(setting.metadata["help"], default)))
+        lines += ["", "Settings: --set KEY=VALUE, %config ArgoMagics.KEY, UV_ARGO_KEY or uv-argo.toml"]
+        for group in GROUPS:
+            lines += ["", f"{group.capitalize()} settings:"]
+            for key in sorted(key for key, setting in FIELDS.items() if setting.metadata["group"] == group):
+                lines += _row(key, setting_help(key))
     return "\n".join(lines)
 
 
-def _with_default(text: str, default: str) -> str:
-    """The help with its default in the brackets at its end."""
-    if not default:
-        return text
+def explained(front_end: FrontEnd) -> dict[str, Command]:
+    """The commands that `explain` knows, by name: in a notebook, `run` is the cell's."""
+    cell = {"run": CELL, CELL.name: CELL} if front_end == "notebook" else {}
+    return {**commands_in(front_end), **cell}
+
+
+def setting_help(key: str) -> str:
+    """The help of a setting with its default in the brackets at its end."""
+    text, default = FIELDS[key].metadata["help"], settings_parser.default_text(key)
     return f"{text[:-1]}; default: {default})" if text.endswith(")") else f"{text} (default: {default})"
 
 
-def _row(synopsis: str, text: str) -> str:
-    return textwrap.fill(text, 110, initial_indent=f"  {synopsis:<32} ", subsequent_indent=" " * 35)
+INDENT = 26
+WIDTH = 80
+
+
+def _row(synopsis: str, text: str) -> list[str]:
+    """The lines of one entry; a long synopsis has a line of its own."""
+    head = f"  {synopsis}"
+    own_line = [head] if len(head) > INDENT - 2 else []
+    first = " " * INDENT if own_line else head.ljust(INDENT)
+    return own_line + textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=" " * INDENT,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +159,7 @@ def _within(option: Option, fragment: str, given: tuple[str, ...], flags: tuple[
         if equals:
             values = tuple(word for word in settings_parser.suggested_values(key) if word.startswith(value))
             return Expected(fragment=value, candidates=values, given=(key + "=",))
-        return _offer(fragment, tuple(f"{key}=" for key in settings_parser.FIELDS))
+        return _offer(fragment, tuple(f"{key}=" for key in FIELDS))
     if option.completer == "resource":
         return _offer(fragment, tuple(f"{field.name}=" for field in fields(Resources)))
     if option.completer in ("name", "cell-name") and option.kind == "values" and "," in fragment:

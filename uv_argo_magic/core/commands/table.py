@@ -254,8 +254,6 @@ def _verb(tokens: Sequence[Token], front_end: FrontEnd, variables: Mapping[str, 
         line = read(commands[name], tokens[1:], front_end, variables)
         if line.has("help"):
             return Line(command="help", argument=name)
-        if name == "help" and line.argument and line.argument not in commands:
-            raise unknown("command", line.argument, commands)
         return line
     if name in commands_in("terminal"):
         raise SpecError(f"{name} is a command for the terminal", hint=f"In a notebook, write {CELL.name} above a cell.")

@@ -3,170 +3,130 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 MIB = 1024 * 1024
+GROUPS = ("common", "install", "cluster", "advanced")
+"""The groups of the settings, in the order of the help."""
+
+
+def _setting(default: object, group: str, text: str, *, example: str = "", unit: str = "") -> Any:
+    """A field with its group and its help, in the manner of `field`.
+
+    `unit` is "bytes" for sizes, `example` a value for error messages.
+    """
+    metadata = {"group": group, "help": text, "unit": unit} | ({"example": example} if example else {})
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """Every setting: `--set KEY=VALUE`, `%config ArgoMagics.KEY`, `UV_ARGO_KEY` or a configuration file.
 
-    Times are seconds and sizes bytes; 0 means no limit unless the help differs. The metadata holds the help.
+    Times are seconds and sizes bytes; 0 means no limit unless the help differs.
     """
 
-    index_url: str = field(default="", metadata={"help": "package index URL (like `uv --default-index`)"})
-    indexes: tuple[tuple[str, str], ...] = field(
-        default=(), metadata={"help": "additional indexes, searched before index_url, as NAME=URL"}
+    env: tuple[tuple[str, str], ...] = _setting((), "common", "environment variables of the cell, as NAME=VALUE")
+    output_lines: int = _setting(1000, "common", "lines of output to show at the start, and at the end")
+    panel: str = _setting("auto", "common", "type of the panel: auto, widget, html, static, text or none")
+    run_timeout: float = _setting(0.0, "common", "time limit of the cell (like --timeout)")
+    value_limit: int = _setting(8 * MIB, "common", "maximum size of pushed or pulled values", unit="bytes")
+
+    allow_urls: bool = _setting(True, "install", "allow `name @ https://...` requirements")
+    base: str = _setting(
+        "", "install", "image whose installed packages the cell can import, or own for those of the Python that runs it"
     )
-    locked: bool = field(
-        default=False, metadata={"help": "use only this notebook's stored lock; fail if there is none"}
+    constraints: tuple[str, ...] = _setting((), "install", "version constraints (like `uv --constraint`)")
+    exclude_newer: str = _setting("", "install", 'ignore packages uploaded after a date or within a span ("30 days")')
+    index_url: str = _setting("", "install", "package index URL (like `uv --default-index`)")
+    indexes: tuple[tuple[str, str], ...] = _setting(
+        (), "install", "additional indexes, searched before index_url, as NAME=URL"
     )
-    only_binary: bool = field(default=True, metadata={"help": "install wheels only, never build from source"})
-    allow_urls: bool = field(default=True, metadata={"help": "allow `name @ https://...` requirements"})
-    exclude_newer: str = field(
-        default="", metadata={"help": 'ignore packages uploaded after a date or within a span ("30 days")'}
+    install_timeout: float = _setting(1800.0, "install", "time limit of the install")
+    locked: bool = _setting(False, "install", "use only this notebook's stored lock; fail if there is none")
+    offline: bool = _setting(False, "install", "use only uv's cache, without network access")
+    only_binary: bool = _setting(True, "install", "install wheels only, never build from source")
+    overrides: tuple[str, ...] = _setting((), "install", "version overrides (like `uv --override`)")
+    prerelease: str = _setting(
+        "", "install", "pre-release strategy: allow, disallow, if-necessary or explicit (like `uv --prerelease`)"
     )
-    prerelease: str = field(
-        default="",
-        metadata={"help": "pre-release strategy: allow, disallow, if-necessary or explicit (like `uv --prerelease`)"},
+    resolution: str = _setting(
+        "", "install", "resolution strategy: highest, lowest or lowest-direct (like `uv --resolution`)"
     )
-    resolution: str = field(
-        default="", metadata={"help": "resolution strategy: highest, lowest or lowest-direct (like `uv --resolution`)"}
+
+    context: str = _setting("", "cluster", "kubeconfig context of the cluster")
+    image: str = _setting("", "cluster", "container image (must include uv); give its Python with --python X.Y.Z")
+    images: tuple[tuple[str, str], ...] = _setting((), "cluster", "container images by Python version, as X.Y.Z=IMAGE")
+    index_secrets: tuple[tuple[str, str], ...] = _setting(
+        (),
+        "cluster",
+        "Secrets (keys: username, password) of indexes, as INDEX=SECRET; implies shape=init",
+        example="corp=my-secret",
     )
-    constraints: tuple[str, ...] = field(default=(), metadata={"help": "version constraints (like `uv --constraint`)"})
-    overrides: tuple[str, ...] = field(default=(), metadata={"help": "version overrides (like `uv --override`)"})
-    offline: bool = field(default=False, metadata={"help": "use only uv's cache, without network access"})
-    run_timeout: float = field(default=0.0, metadata={"help": "maximum run time of the cell in seconds (0: no limit)"})
-    install_timeout: float = field(
-        default=1800.0, metadata={"help": "maximum time of the install in seconds (0: no limit)"}
+    kubeconfig: str = _setting("", "cluster", "path of the kubeconfig file, instead of KUBECONFIG or ~/.kube/config")
+    labels: tuple[tuple[str, str], ...] = _setting(
+        (), "cluster", "labels of the workflow and its pods, as KEY=VALUE", example="team=blue"
     )
-    install_memory: int = field(default=0, metadata={"help": "maximum memory of the install in bytes (0: no limit)"})
-    install_disk: int = field(default=0, metadata={"help": "maximum disk space of the install in bytes (0: no limit)"})
-    log_budget: int = field(
-        default=8 * MIB, metadata={"help": "maximum log size in bytes; longer logs keep only head and tail"}
+    namespace: str = _setting("", "cluster", "Kubernetes namespace, instead of the context's")
+    node_selector: tuple[tuple[str, str], ...] = _setting(
+        (), "cluster", "node labels that the pod requires, as KEY=VALUE", example="disk=ssd"
     )
-    output_lines: int = field(
-        default=1000, metadata={"help": "lines of output to show at the start, and at the end (0: none)"}
+    retries: int = _setting(0, "cluster", "number of retries of a failed cell, each in a new pod", example="2")
+    secret_env: tuple[tuple[str, str], ...] = _setting(
+        (), "cluster", "environment variables from Secrets, as NAME=SECRET/KEY", example="TOKEN=my-secret/token"
     )
-    value_limit: int = field(default=8 * MIB, metadata={"help": "maximum size of pushed or pulled values in bytes"})
-    env: tuple[tuple[str, str], ...] = field(
-        default=(), metadata={"help": "environment variables of the cell, as NAME=VALUE"}
+    secret_files: tuple[tuple[str, str], ...] = _setting(
+        (), "cluster", "Secrets to mount as folders, as PATH=SECRET", example="/etc/keys=my-secret"
     )
-    context: str = field(default="", metadata={"help": "kubeconfig context of the cluster"})
-    kubeconfig: str = field(
-        default="", metadata={"help": "path of the kubeconfig file, instead of KUBECONFIG or ~/.kube/config"}
+    server: str = _setting("", "cluster", "Argo Server to use instead of the Kubernetes API, as HOST:PORT")
+    service_account: str = _setting("", "cluster", "service account of the pod")
+    service_account_token: bool = _setting(False, "cluster", "let the cell read the token of the pod's service account")
+    shape: str = _setting(
+        "script",
+        "cluster",
+        "how packages are installed: script (with the image's uv), runtime (uv is installed first, for an image "
+        "without it) or init (in an init container; the cell's container has neither uv nor credentials)",
     )
-    namespace: str = field(default="", metadata={"help": "Kubernetes namespace, instead of the context's"})
-    server: str = field(default="", metadata={"help": "Argo Server to use instead of the Kubernetes API, as HOST:PORT"})
-    image: str = field(
-        default="", metadata={"help": "container image (must include uv); give its Python with --python X.Y.Z"}
+    store: str = _setting(
+        "", "cluster", "volume that keeps environments for later runs, as claim/NAME", example="claim/environments"
     )
-    base: str = field(
-        default="",
-        metadata={
-            "help": "image whose installed packages the cell can import, or own for those of the Python that runs it"
-        },
+    template: str = _setting(
+        "", "cluster", "WorkflowTemplate to run cells with, from your administrator", example="uv-argo-cell"
     )
-    images: tuple[tuple[str, str], ...] = field(
-        default=(), metadata={"help": "container images by Python version, as X.Y.Z=IMAGE"}
+    tolerations: tuple[str, ...] = _setting(
+        (), "cluster", "tolerations, as KEY=VALUE:EFFECT", example="gpu=true:NoSchedule"
     )
-    platform: str = field(
-        default="x86_64-manylinux_2_28",
-        metadata={"help": "platform of the image (like `uv --python-platform`); selects nodes"},
+    volumes: tuple[tuple[str, str], ...] = _setting(
+        (),
+        "cluster",
+        "volumes to mount, as PATH=claim/NAME, claim/NAME:ro, empty/SIZE or memory/SIZE",
+        example="/data=claim/data:ro",
     )
-    template: str = field(
-        default="",
-        metadata={"help": "WorkflowTemplate to run cells with, from your administrator", "example": "uv-argo-cell"},
+
+    deadline: float = _setting(86400.0, "advanced", "maximum lifetime of a workflow, including pending")
+    executor_patch: str = _setting("auto", "advanced", 'Argo sidecars to patch for Pod Security "restricted"')
+    gpu_resource: str = _setting("nvidia.com/gpu", "advanced", "resource name used for --gpu")
+    history: int = _setting(200, "advanced", "number of runs to keep in the history")
+    image_pull_secrets: tuple[str, ...] = _setting(
+        (), "advanced", "Secrets for private image registries", example="registry-login"
     )
-    service_account: str = field(default="", metadata={"help": "service account of the pod"})
-    service_account_token: bool = field(
-        default=False, metadata={"help": "let the cell read the token of the pod's service account"}
+    install_disk: int = _setting(0, "advanced", "disk space limit of the install", unit="bytes")
+    install_image: str = _setting("", "advanced", "image that installs with shape=init; needs uv and the same Python")
+    install_memory: int = _setting(0, "advanced", "memory limit of the install", unit="bytes")
+    log_budget: int = _setting(
+        8 * MIB, "advanced", "maximum log size; longer logs keep only head and tail", unit="bytes"
     )
-    run_as_user: int = field(
-        default=1000, metadata={"help": "user ID of the pod (0: chosen by the cluster)", "example": "1000"}
+    patch: str = _setting("", "advanced", "YAML or JSON file to merge into the workflow", example="patch.yaml")
+    pending_timeout: float = _setting(0.0, "advanced", "maximum time a pod may be pending (Argo 4.1)")
+    platform: str = _setting(
+        "x86_64-manylinux_2_28", "advanced", "platform of the image (like `uv --python-platform`); selects nodes"
     )
-    shape: str = field(
-        default="script",
-        metadata={
-            "help": "how packages are installed: script (with the image's uv), runtime (uv is installed first, for an "
-            "image without it) or init (in an init container; the cell's container has neither uv nor credentials)"
-        },
-    )
-    install_image: str = field(
-        default="", metadata={"help": "image that installs with shape=init; needs uv and the same Python"}
-    )
-    index_secrets: tuple[tuple[str, str], ...] = field(
-        default=(),
-        metadata={
-            "help": "Secrets (keys: username, password) of indexes, as INDEX=SECRET; implies shape=init",
-            "example": "corp=my-secret",
-        },
-    )
-    store: str = field(
-        default="",
-        metadata={
-            "help": "volume that keeps environments for later runs, as claim/NAME",
-            "example": "claim/environments",
-        },
-    )
-    secret_env: tuple[tuple[str, str], ...] = field(
-        default=(),
-        metadata={"help": "environment variables from Secrets, as NAME=SECRET/KEY", "example": "TOKEN=my-secret/token"},
-    )
-    secret_files: tuple[tuple[str, str], ...] = field(
-        default=(), metadata={"help": "Secrets to mount as folders, as PATH=SECRET", "example": "/etc/keys=my-secret"}
-    )
-    volumes: tuple[tuple[str, str], ...] = field(
-        default=(),
-        metadata={
-            "help": "volumes to mount, as PATH=claim/NAME, claim/NAME:ro, empty/SIZE or memory/SIZE",
-            "example": "/data=claim/data:ro",
-        },
-    )
-    node_selector: tuple[tuple[str, str], ...] = field(
-        default=(), metadata={"help": "node labels that the pod requires, as KEY=VALUE", "example": "disk=ssd"}
-    )
-    tolerations: tuple[str, ...] = field(
-        default=(), metadata={"help": "tolerations, as KEY=VALUE:EFFECT", "example": "gpu=true:NoSchedule"}
-    )
-    image_pull_secrets: tuple[str, ...] = field(
-        default=(), metadata={"help": "Secrets for private image registries", "example": "registry-login"}
-    )
-    labels: tuple[tuple[str, str], ...] = field(
-        default=(), metadata={"help": "labels of the workflow and its pods, as KEY=VALUE", "example": "team=blue"}
-    )
-    gpu_resource: str = field(default="nvidia.com/gpu", metadata={"help": "resource name used for `--resources gpu=`"})
-    semaphore: str = field(
-        default="", metadata={"help": "limit of concurrent runs, as CONFIGMAP/KEY", "example": "limits/cells"}
-    )
-    retries: int = field(
-        default=0, metadata={"help": "number of retries of a failed cell, each in a new pod", "example": "2"}
-    )
-    patch: str = field(
-        default="", metadata={"help": "YAML or JSON file to merge into the workflow", "example": "patch.yaml"}
-    )
-    executor_patch: str = field(
-        default="auto", metadata={"help": 'Argo sidecars to patch for Pod Security "restricted"'}
-    )
-    pending_timeout: float = field(
-        default=0.0, metadata={"help": "maximum time a pod may be pending, in seconds (0: no limit; Argo 4.1)"}
-    )
-    start_timeout: float = field(
-        default=300.0,
-        metadata={"help": "maximum time to wait for a missing image, Secret or claim, in seconds (0: no limit)"},
-    )
-    deadline: float = field(
-        default=86400.0, metadata={"help": "maximum lifetime of a workflow in seconds, including pending"}
-    )
-    ttl: float = field(default=3600.0, metadata={"help": "time to keep a finished workflow and its log, in seconds"})
-    pod_gc: str = field(
-        default="never", metadata={"help": "Argo `podGC` strategy; never keeps pods with their workflow"}
-    )
-    pod_gc_delay: float = field(
-        default=600.0, metadata={"help": "time to keep a pod before podGC deletes it, in seconds"}
-    )
-    panel: str = field(default="auto", metadata={"help": "type of the panel: auto, widget, html, static, text or none"})
-    history: int = field(default=200, metadata={"help": "number of runs to keep in the history"})
+    pod_gc: str = _setting("never", "advanced", "Argo `podGC` strategy; never keeps pods with their workflow")
+    pod_gc_delay: float = _setting(600.0, "advanced", "time to keep a pod before podGC deletes it")
+    run_as_user: int = _setting(1000, "advanced", "user ID of the pod (0: chosen by the cluster)", example="1000")
+    semaphore: str = _setting("", "advanced", "limit of concurrent runs, as CONFIGMAP/KEY", example="limits/cells")
+    start_timeout: float = _setting(300.0, "advanced", "maximum time to wait for a missing image, Secret or claim")
+    ttl: float = _setting(3600.0, "advanced", "time to keep a finished workflow and its log")
 
     @property
     def separate_install(self) -> bool:

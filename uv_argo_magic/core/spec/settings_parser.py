@@ -2,7 +2,8 @@
 
 Rules:
 - A value is text (from `--set`, the environment) or Python (from `%config`, TOML); both become the field's type.
-- Sizes: `8MiB`, `500k`, `2GB` (k, M, G: 1000; Ki, Mi, Gi: 1024). Times: `30`, `30s`, `5m`, `1h30m`, `500ms`.
+- Sizes: `8MiB`, `500k`, `2GB` (k, M, G: 1000; Ki, Mi, Gi: 1024). Times: `30`, `30s`, `5m`, `1h30m`, `500ms`, `1 day`.
+- `none` is 0 for both. What the help prints as a default is a valid value.
 - Lists: separated by commas, except within a version specifier or brackets; or a JSON list.
 - Pairs: `A=1,B=2`, where only a comma before `NAME=` begins another pair; or a JSON object.
 """
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, fields
 from typing import TypeAlias, get_type_hints
 
+from uv_argo_magic.core import humanize
 from uv_argo_magic.core.spec.settings import Settings
 from uv_argo_magic.core.suggest import nearest, unknown
 from uv_argo_magic.errors import SpecError
@@ -95,6 +97,16 @@ def format_value(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def default_text(key: str) -> str:
+    """The default of a setting for people: "8 MiB", "1 day", "none"."""
+    default, unit = FIELDS[key].default, FIELDS[key].metadata["unit"]
+    if default in ((), "") or (default == 0 and (isinstance(default, float) or unit)):
+        return NONE
+    if isinstance(default, float):
+        return humanize.exact_seconds(default)
+    return humanize.exact_size(int(str(default))) if unit else format_value(default)
+
+
 def _short(value: object) -> str:
     text = value if isinstance(value, str) else repr(value)
     return text if 0 < len(text) <= 60 else f"{text[:60]!r}"
@@ -112,8 +124,9 @@ def _flag(value: object) -> bool:
         raise ValueError(value) from None
 
 
+NONE = "none"
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1024, "mi": 1024**2, "gi": 1024**3}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) *([kmg]i?)?b?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) *([kmg]i?)?(?:b|bytes)?", re.IGNORECASE)
 
 
 def _size(value: object) -> int:
@@ -121,7 +134,8 @@ def _size(value: object) -> int:
         raise TypeError(value)
     if isinstance(value, int) and value >= 0:
         return value
-    match = _SIZE.fullmatch(_str(value).strip().replace("_", ""))
+    text = _str(value).strip()
+    match = _SIZE.fullmatch("0" if text.lower() == NONE else text.replace("_", ""))
     if not match:
         raise ValueError(value)
     number = float(match[1]) * _UNITS[(match[2] or "").lower()]
@@ -129,7 +143,7 @@ def _size(value: object) -> int:
 
 
 _SPANS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SPAN = re.compile(r"(\d+(?:\.\d+)?) *(ms|[smhd])")
+_SPAN = re.compile(r"(\d+(?:\.\d+)?) *(ms|s|secs?|seconds?|m|mins?|minutes?|h|hours?|d|days?)(?![a-z])")
 
 
 def _seconds(value: object) -> float:
@@ -140,9 +154,11 @@ def _seconds(value: object) -> float:
     else:
         text = _str(value).strip().lower()
         if re.fullmatch(rf"(?:{_SPAN.pattern} *)+", text):
-            number = sum(float(match[1]) * _SPANS[match[2]] for match in _SPAN.finditer(text))
+            number = sum(
+                float(span[1]) * _SPANS["ms" if span[2] == "ms" else span[2][0]] for span in _SPAN.finditer(text)
+            )
         else:
-            number = float(text)
+            number = 0.0 if text == NONE else float(text)
     if number < 0 or not math.isfinite(number):
         raise ValueError(value)
     return number

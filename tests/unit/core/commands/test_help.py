@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from uv_argo_magic.core.commands import help as command_help
 from uv_argo_magic.core.commands import table
+from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.errors import SpecError
 
 
@@ -20,13 +23,27 @@ def test_the_help_names_everything():
     for option in table.RUN_OPTIONS:
         assert all(flag in run for flag in option.flags)
         assert option.kind == "flag" or option.example in " ".join(run.split())
-    assert "log_budget" in run
-    assert "(default: 8388608)" in run
+    assert "(default: 8 MiB)" in " ".join(run.split())
     assert "--push" not in command_help.explain("run", "terminal")
     assert "FILE" in command_help.explain("run", "terminal")
-    assert max(map(len, run.splitlines())) <= 120
+    assert max(map(len, run.splitlines())) <= 80
     with pytest.raises(SpecError, match="unknown command lgos; did you mean logs"):
         command_help.explain("lgos", "terminal")
+
+
+def test_the_help_of_a_cell_has_three_names():
+    texts = {command_help.explain(name, "notebook") for name in ("run", "%%argo")}
+    assert len(texts) == 1
+    assert texts.pop().startswith("%%argo: run this cell")
+
+
+def test_settings_are_grouped_and_sorted():
+    settings = command_help.explain("run", "terminal").partition("Settings:")[2]
+    groups = dict(re.findall(r"^(\w+) settings:\n(.*?)(?:\n\n|\Z)", settings, re.MULTILINE | re.DOTALL))
+    names = {group: re.findall(r"^  (\w+)", text, re.MULTILINE) for group, text in groups.items()}
+    assert list(names) == ["Common", "Install", "Cluster", "Advanced"]
+    assert sorted(name for group in names.values() for name in group) == sorted(settings_parser.FIELDS)
+    assert all(group == sorted(group) for group in names.values())
 
 
 CELL_LINES = [

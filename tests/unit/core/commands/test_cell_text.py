@@ -1,0 +1,51 @@
+"""core/commands/cell_text.py: the `%%argo` line and the body, whatever stands around and across the line."""
+
+from __future__ import annotations
+
+import pytest
+
+from uv_argo_magic.core.commands.cell_text import split
+from uv_argo_magic.core.commands.table import read_cell
+
+CELLS = [
+    ("%%argo", "", ""),
+    ("%%argo --help", "--help", ""),
+    ("%%argo -d numpy\nx = 1\n", "-d numpy", "x = 1\n"),
+    ("\n \n%%argo\nx", "", "x"),
+    ("# above\n\n# again\n%%argo -d numpy\nx", "-d numpy", "# above\n\n# again\nx"),
+    ("  # above\n  %%argo\n  if x:\n      y\n", "", "# above\nif x:\n    y\n"),
+    ("%%argo\n    # indented\n    if x:\n        y\n\n    z\n", "", "# indented\nif x:\n    y\n\nz\n"),
+    ("%%argo -d numpy \\\n    pandas \\\n -p 3.12\nx", "-d numpy pandas -p 3.12", "\n\nx"),
+    ("%%argo \\\n    -d numpy\nx", "-d numpy", "\nx"),
+    (
+        '%%argo -d """\nnumpy  # arrays\n\n# tables\npandas>=2,\n""" -p 3.12\nx',
+        '-d "numpy, pandas>=2" -p 3.12', "\n\n\n\n\nx",
+    ),
+    ("%%argo -d '''numpy pandas'''\nx", '-d "numpy pandas"', "x"),
+    ('%%argo -d """rich; os_name == "posix"\ntqdm"""\nx', "-d 'rich; os_name == \"posix\", tqdm'", "\nx"),
+    ('%%argo -d """a""" --push x --set b="""c"""\nx', '-d "a" --push x --set b="c"', "x"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "line", "body"), CELLS)
+def test_a_cell_is_its_line_and_its_body(text, line, body):
+    assert split(text) == (line, body)
+    assert split(f"%%argo {line}\n{body}") == (line, body)
+    read_cell(line, {})
+
+
+@pytest.mark.parametrize("text", [cell for cell, _, body in CELLS if body.endswith("x") and cell.lstrip()[0] == "%"])
+def test_every_line_of_the_body_keeps_its_number(text):
+    _, body = split(text)
+    assert text.lstrip().count("\n") == 1 + body.count("\n")
+
+
+@pytest.mark.parametrize("text", ["", "x = 1", "%%argon\nx", "%%argo?", "x\n%%argo\ny", "%argo runs", "%%time\n%%argo"])
+def test_other_cells_are_left_alone(text):
+    assert split(text) is None
+
+
+@pytest.mark.parametrize("text", ['%%argo -d """numpy\nx', "%%argo -d numpy \\"])
+def test_what_does_not_end_stays_as_it_is(text):
+    line, _ = split(text)
+    assert line == text.removeprefix("%%argo ")
