@@ -3,7 +3,9 @@
 Rules:
 - No UV_ARGO_* of the shell that started the tests reaches them.
 - The comparison with whole galleries takes minutes and archives: it runs where UV_ARGO_TEST_GALLERIES names them.
-- No test depends on how fast the machine is: Hypothesis bounds the number of examples, not their time.
+- No test depends on how fast the machine is: Hypothesis bounds the number of examples, not their time. There are few of
+  them, and many in a strict run or with `--hypothesis-profile thorough`.
+- Python keeps what it compiles, whatever the shell sets: otherwise each process compiles all that it imports.
 - A run started by nohup or as a background job inherits ignored signals, and so would every process under test: they
   get the dispositions of a terminal here.
 - With UV_ARGO_TEST_STRICT a skipped test has failed, unless it is one that needs a cluster.
@@ -13,12 +15,17 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 import pytest
 from hypothesis import settings
 
-settings.register_profile("ours", deadline=None)
-settings.load_profile("ours")
+settings.register_profile("quick", deadline=None, max_examples=20)
+settings.register_profile("thorough", deadline=None, max_examples=100)
+settings.load_profile("thorough" if os.environ.get("UV_ARGO_TEST_STRICT") else "quick")
+
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for number in (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):

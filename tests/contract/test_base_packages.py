@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import pytest
@@ -9,12 +10,20 @@ from support.argo_server import ArgoServer
 
 from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.backends.local import LocalBackend
+from uv_argo_magic.core.resolution.base_packages import PROBE, read_probe
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.engine.prepare import prepare
 from uv_argo_magic.engine.run import start
 from uv_argo_magic.errors import SpecError
 
 HERE = ".".join(map(str, sys.version_info[:3]))
+
+
+def test_the_probe_runs_on_this_python():
+    done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=True)
+    base = read_probe(done.stdout)
+    assert base.python == HERE
+    assert "pytest" in {one.name for one in base.distributions}
 
 
 def test_an_image_of_ones_own_is_asked_for_its_python(tmp_path, home):

@@ -1,8 +1,14 @@
-"""history/store.py, written by many processes at once."""
+"""history/store.py and other processes: many that write at once, and the supervisor that a stop terminates."""
 
+import json
+import os
+import signal
 import subprocess
 import sys
 
+import pytest
+
+from uv_argo_magic._os import process_id
 from uv_argo_magic.core.protocol.state import RunState
 from uv_argo_magic.core.resolution.lock import Unresolved
 from uv_argo_magic.core.spec.run_spec import RunSpec
@@ -28,3 +34,49 @@ def test_many_processes_write_and_prune_at_once(tmp_path):
     files.finish(RunState(ended_at=1.0, outcome="Succeeded"))
     files.make_room()
     assert len(kept.History(tmp_path).list()) == 5
+
+
+@pytest.fixture
+def abandoned(tmp_path):
+    """A history and its one run, which no process follows any more."""
+    history = kept.History(tmp_path)
+    files = history.begin("r1", spec=RunSpec(cell="1"), resolution=Unresolved(lines=(), reason=""))
+    spec = files.folder / "spec.json"
+    spec.write_text(json.dumps(json.loads(spec.read_text()) | {"started": "long ago"}))
+    return history, files
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_a_run_that_nobody_follows_is_stopped_by_its_supervisor(abandoned):
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as supervisor:
+        history, files = abandoned
+        files.note("pid", str(supervisor.pid))
+        assert history.last().live
+        assert history.stop(history.last(), "a test")
+        assert supervisor.wait(10) == -signal.SIGTERM
+    assert not history.last().live
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_another_process_with_the_same_id_is_not_the_run(abandoned):
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as other:
+        history, files = abandoned
+        files.note("pid", str(other.pid))
+        files.note("pid-started", "another time")
+        assert not history.last().live
+        assert not history.stop(history.last(), "a test")
+        assert other.poll() is None
+        other.kill()
+
+
+def test_marks(monkeypatch):
+    me = process_id.mark(os.getpid())
+    assert me
+    assert process_id.alive(os.getpid(), me)
+    assert not process_id.alive(os.getpid(), me + "0")
+    assert not process_id.alive(os.getpid(), "")
+    assert process_id.mark(0) == process_id.mark(-1) == ""
+    monkeypatch.setattr(process_id, "PLATFORM", "darwin")
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as done:
+        done.wait()
+    assert process_id.mark(done.pid) == ""

@@ -17,6 +17,7 @@ from uv_argo_magic.core.protocol.state import Gap, Restarted, RunState, fold
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 from uv_argo_magic.core.spec.run_spec import RunSpec
 from uv_argo_magic.engine.context import CellContext
+from uv_argo_magic.history import store
 from uv_argo_magic.history.store import History
 
 LOCK = Lock(packages=(Package(name="numpy", version="2.0"),), target=Target(python="3.12.1"))
@@ -264,7 +265,8 @@ def test_logs_as_a_person_reads_them_and_raw(history, capsys):
     assert "@uv-argo:n {" in capsys.readouterr().out
 
 
-def test_stop(history, capsys):
+def test_stop(history, capsys, monkeypatch):
+    monkeypatch.setattr(store, "STOP_SECONDS", 0.0)
     files = keep(history, "r1", live=True)
     data = json.loads((files.folder / "spec.json").read_text(encoding="utf-8"))
     # Nobody here answers the wish: as if the process that follows were busy, and nothing known of a supervisor.

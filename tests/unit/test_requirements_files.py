@@ -177,7 +177,7 @@ def test_the_python_that_a_file_requires(write, tmp_path):
     ("text", "message"),
     [
         ("dependencies: [", "environment.yml, line 1: invalid YAML"),
-        ("[" * 5000, "environment.yml: invalid YAML: too deep"),
+        ("[" * 1000, "environment.yml: invalid YAML: too deep"),
         ("- numpy", "environment.yml has no list of dependencies"),
         ("dependencies: numpy", "environment.yml has no list of dependencies"),
         ("dependencies:\n- numpy\n- conda: [x]", "environment.yml, line 3: this is neither a package nor a list for"),

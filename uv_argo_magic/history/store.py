@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _KEY = re.compile(r"[a-z][a-z0-9-]{0,31}")
+STOP_SECONDS = 3.0
+"""How long the process that follows a run has to act on a request to stop it."""
 
 
 @dataclass(kw_only=True)
@@ -245,16 +247,15 @@ class History:
         """
         return self.get(run_id).log()
 
-    def stop(self, entry: RunRecord, by: str, *, patience: float = 3.0) -> bool:
+    def stop(self, entry: RunRecord, by: str) -> bool:
         """Request a stop of a run that any process of this machine started; whether it was live.
 
-        The process that follows it acts on the request; if it does not within `patience` seconds, the supervisor gets
-        SIGTERM.
+        The process that follows it acts on the request. After STOP_SECONDS without effect, the supervisor gets SIGTERM.
         """
         if not entry.live:
             return False
         atomic_write.write(entry.folder / "notes" / "stop", by)
-        deadline = time.monotonic() + (patience if entry.followed else 0.0)
+        deadline = time.monotonic() + (STOP_SECONDS if entry.followed else 0.0)
         while time.monotonic() < deadline and not (entry.folder / "state.json").exists():
             time.sleep(0.05)
         if entry.supervised and not (entry.folder / "state.json").exists():

@@ -5,7 +5,7 @@ import base64
 import json
 
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.formatters import DisplayFormatter
 
 from uv_argo_magic.core.protocol import events
 from uv_argo_magic.guest.display import Displays, FormatterWarning
@@ -78,9 +78,7 @@ FILTERS = [{}, {"include": ["text/html"]}, {"exclude": ["text/plain"]}, {"includ
 @pytest.mark.parametrize("kinds", FILTERS, ids=str)
 @pytest.mark.parametrize("value", SAME, ids=range(len(SAME)))
 def test_the_bundle_is_the_one_ipython_makes(displays, value, kinds):
-    formatter = InteractiveShell().display_formatter
-    formatter.active_types = formatter.format_types  # as a kernel has them; a terminal shows text only
-    assert displays.bundle(value, **kinds) == formatter.format(value, **kinds)
+    assert displays.bundle(value, **kinds) == DisplayFormatter().format(value, **kinds)
 
 
 def test_an_object_may_display_itself(displays, sink):

@@ -201,7 +201,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples)
 @given(VALUES)
 def test_nested_values_are_broken_where_ipython_breaks_them(value):
     assert pretty(value) == theirs.pretty(value)

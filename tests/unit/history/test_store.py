@@ -5,17 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
-import signal
 import stat
-import subprocess
-import sys
 import threading
 import time
 
 import pytest
 
-from uv_argo_magic._os import process_id
 from uv_argo_magic.commands import registry
 from uv_argo_magic.core.commands.table import read_argv
 from uv_argo_magic.core.protocol import events as ev
@@ -310,44 +305,6 @@ def test_a_stop_from_elsewhere_is_a_wish_that_the_follower_reads(history):
     assert not history.stop(history.last(), "again")
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals")
-def test_a_run_that_nobody_follows_is_stopped_by_its_supervisor(history):
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as supervisor:
-        files = begin(history)
-        files.note("pid", str(supervisor.pid))
-        kill_owner(history.last())
-        assert history.last().live
-        assert history.stop(history.last(), "a test")
-        assert supervisor.wait(10) == -signal.SIGTERM
-    assert not history.last().live
-
-
-@pytest.mark.skipif(os.name != "posix", reason="signals")
-def test_another_process_with_the_same_id_is_not_the_run(history):
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as other:
-        files = begin(history)
-        kill_owner(history.last())
-        files.note("pid", str(other.pid))
-        files.note("pid-started", "another time")
-        assert not history.last().live
-        assert not history.stop(history.last(), "a test")
-        assert other.poll() is None
-        other.kill()
-
-
-def test_marks(monkeypatch):
-    me = process_id.mark(os.getpid())
-    assert me
-    assert process_id.alive(os.getpid(), me)
-    assert not process_id.alive(os.getpid(), me + "0")
-    assert not process_id.alive(os.getpid(), "")
-    assert process_id.mark(0) == process_id.mark(-1) == ""
-    monkeypatch.setattr(process_id, "PLATFORM", "darwin")
-    with subprocess.Popen([sys.executable, "-c", "pass"]) as done:
-        done.wait()
-    assert process_id.mark(done.pid) == ""
-
-
 def test_a_summary_of_a_state_that_says_little():
     summary = kept.summarize(RunState(error="not JSON"))
     assert (summary.outcome, summary.exit, summary.ename, summary.packages) == ("Lost", None, "", ())
@@ -373,6 +330,7 @@ def test_a_lookup_reads_each_run_once(history, monkeypatch, argv):
         return read_one(folder)
 
     monkeypatch.setattr(kept, "read_entry", read)
+    monkeypatch.setattr(kept, "STOP_SECONDS", 0.0)
     context = CellContext.current(names={}, traits={}, line_offset=0)
     request = registry.Request(
         line=read_argv(argv), front_end="terminal", get_context=lambda: context, get_history=lambda: history

@@ -14,7 +14,7 @@ import sys
 import uuid
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from uv_argo_magic.core.protocol import values as core
@@ -71,7 +71,6 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(VALUES)
 def test_what_one_end_writes_the_other_reads(value):
     texts = {name: write("x", value, LIMIT) for name, (write, _) in ENDS.items()}
