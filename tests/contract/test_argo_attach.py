@@ -18,7 +18,9 @@ from uv_argo_magic import cli
 from uv_argo_magic.backends import base
 from uv_argo_magic.backends.argo import connections, diagnose
 from uv_argo_magic.backends.argo.backend import ArgoBackend
+from uv_argo_magic.backends.argo.client import ArgoClient
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
+from uv_argo_magic.core.view import messages
 from uv_argo_magic.engine.prepare import prepare
 from uv_argo_magic.engine.run import new_id
 from uv_argo_magic.errors import SpecError
@@ -181,8 +183,8 @@ def test_what_is_known_of_a_run_whose_pod_is_gone(server, here, left):
     times = {"startedAt": "2026-01-01T10:00:00Z", "finishedAt": "2026-01-01T10:00:09Z"}
     workflow.made["status"] |= {"nodes": {"x": node}, **times}
     said = here.hear("attach", status=1)
-    assert "Succeeded: the pod and its log are gone; it ran from 2026-01-01T10:00:00Z to 2026-01-01T10:00:09Z" in said
-    assert "run the cell again for its output" in said
+    assert "The pod and its log are gone (Argo reports Succeeded, it ran from 2026-01-01T10:00:00Z to " in said
+    assert "Run the cell again for its output." in said
 
 
 def test_a_cluster_that_is_away_leaves_the_outcome_open(server, here, left, tmp_path):
@@ -200,6 +202,42 @@ def test_what_is_gone_altogether_was_lost(server, here, left):
     server.workflows.clear()
     assert "  Lost  " in here.hear("runs")
     assert whole(here.hear("attach"))
+
+
+def test_a_run_that_was_refused_is_listed_with_its_cause(server, here, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("print(1)")
+    server.fail("POST /apis", 403, "exceeded quota: workflows", times=1)
+    assert "exceeded quota" in here.hear("run", str(script), "-b", "argo", status=1)
+    assert "  NotStarted  " in here.hear("runs")
+    assert "is not running: NotStarted" in here.hear("stop", "2")
+    entry = History(Path(here.environ["UV_ARGO_HOME"]) / "data" / "runs").last()
+    assert "exceeded quota" in messages.sentence(entry.state())
+    assert not server.workflows
+
+
+def test_a_run_that_was_interrupted_while_it_was_submitted_is_stopped(server, here, tmp_path, monkeypatch):
+    script = tmp_path / "script.py"
+    script.write_text("import time; time.sleep(60)")
+    create = ArgoClient.create
+
+    def interrupted(self, manifest, **options):
+        create(self, manifest, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ArgoClient, "create", interrupted)
+    assert "interrupted" in here.hear("run", str(script), "-b", "argo", status=130)
+    assert only(server).made["spec"]["shutdown"] == "Terminate"
+    assert "  Stopped  " in here.hear("runs")
+
+
+def test_a_run_whose_client_died_while_it_was_submitted_is_found_by_its_id(server, here, left, over):
+    (note,) = Path(here.environ["UV_ARGO_HOME"]).glob("data/runs/*/notes/name")
+    note.unlink()
+    assert "  Running  " in here.hear("runs")
+    over.touch()
+    assert whole(here.hear("attach"))
+    assert "  Succeeded  " in here.hear("runs")
 
 
 @pytest.mark.parametrize(

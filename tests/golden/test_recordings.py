@@ -105,7 +105,8 @@ def test_a_recording_reads_each_log_once_and_ends_a_lost_pod_alone(name):
     replay.play()
     logs = [pods.uid_of(effect.pod) for effect in replay.effects if isinstance(effect, ReadLog)]
     assert len(logs) == len(set(logs)) <= max(1, len(replay.follow.attempts))
-    assert (Terminate() in replay.effects) is replay.follow.pod_lost is (name == "pod_deleted")
+    is_lost = name in {"pod_deleted", "pending_timeout"}
+    assert (Terminate() in replay.effects) is replay.follow.pod_lost is is_lost
     # The state is replaced, never changed: the same messages lead to the same one again.
     again = Replay(name)
     again.play()

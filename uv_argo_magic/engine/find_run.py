@@ -93,8 +93,9 @@ def locate_entry(entry: RunRecord, configuration: Config | None = None) -> RunRe
         settings = replace(settings, **{key: getattr(configuration.settings, key) for key in line_keys})
     # Another process may follow a live run: then the backend has it as well, if its runs outlive processes.
     remote = None
-    if entry.summary is None and (name := entry.note("name")):
-        remote = base.load(entry.backend).find(name, settings)
+    if entry.summary is None:
+        # Without a name, its process ended while it was submitted: the backend may have the run all the same.
+        remote = base.load(entry.backend).find(entry.note("name") or entry.id, settings)
     return RunRef(backend=entry.backend, settings=settings, entry=entry, remote=remote)
 
 
@@ -110,7 +111,7 @@ def outcomes(entries: Iterable[RunRecord]) -> dict[str, str]:
     unreachable: set[tuple[str, Settings]] = set()
     for entry in entries:
         outcome_by_id[entry.id] = entry.outcome
-        if not entry.unseen or not entry.note("name"):
+        if not entry.unseen:
             continue
         target = (entry.backend, _settings(entry))
         try:

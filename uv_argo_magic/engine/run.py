@@ -34,7 +34,6 @@ from uv_argo_magic.errors import (
     NodeFailed,
     RunError,
     Stopped,
-    StreamLost,
 )
 
 if TYPE_CHECKING:
@@ -113,7 +112,12 @@ def start(
             nonce=prepared.program.nonce,
             image=prepared.interpreter.image,
         )
-    submission = chosen.submit(prepared.program, spec, run_id, notebook=notebook)
+    try:
+        submission = chosen.submit(prepared.program, spec, run_id, notebook=notebook)
+    except BaseException as problem:
+        if files is not None:
+            _keep_refusal(files, run_id, problem)
+        raise
     submitted = events.Submitted(
         name=submission.name,
         location=submission.location,
@@ -132,6 +136,19 @@ def start(
             functools.partial(prepared.resolver.explain, lock, spec.requirements)
         )  # fmt: skip
     return run
+
+
+def _keep_refusal(files: RunFiles, run_id: str, problem: BaseException) -> None:
+    """Write to the history that the run was not submitted, and why."""
+    now = time.time()
+    event: events.Event
+    if isinstance(problem, Exception):
+        hint = getattr(problem, "hint", "")
+        event = events.NodePhase(phase=events.NOT_STARTED, message="; ".join(filter(None, (str(problem), hint))), t=now)
+    else:
+        event = events.StopRequested(by="an interrupt", t=now)
+    with contextlib.suppress(OSError):
+        files.finish(fold([event, events.LogEnded(t=now)], RunState(run=run_id)))
 
 
 def join(
@@ -326,8 +343,9 @@ class Run:
                 raise self._hooks.rebuild(remote, state)
             raise CellFailed(f"{remote.ename}: {remote.evalue}", state=state)
         sentence, hint = messages.sentence(state), messages.hint(state)
-        if state.outcome == "Lost":
-            raise NodeFailed(sentence, hint=hint, state=state, reason="lost")
+        if state.outcome in {"Lost", "NotStarted"}:
+            reason = "lost" if state.outcome == "Lost" else "unstarted"
+            raise NodeFailed(sentence, hint=hint, state=state, reason=reason)
         kinds: dict[str, type[RunError]] = {"InstallFailed": InstallFailed, "Stopped": Stopped}
         raise kinds.get(state.outcome, CellFailed)(sentence, hint=hint, state=state)
 
@@ -396,12 +414,11 @@ class Run:
                 else:
                     self._take(item)
         except BackendError as problem:
-            phase = "Error" if isinstance(problem, StreamLost) else type(problem).__name__
             message = ". ".join(part for part in (str(problem), problem.hint) if part)
-            self._take(events.NodePhase(phase=phase, message=message, t=time.time()))
+            self._take(events.NodePhase(phase=type(problem).__name__, message=message, t=time.time()))
         except Exception as problem:  # noqa: BLE001 - a defect of a backend must be an outcome, or the run never ends
             message = f"internal error in {type(self._backend).__name__}: {type(problem).__name__}: {problem}"
-            self._take(events.NodePhase(phase="Error", message=message, t=time.time()))
+            self._take(events.NodePhase(phase="Unknown", message=message, t=time.time()))
         finally:
             self._take(events.LogEnded(t=time.time()))
             with contextlib.suppress(BackendError):

@@ -143,20 +143,18 @@ class ArgoBackend:
                 "uv-argo: pending_timeout ignored: it needs Argo 4.1 or newer; "
                 f"the deadline ends the workflow {spec.settings.deadline:g} seconds after its start\n"
             )
-        created = client.create(manifest)["metadata"]
-        name = str(created["name"])
-        if is_large:
-            config_map = workflow.config_map(program, spec, run_id=run_id, workflow=name, uid=str(created["uid"]))
-            try:
-                client.create_config_map(config_map)
-            except BackendError as problem:
-                # Its pod would wait for the program until the deadline.
-                with contextlib.suppress(BackendError):
-                    client.shutdown(name, "Terminate")
-                raise SubmitRejected(
-                    f"a program of {len(program.source):,} bytes needs a ConfigMap: {problem}",
-                    hint=f"Push less (--push). {problem.hint}".strip(),
-                ) from problem
+        try:
+            created = client.create(manifest)["metadata"]
+            name = str(created["name"])
+            if is_large:
+                config_map = workflow.config_map(program, spec, run_id=run_id, workflow=name, uid=str(created["uid"]))
+                _create_config_map(client, config_map, program)
+        except BaseException:
+            # The API may have created it: it would run unseen, or its pod would wait for the program.
+            with contextlib.suppress(BackendError):
+                for created in client.workflows(f"{run_metadata.RUN_LABEL}={run_id}"):
+                    client.shutdown(created["metadata"]["name"], "Terminate")
+            raise
         self._remember(
             name,
             _KnownRun(client=client, nonce=program.nonce, followed=True, start_timeout=spec.settings.start_timeout),
@@ -254,6 +252,16 @@ class ArgoBackend:
             program, spec, run_id=run_id, image=image, notebook=notebook, features=features, patch=patch
         )
         return manifest, workflow.needs_config_map(program, spec.settings)
+
+
+def _create_config_map(client: ArgoClient, manifest: dict[str, Any], program: Program) -> None:
+    try:
+        client.create_config_map(manifest)
+    except BackendError as problem:
+        raise SubmitRejected(
+            f"a program of {len(program.source):,} bytes needs a ConfigMap: {problem}",
+            hint=f"Push less (--push). {problem.hint}".strip(),
+        ) from problem
 
 
 def _dry_run(client: ArgoClient, manifest: dict[str, Any]) -> str:

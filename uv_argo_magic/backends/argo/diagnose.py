@@ -78,19 +78,27 @@ def ended(pod: Mapping[str, Any] | None, workflow: Mapping[str, Any] | None) -> 
     explanation = explanation or deadline_exceeded(_messages(workflow))
     if not explanation and pod is not None:
         explanation = pods.ended(pod, errors=ERRORS)
-    return _with_deadline(explanation or ERRORS.explain_first(_messages(workflow)), workflow)
+    return _with_limit(explanation or ERRORS.explain_first(_messages(workflow)), workflow)
 
 
-def _with_deadline(explanation: str, workflow: Mapping[str, Any] | None) -> str:
-    """The explanation, and the workflow's deadline if it was exceeded."""
-    seconds = ((workflow or {}).get("spec") or {}).get("activeDeadlineSeconds")
-    return explanation.replace("exceeded its deadline;", f"exceeded its deadline of {seconds} seconds;", bool(seconds))
+def _with_limit(explanation: str, workflow: Mapping[str, Any] | None) -> str:
+    """The explanation, and the workflow's own limit if it was exceeded."""
+    if seconds := ((workflow or {}).get("spec") or {}).get("activeDeadlineSeconds"):
+        explanation = explanation.replace("exceeded its deadline;", f"exceeded its deadline of {seconds} seconds;")
+    if duration := pending_timeout(workflow):
+        explanation = explanation.replace("start in time;", f"start within pending_timeout ({duration});")
+    return explanation
+
+
+def pending_timeout(workflow: Mapping[str, Any] | None) -> str:
+    """The time in which Argo wants the pod to start ("90s"); "" if there is no limit."""
+    return next((str(level["pendingTimeout"]) for level in _template_levels(workflow) if "pendingTimeout" in level), "")
 
 
 def lost(pod: Mapping[str, Any] | None, workflow: Mapping[str, Any] | None = None) -> str:
     """Why the pod was deleted before the cell had ended: by Argo at a deadline, or by something else."""
     if explanation := deadline_exceeded(_messages(workflow)):
-        return _with_deadline(explanation, workflow)
+        return _with_limit(explanation, workflow)
     cause = ended(pod, None).partition("; ")[0]
     if re.search(r"the workflow was stopped|ended with exit code (?:137|143)", cause):
         cause = ""  # that is how a deleted pod ends
@@ -101,16 +109,21 @@ def lost(pod: Mapping[str, Any] | None, workflow: Mapping[str, Any] | None = Non
 
 def attempt_limit(workflow: Mapping[str, Any] | None) -> int:
     """How many attempts the workflow makes: 1 unless its template has retries; 0 for no limit."""
+    for level in _template_levels(workflow):
+        if (strategy := level.get("retryStrategy")) is not None:
+            limit = str(strategy.get("limit") or "")
+            return int(limit) + 1 if limit.isdigit() else 0 if not limit else 1
+    return 1
+
+
+def _template_levels(workflow: Mapping[str, Any] | None) -> Iterator[ApiObject]:
+    """The objects that may set a field of the entrypoint's template, the strongest first."""
     own_spec = (workflow or {}).get("spec") or {}
     # For a workflowTemplateRef, the status holds the template's spec at the time of the submission.
     for spec in (own_spec, _status(workflow).get("storedWorkflowTemplateSpec") or {}):
         entrypoint = own_spec.get("entrypoint") or spec.get("entrypoint")
-        templates = [template for template in spec.get("templates") or [] if template.get("name") == entrypoint]
-        for level in (*templates, spec.get("templateDefaults") or {}, spec):
-            if (strategy := level.get("retryStrategy")) is not None:
-                limit = str(strategy.get("limit") or "")
-                return int(limit) + 1 if limit.isdigit() else 0 if not limit else 1
-    return 1
+        yield from (template for template in spec.get("templates") or [] if template.get("name") == entrypoint)
+        yield from (spec.get("templateDefaults") or {}, spec)
 
 
 def stopped_by(workflow: Mapping[str, Any] | None) -> str:
@@ -138,8 +151,8 @@ def log_gone(workflow: Mapping[str, Any] | None) -> str:
     message = "" if status.get("phase") == "Succeeded" else ended(None, workflow)
     start, end = status.get("startedAt"), status.get("finishedAt")
     times = f"it ran from {start} to {end}" if start and end else f"it started at {start}"
-    detail = f" ({message})" if message else ""
-    return f"the pod and its log are gone; {times}{detail}; run the cell again for its output"
+    details = ", ".join(filter(None, (f"Argo reports {status.get('phase')}", times, message.partition("; ")[0])))
+    return f"the pod and its log are gone ({details}); run the cell again for its output"
 
 
 def _status(workflow: Mapping[str, Any] | None) -> ApiObject:

@@ -197,7 +197,8 @@ def last_phase(state: FollowState, *, t: float) -> NodePhase:
     message = _last_message(state, phase)
     has_started = state.exited or state.unexplained_exit
     if message and state.shown and state.shown.message and not has_started:
-        message = f"{message}; until then: {state.shown.message}"
+        (cause, _, step), (waited, _, other_step) = message.partition("; "), state.shown.message.partition("; ")
+        message = f"{cause} (until then: {waited}); {', or '.join(filter(None, (step, other_step)))}"
     return NodePhase(phase=phase, message=message, t=t, uid=pods.uid_of(state.pod))
 
 
@@ -319,6 +320,8 @@ def _lose_pod(step: _Step) -> None:
         return
     step.set(pod_lost=True)
     step.effects.append(Terminate())
+    if diagnose.pending_timeout(state.workflow) and state.pod and not pods.started(state.pod):
+        return  # Argo may have deleted it; its workflow tells
     uid = pods.uid_of(state.pod)
     step.effects.append(NodePhase(phase="Error", message=diagnose.lost(state.pod, state.workflow), t=step.t, uid=uid))
 

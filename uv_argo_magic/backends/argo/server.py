@@ -190,6 +190,8 @@ class Server(ArgoClient):
         name = str(workflow["metadata"]["name"])
         nodes = ((workflow.get("status") or {}).get("nodes") or {}).values()
         pods = [_pod(name, node) for node in nodes if node.get("type") == "Pod"]
+        for pod in pods:
+            pod["spec"]["nodeSelector"] = (workflow.get("spec") or {}).get("nodeSelector")
         self._workflow_of.update({pod["metadata"]["name"]: name for pod in pods})
         return pods
 

@@ -51,7 +51,9 @@ def waiting(
     if started(pod):
         return ""
     problem = image_problem(pod)
-    message = explain_image(problem) if problem else errors.explain_first(_waiting_messages(pod))
+    message = (
+        explain_image(problem) if problem else _explain_selector(pod) or errors.explain_first(_waiting_messages(pod))
+    )
     # Once the install container has started, the volumes are there: events about them are over.
     install = _container(pod, INSTALL).get("state") or {}
     if message or "running" in install or "terminated" in install:
@@ -110,6 +112,24 @@ def explain_image(problem: ImageProblem) -> str:
         f"cannot pull the image {problem.image} ({problem.cause}); "
         "check its name and the cluster's access to it, or use another: --set image=IMAGE"
     )
+
+
+def _explain_selector(pod: Mapping[str, Any]) -> str:
+    """The sentence on a pod whose labels no node has; "" if it waits for something else, or they are not known."""
+    text = next((message for message in _waiting_messages(pod) if "node affinity/selector" in message), "")
+    selector = dict((pod.get("spec") or {}).get("nodeSelector") or {})
+    if not selector or "Insufficient" in text or not text:
+        return ""
+    nodes = short(re.sub(r"^\w+: |(?<=selector)\. .*", "", text))
+    architecture = selector.pop("kubernetes.io/arch", "")
+    if not selector:
+        other = "aarch64" if architecture == "amd64" else "x86_64"
+        return (
+            f"no node has the architecture {architecture} ({nodes}); use another: --set platform={other}-manylinux_2_28"
+        )
+    labels = short(", ".join(f"{name}={value}" for name, value in selector.items()))
+    also = f" and the architecture {architecture}" if architecture else ""
+    return f"no node has the labels {labels}{also} ({nodes}); change --set node_selector"
 
 
 def is_blocked(pod: Mapping[str, Any], events: Sequence[Mapping[str, Any]] = ()) -> bool:

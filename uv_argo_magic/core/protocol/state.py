@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Phase: TypeAlias = Literal["new", "queued", "starting", "resolving", "installing", "running", "ended"]
-Outcome: TypeAlias = Literal["", "Succeeded", "Failed", "InstallFailed", "Stopped", "Lost"]
+Outcome: TypeAlias = Literal["", "Succeeded", "Failed", "InstallFailed", "Stopped", "Lost", "NotStarted"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +60,9 @@ OUTCOMES: dict[str, Outcome] = {
     "stopped": "Stopped",
 }
 """Reason of an exit record -> outcome of the run."""
+
+_FAILED = frozenset({"Failed", "Error", ev.NOT_STARTED})
+"""The phases of a node that has failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,7 +266,13 @@ def _act(  # noqa: C901, PLR0911 - one case an event is what this function is
 def _was_ended_by_node(state: RunState) -> bool:
     """Whether the backend ended the program, without a request to stop it."""
     node = state.node
-    return not state.stop_requested and node is not None and node.phase in {"Failed", "Error"} and bool(node.message)
+    return not state.stop_requested and node is not None and node.phase in _FAILED and bool(node.message)
+
+
+def _has_failed_to_start(state: RunState) -> bool:
+    """Whether the backend reports a failure of a run that has written nothing."""
+    is_new = state.phase in {"new", "queued"} and state.attempt == 1 and not len(state.outputs)
+    return is_new and state.node is not None and state.node.phase in _FAILED
 
 
 def _part(state: RunState, event: ev.Part) -> RunState:
@@ -286,7 +295,7 @@ def _log_ended(state: RunState, event: ev.LogEnded) -> RunState:
     if state.exited:  # another attempt could have followed
         outcome = "Stopped" if state.stop_requested and not state.ended else state.outcome
         return _enter(replace(state, outcome=outcome), "ended", state.ended_at)
-    outcome = "Stopped" if state.stop_requested else "Lost"
+    outcome = "Stopped" if state.stop_requested else "NotStarted" if _has_failed_to_start(state) else "Lost"
     return _enter(replace(state, outcome=outcome, ended_at=event.t, snapshot=None), "ended", event.t)
 
 

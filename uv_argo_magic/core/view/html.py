@@ -34,7 +34,7 @@ WIDEST = 2000
 
 TONES = {
     "Pending": "#9a6700", "Running": "#0969da", "Succeeded": "#1a7f37", "Failed": "#cf222e", "Error": "#cf222e",
-    "InstallFailed": "#cf222e", "Stopped": "#6e7781", "Lost": "#8250df",
+    "InstallFailed": "#cf222e", "Stopped": "#6e7781", "Lost": "#8250df", "NotStarted": "#cf222e",
 }  # fmt: skip
 """Title -> the colour of its mark, visible on light and dark pages."""
 

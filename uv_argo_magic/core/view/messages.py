@@ -1,7 +1,8 @@
 """Messages for every state of a run: a title, a sentence and a hint.
 
 Rules:
-- Titles are Argo's phases (Pending, Running, Succeeded, Failed, Error) and ours (Stopped, InstallFailed, Lost).
+- Titles are Argo's phases (Pending, Running, Succeeded, Failed, Error) and ours (Stopped, InstallFailed, NotStarted,
+  Lost).
 - A sentence says what is happening or how the run ended; a hint is the next step, or empty.
 - User text (the message of an exception or a node) is quoted in one shortened line, never interpreted.
 """
@@ -116,7 +117,8 @@ def sentence(state: RunState) -> str:
     if cause := _node_cause(state):
         return f"{cause[0]}."
     if state.exited is None:
-        return f"The log ended unexpectedly{_node(state)}."
+        what = "The run did not start" if state.outcome == "NotStarted" else "The log ended unexpectedly"
+        return f"{what}{_node(state)}."
     return _ended(state, state.exited)
 
 
@@ -128,8 +130,6 @@ def hint(state: RunState) -> str:  # noqa: PLR0911 - one line a reason
         return _stopped_hint(state)
     if cause := _node_cause(state):
         return f"{cause[1] or 'Run the cell again'}."
-    if state.exited is None and state.node and "; " in state.node.message:
-        return ""  # the message of the node has its own next step
     if state.exited is None:
         return "The process, pod or node was removed, often because memory ran out. Run the cell again."
     match state.exited.reason:
@@ -153,11 +153,12 @@ def hint(state: RunState) -> str:  # noqa: PLR0911 - one line a reason
 
 
 def _node_cause(state: RunState) -> tuple[str, str] | None:
-    """Why the backend ended the program, and the next step, if it did so without a request."""
+    """Why the backend ended the program or could not start it, and the next step, if it did so without a request."""
     exited, node = state.exited, state.node
-    if node is None or state.outcome not in {"Lost", "InstallFailed"}:
+    if node is None or state.outcome not in {"Lost", "NotStarted", "InstallFailed"}:
         return None
-    if node.phase == NOT_STARTED if exited is None else exited.reason == "stopped":
+    is_explained = node.phase == NOT_STARTED or "; " in node.message
+    if is_explained if exited is None else exited.reason == "stopped":
         cause, step = _split(node.message)
         return _capitalize(cause), _capitalize(step)
     return None

@@ -94,6 +94,22 @@ def test_a_program_that_the_backend_ended_was_not_stopped(records: int, outcome:
     assert fold([*log()[:records], asked, evicted, exited]).outcome == "Stopped"
 
 
+@pytest.mark.parametrize(
+    ("seen", "outcome"),
+    [
+        ([ev.NodePhase(phase="Error", message="no such service account")], "NotStarted"),
+        ([ev.NodePhase(phase="Error"), ev.StopRequested(by="me", t=1.0)], "Stopped"),
+        ([ev.Lines(text="bash: not found\n"), ev.NodePhase(phase="Failed")], "Lost"),
+        ([ev.NodePhase(phase="StreamLost", message="no response")], "Lost"),
+        ([log()[0], ev.NodePhase(phase="Failed")], "Lost"),
+        ([], "Lost"),
+    ],
+)
+def test_a_run_that_failed_before_its_program_wrote_anything_did_not_start(seen, outcome) -> None:
+    for submitted in ([], [ev.Submitted(name="n", location="", t=0.5)]):
+        assert fold([*submitted, *seen, ev.LogEnded(t=2.0)]).outcome == outcome
+
+
 def test_a_log_without_an_exit_record_is_lost_or_stopped() -> None:
     cut = log()[:-1]
     assert fold([*cut, ev.LogEnded(t=5.0)]).outcome == "Lost"

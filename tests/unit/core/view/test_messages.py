@@ -94,6 +94,11 @@ TABLE = [
     (play([SUBMITTED, write(HELLO, ("exit", {"reason": "stopped"})), GONE]), "Stopped", "Stopped",
      "The run was stopped: Error: the pod was deleted; run the cell again."),
     (LOST, "Lost", "Lost", "The log ended unexpectedly: Failed: OOMKilled."),
+    (play([SUBMITTED, GONE, ev.LogEnded(t=1009.0)]), "NotStarted", "NotStarted", "The pod was deleted."),
+    (play([ev.NodePhase(phase=ev.NOT_STARTED, message="namespace x not found"), ev.LogEnded(t=1.0)]),
+     "NotStarted", "NotStarted", "Namespace x not found."),
+    (play([SUBMITTED, ev.NodePhase(phase="Failed"), ev.LogEnded(t=1009.0)]), "NotStarted", "NotStarted",
+     "The run did not start: Failed."),
 ]  # fmt: skip
 
 
@@ -203,8 +208,7 @@ def test_durations_follow_the_stages_and_never_run_backwards():
 
 def test_what_is_seen_elsewhere_brings_its_own_next_step():
     lost = play([SUBMITTED, write(HELLO), GONE, ev.LogEnded(t=1009.0)])
-    assert messages.sentence(lost).endswith("the pod was deleted; run the cell again.")
-    assert messages.hint(lost) == ""
+    assert (messages.sentence(lost), messages.hint(lost)) == ("The pod was deleted.", "Run the cell again.")
     assert "Run the cell again" in messages.hint(LOST)
 
 
