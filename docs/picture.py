@@ -85,9 +85,9 @@ def take_running(notebook: jupyter.Notebook, cell: int, name: str, *, first: int
     page = notebook.page
     notebook.run(cell)
     page.wait_for_selector(".uv-argo")
-    page.get_by_role("button", name="Log", exact=True).click()
-    page.wait_for_selector(f"pre.uv-log:has-text('epoch  {EPOCHS}')", timeout=120_000)
-    page.get_by_role("button", name="Summary", exact=True).click()
+    output = notebook.cell(cell).locator(".jp-OutputArea-output[data-mime-type*=stdout]")
+    output.get_by_text(f"epoch  {EPOCHS}").wait_for(timeout=120_000)
+    page.locator(".uv-fold-run summary").click()
     take(notebook, name, first=first, last=cell)
     notebook.command("notebook:interrupt-kernel")
     notebook.ended(cell)

@@ -11,6 +11,7 @@ from support.lab import contrasts, fits, focus, keep
 
 BADGE = ".uv-argo .uv-badge"
 STATIC = ".uv-argo-static"
+SNAPSHOT = ".uv-argo-snapshot"
 
 SHORT = """%%argo
 for i in range(5):
@@ -49,26 +50,31 @@ def gate(tmp_path):
     closed.open()
 
 
+def unfold(page, name):
+    """Click the line of the panel, or one of the two in it."""
+    page.locator(f".uv-fold-{name} summary").click()
+
+
 def test_phases_change_and_the_output_comes(open_notebook, gate):
     notebook = open_notebook(gate.cell)
     page = notebook.page
     page.wait_for_selector(f"{BADGE}.uv-running")
-    page.wait_for_selector("text=The cell is running.")
+    unfold(page, "run")
     assert "running" in page.locator(".uv-argo .uv-volatile").inner_text()
-    page.get_by_role("button", name="Log", exact=True).click()
+    unfold(page, "log")
     page.wait_for_selector("pre.uv-log:has-text('line 1')")
     assert page.locator("pre.uv-log span").first.get_attribute("class") is not None
     page.get_by_role("button", name="Copy", exact=True).click()
     page.wait_for_selector("text=Copied")
     assert "line 1" in page.evaluate("navigator.clipboard.readText()")
     keep(notebook, "running-log")
-    page.get_by_role("button", name="Packages", exact=True).click()
-    page.wait_for_selector("text=No packages.")
+    assert page.locator(".uv-fold-packages summary").is_hidden()  # there are none
     gate.open()
     notebook.ended(1)
     page.wait_for_selector(f"{STATIC}:has-text('Succeeded')")
-    panel, *streams = notebook.outputs(1)
+    panel, widget, *streams = notebook.outputs(1)
     assert set(panel["data"]) == {"text/html", "text/plain"}
+    assert widget["data"] == {}
     assert "".join("".join(one["text"]) for one in streams).count("line ") == 5
 
 
@@ -76,7 +82,7 @@ def test_a_figure_and_a_result_appear(open_notebook):
     notebook = open_notebook(FIGURE)
     notebook.ended(1)
     notebook.page.wait_for_selector(".jp-RenderedImage img")
-    assert [one["output_type"] for one in notebook.outputs(1)] == ["display_data", "display_data", "execute_result"]
+    assert [one["output_type"] for one in notebook.outputs(1)] == ["display_data"] * 3 + ["execute_result"]
     assert notebook.outputs(1)[-1]["data"]["text/plain"] == "'sixsix'"
 
 
@@ -130,6 +136,20 @@ def test_a_detached_runs_panel_stays_after_a_reload(open_notebook, gate, lab):
     keep(notebook, "detached-reloaded")
 
 
+def test_after_a_restart_the_panel_says_how_to_go_on(open_notebook, gate):
+    notebook = open_notebook(gate.cell)
+    page = notebook.page
+    page.wait_for_selector(f"{BADGE}.uv-running")
+    assert page.locator(SNAPSHOT).is_hidden()
+    page.evaluate("()=>window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+    page.locator(SNAPSHOT).wait_for()
+    shown = page.locator(SNAPSHOT).inner_text()
+    assert "Running" in shown
+    assert "%argo attach" in shown
+    assert not [one for one in page.locator(".jupyter-widgets-disconnected").all() if one.is_visible()]
+    keep(notebook, "kernel-restarted")
+
+
 def test_the_saved_notebook_shows_the_panel_without_its_kernel_and_untrusted(open_notebook, lab, context):
     notebook = open_notebook(SHORT)
     notebook.ended(1)
@@ -177,7 +197,8 @@ def test_a_hundred_thousand_lines(open_notebook):
     page.evaluate(PROBE)
     notebook.run(1)
     page.wait_for_selector(BADGE)
-    page.get_by_role("button", name="Log", exact=True).click()
+    unfold(page, "run")
+    unfold(page, "log")
     page.wait_for_selector("pre.uv-log:has-text('line ')")
     assert page.locator("pre.uv-log").inner_text().count("\n") <= 501
     notebook.ended(1)
@@ -206,19 +227,20 @@ def test_hostile_text_stays_text(open_notebook, gate):
     )
     page = notebook.page
     page.wait_for_selector(BADGE)
-    page.get_by_role("button", name="Log", exact=True).click()
+    unfold(page, "run")
+    unfold(page, "log")
     page.wait_for_selector("pre.uv-log:has-text('window.XSS')")
     gate.open()
     page.wait_for_selector(f"{STATIC}:has-text('Failed')")
     page.locator(f"{STATIC} summary").first.click()
-    assert "<script>" in page.locator(STATIC).inner_text()
+    assert "<script>" in notebook.cell(1).inner_text()
     assert page.evaluate("window.XSS") is None
     assert page.locator(f"{STATIC} img, {STATIC} script").count() == 0
 
 
-def pressed(page, key, selector):
+def pressed(page, key, selector, *, back=False):
     """Press Tab until the element has the focus, then the key."""
-    focus(page, selector)
+    focus(page, selector, back=back)
     page.keyboard.press(key)
 
 
@@ -228,12 +250,11 @@ def test_by_the_keyboard_alone(open_notebook):
     page.wait_for_selector(f"{BADGE}.uv-running")
     notebook.cell(1).click(position={"x": 30, "y": 5})
     page.keyboard.press("Escape")
-    pressed(page, "Enter", ".uv-argo .uv-tabs button:nth-child(2)")
+    pressed(page, "Enter", ".uv-fold-run summary")
+    pressed(page, "Space", ".uv-fold-log summary")
     page.wait_for_selector("pre.uv-log:has-text('so far')")
     keep(notebook, "keyboard-focus")
-    pressed(page, "Space", ".uv-argo .uv-tabs button:nth-child(3)")
-    page.wait_for_selector("text=No packages")
-    pressed(page, "Enter", ".uv-argo .uv-stop")
+    pressed(page, "Enter", ".uv-argo .uv-stop", back=True)
     page.wait_for_selector(f"{STATIC}:has-text('Stopped')")
     assert "so far" in notebook.cell(1).inner_text()
 
@@ -250,11 +271,12 @@ def test_both_themes_narrow_and_enlarged(open_notebook, theme):
     fits(page, ".uv-argo", "button,.uv-badge,.uv-time")
     badge, stop = (page.locator(f".uv-argo {part}").bounding_box() for part in (".uv-badge", ".uv-stop"))
     assert abs(badge["y"] - stop["y"]) < 10, "Stop is not on the first line"
-    for shape, width, height in (("narrow", 600, 800), ("zoomed", 640, 450)):  # the second is 1280 by 900 at 200 %
+    for shape, width, height in (("narrow", 480, 800), ("zoomed", 640, 450)):  # the second is 1280 by 900 at 200 %
         page.set_viewport_size({"width": width, "height": height})
         fits(page, ".uv-argo", "button,.uv-badge,.uv-time")
         keep(notebook, f"{name}-{shape}")
-    parts = (".uv-badge", ".uv-time", ".uv-name", ".uv-sentence", ".uv-tabs button", ".uv-stop")
+    unfold(page, "run")
+    parts = (".uv-badge", ".uv-time", ".uv-name", ".uv-stop")
     contrast = contrasts(page, ".uv-argo", *parts)
     assert all(ratio >= 4.5 for ratio in contrast.values()), contrast
     notebook.theme("JupyterLab Light")

@@ -51,6 +51,11 @@ class Page:
     def publish(self, data, metadata, *, transient, update):
         self.sent.append((data, metadata, transient["display_id"], update))
 
+    def widgets(self):
+        """What the widget's own display had: (data, update)."""
+        shown = [one for one in self.sent if WIDGET in one[0]]
+        return [(data, update) for data, _, display, update in self.sent if display in {one[2] for one in shown}]
+
     def clock(self):
         self.now += self.tick
         return self.now
@@ -109,11 +114,17 @@ def test_the_widget_gives_way_to_the_static_form_and_is_closed():
     before = set(ipywidgets.widgets.widget._instances)
     page = Page()
     feed(panel.WidgetPanel(**page.given()), log())
-    (first, _, one, _), (last, _, other, update) = page.sent
-    assert set(first) == {WIDGET, "text/plain"}
-    assert set(last) == {"text/html", "text/plain"}
-    assert one == other
-    assert update is True
+    (live, _), (empty, is_update) = page.widgets()
+    assert set(live) == {WIDGET, "text/plain"}
+    assert live["text/plain"] == ""
+    assert (empty, is_update) == ({}, True)
+    forms = [one for one in page.sent if "text/html" in one[0]]
+    assert len({display for _, _, display, _ in forms}) == 1
+    assert [update for *_, update in forms] == [False] + [True] * (len(forms) - 1)
+    assert "This panel is not live" in forms[-2][0]["text/html"]
+    assert "This panel is not live" not in forms[-1][0]["text/html"]
+    assert page.sent.index(forms[0]) == 0
+    assert page.sent[-1][0] == {}
     left = [ipywidgets.widgets.widget._instances[key] for key in set(ipywidgets.widgets.widget._instances) - before]
     assert left == []
 
@@ -121,9 +132,9 @@ def test_the_widget_gives_way_to_the_static_form_and_is_closed():
 def test_a_background_panel_ends_as_one_widget_with_the_static_form():
     before = set(ipywidgets.widgets.widget._instances)
     page = Page()
-    feed(panel.WidgetPanel(keep_widget=True, **page.given()), log())
-    (first, *_), (last, _, _, update) = page.sent
-    assert ("text/html" in last, update) == (True, True)
+    feed(panel.WidgetPanel(keeps_widget=lambda: True, **page.given()), log())
+    (first, _), (empty, _) = page.widgets()
+    assert empty == {}
     left = {
         key: ipywidgets.widgets.widget._instances[key] for key in set(ipywidgets.widgets.widget._instances) - before
     }
@@ -143,20 +154,20 @@ def test_a_run_that_was_over_at_once_needs_no_widget():
 
 def values(shown):
     live = shown._live
-    parts = (live._badge, live._head, live._summary, live._log, live._packages, live._tools)
+    parts = (live._badge, live._facts, live._phases, live._log, live._packages, live._tools, live._notes)
     return [part.value for part in parts]
 
 
 def test_the_live_form_shows_what_is_known():
     shown = feed(panel.WidgetPanel(**Page().given()), log(end=False))
-    badge, head, summary, written, packages, _ = values(shown)
+    badge, facts, phases, written, packages, _, notes = values(shown)
     assert "Running" in badge
-    assert "swift-otter" in head
-    assert "1 package" in head
-    assert "background-color:#0969da" in summary
-    assert "The cell is running." in summary
-    assert "Mind this" in summary
-    assert "5 lines omitted" in summary
+    assert "#0969da" in badge
+    assert "swift-otter" in phases
+    assert "1 package" in facts
+    assert "background-color:#0969da" in phases
+    assert "Mind this" in notes
+    assert "5 lines omitted" in notes
     assert "line" in written
     assert "1.17.0" in packages
 
@@ -191,9 +202,13 @@ def test_after_clearing_the_same_widget_is_shown_anew():
     page = Page()
     shown = feed(panel.WidgetPanel(**page.given()), log(end=False))
     shown.redisplay()
-    (first, *_), (again, _, _, update) = page.sent
+    shown_widgets = [one for one in page.sent if WIDGET in one[0]]
+    (first, _, one, _), (again, _, other, update) = shown_widgets
     assert first[WIDGET] == again[WIDGET]
+    assert one != other
     assert update is False
+    (form, _, _, is_update), _ = page.sent[-2:]  # the static form stays right above the widget
+    assert ("text/html" in form, is_update) == (True, False)
 
 
 def test_stop_calls_once_and_then_says_so():
@@ -207,7 +222,6 @@ def test_stop_calls_once_and_then_says_so():
     assert calls == [1]
     shown.update(play(log(end=False)))
     assert button.disabled
-    assert button.description.startswith("Stopping")
     assert "Stopping" in shown._live._badge.value
     nobody = feed(panel.WidgetPanel(**Page().given()), log(end=False))
     nobody._live._button.click()

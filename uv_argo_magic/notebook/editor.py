@@ -28,7 +28,7 @@ from uv_argo_magic.notebook.debounce import DebouncedWorker
 from uv_argo_magic.notebook.editor_widgets import Widgets
 from uv_argo_magic.renderers.cell_output import OutputSink
 from uv_argo_magic.renderers.choose import mode
-from uv_argo_magic.renderers.panel_css import EDIT_STATIC_CSS
+from uv_argo_magic.renderers.panel_css import LIVE_OR_STATIC_CSS
 from uv_argo_magic.uv import runner
 
 if TYPE_CHECKING:
@@ -324,7 +324,7 @@ class Editor:
         html = requirements_html.static_html(listed, self._edits.text, self._path.name, self._verdict)
         if html != self._shown_html:
             data = {
-                "text/html": EDIT_STATIC_CSS + html,
+                "text/html": LIVE_OR_STATIC_CSS + html,
                 "text/plain": requirements_html.static_text(listed, self._path.name),
             }
             self._to.publish(data, {}, transient={"display_id": self._id}, update=bool(self._shown_html))

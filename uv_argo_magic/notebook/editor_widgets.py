@@ -68,7 +68,7 @@ class Widgets:
         self._foot = registry.html(css="uv-foot")
         style = registry.html(f"<style>{CSS}{EDIT_CSS}</style>", display="none")
         parts = [style, head, self._listed, self._area, self._status, self._foot]
-        self._root = create("VBox", parts, css="uv-argo uv-edit")
+        self._root = create("VBox", parts, css="uv-argo uv-edit uv-live")
         self._by_line: dict[str, tuple[Any, Any, Any]] = {}
         for widget in (self.undo, self.redo, self.lock, self._toggle, self._add, self._area):
             widget_events.hear_beside(widget)

@@ -72,7 +72,10 @@ def renderers(  # noqa: PLR0913 - all by keyword, with defaults for a plain cell
         case "text":
             return PlainText(outputs=False), CellOutput(truncator=truncator, sink=sink)
         case "widget":
-            live_panel = panel.WidgetPanel(on_stop=on_stop, keep_widget=bool(sink and sink.is_background), **options)
+            is_background = bool(sink and sink.is_background)
+            live_panel = panel.WidgetPanel(
+                on_stop=on_stop, keeps_widget=lambda: is_background, is_blocking=not is_background, **options
+            )
         case "static":
             # Below all output of the cell, whatever came in one batch with the end: nbval compares the order.
             return CellOutput(truncator=truncator, sink=sink), panel.StaticPanel(**options)

@@ -1,8 +1,8 @@
 """The panel above a cell's output: live as widgets or as redrawn HTML, and at the end a static form that is saved.
 
 Rules:
-- One display per run: the live form while it runs, which the static form, without any widget, replaces at the end.
-  A reopened notebook would show "model not found" otherwise.
+- At the end, the display has the static form without any widget: a reopened notebook would show "model not found"
+  otherwise.
 - Redrawn at most ten times a second, with a bounded log, to keep the browser fast.
 - The Stop button calls its callback once, possibly from another thread, and does nothing else.
 """
@@ -14,13 +14,10 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic.core import humanize
-from uv_argo_magic.core.protocol.state import elapsed
-from uv_argo_magic.core.view import ansi, html, messages, tables
-from uv_argo_magic.renderers import widget_events
+from uv_argo_magic.core.view import html, messages
 from uv_argo_magic.renderers.cell_output import OutputSink
-from uv_argo_magic.renderers.panel_css import CSS
-from uv_argo_magic.renderers.widget_registry import WidgetRegistry
+from uv_argo_magic.renderers.panel_css import LIVE_OR_STATIC_CSS
+from uv_argo_magic.renderers.panel_widgets import PanelWidgets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,8 +28,8 @@ if TYPE_CHECKING:
 INTERVAL = 0.1
 """Seconds between two redraws."""
 
-LINES = 500
-"""Lines of log in the live panel: 500 at 10 redraws a second keep JupyterLab at 60 frames a second."""
+SNAPSHOT_INTERVAL = 5.0
+"""Seconds between two redraws of the static form below a widget."""
 
 
 def widgets_available() -> bool:
@@ -107,20 +104,34 @@ class HtmlPanel(Panel):
 
 
 class WidgetPanel(HtmlPanel):
-    """The live panel of ipywidgets: header, Summary, Log and Packages, a Stop button; static at the end.
+    """The live panel of ipywidgets with a Stop button, below a static form; the static form alone at the end.
 
-    `on_stop` is called at most once, in the thread in which the front end's message arrives. With `keep_widget` the
-    static form also stays as a widget: a page that was reloaded during the run gets no update of the display.
+    A front end shows one of the two (LIVE_OR_STATIC_CSS): the static form wherever the widget is not alive, as after a
+    kernel restart, or in a notebook that was saved during the run. It is redrawn every few seconds, so that what is
+    saved is true.
+
+    `on_stop` is called at most once, in the thread in which the front end's message arrives. If `keeps_widget` returns
+    True at the end, the widget shows the final form too: a page that was reloaded during the run gets no update of the
+    display. `is_blocking` is whether the cell waits for the run.
     """
 
-    def __init__(self, *, on_stop: Callable[[], None] | None = None, keep_widget: bool = False, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        on_stop: Callable[[], None] | None = None,
+        keeps_widget: Callable[[], bool] = lambda: False,
+        is_blocking: bool = True,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
         self._on_stop = on_stop
-        self._keep_widget = keep_widget
+        self._keeps_widget = keeps_widget
+        self._is_blocking = is_blocking
         self._stop_requested = False
-        self._live: _Widgets | None = None
-        self._outputs_read = 0
-        self._remarks: list[str] = []
+        self._live: PanelWidgets | None = None
+        self._widget_id = _new_display_id()
+        self._snapshot_at = -1.0
+        self._snapshot_phase = ""
 
     def update(self, state: RunState) -> None:
         """Redraw, and act on a click that the busy kernel has not delivered."""
@@ -134,13 +145,18 @@ class WidgetPanel(HtmlPanel):
             self._finish(state, now)
             return
         if self._live is None:
-            self._live = _Widgets(self._stop, self._lock)
-        # Outputs are only added: read each once, so that the panel does not slow down with their number.
-        self._remarks += filter(None, map(html.remark, state.outputs[self._outputs_read :]))
-        self._outputs_read = len(state.outputs)
-        self._live.draw(state, now, self._remarks, stopping=self._stop_requested)
+            self._live = PanelWidgets(self._stop, self._lock)
+        self._live.draw(state, now, stopping=self._stop_requested)
+        is_due = now - self._snapshot_at >= SNAPSHOT_INTERVAL or messages.phase_title(state) != self._snapshot_phase
+        if is_due or not update:
+            self._snapshot_at, self._snapshot_phase = now, messages.phase_title(state)
+            when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
+            form = html.snapshot(state, now, self._lock(), when, is_blocking=self._is_blocking)
+            data = {"text/html": LIVE_OR_STATIC_CSS + form, "text/plain": html.text_static(state)}
+            self._send(state, data, update=update)
         if not update:
-            self._send(state, self._live.bundle(html.text_static(state)), update=False)
+            self._widget_id = _new_display_id()
+            self._publish(self._live.bundle(), {}, transient={"display_id": self._widget_id}, update=False)
 
     def _stop(self) -> None:
         if not self._stop_requested and self._on_stop is not None:
@@ -149,131 +165,14 @@ class WidgetPanel(HtmlPanel):
 
     def _finish(self, state: RunState, now: float) -> None:
         live, self._live = self._live, None
-        if live is not None and self._keep_widget:
+        if live is None:
+            return
+        # First: JupyterLab writes into the display of a widget that is closed.
+        self._publish({}, {}, transient={"display_id": self._widget_id}, update=True)
+        if self._keeps_widget():
             live.freeze(html.html(state, now, self._lock()))
-        elif live is not None:
+        else:
             live.close()
-
-
-class _Widgets:
-    """The widgets of one live panel. Only traits whose value changed are sent to the browser."""
-
-    def __init__(self, stop: Callable[[], None], lock: Callable[[], Resolution | None]) -> None:
-        from IPython.core.getipython import get_ipython  # noqa: PLC0415 - the command line runs without it
-
-        self._shell = get_ipython()
-        self._lock = lock
-        self._registry = registry = WidgetRegistry()
-        create, layout = registry.create, registry.ipywidgets.Layout
-        # Separate from the time, which changes all the time: a screen reader announces only a new state.
-        self._badge = registry.html()
-        self._head = registry.html(css="uv-facts", flex="1 1 260px")
-        self._summary = registry.html()
-        self._log = registry.html(flex="0 0 auto", width="100%")
-        self._tools = registry.html()
-        self._packages = registry.html()
-        # column-reverse keeps the newest line in sight without JavaScript, and stays where a reader scrolled to.
-        scroll = create(
-            "Box", [self._log], css="uv-scroll",
-            layout=layout(
-                max_height="240px", min_height="60px", overflow="auto", display="flex", flex_flow="column-reverse"
-            ),
-        )  # fmt: skip
-        log = create("VBox", [self._tools, scroll], layout=layout(margin="0"))
-        packages_box = create(
-            "Box", [self._packages], layout=layout(max_height="270px", overflow="auto", display="block")
-        )
-        tabs = create(
-            "ToggleButtons", css="uv-tabs", options=["Summary", "Log", "Packages"], style={"button_width": "auto"},
-            tooltips=["Progress of the run", "Output of uv and the cell", "Installed packages and their dependents"],
-        )  # fmt: skip
-        self._button = create(
-            "Button", css="uv-stop", description="Stop", tooltip="Stop this run (like the kernel's stop button)"
-        )
-        stack = create("Stack", [self._summary, log, packages_box], css="uv-stack", selected_index=0)
-        # Linked in the browser: changing a tab needs no kernel, which is busy with the cell.
-        registry.add(registry.ipywidgets.jslink((tabs, "index"), (stack, "selected_index")))
-        controls = create("HBox", [tabs, self._button], css="uv-controls")  # one group: a narrow page wraps both
-        head = create("HBox", [self._badge, self._head, controls], css="uv-head")
-        style = registry.html(f"<style>{CSS}</style>", display="none")
-        self._root = create("VBox", [style, head, stack], css="uv-argo uv-run")
-        self._button.on_click(lambda _: stop())
-        widget_events.hear_at_once(self._button, stop)
-
-    def draw(self, state: RunState, now: float, remarks: list[str], *, stopping: bool) -> None:
-        """Set every widget from the state."""
-        stopping = stopping or state.stop_requested is not None
-        title = "Stopping" if stopping else messages.title(state)
-        self._badge.value = f'<span class="uv-badge uv-{title.lower()}" role="status"><i></i>{title}</span>'
-        self._head.value = _head(state, now)
-        self._summary.value = _summary(state, now, [*(humanize.one_line(note, 500) for note in state.notes), *remarks])
-        self._tools.value = _tools(state)
-        self._log.value = f'<pre class="uv-log">{html.log_html(state, LINES) or _EMPTY_LOG}</pre>'
-        self._packages.value = html.packages_html(state, now, self._lock())
-        self._button.disabled = stopping
-        self._button.description = "Stopping\N{HORIZONTAL ELLIPSIS}" if stopping else "Stop"
-
-    def is_click_waiting(self) -> bool:
-        """Whether a click on Stop waits in the queue of this thread."""
-        return widget_events.waiting(self._button, getattr(self._shell, "kernel", None))
-
-    def bundle(self, plain: str) -> dict[str, Any]:
-        """The live display: the widget, and one line of text for front ends without widgets."""
-        view = {"version_major": 2, "version_minor": 0, "model_id": self._root.model_id}
-        return {"application/vnd.jupyter.widget-view+json": view, "text/plain": plain}
-
-    def freeze(self, final: str) -> None:
-        """Replace all widgets by the final HTML."""
-        self._summary.value = final
-        self._root.remove_class("uv-argo").remove_class("uv-run")
-        self._root.children = (self._summary,)
-        self._registry.close_all_but(self._root, self._summary)
-
-    def close(self) -> None:
-        """Remove the models from kernel and browser."""
-        self._registry.close()
-
-
-_EMPTY_LOG = '<span class="uv-dim">No output yet.</span>'
-
-# In the browser, since the kernel is busy.
-_COPY = (
-    "const b=this,p=b.closest('.uv-argo').querySelector('pre.uv-log');navigator.clipboard.writeText(p.innerText)"
-    ".then(()=>{b.textContent='Copied'},()=>{b.textContent='Not allowed'});setTimeout(()=>{b.textContent='Copy'},1500)"
-)
-_NEWEST = "this.closest('.uv-argo').querySelector('.uv-scroll').scrollTop=0"
-
-
-def _head(state: RunState, now: float) -> str:
-    """The header line beside the badge, as in the static form: time, number of packages, location; and the name."""
-    parts = [humanize.seconds(elapsed(state, now))]
-    if state.installed is not None and state.installed.packages:
-        parts.append(humanize.count(len(state.installed.packages), "package"))
-    parts.append(humanize.one_line(state.location, 80) if state.location else "local")
-    dim = tables.escape(" \N{MIDDLE DOT} ".join(parts))
-    name = tables.escape(humanize.one_line(state.name or state.run, 80))
-    return f'<span class="uv-time" title="{dim}">{dim}</span><span class="uv-name" title="{name}">{name}</span>'
-
-
-def _summary(state: RunState, now: float, remarks: list[str]) -> str:
-    """The state as a sentence, uv's last line while it works, the phases, and the remarks."""
-    out = [f'<div class="uv-sentence">{tables.escape(messages.sentence(state))}</div>', html.stages_html(state, now)]
-    if state.phase in {"resolving", "installing"} and len(state.install_log):
-        last = ansi.strip("".join(state.install_log[-3:])).strip().rsplit("\n", 1)[-1]
-        out.append(f'<div class="uv-dim">uv: {tables.escape(humanize.one_line(last))}</div>')
-    out += [f'<div class="uv-remark">{tables.escape(line)}</div>' for line in remarks[-20:]]
-    return "".join(out)
-
-
-def _tools(state: RunState) -> str:
-    """The line above the log: which part it shows, the command for all of it, and two buttons."""
-    run = tables.escape(humanize.one_line(state.run, 80))
-    return (
-        f'<div class="uv-tools"><span class="uv-dim">Last {LINES} lines. Full log: '
-        f"<code>%argo logs {run}</code></span>"
-        f'<button type="button" onclick="{_NEWEST}">Newest</button>'
-        f'<button type="button" onclick="{tables.escape(_COPY)}">Copy</button></div>'
-    )
 
 
 def _new_display_id() -> str:

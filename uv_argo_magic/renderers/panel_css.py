@@ -14,47 +14,50 @@ CSS = """
 .uv-argo .uv-badge{display:inline-flex;align-items:center;gap:6px;border-radius:10px;padding:0 9px;height:20px;
  font-size:12px;font-weight:600;color:#fff;background:#57606a;vertical-align:top}
 .uv-argo .uv-badge i{width:6px;height:6px;border-radius:50%;background:#fff;animation:uv-argo-pulse 1.4s infinite}
-.uv-argo .uv-badge.uv-pending{background:#9a6700}
-.uv-argo .uv-badge.uv-running{background:#0969da}
-.uv-argo .uv-badge.uv-stopping{background:#cf222e}
-.uv-argo.uv-run{border:0;border-radius:0;padding:0 0 0 8px;margin:0 0 4px;background:transparent}
-.uv-argo.uv-run .uv-badge{background:transparent;color:inherit;padding:0 0 0 2px;font-size:13px}
-.uv-argo.uv-run .uv-badge i{width:8px;height:8px;background:#57606a}
-.uv-argo.uv-run .uv-badge.uv-pending i{background:#bf8700}
-.uv-argo.uv-run .uv-badge.uv-running i{background:#0969da}
-.uv-argo.uv-run .uv-badge.uv-stopping i{background:#cf222e}
+.uv-argo.uv-run{border:0;border-radius:0;padding:0 0 0 8px;margin:0;background:transparent}
+.uv-argo.uv-run>*{width:100%;margin:0;overflow:visible}
+.uv-argo.uv-run .uv-head{position:relative;height:23px;gap:8px;flex-wrap:nowrap;padding-left:14px}
+.uv-argo.uv-run .uv-badge{background:transparent;color:inherit;padding:0 0 0 2px;font-size:13px;gap:6px}
+.uv-argo.uv-run .uv-badge i{width:8px;height:8px}
+.uv-argo.uv-run .uv-line{pointer-events:none;position:relative}
+.uv-argo.uv-run .uv-fold-run{position:absolute;left:0;top:0;width:100%;height:23px}
+.uv-argo.uv-run details{margin:0}
+.uv-argo.uv-run summary{cursor:pointer;font-size:12px;line-height:20px}
+.uv-argo.uv-run .uv-fold-run summary{font-size:13px;line-height:23px;height:23px}
+.uv-argo.uv-run .uv-facts{flex:0 1 auto;opacity:.75}
+.uv-argo.uv-run .uv-stop.jupyter-button{position:relative;height:19px;padding:0 8px;flex:0 0 auto}
+.uv-argo.uv-run .uv-body,.uv-argo.uv-run .uv-packages,.uv-argo.uv-run .uv-logbox{display:none}
+.uv-argo.uv-run:has(.uv-fold-run details[open]) .uv-body{display:block;border-left:1px solid rgba(128,128,128,.35);
+ margin:2px 0 6px 4px;padding-left:12px;width:auto}
+.uv-argo.uv-run:has(.uv-fold-packages details[open]) .uv-packages,
+.uv-argo.uv-run:has(.uv-fold-log details[open]) .uv-logbox{display:block}
+.uv-argo.uv-run .uv-notes{padding-left:18px;width:auto}
 @keyframes uv-argo-pulse{0%,100%{opacity:1}50%{opacity:.25}}
 @media (prefers-reduced-motion:reduce){.uv-argo .uv-badge i{animation:none}}
 .uv-argo .uv-facts,.uv-argo .uv-facts .widget-html-content{min-width:0;overflow:hidden;white-space:nowrap;
  text-overflow:ellipsis}
-.uv-argo .uv-controls{flex:0 0 auto;align-items:center;gap:10px;width:auto;margin:0;overflow:visible}
 .uv-argo .uv-time{font-variant-numeric:tabular-nums;margin-right:12px}
 .uv-argo .uv-name{font-family:var(--jp-code-font-family,monospace);font-size:11px;
  color:var(--jp-ui-font-color2,#57606a)}
 .uv-argo .uv-dim{color:var(--jp-ui-font-color2,#57606a);font-size:12px}
 .uv-argo .uv-sentence{margin-top:6px}
-.uv-argo .uv-tabs,.uv-argo .uv-stop,.uv-argo .uv-stack{margin:0;width:auto;overflow:visible}
-.uv-argo .uv-tabs .widget-toggle-buttons,.uv-argo .uv-tabs>div{display:flex;flex-wrap:nowrap;margin:0;
- border:1px solid var(--jp-border-color2,#d0d7de);border-radius:5px}
-.uv-argo .uv-stack>*,.uv-argo .uv-stack .widget-html,.uv-argo .uv-stack .widget-html-content{width:100%;
- box-sizing:border-box}
-.uv-argo .uv-tabs button,.uv-argo .uv-stop.jupyter-button,.uv-argo .uv-tools button{display:inline-flex;
+.uv-argo .uv-stop{margin:0;width:auto;overflow:visible}
+.uv-argo .uv-stop.jupyter-button,.uv-argo .uv-tools button{display:inline-flex;
  align-items:center;justify-content:center;height:24px;padding:0 10px;margin:0;font:inherit;line-height:1;
  font-size:12px;box-shadow:none;width:auto;background:transparent;
  color:var(--jp-ui-font-color1,inherit);border-radius:4px;cursor:pointer}
-.uv-argo .uv-tabs button{border:0}
 .uv-argo .uv-tools button{border:1px solid var(--jp-border-color2,#d0d7de)}
-.uv-argo .uv-tabs button.mod-active{background:var(--jp-layout-color2,#eaeef2);box-shadow:none;font-weight:600}
-.uv-argo .uv-tabs button:hover:not(.mod-active):not(:disabled),.uv-argo .uv-tools button:hover{
+.uv-argo .uv-tools button:hover{
  background:var(--jp-layout-color2,#f3f4f6);box-shadow:none}
 .uv-argo .uv-stop.jupyter-button{border:1px solid var(--uv-red);color:var(--uv-red)}
 .uv-argo .uv-stop.jupyter-button:hover:enabled{background:#cf222e;color:#fff;box-shadow:none}
 .uv-argo .uv-stop.jupyter-button:disabled{opacity:.6;cursor:default}
 .uv-argo button:focus:not(:focus-visible){outline:0!important;box-shadow:none!important}
-.uv-argo button:focus-visible{outline:2px solid var(--uv-blue)!important;outline-offset:1px}
+.uv-argo button:focus-visible,.uv-argo summary:focus-visible{
+ outline:2px solid var(--uv-blue)!important;outline-offset:1px}
 .uv-argo .uv-scroll:focus-visible{outline:2px solid var(--uv-blue);outline-offset:-2px}
-.uv-argo .uv-tools{display:flex;align-items:center;gap:6px;margin:8px 0 4px}
-.uv-argo .uv-tools>span{flex:1 1 auto;min-width:0;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+.uv-argo .uv-tools{display:flex;flex-wrap:wrap;align-items:center;gap:6px;margin:8px 0 4px}
+.uv-argo .uv-tools>span{flex:1 1 240px;min-width:0;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .uv-argo .uv-tools code{background:transparent;font-size:11px}
 .uv-argo .uv-scroll{border:solid var(--jp-border-color3,#e5e8eb);border-width:1px 0}
 .uv-argo .uv-remark{font-size:12px;border-left:3px solid #bf8700;padding-left:8px;margin-top:4px}
@@ -117,21 +120,24 @@ EDIT_CSS = """
 .uv-argo .uv-badge.uv-checking{background:#0969da}
 .uv-argo .uv-badge.uv-resolved{background:#1a7f37}
 .uv-argo .uv-badge.uv-problem{background:#cf222e}
-.uv-argo .uv-badge:not(.uv-checking):not(.uv-running):not(.uv-pending):not(.uv-stopping) i{display:none}
+.uv-argo.uv-edit .uv-badge:not(.uv-checking) i{display:none}
 .uv-argo .uv-foot{margin-top:4px}
 .uv-argo .uv-foot .uv-remark{margin:2px 0 4px}
 .uv-argo .uv-remark.uv-done{border-left-color:#1a7f37}
 """
 """What the requirements editor has beside the panel's."""
 
-_LIVE = ".uv-edit:not(.jupyter-widgets-disconnected)"
-_STATIC = ".jp-OutputArea-child:has(.uv-edit-static)"
+_LIVE = ".uv-live:not(.jupyter-widgets-disconnected)"
+_STATIC = ".jp-OutputArea-child:has(.uv-static)"
 
-EDIT_STATIC_CSS = (
+LIVE_OR_STATIC_CSS = (
     f"<style>{_STATIC}:has(+.jp-OutputArea-child {_LIVE}),"
-    f"{_STATIC}+.jp-OutputArea-child:not(:has([data-mime-type])):not(:has({_LIVE})){{display:none!important}}</style>"
+    f"{_STATIC}+.jp-OutputArea-child:not(:has([data-mime-type])):not(:has({_LIVE})),"
+    "body[data-vscode-theme-kind] .uv-static{display:none!important}</style>"
 )
-"""One of the two outputs is seen: the live editor where it lives, else the static form.
+"""Of a static form (`uv-static`) and the widget in the output after it (`uv-live`), JupyterLab shows one: the widget if
+it is connected to a kernel, else the static form.
 
 The classes are JupyterLab's own; of its outputs, only widgets and its error messages for them have no data-mime-type.
+VS Code cannot choose, and shows the widget.
 """

@@ -29,14 +29,17 @@ VOLATILE = r'(?s)<(span|details) class="uv-volatile".*?</\1>'
 LISTED = 12
 """Packages labels in one line of text; the HTML names all."""
 
+SHORTEST = 0.05
+"""Seconds of a phase that is shown; the total contains the shorter ones."""
+
 WIDEST = 2000
 """Characters of one line in the panel's log; the cell and `%argo logs` have more."""
 
 TONES = {
-    "Pending": "#9a6700", "Running": "#0969da", "Succeeded": "#1a7f37", "Failed": "#cf222e", "Error": "#cf222e",
-    "InstallFailed": "#cf222e", "Stopped": "#6e7781", "Lost": "#8250df", "NotStarted": "#cf222e",
+    "Succeeded": "#1a7f37", "Failed": "#cf222e", "Error": "#cf222e", "InstallFailed": "#cf222e", "Stopped": "#6e7781",
+    "Lost": "#8250df", "NotStarted": "#cf222e", "Stopping": "#cf222e",
 }  # fmt: skip
-"""Title -> the colour of its mark, visible on light and dark pages."""
+"""Title -> the colour of its mark, visible on light and dark pages; other titles have that of their phase."""
 
 STAGE_TONES = {
     "queued": "#8c959f", "starting": "#57606a", "resolving": "#bf8700", "installing": "#8250df", "running": "#0969da",
@@ -143,13 +146,29 @@ def packages_html(state: RunState, now: float, lock: Resolution | None = None) -
         return f'<div style="{_FAINT};padding:4px 0">{message}</div>'
     indent = "&nbsp;&nbsp;&nbsp;"
     rows = "".join(
-        f'<tr><td style="text-align:left;padding:1px 24px 1px 0">{indent * depth}{escape(package.name)}</td>'
-        f'<td style="text-align:left;padding:1px 24px 1px 0">{escape(package.version)}</td>'
-        f'<td style="text-align:right;padding:1px 0;{_FAINT}">{humanize.size(package.size)}</td>'
-        f'<td style="text-align:left;padding:1px 0 1px 24px;{_FAINT}">{escape(_needed(package))}</td></tr>'
+        _package_row(
+            indent * depth + escape(package.name), escape(package.version), humanize.size(package.size),
+            escape(_needed(package)),
+        )
         for depth, package in dependency_tree.tree(shown_packages)
+    )  # fmt: skip
+    total = humanize.size(sum(package.size for package in shown_packages))
+    rows += _package_row(humanize.count(len(shown_packages), "package"), "", total, "", f"border-top:{_LINE}")
+    return (
+        f'<div style="max-height:270px;overflow:auto;margin:4px 0">'
+        f'<table style="{_CODE};border-collapse:collapse;margin:0">{rows}</table></div>{_foot(state, now, lock)}'
     )
-    return f'<table style="{_CODE};border-collapse:collapse;margin:4px 0">{rows}</table>{_foot(state, now, lock)}'
+
+
+def _package_row(name: str, version: str, size: str, needed: str, style: str = "") -> str:
+    """A row of escaped texts; no cell breaks inside a word, a number or a name."""
+    cell = f"white-space:nowrap;{style}"
+    return (
+        f'<tr><td style="text-align:left;padding:1px 24px 1px 0;{cell}">{name}</td>'
+        f'<td style="text-align:left;padding:1px 24px 1px 0;{cell}">{version}</td>'
+        f'<td style="text-align:right;padding:1px 0;{_FAINT};{cell}">{size}</td>'
+        f'<td style="text-align:left;padding:1px 8px 1px 24px;{_FAINT};{cell}">{needed}</td></tr>'
+    )
 
 
 def planned(state: RunState, lock: Resolution | None = None) -> tuple[Package, ...]:
@@ -187,7 +206,7 @@ def _foot(state: RunState, now: float, lock: Resolution | None) -> str:
 
 def stages_html(state: RunState, now: float) -> str:
     """The phases as one bar of their shares of the time, with a legend, as one volatile element."""
-    passed = durations(state, now)
+    passed = [(stage, took) for stage, took in durations(state, now) if took >= SHORTEST or stage == state.phase]
     if not passed:
         return '<span class="uv-volatile"></span>'
     total = sum(took for _, took in passed) or 1.0
@@ -222,12 +241,57 @@ def remarks(state: RunState) -> tuple[str, ...]:
 def html(state: RunState, now: float, lock: Resolution | None = None) -> str:
     """The state as static HTML without script or style sheet: one line that unfolds, and the remarks below it.
 
-    It is unfolded where neither the cell's output nor its traceback explains a failure.
+    It is unfolded where neither the cell's output nor its traceback explains a failure. The sentence on a failure is
+    left to the exception that the cell raises; nothing is raised for a run that was stopped.
     """
+    return _panel(state, now, lock, facts(state, now, len(planned(state, lock))))
+
+
+def snapshot(state: RunState, now: float, lock: Resolution | None, when: str, *, is_blocking: bool) -> str:
+    """A run as it was at `when` (text), for a page that no longer follows it, with the ways to go on.
+
+    The buttons are links to JupyterLab's commands; other front ends have the text. With `is_blocking` one interrupts
+    the kernel.
+    """
+    attach = f"%argo attach {state.run}"
+    buttons = []
+    if state.run:
+        below = ["notebook:insert-cell-below", "notebook:replace-selection", "notebook:run-cell"]
+        arguments = {"commands": below, "args": {"text": attach}}
+        buttons.append(_command("Attach", "apputils:run-all-enabled", json.dumps(arguments)))
+    if is_blocking:
+        buttons.append(_command("Interrupt kernel", "notebook:interrupt-kernel"))
+    again = f"To see the run: <code>{escape(attach)}</code>" if state.run else "Run the cell again."
+    below_line = (
+        f'<div style="font-size:12px;margin:0 0 4px 18px"><span style="{_FAINT}">This panel is not live. '
+        f"{again}</span> {' '.join(buttons)}</div>"
+    )
+    line = f"{facts(state, now, len(planned(state, lock)))} \N{MIDDLE DOT} as of {when}"
+    return _panel(state, now, lock, line, below_line, css_class="uv-argo-snapshot uv-static")
+
+
+def _command(label: str, command: str, arguments: str = "") -> str:
+    """A button that runs a command of JupyterLab; no script, and kept in an untrusted notebook, where it asks first."""
+    more = f' data-commandlinker-args="{escape(arguments)}"' if arguments else ""
+    style = (
+        "font:inherit;line-height:18px;padding:0 8px;margin:0 2px;cursor:pointer;color:inherit;background:transparent;"
+        f"border:{_LINE};border-radius:4px"
+    )
+    return f'<button data-commandlinker-command="{command}"{more} style="{style}">{label}</button>'
+
+
+def _panel(
+    state: RunState,
+    now: float,
+    lock: Resolution | None,
+    line: str,
+    below: str = "",
+    *,
+    css_class: str = "uv-argo-static",
+) -> str:
     listed_packages = planned(state, lock)
     name = state.name or state.run
-    has_failed = state.ended and state.outcome != "Succeeded"
-    sentences = (messages.sentence(state), messages.hint(state)) if has_failed else ()
+    sentences = (messages.sentence(state), messages.hint(state)) if state.outcome == "Stopped" and state.ended else ()
     body = [f"<div>{escape(text)}</div>" for text in sentences if text]
     body.append(f'<div style="font-size:12px">{stages_html(state, now)}</div>')
     if name:
@@ -236,31 +300,34 @@ def html(state: RunState, now: float, lock: Resolution | None = None) -> str:
         body.append(_details(f"Packages ({len(listed_packages)})", packages_html(state, now, lock)))
     body.append(_log_details(state, is_explained=_is_explained(state)))
     notes = "".join(f'<div style="{_REMARK}">{escape(line)}</div>' for line in remarks(state))
+    # Only the mark has a colour: no text colour is readable on both light and dark pages.
+    mark = "display:inline-block;width:8px;height:8px;border-radius:50%;margin:0 6px 0 2px"
+    title = messages.phase_title(state)
     return (
-        f'<div class="uv-argo-static" style="max-width:960px;font-size:13px;line-height:1.5;padding-left:8px">'
-        f"<details{'' if _is_explained(state) else ' open'}>{_line(state, now, len(listed_packages))}"
+        f'<div class="{css_class}" style="max-width:960px;font-size:13px;line-height:1.5;padding-left:8px">'
+        f"<details{'' if _is_explained(state) else ' open'}>"
+        '<summary style="cursor:pointer;line-height:23px;white-space:nowrap;overflow:hidden;text-overflow:ellipsis">'
+        f'<i style="{mark};background-color:{tone(state)}"></i><b>{title}</b> &nbsp;'
+        f'<span class="uv-volatile" style="{_FAINT}">{escape(line)}</span></summary>'
         f'<div style="margin:2px 0 6px 4px;padding-left:12px;border-left:{_LINE}">{"".join(body)}</div></details>'
-        f"{notes}</div>"
+        f"{below}{notes}</div>"
     )
 
 
-def _line(state: RunState, now: float, packages_count: int) -> str:
-    """The line that is always in sight: the state, the time, the number of packages and the location."""
-    title = messages.title(state)
+def tone(state: RunState) -> str:
+    """The colour of the mark: that of the present phase, or of how the run ended."""
+    return TONES.get(messages.phase_title(state)) or STAGE_TONES.get(state.phase, "#8c959f")
+
+
+def facts(state: RunState, now: float, packages_count: int) -> str:
+    """The line beside the title: the time, the number of packages, the location, and what else is known."""
     parts = [humanize.seconds(elapsed(state, now))]
     if packages_count:
         parts.append(humanize.count(packages_count, "package"))
     parts.append(humanize.one_line(state.location, 80) if state.location else "local")
-    if not state.ended:
-        parts.append(humanize.one_line(messages.sentence(state), 200))
-    facts = escape(" \N{MIDDLE DOT} ".join(parts))
-    # Only the mark has a colour: no text colour is readable on both light and dark pages.
-    mark = "display:inline-block;width:8px;height:8px;border-radius:50%;margin:0 6px 0 2px"
-    return (
-        '<summary style="cursor:pointer;white-space:nowrap;overflow:hidden;text-overflow:ellipsis">'
-        f'<i style="{mark};background-color:{TONES[title]}"></i><b>{title}</b> &nbsp;'
-        f'<span class="uv-volatile" style="{_FAINT}">{facts}</span></summary>'
-    )
+    if more := messages.detail(state):
+        parts.append(humanize.one_line(more, 200))
+    return " \N{MIDDLE DOT} ".join(parts)
 
 
 def _is_explained(state: RunState) -> bool:

@@ -50,6 +50,13 @@ SIGNALS: dict[int, tuple[str, str]] = {
 """Signal number (Linux) -> its name, and the usual cause or the next step."""
 
 
+PHASE_TITLES = {
+    "new": "Submitting", "queued": "Pending", "starting": "Starting", "resolving": "Resolving",
+    "installing": "Installing", "running": "Running",
+}  # fmt: skip
+"""Phase -> its title."""
+
+
 LIMITS = {"install_timeout": "SECONDS", "install_memory": "BYTES", "install_disk": "BYTES"}
 """Setting that limits the install -> its unit."""
 
@@ -68,6 +75,25 @@ def title(state: RunState) -> str:
     if state.exited and state.exited.reason == "guest":
         return "Error"
     return state.outcome or "Lost"
+
+
+def phase_title(state: RunState) -> str:
+    """The present phase in one word, or how the run ended."""
+    if state.ended:
+        return title(state)
+    if state.stop_requested is not None:
+        return "Stopping"
+    return "Restarting" if state.exited is not None else PHASE_TITLES[state.phase]
+
+
+def detail(state: RunState) -> str:
+    """A sentence on the present phase, if more is known of it than its title; else ""."""
+    if state.ended:
+        return ""
+    is_waiting = state.phase == "queued" and state.node is not None and bool(state.node.message)
+    if state.stop_requested is not None:
+        return sentence(state) if state.waiting else ""
+    return sentence(state) if is_waiting or state.exited or state.attempt > 1 or status_note(state) else ""
 
 
 def problem(state: RunState) -> Problem | None:

@@ -75,8 +75,8 @@ def static_html(items: tuple[Requirement, ...], text: str, name: str, result: Ch
     options = "".join(f'<div style="{_CODE};{_FAINT}">{escape(line)}</div>' for line in option_lines(text))
     summary = "" if result is None else f"<div>{escape(result.sentence())}</div>"
     return (
-        f'<div class="uv-edit-static" style="border:{_LINE};border-radius:6px;padding:8px 12px;margin:2px 0 6px;'
-        f'max-width:960px;font-size:13px;line-height:1.5"><div><b>Requirements</b> &nbsp;'
+        f'<div class="uv-edit-static uv-static" style="border:{_LINE};border-radius:6px;padding:8px 12px;'
+        f'margin:2px 0 6px;max-width:960px;font-size:13px;line-height:1.5"><div><b>Requirements</b> &nbsp;'
         f'<span style="{_CODE};{_FAINT}">{escape(name)}</span></div>{summary}'
         f'<table style="{_CODE};border-collapse:collapse;margin:4px 0">{rows}</table>{options}</div>'
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -9,7 +10,7 @@ from html.parser import HTMLParser
 import pytest
 
 from uv_argo_magic.core.protocol import events as ev
-from uv_argo_magic.core.protocol.state import RunState
+from uv_argo_magic.core.protocol.state import RunState, durations
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target, Unresolved
 from uv_argo_magic.core.view import html, messages, tables
 from uv_argo_magic.testing import play, states, write
@@ -120,8 +121,6 @@ def test_two_runs_of_the_same_differ_in_volatile_elements_only(reason):
     assert one["text/html"] != other["text/html"]
     assert one["text/plain"] == other["text/plain"]
     assert re.sub(html.VOLATILE, "", one["text/html"]) == re.sub(html.VOLATILE, "", other["text/html"])
-    if reason != "ok":
-        assert messages.sentence(play(whole("", reason))) in Tags(re.sub(html.VOLATILE, "", one["text/html"])).text
 
 
 def test_the_html_shows_phases_install_packages_notes_and_gaps():
@@ -141,6 +140,39 @@ def test_a_run_that_is_well_is_one_line_with_no_sentence():
     running = html.html(play(whole("", "ok")[:2]), 0.0)
     assert "<details><summary" in running
     assert messages.sentence(play(whole("", "ok")[:2])) in Tags(running).text.split("\n")[0]
+    working = html.html(play(whole("", "ok")[:3]), 1010.0)
+    assert "The cell is running." not in working
+    assert "<b>Running</b>" in working
+
+
+def test_a_failure_is_told_by_its_exception_and_a_stop_by_the_panel():
+    failed = Tags(html.html(play(whole("", "error")), 0.0)).text
+    assert "bad" not in failed
+    asked = [*whole("", "stopped")[:-1], ev.StopRequested(by="the Stop button", t=1.0), whole("", "stopped")[-1]]
+    assert "The run was stopped by the Stop button" in Tags(html.html(play(asked), 0.0)).text
+
+
+def test_a_snapshot_says_when_it_was_and_how_to_go_on():
+    state = replace(play(whole()[:3]), run="20260102-030405-abcdef")
+    shown = html.snapshot(state, 1010.0, LOCK, "2026-01-02 03:04:05", is_blocking=True)
+    assert "as of 2026-01-02 03:04:05" in Tags(shown).text
+    assert "To see the run: %argo attach 20260102-030405-abcdef" in Tags(shown).text
+    links = [attrs["data-commandlinker-command"] for tag, attrs in Tags(shown).seen if tag == "button"]
+    assert links == ["apputils:run-all-enabled", "notebook:interrupt-kernel"]
+    (arguments,) = [
+        attrs["data-commandlinker-args"] for _, attrs in Tags(shown).seen if "data-commandlinker-args" in attrs
+    ]
+    assert json.loads(arguments)["args"] == {"text": "%argo attach 20260102-030405-abcdef"}
+    assert "Interrupt kernel" not in html.snapshot(state, 1010.0, LOCK, "now", is_blocking=False)
+    nameless = Tags(html.snapshot(RunState(), 1010.0, None, "now", is_blocking=True)).text
+    assert "Run the cell again." in nameless
+    assert "attach" not in nameless
+
+
+def test_a_snapshot_escapes_what_others_write():
+    for state in states(whole(EVIL)):
+        seen = Tags(html.snapshot(state, 1010.0, LOCK, "now", is_blocking=True)).seen
+        assert {tag for tag, _ in seen} <= ALLOWED | {"button", "code"}
 
 
 def test_the_log_is_open_only_where_nothing_else_tells():
@@ -222,8 +254,9 @@ def test_very_long_lines_are_shortened_in_the_panel():
 
 def test_sizes_stand_beside_versions_where_they_are_known():
     shown = html.packages_html(play(whole()), 3600.0, LOCK)
-    assert shown.count("MB</td>") == 1
-    assert ">16.6 MB</td>" in shown
+    assert shown.count(">16.6 MB</td>") == 2  # its own, and the total
+    assert ">2 packages</td>" in shown
+    assert shown.count("<td ") == shown.count("white-space:nowrap")
 
 
 def test_packages_stand_under_what_needs_them():
@@ -249,7 +282,7 @@ def test_the_bar_has_a_share_for_each_stage_and_all_of_it_is_volatile():
     state = play(whole())
     shown = html.stages_html(state, 2000.0)
     assert re.sub(html.VOLATILE, "", shown) == ""
-    passed = [phase for phase, _ in state.phases if phase != "ended"]
+    passed = [phase for phase, took in durations(state, 2000.0) if took >= html.SHORTEST]
     assert all(f"{stage} " in re.sub("<[^>]*>", "", shown) for stage in passed)
     assert shown.count("flex:") == len(passed)
     assert html.stages_html(RunState(), 1.0) == '<span class="uv-volatile"></span>'
