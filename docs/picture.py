@@ -29,7 +29,7 @@ for epoch in range(400):
     print(f"\\x1b[32mepoch {epoch:3}\\x1b[0m  loss {loss:.4f}", flush=True)
     time.sleep(0.15)"""
 RUNNING = f'%%argo --deps "numpy scikit-learn"\n{TRAINING}'
-ON_CLUSTER = f'%%argo -b argo --deps "numpy pandas" --resources cpu=4 memory=16Gi\n{TRAINING}'
+ON_CLUSTER = f'%%argo -b argo --deps "numpy pandas" --cpu 4 --memory 16Gi\n{TRAINING}'
 REQUIREMENTS = "numpy>=2.2\npandas\nscikit-learn==1.4.0  # as in the paper\n"
 EPOCHS = 12
 WIDTH, COLOURS = 960, 96

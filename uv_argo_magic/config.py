@@ -13,7 +13,7 @@ Rules:
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -130,20 +130,15 @@ def refuse(options: RunOptions, backend: str) -> None:
         SpecError: the option, and what to do instead.
         BackendUnavailable: the backend cannot be imported.
     """
-    given = {
-        "detach": (base.Capability.DETACH, options.detach),
-        "resources": (base.Capability.RESOURCES, options.resources != Resources()),
-    }
-    for name, (capability, is_given) in given.items():
-        if is_given and capability not in base.load(backend).capabilities:
-            raise SpecError(
-                f"the {backend} backend does not support --{name}",
-                hint=f"Leave --{name} out, or choose a backend that does.",
-            )
+    if options.detach and base.Capability.DETACH not in base.load(backend).capabilities:
+        raise SpecError(
+            f"the {backend} backend does not support --detach",
+            hint="Leave --detach out, or choose a backend that does.",
+        )
 
 
 def ignored_settings(options: RunOptions, backend: str) -> tuple[str, ...]:
-    """A note on the settings of the line that the backend does not use; () if it uses all of them.
+    """A note on the settings and resources of the line that the backend does not use; () if it uses all of them.
 
     Configuration files and variables are for all backends, so their settings are not checked.
 
@@ -151,10 +146,11 @@ def ignored_settings(options: RunOptions, backend: str) -> tuple[str, ...]:
         BackendUnavailable: the backend cannot be imported.
     """
     specific = sorted({name for name, _ in options.sets} & base.BACKEND_SETTINGS)
-    ignored = [name for name in specific if name not in base.load(backend).settings]
-    if not ignored:
-        return ()
-    return (f"The {backend} backend ignores {', '.join(f'--set {name}' for name in ignored)}.",)
+    ignored = [f"--set {name}" for name in specific if name not in base.load(backend).settings]
+    requested = {field.name: value for field in fields(Resources) if (value := getattr(options.resources, field.name))}
+    if requested:
+        ignored += [f"{name}={requested[name]}" for name in base.ignored_resources(base.load(backend), requested)]
+    return (f"The {backend} backend ignores {', '.join(ignored)}.",) if ignored else ()
 
 
 def checked(key: str, value: object) -> object:

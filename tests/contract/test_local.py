@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from pathlib import Path
@@ -10,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from uv_argo_magic.backends.local import LocalBackend
-from uv_argo_magic.core.spec.run_spec import RunSpec
+from uv_argo_magic.core.spec.run_spec import Resources, RunSpec
 from uv_argo_magic.engine import run as engine
 from uv_argo_magic.engine.prepare import prepare
 from uv_argo_magic.errors import BackendUnavailable, RunError
@@ -114,3 +115,28 @@ def test_warming_from_many_threads_leaves_one_spare():
     assert backend._runs[run.name] is spare
     assert (run.wait(60).outcome, run.logs()) == ("Succeeded", "2\n")
     run._thread.join(60)
+
+
+LIMITED = """
+import os, resource, subprocess, sys
+child = subprocess.run([sys.executable, "-c", "x = bytearray(2**28)"], capture_output=True, text=True)
+cpus, limit, failed = len(os.sched_getaffinity(0)), resource.getrlimit(resource.RLIMIT_DATA)[0], child.returncode
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems cannot limit a process from outside")
+def test_resources_are_limits_of_the_cell_and_its_children():
+    spec = RunSpec(cell=LIMITED, pull=("cpus", "limit", "failed"), resources=Resources(cpu="500m", memory="100M..200M"))
+    run = engine.start(prepare(spec), backend=LocalBackend())
+    run.wait(60)
+    assert run.values() == {"cpus": 1, "limit": 200_000_000, "failed": 1}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="as above")
+def test_a_cell_without_resources_has_no_limits():
+    backend = LocalBackend()
+    cell = "import os, resource\ncpus, limit = os.sched_getaffinity(0), resource.getrlimit(resource.RLIMIT_DATA)[0] < 0"
+    for resources in (Resources(cpu="1", memory="1Gi"), Resources()):
+        run = engine.start(prepare(RunSpec(cell=cell, pull=("cpus", "limit"), resources=resources)), backend=backend)
+        run.wait(60)
+    assert run.values() == {"cpus": os.sched_getaffinity(0), "limit": True}

@@ -98,10 +98,32 @@ def test_dry_run_prints_and_starts_nothing(shell, engine, capsys):
     assert engine.started == []
 
 
-@pytest.mark.parametrize("option", ["--resources cpu=2"])
-def test_what_the_backend_cannot_do_is_refused(shell, engine, option):
-    with pytest.raises(SpecError, match="the local backend does not support"):
-        run(shell, option)
+def test_what_the_backend_ignores_is_noted(shell, engine, capsys):
+    run(shell, "--gpu 1")
+    assert engine.spec.resources.gpu == "1"
+    assert "The local backend ignores gpu=1." in capsys.readouterr().out
+
+
+def test_variables_come_from_files_and_the_line_wins(shell, engine, tmp_path):
+    (tmp_path / ".env").write_text("export A=1\nB='two words'\n", encoding="utf-8")
+    (tmp_path / "more.env").write_text("B=3\nC=4\n", encoding="utf-8")
+    shell.run_line_magic("config", "ArgoMagics.env = {'A': '0', 'Z': '9'}")
+    run(shell, "--env-file .env --env-file more.env")
+    assert dict(engine.spec.settings.env) == {"A": "1", "B": "3", "C": "4", "Z": "9"}
+    run(shell, "--env-file .env --set env=A=mine")
+    assert dict(engine.spec.settings.env) == {"A": "mine", "B": "two words"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "cannot read .env: No such file"), (b"\xff", ".env is not UTF-8"), (b"secret", ".env, line 1: not a NAME")],
+)
+def test_a_file_of_variables_that_cannot_be_read(shell, engine, tmp_path, content, message):
+    if content is not None:
+        (tmp_path / ".env").write_bytes(content)
+    with pytest.raises(SpecError, match=message) as caught:
+        run(shell, "--env-file .env")
+    assert "secret" not in str(caught.value)
     assert engine.prepared == []
 
 

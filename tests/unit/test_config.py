@@ -11,9 +11,9 @@ import pytest
 from uv_argo_magic import config
 from uv_argo_magic._os import paths
 from uv_argo_magic.backends import base
+from uv_argo_magic.backends.local import LocalBackend
 from uv_argo_magic.core.commands.table import RunOptions, read_cell, run_options
 from uv_argo_magic.core.spec import settings_parser
-from uv_argo_magic.core.spec.run_spec import Resources
 from uv_argo_magic.errors import BackendUnavailable, SpecError
 from uv_argo_magic.testing import FakeBackend
 
@@ -127,8 +127,6 @@ def test_what_a_backend_does_not_declare_is_refused():
     with pytest.raises(SpecError, match=r"^the argo backend does not support --detach$") as caught:
         config.refuse(RunOptions(detach=True), "argo")
     assert "Leave --detach out" in caught.value.hint
-    with pytest.raises(SpecError, match="the local backend does not support --resources"):
-        config.refuse(RunOptions(detach=True, resources=Resources(cpu="1")), "local")
     config.refuse(RunOptions(detach=True), "local")
     with pytest.raises(BackendUnavailable, match="unknown backend nope"):
         config.refuse(RunOptions(detach=True), "nope")
@@ -163,7 +161,21 @@ def test_settings_that_the_backend_does_not_use_are_noted():
         "The local backend ignores --set deadline, --set image, --set retries.",
     )
     assert noted("-b argo --set retries=3 --set image=x --set deadline=1s") == ()
-    assert noted("--set base=own --set run_timeout=5m") == ()
+    assert noted("--set base=own --timeout 5m") == ()
+
+
+def test_resources_that_the_backend_does_not_use_are_noted(monkeypatch):
+    def noted(line: str) -> tuple[str, ...]:
+        options = run_options(read_cell(line, {}))
+        return config.ignored_settings(options, options.backend or "local")
+
+    line = "--cpu 2 --memory 8Gi --gpu 1 --resources disk=1Gi"
+    monkeypatch.setattr(LocalBackend, "limited", frozenset({"cpu", "memory"}))
+    assert noted(line) == ("The local backend ignores gpu=1, disk=1Gi.",)
+    assert noted("-b argo " + line) == ()
+    monkeypatch.setattr(LocalBackend, "limited", frozenset())
+    assert noted("--cpu 2 --set retries=1") == ("The local backend ignores --set retries, cpu=2.",)
+    assert base.ignored_resources(FakeBackend(), ("gpu",)) == ("gpu",)
 
 
 def test_what_is_not_a_backend_is_refused_by_name(monkeypatch):

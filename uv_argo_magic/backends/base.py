@@ -19,7 +19,7 @@ from uv_argo_magic.core.suggest import unknown
 from uv_argo_magic.errors import BackendUnavailable, SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from uv_argo_magic.core.protocol.events import Attempts, NodePhase, StopRequested
     from uv_argo_magic.core.spec.program import Program
@@ -54,7 +54,7 @@ class Capability(enum.Flag):
     DETACH = enum.auto()
     """Runs go on when their cell returns (`--detach`)."""
     RESOURCES = enum.auto()
-    """Runs get the CPU, memory, GPU and disk of `--resources`."""
+    """Runs get the CPU, memory, GPU and disk of `--cpu`, `--memory`, `--gpu` and `--resources`."""
     LOCAL = enum.auto()
     """Runs are processes of this machine: they share uv's cache, and passwords of an index do not leave it."""
 
@@ -157,6 +157,14 @@ class Backend(Protocol):
 
 
 @runtime_checkable
+class Limits(Protocol):
+    """A backend that does not reserve resources, but limits some of them."""
+
+    limited: frozenset[str]
+    """The fields of `Resources` that limit a run."""
+
+
+@runtime_checkable
 class Images(Protocol):
     """A backend whose runs see the packages of an image, or of another Python (the setting `base`)."""
 
@@ -217,6 +225,14 @@ class ManualStop(Protocol):
 
     def manual_stop_commands(self, name: str) -> tuple[str, ...]:
         """The commands that stop the run."""
+
+
+def ignored_resources(backend: Backend, names: Iterable[str]) -> tuple[str, ...]:
+    """Those of these fields of `Resources` that have no effect on the backend's runs."""
+    if Capability.RESOURCES in backend.capabilities:
+        return ()
+    limited = backend.limited if isinstance(backend, Limits) else frozenset()
+    return tuple(name for name in names if name not in limited)
 
 
 def image(backend: Backend, spec: RunSpec) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import math
 import os
 import shutil
 import signal
@@ -26,8 +27,9 @@ from uv import find_uv_bin
 from uv_argo_magic._os import paths
 from uv_argo_magic.backends.base import Capability, Check, Submission
 from uv_argo_magic.core.protocol.events import NodePhase
-from uv_argo_magic.core.spec import indexes
+from uv_argo_magic.core.spec import indexes, quantity
 from uv_argo_magic.core.spec import program as programs
+from uv_argo_magic.core.spec.settings import Resources
 from uv_argo_magic.errors import BackendUnavailable, SpecError
 from uv_argo_magic.uv import interpreters
 
@@ -47,13 +49,17 @@ GRACE = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class _Launch:
-    """How to start a supervisor. `credentials` are variables for this process alone; `output` keeps omitted output."""
+    """How to start a supervisor.
+
+    `credentials` are variables for this process alone, `resources` its limits; `output` keeps omitted output.
+    """
 
     program: Program
     python: str
     store: Path
     output: Path | None = None
     credentials: Mapping[str, str] = field(default_factory=dict)
+    resources: Resources = field(default_factory=Resources)
     is_spare: bool = False
     """It waits on its stdin for the payload of a run."""
 
@@ -109,6 +115,7 @@ class _Launch:
             raise
         finally:
             os.close(read_end)
+        _limit(process.pid, self.resources)
         return process, write_end
 
     def _environ(self, folder: Path, lifeline: int) -> dict[str, str]:
@@ -199,6 +206,7 @@ class LocalBackend:
 
     capabilities = Capability.DETACH | Capability.LOCAL
     settings = frozenset({"base", "secret_env"})
+    limited = frozenset({"cpu", "memory"} if sys.platform == "linux" else ())
 
     def __init__(self, store: Path | None = None) -> None:
         self._store = store
@@ -247,14 +255,15 @@ class LocalBackend:
             store=self._store_folder(),
             output=run_folder / "output.log" if run_folder.is_dir() else None,
             credentials=credentials,
+            resources=spec.resources,
         )
-        # A cell's own variables must exist when its Python starts; credentials belong to no process but the run's.
-        has_variables = bool(spec.settings.env or spec.settings.secret_env or credentials)
-        supervisor = (None if has_variables else self._use_spare(launch)) or launch.start()
+        # A cell's own variables and limits must exist when its Python starts; credentials belong to this run alone.
+        is_special = bool(spec.settings.env or spec.settings.secret_env or credentials or spec.resources != Resources())
+        supervisor = (None if is_special else self._use_spare(launch)) or launch.start()
         name = f"{PREFIX}{run_id}"
         with self._lock:
             self._runs[name] = supervisor
-            self._last = None if has_variables else launch
+            self._last = None if is_special else launch
         return Submission(name=name)
 
     def find(self, name: str, settings: Settings) -> None:
@@ -362,6 +371,26 @@ class LocalBackend:
             spare.close()
             return None
         return spare
+
+
+def _limit(pid: int, resources: Resources) -> None:
+    """Limit a process that has just started, and so every process that it starts.
+
+    Memory is what each of them may allocate, so that Python raises MemoryError: the address space as a limit would also
+    count what libraries only reserve. CPUs are some of this process's own, chosen at random for each run.
+    """
+    if sys.platform != "linux" or resources == Resources():
+        return
+    import random  # noqa: PLC0415 - few runs have limits
+    import resource  # noqa: PLC0415 - Windows has no such module
+
+    if memory := int(quantity.limit(resources.memory)):
+        with contextlib.suppress(OSError, ValueError):  # it has ended, or a lower limit holds already
+            resource.prlimit(pid, resource.RLIMIT_DATA, (memory, memory))
+    if count := math.ceil(quantity.limit(resources.cpu)):
+        available = sorted(os.sched_getaffinity(0))
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(pid, random.sample(available, min(count, len(available))))
 
 
 def _read(process: subprocess.Popen[bytes]) -> Iterator[str]:

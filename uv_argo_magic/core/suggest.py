@@ -1,28 +1,51 @@
-"""Suggestions for unknown names: the nearest known name, and the error that offers it."""
+"""Suggestions for unknown names: the nearest known name, and the error that offers it.
+
+Rule: only a name that a slip of the keys can turn into the word is near, or one that the word abbreviates. A wrong
+suggestion is worse than none.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 MANY = 24
 """Candidates that an error still lists in full."""
+SHORTEST_PREFIX = 3
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str:
     """The candidate most like this word, or ""."""
-    matches = _similar(word, sorted(candidates), number=1, cutoff=0.6)
-    return matches[0] if matches else ""
+    names = sorted(candidates)
+    plain = _plain(word)
+    slips = 1 if len(plain) < 6 else 2 if len(plain) < 10 else 3
+    distances = [(distance(plain, _plain(name)), name) for name in names if abs(len(name) - len(word)) <= slips]
+    best = min(distances, default=(slips + 1, ""))
+    # With two letters or fewer, every short name is near.
+    if best[0] <= slips and (best[0] == 0 or len(plain) > 2):
+        return best[1]
+    longer = [name for name in names if _plain(name).startswith(plain)]
+    return longer[0] if len(longer) == 1 and len(plain) >= SHORTEST_PREFIX else ""
 
 
-def _similar(word: str, names: Sequence[str], *, number: int, cutoff: float) -> list[str]:
-    import difflib  # noqa: PLC0415 - most commands have no unknown name
-
-    return difflib.get_close_matches(word.lower(), names, n=number, cutoff=cutoff)
+def distance(left: str, right: str) -> int:
+    """How many letters were inserted, left out, replaced or swapped with their neighbour."""
+    before: list[int] = []
+    row = list(range(len(right) + 1))
+    for i, letter in enumerate(left, 1):
+        above, before = before, row
+        row = [i]
+        for j, other in enumerate(right, 1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != other))
+            if i > 1 and j > 1 and letter == right[j - 2] and other == left[i - 2]:
+                cost = min(cost, above[j - 2] + 1)
+            row.append(cost)
+    return row[-1]
 
 
 def unknown(kind: str, word: str, candidates: Iterable[str]) -> SpecError:
@@ -32,6 +55,16 @@ def unknown(kind: str, word: str, candidates: Iterable[str]) -> SpecError:
     question = f"; did you mean {suggestion}?" if suggestion else ""
     hint = f"Choose from: {', '.join(names)}." if names else f"There are no {kind}s."
     if len(names) > MANY:
-        similar = _similar(word, names, number=5, cutoff=0.4)
-        hint = (f"Similar: {', '.join(similar)}. " if similar else "") + "See help run for the full list."
+        similar = [name for name in names if name == suggestion or _share_a_part(word, name)][:5]
+        hint = (f"Similar: {', '.join(similar)}. " if similar else "") + "List all of them with --help."
     return SpecError(f"unknown {kind} {word}{question}", hint=hint)
+
+
+def _plain(word: str) -> str:
+    return word.lower().replace("_", "-")
+
+
+def _share_a_part(left: str, right: str) -> bool:
+    """Whether both have a word in common: `time_out` and `run_timeout` do not, `max_timeout` and `run_timeout` do."""
+    parts = [{part for part in re.split(r"[-_.]", word.lower()) if len(part) > 2} for word in (left, right)]
+    return bool(parts[0] & parts[1])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uv_argo_magic import config
@@ -44,7 +45,7 @@ def specify(
         push=_encode_pushed(options.push, context.names, configuration.settings.value_limit),
         pull=options.pull,
         resources=options.resources,
-        settings=_run_in_base_image(configuration.settings),
+        settings=_with_env_files(_run_in_base_image(configuration.settings), options, context),
         line_offset=context.line_offset,
     )
     sources = (requirements, options.deps, options.requirements, script, context.notebook, configuration.deps)
@@ -62,6 +63,31 @@ def _script_block(cell: str) -> Script | None:
     from uv_argo_magic.core.requirements import pep723  # noqa: PLC0415 - as above
 
     return pep723.parse_script(cell)
+
+
+def _with_env_files(settings: Settings, options: RunOptions, context: CellContext) -> Settings:
+    """The settings with the variables of `--env-file`.
+
+    They replace configured variables of the same name, and those of the line replace them.
+    """
+    if not options.env_files:
+        return settings
+    from uv_argo_magic.core.spec import env_file  # noqa: PLC0415 - most cells have none
+
+    files: dict[str, str] = {}
+    for name in options.env_files:
+        try:
+            text = (context.folder / Path(name).expanduser()).read_text(encoding="utf-8-sig")
+        except OSError as error:
+            raise SpecError(
+                f"cannot read {name}: {error.strerror}", hint="A relative path is relative to the notebook's folder."
+            ) from error
+        except UnicodeDecodeError as error:
+            raise SpecError(f"{name} is not UTF-8 text", hint="Save it as UTF-8.") from error
+        files |= env_file.parse(text, source=name)
+    own = dict(settings.env)
+    on_the_line = "env" in dict(options.sets)
+    return replace(settings, env=tuple((files | own if on_the_line else own | files).items()))
 
 
 def _run_in_base_image(settings: Settings) -> Settings:

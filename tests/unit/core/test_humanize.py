@@ -18,6 +18,22 @@ def test_seconds_for_people(value, said):
     assert humanize.seconds(value) == said
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(86400, "1 day"), (7200, "2 hours"), (1800, "30 minutes"), (90, "90 seconds"), (0.5, "0.5 seconds")],
+)
+def test_a_round_duration_is_in_its_largest_unit(value, text):
+    assert humanize.exact_seconds(value) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(2**30, "1 GiB"), (8 * 2**20, "8 MiB"), (3 * 2**20 + 1024, "3073 KiB"), (1000, "1000 bytes")],
+)
+def test_a_round_size_is_in_its_largest_unit(number, text):
+    assert humanize.exact_size(number) == text
+
+
 def test_counts_have_their_plural_and_their_commas():
     assert [humanize.count(n, "line") for n in (0, 1, 998000)] == ["0 lines", "1 line", "998,000 lines"]
 

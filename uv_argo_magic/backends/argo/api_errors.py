@@ -53,7 +53,7 @@ _RULES = (
         pattern=r"Pod failed before main container starts",
         sentence=(
             "the pod ended before the cell's container started, often because the install exceeded its memory limit; "
-            "request more with --resources memory=SIZE"
+            "request more with --memory SIZE"
         ),
     ),
     Rule(

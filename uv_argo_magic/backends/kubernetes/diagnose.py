@@ -242,11 +242,11 @@ def _terminated(pod: Mapping[str, Any], name: str, state: Mapping[str, Any], err
         if name == INSTALL:
             return (
                 f"the install exceeded its memory limit{amount} and was killed; "
-                "request more with --resources memory=SIZE, or install fewer packages"
+                "request more with --memory SIZE, or install fewer packages"
             )
         return (
             f"the cell exceeded its memory limit{amount} and was killed; "
-            "request more with --resources memory=SIZE, or process the data in parts"
+            "request more with --memory SIZE, or process the data in parts"
         )
     if explanation := errors.explain(message):
         return explanation

@@ -63,5 +63,5 @@ def refusal_hint(message: str) -> str:
     if "exceeded quota" in message:
         return "Request less with --resources, or wait until other runs have ended."
     if re.search(r"quantity|Quantity|resources\.(?:requests|limits)", message):
-        return "Write quantities as 500m, 2 or 2Gi: --resources cpu=500m memory=2Gi."
+        return "Write quantities as 500m, 2 or 2Gi: --cpu 500m --memory 2Gi."
     return "Fix the setting that the message names."

@@ -15,12 +15,14 @@ Rules:
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from uv_argo_magic.core.suggest import nearest, unknown
+from uv_argo_magic.core.spec import settings_parser
+from uv_argo_magic.core.suggest import SHORTEST_PREFIX, nearest
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
@@ -36,8 +38,9 @@ FRONT_ENDS: tuple[FrontEnd, ...] = ("notebook", "terminal")
 class Option:
     """One option, or, without flags, the argument of a command.
 
-    `completer` names the completer of its values. A value that begins with one of `private` is expanded and never
-    shown. A `required` argument and the option `instead` exclude each other.
+    `completer` names the completer of its values; `also` are names that other tools use for it. A value that begins
+    with one of `private` is expanded and never shown. A `required` argument and the option `instead` exclude each
+    other.
     """
 
     dest: str
@@ -47,6 +50,7 @@ class Option:
     metavar: str = ""
     kind: Kind = "value"
     completer: str = ""
+    also: tuple[str, ...] = ()
     required: bool = False
     private: tuple[str, ...] = ()
     instead: str = ""
@@ -232,9 +236,40 @@ def find(options: Sequence[Option], word: str) -> tuple[Option, str, str | None]
     if flag in by_flag:
         return by_flag[flag], flag, value if equals else None
     short = by_flag.get(word[:2])
-    if short and not word.startswith("--") and short.kind != "flag":
+    # `-p3.12` has its value; `-python` and `-deps` lack a dash.
+    if short and not word.startswith("--") and short.kind != "flag" and not _long_flag(word[1:], options):
         return short, word[:2], word[2:]
     return None
+
+
+def _long_flag(word: str, options: Sequence[Option]) -> str:
+    """The long flag that begins with this word or with which it begins, or ""."""
+    stem = re.match(r"[A-Za-z-]*", word)
+    name = stem[0] if stem else ""
+    for option in options:
+        for flag in option.flags:
+            if len(name) >= SHORTEST_PREFIX and flag.startswith(f"--{name}"):
+                return flag
+    return ""
+
+
+def _unknown_option(word: str, options: Sequence[Option]) -> SpecError:
+    """The error for an unknown option, with the option or the setting that is probably meant."""
+    name = word.lstrip("-")
+    names = {flag.lstrip("-"): flag for option in options for flag in option.flags if flag.startswith("--")}
+    also = {other: option.flags[-1] for option in options for other in option.also}
+    settings = settings_parser.FIELDS if any(option.dest == "set" for option in options) else ()
+    suggestion = (
+        _long_flag(name, options)
+        or also.get(name.lower())
+        or names.get(nearest(name, names))
+        or also.get(nearest(name, also), "")
+    )
+    setting = "" if suggestion else nearest(name, settings)
+    if setting:
+        suggestion = f"--set {setting}={settings_parser.example(setting)}"
+    question = f"; did you mean {suggestion}?" if suggestion else ""
+    return SpecError(f"unknown option {word}{question}", hint=f"Choose from: {', '.join(sorted(names.values()))}.")
 
 
 def groups(options: Sequence[Option], tokens: Sequence[Token]) -> Iterator[Group]:
@@ -251,7 +286,7 @@ def groups(options: Sequence[Option], tokens: Sequence[Token]) -> Iterator[Group
             continue
         match = find(options, token.text)
         if not match:
-            raise unknown("option", token.text.partition("=")[0], [flag for option in options for flag in option.flags])
+            raise _unknown_option(token.text.partition("=")[0], options)
         option, flag, value = match
         values = []
         if value is not None:
@@ -276,7 +311,8 @@ def read(
     expanded: dict[str, str] = {}
     values: list[tuple[str, str]] = []
     argument: str | None = None
-    for group in groups(command.options_in(front_end), tokens):
+    all_groups = tuple(groups(command.options_in(front_end), tokens))
+    for number, group in enumerate(all_groups):
         if group.option:
             replaced: dict[str, str] = {}
             text = _value(group.option, group, variables, replaced)
@@ -289,7 +325,8 @@ def read(
             word = _join(group.tokens, variables, expanded)
             argument = word if argument is None else f"{argument} {word}"
         else:
-            raise _too_many(command, group.tokens[0].raw)
+            following = itertools.takewhile(lambda group: group.option is None, all_groups[number:])
+            raise _too_many(command, [group.tokens[0].raw for group in following])
     dests = {dest for dest, _ in values}
     needs_argument = command.argument and command.argument.required and "help" not in dests
     if command.argument and needs_argument and command.argument.instead in dests:
@@ -333,10 +370,16 @@ def _join(tokens: Sequence[Token], variables: Mapping[str, object] | None, expan
     return " ".join(pieces)
 
 
-def _too_many(command: Command, word: str) -> SpecError:
-    best = nearest(word, [flag.lstrip("-") for option in command.options for flag in option.flags])
+def _too_many(command: Command, words: Sequence[str]) -> SpecError:
+    """The error for arguments that the command does not take."""
+    best = nearest(words[0], [flag.lstrip("-") for option in command.options for flag in option.flags])
     if best and len(best) > 1:
-        return SpecError(f"unexpected argument {word}; did you mean --{best}?", hint="Options begin with two dashes.")
+        return SpecError(
+            f"unexpected argument {words[0]}; did you mean --{best}?", hint="Options begin with two dashes."
+        )
     if any(option.dest == "deps" for option in command.options):
-        return SpecError(f"unexpected argument {word}", hint=f'If it is a package, write --deps "{word}".')
-    return SpecError(f"unexpected argument {word}", hint=f"Example: {command.notebook or command.terminal}")
+        packages = " ".join(words)
+        quote = "'" if '"' in packages else '"'
+        those = "they are packages" if len(words) > 1 else "it is a package"
+        return SpecError(f"unexpected argument {words[0]}", hint=f"If {those}, write --deps {quote}{packages}{quote}.")
+    return SpecError(f"unexpected argument {words[0]}", hint=f"Example: {command.notebook or command.terminal}")

@@ -14,8 +14,8 @@ import re
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from uv_argo_magic.core.commands.parser import Command, FrontEnd, Line, Option, Token, is_option, read, tokenize
-from uv_argo_magic.core.spec import settings_parser
+from uv_argo_magic.core.commands.parser import Command, FrontEnd, Line, Option, Token, find, is_option, read, tokenize
+from uv_argo_magic.core.spec import quantity, settings_parser
 from uv_argo_magic.core.spec.settings import Resources
 from uv_argo_magic.core.suggest import unknown
 from uv_argo_magic.errors import SpecError
@@ -27,13 +27,13 @@ HELP = Option(dest="help", flags=("-h", "--help"), kind="flag", help="show this 
 
 BACKEND = Option(
     dest="backend", flags=("-b", "--backend"), metavar="NAME", completer="backend",
-    help="backend to run on", example="--backend local",
+    help="backend to run on", example="--backend local", also=("executor", "runner"),
 )  # fmt: skip
 
 SET = Option(
     dest="set", flags=("--set",), metavar="KEY=VALUE", kind="repeated", completer="setting",
     private=("env", "index_url", "index-url", "indexes"),
-    help="any other setting (repeatable)", example="--set run_timeout=5m",
+    help="any other setting (repeatable)", example="--set panel=text",
 )  # fmt: skip
 
 TO = Option(
@@ -46,28 +46,55 @@ RUN_OPTIONS = (
     Option(
         dest="deps", flags=("-d", "--deps"), metavar="REQUIREMENTS", kind="values",
         help="requirements of the cell, up to the next option", example='--deps "numpy pandas>=2"',
+        also=("dep", "dependencies", "install", "package", "packages", "pip", "with"),
     ),
     Option(
         dest="requirements", flags=("-r", "--requirements"), metavar="FILE", kind="repeated", completer="file",
         help="requirements.txt, pyproject.toml, lock file or environment.yml with the requirements (repeatable)",
-        example="-r requirements.txt",
+        example="-r requirements.txt", also=("file", "reqs"),
     ),
     Option(
         dest="python", flags=("-p", "--python"), metavar="VERSION", completer="python",
-        help="Python version to run on", example="--python 3.12",
+        help="Python version to run on", example="--python 3.12", also=("python-version", "version"),
     ),
     BACKEND,
+    Option(
+        dest="cpu", flags=("--cpu",), metavar="NUMBER", help="CPUs to request", example="--cpu 2",
+        also=("cpus", "cores"),
+    ),
+    Option(
+        dest="memory", flags=("--memory",), metavar="SIZE", help="memory to request", example="--memory 8Gi",
+        also=("mem", "ram"),
+    ),
+    Option(
+        dest="gpu", flags=("--gpu",), metavar="NUMBER", help="GPUs to request", example="--gpu 1", also=("gpus",),
+    ),
+    Option(
+        dest="resources", flags=("--resources",), metavar="RESOURCE=QUANTITY", kind="values", completer="resource",
+        help="cpu, memory, gpu and disk to request, also as ranges",
+        example="--resources memory=1Gi..4Gi disk=20Gi", also=("disk",),
+    ),
+    Option(
+        dest="timeout", flags=("--timeout",), metavar="TIME", help="time limit of the cell (default: none)",
+        example="--timeout 10m", also=("time-limit",),
+    ),
+    Option(
+        dest="env_file", flags=("--env-file",), metavar="FILE", kind="repeated", completer="file",
+        help="file with environment variables of the cell, as NAME=VALUE lines (repeatable)",
+        example="--env-file .env", also=("dotenv",),
+    ),
     Option(
         dest="upgrade", flags=("--upgrade",), kind="flag",
         help="upgrade packages, ignoring this notebook's locked versions", example="--upgrade",
     ),
     Option(
         dest="push", flags=("--push",), metavar="NAMES", kind="values", completer="name", front_ends=("notebook",),
-        help="notebook variables to send to the cell", example="--push x,y",
+        help="notebook variables to send to the cell", example="--push x,y", also=("input", "inputs", "send"),
     ),
     Option(
         dest="pull", flags=("--pull",), metavar="NAMES", kind="values", completer="cell-name", front_ends=("notebook",),
         help="cell variables to bring back to the notebook", example="--pull total",
+        also=("output", "outputs", "return"),
     ),
     Option(
         dest="out", flags=("-o", "--out"), metavar="NAME", completer="name", front_ends=("notebook",),
@@ -76,6 +103,7 @@ RUN_OPTIONS = (
     Option(
         dest="detach", flags=("--detach",), kind="flag", front_ends=("notebook",),
         help="return at once and keep showing output in this cell", example="--detach",
+        also=("async", "background", "bg"),
     ),
     Option(
         dest="write_deps", flags=("--write-deps",), kind="flag", front_ends=("notebook",),
@@ -87,10 +115,6 @@ RUN_OPTIONS = (
         help="print what would run, without running it", example="--dry-run",
     ),
     replace(TO, help="with --dry-run: Workflow (.yaml) or script with its dependencies (.py) to write"),
-    Option(
-        dest="resources", flags=("--resources",), metavar="RESOURCE=QUANTITY", kind="values", completer="resource",
-        help="CPU, memory, GPU and disk to request", example="--resources cpu=2 memory=1Gi..4Gi",
-    ),
     SET,
     HELP,
 )  # fmt: skip
@@ -224,7 +248,11 @@ def read_cell(line: str, variables: Mapping[str, object]) -> Line:
     Raises:
         SpecError: the line is wrong.
     """
-    return read(CELL, tokenize(line), "notebook", variables)
+    tokens = tokenize(line)
+    if tokens and tokens[0].text in commands_in("notebook"):
+        name = tokens[0].text
+        raise SpecError(f"{name} is a command, not an option of {CELL.name}", hint=f"Write it with one %: %argo {name}")
+    return read(CELL, tokens, "notebook", variables)
 
 
 def read_line(line: str, variables: Mapping[str, object]) -> Line:
@@ -257,9 +285,15 @@ def _verb(tokens: Sequence[Token], front_end: FrontEnd, variables: Mapping[str, 
         return line
     if name in commands_in("terminal"):
         raise SpecError(f"{name} is a command for the terminal", hint=f"In a notebook, write {CELL.name} above a cell.")
-    raise unknown(
-        "option" if is_option(tokens[0]) else "command", name, HELP.flags if is_option(tokens[0]) else commands
-    )
+    if not is_option(tokens[0]):
+        raise unknown("command", name, commands)
+    if find(RUN_OPTIONS, name):
+        flag, command = name.partition("=")[0], CELL if front_end == "notebook" else COMMANDS[0]
+        what = (
+            f"Write it above a cell: {CELL.name} {flag}" if front_end == "notebook" else f"Example: {command.terminal}"
+        )
+        raise SpecError(f"{flag} is an option of {command.name}", hint=what)
+    raise unknown("option", name, HELP.flags[1:])
 
 
 Sets: TypeAlias = tuple[tuple[str, settings_parser.Value], ...]
@@ -282,6 +316,7 @@ class RunOptions:
     write_deps: bool = False
     to: str = ""
     resources: Resources = field(default_factory=Resources)
+    env_files: tuple[str, ...] = ()
     sets: Sets = ()
     help: bool = False
 
@@ -309,8 +344,9 @@ def run_options(line: Line) -> RunOptions:
         dry_run=line.has("dry_run"),
         write_deps=line.has("write_deps"),
         to=line.text("to"),
-        resources=_resources(line.text("resources")),
-        sets=settings_parser.parse_assignments(line.each("set")),
+        resources=_resources(line),
+        env_files=line.each("env_file"),
+        sets=_sets(line),
         help=line.has("help"),
     )
 
@@ -358,21 +394,33 @@ def _name(flag: str, text: str) -> str:
     return text
 
 
-_QUANTITY = re.compile(r"\d+(?:\.\d+)?(?:m|[kMGTPE]i?|Ki)?")
-_RANGE = re.compile(rf"{_QUANTITY.pattern}(?:\.\.{_QUANTITY.pattern})?")
+def _sets(line: Line) -> Sets:
+    """The settings of `--set`, and those with an option of their own."""
+    sets = settings_parser.parse_assignments(line.each("set"))
+    if not line.has("timeout"):
+        return sets
+    if any(key == TIMEOUT for key, _ in sets):
+        raise SpecError(f"--timeout and --set {TIMEOUT} are the same setting", hint="Keep one of them.")
+    try:
+        return (*sets, (TIMEOUT, settings_parser.parse_setting(TIMEOUT, line.text("timeout"))))
+    except SpecError:
+        text = line.text("timeout")
+        raise SpecError(f"--timeout needs a time, not {text or 'nothing'}", hint="Example: --timeout 10m") from None
 
 
-def _resources(text: str) -> Resources:
+TIMEOUT = "run_timeout"
+"""The setting of `--timeout`."""
+
+
+def _resources(line: Line) -> Resources:
     kinds = [field_.name for field_ in fields(Resources)]
-    quantities = {}
-    for word in re.split(r"[\s,]+", text.strip()) if text else ():
-        kind, _, quantity = word.partition("=")
+    quantities: dict[str, str] = {}
+    listed = line.text("resources").strip()
+    words = [word.partition("=")[::2] for word in re.split(r"[\s,]+", listed)] if listed else []
+    for kind, text in (*words, *((kind, line.text(kind)) for kind in kinds if line.has(kind))):
         if kind not in kinds:
             raise unknown("resource", kind, kinds)
-        if not _RANGE.fullmatch(quantity):
-            raise SpecError(
-                f"{kind} needs a quantity, not {quantity or 'nothing'}",
-                hint="Example: cpu=500m memory=4Gi; memory=1Gi..4Gi sets the request and the limit.",
-            )
-        quantities[kind] = quantity
+        if kind in quantities:
+            raise SpecError(f"{kind} is given twice", hint="Keep one of them.")
+        quantities[kind] = quantity.parse(kind, text)
     return Resources(**quantities)

@@ -6,11 +6,11 @@ Rule: the first explanation that fits counts, from facts (the Python, the platfo
 
 from __future__ import annotations
 
-import difflib
 import re
 
 from uv_argo_magic.core.requirements.typo_hints import PACKAGE_OF
 from uv_argo_magic.core.resolution.uv_stderr import InstallFailure, UvOutput, capitalize, display_name, shorten
+from uv_argo_magic.core.suggest import nearest
 
 
 def unsolved(output: UvOutput) -> InstallFailure:
@@ -140,8 +140,8 @@ def suggest(name: str) -> str:
     package = MISSPELLINGS.get(plain) or PACKAGE_OF.get(plain)
     if package:
         return package
-    close = difflib.get_close_matches(plain, POPULAR, n=1, cutoff=0.8)
-    return close[0] if close and close[0] != plain else ""
+    close = nearest(plain, POPULAR)
+    return close if close != plain else ""
 
 
 MISSPELLINGS = {

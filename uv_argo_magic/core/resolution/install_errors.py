@@ -88,7 +88,7 @@ _RULES = (
         cause="memory",
         pattern=r"memory allocation of \d+ bytes failed|failed to spawn thread|global rayon pool|os error 12\b",
         sentence="Not enough memory to install {package}.",
-        hint="Request more memory (--resources memory=4Gi, --set install_memory=...), or install fewer packages.",
+        hint="Request more memory (--memory 4Gi, --set install_memory=...), or install fewer packages.",
         anywhere=True,
     ),
     _Rule(
@@ -294,7 +294,7 @@ def _ended(output: UvOutput, signal: int) -> InstallFailure:
         return InstallFailure(
             cause="killed",
             sentence=f"uv was killed while installing {package}, probably because memory ran out.",
-            hint="Request more memory (--resources memory=4Gi), or install fewer packages.",
+            hint="Request more memory (--memory 4Gi), or install fewer packages.",
         )
     return InstallFailure(
         cause="killed",

@@ -46,14 +46,13 @@ def parse_setting(key: str, value: object) -> Value:
     name = key.replace("-", "_")
     if name not in FIELDS:
         raise unknown("setting", key, FIELDS)
-    read, example = _READERS[TYPES[name]]
+    read, _ = _READERS[TYPES[name]]
     try:
         parsed = read(value)
     except (TypeError, ValueError, OverflowError):
-        example = FIELDS[name].metadata.get("example", example)
         raise SpecError(
             f"invalid value for {name}: {_short(value)}",
-            hint=f"{name}: {FIELDS[name].metadata['help']}. Example: {name}={example}",
+            hint=f"{name}: {FIELDS[name].metadata['help']}. Example: {name}={example(name)}",
         ) from None
     if name in CHOICES and parsed not in ("", *CHOICES[name]):
         suggestion = nearest(str(parsed), CHOICES[name])
@@ -79,6 +78,11 @@ def parse_assignments(texts: Iterable[str]) -> tuple[tuple[str, Value], ...]:
         new, previous = parse_setting(name, value), values.get(name)
         values[name] = (*previous, *new) if isinstance(new, tuple) and isinstance(previous, tuple) else new
     return tuple(values.items())
+
+
+def example(key: str) -> str:
+    """An example of a value."""
+    return str(FIELDS[key].metadata.get("example", _READERS[TYPES[key]][1]))
 
 
 def suggested_values(key: str) -> tuple[str, ...]:

@@ -167,7 +167,7 @@ def hint(state: RunState) -> str:  # noqa: PLR0911 - one line a reason
         case "signal":
             return SIGNALS.get(abs(state.exited.code), ("", ""))[1]
         case "deadline":
-            return f"Raise the limit with --set {_deadline(state.exited)}=SECONDS, or do less in the cell."
+            return f"Raise the limit with {_limit_option(state.exited)}, or do less in the cell."
         case "exit":
             return "os._exit skips Python's cleanup, so buffered output is lost."
         case "error":
@@ -223,6 +223,8 @@ def _missing(state: RunState) -> str:
         return ""
     attributes = error.attribute_values()
     name = attributes.get("name")
+    if "MemoryError" in error.mro:
+        return "The cell ran out of memory. Raise --memory if it is set, or process the data in parts."
     if "ModuleNotFoundError" in error.mro and isinstance(name, str):
         top = name.partition(".")[0]
         package = {**PACKAGE_OF, **ALSO_IMPORTED}.get(top.lower(), top)
@@ -332,7 +334,7 @@ def _ended(state: RunState, exited: Exited) -> str:  # noqa: PLR0911 - one line 
         case "signal":
             return f"The cell's process was killed by {_signal(exited.code)}."
         case "deadline":
-            return f"The cell exceeded {_deadline(exited)} and was terminated."
+            return f"The cell exceeded its time limit ({_deadline(exited)}) and was terminated."
         case "install" if exited.detail in LIMITS:
             return f"The install exceeded {exited.detail} and was terminated."
         case "install":
@@ -371,6 +373,12 @@ def _node(state: RunState) -> str:
 def _deadline(exited: Exited) -> str:
     """The setting of the time limit; only a valid name is taken from the guest."""
     return exited.detail if exited.detail.isidentifier() else "run_timeout"
+
+
+def _limit_option(exited: Exited) -> str:
+    """The option that raises the time limit."""
+    setting = _deadline(exited)
+    return "--timeout TIME" if setting == "run_timeout" else f"--set {setting}=TIME"
 
 
 def _uv_log(state: RunState) -> str:

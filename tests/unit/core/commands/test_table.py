@@ -64,6 +64,11 @@ def test_run_options():
     assert options("") == table.RunOptions()
     assert options('--deps ""').deps == ""
     assert options("--help").help
+    assert options("--cpu 2 --memory 8GiB --gpu 1 --resources disk=20Gi").resources == Resources(
+        cpu="2", memory="8Gi", gpu="1", disk="20Gi"
+    )
+    assert options("--timeout 10m --set panel=html").sets == (("panel", "html"), ("run_timeout", 600.0))
+    assert options("--env-file .env --env-file b.env").env_files == (".env", "b.env")
     assert options("--push $names", names=["a", "b", "a"]).push == ("a", "b")
 
 
@@ -80,6 +85,11 @@ def test_run_options():
         ("--resources cpu", "cpu needs a quantity, not nothing"),
         ("--resources memory=lots", "memory needs a quantity, not lots"),
         ("--resources memory=1Gi..", "memory needs a quantity, not 1Gi.."),
+        ("--memory 1Gi --resources memory=2Gi", "memory is given twice"),
+        ("--memory 8", "memory needs a quantity with a unit, not 8"),
+        ("--timeout soon", "--timeout needs a time, not soon"),
+        ('--timeout ""', "--timeout needs a time, not nothing"),
+        ("--timeout 5 --set run_timeout=5", "--timeout and --set run_timeout are the same setting"),
         ("--set pannel=x", "unknown setting pannel; did you mean panel?"),
     ],
 )
@@ -123,3 +133,55 @@ def test_count():
     for wrong in ("0", "x", "-1.5", "²"):
         with pytest.raises(SpecError, match="-n needs a whole number"):
             table.count(Line(command="runs", values=(("count", wrong),)))
+
+
+@pytest.mark.parametrize(
+    ("line", "message", "hint"),
+    [
+        ("-deps numpy", "unknown option -deps; did you mean --deps?", "Choose from: --backend"),
+        ("-push x", "unknown option -push; did you mean --push?", "--push"),
+        ("--dpes x", "unknown option --dpes; did you mean --deps?", "--deps"),
+        ("--packages x", "unknown option --packages; did you mean --deps?", "--deps"),
+        ("--pacages x", "unknown option --pacages; did you mean --deps?", "--deps"),
+        ("--gpus 1", "unknown option --gpus; did you mean --gpu?", "--gpu"),
+        ("--req x", "unknown option --req; did you mean --requirements?", "--requirements"),
+        ("--image x", "unknown option --image; did you mean --set image=VALUE?", "--set"),
+        ("--tll x", "unknown option --tll; did you mean --set ttl=5m?", "--set"),
+        ("--zzz", "unknown option --zzz", "--set"),
+        ("numpy", "unexpected argument numpy", 'If it is a package, write --deps "numpy".'),
+        (
+            "numpy pandas>=2 -p 3.12",
+            "unexpected argument numpy",
+            'If they are packages, write --deps "numpy pandas>=2".',
+        ),
+        ('"rich; os_name == "posix""', 'unexpected argument "rich; os_name == "posix""', "write --deps '"),
+        ("push x", "unexpected argument push; did you mean --push?", "two dashes"),
+        ("runs", "runs is a command, not an option of %%argo", "%argo runs"),
+    ],
+)
+def test_what_is_near_is_suggested_for_a_cell(line, message, hint):
+    with pytest.raises(SpecError) as caught:
+        options(line)
+    assert str(caught.value) == message
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize("line", ["-p3.12", "-dnumpy", "-rreq.txt", "-blocal"])
+def test_a_short_option_may_have_its_value_behind_it(line):
+    assert len(table.read_cell(line, {}).values) == 1
+
+
+@pytest.mark.parametrize(
+    ("front_end", "line", "message"),
+    [
+        ("notebook", "bogus", "unknown command bogus"),
+        ("notebook", "--deps x", "--deps is an option of %%argo"),
+        ("notebook", "-d=x", "-d is an option of %%argo"),
+        ("terminal", "--deps x", "--deps is an option of run"),
+    ],
+)
+def test_what_is_near_is_suggested_for_a_command(front_end, line, message):
+    with pytest.raises(SpecError) as caught:
+        table.read_argv(line.split()) if front_end == "terminal" else table.read_line(line, {})
+    assert str(caught.value) == message
+    assert caught.value.hint

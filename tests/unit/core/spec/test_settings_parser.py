@@ -126,3 +126,21 @@ def test_values_worth_proposing():
     assert "static" in settings_parser.suggested_values("panel")
     assert settings_parser.suggested_values("offline") == ("true", "false")
     assert settings_parser.suggested_values("nope") == settings_parser.suggested_values("env") == ()
+
+
+@pytest.mark.parametrize("key", [key for key, kind in settings_parser.TYPES.items() if kind in (int, float, bool)])
+def test_a_default_as_the_help_shows_it_is_a_valid_value(key):
+    assert settings_parser.parse_setting(key, settings_parser.default_text(key)) == settings_parser.FIELDS[key].default
+
+
+@pytest.mark.parametrize("key", settings_parser.FIELDS)
+def test_an_example_is_a_valid_value(key):
+    value = settings_parser.example(key)
+    assert key in settings_parser.CHOICES or settings_parser.parse_setting(key, value)
+
+
+def test_words_for_times_and_sizes():
+    assert settings_parser.parse_setting("run_timeout", "1 hour 30 minutes") == 5400
+    assert settings_parser.parse_setting("run_timeout", "None") == 0
+    assert settings_parser.parse_setting("log_budget", "none") == 0
+    assert settings_parser.parse_setting("log_budget", "1000 bytes") == 1000

@@ -1,0 +1,55 @@
+"""core/spec/quantity.py: quantities in the notation of Kubernetes."""
+
+from __future__ import annotations
+
+import pytest
+
+from uv_argo_magic.core.spec import quantity
+from uv_argo_magic.errors import SpecError
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "parsed", "limit"),
+    [
+        ("cpu", "2", "2", 2),
+        ("cpu", "0.5", "0.5", 0.5),
+        ("cpu", "500m..2", "500m..2", 2),
+        ("cpu", "500m", "500m", 0.5),
+        ("gpu", "1", "1", 1),
+        ("memory", "8Gi", "8Gi", 8 * 2**30),
+        ("memory", "8GiB", "8Gi", 8 * 2**30),
+        ("memory", "8 gib", "8Gi", 8 * 2**30),
+        ("memory", "8GB", "8G", 8 * 10**9),
+        ("memory", "1.5g", "1.5G", 1.5 * 10**9),
+        ("memory", "500m", "500M", 500 * 10**6),
+        ("memory", "500kb", "500k", 500_000),
+        ("memory", "500KiB", "500Ki", 512_000),
+        ("memory", "1Gi..4Gi", "1Gi..4Gi", 4 * 2**30),
+        ("disk", "20000000", "20000000", 20_000_000),
+    ],
+)
+def test_a_quantity_is_normalised(kind, written, parsed, limit):
+    assert quantity.parse(kind, written) == parsed
+    assert quantity.limit(parsed) == limit
+
+
+def test_nothing_is_no_limit():
+    assert quantity.limit("") == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "written"),
+    [
+        ("memory", "8"),
+        ("memory", "lots"),
+        ("memory", "1Gi.."),
+        ("memory", ""),
+        ("gpu", "0.5"),
+        ("cpu", "2Gi"),
+        ("disk", "1Gii"),
+    ],
+)
+def test_what_is_not_a_quantity_is_refused(kind, written):
+    with pytest.raises(SpecError, match=f"{kind} needs a quantity") as caught:
+        quantity.parse(kind, written)
+    assert caught.value.hint.startswith("Example: ")
