@@ -101,17 +101,22 @@ def test_output_lands_in_its_own_cell_while_others_run(kernel):
 BAD = "%%argo --detach -o bad"
 
 
-def test_its_error_is_its_cells_and_is_raised_when_the_result_is_asked_for(kernel):
+@pytest.fixture(scope="module")
+def error(kernel):
+    """The error that a run of this kernel ended with; the kernel calls the run `bad`."""
     assert kernel.run(f"{BAD}\nprint('before')\n1 / 0")["status"] == "ok"
-    _, _, said = kernel.until(lambda cell, kind, _: (cell, kind) == (BAD, "error"))
-    assert said["ename"] == "ZeroDivisionError"
+    return kernel.until(lambda cell, kind, _: (cell, kind) == (BAD, "error"))[2]
+
+
+def test_its_error_is_its_cells_and_is_raised_when_the_result_is_asked_for(kernel, error):
+    assert error["ename"] == "ZeroDivisionError"
     # Between its letters stand the colours of IPython.
-    assert "1 / 0" in ansi.strip("\n".join(said["traceback"]))
+    assert "1 / 0" in ansi.strip("\n".join(error["traceback"]))
     raised = kernel.run("bad.result()")
     assert (raised["status"], raised["ename"]) == ("error", "ZeroDivisionError")
 
 
-def test_a_run_that_ended_is_shown_again_from_the_history(kernel):
+def test_a_run_that_ended_is_shown_again_from_the_history(kernel, error):
     kernel.seen.clear()
     assert kernel.run("wanted = bad.id")["status"] == "ok"
     assert kernel.run("%argo attach $wanted")["status"] == "ok"

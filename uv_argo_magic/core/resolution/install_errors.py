@@ -86,7 +86,9 @@ class _Rule:
 _RULES = (
     _Rule(
         cause="memory",
-        pattern=r"memory allocation of \d+ bytes failed|failed to spawn thread|global rayon pool|os error 12\b",
+        # Without memory for a thread, uv panics in one of several places with EAGAIN (WouldBlock).
+        pattern=r"memory allocation of \d+ bytes failed|os error 12\b"
+        r"|failed to spawn thread|global rayon pool|kind: WouldBlock\b",
         sentence="Not enough memory to install {package}.",
         hint="Request more memory (--memory 4Gi, --set install_memory=...), or install fewer packages.",
         anywhere=True,
