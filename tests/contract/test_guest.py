@@ -21,7 +21,7 @@ from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import fold
 from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target, Unresolved
-from uv_argo_magic.guest import environment
+from uv_argo_magic.guest import environment, processes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -539,3 +539,14 @@ def test_what_is_resolved_there_keeps_to_what_was_said_here(tmp_path: Path, aske
         assert "hash" in "".join(state.install_log).lower()
     else:
         assert (reason(state), dict(state.installed.packages)) == (("ok", 0), installed)
+
+
+def test_processes_that_the_kernel_killed_for_memory_are_counted(tmp_path, monkeypatch):
+    new, old = tmp_path / "memory.events", tmp_path / "memory.oom_control"
+    monkeypatch.setattr(processes, "OOM_COUNTERS", (str(new), str(old)))
+    assert processes.oom_kills() == 0
+    new.write_text("low 7\noom 4\noom_kill 2\noom_group_kill 1\n")
+    old.write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 3\n")
+    assert processes.oom_kills() == 5
+    old.write_text("oom_kill many\n")
+    assert processes.oom_kills() == 2

@@ -104,6 +104,7 @@ class Cell:
             "file": file, "sites": sites, "push": self.payload["push"], "pull": self.payload["pull"],
             "value_limit": self.settings["value_limit"],
         })  # fmt: skip
+        oom_kills = processes.oom_kills()
         cause = self._follow()
         self._clean_up()
         self.out.close([*self.printed.values(), *self.written.values()])
@@ -111,7 +112,7 @@ class Cell:
         if cause:
             return cause[0], processes.TERMINATED, cause[1]
         if code < 0:
-            return "signal", code, ""
+            return "signal", code, "memory" if processes.oom_kills() > oom_kills else ""
         if self.failed:
             return "error", code, ""
         if not self.done:

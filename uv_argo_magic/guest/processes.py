@@ -14,6 +14,20 @@ INTERNAL_ERROR = 70
 NOT_FOUND = 127
 KILLED = 128 + signal.SIGKILL
 TERMINATED = 128 + signal.SIGTERM
+# Where the kernel counts the processes that it killed: for a container (cgroup v2, v1), and for the machine.
+OOM_COUNTERS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control", "/proc/vmstat")
+
+
+def oom_kills():
+    """A number that grows with each process that the kernel kills because memory ran out."""
+    total = 0
+    for path in OOM_COUNTERS:
+        try:
+            with open(path) as file:
+                total += sum(int(line.split()[1]) for line in file if line.startswith("oom_kill "))
+        except (OSError, ValueError):
+            pass
+    return total
 
 
 def adopt():

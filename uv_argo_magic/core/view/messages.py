@@ -164,6 +164,8 @@ def hint(state: RunState) -> str:  # noqa: PLR0911 - one line a reason
             return f"Raise the limit with {limit}, or install fewer packages."
         case "install":
             return classify(state.exited.code, _uv_log(state)).hint
+        case "signal" if _ran_out_of_memory(state.exited):
+            return "Request more with --resources memory=SIZE, or process the data in pieces."
         case "signal":
             return SIGNALS.get(abs(state.exited.code), ("", ""))[1]
         case "deadline":
@@ -331,6 +333,8 @@ def _ended(state: RunState, exited: Exited) -> str:  # noqa: PLR0911 - one line 
             return f"The cell raised {one_line(exception.name) if exception else 'an exception'}."
         case "exit":
             return f"The cell's process exited immediately with status {exited.code}, as with os._exit({exited.code})."
+        case "signal" if _ran_out_of_memory(exited):
+            return "The cell's process was killed because memory ran out."
         case "signal":
             return f"The cell's process was killed by {_signal(exited.code)}."
         case "deadline":
@@ -349,6 +353,11 @@ def _signal(code: int) -> str:
     """A signal by its number, and by its name if it has one."""
     name = SIGNALS.get(abs(code), ("", ""))[0]
     return f"signal {abs(code)}" + (f" ({name})" if name else "")
+
+
+def _ran_out_of_memory(exited: Exited) -> bool:
+    """Whether the kernel killed the cell's process to free memory."""
+    return exited.code == -9 and exited.detail == "memory"
 
 
 def _by(state: RunState) -> str:

@@ -77,6 +77,8 @@ TABLE = [
     (ended("exit", 3), "Failed", "exit status 3",
      "The cell's process exited immediately with status 3, as with os._exit(3)."),
     (ended("signal", -11), "Failed", "SIGSEGV", "The cell's process was killed by signal 11 (SIGSEGV)."),
+    (ended("signal", -9, detail="memory"), "Failed", "SIGKILL",
+     "The cell's process was killed because memory ran out."),
     (ended("signal", -40), "Failed", "signal 40", "The cell's process was killed by signal 40."),
     (ended("deadline", 0, "run_timeout"), "Failed", "run_timeout",
      "The cell exceeded its time limit (run_timeout) and was terminated."),
@@ -120,6 +122,8 @@ def test_hints_name_what_to_set_and_what_usually_causes_it():
     assert "--set install_timeout=SECONDS" in messages.hint(LATE_INSTALL)
     assert messages.hint(NOT_INSTALLED) == classify(1, UV).hint
     assert "accessed invalid memory" in messages.hint(ended("signal", -11))
+    assert "Most often the memory ran out" in messages.hint(ended("signal", -9))
+    assert "--resources memory=SIZE" in messages.hint(ended("signal", -9, detail="memory"))
     assert "os._exit" in messages.hint(ended("exit", 3))
 
 
