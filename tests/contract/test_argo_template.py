@@ -113,6 +113,19 @@ def test_what_the_template_does_not_offer_is_refused_by_name(server, wanted, fie
     one._thread.join(20)
 
 
+@pytest.mark.parametrize(
+    ("settings", "named"), [({"image": "example.com/x:1"}, "image"), ({"base": "own"}, "base"),
+                            ({"base": "example.com/x:1", "image": "example.com/x:1"}, "base")],
+)  # fmt: skip
+def test_an_image_that_the_template_does_not_offer_is_not_inspected(server, wanted, settings, named):
+    with pytest.raises(SpecError, match=f"does not let you set {named}: its only parameter is the program"):
+        begin(wanted(**settings))
+    assert all(method == "GET" for method, _, _ in server.calls)
+    server.templates["cell"]["spec"]["arguments"]["parameters"].append({"name": "image", "value": "x"})
+    if "image" in settings:
+        assert ArgoBackend().image(wanted(**settings)) == "example.com/x:1"
+
+
 def test_a_template_that_may_not_be_read_gets_a_program_and_no_more(server, wanted):
     server.fail("workflowtemplates", 403, DENIED, times=100)
     with pytest.raises(SpecError, match="unknown Python version in the template cell") as caught:

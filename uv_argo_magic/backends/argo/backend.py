@@ -82,8 +82,13 @@ class ArgoBackend:
         """The image that the settings select.
 
         Raises:
-            SpecError: there is no image for such a Python.
+            SpecError: there is no image for such a Python, or the template that they name chooses it.
+            BackendUnavailable: a template is named, and the API does not answer.
         """
+        if spec.settings.template:
+            with required_packages():
+                client = self._connect(spec.settings)
+            return template.image(template.read_template(client, spec.settings.template), spec.settings)
         return spec.settings.image or images.target(spec.python, spec.settings).image
 
     def describe(self, program: Program, spec: RunSpec) -> str:

@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
 CARRIED = frozenset(
     {
-        "index_url", "only_binary", "allow_urls", "exclude_newer", "prerelease", "resolution", "constraints",
+        "base", "index_url", "only_binary", "allow_urls", "exclude_newer", "prerelease", "resolution", "constraints",
         "overrides", "offline", "run_timeout", "install_timeout", "install_memory", "install_disk", "log_budget",
-        "output_lines", "value_limit", "env", "context", "kubeconfig", "namespace", "images", "platform", "panel",
-        "history", "template", "gpu_resource", "pod_gc_delay", "locked", "indexes", "server", "executor_patch",
+        "output_lines", "value_limit", "env", "context", "kubeconfig", "namespace", "images", "platform",
+        "panel", "history", "template", "gpu_resource", "pod_gc_delay", "locked", "indexes", "server", "executor_patch",
     }
 )  # fmt: skip
 """Settings that are part of the program, or that only the client uses."""
@@ -118,6 +118,17 @@ def target(template: TemplateInfo, spec: RunSpec) -> Interpreter:
     return images.interpreter(full, spec.settings.image or f"of the template {template.name}", platform)
 
 
+def image(template: TemplateInfo, settings: Settings) -> str:
+    """The image that the user sets in place of the template's.
+
+    Raises:
+        SpecError: the template decides on the image.
+    """
+    if settings.image and "image" in (template.parameters or ()):
+        return settings.image
+    raise _refusal(template, "image" if settings.image and settings.image != settings.base else "base")
+
+
 def build(
     template: TemplateInfo, program: Program, spec: RunSpec, *, run_id: str, notebook: str = ""
 ) -> dict[str, Any]:
@@ -178,14 +189,19 @@ def _requested_parameters(template: TemplateInfo, spec: RunSpec) -> Iterator[tup
             requested[name] = format_value(value)
     missing = ", ".join(name for name in requested if name not in (template.parameters or ()))
     if missing:
-        if template.parameters is None:
-            reason, request = "you may not read the template", "Ask for `get` on workflowtemplates"
-        else:
-            accepted = sorted(template.parameters - {template_manifests.PROGRAM, template_manifests.LARGE_PROGRAM})
-            reason = f"its parameters are {', '.join(accepted)}" if accepted else "its only parameter is the program"
-            request = "Ask its administrator for a parameter of that name"
-        raise SpecError(
-            f"the template {template.name} does not let you set {missing}: {reason}",
-            hint=f"{request}, or leave out {missing}.",
-        )
+        raise _refusal(template, missing)
     yield from requested.items()
+
+
+def _refusal(template: TemplateInfo, names: str) -> SpecError:
+    """The error for settings that the template has no parameters for."""
+    if template.parameters is None:
+        reason, request = "you may not read the template", "Ask for `get` on workflowtemplates"
+    else:
+        accepted = sorted(template.parameters - {template_manifests.PROGRAM, template_manifests.LARGE_PROGRAM})
+        reason = f"its parameters are {', '.join(accepted)}" if accepted else "its only parameter is the program"
+        parameter = "image" if names == "base" else "of that name"
+        request = f"Ask its administrator for a parameter {parameter}"
+    return SpecError(
+        f"the template {template.name} does not let you set {names}: {reason}", hint=f"{request}, or leave out {names}."
+    )
