@@ -136,7 +136,7 @@ def _target(path: Path, context: CellContext) -> RunTarget:
     timeout = min(spec.settings.install_timeout or PATIENCE, PATIENCE)
     # `locked` is for cells: an editor is where one locks.
     spec = replace(spec, settings=replace(spec.settings, install_timeout=timeout, locked=False))
-    return find_target(spec, dry_run=True)
+    return find_target(spec, may_run=False)
 
 
 def _resolver(target: RunTarget, context: CellContext) -> Resolver:

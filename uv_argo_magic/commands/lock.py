@@ -62,7 +62,7 @@ def answer(line: Line, history: History, context: CellContext) -> Table:
     request = _read_request(line, history, context)
     # `locked` is for cells: this command is how one locks.
     spec = replace(request.spec, settings=replace(request.spec.settings, locked=False))
-    target = find_target(spec, dry_run=True)
+    target = find_target(spec)
     requirements = target.spec.requirements
     stored = target.resolver(request.notebook)
     unstored = replace(stored, store=None)

@@ -47,34 +47,34 @@ def ignore(note: str) -> None:
 
 
 def target(
-    spec: RunSpec, backend: Backend, cache: Path, *, dry_run: bool = False, notify: Callable[[str], object] = ignore
+    spec: RunSpec, backend: Backend, cache: Path, *, may_run: bool = True, notify: Callable[[str], object] = ignore
 ) -> tuple[RunSpec, interpreters.Interpreter]:
     """The spec as `inspect_image` returns it, and the Python that will run it, with the packages that the cell sees.
 
     Raises:
-        SpecError: there is no such Python, or the image would have to be inspected in a dry run.
+        SpecError: there is no such Python, or the image would have to be inspected, and may not be.
         BackendError: the backend cannot be reached, or refused the probe.
     """
-    spec, base = inspect_image(spec, backend, cache, dry_run=dry_run, notify=notify)
+    spec, base = inspect_image(spec, backend, cache, may_run=may_run, notify=notify)
     return spec, replace(backend.target(spec), base=base)
 
 
 def inspect_image(
-    spec: RunSpec, backend: Backend, cache: Path, *, dry_run: bool = False, notify: Callable[[str], object] = ignore
+    spec: RunSpec, backend: Backend, cache: Path, *, may_run: bool = True, notify: Callable[[str], object] = ignore
 ) -> tuple[RunSpec, BaseEnvironment | None]:
     """The spec with the Python and platform of its image, if not given, and the preinstalled packages the cell sees.
 
-    What is not in `cache` takes a probe run, announced by `notify`; with `dry_run` it is an error.
+    What is not in `cache` takes a probe run, announced by `notify`; unless it `may_run`, that is an error.
 
     Raises:
-        SpecError: `dry_run` forbids the probe, the probe failed, or the image has another Python than requested.
+        SpecError: the probe may not run or failed, or the image has another Python than requested.
         BackendError: the backend cannot be reached, or refused the probe.
     """
     settings = spec.settings
     image = backends.image(backend, spec) if settings.base or settings.image else ""
     if not settings.base and (not image or re.fullmatch(r"3\.\d+\.\d+", spec.python)):
         return spec, None
-    if image and dry_run and cached_base(spec, image, cache) is None:
+    if image and not may_run and cached_base(spec, image, cache) is None:
         raise SpecError(
             f"the packages in {image} are not known yet; finding out takes a probe run",
             hint="Run the cell once. If only its Python is missing, add --python X.Y.Z.",

@@ -50,13 +50,13 @@ def find_target(
     spec: RunSpec,
     backend: base.Backend | None = None,
     *,
-    dry_run: bool = False,
+    may_run: bool = True,
     notify: Callable[[str], object] = ignore,
 ) -> RunTarget:
     """Find the Python of the backend that the spec asks for, and what its image contains.
 
-    A probe run finds out what an image contains, and `notify` gets a note. With `dry_run` nothing is run: an image that
-    was never probed is an error then.
+    A probe run finds out what an image contains, and `notify` gets a note. Unless it `may_run`, an image that was never
+    probed is an error.
 
     Raises:
         SpecError: there is no such Python.
@@ -64,7 +64,7 @@ def find_target(
     """
     backend = backend or base.load(spec.backend)
     found_spec, interpreter = image_probe.target(
-        spec, backend, paths.cache_dir() / "images", dry_run=dry_run, notify=notify
+        spec, backend, paths.cache_dir() / "images", may_run=may_run, notify=notify
     )
     return RunTarget(requested=spec, spec=found_spec, backend=backend, interpreter=interpreter)
 
@@ -118,7 +118,7 @@ def prepare(  # noqa: PLR0913 - by keyword, each with a default that a plain cel
     """Find the target, resolve the requirements for it, apply the checks, and build the program.
 
     The lock that is stored for this `notebook` (its path) is used, unless `upgrade`; a given `resolution` is used as it
-    is. `dry_run` and `notify` are those of `find_target`; with `dry_run` no lock is stored.
+    is. With `dry_run` no lock is stored. `notify` is that of `find_target`.
 
     Raises:
         SpecError: there is no such Python, or a password would leave this machine.
@@ -133,7 +133,7 @@ def prepare(  # noqa: PLR0913 - by keyword, each with a default that a plain cel
             hint="Remove it from the URL (--set indexes=NAME=URL). For this machine, set UV_INDEX_NAME_USERNAME and "
             "UV_INDEX_NAME_PASSWORD; for the cluster, add --set index_secrets=NAME=SECRET.",
         )
-    target = find_target(spec, backend, dry_run=dry_run, notify=notify)
+    target = find_target(spec, backend, notify=notify)
     resolver = target.resolver(notebook)
     resolution = resolution or resolver.lock(target.spec.requirements, upgrade=upgrade, save=not dry_run)
     return Prepared(

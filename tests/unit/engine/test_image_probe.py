@@ -112,16 +112,16 @@ def test_this_machine_is_asked_each_time(tmp_path):
     assert backend.submitted[0][1].python == "3.12"
     assert told == []
     assert list(tmp_path.iterdir()) == []
-    assert image_probe.inspect_image(spec("3.12", base="own"), backend, tmp_path, dry_run=True)[1] == base
+    assert image_probe.inspect_image(spec("3.12", base="own"), backend, tmp_path, may_run=False)[1] == base
 
 
-def test_nothing_is_asked_for_a_dry_run(tmp_path):
+def test_no_probe_runs_that_may_not(tmp_path):
     backend = Cluster()
     with pytest.raises(SpecError, match=f"the packages in {IMAGE} are not known yet"):
-        image_probe.inspect_image(spec(image=IMAGE), backend, tmp_path, dry_run=True)
+        image_probe.inspect_image(spec(image=IMAGE), backend, tmp_path, may_run=False)
     assert backend.submitted == []
     look(spec(image=IMAGE), backend, tmp_path)
-    assert image_probe.inspect_image(spec(image=IMAGE), backend, tmp_path, dry_run=True)[0].python == "3.12.1"
+    assert image_probe.inspect_image(spec(image=IMAGE), backend, tmp_path, may_run=False)[0].python == "3.12.1"
 
 
 @pytest.mark.parametrize(
