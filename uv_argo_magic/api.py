@@ -124,8 +124,8 @@ class _PythonFrontEnd:
         Raises:
             CellFailed: the code has a syntax error.
         """
-        if cell_syntax.is_this_version(python) and (error := cell_syntax.syntax_error(cell, self._name, 0)):
-            raise rebuild.syntax_error(error, cell_name=self._name)
+        if cell_syntax.is_this_version(python):
+            cell_syntax.refuse_invalid_python(self._name, cell, 0)
 
     def notify(self, note: str) -> None:
         """Log a note."""

@@ -12,7 +12,6 @@ import re
 import sys
 
 from uv_argo_magic.errors import SpecError
-from uv_argo_magic.remote_traceback import rebuild as remote
 
 
 def is_this_version(python: str) -> bool:
@@ -89,12 +88,14 @@ def _instead(text: str) -> str:
     return "Move it to a cell without %%argo."
 
 
-def refuse_invalid_python(name: str, cell: str) -> None:
-    """Refuse a cell that this Python cannot compile; `name` is the cell's, whose line 1 is the magic's.
+def refuse_invalid_python(name: str, cell: str, offset: int = 1) -> None:
+    """Refuse a cell that this Python cannot compile; `name` is that of its text, `offset` the lines above it.
 
     Raises:
         CellFailed: named SyntaxError, and shown as IPython shows one in a plain cell.
     """
-    error = syntax_error(cell, name, 1)
+    error = syntax_error(cell, name, offset)
     if error:
-        raise remote.syntax_error(error, cell_name=name)
+        from uv_argo_magic.remote_traceback import rebuild  # noqa: PLC0415 - 20 ms, and most cells are Python
+
+        raise rebuild.syntax_error(error, cell_name=name)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def write(path: Path, text: str, mode: int = 0o600) -> None:
+def write(path: Path, content: str | bytes, mode: int = 0o600) -> None:
     """Write aside, then rename; the folder is made where it is not there.
 
     Raises:
@@ -19,8 +19,9 @@ def write(path: Path, text: str, mode: int = 0o600) -> None:
     aside = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:
-            file.write(text)
+        data = content.encode("utf-8") if isinstance(content, str) else content
+        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            file.write(data)
         aside.replace(path)
     except BaseException:
         aside.unlink(missing_ok=True)

@@ -7,18 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from uv_argo_magic import cell_syntax
-from uv_argo_magic.commands import runs
 from uv_argo_magic.core.commands.table import run_options
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import Gap, Restarted
-from uv_argo_magic.core.spec import json_request
-from uv_argo_magic.core.view import messages
+from uv_argo_magic.core.view import messages, run_text
 from uv_argo_magic.engine import run as engine
 from uv_argo_magic.engine.execute import execute
 from uv_argo_magic.engine.find_run import locate
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.history.store import History
-from uv_argo_magic.remote_traceback import rebuild
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,13 +51,13 @@ def attach(request: Request) -> Iterator[str]:
     configuration, history = request.configuration(), request.history
     ref = locate(request.line.argument, history, configuration)
     if ref.remote is None or (ref.entry is not None and ref.entry.summary is not None):
-        yield runs.log(ref.entry.state()) if ref.entry else ""
+        yield run_text.log(ref.entry.state()) if ref.entry else ""
         return
     joined = engine.join(
         ref,
         history=history,
         settings=configuration.settings,
-        hooks=engine.Hooks(rebuild=lambda remote, state: rebuild.rebuild(remote, state=state)),
+        hooks=engine.Hooks(rebuild=_rebuild),
     )
     streamer = Streamer(sys.stdout, sys.stderr)
     try:
@@ -73,6 +70,12 @@ def attach(request: Request) -> Iterator[str]:
     joined.raise_for_state()
 
 
+def _rebuild(remote: RemoteError, state: RunState, name: str = "") -> BaseException:
+    from uv_argo_magic.remote_traceback import rebuild  # noqa: PLC0415 - 20 ms, and most runs succeed
+
+    return rebuild.rebuild(remote, state=state, cell_name=name)
+
+
 def _read_code(line: Line) -> tuple[str, str, Requirements | None]:
     """(code, its name in a traceback, its requirements if they are not those of the line)."""
     if not line.has("request"):
@@ -82,6 +85,8 @@ def _read_code(line: Line) -> tuple[str, str, Requirements | None]:
     for dest in ("deps", "requirements"):
         if line.has(dest):
             raise SpecError(f"--{dest} cannot be used with --request", hint="Write the requirements into the request.")
+    from uv_argo_magic.core.spec import json_request  # noqa: PLC0415 - 30 ms, and few runs come as JSON
+
     request = json_request.read(_source(source), source="stdin" if source == "-" else source)
     return request.code, "<pythonCode>", request.requirements
 
@@ -117,8 +122,8 @@ class TerminalFrontEnd:
         Raises:
             CellFailed: the file has a syntax error.
         """
-        if cell_syntax.is_this_version(python) and (error := cell_syntax.syntax_error(cell, self._name, 0)):
-            raise rebuild.syntax_error(error, cell_name=self._name)
+        if cell_syntax.is_this_version(python):
+            cell_syntax.refuse_invalid_python(self._name, cell, 0)
 
     def notify(self, note: str) -> None:
         """Print a note to stderr."""
@@ -142,7 +147,7 @@ class TerminalFrontEnd:
 
     def rebuild(self, remote: RemoteError, state: RunState) -> BaseException:
         """The exception, with the lines of the file as they are here."""
-        return rebuild.rebuild(remote, state=state, cell_name=self._name)
+        return _rebuild(remote, state, self._name)
 
     def bind(self, values: dict[str, object]) -> None:
         """Nothing: a terminal has no variables."""
@@ -204,9 +209,9 @@ class Streamer:
             case ev.Text():
                 (self._out if output.stream == "stdout" else self._err).write(output.text)
             case ev.Display():
-                self._out.write(runs.plain(output.data) + "\n")
+                self._out.write(run_text.bundle(output.data) + "\n")
             case Gap() | Restarted() | ev.Skipped():
-                self._err.write(runs.remark(output))
+                self._err.write(run_text.remark(output) + "\n")
             case ev.Result() | ev.ClearOutput():
                 pass  # a script's last expression prints nothing, and a terminal keeps what it showed
             case _:  # pragma: no cover

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import replace
 from pathlib import PurePath
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 from uv_argo_magic.backends import base
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.commands import help as command_help
 from uv_argo_magic.core.commands.table import count
 from uv_argo_magic.core.protocol import events as ev
-from uv_argo_magic.core.protocol.state import Gap, Restarted, RunState, fold
+from uv_argo_magic.core.protocol.state import RunState, fold
 from uv_argo_magic.core.resolution.diff import difference
 from uv_argo_magic.core.resolution.lock import Lock
-from uv_argo_magic.core.view import messages, tables
+from uv_argo_magic.core.view import messages, run_text, tables
 from uv_argo_magic.core.view.tables import Table, changes
 from uv_argo_magic.engine.find_run import locate_entry, locate_remote, outcomes
 from uv_argo_magic.errors import BackendError, SpecError
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
     from uv_argo_magic.commands.registry import Request
     from uv_argo_magic.config import Config
-    from uv_argo_magic.core.protocol.state import Output
     from uv_argo_magic.history.entry import RunRecord
     from uv_argo_magic.history.store import History
 
@@ -97,13 +95,13 @@ def _logs(name: str, history: History, configuration: Config, notebook: str | No
     except BackendError as problem:
         if entry is None:
             raise
-        return (entry.log() if raw else log(entry.state())) + f"[later output is not available: {problem}]\n"
+        return (entry.log() if raw else run_text.log(entry.state())) + f"[later output is not available: {problem}]\n"
     remote = ref.remote
     if remote is None or (entry is not None and entry.live):
-        return "" if entry is None else entry.log() if raw else log(entry.state())
+        return "" if entry is None else entry.log() if raw else run_text.log(entry.state())
     texts = [item for item in base.load(ref.backend).watch(remote.name, follow=False) if isinstance(item, str)]
     text = "".join(texts)
-    return text if raw else log(fold(ev.decode(text, remote.nonce), RunState(run=ref.id)))
+    return text if raw else run_text.log(fold(ev.decode(text, remote.nonce), RunState(run=ref.id)))
 
 
 def runs(entries: tuple[RunRecord, ...]) -> str:
@@ -118,8 +116,8 @@ def runs(entries: tuple[RunRecord, ...]) -> str:
             time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.begun)),
             _took(entry, stand[entry.id]),
             entry.backend,
-            _cut(" ".join(entry.requirements) or "-", 30),
-            _cut(first_line(entry.cell), 40),
+            humanize.one_line(" ".join(entry.requirements) or "-", 30),
+            humanize.one_line(first_line(entry.cell), 40),
         )
         for entry in entries
     )
@@ -129,8 +127,9 @@ def runs(entries: tuple[RunRecord, ...]) -> str:
 def last(entry: RunRecord) -> str:
     """One run in a few lines."""
     end = entry.summary
+    duration = f" after {humanize.seconds(entry.seconds)}" if entry.seconds else ""
     lines = [
-        f"{entry.id}: {outcomes([entry])[entry.id]}" + (f" after {took(entry.seconds)}" if entry.seconds else ""),
+        f"{entry.id}: {outcomes([entry])[entry.id]}{duration}",
         f"  begun     {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(entry.begun))}",
         f"  backend   {entry.backend}" + (f" ({end.place})" if end and end.place else ""),
     ]
@@ -147,16 +146,16 @@ def last(entry: RunRecord) -> str:
     if end and end.stages:
         ends = [*(begun for _, begun in end.stages[1:]), end.ended]
         times = [
-            f"{stage} {took(to - begun)}"
+            f"{stage} {humanize.seconds(to - begun)}"
             for (stage, begun), to in zip(end.stages, ends, strict=True)
             if stage != "ended"
         ]
         lines.append(f"  stages    {', '.join(times)}")
     if end and end.ename:
-        lines.append(f"  error     {end.ename}: {_cut(first_line(end.evalue), 80)}")
+        lines.append(f"  error     {end.ename}: {humanize.one_line(first_line(end.evalue), 80)}")
     elif end and end.exit:
         lines.append(f"  exit      {end.exit}")
-    lines.append(f"  cell      {_cut(first_line(entry.cell), 80)}")
+    lines.append(f"  cell      {humanize.one_line(first_line(entry.cell), 80)}")
     return "\n".join(lines)
 
 
@@ -200,70 +199,13 @@ def packages(entry: RunRecord) -> Table:
     )
 
 
-def log(state: RunState) -> str:
-    """The log for people: the output of uv, then that of the cell, then its error."""
-    text = "".join(line if line.endswith("\n") else line + "\n" for line in state.install_log)
-    text += "".join(_output_text(output) for output in state.outputs)
-    if state.error:
-        error = json.loads(state.error)
-        text += ("" if not text or text.endswith("\n") else "\n") + f"{error.get('ename')}: {error.get('evalue')}\n"
-    return text
-
-
-def _output_text(output: Output) -> str:
-    match output:
-        case ev.Lines() | ev.Text():
-            return output.text
-        case ev.Display() | ev.Result():
-            return plain(output.data) + "\n"
-        case ev.ClearOutput():
-            return ""
-        case Gap() | Restarted() | ev.Skipped():
-            return remark(output)
-        case _:  # pragma: no cover
-            assert_never(output)
-
-
-def remark(output: Gap | Restarted | ev.Skipped) -> str:
-    """The remark for output that is missing."""
-    match output:
-        case Gap():
-            return f"[{output.lines or 'some'} lines are missing: {output.reason}]\n"
-        case Restarted():
-            return f"[cell restarted, attempt {output.attempt}]\n"
-        case ev.Skipped():
-            where = f"; full output: {output.path}" if output.path else ""
-            return f"[{output.lines} lines ({output.bytes} bytes) omitted{where}]\n"
-        case _:  # pragma: no cover
-            assert_never(output)
-
-
-def plain(bundle: ev.Bundle) -> str:
-    """A mimebundle's text, or which kinds of data it has instead."""
-    data = dict(bundle)
-    text = json.loads(data.get("text/plain", "null"))
-    return text if isinstance(text, str) else f"<{', '.join(data)}>"
-
-
 def _took(entry: RunRecord, outcome: str) -> str:
     """The duration of a run; "-" if this machine has not seen its end."""
     if outcome == "Running":
-        return took(time.time() - entry.begun)
-    return "-" if entry.unseen else took(entry.seconds)
-
-
-def took(seconds: float) -> str:
-    """A duration for people."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+        return humanize.seconds(time.time() - entry.begun)
+    return "-" if entry.unseen else humanize.seconds(entry.seconds)
 
 
 def first_line(text: str) -> str:
     """The first line that is not empty."""
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"

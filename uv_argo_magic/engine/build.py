@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import TYPE_CHECKING
 
 from uv_argo_magic.core.spec import program
@@ -23,4 +23,4 @@ def build(spec: RunSpec, resolution: Resolution, purpose: checks.Purpose = "run"
     """
     checks.enforce(checks.Proposal(spec=spec, resolution=resolution, purpose=purpose))
     uv = runner.uv_version() if spec.settings.shape == "runtime" else ""
-    return program.build(spec, resolution, guest=guest_zip(), nonce=secrets.token_hex(8), uv=uv)
+    return program.build(spec, resolution, guest=guest_zip(), nonce=os.urandom(8).hex(), uv=uv)

@@ -14,9 +14,10 @@ import json
 import re
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from uv_argo_magic.backends import base as backends
 from uv_argo_magic.core.protocol import events
@@ -29,11 +30,11 @@ from uv_argo_magic.errors import SpecError
 from uv_argo_magic.uv import interpreters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from uv_argo_magic.backends.base import Backend
     from uv_argo_magic.core.resolution.base_packages import BaseEnvironment
 
+Notify: TypeAlias = Callable[[str], object]
+"""Shows the user a note on what takes time."""
 MAX_AGE = 24 * 3600.0
 """Seconds that the result for a tag is valid."""
 DEADLINE = 600.0
@@ -42,25 +43,8 @@ ANY_PYTHON = "3.12.0"
 """The version in the spec of a probe, whose Python is not known yet."""
 
 
-def ignore(note: str) -> None:
-    """Show no notes."""
-
-
-def target(
-    spec: RunSpec, backend: Backend, cache: Path, *, may_run: bool = True, notify: Callable[[str], object] = ignore
-) -> tuple[RunSpec, interpreters.Interpreter]:
-    """The spec as `inspect_image` returns it, and the Python that will run it, with the packages that the cell sees.
-
-    Raises:
-        SpecError: there is no such Python, or the image would have to be inspected, and may not be.
-        BackendError: the backend cannot be reached, or refused the probe.
-    """
-    spec, base = inspect_image(spec, backend, cache, may_run=may_run, notify=notify)
-    return spec, replace(backend.target(spec), base=base)
-
-
 def inspect_image(
-    spec: RunSpec, backend: Backend, cache: Path, *, may_run: bool = True, notify: Callable[[str], object] = ignore
+    spec: RunSpec, backend: Backend, cache: Path, *, may_run: bool = True, notify: Notify | None = None
 ) -> tuple[RunSpec, BaseEnvironment | None]:
     """The spec with the Python and platform of its image, if not given, and the preinstalled packages the cell sees.
 
@@ -105,7 +89,7 @@ def cached_base(spec: RunSpec, image: str, cache: Path) -> BaseEnvironment | Non
     return base if "@sha256:" in image or 0 <= time.time() - created_at < MAX_AGE else None
 
 
-def probe(backend: Backend, spec: RunSpec, image: str, cache: Path, notify: Callable[[str], object]) -> BaseEnvironment:
+def probe(backend: Backend, spec: RunSpec, image: str, cache: Path, notify: Notify | None = None) -> BaseEnvironment:
     """The packages of the Python that would run this. `image` is its image ("": this machine); `notify` gets a note.
 
     Raises:
@@ -114,7 +98,7 @@ def probe(backend: Backend, spec: RunSpec, image: str, cache: Path, notify: Call
     """
     if base := cached_base(spec, image, cache):
         return base
-    if image:
+    if image and notify:
         notify(f"Inspecting {image} (Python and installed packages); the result is cached.")
     base = _run_probe(backend, spec, image)
     if image:

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from uv_argo_magic._os import paths
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.resolution.lock import Lock, Resolution
 from uv_argo_magic.core.spec import indexes, program
-from uv_argo_magic.engine import image_probe
 from uv_argo_magic.engine.build import build
-from uv_argo_magic.engine.image_probe import ignore
 from uv_argo_magic.errors import SpecError
-from uv_argo_magic.uv.lock_store import LockStore
-from uv_argo_magic.uv.resolver import Resolver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from uv_argo_magic.core.spec.run_spec import RunSpec
+    from uv_argo_magic.engine.image_probe import Notify
     from uv_argo_magic.uv import interpreters
+    from uv_argo_magic.uv.resolver import Resolver
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +36,13 @@ class RunTarget:
 
     def resolver(self, notebook: str = "", environ: Mapping[str, str] | None = None) -> Resolver:
         """Resolves for this target; its locks are those of the notebook (its path, "": none)."""
-        return Resolver(
+        from uv_argo_magic.uv import lock_store, resolver  # noqa: PLC0415 - 20 ms; without requirements there is no lock
+
+        return resolver.Resolver(
             interpreter=self.interpreter,
             settings=self.spec.settings,
             environ=environ,
-            store=LockStore(paths.data_dir() / "locks", notebook),
+            store=lock_store.LockStore(paths.data_dir() / "locks", notebook),
         )
 
 
@@ -51,7 +51,7 @@ def find_target(
     backend: base.Backend | None = None,
     *,
     may_run: bool = True,
-    notify: Callable[[str], object] = ignore,
+    notify: Notify | None = None,
 ) -> RunTarget:
     """Find the Python of the backend that the spec asks for, and what its image contains.
 
@@ -63,9 +63,13 @@ def find_target(
         BackendError: the backend is not installed, cannot be reached, or refused the probe.
     """
     backend = backend or base.load(spec.backend)
-    found_spec, interpreter = image_probe.target(
-        spec, backend, paths.cache_dir() / "images", may_run=may_run, notify=notify
-    )
+    found_spec, packages = spec, None
+    if spec.settings.base or spec.settings.image:
+        from uv_argo_magic.engine import image_probe  # noqa: PLC0415 - 15 ms, and a run on this machine has no image
+
+        cache = paths.cache_dir() / "images"
+        found_spec, packages = image_probe.inspect_image(spec, backend, cache, may_run=may_run, notify=notify)
+    interpreter = replace(backend.target(found_spec), base=packages)
     return RunTarget(requested=spec, spec=found_spec, backend=backend, interpreter=interpreter)
 
 
@@ -73,11 +77,25 @@ def find_target(
 class Prepared:
     """A run that is ready to be submitted, and can be printed."""
 
-    spec: RunSpec
+    target: RunTarget
+    notebook: str
     resolution: Resolution
     program: program.Program
-    interpreter: interpreters.Interpreter
-    resolver: Resolver
+
+    @property
+    def spec(self) -> RunSpec:
+        """The spec for this target."""
+        return self.target.spec
+
+    @property
+    def interpreter(self) -> interpreters.Interpreter:
+        """The Python that runs the cell."""
+        return self.target.interpreter
+
+    @property
+    def resolver(self) -> Resolver:
+        """Resolves for this target and notebook."""
+        return self.target.resolver(self.notebook)
 
     def describe(self, backend: base.Backend | None = None) -> str:
         """What would run, for people (`--dry-run`); the backend may check it, and runs nothing.
@@ -113,7 +131,7 @@ def prepare(  # noqa: PLR0913 - by keyword, each with a default that a plain cel
     upgrade: bool = False,
     resolution: Resolution | None = None,
     dry_run: bool = False,
-    notify: Callable[[str], object] = ignore,
+    notify: Notify | None = None,
 ) -> Prepared:
     """Find the target, resolve the requirements for it, apply the checks, and build the program.
 
@@ -134,12 +152,9 @@ def prepare(  # noqa: PLR0913 - by keyword, each with a default that a plain cel
             "UV_INDEX_NAME_PASSWORD; for the cluster, add --set index_secrets=NAME=SECRET.",
         )
     target = find_target(spec, backend, notify=notify)
-    resolver = target.resolver(notebook)
-    resolution = resolution or resolver.lock(target.spec.requirements, upgrade=upgrade, save=not dry_run)
-    return Prepared(
-        spec=target.spec,
-        resolution=resolution,
-        program=build(target.spec, resolution),
-        interpreter=target.interpreter,
-        resolver=resolver,
-    )
+    requirements, interpreter = target.spec.requirements, target.interpreter
+    if not resolution and not requirements:
+        resolution = Lock.empty(interpreter.target, interpreter.base.digest if interpreter.base else "")
+    if not resolution:
+        resolution = target.resolver(notebook).lock(requirements, upgrade=upgrade, save=not dry_run)
+    return Prepared(target=target, notebook=notebook, resolution=resolution, program=build(target.spec, resolution))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-import secrets
+import os
 import sys
 import threading
 import time
@@ -21,26 +21,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from uv_argo_magic.backends import base
-from uv_argo_magic.core.protocol import events, remote_error, values
+from uv_argo_magic.core.protocol import events
 from uv_argo_magic.core.protocol.state import RunState, fold
 from uv_argo_magic.core.resolution.lock import Lock, Resolution
 from uv_argo_magic.core.view import messages
-from uv_argo_magic.errors import (
-    ArgoMagicError,
-    BackendError,
-    BackendUnavailable,
-    CellFailed,
-    InstallFailed,
-    NodeFailed,
-    RunError,
-    Stopped,
-)
+from uv_argo_magic.errors import ArgoMagicError, BackendError, BackendUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from uv_argo_magic.core.spec.run_spec import Settings
     from uv_argo_magic.engine.find_run import RunRef
+    from uv_argo_magic.engine.outcome import Rebuild
     from uv_argo_magic.engine.prepare import Prepared
     from uv_argo_magic.history.store import History, RunFiles
 
@@ -69,7 +61,7 @@ class Hooks:
     takes the pulled variables when `Run.result` is called, `command` is what a user types before a command.
     """
 
-    rebuild: Callable[[remote_error.RemoteError, RunState], BaseException] | None = None
+    rebuild: Rebuild | None = None
     bind: Callable[[dict[str, object]], object] | None = None
     command: str = "uv-argo"
 
@@ -83,7 +75,7 @@ class Renderer(Protocol):
 
 def new_id() -> str:
     """A run's id: sorts by time, and is unique."""
-    return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(3)
+    return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + os.urandom(3).hex()
 
 
 def start(
@@ -330,24 +322,12 @@ class Run:
             RunError: InstallFailed, CellFailed, NodeFailed or Stopped, with the state.
         """
         state = self.state
-        if not state.ended and state.stop_requested:
-            raise Stopped(messages.sentence(state), hint=messages.hint(state), state=state)
-        if state.outcome == "Succeeded":
-            missing = [value.problem for value in state.values if value.problem]
-            if missing:
-                raise CellFailed(f"--pull: {missing[0]}", hint="the cell itself succeeded", state=state)
+        if state.outcome == "Succeeded" and not any(value.problem for value in state.values):
             return
-        if state.exited and state.exited.reason == "error" and state.error:
-            remote = remote_error.parse(state.error)
-            if self._hooks.rebuild is not None:
-                raise self._hooks.rebuild(remote, state)
-            raise CellFailed(f"{remote.ename}: {remote.evalue}", state=state)
-        sentence, hint = messages.sentence(state), messages.hint(state)
-        if state.outcome in {"Lost", "NotStarted"}:
-            reason = "lost" if state.outcome == "Lost" else "unstarted"
-            raise NodeFailed(sentence, hint=hint, state=state, reason=reason)
-        kinds: dict[str, type[RunError]] = {"InstallFailed": InstallFailed, "Stopped": Stopped}
-        raise kinds.get(state.outcome, CellFailed)(sentence, hint=hint, state=state)
+        from uv_argo_magic.engine import outcome  # noqa: PLC0415 - 20 ms, and most runs succeed
+
+        if error := outcome.error(state, self._hooks.rebuild):
+            raise error
 
     def values(self) -> dict[str, object]:
         """The pulled variables, decoded.
@@ -355,6 +335,8 @@ class Run:
         Raises:
             SpecError: a value needs numpy, and this kernel has none.
         """
+        from uv_argo_magic.core.protocol import values  # noqa: PLC0415 - 5 ms, and few cells pull
+
         return {value.name: values.decode(value.body) for value in self.state.values if not value.problem}
 
     def result(self, timeout: float | None = None) -> dict[str, object]:

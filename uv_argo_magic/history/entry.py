@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from uv_argo_magic._os import process_id
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import RunState, fold
-from uv_argo_magic.core.requirements.parser import parse_items
 from uv_argo_magic.core.resolution.lock import Lock, Package, Resolution, Unresolved
 from uv_argo_magic.core.spec.run_spec import Resources, RunSpec, Settings
 from uv_argo_magic.core.spec.settings_parser import FIELDS, parse_setting
@@ -119,6 +118,8 @@ class RunRecord:
 
         Pushed values are "", those of variables HIDDEN, and a password in an address is HIDDEN as well.
         """
+        from uv_argo_magic.core.requirements.parser import parse_items  # noqa: PLC0415 - 30 ms, and few need a spec again
+
         data: Any = _read(self.folder / "spec.json").get("spec")
         with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError, SpecError):
             settings = {key: parse_setting(key, value) for key, value in data["settings"].items() if key in FIELDS}

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import Gap, Restarted
-from uv_argo_magic.core.view import ansi, html
+from uv_argo_magic.core.view import ansi, run_text
 from uv_argo_magic.core.view.truncate import Chunk, Emitted, OutputTruncator
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class CellOutput:
                 if self._sink.results:
                     self._sink.publish(_decoded(item.data), json.loads(item.metadata), transient={}, update=False)
             case ev.Skipped() | Gap() | Restarted():
-                self._sink.write("stderr", ansi.clean(html.remark(item)) + "\n")
+                self._sink.write("stderr", ansi.clean(run_text.remark(item)) + "\n")
             case _:  # pragma: no cover
                 assert_never(item)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.core import humanize
-from uv_argo_magic.core.view import ansi, html, messages, tables
+from uv_argo_magic.core.view import ansi, html, messages, run_text, tables
 from uv_argo_magic.renderers import widget_events
 from uv_argo_magic.renderers.panel_css import CSS
 from uv_argo_magic.renderers.widget_registry import WidgetRegistry
@@ -73,7 +73,7 @@ class PanelWidgets:
     def draw(self, state: RunState, now: float, *, stopping: bool) -> None:
         """Set every widget from the state."""
         # Outputs are only added: read each once, so that the panel does not slow down with their number.
-        self._remarks += filter(None, map(html.remark, state.outputs[self._outputs_read :]))
+        self._remarks += filter(None, map(run_text.remark, state.outputs[self._outputs_read :]))
         self._outputs_read = len(state.outputs)
         stopping = stopping or state.stop_requested is not None
         title = "Stopping" if stopping else messages.phase_title(state)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO, assert_never
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import Gap, Restarted, elapsed
-from uv_argo_magic.core.view import ansi, html, messages
+from uv_argo_magic.core.view import ansi, html, messages, run_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,11 +87,11 @@ class PlainText:
             case ev.Text():
                 self._write(out if output.stream == "stdout" else err, output.text)
             case ev.Display() | ev.Result():
-                self._write(out, html.plain_text(output.data))
+                self._write(out, run_text.bundle(output.data) + "\n")
             case ev.ClearOutput():
                 pass  # a terminal keeps what it has printed
             case ev.Skipped() | Gap() | Restarted():
-                self._print_line(html.remark(output))
+                self._print_line(run_text.remark(output))
             case _:  # pragma: no cover
                 assert_never(output)
 

@@ -98,7 +98,7 @@ class Resolver:
         base = self.interpreter.base
         refuse_contradictions(requirements, self.interpreter)
         if not requirements:
-            return Lock(packages=(), target=self.interpreter.target, base_digest=base.digest if base else "")
+            return Lock.empty(self.interpreter.target, base.digest if base else "")
         question = self._question(requirements)
         stored = self.store.find(question.digest) if self.store else None
         if self.settings.locked and (upgrade or not stored):

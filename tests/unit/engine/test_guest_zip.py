@@ -20,3 +20,13 @@ def test_the_zip_holds_every_module_of_the_guest_and_compiles_for_python_3_8():
         assert {name.rpartition("/")[2] for name in archive.namelist()} == modules
         for name in archive.namelist():
             ast.parse(archive.read(name), name, feature_version=(3, 8))
+
+
+def test_the_zip_is_packed_once_for_each_version_of_the_guest(tmp_path, monkeypatch):
+    monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path))
+    packed = guest_zip.__wrapped__()
+    monkeypatch.setattr("uv_argo_magic.engine.guest_zip._pack", lambda modules: b"other")
+    assert guest_zip.__wrapped__() == packed
+    (cached,) = (tmp_path / "cache" / "guest").iterdir()
+    cached.unlink()
+    assert guest_zip.__wrapped__() == b"other"

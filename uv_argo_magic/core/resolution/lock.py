@@ -75,6 +75,11 @@ class Lock:
     base_digest: str = ""
     base_packages: tuple[tuple[str, str], ...] = ()
 
+    @classmethod
+    def empty(cls, target: Target, base_digest: str = "") -> Lock:
+        """The lock without packages."""
+        return cls(packages=(), target=target, base_digest=base_digest)
+
     @property
     def lines(self) -> tuple[str, ...]:
         """What `uv pip install --no-deps --require-hashes -r` reads."""

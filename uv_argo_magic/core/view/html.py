@@ -17,7 +17,7 @@ from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import Gap, Output, Restarted, durations, elapsed
 from uv_argo_magic.core.resolution import dependency_tree
 from uv_argo_magic.core.resolution.lock import Lock, Package, Resolution
-from uv_argo_magic.core.view import ansi, messages
+from uv_argo_magic.core.view import ansi, messages, run_text
 from uv_argo_magic.core.view.tables import escape
 
 if TYPE_CHECKING:
@@ -80,26 +80,8 @@ def text(state: RunState, now: float) -> str:
     total = humanize.seconds(elapsed(state, now))
     lines.append(f"{state.name or state.run or 'run'}: {total}" + (f" ({times})" if times else ""))
     lines += [f"note: {humanize.one_line(note)}" for note in state.notes]
-    lines += [line for output in state.outputs if (line := remark(output))]
+    lines += [line for output in state.outputs if (line := run_text.remark(output))]
     return "\n".join(line for line in map(ansi.clean, lines) if line)
-
-
-def remark(output: Output) -> str:
-    """The line for a gap, omitted output or another attempt; empty for output of the cell."""
-    match output:
-        case ev.Skipped():
-            location = f"; full output: {humanize.one_line(output.path)}" if output.path else ""
-            amount = humanize.count(output.lines, "line") if output.lines else humanize.count(output.bytes, "byte")
-            return f"[{amount} omitted{location}]"
-        case Gap():
-            amount = humanize.count(output.lines, "line") if output.lines else "some lines"
-            return f"[{amount} of the log missing: {humanize.one_line(output.reason)}]"
-        case Restarted():
-            return f"[cell restarted, attempt {output.attempt}]"
-        case ev.Lines() | ev.Text() | ev.Display() | ev.Result() | ev.ClearOutput():
-            return ""
-        case _:  # pragma: no cover
-            assert_never(output)
 
 
 def mimebundle(state: RunState, now: float, lock: Resolution | None = None) -> dict[str, str]:
@@ -235,7 +217,10 @@ def stages_html(state: RunState, now: float) -> str:
 
 def remarks(state: RunState) -> tuple[str, ...]:
     """Every line to show beside the output: notes, gaps, omitted output, other attempts."""
-    return (*(humanize.one_line(note, 500) for note in state.notes), *filter(None, map(remark, state.outputs)))
+    return (
+        *(humanize.one_line(note, 500) for note in state.notes),
+        *filter(None, map(run_text.remark, state.outputs)),
+    )
 
 
 def html(state: RunState, now: float, lock: Resolution | None = None) -> str:
@@ -369,22 +354,13 @@ def _as_text(output: Output) -> tuple[str, str]:
         case ev.Text():
             return output.stream, output.text
         case ev.Display() | ev.Result():
-            return "ours", plain_text(output.data)
+            return "ours", run_text.bundle(output.data) + "\n"
         case ev.ClearOutput():
             return "ours", ""
         case ev.Skipped() | Gap() | Restarted():
-            return "ours", remark(output) + "\n"
+            return "ours", run_text.remark(output) + "\n"
         case _:  # pragma: no cover
             assert_never(output)
-
-
-def plain_text(bundle: ev.Bundle) -> str:
-    """The text/plain of a bundle with its newline, or the names of its types."""
-    for mime, body in bundle:
-        if mime == "text/plain":
-            text_ = json.loads(body)
-            return f"{text_}\n"
-    return f"[{', '.join(mime for mime, _ in bundle)}]\n"
 
 
 def _last(text_: str, lines: int) -> str:

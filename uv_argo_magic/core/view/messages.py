@@ -12,20 +12,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from packaging.utils import canonicalize_name
-
 from uv_argo_magic.core.humanize import LONGEST, ago, one_line
-from uv_argo_magic.core.protocol import remote_error
 from uv_argo_magic.core.protocol.events import NOT_STARTED, UNREACHABLE
-from uv_argo_magic.core.requirements.typo_hints import ALSO_IMPORTED, PACKAGE_OF, STANDARD_LIBRARY
-from uv_argo_magic.core.resolution.install_errors import classify
 from uv_argo_magic.core.resolution.lock import Lock
-from uv_argo_magic.core.spec.run_spec import FILES
-from uv_argo_magic.errors import ProtocolError
 
 if TYPE_CHECKING:
     from uv_argo_magic.core.protocol.events import Exited
     from uv_argo_magic.core.protocol.state import RunState
+    from uv_argo_magic.core.resolution.install_errors import InstallFailure
     from uv_argo_magic.core.resolution.lock import Resolution
 
 SIGNALS: dict[int, tuple[str, str]] = {
@@ -163,7 +157,7 @@ def hint(state: RunState) -> str:  # noqa: PLR0911 - one line a reason
             limit = f"--set {state.exited.detail}={LIMITS[state.exited.detail]}"
             return f"Raise the limit with {limit}, or install fewer packages."
         case "install":
-            return classify(state.exited.code, _uv_log(state)).hint
+            return _install_failure(state, state.exited).hint
         case "signal" if _ran_out_of_memory(state.exited):
             return "Request more with --resources memory=SIZE, or process the data in pieces."
         case "signal":
@@ -173,7 +167,9 @@ def hint(state: RunState) -> str:  # noqa: PLR0911 - one line a reason
         case "exit":
             return "os._exit skips Python's cleanup, so buffered output is lost."
         case "error":
-            return _missing(state)
+            from uv_argo_magic.core.view import missing_hints  # noqa: PLC0415 - 30 ms, and most runs succeed
+
+            return missing_hints.hint(state)
         case "guest":
             return "This is a bug in uv-argo-magic. Please report it with the log."
         case _:
@@ -215,45 +211,6 @@ def status_note(state: RunState) -> str:
         return ""
     is_unreachable = state.node is not None and state.node.phase == UNREACHABLE
     return sentence(state) if state.waiting or is_unreachable else ""
-
-
-def _missing(state: RunState) -> str:
-    """The next step after an exception caused by a package or file that only the notebook has."""
-    try:
-        error = remote_error.parse(state.error)
-    except ProtocolError:
-        return ""
-    attributes = error.attribute_values()
-    name = attributes.get("name")
-    if "MemoryError" in error.mro:
-        return "The cell ran out of memory. Raise --memory if it is set, or process the data in parts."
-    if "ModuleNotFoundError" in error.mro and isinstance(name, str):
-        top = name.partition(".")[0]
-        package = {**PACKAGE_OF, **ALSO_IMPORTED}.get(top.lower(), top)
-        installed = {installed_name for installed_name, _ in state.installed.packages} if state.installed else set()
-        if top in STANDARD_LIBRARY or canonicalize_name(package) in installed:
-            return ""
-        return f"The cell does not see the notebook's packages. {_how_to_add(package, state)}"
-    file = attributes.get("filename")
-    if "FileNotFoundError" in error.mro and isinstance(file, str) and file and not file.startswith(("/", "~")):
-        return (
-            "The cell runs in an empty folder, without the files beside the notebook. "
-            "Send the data with --push, or create the file in the cell."
-        )
-    return ""
-
-
-def _how_to_add(package: str, state: RunState) -> str:
-    """How to add a package where the cell's requirements are written."""
-    if state.requirements_source and state.requirements_source != FILES:
-        return f"Add {package} to {state.requirements_source}."
-    quoted = any('"' in line for line in state.requirements)
-    all_requirements = (
-        json.dumps([*state.requirements, package]) if quoted else f'"{" ".join((*state.requirements, package))}"'
-    )
-    if not state.requirements or state.requirements_source or len(all_requirements) > LONGEST:
-        return f"Add --deps {package}."
-    return f"Use --deps {all_requirements}."
 
 
 def warnings(resolution: Resolution) -> tuple[str, ...]:
@@ -342,7 +299,7 @@ def _ended(state: RunState, exited: Exited) -> str:  # noqa: PLR0911 - one line 
         case "install" if exited.detail in LIMITS:
             return f"The install exceeded {exited.detail} and was terminated."
         case "install":
-            return classify(exited.code, _uv_log(state)).sentence
+            return _install_failure(state, exited).sentence
         case _:
             # The detail is a traceback; its last line is the exception.
             reason = one_line(exited.detail.strip().rpartition("\n")[2])
@@ -390,6 +347,8 @@ def _limit_option(exited: Exited) -> str:
     return "--timeout TIME" if setting == "run_timeout" else f"--set {setting}=TIME"
 
 
-def _uv_log(state: RunState) -> str:
-    """The output of uv, for the classifier."""
-    return "".join(state.install_log)
+def _install_failure(state: RunState, exited: Exited) -> InstallFailure:
+    """The failure of the install, by the output of uv."""
+    from uv_argo_magic.core.resolution import install_errors  # noqa: PLC0415 - 5 ms, and most installs succeed
+
+    return install_errors.classify(exited.code, "".join(state.install_log))

@@ -196,9 +196,6 @@ def test_another_attempt_and_gaps_of_unknown_length_are_told():
     log = write(("hello", {"protocol": 1, "python": "3", "platform": "l", "pid": 1}))
     state = play(log + log.replace('"boot"', '"other"'))
     assert "cell restarted, attempt 2" in html.text(state, 0.0)
-    assert html.remark(html.Gap(lines=0, reason="rotated")) == "[some lines of the log missing: rotated]"
-    record = {"boot": "b", "n": 1, "t": 0.0}
-    assert html.remark(ev.Skipped(**record, lines=0, bytes=9)) == "[9 bytes omitted]"
 
 
 def test_packages_come_from_the_lock_until_they_are_installed():

@@ -1,0 +1,50 @@
+"""A run as plain text: what the log lacks, and displays."""
+
+from __future__ import annotations
+
+import pytest
+
+from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol.state import Gap, Restarted
+from uv_argo_magic.core.view import run_text
+from uv_argo_magic.testing import play, write
+
+RECORD = {"boot": "b", "n": 1, "t": 0.0}
+HELLO = ("hello", {"protocol": 1, "python": "3.12.1", "platform": "Linux", "pid": 1})
+
+
+@pytest.mark.parametrize(
+    ("output", "remark"),
+    [
+        (Gap(lines=0, reason="rotated"), "[some lines of the log missing: rotated]"),
+        (Gap(lines=1, reason="rotated"), "[1 line of the log missing: rotated]"),
+        (Restarted(boot="b"), "[cell restarted, attempt 2]"),
+        (ev.Skipped(**RECORD, lines=0, bytes=9), "[9 bytes omitted]"),
+        (ev.Skipped(**RECORD, lines=3, bytes=30, path="a/b"), "[3 lines omitted; full output: a/b]"),
+        (ev.Lines(text="x"), ""),
+    ],
+)
+def test_remarks(output, remark):
+    assert run_text.remark(output) == remark
+
+
+def test_the_log_has_the_output_of_uv_then_that_of_the_cell_then_its_error():
+    log = write(
+        HELLO,
+        ("uv", {"text": "Resolved"}),
+        "printed\n",
+        ("text", {"stream": "stderr", "text": "warned\n"}),
+        ("display", {"data": {"text/plain": "shown", "text/html": "<b>"}}),
+        ("display", {"data": {"image/png": "x"}}),
+        ("clear", {}),
+        ("text", {"stream": "stdout", "text": "half a line"}),
+        ("error", {"error": {"ename": "ValueError", "evalue": "no"}}),
+        ("exit", {"reason": "error", "code": 1}),
+    )
+    expected = "Resolved\nprinted\nwarned\nshown\n[image/png]\nhalf a line\nValueError: no\n"
+    assert run_text.log(play(log)) == expected
+
+
+def test_a_log_with_missing_lines_has_a_remark():
+    log = write(HELLO) + write("lost\n", ("exit", {"reason": "ok"}), n=1).splitlines(keepends=True)[-1]
+    assert run_text.log(play(log)).startswith("[1 line of the log missing: ")

@@ -1,0 +1,62 @@
+"""A run as plain text: its log for people, and the remarks on what the log lacks."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, assert_never
+
+from uv_argo_magic.core import humanize
+from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol.state import Gap, Restarted
+
+if TYPE_CHECKING:
+    from uv_argo_magic.core.protocol.state import Output, RunState
+
+
+def log(state: RunState) -> str:
+    """The log for people: the output of uv, then that of the cell, then its error."""
+    text = "".join(line if line.endswith("\n") else line + "\n" for line in state.install_log)
+    text += "".join(output_text(output) for output in state.outputs)
+    if state.error:
+        error = json.loads(state.error)
+        text += ("" if not text or text.endswith("\n") else "\n") + f"{error.get('ename')}: {error.get('evalue')}\n"
+    return text
+
+
+def output_text(output: Output) -> str:
+    match output:
+        case ev.Lines() | ev.Text():
+            return output.text
+        case ev.Display() | ev.Result():
+            return bundle(output.data) + "\n"
+        case ev.ClearOutput():
+            return ""
+        case Gap() | Restarted() | ev.Skipped():
+            return remark(output) + "\n"
+        case _:  # pragma: no cover
+            assert_never(output)
+
+
+def remark(output: Output) -> str:
+    """The line for a gap, omitted output or another attempt; empty for output of the cell."""
+    match output:
+        case ev.Skipped():
+            location = f"; full output: {humanize.one_line(output.path)}" if output.path else ""
+            amount = humanize.count(output.lines, "line") if output.lines else humanize.count(output.bytes, "byte")
+            return f"[{amount} omitted{location}]"
+        case Gap():
+            amount = humanize.count(output.lines, "line") if output.lines else "some lines"
+            return f"[{amount} of the log missing: {humanize.one_line(output.reason)}]"
+        case Restarted():
+            return f"[cell restarted, attempt {output.attempt}]"
+        case ev.Lines() | ev.Text() | ev.Display() | ev.Result() | ev.ClearOutput():
+            return ""
+        case _:  # pragma: no cover
+            assert_never(output)
+
+
+def bundle(mimebundle: ev.Bundle) -> str:
+    """A mimebundle's text, or which kinds of data it has instead."""
+    data = dict(mimebundle)
+    text = json.loads(data.get("text/plain", "null"))
+    return text if isinstance(text, str) else f"[{', '.join(data)}]"

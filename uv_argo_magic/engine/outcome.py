@@ -1,0 +1,48 @@
+"""The exception that a run raises here, by its outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias, assert_never
+
+from uv_argo_magic.core.protocol import remote_error
+from uv_argo_magic.core.view import messages
+from uv_argo_magic.errors import CellFailed, InstallFailed, NodeFailed, Stopped
+
+if TYPE_CHECKING:
+    from uv_argo_magic.core.protocol.state import RunState
+
+Rebuild: TypeAlias = Callable[[remote_error.RemoteError, "RunState"], BaseException]
+"""Makes the exception to raise here of the one that the cell raised."""
+
+
+def error(state: RunState, rebuild: Rebuild | None = None) -> BaseException | None:  # noqa: PLR0911 - one line a case
+    """What the run raises; None if it succeeded or has not ended. Without `rebuild` a cell's exception is a CellFailed.
+
+    Raises:
+        ProtocolError: the cell's exception is unreadable.
+    """
+    sentence, hint = messages.sentence(state), messages.hint(state)
+    match state.outcome:
+        case "":
+            return Stopped(sentence, hint=hint, state=state) if state.stop_requested else None
+        case "Succeeded":
+            problem = next((value.problem for value in state.values if value.problem), "")
+            return CellFailed(f"--pull: {problem}", hint="The cell itself succeeded.", state=state) if problem else None
+        case "Failed" if state.exited and state.exited.reason == "error" and state.error:
+            remote = remote_error.parse(state.error)
+            if rebuild is not None:
+                return rebuild(remote, state)
+            return CellFailed(f"{remote.ename}: {remote.evalue}", state=state)
+        case "Failed":
+            return CellFailed(sentence, hint=hint, state=state)
+        case "InstallFailed":
+            return InstallFailed(sentence, hint=hint, state=state)
+        case "Stopped":
+            return Stopped(sentence, hint=hint, state=state)
+        case "Lost":
+            return NodeFailed(sentence, hint=hint, state=state, reason="lost")
+        case "NotStarted":
+            return NodeFailed(sentence, hint=hint, state=state, reason="unstarted")
+        case _:  # pragma: no cover
+            assert_never(state.outcome)
