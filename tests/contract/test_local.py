@@ -13,6 +13,7 @@ import pytest
 from uv_argo_magic.backends.local import LocalBackend
 from uv_argo_magic.core.spec.run_spec import Resources, RunSpec
 from uv_argo_magic.engine import run as engine
+from uv_argo_magic.engine.build import guest_text
 from uv_argo_magic.engine.prepare import prepare
 from uv_argo_magic.errors import BackendUnavailable, RunError
 from uv_argo_magic.history.store import History, RunFiles
@@ -103,7 +104,7 @@ def test_warming_from_many_threads_leaves_one_spare():
     run = engine.start(prepare(RunSpec(cell="1")), backend=backend)
     run.wait(60)
     run._thread.join(60)
-    threads = [threading.Thread(target=backend.warm) for _ in range(4)]
+    threads = [threading.Thread(target=backend.warm, args=(guest_text(), RunSpec(cell="1"))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

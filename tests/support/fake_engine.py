@@ -95,4 +95,5 @@ def install(monkeypatch):
     engine = Engine(events=ended())
     monkeypatch.setattr(execute, "prepare", engine.prepare)
     monkeypatch.setattr(run, "start", engine.start)
+    monkeypatch.setattr(execute.base, "warm", lambda *_: None)
     return engine

@@ -16,7 +16,7 @@ from uv_argo_magic.core.requirements.model import Requirements
 from uv_argo_magic.core.resolution.lock import Lock, Resolution, Target
 from uv_argo_magic.core.spec import program
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-from uv_argo_magic.engine.guest_zip import guest_zip
+from uv_argo_magic.engine.build import guest_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,7 +69,7 @@ def begin(
     """Start a supervisor whose run folder and store are below `home`."""
     wanted = Settings(env=cell_env, **settings)  # type: ignore[arg-type]
     spec = RunSpec(cell=cell, requirements=requirements, push=push, pull=pull, settings=wanted)
-    made = program.build(spec, resolution or empty_lock(), guest=guest_zip(), nonce=NONCE, uv=uv)
+    made = program.build(spec, resolution or empty_lock(), guest=guest_text(), nonce=NONCE, uv=uv)
     run = home / "run"
     run.mkdir(parents=True)
     (run / "program.py").write_text(made.source)

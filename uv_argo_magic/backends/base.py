@@ -213,10 +213,10 @@ class Diagnoses(Protocol):
 
 @runtime_checkable
 class Warms(Protocol):
-    """A backend that can prepare for the next run."""
+    """A backend that can start what does not depend on the cell."""
 
-    def warm(self) -> None:
-        """Prepare for a run like the last one, so that it starts sooner; never raises."""
+    def warm(self, guest: str, spec: RunSpec) -> None:
+        """Prepare for a run with this guest (`Program.guest`) and spec, so that it starts sooner; never raises."""
 
 
 @runtime_checkable
@@ -278,10 +278,10 @@ def run_checks(backend: Backend, name: str) -> Iterator[Check]:
         yield from backend.run_checks(name)
 
 
-def warm(backend: Backend) -> None:
-    """Let the backend prepare for the next run."""
+def warm(backend: Backend, guest: str, spec: RunSpec) -> None:
+    """Let the backend prepare for a run like this."""
     if isinstance(backend, Warms):
-        backend.warm()
+        backend.warm(guest, spec)
 
 
 def manual_stop_commands(backend: Backend, name: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ Rules:
 
 from __future__ import annotations
 
+import atexit
 import base64
 import contextlib
 import math
@@ -26,6 +27,7 @@ from uv import find_uv_bin
 
 from uv_argo_magic._os import paths
 from uv_argo_magic.backends.base import Capability, Check, Submission
+from uv_argo_magic.core.protocol import events
 from uv_argo_magic.core.protocol.events import NodePhase
 from uv_argo_magic.core.spec import indexes, quantity
 from uv_argo_magic.core.spec import program as programs
@@ -143,6 +145,8 @@ class _Supervisor:
     lifeline: int
     key: tuple[object, ...]
     stopping: bool = False
+    has_exited: bool = False
+    """The log has its last record: nothing of the run uses its folder any more."""
 
     @property
     def was_spare(self) -> bool:
@@ -200,8 +204,7 @@ class _Supervisor:
 class LocalBackend:
     """Runs programs in processes of this machine (Linux, macOS).
 
-    After `warm` a spare process waits, with its Python started and nothing of any run in it, for a program like the
-    last one.
+    After `warm` a spare process waits, with its Python started and nothing of any run in it.
     """
 
     capabilities = Capability.DETACH | Capability.LOCAL
@@ -213,8 +216,8 @@ class LocalBackend:
         self._lock = threading.Lock()
         """Guards the attributes below: runs are submitted, followed and deleted by different threads."""
         self._runs: dict[str, _Supervisor] = {}
-        self._last: _Launch | None = None
         self._spare: _Supervisor | None = None
+        atexit.register(self._remove_folders)
 
     def target(self, spec: RunSpec) -> Interpreter:
         """A Python of this machine.
@@ -257,13 +260,10 @@ class LocalBackend:
             credentials=credentials,
             resources=spec.resources,
         )
-        # A cell's own variables and limits must exist when its Python starts; credentials belong to this run alone.
-        is_special = bool(spec.settings.env or spec.settings.secret_env or credentials or spec.resources != Resources())
-        supervisor = (None if is_special else self._use_spare(launch)) or launch.start()
+        supervisor = (None if _needs_own_process(spec) else self._use_spare(launch)) or launch.start()
         name = f"{PREFIX}{run_id}"
         with self._lock:
             self._runs[name] = supervisor
-            self._last = None if is_special else launch
         return Submission(name=name)
 
     def find(self, name: str, settings: Settings) -> None:
@@ -279,6 +279,7 @@ class LocalBackend:
         has_output = False
         for text in _read(supervisor.process):
             has_output = True
+            supervisor.has_exited = '"exit"' in text and bool(events.exit_reason(text, supervisor.launch.program.nonce))
             yield text
         if supervisor.was_spare and not has_output and not supervisor.stopping:
             # It was killed while it waited: without its first record, nothing of the cell has run.
@@ -344,21 +345,29 @@ class LocalBackend:
         """None: the run itself shows everything."""
         yield from ()
 
-    def warm(self) -> None:
-        """Start a spare process for a program like the last one, unless that had variables of its own."""
+    def warm(self, guest: str, spec: RunSpec) -> None:
+        """Start a spare process for such a run, unless there is one, or the run needs a process of its own."""
         with self._lock:
-            launch = None if self._spare is not None else self._last
-        if launch is None:
+            has_spare = self._spare is not None
+        if has_spare or _needs_own_process(spec) or sys.platform == "win32":
             return
         try:
-            spare = replace(launch, output=None, is_spare=True).start()
-        except BackendUnavailable:
+            python = interpreters.find(spec.python).path
+            program = programs.Program(guest=guest, payload="", nonce="")
+            spare = _Launch(program=program, python=python, store=self._store_folder(), is_spare=True).start()
+        except (BackendUnavailable, SpecError):
             return  # the next run starts its own process, and reports what is wrong
         with self._lock:
             extra = self._spare
             self._spare = spare
         if extra is not None:
             extra.close()  # another thread has started one meanwhile
+
+    def _remove_folders(self) -> None:
+        """At the end of this process, remove the folders of the ended runs that nothing has deleted yet."""
+        for supervisor in self._runs.values():
+            if supervisor.has_exited:
+                shutil.rmtree(supervisor.folder, ignore_errors=True)
 
     def _store_folder(self) -> Path:
         return self._store or paths.cache_dir() / "store"
@@ -391,6 +400,13 @@ def _limit(pid: int, resources: Resources) -> None:
         available = sorted(os.sched_getaffinity(0))
         with contextlib.suppress(OSError):
             os.sched_setaffinity(pid, random.sample(available, min(count, len(available))))
+
+
+def _needs_own_process(spec: RunSpec) -> bool:
+    """Whether the run has variables or limits that must exist when its Python starts, or credentials of its own."""
+    settings = spec.settings
+    has_variables = settings.env or settings.secret_env or indexes.credentials(settings)
+    return bool(has_variables or spec.resources != Resources())
 
 
 def _read(process: subprocess.Popen[bytes]) -> Iterator[str]:

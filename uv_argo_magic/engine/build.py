@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import functools
 import os
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,12 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.spec.run_spec import RunSpec
 
 
+@functools.cache
+def guest_text() -> str:
+    """The guest package as a program contains it."""
+    return base64.b64encode(guest_zip()).decode()
+
+
 def build(spec: RunSpec, resolution: Resolution, purpose: checks.Purpose = "run") -> program.Program:
     """The program of one execution, with a nonce of its own.
 
@@ -23,4 +31,4 @@ def build(spec: RunSpec, resolution: Resolution, purpose: checks.Purpose = "run"
     """
     checks.enforce(checks.Proposal(spec=spec, resolution=resolution, purpose=purpose))
     uv = runner.uv_version() if spec.settings.shape == "runtime" else ""
-    return program.build(spec, resolution, guest=guest_zip(), nonce=os.urandom(8).hex(), uv=uv)
+    return program.build(spec, resolution, guest=guest_text(), nonce=os.urandom(8).hex(), uv=uv)

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from uv_argo_magic.backends import base
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.engine import run as runs
+from uv_argo_magic.engine.build import guest_text
 from uv_argo_magic.engine.prepare import prepare
 from uv_argo_magic.engine.spec_builder import specify
 
@@ -90,6 +92,8 @@ def execute(
     """
     spec, configuration = specify(cell, options, context, requirements)
     front_end.check_syntax(cell, spec.python)
+    if not options.dry_run:
+        base.warm(base.load(spec.backend), guest_text(), spec)
     prepared = prepare(
         spec,
         notebook=front_end.document,

@@ -119,8 +119,8 @@ def start(
     )
     run = Run(
         chosen, run_id=run_id, submitted=submitted, nonce=prepared.program.nonce, settings=spec.settings,
-        resolution=prepared.resolution, files=files, warm=warm,
-        hooks=hooks,
+        resolution=prepared.resolution, files=files, hooks=hooks,
+        warm=functools.partial(base.warm, chosen, prepared.program.guest, spec) if warm else None,
     )  # fmt: skip
     lock = prepared.resolution
     if isinstance(lock, Lock) and not lock.is_annotated:
@@ -181,7 +181,7 @@ class Run:
         settings: Settings,
         resolution: Resolution | None = None,
         files: RunFiles | None = None,
-        warm: bool = False,
+        warm: Callable[[], object] | None = None,
         hooks: Hooks | None = None,
     ) -> None:
         self.id = run_id
@@ -405,8 +405,8 @@ class Run:
             self._take(events.LogEnded(t=time.time()))
             with contextlib.suppress(BackendError):
                 self._backend.delete(self.name)
-            if self._warm:
-                base.warm(self._backend)
+            if self._warm is not None:
+                self._warm()
             self._keep(lambda files: files.make_room())
 
     def _take(self, *new_events: events.Event) -> None:

@@ -7,14 +7,14 @@ Rules:
   adds it by a `.pth` file, and takes what the user installs later.
 """
 
-import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
+
+from . import processes
 
 OK = ".ok"
 SITE = "site"
@@ -74,7 +74,7 @@ def build(store, key, lines, uv, run_uv, boot):
         _publish(aside, home)
         return Tree(os.path.join(home, SITE), packages, time.monotonic() - started, False)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        processes.remove(aside)
 
 
 def _publish(aside, home):
@@ -85,7 +85,7 @@ def _publish(aside, home):
             os.rename(home, garbage)
         except OSError:
             pass
-        shutil.rmtree(garbage, ignore_errors=True)
+        processes.remove(garbage)
     try:
         os.rename(aside, home)
     except OSError:
@@ -104,7 +104,7 @@ def sweep(store):
         path = os.path.join(aside, name)
         try:
             if time.time() - os.stat(path).st_mtime > STALE_SECONDS:
-                shutil.rmtree(path, ignore_errors=True)
+                processes.remove(path)
         except OSError:
             pass
 
@@ -158,6 +158,8 @@ def _with_requested_hashes(line, hashes):
 def key_of(lines):
     """The name of a tree whose lock was made here."""
     text = json.dumps([sys.version_info[:2], sys.implementation.name, sys.platform, list(lines)])
+    import hashlib
+
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -5,10 +5,8 @@ Rule: SIGTERM, SIGINT or the end of a lifeline set `stopping`; `select` notices 
 
 import os
 import select
-import shutil
 import signal
 import sys
-import tempfile
 
 from . import cell, environment, processes
 
@@ -22,7 +20,7 @@ class Host:
         environ = os.environ
         self.guest = guest
         self.groups = groups
-        self.home = environ.get("UV_ARGO_RUN") or tempfile.mkdtemp(prefix="uv-argo-run-")
+        self.home = environ.get("UV_ARGO_RUN") or _new_folder()
         self.output = environ.get("UV_ARGO_OUTPUT") or os.path.join(self.home, "output.log")
         self.process = None
         self.stopping = False
@@ -43,6 +41,8 @@ class Host:
         """Start the cell's process in its own venv, before it is known what to run."""
         python = environment.thin_venv(os.path.join(self.home, "venv"))
         self.process = cell.Process(self, python, env)
+        # No code of the user's runs before the order; until then this takes the time in which the cell's Python starts.
+        processes.adopt()
 
     def wait_for_payload(self):
         """Read the payload from stdin; exit if the client closes it without one."""
@@ -52,7 +52,7 @@ class Host:
             chunk = os.read(0, 1 << 16) if ready else b""
             if self.stopping or (ready and not chunk and not data):
                 processes.end_descendants()
-                shutil.rmtree(self.home, ignore_errors=True)
+                processes.remove(self.home)
                 sys.exit(0)
             if ready and not chunk:
                 output, _, payload = data.partition(b"\n")
@@ -81,13 +81,19 @@ class Host:
     def clear(self):
         """Remove what the run created, except the output file."""
         for name in ("venv", "work", "resolve"):
-            shutil.rmtree(os.path.join(self.home, name), ignore_errors=True)
+            processes.remove(os.path.join(self.home, name))
         if self.client >= 0 and self.client not in self.lifelines:
             # The client is gone; it would have removed the folder.
-            shutil.rmtree(self.home, ignore_errors=True)
+            processes.remove(self.home)
 
     def _stop(self, _number, _frame):
         self.stopping = True
+
+
+def _new_folder():
+    import tempfile
+
+    return tempfile.mkdtemp(prefix="uv-argo-run-")
 
 
 def _nothing(_number, _frame):

@@ -1,6 +1,5 @@
 """The hand-over file, where one container installs and another runs the cell: the first leaves it for the second."""
 
-import hashlib
 import json
 import os
 import time
@@ -55,4 +54,6 @@ def take(store, nonce):
 
 def _path(store, nonce):
     # Not the nonce itself: a store may be shared, and the nonce is a secret of the run and its client.
+    import hashlib
+
     return os.path.join(store, "handed", hashlib.sha256(nonce.encode()).hexdigest()[:32] + ".json")

@@ -3,9 +3,10 @@
 import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
+
+from . import processes
 
 
 def uv(store, version, index, run, boot):
@@ -36,7 +37,7 @@ def uv(store, version, index, run, boot):
             if not os.access(binary, os.X_OK):
                 raise
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        processes.remove(aside)
     return binary
 
 

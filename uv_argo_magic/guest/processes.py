@@ -50,13 +50,11 @@ def outlive():
     """
     groups, groups_writer = os.pipe()
     lived, living = os.pipe()
-    adopt()
     pid = os.fork()
     if not pid:
         os.close(groups)
         os.close(living)
         os.set_inheritable(groups_writer, False)
-        adopt()
         return groups_writer, lived
     code = 1
     try:
@@ -65,6 +63,7 @@ def outlive():
         os.close(groups_writer)
         os.close(lived)
         os.close(1)
+        adopt()
         code = _wait(pid)
         for group in _read_to_end(groups).split():
             kill_group(int(group))
@@ -160,6 +159,13 @@ def _zombie(pid):
             return file.read().rsplit(b")", 1)[-1].split()[0] == b"Z"
     except (OSError, IndexError):
         return True
+
+
+def remove(folder):
+    """Remove a folder, if it is there."""
+    import shutil  # not before the cell's process has started: it brings bz2 and lzma
+
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def resident(pids):

@@ -7,18 +7,15 @@ Rules:
 """
 
 import codecs
-import gzip
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
-import traceback
+import zlib
 
-from . import cell, environment, install_handoff, install_uv, log_writer, processes
+from . import cell, environment, install_handoff, log_writer, processes
 from .host import Host
 
 INSTALL, RUN = "install", "run"
@@ -26,6 +23,7 @@ INSTALL, RUN = "install", "run"
 HANDED = "handed"
 """Instead of a reason: nothing has ended, another container continues."""
 PROTOCOL = 1
+GZIP = 31  # for zlib, which takes less time to import than gzip
 POLL = 0.25  # seconds between two checks of an install's limits
 
 
@@ -55,7 +53,7 @@ def main(payload, guest):
     if not payload:
         host.start_process({})
         payload = host.wait_for_payload()
-    payload = json.loads(gzip.decompress(payload))
+    payload = json.loads(zlib.decompress(payload, GZIP))
     log = log_writer.Log(fd, payload["nonce"])
     system = os.uname()
     try:
@@ -66,9 +64,11 @@ def main(payload, guest):
         )  # fmt: skip
         code = supervisor.run()
     except BaseException:  # noqa: BLE001 - the log must end with a record, whatever happened
+        import traceback
+
         code = processes.INTERNAL_ERROR
         log.emit("exit", reason="guest", code=code, detail=traceback.format_exc())
-    sys.exit(code)
+    os._exit(code)  # nothing is buffered, and the client waits for the end of the log
 
 
 class Supervisor:
@@ -80,7 +80,8 @@ class Supervisor:
         self.log = log
         self.payload = payload
         self.settings = payload["settings"]
-        self.store = environ.get("UV_ARGO_STORE") or os.path.join(tempfile.gettempdir(), "uv-argo-store")
+        # The program found it, and put this package there.
+        self.store = os.path.dirname(os.path.dirname(host.guest))
         self.uv = environ.get("UV_ARGO_UV") or "uv"
         self.role = environ.get("UV_ARGO_ROLE") or ""
         self.handoff = install_handoff.take(self.store, payload["nonce"]) if self.role == RUN else None
@@ -106,7 +107,9 @@ class Supervisor:
                 self.log.emit("note", text="a separate container installs the packages, because the index has "
                               "credentials: the cell has no access to them")  # fmt: skip
             self._check_python()
-            if self.host.process is None and self.role != INSTALL:
+            if self.role == INSTALL:
+                processes.adopt()
+            elif self.host.process is None:
                 secrets = {name: os.environ[name] for name in self.settings["secrets"] if name in os.environ}
                 self.host.start_process(dict(secrets, **self.settings["env"]))
             tree = self._environment()
@@ -171,7 +174,13 @@ class Supervisor:
     def _install_uv(self):
         """Install uv where the image has none and the payload names a version."""
         version = self.payload["provision"]
-        if not version or shutil.which(self.uv):
+        if not version:
+            return
+        import shutil
+
+        from . import install_uv
+
+        if shutil.which(self.uv):
             return
 
         def run(command):

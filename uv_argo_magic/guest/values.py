@@ -9,10 +9,8 @@ Rules:
 
 import base64
 import datetime as dt
-import decimal
 import json
 import math
-import uuid
 
 TAG = "@"
 DEEPEST = 200
@@ -63,8 +61,8 @@ def pack(value, inside=()):  # noqa: C901 - one case a kind
         return value if math.isfinite(value) else {TAG: "float", "v": repr(value)}
     if kind.__module__ == "numpy":
         return _pack_numpy(value)
-    if kind in _ATOMS:
-        return {TAG: kind.__name__, "v": _ATOMS[kind](value)}
+    if kind in _ATOMS or (kind.__module__, kind.__name__) in _TEXTS:
+        return {TAG: kind.__name__, "v": _ATOMS.get(kind, str)(value)}
     if kind not in (list, dict, tuple, set, frozenset):
         raise CannotTravel(*_reason(value))
     if id(value) in inside:
@@ -144,9 +142,8 @@ _ATOMS = {  # type: dict
     dt.time: _clock,
     dt.date: lambda v: v.isoformat(),
     dt.timedelta: lambda v: [v.days, v.seconds, v.microseconds],
-    decimal.Decimal: str,
-    uuid.UUID: str,
 }
+_TEXTS = (("decimal", "Decimal"), ("uuid", "UUID"))  # by name, since few cells import these modules
 
 _READERS = {
     "int": lambda t: int(t["v"], 16),
@@ -162,8 +159,8 @@ _READERS = {
     "time": lambda t: _read_clock(dt.time, t["v"]),
     "date": lambda t: dt.date.fromisoformat(t["v"]),
     "timedelta": lambda t: dt.timedelta(*t["v"]),
-    "Decimal": lambda t: decimal.Decimal(t["v"]),
-    "UUID": lambda t: uuid.UUID(t["v"]),
+    "Decimal": lambda t: __import__("decimal").Decimal(t["v"]),
+    "UUID": lambda t: __import__("uuid").UUID(t["v"]),
 }
 
 

@@ -30,15 +30,19 @@ PAYLOAD_LIMIT = 96 * 1024
 
 _BOOTSTRAP = """\
 # A notebook cell, its environment and the small supervisor that runs both; made by uv-argo-magic.
-import base64, hashlib, io, os, sys, tempfile, zipfile
-archive = base64.b64decode("@ARCHIVE@")
-payload = base64.b64decode("@PAYLOAD@")
-store = os.environ.get("UV_ARGO_STORE") or os.path.join(tempfile.gettempdir(), "uv-argo-store")
-guest = os.path.join(store, "guest", hashlib.sha256(archive).hexdigest()[:32])
+import binascii, os, sys
+archive = "@ARCHIVE@"
+payload = binascii.a2b_base64("@PAYLOAD@")
+store = os.environ.get("UV_ARGO_STORE")
+if not store:
+    import tempfile
+    store = os.path.join(tempfile.gettempdir(), "uv-argo-store")
+guest = os.path.join(store, "guest", "@DIGEST@")
 if not os.path.isdir(guest):
+    import io, tempfile, zipfile
     os.makedirs(os.path.dirname(guest), exist_ok=True)
     aside = tempfile.mkdtemp(dir=os.path.dirname(guest))
-    zipfile.ZipFile(io.BytesIO(archive)).extractall(aside)
+    zipfile.ZipFile(io.BytesIO(binascii.a2b_base64(archive))).extractall(aside)
     try:
         os.rename(aside, guest)
     except OSError:
@@ -52,8 +56,8 @@ supervisor.main(payload, guest)
 
 _CELL_BOOTSTRAP = """\
 # A notebook cell; the container before this one has put its packages, and the supervisor that runs it, into the store.
-import base64, os, sys
-payload = base64.b64decode("@PAYLOAD@")
+import binascii, os, sys
+payload = binascii.a2b_base64("@PAYLOAD@")
 guest = os.path.join(os.environ["UV_ARGO_STORE"], "guest", "@DIGEST@")
 sys.path.insert(0, guest)
 from @GUEST@ import supervisor
@@ -76,32 +80,32 @@ class Program:
     @property
     def source(self) -> str:
         """The whole program, for Python 3.8 or newer."""
-        return _source(self.guest, self.payload)
+        return _fill(_BOOTSTRAP, self.guest, self.payload)
 
     @property
     def install_source(self) -> str:
         """The install alone, without the cell: for a process with UV_ARGO_ROLE=install."""
-        return _source(self.guest, self.install)
+        return _fill(_BOOTSTRAP, self.guest, self.install)
 
     @property
     def cell_source(self) -> str:
         """The cell alone, for a process with UV_ARGO_ROLE=run and the store of the install."""
-        digest = hashlib.sha256(base64.b64decode(self.guest)).hexdigest()[:32]
-        text = _CELL_BOOTSTRAP.replace("@GUEST@", GUEST_NAME).replace("@DIGEST@", digest)
-        return text.replace("@PAYLOAD@", self.payload)
+        return _fill(_CELL_BOOTSTRAP, self.guest, self.payload)
 
     @property
     def prestart_source(self) -> str:
         """The guest alone: a pre-started process that reads its payload from stdin."""
-        return _source(self.guest, "")
+        return _fill(_BOOTSTRAP, self.guest, "")
 
 
-def _source(guest: str, payload: str) -> str:
-    return _BOOTSTRAP.replace("@GUEST@", GUEST_NAME).replace("@ARCHIVE@", guest).replace("@PAYLOAD@", payload)
+def _fill(bootstrap: str, guest: str, payload: str) -> str:
+    digest = hashlib.sha256(base64.b64decode(guest)).hexdigest()[:32]
+    text = bootstrap.replace("@GUEST@", GUEST_NAME).replace("@DIGEST@", digest)
+    return text.replace("@ARCHIVE@", guest).replace("@PAYLOAD@", payload)
 
 
-def build(spec: RunSpec, resolution: Resolution, *, guest: bytes, nonce: str, uv: str = "") -> Program:
-    """Build the program: `guest` is the zip of the guest package, `nonce` random letters and digits for this run.
+def build(spec: RunSpec, resolution: Resolution, *, guest: str, nonce: str, uv: str = "") -> Program:
+    """Build the program: `guest` is the zip of the guest package in base64, `nonce` random letters and digits.
 
     `uv` is the version to install for an image without uv; "" if it has one.
     """
@@ -109,7 +113,7 @@ def build(spec: RunSpec, resolution: Resolution, *, guest: bytes, nonce: str, uv
     settings = {key: value for key, value in whole["settings"].items() if key.startswith("install_")}
     install = {key: whole[key] for key in ("v", "nonce", "lock", "uv", "provision")} | {"settings": settings}
     return Program(
-        guest=base64.b64encode(guest).decode(),
+        guest=guest,
         payload=_pack(whole),
         nonce=nonce,
         install=_pack(install) if resolution.lines else "",

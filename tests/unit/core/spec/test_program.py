@@ -25,7 +25,7 @@ def carried(made: program.Program) -> dict[str, object]:
 
 
 def build(spec: RunSpec, resolution=LOCK) -> program.Program:
-    return program.build(spec, resolution, guest=b"zip", nonce="n0")
+    return program.build(spec, resolution, guest="emlw", nonce="n0")
 
 
 @given(st.text())
