@@ -281,6 +281,16 @@ def test_a_version_that_is_not_there_has_neighbours(index, ask):
     assert "The index has" in caught.value.hint
 
 
+def test_a_package_with_wheels_for_other_pythons_only_says_for_which(index, ask):
+    index.add("alpha", "1.0", tag="cp38-none-any")
+    index.add("alpha", "1.0", tag="cp39-none-any")
+    index.add_sdist("alpha", "1.0")
+    with pytest.raises(ResolutionError) as caught:
+        ask("alpha==1.0")
+    assert caught.value.message == "alpha 1.0 has wheels for Python 3.8 and 3.9 only."
+    assert caught.value.hint == "Use --python 3.9, or another version of the package."
+
+
 def test_a_conflict_is_an_error_in_plain_words(index, ask):
     index.add("alpha", "1.0", requires=["beta<2"])
     index.add("beta", "2.0")

@@ -21,8 +21,8 @@ from uv_argo_magic.backends import base
 from uv_argo_magic.core.commands import cell_line
 from uv_argo_magic.core.commands.table import RunOptions
 from uv_argo_magic.core.requirements import edits
+from uv_argo_magic.core.requirements.import_names import POPULAR
 from uv_argo_magic.core.resolution.check_result import CheckResult
-from uv_argo_magic.core.resolution.conflicts import POPULAR
 from uv_argo_magic.core.resolution.diff import difference
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.engine import checks

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from uv_argo_magic.core.requirements.parser import parse_items
-from uv_argo_magic.core.resolution import dependency_tree, install_errors
+from uv_argo_magic.core.resolution import conflicts, dependency_tree, install_errors
 from uv_argo_magic.core.resolution.lock import Lock, Unresolved
 from uv_argo_magic.core.resolution.pylock import read_pylock
 from uv_argo_magic.core.resolution.uv_stderr import redact
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.spec.run_spec import Settings
     from uv_argo_magic.uv.interpreters import Interpreter
     from uv_argo_magic.uv.lock_store import LockStore
+
+PYTHONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
+"""Pythons to try for a package that has no wheel for this one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,6 +200,7 @@ class Resolver:
         listed = {name: parse_items(getattr(settings, name), source=name) for name in ("constraints", "overrides")}
         if not settings.allow_urls:
             _refuse_urls(requirements, *listed.values())
+        # The version is the first option: `_with_pythons` replaces it.
         options = ["--python-version", target.python]
         if target.platform:
             options += ["--python-platform", target.platform]
@@ -242,6 +246,7 @@ class Resolver:
             names = (item.name for item in requirements.items)
             failure = replace(install_errors.classify(rc, stderr), blamed=install_errors.blamed(rc, stderr, names))
             failure = self._with_nearest(failure, requirements, question, cancelled)
+            failure = self._with_pythons(failure, requirements, question, cancelled)
             return mention_base_packages(failure, stderr, interpreter)
         lock = read_pylock(
             out,
@@ -282,6 +287,30 @@ class Resolver:
             if nearest_versions:
                 return replace(failure, hint=f"Nearest compatible versions: {' and '.join(nearest_versions)}.")
         return failure
+
+    def _with_pythons(
+        self,
+        failure: InstallFailure,
+        requirements: Requirements,
+        question: _Question,
+        cancelled: threading.Event | None,
+    ) -> InstallFailure:
+        """The same failure, naming the Pythons for which the package has wheels, if uv did not name them."""
+        item = next((item for item in requirements.items if item.name == failure.package), None)
+        if item is None:
+            return failure
+        here = self.interpreter.target.minor
+        files = {**dict(question.files), dependency_tree.REQUIREMENTS_FILE: f"{replace(item, marker='')}\n"}
+        found = []
+        for python in PYTHONS:
+            options = ["--python-version", python, *question.options[2:]]
+            asked = replace(question, files=tuple(files.items()), options=tuple(options))
+            if python != here and not self._compile(asked, ("--no-deps", "--no-annotate"), cancelled=cancelled)[0]:
+                found.append(python)
+        if not found:
+            return failure
+        package = f"{item.name}{item.specifier}".replace("==", " ")
+        return replace(conflicts.only_for(package, "for Python ", found, is_python=True), blamed=failure.blamed)
 
     def _compile(
         self,

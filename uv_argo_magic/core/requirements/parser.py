@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING
 from packaging.utils import canonicalize_name
 
 from uv_argo_magic.core.requirements import grammar
+from uv_argo_magic.core.requirements.import_names import import_name_warning
 from uv_argo_magic.core.requirements.model import LocatedRequirement, Requirement, Requirements
 from uv_argo_magic.core.requirements.scanner import NAME, Cursor, Text, scan, scan_item
-from uv_argo_magic.core.requirements.typo_hints import import_name_warning, refuse_lookalike
+from uv_argo_magic.core.requirements.typo_hints import refuse_lookalike
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:

@@ -23,6 +23,10 @@ WORD = re.compile(r"[^ \t\n]+")
 COMMENT = re.compile(r"(?:^|[ \t])#")
 BAD = re.compile(r"[^\t\n\x20-\x7e]|[$`|&{}\\]")
 BAD_IN_ITEM = re.compile(r"[^\t\x20-\x7e]|[$`|&{}\\]")
+REPOSITORY_AT_REF = re.compile(
+    r"[^/]*\b(?:git|hg|svn|bzr)\+\w+://[A-Za-z0-9.-]+(?::\d+)?/[^@:]*@[\w./-]+(?:#[^@:]*)?\Z"
+)
+"""A repository on a plain host, at a branch or commit: the "@" ends no password."""
 VARIABLE = re.compile(r"\$(?:\{[A-Za-z0-9_]*\}?|[A-Za-z0-9_]*)|\{+|.", re.DOTALL)
 
 SHELL = "is shell syntax, which a requirement does not need"
@@ -105,6 +109,8 @@ def visible(text: str) -> str:
 
 def _masked(word: str) -> str:
     """The word without the part between "//" and the last "@" (a password may contain an "@" itself)."""
+    if REPOSITORY_AT_REF.match(word):
+        return word
     end = word.rfind("@")
     scheme = word.find("//") + 2
     if 2 <= scheme <= end:

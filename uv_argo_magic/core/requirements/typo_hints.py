@@ -103,123 +103,6 @@ OPTIONS = {
 }
 """Option of pip or uv -> the advice."""
 
-PACKAGE_OF = {
-    "attr": "attrs",
-    "bio": "biopython",
-    "bs4": "beautifulsoup4",
-    "community": "python-louvain",
-    "crypto": "pycryptodome",
-    "cv2": "opencv-python-headless",
-    "dateutil": "python-dateutil",
-    "dns": "dnspython",
-    "docx": "python-docx",
-    "dotenv": "python-dotenv",
-    "faiss": "faiss-cpu",
-    "fitz": "pymupdf",
-    "git": "gitpython",
-    "grpc": "grpcio",
-    "imblearn": "imbalanced-learn",
-    "jose": "python-jose",
-    "jwt": "pyjwt",
-    "ldap": "python-ldap",
-    "magic": "python-magic",
-    "mpl-toolkits": "matplotlib",
-    "mysqldb": "mysqlclient",
-    "nacl": "pynacl",
-    "opengl": "pyopengl",
-    "openssl": "pyopenssl",
-    "osgeo": "gdal",
-    "pil": "pillow",
-    "pkg-resources": "setuptools",
-    "pptx": "python-pptx",
-    "pywt": "pywavelets",
-    "serial": "pyserial",
-    "skimage": "scikit-image",
-    "sklearn": "scikit-learn",
-    "slugify": "python-slugify",
-    "snappy": "python-snappy",
-    "telegram": "python-telegram-bot",
-    "umap": "umap-learn",
-    "usb": "pyusb",
-    "win32api": "pywin32",
-    "wx": "wxpython",
-    "yaml": "pyyaml",
-    "zmq": "pyzmq",
-}
-"""Import name (canonical) -> the package that is usually meant."""
-
-ALSO_IMPORTED = {
-    "absl": "absl-py",
-    "bson": "pymongo",
-    "cairo": "pycairo",
-    "cpuinfo": "py-cpuinfo",
-    "discord": "discord-py",
-    "ffmpeg": "ffmpeg-python",
-    "gi": "pygobject",
-    "github": "pygithub",
-    "gitlab": "python-gitlab",
-    "kafka": "kafka-python",
-    "markdown_it": "markdown-it-py",
-    "mecab": "mecab-python3",
-    "memcache": "python-memcached",
-    "mpl_toolkits": "matplotlib",
-    "multipart": "python-multipart",
-    "nmap": "python-nmap",
-    "odf": "odfpy",
-    "past": "future",
-    "pkg_resources": "setuptools",
-    "psycopg2": "psycopg2-binary",
-    "pyro": "pyro-ppl",
-    "pythoncom": "pywin32",
-    "rest_framework": "djangorestframework",
-    "ruamel": "ruamel-yaml",
-    "shapefile": "pyshp",
-    "skopt": "scikit-optimize",
-    "sksurv": "scikit-survival",
-    "socks": "pysocks",
-    "speech_recognition": "speechrecognition",
-    "stdnum": "python-stdnum",
-    "surprise": "scikit-surprise",
-    "tabula": "tabula-py",
-    "talib": "ta-lib",
-    "tlz": "toolz",
-    "vlc": "python-vlc",
-    "websocket": "websocket-client",
-    "whisper": "openai-whisper",
-    "win32com": "pywin32",
-    "win32con": "pywin32",
-    "xlib": "python-xlib",
-}
-"""Import name (lower case) -> its package, where the import name is a plausible requirement too."""
-
-STANDARD_LIBRARY_NAMES = """
-abc argparse array ast asyncio atexit base64 bdb binascii bisect builtins bz2 calendar cmath cmd code codecs
-codeop collections colorsys compileall concurrent configparser contextlib contextvars copy copyreg csv ctypes
-curses dataclasses datetime dbm decimal difflib dis doctest email encodings ensurepip enum errno faulthandler
-fcntl filecmp fileinput fnmatch fractions ftplib functools gc getopt getpass gettext glob graphlib grp gzip
-hashlib heapq hmac html http idlelib imaplib importlib inspect io ipaddress itertools json keyword linecache
-locale logging lzma mailbox marshal math mimetypes mmap modulefinder multiprocessing netrc numbers operator
-optparse os pathlib pdb pickle pickletools pkgutil platform plistlib poplib posix posixpath pprint profile
-pstats pty pwd pyclbr pydoc queue quopri random re readline reprlib resource rlcompleter runpy sched secrets
-select selectors shelve shlex shutil signal site smtplib socket socketserver sqlite3 ssl stat statistics string
-stringprep struct subprocess symtable sys sysconfig syslog tabnanny tarfile tempfile termios textwrap threading
-time timeit tkinter token tokenize tomllib trace traceback tracemalloc tty turtle types typing unicodedata
-unittest urllib uuid venv warnings wave weakref webbrowser winreg wsgiref xml xmlrpc zipapp zipfile zipimport
-zlib zoneinfo
-"""
-
-STANDARD_LIBRARY = frozenset(STANDARD_LIBRARY_NAMES.split())
-"""Modules that come with every Python of 3.11 to 3.14."""
-
-
-def import_name_warning(name: str) -> str:
-    """A warning for a canonical name that is an import name rather than a package's; "" for any other."""
-    if name in PACKAGE_OF:
-        return f"{name} is an import name; its package is usually {PACKAGE_OF[name]}."
-    if name in STANDARD_LIBRARY:
-        return f"{name} is part of Python's standard library; a package of that name is something else."
-    return ""
-
 
 def refuse_lookalike(cursor: Cursor, *, line_start: bool, previous_name: str) -> None:
     """Raise a SpecError if the text at the cursor is not a requirement.
@@ -283,6 +166,8 @@ def _name_like(cursor: Cursor, word: str, previous_name: str) -> None:
         cursor.refuse("is the name of a file", "give its URL: name @ https://...", start=start)
     if name.lower() in FILES or name.lower().endswith(".txt"):
         cursor.refuse("is the name of a file", "use -r/--requirements FILE on the magic's line", start=start)
+    if name.lower() == "python":
+        cursor.refuse("is not a package", PYTHON, start=start)
     if name.lower() in KEYWORDS:
         cursor.refuse("is not a package", "write only names, separated by spaces or commas", start=start)
     if not (name[0].isalnum() and name[-1].isalnum()):

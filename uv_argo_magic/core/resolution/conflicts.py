@@ -1,28 +1,28 @@
 """Why the requirements have no solution: uv's "Because ..., we can conclude that ..." in plain English.
 
-Rule: the first explanation that fits counts, from facts (the Python, the platform) to what only the user can decide
-(a conflict).
+Rule: the first explanation that fits counts, from facts (the name, the Python, the platform) to what only the user can
+decide (a conflict).
 """
 
 from __future__ import annotations
 
 import re
 
-from uv_argo_magic.core.requirements.typo_hints import PACKAGE_OF
+from uv_argo_magic.core.requirements import import_names
 from uv_argo_magic.core.resolution.uv_stderr import InstallFailure, UvOutput, capitalize, display_name, shorten
-from uv_argo_magic.core.suggest import nearest
 
 
 def unsolved(output: UvOutput) -> InstallFailure:
     """Explain why uv found no solution."""
-    for explain in (_wrong_python, _no_wheel, _unknown, _no_version):
+    for explain in (_wrong_python, _wrong_name, _no_wheel, _unknown, _no_version):
         failure = explain(output)
         if failure:
             return failure
+    another = "use another Python with --python, " if re.search("no (?:usable )?wheels", output.message) else ""
     return InstallFailure(
         cause="conflict",
         sentence=f"The requirements conflict: {shorten(_chain(output), 700)}.",
-        hint="Loosen or remove one of them, or run them in separate cells.",
+        hint=f"Loosen or remove one of them, {another}or run them in separate cells.",
     )
 
 
@@ -40,26 +40,99 @@ def _wrong_python(output: UvOutput) -> InstallFailure | None:
     )
 
 
-def _no_wheel(output: UvOutput) -> InstallFailure | None:
+def _wrong_name(output: UvOutput) -> InstallFailure | None:
+    """A module of Python, an import name or a misspelling, where the index has no usable package of that name."""
     match = re.search(
-        r"(?:[Bb]ecause|and) ([^\s,]+|all versions of [^\s,]+) (?:has|have) no (usable wheels|wheels with[^,(]*)",
+        r"(?:[Bb]ecause|and) (?:all versions of )?([^\s,]+?)(?:==[^\s,]+)? (?:(?:has|have) no |was not found in the )",
         output.message,
     )
-    if not match:
+    name = match[1] if match else ""
+    requested = re.search(rf"you require {re.escape(name)}(?![\w.-])", output.message)
+    if not name or not requested or _is_conflict(output):
+        return None
+    if import_names.in_standard_library(name):
+        return InstallFailure(
+            cause="unknown-package",
+            sentence=f"{name} is part of Python's standard library and needs no package.",
+            hint=f"Remove {name} from the requirements, and import it.",
+        )
+    package = import_names.right_name(import_names.canonical(name))
+    if not package:
+        return None
+    is_import = import_names.canonical(name) in import_names.PACKAGE_OF
+    return InstallFailure(
+        cause="unknown-package",
+        sentence=f"{name} is an import name; its package is {package}."
+        if is_import
+        else f"The package is called {package}, not {name}.",
+        hint=f"Use {package} in the requirements{'; the import stays as it is' if is_import else ''}.",
+    )
+
+
+def _no_wheel(output: UvOutput) -> InstallFailure | None:
+    match = re.search(
+        r"(?:[Bb]ecause|and) ([^\s,]+|all versions of [^\s,]+|several versions of [^\s,]+) "
+        r"(?:has|have) no (usable wheels|wheels with[^,(]*)",
+        output.message,
+    )
+    if not match or _is_conflict(output):
         return None
     package = display_name(match[1])
+    name = re.split(r"[=<>!~\[ ]", package)[0]
+    hints = " ".join(output.hints).replace("`", "")
+    for pattern, found_on in ((r"platforms?", "for "), (r"Python ABI tags?", "for Python ")):
+        found = re.search(
+            rf"[Ww]heels (?:are available )?for (\S+) \(v(\S+)\) (?:on|with) the following {pattern}: ([\w, ]+)", hints
+        )
+        items = [_python(tag) if "Python" in found_on else tag for tag in found[3].split(", ")] if found else []
+        if found and all(items):
+            return only_for(f"{found[1]} {found[2]}", found_on, items, is_python="Python" in found_on)
     if match[2] == "usable wheels":
         return InstallFailure(
             cause="platform",
             sentence=f"{package} has no wheel, and building from source is disabled.",
             hint="Use a version with a wheel, or allow builds (they run the package's code): --set only_binary=false.",
+            package=name,
         )
-    available = f"{capitalize(output.hints[0]).replace('`', '').rstrip('.')}. " if output.hints else ""
+    available = f"{capitalize(hints).rstrip('.')}. " if hints else ""
     return InstallFailure(
         cause="platform",
         sentence=f"{package} has no wheel for this Python and platform.",
         hint=f"{available}Use another version, or another Python with --python.",
     )
+
+
+def only_for(package: str, found_on: str, items: list[str], *, is_python: bool) -> InstallFailure:
+    """The failure of a package that has wheels for other Pythons or platforms only; `items` are in their order."""
+    listed = f"{', '.join(items[:-1])} and {items[-1]}" if items[1:] else items[0]
+    use = f"--python {items[-1]}" if is_python else "such a machine"
+    return InstallFailure(
+        cause="platform",
+        sentence=f"{package} has wheels {found_on}{listed} only.",
+        hint=f"Use {use}, or another version of the package.",
+    )
+
+
+def _python(tag: str) -> str:
+    """The Python of an ABI tag: "3.10" for cp310, "" for any other tag."""
+    match = re.fullmatch(r"cp(\d)(\d+)(t?)m?", tag.strip())
+    return f"{match[1]}.{match[2]}{match[3]}" if match else ""
+
+
+def _is_conflict(output: UvOutput) -> bool:
+    """Whether the last step of uv's argument sets a dependency against something else that is required."""
+    conclusions = _conclusions(output)
+    return bool(conclusions) and bool(re.search(r" depends? on |^you require ", conclusions[-1]))
+
+
+def _conclusions(output: UvOutput) -> list[str]:
+    """What uv concludes before the final step."""
+    steps = re.split(r"\. And because ", _argument(output))[:-1]
+    return [step.rpartition("we can conclude that ")[2] for step in steps]
+
+
+def _argument(output: UvOutput) -> str:
+    return " ".join(line.split(": ", 1)[1] for line in output.lines if line.startswith("cause: "))
 
 
 def _unknown(output: UvOutput) -> InstallFailure | None:
@@ -70,7 +143,7 @@ def _unknown(output: UvOutput) -> InstallFailure | None:
         return None
     name = re.split(r"[=<>!~\[]", match[1])[0]
     dependent = f" (required by {display_name(match[2])})" if match[2] else ""
-    suggestion = suggest(name)
+    suggestion = import_names.suggest(name)
     question = f"Did you mean {suggestion}? " if suggestion else ""
     return InstallFailure(
         cause="unknown-package",
@@ -121,50 +194,16 @@ def _no_version(output: UvOutput) -> InstallFailure | None:
 def _chain(output: UvOutput) -> str:
     """The premises of uv's explanation, without the conclusions.
 
-    A long explanation repeats one argument for each version: its beginning and its end are enough.
+    A long explanation goes through every version; its last conclusion and its last premise are enough.
     """
-    text = " ".join(line.split(": ", 1)[1] for line in output.lines if line.startswith("cause: "))
     premises: list[str] = []
-    for part in re.split(r"\b(?:And b|B)ecause ", text)[1:]:
+    for part in re.split(r"\b(?:And b|B)ecause ", _argument(output))[1:]:
         premise = re.split(r",? we can conclude that ", part)[0].strip(" .,")
         if not re.match(r"we know from \(|only the following versions", premise) and premise not in premises:
             premises.append(premise)
+    conclusions = _conclusions(output)
+    if len(premises) > 2 and conclusions and " depend" in conclusions[-1]:
+        premises = [conclusions[-1], premises[-1]]
     if len(premises) > 4:
         premises = [*premises[:2], "and so on for other versions", premises[-1]]
     return "; ".join(premises) or output.last
-
-
-def suggest(name: str) -> str:
-    """The package most likely meant by `name`, or ""."""
-    plain = re.sub(r"[-_.]+", "-", name).lower()
-    package = MISSPELLINGS.get(plain) or PACKAGE_OF.get(plain)
-    if package:
-        return package
-    close = nearest(plain, POPULAR)
-    return close if close != plain else ""
-
-
-MISSPELLINGS = {
-    "cv": "opencv-python-headless",
-    "lightgbm-python": "lightgbm",
-    "opencv": "opencv-python-headless",
-    "psycopg2-bin": "psycopg2-binary",
-    "pylab": "matplotlib",
-    "pytorch": "torch",
-    "spark": "pyspark",
-    "tensor-flow": "tensorflow",
-}
-"""Common misspelling (canonical) -> the package; typo_hints.PACKAGE_OF has the names of modules."""
-
-POPULAR = (
-    "aiohttp", "altair", "anyio", "bokeh", "boto3", "catboost", "celery", "click", "cython", "dask", "datasets",
-    "distributed", "django", "duckdb", "fastapi", "fiona", "flask", "fsspec", "gensim", "geopandas", "gitpython",
-    "h5py", "httpx", "hypothesis", "ipywidgets", "jax", "jinja2", "joblib", "jsonschema", "keras", "lightgbm", "lxml",
-    "matplotlib", "mlflow", "networkx", "nltk", "numba", "numexpr", "numpy", "openpyxl", "optuna", "pandas", "pillow",
-    "plotly", "polars", "prophet", "psutil", "psycopg2-binary", "pyarrow", "pydantic", "pymongo", "pyspark", "pytest",
-    "pyyaml", "rasterio", "redis", "requests", "rich", "s3fs", "scikit-image", "scikit-learn", "scipy", "seaborn",
-    "sentence-transformers", "shapely", "spacy", "sqlalchemy", "statsmodels", "streamlit", "sympy", "tabulate",
-    "tensorflow", "tokenizers", "torch", "torchvision", "tqdm", "transformers", "urllib3", "xarray", "xgboost", "xlrd",
-    "zarr",
-)  # fmt: skip
-"""Popular packages, to compare a misspelt name with."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
-from uv_argo_magic.core.resolution.conflicts import suggest, unsolved
+from uv_argo_magic.core.resolution.conflicts import unsolved
 from uv_argo_magic.core.resolution.uv_stderr import (
     UNREACHABLE,
     Cause,
@@ -29,7 +29,7 @@ from uv_argo_magic.core.resolution.uv_stderr import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["UNREACHABLE", "Cause", "InstallFailure", "blamed", "classify", "redact", "suggest", "warnings"]
+__all__ = ["UNREACHABLE", "Cause", "InstallFailure", "blamed", "classify", "redact", "warnings"]
 
 
 def classify(rc: int, stderr: str) -> InstallFailure:

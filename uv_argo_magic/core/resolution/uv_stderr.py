@@ -2,6 +2,7 @@
 
 Rules:
 - The output of a build or of git is separated from uv's own messages: a build may print "timed out" as well.
+- What uv writes for itself is made plain: `numpy{python_full_version < '3.14'}>=2` is numpy>=2 here.
 - User names, passwords and queries of URLs are removed first; no other module sees them.
 """
 
@@ -25,7 +26,7 @@ UNREACHABLE: frozenset[Cause] = frozenset({"network", "proxy", "portal", "certif
 class InstallFailure:
     """Why uv failed: one `sentence`, the next step as `hint`, and whether a retry may work.
 
-    `blamed` are the requested packages that cause it, if they were determined.
+    `blamed` are the requested packages that cause it, if they were determined; `package` is the one without a wheel.
     """
 
     cause: Cause
@@ -33,6 +34,7 @@ class InstallFailure:
     hint: str
     retryable: bool = False
     blamed: tuple[str, ...] = ()
+    package: str = ""
 
     @property
     def unreachable(self) -> bool:
@@ -130,7 +132,17 @@ def parse_stderr(exit_status: int, stderr: str) -> UvOutput:
             lines[-1] += f" {plain}"
         elif plain:
             lines.append(plain)
-    return UvOutput(exit_status=exit_status, text=text, lines=tuple(lines), build_output=tuple(printed))
+    return UvOutput(exit_status=exit_status, text=text, lines=tuple(map(_readable, lines)), build_output=tuple(printed))
+
+
+def _readable(line: str) -> str:
+    """The line without markers in braces, and without long lists of versions of one package."""
+    line = re.sub(r"(?<=[\w\]])\{[^{}]*\}", "", line)
+    return re.sub(
+        r"all of: ([A-Za-z0-9._-]+?)(?:[=<>!~]\S+)?(?: \1[=<>!~]\S+)+(?= (?:has|have|depends?|cannot|are)\b)",
+        r"several versions of \1",
+        line,
+    )
 
 
 def _plain(row: str) -> str:
@@ -151,7 +163,7 @@ _FRAMES = (
 
 def display_name(spec: str) -> str:
     """A requirement for a message: "alpha 1.0" for alpha==1.0 and alpha-1.0, "alpha (URL)" for alpha @ URL."""
-    spec = spec.removeprefix("all versions of ")
+    spec = re.sub(r"^(?:all|several) versions of ", "", spec)
     name, at, url = spec.partition(" @ ")
     if at:
         return f"{name} ({url})"

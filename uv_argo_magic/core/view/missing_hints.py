@@ -9,7 +9,7 @@ from packaging.utils import canonicalize_name
 
 from uv_argo_magic.core.humanize import LONGEST
 from uv_argo_magic.core.protocol import remote_error
-from uv_argo_magic.core.requirements.typo_hints import ALSO_IMPORTED, PACKAGE_OF, STANDARD_LIBRARY
+from uv_argo_magic.core.requirements import import_names
 from uv_argo_magic.core.spec.run_spec import FILES
 from uv_argo_magic.errors import ProtocolError
 
@@ -29,9 +29,9 @@ def hint(state: RunState) -> str:
         return "The cell ran out of memory. Raise --memory if it is set, or process the data in parts."
     if "ModuleNotFoundError" in error.mro and isinstance(name, str):
         top = name.partition(".")[0]
-        package = {**PACKAGE_OF, **ALSO_IMPORTED}.get(top.lower(), top)
+        package = import_names.package_of(top)
         installed = {installed_name for installed_name, _ in state.installed.packages} if state.installed else set()
-        if top in STANDARD_LIBRARY or canonicalize_name(package) in installed:
+        if import_names.in_standard_library(top) or canonicalize_name(package) in installed:
             return ""
         return f"The cell does not see the notebook's packages. {_how_to_add(package, state)}"
     file = attributes.get("filename")

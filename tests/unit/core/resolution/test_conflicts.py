@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uv_argo_magic.core.resolution.conflicts import MISSPELLINGS, POPULAR, suggest, unsolved
+from uv_argo_magic.core.resolution.conflicts import unsolved
 from uv_argo_magic.core.resolution.install_errors import classify
 from uv_argo_magic.core.resolution.uv_stderr import parse_stderr
 
@@ -32,14 +32,81 @@ def test_platform():
     chain = "Because plat==1.0 has no wheels with a matching platform tag (e.g., `x`) and you require plat==1.0"
     hint = "Wheels are available for `plat` (v1.0) on the following platform: `win_amd64`"
     cause, sentence, said = explain(chain, hint)
-    assert (cause, sentence) == ("platform", "plat 1.0 has no wheel for this Python and platform.")
-    assert said.startswith("Wheels are available for plat (v1.0) on the following platform: win_amd64. ")
+    assert (cause, sentence) == ("platform", "plat 1.0 has wheels for win_amd64 only.")
+    assert said == "Use such a machine, or another version of the package."
     assert explain(chain)[2] == "Use another version, or another Python with --python."
     cause, sentence, _ = explain("Because all versions of src have no usable wheels and you require src")
     assert (cause, sentence) == (
         "platform",
         "src has no wheel, and building from source is disabled.",
     )
+
+
+NO_ABI = "Because {0} has no wheels with a matching Python ABI tag (e.g., `cp311`) and you require {0}"
+FOUND = (
+    "You require CPython 3.11 (`cp311`), but we only found wheels for `{}` (v{}) with the following Python ABI tags: {}"
+)
+PLATFORMS = "Wheels are available for `pywin32` (v312) on the following platforms: `win32`, `win_amd64`"
+
+
+@pytest.mark.parametrize(
+    ("name", "hints", "sentence", "step"),
+    [
+        (
+            "tensorflow<=2.11.1",
+            FOUND.format("tensorflow", "2.11.1", "`cp37m`, `cp38`, `cp310`, `cp314t`"),
+            "tensorflow 2.11.1 has wheels for Python 3.7, 3.8, 3.10 and 3.14t only.",
+            "Use --python 3.14t, or another version of the package.",
+        ),
+        (
+            "pywin32<=302",
+            FOUND.format("pywin32", "302", "`cp310`") + "\n\nhint: " + PLATFORMS,
+            "pywin32 312 has wheels for win32 and win_amd64 only.",
+            "Use such a machine, or another version of the package.",
+        ),
+        (
+            "x==1",
+            FOUND.format("x", "1", "`pypy37_pp73`"),
+            "x 1 has no wheel for this Python and platform.",
+            "You require CPython 3.11",
+        ),
+    ],
+)
+def test_where_a_package_has_wheels(name, hints, sentence, step):
+    cause, said, hint = explain(NO_ABI.format(name), hints)
+    assert (cause, said) == ("platform", sentence)
+    assert hint.startswith(step)
+
+
+@pytest.mark.parametrize(
+    ("chain", "sentence", "step"),
+    [
+        (
+            "Because all versions of sklearn have no usable wheels and you require sklearn",
+            "sklearn is an import name; its package is scikit-learn.",
+            "Use scikit-learn in the requirements; the import stays as it is.",
+        ),
+        (
+            "Because skimage==0.0 has no usable wheels and you require skimage",
+            "skimage is an import name; its package is scikit-image.",
+            "Use scikit-image",
+        ),
+        (
+            "Because pytorch was not found in the package registry and you require pytorch>=2",
+            "The package is called torch, not pytorch.",
+            "Use torch in the requirements.",
+        ),
+        (
+            "Because sqlite3 was not found in the package registry and you require sqlite3",
+            "sqlite3 is part of Python's standard library and needs no package.",
+            "Remove sqlite3",
+        ),
+    ],
+)
+def test_a_name_that_is_not_a_packages(chain, sentence, step):
+    cause, said, hint = explain(chain)
+    assert (cause, said) == ("unknown-package", sentence)
+    assert hint.startswith(step)
 
 
 def test_unknown():
@@ -130,6 +197,37 @@ def test_conflict():
     )
 
 
+MANY_VERSIONS = """\
+Because pandas>=3.0.0 depends on numpy{python_full_version < '3.14'}>=1.26.0 and all of:
+             pandas==2.1.1
+             pandas>=2.2.2,<=2.3.3
+         depend on numpy>=1.26.0, we can conclude that all of:
+             pandas==2.1.1
+             pandas>=2.2.2
+         depend on numpy>=1.26.0.
+         And because pandas<=2.1.0 has no usable wheels and pandas==2.1.2 depends on numpy>=1.26, we can conclude that
+         all versions of pandas depend on numpy>=1.26.0.
+         And because you require pandas and numpy{python_full_version < '3.13'}<1.26"""
+
+
+def test_a_conflict_over_many_versions_is_its_last_conclusion():
+    assert explain(MANY_VERSIONS) == (
+        "conflict",
+        "The requirements conflict: all versions of pandas depend on numpy>=1.26.0; you require pandas and numpy<1.26.",
+        "Loosen or remove one of them, use another Python with --python, or run them in separate cells.",
+    )
+
+
+def test_many_versions_of_one_package_are_not_listed():
+    chain = "Because all of:\n  a==1\n  a==2\n  a>=3,<4\n have no usable wheels and you require a<4"
+    assert explain(chain)[:2] == ("platform", "a has no wheel, and building from source is disabled.")
+    chain = "Because all of:\n  a==1\n  a==2\n depend on b<2 and you require a<3 and b>2"
+    assert (
+        explain(chain)[1]
+        == "The requirements conflict: several versions of a depend on b<2 and you require a<3 and b>2."
+    )
+
+
 def test_a_long_chain_is_cut_in_its_middle():
     steps = [f"Because a=={n} depends on b=={n} and b=={n} depends on c<{n}, we can conclude ({n})" for n in range(9)]
     steps += ["And because we know from (1) that a<2 cannot be used, we can conclude that x"]
@@ -138,27 +236,6 @@ def test_a_long_chain_is_cut_in_its_middle():
     assert sentence.endswith("and so on for other versions; you require a.")
     assert "know from" not in sentence
     assert "following versions" not in sentence
-
-
-@pytest.mark.parametrize(
-    ("name", "meant"),
-    [
-        ("sklearn", "scikit-learn"),
-        ("PIL", "pillow"),
-        ("mpl_toolkits", "matplotlib"),
-        ("pandsa", "pandas"),
-        ("numppy", "numpy"),
-        ("numpy", ""),
-        ("zzzzqqq", ""),
-    ],
-)
-def test_suggest(name, meant):
-    assert suggest(name) == meant
-
-
-def test_the_tables_are_well_formed():
-    assert list(POPULAR) == sorted(set(POPULAR))
-    assert all(name == name.lower() and "_" not in name for name in (*MISSPELLINGS, *POPULAR))
 
 
 @given(st.text())

@@ -10,8 +10,8 @@ import pytest
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import RunState, durations, elapsed
+from uv_argo_magic.core.requirements.import_names import ALSO_IMPORTED, PACKAGE_OF
 from uv_argo_magic.core.requirements.parser import parse
-from uv_argo_magic.core.requirements.typo_hints import ALSO_IMPORTED, PACKAGE_OF
 from uv_argo_magic.core.resolution.install_errors import classify
 from uv_argo_magic.core.resolution.lock import Lock, Target, Unresolved
 from uv_argo_magic.core.spec.run_spec import FILES

@@ -1,0 +1,240 @@
+"""Names of modules and of packages: what an import name is called on the index, and what is part of Python.
+
+No package index knows the name under which a package is imported, so these are tables. Look-ups are by the canonical
+name ("scikit-learn"), as requirements are.
+"""
+
+from __future__ import annotations
+
+import re
+
+from uv_argo_magic.core.suggest import nearest
+
+PACKAGE_OF = {
+    "attr": "attrs",
+    "barcode": "python-barcode",
+    "bio": "biopython",
+    "bs4": "beautifulsoup4",
+    "community": "python-louvain",
+    "crypto": "pycryptodome",
+    "cv2": "opencv-python-headless",
+    "dateutil": "python-dateutil",
+    "decouple": "python-decouple",
+    "delta": "delta-spark",
+    "dns": "dnspython",
+    "docx": "python-docx",
+    "dotenv": "python-dotenv",
+    "faiss": "faiss-cpu",
+    "fitz": "pymupdf",
+    "git": "gitpython",
+    "googleapiclient": "google-api-python-client",
+    "grpc": "grpcio",
+    "haiku": "dm-haiku",
+    "hydra": "hydra-core",
+    "imblearn": "imbalanced-learn",
+    "jose": "python-jose",
+    "jwt": "pyjwt",
+    "ldap": "python-ldap",
+    "magic": "python-magic",
+    "mpl-toolkits": "matplotlib",
+    "mysqldb": "mysqlclient",
+    "nacl": "pynacl",
+    "newspaper": "newspaper3k",
+    "openbabel": "openbabel-wheel",
+    "opengl": "pyopengl",
+    "openssl": "pyopenssl",
+    "osgeo": "gdal",
+    "pil": "pillow",
+    "pkg-resources": "setuptools",
+    "pptx": "python-pptx",
+    "pywt": "pywavelets",
+    "pyximport": "cython",
+    "rapidjson": "python-rapidjson",
+    "serial": "pyserial",
+    "skbio": "scikit-bio",
+    "skfuzzy": "scikit-fuzzy",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "sklearn-extra": "scikit-learn-extra",
+    "skmultilearn": "scikit-multilearn",
+    "skopt": "scikit-optimize",
+    "skrf": "scikit-rf",
+    "sksurv": "scikit-survival",
+    "slugify": "python-slugify",
+    "snappy": "python-snappy",
+    "snowflake": "snowflake-connector-python",
+    "telegram": "python-telegram-bot",
+    "umap": "umap-learn",
+    "usb": "pyusb",
+    "win32api": "pywin32",
+    "wx": "wxpython",
+    "yaml": "pyyaml",
+    "zmq": "pyzmq",
+}
+"""Import name (canonical) -> the package that is usually meant."""
+
+ALSO_IMPORTED = {
+    "absl": "absl-py",
+    "bson": "pymongo",
+    "cairo": "pycairo",
+    "can": "python-can",
+    "cassandra": "cassandra-driver",
+    "cpuinfo": "py-cpuinfo",
+    "cupy": "cupy-cuda12x",
+    "discord": "discord-py",
+    "ffmpeg": "ffmpeg-python",
+    "gi": "pygobject",
+    "github": "pygithub",
+    "gitlab": "python-gitlab",
+    "kafka": "kafka-python",
+    "markdown_it": "markdown-it-py",
+    "mecab": "mecab-python3",
+    "memcache": "python-memcached",
+    "mpl_toolkits": "matplotlib",
+    "multipart": "python-multipart",
+    "nmap": "python-nmap",
+    "odf": "odfpy",
+    "past": "future",
+    "pkg_resources": "setuptools",
+    "psycopg2": "psycopg2-binary",
+    "pyannote": "pyannote-audio",
+    "pyro": "pyro-ppl",
+    "pythoncom": "pywin32",
+    "rest_framework": "djangorestframework",
+    "ruamel": "ruamel-yaml",
+    "shapefile": "pyshp",
+    "sklearn_extra": "scikit-learn-extra",
+    "socks": "pysocks",
+    "sonnet": "dm-sonnet",
+    "speech_recognition": "speechrecognition",
+    "stdnum": "python-stdnum",
+    "surprise": "scikit-surprise",
+    "tabula": "tabula-py",
+    "talib": "ta-lib",
+    "tlz": "toolz",
+    "tree": "dm-tree",
+    "vlc": "python-vlc",
+    "weaviate": "weaviate-client",
+    "websocket": "websocket-client",
+    "whisper": "openai-whisper",
+    "win32com": "pywin32",
+    "win32con": "pywin32",
+    "xlib": "python-xlib",
+}
+"""Import name (lower case) -> its package, where the import name is a plausible requirement too."""
+
+REMOVED = {
+    "aifc": "standard-aifc",
+    "asynchat": "pyasynchat",
+    "asyncore": "pyasyncore",
+    "audioop": "audioop-lts",
+    "cgi": "legacy-cgi",
+    "cgitb": "legacy-cgi",
+    "chunk": "standard-chunk",
+    "crypt": "legacycrypt",
+    "distutils": "setuptools",
+    "imghdr": "standard-imghdr",
+    "mailcap": "standard-mailcap",
+    "nntplib": "standard-nntplib",
+    "pipes": "standard-pipes",
+    "sndhdr": "standard-sndhdr",
+    "sunau": "standard-sunau",
+    "telnetlib": "standard-telnetlib",
+    "uu": "standard-uu",
+    "xdrlib": "standard-xdrlib",
+}
+"""Module that Python 3.12 or 3.13 removed from its standard library -> a package that provides it."""
+
+MISSPELLINGS = {
+    "beautiful-soup": "beautifulsoup4",
+    "beautifulsoup": "beautifulsoup4",
+    "cv": "opencv-python-headless",
+    "fbprophet": "prophet",
+    "huggingface": "huggingface-hub",
+    "lightgbm-python": "lightgbm",
+    "matplot": "matplotlib",
+    "opencv": "opencv-python-headless",
+    "opencv2": "opencv-python-headless",
+    "psycopg2-bin": "psycopg2-binary",
+    "pylab": "matplotlib",
+    "pytorch": "torch",
+    "sci-kit-learn": "scikit-learn",
+    "scikit": "scikit-learn",
+    "scikitimage": "scikit-image",
+    "scikitlearn": "scikit-learn",
+    "spark": "pyspark",
+    "tensor-flow": "tensorflow",
+}
+"""Common misspelling (canonical) -> the package."""
+
+STANDARD_LIBRARY_NAMES = """
+abc antigravity argparse array ast asyncio atexit base64 bdb binascii bisect builtins bz2 calendar cmath cmd code
+codecs codeop collections colorsys compileall concurrent configparser contextlib contextvars copy copyreg cProfile
+csv ctypes curses dataclasses datetime dbm decimal difflib dis doctest email encodings ensurepip enum errno
+faulthandler fcntl filecmp fileinput fnmatch fractions ftplib functools gc genericpath getopt getpass gettext glob
+graphlib grp gzip hashlib heapq hmac html http idlelib imaplib importlib inspect io ipaddress itertools json
+keyword linecache locale logging lzma mailbox marshal math mimetypes mmap modulefinder msvcrt multiprocessing netrc
+nt ntpath nturl2path numbers opcode operator optparse os pathlib pdb pickle pickletools pkgutil platform plistlib
+poplib posix posixpath pprint profile pstats pty pwd py_compile pyclbr pydoc pydoc_data pyexpat queue quopri random
+re readline reprlib resource rlcompleter runpy sched secrets select selectors shelve shlex shutil signal site
+smtplib socket socketserver sqlite3 sre_compile sre_constants sre_parse ssl stat statistics string stringprep
+struct subprocess symtable sys sysconfig syslog tabnanny tarfile tempfile termios textwrap this threading time
+timeit tkinter token tokenize tomllib trace traceback tracemalloc tty turtle turtledemo types typing unicodedata
+unittest urllib uuid venv warnings wave weakref webbrowser winreg winsound wsgiref xml xmlrpc zipapp zipfile
+zipimport zlib zoneinfo
+"""
+
+STANDARD_LIBRARY = frozenset(STANDARD_LIBRARY_NAMES.split())
+"""Modules that come with every Python of 3.11 to 3.14, on some systems only."""
+
+_STANDARD_LIBRARY = frozenset(name.lower().replace("_", "-") for name in STANDARD_LIBRARY)
+
+POPULAR = (
+    "aiohttp", "altair", "anyio", "bokeh", "boto3", "catboost", "celery", "click", "cython", "dask", "datasets",
+    "distributed", "django", "duckdb", "fastapi", "fiona", "flask", "fsspec", "gensim", "geopandas", "gitpython",
+    "h5py", "httpx", "hypothesis", "ipywidgets", "jax", "jinja2", "joblib", "jsonschema", "keras", "lightgbm", "lxml",
+    "matplotlib", "mlflow", "networkx", "nltk", "numba", "numexpr", "numpy", "openpyxl", "optuna", "pandas", "pillow",
+    "plotly", "polars", "prophet", "psutil", "psycopg2-binary", "pyarrow", "pydantic", "pymongo", "pyspark", "pytest",
+    "pyyaml", "rasterio", "redis", "requests", "rich", "s3fs", "scikit-image", "scikit-learn", "scipy", "seaborn",
+    "sentence-transformers", "shapely", "spacy", "sqlalchemy", "statsmodels", "streamlit", "sympy", "tabulate",
+    "tensorflow", "tokenizers", "torch", "torchvision", "tqdm", "transformers", "urllib3", "xarray", "xgboost", "xlrd",
+    "zarr",
+)  # fmt: skip
+"""Popular packages, to compare a misspelt name with."""
+
+
+def in_standard_library(name: str) -> bool:
+    """Whether this is a module of Python's standard library; a canonical name will do."""
+    return canonical(name) in _STANDARD_LIBRARY
+
+
+def package_of(module: str) -> str:
+    """The package that provides a module, by its import name: the name itself where nothing else is known."""
+    top = module.partition(".")[0]
+    return {**REMOVED, **ALSO_IMPORTED}.get(top.lower()) or PACKAGE_OF.get(canonical(top)) or top
+
+
+def right_name(name: str) -> str:
+    """The package that is meant by an import name or a misspelling of this canonical name; "" for any other."""
+    return MISSPELLINGS.get(name) or PACKAGE_OF.get(name, "")
+
+
+def suggest(name: str) -> str:
+    """The package most likely meant by `name`, or ""."""
+    plain = canonical(name)
+    close = right_name(plain) or nearest(plain, POPULAR)
+    return close if close != plain else ""
+
+
+def canonical(name: str) -> str:
+    """A name as the index compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def import_name_warning(name: str) -> str:
+    """A warning for a canonical name that is an import name rather than a package's; "" for any other."""
+    if name in PACKAGE_OF:
+        return f"{name} is an import name; its package is usually {PACKAGE_OF[name]}."
+    if in_standard_library(name):
+        return f"{name} is part of Python's standard library; a package of that name is something else."
+    return ""
