@@ -12,9 +12,10 @@ from traitlets import TraitError
 from uv_argo_magic import cell_syntax, config
 from uv_argo_magic.backends.base import Check
 from uv_argo_magic.core.protocol import events as ev
-from uv_argo_magic.core.resolution.lock import Lock, Target
+from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.core.spec.run_spec import RunSpec
+from uv_argo_magic.engine import ipython_syntax
 from uv_argo_magic.errors import ArgoMagicError, CellFailed, SpecError
 from uv_argo_magic.history.store import History
 from uv_argo_magic.notebook import magics
@@ -59,9 +60,8 @@ def test_the_line_expands_and_says_so(shell, engine, capsys):
 def test_the_result_is_the_cells_value(shell, engine):
     engine.events = fake_engine.ended("ok", ev.Result(boot="b", n=1, t=1.0, data=(("text/plain", '"42"'),)))
     done = shell.run_cell("%%argo\n42")
-    data, _ = shell.display_formatter.format(done.result)
-    assert data["text/plain"] == "42"
-    assert shell.run_cell("%%argo\n42;").result is None
+    assert (repr(done.result), repr(shell.user_ns["_"])) == ("42", "42")
+    assert repr(shell.user_ns["Out"][done.execution_count]) == "42"
 
 
 def test_a_failed_run_raises_and_its_name_is_bound_before(shell, engine):
@@ -233,25 +233,49 @@ def test_a_wrong_line_is_an_error_of_ours(shell, engine, line):
 @pytest.mark.parametrize(
     ("cell", "line", "hint"),
     [
-        ("x = 1\n!ls -l", 3, "subprocess.run"),
-        ("files = !ls", 2, "subprocess.run"),
-        ("%time x = 1", 2, "without %%argo"),
-        ("x = %who_ls", 2, "without %%argo"),
-        ("print?", 2, "help(print)"),
-        ("?print", 2, "help(print)"),
-        ("x = 1\nif x:\n    %time y = 1", 4, "without %%argo"),
-        ("\n%%time\nx = 1", 3, "Use one cell magic per cell"),
-        ("%%argo\nx = 1", 2, "Use one cell magic per cell"),
-        ("!pip install -q numpy pandas", 2, '%%argo --deps "numpy pandas"'),
-        ("%pip install numpy", 2, '%%argo --deps "numpy"'),
-        ("f(\n'%time'\n)\n!ls", 5, "subprocess.run"),
+        ("x = 1\n%lsmagic", 3, "add ipython to --deps"),
+        ("\n%%time\nx = 1\n%pylab inline", 5, "add ipython to --deps"),
+        ("if x:\n    y = %timeti 1", 3, "Did you mean %timeit?"),
+        ("%%capture\n%%tmie\nx = 1", 3, "Did you mean %%time?"),
+        ("%%argo\nx = 1", 2, "one %%argo line per cell"),
+        ("%config IPCompleter.greedy = True", 2, "InlineBackend and InteractiveShell"),
     ],
 )
-def test_ipython_syntax_is_refused_before_anything_starts(shell, engine, cell, line, hint):
-    with pytest.raises(SpecError, match=f"^line {line}: .* is IPython syntax") as caught:
-        run(shell, "", cell)
+def test_magics_that_are_not_available_are_refused_before_anything_starts(cell, line, hint):
+    spec = RunSpec(cell=cell, code=ipython_syntax.translate(cell))
+    with pytest.raises(SpecError, match=f"^line {line}: ") as caught:
+        ipython_syntax.refuse_unknown(spec, Lock(packages=(), target=Target(python="3.12.1")))
     assert hint in caught.value.hint
-    assert engine.prepared == []
+    ipython = Lock(packages=(Package(name="ipython", version="9"),), target=Target(python="3.12.1"))
+    ipython_syntax.refuse_unknown(spec, ipython)
+
+
+def test_a_cell_is_translated_before_it_is_sent(shell, engine):
+    run(shell, "", "x = !ls\nlen(x)")
+    assert engine.spec.cell == "x = !ls\nlen(x)"
+    assert engine.spec.code == "x = get_ipython().getoutput('ls')\nlen(x)\n"
+
+
+INNER = "get_ipython().run_cell_magic('capture', '', \"get_ipython().system('a')\\n\")\n\n"
+
+
+@pytest.mark.parametrize(
+    ("cell", "code"),
+    [
+        ("!a \\\n b\nx", "get_ipython().system('a   b')\n\nx\n"),
+        ("\n\n  %pwd\n  y", "\n\nget_ipython().run_line_magic('pwd', '')\ny\n"),
+        (
+            "%%time\n%%capture\n!a",
+            f"get_ipython().run_cell_magic('time', '', {INNER!r})\n\n\n",
+        ),
+        ("%%bash\n!a", "get_ipython().run_cell_magic('bash', '', '!a\\n')\n\n"),
+        ("f?", "get_ipython().run_line_magic('pinfo', 'f')\n"),
+        (">>> a\n... b", "a\nb\n"),
+    ],
+)
+def test_a_translation_has_the_lines_of_the_cell(cell, code):
+    assert ipython_syntax.translate(cell) == code
+    assert code.count("\n") == cell.count("\n") + 1
 
 
 @pytest.mark.parametrize(
@@ -268,16 +292,13 @@ def test_ipython_syntax_is_refused_before_anything_starts(shell, engine, cell, l
         "\n\n",
     ],
 )
-def test_plain_python_is_never_called_ipythons(cell):
-    cell_syntax.refuse_ipython(cell, 1)
-    assert cell_syntax.syntax_error(cell, "<cell>", 0) is None
+def test_plain_python_is_not_translated(cell):
+    assert ipython_syntax.translate(cell) == ""
 
 
-@pytest.mark.parametrize(
-    "cell", ["x = (1\n% 2", "x = = 1", "'open", "s = 'what?", "def f(:\n  '''\n%time\n'''", "é = \0"]
-)
-def test_broken_python_is_not_called_ipythons(cell):
-    cell_syntax.refuse_ipython(cell, 1)
+@pytest.mark.parametrize("cell", ["x = = 1", "'open", "s = 'what?", "é = \0"])
+def test_broken_python_is_reported_as_such(cell):
+    assert cell_syntax.syntax_error(ipython_syntax.translate(cell) or cell, "<cell>", 0) or "\0" in cell
 
 
 def test_a_syntax_error_is_shown_on_the_cells_line_and_starts_nothing(shell, engine, capsys):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import pathlib
+import sys
 
 import nbclient
 import nbformat
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from uv_argo_magic.core.protocol.state import RunState
 from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.core.view.truncate import OutputTruncator
-from uv_argo_magic.renderers.cell_output import CellOutput, OutputSink, result_object
+from uv_argo_magic.renderers.cell_output import CellOutput, OutputSink, RemoteResult
 from uv_argo_magic.renderers.choose import renderers
 from uv_argo_magic.testing import play, states, write
 
@@ -38,6 +38,9 @@ class Seen(OutputSink):
     def publish(self, data, metadata, *, transient, update):
         self.calls.append(("publish", data, metadata, transient, update))
 
+    def result(self, data, metadata):
+        self.calls.append(("result", data, metadata))
+
     def clear(self, *, wait):
         self.calls.append(("clear", wait))
 
@@ -56,17 +59,24 @@ def test_streams_and_displays_come_out_unchanged(capsys):
     captured = capsys.readouterr()
     assert captured.out == "out\n"
     assert captured.err == "err\n[3 lines omitted]\n"
-    (_, data, metadata, transient, update), (_, new, _, again, updated), (*_, bare, _) = calls
+    (_, data, metadata, transient, update), (_, new, _, again, updated), (*_, bare, _), result = calls
     assert (data, metadata, update) == ({"text/plain": "one", "text/html": "<b>1</b>"}, {"a": 1}, False)
     assert (new, updated) == ({"text/plain": "two"}, True)
     assert transient == again
     assert bare == {}
+    assert result == ("result", {"text/plain": "42", "application/json": {"a": [1]}}, {"m": True})
 
 
-def test_two_runs_never_update_each_others_displays(capsys):
-    ids = {call[3]["display_id"] for _ in range(2) for call in emit(LOG)[:2]}
-    assert len(ids) == 2
-    assert all(one.endswith("-d") for one in ids)
+def test_the_display_of_another_cell_can_be_updated(capsys):
+    assert {call[3]["display_id"] for call in emit(LOG)[:2]} == {"d"}
+
+
+def test_unpaired_surrogates_in_displays_and_results_are_escaped():
+    data = {"text/plain": "half \ud83d", "application/json": {"\ud83d": ["\udc00"]}}
+    log = write(("display", {"data": data, "metadata": {"t": "\ud800"}}), ("result", {"data": data}))
+    (_, shown, metadata, *_), (_, value, _) = emit(log)
+    assert shown == value == {"text/plain": "half \\ud83d", "application/json": {"\\ud83d": ["\\udc00"]}}
+    assert metadata == {"t": "\\ud800"}
 
 
 def test_what_is_held_back_comes_at_the_end(capsys):
@@ -109,8 +119,11 @@ def shell():
     InteractiveShell.clear_instance()
 
 
-def test_the_result_shows_itself_as_over_there(shell):
-    data, metadata = shell.display_formatter.format(result_object(play(LOG)))
+def test_the_result_goes_through_pythons_display_hook(shell, monkeypatch):
+    values = []
+    monkeypatch.setattr(sys, "displayhook", values.append)
+    CellOutput().update(play(LOG))
+    data, metadata = shell.display_formatter.format(*values)
     assert data == {"text/plain": "42", "application/json": {"a": [1]}}
     assert metadata == {"m": True}
 
@@ -145,7 +158,7 @@ def test_a_display_that_fails_loses_nothing_after_it(shell, capsys):
     CellOutput().update(play(LOG))
     captured = capsys.readouterr()
     assert shell.display_pub.data == ["two", "bare"]
-    assert captured.out == "out\n"
+    assert captured.out == "out\n42\n"
     assert "uv-argo: Cannot show an output of the cell (ValueError: half an emoji: \ufffd)\n" in captured.err
 
 
@@ -153,30 +166,22 @@ def test_a_bare_shell_shows_text(shell, capsys):
     for renderer in renderers(Settings(), ip=shell):
         renderer.update(play(LOG))
     captured = capsys.readouterr()
-    assert captured.out == "out\none\ntwo\nbare\n"
+    assert captured.out == "out\none\ntwo\nbare\n42\n"
     assert "[argo] Succeeded" in captured.err
 
 
 def test_a_result_without_text_has_a_plain_form(shell):
-    data, _ = shell.display_formatter.format(result_object(play(write(("result", {"data": {"text/html": "x"}})))))
+    data, _ = shell.display_formatter.format(RemoteResult({"text/html": "x"}, {}))
     assert data == {"text/html": "x", "text/plain": "<a value without a text form>"}
-
-
-def test_no_result_is_none_and_so_is_that_of_an_earlier_attempt():
-    assert result_object(RunState()) is None
-    earlier = write(("result", {"data": {"text/plain": "1"}}))
-    assert result_object(play(earlier + "text\n")).data == {"text/plain": "1"}
-    assert result_object(play(earlier + write(("heartbeat", {}), boot="other"))) is None
 
 
 def test_ipythons_own_functions_are_used_in_a_real_kernel():
     source = (
-        "from uv_argo_magic.renderers.cell_output import CellOutput, result_object\n"
+        "from uv_argo_magic.renderers.cell_output import CellOutput\n"
         "from uv_argo_magic.testing import play, states\n"
         f"log = {LOG!r}\n"
         "shown = CellOutput()\n"
-        "for state in states(log):\n    shown.update(state)\n"
-        "result_object(play(log))"
+        "for state in states(log):\n    shown.update(state)"
     )
     clear = (
         "from uv_argo_magic.testing import write\n"

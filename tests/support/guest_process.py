@@ -64,14 +64,19 @@ def begin(
     requirements: Requirements = Requirements(),  # noqa: B008 - frozen
     cell_env: tuple[tuple[str, str], ...] = (),
     uv: str = "",
+    code: str = "",
+    script: bool = False,
+    modules: str = "",
     **settings: object,
 ) -> Guest:
     """Start a supervisor whose run folder and store are below `home`."""
     wanted = Settings(env=cell_env, **settings)  # type: ignore[arg-type]
-    spec = RunSpec(cell=cell, requirements=requirements, push=push, pull=pull, settings=wanted)
-    made = program.build(spec, resolution or empty_lock(), guest=guest_text(), nonce=NONCE, uv=uv)
+    spec = RunSpec(
+        cell=cell, requirements=requirements, push=push, pull=pull, settings=wanted, code=code, script=script
+    )
+    made = program.build(spec, resolution or empty_lock(), guest=guest_text(), nonce=NONCE, uv=uv, modules=modules)
     run = home / "run"
-    run.mkdir(parents=True)
+    run.mkdir(parents=True, exist_ok=True)
     (run / "program.py").write_text(made.source)
     lifeline, kept = os.pipe()
     environ = os.environ | {

@@ -116,14 +116,14 @@ class TerminalFrontEnd:
         self._name = name
         self._history = history
 
-    def check_syntax(self, cell: str, python: str) -> None:
+    def check_syntax(self, cell: str, code: str, python: str) -> None:  # noqa: ARG002 - the protocol's signature
         """Refuse a file that is not Python, if the run's Python has the version of this one.
 
         Raises:
             CellFailed: the file has a syntax error.
         """
         if cell_syntax.is_this_version(python):
-            cell_syntax.refuse_invalid_python(self._name, cell, 0)
+            cell_syntax.refuse_invalid_python(self._name, cell, offset=0)
 
     def notify(self, note: str) -> None:
         """Print a note to stderr."""

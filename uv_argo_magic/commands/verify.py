@@ -28,7 +28,7 @@ from uv_argo_magic.engine.prepare import prepare
 from uv_argo_magic.engine.spec_builder import specify
 from uv_argo_magic.errors import ArgoMagicError, SpecError, VerifyFailed
 from uv_argo_magic.remote_traceback import rebuild
-from uv_argo_magic.renderers.cell_output import CellOutput, OutputSink, result_object
+from uv_argo_magic.renderers.cell_output import CellOutput, OutputSink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -201,7 +201,7 @@ def _run_again(cell: Cell, spec: RunSpec, lock: Lock) -> Checked:
     except Exception as problem:  # noqa: BLE001 - the user's own exception, made again
         error = f"{type(problem).__name__}: {problem}"
     packages = compare_packages(state, lock)
-    output = compare_output(stored(cell.outputs), recorder.shown(state, error))
+    output = compare_output(stored(cell.outputs), recorder.shown(error))
     verdict: Verdict = "same" if not packages and not output else "differs"
     return Checked(
         cell=cell,
@@ -304,6 +304,10 @@ class _Recorder(OutputSink):
             self._clear_if_asked()
             self._texts.append((name, text))
 
+    def result(self, data: dict[str, Any], metadata: dict[str, Any]) -> None:
+        """Keep the value of the last expression as a display."""
+        self.publish(data, metadata, transient={}, update=False)
+
     def clear(self, *, wait: bool) -> None:
         """Forget what was shown, now or with the next output."""
         self._wait = True
@@ -320,10 +324,7 @@ class _Recorder(OutputSink):
         if self._wait:
             self._stdout, self._texts, self._wait = [], [], False
 
-    def shown(self, state: RunState, error: str) -> Shown:
-        """All of it, with the state's result, and how it ended."""
+    def shown(self, error: str) -> Shown:
+        """All of it, and how it ended."""
         texts = [text for _, text in self._texts]
-        result = result_object(state)
-        if result is not None:
-            texts.append(str(result.data.get("text/plain", "")))
         return Shown(stdout="".join(self._stdout), texts=tuple(texts), error=error)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import functools
 import os
+import re
 from typing import TYPE_CHECKING
 
 from uv_argo_magic.core.spec import program
 from uv_argo_magic.engine import checks
-from uv_argo_magic.engine.guest_zip import guest_zip
+from uv_argo_magic.engine.guest_zip import guest_zip, notebook_zip
 from uv_argo_magic.uv import runner
 
 if TYPE_CHECKING:
@@ -17,10 +18,20 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.spec.run_spec import RunSpec
 
 
+_MENTIONS = re.compile(r"IPython|__IPYTHON__|get_ipython|ipykernel|importlib|__import__")
+"""What a cell without packages contains if it looks for IPython."""
+
+
 @functools.cache
 def guest_text() -> str:
     """The guest package as a program contains it."""
     return base64.b64encode(guest_zip()).decode()
+
+
+@functools.cache
+def notebook_text() -> str:
+    """The modules of a notebook's cell as a program contains them."""
+    return base64.b64encode(notebook_zip()).decode()
 
 
 def build(spec: RunSpec, resolution: Resolution, purpose: checks.Purpose = "run") -> program.Program:
@@ -31,4 +42,12 @@ def build(spec: RunSpec, resolution: Resolution, purpose: checks.Purpose = "run"
     """
     checks.enforce(checks.Proposal(spec=spec, resolution=resolution, purpose=purpose))
     uv = runner.uv_version() if spec.settings.shape == "runtime" else ""
-    return program.build(spec, resolution, guest=guest_text(), nonce=os.urandom(8).hex(), uv=uv)
+    modules = notebook_text() if may_use_ipython(spec, resolution) else ""
+    return program.build(spec, resolution, guest=guest_text(), nonce=os.urandom(8).hex(), uv=uv, modules=modules)
+
+
+def may_use_ipython(spec: RunSpec, resolution: Resolution) -> bool:
+    """Whether the cell, or a package that it sees, may look for IPython."""
+    if spec.script:
+        return False
+    return bool(spec.code or resolution.lines or spec.settings.base) or bool(_MENTIONS.search(spec.cell))

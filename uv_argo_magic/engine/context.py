@@ -16,7 +16,7 @@ class CellContext:
     """The variables, traits, environment, folder and notebook of a cell.
 
     `notebook` is its path as far as it is known, absolute or relative to `folder`; `line_offset` is the number of lines
-    above the cell's first.
+    above the cell's first, and 0 for a script.
     """
 
     names: Mapping[str, object]
@@ -25,6 +25,11 @@ class CellContext:
     folder: Path
     notebook: str = ""
     line_offset: int = 1
+
+    @property
+    def is_script(self) -> bool:
+        """Whether the text is a script, and not a notebook's cell."""
+        return not self.line_offset
 
     @classmethod
     def current(

@@ -39,8 +39,10 @@ class FrontEnd(Protocol):
     keeps_warm: bool
     """Whether another cell is likely to follow: the local backend then starts its process ahead."""
 
-    def check_syntax(self, cell: str, python: str) -> None:
+    def check_syntax(self, cell: str, code: str, python: str) -> None:
         """Refuse a cell that is not Python, if this process can tell for that version ("": not known yet).
+
+        `code` is the translation of a cell with IPython's syntax, "" for plain Python.
 
         Raises:
             CellFailed: the cell has a syntax error.
@@ -91,7 +93,7 @@ def execute(
         RunError: the run ended badly.
     """
     spec, configuration = specify(cell, options, context, requirements)
-    front_end.check_syntax(cell, spec.python)
+    front_end.check_syntax(cell, spec.code, spec.python)
     if not options.dry_run:
         base.warm(base.load(spec.backend), guest_text(), spec)
     prepared = prepare(
@@ -101,7 +103,7 @@ def execute(
         dry_run=options.dry_run,
         notify=front_end.notify,
     )
-    front_end.check_syntax(cell, prepared.interpreter.target.minor)
+    front_end.check_syntax(cell, spec.code, prepared.interpreter.target.minor)
     notes = (*configuration.notes, *spec.requirements.warnings, *messages.warnings(prepared.resolution))
     front_end.show_notes(notes, spec.settings)
     if options.dry_run:

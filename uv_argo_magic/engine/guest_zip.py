@@ -1,4 +1,9 @@
-"""The guest package as the bytes of a zip: the same bytes for the same version, wherever it is installed."""
+"""What travels with a run, as zips: the guest package, and the modules of a notebook's cell.
+
+Rules:
+- The same version gives the same bytes, wherever it is installed.
+- Comments and docstrings stay here. Lines keep their numbers, so that a traceback leads to the source.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ import io
 import json
 from pathlib import Path
 
-from uv_argo_magic import guest
+from uv_argo_magic import guest, guest_notebook
 from uv_argo_magic._os import atomic_write, paths
 from uv_argo_magic.core.spec.program import GUEST_NAME
 
@@ -19,9 +24,24 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 @functools.cache
 def guest_zip() -> bytes:
-    """The package uv_argo_magic.guest under the name that it has where it runs; kept in the cache, to save 20 ms."""
-    modules = sorted(Path(guest.__file__).parent.glob("*.py"))
-    stats = [(str(module), module.stat()) for module in modules]
+    """The package uv_argo_magic.guest under the name that it has where it runs."""
+    return _zip({f"{GUEST_NAME}/{module.name}": module for module in _folder(guest.__file__).glob("*.py")})
+
+
+@functools.cache
+def notebook_zip() -> bytes:
+    """The packages in uv_argo_magic.guest_notebook: for cells that may look for IPython."""
+    folder = _folder(guest_notebook.__file__)
+    return _zip({module.relative_to(folder).as_posix(): module for module in folder.glob("*/**/*.py")})
+
+
+def _folder(file: str) -> Path:
+    return Path(file).parent
+
+
+def _zip(modules: dict[str, Path]) -> bytes:
+    """These files by their names in the zip; kept in the cache, to save 20 ms and more."""
+    stats = [(str(module), module.stat()) for module in (*sorted(modules.values()), Path(__file__))]
     stamp = json.dumps([(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats])
     cached = paths.cache_dir() / "guest" / f"{hashlib.sha256(stamp.encode()).hexdigest()[:32]}.zip"
     with contextlib.suppress(OSError):
@@ -32,12 +52,39 @@ def guest_zip() -> bytes:
     return data
 
 
-def _pack(modules: list[Path]) -> bytes:
+def _pack(modules: dict[str, Path]) -> bytes:
     import zipfile  # noqa: PLC0415 - only the first run of a version packs
 
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for module in modules:
-            name = zipfile.ZipInfo(f"{GUEST_NAME}/{module.name}", EPOCH)
-            archive.writestr(name, module.read_bytes(), compress_type=zipfile.ZIP_DEFLATED)
+        for name, module in sorted(modules.items()):
+            text = stripped(module.read_text(encoding="utf-8"))
+            archive.writestr(zipfile.ZipInfo(name, EPOCH), text, compress_type=zipfile.ZIP_DEFLATED)
     return out.getvalue()
+
+
+def stripped(source: str) -> str:
+    """Python source without comments and docstrings, each line with its number."""
+    import ast  # noqa: PLC0415 - as above
+    import tokenize  # noqa: PLC0415 - as above
+
+    lines = source.splitlines(keepends=True)
+    for node in ast.walk(ast.parse(source)):
+        body: object = getattr(node, "body", None)
+        statements = body if isinstance(body, list) else []
+        for statement in statements:
+            match statement:
+                case ast.Expr(value=ast.Constant(value=str()), end_lineno=int(end)):
+                    first = statement.lineno - 1
+                    # A body cannot be empty.
+                    lines[first] = lines[first][: statement.col_offset] + ("pass\n" if len(statements) == 1 else "\n")
+                    lines[first + 1 : end] = ["\n"] * (end - first - 1)
+                case _:
+                    pass
+    text = "".join(lines)
+    lines = text.splitlines(keepends=True)
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column].rstrip() + "\n"
+    return "".join(line.rstrip() + "\n" if not line.strip() else line for line in lines)

@@ -10,6 +10,7 @@ from uv_argo_magic._os import paths
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.resolution.lock import Lock, Resolution
 from uv_argo_magic.core.spec import indexes, program
+from uv_argo_magic.engine import ipython_syntax
 from uv_argo_magic.engine.build import build
 from uv_argo_magic.errors import SpecError
 
@@ -157,4 +158,5 @@ def prepare(  # noqa: PLR0913 - by keyword, each with a default that a plain cel
         resolution = Lock.empty(interpreter.target, interpreter.base.digest if interpreter.base else "")
     if not resolution:
         resolution = target.resolver(notebook).lock(requirements, upgrade=upgrade, save=not dry_run)
+    ipython_syntax.refuse_unknown(target.spec, resolution)
     return Prepared(target=target, notebook=notebook, resolution=resolution, program=build(target.spec, resolution))

@@ -19,6 +19,7 @@ BOOT = (
 )
 INTERRUPT_SECONDS = 2.0
 TERMINATE_SECONDS = 1.0
+HELPERS_SECONDS = 0.3
 HEARTBEAT = 10.0
 PASSED_ON = frozenset({"display", "result", "clear", "value", "error", "note"})
 ENVIRONMENT = (
@@ -102,7 +103,9 @@ class Cell:
             out.write("\n" * self.payload["offset"] + self.payload["cell"])
         self.process.order({
             "file": file, "sites": sites, "push": self.payload["push"], "pull": self.payload["pull"],
-            "value_limit": self.settings["value_limit"],
+            "value_limit": self.settings["value_limit"], "script": self.payload["script"],
+            "code": "\n" * self.payload["offset"] + self.payload["code"] if self.payload["code"] else "",
+            "modules": self._modules(),
         })  # fmt: skip
         oom_kills = processes.oom_kills()
         cause = self._follow()
@@ -118,6 +121,33 @@ class Cell:
         if not self.done:
             return ("exit" if code else "ok"), code, "os._exit"
         return "ok", 0, ""
+
+    def _modules(self):
+        """The folder of the modules that the payload has for this cell, or ""."""
+        archive = self.payload["modules"]
+        if not archive:
+            return ""
+        import base64
+        import hashlib
+
+        archive = base64.b64decode(archive)
+        folder = os.path.join(os.path.dirname(self.host.guest), hashlib.sha256(archive).hexdigest()[:32])
+        if os.path.isdir(folder):
+            return folder
+        import io
+        import tempfile
+        import zipfile
+
+        try:
+            aside = tempfile.mkdtemp(dir=os.path.dirname(folder))
+        except OSError:  # a store that another container has filled is read-only
+            aside = folder = os.path.join(self.host.home, "modules")
+        zipfile.ZipFile(io.BytesIO(archive)).extractall(aside)
+        try:
+            os.rename(aside, folder)
+        except OSError:  # another run was first
+            processes.remove(aside)
+        return folder
 
     def _follow(self):
         """Read until the process has ended; if we ended it, (reason, detail)."""
@@ -162,6 +192,8 @@ class Cell:
     def _clean_up(self):
         """Read the last output, end the processes that the cell left running, and read theirs."""
         self._drain()
+        # Helpers of multiprocessing notice by themselves that the process has ended.
+        processes.wait_for_descendants(HELPERS_SECONDS)
         # Before the group, so that all are counted; the group for systems without /proc.
         ended = processes.end_descendants()
         processes.kill_group(self.process.pid)

@@ -155,6 +155,56 @@ class DisplayHandle:
         self._displays.update_display(obj, display_id=self.display_id, **kwargs)
 
 
+class Formatter:
+    """The functions that give one MIME type for values of a class, as libraries register them in IPython."""
+
+    enabled = True
+    print_method = ""
+
+    def __init__(self, format_type="", **_kwargs):
+        self.format_type = format_type or getattr(self, "format_type", "")
+        self.type_printers = {}
+        self.deferred_printers = {}
+
+    def for_type(self, typ, func=None):
+        """Register `func` for a class, or for its name "module.name"; the function before."""
+        if isinstance(typ, str):
+            module, _, name = typ.rpartition(".")
+            return self.for_type_by_name(module, name, func)
+        return _registered(self.type_printers, typ, func)
+
+    def for_type_by_name(self, type_module, type_name, func=None):
+        """Register `func` for a class that may not be imported yet; the function before."""
+        return _registered(self.deferred_printers, (type_module, type_name), func)
+
+    def pop(self, typ, default=None):
+        """Forget the function of a class; returns it."""
+        key = tuple(typ.rpartition(".")[::2]) if isinstance(typ, str) else (typ.__module__, typ.__name__)
+        named = self.deferred_printers.pop(key, default)
+        return named if isinstance(typ, str) else self.type_printers.pop(typ, named)
+
+    def lookup_by_type(self, typ):
+        """The function for a class; KeyError where there is none."""
+        for cls in typ.__mro__:
+            function = self.type_printers.get(cls) or self.deferred_printers.get(
+                (getattr(cls, "__module__", ""), getattr(cls, "__name__", ""))
+            )
+            if function is not None:
+                return function
+        raise KeyError(typ)
+
+    def lookup(self, obj):
+        """The function for a value; KeyError where there is none."""
+        return self.lookup_by_type(type(obj))
+
+
+def _registered(functions, key, func):
+    before = functions.get(key)
+    if func is not None:
+        functions[key] = func
+    return before
+
+
 def _new_id():
     # type: () -> str
     return binascii.b2a_hex(os.urandom(16)).decode("ascii")
@@ -164,16 +214,18 @@ class Displays:
     """What shows values: each method sends records by `emit(kind, **fields)`."""
 
     def __init__(self, emit, max_bytes=MAX_BYTES):
-        self._emit = emit
+        self.emit = emit
         self.max_bytes = max_bytes
-        self._for_type = {}  # type: dict[tuple[str, str], dict]  # (module, class) -> {mime: function}
-
-    def for_type(self, module, name, mime, function):
-        """Let `function(value)` give `mime` for values of the class so named, and of its subclasses."""
-        self._for_type.setdefault((module, name), {})[mime] = function
+        self.formatters = {mime: Formatter(mime) for mime in (PLAIN, *METHODS)}
+        self.format = None
+        """What gives the representations instead of `bundle`: IPython's own formatter, where it is installed."""
+        self.filters = []  # type: list
+        """Functions (data, metadata, display id) -> the same, that a display passes before it is sent."""
 
     def bundle(self, obj, include=None, exclude=None):
         """(data, metadata) of a value, by mime type; both empty when it displayed itself."""
+        if self.format is not None:
+            return self.format(obj, include, exclude)
         own = _method(obj, "_ipython_display_")
         if own is not None and _call(own) is not _FAILED:
             return {}, {}
@@ -184,7 +236,7 @@ class Displays:
             if value is not _FAILED:
                 value, more = _checked(value, "mimebundle", (dict,), obj)
                 data, metadata = dict(value or {}), dict(more or {})
-        for mime in (PLAIN, *METHODS):
+        for mime in list(self.formatters):
             registered = self._registered(obj, mime)
             if mime in data and registered is None:
                 continue
@@ -201,22 +253,21 @@ class Displays:
         )
 
     def _registered(self, obj, mime):
-        for cls in type(obj).__mro__ if self._for_type else ():
-            function = self._for_type.get((getattr(cls, "__module__", ""), cls.__name__), {}).get(mime)
-            if function is not None:
-                return function
-        return None
+        try:
+            return self.formatters[mime].lookup(obj)
+        except KeyError:
+            return None
 
     def _representation(self, obj, mime, registered):
         """One representation: (value or None, metadata or None)."""
-        if mime == PLAIN and registered is None:
-            value = _call(pretty.pretty, obj)
+        if mime == PLAIN:
+            value = _call(pretty.pretty, obj, self.formatters[PLAIN])
             return (None, None) if value is _FAILED else (value, None)
-        name, kinds = METHODS.get(mime, ("", (str, bytes)))
+        name, kinds = METHODS.get(mime, (self.formatters[mime].print_method, (str, bytes, dict, list)))
         if registered is not None:
             value = _call(registered, obj)
         else:
-            own = _method(obj, name)
+            own = _method(obj, name) if name else None
             value = _FAILED if own is None else _call(own)
         return (None, None) if value is _FAILED else _checked(value, mime, kinds, obj)
 
@@ -257,9 +308,10 @@ class Displays:
         """Send a ready mimebundle."""
         if not isinstance(data, dict):
             raise TypeError("data must be a dict, got: %r" % (data,))
-        data, metadata = self._sendable(data, metadata)
         display_id = str((transient or {}).get("display_id") or "")
-        self._emit("display", data=data, metadata=metadata, display_id=display_id, update=bool(update))
+        data, metadata, display_id = self._filtered(data, metadata, display_id)
+        data, metadata = self._sendable(data, metadata)
+        self.emit("display", data=data, metadata=metadata, display_id=display_id, update=bool(update))
 
     def result(self, value):
         """Send the value of the cell's last expression; None is nothing."""
@@ -267,12 +319,21 @@ class Displays:
             return
         data, metadata = self.bundle(value)
         if data:
+            data, metadata, display_id = self._filtered(data, metadata, "")
             data, metadata = self._sendable(data, metadata)
-            self._emit("result", data=data, metadata=metadata)
+            if display_id:  # a result cannot be updated
+                self.emit("display", data=data, metadata=metadata, display_id=display_id, update=False)
+            else:
+                self.emit("result", data=data, metadata=metadata)
+
+    def _filtered(self, data, metadata, display_id):
+        for function in self.filters:
+            data, metadata, display_id = function(data, metadata, display_id)
+        return data, metadata, display_id
 
     def clear_output(self, wait=False):
         """Clear what the cell has shown; with `wait`, when the next output comes."""
-        self._emit("clear", wait=bool(wait))
+        self.emit("clear", wait=bool(wait))
 
     def _sendable(self, data, metadata):
         data, metadata = jsonable(data), jsonable(metadata or {})

@@ -1,27 +1,23 @@
-"""The process that runs the cell: as `__main__`, from a real file, with displays and the last expression's value.
+"""The process that runs the cell: as `__main__`, with displays and the last expression's value.
 
 Rules:
-- The user's code sees a fresh module and nothing of ours but the `display` that a notebook has.
+- The user's code sees a fresh module and nothing of ours but what a notebook has: `display`, `get_ipython`.
+- A notebook's cell has no `__file__`, or child processes would run it again; a script has one.
 - One record (`error` or `done`) reports the end of the cell's code; then the user's threads and exit handlers run to
   their end, as in any script.
 """
 
-import ast
 import atexit
 import builtins
-import io
 import json
 import os
 import sys
 import threading
 import time
-import tokenize
 import types
 
-from . import display, exceptions, figures, import_hooks, streams, values
+from . import display, exceptions, executor, figures, import_hooks, streams, values
 
-AWAIT = getattr(ast, "PyCF_ALLOW_TOP_LEVEL_AWAIT", 0x2000)
-CO_COROUTINE = 0x80
 THREADS_GRACE = 1.0  # seconds for which threads may outlive the cell's code before a note mentions them
 
 
@@ -40,14 +36,17 @@ def main(pipe, acknowledged, orders):
         os._exit(0)
     order = json.loads(text)
     out.install()
-    interpreter = Interpreter(out, order["file"], order["sites"])
+    interpreter = Interpreter(out, order["file"] if order["script"] else "", order["sites"], order["modules"])
     _leave(interpreter.run(order), out)
 
 
 class Interpreter:
-    """What cells run in: `__main__`, and what shows their values."""
+    """What cells run in: `__main__`, what shows their values, and what runs them (executor.py).
 
-    def __init__(self, out, file, sites):
+    `file` is that of a script, "" for cells of a notebook; `modules` a folder with the modules of a notebook, or "".
+    """
+
+    def __init__(self, out, file, sites, modules=""):
         self.out = out
         if sites:
             add_packages(sites)
@@ -55,26 +54,29 @@ class Interpreter:
         self.drawn = figures.Figures(self.displays)
         self.drawn.install()
         self.displays.hook_ipython()
-        self.flags = 0  # of the `from __future__` imports so far
-        sys.argv[:] = [file]
+        self.order = {}
+        self.at_end = [self.drawn.flush]
+        """Functions that are called when the code of a cell has ended, in any way; they do not raise."""
+        self.hidden = (os.path.dirname(__file__), *filter(None, [modules]))
+        # Libraries look at the program's name to learn that they are in a notebook.
+        sys.argv[:] = [file or os.path.join(os.getcwd(), "ipykernel_launcher.py")]
         del sys.path[0]  # the guest's own folder, put there to find this module; what is left begins with ""
         self.module = _main_module(file)
+        self.executor = executor.Executor(self.module, self.displays)
         builtins.display = self.displays.display  # type: ignore[attr-defined]
         _refuse_questions()
         _settle_libraries()
+        if modules:
+            sys.path.append(modules)
+            import uv_argo_notebook
+
+            uv_argo_notebook.install(self)
 
     def run(self, order):
         """Run a cell; its exit status."""
         error = None
         try:
-            call = _Caller(self.module)
-            body, last = self.begin(order)
-            if body is not None:
-                call(body)
-            if last is not None:
-                result = call(compile(last, order["file"], "eval", AWAIT | self.flags, dont_inherit=True))
-                if result is not None:
-                    self.show(result)
+            self.executor.run(self.begin(order))
         except BaseException as problem:  # noqa: BLE001 - this is where the user's code ends
             error = problem
         sys.settrace(None)  # what follows is ours: a tracer of the cell's has nothing to see, and nothing to break
@@ -82,30 +84,16 @@ class Interpreter:
         return self.end(order, error)
 
     def begin(self, order):
-        """Bind what is pushed, and read the cell: the code of all but the last expression, and that one's tree."""
-        file = order["file"]
-        with open(file, encoding="utf-8", errors="surrogatepass", newline="") as opened:
-            source = opened.read()
+        """Bind what is pushed, and read the cell; its steps, for `Executor.run`."""
+        self.order = order
+        self.executor.file = order["file"]
+        with open(order["file"], encoding="utf-8", errors="surrogatepass", newline="") as file:
+            source = file.read()
         for name, text in order["push"]:
             setattr(self.module, name, values.decode(text))
-        try:
-            tree = ast.parse(source, file)
-        except (SyntaxError, ValueError) as problem:
-            raise problem.with_traceback(None)  # noqa: B904 - the same one, without the frames of `ast`
-        body = last = None
-        final = tree.body[-1] if tree.body else None
-        if isinstance(final, ast.Expr) and not _silenced(source):
-            last = ast.Expression(final.value)
-            tree.body.pop()
-        if tree.body:
-            body = compile(tree, file, "exec", AWAIT | self.flags, dont_inherit=True)
-            self.flags |= _future_flags(body.co_flags)
-        return body, last
-
-    def show(self, result):
-        """Show the value of the last expression, which is `_` from now on."""
-        self.module.__dict__["_"] = result
-        self.displays.result(result)
+        if order["script"]:
+            return self.executor.script(source)
+        return self.executor.cell(source, order["code"])
 
     def end(self, order, error):
         """Report how the cell's code ended, with its last figures; its exit status."""
@@ -114,10 +102,10 @@ class Interpreter:
             code, error = _exit_status(error)
         elif error is not None:
             code = 1
-        self.drawn.flush()
+        for finish in self.at_end:
+            finish()
         if error is not None:
-            record = exceptions.describe(error, order["file"], (os.path.dirname(__file__),))
-            self.out.emit("error", error=record)
+            self.out.emit("error", error=exceptions.describe(error, order["file"], self.hidden))
         else:
             _send_values(order, self.module, self.out)
         self.out.emit("done")
@@ -136,51 +124,12 @@ def add_packages(folders):
 
 def _main_module(file):
     module = types.ModuleType("__main__")
-    module.__file__ = file
+    if file:
+        module.__file__ = file
     module.__builtins__ = builtins  # type: ignore[attr-defined]
     module.__spec__ = None
     sys.modules["__main__"] = module
     return module
-
-
-class _Caller:
-    """Runs code in the module; code that awaits at its top runs on one event loop, made when it is first needed."""
-
-    def __init__(self, module):
-        self.module = module
-        self.loop = None
-
-    def __call__(self, code):
-        value = eval(code, self.module.__dict__)  # noqa: S307 - running the user's code is the purpose
-        if not code.co_flags & CO_COROUTINE:
-            return value
-        if self.loop is None:
-            import asyncio
-
-            self.loop = asyncio.new_event_loop()
-            asyncio.set_event_loop(self.loop)
-        return self.loop.run_until_complete(value)
-
-
-def _future_flags(flags):
-    import __future__
-
-    future_flags = 0
-    for name in __future__.all_feature_names:
-        future_flags |= getattr(__future__, name).compiler_flag
-    return flags & future_flags
-
-
-def _silenced(source):
-    """Whether the last token is a semicolon, which in a notebook silences the value."""
-    last = ""
-    try:
-        for token in tokenize.generate_tokens(io.StringIO(source).readline):
-            if token.type not in (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.ENDMARKER, tokenize.DEDENT):
-                last = token.string
-    except (tokenize.TokenError, SyntaxError):
-        return False
-    return last == ";"
 
 
 def _exit_status(leaving):

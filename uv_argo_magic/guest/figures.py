@@ -4,12 +4,15 @@ Rules:
 - matplotlib is imported by the user's code or not at all; no environment variable is set, so child processes draw
   as they would without us.
 - A backend that the user's environment names (MPLBACKEND) or the code chooses (`matplotlib.use`) stays.
-- Same picture as a notebook's inline backend: PNG, the figure's own dpi and colours, tight, closed once shown.
+- Same picture as a notebook's inline backend: PNG, the figure's own dpi and colours, tight, closed once shown; and the
+  same settings.
 """
 
+import functools
 import importlib.machinery
 import io
 import os
+import struct
 import sys
 import traceback
 
@@ -17,6 +20,22 @@ from . import import_hooks
 
 BACKEND = "uv_argo_figures"
 """The name under which matplotlib imports the backend; no file has it."""
+MIMES = {
+    "png": "image/png", "png2x": "image/png", "retina": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg",
+    "svg": "image/svg+xml", "pdf": "application/pdf",
+}  # fmt: skip
+"""Format of a figure, as IPython names it -> MIME type."""
+
+
+class Settings:
+    """The settings of a notebook's inline backend."""
+
+    def __init__(self):
+        self.close_figures = True
+        self.figure_format = ""
+        self.figure_formats = {"png"}
+        self.print_figure_kwargs = {"bbox_inches": "tight"}
+        self.rc = {}
 
 
 class Figures:
@@ -25,14 +44,15 @@ class Figures:
     def __init__(self, displays):
         self._displays = displays
         self._drawn = False  # a figure was made, in interactive mode, since the last flush
+        self.settings = Settings()
 
     def install(self):
         # type: () -> None
         """Make the backend known, and chosen once matplotlib is imported."""
-        self._displays.for_type("matplotlib.figure", "Figure", "image/png", png)
+        self.show_as({"png"})
         sys.meta_path.append(self)
         if not os.environ.get("MPLBACKEND"):
-            import_hooks.AfterImport({"matplotlib": _choose}).install()
+            import_hooks.AfterImport({"matplotlib": self._choose}).install()
 
     def flush(self):
         # type: () -> None
@@ -41,9 +61,47 @@ class Figures:
             return
         self._drawn = False
         try:
-            self.show(True)
+            self.show(self.settings.close_figures)
         except Exception:  # noqa: BLE001 - the user's figure
             traceback.print_exc()
+
+    def use(self, name):
+        """Choose how figures are shown, by the name of a backend: "inline", or "agg" for not at all.
+
+        Returns whether figures are shown as that backend does it; another one counts as inline.
+        """
+        import matplotlib as mpl
+
+        mpl.use("agg" if name == "agg" else "module://" + BACKEND)
+        return name in ("agg", "inline", "auto") or BACKEND in name
+
+    def configure(self, name, value):
+        """Change a setting; AttributeError for an unknown one."""
+        getattr(self.settings, name)
+        setattr(self.settings, name, value)
+        if name in ("figure_format", "figure_formats", "print_figure_kwargs"):
+            if name == "figure_format":
+                self.settings.figure_formats = {value}
+            self.show_as(self.settings.figure_formats)
+        elif name == "rc" and "matplotlib" in sys.modules:
+            sys.modules["matplotlib"].rcParams.update(value)
+
+    def show_as(self, formats, **kwargs):
+        """Choose the formats of figures; `kwargs` are for `print_figure`."""
+        formats = [formats] if isinstance(formats, str) else list(formats)
+        unknown = [name for name in formats if name not in MIMES]
+        if unknown:
+            raise ValueError("supported formats are: %s not %s" % (", ".join(sorted(MIMES)), ", ".join(unknown)))
+        for formatter in self._displays.formatters.values():
+            formatter.pop("matplotlib.figure.Figure", None)
+        for name in formats:
+            options = dict(self.settings.print_figure_kwargs, **kwargs)
+            function = functools.partial(picture, kind=name, **options)
+            self._displays.formatters[MIMES[name]].for_type_by_name("matplotlib.figure", "Figure", function)
+
+    def _choose(self, matplotlib):
+        matplotlib.rcParams["backend"] = "module://" + BACKEND
+        matplotlib.rcParams.update(self.settings.rc)
 
     # The import protocol: a finder and the loader of one module.
 
@@ -104,28 +162,30 @@ class Figures:
         self._displays.display(figure, metadata=_background(figure))
 
 
-def _choose(matplotlib):
-    matplotlib.rcParams["backend"] = "module://" + BACKEND
-
-
-def png(figure):
-    """The figure as PNG bytes; None for one without anything on it."""
+def picture(figure, kind="png", **options):
+    """The figure in one format: bytes, or text for SVG, with metadata for a retina one; None for an empty figure."""
     if not figure.axes and not figure.lines:
         return None
+    double = kind in ("retina", "png2x")
     if figure.canvas is None:
         from matplotlib.backend_bases import FigureCanvasBase
 
         FigureCanvasBase(figure)
-    picture = io.BytesIO()
-    figure.canvas.print_figure(
-        picture,
-        format="png",
-        dpi=figure.dpi,
-        facecolor=figure.get_facecolor(),
-        edgecolor=figure.get_edgecolor(),
-        bbox_inches="tight",
-    )
-    return picture.getvalue()
+    out = io.BytesIO()
+    fields = {
+        "format": "png" if double else kind,
+        "dpi": figure.dpi * 2 if double else figure.dpi,
+        "facecolor": figure.get_facecolor(),
+        "edgecolor": figure.get_edgecolor(),
+    }
+    figure.canvas.print_figure(out, **dict(fields, **options))
+    data = out.getvalue()
+    if kind == "svg":
+        return data.decode("utf-8")
+    if double:
+        width, height = struct.unpack(">II", data[16:24])
+        return data, {"width": width // 2, "height": height // 2}
+    return data
 
 
 def _background(figure):

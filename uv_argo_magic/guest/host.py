@@ -80,7 +80,7 @@ class Host:
 
     def clear(self):
         """Remove what the run created, except the output file."""
-        for name in ("venv", "work", "resolve"):
+        for name in ("venv", "work", "resolve", "modules"):
             processes.remove(os.path.join(self.home, name))
         if self.client >= 0 and self.client not in self.lifelines:
             # The client is gone; it would have removed the folder.

@@ -14,10 +14,11 @@ from . import printers
 WIDTH = 79
 
 
-def pretty(obj):
-    # type: (object) -> str
-    """The text of `obj`; raises what its own `__repr__` raises."""
+def pretty(obj, formatter=None):
+    """The text of `obj`; raises what its own `__repr__` raises. `formatter` has functions (value, printer, cycle)."""
     printer = Printer()
+    if formatter and (formatter.type_printers or formatter.deferred_printers):
+        printer.formatter = formatter
     printer.pretty(obj)
     printer.flush()
     return "".join(printer.out)
@@ -42,6 +43,7 @@ class Printer:
     newline = "\n"
     max_width = WIDTH
     max_seq_length = printers.MOST
+    formatter = None
 
     def __init__(self):
         # type: () -> None
@@ -149,10 +151,17 @@ class Printer:
         self.stack.append(id(obj))
         self.begin_group()
         try:
-            printers.writer(obj)(obj, self, cycle)
+            (self._registered(obj) or printers.writer(obj))(obj, self, cycle)
         finally:
             self.end_group()
             self.stack.pop()
+
+    def _registered(self, obj):
+        lookup = getattr(self.formatter, "lookup", None)
+        try:
+            return lookup(obj) if lookup else None
+        except KeyError:
+            return None
 
     def _enumerate(self, items):
         """Number the items; at the limit an ellipsis stands for the rest."""

@@ -124,6 +124,13 @@ def _children(pid):
     return children
 
 
+def wait_for_descendants(seconds):
+    """Wait until all descendants of this process have ended, for a limited time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and not all(map(_zombie, descendants())):
+        time.sleep(0.005)
+
+
 def end_descendants(seconds=2.0):
     """Kill all descendants of this process; their number."""
     ended = set()

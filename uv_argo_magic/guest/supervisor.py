@@ -15,7 +15,7 @@ import sys
 import time
 import zlib
 
-from . import cell, environment, install_handoff, log_writer, processes
+from . import cell, environment, log_writer, processes
 from .host import Host
 
 INSTALL, RUN = "install", "run"
@@ -84,7 +84,7 @@ class Supervisor:
         self.store = os.path.dirname(os.path.dirname(host.guest))
         self.uv = environ.get("UV_ARGO_UV") or "uv"
         self.role = environ.get("UV_ARGO_ROLE") or ""
-        self.handoff = install_handoff.take(self.store, payload["nonce"]) if self.role == RUN else None
+        self.handoff = environment.take(self.store, payload["nonce"]) if self.role == RUN else None
         self.after = self.handoff.boot if self.handoff else ""
 
     def run(self):
@@ -118,7 +118,7 @@ class Supervisor:
         except InstallProblem as problem:
             return "install", problem.code, problem.detail
         if self.role == INSTALL:
-            install_handoff.leave(self.store, self.payload["nonce"], self.log.boot, tree)
+            environment.leave(self.store, self.payload["nonce"], self.log.boot, tree)
             return HANDED, 0, ""
         sites = [tree.site] if tree else []
         if self.settings["base"]:

@@ -45,7 +45,6 @@ Shell = Any
 class CellSink(OutputSink):
     """The output of the cell that runs now, from any thread, also when another cell runs."""
 
-    results = True
     is_background = True
 
     def __init__(self, shell: Shell) -> None:
@@ -60,6 +59,10 @@ class CellSink(OutputSink):
         """Show a mimebundle, or update an earlier one."""
         kind = "update_display_data" if update else "display_data"
         self._send(kind, {"data": data, "metadata": metadata, "transient": transient})
+
+    def result(self, data: dict[str, Any], metadata: dict[str, Any]) -> None:
+        """Show the value of the last expression; `Out` is not changed."""
+        self.publish(data, metadata, transient={}, update=False)
 
     def clear(self, *, wait: bool) -> None:
         """Clear the output of the cell."""
@@ -94,6 +97,10 @@ class SwitchingSink(OutputSink):
     ) -> None:
         """Show a mimebundle, or update an earlier one."""
         self._current.publish(data, metadata, transient=transient, update=update)
+
+    def result(self, data: dict[str, Any], metadata: dict[str, Any]) -> None:
+        """Show the value of the last expression."""
+        self._current.result(data, metadata)
 
     def clear(self, *, wait: bool) -> None:
         """Clear the output of the cell."""
@@ -209,8 +216,10 @@ def _rebuild(entry: RunRecord | None, remote: remote_error.RemoteError, state: R
     return rebuild.rebuild(remote, state=state, cell_name=name)
 
 
-class _SinkWithResult(OutputSink):
-    results = True
+class _ReplaySink(OutputSink):
+    def result(self, data: dict[str, Any], metadata: dict[str, Any]) -> None:
+        """Show the value; it is not the value of this cell."""
+        self.publish(data, metadata, transient={}, update=False)
 
 
 def replay(entry: RunRecord, shell: Shell) -> None:
@@ -219,7 +228,7 @@ def replay(entry: RunRecord, shell: Shell) -> None:
     if not state.ended:  # the history has no end
         state = step(state, ev.LogEnded(t=state.phases[-1][1] if state.phases else entry.begun))
     views = renderers(
-        Settings(panel="static"), ip=shell, sink=_SinkWithResult(), full_log=f"%argo logs {entry.id}", lock=entry.lock
+        Settings(panel="static"), ip=shell, sink=_ReplaySink(), full_log=f"%argo logs {entry.id}", lock=entry.lock
     )
     for renderer in reversed(views):  # the panel first, as in the cell that ran it
         renderer.update(state)

@@ -18,7 +18,6 @@ from uv_argo_magic.engine.execute import execute
 from uv_argo_magic.history.store import History
 from uv_argo_magic.notebook import background
 from uv_argo_magic.remote_traceback import rebuild
-from uv_argo_magic.renderers.cell_output import result_object
 from uv_argo_magic.renderers.choose import renderers
 
 if TYPE_CHECKING:
@@ -35,14 +34,13 @@ if TYPE_CHECKING:
 
 
 def run_cell(text: str, cell: str, options: RunOptions, request: Request) -> object:
-    """Run a cell; its result, or its run with `--detach`. `text` is the line as written.
+    """Run a cell and show it; its run with `--detach`, else None. `text` is the line as written.
 
     Raises:
         ArgoMagicError: the run was not accepted, or ended badly.
         KeyboardInterrupt: the user interrupted the run, which was stopped.
     """
     shell: Shell = request.shell
-    cell_syntax.refuse_ipython(cell, 1)
     context = request.context
     front_end = CellFrontEnd(rebuild.find_cell_name(shell, text, cell), context.notebook, options, request)
     run = execute(cell, options, context, front_end)
@@ -50,7 +48,7 @@ def run_cell(text: str, cell: str, options: RunOptions, request: Request) -> obj
         return run
     if options.pull:
         shell.push(run.values())
-    return result_object(run.state)
+    return None
 
 
 def write_deps(text: str, cell: str, request: Request) -> None:
@@ -78,14 +76,14 @@ class CellFrontEnd:
         self._request = request
         self._shell: Shell = request.shell
 
-    def check_syntax(self, cell: str, python: str) -> None:
+    def check_syntax(self, cell: str, code: str, python: str) -> None:
         """Refuse a cell that is not Python, if the run's Python has the version of this one.
 
         Raises:
             CellFailed: the cell has a syntax error.
         """
         if cell_syntax.is_this_version(python):
-            cell_syntax.refuse_invalid_python(self._name, cell)
+            cell_syntax.refuse_invalid_python(self._name, cell, code)
 
     def notify(self, note: str) -> None:
         """Show a note, marked as ours: it is not output of the cell."""

@@ -5,7 +5,8 @@ Rules:
   ran last.
 - The cell's output appears unchanged, within the bounds of core/view/truncate.py; our own remarks go to stderr.
 - A display that cannot be shown is reported on stderr; the output after it is shown.
-- Display ids get a prefix per run, so that two runs never update each other's displays.
+- Display ids are the cell's own: as in plain cells, one cell may update the display of another.
+- The value of the last expression goes through Python's display hook, in order with the other output.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import inspect
 import itertools
 import json
 import sys
-import uuid
 from typing import TYPE_CHECKING, Any, assert_never
 
 from uv_argo_magic.core.protocol import events as ev
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 class OutputSink:
     """Shows output in the running cell, by IPython's own functions and Python's own streams."""
-
-    results = False
-    """Whether to show the value of the last expression; the magic returns it instead."""
 
     is_background = False
     """Whether the cell has returned already."""
@@ -50,6 +47,10 @@ class OutputSink:
         if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in accepted.values()):
             options = {name: value for name, value in options.items() if name in accepted}
         publish(data=data, metadata=metadata, **options)
+
+    def result(self, data: dict[str, Any], metadata: dict[str, Any]) -> None:
+        """Show the value of the last expression as the cell's `Out[n]`."""
+        sys.displayhook(RemoteResult(data, metadata))
 
     def clear(self, *, wait: bool) -> None:
         """Clear the output of the cell."""
@@ -82,7 +83,6 @@ class CellOutput:
         self._on_clear = on_clear
         self._position = 0
         self._finished = False
-        self._prefix = uuid.uuid4().hex[:12]
 
     def update(self, state: RunState) -> None:
         """Show what is new; at the end, what was held back."""
@@ -115,16 +115,15 @@ class CellOutput:
             case Chunk():  # pragma: no cover - `update` writes these
                 pass
             case ev.Display():
-                transient = {"display_id": f"{self._prefix}-{item.display_id}"} if item.display_id else {}
-                data, metadata = _decoded(item.data), json.loads(item.metadata)
+                transient = {"display_id": item.display_id} if item.display_id else {}
+                data, metadata = _decoded(item.data), _sendable(json.loads(item.metadata))
                 self._sink.publish(data, metadata, transient=transient, update=item.update)
             case ev.ClearOutput():
                 self._sink.clear(wait=item.wait)
                 if self._on_clear is not None:
                     self._on_clear()
             case ev.Result():
-                if self._sink.results:
-                    self._sink.publish(_decoded(item.data), json.loads(item.metadata), transient={}, update=False)
+                self._sink.result(_decoded(item.data), _sendable(json.loads(item.metadata)))
             case ev.Skipped() | Gap() | Restarted():
                 self._sink.write("stderr", ansi.clean(run_text.remark(item)) + "\n")
             case _:  # pragma: no cover
@@ -142,7 +141,7 @@ def _without_overwritten(items: list[Emitted]) -> list[Emitted]:
 
 
 class RemoteResult:
-    """The value of the cell's last expression as a mimebundle; the magic returns it, so it becomes Out[n]."""
+    """The value of the cell's last expression as a mimebundle."""
 
     def __init__(self, data: dict[str, Any], metadata: dict[str, Any]) -> None:
         self.data = data
@@ -158,15 +157,18 @@ class RemoteResult:
         return self.data, self.metadata
 
 
-def result_object(state: RunState) -> RemoteResult | None:
-    """The result of the run's last attempt, or None when its last expression had no value."""
-    for output in reversed(state.outputs):
-        if isinstance(output, ev.Result):
-            return RemoteResult(_decoded(output.data), json.loads(output.metadata))
-        if isinstance(output, Restarted):
-            return None
-    return None
-
-
 def _decoded(bundle: ev.Bundle) -> dict[str, Any]:
-    return {mime: json.loads(body) for mime, body in bundle}
+    return {mime: _sendable(json.loads(body)) for mime, body in bundle}
+
+
+def _sendable(value: Any) -> Any:
+    """The value with unpaired surrogates escaped, which no message can hold (half an emoji, say)."""
+    match value:
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode("utf-8")
+        case list():
+            return [_sendable(item) for item in value]
+        case dict():
+            return {_sendable(key): _sendable(item) for key, item in value.items()}
+        case _:
+            return value

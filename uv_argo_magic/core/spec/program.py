@@ -104,12 +104,21 @@ def _fill(bootstrap: str, guest: str, payload: str) -> str:
     return text.replace("@ARCHIVE@", guest).replace("@PAYLOAD@", payload)
 
 
-def build(spec: RunSpec, resolution: Resolution, *, guest: str, nonce: str, uv: str = "") -> Program:
+def build(
+    spec: RunSpec,
+    resolution: Resolution,
+    *,
+    guest: str,
+    nonce: str,
+    uv: str = "",
+    modules: str = "",
+) -> Program:
     """Build the program: `guest` is the zip of the guest package in base64, `nonce` random letters and digits.
 
-    `uv` is the version to install for an image without uv; "" if it has one.
+    `uv` is the version to install for an image without uv; "" if it has one. `modules` is a zip in base64, of Python
+    files to offer to the cell.
     """
-    whole = payload(spec, resolution, nonce, uv)
+    whole = payload(spec, resolution, nonce, uv) | {"modules": modules}
     settings = {key: value for key, value in whole["settings"].items() if key.startswith("install_")}
     install = {key: whole[key] for key in ("v", "nonce", "lock", "uv", "provision")} | {"settings": settings}
     return Program(
@@ -137,6 +146,9 @@ def payload(spec: RunSpec, resolution: Resolution, nonce: str, uv: str = "") -> 
         "v": 1,
         "nonce": nonce,
         "cell": spec.cell,
+        "code": spec.code,
+        "script": spec.script,
+        "modules": "",
         "offset": spec.line_offset,
         "lock": lock,
         "push": [list(pair) for pair in spec.push],

@@ -19,6 +19,9 @@ FILES = "the files of its line"
 class RunSpec:
     """One run to start. `push` holds (name, encoded value) pairs, `line_offset` the number of lines above the cell.
 
+    A `script` runs as a Python file does, anything else as a notebook's cell. `code` is a cell with IPython's syntax as
+    Python, line for line; "" if the cell is Python.
+
     `requirements_source` names where the requirements come from; "" for `--deps`, and where there are none.
     """
 
@@ -32,6 +35,8 @@ class RunSpec:
     resources: Resources = field(default_factory=Resources)
     settings: Settings = field(default_factory=Settings)
     line_offset: int = 1
+    script: bool = False
+    code: str = ""
 
     @property
     def digest(self) -> str:

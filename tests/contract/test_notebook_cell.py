@@ -1,0 +1,234 @@
+"""A cell as a notebook's: IPython's syntax and names, in a real process without IPython installed."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from support.guest_process import begin, text_of
+
+from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.engine import ipython_syntax
+from uv_argo_magic.engine.build import notebook_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from uv_argo_magic.core.protocol.state import RunState
+
+
+def run(home: Path, cell: str, **wanted: object) -> RunState:
+    return begin(home, cell, code=ipython_syntax.translate(cell), modules=notebook_text(), **wanted).state()
+
+
+def shown(state: RunState) -> list[dict[str, object]]:
+    kinds = ev.Display | ev.Result
+    outputs = [out for out in state.outputs if isinstance(out, kinds)]
+    return [{mime: json.loads(body) for mime, body in out.data} for out in outputs]
+
+
+def results(state: RunState) -> list[str]:
+    found = [dict(out.data)["text/plain"] for out in state.outputs if isinstance(out, ev.Result)]
+    return [json.loads(text) for text in found]
+
+
+def error(state: RunState) -> dict[str, object]:
+    return json.loads(state.error)
+
+
+LINES = """\
+  x = !echo one; echo two
+  print(len(x), x.s)
+  name = 'live'
+  !echo {name} $name '$name'
+  !echo err >&2
+  print(_exit_code)
+  %cd -q /
+  print(get_ipython().run_line_magic("pwd", ""))
+  %env A_NAME=value
+  value = %env A_NAME
+  print(value)
+  names = %who_ls SList
+  print(names)
+  r = %timeit -n 3 -r 2 -q -o 1 + 1
+  print(r.loops, r.repeat)
+  %alias_magic t pwd
+  print(get_ipython().run_line_magic('t', ''))
+  from IPython.utils.capture import capture_output
+  with capture_output() as c:
+      print('x')
+      display(1)
+  print(repr(c.stdout), len(c.outputs))
+  %config InteractiveShell.ast_node_interactivity = 'all'
+  %precision 2
+  3.14159
+  %config InteractiveShell.ast_node_interactivity = 'last_expr_or_assign'
+  y = 5
+"""
+PRINTED = """\
+2 one two
+live live $name
+err
+0
+/
+env: A_NAME=value
+value
+['x']
+3 2
+/
+'x\\n' 1
+"""
+
+
+def test_ipythons_lines(tmp_path):
+    state = run(tmp_path, LINES)
+    assert (state.outcome, text_of(state), results(state)) == ("Succeeded", PRINTED, ["'%.2f'", "3.14", "5"])
+
+
+@pytest.mark.parametrize(
+    ("cell", "stdout", "last"),
+    [
+        ("%%bash\necho $((1 + 2))\n", "3\n", ""),
+        ("%%capture out\nprint('kept')\n3", "", ""),
+        ("%%writefile -a note.txt\nsome text\n", "Writing note.txt\n", ""),
+        (">>> a = 2\n>>> a", "", "2"),
+    ],
+)
+def test_cell_magics_and_prompts(tmp_path, cell, stdout, last):
+    state = run(tmp_path, cell)
+    assert (state.outcome, text_of(state), " ".join(results(state))) == ("Succeeded", stdout, last)
+
+
+def test_a_timed_cell_shows_its_value_after_the_times(tmp_path):
+    state = run(tmp_path, "%%time\nx = !echo hi\nx[0]")
+    assert [type(out).__name__ for out in state.outputs][-1] == "Result"
+    assert "Wall time: " in text_of(state)
+    assert results(state) == ["'hi'"]
+
+
+def test_help_prints_signature_and_documentation(tmp_path):
+    text = text_of(run(tmp_path, "def f(a, b=1):\n    'What f does.'\nf?"))
+    assert "Signature: f(a, b=1)" in text
+    assert "Docstring: What f does." in text
+    assert "def f(a, b=1)" in text_of(run(tmp_path / "2", "def f(a, b=1): return a\nf??"))
+
+
+@pytest.mark.parametrize(
+    ("cell", "line", "columns"),
+    [
+        ("  x = 1\n  y = x / 0", 3, (6, 11)),
+        ("%time x = 1\n1 / 0", 3, (0, 5)),
+        ("%%time\n%pwd\nx = 1\nx / 0", 5, (0, 5)),
+        ("%%capture\n%%time\n!true\n1 / 0", 5, (0, 5)),
+        ("def f():\n    !echo {1}\n    1 / 0\nf()", 4, (4, 9)),
+        ("!echo a \\\n  b\n1 / 0", 4, (0, 5)),
+        ("\n\n%cd /no/such/folder", 4, (0, 19)),
+    ],
+)
+def test_errors_are_on_the_users_own_lines(tmp_path, cell, line, columns):
+    state = run(tmp_path, cell)
+    frames = [frame for frame in error(state)["frames"] if frame["cell"]]
+    assert frames[-1]["line"] == line
+    if frames[-1]["col"] is not None:
+        assert (frames[-1]["col"], frames[-1]["end_col"]) == columns
+
+
+def test_libraries_that_ask_hear_that_they_are_in_a_notebook(tmp_path):
+    cell = """
+import builtins, importlib.metadata, importlib.util, sys
+print("IPython" in sys.modules, "ipykernel.zmqshell" in sys.modules, builtins.__IPYTHON__)
+shell = get_ipython()
+print(type(shell).__name__, type(shell).__module__, "IPKernelApp" in shell.config, shell.kernel is not None)
+import IPython
+from IPython.core.getipython import get_ipython as other
+print(other() is shell is IPython.get_ipython(), shell.user_ns is globals(), shell.execution_count)
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.terminal.interactiveshell import TerminalInteractiveShell
+from ipykernel.zmqshell import ZMQInteractiveShell
+print(isinstance(shell, InteractiveShell), isinstance(shell, TerminalInteractiveShell))
+print(type(shell) is ZMQInteractiveShell)
+print(InteractiveShell.initialized(), InteractiveShell.instance() is shell)
+print(importlib.util.find_spec("IPython").origin.endswith("IPython/__init__.py"), IPython.version_info >= (8, 24))
+shell.events.register("post_execute", lambda: print("at the end"))
+shell.display_formatter.formatters["text/html"].for_type(complex, lambda value: "<i>%s</i>" % value)
+1j
+"""
+    state = run(tmp_path, cell)
+    assert text_of(state).splitlines() == [
+        "True True True",
+        "ZMQInteractiveShell ipykernel.zmqshell True True",
+        "True True 1",
+        "True False",
+        "True",
+        "True True",
+        "True True",
+        "at the end",
+    ]
+    assert shown(state) == [{"text/plain": "1j", "text/html": "<i>1j</i>"}]
+
+
+def test_everything_of_ipython_display_shows(tmp_path):
+    cell = """
+from IPython.display import *
+from IPython.display import display, display_html, update_display, DisplayHandle, ProgressBar, Code, FileLink
+png = bytes.fromhex("89504e470d0a1a0a0000000d49484452000000040000000608020000008e8d99bd")
+for value in (HTML("<b>1</b>"), Markdown("*m*"), Math("x^2"), Latex("$y$"), SVG("<svg></svg>"), JSON({"a": [1]}),
+              Javascript("alert(1)"), IFrame("https://example.com", 3, 4), Image(png, retina=True),
+              Image(url="https://example.com/a.png", width=5), Audio([0.5, -0.5], rate=8000), Pretty("p"),
+              Video("https://example.com/v.mp4"), Code("x = 1", language="python"), FileLink("a.txt"), ProgressBar(4)):
+    display(value)
+display_html("<u>raw</u>", raw=True)
+"""
+    state = run(tmp_path, cell)
+    assert state.outcome == "Succeeded"
+    found = shown(state)
+    assert [sorted(set(bundle) - {"text/plain"}) for bundle in found] == [
+        ["text/html"], ["text/markdown"], ["text/latex"], ["text/latex"], ["image/svg+xml"], ["application/json"],
+        ["application/javascript"], ["text/html"], ["image/png"], ["text/html"], ["text/html"], [], ["text/html"],
+        ["text/html"], ["text/html"], ["text/html"], ["text/html"],
+    ]  # fmt: skip
+    assert found[0] == {"text/html": "<b>1</b>", "text/plain": "<IPython.core.display.HTML object>"}
+    sizes = [out for out in state.outputs if isinstance(out, ev.Display)][8].metadata
+    assert json.loads(sizes) == {"image/png": {"width": 2, "height": 3}}
+
+
+def test_magics_that_a_cell_defines(tmp_path):
+    cell = (
+        "from IPython.core.magic import register_line_magic, Magics, magics_class, cell_magic\n"
+        "@register_line_magic\ndef double(line): return 2 * line\n"
+        "@magics_class\nclass Mine(Magics):\n"
+        "    @cell_magic\n    def shout(self, line, cell): print(line, cell.upper())\n"
+        "get_ipython().register_magics(Mine)\nget_ipython().run_cell_magic('shout', 'l', 'c')\n"
+        "get_ipython().run_line_magic('double', 'ab')"
+    )
+    state = run(tmp_path, cell)
+    assert (text_of(state), results(state)) == ("l C\n", ["'abab'"])
+
+
+def test_a_child_process_does_not_run_the_cell_again(tmp_path):
+    cell = """
+import concurrent.futures, math, multiprocessing as mp
+print("begins", "__file__" in globals())
+for method in ("spawn", "forkserver"):
+    context = mp.get_context(method)
+    with context.Pool(1) as pool:
+        print(pool.map(math.sqrt, [1, 4]))
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+        print(pool.submit(math.sqrt, 9).result())
+with mp.get_context("spawn").Manager() as manager:
+    d = manager.dict(a=1)
+    print(dict(d))
+"""
+    state = run(tmp_path, cell)
+    expected = ["begins False", "[1.0, 2.0]", "3.0", "[1.0, 2.0]", "3.0", "{'a': 1}"]
+    assert (text_of(state).splitlines(), state.notes) == (expected, ())
+
+
+def test_a_script_has_a_file_and_no_ipython(tmp_path):
+    state = begin(
+        tmp_path, "import sys\nprint(bool(__file__), sys.argv[0] == __file__)\nprint('IPython' in sys.modules)\n"
+        "get_ipython()", script=True,
+    ).state()  # fmt: skip
+    assert text_of(state) == "True True\nFalse\n"
+    assert error(state)["ename"] == "NameError"

@@ -1,0 +1,183 @@
+"""IPython's syntax in a notebook's cell: its translation to Python, and what of it the guest can run.
+
+Rules:
+- IPython's own transformers translate, so that both always agree; valid Python is never changed.
+- The translation has the lines of the cell: line n of one is line n of the other.
+- The bodies of the magics in PYTHON_BODIES are translated as well: IPython would do it when the magic runs.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from uv_argo_magic.core.resolution.lock import Lock
+from uv_argo_magic.core.suggest import nearest
+from uv_argo_magic.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from uv_argo_magic.core.resolution.lock import Resolution
+    from uv_argo_magic.core.spec.run_spec import RunSpec
+
+PYTHON_BODIES = ("time", "timeit", "capture")
+"""Cell magics whose body is Python."""
+
+LINE_MAGICS = frozenset({
+    "alias_magic", "cd", "config", "env", "ls", "matplotlib", "pinfo", "pinfo2", "pip", "precision", "psearch", "pwd",
+    "set_env", "sx", "system", "time", "timeit", "uv", "who", "who_ls", "whos",
+    "cat", "cp", "mkdir", "mv", "rm", "rmdir",
+})  # fmt: skip
+"""The line magics of the guest."""
+
+CELL_MAGICS = frozenset({
+    *PYTHON_BODIES, "bash", "html", "javascript", "js", "latex", "markdown", "sh", "svg", "sx", "system", "writefile",
+    "!",
+})  # fmt: skip
+"""The cell magics of the guest."""
+
+CONFIGURABLE = ("InlineBackend", "InteractiveShell")
+"""The classes whose settings `%config` changes in the guest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MagicCall:
+    """One use of a magic in a cell: `line` (from 1) is that of the cell, `argument` what follows the name."""
+
+    name: str
+    argument: str
+    line: int
+    is_cell_magic: bool = False
+
+    def __str__(self) -> str:
+        return ("%%" if self.is_cell_magic else "%") + self.name
+
+
+def translate(cell: str) -> str:
+    """The cell as Python, line for line; "" if it has nothing of IPython's syntax."""
+    if _parses(cell):
+        return ""
+    try:
+        code = _translate(cell)
+    except (SyntaxError, RuntimeError):  # not to be translated: Python reports what is wrong with it
+        return ""
+    return "" if code == cell else code
+
+
+def _parses(text: str) -> bool:
+    try:
+        compile(text, "<cell>", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    except SyntaxError:
+        return False
+    except (ValueError, RecursionError, MemoryError):  # null bytes, or too deep for this parser
+        return True
+    return True
+
+
+def _translate(cell: str) -> str:
+    from IPython.core import inputtransformer2  # noqa: PLC0415 - IPython takes 200 ms to import
+
+    class LineByLine(inputtransformer2.TransformerManager):  # type: ignore[misc]
+        """Puts empty lines where a transformer joins lines."""
+
+        def do_one_token_transform(self, lines: list[str]) -> tuple[bool, list[str]]:
+            changed, new = super().do_one_token_transform(lines)
+            if len(new) < len(lines):
+                pairs = zip(lines, new, strict=False)
+                joined = next((index for index, (old, now) in enumerate(pairs) if old != now), len(new) - 1)
+                new = [*new[: joined + 1], *["\n"] * (len(lines) - len(new)), *new[joined + 1 :]]
+            return changed, new
+
+    manager = LineByLine()
+    text = cell if cell.endswith("\n") else cell + "\n"
+    lines = text.splitlines(keepends=True)
+    blank = next((index for index, line in enumerate(lines) if line.strip()), 0)
+    lines, above = lines[blank:], lines[:blank]
+    for transform in manager.cleanup_transforms:
+        lines = transform(lines)
+    above = ["\n" * line.count("\n") for line in above]
+    if lines and lines[0].startswith("%%") and "?" not in lines[0].split()[0]:
+        name, _, argument = lines[0][2:].rstrip().partition(" ")
+        body = "".join(lines[1:])
+        if name in PYTHON_BODIES and not _parses(body):
+            body = _translate(body) if body.strip() else body
+        call = f"get_ipython().run_cell_magic({name!r}, {argument!r}, {body!r})\n"
+        return "".join(above) + call + "\n" * body.count("\n")
+    return "".join(above) + "".join(manager.do_token_transforms(lines))
+
+
+def magics(code: str) -> list[MagicCall]:
+    """The magics that translated code calls, in order."""
+    try:
+        tree = compile(code, "<cell>", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+    found = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(
+                func=ast.Attribute(value=ast.Call(func=ast.Name(id="get_ipython")), attr="run_line_magic"),
+                args=[ast.Constant(value=str(name)), ast.Constant(value=str(argument)), *_],
+            ):
+                found.append(MagicCall(name=name, argument=argument, line=node.lineno))
+                if name in PYTHON_BODIES:
+                    found += _inner(argument, node.lineno - 1)
+            case ast.Call(
+                func=ast.Attribute(value=ast.Call(func=ast.Name(id="get_ipython")), attr="run_cell_magic"),
+                args=[ast.Constant(value=str(name)), ast.Constant(value=str(argument)), ast.Constant(value=str(body))],
+            ):
+                found.append(MagicCall(name=name, argument=argument, line=node.lineno, is_cell_magic=True))
+                if name in PYTHON_BODIES:
+                    found += _inner(body, node.lineno)
+            case _:
+                pass
+    return sorted(found, key=lambda call: call.line)
+
+
+def _inner(code: str, above: int) -> Iterator[MagicCall]:
+    for call in magics(code):
+        yield MagicCall(
+            name=call.name, argument=call.argument, line=call.line + above, is_cell_magic=call.is_cell_magic
+        )
+
+
+def has_ipython(resolution: Resolution) -> bool:
+    """Whether IPython itself is among the packages; False if that is not known yet."""
+    return isinstance(resolution, Lock) and any(package.name == "ipython" for package in resolution.packages)
+
+
+def refuse_unknown(spec: RunSpec, resolution: Resolution) -> None:
+    """Refuse a cell with a magic that nothing in its environment provides.
+
+    Raises:
+        SpecError: names the line and what to do instead.
+    """
+    if not spec.code or has_ipython(resolution) or spec.settings.base:
+        return
+    if "ipython" in {item.name for item in spec.requirements.items}:
+        return
+    for call in magics(spec.code):
+        _check(call, spec.line_offset)
+
+
+def _check(call: MagicCall, offset: int) -> None:
+    at = f"line {call.line + offset}: {call}"
+    if call.is_cell_magic and call.name == "argo":
+        raise SpecError(f"{at} inside a cell with %%argo", hint="Use one %%argo line per cell.")
+    known = CELL_MAGICS if call.is_cell_magic else LINE_MAGICS
+    if call.name not in known:
+        raise SpecError(f"{at} is not available in a cell with %%argo", hint=_instead(call, known))
+    if call.name == "config" and (name := call.argument.partition(".")[0].strip()) not in CONFIGURABLE:
+        raise SpecError(
+            f"{at} {name} is not available in a cell with %%argo",
+            hint=f"Remove it; %config is available for {' and '.join(CONFIGURABLE)}.",
+        )
+
+
+def _instead(call: MagicCall, known: Iterable[str]) -> str:
+    mark = "%%" if call.is_cell_magic else "%"
+    if best := nearest(call.name, known):
+        return f"Did you mean {mark}{best}?"
+    return "Move it to a cell without %%argo, or add ipython to --deps for IPython's own magics."

@@ -1,0 +1,192 @@
+"""Runs code in `__main__`: statement by statement as a notebook does, or whole as a script.
+
+Rules:
+- This is the only place where the user's text is compiled and run; magics come here with their bodies.
+- Positions are those of the user's own lines: code that was translated from IPython's syntax has the same lines.
+"""
+
+import __future__
+
+import ast
+import functools
+import io
+import operator
+import tokenize
+
+AWAIT = getattr(ast, "PyCF_ALLOW_TOP_LEVEL_AWAIT", 0x2000)
+CO_COROUTINE = 0x80
+_FUTURE = functools.reduce(
+    operator.or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
+)
+
+
+class Executor:
+    """Runs code in `module`, and shows values through `displays`; `file` has the user's text.
+
+    Code runs in steps: a generator yields compiled code, and is sent its value. `run` takes the steps one by one; where
+    an event loop runs already, another driver can await them.
+    """
+
+    def __init__(self, module, displays):
+        self.module = module
+        self.displays = displays
+        self.file = ""
+        self.flags = 0  # of the `from __future__` imports so far
+        self.shell = None
+        """IPython's shell, where there is one: its `ast_node_interactivity` says which values are shown."""
+        self._loop = None
+        self._lines = []  # type: list[str]  # of the file
+        self._texts = ()  # type: tuple[str, ...]  # the code, and the bodies of cell magics at its end
+
+    def script(self, source):
+        """The steps of a whole program; the value of its last expression is shown."""
+        tree = _unwound(ast.parse, source, self.file)
+        last = None
+        if tree.body and isinstance(tree.body[-1], ast.Expr) and not _silenced(source):
+            last = tree.body.pop()
+        if tree.body:
+            yield self.compiled(tree, "exec")
+        if last is not None:
+            self.show((yield self.compiled(ast.Expression(last.value), "eval")))
+
+    def cell(self, source, code):
+        """The steps of a notebook's cell; `code` is its translation to Python, "" if it is Python."""
+        self._lines = _lines(source)
+        self._texts = tuple(_bodies(code or source))
+        return self.body(code or source)
+
+    def body(self, text):
+        """The steps of the cell's code, or of the body of a magic; values are shown as the shell is set to."""
+        tree, silent = self.parse(text), _silenced(text)
+        for number, node in enumerate(tree.body, 1):
+            last = number == len(tree.body)
+            shows = self._shows(node, last) and not (last and silent)
+            if shows and isinstance(node, ast.Expr):
+                self.show((yield self.compiled(ast.Expression(node.value), "eval")))
+                continue
+            yield self.compiled(ast.Module(body=[node], type_ignores=[]), "exec")
+            if shows:
+                self.show(self.module.__dict__.get(_target(node)))
+
+    def value(self, text):
+        """The steps of code whose last value is returned, unless a semicolon silences it."""
+        tree = self.parse(text)
+        last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+        if tree.body:
+            yield self.compiled(tree, "exec")
+        value = None if last is None else (yield self.compiled(ast.Expression(last.value), "eval"))
+        return None if _silenced(text) else value
+
+    def run(self, steps):
+        """Run code by its steps; what the last one returns."""
+        try:
+            code = next(steps)
+            while True:
+                code = steps.send(self.call(code))
+        except StopIteration as end:
+            return end.value
+
+    def call(self, code):
+        """Run compiled code; code that awaits runs on one event loop, made when it is first needed."""
+        value = eval(code, self.module.__dict__)  # noqa: S307 - running the user's code is the purpose
+        if not code.co_flags & CO_COROUTINE:
+            return value
+        if self._loop is None:
+            import asyncio
+
+            self._loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self._loop)
+        return self._loop.run_until_complete(value)
+
+    def show(self, value):
+        """Show a value, which is `_` from now on; None is not shown."""
+        if value is not None:
+            self.module.__dict__["_"] = value
+            self.displays.result(value)
+
+    def parse(self, text):
+        """The tree of a text; a part of the cell has the positions of the cell."""
+        if text not in self._texts:
+            return _unwound(ast.parse, text, "<magic>")
+        above = len(self._lines) - len(_lines(text))
+        tree = _unwound(ast.parse, "\n" * above + text, self.file)
+        here = [""] * above + _lines(text)
+        if here[above:] != self._lines[above:]:
+            _move(tree, here, self._lines)
+        return tree
+
+    def compiled(self, tree, mode):
+        """Compile a tree of `parse`; code may await at its top."""
+        code = _unwound(compile, tree, self.file, mode, AWAIT | self.flags, dont_inherit=True)
+        self.flags |= code.co_flags & _FUTURE
+        return code
+
+    def _shows(self, node, last):
+        interactivity = getattr(self.shell, "ast_node_interactivity", "last_expr")
+        if interactivity == "all":
+            return isinstance(node, ast.Expr)
+        if not last or interactivity == "none":
+            return False
+        assigned = interactivity == "last_expr_or_assign" and _target(node)
+        return isinstance(node, ast.Expr) or bool(assigned)
+
+
+def _unwound(function, *args, **kwargs):
+    """Parse or compile; an error has no frames of ours."""
+    try:
+        return function(*args, **kwargs)
+    except (SyntaxError, ValueError) as problem:
+        raise problem.with_traceback(None)  # noqa: B904 - the same one
+
+
+def _lines(text):
+    return (text.removesuffix("\n")).split("\n")
+
+
+def _bodies(code):
+    """The code, and the body of the cell magic that it is, and so on."""
+    while code is not None:
+        yield code
+        try:
+            body = ast.parse(code).body
+        except (SyntaxError, ValueError):
+            return
+        call = body[0].value if len(body) == 1 and isinstance(body[0], ast.Expr) else None
+        code = None
+        if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "run_cell_magic" and len(call.args) == 3:
+            code = getattr(call.args[2], "value", getattr(call.args[2], "s", None))
+
+
+def _move(tree, here, lines):
+    """Move positions in lines that were translated to the user's own lines."""
+    for node in ast.walk(tree):
+        for line, column in (("lineno", "col_offset"), ("end_lineno", "end_col_offset")):
+            number = getattr(node, line, None)
+            if number is None or not 0 < number <= min(len(here), len(lines)):
+                continue
+            now, own = here[number - 1], lines[number - 1]
+            if now == own:
+                continue
+            if now and own.endswith(now):  # an indentation or a prompt was removed
+                moved = getattr(node, column) + len(own[: -len(now)].encode())
+            else:
+                moved = len(own.encode()) if line == "end_lineno" else len(own) - len(own.lstrip())
+            setattr(node, column, moved)
+
+
+def _target(node):
+    """The name that a statement assigns to, or ""."""
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    return targets[0].id if len(targets) == 1 and isinstance(targets[0], ast.Name) else ""
+
+
+def _silenced(source):
+    """Whether the last token is a semicolon, which in a notebook silences the value."""
+    last = ""
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            if token.type not in (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.ENDMARKER, tokenize.DEDENT):
+                last = token.string
+    except (tokenize.TokenError, SyntaxError):
+        return False
+    return last == ";"

@@ -1,0 +1,21 @@
+"""The exceptions of IPython."""
+
+
+class IPythonCoreError(Exception):
+    """The base of IPython's errors."""
+
+
+class TryNext(IPythonCoreError):
+    """The next hook should try."""
+
+
+class UsageError(IPythonCoreError):
+    """A magic was used wrongly."""
+
+
+class StdinNotImplementedError(IPythonCoreError, NotImplementedError):
+    """Input is not available."""
+
+
+class InputRejected(Exception):
+    """A transformer refused the input."""

@@ -1,0 +1,48 @@
+"""Everything that displays, as IPython.display."""
+
+from .core.display import (  # noqa: F401 - names for others
+    HTML,
+    JSON,
+    SVG,
+    DisplayObject,
+    GeoJSON,
+    Image,
+    Javascript,
+    Latex,
+    Markdown,
+    Math,
+    Pretty,
+    ProgressBar,
+    TextDisplayObject,
+    Video,
+    display_html,
+    display_javascript,
+    display_jpeg,
+    display_json,
+    display_latex,
+    display_markdown,
+    display_pdf,
+    display_png,
+    display_pretty,
+    display_svg,
+    display_webp,
+    set_matplotlib_close,
+    set_matplotlib_formats,
+)
+from .core.display_functions import (  # noqa: F401 - the same
+    DisplayHandle,
+    clear_output,
+    display,
+    publish_display_data,
+    update_display,
+)
+from .lib.display import (  # noqa: F401 - the same
+    Audio,
+    Code,
+    FileLink,
+    FileLinks,
+    IFrame,
+    ScribdDocument,
+    VimeoVideo,
+    YouTubeVideo,
+)

@@ -1,0 +1,103 @@
+"""What makes a cell's process a notebook: `get_ipython`, IPython's names, and libraries that ask where they are.
+
+Rules:
+- Nothing is imported before the cell or one of its libraries asks for it.
+- An installed IPython is used, and its shell gets our displays; the guest's executor runs the code in any case.
+"""
+
+import builtins
+import importlib
+import importlib.machinery
+import importlib.util
+import os
+import sys
+import types
+
+from uv_argo_guest import import_hooks
+
+from . import libraries
+
+HERE = os.path.dirname(os.path.dirname(__file__))
+LAZY = ("IPython", "ipykernel", "ipykernel.zmqshell")
+"""Modules that a kernel has imported before the first cell: libraries look for them in `sys.modules`."""
+
+
+def install(interpreter):
+    """Let the process be a notebook's, for the cells of an interpreter (uv_argo_guest.execute)."""
+    notebook = Notebook(interpreter)
+
+    def get_ipython():
+        """The running shell."""
+        return notebook.get_shell()
+
+    builtins.__IPYTHON__ = True
+    builtins.get_ipython = get_ipython
+    interpreter.module.get_ipython = notebook.hidden_names["get_ipython"] = get_ipython
+    interpreter.at_end.append(notebook.finish)
+    actions = {
+        "IPython": lambda _module: notebook.make_shell(),
+        "IPython.core.getipython": lambda module: setattr(module, "get_ipython", get_ipython),
+    }
+    import_hooks.AfterImport(dict(actions, **libraries.actions(notebook))).install()
+    for name in LAZY:  # after the hooks, which act at once on modules that they find
+        _offer(name)
+
+
+class Notebook:
+    """The parts that magics and libraries work with; `shell` is None until it is needed."""
+
+    def __init__(self, interpreter):
+        self.interpreter = interpreter
+        self.executor = interpreter.executor
+        self.displays = interpreter.displays
+        self.figures = interpreter.drawn
+        self.shell = None
+        self.hidden_names = dict(interpreter.module.__dict__)
+        """What the cell's module has that is not the user's: %who leaves it out."""
+
+    def get_shell(self):
+        """The shell, made at the first call."""
+        if self.shell is None:
+            importlib.import_module("IPython.core")
+            self.make_shell()
+        return self.shell
+
+    def make_shell(self):
+        """Make the shell: a subclass of the installed IPython's, or our own."""
+        if self.shell is None:
+            from . import shells
+
+            self.shell = shells.make(self, is_installed("IPython"))
+            self.executor.shell = self.shell
+
+    def finish(self):
+        """Let libraries draw what they have left until the end of a cell."""
+        if self.shell is not None:
+            self.shell.events.trigger("post_execute")
+
+
+def is_installed(name):
+    """Whether a package of this name is in the environment, rather than ours."""
+    spec = sys.modules[name].__spec__ if name in sys.modules else importlib.util.find_spec(name)
+    return spec is not None and not (spec.origin or "").startswith(HERE + os.sep)
+
+
+class _Lazy(types.ModuleType):
+    """A module in `sys.modules` that is imported when one of its names is used."""
+
+    def __getattr__(self, name):
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+def _offer(name):
+    if name in sys.modules:
+        return
+    module = _Lazy(name)
+    # The specification of a submodule would need its package to be imported.
+    package = importlib.util.find_spec(name) if "." not in name else None
+    module.__spec__ = package or importlib.machinery.ModuleSpec(name, None)
+    if package is not None:
+        module.__loader__, module.__file__ = package.loader, package.origin
+    sys.modules[name] = module
