@@ -199,12 +199,13 @@ def test_every_bad_day_at_once_loses_nothing(server):
     assert not state.gaps
 
 
-def test_fifty_runs_at_once_are_none_lost_and_none_mixed_up(server):
+@pytest.mark.parametrize("count", [8, pytest.param(50, marks=pytest.mark.slow)])
+def test_of_runs_at_once_none_is_lost_and_none_mixed_up(server, count):
     backend = ArgoBackend()
     settings = Settings(kubeconfig=str(server.kubeconfig), images=((HERE, "none"),))
     prepared = [
         prepare(RunSpec(cell=f"for i in range(20): print('run {n} line', i)", settings=settings), backend)
-        for n in range(50)
+        for n in range(count)
     ]
     runs: list[Run] = []
     server.most = threading.Semaphore(4)  # processes of this machine at one time
@@ -213,9 +214,9 @@ def test_fifty_runs_at_once_are_none_lost_and_none_mixed_up(server):
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert len({run.name for run in runs}) == 50
+    assert len({run.name for run in runs}) == count
     assert {run.wait(240).outcome for run in runs} == {"Succeeded"}
-    wanted = {"".join(f"run {n} line {i}\n" for i in range(20)) for n in range(50)}
+    wanted = {"".join(f"run {n} line {i}\n" for i in range(20)) for n in range(count)}
     assert {run.logs() for run in runs} == wanted
     for run in runs:
         run._thread.join(30)

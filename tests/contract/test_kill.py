@@ -107,7 +107,7 @@ def trees(folder: Path) -> list[Path]:
     "victim",
     ["kernel", "supervisor", "the process above", "cell", "uv", "kernel and supervisor", "cell and supervisor"],
 )
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))])
 def test_killed(victim: str, seed: int, tmp_path: Path, index: IndexServer) -> None:
     kernel = begin(tmp_path, index)
     assert kernel.stdout is not None

@@ -23,6 +23,7 @@ def differences():
     return table.measure()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("cell", cells.CELLS, ids=lambda cell: cell.name)
 def test_a_cell_is_the_same_or_differs_as_listed(differences, cell):

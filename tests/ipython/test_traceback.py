@@ -198,7 +198,7 @@ SAME = [
 ]
 
 
-@pytest.mark.parametrize("colors", ["nocolor", "linux"])
+@pytest.mark.parametrize("colors", ["nocolor", pytest.param("linux", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("cell", SAME, ids=range(len(SAME)))
 def test_the_traceback_is_the_one_of_a_plain_cell(shell, cell, colors):
     shell.colors = colors
