@@ -14,6 +14,7 @@ from support.index_server import IndexServer
 
 from uv_argo_magic.cli import main
 from uv_argo_magic.history.store import History
+from uv_argo_magic.uv import interpreters
 
 MAIN = "import sys; from uv_argo_magic.cli import main; sys.exit(main())"
 CELL = """
@@ -59,3 +60,40 @@ def test_a_request_runs_as_it_is(tmp_path, monkeypatch, capsys):
     (tmp_path / "r.json").write_text(json.dumps({"pythonCode": "1 / 0"}))
     assert main(["run", "--request", "r.json"]) == 1
     assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+WATCHED_MAIN = """
+import json, sys
+started = []
+sys.addaudithook(lambda event, args: started.append(args[1][0]) if event == "subprocess.Popen" else None)
+from uv_argo_magic.cli import main
+status = main()
+print(json.dumps([status, started, sorted(sys.modules)]), file=sys.stderr)
+"""
+HEAVY = {
+    "IPython", "ipywidgets", "hera", "kubernetes", "importlib.metadata", "html", "packaging.specifiers",
+    "packaging.tags", "tomllib", "zipfile", "uv_argo_magic.core.protocol.remote_error",
+    "uv_argo_magic.core.protocol.values", "uv_argo_magic.core.resolution.install_errors",
+    "uv_argo_magic.core.requirements.parser", "uv_argo_magic.uv.resolver",
+}  # fmt: skip
+"""What takes longer to import than a small script to run."""
+
+
+def test_a_run_without_dependencies_starts_one_process_imports_little_and_leaves_nothing(tmp_path):
+    (tmp_path / "hello.py").write_text("print('hello')\n")
+    (tmp_path / "tmp").mkdir()
+    for _ in range(2):  # the first packs the guest
+        completed = subprocess.run(
+            [sys.executable, "-c", WATCHED_MAIN, "run", "hello.py"],
+            cwd=tmp_path,
+            env=os.environ | {"UV_ARGO_HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "tmp")},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+    status, started, modules = json.loads(completed.stderr)
+    assert (status, completed.stdout) == (0, "hello\n")
+    assert started == [interpreters.find().path]
+    assert HEAVY.intersection(modules) == set()
+    assert list((tmp_path / "tmp").iterdir()) == []

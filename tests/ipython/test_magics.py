@@ -359,11 +359,6 @@ def test_loading_again_replaces_and_unloading_takes_away(shell):
     assert not [one for one in shell.configurables if isinstance(one, magics.ArgoMagics)]
 
 
-def test_a_run_in_a_terminal_does_not_import_ipython():
-    code = "import sys, uv_argo_magic.commands.run_file; sys.exit('IPython' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
-
-
 def test_loading_stays_light():
     code = (
         "import sys, uv_argo_magic\n"

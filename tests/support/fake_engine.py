@@ -90,10 +90,10 @@ def ended(reason="ok", *seen, code=0):
 
 
 def install(monkeypatch):
-    from uv_argo_magic.engine import execute, run
+    from uv_argo_magic.engine import execute, run, stages
 
     engine = Engine(events=ended())
-    monkeypatch.setattr(execute, "prepare", engine.prepare)
+    monkeypatch.setattr(stages, "prepare", engine.prepare)
     monkeypatch.setattr(run, "start", engine.start)
     monkeypatch.setattr(execute.base, "warm", lambda *_: None)
     return engine

@@ -11,7 +11,7 @@ import pytest
 from support import fake_engine
 
 from uv_argo_magic import cli
-from uv_argo_magic.commands import registry, run_file, runs
+from uv_argo_magic.commands import registry, runs
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import RunState, fold
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target
@@ -19,6 +19,7 @@ from uv_argo_magic.core.spec.run_spec import RunSpec
 from uv_argo_magic.engine.context import CellContext
 from uv_argo_magic.history import store
 from uv_argo_magic.history.store import History
+from uv_argo_magic.renderers.streamer import Streamer
 
 LOCK = Lock(packages=(Package(name="numpy", version="2.0"),), target=Target(python="3.12.1"))
 
@@ -81,7 +82,7 @@ def test_run_streams_each_output_to_its_stream(engine, capsys):
 
 def test_a_streamer_prints_each_output_once():
     out, err = io.StringIO(), io.StringIO()
-    streamer = run_file.Streamer(out, err)
+    streamer = Streamer(out, err)
     state = fold([ev.Lines(text="a\n")])
     streamer.update(state)
     streamer.update(state)

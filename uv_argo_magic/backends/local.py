@@ -27,8 +27,6 @@ from uv import find_uv_bin
 
 from uv_argo_magic._os import paths
 from uv_argo_magic.backends.base import Capability, Check, Submission
-from uv_argo_magic.core.protocol import events
-from uv_argo_magic.core.protocol.events import NodePhase
 from uv_argo_magic.core.spec import indexes, quantity
 from uv_argo_magic.core.spec import program as programs
 from uv_argo_magic.core.spec.settings import Resources
@@ -38,6 +36,7 @@ from uv_argo_magic.uv import interpreters
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from uv_argo_magic.core.protocol.events import NodePhase
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
     from uv_argo_magic.uv.interpreters import Interpreter
@@ -271,11 +270,13 @@ class LocalBackend:
 
     def watch(self, name: str, *, follow: bool = True) -> Iterator[str | NodePhase]:  # noqa: ARG002 - always to the end
         """The log as it is written, then how the supervisor ended."""
+        from uv_argo_magic.core.protocol import events  # noqa: PLC0415 - 20 ms, in which the spare process starts
+
         supervisor = self._runs.get(name)
         if supervisor is None:
-            yield NodePhase(phase="Error", message=f"no process of this kernel is named {name}", t=time.time())
+            yield events.NodePhase(phase="Error", message=f"no process of this kernel is named {name}", t=time.time())
             return
-        yield NodePhase(phase="Running", t=time.time(), uid=str(supervisor.process.pid))
+        yield events.NodePhase(phase="Running", t=time.time(), uid=str(supervisor.process.pid))
         has_output = False
         for text in _read(supervisor.process):
             has_output = True
@@ -289,7 +290,7 @@ class LocalBackend:
             yield from _read(supervisor.process)
         code = supervisor.process.wait()
         phase = "Succeeded" if code == 0 else "Failed"
-        yield NodePhase(phase=phase, message=supervisor.end_message(code), t=time.time())
+        yield events.NodePhase(phase=phase, message=supervisor.end_message(code), t=time.time())
 
     def stop(self, name: str) -> None:
         """Tell the supervisor to end the cell; kill it if it does not end in time."""

@@ -17,8 +17,7 @@ from uv_argo_magic.core.commands.table import run_options
 from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.view import messages
-from uv_argo_magic.engine import run as engine
-from uv_argo_magic.engine.prepare import prepare
+from uv_argo_magic.engine import stages
 from uv_argo_magic.engine.spec_builder import specify
 from uv_argo_magic.errors import ArgoMagicError, BackendError, ResolutionError, SpecError
 
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.commands.parser import Line
     from uv_argo_magic.core.protocol.state import RunState
     from uv_argo_magic.engine.context import CellContext
+    from uv_argo_magic.engine.run import Run
 
 PACKAGE = "six"
 """A small package that every index has."""
@@ -67,8 +67,9 @@ def examine(line: Line, context: CellContext) -> Iterator[Check]:
         yield Check(name="test cell", outcome="skipped", message=f"depends on {failed}")
         return
     started_at = time.monotonic()
+    front_end = stages.QuietFrontEnd()
     try:
-        prepared = prepare(spec, backend)
+        prepared = stages.ready(spec, front_end)
     except (SpecError, ResolutionError, BackendError) as problem:
         yield _failed("index, from here" if isinstance(problem, ResolutionError) else "settings", problem)
         return
@@ -83,7 +84,7 @@ def examine(line: Line, context: CellContext) -> Iterator[Check]:
             message=f"{lock.reason} Versions will be resolved in the pod instead.",
         )
     try:
-        run = engine.start(prepared, backend=backend)
+        run = stages.submit(prepared, front_end)
     except BackendError as problem:
         yield _failed("submission", problem)
         return
@@ -100,7 +101,7 @@ def text(check: Check) -> str:
     return f"{line}\n{'':<32}{check.hint}" if check.hint else line
 
 
-def _follow(run: engine.Run, backend: base.Backend) -> Iterator[Check]:
+def _follow(run: Run, backend: base.Backend) -> Iterator[Check]:
     started_at = time.monotonic()
     yield Check(name="submission", outcome="ok", message=f"accepted as {run.name}")
     reported = {""}
@@ -145,7 +146,7 @@ def _not_started(state: RunState) -> Check:
     )
 
 
-def _end(run: engine.Run) -> Check:
+def _end(run: Run) -> Check:
     """The end as the backend reports it, which is later than the end of the cell."""
     begun = time.monotonic()
     while time.monotonic() - begun < END:

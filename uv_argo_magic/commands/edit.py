@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import threading
 
     from uv_argo_magic.engine.context import CellContext
-    from uv_argo_magic.engine.prepare import RunTarget
+    from uv_argo_magic.engine.prepared import RunTarget
     from uv_argo_magic.history.store import History
     from uv_argo_magic.uv.resolver import Resolver
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.commands.parser import Line
     from uv_argo_magic.core.resolution.lock import Resolution
     from uv_argo_magic.core.spec.run_spec import RunSpec
-    from uv_argo_magic.engine.prepare import Prepared
+    from uv_argo_magic.engine.prepared import Prepared
     from uv_argo_magic.history.entry import RunRecord
     from uv_argo_magic.history.store import History
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.resolution.lock import Resolution
     from uv_argo_magic.core.spec.run_spec import RunSpec
     from uv_argo_magic.engine.context import CellContext
-    from uv_argo_magic.engine.prepare import RunTarget
+    from uv_argo_magic.engine.prepared import RunTarget
     from uv_argo_magic.history.entry import RunRecord
     from uv_argo_magic.history.store import History
     from uv_argo_magic.uv.resolver import Resolver

@@ -23,11 +23,10 @@ from uv_argo_magic.core.spec import output_metadata
 from uv_argo_magic.core.view import ansi
 from uv_argo_magic.core.view.tables import Table
 from uv_argo_magic.core.view.truncate import OutputTruncator
-from uv_argo_magic.engine import run as engine
-from uv_argo_magic.engine.prepare import prepare
+from uv_argo_magic.engine import stages
+from uv_argo_magic.engine.prepare import find_target
 from uv_argo_magic.engine.spec_builder import specify
 from uv_argo_magic.errors import ArgoMagicError, SpecError, VerifyFailed
-from uv_argo_magic.remote_traceback import rebuild
 from uv_argo_magic.renderers.cell_output import CellOutput, OutputSink
 
 if TYPE_CHECKING:
@@ -40,6 +39,8 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.resolution.lock import Lock
     from uv_argo_magic.core.spec.run_spec import RunSpec
     from uv_argo_magic.engine.context import CellContext
+    from uv_argo_magic.engine.prepared import Prepared
+    from uv_argo_magic.engine.run import Run
 
 Verdict: TypeAlias = Literal["same", "differs", "not run"]
 
@@ -180,28 +181,28 @@ def check(cell: Cell, request: Line, context: CellContext) -> Checked:
 
 
 def _run_again(cell: Cell, spec: RunSpec, lock: Lock) -> Checked:
-    python = lock.target.python
+    spec = replace(spec, python=lock.target.python)
     try:
-        prepared = prepare(replace(spec, python=python), resolution=lock)
+        target = find_target(spec)
     except SpecError:
         # Another patch of the same minor takes the same files.
-        prepared = prepare(replace(spec, python=lock.target.minor), resolution=lock)
-    base = prepared.interpreter.base
+        spec = replace(spec, python=lock.target.minor)
+        target = find_target(spec)
+    base = target.interpreter.base
     if lock.base_digest != (base.digest if base else ""):
         return Checked(cell=cell, verdict="differs", packages="the packages preinstalled with this Python have changed")
-    run = engine.start(prepared, hooks=engine.Hooks(rebuild=lambda remote, state: rebuild.rebuild(remote, state=state)))
-    lines = spec.settings.output_lines
-    recorder = _Recorder()
-    state = run.follow(
-        CellOutput(truncator=OutputTruncator(head=lines, tail=lines, full_log=f"%argo logs {run.id}"), sink=recorder)
-    )
+    front_end = _RecordingFrontEnd()
     error = ""
     try:
-        run.raise_for_state()
-    except Exception as problem:  # noqa: BLE001 - the user's own exception, made again
+        stages.carry_out(spec, front_end, resolution=lock)
+    except Exception as problem:
+        if front_end.state is None:  # before the run; afterwards it is the user's own exception, made again
+            raise
         error = f"{type(problem).__name__}: {problem}"
+    state = front_end.state
+    assert state is not None  # noqa: S101 - carry_out followed the run
     packages = compare_packages(state, lock)
-    output = compare_output(stored(cell.outputs), recorder.shown(error))
+    output = compare_output(stored(cell.outputs), front_end.recorder.shown(error))
     verdict: Verdict = "same" if not packages and not output else "differs"
     return Checked(
         cell=cell,
@@ -209,6 +210,21 @@ def _run_again(cell: Cell, spec: RunSpec, lock: Lock) -> Checked:
         packages=packages or f"{len(lock.packages)}, hash for hash",
         output=output or "the same",
     )
+
+
+class _RecordingFrontEnd(stages.QuietFrontEnd):
+    """Waits for the run, and records what a notebook would show; `state` is the last one, None before the run."""
+
+    def __init__(self) -> None:
+        self.recorder = _Recorder()
+        self.state: RunState | None = None
+
+    def follow(self, run: Run, prepared: Prepared) -> bool:
+        """Record the output of the run, to its end."""
+        lines = prepared.spec.settings.output_lines
+        truncator = OutputTruncator(head=lines, tail=lines, full_log=f"%argo logs {run.id}")
+        self.state = run.follow(CellOutput(truncator=truncator, sink=self.recorder))
+        return True
 
 
 def compare_packages(state: RunState, lock: Lock) -> str:

@@ -1,7 +1,7 @@
 """Finds out the Python and the packages of an image by a small run; the result is cached.
 
 Rules:
-- The run uses the Backend protocol and the cell's own settings, and sends nothing of the user's.
+- It is a run like any other, with the cell's own settings, and sends nothing of the user's.
 - An image with a digest cannot change, and is inspected once. A tag may be moved, and is inspected again after a day.
   A Python of this machine is inspected each time: its packages may change at any time.
 """
@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from uv_argo_magic.backends import base as backends
-from uv_argo_magic.core.protocol import events
-from uv_argo_magic.core.protocol.state import fold
 from uv_argo_magic.core.resolution import base_packages as bases
 from uv_argo_magic.core.resolution.lock import Unresolved
 from uv_argo_magic.core.spec.run_spec import RunSpec
+from uv_argo_magic.engine import run as runs
 from uv_argo_magic.engine.build import build
+from uv_argo_magic.engine.prepared import Prepared, RunTarget
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.uv import interpreters
 
@@ -120,23 +120,21 @@ def _run_probe(backend: Backend, spec: RunSpec, image: str) -> BaseEnvironment:
     probe = RunSpec(
         cell=bases.PROBE, python=ANY_PYTHON if image else spec.python, backend=spec.backend, settings=settings
     )
-    built = build(probe, Unresolved(lines=(), reason="a probe installs nothing"), "probe")
-    name = backend.submit(built, probe, f"probe-{built.nonce}").name
-    received: list[events.Event] = []
+    resolution = Unresolved(lines=(), reason="a probe installs nothing")
+    prepared = Prepared(
+        # Nothing is resolved for a probe, so its Python need not be known.
+        target=RunTarget(requested=spec, spec=probe, backend=backend, interpreter=interpreters.find()),
+        notebook="",
+        resolution=resolution,
+        program=build(probe, resolution, "probe"),
+    )
+    run = runs.start(prepared)
     try:
-        for item in backend.watch(name):
-            decoded = events.decode(item, built.nonce) if isinstance(item, str) else iter((item,))
-            received += decoded
-            if any(isinstance(event, events.Exited) for event in received):
-                break
+        state = run.wait()
     except BaseException:
-        backend.stop(name)
+        run.stop()
         raise
-    finally:
-        backend.delete(name)
-    state = fold(received)
-    # A line that is too long for a log comes as text in pieces.
-    output_text = "".join(output.text for output in state.outputs if isinstance(output, events.Lines | events.Text))
+    output_text = run.logs()
     try:
         return bases.read_probe(output_text)
     except ValueError as error:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.spec.run_spec import Settings
     from uv_argo_magic.engine.find_run import RunRef
     from uv_argo_magic.engine.outcome import Rebuild
-    from uv_argo_magic.engine.prepare import Prepared
+    from uv_argo_magic.engine.prepared import Prepared
     from uv_argo_magic.history.store import History, RunFiles
 
 
@@ -92,7 +92,7 @@ def start(
     Raises:
         BackendError: the backend cannot be reached, or refused the run.
     """
-    chosen = backend or base.load(prepared.spec.backend)
+    chosen = backend or prepared.target.backend
     run_id, spec = new_id(), prepared.spec
     files = None
     if history is not None:

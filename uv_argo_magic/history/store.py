@@ -148,6 +148,10 @@ class History:
         self.keep = keep
         self.max_bytes = max_bytes
 
+    def limited(self, keep: int) -> History:
+        """The same runs, of which at most `keep` are kept."""
+        return History(self.root, keep=keep, max_bytes=self.max_bytes)
+
     def begin(
         self,
         run_id: str,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.protocol.remote_error import RemoteError
     from uv_argo_magic.core.protocol.state import RunState
     from uv_argo_magic.core.spec.run_spec import Settings
-    from uv_argo_magic.engine.prepare import Prepared
+    from uv_argo_magic.engine.prepared import Prepared
     from uv_argo_magic.engine.run import Run
 
     Shell = Any

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 
 import pytest
@@ -41,7 +42,12 @@ def spec(python="", **settings):
 
 def look(wanted, backend, tmp_path, told=None):
     say = (told if told is not None else []).append
-    return image_probe.inspect_image(wanted, backend, tmp_path, notify=say)
+    try:
+        return image_probe.inspect_image(wanted, backend, tmp_path, notify=say)
+    finally:
+        for thread in threading.enumerate():
+            if thread.name.startswith("uv-argo-"):
+                thread.join(60)  # the probe's run is released
 
 
 def test_nobody_is_asked_where_nothing_must_be_known(tmp_path):
@@ -161,6 +167,6 @@ def test_a_place_that_is_lost_is_left_clean(tmp_path):
         yield
 
     backend.watch = broken
-    with pytest.raises(BackendUnavailable):
+    with pytest.raises(SpecError, match=r"could not list the packages installed in \S+: gone"):
         look(spec(image=IMAGE), backend, tmp_path)
-    assert (backend.stopped, backend.deleted) == (["fake-1"], ["fake-1"])
+    assert backend.deleted == ["fake-1"]
