@@ -131,6 +131,40 @@ def test_an_api_that_is_away_is_reported_until_it_answers(server, begin, monkeyp
     assert run.logs() == "begun\nend\n"
 
 
+def test_credentials_that_expire_are_reported_until_new_ones_are_there(server, begin, monkeypatch):
+    monkeypatch.setattr(watchers, "REPORT_AFTER", 0.2)
+    run = begin("import time\nprint('begun', flush=True)\ntime.sleep(4)\nprint('end')")
+    while "begun" not in run.logs():
+        time.sleep(0.01)
+    server.tokens.clear()
+    while not (note := messages.status_note(run.state)):
+        time.sleep(0.01)
+    assert "not logged in to test, namespace nb (401) since " in note
+    assert "log in again" in note
+    server.tokens.add("secret")
+    assert (run.wait(30).outcome, run.logs()) == ("Succeeded", "begun\nend\n")
+
+
+def test_a_log_that_falls_silent_is_reported_if_a_new_request_is_silent_too(server, begin, monkeypatch):
+    monkeypatch.setattr(watchers, "SILENCE", 0.6)
+    monkeypatch.setattr(watchers, "LOG_ANSWER", 0.4)
+    monkeypatch.setattr(watchers, "REPORT_AFTER", 0.2)
+    run = begin("import time\nprint('begun', flush=True)\ntime.sleep(3)\nprint('end', flush=True)\ntime.sleep(1)")
+    while "begun" not in run.logs():
+        time.sleep(0.01)
+    asked = len(server.calls)
+    while len(server.calls) < asked + 20:  # the cell says nothing for longer than that
+        assert not messages.status_note(run.state)
+        time.sleep(0.01)
+    server.frozen = True
+    while "no connection since" not in messages.status_note(run.state):
+        assert not run.state.ended
+        time.sleep(0.01)
+    assert "the run goes on" in messages.status_note(run.state)
+    server.frozen = False
+    assert (run.wait(30).outcome, run.logs()) == ("Succeeded", "begun\nend\n")
+
+
 def test_a_run_returns_before_argo_gives_its_phase(server, begin):
     server.phase_after = 1.5
     one = begin("print(1)")
@@ -335,7 +369,7 @@ class Stuck:
     def watch_pods(self, selector, version):
         raise transport.Expired("always")
 
-    def log(self, pod, *, container="main", since="", follow=True):
+    def log(self, pod, *, container="main", since="", follow=True, silence=0.0):
         raise transport.TooEarly("always")
 
     def warnings(self, pod):
@@ -407,7 +441,7 @@ def test_what_comes_after_a_close_is_dropped():
             self.closed = True
 
     response = Response()
-    stream = transport.Stream(response)
+    stream = transport.Stream(response, 30.0)
     got = []
     for data in stream:
         got.append(data)

@@ -100,7 +100,7 @@ def lost(pod: Mapping[str, Any] | None, workflow: Mapping[str, Any] | None = Non
     if explanation := deadline_exceeded(_messages(workflow)):
         return _with_limit(explanation, workflow)
     cause = ended(pod, None).partition("; ")[0]
-    if re.search(r"the workflow was stopped|ended with exit code (?:137|143)", cause):
+    if re.search(r"the (?:workflow was stopped|pod was deleted)|ended with exit code (?:137|143)", cause):
         cause = ""  # that is how a deleted pod ends
     return (
         f"the pod was deleted ({cause})" if cause else "the pod was deleted, by a user or with its node"

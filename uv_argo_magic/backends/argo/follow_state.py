@@ -17,6 +17,7 @@ from uv_argo_magic.backends.argo import diagnose
 from uv_argo_magic.backends.argo.watchers import Message, WorkflowSeen
 from uv_argo_magic.backends.base import FINAL_PHASES
 from uv_argo_magic.backends.kubernetes import diagnose as pods
+from uv_argo_magic.backends.kubernetes.transport import NotLoggedIn
 from uv_argo_magic.backends.kubernetes.watchers import (
     ConnectionChanged,
     EventsSeen,
@@ -194,6 +195,8 @@ def last_phase(state: FollowState, *, t: float) -> NodePhase:
     if not diagnose.is_final(state.workflow) and state.pod is not None and pods.terminated(state.pod):
         # Argo reports it seconds later; the pod itself may still run, for its other container.
         phase = pods.exit_phase(state.pod)
+    elif state.pod_lost and not diagnose.is_final(state.workflow):
+        phase = "Error"
     message = _last_message(state, phase)
     has_started = state.exited or state.unexplained_exit
     if message and state.shown and state.shown.message and not has_started:
@@ -352,6 +355,8 @@ def _connection_changed(step: _Step, change: ConnectionChanged) -> None:
     if not others and not state.exited:
         since = time.strftime("%H:%M:%S", time.localtime(change.since))
         message = f"no connection since {since} ({change.error}); the run goes on, and its output follows later"
+        if isinstance(change.error, NotLoggedIn):
+            message = f"{change.error} since {since}; log in again to see its output: the run goes on"
         step.effects.append(NodePhase(phase=UNREACHABLE, message=message, t=step.t, uid=pods.uid_of(state.pod)))
 
 

@@ -159,8 +159,12 @@ class Server(ArgoClient):
         stream = self.transport.stream(f"/api/v1/workflow-events/{quote(self.namespace)}", query, silence=330.0)
         return _TranslatedStream(stream, self._changes)
 
-    def log(self, pod: str, *, container: str = "main", since: str = "", follow: bool = True) -> Stream:
+    def log(
+        self, pod: str, *, container: str = "main", since: str = "", follow: bool = True, silence: float = SILENCE
+    ) -> Stream:
         """The log of one container of a pod with a timestamp before each line, from `since` (RFC 3339) on.
+
+        After `silence` seconds without a byte the read times out.
 
         Raises:
             BackendError: it cannot be read.
@@ -171,7 +175,7 @@ class Server(ArgoClient):
         if since:
             query["logOptions.sinceTime.seconds"] = str(int(datetime.fromisoformat(since).timestamp()))
         path = f"{self._workflows()}/{quote(self._workflow_of.get(pod, pod))}/log"
-        return _TranslatedStream(self.transport.stream(path, query, silence=SILENCE), _log_line)
+        return _TranslatedStream(self.transport.stream(path, query, silence=silence), _log_line)
 
     def _workflows(self) -> str:
         return f"/api/v1/workflows/{quote(self.namespace)}"

@@ -105,8 +105,12 @@ class Client:
         }
         return self.transport.stream(self._pods(), query, silence=330.0)
 
-    def log(self, pod: str, *, container: str = "main", since: str = "", follow: bool = True) -> Stream:
+    def log(
+        self, pod: str, *, container: str = "main", since: str = "", follow: bool = True, silence: float = SILENCE
+    ) -> Stream:
         """The log of one container of a pod with a timestamp before each line, from `since` (RFC 3339) on.
+
+        After `silence` seconds without a byte the read times out.
 
         Raises:
             TooEarly: the container has not started.
@@ -118,7 +122,7 @@ class Client:
             query["follow"] = "true"
         if since:
             query["sinceTime"] = since
-        return self.transport.stream(f"{self._pods()}/{quote(pod)}/log", query, silence=SILENCE)
+        return self.transport.stream(f"{self._pods()}/{quote(pod)}/log", query, silence=silence)
 
     def _pods(self) -> str:
         return f"/api/v1/namespaces/{quote(self.namespace)}/pods"

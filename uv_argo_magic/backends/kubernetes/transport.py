@@ -26,8 +26,8 @@ CONNECT = 10.0
 """Seconds to reach the API."""
 ANSWER = 30.0
 """Seconds for the response to a plain request."""
-SILENCE = 75.0
-"""Seconds without a byte after which a stream is opened again: a proxy may have dropped it."""
+SILENCE = 30.0
+"""Seconds without a byte after which a log is opened again: a cell that runs sends a record each ten."""
 LATER = (3, 10.0)
 """How often a 429 is retried, and the most seconds to wait before each retry."""
 
@@ -44,17 +44,35 @@ class Expired(BackendError):
     """The API does not have this version of a watch any more: list again."""
 
 
-class Stream:
-    """Bytes as they arrive; `close` may be called from any thread, and ends a blocked read."""
+class NotLoggedIn(BackendUnavailable):
+    """The credentials are missing, invalid or expired."""
 
-    def __init__(self, response: Any) -> None:
+
+class TimedOut(BackendUnavailable):
+    """Nothing came for `seconds`: no response to a request, or `in_stream` no byte of a response that had begun."""
+
+    def __init__(self, message: str, *, hint: str = "", seconds: float, in_stream: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.seconds = seconds
+        self.in_stream = in_stream
+
+
+class Stream:
+    """Bytes as they arrive; `close` may be called from any thread, and ends a blocked read.
+
+    `silence` are the seconds without a byte after which the read times out.
+    """
+
+    def __init__(self, response: Any, silence: float) -> None:
         self._response = response
+        self._silence = silence
         self._closed = False
 
     def __iter__(self) -> Iterator[bytes]:
         """Pieces of any size, until the server closes the connection.
 
         Raises:
+            TimedOut: there was nothing to read for too long.
             BackendUnavailable: the connection was lost.
         """
         import urllib3  # noqa: PLC0415 - comes with kubernetes
@@ -65,6 +83,8 @@ class Stream:
                     # After a shutdown, Python's TLS sockets give a pending read bytes that are still encrypted.
                     return
                 yield data
+        except urllib3.exceptions.ReadTimeoutError as problem:
+            raise TimedOut(f"no data for {self._silence:g} seconds", seconds=self._silence, in_stream=True) from problem
         except (urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError) as problem:
             # urllib3 raises the last two for a connection that another thread closed.
             raise BackendUnavailable(f"the connection was lost: {problem}") from problem
@@ -150,7 +170,7 @@ class HttpTransport:
                 # A correct request for a log or a watch fails with 400 only if there is nothing to read yet.
                 raise TooEarly(_message(data))
             self._check(response.status, data)
-        return Stream(response)
+        return Stream(response, silence)
 
     def _send(
         self,
@@ -204,7 +224,7 @@ class HttpTransport:
                 preload_content=False,
             )
         except (urllib3.exceptions.HTTPError, OSError) as problem:
-            raise self._no_response(problem) from problem
+            raise self._no_response(problem, silence) from problem
 
     def _read(self, response: Any, limit: int | None) -> bytes:
         import urllib3  # noqa: PLC0415 - comes with kubernetes
@@ -212,15 +232,21 @@ class HttpTransport:
         try:
             return bytes(response.read(limit))
         except (urllib3.exceptions.HTTPError, OSError) as problem:
-            raise self._no_response(problem) from problem
+            raise self._no_response(problem, ANSWER) from problem
         finally:
             if limit is None:
                 response.release_conn()
             else:
                 response.close()
 
-    def _no_response(self, problem: BaseException) -> BackendUnavailable:
-        return BackendUnavailable(f"no response from the API of {self.location}: {reason(problem)}", hint=self.advice)
+    def _no_response(self, problem: BaseException, silence: float) -> BackendUnavailable:
+        import urllib3  # noqa: PLC0415 - comes with kubernetes
+
+        message = f"no response from the API of {self.location}"
+        if isinstance(problem, urllib3.exceptions.TimeoutError):
+            seconds = CONNECT if isinstance(problem, urllib3.exceptions.ConnectTimeoutError) else silence
+            return TimedOut(f"{message} within {seconds:g} seconds", hint=self.advice, seconds=seconds)
+        return BackendUnavailable(f"{message}: {reason(problem)}", hint=self.advice)
 
     def _check(self, status: int, data: bytes) -> None:
         """Raise the error for a status of 300 and above."""
@@ -229,7 +255,7 @@ class HttpTransport:
         message = _message(data)
         match status:
             case 401:
-                raise BackendUnavailable(
+                raise NotLoggedIn(
                     f"not logged in to {self.location} (401)",
                     hint=self.login,
                 )
@@ -240,8 +266,10 @@ class HttpTransport:
             case 410:
                 raise Expired(message)
             case 429 | 500 | 502 | 503 | 504:
+                # Of a kubelet that does not answer, the API quotes the request too.
+                message = re.sub(r'\b(?:Get|Post) "[^"]*": ', "", message)
                 raise BackendUnavailable(
-                    f"the API of {self.location} failed ({status}): {message}",
+                    f"the API of {self.location} failed ({status}): {_short(message)}",
                     hint="Wait a moment, then run the cell again.",
                 )
             case _ if fields := re.findall(r'unknown field "([^"]+)"', message):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 from uv_argo_magic.backends.kubernetes import diagnose
 from uv_argo_magic.backends.kubernetes.log_stream import LogStream
 from uv_argo_magic.backends.kubernetes.rbac import Denied
-from uv_argo_magic.backends.kubernetes.transport import Expired, Gone, Stream, TooEarly
+from uv_argo_magic.backends.kubernetes.transport import SILENCE, Expired, Gone, Stream, TimedOut, TooEarly
 from uv_argo_magic.errors import BackendError, BackendUnavailable, StreamLost
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ LOG_POLL = 0.1
 """Seconds between two requests for a log that does not exist yet."""
 REPORT_AFTER = 3.0
 """Seconds of failing requests after which the loss of the connection is reported."""
+LOG_ANSWER = 5.0
+"""Seconds to wait for the first byte of a log that fell silent: its last line is sent again at once."""
 RETRY = (0.2, 5.0)
 """Seconds to wait after a broken stream: at first, and at most."""
 MAX_ABSENCE = 900.0
@@ -101,7 +103,9 @@ class PodClient(Protocol):
     def pods(self, selector: str) -> tuple[list[ApiObject], str]: ...
     def pod(self, name: str) -> ApiObject: ...
     def watch_pods(self, selector: str, version: str) -> Stream: ...
-    def log(self, pod: str, *, container: str = "main", since: str = "", follow: bool = True) -> Stream: ...
+    def log(
+        self, pod: str, *, container: str = "main", since: str = "", follow: bool = True, silence: float = SILENCE
+    ) -> Stream: ...
     def warnings(self, pod: str) -> list[ApiObject]: ...
 
 
@@ -250,12 +254,19 @@ class PodWatchers(Generic[MessageT]):
     def _read_container(self, name: str, uid: str, container: str) -> None:
         log, backoff = LogStream(self._omit), self._backoff("log")
         last_read = False  # the container has ended, so that one more read is the last
+        silence = SILENCE
         while not self.done.is_set():
+            received = False
             try:
-                stream = self._client.log(name, container=container, since=log.last, follow=not last_read)
-                backoff.answered()
+                stream = self._client.log(
+                    name, container=container, since=log.last, follow=not last_read, silence=silence
+                )
+                if not log.last:
+                    backoff.answered()
                 with self._closing(stream):
                     for data in stream:
+                        backoff.answered()
+                        received = True
                         self._report_text(log.feed(data))
                 backoff.reset()
                 if last_read:
@@ -271,6 +282,8 @@ class PodWatchers(Generic[MessageT]):
             except Denied:
                 raise
             except BackendError as problem:
+                is_probed = received and silence == LOG_ANSWER
+                silence = LOG_ANSWER if isinstance(problem, TimedOut) and log.last and not is_probed else SILENCE
                 backoff.wait(problem)
             log.cut()
         self._report_text(log.end())
@@ -344,9 +357,12 @@ class Backoff:
         self._since = now if self._since is None else self._since
         if now - self._since > MAX_ABSENCE:
             raise StreamLost(f"cannot follow the run any longer: {problem}", hint=problem.hint) from problem
+        is_new = self._failing_since is None
         if self._failing_since is None:
-            self._failing_since = time.time()
-        elif not self._reported and self._report and time.time() - self._failing_since > REPORT_AFTER:
+            self._failing_since = time.time() - (problem.seconds if isinstance(problem, TimedOut) else 0.0)
+        # Once, a stream may be silent because there is nothing to say.
+        is_certain = not is_new or (isinstance(problem, TimedOut) and not problem.in_stream)
+        if is_certain and not self._reported and self._report and time.time() - self._failing_since > REPORT_AFTER:
             self._reported = True
             self._report(problem, self._failing_since)
         self._done.wait(self._pause)
