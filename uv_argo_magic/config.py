@@ -13,7 +13,7 @@ Rules:
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.commands.table import RunOptions
 
 FILE = "uv-argo.toml"
+LINE = "the line"
+"""The origin of a value that the cell's line or the command line sets."""
 OPTIONS = ("python", "backend", "deps")
 """Keys besides those of Settings."""
 _OTHER_VARIABLES = {"UV_ARGO_HOME", "UV_ARGO_NAMESPACE"}
@@ -72,6 +74,8 @@ def layers(
     Raises:
         SpecError: a file cannot be read, or is invalid.
     """
+    if any(name.startswith("UV_ARGO_") and name not in _variables() for name in environ):
+        settings_parser.complete()
     local_file = (folder or Path.cwd()) / FILE
     files = (
         [local_file]
@@ -79,7 +83,7 @@ def layers(
         else [local_file, paths.config_dir(environ) / FILE]
     )
     return (
-        Layer(origin="the line", values=line),
+        Layer(origin=LINE, values=line),
         Layer(origin="the cell's script block", values=script),
         Layer(origin="%config ArgoMagics", values=traits),
         *(
@@ -106,9 +110,9 @@ def configure(layers: tuple[Layer, ...], environ: Mapping[str, str] = os.environ
             except SpecError as error:
                 raise SpecError(f"{layer.origin}: {error.message}", hint=error.hint) from None
             origins[key] = layer.origin
-    settings = {key: values[key] for key in settings_parser.FIELDS if key in values}
+    settings = {key: value for key, value in values.items() if key in settings_parser.FIELDS}
     return Config(
-        settings=replace(Settings(), **settings),  # type: ignore[arg-type]
+        settings=settings_parser.updated(Settings(), settings),
         backend=_backend(str(values.get("backend", "")), origins.get("backend", ""), environ),
         python=str(values.get("python", "")),
         deps=str(values.get("deps", "")),
@@ -137,20 +141,20 @@ def refuse(options: RunOptions, backend: str) -> None:
         )
 
 
-def ignored_settings(options: RunOptions, backend: str) -> tuple[str, ...]:
-    """A note on the settings and resources of the line that the backend does not use; () if it uses all of them.
-
-    Configuration files and variables are for all backends, so their settings are not checked.
+def ignored_settings(options: RunOptions, configuration: Config) -> tuple[str, ...]:
+    """A note on the settings and resources that the backend does not use, and their origin; () if it uses all.
 
     Raises:
         BackendUnavailable: the backend cannot be imported.
     """
-    specific = sorted({name for name, _ in options.sets} & base.BACKEND_SETTINGS)
-    ignored = [f"--set {name}" for name in specific if name not in base.load(backend).settings]
+    name = configuration.backend
+    specific = base.BACKEND_SETTINGS | settings_parser.OWN.keys()
+    unused = [(key, origin) for key, origin in configuration.origins if key in specific - base.used_settings(name)]
+    ignored = [f"--set {key}" if origin == LINE else f"{key} ({origin})" for key, origin in unused]
     requested = {field.name: value for field in fields(Resources) if (value := getattr(options.resources, field.name))}
     if requested:
-        ignored += [f"{name}={requested[name]}" for name in base.ignored_resources(base.load(backend), requested)]
-    return (f"The {backend} backend ignores {', '.join(ignored)}.",) if ignored else ()
+        ignored += [f"{key}={requested[key]}" for key in base.ignored_resources(base.load(name), requested)]
+    return (f"The {name} backend ignores {', '.join(ignored)}.",) if ignored else ()
 
 
 def checked(key: str, value: object) -> object:
@@ -160,6 +164,8 @@ def checked(key: str, value: object) -> object:
         SpecError: the key is unknown, or the value does not fit it.
     """
     if key not in OPTIONS:
+        if key not in settings_parser.FIELDS:
+            settings_parser.complete()
         if key not in settings_parser.FIELDS:
             raise unknown("setting", key, (*settings_parser.FIELDS, *OPTIONS))
         return settings_parser.parse_setting(key, value)
@@ -190,15 +196,19 @@ def _backend(name: str, origin: str, environ: Mapping[str, str]) -> str:
         return base.default_name(environ)
     if not base.is_installed(name):
         error = unknown("backend", name, base.names())
-        raise SpecError(f"{origin}: {error.message}" if origin != "the line" else error.message, hint=error.hint)
+        raise SpecError(f"{origin}: {error.message}" if origin != LINE else error.message, hint=error.hint)
     return name
 
 
+def _variables() -> set[str]:
+    """The environment variables that are ours."""
+    return {f"UV_ARGO_{key.upper()}" for key in (*settings_parser.FIELDS, *OPTIONS)} | _OTHER_VARIABLES
+
+
 def _typo_notes(environ: Mapping[str, str]) -> list[str]:
-    names = {f"UV_ARGO_{key.upper()}" for key in (*settings_parser.FIELDS, *OPTIONS)} | _OTHER_VARIABLES
     notes = []
     for name in sorted(environ):
-        if name.startswith("UV_ARGO_") and name not in names:
+        if name.startswith("UV_ARGO_") and name not in _variables():
             suggestion = nearest(name.removeprefix("UV_ARGO_"), (*settings_parser.FIELDS, *OPTIONS))
             if suggestion and abs(len(suggestion) - len(name) + len("UV_ARGO_")) <= 2:
                 notes.append(f"Unknown setting {name}; did you mean UV_ARGO_{suggestion.upper()}?")

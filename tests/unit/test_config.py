@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,8 +13,10 @@ from uv_argo_magic import config
 from uv_argo_magic._os import paths
 from uv_argo_magic.backends import base
 from uv_argo_magic.backends.local import LocalBackend
+from uv_argo_magic.core.commands import help as command_help
 from uv_argo_magic.core.commands.table import RunOptions, read_cell, run_options
 from uv_argo_magic.core.spec import settings_parser
+from uv_argo_magic.core.spec.settings import Settings
 from uv_argo_magic.errors import BackendUnavailable, SpecError
 from uv_argo_magic.testing import FakeBackend
 
@@ -152,10 +155,11 @@ def test_places(tmp_path):
     assert paths.data_dir({"UV_ARGO_HOME": "x"}).is_absolute()
 
 
-def test_settings_that_the_backend_does_not_use_are_noted():
+def test_settings_that_the_backend_does_not_use_are_noted(tmp_path):
     def noted(line: str) -> tuple[str, ...]:
         options = run_options(read_cell(line, {}))
-        return config.ignored_settings(options, options.backend or "local")
+        configuration = configured(tmp_path, line=config.line_values(options))
+        return config.ignored_settings(options, configuration)
 
     assert noted("--set retries=3 --set image=x --set deadline=1s --set env=A=1") == (
         "The local backend ignores --set deadline, --set image, --set retries.",
@@ -164,10 +168,84 @@ def test_settings_that_the_backend_does_not_use_are_noted():
     assert noted("--set base=own --timeout 5m") == ()
 
 
-def test_resources_that_the_backend_does_not_use_are_noted(monkeypatch):
+def test_the_note_names_the_origin_of_each_setting(tmp_path):
+    made = configured(
+        tmp_path,
+        line={"retries": 3},
+        traits={"image": "x"},
+        environ={"UV_ARGO_DEADLINE": "1s", "UV_ARGO_BACKEND": "local"},
+        here="template = 't'\npanel = 'text'",
+    )
+    (note,) = config.ignored_settings(RunOptions(), made)
+    ignored = ["deadline (UV_ARGO_DEADLINE)", "image (%config ArgoMagics)", "--set retries"]
+    assert note == f"The local backend ignores {', '.join(ignored)}, template ({tmp_path / 'uv-argo.toml'})."
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSettings:
+    queue: str = field(default="default", metadata={"help": "queue of the batch system"})
+    priority: int = field(default=0, metadata={"help": "priority within the queue"})
+
+
+class BatchBackend(FakeBackend):
+    own_settings = BatchSettings
+
+
+@pytest.fixture
+def batch(monkeypatch):
+    """A backend of another package, with settings of its own."""
+    registries = (settings_parser.FIELDS, settings_parser.TYPES, settings_parser.OWN)
+    before = [dict(registry) for registry in registries]
+    monkeypatch.setattr(base, "_installed", lambda: {"batch": "batch_backend:BatchBackend", **base.OURS})
+    monkeypatch.setitem(sys.modules, "batch_backend", SimpleNamespace(BatchBackend=BatchBackend))
+    monkeypatch.setattr(settings_parser, "_find_more", [base._declare_settings])
+    base.load.cache_clear()
+    yield
+    base.load.cache_clear()
+    for registry, content in zip(registries, before, strict=True):
+        registry.clear()
+        registry.update(content)
+
+
+@pytest.mark.usefixtures("batch")
+def test_a_backend_of_another_package_has_settings_of_its_own(tmp_path):
+    options = run_options(read_cell("-b batch --set priority=3", {}))
+    made = configured(tmp_path, line=config.line_values(options), here="queue = 'night'")
+    assert made.settings.of(BatchSettings) == BatchSettings(queue="night", priority=3)
+    assert config.ignored_settings(options, made) == ()
+    assert replace(made.settings, own=()) == Settings()
+    assert "Batch settings:" in command_help.explain("run", "terminal")
+    assert "priority within the queue (default: 0)" in command_help.explain("run", "terminal")
+    with pytest.raises(SpecError, match="invalid value for priority: high"):
+        settings_parser.parse_assignments(["priority=high"])
+    with pytest.raises(SpecError, match=r"unknown setting queu; did you mean queue\?"):
+        settings_parser.parse_assignments(["queu=x"])
+
+
+@pytest.mark.usefixtures("batch")
+def test_a_setting_of_another_backend_is_noted_and_a_variable_reaches_its_own(tmp_path):
+    options = run_options(read_cell("-b local --set priority=3", {}))
+    made = configured(tmp_path, line=config.line_values(options))
+    assert config.ignored_settings(options, made) == ("The local backend ignores --set priority.",)
+    made = configured(tmp_path, environ={"UV_ARGO_QUEUE": "day", "UV_ARGO_BACKEND": "batch"})
+    assert made.settings.of(BatchSettings).queue == "day"
+
+
+@pytest.mark.usefixtures("batch")
+def test_a_declared_setting_may_not_take_a_name():
+    @dataclass(frozen=True, kw_only=True)
+    class Taken:
+        image: str = field(default="", metadata={"help": "another"})
+
+    with pytest.raises(SpecError, match="the other backend declares the setting image, which is taken"):
+        settings_parser.declare("other", Taken)
+
+
+def test_resources_that_the_backend_does_not_use_are_noted(tmp_path, monkeypatch):
     def noted(line: str) -> tuple[str, ...]:
         options = run_options(read_cell(line, {}))
-        return config.ignored_settings(options, options.backend or "local")
+        configuration = configured(tmp_path, line=config.line_values(options))
+        return config.ignored_settings(options, configuration)
 
     line = "--cpu 2 --memory 8Gi --gpu 1 --resources disk=1Gi"
     monkeypatch.setattr(LocalBackend, "limited", frozenset({"cpu", "memory"}))

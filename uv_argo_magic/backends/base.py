@@ -8,6 +8,7 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import functools
 import importlib
@@ -15,6 +16,7 @@ import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
+from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.core.suggest import unknown
 from uv_argo_magic.errors import BackendUnavailable, SpecError
 
@@ -162,6 +164,14 @@ class Limits(Protocol):
 
     limited: frozenset[str]
     """The fields of `Resources` that limit a run."""
+
+
+@runtime_checkable
+class DeclaresSettings(Protocol):
+    """A backend with settings that this package does not have."""
+
+    own_settings: type
+    """A frozen dataclass; each field has a default and `help` in its metadata. `Settings.of` gives an instance."""
 
 
 @runtime_checkable
@@ -336,6 +346,28 @@ def load(name: str) -> Backend:
             hint="Implement uv_argo_magic.backends.base.Backend, or uninstall the package.",
         )
     return backend
+
+
+def _declare_settings() -> None:
+    """Declare the settings of the backends of other packages; one that cannot be loaded is left out."""
+    for name in _installed().keys() - OURS.keys():
+        with contextlib.suppress(BackendUnavailable):
+            backend = load(name)
+            if isinstance(backend, DeclaresSettings):
+                settings_parser.declare(name, backend.own_settings)
+
+
+settings_parser.on_unknown(_declare_settings)
+
+
+def used_settings(name: str) -> frozenset[str]:
+    """The settings that only some backends use, and this one does.
+
+    Raises:
+        BackendUnavailable: it cannot be loaded.
+    """
+    own = (setting for setting, backend in settings_parser.OWN.items() if backend == name)
+    return load(name).settings.union(own)
 
 
 def _missing(backend: object) -> list[str]:

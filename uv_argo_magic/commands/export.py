@@ -68,7 +68,7 @@ def export_run(line: Line, history: History, notebook: str | None = None) -> str
     spec = replace(
         spec,
         backend=line.text("backend") or spec.backend,
-        settings=replace(spec.settings, **dict(settings_parser.parse_assignments(line.each("set")))),  # type: ignore[arg-type]
+        settings=settings_parser.updated(spec.settings, dict(settings_parser.parse_assignments(line.each("set")))),
     )
     description = f"the run {entry.id}"
     path = _path(line.text("to")) if line.has("to") else None

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from uv_argo_magic import config
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.core.spec.run_spec import Settings
@@ -84,7 +85,7 @@ def locate_entry(entry: RunRecord, configuration: Config | None = None) -> RunRe
         BackendUnavailable: the backend does not answer.
     """
     line_keys = (
-        [key for key, origin in configuration.origins if origin == "the line" and key in settings_parser.FIELDS]
+        [key for key, origin in configuration.origins if origin == config.LINE and key in settings_parser.FIELDS]
         if configuration
         else []
     )

@@ -37,7 +37,7 @@ def specify(
     layers = config.layers(config.line_values(options), block_settings, context.traits, context.environ, context.folder)
     configuration = config.configure(layers, context.environ)
     config.refuse(options, configuration.backend)
-    notes = (*configuration.notes, *config.ignored_settings(options, configuration.backend))
+    notes = (*configuration.notes, *config.ignored_settings(options, configuration))
     spec = RunSpec(
         cell=cell,
         python=configuration.python,

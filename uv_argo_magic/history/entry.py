@@ -19,7 +19,7 @@ from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import RunState, fold
 from uv_argo_magic.core.resolution.lock import Lock, Package, Resolution, Unresolved
 from uv_argo_magic.core.spec.run_spec import Resources, RunSpec, Settings
-from uv_argo_magic.core.spec.settings_parser import FIELDS, parse_setting
+from uv_argo_magic.core.spec.settings_parser import FIELDS, parse_setting, updated
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
@@ -122,7 +122,9 @@ class RunRecord:
 
         data: Any = _read(self.folder / "spec.json").get("spec")
         with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError, SpecError):
-            settings = {key: parse_setting(key, value) for key, value in data["settings"].items() if key in FIELDS}
+            recorded = {key: value for key, value in data["settings"].items() if key in FIELDS}
+            recorded |= dict(data["settings"].get("own", ()))
+            settings = {key: parse_setting(key, value) for key, value in recorded.items()}
             return RunSpec(
                 cell=self.cell,
                 requirements=parse_items(self.requirements, source=self.id),
@@ -131,7 +133,7 @@ class RunRecord:
                 push=tuple((str(name), "") for name, _ in data["push"]),
                 pull=tuple(map(str, data["pull"])),
                 resources=Resources(**data["resources"]),
-                settings=Settings(**settings),  # type: ignore[arg-type]
+                settings=updated(Settings(), settings),
             )
         return None
 

@@ -8,6 +8,7 @@ Rules:
 from __future__ import annotations
 
 import os
+import types
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand, output_can_be_silenced
@@ -69,12 +70,13 @@ def _traits() -> dict[str, Setting]:
     return {key: Setting(help=text).tag(config=True) for key, text in helps.items()}
 
 
-# One trait a key: written out, they could drift from the table of settings.
-_Configured: Any = type(Magics)("_Configured", (Magics,), _traits())
+def _with_settings() -> Any:
+    """A Magics class with one trait for each setting; written out, they could drift from the table of settings."""
+    return types.new_class("ConfiguredMagics", (Magics,), exec_body=lambda body: body.update(_traits()))
 
 
 @magics_class
-class ArgoMagics(_Configured):  # type: ignore[misc]
+class ArgoMagics(_with_settings()):  # type: ignore[misc]
     """Defaults of %%argo; the line and the script block of a cell come first."""
 
     @no_var_expand
@@ -123,7 +125,7 @@ class ArgoMagics(_Configured):  # type: ignore[misc]
 
     def _set_traits(self) -> dict[str, object]:
         """The keys that are set by %config or IPython's own configuration."""
-        values = {key: getattr(self, key) for key in (*settings_parser.FIELDS, *config.OPTIONS)}
+        values = {key: getattr(self, key) for key in self.trait_names(config=True)}
         return {key: value for key, value in values.items() if value is not None}
 
     def open_history(self) -> History:

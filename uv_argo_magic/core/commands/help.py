@@ -48,7 +48,8 @@ def explain(name: str, front_end: FrontEnd) -> str:
         lines += _row(synopsis, option.help + example)
     if any(option.dest == "set" for option in command.options):
         lines += ["", "Settings: --set KEY=VALUE, %config ArgoMagics.KEY, UV_ARGO_KEY or uv-argo.toml"]
-        for group in GROUPS:
+        settings_parser.complete()
+        for group in (*GROUPS, *dict.fromkeys(settings_parser.OWN.values())):
             lines += ["", f"{group.capitalize()} settings:"]
             for key in sorted(key for key, setting in FIELDS.items() if setting.metadata["group"] == group):
                 lines += _row(key, setting_help(key))
@@ -159,6 +160,7 @@ def _within(option: Option, fragment: str, given: tuple[str, ...], flags: tuple[
         if equals:
             values = tuple(word for word in settings_parser.suggested_values(key) if word.startswith(value))
             return Expected(fragment=value, candidates=values, given=(key + "=",))
+        settings_parser.complete()
         return _offer(fragment, tuple(f"{key}=" for key in FIELDS))
     if option.completer == "resource":
         return _offer(fragment, tuple(f"{field.name}=" for field in fields(Resources)))

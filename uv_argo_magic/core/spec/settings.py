@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
 
 MIB = 1024 * 1024
 GROUPS = ("common", "install", "cluster", "advanced")
 """The groups of the settings, in the order of the help."""
+Group = TypeVar("Group")
 
 
 def _setting(default: object, group: str, text: str, *, example: str = "", unit: str = "") -> Any:
@@ -127,6 +128,14 @@ class Settings:
     semaphore: str = _setting("", "advanced", "limit of concurrent runs, as CONFIGMAP/KEY", example="limits/cells")
     start_timeout: float = _setting(300.0, "advanced", "maximum time to wait for a missing image, Secret or claim")
     ttl: float = _setting(3600.0, "advanced", "time to keep a finished workflow and its log")
+
+    own: tuple[tuple[str, object], ...] = ()
+    """(name, value) of the settings that the backend of another package declares; see `of`."""
+
+    def of(self, group: type[Group]) -> Group:
+        """The settings that a backend declares by the dataclass `group`."""
+        names = {field.name for field in fields(group)}  # type: ignore[arg-type]  # a TypeVar cannot say "a dataclass"
+        return group(**{name: value for name, value in self.own if name in names})
 
     @property
     def separate_install(self) -> bool:

@@ -14,7 +14,8 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import Field, fields
+from dataclasses import Field, fields, replace
+from types import MappingProxyType
 from typing import TypeAlias, get_type_hints
 
 from uv_argo_magic.core import humanize
@@ -24,8 +25,11 @@ from uv_argo_magic.errors import SpecError
 
 Value: TypeAlias = bool | int | float | str | tuple[str, ...] | tuple[tuple[str, str], ...]
 
-FIELDS: dict[str, Field[object]] = {field.name: field for field in fields(Settings)}
+FIELDS: dict[str, Field[object]] = {field.name: field for field in fields(Settings) if field.name != "own"}
+"""Each setting by its name: those of this package, and those that `declare` adds."""
 TYPES: dict[str, object] = {key: hint for key, hint in get_type_hints(Settings).items() if key in FIELDS}
+OWN: dict[str, str] = {}
+"""Setting of the backend of another package -> the name of that backend."""
 CHOICES: dict[str, tuple[str, ...]] = {
     "panel": ("auto", "widget", "html", "static", "text", "none"),
     "prerelease": ("allow", "disallow", "if-necessary", "explicit", "if-necessary-or-explicit"),
@@ -37,6 +41,45 @@ CHOICES: dict[str, tuple[str, ...]] = {
 """Keys that take one of a few values; "" is also valid where it is the default."""
 
 
+_find_more: list[Callable[[], object]] = []
+
+
+def on_unknown(find: Callable[[], object]) -> None:
+    """Have `find` called once, when a name is not known or all are listed: it may `declare` more."""
+    _find_more.append(find)
+
+
+def complete() -> None:
+    """Let the backends of other packages declare their settings."""
+    while _find_more:
+        _find_more.pop()()
+
+
+def declare(backend: str, group: type) -> None:
+    """Add the settings of a backend: the fields of a dataclass, each with a default and `help` in its metadata.
+
+    Raises:
+        SpecError: a name is taken, a type has no reader, or a field has no help or default.
+    """
+    hints = get_type_hints(group)
+    for field in fields(group):
+        if field.name in FIELDS or hints[field.name] not in _READERS or not field.metadata.get("help"):
+            raise SpecError(
+                f"the {backend} backend declares the setting {field.name}, which is taken or has no type or help",
+                hint="Uninstall it, or report this to its authors.",
+            )
+    for field in fields(group):
+        field.metadata = MappingProxyType({"unit": "", **field.metadata, "group": backend})
+        FIELDS[field.name], TYPES[field.name], OWN[field.name] = field, hints[field.name], backend
+
+
+def updated(settings: Settings, values: Mapping[str, object]) -> Settings:
+    """The settings with these values by name, each as `parse_setting` returns it."""
+    own = dict(settings.own) | {key: value for key, value in values.items() if key in OWN}
+    others = {key: value for key, value in values.items() if key not in OWN}
+    return replace(settings, **others, own=tuple(sorted(own.items())))  # type: ignore[arg-type]  # checked by the parser
+
+
 def parse_setting(key: str, value: object) -> Value:
     """The value of a setting, as its field's type.
 
@@ -44,6 +87,8 @@ def parse_setting(key: str, value: object) -> Value:
         SpecError: the key is unknown, or the value is invalid for it.
     """
     name = key.replace("-", "_")
+    if name not in FIELDS:
+        complete()
     if name not in FIELDS:
         raise unknown("setting", key, FIELDS)
     read, _ = _READERS[TYPES[name]]

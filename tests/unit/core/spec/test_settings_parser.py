@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from uv_argo_magic.core.spec import settings_parser
-from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.errors import SpecError
 
 
@@ -114,7 +111,7 @@ def test_sets_grow_lists_and_replace_the_rest():
 
 
 def test_every_field_has_a_reader_help_and_a_way_back():
-    for field in dataclasses.fields(Settings):
+    for field in settings_parser.FIELDS.values():
         assert field.metadata["help"]
         assert settings_parser.parse_setting(field.name, settings_parser.format_value(field.default)) == field.default
     assert settings_parser.format_value((("A", "1"), ("B", "2"))) == "A=1,B=2"

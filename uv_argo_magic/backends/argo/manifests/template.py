@@ -22,7 +22,7 @@ from uv_argo_magic.backends.kubernetes.rbac import Denied
 from uv_argo_magic.backends.kubernetes.transport import Gone
 from uv_argo_magic.core.spec.program import PAYLOAD_LIMIT
 from uv_argo_magic.core.spec.run_spec import Resources, Settings
-from uv_argo_magic.core.spec.settings_parser import FIELDS, format_value
+from uv_argo_magic.core.spec.settings_parser import FIELDS, OWN, format_value
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _requested_parameters(template: TemplateInfo, spec: RunSpec) -> Iterator[tup
     requested = {field.name: getattr(spec.resources, field.name) for field in fields(Resources)}
     requested = {name: value for name, value in requested.items() if value}
     defaults = Settings()
-    for name in sorted(FIELDS.keys() - CARRIED - DIRECT):
+    for name in sorted(FIELDS.keys() - OWN.keys() - CARRIED - DIRECT):
         value = getattr(spec.settings, name)
         if value != getattr(defaults, name):
             requested[name] = format_value(value)
