@@ -114,26 +114,35 @@ def test_detach_and_go_on_working(open_notebook, gate):
     assert "line " not in notebook.cell(2).inner_text() + notebook.cell(3).locator(".jp-OutputArea").inner_text()
 
 
-def test_a_detached_runs_panel_stays_after_a_reload(open_notebook, gate, lab):
+def test_a_detached_runs_panel_stays_after_a_reload(open_notebook, gate):
     notebook = open_notebook(gate.cell.replace("%%argo", "%%argo --detach"))
     page = notebook.page
     notebook.ended(1)
     page.wait_for_selector(f"{BADGE}.uv-running")
-    notebook.command("docmanager:save")
-    # The notebook of a live run is dirty again at once: its file shows that it was saved.
-    path = lab.notebooks / notebook.name
-    for _ in range(200):
-        if "widget-view" in path.read_text(encoding="utf-8"):
-            break
-        page.wait_for_timeout(50)
-    assert "widget-view" in path.read_text(encoding="utf-8")
-    page.on("dialog", lambda dialog: dialog.accept())  # leave the page with unsaved changes
-    page.reload()
+    notebook.reload()
     page.wait_for_selector(f"{BADGE}.uv-running")
     gate.open()
     page.wait_for_selector(f"{STATIC}:has-text('Succeeded')")
     assert "model not found" not in page.content()
     keep(notebook, "detached-reloaded")
+
+
+def test_a_reloaded_page_gets_all_output_by_one_click(open_notebook, gate):
+    notebook = open_notebook(gate.cell)
+    page = notebook.page
+    page.wait_for_selector(f"{BADGE}.uv-running")
+    notebook.reload()
+    page.locator(".uv-run").wait_for()
+    again = page.get_by_role("button", name="Show it here")
+    again.wait_for()
+    keep(notebook, "reloaded")
+    again.click()
+    page.wait_for_selector("text=Showing the run")
+    gate.open()
+    notebook.ended(1)
+    assert "Succeeded" in notebook.cell(1).inner_text()
+    text = "".join("".join(one.get("text", "")) for one in notebook.outputs(1))
+    assert text.count("line ") == 5
 
 
 def test_after_a_restart_the_panel_says_how_to_go_on(open_notebook, gate):

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import ipywidgets
 import pytest
-from jupyter_client.session import Session
 
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import RunState
 from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.errors import SpecError
-from uv_argo_magic.renderers import panel, widget_events
+from uv_argo_magic.renderers import panel
 from uv_argo_magic.renderers.cell_output import CellOutput
 from uv_argo_magic.renderers.choose import mode, renderers
 from uv_argo_magic.renderers.terminal import PlainText
@@ -132,7 +129,7 @@ def test_the_widget_gives_way_to_the_static_form_and_is_closed():
 def test_a_background_panel_ends_as_one_widget_with_the_static_form():
     before = set(ipywidgets.widgets.widget._instances)
     page = Page()
-    feed(panel.WidgetPanel(keeps_widget=lambda: True, **page.given()), log())
+    feed(panel.WidgetPanel(is_reloaded=lambda: True, **page.given()), log())
     (first, _), (empty, _) = page.widgets()
     assert empty == {}
     left = {
@@ -228,58 +225,30 @@ def test_stop_calls_once_and_then_says_so():
     assert nobody._live._button.description == "Stop"
 
 
-def test_a_click_acts_in_the_thread_that_receives_it():
-    calls = []
-    comm = SimpleNamespace(_reply_subshell_for=None)
-    widget_events.hear_at_once(SimpleNamespace(comm=comm), lambda: calls.append(threading.current_thread().name))
-    route = comm._reply_subshell_for
-    for data in (None, "x", {}, {"content": 3}, {"content": {"event": "other"}}):
-        assert route(data, "subshell") == "subshell"
-    assert calls == []
-    click = {"method": "custom", "content": {"event": "click"}}
-    thread = threading.Thread(target=route, args=(click, None), name="Shell channel")
-    thread.start()
-    thread.join()
-    assert calls == ["Shell channel"]
+def test_a_page_that_was_opened_later_can_have_the_output():
+    opened = []
+    shown = feed(panel.WidgetPanel(is_reloaded=lambda: bool(opened), **Page().given()), log(end=False))
+    assert shown._live._again.value == ""
+    opened.append(1)
+    shown.update(play(log(end=False)))
+    assert 'data-commandlinker-command="notebook:run-cell"' in shown._live._again.value
 
 
-def test_a_widget_is_heard_where_the_front_end_wants():
-    comm = SimpleNamespace(_reply_subshell_for=None)
-    widget_events.hear_beside(SimpleNamespace(comm=comm))
-    assert comm._reply_subshell_for({"content": {}}, "subshell") == "subshell"
-    bare = SimpleNamespace()
-    widget_events.hear_beside(SimpleNamespace(comm=bare))
-    assert vars(bare) == {}
-
-
-def test_other_kernels_need_no_hook():
-    comm = SimpleNamespace()
-    widget_events.hear_at_once(SimpleNamespace(comm=comm), lambda: None)
-    assert vars(comm) == {}
-
-
-def message(session, comm="c", event="click", kind="comm_msg"):
-    content = {"comm_id": comm, "data": {"method": "custom", "content": {"event": event}}}
-    return session.serialize(session.msg(kind, content), ident=b"front")
-
-
-def test_a_kernel_with_one_queue_is_looked_at_and_loses_nothing():
-    session = Session(key=b"key")
-    button = SimpleNamespace(comm=SimpleNamespace(comm_id="c"))
-    queue, arrived = [], []
-    stream = SimpleNamespace(flush=lambda: queue.extend((0, None, (one,)) for one in arrived))
-    kernel = SimpleNamespace(msg_queue=SimpleNamespace(_queue=queue), shell_stream=stream, session=session)
-    others = (message(session, comm="d"), message(session, event="x"), message(session, kind="execute_request"))
-    for one in (*others, message(Session(key=b"stranger")), [b"no message"], []):
-        arrived[:] = [one]
-        assert not widget_events.waiting(button, kernel)
-    arrived[:] = [message(session)]
-    before = len(queue)
-    assert widget_events.waiting(button, kernel)
-    assert len(queue) == before + 1
-    assert not widget_events.waiting(button, SimpleNamespace())
-    with ThreadPoolExecutor(1) as other:
-        assert other.submit(widget_events.waiting, button, kernel).result() is False
+def test_a_panel_that_is_left_says_how_to_see_the_run():
+    page = Page()
+    shown = panel.WidgetPanel(**page.given())
+    shown.leave()
+    assert page.sent == []
+    feed(shown, [*log(end=False)])
+    shown.leave()
+    (form, *_), (empty, *_) = page.sent[-2:]
+    assert "This panel is not live" in form["text/html"]
+    assert empty == {}
+    assert shown._live is None
+    feed(shown, log())
+    count = len(page.sent)
+    shown.leave()
+    assert len(page.sent) == count
 
 
 PUBLISHER = SimpleNamespace(session=object(), pub_socket=object())

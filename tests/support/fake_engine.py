@@ -39,7 +39,7 @@ class Run:
         self.state = RunState(run=self.id)
         self.lock = lambda: prepared.resolution
 
-    def follow(self, *renderers, hand_over=None):
+    def follow(self, *renderers, hand_over=None, is_left=lambda: False):
         if self.engine.interrupt:
             raise KeyboardInterrupt
         self.state = fold(self.engine.events, self.state)

@@ -19,7 +19,7 @@ import nbformat
 ROOT = Path(__file__).parents[2]
 CHROMIUM = "/usr/bin/chromium"
 KERNELS = ("6.31.0", "7.3.0", "7.4.0")
-"""Releases of ipykernel that hear the Stop button in three different ways."""
+"""Releases of ipykernel whose messages reach a blocked cell in different ways."""
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -123,6 +123,19 @@ class Notebook:
         page.wait_for_selector(".jp-Notebook .jp-Cell")
         if kernel:
             page.wait_for_function(KERNEL_IDLE, timeout=30_000)
+
+    def reload(self):
+        """Save the notebook, and reload the page."""
+        self.command("docmanager:save")
+        # The notebook of a live run is dirty again at once: its file shows that it was saved.
+        path = self.lab.notebooks / self.name
+        deadline = time.monotonic() + 10
+        while "widget-view" not in path.read_text(encoding="utf-8"):
+            assert time.monotonic() < deadline, "the live panel was not saved"
+            self.page.wait_for_timeout(50)
+        self.page.on("dialog", lambda dialog: dialog.accept())  # leave the page with unsaved changes
+        self.page.reload()
+        self.page.wait_for_selector(".jp-Notebook .jp-Cell")
 
     def cell(self, number):
         """The cell's element."""

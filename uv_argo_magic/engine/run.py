@@ -246,18 +246,22 @@ class Run:
         return "".join(texts)
 
     def follow(
-        self, *renderers: Renderer, hand_over: Callable[[], object] | None = None, stops: bool = True
+        self,
+        *renderers: Renderer,
+        hand_over: Callable[[], object] | None = None,
+        stops: bool = True,
+        is_left: Callable[[], bool] = lambda: False,
     ) -> RunState:
         """Show the run until it has ended; an interrupt stops it (if it `stops` it), and a second one leaves at once.
 
         If a run does not end at once after a stop was requested, `hand_over` is called to show the rest elsewhere, and
-        this returns, with a state that has not ended.
+        this returns, with a state that has not ended. It also returns when `is_left` is true: another view goes on.
 
         Raises:
             KeyboardInterrupt: after the run was stopped, or by the second interrupt with the run still ending.
         """
         try:
-            self._show_until(renderers, None if hand_over is None else FREE_AFTER)
+            self._show_until(renderers, None if hand_over is None else FREE_AFTER, is_left)
         except KeyboardInterrupt:
             if not stops:
                 raise
@@ -273,7 +277,7 @@ class Run:
                 if not has_viewer:
                     sys.stderr.write(self._left_behind())
             raise
-        if not self.state.ended and hand_over is not None:
+        if not self.state.ended and hand_over is not None and not is_left():
             hand_over()
         return self.state
 
@@ -354,7 +358,12 @@ class Run:
             self._hooks.bind(pulled)
         return pulled
 
-    def _show_until(self, renderers: tuple[Renderer, ...], seconds: float | None) -> None:
+    def _show_until(
+        self,
+        renderers: tuple[Renderer, ...],
+        seconds: float | None,
+        is_left: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Update the renderers at every change until the end, or until some seconds after a stop was requested."""
         deadline = math.inf
         reported: set[int] = set()
@@ -376,7 +385,7 @@ class Run:
             if state.ended:
                 self._ended.wait(WRITE_AFTER)
                 return
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or is_left():
                 return
             self._ended.wait(PACE)
 

@@ -20,6 +20,7 @@ from uv_argo_magic.core.protocol.state import step
 from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.engine.find_run import locate_entry, locate_remote
 from uv_argo_magic.errors import RunError, SpecError, Stopped
+from uv_argo_magic.notebook import reconnect
 from uv_argo_magic.remote_traceback import frames, rebuild
 from uv_argo_magic.renderers.cell_output import OutputSink
 from uv_argo_magic.renderers.choose import can_send_later, renderers
@@ -141,7 +142,7 @@ def show(
     sink = CellSink(shell)
     views = renderers(
         settings, ip=shell, on_stop=lambda: run.ask_to_stop("the Stop button"), metadata=metadata, sink=sink,
-        full_log=f"%argo logs {run.id}", lock=run.lock,
+        full_log=f"%argo logs {run.id}", lock=run.lock, is_reloaded=reconnect.watch_pages(shell),
     )  # fmt: skip
     for renderer in views:
         renderer.update(run.state)  # once in this thread: it must create the widgets

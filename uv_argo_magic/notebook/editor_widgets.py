@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.core.view import requirements_html
 from uv_argo_magic.core.view.tables import escape
-from uv_argo_magic.renderers import widget_events
+from uv_argo_magic.renderers import kernel_messages
 from uv_argo_magic.renderers.panel_css import CSS, EDIT_CSS
 from uv_argo_magic.renderers.widget_registry import WidgetRegistry
 
@@ -71,7 +71,7 @@ class Widgets:
         self._root = create("VBox", parts, css="uv-argo uv-edit uv-live")
         self._by_line: dict[str, tuple[Any, Any, Any]] = {}
         for widget in (self.undo, self.redo, self.lock, self._toggle, self._add, self._area):
-            widget_events.hear_beside(widget)
+            kernel_messages.at_once(widget)
         self.undo.on_click(lambda _: editor.undo())
         self.redo.on_click(lambda _: editor.redo())
         self._toggle.observe(lambda change: self._changed(editor.as_text, change["new"]), "value")
@@ -119,7 +119,7 @@ class Widgets:
         for item in items:
             if str(item) not in self._by_line:
                 button = create("Button", css="uv-x", tooltip=f"Remove {item}")
-                widget_events.hear_beside(button)
+                kernel_messages.at_once(button)
                 button.on_click(lambda _, item=item: self._removed(item))
                 label = self._registry.html()
                 box = create("HBox", [label, button], css="uv-chip")

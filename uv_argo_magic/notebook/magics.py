@@ -25,6 +25,7 @@ from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.engine.context import CellContext
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.notebook import completion
+from uv_argo_magic.renderers import kernel_messages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -174,6 +175,7 @@ def load(shell: InteractiveShell) -> None:
     shell.register_magics(magics)
     shell.Completer.custom_matchers.append(completion.matcher(shell, magics.open_history))
     shell.input_transformers_cleanup.append(join_line)
+    kernel_messages.of(shell)  # from now on, so that the cells waiting behind a running one are known
 
 
 def unload(shell: InteractiveShell) -> None:

@@ -5,7 +5,9 @@ Rule: %load_ext does not import this module; the first cell does.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import threading
 from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
@@ -16,9 +18,11 @@ from uv_argo_magic.core.spec import output_metadata
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.engine.execute import execute
 from uv_argo_magic.history.store import History
-from uv_argo_magic.notebook import background
+from uv_argo_magic.notebook import background, reconnect
 from uv_argo_magic.remote_traceback import rebuild
+from uv_argo_magic.renderers import kernel_messages
 from uv_argo_magic.renderers.choose import renderers
+from uv_argo_magic.renderers.panel import WidgetPanel
 
 if TYPE_CHECKING:
     from uv_argo_magic.commands.registry import Request
@@ -43,7 +47,10 @@ def run_cell(text: str, cell: str, options: RunOptions, request: Request) -> obj
     shell: Shell = request.shell
     context = request.context
     front_end = CellFrontEnd(rebuild.find_cell_name(shell, text, cell), context.notebook, options, request)
-    run = execute(cell, options, context, front_end)
+    started = None if options.dry_run else reconnect.find(reconnect.current_request(shell))
+    run = execute(cell, options, context, front_end) if started is None else front_end.resume(started)
+    if front_end.is_left:
+        return None
     if run is None or front_end.is_detached:
         return run
     if options.pull:
@@ -71,6 +78,8 @@ class CellFrontEnd:
     def __init__(self, name: str, notebook: str, options: RunOptions, request: Request) -> None:
         self.document = notebook
         self.is_detached = False
+        self.is_left = False
+        """Whether the same cell, run from another page, goes on with the run."""
         self._name = name
         self._options = options
         self._request = request
@@ -114,9 +123,22 @@ class CellFrontEnd:
         """Bind the pulled variables in the notebook."""
         self._shell.push(values)
 
+    def resume(self, started: reconnect.Started) -> Run:
+        """Show the run that this cell started from another page, as `execute` shows a new one.
+
+        Raises:
+            RunError: the run ended badly.
+        """
+        self.notify(f"Showing the run {started.run.id}, which this cell started before.")
+        if self.follow(started.run, started.prepared):
+            started.run.raise_for_state()
+        return started.run
+
     def follow(self, run: Run, prepared: Prepared) -> bool:
-        """Show the run in the cell; False if it goes on in the background."""
+        """Show the run in the cell; False if it goes on in the background, or in another page."""
         settings, shell = prepared.spec.settings, self._shell
+        current = reconnect.current_request(shell)
+        started = reconnect.remember(current, run, prepared)
         if self._options.out:
             shell.push({self._options.out: run})
         metadata = functools.partial(
@@ -132,12 +154,29 @@ class CellFrontEnd:
         sink = None if is_blocked else background.SwitchingSink(shell)
         views = renderers(
             settings, ip=shell, on_stop=lambda: run.ask_to_stop("the Stop button"), metadata=metadata,
-            sink=sink, full_log=f"%argo logs {run.id}", lock=run.lock,
+            sink=sink, full_log=f"%argo logs {run.id}", lock=run.lock, is_reloaded=reconnect.watch_pages(shell),
         )  # fmt: skip
         hand_over = None if sink is None else functools.partial(background.follow_later, run, sink, views)
-        try:
-            run.follow(*views, hand_over=hand_over)
-        except KeyboardInterrupt:
-            raise rebuild.Interrupted(messages.sentence(run.state)) from None
+        left = threading.Event()
+
+        def take_note(message: kernel_messages.Message, waiting: int | None) -> None:
+            if started is not None and reconnect.claim(started, message) and waiting == 0:
+                left.set()
+
+        listener = kernel_messages.of(shell)
+        with contextlib.ExitStack() as blocking:
+            if listener is not None:
+                blocking.enter_context(listener.blocking(kernel_messages.Blocked(parent=current, on_request=take_note)))
+                views = (*views, kernel_messages.Pump(listener))
+            try:
+                run.follow(*views, hand_over=hand_over, is_left=left.is_set)
+            except KeyboardInterrupt:
+                raise rebuild.Interrupted(messages.sentence(run.state)) from None
+        if left.is_set() and not run.state.ended:
+            self.is_left = True
+            for view in views:
+                if isinstance(view, WidgetPanel):
+                    view.leave()
+            return False
         rebuild.show_groups(shell)
         return True

@@ -54,11 +54,13 @@ def renderers(  # noqa: PLR0913 - all by keyword, with defaults for a plain cell
     full_log: str = "%argo logs",
     sink: OutputSink | None = None,
     lock: Callable[[], Resolution | None] = lambda: None,
+    is_reloaded: Callable[[], bool] = lambda: False,
 ) -> tuple[Renderer, ...]:
     """The renderers of one run.
 
     `full_log` is the command that prints the whole log, `sink` the cell that shows the run (default: the running one);
-    `lock` returns the run's packages as far as they are known.
+    `lock` returns the run's packages as far as they are known, and `is_reloaded` whether a page that was opened since
+    shows the panel.
 
     Raises:
         SpecError: unknown panel.
@@ -74,7 +76,7 @@ def renderers(  # noqa: PLR0913 - all by keyword, with defaults for a plain cell
         case "widget":
             is_background = bool(sink and sink.is_background)
             live_panel = panel.WidgetPanel(
-                on_stop=on_stop, keeps_widget=lambda: is_background, is_blocking=not is_background, **options
+                on_stop=on_stop, is_reloaded=is_reloaded, is_blocking=not is_background, **options
             )
         case "static":
             # Below all output of the cell, whatever came in one batch with the end: nbval compares the order.

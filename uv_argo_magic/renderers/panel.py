@@ -110,22 +110,22 @@ class WidgetPanel(HtmlPanel):
     kernel restart, or in a notebook that was saved during the run. It is redrawn every few seconds, so that what is
     saved is true.
 
-    `on_stop` is called at most once, in the thread in which the front end's message arrives. If `keeps_widget` returns
-    True at the end, the widget shows the final form too: a page that was reloaded during the run gets no update of the
-    display. `is_blocking` is whether the cell waits for the run.
+    `on_stop` is called at most once, in the thread in which the front end's message arrives. `is_blocking` is whether
+    the cell waits for the run. A page that was opened or reloaded during the run (`is_reloaded`) gets no output and no
+    update of the display: the widget then offers to run the cell again, and shows the final form at the end.
     """
 
     def __init__(
         self,
         *,
         on_stop: Callable[[], None] | None = None,
-        keeps_widget: Callable[[], bool] = lambda: False,
+        is_reloaded: Callable[[], bool] = lambda: False,
         is_blocking: bool = True,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self._on_stop = on_stop
-        self._keeps_widget = keeps_widget
+        self._is_reloaded = is_reloaded
         self._is_blocking = is_blocking
         self._stop_requested = False
         self._live: PanelWidgets | None = None
@@ -133,11 +133,14 @@ class WidgetPanel(HtmlPanel):
         self._snapshot_at = -1.0
         self._snapshot_phase = ""
 
-    def update(self, state: RunState) -> None:
-        """Redraw, and act on a click that the busy kernel has not delivered."""
-        if self._live is not None and not self._stop_requested and self._live.is_click_waiting():
-            self._stop()
-        super().update(state)
+    def leave(self) -> None:
+        """Show that another page goes on with the run."""
+        state, now = self._drawn_state, self._clock()
+        if state is None or state.ended:
+            return
+        form = html.snapshot(state, now, self._lock(), _time_of(now), is_blocking=False)
+        self._send(state, {"text/html": form, "text/plain": html.text_static(state)}, update=True)
+        self._finish(state, now)
 
     def _draw(self, state: RunState, now: float, *, update: bool) -> None:
         if state.ended:
@@ -146,12 +149,11 @@ class WidgetPanel(HtmlPanel):
             return
         if self._live is None:
             self._live = PanelWidgets(self._stop, self._lock)
-        self._live.draw(state, now, stopping=self._stop_requested)
+        self._live.draw(state, now, stopping=self._stop_requested, is_reloaded=self._is_reloaded())
         is_due = now - self._snapshot_at >= SNAPSHOT_INTERVAL or messages.phase_title(state) != self._snapshot_phase
         if is_due or not update:
             self._snapshot_at, self._snapshot_phase = now, messages.phase_title(state)
-            when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
-            form = html.snapshot(state, now, self._lock(), when, is_blocking=self._is_blocking)
+            form = html.snapshot(state, now, self._lock(), _time_of(now), is_blocking=self._is_blocking)
             data = {"text/html": LIVE_OR_STATIC_CSS + form, "text/plain": html.text_static(state)}
             self._send(state, data, update=update)
         if not update:
@@ -169,10 +171,14 @@ class WidgetPanel(HtmlPanel):
             return
         # First: JupyterLab writes into the display of a widget that is closed.
         self._publish({}, {}, transient={"display_id": self._widget_id}, update=True)
-        if self._keeps_widget():
+        if self._is_reloaded() or not self._is_blocking:
             live.freeze(html.html(state, now, self._lock()))
         else:
             live.close()
+
+
+def _time_of(now: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
 
 
 def _new_display_id() -> str:

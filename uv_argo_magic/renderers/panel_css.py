@@ -58,6 +58,9 @@ CSS = """
 .uv-argo .uv-scroll:focus-visible{outline:2px solid var(--uv-blue);outline-offset:-2px}
 .uv-argo .uv-tools{display:flex;flex-wrap:wrap;align-items:center;gap:6px;margin:8px 0 4px}
 .uv-argo .uv-tools>span{flex:1 1 240px;min-width:0;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+.uv-argo .uv-again .uv-tools{margin:0 0 4px}
+.uv-argo .uv-again .uv-tools>span{flex:0 1 auto;white-space:normal}
+.uv-argo .uv-again .uv-tools button{height:20px;padding:0 8px}
 .uv-argo .uv-tools code{background:transparent;font-size:11px}
 .uv-argo .uv-scroll{border:solid var(--jp-border-color3,#e5e8eb);border-width:1px 0}
 .uv-argo .uv-remark{font-size:12px;border-left:3px solid #bf8700;padding-left:8px;margin-top:4px}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.view import ansi, html, messages, run_text, tables
-from uv_argo_magic.renderers import widget_events
+from uv_argo_magic.renderers import kernel_messages
 from uv_argo_magic.renderers.panel_css import CSS
 from uv_argo_magic.renderers.widget_registry import WidgetRegistry
 
@@ -33,9 +33,6 @@ class PanelWidgets:
     """The widgets of one live panel. Only traits whose value changed are sent to the browser."""
 
     def __init__(self, stop: Callable[[], None], lock: Callable[[], Resolution | None]) -> None:
-        from IPython.core.getipython import get_ipython  # noqa: PLC0415 - the command line runs without it
-
-        self._shell = get_ipython()
         self._lock = lock
         self._outputs_read = 0
         self._remarks: list[str] = []
@@ -48,6 +45,7 @@ class PanelWidgets:
             "Button", css="uv-stop", description="Stop", tooltip="Stop this run (like the kernel's stop button)"
         )
         head = create("HBox", [self._fold("run"), self._badge, self._facts, self._button], css="uv-head")
+        self._again = registry.html(css="uv-notes uv-again")
         self._notes = registry.html(css="uv-notes")
         self._phases = registry.html()
         self._packages = registry.html(css="uv-packages")
@@ -65,12 +63,14 @@ class PanelWidgets:
         parts = [self._phases, self._packages_title, self._packages, self._fold("log", "Log"), log]
         style = registry.html(f"<style>{CSS}</style>", display="none")
         self._root = create(
-            "VBox", [style, head, create("VBox", parts, css="uv-body"), self._notes], css="uv-argo uv-run uv-live"
+            "VBox",
+            [style, head, self._again, create("VBox", parts, css="uv-body"), self._notes],
+            css="uv-argo uv-run uv-live",
         )
         self._button.on_click(lambda _: stop())
-        widget_events.hear_at_once(self._button, stop)
+        kernel_messages.at_once(self._button)
 
-    def draw(self, state: RunState, now: float, *, stopping: bool) -> None:
+    def draw(self, state: RunState, now: float, *, stopping: bool, is_reloaded: bool) -> None:
         """Set every widget from the state."""
         # Outputs are only added: read each once, so that the panel does not slow down with their number.
         self._remarks += filter(None, map(run_text.remark, state.outputs[self._outputs_read :]))
@@ -86,15 +86,12 @@ class PanelWidgets:
         facts = tables.escape(html.facts(state, now, count))
         self._facts.value = f'<span class="uv-time" title="{facts}">{facts}</span>'
         self._phases.value = _phases(state, now)
+        self._again.value = _AGAIN if is_reloaded else ""
         self._notes.value = _remarks([*(humanize.one_line(note, 500) for note in state.notes), *self._remarks])
         self._packages.value = html.packages_html(state, now, self._lock())
         self._tools.value = _tools(state)
         self._log.value = f'<pre class="uv-log">{html.log_html(state, LINES) or _EMPTY_LOG}</pre>'
         self._button.disabled = stopping
-
-    def is_click_waiting(self) -> bool:
-        """Whether a click on Stop waits in the queue of this thread."""
-        return widget_events.waiting(self._button, getattr(self._shell, "kernel", None))
 
     def bundle(self) -> dict[str, Any]:
         """The display of the widget; without it, the static form above is enough."""
@@ -118,6 +115,12 @@ class PanelWidgets:
 
 
 _EMPTY_LOG = '<span class="uv-dim">No output yet.</span>'
+
+# JupyterLab runs the cell of the button.
+_AGAIN = (
+    '<div class="uv-tools"><span class="uv-dim">This page was opened during the run and gets no new output.</span>'
+    '<button type="button" data-commandlinker-command="notebook:run-cell">Show it here</button></div>'
+)
 
 _COPY = (
     "const b=this,p=b.closest('.uv-argo').querySelector('pre.uv-log');navigator.clipboard.writeText(p.innerText)"

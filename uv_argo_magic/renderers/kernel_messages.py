@@ -1,0 +1,270 @@
+"""Messages of the front end that a kernel answers while a cell blocks its main thread.
+
+A panel needs its clicks at once, and a page that was reloaded needs the answers below before it shows any widget: it
+asks for the kernel's information first, and waits for as long as the cell runs (ipykernel and JupyterLab have no public
+API for this: https://github.com/ipython/ipykernel/issues/65, https://github.com/jupyterlab/jupyterlab/issues/2833).
+
+    ipykernel 7    messages arrive in a thread of their own: `KernelMessages` is called there before the kernel
+    ipykernel 6    messages arrive in the blocked thread: `pump` takes them from the kernel's queue
+
+Rules:
+- Only the messages in `_answer` are answered here, only with a valid signature, and those that are not about our
+  widgets only while a cell is in `blocking`. All others, and any that fail, are left to the kernel.
+- Other kernels are left alone: the kernel's stop button always works.
+- tests/ipython/test_kernel_messages.py fails when ipykernel changes the private parts used here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from uv_argo_magic.core.protocol.state import RunState
+
+DELIMITER = b"<IDS|MSG>"
+WIDGET_CONTROL = "jupyter.widget.control"
+"""The comm by which a front end asks for the state of all widgets."""
+BUSY_AGAIN = 1.0
+"""Seconds after which a page that asked for widgets is sent the kernel's status again, which it sets to idle."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """A message of the front end; `identities` are those of its socket."""
+
+    header: dict[str, Any]
+    metadata: dict[str, Any]
+    content: dict[str, Any]
+    identities: list[bytes]
+    buffers: list[bytes]
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        return str(self.header["msg_id"])
+
+    @property
+    def kind(self) -> str:
+        """Its type, as "comm_msg"."""
+        return str(self.header["msg_type"])
+
+    @property
+    def session(self) -> str:
+        """The id of the page, or other client, that sent it."""
+        return str(self.header["session"])
+
+    @property
+    def parent(self) -> dict[str, Any]:
+        """The message in the form that ipykernel passes around."""
+        return {
+            "header": self.header, "msg_id": self.id, "msg_type": self.kind, "parent_header": {},
+            "metadata": self.metadata, "content": self.content, "buffers": self.buffers,
+        }  # fmt: skip
+
+
+@dataclass(kw_only=True)
+class Blocked:
+    """A cell that blocks the main thread: its request, and what to call for each further request to run a cell.
+
+    `on_request` gets the message, and the number of cells that wait before it (None: not known).
+    """
+
+    parent: dict[str, Any]
+    on_request: Callable[[Message, int | None], object]
+
+    @property
+    def id(self) -> str:
+        """The id of its request."""
+        return str(self.parent["header"]["msg_id"])
+
+
+@dataclass(kw_only=True)
+class _Requests:
+    """The ids of the cells that the front end asked for, in order, since this process listens."""
+
+    ids: list[str] = field(default_factory=list)
+
+    def waiting(self, running: str, new: str) -> int | None:
+        """The number of those between the running one and a new one; None if that is not known."""
+        if running not in self.ids:
+            return None
+        del self.ids[: self.ids.index(running)]
+        return len([one for one in self.ids if one not in (running, new)])
+
+
+def of(shell: Any) -> KernelMessages | None:
+    """The messages of this shell's kernel, heard from the first call on; None without a kernel that is known."""
+    kernel = getattr(shell, "kernel", None)
+    if kernel is None:
+        return None
+    existing = getattr(kernel, "uv_argo_messages", None)
+    if existing is not None:
+        return existing  # type: ignore[no-any-return]  # an attribute that we set
+    if not all(hasattr(kernel, name) for name in ("session", "shell_stream", "iopub_socket", "comm_manager")):
+        return None
+    kernel.uv_argo_messages = made = KernelMessages(kernel)
+    made.install()
+    return made
+
+
+def at_once(widget: Any) -> None:
+    """Deliver the browser's messages for this widget as they arrive, in the thread that receives them."""
+    comm = getattr(widget, "comm", None)
+    if comm is not None:
+        comm.uv_argo_at_once = True
+
+
+class KernelMessages:
+    """Hears the messages of one kernel."""
+
+    def __init__(self, kernel: Any) -> None:
+        self._kernel = kernel
+        self._blocked: Blocked | None = None
+        self._requests = _Requests()
+        self._pages: dict[str, float] = {}
+
+    def install(self) -> None:
+        """Hear messages before the kernel, where they arrive in a thread of their own."""
+        thread = getattr(self._kernel, "shell_channel_thread", None)
+        if thread is not None and hasattr(self._kernel, "shell_channel_thread_main"):
+            stream = self._kernel.shell_stream
+            thread.io_loop.add_callback(lambda: stream.on_recv(self._receive, copy=False))
+
+    @contextlib.contextmanager
+    def blocking(self, blocked: Blocked) -> Iterator[None]:
+        """A cell blocks the main thread from here on."""
+        self._blocked = blocked
+        try:
+            yield
+        finally:
+            self._blocked = None
+
+    def has_other_page(self, session: str, since: float) -> bool:
+        """Whether another page than `session` asked for the widgets after `since` (seconds of time.monotonic)."""
+        return any(asked_at > since for page, asked_at in list(self._pages.items()) if page != session)
+
+    def pump(self) -> None:
+        """Answer what waits in the queue of a kernel with one queue (6.x); for its main thread."""
+        queue = getattr(getattr(self._kernel, "msg_queue", None), "_queue", None)
+        if queue is None or threading.current_thread() is not threading.main_thread():
+            return
+        stream = self._kernel.shell_stream
+        stream.flush()  # from the socket into the queue, as the kernel's own `do_one_iteration` does first
+        if self._blocked is not None:
+            self._requests.ids[:] = [self._blocked.id]  # the queue has all others
+        for item in list(queue):
+            arguments = item[2]
+            if arguments and self._is_answered(arguments[0]):
+                queue.remove(item)
+        stream.flush()  # the answers
+
+    def _receive(self, frames: list[Any]) -> Any:
+        """A message, in the thread that receives it."""
+        return None if self._is_answered(frames) else self._kernel.shell_channel_thread_main(frames)
+
+    def _is_answered(self, frames: list[Any]) -> bool:
+        with contextlib.suppress(Exception):  # whatever is not as expected is left to the kernel
+            message = _read(frames, self._kernel.session)
+            return message is not None and self._answer(message)
+        return False
+
+    def _answer(self, message: Message) -> bool:
+        """Answer a message that cannot wait; False: the kernel has to."""
+        blocked, manager = self._blocked, self._kernel.comm_manager
+        if message.kind == "execute_request":
+            self._take_note(message)
+            return False
+        if message.kind in {"comm_msg", "comm_close"}:
+            comm = manager.comms.get(message.content.get("comm_id"))
+            is_control = getattr(comm, "target_name", "") == WIDGET_CONTROL
+            if not (getattr(comm, "uv_argo_at_once", False) or (blocked and is_control)):
+                return False
+        elif message.kind == "comm_open":
+            if message.content.get("target_name") != WIDGET_CONTROL:
+                return False
+            self._pages[message.session] = time.monotonic()
+        elif message.kind == "comm_info_request":  # as a page does whose control comm is not answered in time
+            self._pages[message.session] = time.monotonic()
+        if blocked is None and message.kind not in {"comm_msg", "comm_close"}:
+            return False
+        self._send_status("busy", message.parent)
+        if message.kind == "kernel_info_request":
+            self._reply(message, {"status": "ok", **self._kernel.kernel_info})
+        elif message.kind == "comm_info_request":
+            known = {name: {"target_name": comm.target_name} for name, comm in list(manager.comms.items())}
+            self._reply(message, {"status": "ok", "comms": known})
+        else:
+            getattr(manager, message.kind)(None, None, message.parent)
+        self._send_status("idle", message.parent)
+        self._restore_busy()
+        if message.kind == "comm_close":  # the page has its widgets now, and will set the status to idle
+            self._later(self._restore_busy)
+        return True
+
+    def _take_note(self, message: Message) -> None:
+        if message.id in self._requests.ids:
+            return
+        self._requests.ids.append(message.id)
+        if self._blocked is not None:
+            self._blocked.on_request(message, self._requests.waiting(self._blocked.id, message.id))
+
+    def _reply(self, message: Message, content: dict[str, Any]) -> None:
+        kind = message.kind.replace("_request", "_reply")
+        self._kernel.session.send(self._kernel.shell_stream, kind, content, message.parent, message.identities)
+
+    def _restore_busy(self) -> None:
+        """Report the kernel as busy if a cell still blocks it."""
+        if self._blocked is not None:
+            self._send_status("busy", self._blocked.parent)
+
+    def _send_status(self, status: str, parent: dict[str, Any]) -> None:
+        self._kernel.session.send(
+            self._kernel.iopub_socket, "status", {"execution_state": status}, parent=parent,
+            ident=self._kernel._topic("status"),  # noqa: SLF001 - ipykernel has no public name for it
+        )  # fmt: skip
+
+    def _later(self, call: Callable[[], object]) -> None:
+        thread = getattr(self._kernel, "shell_channel_thread", None)
+        if thread is not None:
+            thread.io_loop.call_later(BUSY_AGAIN, call)
+
+
+class Pump:
+    """Among the renderers of a run that the main thread follows: answers messages on ipykernel 6."""
+
+    def __init__(self, listener: KernelMessages) -> None:
+        self._listener = listener
+
+    def update(self, state: RunState) -> None:  # noqa: ARG002 - the protocol's signature
+        """Answer what waits in the queue."""
+        self._listener.pump()
+
+
+KINDS = frozenset({
+    "execute_request", "comm_open", "comm_msg", "comm_close", "kernel_info_request", "comm_info_request",
+})  # fmt: skip
+
+
+def _read(frames: list[Any], session: Any) -> Message | None:
+    """A message of KINDS with a valid signature; None: any other."""
+    start = next(at for at, frame in enumerate(frames) if bytes(frame) == DELIMITER)
+    header = json.loads(bytes(frames[start + 2]))
+    if header["msg_type"] not in KINDS:
+        return None
+    signature, *sections = [bytes(frame) for frame in frames[start + 1 : start + 6]]
+    if session.auth is not None and session.sign(sections) != signature:
+        return None
+    return Message(
+        header=header,
+        metadata=json.loads(sections[2]),
+        content=json.loads(sections[3]),
+        identities=[bytes(frame) for frame in frames[:start]],
+        buffers=[bytes(frame) for frame in frames[start + 6 :]],
+    )
