@@ -372,7 +372,7 @@ class Stuck:
     def log(self, pod, *, container="main", since="", follow=True, silence=0.0):
         raise transport.TooEarly("always")
 
-    def warnings(self, pod):
+    def events(self, pod):
         self.asked += 1
         return self.answers[2]
 

@@ -138,7 +138,7 @@ def test_what_a_server_cannot_do_is_said(rest, monkeypatch):
         begin(cell)
     assert refusal.value.hint == "Push less (--push). Or use the Kubernetes API: --set context=NAME."
     door = server.connect(Settings())
-    assert (door.warnings("x"), door.any_pod(), door.has_field("pendingTimeout")) == ([], None, False)
+    assert (door.events("x"), door.any_pod(), door.has_field("pendingTimeout")) == ([], None, False)
     with pytest.raises(transport.Gone):
         b"".join(door.log("nope"))
     with pytest.raises(transport.Gone):

@@ -29,6 +29,7 @@ from uv_argo_magic.backends.kubernetes.watchers import (
 )
 from uv_argo_magic.core.protocol.events import (
     NOT_STARTED,
+    PULLING,
     UNREACHABLE,
     Attempts,
     NodePhase,
@@ -336,10 +337,23 @@ def _report_phase(step: _Step) -> None:
     if state.given_up or state.pod_lost or state.exited or phase in FINAL_PHASES:
         return
     message = diagnose.waiting(state.pod, state.workflow, state.events, step.seconds)
+    if phase == "Pending" and not message and (work := _preparing(state)):
+        phase, message = PULLING, work
     if state.shown is None or (state.shown.phase, state.shown.message) != (phase, message):
         shown = NodePhase(phase=phase, message=message, t=step.t, uid=pods.uid_of(state.pod))
         step.set(shown=shown)
         step.effects.append(shown)
+
+
+def _preparing(state: FollowState) -> str:
+    """What a node does that takes minutes before the pod starts; "" if it does nothing, or that is not known."""
+    if state.pod is None:
+        return ""
+    if image := pods.pulling(state.pod, state.events):
+        return f"pulling the image {image}"
+    if not state.sees_pods and pods.is_preparing(state.pod):
+        return "preparing the pod on its node, which includes pulling its images"
+    return ""
 
 
 def _connection_changed(step: _Step, change: ConnectionChanged) -> None:

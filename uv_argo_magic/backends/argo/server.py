@@ -5,7 +5,7 @@ Rules:
   ARGO_SECURE, ARGO_BASE_HREF, ARGO_INSECURE_SKIP_VERIFY.
 - Not through Hera's service: it sets no time limit on requests, drops unknown fields, and its log reader fails at the
   second line.
-- Warning events, and a pod that was created again under the same name, are visible in the Kubernetes API only. Nodes
+- Events, and a pod that was created again under the same name, are visible in the Kubernetes API only. Nodes
   are up to ten seconds old, so a log is requested before its pod is known to run.
 - A deleted pod is noticed by the guest: it reports a stop without a request, or starts again.
 """
@@ -110,7 +110,7 @@ class Server(ArgoClient):
             if not status.get("finishedAt"):
                 raise
 
-    def warnings(self, pod: str) -> list[dict[str, Any]]:
+    def events(self, pod: str) -> list[dict[str, Any]]:
         """None: a server only streams events."""
         del pod
         return []
@@ -262,7 +262,8 @@ def _pod(workflow: str, node: Mapping[str, Any]) -> dict[str, Any]:
         name = f"{workflow}-{node.get('templateName')}-{node_id.removeprefix(workflow + '-')}"
     reason, _, detail = message.partition(": ")
     status: dict[str, Any] = {"phase": phase}
-    state: dict[str, Any] = {"waiting": {"reason": reason, "message": detail} if detail else {}}
+    is_passing = message in {"PodInitializing", "ContainerCreating"}
+    state: dict[str, Any] = {"waiting": {"reason": reason, "message": detail} if detail or is_passing else {}}
     if phase == "Running":
         state = {"running": {}}
     elif phase != "Pending":

@@ -59,16 +59,17 @@ class Client:
         """
         self.transport.request("POST", f"/api/v1/namespaces/{quote(self.namespace)}/configmaps", body=manifest)
 
-    def warnings(self, pod: str) -> list[dict[str, Any]]:
-        """The warning events about a pod, oldest first.
+    def events(self, pod: str) -> list[dict[str, Any]]:
+        """The events about a pod, oldest first.
 
         Raises:
             BackendError: they cannot be read.
         """
-        query = {"fieldSelector": f"involvedObject.name={pod},type=Warning"}
+        query = {"fieldSelector": f"involvedObject.name={pod}"}
         path = f"/api/v1/namespaces/{quote(self.namespace)}/events"
         events = self.transport.request("GET", path, query=query).get("items") or []
-        return sorted(events, key=lambda event: str(event.get("lastTimestamp") or ""))
+        # Times are whole seconds; the name of an event has its time in nanoseconds.
+        return sorted(events, key=lambda event: (str(event.get("lastTimestamp") or ""), str(event["metadata"]["name"])))
 
     def pods(self, selector: str, *, limit: int = 0) -> tuple[list[dict[str, Any]], str]:
         """The pods that a label selector matches (`limit`: at most so many), and the version to watch from.

@@ -132,6 +132,26 @@ def _explain_selector(pod: Mapping[str, Any]) -> str:
     return f"no node has the labels {labels}{also} ({nodes}); change --set node_selector"
 
 
+def pulling(pod: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> str:
+    """The image that the node pulls for the pod; "" if it pulls none, or that is not known."""
+    if started(pod):
+        return ""
+    image = ""
+    for event in events:
+        if event.get("reason") == "Pulling" and (match := re.search(r'image "([^"]+)"', str(event.get("message")))):
+            image = match[1]
+        elif event.get("reason") in {"Pulled", "Failed", "BackOff"}:
+            image = ""
+    return image
+
+
+def is_preparing(pod: Mapping[str, Any]) -> bool:
+    """Whether the pod has a node, and its containers wait for their images and volumes."""
+    state = (_container(pod, MAIN).get("state") or {}).get("waiting") or {}
+    node = (pod.get("spec") or {}).get("nodeName")
+    return node not in (None, "", "?") and state.get("reason") in {"PodInitializing", "ContainerCreating"}
+
+
 def is_blocked(pod: Mapping[str, Any], events: Sequence[Mapping[str, Any]] = ()) -> bool:
     """Whether the pod cannot start before someone changes its image, or creates what it refers to."""
     if started(pod):

@@ -60,7 +60,7 @@ class PodsChanged:
 
 @dataclass(frozen=True)
 class EventsSeen:
-    """All warning events about the selected pod."""
+    """All events about the selected pod."""
 
     events: tuple[ApiObject, ...]
 
@@ -106,7 +106,7 @@ class PodClient(Protocol):
     def log(
         self, pod: str, *, container: str = "main", since: str = "", follow: bool = True, silence: float = SILENCE
     ) -> Stream: ...
-    def warnings(self, pod: str) -> list[ApiObject]: ...
+    def events(self, pod: str) -> list[ApiObject]: ...
 
 
 class PodWatchers(Generic[MessageT]):
@@ -181,7 +181,7 @@ class PodWatchers(Generic[MessageT]):
         pod = self.pod
         if pod and not diagnose.started(pod) and not self.quiet.is_set():
             with contextlib.suppress(Denied):
-                self.messages.put(EventsSeen(tuple(self._client.warnings(diagnose.name_of(pod)))))
+                self.messages.put(EventsSeen(tuple(self._client.events(diagnose.name_of(pod)))))
 
     def _run(self, target: Callable[[], None]) -> None:
         try:

@@ -24,6 +24,8 @@ PREFIX = "@uv-argo:"
 PROTOCOL = 1
 UNREACHABLE = "Unreachable"
 """The phase of a run that goes on, while its backend does not answer."""
+PULLING = "Pulling"
+"""The phase of a run that waits for an image."""
 NOT_STARTED = "NotStarted"
 """The phase of a run that ended because it could not start."""
 

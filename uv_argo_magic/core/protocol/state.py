@@ -22,7 +22,7 @@ from uv_argo_magic.core.protocol.append_log import AppendLog
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Phase: TypeAlias = Literal["new", "queued", "starting", "resolving", "installing", "running", "ended"]
+Phase: TypeAlias = Literal["new", "queued", "pulling", "starting", "resolving", "installing", "running", "ended"]
 Outcome: TypeAlias = Literal["", "Succeeded", "Failed", "InstallFailed", "Stopped", "Lost", "NotStarted"]
 
 
@@ -45,7 +45,7 @@ class Restarted:
 Output: TypeAlias = ev.Lines | ev.Text | ev.Display | ev.Result | ev.ClearOutput | ev.Skipped | Gap | Restarted
 """What the cell displays, in order."""
 
-ORDER: tuple[Phase, ...] = ("new", "queued", "starting", "resolving", "installing", "running", "ended")
+ORDER: tuple[Phase, ...] = ("new", "queued", "pulling", "starting", "resolving", "installing", "running", "ended")
 """The phases in their order. A run enters a phase from any earlier one, for a log may lack its beginning and a run
 may need no install; a phase that is not later changes nothing. Only another attempt goes back, to "queued"."""
 
@@ -134,8 +134,7 @@ def step(state: RunState, event: ev.Event) -> RunState:  # noqa: PLR0911 - one c
             )
             return _enter(state, "queued", event.t)
         case ev.NodePhase():
-            is_pending = event.phase == "Pending" and not state.ended and not state.hello
-            return replace(state, node=event, waiting=event.message if is_pending else state.waiting)
+            return _node(state, event)
         case ev.Attempts():
             return replace(state, attempts=event.limit)
         case ev.StopRequested():
@@ -151,6 +150,16 @@ def step(state: RunState, event: ev.Event) -> RunState:  # noqa: PLR0911 - one c
             return _record(state, event)
         case _:  # pragma: no cover
             assert_never(event)
+
+
+def _node(state: RunState, event: ev.NodePhase) -> RunState:
+    """What the backend sees of the run: before it starts, what it waits for."""
+    state = replace(state, node=event)
+    if state.ended or state.hello:
+        return state
+    if event.phase == ev.PULLING:
+        return _enter(replace(state, waiting=""), "pulling", event.t)
+    return replace(state, waiting=event.message) if event.phase == "Pending" else state
 
 
 def _enter(state: RunState, phase: Phase, t: float) -> RunState:
@@ -271,7 +280,7 @@ def _was_ended_by_node(state: RunState) -> bool:
 
 def _has_failed_to_start(state: RunState) -> bool:
     """Whether the backend reports a failure of a run that has written nothing."""
-    is_new = state.phase in {"new", "queued"} and state.attempt == 1 and not len(state.outputs)
+    is_new = state.phase in {"new", "queued", "pulling"} and state.attempt == 1 and not len(state.outputs)
     return is_new and state.node is not None and state.node.phase in _FAILED
 
 

@@ -42,7 +42,8 @@ TONES = {
 """Title -> the colour of its mark, visible on light and dark pages; other titles have that of their phase."""
 
 STAGE_TONES = {
-    "queued": "#8c959f", "starting": "#57606a", "resolving": "#bf8700", "installing": "#8250df", "running": "#0969da",
+    "queued": "#8c959f", "pulling": "#1b7c83", "starting": "#57606a", "resolving": "#bf8700",
+    "installing": "#8250df", "running": "#0969da",
 }  # fmt: skip
 """Phase -> its colour in the bar, readable on light and dark pages."""
 

@@ -13,7 +13,7 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from uv_argo_magic.core.humanize import LONGEST, ago, one_line
-from uv_argo_magic.core.protocol.events import NOT_STARTED, UNREACHABLE
+from uv_argo_magic.core.protocol.events import NOT_STARTED, PULLING, UNREACHABLE
 from uv_argo_magic.core.resolution.lock import Lock
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ SIGNALS: dict[int, tuple[str, str]] = {
 
 
 PHASE_TITLES = {
-    "new": "Submitting", "queued": "Pending", "starting": "Starting", "resolving": "Resolving",
-    "installing": "Installing", "running": "Running",
+    "new": "Submitting", "queued": "Pending", "pulling": "Pulling", "starting": "Starting",
+    "resolving": "Resolving", "installing": "Installing", "running": "Running",
 }  # fmt: skip
 """Phase -> its title."""
 
@@ -65,7 +65,7 @@ class Problem(NamedTuple):
 def title(state: RunState) -> str:
     """The state in one word, for the badge."""
     if not state.ended:
-        return "Pending" if state.phase in {"new", "queued"} else "Running"
+        return "Pending" if state.phase in {"new", "queued", "pulling"} else "Running"
     if state.exited and state.exited.reason == "guest":
         return "Error"
     return state.outcome or "Lost"
@@ -84,7 +84,7 @@ def detail(state: RunState) -> str:
     """A sentence on the present phase, if more is known of it than its title; else ""."""
     if state.ended:
         return ""
-    is_waiting = state.phase == "queued" and state.node is not None and bool(state.node.message)
+    is_waiting = state.phase in {"queued", "pulling"} and state.node is not None and bool(state.node.message)
     if state.stop_requested is not None:
         return sentence(state) if state.waiting else ""
     return sentence(state) if is_waiting or state.exited or state.attempt > 1 or status_note(state) else ""
@@ -209,8 +209,9 @@ def status_note(state: RunState) -> str:
     """The sentence on what keeps the run from going on as usual: a pod that cannot start, a lost connection."""
     if state.ended or state.stop_requested:
         return ""
+    is_pulling = state.phase == "pulling" and state.node is not None and state.node.phase == PULLING
     is_unreachable = state.node is not None and state.node.phase == UNREACHABLE
-    return sentence(state) if state.waiting or is_unreachable else ""
+    return sentence(state) if state.waiting or is_pulling or is_unreachable else ""
 
 
 def warnings(resolution: Resolution) -> tuple[str, ...]:
@@ -249,7 +250,7 @@ def _in_progress(state: RunState) -> str:
         ended_text = _ended(state, state.exited).rstrip(".")
         return f"{ended_text}; attempt {state.attempt + 1}{_attempts_suffix(state)} is next."
     attempt = f" (attempt {state.attempt}{_attempts_suffix(state)})" if state.attempt > 1 else ""
-    if state.phase != "queued" and state.node and state.node.phase == UNREACHABLE:
+    if state.phase not in {"queued", "pulling"} and state.node and state.node.phase == UNREACHABLE:
         attempt += f"; {one_line(state.node.message, 2 * LONGEST)}"
     return f"{_stage(state).rstrip('.')}{attempt}."
 
@@ -262,7 +263,9 @@ def _stage(state: RunState) -> str:
     match state.phase:
         case "new":
             return "Submitting the run."
-        case "queued":
+        case "pulling" if state.node and state.node.phase == PULLING:
+            return f"{_capitalize(one_line(state.node.message, LONGEST)).rstrip('.')}{_at(state)}."
+        case "queued" | "pulling":
             # A phase without a message would only repeat "waiting".
             reason = f" ({_node(state).removeprefix(': ')})" if state.node and state.node.message else ""
             return f"Waiting to start{_at(state)}{reason}."

@@ -71,6 +71,23 @@ def test_what_the_cluster_does_to_a_pod(pod, words):
     assert words in diagnose.ended({"status": {"phase": "Failed", **pod}})
 
 
+@pytest.mark.parametrize(
+    ("reasons", "image"),
+    [
+        (["Scheduled", "Pulled", "Pulling a", "Pulled", "Pulling b"], "b"),
+        (["Pulling a", "Pulled", "Started"], ""),
+        (["Pulling a", "Failed", "BackOff"], ""),
+        ([], ""),
+    ],
+)
+def test_the_image_that_is_pulled_is_that_of_the_last_event(reasons, image):
+    words = [reason.partition(" ") for reason in reasons]
+    events = [{"reason": reason, "message": f'Pulling image "{name}"'} for reason, _, name in words]
+    assert diagnose.pulling({"status": {"phase": "Pending"}}, events) == image
+    running = {"status": {"containerStatuses": [{"name": "main", "state": {"running": {}}}]}}
+    assert diagnose.pulling(running, events) == ""
+
+
 @pytest.mark.parametrize(("code", "phase"), [(0, "Succeeded"), (3, "Failed")])
 def test_how_a_container_ended_before_its_pod_says_so(code, phase):
     ended = {"status": {"containerStatuses": [{"name": "main", "state": {"terminated": {"exitCode": code}}}]}}

@@ -125,6 +125,7 @@ def test_a_phase_may_be_entered_in_the_middle() -> None:
 
 ENTERING: dict[str, ev.Event] = {
     "queued": ev.Submitted(name="n", location="p", t=1.0),
+    "pulling": ev.NodePhase(phase=ev.PULLING, message="pulling the image x", t=1.0),
     "starting": ev.Hello(**stamp(1), protocol=1, python="3.12.1", platform="x", pid=1),
     "resolving": ev.PhaseStarted(**stamp(1), phase="resolving"),
     "installing": ev.PhaseStarted(**stamp(1), phase="installing"),
@@ -134,7 +135,7 @@ ENTERING: dict[str, ev.Event] = {
 
 
 @pytest.mark.parametrize(("later", "event"), ENTERING.items())
-@pytest.mark.parametrize("phase", ["new", "queued", "starting", "resolving", "installing", "running", "ended"])
+@pytest.mark.parametrize("phase", ORDER)
 def test_a_phase_is_entered_from_every_earlier_one_and_from_no_other(phase, later, event) -> None:
     order = ["new", *ENTERING]
     state = step(RunState(phase=phase), event)

@@ -218,6 +218,22 @@ def test_what_is_seen_elsewhere_brings_its_own_next_step():
     assert "Run the cell again" in messages.hint(LOST)
 
 
+def test_pulling_an_image_is_a_phase_between_waiting_and_starting():
+    waiting = ev.NodePhase(phase="Pending", message="no node has room; request less", t=1001.0)
+    pulling = ev.NodePhase(phase=ev.PULLING, message="pulling the image x:1", t=1002.0)
+    state = play([SUBMITTED, waiting, pulling])
+    assert (messages.title(state), messages.phase_title(state)) == ("Pending", "Pulling")
+    assert messages.sentence(state).startswith("Pulling the image x:1")
+    assert messages.status_note(state) == messages.detail(state) == messages.sentence(state)
+    assert [phase for phase, _ in state.phases] == ["queued", "pulling"]
+    assert not state.waiting
+    failed = play([SUBMITTED, pulling, ev.NodePhase(phase="Pending", message="cannot pull x:1; use another")])
+    assert messages.sentence(failed).startswith("Waiting to start")
+    assert "cannot pull x:1" in messages.status_note(failed)
+    begun = play([SUBMITTED, pulling, write(HELLO), pulling])
+    assert (begun.phase, messages.status_note(begun)) == ("starting", "")
+
+
 def test_the_age_of_a_lock():
     lock = Lock(packages=(), target=Target(python="3.12.1"), created_at=1000.0, uv="0.13.9")
     said = [messages.lock_age(lock, 1000.0 + age) for age in (5, 60, 7200, 86400 * 3)]
