@@ -5,7 +5,7 @@
     +- ResolutionError                 no set of versions satisfies it             nothing was submitted
     +- PolicyError                     a check refused the run                     nothing was submitted
     +- BackendError                    the backend cannot be reached, or refused
-    |  +- BackendUnavailable . SubmitRejected . StreamLost
+    |  +- BackendUnavailable . SubmitRejected . StreamLost . SessionLost . SessionBusy
     +- RunError(state)                 accepted, ended badly
     |  +- InstallFailed . CellFailed . NodeFailed(reason) . Stopped
     +- VerifyFailed                    a saved notebook does not give the same results
@@ -74,6 +74,14 @@ class SubmitRejected(BackendError):
 
 class StreamLost(BackendError):
     """The run was accepted, but could not be followed to its end."""
+
+
+class SessionLost(BackendError):
+    """The session has ended, and its variables are lost; the cell was not run."""
+
+
+class SessionBusy(BackendError):
+    """Another kernel has the session; the cell was not run."""
 
 
 class RunError(ArgoMagicError):

@@ -21,6 +21,7 @@ from uv_argo_magic.core.suggest import unknown
 from uv_argo_magic.errors import BackendUnavailable, SpecError
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterable, Iterator, Mapping
 
     from uv_argo_magic.core.protocol.events import Attempts, NodePhase, StopRequested
@@ -229,6 +230,41 @@ class Warms(Protocol):
         """Prepare for a run with this guest (`Program.guest`) and spec, so that it starts sooner; never raises."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class WorkerOptions:
+    """How the worker of a session is started. Times are seconds; 0 means no limit.
+
+    `token_digest` is the SHA-256 (hex) of the token that its clients send. It writes why it ended to the file `report`.
+    A worker that `is_bound` ends with its client.
+    """
+
+    name: str
+    token_digest: str
+    keep: float
+    max_age: float
+    is_bound: bool
+    report: str
+
+
+@runtime_checkable
+class Sessions(Protocol):
+    """A backend with workers, which keep an interpreter for several cells."""
+
+    def start_worker(self, program: Program, spec: RunSpec, options: WorkerOptions) -> str:
+        """Start a worker that does not belong to this process; where it listens.
+
+        Raises:
+            BackendUnavailable: it cannot be started.
+        """
+
+    def connect(self, address: str) -> socket.socket:
+        """A connection to a worker.
+
+        Raises:
+            OSError: it does not listen.
+        """
+
+
 @runtime_checkable
 class ManualStop(Protocol):
     """A backend whose runs can be stopped from a terminal without this package."""
@@ -292,6 +328,19 @@ def warm(backend: Backend, guest: str, spec: RunSpec) -> None:
     """Let the backend prepare for a run like this."""
     if isinstance(backend, Warms):
         backend.warm(guest, spec)
+
+
+def with_sessions(backend: Backend, name: str) -> Sessions:
+    """The backend of this name as one that has sessions.
+
+    Raises:
+        SpecError: it has none.
+    """
+    if isinstance(backend, Sessions):
+        return backend
+    others = [other for other in names() if other != name and isinstance(load(other), Sessions)]
+    hint = f"Choose a backend that has: {', '.join(f'-b {other}' for other in others)}." if others else ""
+    raise SpecError(f"the {name} backend has no sessions", hint=hint or "Run the cell without --session.")
 
 
 def manual_stop_commands(backend: Backend, name: str) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from uv import find_uv_bin
 
 from uv_argo_magic._os import paths
+from uv_argo_magic.backends import local_worker
 from uv_argo_magic.backends.base import Capability, Check, Submission
 from uv_argo_magic.core.spec import indexes, quantity
 from uv_argo_magic.core.spec import program as programs
@@ -34,8 +35,10 @@ from uv_argo_magic.errors import BackendUnavailable, SpecError
 from uv_argo_magic.uv import interpreters
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator, Mapping
 
+    from uv_argo_magic.backends.base import WorkerOptions
     from uv_argo_magic.core.protocol.events import NodePhase
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
@@ -264,6 +267,23 @@ class LocalBackend:
         with self._lock:
             self._runs[name] = supervisor
         return Submission(name=name)
+
+    def start_worker(self, program: Program, spec: RunSpec, options: WorkerOptions) -> str:
+        """Start the worker of a session, which outlives this process unless it is bound; its socket's path.
+
+        Raises:
+            BackendUnavailable: this machine is a Windows machine, or the worker cannot be started.
+        """
+        python = interpreters.find(spec.python).path
+        return local_worker.start(program, options, python, self._store_folder(), indexes.credentials(spec.settings))
+
+    def connect(self, address: str) -> socket.socket:
+        """A connection to the socket at this path.
+
+        Raises:
+            OSError: nothing listens there.
+        """
+        return local_worker.connect(address)
 
     def find(self, name: str, settings: Settings) -> None:
         """None: a run ends with the process that started it."""

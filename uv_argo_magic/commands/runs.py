@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from uv_argo_magic.backends import base
+from uv_argo_magic.commands import sessions
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.commands import help as command_help
 from uv_argo_magic.core.commands.table import count
@@ -60,13 +61,16 @@ def show_packages(request: Request) -> Iterator[Table]:
 
 
 def stop(request: Request) -> Iterator[str]:
-    """Stop a run, or without a name the newest that is live.
+    """Stop a run or end a session, or without a name stop the newest run that is live.
 
     Raises:
         SpecError: there is no such run, or none is live.
         BackendError: the backend does not answer.
     """
     name, history = request.line.argument, request.history
+    if name and (session := sessions.find_to_stop(request)):
+        yield sessions.stop(session)
+        return
     listing = history.read()
     if not name:
         candidates = [entry for entry in listing.entries if entry.live or (entry.unseen and entry.note("name"))]

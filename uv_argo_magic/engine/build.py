@@ -23,9 +23,9 @@ _MENTIONS = re.compile(r"IPython|__IPYTHON__|get_ipython|ipykernel|importlib|__i
 
 
 @functools.cache
-def guest_text() -> str:
-    """The guest package as a program contains it."""
-    return base64.b64encode(guest_zip()).decode()
+def guest_text(*, session: bool = False) -> str:
+    """The guest package as a program contains it, on request with the worker of sessions."""
+    return base64.b64encode(guest_zip(session=session)).decode()
 
 
 @functools.cache
@@ -43,7 +43,8 @@ def build(spec: RunSpec, resolution: Resolution, purpose: checks.Purpose = "run"
     checks.enforce(checks.Proposal(spec=spec, resolution=resolution, purpose=purpose))
     uv = runner.uv_version() if spec.settings.shape == "runtime" else ""
     modules = notebook_text() if may_use_ipython(spec, resolution) else ""
-    return program.build(spec, resolution, guest=guest_text(), nonce=os.urandom(8).hex(), uv=uv, modules=modules)
+    guest = guest_text(session=bool(spec.session))
+    return program.build(spec, resolution, guest=guest, nonce=os.urandom(8).hex(), uv=uv, modules=modules)
 
 
 def may_use_ipython(spec: RunSpec, resolution: Resolution) -> bool:

@@ -16,7 +16,8 @@ class CellContext:
     """The variables, traits, environment, folder and notebook of a cell.
 
     `notebook` is its path as far as it is known, absolute or relative to `folder`; `line_offset` is the number of lines
-    above the cell's first, and 0 for a script.
+    above the cell's first, and 0 for a script; `number` is that of the cell in its notebook, 0 if it has none.
+    `outlives_kernel`: the front end finds the notebook's sessions again in another kernel.
     """
 
     names: Mapping[str, object]
@@ -25,6 +26,13 @@ class CellContext:
     folder: Path
     notebook: str = ""
     line_offset: int = 1
+    number: int = 0
+    outlives_kernel: bool = False
+
+    @property
+    def notebook_path(self) -> str:
+        """The absolute path of the notebook, or ""."""
+        return str(self.folder / self.notebook) if self.notebook else ""
 
     @property
     def is_script(self) -> bool:
@@ -33,7 +41,14 @@ class CellContext:
 
     @classmethod
     def current(
-        cls, *, names: Mapping[str, object], traits: Mapping[str, object], line_offset: int, notebook: str = ""
+        cls,
+        *,
+        names: Mapping[str, object],
+        traits: Mapping[str, object],
+        line_offset: int,
+        notebook: str = "",
+        number: int = 0,
+        outlives_kernel: bool = False,
     ) -> CellContext:
         """The context of a cell of this process: its environment and its working directory."""
         return cls(
@@ -43,4 +58,6 @@ class CellContext:
             folder=Path.cwd(),
             notebook=notebook,
             line_offset=line_offset,
+            number=number,
+            outlives_kernel=outlives_kernel,
         )

@@ -37,11 +37,18 @@ def execute(
         BackendError: the backend cannot be reached, or refused the run.
         RunError: the run ended badly.
     """
-    spec, configuration = specify(cell, options, context, requirements)
+    session = None
+    if options.session:
+        from uv_argo_magic.engine import sessions  # noqa: PLC0415 - 20 ms, and most files and cells have none
+
+        session = sessions.open_session(options.session, context, restart_first=options.restart)
+    spec, configuration = specify(cell, options, context, requirements, session)
     front_end.check_syntax(cell, spec.code, spec.python)
-    if not options.dry_run:
+    if not options.dry_run and session is None:
         base.warm(base.load(spec.backend), guest_text(), spec)
     from uv_argo_magic.engine import stages  # noqa: PLC0415 - 50 ms, in which what was just started gets ready
 
-    notes = (*configuration.notes, *spec.requirements.warnings)
-    return stages.carry_out(spec, front_end, notes=notes, upgrade=options.upgrade, dry_run=options.dry_run)
+    notes = (*(session.rejoined_notes if session else ()), *configuration.notes, *spec.requirements.warnings)
+    return stages.carry_out(
+        spec, front_end, notes=notes, upgrade=options.upgrade, dry_run=options.dry_run, session=session
+    )

@@ -3,6 +3,7 @@
 Rules:
 - The same version gives the same bytes, wherever it is installed.
 - Comments and docstrings stay here. Lines keep their numbers, so that a traceback leads to the source.
+- What only some runs need is a folder of its own, and travels with those runs only.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 @functools.cache
-def guest_zip() -> bytes:
-    """The package uv_argo_magic.guest under the name that it has where it runs."""
-    return _zip({f"{GUEST_NAME}/{module.name}": module for module in _folder(guest.__file__).glob("*.py")})
+def guest_zip(*, session: bool = False) -> bytes:
+    """The package uv_argo_magic.guest under the name that it has where it runs; on request with the worker."""
+    folder = _folder(guest.__file__)
+    modules = [*folder.glob("*.py"), *(folder.glob("session/*.py") if session else ())]
+    return _zip({f"{GUEST_NAME}/{module.relative_to(folder).as_posix()}": module for module in modules})
 
 
 @functools.cache

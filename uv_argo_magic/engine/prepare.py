@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from uv_argo_magic.errors import SpecError
 if TYPE_CHECKING:
     from uv_argo_magic.core.spec.run_spec import RunSpec
     from uv_argo_magic.engine.image_probe import Notify
+    from uv_argo_magic.engine.sessions import Session
 
 
 def find_target(
@@ -55,11 +57,13 @@ def prepare(  # noqa: PLR0913 - by keyword, each with a default that a plain cel
     resolution: Resolution | None = None,
     dry_run: bool = False,
     notify: Notify | None = None,
+    session: Session | None = None,
 ) -> Prepared:
     """Find the target, resolve the requirements for it, apply the checks, and build the program.
 
     The lock that is stored for this `notebook` (its path) is used, unless `upgrade`; a given `resolution` is used as it
-    is. With `dry_run` no lock is stored. `notify` is that of `find_target`.
+    is. With `dry_run` no lock is stored. `notify` is that of `find_target`. A `session` installs only the packages that
+    it lacks.
 
     Raises:
         SpecError: there is no such Python, or a password would leave this machine.
@@ -76,9 +80,14 @@ def prepare(  # noqa: PLR0913 - by keyword, each with a default that a plain cel
         )
     target = find_target(spec, backend, notify=notify)
     requirements, interpreter = target.spec.requirements, target.interpreter
+    missing: Resolution | None = None
+    if session is not None and session.lock is not None:
+        resolver = functools.partial(target.resolver, notebook)
+        resolution, missing = session.extend(session.lock, requirements, resolver)
     if not resolution and not requirements:
         resolution = Lock.empty(interpreter.target, interpreter.base.digest if interpreter.base else "")
     if not resolution:
         resolution = target.resolver(notebook).lock(requirements, upgrade=upgrade, save=not dry_run)
     ipython_syntax.refuse_unknown(target.spec, resolution)
-    return Prepared(target=target, notebook=notebook, resolution=resolution, program=build(target.spec, resolution))
+    made = build(target.spec, missing or resolution)
+    return Prepared(target=target, notebook=notebook, resolution=resolution, program=made)

@@ -114,6 +114,7 @@ def start(
         name=submission.name,
         location=submission.location,
         t=time.time(),
+        session=spec.session,
         requirements=spec.requirements.lines,
         requirements_source=spec.requirements_source,
     )

@@ -22,12 +22,19 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.requirements.model import Requirements
     from uv_argo_magic.core.requirements.pep723 import Script
     from uv_argo_magic.engine.context import CellContext
+    from uv_argo_magic.engine.sessions import Session
 
 
 def specify(
-    cell: str, options: RunOptions, context: CellContext, requirements: Requirements | None = None
+    cell: str,
+    options: RunOptions,
+    context: CellContext,
+    requirements: Requirements | None = None,
+    session: Session | None = None,
 ) -> tuple[RunSpec, config.Config]:
     """The spec, and the configuration it was made with; `requirements` stand in for those of the line.
+
+    In a `session`, what it was started with comes before the configuration.
 
     Raises:
         SpecError: the line, a file, the block, a setting or a pushed value is invalid.
@@ -36,8 +43,14 @@ def specify(
     block_settings = dict(script.settings) if script else {}
     layers = config.layers(config.line_values(options), block_settings, context.traits, context.environ, context.folder)
     configuration = config.configure(layers, context.environ)
+    if session is not None:
+        configuration = session.adopt(configuration)
     config.refuse(options, configuration.backend)
     notes = (*configuration.notes, *config.ignored_settings(options, configuration))
+    if session is not None and session.entry is not None:
+        # The notebook's own requirements are those of its first cell.
+        configuration = replace(configuration, deps="")
+        context = replace(context, notebook="")
     spec = RunSpec(
         cell=cell,
         python=configuration.python,
@@ -47,7 +60,10 @@ def specify(
         resources=options.resources,
         settings=_with_env_files(_run_in_base_image(configuration.settings), options, context),
         line_offset=context.line_offset,
+        session=options.session,
     )
+    if session is not None:
+        spec = session.adopt_rest(spec)
     sources = (requirements, options.deps, options.requirements, script, context.notebook, configuration.deps)
     if any(sources):
         from uv_argo_magic.engine import requirement_sources  # noqa: PLC0415 - 40 ms; most files and cells have none

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.resolution.lock import Resolution
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
     from uv_argo_magic.engine.prepared import Prepared
+    from uv_argo_magic.engine.sessions import Session
     from uv_argo_magic.history.store import History
 
 
@@ -104,7 +105,7 @@ class QuietFrontEnd:
         return False
 
 
-def carry_out(
+def carry_out(  # noqa: PLR0913 - by keyword, each with a default that a plain cell wants
     spec: RunSpec,
     front_end: FrontEnd,
     *,
@@ -112,27 +113,30 @@ def carry_out(
     upgrade: bool = False,
     dry_run: bool = False,
     resolution: Resolution | None = None,
+    session: Session | None = None,
 ) -> runs.Run | None:
     """All stages; the run, which has succeeded or goes on in the background. None: `dry_run`.
 
     `notes` are shown with those of the resolution; a given `resolution` is used as it is, and `upgrade` replaces the
-    stored one.
+    stored one. The `session`, if there is one, runs the cell.
 
     Raises:
         ArgoMagicError: as `ready` and `submit`.
         RunError: the run ended badly.
     """
-    prepared = ready(spec, front_end, notes=notes, upgrade=upgrade, dry_run=dry_run, resolution=resolution)
+    prepared = ready(
+        spec, front_end, notes=notes, upgrade=upgrade, dry_run=dry_run, resolution=resolution, session=session
+    )
     if dry_run:
         front_end.show_plan(prepared)
         return None
-    run = submit(prepared, front_end)
+    run = submit(prepared, front_end, session)
     if front_end.follow(run, prepared):
         run.raise_for_state()
     return run
 
 
-def ready(
+def ready(  # noqa: PLR0913 - by keyword, each with a default that a plain cell wants
     spec: RunSpec,
     front_end: FrontEnd,
     *,
@@ -140,6 +144,7 @@ def ready(
     upgrade: bool = False,
     dry_run: bool = False,
     resolution: Resolution | None = None,
+    session: Session | None = None,
 ) -> Prepared:
     """The run as it can be submitted, after the checks and the notes.
 
@@ -157,20 +162,22 @@ def ready(
         resolution=resolution,
         dry_run=dry_run,
         notify=front_end.notify,
+        session=session,
     )
     front_end.check_syntax(spec.cell, spec.code, prepared.interpreter.target.minor)
     front_end.show_notes((*notes, *messages.warnings(prepared.resolution)), spec.settings)
     return prepared
 
 
-def submit(prepared: Prepared, front_end: FrontEnd) -> runs.Run:
-    """The submitted run.
+def submit(prepared: Prepared, front_end: FrontEnd, session: Session | None = None) -> runs.Run:
+    """The submitted run; a `session` is started if this is its first cell.
 
     Raises:
         BackendError: the backend cannot be reached, or refused the run.
     """
     return runs.start(
         prepared,
+        backend=session.runs(prepared) if session else None,
         history=front_end.history(prepared.spec.settings),
         notebook=front_end.document,
         warm=front_end.keeps_warm,

@@ -33,6 +33,8 @@ ENVIRONMENT = (
 class Process:
     """The cell's process. It starts before its order is known, so that Python's own start costs no time then."""
 
+    boot = BOOT
+
     def __init__(self, host, python, env):
         work = os.path.join(host.home, "work")
         os.makedirs(work)
@@ -43,7 +45,7 @@ class Process:
         orders, self.orders = os.pipe()
         passed = (pipe, acknowledged, orders)
         self.popen = subprocess.Popen(
-            [python, "-c", BOOT, host.guest, *map(str, passed)],
+            [python, "-c", self.boot, host.guest, *map(str, passed)],
             stdin=subprocess.DEVNULL, stdout=out, stderr=err, pass_fds=passed, cwd=work,
             env=_environment(python, host.home, env), start_new_session=True, preexec_fn=host.guard,
         )  # fmt: skip
@@ -101,12 +103,7 @@ class Cell:
         file = os.path.join(self.host.home, "cell.py")
         with open(file, "w", encoding="utf-8", errors="surrogatepass", newline="") as out:
             out.write("\n" * self.payload["offset"] + self.payload["cell"])
-        self.process.order({
-            "file": file, "sites": sites, "push": self.payload["push"], "pull": self.payload["pull"],
-            "value_limit": self.settings["value_limit"], "script": self.payload["script"],
-            "code": "\n" * self.payload["offset"] + self.payload["code"] if self.payload["code"] else "",
-            "modules": self._modules(),
-        })  # fmt: skip
+        self.process.order(self._order(file, sites))
         oom_kills = processes.oom_kills()
         cause = self._follow()
         self._clean_up()
@@ -121,6 +118,16 @@ class Cell:
         if not self.done:
             return ("exit" if code else "ok"), code, "os._exit"
         return "ok", 0, ""
+
+    def _order(self, file, sites):
+        """What the process gets: the cell is in this file, and imports from these folders."""
+        payload = self.payload
+        return {
+            "file": file, "sites": sites, "push": payload["push"], "pull": payload["pull"],
+            "value_limit": self.settings["value_limit"], "script": payload["script"],
+            "code": "\n" * payload["offset"] + payload["code"] if payload["code"] else "",
+            "modules": self._modules(),
+        }  # fmt: skip
 
     def _modules(self):
         """The folder of the modules that the payload has for this cell, or ""."""
@@ -184,7 +191,7 @@ class Cell:
         """(time, function): an interrupt, so that `finally` blocks run; then SIGTERM, then SIGKILL."""
         pid = self.process.pid
         return [
-            (now, lambda: _signal(pid, signal.SIGINT)),
+            (now, lambda: send_signal(pid, signal.SIGINT)),
             (now + INTERRUPT_SECONDS, lambda: processes.kill_group(pid, signal.SIGTERM)),
             (now + INTERRUPT_SECONDS + TERMINATE_SECONDS, lambda: processes.kill_group(pid)),
         ]
@@ -297,7 +304,8 @@ class Cell:
             self.log.emit(kind, **dict(fields, data={"text/plain": text}, metadata={}))
 
 
-def _signal(pid, number):
+def send_signal(pid, number):
+    """Signal a process, if it still exists."""
     try:
         os.kill(pid, number)
     except (ProcessLookupError, PermissionError):

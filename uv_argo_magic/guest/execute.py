@@ -37,7 +37,9 @@ def main(pipe, acknowledged, orders):
     order = json.loads(text)
     out.install()
     interpreter = Interpreter(out, order["file"] if order["script"] else "", order["sites"], order["modules"])
-    _leave(interpreter.run(order), out)
+    code = interpreter.run(order)
+    out.emit("done")
+    leave(code, out)
 
 
 class Interpreter:
@@ -57,7 +59,7 @@ class Interpreter:
         self.order = {}
         self.at_end = [self.drawn.flush]
         """Functions that are called when the code of a cell has ended, in any way; they do not raise."""
-        self.hidden = (os.path.dirname(__file__), *filter(None, [modules]))
+        self.hidden = [os.path.dirname(__file__)]
         # Libraries look at the program's name to learn that they are in a notebook.
         sys.argv[:] = [file or os.path.join(os.getcwd(), "ipykernel_launcher.py")]
         del sys.path[0]  # the guest's own folder, put there to find this module; what is left begins with ""
@@ -67,10 +69,17 @@ class Interpreter:
         _refuse_questions()
         _settle_libraries()
         if modules:
-            sys.path.append(modules)
-            import uv_argo_notebook
+            self.add_modules(modules)
 
-            uv_argo_notebook.install(self)
+    def add_modules(self, folder):
+        """Let the process be a notebook's, with the modules in this folder; once."""
+        if folder in self.hidden:
+            return
+        self.hidden.append(folder)
+        sys.path.append(folder)
+        import uv_argo_notebook
+
+        uv_argo_notebook.install(self)
 
     def run(self, order):
         """Run a cell; its exit status."""
@@ -105,10 +114,9 @@ class Interpreter:
         for finish in self.at_end:
             finish()
         if error is not None:
-            self.out.emit("error", error=exceptions.describe(error, order["file"], self.hidden))
+            self.out.emit("error", error=exceptions.describe(error, order["file"], tuple(self.hidden)))
         else:
             _send_values(order, self.module, self.out)
-        self.out.emit("done")
         return code
 
 
@@ -185,7 +193,7 @@ def _pandas(module):
         module.set_option("display.max_columns", 20)
 
 
-def _leave(code, out):
+def leave(code, out):
     """End as the interpreter does (threads, exit handlers, output), but without taking modules apart."""
     try:
         _report_threads(out)

@@ -66,7 +66,7 @@ class Host:
 
     def select(self, sources, seconds):
         """Wait for a source, a signal or a lifeline; returns the sources that are ready."""
-        ready = select.select([*sources, self.wake, *self.lifelines], [], [], seconds)[0]
+        ready = self.wait([*sources, self.wake, *self.lifelines], seconds)
         if self.wake in ready:
             try:
                 os.read(self.wake, 4096)
@@ -75,8 +75,12 @@ class Host:
         for lifeline in [fd for fd in self.lifelines if fd in ready]:
             if not os.read(lifeline, 4096):
                 self.lifelines.remove(lifeline)
-                self.stopping = True
+                self._stop(0, None)
         return [source for source in ready if source in sources]
+
+    def wait(self, sources, seconds):
+        """Wait for one of the sources; returns those that are ready."""
+        return select.select(sources, [], [], seconds)[0]
 
     def clear(self):
         """Remove what the run created, except the output file."""

@@ -20,6 +20,7 @@ from .host import Host
 
 INSTALL, RUN = "install", "run"
 """Values of UV_ARGO_ROLE: do only this part; without it, both."""
+STOPPED = "stopped", processes.TERMINATED, "before the cell began"
 HANDED = "handed"
 """Instead of a reason: nothing has ended, another container continues."""
 PROTOCOL = 1
@@ -101,7 +102,6 @@ class Supervisor:
 
     def _outcome(self):
         """(reason, code, detail) of the exit record."""
-        stopped = "stopped", processes.TERMINATED, "before the cell began"
         try:
             if self.role == INSTALL and any(re.match("UV_INDEX_.*_PASSWORD$", name) for name in os.environ):
                 self.log.emit("note", text="a separate container installs the packages, because the index has "
@@ -114,7 +114,7 @@ class Supervisor:
                 self.host.start_process(dict(secrets, **self.settings["env"]))
             tree = self._environment()
         except Stop:
-            return stopped
+            return STOPPED
         except InstallProblem as problem:
             return "install", problem.code, problem.detail
         if self.role == INSTALL:
@@ -122,11 +122,18 @@ class Supervisor:
             return HANDED, 0, ""
         sites = [tree.site] if tree else []
         if self.settings["base"]:
-            sites += environment.base_package_folders()
+            sites += self._base_folders()
+        return self._run_cell(sites)
+
+    def _base_folders(self):
+        return environment.base_package_folders()
+
+    def _run_cell(self, sites):
+        """Run the cell with these package folders: (reason, code, detail) of the exit record."""
         if sites:
             environment.add_folders(os.path.join(self.host.home, "venv"), sites)
         if self.host.stopping:
-            return stopped
+            return STOPPED
         self.log.emit("phase", phase="running")
         return cell.Cell(self.host, self.log, self.payload).run(sites)
 

@@ -301,6 +301,7 @@ def masked(spec: RunSpec) -> dict[str, object]:
         "needs_from": spec.requirements_source,
         "python": spec.python,
         "backend": spec.backend,
+        "session": spec.session,
         "push": [[name, len(value)] for name, value in spec.push],
         "pull": list(spec.pull),
         "resources": asdict(spec.resources),

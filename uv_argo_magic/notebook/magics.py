@@ -122,7 +122,11 @@ class ArgoMagics(_with_settings()):  # type: ignore[misc]
     def _context(self) -> CellContext:
         """The context of a cell now."""
         names = self.shell.user_ns
-        return CellContext.current(names=names, traits=self._set_traits(), line_offset=1, notebook=notebook_name(names))
+        notebook = notebook_name(names)
+        return CellContext.current(
+            names=names, traits=self._set_traits(), line_offset=1, notebook=notebook, number=self.shell.execution_count,
+            outlives_kernel=bool(notebook) and is_interactive(self.shell),
+        )  # fmt: skip
 
     def _set_traits(self) -> dict[str, object]:
         """The keys that are set by %config or IPython's own configuration."""
@@ -166,6 +170,12 @@ def join_line(lines: list[str]) -> list[str]:
         return lines
     line, body = parts
     return [f"{cell_text.MAGIC} {line}".rstrip() + "\n", *(body.splitlines(keepends=True) or ["\n"])]
+
+
+def is_interactive(shell: Any) -> bool:
+    """Whether a person runs the cells: nbclient (nbconvert, papermill, nbval) takes no input."""
+    get_parent = getattr(shell, "get_parent", None)
+    return get_parent is not None and get_parent().get("content", {}).get("allow_stdin") is not False
 
 
 def load(shell: InteractiveShell) -> None:

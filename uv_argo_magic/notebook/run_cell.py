@@ -19,7 +19,7 @@ from uv_argo_magic.core.view import messages
 from uv_argo_magic.engine.execute import execute
 from uv_argo_magic.history.store import History
 from uv_argo_magic.notebook import background, reconnect
-from uv_argo_magic.remote_traceback import rebuild
+from uv_argo_magic.remote_traceback import frames, rebuild
 from uv_argo_magic.renderers import kernel_messages
 from uv_argo_magic.renderers.choose import renderers
 from uv_argo_magic.renderers.panel import WidgetPanel
@@ -116,7 +116,11 @@ class CellFrontEnd:
         return History(self._request.history.root, keep=settings.history)
 
     def rebuild(self, remote: RemoteError, state: RunState) -> BaseException:
-        """The exception on the cell's own lines."""
+        """The exception on the cell's own lines, and those of earlier cells of its session."""
+        for run in frames.unknown_cells(remote):
+            entry = self._request.history.read().find(run)
+            if entry is not None:
+                frames.remember_cell(run, frames.add_cell(f"cell of {run}", entry.cell, 1))
         return rebuild.rebuild(remote, state=state, cell_name=self._name)
 
     def bind(self, values: dict[str, object]) -> None:
@@ -137,6 +141,8 @@ class CellFrontEnd:
     def follow(self, run: Run, prepared: Prepared) -> bool:
         """Show the run in the cell; False if it goes on in the background, or in another page."""
         settings, shell = prepared.spec.settings, self._shell
+        if prepared.spec.session:
+            frames.remember_cell(run.id, self._name)
         current = reconnect.current_request(shell)
         started = reconnect.remember(current, run, prepared)
         if self._options.out:

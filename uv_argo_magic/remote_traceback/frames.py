@@ -12,6 +12,7 @@ import ast
 import contextlib
 import linecache
 import os
+import re
 import types
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,22 @@ def _short(file: str) -> str:
     # As IPython.utils.path.compress_user, which would be all of IPython that a terminal imports.
     home = os.path.join(os.path.expanduser("~"), "")  # noqa: PTH111, PTH118 - a remote path may not be one of this system
     return f"~{os.sep}{file[len(home) :]}" if file.startswith(home) else file
+
+
+_SESSION_CELL = re.compile(r"[\\/]cell-(\d{8}-\d{6}-[0-9a-f]+)\.py\Z")
+"""The file of a session's cell, and the run that it is."""
+_session_cells: dict[str, str] = {}
+
+
+def remember_cell(run: str, name: str) -> None:
+    """Let frames of this run's cell, called by later cells of its session, be shown in the cell `name`."""
+    _session_cells[run] = name
+
+
+def unknown_cells(remote: RemoteError) -> tuple[str, ...]:
+    """The runs of earlier cells in the traceback that are not those of this kernel."""
+    runs = (_SESSION_CELL.search(frame.file) for frame in _all_frames(remote) if not frame.cell)
+    return tuple({match[1] for match in runs if match and match[1] not in _session_cells})
 
 
 def add_cell(title: str, text: str, line_offset: int) -> str:
@@ -153,11 +170,15 @@ OPERAND = "__operand__"
 
 def _frame(frame: Frame, location: FrameLocation) -> types.TracebackType | None:
     """A traceback entry whose frame has the name, the position and the arguments of `frame`."""
+    match = None if frame.cell else _SESSION_CELL.search(frame.file)
+    earlier_cell = _session_cells.get(match[1], "") if match else ""
     ours = frame.cell and bool(location.cell_name)
     shift = location.line_offset if ours else 0
     line = max(1, frame.line + shift)
-    statement = _statement(frame, location.tree, shift) if ours else None
-    name = location.cell_name if ours else marked(frame.file)
+    name = location.cell_name if ours else earlier_cell or marked(frame.file)
+    tree = location.tree if ours else _tree(earlier_cell)
+    ours = ours or bool(earlier_cell)
+    statement = _statement(frame, tree, shift) if ours else None
     head = line
     if ours:
         head = max(1, frame.def_line + shift)
@@ -167,7 +188,7 @@ def _frame(frame: Frame, location: FrameLocation) -> types.TracebackType | None:
         if body is None:
             continue
         with contextlib.suppress(Exception):
-            return _fails(_code(frame, body, name, head), frame)
+            return _fails(_code(frame, body, name, head, is_cell=frame.cell or ours), frame)
     return None
 
 
@@ -179,7 +200,7 @@ def _whole_line(line: int) -> dict[str, Any]:
     return {"lineno": line, "col_offset": 0, "end_lineno": line, "end_col_offset": 0}
 
 
-def _code(frame: Frame, body: ast.stmt, filename: str, head: int) -> types.CodeType:
+def _code(frame: Frame, body: ast.stmt, filename: str, head: int, *, is_cell: bool) -> types.CodeType:
     """The stub's code: a function of that name and those arguments, or a module."""
     simple = frame.func.rpartition(".")[2] or frame.func
     if simple == "<module>":
@@ -201,7 +222,7 @@ def _code(frame: Frame, body: ast.stmt, filename: str, head: int) -> types.CodeT
     module = compile(ast.Module(body=[function], type_ignores=[]), filename, "exec", dont_inherit=True)
     code = next(const for const in module.co_consts if isinstance(const, types.CodeType))
     # IPython reads the qualified name from the file's text, and a library's file has only a few lines here.
-    return code.replace(co_name=simple if frame.cell else frame.func, co_qualname=frame.func)
+    return code.replace(co_name=simple if is_cell else frame.func, co_qualname=frame.func)
 
 
 def _fails(code: types.CodeType, frame: Frame) -> types.TracebackType | None:

@@ -9,6 +9,9 @@ from uv_argo_magic.engine.guest_zip import guest_zip
 LIMIT = 64 * 1024
 """Every workflow carries the guest, and a template has room for 96 kB with the cell and its lock."""
 
+SESSION_LIMIT = 88 * 1024
+"""With the worker of sessions, which gets its cells and their locks by its channel."""
+
 
 def test_the_guest_is_small_in_base64():
     assert len(base64.b64encode(guest_zip())) <= LIMIT
@@ -18,6 +21,7 @@ def test_the_zip_holds_every_module_of_the_guest_and_compiles_for_python_3_8():
     modules = {path.name for path in files("uv_argo_magic.guest").iterdir() if path.name.endswith(".py")}
     with zipfile.ZipFile(io.BytesIO(guest_zip())) as archive:
         assert {name.rpartition("/")[2] for name in archive.namelist()} == modules
+    with zipfile.ZipFile(io.BytesIO(guest_zip(session=True))) as archive:
         for name in archive.namelist():
             ast.parse(archive.read(name), name, feature_version=(3, 8))
 
@@ -30,3 +34,11 @@ def test_the_zip_is_packed_once_for_each_version_of_the_guest(tmp_path, monkeypa
     (cached,) = (tmp_path / "cache" / "guest").iterdir()
     cached.unlink()
     assert guest_zip.__wrapped__() == b"other"
+
+
+def test_the_worker_of_sessions_travels_with_sessions_only():
+    names = zipfile.ZipFile(io.BytesIO(guest_zip())).namelist()
+    more = zipfile.ZipFile(io.BytesIO(guest_zip(session=True))).namelist()
+    assert set(more) - set(names) >= {"uv_argo_guest/session/__init__.py", "uv_argo_guest/session/worker.py"}
+    assert not [name for name in names if "session" in name]
+    assert len(base64.b64encode(guest_zip(session=True))) <= SESSION_LIMIT

@@ -137,7 +137,8 @@ def _expected(command: Command, complete_tokens: Sequence[Token], fragment: str,
         and (last_group.option.kind == "values" or (last_group.option.kind != "flag" and not last_group.tokens))
     ):
         given = tuple(token.text for token in last_group.tokens)
-        return _within(last_group.option, fragment, given, () if fragment or not given else flags)
+        is_optional = bool(given or last_group.option.default)
+        return _within(last_group.option, fragment, given, flags if is_optional and not fragment else ())
     if command.argument and (
         command.argument.kind == "values" or not any(group.option is None for group in groups_so_far)
     ):

@@ -28,8 +28,9 @@ from uv_argo_magic.errors import SpecError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-Kind: TypeAlias = Literal["flag", "value", "values", "repeated"]
-"""No value; one value, once; values up to the next option, repeats are joined; one value, repeatable."""
+Kind: TypeAlias = Literal["flag", "value", "values", "repeated", "name"]
+"""No value; one value, once; values up to the next option, repeats are joined; one value, repeatable; an identifier
+that may be left out, once."""
 FrontEnd: TypeAlias = Literal["notebook", "terminal"]
 FRONT_ENDS: tuple[FrontEnd, ...] = ("notebook", "terminal")
 
@@ -38,9 +39,9 @@ FRONT_ENDS: tuple[FrontEnd, ...] = ("notebook", "terminal")
 class Option:
     """One option, or, without flags, the argument of a command.
 
-    `completer` names the completer of its values; `also` are names that other tools use for it. A value that begins
-    with one of `private` is expanded and never shown. A `required` argument and the option `instead` exclude each
-    other.
+    `completer` names the completer of its values; `also` are names that other tools use for it; `default` is the value
+    where an option of kind "name" has none. A value that begins with one of `private` is expanded and never shown. A
+    `required` argument and the option `instead` exclude each other.
     """
 
     dest: str
@@ -52,6 +53,7 @@ class Option:
     completer: str = ""
     also: tuple[str, ...] = ()
     required: bool = False
+    default: str = ""
     private: tuple[str, ...] = ()
     instead: str = ""
     front_ends: tuple[FrontEnd, ...] = FRONT_ENDS
@@ -295,6 +297,7 @@ def groups(options: Sequence[Option], tokens: Sequence[Token]) -> Iterator[Group
             remaining
             and not is_option(remaining[0])
             and (option.kind == "values" or (option.kind != "flag" and not values))
+            and (option.kind != "name" or remaining[0].text.isidentifier())
         ):
             values.append(remaining.pop(0))
         yield Group(option=option, flag=flag, tokens=tuple(values))
@@ -318,7 +321,7 @@ def read(
             text = _value(group.option, group, variables, replaced)
             hidden = bool(group.option.private) and text.startswith(group.option.private)
             expanded |= dict.fromkeys(replaced, "(not shown)") if hidden else replaced
-            if group.option.kind == "value" and any(dest == group.option.dest for dest, _ in values):
+            if group.option.kind in ("value", "name") and any(dest == group.option.dest for dest, _ in values):
                 raise SpecError(f"{group.flag} is given twice", hint="Keep one of them.")
             values.append((group.option.dest, text))
         elif command.argument and (argument is None or command.argument.kind == "values"):
@@ -348,6 +351,8 @@ def _value(option: Option, group: Group, variables: Mapping[str, object] | None,
         if group.tokens:
             raise SpecError(f"{group.flag} takes no value", hint=f"Write {group.flag} alone.")
         return "yes"
+    if not group.tokens and option.default:
+        return option.default
     if not group.tokens:
         raise SpecError(f"{group.flag} needs a value: {option.help}", hint=f"Example: {option.example}")
     return _join(group.tokens, variables, expanded)

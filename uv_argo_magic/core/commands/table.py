@@ -59,6 +59,15 @@ RUN_OPTIONS = (
     ),
     BACKEND,
     Option(
+        dest="session", flags=("-s", "--session"), metavar="NAME", kind="name", completer="session", default="main",
+        front_ends=("notebook",), example="--session main", also=("kernel",),
+        help="run in a session, whose cells share their variables (default name: main)",
+    ),
+    Option(
+        dest="restart", flags=("--restart",), kind="flag", front_ends=("notebook",),
+        help="with --session: restart the session first", example="--restart",
+    ),
+    Option(
         dest="cpu", flags=("--cpu",), metavar="NUMBER", help="CPUs to request", example="--cpu 2",
         also=("cpus", "cores"),
     ),
@@ -131,6 +140,9 @@ RUN = Option(
     dest="run", metavar="RUN", completer="run",
     help="run ID or its first characters, or a workflow name (default: the last run)",
 )  # fmt: skip
+SESSION = Option(
+    dest="session", metavar="NAME", completer="session", help="name of the session (default: main)",
+)  # fmt: skip
 BACKEND_OPTIONS = (BACKEND, SET)
 """Where to look for a run that this machine has not recorded."""
 
@@ -199,8 +211,34 @@ COMMANDS = (
                         help="notebook file (default: this notebook, as saved)"),
     ),
     Command(
-        name="stop", help="stop a run", notebook="%argo stop", terminal="uv-argo stop",
-        options=(*BACKEND_OPTIONS, HELP), argument=RUN,
+        name="stop", help="stop a run, or end a session", notebook="%argo stop", terminal="uv-argo stop",
+        options=(*BACKEND_OPTIONS, HELP),
+        argument=replace(RUN, metavar="RUN|SESSION",
+                         help="run ID or its first characters, a workflow name, or the name of a session (default: the "
+                              "newest live run)"),
+    ),
+    Command(
+        name="sessions", help="list the sessions of this machine", notebook="%argo sessions",
+        terminal="uv-argo sessions",
+        options=(
+            Option(dest="take", flags=("--take",), metavar="NAME", completer="session", front_ends=("notebook",),
+                   help="use a session that another kernel has", example="--take main"),
+            HELP,
+        ),
+    ),
+    Command(
+        name="vars", help="list the variables of a session", notebook="%argo vars", terminal="uv-argo vars main",
+        options=(HELP,), argument=SESSION,
+    ),
+    Command(
+        name="restart", help="restart a session without its variables, and keep its packages",
+        notebook="%argo restart", terminal="uv-argo restart main",
+        options=(
+            Option(dest="clean", flags=("--clean",), kind="flag", help="drop the packages that cells added as well",
+                   example="--clean"),
+            HELP,
+        ),
+        argument=SESSION,
     ),
     Command(
         name="attach", help="show a run again, live while it is running", notebook="%argo attach",
@@ -310,6 +348,8 @@ class RunOptions:
     push: tuple[str, ...] = ()
     pull: tuple[str, ...] = ()
     out: str = ""
+    session: str = ""
+    restart: bool = False
     upgrade: bool = False
     detach: bool = False
     dry_run: bool = False
@@ -331,6 +371,8 @@ def run_options(line: Line) -> RunOptions:
         raise SpecError(
             "--to needs --dry-run", hint="Write --dry-run --to FILE, or use %argo export to write a finished run."
         )
+    if line.has("restart") and not line.has("session"):
+        raise SpecError("--restart needs --session", hint="Write --session main --restart.")
     return RunOptions(
         deps=line.text("deps") if line.has("deps") else None,
         requirements=line.each("requirements"),
@@ -339,6 +381,8 @@ def run_options(line: Line) -> RunOptions:
         push=_names("--push", line.text("push")),
         pull=_names("--pull", line.text("pull")),
         out=_name("--out", line.text("out")) if line.has("out") else "",
+        session=_name("--session", line.text("session")) if line.has("session") else "",
+        restart=line.has("restart"),
         upgrade=line.has("upgrade"),
         detach=line.has("detach"),
         dry_run=line.has("dry_run"),

@@ -32,6 +32,8 @@ NOT_STARTED = "NotStarted"
 Stream: TypeAlias = Literal["stdout", "stderr"]
 Bundle: TypeAlias = Annotated[tuple[tuple[str, str], ...], "mimebundle"]
 """A mimebundle: (mime type, JSON text of its data), sorted by type; frozen and comparable."""
+Variables: TypeAlias = Annotated[tuple[tuple[str, str, int, str], ...], "variables"]
+"""(name, type, bytes, shape) of each variable; 0 bytes and an empty shape are unknown."""
 Json: TypeAlias = Annotated[str, "JSON object"]
 """An object of a record, kept as its JSON text; frozen and comparable."""
 
@@ -179,6 +181,21 @@ class Skipped(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SessionVariables(Record):
+    """The variables of the session after the cell: `total` of them, of which `items` are the newest."""
+
+    items: Variables = ()
+    total: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionEnded(Record):
+    """The session ended with this cell, for this reason; its variables are lost."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Exited(Record):
     """The last record: how the run ended.
 
@@ -212,12 +229,13 @@ class Unreadable:
 class Submitted:
     """The backend accepted the run under this name, at this location (context and namespace; "" for this machine).
 
-    `requirements` are lines; `requirements_source` is as in RunSpec.
+    `requirements` are lines; `requirements_source` is as in RunSpec; `session` is the name of its session, or "".
     """
 
     name: str
     location: str
     t: float
+    session: str = ""
     requirements: tuple[str, ...] = ()
     requirements_source: str = ""
 
@@ -265,7 +283,7 @@ class LogEnded:
 
 AnyRecord: TypeAlias = (
     Hello | PhaseStarted | Note | InstallLog | Locked | Installed | Text | Display | Result | ClearOutput | Value
-    | Raised | Heartbeat | Snapshot | Skipped | Exited | Part
+    | Raised | Heartbeat | Snapshot | Skipped | SessionVariables | SessionEnded | Exited | Part
 )  # fmt: skip
 """Everything that the guest writes as a record."""
 Event: TypeAlias = (
@@ -322,6 +340,15 @@ def _pairs(value: object) -> tuple[tuple[str, str], ...]:
     return tuple((first, second) for first, second in value)
 
 
+def _variables(value: object) -> Variables:
+    if not isinstance(value, list):
+        raise _InvalidField("is not a list")
+    for item in value:
+        if not isinstance(item, list) or [type(part) for part in item] != [str, str, int, str]:
+            raise _InvalidField("holds an item that is not a variable")
+    return tuple((name, kind, size, shape) for name, kind, size, shape in value)
+
+
 def _one_of(choices: tuple[str, ...]) -> Callable[[object], str]:
     def read(value: object) -> str:
         if value not in choices:
@@ -339,6 +366,7 @@ _READERS: dict[object, Callable[[object], object]] = {
     Json: _json,
     Bundle: _bundle,
     tuple[tuple[str, str], ...]: _pairs,
+    Variables: _variables,
 }
 """Type of a field -> what reads and checks its value."""
 
@@ -358,6 +386,8 @@ _CLASSES: dict[str, type[Record]] = {
     "heartbeat": Heartbeat,
     "snapshot": Snapshot,
     "skipped": Skipped,
+    "variables": SessionVariables,
+    "lost": SessionEnded,
     "exit": Exited,
     "part": Part,
 }

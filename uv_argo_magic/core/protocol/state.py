@@ -72,6 +72,7 @@ class RunState:
     run: str = ""
     name: str = ""
     location: str = ""
+    session: str = ""
     requirements: tuple[str, ...] = ()
     requirements_source: str = ""
     phase: Phase = "new"
@@ -88,6 +89,9 @@ class RunState:
     outputs: AppendLog[Output] = field(default_factory=AppendLog)
     values: tuple[ev.Value, ...] = ()
     error: str = ""
+    variables: ev.SessionVariables | None = None
+    session_ended: str = ""
+    """Why the session ended with this run."""
     exited: ev.Exited | None = None
     snapshot: ev.Snapshot | None = None
     rss: int = 0
@@ -129,6 +133,7 @@ def step(state: RunState, event: ev.Event) -> RunState:  # noqa: PLR0911 - one c
                 state,
                 name=event.name,
                 location=event.location,
+                session=event.session,
                 requirements=event.requirements,
                 requirements_source=event.requirements_source,
             )
@@ -229,7 +234,7 @@ def _boot(state: RunState, event: ev.Record) -> RunState:
     )
 
 
-def _act(  # noqa: C901, PLR0911 - one case an event is what this function is
+def _act(  # noqa: C901, PLR0911, PLR0912 - one case an event is what this function is
     state: RunState, event: ev.AnyRecord
 ) -> RunState:
     """The state after a record that is new."""
@@ -257,6 +262,10 @@ def _act(  # noqa: C901, PLR0911 - one case an event is what this function is
             return replace(state, rss=event.rss)
         case ev.Snapshot():
             return replace(state, snapshot=event)
+        case ev.SessionVariables():
+            return replace(state, variables=event)
+        case ev.SessionEnded():
+            return replace(state, session_ended=event.reason)
         case ev.Exited():
             stopped = state.stop_requested and event.reason == "signal"
             outcome = "Stopped" if stopped else OUTCOMES[event.reason]

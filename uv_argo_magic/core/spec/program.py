@@ -49,10 +49,11 @@ if not os.path.isdir(guest):
         if not os.path.isdir(guest):
             raise
 sys.path.insert(0, guest)
-from @GUEST@ import supervisor
-supervisor.main(payload, guest)
+@MAIN@
 """
 
+_RUN = "from @GUEST@ import supervisor\nsupervisor.main(payload, guest)"
+_WORK = "from @GUEST@.session import worker\nworker.main(guest)"
 
 _CELL_BOOTSTRAP = """\
 # A notebook cell; the container before this one has put its packages, and the supervisor that runs it, into the store.
@@ -97,10 +98,15 @@ class Program:
         """The guest alone: a pre-started process that reads its payload from stdin."""
         return _fill(_BOOTSTRAP, self.guest, "")
 
+    @property
+    def worker_source(self) -> str:
+        """The worker of a session, which gets its payloads from clients."""
+        return _fill(_BOOTSTRAP, self.guest, "", _WORK)
 
-def _fill(bootstrap: str, guest: str, payload: str) -> str:
+
+def _fill(bootstrap: str, guest: str, payload: str, main: str = _RUN) -> str:
     digest = hashlib.sha256(base64.b64decode(guest)).hexdigest()[:32]
-    text = bootstrap.replace("@GUEST@", GUEST_NAME).replace("@DIGEST@", digest)
+    text = bootstrap.replace("@MAIN@", main).replace("@GUEST@", GUEST_NAME).replace("@DIGEST@", digest)
     return text.replace("@ARCHIVE@", guest).replace("@PAYLOAD@", payload)
 
 

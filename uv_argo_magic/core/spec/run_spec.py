@@ -37,6 +37,8 @@ class RunSpec:
     line_offset: int = 1
     script: bool = False
     code: str = ""
+    session: str = ""
+    """Name of the session whose interpreter runs the cell; "": one of its own."""
 
     @property
     def digest(self) -> str:

@@ -28,6 +28,11 @@ class Settings:
     """
 
     env: tuple[tuple[str, str], ...] = _setting((), "common", "environment variables of the cell, as NAME=VALUE")
+    keep: float = _setting(
+        1800.0, "common", "time without a cell after which a session ends (0: with the kernel)", example="2h"
+    )
+    max_age: float = _setting(0.0, "common", "time after which a session ends", example="12h")
+    max_sessions: int = _setting(20, "advanced", "maximum number of live sessions on this machine")
     output_lines: int = _setting(1000, "common", "lines of output to show at the start, and at the end")
     panel: str = _setting("auto", "common", "type of the panel: auto, widget, html, static, text or none")
     run_timeout: float = _setting(0.0, "common", "time limit of the cell (like --timeout)")

@@ -13,11 +13,12 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from uv_argo_magic.core.humanize import LONGEST, ago, one_line
+from uv_argo_magic.core.humanize import size as format_size
 from uv_argo_magic.core.protocol.events import NOT_STARTED, PULLING, UNREACHABLE
 from uv_argo_magic.core.resolution.lock import Lock
 
 if TYPE_CHECKING:
-    from uv_argo_magic.core.protocol.events import Exited
+    from uv_argo_magic.core.protocol.events import Exited, Variables
     from uv_argo_magic.core.protocol.state import RunState
     from uv_argo_magic.core.resolution.install_errors import InstallFailure
     from uv_argo_magic.core.resolution.lock import Resolution
@@ -142,8 +143,35 @@ def sentence(state: RunState) -> str:
     return _ended(state, state.exited)
 
 
-def hint(state: RunState) -> str:  # noqa: PLR0911 - one line a reason
-    """The next step, or empty where none is needed."""
+def hint(state: RunState) -> str:
+    """The next step, or empty where none is needed; with what a session lost, if it ended with this run."""
+    if state.session_ended and state.ended:
+        return " ".join(filter(None, (_hint(state), _session_loss(state))))
+    return _hint(state)
+
+
+def _session_loss(state: RunState) -> str:
+    variables = state.variables
+    lost = f" Lost: {list_variables(variables.items, variables.total)}." if variables and variables.total else ""
+    return (
+        f"The session {state.session} has ended with it ({state.session_ended}).{lost} "
+        f"%argo restart {state.session} starts it again, without its variables."
+    )
+
+
+LISTED = 8
+"""Variables that a sentence lists by name."""
+
+
+def list_variables(items: Variables, total: int) -> str:
+    """The variables of a session in one line, the largest first."""
+    largest = sorted(items, key=lambda item: -item[2])[:LISTED]
+    listed = [f"{name} ({kind}{', ' + format_size(size) if size >= 1024 else ''})" for name, kind, size, _ in largest]
+    more = total - len(listed)
+    return ", ".join(listed) + (f" and {more} more" if more > 0 else "")
+
+
+def _hint(state: RunState) -> str:  # noqa: PLR0911 - one line a reason
     if not state.ended:
         return "" if state.stop_requested is None else "Waiting a few seconds for it to exit cleanly."
     if state.outcome == "Stopped":
@@ -202,6 +230,8 @@ def _capitalize(text: str) -> str:
 def _stopped_hint(state: RunState) -> str:
     if state.waiting:
         return f"{_capitalize(_split(state.waiting)[1]) or 'Run the cell again'}."
+    if state.session and not state.session_ended:
+        return f"The session {state.session} keeps its variables."
     return "Output so far is kept. Run the cell again to start over."
 
 
@@ -298,7 +328,8 @@ def _ended(state: RunState, exited: Exited) -> str:  # noqa: PLR0911 - one line 
         case "signal":
             return f"The cell's process was killed by {_signal(exited.code)}."
         case "deadline":
-            return f"The cell exceeded its time limit ({_deadline(exited)}) and was terminated."
+            how = "interrupted" if state.session and not state.session_ended else "terminated"
+            return f"The cell exceeded its time limit ({_deadline(exited)}) and was {how}."
         case "install" if exited.detail in LIMITS:
             return f"The install exceeded {exited.detail} and was terminated."
         case "install":

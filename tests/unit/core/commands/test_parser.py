@@ -252,3 +252,16 @@ def test_options_of_another_place_are_unknown():
 
 def test_without_names_nothing_expands():
     assert opt.read(RUN, opt.tokenize("$x --deps {y} $$"), "terminal").argument == "$x"
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [("-s", "main"), ("--session plots", "plots"), ("-s --deps numpy", "main"), ("--session=a", "a"), ("-sb", "b")],
+)
+def test_a_session_has_a_name_or_the_usual_one(line, name):
+    assert cell(line).text("session") == name
+
+
+def test_what_is_no_identifier_is_not_the_name_of_a_session():
+    assert "unexpected argument 9x" in refused("-s 9x").message
+    assert "given twice" in refused("-s a -s b").message

@@ -26,7 +26,7 @@ def test_the_table_holds_together():
         assert len(dests) == len(set(dests))
         assert all(option.help and option.example for option in command.options)
     everywhere = {"runs", "last", "logs", "packages", "lock", "verify", "stop", "attach", "export", "edit", "doctor"}
-    everywhere.add("help")
+    everywhere |= {"help", "sessions", "vars", "restart"}
     assert set(table.commands_in("notebook")) == everywhere
     assert set(table.commands_in("terminal")) == {*everywhere, "run"}
 
@@ -185,3 +185,11 @@ def test_what_is_near_is_suggested_for_a_command(front_end, line, message):
         table.read_argv(line.split()) if front_end == "terminal" else table.read_line(line, {})
     assert str(caught.value) == message
     assert caught.value.hint
+
+
+def test_restart_is_for_sessions():
+    assert options("-s --restart").restart
+    with pytest.raises(SpecError, match="--restart needs --session"):
+        options("--restart")
+    with pytest.raises(SpecError, match="--session needs"):
+        options("--session=9x")

@@ -37,6 +37,8 @@ WHOLE = {
     "heartbeat": {"rss": 5},
     "snapshot": {"lines": 1, "bytes": 2, "tail": "t"},
     "skipped": {"lines": 1, "bytes": 2, "path": "p"},
+    "variables": {"items": [["x", "int", 28, ""]], "total": 1},
+    "lost": {"reason": "killed"},
     "exit": {"reason": "ok"},
     "part": {"id": "1", "j": 0, "of": 2, "s": "{"},
 }
@@ -114,6 +116,9 @@ def test_fields_arrive() -> None:
         ("installed", "packages", [["numpy"]]),
         ("installed", "packages", [["numpy", 2]]),
         ("installed", "seconds", "1"),
+        ("variables", "items", {}),
+        ("variables", "items", [["x", "int", "28", ""]]),
+        ("variables", "items", [5]),
         ("installed", "cached", 1),
         ("display", "data", []),
         ("display", "metadata", "m"),

@@ -45,6 +45,8 @@ def test_it_is_python_and_the_same_each_time() -> None:
     assert made == build(spec)
     assert program.GUEST_NAME in made.prestart_source
     assert made.payload not in made.prestart_source
+    assert (made.guest in made.worker_source, made.payload in made.worker_source) == (True, False)
+    assert made.worker_source.endswith("worker.main(guest)\n")
     assert guest_zip() is guest_zip()
 
 

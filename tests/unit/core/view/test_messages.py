@@ -256,3 +256,34 @@ def test_a_lost_connection_is_told_beside_the_phase_it_goes_on_in():
     state = RunState(phase="running", node=node)
     assert messages.sentence(state) == "The cell is running; no connection since 20:43:57; the run goes on."
     assert messages.sentence(replace(state, node=None)) == "The cell is running."
+
+
+VARIABLES = ("variables", {"items": [["x", "int", 28, ""], ["data", "list", 8056, "1000"]], "total": 2})
+IN_SESSION = replace(SUBMITTED, session="main")
+
+
+def of_session(*records):
+    return play([IN_SESSION, write(HELLO, ("phase", {"phase": "running"}), *records)])
+
+
+def test_the_end_of_a_session_says_what_was_lost():
+    lost, exited = ("lost", {"reason": "signal 9"}), ("exit", {"reason": "signal", "code": -9})
+    hint = messages.hint(of_session(VARIABLES, lost, exited))
+    assert hint.startswith("Most often the memory ran out.")
+    assert "The session main has ended with it (signal 9). Lost: data (list, 8.1 kB), x (int)." in hint
+    assert "%argo restart main" in hint
+    assert "Lost:" not in messages.hint(of_session(lost, exited))
+
+
+def test_a_cell_that_was_stopped_or_took_too_long_keeps_its_session():
+    stopped = of_session(("exit", {"reason": "stopped"}))
+    assert messages.hint(stopped) == "The session main keeps its variables."
+    late = of_session(("exit", {"reason": "deadline", "detail": "run_timeout"}))
+    assert messages.sentence(late) == "The cell exceeded its time limit (run_timeout) and was interrupted."
+    ended_with_it = of_session(("lost", {"reason": "r"}), ("exit", {"reason": "deadline", "detail": "run_timeout"}))
+    assert messages.sentence(ended_with_it) == "The cell exceeded its time limit (run_timeout) and was terminated."
+
+
+def test_many_variables_are_counted():
+    items = tuple((f"v{n}", "int", 28, "") for n in range(20))
+    assert messages.list_variables(items, 30).endswith("v7 (int) and 22 more")

@@ -1,0 +1,383 @@
+"""Sessions on this machine: state, packages, interrupts, deaths, and who may use a session."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from support.index_server import IndexServer
+from support.session_notebook import Notebook, end_all, forget_connections, result, until_printed
+
+from uv_argo_magic.engine import sessions
+from uv_argo_magic.errors import CellFailed, ResolutionError, SessionBusy, SessionLost, SpecError
+from uv_argo_magic.sessions.channel import Channel, Connections
+from uv_argo_magic.sessions.registry import Registry
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """One home for all tests: environments and histories do not meet, and sessions have names."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UV_ARGO_HOME", str(folder))
+        patch.setenv("UV_ARGO_BACKEND", "local")
+        yield folder
+        end_all()
+
+
+@pytest.fixture
+def notebook(home, tmp_path):
+    made = Notebook(tmp_path / "study.ipynb")
+    yield made
+    end_all()
+
+
+@pytest.fixture(scope="module")
+def shared(home, tmp_path_factory):
+    """A notebook for tests that leave its session as it was."""
+    return Notebook(tmp_path_factory.mktemp("shared") / "study.ipynb")
+
+
+def test_cells_share_variables_imports_and_the_folder(shared):
+    shared.run("import os, json\nos.makedirs('sub'); os.chdir('sub')\nx = [1]")
+    assert shared.text("x.append(2); print(json.dumps(x), os.path.basename(os.getcwd()))") == "[1, 2] sub\n"
+
+
+def test_results_are_kept_under_their_number_as_in_a_notebook(shared):
+    assert result(shared.run("6 * 7")) == '"42"'
+    number = shared.number
+    assert shared.text(f"print(_, Out[{number}], _{number}, In[{number}])") == "42 42 42 6 * 7\n"
+
+
+def test_a_future_import_holds_for_later_cells(shared):
+    shared.run("from __future__ import annotations")
+    assert shared.text("def f(a: missing): pass\nprint(f.__annotations__)") == "{'a': 'missing'}\n"
+
+
+def test_an_error_and_sys_exit_keep_the_session(shared):
+    shared.run("y = 5")
+    with pytest.raises(CellFailed, match="division by zero"):
+        shared.text("1 / 0")
+    failed = shared.run("import sys; sys.exit(3)")
+    assert (failed.state.outcome, failed.state.exited.code) == ("Failed", 3)
+    assert shared.text("print(y)") == "5\n"
+
+
+def test_a_traceback_names_the_file_of_the_earlier_cell(shared):
+    earlier = shared.run("def divide(a):\n    return 1 / a")
+    failed = shared.run("divide(0)")
+    assert f"cell-{earlier.id}.py" in failed.state.error
+    assert "return 1 / a" in failed.state.error
+
+
+def test_tasks_go_on_between_cells_and_asyncio_run_raises(shared):
+    shared.run("import asyncio\nasync def work():\n    await asyncio.sleep(0)\n    return 7")
+    shared.run("task = asyncio.create_task(work())")
+    assert shared.text("print(await task)") == "7\n"
+    failed = shared.run("coroutine = work()\ntry:\n    asyncio.run(coroutine)\nfinally:\n    coroutine.close()")
+    assert "cannot be called from a running event loop" in failed.state.error
+
+
+def test_a_cancelled_loop_or_a_stopped_one_does_not_end_the_session(shared):
+    shared.run("import asyncio\nfor task in asyncio.all_tasks(): task.cancel()")
+    shared.run("asyncio.get_running_loop().stop()")
+    assert shared.text("print('still here')") == "still here\n"
+
+
+def test_each_cell_is_a_run_with_a_log_of_its_own(shared):
+    first, second = shared.run("print('first')"), shared.run("print('second')")
+    entries = {entry.id: entry for entry in shared.history(None).list()}
+    assert "first" in entries[first.id].log()
+    assert "first" not in entries[second.id].log()
+    assert second.state.session == "main"
+
+
+def test_variables_come_with_their_types_and_sizes(shared):
+    run = shared.run("text = 'a' * 1000\nclass Thing:\n    def __sizeof__(self): raise SystemExit\nthing = Thing()")
+    found = {name: (kind, size, shape) for name, kind, size, shape in run.state.variables.items}
+    assert found["text"] == ("str", 1049, "1000")
+    assert found["thing"] == ("Thing", 0, "")
+    assert "json" not in found
+
+
+def test_cells_wait_their_turn_and_say_so(shared):
+    first = shared.begin("import time; time.sleep(0.5); z = 1")
+    second = shared.begin("print(z)")
+    assert second.wait(30).ended
+    assert first.state.outcome == "Succeeded"
+    assert second.logs() == "1\n"
+    assert any("waiting for 1 cell" in note for note in second.state.notes)
+
+
+INTERRUPTED = {
+    "a loop": "while True: pass",
+    "sleep": "import time; time.sleep(60)",
+    "a lock": "import threading; lock = threading.Lock(); lock.acquire(); lock.acquire()",
+    "await": "import asyncio; await asyncio.sleep(60)",
+    "a loop that awaits": "import asyncio\nwhile True: await asyncio.sleep(0)",
+    "a busy coroutine": "async def busy():\n    while True: pass\nawait busy()",
+    "a child process": "import subprocess; subprocess.run(['sleep', '60'])",
+    "a flood": "while True: print('x' * 50)",
+    "a flood on stderr": "import sys\nwhile True: print('x' * 50, file=sys.stderr)",
+    "C code": "import re; [re.match('(a*)*b', 'a' * 18) for _ in iter(int, 1)]",
+}
+
+
+@pytest.mark.parametrize("cell", INTERRUPTED.values(), ids=INTERRUPTED)
+def test_a_stop_interrupts_the_cell_and_keeps_the_session(shared, cell):
+    shared.run("kept = 'kept'")
+    run = shared.begin(f"print('begun')\n{cell}")
+    until_printed(run, "begun")
+    run.stop()
+    assert run.wait(30).outcome == "Stopped"
+    assert "KeyboardInterrupt" in run.state.error
+    assert not run.state.session_ended
+    assert shared.text("print(kept)") == "kept\n"
+
+
+def test_an_interrupt_of_one_awaiting_cell_leaves_no_task_behind(shared):
+    run = shared.begin("import asyncio\nprint('begun')\nawait asyncio.sleep(60)")
+    until_printed(run, "begun")
+    run.stop()
+    run.wait(30)
+    assert shared.text("await asyncio.sleep(0.05); print(len(asyncio.all_tasks()))") == "1\n"
+
+
+def test_a_cell_that_handles_the_interrupt_succeeds(shared):
+    run = shared.begin("import time\ntry:\n    print('begun'); time.sleep(60)\nexcept KeyboardInterrupt:\n    w = 1")
+    until_printed(run, "begun")
+    run.stop()
+    assert run.wait(30).outcome == "Succeeded"
+    assert shared.text("print(w)") == "1\n"
+
+
+def test_a_signal_while_no_cell_runs_is_ignored(shared):
+    pid = int(shared.text("import os; v = 3; print(os.getpid())"))
+    os.kill(pid, signal.SIGINT)
+    assert shared.text("print(v)") == "3\n"
+
+
+def test_a_stop_of_a_waiting_cell_leaves_the_running_one_alone(shared):
+    first = shared.begin("import time; time.sleep(0.4); u = 1")
+    second = shared.begin("u = 2")
+    second.stop()
+    assert second.wait(30).outcome == "Stopped"
+    assert first.wait(30).outcome == "Succeeded"
+    assert shared.text("print(u)") == "1\n"
+
+
+def test_a_second_stop_ends_the_session_but_only_after_some_seconds(notebook, monkeypatch):
+    notebook.run("a = 1")
+    run = notebook.begin(
+        "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('begun')\nwhile True: time.sleep(1)"
+    )
+    until_printed(run, "begun")
+    run.stop()
+    run._backend.stop(run.name)
+    time.sleep(0.2)
+    assert not run.state.ended
+    time.sleep(5)
+    run._backend.stop(run.name)
+    assert run.wait(30).session_ended
+    with pytest.raises(SessionLost, match="stopped twice"):
+        notebook.run("a")
+
+
+def test_run_timeout_interrupts_and_keeps_the_session(shared):
+    run = shared.run("t = 1\nwhile True: pass", "-s --set run_timeout=0.3")
+    assert (run.state.exited.reason, run.state.session_ended) == ("deadline", "")
+    assert shared.text("print(t)") == "1\n"
+
+
+DEATHS = {
+    "os._exit": ("import os; os._exit(3)", "exited with status 3"),
+    "a signal": ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "signal 9"),
+    "segfault": ("import ctypes; ctypes.string_at(0)", "signal 11"),
+}
+
+
+@pytest.mark.parametrize(("cell", "reason"), DEATHS.values(), ids=DEATHS)
+def test_a_death_lists_what_was_lost_and_the_next_cell_does_not_run(notebook, cell, reason):
+    notebook.run("data = list(range(1000))")
+    with pytest.raises(CellFailed) as failed:
+        notebook.text(cell)
+    assert "data (list, 8.1 kB)" in failed.value.hint
+    assert "%argo restart main" in failed.value.hint
+    for _ in range(2):
+        with pytest.raises(SessionLost, match=reason) as lost:
+            notebook.run("data")
+    assert "data (list" in str(lost.value)
+    assert notebook.text("print('data' in globals())", "-s --restart") == "False\n"
+
+
+def test_a_killed_worker_is_a_lost_session(notebook):
+    notebook.run("a = 1")
+    run = notebook.begin("print('begun')\nwhile True: pass")
+    until_printed(run, "begun")
+    os.kill(notebook.entry().worker.pid, signal.SIGKILL)
+    assert run.wait(30).outcome == "Lost"
+    with pytest.raises(SessionLost, match="killed"):
+        notebook.run("a")
+
+
+def test_the_end_of_the_interpreter_between_cells_is_told(notebook):
+    pid = int(notebook.text("import os; print(os.getpid())"))
+    os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while notebook.entry().worker.is_alive and time.monotonic() < deadline:
+        time.sleep(0.01)
+    with pytest.raises(SessionLost, match="while no cell was running"):
+        notebook.run("1")
+
+
+def test_an_idle_session_ends_and_the_next_cell_says_why(notebook):
+    notebook.run("a = 1", "-s --set keep=0.3")
+    deadline = time.monotonic() + 30
+    while notebook.entry().worker.is_alive and time.monotonic() < deadline:
+        time.sleep(0.02)
+    with pytest.raises(SessionLost, match=r"idle for 0.3 s.*a \(int\)"):
+        notebook.run("a")
+
+
+def test_another_kernel_of_the_notebook_rejoins(notebook):
+    notebook.run("a = 1")
+    forget_connections()
+    assert notebook.text("print(a)") == "1\n"
+    assert [note for note in notebook.notes if "Rejoined session main" in note and "1 variable" in note]
+
+
+def test_a_session_that_is_bound_ends_with_its_kernel(notebook):
+    notebook.outlives_kernel = False
+    notebook.run("a = 1")
+    worker = notebook.entry().worker
+    forget_connections()
+    deadline = time.monotonic() + 30
+    while worker.is_alive and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not worker.is_alive
+
+
+def test_one_kernel_at_a_time(notebook, monkeypatch):
+    notebook.run("a = 1")
+    entry = notebook.entry()
+    monkeypatch.setattr(sessions, "CLIENT", "another kernel")
+    monkeypatch.setattr(sessions, "_connections", {})
+    with pytest.raises(SessionBusy, match=f"process {os.getpid()} on "):
+        notebook.run("a")
+    sessions.hold(entry, take=True)
+    assert notebook.text("print(a)") == "1\n"
+    forget_connections()
+    monkeypatch.undo()
+
+
+def test_two_notebooks_with_a_session_of_one_name(home, tmp_path):
+    one, two = Notebook(tmp_path / "one.ipynb"), Notebook(tmp_path / "two.ipynb")
+    one.run("a = 1")
+    assert two.text("print('a' in globals())") == "False\n"
+    end_all()
+
+
+@pytest.mark.parametrize("token", ["", "0" * 64, None])
+def test_a_wrong_or_absent_token_is_refused(shared, token):
+    shared.run("1")
+    entry = shared.entry()
+    connections = Connections(connect=sessions._make_connections(entry).connect, token=token, client="x")
+    with contextlib.closing(connections.open()) as channel:
+        assert channel.request("status", {}) == {"error": "token"}
+
+
+def test_noise_on_the_socket_does_not_disturb_the_session(shared):
+    shared.run("1")
+    sock = sessions._make_connections(shared.entry()).connect()
+    with contextlib.closing(Channel(sock=sock, token="")):
+        sock.sendall(b"\x00" * 100_000 + b"\n{}\n")
+        assert shared.text("print('fine')") == "fine\n"
+
+
+def test_only_the_user_can_open_the_socket(shared):
+    shared.run("1")
+    path = Path(shared.entry().worker.address)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert len(os.fsencode(path)) < 108
+
+
+def test_descriptors_and_logs_do_not_grow(shared):
+    shared.run("1")
+    pid = shared.entry().worker.pid
+
+    def count(process):
+        return len(list(Path(f"/proc/{process}/fd").iterdir()))
+
+    for _ in range(25):
+        shared.run("1")
+    worker, client = count(pid), count("self")
+    for _ in range(25):
+        shared.run("1")
+    assert count(pid) <= worker + 2  # connections of cells that have just ended
+    assert count("self") <= client + 2
+
+
+def test_output_between_cells_is_shown_by_the_next(shared):
+    shared.run("import threading, time\nthreading.Timer(0.1, lambda: print('late')).start()")
+    time.sleep(0.5)
+    assert shared.text("print('next')") == "late\nnext\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("-s --set env=A=B", "has env"),
+        ("-s -p 3.8", "has Python"),
+        ("-s -b argo", "has backend local"),
+    ],
+)
+def test_an_option_that_cannot_change_is_an_error(shared, line, words):
+    shared.run("1")
+    with pytest.raises(SpecError, match=words) as error:
+        shared.run("1", line)
+    assert "%argo restart main" in error.value.hint
+
+
+def test_an_option_that_repeats_the_session_is_no_change(shared):
+    shared.run("1")
+    assert shared.text("print(1)", "-s -b local") == "1\n"
+
+
+@pytest.fixture
+def index(monkeypatch, tmp_path):
+    with IndexServer() as serving:
+        monkeypatch.setenv("UV_DEFAULT_INDEX", serving.url)
+        monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
+        monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+        serving.add("alpha", "1.0", requires=["beta"])
+        serving.add("beta", "1.0")
+        serving.add("beta", "2.0")
+        serving.add("gamma", "1.0", requires=["beta"])
+        serving.add("delta", "1.0", requires=["beta<2"])
+        yield serving
+
+
+def test_packages_are_added_and_never_changed(notebook, index, monkeypatch):
+    notebook.run("import alpha, beta", "-s --deps alpha")
+    first = notebook.run("import gamma, subprocess, sys", "-s --deps gamma")
+    assert dict(first.packages) == {"alpha": "1.0", "beta": "2.0", "gamma": "1.0"}
+    assert notebook.text("subprocess.run([sys.executable, '-c', 'import gamma, alpha; print(1)'])") == "1\n"
+    with pytest.raises(ResolutionError, match=r"beta 2.0 is installed and 1.0 is needed") as error:
+        notebook.run("1", "-s --deps delta")
+    assert "%argo restart main --clean" in error.value.hint
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:1")
+    assert notebook.text("print(1)", "-s --deps 'alpha beta>1'") == "1\n"
+
+
+def test_a_restart_keeps_the_packages_and_a_clean_one_those_of_the_first_cell(notebook, index):
+    notebook.run("import alpha", "-s --deps alpha")
+    notebook.run("import gamma", "-s --deps gamma")
+    registry = Registry.of_this_user()
+    sessions.restart(notebook.entry(), registry)
+    assert notebook.text("import alpha, gamma; print(1)") == "1\n"
+    sessions.restart(notebook.entry(), registry, clean=True)
+    assert "ModuleNotFoundError" in notebook.run("import alpha; import gamma").state.error

@@ -1,0 +1,103 @@
+"""Sessions as a user of a notebook sees them: commands, errors, interrupts, and what a restart of the kernel leaves."""
+
+from __future__ import annotations
+
+import pytest
+from support.kernel import Kernel
+from support.session_notebook import end_all
+
+from uv_argo_magic.core.view import ansi
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UV_ARGO_HOME", str(folder))
+        yield folder
+        end_all()
+
+
+@pytest.fixture(scope="module")
+def kernels(home):
+    """Starts kernels of one notebook."""
+    started = []
+    environ = {"UV_ARGO_PANEL": "none", "UV_ARGO_BACKEND": "local", "JPY_SESSION_NAME": str(home / "study.ipynb")}
+
+    def start(**more):
+        started.append(Kernel(environ | more))
+        return started[-1]
+
+    yield start
+    for kernel in started:
+        kernel.close()
+
+
+@pytest.fixture(scope="module")
+def kernel(kernels):
+    return kernels()
+
+
+def test_the_commands_of_a_session(kernel):
+    assert "No session main to restart" in kernel.run("%argo restart").text
+    kernel.run("%%argo -s\nnumbers = list(range(1000))")
+    listed = kernel.run("%argo sessions").text
+    assert "main" in listed
+    assert "study.ipynb" in listed
+    assert "ends in" in listed
+    variables = kernel.run("%argo vars").text
+    assert "numbers" in variables
+    assert "8.1 kB" in variables
+    assert "Session main ended; it starts again" in kernel.run("%argo restart main").text
+    assert "restarts with its next cell" in kernel.run("%argo sessions").text
+    assert "NameError" in kernel.run("%%argo -s\nnumbers").error
+    kernel.run("%%argo -s\nn = 1")
+    assert "Session main ended. Its variables are gone: n (int)." in kernel.run("%argo stop main").text
+    assert "No sessions." in kernel.run("%argo sessions").text
+    assert "there is no session main" in kernel.run("%argo vars").error
+
+
+def test_a_traceback_shows_the_lines_of_earlier_cells(kernel):
+    kernel.run("%%argo -s\ndef divide(a):\n    return 1 / a")
+    error = ansi.strip(kernel.run("%%argo -s\ndivide(0)").error)
+    assert error.count("Cell In[") == 2
+    assert "return" in error
+    assert "/cells/" not in error
+
+
+def test_an_interrupt_of_the_kernel_keeps_the_session(kernel):
+    kernel.run("%%argo -s\nkept = 1")
+    request = kernel.begin("%%argo -s\nimport time\nprint('begun')\ntime.sleep(60)")
+    kernel.finish(request, until="begun")
+    kernel.manager.interrupt_kernel()
+    assert "KeyboardInterrupt" in kernel.finish(request).error
+    assert "1" in kernel.run("%%argo -s\nkept").text
+
+
+def test_a_name_that_is_none_is_not_taken(kernel):
+    assert "main" in kernel.run("%%argo -s --set run_timeout=5m\n'main'").text
+    assert "unexpected argument 9lives" in kernel.run("%%argo -s 9lives\n1").error
+    assert "--session needs" in kernel.run("%%argo --session=9lives\n1").error
+    assert "--restart needs --session" in kernel.run("%%argo --restart\n1").error
+
+
+def test_a_killed_kernel_leaves_its_cell_running_and_the_next_kernel_rejoins(kernels):
+    first = kernels()
+    first.run("%argo sessions --take main")
+    request = first.begin("%%argo -s survivor\nimport time\nprint('begun')\ntime.sleep(0.5)\nleft = 'left'")
+    first.finish(request, until="begun")
+    first.close()
+    second = kernels()
+    text = second.run("%%argo -s survivor\nleft").text
+    assert "Rejoined session survivor" in text
+    assert "'left'" in text
+
+
+def test_without_a_front_end_that_takes_input_a_session_ends_with_its_kernel(kernels):
+    batch = kernels()
+    batch.run("%%argo -s batch\nx = 1", stdin=False)
+    assert "1" in batch.run("%%argo -s batch\nx", stdin=False).text
+    batch.close()
+    error = kernels().run("%%argo -s batch\nx").error
+    assert "SessionLost" in error
+    assert "the kernel has ended" in error

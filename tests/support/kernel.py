@@ -1,0 +1,79 @@
+"""A real kernel with the extension loaded, and what each cell of it shows."""
+
+from __future__ import annotations
+
+import os
+import queue
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from jupyter_client.manager import KernelManager
+
+
+@dataclass
+class Shown:
+    """What one cell showed."""
+
+    messages: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """Its streams and values as text."""
+        parts = []
+        for kind, content in self.messages:
+            if kind == "stream":
+                parts.append(content["text"])
+            elif kind in {"execute_result", "display_data"}:
+                parts.append(content["data"].get("text/plain", "") + "\n")
+        return "".join(parts)
+
+    @property
+    def error(self) -> str:
+        """The name, message and traceback of its exception, or ""."""
+        for kind, content in self.messages:
+            if kind == "error":
+                return "\n".join([content["ename"], content["evalue"], *content["traceback"]])
+        return ""
+
+
+class Kernel:
+    """One kernel; `environ` is added to its environment."""
+
+    def __init__(self, environ: dict[str, str]) -> None:
+        self.manager = KernelManager()
+        self.manager.start_kernel(env=os.environ | environ)
+        self.client = self.manager.client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=60)
+        self.run("%load_ext uv_argo_magic")
+
+    def begin(self, code: str, *, stdin: bool = True) -> str:
+        """Send a cell; the id of its request."""
+        return self.client.execute(code, allow_stdin=stdin)
+
+    def finish(self, request: str, seconds: float = 60, until: str = "") -> Shown:
+        """Wait until the cell has ended, or has shown the text `until`."""
+        shown = Shown()
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            try:
+                message = self.client.get_iopub_msg(timeout=0.5)
+            except queue.Empty:
+                continue
+            if message["parent_header"].get("msg_id") != request:
+                continue
+            kind, content = message["msg_type"], message["content"]
+            shown.messages.append((kind, content))
+            if (kind == "status" and content["execution_state"] == "idle") or (until and until in shown.text):
+                return shown
+        raise AssertionError(f"it did not end: {shown}")
+
+    def run(self, code: str, *, stdin: bool = True) -> Shown:
+        """Run a cell to its end."""
+        return self.finish(self.begin(code, stdin=stdin))
+
+    def close(self) -> None:
+        """Kill the kernel, as a front end's restart does after a while."""
+        self.client.stop_channels()
+        self.manager.shutdown_kernel(now=True)

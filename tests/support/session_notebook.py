@@ -1,0 +1,97 @@
+"""A notebook whose cells run in sessions, without a kernel: the engine with the smallest front end."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from uv_argo_magic.core.commands.table import read_cell, run_options
+from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.engine import sessions
+from uv_argo_magic.engine.context import CellContext
+from uv_argo_magic.engine.execute import execute
+from uv_argo_magic.engine.stages import QuietFrontEnd
+from uv_argo_magic.history.store import History
+from uv_argo_magic.sessions.registry import Registry, SessionEntry, SessionKey
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from uv_argo_magic.engine.run import Run
+
+
+@dataclass
+class Notebook(QuietFrontEnd):
+    """Runs cells; `notes` are those of all cells so far."""
+
+    path: Path
+    outlives_kernel: bool = True
+    notes: list[str] = field(default_factory=list)
+    number: int = 0
+
+    command = "%argo"
+
+    def show_notes(self, notes, settings):
+        self.notes += notes
+
+    def history(self, settings):
+        return History(self.path.parent / "runs", keep=0)
+
+    def begin(self, cell: str, line: str = "-s") -> Run:
+        """Start a cell, and do not wait for it."""
+        self.number += 1
+        context = CellContext(
+            names={}, traits={}, environ=os.environ, folder=self.path.parent, notebook=str(self.path),
+            number=self.number, outlives_kernel=self.outlives_kernel,
+        )  # fmt: skip
+        run = execute(cell, run_options(read_cell(line, {})), context, self)
+        assert run is not None
+        return run
+
+    def run(self, cell: str, line: str = "-s") -> Run:
+        """Run a cell to its end."""
+        run = self.begin(cell, line)
+        assert run.wait(60).ended, run
+        return run
+
+    def text(self, cell: str, line: str = "-s") -> str:
+        """What a cell prints; it must succeed."""
+        run = self.run(cell, line)
+        run.raise_for_state()
+        return run.logs()
+
+    def entry(self, name: str = "main") -> SessionEntry:
+        found = Registry.of_this_user().find(SessionKey.of(name, str(self.path)))
+        assert found is not None
+        return found
+
+
+def until_printed(run: Run, text: str) -> None:
+    """Wait until the run has printed this."""
+    deadline = time.monotonic() + 30
+    while text not in run.logs():
+        assert time.monotonic() < deadline, run.state
+        assert not run.state.ended, run.state
+        time.sleep(0.005)
+
+
+def forget_connections() -> None:
+    """What is left in another kernel: nothing."""
+    for connections in sessions._connections.values():
+        connections.close()
+    sessions._connections.clear()
+
+
+def end_all() -> None:
+    """End every session of this home."""
+    registry = Registry.of_this_user()
+    for entry in registry.list():
+        sessions.stop(entry, registry)
+
+
+def result(run: Run) -> str:
+    """The text of the cell's value."""
+    (value,) = (output for output in run.state.outputs if isinstance(output, ev.Result))
+    return dict(value.data)["text/plain"]

@@ -1,0 +1,187 @@
+"""`sessions`, `vars`, `restart`, and the part of `stop` that ends a session."""
+
+from __future__ import annotations
+
+import time
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from uv_argo_magic.core import humanize
+from uv_argo_magic.core.view import messages
+from uv_argo_magic.core.view.tables import Table
+from uv_argo_magic.engine import sessions
+from uv_argo_magic.errors import SpecError
+from uv_argo_magic.sessions.registry import Registry, SessionEntry, SessionKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from uv_argo_magic.commands.registry import Request
+
+DEFAULT = "main"
+
+
+def list_sessions(request: Request) -> Iterator[str | Table]:
+    """Every session of this machine; with --take, this kernel becomes the holder of one of its notebook.
+
+    Raises:
+        SpecError: the notebook has no such session.
+        BackendError: its worker does not answer.
+    """
+    registry = Registry.of_this_user()
+    if name := request.line.text("take"):
+        entry = _get(request, registry, name)
+        if entry.worker is None:
+            raise SpecError(f"the session {name} has not started", hint="It starts with its next cell.")
+        sessions.hold(entry, registry, take=True)
+        yield f"This kernel has the session {name} now."
+        return
+    entries = registry.list()
+    if not entries:
+        yield "No sessions. A cell with --session starts one."
+        return
+    yield Table(
+        head=("SESSION", "NOTEBOOK", "BACKEND", "HOST", "PYTHON", "PACKAGES", "MEMORY", "PEAK", "STATE", "HOLDER"),
+        rows=tuple(_row(entry, registry) for entry in entries),
+        right=frozenset({5, 6, 7}),
+    )
+
+
+def list_variables(request: Request) -> Iterator[str | Table]:
+    """The variables of a session, as they were after its last cell.
+
+    Raises:
+        SpecError: there is no such session.
+        SessionLost: it has ended.
+    """
+    registry = Registry.of_this_user()
+    entry = _get(request, registry, request.line.argument or DEFAULT)
+    answer = sessions.ask(entry, "vars")
+    if answer is None and entry.worker is not None:
+        raise sessions.lost(entry, registry.ending(entry.key))
+    if answer is None or not answer["items"]:
+        yield f"The session {entry.name} has no variables."
+        return
+    more = int(answer["total"]) - len(answer["items"])
+    yield Table(
+        head=("VARIABLE", "TYPE", "SIZE", "SHAPE"),
+        rows=tuple((name, kind, humanize.size(size) or "-", shape) for name, kind, size, shape in answer["items"]),
+        notes=(f"{humanize.count(more, 'older variable')} not listed.",) if more else (),
+        right=frozenset({2}),
+    )
+
+
+def restart(request: Request) -> Iterator[str]:
+    """End a session's interpreter; the session starts again with its next cell.
+
+    Raises:
+        SpecError: there is no such session.
+        BackendError: its worker cannot be ended.
+    """
+    registry = Registry.of_this_user()
+    name = request.line.argument or DEFAULT
+    entry = _find(request, registry, name)
+    if entry is None:
+        # The first line of a notebook, run for the first time.
+        yield f"No session {name} to restart; it starts with its first cell."
+        return
+    entry = sessions.restart(entry, registry, clean=request.line.has("clean"))
+    packages = len(entry.lock.packages) if entry.lock else 0
+    kept = f" with {humanize.count(packages, 'package')}" if packages else ""
+    yield f"Session {name} ended; it starts again{kept} with its next cell."
+
+
+def find_to_stop(request: Request) -> SessionEntry | None:
+    """The session that the argument of `stop` names; None if it names none."""
+    name = request.line.argument
+    registry = Registry.of_this_user()
+    if not name.isidentifier():
+        return None
+    return _find(request, registry, name)
+
+
+def stop(entry: SessionEntry) -> str:
+    """End a session, and forget it.
+
+    Raises:
+        BackendError: its worker cannot be ended.
+    """
+    answer = sessions.ask(entry, "vars")
+    sessions.stop(entry, Registry.of_this_user())
+    total = int(answer["total"]) if answer else 0
+    gone = f" Its variables are gone: {messages.list_variables(answer['items'], total)}." if answer and total else ""
+    return f"Session {entry.name} ended.{gone}"
+
+
+def _get(request: Request, registry: Registry, name: str) -> SessionEntry:
+    """The session of that name.
+
+    Raises:
+        SpecError: there is none, or there are several.
+    """
+    entry = _find(request, registry, name)
+    if entry is None:
+        raise SpecError(f"there is no session {name}", hint="The sessions command lists them.")
+    return entry
+
+
+def _find(request: Request, registry: Registry, name: str) -> SessionEntry | None:
+    """The session of that name: of this notebook, or in a terminal the only one; None if there is none.
+
+    Raises:
+        SpecError: there are several.
+    """
+    if request.front_end == "notebook":
+        entry = registry.find(SessionKey.of(name, request.context.notebook_path))
+        found = [entry] if entry else []
+    else:
+        found = [entry for entry in registry.list() if entry.name == name]
+    if len(found) > 1:
+        notebooks = ", ".join(PurePath(entry.key.notebook).name or "(no notebook)" for entry in found)
+        raise SpecError(
+            f"{len(found)} sessions are named {name}: {notebooks}", hint="Give the command in the notebook of one."
+        )
+    return found[0] if found else None
+
+
+def _row(entry: SessionEntry, registry: Registry) -> tuple[str, ...]:
+    """One session as a row."""
+    worker = entry.worker
+    notebook = PurePath(entry.key.notebook).name or "-"
+    packages = str(len(entry.lock.packages)) if entry.lock else "0"
+    first = (entry.name, notebook, entry.backend, worker.host if worker else "-", entry.python, packages)
+    if worker is None:
+        return (*first, "-", "-", "restarts with its next cell", "-")
+    answer = sessions.ask(entry, "status")
+    if answer is None:
+        state = "on another machine" if not worker.is_here else f"lost: {_reason(entry, registry)}"
+        return (*first, "-", "-", state, "-")
+    status = answer["status"]
+    return (
+        *first,
+        humanize.size(int(status["rss"])) or "-",
+        humanize.size(max(int(status["peak"]), int(status["rss"]))) or "-",
+        _state(status),
+        _holder(status),
+    )
+
+
+def _reason(entry: SessionEntry, registry: Registry) -> str:
+    ending = registry.ending(entry.key)
+    return ending.reason if ending else "its process was killed"
+
+
+def _state(status: Mapping[str, Any]) -> str:
+    if status["running"]:
+        return f"running {status['running']}"
+    now = time.time()
+    idle = now - float(status["idle_since"])
+    text = f"idle for {humanize.seconds(round(idle))}"
+    ends = [float(status["idle_since"]) + float(status["keep"])] if status["keep"] else []
+    ends += [float(status["started"]) + float(status["max_age"])] if status["max_age"] else []
+    return f"{text}, ends in {humanize.seconds(round(max(0.0, min(ends) - now)))}" if ends else text
+
+
+def _holder(status: Mapping[str, Any]) -> str:
+    holder = status["holder"]
+    return f"process {holder['pid']} on {holder['host']}" if holder else "-"

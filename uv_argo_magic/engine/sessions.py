@@ -1,0 +1,464 @@
+"""Sessions: find or start the session of a cell, and keep its options and packages.
+
+Rules:
+- A session never starts afresh silently: a notebook would run on missing state. `restart` is the user's.
+- What a session was started with holds for its later cells. A line that asks for something else is an error.
+- Packages are added, never changed: what is installed in the session is a constraint of each later resolution.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import socket
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from uv_argo_magic._os import process_id
+from uv_argo_magic.backends import base
+from uv_argo_magic.core import humanize
+from uv_argo_magic.core.resolution.lock import Lock, Package
+from uv_argo_magic.core.spec import settings_parser
+from uv_argo_magic.core.view import messages
+from uv_argo_magic.errors import BackendError, BackendUnavailable, ResolutionError, SessionBusy, SessionLost, SpecError
+from uv_argo_magic.sessions.channel import Connections
+from uv_argo_magic.sessions.registry import Registry, SessionEntry, SessionKey, Worker, boot_id
+from uv_argo_magic.sessions.session_runs import SessionRuns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from uv_argo_magic.config import Config
+    from uv_argo_magic.core.requirements.model import Requirements
+    from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
+    from uv_argo_magic.engine.context import CellContext
+    from uv_argo_magic.engine.prepared import Prepared
+    from uv_argo_magic.sessions.registry import Ending
+    from uv_argo_magic.uv.resolver import Resolver
+
+FIXED = base.BACKEND_SETTINGS | {"env"}
+"""The settings that hold for a whole session."""
+CLIENT = secrets.token_hex(8)
+"""Identifies this process to workers."""
+
+_connections: dict[str, Connections] = {}
+"""By token: the workers to which this process is connected."""
+
+
+@dataclass(kw_only=True)
+class Session:
+    """The session of a cell; without an entry, it starts with this cell. `status` is what its worker reported."""
+
+    key: SessionKey
+    registry: Registry
+    entry: SessionEntry | None = None
+    status: Mapping[str, Any] = field(default_factory=dict)
+    is_rejoined: bool = False
+    """The worker was started by another kernel, or this one has lost its connection to it."""
+    number: int = 0
+    outlives_kernel: bool = False
+    """As in the cell's context."""
+
+    @property
+    def name(self) -> str:
+        """The session's name."""
+        return self.key.name
+
+    @property
+    def is_live(self) -> bool:
+        """Whether its interpreter has run cells."""
+        return self.entry is not None and self.entry.worker is not None
+
+    @property
+    def restart_hint(self) -> str:
+        """How to get a session with other options."""
+        return f"%argo restart {self.name} starts it again, without its variables."
+
+    @property
+    def rejoined_notes(self) -> tuple[str, ...]:
+        """One line for a cell that uses a session which another kernel started."""
+        if not self.is_rejoined:
+            return ()
+        started = time.strftime("%H:%M", time.localtime(float(self.status["started"])))
+        variables = humanize.count(int(self.status["total"]), "variable")
+        restart_command = "%argo restart" if self.name == "main" else f"%argo restart {self.name}"
+        return (f"Rejoined session {self.name} (started {started}, {variables}); {restart_command} for a clean one",)
+
+    def adopt(self, configuration: Config) -> Config:
+        """The configuration with what the session was started with.
+
+        Raises:
+            SpecError: the line asks for something else.
+        """
+        entry = self.entry
+        if entry is None:
+            return configuration
+        kept: dict[str, Any] = {}
+        for key in sorted(FIXED):
+            ours, theirs = getattr(entry.settings, key), getattr(configuration.settings, key)
+            if configuration.origin(key) in _OF_THE_CELL:
+                if self.is_live and ours != theirs:
+                    if key == "env":
+                        both = _variables(entry.settings), _variables(configuration.settings)
+                    else:
+                        both = settings_parser.format_value(ours), settings_parser.format_value(theirs)
+                    raise self._differs(key, *both)
+            else:
+                kept[key] = ours
+        backend = entry.backend
+        if configuration.origin("backend") in _OF_THE_CELL:
+            if self.is_live and configuration.backend != backend:
+                raise self._differs("backend", backend, configuration.backend)
+            backend = configuration.backend
+        python = entry.python
+        if configuration.origin("python") in _OF_THE_CELL:
+            if self.is_live and not _is_version(python, configuration.python):
+                raise self._differs("Python", python, configuration.python)
+            python = python if self.is_live else configuration.python
+        settings = replace(configuration.settings, **kept)
+        return replace(configuration, settings=settings, backend=backend, python=python)
+
+    def adopt_rest(self, spec: RunSpec) -> RunSpec:
+        """The spec with the session's resources.
+
+        Raises:
+            SpecError: the line asks for others, or has variables of a file that the session lacks.
+        """
+        entry = self.entry
+        if entry is None:
+            return spec
+        if self.is_live and spec.settings.env != entry.settings.env:
+            raise self._differs("env", *(_variables(settings) for settings in (entry.settings, spec.settings)))
+        if spec.resources == entry.resources:
+            return spec
+        if spec.resources == type(spec.resources)():
+            return replace(spec, resources=entry.resources)
+        if self.is_live:
+            raise self._differs("resources", _resources(entry.resources), _resources(spec.resources))
+        return spec
+
+    @property
+    def lock(self) -> Lock | None:
+        """The packages that it has; None before its first cell."""
+        return self.entry.lock if self.entry else None
+
+    def extend(
+        self, present: Lock, requirements: Requirements, make_resolver: Callable[[], Resolver]
+    ) -> tuple[Lock, Lock]:
+        """What the session has with these requirements, and what must be installed for that.
+
+        Raises:
+            ResolutionError: they do not fit what is installed.
+        """
+        nothing = replace(present, packages=()) if self.is_live else present
+        if _are_met(requirements, present):
+            return present, nothing
+        resolver = make_resolver()
+        pins = tuple(f"{package.name}=={package.version}" for package in present.packages if not package.url)
+        settings = replace(resolver.settings, constraints=(*resolver.settings.constraints, *pins), locked=False)
+        try:
+            extended = replace(resolver, settings=settings, store=None).lock(requirements)
+        except ResolutionError as problem:
+            raise self._conflict(requirements, resolver, present, problem) from problem
+        if not isinstance(extended, Lock):
+            raise ResolutionError(
+                f"cannot add packages to the session {self.name}: {extended.reason}",
+                hint="Run the cell again once the package index answers.",
+            )
+        names = {package.name for package in present.packages}
+        added = tuple(package for package in extended.packages if package.name not in names)
+        packages = tuple(sorted((*present.packages, *added), key=lambda package: package.name))
+        together = replace(present, packages=packages, warnings=extended.warnings)
+        return together, (replace(extended, packages=added) if self.is_live else together)
+
+    def runs(self, prepared: Prepared) -> SessionRuns:
+        """The session as a backend for its next cell; its worker is started if it has none.
+
+        Raises:
+            BackendError: the worker cannot be started, or another kernel has it.
+        """
+        lock = prepared.resolution if isinstance(prepared.resolution, Lock) else None
+        if not self.is_live:
+            self._start(prepared, lock)
+        entry = self.entry
+        assert entry is not None  # noqa: S101 - it was just started
+        if lock is not None and lock != entry.lock:
+            self.entry = entry = replace(entry, lock=lock)
+            self._write(entry)
+        connections = _connect(entry)
+        return SessionRuns(
+            name=self.name, connections=connections, interpreter=prepared.interpreter, number=self.number
+        )
+
+    def _start(self, prepared: Prepared, lock: Lock | None) -> None:
+        spec = prepared.spec
+        backend = base.with_sessions(prepared.target.backend, spec.backend)
+        live = sum(entry.worker is not None and entry.worker.is_alive for entry in self.registry.list())
+        if spec.settings.max_sessions and live >= spec.settings.max_sessions:
+            raise SpecError(
+                f"{humanize.count(live, 'session')} are live, and max_sessions is {spec.settings.max_sessions}",
+                hint="%argo sessions lists them; %argo stop NAME ends one.",
+            )
+        token = secrets.token_hex(32)
+        is_bound = not self.outlives_kernel or not spec.settings.keep
+        self.registry.report_path(self.key).unlink(missing_ok=True)
+        self.registry.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        address = backend.start_worker(
+            prepared.program,
+            spec,
+            base.WorkerOptions(
+                name=self.name,
+                token_digest=hashlib.sha256(token.encode()).hexdigest(),
+                keep=spec.settings.keep,
+                max_age=spec.settings.max_age,
+                is_bound=is_bound,
+                report=str(self.registry.report_path(self.key)),
+            ),
+        )
+        worker = Worker(address=address, token=token, host=socket.gethostname(), boot=boot_id(), pid=0, started="")
+        kept = self.entry
+        entry = SessionEntry(
+            key=self.key,
+            backend=spec.backend,
+            python=prepared.interpreter.target.python,
+            resources=spec.resources,
+            settings=spec.settings,
+            lock=lock,
+            first_lock=kept.first_lock if kept and kept.first_lock else lock,
+            worker=worker,
+            is_bound=is_bound,
+            created_at=time.time(),
+        )
+        self.status = hold(entry)
+        pid = int(self.status["pid"])
+        self.entry = replace(entry, worker=replace(worker, pid=pid, started=process_id.mark(pid)))
+        self._write(self.entry)
+
+    def _write(self, entry: SessionEntry) -> None:
+        try:
+            self.registry.write(entry)
+        except OSError as problem:
+            raise BackendUnavailable(
+                f"cannot record the session {self.name}: {problem}", hint="Free some disk space, or set UV_ARGO_HOME."
+            ) from problem
+
+    def _differs(self, what: str, ours: str, theirs: str) -> SpecError:
+        return SpecError(
+            f"session {self.name} has {what} {ours or '(none)'}, and this cell asks for {theirs or '(none)'}",
+            hint=f"Leave it out, or use another session. {self.restart_hint}",
+        )
+
+    def _conflict(
+        self, requirements: Requirements, resolver: Resolver, present: Lock, problem: ResolutionError
+    ) -> ResolutionError:
+        """The error for requirements that would change installed packages; `problem` if they fit nothing at all."""
+        try:
+            alone = replace(resolver, store=None).lock(requirements)
+        except ResolutionError:
+            return problem
+        versions = {package.name: package.version for package in present.packages}
+        packages: Iterable[Package] = alone.packages if isinstance(alone, Lock) else ()
+        changes = [
+            f"{package.name} {versions[package.name]} is installed and {package.version} is needed"
+            for package in packages
+            if versions.get(package.name, package.version) != package.version
+        ]
+        if not changes:
+            return problem
+        return ResolutionError(
+            f"the packages do not fit those of session {self.name}: {'; '.join(changes[:5])}",
+            hint=f"Imported packages cannot change. Relax the requirement, or: %argo restart {self.name} --clean",
+            names=problem.names,
+        )
+
+
+_OF_THE_CELL = frozenset({"the line", "the cell's script block"})
+
+
+def open_session(name: str, context: CellContext, *, restart_first: bool = False) -> Session:
+    """The session of this name for a cell; this process holds its worker, if it has one.
+
+    Raises:
+        SessionLost: it has ended, and has not been restarted.
+        SessionBusy: another kernel has it.
+        BackendUnavailable: its worker does not answer.
+    """
+    key, registry = SessionKey.of(name, context.notebook_path), Registry.of_this_user()
+    of_cell: Any = {"number": context.number, "outlives_kernel": context.outlives_kernel}
+    entry = registry.find(key)
+    if entry is not None and restart_first:
+        entry = restart(entry, registry)
+    if entry is None or entry.worker is None:
+        return Session(key=key, registry=registry, entry=entry, **of_cell)
+    is_known = entry.worker.token in _connections
+    status = hold(entry, registry)
+    if entry.lock is not None and not status["running"] and not status["queued"]:
+        # An install may have failed after its packages were recorded here.
+        packages = dict(status["packages"])
+        kept = tuple(package for package in entry.lock.packages if packages.get(package.name) == package.version)
+        entry = replace(entry, lock=replace(entry.lock, packages=kept))
+    return Session(key=key, registry=registry, entry=entry, status=status, is_rejoined=not is_known, **of_cell)
+
+
+def hold(entry: SessionEntry, registry: Registry | None = None, *, take: bool = False) -> Mapping[str, Any]:
+    """Become the holder of a session's worker; its status.
+
+    Raises:
+        SessionLost: the worker is gone.
+        SessionBusy: another kernel has it.
+        BackendUnavailable: it does not answer.
+    """
+    worker = entry.worker
+    assert worker is not None  # noqa: S101 - the caller has checked it
+    if not worker.is_here and worker.host != socket.gethostname():
+        raise SessionBusy(
+            f"the session {entry.name} of this notebook runs on {worker.host}",
+            hint=f"Open the notebook there, or use another name here: --session NAME. {_restart(entry.name)}",
+        )
+    connections = _connect(entry)
+    try:
+        answer = connections.hold(host=socket.gethostname(), pid=os.getpid(), notebook=entry.key.notebook, take=take)
+    except BackendUnavailable as problem:
+        _connections.pop(worker.token, None)
+        ending = registry.ending(entry.key) if registry else None
+        if ending is None and not _has_ended(worker):
+            raise
+        raise lost(entry, ending) from problem
+    if answer.get("error") == "busy":
+        _connections.pop(worker.token, None)
+        holder = answer.get("holder") or {}
+        since = time.strftime("%H:%M", time.localtime(float(holder.get("since", 0.0))))
+        raise SessionBusy(
+            f"another kernel has the session {entry.name}: process {holder.get('pid')} on {holder.get('host')}, "
+            f"since {since}",
+            hint=f"%argo sessions --take {entry.name} moves it here. Or use another name: --session NAME.",
+        )
+    status: Mapping[str, Any] = answer["status"]
+    if status["ending"]:
+        raise lost(entry, registry.ending(entry.key) if registry else None)
+    return status
+
+
+def lost(entry: SessionEntry, ending: Ending | None) -> SessionLost:
+    """The error for a session that has ended: why, and what was lost."""
+    reason = ending.reason if ending else "its process was killed, or the machine was restarted"
+    what = f" Lost: {messages.list_variables(ending.items, ending.total)}." if ending and ending.total else ""
+    return SessionLost(
+        f"the session {entry.name} has ended: {reason}.{what}",
+        hint=f"{_restart(entry.name)} Or add --restart to this cell. Then run the cells above again.",
+    )
+
+
+def restart(entry: SessionEntry, registry: Registry, *, clean: bool = False) -> SessionEntry:
+    """End the session's worker; the entry of the session that starts with the next cell.
+
+    Raises:
+        BackendError: the worker cannot be ended.
+    """
+    end(entry, "restarted")
+    entry = replace(entry, worker=None, lock=entry.first_lock if clean else entry.lock)
+    registry.report_path(entry.key).unlink(missing_ok=True)
+    registry.write(entry)
+    return entry
+
+
+def stop(entry: SessionEntry, registry: Registry) -> None:
+    """End a session, and forget it.
+
+    Raises:
+        BackendError: the worker cannot be ended.
+    """
+    end(entry, "stopped")
+    registry.remove(entry.key)
+
+
+def end(entry: SessionEntry, reason: str, seconds: float = 10.0) -> None:
+    """End the session's worker, and wait until its process has ended.
+
+    Raises:
+        BackendUnavailable: it belongs to another machine, or does not end.
+    """
+    worker = entry.worker
+    if worker is None or not worker.is_alive:
+        if worker is not None and worker.host != socket.gethostname():
+            raise BackendUnavailable(f"the session {entry.name} runs on {worker.host}", hint="Stop it there.")
+        return
+    connections = _connections.pop(worker.token, None) or _make_connections(entry)
+    with contextlib.suppress(BackendError):
+        connections.ask("end", reason=reason)
+    connections.close()
+    deadline = time.monotonic() + seconds
+    while worker.is_alive:
+        if time.monotonic() > deadline:
+            raise BackendUnavailable(
+                f"the session {entry.name} does not end", hint=f"End its process: kill -9 {worker.pid}"
+            )
+        time.sleep(0.01)
+
+
+def ask(entry: SessionEntry, do: str, **values: object) -> Mapping[str, Any] | None:
+    """A question to the worker; None if it has no worker on this machine, or does not answer."""
+    worker = entry.worker
+    if worker is None or not worker.is_alive:
+        return None
+    try:
+        return _make_connections(entry).ask(do, **values)
+    except BackendUnavailable:
+        return None
+
+
+def _has_ended(worker: Worker, seconds: float = 2.0) -> bool:
+    """Whether the process ends; one that was killed closes its sockets a moment before."""
+    deadline = time.monotonic() + seconds
+    while worker.is_alive and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not worker.is_alive
+
+
+def _connect(entry: SessionEntry) -> Connections:
+    assert entry.worker is not None  # noqa: S101 - the caller has checked it
+    return _connections.setdefault(entry.worker.token, _make_connections(entry))
+
+
+def _make_connections(entry: SessionEntry) -> Connections:
+    backend, worker = base.with_sessions(base.load(entry.backend), entry.backend), entry.worker
+    assert worker is not None  # noqa: S101 - the caller has checked it
+    return Connections(connect=lambda: backend.connect(worker.address), token=worker.token, client=CLIENT)
+
+
+def _are_met(requirements: Requirements, lock: Lock) -> bool:
+    """Whether the session has all of these already."""
+    if not requirements:
+        return True
+    from packaging.specifiers import SpecifierSet  # noqa: PLC0415 - 20 ms; most later cells require nothing
+
+    versions = {package.name: package for package in lock.packages}
+    for item in requirements.items:
+        package = versions.get(item.name)
+        if package is None or item.url or item.extras or item.hashes or item.marker:
+            return False
+        if not SpecifierSet(item.specifier).contains(package.version, prereleases=True):
+            return False
+    return True
+
+
+def _is_version(python: str, requested: str) -> bool:
+    """Whether the Python "3.12.1" is what "3.12" asks for."""
+    requested = requested.rstrip("t")
+    return python == requested or python.startswith(f"{requested}.")
+
+
+def _resources(resources: object) -> str:
+    return " ".join(f"{name}={value}" for name, value in vars(resources).items() if value)
+
+
+def _variables(settings: Settings) -> str:
+    """The names of the environment variables: their values may be secrets."""
+    return " ".join(name for name, _ in settings.env)
+
+
+def _restart(name: str) -> str:
+    return f"%argo restart {name} starts it again, without its variables."

@@ -1,0 +1,195 @@
+"""The process that runs a session's cells: one interpreter, one event loop, one cell at a time.
+
+Rules:
+- Cells run inside the loop, as in a notebook's kernel: `create_task` works without `await`, and tasks go on between
+  cells. All cells share one task, and so one context.
+- An interrupt raises KeyboardInterrupt in the cell's code, or cancels what the cell awaits. It never breaks a frame on
+  the pipe, and is ignored while no cell runs.
+- Records report that a cell's code can be interrupted (`begun`), and its end with the session's variables (`done`).
+"""
+
+import _thread
+import asyncio
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+
+from .. import execute, executor, streams
+from . import variables
+
+
+def main(pipe, acknowledged, orders):
+    """Run each cell that comes as a line on the socket `orders`, until it ends."""
+    for fd in (pipe, acknowledged, orders):
+        os.set_inheritable(fd, False)
+    out = streams.Streams(pipe, acknowledged)
+    session = Session(out, orders)
+    signal.signal(signal.SIGINT, session.interrupt)
+    out.install()
+    session.serve()
+    execute.leave(0, out)
+
+
+class Executor(executor.Executor):
+    """Keeps the values that cells show, under the cell's number in the notebook."""
+
+    number = 0
+
+    def show(self, value):
+        """Show a value, and bind `_`, `__`, `___`, `_N` and `Out[N]` as IPython does."""
+        if value is None:
+            return
+        names = self.module.__dict__
+        shown = names.get("Out")
+        if isinstance(shown, dict) and value is not shown:
+            shown[self.number] = value
+        names["_%d" % self.number] = value
+        names["___"], names["__"], names["_"] = names.get("__", ""), names.get("_", ""), value
+        self.displays.result(value)
+
+
+class Session:
+    """The interpreter and its loop."""
+
+    def __init__(self, out, orders):
+        self.out = out
+        self.orders = orders
+        self.received = b""
+        self.waiting = None
+        self.is_running = False  # code of a cell runs, or awaits
+        self.was_cancelled = False  # by an interrupt
+        self.number = 0
+
+    def serve(self):
+        """Run the loop until there are no more orders."""
+        self.interpreter = execute.Interpreter(self.out, "", ())
+        self.executor = Executor(self.interpreter.module, self.interpreter.displays)
+        self.interpreter.executor = self.executor
+        self.names = self.interpreter.module.__dict__
+        self.names.update(In=[], Out={})
+        self.hidden = frozenset(self.names) | {"get_ipython"}
+        os.set_blocking(self.orders, False)
+        self.loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(self.loop)
+        self.loop.add_reader(self.orders, self._receive)
+        self.task = self.loop.create_task(self._serve())
+        while not self.task.done():
+            try:
+                self.loop.run_forever()  # until a cell stops it
+            except BaseException:  # noqa: BLE001 - SystemExit or KeyboardInterrupt in a task of the user's
+                traceback.print_exc()
+
+    async def _serve(self):
+        while True:
+            try:
+                order = await self._next()
+            except asyncio.CancelledError:  # a cell cancelled all tasks
+                continue
+            if order is None:
+                self.loop.stop()
+                return
+            await self._run(order)
+
+    async def _next(self):
+        while b"\n" not in self.received:
+            self.waiting = self.loop.create_future()
+            if await self.waiting:
+                return None
+        line, _, self.received = self.received.partition(b"\n")
+        with open(os.fsdecode(line), encoding="utf-8") as file:
+            return json.load(file)
+
+    def _receive(self):
+        try:
+            data = os.read(self.orders, 65536)
+        except BlockingIOError:
+            return
+        self.received += data
+        if not data:
+            self.loop.remove_reader(self.orders)
+        if self.waiting is not None and not self.waiting.done():
+            self.waiting.set_result(not data)
+
+    async def _run(self, order):
+        """Run one cell, and report its end."""
+        if order["sites"]:
+            execute.add_packages(order["sites"])
+        if order["modules"]:
+            self.interpreter.add_modules(order["modules"])
+        signal.signal(signal.SIGINT, self.interrupt)  # the cell before may have replaced it
+        self.number = self.executor.number = order["number"] or self.number + 1
+        self._remember(order)
+        error = None
+        try:
+            try:
+                self.is_running = True
+                self.out.emit("begun")
+                await self._execute(order)
+            finally:
+                self.is_running = False
+        except BaseException as problem:  # noqa: BLE001 - this is where the user's code ends
+            error = problem
+        self.is_running = False
+        sys.settrace(None)
+        sys.setprofile(None)
+        if isinstance(error, asyncio.CancelledError) and self.was_cancelled:
+            error = KeyboardInterrupt().with_traceback(error.__traceback__)
+        if self.was_cancelled and hasattr(self.task, "uncancel"):
+            self.task.uncancel()
+        self.was_cancelled = False
+        code = self.interpreter.end(order, error)
+        items, total = variables.describe(self.names, self.hidden)
+        threads = sum(not thread.daemon for thread in threading.enumerate()) - 1
+        self.out.emit("done", code=code, items=items, total=total, threads=threads)
+
+    async def _execute(self, order):
+        """Take the steps of the cell's code, as `Executor.run` does, and await what awaits."""
+        steps = self.interpreter.begin(order)
+        try:
+            code = next(steps)
+            while True:
+                value = eval(code, self.names)  # noqa: S307 - running the user's code is the purpose
+                code = steps.send(await value if code.co_flags & executor.CO_COROUTINE else value)
+        except StopIteration:
+            pass
+
+    def _remember(self, order):
+        """Add the cell's text to `In`, at its number in the notebook."""
+        cells = self.names.get("In")
+        if isinstance(cells, list):
+            cells.extend([""] * (self.number + 1 - len(cells)))
+            cells[self.number] = order["text"]
+
+    def interrupt(self, _number, frame):
+        """Handle SIGINT."""
+        if not self.is_running:
+            return
+        if _is_writing(frame):
+            # Half a frame on the pipe would be the end of the session: raise it a moment later.
+            _thread.start_new_thread(_interrupt_later, ())
+        elif asyncio.current_task(self.loop) is self.task:
+            raise KeyboardInterrupt
+        else:
+            # The cell awaits: a signal raised here would leave its task pending, and hit a later one.
+            self.loop.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self):
+        if self.is_running:
+            self.was_cancelled = self.task.cancel()
+
+
+def _is_writing(frame):
+    while frame is not None:
+        if frame.f_globals is streams.__dict__:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _interrupt_later():
+    time.sleep(0.002)
+    os.kill(os.getpid(), signal.SIGINT)

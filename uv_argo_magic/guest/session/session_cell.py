@@ -1,0 +1,208 @@
+"""The supervisor's side of a session's interpreter: give it a cell, follow that to its end, and keep the process.
+
+Rules:
+- An interrupt or a stop is one SIGINT, and keeps the session. Nothing escalates by itself, but for `run_timeout`.
+- A second request, PATIENCE seconds after the first, ends the process.
+- Output between two cells is shown by the second.
+"""
+
+import json
+import os
+import signal
+import time
+
+from .. import cell, output, processes
+from ..log_writer import Log
+
+BOOT = cell.BOOT.replace("execute", "session.interpreter")
+PATIENCE = 5.0
+TIMEOUT_SECONDS = 10.0  # for which a cell may go on after run_timeout has interrupted it
+
+
+class Process(cell.Process):
+    """The interpreter's process; its orders come one after another."""
+
+    boot = BOOT
+
+    def order(self, path):
+        """Let it run the order in the file `path`."""
+        try:
+            os.write(self.orders, os.fsencode(path) + b"\n")
+        except BrokenPipeError:  # it has died: see its exit status
+            pass
+
+    def close_orders(self):
+        """Let it end as soon as its cell has."""
+        os.close(self.orders)
+
+
+class CellLog(Log):
+    """The log of one cell: a file, which the clients are sent as it grows."""
+
+    def __init__(self, path, nonce, grown):
+        Log.__init__(self, os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), nonce)
+        self.path = path
+        self.grown = grown
+        self.ended = False
+
+    def end(self, reason, code=0, detail=""):
+        """Write the last record."""
+        self.ended = True  # before the record: clients that have been sent it are then done
+        self.emit("exit", reason=reason, code=code, detail=detail)
+
+    def _write(self, data):
+        super()._write(data)
+        self.grown(self)
+
+
+class Held:
+    """Stands for a log while no cell runs: keeps the output, within a bound."""
+
+    MOST = 256 * 1024
+
+    def __init__(self):
+        self.records = []
+        self.spent = 0
+
+    def raw(self, data, _lines):
+        """Keep whole lines of stdout."""
+        self._add(len(data), "text", {"stream": "stdout", "text": data.decode("utf-8", "replace")})
+
+    def emit(self, kind, **fields):
+        """Keep a record."""
+        self._add(len(json.dumps(fields)), kind, fields)
+
+    def _add(self, size, kind, fields):
+        if self.spent + size <= self.MOST:
+            self.spent += size
+            self.records.append((kind, fields))
+
+    def move(self, log):
+        """Write all of it to a log."""
+        records, self.records, self.spent = self.records, [], 0
+        for kind, fields in records:
+            log.emit(kind, **fields)
+
+
+class SessionCell(cell.Cell):
+    """Reads the process for all its life; `begin` and `run` are for one cell each."""
+
+    def __init__(self, host, payload):
+        self.held = Held()
+        cell.Cell.__init__(self, host, self.held, dict(payload, settings=dict(payload["settings"], log_budget=0)))
+        self.out.path = ""
+        self.items, self.total = [], 0
+        self.end = None  # the record of the cell's end
+        self.has_begun = self.is_due = False
+        self.begun_at = 0.0
+
+    def begin(self, log, payload, path):
+        """Read for this cell from now on."""
+        self.drain()
+        self.out.flush()
+        self.payload = payload
+        self.settings = payload["settings"]
+        self.log = log
+        self.budget = self.settings["log_budget"] or 1 << 62
+        self.out = output.Output(log, self.budget, path)
+        self.done = self.failed = self.interrupted = False
+        self.has_begun = self.is_due = False
+        self.end = None
+        self.omitted = self.cleared_at = 0
+        self.held.move(log)
+
+    def run_order(self, run, number, sites, file):
+        """Run the cell: (reason, code, detail) of the exit record, and whether the process goes on."""
+        with open(file, "w", encoding="utf-8", errors="surrogatepass", newline="") as out:
+            out.write("\n" * self.payload["offset"] + self.payload["cell"])
+        order = dict(self._order(file, sites), run=run, number=number, text=self.payload["cell"])
+        path = os.path.join(self.host.home, "order.json")
+        with open(path, "w", encoding="utf-8") as out:
+            json.dump(order, out)
+        self.process.order(path)
+        cause = self._follow()
+        self.drain()
+        if self.end is None:
+            self._clean_up()
+        self.out.close([*self.printed.values(), *self.written.values()])
+        if self.omitted and self.end is not None:
+            displays = "1 display" if self.omitted == 1 else "%d displays" % self.omitted
+            self.log.emit("note", text="%s omitted: the log has reached log_budget" % displays)
+        return self._outcome(cause), self.end is not None
+
+    def rest(self):
+        """Keep the output from now on for the next cell."""
+        self.log = self.held
+        self.out = output.Output(self.held, 1 << 62, "")
+
+    def drain(self):
+        """Read all that has been written."""
+        while self._read(0):
+            pass
+
+    def read(self):
+        """Read the pipes once, while no cell runs."""
+        self._read(0)
+
+    def _outcome(self, cause):
+        if self.end is None:
+            code = self.process.popen.returncode
+            if cause:
+                return cause[0], code, cause[1]
+            return ("signal", code, "") if code < 0 else ("exit", code, "os._exit")
+        code = self.end["code"]
+        if self.failed:
+            return (cause[0], code, cause[1]) if cause and self.interrupted else ("error", code, "")
+        return "ok", 0, ""
+
+    def _follow(self):
+        """Read until the cell has ended, or its process has; if it was asked to end, (reason, detail)."""
+        host = self.host
+        limit = self.settings["run_timeout"]
+        beat = time.monotonic() + cell.HEARTBEAT
+        cause, kill_at = None, None
+        asked = 0
+        while self.end is None and self.process.popen.poll() is None:
+            now = time.monotonic()
+            if host.ending:
+                cause = cause or ("stopped", host.ending)
+                kill_at = kill_at or self._interrupt() + cell.INTERRUPT_SECONDS
+            elif host.asked > asked:
+                asked, cause = host.asked, cause or ("stopped", "")
+                self._interrupt()
+            elif cause is None and limit and self.has_begun and now - self.begun_at > limit:
+                cause = ("deadline", "run_timeout")
+                kill_at = self._interrupt() + TIMEOUT_SECONDS
+            if host.forced:
+                kill_at = now
+            if kill_at is not None and now >= kill_at:
+                processes.kill_group(self.process.pid)
+            if now >= beat:
+                beat = now + cell.HEARTBEAT
+                self.log.emit("heartbeat", rss=processes.resident([self.process.pid, *processes.descendants()]))
+            end = self.begun_at + limit if limit and self.has_begun and not cause else None
+            due = [moment for moment in (beat, kill_at, end) if moment]
+            self._read(self._patience(now, min(due), beat, []))
+        return cause
+
+    def _interrupt(self):
+        """Interrupt the code that runs, as soon as it does; the time now."""
+        if self.has_begun:
+            cell.send_signal(self.process.pid, signal.SIGINT)
+        self.is_due = not self.has_begun
+        return time.monotonic()
+
+    def _record(self, fields):
+        if fields["k"] == "begun":
+            self.has_begun = True
+            self.begun_at = time.monotonic()
+            if self.is_due:
+                self._interrupt()
+            return
+        if fields["k"] == "done":
+            self.end = fields
+            self.items, self.total = fields["items"], fields["total"]
+            return
+        if fields["k"] == "error":
+            self.interrupted = fields["error"].get("ename") == "KeyboardInterrupt"
+        super()._record(fields)

@@ -1,0 +1,418 @@
+"""The worker of a session: one process that keeps an interpreter, and runs the cells that clients send it.
+
+Rules:
+- It belongs to no client: it holds no descriptor of one, and watches its idle time itself. If it is `bound`, it ends
+  with its holder's connection.
+- One holder at a time. Only the holder may run cells; any client with the token may ask, stop and end.
+- Each cell is one run, with its own log, written by the supervisor's usual code. Cells wait their turn.
+- When it ends, for whatever reason, it leaves a report.
+"""
+
+import base64
+import collections
+import gzip
+import json
+import os
+import select
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+
+from .. import environment, processes, supervisor
+from ..host import Host
+from .server import Server
+from .session_cell import PATIENCE, CellLog, Process, SessionCell
+
+PROTOCOL = 1
+KEPT_LOGS = 20  # of ended cells
+GRACE = 3.0  # seconds in which the interpreter may run its exit handlers
+
+
+def main(guest):
+    """Be the worker that UV_ARGO_SESSION (JSON) describes; `guest` is the folder of this package."""
+    options = json.loads(os.environ.pop("UV_ARGO_SESSION"))
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    groups, above = processes.outlive()
+    host = WorkerHost(guest, groups, above)
+    Worker(host, options).run()
+
+
+class WorkerHost(Host):
+    """The supervisor's surroundings, which also serve the clients: during installs and cells as well."""
+
+    def __init__(self, guest, groups, above):
+        Host.__init__(self, guest, groups, above)
+        self.server = None
+        self.ending = ""  # why the worker must end
+        self.asked = 0  # times that the running cell was asked to stop
+        self.asked_at = 0.0
+        self.forced = False  # the running cell's process must end
+        self.has_news = False  # a client has changed something
+
+    def start_process(self, env):
+        """Start the interpreter."""
+        python = environment.thin_venv(os.path.join(self.home, "venv"))
+        self.process = Process(self, python, env)
+
+    def wait(self, sources, seconds):
+        """Wait for one of the sources, and serve the clients."""
+        server = self.server
+        if server is None:
+            return Host.wait(self, sources, seconds)
+        self.has_news = False
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while True:
+            readable, writable, _ = select.select([*sources, *server.sources()], server.sinks(), [], seconds)
+            server.serve(readable, writable)
+            ready = [source for source in sources if source in readable]
+            if deadline is not None:
+                seconds = max(0.0, deadline - time.monotonic())
+            if ready or self.has_news or seconds == 0.0:
+                return ready
+
+    def end(self, reason):
+        """Let the worker end."""
+        self.ending = self.ending or reason
+        self.stopping = self.has_news = True
+
+    def _stop(self, _number, _frame):
+        self.end("terminated")
+
+
+class Run:
+    """One cell that a client sent."""
+
+    def __init__(self, request, payload, log):
+        self.id = request["run"]
+        self.number = request.get("number") or 0
+        self.payload = payload
+        self.log = log
+        self.is_cancelled = False
+
+
+class SessionSupervisor(supervisor.Supervisor):
+    """The supervisor of one cell: installs what it adds to the session, and runs it there."""
+
+    def __init__(self, worker, run):
+        supervisor.Supervisor.__init__(self, worker.host, run.log, run.payload)
+        self.worker = worker
+        self.cell = run
+
+    def outcome(self):
+        """(reason, code, detail) of the exit record."""
+        return self._outcome()
+
+    def _environment(self):
+        worker = self.worker
+        tree = super()._environment()
+        self.packages = dict(worker.packages, **dict(tree.packages if tree else ()))
+        if self.packages:
+            seconds, cached = (tree.seconds, tree.cached) if tree else (0.0, True)
+            packages = sorted(self.packages.items())
+            self.log.emit("installed", packages=packages, seconds=round(seconds, 3), cached=cached)
+        return tree
+
+    def _base_folders(self):
+        worker = self.worker
+        if worker.base_folders is None:
+            worker.base_folders = environment.base_package_folders()
+        return worker.base_folders
+
+    def _run_cell(self, sites):
+        worker = self.worker
+        added = [site for site in sites if site not in worker.sites]
+        if added:
+            environment.add_folders(os.path.join(self.host.home, "venv"), worker.sites + added)
+        if self.host.stopping:
+            return supervisor.STOPPED
+        worker.sites += added
+        worker.packages = self.packages
+        self.log.emit("phase", phase="running")
+        return worker.execute(self.cell, added)
+
+
+class Worker:
+    """The session: its interpreter, the cells that wait, its holder, and when it must end."""
+
+    def __init__(self, host, options):
+        self.host = host
+        self.options = options
+        self.queue = collections.deque()  # type: collections.deque[Run]
+        self.running = None  # type: Run | None
+        self.logs = {}  # type: dict[str, Run]
+        self.cell = None  # reads the interpreter
+        self.packages = {}  # type: dict[str, str]
+        self.sites = []  # type: list[str]
+        self.base_folders = None
+        self.cells = 0
+        self.started = time.time()
+        self.idle_since = time.time()
+        self.peak = 0
+        self.holder = {}  # type: dict[str, object]
+        self.holding = None  # the holder's connection
+        os.makedirs(os.path.join(host.home, "cells"))
+        self.server = host.server = Server(options["socket"], options["token"], self._handle, self._lost)
+
+    def run(self):
+        """Run cells until the session ends."""
+        code = 0
+        try:
+            self._ready()
+            while not self.host.ending:
+                if self.queue:
+                    self._run_next()
+                else:
+                    self._rest()
+        except BaseException:  # noqa: BLE001 - the report says it
+            code = processes.INTERNAL_ERROR
+            self.host.ending = "internal error: " + traceback.format_exc()
+        self._end()
+        sys.exit(code)
+
+    def _ready(self):
+        ready = self.options.get("ready")
+        if ready is not None:
+            os.write(ready, b"ready\n")
+            os.close(ready)
+
+    def _rest(self):
+        """Wait for a request; end the session if it has been idle too long, is too old or has lost its interpreter."""
+        now = time.time()
+        keep, oldest = self.options["keep"], self.options["max_age"]
+        ends = [(self.idle_since + keep, "idle for %s" % _span(keep))] if keep else []
+        ends += [(self.started + oldest, "its max_age of %s is over" % _span(oldest))] if oldest else []
+        for moment, reason in ends:
+            if now >= moment:
+                self.host.end(reason)
+                return
+        seconds = min([moment - now for moment, _ in ends] + [60.0])
+        sources = sorted(self.cell.open) if self.cell else []
+        if self.host.select(sources, seconds) and self.cell:
+            self.cell.read()
+        if self.cell and self.cell.process.popen.poll() is not None:
+            self.host.end(_death(self.cell.process.popen.returncode) + " while no cell was running")
+
+    def _run_next(self):
+        run = self.running = self.queue.popleft()
+        host = self.host
+        host.stopping, host.asked, host.forced = False, 0, False
+        try:
+            outcome = supervisor.STOPPED if run.is_cancelled else SessionSupervisor(self, run).outcome()
+        except BaseException:  # noqa: BLE001 - the log must end with a record, whatever happened
+            outcome = "guest", processes.INTERNAL_ERROR, traceback.format_exc()
+        if self.cell:
+            self.cell.rest()
+            self.peak = max(self.peak, self._resident())
+        run.log.emit("variables", items=self._variables(), total=self.cell.total if self.cell else 0)
+        if host.ending:
+            self._report()  # before the record: the next cell may ask at once
+            run.log.emit("lost", reason=host.ending)
+        run.log.end(*outcome)
+        self.cells += 1
+        self.idle_since = time.time()
+        self.running = None
+        self.server.sweep()
+        self._forget_logs()
+
+    def execute(self, run, sites):
+        """Run a cell in the interpreter: (reason, code, detail) of the exit record."""
+        host = self.host
+        if self.cell is None:
+            self.cell = SessionCell(host, run.payload)
+        self.cell.begin(run.log, run.payload, os.path.join(host.home, "output-%s.log" % run.id))
+        file = os.path.join(host.home, "cells", "cell-%s.py" % run.id)
+        outcome, is_alive = self.cell.run_order(run.id, run.number, sites, file)
+        if not is_alive:
+            host.end(self._cause(outcome))
+        return outcome
+
+    def _cause(self, outcome):
+        """Why the interpreter has ended in a cell."""
+        reason, code, detail = outcome
+        if reason == "deadline":
+            return "the cell did not react to the interrupt of %s" % detail
+        if reason == "stopped":
+            return self.host.ending or "the cell was stopped twice"
+        return _death(code)
+
+    def _variables(self):
+        """The variables, without the last ones where they would make a long record."""
+        items = self.cell.items if self.cell else []
+        while len(json.dumps(items)) > 6000:
+            items = items[: len(items) * 3 // 4]
+        return items
+
+    def _resident(self):
+        return processes.resident(processes.descendants())
+
+    def _forget_logs(self):
+        for old in list(self.logs)[:-KEPT_LOGS]:
+            log = self.logs[old].log
+            if log.ended and not any(connection.log is log for connection in self.server.connections):
+                del self.logs[old]
+                os.close(log.fd)
+                os.unlink(log.path)
+
+    # Requests.
+
+    def _handle(self, connection, request, body):
+        """Answer one request."""
+        method = getattr(self, "_do_" + str(request.get("do")), None)
+        if method is None:
+            connection.answer({"error": "unknown"})
+            return
+        try:
+            method(connection, request, body)
+        except (KeyError, TypeError, ValueError) as problem:
+            connection.answer({"error": "invalid", "detail": repr(problem)})
+
+    def _do_hold(self, connection, request, _body):
+        """Become the holder; the connection is the lease."""
+        if self.holding is not None and self.holder["client"] != request["client"] and not request.get("take"):
+            connection.answer({"error": "busy", "holder": self.holder})
+            return
+        if self.holding is not None and self.holding is not connection:
+            self.holding.answer({"event": "taken", "holder": request["client"]})
+        names = ("client", "host", "pid", "notebook")
+        self.holder = dict({name: request.get(name) for name in names}, since=time.time())
+        self.holding = connection
+        connection.answer({"ok": True, "status": self.status()})
+
+    def _do_status(self, connection, _request, _body):
+        connection.answer({"ok": True, "status": self.status()})
+
+    def _do_vars(self, connection, _request, _body):
+        items, total = (self.cell.items, self.cell.total) if self.cell else ([], 0)
+        connection.answer({"ok": True, "items": items, "total": total})
+
+    def _do_run(self, connection, request, body):
+        if self.holding is None or self.holder["client"] != request["client"]:
+            connection.answer({"error": "busy", "holder": self.holder})
+            return
+        if self.host.ending:
+            connection.answer({"error": "ended", "reason": self.host.ending})
+            return
+        payload = json.loads(gzip.decompress(base64.b64decode(body)))
+        path = os.path.join(self.host.home, "cells", "%s.log" % request["run"])
+        log = CellLog(path, payload["nonce"], self.server.pump)
+        run = Run(request, payload, log)
+        self.logs[run.id] = run
+        self.queue.append(run)
+        self.host.has_news = True
+        system = os.uname()
+        log.emit(
+            "hello", protocol=PROTOCOL, python=".".join(map(str, sys.version_info[:3])), pid=os.getpid(),
+            platform="%s %s" % (system.sysname, system.machine), host=system.nodename, after="",
+        )  # fmt: skip
+        ahead = len(self.queue) - 1 + (self.running is not None)
+        if ahead:
+            cells = "1 cell" if ahead == 1 else "%d cells" % ahead
+            log.emit("note", text="waiting for %s of session %s" % (cells, self.options["name"]))
+        connection.answer({"ok": True, "ahead": ahead})
+        connection.follow(log)
+
+    def _do_follow(self, connection, request, _body):
+        """Send the log of a cell once more."""
+        run = self.logs.get(request["run"])
+        if run is None:
+            connection.answer({"error": "unknown"})
+            return
+        connection.answer({"ok": True})
+        connection.follow(run.log)
+
+    def _do_stop(self, connection, request, _body):
+        """Ask a cell to end: by an interrupt; a second request, some time later, ends its process."""
+        run = self.logs.get(request["run"])
+        state = "ended"
+        if run is not None and run is self.running:
+            now = time.monotonic()
+            host = self.host
+            host.has_news = True
+            state = "asked"
+            if host.asked and now - host.asked_at >= PATIENCE:
+                host.forced = True
+                state = "forced"
+            elif not host.asked:
+                host.asked_at = now
+                host.asked = 1
+                host.stopping = True
+        elif run is not None and run in self.queue:
+            run.is_cancelled = True
+            state = "asked"
+        connection.answer({"ok": True, "state": state, "total": self.cell.total if self.cell else 0})
+
+    def _do_end(self, connection, request, _body):
+        self.host.end(request.get("reason") or "stopped")
+        connection.answer({"ok": True})
+
+    def _do_ping(self, connection, _request, _body):
+        connection.answer({"ok": True})
+
+    def _lost(self, connection):
+        """A connection has ended."""
+        if connection is self.holding:
+            self.holding = None
+            if self.options["bound"]:
+                self.host.end("the kernel has ended")
+
+    def status(self):
+        """What `%argo sessions` shows."""
+        cell, running = self.cell, self.running
+        return {
+            "name": self.options["name"], "pid": os.getpid(), "python": ".".join(map(str, sys.version_info[:3])),
+            "running": running.id if running else "", "queued": len(self.queue), "cells": self.cells,
+            "started": self.started, "idle_since": self.idle_since, "keep": self.options["keep"],
+            "max_age": self.options["max_age"], "packages": sorted(self.packages.items()),
+            "total": cell.total if cell else 0, "rss": self._resident(), "peak": self.peak,
+            "holder": self.holder if self.holding is not None else None, "ending": self.host.ending,
+        }  # fmt: skip
+
+    def _end(self):
+        """End the interpreter and all its processes, and leave a report."""
+        host, cell = self.host, self.cell
+        self._report()
+        for run in self.queue:
+            run.log.emit("lost", reason=host.ending)
+            run.log.end(*supervisor.STOPPED)
+        if host.process is not None and host.process.popen.poll() is None:
+            host.process.close_orders()
+            deadline = time.monotonic() + GRACE
+            while host.process.popen.poll() is None and time.monotonic() < deadline:
+                if cell:
+                    cell.read()
+                time.sleep(0.005)
+            processes.kill_group(host.process.pid)
+        processes.end_descendants()
+        self.server.close()
+        shutil.rmtree(host.home, ignore_errors=True)
+
+    def _report(self):
+        """Write why the session has ended, and what was lost, for the next client."""
+        report = {
+            "reason": self.host.ending, "t": time.time(), "items": self.cell.items if self.cell else [],
+            "total": self.cell.total if self.cell else 0,
+        }  # fmt: skip
+        path = self.options.get("report")
+        if not path:
+            return
+        try:
+            descriptor, aside = tempfile.mkstemp(dir=os.path.dirname(path))
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(report, file)
+            os.replace(aside, path)
+        except OSError:
+            pass
+
+
+def _death(code):
+    return "signal %d ended its process" % -code if code < 0 else "its process exited with status %d" % code
+
+
+def _span(seconds):
+    if seconds >= 3600 and seconds % 3600 == 0:
+        return "%d h" % (seconds // 3600)
+    return "%d min" % (seconds // 60) if seconds >= 60 else "%g s" % seconds

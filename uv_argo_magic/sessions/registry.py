@@ -1,0 +1,191 @@
+"""The sessions of this user, on disk: one file each, named by the digest of the notebook and the session's name.
+
+    DIGEST.json           the session: its worker, its token, and what it was started with
+    DIGEST.ended.json     how it ended, written by its worker
+
+Rules:
+- Files are the user's own (0600): they hold the tokens of the workers.
+- An entry states the machine and its boot: a worker of another machine is reported, never connected to.
+- An entry without a worker is a session that was restarted, and starts with its next cell.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import socket
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from uv_argo_magic._os import atomic_write, paths, process_id
+from uv_argo_magic.core.resolution.lock import Lock
+from uv_argo_magic.core.spec.run_spec import Resources, Settings
+from uv_argo_magic.core.spec.settings_parser import FIELDS, parse_setting
+from uv_argo_magic.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionKey:
+    """What a session belongs to: a notebook (its absolute path), or else a process (`owner`)."""
+
+    name: str
+    notebook: str = ""
+    owner: str = ""
+
+    @classmethod
+    def of(cls, name: str, notebook: str) -> SessionKey:
+        """The key of a session of this notebook; without one ("") it belongs to this process."""
+        pid = os.getpid()
+        owner = "" if notebook else f"{socket.gethostname()} {pid} {process_id.mark(pid)}"
+        return cls(name=name, notebook=notebook, owner=owner)
+
+    @property
+    def digest(self) -> str:
+        """A name for files."""
+        return hashlib.sha256(json.dumps([self.notebook, self.owner, self.name]).encode()).hexdigest()[:24]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worker:
+    """A worker's process, and where it listens (in the terms of its backend)."""
+
+    address: str
+    token: str
+    host: str
+    boot: str
+    pid: int
+    started: str
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it belongs to this machine, as it is running now."""
+        return self.host == socket.gethostname() and self.boot == boot_id()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its process exists, on this machine."""
+        return self.is_here and process_id.alive(self.pid, self.started)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionEntry:
+    """One session: what it was started with, the packages it has, and its worker (None: it starts with its next cell).
+
+    `created_at` is Unix seconds. `is_bound`: the worker ends with the process that started it.
+    """
+
+    key: SessionKey
+    backend: str
+    python: str
+    resources: Resources = field(default_factory=Resources)
+    settings: Settings = field(default_factory=Settings)
+    lock: Lock | None = None
+    first_lock: Lock | None = None
+    """The packages without those that later cells added."""
+    worker: Worker | None = None
+    is_bound: bool = False
+    created_at: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """The session's name."""
+        return self.key.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """How a session ended: the reason, and its variables as [name, type, bytes, shape]."""
+
+    reason: str
+    items: tuple[tuple[str, str, int, str], ...] = ()
+    total: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registry:
+    """The folder with the entries."""
+
+    root: Path
+
+    @classmethod
+    def of_this_user(cls, environ: Mapping[str, str] = os.environ) -> Registry:
+        """The registry in the user's data folder."""
+        return cls(root=paths.data_dir(environ) / "sessions")
+
+    def find(self, key: SessionKey) -> SessionEntry | None:
+        """The session with this key; None if there is none."""
+        return _read_entry(self.root / f"{key.digest}.json")
+
+    def list(self) -> tuple[SessionEntry, ...]:
+        """All sessions, the oldest first."""
+        entries = [_read_entry(path) for path in self.root.glob("*.json") if not path.name.endswith(".ended.json")]
+        return tuple(sorted((entry for entry in entries if entry), key=lambda entry: entry.created_at))
+
+    def write(self, entry: SessionEntry) -> None:
+        """Add or replace an entry.
+
+        Raises:
+            OSError: the disk does not take it.
+        """
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        document = {
+            "schema": SCHEMA,
+            **asdict(replace(entry, lock=None, first_lock=None)),
+            "lock": entry.lock.to_json() if entry.lock else "",
+            "first_lock": entry.first_lock.to_json() if entry.first_lock else "",
+        }
+        atomic_write.write(self.root / f"{entry.key.digest}.json", json.dumps(document))
+
+    def remove(self, key: SessionKey) -> None:
+        """Forget a session; no error if there is none."""
+        for path in (self.root / f"{key.digest}.json", self.report_path(key)):
+            path.unlink(missing_ok=True)
+
+    def report_path(self, key: SessionKey) -> Path:
+        """Where the worker writes how it ended."""
+        return self.root / f"{key.digest}.ended.json"
+
+    def ending(self, key: SessionKey) -> Ending | None:
+        """How the session ended, if its worker could write it."""
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            data = json.loads(self.report_path(key).read_text(encoding="utf-8"))
+            items = tuple((str(name), str(kind), int(size), str(shape)) for name, kind, size, shape in data["items"])
+            return Ending(reason=str(data["reason"]), items=items, total=int(data["total"]))
+        return None
+
+
+def _read_entry(path: Path) -> SessionEntry | None:
+    """The entry in this file; None if it cannot be read, or has another schema."""
+    try:
+        data: Any = json.loads(path.read_text(encoding="utf-8"))
+        if data["schema"] != SCHEMA:
+            return None
+        names = {one.name for one in fields(SessionEntry)}
+        values = {name: value for name, value in data.items() if name in names}
+        settings: Any = {key: parse_setting(key, value) for key, value in data["settings"].items() if key in FIELDS}
+        values |= {
+            "key": SessionKey(**data["key"]),
+            "resources": Resources(**data["resources"]),
+            "settings": Settings(**settings),
+            "lock": Lock.from_json(data["lock"]) if data["lock"] else None,
+            "first_lock": Lock.from_json(data["first_lock"]) if data["first_lock"] else None,
+            "worker": Worker(**data["worker"]) if data["worker"] else None,
+        }
+        return SessionEntry(**values)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SpecError):
+        return None
+
+
+def boot_id() -> str:
+    """This start of this machine; "" if the system does not tell."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return ""
