@@ -173,9 +173,9 @@ def checked(key: str, value: object) -> object:
         return "\n".join(value)
     if key == "python" and isinstance(value, float):
         # 3.10 as a number is 3.1, so a number is ambiguous.
-        raise SpecError("python must be text, not a number", hint=f'Write python = "{value}".')
+        raise SpecError("python must be a string, not a number", hint=f'Write python = "{value}".')
     if not isinstance(value, str):
-        raise SpecError(f"{key} must be text, not {value!r}", hint="Put it in quotes.")
+        raise SpecError(f"{key} must be a string, not {value!r}", hint="Put it in quotes.")
     return value
 
 

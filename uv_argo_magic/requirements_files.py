@@ -171,16 +171,16 @@ _CONTENTS = (
 )
 _EXPORTS = {
     "poetry": (
-        "a lock file of Poetry",
+        "a Poetry lock file",
         "Export it: poetry export -o requirements.txt (with the plugin poetry-plugin-export)",
     ),
-    "pdm": ("a lock file of PDM", "Export it: pdm export -o requirements.txt"),
-    "pipenv": ("a file of Pipenv", "Export it: pipenv requirements > requirements.txt"),
+    "pdm": ("a PDM lock file", "Export it: pdm export -o requirements.txt"),
+    "pipenv": ("a Pipenv file", "Export it: pipenv requirements > requirements.txt"),
     "setuptools": (
-        "read only by building the project, and nothing is built here",
-        "Write what it asks for into a file: uv pip compile setup.py -o requirements.txt",
+        "readable only by building the project, which is not supported",
+        "Compile its requirements into a file: uv pip compile setup.py -o requirements.txt",
     ),
-    "notebook": ("a notebook", "Name its requirements file, or write what it needs: --deps NAMES."),
+    "notebook": ("a notebook", "Name its requirements file, or list the packages: --deps NAMES."),
 }
 """What is refused: the problem, and the one command that helps."""
 
@@ -201,7 +201,9 @@ def _included(source: _Source, include: Include, visited: set[tuple[Path, bool]]
     if path in trail:
         raise SpecError(f"{where}: {include.name} includes this file again", hint="Remove one of the two lines.")
     if len(trail) >= DEEPEST:
-        raise SpecError(f"{where}: more than {DEEPEST} files include each other", hint="Name the last one directly.")
+        raise SpecError(
+            f"{where}: more than {DEEPEST} files include each other", hint="Name the innermost one directly."
+        )
     if (path, include.constraint) in visited:
         return ParsedRequirements()
     visited.add((path, include.constraint))
@@ -327,14 +329,14 @@ def _environment(source: _Source, text: str) -> tuple[list[conda_env.Line], list
         where = f", line {mark.line + 1}" if mark else ""
         raise SpecError(
             f"{source.name}{where}: invalid YAML: {getattr(error, 'problem', None) or 'too deep'}",
-            hint="An environment.yml has dependencies: and below it lines like - numpy=1.26.",
+            hint="List the packages under `dependencies:`, one per line, such as `- numpy=1.26`.",
         ) from None
     keys = {str(key.value): value for key, value in root.value} if isinstance(root, yaml.MappingNode) else {}
     entries = keys.get("dependencies")
     if not isinstance(entries, yaml.SequenceNode):
         raise SpecError(
             f"{source.name} has no list of dependencies",
-            hint="An environment.yml has dependencies: and below it lines like - numpy=1.26.",
+            hint="List the packages under `dependencies:`, one per line, such as `- numpy=1.26`.",
         )
     lines: tuple[list[conda_env.Line], list[conda_env.Line]] = ([], [])
     for entry in entries.value:
@@ -344,8 +346,8 @@ def _environment(source: _Source, text: str) -> tuple[list[conda_env.Line], list
             number = node.start_mark.line + 1
             if not isinstance(node, yaml.ScalarNode):
                 raise SpecError(
-                    f"{source.name}, line {number}: this is neither a package nor a list for pip",
-                    hint="Write - numpy=1.26, or - pip: and below it - rich>=13.",
+                    f"{source.name}, line {number}: expected a package or a pip list",
+                    hint="Write `- numpy=1.26`, or `- pip:` with `- rich>=13` below it.",
                 )
             lines[pip].append(conda_env.Line(number=number, text=node.value))
     notes = [f"{source.name}: its variables are ignored; use --set env=NAME=VALUE."] if "variables" in keys else []

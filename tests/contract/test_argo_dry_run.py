@@ -58,7 +58,7 @@ def test_the_manifest_is_printed_and_nothing_is_created(server, described):
         (
             403,
             'User "u" cannot create resource "workflows" in API group "argoproj.io" in the namespace "nb"',
-            "you may not create workflows in the namespace nb. Ask your administrator for a Role with this rule:",
+            "you cannot create workflows in the namespace nb. Ask your administrator for a Role with this rule:",
         ),
         (403, 'workflows.argoproj.io "x" is forbidden: exceeded quota: q', "Request less with --resources"),
         (
@@ -71,7 +71,7 @@ def test_the_manifest_is_printed_and_nothing_is_created(server, described):
 def test_a_refusal_is_said_in_words(server, described, status, message, words):
     server.fail("POST", status, message)
     last = described().rsplit("\n", 1)[-1]
-    assert last.startswith("# The API refuses this Workflow: ")
+    assert last.startswith("# The API rejects this Workflow: ")
     assert words in last
 
 

@@ -126,7 +126,7 @@ def test_an_api_that_is_away_is_reported_until_it_answers(server, begin, monkeyp
     (note,) = notes - {""}
     assert note.startswith("The cell is running; no connection since ")
     assert "failed (503)" in note
-    assert "the run goes on" in note
+    assert "the run continues" in note
     assert messages.sentence(run.state) == "The cell completed."
     assert run.logs() == "begun\nend\n"
 
@@ -160,7 +160,7 @@ def test_a_log_that_falls_silent_is_reported_if_a_new_request_is_silent_too(serv
     while "no connection since" not in messages.status_note(run.state):
         assert not run.state.ended
         time.sleep(0.01)
-    assert "the run goes on" in messages.status_note(run.state)
+    assert "the run continues" in messages.status_note(run.state)
     server.frozen = False
     assert (run.wait(30).outcome, run.logs()) == ("Succeeded", "begun\nend\n")
 
@@ -266,7 +266,7 @@ def test_a_denied_log_names_the_rule_that_would_allow_it(server, begin):
     server.fail("/log", 403, message)
     one = begin("import time; time.sleep(.5)")
     one.wait(30)
-    with pytest.raises(NodeFailed, match=r"you may not get pods/log in the namespace nb") as caught:
+    with pytest.raises(NodeFailed, match=r"you cannot get pods/log in the namespace nb") as caught:
         one.raise_for_state()
     assert 'apiGroups: [""], resources: [pods/log], verbs: [get]' in str(caught.value)
 
@@ -281,7 +281,7 @@ def test_a_denied_log_names_the_rule_that_would_allow_it(server, begin):
                 '"argoproj.io" in the namespace "nb"'
             ),
             SubmitRejected,
-            "you may not create workflows in the namespace nb",
+            "you cannot create workflows in the namespace nb",
         ),
         (
             404,
@@ -313,7 +313,7 @@ def test_a_large_program_that_may_not_travel_leaves_nothing_running(server, begi
     message = f'configmaps is forbidden: User "me" cannot create {what}'
     server.fail("configmaps", 403, message)
     cell = "# " + "".join(f"{i:x}" for i in range(40_000))
-    with pytest.raises(SubmitRejected, match="needs a ConfigMap: you may not create configmaps") as caught:
+    with pytest.raises(SubmitRejected, match="needs a ConfigMap: you cannot create configmaps") as caught:
         begin(cell)
     assert "resources: [configmaps], verbs: [create]" in caught.value.hint
     assert only(server).made["spec"]["shutdown"] == "Terminate"

@@ -131,7 +131,7 @@ def test_a_template_that_may_not_be_read_gets_a_program_and_no_more(server, want
     with pytest.raises(SpecError, match="unknown Python version in the template cell") as caught:
         begin(wanted())
     assert "--python X.Y.Z" in caught.value.hint
-    with pytest.raises(SpecError, match="you may not read the template"):
+    with pytest.raises(SpecError, match="you cannot read the template"):
         begin(wanted(python=HERE, resources=Resources(memory="2Gi")))
     one = begin(wanted(python=HERE))
     assert one.wait(60).outcome == "Succeeded"

@@ -73,7 +73,7 @@ def test_all_is_well(server, words, capsys):
         "executor", *NO_RUN,
     ]  # fmt: skip
     assert [line for line in lines if line[:2] != "ok"] == [
-        "note     controller             not known: there are no workflows in this namespace yet"
+        "note     controller             unknown: there are no workflows in this namespace yet"
     ]
     assert f"{HERE} 1.0" in " ".join(lines)
 
@@ -119,7 +119,7 @@ def test_rights_that_are_missing_are_named_with_their_rule(server, examine):
     assert found["may workflows"].message == "not patch in the namespace nb"
     assert '{apiGroups: [""], resources: [pods/log], verbs: [get]}' in found["may pods/log"].hint
     assert (found["may configmaps"].outcome, found["test cell"].outcome) == ("note", "skipped")
-    assert found["executor"].message == "the service account default may not patch workflowtaskresults"
+    assert found["executor"].message == "the service account default cannot patch workflowtaskresults"
 
 
 def test_what_may_not_be_asked_is_not_known(server, examine):

@@ -172,7 +172,7 @@ def test_a_bare_shell_shows_text(shell, capsys):
 
 def test_a_result_without_text_has_a_plain_form(shell):
     data, _ = shell.display_formatter.format(RemoteResult({"text/html": "x"}, {}))
-    assert data == {"text/html": "x", "text/plain": "<a value without a text form>"}
+    assert data == {"text/html": "x", "text/plain": "<value without a text representation>"}
 
 
 def test_ipythons_own_functions_are_used_in_a_real_kernel():

@@ -140,7 +140,7 @@ def test_what_cannot_be_run_says_why(shell, notebook, index):
 @pytest.mark.parametrize("text", ["", "{}", '{"cells": 3}', '{"cells": [{}]}', "[]"])
 def test_what_is_no_notebook(shell, tmp_path, text):
     (tmp_path / "x.ipynb").write_text(text)
-    with pytest.raises(SpecError, match=r"x\.ipynb is not a notebook of format 4"):
+    with pytest.raises(SpecError, match=r"x\.ipynb is not a notebook in format 4"):
         shell.run_line_magic("argo", "verify x.ipynb")
 
 
@@ -161,17 +161,11 @@ def test_displays_are_kept_as_a_front_end_keeps_them():
     seen.write("stdout", "x")
     seen.write("stderr", "warn")
     seen.clear(wait=True)
-    assert seen.shown(verify_state(), "") == verify.Shown(stdout="x", texts=("two",), error="")
+    assert seen.shown("") == verify.Shown(stdout="x", texts=("two",), error="")
     seen.write("stdout", "y")
-    assert seen.shown(verify_state(), "E") == verify.Shown(stdout="y", texts=(), error="E")
+    assert seen.shown("E") == verify.Shown(stdout="y", texts=(), error="E")
     seen.clear(wait=False)
-    assert seen.shown(verify_state(), "").stdout == ""
-
-
-def verify_state():
-    from uv_argo_magic.core.protocol.state import RunState
-
-    return RunState()
+    assert seen.shown("").stdout == ""
 
 
 def test_what_a_table_of_differences_says():

@@ -168,8 +168,8 @@ def test_a_failed_run_is_1_and_an_interrupt_130(engine, capsys):
         (["run", "script.py", "--to", "x.py"], "--to needs --dry-run"),
         (["export"], "the history has no runs"),
         (["logs"], "the history has no runs"),
-        (["stop"], "no run is live"),
-        (["runs", "-n", "x"], "-n needs a whole number"),
+        (["stop"], "no run is in progress"),
+        (["runs", "-n", "x"], "-n needs an integer"),
     ],
 )
 def test_wrong_usage_is_2_and_says_what_is_right(engine, argv, message, capsys):

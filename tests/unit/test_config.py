@@ -75,9 +75,9 @@ def test_places_add_up_key_by_key(tmp_path):
     [
         ("pannel = 'x'", r"uv-argo.toml: unknown setting pannel; did you mean panel\?"),
         ("panel = 3", "uv-argo.toml: invalid value for panel: 3"),
-        ("python = 3.10", "uv-argo.toml: python must be text, not a number"),
-        ("python = true", "uv-argo.toml: python must be text, not True"),
-        ("deps = [1]", r"uv-argo.toml: deps must be text, not \[1\]"),
+        ("python = 3.10", "uv-argo.toml: python must be a string, not a number"),
+        ("python = true", "uv-argo.toml: python must be a string, not True"),
+        ("deps = [1]", r"uv-argo.toml: deps must be a string, not \[1\]"),
         ("panel =", "invalid TOML in .*uv-argo.toml"),
         ("backend = 'lcoal'", r"uv-argo.toml: unknown backend lcoal; did you mean local\?"),
     ],

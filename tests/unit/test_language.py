@@ -66,6 +66,12 @@ PHRASES = {
     r"\b(?:that|which) (?:is|are) there\b": "existing, that exists",
     r"\bseen there\b|\bfrom there\b": "name where",
     r"\bby its nature\b": "say why",
+    r"\bfor ever\b": "forever",
+    r"(?<!\*)\byou may (?:not )?(?:list|read|create|get|watch|patch|delete)\b": "you can, you cannot",
+    r"\b(?:run|cell|workflow)s? goes on\b": "continues",
+    r"\bin line (?:\d|\{)": "on line",
+    r"\b(?:an empty|a plain) text\b|\b(?:list|pair) of texts\b|\btwo texts\b": "string, strings",
+    r"\bbeside (?:the|a|its) notebook\b": "next to the notebook",
 }
 """Phrase -> what to write instead."""
 _PATTERNS = {re.compile(phrase.replace(" ", r"\s+"), re.IGNORECASE): advice for phrase, advice in PHRASES.items()}

@@ -230,7 +230,7 @@ class LocalBackend:
         return interpreters.find(spec.python)
 
     def image(self, spec: RunSpec) -> str:
-        """An empty text: there are no images.
+        """An empty string: there are no images.
 
         Raises:
             SpecError: the setting `base` names an image.

@@ -75,7 +75,7 @@ def stop(request: Request) -> Iterator[str]:
     if not name:
         candidates = [entry for entry in listing.entries if entry.live or (entry.unseen and entry.note("name"))]
         if not candidates:
-            raise SpecError("no run is live", hint="List the ended ones with the runs command.")
+            raise SpecError("no run is in progress", hint="List finished runs with the runs command.")
         name = next((entry.id for entry in candidates if entry.live), candidates[0].id)
     entry = listing.find(name)
     if entry is not None and history.stop(entry, f"the stop command in a {request.front_end}"):

@@ -137,7 +137,7 @@ def cells(path: Path) -> Iterator[Cell]:
     except OSError as error:
         raise SpecError(f"cannot read {path.name}: {error.strerror}", hint="Name a notebook's file.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SpecError(f"{path.name} is not a notebook of format 4", hint="Save it with Jupyter.") from error
+        raise SpecError(f"{path.name} is not a notebook in format 4", hint="Save it with Jupyter.") from error
 
 
 class _Anything(Mapping[str, object]):

@@ -160,7 +160,7 @@ def join(
     """
     remote, entry = ref.remote, ref.entry
     if remote is None:
-        raise ValueError(f"nothing is known of {ref.id} where it runs")
+        raise ValueError(f"the backend does not know the run {ref.id}")
     submitted = events.Submitted(name=remote.name, location=remote.location, t=remote.started_at)
     files = history.take_over(entry) if history is not None and entry is not None and entry.unseen else None
     return Run(

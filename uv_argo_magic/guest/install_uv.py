@@ -29,7 +29,7 @@ def uv(store, version, index, run, boot):
         command += ["--index-url", index] if index else []
         _check(run([*command, "uv==" + version]))
         if not os.path.exists(os.path.join(target, "bin", "uv")):
-            raise ProvisionProblem(1, "the package uv brought no command uv")
+            raise ProvisionProblem(1, "the uv package contains no uv command")
         os.makedirs(os.path.dirname(home), exist_ok=True)
         try:
             os.rename(target, home)
@@ -68,7 +68,7 @@ def _check(result):
 def _cause(output):
     """The cause in the output of pip or venv."""
     if re.search(r"No module named .?(venv|ensurepip)|ensurepip is not available", output):
-        return "this Python has neither pip nor a venv that brings one"
+        return "this Python has neither pip nor a venv module to install it"
     broken = re.findall(r"connection broken by '(\w+)", output)
     if broken:
         return "the package index could not be reached (%s)" % broken[-1]

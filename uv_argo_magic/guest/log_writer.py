@@ -58,7 +58,7 @@ class Log:
             try:
                 view = view[os.write(self.fd, view) :]
             except (BrokenPipeError, OSError):
-                # The reader of the log is gone. The run goes on: its lifeline or deadline ends it.
+                # The reader of the log is gone. The run continues: its lifeline or deadline ends it.
                 self.broken = True
 
 

@@ -20,7 +20,7 @@ from .host import Host
 
 INSTALL, RUN = "install", "run"
 """Values of UV_ARGO_ROLE: do only this part; without it, both."""
-STOPPED = "stopped", processes.TERMINATED, "before the cell began"
+STOPPED = "stopped", processes.TERMINATED, "before the cell started"
 HANDED = "handed"
 """Instead of a reason: nothing has ended, another container continues."""
 PROTOCOL = 1
@@ -142,7 +142,7 @@ class Supervisor:
         target = self.payload["lock"].get("target")
         minor = "%d.%d" % sys.version_info[:2]
         if target and target["python"].split(".")[:2] != minor.split("."):
-            text = "resolved for Python %s, and running Python %s" % (target["python"], minor)
+            text = "resolved for Python %s, but running on Python %s" % (target["python"], minor)
             if self.payload["lock"]["lines"]:
                 self.log.emit("uv", text="error: No interpreter found: " + text + "\n")
                 raise InstallProblem(2, "python")
@@ -198,7 +198,7 @@ class Supervisor:
         try:
             self.uv = install_uv.uv(self.store, version, re.sub(r"^[\w.-]+=", "", index), run, self.log.boot)
         except install_uv.ProvisionProblem as problem:
-            self.log.emit("uv", text="error: uv could not be installed there\n  cause: %s\n" % problem.cause)
+            self.log.emit("uv", text="error: uv could not be installed in the pod\n  cause: %s\n" % problem.cause)
             raise InstallProblem(problem.code) from problem
 
     def _run_uv(self, command, output=None):

@@ -218,7 +218,7 @@ def _read_array(tree):
         import numpy as np
     except ImportError:
         hint = "Add numpy to --deps, or push a list: x.tolist()."
-        reason = "what was pushed is a numpy array, and numpy is not among the cell's dependencies. "
+        reason = "the pushed value is a numpy array, but numpy is not among the cell's dependencies. "
         raise CannotTravel(reason + hint, hint) from None
     raw = _bytes(tree)
     dtype = _read_dtype(np, tree["dtype"])

@@ -148,7 +148,7 @@ class RemoteResult:
         self.metadata = metadata
 
     def __repr__(self) -> str:
-        return str(self.data.get("text/plain", "<a value without a text form>"))
+        return str(self.data.get("text/plain", "<value without a text representation>"))
 
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None

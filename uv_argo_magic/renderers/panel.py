@@ -94,7 +94,7 @@ class StaticPanel(Panel):
 
 
 class HtmlPanel(Panel):
-    """The static form, redrawn while the run goes on: for front ends without widgets."""
+    """The static form, redrawn while the run continues: for front ends without widgets."""
 
     def _is_due(self, state: RunState, now: float) -> bool:
         drawn = self._drawn_state

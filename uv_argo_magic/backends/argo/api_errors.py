@@ -36,16 +36,16 @@ _RULES = (
     ),
     Rule(
         pattern=r"Waiting for (?P<what>\S+) lock\.(?: Lock status: (?P<why>\S+))?",
-        sentence="waiting for the semaphore {what} ({why} free); the run starts when others have ended",
+        sentence="waiting for the semaphore {what} ({why} free); the run starts when others finish",
     ),
     Rule(
         pattern=r"too many workflows are already running",
-        sentence="waiting: Argo's limit of parallel workflows is reached; the run starts when others have ended",
+        sentence="waiting: Argo's limit of parallel workflows is reached; the run starts when others finish",
     ),
     Rule(
         pattern=r"workflowtaskresults\S* is forbidden: User \"(?P<what>[^\"]+)\"",
         sentence=(
-            "the pod's {what} may not report to Argo: it needs a Role with create and patch on workflowtaskresults "
+            "the pod's {what} cannot report to Argo: it needs a Role with create and patch on workflowtaskresults "
             "(argoproj.io); or use another one with --set service_account=NAME"
         ),
     ),

@@ -274,7 +274,7 @@ def _dry_run(client: ArgoClient, manifest: dict[str, Any]) -> str:
     try:
         client.create(manifest, dry_run=True)
     except SubmitRejected as problem:
-        return f"The API refuses this Workflow: {_message(problem)}"
+        return f"The API rejects this Workflow: {_message(problem)}"
     except BackendError as problem:
         return f"The API was not checked: {_message(problem)}"
     return f"{client.location}: the API would accept this Workflow (a dry run: nothing was created)."

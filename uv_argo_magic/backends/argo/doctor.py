@@ -84,9 +84,9 @@ def _through_server(client: Server) -> Iterator[Check]:
         yield Check(name="rights", outcome="failed", message=str(problem), hint=problem.hint)
         yield from _skipped(STEPS.index("rights"), "rights")
         return
-    yield Check(name="rights", outcome="ok", message=f"you may list workflows in the namespace {client.namespace}")
+    yield Check(name="rights", outcome="ok", message=f"you can list workflows in the namespace {client.namespace}")
     yield _phases(items)
-    yield Check(name="executor", outcome="note", message="not known with an Argo Server")
+    yield Check(name="executor", outcome="note", message="unknown with an Argo Server")
 
 
 def meanwhile(client: ArgoClient, name: str) -> Iterator[Check]:
@@ -98,7 +98,7 @@ def meanwhile(client: ArgoClient, name: str) -> Iterator[Check]:
         return
     for pod in pods[:1]:
         if isinstance(client, Server):
-            yield Check(name="at most once", outcome="note", message="not known with an Argo Server", hint=KEEP_PODS)
+            yield Check(name="at most once", outcome="note", message="unknown with an Argo Server", hint=KEEP_PODS)
             return
         if version := _version(pod):
             yield Check(name="Argo's version", outcome="ok", message=version)
@@ -180,7 +180,7 @@ def _controller(client: ArgoClient) -> Check:
     try:
         items = client.workflows("")
     except Denied:
-        return Check(name="controller", outcome="note", message="not known: you may not list workflows")
+        return Check(name="controller", outcome="note", message="unknown: you cannot list workflows")
     return _phases(items)
 
 
@@ -196,7 +196,7 @@ def _phases(items: list[dict[str, Any]]) -> Check:
         )
     if any((item.get("status") or {}).get("phase") for item in items):
         return Check(name="controller", outcome="ok", message="the workflows in this namespace have phases")
-    return Check(name="controller", outcome="note", message="not known: there are no workflows in this namespace yet")
+    return Check(name="controller", outcome="note", message="unknown: there are no workflows in this namespace yet")
 
 
 def _age(workflow: dict[str, Any], now: dt.datetime) -> float:
@@ -208,7 +208,7 @@ def _age(workflow: dict[str, Any], now: dt.datetime) -> float:
 
 
 def _executor(client: ArgoClient, settings: Settings) -> Check:
-    """Whether the pods' service account may report results; checking another account takes further permissions."""
+    """Whether the pods' service account can report results; checking another account takes further permissions."""
     account = settings.service_account or "default"
     attributes = {"namespace": client.namespace, "group": "argoproj.io", "resource": "workflowtaskresults"}
     missing = []
@@ -227,13 +227,13 @@ def _executor(client: ArgoClient, settings: Settings) -> Check:
             if not client.request(path, body)["status"]["allowed"]:
                 missing.append(verb)
     except Denied:
-        return Check(name="executor", outcome="note", message=f"not known for the service account {account}")
+        return Check(name="executor", outcome="note", message=f"unknown for the service account {account}")
     if not missing:
-        return Check(name="executor", outcome="ok", message=f"the service account {account} may report results")
+        return Check(name="executor", outcome="ok", message=f"the service account {account} can report results")
     return Check(
         name="executor",
         outcome="failed",
-        message=f"the service account {account} may not {', '.join(missing)} workflowtaskresults",
+        message=f"the service account {account} cannot {', '.join(missing)} workflowtaskresults",
         hint='Ask your administrator to bind this rule to it: {apiGroups: ["argoproj.io"], '
         "resources: [workflowtaskresults], verbs: [create, patch]}.",
     )

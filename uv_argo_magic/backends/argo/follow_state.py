@@ -119,7 +119,7 @@ class FollowState:
 
     @property
     def patience(self) -> float | None:
-        """Seconds to wait for more; None while the run goes on."""
+        """Seconds to wait for more; None while the run continues."""
         is_final = diagnose.is_final(self.workflow)
         if self.given_up:
             return 0.0 if is_final else LOG_DELAY
@@ -368,9 +368,9 @@ def _connection_changed(step: _Step, change: ConnectionChanged) -> None:
     step.set(failing=(*others, change.source))
     if not others and not state.exited:
         since = time.strftime("%H:%M:%S", time.localtime(change.since))
-        message = f"no connection since {since} ({change.error}); the run goes on, and its output follows later"
+        message = f"no connection since {since} ({change.error}); the run continues, and its output will follow"
         if isinstance(change.error, NotLoggedIn):
-            message = f"{change.error} since {since}; log in again to see its output: the run goes on"
+            message = f"{change.error} since {since}; log in again to see its output; the run continues"
         step.effects.append(NodePhase(phase=UNREACHABLE, message=message, t=step.t, uid=pods.uid_of(state.pod)))
 
 

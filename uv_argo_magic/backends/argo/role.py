@@ -18,7 +18,7 @@ SERVER_ROLE = (
 )
 """What an Argo Server, and Argo's own command line, request for a user of this backend."""
 OPTIONAL = {
-    "configmaps": "only programs above 96 KiB travel in one",
-    "workflowtemplates": "only --set template=NAME reads one",
+    "configmaps": "only needed for programs above 96 KiB",
+    "workflowtemplates": "only needed with --set template=NAME",
 }
 """Resource that most runs do not need -> what it is for."""

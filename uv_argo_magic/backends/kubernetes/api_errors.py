@@ -27,7 +27,7 @@ class Rule:
 ADMISSION_RULES = (
     Rule(
         pattern=r"exceeded quota: (?P<what>.+)",
-        sentence="the quota is exceeded ({what}); request less with --resources, or wait until other runs have ended",
+        sentence="the quota is exceeded ({what}); request less with --resources, or wait until other runs finish",
     ),
     Rule(
         pattern=r"m\w+mum (?P<what>\S+) usage per \w+ is (?P<space>\S+?), but (?:limit|request) is (?P<why>\S+?)\.?$",
@@ -120,7 +120,7 @@ POD_RULES = (
     ),
     Rule(
         pattern=r"NodeLost|[Nn]ode \S+ (?:is|which was running the pod is) unresponsive",
-        sentence="the pod's node does not respond any more ({text}); run the cell again",
+        sentence="the pod's node no longer responds ({text}); run the cell again",
     ),
     Rule(
         pattern=r"active on the node longer than the specified deadline",

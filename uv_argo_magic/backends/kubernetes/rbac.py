@@ -49,7 +49,7 @@ def denied(message: str, rules: Iterable[Rule] = POD_RULES) -> Denied:
     verbs = next((rule.verbs for rule in rules if rule.resource == match["resource"]), (match["verb"],))
     rule = Rule(match["group"], match["resource"], verbs)
     return Denied(
-        f"you may not {match['verb']} {match['resource']}{scope}",
+        f"you cannot {match['verb']} {match['resource']}{scope}",
         hint=(
             f"Ask your administrator for a Role with this rule: {rule}, or use another namespace: --set namespace=NAME."
         ),
@@ -61,7 +61,7 @@ def refusal_hint(message: str) -> str:
     if "ValidatingAdmissionPolicy" in message or "admission webhook" in message:
         return "Change the setting that the cluster's policy names, or ask your administrator."
     if "exceeded quota" in message:
-        return "Request less with --resources, or wait until other runs have ended."
+        return "Request less with --resources, or wait until other runs finish."
     if re.search(r"quantity|Quantity|resources\.(?:requests|limits)", message):
         return "Write quantities as 500m, 2 or 2Gi: --cpu 500m --memory 2Gi."
     return "Fix the setting that the message names."

@@ -323,7 +323,7 @@ def _parse_event(line: bytes) -> dict[str, Any]:
 
 
 class Backoff:
-    """How long to wait before a retry: a little longer each time, and not for ever."""
+    """How long to wait before a retry: a little longer each time, and not forever."""
 
     def __init__(
         self, done: threading.Event, report: Callable[[BackendError | None, float], None] | None = None

@@ -174,7 +174,7 @@ def expand(text: str, variables: Mapping[str, object], expanded: dict[str, str])
     """The text with its variables replaced; `expanded` collects each replacement.
 
     Raises:
-        SpecError: a variable is not defined, or its value is neither text, a number, a path nor a list of texts.
+        SpecError: a variable is not defined, or its value is neither a string, a number, a path nor a list of strings.
     """
     match = _NAME.fullmatch(text)
     alone = bool(match and (match["dollar"] or match["brace"]))
@@ -208,7 +208,7 @@ def _as_text(name: str, written: str, variables: Mapping[str, object], *, alone:
         return str(value)
     raise SpecError(
         f"{written} is a {type(value).__name__}, which cannot be used on this line",
-        hint="Use a text, a number, a path or a list of texts.",
+        hint="Use a string, a number, a path or a list of strings.",
     )
 
 

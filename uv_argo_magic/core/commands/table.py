@@ -399,13 +399,13 @@ def count(line: Line, default: int = 20) -> int:
     """The number of `runs -n`.
 
     Raises:
-        SpecError: it is not a whole number above 0.
+        SpecError: it is not an integer above 0.
     """
     text = line.text("count")
     if not text:
         return default
     if not (text.isascii() and text.isdigit() and int(text)):
-        raise SpecError(f"-n needs a whole number, not {text}", hint="Example: runs -n 5")
+        raise SpecError(f"-n needs an integer, not {text}", hint="Example: runs -n 5")
     return int(text)
 
 
@@ -434,7 +434,7 @@ def _names(flag: str, text: str) -> tuple[str, ...]:
 
 def _name(flag: str, text: str) -> str:
     if not text.isidentifier() or keyword.iskeyword(text):
-        raise SpecError(f"{flag} needs a variable name, not {text or 'an empty text'}", hint=f"Example: {flag} total")
+        raise SpecError(f"{flag} needs a variable name, not {text or 'an empty string'}", hint=f"Example: {flag} total")
     return text
 
 

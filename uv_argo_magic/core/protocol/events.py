@@ -303,7 +303,7 @@ def _text(value: object) -> str:
 
 def _integer(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise _InvalidField("is not a whole number")
+        raise _InvalidField("is not an integer")
     return value
 
 
@@ -336,7 +336,7 @@ def _pairs(value: object) -> tuple[tuple[str, str], ...]:
         raise _InvalidField("is not a list")
     for item in value:
         if not (isinstance(item, list) and len(item) == 2 and all(isinstance(part, str) for part in item)):
-            raise _InvalidField("holds an item that is not a pair of texts")
+            raise _InvalidField("contains an item that is not a pair of strings")
     return tuple((first, second) for first, second in value)
 
 

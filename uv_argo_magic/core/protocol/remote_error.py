@@ -136,7 +136,7 @@ def _text(data: Fields, name: str) -> str:
 def _whole(data: Fields, name: str) -> int:
     value = data.get(name)
     if not isinstance(value, int) or isinstance(value, bool):
-        raise _Bad(f"{name} is not a whole number")
+        raise _Bad(f"{name} is not an integer")
     return value
 
 
@@ -165,7 +165,7 @@ def _list(data: Fields, name: str) -> list[object]:
 def _texts(data: Fields, name: str) -> tuple[str, ...]:
     texts = tuple(item for item in _list(data, name) if isinstance(item, str))
     if len(texts) != len(_list(data, name)):
-        raise _Bad(f"{name} holds an item that is not text")
+        raise _Bad(f"{name} contains an item that is not a string")
     return texts
 
 

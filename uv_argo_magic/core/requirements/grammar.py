@@ -181,7 +181,7 @@ def _misspelled(cursor: Cursor, start: int, operator: str) -> NoReturn:
         if numbers:
             cursor.at = numbers.end()
         advice = f"write {fix}" if fix else "write ~= and a version"
-        cursor.refuse("is another tool's notation", advice, start=start, fix=fix)
+        cursor.refuse("is the syntax of another tool", advice, start=start, fix=fix)
     fix = MISSPELLED.get(operator, "")
     problem = "compares text, not versions" if operator == "===" else "is not a comparison"
     cursor.refuse(problem, f"use {fix}" if fix else "use one of == ~= != <= >= < >", start=start, fix=fix)
@@ -242,8 +242,8 @@ def _comparison(cursor: Cursor) -> None:
         cursor.refuse("is not a comparison", f"use {fix or 'one of == ~= != <= >= < > in'}", start=at, fix=fix)
     right, right_text = _operand(cursor, left)
     if bool(left) == bool(right):
-        problem = "compares two variables" if left else "compares two texts"
-        cursor.refuse(problem, 'compare a variable with a text, as in os_name == "posix"', start=start)
+        problem = "compares two variables" if left else "compares two strings"
+        cursor.refuse(problem, 'compare a variable with a string, as in os_name == "posix"', start=start)
     variable, text = (left, right_text) if left else (right, left_text)
     operator = operator if left else FLIPPED.get(operator, operator)
     if operator[-1] == "n":
@@ -263,7 +263,7 @@ def _operand(cursor: Cursor, variable: str) -> tuple[str, str]:
     if quoted:
         text = quoted[1:-1]
         if "'" in text or '"' in text or " #" in text or "\t" in text:
-            cursor.refuse("has a quote, a tab or a comment sign inside", "write a plain text", start=start)
+            cursor.refuse("has a quote, a tab or a comment sign inside", "write a plain string", start=start)
         return "", text
     if cursor.next and cursor.next in "\"'":
         cursor.refuse("has no closing quote", f"write {cursor.next} at its end")

@@ -116,7 +116,7 @@ def _json(text: str, source: str) -> Sequence[object]:
         where = f"line {error.lineno}, " if error.lineno > 1 else ""
         raise SpecError(f"{source}, {where}character {error.colno}: invalid JSON list; {advice}", hint=hint) from None
     except (ValueError, RecursionError):  # a number of thousands of digits, brackets thousands deep
-        raise SpecError(f"{source}: this JSON holds more than strings; {advice}", hint=hint) from None
+        raise SpecError(f"{source}: this JSON contains more than strings; {advice}", hint=hint) from None
     return value if isinstance(value, list) else [value]
 
 

@@ -164,7 +164,7 @@ def _block(lines: list[str]) -> Block | None:
                 _refuse_mark(index, f"{quoted(line)} does not open a block", f'write exactly "{OPENED}"')
             continue
         if block:
-            _refuse_mark(index, f"a second script block (the first is in line {block.first})", "join the two")
+            _refuse_mark(index, f"a second script block (the first is on line {block.first})", "join the two")
         body: list[str] = []
         while index < len(lines) and (lines[index] == "#" or lines[index].startswith("# ")) and lines[index] != OPENED:
             body.append(lines[index])

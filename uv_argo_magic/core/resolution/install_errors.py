@@ -109,7 +109,8 @@ _RULES = (
     ),
     _Rule(
         cause="other",
-        pattern=r"error: uv could not be (?:installed there|started)",
+        # Older logs have "there".
+        pattern=r"error: uv could not be (?:installed (?:there|in the pod)|started)",
         sentence="The image has no uv: {line}.",
         hint=(
             "Use an image with uv (--set image=IMAGE), install uv first with the image's pip (--set shape=runtime), "

@@ -38,7 +38,7 @@ def read(text: str, *, source: str) -> Request:
         data = json.loads(text)
     except json.JSONDecodeError as error:
         raise SpecError(
-            f"{source} is not JSON: {error.msg} in line {error.lineno}, character {error.colno}", hint=HINT
+            f"{source} is not JSON: {error.msg} on line {error.lineno}, character {error.colno}", hint=HINT
         ) from None
     except (ValueError, RecursionError):  # a number of thousands of digits, brackets thousands deep
         raise SpecError(f"{source} is not a valid request", hint=HINT) from None

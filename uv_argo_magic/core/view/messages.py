@@ -32,7 +32,7 @@ SIGNALS: dict[int, tuple[str, str]] = {
         "and try another version of the package in use.")),
     7: ("SIGBUS", "A memory-mapped file became unavailable: a full disk, a truncated file, or too small a /dev/shm."),
     8: ("SIGFPE", "Compiled code divided an integer by zero. Check the values passed to the package in use."),
-    9: ("SIGKILL", "Most often the memory ran out. Request more memory, or process the data in pieces."),
+    9: ("SIGKILL", "Most often, memory ran out. Request more memory, or process the data in pieces."),
     11: ("SIGSEGV", ("Compiled code accessed invalid memory, most often because of a bug or of incompatible packages. "
          "Try another version of the package imported last.")),
     13: ("SIGPIPE", "It wrote to a closed pipe."),
@@ -352,7 +352,7 @@ def _ran_out_of_memory(exited: Exited) -> bool:
 
 
 def _by(state: RunState) -> str:
-    """Who requested the stop, and when the guest noticed it ("before the cell began")."""
+    """Who requested the stop, and when the guest noticed it ("before the cell started")."""
     by = f" by {one_line(state.stop_requested.by)}" if state.stop_requested and state.stop_requested.by else ""
     return f"{by} {one_line(state.exited.detail) if state.exited else ''}".rstrip()
 

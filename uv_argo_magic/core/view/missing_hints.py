@@ -37,7 +37,7 @@ def hint(state: RunState) -> str:
     file = attributes.get("filename")
     if "FileNotFoundError" in error.mro and isinstance(file, str) and file and not file.startswith(("/", "~")):
         return (
-            "The cell runs in an empty folder, without the files beside the notebook. "
+            "The cell runs in an empty folder, without the files next to the notebook. "
             "Send the data with --push, or create the file in the cell."
         )
     return ""

@@ -36,7 +36,7 @@ class Cluster:
 
 class Closed(Cluster):
     def any_pod(self) -> dict | None:
-        raise Denied("you may not list pods")
+        raise Denied("you cannot list pods")
 
 
 @pytest.mark.parametrize(

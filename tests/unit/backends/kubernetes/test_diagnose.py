@@ -64,7 +64,7 @@ def test_a_container_that_installs_is_ours():
             {"conditions": [{"type": "DisruptionTarget", "status": "True", "message": "node drained"}]},
             "evicted the pod (node drained)",
         ),
-        ({"reason": "NodeLost", "message": "Node n1 is unresponsive"}, "the pod's node does not respond any more"),
+        ({"reason": "NodeLost", "message": "Node n1 is unresponsive"}, "the pod's node no longer responds"),
     ],
 )
 def test_what_the_cluster_does_to_a_pod(pod, words):

@@ -80,7 +80,7 @@ def test_run_options():
         ("--push 1x", "--push needs a variable name, not 1x"),
         ("--push [x", "--push needs a variable name, not [x"),
         ("--pull a.b", "--pull needs a variable name, not a.b"),
-        ('--out ""', "--out needs a variable name, not an empty text"),
+        ('--out ""', "--out needs a variable name, not an empty string"),
         ("--resources cpus=1", "unknown resource cpus; did you mean cpu?"),
         ("--resources cpu", "cpu needs a quantity, not nothing"),
         ("--resources memory=lots", "memory needs a quantity, not lots"),
@@ -131,7 +131,7 @@ def test_count():
     assert table.count(table.read_argv(["runs"])) == 20
     assert table.count(table.read_argv(["runs", "-n", "5"])) == 5
     for wrong in ("0", "x", "-1.5", "²"):
-        with pytest.raises(SpecError, match="-n needs a whole number"):
+        with pytest.raises(SpecError, match="-n needs an integer"):
             table.count(Line(command="runs", values=(("count", wrong),)))
 
 

@@ -201,6 +201,6 @@ def test_the_reason_of_the_exit_record(text: str, reason: str) -> None:
 
 
 def test_a_field_without_a_default_must_be_there_and_any_other_need_not() -> None:
-    assert only(line(k="hello")) == ev.Unreadable(line=line(k="hello"), problem="hello: protocol is not a whole number")
+    assert only(line(k="hello")) == ev.Unreadable(line=line(k="hello"), problem="hello: protocol is not an integer")
     assert only(line(k="exit", reason="ok")) == ev.Exited(boot="boot", n=7, t=1.5, reason="ok", code=0, detail="")
     assert only(line(k="error")) == ev.Raised(boot="boot", n=7, t=1.5, error="{}")

@@ -130,7 +130,7 @@ def test_warnings_come_with_the_requirements():
 @pytest.mark.parametrize(
     ("cell", "where", "words"),
     [
-        (block() + block(), "line 4", "a second script block (the first is in line 1)"),
+        (block() + block(), "line 4", "a second script block (the first is on line 1)"),
         ("# /// script\n# dependencies = []\n# /// script\n# ///", "line 1", "is not closed"),
         ("# /// script\n# ///\n# /// script\n# ///", "line 3", "a second script block"),
         ("pass\n# /// script\n# dependencies = []\npass", "line 2", "the script block is not closed"),

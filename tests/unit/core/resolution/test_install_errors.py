@@ -27,12 +27,13 @@ SAID = [
         1,
         (
             "WARNING: Retrying after connection broken by 'NewConnectionError'\n"
-            "error: uv could not be installed there\n"
+            "error: uv could not be installed in the pod\n"
             "  cause: the package index could not be reached (NewConnectionError)\n"
         ),
         "other",
         "The image has no uv: the package index could not be reached",
     ),
+    (1, "error: uv could not be installed there\n  cause: no\n", "other", "The image has no uv: no"),
     (127, "error: uv could not be started: [Errno 2] No such file: 'uv'\n", "other", "The image has no uv"),
     (1, DOWNLOAD + "  cause: failed to write to file `a`: File too large (os error 27)\n", "disk", "maximum file size"),
     (1, DOWNLOAD + "  cause: failed to write: No space left on device (os error 28)\n", "disk", "full: alpha 1.0"),

@@ -45,7 +45,7 @@ def tried(most, *pieces):
 
 
 LATE_INSTALL = ended("install", 137, "install_timeout")
-STOPPED_OVER_THERE = ended("stopped", 143, "before the cell began")
+STOPPED_OVER_THERE = ended("stopped", 143, "before the cell started")
 
 TABLE = [
     (RunState(), "Pending", "", "Submitting the run."),
@@ -89,7 +89,7 @@ TABLE = [
     (ended("guest", 70, "Traceback:\n  File x\nOSError: no room\n"), "Error", "Error",
      "Internal error in the runner: OSError: no room"),
     (ended("guest", 70), "Error", "Error", "Internal error in the runner (no details reported)."),
-    (STOPPED_OVER_THERE, "Stopped", "Stopped", "The run was stopped before the cell began."),
+    (STOPPED_OVER_THERE, "Stopped", "Stopped", "The run was stopped before the cell started."),
     (play([SUBMITTED, STOP, ev.LogEnded(t=1009.0)]), "Stopped", "Stopped", "The run was stopped by the Stop button."),
     (play([SUBMITTED, ev.StopRequested(by="", t=1.0), ev.LogEnded(t=1009.0)]), "Stopped", "Stopped",
      "The run was stopped."),
@@ -122,7 +122,7 @@ def test_hints_name_what_to_set_and_what_usually_causes_it():
     assert "--set install_timeout=SECONDS" in messages.hint(LATE_INSTALL)
     assert messages.hint(NOT_INSTALLED) == classify(1, UV).hint
     assert "accessed invalid memory" in messages.hint(ended("signal", -11))
-    assert "Most often the memory ran out" in messages.hint(ended("signal", -9))
+    assert "Most often, memory ran out" in messages.hint(ended("signal", -9))
     assert "--resources memory=SIZE" in messages.hint(ended("signal", -9, detail="memory"))
     assert "os._exit" in messages.hint(ended("exit", 3))
 
@@ -252,9 +252,9 @@ def test_what_to_know_before_the_install():
 
 
 def test_a_lost_connection_is_told_beside_the_phase_it_goes_on_in():
-    node = ev.NodePhase(phase=ev.UNREACHABLE, message="no connection since 20:43:57; the run goes on", t=1.0)
+    node = ev.NodePhase(phase=ev.UNREACHABLE, message="no connection since 20:43:57; the run continues", t=1.0)
     state = RunState(phase="running", node=node)
-    assert messages.sentence(state) == "The cell is running; no connection since 20:43:57; the run goes on."
+    assert messages.sentence(state) == "The cell is running; no connection since 20:43:57; the run continues."
     assert messages.sentence(replace(state, node=None)) == "The cell is running."
 
 
@@ -269,7 +269,7 @@ def of_session(*records):
 def test_the_end_of_a_session_says_what_was_lost():
     lost, exited = ("lost", {"reason": "signal 9"}), ("exit", {"reason": "signal", "code": -9})
     hint = messages.hint(of_session(VARIABLES, lost, exited))
-    assert hint.startswith("Most often the memory ran out.")
+    assert hint.startswith("Most often, memory ran out.")
     assert "The session main has ended with it (signal 9). Lost: data (list, 8.1 kB), x (int)." in hint
     assert "%argo restart main" in hint
     assert "Lost:" not in messages.hint(of_session(lost, exited))

@@ -196,7 +196,7 @@ def _requested_parameters(template: TemplateInfo, spec: RunSpec) -> Iterator[tup
 def _refusal(template: TemplateInfo, names: str) -> SpecError:
     """The error for settings that the template has no parameters for."""
     if template.parameters is None:
-        reason, request = "you may not read the template", "Ask for `get` on workflowtemplates"
+        reason, request = "you cannot read the template", "Ask for `get` on workflowtemplates"
     else:
         accepted = sorted(template.parameters - {template_manifests.PROGRAM, template_manifests.LARGE_PROGRAM})
         reason = f"its parameters are {', '.join(accepted)}" if accepted else "its only parameter is the program"
