@@ -312,3 +312,11 @@ def test_a_large_lock_is_read():
     assert len(found.items) == 184
     assert {len(item.hashes) for item in found.items} == {30}
     assert parse(found.text, file=True) == found
+
+
+def test_the_package_imports_its_parser_late():
+    from uv_argo_magic.core import requirements
+
+    assert requirements.parse is parse
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = requirements.nonsense

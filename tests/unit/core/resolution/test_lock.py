@@ -75,3 +75,9 @@ def test_a_guest_may_send_packages_unsorted_and_no_warnings():
 def test_what_is_no_lock_is_a_value_error(text):
     with pytest.raises(ValueError, match=r"."):
         Lock.from_json(text)
+
+
+def test_a_lock_without_packages_keeps_its_target_and_base():
+    target = Target(python="3.12.1")
+    lock = Lock.empty(target, "sha256:ab")
+    assert (lock.lines, lock.target, lock.base_digest) == ((), target, "sha256:ab")

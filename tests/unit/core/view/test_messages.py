@@ -287,3 +287,8 @@ def test_a_cell_that_was_stopped_or_took_too_long_keeps_its_session():
 def test_many_variables_are_counted():
     items = tuple((f"v{n}", "int", 28, "") for n in range(20))
     assert messages.list_variables(items, 30).endswith("v7 (int) and 22 more")
+
+
+def test_a_requested_stop_is_the_phase():
+    state = play([SUBMITTED, write(HELLO), STOP])
+    assert (messages.phase_title(state), messages.detail(state)) == ("Stopping", "")
