@@ -6,11 +6,13 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from support.guest_process import begin, text_of
+from support.guest_process import HERE, begin, text_of
 
 from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 from uv_argo_magic.engine import ipython_syntax
 from uv_argo_magic.engine.build import notebook_text
+from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -232,3 +234,70 @@ def test_a_script_has_a_file_and_no_ipython(tmp_path):
     ).state()  # fmt: skip
     assert text_of(state) == "True True\nFalse\n"
     assert error(state)["ename"] == "NameError"
+
+
+WIDGETS = """
+import sys, types
+VIEW = "application/vnd.jupyter.widget-view+json"
+class Layout:
+    model_id, display, visibility = "l", None, None
+class Bar:
+    model_id, comm, layout, description, value, min, max, bar_style = "m1", object(), Layout(), "<work>", 0, 0, 2, ""
+    def __repr__(self): return "Bar(%s)" % self.value
+    def _repr_mimebundle_(self, **_): return {VIEW: {"model_id": "m1"}, "text/plain": repr(self)}
+bar = Bar()
+module = types.ModuleType("ipywidgets.widgets.widget")
+module._instances = {"m1": bar}
+sys.modules[module.__name__] = module
+import comm
+display(bar)
+bar.value = 2
+channel = comm.create_comm(comm_id="m1")
+channel.publish_msg("comm_msg")
+"""
+
+
+def test_a_widget_is_shown_as_it_looks_and_follows_its_changes(tmp_path):
+    # Modules of these names with what is used of them; the real ones are in tests/fidelity/libraries.py.
+    (tmp_path / "comm.py").write_text(
+        "class BaseComm:\n    def __init__(self, comm_id): self.comm_id = comm_id\ncreate_comm = BaseComm\n"
+    )
+    state = run(tmp_path / "run", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{WIDGETS}")
+    assert state.outcome == "Succeeded", state.error
+    first, second = shown(state)
+    assert set(first) == {"text/html", "text/plain"}
+    assert (first["text/plain"], second["text/plain"]) == ("Bar(0)", "Bar(2)")
+    assert "&lt;work&gt;" in first["text/html"]
+    assert '<progress value="2.0" max="2">' in second["text/html"]
+    assert [note.startswith("Widgets are shown as they look") for note in state.notes] == [True]
+
+
+@pytest.mark.parametrize(
+    ("cell", "line", "problem"),
+    [
+        ("%pip list", 2, "only %pip install"),
+        ("x = 1\n%pip install {x}", 3, "computed"),
+        ("%pip install -i https://index.example.com six", 2, "-i is not available"),
+        ("%uv pip install", 2, "names no package"),
+    ],
+)
+def test_pip_lines_that_cannot_be_locked_are_refused(cell, line, problem):
+    with pytest.raises(SpecError, match=f"^line {line}: .*{problem}"):
+        ipython_syntax.installs(ipython_syntax.translate(cell), 1)
+
+
+def test_pip_installs_what_is_missing_at_that_line(tmp_path):
+    site = tmp_path / "store" / "trees" / "key" / "site"
+    (site / "bin").mkdir(parents=True)
+    (site / "added.py").write_text("x = 5\n")
+    (site / "bin" / "tool").write_text("#!/elsewhere/python\nimport added; print(added.x)\n")
+    (site.parent / ".ok").write_text('{"packages": [["added", "1.0"]]}')
+    cell = (
+        "import importlib.util\nprint(importlib.util.find_spec('added'))\n%pip install added\nimport added\n"
+        "print(added.x, added.__file__.split('/')[-2])\n!tool"
+    )
+    code = ipython_syntax.translate(cell)
+    lock = Lock(packages=(Package(name="added", version="1.0"),), target=Target(python=HERE))
+    site.parent.rename(site.parent.with_name(lock.key))
+    state = begin(tmp_path, cell, code=code, modules=notebook_text(), installs=(("install added", lock),)).state()
+    assert text_of(state) == "None\nSuccessfully installed added-1.0\n5 site-packages\n5\n"

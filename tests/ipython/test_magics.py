@@ -61,7 +61,6 @@ def test_the_result_is_the_cells_value(shell, engine):
     engine.events = fake_engine.ended("ok", ev.Result(boot="b", n=1, t=1.0, data=(("text/plain", '"42"'),)))
     done = shell.run_cell("%%argo\n42")
     assert (repr(done.result), repr(shell.user_ns["_"])) == ("42", "42")
-    assert repr(shell.user_ns["Out"][done.execution_count]) == "42"
 
 
 def test_a_failed_run_raises_and_its_name_is_bound_before(shell, engine):
@@ -296,7 +295,7 @@ def test_plain_python_is_not_translated(cell):
     assert ipython_syntax.translate(cell) == ""
 
 
-@pytest.mark.parametrize("cell", ["x = = 1", "'open", "s = 'what?", "é = \0"])
+@pytest.mark.parametrize("cell", ["x = = 1", "'open", "é = \0"])
 def test_broken_python_is_reported_as_such(cell):
     assert cell_syntax.syntax_error(ipython_syntax.translate(cell) or cell, "<cell>", 0) or "\0" in cell
 

@@ -67,6 +67,7 @@ def begin(
     code: str = "",
     script: bool = False,
     modules: str = "",
+    installs: tuple[tuple[str, Lock], ...] = (),
     **settings: object,
 ) -> Guest:
     """Start a supervisor whose run folder and store are below `home`."""
@@ -74,7 +75,9 @@ def begin(
     spec = RunSpec(
         cell=cell, requirements=requirements, push=push, pull=pull, settings=wanted, code=code, script=script
     )
-    made = program.build(spec, resolution or empty_lock(), guest=guest_text(), nonce=NONCE, uv=uv, modules=modules)
+    made = program.build(
+        spec, resolution or empty_lock(), guest=guest_text(), nonce=NONCE, uv=uv, modules=modules, installs=installs
+    )
     run = home / "run"
     run.mkdir(parents=True, exist_ok=True)
     (run / "program.py").write_text(made.source)

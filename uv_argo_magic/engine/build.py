@@ -6,8 +6,10 @@ import base64
 import functools
 import os
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.spec import program
 from uv_argo_magic.engine import checks
 from uv_argo_magic.engine.guest_zip import guest_zip, notebook_zip
@@ -34,17 +36,37 @@ def notebook_text() -> str:
     return base64.b64encode(notebook_zip()).decode()
 
 
-def build(spec: RunSpec, resolution: Resolution, purpose: checks.Purpose = "run") -> program.Program:
-    """The program of one execution, with a nonce of its own.
+def build(
+    spec: RunSpec,
+    resolution: Resolution,
+    purpose: checks.Purpose = "run",
+    installs: tuple[tuple[str, Lock], ...] = (),
+) -> program.Program:
+    """The program of one execution, with a nonce of its own; `installs` are the `%pip` lines of the cell.
 
     Raises:
         PolicyError: a check refused it.
     """
-    checks.enforce(checks.Proposal(spec=spec, resolution=resolution, purpose=purpose))
+    checks.enforce(checks.Proposal(spec=spec, resolution=_together(resolution, installs), purpose=purpose))
     uv = runner.uv_version() if spec.settings.shape == "runtime" else ""
     modules = notebook_text() if may_use_ipython(spec, resolution) else ""
-    guest = guest_text(session=bool(spec.session))
-    return program.build(spec, resolution, guest=guest, nonce=os.urandom(8).hex(), uv=uv, modules=modules)
+    return program.build(
+        spec,
+        resolution,
+        guest=guest_text(session=bool(spec.session)),
+        nonce=os.urandom(8).hex(),
+        uv=uv,
+        modules=modules,
+        installs=installs,
+    )
+
+
+def _together(resolution: Resolution, installs: tuple[tuple[str, Lock], ...]) -> Resolution:
+    """All packages that a run installs."""
+    if not isinstance(resolution, Lock):
+        return resolution
+    more = (package for _, lock in installs for package in lock.packages)
+    return replace(resolution, packages=(*resolution.packages, *more))
 
 
 def may_use_ipython(spec: RunSpec, resolution: Resolution) -> bool:

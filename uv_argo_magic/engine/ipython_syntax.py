@@ -9,7 +9,8 @@ Rules:
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from uv_argo_magic.core.resolution.lock import Lock
@@ -19,6 +20,7 @@ from uv_argo_magic.errors import SpecError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from uv_argo_magic.core.requirements.model import Requirements
     from uv_argo_magic.core.resolution.lock import Resolution
     from uv_argo_magic.core.spec.run_spec import RunSpec
 
@@ -141,6 +143,61 @@ def _inner(code: str, above: int) -> Iterator[MagicCall]:
         yield MagicCall(
             name=call.name, argument=call.argument, line=call.line + above, is_cell_magic=call.is_cell_magic
         )
+
+
+NEEDS_IPYTHON = frozenset({"geoviews", "holoviews", "hvplot", "panel"})
+"""Packages that use more of IPython than the guest has, and do not require it: they get it."""
+
+
+def with_ipython(requirements: Requirements, names: Iterable[str]) -> Requirements:
+    """The requirements of a notebook's cell, with IPython if one of the packages `names` needs it."""
+    names = set(names)
+    if requirements.complete or "ipython" in names or not names & NEEDS_IPYTHON:
+        return requirements
+    from uv_argo_magic.core.requirements.model import Requirement  # noqa: PLC0415 - 40 ms; most cells need none
+
+    return replace(requirements, items=(*requirements.items, Requirement(name="ipython")))
+
+
+def installs(code: str, offset: int) -> tuple[tuple[str, Requirements], ...]:
+    """The lines of `%pip install`: the text after `%pip`, and its requirements.
+
+    Raises:
+        SpecError: a line is computed, or has an option or a command that is not available.
+    """
+    found = {}
+    for call in magics(code) if "run_line_magic('pip'" in code or "run_line_magic('uv'" in code else ():
+        if call.name in ("pip", "uv"):
+            found[call.argument] = _install(call, offset)
+    return tuple(found.items())
+
+
+def _install(call: MagicCall, offset: int) -> Requirements:
+    at = f"line {call.line + offset}: {call} {call.argument}"
+    words = call.argument.split()
+    if call.name == "uv" and words[:1] == ["pip"]:
+        del words[0]
+    if words[:1] != ["install"]:
+        raise SpecError(f"{at}: only %pip install is available in a cell", hint="Remove the line, or use !pip.")
+    if re.search(r"[$]\w|{", call.argument):
+        raise SpecError(
+            f"{at}: the packages are computed", hint="Write their names: they are locked before the cell runs."
+        )
+    names = [word for word in words[1:] if word not in _IGNORED_OPTIONS]
+    options = [word for word in names if word.startswith("-")]
+    if options:
+        raise SpecError(
+            f"{at}: {options[0]} is not available", hint="Use settings of %%argo, or add the packages to --deps."
+        )
+    if not names:
+        raise SpecError(f"{at} names no package", hint="Write %pip install NAME.")
+    from uv_argo_magic.core.requirements.parser import parse  # noqa: PLC0415 - as above
+
+    return parse(" ".join(name.strip("'\"") for name in names), source=f"line {call.line + offset}")
+
+
+_IGNORED_OPTIONS = frozenset({"-q", "-qq", "--quiet", "-U", "--upgrade", "--user", "--no-cache-dir", "--no-input"})
+"""Options without an effect here: a lock has the newest versions, and what a run installs is its own."""
 
 
 def has_ipython(resolution: Resolution) -> bool:

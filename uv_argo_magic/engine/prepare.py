@@ -79,15 +79,62 @@ def prepare(  # noqa: PLR0913 - by keyword, each with a default that a plain cel
             "UV_INDEX_NAME_PASSWORD; for the cluster, add --set index_secrets=NAME=SECRET.",
         )
     target = find_target(spec, backend, notify=notify)
-    requirements, interpreter = target.spec.requirements, target.interpreter
     missing: Resolution | None = None
     if session is not None and session.lock is not None:
         resolver = functools.partial(target.resolver, notebook)
-        resolution, missing = session.extend(session.lock, requirements, resolver)
-    if not resolution and not requirements:
-        resolution = Lock.empty(interpreter.target, interpreter.base.digest if interpreter.base else "")
+        resolution, missing = session.extend(session.lock, target.spec.requirements, resolver)
     if not resolution:
-        resolution = target.resolver(notebook).lock(requirements, upgrade=upgrade, save=not dry_run)
+        target, resolution = _resolve(target, notebook, upgrade=upgrade, save=not dry_run)
     ipython_syntax.refuse_unknown(target.spec, resolution)
-    made = build(target.spec, missing or resolution)
-    return Prepared(target=target, notebook=notebook, resolution=resolution, program=made)
+    installs = _lock_installs(target, resolution, notebook, save=not dry_run)
+    return Prepared(
+        target=target,
+        notebook=notebook,
+        resolution=resolution,
+        installs=installs,
+        program=build(target.spec, missing or resolution, installs=installs),
+    )
+
+
+def _resolve(target: RunTarget, notebook: str, *, upgrade: bool, save: bool) -> tuple[RunTarget, Resolution]:
+    """The lock of the requirements, and the target with those; a notebook's cell gets IPython where it needs it."""
+    requirements, interpreter = target.spec.requirements, target.interpreter
+    if not requirements:
+        return target, Lock.empty(interpreter.target, interpreter.base.digest if interpreter.base else "")
+    resolver = target.resolver(notebook)
+    if not target.spec.script:
+        requirements = ipython_syntax.with_ipython(requirements, (item.name for item in requirements.items))
+    resolution = resolver.lock(requirements, upgrade=upgrade, save=save)
+    if not target.spec.script and isinstance(resolution, Lock):
+        more = ipython_syntax.with_ipython(requirements, (package.name for package in resolution.packages))
+        if more != requirements:
+            requirements, resolution = more, resolver.lock(more, upgrade=upgrade, save=save)
+    return replace(target, spec=replace(target.spec, requirements=requirements)), resolution
+
+
+def _lock_installs(
+    target: RunTarget, resolution: Resolution, notebook: str, *, save: bool
+) -> tuple[tuple[str, Lock], ...]:
+    """What each `%pip install` line installs: the packages that are missing at that line, in fitting versions.
+
+    Raises:
+        SpecError: the packages of the cell are not known here.
+        ResolutionError: no set of versions satisfies a line beside the packages before it.
+    """
+    spec, found = target.spec, []
+    lines = ipython_syntax.installs(spec.code, spec.line_offset) if spec.code else ()
+    present = {package.name: package.version for package in getattr(resolution, "packages", ())}
+    for argument, requirements in lines:
+        pins = tuple(f"{name}=={version}" for name, version in present.items() if version)
+        settings = replace(spec.settings, constraints=(*spec.settings.constraints, *pins))
+        resolver = replace(target, spec=replace(spec, settings=settings)).resolver(notebook)
+        lock = resolver.lock(requirements, save=save) if isinstance(resolution, Lock) else resolution
+        if not isinstance(lock, Lock):
+            raise SpecError(
+                f"%pip {argument}: the versions cannot be resolved here ({lock.reason.rstrip('.')})",
+                hint="Add the packages to --deps: they are then resolved where the cell runs.",
+            )
+        missing = tuple(package for package in lock.packages if package.name not in present)
+        present |= {package.name: package.version for package in missing}
+        found.append((argument, replace(lock, packages=missing)))
+    return tuple(found)

@@ -51,6 +51,8 @@ class Prepared:
     notebook: str
     resolution: Resolution
     program: program.Program
+    installs: tuple[tuple[str, Lock], ...] = ()
+    """What `%pip` lines install while the cell runs: the text of the line, and its packages."""
 
     @property
     def spec(self) -> RunSpec:
@@ -80,6 +82,9 @@ class Prepared:
             key = self.resolution.key if self.resolution.packages else "no dependencies, no install"
             lines.append(f"lock      {key}")
             lines += [f"          {package.name}=={package.version}" for package in self.resolution.packages]
+            for argument, lock in self.installs:
+                names = " ".join(f"{package.name}=={package.version}" for package in lock.packages)
+                lines.append(f"%pip {argument}: {names or 'nothing to install'}")
         else:
             lines += [f"unresolved {self.resolution.reason}", *(f"          {line}" for line in self.resolution.lines)]
         payload = program.payload(self.spec, self.resolution, self.program.nonce)

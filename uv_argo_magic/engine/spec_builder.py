@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from uv_argo_magic import config
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.core.suggest import nearest
+from uv_argo_magic.engine import ipython_syntax
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ def specify(
         settings=_with_env_files(_run_in_base_image(configuration.settings), options, context),
         line_offset=context.line_offset,
         session=options.session,
+        script=context.is_script,
+        code="" if context.is_script else ipython_syntax.translate(cell),
     )
     if session is not None:
         spec = session.adopt_rest(spec)

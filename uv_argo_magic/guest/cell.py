@@ -126,7 +126,7 @@ class Cell:
             "file": file, "sites": sites, "push": payload["push"], "pull": payload["pull"],
             "value_limit": self.settings["value_limit"], "script": payload["script"],
             "code": "\n" * payload["offset"] + payload["code"] if payload["code"] else "",
-            "modules": self._modules(),
+            "modules": self._modules(), "installs": payload["installs"],
         }  # fmt: skip
 
     def _modules(self):

@@ -220,7 +220,10 @@ class Displays:
         self.format = None
         """What gives the representations instead of `bundle`: IPython's own formatter, where it is installed."""
         self.filters = []  # type: list
-        """Functions (data, metadata, display id) -> the same, that a display passes before it is sent."""
+        """Functions (data, metadata, display id) -> the same, that a display passes before it is sent.
+
+        The id is None for a result, which cannot be updated.
+        """
 
     def bundle(self, obj, include=None, exclude=None):
         """(data, metadata) of a value, by mime type; both empty when it displayed itself."""
@@ -319,12 +322,9 @@ class Displays:
             return
         data, metadata = self.bundle(value)
         if data:
-            data, metadata, display_id = self._filtered(data, metadata, "")
+            data, metadata, _ = self._filtered(data, metadata, None)
             data, metadata = self._sendable(data, metadata)
-            if display_id:  # a result cannot be updated
-                self.emit("display", data=data, metadata=metadata, display_id=display_id, update=False)
-            else:
-                self.emit("result", data=data, metadata=metadata)
+            self.emit("result", data=data, metadata=metadata)
 
     def _filtered(self, data, metadata, display_id):
         for function in self.filters:

@@ -199,10 +199,10 @@ def add_folders(home, sites):
     scripts = os.path.join(home, "bin")
     # The commands of base image packages are on PATH already.
     for site in sites:
-        _console_scripts(os.path.join(site, "bin"), scripts, os.path.join(scripts, "python"))
+        console_scripts(os.path.join(site, "bin"), scripts, os.path.join(scripts, "python"))
 
 
-def _console_scripts(source_folder, scripts, python):
+def console_scripts(source_folder, scripts, python):
     """The tree's commands, with this venv's python in their first line."""
     try:
         names = os.listdir(source_folder)
@@ -248,10 +248,11 @@ def leave(store, nonce, boot, tree):
     path = _handoff_path(store, nonce)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     _forget_handoffs(os.path.dirname(path))
-    key = os.path.basename(os.path.dirname(tree.site))
+    key = os.path.basename(os.path.dirname(tree.site)) if tree else ""
     aside = "%s.%s" % (path, boot)
     with open(aside, "w", encoding="utf-8") as file:
-        json.dump({"boot": boot, "key": key, "seconds": tree.seconds, "cached": tree.cached}, file)
+        seconds, cached = (tree.seconds, tree.cached) if tree else (0.0, True)
+        json.dump({"boot": boot, "key": key, "seconds": seconds, "cached": cached}, file)
     os.replace(aside, path)
 
 
@@ -273,6 +274,8 @@ def take(store, nonce):
     """
     with open(_handoff_path(store, nonce), encoding="utf-8") as file:
         record = json.load(file)
+    if not record["key"]:
+        return Handoff(record["boot"], None)
     tree = find(store, record["key"])
     if tree is None:
         raise OSError("the environment of this run no longer exists: %s" % record["key"])

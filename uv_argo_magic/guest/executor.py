@@ -11,6 +11,7 @@ import ast
 import functools
 import io
 import operator
+import sys
 import tokenize
 
 AWAIT = getattr(ast, "PyCF_ALLOW_TOP_LEVEL_AWAIT", 0x2000)
@@ -82,7 +83,11 @@ class Executor:
         try:
             code = next(steps)
             while True:
-                code = steps.send(self.call(code))
+                value = self.call(code)
+                tracer = sys.gettrace()
+                sys.settrace(None)  # the code's own tracer has nothing to see here
+                code = steps.send(value)
+                sys.settrace(tracer)
         except StopIteration as end:
             return end.value
 

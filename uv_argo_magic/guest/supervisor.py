@@ -113,6 +113,8 @@ class Supervisor:
                 secrets = {name: os.environ[name] for name in self.settings["secrets"] if name in os.environ}
                 self.host.start_process(dict(secrets, **self.settings["env"]))
             tree = self._environment()
+            # From here on with the folder and the packages of each line, for the cell.
+            self.payload["installs"][:] = [[line, *self._install(*lock)] for line, *lock in self.payload["installs"]]
         except Stop:
             return STOPPED
         except InstallProblem as problem:
@@ -167,6 +169,18 @@ class Supervisor:
                 raise InstallProblem(code)
             key = environment.key_of(lines)
             self.log.emit("lock", lock=json.dumps({"key": key, "lines": lines}))
+        tree = self._find_or_build(key, lines)
+        self.log.emit("installed", packages=tree.packages, seconds=round(tree.seconds, 3), cached=tree.cached)
+        return tree
+
+    def _install(self, key, lines):
+        """The folder with the packages of a `%pip` line, and their names and versions."""
+        if not lines:
+            return "", []
+        tree = self._find_or_build(key, lines)
+        return tree.site, tree.packages
+
+    def _find_or_build(self, key, lines):
         tree = environment.find(self.store, key)
         if tree is None:
             self.log.emit("phase", phase="installing")
@@ -175,7 +189,6 @@ class Supervisor:
             tree = environment.build(self.store, key, lines, self.uv, self._run_uv, self.log.boot)
             if isinstance(tree, int):
                 raise InstallProblem(tree)
-        self.log.emit("installed", packages=tree.packages, seconds=round(tree.seconds, 3), cached=tree.cached)
         return tree
 
     def _install_uv(self):

@@ -110,7 +110,7 @@ def _fill(bootstrap: str, guest: str, payload: str, main: str = _RUN) -> str:
     return text.replace("@ARCHIVE@", guest).replace("@PAYLOAD@", payload)
 
 
-def build(
+def build(  # noqa: PLR0913 - the parts of a program, by keyword
     spec: RunSpec,
     resolution: Resolution,
     *,
@@ -118,20 +118,26 @@ def build(
     nonce: str,
     uv: str = "",
     modules: str = "",
+    installs: tuple[tuple[str, Lock], ...] = (),
 ) -> Program:
     """Build the program: `guest` is the zip of the guest package in base64, `nonce` random letters and digits.
 
     `uv` is the version to install for an image without uv; "" if it has one. `modules` is a zip in base64, of Python
-    files to offer to the cell.
+    files to offer to the cell. `installs` has the text of each `%pip` line and the packages that it installs.
     """
-    whole = payload(spec, resolution, nonce, uv) | {"modules": modules}
+    whole = payload(spec, resolution, nonce, uv) | {
+        "modules": modules,
+        "installs": [[argument, lock.key, list(lock.lines)] for argument, lock in installs],
+    }
     settings = {key: value for key, value in whole["settings"].items() if key.startswith("install_")}
-    install = {key: whole[key] for key in ("v", "nonce", "lock", "uv", "provision")} | {"settings": settings}
+    install = {key: whole[key] for key in ("v", "nonce", "lock", "installs", "uv", "provision")} | {
+        "settings": settings
+    }
     return Program(
         guest=guest,
         payload=_pack(whole),
         nonce=nonce,
-        install=_pack(install) if resolution.lines else "",
+        install=_pack(install) if resolution.lines or any(lock.lines for _, lock in installs) else "",
     )
 
 
@@ -155,6 +161,7 @@ def payload(spec: RunSpec, resolution: Resolution, nonce: str, uv: str = "") -> 
         "code": spec.code,
         "script": spec.script,
         "modules": "",
+        "installs": [],
         "offset": spec.line_offset,
         "lock": lock,
         "push": [list(pair) for pair in spec.push],

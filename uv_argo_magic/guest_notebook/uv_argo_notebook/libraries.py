@@ -2,14 +2,22 @@
 
 import types
 
+from . import widgets
+
 
 def actions(notebook):
     """Module -> what to do once it is imported."""
-    del notebook
-    return {"plotly.io._base_renderers": _plotly}
+    return dict({"plotly.io._renderers": _plotly, "PIL.ImageShow": _pillow}, **widgets.Widgets(notebook).actions())
 
 
 def _plotly(module):
     # plotly refuses to display without nbformat, of which it uses only the version.
     if getattr(module, "nbformat", None) is None:
         module.nbformat = types.SimpleNamespace(__version__="5.10.0")
+
+
+def _pillow(module):
+    # The programs of a desktop come first otherwise, and a cell has no desktop.
+    viewer = getattr(module, "IPythonViewer", None)
+    if viewer is not None:
+        module.register(viewer, order=0)

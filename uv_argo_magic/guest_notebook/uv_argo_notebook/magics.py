@@ -11,7 +11,7 @@ import sys
 import time
 import timeit
 
-from . import commands, inspection
+from . import commands, inspection, packages
 
 NO_EXPANSION = frozenset({"time", "timeit", "pinfo", "pinfo2", "psearch", "config", "pip"})
 """Line magics whose text is not searched for `$name` and `{expression}`."""
@@ -245,10 +245,15 @@ class Magics:
 
     def pip(self, line):
         """Install what the client has locked for this line."""
-        installs = dict(self.notebook.interpreter.order.get("installs") or ())
-        if line not in installs:
-            raise MagicError("%pip takes literal text: the packages are locked before the cell runs")
-        self.notebook.install_packages(installs[line])
+        for argument, site, found in self.notebook.interpreter.order["installs"]:
+            if argument == line:
+                if site:
+                    packages.add(site)
+                names = " ".join("%s-%s" % (name, version) for name, version in found)
+                if not {"-q", "-qq", "--quiet"} & set(line.split()):
+                    print("Successfully installed " + names if names else "Requirements already satisfied")
+                return
+        raise MagicError("%pip takes literal text: the packages are locked before the cell runs")
 
     def uv(self, line):
         """As %pip: `%uv pip install`."""

@@ -1,0 +1,34 @@
+"""Packages that a cell installs while it runs: links from the run's own venv to their environment in the store."""
+
+import importlib
+import os
+import shutil
+import site
+import sys
+import sysconfig
+
+from uv_argo_guest import environment
+
+
+def add(folder):
+    """Install the packages of an environment into the venv of this run."""
+    target = sysconfig.get_paths()["purelib"]
+    shutil.copytree(folder, target, copy_function=_link, ignore=_without_commands(folder), dirs_exist_ok=True)
+    scripts = sysconfig.get_paths()["scripts"]
+    environment.console_scripts(os.path.join(folder, "bin"), scripts, os.path.join(scripts, "python"))
+    importlib.invalidate_caches()
+    if target not in sys.path:
+        sys.path.insert(1, target)
+    for name in os.listdir(folder):
+        if name.endswith(".pth"):
+            site.addpackage(target, name, None)
+
+
+def _link(source, target):
+    if not os.path.lexists(target):
+        os.symlink(source, target)
+    return target
+
+
+def _without_commands(folder):
+    return lambda current, names: [name for name in names if name == "bin" and current == folder]

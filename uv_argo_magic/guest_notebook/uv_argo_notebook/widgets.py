@@ -1,0 +1,251 @@
+"""Widgets without a front end to talk to: each is shown as HTML and text, and redrawn when its state changes.
+
+Rules:
+- A view of a widget is never sent: it names a model that lives in the cell's process, so it could not be shown.
+- What an Output widget captures is part of it.
+"""
+
+import base64
+import html
+import io
+import re
+import sys
+import time
+import traceback
+
+VIEW = "application/vnd.jupyter.widget-view+json"
+NOTE = (
+    "Widgets are shown as they look, and cannot be operated: they would need a connection to the cell while it runs. "
+    "Use --push for values that the cell needs."
+)
+REDRAW_SECONDS = 0.2
+
+
+class Widgets:
+    """The widgets that the cell displays."""
+
+    def __init__(self, notebook):
+        self._notebook = notebook
+        self._displays = notebook.displays
+        self._views = {}  # display id -> _View
+        self._noted = False
+        self._drawing = False
+        self._drawn_at = 0.0
+        self._displays.filters.append(self._show)
+        notebook.interpreter.at_end.append(self.redraw)
+
+    def actions(self):
+        """Module -> what to do once it is imported."""
+        return {"comm": self._comm, "ipywidgets.widgets.widget_output": self._output}
+
+    def _show(self, data, metadata, display_id):
+        """A display without its widget view, and with what the widget looks like."""
+        if VIEW not in data:
+            return data, metadata, display_id
+        data = dict(data)
+        model = data.pop(VIEW).get("model_id")
+        widget = _widget(model)
+        if not self._noted:
+            self._noted = True
+            self._notebook.interpreter.out.emit("note", text=NOTE)
+        if widget is None:
+            return data, metadata, display_id
+        view = _View(widget)
+        if display_id is not None:
+            display_id = display_id or "widget-%s-%d" % (model, len(self._views))
+            self._views[display_id] = view
+        return dict(data, **view.draw()), metadata, display_id
+
+    def changed(self, model):
+        """Redraw what shows this model, unless that was done a moment ago; the end of the cell draws all."""
+        for view in list(self._views.values()):
+            view.is_old = view.is_old or model in view.models
+        if time.monotonic() - self._drawn_at > REDRAW_SECONDS:
+            self.redraw()
+
+    def redraw(self):
+        """Draw all widgets whose state has changed."""
+        if self._drawing:
+            return
+        self._drawing = True
+        try:
+            for display_id, view in list(self._views.items()):
+                if view.is_old:
+                    before, data = view.drawn, view.draw()
+                    if data != before:
+                        self._displays.emit("display", data=data, metadata={}, display_id=display_id, update=True)
+        except Exception:  # noqa: BLE001 - the user's or a library's widget
+            traceback.print_exc()
+        finally:
+            self._drawing = False
+            self._drawn_at = time.monotonic()
+
+    def _comm(self, module):
+        """Let a change of a widget's state come here instead of to a front end."""
+        changed = self.changed
+
+        class Comm(module.BaseComm):
+            def publish_msg(self, msg_type, *_args, **_kwargs):
+                if msg_type != "comm_open":
+                    changed(self.comm_id)
+
+        def create_comm(*args, **kwargs):
+            return Comm(*args, **kwargs)
+
+        module.create_comm = create_comm
+
+    def _output(self, module):
+        """Let Output widgets capture by themselves; a front end would do it in a kernel."""
+        notebook = self._notebook
+        contexts = []
+
+        def enter(widget):
+            context = _Captured(widget, notebook)
+            contexts.append(context)
+            context.begin()
+            return widget
+
+        def leave(_widget, kind, error, trace):
+            if kind is not None and issubclass(kind, Exception):
+                traceback.print_exception(kind, error, trace)
+            contexts.pop().end()
+            return kind is not None and issubclass(kind, Exception)
+
+        module.Output.__enter__ = enter
+        module.Output.__exit__ = leave
+
+
+class _View:
+    """A displayed widget: what was drawn last, and the models it consists of."""
+
+    def __init__(self, widget):
+        self.widget = widget
+        self.drawn = {}
+        self.models = set()
+        self.is_old = False
+
+    def draw(self):
+        """The MIME bundle of the widget as it is now."""
+        self.is_old = False
+        self.models = set()
+        self.drawn = {"text/html": self._html(self.widget), "text/plain": _text(self.widget)}
+        return self.drawn
+
+    def _html(self, widget):
+        self.models.add(widget.model_id)
+        layout = getattr(widget, "layout", None)
+        if layout is not None:
+            self.models.add(layout.model_id)
+            if layout.display == "none" or layout.visibility == "hidden":
+                return ""
+        if widget.comm is None:  # closed
+            return ""
+        name = type(widget).__name__
+        children = getattr(widget, "children", None)
+        if children is not None:
+            shape = "row" if any(cls.__name__ == "HBox" for cls in type(widget).__mro__) else "column"
+            inner = "".join(self._html(child) for child in children)
+            return '<div style="display:flex;flex-direction:%s;gap:4px">%s</div>' % (shape, inner)
+        if hasattr(widget, "outputs"):
+            return "".join(map(_output_html, widget.outputs))
+        description = html.escape(str(getattr(widget, "description", "") or ""))
+        value = getattr(widget, "value", None)
+        if name in ("HTML", "HTMLMath"):
+            return "<div>%s %s</div>" % (description, value)
+        if name == "Image" and isinstance(value, bytes):
+            return '<img src="data:image/%s;base64,%s">' % (widget.format, base64.b64encode(value).decode())
+        if hasattr(widget, "bar_style") and hasattr(widget, "max"):
+            inner = '<progress value="%s" max="%s"></progress>' % (float(value) - float(widget.min or 0), widget.max)
+        elif value is None:
+            inner = "<code>%s</code>" % html.escape(_text(widget)) if not description else ""
+        else:
+            inner = html.escape(str(value))
+        return "<div>%s %s</div>" % (description, inner)
+
+
+class _Captured:
+    """A time in which an Output widget takes what is printed and displayed."""
+
+    def __init__(self, widget, notebook):
+        self._widget = widget
+        self._notebook = notebook
+        self._clears = False
+
+    def begin(self):
+        """Take the streams and the displays."""
+        displays = self._notebook.displays
+        self._before = sys.stdout, sys.stderr, displays.emit
+        sys.stdout, sys.stderr = _Stream(self, "stdout"), _Stream(self, "stderr")
+        displays.emit = self._emit
+
+    def end(self):
+        """Give them back, after the figures that are left."""
+        self._notebook.figures.flush()
+        sys.stdout, sys.stderr, self._notebook.displays.emit = self._before
+
+    def add(self, output):
+        """Add an output to those of the widget."""
+        outputs = () if self._clears else self._widget.outputs
+        self._clears = False
+        last = outputs[-1] if outputs else {}
+        if output["output_type"] == "stream" and last.get("name") == output["name"]:
+            output = dict(output, text=last["text"] + output["text"])
+            outputs = outputs[:-1]
+        self._widget.outputs = (*outputs, output)
+
+    def _emit(self, kind, data=None, metadata=None, display_id="", update=False, wait=False):
+        if kind == "clear":
+            self._clears = True
+            if not wait:
+                self._clears, self._widget.outputs = False, ()
+            return
+        if update:
+            self._widget.outputs = tuple(
+                dict(output, data=data) if output.get("id") == display_id else output for output in self._widget.outputs
+            )
+            return
+        self.add({"output_type": "display_data", "data": data, "metadata": metadata, "id": display_id})
+
+
+class _Stream(io.TextIOBase):
+    def __init__(self, captured, name):
+        self._captured = captured
+        self.name = name
+
+    def writable(self):
+        return True
+
+    def write(self, text):
+        if text:
+            self._captured.add({"output_type": "stream", "name": self.name, "text": text})
+        return len(text)
+
+
+def _widget(model):
+    module = sys.modules.get("ipywidgets.widgets.widget")
+    instances = getattr(module, "_instances", None) or getattr(getattr(module, "Widget", None), "widgets", {})
+    return instances.get(model)
+
+
+def _text(widget):
+    try:
+        if hasattr(widget, "outputs"):
+            return "".join(
+                output.get("text") or output["data"].get("text/plain", "") + "\n" for output in widget.outputs
+            )
+        return repr(widget)
+    except Exception:  # noqa: BLE001 - the user's or a library's widget
+        return "<%s>" % type(widget).__name__
+
+
+def _output_html(output):
+    if output["output_type"] == "stream":
+        return "<pre>%s</pre>" % html.escape(re.sub(r"\x1b\[[\d;]*m", "", output["text"]))
+    data = output["data"]
+    for mime in ("text/html", "image/svg+xml"):
+        if mime in data:
+            return data[mime]
+    for mime in ("image/png", "image/jpeg"):
+        if mime in data:
+            return '<img src="data:%s;base64,%s">' % (mime, data[mime])
+    return "<pre>%s</pre>" % html.escape(str(data.get("text/plain", "")))
