@@ -101,9 +101,7 @@ def _read(source: str | Path) -> tuple[str, str, str]:
     if isinstance(source, str):
         return source, "<source>", ""
     try:
-        return source.read_bytes().decode("utf-8-sig"), str(source), str(source.absolute())
-    except UnicodeDecodeError as error:
-        raise SpecError(f"{source} is not UTF-8 text", hint="Save the file as UTF-8.") from error
+        return cell_syntax.read_script(source.read_bytes(), str(source)), str(source), str(source.absolute())
     except OSError as error:
         raise SpecError(f"cannot read {source}: {error.strerror}", hint="Check the path.") from error
 

@@ -1,14 +1,47 @@
-"""Checks of a cell's or script's text before it is submitted: whether this Python can compile it."""
+"""The text of a cell or script before it is submitted: its encoding, and whether this Python can compile it."""
 
 from __future__ import annotations
 
 import ast
+import io
+import re
 import sys
+import tokenize
+from pathlib import PurePath
+
+from uv_argo_magic.errors import SpecError
+
+_ENCODING = re.compile(r"^([ \t\f]*#.*?coding[:=][ \t]*)[-\w.]+", re.MULTILINE)
+"""PEP 263: the line that declares an encoding, up to its name."""
 
 
 def is_this_version(python: str) -> bool:
     """Whether this process can check code for that Python: only its own minor version has the same syntax."""
     return ".".join(python.split(".")[:2]) == ".".join(map(str, sys.version_info[:2]))
+
+
+def read_script(data: bytes, name: str) -> str:
+    """The text of a Python file; one that declares another encoding declares UTF-8 afterwards.
+
+    Raises:
+        SpecError: it is not text in its encoding, or it is a notebook.
+    """
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+        text = data.decode(encoding)
+    except (SyntaxError, UnicodeDecodeError) as error:
+        problem = f"declares an {error}" if str(error).startswith("unknown encoding") else "is not UTF-8 text"
+        raise SpecError(f"{name} {problem}", hint="Save the file as UTF-8, or declare its encoding.") from error
+    if PurePath(name).suffix == ".ipynb" or (text.lstrip().startswith("{") and '"nbformat"' in text):
+        raise SpecError(
+            f"{name} is a notebook, not a Python file",
+            hint=f"Open it in Jupyter, or convert it: jupyter nbconvert --to script {name}",
+        )
+    if not encoding.startswith("utf-8"):
+        first, *following = text.split("\n", 2)
+        heads = [_ENCODING.sub(r"\1utf-8", line) for line in (first, *following[:1])]
+        text = "\n".join([*heads, *following[1:]])
+    return text
 
 
 def syntax_error(cell: str, name: str, offset: int) -> SyntaxError | None:

@@ -1,6 +1,7 @@
 """`uv-argo COMMAND`: the commands in a terminal.
 
-Exit status: 0 success, 1 the run or command failed, 2 invalid usage, 130 interrupted.
+Exit status: for `run` and `attach` that of the script, or 128 and the number of the signal that ended it; else 0
+success, 1 the run or command failed, 2 invalid usage, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from uv_argo_magic._os import paths
 from uv_argo_magic.commands import registry
 from uv_argo_magic.core.commands.table import read_argv
 from uv_argo_magic.engine.context import CellContext
-from uv_argo_magic.errors import ArgoMagicError, PolicyError, ResolutionError, SpecError
+from uv_argo_magic.errors import ArgoMagicError, PolicyError, ResolutionError, RunError, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import TextIO
 
     from uv_argo_magic.core.view.tables import Table
     from uv_argo_magic.history.store import History
@@ -46,12 +48,50 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output has exited; Python would complain again when it flushes at exit.
         sys.stdout = None
         return 1
+    except RunError as error:
+        if not _is_exit(error):
+            _print_error(error)
+        return _status(error)
     except ArgoMagicError as error:
-        print("\n".join(error._render_traceback_()), file=sys.stderr)
+        _print_error(error)
         return 2 if isinstance(error, SpecError | ResolutionError | PolicyError) else 1
     except OSError as error:
         print(f"uv-argo: {error}", file=sys.stderr)
         return 1
+
+
+def _is_exit(error: RunError) -> bool:
+    """Whether the script called `sys.exit`; prints the text that it gave, as Python does."""
+    if type(error).__name__ != "SystemExit":
+        return False
+    if not str(error).lstrip("-").isdecimal():
+        print(error, file=sys.stderr)
+    return True
+
+
+def _status(error: RunError) -> int:
+    """The exit status of a run that ended badly."""
+    exited = error.state.exited if error.state else None
+    if exited is None:
+        return 1
+    if exited.reason == "signal":
+        return 128 + abs(exited.code)
+    return exited.code if exited.reason in ("error", "exit") and 0 < exited.code < 256 else 1
+
+
+def _print_error(error: ArgoMagicError) -> None:
+    lines = error._render_traceback_()
+    name = type(error).__name__
+    if _has_colour(sys.stderr):
+        lines = [
+            f"\x1b[1;31m{name}\x1b[0m{line.removeprefix(name)}" if line.startswith(name) else line for line in lines
+        ]
+    print("\n".join(lines), file=sys.stderr)
+
+
+def _has_colour(stream: TextIO) -> bool:
+    """Whether the stream is a terminal with colours that the user has not switched off."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _open_streams() -> None:
@@ -69,6 +109,11 @@ def _open_streams() -> None:
 
 
 def _main(argv: Sequence[str]) -> int:
+    if list(argv) in (["--version"], ["-V"]):
+        import uv_argo_magic  # noqa: PLC0415 - for its version alone
+
+        print(f"uv-argo {uv_argo_magic.__version__}")
+        return 0
     request = registry.Request(
         line=read_argv(argv),
         front_end="terminal",
@@ -101,9 +146,11 @@ def _history() -> History:
 def _text(answer: str | Table) -> str:
     if isinstance(answer, str):
         return answer
+    import shutil  # noqa: PLC0415 - as above
+
     from uv_argo_magic.core.view import tables  # noqa: PLC0415 - as above
 
-    return tables.text(answer)
+    return tables.text(answer, shutil.get_terminal_size().columns, bold=_has_colour(sys.stdout))
 
 
 class _Terminated(KeyboardInterrupt):

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+import pty
+import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
+from pathlib import Path
 
 import pytest
 from support.index_server import IndexServer
 
+import uv_argo_magic
 from uv_argo_magic.cli import main
 from uv_argo_magic.history.store import History
 from uv_argo_magic.uv import interpreters
@@ -97,3 +105,110 @@ def test_a_run_without_dependencies_starts_one_process_imports_little_and_leaves
     assert started == [interpreters.find().path]
     assert HEAVY.intersection(modules) == set()
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "error"),
+    [
+        ("import sys; sys.exit(3)", 3, ""),
+        ("raise SystemExit('bye')", 1, "bye\n"),
+        ("import os; os._exit(7)", 7, "CellFailed: The cell's process exited immediately with status 7"),
+        ("import os; os.kill(os.getpid(), 9)", 137, "CellFailed: The cell's process was killed by signal 9"),
+        ("1 / 0", 1, "Traceback (most recent call last):"),
+        ("import sys; sys.exit()", 0, ""),
+    ],
+)
+def test_the_exit_status_is_that_of_the_script(folder, capsys, script, status, error):
+    (folder / "script.py").write_text(script)
+    assert main(["run", "script.py"]) == status
+    shown = capsys.readouterr().err
+    assert shown.startswith(error)
+    assert bool(shown) == bool(error)
+
+
+def test_arguments_behind_two_dashes_reach_the_script(folder, capsys):
+    (folder / "args.py").write_text("import sys\nprint(sys.argv[1:])\n")
+    assert main(["run", "args.py", "--timeout", "1m", "--", "-b", "two words", "--", "$x"]) == 0
+    assert capsys.readouterr().out == "['-b', 'two words', '--', '$x']\n"
+    assert main(["run", "args.py", "one"]) == 2
+    assert "Write -- before the script's arguments: -- one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-8-sig", "utf-16"])
+def test_a_script_in_another_encoding_runs_if_it_declares_it(folder, capsys, encoding):
+    declared = f"# -*- coding: {encoding} -*-\n" if encoding in ("latin-1", "cp1252") else ""
+    (folder / "script.py").write_text(
+        f"{declared}print('caf\xe9', open(__file__, encoding='utf-8').read()[-3:])\n", encoding=encoding
+    )
+    status = main(["run", "script.py"])
+    shown = capsys.readouterr()
+    if encoding == "utf-16":
+        assert (status, shown.err.splitlines()[0]) == (2, "SpecError: script.py is not UTF-8 text")
+    else:
+        assert (status, shown.out) == (0, "caf\xe9 ])\n\n")
+
+
+def test_a_notebook_is_never_run_as_a_script(folder, capsys):
+    for name in ("study.ipynb", "study.py"):
+        (folder / name).write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
+        assert main(["run", name]) == 2
+        assert f"{name} is a notebook, not a Python file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("home", ["/", "/nonexistent-home"])
+def test_no_folder_is_created_where_there_is_no_home(tmp_path, monkeypatch, capsys, home):
+    monkeypatch.delenv("UV_ARGO_HOME", raising=False)
+    for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", home)
+    monkeypatch.chdir(tmp_path)
+    before = set(Path("/").iterdir())
+    (tmp_path / "script.py").write_text("1\n")
+    assert main(["run", "script.py"]) == 2
+    assert f"there is no home folder: HOME is {home}\n" in capsys.readouterr().err
+    assert set(Path("/").iterdir()) == before
+
+
+def in_terminal(command, **variables):
+    """The output of a command in a terminal of 80 columns."""
+    output = []
+
+    def read(fd):
+        data = os.read(fd, 4096)
+        output.append(data)
+        return data
+
+    pid, fd = pty.fork()
+    if not pid:
+        environ = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")}
+        os.execve(sys.executable, [sys.executable, "-c", MAIN, *command], environ | {"TERM": "xterm"} | variables)
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    with contextlib.suppress(OSError):  # the terminal is closed
+        while read(fd):
+            pass
+    os.waitpid(pid, 0)
+    os.close(fd)
+    return b"".join(output).decode()
+
+
+def test_tables_fit_the_terminal_and_have_colours(folder):
+    long = "numpy_pandas_and_a_long_line = 'of code that is longer than any terminal is wide, by far'\n"
+    (folder / "long.py").write_text(long)
+    assert main(["run", "long.py"]) == 0
+    shown = in_terminal(["runs"])
+    assert shown.startswith("\x1b[1mRUN ")
+    assert max(map(len, re.sub(r"\x1b\[\d*m", "", shown).splitlines())) <= 80
+    assert "\x1b[1;31mSpecError\x1b[0m: unknown command" in in_terminal(["nope"])
+    assert "\x1b" not in in_terminal(["runs"], NO_COLOR="1")
+
+
+def test_the_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"uv-argo {uv_argo_magic.__version__}\n"

@@ -56,7 +56,7 @@ def keep(history, run_id="r1", *seen, reason="ok", code=0, live=False, cell="\np
 def answer(line, history, front_end, notebook=""):
     context = CellContext.current(names={}, traits={}, line_offset=0, notebook=notebook)
     request = registry.Request(line=line, front_end=front_end, get_context=lambda: context, get_history=lambda: history)
-    return "".join(registry.dispatch(request, registry.COMMANDS))
+    return "".join(map(cli._text, registry.dispatch(request, registry.COMMANDS)))
 
 
 def test_run_streams_each_output_to_its_stream(engine, capsys):

@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from uv_argo_magic.errors import SpecError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -35,9 +37,25 @@ def run_dir(run_id: str, environ: Mapping[str, str] = os.environ) -> Path:
     return data_dir(environ) / "runs" / run_id
 
 
+def _check_home() -> None:
+    """Refuse to create the user's home folder, or to write into the root folder instead of one.
+
+    Raises:
+        SpecError: there is no home folder.
+    """
+    home = Path("~").expanduser()
+    if home == Path(home.anchor) or not home.is_dir():
+        raise SpecError(
+            f"there is no home folder: HOME is {home}",
+            hint="Set HOME, or UV_ARGO_HOME, to a folder that can be written.",
+        )
+
+
 def _home(environ: Mapping[str, str], kind: Literal["data", "cache", "config"]) -> Path:
     if home := environ.get("UV_ARGO_HOME", ""):
         return Path(home).expanduser().absolute() / kind
+    if kind != "config" and not environ.get(f"XDG_{kind.upper()}_HOME"):
+        _check_home()
     import platformdirs  # noqa: PLC0415 - 15 ms of %load_ext, which needs no folder
 
     match kind:

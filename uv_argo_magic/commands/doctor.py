@@ -7,8 +7,9 @@ Rules:
 
 from __future__ import annotations
 
+import textwrap
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.backends import base
 from uv_argo_magic.backends.base import Check
@@ -38,6 +39,7 @@ PATIENCE = 180.0
 END = 45.0
 """Seconds to wait for the backend's own phase; Argo's controller updates it every ten."""
 LOOK = 0.1
+_UNBROKEN: Any = {"break_long_words": False, "break_on_hyphens": False}
 
 
 def handle(request: Request) -> Iterator[str | Failure]:
@@ -97,8 +99,10 @@ def examine(line: Line, context: CellContext) -> Iterator[Check]:
 def text(check: Check) -> str:
     """A check as lines for people."""
     outcome = "FAILED" if check.outcome == "failed" else check.outcome
-    line = f"{outcome:<8} {check.name:<22} {check.message}".rstrip()
-    return f"{line}\n{'':<32}{check.hint}" if check.hint else line
+    head, margin = f"{outcome:<8} {check.name:<22} ", " " * 32
+    lines = textwrap.wrap(check.message, 80, initial_indent=head, subsequent_indent=margin, **_UNBROKEN)
+    hint = textwrap.wrap(check.hint, 80, initial_indent=margin, subsequent_indent=margin, **_UNBROKEN)
+    return "\n".join([*(lines or [head.rstrip()]), *hint])
 
 
 def _follow(run: Run, backend: base.Backend) -> Iterator[Check]:

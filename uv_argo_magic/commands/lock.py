@@ -114,10 +114,12 @@ def table(lock: Lock, cached: frozenset[str], now: float, title: str = "") -> Ta
     if lock.created_at:
         notes.append(messages.lock_age(lock, now))
     notes += filter(None, [messages.base_packages_note(lock)])
+    head = ("PACKAGE", "VERSION", "SIZE", "CACHED", *(("INDEX",) if has_index else ()), "NEEDED BY")
     return Table(
         title=title,
-        head=("PACKAGE", "VERSION", "SIZE", "CACHED", *(("INDEX",) if has_index else ()), "NEEDED BY") if rows else (),
+        head=head if rows else (),
         rows=rows,
+        flexible=frozenset({0, len(head) - 1}),
         notes=(*notes, *lock.warnings),
         right=frozenset({2}),
     )

@@ -48,24 +48,27 @@ def _read_code(line: Line) -> tuple[str, str, Requirements | None]:
     """(code, its name in a traceback, its requirements if they are not those of the line)."""
     if not line.has("request"):
         # The file's own name: a traceback shows its lines as they are here.
-        return _source(line.argument), "<stdin>" if line.argument == "-" else line.argument, None
+        is_stdin = line.argument == "-"
+        code = cell_syntax.read_script(_read(line.argument), "stdin" if is_stdin else line.argument)
+        return code, "<stdin>" if is_stdin else line.argument, None
     source = line.text("request")
     for dest in ("deps", "requirements"):
         if line.has(dest):
             raise SpecError(f"--{dest} cannot be used with --request", hint="Write the requirements into the request.")
     from uv_argo_magic.core.spec import json_request  # noqa: PLC0415 - 30 ms, and few runs come as JSON
 
-    request = json_request.read(_source(source), source="stdin" if source == "-" else source)
+    name = "stdin" if source == "-" else source
+    try:
+        text = _read(source).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{name} is not UTF-8 text", hint="Save the file as UTF-8.") from error
+    request = json_request.read(text, source=name)
     return request.code, "<pythonCode>", request.requirements
 
 
-def _source(name: str) -> str:
+def _read(name: str) -> bytes:
     try:
-        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        subject = "stdin" if name == "-" else name
-        raise SpecError(f"{subject} is not UTF-8 text", hint="Save the file as UTF-8.") from error
+        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
         raise SpecError(
             f"cannot read {name}: {error.strerror}", hint="Name a readable file, or - for stdin."

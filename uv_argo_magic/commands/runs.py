@@ -16,7 +16,7 @@ from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import RunState, fold
 from uv_argo_magic.core.resolution.diff import difference
 from uv_argo_magic.core.resolution.lock import Lock
-from uv_argo_magic.core.view import messages, run_text, tables
+from uv_argo_magic.core.view import messages, run_text
 from uv_argo_magic.core.view.tables import Table, changes
 from uv_argo_magic.engine.find_run import locate_entry, locate_remote, outcomes
 from uv_argo_magic.errors import BackendError, SpecError
@@ -36,7 +36,7 @@ def explain(request: Request) -> Iterator[str]:
     yield command_help.explain(name, front_end) if name else command_help.overview(front_end)
 
 
-def list_runs(request: Request) -> Iterator[str]:
+def list_runs(request: Request) -> Iterator[str | Table]:
     """The newest runs: of this notebook, or with --all of every notebook."""
     entries = request.history.list()
     if request.notebook and not request.line.has("all"):
@@ -108,7 +108,7 @@ def _logs(name: str, history: History, configuration: Config, notebook: str | No
     return text if raw else run_text.log(fold(ev.decode(text, remote.nonce), RunState(run=ref.id)))
 
 
-def runs(entries: tuple[RunRecord, ...]) -> str:
+def runs(entries: tuple[RunRecord, ...]) -> str | Table:
     """A table, newest first."""
     if not entries:
         return "No runs in the history."
@@ -117,7 +117,7 @@ def runs(entries: tuple[RunRecord, ...]) -> str:
         (
             entry.id,
             stand[entry.id],
-            time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.begun)),
+            _begun(entry.begun, time.time()),
             _took(entry, stand[entry.id]),
             entry.backend,
             humanize.one_line(" ".join(entry.requirements) or "-", 30),
@@ -125,7 +125,14 @@ def runs(entries: tuple[RunRecord, ...]) -> str:
         )
         for entry in entries
     )
-    return tables.text(Table(head=("RUN", "OUTCOME", "BEGUN", "TOOK", "BACKEND", "NEEDS", "CELL"), rows=rows))
+    head = ("RUN", "OUTCOME", "BEGUN", "TOOK", "BACKEND", "NEEDS", "CELL")
+    return Table(head=head, rows=rows, flexible=frozenset({5, 6}))
+
+
+def _begun(begun: float, now: float) -> str:
+    """The time of today, or the day; `last` shows both."""
+    then, today = time.localtime(begun), time.localtime(now)
+    return time.strftime("%H:%M" if then[:3] == today[:3] else "%b %d", then)
 
 
 def last(entry: RunRecord) -> str:

@@ -103,6 +103,7 @@ def answer(line: Line, context: CellContext) -> tuple[Table, bool]:
     table = Table(
         title=path.name,
         head=("CELL", "VERDICT", "PACKAGES", "OUTPUT", "BEGINS"),
+        flexible=frozenset({2, 3, 4}),
         rows=tuple(
             (
                 str(result.cell.number),

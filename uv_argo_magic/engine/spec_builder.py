@@ -58,6 +58,7 @@ def specify(
         backend=configuration.backend,
         push=_encode_pushed(options.push, context.names, configuration.settings.value_limit),
         pull=options.pull,
+        args=options.args,
         resources=options.resources,
         settings=_with_env_files(_run_in_base_image(configuration.settings), options, context),
         line_offset=context.line_offset,

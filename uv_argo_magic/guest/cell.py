@@ -124,7 +124,7 @@ class Cell:
         payload = self.payload
         return {
             "file": file, "sites": sites, "push": payload["push"], "pull": payload["pull"],
-            "value_limit": self.settings["value_limit"], "script": payload["script"],
+            "value_limit": self.settings["value_limit"], "script": payload["script"], "args": payload["args"],
             "code": "\n" * payload["offset"] + payload["code"] if payload["code"] else "",
             "modules": self._modules(), "installs": payload["installs"],
         }  # fmt: skip

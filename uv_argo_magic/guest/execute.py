@@ -36,7 +36,9 @@ def main(pipe, acknowledged, orders):
         os._exit(0)
     order = json.loads(text)
     out.install()
-    interpreter = Interpreter(out, order["file"] if order["script"] else "", order["sites"], order["modules"])
+    interpreter = Interpreter(
+        out, order["file"] if order["script"] else "", order["sites"], order["modules"], order["args"]
+    )
     code = interpreter.run(order)
     out.emit("done")
     leave(code, out)
@@ -45,10 +47,11 @@ def main(pipe, acknowledged, orders):
 class Interpreter:
     """What cells run in: `__main__`, what shows their values, and what runs them (executor.py).
 
-    `file` is that of a script, "" for cells of a notebook; `modules` a folder with the modules of a notebook, or "".
+    `file` is that of a script, with the arguments `args`; "" for cells of a notebook. `modules` is a folder with the
+    modules of a notebook, or "".
     """
 
-    def __init__(self, out, file, sites, modules=""):
+    def __init__(self, out, file, sites, modules="", args=()):
         self.out = out
         if sites:
             add_packages(sites)
@@ -61,7 +64,7 @@ class Interpreter:
         """Functions that are called when the code of a cell has ended, in any way; they do not raise."""
         self.hidden = [os.path.dirname(__file__)]
         # Libraries look at the program's name to learn that they are in a notebook.
-        sys.argv[:] = [file or os.path.join(os.getcwd(), "ipykernel_launcher.py")]
+        sys.argv[:] = [file or os.path.join(os.getcwd(), "ipykernel_launcher.py"), *args]
         del sys.path[0]  # the guest's own folder, put there to find this module; what is left begins with ""
         self.module = _main_module(file)
         self.executor = executor.Executor(self.module, self.displays)

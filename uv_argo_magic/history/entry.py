@@ -132,6 +132,7 @@ class RunRecord:
                 backend=self.backend,
                 push=tuple((str(name), "") for name, _ in data["push"]),
                 pull=tuple(map(str, data["pull"])),
+                args=tuple(map(str, data.get("args", ()))),
                 resources=Resources(**data["resources"]),
                 settings=updated(Settings(), settings),
             )

@@ -302,6 +302,7 @@ def masked(spec: RunSpec) -> dict[str, object]:
         "python": spec.python,
         "backend": spec.backend,
         "session": spec.session,
+        "args": list(spec.args),
         "push": [[name, len(value)] for name, value in spec.push],
         "pull": list(spec.pull),
         "resources": asdict(spec.resources),

@@ -42,6 +42,8 @@ def explain(name: str, front_end: FrontEnd) -> str:
     lines = [f"{command.name}: {command.help}", "", f"  {getattr(command, front_end)}", ""]
     if command.argument:
         lines += _row(command.argument.metavar, command.argument.help)
+    if command.rest:
+        lines += _row(command.rest.metavar, command.rest.help)
     for option in command.options_in(front_end):
         synopsis = " ".join(filter(None, (", ".join(option.flags), option.metavar)))
         example = "" if option.kind == "flag" else f"; example: {option.example}"

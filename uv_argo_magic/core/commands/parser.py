@@ -69,6 +69,8 @@ class Command:
     terminal: str = ""
     options: tuple[Option, ...] = ()
     argument: Option | None = None
+    rest: Option | None = None
+    """What everything behind `--` is, if the command takes it."""
 
     def options_in(self, front_end: FrontEnd) -> tuple[Option, ...]:
         """The options that this front end has."""
@@ -88,12 +90,16 @@ class Token:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A parsed line: the command, its argument, (dest, text) in order, and what each variable expanded to."""
+    """A parsed line: the command, its argument, (dest, text) in order, and what each variable expanded to.
+
+    `rest` are the words behind `--`.
+    """
 
     command: str
     argument: str = ""
     values: tuple[tuple[str, str], ...] = ()
     expanded: tuple[tuple[str, str], ...] = ()
+    rest: tuple[str, ...] = ()
 
     def each(self, dest: str) -> tuple[str, ...]:
         """Every value given for an option."""
@@ -107,6 +113,9 @@ class Line:
         """The option's value; several are joined by newlines; "" where none is given."""
         return "\n".join(self.each(dest))
 
+
+REST = "--"
+"""Ends the options of a command."""
 
 _QUOTE = re.compile(r"""(?:--[A-Za-z][\w-]*=|[A-Za-z_]\w*=)?(?=["'\[])""")
 _BLANK = re.compile(r"\s")
@@ -314,6 +323,11 @@ def read(
     expanded: dict[str, str] = {}
     values: list[tuple[str, str]] = []
     argument: str | None = None
+    rest: tuple[str, ...] = ()
+    texts = [token.text for token in tokens]
+    if command.rest and REST in texts:
+        at = texts.index(REST)
+        tokens, rest = tokens[:at], tuple(texts[at + 1 :])
     all_groups = tuple(groups(command.options_in(front_end), tokens))
     for number, group in enumerate(all_groups):
         if group.option:
@@ -343,7 +357,9 @@ def read(
             f"{command.name} needs {command.argument.metavar}: {command.argument.help}",
             hint=f"Example: {command.terminal}. Write {command.argument.metavar} before --deps.",
         )
-    return Line(command=command.name, argument=argument or "", values=tuple(values), expanded=tuple(expanded.items()))
+    return Line(
+        command=command.name, argument=argument or "", values=tuple(values), expanded=tuple(expanded.items()), rest=rest
+    )
 
 
 def _value(option: Option, group: Group, variables: Mapping[str, object] | None, expanded: dict[str, str]) -> str:
@@ -381,6 +397,10 @@ def _too_many(command: Command, words: Sequence[str]) -> SpecError:
     if best and len(best) > 1:
         return SpecError(
             f"unexpected argument {words[0]}; did you mean --{best}?", hint="Options begin with two dashes."
+        )
+    if command.rest:
+        return SpecError(
+            f"unexpected argument {words[0]}", hint=f"Write -- before the script's arguments: -- {' '.join(words)}"
         )
     if any(option.dest == "deps" for option in command.options):
         packages = " ".join(words)

@@ -157,6 +157,7 @@ COMMANDS = (
         terminal='uv-argo run script.py --deps "numpy pandas"', options=(*RUN_OPTIONS[:-1], REQUEST, HELP),
         argument=Option(dest="file", metavar="FILE", completer="file", required=True, instead="request",
                         help="Python file, or - for stdin"),
+        rest=Option(dest="args", metavar="-- ARGS", help="arguments of the script"),
     ),
     Command(
         name="runs", help="list recorded runs, newest first", notebook="%argo runs -n 5",
@@ -358,6 +359,7 @@ class RunOptions:
     resources: Resources = field(default_factory=Resources)
     env_files: tuple[str, ...] = ()
     sets: Sets = ()
+    args: tuple[str, ...] = ()
     help: bool = False
 
 
@@ -391,6 +393,7 @@ def run_options(line: Line) -> RunOptions:
         resources=_resources(line),
         env_files=line.each("env_file"),
         sets=_sets(line),
+        args=line.rest,
         help=line.has("help"),
     )
 

@@ -160,6 +160,7 @@ def payload(spec: RunSpec, resolution: Resolution, nonce: str, uv: str = "") -> 
         "cell": spec.cell,
         "code": spec.code,
         "script": spec.script,
+        "args": list(spec.args),
         "modules": "",
         "installs": [],
         "offset": spec.line_offset,

@@ -19,8 +19,8 @@ FILES = "the files of its line"
 class RunSpec:
     """One run to start. `push` holds (name, encoded value) pairs, `line_offset` the number of lines above the cell.
 
-    A `script` runs as a Python file does, anything else as a notebook's cell. `code` is a cell with IPython's syntax as
-    Python, line for line; "" if the cell is Python.
+    A `script` runs as a Python file does, with `args` in `sys.argv`; anything else runs as a notebook's cell. `code` is
+    a cell with IPython's syntax as Python, line for line; "" if the cell is Python.
 
     `requirements_source` names where the requirements come from; "" for `--deps`, and where there are none.
     """
@@ -36,6 +36,7 @@ class RunSpec:
     settings: Settings = field(default_factory=Settings)
     line_offset: int = 1
     script: bool = False
+    args: tuple[str, ...] = ()
     code: str = ""
     session: str = ""
     """Name of the session whose interpreter runs the cell; "": one of its own."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html as _html
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,27 +17,51 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows under a head, a title above and notes below; `right` are the right-aligned columns."""
+    """Rows under a head, a title above and notes below; `right` are the right-aligned columns.
+
+    `flexible` are the columns whose text is cut where the table is too wide.
+    """
 
     title: str = ""
     head: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
     notes: tuple[str, ...] = ()
     right: frozenset[int] = frozenset()
+    flexible: frozenset[int] = frozenset()
 
 
-def text(table: Table) -> str:
-    """The table in columns, without a newline at its end."""
+NARROWEST = 6
+"""Characters that a column keeps."""
+
+
+def text(table: Table, width: int = 0, *, bold: bool = False) -> str:
+    """The table in columns, without a newline at its end; with `width` cut to that, with `bold` its head is bold."""
     rows = [tuple(map(ansi.strip, row)) for row in ((table.head, *table.rows) if table.head else table.rows)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [ansi.strip(table.title)] if table.title else []
-    for row in rows:
+    excess = sum(widths) + 2 * (len(widths) - 1) - width if width and widths else 0
+    for at in sorted(table.flexible, key=lambda at: -widths[at]) if widths else ():
+        cut = max(0, min(excess, widths[at] - NARROWEST))
+        widths[at] -= cut
+        excess -= cut
+    lines = _wrap(table.title, width) if table.title else []
+    for number, row in enumerate(rows):
         cells = [
-            cell.rjust(width) if at in table.right else cell.ljust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+            _fit(cell, column, is_right=at in table.right)
+            for at, (cell, column) in enumerate(zip(row, widths, strict=True))
         ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join([*lines, *map(ansi.strip, table.notes)])
+        line = "  ".join(cells).rstrip()
+        lines.append(f"\x1b[1m{line}\x1b[0m" if bold and table.head and not number else line)
+    return "\n".join([*lines, *(line for note in table.notes for line in _wrap(note, width))])
+
+
+def _wrap(sentence: str, width: int) -> list[str]:
+    plain = ansi.strip(sentence)
+    return textwrap.wrap(plain, width, break_long_words=False, break_on_hyphens=False) if width else [plain]
+
+
+def _fit(cell: str, width: int, *, is_right: bool) -> str:
+    cut = cell if len(cell) <= width else cell[: width - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    return cut.rjust(width) if is_right else cut.ljust(width)
 
 
 _CODE = "font-family:ui-monospace,Menlo,Consolas,monospace;font-size:12px"

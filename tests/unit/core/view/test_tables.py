@@ -27,3 +27,23 @@ def test_what_stands_in_a_table_is_no_markup():
     assert "Said." in shown
     assert "<table" not in html(Table(title="No rows"))
     assert "\x1b" not in html(Table(rows=(("\x1b[31mred",),)))
+
+
+def test_a_table_that_is_too_wide_is_cut_in_its_flexible_columns():
+    wide = Table(
+        title="A title that is longer than that",
+        head=("RUN", "NEEDS", "CELL"),
+        rows=(("20260101-120000", "numpy pandas", "import numpy"), ("x", "-", "y")),
+        notes=("A note that goes on behind the last column.",),
+        flexible=frozenset({1, 2}),
+    )
+    assert text(wide, 80) == text(wide)
+    lines = text(wide, 34).splitlines()
+    assert max(map(len, lines)) <= 34
+    assert "20260101-120000  numpy\u2026  import n\u2026" in lines
+    assert lines[-2:] == ["A note that goes on behind the", "last column."]
+    assert text(Table(title="t"), 34) == "t"
+
+
+def test_the_head_is_bold_where_colours_are_shown():
+    assert text(TABLE, bold=True).splitlines()[1:3] == ["\x1b[1mNAME     SIZE\x1b[0m", "a        5 kB"]
