@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from uv_argo_magic.core.protocol.events import LocalName
     from uv_argo_magic.core.protocol.remote_error import RemoteError
     from uv_argo_magic.core.protocol.state import RunState
     from uv_argo_magic.core.spec.run_spec import Settings
@@ -148,6 +149,12 @@ class _PythonFrontEnd:
 
     def bind(self, values: dict[str, object]) -> None:
         """Nothing: `Run.result` returns the values."""
+
+    def find(self, name: str) -> LocalName | None:
+        """A module in the folder of the source."""
+        from uv_argo_magic.remote_traceback import local_names  # noqa: PLC0415 - only a failed run needs it
+
+        return local_names.find(name, self.document, {})
 
     def follow(self, run: Run, prepared: Prepared) -> bool:  # noqa: ARG002 - the protocol's signature
         """Return at once."""

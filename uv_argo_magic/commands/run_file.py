@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from uv_argo_magic.commands.registry import Request
     from uv_argo_magic.core.commands.parser import Line
+    from uv_argo_magic.core.protocol.events import LocalName
     from uv_argo_magic.core.protocol.remote_error import RemoteError
     from uv_argo_magic.core.protocol.state import RunState
     from uv_argo_magic.core.requirements.model import Requirements
@@ -124,6 +125,12 @@ class TerminalFrontEnd:
 
     def bind(self, values: dict[str, object]) -> None:
         """Nothing: a terminal has no variables."""
+
+    def find(self, name: str) -> LocalName | None:
+        """A module in the folder of the file."""
+        from uv_argo_magic.remote_traceback import local_names  # noqa: PLC0415 - only a failed run needs it
+
+        return local_names.find(name, self.document, {})
 
     def follow(self, run: engine.Run, prepared: Prepared) -> bool:  # noqa: ARG002 - the protocol's signature
         """Print the run's output as it comes.

@@ -28,7 +28,7 @@ from uv_argo_magic.core.view import messages
 from uv_argo_magic.errors import ArgoMagicError, BackendError, BackendUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from uv_argo_magic.core.spec.run_spec import Settings
     from uv_argo_magic.engine.find_run import RunRef
@@ -58,12 +58,14 @@ class Hooks:
     """What the front end of a run adds to it.
 
     `rebuild` makes the exception to raise here of the one that the cell raised (default: a plain CellFailed), `bind`
-    takes the pulled variables when `Run.result` is called, `command` is what a user types before a command.
+    takes the pulled variables when `Run.result` is called, `command` is what a user types before a command, `find`
+    finds names that the cell lacks on this side.
     """
 
     rebuild: Rebuild | None = None
     bind: Callable[[dict[str, object]], object] | None = None
     command: str = "uv-argo"
+    find: Callable[[str], events.LocalName | None] | None = None
 
 
 class Renderer(Protocol):
@@ -421,6 +423,7 @@ class Run:
 
     def _take(self, *new_events: events.Event) -> None:
         """Fold events into the state; the history is written afterwards, without the lock."""
+        new_events = tuple(self._with_local_names(new_events))
         with self._changed:
             previous, state = self._state, fold(new_events, self._state)
             self._state = state
@@ -434,6 +437,16 @@ class Run:
                 self._keep(lambda files: files.finish(state))
             finally:
                 self._ended.set()
+
+    def _with_local_names(self, new_events: Iterable[events.Event]) -> Iterator[events.Event]:
+        """The events, and what this side has of the names that the cell's exception is about."""
+        for event in new_events:
+            yield event
+            if isinstance(event, events.Raised) and self._hooks.find:
+                from uv_argo_magic.core.view import missing_hints  # noqa: PLC0415 - 30 ms, and most runs succeed
+
+                found = map(self._hooks.find, missing_hints.names(event.error))
+                yield events.FoundHere(names=tuple(filter(None, found)))
 
     def _keep(self, write: Callable[[RunFiles], None]) -> None:
         """Write to the history; a failure costs the record of this run, and not the run."""

@@ -15,6 +15,7 @@ from uv_argo_magic.engine.prepare import prepare
 
 if TYPE_CHECKING:
     from uv_argo_magic.core.protocol import remote_error
+    from uv_argo_magic.core.protocol.events import LocalName
     from uv_argo_magic.core.protocol.state import RunState
     from uv_argo_magic.core.resolution.lock import Resolution
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
@@ -60,6 +61,9 @@ class FrontEnd(Protocol):
     def bind(self, values: dict[str, object]) -> None:
         """Take the pulled variables when `Run.result` is called."""
 
+    def find(self, name: str) -> LocalName | None:
+        """What this side has under a name that the failed cell lacks."""
+
     def follow(self, run: runs.Run, prepared: Prepared) -> bool:
         """Show the run; whether this waited for its end.
 
@@ -99,6 +103,10 @@ class QuietFrontEnd:
 
     def bind(self, values: dict[str, object]) -> None:
         """Nothing."""
+
+    def find(self, name: str) -> LocalName | None:  # noqa: ARG002 - the protocol's signature
+        """None: nothing of this side is meant."""
+        return None
 
     def follow(self, run: runs.Run, prepared: Prepared) -> bool:  # noqa: ARG002 - the protocol's signature
         """False: the caller waits."""
@@ -181,5 +189,7 @@ def submit(prepared: Prepared, front_end: FrontEnd, session: Session | None = No
         history=front_end.history(prepared.spec.settings),
         notebook=front_end.document,
         warm=front_end.keeps_warm,
-        hooks=runs.Hooks(rebuild=front_end.rebuild, bind=front_end.bind, command=front_end.command),
+        hooks=runs.Hooks(
+            rebuild=front_end.rebuild, bind=front_end.bind, command=front_end.command, find=front_end.find
+        ),
     )

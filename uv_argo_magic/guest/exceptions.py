@@ -6,6 +6,8 @@ Rules:
 - Shape: docs/protocol.md, `error`.
 """
 
+import ast
+import importlib.util
 import itertools
 import json
 import linecache
@@ -37,6 +39,8 @@ def describe(exc, cell_file, hidden=()):
     """The exception as JSON can hold it; frames of files that begin with one of `hidden` are left out."""
     try:
         record = _Describer(cell_file, tuple(hidden)).describe(exc)  # type: dict
+        if isinstance(exc, ImportError):
+            record["missing"] = _safe(lambda: _missing(cell_file), [])
     except BaseException:  # noqa: BLE001 - the exception may do anything, and the log must not end without it
         return dict(_EMPTY, ename=_safe(lambda: type(exc).__name__, "Exception"), evalue=UNPRINTABLE)
     return record
@@ -223,6 +227,21 @@ class _Describer:
         lines = _safe(lambda: linecache.getlines(file, names), [])
         first = max(1, line - CONTEXT_LINES)
         return first, [str(text).rstrip("\r\n")[:1000] for text in lines[first - 1 : line + CONTEXT_LINES]]
+
+
+def _missing(cell_file):
+    # type: (str) -> list
+    """The modules that the cell imports, outside of `try`, and that cannot be found."""
+    nodes = [ast.parse("".join(linecache.getlines(cell_file)))]  # type: list
+    modules = []  # type: list
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            modules += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            modules += [] if node.level else [node.module]
+        elif not isinstance(node, ast.Try):
+            nodes += ast.iter_child_nodes(node)
+    return [name for name in modules if importlib.util.find_spec(name.partition(".")[0]) is None]
 
 
 def _is_builtin(cls):

@@ -27,6 +27,7 @@ from uv_argo_magic.renderers.panel import WidgetPanel
 if TYPE_CHECKING:
     from uv_argo_magic.commands.registry import Request
     from uv_argo_magic.core.commands.table import RunOptions
+    from uv_argo_magic.core.protocol.events import LocalName
     from uv_argo_magic.core.protocol.remote_error import RemoteError
     from uv_argo_magic.core.protocol.state import RunState
     from uv_argo_magic.core.spec.run_spec import Settings
@@ -137,6 +138,12 @@ class CellFrontEnd:
         if self.follow(started.run, started.prepared):
             started.run.raise_for_state()
         return started.run
+
+    def find(self, name: str) -> LocalName | None:
+        """The notebook's variable of this name, or a module in its folder."""
+        from uv_argo_magic.remote_traceback import local_names  # noqa: PLC0415 - only a failed run needs it
+
+        return local_names.find(name, self.document, self._shell.user_ns)
 
     def follow(self, run: Run, prepared: Prepared) -> bool:
         """Show the run in the cell; False if it goes on in the background, or in another page."""

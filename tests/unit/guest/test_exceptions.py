@@ -140,3 +140,20 @@ def test_arguments_that_cannot_travel_are_left_out():
     assert describe_cell("class E(Exception): pass\ne = E(); e.code = 5; e.bad = object()\nraise e")["attributes"] == {
         "code": 5
     }
+
+
+def test_an_import_error_names_every_module_that_the_cell_lacks():
+    cell = """
+import json, nope_one
+from nope_two.deep import x
+from . import nope_three
+def f():
+    import nope_four
+try:
+    import nope_five
+except ImportError:
+    pass
+"""
+    assert describe_cell(cell)["missing"] == ["nope_one", "nope_two.deep", "nope_four"]
+    assert describe_cell("import json.nope")["missing"] == []
+    assert "missing" not in describe_cell("1/0")

@@ -275,6 +275,26 @@ class StopFailed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LocalName:
+    """What this side has under a name that the cell lacks.
+
+    `kind` is "variable", "definition" (a function or class), "module" or "file"; `detail` is the module's own name, or
+    the file and its folder ("utils.py is next to the notebook").
+    """
+
+    name: str
+    kind: Literal["variable", "definition", "module", "file"]
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundHere:
+    """The names that the cell lacked and this side has."""
+
+    names: tuple[LocalName, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class LogEnded:
     """The log is complete."""
 
@@ -287,7 +307,16 @@ AnyRecord: TypeAlias = (
 )  # fmt: skip
 """Everything that the guest writes as a record."""
 Event: TypeAlias = (
-    AnyRecord | Lines | Unreadable | Submitted | NodePhase | StopRequested | StopFailed | Attempts | LogEnded
+    AnyRecord
+    | Lines
+    | Unreadable
+    | Submitted
+    | NodePhase
+    | StopRequested
+    | StopFailed
+    | Attempts
+    | FoundHere
+    | LogEnded
 )
 
 

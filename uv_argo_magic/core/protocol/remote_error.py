@@ -60,7 +60,8 @@ class RemoteError:
 
     `mro` are the names of its builtin classes, nearest first; `packed_args` is the JSON text of its arguments, empty if
     they could not be sent; `attributes` are (name, JSON text). `order` are the indexes of `frames` in the traceback,
-    outermost first, with repeats, without `omitted` entries. `members` is None except for exception groups.
+    outermost first, with repeats, without `omitted` entries. `members` is None except for exception groups. `missing`
+    are modules that the cell imports and that were not found, of an ImportError that ended the cell.
     """
 
     ename: str
@@ -80,6 +81,7 @@ class RemoteError:
     suppress_context: bool = False
     message: str = ""
     members: tuple[RemoteError, ...] | None = None
+    missing: tuple[str, ...] = ()
 
     def args(self) -> tuple[object, ...] | None:
         """The arguments, decoded at each call; None if they could not be sent or cannot be decoded here."""
@@ -236,5 +238,6 @@ def _error(data: Fields) -> RemoteError:
         context=_other(data, "context"),
         suppress_context=_flag(data, "suppress_context"),
         message=_text(data, "message"),
+        missing=_texts(data, "missing") if "missing" in data else (),
         members=None if members is None else tuple(_error(_object(item, "a member")) for item in members),
     )

@@ -92,6 +92,8 @@ class RunState:
     variables: ev.SessionVariables | None = None
     session_ended: str = ""
     """Why the session ended with this run."""
+    found_here: tuple[ev.LocalName, ...] = ()
+    """What this side has of the names that the error is about."""
     exited: ev.Exited | None = None
     snapshot: ev.Snapshot | None = None
     rss: int = 0
@@ -147,6 +149,8 @@ def step(state: RunState, event: ev.Event) -> RunState:  # noqa: PLR0911 - one c
         case ev.StopFailed():
             note = f"Could not stop the run: {event.problem}"
             return state if note in state.notes else replace(state, notes=(*state.notes, note))
+        case ev.FoundHere():
+            return replace(state, found_here=event.names)
         case ev.LogEnded():
             return _log_ended(state, event)
         case ev.Unreadable():

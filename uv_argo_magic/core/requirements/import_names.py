@@ -190,28 +190,42 @@ STANDARD_LIBRARY = frozenset(STANDARD_LIBRARY_NAMES.split())
 _STANDARD_LIBRARY = frozenset(name.lower().replace("_", "-") for name in STANDARD_LIBRARY)
 
 POPULAR = (
-    "aiohttp", "altair", "anyio", "bokeh", "boto3", "catboost", "celery", "click", "cython", "dask", "datasets",
-    "distributed", "django", "duckdb", "fastapi", "fiona", "flask", "fsspec", "gensim", "geopandas", "gitpython",
-    "h5py", "httpx", "hypothesis", "ipywidgets", "jax", "jinja2", "joblib", "jsonschema", "keras", "lightgbm", "lxml",
-    "matplotlib", "mlflow", "networkx", "nltk", "numba", "numexpr", "numpy", "openpyxl", "optuna", "pandas", "pillow",
-    "plotly", "polars", "prophet", "psutil", "psycopg2-binary", "pyarrow", "pydantic", "pymongo", "pyspark", "pytest",
-    "pyyaml", "rasterio", "redis", "requests", "rich", "s3fs", "scikit-image", "scikit-learn", "scipy", "seaborn",
-    "sentence-transformers", "shapely", "spacy", "sqlalchemy", "statsmodels", "streamlit", "sympy", "tabulate",
-    "tensorflow", "tokenizers", "torch", "torchvision", "tqdm", "transformers", "urllib3", "xarray", "xgboost", "xlrd",
-    "zarr",
+    "accelerate", "aiohttp", "altair", "anyio", "arviz", "bokeh", "boto3", "bottleneck", "cartopy", "catboost",
+    "celery", "click", "cloudpickle", "cython", "dask", "datasets", "distributed", "django", "duckdb", "fastapi",
+    "fastparquet", "fiona", "flask", "fsspec", "gcsfs", "gensim", "geopandas", "gitpython", "graphviz",
+    "great-tables", "h5py", "html5lib", "httpx", "hvplot", "hypothesis", "ibis-framework", "ipykernel", "ipython",
+    "ipywidgets", "jax", "jinja2", "joblib", "jsonschema", "keras", "lightgbm", "lxml", "matplotlib", "mlflow",
+    "netcdf4", "networkx", "nltk", "numba", "numexpr", "numpy", "openai", "opencv-python", "openpyxl", "optuna",
+    "pandas", "patsy", "pillow", "plotly", "polars", "prophet", "protobuf", "psutil", "psycopg2-binary", "pyarrow",
+    "pydantic", "pydot", "pygraphviz", "pymongo", "pymysql", "pyogrio", "pyproj", "pyreadstat", "pyspark", "pytest",
+    "python-calamine", "pyxlsb", "pyyaml", "rasterio", "redis", "requests", "rich", "rtree", "s3fs", "scikit-image",
+    "scikit-learn", "scipy", "seaborn", "sentence-transformers", "sentencepiece", "shapely", "spacy", "sqlalchemy",
+    "statsmodels", "streamlit", "sympy", "tables", "tabulate", "tensorflow", "tiktoken", "tokenizers", "torch",
+    "torchaudio", "torchvision", "tqdm", "transformers", "urllib3", "xarray", "xgboost", "xlrd", "xlsxwriter", "zarr",
+    "zstandard",
 )  # fmt: skip
 """Popular packages, to compare a misspelt name with."""
+
+_KNOWN = frozenset((*POPULAR, *PACKAGE_OF.values(), *ALSO_IMPORTED.values()))
 
 
 def in_standard_library(name: str) -> bool:
     """Whether this is a module of Python's standard library; a canonical name will do."""
-    return canonical(name) in _STANDARD_LIBRARY
+    return canonical(name.partition(".")[0]) in _STANDARD_LIBRARY
 
 
 def package_of(module: str) -> str:
     """The package that provides a module, by its import name: the name itself where nothing else is known."""
     top = module.partition(".")[0]
     return {**REMOVED, **ALSO_IMPORTED}.get(top.lower()) or PACKAGE_OF.get(canonical(top)) or top
+
+
+def known_package(word: str) -> str:
+    """The package of this name or import name if it is well known, else ""; extras are kept."""
+    name, bracket, extras = word.partition("[")
+    plain = canonical(name)
+    package = right_name(plain) or (plain if plain in _KNOWN else "")
+    return package + bracket + extras if package else ""
 
 
 def right_name(name: str) -> str:

@@ -187,7 +187,7 @@ def _hint(state: RunState) -> str:  # noqa: PLR0911 - one line a reason
         case "install":
             return _install_failure(state, state.exited).hint
         case "signal" if _ran_out_of_memory(state.exited):
-            return "Request more with --resources memory=SIZE, or process the data in pieces."
+            return "Request more with --memory SIZE, or process the data in pieces."
         case "signal":
             return SIGNALS.get(abs(state.exited.code), ("", ""))[1]
         case "deadline":

@@ -1,11 +1,16 @@
-"""The next step after a cell missed a package or a file that the notebook has."""
+"""The next step after a cell missed a package, a file or a variable that the notebook has.
+
+Rules:
+- A module in the notebook's folder is named as such, and never answered with `--deps NAME`: anyone may have put a
+  package of that name on the index.
+- Libraries report an optional dependency in words of their own; only the names of known packages are taken from them.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
-
-from packaging.utils import canonicalize_name
 
 from uv_argo_magic.core.humanize import LONGEST
 from uv_argo_magic.core.protocol import remote_error
@@ -14,27 +19,37 @@ from uv_argo_magic.core.spec.run_spec import FILES
 from uv_argo_magic.errors import ProtocolError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from uv_argo_magic.core.protocol.events import LocalName
+    from uv_argo_magic.core.protocol.remote_error import RemoteError
     from uv_argo_magic.core.protocol.state import RunState
 
 
+def names(error_text: str) -> tuple[str, ...]:
+    """The names that the exception is about, for a look-up on this side."""
+    try:
+        error = remote_error.parse(error_text)
+    except ProtocolError:
+        return ()
+    undefined = _undefined(error)
+    return tuple(dict.fromkeys([*(module.partition(".")[0] for module in _modules(error)), *filter(None, [undefined])]))
+
+
 def hint(state: RunState) -> str:
-    """The next step after an exception caused by a package or file that only the notebook has."""
+    """The next step after an exception caused by something that only the notebook has."""
     try:
         error = remote_error.parse(state.error)
     except ProtocolError:
         return ""
-    attributes = error.attribute_values()
-    name = attributes.get("name")
+    local = {item.name: item for item in state.found_here}
     if "MemoryError" in error.mro:
         return "The cell ran out of memory. Raise --memory if it is set, or process the data in parts."
-    if "ModuleNotFoundError" in error.mro and isinstance(name, str):
-        top = name.partition(".")[0]
-        package = import_names.package_of(top)
-        installed = {installed_name for installed_name, _ in state.installed.packages} if state.installed else set()
-        if import_names.in_standard_library(top) or canonicalize_name(package) in installed:
-            return ""
-        return f"The cell does not see the notebook's packages. {_how_to_add(package, state)}"
-    file = attributes.get("filename")
+    if (name := _undefined(error)) in local:
+        return _how_to_send(local[name])
+    if {"ImportError", "AttributeError"} & set(error.mro):
+        return _about_packages(error, state, local)
+    file = error.attribute_values().get("filename")
     if "FileNotFoundError" in error.mro and isinstance(file, str) and file and not file.startswith(("/", "~")):
         return (
             "The cell runs in an empty folder, without the files next to the notebook. "
@@ -43,14 +58,109 @@ def hint(state: RunState) -> str:
     return ""
 
 
-def _how_to_add(package: str, state: RunState) -> str:
-    """How to add a package where the cell's requirements are written."""
-    if state.requirements_source and state.requirements_source != FILES:
-        return f"Add {package} to {state.requirements_source}."
-    quoted = any('"' in line for line in state.requirements)
-    all_requirements = (
-        json.dumps([*state.requirements, package]) if quoted else f'"{" ".join((*state.requirements, package))}"'
+def _undefined(error: RemoteError) -> str:
+    """The name of a NameError, or ""."""
+    name = error.attribute_values().get("name")
+    return name if "NameError" in error.mro and isinstance(name, str) else ""
+
+
+def _how_to_send(item: LocalName) -> str:
+    match item.kind:
+        case "variable":
+            return f"{item.name} is a variable of the notebook. Send it with --push {item.name}."
+        case "module":
+            alias = "" if item.detail == item.name else f" as {item.name}"
+            return f"{item.name} is imported in the notebook only. Add to the cell: import {item.detail}{alias}."
+        case "definition":
+            return f"{item.name} is defined in the notebook only. Define it in this cell."
+        case _:
+            return f"{item.detail} and was not sent. Move the code that the cell needs into the cell."
+
+
+def _about_packages(error: RemoteError, state: RunState, local: dict[str, LocalName]) -> str:
+    """The next step after an import that failed, or a call that needs an optional dependency."""
+    installed = {import_names.canonical(name) for name, _ in state.installed.packages} if state.installed else set()
+    modules = _modules(error)
+    tops = dict.fromkeys(module.partition(".")[0] for module in modules)
+    files = [local[top] for top in tops if top in local and local[top].kind == "file"]
+    here = {item.name for item in files}
+    packages = [
+        import_names.package_of(module)
+        for module in modules
+        if module.partition(".")[0] not in here and not import_names.in_standard_library(module)
+    ]
+    packages += () if modules else _named_in(error.evalue)
+    missing = [name for name in dict.fromkeys(packages) if import_names.canonical(name) not in installed]
+    sentences = [f"{item.detail} and was not sent." for item in files]
+    if files:
+        sentences.append("Move the code that the cell needs into the cell.")
+    elif missing and modules:
+        sentences.append("The cell does not see the notebook's packages.")
+    if missing:
+        sentences.append(_how_to_add(missing, state))
+    return " ".join(sentences)
+
+
+def _modules(error: RemoteError) -> tuple[str, ...]:
+    """The modules that were not found: of the exception, of those behind it, and of the cell's other imports."""
+    if not {"ImportError", "AttributeError"} & set(error.mro):
+        return ()
+    found = [
+        name
+        for item in _chain(error)
+        if "ModuleNotFoundError" in item.mro and isinstance(name := item.attribute_values().get("name"), str)
+    ]
+    return tuple(dict.fromkeys([*found, *error.missing]))
+
+
+def _chain(error: RemoteError | None) -> Iterator[RemoteError]:
+    while error is not None:
+        yield error
+        error = error.cause or error.context
+
+
+_PACKAGE = r"([A-Za-z][\w.-]*\w(?:\[[\w,-]+\])?)"
+_INSTALL = re.compile(rf"""\b(?:pip3?|conda) install (?:-\S+ )*["'`]?{_PACKAGE}""")
+_NOT_PACKAGES = frozenset(
+    {"a", "an", "as", "from", "it", "one", "or", "that", "the", "them", "this", "to", "using", "with"}
+)
+"""Words that follow "pip install" in a sentence."""
+_OPTIONAL = tuple(
+    re.compile(pattern)
+    for pattern in (
+        rf"optional dependency ['\"`]{_PACKAGE}",
+        rf"tried using:? ['\"`]?{_PACKAGE}",
+        (
+            rf"\b{_PACKAGE}['\"`]? (?:library |package |module )?(?:is|are|was|must be|has to be|not) (?:not )?"
+            "(?:required|needed|installed|found|missing)"
+        ),
+        rf"(?:requires?|needs?|without|install|No module named) (?:the )?['\"`]?{_PACKAGE}",
     )
-    if not state.requirements or state.requirements_source or len(all_requirements) > LONGEST:
-        return f"Add --deps {package}."
-    return f"Use --deps {all_requirements}."
+)
+
+
+def _named_in(message: str) -> tuple[str, ...]:
+    """The package that a message asks for: what it says to install, or a known package in its words."""
+    told = [word for word in _INSTALL.findall(message) if word not in _NOT_PACKAGES]
+    if told:
+        return (told[0],)
+    for pattern in _OPTIONAL:
+        for word in pattern.findall(message):
+            package = import_names.known_package(word)
+            if package:
+                return (package,)
+    return ()
+
+
+def _how_to_add(packages: Iterable[str], state: RunState) -> str:
+    """How to add packages where the cell's requirements are written."""
+    added = tuple(packages)
+    if state.requirements_source and state.requirements_source != FILES:
+        return f"Add {' '.join(added)} to {state.requirements_source}."
+    listed = (*(() if state.requirements_source else state.requirements), *added)
+    quoted = any('"' in line for line in listed)
+    one = added[0] if len(listed) == 1 else json.dumps([*listed]) if quoted else f'"{" ".join(listed)}"'
+    if not state.requirements or state.requirements_source or len(one) > LONGEST:
+        alone = added[0] if len(added) == 1 else f'"{" ".join(added)}"'
+        return f"Add --deps {alone}."
+    return f"Use --deps {one}."

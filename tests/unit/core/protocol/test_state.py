@@ -278,3 +278,8 @@ def test_a_run_stopped_between_two_attempts_was_stopped():
     state = tried(3, attempt("a", "exit"), ev.StopRequested(by="me", t=5.0), ev.LogEnded(t=9.0))
     assert (state.ended, state.outcome) == (True, "Stopped")
     assert tried(3, ev.StopRequested(by="me", t=1.0), attempt("a", "exit")).ended
+
+
+def test_what_this_side_has_of_a_name_is_kept():
+    names = (ev.LocalName(name="df", kind="variable"),)
+    assert fold([ev.FoundHere(names=names)]).found_here == names

@@ -14,7 +14,6 @@ from uv_argo_magic.core.requirements.import_names import ALSO_IMPORTED, PACKAGE_
 from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.core.resolution.install_errors import classify
 from uv_argo_magic.core.resolution.lock import Lock, Target, Unresolved
-from uv_argo_magic.core.spec.run_spec import FILES
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.testing import play, write
 
@@ -123,60 +122,8 @@ def test_hints_name_what_to_set_and_what_usually_causes_it():
     assert messages.hint(NOT_INSTALLED) == classify(1, UV).hint
     assert "accessed invalid memory" in messages.hint(ended("signal", -11))
     assert "Most often, memory ran out" in messages.hint(ended("signal", -9))
-    assert "--resources memory=SIZE" in messages.hint(ended("signal", -9, detail="memory"))
+    assert "--memory SIZE" in messages.hint(ended("signal", -9, detail="memory"))
     assert "os._exit" in messages.hint(ended("exit", 3))
-
-
-def raised(ename, mro=(), packages=(), **attributes):
-    """A cell that ended so, its error as the guest tells it."""
-    error = {
-        **dict.fromkeys(("args", "syntax", "cause", "context", "members")),
-        **dict.fromkeys(("evalue", "message"), ""),
-        "frames": [], "order": [], "notes": [], "omitted": 0, "suppress_context": False, "module": "builtins",
-        "ename": ename, "qualname": ename, "mro": [ename, *mro], "attributes": attributes,
-    }  # fmt: skip
-    there = {"packages": [list(pair) for pair in packages], "seconds": 1.0, "cached": True}
-    return play([write(("installed", there), ("error", {"error": error}), ("exit", {"reason": "error", "code": 1}))])
-
-
-@pytest.mark.parametrize(
-    ("state", "said"),
-    [
-        (raised("ModuleNotFoundError", name="idna"), "Add --deps idna."),
-        (raised("ModuleNotFoundError", name="cv2"), "Add --deps opencv-python-headless."),
-        (raised("ModuleNotFoundError", name="sklearn.svm"), "Add --deps scikit-learn."),
-        (raised("Mine", ["ModuleNotFoundError"], name="idna"), "Add --deps idna."),
-        (raised("ModuleNotFoundError", name="six.nope", packages=[("six", "1.0")]), ""),
-        (raised("ModuleNotFoundError", name="os.nope"), ""),
-        (raised("ModuleNotFoundError"), ""),
-        (raised("FileNotFoundError", filename="data.csv"), "Send the data with --push"),
-        (raised("FileNotFoundError", filename="/data.csv"), ""),
-        (raised("FileNotFoundError", filename=3), ""),
-        (raised("ValueError", name="idna"), ""),
-        (raised("MemoryError"), "Raise --memory if it is set"),
-        (raised("_ArrayMemoryError", ["MemoryError"]), "Raise --memory if it is set"),
-        (play([write(("error", {"error": {}}), ("exit", {"reason": "error"}))]), ""),
-    ],
-)
-def test_what_the_notebook_has_and_the_cell_lacks_is_named(state, said):
-    assert said in messages.hint(state)
-    assert bool(messages.hint(state)) == bool(said)
-
-
-@pytest.mark.parametrize(
-    ("needs", "source", "advice"),
-    [
-        (("numpy", "pandas>=2"), "", 'Use --deps "numpy pandas>=2 opencv-python-headless".'),
-        (('a; os_name == "nt"',), "", 'Use --deps ["a; os_name == \\"nt\\"", "opencv-python-headless"].'),
-        (("numpy",) * 40, "", "Add --deps opencv-python-headless."),
-        (("numpy",), FILES, "Add --deps opencv-python-headless."),
-        ((), "the cell's script block", "Add opencv-python-headless to the cell's script block."),
-        (("numpy",), "study.requirements.txt", "Add opencv-python-headless to study.requirements.txt."),
-    ],
-)
-def test_how_to_add_what_is_missing_where_the_requirements_are_written(needs, source, advice):
-    state = replace(raised("ModuleNotFoundError", name="cv2"), requirements=needs, requirements_source=source)
-    assert messages.hint(state) == f"The cell does not see the notebook's packages. {advice}"
 
 
 def test_every_name_to_import_has_a_package_that_can_be_asked_for():

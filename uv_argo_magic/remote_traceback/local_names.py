@@ -1,0 +1,43 @@
+"""What this side has under a name that a failed cell lacks: a notebook's variable, or a module in its folder.
+
+Such a module is never answered with `--deps NAME`: the index may have a package of that name from anyone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from uv_argo_magic.core.protocol.events import LocalName
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def find(name: str, document: str, names: Mapping[str, object]) -> LocalName | None:
+    """What the notebook's `names` or its folder have; `document` is the path of the notebook or script, or ""."""
+    return _file(name, document) or _variable(name, names)
+
+
+def _file(name: str, document: str) -> LocalName | None:
+    where = ""
+    folders = [Path.cwd()]
+    if document:
+        where = "next to the script" if document.endswith(".py") else "next to the notebook"
+        folders.insert(0, Path(document).parent)
+    for folder in folders:
+        for path in (folder / f"{name}.py", folder / name):
+            if path.is_file() or (path.is_dir() and any(path.glob("*.py"))):
+                shown = path.name if path.is_file() else f"{name}/"
+                return LocalName(name=name, kind="file", detail=f"{shown} is {where or 'in this folder'}")
+    return None
+
+
+def _variable(name: str, names: Mapping[str, object]) -> LocalName | None:
+    if name not in names:
+        return None
+    value = names[name]
+    if isinstance(value, ModuleType):
+        return LocalName(name=name, kind="module", detail=value.__name__)
+    return LocalName(name=name, kind="definition" if callable(value) else "variable")
