@@ -386,7 +386,9 @@ class LocalBackend:
 
     def _remove_folders(self) -> None:
         """At the end of this process, remove the folders of the ended runs that nothing has deleted yet."""
-        for supervisor in self._runs.values():
+        with self._lock:
+            supervisors = tuple(self._runs.values())  # the threads of runs still delete theirs
+        for supervisor in supervisors:
             if supervisor.has_exited:
                 shutil.rmtree(supervisor.folder, ignore_errors=True)
 
