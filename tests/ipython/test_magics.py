@@ -464,3 +464,12 @@ def test_a_cell_may_have_its_line_below_a_comment_or_over_several_lines(engine, 
 def test_an_unloaded_extension_transforms_nothing(shell):
     shell.run_line_magic("unload_ext", "uv_argo_magic")
     assert shell.transform_cell("# a\n%%argo\nx").startswith("# a")
+
+
+@pytest.mark.parametrize("line", ['--deps "numpy pan|das"', "-p 3.12 -d numpy=2", '--deps "numpy'])
+def test_an_error_counts_in_the_cells_own_line(engine, shell, line):
+    with pytest.raises(SpecError) as caught:
+        run(shell, line)
+    whole = f"%%argo {line}"
+    at = next(whole.index(text) for text in ("|das", "=2", '"numpy') if text in whole)
+    assert f"character {at + 1} of the line" in caught.value.message

@@ -71,7 +71,8 @@ def _find_requirements(
     if given_requirements:
         return ParsedRequirements(requirements=given_requirements), ""
     if options.deps is not None or options.requirements:
-        line = [ParsedRequirements(requirements=parser.parse(options.deps))] if options.deps is not None else []
+        deps = options.deps
+        line = [] if deps is None else [ParsedRequirements(requirements=parser.parse(deps, before=options.deps_column))]
         return merge(
             *line, *(requirements_files.read(name, context.folder) for name in options.requirements)
         ), FILES if options.requirements else ""

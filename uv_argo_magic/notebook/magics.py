@@ -169,6 +169,8 @@ def join_line(lines: list[str]) -> list[str]:
     if not parts or "\n" in parts[0]:
         return lines
     line, body = parts
+    if body and body == "".join(lines[1:]):
+        return lines  # the line stays as it is written, for the columns in errors
     return [f"{cell_text.MAGIC} {line}".rstrip() + "\n", *(body.splitlines(keepends=True) or ["\n"])]
 
 

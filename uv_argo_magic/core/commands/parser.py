@@ -5,7 +5,8 @@ argparse cannot read `--deps numpy pandas>=2 --push x`, JSON lists and notebook 
 Rules:
 - A token that begins with a quote ends at the same quote followed by a space or the end, and is taken literally. The
   quote may also follow `--flag=` or `key=`. Every other token keeps its inner quotes.
-- A JSON list at the start of a token is one token. There are no escapes and no comments.
+- A list of strings at the start of a token is one token, as JSON. There are no escapes and no comments.
+- Typographic quotes count as quotes, and a long dash in front of a name as the two of an option.
 - The tokens after an option of kind "values" belong to it, up to the next option; a quoted token beside a comparison
   (`python_version < '3.12'`) is part of a marker and keeps its quotes.
 - Only `$name` and `{name}` expand to the caller's value; `{"a": 1}`, `${HOME}`, `{x.y}` and `$5` stay as they are.
@@ -21,7 +22,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from uv_argo_magic.core import string_list
 from uv_argo_magic.core.spec import settings_parser
+from uv_argo_magic.core.string_list import OPENING
 from uv_argo_magic.core.suggest import SHORTEST_PREFIX, nearest
 from uv_argo_magic.errors import SpecError
 
@@ -92,7 +95,7 @@ class Token:
 class Line:
     """A parsed line: the command, its argument, (dest, text) in order, and what each variable expanded to.
 
-    `rest` are the words behind `--`.
+    `rest` are the words behind `--`; `columns` has the position of each text that is part of the line as it is.
     """
 
     command: str
@@ -100,6 +103,7 @@ class Line:
     values: tuple[tuple[str, str], ...] = ()
     expanded: tuple[tuple[str, str], ...] = ()
     rest: tuple[str, ...] = ()
+    columns: tuple[tuple[str, int], ...] = ()
 
     def each(self, dest: str) -> tuple[str, ...]:
         """Every value given for an option."""
@@ -117,13 +121,15 @@ class Line:
 REST = "--"
 """Ends the options of a command."""
 
-_QUOTE = re.compile(r"""(?:--[A-Za-z][\w-]*=|[A-Za-z_]\w*=)?(?=["'\[])""")
+_QUOTE = re.compile(rf"(?:--[A-Za-z][\w-]*=|[A-Za-z_]\w*=)?(?=[{OPENING}\[])")
+_LONG_DASH = re.compile(r"-?[\u2013\u2014]-?(?=[A-Za-z](?P<more>[A-Za-z])?)")
 _BLANK = re.compile(r"\s")
-_DECODER = json.JSONDecoder()
 
 
-def tokenize(line: str, *, complete: bool = True) -> tuple[Token, ...]:
+def tokenize(line: str, *, complete: bool = True, before: int = 0) -> tuple[Token, ...]:
     """Split a line into tokens; with `complete=False` an open quote runs to the end of the line.
+
+    `before` is the number of characters in front of the line, for the column in an error.
 
     Raises:
         SpecError: a quote is not closed.
@@ -133,45 +139,44 @@ def tokenize(line: str, *, complete: bool = True) -> tuple[Token, ...]:
         if line[position].isspace():
             position += 1
             continue
-        token = _word(line, position, complete=complete)
+        token = _word(line, position, complete=complete, before=before)
         tokens.append(token)
         position = token.end
     return tuple(tokens)
 
 
-def _word(line: str, start: int, *, complete: bool) -> Token:
+def _word(line: str, start: int, *, complete: bool, before: int) -> Token:
     opening = _QUOTE.match(line, start)
     if opening:
         at = opening.end()
-        literal = _list(line, at) if line[at] == "[" else _quoted(line, at, complete=complete)
+        literal = _list(line, at) if line[at] == "[" else _quoted(line, at, complete=complete, before=before)
         if literal:
             inner, end = literal
             return Token(text=opening[0] + inner, raw=line[start:end], start=start, end=end, literal=True)
     blank = _BLANK.search(line, start)
     end = blank.start() if blank else len(line)
-    return Token(text=line[start:end], raw=line[start:end], start=start, end=end)
+    dash = _LONG_DASH.match(line, start, end)
+    word = f"{'--' if dash['more'] else '-'}{line[dash.end() : end]}" if dash else line[start:end]
+    return Token(text=word, raw=word, start=start, end=end)
 
 
-def _quoted(line: str, at: int, *, complete: bool) -> tuple[str, int]:
+def _quoted(line: str, at: int, *, complete: bool, before: int) -> tuple[str, int]:
     """The text between the quote at `at` and its closing quote, and the end of the token."""
-    closing = re.compile(re.escape(line[at]) + r"(?=\s|\Z)").search(line, at + 1)
+    closing = re.compile(rf"[{string_list.closing(line[at])}](?=\s|\Z)").search(line, at + 1)
     if closing:
         return line[at + 1 : closing.start()], closing.end()
     if complete:
         raise SpecError(
-            f"the quote at column {at + 1} is not closed: {line[at : at + 30]}",
+            f"the quote at character {at + 1 + before} of the line is not closed: {line[at : at + 30]}",
             hint=f"Close it with {line[at]} followed by a space.",
         )
     return line[at + 1 :], len(line)
 
 
 def _list(line: str, at: int) -> tuple[str, int] | None:
-    """The source of the JSON list at `at` and its end; None where there is none."""
-    try:
-        _, end = _DECODER.raw_decode(line, at)
-    except (ValueError, RecursionError):
-        return None
-    return (line[at:end], end) if end == len(line) or line[end].isspace() else None
+    """The JSON text of the list at `at` and its end; None where there is none."""
+    found = string_list.find(line, at)
+    return found if found and (found[1] == len(line) or line[found[1]].isspace()) else None
 
 
 _NAME = re.compile(
@@ -301,7 +306,10 @@ def groups(options: Sequence[Option], tokens: Sequence[Token]) -> Iterator[Group
         option, flag, value = match
         values = []
         if value is not None:
-            values.append(Token(text=value, raw=token.raw[len(token.text) - len(value) :], literal=token.literal))
+            cut = len(token.text) - len(value)
+            values.append(
+                Token(text=value, raw=token.raw[cut:], start=token.start + cut, end=token.end, literal=token.literal)
+            )
         while (
             remaining
             and not is_option(remaining[0])
@@ -322,6 +330,7 @@ def read(
     """
     expanded: dict[str, str] = {}
     values: list[tuple[str, str]] = []
+    columns: list[tuple[str, int]] = []
     argument: str | None = None
     rest: tuple[str, ...] = ()
     texts = [token.text for token in tokens]
@@ -338,6 +347,8 @@ def read(
             if group.option.kind in ("value", "name") and any(dest == group.option.dest for dest, _ in values):
                 raise SpecError(f"{group.flag} is given twice", hint="Keep one of them.")
             values.append((group.option.dest, text))
+            if not replaced and (column := _column(group.tokens)) is not None:
+                columns.append((group.option.dest, column))
         elif command.argument and (argument is None or command.argument.kind == "values"):
             word = _join(group.tokens, variables, expanded)
             argument = word if argument is None else f"{argument} {word}"
@@ -358,8 +369,18 @@ def read(
             hint=f"Example: {command.terminal}. Write {command.argument.metavar} before --deps.",
         )
     return Line(
-        command=command.name, argument=argument or "", values=tuple(values), expanded=tuple(expanded.items()), rest=rest
-    )
+        command=command.name, argument=argument or "", values=tuple(values), expanded=tuple(expanded.items()),
+        rest=rest, columns=tuple(columns),
+    )  # fmt: skip
+
+
+def _column(tokens: Sequence[Token]) -> int | None:
+    """Where the text of these tokens begins in the line; None if it is not there as it is."""
+    if len(tokens) == 1 and tokens[0].text in tokens[0].raw:
+        return tokens[0].start + tokens[0].raw.index(tokens[0].text)
+    is_verbatim = all(not token.literal for token in tokens)
+    is_joined = all(left.end + 1 == right.start for left, right in itertools.pairwise(tokens))
+    return tokens[0].start if tokens and is_verbatim and is_joined else None
 
 
 def _value(option: Option, group: Group, variables: Mapping[str, object] | None, expanded: dict[str, str]) -> str:

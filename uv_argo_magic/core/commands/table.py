@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, TypeAlias
 
+from uv_argo_magic.core import string_list
 from uv_argo_magic.core.commands.parser import Command, FrontEnd, Line, Option, Token, find, is_option, read, tokenize
 from uv_argo_magic.core.spec import quantity, settings_parser
 from uv_argo_magic.core.spec.settings import Resources
@@ -287,7 +288,7 @@ def read_cell(line: str, variables: Mapping[str, object]) -> Line:
     Raises:
         SpecError: the line is wrong.
     """
-    tokens = tokenize(line)
+    tokens = tokenize(line, before=len(CELL.name) + 1)
     if tokens and tokens[0].text in commands_in("notebook"):
         name = tokens[0].text
         raise SpecError(f"{name} is a command, not an option of {CELL.name}", hint=f"Write it with one %: %argo {name}")
@@ -300,7 +301,7 @@ def read_line(line: str, variables: Mapping[str, object]) -> Line:
     Raises:
         SpecError: the line is wrong.
     """
-    return _verb(tokenize(line), "notebook", variables)
+    return _verb(tokenize(line, before=len("%argo ")), "notebook", variables)
 
 
 def read_argv(argv: Sequence[str]) -> Line:
@@ -343,6 +344,8 @@ class RunOptions:
     """The options of a run; "" and () where an option is not given, and None for `deps`."""
 
     deps: str | None = None
+    deps_column: int = field(default=0, compare=False)
+    """Characters of the cell's line in front of `deps`; 0 if `deps` is not part of such a line."""
     requirements: tuple[str, ...] = ()
     python: str = ""
     backend: str = ""
@@ -377,6 +380,7 @@ def run_options(line: Line) -> RunOptions:
         raise SpecError("--restart needs --session", hint="Write --session main --restart.")
     return RunOptions(
         deps=line.text("deps") if line.has("deps") else None,
+        deps_column=_deps_column(line),
         requirements=line.each("requirements"),
         python=_python(line.text("python")),
         backend=line.text("backend"),
@@ -396,6 +400,11 @@ def run_options(line: Line) -> RunOptions:
         args=line.rest,
         help=line.has("help"),
     )
+
+
+def _deps_column(line: Line) -> int:
+    columns = [column for dest, column in line.columns if dest == "deps"]
+    return columns[0] + len(CELL.name) + 1 if line.command == CELL.name and len(columns) == 1 else 0
 
 
 def count(line: Line, default: int = 20) -> int:
@@ -426,10 +435,8 @@ def _python(text: str) -> str:
 
 def _names(flag: str, text: str) -> tuple[str, ...]:
     if text.startswith("["):
-        try:
-            names = json.loads(text)
-        except ValueError:
-            names = [text]
+        found = string_list.find(text, 0)
+        names = json.loads(found[0]) if found and found[1] == len(text) else [text]
     else:
         names = re.split(r"[\s,]+", text)
     return tuple(dict.fromkeys(_name(flag, str(name)) for name in names if name))

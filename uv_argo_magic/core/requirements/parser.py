@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
+from uv_argo_magic.core import string_list
 from uv_argo_magic.core.requirements import grammar
 from uv_argo_magic.core.requirements.import_names import import_name_warning
 from uv_argo_magic.core.requirements.model import LocatedRequirement, Requirement, Requirements
@@ -43,8 +44,10 @@ HASH_SIGN = re.compile(r"[ \t]+(?=--hash)")
 HASH = re.compile(r"--hash=sha256:[0-9A-Fa-f]{64}(?![^ \t\n,])")
 
 
-def parse(text: str, *, source: str = "--deps", file: bool = False) -> Requirements:
+def parse(text: str, *, source: str = "--deps", file: bool = False, before: int = 0) -> Requirements:
     """Parse a list of requirements; `source` names it in messages, `file` allows hashes.
+
+    `before` is the number of characters in front of the text in its line, if messages are to count them.
 
     Raises:
         SpecError: the list is invalid; one line with the position, the problem and the advice.
@@ -57,7 +60,7 @@ def parse(text: str, *, source: str = "--deps", file: bool = False) -> Requireme
         )
     if text.removeprefix("\ufeff").lstrip(" \t\r\n").startswith("["):
         return parse_items(_json(text, source), source=source, file=file)
-    return _deduplicate(located.requirement for located in locate(text, source=source, file=file))
+    return _deduplicate(located.requirement for located in _requirements(scan(text, source, before), hashes=file))
 
 
 def locate(text: str, *, source: str = "--deps", file: bool = False) -> tuple[LocatedRequirement, ...]:
@@ -107,7 +110,10 @@ def merge(*lists: Requirements) -> Requirements:
 
 
 def _json(text: str, source: str) -> Sequence[object]:
-    plain = text.removeprefix("\ufeff")
+    plain = text.removeprefix("\ufeff").strip()
+    found = string_list.find(plain, 0)
+    if found and found[1] == len(plain):
+        plain = found[0]
     hint = 'Example of a JSON list: ["numpy", "pandas>=2"]'
     advice = "write strings in double quotes, separated by commas"
     try:

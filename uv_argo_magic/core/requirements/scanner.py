@@ -63,6 +63,8 @@ ASCII_FOR = {
     "\x0b": "\n",
     "\x0c": "\n",
 }
+TYPED = str.maketrans({char: plain for char, plain in ASCII_FOR.items() if len(plain) == 1 and plain != "\n"})
+"""What is read as the ASCII character that was meant: quotes, dashes and a space."""
 SPACE_NAMES = {" ": "a space", "\n": "a newline"}
 
 
@@ -70,13 +72,15 @@ SPACE_NAMES = {" ": "a space", "\n": "a newline"}
 class Text:
     """Text as written (`raw`) and as the grammar reads it (`plain`: without comments, with continued lines joined).
 
-    `cuts` are the offsets in `plain` where a backslash and its line end were removed.
+    `cuts` are the offsets in `plain` where a backslash and its line end were removed; `before` is the number of
+    characters in front of the text in its line, which messages count.
     """
 
     source: str
     raw: str
     plain: str
     cuts: tuple[int, ...] = ()
+    before: int = 0
 
     def raw_span(self, start: int, end: int) -> tuple[int, int]:
         """The span of `plain[start:end]` in `raw`."""
@@ -97,7 +101,9 @@ class Text:
             before = before.rstrip(" \t") if fix[0] in ",=<>~!" else before
             whole = before + fix + self.raw[end_at : begin + len(line)]
             hint = f"Write: {visible(whole.strip())}"
-        message = f"{self.source}, {line_prefix}character {at - begin + 1}: {subject}; {advice}"
+        column = at - begin + 1 + (0 if begin else self.before)
+        of_the_line = " of the line" if self.before and not begin else ""
+        message = f"{self.source}, {line_prefix}character {column}{of_the_line}: {subject}; {advice}"
         raise SpecError(message, hint=hint or EXAMPLE) from None
 
 
@@ -124,8 +130,10 @@ def quoted(text: str) -> str:
     return f'"{text if len(text) <= 60 else text[:57] + "..."}"'
 
 
-def scan(text: str, source: str) -> Text:
+def scan(text: str, source: str, before: int = 0) -> Text:
     """Scan the text of a line or a file: comments become spaces and continued lines are joined, as in pip.
+
+    `before` is the number of characters in front of the text in its line, if messages are to count them.
 
     Raises:
         SpecError: a character is not allowed in a requirement.
@@ -157,7 +165,8 @@ def scan(text: str, source: str) -> Text:
         pieces.append(piece)
         size += len(piece)
         offset += len(line) + 1
-    return _checked(Text(source=source, raw=raw, plain="".join(pieces), cuts=tuple(cuts)), BAD)
+    plain = "".join(pieces).translate(TYPED)
+    return _checked(Text(source=source, raw=raw, plain=plain, cuts=tuple(cuts), before=before), BAD)
 
 
 def scan_item(text: str, source: str) -> Text:
@@ -166,7 +175,7 @@ def scan_item(text: str, source: str) -> Text:
     Raises:
         SpecError: a character is not allowed in a requirement.
     """
-    return _checked(Text(source=source, raw=text, plain=text), BAD_IN_ITEM)
+    return _checked(Text(source=source, raw=text, plain=text.translate(TYPED)), BAD_IN_ITEM)
 
 
 def _checked(text: Text, bad: re.Pattern[str]) -> Text:

@@ -18,7 +18,7 @@ from dataclasses import Field, fields, replace
 from types import MappingProxyType
 from typing import TypeAlias, get_type_hints
 
-from uv_argo_magic.core import humanize
+from uv_argo_magic.core import humanize, string_list
 from uv_argo_magic.core.spec.settings import Settings
 from uv_argo_magic.core.suggest import nearest, unknown
 from uv_argo_magic.errors import SpecError
@@ -229,7 +229,8 @@ def _texts(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         text = value.strip()
         if text.startswith("["):
-            return _texts(json.loads(text))
+            found = string_list.find(text, 0)
+            return _texts(json.loads(found[0] if found and found[1] == len(text) else text))
         return tuple(piece.strip() for piece in _COMMA.split(text) if piece.strip())
     if isinstance(value, list | tuple):
         return tuple(_str(item) for item in value)

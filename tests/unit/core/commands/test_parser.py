@@ -52,6 +52,14 @@ def refused(line, **names):
         ("numpy[extra]", ["numpy[extra]"]),
         (r"a\ b", ["a\\", "b"]),
         ("a # b", ["a", "#", "b"]),
+        ("-d \u201cnumpy pandas\u201d -p 3", ["-d", "numpy pandas", "-p", "3"]),
+        ("-d \u2018numpy pandas\u2019", ["-d", "numpy pandas"]),
+        ('-d \u201cnumpy pandas"', ["-d", "numpy pandas"]),
+        ("\u2014deps numpy \u2013p 3 \u2013-push x", ["--deps", "numpy", "-p", "3", "--push", "x"]),
+        ("['numpy', 'pandas'] x", ['["numpy", "pandas"]', "x"]),
+        ("[\u201cnumpy\u201d, \u2018pandas\u2019,]", ['["numpy", "pandas"]']),
+        ("['a'", ["['a'"]),
+        ("x\u201cy", ["x\u201cy"]),
     ],
 )
 def test_words(line, expected):
@@ -62,7 +70,7 @@ def test_words(line, expected):
     ("line", "column"), [('"a', 1), ("--deps 'numpy", 8), ('--deps="numpy pandas', 8), ('"a"b', 1), ("x=3 y='z", 7)]
 )
 def test_an_open_quote_is_named_with_its_column(line, column):
-    with pytest.raises(SpecError, match=f"the quote at column {column} is not closed") as caught:
+    with pytest.raises(SpecError, match=f"the quote at character {column} of the line is not closed") as caught:
         opt.tokenize(line)
     assert "Close it" in caught.value.hint
 

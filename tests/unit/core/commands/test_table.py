@@ -193,3 +193,30 @@ def test_restart_is_for_sessions():
         options("--restart")
     with pytest.raises(SpecError, match="--session needs"):
         options("--session=9x")
+
+
+@pytest.mark.parametrize(
+    ("line", "column"),
+    [
+        ("-d numpy", 10),
+        ('--deps "numpy pandas"', 15),
+        ("--deps=numpy", 14),
+        ('--deps="numpy pandas"', 15),
+        ("-p 3.12 --deps numpy pandas>=2", 22),
+        ("--deps numpy  pandas", 0),
+        ('--deps numpy "pandas"', 0),
+        ("--deps $names", 0),
+        ("--deps numpy --deps pandas", 0),
+        ("-p 3.12", 0),
+        ("--deps ['numpy']", 0),
+    ],
+)
+def test_where_the_requirements_begin_in_the_cells_own_line(line, column):
+    found = options(line, names="numpy")
+    assert found.deps_column == column
+    if column:
+        assert f"%%argo {line}"[column:].startswith("numpy")
+
+
+def test_names_in_a_list_of_python():
+    assert options("--push ['a', 'b']").push == ("a", "b")

@@ -1,0 +1,39 @@
+"""core/string_list.py: lists of strings, however they are quoted."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from uv_argo_magic.core import string_list
+
+
+@pytest.mark.parametrize(
+    ("text", "items"),
+    [
+        ('["a", "b"]', ["a", "b"]),
+        ("['a', \"b\"]", ["a", "b"]),
+        ("[ 'a' ,\n 'b', ]", ["a", "b"]),
+        ("[\u201ca b\u201d, \u2018c\u2019]", ["a b", "c"]),
+        ("['', 'a']", ["", "a"]),
+        ("[]", []),
+        ('["\\u0061"]', ["a"]),
+    ],
+)
+def test_a_list_is_found_with_its_end(text, items):
+    found = string_list.find(f"x {text} y", 2)
+    assert found is not None
+    assert json.loads(found[0]) == items
+    assert found[1] == 2 + len(text)
+
+
+@pytest.mark.parametrize("text", ["[a]", "['a'", "['a' 'b']", "['a\n']", "x", "[" * 9999])
+def test_what_is_not_a_list_is_not_found(text):
+    assert string_list.find(text, 0) is None
+
+
+@pytest.mark.parametrize(("quote", "closing"), [("'", "'"), ('"', '"'), ("\u201c", "\u201d"), ("\u2018", "\u2019")])
+def test_every_opening_quote_is_closed_by_its_own(quote, closing):
+    assert quote in string_list.OPENING
+    assert closing in string_list.closing(quote)
