@@ -7,7 +7,7 @@ import warnings
 import pytest
 from IPython.core.completer import provisionalcompleter
 
-from uv_argo_magic.core.resolution.lock import Lock, Target
+from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 from uv_argo_magic.core.spec.run_spec import RunSpec
 from uv_argo_magic.history.store import History
 
@@ -22,7 +22,20 @@ LINES = [
     ("%%argo --push alp", {"alpha", "alpine"}),
     ("%%argo --push alpha,alp", {"alpine"}),
     ("%%argo --push alpha alp", {"alpine"}),
-    ("%%argo --out alp", {"alpha", "alpine"}),
+    ("%%argo --out alp", {"alpha", "alpine", "alpaca"}),
+    ("%%argo --deps scikit-", {"scikit-image", "scikit-learn"}),
+    ('%%argo --deps "numpy scikit-l', {"scikit-learn"}),
+    ("%%argo -d numpy,scikit-l", {"scikit-learn"}),
+    ("%%argo --deps zod", {"zodiac-from-history"}),
+    ("%%argo --deps imp", set()),
+    ("%%argo --deps pandas>=", set()),
+    ("%%argo --timeout ", set()),
+    ("%%argo -r need", {"needs.txt"}),
+    ("%%argo -r sub", {"sub/"}),
+    ("%%argo -r sub/mo", {"sub/more.in"}),
+    ("%%argo -r data", {"data.csv"}),
+    ("%%argo --env-file .e", {".env"}),
+    ("%argo lock --to nee", {"needs.txt", "needy.csv"}),
     ("%argo log", {"logs"}),
     ("%argo logs 2026", {"20260101-one"}),
     ("%argo help pa", {"packages"}),
@@ -33,10 +46,14 @@ LINES = [
 @pytest.fixture
 def typing(shell, tmp_path, monkeypatch):
     monkeypatch.setattr("uv_argo_magic.notebook.completion.base.names", lambda: ("local",))
-    shell.user_ns.update(alpha=1, alpine=2, _hidden=3)
+    shell.user_ns.update(alpha=1, alpine=2, _hidden=3, alpaca=print)
+    package = Package(name="zodiac-from-history", version="1", sha256="a" * 64)
     History(tmp_path / "home" / "data" / "runs").begin(
-        "20260101-one", spec=RunSpec(cell="1"), resolution=Lock(packages=(), target=Target(python="3.12"))
+        "20260101-one", spec=RunSpec(cell="1"), resolution=Lock(packages=(package,), target=Target(python="3.12"))
     )
+    for name in ("needs.txt", "needy.csv", "data.csv", ".env", "sub/more.in"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
     return shell
 
 
@@ -69,7 +86,11 @@ def test_by_readline(typing, line, expected):
 def test_names_that_the_cell_assigns_can_be_pulled(typing):
     text = "%%argo --pull tot\nimport x\ntotal = 1\ntotals: int = 2\ndef totally(): ...\ntot == 3\n"
     offered, _ = by_kernel(typing, text, len("%%argo --pull tot"))
-    assert offered == {"total", "totals", "totally"}
+    assert offered == {"total", "totals"}
+    body = "import x\nfor row, col in z:\n    a, *b = q\nwith f() as g: c: int = 2\ndef fn(p):\n    inner = 1\n"
+    text = f"%%argo --pull \n{body}[n for n in z]\n(w := 1)"
+    offered, _ = by_kernel(typing, text, len("%%argo --pull "))
+    assert {"row", "col", "a", "b", "g", "c", "w"} == {name for name in offered if not name.startswith("--")}
 
 
 def test_the_cells_own_text_is_not_ours(typing):
@@ -82,10 +103,3 @@ def test_the_body_completes_as_ever(typing):
     text = "%%argo --deps numpy\nalp"
     offered, _ = by_kernel(typing, text, len(text))
     assert {"alpha", "alpine"} <= offered
-
-
-def test_files_are_left_to_ipython(typing, tmp_path):
-    (tmp_path / "needs.txt").write_text("", encoding="utf-8")
-    line = "%%argo -r need"
-    offered, _ = by_kernel(typing, line, len(line))
-    assert "needs.txt" in offered

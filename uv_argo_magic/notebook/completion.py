@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from IPython.core.completer import SimpleCompletion, SimpleMatcherResult, context_matcher
@@ -10,6 +12,7 @@ from IPython.core.completer import SimpleCompletion, SimpleMatcherResult, contex
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.commands import help as command_help
 from uv_argo_magic.core.commands.table import commands_in
+from uv_argo_magic.core.protocol.values import can_encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -23,7 +26,9 @@ IDENTIFIER = "uv_argo_magic"
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 _IPYTHON = {"In", "Out", "exit", "quit", "get_ipython", "open"}
 _COMMAND = re.compile(r"\s*(?P<cell>%)?%argo(?:\s+|$)")
-_ASSIGNED = re.compile(r"^(?:(?:def|class) +)?([A-Za-z_]\w*)(?= *(?:=[^=]|[(:]))", re.MULTILINE)
+_ASSIGNED = re.compile(r"^([A-Za-z_]\w*)(?= *(?:=[^=]|:))(?!(?:else|try|finally)\b)", re.MULTILINE)
+_REQUIREMENTS = re.compile(r"\.(?:txt|in|toml|lock|ya?ml|py)\Z")
+"""Names of files that can have requirements."""
 
 
 def matcher(shell: InteractiveShell, history: Callable[[], History]) -> object:
@@ -39,13 +44,13 @@ def matcher(shell: InteractiveShell, history: Callable[[], History]) -> object:
         if command["cell"] and context.full_text.split("\n")[: context.cursor_line] not in ([], [""]):
             return nothing  # a %% further down is the cell's own text
         expected = command_help.expected(line[command.end() :], "notebook", cell=bool(command["cell"]))
-        if expected.completer == "file":
-            return nothing  # IPython's own matcher knows files
         body = context.full_text.partition("\n")[2]
-        candidates = values(expected.completer, shell.user_ns, body, history)
+        candidates = values(expected.completer, expected.fragment, shell.user_ns, body, history)
         offered = [*expected.candidates, *(text for text in candidates if text.startswith(expected.fragment))]
         return SimpleMatcherResult(
-            completions=[SimpleCompletion(text=text, type="argo") for text in offered if text not in expected.given],
+            completions=_Alone(
+                SimpleCompletion(text=text, type="argo") for text in offered if text not in expected.given
+            ),
             suppress=True,
             ordered=True,
             matched_fragment=expected.fragment,
@@ -54,16 +59,63 @@ def matcher(shell: InteractiveShell, history: Callable[[], History]) -> object:
     return argo
 
 
-def values(completer: str, names: dict[str, object], body: str, history: Callable[[], History]) -> Iterable[str]:
+class _Alone(list[SimpleCompletion]):
+    """Completions that count as some where there are none: else IPython would add the keywords of Python."""
+
+    def __len__(self) -> int:
+        return max(1, super().__len__())
+
+
+def values(
+    completer: str, fragment: str, names: dict[str, object], body: str, history: Callable[[], History]
+) -> Iterable[str]:
     """The values that a completer of the table knows."""
+    own_names = {name: value for name, value in names.items() if not name.startswith("_") and name not in _IPYTHON}
     completers: dict[str, Callable[[], Iterable[str]]] = {
         "backend": base.names,
         "python": lambda: PYTHONS,
-        "name": lambda: (name for name in names if not name.startswith("_") and name not in _IPYTHON),
-        "cell-name": lambda: set(_ASSIGNED.findall(body)),
+        "package": lambda: _packages(history()),
+        "requirements-file": lambda: _files(fragment, _REQUIREMENTS),
+        "file": lambda: _files(fragment),
+        "name": lambda: own_names,
+        "value": lambda: (name for name, value in own_names.items() if can_encode(value)),
+        "cell-name": lambda: _assigned(body),
         "run": lambda: (entry.id for entry in history().list()),
         "command": lambda: commands_in("notebook"),
     }
     candidates = list(completers[completer]()) if completer in completers else []
     # Versions and runs have an order of their own.
     return candidates if completer in ("python", "run", "command") else sorted(candidates)
+
+
+def _packages(history: History) -> Iterable[str]:
+    """Names of packages: those of the last runs, and popular ones."""
+    from uv_argo_magic.commands import edit  # noqa: PLC0415 - %load_ext completes nothing
+
+    return edit.names(history)
+
+
+def _files(fragment: str, wanted: re.Pattern[str] | None = None) -> Iterable[str]:
+    """The folders and the files that begin with this path; those of the wanted names, if there are any."""
+    folder, slash, beginning = fragment.rpartition("/")
+    try:
+        entries = [entry for entry in Path(folder + slash).expanduser().iterdir() if " " not in entry.name]
+    except OSError:
+        return ()
+    shown = [entry for entry in entries if beginning.startswith(".") or not entry.name.startswith(".")]
+    files = [entry.name for entry in shown if entry.is_file() and entry.name.startswith(beginning)]
+    files = [name for name in files if wanted and wanted.search(name)] or files
+    folders = [f"{entry.name}/" for entry in shown if entry.is_dir() and not entry.name.startswith("__")]
+    return (folder + slash + name for name in (*files, *folders))
+
+
+def _assigned(body: str) -> Iterable[str]:
+    """The variables that the cell assigns at its top level, also while it is being written."""
+    try:
+        nodes: list[ast.AST] = [ast.parse(body)]
+    except (SyntaxError, ValueError):
+        return set(_ASSIGNED.findall(body))
+    for node in nodes:
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda | ast.comprehension):
+            nodes += ast.iter_child_nodes(node)
+    return {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}

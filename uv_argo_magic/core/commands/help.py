@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
@@ -167,7 +168,9 @@ def _within(option: Option, fragment: str, given: tuple[str, ...], flags: tuple[
         return _offer(fragment, tuple(f"{key}=" for key in FIELDS))
     if option.completer == "resource":
         return _offer(fragment, tuple(f"{field.name}=" for field in fields(Resources)))
-    if option.completer in ("name", "cell-name") and option.kind == "values" and "," in fragment:
-        before, _, fragment = fragment.rpartition(",")
-        given = (*given, *before.split(","))
+    if option.kind == "values" and (separator := re.search(r"[\s,][^\s,]*\Z", fragment)):
+        # A list in one word, or within a quote that is still open.
+        given = (*given, *re.split(r"[\s,]+", fragment[: separator.start()]))
+        fragment = fragment[separator.start() + 1 :]
+        flags = ()
     return Expected(fragment=fragment, candidates=flags, completer=option.completer, given=given)

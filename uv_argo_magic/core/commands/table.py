@@ -45,12 +45,13 @@ TO = Option(
 
 RUN_OPTIONS = (
     Option(
-        dest="deps", flags=("-d", "--deps"), metavar="REQUIREMENTS", kind="values",
+        dest="deps", flags=("-d", "--deps"), metavar="REQUIREMENTS", kind="values", completer="package",
         help="requirements of the cell, up to the next option", example='--deps "numpy pandas>=2"',
         also=("dep", "dependencies", "install", "package", "packages", "pip", "with"),
     ),
     Option(
-        dest="requirements", flags=("-r", "--requirements"), metavar="FILE", kind="repeated", completer="file",
+        dest="requirements", flags=("-r", "--requirements"), metavar="FILE", kind="repeated",
+        completer="requirements-file",
         help="requirements.txt, pyproject.toml, lock file or environment.yml with the requirements (repeatable)",
         example="-r requirements.txt", also=("file", "reqs"),
     ),
@@ -98,7 +99,7 @@ RUN_OPTIONS = (
         help="upgrade packages, ignoring this notebook's locked versions", example="--upgrade",
     ),
     Option(
-        dest="push", flags=("--push",), metavar="NAMES", kind="values", completer="name", front_ends=("notebook",),
+        dest="push", flags=("--push",), metavar="NAMES", kind="values", completer="value", front_ends=("notebook",),
         help="notebook variables to send to the cell", example="--push x,y", also=("input", "inputs", "send"),
     ),
     Option(

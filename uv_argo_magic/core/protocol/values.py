@@ -19,6 +19,7 @@ import importlib
 import json
 import math
 import uuid
+from collections.abc import Sized
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from uv_argo_magic.errors import ArgoMagicError, ProtocolError, SpecError
@@ -70,6 +71,23 @@ def encode(name: str, value: object, limit: int) -> str:
             hint="Send less of it, raise --set value_limit, or use a file or bucket that both sides can read.",
         )
     return text
+
+
+LARGE = 1000
+"""Items from which on a value is not looked into, where only its kind matters."""
+
+
+def can_encode(value: object) -> bool:
+    """Whether a value is of a kind that can be encoded; large ones are not looked into."""
+    if isinstance(value, Sized) and len(value) > LARGE and (type(value) in _CONTAINERS or type(value) is str):
+        return True
+    if getattr(value, "size", 0) > LARGE and type(value).__module__ == "numpy":
+        return getattr(getattr(value, "dtype", None), "kind", "O") != "O"
+    try:
+        pack(value)
+    except _Refused:
+        return False
+    return True
 
 
 def decode(text: str) -> object:

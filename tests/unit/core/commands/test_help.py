@@ -54,18 +54,18 @@ CELL_LINES = [
     ("--python 3.", (), "python"),
     ("--python=3.", (), "python"),
     ("-b lo", (), "backend"),
-    ("-r req", (), "file"),
+    ("-r req", (), "requirements-file"),
     ("--set pan", ("panel=",), ""),
     ("--set panel=st", ("static",), ""),
     ("--set offline=", ("true", "false"), ""),
     ("--set=panel=st", ("static",), ""),
     ("--resources cp", ("cpu=",), ""),
-    ("--push al", (), "name"),
+    ("--push al", (), "value"),
     ("--pull x,", (), "cell-name"),
     ("--out r", (), "name"),
     ("--nope x", (), ""),
     ("word", (), ""),
-    ('--deps "num', (), ""),
+    ('--deps "num', (), "package"),
     ("--weird=x", (), ""),
 ]
 
@@ -77,6 +77,8 @@ def test_what_could_come_in_a_cell_line(line, words, completer):
 
 
 def test_what_was_given_already_is_known():
+    found = command_help.expected('--deps "numpy, pandas sci', "notebook", cell=True)
+    assert (found.fragment, found.given) == ("sci", ("numpy", "pandas"))
     found = command_help.expected("--push a b,c,d", "notebook", cell=True)
     assert (found.fragment, found.given) == ("d", ("a", "b", "c"))
     assert "--python" not in command_help.expected("--python 3.12 ", "notebook", cell=True).candidates

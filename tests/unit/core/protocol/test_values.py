@@ -262,3 +262,21 @@ def test_reading_values_does_not_import_numpy():
     finally:
         if before is not None:
             sys.modules["numpy"] = before
+
+
+@pytest.mark.parametrize(
+    ("value", "can"),
+    [
+        (1, True), ("text", True), ([1, {"a": (2,)}], True), (list(range(9999)), True), ("x" * 9999, True),
+        (dt.date(2026, 1, 1), True), (print, False), (math, False), ([print], False), (object(), False),
+    ],
+)  # fmt: skip
+def test_whether_a_value_can_be_encoded(value, can):
+    assert core.can_encode(value) == can
+
+
+def test_whether_an_array_can_be_encoded():
+    numpy = pytest.importorskip("numpy")
+    assert core.can_encode(numpy.zeros(9999))
+    assert core.can_encode(numpy.zeros(3))
+    assert not core.can_encode(numpy.array([print] * 9999, dtype=object))
