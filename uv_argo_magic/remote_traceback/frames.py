@@ -38,8 +38,15 @@ def marked(file: str) -> str:
     return f"{MARK}{_short(file)}{MARK}"
 
 
+_LIBRARY = re.compile(r"^.*/(?:(?:site|dist)-packages|trees/\w+/site|lib/python3\.\d+t?)/")
+"""The folder of an environment's packages, or of the standard library."""
+
+
 def _short(file: str) -> str:
-    """With `~` for the home, as IPython shows paths."""
+    """The path within its package for a library's file ("numpy/linalg/_linalg.py"), else with `~` for the home."""
+    library = _LIBRARY.match(file)
+    if library:
+        return file[library.end() :]
     # As IPython.utils.path.compress_user, which would be all of IPython that a terminal imports.
     home = os.path.join(os.path.expanduser("~"), "")  # noqa: PTH111, PTH118 - a remote path may not be one of this system
     return f"~{os.sep}{file[len(home) :]}" if file.startswith(home) else file

@@ -21,6 +21,7 @@ from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import Gap, Restarted
 from uv_argo_magic.core.view import ansi, run_text
 from uv_argo_magic.core.view.truncate import Chunk, Emitted, OutputTruncator
+from uv_argo_magic.renderers.remote_result import RemoteResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,23 +139,6 @@ def _without_overwritten(items: list[Emitted]) -> list[Emitted]:
         for index, item in enumerate(items)
         if not (isinstance(item, ev.Display) and item.update and last[item.display_id] != index)
     ]
-
-
-class RemoteResult:
-    """The value of the cell's last expression as a mimebundle."""
-
-    def __init__(self, data: dict[str, Any], metadata: dict[str, Any]) -> None:
-        self.data = data
-        self.metadata = metadata
-
-    def __repr__(self) -> str:
-        return str(self.data.get("text/plain", "<value without a text representation>"))
-
-    def _repr_mimebundle_(
-        self, include: object = None, exclude: object = None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        del include, exclude  # IPython filters what it gets
-        return self.data, self.metadata
 
 
 def _decoded(bundle: ev.Bundle) -> dict[str, Any]:

@@ -1,0 +1,47 @@
+"""renderers/remote_result.py: the display of a value that is not here, and the error where the value is needed."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from uv_argo_magic.errors import SpecError
+from uv_argo_magic.renderers.remote_result import RemoteResult, RemoteValueError
+
+RESULT = RemoteResult({"text/plain": "array([1, 2])"}, {})
+
+
+@pytest.mark.parametrize(
+    ("use", "name"),
+    [
+        (lambda value: value.mean(), ".mean"),
+        (lambda value: value[0], "an index"),
+        (lambda value: value + 1, "+"),
+        (lambda value: 1 + value, "the operation radd"),
+        (lambda value: value(), "a call"),
+        (len, "len()"),
+        (list, "iter()"),
+        (float, "float()"),
+        (lambda value: 3 in value, "in"),
+        (lambda value: value < 3, "the operation lt"),
+    ],
+)
+def test_a_use_of_the_value_says_where_it_is(use, name):
+    with pytest.raises(RemoteValueError) as caught:
+        use(RESULT)
+    assert caught.value.message == (
+        f"{name} needs the value array([1, 2]), which stayed where the cell ran; _ and Out hold only its display"
+    )
+    assert "--pull NAME" in caught.value.hint
+    assert isinstance(caught.value, SpecError | AttributeError | TypeError)
+
+
+def test_it_is_shown_compared_and_copied_as_any_object():
+    assert repr(RESULT) == "array([1, 2])"
+    assert RESULT
+    assert RESULT == RESULT
+    assert RESULT != 3
+    assert not hasattr(RESULT, "mean")
+    assert not hasattr(RESULT, "_repr_html_")
+    assert repr(copy.copy(RESULT)) == repr(RESULT)
