@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from uv_argo_magic.backends import local_limits
 from uv_argo_magic.backends.local import LocalBackend
 from uv_argo_magic.core.spec.run_spec import Resources, RunSpec
 from uv_argo_magic.engine import run as engine
@@ -141,3 +143,26 @@ def test_a_cell_without_resources_has_no_limits():
         run = engine.start(prepare(RunSpec(cell=cell, pull=("cpus", "limit"), resources=resources)), backend=backend)
         run.wait(60)
     assert run.values() == {"cpus": os.sched_getaffinity(0), "limit": True}
+
+
+REPORT = "\nprint(resource.getrlimit(resource.RLIMIT_DATA)[0], len(os.sched_getaffinity(0)))"
+
+
+def test_without_limits_nothing_runs_first():
+    assert local_limits.prelude(Resources()) == ""
+    assert local_limits.prelude(Resources(gpu="1", disk="1Gi")) == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="as above")
+@pytest.mark.parametrize(
+    ("resources", "memory", "cpus"),
+    [
+        (Resources(memory="1Gi..2Gi"), 2 * 2**30, 0),
+        (Resources(cpu="500m"), -1, 1),
+        (Resources(cpu="9999", memory="1G"), 10**9, 0),
+    ],
+)
+def test_a_process_limits_itself(resources, memory, cpus):
+    program = local_limits.prelude(resources) + REPORT
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert printed.stdout.split() == [str(memory), str(cpus or len(os.sched_getaffinity(0)))]

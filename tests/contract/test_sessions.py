@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -381,3 +382,10 @@ def test_a_restart_keeps_the_packages_and_a_clean_one_those_of_the_first_cell(no
     assert notebook.text("import alpha, gamma; print(1)") == "1\n"
     sessions.restart(notebook.entry(), registry, clean=True)
     assert "ModuleNotFoundError" in notebook.run("import alpha; import gamma").state.error
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has these limits")
+def test_resources_limit_the_session(notebook):
+    limit = "import resource; print(resource.getrlimit(resource.RLIMIT_DATA)[0])"
+    assert notebook.text(limit, line="-s --memory 1Gi") == f"{2**30}\n"
+    assert notebook.text(limit) == f"{2**30}\n"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import base64
 import contextlib
-import math
 import os
 import shutil
 import signal
@@ -26,9 +25,9 @@ from typing import TYPE_CHECKING
 from uv import find_uv_bin
 
 from uv_argo_magic._os import paths
-from uv_argo_magic.backends import local_worker
+from uv_argo_magic.backends import local_limits, local_worker
 from uv_argo_magic.backends.base import Capability, Check, Submission
-from uv_argo_magic.core.spec import indexes, quantity
+from uv_argo_magic.core.spec import indexes
 from uv_argo_magic.core.spec import program as programs
 from uv_argo_magic.core.spec.settings import Resources
 from uv_argo_magic.errors import BackendUnavailable, SpecError
@@ -79,6 +78,7 @@ class _Launch:
             BackendUnavailable: there is no space for its folder, or it cannot be started.
         """
         source = self.program.prestart_source if self.is_spare else self.program.source
+        source = local_limits.prelude(self.resources) + source
         with contextlib.ExitStack() as cleanup:
             try:
                 folder = Path(tempfile.mkdtemp(prefix="uv-argo-"))
@@ -119,7 +119,6 @@ class _Launch:
             raise
         finally:
             os.close(read_end)
-        _limit(process.pid, self.resources)
         return process, write_end
 
     def _environ(self, folder: Path, lifeline: int) -> dict[str, str]:
@@ -211,7 +210,7 @@ class LocalBackend:
 
     capabilities = Capability.DETACH | Capability.LOCAL
     settings = frozenset({"base", "secret_env"})
-    limited = frozenset({"cpu", "memory"} if sys.platform == "linux" else ())
+    limited = local_limits.LIMITED
 
     def __init__(self, store: Path | None = None) -> None:
         self._store = store
@@ -275,7 +274,8 @@ class LocalBackend:
             BackendUnavailable: this machine is a Windows machine, or the worker cannot be started.
         """
         python = interpreters.find(spec.python).path
-        return local_worker.start(program, options, python, self._store_folder(), indexes.credentials(spec.settings))
+        credentials = indexes.credentials(spec.settings)
+        return local_worker.start(program, options, python, self._store_folder(), credentials, spec.resources)
 
     def connect(self, address: str) -> socket.socket:
         """A connection to the socket at this path.
@@ -403,26 +403,6 @@ class LocalBackend:
             spare.close()
             return None
         return spare
-
-
-def _limit(pid: int, resources: Resources) -> None:
-    """Limit a process that has just started, and so every process that it starts.
-
-    Memory is what each of them may allocate, so that Python raises MemoryError: the address space as a limit would also
-    count what libraries only reserve. CPUs are some of this process's own, chosen at random for each run.
-    """
-    if sys.platform != "linux" or resources == Resources():
-        return
-    import random  # noqa: PLC0415 - few runs have limits
-    import resource  # noqa: PLC0415 - Windows has no such module
-
-    if memory := int(quantity.limit(resources.memory)):
-        with contextlib.suppress(OSError, ValueError):  # it has ended, or a lower limit holds already
-            resource.prlimit(pid, resource.RLIMIT_DATA, (memory, memory))
-    if count := math.ceil(quantity.limit(resources.cpu)):
-        available = sorted(os.sched_getaffinity(0))
-        with contextlib.suppress(OSError):
-            os.sched_setaffinity(pid, random.sample(available, min(count, len(available))))
 
 
 def _needs_own_process(spec: RunSpec) -> bool:

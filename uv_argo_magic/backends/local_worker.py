@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from uv import find_uv_bin
 
 from uv_argo_magic._os import private_folder
+from uv_argo_magic.backends import local_limits
 from uv_argo_magic.core.spec import program as programs
 from uv_argo_magic.errors import BackendUnavailable
 
@@ -31,12 +32,20 @@ if TYPE_CHECKING:
 
     from uv_argo_magic.backends.base import WorkerOptions
     from uv_argo_magic.core.spec.program import Program
+    from uv_argo_magic.core.spec.settings import Resources
 
 START_SECONDS = 60.0
 CONNECT_SECONDS = 5.0
 
 
-def start(program: Program, options: WorkerOptions, python: str, store: Path, credentials: Mapping[str, str]) -> str:
+def start(
+    program: Program,
+    options: WorkerOptions,
+    python: str,
+    store: Path,
+    credentials: Mapping[str, str],
+    resources: Resources,
+) -> str:
     """Start a worker with this Python; the path of its socket, on which it listens.
 
     Raises:
@@ -54,7 +63,8 @@ def start(program: Program, options: WorkerOptions, python: str, store: Path, cr
         ) from problem
     try:
         store.mkdir(parents=True, exist_ok=True)
-        (folder / "program.py").write_text(program.worker_source, encoding="utf-8")
+        source = local_limits.prelude(resources) + program.worker_source
+        (folder / "program.py").write_text(source, encoding="utf-8")
         _spawn(folder, options, address, python, store, credentials)
     except BaseException as problem:
         text = ""

@@ -451,6 +451,11 @@ def _name(flag: str, text: str) -> str:
 
 def _sets(line: Line) -> Sets:
     """The settings of `--set`, and those with an option of their own."""
+    for text in line.each("set"):
+        key, _, value = text.partition("=")
+        flag = f"--{key.strip().replace('_', '-')}"
+        if key.strip() not in settings_parser.FIELDS and find(RUN_OPTIONS, flag):
+            raise SpecError(f"{key} is an option, not a setting", hint=f"Write {flag} {value}".rstrip() + ".")
     sets = settings_parser.parse_assignments(line.each("set"))
     if not line.has("timeout"):
         return sets

@@ -157,6 +157,9 @@ def test_count():
         ('"rich; os_name == "posix""', 'unexpected argument "rich; os_name == "posix""', "write --deps '"),
         ("push x", "unexpected argument push; did you mean --push?", "two dashes"),
         ("runs", "runs is a command, not an option of %%argo", "%argo runs"),
+        ("--set timeout=5m", "timeout is an option, not a setting", "Write --timeout 5m."),
+        ("--set env_file=.env", "env_file is an option, not a setting", "Write --env-file .env."),
+        ("--set pannel=x", "unknown setting pannel; did you mean panel?", "Similar"),
     ],
 )
 def test_what_is_near_is_suggested_for_a_cell(line, message, hint):
