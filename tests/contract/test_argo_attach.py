@@ -204,6 +204,25 @@ def test_what_is_gone_altogether_was_lost(server, here, left):
     assert whole(here.hear("attach"))
 
 
+def test_a_run_is_left_in_a_terminal_and_found_again(server, here, over, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(cell(over))
+    with here.process("run", str(script), "-b", "argo", "--detach") as process:
+        run, notes = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert f"uv-argo attach {run.strip()}" in notes
+    assert "  Running  " in here.hear("runs")
+    over.touch()
+    assert whole(here.hear("attach", run.strip()))
+    assert "  Succeeded  " in here.hear("runs")
+
+
+def test_a_run_that_would_end_with_its_process_is_not_left(here, tmp_path):
+    (tmp_path / "script.py").write_text("print(1)")
+    heard = here.hear("run", str(tmp_path / "script.py"), "-b", "local", "--detach", status=2)
+    assert "runs on the local backend end with this process" in heard
+
+
 def test_a_run_that_was_refused_is_listed_with_its_cause(server, here, tmp_path):
     script = tmp_path / "script.py"
     script.write_text("print(1)")

@@ -41,8 +41,27 @@ def run(request: Request) -> Iterator[str]:
     # Locks and history belong to the file, as they belong to a notebook.
     path = "" if line.argument in {"", "-"} else str(Path(line.argument).absolute())
     front_end = TerminalFrontEnd(line, name, path, request.get_history)
-    execute(code, run_options(line), request.context, front_end, requirements)
+    options = run_options(line)
+    if options.detach:
+        _refuse_to_leave(request)
+    execute(code, options, request.context, front_end, requirements)
     yield from ()
+
+
+def _refuse_to_leave(request: Request) -> None:
+    """Refuse --detach where the run would end with this process.
+
+    Raises:
+        SpecError: the backend runs processes of this machine.
+    """
+    from uv_argo_magic.backends import base  # noqa: PLC0415 - only `--detach` needs it
+
+    name = request.configuration().backend
+    if base.Capability.LOCAL in base.load(name).capabilities:
+        raise SpecError(
+            f"runs on the {name} backend end with this process",
+            hint="Leave --detach out, or choose a cluster: -b argo.",
+        )
 
 
 def _read_code(line: Line) -> tuple[str, str, Requirements | None]:
@@ -133,11 +152,17 @@ class TerminalFrontEnd:
         return local_names.find(name, self.document, {})
 
     def follow(self, run: engine.Run, prepared: Prepared) -> bool:  # noqa: ARG002 - the protocol's signature
-        """Print the run's output as it comes.
+        """Print the run's output as it comes; with `--detach` only its id, and how to see it.
 
         Raises:
             OSError: stdout or stderr could not be written; the run was stopped.
         """
+        if self._line.has("detach"):
+            print(run.id, flush=True)
+            self.notify(
+                f"uv-argo: {run.name} goes on. To see it: uv-argo attach {run.id}. To stop it: uv-argo stop {run.id}"
+            )
+            return False
         from uv_argo_magic.renderers.streamer import Streamer  # noqa: PLC0415 - see the rule of this module
 
         streamer = Streamer(sys.stdout, sys.stderr, on_broken=lambda: run.ask_to_stop("the end of its output"))

@@ -55,7 +55,7 @@ class _KnownRun:
 class ArgoBackend:
     """Runs programs as Argo Workflows in the cluster and namespace that the settings select."""
 
-    capabilities = Capability.RESOURCES
+    capabilities = Capability.DETACH | Capability.RESOURCES
     settings = BACKEND_SETTINGS
 
     def __init__(self, connect: Callable[[Settings], ArgoClient] | None = None) -> None:

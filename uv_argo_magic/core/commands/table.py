@@ -112,8 +112,9 @@ RUN_OPTIONS = (
         help="store the run in this variable, even if it fails", example="--out run",
     ),
     Option(
-        dest="detach", flags=("--detach",), kind="flag", front_ends=("notebook",),
-        help="return at once and keep showing output in this cell", example="--detach",
+        dest="detach", flags=("--detach",), kind="flag",
+        help="return at once while the run goes on; a notebook keeps showing its output in this cell",
+        example="--detach",
         also=("async", "background", "bg"),
     ),
     Option(
