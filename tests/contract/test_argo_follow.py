@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.argo_server import ArgoServer
 
-from uv_argo_magic.backends.argo import client, follow
+from uv_argo_magic.backends.argo import client, connections, follow
 from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.backends.argo.watchers import EXECUTOR_LINES
 from uv_argo_magic.backends.kubernetes import log_stream as tails
@@ -330,6 +330,28 @@ def test_no_cluster_and_no_answer(tmp_path, server):
     broken.write_text(server.kubeconfig.read_text().replace("127.0.0.1:", "127.0.0.1:1"))
     with pytest.raises(BackendUnavailable, match="no response from"):
         client.connect(Settings(kubeconfig=str(broken).replace("broken", "broken"))).workflow("x")
+
+
+def test_a_kubeconfig_that_the_notebook_sets_later_is_used(server, tmp_path, monkeypatch):
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "missing"))
+    with pytest.raises(BackendUnavailable, match=r"no cluster is configured: kubeconfig .*missing not found"):
+        connections.connect(Settings())
+    monkeypatch.setenv("KUBECONFIG", f"{tmp_path / 'missing'}:{server.kubeconfig}")
+    first = connections.connect(Settings())
+    assert first.location == "test, namespace nb"
+    other = tmp_path / "other"
+    other.write_text(server.kubeconfig.read_text().replace('"nb"', '"elsewhere"'))
+    monkeypatch.setenv("KUBECONFIG", str(other))
+    assert connections.connect(Settings()).location == "test, namespace elsewhere"
+
+
+@pytest.mark.parametrize(("status", "kind"), [(404, transport.Gone), (409, SubmitRejected), (503, BackendUnavailable)])
+def test_an_error_without_a_message_says_something(server, status, kind):
+    door = client.connect(Settings(kubeconfig=str(server.kubeconfig)))
+    server.fail("GET /apis", status, "")
+    with pytest.raises(kind, match=f"test, namespace nb responded with {status} [A-Z].* and no message"):
+        door.workflow("x")
 
 
 def test_the_namespace_of_the_settings_comes_first(server):

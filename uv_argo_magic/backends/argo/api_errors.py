@@ -45,8 +45,8 @@ _RULES = (
     Rule(
         pattern=r"workflowtaskresults\S* is forbidden: User \"(?P<what>[^\"]+)\"",
         sentence=(
-            "the pod's {what} cannot report to Argo: in its namespace, it needs a RoleBinding to a Role with create and "
-            "patch on workflowtaskresults (argoproj.io); or use another one with --set service_account=NAME"
+            "the pod's {what} cannot report to Argo: in its namespace, it needs a RoleBinding to a Role with create "
+            "and patch on workflowtaskresults (argoproj.io); or use another one with --set service_account=NAME"
         ),
     ),
     Rule(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,10 +25,20 @@ def connect(settings: Settings) -> ArgoClient:
         Settings(), kubeconfig=settings.kubeconfig, context=settings.context, namespace=settings.namespace,
         server=server.server_address(settings),
     )  # fmt: skip
+    # A notebook may change its variables; a token is read with each request.
+    variables = tuple((name, value) for name, value in sorted(os.environ.items()) if name in VARIABLES)
     with LOADING:
-        return _connect(selection)
+        return _connect(selection, variables)
+
+
+VARIABLES = frozenset(
+    {"KUBECONFIG", "KUBERNETES_SERVICE_HOST", "ARGO_NAMESPACE", "ARGO_SECURE", "ARGO_BASE_HREF",
+     "ARGO_INSECURE_SKIP_VERIFY"}
+)  # fmt: skip
+"""The environment variables that decide on a connection, besides ARGO_SERVER."""
 
 
 @functools.lru_cache(maxsize=8)
-def _connect(selection: Settings) -> ArgoClient:
+def _connect(selection: Settings, variables: tuple[tuple[str, str], ...]) -> ArgoClient:
+    del variables  # only part of the cache's key
     return server.connect(selection) if server.server_address(selection) else client.connect(selection)

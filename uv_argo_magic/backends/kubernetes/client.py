@@ -13,6 +13,7 @@ import contextlib
 import os
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from uv_argo_magic.backends.kubernetes.transport import Stream
     from uv_argo_magic.core.spec.run_spec import Settings
 
+USUAL = "~/.kube/config"
+"""The kubeconfig without a setting or KUBECONFIG."""
 NAMESPACE_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 
@@ -196,19 +199,21 @@ def _load(settings: Settings) -> _Loaded:
 
     configuration = client.Configuration()
     flags: tuple[str, ...]
-    selected = settings.kubeconfig or settings.context or os.environ.get("KUBECONFIG")
+    # Not by the kubernetes package, which reads KUBECONFIG once, when it is imported.
+    path = os.path.expanduser(settings.kubeconfig or os.environ.get("KUBECONFIG", "") or USUAL)  # noqa: PTH111 - may be a list
+    is_selected = settings.kubeconfig or settings.context or os.environ.get("KUBECONFIG")
     try:
-        if not selected and os.environ.get("KUBERNETES_SERVICE_HOST"):
+        if not is_selected and os.environ.get("KUBERNETES_SERVICE_HOST"):
             config.load_incluster_config(configuration)
             context, namespace, flags = "this cluster", _own_namespace(), ()
         else:
-            path = os.path.expanduser(settings.kubeconfig) or None  # noqa: PTH111 - None and "" mean the usual one
+            _check_exists(path)
             requested = settings.context or None
             config.load_kube_config(config_file=path, context=requested, client_configuration=configuration)
             contexts, current = config.list_kube_config_contexts(config_file=path)
             entry = next((entry for entry in contexts if entry["name"] == requested), current)
             context, namespace = str(entry["name"]), str((entry.get("context") or {}).get("namespace") or "")
-            flags = (*(("--kubeconfig", path) if path else ()), "--context", context)
+            flags = (*(("--kubeconfig", path) if settings.kubeconfig else ()), "--context", context)
     except (config.ConfigException, OSError, TypeError, KeyError, ValueError) as problem:
         raise BackendUnavailable(
             f"no cluster is configured: {reason(problem)}",
@@ -217,6 +222,11 @@ def _load(settings: Settings) -> _Loaded:
                 "cell on this machine: -b local. A notebook in a cluster needs a pod with a service account."
             ),
         ) from problem
+    if not configuration.verify_ssl:
+        import urllib3  # noqa: PLC0415 - comes with kubernetes
+
+        # The kubeconfig says so; a warning with each request would fill the notebook.
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     # A watch and a log each hold a connection; beyond the pool's size urllib3 warns on stderr.
     configuration.connection_pool_maxsize = 64
     return _Loaded(
@@ -226,6 +236,12 @@ def _load(settings: Settings) -> _Loaded:
         namespace=namespace,
         flags=flags,
     )
+
+
+def _check_exists(path: str) -> None:
+    """Name a kubeconfig that is missing; the kubernetes package does not. Of a list, one file is enough."""
+    if not any(Path(file).is_file() for file in path.split(os.pathsep)):
+        raise FileNotFoundError(f"kubeconfig {path} not found")
 
 
 def _own_namespace() -> str:

@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import http
 import json
 import re
 import time
@@ -252,7 +253,7 @@ class HttpTransport:
         """Raise the error for a status of 300 and above."""
         if status < 300:
             return
-        message = _message(data)
+        message = _message(data) or f"{self.location} responded with {status} {_phrase(status)} and no message"
         match status:
             case 401:
                 raise NotLoggedIn(
@@ -302,6 +303,11 @@ def _message(data: bytes) -> str:
         return str(status["message"])
     except (ValueError, KeyError, TypeError):
         return data.decode("utf-8", "replace").strip()[:500]
+
+
+def _phrase(status: int) -> str:
+    """The standard text for an HTTP status; "" if it has none."""
+    return next((item.phrase for item in http.HTTPStatus if item == status), "")
 
 
 def _short(text: str) -> str:
