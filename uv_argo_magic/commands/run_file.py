@@ -160,7 +160,7 @@ class TerminalFrontEnd:
         if self._line.has("detach"):
             print(run.id, flush=True)
             self.notify(
-                f"uv-argo: {run.name} goes on. To see it: uv-argo attach {run.id}. To stop it: uv-argo stop {run.id}"
+                f"uv-argo: {run.name} continues. To see it: uv-argo attach {run.id}. To stop it: uv-argo stop {run.id}"
             )
             return False
         from uv_argo_magic.renderers.streamer import Streamer  # noqa: PLC0415 - see the rule of this module

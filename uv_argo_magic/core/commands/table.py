@@ -113,7 +113,7 @@ RUN_OPTIONS = (
     ),
     Option(
         dest="detach", flags=("--detach",), kind="flag",
-        help="return at once while the run goes on; a notebook keeps showing its output in this cell",
+        help="return at once while the run continues; a notebook keeps showing its output in this cell",
         example="--detach",
         also=("async", "background", "bg"),
     ),
