@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from typing import TYPE_CHECKING
 
 from uv_argo_magic import cell_syntax, config
@@ -15,13 +16,13 @@ from uv_argo_magic.history.store import History
 from uv_argo_magic.remote_traceback import rebuild
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from uv_argo_magic.core.protocol.events import LocalName
     from uv_argo_magic.core.protocol.remote_error import RemoteError
     from uv_argo_magic.core.protocol.state import RunState
-    from uv_argo_magic.core.spec.run_spec import Settings
+    from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
     from uv_argo_magic.engine.prepared import Prepared
     from uv_argo_magic.engine.run import Run
 
@@ -125,6 +126,15 @@ class _PythonFrontEnd:
         """
         if cell_syntax.is_this_version(python):
             cell_syntax.refuse_invalid_python(self._name, cell, offset=0)
+
+    def prepare(
+        self,
+        work: Callable[[threading.Event], Prepared],
+        spec: RunSpec,  # noqa: ARG002 - the protocol's signature
+        run_id: str,  # noqa: ARG002 - the same
+    ) -> Prepared:
+        """Do the work."""
+        return work(threading.Event())
 
     def notify(self, note: str) -> None:
         """Log a note."""

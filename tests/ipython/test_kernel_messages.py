@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import queue
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -241,10 +240,3 @@ def test_other_kernels_and_widgets_are_left_alone():
     bare = SimpleNamespace(comm=None)
     kernel_messages.at_once(bare)
     assert vars(bare) == {"comm": None}
-
-
-def test_the_pump_is_a_renderer(kernel):
-    kernel.arrived = [message(kernel.session)]
-    kernel_messages.Pump(KernelMessages(kernel)).update(None)
-    assert kernel.heard == ["c"]
-    assert threading.current_thread() is threading.main_thread()

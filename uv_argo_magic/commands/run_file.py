@@ -6,6 +6,7 @@ Rule: what shows the run is imported after `execute` has started the run's proce
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.protocol.remote_error import RemoteError
     from uv_argo_magic.core.protocol.state import RunState
     from uv_argo_magic.core.requirements.model import Requirements
-    from uv_argo_magic.core.spec.run_spec import Settings
+    from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
     from uv_argo_magic.engine import run as engine
     from uv_argo_magic.engine.prepared import Prepared
     from uv_argo_magic.history.store import History
@@ -115,6 +116,15 @@ class TerminalFrontEnd:
         """
         if cell_syntax.is_this_version(python):
             cell_syntax.refuse_invalid_python(self._name, cell, offset=0)
+
+    def prepare(
+        self,
+        work: Callable[[threading.Event], Prepared],
+        spec: RunSpec,  # noqa: ARG002 - the protocol's signature
+        run_id: str,  # noqa: ARG002 - the same
+    ) -> Prepared:
+        """Do the work."""
+        return work(threading.Event())
 
     def notify(self, note: str) -> None:
         """Print a note to stderr."""

@@ -28,8 +28,11 @@ from uv_argo_magic.engine.build import build
 from uv_argo_magic.engine.prepared import Prepared, RunTarget
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.uv import interpreters
+from uv_argo_magic.uv.runner import Cancelled
 
 if TYPE_CHECKING:
+    import threading
+
     from uv_argo_magic.backends.base import Backend
     from uv_argo_magic.core.resolution.base_packages import BaseEnvironment
 
@@ -39,12 +42,20 @@ MAX_AGE = 24 * 3600.0
 """Seconds that the result for a tag is valid."""
 DEADLINE = 600.0
 """Seconds that the run may take, including the pull of its image."""
+PATIENCE = 0.1
+"""Seconds until a cancelled probe ends."""
 ANY_PYTHON = "3.12.0"
 """The version in the spec of a probe, whose Python is not known yet."""
 
 
 def inspect_image(
-    spec: RunSpec, backend: Backend, cache: Path, *, may_run: bool = True, notify: Notify | None = None
+    spec: RunSpec,
+    backend: Backend,
+    cache: Path,
+    *,
+    may_run: bool = True,
+    notify: Notify | None = None,
+    cancelled: threading.Event | None = None,
 ) -> tuple[RunSpec, BaseEnvironment | None]:
     """The spec with the Python and platform of its image, if not given, and the preinstalled packages the cell sees.
 
@@ -53,6 +64,7 @@ def inspect_image(
     Raises:
         SpecError: the probe may not run or failed, or the image has another Python than requested.
         BackendError: the backend cannot be reached, or refused the probe.
+        Cancelled: `cancelled` was set, in another thread.
     """
     settings = spec.settings
     image = backends.image(backend, spec) if settings.base or settings.image else ""
@@ -63,7 +75,7 @@ def inspect_image(
             f"the packages in {image} are not known yet; finding out takes a probe run",
             hint="Run the cell once. If only its Python is missing, add --python X.Y.Z.",
         )
-    base = probe(backend, spec, image, cache, notify)
+    base = probe(backend, spec, image, cache, notify, cancelled)
     if image:
         mismatch = "" if interpreters.fits(base.python, spec.python) else f"{spec.python} is requested"
         mismatch = mismatch or (
@@ -89,7 +101,14 @@ def cached_base(spec: RunSpec, image: str, cache: Path) -> BaseEnvironment | Non
     return base if "@sha256:" in image or 0 <= time.time() - created_at < MAX_AGE else None
 
 
-def probe(backend: Backend, spec: RunSpec, image: str, cache: Path, notify: Notify | None = None) -> BaseEnvironment:
+def probe(
+    backend: Backend,
+    spec: RunSpec,
+    image: str,
+    cache: Path,
+    notify: Notify | None = None,
+    cancelled: threading.Event | None = None,
+) -> BaseEnvironment:
     """The packages of the Python that would run this. `image` is its image ("": this machine); `notify` gets a note.
 
     Raises:
@@ -100,7 +119,7 @@ def probe(backend: Backend, spec: RunSpec, image: str, cache: Path, notify: Noti
         return base
     if image and notify:
         notify(f"Inspecting {image} (Python and installed packages); the result is cached.")
-    base = _run_probe(backend, spec, image)
+    base = _run_probe(backend, spec, image, cancelled)
     if image:
         with contextlib.suppress(OSError):
             file = _cache_file(spec, image, cache)
@@ -111,7 +130,9 @@ def probe(backend: Backend, spec: RunSpec, image: str, cache: Path, notify: Noti
     return base
 
 
-def _run_probe(backend: Backend, spec: RunSpec, image: str) -> BaseEnvironment:
+def _run_probe(
+    backend: Backend, spec: RunSpec, image: str, cancelled: threading.Event | None = None
+) -> BaseEnvironment:
     """Submit the probe, and read its output."""
     settings = replace(
         spec.settings, base=spec.settings.base or "own", env=(), secret_env=(), volumes=(), run_timeout=60.0,
@@ -130,10 +151,15 @@ def _run_probe(backend: Backend, spec: RunSpec, image: str) -> BaseEnvironment:
     )
     run = runs.start(prepared)
     try:
-        state = run.wait()
+        while not run.wait(PATIENCE).ended and not (cancelled and cancelled.is_set()):
+            pass
     except BaseException:
         run.stop()
         raise
+    state = run.state
+    if not state.ended:
+        run.stop()
+        raise Cancelled("The inspection of the image was cancelled.")
     output_text = run.logs()
     try:
         return bases.read_probe(output_text)

@@ -16,6 +16,8 @@ from uv_argo_magic.engine.prepared import Prepared, RunTarget
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
+    import threading
+
     from uv_argo_magic.core.spec.run_spec import RunSpec
     from uv_argo_magic.engine.image_probe import Notify
     from uv_argo_magic.engine.sessions import Session
@@ -27,6 +29,7 @@ def find_target(
     *,
     may_run: bool = True,
     notify: Notify | None = None,
+    cancelled: threading.Event | None = None,
 ) -> RunTarget:
     """Find the Python of the backend that the spec asks for, and what its image contains.
 
@@ -36,6 +39,7 @@ def find_target(
     Raises:
         SpecError: there is no such Python.
         BackendError: the backend is not installed, cannot be reached, or refused the probe.
+        Cancelled: `cancelled` was set, in another thread.
     """
     backend = backend or base.load(spec.backend)
     found_spec, packages = spec, None
@@ -43,7 +47,9 @@ def find_target(
         from uv_argo_magic.engine import image_probe  # noqa: PLC0415 - 15 ms, and a run on this machine has no image
 
         cache = paths.cache_dir() / "images"
-        found_spec, packages = image_probe.inspect_image(spec, backend, cache, may_run=may_run, notify=notify)
+        found_spec, packages = image_probe.inspect_image(
+            spec, backend, cache, may_run=may_run, notify=notify, cancelled=cancelled
+        )
     interpreter = replace(backend.target(found_spec), base=packages)
     return RunTarget(requested=spec, spec=found_spec, backend=backend, interpreter=interpreter)
 
@@ -58,18 +64,20 @@ def prepare(  # noqa: PLR0913 - by keyword, each with a default that a plain cel
     dry_run: bool = False,
     notify: Notify | None = None,
     session: Session | None = None,
+    cancelled: threading.Event | None = None,
 ) -> Prepared:
     """Find the target, resolve the requirements for it, apply the checks, and build the program.
 
     The lock that is stored for this `notebook` (its path) is used, unless `upgrade`; a given `resolution` is used as it
-    is. With `dry_run` no lock is stored. `notify` is that of `find_target`. A `session` installs only the packages that
-    it lacks.
+    is. With `dry_run` no lock is stored. `notify` and `cancelled` are those of `find_target`. A `session` installs only
+    the packages that it lacks.
 
     Raises:
         SpecError: there is no such Python, or a password would leave this machine.
         BackendUnavailable: there is no such backend.
         ResolutionError: no set of versions satisfies the requirements.
         PolicyError: a check refused the run.
+        Cancelled: `cancelled` was set, in another thread.
     """
     backend = backend or base.load(spec.backend)
     if indexes.credentials(spec.settings) and base.Capability.LOCAL not in backend.capabilities:
@@ -78,15 +86,15 @@ def prepare(  # noqa: PLR0913 - by keyword, each with a default that a plain cel
             hint="Remove it from the URL (--set indexes=NAME=URL). For this machine, set UV_INDEX_NAME_USERNAME and "
             "UV_INDEX_NAME_PASSWORD; for the cluster, add --set index_secrets=NAME=SECRET.",
         )
-    target = find_target(spec, backend, notify=notify)
+    target = find_target(spec, backend, notify=notify, cancelled=cancelled)
     missing: Resolution | None = None
     if session is not None and session.lock is not None:
         resolver = functools.partial(target.resolver, notebook)
         resolution, missing = session.extend(session.lock, target.spec.requirements, resolver)
     if not resolution:
-        target, resolution = _resolve(target, notebook, upgrade=upgrade, save=not dry_run)
+        target, resolution = _resolve(target, notebook, upgrade=upgrade, save=not dry_run, cancelled=cancelled)
     ipython_syntax.refuse_unknown(target.spec, resolution)
-    installs = _lock_installs(target, resolution, notebook, save=not dry_run)
+    installs = _lock_installs(target, resolution, notebook, save=not dry_run, cancelled=cancelled)
     return Prepared(
         target=target,
         notebook=notebook,
@@ -96,7 +104,9 @@ def prepare(  # noqa: PLR0913 - by keyword, each with a default that a plain cel
     )
 
 
-def _resolve(target: RunTarget, notebook: str, *, upgrade: bool, save: bool) -> tuple[RunTarget, Resolution]:
+def _resolve(
+    target: RunTarget, notebook: str, *, upgrade: bool, save: bool, cancelled: threading.Event | None
+) -> tuple[RunTarget, Resolution]:
     """The lock of the requirements, and the target with those; a notebook's cell gets IPython where it needs it."""
     requirements, interpreter = target.spec.requirements, target.interpreter
     if not requirements:
@@ -104,16 +114,17 @@ def _resolve(target: RunTarget, notebook: str, *, upgrade: bool, save: bool) -> 
     resolver = target.resolver(notebook)
     if not target.spec.script:
         requirements = ipython_syntax.with_ipython(requirements, (item.name for item in requirements.items))
-    resolution = resolver.lock(requirements, upgrade=upgrade, save=save)
+    resolution = resolver.lock(requirements, upgrade=upgrade, save=save, cancelled=cancelled)
     if not target.spec.script and isinstance(resolution, Lock):
         more = ipython_syntax.with_ipython(requirements, (package.name for package in resolution.packages))
         if more != requirements:
-            requirements, resolution = more, resolver.lock(more, upgrade=upgrade, save=save)
+            requirements = more
+            resolution = resolver.lock(more, upgrade=upgrade, save=save, cancelled=cancelled)
     return replace(target, spec=replace(target.spec, requirements=requirements)), resolution
 
 
 def _lock_installs(
-    target: RunTarget, resolution: Resolution, notebook: str, *, save: bool
+    target: RunTarget, resolution: Resolution, notebook: str, *, save: bool, cancelled: threading.Event | None
 ) -> tuple[tuple[str, Lock], ...]:
     """What each `%pip install` line installs: the packages that are missing at that line, in fitting versions.
 
@@ -128,7 +139,9 @@ def _lock_installs(
         pins = tuple(f"{name}=={version}" for name, version in present.items() if version)
         settings = replace(spec.settings, constraints=(*spec.settings.constraints, *pins))
         resolver = replace(target, spec=replace(spec, settings=settings)).resolver(notebook)
-        lock = resolver.lock(requirements, save=save) if isinstance(resolution, Lock) else resolution
+        lock = resolution
+        if isinstance(resolution, Lock):
+            lock = resolver.lock(requirements, save=save, cancelled=cancelled)
         if not isinstance(lock, Lock):
             raise SpecError(
                 f"%pip {argument}: the versions cannot be resolved here ({lock.reason.rstrip('.')})",

@@ -80,7 +80,7 @@ def new_id() -> str:
     return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + os.urandom(3).hex()
 
 
-def start(
+def start(  # noqa: PLR0913 - by keyword, each with a default
     prepared: Prepared,
     *,
     history: History | None = None,
@@ -88,14 +88,18 @@ def start(
     backend: base.Backend | None = None,
     warm: bool = False,
     hooks: Hooks | None = None,
+    run_id: str = "",
+    began_at: float = 0.0,
 ) -> Run:
     """Submit a run and follow it; with `warm` the backend prepares for the next one at its end.
+
+    `run_id` is from `new_id` (default: another one), `began_at` when its preparation began (Unix seconds; 0: now).
 
     Raises:
         BackendError: the backend cannot be reached, or refused the run.
     """
     chosen = backend or prepared.target.backend
-    run_id, spec = new_id(), prepared.spec
+    run_id, spec = run_id or new_id(), prepared.spec
     files = None
     if history is not None:
         files = history.begin(
@@ -122,7 +126,7 @@ def start(
     )
     run = Run(
         chosen, run_id=run_id, submitted=submitted, nonce=prepared.program.nonce, settings=spec.settings,
-        resolution=prepared.resolution, files=files, hooks=hooks,
+        resolution=prepared.resolution, files=files, hooks=hooks, began_at=began_at,
         warm=functools.partial(base.warm, chosen, prepared.program.guest, spec) if warm else None,
     )  # fmt: skip
     lock = prepared.resolution
@@ -186,6 +190,7 @@ class Run:
         files: RunFiles | None = None,
         warm: Callable[[], object] | None = None,
         hooks: Hooks | None = None,
+        began_at: float = 0.0,
     ) -> None:
         self.id = run_id
         self.name = submitted.name
@@ -203,7 +208,7 @@ class Run:
         self._ended = threading.Event()
         """Set when the state has ended and the history has it."""
         self._explaining: threading.Thread | None = None
-        self._take(submitted)
+        self._take(*([events.Preparing(t=began_at)] if began_at else []), submitted)
         self._keep(lambda files: files.note("name", submitted.name))
         self._thread = threading.Thread(target=self._read, name=f"uv-argo-{run_id}", daemon=True)
         self._thread.start()

@@ -7,6 +7,8 @@ Rule: whatever differs between the places that run something is a method of `Fro
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import TYPE_CHECKING, Protocol
 
 from uv_argo_magic.core.view import messages
@@ -14,6 +16,8 @@ from uv_argo_magic.engine import run as runs
 from uv_argo_magic.engine.prepare import prepare
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from uv_argo_magic.core.protocol import remote_error
     from uv_argo_magic.core.protocol.events import LocalName
     from uv_argo_magic.core.protocol.state import RunState
@@ -43,8 +47,18 @@ class FrontEnd(Protocol):
             CellFailed: the cell has a syntax error.
         """
 
+    def prepare(self, work: Callable[[threading.Event], Prepared], spec: RunSpec, run_id: str) -> Prepared:
+        """Do the work that finds the target and resolves the packages, and show that it goes on.
+
+        Setting the event ends the work. The run will have the id `run_id`.
+
+        Raises:
+            KeyboardInterrupt: the user interrupted it.
+            Stopped: the user stopped it.
+        """
+
     def notify(self, note: str) -> None:
-        """Show what takes time before the run is submitted."""
+        """Show what takes time before the run is submitted; from any thread."""
 
     def show_notes(self, notes: tuple[str, ...], settings: Settings) -> None:
         """Show what the user should know about the run, apart from the cell's output."""
@@ -81,6 +95,10 @@ class QuietFrontEnd:
 
     def check_syntax(self, cell: str, code: str, python: str) -> None:
         """Nothing: the run reports what is wrong."""
+
+    def prepare(self, work: Callable[[threading.Event], Prepared], spec: RunSpec, run_id: str) -> Prepared:  # noqa: ARG002
+        """Do the work."""
+        return work(threading.Event())
 
     def notify(self, note: str) -> None:
         """Nothing."""
@@ -132,13 +150,21 @@ def carry_out(  # noqa: PLR0913 - by keyword, each with a default that a plain c
         ArgoMagicError: as `ready` and `submit`.
         RunError: the run ended badly.
     """
+    began_at, run_id = time.time(), runs.new_id()
     prepared = ready(
-        spec, front_end, notes=notes, upgrade=upgrade, dry_run=dry_run, resolution=resolution, session=session
+        spec,
+        front_end,
+        notes=notes,
+        upgrade=upgrade,
+        dry_run=dry_run,
+        resolution=resolution,
+        session=session,
+        run_id=run_id,
     )
     if dry_run:
         front_end.show_plan(prepared)
         return None
-    run = submit(prepared, front_end, session)
+    run = submit(prepared, front_end, session, run_id=run_id, began_at=began_at)
     if front_end.follow(run, prepared):
         run.raise_for_state()
     return run
@@ -153,6 +179,7 @@ def ready(  # noqa: PLR0913 - by keyword, each with a default that a plain cell 
     dry_run: bool = False,
     resolution: Resolution | None = None,
     session: Session | None = None,
+    run_id: str = "",
 ) -> Prepared:
     """The run as it can be submitted, after the checks and the notes.
 
@@ -163,22 +190,31 @@ def ready(  # noqa: PLR0913 - by keyword, each with a default that a plain cell 
         BackendError: the backend cannot be reached, or refused a probe.
         CellFailed: the cell has a syntax error.
     """
-    prepared = prepare(
-        spec,
-        notebook=front_end.document,
-        upgrade=upgrade,
-        resolution=resolution,
-        dry_run=dry_run,
-        notify=front_end.notify,
-        session=session,
-    )
+
+    def work(cancelled: threading.Event) -> Prepared:
+        return prepare(
+            spec,
+            notebook=front_end.document,
+            upgrade=upgrade,
+            resolution=resolution,
+            dry_run=dry_run,
+            notify=front_end.notify,
+            session=session,
+            cancelled=cancelled,
+        )
+
+    prepared = front_end.prepare(work, spec, run_id)
     front_end.check_syntax(spec.cell, spec.code, prepared.interpreter.target.minor)
     front_end.show_notes((*notes, *messages.warnings(prepared.resolution)), spec.settings)
     return prepared
 
 
-def submit(prepared: Prepared, front_end: FrontEnd, session: Session | None = None) -> runs.Run:
+def submit(
+    prepared: Prepared, front_end: FrontEnd, session: Session | None = None, *, run_id: str = "", began_at: float = 0.0
+) -> runs.Run:
     """The submitted run; a `session` is started if this is its first cell.
+
+    `run_id` and `began_at` are those of `runs.start`.
 
     Raises:
         BackendError: the backend cannot be reached, or refused the run.
@@ -192,4 +228,6 @@ def submit(prepared: Prepared, front_end: FrontEnd, session: Session | None = No
         hooks=runs.Hooks(
             rebuild=front_end.rebuild, bind=front_end.bind, command=front_end.command, find=front_end.find
         ),
+        run_id=run_id,
+        began_at=began_at,
     )

@@ -60,7 +60,8 @@ def build(store, key, lines, uv, run_uv, boot):
         # Copies, not hard links: code that changes a file of its environment must not change uv's cache with it.
         code = run_uv(
             [uv, "pip", "install", "--target", site, "--python", sys.executable, "--no-deps", "--link-mode", "copy"]
-            + ["--require-hashes", "--no-progress", "-r", lock]
+            + ["--require-hashes", "-r", lock],
+            terminal=True,
         )
         if code:
             return code

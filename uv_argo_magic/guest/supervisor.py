@@ -198,7 +198,7 @@ class Supervisor:
             return
         import shutil
 
-        from . import install_uv
+        from . import uv_tool
 
         if shutil.which(self.uv):
             return
@@ -209,44 +209,66 @@ class Supervisor:
 
         index = self.payload["uv"].get("UV_DEFAULT_INDEX", "")
         try:
-            self.uv = install_uv.uv(self.store, version, re.sub(r"^[\w.-]+=", "", index), run, self.log.boot)
-        except install_uv.ProvisionProblem as problem:
+            self.uv = uv_tool.uv(self.store, version, re.sub(r"^[\w.-]+=", "", index), run, self.log.boot)
+        except uv_tool.ProvisionProblem as problem:
             self.log.emit("uv", text="error: uv could not be installed in the pod\n  cause: %s\n" % problem.cause)
             raise InstallProblem(problem.code) from problem
 
-    def _run_uv(self, command, output=None):
-        """Run uv or pip within the install's limits; log its output, also to the list `output`. Its exit status."""
-        process = self._start_uv(command)
-        stdout = process.stdout.fileno()
+    def _run_uv(self, command, output=None, terminal=False):
+        """Run uv or pip within the install's limits; log its output, also to the list `output`. Its exit status.
+
+        With `terminal` it draws its progress on one, if there is any.
+        """
+        from . import uv_tool
+
+        ends = uv_tool.open_terminal() if terminal else None
+        stdout, theirs = ends or os.pipe()
+        try:
+            process = self._start_uv(command, theirs, bool(ends))
+        except BaseException:
+            os.close(stdout)
+            raise
+        finally:
+            os.close(theirs)
+        try:
+            return self._follow_uv(process, stdout, command, output, uv_tool.Screen(self.log.emit) if ends else None)
+        finally:
+            os.close(stdout)
+
+    def _follow_uv(self, process, stdout, command, output, screen):
         decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         started = time.monotonic()
         pending = ""  # a line without its end
         while True:
             if self.host.select([stdout], POLL):
-                data = os.read(stdout, 65536)
+                data = _read(stdout)
                 if not data:
                     break
                 text = decode(data)
+                if screen is not None:
+                    text = screen.feed(text)
                 if output is not None:
                     output.append(text)
                 lines, newline, pending = (pending + text).rpartition("\n")
                 if newline:
                     self.log.emit("uv", text=lines + newline)
             self._check_install(process, started, command)
+        pending += screen.close() if screen is not None else ""
         if pending:
-            self.log.emit("uv", text=pending + "\n")
-        process.stdout.close()
+            self.log.emit("uv", text=pending.rstrip("\n") + "\n")
         return process.wait()
 
-    def _start_uv(self, command):
+    def _start_uv(self, command, stdout, terminal):
         env = {name: value for name, value in os.environ.items() if not name.startswith(("UV_ARGO_", "VIRTUAL_ENV"))}
         for name in ("FORCE_COLOR", "CLICOLOR_FORCE"):  # a notebook's kernel sets them for its own front end
             env.pop(name, None)
-        env.update(UV_NO_CONFIG="1", UV_PYTHON_DOWNLOADS="never", UV_NO_PROGRESS="1", NO_COLOR="1")
-        env.update(self.payload["uv"])
+        env.update(UV_NO_CONFIG="1", UV_PYTHON_DOWNLOADS="never", NO_COLOR="1", UV_NO_WRAP="1", TERM="xterm")
+        env.update(self.payload["uv"], UV_NO_PROGRESS="1")
+        if terminal:
+            del env["UV_NO_PROGRESS"]
         try:
             return subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env,
+                command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stdout, env=env,
                 start_new_session=True, preexec_fn=self.host.guard,
             )  # fmt: skip
         except OSError as problem:
@@ -274,3 +296,11 @@ class Supervisor:
             if processes.disk_use(target) > settings["install_disk"]:
                 return "install_disk"
         return ""
+
+
+def _read(fd):
+    """What can be read; empty at the end, which a terminal reports as an error."""
+    try:
+        return os.read(fd, 65536)
+    except OSError:
+        return b""

@@ -169,6 +169,8 @@ class RunRecord:
     def events(self) -> Iterator[ev.Event]:
         """Everything that was seen of it, in order, as far as it is kept."""
         end = self.summary
+        if end and "preparing" in dict(end.stages):
+            yield ev.Preparing(t=dict(end.stages)["preparing"])
         if end and end.name:
             yield ev.Submitted(
                 name=end.name,

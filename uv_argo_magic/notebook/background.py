@@ -26,8 +26,6 @@ from uv_argo_magic.renderers.cell_output import OutputSink
 from uv_argo_magic.renderers.choose import can_send_later, renderers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from uv_argo_magic.config import Config
     from uv_argo_magic.core.protocol.state import RunState
     from uv_argo_magic.engine.run import Renderer, Run
@@ -134,16 +132,19 @@ def why_not(shell: Shell, settings: Settings) -> str:
     return ""
 
 
-def show(
-    run: Run, shell: Shell, settings: Settings, *, metadata: Callable[[RunState], dict[str, Any]] = lambda _: {}
-) -> threading.Thread:
+def show(run: Run, shell: Shell, settings: Settings) -> threading.Thread:
     """Show a run in this cell until it ends, without waiting, in the returned thread."""
-    RUNS[run.id] = run
     sink = CellSink(shell)
     views = renderers(
-        settings, ip=shell, on_stop=lambda: run.ask_to_stop("the Stop button"), metadata=metadata, sink=sink,
+        settings, ip=shell, on_stop=lambda: run.ask_to_stop("the Stop button"), sink=sink,
         full_log=f"%argo logs {run.id}", lock=run.lock, is_reloaded=reconnect.watch_pages(shell),
     )  # fmt: skip
+    return show_with(run, sink, views)
+
+
+def show_with(run: Run, sink: CellSink, views: tuple[Renderer, ...]) -> threading.Thread:
+    """Show a run with these views until it ends, without waiting, in the returned thread."""
+    RUNS[run.id] = run
     for renderer in views:
         renderer.update(run.state)  # once in this thread: it must create the widgets
 

@@ -5,8 +5,6 @@ Rule: %load_ext does not import this module; the first cell does.
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -15,22 +13,21 @@ from IPython.display import display
 from uv_argo_magic import cell_syntax
 from uv_argo_magic.commands import edit, export
 from uv_argo_magic.core.spec import output_metadata
-from uv_argo_magic.core.view import messages
 from uv_argo_magic.engine.execute import execute
 from uv_argo_magic.history.store import History
 from uv_argo_magic.notebook import background, reconnect
+from uv_argo_magic.notebook.cell_view import CellView
 from uv_argo_magic.remote_traceback import frames, rebuild
-from uv_argo_magic.renderers import kernel_messages
-from uv_argo_magic.renderers.choose import renderers
-from uv_argo_magic.renderers.panel import WidgetPanel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from uv_argo_magic.commands.registry import Request
     from uv_argo_magic.core.commands.table import RunOptions
     from uv_argo_magic.core.protocol.events import LocalName
     from uv_argo_magic.core.protocol.remote_error import RemoteError
     from uv_argo_magic.core.protocol.state import RunState
-    from uv_argo_magic.core.spec.run_spec import Settings
+    from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
     from uv_argo_magic.engine.prepared import Prepared
     from uv_argo_magic.engine.run import Run
 
@@ -49,7 +46,11 @@ def run_cell(text: str, cell: str, options: RunOptions, request: Request) -> obj
     context = request.context
     front_end = CellFrontEnd(rebuild.find_cell_name(shell, text, cell), context.notebook, options, request)
     started = None if options.dry_run else reconnect.find(reconnect.current_request(shell))
-    run = execute(cell, options, context, front_end) if started is None else front_end.resume(started)
+    try:
+        run = execute(cell, options, context, front_end) if started is None else front_end.resume(started)
+    except BaseException:
+        front_end.abandon()
+        raise
     if front_end.is_left:
         return None
     if run is None or front_end.is_detached:
@@ -79,12 +80,21 @@ class CellFrontEnd:
     def __init__(self, name: str, notebook: str, options: RunOptions, request: Request) -> None:
         self.document = notebook
         self.is_detached = False
-        self.is_left = False
-        """Whether the same cell, run from another page, goes on with the run."""
+        self._view: CellView | None = None
         self._name = name
         self._options = options
         self._request = request
         self._shell: Shell = request.shell
+
+    @property
+    def is_left(self) -> bool:
+        """Whether the same cell, run from another page, goes on with the run."""
+        return self._view is not None and self._view.is_left
+
+    def abandon(self) -> None:
+        """Show that no run was submitted, where something was shown of it."""
+        if self._view is not None:
+            self._view.abandon()
 
     def check_syntax(self, cell: str, code: str, python: str) -> None:
         """Refuse a cell that is not Python, if the run's Python has the version of this one.
@@ -94,6 +104,12 @@ class CellFrontEnd:
         """
         if cell_syntax.is_this_version(python):
             cell_syntax.refuse_invalid_python(self._name, cell, code)
+
+    def prepare(self, work: Callable[[threading.Event], Prepared], spec: RunSpec, run_id: str) -> Prepared:
+        """Do the work, and show that it goes on."""
+        if self._options.dry_run:
+            return work(threading.Event())
+        return self._open_view(spec, run_id).prepare(work)
 
     def notify(self, note: str) -> None:
         """Show a note, marked as ours: it is not output of the cell."""
@@ -147,49 +163,15 @@ class CellFrontEnd:
 
     def follow(self, run: Run, prepared: Prepared) -> bool:
         """Show the run in the cell; False if it goes on in the background, or in another page."""
-        settings, shell = prepared.spec.settings, self._shell
         if prepared.spec.session:
             frames.remember_cell(run.id, self._name)
-        current = reconnect.current_request(shell)
-        started = reconnect.remember(current, run, prepared)
         if self._options.out:
-            shell.push({self._options.out: run})
-        metadata = functools.partial(
-            output_metadata.metadata, cell_digest=prepared.spec.cell_digest, resolution=prepared.resolution,
-            image=prepared.interpreter.image,
-        )  # fmt: skip
-        is_blocked = bool(background.why_not(shell, settings))
-        if self._options.detach and not is_blocked:
-            self.is_detached = True
-            background.show(run, shell, settings, metadata=metadata)
-            return False
-        background.RUNS[run.id] = run
-        sink = None if is_blocked else background.SwitchingSink(shell)
-        views = renderers(
-            settings, ip=shell, on_stop=lambda: run.ask_to_stop("the Stop button"), metadata=metadata,
-            sink=sink, full_log=f"%argo logs {run.id}", lock=run.lock, is_reloaded=reconnect.watch_pages(shell),
-        )  # fmt: skip
-        hand_over = None if sink is None else functools.partial(background.follow_later, run, sink, views)
-        left = threading.Event()
+            self._shell.push({self._options.out: run})
+        view = self._open_view(prepared.spec, run.id)
+        self.is_detached = view.is_detached
+        return view.follow(run, prepared)
 
-        def take_note(message: kernel_messages.Message, waiting: int | None) -> None:
-            if started is not None and reconnect.claim(started, message) and waiting == 0:
-                left.set()
-
-        listener = kernel_messages.of(shell)
-        with contextlib.ExitStack() as blocking:
-            if listener is not None:
-                blocking.enter_context(listener.blocking(kernel_messages.Blocked(parent=current, on_request=take_note)))
-                views = (*views, kernel_messages.Pump(listener))
-            try:
-                run.follow(*views, hand_over=hand_over, is_left=left.is_set)
-            except KeyboardInterrupt:
-                raise rebuild.Interrupted(messages.sentence(run.state)) from None
-        if left.is_set() and not run.state.ended:
-            self.is_left = True
-            for view in views:
-                if isinstance(view, WidgetPanel):
-                    view.leave()
-            return False
-        rebuild.show_groups(shell)
-        return True
+    def _open_view(self, spec: RunSpec, run_id: str) -> CellView:
+        if self._view is None:
+            self._view = CellView(self._shell, spec.settings, run_id, is_detached=self._options.detach)
+        return self._view

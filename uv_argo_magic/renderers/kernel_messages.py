@@ -26,8 +26,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from uv_argo_magic.core.protocol.state import RunState
-
 DELIMITER = b"<IDS|MSG>"
 WIDGET_CONTROL = "jupyter.widget.control"
 """The comm by which a front end asks for the state of all widgets."""
@@ -234,17 +232,6 @@ class KernelMessages:
         thread = getattr(self._kernel, "shell_channel_thread", None)
         if thread is not None:
             thread.io_loop.call_later(BUSY_AGAIN, call)
-
-
-class Pump:
-    """Among the renderers of a run that the main thread follows: answers messages on ipykernel 6."""
-
-    def __init__(self, listener: KernelMessages) -> None:
-        self._listener = listener
-
-    def update(self, state: RunState) -> None:  # noqa: ARG002 - the protocol's signature
-        """Answer what waits in the queue."""
-        self._listener.pump()
 
 
 KINDS = frozenset({

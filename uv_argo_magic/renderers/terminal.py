@@ -117,7 +117,7 @@ def _is_worth_a_line(state: RunState) -> bool:
     """Whether to print a line for this phase: a wait for a pod, the install and the cell; not the short ones."""
     if state.phase in {"new", "queued"}:
         return state.node is not None and state.node.phase == "Pending"
-    return state.phase != "starting"
+    return state.phase not in {"preparing", "starting"}
 
 
 def _phase_line(state: RunState) -> str:

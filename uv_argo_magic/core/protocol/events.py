@@ -91,6 +91,16 @@ class InstallLog(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Progress(Record):
+    """Of `of` packages, `done` are downloaded; of those that are larger, `bytes` of `size` bytes so far."""
+
+    done: int
+    of: int
+    bytes: int = 0
+    size: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Locked(Record):
     """The guest resolved the requirements: a Lock as JSON."""
 
@@ -226,6 +236,13 @@ class Unreadable:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Preparing:
+    """The target is found and the packages are resolved, before anything is submitted."""
+
+    t: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Submitted:
     """The backend accepted the run under this name, at this location (context and namespace; "" for this machine).
 
@@ -302,14 +319,15 @@ class LogEnded:
 
 
 AnyRecord: TypeAlias = (
-    Hello | PhaseStarted | Note | InstallLog | Locked | Installed | Text | Display | Result | ClearOutput | Value
-    | Raised | Heartbeat | Snapshot | Skipped | SessionVariables | SessionEnded | Exited | Part
+    Hello | PhaseStarted | Note | InstallLog | Progress | Locked | Installed | Text | Display | Result | ClearOutput
+    | Value | Raised | Heartbeat | Snapshot | Skipped | SessionVariables | SessionEnded | Exited | Part
 )  # fmt: skip
 """Everything that the guest writes as a record."""
 Event: TypeAlias = (
     AnyRecord
     | Lines
     | Unreadable
+    | Preparing
     | Submitted
     | NodePhase
     | StopRequested
@@ -404,6 +422,7 @@ _CLASSES: dict[str, type[Record]] = {
     "phase": PhaseStarted,
     "note": Note,
     "uv": InstallLog,
+    "progress": Progress,
     "lock": Locked,
     "installed": Installed,
     "text": Text,

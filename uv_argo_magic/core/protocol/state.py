@@ -22,7 +22,9 @@ from uv_argo_magic.core.protocol.append_log import AppendLog
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Phase: TypeAlias = Literal["new", "queued", "pulling", "starting", "resolving", "installing", "running", "ended"]
+Phase: TypeAlias = Literal[
+    "new", "preparing", "queued", "pulling", "starting", "resolving", "installing", "running", "ended"
+]
 Outcome: TypeAlias = Literal["", "Succeeded", "Failed", "InstallFailed", "Stopped", "Lost", "NotStarted"]
 
 
@@ -45,9 +47,14 @@ class Restarted:
 Output: TypeAlias = ev.Lines | ev.Text | ev.Display | ev.Result | ev.ClearOutput | ev.Skipped | Gap | Restarted
 """What the cell displays, in order."""
 
-ORDER: tuple[Phase, ...] = ("new", "queued", "pulling", "starting", "resolving", "installing", "running", "ended")
+ORDER: tuple[Phase, ...] = (
+    "new", "preparing", "queued", "pulling", "starting", "resolving", "installing", "running", "ended",
+)  # fmt: skip
 """The phases in their order. A run enters a phase from any earlier one, for a log may lack its beginning and a run
 may need no install; a phase that is not later changes nothing. Only another attempt goes back, to "queued"."""
+
+BEFORE_START = ("new", "preparing", "queued", "pulling")
+"""The phases before the program starts."""
 
 OUTCOMES: dict[str, Outcome] = {
     "ok": "Succeeded",
@@ -83,6 +90,7 @@ class RunState:
     """What keeps the run from starting, as the backend reports it; kept after a stop."""
     hello: ev.Hello | None = None
     locked: str = ""
+    progress: ev.Progress | None = None
     installed: ev.Installed | None = None
     install_log: AppendLog[str] = field(default_factory=AppendLog)
     notes: tuple[str, ...] = ()
@@ -130,6 +138,8 @@ def step(state: RunState, event: ev.Event) -> RunState:  # noqa: PLR0911 - one c
     match event:
         case ev.Lines():
             return _lines(state, event)
+        case ev.Preparing():
+            return _enter(state, "preparing", event.t)
         case ev.Submitted():
             state = replace(
                 state,
@@ -234,6 +244,7 @@ def _boot(state: RunState, event: ev.Record) -> RunState:
         exited=None,
         error=initial.error,
         values=initial.values,
+        progress=initial.progress,
         outputs=state.outputs.add(Restarted(boot=event.boot, attempt=state.attempt + 1)),
     )
 
@@ -251,6 +262,8 @@ def _act(  # noqa: C901, PLR0911, PLR0912 - one case an event is what this funct
             return replace(state, notes=(*state.notes, event.text))
         case ev.InstallLog():
             return replace(state, install_log=state.install_log.add(event.text))
+        case ev.Progress():
+            return replace(state, progress=event)
         case ev.Locked():
             return replace(state, locked=event.lock)
         case ev.Installed():
@@ -293,7 +306,7 @@ def _was_ended_by_node(state: RunState) -> bool:
 
 def _has_failed_to_start(state: RunState) -> bool:
     """Whether the backend reports a failure of a run that has written nothing."""
-    is_new = state.phase in {"new", "queued", "pulling"} and state.attempt == 1 and not len(state.outputs)
+    is_new = state.phase in BEFORE_START and state.attempt == 1 and not len(state.outputs)
     return is_new and state.node is not None and state.node.phase in _FAILED
 
 
@@ -334,5 +347,5 @@ def durations(state: RunState, now: float) -> tuple[tuple[Phase, float], ...]:
 
 
 def elapsed(state: RunState, now: float) -> float:
-    """Seconds since the run was submitted, or the run's total once it ended."""
+    """Seconds since the run was prepared or submitted, or the run's total once it ended."""
     return sum(seconds for _, seconds in durations(state, now))

@@ -42,7 +42,7 @@ TONES = {
 """Title -> the colour of its mark, visible on light and dark pages; other titles have that of their phase."""
 
 STAGE_TONES = {
-    "queued": "#8c959f", "pulling": "#1b7c83", "starting": "#57606a", "resolving": "#bf8700",
+    "preparing": "#bf8700", "queued": "#8c959f", "pulling": "#1b7c83", "starting": "#57606a", "resolving": "#bf8700",
     "installing": "#8250df", "running": "#0969da",
 }  # fmt: skip
 """Phase -> its colour in the bar, readable on light and dark pages."""
@@ -77,7 +77,7 @@ def text_static(state: RunState) -> str:
 def text(state: RunState, now: float) -> str:
     """The state for terminals: the line of `text_static`, the sentence, the hint, times, notes and gaps."""
     lines = [text_static(state), messages.sentence(state), messages.hint(state)]
-    times = ", ".join(f"{stage} {humanize.seconds(took)}" for stage, took in durations(state, now))
+    times = ", ".join(f"{_phase_name(stage)} {humanize.seconds(took)}" for stage, took in durations(state, now))
     total = humanize.seconds(elapsed(state, now))
     lines.append(f"{state.name or state.run or 'run'}: {total}" + (f" ({times})" if times else ""))
     lines += [f"note: {humanize.one_line(note)}" for note in state.notes]
@@ -202,7 +202,7 @@ def stages_html(state: RunState, now: float) -> str:
     labels = "".join(
         f'<b style="font-weight:normal;white-space:nowrap;margin-right:14px">'
         f'<i style="display:inline-block;width:8px;height:8px;border-radius:2px;margin-right:5px;'
-        f'background-color:{STAGE_TONES.get(stage, "#8c959f")}"></i>{stage} {humanize.seconds(took)}</b> '
+        f'background-color:{STAGE_TONES.get(stage, "#8c959f")}"></i>{_phase_name(stage)} {humanize.seconds(took)}</b> '
         for stage, took in passed
     )
     if state.installed is not None and state.installed.packages:
@@ -214,6 +214,11 @@ def stages_html(state: RunState, now: float) -> str:
         f'<b aria-hidden="true" style="{bar}">{shares}</b>'
         f'<b style="display:block;font-weight:normal;font-size:12px;line-height:1.6">{labels}</b></span>'
     )
+
+
+def _phase_name(phase: str) -> str:
+    """A phase as it is shown: packages are resolved before the run is submitted, or where it runs."""
+    return "resolving" if phase == "preparing" else phase
 
 
 def remarks(state: RunState) -> tuple[str, ...]:
@@ -308,9 +313,12 @@ def tone(state: RunState) -> str:
 def facts(state: RunState, now: float, packages_count: int) -> str:
     """The line beside the title: the time, the number of packages, the location, and what else is known."""
     parts = [humanize.seconds(elapsed(state, now))]
-    if packages_count:
+    if downloaded := messages.download(state):
+        parts.append(downloaded)
+    elif packages_count:
         parts.append(humanize.count(packages_count, "package"))
-    parts.append(humanize.one_line(state.location, 80) if state.location else "local")
+    if state.phase not in {"new", "preparing"}:  # the location is not known before
+        parts.append(humanize.one_line(state.location, 80) if state.location else "local")
     if more := messages.detail(state):
         parts.append(humanize.one_line(more, 200))
     return " \N{MIDDLE DOT} ".join(parts)
@@ -318,7 +326,7 @@ def facts(state: RunState, now: float, packages_count: int) -> str:
 
 def _is_explained(state: RunState) -> bool:
     """Whether the output or the traceback shows how the run ended, so that the log need not be open."""
-    if not state.ended or state.outcome in {"Succeeded", "Stopped"}:
+    if not state.ended or state.outcome in {"Succeeded", "Stopped", "NotStarted"}:
         return True
     return state.exited is not None and state.exited.reason in {"ok", "error", "exit", "deadline"}
 

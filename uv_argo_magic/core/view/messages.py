@@ -12,9 +12,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from uv_argo_magic.core.humanize import LONGEST, ago, one_line
+from uv_argo_magic.core.humanize import LONGEST, ago, count, one_line
 from uv_argo_magic.core.humanize import size as format_size
 from uv_argo_magic.core.protocol.events import NOT_STARTED, PULLING, UNREACHABLE
+from uv_argo_magic.core.protocol.state import BEFORE_START
 from uv_argo_magic.core.resolution.lock import Lock
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ SIGNALS: dict[int, tuple[str, str]] = {
 
 
 PHASE_TITLES = {
-    "new": "Submitting", "queued": "Pending", "pulling": "Pulling", "starting": "Starting",
+    "new": "Submitting", "preparing": "Resolving", "queued": "Pending", "pulling": "Pulling", "starting": "Starting",
     "resolving": "Resolving", "installing": "Installing", "running": "Running",
 }  # fmt: skip
 """Phase -> its title."""
@@ -66,7 +67,7 @@ class Problem(NamedTuple):
 def title(state: RunState) -> str:
     """The state in one word, for the badge."""
     if not state.ended:
-        return "Pending" if state.phase in {"new", "queued", "pulling"} else "Running"
+        return "Pending" if state.phase in BEFORE_START else "Running"
     if state.exited and state.exited.reason == "guest":
         return "Error"
     return state.outcome or "Lost"
@@ -78,7 +79,20 @@ def phase_title(state: RunState) -> str:
         return title(state)
     if state.stop_requested is not None:
         return "Stopping"
-    return "Restarting" if state.exited is not None else PHASE_TITLES[state.phase]
+    if state.exited is not None:
+        return "Restarting"
+    return "Downloading" if download(state) else PHASE_TITLES[state.phase]
+
+
+def download(state: RunState) -> str:
+    """How far the download of the packages is: "3 of 11 packages, 12.3 MB of 71.0 MB"; "" if none goes on."""
+    progress = state.progress
+    if state.phase != "installing" or progress is None or progress.done >= progress.of:
+        return ""
+    text = f"{progress.done} of {count(progress.of, 'package')}"
+    if progress.size <= 0:
+        return text
+    return f"{text}, {format_size(progress.bytes) or '0 B'} of {format_size(progress.size)}"
 
 
 def detail(state: RunState) -> str:
@@ -301,10 +315,11 @@ def _stage(state: RunState) -> str:
             return f"Waiting to start{_at(state)}{reason}."
         case "starting":
             return f"Python {state.hello.python} has started." if state.hello else "Python has started."
-        case "resolving":
+        case "preparing" | "resolving":
             return "Resolving packages."
         case "installing":
-            return "Installing packages."
+            downloaded = download(state)
+            return f"Downloading packages: {downloaded}." if downloaded else "Installing packages."
         case _:
             return "The cell is running."
 

@@ -124,6 +124,7 @@ def test_a_phase_may_be_entered_in_the_middle() -> None:
 
 
 ENTERING: dict[str, ev.Event] = {
+    "preparing": ev.Preparing(t=1.0),
     "queued": ev.Submitted(name="n", location="p", t=1.0),
     "pulling": ev.NodePhase(phase=ev.PULLING, message="pulling the image x", t=1.0),
     "starting": ev.Hello(**stamp(1), protocol=1, python="3.12.1", platform="x", pid=1),
@@ -162,6 +163,8 @@ def test_the_small_records() -> None:
     assert state.node == ev.NodePhase(phase="Running")
     assert [value.body for value in state.values] == ["2"]
     assert len(state.outputs) == 2
+    progress = ev.Progress(**stamp(1), done=1, of=2)
+    assert fold([progress]).progress == progress
 
 
 def test_parts_join_to_their_record() -> None:

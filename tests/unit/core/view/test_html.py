@@ -145,6 +145,17 @@ def test_a_run_that_is_well_is_one_line_with_no_sentence():
     assert "<b>Running</b>" in working
 
 
+def test_a_run_that_is_prepared_has_no_location_yet():
+    preparing = Tags(html.html(play([ev.Preparing(t=1.0)]), 3.0)).text
+    assert "Resolving" in preparing
+    assert "2.0 s" in preparing
+    assert "local" not in preparing
+    assert "resolving 2.0 s" in preparing
+    log = write(("phase", {"phase": "installing"}), ("progress", {"done": 3, "of": 11, "bytes": 4, "size": 8}))
+    downloading = Tags(html.html(play(log), 1010.0)).text
+    assert "3 of 11 packages, 4 B of 8 B \N{MIDDLE DOT} local" in downloading
+
+
 def test_a_failure_is_told_by_its_exception_and_a_stop_by_the_panel():
     failed = Tags(html.html(play(whole("", "error")), 0.0)).text
     assert "bad" not in failed

@@ -15,7 +15,7 @@ from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.core.resolution.install_errors import classify
 from uv_argo_magic.core.resolution.lock import Lock, Target, Unresolved
 from uv_argo_magic.core.view import messages
-from uv_argo_magic.testing import play, write
+from uv_argo_magic.testing import play, states, write
 
 SUBMITTED = ev.Submitted(name="swift-otter", location="", t=1000.0)
 HELLO = ("hello", {"protocol": 1, "python": "3.12.1", "platform": "linux", "pid": 7})
@@ -239,3 +239,32 @@ def test_many_variables_are_counted():
 def test_a_requested_stop_is_the_phase():
     state = play([SUBMITTED, write(HELLO), STOP])
     assert (messages.phase_title(state), messages.detail(state)) == ("Stopping", "")
+
+
+def test_the_title_of_a_phase_follows_the_run():
+    log = [
+        ev.Preparing(t=1.0),
+        ev.Submitted(name="n", location="", t=2.0),
+        write(
+            ("hello", {"protocol": 1, "python": "3.12.1", "platform": "l", "pid": 1}),
+            ("phase", {"phase": "installing"}),
+            ("progress", {"done": 3, "of": 11, "bytes": 4_100_000, "size": 75_200_000}),
+            ("progress", {"done": 4, "of": 11}),
+            ("progress", {"done": 11, "of": 11}),
+            ("phase", {"phase": "running"}),
+        ),
+    ]
+    titles, downloads = zip(*((messages.phase_title(one), messages.download(one)) for one in states(log)), strict=True)
+    assert titles == (
+        "Resolving", "Pending", "Starting", "Installing", "Downloading", "Downloading", "Installing", "Running",
+    )  # fmt: skip
+    assert downloads == ("", "", "", "", "3 of 11 packages, 4.1 MB of 75.2 MB", "4 of 11 packages", "", "")
+    sentences = [messages.sentence(one) for one in states(log)]
+    assert sentences[0] == "Resolving packages."
+    assert sentences[4] == "Downloading packages: 3 of 11 packages, 4.1 MB of 75.2 MB."
+    assert messages.phase_title(play([*log, ev.StopRequested(by="me", t=9.0)])) == "Stopping"
+    assert messages.phase_title(play([*log, ev.LogEnded(t=9.0)])) == "Lost"
+    again = [ev.Attempts(limit=2, t=1.0), *log, write(("exit", {"reason": "signal", "code": 9}), n=9)]
+    assert messages.phase_title(play(again)) == "Restarting"
+    nothing = ev.Progress(boot="b", n=1, t=1.0, done=0, of=1, size=5)
+    assert messages.download(RunState(phase="installing", progress=nothing)) == "0 of 1 package, 0 B of 5 B"

@@ -1,0 +1,83 @@
+"""What uv draws on a terminal, read as lines and progress; recorded from uv 0.13.9."""
+
+from __future__ import annotations
+
+import pytest
+
+from uv_argo_magic.guest import uv_tool
+
+SPINNER = "\N{BRAILLE PATTERN DOTS-1245}"
+
+
+def row(text):
+    return text.ljust(uv_tool.WIDTH)
+
+
+def frame(done, *bars):
+    rows = [row(f"{SPINNER} Preparing packages... ({done}/3)"), *(row(bar) for bar in bars)]
+    return "".join(rows) + "\x1b[1A\r\x1b[2K" * len(rows)
+
+
+DRAWN = (
+    "Using CPython 3.11.7 interpreter at: python3\r\n"
+    + row(f"{SPINNER} Resolving dependencies...") + "\r\x1b[2KResolved 3 packages in 376ms\r\n"
+    + frame(0)
+    + frame(0, "six        ------------------------------     0 B/10.79 KiB")
+    + frame(0, "six        ------------------------------ 10.79 KiB/10.79 KiB",
+               "numpy      ------------------------------ 128.00 KiB/16.00 MiB")
+    + frame(1, "numpy      ------------------------------ 1.50 MiB/16.00 MiB")
+    + frame(2, "torch      ------------------------------ 1.00 GiB/2.00 GiB")
+    + "Prepared 3 packages in 3ms\r\nInstalled 3 packages in 829ms\r\n + six==1.17.0\r\n"
+)  # fmt: skip
+LINES = (
+    "Using CPython 3.11.7 interpreter at: python3\nResolved 3 packages in 376ms\nPrepared 3 packages in 3ms\n"
+    "Installed 3 packages in 829ms\n + six==1.17.0\n"
+)
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 10_000])
+def test_lines_stay_and_frames_become_progress(size, monkeypatch):
+    monkeypatch.setattr(uv_tool, "INTERVAL", 0.0)
+    seen = []
+    screen = uv_tool.Screen(lambda kind, **fields: seen.append((kind, *fields.values())))
+    lines = "".join(screen.feed(DRAWN[at : at + size]) for at in range(0, len(DRAWN), size)) + screen.close()
+    assert lines == LINES
+    if size < 100:  # else the last frame of each line counts
+        six, mib = int(10.79 * 1024), 1 << 20
+        wanted = [(0, 3, 0, 0), (0, 3, 0, six), (1, 3, six + 3 * mib // 2, six + 16 * mib),
+                  (3, 3, six + 16 * mib + 2048 * mib, six + 16 * mib + 2048 * mib),
+                  (2, 3, six + 16 * mib + 1024 * mib, six + 16 * mib + 2048 * mib)]  # fmt: skip
+        got = [one[1:] for one in seen]
+        assert [
+            one
+            for one in wanted
+            if not any(all(abs(a - b) < 2 for a, b in zip(one, other, strict=True)) for other in got)
+        ] == []
+        assert {one[0] for one in seen} == {"progress"}
+
+
+def test_an_error_behind_rows_that_were_not_erased_is_a_line():
+    screen = uv_tool.Screen(lambda *_, **__: None)
+    drawn = (
+        row(f"{SPINNER} Preparing packages... (0/3)")
+        + row("six  ---- 1 B/2 B")
+        + "error: Failed to fetch\r\n  cause: x"
+    )
+    assert screen.feed(drawn) + screen.close() == "error: Failed to fetch\n  cause: x\n"
+
+
+def test_a_record_a_second(monkeypatch):
+    monkeypatch.setattr(uv_tool.time, "monotonic", lambda: 5.0)
+    seen = []
+    screen = uv_tool.Screen(lambda kind, **fields: seen.append(fields))
+    for done in range(3):
+        screen.feed(frame(done))
+    assert [one["done"] for one in seen] == [0]
+
+
+def test_without_terminals_there_is_none(monkeypatch):
+    def fail():
+        raise OSError("no more")
+
+    monkeypatch.setattr(uv_tool.os, "openpty", fail)
+    assert uv_tool.open_terminal() is None

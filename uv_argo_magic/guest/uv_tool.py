@@ -1,0 +1,157 @@
+"""uv where the run is: installed in an image without it, and read while it draws on a terminal.
+
+uv reports how far its downloads are on terminals only, so it gets a pseudo terminal. What it draws there and removes
+again becomes `progress` records, at most one a second; the lines that stay are its log, the same as without a terminal.
+"""
+
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+
+from . import processes
+
+WIDTH = 200  # columns of the terminal
+INTERVAL = 1.0  # seconds between two records
+UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+ERASED = re.compile(r"\r|\x1b\[[0-9;?]*[A-Za-z]")
+FRAME = re.compile(r"Preparing packages\.\.\. \((\d+)/(\d+)\)([^\r]*)\r")
+BAR = re.compile(r"(\S+) +-+ +([0-9.]+) (B|[KMG]iB)/([0-9.]+) (B|[KMG]iB)")
+
+
+def open_terminal():
+    """The two ends of a pseudo terminal; None where there is none."""
+    try:
+        import fcntl
+        import struct
+        import termios
+
+        ours, theirs = os.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 60, WIDTH, 0, 0))
+    except (ImportError, OSError):
+        return None
+    return ours, theirs
+
+
+class Screen:
+    """What uv draws on a terminal; `emit` takes the kind and the fields of a record."""
+
+    def __init__(self, emit):
+        self.emit = emit
+        self.pending = ""  # after the last line that stays
+        self.files = {}  # package -> (bytes so far, size)
+        self.last = None
+        self.due = 0.0
+
+    def feed(self, text):
+        """The lines in what was drawn that stay, each with its newline."""
+        *lines, self.pending = (self.pending + text).split("\n")
+        frames = FRAME.findall(self.pending)
+        if frames:
+            self._read(*frames[-1])
+            # Keep what may be the beginning of the next frame.
+            self.pending = self.pending[-40 * WIDTH :]
+        lines = [_final(line) for line in lines]
+        if self.last and any(line.startswith("Prepared ") for line in lines):
+            _, of, _, size = self.last
+            self.emit("progress", done=of, of=of, bytes=size, size=size)
+            self.last = None
+        return "".join(line + "\n" for line in lines)
+
+    def close(self):
+        """What is left when uv has ended."""
+        line, self.pending = _final(self.pending), ""
+        return line + "\n" if line else ""
+
+    def _read(self, done, of, bars):
+        sizes = {
+            name: (float(now) * UNITS[unit], float(size) * UNITS[of_unit])
+            for name, now, unit, size, of_unit in BAR.findall(ERASED.sub(" ", bars))
+        }
+        # A bar disappears when its file is complete.
+        self.files = {name: (size, size) for name, (_, size) in self.files.items()}
+        self.files.update(sizes)
+        now, size = (int(sum(column)) for column in zip((0, 0), *self.files.values()))
+        progress = (int(done), int(of), now, size)
+        if int(of) and progress != self.last and time.monotonic() >= self.due:
+            self.last, self.due = progress, time.monotonic() + INTERVAL
+            self.emit("progress", done=progress[0], of=progress[1], bytes=now, size=size)
+
+
+def _final(line):
+    """A line as it is left on the terminal."""
+    text = ERASED.split(line.rstrip("\r"))[-1]
+    if "\u2800" <= text[:1] <= "\u28ff":  # not erased: rows that fill the width, and the first begins with a spinner
+        while len(text) > WIDTH and text[WIDTH - 1] == " ":
+            text = text[WIDTH:]
+    return text.rstrip()
+
+
+def uv(store, version, index, run, boot):
+    """The path of uv `version` below `store`, installed if it is missing.
+
+    `run` runs a command and logs its output: (exit status, output).
+
+    Raises:
+        ProvisionProblem: uv could not be installed.
+    """
+    home = os.path.join(store, "uv", "%s-%s-%s" % (version, sys.platform, platform.machine()))
+    binary = os.path.join(home, "bin", "uv")
+    if os.access(binary, os.X_OK):
+        return binary
+    aside = os.path.join(store, "aside", "uv-" + boot)
+    try:
+        target = os.path.join(aside, "uv")
+        command = [*_pip(aside, run), "install", "--target", target, "--no-deps", "--only-binary", ":all:"]
+        command += ["--no-input", "--disable-pip-version-check", "--no-cache-dir", "--progress-bar", "off"]
+        command += ["--index-url", index] if index else []
+        _check(run([*command, "uv==" + version]))
+        if not os.path.exists(os.path.join(target, "bin", "uv")):
+            raise ProvisionProblem(1, "the uv package contains no uv command")
+        os.makedirs(os.path.dirname(home), exist_ok=True)
+        try:
+            os.rename(target, home)
+        except OSError:  # another run was first
+            if not os.access(binary, os.X_OK):
+                raise
+    finally:
+        processes.remove(aside)
+    return binary
+
+
+class ProvisionProblem(Exception):
+    """uv could not be installed: the exit status and the cause."""
+
+    def __init__(self, code, cause):
+        Exception.__init__(self, code, cause)
+        self.code = code
+        self.cause = cause
+
+
+def _pip(aside, run):
+    """The pip command: the image's, or that of a new venv."""
+    if subprocess.call([sys.executable, "-c", "import pip"], stderr=subprocess.DEVNULL) == 0:
+        return [sys.executable, "-m", "pip"]
+    home = os.path.join(aside, "venv")
+    _check(run([sys.executable, "-m", "venv", home]))
+    return [os.path.join(home, "bin", "python"), "-m", "pip"]
+
+
+def _check(result):
+    code, output = result
+    if code:
+        raise ProvisionProblem(code, _cause(output))
+
+
+def _cause(output):
+    """The cause in the output of pip or venv."""
+    if re.search(r"No module named .?(venv|ensurepip)|ensurepip is not available", output):
+        return "this Python has neither pip nor a venv module to install it"
+    broken = re.findall(r"connection broken by '(\w+)", output)
+    if broken:
+        return "the package index could not be reached (%s)" % broken[-1]
+    errors = re.findall(r"^ERROR: (.+)$", output, re.MULTILINE)
+    lines = [line.strip() for line in output.split("\n") if line.strip()]
+    return (errors or lines or ["no output"])[-1]
