@@ -46,6 +46,11 @@ STOP_SECONDS = 3.0
 """How long the process that follows a run has to act on a request to stop it."""
 
 
+ROOM_SECONDS = 10.0
+"""Seconds between two looks at whether the history has grown too large."""
+_pruned_at: dict[Path, float] = {}
+
+
 @dataclass(kw_only=True)
 class RunFiles:
     """The writing side of one run's folder; `append` is for one thread."""
@@ -88,8 +93,12 @@ class RunFiles:
         atomic_write.write(self.folder / "state.json", json.dumps({"schema": SCHEMA, **asdict(summary)}, indent=1))
 
     def make_room(self) -> None:
-        """Remove the oldest runs that ended, until the history's bounds hold: it reads every kept run."""
-        self.history.prune()
+        """Remove the oldest runs that ended, until the history's bounds hold; not after every quick run."""
+        # It reads every kept run: 40 ms, in which the next cell of a session has begun and ended.
+        now = time.monotonic()
+        if now - _pruned_at.get(self.history.root, -ROOM_SECONDS) >= ROOM_SECONDS:
+            _pruned_at[self.history.root] = now
+            self.history.prune()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,9 +47,11 @@ STOP_BUTTON = "the Stop button"
 
 
 class CellView:
-    """The view of one run in the running cell; the run gets the id `run_id`."""
+    """The view of one run in the running cell; the run gets the id `run_id`. `is_quick`: most runs of its kind are."""
 
-    def __init__(self, shell: Shell, settings: Settings, run_id: str, *, is_detached: bool) -> None:
+    def __init__(
+        self, shell: Shell, settings: Settings, run_id: str, *, is_detached: bool, is_quick: bool = False
+    ) -> None:
         self._shell = shell
         self._request = reconnect.current_request(shell)
         self._run: Run | None = None
@@ -69,6 +71,7 @@ class CellView:
         self._views = renderers(
             settings, ip=shell, on_stop=self._stop, metadata=self._metadata, sink=self._sink,
             full_log=f"%argo logs {run_id}", lock=self._lock, is_reloaded=reconnect.watch_pages(shell),
+            is_quick=is_quick,
         )  # fmt: skip
 
     @property

@@ -173,5 +173,7 @@ class CellFrontEnd:
 
     def _open_view(self, spec: RunSpec, run_id: str) -> CellView:
         if self._view is None:
-            self._view = CellView(self._shell, spec.settings, run_id, is_detached=self._options.detach)
+            self._view = CellView(
+                self._shell, spec.settings, run_id, is_detached=self._options.detach, is_quick=bool(spec.session)
+            )
         return self._view

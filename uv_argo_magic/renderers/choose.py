@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from uv_argo_magic.engine.run import Renderer
 
 
+PATIENCE = 1.0
+"""Seconds after which a run that may be quick gets its live panel."""
 MODES = ("auto", "widget", "html", "static", "text", "none")
 
 
@@ -55,12 +57,13 @@ def renderers(  # noqa: PLR0913 - all by keyword, with defaults for a plain cell
     sink: OutputSink | None = None,
     lock: Callable[[], Resolution | None] = lambda: None,
     is_reloaded: Callable[[], bool] = lambda: False,
+    is_quick: bool = False,
 ) -> tuple[Renderer, ...]:
     """The renderers of one run.
 
     `full_log` is the command that prints the whole log, `sink` the cell that shows the run (default: the running one);
     `lock` returns the run's packages as far as they are known, and `is_reloaded` whether a page that was opened since
-    shows the panel.
+    shows the panel. Runs that are mostly `is_quick` get a live panel only once they are not.
 
     Raises:
         SpecError: unknown panel.
@@ -76,7 +79,11 @@ def renderers(  # noqa: PLR0913 - all by keyword, with defaults for a plain cell
         case "widget":
             is_background = bool(sink and sink.is_background)
             live_panel = panel.WidgetPanel(
-                on_stop=on_stop, is_reloaded=is_reloaded, is_blocking=not is_background, **options
+                on_stop=on_stop,
+                is_reloaded=is_reloaded,
+                is_blocking=not is_background,
+                patience=PATIENCE if is_quick else 0.0,
+                **options,
             )
         case "static":
             # Below all output of the cell, whatever came in one batch with the end: nbval compares the order.

@@ -37,6 +37,10 @@ def widgets_available() -> bool:
     return importlib.util.find_spec("ipywidgets") is not None
 
 
+FIRST_AFTER = 0.2
+"""Seconds after which the panel of a cell is shown that may be quick, and has no output."""
+
+
 class Panel:
     """One display that shows a run; subclasses say when and how it is drawn.
 
@@ -110,6 +114,8 @@ class WidgetPanel(HtmlPanel):
     kernel restart, or in a notebook that was saved during the run. It is redrawn every few seconds, so that what is
     saved is true.
 
+    Widgets are made once the run takes `patience` seconds: a quick cell of a session shows one line and no more.
+
     `on_stop` is called at most once, in the thread in which the front end's message arrives. `is_blocking` is whether
     the cell waits for the run. A page that was opened or reloaded during the run (`is_reloaded`) gets no output and no
     update of the display: the widget then offers to run the cell again, and shows the final form at the end.
@@ -121,17 +127,26 @@ class WidgetPanel(HtmlPanel):
         on_stop: Callable[[], None] | None = None,
         is_reloaded: Callable[[], bool] = lambda: False,
         is_blocking: bool = True,
+        patience: float = 0.0,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self._on_stop = on_stop
         self._is_reloaded = is_reloaded
         self._is_blocking = is_blocking
+        self._patience = patience
+        self._created_at = self._clock()
         self._stop_requested = False
         self._live: PanelWidgets | None = None
         self._widget_id = _new_display_id()
         self._snapshot_at = -1.0
         self._snapshot_phase = ""
+
+    def _is_due(self, state: RunState, now: float) -> bool:
+        if self._drawn_state is None and not (state.ended or state.outputs):
+            # The end of a quick cell is the first that is shown of it.
+            return now - self._created_at >= min(FIRST_AFTER, self._patience)
+        return super()._is_due(state, now)
 
     def leave(self) -> None:
         """Show that another page goes on with the run."""
@@ -147,6 +162,12 @@ class WidgetPanel(HtmlPanel):
             super()._draw(state, now, update=update)
             self._finish(state, now)
             return
+        if now - self._created_at < self._patience:
+            super()._draw(state, now, update=update)
+            if not update:
+                self._publish({}, {}, transient={"display_id": self._widget_id}, update=False)
+            return
+        is_first = self._live is None
         if self._live is None:
             self._live = PanelWidgets(self._stop, self._lock)
         self._live.draw(state, now, stopping=self._stop_requested, is_reloaded=self._is_reloaded())
@@ -156,9 +177,11 @@ class WidgetPanel(HtmlPanel):
             form = html.snapshot(state, now, self._lock(), _time_of(now), is_blocking=self._is_blocking)
             data = {"text/html": LIVE_OR_STATIC_CSS + form, "text/plain": html.text_static(state)}
             self._send(state, data, update=update)
-        if not update:
-            self._widget_id = _new_display_id()
-            self._publish(self._live.bundle(), {}, transient={"display_id": self._widget_id}, update=False)
+        if is_first or not update:
+            # In its place above the output, if there is one.
+            has_place = update and self._patience > 0
+            self._widget_id = self._widget_id if has_place else _new_display_id()
+            self._publish(self._live.bundle(), {}, transient={"display_id": self._widget_id}, update=has_place)
 
     def _stop(self) -> None:
         if not self._stop_requested and self._on_stop is not None:

@@ -12,6 +12,7 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -184,6 +185,7 @@ def _read_entry(path: Path) -> SessionEntry | None:
         return None
 
 
+@functools.cache
 def boot_id() -> str:
     """This start of this machine; "" if the system does not tell."""
     with contextlib.suppress(OSError):

@@ -192,10 +192,14 @@ class Skipped(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class SessionVariables(Record):
-    """The variables of the session after the cell: `total` of them, of which `items` are the newest."""
+    """The variables of the session after the cell, `total` of them, of which `items` are the newest; and its memory.
+
+    `rss` are the resident bytes of the interpreter.
+    """
 
     items: Variables = ()
     total: int = 0
+    rss: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

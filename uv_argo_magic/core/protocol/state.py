@@ -280,7 +280,7 @@ def _act(  # noqa: C901, PLR0911, PLR0912 - one case an event is what this funct
         case ev.Snapshot():
             return replace(state, snapshot=event)
         case ev.SessionVariables():
-            return replace(state, variables=event)
+            return replace(state, variables=event, rss=event.rss or state.rss)
         case ev.SessionEnded():
             return replace(state, session_ended=event.reason)
         case ev.Exited():

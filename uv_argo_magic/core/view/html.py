@@ -319,6 +319,9 @@ def facts(state: RunState, now: float, packages_count: int) -> str:
         parts.append(humanize.count(packages_count, "package"))
     if state.phase not in {"new", "preparing"}:  # the location is not known before
         parts.append(humanize.one_line(state.location, 80) if state.location else "local")
+    if state.session:
+        parts.append(f"session {state.session}")
+        parts += filter(None, [humanize.size(state.rss)])
     if more := messages.detail(state):
         parts.append(humanize.one_line(more, 200))
     return " \N{MIDDLE DOT} ".join(parts)

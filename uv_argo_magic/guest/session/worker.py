@@ -151,7 +151,6 @@ class Worker:
         self.cells = 0
         self.started = time.time()
         self.idle_since = time.time()
-        self.peak = 0
         self.holder = {}  # type: dict[str, object]
         self.holding = None  # the holder's connection
         os.makedirs(os.path.join(host.home, "cells"))
@@ -206,8 +205,8 @@ class Worker:
             outcome = "guest", processes.INTERNAL_ERROR, traceback.format_exc()
         if self.cell:
             self.cell.rest()
-            self.peak = max(self.peak, self._resident())
-        run.log.emit("variables", items=self._variables(), total=self.cell.total if self.cell else 0)
+        rss = processes.resident([self.host.process.pid]) if self.host.process else 0
+        run.log.emit("variables", items=self._variables(), total=self.cell.total if self.cell else 0, rss=rss)
         if host.ending:
             self._report()  # before the record: the next cell may ask at once
             run.log.emit("lost", reason=host.ending)
@@ -249,6 +248,14 @@ class Worker:
     def _resident(self):
         return processes.resident(processes.descendants())
 
+    def _peak(self):
+        """The most resident bytes that the interpreter has had (Linux; elsewhere 0)."""
+        try:
+            with open("/proc/%d/status" % self.host.process.pid, encoding="ascii") as file:
+                return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM:"))
+        except (AttributeError, OSError, ValueError, StopIteration):
+            return 0
+
     def _forget_logs(self):
         for old in list(self.logs)[:-KEPT_LOGS]:
             log = self.logs[old].log
@@ -283,7 +290,8 @@ class Worker:
         connection.answer({"ok": True, "status": self.status()})
 
     def _do_status(self, connection, _request, _body):
-        connection.answer({"ok": True, "status": self.status()})
+        memory = {"rss": self._resident(), "peak": self._peak()}
+        connection.answer({"ok": True, "status": dict(self.status(), **memory)})
 
     def _do_vars(self, connection, _request, _body):
         items, total = (self.cell.items, self.cell.total) if self.cell else ([], 0)
@@ -367,7 +375,7 @@ class Worker:
             "running": running.id if running else "", "queued": len(self.queue), "cells": self.cells,
             "started": self.started, "idle_since": self.idle_since, "keep": self.options["keep"],
             "max_age": self.options["max_age"], "packages": sorted(self.packages.items()),
-            "total": cell.total if cell else 0, "rss": self._resident(), "peak": self.peak,
+            "total": cell.total if cell else 0,
             "holder": self.holder if self.holding is not None else None, "ending": self.host.ending,
         }  # fmt: skip
 
