@@ -49,6 +49,8 @@ FREE_AFTER = 0.5
 """Seconds that a stopped run keeps its cell where its end is shown in the background."""
 WRITE_AFTER = 2.0
 """Seconds that an ended run waits at most for its history to be written."""
+ROOM_SECONDS = 10.0
+"""Seconds between two looks at whether the history has grown too large."""
 ASK_AGAIN = 2.0
 """Seconds between two attempts to stop a run whose backend does not answer."""
 
@@ -424,7 +426,7 @@ class Run:
                 self._backend.delete(self.name)
             if self._warm is not None:
                 self._warm()
-            self._keep(lambda files: files.make_room())
+            self._keep(lambda files: files.make_room(ROOM_SECONDS))
 
     def _take(self, *new_events: events.Event) -> None:
         """Fold events into the state; the history is written afterwards, without the lock."""

@@ -46,9 +46,8 @@ STOP_SECONDS = 3.0
 """How long the process that follows a run has to act on a request to stop it."""
 
 
-ROOM_SECONDS = 10.0
-"""Seconds between two looks at whether the history has grown too large."""
 _pruned_at: dict[Path, float] = {}
+"""When the runs of a folder were last pruned by this process."""
 
 
 @dataclass(kw_only=True)
@@ -79,7 +78,7 @@ class RunFiles:
             document |= {"key": resolution.key, "lock": json.loads(resolution.to_json())}
         else:
             document |= {"unresolved": resolution.lines, "reason": resolution.reason}
-        atomic_write.write(self.folder / "lock.json", json.dumps(document, indent=1))
+        atomic_write.write(self.folder / "lock.json", json.dumps(document))
 
     def stop_asked(self) -> str:
         """Who requested a stop, perhaps in another process; "" if there is no request."""
@@ -90,13 +89,15 @@ class RunFiles:
     def finish(self, state: RunState) -> None:
         """Write how it ended."""
         summary = summarize(state)
-        atomic_write.write(self.folder / "state.json", json.dumps({"schema": SCHEMA, **asdict(summary)}, indent=1))
+        atomic_write.write(self.folder / "state.json", json.dumps({"schema": SCHEMA, **asdict(summary)}))
 
-    def make_room(self) -> None:
-        """Remove the oldest runs that ended, until the history's bounds hold; not after every quick run."""
-        # It reads every kept run: 40 ms, in which the next cell of a session has begun and ended.
+    def make_room(self, interval: float = 0.0) -> None:
+        """Remove the oldest runs that ended, until the history's bounds hold; at most once in `interval` seconds.
+
+        It reads every kept run: 40 ms, in which the next cell of a session has begun and ended.
+        """
         now = time.monotonic()
-        if now - _pruned_at.get(self.history.root, -ROOM_SECONDS) >= ROOM_SECONDS:
+        if now - _pruned_at.get(self.history.root, -interval) >= interval:
             _pruned_at[self.history.root] = now
             self.history.prune()
 
@@ -207,7 +208,7 @@ class History:
             files.note("nonce", nonce)
         files.lock(resolution)
         # Last: a folder without it is not listed.
-        atomic_write.write(folder / "spec.json", json.dumps(document, indent=1))
+        atomic_write.write(folder / "spec.json", json.dumps(document))
         return files
 
     def read(self) -> RunList:
@@ -245,7 +246,7 @@ class History:
             document = json.loads((entry.folder / "spec.json").read_text(encoding="utf-8"))
             for stale in ("log.txt", "notes/stop"):
                 (entry.folder / stale).unlink(missing_ok=True)
-            atomic_write.write(entry.folder / "spec.json", json.dumps(document | _this_process(), indent=1))
+            atomic_write.write(entry.folder / "spec.json", json.dumps(document | _this_process()))
         except OSError as problem:
             raise BackendUnavailable(
                 f"cannot write the history: {problem}", hint="Free some disk space, or set UV_ARGO_HOME."
