@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from uv_argo_magic.core.protocol.events import LocalName
+    from uv_argo_magic.core.protocol.events import LocalName, Question
     from uv_argo_magic.core.protocol.remote_error import RemoteError
     from uv_argo_magic.core.protocol.state import RunState
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
@@ -165,6 +165,10 @@ class _PythonFrontEnd:
         from uv_argo_magic.remote_traceback import local_names  # noqa: PLC0415 - only a failed run needs it
 
         return local_names.find(name, self.document, {})
+
+    def ask(self, question: Question) -> str:
+        """Refuse: only cells of a session ask."""
+        raise EOFError(f"{question.prompt}: no answer")
 
     def follow(self, run: Run, prepared: Prepared) -> bool:  # noqa: ARG002 - the protocol's signature
         """Return at once."""

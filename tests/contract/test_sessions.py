@@ -252,7 +252,7 @@ def test_another_kernel_of_the_notebook_rejoins(notebook):
 
 
 def test_a_session_that_is_bound_ends_with_its_kernel(notebook):
-    notebook.outlives_kernel = False
+    notebook.is_interactive = False
     notebook.run("a = 1")
     worker = notebook.entry().worker
     forget_connections()
@@ -322,10 +322,83 @@ def test_descriptors_and_logs_do_not_grow(shared):
     assert count("self") <= client + 2
 
 
-def test_output_between_cells_is_shown_by_the_next(shared):
-    shared.run("import threading, time\nthreading.Timer(0.1, lambda: print('late')).start()")
-    time.sleep(0.5)
-    assert shared.text("print('next')") == "late\nnext\n"
+@pytest.fixture
+def events(monkeypatch):
+    """What comes of cells that have ended, as (run, kind, fields)."""
+    seen = []
+    monkeypatch.setattr(
+        sessions, "show_late", lambda event: seen.append((event["run"], event["kind"], event["fields"]))
+    )
+    return seen
+
+
+def until(condition):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_output_of_threads_and_tasks_belongs_to_the_cell_that_started_them(shared, events):
+    shared.run("import threading, asyncio, sys\ngo = threading.Event()")
+    threads = shared.run("def late():\n    go.wait()\n    print('of a thread')\nthreading.Thread(target=late).start()")
+    tasks = shared.run(
+        "async def later():\n    while not go.is_set(): await asyncio.sleep(0.01)\n"
+        "    print('of a task', file=sys.stderr)\n    display(5)\ntask = asyncio.create_task(later())"
+    )
+    assert shared.text("go.set()\nawait asyncio.sleep(0.1)\nprint('of the cell')") == "of the cell\n"
+    until(lambda: len(events) >= 3)
+    assert (threads.id, "text", {"stream": "stdout", "text": "of a thread\n"}) in events
+    assert (tasks.id, "text", {"stream": "stderr", "text": "of a task\n"}) in events
+    displays = [fields["data"] for run, kind, fields in events if (run, kind) == (tasks.id, "display")]
+    assert displays == [{"text/plain": "5"}]
+
+
+def test_output_between_two_cells_reaches_the_first(shared, events):
+    run = shared.run("import threading\nthreading.Timer(0.05, print, ['between']).start()")
+    until(lambda: events)
+    assert events == [(run.id, "text", {"stream": "stdout", "text": "between\n"})]
+    assert shared.text("print('next')") == "next\n"
+
+
+def test_late_output_without_a_client_is_shown_by_the_next_cell(notebook, events):
+    notebook.run("import threading\nthreading.Timer(0.3, print, ['late']).start()")
+    forget_connections()
+    time.sleep(0.6)
+    assert notebook.text("print('next')") == "late\nnext\n"
+    assert events == []
+
+
+@pytest.mark.parametrize(("call", "password"), [("input('Name: ')", False), ("__import__('getpass').getpass()", True)])
+def test_a_question_is_answered(shared, monkeypatch, call, password):
+    asked = []
+    monkeypatch.setattr(shared, "ask", lambda question: asked.append(question) or "Ada \N{SNOWMAN}", raising=False)
+    monkeypatch.setattr(shared, "follow", lambda run, prepared: bool(run.follow()))
+    assert shared.text(f"print('before')\nprint({call})") == "before\nAda \N{SNOWMAN}\n"
+    assert [(question.prompt, question.password) for question in asked] == [
+        ("Password: " if password else "Name: ", password)
+    ]
+
+
+def test_a_question_that_cannot_be_answered_raises(shared, monkeypatch):
+    monkeypatch.setattr(shared, "follow", lambda run, prepared: not run.follow())
+    assert "the front end cannot answer" in shared.run("input('Name: ')").state.error
+    monkeypatch.setattr(shared, "is_interactive", False)
+    failed = shared.run("input('Name: ')")
+    assert "StdinNotImplementedError" in failed.state.error
+    assert failed.state.question is None
+
+
+def test_a_question_can_be_interrupted(shared, monkeypatch):
+    def interrupt(question):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shared, "ask", interrupt, raising=False)
+    monkeypatch.setattr(shared, "follow", lambda run, prepared: bool(run.follow()))
+    with pytest.raises(KeyboardInterrupt):
+        shared.run("kept = 6\ninput('Name: ')")
+    monkeypatch.undo()
+    assert shared.text("print(kept)") == "6\n"
 
 
 @pytest.mark.parametrize(

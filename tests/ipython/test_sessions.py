@@ -101,3 +101,22 @@ def test_without_a_front_end_that_takes_input_a_session_ends_with_its_kernel(ker
     error = kernels().run("%%argo -s batch\nx").error
     assert "SessionLost" in error
     assert "the kernel has ended" in error
+
+
+def test_input_asks_in_the_notebook(kernel):
+    request = kernel.begin("%%argo -s\nname = input('Name: ')\nprint('hello', name)")
+    asked = kernel.client.get_stdin_msg(timeout=60)
+    assert (asked["content"]["prompt"], asked["content"]["password"]) == ("Name: ", False)
+    kernel.client.input("Ada")
+    assert "hello Ada" in kernel.finish(request).text
+    refused = kernel.run("%%argo -s\ninput()", stdin=False).error
+    assert "StdinNotImplementedError" in refused
+
+
+def test_late_output_is_shown_under_its_own_cell(kernel):
+    first = kernel.begin("%%argo -s\nimport threading\nthreading.Timer(0.2, print, ['late']).start()")
+    kernel.finish(first)
+    second = kernel.begin("%%argo -s\nimport time; time.sleep(0.5); print('second')")
+    shown = kernel.finish(second, others=(first,))
+    assert "late" not in shown.text
+    assert "late" in kernel.others[first].text

@@ -52,18 +52,22 @@ class Kernel:
         """Send a cell; the id of its request."""
         return self.client.execute(code, allow_stdin=stdin)
 
-    def finish(self, request: str, seconds: float = 60, until: str = "") -> Shown:
-        """Wait until the cell has ended, or has shown the text `until`."""
+    def finish(self, request: str, seconds: float = 60, until: str = "", others: tuple[str, ...] = ()) -> Shown:
+        """Wait until the cell has ended, or has shown the text `until`; `self.others` has what other cells show."""
         shown = Shown()
+        self.others = {other: Shown() for other in others}
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             try:
                 message = self.client.get_iopub_msg(timeout=0.5)
             except queue.Empty:
                 continue
-            if message["parent_header"].get("msg_id") != request:
-                continue
             kind, content = message["msg_type"], message["content"]
+            parent = message["parent_header"].get("msg_id")
+            if parent in self.others:
+                self.others[parent].messages.append((kind, content))
+            if parent != request:
+                continue
             shown.messages.append((kind, content))
             if (kind == "status" and content["execution_state"] == "idle") or (until and until in shown.text):
                 return shown

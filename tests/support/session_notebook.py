@@ -27,7 +27,7 @@ class Notebook(QuietFrontEnd):
     """Runs cells; `notes` are those of all cells so far."""
 
     path: Path
-    outlives_kernel: bool = True
+    is_interactive: bool = True
     notes: list[str] = field(default_factory=list)
     number: int = 0
 
@@ -44,7 +44,7 @@ class Notebook(QuietFrontEnd):
         self.number += 1
         context = CellContext(
             names={}, traits={}, environ=os.environ, folder=self.path.parent, notebook=str(self.path),
-            number=self.number, outlives_kernel=self.outlives_kernel,
+            number=self.number, is_interactive=self.is_interactive,
         )  # fmt: skip
         run = execute(cell, run_options(read_cell(line, {})), context, self)
         assert run is not None

@@ -266,6 +266,18 @@ class Sessions(Protocol):
 
 
 @runtime_checkable
+class Answers(Protocol):
+    """A backend whose cells can ask the user."""
+
+    def answer(self, name: str, text: str = "", *, refused: str = "") -> None:
+        """Answer the question of the run, or say why there is no answer.
+
+        Raises:
+            BackendError: the backend does not answer.
+        """
+
+
+@runtime_checkable
 class ManualStop(Protocol):
     """A backend whose runs can be stopped from a terminal without this package."""
 
@@ -341,6 +353,12 @@ def with_sessions(backend: Backend, name: str) -> Sessions:
     others = [other for other in names() if other != name and isinstance(load(other), Sessions)]
     hint = f"Choose a backend that has: {', '.join(f'-b {other}' for other in others)}." if others else ""
     raise SpecError(f"the {name} backend has no sessions", hint=hint or "Run the cell without --session.")
+
+
+def answer(backend: Backend, name: str, text: str, *, refused: str) -> None:
+    """Answer the question of a run; nothing if the backend's cells cannot ask."""
+    if isinstance(backend, Answers):
+        backend.answer(name, text, refused=refused)
 
 
 def manual_stop_commands(backend: Backend, name: str) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from uv_argo_magic.commands.registry import Request
     from uv_argo_magic.core.commands.parser import Line
-    from uv_argo_magic.core.protocol.events import LocalName
+    from uv_argo_magic.core.protocol.events import LocalName, Question
     from uv_argo_magic.core.protocol.remote_error import RemoteError
     from uv_argo_magic.core.protocol.state import RunState
     from uv_argo_magic.core.requirements.model import Requirements
@@ -160,6 +160,10 @@ class TerminalFrontEnd:
         from uv_argo_magic.remote_traceback import local_names  # noqa: PLC0415 - only a failed run needs it
 
         return local_names.find(name, self.document, {})
+
+    def ask(self, question: Question) -> str:
+        """Refuse: only cells of a session ask."""
+        raise EOFError(f"{question.prompt}: no answer")
 
     def follow(self, run: engine.Run, prepared: Prepared) -> bool:  # noqa: ARG002 - the protocol's signature
         """Print the run's output as it comes; with `--detach` only its id, and how to see it.

@@ -17,7 +17,7 @@ class CellContext:
 
     `notebook` is its path as far as it is known, absolute or relative to `folder`; `line_offset` is the number of lines
     above the cell's first, and 0 for a script; `number` is that of the cell in its notebook, 0 if it has none.
-    `outlives_kernel`: the front end finds the notebook's sessions again in another kernel.
+    `is_interactive`: a person runs the cells, who can answer questions and go on after a restart of the kernel.
     """
 
     names: Mapping[str, object]
@@ -27,7 +27,7 @@ class CellContext:
     notebook: str = ""
     line_offset: int = 1
     number: int = 0
-    outlives_kernel: bool = False
+    is_interactive: bool = False
 
     @property
     def notebook_path(self) -> str:
@@ -48,7 +48,7 @@ class CellContext:
         line_offset: int,
         notebook: str = "",
         number: int = 0,
-        outlives_kernel: bool = False,
+        is_interactive: bool = False,
     ) -> CellContext:
         """The context of a cell of this process: its environment and its working directory."""
         return cls(
@@ -59,5 +59,5 @@ class CellContext:
             notebook=notebook,
             line_offset=line_offset,
             number=number,
-            outlives_kernel=outlives_kernel,
+            is_interactive=is_interactive,
         )

@@ -41,7 +41,8 @@ def execute(
     if options.session:
         from uv_argo_magic.engine import sessions  # noqa: PLC0415 - 20 ms, and most files and cells have none
 
-        session = sessions.open_session(options.session, context, restart_first=options.restart)
+        can_ask = context.is_interactive and not options.detach
+        session = sessions.open_session(options.session, context, restart_first=options.restart, can_ask=can_ask)
     spec, configuration = specify(cell, options, context, requirements, session)
     front_end.check_syntax(cell, spec.code, spec.python)
     if not options.dry_run and session is None:

@@ -61,13 +61,15 @@ class Hooks:
 
     `rebuild` makes the exception to raise here of the one that the cell raised (default: a plain CellFailed), `bind`
     takes the pulled variables when `Run.result` is called, `command` is what a user types before a command, `find`
-    finds names that the cell lacks on this side.
+    finds names that the cell lacks on this side, `ask` answers a question of the cell, in the thread that follows the
+    run; what it raises goes to the cell.
     """
 
     rebuild: Rebuild | None = None
     bind: Callable[[dict[str, object]], object] | None = None
     command: str = "uv-argo"
     find: Callable[[str], events.LocalName | None] | None = None
+    ask: Callable[[events.Question], str] | None = None
 
 
 class Renderer(Protocol):
@@ -207,6 +209,7 @@ class Run:
         self._state = RunState(run=run_id)
         self._changed = threading.Condition()
         """Guards `_state`, and is notified of each change of it."""
+        self._answered: events.Question | None = None
         self._ended = threading.Event()
         """Set when the state has ended and the history has it."""
         self._explaining: threading.Thread | None = None
@@ -395,9 +398,25 @@ class Run:
             if state.ended:
                 self._ended.wait(WRITE_AFTER)
                 return
+            if state.question is not None and state.question != self._answered:
+                self._answer(state.question)
             if time.monotonic() > deadline or is_left():
                 return
             self._ended.wait(PACE)
+
+    def _answer(self, question: events.Question) -> None:
+        """Ask the user, and send the answer to the cell."""
+        self._answered = question
+        text = refused = ""
+        if self._hooks.ask is None:
+            refused = "this front end asks no questions"
+        else:
+            try:
+                text = self._hooks.ask(question)
+            except Exception as problem:  # noqa: BLE001 - the front end's: the cell reports it
+                refused = str(problem) or type(problem).__name__
+        with contextlib.suppress(BackendError):  # a cell that has ended meanwhile needs no answer
+            base.answer(self._backend, self.name, text, refused=refused)
 
     def _next_state(self, seen: RunState | None, timeout: float) -> RunState:
         """The state as soon as it is another than `seen`, or after `timeout` seconds."""

@@ -44,6 +44,8 @@ FIXED = base.BACKEND_SETTINGS | {"env"}
 CLIENT = secrets.token_hex(8)
 """Identifies this process to workers."""
 
+show_late: Callable[[Mapping[str, Any]], object] | None = None
+"""Shows output of a cell that has ended; set by a front end that can."""
 _connections: dict[str, Connections] = {}
 """By token: the workers to which this process is connected."""
 
@@ -59,8 +61,10 @@ class Session:
     is_rejoined: bool = False
     """The worker was started by another kernel, or this one has lost its connection to it."""
     number: int = 0
-    outlives_kernel: bool = False
+    is_interactive: bool = False
     """As in the cell's context."""
+    can_ask: bool = False
+    """Whether questions of the cell can be answered."""
 
     @property
     def name(self) -> str:
@@ -190,7 +194,11 @@ class Session:
             self._write(entry)
         connections = _connect(entry)
         return SessionRuns(
-            name=self.name, connections=connections, interpreter=prepared.interpreter, number=self.number
+            name=self.name,
+            connections=connections,
+            interpreter=prepared.interpreter,
+            number=self.number,
+            can_ask=self.can_ask,
         )
 
     def _start(self, prepared: Prepared, lock: Lock | None) -> None:
@@ -203,7 +211,7 @@ class Session:
                 hint="%argo sessions lists them; %argo stop NAME ends one.",
             )
         token = secrets.token_hex(32)
-        is_bound = not self.outlives_kernel or not spec.settings.keep
+        is_bound = not (self.is_interactive and self.key.notebook) or not spec.settings.keep
         self.registry.report_path(self.key).unlink(missing_ok=True)
         self.registry.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         address = backend.start_worker(
@@ -278,8 +286,10 @@ class Session:
 _OF_THE_CELL = frozenset({"the line", "the cell's script block"})
 
 
-def open_session(name: str, context: CellContext, *, restart_first: bool = False) -> Session:
+def open_session(name: str, context: CellContext, *, restart_first: bool = False, can_ask: bool = False) -> Session:
     """The session of this name for a cell; this process holds its worker, if it has one.
+
+    `can_ask`: questions of the cell can be answered.
 
     Raises:
         SessionLost: it has ended, and has not been restarted.
@@ -287,7 +297,7 @@ def open_session(name: str, context: CellContext, *, restart_first: bool = False
         BackendUnavailable: its worker does not answer.
     """
     key, registry = SessionKey.of(name, context.notebook_path), Registry.of_this_user()
-    of_cell: Any = {"number": context.number, "outlives_kernel": context.outlives_kernel}
+    of_cell: Any = {"number": context.number, "is_interactive": context.is_interactive, "can_ask": can_ask}
     entry = registry.find(key)
     if entry is not None and restart_first:
         entry = restart(entry, registry)
@@ -426,7 +436,14 @@ def _connect(entry: SessionEntry) -> Connections:
 def _make_connections(entry: SessionEntry) -> Connections:
     backend, worker = base.with_sessions(base.load(entry.backend), entry.backend), entry.worker
     assert worker is not None  # noqa: S101 - the caller has checked it
-    return Connections(connect=lambda: backend.connect(worker.address), token=worker.token, client=CLIENT)
+    return Connections(
+        connect=lambda: backend.connect(worker.address), token=worker.token, client=CLIENT, on_event=_on_event
+    )
+
+
+def _on_event(event: Mapping[str, Any]) -> None:
+    if event["event"] == "output" and show_late is not None:
+        show_late(event)
 
 
 def _are_met(requirements: Requirements, lock: Lock) -> bool:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from uv_argo_magic.core.protocol import remote_error
-    from uv_argo_magic.core.protocol.events import LocalName
+    from uv_argo_magic.core.protocol.events import LocalName, Question
     from uv_argo_magic.core.protocol.state import RunState
     from uv_argo_magic.core.resolution.lock import Resolution
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
@@ -78,6 +78,9 @@ class FrontEnd(Protocol):
     def find(self, name: str) -> LocalName | None:
         """What this side has under a name that the failed cell lacks."""
 
+    def ask(self, question: Question) -> str:
+        """The user's answer to a question of the cell; what it raises goes to the cell."""
+
     def follow(self, run: runs.Run, prepared: Prepared) -> bool:
         """Show the run; whether this waited for its end.
 
@@ -125,6 +128,10 @@ class QuietFrontEnd:
     def find(self, name: str) -> LocalName | None:  # noqa: ARG002 - the protocol's signature
         """None: nothing of this side is meant."""
         return None
+
+    def ask(self, question: Question) -> str:
+        """Refuse: no user is there."""
+        raise EOFError(f"{question.prompt}: no answer")
 
     def follow(self, run: runs.Run, prepared: Prepared) -> bool:  # noqa: ARG002 - the protocol's signature
         """False: the caller waits."""
@@ -226,7 +233,11 @@ def submit(
         notebook=front_end.document,
         warm=front_end.keeps_warm,
         hooks=runs.Hooks(
-            rebuild=front_end.rebuild, bind=front_end.bind, command=front_end.command, find=front_end.find
+            rebuild=front_end.rebuild,
+            bind=front_end.bind,
+            command=front_end.command,
+            find=front_end.find,
+            ask=front_end.ask,
         ),
         run_id=run_id,
         began_at=began_at,

@@ -260,8 +260,12 @@ class Cell:
             elif kind == streams.SYNC:
                 self._acknowledge()
             else:
-                self._record(json.loads(body))
+                self._other(kind, body)
         self.frames = data[start:]
+
+    def _other(self, _kind, body):
+        """Take a frame that is not output."""
+        self._record(json.loads(body))
 
     def _acknowledge(self):
         try:

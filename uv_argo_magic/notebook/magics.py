@@ -125,7 +125,7 @@ class ArgoMagics(_with_settings()):  # type: ignore[misc]
         notebook = notebook_name(names)
         return CellContext.current(
             names=names, traits=self._set_traits(), line_offset=1, notebook=notebook, number=self.shell.execution_count,
-            outlives_kernel=bool(notebook) and is_interactive(self.shell),
+            is_interactive=is_interactive(self.shell),
         )  # fmt: skip
 
     def _set_traits(self) -> dict[str, object]:

@@ -5,6 +5,7 @@ Rule: %load_ext does not import this module; the first cell does.
 
 from __future__ import annotations
 
+import getpass
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from uv_argo_magic.commands import edit, export
 from uv_argo_magic.core.spec import output_metadata
 from uv_argo_magic.engine.execute import execute
 from uv_argo_magic.history.store import History
-from uv_argo_magic.notebook import background, reconnect
+from uv_argo_magic.notebook import background, late_output, reconnect
 from uv_argo_magic.notebook.cell_view import CellView
 from uv_argo_magic.remote_traceback import frames, rebuild
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from uv_argo_magic.commands.registry import Request
     from uv_argo_magic.core.commands.table import RunOptions
-    from uv_argo_magic.core.protocol.events import LocalName
+    from uv_argo_magic.core.protocol.events import LocalName, Question
     from uv_argo_magic.core.protocol.remote_error import RemoteError
     from uv_argo_magic.core.protocol.state import RunState
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
@@ -144,6 +145,10 @@ class CellFrontEnd:
         """Bind the pulled variables in the notebook."""
         self._shell.push(values)
 
+    def ask(self, question: Question) -> str:
+        """Ask in the cell, with the prompt of the question."""
+        return getpass.getpass(question.prompt) if question.password else input(question.prompt)
+
     def resume(self, started: reconnect.Started) -> Run:
         """Show the run that this cell started from another page, as `execute` shows a new one.
 
@@ -165,6 +170,7 @@ class CellFrontEnd:
         """Show the run in the cell; False if it goes on in the background, or in another page."""
         if prepared.spec.session:
             frames.remember_cell(run.id, self._name)
+            late_output.expect(run.id, self._shell)
         if self._options.out:
             self._shell.push({self._options.out: run})
         view = self._open_view(prepared.spec, run.id)

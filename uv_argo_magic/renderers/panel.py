@@ -178,7 +178,7 @@ class WidgetPanel(HtmlPanel):
             data = {"text/html": LIVE_OR_STATIC_CSS + form, "text/plain": html.text_static(state)}
             self._send(state, data, update=update)
         if is_first or not update:
-            # In its place above the output, if there is one.
+            # Above the output, where an empty display was kept for it.
             has_place = update and self._patience > 0
             self._widget_id = self._widget_id if has_place else _new_display_id()
             self._publish(self._live.bundle(), {}, transient={"display_id": self._widget_id}, update=has_place)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import queue
+import socket
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -11,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from uv_argo_magic.errors import BackendUnavailable
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Iterator, Mapping
 
 Message: TypeAlias = "dict[str, Any]"
@@ -29,21 +30,37 @@ class Channel:
     rest: bytes = b""
 
     def request(self, do: str, values: Mapping[str, object], body: bytes = b"") -> Message:
-        """Send a request; its answer. Events that come before it are left out.
+        """Send a request; its answer.
 
         Raises:
             BackendUnavailable: the worker is gone, or does not answer.
         """
-        line = json.dumps({"do": do, "token": self.token, "size": len(body), **values}).encode() + b"\n"
         self.sock.settimeout(ANSWER_SECONDS)
         try:
-            self.sock.sendall(line + body)
-            while True:
-                answer: Message = json.loads(self._line())
-                if "event" not in answer:
-                    return answer
+            self.send(do, values, body)
+            answer: Message = json.loads(self._line())
         except (OSError, ValueError) as problem:
             raise BackendUnavailable(f"the session does not answer: {problem}") from problem
+        return answer
+
+    def send(self, do: str, values: Mapping[str, object], body: bytes = b"") -> None:
+        """Send a request.
+
+        Raises:
+            OSError: the worker is gone.
+        """
+        line = json.dumps({"do": do, "token": self.token, "size": len(body), **values}).encode() + b"\n"
+        self.sock.sendall(line + body)
+
+    def messages(self) -> Iterator[Message]:
+        """Every message that comes.
+
+        Raises:
+            OSError: the connection has ended.
+        """
+        self.sock.settimeout(None)
+        while True:
+            yield json.loads(self._line())
 
     def text(self) -> Iterator[str]:
         """What follows an answer, in whole lines, until the worker ends it.
@@ -68,6 +85,11 @@ class Channel:
         if rest:
             yield rest.decode("utf-8", "replace")
 
+    def end(self) -> None:
+        """End the connection; a thread that reads it notices, and closes it."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Close the connection."""
         self.sock.close()
@@ -84,13 +106,16 @@ class Channel:
 
 @dataclass(kw_only=True)
 class Connections:
-    """Connects to one worker; holds its lease by one connection that stays open."""
+    """Connects to one worker; holds its lease by one connection that stays open, and on which events come."""
 
     connect: Callable[[], socket.socket]
     token: str
     client: str
     """Identifies this process to the worker."""
+    on_event: Callable[[Message], object] = lambda _: None
+    """Called for each event, in a thread."""
     _holding: Channel | None = None
+    _answers: queue.SimpleQueue[Message] = field(default_factory=queue.SimpleQueue)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def open(self) -> Channel:
@@ -122,12 +147,21 @@ class Connections:
         """
         with self._lock:
             if self._holding is None:
-                self._holding = self.open()
+                self._holding = channel = self.open()
+                self._answers = queue.SimpleQueue()
+                reader = threading.Thread(
+                    target=self._read, args=(channel, self._answers), name="uv-argo-session", daemon=True
+                )
+                reader.start()
             try:
-                answer = self._holding.request("hold", {"client": self.client, **values})
-            except BackendUnavailable:
+                self._holding.send("hold", {"client": self.client, **values})
+                answer = self._answers.get(timeout=ANSWER_SECONDS)
+            except (OSError, queue.Empty) as problem:
                 self._drop()
-                raise
+                raise BackendUnavailable(f"the session does not answer: {problem}") from problem
+            if "gone" in answer:
+                self._drop()
+                raise BackendUnavailable(f"the session does not answer: {answer['gone']}")
             if "error" in answer:
                 self._drop()
             return answer
@@ -137,7 +171,20 @@ class Connections:
         with self._lock:
             self._drop()
 
+    def _read(self, channel: Channel, answers: queue.SimpleQueue[Message]) -> None:
+        """The thread: what comes on the holder's connection, until it ends."""
+        try:
+            for message in channel.messages():
+                if "event" in message:
+                    self.on_event(message)
+                else:
+                    answers.put(message)
+        except (OSError, ValueError) as problem:
+            answers.put({"gone": str(problem)})
+        finally:
+            channel.close()
+
     def _drop(self) -> None:
         if self._holding is not None:
-            self._holding.close()
+            self._holding.end()
             self._holding = None

@@ -29,6 +29,8 @@ class SessionRuns:
     connections: Connections
     interpreter: Interpreter
     number: int = 0
+    can_ask: bool = False
+    """Whether the front end can answer questions of the next cell."""
     capabilities: Capability = Capability.DETACH
     settings: frozenset[str] = frozenset()
     _channels: dict[str, Channel] = field(default_factory=dict)
@@ -47,7 +49,8 @@ class SessionRuns:
         """
         channel = self.connections.open()
         order = {
-            "run": run_id, "client": self.connections.client, "number": self.number, "keep": spec.settings.keep,
+            "run": run_id, "client": self.connections.client, "number": self.number, "stdin": self.can_ask,
+            "keep": spec.settings.keep,
             "max_age": spec.settings.max_age,
         }  # fmt: skip
         answer = channel.request("run", order, program.payload.encode())
@@ -105,6 +108,14 @@ class SessionRuns:
             BackendUnavailable: the worker does not answer.
         """
         self.connections.ask("stop", run=name.removeprefix(PREFIX))
+
+    def answer(self, name: str, text: str = "", *, refused: str = "") -> None:
+        """Answer the cell's question, or say why there is no answer.
+
+        Raises:
+            BackendUnavailable: the worker does not answer.
+        """
+        self.connections.ask("answer", run=name.removeprefix(PREFIX), text=text, refused=refused)
 
     def delete(self, name: str) -> None:
         """Nothing: the worker removes the logs of old cells."""

@@ -191,6 +191,14 @@ class Skipped(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Question(Record):
+    """The cell asks the user (`input()`), or for a `password` (`getpass()`), and waits for the answer."""
+
+    prompt: str
+    password: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class SessionVariables(Record):
     """The variables of the session after the cell, `total` of them, of which `items` are the newest; and its memory.
 
@@ -324,7 +332,7 @@ class LogEnded:
 
 AnyRecord: TypeAlias = (
     Hello | PhaseStarted | Note | InstallLog | Progress | Locked | Installed | Text | Display | Result | ClearOutput
-    | Value | Raised | Heartbeat | Snapshot | Skipped | SessionVariables | SessionEnded | Exited | Part
+    | Value | Raised | Heartbeat | Snapshot | Skipped | Question | SessionVariables | SessionEnded | Exited | Part
 )  # fmt: skip
 """Everything that the guest writes as a record."""
 Event: TypeAlias = (
@@ -438,6 +446,7 @@ _CLASSES: dict[str, type[Record]] = {
     "heartbeat": Heartbeat,
     "snapshot": Snapshot,
     "skipped": Skipped,
+    "input": Question,
     "variables": SessionVariables,
     "lost": SessionEnded,
     "exit": Exited,

@@ -97,6 +97,8 @@ class RunState:
     outputs: AppendLog[Output] = field(default_factory=AppendLog)
     values: tuple[ev.Value, ...] = ()
     error: str = ""
+    question: ev.Question | None = None
+    """The newest question of the cell, answered or not."""
     variables: ev.SessionVariables | None = None
     session_ended: str = ""
     """Why the session ended with this run."""
@@ -279,6 +281,8 @@ def _act(  # noqa: C901, PLR0911, PLR0912 - one case an event is what this funct
             return replace(state, rss=event.rss)
         case ev.Snapshot():
             return replace(state, snapshot=event)
+        case ev.Question():
+            return replace(state, question=event)
         case ev.SessionVariables():
             return replace(state, variables=event, rss=event.rss or state.rss)
         case ev.SessionEnded():

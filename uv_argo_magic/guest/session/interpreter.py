@@ -19,17 +19,18 @@ import time
 import traceback
 
 from .. import execute, executor, streams
-from . import variables
+from . import attribution, questions, variables
 
 
 def main(pipe, acknowledged, orders):
     """Run each cell that comes as a line on the socket `orders`, until it ends."""
     for fd in (pipe, acknowledged, orders):
         os.set_inheritable(fd, False)
-    out = streams.Streams(pipe, acknowledged)
+    out = attribution.Streams(pipe, acknowledged)
     session = Session(out, orders)
     signal.signal(signal.SIGINT, session.interrupt)
     out.install()
+    attribution.follow_threads()
     session.serve()
     execute.leave(0, out)
 
@@ -67,6 +68,8 @@ class Session:
     def serve(self):
         """Run the loop until there are no more orders."""
         self.interpreter = execute.Interpreter(self.out, "", ())
+        self.questions = questions.Questions(self.out, self._answer)
+        self.questions.install()
         self.executor = Executor(self.interpreter.module, self.interpreter.displays)
         self.interpreter.executor = self.executor
         self.names = self.interpreter.module.__dict__
@@ -114,6 +117,11 @@ class Session:
         if self.waiting is not None and not self.waiting.done():
             self.waiting.set_result(not data)
 
+    def _answer(self):
+        """The answer to a question: no other line comes while a cell runs."""
+        line, self.received = questions.wait_for_line(self.orders, self.received)
+        return line
+
     async def _run(self, order):
         """Run one cell, and report its end."""
         if order["sites"]:
@@ -121,6 +129,9 @@ class Session:
         if order["modules"]:
             self.interpreter.add_modules(order["modules"])
         signal.signal(signal.SIGINT, self.interrupt)  # the cell before may have replaced it
+        self.questions.are_allowed = order["stdin"]
+        attribution.cell.set(order["cell"])
+        attribution.Running.number = order["cell"]
         self.number = self.executor.number = order["number"] or self.number + 1
         self._remember(order)
         error = None
@@ -144,7 +155,9 @@ class Session:
         code = self.interpreter.end(order, error)
         items, total = variables.describe(self.names, self.hidden)
         threads = sum(not thread.daemon for thread in threading.enumerate()) - 1
-        self.out.emit("done", code=code, items=items, total=total, threads=threads)
+        self.out.flush()
+        attribution.Running.number = 0
+        self.out.pipe.record("done", code=code, items=items, total=total, threads=threads)
 
     async def _execute(self, order):
         """Take the steps of the cell's code, as `Executor.run` does, and await what awaits."""
@@ -168,13 +181,14 @@ class Session:
         """Handle SIGINT."""
         if not self.is_running:
             return
-        if _is_writing(frame):
+        place = _place(frame)
+        if place == "writing":
             # Half a frame on the pipe would be the end of the session: raise it a moment later.
             _thread.start_new_thread(_interrupt_later, ())
-        elif asyncio.current_task(self.loop) is self.task:
+        elif place == "cell":
             raise KeyboardInterrupt
         else:
-            # The cell awaits: a signal raised here would leave its task pending, and hit a later one.
+            # The cell awaits: raised in the loop, it would leave the cell's task pending forever.
             self.loop.call_soon_threadsafe(self._cancel)
 
     def _cancel(self):
@@ -182,12 +196,15 @@ class Session:
             self.was_cancelled = self.task.cancel()
 
 
-def _is_writing(frame):
+def _place(frame):
+    """Where the main thread is: writing a frame, in the cell's code, or elsewhere (in the event loop)."""
     while frame is not None:
-        if frame.f_globals is streams.__dict__:
-            return True
+        if frame.f_globals is streams.__dict__ or frame.f_globals is attribution.__dict__:
+            return "writing"
+        if frame.f_code is Session._execute.__code__:  # noqa: SLF001 - of this module
+            return "cell"
         frame = frame.f_back
-    return False
+    return ""
 
 
 def _interrupt_later():

@@ -3,7 +3,7 @@
 Rules:
 - An interrupt or a stop is one SIGINT, and keeps the session. Nothing escalates by itself, but for `run_timeout`.
 - A second request, PATIENCE seconds after the first, ends the process.
-- Output between two cells is shown by the second.
+- Output of a cell that has ended goes to `late`. Between two cells, other output is kept for the second.
 """
 
 import json
@@ -13,8 +13,10 @@ import time
 
 from .. import cell, output, processes
 from ..log_writer import Log
+from . import attribution
 
 BOOT = cell.BOOT.replace("execute", "session.interpreter")
+LATE = {attribution.LATE_STDOUT: "stdout", attribution.LATE_STDERR: "stderr"}
 PATIENCE = 5.0
 TIMEOUT_SECONDS = 10.0  # for which a cell may go on after run_timeout has interrupted it
 
@@ -87,8 +89,9 @@ class Held:
 class SessionCell(cell.Cell):
     """Reads the process for all its life; `begin` and `run` are for one cell each."""
 
-    def __init__(self, host, payload):
+    def __init__(self, host, payload, late):
         self.held = Held()
+        self.late = late
         cell.Cell.__init__(self, host, self.held, dict(payload, settings=dict(payload["settings"], log_budget=0)))
         self.out.path = ""
         self.items, self.total = [], 0
@@ -111,11 +114,13 @@ class SessionCell(cell.Cell):
         self.omitted = self.cleared_at = 0
         self.held.move(log)
 
-    def run_order(self, run, number, sites, file):
+    def run_order(self, run, sites, file):
         """Run the cell: (reason, code, detail) of the exit record, and whether the process goes on."""
         with open(file, "w", encoding="utf-8", errors="surrogatepass", newline="") as out:
             out.write("\n" * self.payload["offset"] + self.payload["cell"])
-        order = dict(self._order(file, sites), run=run, number=number, text=self.payload["cell"])
+        order = dict(
+            self._order(file, sites), number=run.number, cell=run.cell, stdin=run.stdin, text=self.payload["cell"]
+        )
         path = os.path.join(self.host.home, "order.json")
         with open(path, "w", encoding="utf-8") as out:
             json.dump(order, out)
@@ -192,7 +197,26 @@ class SessionCell(cell.Cell):
         self.is_due = not self.has_begun
         return time.monotonic()
 
+    def answer(self, message):
+        """Give the interpreter the answer to its question."""
+        path = os.path.join(self.host.home, "answer.json")
+        with open(path, "w", encoding="utf-8", errors="surrogatepass") as out:
+            json.dump(message, out)
+        self.process.order(path)
+
+    def _other(self, kind, body):
+        stream = LATE.get(kind)
+        if stream is None:
+            super()._other(kind, body)
+            return
+        text = body[attribution.NUMBER.size :].decode("utf-8", "replace")
+        self.late(attribution.NUMBER.unpack_from(body)[0], {"k": "text", "stream": stream, "text": text})
+
     def _record(self, fields):
+        number = fields.pop("cell", 0)
+        if number:
+            self.late(number, fields)
+            return
         if fields["k"] == "begun":
             self.has_begun = True
             self.begun_at = time.monotonic()
@@ -202,6 +226,10 @@ class SessionCell(cell.Cell):
         if fields["k"] == "done":
             self.end = fields
             self.items, self.total = fields["items"], fields["total"]
+            return
+        if fields["k"] == "input":
+            self.out.flush()
+            self.log.emit("input", prompt=fields["prompt"], password=fields["password"])
             return
         if fields["k"] == "error":
             self.interrupted = fields["error"].get("ename") == "KeyboardInterrupt"

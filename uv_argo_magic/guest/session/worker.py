@@ -27,6 +27,7 @@ from .session_cell import PATIENCE, CellLog, Process, SessionCell
 
 PROTOCOL = 1
 KEPT_LOGS = 20  # of ended cells
+MOST_LATE = 1 << 20  # bytes of late output that a client has not read
 GRACE = 3.0  # seconds in which the interpreter may run its exit handlers
 
 
@@ -89,6 +90,9 @@ class Run:
     def __init__(self, request, payload, log):
         self.id = request["run"]
         self.number = request.get("number") or 0
+        self.stdin = bool(request.get("stdin"))
+        self.cell = 0
+        """Its number in the session."""
         self.payload = payload
         self.log = log
         self.is_cancelled = False
@@ -144,11 +148,12 @@ class Worker:
         self.queue = collections.deque()  # type: collections.deque[Run]
         self.running = None  # type: Run | None
         self.logs = {}  # type: dict[str, Run]
-        self.cell = None  # reads the interpreter
+        self.cell = None  # type: SessionCell | None  # reads the interpreter
         self.packages = {}  # type: dict[str, str]
         self.sites = []  # type: list[str]
         self.base_folders = None
         self.cells = 0
+        self.executed = []  # type: list[str]
         self.started = time.time()
         self.idle_since = time.time()
         self.holder = {}  # type: dict[str, object]
@@ -221,13 +226,23 @@ class Worker:
         """Run a cell in the interpreter: (reason, code, detail) of the exit record."""
         host = self.host
         if self.cell is None:
-            self.cell = SessionCell(host, run.payload)
+            self.cell = SessionCell(host, run.payload, self._show_late)
         self.cell.begin(run.log, run.payload, os.path.join(host.home, "output-%s.log" % run.id))
         file = os.path.join(host.home, "cells", "cell-%s.py" % run.id)
-        outcome, is_alive = self.cell.run_order(run.id, run.number, sites, file)
+        self.executed.append(run.id)
+        run.cell = len(self.executed)
+        outcome, is_alive = self.cell.run_order(run, sites, file)
         if not is_alive:
             host.end(self._cause(outcome))
         return outcome
+
+    def _show_late(self, number, fields):
+        """Send output of a cell that has ended to the client; without one the next cell shows it."""
+        kind = fields.pop("k")
+        if self.holding is None and self.cell is not None:
+            self.cell.held.emit(kind, **fields)
+        elif self.holding is not None and len(self.holding.owed) < MOST_LATE:
+            self.holding.answer({"event": "output", "run": self.executed[number - 1], "kind": kind, "fields": fields})
 
     def _cause(self, outcome):
         """Why the interpreter has ended in a cell."""
@@ -352,6 +367,12 @@ class Worker:
             run.is_cancelled = True
             state = "asked"
         connection.answer({"ok": True, "state": state, "total": self.cell.total if self.cell else 0})
+
+    def _do_answer(self, connection, request, _body):
+        """The answer to the question of the running cell."""
+        if self.cell is not None and self.running is not None and self.running.id == request["run"]:
+            self.cell.answer({name: request.get(name) for name in ("text", "refused")})
+        connection.answer({"ok": True})
 
     def _do_end(self, connection, request, _body):
         self.host.end(request.get("reason") or "stopped")
