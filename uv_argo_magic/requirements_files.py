@@ -5,7 +5,9 @@
     pylock.toml                 everything it pins, with its hashes; [extra] and :group where it has any
     uv.lock                     the same, by `uv export --frozen` in a folder of its own
     environment.yml             the pip part, and the conda packages that an index has
-    script.py                   the `dependencies` of its script block
+    script.py                   the `dependencies` and [tool.uv] of its script block
+    conda list --export         as an environment.yml
+    pip list                    the versions that it lists
 
 Rules:
 - A file is known by its name, else by what is in it. What another tool must export is refused with that tool's command.
@@ -17,9 +19,11 @@ Rules:
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import subprocess
+import sys
 import tempfile
 import tomllib
 from dataclasses import dataclass, field, replace
@@ -122,7 +126,8 @@ def _text(source: _Source) -> str:
     if len(data) > LARGEST:
         raise SpecError(f"{name} is too large for a list of requirements", hint="Name the file that lists them.")
     try:
-        return data.decode("utf-8-sig")
+        # PowerShell writes UTF-16, with its mark.
+        return data.decode("utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise SpecError(f"{name} is not UTF-8 text", hint="Save the file as UTF-8.") from error
 
@@ -158,6 +163,7 @@ _NAMES = (
     (r".*\.py", "script"),
     (r".*\.ipynb", "notebook"),
     (r".*\.ya?ml", "conda"),
+    (r"pixi\.(?:toml|lock)", "pixi"),
 )
 _CONTENTS = (
     (r"^lock-version\s*=", "pylock"),
@@ -168,6 +174,10 @@ _CONTENTS = (
     (r"^\[(?:packages|dev-packages)\]|^\s*\"_meta\"", "pipenv"),
     (r"^# /// script$", "script"),
     (r"^dependencies:", "conda"),
+    (r"^@EXPLICIT$", "explicit"),
+    (r"^# packages in environment at ", "condalist"),
+    (r"^[\w.-]+=[^=\s]+=[^=\s]+$", "condaexport"),
+    (r"\A\s*Package +Version\b", "piplist"),
 )
 _EXPORTS = {
     "poetry": (
@@ -180,15 +190,45 @@ _EXPORTS = {
         "readable only by building the project, which is not supported",
         "Compile its requirements into a file: uv pip compile setup.py -o requirements.txt",
     ),
+    "pixi": ("a pixi project", "Export it: pixi workspace export conda-environment environment.yml"),
+    "explicit": ("a list of conda's own files", "Export the packages: conda env export > environment.yml"),
+    "condalist": ("a list for people", "Export the packages: conda env export > environment.yml"),
     "notebook": ("a notebook", "Name its requirements file, or list the packages: --deps NAMES."),
 }
 """What is refused: the problem, and the one command that helps."""
 
 
 def _requirements(source: _Source, text: str, visited: set[tuple[Path, bool]]) -> ParsedRequirements:
+    if match := _LOCAL.search(text):
+        line = text.count("\n", 0, match.start()) + 1
+        raise SpecError(
+            f"{source.name}, line {line}: {match[1]} was installed from a folder of another machine",
+            hint="List the versions instead: pip list --format=freeze > requirements.txt",
+        )
     own, includes = split_includes(text)
     listed = ParsedRequirements(requirements=parser.parse(own, source=source.name, file=True))
     return merge(listed, *(_included(source, include, visited) for include in includes))
+
+
+_LOCAL = re.compile(r"^[ \t]*([\w.-]+) @ file:", re.MULTILINE)
+"""What `pip freeze` writes for a package that conda, or `pip install .`, has built."""
+
+
+def _pip_list(source: _Source, text: str, visited: set[tuple[Path, bool]]) -> ParsedRequirements:
+    rows = [line.split() for line in text.splitlines()]
+    if local := [row[0] for row in rows[2:] if len(row) > 2]:
+        raise SpecError(
+            f"{source.name}: {', '.join(local)} are installed from folders of another machine",
+            hint="Leave them out: pip list --exclude-editable",
+        )
+    # At its own line each, so that a message names the line of the file.
+    pins = ["==".join(row) if number > 1 else "" for number, row in enumerate(rows)]
+    return _requirements(source, "\n".join(pins), visited)
+
+
+def _conda_export(source: _Source, text: str, _done: object) -> ParsedRequirements:
+    lines = [conda_env.Line(number=number, text=line) for number, line in enumerate(text.splitlines(), start=1)]
+    return conda_env.read_conda([line for line in lines if line.text[:1] not in ("", "#")], source=source.name)
 
 
 def _included(source: _Source, include: Include, visited: set[tuple[Path, bool]]) -> ParsedRequirements:
@@ -228,7 +268,8 @@ def _project(source: _Source, text: str, _done: object) -> ParsedRequirements:
 
 
 def _pylock(source: _Source, text: str, _done: object) -> ParsedRequirements:
-    return read_pins(text, source=source.name, extras=source.extras, groups=source.groups)
+    systems = tuple(dict.fromkeys(("linux", sys.platform)))
+    return read_pins(text, source=source.name, extras=source.extras, groups=source.groups, systems=systems)
 
 
 def _script(source: _Source, text: str, _done: object) -> ParsedRequirements:
@@ -241,9 +282,14 @@ def _script(source: _Source, text: str, _done: object) -> ParsedRequirements:
             f"{source.name} has no script block with dependencies",
             hint='A block is: # /// script, then # dependencies = ["numpy"], then # ///, each a line of its own.',
         )
-    python = script.requires_python
+    python, settings = script.requires_python, dict(script.settings)
+    constraints, overrides = (settings.pop(key, ()) for key in ("constraints", "overrides"))
     return ParsedRequirements(
-        requirements=script.requirements, requires_python=((python, source.name),) if python else ()
+        requirements=script.requirements,
+        constraints=constraints,  # type: ignore[arg-type]  # a tuple of lines: its reader says so
+        overrides=overrides,  # type: ignore[arg-type]  # the same
+        requires_python=((python, source.name),) if python else (),
+        settings=tuple(settings.items()),
     )
 
 
@@ -363,4 +409,6 @@ _READERS: dict[str, _Reader] = {
     "uvlock": _uvlock,
     "script": _script,
     "conda": _conda,
+    "condaexport": _conda_export,
+    "piplist": _pip_list,
 }

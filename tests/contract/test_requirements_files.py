@@ -10,6 +10,7 @@ from support.index_server import IndexServer
 from uv import find_uv_bin
 
 from uv_argo_magic import requirements_files
+from uv_argo_magic.cli import main
 from uv_argo_magic.core.commands.table import read_cell, run_options
 from uv_argo_magic.core.spec import program
 from uv_argo_magic.core.spec.run_spec import Settings
@@ -186,3 +187,22 @@ def test_a_lock_that_uv_cannot_read(tmp_path):
     (tmp_path / "uv.lock").write_text("version = 99\n", encoding="utf-8")
     with pytest.raises(SpecError, match=r"^uv cannot read uv\.lock: error: .*99"):
         requirements_files.read("uv.lock", tmp_path)
+
+
+def test_what_a_file_says_counts_in_a_run_and_in_lock_unless_the_line_says_else(index, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    text = "# /// script\n# dependencies = ['beta']\n# [tool.uv]\n# resolution = 'lowest'\n# ///\n"
+    (tmp_path / "script.py").write_text(text)
+    (tmp_path / "run.py").write_text("import importlib.metadata as m\nprint(m.version('beta'))\n")
+    common = ["-r", "script.py", "--set", f"index_url={index.url}"]
+    assert main(["run", "run.py", *common]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == "1.0\n"
+    assert "Settings from the files of its line: resolution = lowest" in shown.err
+    assert main(["run", "run.py", *common, "--set", "resolution=highest"]) == 0
+    assert capsys.readouterr().out == "2.0\n"
+    assert main(["lock", *common]) == 0
+    shown = capsys.readouterr().out
+    assert "beta     1.0" in shown
+    assert "Settings from the files of its line: resolution = lowest" in shown

@@ -58,6 +58,13 @@ def refused(written, folder):
         ("pylock.dev.toml", PYLOCK, "", ("six==1.17.0",)),
         ("kept.lock", PYLOCK, "", ("six==1.17.0",)),
         ("tool.py", SCRIPT, "", ("rich",)),
+        ("export.txt", "# platform: linux-64\n_libgcc_mutex=0.1=main\nidna=3.10=pyhd8ed1ab_0\n", "", ("idna==3.10",)),
+        (
+            "list.txt",
+            "Package    Version\n---------- -------\nidna       3.10\nsniffio    1.3.1\n",
+            "",
+            ("idna==3.10", "sniffio==1.3.1"),
+        ),
         ("tool", SCRIPT, "", ("rich",)),
         ("environment.yml", CONDA, "", ("numpy==2.*", "rich>=13")),
         ("env.yaml", CONDA, "", ("numpy==2.*", "rich>=13")),
@@ -225,3 +232,41 @@ def test_the_notebooks_own_file(write, tmp_path):
     write({"a/study.v2.requirements.txt": "numpy\n-r base.txt", "a/base.txt": "six"})
     found = requirements_files.read_notebook(str(tmp_path / "a" / "study.v2.ipynb"), Path("/"))
     assert found.requirements.lines == ("numpy", "six")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_files_of_powershell_are_utf_16(tmp_path, encoding):
+    (tmp_path / "requirements.txt").write_bytes("\ufeffidna==3.10\r\n".encode(encoding))
+    assert lines("requirements.txt", tmp_path) == ("idna==3.10",)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem", "command"),
+    [
+        ("pixi.toml", "[workspace]\nname = 'x'\n", "a pixi project", "pixi workspace export conda-environment"),
+        ("spec.txt", "@EXPLICIT\nhttps://conda.example.com/idna.conda\n", "conda's own files", "conda env export"),
+        ("list.txt", "# packages in environment at /opt/conda:\n#\nidna 3.10 py_0\n", "for people", "conda env"),
+        ("freeze.txt", "six==1.17\nidna @ file:///home/conda/idna/work\n", "line 2: idna was installed from a folder",
+         "pip list --format=freeze > requirements.txt"),
+        ("list.txt", "Package Version Editable project location\n--- --- ---\nmine 1.0 /home/me/mine\n",
+         "mine are installed from folders", "pip list --exclude-editable"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_refused_with_one_command(write, tmp_path, name, text, problem, command):
+    write({name: text})
+    error = refused(name, tmp_path)
+    assert problem in error.message
+    assert command in error.hint
+
+
+def test_the_uv_keys_of_a_script_are_those_of_the_file(write, tmp_path):
+    block = [
+        "exclude-newer = '2025-01-01'",
+        "constraint-dependencies = ['idna<3']",
+        "override-dependencies = ['six==1']",
+    ]
+    uv = "".join(f"# {line}\n" for line in ("[tool.uv]", *block))
+    write({"tool.py": SCRIPT.replace("# ///\nprint", f"{uv}# ///\nprint")})
+    parsed = requirements_files.read("tool.py", tmp_path)
+    assert (parsed.constraints, parsed.overrides) == (("idna<3",), ("six==1",))
+    assert parsed.settings == (("exclude_newer", "2025-01-01"),)

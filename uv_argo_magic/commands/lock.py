@@ -45,6 +45,7 @@ class _LockRequest:
     notebook: str
     run_lock: Lock | None = None
     title: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def handle(request: Request) -> Iterator[Table]:
@@ -80,6 +81,7 @@ def answer(line: Line, history: History, context: CellContext) -> Table:
         lock = resolver.explain(lock, requirements)
         _enforce(target, lock)
         report = table(lock, resolver.cached(lock), time.time(), request.title)
+    report = replace(report, notes=(*report.notes, *request.notes))
     if line.has("to") and not dry_run:
         note = _write(line.text("to"), lock, stored, context)
         report = replace(report, notes=(*report.notes, note))
@@ -134,8 +136,10 @@ def _read_request(line: Line, history: History, context: CellContext) -> _LockRe
         )
     listing = history.read()
     if not line.argument and (has_requirements or not listing.entries):
-        spec, _ = specify("", options, context)
-        return _LockRequest(spec=spec, notebook=context.notebook)
+        spec, configuration = specify("", options, context)
+        return _LockRequest(
+            spec=spec, notebook=context.notebook, notes=(*configuration.notes, *spec.requirements.warnings)
+        )
     entry = listing.get(line.argument) if line.argument else listing.last(context.notebook or None)
     run_lock = entry.lock()
     if not isinstance(run_lock, Lock) and not line.has("upgrade"):

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from uv_argo_magic import requirements_files
+from uv_argo_magic import config, requirements_files
 from uv_argo_magic.core.requirements import parser
 from uv_argo_magic.core.requirements.parsed_file import ParsedRequirements, merge
+from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.core.spec.run_spec import FILES
 from uv_argo_magic.errors import SpecError
 
@@ -50,14 +51,21 @@ def add(
     source, origin = _find_requirements(options, script, configuration, context, given_requirements)
     listed = ", ".join(source.requirements.lines) or "none"
     note = () if origin in ("", FILES, BLOCK) else (f"Requirements from {origin}: {listed}",)
+    # The line and the script block belong to this cell, a file to any number of cells.
+    values = {key: value for key, value in source.settings if configuration.origin(key) not in (config.LINE, BLOCK)}
+    settings = settings_parser.updated(
+        spec.settings, {key: config.checked(key, value) for key, value in values.items()}
+    )
     settings = replace(
-        spec.settings,
+        settings,
         constraints=(*spec.settings.constraints, *source.constraints),
         overrides=(*spec.settings.overrides, *source.overrides),
     )
     python = _choose_python(options.python, _python_requirements(script, source), configuration)
     spec = replace(spec, requirements=source.requirements, requirements_source=origin, python=python, settings=settings)
-    return spec, (*note, *source.notes)
+    used = ", ".join(f"{key} = {settings_parser.format_value(getattr(settings, key))}" for key in values)
+    from_files = (f"Settings from {origin}: {used}",) if used else ()
+    return spec, (*note, *source.notes, *from_files)
 
 
 def _find_requirements(

@@ -4,7 +4,8 @@ Rules:
 - A conda name is accepted if the index has that package: by the tables here, by a family of names (pytest-x is the
   same everywhere), or by a build of Python code (pyhd8ed1ab_0, py311...), which channels name as the index does.
   Another name for the same package is translated.
-- Every other line is refused, all in one error, each with the next step. Nothing is guessed or dropped.
+- C libraries and what comes with Python are left out, with a note, if they have a build: an export lists them all.
+- Every other line is refused, all in one error, each with the next step. Nothing is guessed.
 - `=1.2` means 1.2.*; `==1.2`, or `1.2` after a space or with a build, means exactly that version.
 """
 
@@ -93,6 +94,9 @@ WITH_PYTHON = "remove it: it comes with Python or the image"
 PROGRAM = "remove it, or use an image that has it: it is a program, not a Python package"
 COMPILER = "remove it: wheels are installed, nothing is compiled"
 
+CONTAINED = frozenset({CUDA, BLAS, LIBRARY, WITH_PYTHON, COMPILER})
+"""Why an exported package can be left out."""
+
 REFUSED = (
     (re.compile(r"r-.+|bioconductor-.+"), "remove it: it is an R package"),
     (re.compile(r"cuda.*|cudnn|nccl|pytorch-cuda|libcu.+|libnccl|tensorflow-gpu|tensorrt"), CUDA),
@@ -147,7 +151,7 @@ def read_conda(lines: Sequence[Line], *, source: str) -> ParsedRequirements:
     Raises:
         SpecError: entries are invalid or not on an index; each is listed with its line and the next step.
     """
-    requirements, refused, python = [], [], ""
+    requirements, refused, python, left_out = [], [], "", []
     for line in lines:
         try:
             name, specifier = _split(line.text)
@@ -155,6 +159,8 @@ def read_conda(lines: Sequence[Line], *, source: str) -> ParsedRequirements:
                 python = specifier
             elif name != "pip":
                 requirements.append(parser.parse_items([f"{name}{specifier}"], source=f"{source}, line {line.number}"))
+        except _LeftOut:
+            left_out.append(line.text.partition("=")[0])
         except _Refused as refusal:
             refused.append(f"line {line.number}: {line.text}: {refusal}")
         except SpecError as error:
@@ -162,13 +168,20 @@ def read_conda(lines: Sequence[Line], *, source: str) -> ParsedRequirements:
     if refused:
         number = f"{len(refused)} of its {len(lines)} conda packages" if len(lines) > 1 else "its conda package"
         raise SpecError(f"{source}: {number} cannot come from a package index", hint="\n".join(refused))
+    note = f"{source}: left out what wheels or Python contain already: {', '.join(left_out)}."
     return ParsedRequirements(
-        requirements=parser.merge(*requirements), requires_python=((python, source),) if python else ()
+        requirements=parser.merge(*requirements),
+        requires_python=((python, source),) if python else (),
+        notes=(note,) if left_out else (),
     )
 
 
 class _Refused(ValueError):
     """The advice for an entry that is not accepted."""
+
+
+class _LeftOut(ValueError):
+    """An entry with a build, as an export writes it, that wheels or Python contain."""
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -186,7 +199,9 @@ def _split(text: str) -> tuple[str, str]:
         return index_name, ""
     if exact:
         equals, version = exact[1], exact[2]
-        # python==3.11 means any 3.11, not 3.11.0 alone.
+        # python==3.11 means any 3.11, not 3.11.0 alone; an export names the patch that was there.
+        if name == "python" and build:
+            build, version = "", ".".join(version.split(".")[:2])
         fuzzy = (equals == "=" and not build) or (name == "python" and version.count(".") < 2)
         fuzzy = fuzzy and not version.endswith(".*")
         return index_name, f"=={version}.*" if fuzzy else f"=={version}"
@@ -200,7 +215,7 @@ def _name(name: str, build: str) -> str:
         return RENAMED[name]
     for pattern, advice in REFUSED:
         if pattern.fullmatch(name):
-            raise _Refused(advice)
+            raise _LeftOut if build and advice in CONTAINED else _Refused(advice)
     if FAMILIES.fullmatch(name) or PYTHON_BUILD.fullmatch(build):
         return name
     raise _Refused(UNKNOWN)

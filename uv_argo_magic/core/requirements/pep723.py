@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from uv_argo_magic.core.requirements.model import Requirements
-
-Setting: TypeAlias = str | bool | tuple[str, ...]
+    from uv_argo_magic.core.requirements.parsed_file import Setting
 
 OPENED = "# /// script"
 CLOSED = "# ///"
@@ -80,7 +79,7 @@ def parse_script(cell: str) -> Script | None:
         if dependencies is None
         else parse_items(dependencies, source=f"script block, {block.where('dependencies')}, dependencies"),
         requires_python=_requires_python(block, table.get("requires-python", "")),
-        settings=_settings(block, uv),
+        settings=read_settings(block, uv),
         line=block.first,
     )
 
@@ -198,7 +197,22 @@ def _requires_python(block: Block, value: object) -> str:
         block.refuse("requires-python", f"{quoted(value)} is not a version specifier", advice)
 
 
-def _settings(block: Block, uv: Mapping[str, object]) -> tuple[tuple[str, Setting], ...]:
+class Place(Protocol):
+    """Where keys of [tool.uv] are written: a block, or a file."""
+
+    def where(self, key: str) -> str:
+        """How messages name the line of a key."""
+
+    def refuse(self, key: str, problem: str, advice: str, *, hint: str = "") -> NoReturn:
+        """Raise the SpecError for a key."""
+
+
+def read_settings(block: Place, uv: Mapping[str, object]) -> tuple[tuple[str, Setting], ...]:
+    """The keys of [tool.uv] as settings.
+
+    Raises:
+        SpecError: a key is not supported, or has an invalid value.
+    """
     settings: dict[str, Setting] = {}
     for key, value in uv.items():
         if key not in KEYS:
@@ -211,14 +225,14 @@ def _settings(block: Block, uv: Mapping[str, object]) -> tuple[tuple[str, Settin
     return tuple(sorted(settings.items()))
 
 
-def _flag(block: Block, key: str, value: object) -> bool:
+def _flag(block: Place, key: str, value: object) -> bool:
     if not isinstance(value, bool):
         block.refuse(key, f'"{key}" is neither true nor false', f"write {key} = true")
     return value
 
 
-def _one_of(choices: tuple[str, ...]) -> Callable[[Block, str, object], str]:
-    def read(block: Block, key: str, value: object) -> str:
+def _one_of(choices: tuple[str, ...]) -> Callable[[Place, str, object], str]:
+    def read(block: Place, key: str, value: object) -> str:
         if not isinstance(value, str) or value not in choices:
             block.refuse(key, f'"{key}" has an unknown value', f"use one of {', '.join(choices)}, in quotes")
         return value
@@ -226,13 +240,13 @@ def _one_of(choices: tuple[str, ...]) -> Callable[[Block, str, object], str]:
     return read
 
 
-def _date(block: Block, key: str, value: object) -> str:
+def _date(block: Place, key: str, value: object) -> str:
     if not isinstance(value, str) or not PLAIN.fullmatch(value):
         block.refuse(key, f'"{key}" is not a quoted date or span', f'write {key} = "2026-06-01" or "30 days"')
     return value
 
 
-def _url(block: Block, key: str, value: object) -> str:
+def https_url(block: Place, key: str, value: object) -> str:
     if isinstance(value, str) and "@" in value.removeprefix("https://").partition("/")[0]:
         block.refuse(
             key,
@@ -245,7 +259,7 @@ def _url(block: Block, key: str, value: object) -> str:
     return value
 
 
-def _index(block: Block, key: str, value: object) -> str:
+def _index(block: Place, key: str, value: object) -> str:
     if not isinstance(value, list) or len(value) != 1 or not isinstance(value[0], dict):
         block.refuse(key, "[[tool.uv.index]] is not a single table", "use a single index")
     for other in value[0]:
@@ -253,18 +267,18 @@ def _index(block: Block, key: str, value: object) -> str:
             block.refuse(other, f'"{visible(other)}" of an index is not supported', "remove it; only url is needed")
     if "url" not in value[0]:
         block.refuse(key, "[[tool.uv.index]] has no url", 'write url = "https://index.example.com/simple" below it')
-    return _url(block, "url", value[0]["url"])
+    return https_url(block, "url", value[0]["url"])
 
 
-def _requirements(block: Block, key: str, value: object) -> tuple[str, ...]:
+def _requirements(block: Place, key: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
         block.refuse(key, f'"{key}" is not a list', f'write {key} = ["numpy<2"]')
     return parse_items(value, source=f"script block, {block.where(key)}, {key}").lines
 
 
-KEYS: dict[str, tuple[str, Callable[[Block, str, object], Setting]]] = {
+KEYS: dict[str, tuple[str, Callable[[Place, str, object], Setting]]] = {
     "exclude-newer": ("exclude_newer", _date),
-    "index-url": ("index_url", _url),
+    "index-url": ("index_url", https_url),
     "index": ("index_url", _index),
     "prerelease": ("prerelease", _one_of(PRERELEASES)),
     "resolution": ("resolution", _one_of(RESOLUTIONS)),

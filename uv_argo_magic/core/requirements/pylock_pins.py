@@ -11,11 +11,13 @@ The format: the PyPA's specification of pylock.toml, lock version 1.0.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
+from packaging.markers import InvalidMarker, Marker
 from packaging.utils import canonicalize_name
 
 from uv_argo_magic.core.requirements import parser
@@ -31,11 +33,19 @@ ALWAYS, NEVER = 'python_version >= "0"', 'python_version < "0"'
 """A marker (PEP 508) that is true for every Python, and one that is false for every Python."""
 
 
-def read_pins(text: str, *, source: str, extras: Sequence[str] = (), groups: Sequence[str] = ()) -> ParsedRequirements:
-    """The pins of a lock file, for any target, with these extras and groups.
+def read_pins(
+    text: str,
+    *,
+    source: str,
+    extras: Sequence[str] = (),
+    groups: Sequence[str] = (),
+    systems: Sequence[str] = ("linux",),
+) -> ParsedRequirements:
+    """The pins of a lock file, for any target, with these extras and groups; cells run on these `systems`.
 
     Raises:
-        SpecError: it is not a lock file of version 1, has no such extra or group, or a package has no hash.
+        SpecError: it is not a lock file of version 1, is for other systems, has no such extra or group, or a package
+            has no hash.
     """
     data = toml(text, source)
     if not str(data.get("lock-version", "")).startswith("1."):
@@ -43,6 +53,7 @@ def read_pins(text: str, *, source: str, extras: Sequence[str] = (), groups: Seq
             f"{source}: unsupported lock-version {data.get('lock-version')!r}; expected 1.x",
             hint="Create it again: uv export --format pylock.toml -o pylock.toml",
         )
+    _check_environments(data.get("environments", []), source, systems)
     selected = {
         "extras": _select("extra", extras, data.get("extras"), source),
         "dependency_groups": _select("group", groups, data.get("dependency-groups"), source),
@@ -59,6 +70,43 @@ def read_pins(text: str, *, source: str, extras: Sequence[str] = (), groups: Seq
         requirements=replace(parser.parse_items(lines, source=source, file=True), complete=True),
         requires_python=((python, source),) if python else (),
     )
+
+
+def _check_environments(markers: object, source: str, systems: Sequence[str]) -> None:
+    """Refuse a lock that no Python on these systems may use."""
+    if not isinstance(markers, list):
+        raise _misshapen(source, "environments")
+    try:
+        parsed = [Marker(str(marker)) for marker in markers]
+    except InvalidMarker as error:
+        raise _misshapen(source, "environments") from error
+    environments = itertools.starmap(_environment, itertools.product(systems, MACHINES, MINORS))
+    if parsed and not any(marker.evaluate(environment) for environment in environments for marker in parsed):
+        raise SpecError(
+            f"{source} is locked for other systems: {'; '.join(map(str, parsed))}",
+            hint=f"Lock it for {' and '.join(systems)} as well, or use --deps.",
+        )
+
+
+MACHINES = ("x86_64", "aarch64", "arm64")
+MINORS = range(8, 20)
+
+
+def _environment(system: str, machine: str, minor: int) -> dict[str, str]:
+    """The environment of markers (PEP 508) for a CPython 3 of this minor version."""
+    return {
+        "implementation_name": "cpython",
+        "implementation_version": f"3.{minor}.0",
+        "os_name": "posix",
+        "platform_machine": machine,
+        "platform_python_implementation": "CPython",
+        "platform_release": "",
+        "platform_system": system.capitalize(),
+        "platform_version": "",
+        "python_full_version": f"3.{minor}.0",
+        "python_version": f"3.{minor}",
+        "sys_platform": system,
+    }
 
 
 def _select(kind: str, names: Sequence[str], available: object, source: str) -> frozenset[str]:

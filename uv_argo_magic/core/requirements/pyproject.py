@@ -3,6 +3,7 @@
 Rules:
 - The project itself is neither built nor installed, so dynamic dependencies are refused.
 - `[extra]` adds to the project's dependencies, like pip's `.[extra]`; a group stands alone, like pip's `--group`.
+- What [tool.uv] says about the resolution is a setting of the run, or an error.
 - A dependency with a custom source ([tool.uv.sources]) is refused: the index may have another package of that name.
 
 The formats: PEP 621, PEP 735, uv's [tool.uv].
@@ -11,31 +12,32 @@ The formats: PEP 621, PEP 735, uv's [tool.uv].
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
-from typing import NoReturn, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
-from uv_argo_magic.core.requirements import parser
+from uv_argo_magic.core.requirements import parser, pep723
 from uv_argo_magic.core.requirements.model import Requirements
 from uv_argo_magic.core.requirements.parsed_file import ParsedRequirements
 from uv_argo_magic.core.suggest import unknown
 from uv_argo_magic.errors import SpecError
 
+if TYPE_CHECKING:
+    from uv_argo_magic.core.requirements.parsed_file import Setting
+
 _Table: TypeAlias = Mapping[str, object]
 
-UNREAD = (
-    "index",
-    "index-url",
-    "extra-index-url",
-    "find-links",
-    "no-index",
-    "exclude-newer",
-    "prerelease",
-    "resolution",
-)
-"""Keys of [tool.uv] that change a resolution, and that are settings here."""
+REFUSED = (
+    "exclude-dependencies", "exclude-newer-package", "extra-index-url", "find-links", "index-strategy", "no-binary",
+    "no-binary-package", "no-build-package", "no-index",
+)  # fmt: skip
+"""Keys of [tool.uv] that change a resolution, and that no setting expresses."""
+EXPRESSED = ("exclude-newer", "index-url", "no-build", "offline", "prerelease", "resolution")
+"""Keys of [tool.uv] that are settings here, besides `index`."""
+INDEX_KEYS = frozenset({"name", "url", "default", "explicit", "publish-url", "cache-control", "authenticate"})
 
 
 def read_pyproject(
@@ -55,15 +57,52 @@ def read_pyproject(
     uv = _table(_table(data, "tool", source), "uv", source)
     project.refuse_sources(requirements, _table(uv, "sources", source))
     python = requires_python(_table(data, "project", source), source)
-    ignored = [key for key in UNREAD if key in uv]
-    note = f"{source}: ignoring {', '.join(ignored)} of [tool.uv]; use --set KEY=VALUE instead."
     return ParsedRequirements(
         requirements=requirements,
         constraints=_lines(uv, "constraint-dependencies", source),
         overrides=_lines(uv, "override-dependencies", source),
         requires_python=((python, source),) if python else (),
-        notes=(note,) if ignored else (),
+        settings=_settings(uv, _File(source)),
     )
+
+
+@dataclass(frozen=True)
+class _File:
+    """The file, as the readers of settings name it."""
+
+    source: str
+
+    def where(self, key: str) -> str:  # pragma: no cover - only requirements are told apart, and read elsewhere
+        """The key."""
+        return key
+
+    def refuse(self, key: str, problem: str, advice: str, *, hint: str = "") -> NoReturn:  # noqa: ARG002 - pep723.Place
+        """Raise the SpecError for a key of [tool.uv]."""
+        supported = (
+            f"Supported keys of [tool.uv]: {', '.join(sorted((*EXPRESSED, 'index', 'constraint-dependencies')))}."
+        )
+        raise SpecError(f"{self.source}: {problem}; {advice}", hint=hint or supported)
+
+
+def _settings(uv: _Table, file: _File) -> tuple[tuple[str, Setting], ...]:
+    for key in REFUSED:
+        if key in uv:
+            advice = pep723.UNKNOWN.get(key, "remove it")
+            file.refuse(key, f'"{key}" of [tool.uv] is not supported', advice)
+    settings = dict(pep723.read_settings(file, {key: uv[key] for key in EXPRESSED if key in uv}))
+    tables = uv.get("index", [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        file.refuse("index", "[[tool.uv.index]] is not a list of tables", "write each index as a table")
+    indexes = []
+    for number, table in enumerate(tables, start=1):
+        for key in table.keys() - INDEX_KEYS:
+            file.refuse(key, f'"{key}" of an index is not supported', "remove it")
+        url = pep723.https_url(file, "url", table.get("url"))
+        if table.get("default"):
+            settings["index_url"] = url
+        elif not table.get("explicit"):  # only [tool.uv.sources] uses such an index
+            indexes.append((str(table.get("name", f"index{number}")), url))
+    return tuple((settings | ({"indexes": tuple(indexes)} if indexes else {})).items())
 
 
 def toml(text: str, source: str) -> _Table:
@@ -153,8 +192,19 @@ class _Project:
             if isinstance(included, str):
                 parts.append(self.group(included, (*trail, group_name)))
             else:
-                parts.append(parser.parse_items([item], source=f"{self._source}, group {group_name}, {number}"))
+                parts += self._with_own(
+                    parser.parse_items([item], source=f"{self._source}, group {group_name}, {number}")
+                )
         return parser.merge(*parts)
+
+    def _with_own(self, requirements: Requirements) -> Iterator[Requirements]:
+        """The requirements, with the project's dependencies and its extras where it names itself."""
+        for item in requirements.items:
+            if item.name == self._name and item.extras:
+                yield self.dependencies()
+                yield from map(self.extra, item.extras)
+            else:
+                yield Requirements(items=(item,))
 
     def refuse_own(self, requirements: Requirements) -> None:
         """Refuse the project as a dependency of its own."""

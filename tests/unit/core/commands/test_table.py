@@ -223,3 +223,14 @@ def test_where_the_requirements_begin_in_the_cells_own_line(line, column):
 
 def test_names_in_a_list_of_python():
     assert options("--push ['a', 'b']").push == ("a", "b")
+
+
+def test_what_follows_two_dashes_belongs_to_the_script():
+    line = table.read_argv(["run", "script.py", "--timeout", "5m", "--", "-b", "two words", "--"])
+    assert (line.argument, line.rest) == ("script.py", ("-b", "two words", "--"))
+    assert table.run_options(line).args == line.rest
+    with pytest.raises(SpecError, match="unexpected argument one") as caught:
+        table.read_argv(["run", "script.py", "one", "two"])
+    assert caught.value.hint == "Write -- before the script's arguments: -- one two"
+    with pytest.raises(SpecError, match="unknown option --"):
+        table.read_argv(["runs", "--", "x"])

@@ -73,13 +73,15 @@ def test_every_name_of_the_tables_is_a_requirement():
         ("mkl", "numpy and scipy include it"),
         ("blas=*=openblas", "numpy and scipy include it"),
         ("gcc_linux-64", "nothing is compiled"),
-        ("openssl=3.0.13=h7f8727e_0", "it comes with Python or the image"),
+        ("openssl=3.0.13", "it comes with Python or the image"),
         ("ld_impl_linux-64=2.40", "it comes with Python or the image"),
         ("ffmpeg", "it is a program"),
         ("redis", "it is a program"),
         ("blast", "it is a program"),
         ("libpng", "it is a C library"),
-        ("_libgcc_mutex=0.1=main", "it is a C library"),
+        ("_libgcc_mutex", "it is a C library"),
+        ("r-base=4.3.1=h29c4799_3", "it is an R package"),
+        ("ffmpeg=6.1=gpl_hbd2d3e7", "it is a program"),
         ("nobody-knows=1.0=h1234567_0", "if the index has the same package"),
         ("numpy[version='>=1']", "write its version after its name"),
         ("numpy 1.26|1.27", "not supported: choose one"),
@@ -95,6 +97,24 @@ def test_what_only_conda_has(text, advice):
     assert caught.value.message == "environment.yml: 1 of its 2 conda packages cannot come from a package index"
     assert caught.value.hint.startswith(f"line 4: {text}: ")
     assert advice in caught.value.hint
+
+
+def test_an_export_may_list_what_wheels_and_python_contain():
+    asked = read("_libgcc_mutex=0.1=main", "openssl=3.0.13=h7f8727e_0", "libblas=3.9.0=23_linux64", "six=1.16.0=pyh_0")
+    assert asked.requirements.lines == ("six==1.16.0",)
+    assert asked.notes == (
+        "environment.yml: left out what wheels or Python contain already: _libgcc_mutex, openssl, libblas.",
+    )
+    assert read("six").notes == ()
+
+
+def test_an_exported_python_stands_for_its_minor_version():
+    for text, specifier in (
+        ("python=3.11.9=hb806964_0_cpython", "==3.11.*"),
+        ("python=3.11", "==3.11.*"),
+        ("python==3.11.9", "==3.11.9"),
+    ):
+        assert read("six", text).requires_python == ((specifier, "environment.yml"),)
 
 
 def test_all_that_is_refused_is_told_at_once():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from uv_argo_magic.core.requirements.parsed_file import ParsedRequirements, merge
 from uv_argo_magic.core.requirements.parser import parse
+from uv_argo_magic.errors import SpecError
 
 
 def test_several_files_ask_for_all_of_it_in_order_and_once():
@@ -21,3 +24,10 @@ def test_several_files_ask_for_all_of_it_in_order_and_once():
         notes=("Note.",),
     )
     assert merge() == ParsedRequirements()
+
+
+def test_files_may_not_set_a_setting_differently():
+    first, second = (ParsedRequirements(settings=(("prerelease", value),)) for value in ("allow", "disallow"))
+    assert merge(first, first).settings == (("prerelease", "allow"),)
+    with pytest.raises(SpecError, match="the files have different values for prerelease"):
+        merge(first, second)

@@ -100,3 +100,18 @@ def test_what_is_refused(text, choice, message):
     assert caught.value.message.startswith("pylock.toml")
     assert message in caught.value.message
     assert caught.value.hint
+
+
+def test_a_lock_for_other_systems_is_refused():
+    windows = HEAD + "environments = [\"sys_platform == 'win32'\"]\n"
+    with pytest.raises(SpecError, match=r'^pylock.toml is locked for other systems: sys_platform == "win32"$'):
+        read(package("alpha"), head=windows)
+    mac = HEAD + "environments = [\"sys_platform == 'darwin'\", \"python_version < '3.8'\"]\n"
+    with pytest.raises(SpecError, match="locked for other systems"):
+        read(package("alpha"), head=mac)
+    assert read_pins(mac + package("alpha"), source="pylock.toml", systems=("linux", "darwin")).requirements
+    both = HEAD + "environments = [\"sys_platform == 'win32'\", \"platform_machine == 'aarch64'\"]\n"
+    assert read(package("alpha"), head=both).requirements
+    for bad in ("1", '["no marker"]'):
+        with pytest.raises(SpecError, match="invalid or missing `environments`"):
+            read(package("alpha"), head=f"{HEAD}environments = {bad}\n")

@@ -52,7 +52,55 @@ def test_what_uv_is_told_of_versions_counts():
         "prerelease = 'allow'\nindex-url = 'https://index.example.com/simple'\npackage = false\n"
     )
     assert (asked.constraints, asked.overrides, asked.requires_python) == (("numpy<3",), ("six==1",), ())
-    assert asked.notes == ("pyproject.toml: ignoring index-url, prerelease of [tool.uv]; use --set KEY=VALUE instead.",)
+    assert dict(asked.settings) == {"prerelease": "allow", "index_url": "https://index.example.com/simple"}
+    assert asked.notes == ()
+
+
+UV = "[project]\nname = 'x'\n[tool.uv]\n"
+URL = "https://index.example.com/simple"
+
+
+def test_indexes_are_settings():
+    tables = [
+        f"[[tool.uv.index]]\nname = 'corp'\nurl = '{URL}'\ndefault = true",
+        f"[[tool.uv.index]]\nname = 'extra'\nurl = '{URL}/a'",
+        f"[[tool.uv.index]]\nurl = '{URL}/b'\npublish-url = 'x'",
+        f"[[tool.uv.index]]\nname = 'torch'\nurl = '{URL}/c'\nexplicit = true",
+    ]
+    asked = read(UV + "\n".join(tables))
+    assert dict(asked.settings) == {"index_url": URL, "indexes": (("extra", f"{URL}/a"), ("index3", f"{URL}/b"))}
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("find-links = ['x']", '"find-links" of [tool.uv] is not supported; use a single index: index-url'),
+        ("no-binary = true", '"no-binary" of [tool.uv] is not supported; use no-build = false'),
+        ("index-strategy = 'x'", '"index-strategy" of [tool.uv] is not supported'),
+        ("exclude-dependencies = ['six']", '"exclude-dependencies" of [tool.uv] is not supported; remove it'),
+        ("resolution = 'x'", '"resolution" has an unknown value'),
+        ("index = 'x'", "[[tool.uv.index]] is not a list of tables"),
+        ("index = ['x']", "[[tool.uv.index]] is not a list of tables"),
+        ("index = [{ format = 'flat' }]", '"format" of an index is not supported'),
+        ("index = [{ name = 'x' }]", '"url" is not an https URL'),
+        ("index = [{ url = 'https://u:p@h.example.com' }]", '"url" contains a user name or token'),
+    ],
+)
+def test_what_uv_is_told_and_no_setting_says_is_refused(text, problem):
+    with pytest.raises(SpecError) as caught:
+        read(UV + text)
+    assert caught.value.message.startswith(f"pyproject.toml: {problem}")
+    assert caught.value.hint
+
+
+def test_a_group_may_name_the_project_for_its_dependencies_and_extras():
+    text = (
+        "[project]\nname = 'my-pkg'\ndependencies = ['idna']\n[project.optional-dependencies]\na = ['sniffio']\n"
+        "[dependency-groups]\nbase = ['six']\ndev = [{include-group = 'base'}, 'my_pkg[a]']\nown = ['my-pkg']\n"
+    )
+    assert read(text, groups=("dev",)).requirements.lines == ("six", "idna", "sniffio")
+    with pytest.raises(SpecError, match="my-pkg is the project itself"):
+        read(text, groups=("own",))
 
 
 def test_what_has_a_source_of_its_own_but_a_url_too_is_what_it_says():
