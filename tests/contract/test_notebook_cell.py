@@ -11,7 +11,7 @@ from support.guest_process import HERE, begin, text_of
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 from uv_argo_magic.engine import ipython_syntax
-from uv_argo_magic.engine.build import notebook_text
+from uv_argo_magic.engine.guest_zip import notebook_modules
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def run(home: Path, cell: str, **wanted: object) -> RunState:
-    return begin(home, cell, code=ipython_syntax.translate(cell), modules=notebook_text(), **wanted).state()
+    return begin(home, cell, code=ipython_syntax.translate(cell), modules=notebook_modules(), **wanted).state()
 
 
 def shown(state: RunState) -> list[dict[str, object]]:
@@ -299,5 +299,5 @@ def test_pip_installs_what_is_missing_at_that_line(tmp_path):
     code = ipython_syntax.translate(cell)
     lock = Lock(packages=(Package(name="added", version="1.0"),), target=Target(python=HERE))
     site.parent.rename(site.parent.with_name(lock.key))
-    state = begin(tmp_path, cell, code=code, modules=notebook_text(), installs=(("install added", lock),)).state()
+    state = begin(tmp_path, cell, code=code, modules=notebook_modules(), installs=(("install added", lock),)).state()
     assert text_of(state) == "None\nSuccessfully installed added-1.0\n5 site-packages\n5\n"

@@ -66,7 +66,7 @@ def begin(
     uv: str = "",
     code: str = "",
     script: bool = False,
-    modules: str = "",
+    modules: dict[str, str] | None = None,
     installs: tuple[tuple[str, Lock], ...] = (),
     **settings: object,
 ) -> Guest:

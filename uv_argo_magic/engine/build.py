@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.spec import program
 from uv_argo_magic.engine import checks
-from uv_argo_magic.engine.guest_zip import guest_zip, notebook_zip
+from uv_argo_magic.engine.guest_zip import guest_zip, notebook_modules
 from uv_argo_magic.uv import runner
 
 if TYPE_CHECKING:
@@ -30,12 +30,6 @@ def guest_text(*, session: bool = False) -> str:
     return base64.b64encode(guest_zip(session=session)).decode()
 
 
-@functools.cache
-def notebook_text() -> str:
-    """The modules of a notebook's cell as a program contains them."""
-    return base64.b64encode(notebook_zip()).decode()
-
-
 def build(
     spec: RunSpec,
     resolution: Resolution,
@@ -49,7 +43,7 @@ def build(
     """
     checks.enforce(checks.Proposal(spec=spec, resolution=_together(resolution, installs), purpose=purpose))
     uv = runner.uv_version() if spec.settings.shape == "runtime" else ""
-    modules = notebook_text() if may_use_ipython(spec, resolution) else ""
+    modules = notebook_modules() if may_use_ipython(spec, resolution) else {}
     return program.build(
         spec,
         resolution,

@@ -1,4 +1,4 @@
-"""What travels with a run, as zips: the guest package, and the modules of a notebook's cell.
+"""What travels with a run: the guest package as a zip, and the modules of a notebook's cell.
 
 Rules:
 - The same version gives the same bytes, wherever it is installed.
@@ -14,10 +14,14 @@ import hashlib
 import io
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from uv_argo_magic import guest, guest_notebook
 from uv_argo_magic._os import atomic_write, paths
 from uv_argo_magic.core.spec.program import GUEST_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The oldest time that a zip can state: the bytes must not say when they were made."""
@@ -28,28 +32,30 @@ def guest_zip(*, session: bool = False) -> bytes:
     """The package uv_argo_magic.guest under the name that it has where it runs; on request with the worker."""
     folder = _folder(guest.__file__)
     modules = [*folder.glob("*.py"), *(folder.glob("session/*.py") if session else ())]
-    return _zip({f"{GUEST_NAME}/{module.relative_to(folder).as_posix()}": module for module in modules})
+    return _cached({f"{GUEST_NAME}/{module.relative_to(folder).as_posix()}": module for module in modules}, _pack)
 
 
 @functools.cache
-def notebook_zip() -> bytes:
-    """The packages in uv_argo_magic.guest_notebook: for cells that may look for IPython."""
+def notebook_modules() -> dict[str, str]:
+    """The packages in uv_argo_magic.guest_notebook, text by path: for cells that may look for IPython."""
     folder = _folder(guest_notebook.__file__)
-    return _zip({module.relative_to(folder).as_posix(): module for module in folder.glob("*/**/*.py")})
+    modules = {module.relative_to(folder).as_posix(): module for module in folder.glob("*/**/*.py")}
+    loaded: dict[str, str] = json.loads(_cached(modules, _text))
+    return loaded
 
 
 def _folder(file: str) -> Path:
     return Path(file).parent
 
 
-def _zip(modules: dict[str, Path]) -> bytes:
-    """These files by their names in the zip; kept in the cache, to save 20 ms and more."""
+def _cached(modules: dict[str, Path], pack: Callable[[dict[str, Path]], bytes]) -> bytes:
+    """These files, by the names that they get, packed; kept in the cache, to save 20 ms and more."""
     stats = [(str(module), module.stat()) for module in (*sorted(modules.values()), Path(__file__))]
     stamp = json.dumps([(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats])
-    cached = paths.cache_dir() / "guest" / f"{hashlib.sha256(stamp.encode()).hexdigest()[:32]}.zip"
+    cached = paths.cache_dir() / "guest" / f"{hashlib.sha256(stamp.encode()).hexdigest()[:32]}"
     with contextlib.suppress(OSError):
         return cached.read_bytes()
-    data = _pack(modules)
+    data = pack(modules)
     with contextlib.suppress(OSError):
         atomic_write.write(cached, data)
     return data
@@ -64,6 +70,12 @@ def _pack(modules: dict[str, Path]) -> bytes:
             text = stripped(module.read_text(encoding="utf-8"))
             archive.writestr(zipfile.ZipInfo(name, EPOCH), text, compress_type=zipfile.ZIP_DEFLATED)
     return out.getvalue()
+
+
+def _text(modules: dict[str, Path]) -> bytes:
+    """All in one text: the payload compresses it better than one by one."""
+    texts = {name: stripped(module.read_text(encoding="utf-8")) for name, module in sorted(modules.items())}
+    return json.dumps(texts).encode()
 
 
 def stripped(source: str) -> str:

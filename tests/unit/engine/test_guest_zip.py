@@ -1,10 +1,12 @@
 import ast
 import base64
 import io
+import json
 import zipfile
+import zlib
 from importlib.resources import files
 
-from uv_argo_magic.engine.guest_zip import guest_zip
+from uv_argo_magic.engine.guest_zip import guest_zip, notebook_modules, stripped
 
 LIMIT = 64 * 1024
 """Every workflow carries the guest, and a template has room for 96 kB with the cell and its lock."""
@@ -24,6 +26,23 @@ def test_the_zip_holds_every_module_of_the_guest_and_compiles_for_python_3_8():
     with zipfile.ZipFile(io.BytesIO(guest_zip(session=True))) as archive:
         for name in archive.namelist():
             ast.parse(archive.read(name), name, feature_version=(3, 8))
+
+
+def test_the_modules_of_a_notebooks_cell_leave_room_in_a_template():
+    modules = notebook_modules()
+    assert {"IPython/display.py", "ipykernel/zmqshell.py", "uv_argo_notebook/__init__.py"} <= set(modules)
+    for name, text in modules.items():
+        ast.parse(text, name, feature_version=(3, 8))
+    sizes = [len(guest_zip()), len(zlib.compress(json.dumps(modules).encode(), 9))]
+    assert sum(sizes) * 4 / 3 <= 80 * 1024
+
+
+def test_comments_and_docstrings_stay_here_and_lines_keep_their_numbers():
+    source = (
+        '"""Doc\n\nstring."""\n# note\nx = "# text"  # note\ndef f():\n    """Doc."""\n'
+        'class A:\n    y = 1\n    "about y"\n'
+    )
+    assert stripped(source) == '\n\n\n\nx = "# text"\ndef f():\n    pass\nclass A:\n    y = 1\n\n'
 
 
 def test_the_zip_is_packed_once_for_each_version_of_the_guest(tmp_path, monkeypatch):

@@ -117,16 +117,16 @@ def build(  # noqa: PLR0913 - the parts of a program, by keyword
     guest: str,
     nonce: str,
     uv: str = "",
-    modules: str = "",
+    modules: Mapping[str, str] | None = None,
     installs: tuple[tuple[str, Lock], ...] = (),
 ) -> Program:
     """Build the program: `guest` is the zip of the guest package in base64, `nonce` random letters and digits.
 
-    `uv` is the version to install for an image without uv; "" if it has one. `modules` is a zip in base64, of Python
-    files to offer to the cell. `installs` has the text of each `%pip` line and the packages that it installs.
+    `uv` is the version to install for an image without uv; "" if it has one. `modules` are Python files to
+    offer to the cell, text by path. `installs` has the text of each `%pip` line and the packages that it installs.
     """
     whole = payload(spec, resolution, nonce, uv) | {
-        "modules": modules,
+        "modules": dict(modules or {}),
         "installs": [[argument, lock.key, list(lock.lines)] for argument, lock in installs],
     }
     settings = {key: value for key, value in whole["settings"].items() if key.startswith("install_")}
@@ -161,7 +161,7 @@ def payload(spec: RunSpec, resolution: Resolution, nonce: str, uv: str = "") -> 
         "code": spec.code,
         "script": spec.script,
         "args": list(spec.args),
-        "modules": "",
+        "modules": {},
         "installs": [],
         "offset": spec.line_offset,
         "lock": lock,
