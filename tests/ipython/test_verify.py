@@ -176,3 +176,22 @@ def test_what_a_table_of_differences_says():
     assert verify.compare_output(shown("<x at 0x7f00aa11>"), shown("<x at 0x7f99bb22>")) == ""
     long = verify.compare_output(shown("a\nb"), shown("a\nb\nc"))
     assert long == "display 1: 2 lines became 3"
+
+
+def test_cells_of_a_session_run_in_their_order_in_a_new_session(shell, notebook, index):
+    path = notebook(
+        ("-s --deps alpha", "import alpha\nx = [alpha.__version__]"),
+        ("-s --deps beta", "import beta\nx.append(beta.__version__); x"),
+        ("-s", "print(len(x))"),
+    )
+    shell.run_line_magic("argo", "stop main")
+    with capture_output() as shown:
+        shell.run_line_magic("argo", "verify")
+    table = shown.outputs[0].data["text/plain"]
+    assert table.endswith("3 same, 0 differs, 0 not run"), table
+    with capture_output() as shown:
+        shell.run_line_magic("argo", "sessions")
+    assert "No sessions." in shown.stdout
+    with pytest.raises(SpecError, match="needs the cells before it"):
+        shell.run_line_magic("argo", "export --to cell.py")
+    assert path.exists()

@@ -41,6 +41,7 @@ def export_prepared(plan: Prepared, to: str) -> str:
     Raises:
         SpecError: it cannot be exported in this format, or the file cannot be written.
     """
+    _refuse_session(plan.spec)
     path = _path(to)
     if path.suffix in WORKFLOW:
         text = base.exporter(base.load(plan.spec.backend), plan.spec.backend).manifest(plan.program, plan.spec)
@@ -65,6 +66,7 @@ def export_run(line: Line, history: History, notebook: str | None = None) -> str
     resolution = entry.lock()
     if spec is None or resolution is None:
         raise SpecError(f"cannot read {entry.id}", hint="Run the cell again, then export that run.")
+    _refuse_session(spec)
     spec = replace(
         spec,
         backend=line.text("backend") or spec.backend,
@@ -76,6 +78,14 @@ def export_run(line: Line, history: History, notebook: str | None = None) -> str
         return _write_workflow(path, _workflow(entry, spec, resolution), description)
     script = _script(spec, resolution, _python_minor(entry, resolution), entry.packages, description)
     return _write_script(path, script) if path else script.text
+
+
+def _refuse_session(spec: RunSpec) -> None:
+    if spec.session:
+        raise SpecError(
+            f"a cell of session {spec.session} needs the cells before it, and cannot be exported alone",
+            hint="Run the cell without --session, and export that run.",
+        )
 
 
 def _workflow(entry: RunRecord, spec: RunSpec, resolution: Resolution) -> str:

@@ -2,6 +2,7 @@
 
 Rules:
 - A cell is compared only where its text is still the one that ran; each runs by itself, with nothing of the notebook's.
+  Cells of a session run in their order in a new one, which ends with the command.
 - Packages: the recorded lock is installed with its hashes, and what is installed then must be what it names.
 - Output: standard output, the plain text of displays and result, and how it ended. What a process writes on standard
   error (progress, warnings) and pictures differ from run to run and are not compared, nor are addresses in memory.
@@ -23,7 +24,7 @@ from uv_argo_magic.core.spec import output_metadata
 from uv_argo_magic.core.view import ansi
 from uv_argo_magic.core.view.tables import Table
 from uv_argo_magic.core.view.truncate import OutputTruncator
-from uv_argo_magic.engine import stages
+from uv_argo_magic.engine import sessions, stages
 from uv_argo_magic.engine.prepare import find_target
 from uv_argo_magic.engine.spec_builder import specify
 from uv_argo_magic.errors import ArgoMagicError, SpecError, VerifyFailed
@@ -96,7 +97,11 @@ def answer(line: Line, context: CellContext) -> tuple[Table, bool]:
     if not recorded_cells:
         raise SpecError(f"{path.name} has no %%argo cell with output", hint="Run its cells, and save the notebook.")
     beside = replace(context, folder=path.parent, notebook=str(path), line_offset=1)
-    checked = [check(cell, line, beside) for cell in recorded_cells]
+    temporary = sessions.TemporarySessions()
+    try:
+        checked = [check(cell, line, beside, temporary) for cell in recorded_cells]
+    finally:
+        temporary.close()
     counts = {
         verdict: sum(result.verdict == verdict for result in checked) for verdict in ("same", "differs", "not run")
     }
@@ -157,7 +162,7 @@ class _Anything(Mapping[str, object]):
         return 0
 
 
-def check(cell: Cell, request: Line, context: CellContext) -> Checked:
+def check(cell: Cell, request: Line, context: CellContext, temporary: sessions.TemporarySessions) -> Checked:
     """Run one cell again, and compare."""
     try:
         entries = [entry for output in cell.outputs if (entry := output_metadata.extract(output.get("metadata")))]
@@ -176,12 +181,13 @@ def check(cell: Cell, request: Line, context: CellContext) -> Checked:
         spec, _ = specify(cell.text, options, context)
         if spec.cell_digest != recorded.cell:
             return Checked(cell=cell, verdict="differs", output="the cell was changed after it ran")
-        return _run_again(cell, spec, recorded.lock)
+        session = temporary.open(spec.session, context) if spec.session else None
+        return _run_again(cell, spec, recorded.lock, session)
     except ArgoMagicError as error:
         return Checked(cell=cell, verdict="differs", output=f"{type(error).__name__}: {error}")
 
 
-def _run_again(cell: Cell, spec: RunSpec, lock: Lock) -> Checked:
+def _run_again(cell: Cell, spec: RunSpec, lock: Lock, session: sessions.Session | None) -> Checked:
     spec = replace(spec, python=lock.target.python)
     try:
         target = find_target(spec)
@@ -195,7 +201,7 @@ def _run_again(cell: Cell, spec: RunSpec, lock: Lock) -> Checked:
     front_end = _RecordingFrontEnd()
     error = ""
     try:
-        stages.carry_out(spec, front_end, resolution=lock)
+        stages.carry_out(spec, front_end, resolution=lock, session=session)
     except Exception as problem:
         if front_end.state is None:  # before the run; afterwards it is the user's own exception, made again
             raise

@@ -90,7 +90,7 @@ def prepare(  # noqa: PLR0913 - by keyword, each with a default that a plain cel
     missing: Resolution | None = None
     if session is not None and session.lock is not None:
         resolver = functools.partial(target.resolver, notebook)
-        resolution, missing = session.extend(session.lock, target.spec.requirements, resolver)
+        resolution, missing = session.extend(session.lock, target.spec.requirements, resolver, resolution)
     if not resolution:
         target, resolution = _resolve(target, notebook, upgrade=upgrade, save=not dry_run, cancelled=cancelled)
     ipython_syntax.refuse_unknown(target.spec, resolution)

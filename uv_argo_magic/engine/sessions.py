@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from uv_argo_magic._os import process_id
 from uv_argo_magic.backends import base
 from uv_argo_magic.core import humanize
-from uv_argo_magic.core.resolution.lock import Lock, Package
+from uv_argo_magic.core.resolution.lock import Lock, Package, Resolution
 from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.errors import BackendError, BackendUnavailable, ResolutionError, SessionBusy, SessionLost, SpecError
@@ -95,10 +95,11 @@ class Session:
         """The configuration with what the session was started with.
 
         Raises:
-            SpecError: the line asks for something else.
+            SpecError: the line asks for something else, or for a backend that has no sessions.
         """
         entry = self.entry
         if entry is None:
+            base.with_sessions(base.load(configuration.backend), configuration.backend)
             return configuration
         kept: dict[str, Any] = {}
         for key in sorted(FIXED):
@@ -150,14 +151,20 @@ class Session:
         return self.entry.lock if self.entry else None
 
     def extend(
-        self, present: Lock, requirements: Requirements, make_resolver: Callable[[], Resolver]
+        self,
+        present: Lock,
+        requirements: Requirements,
+        make_resolver: Callable[[], Resolver],
+        given: Resolution | None = None,
     ) -> tuple[Lock, Lock]:
-        """What the session has with these requirements, and what must be installed for that.
+        """What the session has with these requirements (or a `given` lock), and what must be installed for that.
 
         Raises:
             ResolutionError: they do not fit what is installed.
         """
         nothing = replace(present, packages=()) if self.is_live else present
+        if isinstance(given, Lock):
+            return self._joined(present, given)
         if _are_met(requirements, present):
             return present, nothing
         resolver = make_resolver()
@@ -172,6 +179,10 @@ class Session:
                 f"cannot add packages to the session {self.name}: {extended.reason}",
                 hint="Run the cell again once the package index answers.",
             )
+        return self._joined(present, extended)
+
+    def _joined(self, present: Lock, extended: Lock) -> tuple[Lock, Lock]:
+        """The packages of both, and those that must be installed."""
         names = {package.name for package in present.packages}
         added = tuple(package for package in extended.packages if package.name not in names)
         packages = tuple(sorted((*present.packages, *added), key=lambda package: package.name))
@@ -296,7 +307,34 @@ def open_session(name: str, context: CellContext, *, restart_first: bool = False
         SessionBusy: another kernel has it.
         BackendUnavailable: its worker does not answer.
     """
-    key, registry = SessionKey.of(name, context.notebook_path), Registry.of_this_user()
+    return _open(SessionKey.of(name, context.notebook_path), context, restart_first=restart_first, can_ask=can_ask)
+
+
+class TemporarySessions:
+    """Sessions that no notebook has, for cells that run again; `close` ends them."""
+
+    def __init__(self) -> None:
+        self._owner = secrets.token_hex(8)
+
+    def open(self, name: str, context: CellContext) -> Session:
+        """The session of this name.
+
+        Raises:
+            BackendError: as `open_session`.
+        """
+        return _open(SessionKey(name=name, owner=self._owner), replace(context, is_interactive=False))
+
+    def close(self) -> None:
+        """End them all."""
+        registry = Registry.of_this_user()
+        for entry in registry.list():
+            if entry.key.owner == self._owner:
+                with contextlib.suppress(BackendError):
+                    stop(entry, registry)
+
+
+def _open(key: SessionKey, context: CellContext, *, restart_first: bool = False, can_ask: bool = False) -> Session:
+    registry = Registry.of_this_user()
     of_cell: Any = {"number": context.number, "is_interactive": context.is_interactive, "can_ask": can_ask}
     entry = registry.find(key)
     if entry is not None and restart_first:

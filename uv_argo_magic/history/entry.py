@@ -130,6 +130,7 @@ class RunRecord:
                 requirements=parse_items(self.requirements, source=self.id),
                 python=self.python,
                 backend=self.backend,
+                session=str(data.get("session", "")),
                 push=tuple((str(name), "") for name, _ in data["push"]),
                 pull=tuple(map(str, data["pull"])),
                 args=tuple(map(str, data.get("args", ()))),
