@@ -129,7 +129,7 @@ def _main(argv: Sequence[str]) -> int:
                 case registry.Value():
                     pass  # a terminal binds nothing
                 case _:
-                    text = _text(answer)
+                    text = _text(answer.new if isinstance(answer, registry.Growing) else answer)
                     print(text, end="" if text.endswith("\n") or not text else "\n", flush=True)
     return status
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.argo_server import ArgoServer
@@ -221,6 +222,26 @@ def test_a_run_that_would_end_with_its_process_is_not_left(here, tmp_path):
     (tmp_path / "script.py").write_text("print(1)")
     heard = here.hear("run", str(tmp_path / "script.py"), "-b", "local", "--detach", status=2)
     assert "runs on the local backend end with this process" in heard
+
+
+def test_the_runs_of_the_cluster_are_listed(server, here, there, left, over):
+    heard = there.hear("runs", "-b", "argo", "--set", "namespace=nb")
+    assert heard.startswith("Runs on test, namespace nb\n")
+    (row,) = (line for line in heard.splitlines() if only(server).name in line)
+    assert row.split()[1] == "Running"
+    # Another user's, another program's, and one of a newer version.
+    for name, notes in (("theirs", {}), ("newer", {"uv-argo-magic/schema": "99"})):
+        metadata = {"name": name, "annotations": notes, "labels": {"uv-argo-magic/run": name}}
+        server.workflows[name] = SimpleNamespace(
+            made={"metadata": metadata}, kill=lambda number: None, thread=only_thread()
+        )
+    heard = there.hear("runs", "-b", "argo", "--set", "namespace=nb")
+    assert len(heard.splitlines()) == 3
+    assert "No runs in the history." in there.hear("runs", "-b", "local")
+
+
+def only_thread() -> SimpleNamespace:
+    return SimpleNamespace(join=lambda seconds: None)
 
 
 def test_a_run_that_was_refused_is_listed_with_its_cause(server, here, tmp_path):

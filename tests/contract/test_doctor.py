@@ -160,9 +160,24 @@ def test_the_small_run_tells_what_else_is_wrong(server, examine, index, monkeypa
     server.start_after = 5.0
     found = examine()
     assert outcomes(found, "failed") == ["start"]
-    assert found["start"].message.startswith("the cell did not start within 0 s")
+    assert found["start"].message.startswith("the cell has not started after 0 s")
     # What had begun is stopped.
     assert list(server.workflows.values())[-1].made["spec"]["shutdown"] == "Stop"
+
+
+def test_a_pod_that_cannot_start_is_not_waited_for(server, examine, monkeypatch):
+    monkeypatch.setattr(doctor, "BLOCKED", 0.3)
+    server.start_after = 30.0
+    server.events = [
+        {
+            "metadata": {"name": "x.1"}, "type": "Warning", "reason": "FailedMount",
+            "message": 'MountVolume.SetUp failed for volume "v" : secret "nope" not found',
+        }
+    ]  # fmt: skip
+    found = examine()
+    assert outcomes(found, "failed") == ["start"]
+    assert re.match(r"the cell has not started after \d s: secret nope not found", found["start"].message)
+    assert found["start"].hint.startswith("Create it, or change the setting")
 
 
 def test_through_an_argo_server(server, words, capsys, monkeypatch):
@@ -174,7 +189,7 @@ def test_through_an_argo_server(server, words, capsys, monkeypatch):
         assert cli.main(words) == 0
         lines = capsys.readouterr().out.splitlines()
         assert [line[9:31].strip() for line in lines if line[:2] == "ok"] == [
-            "configuration", "API", "rights",
+            "configuration", "API", "rights", "may watch",
             *(name for name in NO_RUN if name not in ("Argo's version", "at most once")),
         ]  # fmt: skip
         assert [line[9:31].strip() for line in lines if line[:4] == "note"] == [

@@ -418,6 +418,31 @@ def test_checks_are_printed_as_they_come(shell, monkeypatch, capsys):
     )
 
 
+def test_a_notebook_has_one_table_of_checks_that_grows(shell, monkeypatch, capsys):
+    class Handle:
+        def update(self, data, *, raw):
+            seen.append(data)
+
+    def display(data, *, raw, display_id):
+        seen.append(data)
+        return Handle()
+
+    def examine(line, around):
+        yield Check(name="API", outcome="ok", message="answers")
+        yield Check(name="rights", outcome="failed", message="none", hint="Ask for <them>.")
+
+    seen = []
+    monkeypatch.setattr(shell, "kernel", object(), raising=False)
+    monkeypatch.setattr("uv_argo_magic.notebook.magics.display", display)
+    monkeypatch.setattr("uv_argo_magic.commands.doctor.examine", examine)
+    shell.run_line_magic("argo", "doctor")
+    assert capsys.readouterr().out == ""
+    first, second = seen
+    assert "rights" not in first["text/plain"]
+    assert second["text/plain"].splitlines()[-2:] == ["FAILED  rights  none", "                Ask for <them>."]
+    assert "Ask for &lt;them&gt;." in second["text/html"]
+
+
 def test_the_requirements_file_is_written_into_the_cell_that_asks_for_it(shell, engine, tmp_path, monkeypatch):
     monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "analysis.ipynb"))
     asked = []

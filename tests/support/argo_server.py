@@ -443,9 +443,11 @@ class _Handler(BaseHTTPRequestHandler):
         return self.say(201, body)
 
     def listed(self, server: ArgoServer, query: dict) -> None:
-        key, _, value = query.get("labelSelector", "").partition("=")
+        key, equals, value = query.get("labelSelector", "").partition("=")
         all_of_them = [one.made for one in server.workflows.values()]
-        self.say(200, {"items": [one for one in all_of_them if not key or one["metadata"]["labels"][key] == value]})
+        values = [one["metadata"]["labels"].get(key) for one in all_of_them]
+        chosen = [not key or (found == value if equals else found is not None) for found in values]
+        self.say(200, {"items": [one for one, is_chosen in zip(all_of_them, chosen, strict=True) if is_chosen]})
 
     def create(self, server: ArgoServer, body: dict) -> None:
         self.say(201, created(server, body))

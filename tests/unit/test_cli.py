@@ -16,6 +16,7 @@ from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import RunState, fold
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 from uv_argo_magic.core.spec.run_spec import RunSpec
+from uv_argo_magic.core.view import tables
 from uv_argo_magic.engine.context import CellContext
 from uv_argo_magic.history import store
 from uv_argo_magic.history.store import History
@@ -235,14 +236,14 @@ def test_last_says_how_it_ended(history):
         reason="error",
         code=1,
     )
-    text = runs.last(history.last())
+    text = tables.text(runs.last(history.last()))
     assert "r1: Failed after 1.5 s" in text
-    assert "backend   local\n" in text
-    assert "error     ValueError: a" in text
-    assert "cell      print(1)" in text
-    assert "stages    queued" in text
+    assert "  backend  local\n" in text
+    assert "  error    ValueError: a" in text
+    assert "  cell     print(1)" in text
+    assert "  stages   queued" in text
     keep(history, "r2", reason="exit", code=3)
-    assert "exit      3" in runs.last(history.last())
+    assert ("  exit", "3") in runs.last(history.last()).rows
 
 
 def test_logs_as_a_person_reads_them_and_raw(history, capsys):

@@ -278,6 +278,18 @@ class Answers(Protocol):
 
 
 @runtime_checkable
+class Lists(Protocol):
+    """A backend that lists the runs it has, started by any process."""
+
+    def runs(self, settings: Settings) -> tuple[RemoteRun, ...]:
+        """The runs, the newest first.
+
+        Raises:
+            BackendError: the backend cannot be reached, or does not let the user list them.
+        """
+
+
+@runtime_checkable
 class ManualStop(Protocol):
     """A backend whose runs can be stopped from a terminal without this package."""
 
@@ -359,6 +371,15 @@ def answer(backend: Backend, name: str, text: str, *, refused: str) -> None:
     """Answer the question of a run; nothing if the backend's cells cannot ask."""
     if isinstance(backend, Answers):
         backend.answer(name, text, refused=refused)
+
+
+def runs(backend: Backend, settings: Settings) -> tuple[RemoteRun, ...] | None:
+    """The runs that the backend has, the newest first; None if it does not list them.
+
+    Raises:
+        BackendError: the backend cannot be reached, or does not let the user list them.
+    """
+    return backend.runs(settings) if isinstance(backend, Lists) else None
 
 
 def manual_stop_commands(backend: Backend, name: str) -> tuple[str, ...]:

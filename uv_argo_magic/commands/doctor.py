@@ -7,23 +7,25 @@ Rules:
 
 from __future__ import annotations
 
+import math
 import textwrap
 import time
 from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.backends import base
 from uv_argo_magic.backends.base import Check
-from uv_argo_magic.commands.registry import Failure
+from uv_argo_magic.commands.registry import Failure, Growing
 from uv_argo_magic.core.commands.table import run_options
 from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.view import messages
+from uv_argo_magic.core.view.tables import Table
 from uv_argo_magic.engine import stages
 from uv_argo_magic.engine.spec_builder import specify
 from uv_argo_magic.errors import ArgoMagicError, BackendError, ResolutionError, SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from uv_argo_magic.commands.registry import Request
     from uv_argo_magic.core.commands.parser import Line
@@ -39,17 +41,31 @@ PATIENCE = 180.0
 END = 45.0
 """Seconds to wait for the backend's own phase; Argo's controller updates it every ten."""
 LOOK = 0.1
+BLOCKED = 30.0
+"""Seconds that whatever keeps the pod from starting may take to pass."""
+WIDTH = 90
+"""Characters of a line in the table of a notebook."""
 _UNBROKEN: Any = {"break_long_words": False, "break_on_hyphens": False}
 
 
-def handle(request: Request) -> Iterator[str | Failure]:
+def handle(request: Request) -> Iterator[Growing | Failure]:
     """The `doctor` command."""
-    has_failed = False
+    checks: list[Check] = []
     for check in examine(request.line, request.context):
-        yield text(check)
-        has_failed = has_failed or check.outcome == "failed"
-    if has_failed:
+        checks.append(check)
+        yield Growing(table=table(checks), new=text(check))
+    if any(check.outcome == "failed" for check in checks):
         yield Failure()
+
+
+def table(checks: Sequence[Check]) -> Table:
+    """The checks so far, each hint in a row of its own."""
+    rows: list[tuple[str, str, str]] = []
+    for check in checks:
+        first, *others = textwrap.wrap(check.message, WIDTH, **_UNBROKEN) or [""]
+        rows.append((_outcome(check), check.name, first))
+        rows += [("", "", line) for line in (*others, *textwrap.wrap(check.hint, WIDTH, **_UNBROKEN))]
+    return Table(head=("RESULT", "CHECK", "DETAILS"), rows=tuple(rows))
 
 
 def examine(line: Line, context: CellContext) -> Iterator[Check]:
@@ -96,10 +112,13 @@ def examine(line: Line, context: CellContext) -> Iterator[Check]:
         run.stop("doctor")
 
 
+def _outcome(check: Check) -> str:
+    return "FAILED" if check.outcome == "failed" else check.outcome
+
+
 def text(check: Check) -> str:
     """A check as lines for people."""
-    outcome = "FAILED" if check.outcome == "failed" else check.outcome
-    head, margin = f"{outcome:<8} {check.name:<22} ", " " * 32
+    head, margin = f"{_outcome(check):<8} {check.name:<22} ", " " * 32
     lines = textwrap.wrap(check.message, 80, initial_indent=head, subsequent_indent=margin, **_UNBROKEN)
     hint = textwrap.wrap(check.hint, 80, initial_indent=margin, subsequent_indent=margin, **_UNBROKEN)
     return "\n".join([*(lines or [head.rstrip()]), *hint])
@@ -109,15 +128,19 @@ def _follow(run: Run, backend: base.Backend) -> Iterator[Check]:
     started_at = time.monotonic()
     yield Check(name="submission", outcome="ok", message=f"accepted as {run.name}")
     reported = {""}
-    while not (run.state.hello or run.state.ended) and time.monotonic() - started_at < PATIENCE:
+    blocked_at = math.inf
+    while not (run.state.hello or run.state.ended) and time.monotonic() < min(
+        started_at + PATIENCE, blocked_at + BLOCKED
+    ):
         state = run.wait(LOOK)
+        blocked_at = min(blocked_at, time.monotonic()) if state.waiting else math.inf
         message = state.node.message if state.node and not state.hello else ""
         if message not in reported:
             reported.add(message)
             yield Check(name="start", outcome="note", message=message)
     state = run.state
     if not state.hello:
-        yield _not_started(state)
+        yield _not_started(state, time.monotonic() - started_at)
         return
     detail = f"Python {state.hello.python} started after {time.monotonic() - started_at:.1f} s"
     yield Check(name="start", outcome="ok", message=detail)
@@ -138,15 +161,15 @@ def _follow(run: Run, backend: base.Backend) -> Iterator[Check]:
     yield _end(run)
 
 
-def _not_started(state: RunState) -> Check:
+def _not_started(state: RunState, seconds: float) -> Check:
     if state.ended:
         return Check(name="start", outcome="failed", message=messages.sentence(state), hint=messages.hint(state))
-    detail = f": {state.node.message}" if state.node and state.node.message else ""
+    cause, _, step = (state.waiting or (state.node.message if state.node else "")).partition("; ")
     return Check(
         name="start",
         outcome="failed",
-        message=f"the cell did not start within {PATIENCE:.0f} s{detail}",
-        hint="Fix the cause above, or ask your administrator.",
+        message=f"the cell has not started after {seconds:.0f} s" + (f": {cause}" if cause else ""),
+        hint=f"{step[:1].upper()}{step[1:]}." if step else "Ask your administrator about the cluster's nodes.",
     )
 
 

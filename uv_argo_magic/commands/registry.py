@@ -79,7 +79,15 @@ class Value:
     value: object
 
 
-Answer: TypeAlias = "str | Table | Failure | Value"
+@dataclass(frozen=True, kw_only=True)
+class Growing:
+    """A table that replaces the one that the command showed before; `new` is what was added, for a terminal."""
+
+    table: Table
+    new: str
+
+
+Answer: TypeAlias = "str | Table | Growing | Failure | Value"
 """A part of what a command prints, in order; or how it ended."""
 Handler: TypeAlias = "Callable[[Request], Iterable[Answer]]"
 

@@ -18,12 +18,13 @@ from uv_argo_magic.core.resolution.diff import difference
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.view import messages, run_text
 from uv_argo_magic.core.view.tables import Table, changes
-from uv_argo_magic.engine.find_run import locate_entry, locate_remote, outcomes
+from uv_argo_magic.engine.find_run import RunRef, locate_entry, locate_remote, outcomes
 from uv_argo_magic.errors import BackendError, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from uv_argo_magic.backends.base import RemoteRun
     from uv_argo_magic.commands.registry import Request
     from uv_argo_magic.config import Config
     from uv_argo_magic.history.entry import RunRecord
@@ -37,14 +38,25 @@ def explain(request: Request) -> Iterator[str]:
 
 
 def list_runs(request: Request) -> Iterator[str | Table]:
-    """The newest runs: of this notebook, or with --all of every notebook."""
+    """The newest runs: of this notebook, with --all of every notebook, or with --backend those that the backend has.
+
+    Raises:
+        BackendError: the backend does not answer.
+    """
     entries = request.history.list()
+    if request.line.has("backend"):
+        configuration = request.configuration()
+        remote = base.runs(base.load(configuration.backend), configuration.settings)
+        if remote is not None:
+            yield remote_runs(remote[: count(request.line)], configuration)
+            return
+        entries = tuple(entry for entry in entries if entry.backend == configuration.backend)
     if request.notebook and not request.line.has("all"):
         entries = tuple(entry for entry in entries if entry.notebook == request.notebook)
     yield runs(entries[: count(request.line)])
 
 
-def show_last(request: Request) -> Iterator[str]:
+def show_last(request: Request) -> Iterator[Table]:
     """A summary of the last run."""
     yield last(request.history.last(request.notebook))
 
@@ -129,31 +141,50 @@ def runs(entries: tuple[RunRecord, ...]) -> str | Table:
     return Table(head=head, rows=rows, flexible=frozenset({5, 6}))
 
 
+def remote_runs(remote: tuple[RemoteRun, ...], configuration: Config) -> str | Table:
+    """A table of runs as their backend has them."""
+    if not remote:
+        return f"No runs on {configuration.backend}."
+    now = time.time()
+    rows = tuple(
+        (
+            run.run,
+            RunRef(backend=configuration.backend, settings=configuration.settings, remote=run).outcome,
+            _begun(run.started_at, now),
+            humanize.seconds(max(0.0, (run.ended_at or now) - run.started_at)),
+            run.name,
+            PurePath(run.notebook).name or "-",
+        )
+        for run in remote
+    )
+    head = ("RUN", "OUTCOME", "BEGUN", "TOOK", "NAME", "FROM")
+    return Table(title=f"Runs on {remote[0].location}", head=head, rows=rows, flexible=frozenset({5}))
+
+
 def _begun(begun: float, now: float) -> str:
     """The time of today, or the day; `last` shows both."""
     then, today = time.localtime(begun), time.localtime(now)
     return time.strftime("%H:%M" if then[:3] == today[:3] else "%b %d", then)
 
 
-def last(entry: RunRecord) -> str:
-    """One run in a few lines."""
+def last(entry: RunRecord) -> Table:
+    """One run in a few rows."""
     end = entry.summary
     duration = f" after {humanize.seconds(entry.seconds)}" if entry.seconds else ""
-    lines = [
-        f"{entry.id}: {outcomes([entry])[entry.id]}{duration}",
-        f"  begun     {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(entry.begun))}",
-        f"  backend   {entry.backend}" + (f" ({end.place})" if end and end.place else ""),
+    rows = [
+        ("begun", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.begun))),
+        ("backend", entry.backend + (f" ({end.place})" if end and end.place else "")),
     ]
     if entry.notebook:
         path = PurePath(entry.notebook)
-        lines.append(f"  {'file' if path.suffix == '.py' else 'notebook':<8}  {path.name}")
+        rows.append(("file" if path.suffix == ".py" else "notebook", path.name))
     if entry.requirements:
-        lines.append(f"  needs     {' '.join(entry.requirements)}")
+        rows.append(("needs", " ".join(entry.requirements)))
     lock = entry.lock()
     if isinstance(lock, Lock):
         by = f", uv {lock.uv}" if lock.uv else ""
-        lines.append(f"  lock      {lock.key}: {humanize.count(len(lock.packages), 'package')}{by}")
-        lines.append(f"  python    {lock.target.python}" + (f" in {entry.image}" if entry.image else ""))
+        rows.append(("lock", f"{lock.key}: {humanize.count(len(lock.packages), 'package')}{by}"))
+        rows.append(("python", lock.target.python + (f" in {entry.image}" if entry.image else "")))
     if end and end.stages:
         ends = [*(begun for _, begun in end.stages[1:]), end.ended]
         times = [
@@ -161,13 +192,16 @@ def last(entry: RunRecord) -> str:
             for (stage, begun), to in zip(end.stages, ends, strict=True)
             if stage != "ended"
         ]
-        lines.append(f"  stages    {', '.join(times)}")
+        rows.append(("stages", ", ".join(times)))
     if end and end.ename:
-        lines.append(f"  error     {end.ename}: {humanize.one_line(first_line(end.evalue), 80)}")
+        rows.append(("error", f"{end.ename}: {humanize.one_line(first_line(end.evalue), 80)}"))
+    elif end and end.node_message and end.outcome in {"NotStarted", "Lost"}:
+        rows.append(("cause", humanize.one_line(end.node_message, 200)))
     elif end and end.exit:
-        lines.append(f"  exit      {end.exit}")
-    lines.append(f"  cell      {humanize.one_line(first_line(entry.cell), 80)}")
-    return "\n".join(lines)
+        rows.append(("exit", str(end.exit)))
+    rows.append(("cell", humanize.one_line(first_line(entry.cell), 80)))
+    title = f"{entry.id}: {outcomes([entry])[entry.id]}{duration}"
+    return Table(title=title, rows=tuple((f"  {name}", value) for name, value in rows), flexible=frozenset({1}))
 
 
 def _packages(names: Sequence[str], history: History, notebook: str | None) -> Table:

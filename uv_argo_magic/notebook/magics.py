@@ -12,7 +12,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand, output_can_be_silenced
-from IPython.display import display
+from IPython.display import DisplayHandle, display
 from traitlets import TraitError, TraitType
 
 from uv_argo_magic import config
@@ -103,6 +103,7 @@ class ArgoMagics(_with_settings()):  # type: ignore[misc]
         """Ask about runs: %argo runs, last, logs, packages, lock, edit, stop, attach; alone it prints all of them."""
         request = self._request(read_line(line, self.shell.user_ns))
         value: object = None
+        shown: DisplayHandle | None = None
         for answer in registry.dispatch(request, HANDLERS):
             match answer:
                 case registry.Value():
@@ -110,6 +111,8 @@ class ArgoMagics(_with_settings()):  # type: ignore[misc]
                 case registry.Failure():
                     if answer.error:
                         raise answer.error
+                case registry.Growing():
+                    shown = show_growing(answer, shown, self.shell)
                 case _:
                     show(answer)
         return value
@@ -150,9 +153,24 @@ def show(answer: str | Table) -> None:
     if isinstance(answer, str):
         print(answer, flush=True)
         return
+    display(_bundle(answer), raw=True)
+
+
+def show_growing(answer: registry.Growing, shown: DisplayHandle | None, shell: object) -> DisplayHandle | None:
+    """Show the table in place of the one before; print what is new where nothing can be replaced."""
+    if getattr(shell, "kernel", None) is None:
+        print(answer.new, flush=True)
+    elif shown is None:
+        return display(_bundle(answer.table), raw=True, display_id=True)
+    else:
+        shown.update(_bundle(answer.table), raw=True)
+    return shown
+
+
+def _bundle(table: Table) -> dict[str, str]:
     from uv_argo_magic.core.view import tables  # noqa: PLC0415 - %load_ext shows none
 
-    display({"text/plain": tables.text(answer), "text/html": tables.html(answer)}, raw=True)
+    return {"text/plain": tables.text(table), "text/html": tables.html(table)}
 
 
 def notebook_name(names: Mapping[str, object]) -> str:

@@ -182,6 +182,16 @@ class ArgoBackend:
             self._remember(run.name, _KnownRun(client=client, nonce=run.nonce))
         return run
 
+    def runs(self, settings: Settings) -> tuple[RemoteRun, ...]:
+        """The workflows of this package in the namespace of the settings, by any user.
+
+        Raises:
+            BackendError: no cluster is configured, it does not answer, or the user may not list workflows.
+        """
+        with required_packages():
+            client = self._connect(settings)
+        return tuple(run_metadata.read_all(client.workflows(run_metadata.RUN_LABEL), client.location))
+
     def watch(self, name: str, *, follow: bool = True) -> Iterator[Item]:
         """Log text and phases; ends some seconds after the exit record, with Argo's own phase."""
         run = self._runs.get(name)

@@ -85,6 +85,12 @@ def _through_server(client: Server) -> Iterator[Check]:
         yield from _skipped(STEPS.index("rights"), "rights")
         return
     yield Check(name="rights", outcome="ok", message=f"you can list workflows in the namespace {client.namespace}")
+    try:
+        client.try_watch()
+    except BackendError as problem:
+        yield Check(name="may watch", outcome="failed", message=str(problem), hint=problem.hint)
+    else:
+        yield Check(name="may watch", outcome="ok", message="workflows")
     yield _phases(items)
     yield Check(name="executor", outcome="note", message="unknown with an Argo Server")
 
@@ -98,7 +104,8 @@ def meanwhile(client: ArgoClient, name: str) -> Iterator[Check]:
         return
     for pod in pods[:1]:
         if isinstance(client, Server):
-            yield Check(name="at most once", outcome="note", message="unknown with an Argo Server", hint=KEEP_PODS)
+            message = "an Argo Server does not show whether Argo recreates a pod that is lost in its first seconds"
+            yield Check(name="at most once", outcome="note", message=message, hint=KEEP_PODS)
             return
         if version := _version(pod):
             yield Check(name="Argo's version", outcome="ok", message=version)

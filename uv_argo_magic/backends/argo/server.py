@@ -12,6 +12,7 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -24,8 +25,16 @@ from urllib.parse import quote, urlsplit
 
 from uv_argo_magic.backends.argo.client import WORKFLOW_LABEL, ArgoClient, newest_first, pods_of
 from uv_argo_magic.backends.argo.role import SERVER_ROLE
-from uv_argo_magic.backends.kubernetes.rbac import Denied
-from uv_argo_magic.backends.kubernetes.transport import SILENCE, Expired, Gone, HttpTransport, Stream, TooEarly
+from uv_argo_magic.backends.kubernetes.rbac import Denied, denied
+from uv_argo_magic.backends.kubernetes.transport import (
+    SILENCE,
+    Expired,
+    Gone,
+    HttpTransport,
+    Stream,
+    TimedOut,
+    TooEarly,
+)
 from uv_argo_magic.errors import BackendUnavailable, SubmitRejected
 
 if TYPE_CHECKING:
@@ -35,8 +44,12 @@ if TYPE_CHECKING:
 
 ADVICE = "Check ARGO_SERVER or --set server=HOST:PORT, and that this machine can reach the server."
 LOGIN = "Set ARGO_TOKEN in the environment to a valid token; argo auth token and the server's web page show one."
+TRIAL = 2.0
+"""Seconds in which a server refuses a watch."""
 NOT_FOUND = 5
 """The code of gRPC for what is not there."""
+FORBIDDEN = 7
+"""The code of gRPC for what the user may not do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +172,19 @@ class Server(ArgoClient):
         stream = self.transport.stream(f"/api/v1/workflow-events/{quote(self.namespace)}", query, silence=330.0)
         return _TranslatedStream(stream, self._changes)
 
+    def try_watch(self) -> None:
+        """Return if the user may watch workflows, which following a run takes.
+
+        Raises:
+            BackendError: the server refused it.
+        """
+        query = {"listOptions.fieldSelector": "metadata.name=none"}
+        path = f"/api/v1/workflow-events/{quote(self.namespace)}"
+        with contextlib.suppress(TimedOut):  # it accepted the request, and there is nothing to send
+            for data in self.transport.stream(path, query, silence=TRIAL):
+                for line in filter(None, data.split(b"\n")):
+                    _result(line)
+
     def log(
         self, pod: str, *, container: str = "main", since: str = "", follow: bool = True, silence: float = SILENCE
     ) -> Stream:
@@ -240,6 +266,8 @@ def _result(line: bytes) -> Mapping[str, Any]:
         text = str(error.get("message"))
         if error.get("grpc_code") == NOT_FOUND:
             raise Gone(text)
+        if error.get("grpc_code") == FORBIDDEN:
+            raise denied(text, SERVER_ROLE)
         if "waiting to start" in text:
             raise TooEarly(text)
         if "too old" in text or "expired" in text:

@@ -163,13 +163,15 @@ COMMANDS = (
         rest=Option(dest="args", metavar="-- ARGS", help="arguments of the script"),
     ),
     Command(
-        name="runs", help="list recorded runs, newest first", notebook="%argo runs -n 5",
+        name="runs", help="list recorded runs, or with -b argo those of the cluster, newest first",
+        notebook="%argo runs -n 5",
         terminal="uv-argo runs -n 5",
         options=(
             Option(dest="count", flags=("-n", "--count"), metavar="N", help="number of runs to show (default: 20)",
                    example="-n 5"),
             Option(dest="all", flags=("--all",), kind="flag", help="include runs of other notebooks", example="--all",
                    front_ends=("notebook",)),
+            *BACKEND_OPTIONS,
             HELP,
         ),
     ),

@@ -12,6 +12,8 @@ from uv_argo_magic.backends.kubernetes.transport import Gone
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from uv_argo_magic.backends.argo.client import ArgoClient
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
@@ -113,6 +115,13 @@ def read(workflow: dict[str, Any], location: str) -> RemoteRun:
         notebook=str(notes.get(NOTEBOOK_NOTE) or ""),
         was_stopped=diagnose.is_shut_down(workflow),
     )
+
+
+def read_all(workflows: Iterable[dict[str, Any]], location: str) -> Iterator[RemoteRun]:
+    """The runs of those workflows that this version of the package can read."""
+    for workflow in workflows:
+        with contextlib.suppress(SpecError):
+            yield read(workflow, location)
 
 
 def _seconds(timestamp: object) -> float:
