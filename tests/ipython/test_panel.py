@@ -17,6 +17,7 @@ from uv_argo_magic.renderers.choose import mode, renderers
 from uv_argo_magic.renderers.terminal import PlainText
 from uv_argo_magic.testing import play, states, write
 
+EMPTY = {"text/html": "", "text/plain": ""}
 WIDGET = "application/vnd.jupyter.widget-view+json"
 EVIL = "<script>window.XSS=1</script>\"'><img src=x onerror=alert(1)>"
 
@@ -114,14 +115,14 @@ def test_the_widget_gives_way_to_the_static_form_and_is_closed():
     (live, _), (empty, is_update) = page.widgets()
     assert set(live) == {WIDGET, "text/plain"}
     assert live["text/plain"] == ""
-    assert (empty, is_update) == ({}, True)
-    forms = [one for one in page.sent if "text/html" in one[0]]
+    assert (empty, is_update) == (EMPTY, True)
+    forms = [one for one in page.sent if one[0].get("text/html")]
     assert len({display for _, _, display, _ in forms}) == 1
     assert [update for *_, update in forms] == [False] + [True] * (len(forms) - 1)
     assert "This panel is not live" in forms[-2][0]["text/html"]
     assert "This panel is not live" not in forms[-1][0]["text/html"]
     assert page.sent.index(forms[0]) == 0
-    assert page.sent[-1][0] == {}
+    assert page.sent[-1][0] == EMPTY
     left = [ipywidgets.widgets.widget._instances[key] for key in set(ipywidgets.widgets.widget._instances) - before]
     assert left == []
 
@@ -131,7 +132,7 @@ def test_a_background_panel_ends_as_one_widget_with_the_static_form():
     page = Page()
     feed(panel.WidgetPanel(is_reloaded=lambda: True, **page.given()), log())
     (first, _), (empty, _) = page.widgets()
-    assert empty == {}
+    assert empty == EMPTY
     left = {
         key: ipywidgets.widgets.widget._instances[key] for key in set(ipywidgets.widgets.widget._instances) - before
     }
@@ -243,7 +244,7 @@ def test_a_panel_that_is_left_says_how_to_see_the_run():
     shown.leave()
     (form, *_), (empty, *_) = page.sent[-2:]
     assert "This panel is not live" in form["text/html"]
-    assert empty == {}
+    assert empty == EMPTY
     assert shown._live is None
     feed(shown, log())
     count = len(page.sent)

@@ -193,7 +193,9 @@ class WidgetPanel(HtmlPanel):
         if live is None:
             return
         # First: JupyterLab writes into the display of a widget that is closed.
-        self._publish({}, {}, transient={"display_id": self._widget_id}, update=True)
+        # Empty texts: nbconvert warns of an output that has none.
+        empty = {"text/html": "", "text/plain": ""}
+        self._publish(empty, {}, transient={"display_id": self._widget_id}, update=True)
         if self._is_reloaded() or not self._is_blocking:
             live.freeze(html.html(state, now, self._lock()))
         else:
