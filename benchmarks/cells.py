@@ -33,6 +33,8 @@ PAUSE = 0.4
 PLAIN = "print('hello')"
 PACKAGES = "numpy==2.4.6 pandas==3.1.1"
 IMPORTS = "import numpy, pandas\nprint(numpy.__version__)"
+BLOCK = '# /// script\n# dependencies = ["rich"]\n# ///\nimport rich\nprint("hello")\n'
+"""A script with a dependency; both commands keep its environment after the first round."""
 LINES = 400_000
 LIMIT = """
 Each line is read twice: in the runner, which writes the full output to a file, and in the kernel, which shows the first
@@ -112,6 +114,7 @@ def measure(home: Path, count: int) -> list[tuple[str, dict[str, float], str]]:
     base = getattr(sys, "_base_executable", sys.executable)
     (home / "cell.py").write_text(PLAIN)
     (home / "imports.py").write_text(IMPORTS)
+    (home / "block.py").write_text(BLOCK)
     (home / "flood.py").write_text(FLOOD)
     uv = find_uv_bin()
     ready = home / "ready"
@@ -155,6 +158,10 @@ def measure(home: Path, count: int) -> list[tuple[str, dict[str, float], str]]:
             "uv run cell.py": warm["uv run cell.py"],
             "python cell.py": warm["python cell.py"],
         }
+        terminal_block = {
+            "uv-argo run block.py": lambda: process([command, "run", "block.py"], env, home),
+            "uv run block.py": lambda: process([uv, "run", "-q", "block.py"], env, home),
+        }
         loading = {
             "%load_ext uv_argo_magic": lambda: load_ext("uv_argo_magic", env, home),
             "%load_ext autoreload": lambda: load_ext("autoreload", env, home),
@@ -162,6 +169,7 @@ def measure(home: Path, count: int) -> list[tuple[str, dict[str, float], str]]:
         }
         return [
             ("In a terminal", rounds(terminal, count), "uv run cell.py"),
+            ("A script with a dependency in a terminal", rounds(terminal_block, count), "uv run block.py"),
             ("Loading the extension", rounds(loading, count), "import pandas"),
             ("A cell without dependencies", rounds(warm, count), "python cell.py"),
             ("A cell with numpy and pandas", rounds(second, count), "python in a ready environment"),
