@@ -244,6 +244,24 @@ def test_an_idle_session_ends_and_the_next_cell_says_why(notebook):
         notebook.run("a")
 
 
+def test_a_later_cell_can_change_how_long_the_session_lives(notebook):
+    notebook.run("a = 1", "-s --set max_age=1h")
+    assert sessions.ask(notebook.entry(), "status")["status"]["max_age"] == 3600
+    notebook.run("a")
+    assert sessions.ask(notebook.entry(), "status")["status"]["max_age"] == 3600
+    worker = notebook.entry().worker
+    notebook.run("a", "-s --set max_age=0 --set keep=0.3")
+    until(lambda: not worker.is_alive)
+
+
+def test_keep_0_binds_the_session_to_the_kernel(notebook):
+    notebook.run("a = 1")
+    notebook.run("a", "-s --set keep=0")
+    worker = notebook.entry().worker
+    forget_connections()
+    until(lambda: not worker.is_alive)
+
+
 def test_another_kernel_of_the_notebook_rejoins(notebook):
     notebook.run("a = 1")
     forget_connections()

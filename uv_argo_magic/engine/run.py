@@ -134,7 +134,8 @@ def start(  # noqa: PLR0913 - by keyword, each with a default
         warm=functools.partial(base.warm, chosen, prepared.program.guest, spec) if warm else None,
     )  # fmt: skip
     lock = prepared.resolution
-    if isinstance(lock, Lock) and not lock.is_annotated:
+    # A later cell of a session has its packages already; uv must not run again for each of them.
+    if isinstance(lock, Lock) and not lock.is_annotated and (spec.requirements or not spec.session):
         run.explain(
             functools.partial(prepared.resolver.explain, lock, spec.requirements)
         )  # fmt: skip

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 FIXED = base.BACKEND_SETTINGS | {"env"}
 """The settings that hold for a whole session."""
+LIFETIME = ("keep", "max_age")
+"""The settings that hold until a cell changes them."""
 CLIENT = secrets.token_hex(8)
 """Identifies this process to workers."""
 
@@ -123,6 +125,7 @@ class Session:
             if self.is_live and not _is_version(python, configuration.python):
                 raise self._differs("Python", python, configuration.python)
             python = python if self.is_live else configuration.python
+        kept |= {key: getattr(entry.settings, key) for key in LIFETIME if configuration.origin(key) not in _OF_THE_CELL}
         settings = replace(configuration.settings, **kept)
         return replace(configuration, settings=settings, backend=backend, python=python)
 
@@ -200,8 +203,10 @@ class Session:
             self._start(prepared, lock)
         entry = self.entry
         assert entry is not None  # noqa: S101 - it was just started
-        if lock is not None and lock != entry.lock:
-            self.entry = entry = replace(entry, lock=lock)
+        lifetime = {key: getattr(prepared.spec.settings, key) for key in LIFETIME}
+        changed = replace(entry, lock=lock or entry.lock, settings=replace(entry.settings, **lifetime))
+        if changed != entry:
+            self.entry = entry = changed
             self._write(entry)
         connections = _connect(entry)
         return SessionRuns(

@@ -325,6 +325,8 @@ class Worker:
         run = Run(request, payload, log)
         self.logs[run.id] = run
         self.queue.append(run)
+        self.options.update(keep=request["keep"], max_age=request["max_age"])
+        self.options["bound"] = self.options["bound"] or not request["keep"]
         self.host.has_news = True
         system = os.uname()
         log.emit(
