@@ -197,6 +197,14 @@ def test_through_an_argo_server(server, words, capsys, monkeypatch):
             "executor",
             "at most once",
         ]
+        rest.watch_denied = (
+            'workflows.argoproj.io is forbidden: User "x" cannot watch resource "workflows" in API group "argoproj.io" '
+            'in the namespace "nb"'
+        )
+        assert cli.main(words) == 1
+        heard = " ".join(capsys.readouterr().out.split())
+        assert "FAILED may watch you cannot watch workflows in the namespace nb" in heard
+        assert "verbs: [create, get, list, patch, watch]}" in heard
         monkeypatch.setenv("ARGO_TOKEN", "another")
         assert cli.main(words) == 1
         assert "FAILED   API" in capsys.readouterr().out

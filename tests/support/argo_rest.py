@@ -41,6 +41,7 @@ class ArgoRest:
     def __init__(self, server: ArgoServer, *, base: str = "") -> None:
         self.server, self.base, self.cut = server, base, 0
         self.calls: list[tuple[str, str]] = []
+        self.watch_denied = ""  # the message of the refusal
         self.closed = False
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self.http.daemon_threads = True
@@ -79,7 +80,9 @@ class _Handler(BaseHTTPRequestHandler):
         events = re.fullmatch(f"{rest.base}/api/v1/workflow-events/nb", url.path)
         found = re.fullmatch(rf"{rest.base}/api/v1/workflows/nb(?:/([^/]+))?(?:/(log|stop|terminate))?", url.path)
         if events:
-            return self.events(rest, query["listOptions.fieldSelector"].partition("=")[2])
+            if rest.watch_denied:
+                return self.say(403, {"error": {"grpc_code": 7, "http_code": 403, "message": rest.watch_denied}})
+            return self.events(rest, query.get("listOptions.fieldSelector", "").partition("=")[2])
         if url.path == f"{rest.base}/api/v1/version":
             return self.say(200, {"version": "v4.1.2"})
         if not found:

@@ -7,6 +7,7 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import math
 import textwrap
 import time
@@ -109,7 +110,8 @@ def examine(line: Line, context: CellContext) -> Iterator[Check]:
     try:
         yield from _follow(run, backend)
     finally:
-        run.stop("doctor")
+        with contextlib.suppress(BackendError):  # the checks have found what is wrong
+            run.stop("doctor")
 
 
 def _outcome(check: Check) -> str:

@@ -18,6 +18,7 @@ from uv_argo_magic.core.protocol.state import RunState, fold
 from uv_argo_magic.core.requirements.model import Requirement, Requirements
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target, Unresolved
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
+from uv_argo_magic.core.view import messages
 from uv_argo_magic.engine.context import CellContext
 from uv_argo_magic.errors import BackendUnavailable, SpecError
 from uv_argo_magic.history import store as kept
@@ -142,6 +143,26 @@ def test_a_stopped_or_lost_run_is_rebuilt_as_it_ended(history):
         files.finish(fold(last, finished(log, run_id)))
         entry = history.get(run_id)
         assert entry.outcome == entry.state().outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("seen", "outcome"),
+    [
+        ([ev.StopRequested(by="the Stop button", t=2.0), ev.NodePhase(phase="Failed", message="stopped")], "Stopped"),
+        ([ev.NodePhase(phase=ev.NOT_STARTED, message="it did not start: cannot pull x:1; use another")], "NotStarted"),
+    ],
+)
+def test_what_a_run_waited_for_stays_after_its_end(history, seen, outcome):
+    waiting = ev.NodePhase(phase="Pending", message="cannot pull x:1; use another", t=1.0)
+    submitted = ev.Submitted(name="uv-argo-x", location="c", t=0.5)
+    files = begin(history)
+    state = fold([submitted, waiting, *seen, ev.LogEnded(t=3.0)], RunState(run=files.folder.name))
+    files.finish(state)
+    again = history.last().state()
+    assert (again.outcome, state.outcome) == (outcome, outcome)
+    assert messages.sentence(again) == messages.sentence(state)
+    assert "cannot pull x:1" in messages.sentence(again)
+    assert messages.hint(again) == messages.hint(state) == "Use another."
 
 
 def test_the_cause_of_an_end_by_the_backend_is_kept(history):

@@ -178,7 +178,8 @@ class Server(ArgoClient):
         Raises:
             BackendError: the server refused it.
         """
-        query = {"listOptions.fieldSelector": "metadata.name=none"}
+        # By a label: a server first reads a workflow that is selected by its name.
+        query = {"listOptions.labelSelector": f"{WORKFLOW_LABEL}=none"}
         path = f"/api/v1/workflow-events/{quote(self.namespace)}"
         with contextlib.suppress(TimedOut):  # it accepted the request, and there is nothing to send
             for data in self.transport.stream(path, query, silence=TRIAL):

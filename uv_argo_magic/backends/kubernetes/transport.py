@@ -266,7 +266,7 @@ class HttpTransport:
                 raise Gone(message)
             case 410:
                 raise Expired(message)
-            case 429 | 500 | 502 | 503 | 504:
+            case 408 | 429 | 500 | 502 | 503 | 504:
                 # Of a kubelet that does not answer, the API quotes the request too.
                 message = re.sub(r'\b(?:Get|Post) "[^"]*": ', "", message)
                 raise BackendUnavailable(
@@ -297,11 +297,11 @@ def _no_api(location: str) -> BackendUnavailable:
 
 
 def _message(data: bytes) -> str:
-    """The message of an error response: that of a Status object, or the start of its text."""
+    """The message of an error response: that of a Status object or of a stream's error, or the start of its text."""
     try:
         status = json.loads(data)
-        return str(status["message"])
-    except (ValueError, KeyError, TypeError):
+        return str(status.get("error", status)["message"])
+    except (ValueError, KeyError, TypeError, AttributeError):
         return data.decode("utf-8", "replace").strip()[:500]
 
 
