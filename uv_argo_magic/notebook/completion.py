@@ -12,7 +12,6 @@ from IPython.core.completer import SimpleCompletion, SimpleMatcherResult, contex
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.commands import help as command_help
 from uv_argo_magic.core.commands.table import commands_in
-from uv_argo_magic.core.protocol.values import can_encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -78,7 +77,7 @@ def values(
         "requirements-file": lambda: _files(fragment, _REQUIREMENTS),
         "file": lambda: _files(fragment),
         "name": lambda: own_names,
-        "value": lambda: (name for name, value in own_names.items() if can_encode(value)),
+        "value": lambda: _sendable(own_names),
         "cell-name": lambda: _assigned(body),
         "run": lambda: (entry.id for entry in history().list()),
         "command": lambda: commands_in("notebook"),
@@ -86,6 +85,13 @@ def values(
     candidates = list(completers[completer]()) if completer in completers else []
     # Versions and runs have an order of their own.
     return candidates if completer in ("python", "run", "command") else sorted(candidates)
+
+
+def _sendable(names: dict[str, object]) -> Iterable[str]:
+    """The variables whose values can be sent."""
+    from uv_argo_magic.core.protocol.values import can_encode  # noqa: PLC0415 - as in _packages
+
+    return [name for name, value in names.items() if can_encode(value)]
 
 
 def _packages(history: History) -> Iterable[str]:
