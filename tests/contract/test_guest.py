@@ -553,3 +553,14 @@ def test_processes_that_the_kernel_killed_for_memory_are_counted(tmp_path, monke
     assert processes.oom_kills() == 5
     old.write_text("oom_kill many\n")
     assert processes.oom_kills() == 2
+
+
+def test_files_that_a_cell_leaves_are_listed(tmp_path: Path) -> None:
+    cell = (
+        "import os\nos.makedirs('out')\nopen('out/a.csv', 'w').write('12')\nopen(b'\\xff', 'w').close()\nprint('x')\n"
+    )
+    files = run(tmp_path, cell).files
+    assert files is not None
+    assert files.files == (("\N{REPLACEMENT CHARACTER}", "0"), ("out/a.csv", "2"))
+    assert (files.count, files.bytes) == (2, 2)
+    assert run(tmp_path / "other", "print('x')").files is None

@@ -468,3 +468,20 @@ def test_the_result_binds_what_was_pulled():
     run._ended.set()
     run._backend.over.set()
     assert run.result(0) == {"x": 5} == bound
+
+
+VALUE = "%%argo --detach -o valued"
+
+
+def test_the_value_of_a_detached_cell_can_be_had(kernel):
+    kernel.seen.clear()
+    assert kernel.run(f"{VALUE}\n[6, 7]")["status"] == "ok"
+    check = "shown = valued.value(); assert (repr(shown), valued.result()) == ('[6, 7]', {}), shown"
+    assert kernel.run(check)["status"] == "ok"
+    assert kernel.run(f"{VALUE} --pull _\n[6, 7]")["status"] == "ok"
+    assert (
+        kernel.run("_before = _; assert valued.value() == [6, 7], valued.value(); assert _ is _before")["status"]
+        == "ok"
+    )
+    assert kernel.run(f"{VALUE}\nx = 1")["status"] == "ok"
+    assert kernel.run("assert valued.value() is None")["status"] == "ok"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import math
 import os
 import sys
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.protocol import events
-from uv_argo_magic.core.protocol.state import RunState, fold
+from uv_argo_magic.core.protocol.state import Restarted, RunState, fold
 from uv_argo_magic.core.resolution.lock import Lock, Resolution
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.errors import ArgoMagicError, BackendError, BackendUnavailable
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from uv_argo_magic.history.store import History, RunFiles
 
 
+LAST_VALUE = "_"
+"""The name of the value of a cell's last expression, as in IPython."""
 PACE = 0.05
 """Seconds between two updates of a renderer: 20 a second, more than a browser shows."""
 TICK = 0.25
@@ -368,9 +371,33 @@ class Run:
             raise TimeoutError(f"the run {self.id} has not ended after {timeout} seconds")
         self.raise_for_state()
         pulled = self.values()
-        if self._hooks.bind is not None and pulled:
-            self._hooks.bind(pulled)
+        # IPython no longer updates a `_` that is set by others.
+        bound = {name: value for name, value in pulled.items() if name != LAST_VALUE}
+        if self._hooks.bind is not None and bound:
+            self._hooks.bind(bound)
         return pulled
+
+    def value(self, timeout: float | None = None) -> object:
+        """Wait for the end; the value of the last expression, or what `raise_for_state` raises; None without a value.
+
+        With `--pull _` it is the value itself, else an object that shows it (`data` holds its mimebundle).
+
+        Raises:
+            TimeoutError: it has not ended in time.
+            RunError: it ended badly.
+        """
+        pulled = self.result(timeout)
+        if LAST_VALUE in pulled:
+            return pulled[LAST_VALUE]
+        for output in reversed(self.state.outputs):
+            if isinstance(output, events.Result):
+                from uv_argo_magic.renderers.remote_result import RemoteResult  # noqa: PLC0415 - few programs ask
+
+                data = {mime: json.loads(body) for mime, body in output.data}
+                return RemoteResult(data, json.loads(output.metadata))
+            if isinstance(output, Restarted):
+                break
+        return None
 
     def _show_until(
         self,

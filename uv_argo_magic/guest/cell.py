@@ -21,6 +21,7 @@ INTERRUPT_SECONDS = 2.0
 TERMINATE_SECONDS = 1.0
 HELPERS_SECONDS = 0.3
 HEARTBEAT = 10.0
+LISTED = 50  # files that are named
 PASSED_ON = frozenset({"display", "result", "clear", "value", "error", "note"})
 ENVIRONMENT = (
     "PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY",
@@ -107,6 +108,7 @@ class Cell:
         oom_kills = processes.oom_kills()
         cause = self._follow()
         self._clean_up()
+        self._list_files()
         self.out.close([*self.printed.values(), *self.written.values()])
         code = self.process.popen.returncode
         if cause:
@@ -128,6 +130,22 @@ class Cell:
             "code": "\n" * payload["offset"] + payload["code"] if payload["code"] else "",
             "modules": self._modules(), "installs": payload["installs"],
         }  # fmt: skip
+
+    def _list_files(self):
+        """Report the files that the cell left in its folder, which is removed with the run."""
+        work = os.path.join(self.host.home, "work")
+        files = []  # type: list[tuple[str, int]]
+        for home, folders, names in os.walk(work):
+            folders[:] = sorted(folder for folder in folders if folder != "__pycache__")
+            for name in sorted(names):
+                path = os.path.join(home, name)
+                try:
+                    files.append((os.path.relpath(path, work), os.lstat(path).st_size))
+                except OSError:
+                    continue
+        if files:
+            listed = [[os.fsencode(name).decode("utf-8", "replace"), str(one)] for name, one in files[:LISTED]]
+            self.log.emit("files", files=listed, count=len(files), bytes=sum(size for _, size in files))
 
     def _modules(self):
         """The folder of the modules that the payload has for this cell, or ""."""

@@ -57,7 +57,8 @@ def run_cell(text: str, cell: str, options: RunOptions, request: Request) -> obj
     if run is None or front_end.is_detached:
         return run
     if options.pull:
-        shell.push(run.values())
+        # IPython no longer updates a `_` that is set by others.
+        shell.push({name: value for name, value in run.values().items() if name != "_"})
     return None
 
 

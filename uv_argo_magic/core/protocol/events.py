@@ -159,6 +159,15 @@ class Value(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Files(Record):
+    """The files that the cell left in its folder: the first as (path, bytes), their number and bytes together."""
+
+    files: tuple[tuple[str, str], ...]
+    count: int
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Raised(Record):
     """The exception that ended the cell, as JSON (shape: docs/protocol.md, `error`)."""
 
@@ -332,7 +341,8 @@ class LogEnded:
 
 AnyRecord: TypeAlias = (
     Hello | PhaseStarted | Note | InstallLog | Progress | Locked | Installed | Text | Display | Result | ClearOutput
-    | Value | Raised | Heartbeat | Snapshot | Skipped | Question | SessionVariables | SessionEnded | Exited | Part
+    | Value | Files | Raised | Heartbeat | Snapshot | Skipped | Question | SessionVariables | SessionEnded | Exited
+    | Part
 )  # fmt: skip
 """Everything that the guest writes as a record."""
 Event: TypeAlias = (
@@ -442,6 +452,7 @@ _CLASSES: dict[str, type[Record]] = {
     "result": Result,
     "clear": ClearOutput,
     "value": Value,
+    "files": Files,
     "error": Raised,
     "heartbeat": Heartbeat,
     "snapshot": Snapshot,

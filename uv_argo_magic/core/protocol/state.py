@@ -96,6 +96,7 @@ class RunState:
     notes: tuple[str, ...] = ()
     outputs: AppendLog[Output] = field(default_factory=AppendLog)
     values: tuple[ev.Value, ...] = ()
+    files: ev.Files | None = None
     error: str = ""
     question: ev.Question | None = None
     """The newest question of the cell, answered or not."""
@@ -247,6 +248,7 @@ def _boot(state: RunState, event: ev.Record) -> RunState:
         error=initial.error,
         values=initial.values,
         progress=initial.progress,
+        files=initial.files,
         outputs=state.outputs.add(Restarted(boot=event.boot, attempt=state.attempt + 1)),
     )
 
@@ -275,6 +277,8 @@ def _act(  # noqa: C901, PLR0911, PLR0912 - one case an event is what this funct
         case ev.Value():
             others = tuple(value for value in state.values if value.name != event.name)
             return replace(state, values=(*others, event))
+        case ev.Files():
+            return replace(state, files=event)
         case ev.Raised():
             return replace(state, error=event.error)
         case ev.Heartbeat():

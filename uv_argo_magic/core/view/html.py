@@ -29,6 +29,12 @@ VOLATILE = r'(?s)<(span|details) class="uv-volatile".*?</\1>'
 LISTED = 12
 """Packages labels in one line of text; the HTML names all."""
 
+FILES_HINT = (
+    "They were removed with the folder of the run. To keep a file, write it to an absolute path or a volume, or read "
+    "it into a variable and add --pull."
+)
+"""How to keep the files that a cell writes."""
+
 SHORTEST = 0.05
 """Seconds of a phase that is shown; the total contains the shorter ones."""
 
@@ -151,6 +157,23 @@ def _package_row(name: str, version: str, size: str, needed: str, style: str = "
         f'<td style="text-align:left;padding:1px 24px 1px 0;{cell}">{version}</td>'
         f'<td style="text-align:right;padding:1px 0;{_FAINT};{cell}">{size}</td>'
         f'<td style="text-align:left;padding:1px 8px 1px 24px;{_FAINT};{cell}">{needed}</td></tr>'
+    )
+
+
+def files_html(files: ev.Files) -> str:
+    """The files that the cell left in its folder, and how to keep them."""
+    rows = "".join(
+        _package_row(escape(name), "", humanize.size(int(size)) if size.isdecimal() else "", "")
+        for name, size in files.files
+    )
+    if files.count > len(files.files):
+        rows += _package_row(f"and {humanize.count(files.count - len(files.files), 'other file')}", "", "", "")
+    table = f'<table style="{_CODE};border-collapse:collapse;margin:0">{rows}</table>'
+    return _details(
+        f"Files ({files.count}, {humanize.size(files.bytes) or '0 B'})",
+        f'<div style="max-height:270px;overflow:auto;margin:4px 0">{table}</div>'
+        f'<div style="font-size:12px;{_FAINT}">{FILES_HINT}</div>',
+        volatile=True,
     )
 
 
@@ -289,6 +312,8 @@ def _panel(
         body.append(f'<span class="uv-volatile" style="{_CODE};{_FAINT}">{escape(name)}</span>')
     if listed_packages:
         body.append(_details(f"Packages ({len(listed_packages)})", packages_html(state, now, lock)))
+    if state.files is not None:
+        body.append(files_html(state.files))
     body.append(_log_details(state, is_explained=_is_explained(state)))
     notes = "".join(f'<div style="{_REMARK}">{escape(line)}</div>' for line in remarks(state))
     # Only the mark has a colour: no text colour is readable on both light and dark pages.
@@ -317,6 +342,8 @@ def facts(state: RunState, now: float, packages_count: int) -> str:
         parts.append(downloaded)
     elif packages_count:
         parts.append(humanize.count(packages_count, "package"))
+    if state.files is not None:
+        parts.append(humanize.count(state.files.count, "file") + " written")
     if state.phase not in {"new", "preparing"}:  # the location is not known before
         parts.append(humanize.one_line(state.location, 80) if state.location else "local")
     if state.session:

@@ -26,6 +26,7 @@ WHOLE = {
     "phase": {"phase": "installing"},
     "note": {"text": "a"},
     "uv": {"text": "Resolved"},
+    "files": {"files": [["a.csv", "12"]], "count": 1, "bytes": 12},
     "progress": {"done": 1, "of": 2, "bytes": 3, "size": 4},
     "lock": {"lock": "{}"},
     "installed": {"packages": [["numpy", "2.0"]], "seconds": 1, "cached": True},

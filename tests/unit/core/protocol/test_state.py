@@ -165,6 +165,8 @@ def test_the_small_records() -> None:
     assert len(state.outputs) == 2
     progress = ev.Progress(**stamp(1), done=1, of=2)
     assert fold([progress]).progress == progress
+    files = ev.Files(**stamp(1), files=(("a", "1"),), count=1, bytes=1)
+    assert fold([files]).files == files
 
 
 def test_parts_join_to_their_record() -> None:

@@ -50,6 +50,7 @@ def whole(x="", reason="ok", *more, name="swift-otter", start=1000.0, took=1.04,
             ("skipped", {"lines": 5, "bytes": 50, "path": "/tmp/log" + x}),
             ("value", {"name": "v" + x, "body": x, "problem": x}),
             ("snapshot", {"lines": 1, "bytes": 1, "tail": x}),
+            ("files", {"files": [[x, x]], "count": 1, "bytes": 1}),
             ("part", {"id": x, "j": 0, "of": 1, "s": x}),
             *more,
             start=start,
@@ -125,7 +126,8 @@ def test_two_runs_of_the_same_differ_in_volatile_elements_only(reason):
 
 def test_the_html_shows_phases_install_packages_notes_and_gaps():
     shown = Tags(html.html(play(whole()), 0.0)).text
-    for part in ("Succeeded", "swift-otter", "2 packages \N{MIDDLE DOT} ctx", "installing 3.0 s",
+    for part in ("Succeeded", "swift-otter", "2 packages \N{MIDDLE DOT} 1 file written \N{MIDDLE DOT} ctx",
+                 "installing 3.0 s",
                  "environment created in 1.0 s",
                  "numpy", "2.3.4", "Mind this", "5 lines omitted; full output: /tmp/log",
                  "of the log missing: not received", "Install log", "Resolved 2 packages"):  # fmt: skip
@@ -154,6 +156,21 @@ def test_a_run_that_is_prepared_has_no_location_yet():
     log = write(("phase", {"phase": "installing"}), ("progress", {"done": 3, "of": 11, "bytes": 4, "size": 8}))
     downloading = Tags(html.html(play(log), 1010.0)).text
     assert "3 of 11 packages, 4 B of 8 B \N{MIDDLE DOT} local" in downloading
+
+
+def test_files_are_listed_with_how_to_keep_them():
+    files = {"files": [["out/a<b>.csv", "1200"], ["empty", "0"], ["odd", "x"]], "count": 52, "bytes": 5000}
+    log = write(("files", files), ("exit", {"reason": "ok"}))
+    panel = html.html(play(log), 1010.0)
+    shown = Tags(panel).text
+    assert "52 files written" in shown
+    assert "Files (52, 5.0 kB)" in shown
+    assert "out/a<b>.csv1.2 kB" in shown
+    assert "and 49 other files" in shown
+    assert html.FILES_HINT in shown
+    assert "a&lt;b" not in re.sub(html.VOLATILE, "", panel)
+    one = write(("files", {"files": [["a", "1"]], "count": 1, "bytes": 0}), ("exit", {"reason": "ok"}))
+    assert "Files (1, 0 B)" in html.html(play(one), 1010.0)
 
 
 def test_a_failure_is_told_by_its_exception_and_a_stop_by_the_panel():
