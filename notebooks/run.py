@@ -63,8 +63,13 @@ def small_cluster() -> Iterator[None]:
     from support.argo_server import ArgoServer  # noqa: PLC0415 - beside the tests, and only for this
 
     with tempfile.TemporaryDirectory() as folder, ArgoServer(Path(folder)) as server:
+        before = dict(os.environ)
         os.environ |= server.settings
-        yield
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ |= before
 
 
 def text(output: NotebookNode) -> str:
@@ -110,16 +115,18 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="store the outputs in the notebooks")
     parser.add_argument("--test-server", action="store_true", help="have argo cells run on the tests' API server")
     wanted = parser.parse_args()
-    with small_cluster() if wanted.write or wanted.test_server else contextlib.nullcontext():
-        return run_all(wanted.notebooks, write=wanted.write)
+    return run_all(wanted.notebooks, write=wanted.write, test_server=wanted.write or wanted.test_server)
 
 
-def run_all(paths: list[Path], *, write: bool) -> int:
-    """Run these; 1 if a cell failed that should not."""
+def run_all(paths: list[Path], *, write: bool, test_server: bool) -> int:
+    """Run these, argo.ipynb on the tests' API server if wanted; 1 if a cell failed that should not."""
     for path in paths:
         notebook = nbformat.read(path, as_version=4)
+        # Settings of a cluster would be noted in the cells of every other notebook.
+        cluster = small_cluster() if test_server and path.stem == "argo" else contextlib.nullcontext()
         try:
-            run(notebook, path.parent)
+            with cluster:
+                run(notebook, path.parent)
         except CellExecutionError as error:
             show(notebook)
             print(f"{path.name} stopped at {error.ename}: {error.evalue}", file=sys.stderr)
