@@ -10,6 +10,7 @@ from IPython.core.completer import provisionalcompleter
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 from uv_argo_magic.core.spec.run_spec import RunSpec
 from uv_argo_magic.history.store import History
+from uv_argo_magic.sessions.registry import Registry, SessionEntry, SessionKey
 
 LINES = [
     ("%%argo --de", {"--deps", "--detach"}),
@@ -40,6 +41,8 @@ LINES = [
     ("%argo logs 2026", {"20260101-one"}),
     ("%argo help pa", {"packages"}),
     ("%argo runs --co", {"--count"}),
+    ("%%argo -s pl", {"plots"}),
+    ("%argo restart p", {"plots"}),
 ]
 
 
@@ -51,6 +54,8 @@ def typing(shell, tmp_path, monkeypatch):
     History(tmp_path / "home" / "data" / "runs").begin(
         "20260101-one", spec=RunSpec(cell="1"), resolution=Lock(packages=(package,), target=Target(python="3.12"))
     )
+    key = SessionKey(name="plots", notebook="a.ipynb")
+    Registry.of_this_user().write(SessionEntry(key=key, backend="local", python="3.12.1"))
     for name in ("needs.txt", "needy.csv", "data.csv", ".env", "sub/more.in"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()

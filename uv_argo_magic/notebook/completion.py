@@ -81,6 +81,7 @@ def values(
         "cell-name": lambda: _assigned(body),
         "run": lambda: (entry.id for entry in history().list()),
         "command": lambda: commands_in("notebook"),
+        "session": _sessions,
     }
     candidates = list(completers[completer]()) if completer in completers else []
     # Versions and runs have an order of their own.
@@ -92,6 +93,13 @@ def _sendable(names: dict[str, object]) -> Iterable[str]:
     from uv_argo_magic.core.protocol.values import can_encode  # noqa: PLC0415 - as in _packages
 
     return [name for name, value in names.items() if can_encode(value)]
+
+
+def _sessions() -> Iterable[str]:
+    """The names of this user's sessions."""
+    from uv_argo_magic.sessions.registry import Registry  # noqa: PLC0415 - %load_ext completes nothing
+
+    return {entry.name for entry in Registry.of_this_user().list()}
 
 
 def _packages(history: History) -> Iterable[str]:
