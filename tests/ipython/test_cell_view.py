@@ -83,11 +83,11 @@ def test_the_panel_shows_while_packages_are_resolved_and_goes_on_with_the_run(no
     assert shown == ["argo Pending", ""]
     state = fold([ev.Preparing(t=1.0), ev.Submitted(name="n", location="", t=2.0)], RunState(run="r1"))
     ended = fold([ev.Exited(boot="b", n=1, t=5.0, reason="ok")], state)
-    run = Run(id="r1", state=ended, lock=lambda: PREPARED.resolution, follow=lambda *views, **_: [
+    run = Run(id="r1", name="n", state=ended, lock=lambda: PREPARED.resolution, follow=lambda *views, **_: [
         one.update(ended) for one in views
     ])  # fmt: skip
     assert view.follow(run, PREPARED)
-    assert shown == ["argo Pending", "", "argo Succeeded", None]
+    assert shown == ["argo Pending", "", "argo Succeeded", ""]
     view.abandon()
     assert len(shown) == 4
 
@@ -102,9 +102,9 @@ def test_stop_ends_the_work(notebook, shown):
     threading.Thread(target=lambda: (_until(lambda: stop_button(view)), stop_button(view).click())).start()
     with pytest.raises(Stopped, match="stopped by the Stop button"):
         view.prepare(wait)
-    assert shown[-2:] == ["argo Stopped", None]
+    assert shown[-2:] == ["argo Stopped", ""]
     view.abandon()
-    assert shown[-2:] == ["argo Stopped", None]
+    assert shown[-2:] == ["argo Stopped", ""]
 
 
 def test_an_interrupt_ends_the_work(notebook, shown, monkeypatch):
@@ -130,7 +130,7 @@ def test_a_resolution_that_fails_leaves_a_panel_that_says_so(notebook, shown):
     with pytest.raises(ResolutionError):
         view.prepare(work)
     view.abandon()
-    assert shown[-2:] == ["argo NotStarted", None]
+    assert shown[-2:] == ["argo NotStarted", ""]
 
 
 def test_where_nothing_is_live_the_work_is_done_at_once(shown):
@@ -150,7 +150,7 @@ def test_a_request_that_came_before_the_run_gets_it(notebook, shown):
     )
     view._take_note(again, 0)
     assert not view._left.is_set()
-    run = Run(id="r1", state=RunState(run="r1"), lock=lambda: None, follow=lambda *_, **__: None)
+    run = Run(id="r1", name="n", state=RunState(run="r1"), lock=lambda: None, follow=lambda *_, **__: None)
     assert not view.follow(run, PREPARED)
     assert view.is_left
     assert reconnect.find({"header": {"msg_id": "m2"}}).run is run
