@@ -2,6 +2,7 @@
 
 Rules:
 - No UV_ARGO_* of the shell that started the tests reaches them.
+- What downloads libraries runs with `-m corpus`.
 - The comparison with whole galleries takes minutes and archives: it runs where UV_ARGO_TEST_GALLERIES names them.
 - No test depends on how fast the machine is: Hypothesis bounds the number of examples, not their time. There are few of
   them, and many in a strict run or with `--hypothesis-profile thorough`.
@@ -36,9 +37,10 @@ for name in [name for name in os.environ if name.startswith("UV_ARGO_") and not 
 
 
 def pytest_collection_modifyitems(config, items):
-    if os.environ.get("UV_ARGO_TEST_GALLERIES"):
-        return
-    left = [item for item in items if item.get_closest_marker("fidelity")]
+    unwanted = {"fidelity"} if not os.environ.get("UV_ARGO_TEST_GALLERIES") else set()
+    if "corpus" not in config.option.markexpr:
+        unwanted.add("corpus")
+    left = [item for item in items if any(map(item.get_closest_marker, unwanted))]
     config.hook.pytest_deselected(items=left)
     items[:] = [item for item in items if item not in left]
 

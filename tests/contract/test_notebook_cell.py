@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from typing import TYPE_CHECKING
 
@@ -301,3 +302,10 @@ def test_pip_installs_what_is_missing_at_that_line(tmp_path):
     site.parent.rename(site.parent.with_name(lock.key))
     state = begin(tmp_path, cell, code=code, modules=notebook_modules(), installs=(("install added", lock),)).state()
     assert text_of(state) == "None\nSuccessfully installed added-1.0\n5 site-packages\n5\n"
+
+
+def test_the_client_refuses_exactly_what_the_guest_does_not_have(tmp_path):
+    cell = "magics = get_ipython().own_magics\nprint(sorted(magics.line)); print(sorted(magics.cell))"
+    line, cell_magics = text_of(run(tmp_path, cell)).splitlines()
+    assert ast.literal_eval(line) == sorted(ipython_syntax.LINE_MAGICS)
+    assert ast.literal_eval(cell_magics) == sorted(ipython_syntax.CELL_MAGICS)

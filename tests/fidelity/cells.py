@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_PACKAGES = ("numpy", "pandas", "matplotlib", "tqdm", "ipython", "jinja2")
+_PACKAGES = ("numpy", "pandas", "matplotlib", "tqdm", "jinja2")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -918,12 +918,145 @@ task.result()
 from __future__ import annotations
 def f(a: undefined_name) -> also_undefined: ...
 f.__annotations__
+
+# %% %matplotlib inline
+%matplotlib inline
+import matplotlib.pyplot as plt
+plt.plot([1, 2])
+
+# %% a retina figure
+%config InlineBackend.figure_format = "retina"
+import matplotlib.pyplot as plt
+plt.plot([1, 2])
+plt.show()
+%config InlineBackend.figure_format = "png"
+
+# %% shell commands
+name = "value"
+!echo {name} $name '$name'; echo error >&2
+lines = !echo one; echo two
+print(len(lines), lines.n, lines.grep("t"), _exit_code)
+lines
+
+# %% %%bash
+%%bash
+echo "three"
+exit 0
+
+# %% %%capture
+%%capture kept
+print("kept")
+6 * 7
+
+# %% capture_output
+from IPython.utils.capture import capture_output
+with capture_output() as seen:
+    print("hidden")
+    display("shown", 2)
+print(repr(seen.stdout), [output.data["text/plain"] for output in seen.outputs])
+
+# %% %cd, %pwd, %env
+%cd -q /
+print(get_ipython().run_line_magic("pwd", ""))
+%env FIDELITY_VALUE=1
+%env FIDELITY_VALUE
+
+# %% %who and %precision
+a, b = 1, "x"
+%who_ls int
+%precision 3
+print(1 / 3)
+[1 / 3, 2.0]
+
+# %% an indented cell with prompts
+    >>> x = 1
+    >>> for i in range(2):
+    ...     x += i
+    >>> x
+
+# %% help
+def helped(a, b=1):
+    "What it does."
+helped?
+
+# %% an unknown magic
+%no_such_magic 1
+
+# %% an error below a magic
+%cd -q /
+def f(value):
+    lines = !echo {value}
+    return 1 / 0
+f(2)
+
+# %% ast_node_interactivity
+from IPython.core.interactiveshell import InteractiveShell
+InteractiveShell.ast_node_interactivity = "last_expr"
+1
+2
+
+# %% IPython.display
+from IPython.display import HTML, JSON, Code, Image, Javascript, Latex, Markdown, Math, Pretty, display, display_html
+display(HTML("<b>b</b>"), Markdown("*m*"), Math("x"), Latex("$y$"), JSON({"a": 1}), Javascript("1"), Pretty("p"))
+display_html("<i>i</i>", raw=True)
+HTML("<u>u</u>", metadata={"isolated": True})
+
+# %% IPython.display of files
+from IPython.display import IFrame, Image, SVG, Video
+png = bytes.fromhex("89504e470d0a1a0a0000000d494844520000000400000006080200000000000000")
+open("a.svg", "w").write("<svg xmlns='http://www.w3.org/2000/svg'/>")
+display(Image(png, width=7), Image(png, retina=True), Image(url="https://example.com/a.png", alt="x"), SVG("a.svg"))
+display(Video("https://example.com/a.mp4"), IFrame("https://example.com", 3, 4))
+
+# %% a progress bar of IPython
+from IPython.display import ProgressBar
+for _ in ProgressBar(3):
+    pass
+
+# %% formatters of one's own
+class Point:
+    def __init__(self, x):
+        self.x = x
+shell = get_ipython()
+shell.display_formatter.formatters["text/html"].for_type(Point, lambda point: f"<b>{point.x}</b>")
+shell.display_formatter.formatters["text/plain"].for_type(Point, lambda point, p, cycle: p.text(f"Point {point.x}"))
+display([Point(1)])
+Point(2)
+
+# %% in a notebook?
+import builtins, sys
+shell = get_ipython()
+print(shell.__class__.__name__, shell.__class__.__module__, "IPKernelApp" in shell.config, builtins.__IPYTHON__)
+print("IPython" in sys.modules, "ipykernel.zmqshell" in sys.modules, shell.kernel is not None, sys.argv[0].rpartition("/")[2])
+
+# %% multiprocessing by spawn
+import math, multiprocessing
+print("once")
+with multiprocessing.get_context("spawn").Pool(2) as pool:
+    print(pool.map(math.sqrt, [1, 4, 9]))
+
+# %% a process pool and a manager
+import concurrent.futures, math, multiprocessing
+context = multiprocessing.get_context("forkserver")
+with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+    print(pool.submit(math.factorial, 5).result())
+with context.Manager() as manager:
+    print(manager.list([1, 2])[:])
+
+# %% half an emoji
+display({"text/plain": "cut \ud83d"}, raw=True)
+print("after")
+
+# %% update of an unknown display
+from IPython.display import update_display
+update_display("nobody sees it", display_id="unknown")
+print("after")
 '''
 
 
 def _needs(source: str) -> tuple[str, ...]:
     found = set(re.findall(r"^(?:import|from) (\w+)", source, re.MULTILINE))
-    return tuple(sorted(name for name in _PACKAGES if {"ipython": "IPython"}.get(name, name) in found))
+    return tuple(sorted(name for name in _PACKAGES if name in found))
 
 
 def _cells() -> tuple[Cell, ...]:

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 SECONDS = 300
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-# Stands for the line with %%argo, so that the lines below have the same numbers.
+# Stands for the line with %%argo, so that the lines below have the same numbers (a cell magic must be the first line).
 PLAIN_LINE = "# a plain cell"
+# Without `__spec__`, which the reset takes away too, child processes cannot be started.
+RESET = "%reset -f\n__spec__ = None"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +64,9 @@ def pinned(names: Sequence[str]) -> str:
 def run(cells: Sequence[Cell], folder: Path, *, environ: Mapping[str, str] | None = None) -> list[tuple[Seen, Seen]]:
     """(plain, argo) of each cell; one kernel runs all of the plain ones first, each with a namespace of its own."""
     made = nbformat.v4.new_code_cell
-    plain = [made(f"{PLAIN_LINE}\n{cell.source}") for cell in cells]
+    plain = [made(f"{'' if cell.source.startswith('%%') else PLAIN_LINE}\n{cell.source}") for cell in cells]
     argo = [made(f"%%argo{f' --deps {pinned(cell.deps)}' if cell.deps else ''}\n{cell.source}") for cell in cells]
-    resets = [made("%reset -f") for _ in cells]
+    resets = [made(RESET) for _ in cells]
     notebook = nbformat.v4.new_notebook(
         cells=[
             *(one for pair in zip(resets, plain, strict=True) for one in pair),

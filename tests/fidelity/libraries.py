@@ -25,7 +25,7 @@ from uv import find_uv_bin
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from compare import PLAIN_LINE, ROOT, SECONDS
+from compare import PLAIN_LINE, RESET, ROOT, SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +62,7 @@ def run(cells: Sequence[LibraryCell], python: str, folder: Path) -> list[tuple[l
     plain = [made(f"{PLAIN_LINE}\n{cell.source}") for cell in cells]
     versions = installed(python)
     argo = [made(f"%%argo --deps {_pinned(cell.deps, versions)!r}\n{cell.source}") for cell in cells]
-    resets = [made("%reset -f") for _ in cells]
+    resets = [made(RESET) for _ in cells]
     notebook = nbformat.v4.new_notebook(
         cells=[
             *(one for pair in zip(resets, plain, strict=True) for one in pair),

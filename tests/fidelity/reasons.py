@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-_SCRIPT = "The cell runs as a file, and has what files have."
-_RESULT_LAST = "The value is returned by `%%argo`, so that `Out[n]` has it. It follows all other output of the cell."
 _STDERR = "An error while showing a value does not end the run. Its traceback is printed on stderr."
 _LOOP = "A cell without a top-level `await` has no event loop, as in a script. `asyncio.run` works; code that needs a running loop does not."
 _SOURCE = "The cell is a file, so Python can show the source line."
@@ -22,23 +20,17 @@ REASONS = {
     "an error in _repr_html_": _STDERR,
     "an error in __repr__": _STDERR,
     "an integer that is too long to print": _STDERR,
-    "one figure": _RESULT_LAST,
-    "a figure as the result": _RESULT_LAST,
-    "savefig": _RESULT_LAST,
     "asyncio.run": _LOOP,
     "asyncio.get_running_loop": _LOOP,
     "asyncio.create_task": _LOOP,
     "an exception in a thread": _SOURCE,
     "an exception in __del__": _SOURCE,
-    "inspect.getsource": _SCRIPT,
-    "__file__": _SCRIPT,
-    "sys.argv": "`sys.argv` contains only the file of the cell. In a kernel, it contains the kernel's arguments.",
+    "sys.argv": "`sys.argv` contains only the program's name. In a kernel, it contains the kernel's arguments.",
     "raise from": _RAISED_LINE,
     "an exception in an except block": _RAISED_LINE,
     "an exception with finally": _RAISED_LINE,
     "an exception group": _GROUP,
     "except*": _GROUP,
-    "return outside a function": "`%%argo` compiles the whole cell before it runs any of it. IPython runs it statement by statement.",
     "an error in __str__ of an exception": "`%%argo` reports the exception itself. IPython reports the error raised by its `__str__`.",
     "a missing module": _HINT,
     "a missing file": _HINT,
@@ -50,7 +42,9 @@ REASONS = {
     "breakpoint": "A cell cannot ask for input. A kernel without a debugger ignores the breakpoint.",
     "an environment variable of the kernel": "The cell gets no environment variables of the kernel. Set them with `--set env=NAME=VALUE`.",
     "MPLBACKEND and JPY_PARENT_PID": _NO_KERNEL,
-    "get_ipython": _NO_KERNEL,
     "sys.ps1": "The cell is not interactive, so `sys.ps1` is not set.",
-    "doctest": "The cell is a file, and doctest prints its name.",
+    "help": "A cell has no pager, so help is printed.",
+    "an unknown magic": "A magic that a cell does not have is refused before the run.",
+    "an error below a magic": "`%%argo` shows the lines as you wrote them. IPython shows their translation.",
+    "half an emoji": "An unpaired surrogate is shown escaped. A kernel cannot send it, and reports an error.",
 }

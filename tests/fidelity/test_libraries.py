@@ -1,0 +1,38 @@
+"""Libraries that ask where they are render under `%%argo` what they render in a plain cell."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import libraries
+
+
+def test_outputs_are_outlined_by_kind_and_mime_type():
+    from nbformat.v4 import new_output
+
+    outputs = [
+        new_output("stream", name="stderr", text="\x1b[31m 10%\r 20% 3.5s\n"),
+        new_output("display_data", data={"text/plain": "x", "application/vnd.plotly.v1+json": {}}),
+        new_output("execute_result", data={"text/html": "x"}),
+        new_output("error", ename="ValueError", evalue="x"),
+    ]
+    assert libraries.outline(outputs) == [
+        "display plotly.v1+json, text/plain", "result text/html", "error ValueError", "stderr 0% 0s",
+    ]  # fmt: skip
+    widget = ["display jupyter.widget-view+json, text/plain"]
+    assert libraries.verdict(widget, ["display text/html, text/plain"]) == "text or HTML instead of the live widget"
+    assert libraries.verdict(["a"], ["b"]) == "differs"
+
+
+@pytest.mark.corpus
+@pytest.mark.timeout(1800)
+def test_libraries_render_as_in_a_plain_cell(tmp_path):
+    pairs = libraries.run(libraries.CELLS, libraries.make_venv(tmp_path), tmp_path)
+    for cell, (plain, argo) in zip(libraries.CELLS, pairs, strict=True):
+        assert argo or not plain, f"{cell.library}: {cell.what}: nothing shown"
+        assert not any(line.startswith("error") for line in argo), (cell, argo)
