@@ -94,6 +94,7 @@ TABLE = [
      "The run was stopped."),
     (play([SUBMITTED, write(HELLO, ("exit", {"reason": "stopped"})), GONE]), "Stopped", "Stopped",
      "The run was stopped: Error: the pod was deleted; run the cell again."),
+    (play([SUBMITTED, ev.LogEnded(t=1009.0)]), "Lost", "Lost", "The log ended unexpectedly."),
     (LOST, "Lost", "Lost", "The log ended unexpectedly: Failed: OOMKilled."),
     (play([SUBMITTED, GONE, ev.LogEnded(t=1009.0)]), "NotStarted", "NotStarted", "The pod was deleted."),
     (play([ev.NodePhase(phase=ev.NOT_STARTED, message="namespace x not found"), ev.LogEnded(t=1.0)]),
