@@ -167,6 +167,8 @@ def test_the_small_records() -> None:
     assert fold([progress]).progress == progress
     files = ev.Files(**stamp(1), files=(("a", "1"),), count=1, bytes=1)
     assert fold([files]).files == files
+    question = ev.Question(**stamp(1), prompt="Name: ")
+    assert fold([question]).question == question
 
 
 def test_parts_join_to_their_record() -> None:

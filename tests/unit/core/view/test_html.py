@@ -173,6 +173,13 @@ def test_files_are_listed_with_how_to_keep_them():
     assert "Files (1, 0 B)" in html.html(play(one), 1010.0)
 
 
+def test_a_session_is_named_with_its_memory():
+    hello = ("hello", {"protocol": 1, "python": "3.12.1", "platform": "linux", "pid": 7})
+    submitted = ev.Submitted(name="a", location="", t=1000.0, session="main")
+    shown = Tags(html.html(play([submitted, write(hello, ("heartbeat", {"rss": 2_000_000}))]), 1010.0)).text
+    assert "local \N{MIDDLE DOT} session main \N{MIDDLE DOT} 2.0 MB" in shown
+
+
 def test_a_failure_is_told_by_its_exception_and_a_stop_by_the_panel():
     failed = Tags(html.html(play(whole("", "error")), 0.0)).text
     assert "bad" not in failed
