@@ -91,7 +91,7 @@ def test_every_setting_of_a_resolution_is_kept_with_the_run(shell, argo, tmp_pat
 def shell_lines(shell, line):
     with capture_output() as shown:
         shell.run_line_magic("argo", line)
-    return shown.stdout.splitlines()
+    return [text for output in shown.outputs for text in output.data["text/plain"].splitlines()]
 
 
 def test_locked_refuses_before_anything_runs(shell, index, argo):
