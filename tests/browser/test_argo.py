@@ -11,7 +11,7 @@ import sys
 
 import pytest
 from support.argo_server import ArgoServer
-from support.lab import keep
+from support.lab import keep, unfold
 
 BADGE = ".uv-argo .uv-badge"
 STATIC = ".uv-argo-static"
@@ -71,19 +71,20 @@ def test_pending_installing_running_succeeded(notebook, request):
     page = opened.page
     page.wait_for_selector(f"{BADGE}.uv-pending")
     keep(opened, f"{name}-pending", 2)
-    page.wait_for_selector("text=Installing packages.", timeout=60_000)
+    unfold(page, "run")
+    page.wait_for_selector(f"{BADGE}.uv-installing", timeout=60_000)
     page.wait_for_selector(".uv-argo .uv-volatile:has-text('installing')")
     keep(opened, f"{name}-installing", 2)
-    page.get_by_role("button", name="Log", exact=True).click()
+    unfold(page, "log")
     page.wait_for_selector("pre.uv-log:has-text('step 1')", timeout=60_000)
     assert "numpy==" in page.locator("pre.uv-log").inner_text()  # the pod's log has uv's words too
     keep(opened, f"{name}-running-log", 2)
-    page.get_by_role("button", name="Packages", exact=True).click()
+    unfold(page, "packages")
     page.wait_for_selector(".uv-argo :text('pandas')")
     opened.ended(2, 60)
     page.wait_for_selector(f"{STATIC}:has-text('Succeeded')")
     keep(opened, f"{name}-succeeded", 2)
-    panel, stream, result = opened.outputs(2)
+    panel, _, stream, result = opened.outputs(2)
     assert set(panel["data"]) == {"text/html", "text/plain"}
     assert "".join(stream["text"]) == "".join(f"step {step}\n" for step in range(4))
     assert "<table" in "".join(result["data"]["text/html"])

@@ -7,7 +7,7 @@ import json
 import nbformat
 import pytest
 from support import lab as jupyter
-from support.lab import contrasts, fits, focus, keep
+from support.lab import contrasts, fits, focus, keep, unfold
 
 BADGE = ".uv-argo .uv-badge"
 STATIC = ".uv-argo-static"
@@ -48,11 +48,6 @@ def gate(tmp_path):
     closed = Gate(tmp_path / "gate")
     yield closed
     closed.open()
-
-
-def unfold(page, name):
-    """Click the line of the panel, or one of the two in it."""
-    page.locator(f".uv-fold-{name} summary").click()
 
 
 def test_phases_change_and_the_output_comes(open_notebook, gate):

@@ -375,16 +375,17 @@ def test_loading_stays_light():
     assert done.returncode == 0, done.stderr
 
 
-def test_what_a_file_asks_for_beside_requirements(shell, engine, tmp_path, capsys):
+def test_what_a_file_asks_for_beside_requirements(shell, engine, tmp_path):
     (tmp_path / "pyproject.toml").write_text(
         '[project]\nname = "x"\nrequires-python = ">=3.12,<3.14"\ndependencies = ["numpy"]\n'
-        '[tool.uv]\nconstraint-dependencies = ["numpy<3"]\noverride-dependencies = ["six==1"]\nindex-url = "x"\n',
+        '[tool.uv]\nconstraint-dependencies = ["numpy<3"]\noverride-dependencies = ["six==1"]\n'
+        'index-url = "https://index.example.com/simple"\n',
         encoding="utf-8",
     )
     run(shell, "-r pyproject.toml -p 3.13 --set constraints=pandas<3")
     assert engine.spec.settings.constraints == ("pandas<3", "numpy<3")
     assert engine.spec.settings.overrides == ("six==1",)
-    assert capsys.readouterr().out.startswith("pyproject.toml: ignoring index-url of [tool.uv]")
+    assert engine.spec.settings.index_url == "https://index.example.com/simple"
     with pytest.raises(SpecError, match=r"--python 3.11 does not satisfy requires-python .* of pyproject\.toml"):
         run(shell, "-r pyproject.toml -p 3.11")
     run(shell, "-r pyproject.toml", '# /// script\n# requires-python = ">=3.13"\n# ///\n')

@@ -189,6 +189,11 @@ def browser(play, **given):
             context.close()
 
 
+def unfold(page, name):
+    """Click the line of the panel (`run`), or one of those in it (`log`, `packages`)."""
+    page.locator(f".uv-fold-{name} summary").click()
+
+
 def keep(notebook, name, number=1):
     """A picture of a cell as it is now, to be looked at: test-artifacts/NAME.png."""
     notebook.page.wait_for_timeout(300)  # a theme fades in
