@@ -72,7 +72,7 @@ def test_pending_installing_running_succeeded(notebook, request):
     page.wait_for_selector(f"{BADGE}.uv-pending")
     keep(opened, f"{name}-pending", 2)
     unfold(page, "run")
-    page.wait_for_selector(f"{BADGE}.uv-installing", timeout=60_000)
+    page.wait_for_selector(f"{BADGE}.uv-installing, {BADGE}.uv-downloading", timeout=60_000)
     page.wait_for_selector(".uv-argo .uv-volatile:has-text('installing')")
     keep(opened, f"{name}-installing", 2)
     unfold(page, "log")
