@@ -90,11 +90,13 @@ HEAVY = {
 def test_a_run_without_dependencies_starts_one_process_imports_little_and_leaves_nothing(tmp_path):
     (tmp_path / "hello.py").write_text("print('hello')\n")
     (tmp_path / "tmp").mkdir()
+    # A variable of the tests' own could be a setting of an installed backend: looking for that takes a scan.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("UV_ARGO_")}
     for _ in range(2):  # the first packs the guest
         completed = subprocess.run(
             [sys.executable, "-c", WATCHED_MAIN, "run", "hello.py"],
             cwd=tmp_path,
-            env=os.environ | {"UV_ARGO_HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "tmp")},
+            env=env | {"UV_ARGO_HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "tmp")},
             capture_output=True,
             text=True,
             timeout=60,
