@@ -59,15 +59,29 @@ class Executor:
     def body(self, text):
         """The steps of the cell's code, or of the body of a magic; values are shown as the shell is set to."""
         tree, silent = self.parse(text), _silenced(text)
+        awaits = self._awaits(tree)
+        waiting = []  # statements that run with the next one, so that a task can be created before the first await
         for number, node in enumerate(tree.body, 1):
             last = number == len(tree.body)
             shows = self._shows(node, last) and not (last and silent)
-            if shows and isinstance(node, ast.Expr):
+            is_value = shows and isinstance(node, ast.Expr)
+            if not is_value:
+                waiting.append(node)
+            if waiting and (shows or last or not awaits):
+                yield self.compiled(ast.Module(body=waiting, type_ignores=[]), "exec")
+                waiting = []
+            if is_value:
                 self.show((yield self.compiled(ast.Expression(node.value), "eval")))
-                continue
-            yield self.compiled(ast.Module(body=[node], type_ignores=[]), "exec")
-            if shows:
+            elif shows:
                 self.show(self.module.__dict__.get(_target(node)))
+
+    def _awaits(self, tree):
+        """Whether code awaits at its top; False if it does not compile, which its own statement reports."""
+        try:
+            code = compile(tree, self.file, "exec", AWAIT | self.flags, dont_inherit=True)
+        except (SyntaxError, ValueError):
+            return False
+        return bool(code.co_flags & CO_COROUTINE)
 
     def value(self, text):
         """The steps of code whose last value is returned, unless a semicolon silences it."""
