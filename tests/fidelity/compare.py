@@ -121,6 +121,7 @@ def seen(outputs: Sequence[Any]) -> Seen:
 
 def _same(text: str) -> str:
     text = _COLOUR.sub("", text)
+    text = re.sub(r"(Ran \d+ tests? in )\d+\.\d+s", r"\1(time)", text)
     text = re.sub(r"0x[0-9a-f]{6,}", "0x...", text)
     text = re.sub(r"File (\S*/ipykernel_\d+/\d+\.py|\S*/cell\.py):(\d+)", r"Cell line \2", text)
     text = re.sub(r"\((?:\d+|cell)\.py, line", "(<cell>, line", text)
