@@ -8,7 +8,9 @@ Rules:
 import contextvars
 import io
 import struct
+import sys
 import threading
+import typing
 
 from .. import streams
 
@@ -19,9 +21,12 @@ cell = contextvars.ContextVar("cell", default=0)
 
 
 class Running:
-    """The number of the running cell; 0 between cells."""
+    """The running cell."""
 
     number = 0
+    """Its number; 0 between cells."""
+    interrupt: typing.Any = None
+    """Takes an interrupt that came while text was written, with the frame that wrote it; None: there is none."""
 
 
 class _Raw(streams._Raw):  # noqa: SLF001 - the two are one
@@ -52,7 +57,11 @@ class _Text(io.TextIOWrapper):
             if number != self._raw.cell:
                 self.flush()
                 self._raw.cell = number
-            return io.TextIOWrapper.write(self, text)
+            written = io.TextIOWrapper.write(self, text)
+        # A cell that prints without pause is nearly always met while it writes: no signal would come between.
+        if Running.interrupt is not None and threading.current_thread() is threading.main_thread():
+            Running.interrupt(sys._getframe(1))  # noqa: SLF001 - there is no public name
+        return written
 
 
 class Streams(streams.Streams):

@@ -145,6 +145,7 @@ class Session:
         except BaseException as problem:  # noqa: BLE001 - this is where the user's code ends
             error = problem
         self.is_running = False
+        attribution.Running.interrupt = None
         sys.settrace(None)
         sys.setprofile(None)
         if isinstance(error, asyncio.CancelledError) and self.was_cancelled:
@@ -179,17 +180,22 @@ class Session:
 
     def interrupt(self, _number, frame):
         """Handle SIGINT."""
-        if not self.is_running:
-            return
+        if self.is_running:
+            self._interrupt(frame)
+
+    def _interrupt(self, frame):
+        """Interrupt the cell, whose main thread is in `frame`."""
         place = _place(frame)
         if place == "writing":
-            # Half a frame on the pipe would be the end of the session: raise it a moment later.
+            # Half a frame on the pipe would be the end of the session: raise it when the text is written.
+            attribution.Running.interrupt = self._interrupt
             _thread.start_new_thread(_interrupt_later, ())
-        elif place == "cell":
+            return
+        attribution.Running.interrupt = None
+        if place == "cell":
             raise KeyboardInterrupt
-        else:
-            # The cell awaits: raised in the loop, it would leave the cell's task pending forever.
-            self.loop.call_soon_threadsafe(self._cancel)
+        # The cell awaits: raised in the loop, it would leave the cell's task pending forever.
+        self.loop.call_soon_threadsafe(self._cancel)
 
     def _cancel(self):
         if self.is_running:
@@ -208,5 +214,7 @@ def _place(frame):
 
 
 def _interrupt_later():
+    """Interrupt again what writes no text: a record."""
     time.sleep(0.002)
-    os.kill(os.getpid(), signal.SIGINT)
+    if attribution.Running.interrupt is not None:
+        os.kill(os.getpid(), signal.SIGINT)
