@@ -13,8 +13,8 @@ import pytest
 from support.index_server import IndexServer
 from support.session_notebook import Notebook, end_all, forget_connections, result, until_printed
 
-from uv_argo_magic.engine import sessions
 from uv_argo_magic.errors import CellFailed, ResolutionError, SessionBusy, SessionLost, SpecError
+from uv_argo_magic.sessions import workers
 from uv_argo_magic.sessions.channel import Channel, Connections
 from uv_argo_magic.sessions.registry import Registry
 
@@ -246,9 +246,9 @@ def test_an_idle_session_ends_and_the_next_cell_says_why(notebook):
 
 def test_a_later_cell_can_change_how_long_the_session_lives(notebook):
     notebook.run("a = 1", "-s --set max_age=1h")
-    assert sessions.ask(notebook.entry(), "status")["status"]["max_age"] == 3600
+    assert workers.ask(notebook.entry(), "status")["status"]["max_age"] == 3600
     notebook.run("a")
-    assert sessions.ask(notebook.entry(), "status")["status"]["max_age"] == 3600
+    assert workers.ask(notebook.entry(), "status")["status"]["max_age"] == 3600
     worker = notebook.entry().worker
     notebook.run("a", "-s --set max_age=0 --set keep=0.3")
     until(lambda: not worker.is_alive)
@@ -283,11 +283,11 @@ def test_a_session_that_is_bound_ends_with_its_kernel(notebook):
 def test_one_kernel_at_a_time(notebook, monkeypatch):
     notebook.run("a = 1")
     entry = notebook.entry()
-    monkeypatch.setattr(sessions, "CLIENT", "another kernel")
-    monkeypatch.setattr(sessions, "_connections", {})
+    monkeypatch.setattr(workers, "CLIENT", "another kernel")
+    monkeypatch.setattr(workers, "_connections", {})
     with pytest.raises(SessionBusy, match=f"process {os.getpid()} on "):
         notebook.run("a")
-    sessions.hold(entry, take=True)
+    workers.hold(entry, take=True)
     assert notebook.text("print(a)") == "1\n"
     forget_connections()
     monkeypatch.undo()
@@ -304,14 +304,14 @@ def test_two_notebooks_with_a_session_of_one_name(home, tmp_path):
 def test_a_wrong_or_absent_token_is_refused(shared, token):
     shared.run("1")
     entry = shared.entry()
-    connections = Connections(connect=sessions._make_connections(entry).connect, token=token, client="x")
+    connections = Connections(connect=workers._make_connections(entry).connect, token=token, client="x")
     with contextlib.closing(connections.open()) as channel:
         assert channel.request("status", {}) == {"error": "token"}
 
 
 def test_noise_on_the_socket_does_not_disturb_the_session(shared):
     shared.run("1")
-    sock = sessions._make_connections(shared.entry()).connect()
+    sock = workers._make_connections(shared.entry()).connect()
     with contextlib.closing(Channel(sock=sock, token="")):
         sock.sendall(b"\x00" * 100_000 + b"\n{}\n")
         assert shared.text("print('fine')") == "fine\n"
@@ -344,9 +344,7 @@ def test_descriptors_and_logs_do_not_grow(shared):
 def events(monkeypatch):
     """What comes of cells that have ended, as (run, kind, fields)."""
     seen = []
-    monkeypatch.setattr(
-        sessions, "show_late", lambda event: seen.append((event["run"], event["kind"], event["fields"]))
-    )
+    monkeypatch.setattr(workers, "show_late", lambda event: seen.append((event["run"], event["kind"], event["fields"])))
     return seen
 
 
@@ -469,9 +467,9 @@ def test_a_restart_keeps_the_packages_and_a_clean_one_those_of_the_first_cell(no
     notebook.run("import alpha", "-s --deps alpha")
     notebook.run("import gamma", "-s --deps gamma")
     registry = Registry.of_this_user()
-    sessions.restart(notebook.entry(), registry)
+    workers.restart(notebook.entry(), registry)
     assert notebook.text("import alpha, gamma; print(1)") == "1\n"
-    sessions.restart(notebook.entry(), registry, clean=True)
+    workers.restart(notebook.entry(), registry, clean=True)
     assert "ModuleNotFoundError" in notebook.run("import alpha; import gamma").state.error
 
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from uv_argo_magic.core.commands.table import read_cell, run_options
 from uv_argo_magic.core.protocol import events as ev
-from uv_argo_magic.engine import sessions
 from uv_argo_magic.engine.context import CellContext
 from uv_argo_magic.engine.execute import execute
 from uv_argo_magic.engine.stages import QuietFrontEnd
 from uv_argo_magic.history.store import History
+from uv_argo_magic.sessions import workers
 from uv_argo_magic.sessions.registry import Registry, SessionEntry, SessionKey
 
 if TYPE_CHECKING:
@@ -79,16 +79,16 @@ def until_printed(run: Run, text: str) -> None:
 
 def forget_connections() -> None:
     """What is left in another kernel: nothing."""
-    for connections in sessions._connections.values():
+    for connections in workers._connections.values():
         connections.close()
-    sessions._connections.clear()
+    workers._connections.clear()
 
 
 def end_all() -> None:
     """End every session of this home."""
     registry = Registry.of_this_user()
     for entry in registry.list():
-        sessions.stop(entry, registry)
+        workers.stop(entry, registry)
 
 
 def result(run: Run) -> str:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.core.view.tables import Table
-from uv_argo_magic.engine import sessions
 from uv_argo_magic.errors import SpecError
+from uv_argo_magic.sessions import workers
 from uv_argo_magic.sessions.registry import Registry, SessionEntry, SessionKey
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def list_sessions(request: Request) -> Iterator[str | Table]:
         entry = _get(request, registry, name)
         if entry.worker is None:
             raise SpecError(f"the session {name} has not started", hint="It starts with its next cell.")
-        sessions.hold(entry, registry, take=True)
+        workers.hold(entry, registry, take=True)
         yield f"This kernel has the session {name} now."
         return
     entries = registry.list()
@@ -56,9 +56,9 @@ def list_variables(request: Request) -> Iterator[str | Table]:
     """
     registry = Registry.of_this_user()
     entry = _get(request, registry, request.line.argument or DEFAULT)
-    answer = sessions.ask(entry, "vars")
+    answer = workers.ask(entry, "vars")
     if answer is None and entry.worker is not None:
-        raise sessions.lost(entry, registry.ending(entry.key))
+        raise workers.lost(entry, registry.ending(entry.key))
     if answer is None or not answer["items"]:
         yield f"The session {entry.name} has no variables."
         return
@@ -85,7 +85,7 @@ def restart(request: Request) -> Iterator[str]:
         # The first line of a notebook, run for the first time.
         yield f"No session {name} to restart; it starts with its first cell."
         return
-    entry = sessions.restart(entry, registry, clean=request.line.has("clean"))
+    entry = workers.restart(entry, registry, clean=request.line.has("clean"))
     packages = len(entry.lock.packages) if entry.lock else 0
     kept = f" with {humanize.count(packages, 'package')}" if packages else ""
     yield f"Session {name} ended; it starts again{kept} with its next cell."
@@ -106,8 +106,8 @@ def stop(entry: SessionEntry) -> str:
     Raises:
         BackendError: its worker cannot be ended.
     """
-    answer = sessions.ask(entry, "vars")
-    sessions.stop(entry, Registry.of_this_user())
+    answer = workers.ask(entry, "vars")
+    workers.stop(entry, Registry.of_this_user())
     total = int(answer["total"]) if answer else 0
     gone = f" Its variables are gone: {messages.list_variables(answer['items'], total)}." if answer and total else ""
     return f"Session {entry.name} ended.{gone}"
@@ -152,7 +152,7 @@ def _row(entry: SessionEntry, registry: Registry) -> tuple[str, ...]:
     first = (entry.name, notebook, entry.backend, worker.host if worker else "-", entry.python, packages)
     if worker is None:
         return (*first, "-", "-", "restarts with its next cell", "-")
-    answer = sessions.ask(entry, "status")
+    answer = workers.ask(entry, "status")
     if answer is None:
         state = "on another machine" if not worker.is_here else f"lost: {_reason(entry, registry)}"
         return (*first, "-", "-", state, "-")

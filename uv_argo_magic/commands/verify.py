@@ -24,11 +24,12 @@ from uv_argo_magic.core.spec import output_metadata
 from uv_argo_magic.core.view import ansi
 from uv_argo_magic.core.view.tables import Table
 from uv_argo_magic.core.view.truncate import OutputTruncator
-from uv_argo_magic.engine import sessions, stages
+from uv_argo_magic.engine import stages
 from uv_argo_magic.engine.prepare import find_target
 from uv_argo_magic.engine.spec_builder import specify
 from uv_argo_magic.errors import ArgoMagicError, SpecError, VerifyFailed
 from uv_argo_magic.renderers.cell_output import CellOutput, OutputSink
+from uv_argo_magic.sessions.session import TemporarySessions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.engine.context import CellContext
     from uv_argo_magic.engine.prepared import Prepared
     from uv_argo_magic.engine.run import Run
+    from uv_argo_magic.sessions.session import Session
 
 Verdict: TypeAlias = Literal["same", "differs", "not run"]
 
@@ -97,7 +99,7 @@ def answer(line: Line, context: CellContext) -> tuple[Table, bool]:
     if not recorded_cells:
         raise SpecError(f"{path.name} has no %%argo cell with output", hint="Run its cells, and save the notebook.")
     beside = replace(context, folder=path.parent, notebook=str(path), line_offset=1)
-    temporary = sessions.TemporarySessions()
+    temporary = TemporarySessions()
     try:
         checked = [check(cell, line, beside, temporary) for cell in recorded_cells]
     finally:
@@ -162,7 +164,7 @@ class _Anything(Mapping[str, object]):
         return 0
 
 
-def check(cell: Cell, request: Line, context: CellContext, temporary: sessions.TemporarySessions) -> Checked:
+def check(cell: Cell, request: Line, context: CellContext, temporary: TemporarySessions) -> Checked:
     """Run one cell again, and compare."""
     try:
         entries = [entry for output in cell.outputs if (entry := output_metadata.extract(output.get("metadata")))]
@@ -187,7 +189,7 @@ def check(cell: Cell, request: Line, context: CellContext, temporary: sessions.T
         return Checked(cell=cell, verdict="differs", output=f"{type(error).__name__}: {error}")
 
 
-def _run_again(cell: Cell, spec: RunSpec, lock: Lock, session: sessions.Session | None) -> Checked:
+def _run_again(cell: Cell, spec: RunSpec, lock: Lock, session: Session | None) -> Checked:
     spec = replace(spec, python=lock.target.python)
     try:
         target = find_target(spec)

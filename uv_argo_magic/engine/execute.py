@@ -39,7 +39,7 @@ def execute(
     """
     session = None
     if options.session:
-        from uv_argo_magic.engine import sessions  # noqa: PLC0415 - 20 ms, and most files and cells have none
+        from uv_argo_magic.sessions import session as sessions  # noqa: PLC0415 - 20 ms, and most files and cells have none
 
         can_ask = context.is_interactive and not options.detach
         session = sessions.open_session(options.session, context, restart_first=options.restart, can_ask=can_ask)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from uv_argo_magic.core.spec.run_spec import RunSpec
     from uv_argo_magic.engine.image_probe import Notify
-    from uv_argo_magic.engine.sessions import Session
+    from uv_argo_magic.sessions.session import Session
 
 
 def find_target(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.requirements.model import Requirements
     from uv_argo_magic.core.requirements.pep723 import Script
     from uv_argo_magic.engine.context import CellContext
-    from uv_argo_magic.engine.sessions import Session
+    from uv_argo_magic.sessions.session import Session
 
 
 def specify(

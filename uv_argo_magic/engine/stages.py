@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.resolution.lock import Resolution
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
     from uv_argo_magic.engine.prepared import Prepared
-    from uv_argo_magic.engine.sessions import Session
     from uv_argo_magic.history.store import History
+    from uv_argo_magic.sessions.session import Session
 
 
 class FrontEnd(Protocol):

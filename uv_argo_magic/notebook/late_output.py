@@ -9,9 +9,9 @@ import sys
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic.engine import sessions
 from uv_argo_magic.notebook.background import CellSink
 from uv_argo_magic.renderers.choose import can_send_later
+from uv_argo_magic.sessions import workers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,7 @@ _sinks: OrderedDict[str, CellSink] = OrderedDict()
 
 def expect(run: str, shell: Any) -> None:
     """Show later output of this run under the cell that is running now."""
-    sessions.show_late = _show
+    workers.show_late = _show
     if getattr(shell, "kernel", None) is None or not can_send_later(shell):
         return
     _sinks[run] = CellSink(shell)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import secrets
 import socket
 import time
@@ -22,9 +21,8 @@ from uv_argo_magic.backends import base
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.resolution.lock import Lock, Package, Resolution
 from uv_argo_magic.core.spec import settings_parser
-from uv_argo_magic.core.view import messages
-from uv_argo_magic.errors import BackendError, BackendUnavailable, ResolutionError, SessionBusy, SessionLost, SpecError
-from uv_argo_magic.sessions.channel import Connections
+from uv_argo_magic.errors import BackendError, BackendUnavailable, ResolutionError, SpecError
+from uv_argo_magic.sessions import workers
 from uv_argo_magic.sessions.registry import Registry, SessionEntry, SessionKey, Worker, boot_id
 from uv_argo_magic.sessions.session_runs import SessionRuns
 
@@ -36,20 +34,12 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
     from uv_argo_magic.engine.context import CellContext
     from uv_argo_magic.engine.prepared import Prepared
-    from uv_argo_magic.sessions.registry import Ending
     from uv_argo_magic.uv.resolver import Resolver
 
 FIXED = base.BACKEND_SETTINGS | {"env"}
 """The settings that hold for a whole session."""
 LIFETIME = ("keep", "max_age")
 """The settings that hold until a cell changes them."""
-CLIENT = secrets.token_hex(8)
-"""Identifies this process to workers."""
-
-show_late: Callable[[Mapping[str, Any]], object] | None = None
-"""Shows output of a cell that has ended; set by a front end that can."""
-_connections: dict[str, Connections] = {}
-"""By token: the workers to which this process is connected."""
 
 
 @dataclass(kw_only=True)
@@ -81,7 +71,7 @@ class Session:
     @property
     def restart_hint(self) -> str:
         """How to get a session with other options."""
-        return f"%argo restart {self.name} starts it again, without its variables."
+        return workers.restart_hint(self.name)
 
     @property
     def rejoined_notes(self) -> tuple[str, ...]:
@@ -208,7 +198,7 @@ class Session:
         if changed != entry:
             self.entry = entry = changed
             self._write(entry)
-        connections = _connect(entry)
+        connections = workers.connect(entry)
         return SessionRuns(
             name=self.name,
             connections=connections,
@@ -256,7 +246,7 @@ class Session:
             is_bound=is_bound,
             created_at=time.time(),
         )
-        self.status = hold(entry)
+        self.status = workers.hold(entry)
         pid = int(self.status["pid"])
         self.entry = replace(entry, worker=replace(worker, pid=pid, started=process_id.mark(pid)))
         self._write(self.entry)
@@ -335,7 +325,7 @@ class TemporarySessions:
         for entry in registry.list():
             if entry.key.owner == self._owner:
                 with contextlib.suppress(BackendError):
-                    stop(entry, registry)
+                    workers.stop(entry, registry)
 
 
 def _open(key: SessionKey, context: CellContext, *, restart_first: bool = False, can_ask: bool = False) -> Session:
@@ -343,150 +333,17 @@ def _open(key: SessionKey, context: CellContext, *, restart_first: bool = False,
     of_cell: Any = {"number": context.number, "is_interactive": context.is_interactive, "can_ask": can_ask}
     entry = registry.find(key)
     if entry is not None and restart_first:
-        entry = restart(entry, registry)
+        entry = workers.restart(entry, registry)
     if entry is None or entry.worker is None:
         return Session(key=key, registry=registry, entry=entry, **of_cell)
-    is_known = entry.worker.token in _connections
-    status = hold(entry, registry)
+    is_known = workers.is_connected(entry.worker)
+    status = workers.hold(entry, registry)
     if entry.lock is not None and not status["running"] and not status["queued"]:
         # An install may have failed after its packages were recorded here.
         packages = dict(status["packages"])
         kept = tuple(package for package in entry.lock.packages if packages.get(package.name) == package.version)
         entry = replace(entry, lock=replace(entry.lock, packages=kept))
     return Session(key=key, registry=registry, entry=entry, status=status, is_rejoined=not is_known, **of_cell)
-
-
-def hold(entry: SessionEntry, registry: Registry | None = None, *, take: bool = False) -> Mapping[str, Any]:
-    """Become the holder of a session's worker; its status.
-
-    Raises:
-        SessionLost: the worker is gone.
-        SessionBusy: another kernel has it.
-        BackendUnavailable: it does not answer.
-    """
-    worker = entry.worker
-    assert worker is not None  # noqa: S101 - the caller has checked it
-    if not worker.is_here and worker.host != socket.gethostname():
-        raise SessionBusy(
-            f"the session {entry.name} of this notebook runs on {worker.host}",
-            hint=f"Open the notebook there, or use another name here: --session NAME. {_restart(entry.name)}",
-        )
-    connections = _connect(entry)
-    try:
-        answer = connections.hold(host=socket.gethostname(), pid=os.getpid(), notebook=entry.key.notebook, take=take)
-    except BackendUnavailable as problem:
-        _connections.pop(worker.token, None)
-        ending = registry.ending(entry.key) if registry else None
-        if ending is None and not _has_ended(worker):
-            raise
-        raise lost(entry, ending) from problem
-    if answer.get("error") == "busy":
-        _connections.pop(worker.token, None)
-        holder = answer.get("holder") or {}
-        since = time.strftime("%H:%M", time.localtime(float(holder.get("since", 0.0))))
-        raise SessionBusy(
-            f"another kernel has the session {entry.name}: process {holder.get('pid')} on {holder.get('host')}, "
-            f"since {since}",
-            hint=f"%argo sessions --take {entry.name} moves it here. Or use another name: --session NAME.",
-        )
-    status: Mapping[str, Any] = answer["status"]
-    if status["ending"]:
-        raise lost(entry, registry.ending(entry.key) if registry else None)
-    return status
-
-
-def lost(entry: SessionEntry, ending: Ending | None) -> SessionLost:
-    """The error for a session that has ended: why, and what was lost."""
-    reason = ending.reason if ending else "its process was killed, or the machine was restarted"
-    what = f" Lost: {messages.list_variables(ending.items, ending.total)}." if ending and ending.total else ""
-    return SessionLost(
-        f"the session {entry.name} has ended: {reason}.{what}",
-        hint=f"{_restart(entry.name)} Or add --restart to this cell. Then run the cells above again.",
-    )
-
-
-def restart(entry: SessionEntry, registry: Registry, *, clean: bool = False) -> SessionEntry:
-    """End the session's worker; the entry of the session that starts with the next cell.
-
-    Raises:
-        BackendError: the worker cannot be ended.
-    """
-    end(entry, "restarted")
-    entry = replace(entry, worker=None, lock=entry.first_lock if clean else entry.lock)
-    registry.report_path(entry.key).unlink(missing_ok=True)
-    registry.write(entry)
-    return entry
-
-
-def stop(entry: SessionEntry, registry: Registry) -> None:
-    """End a session, and forget it.
-
-    Raises:
-        BackendError: the worker cannot be ended.
-    """
-    end(entry, "stopped")
-    registry.remove(entry.key)
-
-
-def end(entry: SessionEntry, reason: str, seconds: float = 10.0) -> None:
-    """End the session's worker, and wait until its process has ended.
-
-    Raises:
-        BackendUnavailable: it belongs to another machine, or does not end.
-    """
-    worker = entry.worker
-    if worker is None or not worker.is_alive:
-        if worker is not None and worker.host != socket.gethostname():
-            raise BackendUnavailable(f"the session {entry.name} runs on {worker.host}", hint="Stop it there.")
-        return
-    connections = _connections.pop(worker.token, None) or _make_connections(entry)
-    with contextlib.suppress(BackendError):
-        connections.ask("end", reason=reason)
-    connections.close()
-    deadline = time.monotonic() + seconds
-    while worker.is_alive:
-        if time.monotonic() > deadline:
-            raise BackendUnavailable(
-                f"the session {entry.name} does not end", hint=f"End its process: kill -9 {worker.pid}"
-            )
-        time.sleep(0.01)
-
-
-def ask(entry: SessionEntry, do: str, **values: object) -> Mapping[str, Any] | None:
-    """A question to the worker; None if it has no worker on this machine, or does not answer."""
-    worker = entry.worker
-    if worker is None or not worker.is_alive:
-        return None
-    try:
-        return _make_connections(entry).ask(do, **values)
-    except BackendUnavailable:
-        return None
-
-
-def _has_ended(worker: Worker, seconds: float = 2.0) -> bool:
-    """Whether the process ends; one that was killed closes its sockets a moment before."""
-    deadline = time.monotonic() + seconds
-    while worker.is_alive and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return not worker.is_alive
-
-
-def _connect(entry: SessionEntry) -> Connections:
-    assert entry.worker is not None  # noqa: S101 - the caller has checked it
-    return _connections.setdefault(entry.worker.token, _make_connections(entry))
-
-
-def _make_connections(entry: SessionEntry) -> Connections:
-    backend, worker = base.with_sessions(base.load(entry.backend), entry.backend), entry.worker
-    assert worker is not None  # noqa: S101 - the caller has checked it
-    return Connections(
-        connect=lambda: backend.connect(worker.address), token=worker.token, client=CLIENT, on_event=_on_event
-    )
-
-
-def _on_event(event: Mapping[str, Any]) -> None:
-    if event["event"] == "output" and show_late is not None:
-        show_late(event)
 
 
 def _are_met(requirements: Requirements, lock: Lock) -> bool:
@@ -518,7 +375,3 @@ def _resources(resources: object) -> str:
 def _variables(settings: Settings) -> str:
     """The names of the environment variables: their values may be secrets."""
     return " ".join(name for name, _ in settings.env)
-
-
-def _restart(name: str) -> str:
-    return f"%argo restart {name} starts it again, without its variables."
