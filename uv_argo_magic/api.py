@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from typing import TYPE_CHECKING
 
 from uv_argo_magic import cell_syntax, config
@@ -11,18 +10,15 @@ from uv_argo_magic._os import paths
 from uv_argo_magic.core.commands.table import RunOptions
 from uv_argo_magic.engine.context import CellContext
 from uv_argo_magic.engine.execute import execute
+from uv_argo_magic.engine.front_end import SourceFrontEnd
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.history.store import History
-from uv_argo_magic.remote_traceback import rebuild
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from uv_argo_magic.core.protocol.events import LocalName, Question
-    from uv_argo_magic.core.protocol.remote_error import RemoteError
-    from uv_argo_magic.core.protocol.state import RunState
-    from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
+    from uv_argo_magic.core.spec.run_spec import Settings
     from uv_argo_magic.engine.prepared import Prepared
     from uv_argo_magic.engine.run import Run
 
@@ -108,42 +104,12 @@ def _read(source: str | Path) -> tuple[str, str, str]:
         raise SpecError(f"cannot read {source}: {error.strerror}", hint="Check the path.") from error
 
 
-class _PythonFrontEnd:
+class _PythonFrontEnd(SourceFrontEnd):
     """The engine's front end for Python code: notes go to the log, and the caller waits for the run."""
-
-    command = "uv-argo"
-    keeps_warm = False
-
-    def __init__(self, name: str, document: str) -> None:
-        self.document = document
-        self._name = name
-
-    def check_syntax(self, cell: str, code: str, python: str) -> None:  # noqa: ARG002 - the protocol's signature
-        """Refuse code that is not Python, if the run's Python has the version of this one.
-
-        Raises:
-            CellFailed: the code has a syntax error.
-        """
-        if cell_syntax.is_this_version(python):
-            cell_syntax.refuse_invalid_python(self._name, cell, offset=0)
-
-    def prepare(
-        self,
-        work: Callable[[threading.Event], Prepared],
-        spec: RunSpec,  # noqa: ARG002 - the protocol's signature
-        run_id: str,  # noqa: ARG002 - the same
-    ) -> Prepared:
-        """Do the work."""
-        return work(threading.Event())
 
     def notify(self, note: str) -> None:
         """Log a note."""
         LOGGER.info(note)
-
-    def show_notes(self, notes: tuple[str, ...], settings: Settings) -> None:  # noqa: ARG002 - the protocol's signature
-        """Log the notes."""
-        for note in notes:
-            self.notify(note)
 
     def show_plan(self, prepared: Prepared) -> None:
         """Log what would run."""
@@ -152,24 +118,3 @@ class _PythonFrontEnd:
     def history(self, settings: Settings) -> History:
         """The history of this machine."""
         return History(paths.data_dir() / "runs", keep=settings.history)
-
-    def rebuild(self, remote: RemoteError, state: RunState) -> BaseException:
-        """The exception of the code."""
-        return rebuild.rebuild(remote, state=state, cell_name=self._name)
-
-    def bind(self, values: dict[str, object]) -> None:
-        """Nothing: `Run.result` returns the values."""
-
-    def find(self, name: str) -> LocalName | None:
-        """A module in the folder of the source."""
-        from uv_argo_magic.remote_traceback import local_names  # noqa: PLC0415 - only a failed run needs it
-
-        return local_names.find(name, self.document, {})
-
-    def ask(self, question: Question) -> str:
-        """Refuse: only cells of a session ask."""
-        raise EOFError(f"{question.prompt}: no answer")
-
-    def follow(self, run: Run, prepared: Prepared) -> bool:  # noqa: ARG002 - the protocol's signature
-        """Return at once."""
-        return False

@@ -11,7 +11,7 @@ from uv_argo_magic.core.commands.table import read_cell, run_options
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.engine.context import CellContext
 from uv_argo_magic.engine.execute import execute
-from uv_argo_magic.engine.stages import QuietFrontEnd
+from uv_argo_magic.engine.front_end import QuietFrontEnd
 from uv_argo_magic.history.store import History
 from uv_argo_magic.sessions import workers
 from uv_argo_magic.sessions.registry import Registry, SessionEntry, SessionKey

@@ -22,6 +22,7 @@ from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.core.view.tables import Table
 from uv_argo_magic.engine import stages
+from uv_argo_magic.engine.front_end import QuietFrontEnd
 from uv_argo_magic.engine.spec_builder import specify
 from uv_argo_magic.errors import ArgoMagicError, BackendError, ResolutionError, SpecError
 
@@ -86,7 +87,7 @@ def examine(line: Line, context: CellContext) -> Iterator[Check]:
         yield Check(name="test cell", outcome="skipped", message=f"depends on {failed}")
         return
     started_at = time.monotonic()
-    front_end = stages.QuietFrontEnd()
+    front_end = QuietFrontEnd()
     try:
         prepared = stages.ready(spec, front_end)
     except (SpecError, ResolutionError, BackendError) as problem:

@@ -6,13 +6,13 @@ Rule: what shows the run is imported after `execute` has started the run's proce
 from __future__ import annotations
 
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uv_argo_magic import cell_syntax
 from uv_argo_magic.core.commands.table import run_options
 from uv_argo_magic.engine.execute import execute
+from uv_argo_magic.engine.front_end import SourceFrontEnd
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
@@ -20,11 +20,8 @@ if TYPE_CHECKING:
 
     from uv_argo_magic.commands.registry import Request
     from uv_argo_magic.core.commands.parser import Line
-    from uv_argo_magic.core.protocol.events import LocalName, Question
-    from uv_argo_magic.core.protocol.remote_error import RemoteError
-    from uv_argo_magic.core.protocol.state import RunState
     from uv_argo_magic.core.requirements.model import Requirements
-    from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
+    from uv_argo_magic.core.spec.run_spec import Settings
     from uv_argo_magic.engine import run as engine
     from uv_argo_magic.engine.prepared import Prepared
     from uv_argo_magic.history.store import History
@@ -96,44 +93,17 @@ def _read(name: str) -> bytes:
         ) from error
 
 
-class TerminalFrontEnd:
-    """The engine's front end for `uv-argo run`; `name` is that of the file in tracebacks."""
-
-    command = "uv-argo"
-    keeps_warm = False
+class TerminalFrontEnd(SourceFrontEnd):
+    """The engine's front end for `uv-argo run`."""
 
     def __init__(self, line: Line, name: str, path: str, get_history: Callable[[], History]) -> None:
-        self.document = path
+        super().__init__(name, path)
         self._line = line
-        self._name = name
         self._get_history = get_history
-
-    def check_syntax(self, cell: str, code: str, python: str) -> None:  # noqa: ARG002 - the protocol's signature
-        """Refuse a file that is not Python, if the run's Python has the version of this one.
-
-        Raises:
-            CellFailed: the file has a syntax error.
-        """
-        if cell_syntax.is_this_version(python):
-            cell_syntax.refuse_invalid_python(self._name, cell, offset=0)
-
-    def prepare(
-        self,
-        work: Callable[[threading.Event], Prepared],
-        spec: RunSpec,  # noqa: ARG002 - the protocol's signature
-        run_id: str,  # noqa: ARG002 - the same
-    ) -> Prepared:
-        """Do the work."""
-        return work(threading.Event())
 
     def notify(self, note: str) -> None:
         """Print a note to stderr."""
         print(note, file=sys.stderr)
-
-    def show_notes(self, notes: tuple[str, ...], settings: Settings) -> None:  # noqa: ARG002 - the protocol's signature
-        """Print the notes to stderr."""
-        for note in notes:
-            self.notify(note)
 
     def show_plan(self, prepared: Prepared) -> None:
         """Print what would run, or write it to the file of `--to`."""
@@ -145,25 +115,6 @@ class TerminalFrontEnd:
     def history(self, settings: Settings) -> History:
         """The history of this machine."""
         return self._get_history().limited(settings.history)
-
-    def rebuild(self, remote: RemoteError, state: RunState) -> BaseException:
-        """The exception, with the lines of the file as they are here."""
-        from uv_argo_magic.remote_traceback import rebuild  # noqa: PLC0415 - 20 ms, and most runs succeed
-
-        return rebuild.rebuild(remote, state=state, cell_name=self._name)
-
-    def bind(self, values: dict[str, object]) -> None:
-        """Nothing: a terminal has no variables."""
-
-    def find(self, name: str) -> LocalName | None:
-        """A module in the folder of the file."""
-        from uv_argo_magic.remote_traceback import local_names  # noqa: PLC0415 - only a failed run needs it
-
-        return local_names.find(name, self.document, {})
-
-    def ask(self, question: Question) -> str:
-        """Refuse: only cells of a session ask."""
-        raise EOFError(f"{question.prompt}: no answer")
 
     def follow(self, run: engine.Run, prepared: Prepared) -> bool:  # noqa: ARG002 - the protocol's signature
         """Print the run's output as it comes; with `--detach` only its id, and how to see it.

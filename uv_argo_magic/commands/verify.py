@@ -25,6 +25,7 @@ from uv_argo_magic.core.view import ansi
 from uv_argo_magic.core.view.tables import Table
 from uv_argo_magic.core.view.truncate import OutputTruncator
 from uv_argo_magic.engine import stages
+from uv_argo_magic.engine.front_end import QuietFrontEnd
 from uv_argo_magic.engine.prepare import find_target
 from uv_argo_magic.engine.spec_builder import specify
 from uv_argo_magic.errors import ArgoMagicError, SpecError, VerifyFailed
@@ -221,7 +222,7 @@ def _run_again(cell: Cell, spec: RunSpec, lock: Lock, session: Session | None) -
     )
 
 
-class _RecordingFrontEnd(stages.QuietFrontEnd):
+class _RecordingFrontEnd(QuietFrontEnd):
     """Waits for the run, and records what a notebook would show; `state` is the last one, None before the run."""
 
     def __init__(self) -> None:

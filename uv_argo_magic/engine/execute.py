@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.commands.table import RunOptions
     from uv_argo_magic.core.requirements.model import Requirements
     from uv_argo_magic.engine.context import CellContext
+    from uv_argo_magic.engine.front_end import FrontEnd
     from uv_argo_magic.engine.run import Run
-    from uv_argo_magic.engine.stages import FrontEnd
 
 
 def execute(

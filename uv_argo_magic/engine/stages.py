@@ -2,140 +2,26 @@
 
     RunSpec -> target and lock -> checks -> program -> submission -> state -> exception, if it ended badly
 
-Rule: whatever differs between the places that run something is a method of `FrontEnd`.
+Rule: whatever differs between the places that run something is a method of `FrontEnd` (front_end.py).
 """
 
 from __future__ import annotations
 
-import threading
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.engine import run as runs
 from uv_argo_magic.engine.prepare import prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import threading
 
-    from uv_argo_magic.core.protocol import remote_error
-    from uv_argo_magic.core.protocol.events import LocalName, Question
-    from uv_argo_magic.core.protocol.state import RunState
     from uv_argo_magic.core.resolution.lock import Resolution
-    from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
+    from uv_argo_magic.core.spec.run_spec import RunSpec
+    from uv_argo_magic.engine.front_end import FrontEnd
     from uv_argo_magic.engine.prepared import Prepared
-    from uv_argo_magic.history.store import History
     from uv_argo_magic.sessions.session import Session
-
-
-class FrontEnd(Protocol):
-    """Where a run is started and shown: a notebook's cell, a terminal, a Python program."""
-
-    document: str
-    """The path of the notebook or file that locks and history belong to; "": none."""
-    command: str
-    """What a user types before a command: "%argo", "uv-argo"."""
-    keeps_warm: bool
-    """Whether another cell is likely to follow: the local backend then starts its process ahead."""
-
-    def check_syntax(self, cell: str, code: str, python: str) -> None:
-        """Refuse a cell that is not Python, if this process can tell for that version ("": not known yet).
-
-        `code` is the translation of a cell with IPython's syntax, "" for plain Python.
-
-        Raises:
-            CellFailed: the cell has a syntax error.
-        """
-
-    def prepare(self, work: Callable[[threading.Event], Prepared], spec: RunSpec, run_id: str) -> Prepared:
-        """Do the work that finds the target and resolves the packages, and show that it goes on.
-
-        Setting the event ends the work. The run will have the id `run_id`.
-
-        Raises:
-            KeyboardInterrupt: the user interrupted it.
-            Stopped: the user stopped it.
-        """
-
-    def notify(self, note: str) -> None:
-        """Show what takes time before the run is submitted; from any thread."""
-
-    def show_notes(self, notes: tuple[str, ...], settings: Settings) -> None:
-        """Show what the user should know about the run, apart from the cell's output."""
-
-    def show_plan(self, prepared: Prepared) -> None:
-        """Show what would run (`--dry-run`)."""
-
-    def history(self, settings: Settings) -> History | None:
-        """Where the run is kept; None: nowhere."""
-
-    def rebuild(self, remote: remote_error.RemoteError, state: RunState) -> BaseException:
-        """The exception to raise here for the one that the cell raised."""
-
-    def bind(self, values: dict[str, object]) -> None:
-        """Take the pulled variables when `Run.result` is called."""
-
-    def find(self, name: str) -> LocalName | None:
-        """What this side has under a name that the failed cell lacks."""
-
-    def ask(self, question: Question) -> str:
-        """The user's answer to a question of the cell; what it raises goes to the cell."""
-
-    def follow(self, run: runs.Run, prepared: Prepared) -> bool:
-        """Show the run; whether this waited for its end.
-
-        Raises:
-            KeyboardInterrupt: the user interrupted the run, which was stopped.
-        """
-
-
-class QuietFrontEnd:
-    """A front end that shows, keeps and binds nothing, and does not wait for the run: for checks of our own."""
-
-    document = ""
-    command = "uv-argo"
-    keeps_warm = False
-
-    def check_syntax(self, cell: str, code: str, python: str) -> None:
-        """Nothing: the run reports what is wrong."""
-
-    def prepare(self, work: Callable[[threading.Event], Prepared], spec: RunSpec, run_id: str) -> Prepared:  # noqa: ARG002
-        """Do the work."""
-        return work(threading.Event())
-
-    def notify(self, note: str) -> None:
-        """Nothing."""
-
-    def show_notes(self, notes: tuple[str, ...], settings: Settings) -> None:
-        """Nothing."""
-
-    def show_plan(self, prepared: Prepared) -> None:
-        """Nothing."""
-
-    def history(self, settings: Settings) -> History | None:  # noqa: ARG002 - the protocol's signature
-        """None: such a run is not kept."""
-        return None
-
-    def rebuild(self, remote: remote_error.RemoteError, state: RunState) -> BaseException:
-        """The exception, without lines of a cell."""
-        from uv_argo_magic.remote_traceback import rebuild  # noqa: PLC0415 - only a failed run needs it
-
-        return rebuild.rebuild(remote, state=state)
-
-    def bind(self, values: dict[str, object]) -> None:
-        """Nothing."""
-
-    def find(self, name: str) -> LocalName | None:  # noqa: ARG002 - the protocol's signature
-        """None: nothing of this side is meant."""
-        return None
-
-    def ask(self, question: Question) -> str:
-        """Refuse: no user is there."""
-        raise EOFError(f"{question.prompt}: no answer")
-
-    def follow(self, run: runs.Run, prepared: Prepared) -> bool:  # noqa: ARG002 - the protocol's signature
-        """False: the caller waits."""
-        return False
 
 
 def carry_out(  # noqa: PLR0913 - by keyword, each with a default that a plain cell wants

@@ -1,0 +1,166 @@
+"""What a front end is to the engine, and what those without a panel share.
+
+Rule: this module imports next to nothing, because a command line starts with it.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+from uv_argo_magic import cell_syntax
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from uv_argo_magic.core.protocol.events import LocalName, Question
+    from uv_argo_magic.core.protocol.remote_error import RemoteError
+    from uv_argo_magic.core.protocol.state import RunState
+    from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
+    from uv_argo_magic.engine.prepared import Prepared
+    from uv_argo_magic.engine.run import Run
+    from uv_argo_magic.history.store import History
+
+
+class FrontEnd(Protocol):
+    """Where a run is started and shown: a notebook's cell, a terminal, a Python program."""
+
+    document: str
+    """The path of the notebook or file that locks and history belong to; "": none."""
+    command: str
+    """What a user types before a command: "%argo", "uv-argo"."""
+    keeps_warm: bool
+    """Whether another cell is likely to follow: the local backend then starts its process ahead."""
+
+    def check_syntax(self, cell: str, code: str, python: str) -> None:
+        """Refuse a cell that is not Python, if this process can tell for that version ("": not known yet).
+
+        `code` is the translation of a cell with IPython's syntax, "" for plain Python.
+
+        Raises:
+            CellFailed: the cell has a syntax error.
+        """
+
+    def prepare(self, work: Callable[[threading.Event], Prepared], spec: RunSpec, run_id: str) -> Prepared:
+        """Do the work that finds the target and resolves the packages, and show that it goes on.
+
+        Setting the event ends the work. The run will have the id `run_id`.
+
+        Raises:
+            KeyboardInterrupt: the user interrupted it.
+            Stopped: the user stopped it.
+        """
+
+    def notify(self, note: str) -> None:
+        """Show what takes time before the run is submitted; from any thread."""
+
+    def show_notes(self, notes: tuple[str, ...], settings: Settings) -> None:
+        """Show what the user should know about the run, apart from the cell's output."""
+
+    def show_plan(self, prepared: Prepared) -> None:
+        """Show what would run (`--dry-run`)."""
+
+    def history(self, settings: Settings) -> History | None:
+        """Where the run is kept; None: nowhere."""
+
+    def rebuild(self, remote: RemoteError, state: RunState) -> BaseException:
+        """The exception to raise here for the one that the cell raised."""
+
+    def bind(self, values: dict[str, object]) -> None:
+        """Take the pulled variables when `Run.result` is called."""
+
+    def find(self, name: str) -> LocalName | None:
+        """What this side has under a name that the failed cell lacks."""
+
+    def ask(self, question: Question) -> str:
+        """The user's answer to a question of the cell; what it raises goes to the cell."""
+
+    def follow(self, run: Run, prepared: Prepared) -> bool:
+        """Show the run; whether this waited for its end.
+
+        Raises:
+            KeyboardInterrupt: the user interrupted the run, which was stopped.
+        """
+
+
+class QuietFrontEnd:
+    """A front end that shows, keeps and binds nothing, and does not wait for the run: for checks of our own."""
+
+    document = ""
+    command = "uv-argo"
+    keeps_warm = False
+
+    def check_syntax(self, cell: str, code: str, python: str) -> None:
+        """Nothing: the run reports what is wrong."""
+
+    def prepare(self, work: Callable[[threading.Event], Prepared], spec: RunSpec, run_id: str) -> Prepared:  # noqa: ARG002
+        """Do the work."""
+        return work(threading.Event())
+
+    def notify(self, note: str) -> None:
+        """Nothing."""
+
+    def show_notes(self, notes: tuple[str, ...], settings: Settings) -> None:
+        """Nothing."""
+
+    def show_plan(self, prepared: Prepared) -> None:
+        """Nothing."""
+
+    def history(self, settings: Settings) -> History | None:  # noqa: ARG002 - the protocol's signature
+        """None: such a run is not kept."""
+        return None
+
+    def rebuild(self, remote: RemoteError, state: RunState) -> BaseException:
+        """The exception, without lines of a cell."""
+        from uv_argo_magic.remote_traceback import rebuild  # noqa: PLC0415 - only a failed run needs it
+
+        return rebuild.rebuild(remote, state=state)
+
+    def bind(self, values: dict[str, object]) -> None:
+        """Nothing."""
+
+    def find(self, name: str) -> LocalName | None:  # noqa: ARG002 - the protocol's signature
+        """None: nothing of this side is meant."""
+        return None
+
+    def ask(self, question: Question) -> str:
+        """Refuse: no user is there."""
+        raise EOFError(f"{question.prompt}: no answer")
+
+    def follow(self, run: Run, prepared: Prepared) -> bool:  # noqa: ARG002 - the protocol's signature
+        """False: the caller waits."""
+        return False
+
+
+class SourceFrontEnd(QuietFrontEnd):
+    """A front end for Python code; `name` is its name in tracebacks, `document` the path of its file, or ""."""
+
+    def __init__(self, name: str, document: str) -> None:
+        self.document = document
+        self._name = name
+
+    def check_syntax(self, cell: str, code: str, python: str) -> None:  # noqa: ARG002 - the protocol's signature
+        """Refuse code that is not Python, if the run's Python has the version of this one.
+
+        Raises:
+            CellFailed: the code has a syntax error.
+        """
+        if cell_syntax.is_this_version(python):
+            cell_syntax.refuse_invalid_python(self._name, cell, offset=0)
+
+    def show_notes(self, notes: tuple[str, ...], settings: Settings) -> None:  # noqa: ARG002 - the protocol's signature
+        """Show each as `notify` does."""
+        for note in notes:
+            self.notify(note)
+
+    def rebuild(self, remote: RemoteError, state: RunState) -> BaseException:
+        """The exception, with the lines of the code as they are here."""
+        from uv_argo_magic.remote_traceback import rebuild  # noqa: PLC0415 - 20 ms, and most runs succeed
+
+        return rebuild.rebuild(remote, state=state, cell_name=self._name)
+
+    def find(self, name: str) -> LocalName | None:
+        """A module in the folder of the file."""
+        from uv_argo_magic.remote_traceback import local_names  # noqa: PLC0415 - only a failed run needs it
+
+        return local_names.find(name, self.document, {})
