@@ -110,8 +110,7 @@ def left(server, here, over):
     files.append("line 0\nline 1\nline 2\n")
     about = json.loads((files.folder / "spec.json").read_text())
     (files.folder / "spec.json").write_text(json.dumps(about | {"started": "another process"}))
-    while "main" not in only(server).logs or len(only(server).logs["main"].lines) < 6:
-        time.sleep(0.02)
+    wait_for_output(server)
     return over
 
 
@@ -122,6 +121,12 @@ def cell(over: Path) -> str:
 def only(server):
     (workflow,) = server.workflows.values()
     return workflow
+
+
+def wait_for_output(server) -> None:
+    """Wait until the cell has printed a few lines: one that ends before shows nothing of what was left out."""
+    while "main" not in only(server).logs or len(only(server).logs["main"].lines) < 6:
+        time.sleep(0.02)
 
 
 def whole(text: str) -> bool:
@@ -213,6 +218,7 @@ def test_a_run_is_left_in_a_terminal_and_found_again(server, here, over, tmp_pat
     assert process.returncode == 0
     assert f"uv-argo attach {run.strip()}" in notes
     assert "  Running  " in here.hear("runs")
+    wait_for_output(server)
     over.touch()
     assert whole(here.hear("attach", run.strip()))
     assert "  Succeeded  " in here.hear("runs")
