@@ -144,17 +144,28 @@ def refuse(options: RunOptions, backend: str) -> None:
 def ignored_settings(options: RunOptions, configuration: Config) -> tuple[str, ...]:
     """A note on the settings and resources that the backend does not use, and their origin; () if it uses all.
 
+    Variables and the user's file serve all notebooks and backends, so that their settings are not noted.
+
     Raises:
         BackendUnavailable: the backend cannot be imported.
     """
     name = configuration.backend
     specific = base.BACKEND_SETTINGS | settings_parser.OWN.keys()
-    unused = [(key, origin) for key, origin in configuration.origins if key in specific - base.used_settings(name)]
+    unused = [
+        (key, origin)
+        for key, origin in configuration.origins
+        if key in specific - base.used_settings(name) and not _is_general(origin)
+    ]
     ignored = [f"--set {key}" if origin == LINE else f"{key} ({origin})" for key, origin in unused]
     requested = {field.name: value for field in fields(Resources) if (value := getattr(options.resources, field.name))}
     if requested:
         ignored += [f"{key}={requested[key]}" for key in base.ignored_resources(base.load(name), requested)]
     return (f"The {name} backend ignores {', '.join(ignored)}.",) if ignored else ()
+
+
+def _is_general(origin: str) -> bool:
+    """Whether a value is set for all of this user's notebooks: by a variable, or in their own file."""
+    return origin.startswith("UV_ARGO_") or origin == str(paths.config_dir() / FILE)
 
 
 def checked(key: str, value: object) -> object:

@@ -165,16 +165,22 @@ def test_settings_that_the_backend_does_not_use_are_noted(tmp_path):
     assert noted("--set base=own --timeout 5m") == ()
 
 
-def test_the_note_names_the_origin_of_each_setting(tmp_path):
+def test_the_note_names_the_origin_of_each_setting(tmp_path, monkeypatch):
+    monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path / "home"))
     made = configured(
         tmp_path,
         line={"retries": 3},
         traits={"image": "x"},
         environ={"UV_ARGO_DEADLINE": "1s", "UV_ARGO_BACKEND": "local"},
         here="template = 't'\npanel = 'text'",
+        user="namespace = 'n'",
     )
+    assert {made.origin("deadline"), made.origin("namespace")} == {
+        "UV_ARGO_DEADLINE",
+        str(paths.config_dir() / config.FILE),
+    }
     (note,) = config.ignored_settings(RunOptions(), made)
-    ignored = ["deadline (UV_ARGO_DEADLINE)", "image (%config ArgoMagics)", "--set retries"]
+    ignored = ["image (%config ArgoMagics)", "--set retries"]
     assert note == f"The local backend ignores {', '.join(ignored)}, template ({tmp_path / 'uv-argo.toml'})."
 
 
