@@ -396,7 +396,9 @@ def _environment(source: _Source, text: str) -> tuple[list[conda_env.Line], list
                     hint="Write `- numpy=1.26`, or `- pip:` with `- rich>=13` below it.",
                 )
             lines[pip].append(conda_env.Line(number=number, text=node.value))
-    notes = [f"{source.name}: its variables are ignored; use --set env=NAME=VALUE."] if "variables" in keys else []
+    notes = (
+        [f"{source.name}: its variables are ignored; use --set variables=NAME=VALUE."] if "variables" in keys else []
+    )
     return *lines, notes
 
 

@@ -181,7 +181,7 @@ def test_every_setting_has_its_place():
 
 
 def test_nothing_of_the_user_stands_in_the_workflow_as_text(wanted):
-    spec = wanted("secret = 'in the cell'", env=(("A", "in a variable"),))
+    spec = wanted("secret = 'in the cell'", variables=(("A", "in a variable"),))
     offered = template.TemplateInfo(name="cell", parameters=frozenset({"program"}))
     made = template.build(offered, prepare(spec, ArgoBackend()).program, spec, run_id="r1")
     assert "in the cell" not in json.dumps(made)

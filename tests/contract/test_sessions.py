@@ -420,7 +420,7 @@ def test_a_question_can_be_interrupted(shared, monkeypatch):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("-s --set env=A=B", "has env"),
+        ("-s --set variables=A=B", "has variables"),
         ("-s -p 3.8", "has Python"),
         ("-s -b argo", "has backend local"),
     ],

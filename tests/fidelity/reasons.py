@@ -40,7 +40,7 @@ REASONS = {
     "input": _NO_INPUT,
     "getpass": _NO_INPUT,
     "breakpoint": "A cell cannot ask for input. A kernel without a debugger ignores the breakpoint.",
-    "an environment variable of the kernel": "The cell gets no environment variables of the kernel. Set them with `--set env=NAME=VALUE`.",
+    "an environment variable of the kernel": "The cell gets no environment variables of the kernel. Set them with `--set variables=NAME=VALUE`.",
     "MPLBACKEND and JPY_PARENT_PID": _NO_KERNEL,
     "sys.ps1": "The cell is not interactive, so `sys.ps1` is not set.",
     "help": "A cell has no pager, so help is printed.",

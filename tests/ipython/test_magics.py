@@ -108,9 +108,9 @@ def test_variables_come_from_files_and_the_line_wins(shell, engine, tmp_path):
     (tmp_path / "more.env").write_text("B=3\nC=4\n", encoding="utf-8")
     shell.run_line_magic("config", "ArgoMagics.env = {'A': '0', 'Z': '9'}")
     run(shell, "--env-file .env --env-file more.env")
-    assert dict(engine.spec.settings.env) == {"A": "1", "B": "3", "C": "4", "Z": "9"}
-    run(shell, "--env-file .env --set env=A=mine")
-    assert dict(engine.spec.settings.env) == {"A": "mine", "B": "two words"}
+    assert dict(engine.spec.settings.variables) == {"A": "1", "B": "3", "C": "4", "Z": "9"}
+    run(shell, "--env-file .env --set variables=A=mine")
+    assert dict(engine.spec.settings.variables) == {"A": "mine", "B": "two words"}
 
 
 @pytest.mark.parametrize(

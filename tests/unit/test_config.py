@@ -59,12 +59,13 @@ def test_each_place_beats_the_ones_after_it(tmp_path):
 def test_places_add_up_key_by_key(tmp_path):
     made = configured(
         tmp_path,
-        here='run_timeout = "5m"\nlog_budget = 1000\nenv = {A = "1"}\ndeps = ["numpy", "pandas>=2"]\npython = "3.12"',
+        here='run_timeout = "5m"\nlog_budget = 1000\nvariables = {A = "1"}\n'
+        'deps = ["numpy", "pandas>=2"]\npython = "3.12"',
         environ={"UV_ARGO_LOG_BUDGET": "2k", "UV_ARGO_BACKEND": "local", "UV_ARGO_CONSTRAINTS": ""},
     )
     assert made.settings.run_timeout == 300
     assert made.settings.log_budget == 2000
-    assert made.settings.env == (("A", "1"),)
+    assert made.settings.variables == (("A", "1"),)
     assert made.settings.constraints == ()
     assert (made.deps, made.python, made.backend) == ("numpy\npandas>=2", "3.12", "local")
     assert made.origin("backend") == "UV_ARGO_BACKEND"
@@ -158,7 +159,7 @@ def test_settings_that_the_backend_does_not_use_are_noted(tmp_path):
         configuration = configured(tmp_path, line=config.line_values(options))
         return config.ignored_settings(options, configuration)
 
-    assert noted("--set retries=3 --set image=x --set deadline=1s --set env=A=1") == (
+    assert noted("--set retries=3 --set image=x --set deadline=1s --set variables=A=1") == (
         "The local backend ignores --set deadline, --set image, --set retries.",
     )
     assert noted("-b argo --set retries=3 --set image=x --set deadline=1s") == ()

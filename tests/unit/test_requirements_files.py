@@ -212,7 +212,7 @@ def test_an_environment_in_full(write, tmp_path):
     )
     asked = requirements_files.read("environment.yml", tmp_path)
     assert asked.requirements.lines == ("numpy", 'rich; os_name == "posix"', "six")
-    assert asked.notes == ("environment.yml: its variables are ignored; use --set env=NAME=VALUE.",)
+    assert asked.notes == ("environment.yml: its variables are ignored; use --set variables=NAME=VALUE.",)
 
 
 def test_yaml_without_its_reader(write, tmp_path, monkeypatch):

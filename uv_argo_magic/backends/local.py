@@ -408,7 +408,7 @@ class LocalBackend:
 def _needs_own_process(spec: RunSpec) -> bool:
     """Whether the run has variables or limits that must exist when its Python starts, or credentials of its own."""
     settings = spec.settings
-    has_variables = settings.env or settings.secret_env or indexes.credentials(settings)
+    has_variables = settings.variables or settings.secret_env or indexes.credentials(settings)
     return bool(has_variables or spec.resources != Resources())
 
 

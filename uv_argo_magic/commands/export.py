@@ -91,11 +91,11 @@ def _refuse_session(spec: RunSpec) -> None:
 def _workflow(entry: RunRecord, spec: RunSpec, resolution: Resolution) -> str:
     """The manifest of a run for the backend of the spec."""
     _refuse_pushed(spec.push, "are not in the history")
-    hidden = [name for name, value in spec.settings.env if value == HIDDEN]
+    hidden = [name for name, value in spec.settings.variables if value == HIDDEN]
     if hidden:
         raise SpecError(
             f"the history does not keep values of variables, and {entry.id} had {', '.join(hidden)}",
-            hint=f"Set them again: --set env={hidden[0]}=VALUE.",
+            hint=f"Set them again: --set variables={hidden[0]}=VALUE.",
         )
     if HIDDEN in " ".join((spec.settings.index_url, *(url for _, url in spec.settings.indexes))):
         raise SpecError(

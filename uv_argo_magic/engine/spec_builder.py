@@ -105,9 +105,9 @@ def _with_env_files(settings: Settings, options: RunOptions, context: CellContex
         except UnicodeDecodeError as error:
             raise SpecError(f"{name} is not UTF-8 text", hint="Save it as UTF-8.") from error
         files |= env_file.parse(text, source=name)
-    own = dict(settings.env)
-    on_the_line = "env" in dict(options.sets)
-    return replace(settings, env=tuple((files | own if on_the_line else own | files).items()))
+    own = dict(settings.variables)
+    on_the_line = "variables" in dict(options.sets)
+    return replace(settings, variables=tuple((files | own if on_the_line else own | files).items()))
 
 
 def _run_in_base_image(settings: Settings) -> Settings:

@@ -170,7 +170,9 @@ def _send_values(order, module, out):
 def _refuse_questions():
     """Let input(), getpass and breakpoint() raise: a run has no terminal."""
     builtins.input = _refuse("input()", "ask in another cell and send the answer with --push")
-    password = _refuse("getpass()", "ask in another cell and send the answer with --push, or use --set env=NAME=VALUE")
+    password = _refuse(
+        "getpass()", "ask in another cell and send the answer with --push, or use --set variables=NAME=VALUE"
+    )
     import_hooks.AfterImport({"getpass": lambda module: setattr(module, "getpass", password)}).install()
     if "PYTHONBREAKPOINT" not in os.environ:
         sys.breakpointhook = _refuse("breakpoint()", "print the values to inspect, or run the cell without %%argo")

@@ -301,7 +301,7 @@ def _this_process() -> dict[str, object]:
 def masked(spec: RunSpec) -> dict[str, object]:
     """The spec for the disk: without values of variables, pushed values, and passwords in URLs."""
     settings = asdict(spec.settings) | {
-        "env": [[name, HIDDEN] for name, _ in spec.settings.env],
+        "variables": [[name, HIDDEN] for name, _ in spec.settings.variables],
         "index_url": _no_password(spec.settings.index_url),
         "indexes": [[name, _no_password(url)] for name, url in spec.settings.indexes],
     }

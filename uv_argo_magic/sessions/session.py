@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.engine.prepared import Prepared
     from uv_argo_magic.uv.resolver import Resolver
 
-FIXED = base.BACKEND_SETTINGS | {"env"}
+FIXED = base.BACKEND_SETTINGS | {"variables"}
 """The settings that hold for a whole session."""
 LIFETIME = ("keep", "max_age")
 """The settings that hold until a cell changes them."""
@@ -98,7 +98,7 @@ class Session:
             ours, theirs = getattr(entry.settings, key), getattr(configuration.settings, key)
             if configuration.origin(key) in _OF_THE_CELL:
                 if self.is_live and ours != theirs:
-                    if key == "env":
+                    if key == "variables":
                         both = _variables(entry.settings), _variables(configuration.settings)
                     else:
                         both = settings_parser.format_value(ours), settings_parser.format_value(theirs)
@@ -128,8 +128,8 @@ class Session:
         entry = self.entry
         if entry is None:
             return spec
-        if self.is_live and spec.settings.env != entry.settings.env:
-            raise self._differs("env", *(_variables(settings) for settings in (entry.settings, spec.settings)))
+        if self.is_live and spec.settings.variables != entry.settings.variables:
+            raise self._differs("variables", *(_variables(settings) for settings in (entry.settings, spec.settings)))
         if spec.resources == entry.resources:
             return spec
         if spec.resources == type(spec.resources)():
@@ -374,4 +374,4 @@ def _resources(resources: object) -> str:
 
 def _variables(settings: Settings) -> str:
     """The names of the environment variables: their values may be secrets."""
-    return " ".join(name for name, _ in settings.env)
+    return " ".join(name for name, _ in settings.variables)

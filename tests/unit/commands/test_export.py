@@ -50,6 +50,13 @@ def test_the_spec_of_a_kept_run_is_read_again(history, keep):
     assert history.get("r1").spec() == spec
 
 
+def test_the_variables_of_older_versions_are_read_again(history, keep):
+    keep(settings={"variables": (("A", "secret"),)})
+    path = history.get("r1").folder / "spec.json"
+    path.write_text(path.read_text().replace('"variables"', '"env"'))
+    assert history.get("r1").spec().settings.variables == (("A", "***"),)
+
+
 def test_a_run_is_printed_or_written_as_a_script(history, keep, tmp_path):
     keep()
     text = kept(history)
@@ -96,7 +103,7 @@ def test_what_was_resolved_over_there_is_pinned_by_what_was_installed(history, k
         ({}, ["--to", "x.yaml"], "the local backend has no manifests"),
         ({"push": (("x", "1"),)}, ["-b", "argo", "--to", "x.yaml"], "pushed values are not in the history: x"),
         ({"push": (("x", "1"),)}, [], "pushed values cannot be exported to a script: x"),
-        ({"settings": {"env": (("A", "secret"),)}}, ["-b", "argo", "--to", "x.yaml"], "and r1 had A"),
+        ({"settings": {"variables": (("A", "secret"),)}}, ["-b", "argo", "--to", "x.yaml"], "and r1 had A"),
         (
             {"settings": {"index_url": "https://u:p@index.example.com/"}},
             ["-b", "argo", "--to", "x.yaml"],
@@ -117,8 +124,8 @@ def test_what_cannot_be_written_is_refused(history, keep, tmp_path, fields, word
 
 
 def test_values_that_are_not_kept_can_be_given_again(history, keep, tmp_path):
-    keep(backend="argo", python="3.11", settings={"env": (("A", "swordfish"),)})
-    kept(history, "--to", "x.yaml", "--set", "env=A=2")
+    keep(backend="argo", python="3.11", settings={"variables": (("A", "swordfish"),)})
+    kept(history, "--to", "x.yaml", "--set", "variables=A=2")
     assert "swordfish" not in (tmp_path / "x.yaml").read_text()
 
 

@@ -37,7 +37,7 @@ class Cluster(FakeBackend):
 
 
 def spec(python="", **settings):
-    return RunSpec(cell="secret()", python=python, settings=Settings(env=(("TOKEN", "x"),), **settings))
+    return RunSpec(cell="secret()", python=python, settings=Settings(variables=(("TOKEN", "x"),), **settings))
 
 
 def look(wanted, backend, tmp_path, told=None):
@@ -65,7 +65,7 @@ def test_an_image_of_ones_own_says_its_python(tmp_path):
     assert (known.python, known.settings.platform) == ("3.12.1", "x86_64-manylinux_2_36")
     assert told == [f"Inspecting {IMAGE} (Python and installed packages); the result is cached."]
     program, probe, _ = backend.submitted[0]
-    assert (probe.settings.env, probe.settings.base, probe.settings.image) == ((), "own", IMAGE)
+    assert (probe.settings.variables, probe.settings.base, probe.settings.image) == ((), "own", IMAGE)
     assert "secret" not in probe.cell
     assert program.nonce
     assert backend.deleted == ["fake-1"]

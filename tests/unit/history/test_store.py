@@ -29,7 +29,7 @@ SPEC = RunSpec(
     cell="\nimport numpy\nprint('hé')\r\n",
     requirements=Requirements(items=(Requirement(name="numpy", specifier=">=2"),)),
     push=(("x", "swordfish-value"),),
-    settings=Settings(env=(("TOKEN", "swordfish"),), index_url="https://me:swordfish@index.example.com/simple"),
+    settings=Settings(variables=(("TOKEN", "swordfish"),), index_url="https://me:swordfish@index.example.com/simple"),
 )
 
 
@@ -121,7 +121,7 @@ def test_secrets_do_not_lie_on_the_disk_and_the_files_are_the_users_own(history)
     assert stat.S_IMODE(files.folder.stat().st_mode) == 0o700
     spec = json.loads((files.folder / "spec.json").read_text(encoding="utf-8"))["spec"]
     assert spec["settings"]["index_url"] == "https://***@index.example.com/simple"
-    assert spec["settings"]["env"] == [["TOKEN", "***"]]
+    assert spec["settings"]["variables"] == [["TOKEN", "***"]]
     assert kept.masked(RunSpec(cell=""))["settings"]["index_url"] == ""
 
 

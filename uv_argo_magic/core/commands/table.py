@@ -33,7 +33,7 @@ BACKEND = Option(
 
 SET = Option(
     dest="set", flags=("--set",), metavar="KEY=VALUE", kind="repeated", completer="setting",
-    private=("env", "index_url", "index-url", "indexes"),
+    private=("variables", "index_url", "index-url", "indexes"),
     help="any other setting (repeatable)", example="--set panel=text",
 )  # fmt: skip
 

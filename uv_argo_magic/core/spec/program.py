@@ -177,7 +177,7 @@ def payload(spec: RunSpec, resolution: Resolution, nonce: str, uv: str = "") -> 
             "install_disk": settings.install_disk,
             "log_budget": settings.log_budget,
             "value_limit": settings.value_limit,
-            "env": dict(settings.env),
+            "env": dict(settings.variables),
             "secrets": [name for name, _ in settings.secret_env],
         },
     }

@@ -92,8 +92,8 @@ def _toml(text: str) -> str:
 def _notes(cell: str, settings: Settings) -> Iterator[str]:
     if indexes.credentials(settings):
         yield "Index credentials are not included: set them in uv's environment or in a .netrc file."
-    if settings.env:
-        yield f"Set these environment variables of the cell: {', '.join(name for name, _ in settings.env)}."
+    if settings.variables:
+        yield f"Set these environment variables of the cell: {', '.join(name for name, _ in settings.variables)}."
     try:
         tree = compile(cell, "<cell>", "exec", AWAIT | ast.PyCF_ONLY_AST, dont_inherit=True)
     except (SyntaxError, ValueError):  # another Python's syntax than this one's

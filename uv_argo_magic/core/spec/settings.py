@@ -27,7 +27,9 @@ class Settings:
     Times are seconds and sizes bytes; 0 means no limit unless the help differs.
     """
 
-    env: tuple[tuple[str, str], ...] = _setting((), "common", "environment variables of the cell, as NAME=VALUE")
+    variables: tuple[tuple[str, str], ...] = _setting(
+        (), "common", "environment variables of the cell, as NAME=VALUE", example="MODE=test"
+    )
     keep: float = _setting(
         1800.0, "common", "time without a cell after which a session ends (0: with the kernel)", example="2h"
     )

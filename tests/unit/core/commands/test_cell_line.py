@@ -32,7 +32,10 @@ def test_the_line_of_a_cell_that_asks_for_the_same(text, name, line):
             "-b argo -r old.txt --resources cpu=2 memory=1Gi --write-deps",
             '%%argo --deps "numpy pandas>=2" -b argo --resources cpu=2 memory=1Gi',
         ),
-        ("--deps=numpy --write-deps --set env='A=b c'", "%%argo --deps \"numpy pandas>=2\" --set env='A=b c'"),
+        (
+            "--deps=numpy --write-deps --set variables='A=b c'",
+            "%%argo --deps \"numpy pandas>=2\" --set variables='A=b c'",
+        ),
     ],
 )
 def test_a_line_gets_what_the_file_asks_for_and_keeps_its_other_options(line, written):

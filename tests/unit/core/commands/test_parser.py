@@ -200,8 +200,8 @@ def test_lists_expand_alone_as_json_and_among_others_as_lines():
 
 
 def test_what_may_be_secret_is_not_shown():
-    line = cell("--set env=TOKEN=$mine --set panel=$panel", mine="quiet", panel="html")
-    assert line.each("set") == ("env=TOKEN=quiet", "panel=html")
+    line = cell("--set variables=TOKEN=$mine --set panel=$panel", mine="quiet", panel="html")
+    assert line.each("set") == ("variables=TOKEN=quiet", "panel=html")
     assert line.expanded == (("$mine", "(not shown)"), ("$panel", "html"))
 
 

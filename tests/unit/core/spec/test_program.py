@@ -51,7 +51,7 @@ def test_it_is_python_and_the_same_each_time() -> None:
 
 
 def test_an_install_apart_knows_nothing_of_the_cell() -> None:
-    made = build(RunSpec(cell="c", push=(("x", "1"),), settings=Settings(env=(("A", "B"),), install_timeout=5)))
+    made = build(RunSpec(cell="c", push=(("x", "1"),), settings=Settings(variables=(("A", "B"),), install_timeout=5)))
     told = json.loads(gzip.decompress(base64.b64decode(made.install)))
     assert set(told) == {"v", "nonce", "lock", "installs", "uv", "provision", "settings"}
     assert told["settings"] == {"install_timeout": 5, "install_memory": 0, "install_disk": 0}

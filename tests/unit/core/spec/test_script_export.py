@@ -103,6 +103,6 @@ def test_what_a_plain_script_is_not_is_said(cell, words):
 
 
 def test_variables_are_named_and_their_values_are_not():
-    script = made("x = 1", env=(("TOKEN", "secret"), ("B", "2")))
+    script = made("x = 1", variables=(("TOKEN", "secret"), ("B", "2")))
     assert script.notes == ("Set these environment variables of the cell: TOKEN, B.",)
     assert "secret" not in script.text

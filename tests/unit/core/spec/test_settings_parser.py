@@ -38,12 +38,12 @@ from uv_argo_magic.errors import SpecError
         ("constraints", ["a", "b"], ("a", "b")),
         ("constraints", "", ()),
         ("constraints", "a\nb\n", ("a", "b")),
-        ("env", "A=1,B=2", (("A", "1"), ("B", "2"))),
-        ("env", "A=1,2,B=x=y", (("A", "1,2"), ("B", "x=y"))),
-        ("env", '{"A": "1"}', (("A", "1"),)),
-        ("env", {"A": "1"}, (("A", "1"),)),
-        ("env", [("A", "1"), "B="], (("A", "1"), ("B", ""))),
-        ("env", "", ()),
+        ("variables", "A=1,B=2", (("A", "1"), ("B", "2"))),
+        ("variables", "A=1,2,B=x=y", (("A", "1,2"), ("B", "x=y"))),
+        ("variables", '{"A": "1"}', (("A", "1"),)),
+        ("variables", {"A": "1"}, (("A", "1"),)),
+        ("variables", [("A", "1"), "B="], (("A", "1"), ("B", ""))),
+        ("variables", "", ()),
         ("volumes", "/a=claim/b:ro,/c.d=empty/5Gi", (("/a", "claim/b:ro"), ("/c.d", "empty/5Gi"))),
         ("node_selector", "disk=ssd,example.com/pool=a", (("disk", "ssd"), ("example.com/pool", "a"))),
         ("images", "3.11.2=a:1,3.12.1=b:2", (("3.11.2", "a:1"), ("3.12.1", "b:2"))),
@@ -79,13 +79,13 @@ def test_setting(key, value, expected):
         ("constraints", 3, "invalid value for constraints: 3"),
         ("constraints", "[1]", "invalid value for constraints: [1]"),
         ("constraints", "[", "invalid value for constraints: ["),
-        ("env", "A", "invalid value for env: A"),
-        ("env", "=1", "invalid value for env: =1"),
-        ("env", "A=\0", "invalid value for env: A=\0"),
-        ("env", {"A": "\ud800"}, "invalid value for env: {'A': '\\ud800'}"),
-        ("env", {"A=B": "1"}, "invalid value for env: {'A=B': '1'}"),
-        ("env", 3, "invalid value for env: 3"),
-        ("env", {"A": 1}, "invalid value for env: {'A': 1}"),
+        ("variables", "A", "invalid value for variables: A"),
+        ("variables", "=1", "invalid value for variables: =1"),
+        ("variables", "A=\0", "invalid value for variables: A=\0"),
+        ("variables", {"A": "\ud800"}, "invalid value for variables: {'A': '\\ud800'}"),
+        ("variables", {"A=B": "1"}, "invalid value for variables: {'A=B': '1'}"),
+        ("variables", 3, "invalid value for variables: 3"),
+        ("variables", {"A": 1}, "invalid value for variables: {'A': 1}"),
     ],
 )
 def test_a_wrong_value_says_what_is_right(key, value, message):
@@ -98,10 +98,10 @@ def test_a_wrong_value_says_what_is_right(key, value, message):
 def test_sets_grow_lists_and_replace_the_rest():
     assert dict(
         settings_parser.parse_assignments(
-            ["env=A=1", "panel=html", "env=B=2", "panel=text", "constraints=a", "offline=yes"]
+            ["variables=A=1", "panel=html", "variables=B=2", "panel=text", "constraints=a", "offline=yes"]
         )
     ) == {
-        "env": (("A", "1"), ("B", "2")),
+        "variables": (("A", "1"), ("B", "2")),
         "panel": "text",
         "constraints": ("a",),
         "offline": True,
@@ -122,7 +122,7 @@ def test_every_field_has_a_reader_help_and_a_way_back():
 def test_values_worth_proposing():
     assert "static" in settings_parser.suggested_values("panel")
     assert settings_parser.suggested_values("offline") == ("true", "false")
-    assert settings_parser.suggested_values("nope") == settings_parser.suggested_values("env") == ()
+    assert settings_parser.suggested_values("nope") == settings_parser.suggested_values("variables") == ()
 
 
 @pytest.mark.parametrize("key", [key for key, kind in settings_parser.TYPES.items() if kind in (int, float, bool)])
