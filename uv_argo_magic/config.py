@@ -34,8 +34,8 @@ LINE = "the line"
 """The origin of a value that the cell's line or the command line sets."""
 OPTIONS = ("python", "backend", "deps")
 """Keys besides those of Settings."""
-_OTHER_VARIABLES = {"UV_ARGO_HOME", "UV_ARGO_NAMESPACE"}
-"""Variables of ours besides the settings: the home of our folders, and the sign of a configured cluster."""
+_OTHER_VARIABLES = {"UV_ARGO_HOME", "UV_ARGO_NAMESPACE", "UV_ARGO_POLICY"}
+"""Variables of ours besides the settings: our folders, the sign of a configured cluster, and a package policy."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from uv_argo_magic.core.policy.model import Violation
     from uv_argo_magic.core.protocol.state import RunState
 
 
@@ -57,7 +58,17 @@ class ResolutionError(ArgoMagicError):
 
 
 class PolicyError(ArgoMagicError):
-    """A check refused the run (engine/checks.py); nothing was submitted."""
+    """A check refused the run (engine/checks.py); nothing was submitted.
+
+    `violations` are all rules of the package policy that do not allow it; the text lists them.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", violations: tuple[Violation, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.violations = violations
+
+    def __str__(self) -> str:
+        return "\n".join((self.message, *(f"- {violation.text}" for violation in self.violations)))
 
 
 class BackendError(ArgoMagicError):

@@ -34,6 +34,7 @@ from uv_argo_magic.uv import runner
 if TYPE_CHECKING:
     import threading
 
+    from uv_argo_magic.core.resolution.lock import Resolution
     from uv_argo_magic.engine.context import CellContext
     from uv_argo_magic.engine.prepared import RunTarget
     from uv_argo_magic.history.store import History
@@ -136,7 +137,21 @@ def _target(path: Path, context: CellContext) -> RunTarget:
     timeout = min(spec.settings.install_timeout or PATIENCE, PATIENCE)
     # `locked` is for cells: an editor is where one locks.
     spec = replace(spec, settings=replace(spec.settings, install_timeout=timeout, locked=False))
+    spec = checks.begin(spec, base.load(spec.backend), context.notebook_path)
     return find_target(spec, may_run=False)
+
+
+def _enforce(target: RunTarget, resolution: Resolution, resolver: Resolver, context: CellContext) -> None:
+    checks.enforce(
+        checks.Proposal(
+            spec=target.spec,
+            resolution=resolution,
+            purpose="lock",
+            document=context.notebook_path,
+            backend=target.backend,
+            explain=lambda lock: resolver.explain(lock, target.spec.requirements),
+        )
+    )
 
 
 def _resolver(target: RunTarget, context: CellContext) -> Resolver:
@@ -159,7 +174,7 @@ def check(path: Path, context: CellContext, cancelled: threading.Event | None = 
         resolver, requirements = _resolver(target, context), target.spec.requirements
         stored = resolver.stored(requirements) if requirements else None
         resolution = stored or resolver.lock(requirements, save=False, cancelled=cancelled)
-        checks.enforce(checks.Proposal(spec=target.spec, resolution=resolution, purpose="lock"))
+        _enforce(target, resolution, resolver, context)
     except runner.Cancelled:
         raise
     except ResolutionError as error:
@@ -213,7 +228,7 @@ def lock(path: Path, context: CellContext, shown_lock: Lock | None, cancelled: t
         raise ResolutionError(
             resolution.reason, hint="The previous lock is unchanged. Try again when the index answers."
         )
-    checks.enforce(checks.Proposal(spec=target.spec, resolution=resolution, purpose="lock"))
+    _enforce(target, resolution, resolver, context)
     previous = resolver.stored(requirements)
     resolver.save(resolution, requirements)
     if shown_lock is not None:

@@ -16,6 +16,7 @@ from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.core.spec.script_export import Standalone, pins, standalone
 from uv_argo_magic.engine.build import build
+from uv_argo_magic.engine.checks import Proposal, enforce
 from uv_argo_magic.engine.prepare import prepare
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.history.entry import HIDDEN
@@ -76,6 +77,7 @@ def export_run(line: Line, history: History, notebook: str | None = None) -> str
     path = _path(line.text("to")) if line.has("to") else None
     if path and path.suffix in WORKFLOW:
         return _write_workflow(path, _workflow(entry, spec, resolution), description)
+    enforce(Proposal(spec=spec, resolution=resolution, purpose="export", document=entry.notebook))
     script = _script(spec, resolution, _python_minor(entry, resolution), entry.packages, description)
     return _write_script(path, script) if path else script.text
 
@@ -103,8 +105,9 @@ def _workflow(entry: RunRecord, spec: RunSpec, resolution: Resolution) -> str:
             hint="Set the index again: --set index_url=URL.",
         )
     backend = base.load(spec.backend)
+    proposal = Proposal(spec=spec, resolution=resolution, purpose="export", document=entry.notebook)
     exporter = base.exporter(backend, spec.backend)
-    manifest = exporter.manifest(build(spec, resolution, "export"), spec)
+    manifest = exporter.manifest(build(proposal), spec)
     if not isinstance(resolution, Lock) or resolution.target == backend.target(spec).target:
         return manifest
     # The run's files are for another platform than this one's: the same versions are looked for there.

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from uv_argo_magic._os import atomic_write
+from uv_argo_magic.backends import base
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.commands.table import RunOptions, run_options
 from uv_argo_magic.core.resolution import dependency_tree, lock_export
@@ -63,6 +64,7 @@ def answer(line: Line, history: History, context: CellContext) -> Table:
     request = _read_request(line, history, context)
     # `locked` is for cells: this command is how one locks.
     spec = replace(request.spec, settings=replace(request.spec.settings, locked=False))
+    spec = checks.begin(spec, base.load(spec.backend), request.notebook)
     target = find_target(spec)
     requirements = target.spec.requirements
     stored = target.resolver(request.notebook)
@@ -71,7 +73,7 @@ def answer(line: Line, history: History, context: CellContext) -> Table:
     if line.has("upgrade"):
         previous = stored.stored(requirements) or request.run_lock
         lock = unstored.explain(_require_lock(unstored.lock(requirements)), requirements)
-        _enforce(target, lock)
+        _enforce(target, lock, request.notebook)
         report = _upgrade_report(previous, lock, dry_run=dry_run)
         if not dry_run:
             stored.save(lock, requirements)
@@ -79,7 +81,7 @@ def answer(line: Line, history: History, context: CellContext) -> Table:
         resolver = unstored if dry_run else stored
         lock = request.run_lock or _require_lock(resolver.lock(requirements))
         lock = resolver.explain(lock, requirements)
-        _enforce(target, lock)
+        _enforce(target, lock, request.notebook)
         report = table(lock, resolver.cached(lock), time.time(), request.title)
     report = replace(report, notes=(*report.notes, *request.notes))
     if line.has("to") and not dry_run:
@@ -88,8 +90,10 @@ def answer(line: Line, history: History, context: CellContext) -> Table:
     return report
 
 
-def _enforce(target: RunTarget, lock: Lock) -> None:
-    checks.enforce(checks.Proposal(spec=target.spec, resolution=lock, purpose="lock"))
+def _enforce(target: RunTarget, lock: Lock, notebook: str) -> None:
+    checks.enforce(
+        checks.Proposal(spec=target.spec, resolution=lock, purpose="lock", document=notebook, backend=target.backend)
+    )
 
 
 def table(lock: Lock, cached: frozenset[str], now: float, title: str = "") -> Table:

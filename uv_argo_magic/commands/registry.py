@@ -102,6 +102,7 @@ COMMANDS: Mapping[str, str] = {
     "vars": "uv_argo_magic.commands.sessions:list_variables",
     "restart": "uv_argo_magic.commands.sessions:restart",
     "lock": "uv_argo_magic.commands.lock:handle",
+    "policy": "uv_argo_magic.commands.policy:handle",
     "verify": "uv_argo_magic.commands.verify:handle",
     "export": "uv_argo_magic.commands.export:handle",
     "doctor": "uv_argo_magic.commands.doctor:handle",

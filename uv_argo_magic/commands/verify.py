@@ -11,9 +11,7 @@ Rules:
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -33,10 +31,11 @@ from uv_argo_magic.renderers.cell_output import CellOutput, OutputSink
 from uv_argo_magic.sessions.session import TemporarySessions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from uv_argo_magic.commands.registry import Request
+    from uv_argo_magic.core.commands.cell_text import Cell
     from uv_argo_magic.core.commands.parser import Line
     from uv_argo_magic.core.protocol.state import RunState
     from uv_argo_magic.core.resolution.lock import Lock
@@ -47,16 +46,6 @@ if TYPE_CHECKING:
     from uv_argo_magic.sessions.session import Session
 
 Verdict: TypeAlias = Literal["same", "differs", "not run"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """A cell of a notebook that holds a run: its number among the code cells, line, text and stored outputs."""
-
-    number: int
-    line: str
-    text: str
-    outputs: tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,34 +124,12 @@ def cells(path: Path) -> Iterator[Cell]:
         SpecError: the file cannot be read, or is not a notebook.
     """
     try:
-        notebook_cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        code = [cell for cell in notebook_cells if cell["cell_type"] == "code"]
-        for number, cell in enumerate(code, 1):
-            source = cell["source"] if isinstance(cell["source"], str) else "".join(cell["source"])
-            # IPython hands a cell's text over with a newline at its end.
-            parts = cell_text.split(source if source.endswith("\n") else source + "\n")
-            if parts and cell["outputs"]:
-                yield Cell(number=number, line=parts[0], text=parts[1], outputs=tuple(cell["outputs"]))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise SpecError(f"cannot read {path.name}: {error.strerror}", hint="Name a notebook's file.") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except UnicodeDecodeError as error:
         raise SpecError(f"{path.name} is not a notebook in format 4", hint="Save it with Jupyter.") from error
-
-
-class _Anything(Mapping[str, object]):
-    """Variables of a notebook that does not run: what they say was recorded, or cannot be known."""
-
-    def __getitem__(self, name: str) -> object:
-        return ""
-
-    def __contains__(self, name: object) -> bool:
-        return True
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
+    return (cell for cell in cell_text.notebook_cells(text, path.name) if cell.outputs)
 
 
 def check(cell: Cell, request: Line, context: CellContext, temporary: TemporarySessions) -> Checked:
@@ -173,7 +140,7 @@ def check(cell: Cell, request: Line, context: CellContext, temporary: TemporaryS
         if recorded is None or recorded.lock is None:
             reason = "its packages were resolved in the pod" if recorded else "no run is recorded in its output"
             return Checked(cell=cell, verdict="not run", packages=reason)
-        line = read_cell(cell.line, _Anything())
+        line = read_cell(cell.line, cell_text.UnknownVariables())
         options = replace(run_options(line), deps="", requirements=(), python="", upgrade=False, detach=False, out="")
         if options.push:
             return Checked(cell=cell, verdict="not run", output=f"takes {', '.join(options.push)} from the notebook")

@@ -6,10 +6,8 @@ import base64
 import functools
 import os
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.spec import program
 from uv_argo_magic.engine import checks
 from uv_argo_magic.engine.guest_zip import guest_zip, notebook_modules
@@ -30,18 +28,16 @@ def guest_text(*, session: bool = False) -> str:
     return base64.b64encode(guest_zip(session=session)).decode()
 
 
-def build(
-    spec: RunSpec,
-    resolution: Resolution,
-    purpose: checks.Purpose = "run",
-    installs: tuple[tuple[str, Lock], ...] = (),
-) -> program.Program:
-    """The program of one execution, with a nonce of its own; `installs` are the `%pip` lines of the cell.
+def build(proposal: checks.Proposal, missing: Resolution | None = None) -> program.Program:
+    """The program of one execution, with a nonce of its own.
+
+    It installs `missing`, which is what a session lacks; by default the whole resolution.
 
     Raises:
         PolicyError: a check refused it.
     """
-    checks.enforce(checks.Proposal(spec=spec, resolution=_together(resolution, installs), purpose=purpose))
+    checks.enforce(proposal)
+    spec, resolution = proposal.spec, missing or proposal.resolution
     uv = runner.uv_version() if spec.settings.shape == "runtime" else ""
     modules = notebook_modules() if may_use_ipython(spec, resolution) else {}
     return program.build(
@@ -51,16 +47,8 @@ def build(
         nonce=os.urandom(8).hex(),
         uv=uv,
         modules=modules,
-        installs=installs,
+        installs=proposal.installs,
     )
-
-
-def _together(resolution: Resolution, installs: tuple[tuple[str, Lock], ...]) -> Resolution:
-    """All packages that a run installs."""
-    if not isinstance(resolution, Lock):
-        return resolution
-    more = (package for _, lock in installs for package in lock.packages)
-    return replace(resolution, packages=(*resolution.packages, *more))
 
 
 def may_use_ipython(spec: RunSpec, resolution: Resolution) -> bool:

@@ -7,6 +7,8 @@ Rules:
 - Whatever reaches a backend is a program, and engine/build.py builds each of them: cells, `verify`, `doctor`, probes of
   images, exported workflows. It enforces the checks first, so no path leads around them.
 - Locks that are saved or shown as what a cell would get are checked as well, so that a user learns early.
+- The package policy (docs/policy.md) comes before the checks of this process. Without a policy, none of its code is
+  imported.
 - These checks help honest users. What must not be circumvented belongs to the API server (docs/administrators.md).
 """
 
@@ -15,23 +17,35 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from uv_argo_magic.backends import base
+from uv_argo_magic.policy import sources
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from uv_argo_magic.core.resolution.lock import Resolution
+    from uv_argo_magic.core.resolution.lock import Lock, Resolution
     from uv_argo_magic.core.spec.run_spec import RunSpec
 
-Purpose: TypeAlias = Literal["run", "probe", "export", "lock"]
-"""What the proposal is for: a run, a probe of an image, a workflow that is written to a file, a lock that is saved."""
+Purpose: TypeAlias = Literal["run", "plan", "probe", "export", "lock"]
+"""What the proposal is for: a run, a run that is only shown (`--dry-run`), a probe of an image, a workflow that is
+written to a file, a lock that is saved."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """What a check decides on: the run with its settings and target, and all packages that it installs."""
+    """What a check decides on: the run with its settings and target, and all packages that it has.
+
+    `installs` are its `%pip` lines with their packages, `document` is the path of its notebook or file ("": none), and
+    `backend` (None: that of the spec) runs it. `explain` adds to a lock what requires each package, and may run uv.
+    """
 
     spec: RunSpec
     resolution: Resolution
     purpose: Purpose = "run"
+    installs: tuple[tuple[str, Lock], ...] = ()
+    document: str = ""
+    backend: base.Backend | None = None
+    explain: Callable[[Lock], Lock] | None = None
 
 
 Check: TypeAlias = "Callable[[Proposal], None]"
@@ -41,11 +55,42 @@ CHECKS: list[Check] = []
 """The checks of this process, in order; empty by default."""
 
 
-def enforce(proposal: Proposal) -> None:
-    """Apply all checks.
+def begin(spec: RunSpec, backend: base.Backend, document: str = "") -> RunSpec:
+    """The spec with the limits of the package policy, before anything is resolved for it.
 
     Raises:
-        PolicyError: a check refused the proposal.
+        PolicyError: the policy does not allow what uv would do to resolve, or a policy cannot be read.
     """
+    paths = sources.files(document)
+    if not paths:
+        return spec
+    from uv_argo_magic.core.policy import reader  # noqa: PLC0415 - only where there is a policy
+    from uv_argo_magic.policy import enforcement  # noqa: PLC0415 - the same
+
+    policy = sources.read(paths)
+    spec = reader.limited(spec, policy)
+    enforcement.enforce_early(policy, spec, backend)
+    return spec
+
+
+def enforce(proposal: Proposal) -> None:
+    """Apply the package policy and all checks.
+
+    Raises:
+        PolicyError: the policy or a check refused the proposal, or a policy cannot be read.
+    """
+    if paths := sources.files(proposal.document):
+        from uv_argo_magic.policy import enforcement  # noqa: PLC0415 - only where there is a policy
+
+        violations = enforcement.check(
+            sources.read(paths),
+            proposal.spec,
+            proposal.backend or base.load(proposal.spec.backend),
+            proposal.resolution,
+            proposal.installs,
+            proposal.explain,
+        )
+        if violations:
+            raise enforcement.error(violations)
     for check in CHECKS:
         check(proposal)

@@ -23,6 +23,7 @@ from uv_argo_magic.backends import base as backends
 from uv_argo_magic.core.resolution import base_packages as bases
 from uv_argo_magic.core.resolution.lock import Unresolved
 from uv_argo_magic.core.spec.run_spec import RunSpec
+from uv_argo_magic.engine import checks
 from uv_argo_magic.engine import run as runs
 from uv_argo_magic.engine.build import build
 from uv_argo_magic.engine.prepared import Prepared, RunTarget
@@ -147,7 +148,7 @@ def _run_probe(
         target=RunTarget(requested=spec, spec=probe, backend=backend, interpreter=interpreters.find()),
         notebook="",
         resolution=resolution,
-        program=build(probe, resolution, "probe"),
+        program=build(checks.Proposal(spec=probe, resolution=resolution, purpose="probe", backend=backend)),
     )
     run = runs.start(prepared)
     try:

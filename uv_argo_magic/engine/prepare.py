@@ -10,7 +10,7 @@ from uv_argo_magic._os import paths
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.resolution.lock import Lock, Resolution
 from uv_argo_magic.core.spec import indexes
-from uv_argo_magic.engine import ipython_syntax
+from uv_argo_magic.engine import checks, ipython_syntax
 from uv_argo_magic.engine.build import build
 from uv_argo_magic.engine.prepared import Prepared, RunTarget
 from uv_argo_magic.errors import SpecError
@@ -86,6 +86,7 @@ def prepare(  # noqa: PLR0913 - by keyword, each with a default that a plain cel
             hint="Remove it from the URL (--set indexes=NAME=URL). For this machine, set UV_INDEX_NAME_USERNAME and "
             "UV_INDEX_NAME_PASSWORD; for the cluster, add --set index_secrets=NAME=SECRET.",
         )
+    spec = checks.begin(spec, backend, notebook)
     target = find_target(spec, backend, notify=notify, cancelled=cancelled)
     missing: Resolution | None = None
     if session is not None and session.lock is not None:
@@ -100,7 +101,18 @@ def prepare(  # noqa: PLR0913 - by keyword, each with a default that a plain cel
         notebook=notebook,
         resolution=resolution,
         installs=installs,
-        program=build(target.spec, missing or resolution, installs=installs),
+        program=build(
+            checks.Proposal(
+                spec=target.spec,
+                resolution=resolution,
+                purpose="plan" if dry_run else "run",
+                installs=installs,
+                document=notebook,
+                backend=backend,
+                explain=lambda lock: target.resolver(notebook).explain(lock, target.spec.requirements),
+            ),
+            missing,
+        ),
     )
 
 

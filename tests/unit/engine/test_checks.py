@@ -47,7 +47,7 @@ def test_a_probe_and_an_export_are_refused_as_well(proposals, tmp_path):
     with pytest.raises(PolicyError):
         image_probe.inspect_image(RunSpec(cell="", settings=Settings(base="own")), backend, tmp_path)
     with pytest.raises(PolicyError):
-        build.build(RunSpec(cell=""), LOCK, "export")
+        build.build(checks.Proposal(spec=RunSpec(cell=""), resolution=LOCK, purpose="export"))
     assert [proposal.purpose for proposal in proposals] == ["probe", "export"]
     assert backend.submitted == []
 

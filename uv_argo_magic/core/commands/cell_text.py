@@ -8,7 +8,13 @@ Rules:
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from uv_argo_magic.errors import SpecError
 
 MAGIC = "%%argo"
 _FIRST = re.compile(r"(?P<above>(?:[ \t]*(?:#[^\n]*)?\n)*)[ \t]*%%argo(?=[ \t\n\\]|\Z)")
@@ -16,6 +22,50 @@ _BLANK_LINES = re.compile(r"\A(?:[ \t]*\n)+")
 _CODE = re.compile(r"^(?P<indent>[ \t]*)(?=[^\s#])", re.MULTILINE)
 _TRIPLE = re.compile(r'"""|\'\'\'')
 _COMMENT = re.compile(r"(?:^|[ \t])#.*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A `%%argo` cell of a saved notebook: its number among the code cells, line, text and stored outputs."""
+
+    number: int
+    line: str
+    text: str
+    outputs: tuple[Mapping[str, Any], ...]
+
+
+class UnknownVariables(Mapping[str, object]):
+    """The variables of a notebook that does not run: every name is defined, and its value is not known."""
+
+    def __getitem__(self, name: str) -> object:
+        return ""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+def notebook_cells(text: str, name: str) -> Iterator[Cell]:
+    """The `%%argo` cells of the text of a notebook file; `name` is its name for errors.
+
+    Raises:
+        SpecError: it is not a notebook.
+    """
+    try:
+        code = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+        for number, cell in enumerate(code, 1):
+            source = cell["source"] if isinstance(cell["source"], str) else "".join(cell["source"])
+            # IPython hands a cell's text over with a newline at its end.
+            parts = split(source if source.endswith("\n") else source + "\n")
+            if parts:
+                yield Cell(number=number, line=parts[0], text=parts[1], outputs=tuple(cell["outputs"]))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SpecError(f"{name} is not a notebook in format 4", hint="Save it with Jupyter.") from error
 
 
 def split(text: str) -> tuple[str, str] | None:

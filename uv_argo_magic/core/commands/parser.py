@@ -95,11 +95,13 @@ class Token:
 class Line:
     """A parsed line: the command, its argument, (dest, text) in order, and what each variable expanded to.
 
-    `rest` are the words behind `--`; `columns` has the position of each text that is part of the line as it is.
+    `arguments` are the words of an argument of kind "values", `rest` those behind `--`; `columns` has the
+    position of each text that is part of the line as it is.
     """
 
     command: str
     argument: str = ""
+    arguments: tuple[str, ...] = ()
     values: tuple[tuple[str, str], ...] = ()
     expanded: tuple[tuple[str, str], ...] = ()
     rest: tuple[str, ...] = ()
@@ -333,6 +335,7 @@ def read(
     columns: list[tuple[str, int]] = []
     argument: str | None = None
     rest: tuple[str, ...] = ()
+    words: list[str] = []
     texts = [token.text for token in tokens]
     if command.rest and REST in texts:
         at = texts.index(REST)
@@ -352,6 +355,7 @@ def read(
         elif command.argument and (argument is None or command.argument.kind == "values"):
             word = _join(group.tokens, variables, expanded)
             argument = word if argument is None else f"{argument} {word}"
+            words.append(word)
         else:
             following = itertools.takewhile(lambda group: group.option is None, all_groups[number:])
             raise _too_many(command, [group.tokens[0].raw for group in following])
@@ -369,8 +373,8 @@ def read(
             hint=f"Example: {command.terminal}. Write {command.argument.metavar} before --deps.",
         )
     return Line(
-        command=command.name, argument=argument or "", values=tuple(values), expanded=tuple(expanded.items()),
-        rest=rest, columns=tuple(columns),
+        command=command.name, argument=argument or "", arguments=tuple(words), values=tuple(values),
+        expanded=tuple(expanded.items()), rest=rest, columns=tuple(columns),
     )  # fmt: skip
 
 

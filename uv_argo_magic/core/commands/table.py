@@ -211,6 +211,17 @@ COMMANDS = (
         argument=RUN,
     ),
     Command(
+        name="policy", help="show the package policy, check files against it, or explain its effect on a package",
+        notebook="%argo policy explain numpy", terminal="uv-argo policy check study.ipynb",
+        options=(
+            *(_BY_DEST[dest] for dest in ("deps", "requirements", "python", "backend", "set")),
+            Option(dest="json", flags=("--json",), kind="flag", help="print JSON", example="--json"),
+            HELP,
+        ),
+        argument=Option(dest="words", metavar="WORDS", kind="values", completer="file",
+                        help="show (the default), check FILE... (notebooks, scripts, requirements), or explain NAME"),
+    ),
+    Command(
         name="verify", help="run a notebook's recorded cells again with the same packages and compare the outputs",
         notebook="%argo verify", terminal="uv-argo verify study.ipynb", options=(*BACKEND_OPTIONS, HELP),
         argument=Option(dest="notebook", metavar="NOTEBOOK", completer="file",

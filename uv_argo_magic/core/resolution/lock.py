@@ -37,6 +37,7 @@ class Target:
 class Package:
     """One distribution: canonical name, version, the file's SHA-256 (hex), its bytes (0: not known) and its name.
 
+    `uploaded` is when the index got the file (ISO 8601 with a time zone; "": not known).
     `url` is set only for a direct `name @ https://...` requirement; `index` names an index other than the default.
     `requested`: a requirement names it; `via`: the packages that depend on it. Both are empty before `annotate`.
     """
@@ -46,6 +47,7 @@ class Package:
     sha256: str = ""
     size: int = 0
     file: str = ""
+    uploaded: str = ""
     url: str = ""
     index: str = ""
     requested: bool = False

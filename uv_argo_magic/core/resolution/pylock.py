@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
@@ -109,7 +110,14 @@ def _package(
     if not fitting:
         raise _not_allowed(f"{name} {version}")
     _, file = min(fitting, key=lambda pair: pair[0])
-    return Package(name=name, version=version, sha256=_sha256(name, file), size=_size(file), file=_file(name, file))
+    return Package(
+        name=name,
+        version=version,
+        sha256=_sha256(name, file),
+        size=_size(file),
+        file=_file(name, file),
+        uploaded=_uploaded(file),
+    )
 
 
 def _archive(name: str, version: str, table: _Table, *, only_binary: bool, allowed: frozenset[str] | None) -> Package:
@@ -170,6 +178,14 @@ def _sha256(name: str, table: _Table) -> str:
 def _size(table: _Table) -> int:
     size = table.get("size")
     return size if isinstance(size, int) else 0
+
+
+def _uploaded(table: _Table) -> str:
+    """When the index got the file; without a time zone it is UTC, as pylock.toml has it."""
+    time = table.get("upload-time")
+    if not isinstance(time, datetime):
+        return ""
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).isoformat()
 
 
 def _hex(hashes: Collection[str]) -> frozenset[str]:

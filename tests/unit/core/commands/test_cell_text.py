@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from uv_argo_magic.core.commands.cell_text import split
+from uv_argo_magic.core.commands.cell_text import Cell, UnknownVariables, notebook_cells, split
 from uv_argo_magic.core.commands.table import read_cell
+from uv_argo_magic.errors import SpecError
 
 CELLS = [
     ("%%argo", "", ""),
@@ -49,3 +52,29 @@ def test_other_cells_are_left_alone(text):
 def test_what_does_not_end_stays_as_it_is(text):
     line, _ = split(text)
     assert line == text.removeprefix("%%argo ")
+
+
+def test_the_cells_of_a_notebook_are_those_with_the_line_by_their_numbers():
+    cells = [
+        {"cell_type": "markdown", "source": "%%argo"},
+        {"cell_type": "code", "source": "1 + 1", "outputs": []},
+        {"cell_type": "code", "source": ["%%argo -d numpy\n", "x"], "outputs": [{"name": "stdout"}]},
+        {"cell_type": "code", "source": "%%argo\nx\n", "outputs": []},
+    ]
+    assert list(notebook_cells(json.dumps({"cells": cells}), "a.ipynb")) == [
+        Cell(number=2, line="-d numpy", text="x\n", outputs=({"name": "stdout"},)),
+        Cell(number=3, line="", text="x\n", outputs=()),
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"cells": 3}', '{"cells": [{}]}', "[]"])
+def test_a_file_that_is_not_a_notebook_is_refused(text):
+    with pytest.raises(SpecError, match=r"a\.ipynb is not a notebook in format 4"):
+        list(notebook_cells(text, "a.ipynb"))
+
+
+def test_every_variable_of_a_notebook_that_does_not_run_is_defined():
+    variables = UnknownVariables()
+    assert "names" in variables
+    assert variables["names"] == ""
+    assert (list(variables), len(variables)) == ([], 0)

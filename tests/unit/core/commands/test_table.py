@@ -25,7 +25,20 @@ def test_the_table_holds_together():
         dests = [option.dest for option in command.options]
         assert len(dests) == len(set(dests))
         assert all(option.help and option.example for option in command.options)
-    everywhere = {"runs", "last", "logs", "packages", "lock", "verify", "stop", "attach", "export", "edit", "doctor"}
+    everywhere = {
+        "runs",
+        "last",
+        "logs",
+        "packages",
+        "lock",
+        "policy",
+        "verify",
+        "stop",
+        "attach",
+        "export",
+        "edit",
+        "doctor",
+    }
     everywhere |= {"help", "sessions", "vars", "restart"}
     assert set(table.commands_in("notebook")) == everywhere
     assert set(table.commands_in("terminal")) == {*everywhere, "run"}

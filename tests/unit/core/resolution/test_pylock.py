@@ -175,3 +175,18 @@ def test_a_wheel_is_named_by_its_path_where_it_has_no_url():
         f'wheels = [{{ path = "folder/alpha-1.0-py3-none-any.whl", size = 1, hashes = {{ sha256 = "{A}" }} }}]'
     )
     assert read(text).packages[0].file == "alpha-1.0-py3-none-any.whl"
+
+
+@pytest.mark.parametrize(
+    ("written", "uploaded"),
+    [
+        ("2026-01-01T10:00:00Z", "2026-01-01T10:00:00+00:00"),
+        ("2026-01-01T10:00:00+02:00", "2026-01-01T10:00:00+02:00"),
+        ("2026-01-01T10:00:00", "2026-01-01T10:00:00+00:00"),
+        ('"yesterday"', ""),
+    ],
+)
+def test_the_upload_time_of_a_file_is_kept_with_its_time_zone(written, uploaded):
+    file = wheel("alpha-1.0-py3-none-any.whl").replace("{ url", f"{{ upload-time = {written}, url", 1)
+    (found,) = read(package(f"wheels = [{file}]")).packages
+    assert found.uploaded == uploaded

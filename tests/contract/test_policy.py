@@ -1,0 +1,260 @@
+"""A package policy as users meet it: every way to an install passes it, and nothing is installed before."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from support.index_server import IndexServer
+
+from uv_argo_magic.cli import main
+from uv_argo_magic.policy import sources
+
+BLOCKED = '[packages]\nblocked = [{name = "BETA", versions = "<1.9", reason = "CVE-2024-1"}]\n'
+
+
+@pytest.fixture(scope="module")
+def index():
+    with IndexServer() as server:
+        server.add("alpha", "1.0", requires=["beta<2"])
+        server.add("beta", "1.5")
+        server.add("gamma", "1.0", files={"gamma.py": "value = 3"})
+        yield server
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, home, index):
+    """An empty folder with the index configured, on a machine without a policy."""
+    monkeypatch.setattr(sources, "SYSTEM", tmp_path / "etc" / "policy.toml")
+    monkeypatch.setenv("UV_ARGO_INDEX_URL", index.url)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s.py").write_text("import gamma\nprint(gamma.value)\n")
+    return tmp_path
+
+
+@pytest.fixture
+def argo(folder, capsys):
+    """Runs `uv-argo` in this process: its status, and what it printed."""
+
+    def call(*words):
+        status = main(words)
+        shown = capsys.readouterr()
+        return status, shown.out + shown.err
+
+    return call
+
+
+def downloads(index):
+    return [path for path in index.requests if path.startswith("/files/") and not path.endswith(".metadata")]
+
+
+def runs(argo, *words):
+    """Whether `gamma` is imported, whatever uv prints of its install."""
+    status, text = argo("run", *words)
+    return status == 0 and text.startswith("3\n")
+
+
+def write(path, text):
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+
+
+def test_a_blocked_dependency_is_refused_with_its_path_before_anything_is_installed(argo, folder, index):
+    write(folder / "uv-argo-policy.toml", f"{BLOCKED}[install]\nmax_packages = 2\n")
+    index.requests.clear()
+    status, text = argo("run", "s.py", "--deps", "alpha", "gamma")
+    assert status == 2
+    policy = folder / "uv-argo-policy.toml"
+    assert text.splitlines() == [
+        "PolicyError: the package policy does not allow this run",
+        (
+            "- beta 1.5 is blocked: CVE-2024-1 (required by alpha). Use a version that is not <1.9. "
+            f"[packages.blocked, {policy}]"
+        ),
+        (
+            "- 3 packages would be installed, and at most 2 may be. Require less, or split the work between cells. "
+            f"[install.max_packages, {policy}]"
+        ),
+        "The command policy shows all rules. Ask your administrator for an exception.",
+    ]
+    assert downloads(index) == []
+    assert runs(argo, "s.py", "--deps", "gamma")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "s.py", "--dry-run", "--deps", "alpha"),
+        ("run", "s.py", "-r", "list.txt"),
+        ("run", "block.py"),
+        ("run", "s.py", "--dry-run", "--to", "out.py", "--deps", "alpha"),
+        ("lock", "--deps", "alpha"),
+        ("lock", "--deps", "alpha", "--upgrade"),
+        ("lock", "--deps", "alpha", "--to", "pylock.toml"),
+    ],
+)
+def test_every_command_that_installs_or_locks_passes_the_policy(argo, folder, index, words):
+    write(folder / "uv-argo-policy.toml", BLOCKED)
+    write(folder / "list.txt", "alpha\n")
+    write(folder / "block.py", '# /// script\n# dependencies = ["alpha"]\n# ///\nimport alpha\n')
+    index.requests.clear()
+    status, text = argo(*words)
+    assert status == 2
+    assert "beta 1.5 is blocked: CVE-2024-1" in text
+    assert downloads(index) == []
+    assert not (folder / "out.py").exists()
+    assert not (folder / "pylock.toml").exists()
+
+
+def test_a_run_of_the_history_is_exported_under_the_policy_of_today(argo, folder):
+    assert argo("run", "s.py", "--deps", "alpha", "gamma")[0] == 0
+    write(folder / "uv-argo-policy.toml", BLOCKED)
+    for words in (("export",), ("export", "--to", "cell.yaml", "-b", "argo")):
+        status, text = argo(*words)
+        assert status == 2
+        assert "beta 1.5 is blocked" in text
+
+
+def test_no_source_allows_what_another_one_forbids(argo, folder, monkeypatch):
+    write(folder / "etc" / "policy.toml", '[packages]\nallowed = ["gamma"]\n')
+    write(folder / "mine.toml", '[packages]\nallowed = ["*"]\n[install]\nmax_packages = 1\n')
+    monkeypatch.setenv("UV_ARGO_POLICY", "mine.toml")
+    status, text = argo("run", "s.py", "--deps", "alpha")
+    assert status == 2
+    assert text.count("is not an allowed package") == 2
+    assert f"[packages.allowed, {folder / 'etc' / 'policy.toml'}]" in text
+    assert f"[install.max_packages, {folder / 'mine.toml'}]" in text
+    assert runs(argo, "s.py", "--deps", "gamma")
+
+
+def test_a_policy_that_cannot_be_read_stops_every_run(argo, folder, monkeypatch):
+    write(folder / "uv-argo-policy.toml", "[packages]\nalowed = []\n")
+    status, text = argo("run", "s.py")
+    assert (status, text.splitlines()[0]) == (
+        2,
+        (
+            f"PolicyError: package policy {folder / 'uv-argo-policy.toml'}: unknown rule packages.alowed; "
+            "did you mean packages.allowed?"
+        ),
+    )
+    (folder / "uv-argo-policy.toml").write_bytes(b"\xff")
+    assert "is not UTF-8 text" in argo("run", "s.py")[1]
+    (folder / "uv-argo-policy.toml").unlink()
+    (folder / "uv-argo-policy.toml").mkdir()
+    assert "cannot read the package policy" in argo("run", "s.py")[1]
+    (folder / "uv-argo-policy.toml").rmdir()
+    monkeypatch.setenv("UV_ARGO_POLICY", "missing.toml")
+    assert "does not exist" in argo("run", "s.py")[1]
+
+
+def test_an_address_that_is_not_allowed_is_never_asked(argo, folder, index, monkeypatch):
+    write(folder / "uv-argo-policy.toml", '[indexes]\ntrusted = ["https://index.example.com/simple"]\n')
+    index.requests.clear()
+    for words in (("--deps", "gamma"), ("--deps", "gamma @ https://files.example.com/gamma-1.0-py3-none-any.whl")):
+        status, text = argo("run", "s.py", *words)
+        assert (status, index.requests) == (2, [])
+        assert f"{index.url} is not a trusted index. Use --set index_url=https://index.example.com/simple." in text
+    monkeypatch.setenv("UV_ARGO_INDEX_URL", "https://index.example.com/simple")
+    for name in ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX"):
+        monkeypatch.setenv(name, index.url)
+        assert argo("run", "s.py", "--deps", "gamma")[0] == 2
+        monkeypatch.delenv(name)
+    assert index.requests == []
+
+
+def test_a_cell_without_packages_uses_no_index(argo, folder):
+    write(folder / "uv-argo-policy.toml", "[indexes]\ntrusted = []\n")
+    write(folder / "plain.py", "print(1)\n")
+    assert argo("run", "plain.py") == (0, "1\n")
+
+
+def test_a_limit_of_the_policy_is_that_of_the_run(argo, folder):
+    write(folder / "uv-argo-policy.toml", '[run]\nmax_time = "1h"\n')
+    assert '"run_timeout": 3600.0' in argo("run", "s.py", "--dry-run")[1]
+    status, text = argo("run", "s.py", "--timeout", "2h")
+    assert (status, text.splitlines()[1].partition(" [")[0]) == (
+        2,
+        "- run_timeout is 2 hours, and at most 1 hour is allowed. Add --set run_timeout=3600s.",
+    )
+
+
+def test_policy_shows_the_rules_and_where_each_comes_from(argo, folder):
+    assert argo("policy") == (0, "No package policy: all packages are allowed.\n")
+    write(folder / "uv-argo-policy.toml", BLOCKED)
+    status, text = argo("policy", "show")
+    assert status == 0
+    assert "packages.blocked" in text
+    assert "beta<1.9 (CVE-2024-1)" in text
+    shown = json.loads(argo("policy", "--json")[1])
+    assert shown[0] == {
+        "rule": "packages.blocked", "value": "beta<1.9 (CVE-2024-1)", "origin": str(folder / "uv-argo-policy.toml"),
+    }  # fmt: skip
+
+
+def test_policy_check_reads_notebooks_scripts_and_requirements(argo, folder):
+    write(folder / "uv-argo-policy.toml", BLOCKED)
+    sources_of_cells = ["%%argo -d alpha\nx", ["%%argo -d $names\n", "x"], "1 + 1", "%%argo --dep gamma\nx"]
+    cells = [{"cell_type": "code", "source": source, "outputs": []} for source in sources_of_cells]
+    write(folder / "my study.ipynb", json.dumps({"nbformat": 4, "cells": cells}))
+    write(folder / "empty.ipynb", '{"cells": []}')
+    write(folder / "list.txt", "gamma\n")
+    names = ("my study.ipynb", "empty.ipynb", "s.py", "list.txt")
+    status, text = argo("policy", "check", *names, "--json")
+    assert status == 1
+    results = json.loads(text)
+    assert [(result["file"], result["cell"], result["verdict"]) for result in results] == [
+        ("my study.ipynb", 1, "not allowed"),
+        ("my study.ipynb", 2, "allowed"),
+        ("my study.ipynb", 4, "not checked"),
+        ("empty.ipynb", 0, "allowed"),
+        ("s.py", 0, "allowed"),
+        ("list.txt", 0, "allowed"),
+    ]
+    (violation,) = results[0]["violations"]
+    assert (violation["rule"], violation["path"]) == ("packages.blocked", ["alpha", "beta"])
+    status, text = argo("policy", "check", *names)
+    assert status == 1
+    assert "beta 1.5 is blocked: CVE-2024-1 (required by alpha)" in text
+    assert argo("policy", "check", "list.txt")[0] == 0
+
+
+def test_policy_explain_shows_why_and_the_path(argo, folder):
+    write(folder / "uv-argo-policy.toml", BLOCKED)
+    status, text = argo("policy", "explain", "Beta", "--deps", "alpha")
+    assert (status, text.splitlines()[:2]) == (0, ["beta 1.5 is not allowed.", "Required by alpha."])
+    assert "packages.blocked" in text
+    assert argo("policy", "explain", "gamma") == (0, "gamma 1.0 is allowed.\n")
+    status, text = argo("policy", "explain", "beta", "--json")
+    assert json.loads(text) | {"violations": []} == {
+        "file": "beta", "cell": 0, "verdict": "not allowed", "problem": "", "violations": [], "version": "1.5",
+        "path": ["beta"],
+    }  # fmt: skip
+    assert "is not installed by these requirements" in argo("policy", "explain", "beta", "--deps", "gamma")[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("chek",), "unknown action chek; did you mean check?"),
+        (("check",), "policy check needs a file"),
+        (("explain",), "policy explain needs the name of a package"),
+        (("check", "missing.ipynb"), "cannot read missing.ipynb"),
+    ],
+)
+def test_an_invalid_line_says_what_is_missing(argo, words, message):
+    status, text = argo("policy", *words)
+    assert status == 2
+    assert message in text
+
+
+def test_without_a_policy_none_of_its_code_is_imported(folder):
+    program = (
+        "import sys; from uv_argo_magic.cli import main; main(sys.argv[1:]); "
+        "print(*(name for name in sys.modules if '.policy.' in name))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "run", "s.py", "--deps", "gamma"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "3\nuv_argo_magic.policy.sources\n"

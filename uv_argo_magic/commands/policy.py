@@ -1,0 +1,253 @@
+"""The `policy` command: the rules in force, what of a file they do not allow, and what they mean for a package.
+
+Rule: nothing is submitted, installed or stored. Requirements are resolved, as a dry run does.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from packaging.utils import canonicalize_name
+
+from uv_argo_magic.backends import base
+from uv_argo_magic.commands.registry import Failure
+from uv_argo_magic.core.commands import cell_text
+from uv_argo_magic.core.commands.table import RunOptions, read_cell, run_options
+from uv_argo_magic.core.policy import rules
+from uv_argo_magic.core.policy.model import Policy, Statement, path_to
+from uv_argo_magic.core.policy.patterns import glob
+from uv_argo_magic.core.resolution.lock import Lock
+from uv_argo_magic.core.suggest import unknown
+from uv_argo_magic.core.view.tables import Table
+from uv_argo_magic.engine import checks
+from uv_argo_magic.engine.prepare import find_target, prepare
+from uv_argo_magic.engine.spec_builder import specify
+from uv_argo_magic.errors import ArgoMagicError, PolicyError, SpecError
+from uv_argo_magic.policy import enforcement, sources
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from uv_argo_magic.commands.registry import Answer, Request
+    from uv_argo_magic.core.policy.model import Violation
+    from uv_argo_magic.core.spec.run_spec import RunSpec
+    from uv_argo_magic.engine.context import CellContext
+
+ACTIONS = ("show", "check", "explain")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """The result for one cell, script or requirements file: what is not allowed, or why it cannot be checked ("")."""
+
+    file: str
+    cell: int = 0
+    violations: tuple[Violation, ...] = ()
+    problem: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """The result in one or two words."""
+        return "not allowed" if self.violations else "not checked" if self.problem else "allowed"
+
+    def data(self) -> dict[str, object]:
+        """The result as JSON."""
+        violations = [
+            {"rule": item.rule, "origin": item.origin, "package": item.package, "path": list(item.path),
+             "sentence": item.sentence, "action": item.action}
+            for item in self.violations
+        ]  # fmt: skip
+        return {
+            "file": self.file, "cell": self.cell, "verdict": self.verdict, "problem": self.problem,
+            "violations": violations,
+        }  # fmt: skip
+
+
+def handle(request: Request) -> Iterator[Answer]:
+    """The `policy` command."""
+    words = request.line.arguments
+    action, names = (words[0], words[1:]) if words else ("show", ())
+    if action not in ACTIONS:
+        raise unknown("action", action, ACTIONS)
+    as_json = request.line.has("json")
+    if action == "show":
+        policy = _policy(request.context)
+        yield json.dumps(_data(policy), indent=1) if as_json else show(policy)
+    elif action == "check":
+        if not names:
+            raise SpecError("policy check needs a file", hint="Example: policy check study.ipynb")
+        results = [result for name in names for result in check(name, request)]
+        yield json.dumps([result.data() for result in results], indent=1) if as_json else _table(results)
+        if refused := sum(result.verdict != "allowed" for result in results):
+            yield Failure(
+                error=PolicyError(
+                    f"{refused} of {len(results)} are not allowed, or cannot be checked", hint="See the table above."
+                )
+            )
+    else:
+        if len(names) != 1:
+            raise SpecError("policy explain needs the name of a package", hint="Example: policy explain numpy")
+        yield from explain(names[0], request, as_json=as_json)
+
+
+def _policy(context: CellContext) -> Policy:
+    return sources.read(sources.files(context.notebook_path))
+
+
+def _in_force(policy: Policy) -> Iterator[tuple[rules.Rule, str, str]]:
+    """(rule, value, origin) of each statement that counts."""
+    for rule in rules.RULES.values():
+        for statement in rule.in_force(policy):
+            yield rule, rule.kind.show(statement.value), statement.origin
+
+
+def show(policy: Policy) -> Table:
+    """The rules in force, and where each comes from."""
+    if not policy:
+        return Table(notes=("No package policy: all packages are allowed.",))
+    return Table(
+        head=("RULE", "VALUE", "FROM"),
+        rows=tuple((rule.name, value, origin) for rule, value, origin in _in_force(policy)),
+        notes=("Of several limits, the strictest counts.",),
+    )
+
+
+def _data(policy: Policy) -> list[dict[str, str]]:
+    return [{"rule": rule.name, "value": value, "origin": origin} for rule, value, origin in _in_force(policy)]
+
+
+def check(name: str, request: Request) -> Iterator[Checked]:
+    """The results for a notebook's `%%argo` cells, a script, or a file with requirements.
+
+    Raises:
+        SpecError: the file cannot be read, or the line is invalid.
+    """
+    path = request.context.folder / Path(name).expanduser()
+    options = replace(run_options(request.line), dry_run=True)
+    beside = replace(request.context, notebook=str(path), names={})
+    if path.suffix == ".ipynb":
+        yield from _check_notebook(name, path, options, replace(beside, line_offset=1))
+    elif path.suffix == ".py":
+        yield _check(name, 0, _read(path), options, replace(beside, line_offset=0))
+    else:
+        yield _check(
+            name, 0, "", replace(options, requirements=(*options.requirements, name)), replace(beside, notebook="")
+        )
+
+
+def _check_notebook(name: str, path: Path, options: RunOptions, context: CellContext) -> Iterator[Checked]:
+    found = False
+    for cell in cell_text.notebook_cells(_read(path), path.name):
+        found = True
+        try:
+            cell_options = run_options(read_cell(cell.line, cell_text.UnknownVariables()))
+            settings = (*cell_options.sets, *options.sets)
+            cell_options = replace(
+                cell_options, sets=settings, push=(), session="", backend=options.backend or cell_options.backend
+            )
+        except ArgoMagicError as error:
+            yield Checked(file=name, cell=cell.number, problem=str(error))
+            continue
+        yield _check(name, cell.number, cell.text, cell_options, context)
+    if not found:
+        yield Checked(file=name)
+
+
+def _check(name: str, cell: int, text: str, options: RunOptions, context: CellContext) -> Checked:
+    try:
+        spec, _ = specify(text, options, context)
+        prepare(spec, notebook=context.notebook, dry_run=True)
+    except PolicyError as error:
+        return Checked(file=name, cell=cell, violations=error.violations, problem=error.message)
+    except ArgoMagicError as error:
+        return Checked(file=name, cell=cell, problem=str(error))
+    return Checked(file=name, cell=cell)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(
+            f"cannot read {path.name}: {error}", hint="Name a notebook, script or requirements file."
+        ) from error
+
+
+def _table(results: Sequence[Checked]) -> Table:
+    rows = [
+        (result.file, str(result.cell or "-"), result.verdict, text)
+        for result in results
+        for text in ([violation.text for violation in result.violations] or [result.problem or "-"])
+    ]
+    return Table(head=("FILE", "CELL", "VERDICT", "WHY"), rows=tuple(rows), right=frozenset({1}))
+
+
+def explain(name: str, request: Request, *, as_json: bool = False) -> Iterator[Answer]:
+    """Whether a package is allowed and why: as part of the requirements of the line, of the last run, or alone.
+
+    Raises:
+        ResolutionError: no set of versions satisfies the requirements.
+        SpecError: the line is invalid, or the package is not part of its requirements.
+    """
+    name = canonicalize_name(name)
+    context = request.context
+    policy = _policy(context)
+    lock, violations = _decide(policy, name, request)
+    package = next((package for package in lock.packages if package.name == name), None) if lock else None
+    if lock and package is None:
+        raise SpecError(f"{name} is not installed by these requirements", hint="Leave them out to resolve it alone.")
+    path = path_to(lock.packages, name) if lock else (name,)
+    if as_json:
+        version = package.version if package else ""
+        yield json.dumps(Checked(file=name, violations=violations).data() | {"version": version, "path": list(path)})
+        return
+    label = f"{name} {package.version}" if package else name
+    notes = [violation.text for violation in violations]
+    if len(path) > 1:
+        notes.insert(0, f"Required by {' > '.join(path[:-1])}.")
+    for rule, statement in _about(policy, name):
+        notes.append(f"{rule.name} of {statement.origin}: {rule.kind.show(statement.value)}")
+    yield Table(title=f"{label} is {'not ' if violations else ''}allowed.", notes=tuple(notes))
+
+
+def _decide(policy: Policy, name: str, request: Request) -> tuple[Lock | None, tuple[Violation, ...]]:
+    """The lock with the package, and what is not allowed of it; without a lock where uv may not even resolve."""
+    spec, lock = _spec_with(name, request)
+    backend = base.load(spec.backend)
+    document = request.context.notebook_path
+    try:
+        spec = checks.begin(spec, backend, document)
+        target = find_target(spec, backend, may_run=False)
+        resolver = replace(target.resolver(document), store=None)
+        requirements = target.spec.requirements
+        resolution = lock or resolver.lock(requirements)
+        if isinstance(resolution, Lock):
+            lock = resolution = resolver.explain(resolution, requirements)
+        violations = enforcement.check(policy, target.spec, backend, resolution)
+    except PolicyError as error:
+        violations = error.violations
+    return lock, tuple(violation for violation in violations if violation.package in ("", name))
+
+
+def _spec_with(name: str, request: Request) -> tuple[RunSpec, Lock | None]:
+    """What to resolve: the requirements of the line, the last run (with its lock) if it has the package; or NAME."""
+    options, context = run_options(request.line), request.context
+    if options.deps is None and not options.requirements:
+        for entry in request.history.read().entries[:1]:
+            lock, spec = entry.lock(), entry.spec()
+            if isinstance(lock, Lock) and spec and any(package.name == name for package in lock.packages):
+                return spec, lock
+        options = replace(options, deps=name)
+    return specify("", options, context)[0], None
+
+
+def _about(policy: Policy, name: str) -> Iterator[tuple[rules.Rule, Statement]]:
+    """The statements that name the package, or match it."""
+    for rule in rules.RULES.values():
+        for statement in rule.in_force(policy):
+            if rule.kind is rules.NAMES and any(glob(item.name, name) for item in statement.value):
+                matching = tuple(item for item in statement.value if glob(item.name, name))
+                yield rule, replace(statement, value=matching)

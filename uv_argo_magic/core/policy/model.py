@@ -1,0 +1,150 @@
+"""A policy as data, what it is asked about, and what it does not allow.
+
+Rules:
+- A policy is a set of statements, each from one source. All of them hold: merging two policies is their union, so the
+  order of sources does not matter, and no source can allow what another one forbids.
+- What is checked is a `Subject`: plain data, collected by `policy/enforcement.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from uv_argo_magic.core.resolution.lock import Lock, Package, Resolution
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from uv_argo_magic.core.spec.run_spec import RunSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    """One rule with its value, as one source has it: "packages.blocked" of "/etc/uv-argo/policy.toml"."""
+
+    rule: str
+    value: Any
+    """Hashable."""
+    origin: str
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Statements, all of which hold; none: everything is allowed."""
+
+    statements: frozenset[Statement] = frozenset()
+
+    def __or__(self, other: Policy) -> Policy:
+        """Both policies together: whatever one of them forbids is forbidden."""
+        return Policy(self.statements | other.statements)
+
+    def __bool__(self) -> bool:
+        return bool(self.statements)
+
+    def of(self, rule: str) -> tuple[Statement, ...]:
+        """The statements of one rule, in a fixed order."""
+        found = (statement for statement in self.statements if statement.rule == rule)
+        return tuple(sorted(found, key=lambda statement: (statement.origin, repr(statement.value))))
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The sources of the statements, sorted."""
+        return tuple(sorted({statement.origin for statement in self.statements}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Violation:
+    """What is not allowed: the rule, its source, one sentence, and one on what to do.
+
+    `package` is the name of the package that it is about, or ""; `path` leads from a requested package to it.
+    """
+
+    rule: str
+    origin: str
+    sentence: str
+    action: str
+    package: str = ""
+    path: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The violation in one line for people."""
+        through = f" (required by {' > '.join(self.path[:-1])})" if len(self.path) > 1 else ""
+        return f"{self.sentence}{through}. {self.action} [{self.rule}, {self.origin}]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What a policy decides on: a run before its resolution (`resolution` is None) or after it.
+
+    `installs` are the `%pip` lines of the cell with their locks. `indexes` are the addresses of all indexes that uv may
+    use, `insecure_hosts` those whose certificates it does not check. `uses` names the settings that the backend uses,
+    `images` the images of its containers. Times are Unix seconds. `recent_installs` is None where none are counted.
+    """
+
+    spec: RunSpec
+    resolution: Resolution | None = None
+    installs: tuple[tuple[str, Lock], ...] = ()
+    indexes: tuple[str, ...] = ()
+    insecure_hosts: tuple[str, ...] = ()
+    uses: frozenset[str] = frozenset()
+    images: tuple[str, ...] = ()
+    now: float = 0.0
+    recent_installs: int | None = None
+    known_names: frozenset[str] = frozenset()
+    """Names that this notebook has used before."""
+    advisories: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    """Known vulnerabilities by package name: (id, summary)."""
+
+    @property
+    def packages(self) -> tuple[Package, ...]:
+        """All packages that are installed; before the resolution those that are requested, with exact versions only."""
+        if not isinstance(self.resolution, Lock):
+            return tuple(self._requested()) if self.resolution is None else ()
+        locks = (self.resolution, *(lock for _, lock in self.installs))
+        return tuple(package for lock in locks for package in lock.packages)
+
+    @property
+    def visible(self) -> tuple[Package, ...]:
+        """All packages that the cell can import as far as they are known: installed, or used from its image."""
+        preinstalled = self.resolution.base_packages if isinstance(self.resolution, Lock) else ()
+        return (*self.packages, *(Package(name=name, version=version) for name, version in preinstalled))
+
+    def path(self, name: str) -> tuple[str, ...]:
+        """The packages from a requested one to this one, the shortest way; as far as they are known."""
+        return path_to(self.packages, name)
+
+    def _requested(self) -> Iterator[Package]:
+        for item in self.spec.requirements.items:
+            exact = item.specifier.removeprefix("==") if item.specifier.startswith("==") else ""
+            version = exact if exact and not set(exact) & set(",*= ") else ""
+            yield Package(name=item.name, version=version, url=item.url, requested=True)
+
+
+def path_to(packages: Sequence[Package], name: str) -> tuple[str, ...]:
+    """The shortest way from a requested package to the package of this name; only the name where none is known."""
+    dependents = {package.name: package.via for package in packages}
+    requested = {package.name for package in packages if package.requested}
+    steps: dict[str, str] = {name: ""}
+    queue = [name]
+    for here in queue:
+        if here in requested:
+            return tuple(_walk(steps, here))
+        for dependent in dependents.get(here, ()):
+            if dependent not in steps:
+                steps[dependent] = here
+                queue.append(dependent)
+    return (name,)
+
+
+def _walk(steps: Mapping[str, str], start: str) -> Iterator[str]:
+    here = start
+    while here:
+        yield here
+        here = steps[here]
+
+
+def merged(policies: Iterable[Policy]) -> Policy:
+    """All policies together."""
+    return Policy(frozenset(statement for policy in policies for statement in policy.statements))

@@ -1,0 +1,108 @@
+"""Decides on a run by the policy: collects what the rules ask about, and raises one error with all violations.
+
+Rule: rules that must hold before uv runs are decided by `enforce_early`, all of them by `enforce`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from uv_argo_magic.backends import base
+from uv_argo_magic.core.policy import rules
+from uv_argo_magic.core.policy.model import Subject
+from uv_argo_magic.core.resolution.lock import Lock
+from uv_argo_magic.core.spec import indexes, program
+from uv_argo_magic.errors import PolicyError, SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from uv_argo_magic.core.policy.model import Policy, Violation
+    from uv_argo_magic.core.resolution.lock import Resolution
+    from uv_argo_magic.core.spec.run_spec import RunSpec
+
+
+def enforce_early(policy: Policy, spec: RunSpec, backend: base.Backend) -> None:
+    """Refuse what uv may not do to resolve, with everything else that is known before.
+
+    Raises:
+        PolicyError: lists the violations.
+    """
+    violations = rules.check(policy, subject(spec, backend))
+    if any(violation.rule in rules.RULES and rules.RULES[violation.rule].early for violation in violations):
+        raise error(violations)
+
+
+def check(
+    policy: Policy,
+    spec: RunSpec,
+    backend: base.Backend,
+    resolution: Resolution,
+    installs: tuple[tuple[str, Lock], ...] = (),
+    explain: Callable[[Lock], Lock] | None = None,
+) -> tuple[Violation, ...]:
+    """What the policy does not allow of a resolved run; `explain` adds what requires each package."""
+    facts = replace(subject(spec, backend, bool(resolution.lines)), resolution=resolution, installs=installs)
+    violations = rules.check(policy, facts)
+    if explain and isinstance(resolution, Lock) and any(violation.package for violation in violations):
+        violations = rules.check(policy, replace(facts, resolution=explain(resolution)))
+    return violations
+
+
+def error(violations: tuple[Violation, ...]) -> PolicyError:
+    """The error that lists all violations."""
+    return PolicyError(
+        "the package policy does not allow this run",
+        hint="The command policy shows all rules. Ask your administrator for an exception.",
+        violations=violations,
+    )
+
+
+def subject(spec: RunSpec, backend: base.Backend, installs_packages: bool | None = None) -> Subject:
+    """What the rules ask about a run, before its resolution."""
+    is_local = base.Capability.LOCAL in backend.capabilities
+    if installs_packages is None:
+        installs_packages = bool(spec.requirements) or "run_line_magic('pip'" in spec.code or "('uv'" in spec.code
+    environ = program.uv_process_environ(os.environ)
+    return Subject(
+        spec=spec,
+        indexes=_addresses(spec, environ, is_local=is_local) if installs_packages else (),
+        insecure_hosts=tuple(environ.get("UV_INSECURE_HOST", "").split()) if installs_packages else (),
+        uses=backend.settings,
+        images=() if is_local else _images(spec, backend),
+        now=time.time(),
+    )
+
+
+def _addresses(spec: RunSpec, environ: Mapping[str, str], *, is_local: bool) -> tuple[str, ...]:
+    """The indexes that uv may use to resolve here, and to install where the cell runs; without credentials."""
+    ours = indexes.environment(spec.settings)
+    here = dict(environ)
+    if spec.settings.index_url:
+        here.pop("UV_INDEX_URL", None)
+    places = [{**here, **ours}, {**here, **ours} if is_local else ours]
+    found = []
+    for variables in places:
+        listed = f"{variables.get('UV_INDEX', '')} {variables.get('UV_EXTRA_INDEX_URL', '')}".split()
+        default = variables.get("UV_DEFAULT_INDEX") or variables.get("UV_INDEX_URL") or rules.DEFAULT_INDEX
+        found += [*listed, default]
+    return tuple(dict.fromkeys(_address(entry) for entry in found))
+
+
+def _address(entry: str) -> str:
+    """The address of "NAME=URL" or "URL"."""
+    name, equals, url = entry.partition("=")
+    return indexes.without_credentials(url if equals and "://" not in name else entry)
+
+
+def _images(spec: RunSpec, backend: base.Backend) -> tuple[str, ...]:
+    """The images of the run's containers; without the default one, while its Python is not known."""
+    settings = spec.settings
+    try:
+        image = base.image(backend, spec)
+    except SpecError:
+        image = settings.image or settings.base
+    return tuple(filter(None, (image, settings.install_image if settings.separate_install else "")))
