@@ -499,3 +499,20 @@ def test_many_submissions_at_once_make_one_connection(server, begin):
     assert len({id(one._backend._runs[one.name].client) for one in runs}) == 1
     assert {one.wait(60).outcome for one in runs} == {"Succeeded"}
     assert sorted(one.logs() for one in runs) == [f"{i}\n" for i in range(6)]
+
+
+def test_a_workflow_that_fails_although_its_cell_succeeded_is_reported_once(server, begin, capfd):
+    account = 'User "system:serviceaccount:nb:default" cannot create resource "workflowtaskresults"'
+    message = f'wait: Error (exit code 64): workflowtaskresults.argoproj.io is forbidden: {account} in API group "x"'
+    server.verdict = {"phase": "Error", "message": message}
+    first = begin("print(1)")
+    assert first.wait(30).outcome == "Succeeded"
+    while first.state.node.phase != "Error":
+        time.sleep(0.01)
+    server.verdict = {}
+    assert "cannot report to Argo" not in capfd.readouterr().err
+    begin("print(2)").wait(30)
+    begin("print(3)").wait(30)
+    told = capfd.readouterr().err
+    assert told.startswith("uv-argo: Argo reports Error for a cell that succeeded: ")
+    assert told.count("cannot report to Argo") == 1

@@ -64,6 +64,8 @@ class ArgoBackend:
         self._runs: dict[str, _KnownRun] = {}
         self._executors: dict[str, str] = {}
         """Location -> the containers that Argo adds to a pod there, once one was seen."""
+        self._misreports: dict[str, str] = {}
+        """Location -> a remark to print before the next run there (Follower.misreport); "" once printed."""
 
     def target(self, spec: RunSpec) -> Interpreter:
         """The Python in the image that the settings select, or in that of their template, which is read for it.
@@ -148,6 +150,9 @@ class ArgoBackend:
                 "uv-argo: pending_timeout ignored: it needs Argo 4.1 or newer; "
                 f"the deadline ends the workflow {spec.settings.deadline:g} seconds after its start\n"
             )
+        if misreport := self._misreports.get(client.location):
+            sys.stderr.write(f"uv-argo: {misreport}\n")
+            self._misreports[client.location] = ""
         try:
             created = client.create(manifest)["metadata"]
             name = str(created["name"])
@@ -199,13 +204,12 @@ class ArgoBackend:
             yield NodePhase(phase="Error", message=f"no workflow of this kernel is named {name}", t=time.time())
         elif follow:
             run.followed = True
-            yield from follow_module.Follower(
-                run.client,
-                name,
-                run.nonce,
-                stopping=run.stopping,
-                start_timeout=run.start_timeout,
-            ).items()
+            follower = follow_module.Follower(
+                run.client, name, run.nonce, stopping=run.stopping, start_timeout=run.start_timeout
+            )
+            yield from follower.items()
+            if follower.misreport:
+                self._misreports.setdefault(run.client.location, follower.misreport)
         else:
             yield from follow_module.so_far(run.client, name)
 

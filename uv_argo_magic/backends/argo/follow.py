@@ -84,6 +84,8 @@ class Follower:
         self._terminations: list[threading.Thread] = []
         self._started_at = time.monotonic()
         self._state = FollowState(nonce=nonce, start_timeout=start_timeout, sees_pods=client.sees_pods)
+        self.misreport = ""
+        """Once the run has ended: what Argo reports, if it shows a cell that succeeded as failed."""
 
     def items(self) -> Iterator[Item]:
         """Log text in whole lines, and phases when they change, to the end of both.
@@ -108,7 +110,10 @@ class Follower:
                     deadline = time.monotonic() + patience
                 if deadline is not None and time.monotonic() >= deadline and self._watchers.messages.empty():
                     break
-            yield self._last()
+            last = self._last()
+            if self._state.succeeded and last.phase in {"Failed", "Error"}:
+                self.misreport = f"Argo reports {last.phase} for a cell that succeeded: {last.message}"
+            yield last
             if self._state.unexplained_exit:
                 yield self._state.unexplained_exit
         finally:

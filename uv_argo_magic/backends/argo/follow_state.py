@@ -90,6 +90,8 @@ class FollowState:
     log_complete: bool = False
     exited: bool = False
     """The exit record that ends the run was read."""
+    succeeded: bool = False
+    """That record reports success."""
     unexplained_exit: str = ""
     """The log from the exit record of a cell on that was stopped without a request, kept back until its cause is known:
     the eviction of the pod, a deadline."""
@@ -238,7 +240,7 @@ def _read_text(step: _Step, text: str) -> None:
                 _lose_pod(step)
             return
         if reason and (reason in {"ok", "stopped"} or is_last):
-            step.set(exited=True)
+            step.set(exited=True, succeeded=reason == "ok")
     step.effects.append(text)
 
 

@@ -251,7 +251,7 @@ def _stopped_hint(state: RunState) -> str:
 
 def status_note(state: RunState) -> str:
     """The sentence on what keeps the run from going on as usual: a pod that cannot start, a lost connection."""
-    if state.ended or state.stop_requested:
+    if state.ended or state.stop_requested or (state.node is not None and state.node.phase == NOT_STARTED):
         return ""
     is_pulling = state.phase == "pulling" and state.node is not None and state.node.phase == PULLING
     is_unreachable = state.node is not None and state.node.phase == UNREACHABLE

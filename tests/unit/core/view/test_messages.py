@@ -178,6 +178,8 @@ def test_pulling_an_image_is_a_phase_between_waiting_and_starting():
     failed = play([SUBMITTED, pulling, ev.NodePhase(phase="Pending", message="cannot pull x:1; use another")])
     assert messages.sentence(failed).startswith("Waiting to start")
     assert "cannot pull x:1" in messages.status_note(failed)
+    given_up = play([SUBMITTED, ev.NodePhase(phase=ev.NOT_STARTED, message="cannot pull x:1; use another")])
+    assert messages.status_note(given_up) == ""  # the error follows
     begun = play([SUBMITTED, pulling, write(HELLO), pulling])
     assert (begun.phase, messages.status_note(begun)) == ("starting", "")
 
