@@ -98,7 +98,12 @@ def test_the_manifest_is_golden(name):
 def test_no_braces_of_argos_stand_anywhere():
     # As Go writes it: without blanks.
     for spec in SPECS.values():
-        assert "{{" not in json.dumps(made(spec), separators=(",", ":"))
+        assert "{{" not in without_venv(json.dumps(made(spec), separators=(",", ":")))
+
+
+def without_venv(text):
+    """The text without the one value that Argo fills in."""
+    return text.replace('"/tmp/venv-{{workflow.name}}"', "")
 
 
 def test_what_finds_a_run_again_stands_on_the_workflow_alone():
@@ -111,7 +116,7 @@ def test_what_finds_a_run_again_stands_on_the_workflow_alone():
         "uv-argo-magic/cell": spec.cell_digest,
         "uv-argo-magic/notebook": name,
     }
-    assert "{{" not in json.dumps(built["spec"])
+    assert "{{" not in without_venv(json.dumps(built["spec"]))
     assert "annotations" not in built["spec"]["podMetadata"]
 
 
@@ -241,6 +246,27 @@ def test_nothing_of_a_vendor_is_imported_before_a_run():
         (Settings(index_secrets=(("a b", "x"),)), "invalid entry in index_secrets: a b=x"),
         (Settings(semaphore="limits"), "invalid semaphore: limits"),
         (Settings(labels=((run_metadata.RUN_LABEL, "x"),)), "the label uv-argo-magic/run is reserved"),
+        (Settings(cache="host/../etc"), "invalid volume in cache: 'host/../etc'"),
+        (Settings(cache="/var/cache"), "invalid volume in cache: '/var/cache'"),
+        (Settings(env="shared"), "env=shared needs a store"),
+        (Settings(env="persistent"), "a persistent environment needs a volume"),
+        (Settings(env="persistent", volumes=(("/data", "claim/x:ro"),)), "a persistent environment needs a volume"),
+        (
+            Settings(venv="/elsewhere/v", volumes=(("/data", "claim/x"),)),
+            "invalid venv: /elsewhere/v is on no volume of the pod that cells can write to",
+        ),
+        (
+            Settings(venv="/data/../v", volumes=(("/data", "claim/x"),)),
+            "invalid venv: /data/../v is on no volume of the pod that cells can write to",
+        ),
+        (
+            Settings(venv="/data/{{=x}}", volumes=(("/data", "claim/x"),)),
+            "invalid venv: /data/{{=x}} is on no volume of the pod that cells can write to",
+        ),
+        (
+            Settings(env="persistent", shape="init", volumes=(("/data", "claim/x"),)),
+            "a persistent environment needs the cell's container to install it",
+        ),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_before_anything_is_sent(settings, message):
@@ -248,6 +274,44 @@ def test_a_setting_that_cannot_be_is_refused_before_anything_is_sent(settings, m
         made(RunSpec(cell="print(1)", settings=settings))
     assert str(caught.value) == message
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("settings", "venv", "cache"),
+    [
+        ({}, "/tmp/venv-{{workflow.name}}", "/tmp/uv-cache"),
+        ({"env": "ephemeral", "store": "claim/s"}, "/tmp/venv-{{workflow.name}}", "/uv-argo-store/uv-cache"),
+        ({"cache": "claim/c"}, "/tmp/venv-{{workflow.name}}", "/uv-argo-cache/uv"),
+        (
+            {"env": "persistent", "volumes": (("/in", "claim/a:ro"), ("/mnt/results", "claim/b"))},
+            "/mnt/results/.venv-{{workflow.name}}",
+            "/tmp/uv-cache",
+        ),
+        ({"venv": "/mnt/results/.venv-a", "volumes": (("/mnt/results", "claim/b"),)}, "/mnt/results/.venv-a", None),
+    ],
+)
+def test_paths_of_the_environment_and_of_uvs_cache(settings, venv, cache):
+    (template,) = made(RunSpec(cell="", settings=Settings(**settings)))["spec"]["templates"]
+    values = {variable["name"]: variable.get("value") for variable in template["script"]["env"]}
+    assert values["UV_ARGO_VENV"] == venv
+    assert cache in (None, values["UV_CACHE_DIR"])
+
+
+@pytest.mark.parametrize(
+    ("cache", "source"),
+    [
+        ("claim/c", {"persistentVolumeClaim": {"claimName": "c"}}),
+        ("host/var/cache/uv", {"hostPath": {"path": "/var/cache/uv", "type": "DirectoryOrCreate"}}),
+    ],
+)
+def test_only_what_installs_mounts_the_cache(cache, source):
+    settings = replace(SPECS["init"].settings, cache=cache)
+    (template,) = made(replace(SPECS["init"], settings=settings))["spec"]["templates"]
+    (volume,) = (volume for volume in template["volumes"] if volume["name"] == "cache")
+    assert volume == {"name": "cache", **source}
+    (install,) = template["initContainers"]
+    assert {"name": "cache", "mountPath": "/uv-argo-cache"} in install["volumeMounts"]
+    assert "cache" not in {mount["name"] for mount in template["script"]["volumeMounts"]}
 
 
 def test_one_quantity_is_request_and_limit():

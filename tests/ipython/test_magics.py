@@ -106,7 +106,7 @@ def test_what_the_backend_ignores_is_noted(shell, engine, capsys):
 def test_variables_come_from_files_and_the_line_wins(shell, engine, tmp_path):
     (tmp_path / ".env").write_text("export A=1\nB='two words'\n", encoding="utf-8")
     (tmp_path / "more.env").write_text("B=3\nC=4\n", encoding="utf-8")
-    shell.run_line_magic("config", "ArgoMagics.env = {'A': '0', 'Z': '9'}")
+    shell.run_line_magic("config", "ArgoMagics.variables = {'A': '0', 'Z': '9'}")
     run(shell, "--env-file .env --env-file more.env")
     assert dict(engine.spec.settings.variables) == {"A": "1", "B": "3", "C": "4", "Z": "9"}
     run(shell, "--env-file .env --set variables=A=mine")

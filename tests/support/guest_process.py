@@ -71,7 +71,7 @@ def begin(
     **settings: object,
 ) -> Guest:
     """Start a supervisor whose run folder and store are below `home`."""
-    wanted = Settings(env=cell_env, **settings)  # type: ignore[arg-type]
+    wanted = Settings(variables=cell_env, **settings)  # type: ignore[arg-type]
     spec = RunSpec(
         cell=cell, requirements=requirements, push=push, pull=pull, settings=wanted, code=code, script=script
     )

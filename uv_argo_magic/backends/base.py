@@ -40,8 +40,8 @@ FINAL_PHASES = frozenset({"Succeeded", "Failed", "Error"})
 """The phases of a run that has ended."""
 BACKEND_SETTINGS = frozenset(
     {
-        "base", "context", "deadline", "executor_patch", "gpu_resource", "image", "image_pull_secrets", "images",
-        "index_secrets", "install_image", "kubeconfig", "labels", "namespace", "node_selector", "patch",
+        "base", "cache", "context", "deadline", "executor_patch", "gpu_resource", "image", "image_pull_secrets",
+        "images", "index_secrets", "install_image", "kubeconfig", "labels", "namespace", "node_selector", "patch",
         "pending_timeout", "platform", "pod_gc", "pod_gc_delay", "retries", "run_as_user", "secret_env", "secret_files",
         "semaphore", "server", "service_account", "service_account_token", "shape", "start_timeout", "store",
         "template", "tolerations", "ttl", "volumes",

@@ -63,6 +63,8 @@ class _Launch:
     output: Path | None = None
     credentials: Mapping[str, str] = field(default_factory=dict)
     resources: Resources = field(default_factory=Resources)
+    venv: Path | None = None
+    """Where a persistent environment is."""
     is_spare: bool = False
     """It waits on its stdin for the payload of a run."""
 
@@ -126,6 +128,7 @@ class _Launch:
         return (
             programs.uv_process_environ(os.environ)
             | dict(self.credentials)
+            | ({"UV_ARGO_VENV": str(self.venv)} if self.venv else {})
             | {
                 "UV_ARGO_STORE": str(self.store),
                 "UV_ARGO_RUN": str(folder),
@@ -260,6 +263,7 @@ class LocalBackend:
             output=run_folder / "output.log" if run_folder.is_dir() else None,
             credentials=credentials,
             resources=spec.resources,
+            venv=_persistent_venv(spec.settings, run_id),
         )
         supervisor = (None if _needs_own_process(spec) else self._use_spare(launch)) or launch.start()
         name = f"{PREFIX}{run_id}"
@@ -409,7 +413,14 @@ def _needs_own_process(spec: RunSpec) -> bool:
     """Whether the run has variables or limits that must exist when its Python starts, or credentials of its own."""
     settings = spec.settings
     has_variables = settings.variables or settings.secret_env or indexes.credentials(settings)
-    return bool(has_variables or spec.resources != Resources())
+    return bool(has_variables or spec.resources != Resources() or settings.environment == "persistent")
+
+
+def _persistent_venv(settings: Settings, run_id: str) -> Path | None:
+    """The path of a persistent environment: the user's, or one in the cache with the run's id."""
+    if settings.environment != "persistent":
+        return None
+    return Path(settings.venv).expanduser().absolute() if settings.venv else paths.cache_dir() / "venvs" / run_id
 
 
 def _read(process: subprocess.Popen[bytes]) -> Iterator[str]:

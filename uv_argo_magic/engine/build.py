@@ -14,6 +14,8 @@ from uv_argo_magic.engine.guest_zip import guest_zip, notebook_modules
 from uv_argo_magic.uv import runner
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from uv_argo_magic.core.resolution.lock import Resolution
     from uv_argo_magic.core.spec.run_spec import RunSpec
 
@@ -23,9 +25,16 @@ _MENTIONS = re.compile(r"IPython|__IPYTHON__|get_ipython|ipykernel|importlib|__i
 
 
 @functools.cache
-def guest_text(*, session: bool = False) -> str:
-    """The guest package as a program contains it, on request with the worker of sessions."""
-    return base64.b64encode(guest_zip(session=session)).decode()
+def guest_text(*parts: str) -> str:
+    """The guest package as a program contains it, with these of its subpackages."""
+    return base64.b64encode(guest_zip(*parts)).decode()
+
+
+def _parts(spec: RunSpec) -> Iterator[str]:
+    if spec.session:
+        yield "session"
+    if spec.settings.environment == "persistent":
+        yield "persistent"
 
 
 def build(proposal: checks.Proposal, missing: Resolution | None = None) -> program.Program:
@@ -43,7 +52,7 @@ def build(proposal: checks.Proposal, missing: Resolution | None = None) -> progr
     return program.build(
         spec,
         resolution,
-        guest=guest_text(session=bool(spec.session)),
+        guest=guest_text(*_parts(spec)),
         nonce=os.urandom(8).hex(),
         uv=uv,
         modules=modules,

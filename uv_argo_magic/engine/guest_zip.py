@@ -28,10 +28,10 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 @functools.cache
-def guest_zip(*, session: bool = False) -> bytes:
-    """The package uv_argo_magic.guest under the name that it has where it runs; on request with the worker."""
+def guest_zip(*parts: str) -> bytes:
+    """The package uv_argo_magic.guest under the name that it has where it runs, with these of its subpackages."""
     folder = _folder(guest.__file__)
-    modules = [*folder.glob("*.py"), *(folder.glob("session/*.py") if session else ())]
+    modules = [*folder.glob("*.py"), *(module for part in parts for module in folder.glob(f"{part}/*.py"))]
     return _cached({f"{GUEST_NAME}/{module.relative_to(folder).as_posix()}": module for module in modules}, _pack)
 
 

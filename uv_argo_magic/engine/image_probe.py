@@ -136,7 +136,8 @@ def _run_probe(
 ) -> BaseEnvironment:
     """Submit the probe, and read its output."""
     settings = replace(
-        spec.settings, base=spec.settings.base or "own", variables=(), secret_env=(), volumes=(), run_timeout=60.0,
+        spec.settings, base=spec.settings.base or "own", variables=(), secret_env=(), volumes=(), env="", venv="",
+        run_timeout=60.0,
         deadline=min(spec.settings.deadline or DEADLINE, DEADLINE),
     )  # fmt: skip
     probe = RunSpec(

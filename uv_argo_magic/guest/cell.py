@@ -129,6 +129,7 @@ class Cell:
             "value_limit": self.settings["value_limit"], "script": payload["script"], "args": payload["args"],
             "code": "\n" * payload["offset"] + payload["code"] if payload["code"] else "",
             "modules": self._modules(), "installs": payload["installs"],
+            "keeps_venv": self.host.keeps_venv,
         }  # fmt: skip
 
     def _list_files(self):

@@ -5,6 +5,7 @@ Rules:
   never repaired.
 - A tree holds no link to an interpreter: it fits every machine of its Python and platform. The thin venv beside the run
   adds it by a `.pth` file, and takes what the user installs later.
+- A persistent environment (persistent/venv.py) is a whole venv at a path of the user's.
 """
 
 import json
@@ -32,50 +33,108 @@ class Tree:
         self.cached = cached
 
 
-def find(store, key):
-    """The published tree of this key, or None."""
-    home = os.path.join(store, "trees", key)
+class Problem(Exception):
+    """An environment cannot be used; the text says why."""
+
+
+class Store:
+    """The trees below one folder."""
+
+    def __init__(self, root):
+        self.root = root
+
+    def find(self, key):
+        """The published tree of this key, or None."""
+        home = os.path.join(self.root, "trees", key)
+        try:
+            with open(os.path.join(home, OK), encoding="utf-8") as file:
+                packages = json.load(file)["packages"]
+        except (OSError, ValueError, KeyError):
+            return None
+        try:
+            os.utime(os.path.join(home, OK))  # the last use, for a clean-up by age
+        except OSError:  # the store may be read-only
+            pass
+        return Tree(os.path.join(home, SITE), packages, 0.0, True)
+
+    def locks(self, key):
+        """The locks to take for a build, each one of some files: the tree's, and one of those that limit builds."""
+        folder = os.path.join(self.root, "locks")
+        os.makedirs(folder, exist_ok=True)
+        slots = [os.path.join(folder, "build-%d" % number) for number in range(max(2, os.cpu_count() or 1))]
+        return [os.path.join(folder, key)], slots
+
+    def build(self, key, lines, uv, run_uv, boot):
+        """Install the locked `lines` aside and publish them under `key`; the tree, or uv's status where it failed."""
+        started = time.monotonic()
+        self._sweep()
+        aside = os.path.join(self.root, "aside", "%s-%s" % (key, boot))
+        site = os.path.join(aside, SITE)
+        os.makedirs(site)
+        try:
+            code = install(aside, lines, uv, run_uv)
+            if code:
+                return code
+            packages = installed(site)
+            with open(os.path.join(aside, OK), "w", encoding="utf-8") as file:
+                json.dump({"packages": packages, "seconds": time.monotonic() - started}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            home = os.path.join(self.root, "trees", key)
+            os.makedirs(os.path.dirname(home), exist_ok=True)
+            _publish(aside, home)
+            return Tree(os.path.join(home, SITE), packages, time.monotonic() - started, False)
+        finally:
+            processes.remove(aside)
+
+    def _sweep(self):
+        """Remove what killed builds left aside long ago."""
+        aside = os.path.join(self.root, "aside")
+        try:
+            names = os.listdir(aside)
+        except OSError:
+            return
+        for name in names:
+            path = os.path.join(aside, name)
+            try:
+                if time.time() - os.stat(path).st_mtime > STALE_SECONDS:
+                    processes.remove(path)
+            except OSError:
+                pass
+
+
+def lock(path):
+    """Take the lock of a file: the open file, which holds it; None where the file system has no locks.
+
+    Raises:
+        BlockingIOError: another run has it.
+        OSError: the file cannot be created.
+    """
+    file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - it holds the lock
     try:
-        with open(os.path.join(home, OK), encoding="utf-8") as file:
-            packages = json.load(file)["packages"]
-    except (OSError, ValueError, KeyError):
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise
+    except (ImportError, OSError):
+        file.close()
         return None
-    try:
-        os.utime(os.path.join(home, OK))  # the last use, for a clean-up by age
-    except OSError:  # the store may be read-only
-        pass
-    return Tree(os.path.join(home, SITE), packages, 0.0, True)
+    return file
 
 
-def build(store, key, lines, uv, run_uv, boot):
-    """Install the locked `lines` aside and publish them under `key`; the tree, or uv's exit status where it failed."""
-    started = time.monotonic()
-    aside = os.path.join(store, "aside", "%s-%s" % (key, boot))
-    site = os.path.join(aside, SITE)
-    os.makedirs(site)
-    try:
-        lock = os.path.join(aside, "lock.txt")
-        with open(lock, "w", encoding="utf-8") as file:
-            file.write("\n".join(lines) + "\n")
-        # Copies, not hard links: code that changes a file of its environment must not change uv's cache with it.
-        code = run_uv(
-            [uv, "pip", "install", "--target", site, "--python", sys.executable, "--no-deps", "--link-mode", "copy"]
-            + ["--require-hashes", "-r", lock],
-            terminal=True,
-        )
-        if code:
-            return code
-        packages = installed(site)
-        with open(os.path.join(aside, OK), "w", encoding="utf-8") as file:
-            json.dump({"packages": packages, "seconds": time.monotonic() - started}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        home = os.path.join(store, "trees", key)
-        os.makedirs(os.path.dirname(home), exist_ok=True)
-        _publish(aside, home)
-        return Tree(os.path.join(home, SITE), packages, time.monotonic() - started, False)
-    finally:
-        processes.remove(aside)
+def install(aside, lines, uv, run_uv):
+    """Install the locked `lines` into a folder of `aside`; uv's exit status."""
+    lock = os.path.join(aside, "lock.txt")
+    with open(lock, "w", encoding="utf-8") as file:
+        file.write("\n".join(lines) + "\n")
+    # Copies, not hard links: code that changes a file of its environment must not change uv's cache with it.
+    return run_uv(
+        [uv, "pip", "install", "--target", os.path.join(aside, SITE), "--python", sys.executable, "--no-deps"]
+        + ["--link-mode", "copy", "--require-hashes", "-r", lock],
+        terminal=True,
+    )
 
 
 def _publish(aside, home):
@@ -92,22 +151,6 @@ def _publish(aside, home):
     except OSError:
         if not os.path.exists(os.path.join(home, OK)):
             raise
-
-
-def sweep(store):
-    """Remove what killed builds left aside long ago."""
-    aside = os.path.join(store, "aside")
-    try:
-        names = os.listdir(aside)
-    except OSError:
-        return
-    for name in names:
-        path = os.path.join(aside, name)
-        try:
-            if time.time() - os.stat(path).st_mtime > STALE_SECONDS:
-                processes.remove(path)
-        except OSError:
-            pass
 
 
 def installed(site):
@@ -164,11 +207,21 @@ def key_of(lines):
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+def base_python():
+    """The path of the Python that this process and its venvs are of."""
+    return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
+
+
+def site_packages(home):
+    """The package folder of the venv at `home`."""
+    return os.path.join(home, "lib", "python%d.%d" % sys.version_info[:2], "site-packages")
+
+
 def thin_venv(home):
     """Make an empty venv at `home`; the path of its python."""
-    base = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
+    base = base_python()
     scripts = os.path.join(home, "bin")
-    packages = os.path.join(home, "lib", "python%d.%d" % sys.version_info[:2], "site-packages")
+    packages = site_packages(home)
     os.makedirs(scripts)
     os.makedirs(packages)
     with open(os.path.join(home, "pyvenv.cfg"), "w", encoding="utf-8") as file:
@@ -194,7 +247,7 @@ def base_package_folders():
 
 def add_folders(home, sites):
     """Add the package folders `sites` to the venv at `home`, for every process started in it from now on."""
-    packages = os.path.join(home, "lib", "python%d.%d" % sys.version_info[:2], "site-packages")
+    packages = site_packages(home)
     with open(os.path.join(packages, "_tree.pth"), "w", encoding="utf-8") as file:
         file.writelines("import site; site.addsitedir(%s)\n" % ascii(site) for site in sites)
     scripts = os.path.join(home, "bin")
@@ -277,7 +330,7 @@ def take(store, nonce):
         record = json.load(file)
     if not record["key"]:
         return Handoff(record["boot"], None)
-    tree = find(store, record["key"])
+    tree = Store(store).find(record["key"])
     if tree is None:
         raise OSError("the environment of this run no longer exists: %s" % record["key"])
     tree.seconds, tree.cached = round(record["seconds"], 3), record["cached"]

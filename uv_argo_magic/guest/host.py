@@ -21,7 +21,10 @@ class Host:
         self.guest = guest
         self.groups = groups
         self.home = environ.get("UV_ARGO_RUN") or _new_folder()
+        self.venv = environ.get("UV_ARGO_VENV") or os.path.join(self.home, "venv")
         self.output = environ.get("UV_ARGO_OUTPUT") or os.path.join(self.home, "output.log")
+        self.keeps_venv = False
+        """Whether the environment outlives the run."""
         self.process = None
         self.stopping = False
         # The run stops when one of these ends: the process above, or the client.
@@ -37,10 +40,9 @@ class Host:
             signal.signal(number, self._stop)
         signal.signal(signal.SIGCHLD, _nothing)
 
-    def start_process(self, env):
-        """Start the cell's process in its own venv, before it is known what to run."""
-        python = environment.thin_venv(os.path.join(self.home, "venv"))
-        self.process = cell.Process(self, python, env)
+    def start_process(self, env, python=""):
+        """Start the cell's process with this python, or in its own venv; before it is known what to run."""
+        self.process = cell.Process(self, python or environment.thin_venv(self.venv), env)
         # No code of the user's runs before the order; until then this takes the time in which the cell's Python starts.
         processes.adopt()
 
@@ -84,8 +86,10 @@ class Host:
 
     def clear(self):
         """Remove what the run created, except the output file."""
-        for name in ("venv", "work", "resolve", "modules"):
+        for name in ("venv", "work", "resolve", "modules", "trees", "aside"):
             processes.remove(os.path.join(self.home, name))
+        if not self.keeps_venv:
+            processes.remove(self.venv)
         if self.client >= 0 and self.client not in self.lifelines:
             # The client is gone; it would have removed the folder.
             processes.remove(self.home)

@@ -83,6 +83,9 @@ class Supervisor:
         self.settings = payload["settings"]
         # The program found it, and put this package there.
         self.store = os.path.dirname(os.path.dirname(host.guest))
+        kind = self.settings["environment"]
+        self.trees = environment.Store(host.home if kind == "ephemeral" else self.store)
+        self.persistent = _persistent(host.venv) if kind == "persistent" else None
         self.uv = environ.get("UV_ARGO_UV") or "uv"
         self.role = environ.get("UV_ARGO_ROLE") or ""
         self.handoff = environment.take(self.store, payload["nonce"]) if self.role == RUN else None
@@ -109,12 +112,18 @@ class Supervisor:
             self._check_python()
             if self.role == INSTALL:
                 processes.adopt()
+            elif self.persistent:
+                self._take(self.persistent)
             elif self.host.process is None:
-                secrets = {name: os.environ[name] for name in self.settings["secrets"] if name in os.environ}
-                self.host.start_process(dict(secrets, **self.settings["env"]))
+                self.host.start_process(self._variables())
             tree = self._environment()
             # From here on with the folder and the packages of each line, for the cell.
             self.payload["installs"][:] = [[line, *self._install(*lock)] for line, *lock in self.payload["installs"]]
+            if self.persistent:
+                if not tree.cached:
+                    self.log.emit("note", text="The environment stays at %s. To use it again: --set venv=%s" % (
+                        self.host.venv, self.host.venv))  # fmt: skip
+                self.host.start_process(self._variables(), self.persistent.python)
         except Stop:
             return STOPPED
         except InstallProblem as problem:
@@ -122,10 +131,27 @@ class Supervisor:
         if self.role == INSTALL:
             environment.leave(self.store, self.payload["nonce"], self.log.boot, tree)
             return HANDED, 0, ""
-        sites = [tree.site] if tree else []
+        sites = [tree.site] if tree and not self.persistent else []
         if self.settings["base"]:
             sites += self._base_folders()
         return self._run_cell(sites)
+
+    def _variables(self):
+        """The variables of the cell's process from the settings."""
+        secrets = {name: os.environ[name] for name in self.settings["secrets"] if name in os.environ}
+        return dict(secrets, **self.settings["env"])
+
+    def _take(self, venv):
+        """Take the lock of the persistent environment, which the cell's Python belongs to."""
+        self.host.keeps_venv = True
+        try:
+            venv.take("process %d on %s" % (os.getpid(), os.uname().nodename))
+        except environment.Problem as problem:
+            raise self._refusal(problem) from problem
+
+    def _refusal(self, problem):
+        self.log.emit("uv", text="error: %s\n" % problem)
+        return InstallProblem(2, "environment")
 
     def _base_folders(self):
         return environment.base_package_folders()
@@ -133,7 +159,7 @@ class Supervisor:
     def _run_cell(self, sites):
         """Run the cell with these package folders: (reason, code, detail) of the exit record."""
         if sites:
-            environment.add_folders(os.path.join(self.host.home, "venv"), sites)
+            environment.add_folders(self.host.venv, sites)
         if self.host.stopping:
             return STOPPED
         self.log.emit("phase", phase="running")
@@ -153,14 +179,14 @@ class Supervisor:
     def _environment(self):
         """The tree that the cell needs, built if it is missing; None without requirements."""
         lock = self.payload["lock"]
-        lines, key = lock["lines"], lock["key"]
-        if not lines:
+        lines, key = lock["lines"], lock["key"] if lock["lines"] else ""
+        if not lines and not self.persistent:
             return None
         if self.handoff:
             tree = self.handoff.tree
             self.log.emit("installed", packages=tree.packages, seconds=tree.seconds, cached=tree.cached)
             return tree
-        if not key:
+        if lines and not key:
             self.log.emit("phase", phase="resolving")
             self._install_uv()
             aside = os.path.join(self.host.home, "resolve")
@@ -169,7 +195,7 @@ class Supervisor:
                 raise InstallProblem(code)
             key = environment.key_of(lines)
             self.log.emit("lock", lock=json.dumps({"key": key, "lines": lines}))
-        tree = self._find_or_build(key, lines)
+        tree = self._find_or_build(key, lines, self.persistent or self.trees)
         self.log.emit("installed", packages=tree.packages, seconds=round(tree.seconds, 3), cached=tree.cached)
         return tree
 
@@ -177,19 +203,48 @@ class Supervisor:
         """The folder with the packages of a `%pip` line, and their names and versions."""
         if not lines:
             return "", []
-        tree = self._find_or_build(key, lines)
+        tree = self._find_or_build(key, lines, self.trees)
         return tree.site, tree.packages
 
-    def _find_or_build(self, key, lines):
-        tree = environment.find(self.store, key)
-        if tree is None:
-            self.log.emit("phase", phase="installing")
-            environment.sweep(self.store)
-            self._install_uv()
-            tree = environment.build(self.store, key, lines, self.uv, self._run_uv, self.log.boot)
-            if isinstance(tree, int):
-                raise InstallProblem(tree)
+    def _find_or_build(self, key, lines, place):
+        try:
+            tree = place.find(key)
+            if tree is None:
+                self.log.emit("phase", phase="installing")
+                tree = self._build(key, lines, place)
+        except environment.Problem as problem:
+            raise self._refusal(problem) from problem
+        if isinstance(tree, int):
+            raise InstallProblem(tree)
         return tree
+
+    def _build(self, key, lines, place):
+        """The new tree, or the status of uv that failed; one run at a time builds each tree."""
+        held = []  # type: list
+        try:
+            held += map(self._lock, place.locks(key))
+            tree = place.find(key) if held else None  # another run may have been first
+            if tree is None:
+                self._install_uv()
+                tree = place.build(key, lines, self.uv, self._run_uv, self.log.boot)
+            return tree
+        finally:
+            for lock in filter(None, held):
+                lock.close()
+
+    def _lock(self, paths):
+        """The lock of one of these files, when it is free; None without it: what is built twice is harmless."""
+        until = time.monotonic() + (self.settings["install_timeout"] or sys.maxsize)
+        while time.monotonic() < until:
+            for path in paths:
+                try:
+                    return environment.lock(path)
+                except BlockingIOError:
+                    pass
+            self.host.select([], POLL)
+            if self.host.stopping:
+                raise Stop
+        return None
 
     def _install_uv(self):
         """Install uv where the image has none and the payload names a version."""
@@ -296,6 +351,12 @@ class Supervisor:
             if processes.disk_use(target) > settings["install_disk"]:
                 return "install_disk"
         return ""
+
+
+def _persistent(path):
+    from .persistent import venv
+
+    return venv.PersistentVenv(path)
 
 
 def _read(fd):

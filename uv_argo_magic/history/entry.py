@@ -123,8 +123,8 @@ class RunRecord:
         data: Any = _read(self.folder / "spec.json").get("spec")
         with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError, SpecError):
             recorded = {key: value for key, value in data["settings"].items() if key in FIELDS}
-            if isinstance(data["settings"].get("env"), list):  # what older versions call `variables`
-                recorded["variables"] = data["settings"]["env"]
+            if isinstance(recorded.get("env"), list):  # what older versions call `variables`
+                recorded["variables"] = recorded.pop("env")
             recorded |= dict(data["settings"].get("own", ()))
             settings = {key: parse_setting(key, value) for key, value in recorded.items()}
             return RunSpec(

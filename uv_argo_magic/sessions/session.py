@@ -90,6 +90,11 @@ class Session:
             SpecError: the line asks for something else, or for a backend that has no sessions.
         """
         entry = self.entry
+        if configuration.settings.environment == "persistent":
+            raise SpecError(
+                "a session cannot use a persistent environment",
+                hint=f"Leave out env and venv, or --session {self.name}.",
+            )
         if entry is None:
             base.with_sessions(base.load(configuration.backend), configuration.backend)
             return configuration

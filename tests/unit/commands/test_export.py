@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import yaml
 
@@ -53,7 +55,9 @@ def test_the_spec_of_a_kept_run_is_read_again(history, keep):
 def test_the_variables_of_older_versions_are_read_again(history, keep):
     keep(settings={"variables": (("A", "secret"),)})
     path = history.get("r1").folder / "spec.json"
-    path.write_text(path.read_text().replace('"variables"', '"env"'))
+    written = json.loads(path.read_text())
+    written["spec"]["settings"]["env"] = written["spec"]["settings"].pop("variables")
+    path.write_text(json.dumps(written))
     assert history.get("r1").spec().settings.variables == (("A", "***"),)
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 TMP = "/tmp"  # noqa: S108 - a volume of this pod alone
 STORE = "/uv-argo-store"
 """Where a claim with installed environments is mounted."""
+CACHE = "/uv-argo-cache"
+"""Where a volume with uv's cache is mounted."""
 PROGRAM = "/uv-argo"
 """Where a program too large for the manifest is mounted."""
 DISK = "10Gi"
@@ -31,9 +33,11 @@ INSTALL_TMP = "install-tmp"
 TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
 """Where Kubernetes mounts the token of the pod's service account, in each container that has no mount there."""
 _NO_TOKEN = "no-token"  # noqa: S105 - the name of a volume
-_OWN_VOLUMES = ("tmp", "store", INSTALL_TMP, _NO_TOKEN)
-_RESERVED = (STORE, PROGRAM, "/dev", "/proc", "/sys")
+_OWN_VOLUMES = ("tmp", "store", "cache", INSTALL_TMP, _NO_TOKEN)
+_RESERVED = (STORE, CACHE, PROGRAM, "/dev", "/proc", "/sys")
 """Paths below which a user cannot mount volumes; nor can they mount one at / or /tmp itself."""
+_EXAMPLES = {"store": "claim/NAME", "cache": "claim/NAME or host/PATH"}
+"""Settings of volumes that installs write to."""
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 
@@ -63,6 +67,8 @@ def mounts(
         volumes.append(replace(_volume("store", "store", STORE, settings.store), read_only=separate_install))
     elif separate_install:
         volumes.append(Mount(name="store", path=STORE, source=disk, read_only=True))
+    if settings.cache:
+        volumes.append(_cache_volume(settings.cache))
     if separate_install:
         # The cell must not see uv's cache and the index's credentials in it.
         volumes.append(Mount(name=INSTALL_TMP, path=TMP, source=disk))
@@ -89,15 +95,31 @@ def mounts(
 def install_mounts(mounts: tuple[Mount, ...]) -> Iterator[Mount]:
     """Those of the install container: the store, writable, and its own /tmp; like the cell's, it gets no token."""
     for mount in mounts:
-        if mount.name in ("store", INSTALL_TMP, "program", _NO_TOKEN):
+        if mount.name in ("store", "cache", INSTALL_TMP, "program", _NO_TOKEN):
             yield replace(mount, read_only=mount.name in ("program", _NO_TOKEN))
+
+
+def cell_mounts(mounts: tuple[Mount, ...], *, separate_install: bool) -> Iterator[Mount]:
+    """Those of the cell's container; where another installs, it has no use for uv's cache."""
+    for mount in mounts:
+        if mount.name != INSTALL_TMP and not (separate_install and mount.name == "cache"):
+            yield mount
+
+
+def _cache_volume(text: str) -> Mount:
+    """The volume for claim/NAME or host/PATH."""
+    match = re.fullmatch(r"host(/[\w./-]+)", text)
+    if not match or posixpath.normpath(match[1]) != match[1]:
+        return replace(_volume("cache", "cache", CACHE, text), name="cache")
+    source = {"hostPath": {"path": match[1], "type": "DirectoryOrCreate"}}
+    return Mount(name="cache", path=CACHE, source=source)
 
 
 def _volume(setting: str, name: str, path: str, text: str) -> Mount:
     """The volume for claim/NAME, claim/NAME:ro, empty/SIZE or memory/SIZE."""
     match = re.fullmatch(r"(claim)/([a-z0-9][a-z0-9.-]*)(:ro)?|(empty|memory)(?:/(\d+(?:\.\d+)?[kMGTP]?i?))?", text)
-    if not match or (setting == "store" and (not match[1] or match[3])):
-        example = "claim/NAME" if setting == "store" else "/data=claim/NAME, claim/NAME:ro, empty/5Gi or memory/1Gi"
+    if not match or (setting in _EXAMPLES and (not match[1] or match[3])):
+        example = _EXAMPLES.get(setting, "/data=claim/NAME, claim/NAME:ro, empty/5Gi or memory/1Gi")
         raise SpecError(f"invalid volume in {setting}: {text!r}", hint=f"Write --set {setting}={example}.")
     if match[1]:
         # Only this mount is read-only: others may write to the claim.
@@ -125,8 +147,45 @@ def _check_path(path: str, used: set[str], reserved: tuple[str, ...]) -> None:
         raise SpecError(f"the mount path {path} is in use", hint="Choose another path for the volume, such as /data.")
 
 
-def environment(settings: Settings, role: str = "") -> Iterator[dict[str, Any]]:
-    """The program's environment variables besides the image's; `role`: only those to "install" or to "run"."""
+def venv(settings: Settings, run: str) -> str:
+    """The path of the environment of a run with this name.
+
+    Raises:
+        SpecError: a persistent environment has no volume, or not its path.
+    """
+    if settings.environment != "persistent":
+        return f"{TMP}/venv-{run}"
+    folders = [path for path, text in settings.volumes if re.fullmatch("claim/[^:]+", text)]
+    if settings.separate_install:
+        raise SpecError(
+            "a persistent environment needs the cell's container to install it",
+            hint="Leave out shape=init and index_secrets, or keep environments in a store: --set store=claim/NAME.",
+        )
+    if not folders:
+        raise SpecError(
+            "a persistent environment needs a volume", hint="Add one: --set volumes=/mnt/results=claim/NAME."
+        )
+    if not settings.venv:
+        return f"{folders[0]}/.venv-{run}"
+    is_normal = posixpath.normpath(settings.venv) == settings.venv and not re.search(r"[{}]", settings.venv)
+    if not is_normal or not any(settings.venv.startswith(f"{folder}/") for folder in folders):
+        raise SpecError(
+            f"invalid venv: {settings.venv} is on no volume of the pod that cells can write to",
+            hint=f"Choose a path below one of {', '.join(folders)}.",
+        )
+    return settings.venv
+
+
+def environment(settings: Settings, role: str = "", run: str = "") -> Iterator[dict[str, Any]]:
+    """The program's environment variables besides the image's; `role`: only those to "install" or to "run".
+
+    `run` is the name of the run, or what the platform replaces by it.
+
+    Raises:
+        SpecError: the kind of environment is impossible there.
+    """
+    if settings.env == "shared" and not settings.store:
+        raise SpecError("env=shared needs a store", hint="Add the claim that keeps it: --set store=claim/NAME.")
     # A user id that is missing in the image's passwd file has neither HOME nor USER.
     yield {"name": "HOME", "value": TMP}
     yield {"name": "USER", "value": "uv-argo"}
@@ -134,8 +193,17 @@ def environment(settings: Settings, role: str = "") -> Iterator[dict[str, Any]]:
     yield {"name": "UV_ARGO_STORE", "value": STORE if settings.store or role else f"{TMP}/uv-argo-store"}
     if role:
         yield {"name": "UV_ARGO_ROLE", "value": role}
+    if role != "install":
+        yield {"name": "UV_ARGO_VENV", "value": venv(settings, run)}
     if role != "run":
-        yield {"name": "UV_CACHE_DIR", "value": f"{TMP}/uv-cache"}
+        yield {"name": "UV_CACHE_DIR", "value": _cache_folder(settings)}
+
+
+def _cache_folder(settings: Settings) -> str:
+    """The folder of uv's cache: beside the store, on its file system, unless cells would see credentials in it."""
+    if settings.cache:
+        return f"{CACHE}/uv"
+    return f"{STORE}/uv-cache" if settings.store and not settings.index_secrets else f"{TMP}/uv-cache"
 
 
 def credentials(settings: Settings) -> Iterator[dict[str, Any]]:

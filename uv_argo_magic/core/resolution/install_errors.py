@@ -118,6 +118,18 @@ _RULES = (
         ),
     ),
     _Rule(
+        cause="other",
+        pattern=r"error: the environment \S+ is in use by",
+        sentence="{line}.",
+        hint="Wait for that run or stop it, or use another environment (--set venv=PATH).",
+    ),
+    _Rule(
+        cause="other",
+        pattern=r"error: the environment \S+ (?:was made for|cannot be created)|error: \S+ exists and is not",
+        sentence="{line}.",
+        hint="Choose another path (--set venv=PATH), or leave it out for a new environment (--set env=persistent).",
+    ),
+    _Rule(
         cause="permission",
         pattern=r"os error (?:1|5|13|30)\b|Read-only file system|Permission denied",
         sentence="Permission denied during the install: {line}.",

@@ -129,7 +129,7 @@ def build(  # noqa: PLR0913 - the parts of a program, by keyword
         "modules": dict(modules or {}),
         "installs": [[argument, lock.key, list(lock.lines)] for argument, lock in installs],
     }
-    settings = {key: value for key, value in whole["settings"].items() if key.startswith("install_")}
+    settings = {key: value for key, value in whole["settings"].items() if key.startswith(("install_", "environment"))}
     install = {key: whole[key] for key in ("v", "nonce", "lock", "installs", "uv", "provision")} | {
         "settings": settings
     }
@@ -171,6 +171,7 @@ def payload(spec: RunSpec, resolution: Resolution, nonce: str, uv: str = "") -> 
         "provision": uv,
         "settings": {
             "base": bool(settings.base),
+            "environment": settings.environment,
             "run_timeout": settings.run_timeout,
             "install_timeout": settings.install_timeout,
             "install_memory": settings.install_memory,

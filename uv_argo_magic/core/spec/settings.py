@@ -45,6 +45,12 @@ class Settings:
         "", "install", "image whose installed packages the cell can import, or own for those of the Python that runs it"
     )
     constraints: tuple[str, ...] = _setting((), "install", "version constraints (like `uv --constraint`)")
+    env: str = _setting(
+        "",
+        "install",
+        "kind of environment: ephemeral (removed with the run), persistent (a venv that stays) or shared (in the store "
+        "for all runs with its lock: the default where there is a store)",
+    )
     exclude_newer: str = _setting("", "install", 'ignore packages uploaded after a date or within a span ("30 days")')
     index_url: str = _setting("", "install", "package index URL (like `uv --default-index`)")
     indexes: tuple[tuple[str, str], ...] = _setting(
@@ -62,6 +68,19 @@ class Settings:
         "", "install", "resolution strategy: highest, lowest or lowest-direct (like `uv --resolution`)"
     )
 
+    venv: str = _setting(
+        "",
+        "install",
+        "path of a persistent environment to use or create; implies env=persistent",
+        example="/data/.venv",
+    )
+
+    cache: str = _setting(
+        "",
+        "cluster",
+        "volume that keeps uv's cache for later installs, as claim/NAME or host/PATH",
+        example="claim/uv-cache",
+    )
     context: str = _setting("", "cluster", "kubeconfig context of the cluster")
     image: str = _setting("", "cluster", "container image (must include uv); give its Python with --python X.Y.Z")
     images: tuple[tuple[str, str], ...] = _setting((), "cluster", "container images by Python version, as X.Y.Z=IMAGE")
@@ -148,6 +167,11 @@ class Settings:
     def separate_install(self) -> bool:
         """Whether an init container installs the packages: with shape=init, or to keep credentials from the cell."""
         return self.shape == "init" or bool(self.index_secrets)
+
+    @property
+    def environment(self) -> str:
+        """The kind of environment; "" if the backend chooses."""
+        return "persistent" if self.venv else self.env
 
 
 @dataclass(frozen=True, kw_only=True)

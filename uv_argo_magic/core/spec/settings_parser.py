@@ -31,6 +31,7 @@ TYPES: dict[str, object] = {key: hint for key, hint in get_type_hints(Settings).
 OWN: dict[str, str] = {}
 """Setting of the backend of another package -> the name of that backend."""
 CHOICES: dict[str, tuple[str, ...]] = {
+    "env": ("ephemeral", "persistent", "shared"),
     "panel": ("auto", "widget", "html", "static", "text", "none"),
     "prerelease": ("allow", "disallow", "if-necessary", "explicit", "if-necessary-or-explicit"),
     "resolution": ("highest", "lowest", "lowest-direct"),
@@ -100,6 +101,11 @@ def parse_setting(key: str, value: object) -> Value:
             hint=f"{name}: {FIELDS[name].metadata['help']}. Example: {name}={example(name)}",
         ) from None
     if name in CHOICES and parsed not in ("", *CHOICES[name]):
+        if name == "env" and "=" in str(parsed):
+            raise SpecError(
+                f"env is the kind of environment, not a variable: {_short(value)}",
+                hint=f"Write --set variables={_short(value)}.",
+            )
         suggestion = nearest(str(parsed), CHOICES[name])
         raise SpecError(
             f"invalid value for {name}: {_short(value)}" + (f"; did you mean {suggestion}?" if suggestion else ""),

@@ -54,10 +54,9 @@ class WorkerHost(Host):
         self.forced = False  # the running cell's process must end
         self.has_news = False  # a client has changed something
 
-    def start_process(self, env):
+    def start_process(self, env, python=""):
         """Start the interpreter."""
-        python = environment.thin_venv(os.path.join(self.home, "venv"))
-        self.process = Process(self, python, env)
+        self.process = Process(self, python or environment.thin_venv(self.venv), env)
 
     def wait(self, sources, seconds):
         """Wait for one of the sources, and serve the clients."""
@@ -130,7 +129,7 @@ class SessionSupervisor(supervisor.Supervisor):
         worker = self.worker
         added = [site for site in sites if site not in worker.sites]
         if added:
-            environment.add_folders(os.path.join(self.host.home, "venv"), worker.sites + added)
+            environment.add_folders(self.host.venv, worker.sites + added)
         if self.host.stopping:
             return supervisor.STOPPED
         worker.sites += added

@@ -245,10 +245,11 @@ class Magics:
 
     def pip(self, line):
         """Install what the client has locked for this line."""
-        for argument, site, found in self.notebook.interpreter.order["installs"]:
+        order = self.notebook.interpreter.order
+        for argument, site, found in order["installs"]:
             if argument == line:
                 if site:
-                    packages.add(site)
+                    packages.add(site, copy=order["keeps_venv"])
                 names = " ".join("%s-%s" % (name, version) for name, version in found)
                 if not {"-q", "-qq", "--quiet"} & set(line.split()):
                     print("Successfully installed " + names if names else "Requirements already satisfied")

@@ -10,10 +10,11 @@ import sysconfig
 from uv_argo_guest import environment
 
 
-def add(folder):
-    """Install the packages of an environment into the venv of this run."""
+def add(folder, copy=False):
+    """Install the packages of an environment into the venv of this run: links, or copies if it outlives the store."""
     target = sysconfig.get_paths()["purelib"]
-    shutil.copytree(folder, target, copy_function=_link, ignore=_without_commands(folder), dirs_exist_ok=True)
+    take = shutil.copy2 if copy else _link
+    shutil.copytree(folder, target, copy_function=take, ignore=_without_commands(folder), dirs_exist_ok=True)
     scripts = sysconfig.get_paths()["scripts"]
     environment.console_scripts(os.path.join(folder, "bin"), scripts, os.path.join(scripts, "python"))
     importlib.invalidate_caches()

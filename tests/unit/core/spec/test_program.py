@@ -54,7 +54,7 @@ def test_an_install_apart_knows_nothing_of_the_cell() -> None:
     made = build(RunSpec(cell="c", push=(("x", "1"),), settings=Settings(variables=(("A", "B"),), install_timeout=5)))
     told = json.loads(gzip.decompress(base64.b64decode(made.install)))
     assert set(told) == {"v", "nonce", "lock", "installs", "uv", "provision", "settings"}
-    assert told["settings"] == {"install_timeout": 5, "install_memory": 0, "install_disk": 0}
+    assert told["settings"] == {"environment": "", "install_timeout": 5, "install_memory": 0, "install_disk": 0}
     assert (told["nonce"], told["lock"]) == ("n0", carried(made)["lock"])
     for text in (made.install_source, made.cell_source):
         ast.parse(text, feature_version=(3, 8))

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 
 TEMPLATE = "cell"
+NAME = "{{workflow.name}}"
+"""What Argo replaces by the name of the workflow, which the API server chooses."""
 RESERVED_PATHS = ("/argo", "/argo-bin", "/var/run/argo")
 """Where Argo mounts its own volumes."""
 MAX_SIZE = 900 * 1024
@@ -104,13 +106,16 @@ def build(  # noqa: PLR0913 - what a Workflow hangs on
                 source=sources[CELL],
                 env=[
                     models.EnvVar(**one)
-                    for one in (*pod.environment(settings, "run" if separate_install else ""), *pod.secrets(settings))
+                    for one in (
+                        *pod.environment(settings, "run" if separate_install else "", NAME),
+                        *pod.secrets(settings),
+                    )
                 ],
                 resources=models.ResourceRequirements(
                     **pod.resource_requirements(spec.resources, settings.gpu_resource)
                 ),
                 volumes=[models.Volume(name=mount.name, **mount.source) for mount in mounts],
-                volume_mounts=_volume_mounts(mount for mount in mounts if mount.name != pod.INSTALL_TMP),
+                volume_mounts=_volume_mounts(pod.cell_mounts(mounts, separate_install=separate_install)),
                 init_containers=[_install_container(spec, mounts, sources[INSTALL], image)]
                 if separate_install
                 else None,

@@ -1,0 +1,173 @@
+"""Kinds of environments: one in the store for all, one that goes with its run, and a venv that stays."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from support.index_server import IndexServer
+
+from uv_argo_magic import InstallFailed, SpecError, run, submit
+from uv_argo_magic._os import paths
+
+WHERE = "import sys, alpha\nprint(sys.prefix)\nprint(alpha.__file__)"
+WAIT = "import pathlib, time\nwhile not pathlib.Path({file!r}).exists():\n    time.sleep(0.01)"
+
+
+@pytest.fixture(scope="module")
+def index():
+    with IndexServer() as server:
+        server.add(
+            "alpha", "1.0", files={"alpha.py": "def main(): print('alpha runs')"}, scripts={"alpha": "alpha:main"}
+        )
+        server.add("beta", "1.0", files={"beta.py": "x = 1"})
+        server.add("gamma", "1.0", files={"gamma.py": "x = 1"})
+        server.add("delta", "1.0", files={"delta.py": "x = 1"})
+        yield server
+
+
+@pytest.fixture
+def cell(home, index, tmp_path, monkeypatch):
+    """Runs code on the local backend with packages of the index, and an empty cache of uv."""
+    monkeypatch.setenv("UV_ARGO_BACKEND", "local")
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
+    monkeypatch.chdir(tmp_path)
+
+    def cell(code, deps="alpha", *, start=run, **settings):
+        return start(code, deps=deps, settings={"index_url": index.url, "panel": "none", **settings})
+
+    return cell
+
+
+def lines(done):
+    return done.logs().splitlines()
+
+
+def test_a_persistent_environment_is_a_venv_that_stays(cell, tmp_path):
+    path = tmp_path / "results" / ".venv"
+    first = cell(WHERE, venv=str(path))
+    assert lines(first) == [str(path), str(next(path.glob("lib/python3.*/site-packages/alpha.py")))]
+    assert not first.state.installed.cached
+    assert f"stays at {path}. To use it again: --set venv={path}" in "".join(first.state.notes)
+    again = cell("import subprocess\nprint(subprocess.run('alpha', stdout=-1, text=True).stdout)", venv=str(path))
+    assert lines(again) == ["alpha runs", ""]
+    assert again.state.installed.cached
+    assert not again.state.notes
+    # Without requirements it is taken as it is.
+    assert lines(cell(WHERE, deps=[], venv=str(path)))[0] == str(path)
+
+
+def test_what_a_cell_installs_into_a_persistent_environment_stays(cell, tmp_path, index):
+    path = tmp_path / "venv"
+    install = (
+        "import subprocess, sys\n"
+        f"subprocess.run([{sys.executable!r}, '-m', 'uv', 'pip', 'install', '-q', '--python', sys.executable,"
+        f" '--index-url', {index.url!r}, 'beta'], check=True)"
+    )
+    cell(install, venv=str(path))
+    later = cell("import beta\nprint(beta.__file__)", venv=str(path))
+    assert lines(later) == [str(next(path.glob("lib/python3.*/site-packages/beta.py")))]
+    assert ("beta", "1.0") in later.state.installed.packages
+
+
+def test_a_persistent_environment_has_a_folder_of_the_cache_without_a_path(cell):
+    done = cell(WHERE, env="persistent")
+    assert lines(done)[0] == str(paths.cache_dir() / "venvs" / done.id)
+
+
+def test_an_environment_with_another_lock_is_refused(cell, tmp_path):
+    path = tmp_path / "venv"
+    cell("", venv=str(path))
+    with pytest.raises(
+        InstallFailed, match=r"was made for other requirements: its lock is \w{12}, and this is"
+    ) as caught:
+        cell("", deps="beta", venv=str(path))
+    assert "--set venv=PATH" in caught.value.hint
+    assert cell("import alpha", venv=str(path)).status == "Succeeded"
+
+
+def test_an_environment_of_another_python_is_refused(cell, tmp_path):
+    path = tmp_path / "venv"
+    cell("", venv=str(path))
+    mark = path / "uv-argo.json"
+    mark.write_text(json.dumps(json.loads(mark.read_text()) | {"python": ["3.8", "/usr/bin/python3.8"]}))
+    with pytest.raises(InstallFailed, match=r"was made for Python 3\.8 at /usr/bin/python3\.8, and this is Python 3"):
+        cell("", venv=str(path))
+
+
+@pytest.mark.parametrize("content", ["folder", "broken mark"])
+def test_a_folder_of_anothers_is_left_alone(cell, tmp_path, content):
+    path = tmp_path / "mine"
+    path.mkdir()
+    (path / "thesis.txt").write_text("x")
+    if content == "broken mark":
+        (path / "uv-argo.json").write_text("{}")
+    with pytest.raises(InstallFailed, match="mine exists and is not an environment of uv-argo-magic"):
+        cell("", venv=str(path))
+    assert (path / "thesis.txt").read_text() == "x"
+
+
+def test_one_run_at_a_time_uses_a_persistent_environment(cell, tmp_path):
+    path, done = tmp_path / "venv", tmp_path / "done"
+    cell("", venv=str(path))
+    first = cell(WAIT.format(file=str(done)), venv=str(path), start=submit)
+    while "process" not in Path(f"{path}.lock").read_text():
+        first.wait(0.01)
+    with pytest.raises(InstallFailed, match=r"venv is in use by process \d+ on "):
+        cell("", venv=str(path))
+    done.touch()
+    first.result(30)
+    assert cell("", venv=str(path)).status == "Succeeded"
+
+
+def test_a_failed_install_leaves_no_environment(cell, tmp_path, index):
+    path = tmp_path / "venv"
+    index.misbehave("gamma", "404", where="file")
+    try:
+        with pytest.raises(InstallFailed):
+            cell("", deps="gamma", venv=str(path))
+    finally:
+        index.misbehave("gamma", "", where="file")
+    assert [item.name for item in tmp_path.glob("venv*")] == ["venv.lock"]
+    assert cell("import gamma", deps="gamma", venv=str(path)).status == "Succeeded"
+
+
+def test_what_a_killed_build_left_is_removed(cell, tmp_path):
+    left = tmp_path / "venv.building-old" / "site"
+    left.mkdir(parents=True)
+    cell("import alpha", venv=str(tmp_path / "venv"))
+    assert not left.parent.exists()
+
+
+def test_an_ephemeral_environment_goes_with_its_run(cell):
+    first = cell(WHERE, env="ephemeral")
+    prefix, file = lines(first)
+    assert Path(file).is_relative_to(Path(prefix).parent)
+    assert not Path(prefix).exists()
+    assert not (paths.cache_dir() / "store" / "trees").exists()
+    assert not cell(WHERE, env="ephemeral").state.installed.cached
+    assert not cell(WHERE, env="shared").state.installed.cached
+    assert cell(WHERE).state.installed.cached
+
+
+def test_runs_that_need_the_same_new_environment_build_it_once(cell, index):
+    done = [cell("import delta", deps="delta", start=submit) for _ in range(6)]
+    for one in done:
+        one.result(60)
+    assert [one.state.installed.cached for one in done].count(False) == 1
+    assert sum("delta-1.0" in path and path.endswith(".whl") for path in index.requests) == 1
+
+
+def test_a_session_has_no_persistent_environment(cell, tmp_path):
+    from uv_argo_magic.core.commands.table import read_cell, run_options
+    from uv_argo_magic.engine.context import CellContext
+    from uv_argo_magic.engine.spec_builder import specify
+    from uv_argo_magic.sessions.session import open_session
+
+    context = CellContext.current(names={}, traits={}, line_offset=0)
+    options = run_options(read_cell("-s --set env=persistent", {}))
+    session = open_session("main", context)
+    with pytest.raises(SpecError, match="a session cannot use a persistent environment"):
+        specify("1", options, context, None, session)

@@ -1,0 +1,125 @@
+"""A persistent environment: a venv at a path of the user's, which outlives its runs.
+
+Rules:
+- It is built aside and renamed, like a tree of the store, and its packages are inside: it needs no store.
+- One run at a time uses it, and holds its lock file. What that run installs into it stays.
+- It is used again for the same lock and Python only. What is not ours is never touched.
+"""
+
+import json
+import os
+import sys
+import time
+
+from .. import environment, processes
+
+MARK = "uv-argo.json"
+"""What the environment was made for."""
+
+
+class PersistentVenv:
+    """The environment at this path."""
+
+    def __init__(self, path):
+        self.path = path
+        self.python = os.path.join(path, "bin", "python")
+        self.site = environment.site_packages(path)
+        self.lock = None
+
+    def take(self, holder):
+        """Take the lock of the environment; `holder` names this run to others.
+
+        Raises:
+            Problem: another run has it, or there is no such folder.
+        """
+        path = self.path + ".lock"
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            self.lock = environment.lock(path)
+            if self.lock:
+                self.lock.truncate(0)
+                self.lock.write(holder + "\n")
+                self.lock.flush()
+        except BlockingIOError as problem:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                user = file.read(200).strip() or "another run"
+            raise environment.Problem("the environment %s is in use by %s" % (self.path, user)) from problem
+        except OSError as problem:
+            raise environment.Problem(
+                "the environment %s cannot be created: %s" % (self.path, problem.strerror)
+            ) from problem
+
+    def locks(self, _key):
+        """None besides its own."""
+        return ()
+
+    def find(self, key):
+        """The environment as it was left, or None; without a `key` any is right.
+
+        Raises:
+            Problem: it is for another lock or Python, or the folder is none of ours.
+        """
+        try:
+            with open(os.path.join(self.path, MARK), encoding="utf-8") as file:
+                mark = json.load(file)
+            python, found = mark["python"], mark["key"]
+        except (OSError, ValueError, KeyError, TypeError) as problem:
+            if os.path.lexists(self.path):
+                raise environment.Problem(
+                    "%s exists and is not an environment of uv-argo-magic" % self.path
+                ) from problem
+            return None
+        if python != _python():
+            raise environment.Problem(
+                "the environment %s was made for Python %s, and this is Python %s"
+                % (self.path, " at ".join(python), " at ".join(_python()))
+            )
+        if key and found != key:
+            raise environment.Problem(
+                "the environment %s was made for other requirements: its lock is %s, and this is %s"
+                % (self.path, found[:12] or "empty", key[:12])
+            )
+        return environment.Tree(self.site, environment.installed(self.site), 0.0, True)
+
+    def build(self, key, lines, uv, run_uv, boot):
+        """Install the locked `lines` aside, and rename into place; the environment, or uv's exit status."""
+        started = time.monotonic()
+        aside = "%s.building-%s" % (self.path, boot)
+        self._sweep()
+        os.makedirs(aside)
+        try:
+            code = environment.install(aside, lines, uv, run_uv) if lines else 0
+            if code:
+                return code
+            home = os.path.join(aside, "venv")
+            environment.thin_venv(home)
+            site, target = os.path.join(aside, environment.SITE), environment.site_packages(home)
+            if lines:
+                os.rmdir(target)
+                os.rename(site, target)
+                commands = os.path.join(target, "bin")
+                # Their first line names the path that they will have.
+                environment.console_scripts(
+                    commands, os.path.join(home, "bin"), os.path.join(self.path, "bin", "python")
+                )
+                processes.remove(commands)
+            with open(os.path.join(home, MARK), "w", encoding="utf-8") as file:
+                json.dump({"key": key, "python": _python()}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.rename(home, self.path)
+        finally:
+            processes.remove(aside)
+        return environment.Tree(self.site, environment.installed(self.site), time.monotonic() - started, False)
+
+    def _sweep(self):
+        """Remove what killed builds of this path left: this run has the lock, so that none of them lives."""
+        folder, name = os.path.split(self.path)
+        for other in os.listdir(folder):
+            if other.startswith(name + ".building-"):
+                processes.remove(os.path.join(folder, other))
+
+
+def _python():
+    """What a persistent environment depends on: the version, and the path of the base Python."""
+    return [".".join(map(str, sys.version_info[:2])), environment.base_python()]
