@@ -89,6 +89,7 @@ def test_what_has_no_result(tmp_path: Path, cell: str) -> None:
     ("cell", "expected"),
     [
         ("import asyncio\nasync def f():\n    return 5\nawait f()", "5"),
+        ("import asyncio\nasync def f():\n    return 5\ntask = asyncio.create_task(f())\nawait task", "5"),
         ("from __future__ import annotations\ndef f(x: nope): ...\nf.__annotations__", "{'x': 'nope'}"),
         ("'''doc'''\n__doc__", "'doc'"),
         ("__name__", "'__main__'"),
@@ -106,6 +107,12 @@ def test_the_cell_is_main(tmp_path: Path, cell: str, expected: str | None) -> No
     state = run(tmp_path, cell)
     assert state.outcome == "Succeeded", state.error
     assert result(state) == expected
+
+
+@pytest.mark.parametrize("cell", ["next(iter([]))", "import asyncio\nawait asyncio.sleep(0)\nnext(iter([]))"])
+def test_a_cell_that_raises_stop_iteration_fails(tmp_path: Path, cell: str) -> None:
+    state = run(tmp_path, cell)
+    assert (state.outcome, json.loads(state.error)["ename"]) == ("Failed", "StopIteration")
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])

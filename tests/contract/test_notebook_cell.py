@@ -14,6 +14,7 @@ from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 from uv_argo_magic.engine import ipython_syntax
 from uv_argo_magic.engine.guest_zip import notebook_modules
 from uv_argo_magic.errors import SpecError
+from uv_argo_magic.uv import interpreters
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -196,6 +197,27 @@ display_html("<u>raw</u>", raw=True)
     assert json.loads(sizes) == {"image/png": {"width": 2, "height": 3}}
 
 
+def test_matplotlib_inline_is_there_without_its_package(tmp_path):
+    package = pytest.importorskip("matplotlib").__path__[0]
+    cell = f"""
+import sys
+sys.path.append({package.rpartition("/")[0]!r})
+import matplotlib
+from matplotlib_inline.backend_inline import set_matplotlib_formats
+from matplotlib_inline.config import InlineBackend
+set_matplotlib_formats("svg")
+matplotlib.use("module://matplotlib_inline.backend_inline")
+import matplotlib.pyplot as plt
+InlineBackend.instance().close_figures = False
+plt.plot([1, 2])
+plt.show()
+print(matplotlib.get_backend(), plt.get_fignums())
+"""
+    state = run(tmp_path, cell)
+    assert text_of(state) == "module://matplotlib_inline.backend_inline [1]\n", state.error
+    assert [sorted(bundle) for bundle in shown(state)] == [["image/svg+xml", "text/plain"]]
+
+
 def test_magics_that_a_cell_defines(tmp_path):
     cell = (
         "from IPython.core.magic import register_line_magic, Magics, magics_class, cell_magic\n"
@@ -226,6 +248,16 @@ with mp.get_context("spawn").Manager() as manager:
     state = run(tmp_path, cell)
     expected = ["begins False", "[1.0, 2.0]", "3.0", "[1.0, 2.0]", "3.0", "{'a': 1}"]
     assert (text_of(state).splitlines(), state.notes) == (expected, ())
+
+
+def test_the_oldest_python_runs_a_cell(tmp_path):
+    try:
+        oldest = interpreters.find("3.8").path
+    except SpecError:
+        pytest.skip("Python 3.8 is not installed")
+    cell = "import asyncio\nx = !echo one\nt = asyncio.get_event_loop().create_task(asyncio.sleep(0, x.s))\nawait t\n"
+    state = run(tmp_path, cell, python=oldest)
+    assert (state.outcome, results(state)) == ("Succeeded", ["'one'"]), state.error
 
 
 def test_a_script_has_a_file_and_no_ipython(tmp_path):

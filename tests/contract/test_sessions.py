@@ -83,6 +83,10 @@ def test_tasks_go_on_between_cells_and_asyncio_run_raises(shared):
     assert "cannot be called from a running event loop" in failed.state.error
 
 
+def test_a_cell_that_raises_stop_iteration_fails(shared):
+    assert '"StopIteration"' in shared.run("next(iter([]))").state.error
+
+
 def test_a_cancelled_loop_or_a_stopped_one_does_not_end_the_session(shared):
     shared.run("import asyncio\nfor task in asyncio.all_tasks(): task.cancel()")
     shared.run("asyncio.get_running_loop().stop()")

@@ -914,6 +914,41 @@ task = asyncio.create_task(later())
 await asyncio.sleep(0)
 task.result()
 
+# %% asyncio: a task awaited by the last line
+import asyncio
+async def later(): return 5
+task = asyncio.create_task(later())
+await task
+
+# %% asyncio: a future of the loop
+import asyncio
+loop = asyncio.get_event_loop()
+future = loop.create_future()
+loop.call_soon(future.set_result, 7)
+await future
+
+# %% asyncio: the current task and its context
+import asyncio, contextvars
+task, variable = asyncio.current_task(), contextvars.ContextVar("v", default=0)
+await asyncio.sleep(0)
+variable.set(5)
+await asyncio.sleep(0)
+task is asyncio.current_task(), variable.get()
+
+# %% asyncio: a cancelled task
+import asyncio
+task = asyncio.create_task(asyncio.sleep(10))
+task.cancel()
+await task
+
+# %% StopIteration
+next(iter([]))
+
+# %% StopIteration in a cell that awaits
+import asyncio
+await asyncio.sleep(0)
+next(iter([]))
+
 # %% from __future__
 from __future__ import annotations
 def f(a: undefined_name) -> also_undefined: ...

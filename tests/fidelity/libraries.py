@@ -10,6 +10,8 @@ Rules:
 from __future__ import annotations
 
 import html
+import itertools
+import json
 import os
 import re
 import subprocess
@@ -30,17 +32,18 @@ from compare import PLAIN_LINE, RESET, ROOT, SECONDS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-WIDGET = "application/vnd.jupyter.widget-view+json"
+NUMBER = re.compile(r"\d[\d.]*")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LibraryCell:
-    """A cell that uses a library; `deps` are what it asks for under `%%argo`."""
+    """A cell that uses a library; `deps` are what it asks for under `%%argo`, `reason` why it differs there."""
 
     library: str
     what: str
     source: str
     deps: str = ""
+    reason: str = ""
 
 
 def _cells() -> tuple[LibraryCell, ...]:
@@ -48,8 +51,9 @@ def _cells() -> tuple[LibraryCell, ...]:
     found = []
     for part in re.split(r"^# %% ", text, flags=re.MULTILINE)[1:]:
         title, _, source = part.partition("\n")
-        library, what, deps = (item.strip() for item in (title + "||").split("|")[:3])
-        found.append(LibraryCell(library=library, what=what, source=source.strip(), deps=deps or library))
+        library, what, deps, reason = (item.strip() for item in (title + "|||").split("|")[:4])
+        cell = LibraryCell(library=library, what=what, source=source.strip(), deps=deps or library, reason=reason)
+        found.append(cell)
     return tuple(found)
 
 
@@ -57,37 +61,35 @@ CELLS = _cells()
 
 
 def run(cells: Sequence[LibraryCell], python: str, folder: Path) -> list[tuple[list[str], list[str]]]:
-    """(plain, argo) of each cell: one kernel runs the plain ones first, each with a namespace of its own."""
+    """(plain, argo) of each cell; the plain cells of each library have a kernel of their own."""
     made = nbformat.v4.new_code_cell
+    (folder / "work").mkdir(parents=True)
     plain = [made(f"{PLAIN_LINE}\n{cell.source}") for cell in cells]
+    for _, group in itertools.groupby(zip(cells, plain, strict=True), lambda pair: pair[0].library):
+        # Some libraries change others: itables shows every DataFrame as its own table.
+        _execute([one for _, cell in group for one in (made(RESET), cell)], python, folder)
     versions = installed(python)
     argo = [made(f"%%argo --deps {_pinned(cell.deps, versions)!r}\n{cell.source}") for cell in cells]
-    resets = [made(RESET) for _ in cells]
-    notebook = nbformat.v4.new_notebook(
-        cells=[
-            *(one for pair in zip(resets, plain, strict=True) for one in pair),
-            made("%reset -f\n%load_ext uv_argo_magic"),
-            *argo,
-        ]
-    )
+    _execute([made("%load_ext uv_argo_magic"), *argo], python, folder)
+    return [(outline(one.outputs), outline(other.outputs)) for one, other in zip(plain, argo, strict=True)]
+
+
+def _execute(cells: list[Any], python: str, folder: Path) -> None:
+    """Run cells in a kernel of their own, which adds their outputs."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
     env |= {"PYTHONPATH": str(ROOT), "UV_ARGO_PANEL": "none", "UV_ARGO_BACKEND": "local"}
     env |= {"UV_ARGO_HOME": str(folder / "home"), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     env |= {"IPYTHONDIR": str(folder / "ipython"), "PATH": f"{Path(python).parent}{os.pathsep}{os.environ['PATH']}"}
-    work = folder / "work"
-    work.mkdir(parents=True)
+    notebook = nbformat.v4.new_notebook(cells=cells)
     client = nbclient.NotebookClient(notebook, timeout=SECONDS, allow_errors=True, interrupt_on_timeout=True)
     client.create_kernel_manager()
     client.km.kernel_spec.argv[0] = python
-    client.execute(cwd=str(work), env=env)
-    return [(outline(one.outputs), outline(other.outputs)) for one, other in zip(plain, argo, strict=True)]
+    client.execute(cwd=str(folder / "work"), env=env)
 
 
 def installed(python: str) -> dict[str, str]:
     """The versions of the packages of a Python, by name."""
     code = "import importlib.metadata as m, json; print(json.dumps({d.name: d.version for d in m.distributions()}))"
-    import json
-
     found = json.loads(subprocess.run([python, "-c", code], capture_output=True, check=True, text=True).stdout)
     return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in found.items()}
 
@@ -107,12 +109,12 @@ def outline(outputs: Sequence[Any]) -> list[str]:
             case "error":
                 lines.append(f"error {output.ename}")
             case kind:
-                mimes = sorted(output.data)
-                lines.append(f"{'result' if kind == 'execute_result' else 'display'} {', '.join(map(_short, mimes))}")
+                mimes = ", ".join(map(_short, sorted(output.data))) or "without content"
+                lines.append(f"{'result' if kind == 'execute_result' else 'display'} {mimes}")
     for name, text in sorted(texts.items()):
         plain = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", text).replace("\r", "\n")
         last = [line.strip() for line in plain.split("\n") if line.strip()][-1:]
-        lines += [f"{name} {re.sub(r'[0-9.]+', '0', line)[:50]}" for line in last]
+        lines += [f"{name} {NUMBER.sub('0', line)[:50]}" for line in last]
     return lines
 
 
@@ -120,10 +122,12 @@ def _short(mime: str) -> str:
     return mime.removeprefix("application/vnd.").removeprefix("application/")
 
 
-def verdict(plain: list[str], argo: list[str]) -> str:
+def verdict(plain: list[str], argo: list[str], reason: str = "") -> str:
     """What a reader learns of a pair."""
     if plain == argo:
         return "the same"
+    if reason:
+        return reason
     if [line for line in plain if "widget-view" in line] and not [line for line in argo if "widget-view" in line]:
         return "text or HTML instead of the live widget"
     return "differs"
@@ -133,7 +137,7 @@ def table(cells: Sequence[LibraryCell], pairs: Sequence[tuple[list[str], list[st
     """The rows of docs/fidelity.md."""
     rows = ["| library | tried | plain cell | under `%%argo` |", "|---|---|---|---|"]
     for cell, (plain, argo) in zip(cells, pairs, strict=True):
-        result = verdict(plain, argo)
+        result = verdict(plain, argo, cell.reason)
         shown = result if result == "the same" else f"{result}: {_format(argo)}"
         rows.append(f"| {cell.library} | {cell.what} | {_format(plain)} | {shown} |")
     return "\n".join(rows)

@@ -10,6 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import libraries
+import table
 
 
 def test_outputs_are_outlined_by_kind_and_mime_type():
@@ -27,6 +28,15 @@ def test_outputs_are_outlined_by_kind_and_mime_type():
     widget = ["display jupyter.widget-view+json, text/plain"]
     assert libraries.verdict(widget, ["display text/html, text/plain"]) == "text or HTML instead of the live widget"
     assert libraries.verdict(["a"], ["b"]) == "differs"
+    assert libraries.verdict(["a"], ["b"], "for a reason") == "for a reason"
+
+
+def test_the_table_has_every_cell_and_no_difference_without_a_reason():
+    page = table.DOCS.read_text(encoding="utf-8")
+    rows = page.partition("<!-- libraries -->")[2].partition("<!-- /libraries -->")[0].strip().split("\n")[2:]
+    listed = [tuple(row.strip("| ").split(" | ")[:2]) for row in rows]
+    assert listed == [(cell.library, cell.what) for cell in libraries.CELLS]
+    assert [row for row in rows if "| differs" in row] == []
 
 
 @pytest.mark.corpus

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.spec.run_spec import RunSpec
 
 
-_MENTIONS = re.compile(r"IPython|__IPYTHON__|get_ipython|ipykernel|importlib|__import__")
+_MENTIONS = re.compile(r"IPython|__IPYTHON__|get_ipython|ipykernel|matplotlib_inline|importlib|__import__")
 """What a cell without packages contains if it looks for IPython."""
 
 

@@ -24,8 +24,8 @@ _FUTURE = functools.reduce(
 class Executor:
     """Runs code in `module`, and shows values through `displays`; `file` has the user's text.
 
-    Code runs in steps: a generator yields compiled code, and is sent its value. `run` takes the steps one by one; where
-    an event loop runs already, another driver can await them.
+    Code runs in steps: a generator yields whether the code awaits at its top, and then the compiled code of each step,
+    for which it is sent its value.
     """
 
     def __init__(self, module, displays):
@@ -42,6 +42,7 @@ class Executor:
     def script(self, source):
         """The steps of a whole program; the value of its last expression is shown."""
         tree = _unwound(ast.parse, source, self.file)
+        yield self._awaits(tree)
         last = None
         if tree.body and isinstance(tree.body[-1], ast.Expr) and not _silenced(source):
             last = tree.body.pop()
@@ -59,20 +60,15 @@ class Executor:
     def body(self, text):
         """The steps of the cell's code, or of the body of a magic; values are shown as the shell is set to."""
         tree, silent = self.parse(text), _silenced(text)
-        awaits = self._awaits(tree)
-        waiting = []  # statements that run with the next one, so that a task can be created before the first await
+        yield self._awaits(tree)
         for number, node in enumerate(tree.body, 1):
             last = number == len(tree.body)
             shows = self._shows(node, last) and not (last and silent)
-            is_value = shows and isinstance(node, ast.Expr)
-            if not is_value:
-                waiting.append(node)
-            if waiting and (shows or last or not awaits):
-                yield self.compiled(ast.Module(body=waiting, type_ignores=[]), "exec")
-                waiting = []
-            if is_value:
+            if shows and isinstance(node, ast.Expr):
                 self.show((yield self.compiled(ast.Expression(node.value), "eval")))
-            elif shows:
+                continue
+            yield self.compiled(ast.Module(body=[node], type_ignores=[]), "exec")
+            if shows:
                 self.show(self.module.__dict__.get(_target(node)))
 
     def _awaits(self, tree):
@@ -86,6 +82,7 @@ class Executor:
     def value(self, text):
         """The steps of code whose last value is returned, unless a semicolon silences it."""
         tree = self.parse(text)
+        yield self._awaits(tree)
         last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
         if tree.body:
             yield self.compiled(tree, "exec")
@@ -93,29 +90,60 @@ class Executor:
         return None if _silenced(text) else value
 
     def run(self, steps):
-        """Run code by its steps; what the last one returns."""
+        """Run code by its steps; what the last one returns. Code that awaits runs in one task of an event loop."""
+        if next(steps):
+            return self._run_in_loop(steps)
+        code, value = _step(steps, None)
+        while code is not None:
+            value = eval(code, self.module.__dict__)  # noqa: S307 - running the user's code is the purpose
+            tracer = sys.gettrace()
+            sys.settrace(None)  # the code's own tracer has nothing to see here
+            code, value = _step(steps, value)
+            sys.settrace(tracer)
+        return value
+
+    async def take(self, steps):
+        """Run code by its steps in the present task: (what the last one returns, None), or (None, what it raised).
+
+        The exception is not raised here, where StopIteration would become another.
+        """
         try:
-            code = next(steps)
-            while True:
-                value = self.call(code)
+            code, value = _step(steps, None)
+            while code is not None:
+                value = eval(code, self.module.__dict__)  # noqa: S307 - the same
+                if code.co_flags & CO_COROUTINE:
+                    value = await value
                 tracer = sys.gettrace()
-                sys.settrace(None)  # the code's own tracer has nothing to see here
-                code = steps.send(value)
+                sys.settrace(None)
+                code, value = _step(steps, value)
                 sys.settrace(tracer)
-        except StopIteration as end:
-            return end.value
+        except BaseException as problem:  # noqa: BLE001 - the user's code
+            return None, problem
+        finally:
+            sys.settrace(None)
+        return value, None
 
-    def call(self, code):
-        """Run compiled code; code that awaits runs on one event loop, made when it is first needed."""
-        value = eval(code, self.module.__dict__)  # noqa: S307 - running the user's code is the purpose
-        if not code.co_flags & CO_COROUTINE:
-            return value
+    def _run_in_loop(self, steps):
+        import asyncio
+
+        if asyncio._get_running_loop() is not None:  # noqa: SLF001 - the public one raises, also where this is shown
+            raise RuntimeError(
+                "a magic cannot await here, because an event loop is already running; await outside the magic"
+            )
         if self._loop is None:
-            import asyncio
-
             self._loop = asyncio.new_event_loop()
             asyncio.set_event_loop(self._loop)
-        return self._loop.run_until_complete(value)
+        task = self._loop.create_task(self.take(steps))
+        try:
+            value, problem = self._loop.run_until_complete(task)
+        except KeyboardInterrupt:
+            # It came while the loop waited: the code ends by it where it awaits, and so can clean up.
+            task.cancel()
+            value, cancelled = self._loop.run_until_complete(task)
+            problem = KeyboardInterrupt().with_traceback(cancelled and cancelled.__traceback__)
+        if problem is not None:
+            raise problem
+        return value
 
     def show(self, value):
         """Show a value, which is `_` from now on; None is not shown."""
@@ -150,6 +178,14 @@ class Executor:
         return isinstance(node, ast.Expr) or bool(assigned)
 
 
+def _step(steps, value):
+    """(the code of the next step, None), or (None, what the steps return)."""
+    try:
+        return steps.send(value), None
+    except StopIteration as end:
+        return None, end.value
+
+
 def _unwound(function, *args, **kwargs):
     """Parse or compile; an error has no frames of ours."""
     try:
@@ -159,7 +195,7 @@ def _unwound(function, *args, **kwargs):
 
 
 def _lines(text):
-    return (text.removesuffix("\n")).split("\n")
+    return (text[:-1] if text.endswith("\n") else text).split("\n")
 
 
 def _bodies(code):

@@ -43,8 +43,10 @@ class Figures:
 
     def __init__(self, displays):
         self._displays = displays
-        self._drawn = False  # a figure was made, in interactive mode, since the last flush
+        self._new = []  # figures that were made in interactive mode and not shown yet
         self.settings = Settings()
+        self.backend = "module://" + BACKEND
+        """The backend's name for the user's code."""
 
     def install(self):
         # type: () -> None
@@ -57,11 +59,16 @@ class Figures:
     def flush(self):
         # type: () -> None
         """Show and close the figures that are left; what drawing them raises goes to stderr."""
-        if not self._drawn:
+        if not self._new:
             return
-        self._drawn = False
         try:
-            self.show(self.settings.close_figures)
+            if self.settings.close_figures:
+                self.show()
+                return
+            left, self._new = self._new, []
+            for figure in _open_figures():
+                if figure in left:
+                    self._display(figure)
         except Exception:  # noqa: BLE001 - the user's figure
             traceback.print_exc()
 
@@ -72,8 +79,8 @@ class Figures:
         """
         import matplotlib as mpl
 
-        mpl.use("agg" if name == "agg" else "module://" + BACKEND)
-        return name in ("agg", "inline", "auto") or BACKEND in name
+        mpl.use("agg" if name == "agg" else self.backend)
+        return name in ("agg", "inline", "auto", self.backend)
 
     def configure(self, name, value):
         """Change a setting; AttributeError for an unknown one."""
@@ -100,7 +107,7 @@ class Figures:
             self._displays.formatters[MIMES[name]].for_type_by_name("matplotlib.figure", "Figure", function)
 
     def _choose(self, matplotlib):
-        matplotlib.rcParams["backend"] = "module://" + BACKEND
+        matplotlib.rcParams["backend"] = self.backend
         matplotlib.rcParams.update(self.settings.rc)
 
     # The import protocol: a finder and the loader of one module.
@@ -142,24 +149,29 @@ class Figures:
             figure.show = lambda *_args: self._display(figure)
         manager = backend_agg.new_figure_manager_given_figure(num, figure)
         if mpl.is_interactive():
-            self._drawn = True
+            self._new.append(figure)
         return manager
 
-    def show(self, close=True, block=None):  # noqa: ARG002 - a protocol
-        """Show all open figures, and close them."""
-        from matplotlib._pylab_helpers import Gcf
-
+    def show(self, close=None, block=None):  # noqa: ARG002 - a protocol
+        """Show all open figures, and close them unless the settings keep them."""
         try:
-            for manager in Gcf.get_all_fig_managers():
-                self._display(manager.canvas.figure)
+            for figure in _open_figures():
+                self._display(figure)
         finally:
-            if close in (None, True) and Gcf.get_all_fig_managers():
+            self._new = []
+            if (self.settings.close_figures if close is None else close) and _open_figures():
                 import matplotlib.pyplot as plt
 
                 plt.close("all")
 
     def _display(self, figure):
         self._displays.display(figure, metadata=_background(figure))
+
+
+def _open_figures():
+    from matplotlib._pylab_helpers import Gcf
+
+    return [manager.canvas.figure for manager in Gcf.get_all_fig_managers()]
 
 
 def picture(figure, kind="png", **options):

@@ -139,7 +139,7 @@ class Session:
             try:
                 self.is_running = True
                 self.out.emit("begun")
-                await self._execute(order)
+                _, error = await self._execute(order)
             finally:
                 self.is_running = False
         except BaseException as problem:  # noqa: BLE001 - this is where the user's code ends
@@ -161,15 +161,10 @@ class Session:
         self.out.pipe.record("done", code=code, items=items, total=total, threads=threads)
 
     async def _execute(self, order):
-        """Take the steps of the cell's code, as `Executor.run` does, and await what awaits."""
+        """Run the code of a cell; (None, what it raised or None)."""
         steps = self.interpreter.begin(order)
-        try:
-            code = next(steps)
-            while True:
-                value = eval(code, self.names)  # noqa: S307 - running the user's code is the purpose
-                code = steps.send(await value if code.co_flags & executor.CO_COROUTINE else value)
-        except StopIteration:
-            pass
+        next(steps)  # whether it awaits, which makes no difference: the loop runs
+        return await self.executor.take(steps)
 
     def _remember(self, order):
         """Add the cell's text to `In`, at its number in the notebook."""

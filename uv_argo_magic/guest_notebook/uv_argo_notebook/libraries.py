@@ -7,7 +7,21 @@ from . import widgets
 
 def actions(notebook):
     """Module -> what to do once it is imported."""
-    return dict({"plotly.io._renderers": _plotly, "PIL.ImageShow": _pillow}, **widgets.Widgets(notebook).actions())
+    from . import is_installed
+
+    found = {"plotly.io._renderers": _plotly, "PIL.ImageShow": _pillow}
+    if not is_installed("matplotlib_inline"):
+        notebook.figures.backend = "module://matplotlib_inline.backend_inline"
+        found["matplotlib.backends.registry"] = _matplotlib
+    return dict(found, **widgets.Widgets(notebook).actions())
+
+
+def _matplotlib(module):
+    # Its names of backends come from the metadata of installed packages; ours of "inline" has none.
+    registry = getattr(module, "BackendRegistry", None)
+    read = getattr(registry, "_read_entry_points", None)
+    if read is not None:
+        registry._read_entry_points = lambda self: [*read(self), ("inline", "matplotlib_inline.backend_inline")]
 
 
 def _plotly(module):

@@ -1,0 +1,25 @@
+"""The backend, as matplotlib_inline.backend_inline."""
+
+import uv_argo_figures  # type: ignore[import-not-found]  # the finder in guest/figures.py makes it
+
+from .config import InlineBackend, figures
+
+FigureCanvas = uv_argo_figures.FigureCanvas
+new_figure_manager = uv_argo_figures.new_figure_manager
+new_figure_manager_given_figure = uv_argo_figures.new_figure_manager_given_figure
+show = uv_argo_figures.show
+
+
+def set_matplotlib_formats(*formats, **kwargs):
+    """Choose the formats of figures: "png", "svg", "retina", "jpeg", "pdf"; `kwargs` are for `print_figure`."""
+    figures().show_as(formats, **kwargs)
+
+
+def set_matplotlib_close(close=True):
+    """Whether figures are closed once the cell has shown them."""
+    InlineBackend.instance().close_figures = close
+
+
+def flush_figures():
+    """Show the figures that are left."""
+    figures().flush()

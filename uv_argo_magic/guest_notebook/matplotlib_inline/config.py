@@ -1,0 +1,27 @@
+"""The settings of the backend, as matplotlib_inline.config."""
+
+import builtins
+
+
+class InlineBackend:
+    """The settings that `%config InlineBackend` changes."""
+
+    _instance = None
+
+    @classmethod
+    def instance(cls):
+        """The settings of this process."""
+        if cls._instance is None:
+            cls._instance = cls()
+        return cls._instance
+
+    def __getattr__(self, name):
+        return getattr(figures().settings, name)
+
+    def __setattr__(self, name, value):
+        figures().configure(name, value)
+
+
+def figures():
+    """What shows the cell's figures."""
+    return builtins.get_ipython().notebook.figures
