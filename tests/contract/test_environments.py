@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.index_server import IndexServer
 
-from uv_argo_magic import InstallFailed, SpecError, run, submit
+from uv_argo_magic import InstallFailed, SpecError, cli, run, submit
 from uv_argo_magic._os import paths
 
 WHERE = "import sys, alpha\nprint(sys.prefix)\nprint(alpha.__file__)"
@@ -112,6 +113,7 @@ def test_a_folder_of_anothers_is_left_alone(cell, tmp_path, content):
 def test_one_run_at_a_time_uses_a_persistent_environment(cell, tmp_path):
     path, done = tmp_path / "venv", tmp_path / "done"
     cell("", venv=str(path))
+    Path(f"{path}.lock").write_text("")
     first = cell(WAIT.format(file=str(done)), venv=str(path), start=submit)
     while "process" not in Path(f"{path}.lock").read_text():
         first.wait(0.01)
@@ -119,6 +121,8 @@ def test_one_run_at_a_time_uses_a_persistent_environment(cell, tmp_path):
         cell("", venv=str(path))
     done.touch()
     first.result(30)
+    with contextlib.suppress(InstallFailed):  # the supervisor ends a moment after its last record
+        cell("", venv=str(path))
     assert cell("", venv=str(path)).status == "Succeeded"
 
 
@@ -171,3 +175,67 @@ def test_a_session_has_no_persistent_environment(cell, tmp_path):
     session = open_session("main", context)
     with pytest.raises(SpecError, match="a session cannot use a persistent environment"):
         specify("1", options, context, None, session)
+
+
+def hear(capsys, *words, status=0):
+    capsys.readouterr()
+    assert cli.main(["env", *words]) == status
+    return "".join(capsys.readouterr())
+
+
+def test_environments_are_installed_ahead_listed_and_removed(cell, capsys, index, monkeypatch):
+    monkeypatch.setenv("UV_ARGO_INDEX_URL", index.url)
+    assert hear(capsys) == "No environments in the store of this machine.\n"
+    assert "Installed 1 package in " in hear(capsys, "warm", "--deps", "alpha")
+    assert "already has the environment" in hear(capsys, "warm", "--deps", "alpha")
+    assert cell("import alpha").state.installed.cached
+    cell("import beta", deps="beta", env="persistent")
+    listed = hear(capsys)
+    (key,) = [line.split()[0] for line in listed.splitlines() if " alpha " in line]
+    assert "2 environments, " in listed
+    (site,) = Path(paths.cache_dir()).glob(f"store/trees/{key}*/site")
+    # The packages were imported once, so that their byte code is there.
+    assert list(site.glob("__pycache__/alpha.*.pyc"))
+    details = hear(capsys, "show", key)
+    assert "alpha    1.0" in details
+    assert str(site) in details
+    assert "Nothing to remove" in hear(capsys, "prune", "--older-than", "1d")
+    assert "Would remove 1 environment, " in hear(capsys, "prune", "--keep", "0", "--dry-run")
+    assert "Removed 1 environment, " in hear(capsys, "prune", key)
+    assert not site.exists()
+    # Only the persistent one is left.
+    assert "1 environment, " in hear(capsys, "list")
+
+
+def test_an_environment_in_use_is_not_removed(cell, capsys, tmp_path):
+    done = tmp_path / "done"
+    first = cell("import alpha\n" + WAIT.format(file=str(done)), start=submit)
+    while first.state.installed is None or first.state.phase != "running":
+        first.wait(0.01)
+    assert "  now" in hear(capsys)
+    assert "Nothing to remove" in hear(capsys, "prune", "--keep", "0")
+    done.touch()
+    first.result(30)
+    # The supervisor ends a moment after its last record.
+    while "Nothing to remove" in (answer := hear(capsys, "prune", "--keep", "0")):
+        first.wait(0.01)
+    assert "Removed 1 environment" in answer
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["bogus"], "unknown action bogus"),
+        (["show"], "env show needs one environment"),
+        (["show", "abc"], "no environments match abc"),
+        (["prune"], "env prune needs a limit or the keys of environments"),
+        (["prune", "--keep", "many"], "--keep needs an integer, not many"),
+        (["prune", "abc"], "no environments match abc"),
+        (["warm"], "env warm needs requirements"),
+        (["list", "--keep", "1"], "--keep belongs to env prune, not env list"),
+        (["list", "x"], "env list has no argument, and got x"),
+        (["list", "-b", "argo"], "the argo backend has no store"),
+    ],
+)
+def test_a_request_that_is_wrong_is_refused(cell, capsys, words, message):
+    assert message in hear(capsys, *words, status=2)

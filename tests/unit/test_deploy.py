@@ -11,6 +11,7 @@ import yaml
 from uv_argo_magic.backends.argo import role
 from uv_argo_magic.backends.argo.manifests import template_manifests, workflow
 from uv_argo_magic.backends.kubernetes import images
+from uv_argo_magic.core.commands.table import read_argv, run_options
 from uv_argo_magic.core.spec.run_spec import Settings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -55,6 +56,16 @@ def test_every_file_is_named_and_explained():
     kept = {one["metadata"]["namespace"] for name in NAMED for one in documents(name) if "namespace" in one["metadata"]}
     # The overlay's namespace is everybody's.
     assert kept == set()
+
+
+def test_environments_are_installed_ahead_on_the_claim_of_the_example():
+    (cron,), (claim,) = documents("examples/warm.yaml"), documents("examples/claim.yaml")
+    container = cron["spec"]["workflowSpec"]["templates"][0]["container"]
+    line = read_argv([*container["command"][1:], *container["args"]])
+    assert (line.command, line.arguments) == ("env", ("warm",))
+    options = run_options(line)
+    assert (options.backend, options.deps) == ("argo", "numpy pandas")
+    assert dict(options.sets) == {"store": f"claim/{claim['metadata']['name']}"}
 
 
 def test_what_runs_name_is_there():

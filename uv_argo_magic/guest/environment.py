@@ -19,18 +19,24 @@ from . import processes
 
 OK = ".ok"
 SITE = "site"
+USED = ".used"
+"""In a tree: which machine or pod used it last, and by its time when."""
 STALE_SECONDS = 24 * 3600
 LONGEST_FIRST_LINE = 120  # older kernels read no more than 127 bytes of it
 
 
 class Tree:
-    """One published tree: its site-packages folder, what is in it as [name, version], and whether it was there."""
+    """One published tree: its site-packages folder, what is in it as [name, version], and whether it was there.
 
-    def __init__(self, site, packages, seconds, cached):
+    `lock` is the open file that tells others that it is in use.
+    """
+
+    def __init__(self, site, packages, seconds, cached, lock=None):
         self.site = site
         self.packages = packages
         self.seconds = seconds
         self.cached = cached
+        self.lock = lock
 
 
 class Problem(Exception):
@@ -44,18 +50,19 @@ class Store:
         self.root = root
 
     def find(self, key):
-        """The published tree of this key, or None."""
+        """The published tree of this key, or None; it is in use as long as its lock is held."""
         home = os.path.join(self.root, "trees", key)
         try:
-            with open(os.path.join(home, OK), encoding="utf-8") as file:
-                packages = json.load(file)["packages"]
+            held = _hold(os.path.join(home, OK))
+            packages = json.load(held)["packages"]
         except (OSError, ValueError, KeyError):
             return None
         try:
-            os.utime(os.path.join(home, OK))  # the last use, for a clean-up by age
+            with open(os.path.join(home, USED), "w", encoding="utf-8") as file:
+                file.write(os.uname().nodename)
         except OSError:  # the store may be read-only
             pass
-        return Tree(os.path.join(home, SITE), packages, 0.0, True)
+        return Tree(os.path.join(home, SITE), packages, 0.0, True, held)
 
     def locks(self, key):
         """The locks to take for a build, each one of some files: the tree's, and one of those that limit builds."""
@@ -77,15 +84,18 @@ class Store:
                 return code
             packages = installed(site)
             with open(os.path.join(aside, OK), "w", encoding="utf-8") as file:
-                json.dump({"packages": packages, "seconds": time.monotonic() - started}, file)
+                python = "%d.%d" % sys.version_info[:2]
+                json.dump({"packages": packages, "seconds": time.monotonic() - started, "python": python}, file)
                 file.flush()
                 os.fsync(file.fileno())
             home = os.path.join(self.root, "trees", key)
             os.makedirs(os.path.dirname(home), exist_ok=True)
             _publish(aside, home)
-            return Tree(os.path.join(home, SITE), packages, time.monotonic() - started, False)
         finally:
             processes.remove(aside)
+        tree = self.find(key)
+        tree.seconds, tree.cached = time.monotonic() - started, False
+        return tree
 
     def _sweep(self):
         """Remove what killed builds left aside long ago."""
@@ -101,6 +111,24 @@ class Store:
                     processes.remove(path)
             except OSError:
                 pass
+
+
+def _hold(path):
+    """Open a file with a shared lock, which keeps others from removing its folder.
+
+    Raises:
+        OSError: it does not exist, or was just removed.
+    """
+    file = open(path, encoding="utf-8")  # noqa: SIM115 - it holds the lock
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_SH)  # an exclusive one is held only for a moment
+    except (ImportError, OSError):
+        pass  # a file system without locks
+    if not os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+        raise OSError
+    return file
 
 
 def lock(path):

@@ -25,6 +25,8 @@ class Host:
         self.output = environ.get("UV_ARGO_OUTPUT") or os.path.join(self.home, "output.log")
         self.keeps_venv = False
         """Whether the environment outlives the run."""
+        self.held = []
+        """What tells others that environments of the store are in use."""
         self.process = None
         self.stopping = False
         # The run stops when one of these ends: the process above, or the client.

@@ -216,6 +216,7 @@ class Supervisor:
             raise self._refusal(problem) from problem
         if isinstance(tree, int):
             raise InstallProblem(tree)
+        self.host.held.append(tree.lock)
         return tree
 
     def _build(self, key, lines, place):

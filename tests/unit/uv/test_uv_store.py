@@ -1,0 +1,120 @@
+"""uv/store.py: what is in a store, and what is removed from it."""
+
+from __future__ import annotations
+
+import ast
+import fcntl
+import inspect
+import json
+import os
+import time
+
+import pytest
+
+from uv_argo_magic.uv import store
+from uv_argo_magic.uv.store import Limits
+
+KEYS = [letter * 32 for letter in "abcd"]
+NOW = 2_000_000_000.0
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Four environments of 8 kB and more, last used one to four days ago."""
+    for number, key in enumerate(KEYS):
+        home = tmp_path / "trees" / key
+        (home / "site").mkdir(parents=True)
+        (home / "site" / "module.py").write_text("x" * 5000)
+        (home / ".ok").write_text(json.dumps({"packages": [["alpha", f"{number}.0"]], "python": "3.11"}))
+        (home / ".used").write_text(f"pod-{number}")
+        os.utime(home / ".used", (NOW, NOW - (number + 1) * store.DAY))
+    (tmp_path / "trees" / ("e" * 32)).mkdir()  # a build that was never finished
+    (tmp_path / "trees" / "notes").mkdir()
+    return tmp_path
+
+
+def keys(found):
+    return [one.key[0] for one in found]
+
+
+def test_environments_are_listed_with_what_is_known(root):
+    found = store.environments(str(root))
+    assert keys(found) == list("abcd")
+    first = found[0]
+    assert first.packages == (("alpha", "0.0"),)
+    assert (first.python, first.used_by, first.files, first.in_use) == ("3.11", "pod-0", 3, False)
+    assert first.used == NOW - store.DAY
+    assert first.bytes >= 5000
+    assert store.environments(str(root / "none")) == []
+
+
+def test_an_environment_of_an_older_version_was_used_when_it_was_built(root):
+    home = root / "trees" / KEYS[0]
+    (home / ".used").unlink()
+    (home / ".ok").write_text(json.dumps({"packages": []}))
+    (found,) = (one for one in store.environments(str(root)) if one.key == KEYS[0])
+    assert (found.python, found.used_by, found.used) == ("", "", found.built)
+
+
+@pytest.mark.parametrize(
+    ("limits", "removed"),
+    [
+        (Limits(), ""),
+        (Limits(before=NOW - 2.5 * store.DAY), "cd"),
+        (Limits(keep=1), "bcd"),
+        (Limits(keep=0), "abcd"),
+        (Limits(max_bytes=0), "abcd"),
+        (Limits(keys=(KEYS[1],)), "b"),
+        (Limits(keys=(KEYS[1],), keep=0), "b"),
+        (Limits(keys=("f" * 32,)), ""),
+    ],
+)
+def test_what_is_over_a_limit_is_removed(root, limits, removed):
+    assert "".join(keys(store.prune(str(root), limits, dry_run=True))) == removed
+    assert keys(store.environments(str(root))) == list("abcd")
+    assert "".join(keys(store.prune(str(root), limits))) == removed
+    assert set(keys(store.environments(str(root)))) == set("abcd") - set(removed)
+    assert list((root / "aside").glob("*")) == []
+
+
+def test_the_newest_up_to_a_size_stay(root):
+    sizes = [one.bytes for one in store.environments(str(root))]
+    assert keys(store.prune(str(root), Limits(max_bytes=sum(sizes[:2])))) == ["c", "d"]
+
+
+def test_an_environment_in_use_stays(root):
+    with (root / "trees" / KEYS[3] / ".ok").open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        assert store.environments(str(root))[3].in_use
+        assert keys(store.prune(str(root), Limits(keep=0))) == ["a", "b", "c"]
+        assert keys(store.prune(str(root), Limits(keys=(KEYS[3],)))) == []
+    assert keys(store.prune(str(root), Limits(keep=0))) == ["d"]
+
+
+def test_what_killed_processes_left_goes_after_a_day(root):
+    for name in ("aside/old/site", "aside/new/site", "locks"):
+        (root / name).mkdir(parents=True)
+    (root / "locks" / "old").touch()
+    (root / "locks" / "new").touch()
+    before = time.time() - store.DAY - 60
+    for name in ("aside/old", "locks/old"):
+        os.utime(root / name, (before, before))
+    store.prune(str(root), Limits(keep=9))
+    assert sorted(path.name for path in (*root.glob("aside/*"), *root.glob("locks/*"))) == ["new", "new"]
+
+
+def test_an_answer_of_a_cell_is_read_again(root):
+    listed = store.answer(json.dumps({"action": "list"}), str(root))
+    assert store.read_answer(listed) == store.environments(str(root))
+    removed = store.answer(json.dumps({"action": "prune", "keys": [KEYS[0]], "dry_run": False}), str(root))
+    assert keys(store.read_answer(removed)) == ["a"]
+    assert keys(store.environments(str(root))) == list("bcd")
+    for broken in ("", "[1]", '[{"key": 1}]'):
+        with pytest.raises(ValueError, match=r"."):
+            store.read_answer(broken)
+
+
+def test_the_module_runs_in_a_pod():
+    tree = ast.parse(inspect.getsource(store), feature_version=(3, 8))
+    names = {node.module.partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert "uv_argo_magic" not in names

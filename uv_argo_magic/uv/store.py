@@ -1,0 +1,232 @@
+"""The environments of a store: a list of them, and the removal of those that are old.
+
+Rules:
+- This module is also the text of a cell, in a pod that has the store: Python 3.8, the standard library, no own import.
+- An environment in use has a shared lock on its `.ok` file; it is removed only under an exclusive one. Where the file
+  system has no locks, its last use must be older than the longest run.
+- It is renamed first and then removed: a run sees all of it or nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Iterator  # noqa: UP035 - collections.abc has no subscripts in Python 3.8
+
+KEY = re.compile(r"[0-9a-f]{32}")
+DAY = 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One environment: what is in it as (name, version), its size on the disk, and its last use.
+
+    Times are Unix seconds; `used_by` is a machine or a pod.
+    """
+
+    key: str
+    path: str
+    python: str
+    packages: tuple[tuple[str, str], ...]
+    bytes: int
+    files: int
+    built: float
+    used: float
+    used_by: str
+    in_use: bool
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Which environments are removed: those with these `keys`; without any, those over one of the limits.
+
+    `before`: last used before this time. `keep`: the number that stays. `max_bytes`: the size of all that stay.
+    """
+
+    keys: tuple[str, ...] = ()
+    before: float | None = None
+    keep: int | None = None
+    max_bytes: int | None = None
+
+
+def environments(root: str) -> list[Environment]:
+    """Every environment of the store, the most recently used first."""
+    found = []
+    for home in _folders(Path(root) / "trees"):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            found.append(_read(home))
+    return sorted(found, key=lambda one: -one.used)
+
+
+def persistent(folder: str) -> list[Environment]:
+    """Every persistent environment in a folder (guest/persistent/venv.py), the most recently used first."""
+    found = []
+    for mark in Path(folder).glob("*/uv-argo.json"):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            found.append(_read_persistent(mark))
+    return sorted(found, key=lambda one: -one.used)
+
+
+def prune(root: str, limits: Limits, *, dry_run: bool = False) -> list[Environment]:
+    """Remove environments, but none in use; those that were removed."""
+    removed = []
+    count = total = 0
+    for one in environments(root):
+        if limits.keys:
+            is_due = one.key in limits.keys
+        else:
+            is_due = (
+                (limits.before is not None and one.used < limits.before)
+                or (limits.keep is not None and count >= limits.keep)
+                or (limits.max_bytes is not None and total + one.bytes > limits.max_bytes)
+            )
+        if is_due and not one.in_use and (dry_run or _remove(Path(root), one.key)):
+            removed.append(one)
+        else:
+            count, total = count + 1, total + one.bytes
+    if not dry_run:
+        _remove_leftovers(Path(root))
+    return removed
+
+
+def answer(request: str, root: str) -> str:
+    """What a cell prints: `request` is JSON with an `action` and the limits of `prune`, the answer a list."""
+    options = json.loads(request)
+    action, dry_run = options.pop("action"), options.pop("dry_run", False)
+    found = prune(root, Limits(**options), dry_run=dry_run) if action == "prune" else environments(root)
+    return json.dumps([asdict(one) for one in found])
+
+
+def read_answer(text: str) -> list[Environment]:
+    """The answer of a cell.
+
+    Raises:
+        ValueError: the text is not an answer.
+    """
+    try:
+        return [
+            Environment(**{**one, "packages": tuple((name, version) for name, version in one["packages"])})
+            for one in json.loads(text)
+        ]
+    except (KeyError, TypeError) as error:
+        raise ValueError(str(error)) from error
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        return [path for path in folder.iterdir() if KEY.fullmatch(path.name)]
+    except OSError:
+        return []
+
+
+def _read(home: Path) -> Environment:
+    mark, last_use = home / ".ok", home / ".used"
+    record = json.loads(mark.read_text(encoding="utf-8"))
+    built = used = mark.stat().st_mtime
+    used_by = ""
+    with contextlib.suppress(OSError):
+        used_by = last_use.read_text(encoding="utf-8", errors="replace")[:200].strip()
+        used = last_use.stat().st_mtime
+    size, files = _size(home)
+    return Environment(
+        key=home.name,
+        path=str(home / "site"),
+        python=str(record.get("python", "")),
+        packages=tuple((str(name), str(version)) for name, version in record["packages"]),
+        bytes=size,
+        files=files,
+        built=built,
+        used=used,
+        used_by=used_by,
+        in_use=_is_in_use(mark),
+    )
+
+
+def _read_persistent(mark: Path) -> Environment:
+    home, record = mark.parent, json.loads(mark.read_text(encoding="utf-8"))
+    lock = home.with_name(home.name + ".lock")
+    (site,) = home.glob("lib/python*/site-packages")
+    size, files = _size(home)
+    stems = (path.name[: -len(".dist-info")].partition("-") for path in site.glob("*.dist-info"))
+    return Environment(
+        key=record["key"],
+        path=str(home),
+        python=str(record["python"][0]),
+        packages=tuple(sorted((re.sub(r"[-_.]+", "-", name).lower(), version) for name, _, version in stems)),
+        bytes=size,
+        files=files,
+        built=mark.stat().st_mtime,
+        used=lock.stat().st_mtime,
+        used_by=lock.read_text(encoding="utf-8", errors="replace")[:200].strip(),
+        in_use=_is_in_use(lock),
+    )
+
+
+def _size(home: Path) -> tuple[int, int]:
+    """(bytes on the disk, files)."""
+    size = files = 0
+    for folder, _, names in os.walk(str(home)):
+        for name in names:
+            with contextlib.suppress(OSError):
+                size += (Path(folder) / name).lstat().st_blocks * 512
+                files += 1
+    return size, files
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the exclusive lock of a file, where there are locks.
+
+    Raises:
+        BlockingIOError: a run has a lock of it.
+        OSError: it does not exist.
+    """
+    with path.open(encoding="utf-8") as file:
+        try:
+            import fcntl  # noqa: PLC0415 - Windows has none
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except (ImportError, OSError):
+            pass
+        yield
+
+
+def _is_in_use(path: Path) -> bool:
+    try:
+        with _locked(path):
+            return False
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+
+
+def _remove(root: Path, key: str) -> bool:
+    home, garbage = root / "trees" / key, root / "aside" / f"{key}-removed-{os.getpid()}"
+    try:
+        garbage.parent.mkdir(exist_ok=True)
+        with _locked(home / ".ok"):
+            home.rename(garbage)
+    except OSError:  # in use, or another process was first
+        return False
+    shutil.rmtree(str(garbage), ignore_errors=True)
+    return True
+
+
+def _remove_leftovers(root: Path) -> None:
+    """Remove what killed processes left, and locks of builds, after a day."""
+    for path in (*root.glob("aside/*"), *root.glob("locks/*")):
+        with contextlib.suppress(OSError):
+            if time.time() - path.lstat().st_mtime > DAY:
+                if path.is_dir():
+                    shutil.rmtree(str(path), ignore_errors=True)
+                else:
+                    path.unlink()
