@@ -16,7 +16,7 @@ PLOTLY = """%%argo --deps plotly
 import plotly.graph_objects as go
 from IPython.display import HTML
 figure = go.Figure(go.Scatter(x=[1, 2, 3], y=[2, 1, 3]))
-HTML(figure.to_html(include_mathjax=False, full_html=False))  # all in one: this browser has no network
+HTML(figure.to_html(include_mathjax=False, full_html=False, default_height="250px"))  # this browser has no network
 """
 BOKEH = """%%argo --deps bokeh
 from bokeh.io import output_notebook
@@ -27,12 +27,15 @@ plot = figure(width=300, height=200)
 plot.line([1, 2, 3], [2, 1, 3])
 show(plot)
 """
-RICH = """%%argo --deps rich
+RICH = """%%argo --deps "rich ipywidgets"
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 table = Table("name", "value")
 table.add_row("one", "[red]1[/]")
 Console().print(table)
+for _ in track(range(3)):
+    pass
 """
 BAR = """%%argo --deps "tqdm ipywidgets"
 import time
@@ -69,8 +72,13 @@ def test_a_library_renders(open_notebook, name, cell, selector):
     notebook.ended(1)
     page = notebook.page
     page.wait_for_selector(selector)
-    if name == "bar":
-        assert page.locator("progress").get_attribute("value") == "30.0"
-        assert page.locator("text=Error displaying widget").count() == 0
+    assert page.locator("text=Error displaying widget").count() == 0
+    match name:
+        case "plotly":
+            assert page.locator(selector).first.bounding_box()["height"] == 250
+        case "rich":
+            assert page.locator("pre:has-text('Working')").count() == 1
+        case "bar":
+            assert page.locator("progress").get_attribute("value") == "30.0"
     page.wait_for_timeout(500)  # a plot is drawn after its element is there
     keep(notebook, f"libraries-{name}")

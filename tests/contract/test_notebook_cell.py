@@ -305,6 +305,34 @@ def test_a_widget_is_shown_as_it_looks_and_follows_its_changes(tmp_path):
     assert [note.startswith("Widgets are shown as they look") for note in state.notes] == [True]
 
 
+OUTPUT = """
+class Output:
+    model_id, outputs = "m1", ()
+    def clear_output(self, **kwargs):
+        from IPython.display import clear_output
+        with self:
+            clear_output(**kwargs)
+"""
+
+
+def test_an_output_widget_keeps_the_newest_of_what_is_cleared_with_wait(tmp_path):
+    folder = tmp_path / "ipywidgets" / "widgets"
+    folder.mkdir(parents=True)
+    (folder / "widget_output.py").write_text(OUTPUT)
+    cell = f"""
+import sys; sys.path.insert(0, {str(tmp_path)!r})
+from ipywidgets.widgets.widget_output import Output
+out = Output()
+for n in range(3):
+    with out:
+        out.clear_output(wait=True)
+        print(n)
+        display(n)
+[output.get("text") or output["data"]["text/plain"] for output in out.outputs]
+"""
+    assert results(run(tmp_path / "run", cell)) == [r"['2\n', '2']"]
+
+
 @pytest.mark.parametrize(
     ("cell", "line", "problem"),
     [

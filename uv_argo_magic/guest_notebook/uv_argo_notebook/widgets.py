@@ -98,9 +98,10 @@ class Widgets:
         """Let Output widgets capture by themselves; a front end would do it in a kernel."""
         notebook = self._notebook
         contexts = []
+        cleared = set()  # model ids: `clear_output(wait=True)` enters the widget once more
 
         def enter(widget):
-            context = _Captured(widget, notebook)
+            context = _Captured(widget, notebook, cleared)
             contexts.append(context)
             context.begin()
             return widget
@@ -164,12 +165,15 @@ class _View:
 
 
 class _Captured:
-    """A time in which an Output widget takes what is printed and displayed."""
+    """A time in which an Output widget takes what is printed and displayed.
 
-    def __init__(self, widget, notebook):
+    `cleared` has the widgets whose outputs go when the next one comes.
+    """
+
+    def __init__(self, widget, notebook, cleared):
         self._widget = widget
         self._notebook = notebook
-        self._clears = False
+        self._cleared = cleared
 
     def begin(self):
         """Take the streams and the displays."""
@@ -185,8 +189,8 @@ class _Captured:
 
     def add(self, output):
         """Add an output to those of the widget."""
-        outputs = () if self._clears else self._widget.outputs
-        self._clears = False
+        outputs = () if self._widget.model_id in self._cleared else self._widget.outputs
+        self._cleared.discard(self._widget.model_id)
         last = outputs[-1] if outputs else {}
         if output["output_type"] == "stream" and last.get("name") == output["name"]:
             output = dict(output, text=last["text"] + output["text"])
@@ -195,9 +199,11 @@ class _Captured:
 
     def _emit(self, kind, data=None, metadata=None, display_id="", update=False, wait=False):
         if kind == "clear":
-            self._clears = True
-            if not wait:
-                self._clears, self._widget.outputs = False, ()
+            if wait:
+                self._cleared.add(self._widget.model_id)
+            else:
+                self._cleared.discard(self._widget.model_id)
+                self._widget.outputs = ()
             return
         if update:
             self._widget.outputs = tuple(
