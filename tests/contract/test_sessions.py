@@ -17,6 +17,7 @@ from uv_argo_magic.errors import CellFailed, ResolutionError, SessionBusy, Sessi
 from uv_argo_magic.sessions import workers
 from uv_argo_magic.sessions.channel import Channel, Connections
 from uv_argo_magic.sessions.registry import Registry
+from uv_argo_magic.sessions.session_runs import SessionRuns
 
 
 @pytest.fixture(scope="module")
@@ -311,6 +312,44 @@ def test_a_wrong_or_absent_token_is_refused(shared, token):
     connections = Connections(connect=workers._make_connections(entry).connect, token=token, client="x")
     with contextlib.closing(connections.open()) as channel:
         assert channel.request("status", {}) == {"error": "token"}
+
+
+def test_a_cell_that_is_sent_twice_runs_once(shared):
+    connections = workers.connect(shared.entry())
+    submit, sent = SessionRuns.submit, []
+
+    def remember(runs, program, spec, run_id, **keywords):
+        sent.append((runs.number, run_id, program.order.encode()))
+        return submit(runs, program, spec, run_id, **keywords)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SessionRuns, "submit", remember)
+        shared.run("times = globals().get('times', 0) + 1\nprint('once')")
+    number, run_id, order = sent[0]
+    request = {"run": run_id, "client": connections.client, "number": number, "keep": 60, "max_age": 0}
+    answer, channel = connections.request("run", request, order)
+    assert answer == {"ok": True}
+    assert "once" in "".join(channel.text())
+    connections.keep(channel)
+    assert shared.text("print(times)") == "1\n"
+
+
+def test_a_connection_that_broke_between_two_cells_is_made_again(shared):
+    shared.run("1")
+    for channel in workers.connect(shared.entry())._free:
+        channel.end()
+    assert shared.text("print('fine')") == "fine\n"
+
+
+def test_a_long_log_moves_to_a_file_and_a_long_cell_is_sent_by_one(shared):
+    text = "x" * 99
+    assert shared.text(f"for i in range(2000): print({text!r})") == f"{text}\n" * 2000
+    assert shared.text(f"# {'long ' * 4000}\nprint('after')") == "after\n"
+
+
+def test_the_source_of_what_a_cell_defines_is_found(shared):
+    shared.run("import inspect\ndef doubled(x):\n    return 2 * x")
+    assert shared.text("print(inspect.getsource(doubled))") == "def doubled(x):\n    return 2 * x\n\n"
 
 
 def test_noise_on_the_socket_does_not_disturb_the_session(shared):

@@ -99,8 +99,10 @@ class Interpreter:
         """Bind what is pushed, and read the cell; its steps, for `Executor.run`."""
         self.order = order
         self.executor.file = order["file"]
-        with open(order["file"], encoding="utf-8", errors="surrogatepass", newline="") as file:
-            source = file.read()
+        source = order.get("source")
+        if source is None:
+            with open(order["file"], encoding="utf-8", errors="surrogatepass", newline="") as file:
+                source = file.read()
         for name, text in order["push"]:
             setattr(self.module, name, values.decode(text))
         if order["script"]:

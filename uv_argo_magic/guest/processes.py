@@ -180,8 +180,11 @@ def resident(pids):
     pages = 0
     for pid in pids:
         try:
-            with open("/proc/%d/statm" % pid) as file:
-                pages += int(file.read().split()[1])
+            fd = os.open("/proc/%d/statm" % pid, os.O_RDONLY)  # faster than a file: each cell of a session asks
+            try:
+                pages += int(os.read(fd, 256).split()[1])
+            finally:
+                os.close(fd)
         except (OSError, ValueError, IndexError):
             pass
     return pages * _page_size()

@@ -19,6 +19,8 @@ Message: TypeAlias = "dict[str, Any]"
 ANSWER_SECONDS = 10.0
 """Seconds after which a worker that does not answer is given up."""
 CHUNK = 1 << 18
+MOST_FREE = 2
+"""Connections to a worker that are kept for the next cells."""
 
 
 @dataclass(kw_only=True)
@@ -27,7 +29,7 @@ class Channel:
 
     sock: socket.socket
     token: str
-    rest: bytes = b""
+    _received: bytes = b""
 
     def request(self, do: str, values: Mapping[str, object], body: bytes = b"") -> Message:
         """Send a request; its answer.
@@ -38,7 +40,7 @@ class Channel:
         self.sock.settimeout(ANSWER_SECONDS)
         try:
             self.send(do, values, body)
-            answer: Message = json.loads(self._line())
+            answer, _ = self._receive()
         except (OSError, ValueError) as problem:
             raise BackendUnavailable(f"the session does not answer: {problem}") from problem
         return answer
@@ -60,28 +62,25 @@ class Channel:
         """
         self.sock.settimeout(None)
         while True:
-            yield json.loads(self._line())
+            message, _ = self._receive()
+            yield message
 
     def text(self) -> Iterator[str]:
-        """What follows an answer, in whole lines, until the worker ends it.
+        """The log that follows an answer, in whole lines, to its end.
 
         Raises:
             OSError: the connection broke.
         """
         self.sock.settimeout(None)
-        rest, self.rest = self.rest, b""
-        data = rest
         rest = b""
-        while True:
-            if data:
-                data = rest + data
-                end = data.rfind(b"\n") + 1
-                rest = data[end:]
-                if end:
-                    yield data[:end].decode("utf-8", "replace")
-            data = self.sock.recv(CHUNK)
-            if not data:
-                break
+        message, data = self._receive()
+        while "end" not in message:
+            data = rest + data
+            end = data.rfind(b"\n") + 1
+            rest = data[end:]
+            if end:
+                yield data[:end].decode("utf-8", "replace")
+            message, data = self._receive()
         if rest:
             yield rest.decode("utf-8", "replace")
 
@@ -94,14 +93,22 @@ class Channel:
         """Close the connection."""
         self.sock.close()
 
-    def _line(self) -> bytes:
-        while b"\n" not in self.rest:
-            data = self.sock.recv(CHUNK)
-            if not data:
-                raise OSError("it closed the connection")
-            self.rest += data
-        line, _, self.rest = self.rest.partition(b"\n")
-        return line
+    def _receive(self) -> tuple[Message, bytes]:
+        """The next frame: a line of JSON, and the bytes behind it."""
+        while (end := self._received.find(b"\n")) < 0:
+            self._read()
+        message: Message = json.loads(self._received[:end])
+        start, size = end + 1, int(message.pop("size", 0))
+        while len(self._received) < start + size:
+            self._read()
+        body, self._received = self._received[start : start + size], self._received[start + size :]
+        return message, body
+
+    def _read(self) -> None:
+        data = self.sock.recv(CHUNK)
+        if not data:
+            raise OSError("it closed the connection")
+        self._received += data
 
 
 @dataclass(kw_only=True)
@@ -114,6 +121,9 @@ class Connections:
     """Identifies this process to the worker."""
     on_event: Callable[[Message], object] = lambda _: None
     """Called for each event, in a thread."""
+    _status: Message | None = None
+    _free: list[Channel] = field(default_factory=list)
+    _is_closed: bool = False
     _holding: Channel | None = None
     _answers: queue.SimpleQueue[Message] = field(default_factory=queue.SimpleQueue)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -129,15 +139,51 @@ class Connections:
         except OSError as problem:
             raise BackendUnavailable(f"the session does not answer: {problem}") from problem
 
-    def ask(self, do: str, **values: object) -> Message:
-        """One request on a connection of its own.
+    def request(self, do: str, values: Mapping[str, object], body: bytes = b"") -> tuple[Message, Channel]:
+        """The answer to a request, and the connection on which it came; if one that was kept has broken, on a new one.
 
         Raises:
             BackendUnavailable: the worker does not answer.
         """
+        with contextlib.suppress(IndexError, BackendUnavailable):
+            channel = self._free.pop()
+            return self._request(channel, do, values, body), channel
         channel = self.open()
-        with contextlib.closing(channel):
-            return channel.request(do, values)
+        return self._request(channel, do, values, body), channel
+
+    def keep(self, channel: Channel) -> None:
+        """Keep a connection on which everything has been read, for the next request."""
+        if len(self._free) < MOST_FREE and not self._is_closed:
+            self._free.append(channel)
+        else:
+            channel.close()
+
+    def ask(self, do: str, **values: object) -> Message:
+        """The answer to a request.
+
+        Raises:
+            BackendUnavailable: the worker does not answer.
+        """
+        answer, channel = self.request(do, values)
+        self.keep(channel)
+        return answer
+
+    @staticmethod
+    def _request(channel: Channel, do: str, values: Mapping[str, object], body: bytes) -> Message:
+        try:
+            return channel.request(do, values, body)
+        except BaseException:
+            channel.close()
+            raise
+
+    @property
+    def status(self) -> Message | None:
+        """What the worker reported while it had nothing to do; None unless that still holds, and this is the holder."""
+        return self._status if self._holding is not None else None
+
+    def forget_status(self) -> None:
+        """The worker's status will change: it gets more packages."""
+        self._status = None
 
     def hold(self, **values: object) -> Message:
         """Become or stay the holder; the worker's answer.
@@ -164,27 +210,36 @@ class Connections:
                 raise BackendUnavailable(f"the session does not answer: {answer['gone']}")
             if "error" in answer:
                 self._drop()
+            elif not answer["status"]["running"] and not answer["status"]["queued"]:
+                self._status = answer["status"]
             return answer
 
     def close(self) -> None:
-        """Give up the lease."""
+        """End the connections, and give up the lease; a later request makes a new one."""
+        self._is_closed = True
         with self._lock:
             self._drop()
+        while self._free:
+            self._free.pop().close()
 
     def _read(self, channel: Channel, answers: queue.SimpleQueue[Message]) -> None:
         """The thread: what comes on the holder's connection, until it ends."""
         try:
             for message in channel.messages():
-                if "event" in message:
+                if message.get("event") == "taken":
+                    self._status = None
+                elif "event" in message:
                     self.on_event(message)
                 else:
                     answers.put(message)
         except (OSError, ValueError) as problem:
             answers.put({"gone": str(problem)})
         finally:
+            if self._holding is channel:
+                self._holding = self._status = None
             channel.close()
 
     def _drop(self) -> None:
         if self._holding is not None:
             self._holding.end()
-            self._holding = None
+            self._holding = self._status = None

@@ -44,8 +44,7 @@ class SessionKey:
     @classmethod
     def of(cls, name: str, notebook: str) -> SessionKey:
         """The key of a session of this notebook; without one ("") it belongs to this process."""
-        pid = os.getpid()
-        owner = "" if notebook else f"{socket.gethostname()} {pid} {process_id.mark(pid)}"
+        owner = "" if notebook else f"{socket.gethostname()} {os.getpid()} {process_id.own_mark()}"
         return cls(name=name, notebook=notebook, owner=owner)
 
     @property
@@ -163,8 +162,24 @@ class Registry:
         return None
 
 
+_read_before: dict[Path, tuple[tuple[int, int, int], SessionEntry | None]] = {}
+"""File -> the entry that was last read of it, and which version of the file that was."""
+
+
 def _read_entry(path: Path) -> SessionEntry | None:
-    """The entry in this file; None if it cannot be read, or has another schema."""
+    """The entry in this file, read again once it was replaced; None if it cannot be read, or has another schema."""
+    try:
+        found = path.stat()
+    except OSError:
+        _read_before.pop(path, None)
+        return None
+    version = found.st_ino, found.st_mtime_ns, found.st_size
+    if path not in _read_before or _read_before[path][0] != version:
+        _read_before[path] = version, _parse_entry(path)
+    return _read_before[path][1]
+
+
+def _parse_entry(path: Path) -> SessionEntry | None:
     try:
         data: Any = json.loads(path.read_text(encoding="utf-8"))
         if data["schema"] != SCHEMA:

@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import secrets
 import socket
@@ -204,9 +205,12 @@ class Session:
             self.entry = entry = changed
             self._write(entry)
         connections = workers.connect(entry)
+        if prepared.spec.requirements or prepared.installs:
+            connections.forget_status()
         return SessionRuns(
             name=self.name,
             connections=connections,
+            hold=functools.partial(workers.hold, entry, self.registry, again=True),
             interpreter=prepared.interpreter,
             number=self.number,
             can_ask=self.can_ask,

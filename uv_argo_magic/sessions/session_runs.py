@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from uv_argo_magic.backends.base import Capability, Submission
 from uv_argo_magic.core.protocol import events as ev
-from uv_argo_magic.errors import BackendUnavailable, SessionBusy, SessionLost
+from uv_argo_magic.errors import BackendUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
@@ -27,6 +27,8 @@ class SessionRuns:
 
     name: str
     connections: Connections
+    hold: Callable[[], object]
+    """Becomes the worker's holder once more, or raises why that cannot be."""
     interpreter: Interpreter
     number: int = 0
     can_ask: bool = False
@@ -44,32 +46,40 @@ class SessionRuns:
 
         Raises:
             SessionBusy: another kernel has taken the session.
-            SessionLost: the session is ending.
+            SessionLost: the session has ended.
             BackendUnavailable: the worker does not answer.
         """
-        channel = self.connections.open()
-        order = {
+        request = {
             "run": run_id, "client": self.connections.client, "number": self.number, "stdin": self.can_ask,
             "keep": spec.settings.keep,
             "max_age": spec.settings.max_age,
         }  # fmt: skip
-        answer = channel.request("run", order, program.payload.encode())
-        match answer.get("error"):
-            case None:
-                self._channels[f"{PREFIX}{run_id}"] = channel
-                return Submission(name=f"{PREFIX}{run_id}")
-            case "busy":
-                raise SessionBusy(
-                    f"another kernel has taken the session {self.name}",
-                    hint=f"%argo sessions --take {self.name} moves it here.",
-                )
-            case "ended":
-                raise SessionLost(
-                    f"the session {self.name} has ended: {answer.get('reason')}",
-                    hint=f"%argo restart {self.name} starts it again, without its variables.",
-                )
-            case problem:
-                raise BackendUnavailable(f"the session did not accept the cell: {problem}")
+        order = program.order.encode()
+        channel = self._send(request, order)
+        if channel is None:
+            self.hold()
+            channel = self._send(request, order)
+        if channel is None:
+            raise BackendUnavailable(f"the session {self.name} did not accept the cell", hint="Run the cell again.")
+        name = f"{PREFIX}{run_id}"
+        self._channels[name] = channel
+        return Submission(name=name)
+
+    def _send(self, request: Mapping[str, object], order: bytes) -> Channel | None:
+        """The connection on which the cell's log follows; None: the worker did not take it, or did not answer.
+
+        The worker runs a cell once, even if it is sent again.
+        """
+        try:
+            answer, channel = self.connections.request("run", request, order)
+        except BackendUnavailable:
+            return None
+        if "error" not in answer:
+            return channel
+        self.connections.keep(channel)
+        if answer["error"] not in ("busy", "ended"):
+            raise BackendUnavailable(f"the session did not accept the cell: {answer['error']}")
+        return None
 
     def find(self, name: str, settings: Settings) -> None:
         """None: the history has the runs of sessions."""
@@ -78,24 +88,27 @@ class SessionRuns:
         """The log of a cell as it grows; after a lost connection, from its start once more."""
         yield ev.NodePhase(phase="Running", t=time.time())
         channel = self._channels.pop(name, None)
-        is_complete = False
-        while not is_complete:
+        is_complete = is_read = False
+        while not is_read:
             try:
                 if channel is None:
-                    channel = self.connections.open()
-                    if "error" in channel.request("follow", {"run": name.removeprefix(PREFIX)}):
+                    answer, channel = self.connections.request("follow", {"run": name.removeprefix(PREFIX)})
+                    if "error" in answer:
                         break
                 for text in channel.text():
                     is_complete = is_complete or '"k":"exit"' in text
                     yield text
-            except (BackendUnavailable, ConnectionRefusedError, FileNotFoundError):
+                is_read = True
+                self.connections.keep(channel)
+                channel = None
+            except BackendUnavailable:
                 break
             except OSError:
-                pass
+                is_read = is_complete
             finally:
                 if channel is not None:
                     channel.close()
-            channel = None
+                    channel = None
         phase = ev.NodePhase(phase="Succeeded", t=time.time())
         if not is_complete:
             phase = ev.NodePhase(phase="Failed", message="the process of the session was ended", t=time.time())

@@ -37,8 +37,12 @@ def restart_hint(name: str) -> str:
     return f"%argo restart {name} starts it again, without its variables."
 
 
-def hold(entry: SessionEntry, registry: Registry | None = None, *, take: bool = False) -> Mapping[str, Any]:
-    """Become the holder of a session's worker; its status.
+def hold(
+    entry: SessionEntry, registry: Registry | None = None, *, take: bool = False, again: bool = False
+) -> Mapping[str, Any]:
+    """Become the holder of a session's worker; its status. The holder asks only if its status may have changed.
+
+    `again`: ask in any case.
 
     Raises:
         SessionLost: the worker is gone.
@@ -47,6 +51,8 @@ def hold(entry: SessionEntry, registry: Registry | None = None, *, take: bool = 
     """
     worker = entry.worker
     assert worker is not None  # noqa: S101 - the caller has checked it
+    if not take and not again and is_connected(worker) and (known := connect(entry).status) is not None:
+        return known
     if not worker.is_here and worker.host != socket.gethostname():
         raise SessionBusy(
             f"the session {entry.name} of this notebook runs on {worker.host}",
@@ -56,13 +62,13 @@ def hold(entry: SessionEntry, registry: Registry | None = None, *, take: bool = 
     try:
         answer = connections.hold(host=socket.gethostname(), pid=os.getpid(), notebook=entry.key.notebook, take=take)
     except BackendUnavailable as problem:
-        _connections.pop(worker.token, None)
+        forget(worker)
         ending = registry.ending(entry.key) if registry else None
         if ending is None and not _has_ended(worker):
             raise
         raise lost(entry, ending) from problem
     if answer.get("error") == "busy":
-        _connections.pop(worker.token, None)
+        forget(worker)
         holder = answer.get("holder") or {}
         since = time.strftime("%H:%M", time.localtime(float(holder.get("since", 0.0))))
         raise SessionBusy(
@@ -120,10 +126,10 @@ def end(entry: SessionEntry, reason: str, seconds: float = 10.0) -> None:
         if worker is not None and worker.host != socket.gethostname():
             raise BackendUnavailable(f"the session {entry.name} runs on {worker.host}", hint="Stop it there.")
         return
-    connections = _connections.pop(worker.token, None) or _make_connections(entry)
+    connections = connect(entry)
     with contextlib.suppress(BackendError):
         connections.ask("end", reason=reason)
-    connections.close()
+    forget(worker)
     deadline = time.monotonic() + seconds
     while worker.is_alive:
         if time.monotonic() > deadline:
@@ -138,10 +144,14 @@ def ask(entry: SessionEntry, do: str, **values: object) -> Mapping[str, Any] | N
     worker = entry.worker
     if worker is None or not worker.is_alive:
         return None
+    was_connected = is_connected(worker)
     try:
-        return _make_connections(entry).ask(do, **values)
+        return connect(entry).ask(do, **values)
     except BackendUnavailable:
         return None
+    finally:
+        if not was_connected:
+            forget(worker)
 
 
 def _has_ended(worker: Worker, seconds: float = 2.0) -> bool:
@@ -160,7 +170,16 @@ def is_connected(worker: Worker) -> bool:
 def connect(entry: SessionEntry) -> Connections:
     """This process's connections to the session's worker."""
     assert entry.worker is not None  # noqa: S101 - the caller has checked it
-    return _connections.setdefault(entry.worker.token, _make_connections(entry))
+    if entry.worker.token not in _connections:
+        _connections[entry.worker.token] = _make_connections(entry)
+    return _connections[entry.worker.token]
+
+
+def forget(worker: Worker) -> None:
+    """End this process's connections to a worker, and the lease with them."""
+    connections = _connections.pop(worker.token, None)
+    if connections is not None:
+        connections.close()
 
 
 def _make_connections(entry: SessionEntry) -> Connections:

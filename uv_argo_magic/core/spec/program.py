@@ -70,13 +70,15 @@ supervisor.main(payload, guest)
 class Program:
     """What a backend runs: the guest and the payload, both in base64, and the nonce of its records.
 
-    `install` is the part of the payload that builds the environment, for a separate install; "" without packages.
+    `install` is the part of the payload that builds the environment, for a separate install; "" without packages. A
+    cell of a session has an `order` instead of a payload: the same as JSON, which a client sends to the worker.
     """
 
     guest: str
     payload: str
     nonce: str
     install: str = ""
+    order: str = ""
 
     @property
     def source(self) -> str:
@@ -133,16 +135,18 @@ def build(  # noqa: PLR0913 - the parts of a program, by keyword
     install = {key: whole[key] for key in ("v", "nonce", "lock", "installs", "uv", "provision")} | {
         "settings": settings
     }
+    order = json.dumps(whole, sort_keys=True)
+    must_install = bool(resolution.lines) or any(lock.lines for _, lock in installs)
     return Program(
         guest=guest,
-        payload=_pack(whole),
+        payload="" if spec.session else _pack(order),
         nonce=nonce,
-        install=_pack(install) if resolution.lines or any(lock.lines for _, lock in installs) else "",
+        order=order if spec.session else "",
+        install=_pack(json.dumps(install, sort_keys=True)) if must_install else "",
     )
 
 
-def _pack(data: Mapping[str, object]) -> str:
-    text = json.dumps(data, sort_keys=True)
+def _pack(text: str) -> str:
     return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 

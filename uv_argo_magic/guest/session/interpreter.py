@@ -10,7 +10,7 @@ Rules:
 
 import _thread
 import asyncio
-import json
+import linecache
 import os
 import signal
 import sys
@@ -103,8 +103,7 @@ class Session:
             if await self.waiting:
                 return None
         line, _, self.received = self.received.partition(b"\n")
-        with open(os.fsdecode(line), encoding="utf-8") as file:
-            return json.load(file)
+        return questions.read_order(line)
 
     def _receive(self):
         try:
@@ -134,6 +133,8 @@ class Session:
         attribution.Running.number = order["cell"]
         self.number = self.executor.number = order["number"] or self.number + 1
         self._remember(order)
+        source = order["source"]
+        linecache.cache[order["file"]] = (lambda: source,)
         error = None
         try:
             try:

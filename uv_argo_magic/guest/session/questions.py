@@ -44,12 +44,18 @@ class Questions:
         line = self.receive()
         if not line:
             raise EOFError
-        with open(os.fsdecode(line), encoding="utf-8", errors="surrogatepass") as file:
-            answer = json.load(file)
-        os.unlink(os.fsdecode(line))
+        answer = read_order(line)
         if answer.get("refused"):
             raise execute.StdinNotImplementedError("the front end cannot answer: %s" % answer["refused"])
         return answer["text"]
+
+
+def read_order(line):
+    """What a line from the supervisor says: it is JSON, or the path of a file with it."""
+    if line.startswith(b"{"):
+        return json.loads(line)
+    with open(os.fsdecode(line), "rb") as file:
+        return json.loads(file.read())
 
 
 def wait_for_line(fd, received):

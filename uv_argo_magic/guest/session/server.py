@@ -2,9 +2,11 @@
 
 Rules:
 - One thread, no blocking: a client that does not read delays only its own connection.
-- A request is one line of JSON with the token, and `size` bytes behind it; the answer is one line of JSON. After the
-  answer to `run`, the log of that cell follows, and then the end of the connection.
-- A log is read from its file, so that a slow client costs no memory, and one that is gone loses nothing.
+- A frame is one line of JSON, and `size` bytes behind it. A request has the token, and gets one frame as its answer.
+  After the answer to `run` or `follow` come frames with the log of that cell, and one that says `end`; then the
+  connection can be used again.
+- A log is sent in few frames: DELAY seconds after a record, with those after it, and at its end. It is read where it is
+  kept, so that a slow client costs no memory, and one that is gone loses nothing.
 - Only processes of this user are answered.
 """
 
@@ -15,8 +17,10 @@ import os
 import socket
 import struct
 import sys
+import time
 
 CHUNK = 1 << 16
+DELAY = 0.005
 LONGEST_LINE = 1 << 20
 
 
@@ -29,7 +33,9 @@ class Connection:
         self.owed = b""
         self.log = None
         self.position = 0
+        self.send_at = 0.0  # when the rest of the log is due; 0: nothing of it waits
         self.request = None  # its line has been read, the bytes behind it not yet
+        self.is_blocked = False  # the socket takes nothing now
         self.closing = False
 
     def fileno(self):
@@ -37,38 +43,52 @@ class Connection:
         return self.sock.fileno()
 
     def answer(self, message):
-        """Send one line of JSON."""
-        self.owed += json.dumps(message).encode() + b"\n"
+        """Send a frame without bytes."""
+        self._owe(message, b"")
         self.pump()
 
     def follow(self, log):
-        """Send the log from its start, as it grows."""
+        """Send the log from its start, as it grows, to its end."""
         self.log = log
-        self.pump()
+        self.position = 0
 
-    @property
-    def is_behind(self):
-        """Whether there is something to send."""
-        return bool(self.owed) or (self.log is not None and self.position < self.log.spent)
+    def _owe(self, message, body):
+        self.owed += json.dumps(dict(message, size=len(body))).encode() + b"\n" + body
 
     def pump(self):
         """Send what the socket takes now."""
+        self.send_at = 0.0
+        self.is_blocked = False
         try:
             while True:
-                if not self.owed and self.log is not None and self.position < self.log.spent:
-                    self.owed = os.pread(self.log.fd, CHUNK, self.position)
-                    self.position += len(self.owed)
+                if not self.owed and self.log is not None:
+                    self._take_from(self.log)
                 if not self.owed:
-                    break
+                    return
                 self.owed = self.owed[self.sock.send(self.owed) :]
         except BlockingIOError:
-            return
+            self.is_blocked = True
         except OSError:  # the client is gone
             self.owed, self.log = b"", None
             self.closing = True
+
+    def pump_log(self, now):
+        """Send the log if that is due."""
+        log = self.log
+        if log is None or self.is_blocked or not (log.ended or self.position < log.spent):
             return
-        if self.log is not None and self.log.ended:
-            self.closing = True
+        self.send_at = self.send_at or now + DELAY
+        if log.ended or now >= self.send_at or log.spent - self.position > CHUNK:
+            self.pump()
+
+    def _take_from(self, log):
+        data = log.read(self.position, CHUNK)
+        if data:
+            self.position += len(data)
+            self._owe({}, data)
+        if log.ended and self.position >= log.spent:
+            self.log = None
+            self._owe({"end": True}, b"")
 
 
 class Server:
@@ -95,7 +115,7 @@ class Server:
 
     def sinks(self):
         """The descriptors that something waits to be written to."""
-        return [connection.fileno() for connection in self.connections if connection.is_behind]
+        return [connection.fileno() for connection in self.connections if connection.is_blocked]
 
     def serve(self, readable, writable):
         """Handle what is ready."""
@@ -108,11 +128,13 @@ class Server:
                 self._read(connection)
         self.sweep()
 
-    def pump(self, log):
-        """Send what was added to this log."""
+    def pump(self):
+        """Send what is due of the logs; seconds until more of them is, or None."""
+        now = time.monotonic()
         for connection in self.connections:
-            if connection.log is log:
-                connection.pump()
+            connection.pump_log(now)
+        moments = [connection.send_at for connection in self.connections if connection.send_at]
+        return min(moments) - now if moments else None
 
     def sweep(self):
         """Close the connections that are done."""

@@ -8,28 +8,42 @@ Rules:
 
 import json
 import os
+import re
 import signal
+import sys
 import time
 
 from .. import cell, output, processes
 from ..log_writer import Log
 from . import attribution
 
+DEFINES = re.compile(r"\b(?:def|class|lambda)\b")
 BOOT = cell.BOOT.replace("execute", "session.interpreter")
 LATE = {attribution.LATE_STDOUT: "stdout", attribution.LATE_STDERR: "stderr"}
+FITS = 8192  # bytes that a pipe takes even if a background task of the interpreter lets it read nothing
 PATIENCE = 5.0
+IN_MEMORY = 64 * 1024  # bytes of a cell's log
 TIMEOUT_SECONDS = 10.0  # for which a cell may go on after run_timeout has interrupted it
 
 
 class Process(cell.Process):
-    """The interpreter's process; its orders come one after another."""
+    """The interpreter's process; its orders come one after another, each a line of JSON, or the file that has it."""
 
     boot = BOOT
 
-    def order(self, path):
-        """Let it run the order in the file `path`."""
+    def __init__(self, host, python, env):
+        cell.Process.__init__(self, host, python, env)
+        self.file = os.path.join(host.home, "order.json")
+
+    def order(self, order):
+        """Let it run an order."""
+        line = json.dumps(order).encode()
+        if len(line) > FITS:
+            with open(self.file, "wb") as out:
+                out.write(line)
+            line = os.fsencode(self.file)
         try:
-            os.write(self.orders, os.fsencode(path) + b"\n")
+            os.write(self.orders, line + b"\n")
         except BrokenPipeError:  # it has died: see its exit status
             pass
 
@@ -39,22 +53,50 @@ class Process(cell.Process):
 
 
 class CellLog(Log):
-    """The log of one cell: a file, which the clients are sent as it grows."""
+    """The log of one cell, which clients are sent as it grows: in memory, and in a file once it is long."""
 
-    def __init__(self, path, nonce, grown):
-        Log.__init__(self, os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), nonce)
+    def __init__(self, path, nonce):
+        Log.__init__(self, -1, nonce)
         self.path = path
-        self.grown = grown
+        self.head = bytearray()
+        self.most = IN_MEMORY
         self.ended = False
 
     def end(self, reason, code=0, detail=""):
         """Write the last record."""
-        self.ended = True  # before the record: clients that have been sent it are then done
         self.emit("exit", reason=reason, code=code, detail=detail)
+        self.ended = True
+
+    def read(self, position, size):
+        """At most `size` bytes from a position on."""
+        if self.fd >= 0:
+            return os.pread(self.fd, size, position)
+        return bytes(self.head[position : position + size])
+
+    def remove(self):
+        """Remove the file, if there is one."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            os.unlink(self.path)
 
     def _write(self, data):
-        super()._write(data)
-        self.grown(self)
+        if self.fd < 0 and len(self.head) + len(data) > self.most:
+            self._move_to_file()
+        if self.fd >= 0:
+            super()._write(data)
+        else:
+            self.head += data
+            self.spent += len(data)
+
+    def _move_to_file(self):
+        try:
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            os.write(fd, self.head)
+        except OSError:  # a full disk: it stays where it is
+            self.most = sys.maxsize
+            return
+        self.fd = fd
+        self.head.clear()
 
 
 class Held:
@@ -96,7 +138,7 @@ class SessionCell(cell.Cell):
         self.out.path = ""
         self.items, self.total = [], 0
         self.end = None  # the record of the cell's end
-        self.has_begun = self.is_due = False
+        self.has_begun = self.is_due = self.asks = False
         self.begun_at = 0.0
 
     def begin(self, log, payload, path):
@@ -109,22 +151,21 @@ class SessionCell(cell.Cell):
         self.budget = self.settings["log_budget"] or 1 << 62
         self.out = output.Output(log, self.budget, path)
         self.done = self.failed = self.interrupted = False
-        self.has_begun = self.is_due = False
+        self.has_begun = self.is_due = self.asks = False
         self.end = None
         self.omitted = self.cleared_at = 0
         self.held.move(log)
 
     def run_order(self, run, sites, file):
         """Run the cell: (reason, code, detail) of the exit record, and whether the process goes on."""
-        with open(file, "w", encoding="utf-8", errors="surrogatepass", newline="") as out:
-            out.write("\n" * self.payload["offset"] + self.payload["cell"])
-        order = dict(
-            self._order(file, sites), number=run.number, cell=run.cell, stdin=run.stdin, text=self.payload["cell"]
-        )
-        path = os.path.join(self.host.home, "order.json")
-        with open(path, "w", encoding="utf-8") as out:
-            json.dump(order, out)
-        self.process.order(path)
+        source = "\n" * self.payload["offset"] + self.payload["cell"]
+        if DEFINES.search(source):  # libraries may look for the file of a function, as numba's cache does
+            with open(file, "wb") as out:
+                out.write(source.encode("utf-8", "surrogatepass"))
+        more = {
+            "source": source, "number": run.number, "cell": run.cell, "stdin": run.stdin, "text": self.payload["cell"],
+        }  # fmt: skip
+        self.process.order(dict(self._order(file, sites), **more))
         cause = self._follow()
         self.drain()
         if self.end is None:
@@ -198,11 +239,10 @@ class SessionCell(cell.Cell):
         return time.monotonic()
 
     def answer(self, message):
-        """Give the interpreter the answer to its question."""
-        path = os.path.join(self.host.home, "answer.json")
-        with open(path, "w", encoding="utf-8", errors="surrogatepass") as out:
-            json.dump(message, out)
-        self.process.order(path)
+        """Give the interpreter the answer to its question, once."""
+        if self.asks:
+            self.asks = False
+            self.process.order(message)
 
     def _other(self, kind, body):
         stream = LATE.get(kind)
@@ -229,6 +269,7 @@ class SessionCell(cell.Cell):
             return
         if fields["k"] == "input":
             self.out.flush()
+            self.asks = True
             self.log.emit("input", prompt=fields["prompt"], password=fields["password"])
             return
         if fields["k"] == "error":

@@ -8,9 +8,7 @@ Rules:
 - When it ends, for whatever reason, it leaves a report.
 """
 
-import base64
 import collections
-import gzip
 import json
 import os
 import select
@@ -66,7 +64,11 @@ class WorkerHost(Host):
         self.has_news = False
         deadline = None if seconds is None else time.monotonic() + seconds
         while True:
-            readable, writable, _ = select.select([*sources, *server.sources()], server.sinks(), [], seconds)
+            due = server.pump()
+            limits = [limit for limit in (seconds, due) if limit is not None]
+            readable, writable, _ = select.select(
+                [*sources, *server.sources()], server.sinks(), [], min(limits) if limits else None
+            )
             server.serve(readable, writable)
             ready = [source for source in sources if source in readable]
             if deadline is not None:
@@ -215,6 +217,7 @@ class Worker:
             self._report()  # before the record: the next cell may ask at once
             run.log.emit("lost", reason=host.ending)
         run.log.end(*outcome)
+        self.server.pump()
         self.cells += 1
         self.idle_since = time.time()
         self.running = None
@@ -275,8 +278,7 @@ class Worker:
             log = self.logs[old].log
             if log.ended and not any(connection.log is log for connection in self.server.connections):
                 del self.logs[old]
-                os.close(log.fd)
-                os.unlink(log.path)
+                log.remove()
 
     # Requests.
 
@@ -318,9 +320,13 @@ class Worker:
         if self.host.ending:
             connection.answer({"error": "ended", "reason": self.host.ending})
             return
-        payload = json.loads(gzip.decompress(base64.b64decode(body)))
+        known = self.logs.get(request["run"])
+        if known is not None:  # sent again after a connection broke
+            self._do_follow(connection, request, body)
+            return
+        payload = json.loads(body)
         path = os.path.join(self.host.home, "cells", "%s.log" % request["run"])
-        log = CellLog(path, payload["nonce"], self.server.pump)
+        log = CellLog(path, payload["nonce"])
         run = Run(request, payload, log)
         self.logs[run.id] = run
         self.queue.append(run)
