@@ -74,22 +74,18 @@ def layers(
     Raises:
         SpecError: a file cannot be read, or is invalid.
     """
-    if any(name.startswith("UV_ARGO_") and name not in _variables() for name in environ):
+    ours = _ours(environ)
+    if ours and not ours.keys() <= _variables():
         settings_parser.complete()
-    local_file = (folder or Path.cwd()) / FILE
-    files = (
-        [local_file]
-        if local_file == paths.config_dir(environ) / FILE
-        else [local_file, paths.config_dir(environ) / FILE]
-    )
+    files = dict.fromkeys((Path(folder or Path.cwd(), FILE), Path(paths.config_dir(environ), FILE)))
     return (
         Layer(origin=LINE, values=line),
         Layer(origin="the cell's script block", values=script),
         Layer(origin="%config ArgoMagics", values=traits),
         *(
-            Layer(origin=name, values={key: environ[name]})
+            Layer(origin=name, values={key: ours[name]})
             for key in (*settings_parser.FIELDS, *OPTIONS)
-            if environ.get(name := f"UV_ARGO_{key.upper()}")
+            if ours and ours.get(name := f"UV_ARGO_{key.upper()}")
         ),
         *(Layer(origin=str(path), values=_file(path)) for path in files if path.is_file()),
     )
@@ -216,10 +212,16 @@ def _variables() -> set[str]:
     return {f"UV_ARGO_{key.upper()}" for key in (*settings_parser.FIELDS, *OPTIONS)} | _OTHER_VARIABLES
 
 
+def _ours(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment variables with our prefix."""
+    return {name: environ[name] for name in environ if name.startswith("UV_ARGO_")}
+
+
 def _typo_notes(environ: Mapping[str, str]) -> list[str]:
-    notes = []
-    for name in sorted(environ):
-        if name.startswith("UV_ARGO_") and name not in _variables():
+    notes, ours = [], _ours(environ)
+    known = _variables() if ours else set()
+    for name in sorted(ours):
+        if name not in known:
             suggestion = nearest(name.removeprefix("UV_ARGO_"), (*settings_parser.FIELDS, *OPTIONS))
             if suggestion and abs(len(suggestion) - len(name) + len("UV_ARGO_")) <= 2:
                 notes.append(f"Unknown setting {name}; did you mean UV_ARGO_{suggestion.upper()}?")

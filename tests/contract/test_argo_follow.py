@@ -170,14 +170,14 @@ def test_a_run_returns_before_argo_gives_its_phase(server, begin):
     one = begin("print(1)")
     one.wait(60)
     assert one.state.node.phase in {"Pending", "Running"}
-    one._thread.join(20)
+    one._is_read.wait(20)
     assert (one.state.node.phase, one.state.outcome) == ("Succeeded", "Succeeded")
 
 
 def test_phases_name_the_pod(server, begin):
     one = begin("print(1)")
     one.wait(60)
-    one._thread.join(20)
+    one._is_read.wait(20)
     assert one.state.node.uid == only(server).pod["metadata"]["uid"]
     assert one.state.location == "test, namespace nb"
 
@@ -193,7 +193,7 @@ def test_a_lost_pod_ends_the_workflow_and_does_not_run_twice(server, begin, tmp_
     with pytest.raises(NodeFailed, match="The pod was deleted") as caught:
         one.raise_for_state()
     assert "so that the cell does not run twice" in caught.value.hint
-    one._thread.join(20)
+    one._is_read.wait(20)
     time.sleep(0.7)
     assert mark.read_text() == "x"
     assert only(server).made["spec"]["shutdown"] == "Terminate"
@@ -254,7 +254,7 @@ def test_stopping_what_is_gone_or_unknown_is_no_error(server, begin):
     backend.stop("never-heard-of")
     one = begin("pass")
     one.wait(30)
-    one._thread.join(20)
+    one._is_read.wait(20)
     server.workflows.clear()
     one._backend.stop(one.name)
     one._backend.stop(one.name)
@@ -360,10 +360,10 @@ def test_the_namespace_of_the_settings_comes_first(server):
 
 
 def test_followers_leave_no_threads(server, begin):
-    begin("pass")._thread.join(20)
+    begin("pass")._is_read.wait(20)
     before = threading.active_count()
     for _ in range(3):
-        begin("print(1)")._thread.join(20)
+        begin("print(1)")._is_read.wait(20)
     deadline = time.monotonic() + 5
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.05)  # the server's own threads for streams that were just closed

@@ -66,7 +66,7 @@ def test_the_role_is_what_the_calls_need(server):
     third.stop()
     for run in (first, second, third):
         run.wait(60)
-        run._thread.join(30)
+        run._is_read.wait(30)
     found = backend.find(third.id, settings)
     assert found
     assert found.name == third.name

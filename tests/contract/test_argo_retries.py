@@ -49,7 +49,7 @@ def test_each_attempt_is_followed_and_the_first_good_one_ends_the_run(server, tm
     assert (state.outcome, state.attempt, state.attempts) == ("Succeeded", 2, 3)
     assert run.logs() == "time 1\ntime 2\n"
     assert [one.attempt for one in state.outputs if isinstance(one, Restarted)] == [2]
-    run._thread.join(20)
+    run._is_read.wait(20)
     assert run.state.node.phase == "Succeeded"
 
 

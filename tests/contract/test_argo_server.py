@@ -63,7 +63,7 @@ def test_a_cells_output_is_whole(rest):
     assert one.logs() == "".join(f"line {i}\n" for i in range(120))
     assert not state.gaps
     assert state.location == f"the Argo Server {rest.address}, namespace nb"
-    one._thread.join(20)
+    one._is_read.wait(20)
     assert one.state.node.phase == "Failed"
     assert any("sinceTime.seconds" in path for _, path in rest.calls)
 
@@ -78,7 +78,7 @@ def test_it_is_stopped_and_found_again(api, rest):
     assert other.manual_stop_commands(one.name) == (f"ARGO_SERVER={rest.address} argo -n nb stop {one.name}",)
     other.stop(one.name)
     assert one.wait(30).outcome == "Stopped"
-    one._thread.join(20)
+    one._is_read.wait(20)
     # Again, of what has ended and of what is gone: no error.
     next(iter(api.workflows.values())).made["status"]["finishedAt"] = "2026-01-01T00:00:00Z"
     other.stop(one.name)
@@ -129,7 +129,7 @@ def test_a_path_before_every_other(api, monkeypatch):
         monkeypatch.setenv("ARGO_BASE_HREF", "/argo/")
         one = begin("print(1)")
         assert (one.wait(60).outcome, one.logs()) == ("Succeeded", "1\n")
-        one._thread.join(20)
+        one._is_read.wait(20)
 
 
 def test_what_a_server_cannot_do_is_said(rest, monkeypatch):

@@ -137,7 +137,7 @@ def test_a_private_authority_is_trusted_by_name_alone(tmp_path, authority):
     with ArgoServer(tmp_path, tls=authority) as server:
         one = begin(server, "print(1)")
         assert (one.wait(60).outcome, one.logs()) == ("Succeeded", "1\n")
-        one._thread.join(20)
+        one._is_read.wait(20)
         said = json.loads(server.kubeconfig.read_text())
         del said["clusters"][0]["cluster"]["certificate-authority"]
         server.kubeconfig.write_text(json.dumps(said))
@@ -149,7 +149,7 @@ def test_a_path_before_every_other(tmp_path):
     with ArgoServer(tmp_path, prefix="/k8s/clusters/c-1") as server:
         one = begin(server, "print(1)")
         assert (one.wait(60).outcome, one.logs()) == ("Succeeded", "1\n")
-        one._thread.join(20)
+        one._is_read.wait(20)
 
 
 @pytest.mark.parametrize("how", ["kubeconfig", "environment"])
@@ -219,4 +219,4 @@ def test_of_runs_at_once_none_is_lost_and_none_mixed_up(server, count):
     wanted = {"".join(f"run {n} line {i}\n" for i in range(20)) for n in range(count)}
     assert {run.logs() for run in runs} == wanted
     for run in runs:
-        run._thread.join(30)
+        run._is_read.wait(30)

@@ -111,8 +111,7 @@ def run(backend, wanted):
     for one in runs:
         one.stop()
         one.wait(30)
-        one._thread.join(30)
-        assert not one._thread.is_alive()
+        assert one._is_read.wait(30)
     if spare := getattr(backend, "_spare", None):
         spare.close()
 
@@ -183,7 +182,7 @@ def test_an_install_that_fails_over_there(wanted, backend, index):
     assert "delta" in str(caught.value)
     assert caught.value.hint
     assert "".join(failed.state.install_log)
-    failed._thread.join()
+    failed._is_read.wait(30)
     assert not list((paths.cache_dir() / "store").glob("trees/*"))
     assert not list((paths.cache_dir() / "store").glob("aside/*"))
 
@@ -277,7 +276,7 @@ def test_a_run_that_waited_ready_is_like_any_other(run, backend):
     cell = "import os, sys\nprint(os.getpid(), sorted(os.environ), sys.path, sorted(sys.modules), os.getcwd())"
     cold = run(cell, "alpha==1.0", warm=True)
     cold.wait(60)
-    cold._thread.join()
+    cold._is_read.wait(30)
     assert backend._spare is not None
     warm = run(cell, "alpha==1.0", warm=True)
     warm.wait(60)
@@ -295,7 +294,7 @@ def test_a_run_that_waited_ready_is_like_any_other(run, backend):
 def test_a_changed_environment_is_seen_by_the_next_run(run, backend, monkeypatch):
     first = run("pass", warm=True)
     first.wait(60)
-    first._thread.join()
+    first._is_read.wait(30)
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     second = run("import os\nprint(os.environ['TZ'])")
     second.wait(60)
@@ -309,7 +308,7 @@ def test_a_changed_environment_is_seen_by_the_next_run(run, backend, monkeypatch
 def test_a_ready_process_that_died_is_replaced(run, backend):
     first = run("pass", warm=True)
     first.wait(60)
-    first._thread.join()
+    first._is_read.wait(30)
     os.killpg(backend._spare.process.pid, 9)
     second = run("print('fine')")
     assert second.wait(60).outcome == "Succeeded"
@@ -338,10 +337,10 @@ def used() -> tuple[int, int]:
 def test_runs_leave_no_threads_no_descriptors_and_no_folders(run, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
-    run("pass")._thread.join(30)
+    run("pass")._is_read.wait(30)
     before = used()
     for _ in range(5):
-        run("print(1)")._thread.join(30)
+        run("print(1)")._is_read.wait(30)
     assert used() == before
     assert not list(tmp_path.glob("uv-argo-*"))
 
@@ -355,5 +354,5 @@ def test_the_example_of_the_documentation_runs_a_cell(home):
     assert not isinstance(backend, Exports | Warms | Diagnoses)
     run = start(prepare(RunSpec(cell="print(6 * 7)"), backend), backend=backend)
     assert (run.wait(60).outcome, run.logs()) == ("Succeeded", "42\n")
-    run._thread.join(20)
+    run._is_read.wait(20)
     assert backend.processes == {}

@@ -145,7 +145,7 @@ from uv_argo_magic.engine.prepare import prepare
 from uv_argo_magic.engine.run import start
 run = start(prepare(RunSpec(cell="pass")), warm=True)
 run.wait()
-run._thread.join()
+run._is_read.wait()
 print("ready", flush=True)
 time.sleep(1000)
 """

@@ -18,7 +18,8 @@ from uv_argo_magic.engine import run as engine
 from uv_argo_magic.engine.build import guest_text
 from uv_argo_magic.engine.prepare import prepare
 from uv_argo_magic.errors import BackendUnavailable, RunError
-from uv_argo_magic.history.store import History, RunFiles
+from uv_argo_magic.history.run_files import RunFiles
+from uv_argo_magic.history.store import History
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +50,7 @@ def start(cell: str, history: History | None = None) -> engine.Run:
 def test_every_end_is_read_to_the_end(cell, outcome, phase):
     run = start(cell)
     run.wait(60)
-    run._thread.join(60)  # the rest of the log, after the record that ended the run
+    run._is_read.wait(60)  # the rest of the log, after the record that ended the run
     assert (run.state.outcome, run.state.node.phase if run.state.node else "") == (outcome, phase)
 
 
@@ -105,7 +106,7 @@ def test_warming_from_many_threads_leaves_one_spare():
     backend = LocalBackend()
     run = engine.start(prepare(RunSpec(cell="1")), backend=backend)
     run.wait(60)
-    run._thread.join(60)
+    run._is_read.wait(60)
     threads = [threading.Thread(target=backend.warm, args=(guest_text(), RunSpec(cell="1"))) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -117,7 +118,7 @@ def test_warming_from_many_threads_leaves_one_spare():
     run = engine.start(prepare(RunSpec(cell="print(2)")), backend=backend)
     assert backend._runs[run.name] is spare
     assert (run.wait(60).outcome, run.logs()) == ("Succeeded", "2\n")
-    run._thread.join(60)
+    run._is_read.wait(60)
 
 
 LIMITED = """

@@ -61,7 +61,7 @@ def test_after_a_restart_the_history_is_written_on(shell, backend, history, caps
     run = shell.run_line_magic("argo", "attach")
     assert run.wait(10).outcome == "Succeeded"
     assert capsys.readouterr().out == "one\ntwo\n"
-    run._thread.join(10)
+    run._is_read.wait(10)
     entry = history.get("r-1")
     assert (entry.outcome, entry.live) == ("Succeeded", False)
     assert [line for line in entry.log().split("\n") if not line.startswith("@")] == ["one", "two", ""]

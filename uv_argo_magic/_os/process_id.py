@@ -5,6 +5,7 @@ Rule: ids are used again, so a process is identified by its id and its start.
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -33,6 +34,16 @@ def mark(pid: int) -> str:
             return ""
         return completed.stdout.strip()
     return ""
+
+
+def own_mark() -> str:
+    """The mark of this process; read once, for each cell of a session asks for it."""
+    return _own_mark(os.getpid())
+
+
+@functools.lru_cache(maxsize=1)
+def _own_mark(pid: int) -> str:
+    return mark(pid)
 
 
 def alive(pid: int, started: str) -> bool:

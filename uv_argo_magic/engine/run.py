@@ -21,6 +21,7 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from uv_argo_magic._os import threads
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.protocol import events
 from uv_argo_magic.core.protocol.state import Restarted, RunState, fold
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     from uv_argo_magic.engine.find_run import RunRef
     from uv_argo_magic.engine.outcome import Rebuild
     from uv_argo_magic.engine.prepared import Prepared
-    from uv_argo_magic.history.store import History, RunFiles
+    from uv_argo_magic.history.run_files import RunFiles
+    from uv_argo_magic.history.store import History
 
 
 LAST_VALUE = "_"
@@ -116,6 +118,8 @@ def start(  # noqa: PLR0913 - by keyword, each with a default
             notebook=notebook,
             nonce=prepared.program.nonce,
             image=prepared.interpreter.image,
+            # What runs on this machine ends with this process or has a worker; a workflow must not be forgotten.
+            later=bool(spec.session) or base.Capability.LOCAL in chosen.capabilities,
         )
     try:
         submission = chosen.submit(prepared.program, spec, run_id, notebook=notebook)
@@ -216,11 +220,12 @@ class Run:
         self._answered: events.Question | None = None
         self._ended = threading.Event()
         """Set when the state has ended and the history has it."""
+        self._is_read = threading.Event()
+        """Set when the backend has reported everything."""
         self._explaining: threading.Thread | None = None
         self._take(*([events.Preparing(t=began_at)] if began_at else []), submitted)
         self._keep(lambda files: files.note("name", submitted.name))
-        self._thread = threading.Thread(target=self._read, name=f"uv-argo-{run_id}", daemon=True)
-        self._thread.start()
+        threads.start(self._read, f"uv-argo-{run_id}")
 
     def __repr__(self) -> str:
         return f"<Run {self.id}: {messages.title(self.state)}>"
@@ -474,6 +479,7 @@ class Run:
             if self._warm is not None:
                 self._warm()
             self._keep(lambda files: files.make_room(ROOM_SECONDS))
+            self._is_read.set()
 
     def _take(self, *new_events: events.Event) -> None:
         """Fold events into the state; the history is written afterwards, without the lock."""

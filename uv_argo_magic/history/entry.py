@@ -71,6 +71,8 @@ class RunRecord:
     started: str = ""
     host: str = ""
     summary: Summary | None = None
+    notes: tuple[tuple[str, str], ...] = ()
+    """Those that were made before the run was written."""
 
     @property
     def unseen(self) -> bool:
@@ -163,7 +165,7 @@ class RunRecord:
         """What was noted under a key; "" where nothing was."""
         with contextlib.suppress(OSError):
             return (self.folder / "notes" / key).read_text(encoding="utf-8")
-        return ""
+        return dict(self.notes).get(key, "")
 
     def state(self) -> RunState:
         """The run's state, made again from its log."""
@@ -256,9 +258,14 @@ def read_entry(folder: Path) -> RunRecord | None:
             started=str(document.get("started", "")),
             host=str(document.get("host", "")),
             summary=_summary(_read(folder / "state.json")),
+            notes=_notes(document.get("notes")),
         )
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def _notes(data: object) -> tuple[tuple[str, str], ...]:
+    return tuple((str(key), str(value)) for key, value in data.items()) if isinstance(data, dict) else ()
 
 
 def _summary(data: dict[str, object]) -> Summary | None:

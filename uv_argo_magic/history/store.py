@@ -2,11 +2,11 @@
 
 One folder a run under `data_dir()/runs`:
 
-    spec.json    the spec (its secrets masked), the notebook, and the process that follows the run
+    spec.json    the spec (its secrets masked), the notebook, the process that follows the run, and its first notes
     lock.json    the lock
     log.txt      the whole log, appended as it comes
     state.json   how it ended
-    notes/KEY    one short text a file: `pid`, `nonce`, `name` (in the backend), and `stop`, a request to stop
+    notes/KEY    later notes, one short text a file: `pid`, `name` (in the backend), and `stop`, a request to stop
 
 Rules:
 - Each file states its schema. A folder that cannot be read, or states a newer schema, is left alone and not listed.
@@ -25,81 +25,24 @@ import shutil
 import signal
 import socket
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
 
 from uv_argo_magic._os import atomic_write, process_id
-from uv_argo_magic.core.resolution.lock import Lock, Resolution
 from uv_argo_magic.core.suggest import nearest
 from uv_argo_magic.errors import BackendUnavailable, SpecError
-from uv_argo_magic.history.entry import HIDDEN, SCHEMA, RunRecord, read_entry, summarize
+from uv_argo_magic.history import run_files
+from uv_argo_magic.history.entry import RunRecord, read_entry
+from uv_argo_magic.history.run_files import RunFiles
 
 if TYPE_CHECKING:
-    from uv_argo_magic.core.protocol.state import RunState
+    from uv_argo_magic.core.resolution.lock import Resolution
     from uv_argo_magic.core.spec.run_spec import RunSpec
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_KEY = re.compile(r"[a-z][a-z0-9-]{0,31}")
 STOP_SECONDS = 3.0
 """How long the process that follows a run has to act on a request to stop it."""
-
-
-_pruned_at: dict[Path, float] = {}
-"""When the runs of a folder were last pruned by this process."""
-
-
-@dataclass(kw_only=True)
-class RunFiles:
-    """The writing side of one run's folder; `append` is for one thread."""
-
-    folder: Path
-    history: History
-
-    def append(self, text: str) -> None:
-        """Add to the log, at once on disk as far as other processes see."""
-        descriptor = os.open(self.folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", newline="") as file:
-            file.write(text)
-
-    def note(self, key: str, value: str) -> None:
-        """Keep a short text under a key ([a-z0-9-]); for `pid`, which process that is as well."""
-        if not _KEY.fullmatch(key):
-            raise ValueError(f"not a key: {key!r}")
-        if key == "pid":
-            atomic_write.write(self.folder / "notes" / "pid-started", process_id.mark(int(value)))
-        atomic_write.write(self.folder / "notes" / key, value)
-
-    def lock(self, resolution: Resolution) -> None:
-        """Write what was resolved."""
-        document: dict[str, object] = {"schema": SCHEMA}
-        if isinstance(resolution, Lock):
-            document |= {"key": resolution.key, "lock": json.loads(resolution.to_json())}
-        else:
-            document |= {"unresolved": resolution.lines, "reason": resolution.reason}
-        atomic_write.write(self.folder / "lock.json", json.dumps(document))
-
-    def stop_asked(self) -> str:
-        """Who requested a stop, perhaps in another process; "" if there is no request."""
-        with contextlib.suppress(OSError):
-            return (self.folder / "notes" / "stop").read_text(encoding="utf-8")
-        return ""
-
-    def finish(self, state: RunState) -> None:
-        """Write how it ended."""
-        summary = summarize(state)
-        atomic_write.write(self.folder / "state.json", json.dumps({"schema": SCHEMA, **asdict(summary)}))
-
-    def make_room(self, interval: float = 0.0) -> None:
-        """Remove the oldest runs that ended, until the history's bounds hold; at most once in `interval` seconds.
-
-        It reads every kept run: 40 ms, in which the next cell of a session has begun and ended.
-        """
-        now = time.monotonic()
-        if now - _pruned_at.get(self.history.root, -interval) >= interval:
-            _pruned_at[self.history.root] = now
-            self.history.prune()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +105,7 @@ class History:
         """The same runs, of which at most `keep` are kept."""
         return History(self.root, keep=keep, max_bytes=self.max_bytes)
 
-    def begin(
+    def begin(  # noqa: PLR0913 - by keyword, most with a default
         self,
         run_id: str,
         *,
@@ -171,8 +114,11 @@ class History:
         notebook: str = "",
         nonce: str = "",
         image: str = "",
+        later: bool = False,
     ) -> RunFiles:
         """Make a run's folder; `nonce` is the one its log is written with, `image` the one it runs in ("": none).
+
+        `later`: the files in it may be written a moment later; nothing is left of the run if this process is killed.
 
         Raises:
             BackendUnavailable: no folder can be made, or the disk is full.
@@ -180,7 +126,12 @@ class History:
         if not _ID.fullmatch(run_id):
             raise ValueError(f"not a run id: {run_id!r}")
         try:
-            return self._begin(run_id, spec, resolution, nonce, {"notebook": notebook, "image": image})
+            folder = self.root / run_id
+            self.root.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700)
+            files = RunFiles(folder=folder, history=self)
+            first = {"run": run_id, "begun": time.time(), "notebook": notebook, "image": image, **_this_process()}
+            files.begin(first, spec, resolution, {"nonce": nonce} if nonce else {}, later=later)
         except FileExistsError:  # one id is one run: that one stays as it is
             raise
         except OSError as problem:
@@ -188,31 +139,11 @@ class History:
             raise BackendUnavailable(
                 f"cannot write the history: {problem}", hint="Free some disk space, or set UV_ARGO_HOME."
             ) from problem
-
-    def _begin(self, run_id: str, spec: RunSpec, resolution: Resolution, nonce: str, extra: dict[str, str]) -> RunFiles:
-        folder = self.root / run_id
-        (folder / "notes").mkdir(parents=True, mode=0o700)
-        with contextlib.suppress(OSError):  # the folder may belong to another user
-            folder.chmod(0o700)
-        document = {
-            "schema": SCHEMA,
-            "run": run_id,
-            "begun": time.time(),
-            **extra,
-            **_this_process(),
-            "cell_digest": spec.cell_digest,
-            "spec": masked(spec),
-        }
-        files = RunFiles(folder=folder, history=self)
-        if nonce:
-            files.note("nonce", nonce)
-        files.lock(resolution)
-        # Last: a folder without it is not listed.
-        atomic_write.write(folder / "spec.json", json.dumps(document))
         return files
 
     def read(self) -> RunList:
         """Read every run once; look-ups in the result read nothing more."""
+        run_files.write_all()
         try:
             folders = [Path(item.path) for item in os.scandir(self.root) if item.is_dir(follow_symlinks=False)]
         except OSError:
@@ -294,36 +225,7 @@ class History:
 
 def _this_process() -> dict[str, object]:
     """Who follows a run: told from another process that gets the same number later."""
-    pid = os.getpid()
-    return {"pid": pid, "started": process_id.mark(pid), "host": socket.gethostname()}
-
-
-def masked(spec: RunSpec) -> dict[str, object]:
-    """The spec for the disk: without values of variables, pushed values, and passwords in URLs."""
-    settings = asdict(spec.settings) | {
-        "variables": [[name, HIDDEN] for name, _ in spec.settings.variables],
-        "index_url": _no_password(spec.settings.index_url),
-        "indexes": [[name, _no_password(url)] for name, url in spec.settings.indexes],
-    }
-    return {
-        "cell": spec.cell,
-        "requirements": list(spec.requirements.lines),
-        "needs_from": spec.requirements_source,
-        "python": spec.python,
-        "backend": spec.backend,
-        "session": spec.session,
-        "args": list(spec.args),
-        "push": [[name, len(value)] for name, value in spec.push],
-        "pull": list(spec.pull),
-        "resources": asdict(spec.resources),
-        "settings": settings,
-    }
-
-
-def _no_password(url: str) -> str:
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{HIDDEN}@{host}")) if "@" in parts.netloc else url
+    return {"pid": os.getpid(), "started": process_id.own_mark(), "host": socket.gethostname()}
 
 
 def _bytes(folder: Path) -> int:

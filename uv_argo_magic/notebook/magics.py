@@ -71,6 +71,9 @@ def _traits() -> dict[str, Setting]:
     return {key: Setting(help=text).tag(config=True) for key, text in helps.items()}
 
 
+KEYS = tuple(_traits())
+
+
 def _with_settings() -> Any:
     """A Magics class with one trait for each setting; written out, they could drift from the table of settings."""
     return types.new_class("ConfiguredMagics", (Magics,), exec_body=lambda body: body.update(_traits()))
@@ -133,8 +136,7 @@ class ArgoMagics(_with_settings()):  # type: ignore[misc]
 
     def _set_traits(self) -> dict[str, object]:
         """The keys that are set by %config or IPython's own configuration."""
-        values = {key: getattr(self, key) for key in self.trait_names(config=True)}
-        return {key: value for key, value in values.items() if value is not None}
+        return {key: value for key in KEYS if (value := getattr(self, key)) is not None}
 
     def open_history(self) -> History:
         """The runs kept on this machine."""

@@ -111,7 +111,8 @@ class CellFrontEnd:
         """Do the work, and show that it goes on."""
         if self._options.dry_run:
             return work(threading.Event())
-        return self._open_view(spec, run_id).prepare(work)
+        is_instant = bool(spec.session) and not spec.requirements and "%pip" not in spec.cell
+        return self._open_view(spec, run_id).prepare(work, is_instant=is_instant)
 
     def notify(self, note: str) -> None:
         """Show a note, marked as ours: it is not output of the cell."""

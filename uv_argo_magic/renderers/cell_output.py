@@ -41,13 +41,20 @@ class OutputSink:
         """Show a mimebundle, or update an earlier one."""
         from IPython.core.interactiveshell import InteractiveShell  # noqa: PLC0415 - the command line runs without it
 
-        publish = InteractiveShell.instance().display_pub.publish
+        publisher: Any = InteractiveShell.instance().display_pub
+        if _only_sends(publisher):
+            content = {"data": data, "metadata": metadata, "transient": transient}
+            kind = "update_display_data" if update else "display_data"
+            publisher.session.send(
+                publisher.pub_socket, kind, content, parent=publisher.parent_header, ident=publisher.topic
+            )
+            return
         options = {"transient": transient, "update": update}
         # IPython lets an extension replace the publisher, and not every one takes all options.
-        accepted = inspect.signature(publish).parameters
+        accepted = inspect.signature(publisher.publish).parameters
         if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in accepted.values()):
             options = {name: value for name, value in options.items() if name in accepted}
-        publish(data=data, metadata=metadata, **options)
+        publisher.publish(data=data, metadata=metadata, **options)
 
     def result(self, data: dict[str, Any], metadata: dict[str, Any]) -> None:
         """Show the value of the last expression as the cell's `Out[n]`."""
@@ -64,6 +71,20 @@ class OutputSink:
         file = sys.stdout if stream == "stdout" else sys.stderr
         file.write(text)
         file.flush()
+
+
+def _only_sends(publisher: Any) -> bool:
+    """Whether this is ipykernel's own publisher, which does nothing more than send here.
+
+    It would also wait until another thread has sent what was printed, twice: half of the time of a session's cell. What
+    we write is flushed already.
+    """
+    return (
+        type(publisher).__module__ == "ipykernel.zmqshell"
+        and "publish" not in vars(publisher)
+        and not publisher.store_display_history
+        and not publisher._hooks  # noqa: SLF001 - there is no public name
+    )
 
 
 class CellOutput:

@@ -219,6 +219,7 @@ def _current() -> Interpreter:
     return _describe_current(path, _modified_at(path))
 
 
+@functools.lru_cache(maxsize=1)
 def _is_venv(path: str) -> bool:
     return any((folder / "pyvenv.cfg").exists() for folder in list(Path(path).parents)[:2])
 

@@ -14,7 +14,8 @@ from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target, Unresolved
 from uv_argo_magic.core.spec.run_spec import Resources, RunSpec, Settings
 from uv_argo_magic.errors import SpecError
-from uv_argo_magic.history.store import History, RunFiles
+from uv_argo_magic.history.run_files import RunFiles
+from uv_argo_magic.history.store import History
 from uv_argo_magic.testing import play, write
 
 LOCK = Lock(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from dataclasses import replace
 
 import pytest
 
+from uv_argo_magic._os import threads
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.resolution.base_packages import read_probe
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
@@ -45,9 +47,10 @@ def look(wanted, backend, tmp_path, told=None):
     try:
         return image_probe.inspect_image(wanted, backend, tmp_path, notify=say)
     finally:
-        for thread in threading.enumerate():
-            if thread.name.startswith("uv-argo-"):
-                thread.join(60)  # the probe's run is released
+        deadline = time.monotonic() + 60
+        while {thread.name for thread in threading.enumerate() if thread.name.startswith("uv-argo-")} - {threads.IDLE}:
+            assert time.monotonic() < deadline  # the probe's run is released
+            time.sleep(0.002)
 
 
 def test_nobody_is_asked_where_nothing_must_be_known(tmp_path):

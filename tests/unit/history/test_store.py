@@ -21,7 +21,9 @@ from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.engine.context import CellContext
 from uv_argo_magic.errors import BackendUnavailable, SpecError
+from uv_argo_magic.history import run_files
 from uv_argo_magic.history import store as kept
+from uv_argo_magic.history.entry import SCHEMA, summarize
 
 NONCE = "abc"
 LOCK = Lock(packages=(Package(name="numpy", version="2.0"),), target=Target(python="3.12.1"))
@@ -103,11 +105,43 @@ def test_a_run_is_found_again_as_it_was(history):
     assert entry.lock() == LOCK
 
 
+def test_a_run_that_is_written_later_is_whole_once_the_history_is_read(history):
+    files = begin(history, later=True)
+    files.note("name", "local-1")
+    files.append(LOG)
+    files.finish(finished())
+    assert [path.name for path in files.folder.iterdir()] == []
+    assert files.stop_asked() == ""
+    entry = history.get("2026")
+    assert (entry.log(), entry.note("name"), entry.note("nonce")) == (LOG, "local-1", NONCE)
+    assert entry.state() == finished()
+    files.note("name", "another")
+    assert history.get("2026").note("name") == "another"
+
+
+def test_a_run_that_goes_on_is_written_soon_by_itself(history):
+    files = begin(history, later=True)
+    deadline = time.monotonic() + 10
+    while not (files.folder / "spec.json").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    files.append(LOG)
+    assert (files.folder / "log.txt").read_bytes().decode() == LOG
+
+
+def test_a_run_that_cannot_be_written_later_is_reported(history, capsys):
+    files = begin(history, later=True)
+    files.folder.rmdir()
+    files.folder.write_text("in the way", encoding="utf-8")
+    run_files.write_all()
+    assert "20260101-one is not kept in the history" in capsys.readouterr().err
+
+
 def test_every_file_states_its_schema(history):
     begin(history).finish(finished())
     folder = history.root / "20260101-one"
     for name in ("spec.json", "lock.json", "state.json"):
-        assert json.loads((folder / name).read_text(encoding="utf-8"))["schema"] == kept.SCHEMA
+        assert json.loads((folder / name).read_text(encoding="utf-8"))["schema"] == SCHEMA
 
 
 def test_secrets_do_not_lie_on_the_disk_and_the_files_are_the_users_own(history):
@@ -122,7 +156,7 @@ def test_secrets_do_not_lie_on_the_disk_and_the_files_are_the_users_own(history)
     spec = json.loads((files.folder / "spec.json").read_text(encoding="utf-8"))["spec"]
     assert spec["settings"]["index_url"] == "https://***@index.example.com/simple"
     assert spec["settings"]["variables"] == [["TOKEN", "***"]]
-    assert kept.masked(RunSpec(cell=""))["settings"]["index_url"] == ""
+    assert run_files.masked(RunSpec(cell=""))["settings"]["index_url"] == ""
 
 
 def test_an_unresolved_run(history):
@@ -327,7 +361,7 @@ def test_a_stop_from_elsewhere_is_a_wish_that_the_follower_reads(history):
 
 
 def test_a_summary_of_a_state_that_says_little():
-    summary = kept.summarize(RunState(error="not JSON"))
+    summary = summarize(RunState(error="not JSON"))
     assert (summary.outcome, summary.exit, summary.ename, summary.packages) == ("Lost", None, "", ())
     assert dataclasses.asdict(summary)["ended"] > 0
 
