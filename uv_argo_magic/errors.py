@@ -7,7 +7,7 @@
     +- BackendError                    the backend cannot be reached, or refused
     |  +- BackendUnavailable . SubmitRejected . StreamLost . SessionLost . SessionBusy
     +- RunError(state)                 accepted, ended badly
-    |  +- InstallFailed . CellFailed . NodeFailed(reason) . Stopped
+    |  +- InstallFailed . CellFailed . PullError . NodeFailed(reason) . Stopped
     +- VerifyFailed                    a saved notebook does not give the same results
     +- ProtocolError                   the runner wrote something unreadable       a bug of this package
 
@@ -109,6 +109,10 @@ class InstallFailed(RunError):
 
 class CellFailed(RunError):
     """The user's code raised an exception, or exited with a status other than 0."""
+
+
+class PullError(RunError):
+    """The cell succeeded, but a pulled value could not be brought back; the others are bound."""
 
 
 class NodeFailed(RunError):

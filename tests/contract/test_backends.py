@@ -29,7 +29,7 @@ from uv_argo_magic.core.requirements import parser
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.engine.prepare import prepare
 from uv_argo_magic.engine.run import Run, start
-from uv_argo_magic.errors import CellFailed, InstallFailed, NodeFailed, ResolutionError, Stopped
+from uv_argo_magic.errors import CellFailed, InstallFailed, NodeFailed, PullError, ResolutionError, Stopped
 from uv_argo_magic.history.store import History
 
 REAL = [
@@ -232,12 +232,13 @@ def test_values_come_back(run, wanted, backend):
     pull = ("x", "y")
     one = run("x, y = {'a': (1, 2)}, b'bytes'")
     one.wait(60)
-    assert one.values() == {}
+    assert one.values == {}
     two = start(prepare(wanted("x, y = {'a': (1, 2)}, b'bytes'", pull=pull), backend), backend=backend)
     assert two.result(60) == {"x": {"a": (1, 2)}, "y": b"bytes"}
     three = start(prepare(wanted("x = object()", pull=pull), backend), backend=backend)
-    with pytest.raises(CellFailed, match="--pull"):
+    with pytest.raises(PullError, match="the cell does not define y"):
         three.result(60)
+    assert type(three.values["x"].open()) is object
 
 
 @pytest.mark.parametrize("place", ["local", "argo"], indirect=True)

@@ -21,6 +21,7 @@ from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import fold
 from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target, Unresolved
+from uv_argo_magic.core.spec.run_spec import Pushed
 from uv_argo_magic.guest import environment, processes
 
 if TYPE_CHECKING:
@@ -300,7 +301,7 @@ def alive(pid: int) -> bool:
 
 
 def test_values_go_in_and_come_out(tmp_path: Path) -> None:
-    state = run(tmp_path, "y = [x, x]", push=(("x", "5"),), pull=("y", "nope"))
+    state = run(tmp_path, "y = [x, x]", push=(Pushed(name="x", text="5"),), pull=("y", "nope"))
     values = {value.name: value for value in state.values}
     assert json.loads(values["y"].body) == [5, 5]
     assert values["nope"].problem == "the cell does not define nope"

@@ -133,7 +133,7 @@ def test_resources_are_limits_of_the_cell_and_its_children():
     spec = RunSpec(cell=LIMITED, pull=("cpus", "limit", "failed"), resources=Resources(cpu="500m", memory="100M..200M"))
     run = engine.start(prepare(spec), backend=LocalBackend())
     run.wait(60)
-    assert run.values() == {"cpus": 1, "limit": 200_000_000, "failed": 1}
+    assert run.values == {"cpus": 1, "limit": 200_000_000, "failed": 1}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="as above")
@@ -143,7 +143,7 @@ def test_a_cell_without_resources_has_no_limits():
     for resources in (Resources(cpu="1", memory="1Gi"), Resources()):
         run = engine.start(prepare(RunSpec(cell=cell, pull=("cpus", "limit"), resources=resources)), backend=backend)
         run.wait(60)
-    assert run.values() == {"cpus": os.sched_getaffinity(0), "limit": True}
+    assert run.values == {"cpus": os.sched_getaffinity(0), "limit": True}
 
 
 REPORT = "\nprint(resource.getrlimit(resource.RLIMIT_DATA)[0], len(os.sched_getaffinity(0)))"

@@ -82,7 +82,7 @@ def test_push_and_pull(shell, engine):
     shell.user_ns["x"] = [1, 2]
     engine.values = {"total": 3}
     run(shell, "--push x --pull total")
-    assert [name for name, _ in engine.spec.push] == ["x"]
+    assert [item.name for item in engine.spec.push] == ["x"]
     assert engine.spec.pull == ("total",)
     assert shell.user_ns["total"] == 3
     with pytest.raises(SpecError, match="--push xx: xx is not defined"):

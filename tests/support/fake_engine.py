@@ -32,9 +32,10 @@ class Prepared:
 
 
 class Run:
-    def __init__(self, engine, prepared):
+    def __init__(self, engine, prepared, bind):
         self.id = "r1"
         self.engine = engine
+        self.bind = bind
         self.spec = prepared.spec
         self.state = RunState(run=self.id)
         self.lock = lambda: prepared.resolution
@@ -47,12 +48,10 @@ class Run:
             renderer.update(self.state)
         return self.state
 
-    def raise_for_state(self, *_):
+    def deliver(self, *_):
         if self.state.outcome != "Succeeded":
             raise CellFailed("ValueError: no", state=self.state)
-
-    def values(self):
-        return dict(self.engine.values)
+        self.bind(dict(self.engine.values))
 
     def ask_to_stop(self, by):
         self.engine.stopped.append(by)
@@ -76,9 +75,9 @@ class Engine:
         self.prepared.append(spec)
         return Prepared(spec, Lock(packages=(), target=target))
 
-    def start(self, prepared, *, history=None, notebook="", **_):
+    def start(self, prepared, *, hooks, history=None, notebook="", **_):
         self.started.append((prepared, history, notebook))
-        return Run(self, prepared)
+        return Run(self, prepared, hooks.bind)
 
     @property
     def spec(self):

@@ -15,8 +15,9 @@ from uv_argo_magic.core.protocol.state import RunState, fold
 from uv_argo_magic.core.requirements.model import Requirements
 from uv_argo_magic.core.resolution.lock import Lock, Resolution, Target
 from uv_argo_magic.core.spec import program
-from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
+from uv_argo_magic.core.spec.run_spec import Pushed, RunSpec, Settings
 from uv_argo_magic.engine.build import guest_text
+from uv_argo_magic.engine.guest_zip import values_modules
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +59,7 @@ def begin(
     *,
     resolution: Resolution | None = None,
     env: dict[str, str] | None = None,
-    push: tuple[tuple[str, str], ...] = (),
+    push: tuple[Pushed, ...] = (),
     pull: tuple[str, ...] = (),
     python: str = BASE,
     requirements: Requirements = Requirements(),  # noqa: B008 - frozen
@@ -76,7 +77,14 @@ def begin(
         cell=cell, requirements=requirements, push=push, pull=pull, settings=wanted, code=code, script=script
     )
     made = program.build(
-        spec, resolution or empty_lock(), guest=guest_text(), nonce=NONCE, uv=uv, modules=modules, installs=installs
+        spec,
+        resolution or empty_lock(),
+        guest=guest_text(),
+        nonce=NONCE,
+        uv=uv,
+        modules=modules,
+        installs=installs,
+        values=values_modules() if push or pull else None,
     )
     run = home / "run"
     run.mkdir(parents=True, exist_ok=True)

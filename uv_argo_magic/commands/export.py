@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.commands.registry import Request
     from uv_argo_magic.core.commands.parser import Line
     from uv_argo_magic.core.resolution.lock import Resolution
-    from uv_argo_magic.core.spec.run_spec import RunSpec
+    from uv_argo_magic.core.spec.run_spec import Pushed, RunSpec
     from uv_argo_magic.engine.prepared import Prepared
     from uv_argo_magic.history.entry import RunRecord
     from uv_argo_magic.history.store import History
@@ -144,10 +144,10 @@ def _python_minor(entry: RunRecord, resolution: Resolution) -> str:
     return ".".join(hello.python.split(".")[:2])
 
 
-def _refuse_pushed(pushed: tuple[tuple[str, str], ...], reason: str) -> None:
+def _refuse_pushed(pushed: tuple[Pushed, ...], reason: str) -> None:
     if pushed:
         raise SpecError(
-            f"pushed values {reason}: {', '.join(name for name, _ in pushed)}",
+            f"pushed values {reason}: {', '.join(item.name for item in pushed)}",
             hint="Compute them in the cell.",
         )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from uv_argo_magic.core.spec import program
 from uv_argo_magic.engine import checks
-from uv_argo_magic.engine.guest_zip import guest_zip, notebook_modules
+from uv_argo_magic.engine.guest_zip import cloudpickle_modules, guest_zip, notebook_modules, values_modules
 from uv_argo_magic.uv import runner
 
 if TYPE_CHECKING:
@@ -37,10 +37,11 @@ def _parts(spec: RunSpec) -> Iterator[str]:
         yield "persistent"
 
 
-def build(proposal: checks.Proposal, missing: Resolution | None = None) -> program.Program:
+def build(proposal: checks.Proposal, missing: Resolution | None = None, exchange: str = "") -> program.Program:
     """The program of one execution, with a nonce of its own.
 
-    It installs `missing`, which is what a session lacks; by default the whole resolution.
+    It installs `missing`, which is what a session lacks; by default the whole resolution. `exchange` is a folder for
+    files of values, which the run shares with this machine; "": there is none.
 
     Raises:
         PolicyError: a check refused it.
@@ -57,7 +58,21 @@ def build(proposal: checks.Proposal, missing: Resolution | None = None) -> progr
         uv=uv,
         modules=modules,
         installs=proposal.installs,
+        values=_values_modules(spec),
+        exchange=exchange if spec.push or spec.pull else "",
     )
+
+
+_DEFINES = re.compile(r"\b(?:class|def|lambda)\b")
+"""What a cell contains if its values may need its own code."""
+
+
+def _values_modules(spec: RunSpec) -> dict[str, str]:
+    """The modules that the values of a run need; with cloudpickle only if one of them may have code of a notebook."""
+    if not spec.push and not spec.pull:
+        return {}
+    has_code = any(item.python for item in spec.push) or (spec.pull and (spec.session or _DEFINES.search(spec.cell)))
+    return {**values_modules(), **(cloudpickle_modules() if has_code else {})}
 
 
 def may_use_ipython(spec: RunSpec, resolution: Resolution) -> bool:

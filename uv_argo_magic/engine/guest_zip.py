@@ -16,13 +16,17 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from uv_argo_magic import guest, guest_notebook
+from uv_argo_magic import guest, guest_notebook, guest_values
 from uv_argo_magic._os import atomic_write, paths
 from uv_argo_magic.core.spec.program import GUEST_NAME
+from uv_argo_magic.guest_values import pickles
+from uv_argo_magic.values import pickling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+VALUES_NAME = "uv_argo_values"
+"""Name of the package of guest_values where it runs."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The oldest time that a zip can state: the bytes must not say when they were made."""
 
@@ -42,6 +46,25 @@ def notebook_modules() -> dict[str, str]:
     modules = {module.relative_to(folder).as_posix(): module for module in folder.glob("*/**/*.py")}
     loaded: dict[str, str] = json.loads(_cached(modules, _text))
     return loaded
+
+
+@functools.cache
+def values_modules() -> dict[str, str]:
+    """The package of guest_values under the name that it has where it runs: for runs that push or pull."""
+    folder = _folder(guest_values.__file__)
+    modules = {f"{VALUES_NAME}/{module.name}": module for module in folder.glob("*.py")}
+    loaded: dict[str, str] = json.loads(_cached(modules, _text))
+    return loaded
+
+
+@functools.cache
+def cloudpickle_modules() -> dict[str, str]:
+    """Cloudpickle under its private name: for runs whose values may have code of a notebook.
+
+    Raises:
+        SpecError: it is not installed here.
+    """
+    return {f"{pickles.PRIVATE}.py": stripped(pickling.source())}
 
 
 def _folder(file: str) -> Path:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from uv_argo_magic.core.protocol import remote_error
 from uv_argo_magic.core.view import messages
-from uv_argo_magic.errors import CellFailed, InstallFailed, NodeFailed, Stopped
+from uv_argo_magic.errors import CellFailed, InstallFailed, NodeFailed, PullError, Stopped
 
 if TYPE_CHECKING:
     from uv_argo_magic.core.protocol.state import RunState
 
 Rebuild: TypeAlias = Callable[[remote_error.RemoteError, "RunState"], BaseException]
 """Makes the exception to raise here of the one that the cell raised."""
+
+
+def pull_error(state: RunState, problems: Sequence[str], others: Sequence[str]) -> PullError:
+    """What a run raises that has succeeded, but lacks pulled values; the `others` arrived."""
+    hint = "The cell itself succeeded" + (f", and {', '.join(others)} arrived." if others else ".")
+    if state.session:
+        hint += f" The session {state.session} still has the variables."
+    return PullError("; ".join(problems), hint=hint, state=state)
 
 
 def error(state: RunState, rebuild: Rebuild | None = None) -> BaseException | None:  # noqa: PLR0911 - one line a case
@@ -27,8 +35,7 @@ def error(state: RunState, rebuild: Rebuild | None = None) -> BaseException | No
         case "":
             return Stopped(sentence, hint=hint, state=state) if state.stop_requested else None
         case "Succeeded":
-            problem = next((value.problem for value in state.values if value.problem), "")
-            return CellFailed(f"--pull: {problem}", hint="The cell itself succeeded.", state=state) if problem else None
+            return None
         case "Failed" if state.exited and state.exited.reason == "error" and state.error:
             remote = remote_error.parse(state.error)
             if rebuild is not None:

@@ -65,12 +65,13 @@ def prepare(  # noqa: PLR0913 - by keyword, each with a default that a plain cel
     notify: Notify | None = None,
     session: Session | None = None,
     cancelled: threading.Event | None = None,
+    exchange: str = "",
 ) -> Prepared:
     """Find the target, resolve the requirements for it, apply the checks, and build the program.
 
     The lock that is stored for this `notebook` (its path) is used, unless `upgrade`; a given `resolution` is used as it
-    is. With `dry_run` no lock is stored. `notify` and `cancelled` are those of `find_target`. A `session` installs only
-    the packages that it lacks.
+    is. With `dry_run` no lock is stored. `exchange` is a folder for files of values. `notify` and `cancelled` are those
+    of `find_target`. A `session` installs only the packages that it lacks.
 
     Raises:
         SpecError: there is no such Python, or a password would leave this machine.
@@ -94,6 +95,10 @@ def prepare(  # noqa: PLR0913 - by keyword, each with a default that a plain cel
         resolution, missing = session.extend(session.lock, target.spec.requirements, resolver, resolution)
     if not resolution:
         target, resolution = _resolve(target, notebook, upgrade=upgrade, save=not dry_run, cancelled=cancelled)
+    if spec.push:
+        from uv_argo_magic.values import pushing  # noqa: PLC0415 - few cells push
+
+        pushing.refuse_other_python(spec.push, target.interpreter.target.minor)
     ipython_syntax.refuse_unknown(target.spec, resolution)
     installs = _lock_installs(target, resolution, notebook, save=not dry_run, cancelled=cancelled)
     return Prepared(
@@ -112,7 +117,9 @@ def prepare(  # noqa: PLR0913 - by keyword, each with a default that a plain cel
                 explain=lambda lock: target.resolver(notebook).explain(lock, target.spec.requirements),
             ),
             missing,
+            exchange,
         ),
+        exchange=exchange,
     )
 
 

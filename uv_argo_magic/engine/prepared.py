@@ -54,6 +54,9 @@ class Prepared:
     installs: tuple[tuple[str, Lock], ...] = ()
     """What `%pip` lines install while the cell runs: the text of the line, and its packages."""
 
+    exchange: str = ""
+    """A folder for files of values, which the run shares with this machine; "": there is none."""
+
     @property
     def spec(self) -> RunSpec:
         """The spec for this target."""

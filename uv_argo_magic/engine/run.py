@@ -19,9 +19,10 @@ import threading
 import time
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from uv_argo_magic._os import threads
+from uv_argo_magic._os import paths, threads
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.protocol import events
 from uv_argo_magic.core.protocol.state import Restarted, RunState, fold
@@ -122,6 +123,8 @@ def start(  # noqa: PLR0913 - by keyword, each with a default
             later=bool(spec.session) or base.Capability.LOCAL in chosen.capabilities,
         )
     try:
+        if prepared.exchange and (spec.push or spec.pull):
+            _write_pushed(prepared)
         submission = chosen.submit(prepared.program, spec, run_id, notebook=notebook)
     except BaseException as problem:
         if files is not None:
@@ -147,6 +150,27 @@ def start(  # noqa: PLR0913 - by keyword, each with a default
             functools.partial(prepared.resolver.explain, lock, spec.requirements)
         )  # fmt: skip
     return run
+
+
+def _write_pushed(prepared: Prepared) -> None:
+    """Write the pushed values that are sent as files.
+
+    Raises:
+        BackendUnavailable: they cannot be written.
+    """
+    from uv_argo_magic.core.spec.program import pushed_file  # noqa: PLC0415 - few cells push
+    from uv_argo_magic.guest_values import files  # noqa: PLC0415 - the same
+
+    folder = Path(prepared.exchange)
+    try:
+        folder.mkdir(mode=0o700)
+        for number, item in enumerate(prepared.spec.push):
+            if name := pushed_file(item, number):
+                files.write(str(folder / name), item.text, item.buffers)
+    except OSError as problem:
+        raise BackendUnavailable(
+            f"cannot write the pushed values: {problem}", hint="Free some disk space, or set UV_ARGO_HOME."
+        ) from problem
 
 
 def _keep_refusal(files: RunFiles, run_id: str, problem: BaseException) -> None:
@@ -218,6 +242,7 @@ class Run:
         self._changed = threading.Condition()
         """Guards `_state`, and is notified of each change of it."""
         self._answered: events.Question | None = None
+        self._decoded: tuple[tuple[events.Value, ...], tuple[dict[str, object], list[str]]] | None = None
         self._ended = threading.Event()
         """Set when the state has ended and the history has it."""
         self._is_read = threading.Event()
@@ -348,22 +373,50 @@ class Run:
             RunError: InstallFailed, CellFailed, NodeFailed or Stopped, with the state.
         """
         state = self.state
-        if state.outcome == "Succeeded" and not any(value.problem for value in state.values):
+        if state.outcome == "Succeeded":
+            if state.values and (problems := self._received[1]):
+                from uv_argo_magic.engine import outcome  # noqa: PLC0415 - as below
+
+                raise outcome.pull_error(state, problems, tuple(self._received[0]))
             return
         from uv_argo_magic.engine import outcome  # noqa: PLC0415 - 20 ms, and most runs succeed
 
         if error := outcome.error(state, self._hooks.rebuild):
             raise error
 
+    @property
     def values(self) -> dict[str, object]:
-        """The pulled variables, decoded.
+        """The pulled variables; what is not plain data is a `Sealed`."""
+        return dict(self._received[0])
+
+    @property
+    def _received(self) -> tuple[dict[str, object], list[str]]:
+        """The pulled variables, and what is wrong with the others; decoded once."""
+        records = self.state.values
+        if not records:
+            return {}, []
+        if self._decoded is None or self._decoded[0] is not records:
+            from uv_argo_magic.values import sealed  # noqa: PLC0415 - 10 ms, and few cells pull
+
+            origin = sealed.Origin(
+                run=self.id, folder=paths.values_dir(self.id), lock=getattr(self.resolution, "key", ""),
+                packages=self.packages,
+            )  # fmt: skip
+            self._decoded = records, sealed.receive(records, origin)
+        return self._decoded[1]
+
+    def deliver(self) -> None:
+        """Bind the pulled variables in the notebook, then return if all is well, else raise as `raise_for_state`.
 
         Raises:
-            SpecError: a value needs numpy, and this kernel has none.
+            RunError: as there.
         """
-        from uv_argo_magic.core.protocol import values  # noqa: PLC0415 - 5 ms, and few cells pull
-
-        return {value.name: values.decode(value.body) for value in self.state.values if not value.problem}
+        if self.state.outcome == "Succeeded" and self._hooks.bind is not None:
+            # IPython no longer updates a `_` that is set by others.
+            bound = {name: value for name, value in self.values.items() if name != LAST_VALUE}
+            if bound:
+                self._hooks.bind(bound)
+        self.raise_for_state()
 
     def result(self, timeout: float | None = None) -> dict[str, object]:
         """Wait for the end; the pulled variables, bound in the notebook as well, or what `raise_for_state` raises.
@@ -374,13 +427,8 @@ class Run:
         """
         if not self.wait(timeout).ended:
             raise TimeoutError(f"the run {self.id} has not ended after {timeout} seconds")
-        self.raise_for_state()
-        pulled = self.values()
-        # IPython no longer updates a `_` that is set by others.
-        bound = {name: value for name, value in pulled.items() if name != LAST_VALUE}
-        if self._hooks.bind is not None and bound:
-            self._hooks.bind(bound)
-        return pulled
+        self.deliver()
+        return self.values
 
     def value(self, timeout: float | None = None) -> object:
         """Wait for the end; the value of the last expression, or what `raise_for_state` raises; None without a value.

@@ -5,20 +5,16 @@ Rule: what asks for packages or for a Python is read by requirement_sources.py, 
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uv_argo_magic import config
-from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-from uv_argo_magic.core.suggest import nearest
+from uv_argo_magic.core.spec.run_spec import Pushed, Reads, RunSpec, Settings
 from uv_argo_magic.engine import ipython_syntax
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from uv_argo_magic.core.commands.table import RunOptions
     from uv_argo_magic.core.requirements.model import Requirements
     from uv_argo_magic.core.requirements.pep723 import Script
@@ -52,12 +48,14 @@ def specify(
         # The notebook's own requirements are those of its first cell.
         configuration = replace(configuration, deps="")
         context = replace(context, notebook="")
+    push, reads = _encode_pushed(options, context, configuration.settings.value_limit)
     spec = RunSpec(
         cell=cell,
         python=configuration.python,
         backend=configuration.backend,
-        push=_encode_pushed(options.push, context.names, configuration.settings.value_limit),
+        push=push,
         pull=options.pull,
+        reads=reads,
         args=options.args,
         resources=options.resources,
         settings=_with_env_files(_run_in_base_image(configuration.settings), options, context),
@@ -122,21 +120,10 @@ def _run_in_base_image(settings: Settings) -> Settings:
     return replace(settings, image=settings.base)
 
 
-def _encode_pushed(names: Sequence[str], variables: Mapping[str, object], limit: int) -> tuple[tuple[str, str], ...]:
-    if not names:
-        return ()
-    from uv_argo_magic.core.protocol import values  # noqa: PLC0415 - 5 ms; few cells push
+def _encode_pushed(options: RunOptions, context: CellContext, limit: int) -> tuple[tuple[Pushed, ...], Reads]:
+    """The pushed variables, and what the notebook can read of the pulled ones."""
+    if not options.push and not options.pull:
+        return (), Reads()
+    from uv_argo_magic.values import pushing  # noqa: PLC0415 - 10 ms; few cells push
 
-    room = limit or sys.maxsize
-    pushed = []
-    for name in names:
-        if name not in variables:
-            best = nearest(name, variables)
-            raise SpecError(
-                f"--push {name}: {name} is not defined" + (f"; did you mean {best}?" if best else ""),
-                hint="Define it in a cell above.",
-            )
-        body = values.encode(name, variables[name], room)
-        room -= len(body)
-        pushed.append((name, body))
-    return tuple(pushed)
+    return pushing.encode(options.push, context.names, limit), pushing.readable(context.names)

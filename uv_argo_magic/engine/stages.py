@@ -10,6 +10,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from uv_argo_magic._os import paths
+from uv_argo_magic.backends import base
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.engine import run as runs
 from uv_argo_magic.engine.prepare import prepare
@@ -59,7 +61,7 @@ def carry_out(  # noqa: PLR0913 - by keyword, each with a default that a plain c
         return None
     run = submit(prepared, front_end, session, run_id=run_id, began_at=began_at)
     if front_end.follow(run, prepared):
-        run.raise_for_state()
+        run.deliver()
     return run
 
 
@@ -94,12 +96,21 @@ def ready(  # noqa: PLR0913 - by keyword, each with a default that a plain cell 
             notify=front_end.notify,
             session=session,
             cancelled=cancelled,
+            exchange=_exchange(spec, front_end, run_id),
         )
 
     prepared = front_end.prepare(work, spec, run_id)
     front_end.check_syntax(spec.cell, spec.code, prepared.interpreter.target.minor)
     front_end.show_notes((*notes, *messages.warnings(prepared.resolution)), spec.settings)
     return prepared
+
+
+def _exchange(spec: RunSpec, front_end: FrontEnd, run_id: str) -> str:
+    """The folder for files of values: in the history, if the run is a process of this machine and is kept there."""
+    is_local = base.Capability.LOCAL in base.load(spec.backend).capabilities
+    if not run_id or not is_local or front_end.history(spec.settings) is None:
+        return ""
+    return str(paths.values_dir(run_id))
 
 
 def submit(

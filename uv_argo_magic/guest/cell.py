@@ -128,7 +128,8 @@ class Cell:
             "file": file, "sites": sites, "push": payload["push"], "pull": payload["pull"],
             "value_limit": self.settings["value_limit"], "script": payload["script"], "args": payload["args"],
             "code": "\n" * payload["offset"] + payload["code"] if payload["code"] else "",
-            "modules": self._modules(), "installs": payload["installs"],
+            "modules": self._folder("modules"), "installs": payload["installs"],
+            "values": self._folder("values"), "exchange": payload["exchange"], "reads": payload["reads"],
             "keeps_venv": self.host.keeps_venv,
         }  # fmt: skip
 
@@ -148,9 +149,9 @@ class Cell:
             listed = [[os.fsencode(name).decode("utf-8", "replace"), str(one)] for name, one in files[:LISTED]]
             self.log.emit("files", files=listed, count=len(files), bytes=sum(size for _, size in files))
 
-    def _modules(self):
-        """The folder of the modules that the payload has for this cell, or ""."""
-        files = self.payload["modules"]
+    def _folder(self, name):
+        """The folder of the modules that the payload has under this name, or ""."""
+        files = self.payload[name]
         if not files:
             return ""
         import hashlib
@@ -163,9 +164,9 @@ class Cell:
         try:
             aside = tempfile.mkdtemp(dir=os.path.dirname(folder))
         except OSError:  # a store that another container has filled is read-only
-            aside = folder = os.path.join(self.host.home, "modules")
-        for name, text in files.items():
-            path = os.path.join(aside, *name.split("/"))
+            aside = folder = os.path.join(self.host.home, name)
+        for relative, text in files.items():
+            path = os.path.join(aside, *relative.split("/"))
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(path, "w", encoding="utf-8") as out:
                 out.write(text)

@@ -90,8 +90,8 @@ def _message(exc):
 def _packed(value, most=MAX_ARGS):
     """The tree of a value; None if it has none, or a long one."""
     try:
-        tree = values.pack(value)
-        return [tree] if len(json.dumps(tree, allow_nan=False)) <= most else None
+        text = values.encode(value)
+        return [json.loads(text)] if len(text) <= most else None
     except Exception:  # noqa: BLE001 - what cannot be packed is not sent
         return None
 

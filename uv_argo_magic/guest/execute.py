@@ -103,8 +103,8 @@ class Interpreter:
         if source is None:
             with open(order["file"], encoding="utf-8", errors="surrogatepass", newline="") as file:
                 source = file.read()
-        for name, text in order["push"]:
-            setattr(self.module, name, values.decode(text))
+        if order["push"]:
+            self._transfer().bind(values, order, self.module)
         if order["script"]:
             return self.executor.script(source)
         return self.executor.cell(source, order["code"])
@@ -120,9 +120,20 @@ class Interpreter:
             finish()
         if error is not None:
             self.out.emit("error", error=exceptions.describe(error, order["file"], tuple(self.hidden)))
-        else:
-            _send_values(order, self.module, self.out)
+        elif order["pull"]:
+            self._transfer().send(values, order, self.module, self.displays, self.out.emit)
         return code
+
+    def _transfer(self):
+        """The module that takes and sends values, of the package that this run has for them."""
+        folder = self.order["values"]
+        if folder not in self.hidden:
+            self.hidden.append(folder)
+            sys.path.append(folder)
+        from uv_argo_values import transfer
+
+        transfer.start(values, self.order)
+        return transfer
 
 
 def add_packages(folders):
@@ -152,21 +163,6 @@ def _exit_status(leaving):
     if isinstance(leaving.code, int):
         return (leaving.code & 0xFF or 1, leaving) if leaving.code else (0, None)
     return 1, leaving  # a text: the error says it, as in a notebook
-
-
-def _send_values(order, module, out):
-    room = order["value_limit"] or sys.maxsize
-    for name in order["pull"]:
-        if name not in module.__dict__:
-            out.emit("value", name=name, problem="the cell does not define %s" % name)
-            continue
-        try:
-            body = values.encode(name, module.__dict__[name], room)
-        except Exception as problem:  # noqa: BLE001 - a value's own methods run here
-            out.emit("value", name=name, problem=str(problem))
-            continue
-        room -= len(body)
-        out.emit("value", name=name, body=body)
 
 
 def _refuse_questions():

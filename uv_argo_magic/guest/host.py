@@ -88,7 +88,7 @@ class Host:
 
     def clear(self):
         """Remove what the run created, except the output file."""
-        for name in ("venv", "work", "resolve", "modules", "trees", "aside"):
+        for name in ("venv", "work", "resolve", "modules", "values", "trees", "aside"):
             processes.remove(os.path.join(self.home, name))
         if not self.keeps_venv:
             processes.remove(self.venv)

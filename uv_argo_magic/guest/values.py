@@ -1,14 +1,17 @@
-"""Python values <-> text, in the guest: JSON, with tags for what JSON cannot express.
+"""Python values <-> text: JSON, with tags for what JSON cannot express. Both ends use this module.
 
 Rules:
-- What arrives is equal, and of the same type at every depth; a type that cannot be kept so is refused by name.
-- Reading runs no code of the value's: no pickle, no class looked up by name.
+- What arrives is equal, and of the same type at every depth; a type that cannot be kept so is not plain data.
+- Reading runs no code of the value's: no pickle, no class imported by name.
 - A JSON object is a dict with text keys; with the key `@` it is a tag: {"@": "tuple", "v": [...]}.
-- numpy is imported when an array arrives, never before; a value of numpy's has it imported already.
+- Long bytes can be kept out of the text: {"@": "buffer", "v": 0} is then the first of the buffers beside it.
+- numpy is imported when an array arrives, never before. `extend` adds the types of other libraries
+  (guest_values/libraries.py), where a run may need them.
 """
 
 import base64
 import datetime as dt
+import functools
 import json
 import math
 
@@ -16,10 +19,23 @@ TAG = "@"
 DEEPEST = 200
 LONG_INT = 8192  # bits; longer ones travel as hexadecimal, since newer Pythons refuse their decimal digits
 KINDS = "biufcmMSUV"  # of numpy's: all that have a fixed size and are not objects
+SHORT = 1024  # bytes; what is shorter is written into the text
+_PACKERS = []  # type: list
 
 
-class CannotTravel(Exception):
-    """A value that has no text: one sentence, and what to do."""
+def extend(pack_more, readers):
+    """Add types: `pack_more(value, inner)` gives a tree or None, `readers` read trees by tag, as (tree, inner)."""
+    _PACKERS[:] = [pack_more]
+    for name, read in readers.items():
+        _READERS[name] = functools.partial(_read_more, read)
+
+
+def _read_more(read, tree):
+    return read(tree, unpack)
+
+
+class NotPlain(Exception):
+    """A value, or a part of it, is not plain data: what it is, and what to use instead."""
 
     def __init__(self, reason, hint):
         Exception.__init__(self, reason)
@@ -27,31 +43,64 @@ class CannotTravel(Exception):
         self.hint = hint
         self.path = []  # type: list[str]
 
+    def locate(self, name):
+        """Where the part is, and its hint, for a value of this name."""
+        path = name + "".join(self.path)
+        return path, self.hint.replace("{}", path)
 
-def encode(name, value, limit):
-    # type: (str, object, int) -> str
-    """The text of `value`, at most `limit` bytes; CannotTravel, naming the part and what to do, path there is none."""
+
+class Invalid(ValueError):
+    """A text that is not that of a value."""
+
+
+class MissingLibrary(Exception):
+    """A value needs a library that is not installed at this end."""
+
+    def __init__(self, library):
+        Exception.__init__(self, "the value needs %s" % library)
+        self.library = library
+
+
+def encode(value, buffers=None):
+    """The text of `value`; bytes that are not SHORT are added to the list `buffers`, if there is one.
+
+    Raises:
+        NotPlain: it is not plain data.
+    """
+    return dump(pack(value), buffers)
+
+
+def dump(tree, buffers=None):
+    """The text of a tree; `buffers` as for `encode`."""
+
+    def place(raw):
+        if buffers is None or len(raw) < SHORT:
+            return base64.b64encode(raw).decode("ascii")
+        buffers.append(raw)
+        return {TAG: "buffer", "v": len(buffers) - 1}
+
+    return json.dumps(tree, allow_nan=False, separators=(",", ":"), default=place)
+
+
+def decode(text, buffers=()):
+    """The value of a text and its buffers (bytearrays), which become part of it.
+
+    Raises:
+        ValueError: it is invalid.
+        MissingLibrary: it needs a library that is missing.
+    """
+
+    def find(tree):
+        return buffers[tree["v"]] if tree.get(TAG) == "buffer" else tree
+
     try:
-        text = json.dumps(pack(value), allow_nan=False, separators=(",", ":"))
-    except CannotTravel as error:
-        path = name + "".join(error.path)
-        message = "%s %s, so %r cannot be sent. %s" % (path, error.reason, name, error.hint.replace("{}", path))
-        raise CannotTravel(message, error.hint) from None
-    if len(text) > limit:
-        message = "%r takes %d bytes as text, and the limit is %d. " % (name, len(text), limit)
-        hint = "Pull less of it, or write it to a file or a bucket that both sides can read."
-        raise CannotTravel(message + hint, hint)
-    return text
+        return unpack(json.loads(text, object_hook=find if buffers else None))
+    except (KeyError, TypeError, IndexError) as error:
+        raise Invalid(repr(error)) from error
 
 
-def decode(text):
-    # type: (str) -> object
-    """The value of a text; ValueError if it is invalid, CannotTravel if it needs a numpy that is missing."""
-    return unpack(json.loads(text))
-
-
-def pack(value, inside=()):  # noqa: C901 - one case a kind
-    """The JSON tree of a value; CannotTravel where there is none."""
+def pack(value, inside=()):  # noqa: C901, PLR0911, PLR0912 - one case a kind
+    """The JSON tree of a value, with bytes and memoryviews in it; NotPlain where there is none."""
     kind = type(value)
     if value is None or kind is bool or kind is str:
         return value
@@ -59,17 +108,21 @@ def pack(value, inside=()):  # noqa: C901 - one case a kind
         return value if value.bit_length() <= LONG_INT else {TAG: "int", "v": hex(value)}
     if kind is float:
         return value if math.isfinite(value) else {TAG: "float", "v": repr(value)}
-    if kind.__module__ == "numpy":
+    if kind.__module__ == "numpy" and _is_plain_array(value):
         return _pack_numpy(value)
     if kind in _ATOMS or (kind.__module__, kind.__name__) in _TEXTS:
         return {TAG: kind.__name__, "v": _ATOMS.get(kind, str)(value)}
-    if kind not in (list, dict, tuple, set, frozenset):
-        raise CannotTravel(*_reason(value))
     if id(value) in inside:
-        raise CannotTravel("contains itself", "Pull the parts of it.")
+        raise NotPlain("contains itself", "Use its parts instead.")
     if len(inside) >= DEEPEST:
-        raise CannotTravel("is nested more than %d deep" % DEEPEST, "Pull a flatter one, such as a list of rows.")
+        raise NotPlain("is nested more than %d deep" % DEEPEST, "Use a flatter one instead, such as a list of rows.")
     inside = (*inside, id(value))
+    if kind not in (list, dict, tuple, set, frozenset):
+        for packer in _PACKERS:
+            tree = packer(value, lambda part: pack(part, inside))
+            if tree is not None:
+                return tree
+        raise NotPlain(*_reason(value))
     items = []
     step = None  # the key or index of the part that is being packed
     try:
@@ -81,7 +134,7 @@ def pack(value, inside=()):  # noqa: C901 - one case a kind
             for number, item in enumerate(value):
                 step = number
                 items.append(pack(item, inside))
-    except CannotTravel as error:
+    except NotPlain as error:
         error.path.insert(0, "[%.40r]" % (step,) if kind in (dict, list, tuple) else " (an element)")
         raise
     if kind is list:
@@ -99,12 +152,17 @@ def unpack(tree):
         return tree
     if TAG not in tree:
         return {key: unpack(item) for key, item in tree.items()}
-    if not isinstance(tree[TAG], str) or tree[TAG] not in _READERS:
-        raise ValueError("unknown tag %r" % (tree[TAG],))
+    name = tree[TAG]
+    if not isinstance(name, str) or name not in _READERS:
+        raise Invalid("unknown tag %r" % (name,))
     try:
-        return _READERS[tree[TAG]](tree)
-    except (KeyError, TypeError, AttributeError, IndexError, ArithmeticError) as error:
-        raise ValueError("tag %r: %r" % (tree[TAG], error)) from error
+        return _READERS[name](tree)
+    except ImportError as error:
+        raise MissingLibrary(str(error.name).partition(".")[0]) from error
+    except (MissingLibrary, Invalid):
+        raise
+    except Exception as error:  # libraries refuse what they cannot read in many ways
+        raise Invalid("tag %r: %r" % (name, error)) from error
 
 
 def _offset(zone):
@@ -112,7 +170,7 @@ def _offset(zone):
     if zone is None:
         return None
     if type(zone) is not dt.timezone:
-        raise CannotTravel("has a time zone with rules", "Pull {}.astimezone(datetime.timezone.utc).")
+        raise NotPlain("has a time zone with rules", "Use {}.astimezone(datetime.timezone.utc) instead.")
     return zone.utcoffset(None) // dt.timedelta(microseconds=1)
 
 
@@ -126,18 +184,16 @@ def _read_clock(kind, body):
     return kind.fromisoformat(text).replace(fold=fold, tzinfo=zone)
 
 
-def _base64(value):
-    return base64.b64encode(value).decode("ascii")
-
-
-def _bytes(tree):
-    return base64.b64decode(tree["v"], validate=True)
+def raw(tree):
+    """The bytes of a tree, as they were placed."""
+    body = tree["v"]
+    return base64.b64decode(body, validate=True) if isinstance(body, str) else body
 
 
 _ATOMS = {  # type: dict
     complex: lambda v: [pack(v.real), pack(v.imag)],
-    bytes: _base64,
-    bytearray: _base64,
+    bytes: bytes,
+    bytearray: bytes,
     dt.datetime: _clock,
     dt.time: _clock,
     dt.date: lambda v: v.isoformat(),
@@ -149,8 +205,8 @@ _READERS = {
     "int": lambda t: int(t["v"], 16),
     "float": lambda t: {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[t["v"]],
     "complex": lambda t: complex(unpack(t["v"][0]), unpack(t["v"][1])),
-    "bytes": _bytes,
-    "bytearray": lambda t: bytearray(_bytes(t)),
+    "bytes": lambda t: bytes(raw(t)),
+    "bytearray": lambda t: bytearray(raw(t)),
     "tuple": lambda t: tuple(unpack(item) for item in t["v"]),
     "set": lambda t: {unpack(item) for item in t["v"]},
     "frozenset": lambda t: frozenset(unpack(item) for item in t["v"]),
@@ -164,27 +220,33 @@ _READERS = {
 }
 
 
+def _is_plain_array(value):
+    import numpy as np
+
+    scalar = isinstance(value, np.generic)
+    return (scalar or type(value) is np.ndarray) and not value.dtype.hasobject and value.dtype.kind in KINDS
+
+
 def _pack_numpy(value):
     """An array or a scalar: its type, shape, order and bytes."""
     import numpy as np
 
-    scalar = isinstance(value, np.generic)
-    if not scalar and type(value) is not np.ndarray:
-        raise CannotTravel(*_reason(value))
     array = np.asarray(value)
-    tree = {TAG: "scalar" if scalar else "array", "dtype": _pack_dtype(array.dtype)}
+    tree = {TAG: "array", "dtype": _pack_dtype(array.dtype)}
     order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
-    if not scalar:
+    if isinstance(value, np.generic):
+        tree[TAG] = "scalar"
+    else:
         tree.update(shape=list(array.shape), order=order)
-    tree["v"] = _base64(array.tobytes(order=order))
+    if array.nbytes < SHORT or not array.dtype.itemsize:
+        tree["v"] = array.tobytes(order=order)
+    else:  # the bytes of the array itself, if they have that order
+        packed = np.asfortranarray(array) if order == "F" else np.ascontiguousarray(array)
+        tree["v"] = memoryview(packed.ravel(order="K").view(np.uint8))
     return tree
 
 
 def _pack_dtype(dtype):
-    if dtype.hasobject or dtype.kind not in KINDS:
-        raise CannotTravel(
-            "is a numpy array of %s" % dtype, "Give it a type of fixed size, such as {}.astype(float) or .astype('U')."
-        )
     if dtype.subdtype is not None:
         base, shape = dtype.subdtype
         return {"base": _pack_dtype(base), "shape": list(shape)}
@@ -204,7 +266,7 @@ def _read_dtype(np, tree):
     if isinstance(tree, str):
         dtype = np.dtype(tree)
         if dtype.hasobject:
-            raise ValueError("an array of objects")
+            raise Invalid("an array of objects")
         return dtype
     if "base" in tree:
         return np.dtype((_read_dtype(np, tree["base"]), tuple(tree["shape"])))
@@ -214,24 +276,21 @@ def _read_dtype(np, tree):
 
 
 def _read_array(tree):
-    try:
-        import numpy as np
-    except ImportError:
-        hint = "Add numpy to --deps, or push a list: x.tolist()."
-        reason = "the pushed value is a numpy array, but numpy is not among the cell's dependencies. "
-        raise CannotTravel(reason + hint, hint) from None
-    raw = _bytes(tree)
+    import numpy as np
+
+    body = raw(tree)
     dtype = _read_dtype(np, tree["dtype"])
     shape = tuple(tree["shape"])
     size = dtype.itemsize
     for side in shape:
         if type(side) is not int or side < 0:
-            raise ValueError("an array with an impossible shape")
+            raise Invalid("an array with an impossible shape")
         size *= side
-    if size != len(raw):
-        raise ValueError("an array whose bytes do not fill its shape")
-    # The copy is writable, and has the memory layout of the original.
-    return np.ndarray(shape, dtype, raw or bytes(max(dtype.itemsize, 1)), order=tree["order"]).copy(order="K")
+    if size != len(body):
+        raise Invalid("an array whose bytes do not fill its shape")
+    # Writable, and with the memory layout of the original.
+    array = np.ndarray(shape, dtype, body or bytes(max(dtype.itemsize, 1)), order=tree["order"])
+    return array if body and isinstance(body, bytearray) else array.copy(order="K")
 
 
 _READERS["array"] = _read_array
@@ -260,7 +319,7 @@ def _reason(value):
     kind = type(value)
     root = str(kind.__module__).partition(".")[0]
     name = kind.__qualname__ if root in ("builtins", "__main__") else "%s %s" % (root, kind.__qualname__)
-    return "is a %s" % name, "Pull %s." % _instead(value, root, kind)
+    return "is a %s" % name, "Use %s instead." % _instead(value, root, kind)
 
 
 def _instead(value, root, kind):

@@ -18,7 +18,7 @@ from uv_argo_magic._os import process_id
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import RunState, fold
 from uv_argo_magic.core.resolution.lock import Lock, Package, Resolution, Unresolved
-from uv_argo_magic.core.spec.run_spec import Resources, RunSpec, Settings
+from uv_argo_magic.core.spec.run_spec import Pushed, Resources, RunSpec, Settings
 from uv_argo_magic.core.spec.settings_parser import FIELDS, parse_setting, updated
 from uv_argo_magic.errors import SpecError
 
@@ -118,7 +118,7 @@ class RunRecord:
     def spec(self) -> RunSpec | None:
         """The recorded part of the spec; None if it cannot be read.
 
-        Pushed values are "", those of variables HIDDEN, and a password in an address is HIDDEN as well.
+        Pushed values have no text, those of variables HIDDEN, and a password in an address is HIDDEN as well.
         """
         from uv_argo_magic.core.requirements.parser import parse_items  # noqa: PLC0415 - 30 ms, and few need a spec again
 
@@ -135,7 +135,7 @@ class RunRecord:
                 python=self.python,
                 backend=self.backend,
                 session=str(data.get("session", "")),
-                push=tuple((str(name), "") for name, _ in data["push"]),
+                push=tuple(Pushed(name=str(name), text="") for name, _ in data["push"]),
                 pull=tuple(map(str, data["pull"])),
                 args=tuple(map(str, data.get("args", ()))),
                 resources=Resources(**data["resources"]),

@@ -180,7 +180,7 @@ def masked(spec: RunSpec) -> dict[str, object]:
         "backend": spec.backend,
         "session": spec.session,
         "args": list(spec.args),
-        "push": [[name, len(value)] for name, value in spec.push],
+        "push": [[item.name, item.size] for item in spec.push],
         "pull": list(spec.pull),
         "resources": asdict(spec.resources),
         "settings": settings,

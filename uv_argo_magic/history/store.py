@@ -233,5 +233,8 @@ def _bytes(folder: Path) -> int:
     with contextlib.suppress(OSError):
         for item in os.scandir(folder):
             with contextlib.suppress(OSError):
-                total += item.stat(follow_symlinks=False).st_size if item.is_file(follow_symlinks=False) else 0
+                if item.is_dir(follow_symlinks=False):
+                    total += _bytes(Path(item.path))
+                elif item.is_file(follow_symlinks=False):
+                    total += item.stat(follow_symlinks=False).st_size
     return total

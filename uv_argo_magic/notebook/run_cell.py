@@ -56,9 +56,6 @@ def run_cell(text: str, cell: str, options: RunOptions, request: Request) -> obj
         return None
     if run is None or front_end.is_detached:
         return run
-    if options.pull:
-        # IPython no longer updates a `_` that is set by others.
-        shell.push({name: value for name, value in run.values().items() if name != "_"})
     return None
 
 
@@ -159,7 +156,7 @@ class CellFrontEnd:
         """
         self.notify(f"Showing the run {started.run.id}, which this cell started before.")
         if self.follow(started.run, started.prepared):
-            started.run.raise_for_state()
+            started.run.deliver()
         return started.run
 
     def find(self, name: str) -> LocalName | None:

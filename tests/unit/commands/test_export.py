@@ -12,7 +12,7 @@ from uv_argo_magic.core.commands.table import read_argv
 from uv_argo_magic.core.protocol.state import RunState
 from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target, Unresolved
-from uv_argo_magic.core.spec.run_spec import Resources, RunSpec, Settings
+from uv_argo_magic.core.spec.run_spec import Pushed, Resources, RunSpec, Settings
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.history.run_files import RunFiles
 from uv_argo_magic.history.store import History
@@ -106,8 +106,12 @@ def test_what_was_resolved_over_there_is_pinned_by_what_was_installed(history, k
         ({}, ["--to", "mine.py"], "mine.py exists and was not exported by uv-argo-magic"),
         ({}, ["--to", "nowhere/x.py"], "cannot write nowhere/x.py: No such file or directory"),
         ({}, ["--to", "x.yaml"], "the local backend has no manifests"),
-        ({"push": (("x", "1"),)}, ["-b", "argo", "--to", "x.yaml"], "pushed values are not in the history: x"),
-        ({"push": (("x", "1"),)}, [], "pushed values cannot be exported to a script: x"),
+        (
+            {"push": (Pushed(name="x", text="1"),)},
+            ["-b", "argo", "--to", "x.yaml"],
+            "pushed values are not in the history: x",
+        ),
+        ({"push": (Pushed(name="x", text="1"),)}, [], "pushed values cannot be exported to a script: x"),
         ({"settings": {"variables": (("A", "secret"),)}}, ["-b", "argo", "--to", "x.yaml"], "and r1 had A"),
         (
             {"settings": {"index_url": "https://u:p@index.example.com/"}},

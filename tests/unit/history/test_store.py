@@ -17,7 +17,7 @@ from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import RunState, fold
 from uv_argo_magic.core.requirements.model import Requirement, Requirements
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target, Unresolved
-from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
+from uv_argo_magic.core.spec.run_spec import Pushed, RunSpec, Settings
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.engine.context import CellContext
 from uv_argo_magic.errors import BackendUnavailable, SpecError
@@ -30,7 +30,7 @@ LOCK = Lock(packages=(Package(name="numpy", version="2.0"),), target=Target(pyth
 SPEC = RunSpec(
     cell="\nimport numpy\nprint('hé')\r\n",
     requirements=Requirements(items=(Requirement(name="numpy", specifier=">=2"),)),
-    push=(("x", "swordfish-value"),),
+    push=(Pushed(name="x", text="swordfish-value"),),
     settings=Settings(variables=(("TOKEN", "swordfish"),), index_url="https://me:swordfish@index.example.com/simple"),
 )
 

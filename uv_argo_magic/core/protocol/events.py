@@ -151,11 +151,21 @@ class ClearOutput(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Value(Record):
-    """A pulled variable: its encoded text (core/protocol/values.py), or the problem."""
+    """A pulled variable: its encoded text (core/protocol/values.py) or the file that has it, or the problem.
+
+    `size` is in bytes, `digest` the SHA-256 of the text or of the file. A `sealed` value is a pickle; `view` is how
+    a value looks that is sealed, or that the notebook has no library for.
+    """
 
     name: str
     body: str = ""
     problem: str = ""
+    file: str = ""
+    type: str = ""
+    size: int = 0
+    digest: str = ""
+    sealed: bool = False
+    view: Json = "{}"
 
 
 @dataclass(frozen=True, kw_only=True)

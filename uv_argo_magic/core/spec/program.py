@@ -20,7 +20,7 @@ from uv_argo_magic.core.spec import indexes
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
+    from uv_argo_magic.core.spec.run_spec import Pushed, RunSpec, Settings
 
 GUEST_NAME = "uv_argo_guest"
 """Name of the guest package where it runs."""
@@ -121,14 +121,19 @@ def build(  # noqa: PLR0913 - the parts of a program, by keyword
     uv: str = "",
     modules: Mapping[str, str] | None = None,
     installs: tuple[tuple[str, Lock], ...] = (),
+    values: Mapping[str, str] | None = None,
+    exchange: str = "",
 ) -> Program:
     """Build the program: `guest` is the zip of the guest package in base64, `nonce` random letters and digits.
 
     `uv` is the version to install for an image without uv; "" if it has one. `modules` are Python files to
-    offer to the cell, text by path. `installs` has the text of each `%pip` line and the packages that it installs.
+    offer to the cell, text by path, `values` those that push and pull need. `installs` has the text of each `%pip`
+    line and the packages that it installs. `exchange` is a folder for files of values, which the run shares with this
+    machine.
     """
-    whole = payload(spec, resolution, nonce, uv) | {
+    whole = payload(spec, resolution, nonce, uv, exchange) | {
         "modules": dict(modules or {}),
+        "values": dict(values or {}),
         "installs": [[argument, lock.key, list(lock.lines)] for argument, lock in installs],
     }
     settings = {key: value for key, value in whole["settings"].items() if key.startswith(("install_", "environment"))}
@@ -150,7 +155,22 @@ def _pack(text: str) -> str:
     return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 
-def payload(spec: RunSpec, resolution: Resolution, nonce: str, uv: str = "") -> dict[str, Any]:
+FILE_SIZE = 64 * 1024
+"""Bytes of text from which on a pushed value is sent as a file, where there is a folder for that."""
+
+
+def pushed_file(item: Pushed, number: int) -> str:
+    """The name of the file that a pushed value is sent as; "" if it is part of the payload."""
+    return f"pushed-{number}" if item.buffers or len(item.text) > FILE_SIZE else ""
+
+
+def _pushed(item: Pushed, number: int, exchange: str) -> dict[str, str]:
+    if exchange and (name := pushed_file(item, number)):
+        return {"name": item.name, "file": name}
+    return {"name": item.name, "text": item.text, "digest": item.digest}
+
+
+def payload(spec: RunSpec, resolution: Resolution, nonce: str, uv: str = "", exchange: str = "") -> dict[str, Any]:
     """The JSON object that the guest reads (docs/protocol.md)."""
     settings = spec.settings
     if isinstance(resolution, Lock):
@@ -169,8 +189,14 @@ def payload(spec: RunSpec, resolution: Resolution, nonce: str, uv: str = "") -> 
         "installs": [],
         "offset": spec.line_offset,
         "lock": lock,
-        "push": [list(pair) for pair in spec.push],
+        "push": [_pushed(item, number, exchange) for number, item in enumerate(spec.push)],
         "pull": list(spec.pull),
+        "values": {},
+        "exchange": exchange,
+        "reads": {
+            "libraries": list(spec.reads.libraries),
+            "classes": {name: list(names) for name, names in spec.reads.classes},
+        },
         "uv": uv_environment(settings),
         "provision": uv,
         "settings": {

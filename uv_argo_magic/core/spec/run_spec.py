@@ -5,19 +5,54 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
+from typing import Literal
 
 from uv_argo_magic.core.requirements.model import Requirements
 from uv_argo_magic.core.spec.settings import Resources, Settings
 
-__all__ = ["FILES", "Resources", "RunSpec", "Settings"]
+__all__ = ["FILES", "Pushed", "Resources", "RunSpec", "Settings"]
 
 FILES = "the files of its line"
 """`requirements_source` of a line with `-r`."""
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pushed:
+    """An encoded value for the cell: its text, and the buffers beside it (guest/values.py).
+
+    `type` and `size` (bytes) are for people. `form` says how it is encoded, `python` is the minor version that its code
+    needs, or "". An empty `text` stands for a value that is not kept.
+    """
+
+    name: str
+    text: str
+    buffers: tuple[bytes | bytearray | memoryview, ...] = field(default=(), compare=False, repr=False)
+    type: str = ""
+    form: Literal["plain", "pickled", "sealed"] = "plain"
+    python: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the encoded value."""
+        return len(self.text) + sum(map(len, self.buffers))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the text."""
+        return hashlib.sha256(self.text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reads:
+    """What the notebook can read: the libraries that it has, and its dataclasses and enums with their fields."""
+
+    libraries: tuple[str, ...] = ("builtins",)
+    classes: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunSpec:
-    """One run to start. `push` holds (name, encoded value) pairs, `line_offset` the number of lines above the cell.
+    """One run to start. `push` are the values for the cell, `line_offset` is the number of lines above the cell.
 
     A `script` runs as a Python file does, with `args` in `sys.argv`; anything else runs as a notebook's cell. `code` is
     a cell with IPython's syntax as Python, line for line; "" if the cell is Python.
@@ -30,8 +65,9 @@ class RunSpec:
     requirements_source: str = ""
     python: str = ""
     backend: str = "local"
-    push: tuple[tuple[str, str], ...] = ()
+    push: tuple[Pushed, ...] = ()
     pull: tuple[str, ...] = ()
+    reads: Reads = field(default_factory=Reads)
     resources: Resources = field(default_factory=Resources)
     settings: Settings = field(default_factory=Settings)
     line_offset: int = 1
@@ -49,7 +85,8 @@ class RunSpec:
             "complete": self.requirements.complete,
         }
         # The source of the requirements does not matter.
-        data = asdict(replace(self, requirements_source="")) | {"requirements": requirements}
+        push = [(item.name, item.digest, item.size) for item in self.push]
+        data = asdict(replace(self, requirements_source="", push=())) | {"requirements": requirements, "push": push}
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import base64
 import gzip
+import hashlib
 import json
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target, Unresolved
 from uv_argo_magic.core.spec import program
-from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
+from uv_argo_magic.core.spec.run_spec import Pushed, RunSpec, Settings
 from uv_argo_magic.engine.guest_zip import guest_zip
 
 LOCK = Lock(packages=(Package(name="six", version="1.0", sha256="ab"),), target=Target(python="3.12.1", abi="cp312"))
@@ -39,7 +40,7 @@ def test_no_text_of_the_user_reaches_what_reads_the_program(cell: str) -> None:
 
 
 def test_it_is_python_and_the_same_each_time() -> None:
-    spec = RunSpec(cell="print(1)", push=(("x", "1"),), pull=("y",))
+    spec = RunSpec(cell="print(1)", push=(Pushed(name="x", text="1"),), pull=("y",))
     made = build(spec)
     ast.parse(made.source, feature_version=(3, 8))
     assert made == build(spec)
@@ -51,7 +52,11 @@ def test_it_is_python_and_the_same_each_time() -> None:
 
 
 def test_an_install_apart_knows_nothing_of_the_cell() -> None:
-    made = build(RunSpec(cell="c", push=(("x", "1"),), settings=Settings(variables=(("A", "B"),), install_timeout=5)))
+    made = build(
+        RunSpec(
+            cell="c", push=(Pushed(name="x", text="1"),), settings=Settings(variables=(("A", "B"),), install_timeout=5)
+        )
+    )
     told = json.loads(gzip.decompress(base64.b64decode(made.install)))
     assert set(told) == {"v", "nonce", "lock", "installs", "uv", "provision", "settings"}
     assert told["settings"] == {"environment": "", "install_timeout": 5, "install_memory": 0, "install_disk": 0}
@@ -70,8 +75,9 @@ def test_the_index_is_named_where_its_credentials_are() -> None:
 
 
 def test_what_the_guest_is_told() -> None:
-    told = carried(build(RunSpec(cell="c", push=(("x", "1"),), pull=("y",), line_offset=0)))
-    assert (told["v"], told["nonce"], told["offset"], told["push"], told["pull"]) == (1, "n0", 0, [["x", "1"]], ["y"])
+    told = carried(build(RunSpec(cell="c", push=(Pushed(name="x", text="1"),), pull=("y",), line_offset=0)))
+    assert (told["v"], told["nonce"], told["offset"], told["pull"]) == (1, "n0", 0, ["y"])
+    assert told["push"] == [{"name": "x", "text": "1", "digest": hashlib.sha256(b"1").hexdigest()}]
     assert told["lock"] == {
         "lines": ["six==1.0 --hash=sha256:ab"],
         "key": LOCK.key,

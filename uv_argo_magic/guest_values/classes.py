@@ -1,0 +1,82 @@
+"""Dataclasses and enums of plain data.
+
+Rules:
+- No code of the class runs: an instance is made without its constructor, and only of a class that is a dataclass or an
+  enum with these very fields or this member.
+- A class is taken where it has been imported. Only where values are pushed to (`may_import`) it is imported by name.
+- A class of the cell is plain data only if the notebook has its like: it is in `known`, with its fields.
+"""
+
+import enum
+import importlib
+import sys
+
+from .trees import Unsupported, reader, tag
+
+known = {}  # type: dict
+"""Classes of the notebook: name -> names of the fields or members."""
+may_import = [False]
+
+
+def shape(kind):
+    """The names of a dataclass's fields or an enum's members; None for other classes."""
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return sorted(kind.__members__)
+    if not isinstance(kind, type) or not hasattr(kind, "__dataclass_fields__"):
+        return None
+    import dataclasses
+
+    return sorted(field.name for field in dataclasses.fields(kind))
+
+
+def pack(value, inner):
+    """The tree of an instance."""
+    kind = type(value)
+    names = shape(kind)
+    if names is None or "<locals>" in kind.__qualname__:
+        raise Unsupported
+    if kind.__module__ == "__main__" and known.get(kind.__qualname__) != names:
+        raise Unsupported
+    fields = {"module": kind.__module__, "name": kind.__qualname__}
+    if isinstance(value, enum.Enum):
+        if value.name not in kind.__members__:  # a combination of flags
+            raise Unsupported
+        return tag("enum", v=value.name, **fields)
+    if kind.__dictoffset__ and set(vars(value)) - set(names):
+        raise Unsupported  # it has more than its fields
+    return tag("dataclass", v=[[name, inner(getattr(value, name))] for name in names], **fields)
+
+
+@reader("enum")
+def _read_enum(tree, inner):
+    kind = _find(tree)
+    if not issubclass(kind, enum.Enum):
+        raise TypeError("not an enum")
+    return kind.__members__[inner(tree["v"])]
+
+
+@reader("dataclass")
+def _read_dataclass(tree, inner):
+    kind = _find(tree)
+    fields = {name: inner(part) for name, part in tree["v"]}
+    if issubclass(kind, (enum.Enum, BaseException)) or shape(kind) != sorted(fields):
+        raise TypeError("not a dataclass with these fields")
+    value = object.__new__(kind)
+    for name, part in fields.items():
+        object.__setattr__(value, name, part)
+    return value
+
+
+def _find(tree):
+    """The class that a tree names."""
+    module, name = tree["module"], tree["name"]
+    if module not in sys.modules and not may_import[0]:
+        raise ImportError("a class of a module that is not imported here", name=module)
+    found = importlib.import_module(module)  # type: object
+    for part in name.split("."):
+        found = vars(found).get(part)
+        if found is None:
+            raise ImportError("no such class", name=module)
+    if not isinstance(found, type):
+        raise TypeError("not a class")
+    return found

@@ -1,0 +1,112 @@
+"""Values of libraries as plain data: JSON trees with bytes in them, and back (guest/values.py writes them as text).
+
+Rules:
+- Only exact types: a subclass has more than its base would keep.
+- Reading imports the library, and calls only its constructors of data.
+- What is not one of these is not plain data: `pack` returns None.
+"""
+
+import importlib
+import sys
+
+from . import arrow, classes, frames
+from .trees import READERS, Unsupported, reader, tag
+
+__all__ = ["READERS", "pack"]
+
+SPARSE = ("bsr", "coo", "csc", "csr", "dia", "dok", "lil")
+
+
+def pack(value, inner):
+    """The tree of a value, or None; `inner` packs the parts of it."""
+    kind = type(value)
+    root = kind.__module__.partition(".")[0]
+    packers = {
+        "numpy": _pack_numpy, "pandas": frames.pack, "polars": arrow.pack_polars, "pyarrow": arrow.pack_pyarrow,
+        "scipy": _pack_sparse,
+    }  # fmt: skip
+    packer = packers.get(root) if root in sys.modules else None
+    try:
+        return packer(value, inner) if packer else classes.pack(value, inner)
+    except Unsupported:
+        return None
+
+
+def _pack_numpy(value, inner):
+    import numpy as np
+
+    if type(value) is np.ma.MaskedArray:
+        mask = np.ma.getmask(value)
+        return tag(
+            "masked", data=inner(value.data), mask=None if mask is np.ma.nomask else inner(mask),
+            fill=inner(value.fill_value), hard=bool(value.hardmask),
+        )  # fmt: skip
+    if type(value) is np.ndarray and value.dtype == object:
+        return tag("objects", shape=list(value.shape), v=pack_objects(value.reshape(-1), inner))
+    raise Unsupported
+
+
+@reader("masked")
+def _read_masked(tree, inner):
+    import numpy as np
+
+    mask = np.ma.nomask if tree["mask"] is None else inner(tree["mask"])
+    array = np.ma.MaskedArray(inner(tree["data"]), mask=mask, hard_mask=bool(tree["hard"]))
+    array.fill_value = inner(tree["fill"])
+    return array
+
+
+@reader("objects")
+def _read_objects(tree, inner):
+    import numpy as np
+
+    items = inner(tree["v"])
+    if isinstance(items, np.ndarray):  # texts
+        return items.reshape(tree["shape"])
+    array = np.empty(len(items), object)  # type: ignore[var-annotated]  # of any items
+    for number, item in enumerate(items):
+        array[number] = item
+    return array.reshape(tree["shape"])
+
+
+def pack_objects(array, inner):
+    """The tree of a flat array of objects: texts in one piece, anything else one by one."""
+    items = array.tolist()
+    return frames.pack_texts(items, inner) or inner(items)
+
+
+def _pack_sparse(value, inner):
+    """A sparse matrix or array of any format."""
+    kind = type(value)
+    name, _, suffix = kind.__name__.partition("_")
+    if not kind.__module__.startswith("scipy.sparse.") or name not in SPARSE or suffix not in ("matrix", "array"):
+        raise Unsupported
+    if name in ("csr", "csc", "bsr"):
+        parts = [value.data, value.indices, value.indptr]
+    elif name == "dia":
+        parts = [value.data, value.offsets]
+    else:
+        flat = value.tocoo()
+        parts = [flat.data, *(flat.coords if hasattr(flat, "coords") else (flat.row, flat.col))]
+    return tag("scipy.sparse", c=kind.__name__, shape=list(value.shape), parts=[inner(part) for part in parts])
+
+
+@reader("scipy.sparse")
+def _read_sparse(tree, inner):
+    name, _, suffix = tree["c"].partition("_")
+    if name not in SPARSE or suffix not in ("matrix", "array"):
+        raise ValueError("an unknown sparse format")
+    sparse = importlib.import_module("scipy.sparse")
+    shape = tuple(tree["shape"])
+    data, *rest = [inner(part) for part in tree["parts"]]
+    if name in ("csr", "csc", "bsr"):
+        made = getattr(sparse, tree["c"])((data, *rest), shape=shape)
+        made.check_format(full_check=True)  # before any of its loops in C
+        return made
+    if name == "dia":
+        return getattr(sparse, tree["c"])((data, rest[0]), shape=shape)
+    for indices, side in zip(rest, shape):
+        if len(indices) and not (indices.min() >= 0 and indices.max() < side):
+            raise ValueError("an index outside of the shape")
+    made = getattr(sparse, "coo_" + suffix)((data, tuple(rest)), shape=shape)
+    return made if name == "coo" else made.asformat(name)

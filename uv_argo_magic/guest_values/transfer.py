@@ -1,0 +1,146 @@
+"""The cell's end of pushed and pulled values: bind what came, and send the pulled ones, plain or sealed.
+
+Rules:
+- A pulled value that is not plain data is pickled and described here; nothing unpickles it on the other side.
+- A value that fails costs no other one.
+"""
+
+import os
+import sys
+
+from . import classes, files, libraries, pickles
+from .trees import raw
+
+INLINE = 64 * 1024  # bytes of text that a record has; longer ones go by file, where the client reads files
+LONGEST_VIEW = 256 * 1024  # characters of a representation
+VIEWS = ("text/plain", "text/html")
+
+
+def start(codec, order):
+    """Let `codec` (guest/values.py) know the types of libraries, and those that the notebook has."""
+    codec.extend(libraries.pack, dict(libraries.READERS, sealed=_read_sealed))
+    classes.may_import[0] = True
+    classes.known.clear()
+    classes.known.update(order["reads"].get("classes", {}))
+
+
+def bind(codec, order, module):
+    """Bind what is pushed as variables of `module`."""
+    for item in order["push"]:
+        name = item["name"]
+        if "file" in item:
+            path = os.path.join(order["exchange"], item["file"])
+            text, buffers = files.read(path)
+            os.unlink(path)
+        else:
+            text, buffers = item["text"], ()
+            if files.digest_of(text) != item["digest"]:
+                raise ValueError("the pushed value %r was changed on its way: its SHA-256 does not match" % name)
+        try:
+            value = codec.decode(text, buffers)
+        except codec.MissingLibrary as error:
+            raise _missing(name, error.library) from None
+        setattr(module, name, value)
+
+
+def _missing(name, library):
+    problem = ModuleNotFoundError("No module named %r, which the pushed value %r needs" % (library, name))
+    problem.name = library
+    return problem
+
+
+def _read_sealed(tree, _inner):
+    # Only here: the notebook's end has no reader for this tag.
+    return pickles.loads(raw(tree))
+
+
+def send(codec, order, module, displays, emit):
+    """Send what is pulled."""
+    room = order["value_limit"] or sys.maxsize
+    for name in order["pull"]:
+        if name not in module.__dict__:
+            emit("value", name=name, problem="the cell does not define %s" % name)
+            continue
+        try:
+            fields, size = _record(codec, order, name, module.__dict__[name], displays, room)
+        except _Refused as problem:
+            emit("value", name=name, problem=str(problem))
+            continue
+        except Exception as problem:  # noqa: BLE001 - a value's own methods run here
+            emit("value", name=name, problem="%s cannot be sent: %s: %s" % (name, type(problem).__name__, problem))
+            continue
+        room -= size
+        emit("value", name=name, **fields)
+
+
+class _Refused(Exception):
+    """One sentence, for the user."""
+
+
+def _record(codec, order, name, value, displays, room):
+    """(fields of the record, bytes) of a value."""
+    kind = type(value)
+    buffers = [] if order["exchange"] else None  # type: list | None
+    fields = {"type": pickles.type_name(kind)}
+    try:
+        text = codec.encode(value, buffers)
+    except codec.NotPlain as error:
+        _, hint = error.locate(name)
+        fields["sealed"] = True
+        del (buffers or [])[:]
+        text = _seal(codec, name, value, hint, buffers)
+    if fields.get("sealed") or _root(kind) not in order["reads"]["libraries"]:
+        fields["view"] = _view(value, displays)
+    size = len(text) + sum(map(len, buffers or ()))
+    if size > room:
+        raise _Refused(
+            "%s has %s, and %s can be pulled from this run" % (name, _size(size), _size(max(room, 0)))
+            + "; pull less of it, or write it to a file or a bucket that both sides can read"
+        )
+    if buffers or (order["exchange"] and len(text) > INLINE):
+        fields["file"] = "pulled-%s" % os.urandom(8).hex()
+        fields["size"], fields["digest"] = files.write(os.path.join(order["exchange"], fields["file"]), text, buffers)
+    else:
+        fields.update(body=text, size=size, digest=files.digest_of(text))
+    return fields, size
+
+
+def _seal(codec, name, value, hint, buffers):
+    """The text of a value's pickle."""
+    try:
+        data, how = pickles.dump_or_explain(name, value, _load_cloudpickle)
+    except pickles.Unpicklable as problem:
+        own = hint if problem.path == name else ""
+        raise _Refused(" ".join(filter(None, (str(problem) + ".", own))).rstrip(".")) from None
+    return codec.dump(pickles.sealed_tree(data, how), buffers)
+
+
+def _load_cloudpickle():
+    import uv_argo_cloudpickle
+
+    return uv_argo_cloudpickle
+
+
+def _view(value, displays):
+    """How the value looks here."""
+    data, _ = displays.bundle(value, include=VIEWS)
+    return {
+        mime: text
+        for mime, text in data.items()
+        if mime in VIEWS and isinstance(text, str) and len(text) < LONGEST_VIEW
+    }
+
+
+def _root(kind):
+    root = kind.__module__.partition(".")[0]
+    return root if root in ("numpy", "pandas", "polars", "pyarrow", "scipy") else "builtins"
+
+
+def _size(count):
+    """As core/humanize.py writes sizes."""
+    value, unit = float(count), "bytes"
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if value < 1000 or unit == "GB":
+            break
+        value /= 1000
+    return "%d %s" % (count, unit) if unit == "bytes" else "%.1f %s" % (value, unit)

@@ -1,0 +1,33 @@
+"""The trees of values: tags, the functions that read them, and bytes."""
+
+import base64
+
+TAG = "@"
+READERS = {}  # type: dict
+"""Tag -> function(tree, inner), where `inner` reads a part of the tree."""
+
+
+class Unsupported(Exception):
+    """This value is not plain data."""
+
+
+def reader(name):
+    """Let the decorated function read trees with this tag."""
+
+    def register(function):
+        READERS[name] = function
+        return function
+
+    return register
+
+
+def tag(name, /, **fields):
+    """A tree with this tag."""
+    fields[TAG] = name
+    return fields
+
+
+def raw(tree):
+    """The bytes of a tree, as they were placed."""
+    body = tree["v"]
+    return base64.b64decode(body, validate=True) if isinstance(body, str) else body
