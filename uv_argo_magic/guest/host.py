@@ -26,7 +26,7 @@ class Host:
         self.keeps_venv = False
         """Whether the environment outlives the run."""
         self.held = []
-        """What tells others that environments of the store are in use."""
+        """The locks of the environments that the run uses."""
         self.process = None
         self.stopping = False
         # The run stops when one of these ends: the process above, or the client.
@@ -92,6 +92,9 @@ class Host:
             processes.remove(os.path.join(self.home, name))
         if not self.keeps_venv:
             processes.remove(self.venv)
+        # Before the run reports its end: the next one may want the same environment at once.
+        while self.held:
+            self.held.pop().close()
         if self.client >= 0 and self.client not in self.lifelines:
             # The client is gone; it would have removed the folder.
             processes.remove(self.home)

@@ -148,6 +148,8 @@ class Supervisor:
             venv.take("process %d on %s" % (os.getpid(), os.uname().nodename))
         except environment.Problem as problem:
             raise self._refusal(problem) from problem
+        if venv.lock:
+            self.host.held.append(venv.lock)
 
     def _refusal(self, problem):
         self.log.emit("uv", text="error: %s\n" % problem)
@@ -216,7 +218,8 @@ class Supervisor:
             raise self._refusal(problem) from problem
         if isinstance(tree, int):
             raise InstallProblem(tree)
-        self.host.held.append(tree.lock)
+        if tree.lock:
+            self.host.held.append(tree.lock)
         return tree
 
     def _build(self, key, lines, place):
