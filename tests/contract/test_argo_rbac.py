@@ -71,4 +71,4 @@ def test_the_role_is_what_the_calls_need(server):
     assert found
     assert found.name == third.name
     needed = {right(*call) for call in server.calls}
-    assert needed == {(group, resource, verb) for group, resource, verbs in role.ROLE for verb in verbs}
+    assert needed == {(group, resource, verb) for group, resource, verbs, _ in role.ROLE for verb in verbs}

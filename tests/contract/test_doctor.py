@@ -73,7 +73,7 @@ def test_all_is_well(server, words, capsys):
     ]
     assert [line[9:31].strip() for line in lines if line[:2] == "ok"] == [
         "configuration", "API", "user", "Argo",
-        *(f"may {resource}" for _, resource, _ in role.ROLE),
+        *(f"may {rule.names[0] if rule.names else rule.resource}" for rule in role.ROLE),
         "executor", *NO_RUN,
     ]  # fmt: skip
     assert [line for line in lines if line[:2] != "ok"] == [

@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import yaml
+from support.argo_server import ArgoServer
 from support.index_server import IndexServer
 
+from uv_argo_magic.backends import base
 from uv_argo_magic.cli import main
+from uv_argo_magic.core.policy import reader
 from uv_argo_magic.policy import sources
 
+ROOT = Path(__file__).parents[2]
+HERE = ".".join(map(str, sys.version_info[:3]))
 BLOCKED = '[packages]\nblocked = [{name = "BETA", versions = "<1.9", reason = "CVE-2024-1"}]\n'
 
 
@@ -258,3 +265,40 @@ def test_without_a_policy_none_of_its_code_is_imported(folder):
         [sys.executable, "-c", program, "run", "s.py", "--deps", "gamma"], capture_output=True, text=True, check=True
     )
     assert done.stdout == "3\nuv_argo_magic.policy.sources\n"
+
+
+@pytest.fixture
+def cluster(folder, monkeypatch):
+    with ArgoServer(folder) as server:
+        monkeypatch.setenv("UV_ARGO_KUBECONFIG", str(server.kubeconfig))
+        monkeypatch.setenv("UV_ARGO_IMAGES", f"{HERE}=none")
+        base.load.cache_clear()
+        yield server
+        base.load.cache_clear()
+
+
+def test_the_policy_of_the_namespace_holds_for_its_runs(argo, folder, cluster):
+    cluster.config_maps["uv-argo-policy"] = {"data": {"policy.toml": BLOCKED}}
+    status, text = argo("run", "s.py", "-b", "argo", "--deps", "alpha")
+    assert status == 2
+    assert "beta 1.5 is blocked: CVE-2024-1 (required by alpha)" in text
+    assert "[packages.blocked, ConfigMap uv-argo-policy of " in text
+    assert not [call for call in cluster.calls if call[0] == "POST" and call[1].endswith("/workflows")]
+    assert [call[:2] for call in cluster.calls if "configmaps" in call[1]] == [
+        ("GET", "/api/v1/namespaces/nb/configmaps/uv-argo-policy")
+    ]
+    assert runs(argo, "s.py", "--deps", "gamma")
+    assert "ConfigMap uv-argo-policy of " in argo("policy", "-b", "argo")[1]
+
+
+def test_a_policy_that_a_user_may_not_read_is_reported(argo, cluster):
+    what = 'resource "configmaps" in API group "" in the namespace "nb"'
+    cluster.fail("configmaps/uv-argo-policy", 403, f'configmaps is forbidden: User "me" cannot get {what}')
+    status, text = argo("policy", "-b", "argo")
+    assert status == 0
+    assert "Not read: ConfigMap uv-argo-policy of test, namespace nb: you cannot get" in text
+
+
+def test_the_example_for_administrators_is_a_policy():
+    (config_map,) = yaml.safe_load_all((ROOT / "deploy" / "examples" / "policy.yaml").read_text())
+    assert reader.read(config_map["data"]["policy.toml"], "example").of("install.max_packages")

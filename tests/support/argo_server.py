@@ -441,6 +441,9 @@ class _Handler(BaseHTTPRequestHandler):
         if kind == "workflowtemplates":
             missing = {"message": f'workflowtemplates.argoproj.io "{name}" not found'}
             return self.say(*(200, server.templates[name]) if name in server.templates else (404, missing))
+        if self.command == "GET":
+            missing = {"message": f'configmaps "{name}" not found'}
+            return self.say(*(200, server.config_maps[name]) if name in server.config_maps else (404, missing))
         server.config_maps[body["metadata"]["name"]] = body
         return self.say(201, body)
 

@@ -289,6 +289,23 @@ class Lists(Protocol):
         """
 
 
+@dataclass(frozen=True, kw_only=True)
+class PolicyText:
+    """The package policy of a backend: its text in TOML ("": none), its name, and why it could not be read."""
+
+    origin: str
+    text: str = ""
+    problem: str = ""
+
+
+@runtime_checkable
+class Policies(Protocol):
+    """A backend that keeps a package policy for all of its users."""
+
+    def policy(self, settings: Settings) -> PolicyText:
+        """The policy where these settings lead; never raises."""
+
+
 @runtime_checkable
 class ManualStop(Protocol):
     """A backend whose runs can be stopped from a terminal without this package."""
@@ -380,6 +397,11 @@ def runs(backend: Backend, settings: Settings) -> tuple[RemoteRun, ...] | None:
         BackendError: the backend cannot be reached, or does not let the user list them.
     """
     return backend.runs(settings) if isinstance(backend, Lists) else None
+
+
+def policy(backend: Backend, settings: Settings) -> PolicyText | None:
+    """The package policy of the backend; None if it keeps none."""
+    return backend.policy(settings) if isinstance(backend, Policies) else None
 
 
 def manual_stop_commands(backend: Backend, name: str) -> tuple[str, ...]:

@@ -74,8 +74,8 @@ def handle(request: Request) -> Iterator[Answer]:
         raise unknown("action", action, ACTIONS)
     as_json = request.line.has("json")
     if action == "show":
-        policy = _policy(request.context)
-        yield json.dumps(_data(policy), indent=1) if as_json else show(policy)
+        policy, problem = _policy(request)
+        yield json.dumps(_data(policy), indent=1) if as_json else show(policy, problem)
     elif action == "check":
         if not names:
             raise SpecError("policy check needs a file", hint="Example: policy check study.ipynb")
@@ -93,8 +93,13 @@ def handle(request: Request) -> Iterator[Answer]:
         yield from explain(names[0], request, as_json=as_json)
 
 
-def _policy(context: CellContext) -> Policy:
-    return sources.read(sources.files(context.notebook_path))
+def _policy(request: Request) -> tuple[Policy, str]:
+    """The policy for runs of the configured backend, and why a part of it could not be read."""
+    configuration = request.configuration()
+    backend = base.load(configuration.backend)
+    shared = base.policy(backend, configuration.settings)
+    found = sources.find(request.context.notebook_path, backend, configuration.settings)
+    return found or Policy(), f"{shared.origin}: {shared.problem}" if shared and shared.problem else ""
 
 
 def _in_force(policy: Policy) -> Iterator[tuple[rules.Rule, str, str]]:
@@ -104,14 +109,15 @@ def _in_force(policy: Policy) -> Iterator[tuple[rules.Rule, str, str]]:
             yield rule, rule.kind.show(statement.value), statement.origin
 
 
-def show(policy: Policy) -> Table:
-    """The rules in force, and where each comes from."""
+def show(policy: Policy, problem: str = "") -> Table:
+    """The rules in force, and where each comes from; `problem` tells what could not be read."""
+    problems = (f"Not read: {problem}.",) if problem else ()
     if not policy:
-        return Table(notes=("No package policy: all packages are allowed.",))
+        return Table(notes=("No package policy: all packages are allowed.", *problems))
     return Table(
         head=("RULE", "VALUE", "FROM"),
         rows=tuple((rule.name, value, origin) for rule, value, origin in _in_force(policy)),
-        notes=("Of several limits, the strictest counts.",),
+        notes=("Of several limits, the strictest counts.", *problems),
     )
 
 
@@ -193,8 +199,7 @@ def explain(name: str, request: Request, *, as_json: bool = False) -> Iterator[A
         SpecError: the line is invalid, or the package is not part of its requirements.
     """
     name = canonicalize_name(name)
-    context = request.context
-    policy = _policy(context)
+    policy, _ = _policy(request)
     lock, violations = _decide(policy, name, request)
     package = next((package for package in lock.packages if package.name == name), None) if lock else None
     if lock and package is None:

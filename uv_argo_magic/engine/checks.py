@@ -61,13 +61,12 @@ def begin(spec: RunSpec, backend: base.Backend, document: str = "") -> RunSpec:
     Raises:
         PolicyError: the policy does not allow what uv would do to resolve, or a policy cannot be read.
     """
-    paths = sources.files(document)
-    if not paths:
+    policy = sources.find(document, backend, spec.settings)
+    if policy is None:
         return spec
     from uv_argo_magic.core.policy import reader  # noqa: PLC0415 - only where there is a policy
     from uv_argo_magic.policy import enforcement  # noqa: PLC0415 - the same
 
-    policy = sources.read(paths)
     spec = reader.limited(spec, policy)
     enforcement.enforce_early(policy, spec, backend)
     return spec
@@ -79,13 +78,14 @@ def enforce(proposal: Proposal) -> None:
     Raises:
         PolicyError: the policy or a check refused the proposal, or a policy cannot be read.
     """
-    if paths := sources.files(proposal.document):
+    backend = proposal.backend or base.load(proposal.spec.backend)
+    if policy := sources.find(proposal.document, backend, proposal.spec.settings):
         from uv_argo_magic.policy import enforcement  # noqa: PLC0415 - only where there is a policy
 
         violations = enforcement.check(
-            sources.read(paths),
+            policy,
             proposal.spec,
-            proposal.backend or base.load(proposal.spec.backend),
+            backend,
             proposal.resolution,
             proposal.installs,
             proposal.explain,

@@ -2,7 +2,8 @@
 
 Rules:
 - This module imports next to nothing: most users have no policy, and for them a run only looks for files.
-- A file that exists and cannot be read is an error: its rules would silently not hold.
+- A file that exists and cannot be read is an error: its rules would silently not hold. A cluster that does not answer
+  is not: its runs fail anyway.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from uv_argo_magic.backends import base
 from uv_argo_magic.errors import PolicyError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from uv_argo_magic.core.policy.model import Policy
+    from uv_argo_magic.core.spec.run_spec import Settings
 
 SYSTEM = Path("/etc/uv-argo/policy.toml")
 """The policy of this machine."""
@@ -57,15 +60,22 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def read(paths: tuple[Path, ...]) -> Policy:
-    """The policies of these files together.
+def find(document: str = "", backend: base.Backend | None = None, settings: Settings | None = None) -> Policy | None:
+    """All policies that hold for a notebook or file, and for runs of this backend; None if there are none.
 
     Raises:
-        PolicyError: a file cannot be read, or is invalid.
+        PolicyError: a policy cannot be read, or is invalid.
     """
+    paths = files(document)
+    shared = base.policy(backend, settings) if backend and settings else None
+    if not paths and not (shared and shared.text):
+        return None
     from uv_argo_magic.core.policy import model, reader  # noqa: PLC0415 - only where there is a policy
 
-    return model.merged(reader.read(_text(path), str(path)) for path in paths)
+    texts = [(str(path), _text(path)) for path in paths]
+    if shared and shared.text:
+        texts.append((shared.origin, shared.text))
+    return model.merged(reader.read(text, origin) for origin, text in texts)
 
 
 def _text(path: Path) -> str:

@@ -21,10 +21,11 @@ from uv_argo_magic.backends.argo import cluster_features, connections, doctor
 from uv_argo_magic.backends.argo import follow as follow_module
 from uv_argo_magic.backends.argo.manifests import run_metadata, template, workflow, yaml_output
 from uv_argo_magic.backends.argo.manifests.hera import INSTALL, hera, required_packages
-from uv_argo_magic.backends.base import BACKEND_SETTINGS, Capability, Check, Submission
+from uv_argo_magic.backends.argo.role import POLICY
+from uv_argo_magic.backends.base import BACKEND_SETTINGS, Capability, Check, PolicyText, Submission
 from uv_argo_magic.backends.kubernetes import images
 from uv_argo_magic.core.protocol.events import NodePhase
-from uv_argo_magic.errors import BackendError, SubmitRejected
+from uv_argo_magic.errors import BackendError, BackendUnavailable, SubmitRejected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
 
 MAX_ENDED = 256
 """How many runs that are not followed any more keep their client."""
+
+
+POLICY_AGE = 60.0
+"""Seconds for which a package policy is used before it is read again."""
 
 
 @dataclass(kw_only=True)
@@ -64,6 +69,8 @@ class ArgoBackend:
         self._runs: dict[str, _KnownRun] = {}
         self._executors: dict[str, str] = {}
         """Location -> the containers that Argo adds to a pod there, once one was seen."""
+        self._policies: dict[str, tuple[float, PolicyText]] = {}
+        """Location -> when its package policy was read, and the policy."""
         self._misreports: dict[str, str] = {}
         """Location -> a remark to print before the next run there (Follower.misreport); "" once printed."""
 
@@ -196,6 +203,24 @@ class ArgoBackend:
         with required_packages():
             client = self._connect(settings)
         return tuple(run_metadata.read_all(client.workflows(run_metadata.RUN_LABEL), client.location))
+
+    def policy(self, settings: Settings) -> PolicyText:
+        """The ConfigMap `uv-argo-policy` of the namespace; what was read is used again for a while."""
+        try:
+            with required_packages():
+                client = self._connect(settings)
+        except BackendUnavailable as problem:
+            return PolicyText(origin=f"ConfigMap {POLICY}", problem=str(problem))
+        read_at, known = self._policies.get(client.location, (0.0, None))
+        if known and time.monotonic() - read_at < POLICY_AGE:
+            return known
+        origin = f"ConfigMap {POLICY} of {client.location}"
+        try:
+            found = PolicyText(origin=origin, text=client.policy())
+        except BackendError as problem:
+            found = PolicyText(origin=origin, problem=str(problem))
+        self._policies[client.location] = (time.monotonic(), found)
+        return found
 
     def watch(self, name: str, *, follow: bool = True) -> Iterator[Item]:
         """Log text and phases; ends some seconds after the exit record, with Argo's own phase."""

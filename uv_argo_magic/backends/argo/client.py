@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
-from uv_argo_magic.backends.argo.role import ROLE
+from uv_argo_magic.backends.argo.role import POLICY, ROLE
 from uv_argo_magic.backends.kubernetes import client
 from uv_argo_magic.backends.kubernetes.rbac import Denied
 from uv_argo_magic.backends.kubernetes.transport import Expired, Gone, TooEarly
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 WORKFLOWS = "/apis/argoproj.io/v1alpha1/namespaces/{}/workflows"
 DESCRIPTION = "/openapi/v3/apis/argoproj.io/v1alpha1"
+POLICY_KEY = "policy.toml"
+"""The key of the package policy in its ConfigMap."""
 WORKFLOW_LABEL = "workflows.argoproj.io/workflow"
 
 
@@ -111,6 +113,19 @@ class ArgoClient(client.Client):
         """
         path = self._workflows().removesuffix("workflows") + "workflowtemplates"
         return self.transport.request("GET", f"{path}/{quote(name)}")
+
+    def policy(self) -> str:
+        """The text of the namespace's package policy; "" if there is none.
+
+        Raises:
+            BackendError: it cannot be read.
+        """
+        path = f"/api/v1/namespaces/{quote(self.namespace)}/configmaps/{POLICY}"
+        try:
+            config_map = self.transport.request("GET", path)
+        except Gone:
+            return ""
+        return str((config_map.get("data") or {}).get(POLICY_KEY) or "")
 
     def shutdown(self, name: str, strategy: str) -> None:
         """End the workflow: "Stop" lets exit handlers run, "Terminate" does not; no error if it does not exist.

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from uv_argo_magic.backends.argo.client import ArgoClient
+    from uv_argo_magic.backends.kubernetes.rbac import Rule
     from uv_argo_magic.core.spec.run_spec import Settings
 
 FINALIZER = "workflows.argoproj.io/status"
@@ -155,13 +156,14 @@ def _argo(client: ArgoClient) -> Check:
 def _rights(client: ArgoClient) -> Iterator[Check]:
     """One check for each rule of the Role that users need."""
     for rule in ROLE:
-        group, resource, verbs = rule
-        missing = [verb for verb in verbs if not _may(client, group, resource, verb)]
-        name = f"may {resource}"
+        verbs = rule.verbs
+        missing = [verb for verb in verbs if not _may(client, rule, verb)]
+        subject = rule.names[0] if rule.names else rule.resource
+        name = f"may {subject}"
         if not missing:
             yield Check(name=name, outcome="ok", message=", ".join(verbs))
             continue
-        purpose = OPTIONAL.get(resource, "")
+        purpose = OPTIONAL.get(subject, "")
         yield Check(
             name=name,
             outcome="note" if purpose else "failed",
@@ -171,9 +173,12 @@ def _rights(client: ArgoClient) -> Iterator[Check]:
         )
 
 
-def _may(client: ArgoClient, group: str, resource: str, verb: str) -> bool:
-    name, _, part = resource.partition("/")
-    attributes = {"namespace": client.namespace, "verb": verb, "group": group, "resource": name, "subresource": part}
+def _may(client: ArgoClient, rule: Rule, verb: str) -> bool:
+    resource, _, part = rule.resource.partition("/")
+    attributes = {
+        "namespace": client.namespace, "verb": verb, "group": rule.group, "resource": resource, "subresource": part,
+        "name": "".join(rule.names[:1]),
+    }  # fmt: skip
     body = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",

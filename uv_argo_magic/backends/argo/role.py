@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from uv_argo_magic.backends.kubernetes.rbac import POD_RULES, Rule
 
+POLICY = "uv-argo-policy"
+"""The ConfigMap with the package policy of a namespace."""
+
 ROLE = (
     Rule("argoproj.io", "workflows", ("create", "get", "list", "patch")),
     Rule("argoproj.io", "workflowtemplates", ("get",)),
     *POD_RULES,
+    Rule("", "configmaps", ("get",), (POLICY,)),
 )
 """All requests of this backend to the Kubernetes API."""
 SERVER_ROLE = (
@@ -20,5 +24,6 @@ SERVER_ROLE = (
 OPTIONAL = {
     "configmaps": "only needed for programs above 96 KiB",
     "workflowtemplates": "only needed with --set template=NAME",
+    POLICY: "only needed for a package policy of the namespace",
 }
-"""Resource that most runs do not need -> what it is for."""
+"""Resource, or object, that most runs do not need -> what it is for."""

@@ -90,6 +90,14 @@ class Server(ArgoClient):
             "an Argo Server cannot create ConfigMaps", hint="Or use the Kubernetes API: --set context=NAME."
         )
 
+    def policy(self) -> str:
+        """Always fails.
+
+        Raises:
+            BackendUnavailable: always.
+        """
+        raise BackendUnavailable("an Argo Server does not read ConfigMaps")
+
     def workflows(self, selector: str) -> list[dict[str, Any]]:
         """The workflows that a label selector matches, the newest first.
 

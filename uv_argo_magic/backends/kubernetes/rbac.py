@@ -12,15 +12,17 @@ if TYPE_CHECKING:
 
 
 class Rule(NamedTuple):
-    """One rule of a Role: API group, resource, verbs."""
+    """One rule of a Role: API group, resource, verbs, and the names of the objects, if it is for some of them only."""
 
     group: str
     resource: str
     verbs: tuple[str, ...]
+    names: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """The rule as YAML on one line."""
-        return f'{{apiGroups: ["{self.group}"], resources: [{self.resource}], verbs: [{", ".join(self.verbs)}]}}'
+        names = f", resourceNames: [{', '.join(self.names)}]" if self.names else ""
+        return f'{{apiGroups: ["{self.group}"], resources: [{self.resource}], verbs: [{", ".join(self.verbs)}]{names}}}'
 
 
 POD_RULES = (
@@ -46,8 +48,10 @@ def denied(message: str, rules: Iterable[Rule] = POD_RULES) -> Denied:
     if not match:
         return Denied(f"the cluster denied the request: {message}", hint=refusal_hint(message))
     scope = f" in the namespace {match['namespace']}" if match["namespace"] else ""
-    verbs = next((rule.verbs for rule in rules if rule.resource == match["resource"]), (match["verb"],))
-    rule = Rule(match["group"], match["resource"], verbs)
+    fitting = sorted(
+        (rule for rule in rules if rule.resource == match["resource"]), key=lambda rule: match["verb"] not in rule.verbs
+    )
+    rule = next(iter(fitting), Rule(match["group"], match["resource"], (match["verb"],)))
     return Denied(
         f"you cannot {match['verb']} {match['resource']}{scope}",
         hint=(
