@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from support.index_server import IndexServer
 from uv_argo_magic.backends import base
 from uv_argo_magic.cli import main
 from uv_argo_magic.core.policy import reader
-from uv_argo_magic.policy import sources
+from uv_argo_magic.policy import audit, sources
 
 ROOT = Path(__file__).parents[2]
 HERE = ".".join(map(str, sys.version_info[:3]))
@@ -302,3 +303,88 @@ def test_a_policy_that_a_user_may_not_read_is_reported(argo, cluster):
 def test_the_example_for_administrators_is_a_policy():
     (config_map,) = yaml.safe_load_all((ROOT / "deploy" / "examples" / "policy.yaml").read_text())
     assert reader.read(config_map["data"]["policy.toml"], "example").of("install.max_packages")
+
+
+def audit_of(folder):
+    lines = (folder / "home" / "data" / "audit.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_each_decision_is_one_line_of_the_audit_log(argo, folder):
+    log = folder / "shared" / "audit.jsonl"
+    write(folder / "uv-argo-policy.toml", f'{BLOCKED}[audit]\nfiles = ["{log}"]\n')
+    assert argo("run", "s.py", "--deps", "alpha")[0] == 2
+    assert argo("run", "s.py", "--deps", "gamma", "--dry-run")[0] == 0
+    assert runs(argo, "s.py", "--deps", "gamma")
+    refused, allowed = audit_of(folder)
+    assert log.read_text() == (folder / "home" / "data" / "audit.jsonl").read_text()
+    assert (refused["decision"], refused["purpose"], refused["packages"]) == (
+        "refused",
+        "run",
+        ["alpha==1.0", "beta==1.5"],
+    )
+    assert [violation["rule"] for violation in refused["violations"]] == ["packages.blocked"]
+    assert (allowed["decision"], allowed["packages"], allowed["violations"]) == ("allowed", ["gamma==1.0"], [])
+    assert allowed["document"] == str(folder / "s.py")
+    assert allowed["policies"] == [str(folder / "uv-argo-policy.toml")]
+    assert len(allowed["lock"]) == 32
+    assert "import gamma" not in log.read_text()
+
+
+def test_a_run_that_cannot_be_recorded_is_refused(argo, folder):
+    write(folder / "uv-argo-policy.toml", f'[audit]\nfiles = ["{folder}"]\n')
+    status, text = argo("run", "s.py", "--deps", "gamma")
+    assert status == 2
+    assert f"cannot write the audit log {folder}" in text
+
+
+def test_a_long_audit_log_begins_again(argo, folder, monkeypatch):
+    write(folder / "uv-argo-policy.toml", "")
+    write(folder / "plain.py", "")
+    monkeypatch.setattr(audit, "LARGEST", 10)
+    for _ in range(3):
+        assert argo("run", "plain.py")[0] == 0
+    assert len(audit_of(folder)) == 1
+    assert (folder / "home" / "data" / "audit.1.jsonl").exists()
+
+
+def test_runs_with_packages_are_counted(argo, folder):
+    write(folder / "uv-argo-policy.toml", "[install]\nper_hour = 2\n")
+    write(folder / "plain.py", "")
+    assert argo("run", "plain.py")[0] == 0
+    for _ in range(2):
+        assert runs(argo, "s.py", "--deps", "gamma")
+    status, text = argo("run", "s.py", "--deps", "gamma")
+    assert status == 2
+    assert "2 runs with packages began on this machine within an hour, and at most 2 may" in text
+    assert argo("run", "plain.py")[0] == 0
+    log = folder / "home" / "data" / "audit.jsonl"
+    log.write_text("not JSON\n[]\n" + log.read_text().replace('"time": "2', '"time": "1'))
+    assert runs(argo, "s.py", "--deps", "gamma")
+
+
+def test_a_workflow_has_the_decision(argo, folder):
+    write(folder / "plain.py", "print(1)\n")
+    assert "uv-argo-magic/policy" not in argo("run", "plain.py", "-b", "argo", "--dry-run")[1]
+    assert argo("run", "plain.py")[0] == 0
+    write(folder / "uv-argo-policy.toml", "")
+    assert argo("export", "--to", "cell.yaml", "-b", "argo")[0] == 0
+    (workflow,) = yaml.safe_load_all((folder / "cell.yaml").read_text())
+    note = json.loads(workflow["metadata"]["annotations"]["uv-argo-magic/policy"])
+    assert (note["decision"], note["policies"]) == ("allowed", [str(folder / "uv-argo-policy.toml")])
+    assert set(note) == {"user", "lock", "decision", "policies"}
+
+
+def test_a_look_alike_is_a_warning_once_and_an_error_by_policy(argo, folder, index):
+    index.add("requets", "1.0")
+    doubt = "requets is not requests: the names differ by one character. Check that you mean it."
+    assert doubt in argo("run", "s.py", "--deps", "requets", "gamma")[1]
+    assert doubt not in argo("run", "s.py", "--deps", "requets", "gamma")[1]
+    assert doubt not in argo("run", "s.py", "--deps", "requets")[1]
+    index.add("nunpy", "1.0", uploaded=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    for words in (("nunpy", "gamma"), ("nunpy",)):
+        assert "nunpy is not numpy" in argo("run", "s.py", "--deps", *words)[1]
+    write(folder / "uv-argo-policy.toml", '[packages]\nlook_alikes = ["nunpy"]\n')
+    status, text = argo("run", "s.py", "--deps", "requets", "nunpy")
+    assert status == 2
+    assert text.count("looks like") == 1

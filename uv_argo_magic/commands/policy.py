@@ -231,7 +231,8 @@ def _decide(policy: Policy, name: str, request: Request) -> tuple[Lock | None, t
         resolution = lock or resolver.lock(requirements)
         if isinstance(resolution, Lock):
             lock = resolution = resolver.explain(resolution, requirements)
-        violations = enforcement.check(policy, target.spec, backend, resolution)
+        proposal = checks.Proposal(spec=target.spec, resolution=resolution, purpose="lock")
+        violations = enforcement.check(policy, proposal, backend)
     except PolicyError as error:
         violations = error.violations
     return lock, tuple(violation for violation in violations if violation.package in ("", name))

@@ -6,6 +6,7 @@ import base64
 import functools
 import os
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from uv_argo_magic.core.spec import program
@@ -46,11 +47,11 @@ def build(proposal: checks.Proposal, missing: Resolution | None = None, exchange
     Raises:
         PolicyError: a check refused it.
     """
-    checks.enforce(proposal)
+    decision = checks.enforce(proposal)
     spec, resolution = proposal.spec, missing or proposal.resolution
     uv = runner.uv_version() if spec.settings.shape == "runtime" else ""
     modules = notebook_modules() if may_use_ipython(spec, resolution) else {}
-    return program.build(
+    built = program.build(
         spec,
         resolution,
         guest=guest_text(*_parts(spec)),
@@ -61,6 +62,7 @@ def build(proposal: checks.Proposal, missing: Resolution | None = None, exchange
         values=_values_modules(spec),
         exchange=exchange if spec.push or spec.pull else "",
     )
+    return replace(built, decision=decision) if decision else built
 
 
 _DEFINES = re.compile(r"\b(?:class|def|lambda)\b")

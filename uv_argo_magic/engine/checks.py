@@ -72,25 +72,18 @@ def begin(spec: RunSpec, backend: base.Backend, document: str = "") -> RunSpec:
     return spec
 
 
-def enforce(proposal: Proposal) -> None:
-    """Apply the package policy and all checks.
+def enforce(proposal: Proposal) -> str:
+    """Apply the package policy and all checks; what a workflow records of the policy's decision ("": nothing).
 
     Raises:
         PolicyError: the policy or a check refused the proposal, or a policy cannot be read.
     """
     backend = proposal.backend or base.load(proposal.spec.backend)
+    note = ""
     if policy := sources.find(proposal.document, backend, proposal.spec.settings):
         from uv_argo_magic.policy import enforcement  # noqa: PLC0415 - only where there is a policy
 
-        violations = enforcement.check(
-            policy,
-            proposal.spec,
-            backend,
-            proposal.resolution,
-            proposal.installs,
-            proposal.explain,
-        )
-        if violations:
-            raise enforcement.error(violations)
+        note = enforcement.enforce(policy, proposal, backend)
     for check in CHECKS:
         check(proposal)
+    return note

@@ -16,13 +16,17 @@ from uv_argo_magic.core.policy.model import Subject
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.spec import indexes, program
 from uv_argo_magic.errors import PolicyError, SpecError
+from uv_argo_magic.policy import audit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from uv_argo_magic.core.policy.model import Policy, Violation
-    from uv_argo_magic.core.resolution.lock import Resolution
     from uv_argo_magic.core.spec.run_spec import RunSpec
+    from uv_argo_magic.engine.checks import Proposal
+
+RECORDED = frozenset({"run", "probe", "export"})
+"""The purposes whose decisions are recorded: the others neither run nor write anything."""
 
 
 def enforce_early(policy: Policy, spec: RunSpec, backend: base.Backend) -> None:
@@ -36,19 +40,37 @@ def enforce_early(policy: Policy, spec: RunSpec, backend: base.Backend) -> None:
         raise error(violations)
 
 
-def check(
-    policy: Policy,
-    spec: RunSpec,
-    backend: base.Backend,
-    resolution: Resolution,
-    installs: tuple[tuple[str, Lock], ...] = (),
-    explain: Callable[[Lock], Lock] | None = None,
-) -> tuple[Violation, ...]:
-    """What the policy does not allow of a resolved run; `explain` adds what requires each package."""
-    facts = replace(subject(spec, backend, bool(resolution.lines)), resolution=resolution, installs=installs)
+def enforce(policy: Policy, proposal: Proposal, backend: base.Backend) -> str:
+    """Decide on a resolved run, and record the decision; the short form of the record, for a workflow.
+
+    Raises:
+        PolicyError: lists the violations; or the decision cannot be recorded.
+    """
+    violations = check(policy, proposal, backend)
+    note = ""
+    if proposal.purpose in RECORDED:
+        record = audit.entry(proposal, policy, violations)
+        audit.write(record, (log for statement in policy.of("audit.files") for log in statement.value))
+        note = audit.annotation(record)
+    if violations:
+        raise error(violations)
+    return note
+
+
+def check(policy: Policy, proposal: Proposal, backend: base.Backend) -> tuple[Violation, ...]:
+    """What the policy does not allow of a resolved run."""
+    spec, resolution = proposal.spec, proposal.resolution
+    installs_packages = bool(resolution.lines or proposal.installs)
+    counts = installs_packages and proposal.purpose == "run" and policy.of("install.per_hour")
+    facts = replace(
+        subject(spec, backend, installs_packages),
+        resolution=resolution,
+        installs=proposal.installs,
+        recent_installs=audit.recent_installs() if counts else None,
+    )
     violations = rules.check(policy, facts)
-    if explain and isinstance(resolution, Lock) and any(violation.package for violation in violations):
-        violations = rules.check(policy, replace(facts, resolution=explain(resolution)))
+    if proposal.explain and isinstance(resolution, Lock) and any(violation.package for violation in violations):
+        violations = rules.check(policy, replace(facts, resolution=proposal.explain(resolution)))
     return violations
 
 

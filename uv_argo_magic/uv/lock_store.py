@@ -49,6 +49,11 @@ class LockStore:
         locks = [lock for path in self._root.glob(f"*/{question}.json") if (lock := _read(path))]
         return max(locks, key=lambda lock: lock.created_at, default=None)
 
+    def names(self) -> frozenset[str]:
+        """The packages of all locks of this notebook."""
+        locks = [lock for path in self._folder.glob("*.json") if (lock := _read(path))]
+        return frozenset(package.name for lock in locks for package in lock.packages)
+
     def keep(self, question: str, lock: Lock) -> None:
         """Store this lock; if the disk is full, the next cell resolves again."""
         with contextlib.suppress(OSError):

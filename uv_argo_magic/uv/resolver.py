@@ -18,6 +18,7 @@ import os
 import re
 import time
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from uv_argo_magic.core.requirements.parser import parse_items
@@ -37,12 +38,17 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.requirements.model import Requirements
     from uv_argo_magic.core.resolution.base_packages import BaseEnvironment
     from uv_argo_magic.core.resolution.install_errors import InstallFailure
+    from uv_argo_magic.core.resolution.lock import Package
     from uv_argo_magic.core.spec.run_spec import Settings
     from uv_argo_magic.uv.interpreters import Interpreter
     from uv_argo_magic.uv.lock_store import LockStore
 
 PYTHONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 """Pythons to try for a package that has no wheel for this one."""
+
+
+YOUNG = 30 * 24 * 3600.0
+"""Seconds after its upload for which a file is young."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,9 +120,10 @@ class Resolver:
             return stored
         result = self._resolve(question, requirements, cancelled)
         if isinstance(result, Lock):
+            doubts = self._look_alikes(result)
             if self.store and save:
                 self.store.keep(question.digest, result)
-            return result
+            return replace(result, warnings=(*result.warnings, *doubts))
         is_offline = result.unreachable or result.cause == "offline"
         last = self.store.last_anywhere(question.digest) if self.store and is_offline else None
         if last:
@@ -126,6 +133,24 @@ class Resolver:
         if result.unreachable or (result.cause == "auth" and self.settings.index_secrets):
             return Unresolved(lines=requirements.lines, reason=result.sentence)
         raise ResolutionError(result.sentence, hint=result.hint, names=result.blamed)
+
+    def _look_alikes(self, lock: Lock) -> tuple[str, ...]:
+        """A warning for each package that looks like a popular one, and is young or new to the notebook.
+
+        It is not stored with the lock: a name that a user has seen and kept is not doubted again.
+        """
+        from uv_argo_magic.core.requirements import look_alikes  # noqa: PLC0415 - only a new lock needs it
+
+        found = [(package, look_alikes.popular_name(package.name)) for package in lock.packages]
+        doubtful = [(package, popular) for package, popular in found if popular]
+        if not doubtful:
+            return ()
+        known = self.store.names() if self.store else frozenset()
+        return tuple(
+            f"{package.name} is not {popular}: the names differ by one character. Check that you mean it."
+            for package, popular in doubtful
+            if package.name not in known or _is_young(package)
+        )
 
     def stored(self, requirements: Requirements) -> Lock | None:
         """The notebook's lock for these requirements; uv is not run."""
@@ -155,7 +180,8 @@ class Resolver:
         explained = dependency_tree.annotate(lock, out, dict(question.environ).get("UV_INDEX", ""))
         stored = self.store.find(question.digest) if self.store else None
         if self.store and stored and (stored.key, stored.created_at) == (lock.key, lock.created_at):
-            self.store.keep(question.digest, explained)
+            # Without the warnings that only a new lock has.
+            self.store.keep(question.digest, replace(explained, warnings=stored.warnings))
         return explained
 
     def cached(self, lock: Lock, *, cancelled: threading.Event | None = None) -> frozenset[str]:
@@ -335,6 +361,11 @@ class Resolver:
             command, files, dict(question.environ), self.settings.install_timeout, cancelled=cancelled,
             prepare_folder=prepare,
         )  # fmt: skip
+
+
+def _is_young(package: Package) -> bool:
+    """Whether its file was uploaded lately, as far as that is known."""
+    return bool(package.uploaded) and time.time() - datetime.fromisoformat(package.uploaded).timestamp() < YOUNG
 
 
 def _refuse_urls(*lists: Requirements) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.policy import patterns
 from uv_argo_magic.core.policy.model import Policy, Statement, Subject, Violation
+from uv_argo_magic.core.requirements import look_alikes
 from uv_argo_magic.core.resolution.lock import Package, Unresolved
 from uv_argo_magic.core.spec import quantity, settings_parser
 
@@ -339,6 +340,20 @@ def _hashes(statement: Statement, subject: Subject) -> Iterator[Violation]:
             )
 
 
+def _look_alikes(statement: Statement, subject: Subject) -> Iterator[Violation]:
+    accepted = cast("tuple[NamePattern, ...]", statement.value)
+    for package in subject.packages:
+        popular = look_alikes.popular_name(package.name)
+        if popular and not any(pattern.matches(package.name, package.version) for pattern in accepted):
+            yield _violation(
+                statement,
+                f"{_label(package)} looks like {popular}: the names differ by one character",
+                f"Use {popular}, or ask for {package.name} to be accepted.",
+                package=package.name,
+                subject=subject,
+            )
+
+
 def _min_age(statement: Statement, subject: Subject) -> Iterator[Violation]:
     if subject.resolution is None:
         return
@@ -480,6 +495,12 @@ def _session_limit(name: str) -> Check:
     return check_session
 
 
+def _no_check(statement: Statement, subject: Subject) -> Iterator[Violation]:
+    """Nothing: the rule is about what is recorded."""
+    del statement, subject
+    yield from ()
+
+
 _TABLE = (
     Rule(
         name="packages.allowed", kind=NAMES, check=_allowed,
@@ -490,6 +511,10 @@ _TABLE = (
         name="packages.blocked", kind=NAMES, check=_blocked,
         sentence="packages that may not be installed, and why",
         example='[{name = "python-dateutil", versions = "<2.9", reason = "CVE-2024-1"}]',
+    ),
+    Rule(
+        name="packages.look_alikes", kind=NAMES, check=_look_alikes,
+        sentence="refuse names that differ from a popular one by one character, except these", example='["panda"]',
     ),
     Rule(
         name="packages.min_age", kind=AGE, check=_min_age,
@@ -590,6 +615,10 @@ _TABLE = (
     Rule(
         name="sessions.max_age", kind=TIME, check=_session_limit("max_age"),
         sentence="maximum max_age of a session", example='"12h"',
+    ),
+    Rule(
+        name="audit.files", kind=TEXTS, check=_no_check,
+        sentence="files that get a line of JSON for each decision", example='["/var/log/uv-argo.jsonl"]',
     ),
 )  # fmt: skip
 

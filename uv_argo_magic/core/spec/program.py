@@ -72,6 +72,7 @@ class Program:
 
     `install` is the part of the payload that builds the environment, for a separate install; "" without packages. A
     cell of a session has an `order` instead of a payload: the same as JSON, which a client sends to the worker.
+    `decision` is that of the package policy, as JSON; "" without a policy.
     """
 
     guest: str
@@ -79,6 +80,7 @@ class Program:
     nonce: str
     install: str = ""
     order: str = ""
+    decision: str = ""
 
     @property
     def source(self) -> str:

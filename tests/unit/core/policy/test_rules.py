@@ -100,6 +100,22 @@ def test_two_lists_of_allowed_packages_must_both_have_it():
     }
 
 
+def test_a_look_alike_is_refused_unless_it_is_accepted():
+    forged = replace(ALPHA, name="requets")
+    assert refused("packages.look_alikes", "[]", subject(forged, ALPHA)) == [
+        (
+            "requets 1.0 looks like requests: the names differ by one character. "
+            "Use requests, or ask for requets to be accepted."
+        )
+    ]
+    assert refused("packages.look_alikes", '["requets<2"]', subject(forged)) == []
+    assert len(refused("packages.look_alikes", '["requets<1"]', subject(forged))) == 1
+
+
+def test_a_rule_about_records_refuses_nothing():
+    assert refused("audit.files", '["/var/log/a"]', subject(ALPHA)) == []
+
+
 def test_a_package_must_have_an_age():
     young = replace(ALPHA, uploaded="2025-12-30T12:00:00+00:00")
     assert refused("packages.min_age", '"7 days"', subject(ALPHA)) == []
@@ -316,6 +332,7 @@ ADDRESSES = st.lists(
 VALUES = {
     "packages.allowed": LISTS,
     "packages.blocked": LISTS,
+    "packages.look_alikes": LISTS,
     "packages.min_age": st.sampled_from(["1 day", "30 days"]),
     "indexes.trusted": ADDRESSES,
     "install.only_binary": st.just(True),

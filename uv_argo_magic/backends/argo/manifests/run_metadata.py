@@ -25,6 +25,7 @@ SCHEMA_NOTE = "uv-argo-magic/schema"
 NONCE_NOTE = "uv-argo-magic/nonce"
 CELL_NOTE = "uv-argo-magic/cell"
 NOTEBOOK_NOTE = "uv-argo-magic/notebook"
+DECISION_NOTE = "uv-argo-magic/policy"
 MAX_PATH = 1000
 """Maximum characters of a notebook's path."""
 CONTROLLER = "workflows.argoproj.io/controller-instanceid"
@@ -53,6 +54,7 @@ def annotate(program: Program, spec: RunSpec, notebook: str) -> dict[str, str]:
         SCHEMA_NOTE: str(SCHEMA),
         NONCE_NOTE: program.nonce,
         CELL_NOTE: spec.cell_digest,
+        **({DECISION_NOTE: program.decision} if program.decision else {}),
         **({NOTEBOOK_NOTE: notebook[:MAX_PATH]} if notebook else {}),
     }
 

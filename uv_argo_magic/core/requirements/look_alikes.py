@@ -1,0 +1,84 @@
+"""Names of packages that one slip of the keys, or a forger, makes of a popular one.
+
+Rules:
+- One edit: a letter or dash inserted, left out, replaced, or swapped with its neighbour; dashes and digits count too.
+- A popular name is never a look-alike, and short ones have none: every word of four letters is near another one.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from uv_argo_magic.core.requirements.import_names import POPULAR
+
+SHORTEST = 5
+"""Characters of a popular name that has look-alikes."""
+
+MORE_POPULAR = (
+    "absl-py", "aiobotocore", "aiofiles", "aiosignal", "airflow", "alembic", "annotated-types", "ansible",
+    "antlr4-python3-runtime", "apache-airflow", "argcomplete", "argon2-cffi", "arrow", "asgiref", "asn1crypto",
+    "asttokens", "async-timeout", "attrs", "azure-core", "azure-identity", "azure-storage-blob", "babel", "backoff",
+    "bcrypt", "beautifulsoup4", "black", "bleach", "blinker", "botocore", "build", "cachetools", "certifi", "cffi",
+    "chardet", "charset-normalizer", "colorama", "coloredlogs", "comm", "contourpy", "coverage", "cryptography",
+    "cycler", "databricks-sql-connector", "dataclasses-json", "debugpy", "decorator", "deprecated", "diskcache",
+    "distlib", "dnspython", "docker", "docutils", "einops", "elasticsearch", "email-validator", "et-xmlfile",
+    "evaluate", "exceptiongroup", "execnet", "executing", "faiss-cpu", "filelock", "flake8", "fonttools", "frozenlist",
+    "gevent", "google-api-core", "google-api-python-client", "google-auth", "google-cloud-bigquery",
+    "google-cloud-storage", "googleapis-common-protos", "gradio", "greenlet", "grpcio", "grpcio-status", "grpcio-tools",
+    "gunicorn", "h11", "httpcore", "httplib2", "httptools", "huggingface-hub", "humanfriendly", "hydra-core",
+    "identify", "idna", "imageio", "imbalanced-learn", "importlib-metadata", "importlib-resources", "iniconfig",
+    "isodate", "isort", "itsdangerous", "jedi", "jmespath", "json5", "jsonpointer", "jupyter", "jupyter-client",
+    "jupyter-core", "jupyter-server", "jupyterlab", "kiwisolver", "kombu", "kubernetes", "langchain", "langchain-core",
+    "lazy-loader", "librosa", "llvmlite", "loguru", "markdown", "markdown-it-py", "markupsafe", "marshmallow",
+    "mistune", "mkdocs", "more-itertools", "msgpack", "msrest", "multidict", "multiprocess", "mypy", "mypy-extensions",
+    "mysql-connector-python", "nbclient", "nbconvert", "nbformat", "nest-asyncio", "nodeenv", "notebook", "numcodecs",
+    "oauthlib", "omegaconf", "onnxruntime", "opencv-python-headless", "opentelemetry-api", "opentelemetry-sdk",
+    "orjson", "oscrypto", "packaging", "paramiko", "parso", "pathspec", "peewee", "pendulum", "pexpect", "platformdirs",
+    "pluggy", "poetry", "poetry-core", "portalocker", "pre-commit", "prometheus-client", "prompt-toolkit", "proto-plus",
+    "psycopg2", "ptyprocess", "pure-eval", "py4j", "pyasn1", "pyasn1-modules", "pybind11", "pycodestyle", "pycparser",
+    "pycryptodome", "pydantic-core", "pydantic-settings", "pyflakes", "pygments", "pyjwt", "pylint", "pymupdf",
+    "pynacl", "pyodbc", "pyopenssl", "pyparsing", "pypdf", "pyproject-hooks", "pyserial", "pytest-asyncio",
+    "pytest-cov", "pytest-mock", "pytest-xdist", "python-dateutil", "python-docx", "python-dotenv",
+    "python-json-logger", "python-multipart", "python-pptx", "pytorch-lightning", "pytz", "pyzmq", "referencing",
+    "regex", "requests-oauthlib", "requests-toolbelt", "rpds-py", "ruamel-yaml", "s3transfer", "sacrebleu",
+    "safetensors", "selenium", "setuptools", "setuptools-scm", "shellingham", "simplejson", "slack-sdk", "smart-open",
+    "snowflake-connector-python", "sortedcontainers", "soupsieve", "sphinx", "sqlparse", "stack-data", "starlette",
+    "tenacity", "tensorboard", "termcolor", "threadpoolctl", "timm", "tomli", "tomlkit", "tornado", "traitlets",
+    "trove-classifiers", "typeguard", "typer", "types-requests", "typing-extensions", "typing-inspect", "tzdata",
+    "tzlocal", "ujson", "uvicorn", "uvloop", "virtualenv", "wandb", "watchdog", "watchfiles", "wcwidth",
+    "webencodings", "websocket-client", "websockets", "werkzeug", "wheel", "widgetsnbextension", "wrapt", "yarl",
+    "zipp",
+)  # fmt: skip
+"""Popular packages besides those that are suggested in a notebook."""
+
+
+@functools.cache
+def _popular() -> tuple[frozenset[str], dict[int, tuple[str, ...]]]:
+    """All popular names, and those that have look-alikes by their length."""
+    names = frozenset((*POPULAR, *MORE_POPULAR))
+    by_length: dict[int, list[str]] = {}
+    for name in sorted(names):
+        if len(name) >= SHORTEST:
+            by_length.setdefault(len(name), []).append(name)
+    return names, {length: tuple(listed) for length, listed in by_length.items()}
+
+
+def popular_name(name: str) -> str:
+    """The popular package that a canonical name looks like; "" if it looks like none, or is popular itself."""
+    names, by_length = _popular()
+    if name in names:
+        return ""
+    near = (other for length in (len(name), len(name) - 1, len(name) + 1) for other in by_length.get(length, ()))
+    return next((other for other in near if is_one_edit(name, other)), "")
+
+
+def is_one_edit(left: str, right: str) -> bool:
+    """Whether one edit turns one name into the other."""
+    start = 0
+    while start < min(len(left), len(right)) and left[start] == right[start]:
+        start += 1
+    end = 0
+    while end < min(len(left), len(right)) - start and left[-1 - end] == right[-1 - end]:
+        end += 1
+    one, other = left[start : len(left) - end], right[start : len(right) - end]
+    return 0 < max(len(one), len(other)) <= 1 or (len(one) == 2 and one == other[::-1])

@@ -1,0 +1,137 @@
+"""The audit log: one line of JSON for each decision of a policy on a run, a probe or an export.
+
+Rules:
+- A line has names and digests: no code of the cell, no values of variables, and no credentials.
+- It is written before anything is submitted. A log that a policy names and that cannot be written stops the run; that
+  of the user, which also counts installs, does not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import os
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from uv_argo_magic._os import paths
+from uv_argo_magic.core.resolution.lock import Lock
+from uv_argo_magic.core.spec import indexes
+from uv_argo_magic.errors import PolicyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from uv_argo_magic.core.policy.model import Policy, Violation
+    from uv_argo_magic.core.resolution.lock import Package
+    from uv_argo_magic.engine.checks import Proposal
+
+LARGEST = 1024 * 1024
+"""Bytes of the user's log; then it begins again, and the last one is kept."""
+HOUR = 3600.0
+TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+
+def own_log() -> Path:
+    """The log of this user."""
+    return paths.data_dir() / "audit.jsonl"
+
+
+def entry(proposal: Proposal, policy: Policy, violations: tuple[Violation, ...]) -> dict[str, object]:
+    """What is recorded of a decision."""
+    resolution = proposal.resolution
+    locks = [resolution, *(lock for _, lock in proposal.installs)] if isinstance(resolution, Lock) else []
+    return {
+        "time": time.strftime(TIME, time.gmtime()),
+        "user": user(),
+        "host": socket.gethostname(),
+        "document": proposal.document,
+        "backend": proposal.spec.backend,
+        "purpose": proposal.purpose,
+        "cell": proposal.spec.cell_digest,
+        "lock": resolution.key if isinstance(resolution, Lock) else "",
+        "packages": sorted(_name(package) for lock in locks for package in lock.packages),
+        "decision": "refused" if violations else "allowed",
+        "violations": [
+            {"rule": violation.rule, "origin": violation.origin, "package": violation.package}
+            for violation in violations
+        ],
+        "policies": list(policy.origins),
+    }
+
+
+def annotation(record: dict[str, object]) -> str:
+    """The short form of an entry, for the metadata of a workflow."""
+    return json.dumps({key: record[key] for key in ("user", "lock", "decision", "policies")}, sort_keys=True)
+
+
+def write(record: dict[str, object], named_logs: Iterable[str]) -> None:
+    """Append an entry to the user's log, and to those that a policy names.
+
+    Raises:
+        PolicyError: a log that a policy names cannot be written.
+    """
+    line = json.dumps(record) + "\n"
+    with contextlib.suppress(OSError):
+        log = own_log()
+        if log.exists() and log.stat().st_size > LARGEST:
+            log.replace(log.with_suffix(".1.jsonl"))
+        _append(log, line)
+    for name in named_logs:
+        try:
+            _append(Path(name), line)
+        except OSError as error:
+            raise PolicyError(
+                f"cannot write the audit log {name}: {error.strerror}",
+                hint="The package policy requires it. Ask your administrator to make it writable.",
+            ) from error
+
+
+def recent_installs() -> int:
+    """The runs with packages that began on this machine within an hour, as this user's log has them."""
+    try:
+        lines = own_log().read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return 0
+    since = time.strftime(TIME, time.gmtime(time.time() - HOUR))
+    return sum(_is_recent_install(line, since) for line in lines)
+
+
+def user() -> str:
+    """The name of the user of this process."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        return str(os.getuid()) if hasattr(os, "getuid") else ""
+
+
+def _is_recent_install(line: str, since: str) -> bool:
+    try:
+        record = json.loads(line)
+        return bool(
+            record["time"] >= since
+            and record["purpose"] == "run"
+            and record["decision"] == "allowed"
+            and record["packages"]
+        )
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def _name(package: Package) -> str:
+    if package.url:
+        return f"{package.name} @ {indexes.without_credentials(package.url)}"
+    return f"{package.name}=={package.version}"
+
+
+def _append(path: Path, line: str) -> None:
+    """One write, so that lines of several processes do not mix."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(handle, line.encode())
+    finally:
+        os.close(handle)
