@@ -172,6 +172,31 @@ shell.display_formatter.formatters["text/html"].for_type(complex, lambda value: 
     assert shown(state) == [{"text/plain": "1j", "text/html": "<i>1j</i>"}]
 
 
+def test_modules_that_are_not_imported_yet_are_asked_for_their_files(tmp_path):
+    # inspect, unittest and others look at every module of the process.
+    cell = """
+import inspect, sys
+found = inspect.getframeinfo(inspect.currentframe()).lineno
+print(found, "IPython.core" in sys.modules)
+from ipykernel.zmqshell import ZMQInteractiveShell
+print(isinstance(get_ipython(), ZMQInteractiveShell))
+"""
+    state = run(tmp_path, cell)
+    assert text_of(state) == "4 False\nTrue\n", state.error
+
+
+def test_a_formatter_of_a_library_takes_the_place_of_ours(tmp_path):
+    cell = """
+from IPython.core.formatters import BaseFormatter
+class Formatter(BaseFormatter):
+    def __call__(self, value):
+        return "<%s>" % value
+get_ipython().display_formatter.formatters["text/plain"] = Formatter()
+5
+"""
+    assert results(run(tmp_path, cell)) == ["<5>"]
+
+
 def test_everything_of_ipython_display_shows(tmp_path):
     cell = """
 from IPython.display import *
@@ -287,6 +312,10 @@ display(bar)
 bar.value = 2
 channel = comm.create_comm(comm_id="m1")
 channel.publish_msg("comm_msg")
+class Figure(Bar):
+    layout = property(lambda self: 1 / 0)
+module._instances["m1"] = Figure()
+display(bar)
 """
 
 
@@ -297,7 +326,9 @@ def test_a_widget_is_shown_as_it_looks_and_follows_its_changes(tmp_path):
     )
     state = run(tmp_path / "run", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{WIDGETS}")
     assert state.outcome == "Succeeded", state.error
-    first, second = shown(state)
+    first, second, failed = shown(state)
+    assert failed == {"text/plain": "Bar(0)"}
+    assert "ZeroDivisionError" in text_of(state, "stderr")
     assert set(first) == {"text/html", "text/plain"}
     assert (first["text/plain"], second["text/plain"]) == ("Bar(0)", "Bar(2)")
     assert "&lt;work&gt;" in first["text/html"]

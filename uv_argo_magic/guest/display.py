@@ -263,6 +263,9 @@ class Displays:
 
     def _representation(self, obj, mime, registered):
         """One representation: (value or None, metadata or None)."""
+        if callable(self.formatters[mime]):  # a library's own, in place of ours
+            value = _call(self.formatters[mime], obj)
+            return (None, None) if value is _FAILED else (value, None)
         if mime == PLAIN:
             value = _call(pretty.pretty, obj, self.formatters[PLAIN])
             return (None, None) if value is _FAILED else (value, None)

@@ -37,6 +37,7 @@ def install(interpreter):
     actions = {
         "IPython": lambda _module: notebook.make_shell(),
         "IPython.core.getipython": lambda module: setattr(module, "get_ipython", get_ipython),
+        "ipykernel.zmqshell": lambda module: setattr(module, "ZMQInteractiveShell", type(notebook.get_shell())),
     }
     import_hooks.AfterImport(dict(actions, **libraries.actions(notebook))).install()
     for name in LAZY:  # after the hooks, which act at once on modules that they find
@@ -86,6 +87,8 @@ class _Lazy(types.ModuleType):
     """A module in `sys.modules` that is imported when one of its names is used."""
 
     def __getattr__(self, name):
+        if name.startswith("__") and name not in ("__all__", "__path__", "__version__"):
+            raise AttributeError(name)  # inspect and unittest ask every module for __file__ and the like
         if sys.modules.get(self.__name__) is self:
             del sys.modules[self.__name__]
         return getattr(importlib.import_module(self.__name__), name)

@@ -17,10 +17,9 @@ def make(notebook, installed):
         from . import installed_ipython
 
         return installed_ipython.make(notebook, _Common)
-    from ipykernel.zmqshell import ZMQInteractiveShell as Base
+    from IPython.core.interactiveshell import InteractiveShell as Base
 
-    cls = type("ZMQInteractiveShell", (_Common, Shell, Base), {"__module__": Base.__module__})
-    sys.modules[Base.__module__].ZMQInteractiveShell = cls
+    cls = type("ZMQInteractiveShell", (_Common, Shell, Base), {"__module__": "ipykernel.zmqshell"})
     shell = cls(notebook)
     shell.set_up(notebook)
     return shell

@@ -8,6 +8,7 @@ Rules:
 import base64
 import html
 import io
+import json
 import re
 import sys
 import time
@@ -128,14 +129,21 @@ class _View:
     def draw(self):
         """The MIME bundle of the widget as it is now."""
         self.is_old = False
-        self.models = set()
-        self.drawn = {"text/html": self._html(self.widget), "text/plain": _text(self.widget)}
+        self.models = {self.widget.model_id}
+        self.drawn = {"text/plain": _text(self.widget)}
+        try:
+            if hasattr(self.widget, "to_plotly_json"):
+                self.drawn["application/vnd.plotly.v1+json"] = json.loads(self.widget.to_json())
+            else:
+                self.drawn["text/html"] = self._html(self.widget)
+        except Exception:  # noqa: BLE001 - a library's widget: its text is left
+            traceback.print_exc()
         return self.drawn
 
     def _html(self, widget):
         self.models.add(widget.model_id)
         layout = getattr(widget, "layout", None)
-        if layout is not None:
+        if hasattr(layout, "model_id"):
             self.models.add(layout.model_id)
             if layout.display == "none" or layout.visibility == "hidden":
                 return ""
