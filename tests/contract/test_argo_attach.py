@@ -189,7 +189,7 @@ def test_what_is_known_of_a_run_whose_pod_is_gone(server, here, left):
     times = {"startedAt": "2026-01-01T10:00:00Z", "finishedAt": "2026-01-01T10:00:09Z"}
     workflow.made["status"] |= {"nodes": {"x": node}, **times}
     said = here.hear("attach", status=1)
-    assert "The pod and its log are gone (Argo reports Succeeded, it ran from 2026-01-01T10:00:00Z to " in said
+    assert "The pod was deleted with its log (Argo reports Succeeded, it ran from 2026-01-01T10:00:00Z to " in said
     assert "Run the cell again for its output." in said
 
 

@@ -174,7 +174,7 @@ def test_no_folder_is_created_where_there_is_no_home(tmp_path, monkeypatch, caps
     before = set(Path("/").iterdir())
     (tmp_path / "script.py").write_text("1\n")
     assert main(["run", "script.py"]) == 2
-    assert f"there is no home folder: HOME is {home}\n" in capsys.readouterr().err
+    assert f"the home folder cannot be used: HOME is {home}\n" in capsys.readouterr().err
     assert set(Path("/").iterdir()) == before
 
 

@@ -1084,7 +1084,7 @@ print("after")
 
 # %% update of an unknown display
 from IPython.display import update_display
-update_display("nobody sees it", display_id="unknown")
+update_display("not shown", display_id="unknown")
 print("after")
 '''
 

@@ -54,7 +54,7 @@ def test_the_commands_of_a_session(kernel):
     kernel.run("%%argo -s\nn = 1")
     assert "Session main ended. Its variables are gone: n (int)." in kernel.run("%argo stop main").text
     assert "No sessions." in kernel.run("%argo sessions").text
-    assert "there is no session main" in kernel.run("%argo vars").error
+    assert "session main not found" in kernel.run("%argo vars").error
 
 
 def test_a_traceback_shows_the_lines_of_earlier_cells(kernel):

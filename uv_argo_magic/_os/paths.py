@@ -46,12 +46,12 @@ def _check_home() -> None:
     """Refuse to create the user's home folder, or to write into the root folder instead of one.
 
     Raises:
-        SpecError: there is no home folder.
+        SpecError: the home folder does not exist or is the root folder.
     """
     home = Path("~").expanduser()
     if home == Path(home.anchor) or not home.is_dir():
         raise SpecError(
-            f"there is no home folder: HOME is {home}",
+            f"the home folder cannot be used: HOME is {home}",
             hint="Set HOME, or UV_ARGO_HOME, to a folder that can be written.",
         )
 

@@ -121,7 +121,7 @@ def _get(request: Request, registry: Registry, name: str) -> SessionEntry:
     """
     entry = _find(request, registry, name)
     if entry is None:
-        raise SpecError(f"there is no session {name}", hint="The sessions command lists them.")
+        raise SpecError(f"session {name} not found", hint="The sessions command lists them.")
     return entry
 
 
