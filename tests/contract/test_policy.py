@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,7 @@ from support.index_server import IndexServer
 
 from uv_argo_magic.backends import base
 from uv_argo_magic.cli import main
-from uv_argo_magic.core.policy import reader
+from uv_argo_magic.core.policy import advisories, reader
 from uv_argo_magic.policy import audit, sources
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +33,68 @@ def index():
         server.add("beta", "1.5")
         server.add("gamma", "1.0", files={"gamma.py": "value = 3"})
         yield server
+
+
+RECORDS = {
+    "GHSA-1": {
+        "id": "GHSA-1", "summary": "Bad things", "aliases": ["CVE-2024-1"],
+        "affected": [
+            {
+                "package": {"name": "Beta", "ecosystem": "PyPI"},
+                "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "1.9"}]}],
+            }
+        ],
+    },
+    "PYSEC-1": {
+        "id": "PYSEC-1", "aliases": ["CVE-2024-1"],
+        "affected": [{"package": {"name": "beta", "ecosystem": "PyPI"}, "versions": ["1.5"]}],
+    },
+    "MAL-1": {
+        "id": "MAL-1", "details": "<b>Steals</b>\nkeys",
+        "affected": [{"package": {"name": "evil", "ecosystem": "PyPI"}, "versions": ["1.0"]}],
+    },
+}  # fmt: skip
+"""What the OSV server of these tests knows."""
+
+
+@pytest.fixture(scope="module")
+def osv_server():
+    """An OSV server: its address, and the requests for it."""
+    requests = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def do_GET(self):
+            requests.append(self.path)
+            self.say(RECORDS[self.path.removeprefix("/v1/vulns/")])
+
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            requests.append(body)
+            self.say({"results": [self.result(query) for query in body["queries"]]})
+
+        def result(self, query):
+            packages = {query["package"]["name"]: query["version"]}
+            ids = [id_ for id_, record in RECORDS.items() if list(advisories.find(record, packages))]
+            # One record a page, as a large answer comes.
+            page = int(query.get("page_token", 0))
+            more = {"next_page_token": str(page + 1)} if page + 1 < len(ids) else {}
+            return {"vulns": [{"id": ids[page]}], **more} if ids else {}
+
+        def say(self, answer):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(answer).encode())
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", requests
+    server.shutdown()
+    server.server_close()
+    thread.join()
 
 
 @pytest.fixture
@@ -388,3 +453,50 @@ def test_a_look_alike_is_a_warning_once_and_an_error_by_policy(argo, folder, ind
     status, text = argo("run", "s.py", "--deps", "requets", "nunpy")
     assert status == 2
     assert text.count("looks like") == 1
+
+
+VULNERABLE = "beta 1.5 has a known vulnerability, GHSA-1: Bad things (required by alpha). Use beta>=1.9."
+
+
+def test_vulnerabilities_are_looked_up_at_a_server_once_a_day(argo, folder, index, osv_server):
+    address, requests = osv_server
+    index.add("evil", "1.0")
+    write(folder / "uv-argo-policy.toml", f'[packages]\nvulnerabilities = "{address}"\n')
+    for _ in range(2):
+        status, text = argo("run", "s.py", "--deps", "alpha", "evil")
+        assert status == 2
+        assert VULNERABLE in text
+        assert "evil 1.0 is known malware, MAL-1: <b>Steals</b> keys. Remove evil." in text
+        assert text.count("- ") == 2
+    assert [query["package"]["name"] for query in requests[0]["queries"]] == ["alpha", "beta", "evil"]
+    assert len([asked for asked in requests if isinstance(asked, dict)]) == 2  # two pages
+    assert runs(argo, "s.py", "--deps", "gamma")
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_vulnerabilities_are_looked_up_in_an_offline_copy(argo, folder, kind):
+    path = folder / "osv"
+    if kind == "folder":
+        for id_, record in RECORDS.items():
+            write(path / f"{id_}.json", json.dumps(record))
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            for id_, record in RECORDS.items():
+                archive.writestr(f"{id_}.json", json.dumps(record))
+    write(folder / "uv-argo-policy.toml", f'[packages]\nvulnerabilities = "{path}"\n')
+    status, text = argo("run", "s.py", "--deps", "alpha")
+    assert status == 2
+    assert VULNERABLE in text
+    assert runs(argo, "s.py", "--deps", "gamma")
+    accepted = f'{{source = "{path}", ignore = ["PYSEC-1"]}}'
+    write(folder / "uv-argo-policy.toml", f"[packages]\nvulnerabilities = {accepted}\n")
+    assert argo("run", "s.py", "--dry-run", "--deps", "alpha")[0] == 0
+
+
+@pytest.mark.parametrize("source", ["http://127.0.0.1:9", "missing.zip", "empty"])
+def test_without_an_answer_nothing_is_installed(argo, folder, source):
+    (folder / "empty").mkdir()
+    write(folder / "uv-argo-policy.toml", f'[packages]\nvulnerabilities = "{source}"\n')
+    status, text = argo("run", "s.py", "--deps", "gamma")
+    assert status == 2
+    assert "Known vulnerabilities could not be looked up: " in text

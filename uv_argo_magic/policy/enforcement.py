@@ -21,6 +21,7 @@ from uv_argo_magic.policy import audit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from uv_argo_magic.core.policy.advisories import Found
     from uv_argo_magic.core.policy.model import Policy, Violation
     from uv_argo_magic.core.spec.run_spec import RunSpec
     from uv_argo_magic.engine.checks import Proposal
@@ -66,12 +67,26 @@ def check(policy: Policy, proposal: Proposal, backend: base.Backend) -> tuple[Vi
         subject(spec, backend, installs_packages),
         resolution=resolution,
         installs=proposal.installs,
+        advisories=_advisories(policy, proposal),
         recent_installs=audit.recent_installs() if counts else None,
     )
     violations = rules.check(policy, facts)
     if proposal.explain and isinstance(resolution, Lock) and any(violation.package for violation in violations):
         violations = rules.check(policy, replace(facts, resolution=proposal.explain(resolution)))
     return violations
+
+
+def _advisories(policy: Policy, proposal: Proposal) -> tuple[Found, ...]:
+    """The known vulnerabilities of the packages, by each source that the policy names."""
+    statements = policy.of("packages.vulnerabilities")
+    if not statements or not isinstance(proposal.resolution, Lock):
+        return ()
+    from uv_argo_magic.policy import osv  # noqa: PLC0415 - 30 ms, and few policies ask for it
+
+    locks = (proposal.resolution, *(lock for _, lock in proposal.installs))
+    versions = {package.name: package.version for lock in locks for package in lock.packages}
+    sources = {statement.value.address: statement.value for statement in statements}
+    return tuple(osv.look_up(source, versions) for source in sources.values()) if versions else ()
 
 
 def error(violations: tuple[Violation, ...]) -> PolicyError:

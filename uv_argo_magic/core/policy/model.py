@@ -8,7 +8,7 @@ Rules:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.core.resolution.lock import Lock, Package, Resolution
@@ -16,6 +16,7 @@ from uv_argo_magic.core.resolution.lock import Lock, Package, Resolution
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from uv_argo_magic.core.policy.advisories import Found
     from uv_argo_magic.core.spec.run_spec import RunSpec
 
 
@@ -92,10 +93,8 @@ class Subject:
     images: tuple[str, ...] = ()
     now: float = 0.0
     recent_installs: int | None = None
-    known_names: frozenset[str] = frozenset()
-    """Names that this notebook has used before."""
-    advisories: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
-    """Known vulnerabilities by package name: (id, summary)."""
+    advisories: tuple[Found, ...] = ()
+    """Known vulnerabilities of the packages, one item for each source that a policy names."""
 
     @property
     def packages(self) -> tuple[Package, ...]:

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from uv_argo_magic.core import humanize
-from uv_argo_magic.core.policy import patterns
+from uv_argo_magic.core.policy import advisories, patterns
 from uv_argo_magic.core.policy.model import Policy, Statement, Subject, Violation
 from uv_argo_magic.core.requirements import look_alikes
 from uv_argo_magic.core.resolution.lock import Package, Unresolved
@@ -180,6 +180,7 @@ FALSE = Kind(parse=_false, merge=_first, show=lambda _: "false")
 COUNT = Kind(parse=_count, merge=_smallest, show="{:g}".format)
 SIZE = Kind(parse=_size, merge=_smallest, show=_show_size)
 TIME = Kind(parse=_seconds, merge=_smallest, show=humanize.exact_seconds)
+ADVISORIES = Kind(parse=advisories.read_source, merge=_all, show=str)
 AGE = Kind(parse=_seconds, merge=_largest, show=humanize.exact_seconds)
 
 
@@ -336,6 +337,32 @@ def _hashes(statement: Statement, subject: Subject) -> Iterator[Violation]:
                 f"{_label(package)} has no hash in the lock",
                 "Lock the packages again with --upgrade.",
                 package=package.name,
+                subject=subject,
+            )
+
+
+def _vulnerabilities(statement: Statement, subject: Subject) -> Iterator[Violation]:
+    source = cast("advisories.Source", statement.value)
+    versions = {package.name: _label(package) for package in subject.packages}
+    for found in subject.advisories:
+        if found.source != source.address:
+            continue
+        if found.problem:
+            yield _violation(
+                statement,
+                f"Known vulnerabilities could not be looked up: {found.problem}",
+                "Run the cell again later, or ask your administrator.",
+            )
+        for advisory in found.advisories:
+            if {advisory.id, *advisory.aliases} & source.ignored or advisory.package not in versions:
+                continue
+            summary = f": {advisory.summary}" if advisory.summary else ""
+            kind = "is known malware" if advisory.is_malware else "has a known vulnerability"
+            yield _violation(
+                statement,
+                f"{versions[advisory.package]} {kind}, {advisory.id}{summary.rstrip('.')}",
+                f"Use {advisory.package}>={advisory.fixed[-1]}." if advisory.fixed else f"Remove {advisory.package}.",
+                package=advisory.package,
                 subject=subject,
             )
 
@@ -515,6 +542,11 @@ _TABLE = (
     Rule(
         name="packages.look_alikes", kind=NAMES, check=_look_alikes,
         sentence="refuse names that differ from a popular one by one character, except these", example='["panda"]',
+    ),
+    Rule(
+        name="packages.vulnerabilities", kind=ADVISORIES, check=_vulnerabilities,
+        sentence="refuse known vulnerabilities and malware: the address of an OSV server, or a path of its data",
+        example='"https://osv.example.com"',
     ),
     Rule(
         name="packages.min_age", kind=AGE, check=_min_age,

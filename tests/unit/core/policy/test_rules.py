@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from uv_argo_magic.core.policy.advisories import Advisory, Found
 from uv_argo_magic.core.policy.model import Policy, Subject
 from uv_argo_magic.core.policy.reader import limited, read
 from uv_argo_magic.core.policy.rules import RULES, check
@@ -98,6 +99,40 @@ def test_two_lists_of_allowed_packages_must_both_have_it():
         ("beta", "a"),
         ("alpha", "b"),
     }
+
+
+OSV = "https://osv.example.com"
+ADVISORY = Advisory(id="GHSA-1", package="beta", summary="Bad things.", aliases=("CVE-2024-1",), fixed=("1.6", "2.1"))
+
+
+def test_a_known_vulnerability_is_refused_with_the_version_that_fixes_it():
+    asked = subject(ALPHA, BETA, advisories=(Found(source=OSV, advisories=(ADVISORY,)),))
+    assert refused("packages.vulnerabilities", f'"{OSV}"', asked) == [
+        "beta 1.5 has a known vulnerability, GHSA-1: Bad things (required by alpha). Use beta>=2.1."
+    ]
+    for ignored in ("GHSA-1", "CVE-2024-1"):
+        value = f'{{source = "{OSV}", ignore = ["{ignored}"]}}'
+        assert refused("packages.vulnerabilities", value, asked) == []
+    assert refused("packages.vulnerabilities", '"https://other.example.com"', asked) == []
+    assert refused("packages.vulnerabilities", f'"{OSV}"', replace(asked, resolution=lock(ALPHA))) == []
+
+
+def test_malware_is_removed():
+    malware = Advisory(id="MAL-1", package="alpha")
+    asked = subject(ALPHA, advisories=(Found(source=OSV, advisories=(malware,)),))
+    assert refused("packages.vulnerabilities", f'"{OSV}"', asked) == [
+        "alpha 1.0 is known malware, MAL-1. Remove alpha."
+    ]
+
+
+def test_without_an_answer_nothing_is_allowed():
+    asked = subject(ALPHA, advisories=(Found(source=OSV, problem="no answer"),))
+    assert refused("packages.vulnerabilities", f'"{OSV}"', asked) == [
+        (
+            "Known vulnerabilities could not be looked up: no answer. "
+            "Run the cell again later, or ask your administrator."
+        )
+    ]
 
 
 def test_a_look_alike_is_refused_unless_it_is_accepted():

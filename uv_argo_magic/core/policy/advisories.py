@@ -1,0 +1,163 @@
+"""Known vulnerabilities and malware of packages, from records in the OSV format (https://ossf.github.io/osv-schema/).
+
+Records come from others: a part that does not follow the schema matches nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from uv_argo_magic.core import humanize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+ECOSYSTEM = "PyPI"
+MALWARE = "MAL-"
+"""The prefix of the ids of malware."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advisory:
+    """One record about one version of a package: its id, the ids of others for the same, and versions that fix it."""
+
+    id: str
+    package: str
+    summary: str = ""
+    aliases: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
+
+    @property
+    def is_malware(self) -> bool:
+        """Whether the package itself is the danger."""
+        return self.id.startswith(MALWARE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where records come from: the address of an OSV server, or a path of an offline copy; and the ids to ignore."""
+
+    address: str
+    ignored: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        return f"{self.address} (except {', '.join(sorted(self.ignored))})" if self.ignored else self.address
+
+    @property
+    def is_server(self) -> bool:
+        """Whether the address is that of a server."""
+        return self.address.startswith(("https://", "http://"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """The advisories of a source about packages; or why there are none (`problem`)."""
+
+    source: str
+    advisories: tuple[Advisory, ...] = ()
+    problem: str = ""
+
+
+def read_source(value: object) -> Source:
+    """A source from TOML: an address, or a table with `source` and `ignore`.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    data = {"source": value} if isinstance(value, str) else value
+    if not isinstance(data, dict) or set(data) - {"source", "ignore"}:
+        raise ValueError(value)
+    address, ignored = data.get("source"), data.get("ignore", [])
+    if not isinstance(address, str) or not address or not isinstance(ignored, list):
+        raise ValueError(value)
+    return Source(address=address.rstrip("/"), ignored=frozenset(map(str, ignored)))
+
+
+def find(record: Mapping[str, Any], packages: Mapping[str, str]) -> Iterable[Advisory]:
+    """The advisories of a record about packages: their versions by canonical name."""
+    if record.get("withdrawn"):
+        return
+    affected = record.get("affected")
+    for part in affected if isinstance(affected, list) else ():
+        about = part.get("package") if isinstance(part, dict) else None
+        if not isinstance(about, dict) or about.get("ecosystem") != ECOSYSTEM:
+            continue
+        name = canonicalize_name(str(about.get("name", "")))
+        if name in packages and _affects(part, packages[name]):
+            yield describe(record, name, part)
+
+
+def describe(record: Mapping[str, Any], name: str, part: Mapping[str, Any] | None = None) -> Advisory:
+    """A record as an advisory about a package; `part` is what it has about that package."""
+    aliases = record.get("aliases")
+    summary = record.get("summary") or record.get("details") or ""
+    return Advisory(
+        id=str(record.get("id", "")),
+        package=name,
+        summary=humanize.one_line(str(summary), 120),
+        aliases=tuple(map(str, aliases)) if isinstance(aliases, list) else (),
+        fixed=tuple(dict.fromkeys(event["fixed"] for event in _events(part or {}) if "fixed" in event)),
+    )
+
+
+def distinct(advisories: Iterable[Advisory]) -> tuple[Advisory, ...]:
+    """Each problem once, with all of its ids: records of several databases name each other."""
+    kept: list[Advisory] = []
+    for advisory in sorted(advisories, key=lambda advisory: (advisory.package, not advisory.is_malware, advisory.id)):
+        ids = {advisory.id, *advisory.aliases}
+        same = [one for one in kept if one.package == advisory.package and ids & {one.id, *one.aliases}]
+        for one in same:
+            ids |= {one.id, *one.aliases}
+            kept.remove(one)
+        first = same[0] if same else advisory
+        kept.append(replace(first, aliases=tuple(sorted(ids - {first.id}))))
+    return tuple(kept)
+
+
+def _affects(part: Mapping[str, Any], version: str) -> bool:
+    here = _version(version)
+    if here is None:
+        return True  # the version of a URL is not always known: it may be any
+    versions = part.get("versions")
+    if isinstance(versions, list) and here in map(_version, versions):
+        return True
+    inside = False
+    for event in sorted(_events(part), key=_position):
+        if (at := _position(event)[0]) > here or (at == here and "last_affected" in event):
+            break
+        inside = "introduced" in event
+    return inside
+
+
+def _events(part: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The events of the version ranges of a part, each with one readable version."""
+    ranges = part.get("ranges")
+    found = []
+    for one in ranges if isinstance(ranges, list) else ():
+        events = one.get("events") if isinstance(one, dict) and one.get("type") == "ECOSYSTEM" else None
+        found += [
+            {key: value}
+            for event in (events if isinstance(events, list) else ())
+            if isinstance(event, dict)
+            for key, value in event.items()
+            if key in ("introduced", "fixed", "last_affected") and isinstance(value, str) and _version(value)
+        ]
+    return found
+
+
+def _position(event: Mapping[str, str]) -> tuple[Version, bool]:
+    ((key, value),) = event.items()
+    version = _version(value)
+    assert version is not None  # noqa: S101 - `_events` has no other
+    return version, key == "introduced"
+
+
+def _version(text: object) -> Version | None:
+    try:
+        return Version(str(text))
+    except InvalidVersion:
+        return None

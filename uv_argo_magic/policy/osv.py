@@ -1,0 +1,120 @@
+"""Looks up known vulnerabilities: at an OSV server, or in an offline copy of its data (a folder or a zip of records).
+
+Rules:
+- A server gets names and versions of packages, and nothing else. What it answers is used again for a day.
+- Whatever goes wrong is a problem of the result: the policy refuses the run, and tells why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+import time
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib import request
+from urllib.error import URLError
+from urllib.parse import quote
+
+from uv_argo_magic._os import atomic_write, paths
+from uv_argo_magic.core.policy import advisories
+from uv_argo_magic.core.policy.advisories import Advisory, Found
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from uv_argo_magic.core.policy.advisories import Source
+
+MAX_AGE = 24 * 3600.0
+"""Seconds for which an answer of a server is used."""
+TIMEOUT = 10.0
+"""Seconds for one answer of a server."""
+LARGEST = 32 * 1024 * 1024
+"""Bytes of one answer."""
+
+
+def look_up(source: Source, packages: Mapping[str, str]) -> Found:
+    """What the source knows of these packages: their versions by canonical name."""
+    try:
+        found = _ask(source.address, packages) if source.is_server else _search(Path(source.address), packages)
+        return Found(source=source.address, advisories=advisories.distinct(found))
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        reason = error.reason if isinstance(error, URLError) else error
+        sentence = str(reason).rstrip(".") or type(error).__name__
+        return Found(source=source.address, problem=f"{source.address}: {sentence}")
+
+
+def _ask(address: str, packages: Mapping[str, str]) -> tuple[Advisory, ...]:
+    """The answer of a server, or the one that it gave within a day."""
+    names = sorted(name for name, version in packages.items() if version)
+    question = json.dumps([address, [(name, packages[name]) for name in names]])
+    cache = paths.cache_dir() / "osv" / f"{hashlib.sha256(question.encode()).hexdigest()[:32]}.json"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        kept = json.loads(cache.read_text(encoding="utf-8"))
+        if 0 <= time.time() - kept["time"] < MAX_AGE:
+            return tuple(_advisory(item) for item in kept["advisories"])
+    pairs: list[tuple[str, str]] = []
+    queries: list[dict[str, Any]] = [
+        {"package": {"name": name, "ecosystem": advisories.ECOSYSTEM}, "version": packages[name]} for name in names
+    ]
+    asked = names
+    while queries:
+        results = _request(f"{address}/v1/querybatch", {"queries": queries})["results"]
+        more: list[tuple[str, dict[str, Any]]] = []
+        for name, query, result in zip(asked, queries, results, strict=True):
+            pairs += [(name, str(vulnerability["id"])) for vulnerability in result.get("vulns") or ()]
+            if token := result.get("next_page_token"):
+                more.append((name, {**query, "page_token": token}))
+        asked, queries = [name for name, _ in more], [query for _, query in more]
+    records = {id_: _request(f"{address}/v1/vulns/{quote(id_, safe='')}") for id_ in sorted({id_ for _, id_ in pairs})}
+    found = []
+    for name, id_ in pairs:
+        about = next(iter(advisories.find(records[id_], {name: packages[name]})), None)
+        # The server decides on the version; the record has the words, and the versions that fix it.
+        if not records[id_].get("withdrawn"):
+            found.append(about or advisories.describe(records[id_], name))
+    with contextlib.suppress(OSError):
+        atomic_write.write(cache, json.dumps({"time": time.time(), "advisories": [asdict(item) for item in found]}))
+    return tuple(found)
+
+
+def _advisory(data: dict[str, Any]) -> Advisory:
+    return Advisory(**{**data, "aliases": tuple(data["aliases"]), "fixed": tuple(data["fixed"])})
+
+
+def _request(url: str, body: object = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    asked = request.Request(url, data=data, headers={"Content-Type": "application/json"})  # noqa: S310 - https or http: Source.is_server
+    with request.urlopen(asked, timeout=TIMEOUT) as response:  # noqa: S310 - as above
+        text = response.read(LARGEST + 1)
+    if len(text) > LARGEST:
+        raise ValueError(f"the answer has more than {LARGEST} bytes")
+    return json.loads(text)
+
+
+def _search(path: Path, packages: Mapping[str, str]) -> Iterator[Advisory]:
+    """The records of an offline copy that are about these packages."""
+    names = "|".join(re.escape(name).replace(r"\-", "[-_.]+") for name in packages)
+    # Most records are about other packages: parsing only those with one of the names is ten times as fast.
+    mentions = re.compile(rf'"name"\s*:\s*"(?:{names})"', re.IGNORECASE)
+    text = ""
+    for text in _texts(path):
+        if mentions.search(text):
+            yield from advisories.find(json.loads(text), packages)
+    if not text:
+        raise ValueError("it has no records")
+
+
+def _texts(path: Path) -> Iterator[str]:
+    if path.is_dir():
+        for file in sorted(path.rglob("*.json")):
+            yield file.read_text(encoding="utf-8")
+        return
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if name.endswith(".json"):
+                yield archive.read(name).decode("utf-8")
