@@ -174,6 +174,17 @@ def test_a_session_has_no_persistent_environment(cell, tmp_path):
         specify("1", options, context, None, session)
 
 
+def test_packages_come_from_a_folder_of_wheels(cell, index, tmp_path):
+    (tmp_path / "wheels").mkdir()
+    file = index.add("epsilon", "1.0", files={"epsilon.py": ""})
+    (tmp_path / "wheels" / file.filename).write_bytes(file.body)
+    index.remove("epsilon")
+    done = cell("import epsilon", deps="epsilon", find_links=["wheels"], offline=True)
+    assert done.state.installed.packages == (("epsilon", "1.0"),)
+    with pytest.raises(SpecError, match="nowhere, which is not a folder"):
+        cell("", find_links=["nowhere"])
+
+
 def hear(capsys, *words, status=0):
     capsys.readouterr()
     assert cli.main(["env", *words]) == status

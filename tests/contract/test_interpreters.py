@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import sysconfig
+import tarfile
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -205,3 +210,81 @@ def test_pythons_behind_pyenv_shims_are_found(tmp_path):
         str(tmp_path / "versions" / "3.12.1" / "bin"),
         str(tmp_path / "other" / "shims"),
     ]
+
+
+def serve_a_python(folder: Path, monkeypatch, *, archive: Path | None) -> None:
+    """Have uv find one download for the version of this Python, at a mirror on this machine."""
+    version = platform.python_version()
+    name = f"cpython-{version}-linux-x86_64-gnu"
+    listed = {
+        "name": "cpython", "arch": {"family": "x86_64", "variant": None}, "os": "linux", "libc": "gnu",
+        "major": sys.version_info[0], "minor": sys.version_info[1], "patch": sys.version_info[2], "prerelease": "",
+        "url": "https://github.com/astral-sh/python-build-standalone/releases/download/1/python.tar.gz",
+        "sha256": None, "variant": None, "build": "1",
+    }  # fmt: skip
+    (folder / "downloads.json").write_text(json.dumps({name: listed}))
+    (folder / "mirror" / "1").mkdir(parents=True)
+    if archive:
+        archive.rename(folder / "mirror" / "1" / "python.tar.gz")
+    monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", str(folder / "downloads.json"))
+    monkeypatch.setenv("UV_PYTHON_INSTALL_DIR", str(folder / "pythons"))
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "mirror"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("UV_PYTHON_INSTALL_MIRROR", f"http://127.0.0.1:{server.server_address[1]}")
+        for name in ("http_proxy", "all_proxy", "HTTP_PROXY", "ALL_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        yield server
+        server.shutdown()
+
+
+LINUX = pytest.mark.skipif(platform.machine() != "x86_64" or sys.platform != "linux", reason="names that platform")
+
+
+def _without_extras(item: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    left_out = re.search(r"/(test|site-packages|idlelib|__pycache__|config-[^/]*)$", item.name)
+    return None if left_out else item
+
+
+@LINUX
+@pytest.mark.slow
+def test_uv_installs_a_python_from_a_mirror(tmp_path, monkeypatch, mirror):
+    # The base of this Python, packed as uv's own builds are.
+    source, archive = Path(find().path).resolve().parent.parent, tmp_path / "python.tar.gz"
+    minor = "python" + ".".join(map(str, sys.version_info[:2]))
+    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
+        tar.add(source / "bin" / minor, f"python/bin/{minor}")
+        for name in (f"lib/{minor}", *(f"lib/{path.name}" for path in source.glob("lib/libpython*"))):
+            tar.add(source / name, f"python/{name}", filter=_without_extras)
+    serve_a_python(tmp_path, monkeypatch, archive=archive)
+    interpreters._install(platform.python_version())
+    (python,) = tmp_path.glob(f"pythons/cpython-{platform.python_version()}-*/bin/{minor}")
+    code = "import json, sys; print(sys.version_info[:3])"
+    completed = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, check=True)
+    assert completed.stdout == f"{sys.version_info[:3]}\n"
+
+
+@LINUX
+def test_a_python_that_cannot_be_installed_names_the_cause(tmp_path, monkeypatch, mirror):
+    serve_a_python(tmp_path, monkeypatch, archive=None)
+    version = platform.python_version()
+    with pytest.raises(SpecError, match=rf"cannot install Python {version}: .*404") as caught:
+        interpreters._install(version)
+    assert "UV_PYTHON_INSTALL_MIRROR" in caught.value.hint
+
+
+def test_only_a_setting_has_a_missing_python_installed(monkeypatch):
+    installed = []
+    monkeypatch.setattr(interpreters, "_install", installed.append)
+    with pytest.raises(SpecError, match=r"Python 3\.77 is not installed") as caught:
+        find("3.77")
+    assert "--set python_downloads=automatic" in caught.value.hint
+    assert installed == []
+    with pytest.raises(SpecError, match=r"Python 3\.77 is not installed"):
+        find("3.77", download=True)
+    assert installed == ["3.77"]

@@ -64,6 +64,19 @@ def names(lock):
     return [f"{package.name} {package.version}" for package in lock.packages]
 
 
+def test_a_folder_of_wheels_in_the_pod_is_read_there(ask):
+    image = replace(interpreters.find(), image="python")
+    found = ask("alpha", interpreter=image, find_links=("/wheels-of-the-pod",))
+    assert found == Unresolved(lines=("alpha",), reason="The folder /wheels-of-the-pod is not on this machine.")
+
+
+def test_a_build_of_pytorch_that_uv_does_not_know_is_refused(index, ask):
+    index.add("alpha", "1.0")
+    assert names(ask("alpha", torch_backend="cpu")) == ["alpha 1.0"]
+    with pytest.raises(ResolutionError, match="invalid value 'cux' for '--torch-backend"):
+        ask("alpha", torch_backend="cux")
+
+
 def test_a_lock_names_every_file_and_no_index(index, ask):
     alpha = index.add("alpha", "1.0", requires=["beta<2"])
     beta = index.add("beta", "1.5")

@@ -227,9 +227,9 @@ class LocalBackend:
         """A Python of this machine.
 
         Raises:
-            SpecError: this machine has no such Python.
+            SpecError: this machine has no such Python, or it cannot be installed.
         """
-        return interpreters.find(spec.python)
+        return interpreters.find(spec.python, download=spec.settings.python_downloads == "automatic")
 
     def image(self, spec: RunSpec) -> str:
         """An empty string: there are no images.

@@ -58,7 +58,9 @@ def specify(
         reads=reads,
         args=options.args,
         resources=options.resources,
-        settings=_with_env_files(_run_in_base_image(configuration.settings), options, context),
+        settings=_with_absolute_links(
+            _with_env_files(_run_in_base_image(configuration.settings), options, context), context
+        ),
         line_offset=context.line_offset,
         session=options.session,
         script=context.is_script,
@@ -106,6 +108,15 @@ def _with_env_files(settings: Settings, options: RunOptions, context: CellContex
     own = dict(settings.variables)
     on_the_line = "variables" in dict(options.sets)
     return replace(settings, variables=tuple((files | own if on_the_line else own | files).items()))
+
+
+def _with_absolute_links(settings: Settings, context: CellContext) -> Settings:
+    """The settings with folders of wheels as absolute paths: uv runs in another folder."""
+    links = tuple(
+        link if "://" in link else str((context.folder / Path(link).expanduser()).absolute())
+        for link in settings.find_links
+    )
+    return replace(settings, find_links=links) if links else settings
 
 
 def _run_in_base_image(settings: Settings) -> Settings:

@@ -2,7 +2,7 @@
 
 Rules:
 - Always a base interpreter, never a venv's: an environment must not hang on another one.
-- Nothing is downloaded: a missing Python is an error with the command that installs it.
+- A missing Python is installed only on request; otherwise it is an error with the command that installs it.
 - An interpreter is run once per (path, time of change) in this process.
 - `packaging` is imported when there is something to compare or to resolve: it takes longer than the start of a run.
 """
@@ -23,6 +23,7 @@ import packaging
 from uv import find_uv_bin
 
 from uv_argo_magic.core.resolution.lock import Target
+from uv_argo_magic.core.resolution.uv_stderr import redact
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ OLDEST = (3, 8)
 """What the guest can run on."""
 
 _TIMEOUT = 60.0  # seconds; a first start from a cold network disk can take some
+_INSTALL_TIMEOUT = 600.0
 
 # Runs inside the interpreter that is asked. Our own `packaging` is lent to it for the platform tags, which only the
 # interpreter itself knows (they hang on its C library); the path comes last, so nothing of its own is hidden. A Python
@@ -99,17 +101,25 @@ class Interpreter:
         return wheel_tags.of_this_process()
 
 
-def find(version: str = "") -> Interpreter:
+def find(version: str = "", *, download: bool = False) -> Interpreter:
     """The interpreter for a cell: "" is the Python of this process; else "3.12", "3.12.1", "3.13t" or ">=3.12".
 
+    With `download`, uv installs one that is not here.
+
     Raises:
-        SpecError: the version cannot be read, or no such Python is here.
+        SpecError: the version cannot be read, no such Python is here, or it cannot be installed.
     """
     current = _current()
     request = version.strip()
     if fits(current.target.python, request, free_threaded=current.target.abi.endswith("t")):
         return current
-    path = _find_with_uv(request, os.environ.get("PATH", ""))
+    try:
+        path = _find_with_uv(request, os.environ.get("PATH", ""))
+    except SpecError:
+        if not download:
+            raise
+        _install(request)
+        path = _find_with_uv(request, os.environ.get("PATH", ""))
     if not Path(path).exists():
         _find_with_uv.cache_clear()
         path = _find_with_uv(request, os.environ.get("PATH", ""))
@@ -164,24 +174,48 @@ def _find_with_uv(request: str, search: str) -> str:  # noqa: ARG001 - `search` 
     example = match[0] if match else "3.12"
     raise SpecError(
         f"Python {request} is not installed; installed versions: {installed}.",
-        hint=f"Choose one of them with --python, or install it: uv python install {example}",
+        hint=f"Choose one of them with --python, or install it: uv python install {example}, or add "
+        "--set python_downloads=automatic.",
     )
 
 
-def _uv(*args: str) -> subprocess.CompletedProcess[str]:
-    """uv, asked about Pythons; never a download, never a project's settings."""
+def _install(request: str) -> None:
+    """Have uv install the newest Python that fits.
+
+    Raises:
+        SpecError: it cannot.
+    """
+    try:
+        completed = _uv("python", "install", "--no-bin", request, timeout=_INSTALL_TIMEOUT)
+        lines = completed.stderr.strip().splitlines() or ["no output"]
+        problem = redact(lines[-1].strip().removeprefix("cause: ")) if completed.returncode else ""
+    except subprocess.TimeoutExpired:
+        problem = f"uv needed more than {_INSTALL_TIMEOUT:.0f} seconds"
+    if problem:
+        raise SpecError(
+            f"cannot install Python {request}: {problem}",
+            hint="Set UV_PYTHON_INSTALL_MIRROR if this machine needs a mirror, or choose an installed version.",
+        )
+
+
+def _uv(*args: str, timeout: float = 0.0) -> subprocess.CompletedProcess[str]:
+    """uv, asked about Pythons; never a project's settings."""
     dropped = ("VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__")
-    passed_on = ("UV_PYTHON_INSTALL_DIR", "UV_CACHE_DIR")
+    passed_on = {
+        "UV_PYTHON_INSTALL_DIR", "UV_CACHE_DIR", "UV_PYTHON_INSTALL_MIRROR", "UV_PYTHON_DOWNLOADS_JSON_URL",
+        "UV_SYSTEM_CERTS", "UV_NATIVE_TLS", "UV_INSECURE_HOST", "UV_HTTP_TIMEOUT", "UV_HTTP_RETRIES",
+    }  # fmt: skip
     environ = {
         name: value
         for name, value in os.environ.items()
         if name not in dropped and (not name.startswith("UV_") or name in passed_on)
     }
-    environ |= {"UV_NO_CONFIG": "1", "UV_PYTHON_DOWNLOADS": "never", "PATH": _search_path(environ.get("PATH", ""))}
-    return _run([find_uv_bin(), *args], environ)
+    # "manual": finding one never downloads it; only `python install` does.
+    environ |= {"UV_NO_CONFIG": "1", "UV_PYTHON_DOWNLOADS": "manual", "PATH": _search_path(environ.get("PATH", ""))}
+    return _run([find_uv_bin(), *args], environ, timeout or _TIMEOUT)
 
 
-def _run(command: list[str], environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def _run(command: list[str], environ: dict[str, str], timeout: float = _TIMEOUT) -> subprocess.CompletedProcess[str]:
     """What a command says, with nothing on its stdin and a limit of time; its exit status is the caller's to judge."""
     return subprocess.run(
         command,
@@ -191,7 +225,7 @@ def _run(command: list[str], environ: dict[str, str]) -> subprocess.CompletedPro
         encoding="utf-8",
         errors="replace",
         stdin=subprocess.DEVNULL,
-        timeout=_TIMEOUT,
+        timeout=timeout,
         check=False,
     )
 

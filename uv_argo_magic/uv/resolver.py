@@ -19,6 +19,7 @@ import re
 import time
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uv_argo_magic.core.requirements.parser import parse_items
@@ -68,7 +69,9 @@ class _Question:
         index = [
             (name, redact(value))
             for name, value in self.environ
-            if name.startswith("UV_") and "INDEX" in name and not name.endswith(("_USERNAME", "_PASSWORD"))
+            if name.startswith("UV_")
+            and ("INDEX" in name or "LINKS" in name)
+            and not name.endswith(("_USERNAME", "_PASSWORD"))
         ]
         text = json.dumps([self.options, self.files, sorted(index), self.extra])
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
@@ -110,6 +113,11 @@ class Resolver:
             return Lock.empty(self.interpreter.target, base.digest if base else "")
         question = self._question(requirements)
         stored = self.store.find(question.digest) if self.store else None
+        missing = next((link for link in self.settings.find_links if "://" not in link and not Path(link).is_dir()), "")
+        if missing and not stored:
+            if not self.interpreter.image:
+                raise SpecError(f"find_links names {missing}, which is not a folder", hint="Name a folder with wheels.")
+            return Unresolved(lines=requirements.lines, reason=f"The folder {missing} is not on this machine.")
         if self.settings.locked and (upgrade or not stored):
             raise ResolutionError(
                 "The setting locked is on, and "
@@ -245,6 +253,10 @@ class Resolver:
                 options.append(f"--{name.replace('_', '-')}={value}")
         if settings.offline:
             variables["UV_OFFLINE"] = "1"
+        if settings.find_links:
+            variables["UV_FIND_LINKS"] = ",".join(settings.find_links)
+        if settings.torch_backend:
+            options.append(f"--torch-backend={settings.torch_backend}")
         files = {dependency_tree.REQUIREMENTS_FILE: requirements.lines}
         for name, items in listed.items():
             if items:

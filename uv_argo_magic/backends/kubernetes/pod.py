@@ -92,11 +92,13 @@ def mounts(
     return tuple(volumes)
 
 
-def install_mounts(mounts: tuple[Mount, ...]) -> Iterator[Mount]:
-    """Those of the install container: the store, writable, and its own /tmp; like the cell's, it gets no token."""
+def install_mounts(mounts: tuple[Mount, ...], settings: Settings) -> Iterator[Mount]:
+    """Those of the install container: the store, writable, its own /tmp, and wheels; no token, as in the cell's."""
     for mount in mounts:
         if mount.name in ("store", "cache", INSTALL_TMP, "program", _NO_TOKEN):
             yield replace(mount, read_only=mount.name in ("program", _NO_TOKEN))
+        elif any(link == mount.path or link.startswith(f"{mount.path}/") for link in settings.find_links):
+            yield replace(mount, read_only=True)
 
 
 def cell_mounts(mounts: tuple[Mount, ...], *, separate_install: bool) -> Iterator[Mount]:

@@ -234,8 +234,10 @@ def uv_environment(settings: Settings) -> dict[str, str]:
     variables = {
         **indexes.environment(settings),
         "UV_EXCLUDE_NEWER": settings.exclude_newer,
+        "UV_FIND_LINKS": ",".join(settings.find_links),
         "UV_PRERELEASE": settings.prerelease,
         "UV_RESOLUTION": settings.resolution,
+        "UV_TORCH_BACKEND": settings.torch_backend,
         "UV_NO_BUILD": "1" if settings.only_binary else "",
         "UV_OFFLINE": "1" if settings.offline else "",
     }

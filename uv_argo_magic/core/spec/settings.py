@@ -52,6 +52,9 @@ class Settings:
         "for all runs with its lock: the default where there is a store)",
     )
     exclude_newer: str = _setting("", "install", 'ignore packages uploaded after a date or within a span ("30 days")')
+    find_links: tuple[str, ...] = _setting(
+        (), "install", "folders or pages with wheels (like `uv --find-links`)", example="/wheels"
+    )
     index_url: str = _setting("", "install", "package index URL (like `uv --default-index`)")
     indexes: tuple[tuple[str, str], ...] = _setting(
         (), "install", "additional indexes, searched before index_url, as NAME=URL"
@@ -64,10 +67,18 @@ class Settings:
     prerelease: str = _setting(
         "", "install", "pre-release strategy: allow, disallow, if-necessary or explicit (like `uv --prerelease`)"
     )
+    python_downloads: str = _setting(
+        "never",
+        "install",
+        "whether to install a Python that is not on this machine: never or automatic (like `uv python install`)",
+    )
     resolution: str = _setting(
         "", "install", "resolution strategy: highest, lowest or lowest-direct (like `uv --resolution`)"
     )
 
+    torch_backend: str = _setting(
+        "", "install", "PyTorch build: cpu, cu128, rocm6.4 and so on (like `uv --torch-backend`)", example="cu128"
+    )
     venv: str = _setting(
         "",
         "install",

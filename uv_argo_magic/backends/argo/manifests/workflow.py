@@ -149,7 +149,7 @@ def _install_container(spec: RunSpec, mounts: tuple[pod.Mount, ...], source: str
         command=[*_PYTHON, "-c", source],
         env=[models.EnvVar(**one) for one in (*pod.environment(settings, "install"), *pod.credentials(settings))],
         resources=models.ResourceRequirements(**pod.resource_requirements(replace(spec.resources, gpu=""), "")),
-        volume_mounts=_volume_mounts(pod.install_mounts(mounts)),
+        volume_mounts=_volume_mounts(pod.install_mounts(mounts, settings)),
         **_container_defaults(),
     )
 
