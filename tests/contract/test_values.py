@@ -95,3 +95,74 @@ def test_a_sealed_value_that_was_changed_is_refused():
     changed = dataclasses.replace(model, digest="0" * 64)
     with pytest.raises(ArgoMagicError, match=r"model was changed since the run .* sent it"):
         changed.open()
+
+
+def test_an_exception_is_caught_by_a_class_that_is_imported_here():
+    import json
+
+    with pytest.raises(json.JSONDecodeError) as failed:
+        argo.run("import json; json.loads('{')")
+    assert (failed.value.pos, failed.value.doc) == (1, "{")
+    assert isinstance(failed.value, argo.CellFailed)
+
+
+BOMB = """
+import os
+class Bomb:
+    def __reduce__(self):
+        return os.mkdir, (path,)
+bomb = Bomb()
+"""
+
+
+def test_a_pickle_bomb_runs_nothing_until_it_is_opened(tmp_path):
+    bomb = argo.run(BOMB, push={"path": str(tmp_path / "made")}, pull="bomb").values["bomb"]
+    repr(bomb)
+    bomb._repr_html_()
+    assert not (tmp_path / "made").exists()
+    bomb.open()
+    assert (tmp_path / "made").exists()
+
+
+def test_a_value_of_a_library_that_is_missing_here_is_sealed_and_goes_on(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    run = argo.run("import pandas; frame = pandas.DataFrame({'a': [1, 2]})", deps="pandas", pull="frame")
+    frame = run.values["frame"]
+    assert (frame.type, repr(frame)) == (
+        "pandas.DataFrame",
+        "<Sealed pandas.DataFrame>\n   a\n0  1\n1  2",
+    )
+    assert "<table" in frame._repr_html_()
+    with pytest.raises(ArgoMagicError, match="needs pandas, which is not installed here"):
+        frame.open()
+    monkeypatch.undo()
+    pandas.testing.assert_frame_equal(frame.open(), pandas.DataFrame({"a": [1, 2]}))
+    done = argo.run("total = int(frame.a.sum())", deps="pandas", push={"frame": frame}, pull="total")
+    assert done.values == {"total": 3}
+
+
+def test_code_of_another_python_is_refused_before_anything_runs(monkeypatch):
+    from uv_argo_magic.guest_values import pickles
+
+    monkeypatch.setattr(pickles, "minor", lambda: "3.7")
+    with pytest.raises(SpecError, match=r"f contains code of Python 3\.7, and the cell runs on Python 3\.") as refused:
+        argo.submit("f()", push={"f": lambda: 1})
+    assert refused.value.hint == "Add --python 3.7, or define it in the cell."
+
+
+def test_values_stay_with_their_run(home):
+    from uv_argo_magic._os import paths
+    from uv_argo_magic.history.store import History
+
+    run = argo.run(CELL + "array = __import__('array').array('d', [0.5] * 9000)\n", pull="model total array")
+    kept = History(paths.data_dir() / "runs").get(run.id).values
+    assert (kept["total"], repr(kept["model"])) == (5, "<Sealed Model> Model(3)")
+    assert kept["array"].open() == run.values["array"].open()
+    folder = paths.values_dir(run.id)
+    file = max(folder.iterdir(), key=lambda path: path.stat().st_size)
+    data = bytearray(file.read_bytes())
+    data[-200] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(ArgoMagicError, match=r"array was changed since the run .* its SHA-256 does not match"):
+        kept["array"].open()
+    assert "array" not in History(paths.data_dir() / "runs").get(run.id).values

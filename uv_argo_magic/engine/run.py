@@ -137,6 +137,7 @@ def start(  # noqa: PLR0913 - by keyword, each with a default
         session=spec.session,
         requirements=spec.requirements.lines,
         requirements_source=spec.requirements_source,
+        sent=spec.sent,
     )
     run = Run(
         chosen, run_id=run_id, submitted=submitted, nonce=prepared.program.nonce, settings=spec.settings,
@@ -248,7 +249,7 @@ class Run:
         self._is_read = threading.Event()
         """Set when the backend has reported everything."""
         self._explaining: threading.Thread | None = None
-        self._take(*([events.Preparing(t=began_at)] if began_at else []), submitted)
+        self._take(*([events.Preparing(t=began_at, sent=submitted.sent)] if began_at else []), submitted)
         self._keep(lambda files: files.note("name", submitted.name))
         threads.start(self._read, f"uv-argo-{run_id}")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uv_argo_magic import config
+from uv_argo_magic.backends import base
 from uv_argo_magic.core.spec.run_spec import Pushed, Reads, RunSpec, Settings
 from uv_argo_magic.engine import ipython_syntax
 from uv_argo_magic.errors import SpecError
@@ -48,7 +49,15 @@ def specify(
         # The notebook's own requirements are those of its first cell.
         configuration = replace(configuration, deps="")
         context = replace(context, notebook="")
-    push, reads = _encode_pushed(options, context, configuration.settings.value_limit)
+    settings = _run_in_base_image(configuration.settings)
+    settings = _with_absolute_links(_with_env_files(settings, options, context), context)
+    code = "" if context.is_script else ipython_syntax.translate(cell)
+    push: tuple[Pushed, ...] = ()
+    reads = Reads()
+    if options.push or options.pull or settings.push:
+        push, reads, more_notes = _values(code or cell, options, context, settings, session)
+        settings = replace(settings, value_limit=_value_limit(settings, configuration.backend))
+        notes = (*notes, *more_notes)
     spec = RunSpec(
         cell=cell,
         python=configuration.python,
@@ -58,13 +67,11 @@ def specify(
         reads=reads,
         args=options.args,
         resources=options.resources,
-        settings=_with_absolute_links(
-            _with_env_files(_run_in_base_image(configuration.settings), options, context), context
-        ),
+        settings=settings,
         line_offset=context.line_offset,
         session=options.session,
         script=context.is_script,
-        code="" if context.is_script else ipython_syntax.translate(cell),
+        code=code,
     )
     if session is not None:
         spec = session.adopt_rest(spec)
@@ -131,10 +138,29 @@ def _run_in_base_image(settings: Settings) -> Settings:
     return replace(settings, image=settings.base)
 
 
-def _encode_pushed(options: RunOptions, context: CellContext, limit: int) -> tuple[tuple[Pushed, ...], Reads]:
-    """The pushed variables, and what the notebook can read of the pulled ones."""
-    if not options.push and not options.pull:
-        return (), Reads()
-    from uv_argo_magic.values import pushing  # noqa: PLC0415 - 10 ms; few cells push
+def _values(
+    source: str, options: RunOptions, context: CellContext, settings: Settings, session: Session | None
+) -> tuple[tuple[Pushed, ...], Reads, tuple[str, ...]]:
+    """(pushed variables, what the notebook can read of the pulled ones, notes)."""
+    from uv_argo_magic.values import auto, pushing  # noqa: PLC0415 - 10 ms; few cells push
 
-    return pushing.encode(options.push, context.names, limit), pushing.readable(context.names)
+    notes: tuple[str, ...] = ()
+    named = tuple(name for name in options.push if name != auto.AUTO)
+    push = pushing.encode(named, context.names, settings.value_limit)
+    is_auto = len(named) < len(options.push) or (settings.push == auto.AUTO and not named and not context.is_script)
+    present = session.variable_names() if is_auto and session is not None else frozenset()
+    if is_auto and present is not None:
+        more, notes = auto.encode(source, context.names, {*present, *named}, settings.auto_push_limit)
+        push += more
+    return push, pushing.readable(context.names), notes
+
+
+LOG_LIMIT = 8 * 2**20
+"""Bytes of values that a log holds: a node keeps about 10 MiB of it."""
+
+
+def _value_limit(settings: Settings, backend: str) -> int:
+    """The limit of pulled values: without a folder that both sides read, they are part of the log."""
+    if base.Capability.LOCAL in base.load(backend).capabilities:
+        return settings.value_limit
+    return min(settings.value_limit or LOG_LIMIT, LOG_LIMIT)

@@ -52,7 +52,7 @@ class Summary:
     waiting: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class RunRecord:
     """One run; `summary` is None until it has ended. `begun` is Unix seconds, `cell` the cell's text."""
 
@@ -67,12 +67,17 @@ class RunRecord:
     image: str = ""
     requirements: tuple[str, ...] = ()
     needs_from: str = ""
+    sent: ev.Sent = ()
+    """The pushed values."""
     pid: int = 0
     started: str = ""
     host: str = ""
     summary: Summary | None = None
     notes: tuple[tuple[str, str], ...] = ()
     """Those that were made before the run was written."""
+
+    def __repr__(self) -> str:
+        return f"<RunRecord {self.id}: {self.outcome}>"
 
     @property
     def unseen(self) -> bool:
@@ -135,7 +140,7 @@ class RunRecord:
                 python=self.python,
                 backend=self.backend,
                 session=str(data.get("session", "")),
-                push=tuple(Pushed(name=str(name), text="") for name, _ in data["push"]),
+                push=tuple(Pushed(name=str(name), text="") for name, *_ in data["push"]),
                 pull=tuple(map(str, data["pull"])),
                 args=tuple(map(str, data.get("args", ()))),
                 resources=Resources(**data["resources"]),
@@ -175,7 +180,7 @@ class RunRecord:
         """Everything that was seen of it, in order, as far as it is kept."""
         end = self.summary
         if end and "preparing" in dict(end.stages):
-            yield ev.Preparing(t=dict(end.stages)["preparing"])
+            yield ev.Preparing(t=dict(end.stages)["preparing"], sent=self.sent)
         if end and end.name:
             yield ev.Submitted(
                 name=end.name,
@@ -183,6 +188,7 @@ class RunRecord:
                 t=dict(end.stages).get("queued", self.begun),
                 requirements=self.requirements,
                 requirements_source=self.needs_from,
+                sent=self.sent,
             )
         if end and end.waiting:
             yield ev.NodePhase(phase="Pending", message=end.waiting, t=self.begun)
@@ -196,6 +202,16 @@ class RunRecord:
             yield ev.StopRequested(by=end.stop_asked, t=end.ended)
         if end:
             yield ev.LogEnded(t=end.ended)
+
+    @property
+    def values(self) -> dict[str, object]:
+        """The pulled variables, as far as they arrived; what is not plain data is a `Sealed`."""
+        from uv_argo_magic.values import sealed  # noqa: PLC0415 - 10 ms, and few ask
+
+        origin = sealed.Origin(
+            run=self.id, folder=self.folder / "values", lock=getattr(self.lock(), "key", ""), packages=self.packages
+        )
+        return sealed.receive(self.state().values, origin)[0]
 
     @property
     def followed(self) -> bool:
@@ -254,6 +270,10 @@ def read_entry(folder: Path) -> RunRecord | None:
             image=str(document.get("image", "")),
             requirements=tuple(map(str, spec.get("requirements", ()))),
             needs_from=str(spec.get("needs_from", "")),
+            sent=tuple(
+                (str(name), str(more[0]) if more else "", int(size), str(more[1]) if more else "plain")
+                for name, size, *more in spec.get("push", ())
+            ),
             pid=int(document.get("pid", 0)),  # type: ignore[call-overload]
             started=str(document.get("started", "")),
             host=str(document.get("host", "")),

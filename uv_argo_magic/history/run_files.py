@@ -180,7 +180,7 @@ def masked(spec: RunSpec) -> dict[str, object]:
         "backend": spec.backend,
         "session": spec.session,
         "args": list(spec.args),
-        "push": [[item.name, item.size] for item in spec.push],
+        "push": [[name, size, kind, form] for name, kind, size, form in spec.sent],
         "pull": list(spec.pull),
         "resources": asdict(spec.resources),
         "settings": settings,

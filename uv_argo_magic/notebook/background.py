@@ -162,8 +162,10 @@ def show_with(run: Run, sink: CellSink, views: tuple[Renderer, ...]) -> threadin
     return thread
 
 
-def attach(name: str, shell: Shell, history: History, notebook: str, configuration: Config) -> Run | None:
-    """Show a run again: live and without waiting while it runs, else all of it; the run, where it is live.
+def attach(name: str, shell: Shell, history: History, notebook: str, configuration: Config) -> Run | RunRecord | None:
+    """Show a run again: live and without waiting while it runs, else all of it.
+
+    Returns the run, where it is live, or has values.
 
     A run of this kernel comes first, then what the history has, then the backend that `configuration` names.
 
@@ -179,8 +181,7 @@ def attach(name: str, shell: Shell, history: History, notebook: str, configurati
     run = next((run for run in RUNS.values() if name == run.name or (entry and entry.id == run.id)), None)
     if run is None or run.state.ended:
         if entry is not None and entry.summary is not None:
-            replay(entry, shell)
-            return None
+            return replay(entry, shell)
         ref = locate_entry(entry, configuration) if entry is not None else locate_remote(name, listing, configuration)
         if ref.remote is not None:
             from uv_argo_magic.engine import run as engine  # noqa: PLC0415 - a run of this kernel needs no engine
@@ -197,8 +198,7 @@ def attach(name: str, shell: Shell, history: History, notebook: str, configurati
                 hint=f"%argo logs {entry.id} prints its output so far; %argo stop {entry.id} stops it.",
             )
         elif entry is not None:
-            replay(entry, shell)
-            return None
+            return replay(entry, shell)
     if run is None:  # pragma: no cover - `locate` has found it or raised
         return None
     if why_not(shell, run.settings):
@@ -224,8 +224,11 @@ class _ReplaySink(OutputSink):
         self.publish(data, metadata, transient={}, update=False)
 
 
-def replay(entry: RunRecord, shell: Shell) -> None:
-    """Show a run that ended: its panel, its output, and its error as text (this cell has not failed)."""
+def replay(entry: RunRecord, shell: Shell) -> RunRecord | None:
+    """Show a run that ended: its panel, its output, and its error as text (this cell has not failed).
+
+    Returns the run, if it has values.
+    """
     state = entry.state()
     if not state.ended:  # the history has no end
         state = step(state, ev.LogEnded(t=state.phases[-1][1] if state.phases else entry.begun))
@@ -237,3 +240,4 @@ def replay(entry: RunRecord, shell: Shell) -> None:
     if state.error and state.outcome != "Stopped":
         error = _rebuild(entry, remote_error.parse(state.error), state)
         sys.stderr.write("\n".join(error._render_traceback_()) + "\n")
+    return entry if state.values else None

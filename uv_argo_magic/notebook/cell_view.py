@@ -47,10 +47,20 @@ STOP_BUTTON = "the Stop button"
 
 
 class CellView:
-    """The view of one run in the running cell; the run gets the id `run_id`. `is_quick`: most runs of its kind are."""
+    """The view of one run in the running cell; the run gets the id `run_id`. `is_quick`: most runs of its kind are.
+
+    `sent` are the pushed values.
+    """
 
     def __init__(
-        self, shell: Shell, settings: Settings, run_id: str, *, is_detached: bool, is_quick: bool = False
+        self,
+        shell: Shell,
+        settings: Settings,
+        run_id: str,
+        *,
+        is_detached: bool,
+        is_quick: bool = False,
+        sent: ev.Sent = (),
     ) -> None:
         self._shell = shell
         self._request = reconnect.current_request(shell)
@@ -60,7 +70,7 @@ class CellView:
         self._cancelled = threading.Event()
         self._left = threading.Event()
         self._asked: list[tuple[kernel_messages.Message, int | None]] = []
-        self._state = fold([ev.Preparing(t=time.time())])
+        self._state = fold([ev.Preparing(t=time.time(), sent=sent)])
         self._is_shown = False
         self.is_detached = is_detached and not background.why_not(shell, settings)
         self._sink: background.CellSink | background.SwitchingSink | None = None

@@ -179,6 +179,7 @@ class CellFrontEnd:
     def _open_view(self, spec: RunSpec, run_id: str) -> CellView:
         if self._view is None:
             self._view = CellView(
-                self._shell, spec.settings, run_id, is_detached=self._options.detach, is_quick=bool(spec.session)
-            )
+                self._shell, spec.settings, run_id, is_detached=self._options.detach, is_quick=bool(spec.session),
+                sent=spec.sent,
+            )  # fmt: skip
         return self._view

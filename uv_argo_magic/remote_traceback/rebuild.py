@@ -3,6 +3,8 @@
 Rules:
 - The traceback is IPython's own, on the cell's own lines, with the frames of the remote side only.
 - No remote code runs here: a frame is made by a stub that fails at the same place of the text.
+- Where this process has imported the exception's class, or one that it derives from, it is also an instance of that:
+  `except` finds it. The class is looked up by name; none of its code makes the instance.
 - An exception is a `CellFailed` first; location a builtin type would make IPython leave, or show our machinery
   (SystemExit, KeyboardInterrupt, GeneratorExit, SyntaxError), only its name is kept.
 - Raise what `rebuild` gives by a plain `raise error`, outside of any `except`: `from None` would forget its cause.
@@ -14,6 +16,7 @@ import builtins
 import contextlib
 import sys
 import traceback
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from uv_argo_magic.core.protocol.remote_error import RemoteError, Syntax
@@ -38,7 +41,7 @@ Shell: TypeAlias = Any
 """An InteractiveShell; None location there is none."""
 
 ROOTS = ("Exception", "BaseException")
-_classes: dict[tuple[str, str, str, str], type[Rebuilt]] = {}
+_classes: dict[tuple[object, ...], type[Rebuilt]] = {}
 
 
 class Rebuilt(CellFailed):
@@ -146,13 +149,31 @@ def _instance(remote: RemoteError, state: RunState | None, location: frames.Fram
 
 def _class(remote: RemoteError, base: type[Exception]) -> type[Rebuilt]:
     """The class of that name; the same for every exception of one remote class, so that `type(a) is type(b)`."""
-    key = (remote.module, remote.qualname, remote.ename, base.__name__)
+    local = _local_class(remote, base)
+    key = (remote.module, remote.qualname, remote.ename, base.__name__, local)
     if key not in _classes:
         parent = _Grouped if base is ExceptionGroup else Rebuilt
         bases = (parent,) if base is Exception else (parent, base)
         body = {"__module__": remote.module, "__qualname__": remote.qualname, "__doc__": None}
-        _classes[key] = type(remote.ename, bases, body)
+        made: type[Rebuilt] | None = None
+        if local is not None:
+            with contextlib.suppress(Exception):  # a class may refuse subclasses, or have another layout
+                # The local class may have properties of these names, which would take no value.
+                ours = {} if parent is _Grouped else {"message": "", "hint": "", "state": None}
+                made = type(remote.ename, (parent, local), {**body, **ours})
+        _classes[key] = made or type(remote.ename, bases, body)
     return _classes[key]
+
+
+def _local_class(remote: RemoteError, base: type[Exception]) -> type[Exception] | None:
+    """The nearest class of the remote exception that this process has imported; it derives from `base`."""
+    for module, qualname in remote.bases:
+        found: object = sys.modules.get(module)
+        for name in qualname.split("."):
+            found = vars(found).get(name) if isinstance(found, type | ModuleType) else None
+        if isinstance(found, type) and issubclass(found, base) and not issubclass(found, Rebuilt):
+            return found
+    return None
 
 
 def _has_group(error: BaseException | None) -> bool:

@@ -85,7 +85,7 @@ class PanelWidgets:
         self._packages_title.layout.display = None if count else "none"
         facts = tables.escape(html.facts(state, now, count))
         self._facts.value = f'<span class="uv-time" title="{facts}">{facts}</span>'
-        self._phases.value = _phases(state, now)
+        self._phases.value = _phases(state, now) + html.values_html(state)
         self._again.value = _AGAIN if is_reloaded else ""
         self._notes.value = _remarks([*(humanize.one_line(note, 500) for note in state.notes), *self._remarks])
         self._packages.value = html.packages_html(state, now, self._lock())

@@ -69,6 +69,15 @@ class Session:
         """Whether its interpreter has run cells."""
         return self.entry is not None and self.entry.worker is not None
 
+    def variable_names(self) -> frozenset[str] | None:
+        """The names of its variables; None if they are too many to be listed."""
+        if not self.is_live or self.entry is None:
+            return frozenset()
+        answer = workers.ask(self.entry, "vars")
+        if answer is None or len(answer["items"]) < answer["total"]:
+            return None
+        return frozenset(str(item[0]) for item in answer["items"])
+
     @property
     def restart_hint(self) -> str:
         """How to get a session with other options."""

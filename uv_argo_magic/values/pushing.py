@@ -98,7 +98,7 @@ def refuse_other_python(pushed: Iterable[Pushed], minor: str) -> None:
 
 def readable(names: Mapping[str, object]) -> Reads:
     """What this notebook can read."""
-    libraries = [name for name in LIBRARIES if name in sys.modules or importlib.util.find_spec(name) is not None]
+    libraries = [name for name in LIBRARIES if _is_importable(name)]
     shapes = {}
     for name, value in list(names.items()):
         if isinstance(value, type) and value.__module__ == "__main__" and value.__qualname__ == name:
@@ -106,3 +106,9 @@ def readable(names: Mapping[str, object]) -> Reads:
             if fields is not None:
                 shapes[name] = tuple(fields)
     return Reads(libraries=("builtins", *libraries), classes=tuple(sorted(shapes.items())))
+
+
+def _is_importable(name: str) -> bool:
+    if name in sys.modules:
+        return sys.modules[name] is not None  # None forbids an import
+    return importlib.util.find_spec(name) is not None

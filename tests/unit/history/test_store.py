@@ -68,8 +68,8 @@ def end(files):
 
 
 def finished(log=LOG, run_id="20260101-one"):
-    seen = [ev.Submitted(name="local-1", location="", t=100.0, requirements=("numpy>=2",)), *ev.decode(log, NONCE)]
-    return fold(seen, RunState(run=run_id))
+    submitted = ev.Submitted(name="local-1", location="", t=100.0, requirements=("numpy>=2",), sent=SPEC.sent)
+    return fold([submitted, *ev.decode(log, NONCE)], RunState(run=run_id))
 
 
 def kill_owner(entry):

@@ -100,7 +100,8 @@ RUN_OPTIONS = (
     ),
     Option(
         dest="push", flags=("--push",), metavar="NAMES", kind="values", completer="value", front_ends=("notebook",),
-        help="notebook variables to send to the cell", example="--push x,y", also=("input", "inputs", "send"),
+        help="notebook variables to send to the cell (auto: those that it reads)", example="--push x,y",
+        also=("input", "inputs", "send"),
     ),
     Option(
         dest="pull", flags=("--pull",), metavar="NAMES", kind="values", completer="cell-name", front_ends=("notebook",),

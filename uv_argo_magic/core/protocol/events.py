@@ -34,6 +34,8 @@ Bundle: TypeAlias = Annotated[tuple[tuple[str, str], ...], "mimebundle"]
 """A mimebundle: (mime type, JSON text of its data), sorted by type; frozen and comparable."""
 Variables: TypeAlias = Annotated[tuple[tuple[str, str, int, str], ...], "variables"]
 """(name, type, bytes, shape) of each variable; 0 bytes and an empty shape are unknown."""
+Sent: TypeAlias = tuple[tuple[str, str, int, str], ...]
+"""(name, type, bytes, form) of each pushed value; the form is plain, pickled or sealed."""
 Json: TypeAlias = Annotated[str, "JSON object"]
 """An object of a record, kept as its JSON text; frozen and comparable."""
 
@@ -268,9 +270,10 @@ class Unreadable:
 
 @dataclass(frozen=True, kw_only=True)
 class Preparing:
-    """The target is found and the packages are resolved, before anything is submitted."""
+    """The target is found and the packages are resolved, before anything is submitted; `sent` as in Submitted."""
 
     t: float
+    sent: Sent = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,6 +281,7 @@ class Submitted:
     """The backend accepted the run under this name, at this location (context and namespace; "" for this machine).
 
     `requirements` are lines; `requirements_source` is as in RunSpec; `session` is the name of its session, or "".
+    `sent` are the pushed values.
     """
 
     name: str
@@ -286,6 +290,7 @@ class Submitted:
     session: str = ""
     requirements: tuple[str, ...] = ()
     requirements_source: str = ""
+    sent: Sent = ()
 
 
 @dataclass(frozen=True, kw_only=True)

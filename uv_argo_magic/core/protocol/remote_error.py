@@ -58,7 +58,8 @@ class Syntax:
 class RemoteError:
     """An exception of the cell.
 
-    `mro` are the names of its builtin classes, nearest first; `packed_args` is the JSON text of its arguments, empty if
+    `mro` are the names of its builtin classes, nearest first, `bases` (module, qualified name) of its other classes,
+    beginning with its own. `packed_args` is the JSON text of its arguments, empty if
     they could not be sent; `attributes` are (name, JSON text). `order` are the indexes of `frames` in the traceback,
     outermost first, with repeats, without `omitted` entries. `members` is None except for exception groups. `missing`
     are modules that the cell imports and that were not found, of an ImportError that ended the cell.
@@ -69,6 +70,7 @@ class RemoteError:
     qualname: str
     evalue: str
     mro: tuple[str, ...]
+    bases: tuple[tuple[str, str], ...] = ()
     packed_args: str = ""
     attributes: tuple[tuple[str, str], ...] = ()
     syntax: Syntax | None = None
@@ -171,6 +173,15 @@ def _texts(data: Fields, name: str) -> tuple[str, ...]:
     return texts
 
 
+def _pairs(data: Fields, name: str) -> tuple[tuple[str, str], ...]:
+    pairs = []
+    for item in _list(data, name):
+        if not isinstance(item, list) or [type(part) for part in item] != [str, str]:
+            raise _Bad(f"{name} contains an item that is not a pair of strings")
+        pairs.append((item[0], item[1]))
+    return tuple(pairs)
+
+
 def _frame(value: object) -> Frame:
     data = _object(value, "a frame")
     return Frame(
@@ -227,6 +238,7 @@ def _error(data: Fields) -> RemoteError:
         qualname=_text(data, "qualname"),
         evalue=_text(data, "evalue"),
         mro=_texts(data, "mro"),
+        bases=_pairs(data, "bases") if "bases" in data else (),
         packed_args="" if data.get("args") is None else json.dumps(_list(data, "args")),
         attributes=tuple(sorted((name, json.dumps(tree)) for name, tree in attributes.items())),
         syntax=_syntax(data.get("syntax")),

@@ -95,6 +95,7 @@ class RunState:
     install_log: AppendLog[str] = field(default_factory=AppendLog)
     notes: tuple[str, ...] = ()
     outputs: AppendLog[Output] = field(default_factory=AppendLog)
+    sent: ev.Sent = ()
     values: tuple[ev.Value, ...] = ()
     files: ev.Files | None = None
     error: str = ""
@@ -142,7 +143,7 @@ def step(state: RunState, event: ev.Event) -> RunState:  # noqa: PLR0911 - one c
         case ev.Lines():
             return _lines(state, event)
         case ev.Preparing():
-            return _enter(state, "preparing", event.t)
+            return _enter(replace(state, sent=event.sent), "preparing", event.t)
         case ev.Submitted():
             state = replace(
                 state,
@@ -151,6 +152,7 @@ def step(state: RunState, event: ev.Event) -> RunState:  # noqa: PLR0911 - one c
                 session=event.session,
                 requirements=event.requirements,
                 requirements_source=event.requirements_source,
+                sent=event.sent,
             )
             return _enter(state, "queued", event.t)
         case ev.NodePhase():

@@ -78,6 +78,11 @@ class RunSpec:
     """Name of the session whose interpreter runs the cell; "": one of its own."""
 
     @property
+    def sent(self) -> tuple[tuple[str, str, int, str], ...]:
+        """(name, type, bytes, form) of each pushed value."""
+        return tuple((item.name, item.type, item.size, item.form) for item in self.push)
+
+    @property
     def digest(self) -> str:
         """SHA-256 (hex) over the whole specification."""
         requirements = {

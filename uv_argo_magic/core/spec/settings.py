@@ -37,8 +37,10 @@ class Settings:
     max_sessions: int = _setting(20, "advanced", "maximum number of live sessions on this machine")
     output_lines: int = _setting(1000, "common", "lines of output to show at the start, and at the end")
     panel: str = _setting("auto", "common", "type of the panel: auto, widget, html, static, text or none")
+    push: str = _setting("", "common", "auto: send the variables that cells read and do not define", example="auto")
+    auto_push_limit: int = _setting(MIB, "advanced", "maximum size of each variable of push=auto", unit="bytes")
     run_timeout: float = _setting(0.0, "common", "time limit of the cell (like --timeout)")
-    value_limit: int = _setting(8 * MIB, "common", "maximum size of pushed or pulled values", unit="bytes")
+    value_limit: int = _setting(1024 * MIB, "common", "maximum size of pushed or pulled values", unit="bytes")
 
     allow_urls: bool = _setting(True, "install", "allow `name @ https://...` requirements")
     base: str = _setting(

@@ -34,6 +34,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "env": ("ephemeral", "persistent", "shared"),
     "panel": ("auto", "widget", "html", "static", "text", "none"),
     "python_downloads": ("never", "automatic"),
+    "push": ("auto",),
     "prerelease": ("allow", "disallow", "if-necessary", "explicit", "if-necessary-or-explicit"),
     "resolution": ("highest", "lowest", "lowest-direct"),
     "shape": ("script", "runtime", "init"),

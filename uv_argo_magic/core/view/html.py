@@ -177,6 +177,23 @@ def files_html(files: ev.Files) -> str:
     )
 
 
+def values_html(state: RunState) -> str:
+    """The pushed and pulled values, with types and sizes; "" if there are none."""
+    rows = [
+        (name, kind, size, "pushed" if form == "plain" else f"pushed, {form}") for name, kind, size, form in state.sent
+    ]
+    for value in state.values:
+        how = "not pulled" if value.problem else "pulled, sealed" if value.sealed else "pulled"
+        rows.append((value.name, value.type, value.size, how))
+    if not rows:
+        return ""
+    cells = "".join(
+        _package_row(escape(name), escape(kind), humanize.size(size), escape(how)) for name, kind, size, how in rows
+    )
+    table = f'<table style="{_CODE};border-collapse:collapse;margin:0">{cells}</table>'
+    return _details(f"Values ({len(rows)})", f'<div style="max-height:270px;overflow:auto;margin:4px 0">{table}</div>')
+
+
 def planned(state: RunState, lock: Resolution | None = None) -> tuple[Package, ...]:
     """The installed packages, or those to install, with what the lock knows of each."""
     locked = {package.name: package for package in lock.packages} if isinstance(lock, Lock) else {}
@@ -312,6 +329,7 @@ def _panel(
         body.append(f'<span class="uv-volatile" style="{_CODE};{_FAINT}">{escape(name)}</span>')
     if listed_packages:
         body.append(_details(f"Packages ({len(listed_packages)})", packages_html(state, now, lock)))
+    body.append(values_html(state))
     if state.files is not None:
         body.append(files_html(state.files))
     body.append(_log_details(state, is_explained=_is_explained(state)))
@@ -344,6 +362,8 @@ def facts(state: RunState, now: float, packages_count: int) -> str:
         parts.append(humanize.count(packages_count, "package"))
     if state.files is not None:
         parts.append(humanize.count(state.files.count, "file") + " written")
+    if state.sent and state.phase not in {"running", "ended"}:
+        parts.append("sending " + ", ".join(f"{name} ({humanize.size(size)})" for name, _, size, _ in state.sent))
     if state.phase not in {"new", "preparing"}:  # the location is not known before
         parts.append(humanize.one_line(state.location, 80) if state.location else "local")
     if state.session:

@@ -67,12 +67,12 @@ def _undefined(error: RemoteError) -> str:
 def _how_to_send(item: LocalName) -> str:
     match item.kind:
         case "variable":
-            return f"{item.name} is a variable of the notebook. Send it with --push {item.name}."
+            return f"{item.name} exists in the notebook: add --push {item.name}."
         case "module":
             alias = "" if item.detail == item.name else f" as {item.name}"
             return f"{item.name} is imported in the notebook only. Add to the cell: import {item.detail}{alias}."
         case "definition":
-            return f"{item.name} is defined in the notebook only. Define it in this cell."
+            return f"{item.name} is defined in the notebook: add --push {item.name}, or define it in this cell."
         case _:
             return f"{item.detail} and was not sent. Move the code that the cell needs into the cell."
 

@@ -80,7 +80,7 @@ def test_a_field_of_the_wrong_kind_is_refused_by_its_name(field, value):
 def test_a_field_that_is_not_there_is_refused_or_means_nothing(field):
     data = copy.deepcopy(GOOD)
     del data["cause"][field]
-    if field in ("args", "syntax", "cause", "context", "members"):
+    if field in ("args", "bases", "syntax", "cause", "context", "members"):
         assert isinstance(parse(json.dumps(data)), RemoteError)
     else:
         with pytest.raises(ProtocolError):

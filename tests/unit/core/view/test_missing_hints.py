@@ -142,8 +142,11 @@ def test_a_module_beside_the_notebook_is_never_a_package():
 @pytest.mark.parametrize(
     ("local", "hint"),
     [
-        (LocalName(name="df", kind="variable"), "df is a variable of the notebook. Send it with --push df."),
-        (LocalName(name="df", kind="definition"), "df is defined in the notebook only. Define it in this cell."),
+        (LocalName(name="df", kind="variable"), "df exists in the notebook: add --push df."),
+        (
+            LocalName(name="df", kind="definition"),
+            "df is defined in the notebook: add --push df, or define it in this cell.",
+        ),
         (
             LocalName(name="df", kind="module", detail="pandas"),
             "df is imported in the notebook only. Add to the cell: import pandas as df.",

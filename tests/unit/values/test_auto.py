@@ -1,0 +1,47 @@
+"""The names that a cell reads, for `--push auto`."""
+
+from __future__ import annotations
+
+import pytest
+
+from uv_argo_magic.values import auto
+
+READS = [
+    ("y = x + 1", "x"),
+    ("df = df.dropna()", "df"),
+    ("x = 1\ny = x", ""),
+    ("x += 1", "x"),
+    ("import numpy as np, os.path\nnp.sum(a); os", "a"),
+    ("from m import b\nb(c)", "c"),
+    ("for i in rows:\n    total(i)", "rows total"),
+    ("[i * k for i in rows]", "rows k"),
+    ("{i: j for i, j in pairs if keep(i)}", "pairs keep"),
+    ("def f(x, y=start):\n    return x + z\nf(1)", "start z"),
+    ("def f():\n    return helper()\ndef helper():\n    return 1", ""),
+    ("class A(Base, metaclass=Meta):\n    x = field", "Base Meta field"),
+    ("@wrap\ndef f(): pass\nlambda a=b, *, c=d: a + e", "wrap b d e"),
+    ("with open(path) as f:\n    f.read()", "open path"),
+    ("async def f():\n    async for i in g(): pass", "g"),
+    ("print(f'{x} {y!r:>{w}}')", "print x y w"),
+    ("x: int = y", "int y"),
+    ("no python", ""),
+    ("\0", ""),
+]
+
+
+@pytest.mark.parametrize(("source", "names"), READS, ids=[source for source, _ in READS])
+def test_the_names_that_a_cell_reads_before_it_defines_them(source, names):
+    assert set(auto.reads(source)) == set(names.split())
+
+
+def test_plain_data_is_sent_and_what_is_too_large_is_named():
+    variables = {
+        "x": [1, 2], "big": "a" * 5000, "many": list(range(900)), "f": print, "_h": 1, "In": [], "y": 3, "own": 4,
+    }  # fmt: skip
+    source = "x, big, many, f, _h, In, y, own, missing"
+    push, notes = auto.encode(source, variables, {"own"}, 2000)
+    assert [(item.name, item.text) for item in push] == [("x", "[1,2]"), ("y", "3")]
+    assert notes == (
+        "big is not pushed: it has 5.0 kB, more than auto_push_limit; add --push big",
+        "many is not pushed: it has 3.5 kB, more than auto_push_limit; add --push many",
+    )
