@@ -16,10 +16,12 @@ import yaml
 from support.argo_server import ArgoServer
 from support.index_server import IndexServer
 
+import uv_argo_magic
 from uv_argo_magic.backends import base
 from uv_argo_magic.cli import main
 from uv_argo_magic.core.policy import advisories, reader
-from uv_argo_magic.policy import audit, sources
+from uv_argo_magic.errors import PolicyError
+from uv_argo_magic.policy import audit, files
 
 ROOT = Path(__file__).parents[2]
 HERE = ".".join(map(str, sys.version_info[:3]))
@@ -100,7 +102,7 @@ def osv_server():
 @pytest.fixture
 def folder(tmp_path, monkeypatch, home, index):
     """An empty folder with the index configured, on a machine without a policy."""
-    monkeypatch.setattr(sources, "SYSTEM", tmp_path / "etc" / "policy.toml")
+    monkeypatch.setattr(files, "SYSTEM", tmp_path / "etc" / "policy.toml")
     monkeypatch.setenv("UV_ARGO_INDEX_URL", index.url)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "s.py").write_text("import gamma\nprint(gamma.value)\n")
@@ -325,12 +327,12 @@ def test_an_invalid_line_says_what_is_missing(argo, words, message):
 def test_without_a_policy_none_of_its_code_is_imported(folder):
     program = (
         "import sys; from uv_argo_magic.cli import main; main(sys.argv[1:]); "
-        "print(*(name for name in sys.modules if '.policy.' in name))"
+        "print(*(name for name in sorted(sys.modules) if '.policy.' in name))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, "run", "s.py", "--deps", "gamma"], capture_output=True, text=True, check=True
     )
-    assert done.stdout == "3\nuv_argo_magic.policy.sources\n"
+    assert done.stdout == "3\nuv_argo_magic.policy.files uv_argo_magic.policy.sources\n"
 
 
 @pytest.fixture
@@ -500,3 +502,20 @@ def test_without_an_answer_nothing_is_installed(argo, folder, source):
     status, text = argo("run", "s.py", "--deps", "gamma")
     assert status == 2
     assert "Known vulnerabilities could not be looked up: " in text
+
+
+def test_a_sealed_value_is_not_opened_where_the_policy_forbids_it(folder):
+    run = uv_argo_magic.run("class Model: pass\nmodel, plain = Model(), [1]", pull="model plain")
+    model = run.values["model"]
+    write(folder / "uv-argo-policy.toml", "[values]\nopen_sealed = false\n")
+    with pytest.raises(PolicyError, match="does not allow to open model here"):
+        model.open()
+    assert run.values["plain"] == [1]
+
+
+def test_a_run_from_python_passes_the_policy(folder):
+    write(folder / "uv-argo-policy.toml", BLOCKED)
+    with pytest.raises(PolicyError, match=r"beta 1\.5 is blocked") as caught:
+        uv_argo_magic.run("1", deps="alpha")
+    (violation,) = caught.value.violations
+    assert (violation.rule, violation.path) == ("packages.blocked", ("alpha", "beta"))

@@ -28,7 +28,7 @@ from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.engine import checks
 from uv_argo_magic.engine.prepare import find_target
 from uv_argo_magic.engine.spec_builder import specify
-from uv_argo_magic.errors import ArgoMagicError, ResolutionError, SpecError
+from uv_argo_magic.errors import ArgoMagicError, PolicyError, ResolutionError, SpecError
 from uv_argo_magic.uv import runner
 
 if TYPE_CHECKING:
@@ -179,6 +179,10 @@ def check(path: Path, context: CellContext, cancelled: threading.Event | None = 
         raise
     except ResolutionError as error:
         return CheckResult(problem=error.message, hint=error.hint, blamed=error.names)
+    except PolicyError as error:
+        sentences = [f"{violation.sentence}. {violation.action}" for violation in error.violations]
+        blamed = tuple(dict.fromkeys(violation.path[0] for violation in error.violations if violation.path))
+        return CheckResult(problem=" ".join(sentences) or error.message, hint=error.hint, blamed=blamed)
     except ArgoMagicError as error:
         return CheckResult(problem=error.message, hint=error.hint)
     except OSError as error:

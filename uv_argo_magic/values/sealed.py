@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.protocol import values
-from uv_argo_magic.errors import ArgoMagicError
+from uv_argo_magic.errors import ArgoMagicError, PolicyError
 from uv_argo_magic.guest_values import files, pickles, trees
+from uv_argo_magic.policy import files as files_of_policies
 from uv_argo_magic.values import pickling
 
 if TYPE_CHECKING:
@@ -96,11 +97,13 @@ class Sealed:
 
         Raises:
             ArgoMagicError: it was changed, or a package that it needs is missing, or of another version.
+            PolicyError: the package policy does not allow it.
         """
         text, buffers = self.read()
         head = header(text)
         if head["format"] == "plain":
             return values.decode(text, buffers)
+        self._refuse_by_policy()
         tree = json.loads(text)
         body = tree["v"]
         data = buffers[body["v"]] if isinstance(body, dict) else trees.raw(tree)
@@ -115,6 +118,14 @@ class Sealed:
             return pickles.loads(data)
         except Exception as problem:
             raise self._cannot_open(problem, data) from problem
+
+    def _refuse_by_policy(self) -> None:
+        policy = files_of_policies.read()
+        for statement in policy.of("values.open_sealed") if policy else ():
+            raise PolicyError(
+                f"the package policy {statement.origin} does not allow to open {self.name} here: it would run its code",
+                hint=f"Push it to a cell instead: --push {self.name}.",
+            )
 
     def _cannot_open(self, problem: Exception, data: bytes | bytearray) -> ArgoMagicError:
         """Why it cannot be unpickled: a package that is missing or different."""

@@ -111,8 +111,11 @@ class Subject:
         return (*self.packages, *(Package(name=name, version=version) for name, version in preinstalled))
 
     def path(self, name: str) -> tuple[str, ...]:
-        """The packages from a requested one to this one, the shortest way; as far as they are known."""
-        return path_to(self.packages, name)
+        """What leads to this package, as far as it is known: a `%pip` line, and the packages from a requested one."""
+        found = path_to(self.packages, name)
+        lines = (f"%pip {argument}" for argument, lock in self.installs if name in {one.name for one in lock.packages})
+        line = next(lines, "")
+        return (line, *found) if line else found
 
     def _requested(self) -> Iterator[Package]:
         for item in self.spec.requirements.items:

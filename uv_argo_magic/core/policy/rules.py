@@ -523,7 +523,7 @@ def _session_limit(name: str) -> Check:
 
 
 def _no_check(statement: Statement, subject: Subject) -> Iterator[Violation]:
-    """Nothing: the rule is about what is recorded."""
+    """Nothing: the rule is not about what a run installs."""
     del statement, subject
     yield from ()
 
@@ -647,6 +647,10 @@ _TABLE = (
     Rule(
         name="sessions.max_age", kind=TIME, check=_session_limit("max_age"),
         sentence="maximum max_age of a session", example='"12h"',
+    ),
+    Rule(
+        name="values.open_sealed", kind=FALSE, check=_no_check,
+        sentence="false: `Sealed.open()` unpickles no values on this side", example="false",
     ),
     Rule(
         name="audit.files", kind=TEXTS, check=_no_check,

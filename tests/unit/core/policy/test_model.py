@@ -48,7 +48,8 @@ def test_after_it_they_are_those_of_all_locks_and_of_the_image():
     subject = Subject(spec=RunSpec(cell=""), resolution=lock, installs=(("b", Lock(packages=(B,), target=TARGET)),))
     assert subject.packages == (A, B)
     assert subject.visible == (A, B, Package(name="numpy", version="2.1"))
-    assert subject.path("b") == ("a", "b")
+    assert subject.path("b") == ("%pip b", "a", "b")
+    assert subject.path("a") == ("a",)
 
 
 def test_what_is_resolved_in_the_pod_has_no_packages():

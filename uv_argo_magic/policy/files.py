@@ -1,0 +1,85 @@
+"""The files with package policies. All that are found hold together, and none can allow what another one forbids.
+
+Rules:
+- This module imports next to nothing: most users have no policy, and for them a run only looks for files.
+- A file that exists and cannot be read is an error: its rules would silently not hold.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from uv_argo_magic.errors import PolicyError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from uv_argo_magic.core.policy.model import Policy
+
+SYSTEM = Path("/etc/uv-argo/policy.toml")
+"""The policy of this machine."""
+VARIABLE = "UV_ARGO_POLICY"
+"""The variable with the path of one more policy."""
+FILE = "uv-argo-policy.toml"
+"""The policy of a notebook's folder."""
+
+
+def find(document: str = "", environ: Mapping[str, str] | None = None) -> tuple[Path, ...]:
+    """The policy files that hold for a notebook or file (its path; "": none), in the order of the documentation.
+
+    Raises:
+        PolicyError: a file that must exist does not.
+    """
+    found = [SYSTEM] if _is_there(SYSTEM) else []
+    named = (os.environ if environ is None else environ).get(VARIABLE, "")
+    if named:
+        path = Path(named).expanduser().absolute()
+        if not _is_there(path):
+            raise PolicyError(
+                f"the package policy {path} does not exist", hint=f"Correct or remove the variable {VARIABLE}."
+            )
+        found.append(path)
+    folders = {Path.cwd(), *([Path(document).absolute().parent] if document else [])}
+    found += [folder / FILE for folder in sorted(folders) if _is_there(folder / FILE)]
+    return tuple(dict.fromkeys(found))
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is something of this name, even if it cannot be read."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def read(document: str = "") -> Policy | None:
+    """The policies of all files that hold for a notebook or file; None if there are none.
+
+    Raises:
+        PolicyError: a policy cannot be read, or is invalid.
+    """
+    paths = find(document)
+    if not paths:
+        return None
+    from uv_argo_magic.core.policy import model, reader  # noqa: PLC0415 - only where there is a policy
+
+    return model.merged(reader.read(_text(path), str(path)) for path in paths)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise PolicyError(
+            f"cannot read the package policy {path}: {error.strerror}",
+            hint="Ask your administrator to make it readable.",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise PolicyError(
+            f"the package policy {path} is not UTF-8 text", hint="Ask your administrator to correct it."
+        ) from error
