@@ -13,6 +13,7 @@ Rules:
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,6 +63,25 @@ class Config:
         return dict(self.origins).get(key, "default")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """The variables with our prefix, and our files with their versions: equal as long as they say the same."""
+
+    variables: Mapping[str, str]
+    default_backend: str
+    files: tuple[tuple[Path, tuple[int, int, int]], ...]
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str] = os.environ, folder: Path | None = None) -> Sources:
+        """Those of this environment, and of the notebook's folder (default: the working directory)."""
+        found = dict.fromkeys((Path(folder or Path.cwd(), FILE), paths.config_dir(environ) / FILE))
+        return cls(
+            variables={name: environ[name] for name in environ if name.startswith("UV_ARGO_")},
+            default_backend=base.default_name(environ),
+            files=tuple((path, version) for path in found if (version := _version(path))),
+        )
+
+
 def layers(
     line: Mapping[str, object],
     script: Mapping[str, object],
@@ -74,21 +94,40 @@ def layers(
     Raises:
         SpecError: a file cannot be read, or is invalid.
     """
-    ours = _ours(environ)
-    if ours and not ours.keys() <= _variables():
+    return layers_of(Sources.of(environ, folder), line, script, traits)
+
+
+def layers_of(
+    sources: Sources, line: Mapping[str, object], script: Mapping[str, object], traits: Mapping[str, object]
+) -> tuple[Layer, ...]:
+    """All layers, the strongest first.
+
+    Raises:
+        SpecError: a file cannot be read, or is invalid.
+    """
+    variables = sources.variables
+    if not variables.keys() <= _variables():
         settings_parser.complete()
-    files = dict.fromkeys((Path(folder or Path.cwd(), FILE), Path(paths.config_dir(environ), FILE)))
     return (
         Layer(origin=LINE, values=line),
         Layer(origin="the cell's script block", values=script),
         Layer(origin="%config ArgoMagics", values=traits),
         *(
-            Layer(origin=name, values={key: ours[name]})
+            Layer(origin=name, values={key: variables[name]})
             for key in (*settings_parser.FIELDS, *OPTIONS)
-            if ours and ours.get(name := f"UV_ARGO_{key.upper()}")
+            if variables.get(name := f"UV_ARGO_{key.upper()}")
         ),
-        *(Layer(origin=str(path), values=_file(path)) for path in files if path.is_file()),
+        *(Layer(origin=str(path), values=_file(path)) for path, _ in sources.files),
     )
+
+
+def _version(path: Path) -> tuple[int, int, int] | None:
+    """Differs once the file has changed; None if it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_ino, found.st_mtime_ns, found.st_size) if stat.S_ISREG(found.st_mode) else None
 
 
 def configure(layers: tuple[Layer, ...], environ: Mapping[str, str] = os.environ) -> Config:
@@ -212,17 +251,11 @@ def _variables() -> set[str]:
     return {f"UV_ARGO_{key.upper()}" for key in (*settings_parser.FIELDS, *OPTIONS)} | _OTHER_VARIABLES
 
 
-def _ours(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment variables with our prefix."""
-    return {name: environ[name] for name in environ if name.startswith("UV_ARGO_")}
-
-
 def _typo_notes(environ: Mapping[str, str]) -> list[str]:
-    notes, ours = [], _ours(environ)
-    known = _variables() if ours else set()
-    for name in sorted(ours):
-        if name not in known:
-            suggestion = nearest(name.removeprefix("UV_ARGO_"), (*settings_parser.FIELDS, *OPTIONS))
-            if suggestion and abs(len(suggestion) - len(name) + len("UV_ARGO_")) <= 2:
-                notes.append(f"Unknown setting {name}; did you mean UV_ARGO_{suggestion.upper()}?")
+    notes = []
+    ours = [name for name in environ if name.startswith("UV_ARGO_")]
+    for name in sorted(set(ours) - _variables()):
+        suggestion = nearest(name.removeprefix("UV_ARGO_"), (*settings_parser.FIELDS, *OPTIONS))
+        if suggestion and abs(len(suggestion) - len(name) + len("UV_ARGO_")) <= 2:
+            notes.append(f"Unknown setting {name}; did you mean UV_ARGO_{suggestion.upper()}?")
     return notes

@@ -5,6 +5,7 @@ Rule: UV_ARGO_HOME, if set, contains all of them. The folders are created when t
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -57,9 +58,15 @@ def _check_home() -> None:
 
 
 def _home(environ: Mapping[str, str], kind: Literal["data", "cache", "config"]) -> Path:
-    if home := environ.get("UV_ARGO_HOME", ""):
+    given = tuple(environ.get(name, "") for name in ("UV_ARGO_HOME", f"XDG_{kind.upper()}_HOME", "HOME"))
+    return _folder(kind, *given)
+
+
+@functools.lru_cache(maxsize=16)
+def _folder(kind: Literal["data", "cache", "config"], home: str, xdg: str, _user: str) -> Path:
+    if home:
         return Path(home).expanduser().absolute() / kind
-    if kind != "config" and not environ.get(f"XDG_{kind.upper()}_HOME"):
+    if kind != "config" and not xdg:
         _check_home()
     import platformdirs  # noqa: PLC0415 - 15 ms of %load_ext, which needs no folder
 

@@ -169,10 +169,24 @@ def _zombie(pid):
 
 
 def remove(folder):
-    """Remove a folder, if it is there."""
-    import shutil  # not before the cell's process has started: it brings bz2 and lzma
-
-    shutil.rmtree(folder, ignore_errors=True)
+    """Remove a folder with all that can be removed, if it is there (`shutil` would bring bz2 and lzma: 5 ms)."""
+    try:
+        with os.scandir(folder) as found:
+            entries = list(found)
+    except OSError:
+        return
+    for entry in entries:
+        try:
+            if entry.is_dir(follow_symlinks=False):
+                remove(entry.path)
+            else:
+                os.unlink(entry.path)
+        except OSError:
+            pass
+    try:
+        os.rmdir(folder)
+    except OSError:
+        pass
 
 
 def resident(pids):

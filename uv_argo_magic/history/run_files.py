@@ -14,7 +14,7 @@ import re
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
@@ -110,6 +110,8 @@ class RunFiles:
         held, self._held = self._held, None
         if held is None:
             return
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, exist_ok=True)
         self._write_lock(held.resolution)
         if held.log:
             self._append("".join(held.log))
@@ -140,7 +142,7 @@ class RunFiles:
 
     def _write_end(self, state: RunState) -> None:
         summary = summarize(state)
-        atomic_write.write(self.folder / "state.json", json.dumps({"schema": SCHEMA, **asdict(summary)}))
+        atomic_write.write(self.folder / "state.json", json.dumps({"schema": SCHEMA, **vars(summary)}))
 
     def make_room(self, interval: float = 0.0) -> None:
         """Remove the oldest runs that ended, until the history's bounds hold; at most once in `interval` seconds.
@@ -167,7 +169,7 @@ class _Held:
 
 def masked(spec: RunSpec) -> dict[str, object]:
     """The spec for the disk: without values of variables, pushed values, and passwords in URLs."""
-    settings = asdict(spec.settings) | {
+    settings = vars(spec.settings) | {
         "variables": [[name, HIDDEN] for name, _ in spec.settings.variables],
         "index_url": _no_password(spec.settings.index_url),
         "indexes": [[name, _no_password(url)] for name, url in spec.settings.indexes],
@@ -182,7 +184,7 @@ def masked(spec: RunSpec) -> dict[str, object]:
         "args": list(spec.args),
         "push": [[name, size, kind, form] for name, kind, size, form in spec.sent],
         "pull": list(spec.pull),
-        "resources": asdict(spec.resources),
+        "resources": vars(spec.resources),
         "settings": settings,
     }
 

@@ -127,8 +127,9 @@ class History:
             raise ValueError(f"not a run id: {run_id!r}")
         try:
             folder = self.root / run_id
-            self.root.mkdir(parents=True, exist_ok=True)
-            folder.mkdir(mode=0o700)
+            if not (later and spec.session):  # the local backend writes output into it
+                self.root.mkdir(parents=True, exist_ok=True)
+                folder.mkdir(mode=0o700)
             files = RunFiles(folder=folder, history=self)
             first = {"run": run_id, "begun": time.time(), "notebook": notebook, "image": image, **_this_process()}
             files.begin(first, spec, resolution, {"nonce": nonce} if nonce else {}, later=later)

@@ -7,7 +7,9 @@ Rules:
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 import types
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,7 @@ from uv_argo_magic._os import paths
 from uv_argo_magic.commands import registry
 from uv_argo_magic.core.commands import cell_text
 from uv_argo_magic.core.commands import help as command_help
-from uv_argo_magic.core.commands.table import read_cell, read_line, run_options
+from uv_argo_magic.core.commands.table import RunOptions, read_cell, read_line, run_options
 from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.engine.context import CellContext
 from uv_argo_magic.errors import SpecError
@@ -72,6 +74,8 @@ def _traits() -> dict[str, Setting]:
 
 
 KEYS = tuple(_traits())
+_EXPANDS = re.compile(r"[${]")
+"""What a line contains if variables may be inserted into it."""
 
 
 def _with_settings() -> Any:
@@ -83,13 +87,17 @@ def _with_settings() -> Any:
 class ArgoMagics(_with_settings()):  # type: ignore[misc]
     """Defaults of %%argo; the line and the script block of a cell come first."""
 
+    def __init__(self, **options: Any) -> None:
+        self._traits_set: Mapping[str, object] | None = None
+        super().__init__(**options)
+        self.observe(self._forget_traits)
+
     @no_var_expand
     @output_can_be_silenced
     @cell_magic("argo")
     def run_cell(self, line: str, cell: str) -> object:
         """Run this cell with its own dependencies, elsewhere: %%argo --deps "numpy pandas"."""
-        parsed = read_cell(line, self.shell.user_ns)
-        options = run_options(parsed)
+        parsed, options = _read(line) if not _EXPANDS.search(line) else _read_now(line, self.shell.user_ns)
         if options.help or not (line or cell.strip()):
             print(command_help.explain("run", "notebook"))
             return None
@@ -134,15 +142,31 @@ class ArgoMagics(_with_settings()):  # type: ignore[misc]
             is_interactive=is_interactive(self.shell),
         )  # fmt: skip
 
-    def _set_traits(self) -> dict[str, object]:
-        """The keys that are set by %config or IPython's own configuration."""
-        return {key: value for key in KEYS if (value := getattr(self, key)) is not None}
+    def _set_traits(self) -> Mapping[str, object]:
+        """The keys that are set by %config or IPython's own configuration; read again after a change."""
+        if self._traits_set is None:
+            self._traits_set = {key: value for key in KEYS if (value := getattr(self, key)) is not None}
+        return self._traits_set
+
+    def _forget_traits(self, _change: object) -> None:
+        self._traits_set = None
 
     def open_history(self) -> History:
         """The runs kept on this machine."""
         from uv_argo_magic.history.store import History  # noqa: PLC0415 - 30 ms of %load_ext
 
         return History(paths.data_dir() / "runs", keep=0)
+
+
+def _read_now(line: str, variables: Mapping[str, object]) -> tuple[Line, RunOptions]:
+    parsed = read_cell(line, variables)
+    return parsed, run_options(parsed)
+
+
+@functools.lru_cache(maxsize=64)
+def _read(line: str) -> tuple[Line, RunOptions]:
+    """The options of a line without variables."""
+    return _read_now(line, {})
 
 
 # What `%%argo?` and `%argo?` show: IPython asks for it only then.

@@ -209,9 +209,9 @@ class Session:
         entry = self.entry
         assert entry is not None  # noqa: S101 - it was just started
         lifetime = {key: getattr(prepared.spec.settings, key) for key in LIFETIME}
-        changed = replace(entry, lock=lock or entry.lock, settings=replace(entry.settings, **lifetime))
-        if changed != entry:
-            self.entry = entry = changed
+        has_other_life = any(getattr(entry.settings, key) != value for key, value in lifetime.items())
+        if has_other_life or (lock is not None and lock is not entry.lock and lock != entry.lock):
+            self.entry = entry = replace(entry, lock=lock or entry.lock, settings=replace(entry.settings, **lifetime))
             self._write(entry)
         connections = workers.connect(entry)
         if prepared.spec.requirements or prepared.installs:
@@ -360,7 +360,8 @@ def _open(key: SessionKey, context: CellContext, *, restart_first: bool = False,
         # An install may have failed after its packages were recorded here.
         packages = dict(status["packages"])
         kept = tuple(package for package in entry.lock.packages if packages.get(package.name) == package.version)
-        entry = replace(entry, lock=replace(entry.lock, packages=kept))
+        if kept != entry.lock.packages:
+            entry = replace(entry, lock=replace(entry.lock, packages=kept))
     return Session(key=key, registry=registry, entry=entry, status=status, is_rejoined=not is_known, **of_cell)
 
 

@@ -12,7 +12,6 @@ import collections
 import json
 import os
 import select
-import shutil
 import sys
 import tempfile
 import time
@@ -333,6 +332,8 @@ class Worker:
         self.options.update(keep=request["keep"], max_age=request["max_age"])
         self.options["bound"] = self.options["bound"] or not request["keep"]
         self.host.has_news = True
+        connection.answer({"ok": True})
+        connection.follow(log)
         system = os.uname()
         log.emit(
             "hello", protocol=PROTOCOL, python=".".join(map(str, sys.version_info[:3])), pid=os.getpid(),
@@ -342,8 +343,6 @@ class Worker:
         if ahead:
             cells = "1 cell" if ahead == 1 else "%d cells" % ahead
             log.emit("note", text="waiting for %s of session %s" % (cells, self.options["name"]))
-        connection.answer({"ok": True, "ahead": ahead})
-        connection.follow(log)
 
     def _do_follow(self, connection, request, _body):
         """Send the log of a cell once more."""
@@ -424,7 +423,7 @@ class Worker:
             processes.kill_group(host.process.pid)
         processes.end_descendants()
         self.server.close()
-        shutil.rmtree(host.home, ignore_errors=True)
+        processes.remove(host.home)
 
     def _report(self):
         """Write why the session has ended, and what was lost, for the next client."""
