@@ -416,9 +416,16 @@ def test_displays_beyond_the_budget_are_counted_and_the_log_stays_short(tmp_path
     state = fold(ev.decode(log, NONCE))
     assert len(log) < 30_000
     shown = [out for out in state.outputs if isinstance(out, ev.Display)]
-    assert "omitted: it would exceed log_budget" in dict(shown[-1].data)["text/plain"]
+    assert "omitted: the log is full; raise its limit with --set log_budget=SIZE" in dict(shown[-1].data)["text/plain"]
     (note,) = state.notes
     assert note.startswith(f"{6001 - len(shown) + 1} displays omitted")
+
+
+def test_a_display_that_fits_compressed_is_shown(tmp_path: Path) -> None:
+    log = begin(tmp_path, "display({'text/html': '<p>word</p>' * 10_000}, raw=True)", log_budget=20_000).read()
+    state = fold(ev.decode(log, NONCE))
+    assert len(log) < 4_000
+    assert [dict(out.data) for out in state.outputs] == [{"text/html": json.dumps("<p>word</p>" * 10_000)}]
 
 
 def test_no_budget_is_no_limit(tmp_path: Path) -> None:

@@ -35,8 +35,8 @@ LINE_MAGICS = frozenset({
 """The line magics of the guest."""
 
 CELL_MAGICS = frozenset({
-    *PYTHON_BODIES, "bash", "html", "javascript", "js", "latex", "markdown", "sh", "svg", "sx", "system", "writefile",
-    "!",
+    *PYTHON_BODIES, "bash", "file", "html", "javascript", "js", "latex", "markdown", "perl", "python", "python3",
+    "ruby", "script", "sh", "svg", "sx", "system", "writefile", "!",
 })  # fmt: skip
 """The cell magics of the guest."""
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-from . import output, processes, streams
+from . import log_writer, output, processes, streams
 
 BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); from uv_argo_guest.execute import main; main(*map(int, sys.argv[2:]))"
@@ -317,14 +317,18 @@ class Cell:
 
     def _show(self, kind, fields):
         """Send a display within the log's budget; else a sentence for the first one, and a count at the end."""
-        size = len(json.dumps(fields))
-        if self.log.spent + size <= self.budget:
+        text = json.dumps(fields)
+        size = len(text)
+        room = self.budget - self.log.spent
+        if size > room > size / 10:  # unless no compression makes it small enough
+            size = len(log_writer.pack(text)) or size
+        if size <= room:
             self.log.emit(kind, **fields)
             return
         self.omitted += 1
         # An omitted update leaves the display as it was.
         if kind == "result" or (self.omitted == 1 and not fields.get("update")):
-            text = "[display of %d bytes omitted: it would exceed log_budget]" % size
+            text = "[display of %d bytes omitted: the log is full; raise its limit with --set log_budget=SIZE]" % size
             self.log.emit(kind, **dict(fields, data={"text/plain": text}, metadata={}))
 
 

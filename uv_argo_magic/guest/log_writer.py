@@ -1,13 +1,16 @@
 """The writing side of the protocol: raw lines and records, numbered, on one file descriptor.
 
 Rules (docs/protocol.md; core/protocol/events.py reads what this writes, and shares no code with it):
-- A record is one line of at most LONGEST bytes: the prefix, the run's nonce, JSON. A longer one travels in parts.
+- A record is one line of at most LONGEST bytes: the prefix, the run's nonce, JSON. A longer one travels in parts,
+  compressed if that makes it much smaller: a log has a limit, and is slow on a cluster.
 - Every line has a number, raw ones too; records state theirs, and the random name of this process start.
 """
 
+import base64
 import json
 import os
 import time
+import zlib
 
 LONGEST = 8000
 PREFIX = "@uv-argo:"
@@ -36,10 +39,11 @@ class Log:
         if len(text) <= LONGEST:
             self._line(text)
             return
-        name = str(self.n + 1)
-        pieces = _pieces(text)
+        packed = pack(text)
+        more = {"k": "part", "id": str(self.n + 1), "z": True} if packed else {"k": "part", "id": str(self.n + 1)}
+        pieces = _pieces(packed or text)
         for j, piece in enumerate(pieces):
-            self._line(self._stamp({"k": "part", "id": name, "j": j, "of": len(pieces), "s": piece}))
+            self._line(self._stamp(dict(more, j=j, of=len(pieces), s=piece)))
 
     def _stamp(self, fields):
         fields["b"] = self.boot
@@ -60,6 +64,12 @@ class Log:
             except (BrokenPipeError, OSError):
                 # The reader of the log is gone. The run continues: its lifeline or deadline ends it.
                 self.broken = True
+
+
+def pack(text):
+    """The text compressed, as base64; "" if that is not much smaller."""
+    packed = base64.b64encode(zlib.compress(text.encode("ascii"), 1)).decode("ascii")
+    return packed if len(packed) < 0.8 * len(text) else ""
 
 
 def _pieces(text):

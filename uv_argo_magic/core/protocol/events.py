@@ -11,9 +11,11 @@ Rules:
 
 from __future__ import annotations
 
+import base64
 import functools
 import json
 import re
+import zlib
 from dataclasses import MISSING, dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 PREFIX = "@uv-argo:"
 PROTOCOL = 1
+MAX_RECORD = 1 << 30
+"""Bytes of a compressed record's JSON."""
 UNREACHABLE = "Unreachable"
 """The phase of a run that goes on, while its backend does not answer."""
 PULLING = "Pulling"
@@ -252,12 +256,16 @@ class Exited(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Part(Record):
-    """Piece `j` of `of` of a record too long for one line; pieces of one `id` join to its JSON."""
+    """Piece `j` of `of` of a record too long for one line.
+
+    The pieces of one `id` join to its JSON, or with `z` to base64(zlib(JSON)).
+    """
 
     id: str
     j: int
     of: int
     s: str
+    z: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -539,6 +547,19 @@ def record(text: str, line: str = "") -> AnyRecord | Unreadable:
         except _InvalidField as error:
             return Unreadable(line=line or text, problem=f"{kind}: {key} {error}")
     return _CLASSES[kind](**values)  # type: ignore[arg-type,return-value]
+
+
+def joined(text: str, *, packed: bool) -> AnyRecord | Unreadable:
+    """The record whose pieces are joined to this text."""
+    if packed:
+        unpacker = zlib.decompressobj()
+        try:
+            text = unpacker.decompress(base64.b64decode(text, validate=True), MAX_RECORD).decode("ascii")
+        except (ValueError, zlib.error) as error:
+            return Unreadable(line=text, problem=f"not compressed JSON: {error}")
+        if not unpacker.eof:
+            return Unreadable(line="", problem="the compressed JSON is too long or incomplete")
+    return record(text)
 
 
 def exit_reason(text: str, nonce: str) -> str:

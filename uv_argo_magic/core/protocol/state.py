@@ -333,8 +333,7 @@ def _part(state: RunState, event: ev.Part) -> RunState:
     if len(parts) < event.of:
         return replace(state, parts=parts)
     state = replace(state, parts=())
-    joined = "".join(part.s for part in sorted(parts, key=lambda part: part.j))
-    whole = ev.record(joined)
+    whole = ev.joined("".join(part.s for part in sorted(parts, key=lambda part: part.j)), packed=event.z)
     if isinstance(whole, ev.Part | ev.Unreadable):
         problem = whole.problem if isinstance(whole, ev.Unreadable) else "a part within parts"
         return replace(state, notes=(*state.notes, f"Invalid protocol record: {problem}"))

@@ -1,13 +1,8 @@
 """The backend, as matplotlib_inline.backend_inline."""
 
-import uv_argo_figures  # type: ignore[import-not-found]  # the finder in guest/figures.py makes it
+from uv_argo_figures import *  # type: ignore[import-not-found]  # noqa: F403 - the finder in guest/figures.py makes it
 
 from .config import InlineBackend, figures
-
-FigureCanvas = uv_argo_figures.FigureCanvas
-new_figure_manager = uv_argo_figures.new_figure_manager
-new_figure_manager_given_figure = uv_argo_figures.new_figure_manager_given_figure
-show = uv_argo_figures.show
 
 
 def set_matplotlib_formats(*formats, **kwargs):

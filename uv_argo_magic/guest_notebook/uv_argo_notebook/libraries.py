@@ -18,10 +18,10 @@ def actions(notebook):
 
 def _matplotlib(module):
     # Its names of backends come from the metadata of installed packages; ours of "inline" has none.
-    registry = getattr(module, "BackendRegistry", None)
-    read = getattr(registry, "_read_entry_points", None)
+    read = getattr(module.BackendRegistry, "_read_entry_points", None)
     if read is not None:
-        registry._read_entry_points = lambda self: [*read(self), ("inline", "matplotlib_inline.backend_inline")]
+        inline = "inline", "matplotlib_inline.backend_inline"
+        module.BackendRegistry._read_entry_points = lambda self: [*read(self), inline]
 
 
 def _plotly(module):

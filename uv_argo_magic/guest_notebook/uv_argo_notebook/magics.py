@@ -16,11 +16,16 @@ from . import commands, inspection, packages
 NO_EXPANSION = frozenset({"time", "timeit", "pinfo", "pinfo2", "psearch", "config", "pip"})
 """Line magics whose text is not searched for `$name` and `{expression}`."""
 ALIASES = ("cat", "cp", "ls", "mkdir", "mv", "rm", "rmdir")
-RAW = {
-    "html": "text/html", "latex": "text/latex", "markdown": "text/markdown", "svg": "image/svg+xml",
-    "javascript": "application/javascript", "js": "application/javascript",
+SHOWN = {
+    "html": "HTML", "latex": "Latex", "markdown": "Markdown", "svg": "SVG", "javascript": "Javascript",
+    "js": "Javascript",
 }  # fmt: skip
-"""Cell magics that display their body."""
+"""Cell magics that display their body -> the class of IPython.display."""
+PROGRAMS = {
+    "bash": "bash", "perl": "perl", "python": sys.executable, "python3": sys.executable, "ruby": "ruby", "sh": "sh",
+    "script": "",
+}  # fmt: skip
+"""Cell magics that run their body -> the program, "" for the one that the line names."""
 
 
 class MagicError(Exception):
@@ -47,10 +52,11 @@ class Magics:
         }  # fmt: skip
         self.line.update((name, self._alias(name)) for name in ALIASES)
         self.cell = {
-            "!": self.sx, "bash": self._script("bash"), "capture": self.capture, "sh": self._script("sh"),
-            "sx": self.sx, "system": self.sx, "time": self.time, "timeit": self.timeit, "writefile": self.writefile,
+            "!": self.sx, "capture": self.capture, "file": self.writefile, "sx": self.sx, "system": self.sx,
+            "time": self.time, "timeit": self.timeit, "writefile": self.writefile,
         }  # fmt: skip
-        self.cell.update((name, self._raw(mime)) for name, mime in RAW.items())
+        self.cell.update((name, self._shown(cls)) for name, cls in SHOWN.items())
+        self.cell.update((name, self._script(program)) for name, program in PROGRAMS.items())
 
     # Time.
 
@@ -156,9 +162,11 @@ class Magics:
             numpy.set_printoptions(precision=int(line) if line.isdigit() else 8)
         return form
 
-    def _raw(self, mime):
+    def _shown(self, cls):
         def show(_line, body):
-            self.notebook.displays.publish({mime: body, "text/plain": "<IPython.core.display object>"})
+            from IPython import display
+
+            self.notebook.displays.display(getattr(display, cls)(body))
 
         return show
 
@@ -176,7 +184,11 @@ class Magics:
             captured = {
                 option: options[options.index(option) + 1] for option in ("--out", "--err") if option in options
             }
-            command = [program, *(o for o in options if not o.startswith("--") and o not in captured.values())]
+            command = [o for o in options if not o.startswith("--") and o not in captured.values()]
+            if program:
+                command.insert(0, program)
+            if not command:
+                raise MagicError("%%script: name a program")
             if captured:
                 process = subprocess.run(
                     command, input=body.encode(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False

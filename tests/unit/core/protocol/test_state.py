@@ -1,5 +1,7 @@
 """step and fold: every event in every state, and a log read with repeats, holes, cut ends and another attempt."""
 
+import base64
+import zlib
 from dataclasses import replace
 
 import pytest
@@ -180,6 +182,22 @@ def test_parts_join_to_their_record() -> None:
     assert fold(pieces[:2]).notes == ()
     for bad in ("nonsense", '{"k": "part", "id": "1", "j": 0, "of": 1, "s": "", "b": "b", "n": 1, "t": 1.0}'):
         assert fold([ev.Part(**stamp(1), id="p", j=0, of=1, s=bad)]).notes[0].startswith("Invalid protocol record")
+
+
+def test_parts_may_be_compressed(monkeypatch) -> None:
+    monkeypatch.setattr(ev, "MAX_RECORD", 1000)
+
+    def noted(text: str) -> str:
+        pieces = [ev.Part(**stamp(j + 1), id="p", j=j, of=2, s=(text[:9], text[9:])[j], z=True) for j in range(2)]
+        return fold(pieces).notes[0]
+
+    text = b'{"k": "note", "text": "whole", "b": "b1", "n": 1, "t": 1.0}'
+    packed = zlib.compress(text)
+    assert noted(base64.b64encode(packed).decode()) == "whole"
+    for bad in ("no base64 at all", base64.b64encode(text).decode()):
+        assert noted(bad).startswith("Invalid protocol record: not compressed JSON")
+    for cut in (packed[:-5], zlib.compress(b" " * 1001)):
+        assert noted(base64.b64encode(cut).decode()).startswith("Invalid protocol record: the compressed JSON")
 
 
 def test_another_boot_is_another_attempt() -> None:
