@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from support import guest_process
 from support.index_server import IndexServer
+from uv import find_uv_bin
 
 from uv_argo_magic import InstallFailed, SpecError, cli, run, submit
 from uv_argo_magic._os import paths
+from uv_argo_magic.core.spec import containerfile
 
 WHERE = "import sys, alpha\nprint(sys.prefix)\nprint(alpha.__file__)"
 WAIT = "import pathlib, time\nwhile not pathlib.Path({file!r}).exists():\n    time.sleep(0.01)"
@@ -185,6 +190,22 @@ def test_packages_come_from_a_folder_of_wheels(cell, index, tmp_path):
         cell("", find_links=["nowhere"])
 
 
+def test_an_environment_of_the_image_is_used(cell, tmp_path, index):
+    lock = cell("").resolution
+    (tmp_path / "lock.txt").write_text("\n".join(lock.lines))
+    subprocess.run(
+        [guest_process.BASE, "-I", "-c", containerfile.SCRIPT, tmp_path / "image", lock.key, tmp_path / "lock.txt"],
+        env=os.environ | {"UV_DEFAULT_INDEX": index.url, "PATH": f"{Path(find_uv_bin()).parent}:{os.environ['PATH']}"},
+        check=True,
+    )
+    (site,) = tmp_path.glob(f"image/trees/{lock.key}/site")
+    assert list(site.glob("__pycache__/alpha.*.pyc"))
+    guest = guest_process.begin(tmp_path, WHERE, resolution=lock, env={"UV_ARGO_BAKED": str(tmp_path / "image")})
+    state = guest.state()
+    assert guest_process.text_of(state).splitlines()[1] == str(site / "alpha.py")
+    assert state.installed.cached
+
+
 def hear(capsys, *words, status=0):
     capsys.readouterr()
     assert cli.main(["env", *words]) == status
@@ -240,7 +261,28 @@ def test_an_environment_in_use_is_not_removed(cell, capsys, tmp_path):
         (["list", "--keep", "1"], "--keep belongs to env prune, not env list"),
         (["list", "x"], "env list has no argument, and got x"),
         (["list", "-b", "argo"], "the argo backend has no store"),
+        (["warm", "--keep", "1"], "--keep belongs to env prune, not env warm"),
     ],
 )
 def test_a_request_that_is_wrong_is_refused(cell, capsys, words, message):
     assert message in hear(capsys, *words, status=2)
+
+
+def test_an_image_is_baked_for_the_lock_of_a_cluster(cell, capsys, index, monkeypatch, tmp_path):
+    monkeypatch.setenv("UV_ARGO_INDEX_URL", index.url)
+
+    def bake(*words, status=0):
+        capsys.readouterr()
+        assert cli.main(["bake", *words]) == status
+        return "".join(capsys.readouterr())
+
+    line = ["-b", "argo", "--deps", "alpha", "--python", "3.12"]
+    assert "alpha==1.0 --hash=sha256:" in bake(*line)
+    assert "Written: Containerfile" in bake(*line, "--to", "Containerfile")
+    assert bake(*line) == (tmp_path / "Containerfile").read_text()
+    assert "Written: Containerfile" in bake(*line, "--to", "Containerfile")
+    (tmp_path / "Containerfile").write_text("FROM scratch\n")
+    assert "was not written by uv-argo-magic" in bake(*line, "--to", "Containerfile", status=2)
+    (tmp_path / "file").touch()
+    assert "cannot write" in bake(*line, "--to", "file/Containerfile", status=2)
+    assert "the local backend runs cells without an image" in bake("--deps", "alpha", status=2)

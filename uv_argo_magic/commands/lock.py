@@ -90,6 +90,23 @@ def answer(line: Line, history: History, context: CellContext) -> Table:
     return report
 
 
+def find(line: Line, history: History, context: CellContext) -> tuple[RunTarget, Lock]:
+    """The lock of a run or of requirements, and the target that it is for.
+
+    Raises:
+        SpecError: the line or a setting is invalid, or there is no such run.
+        ResolutionError: no set of versions fits, no index answers, or the run had no lock.
+        PolicyError: a check refused it.
+    """
+    request = _read_request(line, history, context)
+    spec = replace(request.spec, settings=replace(request.spec.settings, locked=False))
+    target = find_target(checks.begin(spec, base.load(spec.backend), request.notebook))
+    requirements = target.spec.requirements
+    lock = request.run_lock or _require_lock(target.resolver(request.notebook).lock(requirements))
+    _enforce(target, lock, request.notebook)
+    return target, lock
+
+
 def _enforce(target: RunTarget, lock: Lock, notebook: str) -> None:
     checks.enforce(
         checks.Proposal(spec=target.spec, resolution=lock, purpose="lock", document=notebook, backend=target.backend)

@@ -103,6 +103,7 @@ COMMANDS: Mapping[str, str] = {
     "restart": "uv_argo_magic.commands.sessions:restart",
     "lock": "uv_argo_magic.commands.lock:handle",
     "policy": "uv_argo_magic.commands.policy:handle",
+    "bake": "uv_argo_magic.commands.bake:handle",
     "env": "uv_argo_magic.commands.environments:handle",
     "verify": "uv_argo_magic.commands.verify:handle",
     "export": "uv_argo_magic.commands.export:handle",

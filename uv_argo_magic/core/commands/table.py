@@ -241,6 +241,17 @@ COMMANDS = (
                         help="list (the default), show KEY, prune, prune KEY..., or warm"),
     ),
     Command(
+        name="bake", help="write a Containerfile for an image with the environment of a run or of requirements",
+        notebook="%argo bake -b argo --to Containerfile", terminal="uv-argo bake -b argo --to Containerfile",
+        options=(
+            *(_BY_DEST[dest] for dest in ("deps", "requirements", "python", "backend", "set")),
+            Option(dest="to", flags=("--to",), metavar="FILE", completer="file", example="--to Containerfile",
+                   help="Containerfile to write (default: print it)"),
+            HELP,
+        ),
+        argument=RUN,
+    ),
+    Command(
         name="verify", help="run a notebook's recorded cells again with the same packages and compare the outputs",
         notebook="%argo verify", terminal="uv-argo verify study.ipynb", options=(*BACKEND_OPTIONS, HELP),
         argument=Option(dest="notebook", metavar="NOTEBOOK", completer="file",
@@ -406,7 +417,7 @@ def run_options(line: Line) -> RunOptions:
     Raises:
         SpecError: a value that does not fit its option.
     """
-    if line.has("to") and not line.has("dry_run") and line.command != "lock":
+    if line.has("to") and not line.has("dry_run") and line.command not in ("lock", "bake"):
         raise SpecError(
             "--to needs --dry-run", hint="Write --dry-run --to FILE, or use %argo export to write a finished run."
         )

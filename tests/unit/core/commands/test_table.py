@@ -39,7 +39,7 @@ def test_the_table_holds_together():
         "edit",
         "doctor",
     }
-    everywhere |= {"env", "help", "sessions", "vars", "restart"}
+    everywhere |= {"bake", "env", "help", "sessions", "vars", "restart"}
     assert set(table.commands_in("notebook")) == everywhere
     assert set(table.commands_in("terminal")) == {*everywhere, "run"}
 

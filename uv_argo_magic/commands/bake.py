@@ -1,0 +1,49 @@
+"""The `bake` command: the Containerfile of an image that has the environment of a lock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from uv_argo_magic._os import atomic_write
+from uv_argo_magic.commands import lock
+from uv_argo_magic.core.spec import containerfile
+from uv_argo_magic.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from uv_argo_magic.commands.registry import Request
+
+
+def handle(request: Request) -> Iterator[str]:
+    """The `bake` command.
+
+    Raises:
+        SpecError: the lock is not for an image, or the file cannot be written.
+        ResolutionError: no set of versions fits, no index answers, or the run had no lock.
+    """
+    line, context = request.line, request.context
+    target, found = lock.find(line, request.history, context)
+    image = target.interpreter.image
+    if not image:
+        raise SpecError(
+            f"the {target.spec.backend} backend runs cells without an image",
+            hint="Bake for a cluster: -b argo, with the requirements (--deps) or a run of that backend.",
+        )
+    text = containerfile.write(found, image)
+    if not line.has("to"):
+        yield text
+        return
+    path = context.folder / line.text("to")
+    if path.exists() and not path.read_bytes().startswith(containerfile.FIRST_LINE.encode()):
+        raise SpecError(
+            f"{path.name} exists and was not written by uv-argo-magic", hint="Choose another file, or remove it."
+        )
+    try:
+        atomic_write.write(path, text, mode=0o644)
+    except OSError as problem:
+        raise SpecError(f"cannot write {path.name}: {problem.strerror}", hint="Choose another file.") from problem
+    yield (
+        f"Written: {path.name}. Build and push an image from it. Cells with these requirements find the environment "
+        f"with --set image=IMAGE --python {found.target.python}."
+    )

@@ -1,0 +1,71 @@
+"""The Containerfile of an image with a baked-in environment, which cells with the same lock find by its key.
+
+Rules:
+- It is made by the same steps as an environment of a store (guest/environment.py), with its byte code: an image is
+  read-only.
+- Only data of ours and of the lock is in it, inside quoted here-documents, where nothing is expanded.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from uv_argo_magic.core import humanize
+from uv_argo_magic.errors import SpecError
+
+if TYPE_CHECKING:
+    from uv_argo_magic.core.resolution.lock import Lock
+
+BAKED = "/opt/uv-argo/store"
+"""Where the guest looks for environments of the image."""
+FIRST_LINE = "# syntax=docker/dockerfile:1\n# An image with an environment for cells (uv-argo-magic)"
+_IMAGE = re.compile(r"[a-z0-9][\w./:@-]*", re.IGNORECASE)
+"""A reference to an image; the registry judges the rest."""
+
+SCRIPT = """\
+import json, os, re, subprocess, sys, time
+store, key, lock = sys.argv[1:]
+home = os.path.join(store, "trees", key)
+site, started = os.path.join(home, "site"), time.time()
+os.makedirs(site)
+subprocess.check_call(
+    ["uv", "pip", "install", "--target", site, "--python", sys.executable, "--no-deps", "--no-cache"]
+    + ["--link-mode", "copy", "--compile-bytecode", "--require-hashes", "-r", lock]
+)
+stems = [name[: -len(".dist-info")].partition("-") for name in os.listdir(site) if name.endswith(".dist-info")]
+packages = sorted([re.sub(r"[-_.]+", "-", name).lower(), version] for name, _, version in stems)
+with open(os.path.join(home, ".ok"), "w") as file:
+    python = "%d.%d" % sys.version_info[:2]
+    json.dump({"packages": packages, "seconds": time.time() - started, "python": python}, file)
+"""
+"""What installs the environment: run with the store, its key and the file with the locked lines."""
+
+
+def write(lock: Lock, image: str) -> str:
+    """The Containerfile of an image based on `image`.
+
+    Raises:
+        SpecError: the lock has no packages, or `image` is not the name of an image.
+    """
+    if not lock.packages:
+        raise SpecError("there is nothing to bake: the lock has no packages", hint='Add requirements: --deps "numpy".')
+    if not _IMAGE.fullmatch(image):
+        raise SpecError(f"invalid image name: {image}", hint="Write --set image=REGISTRY/NAME:TAG.")
+    lines = "\n".join(lock.lines)
+    return f"""\
+{FIRST_LINE}, made by `uv-argo bake`.
+# Environment {lock.key}: {humanize.count(len(lock.packages), "package")} for Python {lock.target.python}.
+# Set --build-arg UV_DEFAULT_INDEX=URL for another package index.
+FROM {image}
+USER 0
+ARG UV_DEFAULT_INDEX
+COPY <<"LOCK" /opt/uv-argo/lock.txt
+{lines}
+LOCK
+COPY <<"SCRIPT" /opt/uv-argo/bake.py
+{SCRIPT}SCRIPT
+RUN UV_NO_CONFIG=1 python3 -I /opt/uv-argo/bake.py {BAKED} {lock.key} /opt/uv-argo/lock.txt
+# Numeric, so that Kubernetes can verify that it is not root.
+USER 1000:1000
+"""
