@@ -74,7 +74,7 @@ def test_all_is_well(server, words, capsys):
     assert [line[9:31].strip() for line in lines if line[:2] == "ok"] == [
         "configuration", "API", "user", "Argo",
         *(f"may {rule.names[0] if rule.names else rule.resource}" for rule in role.ROLE),
-        "executor", *NO_RUN,
+        "executor", "sessions", *NO_RUN,
     ]  # fmt: skip
     assert [line for line in lines if line[:2] != "ok"] == [
         "note     controller             unknown: there are no workflows in this namespace yet"

@@ -118,7 +118,7 @@ def renamed(document: Any, old: str, new: str) -> Any:
 
 def policies(name: str, namespace: str) -> list[dict]:
     """An example's policies, for this namespace and with names of their own: they are not in a namespace."""
-    made = renamed(documents(name), NAMESPACE, namespace)
+    made = [one for one in renamed(documents(name), NAMESPACE, namespace) if "Policy" in one["kind"]]
     for document in made:
         document["metadata"]["name"] += f"-{namespace}"
         if "policyName" in document["spec"]:
@@ -158,11 +158,18 @@ def namespaces(api):
     """Two namespaces with the Role of users, the second with the example policies."""
     mark = uuid.uuid4().hex[:6]
     opened, closed = f"uv-argo-open-{mark}", f"uv-argo-closed-{mark}"
-    rules = [*policies("examples/only-templates.yaml", closed), *policies("examples/only-listed.yaml", closed)]
+    examples = ("examples/only-templates.yaml", "examples/only-listed.yaml", "examples/sessions.yaml")
+    rules = [rule for name in examples for rule in policies(name, closed)]
+    sessions = [one for one in documents("examples/sessions.yaml") if "Policy" not in one["kind"]]
     try:
         for namespace in (opened, closed):
             api.apply("", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
-            for document in (*documents("users.yaml"), *documents("executor.yaml"), *documents("cell-template.yaml")):
+            for document in (
+                *documents("users.yaml"),
+                *documents("executor.yaml"),
+                *documents("cell-template.yaml"),
+                *sessions,
+            ):
                 api.apply(namespace, renamed(document, NAMESPACE, namespace))
             account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "deployer"}}
             api.apply(namespace, account)
@@ -172,6 +179,7 @@ def namespaces(api):
         _wait(lambda: api.create(closed, merged(reference(), {"spec": {"suspend": True}}), user=True)[0] == 422)
         _wait(lambda: api.create(closed, config_map({}, name="x"), user=True, dry_run=True)[0] == 422)
         _wait(lambda: api.create(closed, pod(serviceAccountName="deployer"), dry_run=True)[0] == 422)
+        _wait(lambda: forward(api, closed, "database") == 422)
         for namespace in (opened, closed):
             api.apply(namespace, victim())
         _wait(lambda: api.patch(closed, "victim", {"spec": {"suspend": True}})[0] == 422)
@@ -181,6 +189,19 @@ def namespaces(api):
             api.request("DELETE", f"{PATHS[document['kind']]}/{document['metadata']['name']}")
         for namespace in (opened, closed):
             api.request("DELETE", f"{PATHS['Namespace']}/{namespace}")
+
+
+def forward(api: Api, namespace: str, pod: str, query: str = "?ports=8471", **headers: str) -> int:
+    """The status with which a user's port-forward to a pod that does not exist is answered: 404 if it is allowed."""
+    upgrade = {
+        "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "MDEyMzQ1Njc4OWFiY2RlZg==", "Sec-WebSocket-Protocol": "v4.channel.k8s.io",
+    }  # fmt: skip
+    path = f"{PATHS['Pod'].format(namespace)}/{pod}/portforward{query}"
+    answer = api.pool.request(
+        "GET", api.host + path, headers={**api.headers, **upgrade, **USER, **headers}, timeout=30.0
+    )
+    return answer.status
 
 
 def _wait(condition, seconds: float = 60.0) -> None:
@@ -518,6 +539,32 @@ def test_a_pod_of_a_cell_is_admitted(api, namespaces):
     for namespace in namespaces:
         status, answer = api.create(namespace, pod(volumes=volumes, containers=containers), dry_run=True)
         assert status == 201, answer
+
+
+# Port-forwards, by which sessions are reached.
+
+
+@pytest.mark.parametrize(
+    ("pod", "query"),
+    [
+        ("database", "?ports=8471"),
+        ("my-uv-argo-abc12", "?ports=8471"),
+        ("uv-argo-abc12", "?ports=5432"),
+        ("uv-argo-abc12", "?ports=8471&ports=5432"),
+        ("uv-argo-abc12", ""),
+    ],
+)
+def test_users_forward_one_port_of_the_pods_of_sessions_only(api, namespaces, pod, query):
+    opened, closed = namespaces
+    assert forward(api, opened, pod, query) != 422
+    assert forward(api, closed, pod, query) == 422
+
+
+def test_a_session_can_be_reached_and_not_without_the_role(api, namespaces):
+    _, closed = namespaces
+    assert forward(api, closed, "uv-argo-abc12") == 404
+    stranger = {"Impersonate-User": "stranger", "Impersonate-Group": "strangers"}
+    assert forward(api, closed, "uv-argo-abc12", **stranger) == 403
 
 
 # Real runs, by a service account with the Role of users, in the namespace of the kubeconfig.

@@ -6,11 +6,14 @@ can misbehave: `cut` ends log streams after so many bytes, `fail` answers the ne
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import datetime as dt
+import hashlib
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -28,8 +31,13 @@ from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
 from uv import find_uv_bin
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import BytesMessage, CloseConnection
+from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 LABEL = "workflows.argoproj.io/workflow"
+GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+PATH = re.compile(r"/(?:api/v1|apis/argoproj.io/v1alpha1)/namespaces/nb/(\w+)(?:/([^/]+))?(/log|/portforward)?")
 NO_UV = "image-without-uv"
 NETWORK = re.compile(r"SSL_CERT_(?:FILE|DIR)|(?:https?|no|all)_proxy", re.IGNORECASE)
 
@@ -63,6 +71,7 @@ class Workflow:
         self.process: subprocess.Popen[bytes] | None = None
         self.failed = False
         self.home = Path(tempfile.mkdtemp(prefix="argo-server-"))
+        self.port = _free_port()  # that of a session's worker
         self.pods = 0
         self.ended: dict[str, tuple[dict, dict[str, Log]]] = {}  # pod and logs of earlier attempts, by the pod's name
         strategy = self.template.get("retryStrategy")
@@ -135,7 +144,10 @@ class Workflow:
             return
         code = 137 if code < 0 else code
         phase = "Failed" if code else "Succeeded"
-        self.status(phase, name, {"terminated": {"exitCode": code, "reason": "Error" if code else "Completed"}})
+        state = {"exitCode": code, "reason": "Error" if code else "Completed"}
+        with contextlib.suppress(OSError):
+            state["message"] = (self.home / "termination-log").read_text()
+        self.status(phase, name, {"terminated": state})
         self.logs[name].ended = True
         self.failed = bool(code) and "shutdown" not in self.made["spec"]
         time.sleep(self.server.phase_after)
@@ -154,6 +166,10 @@ class Workflow:
             return text.replace("/uv-argo-store", str(self.home / "store")).replace("/uv-argo", str(self.home))
 
         given = {one["name"]: here(self.server.value(one)) for one in container["env"]}
+        if "UV_ARGO_SESSION" in given:  # a pod has a network and a termination log of its own
+            report = str(self.home / "termination-log")
+            session = {**json.loads(given["UV_ARGO_SESSION"]), "port": self.port, "report": report}
+            given["UV_ARGO_SESSION"] = json.dumps(session)
         path = f"{Path(find_uv_bin()).parent}{os.pathsep}{os.environ['PATH']}" if uv else os.defpath
         # What an image of this network brings: its certificates, and the way out.
         network = {name: text for name, text in os.environ.items() if NETWORK.fullmatch(name)}
@@ -243,6 +259,8 @@ class ArgoServer:
         self.fields = ["pendingTimeout"]
         self.most = threading.Semaphore(1000)  # pods that run at one time
         self.tokens = {"secret"}
+        self.forward_cuts: list[int] = []  # after so many bytes from the pod, the next port-forwards are cut
+        self.forward_frozen = False  # port-forwards move nothing, as behind a network that is cut
         self.frozen = False  # logs are silent, as behind a kubelet that hangs
         self.prefix = prefix
         self.closed = False
@@ -334,6 +352,12 @@ class ArgoServer:
         self.failures += [(path, status, {"kind": "Status", "message": message, "code": status, **fields})] * times
 
 
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 def created(server: ArgoServer, body: dict) -> dict:
     """The workflow that an API makes of what is sent; it begins to run."""
     name = body["metadata"]["generateName"] + uuid.uuid4().hex[:5]
@@ -377,10 +401,14 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         if (about := self.about(server, url.path, body)) is not None:
             return self.say(201 if self.command == "POST" else 200, about)
-        found = re.fullmatch(r"/(?:api/v1|apis/argoproj.io/v1alpha1)/namespaces/nb/(\w+)(?:/([^/]+))?(/log)?", url.path)
+        found = re.fullmatch(
+            r"/(?:api/v1|apis/argoproj.io/v1alpha1)/namespaces/nb/(\w+)(?:/([^/]+))?(/log|/portforward)?", url.path
+        )
         if not found:
             return self.say(404, {"message": "the server could not find the requested resource"})
         kind, name, log = found.groups()
+        if log == "/portforward":
+            return self.forward(server, name)
         if kind in ("workflowtemplates", "configmaps", "events"):
             return self.thing(server, kind, name, body)
         if kind == "pods" and not name:
@@ -508,6 +536,74 @@ class _Handler(BaseHTTPRequestHandler):
                     break
                 time.sleep(0.01)
             self.piece(b"")
+        return None
+
+    def forward(self, server: ArgoServer, name: str) -> None:
+        """A port-forward as an API server and a kubelet answer it: a websocket with a data and an error channel."""
+        for verb in ("get", "create"):
+            if ("pods/portforward", verb) in server.denied:
+                reason = 'User "tester" cannot get resource "pods/portforward" in API group "" in the namespace "nb"'
+                # Without `create`, the server gives no reason.
+                message = f'pods "{name}" is forbidden: {reason if verb == "get" else ""}'
+                return self.say(403, {"kind": "Status", "message": message, "reason": "Forbidden", "code": 403})
+        if self.headers.get("Upgrade") != "websocket":
+            return self.say(400, {"kind": "Status", "message": "Upgrade request required", "code": 400})
+        workflow = server.workflows.get(name)
+        if workflow is None:
+            return self.say(404, {"kind": "Status", "message": f'pods "{name}" not found', "code": 404})
+        accepted = base64.b64encode(hashlib.sha1(f"{self.headers['Sec-WebSocket-Key']}{GUID}".encode()).digest())
+        self.send_response(101)
+        self.send_header("Upgrade", "websocket")
+        self.send_header("Connection", "Upgrade")
+        self.send_header("Sec-WebSocket-Accept", accepted.decode())
+        self.send_header("Sec-WebSocket-Protocol", "v4.channel.k8s.io")
+        self.end_headers()
+        self.close_connection = True
+        with contextlib.suppress(OSError, LocalProtocolError, RemoteProtocolError):
+            self.move(server, workflow)
+        return None
+
+    def move(self, server: ArgoServer, workflow: Workflow) -> None:
+        """Move the bytes of a port-forward until one side ends it, or the test cuts it."""
+        frames = Connection(ConnectionType.SERVER)
+        is_first = True  # the part of a message with its channel
+        left = server.forward_cuts.pop(0) if server.forward_cuts else None
+
+        def send(channel: int, data: bytes) -> None:
+            self.connection.sendall(frames.send(BytesMessage(data=bytes([channel]) + data)))
+
+        for channel in (0, 1):
+            send(channel, (8471).to_bytes(2, "little"))
+        try:
+            pod = socket.create_connection(("127.0.0.1", workflow.port), 5)
+        except OSError:
+            return send(1, b"error forwarding port 8471 to pod: connect: connection refused")
+        with pod:
+            while not server.closed:
+                ready, _, _ = select.select([pod, self.connection], [], [], 0.1)
+                if server.forward_frozen:
+                    time.sleep(0.01)
+                    continue
+                if pod in ready:
+                    data = pod.recv(32768)
+                    if not data:
+                        self.connection.sendall(frames.send(CloseConnection(code=1000)))
+                        return None
+                    if left is not None and len(data) >= left:
+                        send(0, data[:left])
+                        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                        return None
+                    left = None if left is None else left - len(data)
+                    send(0, data)
+                if self.connection in ready:
+                    data = self.connection.recv(65536)
+                    if not data:
+                        return None
+                    frames.receive_data(data)
+                    for event in frames.events():
+                        if isinstance(event, BytesMessage):
+                            pod.sendall(event.data[is_first:])
+                            is_first = event.message_finished
         return None
 
     def thaw(self, server: ArgoServer) -> None:

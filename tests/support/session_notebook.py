@@ -62,8 +62,11 @@ class Notebook(QuietFrontEnd):
         run.raise_for_state()
         return run.logs()
 
+    def entry_key(self, name: str = "main") -> SessionKey:
+        return SessionKey.of(name, str(self.path))
+
     def entry(self, name: str = "main") -> SessionEntry:
-        found = Registry.of_this_user().find(SessionKey.of(name, str(self.path)))
+        found = Registry.of_this_user().find(self.entry_key(name))
         assert found is not None
         return found
 

@@ -22,7 +22,8 @@ from uv_argo_magic.errors import BackendUnavailable, SpecError
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterable, Iterator, Mapping
+    import threading
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from uv_argo_magic.core.protocol.events import Attempts, NodePhase, StopRequested
     from uv_argo_magic.core.spec.program import Program
@@ -235,7 +236,7 @@ class WorkerOptions:
     """How the worker of a session is started. Times are seconds; 0 means no limit.
 
     `token_digest` is the SHA-256 (hex) of the token that its clients send. It writes why it ended to the file `report`.
-    A worker that `is_bound` ends with its client.
+    A worker that `is_bound` ends with its client. `notebook` is the path of its notebook, or "".
     """
 
     name: str
@@ -244,6 +245,7 @@ class WorkerOptions:
     max_age: float
     is_bound: bool
     report: str
+    notebook: str = ""
 
 
 @runtime_checkable
@@ -262,6 +264,45 @@ class Sessions(Protocol):
 
         Raises:
             OSError: it does not listen.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerEnd:
+    """How a worker ended: a sentence without its end, and what the worker itself wrote of it (JSON), or ""."""
+
+    reason: str
+    report: str = ""
+
+
+@runtime_checkable
+class RemoteSessions(Sessions, Protocol):
+    """A backend whose workers belong to no machine of the user's: each has an address from its creation on."""
+
+    def location(self, address: str) -> str:
+        """Where the worker is, for people."""
+
+    def starting(
+        self, address: str, spec: RunSpec, *, is_ready: Callable[[], bool], stopping: threading.Event
+    ) -> Iterator[NodePhase]:
+        """What a new worker waits for, until it `is_ready`; the last phase is Running, unless it cannot start.
+
+        Raises:
+            BackendError: the backend does not let the user see it.
+        """
+
+    def worker_end(self, address: str) -> WorkerEnd | None:
+        """How a worker has ended; None while it lives.
+
+        Raises:
+            BackendError: the backend does not answer.
+        """
+
+    def end_worker(self, address: str) -> None:
+        """End a worker, whatever it does; no error if it has ended.
+
+        Raises:
+            BackendUnavailable: the backend does not answer.
         """
 
 
@@ -382,6 +423,16 @@ def with_sessions(backend: Backend, name: str) -> Sessions:
     others = [other for other in names() if other != name and isinstance(load(other), Sessions)]
     hint = f"Choose a backend that has: {', '.join(f'-b {other}' for other in others)}." if others else ""
     raise SpecError(f"the {name} backend has no sessions", hint=hint or "Run the cell without --session.")
+
+
+def remote_sessions(name: str) -> RemoteSessions | None:
+    """The backend of this name if its workers belong to no machine of the user's.
+
+    Raises:
+        BackendUnavailable: it cannot be loaded.
+    """
+    backend = load(name)
+    return backend if isinstance(backend, RemoteSessions) else None
 
 
 def answer(backend: Backend, name: str, text: str, *, refused: str) -> None:

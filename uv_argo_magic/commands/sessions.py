@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.core.view.tables import Table
-from uv_argo_magic.errors import SpecError
+from uv_argo_magic.errors import BackendUnavailable, SpecError
 from uv_argo_magic.sessions import workers
 from uv_argo_magic.sessions.registry import Registry, SessionEntry, SessionKey
 
@@ -58,7 +58,9 @@ def list_variables(request: Request) -> Iterator[str | Table]:
     entry = _get(request, registry, request.line.argument or DEFAULT)
     answer = workers.ask(entry, "vars")
     if answer is None and entry.worker is not None:
-        raise workers.lost(entry, registry.ending(entry.key))
+        if ending := workers.ending(entry, registry):
+            raise workers.lost(entry, ending)
+        raise BackendUnavailable(f"the session {entry.name} does not answer", hint="Try again in a moment.")
     if answer is None or not answer["items"]:
         yield f"The session {entry.name} has no variables."
         return
@@ -154,7 +156,7 @@ def _row(entry: SessionEntry, registry: Registry) -> tuple[str, ...]:
         return (*first, "-", "-", "restarts with its next cell", "-")
     answer = workers.ask(entry, "status")
     if answer is None:
-        state = "on another machine" if not worker.is_here else f"lost: {_reason(entry, registry)}"
+        state = "on another machine" if not (worker.is_here or worker.is_remote) else _end_state(entry, registry)
         return (*first, "-", "-", state, "-")
     status = answer["status"]
     return (
@@ -166,9 +168,9 @@ def _row(entry: SessionEntry, registry: Registry) -> tuple[str, ...]:
     )
 
 
-def _reason(entry: SessionEntry, registry: Registry) -> str:
-    ending = registry.ending(entry.key)
-    return ending.reason if ending else "its process was killed"
+def _end_state(entry: SessionEntry, registry: Registry) -> str:
+    ending = workers.ending(entry, registry)
+    return f"lost: {ending.reason}" if ending else "does not answer"
 
 
 def _state(status: Mapping[str, Any]) -> str:

@@ -29,7 +29,10 @@ class Channel:
 
     sock: socket.socket
     token: str
+    silence: float = 0.0
+    """Seconds without a byte after which the worker cannot be reached; 0: no limit, as on one machine."""
     _received: bytes = b""
+    _sending: threading.Lock = field(default_factory=threading.Lock)
 
     def request(self, do: str, values: Mapping[str, object], body: bytes = b"") -> Message:
         """Send a request; its answer.
@@ -52,18 +55,28 @@ class Channel:
             OSError: the worker is gone.
         """
         line = json.dumps({"do": do, "token": self.token, "size": len(body), **values}).encode() + b"\n"
-        self.sock.sendall(line + body)
+        with self._sending:
+            self.sock.sendall(line + body)
 
     def messages(self) -> Iterator[Message]:
-        """Every message that comes.
+        """Every message that comes; pings a worker that is silent.
 
         Raises:
-            OSError: the connection has ended.
+            OSError: the connection has ended, or the worker is silent for too long.
         """
-        self.sock.settimeout(None)
+        self.sock.settimeout(self.silence / 3 or None)
+        pings = 0
         while True:
-            message, _ = self._receive()
-            yield message
+            try:
+                message, _ = self._receive()
+            except TimeoutError:
+                if pings == 2:
+                    raise
+                pings += 1
+                self.send("ping", {})
+            else:
+                pings = 0
+                yield message
 
     def text(self) -> Iterator[str]:
         """The log that follows an answer, in whole lines, to its end.
@@ -71,7 +84,7 @@ class Channel:
         Raises:
             OSError: the connection broke.
         """
-        self.sock.settimeout(None)
+        self.sock.settimeout(self.silence or None)
         rest = b""
         message, data = self._receive()
         while "end" not in message:
@@ -119,6 +132,8 @@ class Connections:
     token: str
     client: str
     """Identifies this process to the worker."""
+    silence: float = 0.0
+    """As in `Channel`."""
     on_event: Callable[[Message], object] = lambda _: None
     """Called for each event, in a thread."""
     _status: Message | None = None
@@ -135,7 +150,7 @@ class Connections:
             BackendUnavailable: the worker does not listen.
         """
         try:
-            return Channel(sock=self.connect(), token=self.token)
+            return Channel(sock=self.connect(), token=self.token, silence=self.silence)
         except OSError as problem:
             raise BackendUnavailable(f"the session does not answer: {problem}") from problem
 
@@ -192,7 +207,8 @@ class Connections:
             BackendUnavailable: the worker does not answer.
         """
         with self._lock:
-            if self._holding is None:
+            channel = self._holding  # the reader forgets one that has ended
+            if channel is None:
                 self._holding = channel = self.open()
                 self._answers = queue.SimpleQueue()
                 reader = threading.Thread(
@@ -200,7 +216,7 @@ class Connections:
                 )
                 reader.start()
             try:
-                self._holding.send("hold", {"client": self.client, **values})
+                channel.send("hold", {"client": self.client, **values})
                 answer = self._answers.get(timeout=ANSWER_SECONDS)
             except (OSError, queue.Empty) as problem:
                 self._drop()

@@ -55,7 +55,10 @@ class SessionKey:
 
 @dataclass(frozen=True, kw_only=True)
 class Worker:
-    """A worker's process, and where it listens (in the terms of its backend)."""
+    """A worker's process, and where it listens (in the terms of its backend).
+
+    Of a pod there are only the address, the token and, once it has answered, `started`; `host` is "".
+    """
 
     address: str
     token: str
@@ -63,6 +66,11 @@ class Worker:
     boot: str
     pid: int
     started: str
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it belongs to no machine of the user's: its backend knows how it is."""
+        return not self.host
 
     @property
     def is_here(self) -> bool:
@@ -153,13 +161,28 @@ class Registry:
         """Where the worker writes how it ended."""
         return self.root / f"{key.digest}.ended.json"
 
+    def write_ending(self, key: SessionKey, ending: Ending) -> None:
+        """Write the variables of a session whose worker may not be able to write its end.
+
+        Raises:
+            OSError: the disk does not take it.
+        """
+        atomic_write.write(self.report_path(key), json.dumps(asdict(ending)))
+
     def ending(self, key: SessionKey) -> Ending | None:
         """How the session ended, if its worker could write it."""
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            data = json.loads(self.report_path(key).read_text(encoding="utf-8"))
-            items = tuple((str(name), str(kind), int(size), str(shape)) for name, kind, size, shape in data["items"])
-            return Ending(reason=str(data["reason"]), items=items, total=int(data["total"]))
+        with contextlib.suppress(OSError):
+            return parse_ending(self.report_path(key).read_text(encoding="utf-8"))
         return None
+
+
+def parse_ending(report: str) -> Ending | None:
+    """What a worker wrote of its end; None if it wrote something else."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        data = json.loads(report)
+        items = tuple((str(name), str(kind), int(size), str(shape)) for name, kind, size, shape in data["items"])
+        return Ending(reason=str(data["reason"]), items=items, total=int(data["total"]))
+    return None
 
 
 _read_before: dict[Path, tuple[tuple[int, int, int], SessionEntry | None]] = {}

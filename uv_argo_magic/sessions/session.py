@@ -24,6 +24,7 @@ from uv_argo_magic.core.resolution.lock import Lock, Package, Resolution
 from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.errors import BackendError, BackendUnavailable, ResolutionError, SpecError
 from uv_argo_magic.sessions import workers
+from uv_argo_magic.sessions.pod_session import PodSession
 from uv_argo_magic.sessions.registry import Registry, SessionEntry, SessionKey, Worker, boot_id
 from uv_argo_magic.sessions.session_runs import SessionRuns
 
@@ -216,13 +217,16 @@ class Session:
         connections = workers.connect(entry)
         if prepared.spec.requirements or prepared.installs:
             connections.forget_status()
+        remote = base.remote_sessions(entry.backend)
         return SessionRuns(
             name=self.name,
             connections=connections,
+            restart_hint=self.restart_hint,
             hold=functools.partial(workers.hold, entry, self.registry, again=True),
             interpreter=prepared.interpreter,
             number=self.number,
             can_ask=self.can_ask,
+            pod=PodSession(entry=entry, registry=self.registry, backend=remote) if remote else None,
         )
 
     def _start(self, prepared: Prepared, lock: Lock | None) -> None:
@@ -248,9 +252,12 @@ class Session:
                 max_age=spec.settings.max_age,
                 is_bound=is_bound,
                 report=str(self.registry.report_path(self.key)),
+                notebook=self.key.notebook,
             ),
         )
-        worker = Worker(address=address, token=token, host=socket.gethostname(), boot=boot_id(), pid=0, started="")
+        is_remote = base.remote_sessions(spec.backend) is not None
+        host, boot = ("", "") if is_remote else (socket.gethostname(), boot_id())
+        worker = Worker(address=address, token=token, host=host, boot=boot, pid=0, started="")
         kept = self.entry
         entry = SessionEntry(
             key=self.key,
@@ -264,6 +271,10 @@ class Session:
             is_bound=is_bound,
             created_at=time.time(),
         )
+        if is_remote:
+            self.entry = entry  # its first cell waits for the pod
+            self._write(entry)
+            return
         self.status = workers.hold(entry)
         pid = int(self.status["pid"])
         self.entry = replace(entry, worker=replace(worker, pid=pid, started=process_id.mark(pid)))
@@ -354,6 +365,8 @@ def _open(key: SessionKey, context: CellContext, *, restart_first: bool = False,
         entry = workers.restart(entry, registry)
     if entry is None or entry.worker is None:
         return Session(key=key, registry=registry, entry=entry, **of_cell)
+    if entry.worker.is_remote and not entry.worker.started:
+        return Session(key=key, registry=registry, entry=entry, **of_cell)  # its pod is starting
     is_known = workers.is_connected(entry.worker)
     status = workers.hold(entry, registry)
     if entry.lock is not None and not status["running"] and not status["queued"]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from uv_argo_magic.backends.base import Capability, Submission
 from uv_argo_magic.core.protocol import events as ev
-from uv_argo_magic.errors import BackendUnavailable
+from uv_argo_magic.errors import BackendError, BackendUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -16,9 +18,14 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
     from uv_argo_magic.sessions.channel import Channel, Connections
+    from uv_argo_magic.sessions.pod_session import PodSession
     from uv_argo_magic.uv.interpreters import Interpreter
 
 PREFIX = "session-"
+RESEND = 30.0
+"""Seconds for which a cell is sent to a pod again that does not answer."""
+RETRY = (0.2, 1.5, 2.0)
+"""Seconds before a connection to a pod is tried again: the first time, their growth, the most."""
 
 
 @dataclass(kw_only=True)
@@ -27,6 +34,7 @@ class SessionRuns:
 
     name: str
     connections: Connections
+    restart_hint: str
     hold: Callable[[], object]
     """Becomes the worker's holder once more, or raises why that cannot be."""
     interpreter: Interpreter
@@ -35,7 +43,13 @@ class SessionRuns:
     """Whether the front end can answer questions of the next cell."""
     capabilities: Capability = Capability.DETACH
     settings: frozenset[str] = frozenset()
+    pod: PodSession | None = None
+    """The session's worker, if it belongs to no machine of the user's."""
     _channels: dict[str, Channel] = field(default_factory=dict)
+    _nonce: str = ""
+    """Of the records of the last cell."""
+    _waiting: dict[str, tuple[Callable[[], None], RunSpec]] = field(default_factory=dict)
+    """Cells that are sent once the worker has started."""
 
     def target(self, spec: RunSpec) -> Interpreter:  # noqa: ARG002 - the protocol's signature
         """The session's Python."""
@@ -49,21 +63,44 @@ class SessionRuns:
             SessionLost: the session has ended.
             BackendUnavailable: the worker does not answer.
         """
+        name = f"{PREFIX}{run_id}"
+        self._nonce = program.nonce
         request = {
             "run": run_id, "client": self.connections.client, "number": self.number, "stdin": self.can_ask,
             "keep": spec.settings.keep,
             "max_age": spec.settings.max_age,
         }  # fmt: skip
         order = program.order.encode()
+        location = self.pod.location if self.pod else ""
+        if self.pod is not None and self.pod.is_starting:
+            self._waiting[name] = functools.partial(self._submit, name, request, order), spec
+            return Submission(name=name, location=location)
+        self._submit(name, request, order)
+        return Submission(name=name, location=location)
+
+    def _submit(self, name: str, request: Mapping[str, object], order: bytes) -> None:
+        """Send the cell; if this process is not the worker's holder any more, once it is. A pod gets RESEND seconds."""
+        deadline = time.monotonic() + (RESEND if self.pod else 0.0)
         channel = self._send(request, order)
-        if channel is None:
-            self.hold()
+        while channel is None:
+            self._hold_again(deadline)
             channel = self._send(request, order)
-        if channel is None:
-            raise BackendUnavailable(f"the session {self.name} did not accept the cell", hint="Run the cell again.")
-        name = f"{PREFIX}{run_id}"
+            if channel is None and time.monotonic() >= deadline:
+                raise BackendUnavailable(f"the session {self.name} did not accept the cell", hint="Run the cell again.")
         self._channels[name] = channel
-        return Submission(name=name)
+
+    def _hold_again(self, deadline: float) -> None:
+        pause = RETRY[0]
+        while True:
+            try:
+                self.hold()
+            except BackendUnavailable:
+                if time.monotonic() + pause > deadline:
+                    raise
+                time.sleep(pause)
+                pause = min(RETRY[2], pause * RETRY[1])
+            else:
+                return
 
     def _send(self, request: Mapping[str, object], order: bytes) -> Channel | None:
         """The connection on which the cell's log follows; None: the worker did not take it, or did not answer.
@@ -85,6 +122,79 @@ class SessionRuns:
         """None: the history has the runs of sessions."""
 
     def watch(self, name: str, *, follow: bool = True) -> Iterator[str | ev.NodePhase]:  # noqa: ARG002 - always to the end
+        """What a new session waits for, and the log of a cell as it grows; once more after a lost connection."""
+        if self.pod is not None and name in self._waiting:
+            submit, spec = self._waiting[name]
+            phase = ""
+            for node in self.pod.start(spec):
+                phase = node.phase
+                yield node
+            del self._waiting[name]
+            if phase != "Running":
+                return
+            submit()
+        if self.pod is not None:
+            yield from self._watch_pod(name, self.pod)
+        else:
+            yield from self._watch(name)
+
+    def _watch_pod(self, name: str, pod: PodSession) -> Iterator[str | ev.NodePhase]:
+        """The log of a cell as it grows, for as long as the pod lives."""
+        yield ev.NodePhase(phase="Running", t=time.time())
+        lost_at, pause, is_complete = 0.0, 0.0, False
+        while not is_complete:
+            try:
+                for text in self._texts(name):
+                    if lost_at:
+                        lost_at, pause = 0.0, 0.0
+                        yield ev.NodePhase(phase="Running", t=time.time())
+                        with contextlib.suppress(BackendError):
+                            self.hold()  # the lease may have ended with the connection
+                    is_complete = is_complete or '"k":"exit"' in text
+                    if '"k":"variables"' in text:
+                        self._remember(text, pod)
+                    yield text
+                is_complete = True
+            except (BackendUnavailable, OSError) as problem:
+                if is_complete:
+                    break
+                if cause := pod.why_ended():
+                    yield ev.NodePhase(phase="Failed", message=f"{cause}; {self.restart_hint}", t=time.time())
+                    return
+                if pause and not lost_at:
+                    lost_at = time.time()
+                    yield ev.NodePhase(phase=ev.UNREACHABLE, message=_unreachable(problem, lost_at), t=lost_at)
+                time.sleep(pause)
+                pause = min(RETRY[2], pause * RETRY[1]) or RETRY[0]
+        yield ev.NodePhase(phase="Succeeded", t=time.time())
+
+    def _remember(self, text: str, pod: PodSession) -> None:
+        """Keep the variables after a cell: a pod that is killed cannot write them."""
+        for event in ev.decode(text, self._nonce):
+            if isinstance(event, ev.SessionVariables):
+                pod.remember(event)
+
+    def _texts(self, name: str) -> Iterator[str]:
+        """The log of a cell from its start, until it ends or the connection breaks.
+
+        Raises:
+            BackendUnavailable: the worker does not answer, or does not know the cell.
+            OSError: the connection broke.
+        """
+        channel = self._channels.pop(name, None)
+        if channel is None:
+            answer, channel = self.connections.request("follow", {"run": name.removeprefix(PREFIX)})
+            if "error" in answer:
+                channel.close()
+                raise BackendUnavailable("the session does not have the log of this cell any more")
+        try:
+            yield from channel.text()
+        except BaseException:
+            channel.close()
+            raise
+        self.connections.keep(channel)
+
+    def _watch(self, name: str) -> Iterator[str | ev.NodePhase]:
         """The log of a cell as it grows; after a lost connection, from its start once more."""
         yield ev.NodePhase(phase="Running", t=time.time())
         channel = self._channels.pop(name, None)
@@ -120,6 +230,9 @@ class SessionRuns:
         Raises:
             BackendUnavailable: the worker does not answer.
         """
+        if self.pod is not None and name in self._waiting:
+            self.pod.stopping.set()
+            return
         self.connections.ask("stop", run=name.removeprefix(PREFIX))
 
     def answer(self, name: str, text: str = "", *, refused: str = "") -> None:
@@ -132,3 +245,8 @@ class SessionRuns:
 
     def delete(self, name: str) -> None:
         """Nothing: the worker removes the logs of old cells."""
+
+
+def _unreachable(problem: Exception, since: float) -> str:
+    moment = time.strftime("%H:%M:%S", time.localtime(since))
+    return f"no connection since {moment} ({problem}); the run continues, and its output will follow"

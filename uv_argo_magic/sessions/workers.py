@@ -17,17 +17,21 @@ from uv_argo_magic.backends import base
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.errors import BackendError, BackendUnavailable, SessionBusy, SessionLost
 from uv_argo_magic.sessions.channel import Connections
+from uv_argo_magic.sessions.registry import Ending, parse_ending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from uv_argo_magic.sessions.registry import Ending, Registry, SessionEntry, Worker
+    from uv_argo_magic.sessions.registry import Registry, SessionEntry, Worker
 
 CLIENT = secrets.token_hex(8)
 """Identifies this process to workers."""
 
 show_late: Callable[[Mapping[str, Any]], object] | None = None
 """Shows output of a cell that has ended; set by a front end that can."""
+KILLED = Ending(reason="its process was killed, or the machine was restarted")
+SILENCE = 30.0
+"""Seconds without a byte after which a worker in a pod cannot be reached; load balancers cut idle streams after 60."""
 _connections: dict[str, Connections] = {}
 """By token: the workers to which this process is connected."""
 
@@ -53,20 +57,19 @@ def hold(
     assert worker is not None  # noqa: S101 - the caller has checked it
     if not take and not again and is_connected(worker) and (known := connect(entry).status) is not None:
         return known
-    if not worker.is_here and worker.host != socket.gethostname():
+    if not worker.is_remote and not worker.is_here and worker.host != socket.gethostname():
         raise SessionBusy(
             f"the session {entry.name} of this notebook runs on {worker.host}",
             hint=f"Open the notebook there, or use another name here: --session NAME. {restart_hint(entry.name)}",
         )
-    connections = connect(entry)
     try:
-        answer = connections.hold(host=socket.gethostname(), pid=os.getpid(), notebook=entry.key.notebook, take=take)
+        answer = _ask_to_hold(entry, take=take)
     except BackendUnavailable as problem:
         forget(worker)
-        ending = registry.ending(entry.key) if registry else None
-        if ending is None and not _has_ended(worker):
+        how = ending(entry, registry)
+        if how is None:
             raise
-        raise lost(entry, ending) from problem
+        raise lost(entry, how) from problem
     if answer.get("error") == "busy":
         forget(worker)
         holder = answer.get("holder") or {}
@@ -77,17 +80,35 @@ def hold(
             hint=f"%argo sessions --take {entry.name} moves it here. Or use another name: --session NAME.",
         )
     status: Mapping[str, Any] = answer["status"]
+    if worker.is_remote and worker.started and worker.started != str(status["started"]):
+        end(entry, "its pod was created again")
+        raise lost(entry, Ending(reason="its pod was lost, and Argo created another one"))
     if status["ending"]:
-        raise lost(entry, registry.ending(entry.key) if registry else None)
+        raise lost(entry, (registry.ending(entry.key) if registry else None) or Ending(reason=str(status["ending"])))
     return status
 
 
-def lost(entry: SessionEntry, ending: Ending | None) -> SessionLost:
+def join(entry: SessionEntry) -> Mapping[str, Any]:
+    """Become the holder of a worker that starts; its status.
+
+    Raises:
+        BackendUnavailable: it does not listen yet.
+        BackendError: the backend does not let the user reach it.
+    """
+    status: Mapping[str, Any] = _ask_to_hold(entry)["status"]
+    return status
+
+
+def _ask_to_hold(entry: SessionEntry, *, take: bool = False) -> Mapping[str, Any]:
+    notebook = entry.key.notebook
+    return connect(entry).hold(host=socket.gethostname(), pid=os.getpid(), notebook=notebook, take=take)
+
+
+def lost(entry: SessionEntry, ending: Ending) -> SessionLost:
     """The error for a session that has ended: why, and what was lost."""
-    reason = ending.reason if ending else "its process was killed, or the machine was restarted"
-    what = f" Lost: {messages.list_variables(ending.items, ending.total)}." if ending and ending.total else ""
+    what = f" Lost: {messages.list_variables(ending.items, ending.total)}." if ending.total else ""
     return SessionLost(
-        f"the session {entry.name} has ended: {reason}.{what}",
+        f"the session {entry.name} has ended: {ending.reason}.{what}",
         hint=f"{restart_hint(entry.name)} Or add --restart to this cell. Then run the cells above again.",
     )
 
@@ -122,6 +143,9 @@ def end(entry: SessionEntry, reason: str, seconds: float = 10.0) -> None:
         BackendUnavailable: it belongs to another machine, or does not end.
     """
     worker = entry.worker
+    if worker is not None and (remote := _remote(entry)) is not None:
+        _end_remote(entry, remote, reason)
+        return
     if worker is None or not worker.is_alive:
         if worker is not None and worker.host != socket.gethostname():
             raise BackendUnavailable(f"the session {entry.name} runs on {worker.host}", hint="Stop it there.")
@@ -139,15 +163,55 @@ def end(entry: SessionEntry, reason: str, seconds: float = 10.0) -> None:
         time.sleep(0.01)
 
 
+def _end_remote(entry: SessionEntry, remote: base.RemoteSessions, reason: str) -> None:
+    """Ask the worker to end, which lets its interpreter clean up; the backend ends one that does not answer."""
+    assert entry.worker is not None  # noqa: S101 - the caller has checked it
+    has_agreed = False
+    with contextlib.suppress(BackendError):
+        if remote.worker_end(entry.worker.address) is None:
+            has_agreed = "ok" in connect(entry).ask("end", reason=reason)
+    forget(entry.worker)
+    if not has_agreed:
+        remote.end_worker(entry.worker.address)
+
+
+def _remote(entry: SessionEntry) -> base.RemoteSessions | None:
+    return base.remote_sessions(entry.backend) if entry.worker is not None and entry.worker.is_remote else None
+
+
+def ending(entry: SessionEntry, registry: Registry | None = None) -> Ending | None:
+    """How a worker that does not answer has ended; None while it lives, or if that is not known."""
+    assert entry.worker is not None  # noqa: S101 - the caller has checked it
+    if entry.worker.is_remote:
+        return remote_ending(entry, registry)
+    known = registry.ending(entry.key) if registry else None
+    return known or (KILLED if _has_ended(entry.worker) else None)
+
+
+def remote_ending(entry: SessionEntry, registry: Registry | None) -> Ending | None:
+    """How a worker that belongs to no machine has ended; None while it lives, or if that is not known.
+
+    Where the worker could not write its variables, those after the last cell are known from here.
+    """
+    remote, worker = _remote(entry), entry.worker
+    end = None
+    with contextlib.suppress(BackendError):
+        end = remote.worker_end(worker.address) if remote and worker else None
+    if end is None:
+        return None
+    known = parse_ending(end.report) or (registry.ending(entry.key) if registry else None) or Ending(reason="")
+    return replace(known, reason=end.reason)
+
+
 def ask(entry: SessionEntry, do: str, **values: object) -> Mapping[str, Any] | None:
     """A question to the worker; None if it has no worker on this machine, or does not answer."""
     worker = entry.worker
-    if worker is None or not worker.is_alive:
+    if worker is None or not (worker.is_alive or worker.is_remote):
         return None
     was_connected = is_connected(worker)
     try:
         return connect(entry).ask(do, **values)
-    except BackendUnavailable:
+    except BackendError:
         return None
     finally:
         if not was_connected:
@@ -186,7 +250,11 @@ def _make_connections(entry: SessionEntry) -> Connections:
     backend, worker = base.with_sessions(base.load(entry.backend), entry.backend), entry.worker
     assert worker is not None  # noqa: S101 - the caller has checked it
     return Connections(
-        connect=lambda: backend.connect(worker.address), token=worker.token, client=CLIENT, on_event=_on_event
+        connect=lambda: backend.connect(worker.address),
+        token=worker.token,
+        client=CLIENT,
+        silence=SILENCE if worker.is_remote else 0.0,
+        on_event=_on_event,
     )
 
 

@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic.backends.argo import cluster_features, connections, doctor
+from uv_argo_magic.backends.argo import cluster_features, connections, doctor, pod_workers
 from uv_argo_magic.backends.argo import follow as follow_module
 from uv_argo_magic.backends.argo.manifests import run_metadata, template, workflow, yaml_output
 from uv_argo_magic.backends.argo.manifests.hera import INSTALL, hera, required_packages
@@ -28,11 +28,12 @@ from uv_argo_magic.core.protocol.events import NodePhase
 from uv_argo_magic.errors import BackendError, BackendUnavailable, SubmitRejected
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterator
 
     from uv_argo_magic.backends.argo.client import ArgoClient
     from uv_argo_magic.backends.argo.cluster_features import Features
-    from uv_argo_magic.backends.base import Item, RemoteRun
+    from uv_argo_magic.backends.base import Item, RemoteRun, WorkerEnd, WorkerOptions
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
     from uv_argo_magic.uv.interpreters import Interpreter
@@ -252,6 +253,82 @@ class ArgoBackend:
         """Commands of kubectl and of Argo's own client."""
         run = self._runs.get(name)
         return run.client.manual_stop_commands(name) if run else ()
+
+    def start_worker(self, program: Program, spec: RunSpec, options: WorkerOptions) -> str:
+        """Create the workflow of a session.
+
+        Raises:
+            SpecError: a setting does not allow sessions.
+            BackendError: the user may not forward ports, the API does not answer, or it refused the workflow.
+        """
+        with required_packages():
+            client = self._connect(spec.settings)
+            pod_workers.check(client, spec)
+            image = images.target(spec.python, spec.settings).image
+            patch = cluster_features.read_patch(spec.settings.patch) if spec.settings.patch else None
+            manifest = workflow.build_session(
+                program,
+                spec,
+                name=options.name,
+                notebook=options.notebook,
+                worker=pod_workers.options(options),
+                image=image,
+                features=self._features(client, spec.settings),
+                patch=patch,
+            )
+        name = str(client.create(manifest)["metadata"]["name"])
+        settings = spec.settings
+        return str(
+            pod_workers.Address(
+                workflow=name, namespace=client.namespace, kubeconfig=settings.kubeconfig, context=settings.context
+            )
+        )
+
+    def connect(self, address: str) -> socket.socket:
+        """A connection to the worker of a session.
+
+        Raises:
+            OSError: it cannot be reached now.
+            BackendError: the API does not answer, or the user may not forward ports.
+        """
+        return pod_workers.connect(*self._worker(address))
+
+    def location(self, address: str) -> str:
+        """Context and namespace of a session."""
+        return self._worker(address)[0].location
+
+    def starting(
+        self, address: str, spec: RunSpec, *, is_ready: Callable[[], bool], stopping: threading.Event
+    ) -> Iterator[NodePhase]:
+        """What the pod of a new session waits for, until its worker `is_ready`.
+
+        Raises:
+            BackendError: the user may not see the workflow or its pod.
+        """
+        return pod_workers.starting(
+            *self._worker(address), is_ready=is_ready, start_timeout=spec.settings.start_timeout, stopping=stopping
+        )
+
+    def worker_end(self, address: str) -> WorkerEnd | None:
+        """How a session has ended, by its pod and its workflow; None while it lives.
+
+        Raises:
+            BackendError: the API does not answer.
+        """
+        return pod_workers.worker_end(*self._worker(address))
+
+    def end_worker(self, address: str) -> None:
+        """Let Argo end the workflow of a session.
+
+        Raises:
+            BackendUnavailable: the API does not answer.
+        """
+        pod_workers.end(*self._worker(address))
+
+    def _worker(self, address: str) -> tuple[ArgoClient, pod_workers.Address]:
+        parsed = pod_workers.Address.parse(address)
+        with required_packages():
+            return self._connect(parsed.settings), parsed
 
     def checks(self, spec: RunSpec) -> Iterator[Check]:
         """The configuration, the API, Argo, and every permission that runs need."""

@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from uv_argo_magic.backends.argo import pod_workers
 from uv_argo_magic.backends.argo.client import pods_of
 from uv_argo_magic.backends.argo.role import OPTIONAL, ROLE
 from uv_argo_magic.backends.argo.server import Server
@@ -65,6 +66,7 @@ def before(connect: Callable[[], ArgoClient], settings: Settings) -> Iterator[Ch
         yield _controller(client)
         at = 6
         yield _executor(client, settings)
+        yield _sessions(client)
     except BackendError as problem:
         yield Check(name=STEPS[at], outcome="failed", message=str(problem), hint=problem.hint)
         yield from _skipped(at, STEPS[at])
@@ -249,6 +251,15 @@ def _executor(client: ArgoClient, settings: Settings) -> Check:
         hint='Ask your administrator to bind this rule to it: {apiGroups: ["argoproj.io"], '
         "resources: [workflowtaskresults], verbs: [create, patch]}.",
     )
+
+
+def _sessions(client: ArgoClient) -> Check:
+    """Whether sessions can be reached: reviews do not show policies and proxies, so a port-forward is tried."""
+    try:
+        pod_workers.probe(client)
+    except BackendError as problem:
+        return Check(name="sessions", outcome="note", message=str(problem), hint=problem.hint)
+    return Check(name="sessions", outcome="ok", message="ports of pods can be forwarded")
 
 
 def _version(pod: dict[str, Any]) -> str:

@@ -82,6 +82,7 @@ class Follower:
         self._stopping = stopping or threading.Event()
         self._watchers = watchers.WorkflowWatchers(client, name)
         self._terminations: list[threading.Thread] = []
+        self._is_closed = threading.Event()
         self._started_at = time.monotonic()
         self._state = FollowState(nonce=nonce, start_timeout=start_timeout, sees_pods=client.sees_pods)
         self.misreport = ""
@@ -97,7 +98,7 @@ class Follower:
         deadline: float | None = None
         offset = self._clock() - time.monotonic()
         try:
-            while True:
+            while not self._is_closed.is_set():
                 with contextlib.suppress(queue.Empty):
                     yield from self._handle(self._watchers.messages.get(timeout=0.25))
                 if self._clock() - time.monotonic() > offset + SLEEP_JUMP:
@@ -110,6 +111,8 @@ class Follower:
                     deadline = time.monotonic() + patience
                 if deadline is not None and time.monotonic() >= deadline and self._watchers.messages.empty():
                     break
+            if self._is_closed.is_set():
+                return
             last = self._last()
             if self._state.succeeded and last.phase in {"Failed", "Error"}:
                 self.misreport = f"Argo reports {last.phase} for a cell that succeeded: {last.message}"
@@ -120,6 +123,15 @@ class Follower:
             self._watchers.close()
             for thread in self._terminations:
                 thread.join(TERMINATE_DELAY)  # this process may end at once
+
+    @property
+    def pod(self) -> pods.ApiObject | None:
+        """The pod as it is now; None if there is none yet."""
+        return self._state.pod
+
+    def close(self) -> None:
+        """End `items`, from any thread."""
+        self._is_closed.set()
 
     def _current(self) -> FollowState:
         """The state, with a stop that this process has requested meanwhile."""

@@ -180,6 +180,12 @@ def terminated(pod: Mapping[str, Any], container: str = MAIN) -> bool:
     return "terminated" in state or _status(pod).get("phase") in {"Succeeded", "Failed"}
 
 
+def termination_message(pod: Mapping[str, Any]) -> str:
+    """What the main container wrote to its termination log; "" before its end."""
+    state = _container(pod, MAIN).get("state") or {}
+    return str((state.get("terminated") or {}).get("message") or "")
+
+
 def exit_phase(pod: Mapping[str, Any]) -> str:
     """The phase that follows from the main container's exit code; the pod's own phase comes later."""
     state = (_container(pod, MAIN).get("state") or {}).get("terminated") or {}

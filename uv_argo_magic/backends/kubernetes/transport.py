@@ -21,6 +21,7 @@ from uv_argo_magic.backends.kubernetes.rbac import POD_RULES, Rule, denied, refu
 from uv_argo_magic.errors import BackendError, BackendUnavailable, SubmitRejected
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator, Mapping
 
 CONNECT = 10.0
@@ -148,7 +149,7 @@ class HttpTransport:
         """
         response = self._send(method, path, query or {}, ANSWER, body=body, content_type=content_type)
         data = self._read(response, None)
-        self._check(response.status, data)
+        self.check(response.status, data)
         try:
             content = json.loads(data)
         except ValueError as problem:
@@ -170,8 +171,31 @@ class HttpTransport:
             if response.status == 400:
                 # A correct request for a log or a watch fails with 400 only if there is nothing to read yet.
                 raise TooEarly(_message(data))
-            self._check(response.status, data)
+            self.check(response.status, data)
         return Stream(response, silence)
+
+    def open_socket(self) -> socket.socket:
+        """A connection to the server for a protocol other than HTTP, through its proxy, and with its TLS.
+
+        Raises:
+            BackendUnavailable: it does not answer.
+        """
+        import urllib3  # noqa: PLC0415 - comes with kubernetes
+
+        try:
+            pool = self.session.pool.connection_from_url(self.session.host)
+            # urllib3 alone knows the kubeconfig's proxy and TLS, and has no public way to only connect.
+            connection = pool._new_conn()  # noqa: SLF001
+            connection.timeout = CONNECT
+            if pool.proxy is not None:
+                pool._prepare_proxy(connection)  # noqa: SLF001
+            if connection.sock is None:
+                connection.connect()
+        except (urllib3.exceptions.HTTPError, OSError) as problem:
+            raise self._no_response(problem, CONNECT) from problem
+        sock: socket.socket = connection.sock
+        connection.sock = None  # it would close it when it is collected
+        return sock
 
     def _send(
         self,
@@ -249,8 +273,12 @@ class HttpTransport:
             return TimedOut(f"{message} within {seconds:g} seconds", hint=self.advice, seconds=seconds)
         return BackendUnavailable(f"{message}: {reason(problem)}", hint=self.advice)
 
-    def _check(self, status: int, data: bytes) -> None:
-        """Raise the error for a status of 300 and above."""
+    def check(self, status: int, data: bytes) -> None:
+        """Nothing for a status below 300.
+
+        Raises:
+            BackendError: what the status and the body of the response mean.
+        """
         if status < 300:
             return
         message = _message(data) or f"{self.location} responded with {status} {_phrase(status)} and no message"

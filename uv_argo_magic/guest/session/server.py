@@ -1,4 +1,4 @@
-"""The worker's socket: requests of clients, and the logs of their cells.
+"""The worker's socket, of this machine or of its pod: requests of clients, and the logs of their cells.
 
 Rules:
 - One thread, no blocking: a client that does not read delays only its own connection.
@@ -7,7 +7,7 @@ Rules:
   connection can be used again.
 - A log is sent in few frames: DELAY seconds after a record, with those after it, and at its end. It is read where it is
   kept, so that a slow client costs no memory, and one that is gone loses nothing.
-- Only processes of this user are answered.
+- On this machine, only processes of this user are answered.
 """
 
 import hashlib
@@ -37,6 +37,7 @@ class Connection:
         self.request = None  # its line has been read, the bytes behind it not yet
         self.is_blocked = False  # the socket takes nothing now
         self.closing = False
+        self.heard_at = time.monotonic()
 
     def fileno(self):
         """The socket's descriptor."""
@@ -92,18 +93,24 @@ class Connection:
 
 
 class Server:
-    """Listens on `path`; calls `handle(connection, request, body)` for requests, `lost(connection)` for ends."""
+    """Listens on a path, or on a port of 127.0.0.1, which other processes of a pod reach too: the token decides.
 
-    def __init__(self, path, token_digest, handle, lost):
-        self.path = path
+    It calls `handle(connection, request, body)` for requests, and `lost(connection)` for ends.
+    """
+
+    def __init__(self, address, token_digest, handle, lost):
+        self.address = address
         self.token_digest = token_digest
         self.handle = handle
         self.lost = lost
         self.connections = []
-        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.is_local = not isinstance(address, int)
+        self.listener = socket.socket(socket.AF_UNIX if self.is_local else socket.AF_INET, socket.SOCK_STREAM)
+        if not self.is_local:
+            self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         umask = os.umask(0o177)
         try:
-            self.listener.bind(path)
+            self.listener.bind(address if self.is_local else ("127.0.0.1", address))
         finally:
             os.umask(umask)
         self.listener.listen(16)
@@ -145,10 +152,11 @@ class Server:
 
     def close(self):
         """Stop listening, and close every connection once it has been sent what it is owed."""
-        try:
-            os.unlink(self.path)
-        except OSError:
-            pass
+        if self.is_local:
+            try:
+                os.unlink(self.address)
+            except OSError:
+                pass
         self.listener.close()
         for connection in self.connections:
             try:
@@ -163,7 +171,9 @@ class Server:
             sock, _ = self.listener.accept()
         except OSError:
             return
-        if peer_uid(sock) not in (None, os.getuid()):
+        if not self.is_local:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        elif peer_uid(sock) not in (None, os.getuid()):
             sock.close()
             return
         sock.setblocking(False)
@@ -180,6 +190,7 @@ class Server:
             connection.closing = True
             return
         connection.received += data
+        connection.heard_at = time.monotonic()
         while not connection.closing and self._take(connection):
             pass
 

@@ -55,8 +55,9 @@ class Process(cell.Process):
 class CellLog(Log):
     """The log of one cell, which clients are sent as it grows: in memory, and in a file once it is long."""
 
-    def __init__(self, path, nonce):
+    def __init__(self, path, nonce, copy=-1):
         Log.__init__(self, -1, nonce)
+        self.copy = Log(copy, nonce) if copy >= 0 else None  # the log of the container
         self.path = path
         self.head = bytearray()
         self.most = IN_MEMORY
@@ -80,6 +81,8 @@ class CellLog(Log):
             os.unlink(self.path)
 
     def _write(self, data):
+        if self.copy is not None:
+            self.copy.raw(data, 0)
         if self.fd < 0 and len(self.head) + len(data) > self.most:
             self._move_to_file()
         if self.fd >= 0:

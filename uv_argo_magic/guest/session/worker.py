@@ -25,15 +25,22 @@ from .session_cell import PATIENCE, CellLog, Process, SessionCell
 PROTOCOL = 1
 KEPT_LOGS = 20  # of ended cells
 MOST_LATE = 1 << 20  # bytes of late output that a client has not read
+MOST_REPORT = 4096  # bytes that a pod's status takes
+SILENCE = 40.0  # seconds after which a holder that sends no pings gives way to another
+RETURN = 120.0  # seconds in which a client may come back to a pod, after its connection was cut
 GRACE = 3.0  # seconds in which the interpreter may run its exit handlers
 
 
 def main(guest):
-    """Be the worker that UV_ARGO_SESSION (JSON) describes; `guest` is the folder of this package."""
+    """Be the worker that UV_ARGO_SESSION (JSON) describes; `guest` is the folder of this package.
+
+    With a `port` it is the process of a container, which listens on that port, and whose log has those of the cells.
+    """
     options = json.loads(os.environ.pop("UV_ARGO_SESSION"))
-    if os.fork():
-        os._exit(0)
-    os.setsid()
+    if "port" not in options:
+        if os.fork():
+            os._exit(0)
+        os.setsid()
     groups, above = processes.outlive()
     host = WorkerHost(guest, groups, above)
     Worker(host, options).run()
@@ -158,8 +165,11 @@ class Worker:
         self.idle_since = time.time()
         self.holder = {}  # type: dict[str, object]
         self.holding = None  # the holder's connection
+        self.left_at = 0.0  # when that last ended
         os.makedirs(os.path.join(host.home, "cells"))
-        self.server = host.server = Server(options["socket"], options["token"], self._handle, self._lost)
+        self.server = host.server = Server(
+            options.get("port") or options["socket"], options["token"], self._handle, self._lost
+        )
 
     def run(self):
         """Run cells until the session ends."""
@@ -189,6 +199,8 @@ class Worker:
         keep, oldest = self.options["keep"], self.options["max_age"]
         ends = [(self.idle_since + keep, "idle for %s" % _span(keep))] if keep else []
         ends += [(self.started + oldest, "its max_age of %s is over" % _span(oldest))] if oldest else []
+        if self.options["bound"] and self.holding is None and self.left_at:
+            ends.append((self.left_at + RETURN, "the kernel has ended"))
         for moment, reason in ends:
             if now >= moment:
                 self.host.end(reason)
@@ -294,7 +306,8 @@ class Worker:
 
     def _do_hold(self, connection, request, _body):
         """Become the holder; the connection is the lease."""
-        if self.holding is not None and self.holder["client"] != request["client"] and not request.get("take"):
+        is_other = self.holding is not None and self.holder["client"] != request["client"]
+        if is_other and not request.get("take") and not self._is_silent(self.holding):
             connection.answer({"error": "busy", "holder": self.holder})
             return
         if self.holding is not None and self.holding is not connection:
@@ -303,6 +316,10 @@ class Worker:
         self.holder = dict({name: request.get(name) for name in names}, since=time.time())
         self.holding = connection
         connection.answer({"ok": True, "status": self.status()})
+
+    def _is_silent(self, connection):
+        """Whether a client of a pod's worker has not even sent a ping: its machine sleeps, or has lost the network."""
+        return "port" in self.options and time.monotonic() - connection.heard_at > SILENCE
 
     def _do_status(self, connection, _request, _body):
         memory = {"rss": self._resident(), "peak": self._peak()}
@@ -325,7 +342,7 @@ class Worker:
             return
         payload = json.loads(body)
         path = os.path.join(self.host.home, "cells", "%s.log" % request["run"])
-        log = CellLog(path, payload["nonce"])
+        log = CellLog(path, payload["nonce"], 1 if "port" in self.options else -1)
         run = Run(request, payload, log)
         self.logs[run.id] = run
         self.queue.append(run)
@@ -385,13 +402,14 @@ class Worker:
         connection.answer({"ok": True})
 
     def _do_ping(self, connection, _request, _body):
-        connection.answer({"ok": True})
+        connection.answer({"event": "pong"})
 
     def _lost(self, connection):
         """A connection has ended."""
         if connection is self.holding:
             self.holding = None
-            if self.options["bound"]:
+            self.left_at = time.time()
+            if self.options["bound"] and "port" not in self.options:
                 self.host.end("the kernel has ended")
 
     def status(self):
@@ -435,6 +453,13 @@ class Worker:
         if not path:
             return
         try:
+            if "port" in self.options:
+                # A file of the kubelet, which puts it into the pod's status: it cannot be replaced.
+                while len(json.dumps(report)) > MOST_REPORT:
+                    report["items"] = report["items"][: len(report["items"]) * 3 // 4]
+                with open(path, "w", encoding="utf-8") as file:
+                    json.dump(report, file)
+                return
             descriptor, aside = tempfile.mkstemp(dir=os.path.dirname(path))
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 json.dump(report, file)

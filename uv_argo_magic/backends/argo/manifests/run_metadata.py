@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 
 RUN_LABEL = "uv-argo-magic/run"
+SESSION_LABEL = "uv-argo-magic/session"
 SCHEMA = 1
 """Version of the metadata that this package writes into a workflow."""
 SCHEMA_NOTE = "uv-argo-magic/schema"
@@ -65,7 +66,29 @@ def labels(settings: Settings, run_id: str) -> dict[str, str]:
     Raises:
         SpecError: a label is reserved.
     """
-    ours = {MANAGED_BY: "uv-argo-magic", RUN_LABEL: run_id}
+    return _with_users(settings, {MANAGED_BY: "uv-argo-magic", RUN_LABEL: run_id})
+
+
+def session_labels(settings: Settings, name: str) -> dict[str, str]:
+    """Labels of a session's workflow and pod: ours and the user's.
+
+    Raises:
+        SpecError: a label is reserved.
+    """
+    # A name is a Python identifier; a label begins and ends with a letter or digit.
+    return _with_users(settings, {MANAGED_BY: "uv-argo-magic", SESSION_LABEL: name.strip("_")[:MAX_LABEL].strip("_")})
+
+
+def annotate_session(name: str, notebook: str) -> dict[str, str]:
+    """Annotations of a session's workflow: which one of which notebook it is."""
+    return {
+        SCHEMA_NOTE: str(SCHEMA),
+        SESSION_LABEL: name,
+        **({NOTEBOOK_NOTE: notebook[:MAX_PATH]} if notebook else {}),
+    }
+
+
+def _with_users(settings: Settings, ours: dict[str, str]) -> dict[str, str]:
     for name, _ in settings.labels:
         if name in ours or ("argoproj.io/" in name and name != CONTROLLER):
             raise SpecError(f"the label {name} is reserved", hint="Choose another name for it.")

@@ -45,6 +45,35 @@ CELL, INSTALL = "program.py", "install.py"
 _PYTHON = ("python3", "-I", "-S")
 
 
+def build_session(  # noqa: PLR0913 - what a Workflow hangs on
+    program: Program,
+    spec: RunSpec,
+    *,
+    name: str,
+    notebook: str,
+    worker: str,
+    image: str,
+    features: cluster_features.Features | None = None,
+    patch: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The Workflow of the session of this name; its container gets `worker` in UV_ARGO_SESSION.
+
+    Raises:
+        SpecError: a setting is invalid.
+    """
+    return _build(
+        # A second pod would be another session.
+        replace(spec, settings=replace(spec.settings, retries=0)),
+        {CELL: program.worker_source},
+        labels=run_metadata.session_labels(spec.settings, name),
+        annotations=run_metadata.annotate_session(name, notebook),
+        image=image,
+        more_variables=({"name": "UV_ARGO_SESSION", "value": worker},),
+        features=features,
+        patch=patch,
+    )
+
+
 def build(  # noqa: PLR0913 - what a Workflow hangs on
     program: Program,
     spec: RunSpec,
@@ -66,23 +95,45 @@ def build(  # noqa: PLR0913 - what a Workflow hangs on
             f"the cell and its pushed values have {size:,} bytes; the maximum on a cluster is {MAX_SIZE:,}",
             hint="Push less (--push), or let the cell read the data itself.",
         )
+    labels = run_metadata.labels(spec.settings, run_id)
+    annotations = run_metadata.annotate(program, spec, notebook)
+    program_volume: tuple[pod.Mount, ...] = ()
+    if needs_config_map(program, spec.settings):
+        sources = {name: _OPEN.replace("@NAME@", name) for name in sources}
+        config_map = {"configMap": {"name": config_map_name(run_id)}}
+        program_volume = (pod.Mount(name="program", path=pod.PROGRAM, source=config_map, read_only=True),)
+    return _build(
+        spec, sources, labels=labels, annotations=annotations, image=image, more_mounts=program_volume,
+        features=features, patch=patch,
+    )  # fmt: skip
+
+
+def _build(  # noqa: PLR0913 - as above
+    spec: RunSpec,
+    sources: Mapping[str, str],
+    *,
+    labels: dict[str, str],
+    annotations: dict[str, str],
+    image: str,
+    more_mounts: tuple[pod.Mount, ...] = (),
+    more_variables: tuple[dict[str, Any], ...] = (),
+    features: cluster_features.Features | None,
+    patch: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """The Workflow whose containers have these sources."""
     settings = spec.settings
     features = features or cluster_features.Features()
     workflows, models = hera()
     separate_install = INSTALL in sources
     mounts = pod.mounts(settings, spec.resources, separate_install=separate_install, reserved=RESERVED_PATHS)
-    if needs_config_map(program, settings):
-        sources = {name: _OPEN.replace("@NAME@", name) for name in sources}
-        config_map = {"configMap": {"name": config_map_name(run_id)}}
-        mounts += (pod.Mount(name="program", path=pod.PROGRAM, source=config_map, read_only=True),)
-    labels = run_metadata.labels(settings, run_id)
+    mounts += more_mounts
     user = settings.run_as_user or None
     manifest: dict[str, Any] = workflows.Workflow(
         api_version="argoproj.io/v1alpha1",
         generate_name=run_metadata.GENERATE,
         entrypoint=TEMPLATE,
         labels=labels,
-        annotations=run_metadata.annotate(program, spec, notebook),
+        annotations=annotations,
         pod_metadata=models.Metadata(labels=labels),
         service_account_name=settings.service_account or None,
         image_pull_secrets=[models.LocalObjectReference(name=name) for name in settings.image_pull_secrets] or None,
@@ -109,6 +160,7 @@ def build(  # noqa: PLR0913 - what a Workflow hangs on
                     for one in (
                         *pod.environment(settings, "run" if separate_install else "", NAME),
                         *pod.secrets(settings),
+                        *more_variables,
                     )
                 ],
                 resources=models.ResourceRequirements(

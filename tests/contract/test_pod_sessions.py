@@ -1,0 +1,300 @@
+"""Sessions in pods, over the tests' API server with its port-forward: state, faults, ends, and what is refused."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import time
+
+import pytest
+from support.argo_server import ArgoServer
+from support.index_server import IndexServer
+from support.session_notebook import Notebook, end_all, forget_connections, result, until_printed
+
+from uv_argo_magic.backends import base
+from uv_argo_magic.backends.argo import client, pod_workers
+from uv_argo_magic.backends.kubernetes import port_forward, watchers
+from uv_argo_magic.backends.kubernetes.rbac import Denied
+from uv_argo_magic.backends.kubernetes.transport import TooEarly
+from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
+from uv_argo_magic.errors import BackendUnavailable, CellFailed, SessionBusy, SessionLost, SpecError
+from uv_argo_magic.sessions import session_runs, workers
+from uv_argo_magic.sessions.registry import Registry
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("server")
+    with pytest.MonkeyPatch.context() as patch, ArgoServer(folder) as server:
+        patch.setenv("UV_ARGO_HOME", str(folder / "home"))
+        patch.setenv("UV_ARGO_BACKEND", "argo")
+        for name, value in server.settings.items():
+            patch.setenv(name, value)
+        patch.setattr(watchers, "POLL", 0.1)
+        patch.setattr(session_runs, "RETRY", (0.02, 1.5, 0.1))
+        yield server
+        end_all()
+
+
+@pytest.fixture(scope="module")
+def shared(server, tmp_path_factory):
+    """A notebook for tests that leave its session as it was."""
+    return Notebook(tmp_path_factory.mktemp("shared") / "study.ipynb")
+
+
+@pytest.fixture
+def notebook(server, tmp_path):
+    yield Notebook(tmp_path / "study.ipynb")
+    server.forward_cuts.clear()
+    server.forward_frozen = False
+    server.denied.clear()
+    registry = Registry.of_this_user()
+    for entry in registry.list():
+        if str(tmp_path) in entry.key.notebook:
+            with contextlib.suppress(BackendUnavailable):
+                workers.stop(entry, registry)
+
+
+def worker_of(server, notebook):
+    """The workflow of a notebook's session."""
+    return server.workflows[json.loads(notebook.entry().worker.address)["workflow"]]
+
+
+def ended(workflow):
+    workflow.process.wait(20)
+    workflow.thread.join(20)
+
+
+def test_cells_share_variables_and_return_results_and_errors(shared):
+    shared.run("x = [1]")
+    assert shared.text("x.append(2); print(x)") == "[1, 2]\n"
+    assert result(shared.run("len(x)")) == '"2"'
+    with pytest.raises(CellFailed, match="division by zero"):
+        shared.text("1 / 0")
+    assert shared.text("print(x)") == "[1, 2]\n"
+
+
+def test_the_workflow_is_the_session(server, shared):
+    shared.run("print('in its log')")
+    workflow = worker_of(server, shared)
+    metadata = workflow.made["metadata"]
+    assert metadata["labels"]["uv-argo-magic/session"] == "main"
+    assert metadata["annotations"]["uv-argo-magic/notebook"] == str(shared.path)
+    assert "uv-argo-magic/run" not in metadata["labels"]
+    (script,) = workflow.made["spec"]["templates"]
+    given = json.loads(next(one["value"] for one in script["script"]["env"] if one["name"] == "UV_ARGO_SESSION"))
+    assert len(bytes.fromhex(given["token"])) == 32
+    assert shared.entry().worker.token not in json.dumps(workflow.made)
+    assert any(b"in its log" in line for _, line in workflow.logs["main"].lines)
+
+
+def test_an_interrupt_and_large_output_keep_the_session(shared):
+    run = shared.begin("import time\ny = 6\nprint('on', flush=True)\ntime.sleep(60)")
+    until_printed(run, "on")
+    run.ask_to_stop("a test")
+    assert run.wait(20).outcome == "Stopped"
+    text = shared.text("print(y)\nfor i in range(20_000): print('line', i)")
+    assert text == "6\n" + "".join(f"line {i}\n" for i in range(20_000))
+
+
+def test_packages_are_added_while_it_runs(server, notebook, monkeypatch):
+    with IndexServer() as index:
+        index.add("one", "1.0")
+        index.add("two", "2.0")
+        monkeypatch.setenv("UV_ARGO_INDEX_URL", index.url)
+        assert notebook.text("import one; print(one.__version__)", "-s --deps one") == "1.0\n"
+        assert notebook.text("import two; print(one.__version__, two.__version__)", "-s --deps two") == "1.0 2.0\n"
+
+
+def test_another_kernel_finds_the_session_again_and_takes_it(server, notebook, monkeypatch):
+    notebook.run("z = 7")
+    monkeypatch.setattr(workers, "CLIENT", "another")
+    left, workers._connections = workers._connections, {}
+    with pytest.raises(SessionBusy, match="another kernel has the session main"):
+        notebook.run("z")
+    for connections in left.values():
+        connections.close()
+    deadline = time.monotonic() + 10
+    while True:
+        with contextlib.suppress(SessionBusy):
+            assert notebook.text("print(z)") == "7\n"
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert notebook.notes[-1].startswith("Rejoined session main (started ")
+
+
+@pytest.mark.parametrize("cut", [0, 1, 40, 400, 3000])
+def test_connections_that_break_lose_and_repeat_nothing(server, notebook, cut):
+    notebook.run("done = []")
+    # The first connection is cut at that byte, the next ones later.
+    forget_connections()
+    server.forward_cuts = [10_000, cut, cut + 17, cut + 1000]
+    run = notebook.begin("done.append(1)\nfor i in range(2000): print('line', i)\nprint(len(done))")
+    assert run.wait(30).outcome == "Succeeded"
+    assert run.logs() == "".join(f"line {i}\n" for i in range(2000)) + "1\n"
+    assert not run.state.gaps
+
+
+def test_a_network_that_is_cut_is_noticed_and_the_cell_goes_on(server, notebook, monkeypatch):
+    monkeypatch.setattr(workers, "SILENCE", 0.6)
+    run = notebook.begin("import time\nprint('begun', flush=True)\ntime.sleep(2.5)\nprint('end')")
+    until_printed(run, "begun")
+    server.forward_frozen = True
+    server.fail("portforward", 503, times=6)
+    deadline = time.monotonic() + 20
+    while not (run.state.node and run.state.node.phase == "Unreachable"):
+        assert time.monotonic() < deadline, run.state.node
+        time.sleep(0.01)
+    assert "the run continues, and its output will follow" in run.state.node.message
+    server.forward_frozen = False
+    assert run.wait(30).outcome == "Succeeded"
+    assert run.logs() == "begun\nend\n"
+    server.failures.clear()
+
+
+def test_a_pod_that_is_killed_is_explained_with_what_was_lost(server, notebook):
+    notebook.run("data = list(range(1000))")
+    run = notebook.begin("import time\nprint('on', flush=True)\ntime.sleep(60)")
+    until_printed(run, "on")
+    workflow = worker_of(server, notebook)
+    workflow.kill(signal.SIGKILL)
+    state = run.wait(30)
+    assert state.outcome == "Lost"
+    assert "the session main has ended: " in state.node.message
+    assert "Lost: data (list" in state.node.message
+    with pytest.raises(SessionLost, match=r"Lost: data \(list"):
+        notebook.run("data")
+    assert notebook.text("print(dir().count('data'))", "-s --restart") == "0\n"
+
+
+def test_a_worker_reports_its_own_end_in_the_pods_status(server, notebook):
+    notebook.run("data = 1", "-s --set keep=1")
+    ended(worker_of(server, notebook))
+    with pytest.raises(SessionLost, match=r"has ended: idle for 1 s\. Lost: data \(int\)"):
+        notebook.run("data")
+
+
+def test_a_pod_that_argo_makes_again_is_another_session(server, notebook):
+    notebook.run("data = 1")
+    workflow = worker_of(server, notebook)
+    workflow.lose()
+    deadline = time.monotonic() + 20
+    while workflow.pods < 2 or not workflow.logs.get("main"):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    message = ""
+    while "created another" not in message:
+        with contextlib.suppress(BackendUnavailable):
+            with pytest.raises(SessionLost) as raised:
+                notebook.run("data")
+            message = str(raised.value)
+        assert time.monotonic() < deadline, message
+    ended(workflow)
+
+
+def test_stop_ends_the_workflow_and_forgets_the_session(server, notebook):
+    notebook.run("1")
+    workflow = worker_of(server, notebook)
+    workers.stop(notebook.entry(), Registry.of_this_user())
+    ended(workflow)
+    assert workflow.made["status"]["phase"] == "Succeeded"
+    assert Registry.of_this_user().find(notebook.entry_key()) is None
+
+
+def test_a_session_whose_pod_cannot_start_is_not_kept(server, notebook, monkeypatch):
+    monkeypatch.setattr(server, "start_after", 3)
+    run = notebook.begin("1")
+    deadline = time.monotonic() + 20
+    while not server.workflows[json.loads(notebook.entry().worker.address)["workflow"]].pods:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    workflow = worker_of(server, notebook)
+    run.ask_to_stop("a test")
+    assert run.wait(20).outcome == "Stopped"
+    assert notebook.entry().worker is None
+    assert workflow.made["spec"]["shutdown"] == "Stop"
+
+
+def test_what_cannot_be_a_session_is_refused_before_a_workflow_is_created(server, notebook, monkeypatch):
+    before = len(server.workflows)
+    with pytest.raises(SpecError, match="installs packages while it runs"):
+        notebook.run("1", "-s --set shape=init")
+    with pytest.raises(SpecError, match="sessions do not support template="):
+        pod_workers.check(client.connect(Settings()), RunSpec(cell="", settings=Settings(template="x")))
+    for missing in ("get", "create"):
+        server.denied = {("pods/portforward", missing)}
+        with pytest.raises(Denied, match=f"you cannot {missing} pods/portforward in the namespace nb") as raised:
+            notebook.run("1")
+        rule = '{apiGroups: [""], resources: [pods/portforward], verbs: [get, create]}'
+        assert rule in raised.value.hint
+    assert len(server.workflows) == before
+
+
+def test_a_wrong_token_and_a_stranger_get_no_answer(server, shared):
+    shared.run("1")
+    worker = shared.entry().worker
+    backend = base.load("argo")
+    for line in (b'{"do": "status", "token": "wrong", "size": 0}\n', b"GET / HTTP/1.1\r\n\r\n"):
+        with contextlib.closing(backend.connect(worker.address)) as sock:
+            sock.settimeout(5)
+            sock.sendall(line)
+            assert b'"error": "token"' in sock.recv(1000)
+            assert sock.recv(1000) == b""
+
+
+def test_a_pod_that_is_not_there_is_too_early_and_a_port_without_a_listener_ends_at_once(server, notebook):
+    made = client.connect(Settings(kubeconfig=str(server.kubeconfig)))
+    with pytest.raises(TooEarly, match=r"pods .* not found"):
+        port_forward.connect(made.transport, "nb", "nothing", 8471)
+    notebook.run("1")
+    workflow = worker_of(server, notebook)
+    os.kill(workflow.process.pid, signal.SIGTERM)
+    ended(workflow)
+    with contextlib.closing(port_forward.connect(made.transport, "nb", workflow.name, 8471)) as sock:
+        sock.settimeout(5)
+        assert sock.recv(10) == b""
+    how = pod_workers.worker_end(made, pod_workers.Address(workflow=workflow.name, namespace="nb"))
+    assert how is not None
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "problem"),
+    [
+        (400, "Upgrade request required", "a proxy before .* does not pass websockets"),
+        (502, "Bad Gateway", "failed \\(502\\)"),
+        (0, "", "cannot connect to the pod|ended the connection"),
+    ],
+)
+def test_the_failures_of_a_proxy_are_named(server, status, message, problem):
+    made = client.connect(Settings(kubeconfig=str(server.kubeconfig)))
+    server.fail("portforward", status, message)
+    with pytest.raises(BackendUnavailable, match=problem):
+        port_forward.connect(made.transport, "nb", "x", 8471)
+
+
+def test_large_values_go_both_ways_and_a_slow_reader_holds_up_the_sender(server, shared, monkeypatch):
+    shared.run("data = bytes(range(256)) * 20_000")
+    run = shared.run("data", "-s --pull data --set value_limit=8Mi")
+    assert run.values["data"] == bytes(range(256)) * 20_000
+    made = client.connect(Settings(kubeconfig=str(server.kubeconfig)))
+    workflow = worker_of(server, shared)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setattr(workflow, "port", listener.getsockname()[1])
+        near = port_forward.connect(made.transport, "nb", workflow.name, 8471)
+        pod, _ = listener.accept()
+        with pod, contextlib.closing(near):
+            pod.settimeout(1.0)
+            sent = 0
+            with contextlib.suppress(TimeoutError):
+                while sent < 1 << 30:
+                    sent += pod.send(b"x" * 65536)
+            assert sent < 1 << 26
+            near.settimeout(5)
+            received = 0
+            while received < sent:
+                received += len(near.recv(1 << 20))
+            assert received == sent

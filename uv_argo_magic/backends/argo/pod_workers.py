@@ -1,0 +1,231 @@
+"""The workers of sessions in pods: the Workflow is the session, its container runs the worker (guest/session).
+
+Rules:
+- A worker listens on PORT of its pod's 127.0.0.1, and is reached by a port-forward. Its token stays on this machine.
+- The pod has the name of its workflow. A pod that is made again is another session, and its workflow is ended.
+- Whether users may forward a port is tried before the workflow is created.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import threading
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from uv_argo_magic.backends.argo import diagnose
+from uv_argo_magic.backends.argo.client import pods_of
+from uv_argo_magic.backends.argo.follow import Follower
+from uv_argo_magic.backends.base import WorkerEnd
+from uv_argo_magic.backends.kubernetes import diagnose as pods
+from uv_argo_magic.backends.kubernetes import port_forward
+from uv_argo_magic.backends.kubernetes.transport import Gone, TooEarly
+from uv_argo_magic.core.protocol.events import NOT_STARTED, NodePhase
+from uv_argo_magic.core.spec.run_spec import Settings
+from uv_argo_magic.errors import BackendError, BackendUnavailable, SpecError
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterator
+
+    from uv_argo_magic.backends.argo.client import ArgoClient
+    from uv_argo_magic.backends.base import WorkerOptions
+    from uv_argo_magic.core.spec.run_spec import RunSpec
+
+PORT = 8471
+REPORT = "/dev/termination-log"
+"""What a container writes to this file becomes part of its status."""
+TERMINATED = "terminated"
+"""The reason of a worker that received SIGTERM (guest/session/worker.py)."""
+PROBE = "uv-argo-none"
+"""A pod that does not exist: to forward a port to it is denied, or fails because of that."""
+FIRST, FACTOR, LAST = 0.1, 1.5, 2.0
+"""Seconds between two attempts to reach a worker that starts: the first ones, their growth, the most."""
+EAGER = 10.0
+"""Seconds after which the time between two attempts grows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """A worker's workflow, and the settings that select its cluster."""
+
+    workflow: str
+    namespace: str
+    kubeconfig: str = ""
+    context: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """From what `str` gave."""
+        return cls(**json.loads(text))
+
+    def __str__(self) -> str:
+        """As JSON, for the registry of sessions."""
+        return json.dumps(asdict(self))
+
+    @property
+    def settings(self) -> Settings:
+        """The settings by which to connect to the cluster."""
+        return replace(Settings(), namespace=self.namespace, kubeconfig=self.kubeconfig, context=self.context)
+
+
+def check(client: ArgoClient, spec: RunSpec) -> None:
+    """Refuse what cannot be a session.
+
+    Raises:
+        SpecError: a setting does not allow sessions.
+        Denied: the user may not forward ports.
+        BackendUnavailable: the API does not answer, or a proxy does not pass websockets.
+    """
+    if spec.settings.template:
+        raise SpecError("sessions do not support template=", hint="Run the cell without --session.")
+    if spec.settings.separate_install:
+        raise SpecError(
+            "a session installs packages while it runs, which shape=init and index_secrets do not allow",
+            hint="Use --set shape=script or --set shape=runtime, or run the cell without --session.",
+        )
+    if not client.sees_pods:
+        raise SpecError(
+            "sessions need the Kubernetes API: an Argo Server does not forward ports",
+            hint="Use a kubeconfig (--set context=NAME), or run the cell without --session.",
+        )
+    probe(client)
+
+
+def probe(client: ArgoClient) -> None:
+    """Nothing if the user can reach sessions.
+
+    Raises:
+        Denied: the user may not forward ports.
+        BackendUnavailable: the API does not answer, or a proxy does not pass websockets.
+    """
+    with contextlib.suppress(TooEarly):
+        port_forward.connect(client.transport, client.namespace, PROBE, PORT).close()
+
+
+def options(options: WorkerOptions) -> str:
+    """What the worker reads from UV_ARGO_SESSION."""
+    return json.dumps(
+        {
+            "name": options.name, "port": PORT, "token": options.token_digest, "keep": options.keep,
+            "max_age": options.max_age, "bound": options.is_bound, "report": REPORT,
+        }
+    )  # fmt: skip
+
+
+def connect(client: ArgoClient, address: Address) -> socket.socket:
+    """A connection to the worker.
+
+    Raises:
+        OSError: it cannot be reached now.
+        BackendError: the API does not answer, or denies it.
+    """
+    try:
+        return port_forward.connect(client.transport, client.namespace, address.workflow, PORT)
+    except TooEarly as problem:
+        raise ConnectionRefusedError(str(problem)) from problem
+
+
+def starting(
+    client: ArgoClient,
+    address: Address,
+    *,
+    is_ready: Callable[[], bool],
+    start_timeout: float,
+    stopping: threading.Event,
+) -> Iterator[NodePhase]:
+    """What the pod of a new worker waits for, until the worker `is_ready`, or cannot start, or must stop.
+
+    The last phase is then Running, or says why it did not start.
+
+    Raises:
+        BackendError: the workflow cannot be followed.
+    """
+    follower = Follower(client, address.workflow, "", stopping=stopping, start_timeout=start_timeout)
+    seen: queue.SimpleQueue[NodePhase | BaseException | None] = queue.SimpleQueue()
+
+    def follow() -> None:
+        try:
+            for item in follower.items():
+                if isinstance(item, NodePhase):
+                    seen.put(item)
+            seen.put(None)
+        except BaseException as problem:  # noqa: BLE001 - raised again by the reader
+            seen.put(problem)
+
+    threading.Thread(target=follow, name="uv-argo-session-start", daemon=True).start()
+    try:
+        yield from _until_ready(follower, seen, is_ready, stopping)
+    finally:
+        follower.close()
+
+
+def _until_ready(
+    follower: Follower,
+    seen: queue.SimpleQueue[NodePhase | BaseException | None],
+    is_ready: Callable[[], bool],
+    stopping: threading.Event,
+) -> Iterator[NodePhase]:
+    last = NodePhase(phase="Pending", t=time.time())
+    pause, first_try = FIRST, 0.0
+    while not stopping.is_set():
+        with contextlib.suppress(queue.Empty):
+            item = seen.get(timeout=pause)
+            if isinstance(item, BaseException):
+                raise item
+            if item is None:
+                message = last.message or "its worker ended before the first cell"
+                yield replace(last, phase=NOT_STARTED, message=message)
+                return
+            last = item
+            yield item
+        if follower.pod is None or not pods.is_scheduled(follower.pod):
+            continue
+        first_try = first_try or time.monotonic()
+        if is_ready():
+            yield NodePhase(phase="Running", t=time.time(), uid=pods.uid_of(follower.pod))
+            return
+        if time.monotonic() - first_try > EAGER:
+            pause = min(LAST, pause * FACTOR)
+
+
+def worker_end(client: ArgoClient, address: Address) -> WorkerEnd | None:
+    """How the worker has ended; None while it lives.
+
+    Raises:
+        BackendError: the API does not answer, or denies it.
+    """
+    try:
+        workflow = client.workflow(address.workflow)
+    except Gone:
+        return WorkerEnd(reason="its workflow was deleted, by a user or by a clean-up")
+    found, _ = client.pods(pods_of(address.workflow))
+    pod: dict[str, Any] | None = max(found, key=pods.created, default=None)
+    if not diagnose.is_final(workflow) and (pod is None or not (pods.terminated(pod) or pods.is_deleting(pod))):
+        if pod is None and diagnose.has_run(workflow):
+            return WorkerEnd(reason="its pod was deleted, by a user or with its node")
+        return None
+    cause = diagnose.ended(pod, workflow).partition("; ")[0]
+    report = pods.termination_message(pod) if pod else ""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        own_reason = str(json.loads(report)["reason"])
+        # A worker that is asked to end by a signal does not know why.
+        return WorkerEnd(reason=(cause or own_reason) if own_reason == TERMINATED else own_reason, report=report)
+    return WorkerEnd(reason=cause or "its worker has ended")
+
+
+def end(client: ArgoClient, address: Address) -> None:
+    """Let Argo end the workflow; no error if it has ended.
+
+    Raises:
+        BackendUnavailable: the API does not answer, or denies it.
+    """
+    try:
+        client.shutdown(address.workflow, "Stop")
+    except BackendUnavailable:
+        raise
+    except BackendError as problem:
+        raise BackendUnavailable(str(problem), hint=problem.hint) from problem
