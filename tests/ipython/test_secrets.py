@@ -22,6 +22,7 @@ from uv_argo_magic.engine.prepare import prepare
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.history.store import History
 from uv_argo_magic.renderers.panel import HtmlPanel
+from uv_argo_magic.sessions.registry import Worker
 from uv_argo_magic.testing import FakeBackend
 
 SECRET = "hunter2hunter2"
@@ -154,3 +155,34 @@ def test_the_line_is_not_repeated_with_its_password(shell, private, monkeypatch)
     with pytest.raises(Exception, match="requires authentication") as caught:
         shell.run_cell_magic("argo", "--deps beta --set indexes=corp=" + url.replace(SECRET, SECRET + "x"), "1")
     assert not found_in(f"{caught.value}{caught.value.hint}".encode())
+
+
+def test_a_refusal_and_its_record_have_no_credentials(shell, private, tmp_path, monkeypatch):
+    url = private.url.replace("://", f"://me:{SECRET}@")
+    monkeypatch.setenv("TOKEN", SECRET)
+    shell.user_ns["url"] = url
+    (tmp_path / "uv-argo-policy.toml").write_text('[indexes]\ntrusted = ["https://index.example.com/simple"]\n')
+    line = f"--deps alpha --set indexes=corp=$url --set variables=TOKEN={SECRET}"
+    with capture_output() as shown:
+        error = shell.run_cell(f"%%argo {line}\nimport alpha").error_in_exec
+        shell.run_cell("%argo policy")
+        shell.run_cell("%argo policy explain alpha --set indexes=corp=" + url)
+    assert "is not a trusted index" in str(error)
+    said = f"{error!r}{error}{error.hint}{shown.stdout}{shown.stderr}{[one.data for one in shown.outputs]!r}"
+    assert not found_in(said.encode())
+    (tmp_path / "uv-argo-policy.toml").write_text('[packages]\nblocked = ["beta"]\n')
+    with capture_output() as shown:
+        error = shell.run_cell(f"%%argo {line}\nimport alpha").error_in_exec
+    assert "beta 1.0 is blocked" in str(error)
+    assert not found_in(f"{error!r}{error}{shown.stdout}".encode())
+    written = [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
+    assert "audit.jsonl" in {path.name for path in written}
+    assert [path for path in written if found_in(path.read_bytes())] == []
+
+
+def test_no_repr_has_a_secret(private):
+    settings = Settings(**with_url(private), index_url=f"https://me:{SECRET}@index", variables=(("TOKEN", SECRET),))
+    spec = RunSpec(cell="", requirements=parse("alpha"), settings=settings)
+    worker = Worker(address="a", token=SECRET, host="h", boot="b", pid=1, started="s")
+    for value in (settings, spec, worker):
+        assert not found_in(repr(value).encode())

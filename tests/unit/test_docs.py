@@ -9,6 +9,7 @@ from typing import get_args, get_type_hints
 import pytest
 
 from uv_argo_magic.core.commands import table
+from uv_argo_magic.core.policy import rules
 from uv_argo_magic.core.protocol import events
 from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.guest import values
@@ -81,3 +82,25 @@ def test_every_command_and_every_option_of_a_cell_is_documented():
     text = "".join(path.read_text(encoding="utf-8") for path in PAGES)
     assert [command.name for command in table.COMMANDS if not re.search(rf"\b{command.name}\b", text)] == []
     assert [option.flags[-1] for option in table.CELL.options if option.flags[-1] not in text] == []
+
+
+def test_every_rule_of_a_policy_is_documented():
+    page = (ROOT / "docs" / "policy.md").read_text(encoding="utf-8")
+    documented = set()
+    section = ""
+    for line in page.splitlines():
+        if heading := re.match(r"### `\[(\w+)\]`", line):
+            section = heading[1]
+        elif section and (cells := re.match(r"\| ((?:`[\w.]+`(?:, )?)+) \|", line)):
+            documented |= {name if "." in name else f"{section}.{name}" for name in re.findall(r"`([\w.]+)`", cells[1])}
+    assert documented == set(rules.RULES)
+
+
+def test_every_threat_has_a_test_or_is_not_stopped():
+    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8").partition("## Threats")[2]
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ") and "| attempt |" not in line]
+    assert len(rows) > 30
+    for attempt, stop, test, remains in rows:
+        names = re.findall(r"`([\w/.]+)`", test)
+        assert [name for name in names if not (ROOT / "tests" / name).exists()] == [], attempt
+        assert names or "not stopped" in f"{stop}{remains}", attempt

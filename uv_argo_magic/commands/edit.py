@@ -149,7 +149,7 @@ def _enforce(target: RunTarget, resolution: Resolution, resolver: Resolver, cont
             purpose="lock",
             document=context.notebook_path,
             backend=target.backend,
-            explain=lambda lock: resolver.explain(lock, target.spec.requirements),
+            resolver=lambda: resolver,
         )
     )
 

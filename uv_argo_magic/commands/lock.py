@@ -5,6 +5,7 @@ Rule: nothing is submitted. The lock of the notebook changes only with `--upgrad
 
 from __future__ import annotations
 
+import functools
 import time
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
@@ -109,7 +110,14 @@ def find(line: Line, history: History, context: CellContext) -> tuple[RunTarget,
 
 def _enforce(target: RunTarget, lock: Lock, notebook: str) -> None:
     checks.enforce(
-        checks.Proposal(spec=target.spec, resolution=lock, purpose="lock", document=notebook, backend=target.backend)
+        checks.Proposal(
+            spec=target.spec,
+            resolution=lock,
+            purpose="lock",
+            document=notebook,
+            backend=target.backend,
+            resolver=functools.partial(target.resolver, notebook),
+        )
     )
 
 

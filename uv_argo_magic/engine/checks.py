@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from uv_argo_magic.core.resolution.lock import Lock, Resolution
     from uv_argo_magic.core.spec.run_spec import RunSpec
+    from uv_argo_magic.uv.resolver import Resolver
 
 Purpose: TypeAlias = Literal["run", "plan", "probe", "export", "lock"]
 """What the proposal is for: a run, a run that is only shown (`--dry-run`), a probe of an image, a workflow that is
@@ -36,7 +37,7 @@ class Proposal:
     """What a check decides on: the run with its settings and target, and all packages that it has.
 
     `installs` are its `%pip` lines with their packages, `document` is the path of its notebook or file ("": none), and
-    `backend` (None: that of the spec) runs it. `explain` adds to a lock what requires each package, and may run uv.
+    `backend` (None: that of the spec) runs it. `resolver` finds out more about a lock, and may run uv.
     """
 
     spec: RunSpec
@@ -45,7 +46,7 @@ class Proposal:
     installs: tuple[tuple[str, Lock], ...] = ()
     document: str = ""
     backend: base.Backend | None = None
-    explain: Callable[[Lock], Lock] | None = None
+    resolver: Callable[[], Resolver] | None = None
 
 
 Check: TypeAlias = "Callable[[Proposal], None]"

@@ -114,7 +114,7 @@ def prepare(  # noqa: PLR0913 - by keyword, each with a default that a plain cel
                 installs=installs,
                 document=notebook,
                 backend=backend,
-                explain=lambda lock: target.resolver(notebook).explain(lock, target.spec.requirements),
+                resolver=functools.partial(target.resolver, notebook),
             ),
             missing,
             exchange,

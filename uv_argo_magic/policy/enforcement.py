@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.spec.run_spec import RunSpec
     from uv_argo_magic.engine.checks import Proposal
 
+ABOUT_FILES = ("packages.min_age", "install.max_download")
+"""The rules about sizes and upload times, which some locks lack."""
 RECORDED = frozenset({"run", "probe", "export"})
 """The purposes whose decisions are recorded: the others neither run nor write anything."""
 
@@ -74,9 +76,15 @@ def check(policy: Policy, proposal: Proposal, backend: base.Backend) -> tuple[Vi
         advisories=_advisories(policy, proposal),
         recent_installs=audit.recent_installs() if counts else None,
     )
+    resolver = proposal.resolver() if proposal.resolver and isinstance(resolution, Lock) else None
+    if resolver and isinstance(resolution, Lock) and any(policy.of(rule) for rule in ABOUT_FILES):
+        resolution = resolver.complete(resolution)
+        facts = replace(facts, resolution=resolution)
     violations = rules.check(policy, facts)
-    if proposal.explain and isinstance(resolution, Lock) and any(violation.package for violation in violations):
-        violations = rules.check(policy, replace(facts, resolution=proposal.explain(resolution)))
+    if resolver and isinstance(resolution, Lock) and any(violation.package for violation in violations):
+        # Who requires a package takes another run of uv: only a refusal needs it.
+        facts = replace(facts, resolution=resolver.explain(resolution, spec.requirements))
+        violations = rules.check(policy, facts)
     return violations
 
 

@@ -28,7 +28,7 @@ class Channel:
     """One connection to a worker; usable by one thread at a time."""
 
     sock: socket.socket
-    token: str
+    token: str = field(repr=False)
     silence: float = 0.0
     """Seconds without a byte after which the worker cannot be reached; 0: no limit, as on one machine."""
     _received: bytes = b""
@@ -129,7 +129,7 @@ class Connections:
     """Connects to one worker; holds its lease by one connection that stays open, and on which events come."""
 
     connect: Callable[[], socket.socket]
-    token: str
+    token: str = field(repr=False)
     client: str
     """Identifies this process to the worker."""
     silence: float = 0.0

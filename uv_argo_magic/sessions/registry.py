@@ -61,7 +61,7 @@ class Worker:
     """
 
     address: str
-    token: str
+    token: str = field(repr=False)
     host: str
     boot: str
     pid: int

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uv_argo_magic.core.requirements.parser import parse_items
-from uv_argo_magic.core.resolution import conflicts, dependency_tree, install_errors
+from uv_argo_magic.core.resolution import conflicts, dependency_tree, install_errors, pylock
 from uv_argo_magic.core.resolution.lock import Lock, Unresolved
 from uv_argo_magic.core.resolution.pylock import read_pylock
 from uv_argo_magic.core.resolution.uv_stderr import redact
@@ -191,6 +191,23 @@ class Resolver:
             # Without the warnings that only a new lock has.
             self.store.keep(question.digest, replace(explained, warnings=stored.warnings))
         return explained
+
+    def complete(self, lock: Lock) -> Lock:
+        """The lock with the sizes and upload times that it lacks, where an index provides them.
+
+        The lock that a notebook records, and those of older versions, have neither.
+        """
+        if all(package.url or (package.size and package.uploaded) for package in lock.packages):
+            return lock
+        try:
+            known = pylock.files(self.as_pylock(lock))
+        except ResolutionError:
+            return lock
+        packages = []
+        for package in lock.packages:
+            size, uploaded = known.get(package.sha256, (0, ""))
+            packages.append(replace(package, size=package.size or size, uploaded=package.uploaded or uploaded))
+        return replace(lock, packages=tuple(packages))
 
     def cached(self, lock: Lock, *, cancelled: threading.Event | None = None) -> frozenset[str]:
         """The names of the packages whose files are in uv's cache on this machine, as far as uv reports them.

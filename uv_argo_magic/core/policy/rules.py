@@ -327,6 +327,13 @@ def _only_binary(statement: Statement, subject: Subject) -> Iterator[Violation]:
             )
 
 
+def _no_python_downloads(statement: Statement, subject: Subject) -> Iterator[Violation]:
+    if subject.spec.settings.python_downloads == "automatic":
+        yield _violation(
+            statement, "Installing a Python is not allowed", "Remove python_downloads, or choose another --python."
+        )
+
+
 def _hashes(statement: Statement, subject: Subject) -> Iterator[Violation]:
     if subject.resolution is None:
         return
@@ -570,6 +577,10 @@ _TABLE = (
     Rule(
         name="install.only_binary", kind=TRUE, check=_only_binary, early=True,
         sentence="install wheels only", example="true",
+    ),
+    Rule(
+        name="install.python_downloads", kind=FALSE, check=_no_python_downloads, early=True,
+        sentence="false: uv installs no Python", example="false",
     ),
     Rule(
         name="install.hashes", kind=TRUE, check=_hashes,

@@ -79,6 +79,20 @@ def read_pylock(
     )
 
 
+def files(text: str) -> dict[str, tuple[int, str]]:
+    """(size, upload time) of each wheel and sdist in the text of a `pylock.toml`, by SHA-256; 0 and "" are unknown.
+
+    Raises:
+        ResolutionError: the text is not a lock file, or a file has no hash.
+    """
+    found = {}
+    for table in _tables(tomllib.loads(text), "packages"):
+        name = _text(table, "name")
+        for file in (*_tables(table, "wheels"), *([_table(table, "sdist")] if "sdist" in table else [])):
+            found[_sha256(name, file)] = (_size(file), _uploaded(file))
+    return found
+
+
 def _package(
     name: str, table: _Table, ranks: Mapping[Tag, int], *, only_binary: bool, allowed: frozenset[str] | None
 ) -> Package:

@@ -11,13 +11,16 @@ GROUPS = ("common", "install", "cluster", "advanced")
 Group = TypeVar("Group")
 
 
-def _setting(default: object, group: str, text: str, *, example: str = "", unit: str = "") -> Any:
+def _setting(
+    default: object, group: str, text: str, *, example: str = "", unit: str = "", private: bool = False
+) -> Any:
     """A field with its group and its help, in the manner of `field`.
 
-    `unit` is "bytes" for sizes, `example` a value for error messages.
+    `unit` is "bytes" for sizes, `example` a value for error messages. What is `private` may be a secret, and is not
+    part of a `repr`.
     """
     metadata = {"group": group, "help": text, "unit": unit} | ({"example": example} if example else {})
-    return field(default=default, metadata=metadata)
+    return field(default=default, metadata=metadata, repr=not private)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +31,7 @@ class Settings:
     """
 
     variables: tuple[tuple[str, str], ...] = _setting(
-        (), "common", "environment variables of the cell, as NAME=VALUE", example="MODE=test"
+        (), "common", "environment variables of the cell, as NAME=VALUE", example="MODE=test", private=True
     )
     keep: float = _setting(
         1800.0, "common", "time without a cell after which a session ends (0: with the kernel)", example="2h"
@@ -57,9 +60,9 @@ class Settings:
     find_links: tuple[str, ...] = _setting(
         (), "install", "folders or pages with wheels (like `uv --find-links`)", example="/wheels"
     )
-    index_url: str = _setting("", "install", "package index URL (like `uv --default-index`)")
+    index_url: str = _setting("", "install", "package index URL (like `uv --default-index`)", private=True)
     indexes: tuple[tuple[str, str], ...] = _setting(
-        (), "install", "additional indexes, searched before index_url, as NAME=URL"
+        (), "install", "additional indexes, searched before index_url, as NAME=URL", private=True
     )
     install_timeout: float = _setting(1800.0, "install", "time limit of the install")
     locked: bool = _setting(False, "install", "use only this notebook's stored lock; fail if there is none")

@@ -227,6 +227,13 @@ def test_nothing_is_built_from_source():
     assert RULES["install.only_binary"].early
 
 
+def test_no_python_is_installed():
+    assert refused("install.python_downloads", "false", subject()) == []
+    assert refused("install.python_downloads", "false", subject(python_downloads="automatic")) == [
+        "Installing a Python is not allowed. Remove python_downloads, or choose another --python."
+    ]
+
+
 def test_every_file_has_a_hash():
     assert refused("install.hashes", "true", subject(ALPHA)) == []
     assert refused("install.hashes", "true", replace(subject(requirements="alpha"), resolution=None)) == []

@@ -4,7 +4,7 @@ import pytest
 from packaging.tags import compatible_tags, cpython_tags
 
 from uv_argo_magic.core.resolution.lock import Package, Target
-from uv_argo_magic.core.resolution.pylock import read_pylock
+from uv_argo_magic.core.resolution.pylock import files, read_pylock
 from uv_argo_magic.errors import ResolutionError
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
@@ -190,3 +190,10 @@ def test_the_upload_time_of_a_file_is_kept_with_its_time_zone(written, uploaded)
     file = wheel("alpha-1.0-py3-none-any.whl").replace("{ url", f"{{ upload-time = {written}, url", 1)
     (found,) = read(package(f"wheels = [{file}]")).packages
     assert found.uploaded == uploaded
+
+
+def test_the_files_of_a_lock_are_found_by_their_hash():
+    dated = wheel("alpha-1.0-py3-none-any.whl", size=7).replace("{ url", "{ upload-time = 2026-01-01T00:00:00Z, url", 1)
+    sdist = wheel("alpha-1.0.tar.gz", sha256="b" * 64)
+    text = package(f"wheels = [{dated}]\nsdist = {sdist}")
+    assert files(text) == {A: (7, "2026-01-01T00:00:00+00:00"), "b" * 64: (10, "")}
