@@ -80,7 +80,7 @@ print(json.dumps([status, started, sorted(sys.modules)]), file=sys.stderr)
 """
 HEAVY = {
     "IPython", "ipywidgets", "hera", "kubernetes", "importlib.metadata", "html", "packaging.specifiers",
-    "packaging.tags", "tomllib", "zipfile", "uv_argo_magic.core.protocol.remote_error",
+    "packaging.tags", "tomllib", "zipfile", "email.message", "pickle", "uv_argo_magic.core.protocol.remote_error",
     "uv_argo_magic.core.protocol.values", "uv_argo_magic.core.resolution.install_errors",
     "uv_argo_magic.core.requirements.parser", "uv_argo_magic.uv.resolver",
 }  # fmt: skip

@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING
 from uv_argo_magic import guest, guest_notebook, guest_values
 from uv_argo_magic._os import atomic_write, paths
 from uv_argo_magic.core.spec.program import GUEST_NAME
-from uv_argo_magic.guest_values import pickles
-from uv_argo_magic.values import pickling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,6 +62,9 @@ def cloudpickle_modules() -> dict[str, str]:
     Raises:
         SpecError: it is not installed here.
     """
+    from uv_argo_magic.guest_values import pickles  # noqa: PLC0415 - 25 ms, and few runs have such values
+    from uv_argo_magic.values import pickling  # noqa: PLC0415 - as above
+
     return {f"{pickles.PRIVATE}.py": stripped(pickling.source())}
 
 

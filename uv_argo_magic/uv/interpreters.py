@@ -23,7 +23,6 @@ import packaging
 from uv import find_uv_bin
 
 from uv_argo_magic.core.resolution.lock import Target
-from uv_argo_magic.core.resolution.uv_stderr import redact
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
@@ -185,6 +184,8 @@ def _install(request: str) -> None:
     Raises:
         SpecError: it cannot.
     """
+    from uv_argo_magic.core.resolution.uv_stderr import redact  # noqa: PLC0415 - few Pythons are installed
+
     try:
         completed = _uv("python", "install", "--no-bin", request, timeout=_INSTALL_TIMEOUT)
         lines = completed.stderr.strip().splitlines() or ["no output"]
