@@ -67,6 +67,11 @@ class PolicyError(ArgoMagicError):
         super().__init__(message, hint=hint)
         self.violations = violations
 
+    @property
+    def is_question(self) -> bool:
+        """Whether the user may go on by confirming it."""
+        return bool(self.violations) and all(violation.is_question for violation in self.violations)
+
     def __str__(self) -> str:
         return "\n".join((self.message, *(f"- {violation.text}" for violation in self.violations)))
 

@@ -112,3 +112,54 @@ def test_no_text_of_a_policy_is_html(shell, policy):
     (table,) = shown.outputs
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in table.data["text/html"]
     assert "<script>" not in table.data["text/html"]
+
+
+@pytest.fixture
+def foreign(shell, policy, tmp_path, monkeypatch):
+    """A notebook with the run of another user, under a policy that asks."""
+    policy.write_text('[install]\nconfirm = "foreign-lock"\n')
+    entry = {"uv_argo": {"schema": 1, "run": "20260102-030405-abcdef", "lock": "0" * 32}}
+    cell = {"cell_type": "code", "source": "x", "outputs": [{"metadata": entry}]}
+    (tmp_path / "study.ipynb").write_text(json.dumps({"cells": [cell], "nbformat": 4}))
+    shell.user_ns["__session__"] = str(tmp_path / "study.ipynb")
+    asked = []
+
+    def answer(text):
+        monkeypatch.setattr("builtins.input", lambda prompt="": asked.append(prompt) or text)
+        return asked
+
+    return answer
+
+
+def test_packages_of_another_users_notebook_are_confirmed_once(shell, foreign, index):
+    asked = foreign("n")
+    assert "20260102-030405-abcdef" in refusal(shell, "%%argo -d alpha\n1")
+    assert [path for path in index.requests if path.endswith(".whl")] == []
+    (prompt,) = asked
+    assert prompt.startswith("This notebook has runs of another user or machine, the last one 20260102-030405-abcdef.")
+    assert f"2 packages (1.8 kB) that you never installed before, for alpha 1.0, from {index.url}." in prompt
+    foreign("y")
+    for _ in range(2):
+        assert shell.run_cell("%%argo -d alpha\n1").success
+    assert len(asked) == 2
+    assert shell.run_cell("%%argo\n1").success
+    assert len(asked) == 2
+
+
+def test_where_no_one_can_be_asked_the_setting_confirms(shell, foreign, monkeypatch):
+    def no_stdin(prompt=""):
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", no_stdin)
+    assert "Check them, then add --set yes=true once." in refusal(shell, "%%argo -d alpha\n1")
+    assert shell.run_cell("%%argo -d alpha --set yes=true\n1").success
+    assert shell.run_cell("%%argo -d alpha\n1").success
+
+
+def test_the_users_own_notebook_asks_nothing(shell, policy, tmp_path, monkeypatch):
+    policy.write_text('[install]\nconfirm = "foreign-lock"\n')
+    shell.user_ns["__session__"] = str(tmp_path / "study.ipynb")
+    monkeypatch.setattr("builtins.input", lambda prompt="": pytest.fail(prompt))
+    for text in ("not a notebook", '{"cells": [3]}', '{"cells": []}'):
+        (tmp_path / "study.ipynb").write_text(text)
+        assert shell.run_cell("%%argo -d alpha\n1").success

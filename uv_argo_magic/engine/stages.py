@@ -7,14 +7,18 @@ Rule: whatever differs between the places that run something is a method of `Fro
 
 from __future__ import annotations
 
+import functools
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from uv_argo_magic._os import paths
 from uv_argo_magic.backends import base
+from uv_argo_magic.core.protocol.events import Question
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.engine import run as runs
 from uv_argo_magic.engine.prepare import prepare
+from uv_argo_magic.errors import PolicyError
 
 if TYPE_CHECKING:
     import threading
@@ -86,7 +90,7 @@ def ready(  # noqa: PLR0913 - by keyword, each with a default that a plain cell 
         CellFailed: the cell has a syntax error.
     """
 
-    def work(cancelled: threading.Event) -> Prepared:
+    def work(cancelled: threading.Event, spec: RunSpec = spec) -> Prepared:
         return prepare(
             spec,
             notebook=front_end.document,
@@ -99,10 +103,26 @@ def ready(  # noqa: PLR0913 - by keyword, each with a default that a plain cell 
             exchange=_exchange(spec, front_end, run_id),
         )
 
-    prepared = front_end.prepare(work, spec, run_id)
+    try:
+        prepared = front_end.prepare(work, spec, run_id)
+    except PolicyError as question:
+        if not question.is_question or not _is_confirmed(question, front_end):
+            raise
+        confirmed = replace(spec, settings=replace(spec.settings, yes=True))
+        prepared = front_end.prepare(functools.partial(work, spec=confirmed), confirmed, run_id)
     front_end.check_syntax(spec.cell, spec.code, prepared.interpreter.target.minor)
     front_end.show_notes((*notes, *messages.warnings(prepared.resolution)), spec.settings)
     return prepared
+
+
+def _is_confirmed(question: PolicyError, front_end: FrontEnd) -> bool:
+    """Whether the user answers yes; a front end that cannot ask answers no."""
+    sentences = "\n".join(f"{violation.sentence}." for violation in question.violations)
+    try:
+        answer = front_end.ask(Question(prompt=f"{sentences}\nInstall them? [y/N] ", boot="", n=0, t=time.time()))
+    except (EOFError, RuntimeError):  # IPython raises a RuntimeError where there is no stdin
+        return False
+    return answer.strip().lower() in ("y", "yes")
 
 
 def _exchange(spec: RunSpec, front_end: FrontEnd, run_id: str) -> str:

@@ -15,7 +15,7 @@ import os
 import socket
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic._os import paths
 from uv_argo_magic.core.resolution.lock import Lock
@@ -23,7 +23,7 @@ from uv_argo_magic.core.spec import indexes
 from uv_argo_magic.errors import PolicyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from uv_argo_magic.core.policy.model import Policy, Violation
     from uv_argo_magic.core.resolution.lock import Package
@@ -92,12 +92,19 @@ def write(record: dict[str, object], named_logs: Iterable[str]) -> None:
 
 def recent_installs() -> int:
     """The runs with packages that began on this machine within an hour, as this user's log has them."""
-    try:
-        lines = own_log().read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return 0
     since = time.strftime(TIME, time.gmtime(time.time() - HOUR))
-    return sum(_is_recent_install(line, since) for line in lines)
+    return sum(
+        record["purpose"] == "run" and record["decision"] == "allowed" and bool(record["packages"])
+        for record in _records()
+        if record["time"] >= since
+    )
+
+
+def allowed_locks() -> frozenset[str]:
+    """The keys of the locks that this user was allowed to run before."""
+    return frozenset(
+        str(record["lock"]) for record in _records() if record["purpose"] == "run" and record["decision"] == "allowed"
+    )
 
 
 def user() -> str:
@@ -108,17 +115,18 @@ def user() -> str:
         return str(os.getuid()) if hasattr(os, "getuid") else ""
 
 
-def _is_recent_install(line: str, since: str) -> bool:
-    try:
-        record = json.loads(line)
-        return bool(
-            record["time"] >= since
-            and record["purpose"] == "run"
-            and record["decision"] == "allowed"
-            and record["packages"]
-        )
-    except (ValueError, KeyError, TypeError):
-        return False
+def _records() -> Iterator[dict[str, Any]]:
+    """The readable lines of the user's log, also of the last one that was full."""
+    for log in (own_log().with_suffix(".1.jsonl"), own_log()):
+        try:
+            lines = log.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError):
+            continue
+        for line in lines:
+            with contextlib.suppress(ValueError):
+                record = json.loads(line)
+                if isinstance(record, dict) and record.keys() >= {"time", "purpose", "decision", "packages", "lock"}:
+                    yield record
 
 
 def _name(package: Package) -> str:

@@ -69,10 +69,13 @@ def check(policy: Policy, proposal: Proposal, backend: base.Backend) -> tuple[Vi
     spec, resolution = proposal.spec, proposal.resolution
     installs_packages = bool(resolution.lines or proposal.installs)
     counts = installs_packages and proposal.purpose == "run" and policy.of("install.per_hour")
+    facts = subject(spec, backend, installs_packages)
+    addresses = facts.indexes
     facts = replace(
-        subject(spec, backend, installs_packages),
+        facts,
         resolution=resolution,
         installs=proposal.installs,
+        question=_question(policy, proposal, addresses),
         advisories=_advisories(policy, proposal),
         recent_installs=audit.recent_installs() if counts else None,
     )
@@ -86,6 +89,16 @@ def check(policy: Policy, proposal: Proposal, backend: base.Backend) -> tuple[Vi
         facts = replace(facts, resolution=resolver.explain(resolution, spec.requirements))
         violations = rules.check(policy, facts)
     return violations
+
+
+def _question(policy: Policy, proposal: Proposal, addresses: tuple[str, ...]) -> str:
+    """What the policy wants to be confirmed."""
+    if not policy.of("install.confirm"):
+        return ""
+    from uv_argo_magic.policy import foreign_locks  # noqa: PLC0415 - few policies ask for it
+
+    names = tuple(map(rules.index_name, addresses))
+    return foreign_locks.question(proposal, names)
 
 
 def _advisories(policy: Policy, proposal: Proposal) -> tuple[Found, ...]:

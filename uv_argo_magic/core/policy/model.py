@@ -67,6 +67,8 @@ class Violation:
     action: str
     package: str = ""
     path: tuple[str, ...] = ()
+    is_question: bool = False
+    """A user may answer it: nothing is forbidden."""
 
     @property
     def text(self) -> str:
@@ -93,6 +95,8 @@ class Subject:
     images: tuple[str, ...] = ()
     now: float = 0.0
     recent_installs: int | None = None
+    question: str = ""
+    """What a user has to confirm; "": nothing."""
     advisories: tuple[Found, ...] = ()
     """Known vulnerabilities of the packages, one item for each source that a policy names."""
 

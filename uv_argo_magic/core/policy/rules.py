@@ -10,7 +10,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -118,6 +118,13 @@ def _count(value: object) -> float:
     return float(value)
 
 
+def _foreign_lock(value: object) -> str:
+    """The only case that can be confirmed, so far."""
+    if value != "foreign-lock":
+        raise ValueError(value)
+    return "foreign-lock"
+
+
 def _size(value: object) -> float:
     return float(cast("int", settings_parser.parse_setting("install_disk", value)))
 
@@ -177,6 +184,7 @@ NAMES = Kind(parse=_names, merge=_all, show=_show_names)
 TEXTS = Kind(parse=_strings, merge=_all, show=lambda value: ", ".join(value) or "none")
 TRUE = Kind(parse=_true, merge=_first, show=lambda _: "true")
 FALSE = Kind(parse=_false, merge=_first, show=lambda _: "false")
+CONFIRM = Kind(parse=_foreign_lock, merge=_first, show=str)
 COUNT = Kind(parse=_count, merge=_smallest, show="{:g}".format)
 SIZE = Kind(parse=_size, merge=_smallest, show=_show_size)
 TIME = Kind(parse=_seconds, merge=_smallest, show=humanize.exact_seconds)
@@ -245,7 +253,7 @@ def _trusted(statement: Statement, subject: Subject) -> Iterator[Violation]:
         if not any(pattern == address if is_default else patterns.url_matches(pattern, address) for pattern in trusted):
             yield _violation(
                 statement,
-                f"{_index_name(address)} is not a trusted index",
+                f"{index_name(address)} is not a trusted index",
                 f"Use {_index_use(trusted)}." if trusted else "Remove the requirements.",
             )
     for host in subject.insecure_hosts:
@@ -256,7 +264,8 @@ def _trusted(statement: Statement, subject: Subject) -> Iterator[Violation]:
         )
 
 
-def _index_name(address: str) -> str:
+def index_name(address: str) -> str:
+    """An address of an index for people."""
     return "uv's default index" if address == DEFAULT_INDEX else address
 
 
@@ -436,6 +445,12 @@ def _per_hour(statement: Statement, subject: Subject) -> Iterator[Violation]:
         )
 
 
+def _confirm(statement: Statement, subject: Subject) -> Iterator[Violation]:
+    if subject.question:
+        violation = _violation(statement, subject.question, "Check them, then add --set yes=true once.")
+        yield replace(violation, is_question=True)
+
+
 def _setting_limit(name: str, unit: str = "seconds") -> Check:
     """The check that a setting is not above the limit, and is limited at all."""
 
@@ -605,6 +620,10 @@ _TABLE = (
     Rule(
         name="install.max_disk", kind=SIZE, check=_setting_limit("install_disk", "bytes"),
         sentence="maximum install_disk: the size of what is installed", example='"10GiB"',
+    ),
+    Rule(
+        name="install.confirm", kind=CONFIRM, check=_confirm,
+        sentence="ask once before the packages of another user's notebook are installed", example='"foreign-lock"',
     ),
     Rule(
         name="install.per_hour", kind=COUNT, check=_per_hour,

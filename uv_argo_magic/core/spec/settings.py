@@ -45,6 +45,8 @@ class Settings:
     run_timeout: float = _setting(0.0, "common", "time limit of the cell (like --timeout)")
     value_limit: int = _setting(1024 * MIB, "common", "maximum size of pushed or pulled values", unit="bytes")
 
+    yes: bool = _setting(False, "common", "confirm what a package policy asks about")
+
     allow_urls: bool = _setting(True, "install", "allow `name @ https://...` requirements")
     base: str = _setting(
         "", "install", "image whose installed packages the cell can import, or own for those of the Python that runs it"

@@ -70,6 +70,7 @@ def test_urls_are_off_in_a_policy_that_does_not_list_them():
         ("[install]\nmax_packages = true", "invalid value for install.max_packages", "Example"),
         ('[install]\nmax_packages = "80"', "invalid value for install.max_packages", "Example"),
         ('[install]\nmax_download = "much"', "invalid value for install.max_download", "Example"),
+        ('[install]\nconfirm = "always"', "invalid value for install.confirm", 'Example: confirm = "foreign-lock"'),
         ('[run]\nmax_memory = "8"', "invalid value for run.max_memory", "Example"),
     ],
 )

@@ -260,6 +260,14 @@ def test_installs_are_counted_where_a_count_is_known():
     assert text.startswith("30 runs with packages began on this machine within an hour, and at most 30 may.")
 
 
+def test_what_a_user_can_confirm_is_a_question():
+    asked = subject(ALPHA, question="This notebook has runs of another user")
+    (violation,) = check(read('[install]\nconfirm = "foreign-lock"', "p"), asked)
+    assert violation.is_question
+    assert violation.action == "Check them, then add --set yes=true once."
+    assert check(read('[install]\nconfirm = "foreign-lock"', "p"), subject(ALPHA)) == ()
+
+
 def test_settings_have_limits():
     assert refused("run.max_time", '"1h"', subject()) == []
     assert refused("run.max_time", '"1h"', subject(run_timeout=7200.0)) == [

@@ -37,7 +37,7 @@ CARRIED = frozenset(
     {
         "base", "index_url", "only_binary", "allow_urls", "exclude_newer", "prerelease", "resolution", "constraints",
         "overrides", "offline", "run_timeout", "install_timeout", "install_memory", "install_disk", "log_budget",
-        "find_links", "torch_backend",
+        "find_links", "torch_backend", "yes",
         "output_lines", "value_limit", "variables", "context", "kubeconfig", "namespace", "images", "platform",
         "panel", "history", "template", "gpu_resource", "pod_gc_delay", "locked", "indexes", "server", "executor_patch",
     }
