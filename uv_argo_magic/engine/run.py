@@ -167,7 +167,7 @@ def _write_pushed(prepared: Prepared) -> None:
         folder.mkdir(mode=0o700)
         for number, item in enumerate(prepared.spec.push):
             if name := pushed_file(item, number):
-                files.write(str(folder / name), item.text, item.buffers)
+                files.write(str(folder / name), item.text, item.buffers, is_sealed=item.form == "sealed")
     except OSError as problem:
         raise BackendUnavailable(
             f"cannot write the pushed values: {problem}", hint="Free some disk space, or set UV_ARGO_HOME."

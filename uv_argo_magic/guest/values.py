@@ -83,7 +83,7 @@ def dump(tree, buffers=None):
 
 
 def decode(text, buffers=()):
-    """The value of a text and its buffers (bytearrays), which become part of it.
+    """The value of a text and its buffers (writable memory), which become part of it.
 
     Raises:
         ValueError: it is invalid.
@@ -290,7 +290,7 @@ def _read_array(tree):
         raise Invalid("an array whose bytes do not fill its shape")
     # Writable, and with the memory layout of the original.
     array = np.ndarray(shape, dtype, body or bytes(max(dtype.itemsize, 1)), order=tree["order"])
-    return array if body and isinstance(body, bytearray) else array.copy(order="K")
+    return array if array.flags.writeable and body else array.copy(order="K")
 
 
 _READERS["array"] = _read_array

@@ -292,7 +292,9 @@ def _read_frame(tree, inner):
         frame = pd.DataFrame(inner(tree["block"]), index=index, columns=columns, copy=False)
     else:
         data = [inner(part) for part in tree["data"]]
-        frame = pd.DataFrame({number: _series(array, index) for number, array in enumerate(data)}, index=index)
+        frame = pd.DataFrame(
+            {number: _series(array, index) for number, array in enumerate(data)}, index=index, copy=False
+        )
         frame.columns = columns
     return _set_attributes(frame, tree, inner)
 

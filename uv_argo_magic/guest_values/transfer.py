@@ -99,9 +99,11 @@ def _record(codec, order, name, value, displays, room):
         )
     if buffers or (order["exchange"] and len(text) > INLINE):
         fields["file"] = "pulled-%s" % os.urandom(8).hex()
-        fields["size"], fields["digest"] = files.write(os.path.join(order["exchange"], fields["file"]), text, buffers)
+        path = os.path.join(order["exchange"], fields["file"])
+        fields["digest"] = files.write(path, text, buffers or (), fields.get("sealed", False))
     else:
-        fields.update(body=text, size=size, digest=files.digest_of(text))
+        fields.update(body=text, digest=files.digest_of(text))
+    fields["size"] = size
     return fields, size
 
 

@@ -76,7 +76,7 @@ class Sealed:
         caption = f"Sealed {self.type}, {humanize.size(self.size)}, from {self.run}"
         return f"<div><small>{html.escape(caption)}</small></div>{self.view['text/html']}"
 
-    def read(self) -> tuple[str, list[bytearray]]:
+    def read(self) -> tuple[str, list[values.Raw]]:
         """The text and the buffers, as they were pulled.
 
         Raises:
@@ -127,7 +127,7 @@ class Sealed:
                 hint=f"Push it to a cell instead: --push {self.name}.",
             )
 
-    def _cannot_open(self, problem: Exception, data: bytes | bytearray) -> ArgoMagicError:
+    def _cannot_open(self, problem: Exception, data: values.Raw) -> ArgoMagicError:
         """Why it cannot be unpickled: a package that is missing or different."""
         missing, different = [], []
         there = {name.lower().replace("_", "-"): version for name, version in self.origin.packages}
@@ -150,7 +150,7 @@ class Sealed:
         )
 
 
-def modules_of(data: bytes | bytearray) -> list[str]:
+def modules_of(data: values.Raw) -> list[str]:
     """The top-level modules that a pickle imports from; it is read, and not run."""
     found: dict[str, None] = {}
     texts: list[str] = []
@@ -175,7 +175,7 @@ def header(text: str) -> dict[str, str]:
     return {key: str(tree[key]) for key in ("format", "python", "cloudpickle") if key in tree}
 
 
-def read(name: str, body: str, file: str, digest: str, origin: Origin) -> tuple[str, list[bytearray]]:
+def read(name: str, body: str, file: str, digest: str, origin: Origin) -> tuple[str, list[values.Raw]]:
     """The text and the buffers of a pulled value.
 
     Raises:

@@ -159,8 +159,8 @@ class ClearOutput(Record):
 class Value(Record):
     """A pulled variable: its encoded text (core/protocol/values.py) or the file that has it, or the problem.
 
-    `size` is in bytes, `digest` the SHA-256 of the text or of the file. A `sealed` value is a pickle; `view` is how
-    a value looks that is sealed, or that the notebook has no library for.
+    `size` is in bytes, `digest` the SHA-256 of the text, or of the file of a sealed value. `sealed`: it is a pickle.
+    `view` is how a value looks that is sealed, or that the notebook has no library for.
     """
 
     name: str

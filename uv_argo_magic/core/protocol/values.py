@@ -14,10 +14,11 @@ from uv_argo_magic.guest_values import libraries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from mmap import mmap
 
 codec.extend(libraries.pack, libraries.READERS)
 
-Raw: TypeAlias = bytes | bytearray | memoryview
+Raw: TypeAlias = "bytes | bytearray | memoryview | mmap"
 """Bytes; of a memoryview each item is one byte."""
 LARGE = 1000
 """Items from which on a value is not looked into, where only its kind matters."""
@@ -69,7 +70,7 @@ def can_encode(value: object) -> bool:
     return True
 
 
-def decode(text: str, buffers: Sequence[bytearray] = ()) -> object:
+def decode(text: str, buffers: Sequence[Raw] = ()) -> object:
     """Decode the text of a value, and the buffers beside it, which become part of it.
 
     Raises:

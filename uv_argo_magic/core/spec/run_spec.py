@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from uv_argo_magic.core.requirements.model import Requirements
 from uv_argo_magic.core.spec.settings import Resources, Settings
+
+if TYPE_CHECKING:
+    from uv_argo_magic.core.protocol.values import Raw
 
 __all__ = ["FILES", "Pushed", "Resources", "RunSpec", "Settings"]
 
@@ -26,7 +29,7 @@ class Pushed:
 
     name: str
     text: str
-    buffers: tuple[bytes | bytearray | memoryview, ...] = field(default=(), compare=False, repr=False)
+    buffers: tuple[Raw, ...] = field(default=(), compare=False, repr=False)
     type: str = ""
     form: Literal["plain", "pickled", "sealed"] = "plain"
     python: str = ""
