@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import stat
 import subprocess
 import sys
@@ -185,6 +186,15 @@ def test_what_is_no_answer_at_all(server):
     with pytest.raises(BackendUnavailable, match="no response from"):
         door.workflows("a=b")
     assert door.workflows("a=b") == []
+
+
+def test_a_refused_connection_is_not_reported_as_a_timeout(server, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    kubeconfig = tmp_path / "refusing"
+    kubeconfig.write_text(server.kubeconfig.read_text().replace(server.url, f"http://127.0.0.1:{port}"))
+    with pytest.raises(BackendUnavailable, match=r"no response from the API of test, namespace nb: .*refused"):
+        client.connect(Settings(kubeconfig=str(kubeconfig))).workflows("a=b")
 
 
 def test_every_bad_day_at_once_loses_nothing(server):

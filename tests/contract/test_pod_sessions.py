@@ -171,6 +171,19 @@ def test_a_pod_that_is_killed_is_explained_with_what_was_lost(server, notebook):
     assert notebook.text("print(dir().count('data'))", "-s --restart") == "0\n"
 
 
+def test_a_cell_that_its_pod_stops_is_explained(server, notebook):
+    notebook.run("data = 1")
+    run = notebook.begin("import time\nprint('on', flush=True)\ntime.sleep(60)")
+    until_printed(run, "on")
+    workflow = worker_of(server, notebook)
+    workflow.made["spec"]["shutdown"] = "Stop"
+    workflow.shutdown()
+    state = run.wait(30)
+    assert state.outcome == "Lost"
+    assert "the session main has ended: " in state.node.message
+    assert "Lost: data (int" in state.node.message
+
+
 def test_a_worker_reports_its_own_end_in_the_pods_status(server, notebook):
     notebook.run("data = 1", "-s --set keep=1")
     ended(worker_of(server, notebook))

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from uv_argo_magic.uv.interpreters import Interpreter
 
 PREFIX = "session-"
+CAUSE = 10.0
+"""Seconds to wait for the reason why a pod ends."""
 RESEND = 30.0
 """Seconds for which a cell is sent to a pod again that does not answer."""
 RETRY = (0.2, 1.5, 2.0)
@@ -46,6 +48,8 @@ class SessionRuns:
     pod: PodSession | None = None
     """The session's worker, if it belongs to no machine of the user's."""
     _channels: dict[str, Channel] = field(default_factory=dict)
+    _stopped: set[str] = field(default_factory=set)
+    """Cells that this process asked to end."""
     _nonce: str = ""
     """Of the records of the last cell."""
     _waiting: dict[str, tuple[Callable[[], None], RunSpec]] = field(default_factory=dict)
@@ -142,6 +146,7 @@ class SessionRuns:
         """The log of a cell as it grows, for as long as the pod lives."""
         yield ev.NodePhase(phase="Running", t=time.time())
         lost_at, pause, is_complete = 0.0, 0.0, False
+        last: ev.NodePhase | None = None
         while not is_complete:
             try:
                 for text in self._texts(name):
@@ -151,6 +156,9 @@ class SessionRuns:
                         with contextlib.suppress(BackendError):
                             self.hold()  # the lease may have ended with the connection
                     is_complete = is_complete or '"k":"exit"' in text
+                    if name not in self._stopped and ev.exit_reason(text, self._nonce) == "stopped":
+                        last = self._phase_of_end(pod)
+                        yield last
                     if '"k":"variables"' in text:
                         self._remember(text, pod)
                     yield text
@@ -166,7 +174,15 @@ class SessionRuns:
                     yield ev.NodePhase(phase=ev.UNREACHABLE, message=_unreachable(problem, lost_at), t=lost_at)
                 time.sleep(pause)
                 pause = min(RETRY[2], pause * RETRY[1]) or RETRY[0]
-        yield ev.NodePhase(phase="Succeeded", t=time.time())
+        yield last or ev.NodePhase(phase="Succeeded", t=time.time())
+
+    def _phase_of_end(self, pod: PodSession) -> ev.NodePhase:
+        """Why the pod stopped a cell: its deletion, a deadline, a stop by another client."""
+        deadline = time.monotonic() + CAUSE
+        while not (cause := pod.why_ended()) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        message = f"{cause}; {self.restart_hint}" if cause else ""
+        return ev.NodePhase(phase="Failed", message=message, t=time.time())
 
     def _remember(self, text: str, pod: PodSession) -> None:
         """Keep the variables after a cell: a pod that is killed cannot write them."""
@@ -233,6 +249,7 @@ class SessionRuns:
         if self.pod is not None and name in self._waiting:
             self.pod.stopping.set()
             return
+        self._stopped.add(name)
         self.connections.ask("stop", run=name.removeprefix(PREFIX))
 
     def answer(self, name: str, text: str = "", *, refused: str = "") -> None:

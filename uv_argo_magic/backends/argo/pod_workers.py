@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 PORT = 8471
 REPORT = "/dev/termination-log"
 """What a container writes to this file becomes part of its status."""
+POD_DELETED = "its pod was deleted, by a user or with its node"
 TERMINATED = "terminated"
 """The reason of a worker that received SIGTERM (guest/session/worker.py)."""
 PROBE = "uv-argo-none"
@@ -206,8 +207,14 @@ def worker_end(client: ArgoClient, address: Address) -> WorkerEnd | None:
     pod: dict[str, Any] | None = max(found, key=pods.created, default=None)
     if not diagnose.is_final(workflow) and (pod is None or not (pods.terminated(pod) or pods.is_deleting(pod))):
         if pod is None and diagnose.has_run(workflow):
-            return WorkerEnd(reason="its pod was deleted, by a user or with its node")
+            return WorkerEnd(reason=POD_DELETED)
         return None
+    if (
+        pod is not None
+        and pods.is_deleting(pod)
+        and not (diagnose.is_shut_down(workflow) or diagnose.is_final(workflow))
+    ):
+        return WorkerEnd(reason=POD_DELETED)
     cause = diagnose.ended(pod, workflow).partition("; ")[0]
     report = pods.termination_message(pod) if pod else ""
     with contextlib.suppress(ValueError, KeyError, TypeError):

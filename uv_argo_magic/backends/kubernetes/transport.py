@@ -268,7 +268,9 @@ class HttpTransport:
         import urllib3  # noqa: PLC0415 - comes with kubernetes
 
         message = f"no response from the API of {self.location}"
-        if isinstance(problem, urllib3.exceptions.TimeoutError):
+        # A refused connection is a ConnectTimeoutError to urllib3 as well.
+        is_refusal = isinstance(problem, urllib3.exceptions.NewConnectionError)
+        if isinstance(problem, urllib3.exceptions.TimeoutError) and not is_refusal:
             seconds = CONNECT if isinstance(problem, urllib3.exceptions.ConnectTimeoutError) else silence
             return TimedOut(f"{message} within {seconds:g} seconds", hint=self.advice, seconds=seconds)
         return BackendUnavailable(f"{message}: {reason(problem)}", hint=self.advice)

@@ -142,6 +142,7 @@ class SessionCell(cell.Cell):
         self.items, self.total = [], 0
         self.end = None  # the record of the cell's end
         self.has_begun = self.is_due = self.asks = False
+        self.oom_kills = 0
         self.begun_at = 0.0
 
     def begin(self, log, payload, path):
@@ -155,6 +156,7 @@ class SessionCell(cell.Cell):
         self.out = output.Output(log, self.budget, path)
         self.done = self.failed = self.interrupted = False
         self.has_begun = self.is_due = self.asks = False
+        self.oom_kills = processes.oom_kills()
         self.end = None
         self.omitted = self.cleared_at = 0
         self.held.move(log)
@@ -198,7 +200,9 @@ class SessionCell(cell.Cell):
             code = self.process.popen.returncode
             if cause:
                 return cause[0], code, cause[1]
-            return ("signal", code, "") if code < 0 else ("exit", code, "os._exit")
+            if code >= 0:
+                return "exit", code, "os._exit"
+            return "signal", code, "memory" if processes.oom_kills() > self.oom_kills else ""
         code = self.end["code"]
         if self.failed:
             return (cause[0], code, cause[1]) if cause and self.interrupted else ("error", code, "")

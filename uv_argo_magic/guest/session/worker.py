@@ -264,6 +264,8 @@ class Worker:
             return "the cell did not react to the interrupt of %s" % detail
         if reason == "stopped":
             return self.host.ending or "the cell was stopped twice"
+        if detail == "memory":
+            return "memory ran out"
         return _death(code)
 
     def _variables(self):
