@@ -352,6 +352,30 @@ def test_the_source_of_what_a_cell_defines_is_found(shared):
     assert shared.text("print(inspect.getsource(doubled))") == "def doubled(x):\n    return 2 * x\n\n"
 
 
+def test_completions_come_from_the_session_and_never_while_a_cell_runs(shared):
+    shared.run("class Holder: pass\nholder = Holder()\nholder.attribute = {'key one': 1}")
+    entry = shared.entry()
+    assert ("holder", "instance") in workers.complete(entry, "", "hold", "name")
+    assert workers.complete(entry, "holder", "att", "attribute") == (("attribute", "instance"),)
+    assert workers.complete(entry, "holder.attribute", "key", "key") == (("key one", "dict key"),)
+    run = shared.begin("print('begun')\nimport time; time.sleep(0.3)")
+    until_printed(run, "begun")
+    assert workers.complete(entry, "", "hold", "name") == ()
+    assert run.wait(30).outcome == "Succeeded"
+    assert workers.complete(entry, "", "hold", "name")
+
+
+def test_a_slow_completion_is_not_waited_for_and_the_next_cell_runs(shared):
+    shared.run("import time\nclass Slow:\n    def __dir__(self):\n        time.sleep(60)\nslow = Slow()")
+    assert workers.complete(shared.entry(), "slow", "", "attribute") == ()
+    assert shared.text("print('fine')") == "fine\n"
+
+
+def test_the_exception_of_a_cell_is_kept_for_debuggers(shared):
+    shared.run("1 / 0")
+    assert shared.text("import sys; print(repr(sys.last_value))") == "ZeroDivisionError('division by zero')\n"
+
+
 def test_noise_on_the_socket_does_not_disturb_the_session(shared):
     shared.run("1")
     sock = workers._make_connections(shared.entry()).connect()

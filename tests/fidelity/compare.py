@@ -61,18 +61,27 @@ def pinned(names: Sequence[str]) -> str:
     return " ".join(f"{name}=={importlib.metadata.version(name)}" for name in names)
 
 
-def run(cells: Sequence[Cell], folder: Path, *, environ: Mapping[str, str] | None = None) -> list[tuple[Seen, Seen]]:
-    """(plain, argo) of each cell; one kernel runs all of the plain ones first, each with a namespace of its own."""
+def run(
+    cells: Sequence[Cell], folder: Path, *, environ: Mapping[str, str] | None = None, in_sessions: bool = False
+) -> list[tuple[Seen, Seen]]:
+    """(plain, argo) of each cell; one kernel runs all of the plain ones first, each with a namespace of its own.
+
+    With `in_sessions` each cell is the first one of a session.
+    """
     made = nbformat.v4.new_code_cell
     plain = [made(f"{'' if cell.source.startswith('%%') else PLAIN_LINE}\n{cell.source}") for cell in cells]
-    argo = [made(f"%%argo{f' --deps {pinned(cell.deps)}' if cell.deps else ''}\n{cell.source}") for cell in cells]
+    session = " --session one" if in_sessions else ""
+    argo = [
+        made(f"%%argo{session}{f' --deps {pinned(cell.deps)}' if cell.deps else ''}\n{cell.source}") for cell in cells
+    ]
+    ends = [made("%argo stop one" if in_sessions else "") for _ in cells]
     resets = [made(RESET) for _ in cells]
     notebook = nbformat.v4.new_notebook(
         cells=[
             *(one for pair in zip(resets, plain, strict=True) for one in pair),
             made("%reset -f"),
             made("%load_ext uv_argo_magic"),
-            *argo,
+            *(one for pair in zip(argo, ends, strict=True) for one in pair),
         ]
     )
     # A kernel that finds itself in a test of pytest's does not read what child processes write.
@@ -123,9 +132,9 @@ def _same(text: str) -> str:
     text = _COLOUR.sub("", text)
     text = re.sub(r"(Ran \d+ tests? in )\d+\.\d+s", r"\1(time)", text)
     text = re.sub(r"0x[0-9a-f]{6,}", "0x...", text)
-    text = re.sub(r"File (\S*/ipykernel_\d+/\d+\.py|\S*/cell\.py):(\d+)", r"Cell line \2", text)
-    text = re.sub(r"\((?:\d+|cell)\.py, line", "(<cell>, line", text)
-    text = re.sub(r'"?[^\s"\'(]*(?:/ipykernel_\d+/\d+\.py|/cell\.py)"?', "<cell>", text)
+    text = re.sub(r"File (\S*/ipykernel_\d+/\d+\.py|\S*/cell(?:-[\w-]+)?\.py):(\d+)", r"Cell line \2", text)
+    text = re.sub(r"\((?:\d+|cell(?:-[\w-]+)?)\.py, line", "(<cell>, line", text)
+    text = re.sub(r'"?[^\s"\'(]*(?:/ipykernel_\d+/\d+\.py|/cell(?:-[\w-]+)?\.py)"?', "<cell>", text)
     text = re.sub(r"/[^\s\"']*/([\w.-]+\.py):\d+", r"\1", text)
     return re.sub(r"(?:Cell )?In ?\[\d+\]", "Cell", text)
 

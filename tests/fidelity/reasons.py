@@ -48,3 +48,12 @@ REASONS = {
     "an error below a magic": "`%%argo` shows the lines as you wrote them. IPython shows their translation.",
     "half an emoji": "An unpaired surrogate is shown escaped. A kernel cannot send it, and reports an error.",
 }
+
+IN_SESSIONS = {
+    "asyncio.run": "The same as in a plain cell: cells of a session run in an event loop.",
+    "asyncio.get_running_loop": "The same as in a plain cell: cells of a session run in an event loop.",
+    "asyncio.create_task": "The task runs after the cell. Its output appears under the cell; nbclient, which runs the plain cells here, does not wait for it.",
+    "input": "A front end that takes no input, as here, gets the same error with another message. Others ask.",
+    "getpass": "A front end that takes no input, as here, gets the same error with another message. Others ask.",
+}
+"""The reasons for cells that differ in a session otherwise than without one."""

@@ -17,12 +17,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import cells
 import compare
-from reasons import REASONS
+from reasons import IN_SESSIONS, REASONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 RECORD = Path(__file__).parent / "expected.json"
+SESSIONS = Path(__file__).parent / "expected_in_sessions.json"
+"""The differences in a session, of the cells for which they are others than without one."""
 DOCS = compare.ROOT / "docs" / "fidelity.md"
 ENVIRON = {"FIDELITY_TEST": "set beside the kernel"}
 # The table shows the first of these aspects that differs.
@@ -32,10 +34,10 @@ _WIDTH = 110
 Differences = dict[str, dict[str, list[Any]]]
 
 
-def measure(chosen: tuple[cells.Cell, ...] = cells.CELLS) -> Differences:
+def measure(chosen: tuple[cells.Cell, ...] = cells.CELLS, *, in_sessions: bool = False) -> Differences:
     """The differences in a real kernel, as JSON: {cell: {aspect: [plain, argo]}}."""
     with tempfile.TemporaryDirectory() as folder:
-        pairs = compare.run(chosen, Path(folder), environ=ENVIRON)
+        pairs = compare.run(chosen, Path(folder), environ=ENVIRON, in_sessions=in_sessions)
     by_name = {cell.name: compare.differences(*pair) for cell, pair in zip(chosen, pairs, strict=True)}
     return json.loads(json.dumps({name: aspects for name, aspects in by_name.items() if aspects}))  # type: ignore[no-any-return]
 
@@ -45,18 +47,39 @@ def recorded() -> Differences:
     return json.loads(RECORD.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
 
+def recorded_in_sessions() -> Differences:
+    """The differences of cells in a session, in the records."""
+    others: Differences = json.loads(SESSIONS.read_text(encoding="utf-8"))
+    return {name: aspects for name, aspects in (recorded() | others).items() if aspects}
+
+
+def table_of_sessions() -> str:
+    """The table of cells that differ in a session otherwise than without one."""
+    rows = ["| cell | plain cell | in a session | reason |", "|---|---|---|---|"]
+    for name, aspects in json.loads(SESSIONS.read_text(encoding="utf-8")).items():
+        texts = _texts(aspects) if aspects else ("the same", "the same")
+        rows.append(f"| {name} | {texts[0]} | {texts[1]} | {IN_SESSIONS[name]} |")
+    return "\n".join(rows)
+
+
 def table(differences: Differences) -> str:
     """The table of cells that differ."""
     rows = ["| cell | plain cell | `%%argo` | reason |", "|---|---|---|---|"]
     for name, aspects in differences.items():
-        aspect = next(aspect for aspect in _ASPECTS if aspect in aspects)
-        plain, argo = aspects[aspect]
-        if aspect == "traceback":
-            plain, argo = _first_difference(plain, argo)
-        elif aspect in ("stdout", "stderr") and plain and argo:
-            plain, argo = _first_difference(plain.splitlines(), argo.splitlines())
-        rows.append(f"| {name} | {_format(aspect, plain)} | {_format(aspect, argo)} | {REASONS[name]} |")
+        plain, argo = _texts(aspects)
+        rows.append(f"| {name} | {plain} | {argo} | {REASONS[name]} |")
     return "\n".join(rows)
+
+
+def _texts(aspects: dict[str, list[Any]]) -> tuple[str, str]:
+    """What the table shows of a cell's differences."""
+    aspect = next(aspect for aspect in _ASPECTS if aspect in aspects)
+    plain, argo = aspects[aspect]
+    if aspect == "traceback":
+        plain, argo = _first_difference(plain, argo)
+    elif aspect in ("stdout", "stderr") and plain and argo:
+        plain, argo = _first_difference(plain.splitlines(), argo.splitlines())
+    return _format(aspect, plain), _format(aspect, argo)
 
 
 def _first_difference(plain: list[str], argo: list[str]) -> tuple[list[str], list[str]]:
@@ -90,10 +113,14 @@ def main() -> None:
     """Run the cells, and write the record and the table."""
     differences = measure()
     RECORD.write_text(json.dumps(differences, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
+    in_sessions = measure(in_sessions=True)
+    changed = [name for name in [*differences, *in_sessions] if in_sessions.get(name) != differences.get(name)]
+    others = {name: in_sessions.get(name, {}) for name in dict.fromkeys(changed)}
+    SESSIONS.write_text(json.dumps(others, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
     page = DOCS.read_text(encoding="utf-8")
-    page = replaced(page, {"cells": table(differences)})
+    page = replaced(page, {"cells": table(differences), "cells in sessions": table_of_sessions()})
     DOCS.write_text(re.sub(r"\d+ small cells", f"{len(cells.CELLS)} small cells", page), encoding="utf-8")
-    print(f"{len(cells.CELLS)} cells, {len(differences)} differ")  # noqa: T201
+    print(f"{len(cells.CELLS)} cells, {len(differences)} differ, {len(others)} otherwise in sessions")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import cells
 import compare
 import table
-from reasons import REASONS
+from reasons import IN_SESSIONS, REASONS
 
 # Some differences contain texts of Python, which change between its versions.
 RECORDED_WITH = (3, 11)
@@ -34,11 +34,29 @@ def test_a_cell_is_the_same_or_differs_as_listed(differences, cell):
         assert set(differences.get(cell.name, {})) <= set(compare.ASPECTS)
 
 
+@pytest.fixture(scope="module")
+def differences_in_sessions():
+    return table.measure(in_sessions=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("cell", cells.CELLS, ids=lambda cell: cell.name)
+def test_a_cell_of_a_session_is_the_same_or_differs_as_listed(differences_in_sessions, cell):
+    expected = table.recorded_in_sessions().get(cell.name, {})
+    if sys.version_info[:2] == RECORDED_WITH or not expected:
+        assert differences_in_sessions.get(cell.name, {}) == expected
+    else:
+        assert set(differences_in_sessions.get(cell.name, {})) <= set(compare.ASPECTS)
+
+
 def test_every_difference_is_in_the_docs_with_its_reason():
     recorded = table.recorded()
     assert set(recorded) == set(REASONS)
     page = table.DOCS.read_text(encoding="utf-8")
-    assert table.replaced(page, {"cells": table.table(recorded)}) == page
+    assert set(table.recorded_in_sessions()) <= set(REASONS) | set(IN_SESSIONS)
+    tables = {"cells": table.table(recorded), "cells in sessions": table.table_of_sessions()}
+    assert table.replaced(page, tables) == page
     assert f"{len(cells.CELLS)} small cells" in page
 
 

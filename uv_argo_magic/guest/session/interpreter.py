@@ -19,7 +19,7 @@ import time
 import traceback
 
 from .. import execute, executor, streams
-from . import attribution, questions, variables
+from . import attribution, completion, questions, variables
 
 
 def main(pipe, acknowledged, orders):
@@ -95,7 +95,10 @@ class Session:
             if order is None:
                 self.loop.stop()
                 return
-            await self._run(order)
+            if "prefix" in order:
+                self.out.pipe.record("completed", items=completion.complete(self.names, order))
+            else:
+                await self._run(order)
 
     async def _next(self):
         while b"\n" not in self.received:
@@ -154,7 +157,10 @@ class Session:
         if self.was_cancelled and hasattr(self.task, "uncancel"):
             self.task.uncancel()
         self.was_cancelled = False
+        if isinstance(error, Exception):  # for debuggers, as IPython keeps it
+            sys.last_type, sys.last_value, sys.last_traceback = type(error), error, error.__traceback__
         code = self.interpreter.end(order, error)
+        error = None
         items, total = variables.describe(self.names, self.hidden)
         threads = sum(not thread.daemon for thread in threading.enumerate()) - 1
         self.out.flush()
