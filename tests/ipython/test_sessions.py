@@ -74,6 +74,21 @@ def test_an_interrupt_of_the_kernel_keeps_the_session(kernel):
     assert "1" in kernel.run("%%argo -s\nkept").text
 
 
+def test_names_attributes_and_keys_of_the_session_are_completed(kernel):
+    def matches(code):
+        reply = kernel.client.complete(code, len(code), reply=True, timeout=60)["content"]
+        return [code[: reply["cursor_start"]] + match for match in reply["matches"]]
+
+    kernel.run("%%argo -s\ntheirs = {'alpha': [1], 'beta': 2}")
+    kernel.run("theirs_here = 1")
+    assert matches("%%argo -s\nthei") == ["%%argo -s\ntheirs"]
+    assert matches("%%argo -s\nx = theirs.popi") == ["%%argo -s\nx = theirs.popitem"]
+    assert matches("%%argo -s\ntheirs['al") == ["%%argo -s\ntheirs['alpha']"]
+    assert matches("%%argo -s\ntheirs['alpha'].ext") == ["%%argo -s\ntheirs['alpha'].extend"]
+    assert matches("%%argo -s\nother = 1\noth") == ["%%argo -s\nother = 1\nother"]
+    assert "theirs_here" in matches("thei")
+
+
 def test_a_name_that_is_none_is_not_taken(kernel):
     assert "main" in kernel.run("%%argo -s --set run_timeout=5m\n'main'").text
     assert "unexpected argument 9lives" in kernel.run("%%argo -s 9lives\n1").error

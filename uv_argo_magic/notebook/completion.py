@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from uv_argo_magic.history.store import History
+    from uv_argo_magic.sessions.registry import SessionEntry
 
 IDENTIFIER = "uv_argo_magic"
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
@@ -30,20 +31,29 @@ _REQUIREMENTS = re.compile(r"\.(?:txt|in|toml|lock|ya?ml|py)\Z")
 """Names of files that can have requirements."""
 
 
-def matcher(shell: InteractiveShell, history: Callable[[], History]) -> object:
-    """What IPython calls for each completion; it answers on our lines only, and there it alone."""
+def matcher(
+    shell: InteractiveShell, history: Callable[[], History], find_session: Callable[[str], SessionEntry | None]
+) -> object:
+    """What IPython calls for each completion; it answers on our lines and in cells of sessions, and there it alone.
+
+    `find_session` is called with the line of a cell.
+    """
 
     @context_matcher(identifier=IDENTIFIER)
     def argo(context: CompletionContext) -> SimpleMatcherResult:
         nothing = SimpleMatcherResult(completions=[], suppress=False)
         line = context.text_until_cursor
+        first, _, body = context.full_text.partition("\n")
+        cell = _COMMAND.match(first)
+        if cell and cell["cell"] and context.cursor_line:
+            entry = find_session(first[cell.end() :])
+            return (entry and _in_session(entry, line, body)) or nothing
         command = _COMMAND.match(line)
         if not command or (command.end() == len(line) and not line[-1:].isspace()):
             return nothing
         if command["cell"] and context.full_text.split("\n")[: context.cursor_line] not in ([], [""]):
             return nothing  # a %% further down is the cell's own text
         expected = command_help.expected(line[command.end() :], "notebook", cell=bool(command["cell"]))
-        body = context.full_text.partition("\n")[2]
         candidates = values(expected.completer, expected.fragment, shell.user_ns, body, history)
         offered = [*expected.candidates, *(text for text in candidates if text.startswith(expected.fragment))]
         return SimpleMatcherResult(
@@ -56,6 +66,34 @@ def matcher(shell: InteractiveShell, history: Callable[[], History]) -> object:
         )
 
     return argo
+
+
+_ATTRIBUTE = re.compile(r"(?P<base>[^\W\d]\w*(?:\.\w+|\[[^\[\]]*\])*)\.(?P<prefix>\w*)$")
+_KEY = re.compile(r"(?P<base>[^\W\d]\w*(?:\.\w+|\[[^\[\]]*\])*)\[(?P<quote>['\"])(?P<prefix>[^'\"]*)$")
+_WORD = re.compile(r"(?<![\w.'\"])(?P<prefix>[^\W\d]\w*)$")
+
+
+def _in_session(entry: SessionEntry, line: str, body: str) -> SimpleMatcherResult | None:
+    """What the session has for the end of this line; None: nothing."""
+    from uv_argo_magic.sessions import workers  # noqa: PLC0415 - as in _sessions
+
+    patterns = {"key": _KEY, "attribute": _ATTRIBUTE, "name": _WORD}
+    matches = {kind: match.groupdict() for kind, pattern in patterns.items() if (match := pattern.search(line))}
+    if not matches:
+        return None
+    kind, groups = next(iter(matches.items()))
+    found = dict(workers.complete(entry, groups.get("base", ""), groups["prefix"], kind))
+    if kind == "name" and found:
+        found |= {name: "instance" for name in _assigned(body) if name.startswith(groups["prefix"])}
+        found.pop(groups["prefix"], None)
+    end = f"{groups['quote']}]" if kind == "key" else ""
+    if not found:
+        return None
+    return SimpleMatcherResult(
+        completions=[SimpleCompletion(text=f"{text}{end}", type=found[text]) for text in sorted(found)],
+        suppress=True,
+        matched_fragment=groups["prefix"],
+    )
 
 
 class _Alone(list[SimpleCompletion]):

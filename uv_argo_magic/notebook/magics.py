@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.commands.parser import Line
     from uv_argo_magic.core.view.tables import Table
     from uv_argo_magic.history.store import History
+    from uv_argo_magic.sessions.registry import SessionEntry
 
 HANDLERS = {
     **registry.COMMANDS,
@@ -151,6 +152,18 @@ class ArgoMagics(_with_settings()):  # type: ignore[misc]
     def _forget_traits(self, _change: object) -> None:
         self._traits_set = None
 
+    def find_session(self, line: str) -> SessionEntry | None:
+        """The session of a cell with this line; None if it has none."""
+        try:
+            _, options = _read(line)
+        except SpecError:  # it is being written
+            return None
+        if not options.session:
+            return None
+        from uv_argo_magic.sessions.registry import Registry, SessionKey  # noqa: PLC0415 - 20 ms of %load_ext
+
+        return Registry.of_this_user().find(SessionKey.of(options.session, self._context().notebook_path))
+
     def open_history(self) -> History:
         """The runs kept on this machine."""
         from uv_argo_magic.history.store import History  # noqa: PLC0415 - 30 ms of %load_ext
@@ -229,7 +242,7 @@ def load(shell: InteractiveShell) -> None:
     unload(shell)
     magics = ArgoMagics(shell=shell)
     shell.register_magics(magics)
-    shell.Completer.custom_matchers.append(completion.matcher(shell, magics.open_history))
+    shell.Completer.custom_matchers.append(completion.matcher(shell, magics.open_history, magics.find_session))
     shell.input_transformers_cleanup.append(join_line)
     kernel_messages.of(shell)  # from now on, so that the cells waiting behind a running one are known
 

@@ -34,13 +34,15 @@ class Channel:
     _received: bytes = b""
     _sending: threading.Lock = field(default_factory=threading.Lock)
 
-    def request(self, do: str, values: Mapping[str, object], body: bytes = b"") -> Message:
+    def request(
+        self, do: str, values: Mapping[str, object], body: bytes = b"", *, seconds: float = ANSWER_SECONDS
+    ) -> Message:
         """Send a request; its answer.
 
         Raises:
             BackendUnavailable: the worker is gone, or does not answer.
         """
-        self.sock.settimeout(ANSWER_SECONDS)
+        self.sock.settimeout(seconds)
         try:
             self.send(do, values, body)
             answer, _ = self._receive()
@@ -182,6 +184,20 @@ class Connections:
         answer, channel = self.request(do, values)
         self.keep(channel)
         return answer
+
+    def ask_at_once(self, seconds: float, do: str, **values: object) -> Message | None:
+        """The answer to a request, if it comes within some seconds.
+
+        Raises:
+            BackendUnavailable: the worker does not listen.
+        """
+        channel = self.open()
+        try:
+            return channel.request(do, values, seconds=seconds)
+        except BackendUnavailable:
+            return None
+        finally:
+            channel.close()
 
     @staticmethod
     def _request(channel: Channel, do: str, values: Mapping[str, object], body: bytes) -> Message:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 CLIENT = secrets.token_hex(8)
 """Identifies this process to workers."""
+COMPLETION_SECONDS = 0.3
+"""Seconds after which a completion is not waited for."""
 
 show_late: Callable[[Mapping[str, Any]], object] | None = None
 """Shows output of a cell that has ended; set by a front end that can."""
@@ -216,6 +218,20 @@ def ask(entry: SessionEntry, do: str, **values: object) -> Mapping[str, Any] | N
     finally:
         if not was_connected:
             forget(worker)
+
+
+def complete(entry: SessionEntry, base: str, prefix: str, kind: str) -> tuple[tuple[str, str], ...]:
+    """(text, type) of the names, attributes or keys of the session's values; () while it runs a cell, or if it is slow.
+
+    `kind` is "name", "attribute" or "key"; the latter two are of the expression `base`.
+    """
+    if entry.worker is None or not is_connected(entry.worker):
+        return ()
+    try:
+        answer = connect(entry).ask_at_once(COMPLETION_SECONDS, "complete", base=base, prefix=prefix, kind=kind)
+    except BackendUnavailable:
+        return ()
+    return tuple((str(text), str(what)) for text, what in (answer or {}).get("items", ()))
 
 
 def _has_ended(worker: Worker, seconds: float = 2.0) -> bool:

@@ -140,6 +140,7 @@ class SessionCell(cell.Cell):
         cell.Cell.__init__(self, host, self.held, dict(payload, settings=dict(payload["settings"], log_budget=0)))
         self.out.path = ""
         self.items, self.total = [], 0
+        self.completed = None  # takes the completions that were asked for
         self.end = None  # the record of the cell's end
         self.has_begun = self.is_due = self.asks = False
         self.oom_kills = 0
@@ -251,6 +252,11 @@ class SessionCell(cell.Cell):
             self.asks = False
             self.process.order(message)
 
+    def complete(self, request, answer):
+        """Ask the interpreter for completions, and call `answer` with them."""
+        self.completed = answer
+        self.process.order({name: str(request[name]) for name in ("base", "prefix", "kind")})
+
     def _other(self, kind, body):
         stream = LATE.get(kind)
         if stream is None:
@@ -263,6 +269,11 @@ class SessionCell(cell.Cell):
         number = fields.pop("cell", 0)
         if number:
             self.late(number, fields)
+            return
+        if fields["k"] == "completed":
+            answer, self.completed = self.completed, None
+            if answer:
+                answer(fields["items"])
             return
         if fields["k"] == "begun":
             self.has_begun = True

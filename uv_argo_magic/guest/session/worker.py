@@ -399,6 +399,14 @@ class Worker:
             self.cell.answer({name: request.get(name) for name in ("text", "refused")})
         connection.answer({"ok": True})
 
+    def _do_complete(self, connection, request, _body):
+        """Completions from the session's values; none while a cell runs or waits."""
+        cell = self.cell
+        if cell is None or cell.completed is not None or self.running is not None or self.queue:
+            connection.answer({"ok": True, "items": []})
+        else:
+            cell.complete(request, lambda items: connection.answer({"ok": True, "items": items}))
+
     def _do_end(self, connection, request, _body):
         self.host.end(request.get("reason") or "stopped")
         connection.answer({"ok": True})

@@ -1,0 +1,99 @@
+"""guest/session/completion.py: what is found without running the user's code."""
+
+from __future__ import annotations
+
+import functools
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from uv_argo_magic.guest.session.completion import complete
+
+
+class Plain:
+    shared = (1,)
+
+    def __init__(self):
+        self.inner = {"deep": [{"leaf": 1}]}
+
+    @property
+    def computed(self):
+        raise SystemExit
+
+    @functools.cached_property
+    def once(self):
+        raise SystemExit
+
+    def method(self):
+        """A method."""
+
+
+class Computes:
+    def __getattr__(self, name):
+        raise SystemExit
+
+
+class Slow:
+    def __dir__(self):
+        time.sleep(60)
+        return []
+
+
+NAMES = {
+    "plain": Plain(), "computes": Computes(), "slow": Slow(), "_hidden": 1, "words": {"alpha": 1, "alpine": 2, 3: 4},
+    "frame": pd.DataFrame({"height": [1], "width": [2], "two words": [3]}), "array": np.zeros((2, 2)),
+    "numpy": np, "things": [Plain()],
+}  # fmt: skip
+
+
+def found(base, prefix, kind="attribute"):
+    return [text for text, _ in complete(NAMES, {"base": base, "prefix": prefix, "kind": kind})]
+
+
+@pytest.mark.parametrize(
+    ("base", "prefix", "kind", "expected"),
+    [
+        ("", "pla", "name", ["plain"]),
+        ("", "_hid", "name", ["_hidden"]),
+        ("", "enumer", "name", ["enumerate"]),
+        ("", "lamb", "name", ["lambda"]),
+        ("plain", "meth", "attribute", ["method"]),
+        ("plain", "in", "attribute", ["inner"]),
+        ("plain.inner", "po", "attribute", ["pop", "popitem"]),
+        ("plain.inner['deep'][0]", "le", "key", ["leaf"]),
+        ("plain.inner['deep'][-1]", "popi", "attribute", ["popitem"]),
+        ("plain.shared", "coun", "attribute", ["count"]),
+        ("things[0]", "meth", "attribute", ["method"]),
+        ("words", "al", "key", ["alpha", "alpine"]),
+        ("frame", "hei", "key", ["height"]),
+        ("frame", "two", "key", ["two words"]),
+        ("frame.height", "cumsu", "attribute", ["cumsum"]),
+        ("frame['height']", "cumsu", "attribute", ["cumsum"]),
+        ("array", "argso", "attribute", ["argsort"]),
+        ("numpy.random", "defaul", "attribute", ["default_rng"]),
+        ("plain.computed", "", "attribute", []),
+        ("plain.once", "", "attribute", []),
+        ("computes.x", "", "attribute", []),
+        ("plain.method()", "", "attribute", []),
+        ("missing", "", "attribute", []),
+        ("no such thing", "", "attribute", []),
+    ],
+)
+def test_what_can_follow(base, prefix, kind, expected):
+    assert found(base, prefix, kind) == expected
+
+
+def test_hidden_names_are_offered_once_they_are_begun():
+    assert not [name for name in found("plain", "") if name.startswith("_")]
+    assert "__class__" in found("plain", "__cl")
+
+
+def test_types_are_named():
+    assert complete(NAMES, {"base": "", "prefix": "nump", "kind": "name"}) == [["numpy", "module"]]
+    assert complete(NAMES, {"base": "plain", "prefix": "meth", "kind": "attribute"}) == [["method", "function"]]
+
+
+def test_a_slow_dir_is_given_up():
+    assert found("slow", "") == []
