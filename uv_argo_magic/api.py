@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from uv_argo_magic import cell_syntax, config
 from uv_argo_magic._os import paths
-from uv_argo_magic.core.commands.table import RunOptions
+from uv_argo_magic.core.commands import table
 from uv_argo_magic.engine.context import CellContext
 from uv_argo_magic.engine.execute import execute
 from uv_argo_magic.engine.front_end import SourceFrontEnd
@@ -34,6 +34,8 @@ def submit(  # noqa: PLR0913 - by keyword, each with a default
     backend: str = "",
     push: Mapping[str, object] | None = None,
     pull: str | Iterable[str] = (),
+    resources: Mapping[str, object] | None = None,
+    env_file: str | Path | None = None,
     settings: Mapping[str, object] | None = None,
 ) -> Run:
     """Start a run, and return it without waiting for its end.
@@ -46,6 +48,8 @@ def submit(  # noqa: PLR0913 - by keyword, each with a default
         backend: the backend's name, as `--backend`.
         push: variables for the code, by name.
         pull: names of variables that `Run.result` returns.
+        resources: cpu, memory, gpu and disk, as `--resources` ({"cpu": 2, "memory": "8Gi"}).
+        env_file: a file with environment variables of the code, as `--env-file`.
         settings: other settings by name, as `--set` (docs/cluster.md).
 
     Raises:
@@ -57,12 +61,14 @@ def submit(  # noqa: PLR0913 - by keyword, each with a default
     """
     code, name, document = _read(source)
     variables = dict(push or {})
-    options = RunOptions(
+    options = table.RunOptions(
         deps=deps if deps is None or isinstance(deps, str) else "\n".join(deps),
         python=python,
         backend=backend,
         push=tuple(variables),
         pull=tuple(pull.replace(",", " ").split() if isinstance(pull, str) else pull),
+        resources=table.resources((kind, str(amount)) for kind, amount in (resources or {}).items()),
+        env_files=() if env_file is None else (str(env_file),),
         sets=tuple((key, config.checked(key, value)) for key, value in (settings or {}).items()),  # type: ignore[misc]
     )
     context = CellContext.current(names=variables, traits={}, line_offset=0)
@@ -80,15 +86,27 @@ def run(  # noqa: PLR0913 - as submit
     backend: str = "",
     push: Mapping[str, object] | None = None,
     pull: str | Iterable[str] = (),
+    resources: Mapping[str, object] | None = None,
+    env_file: str | Path | None = None,
     settings: Mapping[str, object] | None = None,
 ) -> Run:
     """Start a run, and wait for its end. The arguments and errors are those of `submit`.
 
     Raises:
-        RunError: the run ended badly. The exception of the code keeps its class, if this process can import it.
+        RunError: the run failed. The exception of the code keeps its class, if this process can import it.
         KeyboardInterrupt: the user interrupted the wait; the run was stopped.
     """
-    started = submit(source, deps=deps, python=python, backend=backend, push=push, pull=pull, settings=settings)
+    started = submit(
+        source,
+        deps=deps,
+        python=python,
+        backend=backend,
+        push=push,
+        pull=pull,
+        resources=resources,
+        env_file=env_file,
+        settings=settings,
+    )
     started.follow()
     started.raise_for_state()
     return started

@@ -28,6 +28,13 @@ def test_values_go_there_and_come_back():
     assert done.status == "Succeeded"
 
 
+def test_resources_and_an_environment_file(home):
+    (home / "job.env").write_text("MODE=test\n", encoding="utf-8")
+    code = "import os, resource\nseen = os.environ['MODE'], resource.getrlimit(resource.RLIMIT_DATA)[0]"
+    done = run(code, pull="seen", resources={"memory": "2Gi"}, env_file="job.env")
+    assert done.result() == {"seen": ("test", 2 << 30 if sys.platform == "linux" else -1)}
+
+
 def test_a_file_fails_with_its_own_exception_on_its_own_line(home):
     (home / "study.py").write_text("x = 1\nx / 0\n", encoding="utf-8")
     with pytest.raises(ZeroDivisionError) as caught:
@@ -59,6 +66,9 @@ def test_notes_are_logged(home, caplog):
         ({"deps": "numpy=1"}, "is not a comparison"),
         ({"backend": "nope"}, "nope"),
         ({"python": "three"}, "three"),
+        ({"resources": {"cpus": 2}}, "unknown resource cpus"),
+        ({"resources": {"memory": "much"}}, "much"),
+        ({"env_file": "nowhere.env"}, r"cannot read nowhere\.env"),
     ],
 )
 def test_wrong_arguments(arguments, message):

@@ -18,7 +18,9 @@ assert_type(started.result(timeout=60), dict[str, object])
 assert_type(started.state, RunState)
 assert_type(started.id, str)
 assert_type(started.packages, tuple[tuple[str, str], ...])
-assert_type(run(Path("study.py"), settings={"run_timeout": "5m"}).logs(), str)
+assert_type(
+    run(Path("study.py"), settings={"run_timeout": "5m"}, resources={"cpu": 2}, env_file=Path(".env")).logs(), str
+)
 assert_type(uv_argo_magic.__version__, str)
 
 submit(b"print(1)")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

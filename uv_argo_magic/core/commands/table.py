@@ -22,7 +22,7 @@ from uv_argo_magic.core.suggest import unknown
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 HELP = Option(dest="help", flags=("-h", "--help"), kind="flag", help="show this help", example="--help")
 
@@ -517,11 +517,21 @@ TIMEOUT = "run_timeout"
 
 
 def _resources(line: Line) -> Resources:
-    kinds = [field_.name for field_ in fields(Resources)]
-    quantities: dict[str, str] = {}
     listed = line.text("resources").strip()
     words = [word.partition("=")[::2] for word in re.split(r"[\s,]+", listed)] if listed else []
-    for kind, text in (*words, *((kind, line.text(kind)) for kind in kinds if line.has(kind))):
+    kinds = [field_.name for field_ in fields(Resources) if line.has(field_.name)]
+    return resources((*words, *((kind, line.text(kind)) for kind in kinds)))
+
+
+def resources(pairs: Iterable[tuple[str, str]]) -> Resources:
+    """The resources of (kind, quantity) pairs, checked.
+
+    Raises:
+        SpecError: an unknown kind, one that is given twice, or an invalid quantity.
+    """
+    kinds = [field_.name for field_ in fields(Resources)]
+    quantities: dict[str, str] = {}
+    for kind, text in pairs:
         if kind not in kinds:
             raise unknown("resource", kind, kinds)
         if kind in quantities:
