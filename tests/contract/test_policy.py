@@ -534,3 +534,30 @@ def test_young_files_are_refused_also_where_a_lock_does_not_have_their_age(argo,
         file.write_text(re.sub(r'"(uploaded|size)": [^\n]+\n', "", file.read_text()))
     assert runs(argo, "s.py", "--deps", "gamma")
     assert "young 1.0 was uploaded less than 7 days ago" in argo("run", "s.py", "--deps", "young")[1]
+
+
+def test_the_images_of_a_cluster_are_limited(argo, folder, cluster, monkeypatch):
+    write(folder / "plain.py", "print(1)\n")
+    write(
+        folder / "uv-argo-policy.toml",
+        '[cluster]\nimages = ["registry.example.com/*"]\nsemaphores = ["limits/cells"]\n',
+    )
+    words = ("run", "plain.py", "-b", "argo", "--dry-run")
+    status, text = argo(*words)
+    assert status == 2
+    assert "The image none is not allowed. Use one of: registry.example.com/*." in text
+    assert "The semaphore (none) is not allowed. Use one of: limits/cells." in text
+    monkeypatch.setenv("UV_ARGO_IMAGES", f"{HERE}=registry.example.com/python:1")
+    assert argo(*words, "--set", "semaphore=limits/cells")[0] == 0
+    status, text = argo(*words, "--set", "semaphore=limits/cells", "--set", "patch=patch.yaml")
+    assert status == 2
+    assert "The setting patch could change the image" in text
+    assert argo("run", "plain.py") == (0, "1\n")
+
+
+def test_a_file_is_checked_by_the_policy_of_its_folder(argo, folder):
+    write(folder / "project" / "uv-argo-policy.toml", BLOCKED)
+    write(folder / "project" / "list.txt", "alpha\n")
+    write(folder / "list.txt", "alpha\n")
+    assert argo("policy", "check", "list.txt")[0] == 0
+    assert argo("policy", "check", "project/list.txt")[0] == 1

@@ -113,7 +113,8 @@ def _workflow(entry: RunRecord, spec: RunSpec, resolution: Resolution) -> str:
     # The run's files are for another platform than this one's: the same versions are looked for there.
     pins_of_run = tuple(f"{package.name}=={package.version}" for package in resolution.packages if not package.url)
     pinned_spec = replace(spec, settings=replace(spec.settings, constraints=(*spec.settings.constraints, *pins_of_run)))
-    return exporter.manifest(prepare(pinned_spec, backend).program, pinned_spec)
+    prepared = prepare(pinned_spec, backend, notebook=entry.notebook, dry_run=True, purpose="export")
+    return exporter.manifest(prepared.program, pinned_spec)
 
 
 def _script(

@@ -139,9 +139,8 @@ def check(name: str, request: Request) -> Iterator[Checked]:
     elif path.suffix == ".py":
         yield _check(name, 0, _read(path), options, replace(beside, line_offset=0))
     else:
-        yield _check(
-            name, 0, "", replace(options, requirements=(*options.requirements, name)), replace(beside, notebook="")
-        )
+        options = replace(options, requirements=(*options.requirements, name))
+        yield _check(name, 0, "", options, replace(beside, notebook=""), document=str(path))
 
 
 def _check_notebook(name: str, path: Path, options: RunOptions, context: CellContext) -> Iterator[Checked]:
@@ -162,10 +161,12 @@ def _check_notebook(name: str, path: Path, options: RunOptions, context: CellCon
         yield Checked(file=name)
 
 
-def _check(name: str, cell: int, text: str, options: RunOptions, context: CellContext) -> Checked:
+def _check(
+    name: str, cell: int, text: str, options: RunOptions, context: CellContext, *, document: str = ""
+) -> Checked:
     try:
         spec, _ = specify(text, options, context)
-        prepare(spec, notebook=context.notebook, dry_run=True)
+        prepare(spec, notebook=document or context.notebook, dry_run=True)
     except PolicyError as error:
         return Checked(file=name, cell=cell, violations=error.violations, problem=error.message)
     except ArgoMagicError as error:
@@ -231,7 +232,7 @@ def _decide(policy: Policy, name: str, request: Request) -> tuple[Lock | None, t
         resolution = lock or resolver.lock(requirements)
         if isinstance(resolution, Lock):
             lock = resolution = resolver.explain(resolution, requirements)
-        proposal = checks.Proposal(spec=target.spec, resolution=resolution, purpose="lock")
+        proposal = checks.Proposal(spec=target.spec, resolution=resolution, purpose="lock", resolver=lambda: resolver)
         violations = enforcement.check(policy, proposal, backend)
     except PolicyError as error:
         violations = error.violations
@@ -242,7 +243,8 @@ def _spec_with(name: str, request: Request) -> tuple[RunSpec, Lock | None]:
     """What to resolve: the requirements of the line, the last run (with its lock) if it has the package; or NAME."""
     options, context = run_options(request.line), request.context
     if options.deps is None and not options.requirements:
-        for entry in request.history.read().entries[:1]:
+        entries = request.history.read().entries
+        for entry in [entry for entry in entries if not context.notebook or entry.notebook == context.notebook][:1]:
             lock, spec = entry.lock(), entry.spec()
             if isinstance(lock, Lock) and spec and any(package.name == name for package in lock.packages):
                 return spec, lock

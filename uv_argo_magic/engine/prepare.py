@@ -62,6 +62,7 @@ def prepare(  # noqa: PLR0913 - by keyword, each with a default that a plain cel
     upgrade: bool = False,
     resolution: Resolution | None = None,
     dry_run: bool = False,
+    purpose: checks.Purpose | None = None,
     notify: Notify | None = None,
     session: Session | None = None,
     cancelled: threading.Event | None = None,
@@ -70,8 +71,9 @@ def prepare(  # noqa: PLR0913 - by keyword, each with a default that a plain cel
     """Find the target, resolve the requirements for it, apply the checks, and build the program.
 
     The lock that is stored for this `notebook` (its path) is used, unless `upgrade`; a given `resolution` is used as it
-    is. With `dry_run` no lock is stored. `exchange` is a folder for files of values. `notify` and `cancelled` are those
-    of `find_target`. A `session` installs only the packages that it lacks.
+    is. With `dry_run` no lock is stored; `purpose` is for the checks (default: "plan" with `dry_run`, else "run").
+    `exchange` is a folder for files of values. `notify` and `cancelled` are those of `find_target`. A `session`
+    installs only the packages that it lacks.
 
     Raises:
         SpecError: there is no such Python, or a password would leave this machine.
@@ -110,7 +112,7 @@ def prepare(  # noqa: PLR0913 - by keyword, each with a default that a plain cel
             checks.Proposal(
                 spec=target.spec,
                 resolution=resolution,
-                purpose="plan" if dry_run else "run",
+                purpose=purpose or ("plan" if dry_run else "run"),
                 installs=installs,
                 document=notebook,
                 backend=backend,

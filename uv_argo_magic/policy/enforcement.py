@@ -15,7 +15,7 @@ from uv_argo_magic.core.policy import rules
 from uv_argo_magic.core.policy.model import Subject
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.spec import indexes, program
-from uv_argo_magic.errors import PolicyError, SpecError
+from uv_argo_magic.errors import BackendError, PolicyError, SpecError
 from uv_argo_magic.policy import audit
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def enforce_early(policy: Policy, spec: RunSpec, backend: base.Backend) -> None:
     Raises:
         PolicyError: lists the violations.
     """
-    violations = rules.check(policy, subject(spec, backend))
+    violations = rules.check(policy, subject(policy, spec, backend))
     if any(violation.rule in rules.RULES and rules.RULES[violation.rule].early for violation in violations):
         raise error(violations)
 
@@ -69,13 +69,12 @@ def check(policy: Policy, proposal: Proposal, backend: base.Backend) -> tuple[Vi
     spec, resolution = proposal.spec, proposal.resolution
     installs_packages = bool(resolution.lines or proposal.installs)
     counts = installs_packages and proposal.purpose == "run" and policy.of("install.per_hour")
-    facts = subject(spec, backend, installs_packages)
-    addresses = facts.indexes
+    facts = subject(policy, spec, backend, installs_packages)
     facts = replace(
         facts,
         resolution=resolution,
         installs=proposal.installs,
-        question=_question(policy, proposal, addresses),
+        question=_question(policy, proposal, facts.indexes),
         advisories=_advisories(policy, proposal),
         recent_installs=audit.recent_installs() if counts else None,
     )
@@ -109,7 +108,8 @@ def _advisories(policy: Policy, proposal: Proposal) -> tuple[Found, ...]:
     from uv_argo_magic.policy import osv  # noqa: PLC0415 - 30 ms, and few policies ask for it
 
     locks = (proposal.resolution, *(lock for _, lock in proposal.installs))
-    versions = {package.name: package.version for lock in locks for package in lock.packages}
+    versions = dict(proposal.resolution.base_packages)
+    versions |= {package.name: package.version for lock in locks for package in lock.packages}
     sources = {statement.value.address: statement.value for statement in statements}
     return tuple(osv.look_up(source, versions) for source in sources.values()) if versions else ()
 
@@ -123,7 +123,7 @@ def error(violations: tuple[Violation, ...]) -> PolicyError:
     )
 
 
-def subject(spec: RunSpec, backend: base.Backend, installs_packages: bool | None = None) -> Subject:
+def subject(policy: Policy, spec: RunSpec, backend: base.Backend, installs_packages: bool | None = None) -> Subject:
     """What the rules ask about a run, before its resolution."""
     is_local = base.Capability.LOCAL in backend.capabilities
     if installs_packages is None:
@@ -134,7 +134,8 @@ def subject(spec: RunSpec, backend: base.Backend, installs_packages: bool | None
         indexes=_addresses(spec, environ, is_local=is_local) if installs_packages else (),
         insecure_hosts=tuple(environ.get("UV_INSECURE_HOST", "").split()) if installs_packages else (),
         uses=backend.settings,
-        images=() if is_local else _images(spec, backend),
+        # With a template, its image is read from the cluster.
+        images=() if is_local or not policy.of("cluster.images") else _images(spec, backend),
         now=time.time(),
     )
 
@@ -167,6 +168,6 @@ def _images(spec: RunSpec, backend: base.Backend) -> tuple[str, ...]:
     settings = spec.settings
     try:
         image = base.image(backend, spec)
-    except SpecError:
+    except (SpecError, BackendError):
         image = settings.image or settings.base
     return tuple(filter(None, (image, settings.install_image if settings.separate_install else "")))

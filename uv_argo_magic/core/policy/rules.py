@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -24,6 +25,7 @@ from uv_argo_magic.core.spec import quantity, settings_parser
 if TYPE_CHECKING:
     from uv_argo_magic.core.policy.patterns import NamePattern
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 DEFAULT_INDEX = "default"
 """Stands for the index that uv uses where none is configured."""
 
@@ -199,8 +201,14 @@ def _violation(
     statement: Statement, sentence: str, action: str, *, package: str = "", subject: Subject | None = None
 ) -> Violation:
     path = subject.path(package) if subject and package else ()
+    # Names, reasons and summaries are texts of others.
     return Violation(
-        rule=statement.rule, origin=statement.origin, sentence=sentence, action=action, package=package, path=path
+        rule=statement.rule,
+        origin=statement.origin,
+        sentence=_CONTROL.sub("", sentence),
+        action=_CONTROL.sub("", action),
+        package=package,
+        path=path,
     )
 
 
@@ -359,7 +367,7 @@ def _hashes(statement: Statement, subject: Subject) -> Iterator[Violation]:
 
 def _vulnerabilities(statement: Statement, subject: Subject) -> Iterator[Violation]:
     source = cast("advisories.Source", statement.value)
-    versions = {package.name: _label(package) for package in subject.packages}
+    versions = {package.name: _label(package) for package in subject.visible}
     for found in subject.advisories:
         if found.source != source.address:
             continue
@@ -451,13 +459,16 @@ def _confirm(statement: Statement, subject: Subject) -> Iterator[Violation]:
         yield replace(violation, is_question=True)
 
 
+_SHOW_UNITS: dict[str, Show] = {"seconds": humanize.exact_seconds, "bytes": _show_size, "sessions": "{:g}".format}
+
+
 def _setting_limit(name: str, unit: str = "seconds") -> Check:
     """The check that a setting is not above the limit, and is limited at all."""
 
     def check_setting(statement: Statement, subject: Subject) -> Iterator[Violation]:
         value, most = float(getattr(subject.spec.settings, name)), _number(statement)
         if value > most or (not value and name in UNLIMITED_AT_0):
-            show = humanize.exact_seconds if unit == "seconds" else _show_size
+            show = _SHOW_UNITS[unit]
             yield _violation(
                 statement,
                 f"{name} is {show(value) if value else 'not limited'}, and at most {show(most)} is allowed",
@@ -529,13 +540,18 @@ def _templates(subject: Subject) -> Iterator[str]:
         yield subject.spec.settings.template or "(none)"
 
 
+def _semaphores(subject: Subject) -> Iterator[str]:
+    if "semaphore" in subject.uses:
+        yield subject.spec.settings.semaphore or "(none)"
+
+
 def _no_sessions(statement: Statement, subject: Subject) -> Iterator[Violation]:
     if subject.spec.session:
         yield _violation(statement, "Sessions are not allowed", "Run the cell without --session.")
 
 
-def _session_limit(name: str) -> Check:
-    limit = _setting_limit(name)
+def _session_limit(name: str, unit: str = "seconds") -> Check:
+    limit = _setting_limit(name, unit)
 
     def check_session(statement: Statement, subject: Subject) -> Iterator[Violation]:
         if subject.spec.session:
@@ -667,8 +683,18 @@ _TABLE = (
         sentence="WorkflowTemplates that a run must use", example='["uv-argo-cell"]',
     ),
     Rule(
+        name="cluster.semaphores", kind=TEXTS, early=True,
+        check=_listed("semaphore", ("semaphore",), _semaphores),
+        sentence="semaphores of which a run must use one: they limit how many run at a time",
+        example='["uv-argo-limits/cells"]',
+    ),
+    Rule(
         name="sessions.allowed", kind=FALSE, check=_no_sessions, early=True,
         sentence="false: no sessions", example="false",
+    ),
+    Rule(
+        name="sessions.max_sessions", kind=COUNT, check=_session_limit("max_sessions", "sessions"),
+        sentence="maximum max_sessions: live sessions of a user on this machine", example="4",
     ),
     Rule(
         name="sessions.max_keep", kind=TIME, check=_session_limit("keep"),
@@ -696,6 +722,7 @@ LIMITS: dict[str, str] = {
     "install.max_memory": "install_memory",
     "install.max_disk": "install_disk",
     "run.max_time": "run_timeout",
+    "sessions.max_sessions": "max_sessions",
     "sessions.max_keep": "keep",
     "sessions.max_age": "max_age",
 }

@@ -27,7 +27,7 @@ ALPHA = Package(
 BETA = replace(
     ALPHA, name="beta", version="1.5", file="beta-1.5-py3-none-any.whl", requested=False, via=("alpha",), size=3000
 )
-CLUSTER = frozenset({"image", "patch", "secret_env", "service_account", "store", "template", "volumes"})
+CLUSTER = frozenset({"image", "patch", "secret_env", "semaphore", "service_account", "store", "template", "volumes"})
 
 
 SETTINGS = set(Settings.__dataclass_fields__) - {"indexes", "images"}
@@ -314,6 +314,8 @@ def test_resources_have_limits():
             ["volume claim/other", "volume claim/environments"],
         ),
         ("cluster.templates", '["uv-argo-cell"]', {}, ["WorkflowTemplate (none)"]),
+        ("cluster.semaphores", '["limits/cells"]', {}, ["semaphore (none)"]),
+        ("cluster.semaphores", '["limits/cells"]', {"semaphore": "limits/more"}, ["semaphore limits/more"]),
         ("cluster.templates", '["uv-argo-cell"]', {"template": "other"}, ["WorkflowTemplate other"]),
     ],
 )
@@ -351,6 +353,15 @@ def test_sessions_are_limited():
         "keep is 2 hours, and at most 1 hour is allowed. Add --set keep=3600s."
     ]
     assert refused("sessions.max_age", '"1h"', subject(session="main")) == []
+    assert refused("sessions.max_sessions", "4", subject(session="main")) == []
+    assert refused("sessions.max_sessions", "4", subject(session="main", max_sessions=30)) == [
+        "max_sessions is 30, and at most 4 is allowed. Add --set max_sessions=4."
+    ]
+
+
+def test_texts_of_others_control_no_terminal():
+    (text,) = refused("packages.blocked", r'[{name = "alpha", reason = "\u001b[31mred\u0007\nline"}]', subject(ALPHA))
+    assert text == "alpha 1.0 is blocked: [31mredline. Remove alpha, or use another package."
 
 
 def test_under_a_policy_packages_are_resolved_here():
