@@ -215,14 +215,41 @@ def read_settings(block: Place, uv: Mapping[str, object]) -> tuple[tuple[str, Se
     """
     settings: dict[str, Setting] = {}
     for key, value in uv.items():
+        if key == "index":
+            continue
         if key not in KEYS:
             advice = UNKNOWN.get(key, "remove it, or use a setting: --set KEY=VALUE")
             block.refuse(key, f'"{visible(key)}" of [tool.uv] is not supported', advice)
         name, read = KEYS[key]
-        if name in settings:
-            block.refuse(key, f'"{key}" adds a second index', "use a single index")
         settings[name] = read(block, key, value)
+    if "index" in uv:
+        settings |= _read_indexes(block, uv["index"])
     return tuple(sorted(settings.items()))
+
+
+def _read_indexes(block: Place, tables: object) -> dict[str, Setting]:
+    """The tables of [[tool.uv.index]]: as in uv, each adds an index, and one with `default` replaces uv's."""
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        block.refuse("index", "[[tool.uv.index]] is not a list of tables", "write each index as a table")
+    settings: dict[str, Setting] = {}
+    added = []
+    for number, table in enumerate(tables, start=1):
+        for key in table:
+            if key not in INDEX_KEYS:
+                block.refuse(key, f'"{visible(key)}" of an index is not supported', "remove it")
+        if "url" not in table:
+            block.refuse(
+                "index", "[[tool.uv.index]] has no url", 'write url = "https://index.example.com/simple" below it'
+            )
+        url = https_url(block, "url", table["url"])
+        if not table.get("default"):
+            if not table.get("explicit"):  # only [tool.uv.sources] uses such an index
+                added.append((str(table.get("name", f"index{number}")), url))
+        elif "index_url" in settings:
+            block.refuse("default", "two indexes are the default one", "remove default = true from one of them")
+        else:
+            settings["index_url"] = url
+    return settings | ({"indexes": tuple(added)} if added else {})
 
 
 def _flag(block: Place, key: str, value: object) -> bool:
@@ -259,17 +286,6 @@ def https_url(block: Place, key: str, value: object) -> str:
     return value
 
 
-def _index(block: Place, key: str, value: object) -> str:
-    if not isinstance(value, list) or len(value) != 1 or not isinstance(value[0], dict):
-        block.refuse(key, "[[tool.uv.index]] is not a single table", "use a single index")
-    for other in value[0]:
-        if other not in {"name", "url", "default"}:
-            block.refuse(other, f'"{visible(other)}" of an index is not supported', "remove it; only url is needed")
-    if "url" not in value[0]:
-        block.refuse(key, "[[tool.uv.index]] has no url", 'write url = "https://index.example.com/simple" below it')
-    return https_url(block, "url", value[0]["url"])
-
-
 def _requirements(block: Place, key: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
         block.refuse(key, f'"{key}" is not a list', f'write {key} = ["numpy<2"]')
@@ -279,7 +295,6 @@ def _requirements(block: Place, key: str, value: object) -> tuple[str, ...]:
 KEYS: dict[str, tuple[str, Callable[[Place, str, object], Setting]]] = {
     "exclude-newer": ("exclude_newer", _date),
     "index-url": ("index_url", https_url),
-    "index": ("index_url", _index),
     "prerelease": ("prerelease", _one_of(PRERELEASES)),
     "resolution": ("resolution", _one_of(RESOLUTIONS)),
     "constraint-dependencies": ("constraints", _requirements),
@@ -287,16 +302,19 @@ KEYS: dict[str, tuple[str, Callable[[Place, str, object], Setting]]] = {
     "no-build": ("only_binary", _flag),
     "offline": ("offline", _flag),
 }
-"""Key of [tool.uv] -> (key of Settings, reader of its value)."""
+"""Key of [tool.uv] -> (key of Settings, reader of its value); `index` is read with its tables."""
 
-MEANINGFUL = f"Supported keys of [tool.uv]: {', '.join(KEYS)}."
+INDEX_KEYS = frozenset({"name", "url", "default", "explicit", "publish-url", "cache-control", "authenticate"})
+"""Keys of a table of [[tool.uv.index]]."""
 
-ONE_INDEX = "use a single index: index-url"
+MEANINGFUL = f"Supported keys of [tool.uv]: {', '.join((*KEYS, 'index'))}."
+
+ONE_INDEX = "write a table [[tool.uv.index]] for each index"
 SOURCES = 'write "name @ https://..." in dependencies'
 UNKNOWN = {
     "extra-index-url": ONE_INDEX,
     "no-index": ONE_INDEX,
-    "find-links": ONE_INDEX,
+    "find-links": "use --set find_links=FOLDER",
     "index-strategy": ONE_INDEX,
     "keyring-provider": "remove it: credentials come from uv's environment",
     "sources": SOURCES,

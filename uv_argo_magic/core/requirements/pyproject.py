@@ -35,9 +35,8 @@ REFUSED = (
     "no-binary-package", "no-build-package", "no-index",
 )  # fmt: skip
 """Keys of [tool.uv] that change a resolution, and that no setting expresses."""
-EXPRESSED = ("exclude-newer", "index-url", "no-build", "offline", "prerelease", "resolution")
-"""Keys of [tool.uv] that are settings here, besides `index`."""
-INDEX_KEYS = frozenset({"name", "url", "default", "explicit", "publish-url", "cache-control", "authenticate"})
+EXPRESSED = ("exclude-newer", "index", "index-url", "no-build", "offline", "prerelease", "resolution")
+"""Keys of [tool.uv] that are settings here."""
 
 
 def read_pyproject(
@@ -78,9 +77,7 @@ class _File:
 
     def refuse(self, key: str, problem: str, advice: str, *, hint: str = "") -> NoReturn:  # noqa: ARG002 - pep723.Place
         """Raise the SpecError for a key of [tool.uv]."""
-        supported = (
-            f"Supported keys of [tool.uv]: {', '.join(sorted((*EXPRESSED, 'index', 'constraint-dependencies')))}."
-        )
+        supported = f"Supported keys of [tool.uv]: {', '.join(sorted((*EXPRESSED, 'constraint-dependencies')))}."
         raise SpecError(f"{self.source}: {problem}; {advice}", hint=hint or supported)
 
 
@@ -89,20 +86,7 @@ def _settings(uv: _Table, file: _File) -> tuple[tuple[str, Setting], ...]:
         if key in uv:
             advice = pep723.UNKNOWN.get(key, "remove it")
             file.refuse(key, f'"{key}" of [tool.uv] is not supported', advice)
-    settings = dict(pep723.read_settings(file, {key: uv[key] for key in EXPRESSED if key in uv}))
-    tables = uv.get("index", [])
-    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        file.refuse("index", "[[tool.uv.index]] is not a list of tables", "write each index as a table")
-    indexes = []
-    for number, table in enumerate(tables, start=1):
-        for key in table.keys() - INDEX_KEYS:
-            file.refuse(key, f'"{key}" of an index is not supported', "remove it")
-        url = pep723.https_url(file, "url", table.get("url"))
-        if table.get("default"):
-            settings["index_url"] = url
-        elif not table.get("explicit"):  # only [tool.uv.sources] uses such an index
-            indexes.append((str(table.get("name", f"index{number}")), url))
-    return tuple((settings | ({"indexes": tuple(indexes)} if indexes else {})).items())
+    return pep723.read_settings(file, {key: uv[key] for key in EXPRESSED if key in uv})
 
 
 def toml(text: str, source: str) -> _Table:

@@ -163,7 +163,11 @@ def test_warnings_come_with_the_requirements():
         (uv('sources = { x = { git = "https://git.example.com/x" } }'), "line 3", 'write "name @ https://..."'),
         (block("[tool.uv.sources]", "x = 1"), "line 2", '"sources" of [tool.uv] is not supported'),
         (block('tool.uv.cache-dir = "x"'), "line 2", "set UV_CACHE_DIR instead"),
-        (uv('extra-index-url = ["https://index.example.com"]'), "line 3", "use a single index"),
+        (
+            uv('extra-index-url = ["https://index.example.com"]'),
+            "line 3",
+            "write a table [[tool.uv.index]] for each index",
+        ),
         (uv("frobnicate = 1"), "line 3", '"frobnicate" of [tool.uv] is not supported'),
         (uv('prerelease = "maybe"'), "line 3", "use one of disallow, allow, if-necessary, explicit"),
         (uv("prerelease = true"), "line 3", '"prerelease" has an unknown value'),
@@ -183,14 +187,13 @@ def test_warnings_come_with_the_requirements():
             "line 3",
             "contains a user name or token",
         ),
-        (block("[[tool.uv.index]]", "explicit = true"), "line 3", '"explicit" of an index is not supported'),
-        (block(*["[[tool.uv.index]]", 'url = "https://index.example.com"'] * 2), "line 2", "is not a single table"),
-        (uv('index = "https://index.example.com"'), "line 3", "is not a single table"),
-        (uv("index = [1]"), "line 3", "is not a single table"),
+        (block("[[tool.uv.index]]", "format = 1"), "line 3", '"format" of an index is not supported'),
+        (uv('index = "https://index.example.com"'), "line 3", "is not a list of tables"),
+        (uv("index = [1]"), "line 3", "is not a list of tables"),
         (
-            uv('index-url = "https://index.example.com"', "[[tool.uv.index]]", 'url = "https://index.example.com"'),
+            block(*["[[tool.uv.index]]", 'url = "https://index.example.com"', "default = true"] * 2),
             "line 4",
-            '"index" adds a second index',
+            "two indexes are the default one",
         ),
         (uv('constraint-dependencies = "numpy<2"'), "line 3", 'write constraint-dependencies = ["numpy<2"]'),
         (
@@ -225,7 +228,17 @@ def test_refused(cell, where, words):
             ],
             ("index_url", "https://index.example.com:8443/a/+simple/"),
         ),
-        (['[[tool.uv.index]]\n# url = "https://index.example.com"'], ("index_url", "https://index.example.com")),
+        (
+            ['[[tool.uv.index]]\n# url = "https://index.example.com"'],
+            ("indexes", (("index1", "https://index.example.com"),)),
+        ),
+        (
+            [
+                *("[[tool.uv.index]]", 'name = "own"', 'url = "https://index.example.com/own"'),
+                *("[[tool.uv.index]]", 'name = "torch"', 'url = "https://index.example.com/torch"', "explicit = true"),
+            ],
+            ("indexes", (("own", "https://index.example.com/own"),)),
+        ),
     ],
 )
 def test_settings(lines, setting):

@@ -74,7 +74,7 @@ def test_indexes_are_settings():
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("find-links = ['x']", '"find-links" of [tool.uv] is not supported; use a single index: index-url'),
+        ("find-links = ['x']", '"find-links" of [tool.uv] is not supported; use --set find_links=FOLDER'),
         ("no-binary = true", '"no-binary" of [tool.uv] is not supported; use no-build = false'),
         ("index-strategy = 'x'", '"index-strategy" of [tool.uv] is not supported'),
         ("exclude-dependencies = ['six']", '"exclude-dependencies" of [tool.uv] is not supported; remove it'),
@@ -82,7 +82,7 @@ def test_indexes_are_settings():
         ("index = 'x'", "[[tool.uv.index]] is not a list of tables"),
         ("index = ['x']", "[[tool.uv.index]] is not a list of tables"),
         ("index = [{ format = 'flat' }]", '"format" of an index is not supported'),
-        ("index = [{ name = 'x' }]", '"url" is not an https URL'),
+        ("index = [{ name = 'x' }]", "[[tool.uv.index]] has no url"),
         ("index = [{ url = 'https://u:p@h.example.com' }]", '"url" contains a user name or token'),
     ],
 )
