@@ -178,6 +178,17 @@ def test_no_folder_is_created_where_there_is_no_home(tmp_path, monkeypatch, caps
     assert set(Path("/").iterdir()) == before
 
 
+def test_a_home_that_cannot_be_written_is_named_with_what_to_set(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path / "file" / "home"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "script.py").write_text("1\n")
+    assert main(["run", "script.py"]) != 0
+    shown = capsys.readouterr().err
+    assert f"cannot write the history: [Errno 20] Not a directory: '{tmp_path / 'file'}" in shown
+    assert "set UV_ARGO_HOME to a folder that can be written" in shown
+
+
 def in_terminal(command, **variables):
     """The output of a command in a terminal of 80 columns."""
     output = []

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 APP = "uv-argo"
+WRITABLE = "Free some disk space, or set UV_ARGO_HOME to a folder that can be written."
+"""The hint where nothing can be written into these folders."""
 
 
 def data_dir(environ: Mapping[str, str] = os.environ) -> Path:

@@ -169,9 +169,7 @@ def _write_pushed(prepared: Prepared) -> None:
             if name := pushed_file(item, number):
                 files.write(str(folder / name), item.text, item.buffers, is_sealed=item.form == "sealed")
     except OSError as problem:
-        raise BackendUnavailable(
-            f"cannot write the pushed values: {problem}", hint="Free some disk space, or set UV_ARGO_HOME."
-        ) from problem
+        raise BackendUnavailable(f"cannot write the pushed values: {problem}", hint=paths.WRITABLE) from problem
 
 
 def _keep_refusal(files: RunFiles, run_id: str, problem: BaseException) -> None:

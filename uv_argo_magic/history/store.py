@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from uv_argo_magic._os import atomic_write, process_id
+from uv_argo_magic._os import atomic_write, paths, process_id
 from uv_argo_magic.core.suggest import nearest
 from uv_argo_magic.errors import BackendUnavailable, SpecError
 from uv_argo_magic.history import run_files
@@ -137,9 +137,7 @@ class History:
             raise
         except OSError as problem:
             shutil.rmtree(self.root / run_id, ignore_errors=True)
-            raise BackendUnavailable(
-                f"cannot write the history: {problem}", hint="Free some disk space, or set UV_ARGO_HOME."
-            ) from problem
+            raise BackendUnavailable(f"cannot write the history: {problem}", hint=paths.WRITABLE) from problem
         return files
 
     def read(self) -> RunList:
@@ -180,9 +178,7 @@ class History:
                 (entry.folder / stale).unlink(missing_ok=True)
             atomic_write.write(entry.folder / "spec.json", json.dumps(document | _this_process()))
         except OSError as problem:
-            raise BackendUnavailable(
-                f"cannot write the history: {problem}", hint="Free some disk space, or set UV_ARGO_HOME."
-            ) from problem
+            raise BackendUnavailable(f"cannot write the history: {problem}", hint=paths.WRITABLE) from problem
         return RunFiles(folder=entry.folder, history=self)
 
     def log(self, run_id: str) -> str:

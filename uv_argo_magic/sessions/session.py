@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic._os import process_id
+from uv_argo_magic._os import paths, process_id
 from uv_argo_magic.backends import base
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.resolution.lock import Lock, Package, Resolution
@@ -285,7 +285,7 @@ class Session:
             self.registry.write(entry)
         except OSError as problem:
             raise BackendUnavailable(
-                f"cannot record the session {self.name}: {problem}", hint="Free some disk space, or set UV_ARGO_HOME."
+                f"cannot record the session {self.name}: {problem}", hint=paths.WRITABLE
             ) from problem
 
     def _differs(self, what: str, ours: str, theirs: str) -> SpecError:
