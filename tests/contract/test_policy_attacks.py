@@ -207,3 +207,10 @@ def test_a_lock_file_with_a_blocked_package(argo, folder, evil, trusted):
     status, text = argo("run", "s.py", "-r", "locked.txt")
     assert status == 2, text
     assert evil.requests == []
+
+
+def test_a_blocked_package_that_the_base_environment_has(argo, folder, evil, trusted, tmp_path):
+    trusted.add("needs-packaging", "1.0", requires=["packaging"])
+    (tmp_path / "etc" / "policy.toml").write_text('[packages]\nblocked = ["packaging"]\n')
+    words = ("run", "s.py", "--deps", "needs-packaging", "--set", "base=own")
+    assert is_refused(argo, evil, *words, why="is blocked")

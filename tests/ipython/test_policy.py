@@ -9,6 +9,8 @@ from IPython.utils.capture import capture_output
 from support.session_notebook import end_all
 
 from uv_argo_magic.commands import edit
+from uv_argo_magic.core.requirements import edits
+from uv_argo_magic.core.view import requirements_html
 from uv_argo_magic.engine.context import CellContext
 from uv_argo_magic.errors import PolicyError
 
@@ -90,6 +92,10 @@ def test_the_editor_marks_what_is_not_allowed(shell, policy, tmp_path):
     result = edit.check(path, context)
     assert result.blamed == ("alpha",)
     assert "beta 1.0 is blocked" in result.problem
+    listed = edits.items(path.read_text(), path.name)
+    html = requirements_html.static_html(listed, path.read_text(), path.name, result)
+    assert "&lt;script&gt;" in html
+    assert "<script>" not in html
     with pytest.raises(PolicyError):
         edit.lock(path, context, None, None)
 
@@ -163,3 +169,13 @@ def test_the_users_own_notebook_asks_nothing(shell, policy, tmp_path, monkeypatc
     for text in ("not a notebook", '{"cells": [3]}', '{"cells": []}'):
         (tmp_path / "study.ipynb").write_text(text)
         assert shell.run_cell("%%argo -d alpha\n1").success
+
+
+def test_the_saved_notebook_is_what_is_checked_by_default(shell, policy, tmp_path):
+    cell = {"cell_type": "code", "source": "%%argo -d alpha\n1", "outputs": []}
+    (tmp_path / "study.ipynb").write_text(json.dumps({"cells": [cell], "nbformat": 4}))
+    shell.user_ns["__session__"] = str(tmp_path / "study.ipynb")
+    with capture_output() as shown:
+        error = shell.run_cell("%argo policy check").error_in_exec
+    assert "1 of 1 are not allowed" in str(error)
+    assert "beta 1.0 is blocked" in shown.outputs[0].data["text/plain"]

@@ -77,6 +77,7 @@ def handle(request: Request) -> Iterator[Answer]:
         policy, problem = _policy(request)
         yield json.dumps(_data(policy), indent=1) if as_json else show(policy, problem)
     elif action == "check":
+        names = names or tuple(filter(None, [request.notebook]))
         if not names:
             raise SpecError("policy check needs a file", hint="Example: policy check study.ipynb")
         results = [result for name in names for result in check(name, request)]
@@ -177,10 +178,12 @@ def _check(
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise SpecError(
-            f"cannot read {path.name}: {error}", hint="Name a notebook, script or requirements file."
+            f"cannot read {path.name}: {error.strerror}", hint="Name a notebook, script or requirements file."
         ) from error
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path.name} is not UTF-8 text", hint="Save it as UTF-8.") from error
 
 
 def _table(results: Sequence[Checked]) -> Table:

@@ -220,7 +220,7 @@ COMMANDS = (
             HELP,
         ),
         argument=Option(dest="words", metavar="WORDS", kind="values", completer="file",
-                        help="show (the default), check FILE... (notebooks, scripts, requirements), or explain NAME"),
+                        help="show (default), check FILE... (default: this notebook), or explain NAME"),
     ),
     Command(
         name="env", help="list, show, remove or install environments",
