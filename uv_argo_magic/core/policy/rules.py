@@ -351,6 +351,13 @@ def _no_python_downloads(statement: Statement, subject: Subject) -> Iterator[Vio
         )
 
 
+def _no_persistent_environment(statement: Statement, subject: Subject) -> Iterator[Violation]:
+    if subject.spec.settings.environment == "persistent":
+        yield _violation(
+            statement, "A persistent environment is not allowed", "Remove the settings env and venv, or use a store."
+        )
+
+
 def _hashes(statement: Statement, subject: Subject) -> Iterator[Violation]:
     if subject.resolution is None:
         return
@@ -515,6 +522,7 @@ def _volumes(subject: Subject) -> Iterator[str]:
         yield from (volume.removesuffix(":ro") for _, volume in settings.volumes)
     if "store" in subject.uses:
         yield settings.store
+        yield settings.cache
 
 
 def _secrets(subject: Subject) -> Iterator[str]:
@@ -612,6 +620,10 @@ _TABLE = (
     Rule(
         name="install.python_downloads", kind=FALSE, check=_no_python_downloads, early=True,
         sentence="false: uv installs no Python", example="false",
+    ),
+    Rule(
+        name="install.persistent", kind=FALSE, check=_no_persistent_environment, early=True,
+        sentence="false: no persistent environments, which hold what earlier runs installed", example="false",
     ),
     Rule(
         name="install.hashes", kind=TRUE, check=_hashes,

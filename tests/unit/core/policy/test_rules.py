@@ -234,6 +234,14 @@ def test_no_python_is_installed():
     ]
 
 
+def test_no_environment_stays():
+    assert refused("install.persistent", "false", subject(env="shared")) == []
+    for settings in ({"env": "persistent"}, {"venv": "/data/.venv"}):
+        assert refused("install.persistent", "false", subject(**settings)) == [
+            "A persistent environment is not allowed. Remove the settings env and venv, or use a store."
+        ]
+
+
 def test_every_file_has_a_hash():
     assert refused("install.hashes", "true", subject(ALPHA)) == []
     assert refused("install.hashes", "true", replace(subject(requirements="alpha"), resolution=None)) == []
