@@ -249,10 +249,18 @@ class Connections:
     def close(self) -> None:
         """End the connections, and give up the lease; a later request makes a new one."""
         self._is_closed = True
+        self.reset()
+
+    def reset(self) -> None:
+        """End the connections: one was silent, so that the others would not answer either."""
         with self._lock:
             self._drop()
-        while self._free:
-            self._free.pop().close()
+        self._close_free()
+
+    def _close_free(self) -> None:
+        with contextlib.suppress(IndexError):
+            while True:
+                self._free.pop().close()
 
     def _read(self, channel: Channel, answers: queue.SimpleQueue[Message]) -> None:
         """The thread: what comes on the holder's connection, until it ends."""
@@ -269,6 +277,7 @@ class Connections:
         finally:
             if self._holding is channel:
                 self._holding = self._status = None
+            self._close_free()
             channel.close()
 
     def _drop(self) -> None:

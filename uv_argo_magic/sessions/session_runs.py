@@ -150,9 +150,10 @@ class SessionRuns:
         while not is_complete:
             try:
                 for text in self._texts(name):
-                    if lost_at:
-                        lost_at, pause = 0.0, 0.0
-                        yield ev.NodePhase(phase="Running", t=time.time())
+                    if pause:
+                        if lost_at:
+                            yield ev.NodePhase(phase="Running", t=time.time())
+                        lost_at = pause = 0.0
                         with contextlib.suppress(BackendError):
                             self.hold()  # the lease may have ended with the connection
                     is_complete = is_complete or '"k":"exit"' in text
@@ -166,12 +167,18 @@ class SessionRuns:
             except (BackendUnavailable, OSError) as problem:
                 if is_complete:
                     break
-                if cause := pod.why_ended():
+                was_silent = isinstance(problem, TimeoutError)
+                if was_silent:
+                    self.connections.reset()
+                is_silent = was_silent or isinstance(problem.__cause__, TimeoutError)
+                if (pause or is_silent) and not lost_at:
+                    lost_at = time.time() - (self.connections.silence if was_silent else 0.0)
+                    message = _unreachable(problem, lost_at)
+                    yield ev.NodePhase(phase=ev.UNREACHABLE, message=message, t=time.time())
+                # A network that is cut does not tell why, and asking takes as long as connecting again.
+                if pause and not is_silent and (cause := pod.why_ended()):
                     yield ev.NodePhase(phase="Failed", message=f"{cause}; {self.restart_hint}", t=time.time())
                     return
-                if pause and not lost_at:
-                    lost_at = time.time()
-                    yield ev.NodePhase(phase=ev.UNREACHABLE, message=_unreachable(problem, lost_at), t=lost_at)
                 time.sleep(pause)
                 pause = min(RETRY[2], pause * RETRY[1]) or RETRY[0]
         yield last or ev.NodePhase(phase="Succeeded", t=time.time())

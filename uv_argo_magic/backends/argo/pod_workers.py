@@ -22,7 +22,7 @@ from uv_argo_magic.backends.argo.follow import Follower
 from uv_argo_magic.backends.base import WorkerEnd
 from uv_argo_magic.backends.kubernetes import diagnose as pods
 from uv_argo_magic.backends.kubernetes import port_forward
-from uv_argo_magic.backends.kubernetes.transport import Gone, TooEarly
+from uv_argo_magic.backends.kubernetes.transport import Gone, TimedOut, TooEarly
 from uv_argo_magic.core.protocol.events import NOT_STARTED, NodePhase
 from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.errors import BackendError, BackendUnavailable, SpecError
@@ -45,7 +45,7 @@ PROBE = "uv-argo-none"
 """A pod that does not exist: to forward a port to it is denied, or fails because of that."""
 FIRST, FACTOR, LAST = 0.1, 1.5, 2.0
 """Seconds between two attempts to reach a worker that starts: the first ones, their growth, the most."""
-EAGER = 10.0
+EAGER = 3.0
 """Seconds after which the time between two attempts grows."""
 
 
@@ -128,6 +128,8 @@ def connect(client: ArgoClient, address: Address) -> socket.socket:
         return port_forward.connect(client.transport, client.namespace, address.workflow, PORT)
     except TooEarly as problem:
         raise ConnectionRefusedError(str(problem)) from problem
+    except TimedOut as problem:
+        raise TimeoutError(str(problem)) from problem
 
 
 def starting(
@@ -189,7 +191,9 @@ def _until_ready(
         if is_ready():
             yield NodePhase(phase="Running", t=time.time(), uid=pods.uid_of(follower.pod))
             return
-        if time.monotonic() - first_try > EAGER:
+        if pods.started(follower.pod):
+            pause = FIRST
+        elif time.monotonic() - first_try > EAGER:
             pause = min(LAST, pause * FACTOR)
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 CONNECT = 10.0
 """Seconds to reach the API."""
+SOCKET_CONNECT = 5.0
+"""Seconds to reach the API for a connection that is tried again and again."""
 ANSWER = 30.0
 """Seconds for the response to a plain request."""
 SILENCE = 30.0
@@ -186,13 +188,13 @@ class HttpTransport:
             pool = self.session.pool.connection_from_url(self.session.host)
             # urllib3 alone knows the kubeconfig's proxy and TLS, and has no public way to only connect.
             connection = pool._new_conn()  # noqa: SLF001
-            connection.timeout = CONNECT
+            connection.timeout = SOCKET_CONNECT
             if pool.proxy is not None:
                 pool._prepare_proxy(connection)  # noqa: SLF001
             if connection.sock is None:
                 connection.connect()
         except (urllib3.exceptions.HTTPError, OSError) as problem:
-            raise self._no_response(problem, CONNECT) from problem
+            raise self._no_response(problem, SOCKET_CONNECT) from problem
         sock: socket.socket = connection.sock
         connection.sock = None  # it would close it when it is collected
         return sock
@@ -271,7 +273,8 @@ class HttpTransport:
         # A refused connection is a ConnectTimeoutError to urllib3 as well.
         is_refusal = isinstance(problem, urllib3.exceptions.NewConnectionError)
         if isinstance(problem, urllib3.exceptions.TimeoutError) and not is_refusal:
-            seconds = CONNECT if isinstance(problem, urllib3.exceptions.ConnectTimeoutError) else silence
+            is_connect = isinstance(problem, urllib3.exceptions.ConnectTimeoutError)
+            seconds = min(CONNECT, silence) if is_connect else silence
             return TimedOut(f"{message} within {seconds:g} seconds", hint=self.advice, seconds=seconds)
         return BackendUnavailable(f"{message}: {reason(problem)}", hint=self.advice)
 
