@@ -20,7 +20,7 @@ from uv_argo_magic.core.view.html import VOLATILE
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "notebooks"
-NAMES = ("argo", "dependencies", "errors", "isolation", "quickstart")
+NAMES = ("argo", "dependencies", "errors", "isolation", "quickstart", "values")
 VERDICT = re.compile(r"^(PASSED|FAILED) \S*?(\w+)\.ipynb::Cell (\d+)", re.MULTILINE)
 
 if sys.platform == "win32":
@@ -53,8 +53,8 @@ def surroundings(tmp_path_factory, cluster):
 
 
 def sanitizers(name):
-    """The patterns for one notebook: versions may differ in quickstart, and only there."""
-    files = ["sanitize.cfg"] + (["sanitize-versions.cfg"] if name == "quickstart" else [])
+    """The patterns for one notebook: versions may differ in quickstart and values, and only there."""
+    files = ["sanitize.cfg"] + (["sanitize-versions.cfg"] if name in ("quickstart", "values") else [])
     return "\n".join((FOLDER / file).read_text(encoding="utf-8") for file in files)
 
 

@@ -73,8 +73,9 @@ class Sealed:
     def _repr_html_(self) -> str | None:
         if "text/html" not in self.view:
             return None
-        caption = f"Sealed {self.type}, {humanize.size(self.size)}, from {self.run}"
-        return f"<div><small>{html.escape(caption)}</small></div>{self.view['text/html']}"
+        origin = html.escape(f"{humanize.size(self.size)}, from the run {self.run}")
+        caption = f'Sealed {html.escape(self.type)} <span class="uv-volatile">{origin}</span>'
+        return f"<div><small>{caption}</small></div>{self.view['text/html']}"
 
     def read(self) -> tuple[str, list[values.Raw]]:
         """The text and the buffers, as they were pulled.
