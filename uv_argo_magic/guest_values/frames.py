@@ -146,7 +146,9 @@ def _pack_strings(pd, array, dtype, inner):
             chunk = chunk.chunk(0) if chunk.num_chunks else pa.array([], pa.large_string())
         tree = _pack_arrow_texts(chunk, inner)
     else:
-        tree = pack_texts([None if missing else text for text, missing in zip(array, array.isna())], inner)
+        tree = pack_texts([None if missing else text for text, missing in zip(array, array.isna())], inner, True)
+        if tree is None:
+            raise Unsupported
     is_na = getattr(dtype, "na_value", pd.NA) is pd.NA
     # The default storage depends on whether pyarrow is installed: the default there is that of the other end.
     storage = "" if dtype == _string_dtype(pd, "", is_na) else dtype.storage.partition("_")[0]
@@ -183,12 +185,15 @@ def _pack_arrow_texts(chunk, inner):
     return tag("texts", v=body, ends=inner(places - places[0]), mask=None if mask is None else inner(mask))
 
 
-def pack_texts(items, inner):
-    """The tree of a list of str and None, in one piece; None for another list, or one without any str."""
+def pack_texts(items, inner, may_lack=False):
+    """The tree of a list of str and None, in one piece; None for another list, or one without any str.
+
+    `may_lack`: there need not be any.
+    """
     import numpy as np
 
     kinds = set(map(type, items))
-    if not kinds <= {str, type(None)} or str not in kinds:
+    if not kinds <= {str, type(None)} or not (may_lack or str in kinds):
         return None
     missing = type(None) in kinds
     texts = [text or "" for text in items] if missing else items
@@ -379,15 +384,18 @@ def _read_interval(tree, inner):
 @reader("pandas.sparse")
 def _read_sparse(tree, inner):
     import numpy as np
+
+    kind = _pandas().arrays.SparseArray
+    dtype, fill, length = np.dtype(tree["dtype"]), inner(tree["fill"]), int(tree["length"])
+    data, places = inner(tree["v"]), np.asarray(inner(tree["places"]), np.int32)
+    if hasattr(kind, "from_indices"):  # pandas 3.1
+        how = "block" if tree["block"] else "integer"
+        return kind.from_indices(data, places, length, fill_value=fill, kind=how, dtype=dtype)
     from pandas._libs.sparse import IntIndex  # there is no public name
 
-    pd = _pandas()
-    places = IntIndex(int(tree["length"]), np.asarray(inner(tree["places"]), np.int32))
-    fill = inner(tree["fill"])
-    return pd.arrays.SparseArray(
-        inner(tree["v"]), sparse_index=places.to_block_index() if tree["block"] else places, fill_value=fill,
-        dtype=pd.SparseDtype(np.dtype(tree["dtype"]), fill),
-    )  # fmt: skip
+    index = IntIndex(length, places)
+    index = index.to_block_index() if tree["block"] else index
+    return kind(data, sparse_index=index, fill_value=fill, dtype=_pandas().SparseDtype(dtype, fill))
 
 
 @reader("pandas.arrow")

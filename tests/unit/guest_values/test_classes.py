@@ -1,0 +1,108 @@
+"""Dataclasses and enums: which are plain data, and of which classes they are made."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import sys
+
+import pytest
+
+from uv_argo_magic.core.protocol import values
+from uv_argo_magic.errors import ProtocolError
+from uv_argo_magic.guest_values import classes
+
+LIMIT = 10**6
+
+
+class Colour(enum.Enum):
+    RED = "r"
+    ALSO_RED = "r"  # noqa: PIE796 - another name of one member
+
+
+class Bits(enum.Flag):
+    A = 1
+    B = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    x: int
+    y: list = dataclasses.field(default_factory=list)
+
+    def __post_init__(self):
+        if self.x == 13:
+            raise AssertionError
+
+    @dataclasses.dataclass
+    class Inner:
+        z: float
+
+
+@dataclasses.dataclass(slots=True)
+class Slotted:
+    a: int
+
+
+def test_they_arrive_equal_without_their_constructors():
+    for value in (
+        Point(1, [2]),
+        Point.Inner(0.5),
+        Slotted(3),
+        Colour.RED,
+        Colour.ALSO_RED,
+        Bits.A,
+        {Colour.RED: Point(2)},
+    ):
+        assert values.decode(values.encode("x", value, LIMIT)) == value
+    text = values.encode("x", Point(1), LIMIT).replace('["x",1]', '["x",13]')
+    assert values.decode(text).x == 13
+
+
+def test_what_has_more_than_its_fields_is_not_plain_data():
+    @dataclasses.dataclass
+    class Local:
+        a: int
+
+    more = Point.Inner(1.0)
+    more.extra = 5
+    for value in (more, Local(1), Bits.A | Bits.B, Point(1, [print]), Point, Colour):
+        with pytest.raises(values.NotPlain):
+            values.encode("x", value, LIMIT)
+
+
+def test_a_class_of_the_cell_must_be_known_to_the_notebook(monkeypatch):
+    made = dataclasses.make_dataclass("Own", ["a", "b"])
+    made.__module__ = "__main__"
+    with pytest.raises(values.NotPlain):
+        values.encode("x", made(1, 2), LIMIT)
+    monkeypatch.setitem(classes.known, "Own", ["a", "b"])
+    text = values.encode("x", made(1, 2), LIMIT)
+    with pytest.raises(values.MissingLibrary, match="__main__"):
+        values.decode(text)
+    monkeypatch.setattr(sys.modules["__main__"], "Own", made, raising=False)
+    assert values.decode(text) == made(1, 2)
+
+
+CHANGES = [
+    {"name": "Colour"}, {"name": "Point.Inner"}, {"v": [["x", 1]]}, {"v": [["x", 1], ["y", 2], ["z", 3]]},
+    {"module": "builtins", "name": "ValueError"}, {"module": "builtins", "name": "print"},
+    {"v": 3}, {"@": "enum", "v": "x"},
+    {"name": "CHANGES"}, {"@": "enum", "name": "Colour", "v": "GREEN"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=str)
+def test_a_forged_instance_is_refused(change):
+    tree = json.loads(values.encode("x", Point(1), LIMIT)) | change
+    with pytest.raises(ProtocolError):
+        values.decode(json.dumps(tree))
+
+
+@pytest.mark.parametrize("change", [{"module": "this"}, {"name": "Nothing"}, {"module": "antigravity"}], ids=str)
+def test_nothing_is_imported_to_find_a_class(change):
+    tree = json.loads(values.encode("x", Point(1), LIMIT)) | change
+    with pytest.raises(values.MissingLibrary):
+        values.decode(json.dumps(tree))
+    assert not {"this", "antigravity"} & set(sys.modules)

@@ -1,0 +1,43 @@
+"""Values in files: what is written is read, and anything else is refused."""
+
+from __future__ import annotations
+
+import json
+import stat
+
+import pytest
+
+from uv_argo_magic.guest_values import files
+
+BUFFERS = [b"", b"abc", memoryview(b"d" * 3_000_000)]
+
+
+@pytest.mark.parametrize("is_sealed", [False, True])
+def test_text_and_buffers_arrive_in_writable_memory(tmp_path, is_sealed):
+    path = tmp_path / "x"
+    digest = files.write(str(path), '"tä\ud800"', BUFFERS, is_sealed)
+    assert len(digest) == (64 if is_sealed else 0)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    text, buffers = files.read(str(path), digest)
+    assert (text, [bytes(one) for one in buffers]) == ('"tä\ud800"', [bytes(one) for one in BUFFERS])
+    assert not any(memoryview(one).readonly for one in buffers)
+    with pytest.raises(FileExistsError):
+        files.write(str(path), "1", [])
+
+
+def test_a_changed_file_is_refused(tmp_path):
+    path = tmp_path / "x"
+    digest = files.write(str(path), "[1]", [b"abc" * 1000], is_sealed=True)
+    data = path.read_bytes()
+    plain = data.replace(b'"sealed": true', b'"sealed": false')
+    changed = [
+        data[:-100] + b"X" + data[-99:], data[:-1], data + b"X", b"", b"\n", b"{}\n", b"[]\n1", plain, plain[:-64],
+        json.dumps({"text": -1, "buffers": [], "sealed": False}).encode() + b"\n",
+    ]  # fmt: skip
+    for bad in changed:
+        path.write_bytes(bad)
+        with pytest.raises(files.Damaged):
+            files.read(str(path), digest)
+    path.write_bytes(data)
+    with pytest.raises(files.Damaged, match="SHA-256"):
+        files.read(str(path), "0" * 64)
