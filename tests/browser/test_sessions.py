@@ -1,0 +1,66 @@
+"""A session in a real JupyterLab: four cells, an interrupt, an error, a restart of the kernel, and the fifth cell."""
+
+from __future__ import annotations
+
+import pytest
+from support.lab import KERNEL_IDLE, contrasts, fits, keep
+
+LINE = ".uv-argo-static"
+CELLS = (
+    "%%argo -s\nimport time\nnumbers = list(range(10))\nsum(numbers)",
+    "%%argo -s\nprint('begun', flush=True)\ntime.sleep(60)",
+    "%%argo -s\ndef divide(by):\n    return numbers[-1] / by\ndivide(0)",
+    "%%argo -s\nnumbers.append(99)\nlen(numbers)",
+    "%%argo -s\nnumbers[-1]",
+)
+
+
+def text(notebook, number):
+    return notebook.cell(number).locator(".jp-OutputArea").inner_text()
+
+
+def run(notebook, number):
+    notebook.run(number)
+    notebook.ended(number)
+
+
+@pytest.mark.parametrize("theme", ["Light", "Dark"])
+def test_a_session_goes_on(open_notebook, theme):
+    notebook = open_notebook(*CELLS)
+    page = notebook.page
+    notebook.theme(f"JupyterLab {theme}")
+    notebook.ended(1)
+    assert "45" in text(notebook, 1)
+
+    notebook.run(2)
+    page.wait_for_function(
+        "()=>document.querySelectorAll('.jp-Notebook .jp-Cell')[2].querySelector('.jp-OutputArea')"
+        "?.textContent.includes('begun')"
+    )
+    notebook.command("notebook:interrupt-kernel")
+    notebook.ended(2)
+    assert "KeyboardInterrupt" in text(notebook, 2)
+
+    run(notebook, 3)
+    shown = text(notebook, 3)
+    assert "ZeroDivisionError" in shown
+    assert "return numbers[-1] / by" in shown
+    run(notebook, 4)
+    assert "11" in text(notebook, 4)
+    keep(notebook, f"session-{theme.lower()}", 3)
+
+    page.evaluate("()=>window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+    page.wait_for_timeout(500)
+    page.wait_for_function(KERNEL_IDLE, timeout=30_000)
+    run(notebook, 0)
+    run(notebook, 5)
+    after = text(notebook, 5)
+    assert "Rejoined session main" in after
+    assert "99" in after
+    keep(notebook, f"session-rejoined-{theme.lower()}", 5)
+
+    # One slim line, which can be read in this theme.
+    assert all(notebook.cell(number).locator(LINE).count() == 1 for number in range(2, 6))
+    fits(page, LINE, "*")
+    assert min(contrasts(page, LINE, "summary").values()) >= 4.5
+    assert notebook.cell(4).locator(LINE).bounding_box()["height"] < 40
