@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -384,6 +385,30 @@ def test_noise_on_the_socket_does_not_disturb_the_session(shared):
         assert shared.text("print('fine')") == "fine\n"
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_another_user_gets_no_answer_even_with_the_token(shared):
+    shared.run("1")
+    worker = shared.entry().worker
+    path = Path(worker.address)
+    code = (
+        "import json, os, socket, sys; os.setuid(65534); s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])\n"
+        "request = json.dumps({'do': 'status', 'token': sys.argv[2], 'size': 0}).encode() + b'\\n'\n"
+        "try:\n    s.sendall(request); print(s.recv(100))\nexcept ConnectionError: print(b'')"
+    )
+    command = [sys.executable, "-c", code, str(path), worker.token]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "PermissionError" in refused.stderr
+    path.parent.chmod(0o755)
+    path.chmod(0o666)
+    try:
+        answered = subprocess.run(command, capture_output=True, text=True, check=True)
+    finally:
+        path.chmod(0o600)
+        path.parent.chmod(0o700)
+    assert answered.stdout == "b''\n"
+    assert shared.text("print('fine')") == "fine\n"
+
+
 def test_only_the_user_can_open_the_socket(shared):
     shared.run("1")
     path = Path(shared.entry().worker.address)
@@ -515,6 +540,7 @@ def index(monkeypatch, tmp_path):
         serving.add("beta", "2.0")
         serving.add("gamma", "1.0", requires=["beta"])
         serving.add("delta", "1.0", requires=["beta<2"])
+        serving.add("epsilon", "1.0")
         yield serving
 
 
@@ -528,6 +554,19 @@ def test_packages_are_added_and_never_changed(notebook, index, monkeypatch):
     assert "%argo restart main --clean" in error.value.hint
     monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:1")
     assert notebook.text("print(1)", "-s --deps 'alpha beta>1'") == "1\n"
+
+
+def test_packages_that_pip_installs_belong_to_the_session(notebook, index):
+    notebook.run("x = 1", "-s --deps alpha")
+    assert notebook.text("%pip install -q gamma\nimport gamma; print(x)") == "1\n"
+    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import gamma; print(1)'])"
+    assert notebook.text(code) == "1\n"
+    assert [package.name for package in notebook.entry().lock.packages] == ["alpha", "beta", "gamma"]
+    with pytest.raises(ResolutionError, match=r"beta 2.0 is installed"):
+        notebook.run("1", "-s --deps delta")
+    failed = notebook.run("1 / 0\n%pip install -q epsilon")
+    assert "ZeroDivisionError" in failed.state.error
+    assert notebook.text("import epsilon; print(2)", "-s --deps epsilon") == "2\n"
 
 
 def test_a_restart_keeps_the_packages_and_a_clean_one_those_of_the_first_cell(notebook, index):

@@ -113,6 +113,8 @@ def seen(outputs: Sequence[Any]) -> Seen:
             lines = tuple(_own_frames("\n".join(output.traceback).split("\n")))
         elif kind == "execute_result":
             result = _bundle(output)
+        elif "uv_argo" in output.metadata:  # a note on the run, which is no output of the cell
+            continue
         else:
             displays.append(_bundle(output))
         if kind in {"stdout", "display_data", "execute_result"} and order[-1:] != [kind]:
@@ -182,7 +184,7 @@ def _own_frames(lines: Sequence[str]) -> list[str]:
         elif line.strip() and not re.match(r"[ |]*\d|[ |]*-+> ?\d| *\(\.\.\.\)|    | *\| {5}", line):
             inside = True
         if inside and line.strip() and not re.match(r"-+$", line):
-            kept.append(re.sub(r"^( *1 )(%%argo.*|# a plain cell)$", r"\1(first line)", line.rstrip()))
+            kept.append(re.sub(r"^( *1 |-+> ?\d+ )(%%argo.*|# a plain cell)$", r"\1(first line)", line.rstrip()))
             # One place again and again: how often depends on how deep the kernel itself is.
             if kept[-2:] == kept[-4:-2]:
                 del kept[-2:]

@@ -204,7 +204,7 @@ class Session:
         Raises:
             BackendError: the worker cannot be started, or another kernel has it.
         """
-        lock = prepared.resolution if isinstance(prepared.resolution, Lock) else None
+        lock = _stored(prepared) if isinstance(prepared.resolution, Lock) else None
         if not self.is_live:
             self._start(prepared, lock)
         entry = self.entry
@@ -376,6 +376,17 @@ def _open(key: SessionKey, context: CellContext, *, restart_first: bool = False,
         if kept != entry.lock.packages:
             entry = replace(entry, lock=replace(entry.lock, packages=kept))
     return Session(key=key, registry=registry, entry=entry, status=status, is_rejoined=not is_known, **of_cell)
+
+
+def _stored(prepared: Prepared) -> Lock:
+    """The packages that the session has after this cell, with those of its `%pip` lines; warnings are for this cell."""
+    lock = prepared.resolution
+    assert isinstance(lock, Lock)  # noqa: S101 - the caller has checked it
+    more = tuple(package for _, installed in prepared.installs for package in installed.packages)
+    if not more and not lock.warnings:
+        return lock
+    packages = tuple(sorted((*lock.packages, *more), key=lambda package: package.name))
+    return replace(lock, packages=packages, warnings=())
 
 
 def _are_met(requirements: Requirements, lock: Lock) -> bool:

@@ -140,6 +140,7 @@ class SessionCell(cell.Cell):
         cell.Cell.__init__(self, host, self.held, dict(payload, settings=dict(payload["settings"], log_budget=0)))
         self.out.path = ""
         self.items, self.total = [], 0
+        self.added = {}  # type: dict[str, str]  # packages that %pip has installed
         self.completed = None  # takes the completions that were asked for
         self.end = None  # the record of the cell's end
         self.has_begun = self.is_due = self.asks = False
@@ -274,6 +275,9 @@ class SessionCell(cell.Cell):
             answer, self.completed = self.completed, None
             if answer:
                 answer(fields["items"])
+            return
+        if fields["k"] == "added":
+            self.added.update(dict(fields["packages"]))
             return
         if fields["k"] == "begun":
             self.has_begun = True

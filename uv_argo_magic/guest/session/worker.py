@@ -245,6 +245,7 @@ class Worker:
         self.executed.append(run.id)
         run.cell = len(self.executed)
         outcome, is_alive = self.cell.run_order(run, sites, file)
+        self.packages.update(self.cell.added)
         if not is_alive:
             host.end(self._cause(outcome))
         return outcome

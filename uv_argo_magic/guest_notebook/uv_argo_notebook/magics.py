@@ -262,6 +262,7 @@ class Magics:
             if argument == line:
                 if site:
                     packages.add(site, copy=order["keeps_venv"])
+                    self.notebook.interpreter.out.emit("added", packages=found)
                 names = " ".join("%s-%s" % (name, version) for name, version in found)
                 if not {"-q", "-qq", "--quiet"} & set(line.split()):
                     print("Successfully installed " + names if names else "Requirements already satisfied")
