@@ -108,7 +108,9 @@ def allowed_locks() -> frozenset[str]:
 
 
 def user() -> str:
-    """The name of the user of this process."""
+    """The name of the user of this process; that of JupyterHub, whose users may all be one in their containers."""
+    if name := os.environ.get("JUPYTERHUB_USER", ""):
+        return name
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container whose user has no name

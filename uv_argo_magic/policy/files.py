@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING
 from uv_argo_magic.errors import PolicyError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from uv_argo_magic.core.policy.model import Policy
 
 SYSTEM = Path("/etc/uv-argo/policy.toml")
@@ -26,14 +24,14 @@ FILE = "uv-argo-policy.toml"
 """The policy of a notebook's folder."""
 
 
-def find(document: str = "", environ: Mapping[str, str] | None = None) -> tuple[Path, ...]:
+def find(document: str = "") -> tuple[Path, ...]:
     """The policy files that hold for a notebook or file (its path; "": none), in the order of the documentation.
 
     Raises:
         PolicyError: a file that must exist does not.
     """
     found = [SYSTEM] if _is_there(SYSTEM) else []
-    named = (os.environ if environ is None else environ).get(VARIABLE, "")
+    named = os.environ.get(VARIABLE, "")
     if named:
         path = Path(named).expanduser().absolute()
         if not _is_there(path):
@@ -41,8 +39,8 @@ def find(document: str = "", environ: Mapping[str, str] | None = None) -> tuple[
                 f"the package policy {path} does not exist", hint=f"Correct or remove the variable {VARIABLE}."
             )
         found.append(path)
-    folders = {Path.cwd(), *([Path(document).absolute().parent] if document else [])}
-    found += [folder / FILE for folder in sorted(folders) if _is_there(folder / FILE)]
+    folders = [Path(document).parent, Path()] if document else [Path()]
+    found += [(folder / FILE).absolute() for folder in folders if _is_there(folder / FILE)]
     return tuple(dict.fromkeys(found))
 
 
