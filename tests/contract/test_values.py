@@ -158,7 +158,7 @@ def test_values_stay_with_their_run(home):
     kept = History(paths.data_dir() / "runs").get(run.id).values
     assert (kept["total"], repr(kept["model"])) == (5, "<Sealed Model> Model(3)")
     assert kept["array"].open() == run.values["array"].open()
-    folder = paths.values_dir(run.id)
+    folder = paths.run_dir(run.id) / "values"
     file = max(folder.iterdir(), key=lambda path: path.stat().st_size)
     data = bytearray(file.read_bytes())
     data[-200] ^= 1
@@ -166,3 +166,54 @@ def test_values_stay_with_their_run(home):
     with pytest.raises(ArgoMagicError, match=r"array was changed since the run .* its SHA-256 does not match"):
         kept["array"].open()
     assert "array" not in History(paths.data_dir() / "runs").get(run.id).values
+
+
+@pytest.fixture
+def session(home, tmp_path, monkeypatch):
+    from support.session_notebook import Notebook, end_all
+
+    monkeypatch.setenv("UV_ARGO_BACKEND", "local")
+    yield Notebook(tmp_path / "study.ipynb")
+    end_all()
+
+
+def test_a_session_takes_and_gives_values_as_any_cell(session, home):
+    numbers = numpy.arange(20_000.0)
+    session.names.update(numbers=numbers, scale=lambda x: x * offset, offset=3)
+    offset = 3
+    run = session.run(
+        "total = float(scale(numbers).sum())", "-s --deps numpy --push numbers,scale --pull total,scale,numbers"
+    )
+    assert run.values["total"] == float(numbers.sum()) * offset
+    assert isinstance(run.values["scale"], Sealed)
+    assert (run.values["numbers"] == numbers).all()
+    assert run.values["scale"].open()(1) == 3
+    folder = session.path.parent / "runs" / run.id / "values"
+    assert not [path for path in folder.iterdir() if path.name.startswith("pushed")]
+    lost = session.run("import threading; lock = threading.Lock()", "-s --pull lock,total")
+    with pytest.raises(PullError) as failed:
+        lost.raise_for_state()
+    assert failed.value.hint.endswith("The session main still has the variables.")
+    assert session.text("print(lock.locked())") == "False\n"
+    session.names.update(numbers=0, fresh=[1])
+    assert session.text("print(len(numbers), fresh)", "-s --push auto") == "20000 [1]\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("packages", ["pandas>=2,<3", "pandas<2 numpy<2"])
+def test_strings_times_and_categories_pass_through_an_older_pandas(packages):
+    frame = pandas.DataFrame(
+        {
+            "text": ["x", None, "ä"],
+            "kind": pandas.Categorical(["u", "v", "u"]),
+            "zoned": pandas.date_range("2026-01-01", periods=3, tz="Europe/Berlin").as_unit("ns"),
+            "n": pandas.array([1, None, 3], "Int64"),
+            "sparse": pandas.arrays.SparseArray([0, 0, 1]),
+        },
+        index=pandas.date_range("2026-01-01", periods=3, freq="D", name="day").as_unit("ns"),
+    )
+    cell = "dtype, back, zone = str(frame.text.dtype), frame, frame.zoned.iloc[0]"
+    run = argo.run(cell, deps=packages, push={"frame": frame}, pull="dtype back zone")
+    back = run.values["back"]
+    assert (run.values["dtype"], run.values["zone"]) == ("object", frame.zoned.iloc[0])
+    pandas.testing.assert_frame_equal(back, frame, check_freq=True)

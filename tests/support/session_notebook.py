@@ -30,6 +30,7 @@ class Notebook(QuietFrontEnd):
     is_interactive: bool = True
     notes: list[str] = field(default_factory=list)
     number: int = 0
+    names: dict[str, object] = field(default_factory=dict)
 
     command = "%argo"
 
@@ -43,10 +44,10 @@ class Notebook(QuietFrontEnd):
         """Start a cell, and do not wait for it."""
         self.number += 1
         context = CellContext(
-            names={}, traits={}, environ=os.environ, folder=self.path.parent, notebook=str(self.path),
+            names=self.names, traits={}, environ=os.environ, folder=self.path.parent, notebook=str(self.path),
             number=self.number, is_interactive=self.is_interactive,
         )  # fmt: skip
-        run = execute(cell, run_options(read_cell(line, {})), context, self)
+        run = execute(cell, run_options(read_cell(line, self.names)), context, self)
         assert run is not None
         return run
 

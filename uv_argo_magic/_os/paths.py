@@ -40,11 +40,6 @@ def run_dir(run_id: str, environ: Mapping[str, str] = os.environ) -> Path:
     return data_dir(environ) / "runs" / run_id
 
 
-def values_dir(run_id: str, environ: Mapping[str, str] = os.environ) -> Path:
-    """The folder of the files that have values of a run."""
-    return run_dir(run_id, environ) / "values"
-
-
 def _check_home() -> None:
     """Refuse to create the user's home folder, or to write into the root folder instead of one.
 

@@ -164,6 +164,7 @@ def _write_pushed(prepared: Prepared) -> None:
 
     folder = Path(prepared.exchange)
     try:
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # that of a session's cell is made later
         folder.mkdir(mode=0o700)
         for number, item in enumerate(prepared.spec.push):
             if name := pushed_file(item, number):
@@ -237,6 +238,8 @@ class Run:
         self._warm = warm
         self._hooks = hooks or Hooks()
         self._files = files
+        self._values_folder = functools.partial(_values_folder, files)
+        """The folder of the files that have values of this run; the history may be given up meanwhile."""
         self._state = RunState(run=run_id)
         self._changed = threading.Condition()
         """Guards `_state`, and is notified of each change of it."""
@@ -398,7 +401,7 @@ class Run:
             from uv_argo_magic.values import sealed  # noqa: PLC0415 - 10 ms, and few cells pull
 
             origin = sealed.Origin(
-                run=self.id, folder=paths.values_dir(self.id), lock=getattr(self.resolution, "key", ""),
+                run=self.id, folder=self._values_folder(), lock=getattr(self.resolution, "key", ""),
                 packages=self.packages,
             )  # fmt: skip
             self._decoded = records, sealed.receive(records, origin)
@@ -540,10 +543,18 @@ class Run:
             # The supervisor is a process of this machine: another process may stop the run by it.
             self._keep(lambda files: files.note("pid", str(hello.pid)))
         if state.ended and not previous.ended:
+            self._remove_pushed()
             try:
                 self._keep(lambda files: files.finish(state))
             finally:
                 self._ended.set()
+
+    def _remove_pushed(self) -> None:
+        """Remove the files of pushed values that the cell has not taken."""
+        if self._state.sent and (folder := self._values_folder()) is not None:
+            for path in folder.glob("pushed-*"):
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     def _with_local_names(self, new_events: Iterable[events.Event]) -> Iterator[events.Event]:
         """The events, and what this side has of the names that the cell's exception is about."""
@@ -565,6 +576,10 @@ class Run:
         except (OSError, ValueError) as problem:
             self._files = None
             sys.stderr.write(f"uv-argo: the rest of this run is not kept in the history: {problem}\n")
+
+
+def _values_folder(files: RunFiles | None) -> Path | None:
+    return files.folder / "values" if files is not None else None
 
 
 def _append(text: str, files: RunFiles) -> None:

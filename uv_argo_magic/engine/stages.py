@@ -12,7 +12,6 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from uv_argo_magic._os import paths
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.protocol.events import Question
 from uv_argo_magic.core.view import messages
@@ -128,9 +127,8 @@ def _is_confirmed(question: PolicyError, front_end: FrontEnd) -> bool:
 def _exchange(spec: RunSpec, front_end: FrontEnd, run_id: str) -> str:
     """The folder for files of values: in the history, if the run is a process of this machine and is kept there."""
     is_local = base.Capability.LOCAL in base.load(spec.backend).capabilities
-    if not run_id or not is_local or front_end.history(spec.settings) is None:
-        return ""
-    return str(paths.values_dir(run_id))
+    history = front_end.history(spec.settings) if run_id and is_local and (spec.push or spec.pull) else None
+    return str(history.root / run_id / "values") if history is not None else ""
 
 
 def submit(

@@ -157,7 +157,7 @@ def unpack(tree):
         raise Invalid("unknown tag %r" % (name,))
     try:
         return _READERS[name](tree)
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise MissingLibrary(str(error.name).partition(".")[0]) from error
     except (MissingLibrary, Invalid):
         raise

@@ -71,12 +71,12 @@ def _find(tree):
     """The class that a tree names."""
     module, name = tree["module"], tree["name"]
     if module not in sys.modules and not may_import[0]:
-        raise ImportError("a class of a module that is not imported here", name=module)
+        raise ModuleNotFoundError("a class of a module that is not imported here", name=module)
     found = importlib.import_module(module)  # type: object
     for part in name.split("."):
         found = vars(found).get(part)
         if found is None:
-            raise ImportError("no such class", name=module)
+            raise ModuleNotFoundError("no such class", name=module)
     if not isinstance(found, type):
         raise TypeError("not a class")
     return found

@@ -252,13 +252,17 @@ def read_zone(tree):
         return None
     if isinstance(tree, int):
         return dt.timezone(dt.timedelta(microseconds=tree))
-    if isinstance(tree, str):
+    library, key = ("zoneinfo", tree) if isinstance(tree, str) else tree
+    try:
+        if library == "pytz":
+            import pytz
+
+            return pytz.timezone(key)
         import zoneinfo
 
-        return zoneinfo.ZoneInfo(tree)
-    import pytz
-
-    return pytz.timezone(tree[1])
+        return zoneinfo.ZoneInfo(key)
+    except ModuleNotFoundError:  # pandas 3 has no pytz, and Python 3.8 no zoneinfo: that of the other end
+        return _pandas().DatetimeTZDtype(tz=key).tz
 
 
 @reader("pandas.missing")
@@ -313,7 +317,15 @@ def _read_series(tree, inner):
 
 def _series(array, index):
     # With its dtype: pandas 3 infers one from an array of objects.
+    array = _in_known_unit(array)
     return _pandas().Series(array, index=index, dtype=array.dtype, copy=False)
+
+
+def _in_known_unit(array):
+    """The array; before pandas 2, times are in nanoseconds."""
+    if _major(_pandas()) < 2 and array.dtype.kind in "mM" and not hasattr(array.dtype, "tz"):
+        return array.astype(array.dtype.kind + "8[ns]")
+    return array
 
 
 def _set_attributes(value, tree, inner):
@@ -325,7 +337,7 @@ def _set_attributes(value, tree, inner):
 @reader("pandas.Index")
 def _read_index(tree, inner):
     pd = _pandas()
-    array = inner(tree["v"])
+    array = _in_known_unit(inner(tree["v"]))
     index = pd.Index(array, dtype=array.dtype, name=inner(tree["name"]), copy=False)
     if tree["freq"]:
         index.freq = tree["freq"]
@@ -346,7 +358,7 @@ def _read_multi(tree, inner):
 
 @reader("pandas.array")
 def _read_array(tree, inner):
-    array = inner(tree["v"])
+    array = _in_known_unit(inner(tree["v"]))
     return _pandas().array(array, dtype=array.dtype, copy=False)
 
 
