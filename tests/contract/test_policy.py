@@ -524,12 +524,14 @@ def test_a_run_from_python_passes_the_policy(folder):
 
 def test_young_files_are_refused_also_where_a_lock_does_not_have_their_age(argo, folder, index):
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    index.add("young", "0.9")
     index.add("young", "1.0", uploaded=now)
     write(folder / "uv-argo-policy.toml", '[packages]\nmin_age = "7 days"\n')
     assert runs(argo, "s.py", "--deps", "gamma")
     status, text = argo("run", "s.py", "--deps", "young")
     assert status == 2
-    assert f"young 1.0 was uploaded less than 7 days ago ({now[:10]})." in text
+    assert f"young 1.0 was uploaded less than 7 days ago ({now[:10]}). Add --set exclude_newer=" in text
+    assert "young==0.9" in argo("run", "s.py", "--deps", "young", "--set", "exclude_newer=7 days", "--dry-run")[1]
     for file in (folder / "home" / "data" / "locks").glob("*/*.json"):
         file.write_text(re.sub(r'"(uploaded|size)": [^\n]+\n', "", file.read_text()))
     assert runs(argo, "s.py", "--deps", "gamma")

@@ -96,7 +96,7 @@ def recent_installs() -> int:
     return sum(
         record["purpose"] == "run" and record["decision"] == "allowed" and bool(record["packages"])
         for record in _records()
-        if record["time"] >= since
+        if str(record["time"]) >= since
     )
 
 

@@ -23,7 +23,7 @@ MALWARE = "MAL-"
 
 @dataclass(frozen=True, kw_only=True)
 class Advisory:
-    """One record about one version of a package: its id, the ids of others for the same, and versions that fix it."""
+    """One record about one version of a package: its id, other ids of it, and later versions that fix it."""
 
     id: str
     package: str
@@ -88,11 +88,11 @@ def find(record: Mapping[str, Any], packages: Mapping[str, str]) -> Iterable[Adv
             continue
         name = canonicalize_name(str(about.get("name", "")))
         if name in packages and _affects(part, packages[name]):
-            yield describe(record, name, part)
+            yield describe(record, name, _fixes(part, packages[name]))
 
 
-def describe(record: Mapping[str, Any], name: str, part: Mapping[str, Any] | None = None) -> Advisory:
-    """A record as an advisory about a package; `part` is what it has about that package."""
+def describe(record: Mapping[str, Any], name: str, fixed: tuple[str, ...] = ()) -> Advisory:
+    """A record as an advisory about a package; `fixed` are the versions that fix it."""
     aliases = record.get("aliases")
     summary = record.get("summary") or record.get("details") or ""
     return Advisory(
@@ -100,7 +100,7 @@ def describe(record: Mapping[str, Any], name: str, part: Mapping[str, Any] | Non
         package=name,
         summary=humanize.one_line(str(summary), 120),
         aliases=tuple(map(str, aliases)) if isinstance(aliases, list) else (),
-        fixed=tuple(dict.fromkeys(event["fixed"] for event in _events(part or {}) if "fixed" in event)),
+        fixed=fixed,
     )
 
 
@@ -116,6 +116,13 @@ def distinct(advisories: Iterable[Advisory]) -> tuple[Advisory, ...]:
         first = same[0] if same else advisory
         kept.append(replace(first, aliases=tuple(sorted(ids - {first.id}))))
     return tuple(kept)
+
+
+def _fixes(part: Mapping[str, Any], version: str) -> tuple[str, ...]:
+    """The versions after this one that fix the problem, the nearest first."""
+    here = _version(version) or Version("0")
+    fixes = {at: event["fixed"] for event in _events(part) if "fixed" in event and (at := _position(event)[0]) > here}
+    return tuple(fixes[at] for at in sorted(fixes))
 
 
 def _affects(part: Mapping[str, Any], version: str) -> bool:

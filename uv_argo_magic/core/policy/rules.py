@@ -392,7 +392,7 @@ def _vulnerabilities(statement: Statement, subject: Subject) -> Iterator[Violati
             yield _violation(
                 statement,
                 f"{versions[advisory.package]} {kind}, {advisory.id}{summary.rstrip('.')}",
-                f"Use {advisory.package}>={advisory.fixed[-1]}." if advisory.fixed else f"Remove {advisory.package}.",
+                f"Use {advisory.package}>={advisory.fixed[0]}." if advisory.fixed else f"Remove {advisory.package}.",
                 package=advisory.package,
                 subject=subject,
             )
@@ -423,7 +423,7 @@ def _min_age(statement: Statement, subject: Subject) -> Iterator[Violation]:
             action = "Use an index that provides upload times."
         elif subject.now - datetime.fromisoformat(package.uploaded).timestamp() < wanted:
             sentence = f"{_label(package)} was uploaded less than {span} ago ({package.uploaded[:10]})"
-            action = f'Add --set exclude_newer="{span}" --upgrade.'
+            action = f'Add --set exclude_newer="{span}".'
         else:
             continue
         yield _violation(statement, sentence, action, package=package.name, subject=subject)

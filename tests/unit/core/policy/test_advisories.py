@@ -84,6 +84,13 @@ def test_an_advisory_has_one_line_and_the_versions_that_fix_it():
     assert describe({"id": "MAL-1", "aliases": 3, "details": "Steals"}, "x") == Advisory(
         id="MAL-1", package="x", summary="Steals"
     )
+    (advisory,) = find(
+        record({"introduced": "2"}, {"fixed": "2.1"}, {"introduced": "0"}, {"fixed": "1.9"}, {"fixed": "1.8.5"}),
+        {"beta-package": "1"},
+    )
+    assert advisory.fixed == ("1.8.5", "1.9", "2.1")
+    (advisory,) = find(record({"introduced": "0"}, {"fixed": "1.9"}), {"beta-package": ""})
+    assert advisory.fixed == ("1.9",)
     assert describe({"id": "MAL-1"}, "x").is_malware
 
 
