@@ -310,7 +310,7 @@ def test_two_notebooks_with_a_session_of_one_name(home, tmp_path):
 def test_a_wrong_or_absent_token_is_refused(shared, token):
     shared.run("1")
     entry = shared.entry()
-    connections = Connections(connect=workers._make_connections(entry).connect, token=token, client="x")
+    connections = Connections(connect=workers.connections_to(entry).connect, token=token, client="x")
     with contextlib.closing(connections.open()) as channel:
         assert channel.request("status", {}) == {"error": "token"}
 
@@ -379,7 +379,7 @@ def test_the_exception_of_a_cell_is_kept_for_debuggers(shared):
 
 def test_noise_on_the_socket_does_not_disturb_the_session(shared):
     shared.run("1")
-    sock = workers._make_connections(shared.entry()).connect()
+    sock = workers.connections_to(shared.entry()).connect()
     with contextlib.closing(Channel(sock=sock, token="")):
         sock.sendall(b"\x00" * 100_000 + b"\n{}\n")
         assert shared.text("print('fine')") == "fine\n"

@@ -103,6 +103,10 @@ def test_a_killed_kernel_leaves_its_cell_running_and_the_next_kernel_rejoins(ker
     first.finish(request, until="begun")
     first.close()
     second = kernels()
+    assert "Lost" not in second.run("%argo runs").text
+    attached = second.run("%argo attach").text
+    assert "begun" in attached
+    assert "Lost" not in attached
     text = second.run("%%argo -s survivor\nleft").text
     assert "Rejoined session survivor" in text
     assert "'left'" in text

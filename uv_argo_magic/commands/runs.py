@@ -96,7 +96,7 @@ def stop(request: Request) -> Iterator[str]:
     configuration = request.configuration()
     ref = locate_entry(entry, configuration) if entry else locate_remote(name, listing, configuration)
     if ref.remote is not None and not ref.remote.has_ended:
-        base.load(ref.backend).stop(ref.remote.name)
+        ref.source.stop(ref.remote.name)
         yield f"Stop requested for {ref.id} ({ref.remote.name})"
     else:
         yield f"{ref.id} is not running: {ref.outcome}"
@@ -115,7 +115,7 @@ def _logs(name: str, history: History, configuration: Config, notebook: str | No
     remote = ref.remote
     if remote is None or (entry is not None and entry.live):
         return "" if entry is None else entry.log() if raw else run_text.log(entry.state())
-    texts = [item for item in base.load(ref.backend).watch(remote.name, follow=False) if isinstance(item, str)]
+    texts = [item for item in ref.source.watch(remote.name, follow=False) if isinstance(item, str)]
     text = "".join(texts)
     return text if raw else run_text.log(fold(ev.decode(text, remote.nonce), RunState(run=ref.id)))
 

@@ -32,6 +32,13 @@ class RunRef:
     settings: Settings
     entry: RunRecord | None = None
     remote: base.RemoteRun | None = None
+    runs: base.Backend | None = None
+    """The session that has the run."""
+
+    @property
+    def source(self) -> base.Backend:
+        """What can be asked about the run, and asked to stop it."""
+        return self.runs or base.load(self.backend)
 
     @property
     def id(self) -> str:
@@ -94,7 +101,13 @@ def locate_entry(entry: RunRecord, configuration: Config | None = None) -> RunRe
         settings = replace(settings, **{key: getattr(configuration.settings, key) for key in line_keys})
     # Another process may follow a live run: then the backend has it as well, if its runs outlive processes.
     remote = None
-    if entry.summary is None:
+    if entry.unseen and entry.session:
+        from uv_argo_magic.sessions import session  # noqa: PLC0415 - 20 ms, and most runs have none
+
+        found = session.find_run(entry)
+        if found is not None:
+            return RunRef(backend=entry.backend, settings=settings, entry=entry, remote=found[1], runs=found[0])
+    elif entry.summary is None:
         # Without a name, its process ended while it was submitted: the backend may have the run all the same.
         remote = base.load(entry.backend).find(entry.note("name") or entry.id, settings)
     return RunRef(backend=entry.backend, settings=settings, entry=entry, remote=remote)

@@ -206,7 +206,7 @@ def join(
     submitted = events.Submitted(name=remote.name, location=remote.location, t=remote.started_at)
     files = history.take_over(entry) if history is not None and entry is not None and entry.unseen else None
     return Run(
-        base.load(ref.backend), run_id=ref.id, submitted=submitted, nonce=remote.nonce, settings=settings,
+        ref.source, run_id=ref.id, submitted=submitted, nonce=remote.nonce, settings=settings,
         resolution=entry.lock() if entry else None, files=files, hooks=hooks,
     )  # fmt: skip
 

@@ -62,6 +62,7 @@ class RunRecord:
     cell: str
     cell_digest: str
     backend: str
+    session: str = ""
     python: str = ""
     notebook: str = ""
     image: str = ""
@@ -265,6 +266,7 @@ def read_entry(folder: Path) -> RunRecord | None:
             cell=str(spec["cell"]),
             cell_digest=str(document["cell_digest"]),
             backend=str(spec["backend"]),
+            session=str(spec.get("session", "")),
             python=str(spec.get("python", "")),
             notebook=str(document.get("notebook", "")),
             image=str(document.get("image", "")),

@@ -26,7 +26,8 @@ from uv_argo_magic.errors import BackendError, BackendUnavailable, ResolutionErr
 from uv_argo_magic.sessions import workers
 from uv_argo_magic.sessions.pod_session import PodSession
 from uv_argo_magic.sessions.registry import Registry, SessionEntry, SessionKey, Worker, boot_id
-from uv_argo_magic.sessions.session_runs import SessionRuns
+from uv_argo_magic.sessions.session_runs import PREFIX, SessionRuns
+from uv_argo_magic.uv import interpreters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
     from uv_argo_magic.engine.context import CellContext
     from uv_argo_magic.engine.prepared import Prepared
+    from uv_argo_magic.history.entry import RunRecord
     from uv_argo_magic.uv.resolver import Resolver
 
 FIXED = base.BACKEND_SETTINGS | {"variables"}
@@ -332,6 +334,33 @@ def open_session(name: str, context: CellContext, *, restart_first: bool = False
         BackendUnavailable: its worker does not answer.
     """
     return _open(SessionKey.of(name, context.notebook_path), context, restart_first=restart_first, can_ask=can_ask)
+
+
+def find_run(entry: RunRecord) -> tuple[SessionRuns, base.RemoteRun] | None:
+    """A run of a session whose client has not seen it finish, and what its worker knows; None if no worker has it."""
+    found = workers.find_run(entry.id, Registry.of_this_user())
+    if found is None:
+        return None
+    session, state, reason = found
+    ended = "Succeeded" if reason == "ok" else "Failed"
+    remote = base.RemoteRun(
+        name=f"{PREFIX}{entry.id}",
+        run=entry.id,
+        nonce=entry.note("nonce"),
+        location="",
+        phase={"running": "Running", "waiting": "Pending"}.get(state, ended),
+        started_at=entry.begun,
+    )
+    connections = workers.connections_to(session)
+    runs = SessionRuns(
+        name=session.name,
+        connections=connections,
+        restart_hint=workers.restart_hint(session.name),
+        hold=lambda: None,
+        interpreter=interpreters.find(session.python),
+        at_end=connections.close,
+    )
+    return runs, remote
 
 
 class TemporarySessions:

@@ -43,6 +43,8 @@ class SessionRuns:
     number: int = 0
     can_ask: bool = False
     """Whether the front end can answer questions of the next cell."""
+    at_end: Callable[[], object] = lambda: None
+    """Called once the log of a run has been read."""
     capabilities: Capability = Capability.DETACH
     settings: frozenset[str] = frozenset()
     pod: PodSession | None = None
@@ -267,8 +269,9 @@ class SessionRuns:
         """
         self.connections.ask("answer", run=name.removeprefix(PREFIX), text=text, refused=refused)
 
-    def delete(self, name: str) -> None:
-        """Nothing: the worker removes the logs of old cells."""
+    def delete(self, name: str) -> None:  # noqa: ARG002 - the signature of the protocol
+        """End connections that were for one run; the worker removes the logs of old cells."""
+        self.at_end()
 
 
 def _unreachable(problem: Exception, since: float) -> str:

@@ -234,6 +234,15 @@ def complete(entry: SessionEntry, base: str, prefix: str, kind: str) -> tuple[tu
     return tuple((str(text), str(what)) for text, what in (answer or {}).get("items", ()))
 
 
+def find_run(run_id: str, registry: Registry) -> tuple[SessionEntry, str, str] | None:
+    """The session that has a run; "running", "waiting" or "ended"; the reason of its end. None if no session has it."""
+    for entry in registry.list():
+        answer = ask(entry, "find", run=run_id) or {}
+        if state := answer.get("state"):
+            return entry, str(state), str(answer["reason"])
+    return None
+
+
 def _has_ended(worker: Worker, seconds: float = 2.0) -> bool:
     """Whether the process ends; one that was killed closes its sockets a moment before."""
     deadline = time.monotonic() + seconds
@@ -251,7 +260,7 @@ def connect(entry: SessionEntry) -> Connections:
     """This process's connections to the session's worker."""
     assert entry.worker is not None  # noqa: S101 - the caller has checked it
     if entry.worker.token not in _connections:
-        _connections[entry.worker.token] = _make_connections(entry)
+        _connections[entry.worker.token] = connections_to(entry)
     return _connections[entry.worker.token]
 
 
@@ -262,7 +271,7 @@ def forget(worker: Worker) -> None:
         connections.close()
 
 
-def _make_connections(entry: SessionEntry) -> Connections:
+def connections_to(entry: SessionEntry) -> Connections:
     backend, worker = base.with_sessions(base.load(entry.backend), entry.backend), entry.worker
     assert worker is not None  # noqa: S101 - the caller has checked it
     return Connections(

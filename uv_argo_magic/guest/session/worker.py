@@ -103,6 +103,8 @@ class Run:
         self.payload = payload
         self.log = log
         self.is_cancelled = False
+        self.reason = ""
+        """That of its exit record."""
 
 
 class SessionSupervisor(supervisor.Supervisor):
@@ -227,6 +229,7 @@ class Worker:
         if host.ending:
             self._report()  # before the record: the next cell may ask at once
             run.log.emit("lost", reason=host.ending)
+        run.reason = outcome[0]
         run.log.end(*outcome)
         self.server.pump()
         self.cells += 1
@@ -363,6 +366,12 @@ class Worker:
         if ahead:
             cells = "1 cell" if ahead == 1 else "%d cells" % ahead
             log.emit("note", text="waiting for %s of session %s" % (cells, self.options["name"]))
+
+    def _do_find(self, connection, request, _body):
+        """Whether a cell is running, waiting, or ended, for which reason; "" if that is not known any more."""
+        run = self.logs.get(request["run"])
+        state = "" if run is None else "running" if run is self.running else "waiting" if run in self.queue else "ended"
+        connection.answer({"ok": True, "state": state, "reason": run.reason if run else ""})
 
     def _do_follow(self, connection, request, _body):
         """Send the log of a cell once more."""
