@@ -232,6 +232,16 @@ def test_a_session_whose_pod_cannot_start_is_not_kept(server, notebook, monkeypa
     assert workflow.made["spec"]["shutdown"] == "Stop"
 
 
+def test_cells_that_come_while_it_starts_run_in_their_order(server, notebook, monkeypatch):
+    monkeypatch.setattr(server, "start_after", 0.5)
+    runs = [notebook.begin("x = [0]")]
+    while not all(run.state.ended for run in runs) or len(runs) < 10:
+        runs.append(notebook.begin(f"x.append({len(runs)})"))
+        time.sleep(0.02)
+    assert [run.wait(20).outcome for run in runs] == ["Succeeded"] * len(runs)
+    assert notebook.text("print(x)") == f"{list(range(len(runs)))}\n"
+
+
 def test_what_cannot_be_a_session_is_refused_before_a_workflow_is_created(server, notebook, monkeypatch):
     before = len(server.workflows)
     with pytest.raises(SpecError, match="installs packages while it runs"):

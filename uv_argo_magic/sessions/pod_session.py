@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -17,14 +18,23 @@ from uv_argo_magic.sessions import workers
 from uv_argo_magic.sessions.registry import Ending
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from uv_argo_magic.backends.base import RemoteSessions
     from uv_argo_magic.core.spec.run_spec import RunSpec
     from uv_argo_magic.sessions.registry import Registry, SessionEntry
 
-_starting: dict[str, threading.Lock] = {}
-"""By token: cells of a session that starts are sent in the order in which they came."""
+
+@dataclass(frozen=True)
+class _Queue:
+    """The cells of a session that wait for its start: they are sent in the order in which they came."""
+
+    cells: deque[PodSession] = field(default_factory=deque)
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+
+_queues: dict[str, _Queue] = {}
+"""By the worker's address."""
 
 
 @dataclass(kw_only=True)
@@ -44,36 +54,70 @@ class PodSession:
 
     @property
     def is_starting(self) -> bool:
-        """Whether the worker has not answered yet."""
-        return not (self.entry.worker and self.entry.worker.started)
+        """Whether the worker has not answered yet, or cells wait that came before."""
+        return not (self.entry.worker and self.entry.worker.started) or bool(self._queue.cells)
+
+    @property
+    def _queue(self) -> _Queue:
+        return _queues.setdefault(self.address, _Queue())
 
     @property
     def location(self) -> str:
         """Where the worker is, for people."""
         return self.backend.location(self.address)
 
-    def start(self, spec: RunSpec) -> Iterator[ev.NodePhase]:
-        """What the worker waits for; the last phase is Running once this process is its holder.
+    def enqueue(self) -> None:
+        """Let this cell wait for the start, behind those that already do."""
+        self._queue.cells.append(self)
+
+    def start(self, spec: RunSpec, submit: Callable[[], None]) -> Iterator[ev.NodePhase]:
+        """What the worker waits for; `submit` is called once it has started, and the cells before have been sent.
+
+        The last phase is Running, unless it cannot start.
 
         Raises:
             BackendError: the user may not see or reach the worker. It was ended.
         """
-        worker = self.entry.worker
-        assert worker is not None  # noqa: S101 - it was just started
-        with _starting.setdefault(worker.token, threading.Lock()):
-            known = self.registry.find(self.entry.key)
-            if known and known.worker and known.worker.token == worker.token and known.worker.started:
-                self.entry = known  # a cell before this one has waited
-                yield ev.NodePhase(phase="Running", t=time.time())
-                return
+        queue = self._queue
+        try:
+            with queue.changed:
+                queue.changed.wait_for(lambda: queue.cells[0] is self or self.stopping.is_set())
+                is_first = queue.cells[0] is self
             phase = ""
-            try:
-                for node in self.backend.starting(self.address, spec, is_ready=self._join, stopping=self.stopping):
-                    phase = node.phase
-                    yield node
-            finally:
-                if phase != "Running":
-                    self._abandon()
+            for node in self._phases(spec) if is_first else ():
+                phase = node.phase
+                yield node
+            if phase == "Running" and not self.stopping.is_set():
+                submit()
+        finally:
+            with queue.changed:
+                queue.cells.remove(self)
+                queue.changed.notify_all()
+
+    def stop(self) -> None:
+        """Do not send the cell; if it is the one that starts the session, end that."""
+        self.stopping.set()
+        with self._queue.changed:
+            self._queue.changed.notify_all()
+
+    def _phases(self, spec: RunSpec) -> Iterator[ev.NodePhase]:
+        known = self.registry.find(self.entry.key)
+        if known is None or known.worker is None or known.worker.address != self.address:
+            message = "the session did not start; run its cells again"
+            yield ev.NodePhase(phase=ev.NOT_STARTED, message=message, t=time.time())
+            return
+        if known.worker.started:
+            self.entry = known  # a cell before this one has waited
+            yield ev.NodePhase(phase="Running", t=time.time())
+            return
+        phase = ""
+        try:
+            for node in self.backend.starting(self.address, spec, is_ready=self._join, stopping=self.stopping):
+                phase = node.phase
+                yield node
+        finally:
+            if phase != "Running":
+                self._abandon()
 
     def why_ended(self) -> str:
         """Why the worker has ended, and what was lost; "" while it lives, or if that is not known."""

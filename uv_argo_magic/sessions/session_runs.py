@@ -80,6 +80,7 @@ class SessionRuns:
         location = self.pod.location if self.pod else ""
         if self.pod is not None and self.pod.is_starting:
             self._waiting[name] = functools.partial(self._submit, name, request, order), spec
+            self.pod.enqueue()
             return Submission(name=name, location=location)
         self._submit(name, request, order)
         return Submission(name=name, location=location)
@@ -132,13 +133,12 @@ class SessionRuns:
         if self.pod is not None and name in self._waiting:
             submit, spec = self._waiting[name]
             phase = ""
-            for node in self.pod.start(spec):
+            for node in self.pod.start(spec, submit):
                 phase = node.phase
                 yield node
             del self._waiting[name]
-            if phase != "Running":
+            if phase != "Running" or self.pod.stopping.is_set():
                 return
-            submit()
         if self.pod is not None:
             yield from self._watch_pod(name, self.pod)
         else:
@@ -256,7 +256,7 @@ class SessionRuns:
             BackendUnavailable: the worker does not answer.
         """
         if self.pod is not None and name in self._waiting:
-            self.pod.stopping.set()
+            self.pod.stop()
             return
         self._stopped.add(name)
         self.connections.ask("stop", run=name.removeprefix(PREFIX))
