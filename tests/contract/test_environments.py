@@ -140,6 +140,28 @@ def test_a_failed_install_leaves_no_environment(cell, tmp_path, index):
     assert cell("import gamma", deps="gamma", venv=str(path)).status == "Succeeded"
 
 
+@pytest.mark.slow
+def test_an_install_is_tried_again_where_the_index_did_not_answer(cell, index, monkeypatch):
+    monkeypatch.setenv("UV_HTTP_RETRIES", "1")
+    index.add("zeta", "1.0", files={"zeta.py": ""})
+    index.misbehave("zeta", "503", where="file")
+    run = cell("import zeta", deps="zeta", start=submit)
+    while not run.state.notes:
+        run.wait(0.05)
+    assert run.state.notes == ("The package index did not answer. Trying again in 5 seconds.",)
+    index.misbehave("zeta", "", where="file")
+    run.result(60)
+
+
+def test_other_failures_of_an_install_are_final(cell, index, monkeypatch):
+    monkeypatch.setenv("UV_HTTP_RETRIES", "1")
+    index.add("eta", "1.0", files={"eta.py": ""})
+    index.misbehave("eta", "404", where="file")
+    with pytest.raises(InstallFailed) as caught:
+        cell("import eta", deps="eta")
+    assert caught.value.state.notes == ()
+
+
 def test_what_a_killed_build_left_is_removed(cell, tmp_path):
     left = tmp_path / "venv.building-old" / "site"
     left.mkdir(parents=True)

@@ -7,6 +7,7 @@ Rules:
 """
 
 import codecs
+import functools
 import json
 import os
 import re
@@ -26,6 +27,12 @@ HANDED = "handed"
 PROTOCOL = 1
 GZIP = 31  # for zlib, which takes less time to import than gzip
 POLL = 0.25  # seconds between two checks of an install's limits
+WAITS = 5, 15, 45  # seconds after which an install is tried again
+NETWORK = re.compile(
+    r"dns error|failed to lookup address|429 Too Many Requests|HTTP status server error \(5|timed out|tcp connect error"
+    r"|Connection re|connection (?:error|closed|reset)|error sending request|Request failed after"
+)
+"""What uv prints where trying again may help."""
 
 
 class Stop(Exception):
@@ -230,11 +237,26 @@ class Supervisor:
             tree = place.find(key) if held else None  # another run may have been first
             if tree is None:
                 self._install_uv()
-                tree = place.build(key, lines, self.uv, self._run_uv, self.log.boot)
+                tree = self._try_to_build(key, lines, place)
             return tree
         finally:
             for lock in filter(None, held):
                 lock.close()
+
+    def _try_to_build(self, key, lines, place):
+        """As `build`, again after a while where the network failed: uv itself tries for ten seconds."""
+        for seconds in WAITS if os.environ.get("UV_HTTP_RETRIES") != "0" else ():
+            output = []  # type: list[str]
+            tree = place.build(key, lines, self.uv, functools.partial(self._run_uv, output=output), self.log.boot)
+            if not isinstance(tree, int) or not NETWORK.search("".join(output)):
+                return tree
+            self.log.emit("note", text="The package index did not answer. Trying again in %d seconds." % seconds)
+            until = time.monotonic() + seconds
+            while time.monotonic() < until and not self.host.stopping:
+                self.host.select([], until - time.monotonic())
+            if self.host.stopping:
+                raise Stop
+        return place.build(key, lines, self.uv, self._run_uv, self.log.boot)
 
     def _lock(self, paths):
         """The lock of one of these files, when it is free; None without it: what is built twice is harmless."""
