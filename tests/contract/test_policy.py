@@ -563,3 +563,13 @@ def test_a_file_is_checked_by_the_policy_of_its_folder(argo, folder):
     write(folder / "list.txt", "alpha\n")
     assert argo("policy", "check", "list.txt")[0] == 0
     assert argo("policy", "check", "project/list.txt")[0] == 1
+
+
+def test_doctor_reports_what_the_policy_does_not_allow(argo, folder, index):
+    index.add("six", "1.0", files={"six.py": "__version__ = '1.0'"})
+    write(folder / "uv-argo-policy.toml", '[packages]\nallowed = ["gamma"]\n')
+    status, text = argo("doctor", "-b", "local")
+    assert status == 1
+    assert "six 1.0 is not an allowed package." in text
+    (folder / "uv-argo-policy.toml").unlink()
+    assert argo("doctor", "-b", "local")[0] == 0

@@ -24,7 +24,7 @@ from uv_argo_magic.core.view.tables import Table
 from uv_argo_magic.engine import stages
 from uv_argo_magic.engine.front_end import QuietFrontEnd
 from uv_argo_magic.engine.spec_builder import specify
-from uv_argo_magic.errors import ArgoMagicError, BackendError, ResolutionError, SpecError
+from uv_argo_magic.errors import ArgoMagicError, BackendError, PolicyError, ResolutionError, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -90,6 +90,11 @@ def examine(line: Line, context: CellContext) -> Iterator[Check]:
     front_end = QuietFrontEnd()
     try:
         prepared = stages.ready(spec, front_end)
+    except PolicyError as problem:
+        sentences = [f"{violation.sentence}." for violation in problem.violations]
+        message = " ".join(sentences) or problem.message
+        yield Check(name="policy", outcome="failed", message=message, hint=problem.hint)
+        return
     except (SpecError, ResolutionError, BackendError) as problem:
         yield _failed("index, from here" if isinstance(problem, ResolutionError) else "settings", problem)
         return
