@@ -321,3 +321,43 @@ def test_large_values_go_both_ways_and_a_slow_reader_holds_up_the_sender(server,
             while received < sent:
                 received += len(near.recv(1 << 20))
             assert received == sent
+
+
+@pytest.mark.cluster
+@pytest.mark.skipif(
+    "UV_ARGO_TEST_KUBECONFIG" not in os.environ or "UV_ARGO_TEST_IMAGE" not in os.environ,
+    reason="needs a real Argo Workflows: set UV_ARGO_TEST_KUBECONFIG and UV_ARGO_TEST_IMAGE",
+)
+def test_a_session_on_a_real_cluster(tmp_path, monkeypatch):
+    kubeconfig = os.environ["UV_ARGO_TEST_KUBECONFIG"]
+    variables = {"HOME": str(tmp_path), "BACKEND": "argo", "KUBECONFIG": kubeconfig}
+    variables["IMAGES"] = os.environ["UV_ARGO_TEST_IMAGE"]
+    variables["PYTHON"] = variables["IMAGES"].partition("=")[0]
+    for name, value in variables.items():
+        monkeypatch.setenv(f"UV_ARGO_{name}", value)
+    notebook = Notebook(tmp_path / "study.ipynb")
+    try:
+        assert notebook.text("x = [1]; print(x)") == "[1]\n"
+        run = notebook.begin("import time\nprint('on', flush=True)\ntime.sleep(60)")
+        until_printed(run, "on")
+        run.ask_to_stop("a test")
+        assert run.wait(20).outcome == "Stopped"
+        with pytest.raises(CellFailed, match="division by zero"):
+            notebook.text("1 / 0")
+        forget_connections()
+        assert notebook.text("x.append(2); print(x)") == "[1, 2]\n"
+        assert notebook.notes[-1].startswith("Rejoined session main (started ")
+        text = notebook.text("for i in range(50_000): print('line', i)", "-s --set log_budget=0")
+        assert text == "".join(f"line {i}\n" for i in range(50_000))
+        address = pod_workers.Address.parse(notebook.entry().worker.address)
+        made = client.connect(address.settings)
+        made.transport.request("DELETE", f"/api/v1/namespaces/{address.namespace}/pods/{address.workflow}")
+        deadline = time.monotonic() + 30
+        while pod_workers.worker_end(made, address) is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        forget_connections()
+        with pytest.raises(SessionLost, match=r"its pod was deleted, .* Lost: .*x \(list"):
+            notebook.run("x")
+    finally:
+        end_all()
