@@ -1078,6 +1078,19 @@ with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
 with context.Manager() as manager:
     print(manager.list([1, 2])[:])
 
+# %% %%capture, with IPython installed
+%%capture kept
+print("text")
+display(1)
+2
+
+# %% capture_output, with IPython installed
+from IPython.utils.capture import capture_output
+with capture_output() as seen:
+    print("text")
+    display(1)
+print(repr(seen.stdout), [one.data for one in seen.outputs])
+
 # %% half an emoji
 display({"text/plain": "cut \ud83d"}, raw=True)
 print("after")
@@ -1097,7 +1110,11 @@ def _needs(source: str) -> tuple[str, ...]:
 def _cells() -> tuple[Cell, ...]:
     parts = re.split(r"^# %% (.*)\n", _TEXT, flags=re.MULTILINE)[1:]
     return tuple(
-        Cell(name=name, source=source.strip("\n"), deps=_needs(source))
+        Cell(
+            name=name,
+            source=source.strip("\n"),
+            deps=(*_needs(source), *(["ipython"] if "with IPython installed" in name else [])),
+        )
         for name, source in zip(parts[::2], parts[1::2], strict=True)
     )
 

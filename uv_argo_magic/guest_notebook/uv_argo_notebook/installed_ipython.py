@@ -55,7 +55,29 @@ def make(notebook, common):
     shell.set_up(notebook)
     notebook.hidden_names.update(shell.user_ns_hidden)
     _join(displays, shell.display_formatter)
+    _capture(shell)
     return shell
+
+
+def _capture(shell):
+    """Let IPython's `capture_output` take displays and results, which come from us and not from its publisher."""
+    from IPython.utils import capture, io
+
+    class capture_output(capture.capture_output):
+        def __enter__(self):
+            captured = super().__enter__()
+            self._ours = shell.capture(captured._outputs) if self.display else None
+            if self._ours:
+                self._ours.__enter__()
+            return captured
+
+        def __exit__(self, *raised):
+            if self._ours:
+                self._ours.__exit__(*raised)
+            return super().__exit__(*raised)
+
+    capture_output.__module__ = capture.__name__
+    capture.capture_output = io.capture_output = capture_output
 
 
 def _join(displays, formatter):

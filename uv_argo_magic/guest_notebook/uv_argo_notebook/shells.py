@@ -77,9 +77,10 @@ class _Common:
         return "inline", "inline"
 
     @contextlib.contextmanager
-    def capture(self):
+    def capture(self, outputs=None):
         """A context in which displays and results go to a list of {data, metadata, transient, update}."""
-        displays, outputs = self.notebook.displays, []
+        displays = self.notebook.displays
+        outputs = [] if outputs is None else outputs
 
         def emit(kind, data=None, metadata=None, display_id="", update=False, **_fields):
             if kind == "clear":
