@@ -7,12 +7,13 @@ import json
 import pytest
 
 from uv_argo_magic.backends import base
+from uv_argo_magic.core.protocol.state import RunState
 from uv_argo_magic.core.resolution.lock import Lock, Target
 from uv_argo_magic.core.spec.run_spec import RunSpec
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.history.store import History
 from uv_argo_magic.notebook import background
-from uv_argo_magic.testing import FakeBackend, write
+from uv_argo_magic.testing import FakeBackend, play, write
 
 HELLO = ("hello", {"protocol": 1, "python": "3.12.1", "platform": "linux", "pid": 1})
 FOUND = base.RemoteRun(
@@ -97,3 +98,14 @@ def test_the_verbs_ask_where_it_runs(shell, backend, history, capsys):
     shell.run_line_magic("argo", "stop r-1")
     assert backend.stopped == ["w-1"]
     assert "Stop requested for r-1 (w-1)" in capsys.readouterr().out
+
+
+def test_after_a_restart_the_values_of_an_ended_run_are_there(shell, backend, history):
+    files = history.begin("r-2", spec=RunSpec(cell="x", pull=("total",)), resolution=LOCK, nonce="n")
+    values = ("value", {"name": "total", "body": "[1, 2]", "type": "list", "size": 6})
+    text = write(HELLO, values, ("exit", {"reason": "ok"}), nonce="n")
+    files.append(text)
+    files.finish(play(text, nonce="n", start=RunState(run="r-2")))
+    run = shell.run_line_magic("argo", "attach r-2")
+    assert repr(run) == "<RunRecord r-2: Succeeded>"
+    assert run.values == {"total": [1, 2]}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from uv_argo_magic._os import paths
 from uv_argo_magic.backends import base
+from uv_argo_magic.core import humanize
 from uv_argo_magic.core.resolution.lock import Lock, Resolution
 from uv_argo_magic.core.spec import program
 
@@ -90,6 +91,13 @@ class Prepared:
                 lines.append(f"%pip {argument}: {names or 'nothing to install'}")
         else:
             lines += [f"unresolved {self.resolution.reason}", *(f"          {line}" for line in self.resolution.lines)]
+        for name, kind, size, form in self.spec.sent:
+            lines.append(f"push      {name}: {kind}, {humanize.size(size)}" + ("" if form == "plain" else f", {form}"))
+        if self.spec.pull:
+            limit = (
+                humanize.exact_size(self.spec.settings.value_limit) if self.spec.settings.value_limit else "any size"
+            )
+            lines.append(f"pull      {', '.join(self.spec.pull)} (together at most {limit})")
         payload = program.payload(self.spec, self.resolution, self.program.nonce)
         settings = {key: payload[key] for key in ("settings", "uv")}
         lines.append(f"settings  {json.dumps(settings, sort_keys=True)}")

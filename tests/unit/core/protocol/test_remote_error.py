@@ -62,9 +62,14 @@ def test_arguments_that_cannot_be_read_here_are_none():
     assert remote.attribute_values() == {"b": 2}
 
 
+def test_the_classes_that_are_not_builtin_are_named_with_their_modules():
+    remote = parse(json.dumps(data_of("import json; json.loads('{')")))
+    assert remote.bases == (("json.decoder", "JSONDecodeError"),)
+
+
 GOOD = data_of(GROUP)
 WRONG = [
-    ("ename", 3), ("evalue", None), ("mro", "ValueError"), ("mro", [1]), ("args", {}), ("attributes", []), ("syntax", 3),
+    ("ename", 3), ("evalue", None), ("mro", "ValueError"), ("mro", [1]), ("bases", 3), ("bases", [["a"]]), ("args", {}), ("attributes", []), ("syntax", 3),
     ("frames", {}), ("frames", [1]), ("order", [99]), ("order", ["0"]), ("order", None), ("omitted", True), ("notes", [1]),
     ("cause", 3), ("context", []), ("suppress_context", 0), ("message", None), ("members", {}), ("members", [3]),
 ]  # fmt: skip

@@ -130,3 +130,19 @@ def test_what_is_resolved_there_has_the_bounds_of_the_requirements_and_settings(
         "complete": False,
         "hashes": {"six": [f"sha256:{'a' * 64}"]},
     }
+
+
+def test_long_values_are_files_where_there_is_a_folder_for_them() -> None:
+    pushed = (
+        Pushed(name="short", text="1"),
+        Pushed(name="long", text="x" * 70_000),
+        Pushed(name="array", text="{}", buffers=(b"abc",)),
+    )
+    spec = RunSpec(cell="c", push=pushed, pull=("y",))
+    made = program.build(spec, LOCK, guest="emlw", nonce="n0", exchange="/runs/r1/values", values={"a.py": ""})
+    told = carried(made)
+    assert (told["exchange"], told["values"]) == ("/runs/r1/values", {"a.py": ""})
+    assert told["push"][1:] == [{"name": "long", "file": "pushed-1"}, {"name": "array", "file": "pushed-2"}]
+    assert told["push"][0]["text"] == "1"
+    assert [item["name"] for item in carried(build(spec))["push"] if "text" in item] == ["short", "long", "array"]
+    assert spec.sent == (("short", "", 1, "plain"), ("long", "", 70_000, "plain"), ("array", "", 5, "plain"))

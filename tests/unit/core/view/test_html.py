@@ -158,6 +158,31 @@ def test_a_run_that_is_prepared_has_no_location_yet():
     assert "3 of 11 packages, 4 B of 8 B \N{MIDDLE DOT} local" in downloading
 
 
+def test_values_are_listed_with_their_sizes_from_before_they_are_sent():
+    sent = (("df", "pandas.DataFrame", 1_200_000, "plain"), ("f", "function", 300, "pickled"))
+    preparing = play([ev.Preparing(t=1.0, sent=sent)])
+    assert "sending df (1.2 MB), f (300 B)" in html.facts(preparing, 2.0, 0)
+    log = write(
+        ("phase", {"phase": "running"}),
+        ("value", {"name": "m<b>", "body": "1", "type": "Model", "size": 5, "sealed": True}),
+        ("value", {"name": "y", "body": "1", "type": "int", "size": 1}),
+        ("value", {"name": "z", "problem": "no"}),
+        ("exit", {"reason": "ok"}),
+    )
+    panel = html.html(play(log, start=preparing), 9.0)
+    shown = Tags(panel).text
+    assert "sending" not in shown
+    assert "Values (5)" in shown
+    for row in (
+        "dfpandas.DataFrame1.2 MBpushed",
+        "ffunction300 Bpushed, pickled",
+        "m<b>Model5 Bpulled, sealed",
+        "yint1 Bpulled",
+    ):
+        assert row in shown
+    assert "znot pulled" in shown
+
+
 def test_files_are_listed_with_how_to_keep_them():
     files = {"files": [["out/a<b>.csv", "1200"], ["empty", "0"], ["odd", "x"]], "count": 52, "bytes": 5000}
     log = write(("files", files), ("exit", {"reason": "ok"}))
