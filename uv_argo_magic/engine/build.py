@@ -9,6 +9,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.spec import program
 from uv_argo_magic.engine import checks
 from uv_argo_magic.engine.guest_zip import cloudpickle_modules, guest_zip, notebook_modules, values_modules
@@ -59,7 +60,7 @@ def build(proposal: checks.Proposal, missing: Resolution | None = None, exchange
         uv=uv,
         modules=modules,
         installs=proposal.installs,
-        values=_values_modules(spec),
+        values=_values_modules(proposal, exchange),
         exchange=exchange if spec.push or spec.pull else "",
     )
     return replace(built, decision=decision) if decision else built
@@ -69,12 +70,37 @@ _DEFINES = re.compile(r"\b(?:class|def|lambda)\b")
 """What a cell contains if its values may need its own code."""
 
 
-def _values_modules(spec: RunSpec) -> dict[str, str]:
-    """The modules that the values of a run need; with cloudpickle only if one of them may have code of a notebook."""
+_LIBRARIES = {
+    "frames.py": ({"pandas"}, ('"pandas.', '"texts"')),
+    "arrow.py": ({"polars", "pyarrow"}, ('"polars.', '"pyarrow.', '"pandas.arrow"')),
+}
+"""Module of guest_values -> (packages whose values it reads, what is in the text of such a value)."""
+
+
+def _values_modules(proposal: checks.Proposal, exchange: str) -> dict[str, str]:
+    """The modules that the values of a run need: a template has little room for what they do not need.
+
+    cloudpickle is one of them if a value may have code of a notebook, and `files` where there is an `exchange`.
+    """
+    spec, resolution = proposal.spec, proposal.resolution
     if not spec.push and not spec.pull:
         return {}
+    texts = [item.text for item in spec.push]
+    locks = [resolution, *(lock for _, lock in proposal.installs)]
+    is_known = isinstance(resolution, Lock) and not spec.settings.base and not spec.session
+    names = {package.name for lock in locks if isinstance(lock, Lock) for package in lock.packages}
+    modules = {}
+    for path, text in values_modules().items():
+        file = path.rpartition("/")[2]
+        packages, marks = _LIBRARIES.get(file, (names, ()))
+        is_sent = any(mark in pushed for mark in marks for pushed in texts)
+        if (file == "files.py" and not exchange) or (
+            is_known and file in _LIBRARIES and not packages & names and not is_sent
+        ):
+            continue
+        modules[path] = text
     has_code = any(item.python for item in spec.push) or (spec.pull and (spec.session or _DEFINES.search(spec.cell)))
-    return {**values_modules(), **(cloudpickle_modules() if has_code else {})}
+    return {**modules, **(cloudpickle_modules() if has_code else {})}
 
 
 def may_use_ipython(spec: RunSpec, resolution: Resolution) -> bool:

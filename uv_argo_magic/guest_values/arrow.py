@@ -14,7 +14,12 @@ CONTINUATION = 0xFFFFFFFF
 RECORD_BATCH, DICTIONARY_BATCH = 3, 2  # types of messages, as Arrow's Message.fbs has them
 
 
-def pack_polars(value, _inner):
+def pack(value, _inner):
+    """The tree of a value of polars or pyarrow."""
+    return (pack_polars if type(value).__module__.startswith("polars.") else pack_pyarrow)(value)
+
+
+def pack_polars(value):
     """The tree of a DataFrame, Series or LazyFrame; of the last one, what it computes."""
     import polars as pl
 
@@ -41,7 +46,7 @@ def _read_series(tree, inner):
     return _read_polars(tree, inner).to_series(0)
 
 
-def pack_pyarrow(value, _inner):
+def pack_pyarrow(value):
     """The tree of a Table, RecordBatch, Array or ChunkedArray."""
     import pyarrow as pa
 

@@ -20,11 +20,6 @@ class Damaged(ValueError):
     """The file is not what was written."""
 
 
-def digest_of(text):
-    """The SHA-256 of a text, in hexadecimal."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
 def write(path, text, buffers, is_sealed=False):
     """Write a value to a new file; its digest, "" if it is not sealed."""
     body = text.encode("utf-8", "surrogatepass")

@@ -9,7 +9,6 @@ Rules:
 import datetime as dt
 import sys
 
-from . import arrow
 from .trees import Unsupported, raw, reader, tag
 
 PLAIN = ("NumpyExtensionArray", "PandasArray", "DatetimeArray", "TimedeltaArray")
@@ -20,6 +19,12 @@ def _pandas():
     import pandas
 
     return pandas
+
+
+def _arrow():
+    from . import arrow
+
+    return arrow
 
 
 def _major(pd):
@@ -101,7 +106,7 @@ def _pack_array(array, inner):  # noqa: PLR0911 - one case a dtype
     if name == "StringDtype":
         return _pack_strings(pd, array, dtype, inner)
     if name == "ArrowDtype":
-        return tag("pandas.arrow", v=arrow.write(_to_arrow(array)))
+        return tag("pandas.arrow", v=_arrow().write(_to_arrow(array)))
     if name == "DatetimeTZDtype":
         naive = array.tz_convert("UTC").tz_localize(None)
         return tag("pandas.zoned", v=inner(naive.to_numpy(dtype="M8[%s]" % dtype.unit)), zone=pack_zone(dtype.tz))
@@ -412,7 +417,7 @@ def _read_sparse(tree, inner):
 
 @reader("pandas.arrow")
 def _read_arrow(tree, _inner):
-    return _pandas().arrays.ArrowExtensionArray(arrow.read_column(raw(tree)))
+    return _pandas().arrays.ArrowExtensionArray(_arrow().read_column(raw(tree)))
 
 
 @reader("texts")

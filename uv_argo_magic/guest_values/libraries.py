@@ -9,27 +9,35 @@ Rules:
 import importlib
 import sys
 
-from . import arrow, classes, frames
+from . import classes
 from .trees import READERS, Unsupported, reader, tag
 
-__all__ = ["READERS", "pack"]
+__all__ = ["READERS", "load", "pack"]
 
+MODULES = {"pandas": "frames", "polars": "arrow", "pyarrow": "arrow"}
+"""Library -> the module of this package for its values, which travels only where it may be needed."""
 SPARSE = ("bsr", "coo", "csc", "csr", "dia", "dok", "lil")
 
 
 def pack(value, inner):
     """The tree of a value, or None; `inner` packs the parts of it."""
-    kind = type(value)
-    root = kind.__module__.partition(".")[0]
-    packers = {
-        "numpy": _pack_numpy, "pandas": frames.pack, "polars": arrow.pack_polars, "pyarrow": arrow.pack_pyarrow,
-        "scipy": _pack_sparse,
-    }  # fmt: skip
-    packer = packers.get(root) if root in sys.modules else None
+    root = type(value).__module__.partition(".")[0]
+    packers = {"numpy": _pack_numpy, "scipy": _pack_sparse}
     try:
-        return packer(value, inner) if packer else classes.pack(value, inner)
-    except Unsupported:
+        if root in MODULES and root in sys.modules:
+            return importlib.import_module("." + MODULES[root], __package__).pack(value, inner)
+        return packers.get(root, classes.pack)(value, inner)
+    except (Unsupported, ImportError):
         return None
+
+
+def load():
+    """Register the readers of every library that this run has a module for."""
+    for name in sorted(set(MODULES.values())):
+        try:
+            importlib.import_module("." + name, __package__)
+        except ModuleNotFoundError:  # it was not sent, since no value needs it
+            pass
 
 
 def _pack_numpy(value, inner):
@@ -72,6 +80,10 @@ def _read_objects(tree, inner):
 def pack_objects(array, inner):
     """The tree of a flat array of objects: texts in one piece, anything else one by one."""
     items = array.tolist()
+    try:
+        from . import frames
+    except ImportError:  # it was not sent
+        return inner(items)
     return frames.pack_texts(items, inner) or inner(items)
 
 

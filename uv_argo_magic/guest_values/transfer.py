@@ -8,8 +8,8 @@ Rules:
 import os
 import sys
 
-from . import classes, files, libraries, pickles
-from .trees import raw
+from . import classes, libraries, pickles
+from .trees import digest_of, raw
 
 INLINE = 64 * 1024  # bytes of text that a record has; longer ones go by file, where the client reads files
 LONGEST_VIEW = 256 * 1024  # characters of a representation
@@ -18,6 +18,7 @@ VIEWS = ("text/plain", "text/html")
 
 def start(codec, order):
     """Let `codec` (guest/values.py) know the types of libraries, and those that the notebook has."""
+    libraries.load()
     codec.extend(libraries.pack, dict(libraries.READERS, sealed=_read_sealed))
     classes.may_import[0] = True
     classes.known.clear()
@@ -30,17 +31,23 @@ def bind(codec, order, module):
         name = item["name"]
         if "file" in item:
             path = os.path.join(order["exchange"], item["file"])
-            text, buffers = files.read(path)
+            text, buffers = _files().read(path)
             os.unlink(path)
         else:
             text, buffers = item["text"], ()
-            if files.digest_of(text) != item["digest"]:
+            if digest_of(text) != item["digest"]:
                 raise ValueError("the pushed value %r was changed on its way: its SHA-256 does not match" % name)
         try:
             value = codec.decode(text, buffers)
         except codec.MissingLibrary as error:
             raise _missing(name, error.library) from None
         setattr(module, name, value)
+
+
+def _files():
+    from . import files  # sent only where the client reads files
+
+    return files
 
 
 def _missing(name, library):
@@ -100,9 +107,9 @@ def _record(codec, order, name, value, displays, room):
     if buffers or (order["exchange"] and len(text) > INLINE):
         fields["file"] = "pulled-%s" % os.urandom(8).hex()
         path = os.path.join(order["exchange"], fields["file"])
-        fields["digest"] = files.write(path, text, buffers or (), fields.get("sealed", False))
+        fields["digest"] = _files().write(path, text, buffers or (), fields.get("sealed", False))
     else:
-        fields.update(body=text, digest=files.digest_of(text))
+        fields.update(body=text, digest=digest_of(text))
     fields["size"] = size
     return fields, size
 

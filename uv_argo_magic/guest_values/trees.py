@@ -1,6 +1,7 @@
 """The trees of values: tags, the functions that read them, and bytes."""
 
 import base64
+import hashlib
 
 TAG = "@"
 READERS = {}  # type: dict
@@ -31,3 +32,8 @@ def raw(tree):
     """The bytes of a tree, as they were placed."""
     body = tree["v"]
     return base64.b64decode(body, validate=True) if isinstance(body, str) else body
+
+
+def digest_of(text):
+    """The SHA-256 of a text, in hexadecimal."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

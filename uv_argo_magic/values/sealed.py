@@ -184,7 +184,7 @@ def read(name: str, body: str, file: str, digest: str, origin: Origin) -> tuple[
     """
     changed = f"{name} was changed since the run {origin.run} sent it"
     if not file:
-        if digest and files.digest_of(body) != digest:
+        if digest and trees.digest_of(body) != digest:
             raise ArgoMagicError(f"{changed}: its SHA-256 does not match", hint="Run that cell again.")
         return body, []
     if origin.folder is None or not _FILE.fullmatch(file):

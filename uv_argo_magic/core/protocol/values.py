@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from mmap import mmap
 
+libraries.load()
 codec.extend(libraries.pack, libraries.READERS)
 
 Raw: TypeAlias = "bytes | bytearray | memoryview | mmap"
