@@ -200,7 +200,7 @@ class Magics:
             else:
                 status = commands.run(command, body, (sys.stdout, sys.stderr))
             if status and "--no-raise-error" not in options:
-                raise subprocess.CalledProcessError(status, command, None, None)
+                raise subprocess.CalledProcessError(status, body.encode())
 
         return run
 
