@@ -20,8 +20,9 @@ from uv_argo_magic.backends.kubernetes import port_forward, watchers
 from uv_argo_magic.backends.kubernetes.rbac import Denied
 from uv_argo_magic.backends.kubernetes.transport import TooEarly
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-from uv_argo_magic.errors import BackendUnavailable, CellFailed, SessionBusy, SessionLost, SpecError
+from uv_argo_magic.errors import BackendError, BackendUnavailable, CellFailed, SessionBusy, SessionLost, SpecError
 from uv_argo_magic.sessions import session_runs, workers
+from uv_argo_magic.sessions.pod_session import PodSession
 from uv_argo_magic.sessions.registry import Registry
 
 
@@ -207,6 +208,17 @@ def test_a_pod_that_argo_makes_again_is_another_session(server, notebook):
             message = str(raised.value)
         assert time.monotonic() < deadline, message
     ended(workflow)
+
+
+def test_a_log_that_the_worker_does_not_have_is_not_waited_for(server, shared):
+    shared.run("1")
+    entry = shared.entry()
+    runs = session_runs.SessionRuns(
+        name="main", connections=workers.connect(entry), restart_hint="", hold=lambda: None, interpreter=None,
+        pod=PodSession(entry=entry, registry=Registry.of_this_user(), backend=base.load("argo")),
+    )  # fmt: skip
+    with pytest.raises(BackendError, match="does not have the log of this cell any more"):
+        list(runs.watch("session-unknown"))
 
 
 def test_stop_ends_the_workflow_and_forgets_the_session(server, notebook):

@@ -203,7 +203,8 @@ class SessionRuns:
         """The log of a cell from its start, until it ends or the connection breaks.
 
         Raises:
-            BackendUnavailable: the worker does not answer, or does not know the cell.
+            BackendUnavailable: the worker does not answer.
+            BackendError: it does not have the log any more.
             OSError: the connection broke.
         """
         channel = self._channels.pop(name, None)
@@ -211,7 +212,10 @@ class SessionRuns:
             answer, channel = self.connections.request("follow", {"run": name.removeprefix(PREFIX)})
             if "error" in answer:
                 channel.close()
-                raise BackendUnavailable("the session does not have the log of this cell any more")
+                raise BackendError(
+                    f"the session {self.name} does not have the log of this cell any more",
+                    hint="The log of its pod may have it: kubectl logs.",
+                )
         try:
             yield from channel.text()
         except BaseException:
