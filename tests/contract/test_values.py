@@ -217,3 +217,17 @@ def test_strings_times_and_categories_pass_through_an_older_pandas(packages):
     back = run.values["back"]
     assert (run.values["dtype"], run.values["zone"]) == ("object", frame.zoned.iloc[0])
     pandas.testing.assert_frame_equal(back, frame, check_freq=True)
+
+
+def test_a_pushed_value_that_the_cell_cannot_read_is_named():
+    class Broken:
+        def __reduce__(self):
+            return int, ("x",)
+
+    with pytest.raises(ValueError, match=r"the pushed value 'broken' cannot be read here: ValueError: invalid literal"):
+        argo.run("1", push={"broken": Broken()})
+    with pytest.raises(
+        ModuleNotFoundError, match=r"No module named 'numpy', which the pushed value 'array' needs"
+    ) as failed:
+        argo.run("1", push={"array": numpy.arange(3)})
+    assert failed.value.hint.endswith("Add --deps numpy.")

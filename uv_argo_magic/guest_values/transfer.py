@@ -41,6 +41,10 @@ def bind(codec, order, module):
             value = codec.decode(text, buffers)
         except codec.MissingLibrary as error:
             raise _missing(name, error.library) from None
+        except ValueError as error:
+            cause = error.__cause__ or error
+            message = "the pushed value %r cannot be read here: %s: %s" % (name, type(cause).__name__, cause)
+            raise ValueError(message) from None
         setattr(module, name, value)
 
 
