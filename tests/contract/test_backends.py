@@ -8,6 +8,7 @@ can reach.
 from __future__ import annotations
 
 import base64
+import dataclasses
 import gzip
 import json
 import os
@@ -31,6 +32,7 @@ from uv_argo_magic.engine.prepare import prepare
 from uv_argo_magic.engine.run import Run, start
 from uv_argo_magic.errors import CellFailed, InstallFailed, NodeFailed, PullError, ResolutionError, Stopped
 from uv_argo_magic.history.store import History
+from uv_argo_magic.values import pushing
 
 REAL = [
     pytest.mark.cluster,
@@ -235,6 +237,10 @@ def test_values_come_back(run, wanted, backend):
     assert one.values == {}
     two = start(prepare(wanted("x, y = {'a': (1, 2)}, b'bytes'", pull=pull), backend), backend=backend)
     assert two.result(60) == {"x": {"a": (1, 2)}, "y": b"bytes"}
+    pushed = pushing.encode(["data", "f"], {"data": [b"x" * 50_000], "f": lambda x: x + 1}, 0)
+    sent = dataclasses.replace(wanted("x, y = data, f(1)", pull=pull), push=pushed)
+    four = start(prepare(sent, backend), backend=backend)
+    assert four.result(60) == {"x": [b"x" * 50_000], "y": 2}
     three = start(prepare(wanted("x = object()", pull=pull), backend), backend=backend)
     with pytest.raises(PullError, match="the cell does not define y"):
         three.result(60)

@@ -303,7 +303,13 @@ def test_a_view_ends_with_its_run_and_shows_only_failures(problem):
 
 def test_a_run_of_another_kernel_is_named(shell):
     entry = SimpleNamespace(
-        id="elsewhere", live=True, summary=None, backend="local", note=lambda _: "local-1", spec=lambda: None
+        id="elsewhere",
+        live=True,
+        unseen=False,
+        summary=None,
+        backend="local",
+        note=lambda _: "local-1",
+        spec=lambda: None,
     )
     history = SimpleNamespace(read=lambda: SimpleNamespace(find=lambda _: entry))
     with pytest.raises(SpecError, match="elsewhere runs in another kernel") as caught:

@@ -169,7 +169,9 @@ def pushed_file(item: Pushed, number: int) -> str:
 def _pushed(item: Pushed, number: int, exchange: str) -> dict[str, str]:
     if exchange and (name := pushed_file(item, number)):
         return {"name": item.name, "file": name}
-    return {"name": item.name, "text": item.text, "digest": item.digest}
+    text = item.whole_text
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return {"name": item.name, "text": text, "digest": digest}
 
 
 def payload(spec: RunSpec, resolution: Resolution, nonce: str, uv: str = "", exchange: str = "") -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
@@ -40,9 +41,22 @@ class Pushed:
         return len(self.text) + sum(map(len, self.buffers))
 
     @property
+    def whole_text(self) -> str:
+        """The text with the buffers in it, in base64."""
+        if not self.buffers:
+            return self.text
+
+        def fill(tree: dict[str, object]) -> object:
+            if tree.get("@") != "buffer":
+                return tree
+            return base64.b64encode(self.buffers[int(str(tree["v"]))]).decode("ascii")
+
+        return json.dumps(json.loads(self.text, object_hook=fill), separators=(",", ":"))
+
+    @property
     def digest(self) -> str:
-        """SHA-256 (hex) of the text."""
-        return hashlib.sha256(self.text.encode("utf-8", "surrogatepass")).hexdigest()
+        """SHA-256 (hex) of the whole text."""
+        return hashlib.sha256(self.whole_text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)

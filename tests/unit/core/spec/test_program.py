@@ -12,6 +12,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from uv_argo_magic.core.protocol import values
 from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target, Unresolved
 from uv_argo_magic.core.spec import program
@@ -136,7 +137,7 @@ def test_long_values_are_files_where_there_is_a_folder_for_them() -> None:
     pushed = (
         Pushed(name="short", text="1"),
         Pushed(name="long", text="x" * 70_000),
-        Pushed(name="array", text="{}", buffers=(b"abc",)),
+        Pushed(name="array", text='{"@":"bytes","v":{"@":"buffer","v":0}}', buffers=(b"abc",)),
     )
     spec = RunSpec(cell="c", push=pushed, pull=("y",))
     made = program.build(spec, LOCK, guest="emlw", nonce="n0", exchange="/runs/r1/values", values={"a.py": ""})
@@ -145,4 +146,13 @@ def test_long_values_are_files_where_there_is_a_folder_for_them() -> None:
     assert told["push"][1:] == [{"name": "long", "file": "pushed-1"}, {"name": "array", "file": "pushed-2"}]
     assert told["push"][0]["text"] == "1"
     assert [item["name"] for item in carried(build(spec))["push"] if "text" in item] == ["short", "long", "array"]
-    assert spec.sent == (("short", "", 1, "plain"), ("long", "", 70_000, "plain"), ("array", "", 5, "plain"))
+    assert spec.sent == (("short", "", 1, "plain"), ("long", "", 70_000, "plain"), ("array", "", 41, "plain"))
+
+
+def test_without_a_folder_the_buffers_are_part_of_the_text() -> None:
+    buffers: list[values.Raw] = []
+    value = {"b": [b"x" * 5000, 1.5, "{"], "c": b"y" * 2000}
+    text = values.encode("v", value, 10**6, buffers)
+    (item,) = carried(build(RunSpec(cell="c", push=(Pushed(name="v", text=text, buffers=tuple(buffers)),))))["push"]
+    assert values.decode(item["text"]) == value
+    assert item["digest"] == hashlib.sha256(item["text"].encode()).hexdigest()
