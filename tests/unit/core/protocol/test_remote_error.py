@@ -72,6 +72,7 @@ WRONG = [
     ("ename", 3), ("evalue", None), ("mro", "ValueError"), ("mro", [1]), ("bases", 3), ("bases", [["a"]]), ("args", {}), ("attributes", []), ("syntax", 3),
     ("frames", {}), ("frames", [1]), ("order", [99]), ("order", ["0"]), ("order", None), ("omitted", True), ("notes", [1]),
     ("cause", 3), ("context", []), ("suppress_context", 0), ("message", None), ("members", {}), ("members", [3]),
+    ("bases", 3), ("bases", ["ValueError"]), ("bases", [["builtins", 3]]), ("bases", [["builtins"]]),
 ]  # fmt: skip
 
 

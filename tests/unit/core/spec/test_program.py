@@ -52,6 +52,15 @@ def test_it_is_python_and_the_same_each_time() -> None:
     assert guest_zip() is guest_zip()
 
 
+def test_large_values_are_sent_as_files_where_there_is_a_folder() -> None:
+    small, large = Pushed(name="x", text="1"), Pushed(name="y", text="2" * (program.FILE_SIZE + 1))
+    spec = RunSpec(cell="c", push=(small, large))
+    assert [program.pushed_file(item, number) for number, item in enumerate(spec.push)] == ["", "pushed-1"]
+    sent = program.payload(spec, LOCK, "n0", exchange="/folder")["push"]
+    assert sent == [{"name": "x", "text": "1", "digest": small.digest}, {"name": "y", "file": "pushed-1"}]
+    assert "file" not in program.payload(spec, LOCK, "n0")["push"][1]
+
+
 def test_an_install_apart_knows_nothing_of_the_cell() -> None:
     made = build(
         RunSpec(

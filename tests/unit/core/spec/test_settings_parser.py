@@ -86,6 +86,8 @@ def test_setting(key, value, expected):
         ("variables", {"A=B": "1"}, "invalid value for variables: {'A=B': '1'}"),
         ("variables", 3, "invalid value for variables: 3"),
         ("variables", {"A": 1}, "invalid value for variables: {'A': 1}"),
+        ("env", "A=1", "env is the kind of environment, not a variable: A=1"),
+        ("env", "share", "invalid value for env: share; did you mean shared?"),
     ],
 )
 def test_a_wrong_value_says_what_is_right(key, value, message):

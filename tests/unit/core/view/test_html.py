@@ -183,6 +183,12 @@ def test_values_are_listed_with_their_sizes_from_before_they_are_sent():
     assert "znot pulled" in shown
 
 
+def test_values_that_are_sent_are_named_with_their_sizes():
+    sent = (("frame", "DataFrame", 2_000_000, "plain"), ("model", "Model", 10, "pickled"))
+    shown = Tags(html.html(play([ev.Preparing(t=1.0, sent=sent)]), 3.0)).text
+    assert "sending frame (2.0 MB), model (10 B)" in shown
+
+
 def test_files_are_listed_with_how_to_keep_them():
     files = {"files": [["out/a<b>.csv", "1200"], ["empty", "0"], ["odd", "x"]], "count": 52, "bytes": 5000}
     log = write(("files", files), ("exit", {"reason": "ok"}))
