@@ -1,0 +1,279 @@
+"""Whole notebooks of other projects, plain and with every cell in one session.
+
+    UV_ARGO_TEST_NOTEBOOKS=FOLDER python tests/fidelity/notebooks.py
+
+writes the table of notebooks in docs/fidelity.md. FOLDER contains source distributions from
+`pip download --no-deps --no-binary :all:`; they are read, and never built or installed. The Python that runs this has
+the packages of the notebooks, ipykernel, nbclient and this package's requirements; the session gets the same versions.
+
+Rules:
+- A notebook here needs no network, and nothing but the files beside it.
+- Random numbers are not seeded by every notebook. A cell that differs between two plain runs is compared by the kinds
+  of its outputs.
+- The folder of the packages has another name in a session, and a hint below an error is no difference.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+import tarfile
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import compare
+import nbclient
+import nbformat
+import table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+FOLDER = "UV_ARGO_TEST_NOTEBOOKS"
+SECONDS = 180
+RECORD = Path(__file__).parent / "expected_in_notebooks.json"
+# archive -> (what the notebooks need, the notebooks below the top folder)
+NOTEBOOKS = {
+    "mesa": ("mesa solara altair matplotlib networkx numpy pandas seaborn", """
+        docs/tutorials/0_first_model.ipynb
+        docs/tutorials/1_adding_space.ipynb
+        docs/tutorials/2_collecting_data.ipynb
+        docs/tutorials/3_agentset.ipynb
+        docs/tutorials/4_visualization_basic.ipynb
+        docs/tutorials/5_visualization_dynamic_agents.ipynb
+        docs/tutorials/6_visualization_rendering_with_space_renderer.ipynb
+        docs/tutorials/7_visualization_propertylayer_visualization.ipynb
+        docs/tutorials/8_visualization_custom.ipynb
+        docs/tutorials/9_batch_run.ipynb
+        docs/tutorials/10_comparing_scenarios.ipynb
+    """),
+    "hdbscan": ("hdbscan matplotlib numpy pandas scikit-learn scipy seaborn", """
+        notebooks/Comparing Clustering Algorithms.ipynb
+        notebooks/Flat clustering.ipynb
+        notebooks/How HDBSCAN Works.ipynb
+        notebooks/How Soft Clustering for HDBSCAN Works.ipynb
+        notebooks/How to detect branches.ipynb
+        notebooks/Looking at cluster consistency.ipynb
+    """),
+    "sktime": ("sktime numba statsmodels matplotlib numpy pandas scikit-learn scipy seaborn", """
+        examples/00_sktime_intro.ipynb
+        examples/01a_forecasting_sklearn.ipynb
+        examples/07_detection_anomaly_changepoints.ipynb
+        examples/annotation/segmentation_with_clasp.ipynb
+        examples/data/loading_data.ipynb
+        examples/forecasting/window_splitters.ipynb
+        examples/other/distances.ipynb
+        examples/transformation/interpolation.ipynb
+        examples/transformation/plateau_finder.ipynb
+        examples/transformation/theta_transform.ipynb
+    """),
+    "xarray": ("xarray matplotlib numpy pandas scipy seaborn", """
+        doc/examples/weather-data.ipynb
+    """),
+}  # fmt: skip
+_WIDGETS = "A widget is HTML and text instead of a view in the front end."
+_INTERACTIVE = "`%matplotlib notebook` is not available; figures are pictures."
+REASONS = {
+    **{
+        ("hdbscan-0.8.44/notebooks/Looking at cluster consistency.ipynb", number): _INTERACTIVE for number in (0, 3, 14)
+    },
+    ("mesa-3.3.1/docs/tutorials/4_visualization_basic.ipynb", 5): _WIDGETS,
+    ("mesa-3.3.1/docs/tutorials/5_visualization_dynamic_agents.ipynb", 5): _WIDGETS,
+    ("mesa-3.3.1/docs/tutorials/6_visualization_rendering_with_space_renderer.ipynb", 6): (
+        "The traceback below `%%capture` has the cell's own lines. IPython counts from the line below the magic."
+    ),
+    ("mesa-3.3.1/docs/tutorials/6_visualization_rendering_with_space_renderer.ipynb", 10): _WIDGETS,
+    ("mesa-3.3.1/docs/tutorials/7_visualization_propertylayer_visualization.ipynb", 8): _WIDGETS,
+    ("mesa-3.3.1/docs/tutorials/8_visualization_custom.ipynb", 6): _WIDGETS,
+    ("mesa-3.3.1/docs/tutorials/8_visualization_custom.ipynb", 7): _WIDGETS,
+    ("mesa-3.3.1/docs/tutorials/9_batch_run.ipynb", 3): _WIDGETS,
+    ("mesa-3.3.1/docs/tutorials/10_comparing_scenarios.ipynb", 2): _WIDGETS,
+    ("mesa-3.3.1/docs/tutorials/10_comparing_scenarios.ipynb", 4): _WIDGETS,
+    ("sktime-1.2.0/examples/transformation/interpolation.ipynb", 2): (
+        "The traceback shows the line that raised the exception. IPython shows the line that the frame reached later."
+    ),
+}
+"""Why a cell differs: (notebook, number of the cell) -> the reason."""
+SEED = "import random, numpy\nrandom.seed(1); numpy.random.seed(1)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """A notebook of an archive, and the names of the packages that it needs."""
+
+    name: str
+    archive: Path
+    deps: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """Its name in the table."""
+        return f"{self.archive.name.removesuffix('.tar.gz')}/{self.name}"
+
+    def unpack(self, folder: Path) -> Path:
+        """Write the notebook and the files beside it below a folder; the notebook's path."""
+        top = self.archive.name.removesuffix(".tar.gz")
+        beside = PurePosixPath(top, self.name).parent
+        with tarfile.open(self.archive) as opened:
+            members = [one for one in opened.getmembers() if one.isfile() and beside in PurePosixPath(one.name).parents]
+            opened.extractall(folder, members, filter="data")
+        return folder / top / self.name
+
+
+def folder() -> Path | None:
+    """The folder with the archives, if one is named."""
+    named = os.environ.get(FOLDER)
+    return Path(named) if named else None
+
+
+def chosen(archives: Path) -> Iterator[Chosen]:
+    """The notebooks of the archives that are there."""
+    for package, (deps, names) in NOTEBOOKS.items():
+        for archive in sorted(archives.glob(f"{package}-*.tar.gz")):
+            for name in names.strip().splitlines():
+                yield Chosen(name=name.strip(), archive=archive, deps=tuple(deps.split()))
+
+
+def sources(path: Path) -> list[str]:
+    """The text of each code cell."""
+    cells = nbformat.read(path, as_version=4).cells
+    return [cell.source for cell in cells if cell.cell_type == "code" and cell.source.strip()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What came of a cell; `pictures` tells random ones of the same size apart."""
+
+    seen: compare.Seen
+    pictures: tuple[str, ...]
+
+
+def run(cells: Sequence[str], cwd: Path, home: Path, *, deps: Sequence[str] = (), in_session: bool) -> list[Shown]:
+    """What is seen of each cell, in one kernel; the first line of each stands for the one with %%argo."""
+    made = nbformat.v4.new_code_cell
+    line = "%%argo -s" if in_session else compare.PLAIN_LINE
+    codes = [made(f"{line}\n{cell}" if in_session or not cell.startswith("%%") else cell) for cell in cells]
+    first = [made("%load_ext uv_argo_magic")] if in_session else []
+    start = f"import os\nos.chdir({str(cwd)!r})\n{SEED}"
+    first.append(made(f"%%argo -s --deps {compare.pinned(deps)}\n{start}" if in_session else start))
+    notebook = nbformat.v4.new_notebook(cells=[*first, *codes])
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "UV_ARGO"))}
+    env = inherited | {
+        "PYTHONPATH": str(compare.ROOT), "PYTHONHASHSEED": "0", "UV_ARGO_PANEL": "none", "UV_ARGO_BACKEND": "local",
+        "UV_ARGO_HOME": str(home), "PYDEVD_DISABLE_FILE_VALIDATION": "1", "IPYTHONDIR": str(home / "ipython"),
+        "MPLCONFIGDIR": str(home / "matplotlib"), "UV_ARGO_VARIABLES": "PYTHONHASHSEED=0",
+    }  # fmt: skip
+    client = nbclient.NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", allow_errors=True)
+    client.execute(cwd=str(cwd), env=env)
+    for one in first:
+        assert not [output for output in one.outputs if output.output_type == "error"], one.outputs
+    return [Shown(seen=_without_folder(compare.seen(one.outputs)), pictures=_pictures(one.outputs)) for one in codes]
+
+
+def _pictures(outputs: Sequence[Any]) -> tuple[str, ...]:
+    return tuple(output.data.get("image/png", "") for output in outputs if "data" in output)
+
+
+def compared(one: Chosen, home: Path) -> list[dict[str, Any]]:
+    """The differences of each cell; those of a random cell are differences of kind."""
+    with tempfile.TemporaryDirectory() as made:
+        path = one.unpack(Path(made))
+        cells = sources(path)
+        runs = []
+        for in_session in (False, False, True):
+            copy = Path(made) / f"run-{len(runs)}" / "work"
+            shutil.copytree(path.parent, copy)
+            runs.append(run(cells, copy, home, deps=one.deps, in_session=in_session))
+    return [
+        compare.differences(first.seen, without_hint(third.seen, first.seen))
+        if first == second
+        else compare.differences(kinds(first.seen), kinds(third.seen))
+        for first, second, third in zip(*runs, strict=True)
+    ]
+
+
+def _without_folder(seen: compare.Seen) -> compare.Seen:
+    """The same without the name of the run's folder."""
+    text = json.dumps(vars(seen))
+    for number in range(3):
+        text = text.replace(f"run-{number}/work", "run/work")
+    text = re.sub(r"[^\s\"'(]*/(?:site-packages|trees/\w+/site)/", "packages/", text)
+    return compare.Seen(**{name: _tuples(value) for name, value in json.loads(text).items()})
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def without_hint(seen: compare.Seen, plain: compare.Seen) -> compare.Seen:
+    """The same without a hint below an error that the plain cell has as well."""
+    lines = seen.traceback[: len(plain.traceback)]
+    return replace(seen, traceback=lines) if plain.error == seen.error and lines == plain.traceback else seen
+
+
+def kinds(seen: compare.Seen) -> compare.Seen:
+    """The kinds of a cell's outputs."""
+    return compare.Seen(
+        result=tuple(part.partition(":")[0] for part in seen.result),
+        displays=tuple(tuple(part.partition(":")[0] for part in shown) for shown in seen.displays),
+        order=seen.order,
+        error=seen.error[:1],
+    )
+
+
+def differing(found: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, list[str]]]:
+    """What the record has: notebook -> number of the cell -> the aspects that differ."""
+    by_name = {
+        name: {str(number): list(one) for number, one in enumerate(cells) if one} for name, cells in found.items()
+    }
+    return {name: cells for name, cells in by_name.items() if cells}
+
+
+def recorded() -> dict[str, dict[str, list[str]]]:
+    """The record."""
+    return json.loads(RECORD.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+
+def rows(found: dict[str, list[dict[str, Any]]]) -> str:
+    """The table: how many cells each notebook has, and how many of them are the same."""
+    lines = ["| notebook | cells | the same |", "|---|--:|--:|"]
+    for name, cells in found.items():
+        lines.append(f"| {name} | {len(cells)} | {sum(not differences for differences in cells)} |")
+    total = [differences for cells in found.values() for differences in cells]
+    same = sum(not differences for differences in total)
+    lines.append(f"| **all {len(found)}** | {len(total)} | {same} ({100 * same / max(1, len(total)):.1f} %) |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run the notebooks, or those whose names contain an argument; without one, write the table."""
+    archives = folder()
+    if archives is None:
+        sys.exit(f"{FOLDER} names no folder")
+    found = {}
+    with tempfile.TemporaryDirectory() as home:
+        for one in chosen(archives):
+            name = one.title
+            if sys.argv[1:] and not any(part in name for part in sys.argv[1:]):
+                continue
+            found[name] = compared(one, Path(home))
+            for number, differences in enumerate(found[name]):
+                for aspect, (plain, session) in differences.items():
+                    print(f"{name}: {number}: {aspect}:\n  {plain!r:.1500}\n  {session!r:.1500}")  # noqa: T201
+            print(f"{name}: {len(found[name])} cells", flush=True)  # noqa: T201
+    print(rows(found))  # noqa: T201
+    if not sys.argv[1:]:
+        RECORD.write_text(json.dumps(differing(found), indent=1) + "\n", encoding="utf-8")
+        page = table.DOCS.read_text(encoding="utf-8")
+        table.DOCS.write_text(table.replaced(page, {"notebooks": rows(found)}), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
