@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.spec import program
 from uv_argo_magic.engine import checks
-from uv_argo_magic.engine.guest_zip import cloudpickle_modules, guest_zip, notebook_modules, values_modules
+from uv_argo_magic.engine.guest_archive import cloudpickle_modules, guest_archive, notebook_modules, values_modules
 from uv_argo_magic.uv import runner
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _MENTIONS = re.compile(r"IPython|__IPYTHON__|get_ipython|ipykernel|matplotlib_in
 @functools.cache
 def guest_text(*parts: str) -> str:
     """The guest package as a program contains it, with these of its subpackages."""
-    return base64.b64encode(guest_zip(*parts)).decode()
+    return base64.b64encode(guest_archive(*parts)).decode()
 
 
 def _parts(spec: RunSpec) -> Iterator[str]:

@@ -39,10 +39,14 @@ if not store:
     store = os.path.join(tempfile.gettempdir(), "uv-argo-store")
 guest = os.path.join(store, "guest", "@DIGEST@")
 if not os.path.isdir(guest):
-    import io, tempfile, zipfile
+    import json, tempfile, zlib
     os.makedirs(os.path.dirname(guest), exist_ok=True)
     aside = tempfile.mkdtemp(dir=os.path.dirname(guest))
-    zipfile.ZipFile(io.BytesIO(binascii.a2b_base64(archive))).extractall(aside)
+    for name, text in json.loads(zlib.decompress(binascii.a2b_base64(archive))).items():
+        path = os.path.join(aside, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
     try:
         os.rename(aside, guest)
     except OSError:

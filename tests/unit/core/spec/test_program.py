@@ -17,7 +17,7 @@ from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target, Unresolved
 from uv_argo_magic.core.spec import program
 from uv_argo_magic.core.spec.run_spec import Pushed, RunSpec, Settings
-from uv_argo_magic.engine.guest_zip import guest_zip
+from uv_argo_magic.engine.guest_archive import guest_archive
 
 LOCK = Lock(packages=(Package(name="six", version="1.0", sha256="ab"),), target=Target(python="3.12.1", abi="cp312"))
 
@@ -49,7 +49,7 @@ def test_it_is_python_and_the_same_each_time() -> None:
     assert made.payload not in made.prestart_source
     assert (made.guest in made.worker_source, made.payload in made.worker_source) == (True, False)
     assert made.worker_source.endswith("worker.main(guest)\n")
-    assert guest_zip() is guest_zip()
+    assert guest_archive() is guest_archive()
 
 
 def test_large_values_are_sent_as_files_where_there_is_a_folder() -> None:
