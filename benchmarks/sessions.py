@@ -100,6 +100,8 @@ def measure(home: Path, count: int, many: int) -> list[str]:
         ]
         lines += ["", f"{many:,} cells of a session change the memory and the open files so: {'; '.join(changes)}."]
         kernel.run("%argo stop main")
+        if has_px:
+            kernel.run("cluster.stop_cluster_sync()")  # its processes would outlive the kernel
     finally:
         kernel.close()
     return lines
