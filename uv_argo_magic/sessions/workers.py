@@ -84,7 +84,8 @@ def hold(
     status: Mapping[str, Any] = answer["status"]
     if worker.is_remote and worker.started and worker.started != str(status["started"]):
         end(entry, "its pod was created again")
-        raise lost(entry, Ending(reason="its pod was lost, and Argo created another one"))
+        before = (registry.ending(entry.key) if registry else None) or Ending(reason="")
+        raise lost(entry, replace(before, reason="its pod was lost, and Argo created another one"))
     if status["ending"]:
         raise lost(entry, (registry.ending(entry.key) if registry else None) or Ending(reason=str(status["ending"])))
     return status

@@ -175,10 +175,15 @@ class _Link:
 
     def move(self) -> bool:
         """Move what can be moved now; whether there may be more."""
-        for _ in range(32):
-            moved = self._receive() + self._deliver() + self._take() + self._send()
-            if not moved:
-                return False
+        from wsproto.utilities import LocalProtocolError  # noqa: PLC0415 - loaded by `_open`
+
+        try:
+            for _ in range(32):
+                moved = self._receive() + self._deliver() + self._take() + self._send()
+                if not moved:
+                    return False
+        except LocalProtocolError:  # the other side has ended it: one link must not end the thread
+            self._end_far()
         return True
 
     def _receive(self) -> int:
