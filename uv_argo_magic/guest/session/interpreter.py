@@ -61,6 +61,7 @@ class Session:
         self.orders = orders
         self.received = b""
         self.waiting = None
+        self.has_ended = False  # there will be no more orders
         self.is_running = False  # code of a cell runs, or awaits
         self.was_cancelled = False  # by an interrupt
         self.number = 0
@@ -102,6 +103,8 @@ class Session:
 
     async def _next(self):
         while b"\n" not in self.received:
+            if self.has_ended:
+                return None
             self.waiting = self.loop.create_future()
             if await self.waiting:
                 return None
@@ -115,6 +118,7 @@ class Session:
             return
         self.received += data
         if not data:
+            self.has_ended = True  # a cell that awaits may be running
             self.loop.remove_reader(self.orders)
         if self.waiting is not None and not self.waiting.done():
             self.waiting.set_result(not data)
