@@ -42,7 +42,7 @@ KEYWORDS = frozenset(("and", "or", "not", "in", "import", "from"))
 
 BINARY = "use --set only_binary=true or --set only_binary=false"
 INDEX = "use --set index_url=URL"
-ONE_INDEX = "use a single index: --set index_url=URL"
+ONE_INDEX = "use --set indexes=NAME=URL, or --set index_url=URL for a single index"
 FRESH = "remove it: each list gets its own environment"
 LOCKED = "remove it: every run installs from a lock with hashes"
 PYTHON = "use -p/--python VERSION on the magic's line"
