@@ -217,8 +217,16 @@ class Workflow:
             with contextlib.suppress(ProcessLookupError):
                 if number == signal.SIGKILL:
                     os.killpg(self.process.pid, number)
+                    self._end_others()
                 else:
                     self.process.send_signal(number)
+
+    def _end_others(self) -> None:
+        """Kill what else runs in the pod: the kubelet ends all of its processes."""
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if os.fsencode(self.home) in (entry / "cmdline").read_bytes():
+                    os.kill(int(entry.name), signal.SIGKILL)
 
     def evict(self, reason: str, message: str) -> None:
         """The kubelet ends the pod, and then writes why into its status."""
@@ -321,7 +329,7 @@ class ArgoServer:
     def template(self, spec: dict, workflow: str) -> dict:
         """A Workflow's only template; of a WorkflowTemplate with the parameters in their places, as Argo puts them."""
         if "workflowTemplateRef" not in spec:
-            return spec["templates"][0]
+            return json.loads(json.dumps(spec["templates"][0]).replace("{{workflow.name}}", workflow))
         named = self.templates[spec["workflowTemplateRef"]["name"]]["spec"]
         text = json.dumps(named["templates"][0])
         given = {one["name"]: one["value"] for one in spec["arguments"]["parameters"]}
@@ -331,6 +339,7 @@ class ArgoServer:
         # The one expression that a template of ours has.
         owned = given.get("largeProgram") == "true"
         program = f"uv-argo-program-{workflow}" if owned else "uv-argo-no-program"
+        text = text.replace("{{workflow.name}}", workflow)
         return json.loads(re.sub(r"\{\{=workflow\.parameters\.largeProgram == [^}]*\}\}", program, text))
 
     def changed(self, kind: str, pod: dict) -> None:
