@@ -268,7 +268,10 @@ def test_what_cannot_be_a_session_is_refused_before_a_workflow_is_created(server
     with pytest.raises(SpecError, match="installs packages while it runs"):
         notebook.run("1", "-s --set shape=init")
     with pytest.raises(SpecError, match="sessions do not support template="):
-        pod_workers.check(client.connect(Settings()), RunSpec(cell="", settings=Settings(template="x")))
+        pod_workers.check(
+            client.connect(Settings(kubeconfig=str(server.kubeconfig))),
+            RunSpec(cell="", settings=Settings(template="x")),
+        )
     for missing in ("get", "create"):
         server.denied = {("pods/portforward", missing)}
         with pytest.raises(Denied, match=f"you cannot {missing} pods/portforward in the namespace nb") as raised:
