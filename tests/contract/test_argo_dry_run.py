@@ -48,6 +48,17 @@ def test_the_manifest_is_printed_and_nothing_is_created(server, described):
     )
 
 
+def test_a_cell_of_a_session_has_no_workflow_of_its_own(server):
+    settings = Settings(kubeconfig=str(server.kubeconfig), images=((HERE, "none"),))
+    backend = ArgoBackend()
+    text = prepare(RunSpec(cell="print(1)", settings=settings, backend="argo", session="main"), backend).describe(
+        backend
+    )
+    assert "\nsession   main, whose worker gets " in text
+    assert text.endswith("print(1)")
+    assert "kind: Workflow" not in text
+
+
 @pytest.mark.parametrize(
     ("status", "message", "words"),
     [

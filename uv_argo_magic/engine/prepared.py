@@ -101,9 +101,14 @@ class Prepared:
         payload = program.payload(self.spec, self.resolution, self.program.nonce)
         settings = {key: payload[key] for key in ("settings", "uv")}
         lines.append(f"settings  {json.dumps(settings, sort_keys=True)}")
-        lines.append(f"program   {len(self.program.source):,} bytes, run by a Python of that version")
+        if self.spec.session:
+            lines.append(f"session   {self.spec.session}, whose worker gets {len(self.program.order):,} bytes")
+        else:
+            lines.append(f"program   {len(self.program.source):,} bytes, run by a Python of that version")
         lines.append("cell")
         lines += [f"    {line}" for line in self.spec.cell.split("\n")]
-        if details := base.describe(backend or base.load(self.spec.backend), self.program, self.spec):
+        # A session's cell is no run of its own on its backend.
+        backend = backend or base.load(self.spec.backend)
+        if not self.spec.session and (details := base.describe(backend, self.program, self.spec)):
             lines += ["", details]
         return "\n".join(lines)

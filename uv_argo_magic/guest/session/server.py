@@ -29,7 +29,7 @@ class Connection:
 
     def __init__(self, sock):
         self.sock = sock
-        self.received = b""
+        self.received = bytearray()
         self.owed = b""
         self.log = None
         self.position = 0
@@ -197,12 +197,12 @@ class Server:
     def _take(self, connection):
         """Handle the next request, if all of it is there."""
         if connection.request is None:
-            line, newline, rest = connection.received.partition(b"\n")
-            if not newline:
+            end = connection.received.find(b"\n")
+            if end < 0:
                 connection.closing = len(connection.received) > LONGEST_LINE
                 return False
-            connection.received = rest
-            connection.request = self._parse(line)
+            connection.request = self._parse(connection.received[:end])
+            del connection.received[: end + 1]
             if connection.request is None:
                 connection.answer({"error": "token"})
                 connection.closing = True
@@ -211,7 +211,8 @@ class Server:
         if len(connection.received) < size:
             return False
         request, connection.request = connection.request, None
-        body, connection.received = connection.received[:size], connection.received[size:]
+        body = bytes(memoryview(connection.received)[:size])
+        del connection.received[:size]
         self.handle(connection, request, body)
         return True
 
