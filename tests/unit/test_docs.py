@@ -67,6 +67,7 @@ def test_the_protocol_page_has_every_record_reason_and_tag():
     assert set(re.findall(r"^\| `(\w+)`", reasons, re.MULTILINE)) == set(
         get_args(get_type_hints(events.Exited)["reason"])
     )
+    libraries.load()
     tags = page.partition("| tag |")[2].partition("##")[0]
     assert set(re.findall(r"`([\w.]+)`", "".join(re.findall(r"^\| (`[^|]*)\|", tags, re.MULTILINE)))) == {
         *values._READERS, *libraries.READERS, "buffer", "sealed",

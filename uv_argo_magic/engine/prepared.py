@@ -107,7 +107,7 @@ class Prepared:
             lines.append(f"program   {len(self.program.source):,} bytes, run by a Python of that version")
         lines.append("cell")
         lines += [f"    {line}" for line in self.spec.cell.split("\n")]
-        # A session's cell is no run of its own on its backend.
+        # The worker of the session runs it: the backend has nothing to describe.
         backend = backend or base.load(self.spec.backend)
         if not self.spec.session and (details := base.describe(backend, self.program, self.spec)):
             lines += ["", details]
