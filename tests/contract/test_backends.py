@@ -306,7 +306,7 @@ def test_a_changed_environment_is_seen_by_the_next_run(run, backend, monkeypatch
     second = run("import os\nprint(os.environ['TZ'])")
     second.wait(60)
     assert second.logs() == "Asia/Tokyo\n"
-    third = run("import os\nprint(os.environ['OWN'])", env=(("OWN", "value"),), warm=True)
+    third = run("import os\nprint(os.environ['OWN'])", variables=(("OWN", "value"),), warm=True)
     third.wait(60)
     assert third.logs() == "value\n"
 

@@ -237,11 +237,13 @@ class Workflow:
 
     def lose(self) -> None:
         """The pod is deleted at once, and made again half a second later, as Argo does while its node is Pending."""
+        deleted = self.pod
+        # First, so that the end of its processes says nothing of the workflow.
+        self.pod = {**deleted, "metadata": {**deleted["metadata"], "uid": "none"}}
         self.kill(signal.SIGKILL)
         for log in self.logs.values():
             log.ended = True
-        self.server.changed("DELETED", self.pod)
-        self.pod = {**self.pod, "metadata": {**self.pod["metadata"], "uid": "none"}}
+        self.server.changed("DELETED", deleted)
 
         def again() -> None:
             if "shutdown" not in self.made["spec"]:

@@ -212,7 +212,12 @@ def _uv(*args: str, timeout: float = 0.0) -> subprocess.CompletedProcess[str]:
         if name not in dropped and (not name.startswith("UV_") or name in passed_on)
     }
     # "manual": finding one never downloads it; only `python install` does.
-    environ |= {"UV_NO_CONFIG": "1", "UV_PYTHON_DOWNLOADS": "manual", "PATH": _search_path(environ.get("PATH", ""))}
+    environ |= {
+        "UV_NO_CONFIG": "1",
+        "UV_NO_WRAP": "1",
+        "UV_PYTHON_DOWNLOADS": "manual",
+        "PATH": _search_path(environ.get("PATH", "")),
+    }
     return _run([find_uv_bin(), *args], environ, timeout or _TIMEOUT)
 
 
