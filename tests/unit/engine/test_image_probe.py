@@ -42,13 +42,19 @@ def spec(python="", **settings):
     return RunSpec(cell="secret()", python=python, settings=Settings(variables=(("TOKEN", "x"),), **settings))
 
 
+def busy_threads():
+    names = {thread.name for thread in threading.enumerate() if thread.name.startswith("uv-argo-")}
+    return names - {threads.IDLE}
+
+
 def look(wanted, backend, tmp_path, told=None):
     say = (told if told is not None else []).append
+    others = busy_threads()  # of tests that ran before in this process
     try:
         return image_probe.inspect_image(wanted, backend, tmp_path, notify=say)
     finally:
         deadline = time.monotonic() + 60
-        while {thread.name for thread in threading.enumerate() if thread.name.startswith("uv-argo-")} - {threads.IDLE}:
+        while busy_threads() - others:
             assert time.monotonic() < deadline  # the probe's run is released
             time.sleep(0.002)
 
