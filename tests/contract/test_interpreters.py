@@ -248,7 +248,8 @@ LINUX = pytest.mark.skipif(platform.machine() != "x86_64" or sys.platform != "li
 
 def _without_extras(item: tarfile.TarInfo) -> tarfile.TarInfo | None:
     left_out = re.search(r"/(test|site-packages|idlelib|__pycache__|config-[^/]*)$", item.name)
-    return None if left_out else item
+    # A distribution's own Python links to its configuration, which uv does not unpack.
+    return None if left_out or item.linkname.startswith("/") else item
 
 
 @LINUX

@@ -123,7 +123,13 @@ class Chosen:
         beside = PurePosixPath(top, self.name).parent
         with tarfile.open(self.archive) as opened:
             members = [one for one in opened.getmembers() if one.isfile() and beside in PurePosixPath(one.name).parents]
-            opened.extractall(folder, members, filter="data")
+            for one in members:  # the argument `filter` of extractall is newer than Python 3.11.2
+                file = opened.extractfile(one)
+                target = folder / one.name
+                if file is None or not target.resolve().is_relative_to(folder.resolve()):
+                    continue
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(file.read())
         return folder / top / self.name
 
 

@@ -244,7 +244,9 @@ def test_a_stopped_cell_is_free_and_its_panel_tells_the_end(kernel):
         pass
     assert (reply["content"]["status"], reply["content"]["ename"]) == ("error", "KeyboardInterrupt")
     check = "assert sum(not one.state.ended for one in background.RUNS.values()) == 1; gate.set(); del local.stop"
-    assert kernel.run(check)["status"] == "ok"
+    while (status := kernel.run(check)["status"]) == "aborted":  # the kernel still drops what came with the interrupt
+        pass
+    assert status == "ok"
     ended = "argo Stopped"
     kernel.until(lambda cell, _, said: (cell, said.get("data", {}).get("text/plain")) == (STUBBORN, ended))
 
