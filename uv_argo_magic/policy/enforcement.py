@@ -32,10 +32,6 @@ RECORDED = frozenset({"run", "probe", "export"})
 """The purposes whose decisions are recorded: the others neither run nor write anything."""
 
 
-TORCH = "pytorch"
-"""Where uv finds the builds of PyTorch (astral-sh/uv: crates/uv-torch)."""
-
-
 def enforce_early(policy: Policy, spec: RunSpec, backend: base.Backend) -> None:
     """Refuse what uv may not do to resolve, with everything else that is known before.
 
@@ -153,7 +149,7 @@ def _addresses(spec: RunSpec, environ: Mapping[str, str], *, is_local: bool) -> 
         default = variables.get("UV_DEFAULT_INDEX") or variables.get("UV_INDEX_URL") or rules.DEFAULT_INDEX
         found += [*listed, default]
     if spec.settings.torch_backend:
-        found.append(f"{TORCH}/{spec.settings.torch_backend}")
+        found.append(rules.PYTORCH_INDEX)
     return (*dict.fromkeys(_address(entry) for entry in found), *spec.settings.find_links)
 
 

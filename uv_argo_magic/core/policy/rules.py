@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.policy.patterns import NamePattern
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+PYTORCH_INDEX = "pytorch"
+"""Stands for the index of PyTorch that uv uses with `torch_backend`."""
 DEFAULT_INDEX = "default"
 """Stands for the index that uv uses where none is configured."""
 
@@ -257,8 +259,8 @@ def _blocked(statement: Statement, subject: Subject) -> Iterator[Violation]:
 def _trusted(statement: Statement, subject: Subject) -> Iterator[Violation]:
     trusted = cast("tuple[str, ...]", statement.value)
     for address in subject.indexes:
-        is_default = address == DEFAULT_INDEX
-        if not any(pattern == address if is_default else patterns.url_matches(pattern, address) for pattern in trusted):
+        is_named = address in (DEFAULT_INDEX, PYTORCH_INDEX)
+        if not any(pattern == address if is_named else patterns.url_matches(pattern, address) for pattern in trusted):
             yield _violation(
                 statement,
                 f"{index_name(address)} is not a trusted index",
@@ -274,11 +276,11 @@ def _trusted(statement: Statement, subject: Subject) -> Iterator[Violation]:
 
 def index_name(address: str) -> str:
     """An address of an index for people."""
-    return "uv's default index" if address == DEFAULT_INDEX else address
+    return {DEFAULT_INDEX: "uv's default index", PYTORCH_INDEX: "uv's index of PyTorch"}.get(address, address)
 
 
 def _index_use(trusted: tuple[str, ...]) -> str:
-    address = next((address for address in trusted if address != DEFAULT_INDEX), "")
+    address = next((address for address in trusted if address not in (DEFAULT_INDEX, PYTORCH_INDEX)), "")
     return f"--set index_url={address}" if address else "uv's default index: remove index_url and indexes"
 
 

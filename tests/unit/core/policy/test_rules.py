@@ -176,6 +176,10 @@ def test_only_trusted_indexes_are_used():
     assert refused("indexes.trusted", '["default"]', subject(ALPHA, indexes=("https://a.example.com/default",))) == [
         "https://a.example.com/default is not a trusted index. Use uv's default index: remove index_url and indexes."
     ]
+    assert refused("indexes.trusted", '["pytorch"]', subject(ALPHA, indexes=("pytorch",))) == []
+    assert refused("indexes.trusted", value, subject(ALPHA, indexes=("pytorch",))) == [
+        "uv's index of PyTorch is not a trusted index. Use --set index_url=https://index.example.com/simple."
+    ]
     assert refused("indexes.trusted", "[]", subject(ALPHA, indexes=("default",))) == [
         "uv's default index is not a trusted index. Remove the requirements."
     ]
