@@ -16,7 +16,7 @@ from uv_argo_magic.backends import base
 from uv_argo_magic.commands.registry import Failure
 from uv_argo_magic.core.commands import cell_text
 from uv_argo_magic.core.commands.table import RunOptions, read_cell, run_options
-from uv_argo_magic.core.policy import rules
+from uv_argo_magic.core.policy import kinds, rules
 from uv_argo_magic.core.policy.model import Policy, Statement, path_to
 from uv_argo_magic.core.policy.patterns import glob
 from uv_argo_magic.core.resolution.lock import Lock
@@ -259,6 +259,6 @@ def _about(policy: Policy, name: str) -> Iterator[tuple[rules.Rule, Statement]]:
     """The statements that name the package, or match it."""
     for rule in rules.RULES.values():
         for statement in rule.in_force(policy):
-            if rule.kind is rules.NAMES and any(glob(item.name, name) for item in statement.value):
+            if rule.kind is kinds.NAMES and any(glob(item.name, name) for item in statement.value):
                 matching = tuple(item for item in statement.value if glob(item.name, name))
                 yield rule, replace(statement, value=matching)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from uv_argo_magic.backends import base
-from uv_argo_magic.core.policy import rules
+from uv_argo_magic.core.policy import checks, rules
 from uv_argo_magic.core.policy.model import Subject
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.spec import indexes, program
@@ -92,7 +92,7 @@ def _question(policy: Policy, proposal: Proposal, addresses: tuple[str, ...]) ->
         return ""
     from uv_argo_magic.policy import foreign_locks  # noqa: PLC0415 - few policies ask for it
 
-    names = tuple(map(rules.index_name, addresses))
+    names = tuple(map(checks.index_name, addresses))
     return foreign_locks.question(proposal, names)
 
 
@@ -146,10 +146,10 @@ def _addresses(spec: RunSpec, environ: Mapping[str, str], *, is_local: bool) -> 
     found = []
     for variables in places:
         listed = f"{variables.get('UV_INDEX', '')} {variables.get('UV_EXTRA_INDEX_URL', '')}".split()
-        default = variables.get("UV_DEFAULT_INDEX") or variables.get("UV_INDEX_URL") or rules.DEFAULT_INDEX
+        default = variables.get("UV_DEFAULT_INDEX") or variables.get("UV_INDEX_URL") or checks.DEFAULT_INDEX
         found += [*listed, default]
     if spec.settings.torch_backend:
-        found.append(rules.PYTORCH_INDEX)
+        found.append(checks.PYTORCH_INDEX)
     return (*dict.fromkeys(_address(entry) for entry in found), *spec.settings.find_links)
 
 

@@ -9,8 +9,9 @@ import tomllib
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
+from uv_argo_magic.core.policy.checks import LIMITS, UNLIMITED_AT_0
 from uv_argo_magic.core.policy.model import Policy, Statement
-from uv_argo_magic.core.policy.rules import LIMITS, RULES, UNLIMITED_AT_0
+from uv_argo_magic.core.policy.rules import RULES
 from uv_argo_magic.core.spec.settings import Settings
 from uv_argo_magic.core.suggest import unknown
 from uv_argo_magic.errors import PolicyError, SpecError

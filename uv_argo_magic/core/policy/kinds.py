@@ -1,0 +1,141 @@
+"""The kinds of values of rules: how each is read from TOML, combined where several policies have it, and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+from uv_argo_magic.core import humanize
+from uv_argo_magic.core.policy import advisories, patterns
+from uv_argo_magic.core.policy.model import Statement
+from uv_argo_magic.core.spec import quantity, settings_parser
+
+if TYPE_CHECKING:
+    from uv_argo_magic.core.policy.patterns import NamePattern
+
+Parser: TypeAlias = Callable[[object], Hashable]
+"""A value of TOML as a value of the rule. Raises ValueError or TypeError where it is not one."""
+Merge: TypeAlias = Callable[[tuple[Statement, ...]], tuple[Statement, ...]]
+"""The statements that remain where several sources have the rule: the rest says less than these."""
+Show: TypeAlias = Callable[[Any], str]
+"""A value of the rule for people."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What the values of a rule are: how they are read, combined and shown to people."""
+
+    parse: Parser
+    merge: Merge
+    show: Show
+
+
+def _strings(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+        raise ValueError(value)
+    return tuple(sorted(set(value)))
+
+
+def _names(value: object) -> tuple[NamePattern, ...]:
+    if not isinstance(value, list):
+        raise ValueError(value)  # noqa: TRY004 - one error for whatever is not valid
+    return tuple(sorted(map(patterns.parse_name, value), key=lambda item: (str(item), item.reason)))
+
+
+def _true(value: object) -> bool:
+    """`true`; `false` would say what the absence of the rule says, and read as a permission."""
+    if value is not True:
+        raise ValueError(value)
+    return True
+
+
+def _false(value: object) -> bool:
+    if value is not False:
+        raise ValueError(value)
+    return False
+
+
+def _count(value: object) -> float:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(value)
+    return float(value)
+
+
+def _foreign_lock(value: object) -> str:
+    """The only case that can be confirmed, so far."""
+    if value != "foreign-lock":
+        raise ValueError(value)
+    return "foreign-lock"
+
+
+def _size(value: object) -> float:
+    return float(cast("int", settings_parser.parse_setting("install_disk", value)))
+
+
+def _seconds(value: object) -> float:
+    return cast("float", settings_parser.parse_setting("run_timeout", value))
+
+
+def _quantity(kind: str) -> Parser:
+    def parse(value: object) -> float:
+        return quantity.limit(quantity.parse(kind, str(value)))
+
+    return parse
+
+
+# Merges
+
+
+def _all(statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
+    """All of them count."""
+    return statements
+
+
+def smallest(statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
+    """The lowest limit; of two that are alike, the first."""
+    return tuple(sorted(statements, key=number)[:1])
+
+
+def _largest(statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
+    return tuple(sorted(statements, key=number, reverse=True)[:1])
+
+
+def _first(statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
+    """One of several that say the same."""
+    return statements[:1]
+
+
+def number(statement: Statement) -> float:
+    return cast("float", statement.value)
+
+
+def _show_names(value: tuple[NamePattern, ...]) -> str:
+    return ", ".join(f"{item} ({item.reason})" if item.reason else str(item) for item in value) or "none"
+
+
+def show_size(value: float) -> str:
+    """Bytes as they were probably written: "10 GiB", "2.0 GB"."""
+    exact = humanize.exact_size(int(value))
+    return exact if exact.endswith(("GiB", "MiB")) or not value else humanize.size(int(value))
+
+
+def show_quantity(kind: str) -> Show:
+    return show_size if kind in ("memory", "disk") else "{:g}".format
+
+
+NAMES = Kind(parse=_names, merge=_all, show=_show_names)
+TEXTS = Kind(parse=_strings, merge=_all, show=lambda value: ", ".join(value) or "none")
+TRUE = Kind(parse=_true, merge=_first, show=lambda _: "true")
+FALSE = Kind(parse=_false, merge=_first, show=lambda _: "false")
+CONFIRM = Kind(parse=_foreign_lock, merge=_first, show=str)
+COUNT = Kind(parse=_count, merge=smallest, show="{:g}".format)
+SIZE = Kind(parse=_size, merge=smallest, show=show_size)
+TIME = Kind(parse=_seconds, merge=smallest, show=humanize.exact_seconds)
+ADVISORIES = Kind(parse=advisories.read_source, merge=_all, show=str)
+AGE = Kind(parse=_seconds, merge=_largest, show=humanize.exact_seconds)
+
+
+def resource(kind: str) -> Kind:
+    """The kind of a quantity of cpu, memory, gpu or disk."""
+    return Kind(parse=_quantity(kind), merge=smallest, show=show_quantity(kind))
