@@ -19,6 +19,8 @@ from . import processes
 
 OK = ".ok"
 SITE = "site"
+BAKED = "/opt/uv-argo/store"
+"""The environments that the image has (`uv-argo bake`)."""
 USED = ".used"
 """In a tree: which machine or pod used it last, and by its time when."""
 STALE_SECONDS = 24 * 3600
@@ -50,8 +52,11 @@ class Store:
         self.root = root
 
     def find(self, key):
-        """The published tree of this key, or None; it is in use as long as its lock is held."""
-        home = os.path.join(self.root, "trees", key)
+        """The published tree of this key, or None, that of the image first; in use as long as its lock is held."""
+        baked = os.environ.get("UV_ARGO_BAKED") or BAKED
+        return self._find(os.path.join(baked, "trees", key)) or self._find(os.path.join(self.root, "trees", key))
+
+    def _find(self, home):
         try:
             held = _hold(os.path.join(home, OK))
             packages = json.load(held)["packages"]
@@ -111,11 +116,6 @@ class Store:
                     processes.remove(path)
             except OSError:
                 pass
-
-
-def baked():
-    """The environments that the image has (`uv-argo bake`)."""
-    return Store(os.environ.get("UV_ARGO_BAKED") or "/opt/uv-argo/store")
 
 
 def _hold(path):
@@ -363,7 +363,7 @@ def take(store, nonce):
         record = json.load(file)
     if not record["key"]:
         return Handoff(record["boot"], None)
-    tree = baked().find(record["key"]) or Store(store).find(record["key"])
+    tree = Store(store).find(record["key"])
     if tree is None:
         raise OSError("the environment of this run no longer exists: %s" % record["key"])
     tree.seconds, tree.cached = round(record["seconds"], 3), record["cached"]

@@ -217,7 +217,7 @@ class Supervisor:
 
     def _find_or_build(self, key, lines, place):
         try:
-            tree = (place is self.trees and environment.baked().find(key)) or place.find(key)
+            tree = place.find(key)
             if tree is None:
                 self.log.emit("phase", phase="installing")
                 tree = self._build(key, lines, place)
