@@ -63,10 +63,7 @@ def answer(line: Line, history: History, context: CellContext) -> Table:
         ResolutionError: no set of versions fits, no index answers, or the run had no lock.
     """
     request = _read_request(line, history, context)
-    # `locked` is for cells: this command is how one locks.
-    spec = replace(request.spec, settings=replace(request.spec.settings, locked=False))
-    spec = checks.begin(spec, base.load(spec.backend), request.notebook)
-    target = find_target(spec)
+    target = _target(request)
     requirements = target.spec.requirements
     stored = target.resolver(request.notebook)
     unstored = replace(stored, store=None)
@@ -100,12 +97,17 @@ def find(line: Line, history: History, context: CellContext) -> tuple[RunTarget,
         PolicyError: a check refused it.
     """
     request = _read_request(line, history, context)
-    spec = replace(request.spec, settings=replace(request.spec.settings, locked=False))
-    target = find_target(checks.begin(spec, base.load(spec.backend), request.notebook))
-    requirements = target.spec.requirements
-    lock = request.run_lock or _require_lock(target.resolver(request.notebook).lock(requirements))
+    target = _target(request)
+    lock = request.run_lock or _require_lock(target.resolver(request.notebook).lock(target.spec.requirements))
     _enforce(target, lock, request.notebook)
     return target, lock
+
+
+def _target(request: _LockRequest) -> RunTarget:
+    """What is locked for."""
+    # `locked` is for cells: these commands are how one locks.
+    spec = replace(request.spec, settings=replace(request.spec.settings, locked=False))
+    return find_target(checks.begin(spec, base.load(spec.backend), request.notebook))
 
 
 def _enforce(target: RunTarget, lock: Lock, notebook: str) -> None:
