@@ -19,7 +19,6 @@ from support.index_server import IndexServer
 
 import uv_argo_magic
 from uv_argo_magic.backends import base
-from uv_argo_magic.cli import main
 from uv_argo_magic.core.policy import advisories, reader
 from uv_argo_magic.errors import PolicyError
 from uv_argo_magic.policy import audit, files
@@ -108,18 +107,6 @@ def folder(tmp_path, monkeypatch, home, index):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "s.py").write_text("import gamma\nprint(gamma.value)\n")
     return tmp_path
-
-
-@pytest.fixture
-def argo(folder, capsys):
-    """Runs `uv-argo` in this process: its status, and what it printed."""
-
-    def call(*words):
-        status = main(words)
-        shown = capsys.readouterr()
-        return status, shown.out + shown.err
-
-    return call
 
 
 def downloads(index):

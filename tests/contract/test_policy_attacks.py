@@ -11,7 +11,6 @@ import pytest
 from packaging.utils import canonicalize_name
 from support.index_server import IndexServer
 
-from uv_argo_magic.cli import main
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 from uv_argo_magic.policy import files
 
@@ -52,16 +51,6 @@ def folder(tmp_path, monkeypatch, home, trusted, evil):
     (tmp_path / "work" / "s.py").write_text("import corp_data\nprint(corp_data.origin)\n")
     evil.requests.clear()
     return tmp_path / "work"
-
-
-@pytest.fixture
-def argo(folder, capsys):
-    def call(*words):
-        status = main(words)
-        shown = capsys.readouterr()
-        return status, shown.out + shown.err
-
-    return call
 
 
 def is_refused(argo, evil, *words, why="is not a trusted index"):
