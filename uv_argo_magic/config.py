@@ -36,7 +36,7 @@ LINE = "the line"
 OPTIONS = ("python", "backend", "deps")
 """Keys besides those of Settings."""
 _OTHER_VARIABLES = {"UV_ARGO_HOME", "UV_ARGO_NAMESPACE", "UV_ARGO_POLICY"}
-"""Variables of ours besides the settings: our folders, the sign of a configured cluster, and a package policy."""
+"""Our other variables: the location of our folders, a configured cluster, and a package policy."""
 
 
 @dataclass(frozen=True, kw_only=True)

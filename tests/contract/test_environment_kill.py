@@ -66,7 +66,7 @@ def test_no_environment_is_broken(index, tmp_path, monkeypatch, kind):
         time.sleep(chance.uniform(0.2, 2.0))
         for process in processes:
             kill(process)
-        # The next run: at once, and with its own install if there is none.
+        # The next run starts at once, and installs the environment if it is missing.
         for _ in range(50):
             done = subprocess.run(
                 [sys.executable, "-c", RUN, index.url, venv], capture_output=True, text=True, check=False, timeout=120

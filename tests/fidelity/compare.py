@@ -113,7 +113,7 @@ def seen(outputs: Sequence[Any]) -> Seen:
             lines = tuple(_own_frames("\n".join(output.traceback).split("\n")))
         elif kind == "execute_result":
             result = _bundle(output)
-        elif "uv_argo" in output.metadata:  # a note on the run, which is no output of the cell
+        elif "uv_argo" in output.metadata:  # a note on the run, not output of the cell
             continue
         else:
             displays.append(_bundle(output))

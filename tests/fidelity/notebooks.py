@@ -10,7 +10,7 @@ Rules:
 - A notebook here needs no network, and nothing but the files beside it.
 - Random numbers are not seeded by every notebook. A cell that differs between two plain runs is compared by the kinds
   of its outputs.
-- The folder of the packages has another name in a session, and a hint below an error is no difference.
+- The folder of the packages has another name in a session, and a hint below an error does not count as a difference.
 """
 
 from __future__ import annotations

@@ -149,9 +149,9 @@ def test_the_line_is_not_repeated_with_its_password(shell, private, monkeypatch)
         shell.run_cell_magic("argo", "--deps alpha --set indexes=corp=$url", "import alpha")
         shell.run_line_magic("argo", "lock")
         shell.run_line_magic("argo", "packages")
-    said = shown.stdout + shown.stderr + repr([one.data for one in shown.outputs])
-    assert "corp" in said
-    assert not found_in(said.encode())
+    printed = shown.stdout + shown.stderr + repr([one.data for one in shown.outputs])
+    assert "corp" in printed
+    assert not found_in(printed.encode())
     with pytest.raises(Exception, match="requires authentication") as caught:
         shell.run_cell_magic("argo", "--deps beta --set indexes=corp=" + url.replace(SECRET, SECRET + "x"), "1")
     assert not found_in(f"{caught.value}{caught.value.hint}".encode())
@@ -168,8 +168,8 @@ def test_a_refusal_and_its_record_have_no_credentials(shell, private, tmp_path, 
         shell.run_cell("%argo policy")
         shell.run_cell("%argo policy explain alpha --set indexes=corp=" + url)
     assert "is not a trusted index" in str(error)
-    said = f"{error!r}{error}{error.hint}{shown.stdout}{shown.stderr}{[one.data for one in shown.outputs]!r}"
-    assert not found_in(said.encode())
+    printed = f"{error!r}{error}{error.hint}{shown.stdout}{shown.stderr}{[one.data for one in shown.outputs]!r}"
+    assert not found_in(printed.encode())
     (tmp_path / "uv-argo-policy.toml").write_text('[packages]\nblocked = ["beta"]\n')
     with capture_output() as shown:
         error = shell.run_cell(f"%%argo {line}\nimport alpha").error_in_exec

@@ -103,8 +103,8 @@ def test_times_and_generated_names_are_what_the_panel_marks_as_such():
 def test_a_notebook_gives_what_is_stored(name, tmp_path, surroundings):
     notebook = load(name)
     nbformat.write(notebook, tmp_path / f"{name}.ipynb")
-    found, said = check(tmp_path, name, surroundings(name))
-    assert found == {name: dict.fromkeys(range(len(code_cells(notebook))), True)}, said
+    found, report = check(tmp_path, name, surroundings(name))
+    assert found == {name: dict.fromkeys(range(len(code_cells(notebook))), True)}, report
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -199,5 +199,5 @@ def test_a_changed_output_is_seen(name, words, tmp_path, surroundings):
         expected[what] = not seen
     notebook.cells = cells
     nbformat.write(notebook, tmp_path / "mutated.ipynb")
-    found, said = check(tmp_path, name, surroundings(name))
-    assert dict(zip(expected, found["mutated"].values(), strict=True)) == expected, said
+    found, report = check(tmp_path, name, surroundings(name))
+    assert dict(zip(expected, found["mutated"].values(), strict=True)) == expected, report

@@ -59,7 +59,7 @@ def answer(line: Line, history: History, context: CellContext) -> Table:
     """The report of `lock`, after the lock was saved and written.
 
     Raises:
-        SpecError: the line or a setting is invalid, or there is no such run.
+        SpecError: the line or a setting is invalid, or the run does not exist.
         ResolutionError: no set of versions fits, no index answers, or the run had no lock.
     """
     request = _read_request(line, history, context)
@@ -92,7 +92,7 @@ def find(line: Line, history: History, context: CellContext) -> tuple[RunTarget,
     """The lock of a run or of requirements, and the target that it is for.
 
     Raises:
-        SpecError: the line or a setting is invalid, or there is no such run.
+        SpecError: the line or a setting is invalid, or the run does not exist.
         ResolutionError: no set of versions fits, no index answers, or the run had no lock.
         PolicyError: a check refused it.
     """

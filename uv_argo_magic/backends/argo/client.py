@@ -115,7 +115,7 @@ class ArgoClient(client.Client):
         return self.transport.request("GET", f"{path}/{quote(name)}")
 
     def policy(self) -> str:
-        """The text of the namespace's package policy; "" if there is none.
+        """The text of the namespace's package policy; "" without one.
 
         Raises:
             BackendError: it cannot be read.

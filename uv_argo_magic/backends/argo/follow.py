@@ -126,7 +126,7 @@ class Follower:
 
     @property
     def pod(self) -> pods.ApiObject | None:
-        """The pod as it is now; None if there is none yet."""
+        """The current state of the pod; None before it is created."""
         return self._state.pod
 
     def close(self) -> None:
