@@ -278,6 +278,8 @@ def test_an_environment_in_use_is_not_removed(cell, capsys, tmp_path):
         (["show", "abc"], "no environments match abc"),
         (["prune"], "env prune needs a limit or the keys of environments"),
         (["prune", "--keep", "many"], "--keep needs an integer, not many"),
+        (["prune", "--older-than", "old"], "--older-than needs a time, not old"),
+        (["prune", "--max-size", "1 elephant"], "--max-size needs a size, not 1 elephant"),
         (["prune", "abc"], "no environments match abc"),
         (["warm"], "env warm needs requirements"),
         (["list", "--keep", "1"], "--keep belongs to env prune, not env list"),

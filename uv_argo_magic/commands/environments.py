@@ -10,7 +10,7 @@ import json
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from uv_argo_magic._os import paths
 from uv_argo_magic.backends import base
@@ -28,11 +28,12 @@ from uv_argo_magic.errors import BackendError, SpecError
 from uv_argo_magic.uv import store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from uv_argo_magic.commands.registry import Answer, Request
     from uv_argo_magic.history.store import History
 
+Number = TypeVar("Number", int, float)
 ACTIONS = ("list", "show", "prune", "warm")
 SHOWN = 12
 """Characters of a key."""
@@ -204,9 +205,13 @@ def _prune(place: _Place, request: Request, names: tuple[str, ...]) -> Table | s
     found = place.environments() if names else []
     limits = store.Limits(
         keys=tuple(_choose(name, [one for one in found if _is_shared(one)]).key for name in names),
-        before=time.time() - _span(line.text("older_than")) if line.has("older_than") else None,
-        keep=_number(line.text("keep")) if line.has("keep") else None,
-        max_bytes=_size(line.text("max_size")) if line.has("max_size") else None,
+        before=time.time() - _read(settings_parser.parse_time, "--older-than", "a time", line.text("older_than"), "30d")
+        if line.has("older_than")
+        else None,
+        keep=_read(_count, "--keep", "an integer", line.text("keep"), "20") if line.has("keep") else None,
+        max_bytes=_read(settings_parser.parse_size, "--max-size", "a size", line.text("max_size"), "20GB")
+        if line.has("max_size")
+        else None,
     )
     if limits == store.Limits():
         raise SpecError(
@@ -228,17 +233,21 @@ def _prune(place: _Place, request: Request, names: tuple[str, ...]) -> Table | s
     )  # fmt: skip
 
 
-def _span(text: str) -> float:
-    return float(str(settings_parser.parse_setting("run_timeout", text)))
+def _read(parse: Callable[[str], Number], flag: str, kind: str, text: str, example: str) -> Number:
+    """The value of an option of `prune`.
+
+    Raises:
+        SpecError: `text` is not one.
+    """
+    try:
+        return parse(text)
+    except ValueError:
+        raise SpecError(f"{flag} needs {kind}, not {text}", hint=f"Example: env prune {flag} {example}") from None
 
 
-def _size(text: str) -> int:
-    return int(str(settings_parser.parse_setting("value_limit", text)))
-
-
-def _number(text: str) -> int:
+def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
-        raise SpecError(f"--keep needs an integer, not {text}", hint="Example: env prune --keep 20")
+        raise ValueError(text)
     return int(text)
 
 

@@ -70,11 +70,7 @@ def _foreign_lock(value: object) -> str:
 
 
 def _size(value: object) -> float:
-    return float(cast("int", settings_parser.parse_setting("install_disk", value)))
-
-
-def _seconds(value: object) -> float:
-    return cast("float", settings_parser.parse_setting("run_timeout", value))
+    return float(settings_parser.parse_size(value))
 
 
 def _quantity(kind: str) -> Parser:
@@ -131,9 +127,9 @@ FALSE = Kind(parse=_false, merge=_first, show=lambda _: "false")
 CONFIRM = Kind(parse=_foreign_lock, merge=_first, show=str)
 COUNT = Kind(parse=_count, merge=smallest, show="{:g}".format)
 SIZE = Kind(parse=_size, merge=smallest, show=show_size)
-TIME = Kind(parse=_seconds, merge=smallest, show=humanize.exact_seconds)
+TIME = Kind(parse=settings_parser.parse_time, merge=smallest, show=humanize.exact_seconds)
 ADVISORIES = Kind(parse=advisories.read_source, merge=_all, show=str)
-AGE = Kind(parse=_seconds, merge=_largest, show=humanize.exact_seconds)
+AGE = Kind(parse=settings_parser.parse_time, merge=_largest, show=humanize.exact_seconds)
 
 
 def resource(kind: str) -> Kind:

@@ -251,6 +251,18 @@ _RULES = (
         hint="Use a version with a wheel for this Python and platform, or build a wheel and give its URL.",
     ),
     _Rule(
+        cause="input",
+        pattern=r"Failed to read `--find-links` \w+: (\S+)",
+        sentence="{group} could not be read to find wheels.",
+        hint="Check --set find_links=...: the folder or page must exist where the packages are installed.",
+    ),
+    _Rule(
+        cause="other",
+        pattern=r"os error (?:2|20)\b|No such file or directory",
+        sentence="A file or folder was missing during the install: {line}.",
+        hint="Another program may have removed it, for example `uv cache clean`. Run the cell again.",
+    ),
+    _Rule(
         cause="corrupt",
         pattern=r"central directory|Invalid zip|Failed to (?:read|extract|unpack)|invalid gzip|unexpected header",
         sentence="The file of {package} is corrupt.",

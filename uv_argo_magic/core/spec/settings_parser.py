@@ -186,16 +186,22 @@ _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1024, "mi": 1024**
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) *([kmg]i?)?(?:b|bytes)?", re.IGNORECASE)
 
 
-def _size(value: object) -> int:
+def parse_size(value: object) -> int:
+    """Bytes of an integer or of text such as "20GB" or "512 MiB".
+
+    Raises:
+        ValueError: the text is not a size.
+        TypeError: the value is neither an integer nor text.
+    """
     if isinstance(value, bool):
         raise TypeError(value)
     if isinstance(value, int) and value >= 0:
         return value
     text = _str(value).strip()
     match = _SIZE.fullmatch("0" if text.lower() == NONE else text.replace("_", ""))
-    if not match:
+    number = float(match[1]) * _UNITS[(match[2] or "").lower()] if match else math.inf
+    if not math.isfinite(number):
         raise ValueError(value)
-    number = float(match[1]) * _UNITS[(match[2] or "").lower()]
     return int(number)
 
 
@@ -203,11 +209,20 @@ _SPANS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SPAN = re.compile(r"(\d+(?:\.\d+)?) *(ms|s|secs?|seconds?|m|mins?|minutes?|h|hours?|d|days?)(?![a-z])")
 
 
-def _seconds(value: object) -> float:
+_LONGEST = 10.0**300
+
+
+def parse_time(value: object) -> float:
+    """Seconds of a number or of text such as "90", "5m" or "1 day".
+
+    Raises:
+        ValueError: the text is not a time, or it is negative or infinite.
+        TypeError: the value is neither a number nor text.
+    """
     if isinstance(value, bool):
         raise TypeError(value)
     if isinstance(value, int | float):
-        number = float(value)
+        number = float(value) if abs(value) < math.inf and abs(value) <= _LONGEST else math.inf
     else:
         text = _str(value).strip().lower()
         if re.fullmatch(rf"(?:{_SPAN.pattern} *)+", text):
@@ -284,8 +299,8 @@ def _value(value: object) -> str:
 # Type of a field -> its reader, and an example of a value.
 _READERS: dict[object, tuple[Callable[[object], Value], str]] = {
     bool: (_flag, "true"),
-    int: (_size, "8MiB"),
-    float: (_seconds, "5m"),
+    int: (parse_size, "8MiB"),
+    float: (parse_time, "5m"),
     str: (_str, "VALUE"),
     tuple[str, ...]: (_texts, "A,B"),
     tuple[tuple[str, str], ...]: (_pairs, "NAME=VALUE"),

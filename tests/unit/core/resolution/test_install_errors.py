@@ -217,6 +217,21 @@ SAID = [
     (137, "", "killed", "killed while installing the packages"),
     (-9, "Downloading alpha (2.9MiB)\n", "killed", "memory ran out"),
     (-11, "", "killed", "signal 11"),
+    (
+        2,
+        "error: Failed to read `--find-links` directory: /nope\n  cause: No such file or directory (os error 2)\n",
+        "input",
+        "/nope could not be read to find wheels.",
+    ),
+    (
+        2,
+        (
+            "error: Failed to install: alpha-1.0-py3-none-any.whl\n"
+            "  cause: failed to copy file from a to b: No such file or directory (os error 2)\n"
+        ),
+        "other",
+        "A file or folder was missing during the install: failed to copy file from a to b",
+    ),
     (2, "error: Failed to query\n  cause: Too many open files (os error 24)\n", "other", "Too many open files"),
     (3, "strange tidings\n", "other", "exit status 3: strange tidings."),
     (1, "", "other", "no output"),
