@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uv_argo_magic._os import paths
 from uv_argo_magic.backends import base
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.core.spec.settings import Resources, Settings
 from uv_argo_magic.core.suggest import nearest, unknown
@@ -39,7 +40,7 @@ _OTHER_VARIABLES = {"UV_ARGO_HOME", "UV_ARGO_NAMESPACE", "UV_ARGO_POLICY"}
 """Our other variables: the location of our folders, a configured cluster, and a package policy."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Layer:
     """The values of one source; `origin` names it in a message."""
 
@@ -47,7 +48,7 @@ class Layer:
     values: Mapping[str, object]
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Config:
     """All settings, the origin of each that is not a default, and notes for the user."""
 
@@ -63,7 +64,7 @@ class Config:
         return dict(self.origins).get(key, "default")
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Sources:
     """The variables with our prefix, and our files with their versions: equal as long as they say the same."""
 

@@ -26,12 +26,13 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from uv import find_uv_bin
 
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.requirements import conda_env, parser
 from uv_argo_magic.core.requirements.includes import Include, split_includes
 from uv_argo_magic.core.requirements.parsed_file import ParsedRequirements, merge
@@ -83,7 +84,7 @@ def read_notebook(notebook: str, folder: Path) -> ParsedRequirements | None:
     return _read(_Source(path=path, name=path.name), set()) if path and path.exists() else None
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Source:
     """A file, what messages call it, what is chosen in it, and the files that led to it."""
 

@@ -13,9 +13,9 @@ import enum
 import functools
 import importlib
 import operator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.core.suggest import unknown
 from uv_argo_magic.errors import BackendUnavailable, SpecError
@@ -63,7 +63,7 @@ class Capability(enum.Flag):
     """Runs are processes of this machine: they share uv's cache, and passwords of an index do not leave it."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Submission:
     """A run that the backend accepted: its name there, and where that is ("" for this machine)."""
 
@@ -71,7 +71,7 @@ class Submission:
     location: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class RemoteRun:
     """A run that the backend knows, started by any process. Times are Unix seconds, 0 if not known.
 
@@ -100,7 +100,7 @@ Item: TypeAlias = "str | NodePhase | StopRequested | Attempts"
 """What a backend reports of a run: log text, a phase, a stop requested by another client, the number of attempts."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Check:
     """A result of `doctor`. A failed check has a hint; a note is worth knowing and not a failure."""
 
@@ -231,7 +231,7 @@ class Warms(Protocol):
         """Prepare for a run with this guest (`Program.guest`) and spec, so that it starts sooner; never raises."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class WorkerOptions:
     """How the worker of a session is started. Times are seconds; 0 means no limit.
 
@@ -267,7 +267,7 @@ class Sessions(Protocol):
         """
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class WorkerEnd:
     """How a worker ended: a sentence without its end, and what the worker itself wrote of it (JSON), or ""."""
 
@@ -330,7 +330,7 @@ class Lists(Protocol):
         """
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class PolicyText:
     """The package policy of a backend: its text in TOML ("": none), its name, and why it could not be read."""
 

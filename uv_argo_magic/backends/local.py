@@ -27,6 +27,7 @@ from uv import find_uv_bin
 from uv_argo_magic._os import paths
 from uv_argo_magic.backends import local_limits, local_worker
 from uv_argo_magic.backends.base import Capability, Check, Submission
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.spec import indexes
 from uv_argo_magic.core.spec import program as programs
 from uv_argo_magic.core.spec.settings import Resources
@@ -50,7 +51,7 @@ GRACE = 5.0
 """Seconds that a stopped supervisor has to write its last records: its own steps take three."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Launch:
     """How to start a supervisor.
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import functools
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from uv_argo_magic._os import atomic_write
 from uv_argo_magic.backends import base
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.commands.table import RunOptions, run_options
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.resolution import dependency_tree, lock_export
 from uv_argo_magic.core.resolution.diff import difference
 from uv_argo_magic.core.resolution.lock import Lock
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.uv.resolver import Resolver
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _LockRequest:
     """What is to be locked, and the lock that a run was made from."""
 

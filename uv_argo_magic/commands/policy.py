@@ -6,7 +6,7 @@ Rule: nothing is submitted, installed or stored. Requirements are resolved, as a
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from uv_argo_magic.backends import base
 from uv_argo_magic.commands.registry import Failure
 from uv_argo_magic.core.commands import cell_text
 from uv_argo_magic.core.commands.table import RunOptions, read_cell, run_options
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.policy import kinds, rules
 from uv_argo_magic.core.policy.model import Policy, Statement, path_to
 from uv_argo_magic.core.policy.patterns import glob
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 ACTIONS = ("show", "check", "explain")
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Checked:
     """The result for one cell, script or requirements file: what is not allowed, or why it cannot be checked ("")."""
 

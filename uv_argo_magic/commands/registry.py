@@ -8,11 +8,11 @@ Rules:
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from uv_argo_magic import config
 from uv_argo_magic.core.commands.table import run_options
+from uv_argo_magic.core.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.history.store import History
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Request:
     """One command: its line, and the front end that it comes from.
 
@@ -65,21 +65,21 @@ class Request:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Failure:
     """The command is complete and reports a failure; `error` is for front ends that have no exit status."""
 
     error: ArgoMagicError | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Value:
     """The value of the command for a notebook: what `run = %argo attach` binds."""
 
     value: object
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Growing:
     """A table that replaces the one that the command showed before; `new` is what was added, for a terminal."""
 

@@ -12,12 +12,13 @@ Rules:
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from uv_argo_magic.commands.registry import Failure
 from uv_argo_magic.core.commands import cell_text
 from uv_argo_magic.core.commands.table import read_cell, run_options
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.spec import output_metadata
 from uv_argo_magic.core.view import ansi
 from uv_argo_magic.core.view.tables import Table
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 Verdict: TypeAlias = Literal["same", "differs", "not run"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Checked:
     """The result of one cell: the verdict, and the remarks on its packages and its output."""
 
@@ -58,7 +59,7 @@ class Checked:
     output: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Shown:
     """What a cell shows: standard output, the plain text of displays and result, and the exception ("": none)."""
 

@@ -14,10 +14,10 @@ Rules:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from uv_argo_magic.backends import base
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.policy import sources
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ Purpose: TypeAlias = Literal["run", "plan", "probe", "export", "lock"]
 written to a file, a lock that is saved."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Proposal:
     """What a check decides on: the run with its settings and target, and all packages that it has.
 

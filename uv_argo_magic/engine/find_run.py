@@ -7,11 +7,12 @@ Rules:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from uv_argo_magic import config
 from uv_argo_magic.backends import base
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.errors import BackendError, SpecError
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.history.store import History, RunList
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class RunRef:
     """A run: `entry` in the history, `remote` in its backend (None: not queried, or not found)."""
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.suggest import nearest
 from uv_argo_magic.errors import SpecError
@@ -44,7 +45,7 @@ CONFIGURABLE = ("InlineBackend", "InteractiveShell")
 """The classes whose settings `%config` changes in the guest."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class MagicCall:
     """One use of a magic in a cell: `line` (from 1) is that of the cell, `argument` what follows the name."""
 

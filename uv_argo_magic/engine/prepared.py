@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from uv_argo_magic._os import paths
 from uv_argo_magic.backends import base
 from uv_argo_magic.core import humanize
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.resolution.lock import Lock, Resolution
 from uv_argo_magic.core.spec import program
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.uv.resolver import Resolver
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class RunTarget:
     """Where a run goes, as found out: the interpreter there, and the spec with its image's own Python and platform.
 
@@ -44,7 +44,7 @@ class RunTarget:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Prepared:
     """A run that is ready to be submitted, and can be printed."""
 

@@ -18,12 +18,12 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from uv_argo_magic._os import paths, threads
 from uv_argo_magic.backends import base
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.protocol import events
 from uv_argo_magic.core.protocol.state import Restarted, RunState, fold
 from uv_argo_magic.core.resolution.lock import Lock, Resolution
@@ -61,7 +61,7 @@ ASK_AGAIN = 2.0
 """Seconds between two attempts to stop a run whose backend does not answer."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Hooks:
     """What the front end of a run adds to it.
 

@@ -5,12 +5,13 @@ Rule: what asks for packages or for a Python is read by requirement_sources.py, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uv_argo_magic import config
 from uv_argo_magic.backends import base
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.spec.run_spec import Pushed, Reads, RunSpec, Settings
 from uv_argo_magic.engine import ipython_syntax
 from uv_argo_magic.errors import SpecError
@@ -100,7 +101,7 @@ def _configure(
     return result
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Configured:
     """What a cell of a session was configured with: a tenth of its time, and mostly the same as for the one before."""
 

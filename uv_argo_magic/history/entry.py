@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic._os import process_id
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import RunState, fold
 from uv_argo_magic.core.resolution.lock import Lock, Package, Resolution, Unresolved
@@ -31,7 +32,7 @@ HIDDEN = "***"
 """What the history has instead of a secret."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Summary:
     """The text twin of a run's last state. Times are Unix seconds; `evalue` is cut at 2000 characters."""
 

@@ -25,11 +25,11 @@ import shutil
 import signal
 import socket
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uv_argo_magic._os import atomic_write, paths, process_id
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.suggest import nearest
 from uv_argo_magic.errors import BackendUnavailable, SpecError
 from uv_argo_magic.history import run_files
@@ -45,7 +45,7 @@ STOP_SECONDS = 3.0
 """How long the process that follows a run has to act on a request to stop it."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class RunList:
     """All runs as read once, newest first."""
 

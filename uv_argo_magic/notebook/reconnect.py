@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.renderers import kernel_messages
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ KEPT = 50
 """Cells whose last run is remembered."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Started:
     """The run that a cell started, from which page."""
 

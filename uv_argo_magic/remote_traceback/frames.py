@@ -14,8 +14,9 @@ import linecache
 import os
 import re
 import types
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from uv_argo_magic.core.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,7 +107,7 @@ def _all_frames(remote: RemoteError | None) -> Iterator[Frame]:
         yield from _all_frames(other)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class FrameLocation:
     """Where the cell's frames are shown: the cell's name and tree here; `heads` is each file's line after the last."""
 

@@ -23,6 +23,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from uv_argo_magic.core.frozen import frozen
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -33,7 +35,7 @@ BUSY_AGAIN = 1.0
 """Seconds after which a page that asked for widgets is sent the kernel's status again, which it sets to idle."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Message:
     """A message of the front end; `identities` are those of its socket."""
 

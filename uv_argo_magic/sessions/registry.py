@@ -17,11 +17,12 @@ import hashlib
 import json
 import os
 import socket
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic._os import atomic_write, paths, process_id
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.spec.run_spec import Resources, Settings
 from uv_argo_magic.core.spec.settings_parser import FIELDS, parse_setting
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class SessionKey:
     """What a session belongs to: a notebook (its absolute path), or else a process (`owner`)."""
 
@@ -53,7 +54,7 @@ class SessionKey:
         return hashlib.sha256(json.dumps([self.notebook, self.owner, self.name]).encode()).hexdigest()[:24]
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Worker:
     """A worker's process, and where it listens (in the terms of its backend).
 
@@ -83,7 +84,7 @@ class Worker:
         return self.is_here and process_id.alive(self.pid, self.started)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class SessionEntry:
     """One session: what it was started with, the packages it has, and its worker (None: it starts with its next cell).
 
@@ -108,7 +109,7 @@ class SessionEntry:
         return self.key.name
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Ending:
     """How a session ended: the reason, and its variables as [name, type, bytes, shape]."""
 
@@ -117,7 +118,7 @@ class Ending:
     total: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Registry:
     """The folder with the entries."""
 

@@ -15,13 +15,13 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import packaging
 from uv import find_uv_bin
 
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.resolution.lock import Target
 from uv_argo_magic.errors import SpecError
 
@@ -61,7 +61,7 @@ print(json.dumps(report))
 """
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _ProbeResult:
     """What an interpreter reports about itself."""
 
@@ -75,7 +75,7 @@ class _ProbeResult:
     tags: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Interpreter:
     """A Python that runs cells.
 

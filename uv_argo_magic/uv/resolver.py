@@ -17,11 +17,12 @@ import json
 import os
 import re
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.requirements.parser import parse_items
 from uv_argo_magic.core.resolution import conflicts, dependency_tree, install_errors, pylock
 from uv_argo_magic.core.resolution.lock import Lock, Unresolved
@@ -52,7 +53,7 @@ YOUNG = 30 * 24 * 3600.0
 """Seconds after its upload for which a file is young."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Question:
     """The input of uv: its options, the files it reads (by name), its environment, and the Python it runs with."""
 
@@ -77,7 +78,7 @@ class _Question:
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Resolver:
     """Resolves requirements for one interpreter and one set of settings.
 

@@ -15,6 +15,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.core import humanize
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.protocol import values
 from uv_argo_magic.errors import ArgoMagicError, PolicyError
 from uv_argo_magic.guest_values import files, pickles, trees
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 _FILE = re.compile(r"pulled-[0-9a-f]{16}")
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Origin:
     """The run that a value came from: its id, the folder of its files, the key of its lock and its packages."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
@@ -12,6 +11,7 @@ from uv_argo_magic.backends.argo.role import POLICY, ROLE
 from uv_argo_magic.backends.kubernetes import client
 from uv_argo_magic.backends.kubernetes.rbac import Denied
 from uv_argo_magic.backends.kubernetes.transport import Expired, Gone, TooEarly
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.errors import BackendUnavailable, SubmitRejected
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def newest_first(workflows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(workflows, key=lambda item: str(item["metadata"].get("creationTimestamp") or ""), reverse=True)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class ArgoClient(client.Client):
     """One cluster with Argo Workflows and one namespace in it, as one user."""
 

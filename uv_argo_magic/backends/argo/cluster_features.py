@@ -8,11 +8,11 @@ Rules:
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.backends.kubernetes.rbac import Denied
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _KEYS = {"volumeMounts": "mountPath", "volumeDevices": "devicePath"}
 """The field that identifies the items of a list, if it is not their name."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Features:
     """What a manifest depends on in the cluster's Argo.
 

@@ -27,6 +27,7 @@ from uv_argo_magic.backends.kubernetes.watchers import (
     PodsChanged,
     WatchFailed,
 )
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.protocol.events import (
     NOT_STARTED,
     PULLING,
@@ -67,7 +68,7 @@ class Terminate:
 Effect: TypeAlias = "Item | ReadLog | Terminate"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class FollowState:
     """The state after some messages. `nonce` is that of the run's records.
 

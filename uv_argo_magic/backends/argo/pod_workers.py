@@ -13,7 +13,7 @@ import json
 import queue
 import threading
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.backends.argo import diagnose
@@ -23,6 +23,7 @@ from uv_argo_magic.backends.base import WorkerEnd
 from uv_argo_magic.backends.kubernetes import diagnose as pods
 from uv_argo_magic.backends.kubernetes import port_forward
 from uv_argo_magic.backends.kubernetes.transport import Gone, TimedOut, TooEarly
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.protocol.events import NOT_STARTED, NodePhase
 from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.errors import BackendError, BackendUnavailable, SpecError
@@ -49,7 +50,7 @@ EAGER = 3.0
 """Seconds after which the time between two attempts grows."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Address:
     """A worker's workflow, and the settings that select its cluster."""
 

@@ -18,7 +18,7 @@ import json
 import os
 import re
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote, urlsplit
@@ -35,6 +35,7 @@ from uv_argo_magic.backends.kubernetes.transport import (
     TimedOut,
     TooEarly,
 )
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.errors import BackendUnavailable, SubmitRejected
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ FORBIDDEN = 7
 """The code of gRPC for what the user may not do."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Server(ArgoClient):
     """One Argo Server and namespace, as one user."""
 
@@ -363,7 +364,7 @@ def connect(settings: Settings, environ: Mapping[str, str] = os.environ) -> Serv
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Session:
     """Connections to a server, with the token that is in the environment at the time of each request."""
 

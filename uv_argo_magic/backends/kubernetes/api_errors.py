@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from uv_argo_magic.core.frozen import frozen
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -16,7 +18,7 @@ MAX_LENGTH = 150
 """Characters of an API's message that a sentence quotes."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Rule:
     """A cause by the pattern of its message. `sentence` may use {text}, the message shortened, and the named groups."""
 

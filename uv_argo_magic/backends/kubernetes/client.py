@@ -12,13 +12,13 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from uv_argo_magic.backends.kubernetes.rbac import POD_RULES, Rule
 from uv_argo_magic.backends.kubernetes.transport import SILENCE, HttpTransport, reason
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.errors import BackendUnavailable
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ USUAL = "~/.kube/config"
 NAMESPACE_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Client:
     """One cluster and namespace, as one user."""
 
@@ -153,7 +153,7 @@ def connect(settings: Settings, client: type[ClientT], *, rules: Iterable[Rule] 
     return client(transport=transport, namespace=namespace, flags=session.loaded.flags)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Loaded:
     """A configuration of the kubernetes package, its connections, and the cluster that it selects."""
 

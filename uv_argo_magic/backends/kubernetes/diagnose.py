@@ -8,10 +8,10 @@ Rules:
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.backends.kubernetes.api_errors import POD_ERRORS, ErrorTable, short
+from uv_argo_magic.core.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ _REPORTED_EVENTS = frozenset({"FailedMount", "FailedAttachVolume", "Provisioning
 """Reasons of events that the pod's own status does not show, or ten seconds later."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class ImageProblem:
     """An image that cannot be pulled, and the container that needs it."""
 

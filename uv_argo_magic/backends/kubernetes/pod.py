@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ _EXAMPLES = {"store": "claim/NAME", "cache": "claim/NAME or host/PATH"}
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Mount:
     """One volume of the pod, as in its manifest, and its path in the cell's container."""
 

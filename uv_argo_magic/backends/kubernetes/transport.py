@@ -13,11 +13,11 @@ import http
 import json
 import re
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlencode
 
 from uv_argo_magic.backends.kubernetes.rbac import POD_RULES, Rule, denied, refusal_hint
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.errors import BackendError, BackendUnavailable, SubmitRejected
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class Session(Protocol):
         """Load the credentials again: those used with `pool` were refused."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class HttpTransport:
     """Requests to one API.
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.errors import SpecError
 
 MAGIC = "%%argo"
@@ -24,7 +24,7 @@ _TRIPLE = re.compile(r'"""|\'\'\'')
 _COMMENT = re.compile(r"(?:^|[ \t])#.*")
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Cell:
     """A `%%argo` cell of a saved notebook: its number among the code cells, line, text and stored outputs."""
 

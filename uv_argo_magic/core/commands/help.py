@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import textwrap
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from uv_argo_magic.core.commands.parser import Command, FrontEnd, Group, Option, Token, groups, tokenize
 from uv_argo_magic.core.commands.table import CELL, HELP, commands_in
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.core.spec.settings import GROUPS, Resources
 from uv_argo_magic.core.spec.settings_parser import FIELDS
@@ -90,7 +91,7 @@ def _row(synopsis: str, text: str) -> list[str]:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Expected:
     """What could complete a line: `fragment` is typed already, `candidates` are the words of the table that fit.
 

@@ -19,10 +19,10 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from uv_argo_magic.core import string_list
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.core.string_list import OPENING
 from uv_argo_magic.core.suggest import SHORTEST_PREFIX, nearest
@@ -38,7 +38,7 @@ FrontEnd: TypeAlias = Literal["notebook", "terminal"]
 FRONT_ENDS: tuple[FrontEnd, ...] = ("notebook", "terminal")
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Option:
     """One option, or, without flags, the argument of a command.
 
@@ -62,7 +62,7 @@ class Option:
     front_ends: tuple[FrontEnd, ...] = FRONT_ENDS
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Command:
     """One command: its help, an example for each front end that has it, its options and its argument."""
 
@@ -80,7 +80,7 @@ class Command:
         return tuple(option for option in self.options if front_end in option.front_ends)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Token:
     """One token: its text, and its source `raw` at `start:end` of the line; `literal`: it is quoted or a list."""
 
@@ -91,7 +91,7 @@ class Token:
     literal: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Line:
     """A parsed line: the command, its argument, (dest, text) in order, and what each variable expanded to.
 
@@ -238,7 +238,7 @@ def is_option(token: Token) -> bool:
     return bool(_OPTION.match(token.raw))
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Group:
     """One option, its flag as written and its tokens; or one token without an option (`option` is None)."""
 

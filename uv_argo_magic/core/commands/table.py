@@ -11,11 +11,12 @@ from __future__ import annotations
 import json
 import keyword
 import re
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from uv_argo_magic.core import string_list
 from uv_argo_magic.core.commands.parser import Command, FrontEnd, Line, Option, Token, find, is_option, read, tokenize
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.spec import quantity, settings_parser
 from uv_argo_magic.core.spec.settings import Resources
 from uv_argo_magic.core.suggest import unknown
@@ -384,7 +385,7 @@ def _verb(tokens: Sequence[Token], front_end: FrontEnd, variables: Mapping[str, 
 Sets: TypeAlias = tuple[tuple[str, settings_parser.Value], ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class RunOptions:
     """The options of a run; "" and () where an option is not given, and None for `deps`."""
 

@@ -5,13 +5,14 @@ Records come from others: a part that does not follow the schema matches nothing
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from uv_argo_magic.core import humanize
+from uv_argo_magic.core.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,7 +22,7 @@ MALWARE = "MAL-"
 """The prefix of the ids of malware."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Advisory:
     """One record about one version of a package: its id, other ids of it, and later versions that fix it."""
 
@@ -37,7 +38,7 @@ class Advisory:
         return self.id.startswith(MALWARE)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Source:
     """Where records come from: the address of an OSV server, or a path of an offline copy; and the ids to ignore."""
 
@@ -53,7 +54,7 @@ class Source:
         return self.address.startswith(("https://", "http://"))
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Found:
     """The advisories of a source about packages; or why there are none (`problem`)."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from uv_argo_magic.core import humanize
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.policy import advisories, patterns
 from uv_argo_magic.core.policy.model import Statement
 from uv_argo_magic.core.spec import quantity, settings_parser
@@ -22,7 +22,7 @@ Show: TypeAlias = Callable[[Any], str]
 """A value of the rule for people."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Kind:
     """What the values of a rule are: how they are read, combined and shown to people."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.resolution.lock import Lock, Package, Resolution
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.spec.run_spec import RunSpec
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Statement:
     """One rule with its value, as one source has it: "packages.blocked" of "/etc/uv-argo/policy.toml"."""
 
@@ -54,7 +55,7 @@ class Policy:
         return tuple(sorted({statement.origin for statement in self.statements}))
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Violation:
     """What is not allowed: the rule, its source, one sentence, and one on what to do.
 
@@ -77,7 +78,7 @@ class Violation:
         return f"{self.sentence}{through}. {self.action} [{self.rule}, {self.origin}]"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Subject:
     """What a policy decides on: a run before its resolution (`resolution` is None) or after it.
 

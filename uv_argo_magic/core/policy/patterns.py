@@ -9,17 +9,18 @@ Rules:
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
+from uv_argo_magic.core.frozen import frozen
+
 _NAME = re.compile(r"[A-Za-z0-9*?](?:[A-Za-z0-9._*?-]*[A-Za-z0-9*?])?")
 _PORTS = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class NamePattern:
     """Packages by name and version: a canonical name with wildcards, and a version specifier ("": every version)."""
 

@@ -8,9 +8,9 @@ Rules:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.policy import checks, kinds
 from uv_argo_magic.core.policy.model import Policy, Statement, Subject, Violation
 from uv_argo_magic.core.resolution.lock import Unresolved
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Rule:
     """One rule; `sentence` is its help, `example` a value in TOML, `default` its value where a file lacks it."""
 

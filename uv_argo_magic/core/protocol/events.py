@@ -16,8 +16,10 @@ import functools
 import json
 import re
 import zlib
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
+
+from uv_argo_magic.core.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,14 +46,14 @@ Json: TypeAlias = Annotated[str, "JSON object"]
 """An object of a record, kept as its JSON text; frozen and comparable."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Lines:
     """Whole lines of the user's stdout, each with its newline."""
 
     text: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Record:
     """The fields of every record: the process start that wrote it, its line number, and the time (Unix seconds)."""
 
@@ -60,7 +62,7 @@ class Record:
     t: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Hello(Record):
     """The supervisor started: its Python ("3.12.1"), platform, process id, and the protocol it speaks.
 
@@ -75,28 +77,28 @@ class Hello(Record):
     after: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class PhaseStarted(Record):
     """A phase began: resolving, installing or running."""
 
     phase: Literal["resolving", "installing", "running"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Note(Record):
     """One sentence for the user, for example that the Python is not the lock's."""
 
     text: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class InstallLog(Record):
     """Output of uv, as opposed to that of the cell."""
 
     text: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Progress(Record):
     """Of `of` packages, `done` are downloaded; of those that are larger, `bytes` of `size` bytes so far."""
 
@@ -106,14 +108,14 @@ class Progress(Record):
     size: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Locked(Record):
     """The guest resolved the requirements: a Lock as JSON."""
 
     lock: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Installed(Record):
     """The environment is ready: its packages as (name, version), seconds taken, and whether it was reused."""
 
@@ -122,7 +124,7 @@ class Installed(Record):
     cached: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Text(Record):
     """Output that cannot be sent as raw lines: stderr, partial lines, carriage returns."""
 
@@ -130,7 +132,7 @@ class Text(Record):
     text: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Display(Record):
     """A display, or the update of one shown before under the same `display_id`."""
 
@@ -140,7 +142,7 @@ class Display(Record):
     update: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Result(Record):
     """The value of the cell's last expression, as a mimebundle."""
 
@@ -148,14 +150,14 @@ class Result(Record):
     metadata: Json = "{}"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class ClearOutput(Record):
     """The user's code cleared the output; with `wait`, when the next output comes."""
 
     wait: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Value(Record):
     """A pulled variable: its encoded text (core/protocol/values.py) or the file that has it, or the problem.
 
@@ -174,7 +176,7 @@ class Value(Record):
     view: Json = "{}"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Files(Record):
     """The files that the cell left in its folder: the first as (path, bytes), their number and bytes together."""
 
@@ -183,21 +185,21 @@ class Files(Record):
     bytes: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Raised(Record):
     """The exception that ended the cell, as JSON (shape: docs/protocol.md, `error`)."""
 
     error: Json = "{}"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Heartbeat(Record):
     """The supervisor is alive; resident bytes of the processes it runs."""
 
     rss: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Snapshot(Record):
     """The log budget is used up: lines and bytes omitted so far, and the newest of them."""
 
@@ -206,7 +208,7 @@ class Snapshot(Record):
     tail: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Skipped(Record):
     """Omitted lines and bytes of stdout and stderr; the full output is at `path` on the machine of the run."""
 
@@ -215,7 +217,7 @@ class Skipped(Record):
     path: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Question(Record):
     """The cell asks the user (`input()`), or for a `password` (`getpass()`), and waits for the answer."""
 
@@ -223,7 +225,7 @@ class Question(Record):
     password: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class SessionVariables(Record):
     """The variables of the session after the cell, `total` of them, of which `items` are the newest; and its memory.
 
@@ -235,14 +237,14 @@ class SessionVariables(Record):
     rss: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class SessionEnded(Record):
     """The session ended with this cell, for this reason; its variables are lost."""
 
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Exited(Record):
     """The last record: how the run ended.
 
@@ -254,7 +256,7 @@ class Exited(Record):
     detail: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Part(Record):
     """Piece `j` of `of` of a record too long for one line.
 
@@ -268,7 +270,7 @@ class Part(Record):
     z: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Unreadable:
     """A line with prefix and nonce that is not a valid record of this version."""
 
@@ -276,7 +278,7 @@ class Unreadable:
     problem: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Preparing:
     """The target is found and the packages are resolved, before anything is submitted; `sent` as in Submitted."""
 
@@ -284,7 +286,7 @@ class Preparing:
     sent: Sent = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Submitted:
     """The backend accepted the run under this name, at this location (context and namespace; "" for this machine).
 
@@ -301,7 +303,7 @@ class Submitted:
     sent: Sent = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Attempts:
     """The maximum number of attempts of the run; 0: until it succeeds."""
 
@@ -309,7 +311,7 @@ class Attempts:
     t: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class NodePhase:
     """The backend's view of the process, node or pod: a phase and a message in its own terms."""
 
@@ -319,7 +321,7 @@ class NodePhase:
     uid: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class StopRequested:
     """A stop was requested, by a button, an interrupt or a command."""
 
@@ -327,7 +329,7 @@ class StopRequested:
     t: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class StopFailed:
     """The request to stop failed, and the reason."""
 
@@ -335,7 +337,7 @@ class StopFailed:
     t: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class LocalName:
     """What this side has under a name that the cell lacks.
 
@@ -348,14 +350,14 @@ class LocalName:
     detail: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class FoundHere:
     """The names that the cell lacked and this side has."""
 
     names: tuple[LocalName, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class LogEnded:
     """The log is complete."""
 

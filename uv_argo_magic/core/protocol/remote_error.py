@@ -8,16 +8,16 @@ Rules:
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.protocol import values
 from uv_argo_magic.errors import ArgoMagicError, ProtocolError
 
 Fields: TypeAlias = dict[str, object]
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Frame:
     """One place in the code. `line` and `end_line` count from 1, `col` and `end_col` are UTF-8 bytes from 0.
 
@@ -40,7 +40,7 @@ class Frame:
     lines: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Syntax:
     """The position of a SyntaxError; `cell`: it is in the cell."""
 
@@ -54,7 +54,7 @@ class Syntax:
     cell: bool
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class RemoteError:
     """An exception of the cell.
 

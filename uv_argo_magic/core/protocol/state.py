@@ -12,10 +12,11 @@ Rules:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import reduce
 from typing import TYPE_CHECKING, Literal, TypeAlias, assert_never
 
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.append_log import AppendLog
 
@@ -28,7 +29,7 @@ Phase: TypeAlias = Literal[
 Outcome: TypeAlias = Literal["", "Succeeded", "Failed", "InstallFailed", "Stopped", "Lost", "NotStarted"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Gap:
     """Lines of the log that are missing here: how many (0: unknown), and why."""
 
@@ -36,7 +37,7 @@ class Gap:
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Restarted:
     """The cell starts again here, as attempt number `attempt`, in another pod or process."""
 
@@ -72,7 +73,7 @@ _FAILED = frozenset({"Failed", "Error", ev.NOT_STARTED})
 """The phases of a node that has failed."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class RunState:
     """Everything known of one run so far. Times are Unix seconds; `phases` holds each phase and when it began."""
 

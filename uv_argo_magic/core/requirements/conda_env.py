@@ -12,11 +12,11 @@ Rules:
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.requirements import parser
 from uv_argo_magic.core.requirements.parsed_file import ParsedRequirements
 from uv_argo_magic.errors import SpecError
@@ -137,7 +137,7 @@ CLAUSE = re.compile(r"(>=|<=|>|<|!=|~=|==|=|)\s*([0-9][^\s=,|<>!~*]*)(\.\*)?")
 PYTHON_BUILD = re.compile(r"py(?:hd?[0-9a-f]{6,}|thon)?(?:[23]\d*)?(?:h[0-9a-f]+)?(?:_.*)?")
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Line:
     """One entry of `dependencies`: its text and its line in the file."""
 

@@ -10,9 +10,9 @@ Rules:
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.requirements.parser import locate, parse
 from uv_argo_magic.errors import SpecError
 
@@ -125,7 +125,7 @@ def _to_text(requirements: tuple[Requirement, ...], text: str) -> str:
     return "".join(f"{line}\n" for line in (*option_lines(text), *(requirement.line for requirement in requirements)))
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Edits:
     """A text with its history, for undo and redo."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from uv_argo_magic.core.frozen import frozen
 
 INCLUDE = re.compile(
     r"^[ \t]*(-r|-c|--requirements?|--constraints?)(?:[ \t]*=[ \t]*|[ \t]+|(?<=-[rc])(?=[^ \t-]))(\S[^\r\n]*)\r?$",
@@ -12,7 +13,7 @@ INCLUDE = re.compile(
 COMMENT = re.compile(r"[ \t]+#.*")
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Include:
     """A file that a line includes; `constraint`: with `-c`."""
 

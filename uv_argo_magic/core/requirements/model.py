@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from uv_argo_magic.core.frozen import frozen
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Requirement:
     """One requirement: canonical name, sorted extras, sorted specifiers or a URL, normalised marker, hashes.
 
@@ -31,7 +31,7 @@ class Requirement:
         return " ".join((str(self), *(f"--hash={value}" for value in self.hashes)))
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class LocatedRequirement:
     """A requirement at `text[start:end]` of a text with plain line ends and no byte order mark."""
 
@@ -40,7 +40,7 @@ class LocatedRequirement:
     end: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Requirements:
     """The requirements of a cell, in order, without exact duplicates; `warnings` are sentences.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.requirements import parser
 from uv_argo_magic.core.requirements.model import Requirements
 from uv_argo_magic.errors import SpecError
@@ -12,7 +13,7 @@ from uv_argo_magic.errors import SpecError
 Setting: TypeAlias = str | bool | tuple[str, ...] | tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class ParsedRequirements:
     """The content of one or several files; `constraints` and `overrides` are requirements as lines.
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.requirements.parser import MAX_LENGTH, parse_items
 from uv_argo_magic.core.requirements.scanner import quoted, visible
 from uv_argo_magic.errors import SpecError
@@ -38,7 +38,7 @@ PRERELEASES = ("disallow", "allow", "if-necessary", "explicit", "if-necessary-or
 RESOLUTIONS = ("highest", "lowest", "lowest-direct")
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Script:
     """The content of a script block; `line` is its first line in the cell.
 
@@ -109,7 +109,7 @@ def satisfies(requires_python: str, version: str) -> bool:
     return SpecifierSet(requires_python).contains(Version(version.removesuffix("+")), prereleases=True)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Block:
     """The lines of a block between its delimiters; `first` is the line of the opening one in the cell."""
 

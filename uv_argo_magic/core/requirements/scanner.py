@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_right
-from dataclasses import dataclass
 from typing import NoReturn
 
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.errors import SpecError
 
 EXAMPLE = 'Example: numpy pandas>=2,<3 requests[socks] rich; python_version < "3.13"'
@@ -68,7 +68,7 @@ TYPED = str.maketrans({char: plain for char, plain in ASCII_FOR.items() if len(p
 SPACE_NAMES = {" ": "a space", "\n": "a newline"}
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Text:
     """Text as written (`raw`) and as the grammar reads it (`plain`: without comments, with continued lines joined).
 

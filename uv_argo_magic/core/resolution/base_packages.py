@@ -12,10 +12,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
+
+from uv_argo_magic.core.frozen import frozen
 
 TOOLS = frozenset(("pip", "setuptools", "wheel"))
 
@@ -46,7 +48,7 @@ print(json.dumps({
 """A cell that prints its Python and packages as JSON, on the last line; for Python 3.8 and newer."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Distribution:
     """One installed package: canonical name, version, requirements and extras, as in its metadata."""
 
@@ -56,7 +58,7 @@ class Distribution:
     extras: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class BaseEnvironment:
     """A Python and its packages: `python` is X.Y.Z, `platform` as in `uv --python-platform` ("": unknown)."""
 

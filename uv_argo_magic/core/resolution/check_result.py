@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from uv_argo_magic.core import humanize
+from uv_argo_magic.core.frozen import frozen
 
 if TYPE_CHECKING:
     from uv_argo_magic.core.resolution.lock import Lock
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class CheckResult:
     """The check of a requirements file: a lock, or a problem with a hint; `unreachable`: the index did not answer.
 

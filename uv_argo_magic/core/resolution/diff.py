@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from packaging.version import InvalidVersion, Version
+
+from uv_argo_magic.core.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 Kind: TypeAlias = Literal["added", "removed", "newer", "older", "other file"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Change:
     """One package that differs; `before` and `after` are versions, "" if it is absent."""
 

@@ -9,11 +9,11 @@ Rules:
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.resolution.conflicts import unsolved
 from uv_argo_magic.core.resolution.uv_stderr import (
     UNREACHABLE,
@@ -67,7 +67,7 @@ def warnings(stderr: str) -> tuple[str, ...]:
     return tuple(f"{line.replace('`', '').rstrip('. ')}." for line in lines)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Rule:
     """A cause and its message; `sentence` may use {package}, {for_package}, {host}, {line}, {build_line} and {group}.
 

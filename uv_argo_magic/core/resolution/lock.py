@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, TypeAlias
+
+from uv_argo_magic.core.frozen import frozen
 
 RECIPE = "1"
 """Version of the procedure that installs a lock (guest/environment.py); part of every key."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Target:
     """The Python and platform that an environment is for.
 
@@ -33,7 +35,7 @@ class Target:
         return ".".join(self.python.split(".")[:2])
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Package:
     """One distribution: canonical name, version, the file's SHA-256 (hex), its bytes (0: not known) and its name.
 
@@ -59,7 +61,7 @@ class Package:
         return f"{pin} --hash=sha256:{self.sha256}" if self.sha256 else pin
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Lock:
     """The packages of one environment, sorted by name, and what they are for.
 
@@ -146,7 +148,7 @@ def _package(data: dict[str, object]) -> Package:
     return Package(**fields | {"via": tuple(map(str, data.get("via", ())))})  # type: ignore[arg-type, call-overload]
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Unresolved:
     """Requirements that could not be resolved here, and the reason; the guest resolves them in the pod."""
 

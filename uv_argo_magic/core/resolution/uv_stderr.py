@@ -9,8 +9,9 @@ Rules:
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from uv_argo_magic.core.frozen import frozen
 
 Cause: TypeAlias = Literal[
     "memory", "disk", "killed", "permission", "integrity", "auth", "proxy", "portal", "certificate", "network",
@@ -22,7 +23,7 @@ UNREACHABLE: frozenset[Cause] = frozenset({"network", "proxy", "portal", "certif
 """Causes that concern the connection to the index, not the requirements."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class InstallFailure:
     """Why uv failed: one `sentence`, the next step as `hint`, and whether a retry may work.
 
@@ -42,7 +43,7 @@ class InstallFailure:
         return self.cause in UNREACHABLE
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class UvOutput:
     """The standard error of uv: all of it as `text`, uv's own messages as `lines`, and the output of a build."""
 

@@ -9,8 +9,9 @@ Rules:
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.requirements import parser
 from uv_argo_magic.core.requirements.model import Requirements
 from uv_argo_magic.core.suggest import unknown
@@ -20,7 +21,7 @@ KEYS = ("pythonCode", "dependencies", "requirementsFile")
 HINT = 'Example: {"pythonCode": "print(1)", "dependencies": "numpy pandas>=2", "requirementsFile": ""}'
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Request:
     """The code of a request and its requirements."""
 

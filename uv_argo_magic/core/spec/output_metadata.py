@@ -16,9 +16,9 @@ import binascii
 import re
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.protocol.state import durations
 from uv_argo_magic.core.resolution.lock import Lock, Package, Resolution, Target
 from uv_argo_magic.errors import SpecError
@@ -35,7 +35,7 @@ LARGEST = 4 * 1024 * 1024
 Metadata: TypeAlias = dict[str, object]
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Provenance:
     """What ran: the run's ID, the digest of the cell's text, and the lock (None: resolved in the pod, unknown)."""
 

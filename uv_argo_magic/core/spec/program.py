@@ -11,9 +11,9 @@ import gzip
 import hashlib
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.resolution.lock import Lock, Resolution
 from uv_argo_magic.core.spec import indexes
 
@@ -70,7 +70,7 @@ supervisor.main(payload, guest)
 """
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Program:
     """What a backend runs: the guest and the payload, both in base64, and the nonce of its records.
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.requirements.model import Requirements
 from uv_argo_magic.core.spec.settings import Resources, Settings
 
@@ -20,7 +21,7 @@ FILES = "the files of its line"
 """`requirements_source` of a line with `-r`."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Pushed:
     """An encoded value for the cell: its text, and the buffers beside it (guest/values.py).
 
@@ -59,7 +60,7 @@ class Pushed:
         return hashlib.sha256(self.whole_text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Reads:
     """What the notebook can read: the libraries that it has, and its dataclasses and enums with their fields."""
 
@@ -67,7 +68,7 @@ class Reads:
     classes: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class RunSpec:
     """One run to start. `push` are the values for the cell, `line_offset` is the number of lines above the cell.
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import ast
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.requirements import pep723 as scripts
 from uv_argo_magic.core.spec import indexes
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Standalone:
     """The text of the script, and notes on the differences from the run."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import Any, TypeVar
+
+from uv_argo_magic.core.frozen import frozen
 
 MIB = 1024 * 1024
 GROUPS = ("common", "install", "cluster", "advanced")
@@ -23,7 +25,7 @@ def _setting(
     return field(default=default, metadata=metadata, repr=not private)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Settings:
     """Every setting: `--set KEY=VALUE`, `%config ArgoMagics.KEY`, `UV_ARGO_KEY` or a configuration file.
 
@@ -192,7 +194,7 @@ class Settings:
         return "persistent" if self.venv else self.env
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Resources:
     """CPU, memory, GPU and disk to request, as Kubernetes quantities ("500m", "2Gi").
 

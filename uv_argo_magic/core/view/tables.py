@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import html as _html
 import textwrap
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.view import ansi
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.resolution.diff import Change
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Table:
     """Rows under a head, a title above and notes below; `right` are the right-aligned columns.
 

@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import TypeAlias, assert_never
 
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.humanize import count
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import Gap, Output, Restarted
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Chunk:
     """Text for one of the two streams."""
 

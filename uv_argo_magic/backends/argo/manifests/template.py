@@ -13,13 +13,14 @@ import base64
 import gzip
 import math
 import re
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.backends.argo.manifests import run_metadata, template_manifests
 from uv_argo_magic.backends.kubernetes import images
 from uv_argo_magic.backends.kubernetes.rbac import Denied
 from uv_argo_magic.backends.kubernetes.transport import Gone
+from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.spec.program import PAYLOAD_LIMIT
 from uv_argo_magic.core.spec.run_spec import Resources, Settings
 from uv_argo_magic.core.spec.settings_parser import FIELDS, OWN, format_value
@@ -47,7 +48,7 @@ DIRECT = frozenset({"labels", "deadline", "ttl", "pod_gc"})
 """Settings that are fields of a Workflow which a user may set beside a reference."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class TemplateInfo:
     """What a template declares. `parameters` is None if the user may not read the template."""
 

@@ -1,0 +1,91 @@
+"""`@frozen`: a frozen, keyword-only dataclass that is cheap to define.
+
+`dataclasses` compiles the source of six methods for each class, 0.4 ms: with a hundred classes, that was a third of the
+time of `uv-argo run`. Here all classes share one function for each method. The fields are those of `dataclasses`, so
+that its `field`, `fields`, `replace` and `asdict` work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, dataclass_transform
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+
+class _Layout:
+    """What the methods of a class need to know of its fields."""
+
+    def __init__(self, found: tuple[Field[Any], ...]) -> None:
+        self.defaults = {one.name: one.default for one in found if one.default is not MISSING}
+        self.factories = {one.name: one.default_factory for one in found if one.default_factory is not MISSING}
+        self.names = frozenset(one.name for one in found)
+        self.required = self.names - self.defaults.keys() - self.factories.keys()
+        self.shown = [one.name for one in found if one.repr]
+        compared = [one.name for one in found if one.compare]
+        self.value: Callable[[object], object] = attrgetter(*compared) if compared else type
+        """What decides whether two instances are equal."""
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
+def frozen(cls: type[T]) -> type[T]:
+    """As `dataclass(frozen=True, kw_only=True)`; `__post_init__` is not called. Methods that the class defines stay."""
+    own = {name for name in _METHODS if name in cls.__dict__}
+    made: Any = dataclass(init=False, repr=False, eq=False, kw_only=True)(cls)
+    made.__frozen_layout__ = _Layout(fields(made))
+    for name, method in _METHODS.items():
+        if name not in own:
+            setattr(made, name, method)
+    return cls
+
+
+def _init(self: Any, /, **values: object) -> None:
+    layout = self.__frozen_layout__
+    missing, unknown = layout.required - values.keys(), values.keys() - layout.names
+    if missing or unknown:
+        problem = "misses" if missing else "does not take"
+        raise TypeError(f"{type(self).__qualname__}() {problem} {', '.join(sorted(missing or unknown))}")
+    state = self.__dict__
+    state.update(layout.defaults)
+    for name, factory in layout.factories.items():
+        if name not in values:
+            state[name] = factory()
+    state.update(values)
+
+
+def _eq(self: Any, other: Any) -> Any:
+    if other.__class__ is not self.__class__:
+        return NotImplemented
+    value = self.__frozen_layout__.value
+    return self is other or value(self) == value(other)
+
+
+def _hash(self: Any) -> int:
+    return hash(self.__frozen_layout__.value(self))
+
+
+def _repr(self: Any) -> str:
+    values = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__frozen_layout__.shown)
+    return f"{type(self).__qualname__}({values})"
+
+
+def _setattr(_self: object, name: str, _value: object) -> NoReturn:
+    raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+
+def _delattr(_self: object, name: str) -> NoReturn:
+    raise FrozenInstanceError(f"cannot delete field {name!r}")
+
+
+_METHODS: dict[str, Callable[..., object]] = {
+    "__init__": _init,
+    "__repr__": _repr,
+    "__eq__": _eq,
+    "__hash__": _hash,
+    "__setattr__": _setattr,
+    "__delattr__": _delattr,
+}
