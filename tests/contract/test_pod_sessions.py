@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import json
 import os
+import re
 import signal
 import socket
 import time
 
 import pytest
+from support.argo_rest import ArgoRest
 from support.argo_server import ArgoServer
 from support.index_server import IndexServer
 from support.session_notebook import Notebook, end_all, forget_connections, result, until_printed
@@ -19,9 +22,10 @@ from uv_argo_magic.backends.argo import client, pod_workers
 from uv_argo_magic.backends.kubernetes import port_forward, watchers
 from uv_argo_magic.backends.kubernetes.rbac import Denied
 from uv_argo_magic.backends.kubernetes.transport import TooEarly
+from uv_argo_magic.cli import main
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.errors import BackendError, BackendUnavailable, CellFailed, SessionBusy, SessionLost, SpecError
-from uv_argo_magic.sessions import session_runs, workers
+from uv_argo_magic.sessions import activity, session_runs, workers
 from uv_argo_magic.sessions.pod_session import PodSession
 from uv_argo_magic.sessions.registry import Registry
 
@@ -135,6 +139,85 @@ def test_another_kernel_finds_the_session_again_and_takes_it(server, notebook, m
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert notebook.notes[-1].startswith("Rejoined session main (started ")
+
+
+def test_the_workflow_and_the_pod_name_user_notebook_and_session(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("JUPYTERHUB_USER", "ana@example.com")
+    notebook = Notebook(tmp_path / "{{workflow.name}} study.ipynb")
+    notebook.run("1", "-s _tidy_")
+    made = next(one.made for one in server.workflows.values() if str(notebook.path) in json.dumps(one.made))
+    workers.stop(notebook.entry("_tidy_"), Registry.of_this_user())
+    metadata, pod = made["metadata"], made["spec"]["podMetadata"]
+    assert metadata["annotations"]["uv-argo-magic/user"] == "ana@example.com"
+    assert metadata["annotations"]["uv-argo-magic/notebook"] == str(notebook.path)
+    assert pod["annotations"]["uv-argo-magic/notebook"] == str(notebook.path).replace("{{", "{ {")
+    assert pod["annotations"]["uv-argo-magic/session"] == "_tidy_"
+    for labels in (metadata["labels"], pod["labels"]):
+        assert labels["uv-argo-magic/user"] == "ana-example.com"
+        assert labels["uv-argo-magic/session"] == "tidy"
+
+
+@pytest.mark.parametrize(
+    ("line", "is_kept"), [("-s", True), ("-s --set disruption=prevent", True), ("-s --set disruption=allow", False)]
+)
+def test_autoscalers_may_not_move_a_session_by_default(server, notebook, line, is_kept):
+    notebook.run("1", line)
+    notes = worker_of(server, notebook).made["spec"]["podMetadata"]["annotations"]
+    assert (notes.get("karpenter.sh/do-not-disrupt") == "true") == is_kept
+    assert (notes.get("cluster-autoscaler.kubernetes.io/safe-to-evict") == "false") == is_kept
+
+
+def test_the_last_activity_is_noted_and_a_user_without_the_right_only_lacks_the_note(server, notebook, monkeypatch):
+    monkeypatch.setattr(activity, "EVERY", 0.3)
+    notebook.run("1")
+    made = worker_of(server, notebook).made
+
+    def noted(state):
+        deadline = time.monotonic() + 10
+        while made["metadata"]["annotations"].get("uv-argo-magic/activity") != state:
+            assert time.monotonic() < deadline, made["metadata"]
+            time.sleep(0.01)
+        return made["metadata"]["annotations"]["uv-argo-magic/last-activity"]
+
+    assert noted("idle").endswith("Z")
+    run = notebook.begin("import time\nprint('on', flush=True)\nwhile 'stop' not in globals(): time.sleep(0.01)")
+    noted("running")
+    run.ask_to_stop("a test")
+    run.wait(20)
+    noted("idle")
+    server.denied = {("workflows", "patch")}
+    tried = len([call for call in server.calls if call[0] == "PATCH"])
+    for _ in range(3):
+        assert result(notebook.run("6 * 7")) == '"42"'
+        time.sleep(0.4)
+    assert len([call for call in server.calls if call[0] == "PATCH"]) - tried == 1
+
+
+def test_administrators_list_the_sessions_of_all_users(server, notebook, monkeypatch, capsys):
+    notebook.run("1", "-s --cpu 500m --memory 1Gi --gpu 1")
+    name = worker_of(server, notebook).name
+
+    def listed(*words, status=0):
+        assert main(["sessions", *words]) == status
+        printed = capsys.readouterr()
+        return printed.out + printed.err
+
+    (row,) = [line for line in listed("--all").splitlines() if name in line]
+    assert re.search(rf"study.ipynb +main +\d.* s +500m +1Gi +1 +\d.* s +idle +{name}$", row)
+    assert f"nb         {getpass.getuser()}" in listed("-A")
+    with ArgoRest(server) as rest:
+        for variable, value in {"ARGO_TOKEN": "secret", "ARGO_SECURE": "false", "ARGO_NAMESPACE": "nb"}.items():
+            monkeypatch.setenv(variable, value)
+        server_lists = [listed(words, "--set", f"server={rest.address}") for words in ("--all", "-A")]
+    assert all(name in text for text in server_lists)
+    server.denied = {("workflows", 'list in the namespace "nb"'), ("workflows", "list at the cluster scope")}
+    text = listed("--all", status=1)
+    assert "you cannot list workflows in the namespace nb" in text
+    assert '{apiGroups: ["argoproj.io"], resources: [workflows], verbs: [create, get, list, patch]}' in text
+    text = listed("--all-namespaces", status=1)
+    server.denied.clear()
+    assert "you cannot list workflows in all namespaces" in text
+    assert 'ClusterRole with this rule: {apiGroups: ["argoproj.io"], resources: [workflows], verbs: [list]}' in text
 
 
 @pytest.mark.parametrize("cut", [0, 1, 40, 400, 3000])

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
+from uv_argo_magic.backends.argo import session_list
 from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.backends.argo.manifests import template_manifests
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
@@ -355,8 +356,12 @@ CHANGED = {
     "another controller": ({"metadata": {"labels": {UNSEEN: "x"}}}, f"label {UNSEEN}"),
     "a label less": ({"metadata": {"labels": {"uv-argo-magic/run": None}}}, "label uv-argo-magic/run"),
     "no labels": ({"metadata": {"labels": None}}, "label uv-argo-magic/run"),
-    "an annotation": ({"metadata": {"annotations": {"uv-argo-magic/nonce": "other"}}}, "metadata.annotations"),
-    "an annotation less": ({"metadata": {"annotations": None}}, "metadata.annotations"),
+    "an annotation": (
+        {"metadata": {"annotations": {"uv-argo-magic/nonce": "other"}}},
+        "annotation uv-argo-magic/nonce",
+    ),
+    "an annotation more": ({"metadata": {"annotations": {ARGO_LABEL.format("x"): "y"}}}, "annotation workflows.argo"),
+    "an annotation less": ({"metadata": {"annotations": None}}, "annotation uv-argo-magic/nonce"),
     "owners": ({"metadata": {"ownerReferences": [DEAD]}}, "metadata.ownerReferences"),
     "finalizers": ({"metadata": {"finalizers": ["example.com/never"]}}, "metadata.finalizers"),
     "a deadline": ({"spec": {"activeDeadlineSeconds": 1}}, "spec.activeDeadlineSeconds"),
@@ -410,6 +415,14 @@ def test_any_run_can_be_stopped(api, namespaces):
     for change, words in (({"spec": {"shutdown": None}}, "spec.shutdown"), ({"spec": {"shutdown": "x"}}, "to Stop or")):
         assert api.patch(opened, "stopped", change)[0] == 200
         refused(api.patch(closed, "stopped", change), words)
+
+
+def test_the_last_use_of_a_session_can_be_noted(api, namespaces):
+    for namespace in namespaces:
+        notes = session_list.used(1767225600, is_running=True)
+        for change in (notes, session_list.used(1767225900, is_running=False)):
+            status, answer = api.patch(namespace, "victim", {"metadata": {"annotations": change}})
+            assert status == 200, answer
 
 
 def test_an_owner_that_does_not_exist_deletes_a_run(api, namespaces):

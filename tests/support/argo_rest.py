@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Self
 from urllib.parse import parse_qs, urlsplit
 
-from support.argo_server import Workflow, created
+from support.argo_server import Workflow, created, is_selected
 
 if TYPE_CHECKING:
     from support.argo_server import ArgoServer
@@ -78,7 +78,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Authorization") != "Bearer secret":
             return self.say(401, {"code": 16, "message": "token not valid"})
         events = re.fullmatch(f"{rest.base}/api/v1/workflow-events/nb", url.path)
-        found = re.fullmatch(rf"{rest.base}/api/v1/workflows/nb(?:/([^/]+))?(?:/(log|stop|terminate))?", url.path)
+        found = re.fullmatch(rf"{rest.base}/api/v1/workflows/(?:nb)?(?:/([^/]+))?(?:/(log|stop|terminate))?", url.path)
         if events:
             if rest.watch_denied:
                 return self.say(403, {"error": {"grpc_code": 7, "http_code": 403, "message": rest.watch_denied}})
@@ -92,11 +92,9 @@ class _Handler(BaseHTTPRequestHandler):
             made = body["workflow"]
             return self.say(200, made if body["serverDryRun"] else created(rest.server, made))
         if name is None:
-            key, _, value = query.get("listOptions.labelSelector", "").partition("=")
+            selector = query.get("listOptions.labelSelector", "")
             items = [told(one) for one in rest.server.workflows.values()]
-            return self.say(
-                200, {"items": [one for one in items if not key or one["metadata"]["labels"][key] == value]}
-            )
+            return self.say(200, {"items": [one for one in items if is_selected(one, selector)]})
         workflow = rest.server.workflows.get(name)
         missing = f'workflows.argoproj.io "{name}" not found'
         if workflow is None and verb == "log":

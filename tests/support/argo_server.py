@@ -369,11 +369,22 @@ def _free_port() -> int:
         return int(free.getsockname()[1])
 
 
+def is_selected(made: dict, selector: str) -> bool:
+    """Whether a label selector of the forms KEY, KEY=VALUE and KEY!=VALUE, joined by commas, matches."""
+    labels = made["metadata"]["labels"]
+    for one in filter(None, selector.split(",")):
+        key, comparison, value = re.fullmatch(r"([^!=]+)(!=|=)?(.*)", one).groups()
+        known = labels.get(key)
+        if not (known != value if comparison == "!=" else known == value if comparison else known is not None):
+            return False
+    return True
+
+
 def created(server: ArgoServer, body: dict) -> dict:
     """The workflow that an API makes of what is sent; it begins to run."""
     name = body["metadata"]["generateName"] + uuid.uuid4().hex[:5]
     now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    body["metadata"] |= {"name": name, "uid": str(uuid.uuid4()), "creationTimestamp": now}
+    body["metadata"] |= {"name": name, "namespace": "nb", "uid": str(uuid.uuid4()), "creationTimestamp": now}
     server.workflows[name] = Workflow(server, body)
     return body
 
@@ -412,6 +423,8 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         if (about := self.about(server, url.path, body)) is not None:
             return self.say(201 if self.command == "POST" else 200, about)
+        if url.path == "/apis/argoproj.io/v1alpha1/workflows":
+            return self.listed(server, query, "at the cluster scope")
         found = re.fullmatch(
             r"/(?:api/v1|apis/argoproj.io/v1alpha1)/namespaces/nb/(\w+)(?:/([^/]+))?(/log|/portforward)?", url.path
         )
@@ -436,8 +449,7 @@ class _Handler(BaseHTTPRequestHandler):
         if log:
             return self.log(server, logs, query)
         if self.command == "PATCH":
-            workflow.made["spec"].update(body["spec"])
-            workflow.shutdown()
+            return self.patch(server, workflow, body)
         return self.say(200, workflow.made if kind == "workflows" else pod)
 
     def about(self, server: ArgoServer, path: str, body: dict) -> dict | None:
@@ -486,12 +498,29 @@ class _Handler(BaseHTTPRequestHandler):
         server.config_maps[body["metadata"]["name"]] = body
         return self.say(201, body)
 
-    def listed(self, server: ArgoServer, query: dict) -> None:
-        key, equals, value = query.get("labelSelector", "").partition("=")
-        all_of_them = [one.made for one in server.workflows.values()]
-        values = [one["metadata"]["labels"].get(key) for one in all_of_them]
-        chosen = [not key or (found == value if equals else found is not None) for found in values]
-        self.say(200, {"items": [one for one, is_chosen in zip(all_of_them, chosen, strict=True) if is_chosen]})
+    def listed(self, server: ArgoServer, query: dict, scope: str = 'in the namespace "nb"') -> None:
+        if ("workflows", f"list {scope}") in server.denied:
+            return self.refuse("list", "workflows", scope)
+        selector = query.get("labelSelector", "")
+        return self.say(
+            200, {"items": [one.made for one in server.workflows.values() if is_selected(one.made, selector)]}
+        )
+
+    def patch(self, server: ArgoServer, workflow: Workflow, body: dict) -> None:
+        if ("workflows", "patch") in server.denied:
+            return self.refuse("patch", "workflows", 'in the namespace "nb"')
+        notes = workflow.made["metadata"].setdefault("annotations", {})
+        notes |= body.get("metadata", {}).get("annotations", {})
+        if "spec" in body:
+            workflow.made["spec"].update(body["spec"])
+            workflow.shutdown()
+        return self.say(200, workflow.made)
+
+    def refuse(self, verb: str, resource: str, scope: str) -> None:
+        message = (
+            f'{resource}.argoproj.io is forbidden: User "tester" cannot {verb} resource "{resource}" in API group '
+        )
+        return self.say(403, {"kind": "Status", "message": f'{message}"argoproj.io" {scope}', "code": 403})
 
     def create(self, server: ArgoServer, body: dict) -> None:
         self.say(201, created(server, body))

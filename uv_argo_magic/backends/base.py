@@ -41,11 +41,11 @@ FINAL_PHASES = frozenset({"Succeeded", "Failed", "Error"})
 """The phases of a run that has ended."""
 BACKEND_SETTINGS = frozenset(
     {
-        "base", "cache", "context", "deadline", "executor_patch", "gpu_resource", "image", "image_pull_secrets",
-        "images", "index_secrets", "install_image", "kubeconfig", "labels", "namespace", "node_selector", "patch",
-        "pending_timeout", "platform", "pod_gc", "pod_gc_delay", "retries", "run_as_user", "secret_env", "secret_files",
-        "semaphore", "server", "service_account", "service_account_token", "shape", "start_timeout", "store",
-        "template", "tolerations", "ttl", "volumes",
+        "base", "cache", "context", "deadline", "disruption", "executor_patch", "gpu_resource", "image",
+        "image_pull_secrets", "images", "index_secrets", "install_image", "kubeconfig", "labels", "namespace",
+        "node_selector", "patch", "pending_timeout", "platform", "pod_gc", "pod_gc_delay", "retries", "run_as_user",
+        "secret_env", "secret_files", "semaphore", "server", "service_account", "service_account_token", "shape",
+        "start_timeout", "store", "template", "tolerations", "ttl", "volumes",
     }
 )  # fmt: skip
 """The settings that have an effect only if the backend uses them; all others apply to every backend."""
@@ -236,7 +236,8 @@ class WorkerOptions:
     """How the worker of a session is started. Times are seconds; 0 means no limit.
 
     `token_digest` is the SHA-256 (hex) of the token that its clients send. It writes why it ended to the file `report`.
-    A worker that `is_bound` ends with its client. `notebook` is the path of its notebook, or "".
+    A worker that `is_bound` ends with its client. `notebook` is the path of its notebook, or "", and `user` the name of
+    its user, for lists.
     """
 
     name: str
@@ -246,6 +247,7 @@ class WorkerOptions:
     is_bound: bool
     report: str
     notebook: str = ""
+    user: str = ""
 
 
 @runtime_checkable
@@ -298,11 +300,51 @@ class RemoteSessions(Sessions, Protocol):
             BackendError: the backend does not answer.
         """
 
+    def note_use(self, address: str, moment: float, *, is_running: bool) -> None:
+        """Note that a worker is in use, or was until this moment (Unix seconds), where administrators see it.
+
+        Raises:
+            BackendError: the backend does not answer, or does not let the user note it.
+        """
+
     def end_worker(self, address: str) -> None:
         """End a worker, whatever it does; no error if it has ended.
 
         Raises:
             BackendUnavailable: the backend does not answer.
+        """
+
+
+@frozen
+class RemoteSession:
+    """A session that a backend keeps, of any user. Times are Unix seconds, amounts Kubernetes quantities or "".
+
+    `used_at` is when its client last noted that it was in use, `is_running` whether a cell ran then.
+    """
+
+    name: str
+    workflow: str
+    namespace: str
+    user: str
+    notebook: str
+    phase: str
+    started_at: float
+    used_at: float
+    is_running: bool = False
+    cpu: str = ""
+    memory: str = ""
+    gpu: str = ""
+
+
+@runtime_checkable
+class ListsSessions(Protocol):
+    """A backend that lists the sessions it keeps, of every user."""
+
+    def sessions(self, settings: Settings, *, all_namespaces: bool) -> tuple[RemoteSession, ...]:
+        """The sessions that have not ended.
+
+        Raises:
+            BackendError: the backend cannot be reached, or does not let the user list them.
         """
 
 
@@ -448,6 +490,23 @@ def runs(backend: Backend, settings: Settings) -> tuple[RemoteRun, ...] | None:
         BackendError: the backend cannot be reached, or does not let the user list them.
     """
     return backend.runs(settings) if isinstance(backend, Lists) else None
+
+
+def sessions(name: str, settings: Settings, *, all_namespaces: bool) -> tuple[RemoteSession, ...]:
+    """The sessions of every user that the backend of this name keeps.
+
+    Raises:
+        SpecError: it does not list them.
+        BackendError: it cannot be reached, or does not let the user list them.
+    """
+    backend = load(name)
+    if isinstance(backend, ListsSessions):
+        return backend.sessions(settings, all_namespaces=all_namespaces)
+    others = [f"-b {other}" for other in names() if isinstance(load(other), ListsSessions)]
+    raise SpecError(
+        f"the {name} backend does not list the sessions of all users",
+        hint=f"Choose one that does: {', '.join(others)}." if others else "Leave out --all.",
+    )
 
 
 def policy(backend: Backend, settings: Settings) -> PolicyText | None:

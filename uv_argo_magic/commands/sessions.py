@@ -6,7 +6,9 @@ import time
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from uv_argo_magic.backends import base
 from uv_argo_magic.core import humanize
+from uv_argo_magic.core.spec import quantity
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.core.view.tables import Table
 from uv_argo_magic.errors import BackendUnavailable, SpecError
@@ -16,13 +18,17 @@ from uv_argo_magic.sessions.registry import Registry, SessionEntry, SessionKey
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from uv_argo_magic.backends.base import RemoteSession
     from uv_argo_magic.commands.registry import Request
+    from uv_argo_magic.config import Config
 
 DEFAULT = "main"
 
 
 def list_sessions(request: Request) -> Iterator[str | Table]:
     """Every session of this machine; with --take, this kernel becomes the holder of one of its notebook.
+
+    With --all or --all-namespaces, those of every user of the backend.
 
     Raises:
         SpecError: the notebook has no such session.
@@ -36,6 +42,9 @@ def list_sessions(request: Request) -> Iterator[str | Table]:
         workers.hold(entry, registry, take=True)
         yield f"This kernel has the session {name} now."
         return
+    if request.line.has("all") or request.line.has("all_namespaces"):
+        yield _list_all(request.configuration(), all_namespaces=request.line.has("all_namespaces"))
+        return
     entries = registry.list()
     if not entries:
         yield "No sessions. A cell with --session starts one."
@@ -45,6 +54,70 @@ def list_sessions(request: Request) -> Iterator[str | Table]:
         rows=tuple(_row(entry, registry) for entry in entries),
         right=frozenset({5, 6, 7}),
     )
+
+
+def _list_all(configuration: Config, *, all_namespaces: bool) -> str | Table:
+    """The sessions of every user, the most expensive idle ones first."""
+    found = base.sessions(configuration.backend, configuration.settings, all_namespaces=all_namespaces)
+    if not found:
+        return f"No sessions on {configuration.backend}."
+    now = time.time()
+    head: tuple[str, ...] = ("USER", "NOTEBOOK", "SESSION", "AGE", "CPU", "MEMORY", "GPU", "IDLE", "STATE", "WORKFLOW")
+    head = ("NAMESPACE", *head) if all_namespaces else head
+    rows = tuple(
+        (
+            *((one.namespace,) if all_namespaces else ()),
+            one.user or "-",
+            PurePath(one.notebook).name or "-",
+            one.name or "-",
+            humanize.seconds(max(0.0, now - one.started_at)),
+            one.cpu or "-",
+            one.memory or "-",
+            one.gpu or "-",
+            humanize.seconds(idle) if (idle := _idle(one, now)) else "-",
+            _use(one, now),
+            one.workflow,
+        )
+        for one in sorted(found, key=lambda one: _waste(one, now), reverse=True)
+    )
+    right = frozenset(at for at, name in enumerate(head) if name in ("AGE", "CPU", "MEMORY", "GPU", "IDLE"))
+    return Table(head=head, rows=rows, right=right)
+
+
+FRESH = 900.0
+"""Seconds for which a session counts as in use whose client has noted that a cell is running: three of its notes."""
+CPU_MEMORY = 4 * 1024**3
+"""Bytes of memory that cost as much as one CPU, as in the usual machines of a cloud."""
+
+
+def _is_running(one: RemoteSession, now: float) -> bool:
+    return one.is_running and now - one.used_at < FRESH
+
+
+def _idle(one: RemoteSession, now: float) -> float:
+    """Seconds for which a session has run no cell, as far as its client has noted it."""
+    return 0.0 if one.phase == "Pending" or _is_running(one, now) else max(0.0, now - one.used_at)
+
+
+def _use(one: RemoteSession, now: float) -> str:
+    if one.phase != "Running":
+        return one.phase.lower()
+    if one.is_running:
+        return "running" if _is_running(one, now) else "running when last seen"
+    return "idle"
+
+
+def _waste(one: RemoteSession, now: float) -> tuple[float, float]:
+    """What a session has reserved for nothing: GPU seconds, and CPU seconds or the memory that costs the same."""
+    idle = _idle(one, now)
+    return idle * _amount(one.gpu), idle * max(_amount(one.cpu), _amount(one.memory) / CPU_MEMORY)
+
+
+def _amount(text: str) -> float:
+    try:
+        return quantity.limit(text)
+    except ValueError:
+        return 0.0  # not an amount
 
 
 def list_variables(request: Request) -> Iterator[str | Table]:

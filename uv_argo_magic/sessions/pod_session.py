@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.errors import BackendError, BackendUnavailable
-from uv_argo_magic.sessions import workers
+from uv_argo_magic.sessions import activity, workers
 from uv_argo_magic.sessions.registry import Ending
 
 if TYPE_CHECKING:
@@ -60,6 +60,11 @@ class PodSession:
     @property
     def _queue(self) -> _Queue:
         return _queues.setdefault(self.address, _Queue())
+
+    @property
+    def activity(self) -> activity.Activity:
+        """Its use by this process."""
+        return activity.of(self.backend, self.address, self.entry.created_at)
 
     @property
     def location(self) -> str:

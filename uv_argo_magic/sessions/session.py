@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic._os import paths, process_id
+from uv_argo_magic._os import paths, process_id, user
 from uv_argo_magic.backends import base
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.resolution.lock import Lock, Package, Resolution
@@ -255,6 +255,7 @@ class Session:
                 is_bound=is_bound,
                 report=str(self.registry.report_path(self.key)),
                 notebook=self.key.notebook,
+                user=user.name(),
             ),
         )
         is_remote = base.remote_sessions(spec.backend) is not None

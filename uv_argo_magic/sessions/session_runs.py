@@ -140,7 +140,11 @@ class SessionRuns:
             if phase != "Running" or self.pod.stopping.is_set():
                 return
         if self.pod is not None:
-            yield from self._watch_pod(name, self.pod)
+            self.pod.activity.begin()
+            try:
+                yield from self._watch_pod(name, self.pod)
+            finally:
+                self.pod.activity.end()
         else:
             yield from self._watch(name)
 

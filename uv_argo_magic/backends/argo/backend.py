@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic.backends.argo import cluster_features, connections, doctor, pod_workers
+from uv_argo_magic.backends.argo import cluster_features, connections, doctor, pod_workers, session_list
 from uv_argo_magic.backends.argo import follow as follow_module
 from uv_argo_magic.backends.argo.manifests import run_metadata, template, workflow, yaml_output
 from uv_argo_magic.backends.argo.manifests.hera import INSTALL, hera, required_packages
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from uv_argo_magic.backends.argo.client import ArgoClient
     from uv_argo_magic.backends.argo.cluster_features import Features
-    from uv_argo_magic.backends.base import Item, RemoteRun, WorkerEnd, WorkerOptions
+    from uv_argo_magic.backends.base import Item, RemoteRun, RemoteSession, WorkerEnd, WorkerOptions
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
     from uv_argo_magic.uv.interpreters import Interpreter
@@ -269,8 +269,7 @@ class ArgoBackend:
             manifest = workflow.build_session(
                 program,
                 spec,
-                name=options.name,
-                notebook=options.notebook,
+                options,
                 worker=pod_workers.options(options),
                 image=image,
                 features=self._features(client, spec.settings),
@@ -316,6 +315,26 @@ class ArgoBackend:
             BackendError: the API does not answer.
         """
         return pod_workers.worker_end(*self._worker(address))
+
+    def note_use(self, address: str, moment: float, *, is_running: bool) -> None:
+        """Annotate the workflow of a session.
+
+        Raises:
+            BackendError: the API does not answer, or does not let the user change the workflow.
+        """
+        client, parsed = self._worker(address)
+        client.annotate(parsed.workflow, session_list.used(moment, is_running=is_running))
+
+    def sessions(self, settings: Settings, *, all_namespaces: bool) -> tuple[RemoteSession, ...]:
+        """The sessions of every user in the namespace of the settings, or in all namespaces.
+
+        Raises:
+            BackendError: no cluster is configured, it does not answer, or the user may not list workflows.
+        """
+        with required_packages():
+            client = self._connect(settings)
+        workflows = client.workflows(session_list.SELECTOR, all_namespaces=all_namespaces)
+        return tuple(session_list.read_all(workflows))
 
     def end_worker(self, address: str) -> None:
         """Let Argo end the workflow of a session.

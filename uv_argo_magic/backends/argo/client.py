@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.spec.run_spec import Settings
 
 WORKFLOWS = "/apis/argoproj.io/v1alpha1/namespaces/{}/workflows"
+ALL_WORKFLOWS = "/apis/argoproj.io/v1alpha1/workflows"
 DESCRIPTION = "/openapi/v3/apis/argoproj.io/v1alpha1"
 POLICY_KEY = "policy.toml"
 """The key of the package policy in its ConfigMap."""
@@ -94,13 +95,14 @@ class ArgoClient(client.Client):
         """
         return self.transport.request("GET", f"{self._workflows()}/{quote(name)}")
 
-    def workflows(self, selector: str) -> list[dict[str, Any]]:
+    def workflows(self, selector: str, *, all_namespaces: bool = False) -> list[dict[str, Any]]:
         """The workflows that a label selector matches, the newest first.
 
         Raises:
             BackendError: they cannot be read.
         """
-        response = self.transport.request("GET", self._workflows(), query={"labelSelector": selector})
+        path = ALL_WORKFLOWS if all_namespaces else self._workflows()
+        response = self.transport.request("GET", path, query={"labelSelector": selector})
         return newest_first(response.get("items") or [])
 
     def workflow_template(self, name: str) -> dict[str, Any]:
@@ -135,6 +137,17 @@ class ArgoClient(client.Client):
         """
         path = f"{self._workflows()}/{quote(name)}"
         body = {"spec": {"shutdown": strategy}}
+        with contextlib.suppress(Gone):
+            self.transport.request("PATCH", path, body=body, content_type="application/merge-patch+json")
+
+    def annotate(self, name: str, annotations: Mapping[str, str]) -> None:
+        """Add these annotations to the workflow, or replace them; no error if it does not exist.
+
+        Raises:
+            BackendError: the API refused it, or does not answer.
+        """
+        path = f"{self._workflows()}/{quote(name)}"
+        body = {"metadata": {"annotations": dict(annotations)}}
         with contextlib.suppress(Gone):
             self.transport.request("PATCH", path, body=body, content_type="application/merge-patch+json")
 

@@ -92,7 +92,7 @@ def _with_limit(explanation: str, workflow: Mapping[str, Any] | None) -> str:
 
 def pending_timeout(workflow: Mapping[str, Any] | None) -> str:
     """The time in which Argo wants the pod to start ("90s"); "" if there is no limit."""
-    return next((str(level["pendingTimeout"]) for level in _template_levels(workflow) if "pendingTimeout" in level), "")
+    return next((str(level["pendingTimeout"]) for level in template_levels(workflow) if "pendingTimeout" in level), "")
 
 
 def lost(pod: Mapping[str, Any] | None, workflow: Mapping[str, Any] | None = None) -> str:
@@ -109,14 +109,14 @@ def lost(pod: Mapping[str, Any] | None, workflow: Mapping[str, Any] | None = Non
 
 def attempt_limit(workflow: Mapping[str, Any] | None) -> int:
     """How many attempts the workflow makes: 1 unless its template has retries; 0 for no limit."""
-    for level in _template_levels(workflow):
+    for level in template_levels(workflow):
         if (strategy := level.get("retryStrategy")) is not None:
             limit = str(strategy.get("limit") or "")
             return int(limit) + 1 if limit.isdigit() else 0 if not limit else 1
     return 1
 
 
-def _template_levels(workflow: Mapping[str, Any] | None) -> Iterator[ApiObject]:
+def template_levels(workflow: Mapping[str, Any] | None) -> Iterator[ApiObject]:
     """The objects that may set a field of the entrypoint's template, the strongest first."""
     own_spec = (workflow or {}).get("spec") or {}
     # For a workflowTemplateRef, the status holds the template's spec at the time of the submission.

@@ -99,13 +99,14 @@ class Server(ArgoClient):
         """
         raise BackendUnavailable("an Argo Server does not read ConfigMaps")
 
-    def workflows(self, selector: str) -> list[dict[str, Any]]:
+    def workflows(self, selector: str, *, all_namespaces: bool = False) -> list[dict[str, Any]]:
         """The workflows that a label selector matches, the newest first.
 
         Raises:
             BackendError: they cannot be read.
         """
-        response = self.transport.request("GET", self._workflows(), query={"listOptions.labelSelector": selector})
+        path = "/api/v1/workflows/" if all_namespaces else self._workflows()
+        response = self.transport.request("GET", path, query={"listOptions.labelSelector": selector})
         return newest_first(response.get("items") or [])
 
     def workflow_template(self, name: str) -> dict[str, Any]:
@@ -131,6 +132,15 @@ class Server(ArgoClient):
             status = self.workflow(name).get("status") or {}
             if not status.get("finishedAt"):
                 raise
+
+    def annotate(self, name: str, annotations: Mapping[str, str]) -> None:
+        """Always fails.
+
+        Raises:
+            BackendUnavailable: always.
+        """
+        del name, annotations
+        raise BackendUnavailable("an Argo Server does not change annotations")
 
     def events(self, pod: str) -> list[dict[str, Any]]:
         """None: a server only streams events."""

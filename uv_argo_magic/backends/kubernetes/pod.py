@@ -39,6 +39,11 @@ _RESERVED = (STORE, CACHE, PROGRAM, "/dev", "/proc", "/sys")
 """Paths below which a user cannot mount volumes; nor can they mount one at / or /tmp itself."""
 _EXAMPLES = {"store": "claim/NAME", "cache": "claim/NAME or host/PATH"}
 """Settings of volumes that installs write to."""
+NOT_TO_DISRUPT = {
+    "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+    "karpenter.sh/do-not-disrupt": "true",
+}
+"""The annotations of a pod that an autoscaler must not move: those of Kubernetes' own, and of Karpenter."""
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 
@@ -91,6 +96,15 @@ def mounts(
             _check_path(volume.path, used, (*_RESERVED, *reserved))
             used.add(volume.path)
     return tuple(volumes)
+
+
+def disruption(settings: Settings, *, is_session: bool) -> dict[str, str]:
+    """The annotations that keep an autoscaler from moving the pod.
+
+    A session has them by default: its variables would be lost, while it blocks its node for no longer than `keep`.
+    """
+    prevents = is_session if settings.disruption == "auto" else settings.disruption == "prevent"
+    return NOT_TO_DISRUPT if prevents else {}
 
 
 def install_mounts(mounts: tuple[Mount, ...], settings: Settings) -> Iterator[Mount]:

@@ -52,6 +52,12 @@ def denied(message: str, rules: Iterable[Rule] = POD_RULES) -> Denied:
         (rule for rule in rules if rule.resource == match["resource"]), key=lambda rule: match["verb"] not in rule.verbs
     )
     rule = next(iter(fitting), Rule(match["group"], match["resource"], (match["verb"],)))
+    if "at the cluster scope" in message:
+        rule = Rule(match["group"], match["resource"], (match["verb"],))
+        return Denied(
+            f"you cannot {match['verb']} {match['resource']} in all namespaces",
+            hint=f"Ask your administrator for a ClusterRole with this rule: {rule}, or name one: --set namespace=NAME.",
+        )
     return Denied(
         f"you cannot {match['verb']} {match['resource']}{scope}",
         hint=(

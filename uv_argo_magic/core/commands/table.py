@@ -266,9 +266,14 @@ COMMANDS = (
                               "newest live run)"),
     ),
     Command(
-        name="sessions", help="list the sessions of this machine", notebook="%argo sessions",
-        terminal="uv-argo sessions",
+        name="sessions", help="list the sessions of this machine, or with --all those of every user of the cluster",
+        notebook="%argo sessions", terminal="uv-argo sessions",
         options=(
+            Option(dest="all", flags=("--all",), kind="flag", example="--all",
+                   help="list the sessions of every user in the namespace, the most expensive idle ones first"),
+            Option(dest="all_namespaces", flags=("-A", "--all-namespaces"), kind="flag", example="--all-namespaces",
+                   help="as --all, in all namespaces"),
+            *BACKEND_OPTIONS,
             Option(dest="take", flags=("--take",), metavar="NAME", completer="session", front_ends=("notebook",),
                    help="use a session that another kernel has", example="--take main"),
             HELP,

@@ -152,6 +152,11 @@ class Settings:
 
     deadline: float = _setting(86400.0, "advanced", "maximum lifetime of a workflow, including pending")
     executor_patch: str = _setting("auto", "advanced", 'Argo sidecars to patch for Pod Security "restricted"')
+    disruption: str = _setting(
+        "auto",
+        "advanced",
+        "whether autoscalers may move the pod to another node: allow, prevent or auto (prevent for sessions)",
+    )
     gpu_resource: str = _setting("nvidia.com/gpu", "advanced", "resource name used for --gpu")
     history: int = _setting(200, "advanced", "number of runs to keep in the history")
     image_pull_secrets: tuple[str, ...] = _setting(

@@ -31,6 +31,7 @@ TYPES: dict[str, object] = {key: hint for key, hint in get_type_hints(Settings).
 OWN: dict[str, str] = {}
 """Setting of the backend of another package -> the name of that backend."""
 CHOICES: dict[str, tuple[str, ...]] = {
+    "disruption": ("auto", "allow", "prevent"),
     "env": ("ephemeral", "persistent", "shared"),
     "panel": ("auto", "widget", "html", "static", "text", "none"),
     "python_downloads": ("never", "automatic"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from uv_argo_magic.backends.argo.client import ArgoClient
+    from uv_argo_magic.backends.base import WorkerOptions
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 
 RUN_LABEL = "uv-argo-magic/run"
 SESSION_LABEL = "uv-argo-magic/session"
+USER_LABEL = "uv-argo-magic/user"
 SCHEMA = 1
 """Version of the metadata that this package writes into a workflow."""
 SCHEMA_NOTE = "uv-argo-magic/schema"
@@ -69,23 +72,35 @@ def labels(settings: Settings, run_id: str) -> dict[str, str]:
     return _with_users(settings, {MANAGED_BY: "uv-argo-magic", RUN_LABEL: run_id})
 
 
-def session_labels(settings: Settings, name: str) -> dict[str, str]:
+def session_labels(settings: Settings, options: WorkerOptions) -> dict[str, str]:
     """Labels of a session's workflow and pod: ours and the user's.
 
     Raises:
         SpecError: a label is reserved.
     """
-    # A name is a Python identifier; a label begins and ends with a letter or digit.
-    return _with_users(settings, {MANAGED_BY: "uv-argo-magic", SESSION_LABEL: name.strip("_")[:MAX_LABEL].strip("_")})
+    user = label_value(options.user)
+    ours = {MANAGED_BY: "uv-argo-magic", SESSION_LABEL: label_value(options.name)}
+    return _with_users(settings, {**ours, **({USER_LABEL: user} if user else {})})
 
 
-def annotate_session(name: str, notebook: str) -> dict[str, str]:
-    """Annotations of a session's workflow: which one of which notebook it is."""
-    return {
-        SCHEMA_NOTE: str(SCHEMA),
-        SESSION_LABEL: name,
-        **({NOTEBOOK_NOTE: notebook[:MAX_PATH]} if notebook else {}),
-    }
+def label_value(text: str) -> str:
+    """The text as the value of a label, which has at most 63 characters, few of them special; "" if nothing is left."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", text).strip("-_.")[:MAX_LABEL].strip("-_.")
+
+
+def annotate_session(options: WorkerOptions) -> dict[str, str]:
+    """Annotations of a session's workflow: which one of which notebook it is, and whose, as they are written."""
+    return {SCHEMA_NOTE: str(SCHEMA), **_owner(options)}
+
+
+def annotate_pod(options: WorkerOptions) -> dict[str, str]:
+    """Annotations of a session's pod, in which Argo would substitute `{{...}}`."""
+    return {name: re.sub(r"\{(?=\{)", "{ ", text) for name, text in _owner(options).items()}
+
+
+def _owner(options: WorkerOptions) -> dict[str, str]:
+    owner = {SESSION_LABEL: options.name, USER_LABEL: options.user, NOTEBOOK_NOTE: options.notebook[:MAX_PATH]}
+    return {name: text for name, text in owner.items() if text}
 
 
 def _with_users(settings: Settings, ours: dict[str, str]) -> dict[str, str]:
@@ -134,8 +149,8 @@ def read(workflow: dict[str, Any], location: str) -> RemoteRun:
         nonce=str(notes.get(NONCE_NOTE) or ""),
         location=location,
         phase=diagnose.phase(None, workflow) if diagnose.is_final(workflow) else "Running",
-        started_at=_seconds(metadata.get("creationTimestamp")),
-        ended_at=_seconds(status.get("finishedAt")),
+        started_at=seconds(metadata.get("creationTimestamp")),
+        ended_at=seconds(status.get("finishedAt")),
         cell=str(notes.get(CELL_NOTE) or ""),
         notebook=str(notes.get(NOTEBOOK_NOTE) or ""),
         was_stopped=diagnose.is_shut_down(workflow),
@@ -149,7 +164,7 @@ def read_all(workflows: Iterable[dict[str, Any]], location: str) -> Iterator[Rem
             yield read(workflow, location)
 
 
-def _seconds(timestamp: object) -> float:
+def seconds(timestamp: object) -> float:
     """Unix seconds of a timestamp of the API; 0.0 if there is none."""
     with contextlib.suppress(TypeError, ValueError):
         return datetime.fromisoformat(timestamp).timestamp()  # type: ignore[arg-type]

@@ -24,6 +24,7 @@ from uv_argo_magic.errors import SpecError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from uv_argo_magic.backends.base import WorkerOptions
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 
@@ -48,15 +49,14 @@ _PYTHON = ("python3", "-I", "-S")
 def build_session(  # noqa: PLR0913 - what a Workflow hangs on
     program: Program,
     spec: RunSpec,
+    options: WorkerOptions,
     *,
-    name: str,
-    notebook: str,
     worker: str,
     image: str,
     features: cluster_features.Features | None = None,
     patch: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The Workflow of the session of this name; its container gets `worker` in UV_ARGO_SESSION.
+    """The Workflow of a session; its container gets `worker` in UV_ARGO_SESSION.
 
     Raises:
         SpecError: a setting is invalid.
@@ -65,8 +65,9 @@ def build_session(  # noqa: PLR0913 - what a Workflow hangs on
         # A second pod would be another session.
         replace(spec, settings=replace(spec.settings, retries=0)),
         {CELL: program.worker_source},
-        labels=run_metadata.session_labels(spec.settings, name),
-        annotations=run_metadata.annotate_session(name, notebook),
+        labels=run_metadata.session_labels(spec.settings, options),
+        annotations=run_metadata.annotate_session(options),
+        pod_annotations={**run_metadata.annotate_pod(options), **pod.disruption(spec.settings, is_session=True)},
         image=image,
         more_variables=({"name": "UV_ARGO_SESSION", "value": worker},),
         features=features,
@@ -104,7 +105,7 @@ def build(  # noqa: PLR0913 - what a Workflow hangs on
         program_volume = (pod.Mount(name="program", path=pod.PROGRAM, source=config_map, read_only=True),)
     return _build(
         spec, sources, labels=labels, annotations=annotations, image=image, more_mounts=program_volume,
-        features=features, patch=patch,
+        pod_annotations=pod.disruption(spec.settings, is_session=False), features=features, patch=patch,
     )  # fmt: skip
 
 
@@ -114,6 +115,7 @@ def _build(  # noqa: PLR0913 - as above
     *,
     labels: dict[str, str],
     annotations: dict[str, str],
+    pod_annotations: dict[str, str],
     image: str,
     more_mounts: tuple[pod.Mount, ...] = (),
     more_variables: tuple[dict[str, Any], ...] = (),
@@ -134,7 +136,7 @@ def _build(  # noqa: PLR0913 - as above
         entrypoint=TEMPLATE,
         labels=labels,
         annotations=annotations,
-        pod_metadata=models.Metadata(labels=labels),
+        pod_metadata=models.Metadata(labels=labels, annotations=pod_annotations or None),
         service_account_name=settings.service_account or None,
         image_pull_secrets=[models.LocalObjectReference(name=name) for name in settings.image_pull_secrets] or None,
         active_deadline_seconds=_deadline(spec) or None,

@@ -1,0 +1,88 @@
+"""When a session in a pod was last used, noted where administrators list sessions.
+
+Rules:
+- A cell never waits for a note or fails by it: notes are made in threads. A user without the right is not asked again.
+- One note in EVERY seconds, and one at the end of a cell that was noted as running.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from uv_argo_magic.errors import BackendError, BackendUnavailable
+
+if TYPE_CHECKING:
+    from uv_argo_magic.backends.base import RemoteSessions
+
+EVERY = 300.0
+
+
+@dataclass(kw_only=True)
+class Activity:
+    """The use of one session by this process. `noted_at` is the last note, in Unix seconds."""
+
+    backend: RemoteSessions
+    address: str
+    noted_at: float
+    is_denied: bool = False
+    _cells: int = 0
+    """Those that are running."""
+    _used_at: float = 0.0
+    _is_noted_running: bool = False
+    _timer: threading.Timer | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _noting: threading.Lock = field(default_factory=threading.Lock)
+    """So that the last note is the last that arrives."""
+
+    def begin(self) -> None:
+        """A cell begins."""
+        self._count(1)
+
+    def end(self) -> None:
+        """A cell has ended."""
+        self._count(-1)
+
+    def _count(self, more: int) -> None:
+        with self._lock:
+            self._cells += more
+            self._used_at = time.time()
+            is_due = self._is_noted_running and not self._cells
+            self._schedule(0.0 if is_due else max(0.0, self.noted_at + EVERY - self._used_at))
+
+    def _schedule(self, seconds: float) -> None:
+        """Make the next note after these seconds, in place of the one that was scheduled."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self.is_denied:
+            self._timer = threading.Timer(seconds, self._note)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _note(self) -> None:
+        with self._noting:
+            with self._lock:
+                is_running = self._cells > 0
+                self.noted_at = time.time()
+                moment = self.noted_at if is_running else self._used_at
+                self._is_noted_running = is_running
+            try:
+                self.backend.note_use(self.address, moment, is_running=is_running)
+            except BackendUnavailable:
+                pass  # the next note may reach it
+            except BackendError:
+                self.is_denied = True
+        with self._lock:
+            if self._cells and self._is_noted_running:
+                self._schedule(EVERY)
+
+
+_activities: dict[str, Activity] = {}
+"""By the worker's address."""
+
+
+def of(backend: RemoteSessions, address: str, started_at: float) -> Activity:
+    """The use of the session that was started then (Unix seconds), by this process."""
+    return _activities.setdefault(address, Activity(backend=backend, address=address, noted_at=started_at))
