@@ -54,7 +54,7 @@ def shared(server, tmp_path_factory):
 def notebook(server, tmp_path):
     yield Notebook(tmp_path / "study.ipynb")
     server.forward_cuts.clear()
-    server.forward_frozen = False
+    server.forward_frozen = server.forward_down = False
     server.denied.clear()
     registry = Registry.of_this_user()
     for entry in registry.list():
@@ -223,6 +223,7 @@ def test_administrators_list_the_sessions_of_all_users(server, notebook, monkeyp
 @pytest.mark.parametrize("cut", [0, 1, 40, 400, 3000])
 def test_connections_that_break_lose_and_repeat_nothing(server, notebook, cut):
     notebook.run("done = []")
+    del server.forwarded[:]
     # The first connection is cut at that byte, the next ones later.
     forget_connections()
     server.forward_cuts = [10_000, cut, cut + 17, cut + 1000]
@@ -230,6 +231,78 @@ def test_connections_that_break_lose_and_repeat_nothing(server, notebook, cut):
     assert run.wait(30).outcome == "Succeeded"
     assert run.logs() == "".join(f"line {i}\n" for i in range(2000)) + "1\n"
     assert not run.state.gaps
+    assert sum(server.forwarded) < 60_000  # 25 kB of output: what was received is not sent again
+
+
+class TestOutputThatNoClientReads:
+    """More output than a session keeps, while its client is cut off."""
+
+    LINES = 20_000
+    CODE = """
+import os, time
+print("begun", flush=True)
+while not os.path.exists({path!r}):
+    time.sleep(0.01)
+for number in range({lines}):
+    print("line", number)
+"""
+
+    @pytest.fixture
+    def begun(self, server, notebook, tmp_path, monkeypatch):
+        """A run whose client has received its first line, and whose pod has written the rest."""
+        monkeypatch.setattr(server, "worker_options", {"most": 100_000})
+        path = tmp_path / "go"
+        run = notebook.begin(self.CODE.format(path=str(path), lines=self.LINES), "-s --set log_budget=0")
+        until_printed(run, "begun")
+        server.forward_down = True
+        path.touch()
+        log = worker_of(server, notebook).logs["main"]
+        deadline = time.monotonic() + 30
+        while not log.lines or b'"reason":"ok"' not in log.lines[-1][1]:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        return run, log
+
+    def check_gaps(self, run):
+        """The gaps are what is missing of the output, and perhaps some heartbeats."""
+        more = sum(gap.lines for gap in run.state.gaps) + run.logs().count("\n") - self.LINES - 1
+        assert 0 <= more < 10
+
+    def test_it_is_read_from_the_log_of_the_pod(self, server, begun):
+        run, _ = begun
+        server.forward_down = False
+        assert run.wait(30).outcome == "Succeeded"
+        assert run.logs() == "begun\n" + "".join(f"line {number}\n" for number in range(self.LINES))
+        assert not run.state.gaps
+
+    def test_what_the_pod_does_not_have_either_is_reported(self, server, begun):
+        run, log = begun
+        log.lines = log.lines[self.LINES // 2 :]  # its node rotates it
+        server.forward_down = False
+        assert run.wait(30).outcome == "Succeeded", run.state.node
+        assert f"line {self.LINES - 1}\n" in run.logs()
+        gaps = run.state.gaps
+        assert self.LINES // 3 < sum(gap.lines for gap in gaps) < self.LINES // 2 + 100
+        self.check_gaps(run)
+        assert {gap.reason for gap in gaps} <= {"a session keeps the newest 0.1 MB of output", session_runs.DROPPED}
+
+    def test_a_log_that_differs_is_a_bug_of_this_package(self, server, begun):
+        run, log = begun
+        number = self.LINES - 1
+        at = next(at for at, (_, line) in enumerate(log.lines) if line == b"line %d\n" % number)
+        log.lines[at] = (log.lines[at][0], b"line x\n")
+        server.forward_down = False
+        state = run.wait(30)
+        assert state.outcome == "Lost"
+        assert "two copies of the run's log differ at line" in state.node.message
+
+    def test_a_pod_whose_log_may_not_be_read_loses_the_output_alone(self, server, begun):
+        run, _ = begun
+        server.fail("/log?", 403, "pods/log is forbidden", times=50)
+        server.forward_down = False
+        assert run.wait(30).outcome == "Succeeded"
+        self.check_gaps(run)
+        server.failures.clear()
 
 
 def test_a_network_that_is_cut_is_noticed_and_the_cell_goes_on(server, notebook, monkeypatch):

@@ -169,6 +169,7 @@ class Workflow:
         if "UV_ARGO_SESSION" in given:  # a pod has a network and a termination log of its own
             report = str(self.home / "termination-log")
             session = {**json.loads(given["UV_ARGO_SESSION"]), "port": self.port, "report": report}
+            session |= self.server.worker_options
             given["UV_ARGO_SESSION"] = json.dumps(session)
         path = f"{Path(find_uv_bin()).parent}{os.pathsep}{os.environ['PATH']}" if uv else os.defpath
         # What an image of this network brings: its certificates, and the way out.
@@ -270,6 +271,9 @@ class ArgoServer:
         self.most = threading.Semaphore(1000)  # pods that run at one time
         self.tokens = {"secret"}
         self.forward_cuts: list[int] = []  # after so many bytes from the pod, the next port-forwards are cut
+        self.worker_options: dict[str, object] = {}  # more options of the workers of sessions
+        self.forward_down = False  # port-forwards end, and new ones are refused
+        self.forwarded: list[int] = []  # bytes from pods, in each piece
         self.forward_frozen = False  # port-forwards move nothing, as behind a network that is cut
         self.frozen = False  # logs are silent, as behind a kubelet that hangs
         self.prefix = prefix
@@ -586,6 +590,8 @@ class _Handler(BaseHTTPRequestHandler):
                 # Without `create`, the server gives no reason.
                 message = f'pods "{name}" is forbidden: {reason if verb == "get" else ""}'
                 return self.say(403, {"kind": "Status", "message": message, "reason": "Forbidden", "code": 403})
+        if server.forward_down:
+            return self.say(503, {"kind": "Status", "message": "error dialing backend", "code": 503})
         if self.headers.get("Upgrade") != "websocket":
             return self.say(400, {"kind": "Status", "message": "Upgrade request required", "code": 400})
         workflow = server.workflows.get(name)
@@ -619,7 +625,7 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:
             return send(1, b"error forwarding port 8471 to pod: connect: connection refused")
         with pod:
-            while not server.closed:
+            while not (server.closed or server.forward_down):
                 ready, _, _ = select.select([pod, self.connection], [], [], 0.1)
                 if server.forward_frozen:
                     time.sleep(0.01)
@@ -634,6 +640,7 @@ class _Handler(BaseHTTPRequestHandler):
                         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                         return None
                     left = None if left is None else left - len(data)
+                    server.forwarded.append(len(data))
                     send(0, data)
                 if self.connection in ready:
                     data = self.connection.recv(65536)

@@ -307,6 +307,15 @@ class RemoteSessions(Sessions, Protocol):
             BackendError: the backend does not answer, or does not let the user note it.
         """
 
+    def worker_log(self, address: str, *, follow: bool = False) -> Iterator[Item]:
+        """The log of a worker with the records of all its cells, as far as it is kept, and phases.
+
+        With `follow`, to its end.
+
+        Raises:
+            BackendError: it cannot be read.
+        """
+
     def end_worker(self, address: str) -> None:
         """End a worker, whatever it does; no error if it has ended.
 

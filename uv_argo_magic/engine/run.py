@@ -28,7 +28,7 @@ from uv_argo_magic.core.protocol import events
 from uv_argo_magic.core.protocol.state import Restarted, RunState, fold
 from uv_argo_magic.core.resolution.lock import Lock, Resolution
 from uv_argo_magic.core.view import messages
-from uv_argo_magic.errors import ArgoMagicError, BackendError, BackendUnavailable
+from uv_argo_magic.errors import ArgoMagicError, BackendError, BackendUnavailable, ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -516,7 +516,7 @@ class Run:
                     self._take(*events.decode(item, self._nonce))
                 else:
                     self._take(item)
-        except BackendError as problem:
+        except (BackendError, ProtocolError) as problem:
             message = ". ".join(part for part in (str(problem), problem.hint) if part)
             self._take(events.NodePhase(phase=type(problem).__name__, message=message, t=time.time()))
         except Exception as problem:  # noqa: BLE001 - a defect of a backend must be an outcome, or the run never ends

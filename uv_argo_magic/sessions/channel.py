@@ -45,10 +45,10 @@ class Channel:
         self.sock.settimeout(seconds)
         try:
             self.send(do, values, body)
-            answer, _ = self._receive()
+            answer, data = self._receive()
         except (OSError, ValueError) as problem:
             raise BackendUnavailable(f"the session does not answer: {problem}") from problem
-        return answer
+        return {**answer, "body": data.decode()} if data else answer
 
     def send(self, do: str, values: Mapping[str, object], body: bytes = b"") -> None:
         """Send a request.
@@ -144,6 +144,8 @@ class Connections:
     _holding: Channel | None = None
     _answers: queue.SimpleQueue[Message] = field(default_factory=queue.SimpleQueue)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _has_read: list[str] = field(default_factory=list)
+    """Runs whose logs have been read, which the worker does not know yet."""
 
     def open(self) -> Channel:
         """A new connection.
@@ -162,6 +164,9 @@ class Connections:
         Raises:
             BackendUnavailable: the worker does not answer.
         """
+        if self._has_read:
+            values = {**values, "read": self._has_read.copy()}
+            self._has_read.clear()
         with contextlib.suppress(IndexError, BackendUnavailable):
             channel = self._free.pop()
             return self._request(channel, do, values, body), channel
@@ -174,6 +179,10 @@ class Connections:
             self._free.append(channel)
         else:
             channel.close()
+
+    def has_read(self, run: str) -> None:
+        """Let the next request say that the log of a run was read: the worker may forget it."""
+        self._has_read.append(run)
 
     def ask(self, do: str, **values: object) -> Message:
         """The answer to a request.

@@ -124,6 +124,14 @@ class PodSession:
             if phase != "Running":
                 self._abandon()
 
+    def log(self) -> Iterator[str]:
+        """What the log of the worker's container has by now.
+
+        Raises:
+            BackendError: it cannot be read.
+        """
+        yield from (item for item in self.backend.worker_log(self.address) if isinstance(item, str))
+
     def why_ended(self) -> str:
         """Why the worker has ended, and what was lost; "" while it lives, or if that is not known."""
         ending = workers.remote_ending(self.entry, self.registry)

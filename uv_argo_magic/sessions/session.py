@@ -360,6 +360,7 @@ def find_run(entry: RunRecord) -> tuple[SessionRuns, base.RemoteRun] | None:
         hold=lambda: None,
         interpreter=interpreters.find(session.python),
         at_end=connections.close,
+        nonce=remote.nonce,
     )
     return runs, remote
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from uv_argo_magic.backends.base import Capability, Submission
 from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol.merged_log import MergedLog, SessionLog
 from uv_argo_magic.errors import BackendError, BackendUnavailable
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-    from uv_argo_magic.sessions.channel import Channel, Connections
+    from uv_argo_magic.sessions.channel import Channel, Connections, Message
     from uv_argo_magic.sessions.pod_session import PodSession
     from uv_argo_magic.uv.interpreters import Interpreter
 
@@ -26,6 +27,7 @@ CAUSE = 10.0
 """Seconds to wait for the reason why a pod ends."""
 RESEND = 30.0
 """Seconds for which a cell is sent to a pod again that does not answer."""
+DROPPED = "the session does not have them any more"
 RETRY = (0.2, 1.5, 2.0)
 """Seconds before a connection to a pod is tried again: the first time, their growth, the most."""
 
@@ -52,8 +54,10 @@ class SessionRuns:
     _channels: dict[str, Channel] = field(default_factory=dict)
     _stopped: set[str] = field(default_factory=set)
     """Cells that this process asked to end."""
-    _nonce: str = ""
+    nonce: str = ""
     """Of the records of the last cell."""
+    _merged: dict[str, MergedLog] = field(default_factory=dict)
+    """What was received of each cell's log."""
     _waiting: dict[str, tuple[Callable[[], None], RunSpec]] = field(default_factory=dict)
     """Cells that are sent once the worker has started."""
 
@@ -70,7 +74,7 @@ class SessionRuns:
             BackendUnavailable: the worker does not answer.
         """
         name = f"{PREFIX}{run_id}"
-        self._nonce = program.nonce
+        self.nonce = program.nonce
         request = {
             "run": run_id, "client": self.connections.client, "number": self.number, "stdin": self.can_ask,
             "keep": spec.settings.keep,
@@ -163,7 +167,7 @@ class SessionRuns:
                         with contextlib.suppress(BackendError):
                             self.hold()  # the lease may have ended with the connection
                     is_complete = is_complete or '"k":"exit"' in text
-                    if name not in self._stopped and ev.exit_reason(text, self._nonce) == "stopped":
+                    if name not in self._stopped and ev.exit_reason(text, self.nonce) == "stopped":
                         last = self._phase_of_end(pod)
                         yield last
                     if '"k":"variables"' in text:
@@ -199,59 +203,73 @@ class SessionRuns:
 
     def _remember(self, text: str, pod: PodSession) -> None:
         """Keep the variables after a cell: a pod that is killed cannot write them."""
-        for event in ev.decode(text, self._nonce):
+        for event in ev.decode(text, self.nonce):
             if isinstance(event, ev.SessionVariables):
                 pod.remember(event)
 
     def _texts(self, name: str) -> Iterator[str]:
-        """The log of a cell from its start, until it ends or the connection breaks.
+        """The log of a cell after what was received of it, until it ends or the connection breaks.
 
         Raises:
             BackendUnavailable: the worker does not answer.
             BackendError: it does not have the log any more.
             OSError: the connection broke.
+            ProtocolError: the log is another one than before.
         """
+        run, first = name.removeprefix(PREFIX), 1
+        merged = self._merged.setdefault(name, MergedLog(has_one_copy=self.pod is None))
         channel = self._channels.pop(name, None)
         if channel is None:
-            answer, channel = self.connections.request("follow", {"run": name.removeprefix(PREFIX)})
+            answer, channel = self.connections.request("follow", {"run": run, "after": merged.received})
             if "error" in answer:
                 channel.close()
                 raise BackendError(
                     f"the session {self.name} does not have the log of this cell any more",
-                    hint="The log of its pod may have it: kubectl logs.",
+                    hint="The log of its pod may have it: kubectl logs." if self.pod else "",
                 )
+            first = 1 + int(answer.get("after", 0))
+            yield from self._missing(merged, first - 1, answer)
         try:
-            yield from channel.text()
+            for text in channel.text():
+                if new := merged.add(text, first):
+                    yield new
+                first += text.count("\n")
         except BaseException:
             channel.close()
             raise
         self.connections.keep(channel)
+        self.connections.has_read(run)
+
+    def _missing(self, merged: MergedLog, last: int, answer: Message) -> Iterator[str]:
+        """Lines up to number `last` that the worker has dropped: from the log of its pod, else what it has kept."""
+        if merged.received >= last:
+            return
+        fill = functools.partial(
+            merged.fill, str(answer.get("body", "")), nonce=self.nonce, boot=str(answer["boot"]), reason=DROPPED
+        )
+        log = SessionLog(self.nonce)
+        with contextlib.suppress(BackendError):
+            for text in self.pod.log() if self.pod else ():
+                for first, part in log.feed(text):
+                    if first <= last:
+                        yield fill(first - 1) + merged.add(part, first)
+        yield fill(last)
 
     def _watch(self, name: str) -> Iterator[str | ev.NodePhase]:
-        """The log of a cell as it grows; after a lost connection, from its start once more."""
+        """The log of a cell as it grows; after a lost connection, what follows."""
         yield ev.NodePhase(phase="Running", t=time.time())
-        channel = self._channels.pop(name, None)
-        is_complete = is_read = False
-        while not is_read:
+        is_complete = False
+        while True:
             try:
-                if channel is None:
-                    answer, channel = self.connections.request("follow", {"run": name.removeprefix(PREFIX)})
-                    if "error" in answer:
-                        break
-                for text in channel.text():
+                for text in self._texts(name):
                     is_complete = is_complete or '"k":"exit"' in text
                     yield text
-                is_read = True
-                self.connections.keep(channel)
-                channel = None
-            except BackendUnavailable:
                 break
             except OSError:
-                is_read = is_complete
-            finally:
-                if channel is not None:
-                    channel.close()
-                    channel = None
+                if is_complete:
+                    break
+            except BackendError:
+                break
         phase = ev.NodePhase(phase="Succeeded", t=time.time())
         if not is_complete:
             phase = ev.NodePhase(phase="Failed", message="the process of the session was ended", t=time.time())

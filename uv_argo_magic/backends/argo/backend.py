@@ -336,6 +336,14 @@ class ArgoBackend:
         workflows = client.workflows(session_list.SELECTOR, all_namespaces=all_namespaces)
         return tuple(session_list.read_all(workflows))
 
+    def worker_log(self, address: str, *, follow: bool = False) -> Iterator[Item]:
+        """The log of a session's pod, and phases; with `follow`, to its end.
+
+        Raises:
+            BackendError: it cannot be read.
+        """
+        return pod_workers.log(*self._worker(address), follow=follow)
+
     def end_worker(self, address: str) -> None:
         """Let Argo end the workflow of a session.
 

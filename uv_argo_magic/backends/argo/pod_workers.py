@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.backends.argo import diagnose
 from uv_argo_magic.backends.argo.client import pods_of
-from uv_argo_magic.backends.argo.follow import Follower
+from uv_argo_magic.backends.argo.follow import Follower, so_far
 from uv_argo_magic.backends.base import WorkerEnd
 from uv_argo_magic.backends.kubernetes import diagnose as pods
 from uv_argo_magic.backends.kubernetes import port_forward
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from uv_argo_magic.backends.argo.client import ArgoClient
-    from uv_argo_magic.backends.base import WorkerOptions
+    from uv_argo_magic.backends.base import Item, WorkerOptions
     from uv_argo_magic.core.spec.run_spec import RunSpec
 
 PORT = 8471
@@ -227,6 +227,17 @@ def worker_end(client: ArgoClient, address: Address) -> WorkerEnd | None:
         # A worker that is asked to end by a signal does not know why.
         return WorkerEnd(reason=(cause or own_reason) if own_reason == TERMINATED else own_reason, report=report)
     return WorkerEnd(reason=cause or "its worker has ended")
+
+
+def log(client: ArgoClient, address: Address, *, follow: bool) -> Iterator[Item]:
+    """The log of the worker's pod as far as its node keeps it, and phases; with `follow`, to its end.
+
+    Raises:
+        BackendError: it cannot be read.
+    """
+    if follow:
+        return Follower(client, address.workflow, "").items()
+    return so_far(client, address.workflow)
 
 
 def end(client: ArgoClient, address: Address) -> None:

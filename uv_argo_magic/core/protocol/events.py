@@ -218,6 +218,14 @@ class Skipped(Record):
 
 
 @frozen
+class Dropped(Record):
+    """A copy of the log lacks `lines` lines; `n` is the number of the last of them."""
+
+    lines: int
+    reason: str
+
+
+@frozen
 class Question(Record):
     """The cell asks the user (`input()`), or for a `password` (`getpass()`), and waits for the answer."""
 
@@ -366,8 +374,8 @@ class LogEnded:
 
 AnyRecord: TypeAlias = (
     Hello | PhaseStarted | Note | InstallLog | Progress | Locked | Installed | Text | Display | Result | ClearOutput
-    | Value | Files | Raised | Heartbeat | Snapshot | Skipped | Question | SessionVariables | SessionEnded | Exited
-    | Part
+    | Value | Files | Raised | Heartbeat | Snapshot | Skipped | Dropped | Question | SessionVariables | SessionEnded
+    | Exited | Part
 )  # fmt: skip
 """Everything that the guest writes as a record."""
 Event: TypeAlias = (
@@ -482,6 +490,7 @@ _CLASSES: dict[str, type[Record]] = {
     "heartbeat": Heartbeat,
     "snapshot": Snapshot,
     "skipped": Skipped,
+    "dropped": Dropped,
     "input": Question,
     "variables": SessionVariables,
     "lost": SessionEnded,

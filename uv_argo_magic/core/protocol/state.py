@@ -223,7 +223,11 @@ def _record(state: RunState, event: ev.AnyRecord) -> RunState:
     if event.boot != state.boot:
         state = _boot(state, event)
     missing = event.n - state.position - 1
-    if missing > 0 and event.n > state.highest + 1:
+    if isinstance(event, ev.Dropped):
+        if event.n > state.highest:
+            gap = Gap(lines=event.n - state.highest, reason=event.reason)
+            state = replace(state, outputs=state.outputs.add(gap))
+    elif missing > 0 and event.n > state.highest + 1:
         gap = Gap(lines=event.n - state.highest - 1, reason="not received")
         state = replace(state, outputs=state.outputs.add(gap))
     state = replace(state, position=event.n, highest=event.n, last_record=event.n)
@@ -295,6 +299,8 @@ def _act(  # noqa: C901, PLR0911, PLR0912 - one case an event is what this funct
             return replace(state, rss=event.rss)
         case ev.Snapshot():
             return replace(state, snapshot=event)
+        case ev.Dropped():
+            return state  # `_record` has put a gap there
         case ev.Question():
             return replace(state, question=event)
         case ev.SessionVariables():

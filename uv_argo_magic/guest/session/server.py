@@ -43,15 +43,15 @@ class Connection:
         """The socket's descriptor."""
         return self.sock.fileno()
 
-    def answer(self, message):
-        """Send a frame without bytes."""
-        self._owe(message, b"")
+    def answer(self, message, body=b""):
+        """Send a frame."""
+        self._owe(message, body)
         self.pump()
 
-    def follow(self, log):
-        """Send the log from its start, as it grows, to its end."""
+    def follow(self, log, position=0):
+        """Send the log from a position on, as it grows, to its end."""
         self.log = log
-        self.position = 0
+        self.position = position
 
     def _owe(self, message, body):
         self.owed += json.dumps(dict(message, size=len(body))).encode() + b"\n" + body
@@ -83,6 +83,10 @@ class Connection:
             self.pump()
 
     def _take_from(self, log):
+        if self.position < log.start:  # dropped, in the middle of what was sent: the client comes back
+            self.log = None
+            self.closing = True
+            return
         data = log.read(self.position, CHUNK)
         if data:
             self.position += len(data)

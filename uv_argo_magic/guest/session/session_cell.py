@@ -10,11 +10,9 @@ import json
 import os
 import re
 import signal
-import sys
 import time
 
 from .. import cell, output, processes
-from ..log_writer import Log
 from . import attribution
 
 DEFINES = re.compile(r"\b(?:def|class|lambda)\b")
@@ -22,7 +20,6 @@ BOOT = cell.BOOT.replace("execute", "session.interpreter")
 LATE = {attribution.LATE_STDOUT: "stdout", attribution.LATE_STDERR: "stderr"}
 FITS = 8192  # bytes that a pipe takes even if a background task of the interpreter lets it read nothing
 PATIENCE = 5.0
-IN_MEMORY = 64 * 1024  # bytes of a cell's log
 TIMEOUT_SECONDS = 10.0  # for which a cell may go on after run_timeout has interrupted it
 
 
@@ -50,56 +47,6 @@ class Process(cell.Process):
     def close_orders(self):
         """Let it end as soon as its cell has."""
         os.close(self.orders)
-
-
-class CellLog(Log):
-    """The log of one cell, which clients are sent as it grows: in memory, and in a file once it is long."""
-
-    def __init__(self, path, nonce, copy=-1):
-        Log.__init__(self, -1, nonce)
-        self.copy = Log(copy, nonce) if copy >= 0 else None  # the log of the container
-        self.path = path
-        self.head = bytearray()
-        self.most = IN_MEMORY
-        self.ended = False
-
-    def end(self, reason, code=0, detail=""):
-        """Write the last record."""
-        self.emit("exit", reason=reason, code=code, detail=detail)
-        self.ended = True
-
-    def read(self, position, size):
-        """At most `size` bytes from a position on."""
-        if self.fd >= 0:
-            return os.pread(self.fd, size, position)
-        return bytes(self.head[position : position + size])
-
-    def remove(self):
-        """Remove the file, if there is one."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            os.unlink(self.path)
-
-    def _write(self, data):
-        if self.copy is not None:
-            self.copy.raw(data, 0)
-        if self.fd < 0 and len(self.head) + len(data) > self.most:
-            self._move_to_file()
-        if self.fd >= 0:
-            super()._write(data)
-        else:
-            self.head += data
-            self.spent += len(data)
-
-    def _move_to_file(self):
-        try:
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            os.write(fd, self.head)
-        except OSError:  # a full disk: it stays where it is
-            self.most = sys.maxsize
-            return
-        self.fd = fd
-        self.head.clear()
 
 
 class Held:

@@ -19,11 +19,13 @@ import traceback
 
 from .. import environment, processes, supervisor
 from ..host import Host
+from .cell_log import MOST, CellLog
 from .server import Server
-from .session_cell import PATIENCE, CellLog, Process, SessionCell
+from .session_cell import PATIENCE, Process, SessionCell
 
 PROTOCOL = 1
-KEPT_LOGS = 20  # of ended cells
+KEPT_LOGS = 20  # of ended cells that a client has read
+MOST_LOGS = 1000  # of ended cells
 MOST_LATE = 1 << 20  # bytes of late output that a client has not read
 MOST_REPORT = 4096  # bytes that a pod's status takes
 SILENCE = 40.0  # seconds after which a holder that sends no pings gives way to another
@@ -154,6 +156,7 @@ class Worker:
     def __init__(self, host, options):
         self.host = host
         self.options = options
+        self.most = options.get("most") or MOST  # bytes of logs
         self.queue = collections.deque()  # type: collections.deque[Run]
         self.running = None  # type: Run | None
         self.logs = {}  # type: dict[str, Run]
@@ -291,11 +294,19 @@ class Worker:
             return 0
 
     def _forget_logs(self):
-        for old in list(self.logs)[:-KEPT_LOGS]:
-            log = self.logs[old].log
-            if log.ended and not any(connection.log is log for connection in self.server.connections):
-                del self.logs[old]
-                log.remove()
+        """Remove logs that were read, but for the newest; beyond the bound, drop the oldest output of the others."""
+        followed = [connection.log for connection in self.server.connections]
+        runs = list(self.logs.values())
+        room = self.most
+        for age, run in enumerate(reversed(runs)):
+            log = run.log
+            if log.ended and log not in followed:
+                if age >= (KEPT_LOGS if log.is_read else MOST_LOGS):
+                    del self.logs[run.id]
+                    log.remove()
+                    continue
+                log.drop(max(0, room))
+            room -= log.size
 
     # Requests.
 
@@ -305,6 +316,9 @@ class Worker:
         if method is None:
             connection.answer({"error": "unknown"})
             return
+        for run in request.get("read") or ():
+            if run in self.logs:
+                self.logs[run].log.is_read = True
         try:
             method(connection, request, body)
         except (KeyError, TypeError, ValueError) as problem:
@@ -348,7 +362,7 @@ class Worker:
             return
         payload = json.loads(body)
         path = os.path.join(self.host.home, "cells", "%s.log" % request["run"])
-        log = CellLog(path, payload["nonce"], 1 if "port" in self.options else -1)
+        log = CellLog(path, payload["nonce"], 1 if "port" in self.options else -1, self.most)
         run = Run(request, payload, log)
         self.logs[run.id] = run
         self.queue.append(run)
@@ -374,13 +388,14 @@ class Worker:
         connection.answer({"ok": True, "state": state, "reason": run.reason if run else ""})
 
     def _do_follow(self, connection, request, _body):
-        """Send the log of a cell once more."""
+        """Send the log of a cell, after the lines that the client has."""
         run = self.logs.get(request["run"])
         if run is None:
             connection.answer({"error": "unknown"})
             return
-        connection.answer({"ok": True})
-        connection.follow(run.log)
+        kept, position, after = run.log.after(int(request.get("after") or 0))
+        connection.answer({"ok": True, "boot": run.log.boot, "after": after}, kept)
+        connection.follow(run.log, position)
 
     def _do_stop(self, connection, request, _body):
         """Ask a cell to end: by an interrupt; a second request, some time later, ends its process."""

@@ -39,6 +39,7 @@ WHOLE = {
     "heartbeat": {"rss": 5},
     "snapshot": {"lines": 1, "bytes": 2, "tail": "t"},
     "skipped": {"lines": 1, "bytes": 2, "path": "p"},
+    "dropped": {"lines": 3, "reason": "rotated"},
     "input": {"prompt": "Name: ", "password": True},
     "variables": {"items": [["x", "int", 28, ""]], "total": 1},
     "lost": {"reason": "killed"},

@@ -148,6 +148,15 @@ def test_a_phase_is_entered_from_every_earlier_one_and_from_no_other(phase, late
     assert order == list(ORDER)
 
 
+def test_lines_that_were_dropped_are_a_gap_with_their_reason() -> None:
+    head, tail = log()[:5], log()[6:]
+    state = fold([*head, ev.Dropped(**stamp(7), lines=2, reason="too long"), *tail])
+    assert state.gaps == (Gap(lines=2, reason="too long"),)
+    assert state.outcome == "Succeeded"
+    late = fold([*log()[:7], ev.Dropped(**stamp(7), lines=2, reason="too long"), *tail])
+    assert not late.gaps
+
+
 def test_the_small_records() -> None:
     state = fold([
         ev.Note(**stamp(1), text="look"), ev.Locked(**stamp(2), lock="{}"), ev.Heartbeat(**stamp(3), rss=7),

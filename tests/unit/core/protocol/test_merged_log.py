@@ -1,0 +1,159 @@
+"""Copies of a run's log: merged by their line numbers, and found in the log of a session's pod, whole or cut."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol.merged_log import MergedLog, SessionLog, dropped, split_lines
+from uv_argo_magic.core.protocol.state import Gap, fold
+from uv_argo_magic.errors import ProtocolError
+
+
+def record(nonce: str, n: int, kind: str, **fields: object) -> str:
+    return f"{ev.PREFIX}{nonce} {json.dumps({**fields, 'k': kind, 'b': 'b' + nonce, 'n': n, 't': 1.0})}\n"
+
+
+def hello(nonce: str) -> str:
+    return record(nonce, 1, "hello", protocol=1, python="3.12.1", platform="Linux", pid=1)
+
+
+A = (
+    hello("a"), record("a", 2, "phase", phase="running"), "one\n", "two\n", record("a", 5, "heartbeat"), "three\n",
+    record("a", 7, "exit", reason="ok"),
+)  # fmt: skip
+B = (
+    hello("b"), record("b", 2, "note", text="waiting"), record("b", 3, "phase", phase="running"), "four\n",
+    record("b", 5, "exit", reason="ok"),
+)  # fmt: skip
+TOGETHER = [*A[:3], *B[:2], *A[3:], *B[2:]]
+"""What a pod writes if b was sent while a ran."""
+
+
+def test_only_a_newline_ends_a_line():
+    assert split_lines("a\rb\x0bc\nd") == ["a\rb\x0bc\n", "d"]
+    assert split_lines("") == []
+
+
+def test_lines_that_come_again_are_dropped():
+    merged = MergedLog()
+    assert merged.add("one\ntwo\n", 1) == "one\ntwo\n"
+    assert merged.add("two\nthree\n", 2) == "three\n"
+    assert merged.add("one\n", 1) == ""
+    assert merged.received == 3
+
+
+def test_a_line_without_its_newline_is_the_same_line():
+    merged = MergedLog()
+    assert merged.add("one\nend", 1) == "one\nend"
+    assert merged.add("end\n", 2) == ""
+
+
+def test_lines_between_two_copies_are_missing_and_may_not_come_later():
+    merged = MergedLog()
+    merged.add("one\n", 1)
+    assert merged.add("four\n", 4) == "four\n"
+    assert merged.add("two\nthree\nfour\nfive\n", 2) == "five\n"
+
+
+def test_two_copies_that_differ_are_an_error():
+    merged = MergedLog()
+    merged.add("one\ntwo\n", 1)
+    with pytest.raises(ProtocolError, match="differ at line 2"):
+        merged.add("two!\n", 2)
+
+
+@given(st.lists(st.text(alphabet="ab\r", max_size=3), max_size=12), st.data())
+def test_pieces_of_copies_in_any_cut_give_the_log_once(texts, data):
+    lines = [f"{text}\n" for text in texts]
+    merged, got = MergedLog(), ""
+    while merged.received < len(lines):
+        first = data.draw(st.integers(1, merged.received + 1))
+        last = data.draw(st.integers(first, len(lines)))
+        got += merged.add("".join(lines[first - 1 : last]), first)
+    assert got == "".join(lines)
+
+
+@given(st.data())
+def test_a_run_is_found_in_the_log_of_its_session(data):
+    is_live = data.draw(st.booleans())
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(TOGETHER)), max_size=4)))
+    for nonce, whole in (("a", A), ("b", B)):
+        log, merged, got = SessionLog(nonce, is_live=is_live), MergedLog(), ""
+        for start, end in zip([0, *cuts], [*cuts, len(TOGETHER)], strict=True):
+            for first, text in log.feed("".join(TOGETHER[start:end])):
+                assert first == merged.received + 1
+                got += merged.add(text, first)
+        assert got == "".join(whole)
+        assert log.has_ended
+
+
+@given(st.integers(0, len(TOGETHER)))
+def test_a_log_without_its_beginning_gives_the_lines_that_it_has(cut):
+    for nonce, whole in (("a", A), ("b", B)):
+        found = SessionLog(nonce).feed("".join(TOGETHER[cut:]))
+        for first, text in found:
+            lines = split_lines(text)
+            assert lines == list(whole[first - 1 : first - 1 + len(lines)])
+        kept = [line for line in TOGETHER[cut:] if line in whole]
+        raw = [line for line in kept if not line.startswith(ev.PREFIX)]
+        got = "".join(text for _, text in found)
+        assert all(line in got for line in raw) or not kept[-1:]
+
+
+def test_lines_of_other_programs_are_left_out():
+    log = SessionLog("a")
+    found = log.feed("".join(["stray\n", *A[:4], "stray\n", "@uv-argo:a {broken\n", A[4], *A[5:], "after\n"]))
+    assert "".join(text for _, text in found) == "".join(A)
+    assert [first for first, _ in found] == [1, 2, 3, 5, 6, 7]
+
+
+def test_lines_before_and_after_others_that_are_missing_have_no_number():
+    found = SessionLog("a").feed("".join([*A[:3], *A[4:]]))
+    assert "".join(text for _, text in found) == "".join([*A[:2], *A[4:]])
+
+
+def test_lines_of_a_live_log_are_given_at_once():
+    log = SessionLog("a", is_live=True)
+    log.feed("".join(A[:2]))
+    assert log.feed("one\n") == [(3, "one\n")]
+
+
+def test_with_one_copy_lines_that_come_again_are_dropped_unseen():
+    merged = MergedLog(has_one_copy=True)
+    assert merged.add("one\ntwo\n", 1) == "one\ntwo\n"
+    assert merged.add("2\nthree\n", 2) == "three\n"
+    assert merged.fill("", 5, nonce="a", boot="ba", reason="gone") == dropped("a", "ba", 5, 2, "gone")
+    assert merged.received == 5
+    assert merged.add("six", 6) == "six"
+    assert merged.received == 6
+
+
+def test_missing_lines_are_filled_with_the_records_that_were_kept():
+    merged = MergedLog()
+    merged.add(A[0], 1)
+    kept = "".join([A[0], A[1], "odd\n", dropped("a", "ba", 4, 2, "old"), A[4], dropped("a", "ba", 9, 4, "late")])
+    names = {"nonce": "a", "boot": "ba", "reason": "gone"}
+    assert merged.fill(kept, 3, **names) == A[1] + dropped("a", "ba", 3, 1, "old")
+    assert merged.fill(kept, 6, **names) == "".join(
+        [dropped("a", "ba", 4, 2, "old"), A[4], dropped("a", "ba", 6, 1, "late")]
+    )
+    assert merged.fill(kept, 6, **names) == ""
+    assert merged.fill(A[-1], 6, **names) == ""
+    assert merged.received == 6
+
+
+def test_a_cell_that_never_ran_has_no_raw_lines():
+    stopped = record("c", 2, "exit", reason="stopped")
+    log = SessionLog("c")
+    found = log.feed("".join([*A[:4], hello("c"), *A[4:], stopped]))
+    assert [text for _, text in found] == [hello("c"), stopped]
+
+
+def test_a_record_for_what_is_missing_is_a_gap():
+    text = "".join([A[0], A[1], dropped("a", "ba", 4, 2, "rotated"), *A[4:]])
+    state = fold(ev.decode(text, "a"))
+    assert state.gaps == (Gap(lines=2, reason="rotated"),)
+    assert state.outcome == "Succeeded"
