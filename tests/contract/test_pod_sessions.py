@@ -68,6 +68,12 @@ def worker_of(server, notebook):
     return server.workflows[json.loads(notebook.entry().worker.address)["workflow"]]
 
 
+def given(workflow):
+    """What the worker of a session was started with."""
+    (template,) = workflow.made["spec"]["templates"]
+    return json.loads(next(one["value"] for one in template["script"]["env"] if one["name"] == "UV_ARGO_SESSION"))
+
+
 def run_until_lost(notebook):
     """Run cells until one is refused: a pod answers for some time after it was deleted."""
     deadline = time.monotonic() + 60
@@ -98,9 +104,7 @@ def test_the_workflow_is_the_session(server, shared):
     assert metadata["labels"]["uv-argo-magic/session"] == "main"
     assert metadata["annotations"]["uv-argo-magic/notebook"] == str(shared.path)
     assert "uv-argo-magic/run" not in metadata["labels"]
-    (script,) = workflow.made["spec"]["templates"]
-    given = json.loads(next(one["value"] for one in script["script"]["env"] if one["name"] == "UV_ARGO_SESSION"))
-    assert len(bytes.fromhex(given["token"])) == 32
+    assert len(bytes.fromhex(given(workflow)["token"])) == 32
     assert shared.entry().worker.token not in json.dumps(workflow.made)
     assert any(b"in its log" in line for _, line in workflow.logs["main"].lines)
 
@@ -165,6 +169,38 @@ def test_autoscalers_may_not_move_a_session_by_default(server, notebook, line, i
     notes = worker_of(server, notebook).made["spec"]["podMetadata"]["annotations"]
     assert (notes.get("karpenter.sh/do-not-disrupt") == "true") == is_kept
     assert (notes.get("cluster-autoscaler.kubernetes.io/safe-to-evict") == "false") == is_kept
+
+
+@pytest.mark.parametrize(
+    ("line", "keep", "expected"),
+    [
+        ("-s --gpu 1", "", 300),
+        ("-s --gpu 1", "2h", 300),
+        ("-s --gpu 1", "2m", 120),
+        ("-s --gpu 1 --set keep=1h", "", 3600),
+        ("-s --gpu 1 --set gpu_keep=0", "", 1800),
+        ("-s --gpu 0", "", 1800),
+        ("-s", "", 1800),
+    ],
+)
+def test_a_session_with_a_gpu_ends_sooner_unless_its_cell_says_otherwise(
+    server, notebook, monkeypatch, line, keep, expected
+):
+    if keep:
+        monkeypatch.setenv("UV_ARGO_KEEP", keep)
+    notebook.run("1", line)
+    assert given(worker_of(server, notebook))["keep"] == expected
+    noted = ["because its pod has a GPU" in note for note in notebook.notes]
+    assert any(noted) == (expected < 1800)
+    notebook.run("2")
+    assert len(notebook.notes) == len(noted)
+    assert notebook.entry().settings.keep == expected
+
+
+def test_a_session_that_gets_a_gpu_when_it_restarts_ends_sooner(server, notebook):
+    notebook.run("1")
+    notebook.run("2", "-s --restart --gpu 1")
+    assert given(worker_of(server, notebook))["keep"] == 300
 
 
 def test_the_last_activity_is_noted_and_a_user_without_the_right_only_lacks_the_note(server, notebook, monkeypatch):

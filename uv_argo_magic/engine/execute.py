@@ -49,7 +49,7 @@ def execute(
         base.warm(base.load(spec.backend), guest_text(), spec)
     from uv_argo_magic.engine import stages  # noqa: PLC0415 - 50 ms, in which what was just started gets ready
 
-    notes = (*(session.rejoined_notes if session else ()), *configuration.notes, *spec.requirements.warnings)
+    notes = (*(session.notes if session else ()), *configuration.notes, *spec.requirements.warnings)
     return stages.carry_out(
         spec, front_end, notes=notes, upgrade=options.upgrade, dry_run=options.dry_run, session=session
     )

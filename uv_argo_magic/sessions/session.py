@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import math
 import secrets
 import socket
 import time
@@ -21,7 +22,7 @@ from uv_argo_magic._os import paths, process_id, user
 from uv_argo_magic.backends import base
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.resolution.lock import Lock, Package, Resolution
-from uv_argo_magic.core.spec import settings_parser
+from uv_argo_magic.core.spec import quantity, settings_parser
 from uv_argo_magic.errors import BackendError, BackendUnavailable, ResolutionError, SpecError
 from uv_argo_magic.sessions import workers
 from uv_argo_magic.sessions.pod_session import PodSession
@@ -61,6 +62,9 @@ class Session:
     """As in the cell's context."""
     can_ask: bool = False
     """Whether questions of the cell can be answered."""
+    _gives_keep: bool = False
+    """Whether the cell itself says how long the session is kept."""
+    _gpu_note: str = ""
 
     @property
     def name(self) -> str:
@@ -87,10 +91,10 @@ class Session:
         return workers.restart_hint(self.name)
 
     @property
-    def rejoined_notes(self) -> tuple[str, ...]:
-        """One line for a cell that uses a session which another kernel started."""
+    def notes(self) -> tuple[str, ...]:
+        """One line for a cell that uses a session which another kernel started, or that starts one with a GPU."""
         if not self.is_rejoined:
-            return ()
+            return (self._gpu_note,) if self._gpu_note else ()
         started = time.strftime("%H:%M", time.localtime(float(self.status["started"])))
         variables = humanize.count(int(self.status["total"]), "variable")
         restart_command = "%argo restart" if self.name == "main" else f"%argo restart {self.name}"
@@ -103,6 +107,7 @@ class Session:
             SpecError: the line asks for something else, or for a backend that has no sessions.
         """
         entry = self.entry
+        self._gives_keep = configuration.origin("keep") in _OF_THE_CELL
         if configuration.settings.environment == "persistent":
             raise SpecError(
                 "a session cannot use a persistent environment",
@@ -144,8 +149,8 @@ class Session:
             SpecError: the line asks for others, or has variables of a file that the session lacks.
         """
         entry = self.entry
-        if entry is None:
-            return spec
+        if entry is None or (not self.is_live and spec.resources.gpu and not entry.resources.gpu):
+            return self._with_gpu_keep(spec)
         if self.is_live and spec.settings.variables != entry.settings.variables:
             raise self._differs("variables", *(_variables(settings) for settings in (entry.settings, spec.settings)))
         if spec.resources == entry.resources:
@@ -155,6 +160,19 @@ class Session:
         if self.is_live:
             raise self._differs("resources", _resources(entry.resources), _resources(spec.resources))
         return spec
+
+    def _with_gpu_keep(self, spec: RunSpec) -> RunSpec:
+        """The spec of a session that starts: one that occupies a GPU of a cluster ends sooner."""
+        settings = spec.settings
+        has_gpu = spec.resources.gpu and quantity.limit(spec.resources.gpu) and base.remote_sessions(spec.backend)
+        if self._gives_keep or not (has_gpu and settings.gpu_keep):
+            return spec
+        keep = min(settings.keep or math.inf, settings.gpu_keep)
+        self._gpu_note = (
+            f"The session {self.name} ends after {humanize.exact_seconds(keep)} without a cell, because its pod has a GPU; "
+            "--set keep=1h keeps it longer."
+        )
+        return replace(spec, settings=replace(settings, keep=keep))
 
     @property
     def lock(self) -> Lock | None:

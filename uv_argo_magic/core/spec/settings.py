@@ -38,6 +38,9 @@ class Settings:
     keep: float = _setting(
         1800.0, "common", "time without a cell after which a session ends (0: with the kernel)", example="2h"
     )
+    gpu_keep: float = _setting(
+        300.0, "common", "as keep, for a session in a pod with a GPU, if its cell gives no keep (0: like keep)"
+    )
     max_age: float = _setting(0.0, "common", "time after which a session ends", example="12h")
     max_sessions: int = _setting(20, "advanced", "maximum number of live sessions on this machine")
     output_lines: int = _setting(1000, "common", "lines of output to show at the start, and at the end")
