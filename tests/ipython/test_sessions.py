@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from types import SimpleNamespace
+
 import pytest
 from support.kernel import Kernel
 from support.session_notebook import end_all
 
 from uv_argo_magic.core.view import ansi
+from uv_argo_magic.notebook import late_output
+from uv_argo_magic.sessions import workers
 
 
 @pytest.fixture(scope="module")
@@ -139,3 +144,48 @@ def test_late_output_is_shown_under_its_own_cell(kernel):
     shown = kernel.finish(second, others=(first,))
     assert "late" not in shown.text
     assert "late" in kernel.others[first].text
+
+
+def test_one_line_under_the_last_cell_says_that_a_session_ends_and_that_it_has_ended(kernel):
+    kernel.run("%%argo -s short\n1")
+    last = kernel.begin("%%argo -s short --set keep=4\n'the last'")
+    kernel.finish(last)
+    waiting = kernel.begin("import time; time.sleep(6)")
+    kernel.finish(waiting, others=(last,))
+    (shown, first), (updated, second) = kernel.others[last].messages
+    assert (shown, updated) == ("display_data", "update_display_data")
+    assert first["transient"]["display_id"] == second["transient"]["display_id"]
+    assert re.fullmatch(r"Session short ends at \d\d:\d\d unless one of its cells .*", first["data"]["text/plain"])
+    assert re.fullmatch(
+        r"Session short ended at \d\d:\d\d: idle for 4 s\. %argo restart short .*", second["data"]["text/plain"]
+    )
+    assert "uv_argo" in first["metadata"]
+    assert "idle for 4 s. Lost:" not in kernel.run("%%argo -s short\n1").text
+
+
+def test_the_next_cell_of_a_session_removes_the_line_on_its_end(monkeypatch):
+    published = []
+
+    class Sink:
+        def __init__(self, shell):
+            self.shell = shell
+
+        def publish(self, data, metadata, *, transient, update):
+            published.append((self.shell.name, data["text/plain"], transient["display_id"], update))
+
+    monkeypatch.setattr(late_output, "CellSink", Sink)
+    monkeypatch.setattr(late_output, "can_send_later", lambda shell: True)
+    monkeypatch.setattr(workers, "show_late", None)
+    monkeypatch.setattr(workers, "show_end", None)
+    late_output.expect("run-1", SimpleNamespace(kernel=1, name="first"), "removed")
+    event = {"event": "ending", "setting": "max_age", "reason": "", "session": "removed", "run": "run-1", "at": 0.0}
+    workers._on_event(event)
+    late_output.expect("run-2", SimpleNamespace(kernel=1, name="second"), "removed")
+    (cell, text, display_id, update), removal = published
+    assert (cell, update) == ("first", False)
+    assert "by its max_age" in text
+    assert removal == ("first", "", display_id, True)
+    workers._on_event(event | {"run": "run-2"})
+    assert published[2][0] == "second"
+    workers._on_event(event | {"run": "of another kernel", "session": "other"})
+    assert len(published) == 3

@@ -1,14 +1,21 @@
-"""Output of a session's cells that have ended: their threads and tasks go on, and print under their own cell.
+"""Messages of a session between its cells: output of threads and tasks, and one line before the session ends.
 
-Rule: where the front end would not show a late message, it is printed in the cell that runs then.
+Rules:
+- Threads and tasks print under their own cell. Where the front end would not show a late message, it is printed in the
+  cell that runs then.
+- The line on the end is shown under the last cell. The next cell of the session, or the end itself, replaces it.
 """
 
 from __future__ import annotations
 
 import sys
+import time
+import uuid
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+from uv_argo_magic.core.spec import output_metadata
+from uv_argo_magic.core.view import messages, tables
 from uv_argo_magic.notebook.background import CellSink
 from uv_argo_magic.renderers.choose import can_send_later
 from uv_argo_magic.sessions import workers
@@ -19,11 +26,16 @@ if TYPE_CHECKING:
 MOST = 200
 """Cells, the newest, whose output is shown under them."""
 _sinks: OrderedDict[str, CellSink] = OrderedDict()
+_endings: dict[str, tuple[CellSink, str]] = {}
+"""Session -> where the line on its end is shown, and the display id of that line."""
 
 
-def expect(run: str, shell: Any) -> None:
-    """Show later output of this run under the cell that is running now."""
+def expect(run: str, shell: Any, session: str) -> None:
+    """Show later messages of this run of a session under the cell that is running now."""
     workers.show_late = _show
+    workers.show_end = _show_end
+    if known := _endings.pop(session, None):
+        _publish(*known, "", update=True)
     if getattr(shell, "kernel", None) is None or not can_send_later(shell):
         return
     _sinks[run] = CellSink(shell)
@@ -46,3 +58,28 @@ def _show(event: Mapping[str, Any]) -> None:
             fields["data"], fields["metadata"], transient={"display_id": display_id} if display_id else {},
             update=bool(fields.get("update")),
         )  # fmt: skip
+
+
+def _show_end(event: Mapping[str, Any]) -> None:
+    """Show that a session ends soon, or has ended; called in a thread."""
+    session, moment = event["session"], time.strftime("%H:%M", time.localtime(event["at"]))
+    if event["event"] == "ended":
+        text = messages.session_ended(session, moment, reason=event["reason"])
+    else:
+        text = messages.session_ends(session, moment, setting=event["setting"])
+    known = _endings.get(session)
+    if known is not None:
+        _publish(*known, text, update=True)
+    elif (sink := _sinks.get(event["run"])) is not None:
+        _endings[session] = sink, uuid.uuid4().hex
+        _publish(*_endings[session], text, update=False)
+
+
+def _publish(sink: CellSink, display_id: str, text: str, *, update: bool) -> None:
+    """Show a note, marked as ours: it is not output of the cell."""
+    sink.publish(
+        {"text/plain": text, "text/html": tables.html(tables.Table(notes=(text,) if text else ()))},
+        {output_metadata.KEY: {"schema": output_metadata.SCHEMA}},
+        transient={"display_id": display_id},
+        update=update,
+    )

@@ -169,7 +169,7 @@ class CellFrontEnd:
         """Show the run in the cell; False if it goes on in the background, or in another page."""
         if prepared.spec.session:
             frames.remember_cell(run.id, self._name)
-            late_output.expect(run.id, self._shell)
+            late_output.expect(run.id, self._shell, prepared.spec.session)
         if self._options.out:
             self._shell.push({self._options.out: run})
         view = self._open_view(prepared.spec, run.id)

@@ -169,8 +169,8 @@ class Session:
             return spec
         keep = min(settings.keep or math.inf, settings.gpu_keep)
         self._gpu_note = (
-            f"The session {self.name} ends after {humanize.exact_seconds(keep)} without a cell, because its pod has a GPU; "
-            "--set keep=1h keeps it longer."
+            f"The session {self.name} ends after {humanize.exact_seconds(keep)} without a cell, because its pod has a "
+            "GPU; --set keep=1h keeps it longer."
         )
         return replace(spec, settings=replace(settings, keep=keep))
 

@@ -31,6 +31,8 @@ COMPLETION_SECONDS = 0.3
 
 show_late: Callable[[Mapping[str, Any]], object] | None = None
 """Shows output of a cell that has ended; set by a front end that can."""
+show_end: Callable[[Mapping[str, Any]], object] | None = None
+"""Shows that a session ends soon, or has ended, because it was not used or is too old; set by a front end that can."""
 KILLED = Ending(reason="its process was killed, or the machine was restarted")
 SILENCE = 30.0
 """Seconds without a byte after which a worker in a pod cannot be reached; load balancers cut idle streams after 60."""
@@ -285,5 +287,6 @@ def connections_to(entry: SessionEntry) -> Connections:
 
 
 def _on_event(event: Mapping[str, Any]) -> None:
-    if event["event"] == "output" and show_late is not None:
-        show_late(event)
+    show = {"output": show_late, "ending": show_end, "ended": show_end}.get(event["event"])
+    if show is not None:
+        show(event)

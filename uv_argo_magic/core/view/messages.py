@@ -177,6 +177,19 @@ LISTED = 8
 """Variables that a sentence lists by name."""
 
 
+def session_ends(name: str, moment: str, *, setting: str) -> str:
+    """The line under the last cell of a session that ends at that moment, by the setting `keep` or `max_age`."""
+    if setting == "keep":
+        return f"Session {name} ends at {moment} unless one of its cells runs. Run one to keep its variables."
+    return f"Session {name} ends at {moment} by its {setting}. Run a cell with --set {setting}=0 to keep its variables."
+
+
+def session_ended(name: str, moment: str, *, reason: str) -> str:
+    """The line under the last cell of a session that ended at that moment."""
+    restart = "%argo restart" if name == "main" else f"%argo restart {name}"
+    return f"Session {name} ended at {moment}: {reason}. {restart} starts it again, without its variables."
+
+
 def list_variables(items: Variables, total: int) -> str:
     """The variables of a session in one line, the largest first."""
     largest = sorted(items, key=lambda item: -item[2])[:LISTED]

@@ -29,6 +29,7 @@ MOST_LOGS = 1000  # of ended cells
 MOST_LATE = 1 << 20  # bytes of late output that a client has not read
 MOST_REPORT = 4096  # bytes that a pod's status takes
 SILENCE = 40.0  # seconds after which a holder that sends no pings gives way to another
+WARNING = 300.0  # seconds before its end at which its holder gets a message; a tenth of its time where that is less
 RETURN = 120.0  # seconds in which a client may come back to a pod, after its connection was cut
 GRACE = 3.0  # seconds in which the interpreter may run its exit handlers
 
@@ -171,6 +172,7 @@ class Worker:
         self.holder = {}  # type: dict[str, object]
         self.holding = None  # the holder's connection
         self.left_at = 0.0  # when that last ended
+        self.warned = 0.0  # the end of which its holder has a message
         os.makedirs(os.path.join(host.home, "cells"))
         self.server = host.server = Server(
             options.get("port") or options["socket"], options["token"], self._handle, self._lost
@@ -202,20 +204,35 @@ class Worker:
         """Wait for a request; end the session if it has been idle too long, is too old or has lost its interpreter."""
         now = time.time()
         keep, oldest = self.options["keep"], self.options["max_age"]
-        ends = [(self.idle_since + keep, "idle for %s" % _span(keep))] if keep else []
-        ends += [(self.started + oldest, "its max_age of %s is over" % _span(oldest))] if oldest else []
+        ends = [(self.idle_since + keep, keep, "keep", "idle for %s" % _span(keep))] if keep else []
+        ends += (
+            [(self.started + oldest, oldest, "max_age", "its max_age of %s is over" % _span(oldest))] if oldest else []
+        )
         if self.options["bound"] and self.holding is None and self.left_at:
-            ends.append((self.left_at + RETURN, "the kernel has ended"))
-        for moment, reason in ends:
+            ends.append((self.left_at + RETURN, 0.0, "", "the kernel has ended"))
+        moments = [now + 60.0]
+        for moment, span, setting, reason in sorted(ends)[:1]:
             if now >= moment:
+                self._tell("ended", setting, reason, moment)
                 self.host.end(reason)
                 return
-        seconds = min([moment - now for moment, _ in ends] + [60.0])
+            warning = moment - min(WARNING, span / 10)
+            if now >= warning and self.warned != moment:
+                self.warned = moment
+                self._tell("ending", setting, reason, moment)
+            moments += [moment] if now >= warning else [warning]
+        seconds = max(0.0, min(moments) - now)
         sources = sorted(self.cell.open) if self.cell else []
         if self.host.select(sources, seconds) and self.cell:
             self.cell.read()
         if self.cell and self.cell.process.popen.poll() is not None:
             self.host.end(_death(self.cell.process.popen.returncode) + " while no cell was running")
+
+    def _tell(self, event, setting, reason, moment):
+        """Tell the holder, under the last cell, of the end that a setting causes."""
+        if self.holding is not None and self.executed:
+            told = {"event": event, "session": self.options["name"], "run": self.executed[-1]}
+            self.holding.answer(dict(told, setting=setting, reason=reason, at=moment))
 
     def _run_next(self):
         run = self.running = self.queue.popleft()

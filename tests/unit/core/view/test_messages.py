@@ -271,3 +271,17 @@ def test_the_title_of_a_phase_follows_the_run():
     assert messages.phase_title(play(again)) == "Restarting"
     nothing = ev.Progress(boot="b", n=1, t=1.0, done=0, of=1, size=5)
     assert messages.download(RunState(phase="installing", progress=nothing)) == "0 of 1 package, 0 B of 5 B"
+
+
+def test_the_end_of_a_session_has_its_time_and_what_to_do():
+    assert messages.session_ends("main", "14:02", setting="keep") == (
+        "Session main ends at 14:02 unless one of its cells runs. Run one to keep its variables."
+    )
+    assert messages.session_ends("main", "14:02", setting="max_age") == (
+        "Session main ends at 14:02 by its max_age. Run a cell with --set max_age=0 to keep its variables."
+    )
+    ended_by = "idle for 30 min"
+    assert messages.session_ended("main", "14:02", reason=ended_by).endswith(
+        f"14:02: {ended_by}. %argo restart starts it again, without its variables."
+    )
+    assert "%argo restart train starts" in messages.session_ended("train", "14:02", reason=ended_by)
