@@ -5,33 +5,14 @@
 
     uv_argo_magic.run("print(1)", deps="numpy").logs()       in Python (docs/api.md)
 
-Rule: importing this is light; every name below except the errors is imported when it is first used.
+Rule: importing this imports nothing; every name below is imported when it is first used.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
 
-from uv_argo_magic.errors import (
-    ArgoMagicError,
-    BackendError,
-    BackendUnavailable,
-    CellFailed,
-    InstallFailed,
-    NodeFailed,
-    PolicyError,
-    ProtocolError,
-    PullError,
-    ResolutionError,
-    RunError,
-    SpecError,
-    Stopped,
-    StreamLost,
-    SubmitRejected,
-    VerifyFailed,
-)
-
+TYPE_CHECKING = False  # `typing` takes as long as the rest, and `uv-argo run` starts a process before it imports more
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -39,6 +20,24 @@ if TYPE_CHECKING:
     from uv_argo_magic.api import run, submit
     from uv_argo_magic.backends.base import Backend
     from uv_argo_magic.engine.run import Renderer, Run
+    from uv_argo_magic.errors import (
+        ArgoMagicError,
+        BackendError,
+        BackendUnavailable,
+        CellFailed,
+        InstallFailed,
+        NodeFailed,
+        PolicyError,
+        ProtocolError,
+        PullError,
+        ResolutionError,
+        RunError,
+        SpecError,
+        Stopped,
+        StreamLost,
+        SubmitRejected,
+        VerifyFailed,
+    )
 
     __version__: str
 
@@ -77,15 +76,16 @@ _LAZY = {
     "Renderer": "uv_argo_magic.engine.run",
     "Backend": "uv_argo_magic.backends.base",
 }
+"""Name -> its module; every other one is an error."""
 
 
 def __getattr__(name: str) -> object:
-    if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
     if name == "testing":
         return importlib.import_module("uv_argo_magic.testing")
     if name == "__version__":
         return importlib.import_module("importlib.metadata").version("uv-argo-magic")
+    if name in _LAZY or name in __all__:
+        return getattr(importlib.import_module(_LAZY.get(name, "uv_argo_magic.errors")), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

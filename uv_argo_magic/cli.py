@@ -1,181 +1,33 @@
-"""`uv-argo COMMAND`: the commands in a terminal.
+"""`uv-argo COMMAND`: the process of a command (commands/terminal.py).
 
-Exit status: for `run` and `attach` that of the script, or 128 and the number of the signal that ended it; else 0
-success, 1 the run or command failed, 2 invalid usage, 130 interrupted.
+Rule: what `uv-argo run` will need is started before our modules are imported, which takes as long.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
-import signal
+import gc
 import sys
-import threading
-from typing import TYPE_CHECKING
 
-from uv_argo_magic._os import paths
-from uv_argo_magic.commands import registry
-from uv_argo_magic.core.commands.table import read_argv
-from uv_argo_magic.engine.context import CellContext
-from uv_argo_magic.errors import ArgoMagicError, PolicyError, ResolutionError, RunError, SpecError
+from uv_argo_magic.backends import prestart
 
+TYPE_CHECKING = False  # `typing` would be imported before the process starts
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from typing import TextIO
+    from collections.abc import Sequence
 
-    from uv_argo_magic.core.view.tables import Table
-    from uv_argo_magic.history.store import History
-
-HANDLERS = {
-    **registry.COMMANDS,
-    "run": "uv_argo_magic.commands.run_file:run",
-    "attach": "uv_argo_magic.commands.attach:handle",
-    "edit": "uv_argo_magic.commands.edit_terminal:handle",
-}
-"""Which function handles each command of `uv-argo`."""
+YOUNG_OBJECTS = 50_000
+"""New objects between two collections; what imports make is not garbage, and Python looks at it every 700 objects."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line; the exit status."""
-    _open_streams()
-    try:
-        return _main(sys.argv[1:] if argv is None else argv)
-    except KeyboardInterrupt as interrupt:
-        print("interrupted", file=sys.stderr)
-        return 128 + (interrupt.number if isinstance(interrupt, _Terminated) else signal.SIGINT)
-    except BrokenPipeError:
-        # The reader of our output has exited; Python would complain again when it flushes at exit.
-        sys.stdout = None
-        return 1
-    except RunError as error:
-        if not _is_exit(error):
-            _print_error(error)
-        return _status(error)
-    except ArgoMagicError as error:
-        _print_error(error)
-        return 2 if isinstance(error, SpecError | ResolutionError | PolicyError) else 1
-    except OSError as error:
-        print(f"uv-argo: {error}", file=sys.stderr)
-        return 1
+    """Run a command line (default: that of this process); the exit status."""
+    is_own_process = argv is None
+    words = sys.argv[1:] if argv is None else argv
+    if is_own_process:
+        gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])
+        prestart.begin(words)
+    from uv_argo_magic.commands import terminal  # noqa: PLC0415 - 50 ms, in which what was just started gets ready
 
-
-def _is_exit(error: RunError) -> bool:
-    """Whether the script called `sys.exit`; prints the text that it gave, as Python does."""
-    if type(error).__name__ != "SystemExit":
-        return False
-    if not str(error).lstrip("-").isdecimal():
-        print(error, file=sys.stderr)
-    return True
-
-
-def _status(error: RunError) -> int:
-    """The exit status of a run that ended badly."""
-    exited = error.state.exited if error.state else None
-    if exited is None:
-        return 1
-    if exited.reason == "signal":
-        return 128 + abs(exited.code)
-    return exited.code if exited.reason in ("error", "exit") and 0 < exited.code < 256 else 1
-
-
-def _print_error(error: ArgoMagicError) -> None:
-    lines = error._render_traceback_()
-    name = type(error).__name__
-    if _has_colour(sys.stderr):
-        lines = [
-            f"\x1b[1;31m{name}\x1b[0m{line.removeprefix(name)}" if line.startswith(name) else line for line in lines
-        ]
-    print("\n".join(lines), file=sys.stderr)
-
-
-def _has_colour(stream: TextIO) -> bool:
-    """Whether the stream is a terminal with colours that the user has not switched off."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
-def _open_streams() -> None:
-    """Open the streams that are closed (`>&-`, a daemon), and escape what they cannot encode."""
-    for fd, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
-        try:
-            os.fstat(fd)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - lives as long as we do
-        elif mode == "w" and isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def _main(argv: Sequence[str]) -> int:
-    if list(argv) in (["--version"], ["-V"]):
-        import uv_argo_magic  # noqa: PLC0415 - for its version alone
-
-        print(f"uv-argo {uv_argo_magic.__version__}")
-        return 0
-    request = registry.Request(
-        line=read_argv(argv),
-        front_end="terminal",
-        get_context=lambda: CellContext.current(names={}, traits={}, line_offset=0),
-        get_history=_history,
-    )
-    status = 0
-    with _stop_on_signal():
-        for answer in registry.dispatch(request, HANDLERS):
-            match answer:
-                case registry.Failure():
-                    status = 1
-                case registry.Value():
-                    pass  # a terminal binds nothing
-                case _:
-                    text = _text(answer.new if isinstance(answer, registry.Growing) else answer)
-                    print(text, end="" if text.endswith("\n") or not text else "\n", flush=True)
+    status = terminal.main(words)
+    if is_own_process:
+        gc.freeze()  # Python would look for garbage once more, 10 ms, and then give all memory back
     return status
-
-
-# A run imports neither the history nor tables before its process has started: together 50 ms.
-
-
-def _history() -> History:
-    from uv_argo_magic.history.store import History  # noqa: PLC0415 - as above
-
-    return History(paths.data_dir() / "runs", keep=0)
-
-
-def _text(answer: str | Table) -> str:
-    if isinstance(answer, str):
-        return answer
-    import shutil  # noqa: PLC0415 - as above
-
-    from uv_argo_magic.core.view import tables  # noqa: PLC0415 - as above
-
-    return tables.text(answer, shutil.get_terminal_size().columns, bold=_has_colour(sys.stdout))
-
-
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP: stops the run as an interrupt does, so that it is not lost."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.number = number
-
-
-@contextlib.contextmanager
-def _stop_on_signal() -> Iterator[None]:
-    def end(number: int, _frame: object) -> None:
-        raise _Terminated(number)
-
-    # A signal that is ignored (nohup) stays ignored; only the main thread may set handlers.
-    main = threading.current_thread() is threading.main_thread()
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if main and hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in numbers}
-    for number, handler in before.items():
-        if handler is signal.SIG_DFL:
-            signal.signal(number, end)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            if handler is signal.SIG_DFL:
-                signal.signal(number, handler)

@@ -39,7 +39,7 @@ from uv_argo_magic.core.requirements.parsed_file import ParsedRequirements, merg
 from uv_argo_magic.core.requirements.pep723 import parse_script
 from uv_argo_magic.core.requirements.pylock_pins import read_pins
 from uv_argo_magic.core.requirements.pyproject import read_pyproject
-from uv_argo_magic.core.spec import program
+from uv_argo_magic.core.spec.uv_environ import uv_process_environ
 from uv_argo_magic.core.suggest import nearest
 from uv_argo_magic.errors import SpecError
 
@@ -309,7 +309,7 @@ def _uvlock(source: _Source, text: str, _done: object) -> ParsedRequirements:
             completed = subprocess.run(
                 command,
                 cwd=folder,
-                env=program.uv_process_environ(os.environ),
+                env=uv_process_environ(os.environ),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,

@@ -25,7 +25,7 @@ from support.index_server import IndexServer
 from uv import find_uv_bin
 
 from uv_argo_magic.core.resolution.install_errors import InstallFailure, classify, warnings
-from uv_argo_magic.core.spec.program import uv_process_environ
+from uv_argo_magic.core.spec.uv_environ import uv_process_environ
 
 BASE = sys._base_executable
 VERSION = ".".join(map(str, sys.version_info[:3]))

@@ -12,8 +12,8 @@ from uv import find_uv_bin
 from uv_argo_magic import requirements_files
 from uv_argo_magic.cli import main
 from uv_argo_magic.core.commands.table import read_cell, run_options
-from uv_argo_magic.core.spec import program
 from uv_argo_magic.core.spec.run_spec import Settings
+from uv_argo_magic.core.spec.uv_environ import uv_process_environ
 from uv_argo_magic.engine.context import CellContext
 from uv_argo_magic.engine.spec_builder import specify
 from uv_argo_magic.errors import ResolutionError, SpecError
@@ -49,7 +49,7 @@ def index():
 
 @pytest.fixture
 def uv(index, tmp_path):
-    environ = program.uv_process_environ(os.environ) | {
+    environ = uv_process_environ(os.environ) | {
         "UV_CACHE_DIR": str(tmp_path / "cache"),
         "UV_DEFAULT_INDEX": index.url,
     }

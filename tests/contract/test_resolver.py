@@ -22,8 +22,8 @@ from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.core.resolution import lock_export
 from uv_argo_magic.core.resolution.base_packages import BaseEnvironment, Distribution
 from uv_argo_magic.core.resolution.lock import Lock, Target, Unresolved
-from uv_argo_magic.core.spec import program
 from uv_argo_magic.core.spec.run_spec import Settings
+from uv_argo_magic.core.spec.uv_environ import uv_process_environ
 from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.uv import interpreters, runner
 from uv_argo_magic.uv.interpreters import Interpreter
@@ -101,7 +101,7 @@ def test_what_is_locked_can_be_installed_as_it_is(index, ask, tmp_path):
     subprocess.run(
         [*command, "--python", python, "--default-index", index.url],
         cwd=tmp_path,
-        env=program.uv_process_environ(os.environ) | {"UV_CACHE_DIR": str(tmp_path / "uv")},
+        env=uv_process_environ(os.environ) | {"UV_CACHE_DIR": str(tmp_path / "uv")},
         check=True,
         capture_output=True,
     )
@@ -250,8 +250,8 @@ def test_only_the_way_to_the_index_comes_from_the_environment(index, ask, tmp_pa
     }
     assert names(ask("alpha", env=odd)) == ["alpha 1.0"]
     kept = {"SSL_CERT_FILE": "/c.pem", "HTTPS_PROXY": "http://p", "UV_SYSTEM_CERTS": "1", "UV_INDEX_MINE_PASSWORD": "x"}
-    assert kept.items() <= program.uv_process_environ(kept | odd).items()
-    assert not set(odd) & set(program.uv_process_environ(kept | odd))
+    assert kept.items() <= uv_process_environ(kept | odd).items()
+    assert not set(odd) & set(uv_process_environ(kept | odd))
 
 
 @pytest.mark.parametrize("url", ["not a url", "ftp://index.example.com", "--help", "/etc"])
@@ -599,7 +599,7 @@ def test_what_is_cached_here(index, ask, about, tmp_path):
     made = ask("alpha")
     assert Resolver(settings=Settings(), **about).cached(made) == frozenset()
     command = [find_uv_bin(), "pip", "install", "-q", "--target", str(tmp_path / "t"), "--no-deps", "alpha"]
-    subprocess.run(command, env=program.uv_process_environ(about["environ"]), check=True)
+    subprocess.run(command, env=uv_process_environ(about["environ"]), check=True)
     count = len(index.requests)
     assert Resolver(settings=Settings(), **about).cached(made) == {"alpha"}
     assert len(index.requests) == count
@@ -619,7 +619,7 @@ def test_a_lock_as_files_that_uv_installs(index, ask, about, tmp_path):
         command = [find_uv_bin(), "pip", "install", "--target", name + "-tree", "--no-deps", "--require-hashes", "-r"]
         subprocess.run(
             [*command, name, "--python", interpreters.find().path],
-            cwd=tmp_path, env=program.uv_process_environ(about["environ"]), check=True, capture_output=True,
+            cwd=tmp_path, env=uv_process_environ(about["environ"]), check=True, capture_output=True,
         )  # fmt: skip
         there = sorted(path.name for path in (tmp_path / (name + "-tree")).glob("*.dist-info"))
         assert there == ["alpha-1.0.dist-info", "beta-1.0.dist-info", "gamma-1.0.dist-info"]

@@ -1,4 +1,4 @@
-"""cli.py, commands/runs.py: the verbs in a terminal, by their text and exit status."""
+"""cli.py, commands/terminal.py, commands/runs.py: the verbs in a terminal, by their text and exit status."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from support import fake_engine
 
 from uv_argo_magic import cli
-from uv_argo_magic.commands import registry, runs
+from uv_argo_magic.commands import registry, runs, terminal
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import RunState, fold
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target
@@ -57,7 +57,7 @@ def keep(history, run_id="r1", *seen, reason="ok", code=0, live=False, cell="\np
 def answer(line, history, front_end, notebook=""):
     context = CellContext.current(names={}, traits={}, line_offset=0, notebook=notebook)
     request = registry.Request(line=line, front_end=front_end, get_context=lambda: context, get_history=lambda: history)
-    return "".join(map(cli._text, registry.dispatch(request, registry.COMMANDS)))
+    return "".join(map(terminal._text, registry.dispatch(request, registry.COMMANDS)))
 
 
 def test_run_streams_each_output_to_its_stream(engine, capsys):
@@ -192,7 +192,7 @@ def test_a_reader_that_left_is_no_traceback(monkeypatch):
     def leave(*_):
         raise BrokenPipeError
 
-    monkeypatch.setattr(cli, "_main", leave)
+    monkeypatch.setattr(terminal, "_main", leave)
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     assert cli.main([]) == 1
 
@@ -273,7 +273,7 @@ def test_stop(history, capsys, monkeypatch):
     data = json.loads((files.folder / "spec.json").read_text(encoding="utf-8"))
     # Nobody here answers the wish: as if the process that follows were busy, and nothing known of a supervisor.
     assert data["pid"]
-    assert answer(cli.read_argv(["stop"]), history, "terminal") == "Stop requested for r1"
+    assert answer(terminal.read_argv(["stop"]), history, "terminal") == "Stop requested for r1"
     assert "terminal" in files.stop_asked()
     files.finish(RunState(outcome="Stopped", ended_at=1.0))
     assert cli.main(["stop", "r1"]) == 0

@@ -15,6 +15,7 @@ import importlib
 import operator
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
+from uv_argo_magic.backends import prestart
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.core.suggest import unknown
@@ -461,6 +462,7 @@ def warm(backend: Backend, guest: str, spec: RunSpec) -> None:
     """Let the backend prepare for a run like this."""
     if isinstance(backend, Warms):
         backend.warm(guest, spec)
+    prestart.end_unused()
 
 
 def with_sessions(backend: Backend, name: str) -> Sessions:

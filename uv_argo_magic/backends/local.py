@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING
 
 from uv import find_uv_bin
 
-from uv_argo_magic._os import paths
-from uv_argo_magic.backends import local_limits, local_worker
+from uv_argo_magic._os import atomic_write, paths
+from uv_argo_magic.backends import local_limits, local_worker, prestart
 from uv_argo_magic.backends.base import Capability, Check, Submission
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.spec import indexes
@@ -93,7 +93,8 @@ class _Launch:
                     f"cannot create a folder for the run: {problem}", hint="Free some disk space, or set TMPDIR."
                 ) from problem
             try:
-                process, lifeline = self._spawn(folder)
+                command = [self.python, "-I", "-S", str(folder / "program.py")]
+                process, lifeline = prestart.spawn(command, str(folder), self._environ(folder), waits=self.is_spare)
             except OSError as problem:
                 raise BackendUnavailable(
                     f"cannot start {self.python}: {problem}",
@@ -102,41 +103,37 @@ class _Launch:
             cleanup.pop_all()
         return _Supervisor(launch=self, process=process, folder=folder, lifeline=lifeline, key=self.spare_key)
 
-    def _spawn(self, folder: Path) -> tuple[subprocess.Popen[bytes], int]:
-        """The process, and the end of its lifeline to hold: the operating system closes it when this process ends."""
-        read_end, write_end = os.pipe()
-        try:
-            with (folder / "supervisor.err").open("wb") as err:
-                process = subprocess.Popen(
-                    [self.python, "-I", "-S", str(folder / "program.py")],
-                    stdin=subprocess.PIPE if self.is_spare else subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=err,
-                    env=self._environ(folder, read_end),
-                    cwd=folder,
-                    pass_fds=(read_end,),
-                    start_new_session=True,
-                )
-        except BaseException:
-            os.close(write_end)
-            raise
-        finally:
-            os.close(read_end)
-        return process, write_end
+    def adopt(self) -> _Supervisor | None:
+        """The process that was started before this launch was known; None if there is none that fits.
 
-    def _environ(self, folder: Path, lifeline: int) -> dict[str, str]:
-        # uv's settings in this environment must not change the install of what was resolved without them.
+        If there is none, the next `uv-argo run` is to have one.
+        """
+        guest = self.store / "guest" / self.program.digest
+        origin = (self.python, str(guest), str(self.store), dict(os.environ))
+        found = prestart.take()
+        if found is None:
+            if record := prestart.record(python=self.python, guest=str(guest), store=str(self.store), uv=find_uv_bin()):
+                with contextlib.suppress(OSError):
+                    atomic_write.write(Path(record[0]), record[1])
+            return None
+        supervisor = _Supervisor(
+            launch=self,
+            process=found.process,
+            folder=Path(found.folder),
+            lifeline=found.lifeline,
+            key=self.spare_key,
+        )
+        if found.origin != origin:
+            supervisor.close()
+            return None
+        return supervisor
+
+    def _environ(self, folder: Path) -> dict[str, str]:
         return (
-            programs.uv_process_environ(os.environ)
+            prestart.environment(os.environ, store=str(self.store), folder=str(folder), uv=find_uv_bin())
             | dict(self.credentials)
             | ({"UV_ARGO_VENV": str(self.venv)} if self.venv else {})
-            | {
-                "UV_ARGO_STORE": str(self.store),
-                "UV_ARGO_RUN": str(folder),
-                "UV_ARGO_UV": find_uv_bin(),
-                "UV_ARGO_OUTPUT": str(self.output or folder / "output.log"),
-                "UV_ARGO_LIFELINE": str(lifeline),
-            }
+            | {"UV_ARGO_OUTPUT": str(self.output or folder / "output.log")}
         )
 
 
@@ -380,7 +377,8 @@ class LocalBackend:
         try:
             python = interpreters.find(spec.python).path
             program = programs.Program(guest=guest, payload="", nonce="")
-            spare = _Launch(program=program, python=python, store=self._store_folder(), is_spare=True).start()
+            launch = _Launch(program=program, python=python, store=self._store_folder(), is_spare=True)
+            spare = launch.adopt() or launch.start()
         except (BackendUnavailable, SpecError):
             return  # the next run starts its own process, and reports what is wrong
         with self._lock:

@@ -24,7 +24,7 @@ from uv import find_uv_bin
 
 from uv_argo_magic._os import private_folder
 from uv_argo_magic.backends import local_limits
-from uv_argo_magic.core.spec import program as programs
+from uv_argo_magic.core.spec.uv_environ import uv_process_environ
 from uv_argo_magic.errors import BackendUnavailable
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _spawn(
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=err,
-                env=programs.uv_process_environ(os.environ)
+                env=uv_process_environ(os.environ)
                 | dict(credentials)
                 | {
                     "UV_ARGO_STORE": str(store),

@@ -14,7 +14,8 @@ from uv_argo_magic.backends import base
 from uv_argo_magic.core.policy import checks, rules
 from uv_argo_magic.core.policy.model import Subject
 from uv_argo_magic.core.resolution.lock import Lock
-from uv_argo_magic.core.spec import indexes, program
+from uv_argo_magic.core.spec import indexes
+from uv_argo_magic.core.spec.uv_environ import uv_process_environ
 from uv_argo_magic.errors import BackendError, PolicyError, SpecError
 from uv_argo_magic.policy import audit
 
@@ -124,7 +125,7 @@ def subject(policy: Policy, spec: RunSpec, backend: base.Backend, installs_packa
     is_local = base.Capability.LOCAL in backend.capabilities
     if installs_packages is None:
         installs_packages = bool(spec.requirements) or "run_line_magic('pip'" in spec.code or "('uv'" in spec.code
-    environ = program.uv_process_environ(os.environ)
+    environ = uv_process_environ(os.environ)
     return Subject(
         spec=spec,
         indexes=_addresses(spec, environ, is_local=is_local) if installs_packages else (),

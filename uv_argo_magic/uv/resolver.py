@@ -28,7 +28,8 @@ from uv_argo_magic.core.resolution import conflicts, dependency_tree, install_er
 from uv_argo_magic.core.resolution.lock import Lock, Unresolved
 from uv_argo_magic.core.resolution.pylock import read_pylock
 from uv_argo_magic.core.resolution.uv_stderr import redact
-from uv_argo_magic.core.spec import indexes, program
+from uv_argo_magic.core.spec import indexes
+from uv_argo_magic.core.spec.uv_environ import uv_process_environ
 from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.uv import runner
 from uv_argo_magic.uv.stub_wheels import BASE, mention_base_packages, refuse_contradictions, write_wheels
@@ -248,7 +249,7 @@ class Resolver:
         """The complete input of uv, before it runs."""
         interpreter, settings, environ = self.interpreter, self.settings, self.environ
         target = interpreter.target
-        variables = program.uv_process_environ(os.environ if environ is None else environ)
+        variables = uv_process_environ(os.environ if environ is None else environ)
         listed = {name: parse_items(getattr(settings, name), source=name) for name in ("constraints", "overrides")}
         if not settings.allow_urls:
             _refuse_urls(requirements, *listed.values())

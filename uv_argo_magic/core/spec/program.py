@@ -10,7 +10,6 @@ import base64
 import gzip
 import hashlib
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.core.frozen import frozen
@@ -87,6 +86,11 @@ class Program:
     decision: str = ""
 
     @property
+    def digest(self) -> str:
+        """The name of the guest's folder in a store."""
+        return _digest(self.guest)
+
+    @property
     def source(self) -> str:
         """The whole program, for Python 3.8 or newer."""
         return _fill(_BOOTSTRAP, self.guest, self.payload)
@@ -112,8 +116,12 @@ class Program:
         return _fill(_BOOTSTRAP, self.guest, "", _WORK)
 
 
+def _digest(guest: str) -> str:
+    return hashlib.sha256(base64.b64decode(guest)).hexdigest()[:32]
+
+
 def _fill(bootstrap: str, guest: str, payload: str, main: str = _RUN) -> str:
-    digest = hashlib.sha256(base64.b64decode(guest)).hexdigest()[:32]
+    digest = _digest(guest)
     text = bootstrap.replace("@MAIN@", main).replace("@GUEST@", GUEST_NAME).replace("@DIGEST@", digest)
     return text.replace("@ARCHIVE@", guest).replace("@PAYLOAD@", payload)
 
@@ -248,29 +256,3 @@ def uv_environment(settings: Settings) -> dict[str, str]:
         "UV_OFFLINE": "1" if settings.offline else "",
     }
     return {name: value for name, value in variables.items() if value}
-
-
-INHERITED = re.compile(
-    r"UV_(?:DEFAULT_INDEX|INDEX_URL|INDEX|EXTRA_INDEX_URL|INDEX_\w+_(?:USERNAME|PASSWORD)|KEYRING_PROVIDER"
-    r"|SYSTEM_CERTS|NATIVE_TLS|INSECURE_HOST|CACHE_DIR|CREDENTIALS_DIR"
-    r"|HTTP_TIMEOUT|HTTP_CONNECT_TIMEOUT|HTTP_RETRIES)"
-)
-"""Variables of uv that locate and reach the index; the others would change the result of a resolution."""
-
-
-def uv_process_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a uv process: certificates, proxies and credentials, but none of the user's uv settings."""
-    inherited = {
-        name: value
-        for name, value in environ.items()
-        if (not name.startswith("UV_") or INHERITED.fullmatch(name))
-        and not name.startswith("PYTHON")
-        and name not in {"VIRTUAL_ENV", "CONDA_PREFIX", "FORCE_COLOR", "CLICOLOR_FORCE"}
-    }
-    return inherited | {
-        "UV_NO_CONFIG": "1",
-        "UV_PYTHON_DOWNLOADS": "never",
-        "UV_NO_PROGRESS": "1",
-        "UV_NO_WRAP": "1",
-        "NO_COLOR": "1",
-    }

@@ -117,18 +117,6 @@ def test_the_settings_that_uv_reads() -> None:
     }
 
 
-def test_what_uv_sees_of_its_surroundings() -> None:
-    kept = {
-        "PATH": "/bin", "SSL_CERT_FILE": "c", "HTTPS_PROXY": "p", "UV_INDEX_URL": "u", "UV_INDEX_MINE_PASSWORD": "s",
-        "UV_CACHE_DIR": "d",
-    }  # fmt: skip
-    dropped = {"UV_PYTHON": "3.9", "UV_EXCLUDE_NEWER": "x", "PYTHONPATH": "y", "VIRTUAL_ENV": "v", "FORCE_COLOR": "1"}
-    seen = program.uv_process_environ(kept | dropped)
-    assert {name: seen[name] for name in kept} == kept
-    assert not set(dropped) & set(seen)
-    assert seen["UV_NO_CONFIG"] == "1"
-
-
 def test_what_is_resolved_there_has_the_bounds_of_the_requirements_and_settings():
     wanted = parse(f"six==1.17.0 --hash=sha256:{'a' * 64}\nrich\n", file=True)
     spec = RunSpec(cell="c", requirements=wanted, settings=Settings(constraints=("rich<14",), overrides=("attrs",)))

@@ -1,0 +1,24 @@
+"""core/spec/uv_environ.py: what a uv process gets of the variables of this one."""
+
+from __future__ import annotations
+
+from uv_argo_magic.core.spec.uv_environ import uv_process_environ
+
+
+def test_what_uv_sees_of_its_surroundings() -> None:
+    kept = {
+        "PATH": "/bin", "SSL_CERT_FILE": "c", "HTTPS_PROXY": "p", "UV_INDEX_URL": "u", "UV_INDEX_MINE_PASSWORD": "s",
+        "UV_CACHE_DIR": "d", "UV_INDEX_MINE_USERNAME": "n",
+    }  # fmt: skip
+    dropped = {
+        "UV_PYTHON": "3.9",
+        "UV_EXCLUDE_NEWER": "x",
+        "UV_INDEX_STRATEGY": "z",
+        "PYTHONPATH": "y",
+        "VIRTUAL_ENV": "v",
+        "FORCE_COLOR": "1",
+    }
+    seen = uv_process_environ(kept | dropped)
+    assert {name: seen[name] for name in kept} == kept
+    assert not set(dropped) & set(seen)
+    assert seen["UV_NO_CONFIG"] == "1"

@@ -1,0 +1,170 @@
+"""Start the process of `uv-argo run` before our modules are imported: both take about as long.
+
+What is started is what local.py calls a spare: a supervisor that waits on its stdin, with nothing of a run in it. It
+ends by itself when this process ends without using it.
+
+Rules:
+- Imports `os`, `sys`, `subprocess` and a table of names. Paths are texts: `pathlib` would take as long as the start.
+- Only what an earlier run left on disk is used, so that nothing has to be found out first. What does not fit is not
+  started, or is ended by `end_unused`; the run then starts its own process.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from uv_argo_magic.core.spec.uv_environ import uv_process_environ
+
+TYPE_CHECKING = False  # `typing` is one of the imports to come before
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+GUEST = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "guest")
+BOOT = """\
+import sys
+guest = sys.argv.pop()
+sys.path.insert(0, guest)
+from uv_argo_guest import supervisor
+supervisor.main(b"", guest)
+"""
+"""What `Program.prestart_source` does when the store has the guest, whose folder is the last argument."""
+ELSEWHERE = ("KUBERNETES_SERVICE_HOST", "UV_ARGO_NAMESPACE", "UV_ARGO_PYTHON")
+"""Variables with which a run may need another process."""
+USUAL = frozenset({"-d", "--deps", "-r", "--requirements", "--env-file", "--set", "--timeout", "--upgrade"})
+"""Options of `run` with which it most likely uses the process."""
+
+
+class Process:
+    """A waiting supervisor: what it was started from, its process and folder, and the end of its lifeline to hold."""
+
+    def __init__(
+        self, origin: tuple[str, str, str], process: subprocess.Popen[bytes], folder: str, lifeline: int
+    ) -> None:
+        self.origin = (*origin, dict(os.environ))
+        """Its Python, the folders of the guest and of the store, and the environment."""
+        self.process = process
+        self.folder = folder
+        self.lifeline = lifeline
+
+
+_waiting: list[Process] = []
+_files: list[str] = []
+"""Where to write how a supervisor is started; empty if this process is not to be started sooner next time."""
+
+
+def begin(argv: Sequence[str]) -> None:
+    """Start the process if this command line seems to be a run on this machine like an earlier one."""
+    environ = os.environ
+    if os.name != "posix" or not _is_usual(argv) or environ.get("UV_ARGO_BACKEND", "local") != "local":
+        return
+    if any(map(environ.get, ELSEWHERE)):
+        return
+    try:
+        path = _file(environ)
+        _files.append(path)
+        with open(path, encoding="utf-8") as file:
+            stamp, python, guest, store, uv = file.read().split("\n")
+        if stamp == _stamp() and python == _python() and os.path.isdir(guest) and os.path.isfile(uv):
+            folder = _new_folder(environ)
+            variables = environment(environ, store=store, folder=folder, uv=uv)
+            process, lifeline = spawn([python, "-I", "-S", "-c", BOOT, guest], folder, variables, waits=True)
+            _waiting.append(Process((python, guest, store), process, folder, lifeline))
+    except (OSError, ValueError):
+        return  # there is no such file yet, or no space: the run finds out what is wrong
+
+
+def _is_usual(argv: Sequence[str]) -> bool:
+    """Whether this runs something here, with the Python of this process."""
+    if len(argv) < 2 or argv[0] != "run":
+        return False
+    for word in argv[1:]:
+        if word == "--":  # what follows are arguments of the script
+            break
+        if word.startswith("-") and word not in USUAL:
+            return False
+    return True
+
+
+def take() -> Process | None:
+    """The process that was started, once; the caller ends it."""
+    return _waiting.pop() if _waiting else None
+
+
+def end_unused() -> None:
+    """End the process if no run has taken it; it removes its folder."""
+    unused = take()
+    if unused is not None:
+        os.close(unused.lifeline)
+        unused.process.communicate()
+
+
+def record(*, python: str, guest: str, store: str, uv: str) -> tuple[str, str] | None:
+    """(file, text) to write for the next process; None if it is not to be written."""
+    if not _files:
+        return None
+    return _files.pop(), f"{_stamp()}\n{python}\n{guest}\n{store}\n{uv}"
+
+
+def environment(environ: Mapping[str, str], *, store: str, folder: str, uv: str) -> dict[str, str]:
+    """The variables of a supervisor; uv's own settings must not change what was resolved without them."""
+    return uv_process_environ(environ) | {"UV_ARGO_STORE": store, "UV_ARGO_RUN": folder, "UV_ARGO_UV": uv}
+
+
+def spawn(
+    command: Sequence[str], folder: str, environ: Mapping[str, str], *, waits: bool
+) -> tuple[subprocess.Popen[bytes], int]:
+    """The process, and the end of its lifeline to hold: the operating system closes it when this process ends.
+
+    It `waits` for its payload on its stdin.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    read_end, write_end = os.pipe()
+    try:
+        with open(os.path.join(folder, "supervisor.err"), "wb") as err:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE if waits else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=err,
+                env={**environ, "UV_ARGO_LIFELINE": str(read_end)},
+                cwd=folder,
+                pass_fds=(read_end,),
+                start_new_session=True,
+            )
+    except BaseException:
+        os.close(write_end)
+        raise
+    finally:
+        os.close(read_end)
+    return process, write_end
+
+
+def _file(environ: Mapping[str, str]) -> str:
+    """Where the record is: in our cache, which is found without its library."""
+    home = environ.get("UV_ARGO_HOME")
+    if home:
+        return os.path.join(os.path.abspath(os.path.expanduser(home)), "cache", "prestart")
+    return os.path.join(environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "uv-argo", "prestart")
+
+
+def _stamp() -> str:
+    """Differs once a file of the guest has changed."""
+    with os.scandir(GUEST) as found:
+        stats = sorted((item.name, item.stat()) for item in found if item.name.endswith(".py"))
+    return " ".join([GUEST, *(f"{name}:{stat.st_size}:{stat.st_mtime_ns}" for name, stat in stats)])
+
+
+def _python() -> str:
+    """The Python that runs cells by default (uv/interpreters.py)."""
+    return getattr(sys, "_base_executable", None) or sys.executable
+
+
+def _new_folder(environ: Mapping[str, str]) -> str:
+    """A private folder, without `tempfile`, which is imported later."""
+    folder = os.path.join(environ.get("TMPDIR") or "/tmp", f"uv-argo-{os.urandom(6).hex()}")  # noqa: S108 - a new one
+    os.mkdir(folder, 0o700)
+    return folder
