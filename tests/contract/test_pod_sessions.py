@@ -7,6 +7,7 @@ import getpass
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import time
@@ -23,9 +24,15 @@ from uv_argo_magic.backends.kubernetes import port_forward, watchers
 from uv_argo_magic.backends.kubernetes.rbac import Denied
 from uv_argo_magic.backends.kubernetes.transport import TooEarly
 from uv_argo_magic.cli import main
+from uv_argo_magic.core.protocol.state import Gap
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
+from uv_argo_magic.engine import find_run
+from uv_argo_magic.engine.run import join
 from uv_argo_magic.errors import BackendError, BackendUnavailable, CellFailed, SessionBusy, SessionLost, SpecError
+from uv_argo_magic.history.run_files import write_all
+from uv_argo_magic.history.store import History
 from uv_argo_magic.sessions import activity, session_runs, workers
+from uv_argo_magic.sessions.pod_log import PodLogRuns
 from uv_argo_magic.sessions.pod_session import PodSession
 from uv_argo_magic.sessions.registry import Registry
 
@@ -339,6 +346,80 @@ for number in range({lines}):
         assert run.wait(30).outcome == "Succeeded"
         self.check_gaps(run)
         server.failures.clear()
+
+
+class TestAttachWithoutTheWorker:
+    """Another process shows a run of a session whose worker it cannot reach, from the log of the pod."""
+
+    @pytest.fixture
+    def attach(self, notebook, tmp_path):
+        """Shows a run as a process does that has its history up to its start; the state at its end."""
+
+        def attach(run):
+            shutil.copytree(tmp_path / "runs" / run.id, tmp_path / "copy" / run.id, dirs_exist_ok=True)
+            folder = tmp_path / "copy" / run.id
+            for name in ("state.json", "log.txt"):
+                (folder / name).unlink(missing_ok=True)
+            about = json.loads((folder / "spec.json").read_text())
+            (folder / "spec.json").write_text(json.dumps(about | {"started": "another process"}))
+            history = History(tmp_path / "copy", keep=0)
+            ref = find_run.locate_entry(history.read().find(run.id))
+            assert isinstance(ref.runs, PodLogRuns)
+            return join(ref, history=history, settings=Settings())
+
+        return attach
+
+    def test_a_run_is_followed_where_ports_may_not_be_forwarded(self, server, notebook, attach, tmp_path):
+        path = tmp_path / "go"
+        run = notebook.begin(TestOutputThatNoClientReads.CODE.format(path=str(path), lines=3))
+        until_printed(run, "begun")
+        write_all()
+        server.denied = {("pods/portforward", "get")}
+        attached = attach(run)
+        until_printed(attached, "begun")
+        with pytest.raises(BackendUnavailable, match="the session main cannot be reached"):
+            attached.stop()
+        path.touch()
+        assert attached.wait(30).outcome == "Succeeded"
+        assert attached.logs() == "begun\nline 0\nline 1\nline 2\n"
+        assert run.wait(30).ended
+
+    def test_runs_of_a_session_that_is_over_are_shown_with_what_is_missing(self, server, notebook, attach):
+        texts = {}
+        for name in "abc":
+            run = notebook.run(f"for i in range(1000): print({name!r}, i)")
+            texts[run.id] = run
+        write_all()
+        workflow = worker_of(server, notebook)
+        workflow.kill(signal.SIGKILL)
+        ended(workflow)
+        first, second, third = texts.values()
+        lines = workflow.logs["main"].lines
+        at = next(at for at, (_, line) in enumerate(lines) if line == b"b 400\n")
+        workflow.logs["main"].lines = lines[at:]  # the node has rotated the log
+        state = attach(first).wait(30)
+        assert state.outcome == "Lost"
+        assert "the log of the session's pod does not have this run" in state.node.message
+        cut = attach(second)
+        assert cut.wait(30).outcome == "Succeeded"
+        assert cut.logs() == "".join(f"b {i}\n" for i in range(400, 1000))
+        (gap,) = cut.state.gaps
+        assert gap == Gap(lines=402, reason="the node keeps only the end of a pod's log")
+        assert isinstance(next(iter(cut.state.outputs)), Gap)
+        whole = attach(third)
+        assert (whole.wait(30).outcome, whole.logs(), whole.state.gaps) == ("Succeeded", third.logs(), ())
+
+    def test_a_run_that_its_pod_took_along_says_why(self, server, notebook, attach):
+        run = notebook.begin("import time\nprint('on', flush=True)\ntime.sleep(60)")
+        until_printed(run, "on")
+        write_all()
+        workflow = worker_of(server, notebook)
+        workflow.kill(signal.SIGKILL)
+        ended(workflow)
+        attached = attach(run)
+        assert attached.wait(30).outcome == "Lost"
+        assert attached.logs() == "on\n"
+        assert attached.state.node.message.startswith("the session main ended: ")
 
 
 def test_a_network_that_is_cut_is_noticed_and_the_cell_goes_on(server, notebook, monkeypatch):

@@ -66,10 +66,14 @@ class Capability(enum.Flag):
 
 @frozen
 class Submission:
-    """A run that the backend accepted: its name there, and where that is ("" for this machine)."""
+    """A run that the backend accepted: its name there, and where that is ("" for this machine).
+
+    `worker` is the address of the session's worker, if that belongs to no machine of the user's.
+    """
 
     name: str
     location: str = ""
+    worker: str = ""
 
 
 @frozen

@@ -130,6 +130,9 @@ def start(  # noqa: PLR0913 - by keyword, each with a default
         if files is not None:
             _keep_refusal(files, run_id, problem)
         raise
+    if files is not None and submission.worker:
+        with contextlib.suppress(OSError):
+            files.note("worker", submission.worker)
     submitted = events.Submitted(
         name=submission.name,
         location=submission.location,

@@ -25,6 +25,7 @@ from uv_argo_magic.core.resolution.lock import Lock, Package, Resolution
 from uv_argo_magic.core.spec import quantity, settings_parser
 from uv_argo_magic.errors import BackendError, BackendUnavailable, ResolutionError, SpecError
 from uv_argo_magic.sessions import workers
+from uv_argo_magic.sessions.pod_log import PodLogRuns
 from uv_argo_magic.sessions.pod_session import PodSession
 from uv_argo_magic.sessions.registry import Registry, SessionEntry, SessionKey, Worker, boot_id
 from uv_argo_magic.sessions.session_runs import PREFIX, SessionRuns
@@ -355,11 +356,14 @@ def open_session(name: str, context: CellContext, *, restart_first: bool = False
     return _open(SessionKey.of(name, context.notebook_path), context, restart_first=restart_first, can_ask=can_ask)
 
 
-def find_run(entry: RunRecord) -> tuple[SessionRuns, base.RemoteRun] | None:
-    """A run of a session whose client has not seen it finish, and what its worker knows; None if no worker has it."""
+def find_run(entry: RunRecord) -> tuple[base.Backend, base.RemoteRun] | None:
+    """A run of a session whose client has not seen it finish, and what its worker knows.
+
+    If no worker can tell, the log of its pod; None if it has none.
+    """
     found = workers.find_run(entry.id, Registry.of_this_user())
     if found is None:
-        return None
+        return _in_pod_log(entry)
     session, state, reason = found
     ended = "Succeeded" if reason == "ok" else "Failed"
     remote = base.RemoteRun(
@@ -381,6 +385,21 @@ def find_run(entry: RunRecord) -> tuple[SessionRuns, base.RemoteRun] | None:
         nonce=remote.nonce,
     )
     return runs, remote
+
+
+def _in_pod_log(entry: RunRecord) -> tuple[base.Backend, base.RemoteRun] | None:
+    backend, address = base.remote_sessions(entry.backend), entry.note("worker")
+    if backend is None or not address:
+        return None
+    remote = base.RemoteRun(
+        name=f"{PREFIX}{entry.id}",
+        run=entry.id,
+        nonce=entry.note("nonce"),
+        location=backend.location(address),
+        phase="Unknown",
+        started_at=entry.begun,
+    )
+    return PodLogRuns(backend=backend, address=address, nonce=remote.nonce, session=entry.session), remote
 
 
 class TemporarySessions:

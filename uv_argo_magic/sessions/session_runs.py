@@ -81,13 +81,17 @@ class SessionRuns:
             "max_age": spec.settings.max_age,
         }  # fmt: skip
         order = program.order.encode()
-        location = self.pod.location if self.pod else ""
+        submission = Submission(
+            name=name,
+            location=self.pod.location if self.pod else "",
+            worker=self.pod.address if self.pod else "",
+        )
         if self.pod is not None and self.pod.is_starting:
             self._waiting[name] = functools.partial(self._submit, name, request, order), spec
             self.pod.enqueue()
-            return Submission(name=name, location=location)
+            return submission
         self._submit(name, request, order)
-        return Submission(name=name, location=location)
+        return submission
 
     def _submit(self, name: str, request: Mapping[str, object], order: bytes) -> None:
         """Send the cell; if this process is not the worker's holder any more, once it is. A pod gets RESEND seconds."""

@@ -102,6 +102,8 @@ class SessionLog:
     def __init__(self, nonce: str, *, is_live: bool = False) -> None:
         self.has_ended = False
         """The run's exit record was read."""
+        self.boot = ""
+        """That of the run's records, once one was read."""
         self._nonce = nonce
         self._is_live = is_live
         self._running: str | None = None  # the nonce of the cell that runs; "": none, None: not known yet
@@ -140,6 +142,7 @@ class SessionLog:
             self._take(found, event.n - len(self._raw))
             found.append((event.n, line))
             self._last = event.n
+            self.boot = event.boot
             self.has_ended = isinstance(event, ev.Exited)
         if isinstance(event, ev.PhaseStarted) and event.phase == "running":
             self._running = nonce

@@ -1,0 +1,96 @@
+"""A session's run from the log of its pod, for a client that cannot reach the worker, or comes after its end.
+
+Rule: the log has the records of all cells, and its node keeps only the end of a long one. A run is shown with what is
+left of it, and with how much is missing.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from uv_argo_magic.backends.base import FINAL_PHASES, Capability, Submission
+from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol.merged_log import MergedLog, SessionLog, dropped
+from uv_argo_magic.errors import BackendUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from uv_argo_magic.backends.base import Item, RemoteRun, RemoteSessions
+    from uv_argo_magic.core.spec.program import Program
+    from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
+    from uv_argo_magic.uv.interpreters import Interpreter
+
+ROTATED = "the node keeps only the end of a pod's log"
+
+
+@dataclass(kw_only=True)
+class PodLogRuns:
+    """Reads runs; it can neither start nor stop one. `address` is the worker's, `nonce` that of the run's records."""
+
+    backend: RemoteSessions
+    address: str
+    nonce: str
+    session: str
+    capabilities: Capability = Capability.DETACH
+    settings: frozenset[str] = frozenset()
+
+    def target(self, spec: RunSpec) -> Interpreter:  # noqa: ARG002 - the protocol's signature
+        """Nothing runs here.
+
+        Raises:
+            BackendUnavailable: always.
+        """
+        raise self._unreachable()
+
+    def submit(self, program: Program, spec: RunSpec, run_id: str, *, notebook: str = "") -> Submission:  # noqa: ARG002
+        """As `target`."""
+        raise self._unreachable()
+
+    def find(self, name: str, settings: Settings) -> RemoteRun | None:
+        """None: the history has the runs of sessions."""
+
+    def watch(self, name: str, *, follow: bool = True) -> Iterator[Item]:  # noqa: ARG002 - it reads one run
+        """What the log has of the run, up to its end or that of the log."""
+        log, merged = SessionLog(self.nonce, is_live=follow), MergedLog()
+        last: ev.NodePhase | None = None
+        for item in self.backend.worker_log(self.address, follow=follow):
+            if isinstance(item, str):
+                for first, text in log.feed(item):
+                    if missing := first - 1 - merged.received:
+                        yield dropped(self.nonce, log.boot, first - 1, missing, ROTATED)
+                        merged.skip(first - 1)
+                    yield merged.add(text, first)
+                if log.has_ended:
+                    yield ev.NodePhase(phase="Succeeded", t=time.time())
+                    return
+            elif not isinstance(item, ev.NodePhase):
+                continue
+            elif item.phase in FINAL_PHASES:
+                last = item
+            else:
+                yield item
+        if not merged.received:
+            message = f"the log of the session's pod does not have this run: {ROTATED}, and removes it with the pod"
+            yield ev.NodePhase(phase="Unknown", message=message, t=time.time())
+        elif last is not None:
+            message = f"the session {self.session} ended" + (f": {last.message}" if last.message else "")
+            yield ev.NodePhase(phase="Failed", message=message, t=time.time())
+
+    def stop(self, name: str) -> None:  # noqa: ARG002 - the protocol's signature
+        """Only the worker can stop a cell.
+
+        Raises:
+            BackendUnavailable: always.
+        """
+        raise self._unreachable()
+
+    def delete(self, name: str) -> None:
+        """Nothing is held."""
+
+    def _unreachable(self) -> BackendUnavailable:
+        return BackendUnavailable(
+            f"the session {self.session} cannot be reached", hint=f"%argo stop {self.session} ends it."
+        )
