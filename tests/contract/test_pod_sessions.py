@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import socket
+import sys
 import time
 
 import pytest
@@ -20,12 +21,14 @@ from support.session_notebook import Notebook, end_all, forget_connections, resu
 
 from uv_argo_magic.backends import base
 from uv_argo_magic.backends.argo import client, pod_workers
+from uv_argo_magic.backends.argo.manifests import template_manifests
 from uv_argo_magic.backends.kubernetes import port_forward, watchers
 from uv_argo_magic.backends.kubernetes.rbac import Denied
 from uv_argo_magic.backends.kubernetes.transport import TooEarly
 from uv_argo_magic.cli import main
 from uv_argo_magic.core.protocol.state import Gap
-from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
+from uv_argo_magic.core.spec.program import PAYLOAD_LIMIT
+from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.engine import find_run
 from uv_argo_magic.engine.run import join
 from uv_argo_magic.errors import BackendError, BackendUnavailable, CellFailed, SessionBusy, SessionLost, SpecError
@@ -208,6 +211,50 @@ def test_a_session_that_gets_a_gpu_when_it_restarts_ends_sooner(server, notebook
     notebook.run("1")
     notebook.run("2", "-s --restart --gpu 1")
     assert given(worker_of(server, notebook))["keep"] == 300
+
+
+@pytest.fixture
+def template(server):
+    """The administrators' template for cells, with the Python that runs this."""
+    made = template_manifests.cell()
+    made["metadata"]["annotations"][template_manifests.PYTHON_NOTE] = ".".join(map(str, sys.version_info[:3]))
+    server.templates["cell"] = made
+    return made
+
+
+def test_a_session_by_a_template_keeps_its_state_and_adds_packages(server, notebook, template, monkeypatch):
+    with IndexServer() as index:
+        index.add("one", "1.0")
+        monkeypatch.setenv("UV_ARGO_INDEX_URL", index.url)
+        line = "-s --set template=cell --set keep=1h --set labels=team=blue"
+        assert notebook.text("x = [1]; print(x)", line) == "[1]\n"
+        assert notebook.text("import one; x.append(2); print(x, one.__version__)", "-s --deps one") == "[1, 2] 1.0\n"
+    made = worker_of(server, notebook).made
+    assert made["spec"].keys() == {"workflowTemplateRef", "arguments"}
+    assert made["metadata"]["labels"]["team"] == "blue"
+    assert made["metadata"]["annotations"]["uv-argo-magic/notebook"] == str(notebook.path)
+    assert notebook.entry().worker.token not in json.dumps(made)
+    ((_, program),) = ((one["name"], one["value"]) for one in made["spec"]["arguments"]["parameters"])
+    assert len(program) < PAYLOAD_LIMIT
+    forget_connections()
+    assert notebook.text("print(x)") == "[1, 2]\n"
+    with pytest.raises(SpecError, match="the template cell does not let you set disruption"):
+        notebook.run("1", "-s --restart --set disruption=allow")
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"templates": [{"name": "cell", "steps": [[]]}]}, "its entrypoint is not a script or a container"),
+        ({"templateDefaults": {"retryStrategy": {"limit": "2"}}}, "it has a retryStrategy, and a second pod"),
+    ],
+)
+def test_a_template_that_cannot_run_sessions_is_refused(server, notebook, template, change, problem):
+    template["spec"] |= change
+    before = len(server.workflows)
+    with pytest.raises(SpecError, match=f"the template cell cannot run sessions: {problem}"):
+        notebook.run("1", "-s --set template=cell")
+    assert len(server.workflows) == before
 
 
 def test_the_last_activity_is_noted_and_a_user_without_the_right_only_lacks_the_note(server, notebook, monkeypatch):
@@ -540,11 +587,6 @@ def test_what_cannot_be_a_session_is_refused_before_a_workflow_is_created(server
     before = len(server.workflows)
     with pytest.raises(SpecError, match="installs packages while it runs"):
         notebook.run("1", "-s --set shape=init")
-    with pytest.raises(SpecError, match="sessions do not support template="):
-        pod_workers.check(
-            client.connect(Settings(kubeconfig=str(server.kubeconfig))),
-            RunSpec(cell="", settings=Settings(template="x")),
-        )
     for missing in ("get", "create"):
         server.denied = {("pods/portforward", missing)}
         with pytest.raises(Denied, match=f"you cannot {missing} pods/portforward in the namespace nb") as raised:

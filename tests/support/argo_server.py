@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import datetime as dt
+import gzip
 import hashlib
 import json
 import os
@@ -166,11 +167,15 @@ class Workflow:
             return text.replace("/uv-argo-store", str(self.home / "store")).replace("/uv-argo", str(self.home))
 
         given = {one["name"]: here(self.server.value(one)) for one in container["env"]}
-        if "UV_ARGO_SESSION" in given:  # a pod has a network and a termination log of its own
-            report = str(self.home / "termination-log")
-            session = {**json.loads(given["UV_ARGO_SESSION"]), "port": self.port, "report": report}
-            session |= self.server.worker_options
-            given["UV_ARGO_SESSION"] = json.dumps(session)
+        if "UV_ARGO_SESSION" in given:
+            given["UV_ARGO_SESSION"] = self.session(given["UV_ARGO_SESSION"])
+        elif program := given.get("UV_ARGO_PROGRAM"):  # of a template
+            text = re.sub(
+                '(?<=UV_ARGO_SESSION"\\] = base64.b64decode\\(")[^"]+',
+                lambda match: base64.b64encode(self.session(base64.b64decode(match[0]).decode()).encode()).decode(),
+                gzip.decompress(base64.b64decode(program)).decode(),
+            )
+            given["UV_ARGO_PROGRAM"] = base64.b64encode(gzip.compress(text.encode())).decode()
         path = f"{Path(find_uv_bin()).parent}{os.pathsep}{os.environ['PATH']}" if uv else os.defpath
         # What an image of this network brings: its certificates, and the way out.
         network = {name: text for name, text in os.environ.items() if NETWORK.fullmatch(name)}
@@ -202,6 +207,11 @@ class Workflow:
             log.ended = True
             self.status("Pending", name, {"terminated": {"exitCode": 0, "reason": "Completed"}})
         return code
+
+    def session(self, options: str) -> str:
+        """The options of a session's worker for this machine: a pod has a network and a termination log of its own."""
+        here = {"port": self.port, "report": str(self.home / "termination-log"), **self.server.worker_options}
+        return json.dumps({**json.loads(options), **here})
 
     def status(self, phase: str, name: str, state: dict) -> None:
         """The pod's phase, and the state of one of its containers."""

@@ -264,23 +264,30 @@ class ArgoBackend:
         with required_packages():
             client = self._connect(spec.settings)
             pod_workers.check(client, spec)
-            image = images.target(spec.python, spec.settings).image
-            patch = cluster_features.read_patch(spec.settings.patch) if spec.settings.patch else None
-            manifest = workflow.build_session(
-                program,
-                spec,
-                options,
-                worker=pod_workers.options(options),
-                image=image,
-                features=self._features(client, spec.settings),
-                patch=patch,
-            )
+            manifest = self._build_session(client, program, spec, options)
         name = str(client.create(manifest)["metadata"]["name"])
         settings = spec.settings
         return str(
             pod_workers.Address(
                 workflow=name, namespace=client.namespace, kubeconfig=settings.kubeconfig, context=settings.context
             )
+        )
+
+    def _build_session(
+        self, client: ArgoClient, program: Program, spec: RunSpec, options: WorkerOptions
+    ) -> dict[str, Any]:
+        """The Workflow of a session."""
+        worker = pod_workers.options(options)
+        if name := spec.settings.template:
+            return template.build_session(template.read_template(client, name), program, spec, options, worker=worker)
+        return workflow.build_session(
+            program,
+            spec,
+            options,
+            worker=worker,
+            image=images.target(spec.python, spec.settings).image,
+            features=self._features(client, spec.settings),
+            patch=cluster_features.read_patch(spec.settings.patch) if spec.settings.patch else None,
         )
 
     def connect(self, address: str) -> socket.socket:

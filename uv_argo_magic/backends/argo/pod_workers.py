@@ -82,8 +82,6 @@ def check(client: ArgoClient, spec: RunSpec) -> None:
         Denied: the user may not forward ports.
         BackendUnavailable: the API does not answer, or a proxy does not pass websockets.
     """
-    if spec.settings.template:
-        raise SpecError("sessions do not support template=", hint="Run the cell without --session.")
     if spec.settings.separate_install:
         raise SpecError(
             "a session installs packages while it runs, which shape=init and index_secrets do not allow",

@@ -58,6 +58,11 @@ sys.path.insert(0, guest)
 _RUN = "from @GUEST@ import supervisor\nsupervisor.main(payload, guest)"
 _WORK = "from @GUEST@.session import worker\nworker.main(guest)"
 
+_OPTIONS = """\
+import base64, os
+os.environ["UV_ARGO_SESSION"] = base64.b64decode("@OPTIONS@").decode()
+"""
+
 _CELL_BOOTSTRAP = """\
 # A notebook cell; the container before this one has put its packages, and the supervisor that runs it, into the store.
 import binascii, os, sys
@@ -114,6 +119,11 @@ class Program:
     def worker_source(self) -> str:
         """The worker of a session, which gets its payloads from clients."""
         return _fill(_BOOTSTRAP, self.guest, "", _WORK)
+
+    def worker_source_with(self, options: str) -> str:
+        """The worker with its options (JSON) inside, for a container whose variables are fixed."""
+        text = base64.b64encode(options.encode()).decode()
+        return f"{_OPTIONS.replace('@OPTIONS@', text)}{self.worker_source}"
 
 
 def _digest(guest: str) -> str:

@@ -7,6 +7,7 @@ import base64
 import gzip
 import hashlib
 import json
+import os
 from dataclasses import replace
 
 from hypothesis import given
@@ -50,6 +51,16 @@ def test_it_is_python_and_the_same_each_time() -> None:
     assert (made.guest in made.worker_source, made.payload in made.worker_source) == (True, False)
     assert made.worker_source.endswith("worker.main(guest)\n")
     assert guest_archive() is guest_archive()
+
+
+def test_the_options_of_a_worker_can_be_part_of_its_program(monkeypatch):
+    monkeypatch.setenv("UV_ARGO_SESSION", "")
+    made = program.Program(guest="", payload="", nonce="")
+    options = json.dumps({"name": '""")', "token": "{{workflow.name}}"})
+    source = made.worker_source_with(options)
+    assert "{{" not in source
+    exec(source.removesuffix(made.worker_source))
+    assert os.environ["UV_ARGO_SESSION"] == options
 
 
 def test_large_values_are_sent_as_files_where_there_is_a_folder() -> None:

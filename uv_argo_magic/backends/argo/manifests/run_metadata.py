@@ -72,6 +72,19 @@ def labels(settings: Settings, run_id: str) -> dict[str, str]:
     return _with_users(settings, {MANAGED_BY: "uv-argo-magic", RUN_LABEL: run_id})
 
 
+def session_metadata(settings: Settings, options: WorkerOptions) -> dict[str, Any]:
+    """The metadata of a session's Workflow.
+
+    Raises:
+        SpecError: a label is reserved.
+    """
+    return {
+        "generateName": GENERATE,
+        "labels": session_labels(settings, options),
+        "annotations": annotate_session(options),
+    }
+
+
 def session_labels(settings: Settings, options: WorkerOptions) -> dict[str, str]:
     """Labels of a session's workflow and pod: ours and the user's.
 

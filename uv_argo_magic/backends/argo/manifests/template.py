@@ -16,6 +16,7 @@ import re
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from uv_argo_magic.backends.argo import diagnose
 from uv_argo_magic.backends.argo.manifests import run_metadata, template_manifests
 from uv_argo_magic.backends.kubernetes import images
 from uv_argo_magic.backends.kubernetes.rbac import Denied
@@ -27,9 +28,10 @@ from uv_argo_magic.core.spec.settings_parser import FIELDS, OWN, format_value
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from uv_argo_magic.backends.argo.client import ArgoClient
+    from uv_argo_magic.backends.base import WorkerOptions
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec
     from uv_argo_magic.uv.interpreters import Interpreter
@@ -38,9 +40,10 @@ CARRIED = frozenset(
     {
         "base", "index_url", "only_binary", "allow_urls", "exclude_newer", "prerelease", "resolution", "constraints",
         "overrides", "offline", "run_timeout", "install_timeout", "install_memory", "install_disk", "log_budget",
-        "find_links", "torch_backend", "yes",
-        "output_lines", "value_limit", "variables", "context", "kubeconfig", "namespace", "images", "platform",
-        "panel", "history", "template", "gpu_resource", "pod_gc_delay", "locked", "indexes", "server", "executor_patch",
+        "find_links", "torch_backend", "yes", "push", "auto_push_limit", "keep", "gpu_keep", "max_age",
+        "max_sessions", "start_timeout", "python_downloads", "output_lines", "value_limit", "variables", "context",
+        "kubeconfig", "namespace", "images", "platform", "panel", "history", "template", "gpu_resource",
+        "pod_gc_delay", "locked", "indexes", "server", "executor_patch",
     }
 )  # fmt: skip
 """Settings that are part of the program, or that only the client uses."""
@@ -56,6 +59,8 @@ class TemplateInfo:
     parameters: frozenset[str] | None = None
     python: str = ""
     platform: str = ""
+    no_session: str = ""
+    """Why it cannot run a session; "" if it can, or if that is not known."""
 
 
 def read_template(client: ArgoClient, name: str) -> TemplateInfo:
@@ -87,7 +92,19 @@ def read_template(client: ArgoClient, name: str) -> TemplateInfo:
         parameters=parameters,
         python=str(annotations.get(template_manifests.PYTHON_NOTE, "")),
         platform=str(annotations.get(template_manifests.PLATFORM_NOTE, "")),
+        no_session=_no_session(manifest["spec"]),
     )
+
+
+def _no_session(spec: Mapping[str, Any]) -> str:
+    """Why a template cannot run a session, whose pod must have the name of its workflow; "" if it can."""
+    workflow = {"spec": {}, "status": {"storedWorkflowTemplateSpec": spec}}
+    levels = list(diagnose.template_levels(workflow))
+    if not any("script" in level or "container" in level for level in levels):
+        return "its entrypoint is not a script or a container"
+    if diagnose.attempt_limit(workflow) != 1:
+        return "it has a retryStrategy, and a second pod would be another session"
+    return ""
 
 
 def target(template: TemplateInfo, spec: RunSpec) -> Interpreter:
@@ -149,7 +166,32 @@ def build(
             )
         parameters[template_manifests.LARGE_PROGRAM] = "true"
     else:
-        parameters[template_manifests.PROGRAM] = packed(program)
+        parameters[template_manifests.PROGRAM] = packed(program.source)
+    return _workflow(template, spec, parameters, run_metadata.metadata(program, spec, run_id, notebook))
+
+
+def build_session(
+    template: TemplateInfo, program: Program, spec: RunSpec, options: WorkerOptions, *, worker: str
+) -> dict[str, Any]:
+    """The Workflow of a session, whose worker the template runs with the options `worker`.
+
+    Raises:
+        SpecError: the template cannot run sessions, or lacks a parameter for what is requested.
+    """
+    if template.no_session:
+        raise SpecError(
+            f"the template {template.name} cannot run sessions: {template.no_session}",
+            hint="Ask its administrator for one with a single script, or run the cell without --session.",
+        )
+    parameters = dict(_requested_parameters(template, spec))
+    # The variables of the container are the template's.
+    parameters[template_manifests.PROGRAM] = packed(program.worker_source_with(worker))
+    return _workflow(template, spec, parameters, run_metadata.session_metadata(spec.settings, options))
+
+
+def _workflow(
+    template: TemplateInfo, spec: RunSpec, parameters: Mapping[str, str], metadata: Mapping[str, Any]
+) -> dict[str, Any]:
     settings, defaults = spec.settings, Settings()
     workflow_spec: dict[str, Any] = {
         "workflowTemplateRef": {"name": template.name},
@@ -165,19 +207,19 @@ def build(
     return {
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "Workflow",
-        "metadata": run_metadata.metadata(program, spec, run_id, notebook),
+        "metadata": metadata,
         "spec": workflow_spec,
     }
 
 
-def packed(program: Program) -> str:
-    """The program as the template's parameter: about as long as its source."""
-    return base64.b64encode(gzip.compress(program.source.encode("ascii"), mtime=0)).decode()
+def packed(source: str) -> str:
+    """A program as the template's parameter: about as long as its source."""
+    return base64.b64encode(gzip.compress(source.encode("ascii"), mtime=0)).decode()
 
 
 def needs_config_map(program: Program) -> bool:
     """Whether the program is too large for a parameter, which becomes one environment variable."""
-    return len(packed(program)) > PAYLOAD_LIMIT
+    return len(packed(program.source)) > PAYLOAD_LIMIT
 
 
 def _requested_parameters(template: TemplateInfo, spec: RunSpec) -> Iterator[tuple[str, str]]:
