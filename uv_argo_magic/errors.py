@@ -47,7 +47,7 @@ class SpecError(ArgoMagicError):
 
 
 class ResolutionError(ArgoMagicError):
-    """No set of versions satisfies the requirements, or the index did not answer; nothing was submitted.
+    """No set of versions satisfies the requirements, or the index did not respond; nothing was submitted.
 
     `names` are the requirements that uv blames.
     """
@@ -81,7 +81,7 @@ class BackendError(ArgoMagicError):
 
 
 class BackendUnavailable(BackendError):
-    """The backend is not installed, or does not answer."""
+    """The backend is not installed, or does not respond."""
 
 
 class SubmitRejected(BackendError):

@@ -190,7 +190,7 @@ def test_what_is_known_of_a_run_whose_pod_is_gone(server, here, left):
     workflow.made["status"] |= {"nodes": {"x": node}, **times}
     said = here.hear("attach", status=1)
     assert "The pod was deleted with its log (Argo reports Succeeded, it ran from 2026-01-01T10:00:00Z to " in said
-    assert "Run the cell again for its output." in said
+    assert "Run the cell again to see its output." in said
 
 
 def test_a_cluster_that_is_away_leaves_the_outcome_open(server, here, left, tmp_path):

@@ -136,5 +136,5 @@ def test_how_often_a_workflow_is_tried(workflow, times):
 def test_joining_needs_somebody_who_knows_it():
     from uv_argo_magic.engine.find_run import RunRef
 
-    with pytest.raises(ValueError, match="does not know the run"):
+    with pytest.raises(ValueError, match="the backend has no run"):
         join(RunRef(backend="argo", settings=Settings()), settings=Settings())

@@ -148,7 +148,7 @@ def test_an_install_is_tried_again_where_the_index_did_not_answer(cell, index, m
     run = cell("import zeta", deps="zeta", start=submit)
     while not run.state.notes:
         run.wait(0.05)
-    assert run.state.notes == ("The package index did not answer. Trying again in 5 seconds.",)
+    assert run.state.notes == ("The package index did not respond. Retrying in 5 seconds.",)
     index.misbehave("zeta", "", where="file")
     run.result(60)
 
@@ -283,7 +283,7 @@ def test_an_environment_in_use_is_not_removed(cell, capsys, tmp_path):
         (["prune", "abc"], "no environments match abc"),
         (["warm"], "env warm needs requirements"),
         (["list", "--keep", "1"], "--keep belongs to env prune, not env list"),
-        (["list", "x"], "env list has no argument, and got x"),
+        (["list", "x"], "env list takes no argument, but got x"),
         (["list", "-b", "argo"], "the argo backend has no store"),
         (["warm", "--keep", "1"], "--keep belongs to env prune, not env warm"),
     ],

@@ -319,7 +319,7 @@ def test_no_line_of_the_log_is_long(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_resolved_here_is_resolved_there(tmp_path: Path) -> None:
-    wanted = Unresolved(lines=("no-such-package-of-ours",), reason="the index did not answer")
+    wanted = Unresolved(lines=("no-such-package-of-ours",), reason="the index did not respond")
     state = run(tmp_path, "print('never')", resolution=wanted, offline=True)
     assert (state.outcome, text_of(state)) == ("InstallFailed", "")
     assert "no-such-package-of-ours" in "".join(state.install_log)
@@ -489,7 +489,7 @@ def test_a_command_runs_by_the_venvs_python_whatever_its_folder_is_called(tmp_pa
 
 
 def test_uv_sees_neither_colours_nor_settings_of_the_surroundings(tmp_path: Path) -> None:
-    wanted = Unresolved(lines=("no-such-package-of-ours",), reason="the index did not answer")
+    wanted = Unresolved(lines=("no-such-package-of-ours",), reason="the index did not respond")
     state = run(tmp_path, "1", resolution=wanted, offline=True, env={"CLICOLOR_FORCE": "1", "FORCE_COLOR": "1"})
     assert "\x1b" not in "".join(state.install_log)
 

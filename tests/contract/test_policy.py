@@ -137,7 +137,8 @@ def test_a_blocked_dependency_is_refused_with_its_path_before_anything_is_instal
             f"[packages.blocked, {policy}]"
         ),
         (
-            "- 3 packages would be installed, and at most 2 may be. Require less, or split the work between cells. "
+            "- 3 packages would be installed, but the limit is 2. "
+            "Require fewer packages, or split the work between cells. "
             f"[install.max_packages, {policy}]"
         ),
         "The command policy shows all rules. Ask your administrator for an exception.",
@@ -239,7 +240,7 @@ def test_a_limit_of_the_policy_is_that_of_the_run(argo, folder):
     status, text = argo("run", "s.py", "--timeout", "2h")
     assert (status, text.splitlines()[1].partition(" [")[0]) == (
         2,
-        "- run_timeout is 2 hours, and at most 1 hour is allowed. Add --set run_timeout=3600s.",
+        "- run_timeout is 2 hours, but the limit is 1 hour. Add --set run_timeout=3600s.",
     )
 
 
@@ -411,7 +412,7 @@ def test_runs_with_packages_are_counted(argo, folder):
         assert runs(argo, "s.py", "--deps", "gamma")
     status, text = argo("run", "s.py", "--deps", "gamma")
     assert status == 2
-    assert "2 runs with packages began on this machine within an hour, and at most 2 may" in text
+    assert "2 runs with packages started on this machine in the last hour, but the limit is 2" in text
     assert argo("run", "plain.py")[0] == 0
     log = folder / "home" / "data" / "audit.jsonl"
     log.write_text("not JSON\n[]\n" + log.read_text().replace('"time": "2', '"time": "1'))
@@ -496,7 +497,7 @@ def test_a_sealed_value_is_not_opened_where_the_policy_forbids_it(folder):
     run = uv_argo_magic.run("class Model: pass\nmodel, plain = Model(), [1]", pull="model plain")
     model = run.values["model"]
     write(folder / "uv-argo-policy.toml", "[values]\nopen_sealed = false\n")
-    with pytest.raises(PolicyError, match="does not allow to open model here"):
+    with pytest.raises(PolicyError, match="does not allow opening model here"):
         model.open()
     assert run.values["plain"] == [1]
 

@@ -377,7 +377,7 @@ def test_a_second_interrupt_leaves_at_once_and_says_what_is_left(capsys):
     assert not run.state.ended
     until(lambda: backend.stopped == [run.name])
     said = capsys.readouterr().err
-    assert f"{run.id} has not ended yet. To ask it again to stop: uv-argo stop {run.id}\n" in said
+    assert f"{run.id} has not ended yet. To request a stop again: uv-argo stop {run.id}\n" in said
     assert f"To stop it without uv-argo-magic:\n    true {run.name}\n" in said
     backend.over.set()
     assert run.wait(10).outcome == "Stopped"

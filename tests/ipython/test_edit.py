@@ -119,7 +119,7 @@ def test_what_is_added_is_saved_at_once_and_checked(opened):
     until(lambda: one.asked[-1:] == ["alpha\nbeta>=1\n"])
     until(lambda: "1.0" in one.chips[0])
     assert one.page.static[-1] == "argo edit study.requirements.txt: alpha, beta>=1"
-    assert "Saved in study.requirements.txt; used by cells without requirements of their own." in one.w._foot.value
+    assert "Saved in study.requirements.txt; used by cells that list no requirements." in one.w._foot.value
     assert "%%argo --deps &quot;alpha beta&gt;=1&quot;" in one.w._copy.value
 
 

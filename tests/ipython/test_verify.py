@@ -103,7 +103,7 @@ def test_what_differs_is_named(shell, notebook, index):
     change(path, spoil)
     said = say(shell)
     assert "display 1: \"'9.0'\" became \"'1.0'\"" in said
-    assert "ended by ZeroDivisionError: by zero, now by ZeroDivisionError: division by zero" in said
+    assert "ended with ZeroDivisionError: by zero, now with ZeroDivisionError: division by zero" in said
     assert "the cell was changed after it ran" in said
     assert "standard output: 'c' became 'b'" in said
     assert said.endswith("0 same, 4 differs, 0 not run")

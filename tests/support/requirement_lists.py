@@ -353,7 +353,7 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     "JSON deep": ("[" * 50000, "--deps", "this JSON contains more than strings"),
     "JSON of a long number": (f"[{'9' * 5000}]", "--deps", "this JSON contains more than strings"),
     "JSON of a number": ('["numpy", 2]', "item 2", "a value of type int is not a string"),
-    "JSON item of two": ('["numpy pandas"]', "item 1, character 1", "holds 2 requirements"),
+    "JSON item of two": ('["numpy pandas"]', "item 1, character 1", "contains 2 requirements"),
     "JSON item of none": ('["numpy", ""]', "item 2, character 1", "is empty"),
     "JSON item with a new line": ('["numpy\\npandas"]', "item 1, line 1, character 6", "a newline within one item"),
     "JSON item with a comment": ('["numpy # c"]', "item 1, character 7", "does not begin with a package name"),

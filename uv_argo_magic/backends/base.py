@@ -302,14 +302,14 @@ class RemoteSessions(Sessions, Protocol):
         """How a worker has ended; None while it lives.
 
         Raises:
-            BackendError: the backend does not answer.
+            BackendError: the backend does not respond.
         """
 
     def note_use(self, address: str, moment: float, *, is_running: bool) -> None:
         """Note that a worker is in use, or was until this moment (Unix seconds), where administrators see it.
 
         Raises:
-            BackendError: the backend does not answer, or does not let the user note it.
+            BackendError: the backend does not respond, or does not let the user note it.
         """
 
     def worker_log(self, address: str, *, follow: bool = False) -> Iterator[Item]:
@@ -325,7 +325,7 @@ class RemoteSessions(Sessions, Protocol):
         """End a worker, whatever it does; no error if it has ended.
 
         Raises:
-            BackendUnavailable: the backend does not answer.
+            BackendUnavailable: the backend does not respond.
         """
 
 
@@ -370,7 +370,7 @@ class Answers(Protocol):
         """Answer the question of the run, or say why there is no answer.
 
         Raises:
-            BackendError: the backend does not answer.
+            BackendError: the backend does not respond.
         """
 
 

@@ -116,7 +116,7 @@ def _spawn(
         write_end = -1
         process.wait()  # it leaves at once; the worker is a process of its own
         if not select.select([read_end], [], [], START_SECONDS)[0] or not os.read(read_end, 16):
-            raise OSError("it ended at its start")
+            raise OSError("it ended while starting")
     finally:
         os.close(read_end)
         if write_end >= 0:

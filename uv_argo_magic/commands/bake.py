@@ -20,7 +20,7 @@ def handle(request: Request) -> Iterator[str]:
 
     Raises:
         SpecError: the lock is not for an image, or the file cannot be written.
-        ResolutionError: no set of versions fits, no index answers, or the run had no lock.
+        ResolutionError: no set of versions fits, no index responds, or the run had no lock.
     """
     line, context = request.line, request.context
     target, found = lock.find(line, request.history, context)

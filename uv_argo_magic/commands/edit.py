@@ -221,7 +221,7 @@ def lock(path: Path, context: CellContext, shown_lock: Lock | None, cancelled: t
 
     Raises:
         SpecError: the file cannot be read.
-        ResolutionError: no set of versions fits, or no index answers.
+        ResolutionError: no set of versions fits, or no index responds.
         PolicyError: a check refused these versions.
         Cancelled: `cancelled` was set, in another thread; nothing is stored.
     """
@@ -230,7 +230,7 @@ def lock(path: Path, context: CellContext, shown_lock: Lock | None, cancelled: t
     resolution = shown_lock or replace(resolver, store=None).lock(requirements, cancelled=cancelled)
     if not isinstance(resolution, Lock):
         raise ResolutionError(
-            resolution.reason, hint="The previous lock is unchanged. Try again when the index answers."
+            resolution.reason, hint="The previous lock is unchanged. Try again when the index responds."
         )
     _enforce(target, resolution, resolver, context)
     previous = resolver.stored(requirements)

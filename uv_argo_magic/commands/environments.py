@@ -67,7 +67,7 @@ def handle(request: Request) -> Iterator[Answer]:
             flag = f"--{dest.replace('_', '-')}"
             raise SpecError(f"{flag} belongs to env prune, not env {action}", hint=f"Leave {flag} out.")
     if action in ("list", "warm") and names:
-        raise SpecError(f"env {action} has no argument, and got {names[0]}", hint=f"Write env {action}.")
+        raise SpecError(f"env {action} takes no argument, but got {names[0]}", hint=f"Write env {action}.")
     if action == "warm":
         yield _warm(request)
         return
@@ -127,7 +127,7 @@ class _Place:
         try:
             return store.read_answer(run.logs())
         except ValueError as error:
-            raise BackendError("the answer of the store cannot be read", hint=str(error)) from error
+            raise BackendError("cannot read the response of the store", hint=str(error)) from error
 
 
 def _list(place: _Place, found: list[store.Environment], history: History) -> Table:

@@ -61,7 +61,7 @@ def answer(line: Line, history: History, context: CellContext) -> Table:
 
     Raises:
         SpecError: the line or a setting is invalid, or the run does not exist.
-        ResolutionError: no set of versions fits, no index answers, or the run had no lock.
+        ResolutionError: no set of versions fits, no index responds, or the run had no lock.
     """
     request = _read_request(line, history, context)
     target = _target(request)
@@ -94,7 +94,7 @@ def find(line: Line, history: History, context: CellContext) -> tuple[RunTarget,
 
     Raises:
         SpecError: the line or a setting is invalid, or the run does not exist.
-        ResolutionError: no set of versions fits, no index answers, or the run had no lock.
+        ResolutionError: no set of versions fits, no index responds, or the run had no lock.
         PolicyError: a check refused it.
     """
     request = _read_request(line, history, context)
@@ -143,7 +143,7 @@ def table(lock: Lock, cached: frozenset[str], now: float, title: str = "") -> Ta
     notes = [f"{humanize.count(len(rows), 'package')} for Python {lock.target.python}, {platform}; lock {lock.key}"]
     if rows:
         notes.append(
-            f"{humanize.size(lock.size) or '0 B'} in all, {humanize.size(to_download) or 'nothing'} to download"
+            f"{humanize.size(lock.size) or '0 B'} in total, {humanize.size(to_download) or 'nothing'} to download"
         )
     if lock.created_at:
         notes.append(messages.lock_age(lock, now))
@@ -202,7 +202,7 @@ def _spec_of(entry: RunRecord, context: CellContext) -> RunSpec:
 def _require_lock(resolution: Resolution) -> Lock:
     if isinstance(resolution, Lock):
         return resolution
-    raise ResolutionError(resolution.reason, hint="The previous lock is unchanged. Try again when the index answers.")
+    raise ResolutionError(resolution.reason, hint="The previous lock is unchanged. Try again when the index responds.")
 
 
 def _upgrade_report(before: Lock | None, after: Lock, *, dry_run: bool) -> Table:

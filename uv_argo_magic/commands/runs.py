@@ -41,7 +41,7 @@ def list_runs(request: Request) -> Iterator[str | Table]:
     """The newest runs: of this notebook, with --all of every notebook, or with --backend those that the backend has.
 
     Raises:
-        BackendError: the backend does not answer.
+        BackendError: the backend does not respond.
     """
     entries = request.history.list()
     if request.line.has("backend"):
@@ -77,7 +77,7 @@ def stop(request: Request) -> Iterator[str]:
 
     Raises:
         SpecError: there is no such run, or none is live.
-        BackendError: the backend does not answer.
+        BackendError: the backend does not respond.
     """
     name, history = request.line.argument, request.history
     if name and (session := sessions.find_to_stop(request)):

@@ -32,7 +32,7 @@ def list_sessions(request: Request) -> Iterator[str | Table]:
 
     Raises:
         SpecError: the notebook has no such session.
-        BackendError: its worker does not answer.
+        BackendError: its worker does not respond.
     """
     registry = Registry.of_this_user()
     if name := request.line.text("take"):
@@ -133,7 +133,7 @@ def list_variables(request: Request) -> Iterator[str | Table]:
     if answer is None and entry.worker is not None:
         if ending := workers.ending(entry, registry):
             raise workers.lost(entry, ending)
-        raise BackendUnavailable(f"the session {entry.name} does not answer", hint="Try again in a moment.")
+        raise BackendUnavailable(f"the session {entry.name} does not respond", hint="Try again in a moment.")
     if answer is None or not answer["items"]:
         yield f"The session {entry.name} has no variables."
         return
@@ -243,7 +243,7 @@ def _row(entry: SessionEntry, registry: Registry) -> tuple[str, ...]:
 
 def _end_state(entry: SessionEntry, registry: Registry) -> str:
     ending = workers.ending(entry, registry)
-    return f"lost: {ending.reason}" if ending else "does not answer"
+    return f"lost: {ending.reason}" if ending else "does not respond"
 
 
 def _state(status: Mapping[str, Any]) -> str:

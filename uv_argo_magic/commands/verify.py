@@ -223,7 +223,7 @@ def compare_packages(state: RunState, lock: Lock) -> str:
 def compare_output(before: Shown, after: Shown) -> str:
     """What differs first between two outputs, in words; "" where nothing does."""
     if before.error != after.error:
-        return f"ended by {before.error or 'no exception'}, now by {after.error or 'none'}"
+        return f"ended with {before.error or 'no exception'}, now with {after.error or 'no exception'}"
     for label, old, new in (("standard output", before.stdout, after.stdout), *_pairs(before.texts, after.texts)):
         if _plain(old) != _plain(new):
             return f"{label}: {_difference(_plain(old), _plain(new))}"

@@ -61,7 +61,7 @@ def locate(name: str, history: History, configuration: Config, notebook: str | N
 
     Raises:
         SpecError: there is none.
-        BackendUnavailable: the history does not have it, and the backend does not answer.
+        BackendUnavailable: the history does not have it, and the backend does not respond.
     """
     runs = history.read()
     entry = runs.find(name) if name else runs.last(notebook)
@@ -73,7 +73,7 @@ def locate_remote(name: str, runs: RunList, configuration: Config) -> RunRef:
 
     Raises:
         SpecError: it does not know it either.
-        BackendUnavailable: it does not answer.
+        BackendUnavailable: it does not respond.
     """
     remote = base.load(configuration.backend).find(name, configuration.settings)
     if remote is None:
@@ -90,7 +90,7 @@ def locate_entry(entry: RunRecord, configuration: Config | None = None) -> RunRe
     """A run of the history, with its state in the backend if this machine has not seen it finish.
 
     Raises:
-        BackendUnavailable: the backend does not answer.
+        BackendUnavailable: the backend does not respond.
     """
     line_keys = (
         [key for key, origin in configuration.origins if origin == config.LINE and key in settings_parser.FIELDS]
@@ -121,7 +121,7 @@ def _settings(entry: RunRecord) -> Settings:
 
 
 def outcomes(entries: Iterable[RunRecord]) -> dict[str, str]:
-    """The outcome of each; a backend that does not answer is queried once."""
+    """The outcome of each; a backend that does not respond is queried once."""
     outcome_by_id: dict[str, str] = {}
     unreachable: set[tuple[str, Settings]] = set()
     for entry in entries:

@@ -58,7 +58,7 @@ WRITE_AFTER = 2.0
 ROOM_SECONDS = 10.0
 """Seconds between two looks at whether the history has grown too large."""
 ASK_AGAIN = 2.0
-"""Seconds between two attempts to stop a run whose backend does not answer."""
+"""Seconds between two attempts to stop a run whose backend does not respond."""
 
 
 @frozen
@@ -205,7 +205,7 @@ def join(
     """
     remote, entry = ref.remote, ref.entry
     if remote is None:
-        raise ValueError(f"the backend does not know the run {ref.id}")
+        raise ValueError(f"the backend has no run {ref.id}")
     submitted = events.Submitted(name=remote.name, location=remote.location, t=remote.started_at)
     files = history.take_over(entry) if history is not None and entry is not None and entry.unseen else None
     return Run(
@@ -336,7 +336,7 @@ class Run:
     def _left_behind(self) -> str:
         commands = "".join(f"    {line}\n" for line in base.manual_stop_commands(self._backend, self.name))
         command = self._hooks.command
-        text = f"uv-argo: {self.id} has not ended yet. To ask it again to stop: {command} stop {self.id}\n"
+        text = f"uv-argo: {self.id} has not ended yet. To request a stop again: {command} stop {self.id}\n"
         text += f"To see it: {command} attach {self.id}\n"
         return text + (f"To stop it without uv-argo-magic:\n{commands}" if commands else "")
 
@@ -353,7 +353,7 @@ class Run:
         self._backend.stop(self.name)
 
     def ask_to_stop(self, by: str) -> None:
-        """As `stop`, without waiting for an answer; a place that does not answer is asked again."""
+        """As `stop`, without waiting for an answer; a place that does not respond is asked again."""
         if self.state.ended:
             return
         self._take(events.StopRequested(by=by, t=time.time()))
@@ -495,7 +495,7 @@ class Run:
         self._answered = question
         text = refused = ""
         if self._hooks.ask is None:
-            refused = "this front end asks no questions"
+            refused = "this front end does not support input"
         else:
             try:
                 text = self._hooks.ask(question)

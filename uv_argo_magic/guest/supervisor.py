@@ -250,7 +250,7 @@ class Supervisor:
             tree = place.build(key, lines, self.uv, functools.partial(self._run_uv, output=output), self.log.boot)
             if not isinstance(tree, int) or not NETWORK.search("".join(output)):
                 return tree
-            self.log.emit("note", text="The package index did not answer. Trying again in %d seconds." % seconds)
+            self.log.emit("note", text="The package index did not respond. Retrying in %d seconds." % seconds)
             until = time.monotonic() + seconds
             while time.monotonic() < until and not self.host.stopping:
                 self.host.select([], until - time.monotonic())

@@ -171,7 +171,7 @@ def attach(name: str, shell: Shell, history: History, notebook: str, configurati
 
     Raises:
         SpecError: the run does not exist, or another kernel has it.
-        BackendError: the backend does not answer.
+        BackendError: the backend does not respond.
     """
     live = [run for run in RUNS.values() if not run.state.ended]
     if not name and live:

@@ -105,7 +105,7 @@ class Editor:
         self, path: Path, *, written: str, check: Check, lock: Lock, names: tuple[str, ...], to: OutputSink
     ) -> None:
         self._path, self._written = path, written or path.name
-        self._use = f"cells use it with -r {written}" if written else "used by cells without requirements of their own"
+        self._use = f"cells use it with -r {written}" if written else "used by cells that list no requirements"
         self._check, self._lock = check, lock
         self._to = to
         self._id = f"uv-argo-edit-{uuid.uuid4().hex}"

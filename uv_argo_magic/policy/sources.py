@@ -1,6 +1,6 @@
 """The package policy of a run: that of the files, and that of the backend.
 
-Rule: a backend that does not answer has no policy: its runs fail anyway.
+Rule: a backend that does not respond has no policy: its runs fail anyway.
 """
 
 from __future__ import annotations

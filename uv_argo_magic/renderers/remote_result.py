@@ -45,9 +45,9 @@ class RemoteResult:
 
 def _error(result: RemoteResult, use: str) -> RemoteValueError:
     return RemoteValueError(
-        f"{use} needs the value {one_line(repr(result), SHOWN)}, which stayed where the cell ran; "
-        "_ and Out hold only its display",
-        hint="Do this in the cell, or assign the value there and bring it back: --pull NAME",
+        f"{use} needs the value {one_line(repr(result), SHOWN)}, which was not sent to the notebook; "
+        "_ and Out only contain its display",
+        hint="Do this in the cell, or assign the value to a name and add --pull NAME.",
     )
 
 

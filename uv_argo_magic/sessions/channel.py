@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Message: TypeAlias = "dict[str, Any]"
 ANSWER_SECONDS = 10.0
-"""Seconds after which a worker that does not answer is given up."""
+"""Seconds after which a worker that does not respond is given up."""
 CHUNK = 1 << 18
 MOST_FREE = 2
 """Connections to a worker that are kept for the next cells."""
@@ -40,14 +40,14 @@ class Channel:
         """Send a request; its answer.
 
         Raises:
-            BackendUnavailable: the worker is gone, or does not answer.
+            BackendUnavailable: the worker is gone, or does not respond.
         """
         self.sock.settimeout(seconds)
         try:
             self.send(do, values, body)
             answer, data = self._receive()
         except (OSError, ValueError) as problem:
-            raise BackendUnavailable(f"the session does not answer: {problem}") from problem
+            raise BackendUnavailable(f"the session does not respond: {problem}") from problem
         return {**answer, "body": data.decode()} if data else answer
 
     def send(self, do: str, values: Mapping[str, object], body: bytes = b"") -> None:
@@ -156,13 +156,13 @@ class Connections:
         try:
             return Channel(sock=self.connect(), token=self.token, silence=self.silence)
         except OSError as problem:
-            raise BackendUnavailable(f"the session does not answer: {problem}") from problem
+            raise BackendUnavailable(f"the session does not respond: {problem}") from problem
 
     def request(self, do: str, values: Mapping[str, object], body: bytes = b"") -> tuple[Message, Channel]:
         """The answer to a request, and the connection on which it came; if one that was kept has broken, on a new one.
 
         Raises:
-            BackendUnavailable: the worker does not answer.
+            BackendUnavailable: the worker does not respond.
         """
         if self._has_read:
             values = {**values, "read": self._has_read.copy()}
@@ -188,7 +188,7 @@ class Connections:
         """The answer to a request.
 
         Raises:
-            BackendUnavailable: the worker does not answer.
+            BackendUnavailable: the worker does not respond.
         """
         answer, channel = self.request(do, values)
         self.keep(channel)
@@ -229,7 +229,7 @@ class Connections:
         """Become or stay the holder; the worker's answer.
 
         Raises:
-            BackendUnavailable: the worker does not answer.
+            BackendUnavailable: the worker does not respond.
         """
         with self._lock:
             channel = self._holding  # the reader forgets one that has ended
@@ -245,10 +245,10 @@ class Connections:
                 answer = self._answers.get(timeout=ANSWER_SECONDS)
             except (OSError, queue.Empty) as problem:
                 self._drop()
-                raise BackendUnavailable(f"the session does not answer: {problem}") from problem
+                raise BackendUnavailable(f"the session does not respond: {problem}") from problem
             if "gone" in answer:
                 self._drop()
-                raise BackendUnavailable(f"the session does not answer: {answer['gone']}")
+                raise BackendUnavailable(f"the session does not respond: {answer['gone']}")
             if "error" in answer:
                 self._drop()
             elif not answer["status"]["running"] and not answer["status"]["queued"]:

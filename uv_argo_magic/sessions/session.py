@@ -207,7 +207,7 @@ class Session:
         if not isinstance(extended, Lock):
             raise ResolutionError(
                 f"cannot add packages to the session {self.name}: {extended.reason}",
-                hint="Run the cell again once the package index answers.",
+                hint="Run the cell again once the package index responds.",
             )
         return self._joined(present, extended)
 
@@ -312,7 +312,7 @@ class Session:
 
     def _differs(self, what: str, ours: str, theirs: str) -> SpecError:
         return SpecError(
-            f"session {self.name} has {what} {ours or '(none)'}, and this cell asks for {theirs or '(none)'}",
+            f"session {self.name} has {what} {ours or '(none)'}, but this cell requests {theirs or '(none)'}",
             hint=f"Leave it out, or use another session. {self.restart_hint}",
         )
 
@@ -334,7 +334,7 @@ class Session:
         if not changes:
             return problem
         return ResolutionError(
-            f"the packages do not fit those of session {self.name}: {'; '.join(changes[:5])}",
+            f"the packages conflict with those of session {self.name}: {'; '.join(changes[:5])}",
             hint=f"Imported packages cannot change. Relax the requirement, or: %argo restart {self.name} --clean",
             names=problem.names,
         )
@@ -351,7 +351,7 @@ def open_session(name: str, context: CellContext, *, restart_first: bool = False
     Raises:
         SessionLost: it has ended, and has not been restarted.
         SessionBusy: another kernel has it.
-        BackendUnavailable: its worker does not answer.
+        BackendUnavailable: its worker does not respond.
     """
     return _open(SessionKey.of(name, context.notebook_path), context, restart_first=restart_first, can_ask=can_ask)
 

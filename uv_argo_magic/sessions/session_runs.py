@@ -26,7 +26,7 @@ PREFIX = "session-"
 CAUSE = 10.0
 """Seconds to wait for the reason why a pod ends."""
 RESEND = 30.0
-"""Seconds for which a cell is sent to a pod again that does not answer."""
+"""Seconds for which a cell is sent to a pod again that does not respond."""
 DROPPED = "the session does not have them any more"
 RETRY = (0.2, 1.5, 2.0)
 """Seconds before a connection to a pod is tried again: the first time, their growth, the most."""
@@ -71,7 +71,7 @@ class SessionRuns:
         Raises:
             SessionBusy: another kernel has taken the session.
             SessionLost: the session has ended.
-            BackendUnavailable: the worker does not answer.
+            BackendUnavailable: the worker does not respond.
         """
         name = f"{PREFIX}{run_id}"
         self.nonce = program.nonce
@@ -118,7 +118,7 @@ class SessionRuns:
                 return
 
     def _send(self, request: Mapping[str, object], order: bytes) -> Channel | None:
-        """The connection on which the cell's log follows; None: the worker did not take it, or did not answer.
+        """The connection on which the cell's log follows; None: the worker did not take it, or did not respond.
 
         The worker runs a cell once, even if it is sent again.
         """
@@ -215,7 +215,7 @@ class SessionRuns:
         """The log of a cell after what was received of it, until it ends or the connection breaks.
 
         Raises:
-            BackendUnavailable: the worker does not answer.
+            BackendUnavailable: the worker does not respond.
             BackendError: it does not have the log any more.
             OSError: the connection broke.
             ProtocolError: the log is another one than before.
@@ -283,7 +283,7 @@ class SessionRuns:
         """Interrupt the cell; a second request, some seconds later, ends the session.
 
         Raises:
-            BackendUnavailable: the worker does not answer.
+            BackendUnavailable: the worker does not respond.
         """
         if self.pod is not None and name in self._waiting:
             self.pod.stop()
@@ -295,7 +295,7 @@ class SessionRuns:
         """Answer the cell's question, or say why there is no answer.
 
         Raises:
-            BackendUnavailable: the worker does not answer.
+            BackendUnavailable: the worker does not respond.
         """
         self.connections.ask("answer", run=name.removeprefix(PREFIX), text=text, refused=refused)
 

@@ -55,7 +55,7 @@ def hold(
     Raises:
         SessionLost: the worker is gone.
         SessionBusy: another kernel has it.
-        BackendUnavailable: it does not answer.
+        BackendUnavailable: it does not respond.
     """
     worker = entry.worker
     assert worker is not None  # noqa: S101 - the caller has checked it
@@ -169,7 +169,7 @@ def end(entry: SessionEntry, reason: str, seconds: float = 10.0) -> None:
 
 
 def _end_remote(entry: SessionEntry, remote: base.RemoteSessions, reason: str) -> None:
-    """Ask the worker to end, which lets its interpreter clean up; the backend ends one that does not answer."""
+    """Ask the worker to end, which lets its interpreter clean up; the backend ends one that does not respond."""
     assert entry.worker is not None  # noqa: S101 - the caller has checked it
     has_agreed = False
     with contextlib.suppress(BackendError):
@@ -185,7 +185,7 @@ def _remote(entry: SessionEntry) -> base.RemoteSessions | None:
 
 
 def ending(entry: SessionEntry, registry: Registry | None = None) -> Ending | None:
-    """How a worker that does not answer has ended; None while it lives, or if that is not known."""
+    """How a worker that does not respond has ended; None while it lives, or if that is not known."""
     assert entry.worker is not None  # noqa: S101 - the caller has checked it
     if entry.worker.is_remote:
         return remote_ending(entry, registry)
@@ -209,7 +209,7 @@ def remote_ending(entry: SessionEntry, registry: Registry | None) -> Ending | No
 
 
 def ask(entry: SessionEntry, do: str, **values: object) -> Mapping[str, Any] | None:
-    """A question to the worker; None if it has no worker on this machine, or does not answer."""
+    """A question to the worker; None if it has no worker on this machine, or does not respond."""
     worker = entry.worker
     if worker is None or not (worker.is_alive or worker.is_remote):
         return None

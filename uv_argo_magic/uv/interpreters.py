@@ -191,7 +191,7 @@ def _install(request: str) -> None:
         lines = completed.stderr.strip().splitlines() or ["no output"]
         problem = redact(lines[-1].strip().removeprefix("cause: ")) if completed.returncode else ""
     except subprocess.TimeoutExpired:
-        problem = f"uv needed more than {_INSTALL_TIMEOUT:.0f} seconds"
+        problem = f"uv took more than {_INSTALL_TIMEOUT:.0f} seconds"
     if problem:
         raise SpecError(
             f"cannot install Python {request}: {problem}",

@@ -45,7 +45,7 @@ class LockStore:
         return lock
 
     def last_anywhere(self, question: str) -> Lock | None:
-        """The newest lock for this question in any notebook, of any age: for when no index answers."""
+        """The newest lock for this question in any notebook, of any age: for when no index responds."""
         locks = [lock for path in self._root.glob(f"*/{question}.json") if (lock := _read(path))]
         return max(locks, key=lambda lock: lock.created_at, default=None)
 

@@ -3,7 +3,7 @@
 Rules:
 - The same question in the same notebook has the same lock until an upgrade (lock_store.py). A question contains
   requirements, Python, settings and index; it does not contain uv, the network or credentials, which may change.
-- If no index answers, the last lock for the question is used, with a warning.
+- If no index responds, the last lock for the question is used, with a warning.
 - uv sees no configuration but ours: of its own variables only those about the index, its credentials, certificates,
   the network and the cache get through.
 - Requirements and addresses reach uv in files and its environment, never on its command line.
@@ -99,7 +99,7 @@ class Resolver:
         save: bool = True,
         cancelled: threading.Event | None = None,
     ) -> Lock | Unresolved:
-        """What would be installed for the requirements; `Unresolved` if no index answers here.
+        """What would be installed for the requirements; `Unresolved` if no index responds here.
 
         The stored lock is used, unless `upgrade`; a new one is stored, if `save`. Setting `cancelled`, in another
         thread, ends uv.
@@ -122,7 +122,7 @@ class Resolver:
             return Unresolved(lines=requirements.lines, reason=f"The folder {missing} is not on this machine.")
         if self.settings.locked and (upgrade or not stored):
             raise ResolutionError(
-                "The setting locked is on, and "
+                "The setting locked is on, but "
                 + ("an upgrade would change the lock." if upgrade else "there is no lock for these requirements."),
                 hint="Lock them first: run the cell once without locked, or run %argo lock --deps ...",
             )
@@ -235,7 +235,7 @@ class Resolver:
         """Uv's own pylock.toml of the versions of a lock, with the address of each file.
 
         Raises:
-            ResolutionError: no index answers, or it no longer has these versions.
+            ResolutionError: no index responds, or it no longer has these versions.
         """
         pins = [f"{package.name}=={package.version}" for package in lock.packages if not package.url]
         question = self._question(parse_items(pins, source="the lock"))

@@ -37,7 +37,7 @@ def encode(
         item = None if _at_least(value) > limit else pushing.encode_one(name, value)
         if item is None or item.size > limit:
             size = humanize.size(item.size if item else _at_least(value))
-            notes.append(f"{name} is not pushed: it has {size}, more than auto_push_limit; add --push {name}")
+            notes.append(f"{name} is not pushed: its size ({size}) exceeds auto_push_limit; add --push {name}")
         else:
             found.append(item)
     return tuple(found), tuple(notes)

@@ -125,7 +125,8 @@ class Sealed:
         policy = files_of_policies.read()
         for statement in policy.of("values.open_sealed") if policy else ():
             raise PolicyError(
-                f"the package policy {statement.origin} does not allow to open {self.name} here: it would run its code",
+                f"the package policy {statement.origin} does not allow opening {self.name} here, "
+                "because this would run its code",
                 hint=f"Push it to a cell instead: --push {self.name}.",
             )
 

@@ -31,7 +31,7 @@ def test_a_use_of_the_value_says_where_it_is(use, name):
     with pytest.raises(RemoteValueError) as caught:
         use(RESULT)
     assert caught.value.message == (
-        f"{name} needs the value array([1, 2]), which stayed where the cell ran; _ and Out hold only its display"
+        f"{name} needs the value array([1, 2]), which was not sent to the notebook; _ and Out only contain its display"
     )
     assert "--pull NAME" in caught.value.hint
     assert isinstance(caught.value, SpecError | AttributeError | TypeError)

@@ -42,6 +42,6 @@ def test_plain_data_is_sent_and_what_is_too_large_is_named():
     push, notes = auto.encode(source, variables, {"own"}, 2000)
     assert [(item.name, item.text) for item in push] == [("x", "[1,2]"), ("y", "3")]
     assert notes == (
-        "big is not pushed: it has 5.0 kB, more than auto_push_limit; add --push big",
-        "many is not pushed: it has 3.5 kB, more than auto_push_limit; add --push many",
+        "big is not pushed: its size (5.0 kB) exceeds auto_push_limit; add --push big",
+        "many is not pushed: its size (3.5 kB) exceeds auto_push_limit; add --push many",
     )

@@ -80,7 +80,7 @@ class ArgoBackend:
 
         Raises:
             SpecError: there is no image for such a Python, or no such template.
-            BackendUnavailable: a template is named, and the API does not answer.
+            BackendUnavailable: a template is named, and the API does not respond.
         """
         if spec.settings.template:
             with required_packages():
@@ -93,7 +93,7 @@ class ArgoBackend:
 
         Raises:
             SpecError: there is no image for such a Python, or the template that they name chooses it.
-            BackendUnavailable: a template is named, and the API does not answer.
+            BackendUnavailable: a template is named, and the API does not respond.
         """
         if spec.settings.template:
             with required_packages():
@@ -146,7 +146,7 @@ class ArgoBackend:
 
         Raises:
             SpecError: the program is too large.
-            BackendUnavailable: no cluster is configured, it does not answer, or hera or kubernetes are not installed.
+            BackendUnavailable: no cluster is configured, it does not respond, or hera or kubernetes are not installed.
             SubmitRejected: it refused the workflow.
         """
         with required_packages():
@@ -183,7 +183,7 @@ class ArgoBackend:
         """A workflow of this package in the namespace of the settings, by its name or its run's id.
 
         Raises:
-            BackendUnavailable: no cluster is configured, it does not answer, or kubernetes is not installed.
+            BackendUnavailable: no cluster is configured, it does not respond, or kubernetes is not installed.
             SpecError: this package did not create the workflow, or a newer version did.
         """
         if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?", name):
@@ -199,7 +199,7 @@ class ArgoBackend:
         """The workflows of this package in the namespace of the settings, by any user.
 
         Raises:
-            BackendError: no cluster is configured, it does not answer, or the user may not list workflows.
+            BackendError: no cluster is configured, it does not respond, or the user may not list workflows.
         """
         with required_packages():
             client = self._connect(settings)
@@ -243,7 +243,7 @@ class ArgoBackend:
         """Let Argo stop the workflow; its controller takes about five seconds to signal the cell.
 
         Raises:
-            BackendError: the API refused it, or does not answer.
+            BackendError: the API refused it, or does not respond.
         """
         if run := self._runs.get(name):
             run.stopping.set()
@@ -259,7 +259,7 @@ class ArgoBackend:
 
         Raises:
             SpecError: a setting does not allow sessions.
-            BackendError: the user may not forward ports, the API does not answer, or it refused the workflow.
+            BackendError: the user may not forward ports, the API does not respond, or it refused the workflow.
         """
         with required_packages():
             client = self._connect(spec.settings)
@@ -295,7 +295,7 @@ class ArgoBackend:
 
         Raises:
             OSError: it cannot be reached now.
-            BackendError: the API does not answer, or the user may not forward ports.
+            BackendError: the API does not respond, or the user may not forward ports.
         """
         return pod_workers.connect(*self._worker(address))
 
@@ -319,7 +319,7 @@ class ArgoBackend:
         """How a session has ended, by its pod and its workflow; None while it lives.
 
         Raises:
-            BackendError: the API does not answer.
+            BackendError: the API does not respond.
         """
         return pod_workers.worker_end(*self._worker(address))
 
@@ -327,7 +327,7 @@ class ArgoBackend:
         """Annotate the workflow of a session.
 
         Raises:
-            BackendError: the API does not answer, or does not let the user change the workflow.
+            BackendError: the API does not respond, or does not let the user change the workflow.
         """
         client, parsed = self._worker(address)
         client.annotate(parsed.workflow, session_list.used(moment, is_running=is_running))
@@ -336,7 +336,7 @@ class ArgoBackend:
         """The sessions of every user in the namespace of the settings, or in all namespaces.
 
         Raises:
-            BackendError: no cluster is configured, it does not answer, or the user may not list workflows.
+            BackendError: no cluster is configured, it does not respond, or the user may not list workflows.
         """
         with required_packages():
             client = self._connect(settings)
@@ -355,7 +355,7 @@ class ArgoBackend:
         """Let Argo end the workflow of a session.
 
         Raises:
-            BackendUnavailable: the API does not answer.
+            BackendUnavailable: the API does not respond.
         """
         pod_workers.end(*self._worker(address))
 

@@ -67,7 +67,7 @@ class ArgoClient(client.Client):
 
         Raises:
             SubmitRejected: the API refused it.
-            BackendUnavailable: the API does not answer, or there is no Argo Workflows.
+            BackendUnavailable: the API does not respond, or there is no Argo Workflows.
         """
         # Strict: the API reports fields that it does not know, instead of dropping them.
         query = {"fieldValidation": "Strict", **({"dryRun": "All"} if dry_run else {})}
@@ -111,7 +111,7 @@ class ArgoClient(client.Client):
         Raises:
             Gone: there is no template of this name.
             Denied: the user may not read it.
-            BackendError: the API does not answer.
+            BackendError: the API does not respond.
         """
         path = self._workflows().removesuffix("workflows") + "workflowtemplates"
         return self.transport.request("GET", f"{path}/{quote(name)}")
@@ -133,7 +133,7 @@ class ArgoClient(client.Client):
         """End the workflow: "Stop" lets exit handlers run, "Terminate" does not; no error if it does not exist.
 
         Raises:
-            BackendError: the API refused it, or does not answer.
+            BackendError: the API refused it, or does not respond.
         """
         path = f"{self._workflows()}/{quote(name)}"
         body = {"spec": {"shutdown": strategy}}
@@ -144,7 +144,7 @@ class ArgoClient(client.Client):
         """Add these annotations to the workflow, or replace them; no error if it does not exist.
 
         Raises:
-            BackendError: the API refused it, or does not answer.
+            BackendError: the API refused it, or does not respond.
         """
         path = f"{self._workflows()}/{quote(name)}"
         body = {"metadata": {"annotations": dict(annotations)}}
@@ -164,7 +164,7 @@ class ArgoClient(client.Client):
         """Whether the API's description of Argo's objects, which every user may read, has a field of this name.
 
         Raises:
-            BackendUnavailable: the API does not answer.
+            BackendUnavailable: the API does not respond.
         """
         try:
             return f'"{field}":'.encode() in b"".join(self.transport.stream(DESCRIPTION, {}))

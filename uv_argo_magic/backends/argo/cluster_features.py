@@ -52,7 +52,7 @@ def detect(client: ArgoClient, settings: Settings, executors: dict[str, str]) ->
     """The features of the cluster's Argo; `executors` caches what a pod showed, by the client's location.
 
     Raises:
-        BackendUnavailable: the API does not answer.
+        BackendUnavailable: the API does not respond.
     """
     executor = settings.executor_patch
     if executor == "auto" and client.location in executors:

@@ -152,7 +152,7 @@ def log_gone(workflow: Mapping[str, Any] | None) -> str:
     start, end = status.get("startedAt"), status.get("finishedAt")
     times = f"it ran from {start} to {end}" if start and end else f"it started at {start}"
     details = ", ".join(filter(None, (f"Argo reports {status.get('phase')}", times, message.partition("; ")[0])))
-    return f"the pod was deleted with its log ({details}); run the cell again for its output"
+    return f"the pod was deleted with its log ({details}); run the cell again to see its output"
 
 
 def _status(workflow: Mapping[str, Any] | None) -> ApiObject:

@@ -50,7 +50,9 @@ def before(connect: Callable[[], ArgoClient], settings: Settings) -> Iterator[Ch
             yield from _through_server(client)
             return
         yield Check(
-            name="API", outcome="ok", message=f"Kubernetes {client.request('/version').get('gitVersion', '')} answers"
+            name="API",
+            outcome="ok",
+            message=f"connected to Kubernetes {client.request('/version').get('gitVersion', '')}",
         )
         at = 2
         yield _user(client)
@@ -79,7 +81,9 @@ KEEP_PODS = "Ask your administrator to set ARGO_POD_STATUS_CAPTURE_FINALIZER=tru
 def _through_server(client: Server) -> Iterator[Check]:
     """The checks with an Argo Server, which reports its version but no permissions: these are tried."""
     yield Check(
-        name="API", outcome="ok", message=f"Argo Server {client.request('/api/v1/version').get('version', '')} answers"
+        name="API",
+        outcome="ok",
+        message=f"connected to Argo Server {client.request('/api/v1/version').get('version', '')}",
     )
     try:
         items = client.workflows("")

@@ -220,7 +220,7 @@ def _last_message(state: FollowState, phase: str) -> str:
         return "Argo has not reported how the run ended; its controller may be down"
     if phase != "Succeeded":
         return diagnose.ended(state.pod, state.workflow)
-    return "" if state.exited else "the end of the log is missing; run the cell again for its output"
+    return "" if state.exited else "the end of the log is missing; run the cell again to see its output"
 
 
 def _read_text(step: _Step, text: str) -> None:

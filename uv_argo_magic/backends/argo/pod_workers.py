@@ -80,7 +80,7 @@ def check(client: ArgoClient, spec: RunSpec) -> None:
     Raises:
         SpecError: a setting does not allow sessions.
         Denied: the user may not forward ports.
-        BackendUnavailable: the API does not answer, or a proxy does not pass websockets.
+        BackendUnavailable: the API does not respond, or a proxy does not pass websockets.
     """
     if spec.settings.separate_install:
         raise SpecError(
@@ -100,7 +100,7 @@ def probe(client: ArgoClient) -> None:
 
     Raises:
         Denied: the user may not forward ports.
-        BackendUnavailable: the API does not answer, or a proxy does not pass websockets.
+        BackendUnavailable: the API does not respond, or a proxy does not pass websockets.
     """
     with contextlib.suppress(TooEarly):
         port_forward.connect(client.transport, client.namespace, PROBE, PORT).close()
@@ -121,7 +121,7 @@ def connect(client: ArgoClient, address: Address) -> socket.socket:
 
     Raises:
         OSError: it cannot be reached now.
-        BackendError: the API does not answer, or denies it.
+        BackendError: the API does not respond, or denies it.
     """
     try:
         return port_forward.connect(client.transport, client.namespace, address.workflow, PORT)
@@ -200,7 +200,7 @@ def worker_end(client: ArgoClient, address: Address) -> WorkerEnd | None:
     """How the worker has ended; None while it lives.
 
     Raises:
-        BackendError: the API does not answer, or denies it.
+        BackendError: the API does not respond, or denies it.
     """
     try:
         workflow = client.workflow(address.workflow)
@@ -242,7 +242,7 @@ def end(client: ArgoClient, address: Address) -> None:
     """Let Argo end the workflow; no error if it has ended.
 
     Raises:
-        BackendUnavailable: the API does not answer, or denies it.
+        BackendUnavailable: the API does not respond, or denies it.
     """
     try:
         client.shutdown(address.workflow, "Stop")

@@ -71,7 +71,7 @@ class Server(ArgoClient):
 
         Raises:
             SubmitRejected: the server refused it.
-            BackendUnavailable: it does not answer.
+            BackendUnavailable: it does not respond.
         """
         try:
             return self.transport.request(
@@ -122,7 +122,7 @@ class Server(ArgoClient):
         """End the workflow; no error if it does not exist or has ended.
 
         Raises:
-            BackendError: the server refused it, or does not answer.
+            BackendError: the server refused it, or does not respond.
         """
         try:
             self.transport.request("PUT", f"{self._workflows()}/{quote(name)}/{strategy.lower()}", body={})

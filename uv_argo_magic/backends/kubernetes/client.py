@@ -58,7 +58,7 @@ class Client:
         """Create it.
 
         Raises:
-            BackendError: the API refused it, or does not answer.
+            BackendError: the API refused it, or does not respond.
         """
         self.transport.request("POST", f"/api/v1/namespaces/{quote(self.namespace)}/configmaps", body=manifest)
 

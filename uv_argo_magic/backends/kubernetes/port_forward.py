@@ -49,7 +49,7 @@ def connect(transport: HttpTransport, namespace: str, pod: str, port: int) -> so
     Raises:
         TooEarly: the pod does not exist yet, or its node has not prepared it, or it has ended.
         Denied: the user lacks the permission RULE.
-        BackendUnavailable: the API does not answer, or a proxy does not pass websockets.
+        BackendUnavailable: the API does not respond, or a proxy does not pass websockets.
     """
     path = f"/api/v1/namespaces/{namespace}/pods/{pod}/portforward?ports={port}"
     pool = transport.session.pool
@@ -141,7 +141,7 @@ def _refused(transport: HttpTransport, namespace: str, status: int, body: bytes)
         return Denied(f"you cannot {missing} pods/portforward in the namespace {namespace}", hint=hint)
     except BackendError as problem:
         return problem
-    return BackendUnavailable(f"{transport.location} answered an upgrade with status {status}")
+    return BackendUnavailable(f"{transport.location} responded to the websocket upgrade with status {status}")
 
 
 class _Link:

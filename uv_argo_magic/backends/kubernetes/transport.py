@@ -180,7 +180,7 @@ class HttpTransport:
         """A connection to the server for a protocol other than HTTP, through its proxy, and with its TLS.
 
         Raises:
-            BackendUnavailable: it does not answer.
+            BackendUnavailable: it does not respond.
         """
         import urllib3  # noqa: PLC0415 - comes with kubernetes
 
@@ -300,7 +300,7 @@ class HttpTransport:
             case 410:
                 raise Expired(message)
             case 408 | 429 | 500 | 502 | 503 | 504:
-                # Of a kubelet that does not answer, the API quotes the request too.
+                # Of a kubelet that does not respond, the API quotes the request too.
                 message = re.sub(r'\b(?:Get|Post) "[^"]*": ', "", message)
                 raise BackendUnavailable(
                     f"the API of {self.location} failed ({status}): {_short(message)}",

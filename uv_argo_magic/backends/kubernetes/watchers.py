@@ -304,7 +304,7 @@ class PodWatchers(Generic[MessageT]):
         return diagnose.terminated(pod, container)
 
     def _exists(self, name: str, uid: str, backoff: Backoff) -> bool:
-        """Whether the pod still exists; True if the API does not answer."""
+        """Whether the pod still exists; True if the API does not respond."""
         try:
             return diagnose.uid_of(self._client.pod(name)) == uid
         except Gone:

@@ -177,7 +177,9 @@ def _without_credentials(url: str) -> str:
 def only_binary(statement: Statement, subject: Subject) -> Iterator[Violation]:
     if not subject.spec.settings.only_binary:
         yield _violation(
-            statement, "Building from source is not allowed: it runs code of the package", "Remove only_binary=false."
+            statement,
+            "Building from source is not allowed, because it runs code of the package",
+            "Remove only_binary=false.",
         )
     for package in subject.packages:
         if package.file and not package.file.endswith(".whl"):
@@ -280,8 +282,8 @@ def max_packages(statement: Statement, subject: Subject) -> Iterator[Violation]:
     if number > most:
         yield _violation(
             statement,
-            f"{humanize.count(number, 'package')} would be installed, and at most {most:,} may be",
-            "Require less, or split the work between cells.",
+            f"{humanize.count(number, 'package')} would be installed, but the limit is {most:,}",
+            "Require fewer packages, or split the work between cells.",
         )
 
 
@@ -291,8 +293,8 @@ def max_download(statement: Statement, subject: Subject) -> Iterator[Violation]:
         largest = max(subject.packages, key=lambda package: package.size)
         yield _violation(
             statement,
-            f"The download is {humanize.size(total)}, and at most {kinds.show_size(most)} is allowed",
-            f"Require less; the largest is {_label(largest)} with {humanize.size(largest.size)}.",
+            f"The download is {humanize.size(total)}, but the limit is {kinds.show_size(most)}",
+            f"Require fewer or smaller packages; the largest is {_label(largest)} with {humanize.size(largest.size)}.",
         )
 
 
@@ -300,8 +302,8 @@ def per_hour(statement: Statement, subject: Subject) -> Iterator[Violation]:
     if subject.recent_installs is not None and subject.recent_installs >= kinds.number(statement):
         yield _violation(
             statement,
-            f"{humanize.count(subject.recent_installs, 'run')} with packages began on this machine within an hour, and "
-            f"at most {int(kinds.number(statement)):,} may",
+            f"{humanize.count(subject.recent_installs, 'run')} with packages started on this machine in the last hour, "
+            f"but the limit is {int(kinds.number(statement)):,}",
             "Wait a while, or keep the packages in a session: --session.",
         )
 
@@ -328,7 +330,7 @@ def setting_limit(name: str, unit: str = "seconds") -> Check:
             show = _SHOW_UNITS[unit]
             yield _violation(
                 statement,
-                f"{name} is {show(value) if value else 'not limited'}, and at most {show(most)} is allowed",
+                f"{name} is {show(value) if value else 'not limited'}, but the limit is {show(most)}",
                 f"Add --set {name}={most:.0f}{'s' if unit == 'seconds' else ''}.",
             )
 
@@ -344,7 +346,7 @@ def resource_limit(kind: str) -> Check:
         if requested and quantity.limit(requested) > most:
             shown = kinds.show_quantity(kind)(most)
             yield _violation(
-                statement, f"{kind}={requested} is requested, and at most {shown} is allowed", f"Request less {kind}."
+                statement, f"{kind}={requested} is requested, but the limit is {shown}", f"Request less {kind}."
             )
 
     return check_resource

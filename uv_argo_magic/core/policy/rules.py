@@ -54,7 +54,7 @@ def _unresolved(policy: Policy, resolution: Unresolved) -> Violation:
         rule="resolution",
         origin=policy.origins[0],
         sentence=f"The packages cannot be checked, because they would be resolved in the pod: {resolution.reason}",
-        action="Run the cell again once the package index answers here.",
+        action="Run the cell again once the package index responds here.",
     )
 
 
@@ -71,7 +71,8 @@ _TABLE = (
     ),
     Rule(
         name="packages.look_alikes", kind=kinds.NAMES, check=checks.no_look_alikes,
-        sentence="refuse names that differ from a popular one by one character, except these", example='["panda"]',
+        sentence="refuse package names that differ from a popular name by one character, except these",
+        example='["panda"]',
     ),
     Rule(
         name="packages.vulnerabilities", kind=kinds.ADVISORIES, check=checks.vulnerabilities,
@@ -89,12 +90,12 @@ _TABLE = (
     ),
     Rule(
         name="indexes.urls", kind=kinds.TEXTS, check=checks.urls("https"), early=True, default=(),
-        sentence="addresses from which `name @ URL` may install (default: none)",
+        sentence="URLs that `name @ URL` may install from (default: none)",
         example='["https://files.example.com/*"]',
     ),
     Rule(
         name="indexes.git", kind=kinds.TEXTS, check=checks.urls("git"), early=True, default=(),
-        sentence="repositories from which `name @ git+URL` may install (default: none)",
+        sentence="repositories that `name @ git+URL` may install from (default: none)",
         example='["git+https://git.example.com/*"]',
     ),
     Rule(
@@ -103,11 +104,12 @@ _TABLE = (
     ),
     Rule(
         name="install.python_downloads", kind=kinds.FALSE, check=checks.no_python_downloads, early=True,
-        sentence="false: uv installs no Python", example="false",
+        sentence="false: do not let uv install a Python", example="false",
     ),
     Rule(
         name="install.persistent", kind=kinds.FALSE, check=checks.no_persistent_environment, early=True,
-        sentence="false: no persistent environments, which hold what earlier runs installed", example="false",
+        sentence="false: forbid persistent environments, which contain packages that earlier runs installed",
+        example="false",
     ),
     Rule(
         name="install.hashes", kind=kinds.TRUE, check=checks.hashes,
@@ -119,7 +121,8 @@ _TABLE = (
     ),
     Rule(
         name="install.max_download", kind=kinds.SIZE, check=checks.max_download,
-        sentence="maximum size of the files of a run, as far as the index gives their sizes", example='"2GB"',
+        sentence="maximum download size of a run, not counting files whose size the index does not report",
+        example='"2GB"',
     ),
     Rule(
         name="install.max_time", kind=kinds.TIME, check=checks.setting_limit("install_timeout"),
@@ -131,7 +134,7 @@ _TABLE = (
     ),
     Rule(
         name="install.max_disk", kind=kinds.SIZE, check=checks.setting_limit("install_disk", "bytes"),
-        sentence="maximum install_disk: the size of what is installed", example='"10GiB"',
+        sentence="maximum install_disk: the size of the installed packages", example='"10GiB"',
     ),
     Rule(
         name="install.confirm", kind=kinds.CONFIRM, check=checks.confirm,
@@ -181,12 +184,12 @@ _TABLE = (
     Rule(
         name="cluster.semaphores", kind=kinds.TEXTS, early=True,
         check=checks.listed("semaphore", ("semaphore",), checks.semaphores),
-        sentence="semaphores of which a run must use one: they limit how many run at a time",
+        sentence="semaphores, one of which a run must use: they limit how many cells run at a time",
         example='["uv-argo-limits/cells"]',
     ),
     Rule(
         name="sessions.allowed", kind=kinds.FALSE, check=checks.no_sessions, early=True,
-        sentence="false: no sessions", example="false",
+        sentence="false: forbid sessions", example="false",
     ),
     Rule(
         name="sessions.max_sessions", kind=kinds.COUNT, check=checks.session_limit("max_sessions", "sessions"),
@@ -202,11 +205,11 @@ _TABLE = (
     ),
     Rule(
         name="values.open_sealed", kind=kinds.FALSE, check=checks.no_check,
-        sentence="false: `Sealed.open()` unpickles no values on this side", example="false",
+        sentence="false: forbid `Sealed.open()`, which unpickles a value in the notebook", example="false",
     ),
     Rule(
         name="audit.files", kind=kinds.TEXTS, check=checks.no_check,
-        sentence="files that get a line of JSON for each decision", example='["/var/log/uv-argo.jsonl"]',
+        sentence="files to which each decision is appended, as a line of JSON", example='["/var/log/uv-argo.jsonl"]',
     ),
 )  # fmt: skip
 

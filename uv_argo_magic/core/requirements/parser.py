@@ -95,7 +95,7 @@ def parse_items(items: Sequence[object], *, source: str, file: bool = False) -> 
         text = scan_item(value, where)
         parsed = [located.requirement for located in _requirements(text, hashes=file)]
         if len(parsed) != 1:
-            problem = f"holds {len(parsed)} requirements" if parsed else "is empty"
+            problem = f"contains {len(parsed)} requirements" if parsed else "is empty"
             text.refuse(0, len(value), problem, "write one requirement in each item")
         requirements += parsed
     return _deduplicate(requirements)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @frozen
 class CheckResult:
-    """The check of a requirements file: a lock, or a problem with a hint; `unreachable`: the index did not answer.
+    """The check of a requirements file: a lock, or a problem with a hint; `unreachable`: the index did not respond.
 
     `stored`: the lock is stored for the notebook. `cached` are the packages that need no download, None if unknown;
     `blamed` the packages that cause the problem; `target` the Python and platform that were resolved for.

@@ -50,7 +50,7 @@ class Settings:
     run_timeout: float = _setting(0.0, "common", "time limit of the cell (like --timeout)")
     value_limit: int = _setting(1024 * MIB, "common", "maximum size of pushed or pulled values", unit="bytes")
 
-    yes: bool = _setting(False, "common", "confirm what a package policy asks about")
+    yes: bool = _setting(False, "common", "answer yes to the questions of a package policy")
 
     allow_urls: bool = _setting(True, "install", "allow `name @ https://...` requirements")
     base: str = _setting(
@@ -60,8 +60,8 @@ class Settings:
     env: str = _setting(
         "",
         "install",
-        "kind of environment: ephemeral (removed with the run), persistent (a venv that stays) or shared (in the store "
-        "for all runs with its lock: the default where there is a store)",
+        "kind of environment: ephemeral (removed with the run), persistent (a venv that stays) or shared (in the "
+        "store, for all runs with the same lock; the default if there is a store)",
     )
     exclude_newer: str = _setting("", "install", 'ignore packages uploaded after a date or within a span ("30 days")')
     find_links: tuple[str, ...] = _setting(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.resolution.lock import Resolution
 
 SIGNALS: dict[int, tuple[str, str]] = {
-    1: ("SIGHUP", "Its session was closed."),
+    1: ("SIGHUP", "Its terminal was closed."),
     2: ("SIGINT", "It received an interrupt."),
     4: ("SIGILL", "A compiled package uses instructions that this processor lacks. Try an older version of it."),
     5: ("SIGTRAP", "A compiled package hit a trap. Try another version of the package imported last."),
@@ -38,7 +38,7 @@ SIGNALS: dict[int, tuple[str, str]] = {
          "Try another version of the package imported last.")),
     13: ("SIGPIPE", "It wrote to a closed pipe."),
     14: ("SIGALRM", "A timer of the process expired."),
-    15: ("SIGTERM", "It was asked to terminate, for example by a node shutdown or a quota."),
+    15: ("SIGTERM", "It received a termination request, for example from a node shutdown or a quota."),
     24: ("SIGXCPU", "It exceeded its CPU time limit."),
     25: ("SIGXFSZ", "It exceeded its file size limit."),
     31: ("SIGSYS", "The sandbox refused a system call."),
@@ -168,7 +168,7 @@ def _session_loss(state: RunState) -> str:
     variables = state.variables
     lost = f" Lost: {list_variables(variables.items, variables.total)}." if variables and variables.total else ""
     return (
-        f"The session {state.session} has ended with it ({state.session_ended}).{lost} "
+        f"The session {state.session} has also ended ({state.session_ended}).{lost} "
         f"%argo restart {state.session} starts it again, without its variables."
     )
 

@@ -206,7 +206,9 @@ class Worker:
         keep, oldest = self.options["keep"], self.options["max_age"]
         ends = [(self.idle_since + keep, keep, "keep", "idle for %s" % _span(keep))] if keep else []
         ends += (
-            [(self.started + oldest, oldest, "max_age", "its max_age of %s is over" % _span(oldest))] if oldest else []
+            [(self.started + oldest, oldest, "max_age", "it reached its max_age of %s" % _span(oldest))]
+            if oldest
+            else []
         )
         if self.options["bound"] and self.holding is None and self.left_at:
             ends.append((self.left_at + RETURN, 0.0, "", "the kernel has ended"))

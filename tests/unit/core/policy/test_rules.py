@@ -225,7 +225,7 @@ def test_nothing_is_built_from_source():
     sdist = replace(ALPHA, file="alpha-1.0.tar.gz")
     assert refused("install.only_binary", "true", subject(ALPHA)) == []
     assert refused("install.only_binary", "true", subject(sdist, only_binary=False)) == [
-        "Building from source is not allowed: it runs code of the package. Remove only_binary=false.",
+        "Building from source is not allowed, because it runs code of the package. Remove only_binary=false.",
         "alpha 1.0 has no wheel here, and building from source is not allowed. Use a version with a wheel.",
     ]
     assert RULES["install.only_binary"].early
@@ -257,11 +257,14 @@ def test_every_file_has_a_hash():
 def test_the_size_of_an_install_is_limited():
     assert refused("install.max_packages", "2", subject(ALPHA, BETA)) == []
     assert refused("install.max_packages", "1", subject(ALPHA, BETA)) == [
-        "2 packages would be installed, and at most 1 may be. Require less, or split the work between cells."
+        "2 packages would be installed, but the limit is 1. Require fewer packages, or split the work between cells."
     ]
     assert refused("install.max_download", '"4kB"', subject(ALPHA, BETA)) == []
     assert refused("install.max_download", '"3kB"', subject(ALPHA, BETA)) == [
-        "The download is 4.0 kB, and at most 3.0 kB is allowed. Require less; the largest is beta 1.5 with 3.0 kB."
+        (
+            "The download is 4.0 kB, but the limit is 3.0 kB. "
+            "Require fewer or smaller packages; the largest is beta 1.5 with 3.0 kB."
+        )
     ]
 
 
@@ -269,7 +272,7 @@ def test_installs_are_counted_where_a_count_is_known():
     assert refused("install.per_hour", "30", subject(ALPHA)) == []
     assert refused("install.per_hour", "30", subject(ALPHA, recent_installs=29)) == []
     (text,) = refused("install.per_hour", "30", subject(ALPHA, recent_installs=30))
-    assert text.startswith("30 runs with packages began on this machine within an hour, and at most 30 may.")
+    assert text.startswith("30 runs with packages started on this machine in the last hour, but the limit is 30.")
 
 
 def test_what_a_user_can_confirm_is_a_question():
@@ -283,22 +286,22 @@ def test_what_a_user_can_confirm_is_a_question():
 def test_settings_have_limits():
     assert refused("run.max_time", '"1h"', subject()) == []
     assert refused("run.max_time", '"1h"', subject(run_timeout=7200.0)) == [
-        "run_timeout is 2 hours, and at most 1 hour is allowed. Add --set run_timeout=3600s."
+        "run_timeout is 2 hours, but the limit is 1 hour. Add --set run_timeout=3600s."
     ]
     assert refused("install.max_disk", '"1GiB"', subject(install_disk=2 * 1024**3)) == [
-        "install_disk is 2 GiB, and at most 1 GiB is allowed. Add --set install_disk=1073741824."
+        "install_disk is 2 GiB, but the limit is 1 GiB. Add --set install_disk=1073741824."
     ]
     unlimited = check(read('[run]\nmax_time = "1h"', "p"), subject())
-    assert [item.sentence for item in unlimited] == ["run_timeout is not limited, and at most 1 hour is allowed"]
+    assert [item.sentence for item in unlimited] == ["run_timeout is not limited, but the limit is 1 hour"]
 
 
 def test_resources_have_limits():
     asked = subject(resources=Resources(cpu="500m", memory="1Gi..32Gi", gpu="2"))
     assert refused("run.max_cpu", '"4"', asked) == []
     assert refused("run.max_memory", '"16Gi"', asked) == [
-        "memory=1Gi..32Gi is requested, and at most 16 GiB is allowed. Request less memory."
+        "memory=1Gi..32Gi is requested, but the limit is 16 GiB. Request less memory."
     ]
-    assert refused("run.max_gpu", "1", asked) == ["gpu=2 is requested, and at most 1 is allowed. Request less gpu."]
+    assert refused("run.max_gpu", "1", asked) == ["gpu=2 is requested, but the limit is 1. Request less gpu."]
     assert refused("run.max_disk", '"1Gi"', asked) == []
 
 
@@ -362,12 +365,12 @@ def test_sessions_are_limited():
     assert refused("sessions.max_keep", '"1h"', subject(keep=7200.0)) == []
     assert refused("sessions.max_keep", '"1h"', subject(session="main", keep=0.0)) == []
     assert refused("sessions.max_keep", '"1h"', subject(session="main", keep=7200.0)) == [
-        "keep is 2 hours, and at most 1 hour is allowed. Add --set keep=3600s."
+        "keep is 2 hours, but the limit is 1 hour. Add --set keep=3600s."
     ]
     assert refused("sessions.max_age", '"1h"', subject(session="main")) == []
     assert refused("sessions.max_sessions", "4", subject(session="main")) == []
     assert refused("sessions.max_sessions", "4", subject(session="main", max_sessions=30)) == [
-        "max_sessions is 30, and at most 4 is allowed. Add --set max_sessions=4."
+        "max_sessions is 30, but the limit is 4. Add --set max_sessions=4."
     ]
 
 
@@ -377,10 +380,10 @@ def test_texts_of_others_control_no_terminal():
 
 
 def test_under_a_policy_packages_are_resolved_here():
-    asked = replace(subject(), resolution=Unresolved(lines=("alpha",), reason="no index answers"))
+    asked = replace(subject(), resolution=Unresolved(lines=("alpha",), reason="no index responds"))
     (violation,) = check(read("", "p"), asked)
     assert violation.rule == "resolution"
-    assert "no index answers" in violation.text
+    assert "no index responds" in violation.text
     assert check(Policy(), asked) == ()
     assert check(read("", "p"), replace(asked, resolution=Unresolved(lines=(), reason="a probe"))) == ()
 

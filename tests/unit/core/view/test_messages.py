@@ -220,7 +220,7 @@ def test_the_end_of_a_session_says_what_was_lost():
     lost, exited = ("lost", {"reason": "signal 9"}), ("exit", {"reason": "signal", "code": -9})
     hint = messages.hint(of_session(VARIABLES, lost, exited))
     assert hint.startswith("Most often, memory ran out.")
-    assert "The session main has ended with it (signal 9). Lost: data (list, 8.1 kB), x (int)." in hint
+    assert "The session main has also ended (signal 9). Lost: data (list, 8.1 kB), x (int)." in hint
     assert "%argo restart main" in hint
     assert "Lost:" not in messages.hint(of_session(lost, exited))
 

@@ -68,7 +68,7 @@ def read_template(client: ArgoClient, name: str) -> TemplateInfo:
 
     Raises:
         SpecError: there is no such template, or it does not accept programs.
-        BackendUnavailable: the API does not answer.
+        BackendUnavailable: the API does not respond.
     """
     try:
         manifest = client.workflow_template(name)
