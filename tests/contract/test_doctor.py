@@ -23,7 +23,7 @@ from uv_argo_magic.engine.context import CellContext
 from uv_argo_magic.testing import FakeBackend
 
 HERE = ".".join(map(str, sys.version_info[:3]))
-NO_RUN = ["index, from here", "submission", "start", "Argo's version", "at most once", "install", "cell", "end"]
+NO_RUN = ["package index", "submission", "start", "Argo's version", "at most once", "install", "cell", "end"]
 
 
 @pytest.fixture(scope="module")
@@ -69,15 +69,15 @@ def test_all_is_well(server, words, capsys):
     assert cli.main(words) == 0
     out = capsys.readouterr().out
     lines = [
-        " ".join([line[:31], *line[31:].split()]) for line in re.sub(r"\n +", " ", out).splitlines() if line.strip()
+        " ".join([line[:34], *line[34:].split()]) for line in re.sub(r"\n +", " ", out).splitlines() if line.strip()
     ]
-    assert [line[9:31].strip() for line in lines if line[:2] == "ok"] == [
+    assert [line[9:34].strip() for line in lines if line[:2] == "ok"] == [
         "configuration", "API", "user", "Argo",
-        *(f"may {rule.names[0] if rule.names else rule.resource}" for rule in role.ROLE),
+        *(f"access: {rule.names[0] if rule.names else rule.resource}" for rule in role.ROLE),
         "executor", "sessions", *NO_RUN,
     ]  # fmt: skip
     assert [line for line in lines if line[:2] != "ok"] == [
-        "note     controller             unknown: there are no workflows in this namespace yet"
+        "note     controller                unknown: there are no workflows in this namespace yet"
     ]
     assert f"{HERE} 1.0" in " ".join(lines)
 
@@ -112,17 +112,17 @@ def test_what_needs_a_failed_check_is_skipped(server, examine, path, status, fai
 def test_without_a_configuration_everything_is_skipped(words, tmp_path, capsys):
     words[4] = f"kubeconfig={tmp_path / 'nowhere'}"
     assert cli.main(words) == 1
-    assert capsys.readouterr().out.startswith("FAILED   configuration          no cluster is configured")
+    assert capsys.readouterr().out.startswith("FAILED   configuration             no cluster is configured")
 
 
 def test_rights_that_are_missing_are_named_with_their_rule(server, examine):
     server.denied |= {("pods/log", "get"), ("configmaps", "create"), ("workflows", "patch")}
     server.denied.add(("workflowtaskresults", "patch"))
     found = examine()
-    assert outcomes(found, "failed") == ["may workflows", "may pods/log", "executor"]
-    assert found["may workflows"].message == "not patch in the namespace nb"
-    assert '{apiGroups: [""], resources: [pods/log], verbs: [get]}' in found["may pods/log"].hint
-    assert (found["may configmaps"].outcome, found["test cell"].outcome) == ("note", "skipped")
+    assert outcomes(found, "failed") == ["access: workflows", "access: pods/log", "executor"]
+    assert found["access: workflows"].message == "not patch in the namespace nb"
+    assert '{apiGroups: [""], resources: [pods/log], verbs: [get]}' in found["access: pods/log"].hint
+    assert (found["access: configmaps"].outcome, found["test cell"].outcome) == ("note", "skipped")
     assert found["executor"].message == "the service account default cannot patch workflowtaskresults"
 
 
@@ -189,7 +189,7 @@ def test_through_an_argo_server(server, words, capsys, monkeypatch):
         assert cli.main(words) == 0
         lines = capsys.readouterr().out.splitlines()
         assert [line[9:31].strip() for line in lines if line[:2] == "ok"] == [
-            "configuration", "API", "rights", "may watch",
+            "configuration", "API", "list workflows", "watch workflows",
             *(name for name in NO_RUN if name not in ("Argo's version", "at most once")),
         ]  # fmt: skip
         assert [line[9:31].strip() for line in lines if line[:4] == "note"] == [
@@ -203,7 +203,7 @@ def test_through_an_argo_server(server, words, capsys, monkeypatch):
         )
         assert cli.main(words) == 1
         heard = " ".join(capsys.readouterr().out.split())
-        assert "FAILED may watch you cannot watch workflows in the namespace nb" in heard
+        assert "FAILED watch workflows you cannot watch workflows in the namespace nb" in heard
         assert "verbs: [create, get, list, patch, watch]}" in heard
         monkeypatch.setenv("ARGO_TOKEN", "another")
         assert cli.main(words) == 1
@@ -212,7 +212,7 @@ def test_through_an_argo_server(server, words, capsys, monkeypatch):
 
 def test_an_index_without_the_package(server, words, examine):
     found = examine("--set", "constraints=six>5")
-    assert outcomes(found, "failed") == ["index, from here"]
+    assert outcomes(found, "failed") == ["package index"]
     found = examine("--set", "template=nope")
     assert outcomes(found, "failed") == ["settings"]
     assert found["settings"].message == "there is no WorkflowTemplate nope at test, namespace nb"
@@ -223,7 +223,7 @@ def test_here(home, index, tmp_path, monkeypatch, capsys):
     assert cli.main(["doctor", "-b", "local", "--set", f"index_url={index.url}"]) == 0
     out = capsys.readouterr().out
     assert [line[9:31].strip() for line in out.splitlines() if line[0] != " "] == [
-        "uv", "Python", "disk", "index, from here", "submission", "start", "install", "cell", "end",
+        "uv", "Python", "disk", "package index", "submission", "start", "install", "cell", "end",
     ]  # fmt: skip
     base.load.cache_clear()
 
@@ -235,7 +235,7 @@ def test_what_is_wrong_here(home, tmp_path, monkeypatch, capsys):
     assert cli.main(["doctor", "-b", "local", "-p", "3.7"]) == 1
     out = capsys.readouterr().out
     assert [line.split()[1] for line in out.splitlines() if line.startswith("FAILED")] == ["uv", "Python", "disk"]
-    assert "skipped  test cell              depends on uv" in out
+    assert "skipped  test cell                 depends on uv" in out
     base.load.cache_clear()
 
 

@@ -323,7 +323,7 @@ def test_syntax_of_another_python_is_left_to_it(shell, engine):
 
 def test_verbs_answer(shell, capsys):
     shell.run_line_magic("argo", "")
-    assert "%argo runs" in capsys.readouterr().out
+    assert "Usage: %argo COMMAND" in capsys.readouterr().out
     shell.run_line_magic("argo", "runs")
     assert "No runs in the history" in capsys.readouterr().out
     with pytest.raises(SpecError, match="unknown command rnus"):
@@ -466,7 +466,7 @@ def test_every_way_to_ask_for_the_options_of_a_cell(shell, capsys, cell):
 
 def test_the_help_of_the_line_magic_lists_the_commands(shell, capsys):
     shell.run_cell("%argo?")
-    assert "%argo runs" in capsys.readouterr().out
+    assert "Usage: %argo COMMAND" in capsys.readouterr().out
 
 
 CELLS = [

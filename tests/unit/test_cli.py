@@ -200,7 +200,7 @@ def test_a_reader_that_left_is_no_traceback(monkeypatch):
 def test_alone_it_prints_the_overview(capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["uv-argo"])
     assert cli.main() == 0
-    assert "uv-argo run script.py" in capsys.readouterr().out
+    assert "Usage: uv-argo COMMAND [OPTIONS]" in capsys.readouterr().out
     assert cli.main(["help", "logs"]) == cli.main(["logs", "--help"]) == 0
     first, second = capsys.readouterr().out.split("logs: ")[1:]
     assert first == second
@@ -212,7 +212,7 @@ def test_runs_last_packages(history, capsys):
     keep(history, "r3", live=True)
     assert cli.main(["runs", "-n", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["RUN", "OUTCOME", "BEGUN", "TOOK", "BACKEND", "NEEDS", "CELL"]
+    assert lines[0].split() == ["RUN", "STATUS", "STARTED", "DURATION", "BACKEND", "REQUIREMENTS", "CELL"]
     assert [line.split()[:2] for line in lines[1:]] == [["r3", "Running"], ["r2", "Failed"]]
     assert lines[2].endswith("x…")
     assert re.search(r"1\.5 s +local +- ", lines[2])
@@ -241,7 +241,7 @@ def test_last_says_how_it_ended(history):
     assert "  backend  local\n" in text
     assert "  error    ValueError: a" in text
     assert "  cell     print(1)" in text
-    assert "  stages   queued" in text
+    assert "  phases   queued" in text
     keep(history, "r2", reason="exit", code=3)
     assert ("  exit", "3") in runs.last(history.last()).rows
 

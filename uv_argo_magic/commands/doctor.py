@@ -96,15 +96,15 @@ def examine(line: Line, context: CellContext) -> Iterator[Check]:
         yield Check(name="policy", outcome="failed", message=message, hint=problem.hint)
         return
     except (SpecError, ResolutionError, BackendError) as problem:
-        yield _failed("index, from here" if isinstance(problem, ResolutionError) else "settings", problem)
+        yield _failed("package index" if isinstance(problem, ResolutionError) else "settings", problem)
         return
     lock = prepared.resolution
     if isinstance(lock, Lock):
         message = f"found {lock.packages[0].name} {lock.packages[0].version} ({time.monotonic() - started_at:.1f} s)"
-        yield Check(name="index, from here", outcome="ok", message=message)
+        yield Check(name="package index", outcome="ok", message=message)
     else:
         yield Check(
-            name="index, from here",
+            name="package index",
             outcome="note",
             message=f"{lock.reason} Versions will be resolved in the pod instead.",
         )
@@ -126,7 +126,7 @@ def _outcome(check: Check) -> str:
 
 def text(check: Check) -> str:
     """A check as lines for people."""
-    head, margin = f"{_outcome(check):<8} {check.name:<22} ", " " * 32
+    head, margin = f"{_outcome(check):<8} {check.name:<25} ", " " * 35
     lines = textwrap.wrap(check.message, 80, initial_indent=head, subsequent_indent=margin, **_UNBROKEN)
     hint = textwrap.wrap(check.hint, 80, initial_indent=margin, subsequent_indent=margin, **_UNBROKEN)
     return "\n".join([*(lines or [head.rstrip()]), *hint])

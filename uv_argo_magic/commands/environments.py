@@ -147,7 +147,7 @@ def _list(place: _Place, found: list[store.Environment], history: History) -> Ta
     )
     total = humanize.size(sum(one.bytes for one in found))
     return Table(
-        head=("ENVIRONMENT", "PYTHON", "COUNT", "PACKAGES", "SIZE", "USED", "BY"),
+        head=("ENVIRONMENT", "PYTHON", "COUNT", "PACKAGES", "SIZE", "LAST USED", "USER"),
         rows=rows,
         notes=(f"{humanize.count(len(found), 'environment')}, {total}, in {place.name}.",),
         right=frozenset({2, 4}),

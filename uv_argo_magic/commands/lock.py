@@ -148,7 +148,7 @@ def table(lock: Lock, cached: frozenset[str], now: float, title: str = "") -> Ta
     if lock.created_at:
         notes.append(messages.lock_age(lock, now))
     notes += filter(None, [messages.base_packages_note(lock)])
-    head = ("PACKAGE", "VERSION", "SIZE", "CACHED", *(("INDEX",) if has_index else ()), "NEEDED BY")
+    head = ("PACKAGE", "VERSION", "SIZE", "CACHED", *(("INDEX",) if has_index else ()), "REQUIRED BY")
     return Table(
         title=title,
         head=head if rows else (),

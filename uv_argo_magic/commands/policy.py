@@ -117,7 +117,7 @@ def show(policy: Policy, problem: str = "") -> Table:
     if not policy:
         return Table(notes=("No package policy: all packages are allowed.", *problems))
     return Table(
-        head=("RULE", "VALUE", "FROM"),
+        head=("RULE", "VALUE", "SOURCE"),
         rows=tuple((rule.name, value, origin) for rule, value, origin in _in_force(policy)),
         notes=("Of several limits, the strictest counts.", *problems),
     )
@@ -193,7 +193,7 @@ def _table(results: Sequence[Checked]) -> Table:
         for result in results
         for text in ([violation.text for violation in result.violations] or [result.problem or "-"])
     ]
-    return Table(head=("FILE", "CELL", "VERDICT", "WHY"), rows=tuple(rows), right=frozenset({1}))
+    return Table(head=("FILE", "CELL", "RESULT", "REASON"), rows=tuple(rows), right=frozenset({1}))
 
 
 def explain(name: str, request: Request, *, as_json: bool = False) -> Iterator[Answer]:

@@ -137,7 +137,7 @@ def runs(entries: tuple[RunRecord, ...]) -> str | Table:
         )
         for entry in entries
     )
-    head = ("RUN", "OUTCOME", "BEGUN", "TOOK", "BACKEND", "NEEDS", "CELL")
+    head = ("RUN", "STATUS", "STARTED", "DURATION", "BACKEND", "REQUIREMENTS", "CELL")
     return Table(head=head, rows=rows, flexible=frozenset({5, 6}))
 
 
@@ -157,7 +157,7 @@ def remote_runs(remote: tuple[RemoteRun, ...], configuration: Config) -> str | T
         )
         for run in remote
     )
-    head = ("RUN", "OUTCOME", "BEGUN", "TOOK", "NAME", "FROM")
+    head = ("RUN", "STATUS", "STARTED", "DURATION", "NAME", "NOTEBOOK")
     return Table(title=f"Runs on {remote[0].location}", head=head, rows=rows, flexible=frozenset({5}))
 
 
@@ -172,14 +172,14 @@ def last(entry: RunRecord) -> Table:
     end = entry.summary
     duration = f" after {humanize.seconds(entry.seconds)}" if entry.seconds else ""
     rows = [
-        ("begun", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.begun))),
+        ("started", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.begun))),
         ("backend", entry.backend + (f" ({end.place})" if end and end.place else "")),
     ]
     if entry.notebook:
         path = PurePath(entry.notebook)
         rows.append(("file" if path.suffix == ".py" else "notebook", path.name))
     if entry.requirements:
-        rows.append(("needs", " ".join(entry.requirements)))
+        rows.append(("requirements", " ".join(entry.requirements)))
     lock = entry.lock()
     if isinstance(lock, Lock):
         by = f", uv {lock.uv}" if lock.uv else ""
@@ -192,7 +192,7 @@ def last(entry: RunRecord) -> Table:
             for (stage, begun), to in zip(end.stages, ends, strict=True)
             if stage != "ended"
         ]
-        rows.append(("stages", ", ".join(times)))
+        rows.append(("phases", ", ".join(times)))
     if end and end.ename:
         rows.append(("error", f"{end.ename}: {humanize.one_line(first_line(end.evalue), 80)}"))
     elif end and end.node_message and end.outcome in {"NotStarted", "Lost"}:

@@ -100,7 +100,7 @@ def answer(line: Line, context: CellContext) -> tuple[Table, bool]:
     }
     table = Table(
         title=path.name,
-        head=("CELL", "VERDICT", "PACKAGES", "OUTPUT", "BEGINS"),
+        head=("CELL", "RESULT", "PACKAGES", "OUTPUT", "CODE"),
         flexible=frozenset({2, 3, 4}),
         rows=tuple(
             (

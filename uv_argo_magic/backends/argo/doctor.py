@@ -33,7 +33,7 @@ FINALIZER = "workflows.argoproj.io/status"
 UNSEEN = 30.0
 """Seconds after which a workflow without a phase is not processed by a controller."""
 REVIEWS = "/apis/authorization.k8s.io/v1"
-STEPS = ("configuration", "API", "user", "Argo", "rights", "controller", "executor")
+STEPS = ("configuration", "API", "user", "Argo", "permissions", "controller", "executor")
 """The checks in their order: each needs those before it."""
 
 
@@ -88,16 +88,16 @@ def _through_server(client: Server) -> Iterator[Check]:
     try:
         items = client.workflows("")
     except Denied as problem:
-        yield Check(name="rights", outcome="failed", message=str(problem), hint=problem.hint)
-        yield from _skipped(STEPS.index("rights"), "rights")
+        yield Check(name="list workflows", outcome="failed", message=str(problem), hint=problem.hint)
+        yield from _skipped(STEPS.index("permissions"), "list workflows")
         return
-    yield Check(name="rights", outcome="ok", message=f"you can list workflows in the namespace {client.namespace}")
+    yield Check(name="list workflows", outcome="ok", message=f"in the namespace {client.namespace}")
     try:
         client.try_watch()
     except BackendError as problem:
-        yield Check(name="may watch", outcome="failed", message=str(problem), hint=problem.hint)
+        yield Check(name="watch workflows", outcome="failed", message=str(problem), hint=problem.hint)
     else:
-        yield Check(name="may watch", outcome="ok", message="workflows")
+        yield Check(name="watch workflows", outcome="ok", message=f"in the namespace {client.namespace}")
     yield _phases(items)
     yield Check(name="executor", outcome="note", message="unknown with an Argo Server")
 
@@ -165,7 +165,7 @@ def _rights(client: ArgoClient) -> Iterator[Check]:
         verbs = rule.verbs
         missing = [verb for verb in verbs if not _may(client, rule, verb)]
         subject = rule.names[0] if rule.names else rule.resource
-        name = f"may {subject}"
+        name = f"access: {subject}"
         if not missing:
             yield Check(name=name, outcome="ok", message=", ".join(verbs))
             continue

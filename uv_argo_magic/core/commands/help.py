@@ -21,18 +21,19 @@ if TYPE_CHECKING:
 
 
 def overview(front_end: FrontEnd) -> str:
-    """Every command with its help and an example."""
-    commands = commands_in(front_end)
-    lines = ["uv-argo: run Python with its own dependencies, in isolated processes or Argo Workflows pods.", ""]
+    """Every command with its help."""
+    prefix = "%argo" if front_end == "notebook" else "uv-argo"
+    lines = ["uv-argo: run Python with its own dependencies, in isolated processes or Argo", "Workflows pods.", ""]
     if front_end == "notebook":
-        lines += [f"  {CELL.notebook}", f"      {CELL.help} (options: %argo help run)", ""]
-    for command in commands.values():
-        lines += [f"  {getattr(command, front_end)}", f"      {command.help}"]
-    return "\n".join(lines)
+        lines += [f"Usage: {CELL.notebook}", f"       {CELL.help}", "       (options: %argo help run)", ""]
+    lines += [f"Usage: {prefix} COMMAND [OPTIONS]", "", "Commands:"]
+    for command in commands_in(front_end).values():
+        lines += _row(command.name, command.help, NAMES)
+    return "\n".join([*lines, "", f"For the options of a command and an example: {prefix} help COMMAND"])
 
 
 def explain(name: str, front_end: FrontEnd) -> str:
-    """The help of one command: an example, its argument, its options and, for --set, every setting by group.
+    """The help of one command: an example, its argument and its options; for a run also every setting, by group.
 
     Raises:
         SpecError: there is no such command.
@@ -41,7 +42,7 @@ def explain(name: str, front_end: FrontEnd) -> str:
     if name not in commands:
         raise unknown("command", name, commands)
     command = commands[name]
-    lines = [f"{command.name}: {command.help}", "", f"  {getattr(command, front_end)}", ""]
+    lines = [f"{command.name}: {command.help}", "", f"Example: {getattr(command, front_end)}", ""]
     if command.argument:
         lines += _row(command.argument.metavar, command.argument.help)
     if command.rest:
@@ -52,12 +53,22 @@ def explain(name: str, front_end: FrontEnd) -> str:
         lines += _row(synopsis, option.help + example)
     if any(option.dest == "set" for option in command.options):
         lines += ["", "Settings: --set KEY=VALUE, %config ArgoMagics.KEY, UV_ARGO_KEY or uv-argo.toml"]
-        settings_parser.complete()
-        for group in (*GROUPS, *dict.fromkeys(settings_parser.OWN.values())):
-            lines += ["", f"{group.capitalize()} settings:"]
-            for key in sorted(key for key, setting in FIELDS.items() if setting.metadata["group"] == group):
-                lines += _row(key, setting_help(key))
+        if command.name in ("run", CELL.name):
+            lines += _settings()
+        else:
+            lines.append(f"For a list of the settings: {'%argo' if front_end == 'notebook' else 'uv-argo'} help run")
     return "\n".join(lines)
+
+
+def _settings() -> list[str]:
+    """The lines of every setting, by group."""
+    lines = []
+    settings_parser.complete()
+    for group in (*GROUPS, *dict.fromkeys(settings_parser.OWN.values())):
+        lines += ["", f"{group.capitalize()} settings:"]
+        for key in sorted(key for key, setting in FIELDS.items() if setting.metadata["group"] == group):
+            lines += _row(key, setting_help(key))
+    return lines
 
 
 def explained(front_end: FrontEnd) -> dict[str, Command]:
@@ -73,19 +84,21 @@ def setting_help(key: str) -> str:
 
 
 INDENT = 26
+NAMES = 12
+"""Columns of a synopsis in the help of a command, and of a name in the list of commands."""
 WIDTH = 80
 
 
-def _row(synopsis: str, text: str) -> list[str]:
+def _row(synopsis: str, text: str, indent: int = INDENT) -> list[str]:
     """The lines of one entry; a long synopsis has a line of its own."""
     head = f"  {synopsis}"
-    own_line = [head] if len(head) > INDENT - 2 else []
-    first = " " * INDENT if own_line else head.ljust(INDENT)
+    own_line = [head] if len(head) > indent - 2 else []
+    first = " " * indent if own_line else head.ljust(indent)
     return own_line + textwrap.wrap(
         text,
         WIDTH,
         initial_indent=first,
-        subsequent_indent=" " * INDENT,
+        subsequent_indent=" " * indent,
         break_long_words=False,
         break_on_hyphens=False,
     )

@@ -16,9 +16,12 @@ def test_the_help_names_everything():
     for place in ("notebook", "terminal"):
         text = command_help.overview(place)
         for command in table.commands_in(place).values():
-            assert getattr(command, place) in text
-            assert command.help in text
-            assert command.help in command_help.explain(command.name, place)
+            assert command.help in " ".join(text.split())
+            assert re.search(rf"^  {command.name} ", text, re.MULTILINE)
+            explained = command_help.explain(command.name, place)
+            assert command.help in explained
+            assert f"Example: {getattr(command, place)}\n" in explained
+        assert max(map(len, text.splitlines())) <= 80
     run = command_help.explain("run", "notebook")
     for option in table.RUN_OPTIONS:
         assert all(flag in run for flag in option.flags)
@@ -29,6 +32,14 @@ def test_the_help_names_everything():
     assert max(map(len, run.splitlines())) <= 80
     with pytest.raises(SpecError, match="unknown command lgos; did you mean logs"):
         command_help.explain("lgos", "terminal")
+
+
+def test_only_the_help_of_a_run_lists_the_settings():
+    assert "Common settings:" in command_help.explain("run", "terminal")
+    assert "Common settings:" not in command_help.explain("logs", "terminal")
+    assert command_help.explain("logs", "terminal").endswith("For a list of the settings: uv-argo help run")
+    assert command_help.explain("logs", "notebook").endswith("For a list of the settings: %argo help run")
+    assert "Settings" not in command_help.explain("vars", "notebook")
 
 
 def test_the_help_of_a_cell_has_three_names():
