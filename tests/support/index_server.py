@@ -87,15 +87,19 @@ class IndexServer:
     """The index at an address of this machine; a context manager.
 
     `credentials` ("user:password") makes everything ask for them; `max_age` lets answers be cached for so many seconds.
+    `pause` is how many seconds each file takes, and `most_at_once` how many were on their way at one time.
     """
 
     credentials: str = ""
     max_age: int = 0
+    pause: float = 0.0
+    most_at_once: int = 0
     address: str = "127.0.0.1"
     requests: list[str] = field(default_factory=list)
     _files: dict[str, dict[str, File]] = field(default_factory=dict)
     _pages: dict[str, Trouble] = field(default_factory=dict)
     _downloads: dict[str, Trouble] = field(default_factory=dict)
+    _sending: list[str] = field(default_factory=list)
     _closing: threading.Event = field(default_factory=threading.Event)
     _server: ThreadingHTTPServer | None = None
     _thread: threading.Thread | None = None
@@ -320,6 +324,10 @@ class _Handler(BaseHTTPRequestHandler):
         elif trouble:
             self._trouble(trouble)
         else:
+            index._sending.append(filename)
+            index.most_at_once = max(index.most_at_once, len(index._sending))
+            index._closing.wait(index.pause)
+            index._sending.remove(filename)
             self._send(200, file.body)
 
     def _trouble(self, trouble: Trouble) -> None:

@@ -25,7 +25,7 @@ def exact_seconds(value: float) -> str:
     for seconds_of, noun in ((86400, "day"), (3600, "hour"), (60, "minute")):
         if value >= seconds_of and value % seconds_of == 0:
             return count(int(value // seconds_of), noun)
-    return f"{value:g} seconds"
+    return "1 second" if value == 1 else f"{value:g} seconds"
 
 
 def exact_size(number: int) -> str:
@@ -34,6 +34,12 @@ def exact_size(number: int) -> str:
         if number >= 1024**power and number % 1024**power == 0:
             return f"{number // 1024**power} {unit}"
     return f"{number} bytes"
+
+
+def round_size(number: int) -> str:
+    """A size as it was probably written: "10 GiB", "2.0 GB"."""
+    exact = exact_size(number)
+    return exact if exact.endswith(("GiB", "MiB")) or not number else size(number)
 
 
 def ago(span: float) -> str:

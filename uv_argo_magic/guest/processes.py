@@ -103,9 +103,16 @@ def kill_group(group, number=signal.SIGKILL):
         pass
 
 
-def descendants():
-    """Process ids of all descendants of this process (Linux; elsewhere an empty list)."""
-    pids, queue = [], [os.getpid()]
+def wait(process):
+    """Wait for a child: its exit status, and the most resident bytes that it or a child of its had."""
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+    return process.returncode, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def descendants(pid=0):
+    """Process ids of all descendants of a process, by default this one (Linux; elsewhere an empty list)."""
+    pids, queue = [], [pid or os.getpid()]
     while queue:
         children = _children(queue.pop())
         pids += children

@@ -337,7 +337,12 @@ class Supervisor:
         pending += screen.close() if screen is not None else ""
         if pending:
             self.log.emit("uv", text=pending.rstrip("\n") + "\n")
-        return process.wait()
+        code, most = processes.wait(process)
+        # What is quick ends between two checks.
+        limit = "" if code else self._exceeded_limit(most, started, command)
+        if limit:
+            raise InstallProblem(processes.KILLED, limit)
+        return code
 
     def _start_uv(self, command, stdout, terminal):
         env = {name: value for name, value in os.environ.items() if not name.startswith(("UV_ARGO_", "VIRTUAL_ENV"))}
@@ -358,24 +363,25 @@ class Supervisor:
 
     def _check_install(self, process, started, command):
         """Kill uv and raise where the run must stop or a limit of the install is exceeded."""
-        limit = "" if self.host.stopping else self._exceeded_limit(process.pid, started, command)
+        limit = ""
+        if not self.host.stopping:
+            is_limited = self.settings["install_memory"]
+            used = processes.resident([process.pid, *processes.descendants(process.pid)]) if is_limited else 0
+            limit = self._exceeded_limit(used, started, command)
         if self.host.stopping or limit:
             processes.kill_group(process.pid)
             process.wait()
             raise InstallProblem(processes.KILLED, limit) if limit else Stop
 
-    def _exceeded_limit(self, pid, started, command):
-        """The limit that the install exceeds: install_timeout, install_memory, install_disk or ""."""
-        settings = self.settings
-        if settings["install_timeout"] and time.monotonic() - started > settings["install_timeout"]:
-            return "install_timeout"
-        used = processes.resident([pid, *processes.descendants()]) if settings["install_memory"] else 0
-        if used > settings["install_memory"]:
-            return "install_memory"
-        if settings["install_disk"] and "--target" in command:
-            target = command[command.index("--target") + 1]
-            if processes.disk_use(target) > settings["install_disk"]:
-                return "install_disk"
+    def _exceeded_limit(self, memory, started, command):
+        """The limit that the install exceeds, as "SETTING USED LIMIT" in seconds or bytes; "" if there is none."""
+        used = {"timeout": time.monotonic() - started, "memory": memory}
+        if self.settings["install_disk"] and "--target" in command:
+            used["disk"] = processes.disk_use(command[command.index("--target") + 1])
+        for name, amount in used.items():
+            limit = self.settings["install_" + name]
+            if limit and amount > limit:
+                return "install_%s %d %d" % (name, amount, limit)
         return ""
 
 

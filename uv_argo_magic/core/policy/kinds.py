@@ -111,9 +111,7 @@ def _show_names(value: tuple[NamePattern, ...]) -> str:
 
 
 def show_size(value: float) -> str:
-    """Bytes as they were probably written: "10 GiB", "2.0 GB"."""
-    exact = humanize.exact_size(int(value))
-    return exact if exact.endswith(("GiB", "MiB")) or not value else humanize.size(int(value))
+    return humanize.round_size(int(value))
 
 
 def show_quantity(kind: str) -> Show:

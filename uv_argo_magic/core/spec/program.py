@@ -257,6 +257,9 @@ def uv_environment(settings: Settings) -> dict[str, str]:
     """The settings as uv's environment variables, without credentials; the same here and in a pod."""
     variables = {
         **indexes.environment(settings),
+        "UV_CONCURRENT_BUILDS": str(settings.concurrent_builds or ""),
+        "UV_CONCURRENT_DOWNLOADS": str(settings.concurrent_downloads or ""),
+        "UV_CONCURRENT_INSTALLS": str(settings.concurrent_installs or ""),
         "UV_EXCLUDE_NEWER": settings.exclude_newer,
         "UV_FIND_LINKS": ",".join(settings.find_links),
         "UV_PRERELEASE": settings.prerelease,

@@ -153,6 +153,15 @@ class Settings:
         example="/data=claim/data:ro",
     )
 
+    concurrent_builds: int = _setting(
+        0, "advanced", "maximum number of packages that uv builds at once (0: chosen by uv)", example="1"
+    )
+    concurrent_downloads: int = _setting(
+        0, "advanced", "maximum number of downloads of uv at once (0: chosen by uv)", example="4"
+    )
+    concurrent_installs: int = _setting(
+        0, "advanced", "number of threads with which uv installs and unpacks (0: chosen by uv)", example="2"
+    )
     deadline: float = _setting(86400.0, "advanced", "maximum lifetime of a workflow, including pending")
     executor_patch: str = _setting("auto", "advanced", 'Argo sidecars to patch for Pod Security "restricted"')
     disruption: str = _setting(
@@ -165,7 +174,7 @@ class Settings:
     image_pull_secrets: tuple[str, ...] = _setting(
         (), "advanced", "Secrets for private image registries", example="registry-login"
     )
-    install_disk: int = _setting(0, "advanced", "disk space limit of the install", unit="bytes")
+    install_disk: int = _setting(0, "advanced", "limit of the size of what is installed", unit="bytes")
     install_image: str = _setting("", "advanced", "image that installs with shape=init; needs uv and the same Python")
     install_memory: int = _setting(0, "advanced", "memory limit of the install", unit="bytes")
     log_budget: int = _setting(

@@ -10,9 +10,10 @@ Rules:
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from uv_argo_magic.core.humanize import LONGEST, ago, count, one_line
+from uv_argo_magic.core.humanize import LONGEST, ago, count, exact_seconds, one_line, round_size, seconds
 from uv_argo_magic.core.humanize import size as format_size
 from uv_argo_magic.core.protocol.events import NOT_STARTED, PULLING, UNREACHABLE
 from uv_argo_magic.core.protocol.state import BEFORE_START
@@ -53,8 +54,16 @@ PHASE_TITLES = {
 """Phase -> its title."""
 
 
-LIMITS = {"install_timeout": "SECONDS", "install_memory": "BYTES", "install_disk": "BYTES"}
-"""Setting that limits the install -> its unit."""
+_LIMITS = {"install_timeout": "TIME", "install_memory": "SIZE", "install_disk": "SIZE"}
+"""Setting that limits the install -> what its values are."""
+
+
+class _Limit(NamedTuple):
+    """A limit of the install that was exceeded; `used` and `limit` are 0 in older logs."""
+
+    setting: str
+    used: int
+    limit: int
 
 
 class Problem(NamedTuple):
@@ -208,8 +217,8 @@ def _hint(state: RunState) -> str:  # noqa: PLR0911 - one line a reason
     if state.exited is None:
         return "The process, pod or node was removed, often because memory ran out. Run the cell again."
     match state.exited.reason:
-        case "install" if state.exited.detail in LIMITS:
-            limit = f"--set {state.exited.detail}={LIMITS[state.exited.detail]}"
+        case "install" if exceeded := _exceeded_limit(state.exited):
+            limit = f"--set {exceeded.setting}={_LIMITS[exceeded.setting]}"
             return f"Raise the limit with {limit}, or install fewer packages."
         case "install":
             return _install_failure(state, state.exited).hint
@@ -358,8 +367,8 @@ def _ended(state: RunState, exited: Exited) -> str:  # noqa: PLR0911 - one line 
         case "deadline":
             how = "interrupted" if state.session and not state.session_ended else "terminated"
             return f"The cell exceeded its time limit ({_deadline(exited)}) and was {how}."
-        case "install" if exited.detail in LIMITS:
-            return f"The install exceeded {exited.detail} and was terminated."
+        case "install" if exceeded := _exceeded_limit(exited):
+            return _over_limit(exceeded)
         case "install":
             return _install_failure(state, exited).sentence
         case _:
@@ -407,6 +416,24 @@ def _limit_option(exited: Exited) -> str:
     """The option that raises the time limit."""
     setting = _deadline(exited)
     return "--timeout TIME" if setting == "run_timeout" else f"--set {setting}=TIME"
+
+
+def _exceeded_limit(exited: Exited) -> _Limit | None:
+    """The limit that the install exceeded, if any."""
+    match = re.fullmatch(r"(\w+)(?: (\d{1,18}) (\d{1,18}))?", exited.detail)
+    if not match or match[1] not in _LIMITS:
+        return None
+    return _Limit(match[1], int(match[2] or 0), int(match[3] or 0))
+
+
+def _over_limit(exceeded: _Limit) -> str:
+    setting, used, limit = exceeded
+    if not limit:
+        return f"The install exceeded {setting} and was terminated."
+    if setting == "install_timeout":
+        return f"The install was terminated after {seconds(used)}: {setting} is {exact_seconds(limit)}."
+    what = "used {} of memory" if setting == "install_memory" else "needed {} of disk space"
+    return f"The install {what.format(format_size(used))} and was terminated: {setting} is {round_size(limit)}."
 
 
 def _install_failure(state: RunState, exited: Exited) -> InstallFailure:

@@ -118,8 +118,14 @@ def test_the_settings_that_uv_reads() -> None:
         prerelease="allow",
         resolution="lowest",
         offline=True,
+        concurrent_builds=1,
+        concurrent_downloads=4,
+        concurrent_installs=2,
     )
     assert program.uv_environment(every) == {
+        "UV_CONCURRENT_BUILDS": "1",
+        "UV_CONCURRENT_DOWNLOADS": "4",
+        "UV_CONCURRENT_INSTALLS": "2",
         "UV_DEFAULT_INDEX": "https://index.example.com/simple",
         "UV_EXCLUDE_NEWER": "30 days",
         "UV_PRERELEASE": "allow",

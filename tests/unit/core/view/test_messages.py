@@ -84,6 +84,12 @@ TABLE = [
     (ended("deadline"), "Failed", "run_timeout", "The cell exceeded its time limit (run_timeout) and was terminated."),
     (LATE_INSTALL, "InstallFailed", "InstallFailed",
      "The install exceeded install_timeout and was terminated."),
+    (ended("install", 137, "install_timeout 61 60"), "InstallFailed", "InstallFailed",
+     "The install was terminated after 1 min 1 s: install_timeout is 1 minute."),
+    (ended("install", 137, "install_memory 300000000 268435456"), "InstallFailed", "InstallFailed",
+     "The install used 300 MB of memory and was terminated: install_memory is 256 MiB."),
+    (ended("install", 137, "install_disk 107000000 50000000"), "InstallFailed", "InstallFailed",
+     "The install needed 107 MB of disk space and was terminated: install_disk is 50.0 MB."),
     (NOT_INSTALLED, "InstallFailed", "InstallFailed", classify(1, UV).sentence),
     (ended("guest", 70, "Traceback:\n  File x\nOSError: no room\n"), "Error", "Error",
      "Internal error in the runner: OSError: no room"),
@@ -119,7 +125,7 @@ def test_every_sentence_is_one_line_and_every_bad_end_has_a_next_step(state):
 
 
 def test_hints_name_what_to_set_and_what_usually_causes_it():
-    assert "--set install_timeout=SECONDS" in messages.hint(LATE_INSTALL)
+    assert "--set install_timeout=TIME" in messages.hint(LATE_INSTALL)
     assert messages.hint(NOT_INSTALLED) == classify(1, UV).hint
     assert "accessed invalid memory" in messages.hint(ended("signal", -11))
     assert "Most often, memory ran out" in messages.hint(ended("signal", -9))

@@ -44,6 +44,7 @@ CARRIED = frozenset(
         "max_sessions", "start_timeout", "python_downloads", "output_lines", "value_limit", "variables", "context",
         "kubeconfig", "namespace", "images", "platform", "panel", "history", "template", "gpu_resource",
         "pod_gc_delay", "locked", "indexes", "server", "executor_patch",
+        "concurrent_builds", "concurrent_downloads", "concurrent_installs",
     }
 )  # fmt: skip
 """Settings that are part of the program, or that only the client uses."""

@@ -1,0 +1,64 @@
+"""The limits of an install: each has an error of its own, with the limit and what was used."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from support.index_server import IndexServer
+
+from uv_argo_magic import InstallFailed, run
+
+MB = 1_000_000
+
+
+@pytest.fixture
+def index():
+    with IndexServer() as server:
+        server.add("alpha", "1.0", size=3 * MB)
+        yield server
+
+
+@pytest.fixture
+def install(home, index, tmp_path, monkeypatch):
+    """Runs a cell with alpha, of an empty cache."""
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
+
+    def install(deps="alpha", **settings):
+        return run("", deps=deps, settings={"index_url": index.url, "panel": "none", **settings}, backend="local")
+
+    return install
+
+
+def test_what_is_installed_has_a_maximum_size(install, home):
+    with pytest.raises(InstallFailed) as caught:
+        install(install_disk="1MB")
+    assert "needed 3.0 MB of disk space and was terminated: install_disk is 1.0 MB" in str(caught.value)
+    assert "--set install_disk=SIZE" in caught.value.hint
+    assert not list(home.glob("cache/store/trees/*"))
+    assert install(install_disk="10MB").status == "Succeeded"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the memory of a process is known at its end only")
+def test_an_install_has_a_maximum_of_memory(install):
+    with pytest.raises(InstallFailed, match=r"used \d[\d.]* MB of memory and was terminated: install_memory is 1 MiB"):
+        install(install_memory="1MiB")
+    assert install(install_memory="2GiB").status == "Succeeded"
+
+
+def test_an_install_has_a_maximum_time(install, index):
+    index.misbehave("alpha", "slow", where="file")
+    with pytest.raises(InstallFailed) as caught:
+        install(install_timeout="1s")
+    assert "The install was terminated after " in str(caught.value)
+    assert ": install_timeout is 1 second" in str(caught.value)
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_downloads_at_once_are_limited(install, index, most):
+    names = [f"part{number}" for number in range(5)]
+    for name in names:
+        index.add(name, "1.0")
+    index.pause = 0.1
+    assert install(deps=" ".join(names), concurrent_downloads=most).status == "Succeeded"
+    assert 1 <= index.most_at_once <= most
