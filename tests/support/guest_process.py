@@ -79,7 +79,7 @@ def begin(
     made = program.build(
         spec,
         resolution or empty_lock(),
-        guest=guest_text(),
+        guest=guest_text(*(["provision"] if uv else [])),
         nonce=NONCE,
         uv=uv,
         modules=modules,

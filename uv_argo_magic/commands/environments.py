@@ -1,4 +1,4 @@
-"""The `env` command: the environments of a store, their removal, and their installation ahead of a run.
+"""The `env` command: the environments of a store, their verification and removal, and installation ahead of a run.
 
 Rule: a store of this machine is read here; one of a cluster by a run that has it, with the same code (uv/store.py).
 """
@@ -25,6 +25,7 @@ from uv_argo_magic.engine.execute import execute
 from uv_argo_magic.engine.front_end import QuietFrontEnd, SourceFrontEnd
 from uv_argo_magic.engine.spec_builder import specify
 from uv_argo_magic.errors import BackendError, SpecError
+from uv_argo_magic.guest import environment
 from uv_argo_magic.uv import store
 
 if TYPE_CHECKING:
@@ -34,9 +35,11 @@ if TYPE_CHECKING:
     from uv_argo_magic.history.store import History
 
 Number = TypeVar("Number", int, float)
-ACTIONS = ("list", "show", "prune", "warm")
+ACTIONS = ("list", "show", "prune", "verify", "warm")
 SHOWN = 12
 """Characters of a key."""
+LISTED = 20
+"""Files that `verify` lists."""
 _WARM = """\
 # Import the requested packages, so that their byte code is in the environment.
 import contextlib, importlib, importlib.metadata, json
@@ -75,6 +78,9 @@ def handle(request: Request) -> Iterator[Answer]:
     if action == "prune":
         yield _prune(place, request, names)
         return
+    if action == "verify":
+        yield _verify(place, names)
+        return
     found = place.environments()
     if action == "show":
         if len(names) != 1:
@@ -112,12 +118,18 @@ class _Place:
             return store.prune(self.root, limits, dry_run=dry_run)
         return self._ask({"action": "prune", "dry_run": dry_run, **asdict(limits)})
 
+    def verify(self, keys: tuple[str, ...]) -> list[store.Environment]:
+        """The environments with these keys, by default all, with their problems."""
+        if self.is_local:
+            return store.verify(self.root, keys, environment.verify)
+        return self._ask({"action": "verify", "keys": keys})
+
     def _ask(self, question: dict[str, object]) -> list[store.Environment]:
         """The answer of a run that has the store."""
         # The guest, which runs the cell, is in the store.
         cell = (
-            f"{inspect.getsource(store)}\n\nimport uv_argo_guest\n"
-            f"print(answer({json.dumps(question)!r}, str(Path(uv_argo_guest.__file__).parents[3])))\n"
+            f"{inspect.getsource(store)}\n\nimport uv_argo_guest.environment as guest\n"
+            f"print(answer({json.dumps(question)!r}, str(Path(guest.__file__).parents[3]), guest.verify))\n"
         )
         options = replace(run_options(self.request.line), deps="", requirements=(), dry_run=False)
         run = execute(cell, options, self.request.context, QuietFrontEnd())
@@ -197,6 +209,23 @@ def _details(one: store.Environment) -> Table:
             + (f" by {one.used_by}" if one.used_by else "")
             + ".",
         ),
+    )
+
+
+def _verify(place: _Place, names: tuple[str, ...]) -> Table | str:
+    found = place.environments() if names else []
+    keys = tuple(_choose(name, [one for one in found if _is_shared(one)]).key for name in names)
+    verified = place.verify(keys)
+    differ = [one for one in verified if one.problems]
+    count = humanize.count(len(verified), "environment")
+    if not differ:
+        return f"{count} verified in {place.name}: every file is as it was installed."
+    rows = [(one.key[:SHOWN], path, what) for one in differ for path, what in one.problems]
+    more = (f"{humanize.count(len(rows) - LISTED, 'more file')}.",) if len(rows) > LISTED else ()
+    verb = "differs" if len(differ) == 1 else "differ"
+    note = f"{len(differ)} of {count} in {place.name} {verb} from what was installed. The next run installs it again."
+    return Table(
+        head=("ENVIRONMENT", "FILE", ""), rows=tuple(rows[:LISTED]), notes=(*more, note), flexible=frozenset({1})
     )
 
 

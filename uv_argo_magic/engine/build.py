@@ -37,6 +37,8 @@ def _parts(spec: RunSpec) -> Iterator[str]:
         yield "session"
     if spec.settings.environment == "persistent":
         yield "persistent"
+    if spec.settings.shape == "runtime":
+        yield "provision"
 
 
 def build(proposal: checks.Proposal, missing: Resolution | None = None, exchange: str = "") -> program.Program:

@@ -12,11 +12,9 @@ import subprocess
 import sys
 import time
 
-from . import log_writer, output, processes, streams
+from . import integrity, log_writer, output, processes, streams
 
-BOOT = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from uv_argo_guest.execute import main; main(*map(int, sys.argv[2:]))"
-)
+BOOT = "import sys; sys.path.append(sys.argv[1]); from uv_argo_guest.execute import main; main(*map(int, sys.argv[2:]))"
 INTERRUPT_SECONDS = 2.0
 TERMINATE_SECONDS = 1.0
 HELPERS_SECONDS = 0.3
@@ -155,25 +153,14 @@ class Cell:
         if not files:
             return ""
         import hashlib
-        import tempfile
 
         digest = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:32]
         folder = os.path.join(os.path.dirname(self.host.guest), digest)
-        if os.path.isdir(folder):
-            return folder
         try:
-            aside = tempfile.mkdtemp(dir=os.path.dirname(folder))
+            integrity.put(folder, files)
         except OSError:  # a store that another container has filled is read-only
-            aside = folder = os.path.join(self.host.home, name)
-        for relative, text in files.items():
-            path = os.path.join(aside, *relative.split("/"))
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(path, "w", encoding="utf-8") as out:
-                out.write(text)
-        try:
-            os.rename(aside, folder)
-        except OSError:  # another run was first
-            processes.remove(aside)
+            folder = os.path.join(self.host.home, name)
+            integrity.put(folder, files)
         return folder
 
     def _follow(self):

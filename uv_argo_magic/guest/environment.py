@@ -3,6 +3,8 @@
 Rules:
 - A tree is built aside and published by a rename, with a `.ok` file inside; a folder without one is garbage, and is
   never repaired.
+- A tree that a run has changed gets a `.changed` file, so that the next run builds another one. It stays while it is in
+  use.
 - A tree holds no link to an interpreter: it fits every machine of its Python and platform. The thin venv beside the run
   adds it by a `.pth` file, and takes what the user installs later.
 - A persistent environment (persistent/venv.py) is a whole venv at a path of the user's.
@@ -15,9 +17,10 @@ import subprocess
 import sys
 import time
 
-from . import processes
+from . import integrity, processes
 
 OK = ".ok"
+CHANGED = ".changed"
 SITE = "site"
 BAKED = "/opt/uv-argo/store"
 """The environments that the image has (`uv-argo bake`)."""
@@ -30,44 +33,71 @@ LONGEST_FIRST_LINE = 120  # older kernels read no more than 127 bytes of it
 class Tree:
     """One published tree: its site-packages folder, what is in it as [name, version], and whether it was there.
 
-    `lock` is the open file that tells others that it is in use.
+    `lock` is the open file that tells others that it is in use; `folders` are those to watch, relative to `site`.
     """
 
-    def __init__(self, site, packages, seconds, cached, lock=None):
+    def __init__(self, site, packages, seconds, cached, lock=None, folders=()):
         self.site = site
         self.packages = packages
         self.seconds = seconds
         self.cached = cached
         self.lock = lock
+        self.folders = folders
 
 
 class Problem(Exception):
     """An environment cannot be used; the text says why."""
 
 
-class Store:
-    """The trees below one folder."""
+class Damaged(Exception):
+    """What uv installed is not what the packages' RECORD files list: its cache was changed."""
 
-    def __init__(self, root):
+    def __init__(self, names):
+        Exception.__init__(self, names)
+        self.names = names
+
+
+class Store:
+    """The trees below one folder; `is_shared`: other runs use them too."""
+
+    def __init__(self, root, is_shared=True):
         self.root = root
+        self.is_shared = is_shared
 
     def find(self, key):
         """The published tree of this key, or None, that of the image first; in use as long as its lock is held."""
         baked = os.environ.get("UV_ARGO_BAKED") or BAKED
-        return self._find(os.path.join(baked, "trees", key)) or self._find(os.path.join(self.root, "trees", key))
+        return self._find(os.path.join(baked, "trees", key)) or next(
+            filter(None, map(self._find, self._homes(key))), None
+        )
+
+    def _homes(self, key):
+        """The folder that a tree of this key has, or gets; before it those of trees that runs have changed."""
+        home = path = os.path.join(self.root, "trees", key)
+        number = 0
+        while True:
+            number += 1
+            following = "%s-%d" % (home, number)
+            yield path
+            if not os.path.exists(os.path.join(path, CHANGED)) and not os.path.exists(following):
+                return
+            path = following
 
     def _find(self, home):
         try:
             held = _hold(os.path.join(home, OK))
-            packages = json.load(held)["packages"]
+            record = json.load(held)
+            packages = record["packages"]
         except (OSError, ValueError, KeyError):
+            return None
+        if os.path.exists(os.path.join(home, CHANGED)):
             return None
         try:
             with open(os.path.join(home, USED), "w", encoding="utf-8") as file:
                 file.write(os.uname().nodename)
         except OSError:  # the store may be read-only
-            pass
-        return Tree(os.path.join(home, SITE), packages, 0.0, True, held)
+            return Tree(os.path.join(home, SITE), packages, 0.0, True, held)
+        return Tree(os.path.join(home, SITE), packages, 0.0, True, held, record.get("folders", ()))
 
     def locks(self, key):
         """The locks to take for a build, each one of some files: the tree's, and one of those that limit builds."""
@@ -76,25 +106,37 @@ class Store:
         slots = [os.path.join(folder, "build-%d" % number) for number in range(max(2, os.cpu_count() or 1))]
         return [os.path.join(folder, key)], slots
 
-    def build(self, key, lines, uv, run_uv, boot):
-        """Install the locked `lines` aside and publish them under `key`; the tree, or uv's status where it failed."""
+    def build(self, key, lines, uv, run_uv, boot, refresh=()):
+        """Install the locked `lines` aside and publish them under `key`; the tree, or uv's status where it failed.
+
+        Raises:
+            Damaged: uv's cache has other files of some packages; name them in `refresh` to download them again.
+        """
         started = time.monotonic()
         self._sweep()
         aside = os.path.join(self.root, "aside", "%s-%s" % (key, boot))
         site = os.path.join(aside, SITE)
         os.makedirs(site)
         try:
-            code = install(aside, lines, uv, run_uv)
+            code, found = install(aside, lines, uv, run_uv, refresh, self.is_shared)
             if code:
                 return code
             packages = installed(site)
+            record = {
+                "packages": packages,
+                "seconds": time.monotonic() - started,
+                "python": "%d.%d" % sys.version_info[:2],
+            }
+            if self.is_shared:
+                integrity.write(aside, found)
+                record["folders"] = sorted({parent for path in found for parent in _parents(path)})
             with open(os.path.join(aside, OK), "w", encoding="utf-8") as file:
-                python = "%d.%d" % sys.version_info[:2]
-                json.dump({"packages": packages, "seconds": time.monotonic() - started, "python": python}, file)
+                json.dump(record, file)
                 file.flush()
                 os.fsync(file.fileno())
-            home = os.path.join(self.root, "trees", key)
-            os.makedirs(os.path.dirname(home), exist_ok=True)
+            os.makedirs(os.path.join(self.root, "trees"), exist_ok=True)
+            # The first folder without a changed tree, if none of them can be removed.
+            home = next(filter(remove_changed, self._homes(key)), os.path.join(self.root, "trees", key))
             _publish(aside, home)
         finally:
             processes.remove(aside)
@@ -136,6 +178,60 @@ def _hold(path):
     return file
 
 
+def _parents(path):
+    """The folders that contain a file, up to "."."""
+    while path:
+        path = os.path.dirname(path)
+        yield path or "."
+
+
+def reject(tree, keep=False):
+    """Have no other run use a tree that has changed; unless this run is to `keep` it, it is removed if none does."""
+    home = os.path.dirname(tree.site)
+    try:
+        with open(os.path.join(home, CHANGED), "w", encoding="utf-8"):
+            pass
+    except OSError:  # the disk is full
+        os.remove(os.path.join(home, OK))
+    if not keep:
+        tree.lock.close()
+        remove_changed(home)
+
+
+def verify(home):
+    """The files of a published tree that differ from what was installed (see integrity.py); such a tree is rejected.
+
+    Raises:
+        OSError: the tree no longer exists, or cannot be rejected.
+    """
+    tree = Tree(os.path.join(home, SITE), [], 0.0, True, _hold(os.path.join(home, OK)))
+    found = integrity.problems(home, tree.site)
+    if found:
+        reject(tree)
+    tree.lock.close()
+    return found
+
+
+def remove_changed(home):
+    """Remove a tree that has changed, unless a run uses it; whether a new one can be published there."""
+    if not os.path.exists(os.path.join(home, CHANGED)):
+        return True
+    held = None
+    try:
+        held = lock(os.path.join(home, OK))
+        if held is None:
+            return False
+        garbage = "%s.garbage-%d" % (home, os.getpid())
+        os.rename(home, garbage)
+    except OSError:  # in use, or another run was first
+        return not os.path.exists(home)
+    finally:
+        if held:
+            held.close()
+    processes.remove(garbage)
+    return True
+
+
 def lock(path):
     """Take the lock of a file: the open file, which holds it; None where the file system has no locks.
 
@@ -157,17 +253,33 @@ def lock(path):
     return file
 
 
-def install(aside, lines, uv, run_uv):
-    """Install the locked `lines` into a folder of `aside`; uv's exit status."""
-    lock = os.path.join(aside, "lock.txt")
+def install(aside, lines, uv, run_uv, refresh=(), read_only=False):
+    """Install the locked `lines` into a folder of `aside`: uv's exit status, and the SHA-256 of each file by its path.
+
+    Raises:
+        Damaged: files are not as their RECORD lists them, unless these packages were downloaded again (`refresh`).
+    """
+    lock, site = os.path.join(aside, "lock.txt"), os.path.join(aside, SITE)
     with open(lock, "w", encoding="utf-8") as file:
         file.write("\n".join(lines) + "\n")
     # Copies, not hard links: code that changes a file of its environment must not change uv's cache with it.
-    return run_uv(
-        [uv, "pip", "install", "--target", os.path.join(aside, SITE), "--python", sys.executable, "--no-deps"]
-        + ["--link-mode", "copy", "--require-hashes", "-r", lock],
+    code = run_uv(
+        [uv, "pip", "install", "--target", site, "--python", sys.executable, "--no-deps"]
+        + ["--link-mode", "copy", "--require-hashes", "-r", lock]
+        + ["--refresh-package=" + name for name in refresh],
         terminal=True,
     )
+    if code:
+        return code, {}
+    try:
+        os.remove(os.path.join(site, ".lock"))  # uv's own
+    except OSError:
+        pass
+    found = integrity.digests(site, read_only)
+    damaged = [] if refresh else integrity.damaged(site, found)
+    if damaged:
+        raise Damaged(damaged)
+    return 0, found
 
 
 def _publish(aside, home):

@@ -65,7 +65,7 @@ class Interpreter:
         self.hidden = [os.path.dirname(__file__)]
         # Libraries look at the program's name to learn that they are in a notebook.
         sys.argv[:] = [file or os.path.join(os.getcwd(), "ipykernel_launcher.py"), *args]
-        del sys.path[0]  # the guest's own folder, put there to find this module; what is left begins with ""
+        sys.path.remove(os.path.dirname(self.hidden[0]))  # it was there to find this module
         self.module = _main_module(file)
         self.executor = executor.Executor(self.module, self.displays)
         builtins.display = self.displays.display  # type: ignore[attr-defined]

@@ -27,6 +27,8 @@ class Host:
         """Whether the environment outlives the run."""
         self.held = []
         """The locks of the environments that the run uses."""
+        self.watched = []
+        """(tree, watch) of those that other runs use too."""
         self.process = None
         self.stopping = False
         # The run stops when one of these ends: the process above, or the client.

@@ -16,7 +16,7 @@ import sys
 import time
 import zlib
 
-from . import cell, environment, log_writer, processes
+from . import cell, environment, integrity, log_writer, processes
 from .host import Host
 
 INSTALL, RUN = "install", "run"
@@ -26,6 +26,7 @@ HANDED = "handed"
 """Instead of a reason: nothing has ended, another container continues."""
 PROTOCOL = 1
 GZIP = 31  # for zlib, which takes less time to import than gzip
+LISTED = 5  # changed files that a note names
 POLL = 0.25  # seconds between two checks of an install's limits
 WAITS = 5, 15, 45  # seconds after which an install is tried again
 NETWORK = re.compile(
@@ -91,7 +92,8 @@ class Supervisor:
         # The program found it, and put this package there.
         self.store = os.path.dirname(os.path.dirname(host.guest))
         kind = self.settings["environment"]
-        self.trees = environment.Store(host.home if kind == "ephemeral" else self.store)
+        is_shared = kind != "ephemeral"
+        self.trees = environment.Store(self.store if is_shared else host.home, is_shared)
         self.persistent = _persistent(host.venv) if kind == "persistent" else None
         self.uv = environ.get("UV_ARGO_UV") or "uv"
         self.role = environ.get("UV_ARGO_ROLE") or ""
@@ -104,6 +106,7 @@ class Supervisor:
             reason, code, detail = self._outcome()
         finally:
             processes.end_descendants()
+            self._check_trees()
             self.host.clear()
         if reason == HANDED:
             return 0
@@ -227,7 +230,27 @@ class Supervisor:
             raise InstallProblem(tree)
         if tree.lock:
             self.host.held.append(tree.lock)
+        if tree.folders and self.role != INSTALL:
+            self.host.watched.append((tree, integrity.Watch(tree.site, tree.folders)))
         return tree
+
+    def _check_trees(self, in_session=False):
+        """Reject the trees that have changed during the run, so that no other run uses them."""
+        for tree, watch in self.host.watched:
+            home = os.path.dirname(tree.site)
+            found = integrity.problems(home, tree.site) if watch.has_changes() else []
+            if not found:
+                continue
+            if not in_session and all(what == "added" for _, what in found):
+                integrity.remove(tree.site, found)
+                step = "They were removed"
+            else:
+                environment.reject(tree, in_session)
+                step = "The next run installs it again"
+            listed = ", ".join("%s (%s)" % (path, what) for path, what in found[:LISTED])
+            more = " and %d more" % (len(found) - LISTED) if len(found) > LISTED else ""
+            self.log.emit("note", text="Files of the shared environment changed during the run: %s%s. %s." % (
+                listed, more, step))  # fmt: skip
 
     def _build(self, key, lines, place):
         """The new tree, or the status of uv that failed; one run at a time builds each tree."""
@@ -247,7 +270,7 @@ class Supervisor:
         """As `build`, again after a while where the network failed: uv itself tries for ten seconds."""
         for seconds in WAITS if os.environ.get("UV_HTTP_RETRIES") != "0" else ():
             output = []  # type: list[str]
-            tree = place.build(key, lines, self.uv, functools.partial(self._run_uv, output=output), self.log.boot)
+            tree = self._build_intact(key, lines, place, functools.partial(self._run_uv, output=output))
             if not isinstance(tree, int) or not NETWORK.search("".join(output)):
                 return tree
             self.log.emit("note", text="The package index did not respond. Retrying in %d seconds." % seconds)
@@ -256,7 +279,16 @@ class Supervisor:
                 self.host.select([], until - time.monotonic())
             if self.host.stopping:
                 raise Stop
-        return place.build(key, lines, self.uv, self._run_uv, self.log.boot)
+        return self._build_intact(key, lines, place, self._run_uv)
+
+    def _build_intact(self, key, lines, place, run_uv):
+        """As `build`, again with new downloads where uv's cache was damaged."""
+        try:
+            return place.build(key, lines, self.uv, run_uv, self.log.boot)
+        except environment.Damaged as problem:
+            names = ", ".join(problem.names)
+            self.log.emit("note", text="uv's cache has damaged files of %s. Downloading again." % names)
+            return place.build(key, lines, self.uv, run_uv, self.log.boot, problem.names)
 
     def _lock(self, paths):
         """The lock of one of these files, when it is free; None without it: what is built twice is harmless."""
@@ -279,7 +311,7 @@ class Supervisor:
             return
         import shutil
 
-        from . import uv_tool
+        from .provision import install_uv
 
         if shutil.which(self.uv):
             return
@@ -290,8 +322,8 @@ class Supervisor:
 
         index = self.payload["uv"].get("UV_DEFAULT_INDEX", "")
         try:
-            self.uv = uv_tool.uv(self.store, version, re.sub(r"^[\w.-]+=", "", index), run, self.log.boot)
-        except uv_tool.ProvisionProblem as problem:
+            self.uv = install_uv.uv(self.store, version, re.sub(r"^[\w.-]+=", "", index), run, self.log.boot)
+        except install_uv.ProvisionProblem as problem:
             self.log.emit("uv", text="error: uv could not be installed in the pod\n  cause: %s\n" % problem.cause)
             raise InstallProblem(problem.code) from problem
 

@@ -1,10 +1,11 @@
-"""The environments of a store: a list of them, and the removal of those that are old.
+"""The environments of a store: a list of them, their verification, and the removal of those that are old.
 
 Rules:
 - This module is also the text of a cell, in a pod that has the store: Python 3.8, the standard library, no own import.
 - An environment in use has a shared lock on its `.ok` file; it is removed only under an exclusive one. Where the file
   system has no locks, its last use must be older than the longest run.
 - It is renamed first and then removed: a run sees all of it or nothing.
+- One that a run has changed is used no more, and removed with the first opportunity (guest/environment.py).
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import os
 import re
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Iterator  # noqa: UP035 - collections.abc has no subscripts in Python 3.8
+from typing import Callable, Iterable, Iterator  # noqa: UP035 - collections.abc has no subscripts in Python 3.8
 
-KEY = re.compile(r"[0-9a-f]{32}")
+KEY = re.compile(r"[0-9a-f]{32}(?:-\d+)?")
+"""A key, or another environment for it, after one that a run has changed."""
 DAY = 24 * 3600.0
 
 
@@ -40,6 +42,10 @@ class Environment:
     used: float
     used_by: str
     in_use: bool
+    is_changed: bool = False
+    """A run has changed it, so that no other run uses it."""
+    problems: tuple[tuple[str, str], ...] = ()
+    """(path, "changed", "missing" or "added") of the files that `verify` has found."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ def prune(root: str, limits: Limits, *, dry_run: bool = False) -> list[Environme
         if limits.keys:
             is_due = one.key in limits.keys
         else:
-            is_due = (
+            is_due = one.is_changed or (
                 (limits.before is not None and one.used < limits.before)
                 or (limits.keep is not None and count >= limits.keep)
                 or (limits.max_bytes is not None and total + one.bytes > limits.max_bytes)
@@ -95,11 +101,29 @@ def prune(root: str, limits: Limits, *, dry_run: bool = False) -> list[Environme
     return removed
 
 
-def answer(request: str, root: str) -> str:
-    """What a cell prints: `request` is JSON with an `action` and the limits of `prune`, the answer a list."""
+Check = Callable[[str], Iterable[Iterable[str]]]
+"""Finds the problems of an environment (guest/environment.py: `verify`)."""
+
+
+def verify(root: str, keys: tuple[str, ...], check: Check) -> list[Environment]:
+    """The environments with these keys, by default all, with their problems; those with problems are used no more."""
+    found = []
+    for one in environments(root):
+        if not one.is_changed and (not keys or one.key in keys):
+            with contextlib.suppress(OSError):  # it was removed meanwhile
+                problems = check(str(Path(one.path).parent))
+                found.append(replace(one, problems=tuple((path, what) for path, what in problems)))
+    return found
+
+
+def answer(request: str, root: str, check: Check) -> str:
+    """What a cell prints: `request` is JSON with an `action` and what it needs, the answer a list of environments."""
     options = json.loads(request)
     action, dry_run = options.pop("action"), options.pop("dry_run", False)
-    found = prune(root, Limits(**options), dry_run=dry_run) if action == "prune" else environments(root)
+    if action == "prune":
+        found = prune(root, Limits(**options), dry_run=dry_run)
+    else:
+        found = verify(root, tuple(options["keys"]), check) if action == "verify" else environments(root)
     return json.dumps([asdict(one) for one in found])
 
 
@@ -111,7 +135,9 @@ def read_answer(text: str) -> list[Environment]:
     """
     try:
         return [
-            Environment(**{**one, "packages": tuple((name, version) for name, version in one["packages"])})
+            Environment(
+                **{**one, **{key: tuple((name, text) for name, text in one[key]) for key in ("packages", "problems")}}
+            )
             for one in json.loads(text)
         ]
     except (KeyError, TypeError) as error:
@@ -145,6 +171,7 @@ def _read(home: Path) -> Environment:
         used=used,
         used_by=used_by,
         in_use=_is_in_use(mark),
+        is_changed=(home / ".changed").exists(),
     )
 
 

@@ -103,10 +103,26 @@ def test_what_killed_processes_left_goes_after_a_day(root):
     assert sorted(path.name for path in (*root.glob("aside/*"), *root.glob("locks/*"))) == ["new", "new"]
 
 
+def test_an_environment_that_a_run_changed_is_removed_first(root):
+    (root / "trees" / KEYS[0] / ".changed").touch()
+    (root / "trees" / KEYS[1]).rename(root / "trees" / f"{KEYS[0]}-1")
+    assert [one.is_changed for one in store.environments(str(root))] == [True, False, False, False]
+    assert [one.key for one in store.verify(str(root), (), lambda _: ())][:1] == [f"{KEYS[0]}-1"]
+    assert keys(store.prune(str(root), Limits(keep=9))) == ["a"]
+    assert len(store.environments(str(root))) == 3
+
+
 def test_an_answer_of_a_cell_is_read_again(root):
-    listed = store.answer(json.dumps({"action": "list"}), str(root))
+    def answer(**request):
+        return store.answer(
+            json.dumps(request), str(root), lambda home: [["a.py", "changed"]] if KEYS[1] in home else []
+        )
+
+    listed = answer(action="list")
     assert store.read_answer(listed) == store.environments(str(root))
-    removed = store.answer(json.dumps({"action": "prune", "keys": [KEYS[0]], "dry_run": False}), str(root))
+    verified = store.read_answer(answer(action="verify", keys=[KEYS[1], KEYS[2]]))
+    assert [one.problems for one in verified] == [(("a.py", "changed"),), ()]
+    removed = answer(action="prune", keys=[KEYS[0]], dry_run=False)
     assert keys(store.read_answer(removed)) == ["a"]
     assert keys(store.environments(str(root))) == list("bcd")
     for broken in ("", "[1]", '[{"key": 1}]'):

@@ -224,7 +224,7 @@ COMMANDS = (
                         help="show (default), check FILE... (default: this notebook), or explain NAME"),
     ),
     Command(
-        name="env", help="list, show, remove or install environments",
+        name="env", help="list, show, verify, remove or install environments",
         notebook='%argo env warm --deps "numpy pandas"', terminal="uv-argo env prune --older-than 30d",
         options=(
             *(_BY_DEST[dest] for dest in ("deps", "requirements", "python", "backend", "set")),
@@ -239,7 +239,7 @@ COMMANDS = (
             HELP,
         ),
         argument=Option(dest="words", metavar="WORDS", kind="values",
-                        help="list (the default), show KEY, prune, prune KEY..., or warm"),
+                        help="list (the default), show KEY, prune [KEY...], verify [KEY...], or warm"),
     ),
     Command(
         name="bake", help="write a Containerfile for an image with the environment of a run or of requirements",

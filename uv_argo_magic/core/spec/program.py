@@ -37,21 +37,21 @@ if not store:
     import tempfile
     store = os.path.join(tempfile.gettempdir(), "uv-argo-store")
 guest = os.path.join(store, "guest", "@DIGEST@")
-if not os.path.isdir(guest):
-    import json, tempfile, zlib
-    os.makedirs(os.path.dirname(guest), exist_ok=True)
-    aside = tempfile.mkdtemp(dir=os.path.dirname(guest))
-    for name, text in json.loads(zlib.decompress(binascii.a2b_base64(archive))).items():
-        path = os.path.join(aside, name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
+import json, zlib
+for name, text in json.loads(zlib.decompress(binascii.a2b_base64(archive))).items():
+    path = os.path.join(guest, name)
     try:
-        os.rename(aside, guest)
-    except OSError:
-        if not os.path.isdir(guest):
-            raise
-sys.path.insert(0, guest)
+        with open(path, encoding="utf-8") as file:
+            if file.read() == text:
+                continue
+    except (OSError, ValueError):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+    aside = "%s.%s" % (path, binascii.hexlify(os.urandom(8)).decode())
+    with open(aside, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.chmod(aside, 0o444)
+    os.replace(aside, path)
+sys.path.append(guest)
 @MAIN@
 """
 
@@ -68,7 +68,7 @@ _CELL_BOOTSTRAP = """\
 import binascii, os, sys
 payload = binascii.a2b_base64("@PAYLOAD@")
 guest = os.path.join(os.environ["UV_ARGO_STORE"], "guest", "@DIGEST@")
-sys.path.insert(0, guest)
+sys.path.append(guest)
 from @GUEST@ import supervisor
 supervisor.main(payload, guest)
 """

@@ -81,14 +81,18 @@ class PersistentVenv:
             )
         return environment.Tree(self.site, environment.installed(self.site), 0.0, True)
 
-    def build(self, key, lines, uv, run_uv, boot):
-        """Install the locked `lines` aside, and rename into place; the environment, or uv's exit status."""
+    def build(self, key, lines, uv, run_uv, boot, refresh=()):
+        """Install the locked `lines` aside, and rename into place; the environment, or uv's exit status.
+
+        Raises:
+            Damaged: as for a tree of the store.
+        """
         started = time.monotonic()
         aside = "%s.building-%s" % (self.path, boot)
         self._sweep()
         os.makedirs(aside)
         try:
-            code = environment.install(aside, lines, uv, run_uv) if lines else 0
+            code = environment.install(aside, lines, uv, run_uv, refresh)[0] if lines else 0
             if code:
                 return code
             home = os.path.join(aside, "venv")

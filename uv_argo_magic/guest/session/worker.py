@@ -120,7 +120,10 @@ class SessionSupervisor(supervisor.Supervisor):
 
     def outcome(self):
         """(reason, code, detail) of the exit record."""
-        return self._outcome()
+        try:
+            return self._outcome()
+        finally:
+            self._check_trees(in_session=True)
 
     def _environment(self):
         worker = self.worker

@@ -1,0 +1,183 @@
+"""Whether the files of an environment are those that were installed.
+
+Rules:
+- Beside an environment of the store, `files.sha256` has the SHA-256 of each file, as `sha256sum` writes it. Byte code
+  is left out: Python writes it when a cell first imports a module.
+- The files are read-only, which stops all but root and code that changes their mode.
+- Reading an environment takes up to a second, so that a run only watches its folders, and reads it if one has changed.
+"""
+
+import binascii
+import os
+import sys
+import threading
+
+MANIFEST = "files.sha256"
+BYTE_CODE = "__pycache__"
+THREADS = 4
+BLOCK = 1 << 20
+WRITES = 0o222
+# Of inotify: modified, closed after writing, moved away and here, created, deleted; and events that were lost.
+WATCHED = 0x2 | 0x8 | 0x40 | 0x80 | 0x100 | 0x200
+NONBLOCK_CLOEXEC = 0o4000 | 0o2000000
+OVERFLOW = 0x4000
+HEADER = 16  # bytes: watch, mask, cookie, length of the name
+
+
+def digests(site, read_only=False):
+    """SHA-256 of each file, by its path in the folder; with `read_only`, make the files read-only."""
+    paths = list(_paths(site))
+    found = {}  # type: dict[str, str]
+    count = min(THREADS, os.cpu_count() or 1)
+    threads = [threading.Thread(target=_read, args=(site, paths[i::count], read_only, found)) for i in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+def _paths(site):
+    for home, folders, names in os.walk(site):
+        linked = [name for name in folders if os.path.islink(os.path.join(home, name))]
+        folders[:] = [name for name in folders if name != BYTE_CODE and name not in linked]
+        for name in names + linked:
+            yield os.path.relpath(os.path.join(home, name), site)
+
+
+def _read(site, paths, read_only, found):
+    import hashlib
+
+    for path in paths:
+        digest = hashlib.sha256()
+        try:
+            _feed(digest, os.path.join(site, path), read_only)
+        except OSError:
+            continue  # as if it was missing
+        found[path] = digest.hexdigest()
+
+
+def _feed(digest, path, read_only):
+    """Read a file, or the path that a link leads to."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        digest.update(b"-> " + os.fsencode(os.readlink(path)))
+        return
+    try:
+        data = os.read(fd, BLOCK)
+        while data:
+            digest.update(data)
+            data = os.read(fd, BLOCK)
+        if read_only:
+            os.fchmod(fd, os.fstat(fd).st_mode & ~WRITES)
+    finally:
+        os.close(fd)
+
+
+def write(home, found):
+    """Write the manifest of an environment."""
+    with open(os.path.join(home, MANIFEST), "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.writelines("%s  %s\n" % (found[path], path) for path in sorted(found))
+
+
+def problems(home, site):
+    """The files that differ from the manifest, as sorted [path, "changed", "missing" or "added"]."""
+    try:
+        with open(os.path.join(home, MANIFEST), encoding="utf-8", errors="surrogateescape") as file:
+            known = {line[66:].rstrip("\n"): line[:64] for line in file}
+    except OSError:
+        return [[MANIFEST, "missing"]]
+    found = digests(site)
+    listed = [[path, "changed" if path in found else "missing"] for path in known if found.get(path) != known[path]]
+    return sorted(listed + [[path, "added"] for path in found if path not in known])
+
+
+def remove(site, added):
+    """Remove the files that `problems` lists, and the folders that are empty then."""
+    for path, _ in added:
+        try:
+            os.remove(os.path.join(site, path))
+            os.removedirs(os.path.dirname(os.path.join(site, path)))
+        except OSError:
+            pass
+
+
+def put(folder, files):
+    """Write the files (text by path) that a folder lacks or has with another text; read-only, each by a rename."""
+    for name, text in files.items():
+        path = os.path.join(folder, *name.split("/"))
+        try:
+            with open(path, encoding="utf-8") as file:
+                if file.read() == text:
+                    continue
+        except (OSError, ValueError):
+            pass
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        aside = "%s.%s" % (path, binascii.hexlify(os.urandom(8)).decode())
+        with open(aside, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(aside, 0o444)
+        os.replace(aside, path)
+
+
+def damaged(site, found):
+    """The packages whose files are not those of their RECORD: uv does not look at what it takes from its cache."""
+    names = set()  # type: set[str]
+    for path in found:
+        if path.endswith(".dist-info/RECORD"):
+            with open(os.path.join(site, path), encoding="utf-8", errors="replace") as file:
+                rows = [line.split(",sha256=") for line in file]
+            # A path with a comma or a quotation mark is quoted.
+            names.update(
+                path.split("-", 1)[0]
+                for row in rows
+                if len(row) == 2
+                and not row[0].startswith(("..", "/", '"'))
+                and _hex(row[1].split(",")[0]) != found.get(os.path.normpath(row[0]))
+            )
+    return sorted(names)
+
+
+def _hex(digest):
+    try:
+        return binascii.hexlify(binascii.a2b_base64(digest.translate({45: 43, 95: 47}) + "=")).decode()
+    except ValueError:
+        return ""
+
+
+class Watch:
+    """Notices changes in folders from now on (Linux; elsewhere it notices nothing)."""
+
+    def __init__(self, site, folders):
+        self.fd = -1
+        try:
+            import ctypes
+
+            libc = ctypes.CDLL(None, use_errno=True)
+            self.fd = libc.inotify_init1(NONBLOCK_CLOEXEC)
+            add = libc.inotify_add_watch
+        except (ImportError, OSError, AttributeError):
+            return
+        if any(add(self.fd, os.fsencode(os.path.join(site, folder)), WATCHED) < 0 for folder in folders):
+            self.close()  # the limit of the user's watches
+
+    def has_changes(self):
+        """Whether anything has changed since the last call, except byte code."""
+        changed = False
+        while self.fd >= 0:
+            try:
+                data = os.read(self.fd, BLOCK)
+            except OSError:  # nothing more
+                break
+            while data:
+                mask, length = (int.from_bytes(data[at : at + 4], sys.byteorder) for at in (4, 12))
+                name, data = data[HEADER : HEADER + length].rstrip(b"\0"), data[HEADER + length :]
+                changed = changed or (bool(mask & (WATCHED | OVERFLOW)) and name != BYTE_CODE.encode())
+        return changed
+
+    def close(self):
+        """Stop watching."""
+        if self.fd >= 0:
+            os.close(self.fd)
+        self.fd = -1
