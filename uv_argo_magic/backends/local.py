@@ -92,6 +92,11 @@ class _Launch:
                 raise BackendUnavailable(
                     f"cannot create a folder for the run: {problem}", hint="Free some disk space, or set TMPDIR."
                 ) from problem
+            if not os.access(self.store, os.W_OK):
+                raise BackendUnavailable(
+                    f"cannot write to the store of environments, {self.store}",
+                    hint="Make it writable, or set UV_ARGO_HOME to another folder.",
+                )
             try:
                 command = [self.python, "-I", "-S", str(folder / "program.py")]
                 process, lifeline = prestart.spawn(command, str(folder), self._environ(folder), waits=self.is_spare)
@@ -189,7 +194,13 @@ class _Supervisor:
             text = (self.folder / "supervisor.err").read_text(encoding="utf-8", errors="replace").strip()
         except OSError:  # the cell may remove the folder of its run
             return ""
-        return text.rsplit("\n", 1)[-1]
+        line = text.rsplit("\n", 1)[-1]
+        # Before its first record, a full disk is the only error that a user can do something about.
+        return (
+            f"{line}; free some space, or set UV_ARGO_HOME to a folder on another disk"
+            if "[Errno 28]" in line
+            else line
+        )
 
     def close(self) -> None:
         """Kill it if it lives, and remove its folder."""

@@ -70,9 +70,16 @@ def _feed(digest, path, read_only):
             digest.update(data)
             data = os.read(fd, BLOCK)
         if read_only:
-            os.fchmod(fd, os.fstat(fd).st_mode & ~WRITES)
+            _make_read_only(fd)
     finally:
         os.close(fd)
+
+
+def _make_read_only(fd):
+    try:
+        os.fchmod(fd, os.fstat(fd).st_mode & ~WRITES)
+    except OSError:  # a file system without modes
+        pass
 
 
 def write(home, found):

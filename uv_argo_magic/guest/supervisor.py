@@ -126,9 +126,14 @@ class Supervisor:
                 self._take(self.persistent)
             elif self.host.process is None:
                 self.host.start_process(self._variables())
-            tree = self._environment()
-            # From here on with the folder and the packages of each line, for the cell.
-            self.payload["installs"][:] = [[line, *self._install(*lock)] for line, *lock in self.payload["installs"]]
+            try:
+                tree = self._environment()
+                # From here on with the folder and the packages of each line, for the cell.
+                installs = [[line, *self._install(*lock)] for line, *lock in self.payload["installs"]]
+            except OSError as problem:
+                cause = "%s (os error %d)" % (problem, problem.errno or 0)
+                raise self._refusal("the environment could not be written\n  cause: " + cause) from problem
+            self.payload["installs"][:] = installs
             if self.persistent:
                 if not tree.cached:
                     self.log.emit("note", text="The environment stays at %s. To use it again: --set venv=%s" % (

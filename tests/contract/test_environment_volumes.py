@@ -1,0 +1,132 @@
+"""Stores on volumes of their own: a full one, a read-only one, and one that two mount namespaces have at other paths.
+
+The volumes are real: each process is in a mount namespace of its own, with root's rights or in a user namespace.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+from support.index_server import IndexServer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RUN = """
+import sys, uv_argo_magic
+from uv_argo_magic import errors
+for package in sys.argv[2:]:
+    try:
+        run = uv_argo_magic.run(f"import {package}\\nprint({package}.__file__)", deps=package,
+                                settings={"index_url": sys.argv[1], "panel": "none"}, backend="local")
+        print("cached" if run.state.installed.cached else "installed", run.logs().strip())
+    except errors.ArgoMagicError as error:
+        print(f"{type(error).__name__}: {error} {error.hint}")
+"""
+UNSHARE = shutil.which("unshare") or "unshare"
+
+
+def namespaces():
+    """The command that gives a process its own mounts; None where this process may not."""
+    for options in ([], ["--map-root-user"]):
+        command = [UNSHARE, "--mount", *options]
+        if (
+            subprocess.run(
+                [*command, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False
+            ).returncode
+            == 0
+        ):
+            return command
+    return None
+
+
+@pytest.fixture(scope="module")
+def index():
+    with IndexServer() as server:
+        server.add("small", "1.0")
+        server.add("large", "1.0", size=3_000_000)
+        yield server
+
+
+@dataclass
+class Machine:
+    """Runs cells with the store on a volume."""
+
+    command: list[str]
+    folder: Path
+    index: IndexServer
+
+    def start(self, mount: str, *packages: str, home: str = "home") -> subprocess.Popen[str]:
+        """`mount` are lines of a shell that make the folder $STORE a volume; then one cell for each package."""
+        store = self.folder / home / "cache" / "store"
+        store.mkdir(parents=True, exist_ok=True)
+        return subprocess.Popen(
+            [
+                *self.command,
+                "sh",
+                "-c",
+                f'set -e\n{mount}\nexec "$@"',
+                "sh",
+                sys.executable,
+                "-c",
+                RUN,
+                self.index.url,
+                *packages,
+            ],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ
+            | {"STORE": str(store), "UV_ARGO_HOME": str(self.folder / home), "UV_CACHE_DIR": str(self.folder / "uv")},
+        )
+
+    def run(self, mount: str, *packages: str) -> list[str]:
+        out, _ = self.start(mount, *packages).communicate(timeout=120)
+        return out.splitlines()
+
+
+@pytest.fixture
+def machine(tmp_path, index):
+    command = namespaces()
+    if sys.platform != "linux" or command is None:
+        pytest.xfail("this process may not mount volumes")
+    return Machine(command=command, folder=tmp_path, index=index)
+
+
+def test_a_full_volume_fails_one_install_and_no_other(machine):
+    first, second, third = machine.run('mount -t tmpfs -o size=2m tmpfs "$STORE"', "small", "large", "small")
+    assert first.startswith("installed ")
+    assert second.startswith("InstallFailed: The disk is full: large 1.0 could not be installed.")
+    assert third.startswith("cached ")
+
+
+@pytest.mark.parametrize("size", ["40k", "500k"])
+def test_a_volume_that_is_full_from_the_start_is_named(machine, size):
+    (told,) = machine.run(
+        f'mount -t tmpfs -o size={size} tmpfs "$STORE"; dd if=/dev/zero of="$STORE/rest" 2>/dev/null || true', "small"
+    )
+    assert "No space left on device" in told or "The disk is full" in told
+    assert "bug" not in told
+
+
+def test_a_read_only_volume_is_refused(machine):
+    (told,) = machine.run('mount -t tmpfs tmpfs "$STORE"; mount -o remount,ro "$STORE"', "small")
+    assert told.startswith("BackendUnavailable: cannot write to the store of environments, ")
+
+
+def test_two_mount_namespaces_share_a_volume(machine):
+    (machine.folder / "volume").mkdir()
+    mount = f'mount --bind {machine.folder}/volume "$STORE"'
+    both = [machine.start(mount, "small", home=home) for home in ("one", "two")]
+    told = [process.communicate(timeout=120)[0].split() for process in both]
+    # One of them installed it, and each has it at its own path.
+    assert sorted(words[0] for words in told) == ["cached", "installed"]
+    assert sorted(f"/{home}/" in words[1] for home, words in zip(("one", "two"), told, strict=True)) == [True, True]
+    assert [path.name for path in machine.folder.glob("volume/trees/*/site/small.py")] == ["small.py"]
+    # What no namespace mounts is not there.
+    assert list(machine.folder.glob("one/cache/store/*")) == []
