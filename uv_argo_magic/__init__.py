@@ -14,6 +14,8 @@ import importlib
 
 TYPE_CHECKING = False  # `typing` takes as long as the rest, and `uv-argo run` starts a process before it imports more
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from IPython.core.interactiveshell import InteractiveShell
 
     from uv_argo_magic import testing
@@ -95,13 +97,13 @@ def __dir__() -> list[str]:
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """What `%load_ext uv_argo_magic` calls."""
-    from uv_argo_magic.notebook import magics  # noqa: PLC0415 - importing the package must not import IPython
-
-    magics.load(shell)
+    _magics().load(shell)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """What `%unload_ext uv_argo_magic` calls."""
-    from uv_argo_magic.notebook import magics  # noqa: PLC0415 - the same
+    _magics().unload(shell)
 
-    magics.unload(shell)
+
+def _magics() -> ModuleType:
+    return importlib.import_module("uv_argo_magic.notebook.magics")  # importing the package must not import IPython

@@ -9,6 +9,7 @@ import sys
 import tokenize
 from pathlib import PurePath
 
+from uv_argo_magic import remote_traceback
 from uv_argo_magic.errors import SpecError
 
 _ENCODING = re.compile(r"^([ \t\f]*#.*?coding[:=][ \t]*)[-\w.]+", re.MULTILINE)
@@ -66,8 +67,6 @@ def refuse_invalid_python(name: str, cell: str, code: str = "", offset: int = 1)
     error = syntax_error(code or cell, name, offset)
     if error is None:
         return
-    from uv_argo_magic.remote_traceback import rebuild  # noqa: PLC0415 - 20 ms, and most cells are Python
-
     lines, number = ("\n" * offset + cell).split("\n"), error.lineno or 0
     if code and 0 < number <= len(lines) and error.text is not None:
         own, translated = lines[number - 1], error.text.rstrip("\n")
@@ -76,4 +75,4 @@ def refuse_invalid_python(name: str, cell: str, code: str = "", offset: int = 1)
             error.text = own + "\n"
             error.offset = 1 if shift is None else (error.offset or 1) + shift
             error.end_offset = len(own) + 1 if shift is None else (error.end_offset or 0) + shift
-    raise rebuild.syntax_error(error, cell_name=name)
+    raise remote_traceback.rebuild.syntax_error(error, cell_name=name)

@@ -227,7 +227,7 @@ def checked(key: str, value: object) -> object:
 
 
 def _file(path: Path) -> dict[str, object]:
-    import tomllib  # noqa: PLC0415 - 6 ms of each command, and most users have no such file
+    import tomllib  # noqa: PLC0415 - 4 ms of each command, and most users have no such file
 
     try:
         with path.open("rb") as file:

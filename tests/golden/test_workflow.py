@@ -219,10 +219,10 @@ def test_hera_leaves_the_users_yaml_alone():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-def test_nothing_of_a_vendor_is_imported_before_a_run():
+def test_the_slow_libraries_are_not_imported_before_a_run():
     code = (
         "import sys; from uv_argo_magic.backends.argo.backend import ArgoBackend; ArgoBackend()\n"
-        "assert not {'hera', 'kubernetes', 'urllib3', 'yaml'} & set(sys.modules), sorted(sys.modules)\n"
+        "assert not {'hera', 'kubernetes'} & set(sys.modules), sorted(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -18,6 +19,30 @@ MOST = {PACKAGE: 7, PACKAGE / "guest": 19}
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_no_folder_has_too_many_modules(folder):
     assert len([path for path in MODULES if path.parent == folder]) <= MOST.get(folder, 16)
+
+
+MOST_LATE_IMPORTS = 35
+"""Imports within functions: each saves measured time of `uv-argo run` or `%load_ext`, and says how much."""
+
+
+def late_imports(path: Path) -> list[str]:
+    """The lines of a module with imports within functions."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    functions = [node for node in ast.walk(ast.parse("\n".join(lines))) if isinstance(node, ast.FunctionDef)]
+    found = {
+        node.lineno
+        for function in functions
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    return [lines[number - 1] for number in sorted(found)]
+
+
+def test_few_imports_are_late_and_each_has_a_reason():
+    ours = [path for path in PACKAGE.rglob("*.py") if not path.relative_to(PACKAGE).parts[0].startswith("guest")]
+    found = [line for path in ours for line in late_imports(path)]
+    assert len(found) <= MOST_LATE_IMPORTS
+    assert [line for line in found if not re.search(r"# noqa: PLC0415 - \w", line)] == []
 
 
 def test_every_module_has_a_test_of_its_name_or_a_line_in_contributing():

@@ -65,7 +65,7 @@ def _folder(kind: Literal["data", "cache", "config"], home: str, xdg: str, _user
         return Path(home).expanduser().absolute() / kind
     if kind != "config" and not xdg:
         _check_home()
-    import platformdirs  # noqa: PLC0415 - 15 ms of %load_ext, which needs no folder
+    import platformdirs  # noqa: PLC0415 - 3 ms, and `%load_ext` needs no folder
 
     match kind:
         case "data":

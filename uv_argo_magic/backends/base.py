@@ -542,7 +542,7 @@ def default_name(environ: Mapping[str, str]) -> str:
 @functools.cache
 def _installed() -> dict[str, str]:
     """All backends: name -> "module:class"; the scan takes up to 40 ms in a large environment."""
-    from importlib.metadata import entry_points  # noqa: PLC0415 - 15 ms, and a run on a backend of ours needs no scan
+    from importlib.metadata import entry_points  # noqa: PLC0415 - 10 ms, and a run on a backend of ours needs no scan
 
     return {point.name: point.value for point in entry_points(group=GROUP)} | OURS
 
@@ -572,8 +572,9 @@ def load(name: str) -> Backend:
     try:
         backend = operator.attrgetter(class_name)(importlib.import_module(module))()
     except ImportError as problem:
+        needs = f'pip install "uv-argo-magic[{name}]"' if name in OURS else target
         raise BackendUnavailable(
-            f"cannot import the backend {name}: {problem}", hint=f"Install what it needs: {target}."
+            f"cannot import the backend {name}: {problem}", hint=f"Install what it needs: {needs}."
         ) from problem
     if not isinstance(backend, Backend):
         raise BackendUnavailable(

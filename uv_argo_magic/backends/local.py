@@ -25,9 +25,10 @@ from typing import TYPE_CHECKING
 from uv import find_uv_bin
 
 from uv_argo_magic._os import atomic_write, paths
-from uv_argo_magic.backends import local_limits, local_worker, prestart
+from uv_argo_magic.backends import local_limits, prestart
 from uv_argo_magic.backends.base import Capability, Check, Submission
 from uv_argo_magic.core.frozen import frozen
+from uv_argo_magic.core.protocol import events
 from uv_argo_magic.core.spec import indexes
 from uv_argo_magic.core.spec import program as programs
 from uv_argo_magic.core.spec.settings import Resources
@@ -37,6 +38,7 @@ from uv_argo_magic.uv import interpreters
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator, Mapping
+    from types import ModuleType
 
     from uv_argo_magic.backends.base import WorkerOptions
     from uv_argo_magic.core.protocol.events import NodePhase
@@ -288,7 +290,8 @@ class LocalBackend:
         """
         python = interpreters.find(spec.python).path
         credentials = indexes.credentials(spec.settings)
-        return local_worker.start(program, options, python, self._store_folder(), credentials, spec.resources)
+        store = self._store_folder()
+        return str(_local_worker().start(program, options, python, store, credentials, spec.resources))
 
     def connect(self, address: str) -> socket.socket:
         """A connection to the socket at this path.
@@ -296,15 +299,14 @@ class LocalBackend:
         Raises:
             OSError: nothing listens there.
         """
-        return local_worker.connect(address)
+        connection: socket.socket = _local_worker().connect(address)
+        return connection
 
     def find(self, name: str, settings: Settings) -> None:
         """None: a run ends with the process that started it."""
 
     def watch(self, name: str, *, follow: bool = True) -> Iterator[str | NodePhase]:  # noqa: ARG002 - always to the end
         """The log as it is written, then how the supervisor ended."""
-        from uv_argo_magic.core.protocol import events  # noqa: PLC0415 - 20 ms, in which the spare process starts
-
         supervisor = self._runs.get(name)
         if supervisor is None:
             yield events.NodePhase(phase="Error", message=f"no process of this kernel is named {name}", t=time.time())
@@ -417,6 +419,12 @@ class LocalBackend:
             spare.close()
             return None
         return spare
+
+
+def _local_worker() -> ModuleType:
+    from uv_argo_magic.backends import local_worker  # noqa: PLC0415 - 4 ms with `socket`, and only sessions need it
+
+    return local_worker
 
 
 def _needs_own_process(spec: RunSpec) -> bool:

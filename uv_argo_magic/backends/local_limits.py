@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import random
 import sys
 from typing import TYPE_CHECKING
 
@@ -35,8 +36,6 @@ def prelude(resources: Resources) -> str:
     """What a program runs first, so that all its processes have the limits; "" without limits."""
     if sys.platform != "linux" or not (resources.memory or resources.cpu):
         return ""
-    import random  # noqa: PLC0415 - few runs have limits
-
     available = sorted(os.sched_getaffinity(0))
     count = min(math.ceil(quantity.limit(resources.cpu)), len(available))
     return _PRELUDE.format(memory=int(quantity.limit(resources.memory)), cpus=random.sample(available, count))

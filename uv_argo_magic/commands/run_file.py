@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uv_argo_magic import cell_syntax
+from uv_argo_magic.backends import base
 from uv_argo_magic.core.commands.table import run_options
 from uv_argo_magic.engine.execute import execute
 from uv_argo_magic.engine.front_end import SourceFrontEnd
 from uv_argo_magic.errors import SpecError
+from uv_argo_magic.renderers.streamer import Streamer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,8 +54,6 @@ def _refuse_to_leave(request: Request) -> None:
     Raises:
         SpecError: the backend runs processes of this machine.
     """
-    from uv_argo_magic.backends import base  # noqa: PLC0415 - only `--detach` needs it
-
     name = request.configuration().backend
     if base.Capability.LOCAL in base.load(name).capabilities:
         raise SpecError(
@@ -73,7 +73,7 @@ def _read_code(line: Line) -> tuple[str, str, Requirements | None]:
     for dest in ("deps", "requirements"):
         if line.has(dest):
             raise SpecError(f"--{dest} cannot be used with --request", hint="Write the requirements into the request.")
-    from uv_argo_magic.core.spec import json_request  # noqa: PLC0415 - 30 ms, and few runs come as JSON
+    from uv_argo_magic.core.spec import json_request  # noqa: PLC0415 - 18 ms, and few runs come as JSON
 
     name = "stdin" if source == "-" else source
     try:
@@ -107,7 +107,7 @@ class TerminalFrontEnd(SourceFrontEnd):
 
     def show_plan(self, prepared: Prepared) -> None:
         """Print what would run, or write it to the file of `--to`."""
-        from uv_argo_magic.commands import export  # noqa: PLC0415 - 20 ms of every run, and only `--dry-run` needs it
+        from uv_argo_magic.commands import export  # noqa: PLC0415 - 21 ms, and only `--dry-run` needs it
 
         to = self._line.text("to")
         print(export.export_prepared(prepared, to) if to else prepared.describe())
@@ -128,8 +128,6 @@ class TerminalFrontEnd(SourceFrontEnd):
                 f"uv-argo: {run.name} continues. To see it: uv-argo attach {run.id}. To stop it: uv-argo stop {run.id}"
             )
             return False
-        from uv_argo_magic.renderers.streamer import Streamer  # noqa: PLC0415 - see the rule of this module
-
         streamer = Streamer(sys.stdout, sys.stderr, on_broken=lambda: run.ask_to_stop("the end of its output"))
         run.follow(streamer)
         if streamer.broken:

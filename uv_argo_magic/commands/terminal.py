@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -19,13 +20,13 @@ from uv_argo_magic.commands import registry
 from uv_argo_magic.core.commands.table import read_argv
 from uv_argo_magic.engine.context import CellContext
 from uv_argo_magic.errors import ArgoMagicError, PolicyError, ResolutionError, RunError, SpecError
+from uv_argo_magic.history.store import History
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import TextIO
 
     from uv_argo_magic.core.view.tables import Table
-    from uv_argo_magic.history.store import History
 
 HANDLERS = {
     **registry.COMMANDS,
@@ -110,7 +111,7 @@ def _open_streams() -> None:
 
 def _main(argv: Sequence[str]) -> int:
     if list(argv) in (["--version"], ["-V"]):
-        from importlib.metadata import version  # noqa: PLC0415 - 15 ms, and only this needs it
+        from importlib.metadata import version  # noqa: PLC0415 - 12 ms, and only this needs it
 
         print(f"uv-argo {version('uv-argo-magic')}")
         return 0
@@ -138,17 +139,13 @@ def _main(argv: Sequence[str]) -> int:
 
 
 def _history() -> History:
-    from uv_argo_magic.history.store import History  # noqa: PLC0415 - as above
-
     return History(paths.data_dir() / "runs", keep=0)
 
 
 def _text(answer: str | Table) -> str:
     if isinstance(answer, str):
         return answer
-    import shutil  # noqa: PLC0415 - as above
-
-    from uv_argo_magic.core.view import tables  # noqa: PLC0415 - as above
+    from uv_argo_magic.core.view import tables  # noqa: PLC0415 - 3 ms, and a run shows none
 
     return tables.text(answer, shutil.get_terminal_size().columns, bold=_has_colour(sys.stdout))
 

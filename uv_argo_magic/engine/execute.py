@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from uv_argo_magic import sessions
 from uv_argo_magic.backends import base
+from uv_argo_magic.engine import stages
 from uv_argo_magic.engine.build import guest_text
 from uv_argo_magic.engine.spec_builder import specify
 
@@ -39,16 +41,14 @@ def execute(
     """
     session = None
     if options.session:
-        from uv_argo_magic.sessions import session as sessions  # noqa: PLC0415 - 20 ms, and most files and cells have none
-
         can_ask = context.is_interactive and not options.detach
-        session = sessions.open_session(options.session, context, restart_first=options.restart, can_ask=can_ask)
+        session = sessions.session.open_session(
+            options.session, context, restart_first=options.restart, can_ask=can_ask
+        )
     spec, configuration = specify(cell, options, context, requirements, session)
     front_end.check_syntax(cell, spec.code, spec.python)
     if not options.dry_run and session is None:
         base.warm(base.load(spec.backend), guest_text(), spec)
-    from uv_argo_magic.engine import stages  # noqa: PLC0415 - 50 ms, in which what was just started gets ready
-
     notes = (*(session.notes if session else ()), *configuration.notes, *spec.requirements.warnings)
     return stages.carry_out(
         spec, front_end, notes=notes, upgrade=options.upgrade, dry_run=options.dry_run, session=session

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from uv_argo_magic import config
+from uv_argo_magic import config, sessions
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.spec import settings_parser
@@ -103,9 +103,7 @@ def locate_entry(entry: RunRecord, configuration: Config | None = None) -> RunRe
     # Another process may follow a live run: then the backend has it as well, if its runs outlive processes.
     remote = None
     if entry.unseen and entry.session:
-        from uv_argo_magic.sessions import session  # noqa: PLC0415 - 20 ms, and most runs have none
-
-        found = session.find_run(entry)
+        found = sessions.session.find_run(entry)
         if found is not None:
             return RunRef(backend=entry.backend, settings=settings, entry=entry, remote=found[1], runs=found[0])
     elif entry.summary is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Protocol
 
-from uv_argo_magic import cell_syntax
+from uv_argo_magic import cell_syntax, remote_traceback
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,9 +112,7 @@ class QuietFrontEnd:
 
     def rebuild(self, remote: RemoteError, state: RunState) -> BaseException:
         """The exception, without lines of a cell."""
-        from uv_argo_magic.remote_traceback import rebuild  # noqa: PLC0415 - only a failed run needs it
-
-        return rebuild.rebuild(remote, state=state)
+        return remote_traceback.rebuild.rebuild(remote, state=state)
 
     def bind(self, values: dict[str, object]) -> None:
         """Nothing."""
@@ -155,12 +153,8 @@ class SourceFrontEnd(QuietFrontEnd):
 
     def rebuild(self, remote: RemoteError, state: RunState) -> BaseException:
         """The exception, with the lines of the code as they are here."""
-        from uv_argo_magic.remote_traceback import rebuild  # noqa: PLC0415 - 20 ms, and most runs succeed
-
-        return rebuild.rebuild(remote, state=state, cell_name=self._name)
+        return remote_traceback.rebuild.rebuild(remote, state=state, cell_name=self._name)
 
     def find(self, name: str) -> LocalName | None:
         """A module in the folder of the file."""
-        from uv_argo_magic.remote_traceback import local_names  # noqa: PLC0415 - only a failed run needs it
-
-        return local_names.find(name, self.document, {})
+        return remote_traceback.local_names.find(name, self.document, {})

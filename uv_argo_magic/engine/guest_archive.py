@@ -8,16 +8,18 @@ Rules:
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import functools
 import hashlib
 import io
 import json
+import tokenize
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from uv_argo_magic import guest, guest_notebook, guest_values
+from uv_argo_magic import guest, guest_notebook, guest_values, values
 from uv_argo_magic._os import atomic_write, paths
 from uv_argo_magic.core.spec.program import GUEST_NAME
 
@@ -64,10 +66,7 @@ def cloudpickle_modules() -> dict[str, str]:
     Raises:
         SpecError: it is not installed here.
     """
-    from uv_argo_magic.guest_values import pickles  # noqa: PLC0415 - 25 ms, and few runs have such values
-    from uv_argo_magic.values import pickling  # noqa: PLC0415 - as above
-
-    return {f"{pickles.PRIVATE}.py": stripped(pickling.source())}
+    return {values.pickling.FILE: stripped(values.pickling.source())}
 
 
 def _folder(file: str) -> Path:
@@ -99,9 +98,6 @@ def _text(modules: dict[str, Path]) -> bytes:
 
 def stripped(source: str) -> str:
     """Python source without comments and docstrings, each line with its number."""
-    import ast  # noqa: PLC0415 - as above
-    import tokenize  # noqa: PLC0415 - as above
-
     lines = source.splitlines(keepends=True)
     for node in ast.walk(ast.parse(source)):
         body: object = getattr(node, "body", None)

@@ -13,7 +13,9 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from uv_argo_magic.core import requirements as grammar
 from uv_argo_magic.core.frozen import frozen
+from uv_argo_magic.core.requirements.model import Requirement
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.suggest import nearest
 from uv_argo_magic.errors import SpecError
@@ -80,7 +82,7 @@ def _parses(text: str) -> bool:
 
 
 def _translate(cell: str) -> str:
-    from IPython.core import inputtransformer2  # noqa: PLC0415 - IPython takes 200 ms to import
+    from IPython.core import inputtransformer2  # noqa: PLC0415 - 55 ms, and a script needs none
 
     class LineByLine(inputtransformer2.TransformerManager):  # type: ignore[misc]
         """Puts empty lines where a transformer joins lines."""
@@ -155,8 +157,6 @@ def with_ipython(requirements: Requirements, names: Iterable[str]) -> Requiremen
     names = set(names)
     if requirements.complete or "ipython" in names or not names & NEEDS_IPYTHON:
         return requirements
-    from uv_argo_magic.core.requirements.model import Requirement  # noqa: PLC0415 - 40 ms; most cells need none
-
     return replace(requirements, items=(*requirements.items, Requirement(name="ipython")))
 
 
@@ -192,9 +192,7 @@ def _install(call: MagicCall, offset: int) -> Requirements:
         )
     if not names:
         raise SpecError(f"{at} names no package", hint="Write %pip install NAME.")
-    from uv_argo_magic.core.requirements.parser import parse  # noqa: PLC0415 - as above
-
-    return parse(" ".join(name.strip("'\"") for name in names), source=f"line {call.line + offset}")
+    return grammar.parse(" ".join(name.strip("'\"") for name in names), source=f"line {call.line + offset}")
 
 
 _IGNORED_OPTIONS = frozenset({"-q", "-qq", "--quiet", "-U", "--upgrade", "--user", "--no-cache-dir", "--no-input"})

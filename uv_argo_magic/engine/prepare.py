@@ -6,6 +6,7 @@ import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from uv_argo_magic import values
 from uv_argo_magic._os import paths
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.resolution.lock import Lock, Resolution
@@ -44,7 +45,7 @@ def find_target(
     backend = backend or base.load(spec.backend)
     found_spec, packages = spec, None
     if spec.settings.base or spec.settings.image:
-        from uv_argo_magic.engine import image_probe  # noqa: PLC0415 - 15 ms, and a run on this machine has no image
+        from uv_argo_magic.engine import image_probe  # noqa: PLC0415 - 7 ms, and a run on this machine has no image
 
         cache = paths.cache_dir() / "images"
         found_spec, packages = image_probe.inspect_image(
@@ -98,9 +99,7 @@ def prepare(  # noqa: PLR0913 - by keyword, each with a default that a plain cel
     if not resolution:
         target, resolution = _resolve(target, notebook, upgrade=upgrade, save=not dry_run, cancelled=cancelled)
     if spec.push:
-        from uv_argo_magic.values import pushing  # noqa: PLC0415 - few cells push
-
-        pushing.refuse_other_python(spec.push, target.interpreter.target.minor)
+        values.pushing.refuse_other_python(spec.push, target.interpreter.target.minor)
     ipython_syntax.refuse_unknown(target.spec, resolution)
     installs = _lock_installs(target, resolution, notebook, save=not dry_run, cancelled=cancelled)
     return Prepared(

@@ -34,7 +34,7 @@ class RunTarget:
 
     def resolver(self, notebook: str = "", environ: Mapping[str, str] | None = None) -> Resolver:
         """Resolves for this target; its locks are those of the notebook (its path, "": none)."""
-        from uv_argo_magic.uv import lock_store, resolver  # noqa: PLC0415 - 20 ms; without requirements there is no lock
+        from uv_argo_magic.uv import lock_store, resolver  # noqa: PLC0415 - 24 ms; without requirements there is no lock
 
         return resolver.Resolver(
             interpreter=self.interpreter,

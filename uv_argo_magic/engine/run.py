@@ -21,17 +21,22 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from uv_argo_magic import values
 from uv_argo_magic._os import paths, threads
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.protocol import events
 from uv_argo_magic.core.protocol.state import Restarted, RunState, fold
 from uv_argo_magic.core.resolution.lock import Lock, Resolution
+from uv_argo_magic.core.spec.program import pushed_file
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.errors import ArgoMagicError, BackendError, BackendUnavailable, ProtocolError
+from uv_argo_magic.guest_values import files
+from uv_argo_magic.renderers.remote_result import RemoteResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from types import ModuleType
 
     from uv_argo_magic.core.spec.run_spec import Settings
     from uv_argo_magic.engine.find_run import RunRef
@@ -162,9 +167,6 @@ def _write_pushed(prepared: Prepared) -> None:
     Raises:
         BackendUnavailable: they cannot be written.
     """
-    from uv_argo_magic.core.spec.program import pushed_file  # noqa: PLC0415 - few cells push
-    from uv_argo_magic.guest_values import files  # noqa: PLC0415 - the same
-
     folder = Path(prepared.exchange)
     try:
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # that of a session's cell is made later
@@ -380,13 +382,9 @@ class Run:
         state = self.state
         if state.outcome == "Succeeded":
             if state.values and (problems := self._received[1]):
-                from uv_argo_magic.engine import outcome  # noqa: PLC0415 - as below
-
-                raise outcome.pull_error(state, problems, tuple(self._received[0]))
+                raise _outcome().pull_error(state, problems, tuple(self._received[0]))
             return
-        from uv_argo_magic.engine import outcome  # noqa: PLC0415 - 20 ms, and most runs succeed
-
-        if error := outcome.error(state, self._hooks.rebuild):
+        if error := _outcome().error(state, self._hooks.rebuild):
             raise error
 
     @property
@@ -401,13 +399,11 @@ class Run:
         if not records:
             return {}, []
         if self._decoded is None or self._decoded[0] is not records:
-            from uv_argo_magic.values import sealed  # noqa: PLC0415 - 10 ms, and few cells pull
-
-            origin = sealed.Origin(
+            origin = values.sealed.Origin(
                 run=self.id, folder=self._values_folder(), lock=getattr(self.resolution, "key", ""),
                 packages=self.packages,
             )  # fmt: skip
-            self._decoded = records, sealed.receive(records, origin)
+            self._decoded = records, values.sealed.receive(records, origin)
         return self._decoded[1]
 
     def deliver(self) -> None:
@@ -449,8 +445,6 @@ class Run:
             return pulled[LAST_VALUE]
         for output in reversed(self.state.outputs):
             if isinstance(output, events.Result):
-                from uv_argo_magic.renderers.remote_result import RemoteResult  # noqa: PLC0415 - few programs ask
-
                 data = {mime: json.loads(body) for mime, body in output.data}
                 return RemoteResult(data, json.loads(output.metadata))
             if isinstance(output, Restarted):
@@ -564,9 +558,7 @@ class Run:
         for event in new_events:
             yield event
             if isinstance(event, events.Raised) and self._hooks.find:
-                from uv_argo_magic.core.view import missing_hints  # noqa: PLC0415 - 30 ms, and most runs succeed
-
-                found = map(self._hooks.find, missing_hints.names(event.error))
+                found = map(self._hooks.find, messages.missing_names(event.error))
                 yield events.FoundHere(names=tuple(filter(None, found)))
 
     def _keep(self, write: Callable[[RunFiles], None]) -> None:
@@ -579,6 +571,12 @@ class Run:
         except (OSError, ValueError) as problem:
             self._files = None
             sys.stderr.write(f"uv-argo: the rest of this run is not kept in the history: {problem}\n")
+
+
+def _outcome() -> ModuleType:
+    from uv_argo_magic.engine import outcome  # noqa: PLC0415 - 3 ms, and most runs succeed
+
+    return outcome
 
 
 def _values_folder(files: RunFiles | None) -> Path | None:

@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from uv_argo_magic import config
+from uv_argo_magic import config, values
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.frozen import frozen
+from uv_argo_magic.core.spec import env_file
 from uv_argo_magic.core.spec.run_spec import Pushed, Reads, RunSpec, Settings
 from uv_argo_magic.engine import ipython_syntax
 from uv_argo_magic.errors import SpecError
@@ -73,7 +74,7 @@ def specify(
         spec = session.adopt_rest(spec)
     sources = (requirements, options.deps, options.requirements, script, context.notebook, configuration.deps)
     if any(sources):
-        from uv_argo_magic.engine import requirement_sources  # noqa: PLC0415 - 40 ms; most files and cells have none
+        from uv_argo_magic.engine import requirement_sources  # noqa: PLC0415 - 31 ms, and most files and cells have none
 
         spec, more_notes = requirement_sources.add(spec, options, script, configuration, context, requirements)
         notes = (*notes, *more_notes)
@@ -116,7 +117,7 @@ _before: list[_Configured] = []
 def _script_block(cell: str) -> Script | None:
     if "///" not in cell:
         return None
-    from uv_argo_magic.core.requirements import pep723  # noqa: PLC0415 - as above
+    from uv_argo_magic.core.requirements import pep723  # noqa: PLC0415 - 21 ms, and most files and cells have none
 
     return pep723.parse_script(cell)
 
@@ -128,8 +129,6 @@ def _with_env_files(settings: Settings, options: RunOptions, context: CellContex
     """
     if not options.env_files:
         return settings
-    from uv_argo_magic.core.spec import env_file  # noqa: PLC0415 - most cells have none
-
     files: dict[str, str] = {}
     for name in options.env_files:
         try:
@@ -171,17 +170,17 @@ def _values(
     source: str, options: RunOptions, context: CellContext, settings: Settings, session: Session | None
 ) -> tuple[tuple[Pushed, ...], Reads, tuple[str, ...]]:
     """(pushed variables, what the notebook can read of the pulled ones, notes)."""
-    from uv_argo_magic.values import auto, pushing  # noqa: PLC0415 - 10 ms; few cells push
-
     notes: tuple[str, ...] = ()
-    named = tuple(name for name in options.push if name != auto.AUTO)
-    push = pushing.encode(named, context.names, settings.value_limit)
-    is_auto = len(named) < len(options.push) or (settings.push == auto.AUTO and not named and not context.is_script)
+    named = tuple(name for name in options.push if name != values.auto.AUTO)
+    push = values.pushing.encode(named, context.names, settings.value_limit)
+    is_auto = len(named) < len(options.push) or (
+        settings.push == values.auto.AUTO and not named and not context.is_script
+    )
     present = session.variable_names() if is_auto and session is not None else frozenset()
     if is_auto and present is not None:
-        more, notes = auto.encode(source, context.names, {*present, *named}, settings.auto_push_limit)
+        more, notes = values.auto.encode(source, context.names, {*present, *named}, settings.auto_push_limit)
         push += more
-    return push, pushing.readable(context.names), notes
+    return push, values.pushing.readable(context.names), notes
 
 
 LOG_LIMIT = 8 * 2**20

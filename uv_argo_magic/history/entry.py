@@ -14,7 +14,9 @@ import time
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from uv_argo_magic import values
 from uv_argo_magic._os import process_id
+from uv_argo_magic.core import requirements
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import RunState, fold
@@ -127,8 +129,6 @@ class RunRecord:
 
         Pushed values have no text, those of variables HIDDEN, and a password in an address is HIDDEN as well.
         """
-        from uv_argo_magic.core.requirements.parser import parse_items  # noqa: PLC0415 - 30 ms, and few need a spec again
-
         data: Any = _read(self.folder / "spec.json").get("spec")
         with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError, SpecError):
             recorded = {key: value for key, value in data["settings"].items() if key in FIELDS}
@@ -138,7 +138,7 @@ class RunRecord:
             settings = {key: parse_setting(key, value) for key, value in recorded.items()}
             return RunSpec(
                 cell=self.cell,
-                requirements=parse_items(self.requirements, source=self.id),
+                requirements=requirements.parse_items(self.requirements, source=self.id),
                 python=self.python,
                 backend=self.backend,
                 session=str(data.get("session", "")),
@@ -208,12 +208,10 @@ class RunRecord:
     @property
     def values(self) -> dict[str, object]:
         """The pulled variables, as far as they arrived; what is not plain data is a `Sealed`."""
-        from uv_argo_magic.values import sealed  # noqa: PLC0415 - 10 ms, and few ask
-
-        origin = sealed.Origin(
+        origin = values.sealed.Origin(
             run=self.id, folder=self.folder / "values", lock=getattr(self.lock(), "key", ""), packages=self.packages
         )
-        return sealed.receive(self.state().values, origin)[0]
+        return values.sealed.receive(self.state().values, origin)[0]
 
     @property
     def followed(self) -> bool:

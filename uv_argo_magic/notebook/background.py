@@ -18,6 +18,7 @@ from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol import remote_error
 from uv_argo_magic.core.protocol.state import step
 from uv_argo_magic.core.spec.run_spec import Settings
+from uv_argo_magic.engine import run as engine
 from uv_argo_magic.engine.find_run import locate_entry, locate_remote
 from uv_argo_magic.errors import RunError, SpecError, Stopped
 from uv_argo_magic.notebook import reconnect
@@ -184,8 +185,6 @@ def attach(name: str, shell: Shell, history: History, notebook: str, configurati
             return replay(entry, shell)
         ref = locate_entry(entry, configuration) if entry is not None else locate_remote(name, listing, configuration)
         if ref.remote is not None:
-            from uv_argo_magic.engine import run as engine  # noqa: PLC0415 - a run of this kernel needs no engine
-
             run = engine.join(
                 ref,
                 history=history,

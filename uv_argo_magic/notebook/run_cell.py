@@ -18,7 +18,7 @@ from uv_argo_magic.engine.execute import execute
 from uv_argo_magic.history.store import History
 from uv_argo_magic.notebook import background, late_output, reconnect
 from uv_argo_magic.notebook.cell_view import CellView
-from uv_argo_magic.remote_traceback import frames, rebuild
+from uv_argo_magic.remote_traceback import frames, local_names, rebuild
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,8 +161,6 @@ class CellFrontEnd:
 
     def find(self, name: str) -> LocalName | None:
         """The notebook's variable of this name, or a module in its folder."""
-        from uv_argo_magic.remote_traceback import local_names  # noqa: PLC0415 - only a failed run needs it
-
         return local_names.find(name, self.document, self._shell.user_ns)
 
     def follow(self, run: Run, prepared: Prepared) -> bool:

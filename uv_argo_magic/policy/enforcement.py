@@ -17,7 +17,7 @@ from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.spec import indexes
 from uv_argo_magic.core.spec.uv_environ import uv_process_environ
 from uv_argo_magic.errors import BackendError, PolicyError, SpecError
-from uv_argo_magic.policy import audit
+from uv_argo_magic.policy import audit, foreign_locks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,8 +91,6 @@ def _question(policy: Policy, proposal: Proposal, addresses: tuple[str, ...]) ->
     """What the policy wants to be confirmed."""
     if not policy.of("install.confirm"):
         return ""
-    from uv_argo_magic.policy import foreign_locks  # noqa: PLC0415 - few policies ask for it
-
     names = tuple(map(checks.index_name, addresses))
     return foreign_locks.question(proposal, names)
 

@@ -17,6 +17,9 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any, assert_never
 
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.display import clear_output
+
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import Gap, Restarted
 from uv_argo_magic.core.view import ansi, run_text
@@ -39,8 +42,6 @@ class OutputSink:
         self, data: dict[str, Any], metadata: dict[str, Any], *, transient: dict[str, str], update: bool
     ) -> None:
         """Show a mimebundle, or update an earlier one."""
-        from IPython.core.interactiveshell import InteractiveShell  # noqa: PLC0415 - the command line runs without it
-
         publisher: Any = InteractiveShell.instance().display_pub
         if _only_sends(publisher):
             content = {"data": data, "metadata": metadata, "transient": transient}
@@ -62,8 +63,6 @@ class OutputSink:
 
     def clear(self, *, wait: bool) -> None:
         """Clear the output of the cell."""
-        from IPython.display import clear_output  # noqa: PLC0415 - the same
-
         clear_output(wait=wait)
 
     def write(self, stream: str, text: str) -> None:

@@ -18,6 +18,8 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from packaging.specifiers import SpecifierSet
+
 from uv_argo_magic._os import paths, process_id, user
 from uv_argo_magic.backends import base
 from uv_argo_magic.core import humanize
@@ -461,8 +463,6 @@ def _are_met(requirements: Requirements, lock: Lock) -> bool:
     """Whether the session has all of these already."""
     if not requirements:
         return True
-    from packaging.specifiers import SpecifierSet  # noqa: PLC0415 - 20 ms; most later cells require nothing
-
     versions = {package.name: package for package in lock.packages}
     for item in requirements.items:
         package = versions.get(item.name)

@@ -23,9 +23,12 @@ from uv import find_uv_bin
 
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.resolution.lock import Target
+from uv_argo_magic.core.resolution.uv_stderr import redact
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from packaging.tags import Tag
 
     from uv_argo_magic.core.resolution.base_packages import BaseEnvironment
@@ -95,9 +98,8 @@ class Interpreter:
         """The tags of the wheels that fit it, best first."""
         if self.tags is not None:
             return self.tags
-        from uv_argo_magic.uv import wheel_tags  # noqa: PLC0415 - see the rules of this module
-
-        return wheel_tags.of_this_process()
+        tags: tuple[Tag, ...] = _wheel_tags().of_this_process()
+        return tags
 
 
 def find(version: str = "", *, download: bool = False) -> Interpreter:
@@ -150,7 +152,7 @@ def fits(python: str, request: str, *, free_threaded: bool = False) -> bool:
     if match:
         numbers = match[1].split(".")
         return python.split(".")[: len(numbers)] == numbers and free_threaded == bool(match[2])
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet  # noqa: PLC0415 - see the rules of this module
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet  # noqa: PLC0415 - 4 ms, see the rules of this module
 
     try:
         return not free_threaded and SpecifierSet(request).contains(python, prereleases=True)
@@ -184,8 +186,6 @@ def _install(request: str) -> None:
     Raises:
         SpecError: it cannot.
     """
-    from uv_argo_magic.core.resolution.uv_stderr import redact  # noqa: PLC0415 - few Pythons are installed
-
     try:
         completed = _uv("python", "install", "--no-bin", request, timeout=_INSTALL_TIMEOUT)
         lines = completed.stderr.strip().splitlines() or ["no output"]
@@ -281,14 +281,19 @@ def _probe_base(path: str) -> Interpreter:
     if result.implementation != "cpython" or result.version[:2] < OLDEST:
         name = f"{result.implementation} {result.python}"
         raise SpecError(f"Cells need CPython 3.8 or newer, but {path} is {name}.", hint="Choose another with --python.")
-    from uv_argo_magic.uv import wheel_tags  # noqa: PLC0415 - see the rules of this module
-
+    wheel_tags = _wheel_tags()
     tags = wheel_tags.parse(result.tags) or wheel_tags.compute(result.path, result.version[:2], result.platform)
     return Interpreter(
         path=result.path,
         target=Target(python=result.python, implementation=result.implementation, abi=tags[0].abi),
         tags=tags,
     )
+
+
+def _wheel_tags() -> ModuleType:
+    from uv_argo_magic.uv import wheel_tags  # noqa: PLC0415 - 5 ms, see the rules of this module
+
+    return wheel_tags
 
 
 def _modified_at(path: str) -> int:

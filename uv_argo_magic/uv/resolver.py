@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uv_argo_magic.core.frozen import frozen
+from uv_argo_magic.core.requirements import look_alikes
 from uv_argo_magic.core.requirements.parser import parse_items
 from uv_argo_magic.core.resolution import conflicts, dependency_tree, install_errors, pylock
 from uv_argo_magic.core.resolution.lock import Lock, Unresolved
@@ -149,8 +150,6 @@ class Resolver:
 
         It is not stored with the lock: a name that a user has seen and kept is not doubted again.
         """
-        from uv_argo_magic.core.requirements import look_alikes  # noqa: PLC0415 - only a new lock needs it
-
         found = [(package, look_alikes.popular_name(package.name)) for package in lock.packages]
         doubtful = [(package, popular) for package, popular in found if popular]
         if not doubtful:

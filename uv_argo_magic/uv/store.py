@@ -20,6 +20,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Callable, Iterable, Iterator  # noqa: UP035 - collections.abc has no subscripts in Python 3.8
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 KEY = re.compile(r"[0-9a-f]{32}(?:-\d+)?")
 """A key, or another environment for it, after one that a run has changed."""
 DAY = 24 * 3600.0
@@ -216,12 +221,11 @@ def _locked(path: Path) -> Iterator[None]:
     """
     with path.open(encoding="utf-8") as file:
         try:
-            import fcntl  # noqa: PLC0415 - Windows has none
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise
-        except (ImportError, OSError):
+        except OSError:
             pass
         yield
 

@@ -15,6 +15,9 @@ from uv_argo_magic.guest_values import pickles
 if TYPE_CHECKING:
     from types import ModuleType
 
+FILE = f"{pickles.PRIVATE}.py"
+"""The name of cloudpickle's text where it runs."""
+
 
 @functools.cache
 def source() -> str:

@@ -11,6 +11,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from uv_argo_magic.backends.kubernetes.rbac import Denied
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.errors import SpecError
@@ -83,8 +85,6 @@ def read_patch(path: str) -> dict[str, Any]:
     Raises:
         SpecError: it cannot be read, or is not part of a Workflow.
     """
-    import yaml  # noqa: PLC0415 - comes with hera and kubernetes, and only a merge file needs it
-
     try:
         text = Path(path).expanduser().read_text(encoding="utf-8")
     except (OSError, ValueError) as problem:
@@ -153,8 +153,6 @@ def _is_keyed(value: object, field: str) -> bool:
 
 def _parse(patch: object) -> dict[str, Any]:
     """A podSpecPatch as an object; a patch file may have it as text, as Argo requires it, or as an object."""
-    import yaml  # noqa: PLC0415 - the same
-
     try:
         content = yaml.safe_load(patch) if isinstance(patch, str) else patch
     except yaml.YAMLError as problem:

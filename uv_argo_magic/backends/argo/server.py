@@ -23,6 +23,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote, urlsplit
 
+import urllib3
+
 from uv_argo_magic.backends.argo.client import WORKFLOW_LABEL, ArgoClient, newest_first, pods_of
 from uv_argo_magic.backends.argo.role import SERVER_ROLE
 from uv_argo_magic.backends.kubernetes.rbac import Denied, denied
@@ -384,8 +386,6 @@ class _Session:
 
     @functools.cached_property
     def _pool(self) -> Any:
-        import urllib3  # noqa: PLC0415 - comes with kubernetes and hera
-
         if self.insecure:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         return urllib3.PoolManager(maxsize=64, cert_reqs="CERT_NONE" if self.insecure else "CERT_REQUIRED")

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
+import urllib3
+
 from uv_argo_magic.backends.kubernetes.rbac import POD_RULES, Rule
 from uv_argo_magic.backends.kubernetes.transport import SILENCE, HttpTransport, reason
 from uv_argo_magic.core.frozen import frozen
@@ -195,7 +197,7 @@ class _KubeSession:
 
 
 def _load(settings: Settings) -> _Loaded:
-    from kubernetes import client, config  # noqa: PLC0415 - half a second, and only a run on a cluster needs it
+    from kubernetes import client, config  # noqa: PLC0415 - 500 ms, and only a run on a cluster needs it
 
     configuration = client.Configuration()
     flags: tuple[str, ...]
@@ -223,8 +225,6 @@ def _load(settings: Settings) -> _Loaded:
             ),
         ) from problem
     if not configuration.verify_ssl:
-        import urllib3  # noqa: PLC0415 - comes with kubernetes
-
         # The kubeconfig says so; a warning with each request would fill the notebook.
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     # A watch and a log each hold a connection; beyond the pool's size urllib3 warns on stderr.

@@ -21,6 +21,19 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import (
+    AcceptConnection,
+    BytesMessage,
+    CloseConnection,
+    Ping,
+    RejectConnection,
+    RejectData,
+    Request,
+    TextMessage,
+)
+from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+
 from uv_argo_magic.backends.kubernetes.rbac import Denied, Rule
 from uv_argo_magic.backends.kubernetes.transport import NotLoggedIn, TooEarly
 from uv_argo_magic.errors import BackendError, BackendUnavailable
@@ -65,8 +78,6 @@ def connect(transport: HttpTransport, namespace: str, pod: str, port: int) -> so
 
 def _open(transport: HttpTransport, namespace: str, path: str) -> tuple[socket.socket, Any]:
     """The connection after the upgrade, and wsproto's state of it."""
-    from wsproto.utilities import RemoteProtocolError  # noqa: PLC0415 - 25 ms, and only sessions on a cluster need it
-
     far = transport.open_socket()
     try:
         far.settimeout(HANDSHAKE)
@@ -89,9 +100,6 @@ def _open(transport: HttpTransport, namespace: str, path: str) -> tuple[socket.s
 
 def _upgrade(far: socket.socket, transport: HttpTransport, path: str) -> tuple[Any, int, bytes]:
     """The state of wsproto after the response, with the status, and the body up to what tells why it was refused."""
-    from wsproto import ConnectionType, WSConnection  # noqa: PLC0415 - as in `_open`
-    from wsproto.events import AcceptConnection, RejectConnection, RejectData, Request  # noqa: PLC0415
-
     url = urlsplit(transport.session.host)
     headers = [(name.encode(), value.encode()) for name, value in transport.session.headers().items()]
     protocol = WSConnection(ConnectionType.CLIENT)
@@ -175,8 +183,6 @@ class _Link:
 
     def move(self) -> bool:
         """Move what can be moved now; whether there may be more."""
-        from wsproto.utilities import LocalProtocolError  # noqa: PLC0415 - loaded by `_open`
-
         try:
             for _ in range(32):
                 moved = self._receive() + self._deliver() + self._take() + self._send()
@@ -205,9 +211,6 @@ class _Link:
 
     def parse(self) -> None:
         """Take the messages that have been received."""
-        from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage  # noqa: PLC0415 - loaded by `_open`
-        from wsproto.utilities import RemoteProtocolError  # noqa: PLC0415
-
         try:
             for event in self.protocol.events():
                 match event:
@@ -253,8 +256,6 @@ class _Link:
 
     def _take(self) -> int:
         """Read from `near`."""
-        from wsproto.events import BytesMessage  # noqa: PLC0415 - loaded by `_open`
-
         if self.near_ended or self.far_ended or self.to_far:
             return 0
         try:

@@ -16,6 +16,8 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlencode
 
+import urllib3
+
 from uv_argo_magic.backends.kubernetes.rbac import POD_RULES, Rule, denied, refusal_hint
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.errors import BackendError, BackendUnavailable, SubmitRejected
@@ -79,8 +81,6 @@ class Stream:
             TimedOut: there was nothing to read for too long.
             BackendUnavailable: the connection was lost.
         """
-        import urllib3  # noqa: PLC0415 - comes with kubernetes
-
         try:
             for data in self._response.stream(None):
                 if self._closed:
@@ -182,8 +182,6 @@ class HttpTransport:
         Raises:
             BackendUnavailable: it does not respond.
         """
-        import urllib3  # noqa: PLC0415 - comes with kubernetes
-
         try:
             pool = self.session.pool.connection_from_url(self.session.host)
             # urllib3 alone knows the kubeconfig's proxy and TLS, and has no public way to only connect.
@@ -235,8 +233,6 @@ class HttpTransport:
         body: Mapping[str, Any] | None,
         content_type: str,
     ) -> Any:
-        import urllib3  # noqa: PLC0415 - comes with kubernetes
-
         headers = {**self.session.headers(), "Accept": "application/json, */*"}
         if body is not None:
             headers["Content-Type"] = content_type
@@ -254,8 +250,6 @@ class HttpTransport:
             raise self._no_response(problem, silence) from problem
 
     def _read(self, response: Any, limit: int | None) -> bytes:
-        import urllib3  # noqa: PLC0415 - comes with kubernetes
-
         try:
             return bytes(response.read(limit))
         except (urllib3.exceptions.HTTPError, OSError) as problem:
@@ -267,8 +261,6 @@ class HttpTransport:
                 response.close()
 
     def _no_response(self, problem: BaseException, silence: float) -> BackendUnavailable:
-        import urllib3  # noqa: PLC0415 - comes with kubernetes
-
         message = f"no response from the API of {self.location}"
         # A refused connection is a ConnectTimeoutError to urllib3 as well.
         is_refusal = isinstance(problem, urllib3.exceptions.NewConnectionError)

@@ -15,7 +15,8 @@ from uv_argo_magic.core import humanize
 from uv_argo_magic.core.policy import advisories, kinds, patterns
 from uv_argo_magic.core.policy.model import Statement, Subject, Violation
 from uv_argo_magic.core.requirements import look_alikes
-from uv_argo_magic.core.spec import quantity
+from uv_argo_magic.core.requirements.parser import parse_items
+from uv_argo_magic.core.spec import indexes, quantity
 
 if TYPE_CHECKING:
     from uv_argo_magic.core.policy.patterns import NamePattern
@@ -149,8 +150,6 @@ def urls(*schemes: str) -> Check:
 
 def _direct_urls(subject: Subject) -> Iterator[tuple[str, str]]:
     """(name, URL) of everything that would be installed from an address and not from an index."""
-    from uv_argo_magic.core.requirements.parser import parse_items  # noqa: PLC0415 - imports its grammar
-
     settings = subject.spec.settings
     seen = set()
     for items in (
@@ -169,8 +168,6 @@ def _direct_urls(subject: Subject) -> Iterator[tuple[str, str]]:
 
 
 def _without_credentials(url: str) -> str:
-    from uv_argo_magic.core.spec import indexes  # noqa: PLC0415 - only a refused URL needs it
-
     return indexes.without_credentials(url)
 
 

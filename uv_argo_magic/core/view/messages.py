@@ -20,6 +20,8 @@ from uv_argo_magic.core.protocol.state import BEFORE_START
 from uv_argo_magic.core.resolution.lock import Lock
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from uv_argo_magic.core.protocol.events import Exited, Variables
     from uv_argo_magic.core.protocol.state import RunState
     from uv_argo_magic.core.resolution.install_errors import InstallFailure
@@ -231,13 +233,23 @@ def _hint(state: RunState) -> str:  # noqa: PLR0911 - one line a reason
         case "exit":
             return "os._exit skips Python's cleanup, so buffered output is lost."
         case "error":
-            from uv_argo_magic.core.view import missing_hints  # noqa: PLC0415 - 30 ms, and most runs succeed
-
-            return missing_hints.hint(state)
+            return str(_missing_hints().hint(state))
         case "guest":
             return "This is a bug in uv-argo-magic. Please report it with the log."
         case _:
             return ""
+
+
+def missing_names(error: str) -> tuple[str, ...]:
+    """The names that an exception is about, for a look-up on this side (missing_hints.py)."""
+    names: tuple[str, ...] = _missing_hints().names(error)
+    return names
+
+
+def _missing_hints() -> ModuleType:
+    from uv_argo_magic.core.view import missing_hints  # noqa: PLC0415 - 4 ms, and most runs succeed
+
+    return missing_hints
 
 
 def _node_cause(state: RunState) -> tuple[str, str] | None:
@@ -438,6 +450,6 @@ def _over_limit(exceeded: _Limit) -> str:
 
 def _install_failure(state: RunState, exited: Exited) -> InstallFailure:
     """The failure of the install, by the output of uv."""
-    from uv_argo_magic.core.resolution import install_errors  # noqa: PLC0415 - 5 ms, and most installs succeed
+    from uv_argo_magic.core.resolution import install_errors  # noqa: PLC0415 - 9 ms, and most installs succeed
 
     return install_errors.classify(exited.code, "".join(state.install_log))

@@ -7,6 +7,8 @@ import importlib
 import sys
 from typing import TYPE_CHECKING
 
+import yaml
+
 from uv_argo_magic.errors import BackendUnavailable
 
 if TYPE_CHECKING:
@@ -23,17 +25,12 @@ def hera() -> tuple[ModuleType, ModuleType]:
     writes in the same process stays the same.
     """
     if "hera.workflows" not in sys.modules:
-        import yaml  # noqa: PLC0415 - only a run on a cluster needs it
-
         classes = [yaml.Dumper, yaml.SafeDumper, yaml.representer.SafeRepresenter, yaml.representer.Representer]
         before = [(cls, dict(cls.yaml_representers)) for cls in classes]
         importlib.import_module("hera.workflows")
         for cls, representers in before:
             cls.yaml_representers = representers
-    from hera import workflows  # noqa: PLC0415 - the same
-    from hera.workflows import models  # noqa: PLC0415
-
-    return workflows, models
+    return sys.modules["hera.workflows"], importlib.import_module("hera.workflows.models")
 
 
 @contextlib.contextmanager

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -19,7 +21,6 @@ _PACKED = re.compile(r"[A-Za-z0-9+/=]{300,}")
 
 def dump(*documents: Mapping[str, Any]) -> str:
     """YAML of these objects, one document each; fields keep their order."""
-    import yaml  # noqa: PLC0415 - comes with hera and kubernetes, and only a manifest needs it
 
     class Dumper(yaml.SafeDumper):  # type: ignore[misc]
         """A class of our own: the representers of a class apply to the whole process."""
