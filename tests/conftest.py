@@ -9,11 +9,14 @@ Rules:
 - Python keeps what it compiles, whatever the shell sets: otherwise each process compiles all that it imports.
 - A run started by nohup or as a background job inherits ignored signals, and so would every process under test: they
   get the dispositions of a terminal here.
+- What is imported and collected stays until the end: the garbage collector leaves it alone. A shell of IPython collects
+  at its end, which took more time than most of its tests.
 - With UV_ARGO_TEST_STRICT a skipped test has failed, unless it is one that needs a cluster.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -32,17 +35,31 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 for number in (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
     signal.signal(number, signal.SIG_DFL)
 
+ORDER = ("browser", "fidelity", "notebooks", "contract", "ipython")
+
 for name in [name for name in os.environ if name.startswith("UV_ARGO_") and not name.startswith("UV_ARGO_TEST_")]:
     del os.environ[name]
 
 
+def pytest_xdist_auto_num_workers():
+    """Half as many again as cores: much of the time is spent waiting."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + (cores + 1) // 2
+
+
 def pytest_collection_modifyitems(config, items):
+    # The folders with the longest files come first, so that no process waits for another at the end.
+    items.sort(key=lambda item: next((at for at, name in enumerate(ORDER) if name in item.path.parts), len(ORDER)))
     unwanted = {"fidelity"} if not os.environ.get("UV_ARGO_TEST_GALLERIES") else set()
     if "corpus" not in config.option.markexpr:
         unwanted.add("corpus")
     left = [item for item in items if any(map(item.get_closest_marker, unwanted))]
     config.hook.pytest_deselected(items=left)
     items[:] = [item for item in items if item not in left]
+
+
+def pytest_collection_finish():
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

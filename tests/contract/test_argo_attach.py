@@ -8,12 +8,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from support.argo_server import ArgoServer
+from support.waiting import until
 
 from uv_argo_magic import cli
 from uv_argo_magic.backends import base
@@ -125,8 +125,7 @@ def only(server):
 
 def wait_for_output(server) -> None:
     """Wait until the cell has printed a few lines: one that ends before shows nothing of what was left out."""
-    while "main" not in only(server).logs or len(only(server).logs["main"].lines) < 6:
-        time.sleep(0.02)
+    until(lambda: "main" in only(server).logs and len(only(server).logs["main"].lines) >= 6)
 
 
 def whole(text: str) -> bool:
@@ -141,7 +140,7 @@ def test_a_run_goes_on_without_its_client_and_is_joined_from_its_beginning(serve
         first = joined.stdout.readline()
         over.touch()
         out, err = first + joined.stdout.read(), joined.stderr.read()
-        assert (joined.wait(30), err) == (0, "")
+        assert (joined.wait(60), err) == (0, "")
     assert whole(out)
     assert "  Succeeded  " in here.hear("runs")
     # From now on its history is whole: nobody has to be asked.
@@ -175,14 +174,14 @@ def test_an_interrupt_leaves_what_was_attached(server, here, left):
         joined.stdout.readline()
         joined.send_signal(signal.SIGINT)
         assert "is still running. To stop it: uv-argo stop" in joined.stderr.read()
-        assert joined.wait(30) == 130
+        assert joined.wait(60) == 130
     assert "shutdown" not in only(server).made["spec"]
 
 
 def test_what_is_known_of_a_run_whose_pod_is_gone(server, here, left):
     left.touch()
     workflow = only(server)
-    workflow.thread.join(30)
+    workflow.thread.join(60)
     server.changes.clear()
     workflow.logs.clear()
     node = {"type": "Pod", "hostNodeName": "n1", "phase": "Succeeded"}

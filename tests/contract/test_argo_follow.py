@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.argo_server import ArgoServer
+from support.waiting import gated, until, until_printed
 
 from uv_argo_magic.backends.argo import client, connections, follow
 from uv_argo_magic.backends.argo.backend import ArgoBackend
@@ -94,7 +95,7 @@ def only(server: ArgoServer):
 def test_a_log_that_breaks_off_all_the_time_is_whole(server, begin):
     # More than a second of it: a reconnect begins at a whole second.
     server.cut = 4000
-    one = begin("import time\nfor i in range(150): print('line', i, 'x' * (i % 7), flush=True); time.sleep(.02)")
+    one = begin("import time\nfor i in range(150): print('line', i, 'x' * (i % 7), flush=True); time.sleep(.01)")
     state = one.wait(60)
     assert state.outcome == "Succeeded"
     assert one.logs() == "".join(f"line {i} {'x' * (i % 7)}\n" for i in range(150))
@@ -102,28 +103,29 @@ def test_a_log_that_breaks_off_all_the_time_is_whole(server, begin):
     assert sum("/log" in path for _, path, _ in server.calls) > 1
 
 
-def test_an_api_with_problems_of_its_own_loses_nothing(server, begin):
-    one = begin("import time\nprint(1, flush=True)\ntime.sleep(.5)\nprint(2)")
+def test_an_api_with_problems_of_its_own_loses_nothing(server, begin, tmp_path):
+    gate = tmp_path / "gate"
+    one = begin(gated(gate))
     server.fail("GET /apis", 503, times=3)
     server.fail("watch=1", 410, times=2)
     server.fail("/log", 500, times=2)
     server.fail("/log", 404, 'pods "x" not found', times=1)
-    state = one.wait(60)
-    assert (state.outcome, one.logs()) == ("Succeeded", "1\n2\n")
-    assert not server.failures
+    until(lambda: not server.failures)
+    gate.touch()
+    assert (one.wait(60).outcome, one.logs()) == ("Succeeded", "begun\nend\n")
 
 
-def test_an_api_that_is_away_is_reported_until_it_answers(server, begin, monkeypatch):
+def test_an_api_that_is_away_is_reported_until_it_answers(server, begin, monkeypatch, tmp_path):
     monkeypatch.setattr(watchers, "REPORT_AFTER", 0.3)
-    run = begin("import time\nprint('begun', flush=True)\ntime.sleep(4)\nprint('end')")
-    while "begun" not in run.logs():
-        time.sleep(0.01)
-    server.fail("GET /apis", 503, times=8)
-    notes = {messages.status_note(run.state)}
-    while not run.state.ended:
-        notes.add(messages.status_note(run.state))
-        time.sleep(0.01)
-    (note,) = notes - {""}
+    gate = tmp_path / "gate"
+    run = begin(gated(gate))
+    until_printed(run, "begun")
+    server.fail("GET /apis", 503, times=100_000)
+    note = until(lambda: messages.status_note(run.state))
+    server.failures = []
+    until(lambda: not messages.status_note(run.state))
+    gate.touch()
+    assert run.wait(60).ended
     assert note.startswith("The cell is running; no connection since ")
     assert "failed (503)" in note
     assert "the run continues" in note
@@ -131,53 +133,51 @@ def test_an_api_that_is_away_is_reported_until_it_answers(server, begin, monkeyp
     assert run.logs() == "begun\nend\n"
 
 
-def test_credentials_that_expire_are_reported_until_new_ones_are_there(server, begin, monkeypatch):
+def test_credentials_that_expire_are_reported_until_new_ones_are_there(server, begin, monkeypatch, tmp_path):
     monkeypatch.setattr(watchers, "REPORT_AFTER", 0.2)
-    run = begin("import time\nprint('begun', flush=True)\ntime.sleep(4)\nprint('end')")
-    while "begun" not in run.logs():
-        time.sleep(0.01)
+    gate = tmp_path / "gate"
+    run = begin(gated(gate))
+    until_printed(run, "begun")
     server.tokens.clear()
-    while not (note := messages.status_note(run.state)):
-        time.sleep(0.01)
+    note = until(lambda: messages.status_note(run.state))
     assert "not logged in to test, namespace nb (401) since " in note
     assert "log in again" in note
     server.tokens.add("secret")
-    assert (run.wait(30).outcome, run.logs()) == ("Succeeded", "begun\nend\n")
+    gate.touch()
+    assert (run.wait(60).outcome, run.logs()) == ("Succeeded", "begun\nend\n")
 
 
-def test_a_log_that_falls_silent_is_reported_if_a_new_request_is_silent_too(server, begin, monkeypatch):
+def test_a_log_that_falls_silent_is_reported_if_a_new_request_is_silent_too(server, begin, monkeypatch, tmp_path):
     monkeypatch.setattr(watchers, "SILENCE", 0.6)
     monkeypatch.setattr(watchers, "LOG_ANSWER", 0.4)
     monkeypatch.setattr(watchers, "REPORT_AFTER", 0.2)
-    run = begin("import time\nprint('begun', flush=True)\ntime.sleep(3)\nprint('end', flush=True)\ntime.sleep(1)")
-    while "begun" not in run.logs():
-        time.sleep(0.01)
-    asked = len(server.calls)
-    while len(server.calls) < asked + 20:  # the cell says nothing for longer than that
-        assert not messages.status_note(run.state)
-        time.sleep(0.01)
+    gate = tmp_path / "gate"
+    run = begin(gated(gate))
+    until_printed(run, "begun")
     server.frozen = True
-    while "no connection since" not in messages.status_note(run.state):
-        assert not run.state.ended
-        time.sleep(0.01)
-    assert "the run continues" in messages.status_note(run.state)
+    note = until(lambda: messages.status_note(run.state))
+    assert "no connection since" in note
+    assert "the run continues" in note
     server.frozen = False
-    assert (run.wait(30).outcome, run.logs()) == ("Succeeded", "begun\nend\n")
+    until(lambda: not messages.status_note(run.state))
+    gate.touch()
+    assert (run.wait(60).outcome, run.logs()) == ("Succeeded", "begun\nend\n")
 
 
 def test_a_run_returns_before_argo_gives_its_phase(server, begin):
-    server.phase_after = 1.5
+    server.phase_given.clear()
     one = begin("print(1)")
-    one.wait(60)
+    assert one.wait(60).ended
     assert one.state.node.phase in {"Pending", "Running"}
-    one._is_read.wait(20)
+    server.phase_given.set()
+    one._is_read.wait(60)
     assert (one.state.node.phase, one.state.outcome) == ("Succeeded", "Succeeded")
 
 
 def test_phases_name_the_pod(server, begin):
     one = begin("print(1)")
     one.wait(60)
-    one._is_read.wait(20)
+    one._is_read.wait(60)
     assert one.state.node.uid == only(server).pod["metadata"]["uid"]
     assert one.state.location == "test, namespace nb"
 
@@ -185,16 +185,15 @@ def test_phases_name_the_pod(server, begin):
 def test_a_lost_pod_ends_the_workflow_and_does_not_run_twice(server, begin, tmp_path):
     mark = tmp_path / "runs"
     one = begin(f"import time\nopen({str(mark)!r}, 'a').write('x')\nprint('begun', flush=True)\ntime.sleep(60)")
-    while "begun" not in one.logs():
-        time.sleep(0.01)
+    until_printed(one, "begun")
     only(server).lose()
-    state = one.wait(30)
+    state = one.wait(60)
     assert (state.outcome, one.logs()) == ("Lost", "begun\n")
     with pytest.raises(NodeFailed, match="The pod was deleted") as caught:
         one.raise_for_state()
     assert "so that the cell does not run twice" in caught.value.hint
-    one._is_read.wait(20)
-    time.sleep(0.7)
+    one._is_read.wait(60)
+    only(server).again.join(60)
     assert mark.read_text() == "x"
     assert only(server).made["spec"]["shutdown"] == "Terminate"
     assert only(server).pods == 1
@@ -218,12 +217,11 @@ def test_a_lost_pod_ends_the_workflow_and_does_not_run_twice(server, begin, tmp_
     ],
 )
 def test_a_cell_that_the_cluster_ends_fails_with_the_cause(server, begin, reason, message, sentence, hint):
-    server.phase_after = 5.0
+    server.phase_given.clear()
     run = begin("import time\nprint('begun', flush=True)\ntime.sleep(60)")
-    while "begun" not in run.logs():
-        time.sleep(0.01)
+    until_printed(run, "begun")
     only(server).evict(reason, message)
-    run.wait(30)
+    run.wait(60)
     with pytest.raises(NodeFailed) as failure:
         run.raise_for_state()
     assert (str(failure.value), failure.value.hint, run.logs()) == (sentence, hint, "begun\n")
@@ -231,20 +229,18 @@ def test_a_cell_that_the_cluster_ends_fails_with_the_cause(server, begin, reason
 
 def test_a_stop_by_an_unknown_cause_is_still_a_stop(server, begin):
     run = begin("import time\nprint('begun', flush=True)\ntime.sleep(60)")
-    while "begun" not in run.logs():
-        time.sleep(0.01)
+    until_printed(run, "begun")
     server.stop_after = 0.0
     run.stop()
-    assert run.wait(30).outcome == "Stopped"
+    assert run.wait(60).outcome == "Stopped"
 
 
 def test_a_deleted_workflow_is_said(server, begin):
     one = begin("import time\nprint('begun', flush=True)\ntime.sleep(60)")
-    while "begun" not in one.logs():
-        time.sleep(0.01)
+    until_printed(one, "begun")
     workflow = server.workflows.pop(one.name)
     workflow.kill(9)
-    one.wait(30)
+    one.wait(60)
     with pytest.raises(NodeFailed, match="The workflow was deleted"):
         one.raise_for_state()
 
@@ -253,8 +249,8 @@ def test_stopping_what_is_gone_or_unknown_is_no_error(server, begin):
     backend = ArgoBackend()
     backend.stop("never-heard-of")
     one = begin("pass")
-    one.wait(30)
-    one._is_read.wait(20)
+    one.wait(60)
+    one._is_read.wait(60)
     server.workflows.clear()
     one._backend.stop(one.name)
     one._backend.stop(one.name)
@@ -264,8 +260,8 @@ def test_stopping_what_is_gone_or_unknown_is_no_error(server, begin):
 def test_a_denied_log_names_the_rule_that_would_allow_it(server, begin):
     message = 'pods "x" is forbidden: User "me" cannot get resource "pods/log" in API group "" in the namespace "nb"'
     server.fail("/log", 403, message)
-    one = begin("import time; time.sleep(.5)")
-    one.wait(30)
+    one = begin("pass")
+    one.wait(60)
     with pytest.raises(NodeFailed, match=r"you cannot get pods/log in the namespace nb") as caught:
         one.raise_for_state()
     assert 'apiGroups: [""], resources: [pods/log], verbs: [get]' in str(caught.value)
@@ -360,14 +356,12 @@ def test_the_namespace_of_the_settings_comes_first(server):
 
 
 def test_followers_leave_no_threads(server, begin):
-    begin("pass")._is_read.wait(20)
+    begin("pass")._is_read.wait(60)
     before = threading.active_count()
     for _ in range(3):
-        begin("print(1)")._is_read.wait(20)
-    deadline = time.monotonic() + 5
-    while threading.active_count() > before and time.monotonic() < deadline:
-        time.sleep(0.05)  # the server's own threads for streams that were just closed
-    assert threading.active_count() <= before + 1
+        begin("print(1)")._is_read.wait(60)
+    # The server's own threads for streams that were just closed end later, as those of the shared ones may begin.
+    until(lambda: threading.active_count() <= before + 1, threading.enumerate)
 
 
 class Stuck:
@@ -424,8 +418,7 @@ def test_a_machine_that_slept_opens_its_streams_anew(server, begin, monkeypatch)
     ahead = [0.0]
     monkeypatch.setitem(follow.Follower.__init__.__kwdefaults__, "clock", lambda: time.time() + ahead[0])
     one = begin("import time\nfor i in range(40): print(i, flush=True); time.sleep(.1)")
-    while "5" not in one.logs():
-        time.sleep(0.01)
+    until_printed(one, "5")
     before = len(server.calls)
     ahead[0] = 600.0
     assert one.wait(60).outcome == "Succeeded"
@@ -495,7 +488,7 @@ def test_many_submissions_at_once_make_one_connection(server, begin):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert len({id(one._backend._runs[one.name].client) for one in runs}) == 1
     assert {one.wait(60).outcome for one in runs} == {"Succeeded"}
     assert sorted(one.logs() for one in runs) == [f"{i}\n" for i in range(6)]
@@ -506,13 +499,12 @@ def test_a_workflow_that_fails_although_its_cell_succeeded_is_reported_once(serv
     message = f'wait: Error (exit code 64): workflowtaskresults.argoproj.io is forbidden: {account} in API group "x"'
     server.verdict = {"phase": "Error", "message": message}
     first = begin("print(1)")
-    assert first.wait(30).outcome == "Succeeded"
-    while first.state.node.phase != "Error":
-        time.sleep(0.01)
+    assert first.wait(60).outcome == "Succeeded"
+    until(lambda: first.state.node.phase == "Error")
     server.verdict = {}
     assert "cannot report to Argo" not in capfd.readouterr().err
-    begin("print(2)").wait(30)
-    begin("print(3)").wait(30)
+    begin("print(2)").wait(60)
+    begin("print(3)").wait(60)
     told = capfd.readouterr().err
     assert told.startswith("uv-argo: Argo reports Error for a cell that succeeded: ")
     assert told.count("cannot report to Argo") == 1

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import sys
-import time
 
 import pytest
 from support.argo_server import ArgoServer
+from support.waiting import until_printed
 
 from uv_argo_magic.backends.argo import role
 from uv_argo_magic.backends.argo.backend import ArgoBackend
@@ -61,12 +61,11 @@ def test_the_role_is_what_the_calls_need(server):
     numbers = [i * 7919 % 1_000_003 for i in range(30_000)]
     second = begin(f"print(len({numbers}))", template="cell")
     third = begin("import time; print('begun', flush=True); time.sleep(60)")
-    while "begun" not in third.logs():
-        time.sleep(0.02)
+    until_printed(third, "begun")
     third.stop()
     for run in (first, second, third):
         run.wait(60)
-        run._is_read.wait(30)
+        run._is_read.wait(60)
     found = backend.find(third.id, settings)
     assert found
     assert found.name == third.name

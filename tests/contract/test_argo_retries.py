@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-import threading
 
 import pytest
 from support.argo_server import ArgoServer
+from support.waiting import until
 
 from uv_argo_magic.backends.argo import diagnose, follow_state
 from uv_argo_magic.backends.argo.backend import ArgoBackend
@@ -49,7 +49,7 @@ def test_each_attempt_is_followed_and_the_first_good_one_ends_the_run(server, tm
     assert (state.outcome, state.attempt, state.attempts) == ("Succeeded", 2, 3)
     assert run.logs() == "time 1\ntime 2\n"
     assert [one.attempt for one in state.outputs if isinstance(one, Restarted)] == [2]
-    run._is_read.wait(20)
+    run._is_read.wait(60)
     assert run.state.node.phase == "Succeeded"
 
 
@@ -72,10 +72,9 @@ def test_the_last_attempts_end_is_the_runs(server, tmp_path):
 
 def test_a_stopped_run_is_not_tried_again(server, tmp_path):
     run = begin(server, ArgoBackend(), f"open({str(tmp_path / 'on')!r}, 'a').write('x')\nimport time; time.sleep(60)")
-    while not (tmp_path / "on").exists():
-        threading.Event().wait(0.02)
+    until((tmp_path / "on").exists)
     run.stop("a test")
-    assert run.wait(30).outcome == "Stopped"
+    assert run.wait(60).outcome == "Stopped"
     assert (tmp_path / "on").read_text() == "x"
 
 

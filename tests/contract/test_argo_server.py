@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import signal
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from support.argo_rest import ArgoRest
 from support.argo_server import ArgoServer
+from support.waiting import until_printed
 
 from uv_argo_magic.backends.argo import diagnose, follow_state, server
 from uv_argo_magic.backends.argo.backend import ArgoBackend
@@ -63,22 +63,21 @@ def test_a_cells_output_is_whole(rest):
     assert one.logs() == "".join(f"line {i}\n" for i in range(120))
     assert not state.gaps
     assert state.location == f"the Argo Server {rest.address}, namespace nb"
-    one._is_read.wait(20)
+    one._is_read.wait(60)
     assert one.state.node.phase == "Failed"
     assert any("sinceTime.seconds" in path for _, path in rest.calls)
 
 
 def test_it_is_stopped_and_found_again(api, rest):
     one = begin("import time\nprint('on', flush=True)\ntime.sleep(60)")
-    while "on" not in one.logs():
-        time.sleep(0.01)
+    until_printed(one, "on")
     other = ArgoBackend()
     found = other.find(one.state.run, Settings(**SETTINGS))
     assert found.name == one.name
     assert other.manual_stop_commands(one.name) == (f"ARGO_SERVER={rest.address} argo -n nb stop {one.name}",)
     other.stop(one.name)
-    assert one.wait(30).outcome == "Stopped"
-    one._is_read.wait(20)
+    assert one.wait(60).outcome == "Stopped"
+    one._is_read.wait(60)
     # Again, of what has ended and of what is gone: no error.
     next(iter(api.workflows.values())).made["status"]["finishedAt"] = "2026-01-01T00:00:00Z"
     other.stop(one.name)
@@ -92,11 +91,10 @@ def test_it_is_stopped_and_found_again(api, rest):
 def test_a_pod_that_is_deleted_ends_the_workflow(api, rest, monkeypatch):
     monkeypatch.setattr(follow_state, "CAUSE_DELAY", 2.0)
     run = begin("import time\nprint('on', flush=True)\ntime.sleep(60)")
-    while "on" not in run.logs():
-        time.sleep(0.01)
+    until_printed(run, "on")
     (workflow,) = api.workflows.values()
     workflow.kill(signal.SIGTERM)  # as `kubectl delete pod` does; the server's client cannot see why
-    state = run.wait(30)
+    state = run.wait(60)
     assert (state.outcome, run.logs()) == ("Lost", "on\n")
     with pytest.raises(NodeFailed, match="The pod was deleted, by a user or with its node"):
         run.raise_for_state()
@@ -105,11 +103,10 @@ def test_a_pod_that_is_deleted_ends_the_workflow(api, rest, monkeypatch):
 
 def test_a_cell_that_starts_again_ends_the_workflow(api, rest):
     run = begin("import time\nprint('on', flush=True)\ntime.sleep(60)")
-    while "on" not in run.logs():
-        time.sleep(0.01)
+    until_printed(run, "on")
     (workflow,) = api.workflows.values()
     workflow.lose()
-    state = run.wait(40)
+    state = run.wait(60)
     assert (state.outcome, run.logs()) == ("Lost", "on\n")
     assert workflow.made["spec"]["shutdown"] == "Terminate"
 
@@ -129,7 +126,7 @@ def test_a_path_before_every_other(api, monkeypatch):
         monkeypatch.setenv("ARGO_BASE_HREF", "/argo/")
         one = begin("print(1)")
         assert (one.wait(60).outcome, one.logs()) == ("Succeeded", "1\n")
-        one._is_read.wait(20)
+        one._is_read.wait(60)
 
 
 def test_what_a_server_cannot_do_is_said(rest, monkeypatch):

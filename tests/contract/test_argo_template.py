@@ -56,7 +56,7 @@ def test_a_cell_runs_by_the_template(server, wanted):
     assert set(workflow.made["spec"]) == {"workflowTemplateRef", "arguments"}
     assert [one["name"] for one in workflow.made["spec"]["arguments"]["parameters"]] == ["program"]
     assert workflow.made["metadata"]["annotations"]["uv-argo-magic/nonce"]
-    one._is_read.wait(20)
+    one._is_read.wait(60)
 
 
 def test_a_large_program_lies_in_a_config_map(server, wanted):
@@ -67,7 +67,7 @@ def test_a_large_program_lies_in_a_config_map(server, wanted):
     assert workflow.made["spec"]["arguments"]["parameters"] == [{"name": "largeProgram", "value": "true"}]
     config_map = server.config_maps[f"uv-argo-program-{workflow.name}"]
     assert config_map["metadata"]["ownerReferences"][0]["name"] == workflow.name
-    one._is_read.wait(20)
+    one._is_read.wait(60)
     server.templates["cell"]["spec"]["arguments"]["parameters"].pop()
     with pytest.raises(SpecError, match="has no parameter largeProgram for larger ones"):
         begin(wanted(f"numbers = {numbers}"))
@@ -110,7 +110,7 @@ def test_what_the_template_does_not_offer_is_refused_by_name(server, wanted, fie
     assert one.wait(60).outcome == "Succeeded"
     (workflow,) = server.workflows.values()
     assert {one["name"] for one in workflow.made["spec"]["arguments"]["parameters"]} == {"program", *named.split(", ")}
-    one._is_read.wait(20)
+    one._is_read.wait(60)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_template_that_may_not_be_read_gets_a_program_and_no_more(server, want
         begin(wanted(python=HERE, resources=Resources(memory="2Gi")))
     one = begin(wanted(python=HERE))
     assert one.wait(60).outcome == "Succeeded"
-    one._is_read.wait(20)
+    one._is_read.wait(60)
 
 
 def test_templates_that_do_not_fit(server, wanted):

@@ -12,6 +12,7 @@ import time
 
 import pytest
 from support.argo_server import ArgoServer
+from support.waiting import until_printed
 
 from uv_argo_magic.backends.argo import client
 from uv_argo_magic.backends.argo.backend import ArgoBackend
@@ -63,8 +64,7 @@ def authority(tmp_path_factory):
 
 def test_who_has_logged_in_again_goes_on(server):
     one = begin(server, "import time\nfor i in range(60): print(i, flush=True); time.sleep(.05)")
-    while "3" not in one.logs():
-        time.sleep(0.01)
+    until_printed(one, "3")
     change(server, token="another")
     server.tokens = {"another"}
     server.cut = 10  # so that the log has to be asked for again
@@ -138,7 +138,7 @@ def test_a_private_authority_is_trusted_by_name_alone(tmp_path, authority):
     with ArgoServer(tmp_path, tls=authority) as server:
         one = begin(server, "print(1)")
         assert (one.wait(60).outcome, one.logs()) == ("Succeeded", "1\n")
-        one._is_read.wait(20)
+        one._is_read.wait(60)
         said = json.loads(server.kubeconfig.read_text())
         del said["clusters"][0]["cluster"]["certificate-authority"]
         server.kubeconfig.write_text(json.dumps(said))
@@ -150,7 +150,7 @@ def test_a_path_before_every_other(tmp_path):
     with ArgoServer(tmp_path, prefix="/k8s/clusters/c-1") as server:
         one = begin(server, "print(1)")
         assert (one.wait(60).outcome, one.logs()) == ("Succeeded", "1\n")
-        one._is_read.wait(20)
+        one._is_read.wait(60)
 
 
 @pytest.mark.parametrize("how", ["kubeconfig", "environment"])
@@ -229,4 +229,4 @@ def test_of_runs_at_once_none_is_lost_and_none_mixed_up(server, count):
     wanted = {"".join(f"run {n} line {i}\n" for i in range(20)) for n in range(count)}
     assert {run.logs() for run in runs} == wanted
     for run in runs:
-        run._is_read.wait(30)
+        run._is_read.wait(60)

@@ -15,12 +15,12 @@ import os
 import re
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 from support.argo_server import ArgoServer
 from support.index_server import IndexServer
+from support.waiting import until, until_printed
 
 from uv_argo_magic._os import paths
 from uv_argo_magic.backends.argo.backend import ArgoBackend
@@ -112,8 +112,8 @@ def run(backend, wanted):
     yield begin
     for one in runs:
         one.stop()
-        one.wait(30)
-        assert one._is_read.wait(30)
+        one.wait(60)
+        assert one._is_read.wait(60)
     if spare := getattr(backend, "_spare", None):
         spare.close()
 
@@ -184,7 +184,7 @@ def test_an_install_that_fails_over_there(wanted, backend, index):
     assert "delta" in str(caught.value)
     assert caught.value.hint
     assert "".join(failed.state.install_log)
-    failed._is_read.wait(30)
+    failed._is_read.wait(60)
     assert not list((paths.cache_dir() / "store").glob("trees/*"))
     assert not list((paths.cache_dir() / "store").glob("aside/*"))
 
@@ -203,11 +203,10 @@ def test_an_exception_an_exit_and_a_crash(run):
 
 def test_stopping_keeps_the_output_and_is_idempotent(run):
     one = run("import time\nprint('begun', flush=True)\ntime.sleep(100)")
-    while "begun" not in one.logs():
-        time.sleep(0.01)
+    until_printed(one, "begun")
     one.stop("a test")
     one.stop("a test again")
-    state = one.wait(30)
+    state = one.wait(60)
     assert (state.outcome, one.logs()) == ("Stopped", "begun\n")
     assert state.stop_requested
     assert state.stop_requested.by == "a test"
@@ -222,10 +221,9 @@ def test_stopping_during_the_install(run, index):
     index.misbehave("slow", "slow", where="file")
     try:
         one = run("pass", "slow")
-        while one.state.phase != "installing":
-            time.sleep(0.01)
+        until(lambda: one.state.phase == "installing")
         one.stop("a test")
-        assert one.wait(30).outcome == "Stopped"
+        assert one.wait(60).outcome == "Stopped"
     finally:
         index.misbehave("slow", "", where="file")
 
@@ -283,7 +281,7 @@ def test_a_run_that_waited_ready_is_like_any_other(run, backend):
     cell = "import os, sys\nprint(os.getpid(), sorted(os.environ), sys.path, sorted(sys.modules), os.getcwd())"
     cold = run(cell, "alpha==1.0", warm=True)
     cold.wait(60)
-    cold._is_read.wait(30)
+    cold._is_read.wait(60)
     assert backend._spare is not None
     warm = run(cell, "alpha==1.0", warm=True)
     warm.wait(60)
@@ -301,7 +299,7 @@ def test_a_run_that_waited_ready_is_like_any_other(run, backend):
 def test_a_changed_environment_is_seen_by_the_next_run(run, backend, monkeypatch):
     first = run("pass", warm=True)
     first.wait(60)
-    first._is_read.wait(30)
+    first._is_read.wait(60)
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     second = run("import os\nprint(os.environ['TZ'])")
     second.wait(60)
@@ -315,7 +313,7 @@ def test_a_changed_environment_is_seen_by_the_next_run(run, backend, monkeypatch
 def test_a_ready_process_that_died_is_replaced(run, backend):
     first = run("pass", warm=True)
     first.wait(60)
-    first._is_read.wait(30)
+    first._is_read.wait(60)
     os.killpg(backend._spare.process.pid, 9)
     second = run("print('fine')")
     assert second.wait(60).outcome == "Succeeded"
@@ -324,11 +322,10 @@ def test_a_ready_process_that_died_is_replaced(run, backend):
 @ONLY_LOCAL
 def test_a_supervisor_that_is_killed_leaves_a_lost_run(run, backend):
     one = run("import time\nprint('begun', flush=True)\ntime.sleep(100)")
-    while "begun" not in one.logs():
-        time.sleep(0.01)
+    until_printed(one, "begun")
     assert one.state.hello is not None
     os.kill(one.state.hello.pid, 9)
-    state = one.wait(30)
+    state = one.wait(60)
     assert (state.outcome, one.logs()) == ("Lost", "begun\n")
     with pytest.raises(NodeFailed, match="SIGKILL"):
         one.raise_for_state()
@@ -344,10 +341,10 @@ def used() -> tuple[int, int]:
 def test_runs_leave_no_threads_no_descriptors_and_no_folders(run, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
-    run("pass")._is_read.wait(30)
+    run("pass")._is_read.wait(60)
     before = used()
     for _ in range(5):
-        run("print(1)")._is_read.wait(30)
+        run("print(1)")._is_read.wait(60)
     assert used() == before
     assert not list(tmp_path.glob("uv-argo-*"))
 
@@ -361,5 +358,5 @@ def test_the_example_of_the_documentation_runs_a_cell(home):
     assert not isinstance(backend, Exports | Warms | Diagnoses)
     run = start(prepare(RunSpec(cell="print(6 * 7)"), backend), backend=backend)
     assert (run.wait(60).outcome, run.logs()) == ("Succeeded", "42\n")
-    run._is_read.wait(20)
+    run._is_read.wait(60)
     assert backend.processes == {}

@@ -138,7 +138,7 @@ def test_what_may_not_be_asked_is_not_known(server, examine):
 def test_a_controller_that_does_not_look_is_found(server, examine):
     examine()
     for one in server.workflows.values():
-        one.thread.join(20)
+        one.thread.join(60)
         one.made["status"] = {}
         one.made["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
     found = examine()

@@ -53,7 +53,7 @@ def test_a_run_that_nobody_follows_is_stopped_by_its_supervisor(abandoned):
         files.note("pid", str(supervisor.pid))
         assert history.last().live
         assert history.stop(history.last(), "a test")
-        assert supervisor.wait(10) == -signal.SIGTERM
+        assert supervisor.wait(60) == -signal.SIGTERM
     assert not history.last().live
 
 

@@ -214,6 +214,7 @@ def test_a_policy_that_cannot_be_read_stops_every_run(argo, folder, monkeypatch)
 
 
 def test_an_address_that_is_not_allowed_is_never_asked(argo, folder, index, monkeypatch):
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")  # of an index that does not exist
     write(folder / "uv-argo-policy.toml", '[indexes]\ntrusted = ["https://index.example.com/simple"]\n')
     index.requests.clear()
     for words in (("--deps", "gamma"), ("--deps", "gamma @ https://files.example.com/gamma-1.0-py3-none-any.whl")):

@@ -112,7 +112,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(PIECES, min_size=1, max_size=6).map("".join), min_size=60, max_size=60))
 def test_uv_parses_what_we_accept_of_many_random_lists(ask, texts):
     found = []

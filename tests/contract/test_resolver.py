@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from packaging.tags import compatible_tags, cpython_tags
 from support.index_server import IndexServer
+from support.waiting import until
 from uv import find_uv_bin
 
 from uv_argo_magic.core.requirements.model import Requirement, Requirements
@@ -673,11 +674,8 @@ def test_nothing_is_left_running(index, ask, tmp_path, how):
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    deadline = time.monotonic() + 5
     pid = int(mark.read_text())
-    while not gone(pid) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert gone(pid)
+    until(lambda: gone(pid))
 
 
 def test_what_a_killed_process_left_is_removed_a_day_later(index, ask, tmp_path, monkeypatch):

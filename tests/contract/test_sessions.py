@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from support.index_server import IndexServer
-from support.session_notebook import Notebook, end_all, forget_connections, result, until_printed
+from support.session_notebook import Notebook, end_all, forget_connections, result
+from support.waiting import gated, until, until_printed
 
 from uv_argo_magic.errors import CellFailed, ResolutionError, SessionBusy, SessionLost, SpecError
 from uv_argo_magic.sessions import workers
@@ -111,13 +112,14 @@ def test_variables_come_with_their_types_and_sizes(shared):
     assert "json" not in found
 
 
-def test_cells_wait_their_turn_and_say_so(shared):
-    first = shared.begin("import time; time.sleep(0.5); z = 1")
+def test_cells_wait_their_turn_and_say_so(shared, tmp_path):
+    first = shared.begin(gated(tmp_path / "gate", "z = 1"))
     second = shared.begin("print(z)")
-    assert second.wait(30).ended
+    until(lambda: any("waiting for 1 cell" in note for note in second.state.notes))
+    (tmp_path / "gate").touch()
+    assert second.wait(60).ended
     assert first.state.outcome == "Succeeded"
     assert second.logs() == "1\n"
-    assert any("waiting for 1 cell" in note for note in second.state.notes)
 
 
 INTERRUPTED = {
@@ -140,7 +142,7 @@ def test_a_stop_interrupts_the_cell_and_keeps_the_session(shared, cell):
     run = shared.begin(f"print('begun')\n{cell}")
     until_printed(run, "begun")
     run.stop()
-    assert run.wait(30).outcome == "Stopped"
+    assert run.wait(60).outcome == "Stopped"
     assert "KeyboardInterrupt" in run.state.error
     assert not run.state.session_ended
     assert shared.text("print(kept)") == "kept\n"
@@ -150,7 +152,7 @@ def test_an_interrupt_of_one_awaiting_cell_leaves_no_task_behind(shared):
     run = shared.begin("import asyncio\nprint('begun')\nawait asyncio.sleep(60)")
     until_printed(run, "begun")
     run.stop()
-    run.wait(30)
+    run.wait(60)
     assert shared.text("await asyncio.sleep(0.05); print(len(asyncio.all_tasks()))") == "1\n"
 
 
@@ -158,7 +160,7 @@ def test_a_cell_that_handles_the_interrupt_succeeds(shared):
     run = shared.begin("import time\ntry:\n    print('begun'); time.sleep(60)\nexcept KeyboardInterrupt:\n    w = 1")
     until_printed(run, "begun")
     run.stop()
-    assert run.wait(30).outcome == "Succeeded"
+    assert run.wait(60).outcome == "Succeeded"
     assert shared.text("print(w)") == "1\n"
 
 
@@ -168,12 +170,13 @@ def test_a_signal_while_no_cell_runs_is_ignored(shared):
     assert shared.text("print(v)") == "3\n"
 
 
-def test_a_stop_of_a_waiting_cell_leaves_the_running_one_alone(shared):
-    first = shared.begin("import time; time.sleep(0.4); u = 1")
+def test_a_stop_of_a_waiting_cell_leaves_the_running_one_alone(shared, tmp_path):
+    first = shared.begin(gated(tmp_path / "gate", "u = 1"))
     second = shared.begin("u = 2")
     second.stop()
-    assert second.wait(30).outcome == "Stopped"
-    assert first.wait(30).outcome == "Succeeded"
+    assert second.wait(60).outcome == "Stopped"
+    (tmp_path / "gate").touch()
+    assert first.wait(60).outcome == "Succeeded"
     assert shared.text("print(u)") == "1\n"
 
 
@@ -187,9 +190,13 @@ def test_a_second_stop_ends_the_session_but_only_after_some_seconds(notebook, mo
     run._backend.stop(run.name)
     time.sleep(0.2)
     assert not run.state.ended
-    time.sleep(5)
-    run._backend.stop(run.name)
-    assert run.wait(30).session_ended
+
+    def ended_by_another():
+        run._backend.stop(run.name)
+        return run.wait(0.2).ended
+
+    until(ended_by_another)
+    assert run.state.session_ended
     with pytest.raises(SessionLost, match="stopped twice"):
         notebook.run("a")
 
@@ -226,7 +233,7 @@ def test_a_killed_worker_is_a_lost_session(notebook):
     run = notebook.begin("print('begun')\nwhile True: pass")
     until_printed(run, "begun")
     os.kill(notebook.entry().worker.pid, signal.SIGKILL)
-    assert run.wait(30).outcome == "Lost"
+    assert run.wait(60).outcome == "Lost"
     with pytest.raises(SessionLost, match="killed"):
         notebook.run("a")
 
@@ -234,18 +241,14 @@ def test_a_killed_worker_is_a_lost_session(notebook):
 def test_the_end_of_the_interpreter_between_cells_is_told(notebook):
     pid = int(notebook.text("import os; print(os.getpid())"))
     os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + 30
-    while notebook.entry().worker.is_alive and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(lambda: not notebook.entry().worker.is_alive)
     with pytest.raises(SessionLost, match="while no cell was running"):
         notebook.run("1")
 
 
 def test_an_idle_session_ends_and_the_next_cell_says_why(notebook):
     notebook.run("a = 1", "-s --set keep=0.3")
-    deadline = time.monotonic() + 30
-    while notebook.entry().worker.is_alive and time.monotonic() < deadline:
-        time.sleep(0.02)
+    until(lambda: not notebook.entry().worker.is_alive)
     with pytest.raises(SessionLost, match=r"idle for 0.3 s.*a \(int\)"):
         notebook.run("a")
 
@@ -280,9 +283,7 @@ def test_a_session_that_is_bound_ends_with_its_kernel(notebook):
     notebook.run("a = 1")
     worker = notebook.entry().worker
     forget_connections()
-    deadline = time.monotonic() + 30
-    while worker.is_alive and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(lambda: not worker.is_alive)
     assert not worker.is_alive
 
 
@@ -353,16 +354,17 @@ def test_the_source_of_what_a_cell_defines_is_found(shared):
     assert shared.text("print(inspect.getsource(doubled))") == "def doubled(x):\n    return 2 * x\n\n"
 
 
-def test_completions_come_from_the_session_and_never_while_a_cell_runs(shared):
+def test_completions_come_from_the_session_and_never_while_a_cell_runs(shared, tmp_path):
     shared.run("class Holder: pass\nholder = Holder()\nholder.attribute = {'key one': 1}")
     entry = shared.entry()
     assert ("holder", "instance") in workers.complete(entry, "", "hold", "name")
     assert workers.complete(entry, "holder", "att", "attribute") == (("attribute", "instance"),)
     assert workers.complete(entry, "holder.attribute", "key", "key") == (("key one", "dict key"),)
-    run = shared.begin("print('begun')\nimport time; time.sleep(0.3)")
+    run = shared.begin(gated(tmp_path / "gate"))
     until_printed(run, "begun")
     assert workers.complete(entry, "", "hold", "name") == ()
-    assert run.wait(30).outcome == "Succeeded"
+    (tmp_path / "gate").touch()
+    assert run.wait(60).outcome == "Succeeded"
     assert workers.complete(entry, "", "hold", "name")
 
 
@@ -438,13 +440,6 @@ def events(monkeypatch):
     seen = []
     monkeypatch.setattr(workers, "show_late", lambda event: seen.append((event["run"], event["kind"], event["fields"])))
     return seen
-
-
-def until(condition):
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_output_of_threads_and_tasks_belongs_to_the_cell_that_started_them(shared, events):

@@ -1,4 +1,4 @@
-"""Runs cells plainly and under `%%argo` in one real kernel, and says what was seen of each.
+"""Runs cells plainly and under `%%argo` in real kernels, and says what was seen of each.
 
 Rules:
 - Compared: what each stream holds in a terminal's eyes, the result, the displays, the order of stdout and displays, the
@@ -61,39 +61,46 @@ def pinned(names: Sequence[str]) -> str:
     return " ".join(f"{name}=={importlib.metadata.version(name)}" for name in names)
 
 
-def run(
-    cells: Sequence[Cell], folder: Path, *, environ: Mapping[str, str] | None = None, in_sessions: bool = False
-) -> list[tuple[Seen, Seen]]:
-    """(plain, argo) of each cell; one kernel runs all of the plain ones first, each with a namespace of its own.
+def run(cells: Sequence[Cell], folder: Path, *, environ: Mapping[str, str] | None = None) -> list[tuple[Seen, Seen]]:
+    """(plain, argo) of each cell."""
+    plain = run_plain(cells, folder / "plain", environ=environ)
+    return list(zip(plain, run_argo(cells, folder / "argo", environ=environ), strict=True))
 
-    With `in_sessions` each cell is the first one of a session.
-    """
+
+def run_plain(cells: Sequence[Cell], folder: Path, *, environ: Mapping[str, str] | None = None) -> list[Seen]:
+    """The cells without `%%argo`, in one kernel, each with a namespace of its own."""
     made = nbformat.v4.new_code_cell
     plain = [made(f"{'' if cell.source.startswith('%%') else PLAIN_LINE}\n{cell.source}") for cell in cells]
+    _execute([one for cell in plain for one in (made(RESET), cell)], folder, environ)
+    return [seen(one.outputs) for one in plain]
+
+
+def run_argo(
+    cells: Sequence[Cell], folder: Path, *, environ: Mapping[str, str] | None = None, in_sessions: bool = False
+) -> list[Seen]:
+    """The cells under `%%argo`, from one kernel; with `in_sessions`, each is the first one of a session."""
+    made = nbformat.v4.new_code_cell
     session = " --session one" if in_sessions else ""
     argo = [
         made(f"%%argo{session}{f' --deps {pinned(cell.deps)}' if cell.deps else ''}\n{cell.source}") for cell in cells
     ]
-    ends = [made("%argo stop one" if in_sessions else "") for _ in cells]
-    resets = [made(RESET) for _ in cells]
-    notebook = nbformat.v4.new_notebook(
-        cells=[
-            *(one for pair in zip(resets, plain, strict=True) for one in pair),
-            made("%reset -f"),
-            made("%load_ext uv_argo_magic"),
-            *(one for pair in zip(argo, ends, strict=True) for one in pair),
-        ]
-    )
+    end = "%argo stop one" if in_sessions else ""
+    _execute([made("%load_ext uv_argo_magic"), *(one for cell in argo for one in (cell, made(end)))], folder, environ)
+    return [seen(one.outputs) for one in argo]
+
+
+def _execute(cells: Sequence[Any], folder: Path, environ: Mapping[str, str] | None) -> None:
+    """Execute the cells in a new kernel that has its files below this folder."""
     # A kernel that finds itself in a test of pytest's does not read what child processes write.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
     env = {**inherited, "PYTHONPATH": str(ROOT), "UV_ARGO_PANEL": "none", "UV_ARGO_BACKEND": "local"}
     env |= {"UV_ARGO_HOME": str(folder / "home")}  # nobody's own runs and environments
     env |= {"PYDEVD_DISABLE_FILE_VALIDATION": "1", "IPYTHONDIR": str(folder / "ipython"), **(environ or {})}
     work = folder / "work"
-    work.mkdir()
+    work.mkdir(parents=True)
+    notebook = nbformat.v4.new_notebook(cells=list(cells))
     client = nbclient.NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", allow_errors=True)
     client.execute(cwd=str(work), env=env)
-    return [(seen(one.outputs), seen(other.outputs)) for one, other in zip(plain, argo, strict=True)]
 
 
 def seen(outputs: Sequence[Any]) -> Seen:

@@ -34,11 +34,18 @@ _WIDTH = 110
 Differences = dict[str, dict[str, list[Any]]]
 
 
-def measure(chosen: tuple[cells.Cell, ...] = cells.CELLS, *, in_sessions: bool = False) -> Differences:
-    """The differences in a real kernel, as JSON: {cell: {aspect: [plain, argo]}}."""
+def run_plain() -> list[compare.Seen]:
+    """The cells in a real kernel."""
     with tempfile.TemporaryDirectory() as folder:
-        pairs = compare.run(chosen, Path(folder), environ=ENVIRON, in_sessions=in_sessions)
-    by_name = {cell.name: compare.differences(*pair) for cell, pair in zip(chosen, pairs, strict=True)}
+        return compare.run_plain(cells.CELLS, Path(folder), environ=ENVIRON)
+
+
+def measure(plain: list[compare.Seen], *, in_sessions: bool = False) -> Differences:
+    """The differences under `%%argo`, as JSON: {cell: {aspect: [plain, argo]}}."""
+    with tempfile.TemporaryDirectory() as folder:
+        argo = compare.run_argo(cells.CELLS, Path(folder), environ=ENVIRON, in_sessions=in_sessions)
+    pairs = zip(cells.CELLS, plain, argo, strict=True)
+    by_name = {cell.name: compare.differences(*pair) for cell, *pair in pairs}
     return json.loads(json.dumps({name: aspects for name, aspects in by_name.items() if aspects}))  # type: ignore[no-any-return]
 
 
@@ -111,9 +118,10 @@ def replaced(text: str, marks: Mapping[str, str]) -> str:
 
 def main() -> None:
     """Run the cells, and write the record and the table."""
-    differences = measure()
+    plain = run_plain()
+    differences = measure(plain)
     RECORD.write_text(json.dumps(differences, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
-    in_sessions = measure(in_sessions=True)
+    in_sessions = measure(plain, in_sessions=True)
     changed = [name for name in [*differences, *in_sessions] if in_sessions.get(name) != differences.get(name)]
     others = {name: in_sessions.get(name, {}) for name in dict.fromkeys(changed)}
     SESSIONS.write_text(json.dumps(others, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")

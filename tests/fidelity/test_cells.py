@@ -19,8 +19,13 @@ RECORDED_WITH = (3, 11)
 
 
 @pytest.fixture(scope="module")
-def differences():
-    return table.measure()
+def plain():
+    return table.run_plain()
+
+
+@pytest.fixture(scope="module")
+def differences(plain):
+    return table.measure(plain)
 
 
 @pytest.mark.slow
@@ -35,8 +40,8 @@ def test_a_cell_is_the_same_or_differs_as_listed(differences, cell):
 
 
 @pytest.fixture(scope="module")
-def differences_in_sessions():
-    return table.measure(in_sessions=True)
+def differences_in_sessions(plain):
+    return table.measure(plain, in_sessions=True)
 
 
 @pytest.mark.slow

@@ -51,7 +51,7 @@ LOCK = Lock(packages=(), target=Target(python="3.12.1"))
 @pytest.mark.parametrize("name", ["w-1", "r-1"])
 def test_a_run_that_nothing_is_kept_of_is_found_where_it_runs(shell, backend, history, capsys, name):
     run = shell.run_line_magic("argo", f"attach {name}")
-    assert (run.id, run.name, run.wait(10).outcome) == ("r-1", "w-1", "Succeeded")
+    assert (run.id, run.name, run.wait(60).outcome) == ("r-1", "w-1", "Succeeded")
     assert run.state.phases[0] == ("queued", 900.0)
     assert capsys.readouterr().out == "one\ntwo\n"
     assert history.list() == ()  # it is somebody else's
@@ -60,9 +60,9 @@ def test_a_run_that_nothing_is_kept_of_is_found_where_it_runs(shell, backend, hi
 def test_after_a_restart_the_history_is_written_on(shell, backend, history, capsys):
     keep(history)
     run = shell.run_line_magic("argo", "attach")
-    assert run.wait(10).outcome == "Succeeded"
+    assert run.wait(60).outcome == "Succeeded"
     assert capsys.readouterr().out == "one\ntwo\n"
-    run._is_read.wait(10)
+    run._is_read.wait(60)
     entry = history.get("r-1")
     assert (entry.outcome, entry.live) == ("Succeeded", False)
     assert [line for line in entry.log().split("\n") if not line.startswith("@")] == ["one", "two", ""]
@@ -70,7 +70,7 @@ def test_after_a_restart_the_history_is_written_on(shell, backend, history, caps
 
 def test_another_kernels_run_is_seen_and_its_history_left_to_it(shell, backend, history, capsys):
     keep(history, alive=True)
-    assert shell.run_line_magic("argo", "attach r-1").wait(10).outcome == "Succeeded"
+    assert shell.run_line_magic("argo", "attach r-1").wait(60).outcome == "Succeeded"
     assert capsys.readouterr().out == "one\ntwo\n"
     assert history.get("r-1").log() == "one\n"
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
 from types import SimpleNamespace
 
 import pytest
+from support.waiting import until
 
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import RunState, fold
@@ -61,7 +61,7 @@ def notebook(monkeypatch):
 
 
 def wait(cancelled):
-    assert cancelled.wait(20)
+    assert cancelled.wait(60)
     raise Cancelled("Cancelled.")
 
 
@@ -75,10 +75,10 @@ def test_the_panel_shows_while_packages_are_resolved_and_goes_on_with_the_run(no
     visible = threading.Event()
 
     def work(_):
-        assert visible.wait(20)
+        assert visible.wait(60)
         return PREPARED
 
-    threading.Thread(target=lambda: (_until(lambda: "argo Pending" in shown), visible.set())).start()
+    threading.Thread(target=lambda: (until(lambda: "argo Pending" in shown), visible.set())).start()
     assert view.prepare(work) is PREPARED
     assert shown == ["argo Pending", ""]
     state = fold([ev.Preparing(t=1.0), ev.Submitted(name="n", location="", t=2.0)], RunState(run="r1"))
@@ -92,14 +92,9 @@ def test_the_panel_shows_while_packages_are_resolved_and_goes_on_with_the_run(no
     assert len(shown) == 4
 
 
-def _until(true):
-    while not true():
-        time.sleep(0.01)
-
-
 def test_stop_ends_the_work(notebook, shown):
     view = CellView(notebook, Settings(), "r1", is_detached=False)
-    threading.Thread(target=lambda: (_until(lambda: stop_button(view)), stop_button(view).click())).start()
+    threading.Thread(target=lambda: (until(lambda: stop_button(view)), stop_button(view).click())).start()
     with pytest.raises(Stopped, match="stopped by the Stop button"):
         view.prepare(wait)
     assert shown[-2:] == ["argo Stopped", ""]
@@ -124,7 +119,7 @@ def test_a_resolution_that_fails_leaves_a_panel_that_says_so(notebook, shown):
     view = CellView(notebook, Settings(), "r1", is_detached=False)
 
     def work(_):
-        _until(lambda: shown)
+        until(lambda: shown)
         raise ResolutionError("No versions fit.")
 
     with pytest.raises(ResolutionError):

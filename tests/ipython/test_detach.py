@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 from jupyter_client.manager import KernelManager
+from support.waiting import until
 
 from uv_argo_magic import config
 from uv_argo_magic.core.protocol import events as ev
@@ -41,7 +42,7 @@ class Kernel:
             if reply["parent_header"].get("msg_id") == asked:
                 return reply["content"]
 
-    def until(self, wanted, seconds=30):
+    def until(self, wanted, seconds=60):
         """The first message that `wanted` accepts: of those that came, or the next that come."""
         for one in self.seen:
             if wanted(*one):
@@ -264,7 +265,7 @@ class Follows:
         return None
 
     def follow(self, *shown):
-        self.over.wait(10)
+        self.over.wait(60)
         for one in shown:
             one.update(self.state)
 
@@ -295,7 +296,7 @@ def test_a_view_ends_with_its_run_and_shows_only_failures(problem):
         write("more\n", ("result", {"data": {"text/plain": "1"}}), ("clear", {}), ("exit", {"reason": "ok"}))
     )
     run.over.set()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
     assert all(one[2] is parent for one in sent.sent)
     kinds = [kind for kind, *_ in sent.sent]
@@ -327,7 +328,7 @@ class Endless(FakeBackend):
         self.over = threading.Event()
 
     def watch(self, name):
-        self.over.wait(10)
+        self.over.wait(60)
         yield "last words\n"
 
 
@@ -380,14 +381,7 @@ def test_a_second_interrupt_leaves_at_once_and_says_what_is_left(capsys):
     assert f"{run.id} has not ended yet. To request a stop again: uv-argo stop {run.id}\n" in said
     assert f"To stop it without uv-argo-magic:\n    true {run.name}\n" in said
     backend.over.set()
-    assert run.wait(10).outcome == "Stopped"
-
-
-def until(seen):
-    deadline = time.monotonic() + 10
-    while not seen():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    assert run.wait(60).outcome == "Stopped"
 
 
 @pytest.mark.parametrize("how", ["interrupt", "button"])
@@ -411,7 +405,7 @@ def test_a_stopped_cell_is_free_before_its_run_has_ended(how, capsys):
     (view,) = views
     view.start()
     backend.over.set()
-    view.join(10)
+    view.join(60)
     assert (run.state.outcome, run.logs()) == ("Stopped", "last words\n")
 
 
@@ -441,7 +435,7 @@ def test_a_place_that_does_not_answer_is_asked_again(problem, asked, monkeypatch
     run.ask_to_stop("a test")
     until(lambda: len(tries) == asked)
     backend.over.set()
-    assert f"Could not stop the run: {problem}." in run.wait(10).notes
+    assert f"Could not stop the run: {problem}." in run.wait(60).notes
     assert run.state.notes == (f"Could not stop the run: {problem}.",)
     assert len(tries) == asked
 
@@ -464,7 +458,7 @@ def test_several_views_in_several_threads_see_the_same_end():
         view.start()
     backend.over.set()
     for view in views:
-        view.join(10)
+        view.join(60)
     assert [state.outcome for state in ends] == ["Lost"] * 3
 
 

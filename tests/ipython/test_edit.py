@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import replace
 
 import pytest
 from nbconvert import HTMLExporter, MarkdownExporter
 from nbformat.v4 import new_code_cell, new_notebook, new_output
+from support.waiting import until
 
 from uv_argo_magic.core.resolution.check_result import CheckResult
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target
@@ -23,13 +23,6 @@ LOCK = Lock(packages=(Package(name="alpha", version="1.0", size=9),), target=TAR
 FINE = CheckResult(lock=LOCK, target="Python 3.12.1")
 KEPT = replace(FINE, stored=True)
 BAD = CheckResult(problem="alpha and beta quarrel.", hint="Part them.", blamed=("beta",))
-
-
-def until(true, seconds=10.0):
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come to that"
-        time.sleep(0.005)
 
 
 class Page(OutputSink):
@@ -310,18 +303,18 @@ def test_only_the_last_wish_counts():
 
     def long(cancelled):
         begun.set()
-        assert cancelled.wait(10)
+        assert cancelled.wait(60)
         done.append("cancelled")
         raise Cancelled("nobody waits")
 
     worker.submit(long)
-    assert begun.wait(10)
+    assert begun.wait(60)
     worker.submit(lambda _: done.append("dropped"), after=30)
     worker.submit(lambda _: done.append("last"), after=0.01)
     until(lambda: done == ["cancelled", "last"])
     worker.submit(lambda _: done.append("never"), after=30)
     worker.close()
-    worker._thread.join(10)
+    worker._thread.join(60)
     assert not worker._thread.is_alive()
     assert done == ["cancelled", "last"]
 

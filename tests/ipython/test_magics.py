@@ -34,7 +34,7 @@ def run(shell, line, cell="1"):
         "'''quotes \" and ' '''\n",
         "s = 'naïve 🙂'\r\nprint(s)\r\n",
         "# {{braces}} $$ %s\nx = 5 \\\n    % 3",
-        "x = 1;\n" * 40_000,
+        "x = 1;\n" * 1_000 + "#" + "x" * 280_000,
     ],
     ids=["names", "quotes", "unicode", "braces", "long"],
 )

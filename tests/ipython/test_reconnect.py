@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import queue
-import time
 from types import SimpleNamespace
 
 import pytest
 from jupyter_client.manager import KernelManager
 from jupyter_client.session import Session
+from support.waiting import LIMIT, until
 
 from uv_argo_magic.core.protocol.state import RunState
 from uv_argo_magic.notebook import reconnect
@@ -35,16 +34,20 @@ class Pages:
         self.client.shell_channel.send(message)
         return message["header"]["msg_id"]
 
-    def until(self, wanted, seconds=40):
+    def until(self, wanted, seconds=LIMIT):
         """Read messages until `wanted` is true."""
-        deadline = time.monotonic() + seconds
-        while not wanted():
-            assert time.monotonic() < deadline, (self.replies, self.texts, self.plain)
-            for get in (self.client.get_iopub_msg, self.client.get_shell_msg):
-                try:
-                    message = get(timeout=0.05)
-                except queue.Empty:
-                    continue
+
+        def is_true():
+            self.read()
+            return wanted()
+
+        until(is_true, lambda: (self.replies, self.texts, self.plain), seconds=seconds)
+
+    def read(self):
+        """Read every message that has come."""
+        for channel in (self.client.iopub_channel, self.client.shell_channel):
+            while channel.msg_ready():
+                message = channel.get_msg(timeout=0)
                 asked, content = message["parent_header"].get("msg_id"), message["content"]
                 if message["msg_type"] == "execute_reply":
                     self.replies[asked] = content["status"]

@@ -111,7 +111,7 @@ def test_a_run_leaves_no_credentials_behind(private, monkeypatch, tmp_path, how)
     assert state.outcome == "Succeeded", run.logs() + "".join(state.install_log)
     assert run.logs() == "clean 1.0\n"
     assert [one.index for one in run.lock().packages] == (["", ""] if how == "default" else ["corp", ""])
-    run._is_read.wait(30)
+    run._is_read.wait(60)
     places_looked_at = [tmp_path / "home", tmp_path / "tmp"]
     files = [path for place in places_looked_at for path in place.rglob("*") if path.is_file()]
     assert {path.name for path in files} >= {"spec.json", "lock.json", "log.txt", "state.json"}

@@ -114,9 +114,11 @@ class Workflow:
             "status": {"phase": "Pending"},
         }
         self.server.changed("ADDED", self.pod)
-        time.sleep(self.server.start_after)
+        self.server.ending.wait(self.server.start_after)
 
     def start(self) -> None:
+        if self.server.ending.is_set():
+            return
         # What a kubelet would mount: the ConfigMap that the template names, once it is there.
         for volume in self.template["volumes"]:
             while name := (volume.get("configMap") or {}).get("name"):
@@ -151,7 +153,8 @@ class Workflow:
         self.status(phase, name, {"terminated": state})
         self.logs[name].ended = True
         self.failed = bool(code) and "shutdown" not in self.made["spec"]
-        time.sleep(self.server.phase_after)
+        self.server.ending.wait(self.server.phase_after)
+        self.server.phase_given.wait(60)
         if self.failed and self.pods < self.attempts:
             return
         message = f"{name}: Error (exit code {code})" if code else ""
@@ -263,7 +266,8 @@ class Workflow:
             else:
                 self.made["status"] = {"phase": "Failed", "message": "Stopped with strategy 'Terminate'"}
 
-        threading.Timer(0.5, again).start()
+        self.again = threading.Timer(0.5, again)
+        self.again.start()
 
 
 class _Http(ThreadingHTTPServer):
@@ -275,6 +279,9 @@ class ArgoServer:
 
     def __init__(self, folder: Path, *, tls: tuple[Path, Path] | None = None, prefix: str = "") -> None:
         self.start_after, self.stop_after, self.phase_after = 0.05, 0.1, 0.3
+        self.ending = threading.Event()  # set: nothing new is started
+        self.phase_given = threading.Event()  # clear: Argo gives no final phase yet
+        self.phase_given.set()
         self.verdict: dict = {}  # the status with which workflows end, whatever their cells did
         self.cut = 0
         self.fields = ["pendingTimeout"]
@@ -332,6 +339,8 @@ class ArgoServer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.ending.set()
+        self.phase_given.set()
         for one in self.workflows.values():
             one.kill(signal.SIGKILL)
             one.thread.join(10)

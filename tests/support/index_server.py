@@ -337,7 +337,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.close()
             self.close_connection = True
         elif trouble == "slow":
-            self.serving._closing.wait(30)
+            self.serving._closing.wait(60)
             self.close_connection = True
         elif trouble == "text":
             self._send(200, b"Welcome to the hotel. Please accept the terms.\n", "text/plain")

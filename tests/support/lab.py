@@ -107,7 +107,7 @@ class Lab:
             self.close_sessions()
         self.process.terminate()
         try:
-            self.process.wait(10)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -70,15 +69,6 @@ class Notebook(QuietFrontEnd):
         found = Registry.of_this_user().find(self.entry_key(name))
         assert found is not None
         return found
-
-
-def until_printed(run: Run, text: str) -> None:
-    """Wait until the run has printed this."""
-    deadline = time.monotonic() + 30
-    while text not in run.logs():
-        assert time.monotonic() < deadline, run.state
-        assert not run.state.ended, run.state
-        time.sleep(0.005)
 
 
 def forget_connections() -> None:

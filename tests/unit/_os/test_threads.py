@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-import time
 from queue import SimpleQueue
+
+from support.waiting import until
 
 from uv_argo_magic._os import threads
 
@@ -18,9 +19,7 @@ def test_a_thread_is_used_again_under_another_name():
 
     threads.start(call, "first")
     first = seen.get(timeout=10)
-    deadline = time.monotonic() + 10
-    while not threads._idle and time.monotonic() < deadline:
-        time.sleep(0.001)
+    until(lambda: threads._idle, pace=0.001)
     threads.start(call, "second")
     second = seen.get(timeout=10)
     assert first[1:] == ("first", True)
@@ -42,4 +41,4 @@ def test_an_exception_is_reported_and_the_thread_goes_on(monkeypatch):
     assert reported.get(timeout=10).exc_type is ZeroDivisionError
     done = threading.Event()
     threads.start(done.set, "next")
-    assert done.wait(10)
+    assert done.wait(60)

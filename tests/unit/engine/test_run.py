@@ -46,7 +46,7 @@ def started(backend, **options):
 @pytest.mark.parametrize("problem", [OSError("disk full"), ValueError("not text")])
 def test_a_history_that_fails_at_the_end_does_not_hang_the_run(problem, capsys):
     run = started(FakeBackend([OK]), files=Files(finish=problem))
-    assert run.wait(10).outcome == "Succeeded"
+    assert run.wait(60).outcome == "Succeeded"
     assert run._ended.is_set()
     assert run.result(0) == {}
     assert str(problem) in capsys.readouterr().err
@@ -56,7 +56,7 @@ def test_a_history_that_fails_at_the_end_does_not_hang_the_run(problem, capsys):
 def test_even_a_defect_of_the_history_does_not_hang_the_run(monkeypatch):
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
     run = started(FakeBackend([OK]), files=Files(finish=KeyError("x")))
-    run._ended.wait(10)
+    run._ended.wait(60)
     assert run._ended.is_set()
     assert run.state.outcome == "Succeeded"
 
@@ -91,7 +91,7 @@ def test_a_defect_of_a_backend_is_an_outcome_with_its_message():
             raise KeyError("metadata")
 
     run = started(Broken())
-    assert run.wait(10).outcome == "Lost"
+    assert run.wait(60).outcome == "Lost"
     with pytest.raises(NodeFailed, match="internal error in Broken: KeyError: 'metadata'"):
         run.raise_for_state()
 
@@ -100,26 +100,32 @@ def test_no_file_is_written_under_the_lock():
     run = None
 
     class Watchful(Files):
+        is_free = False
+
         def finish(self, state):
             # A condition's lock is reentrant for its owner alone: another thread must get it now.
-            gets = []
-            thread = threading.Thread(target=lambda: gets.append(run._changed.acquire(timeout=5)))
+            def get():
+                if run._changed.acquire(timeout=60):
+                    run._changed.release()  # the run reads on, and takes it again
+                    self.is_free = True
+
+            thread = threading.Thread(target=get)
             thread.start()
             thread.join()
-            self.free = gets == [True]
 
     started_watching = threading.Event()
 
     class Late(FakeBackend):
         def watch(self, name, *, follow=True):
-            started_watching.wait(10)
+            started_watching.wait(60)
             yield from super().watch(name, follow=follow)
 
     files = Watchful()
     run = started(Late([OK]), files=files)
     started_watching.set()
-    run.wait(10)
-    assert files.free
+    run.wait(60)
+    assert files.is_free
+    assert run._is_read.wait(60)  # no thread is left behind
 
 
 def test_a_broken_renderer_is_reported_and_the_run_goes_on(capsys):
@@ -140,7 +146,7 @@ def test_a_change_is_shown_at_once():
 
     class Late(FakeBackend):
         def watch(self, name, *, follow=True):
-            over.wait(10)
+            over.wait(60)
             yield from super().watch(name, follow=follow)
 
     run = started(Late([OK]))
@@ -160,6 +166,6 @@ def test_hooks_rebuild_the_exception(monkeypatch):
     monkeypatch.setattr(remote_error, "parse", lambda text: RemoteError(**json.loads(text), **REST))
     hooks = Hooks(rebuild=lambda remote, state: CellFailed(f"rebuilt {remote.ename}", state=state))
     run = started(FakeBackend([log]), hooks=hooks)
-    run.wait(10)
+    run.wait(60)
     with pytest.raises(CellFailed, match="rebuilt ValueError"):
         run.result(10)

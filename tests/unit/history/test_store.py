@@ -7,9 +7,9 @@ import dataclasses
 import json
 import stat
 import threading
-import time
 
 import pytest
+from support.waiting import until
 
 from uv_argo_magic.commands import registry
 from uv_argo_magic.core.commands.table import read_argv
@@ -121,10 +121,7 @@ def test_a_run_that_is_written_later_is_whole_once_the_history_is_read(history):
 
 def test_a_run_that_goes_on_is_written_soon_by_itself(history):
     files = begin(history, later=True)
-    deadline = time.monotonic() + 10
-    while not (files.folder / "spec.json").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until((files.folder / "spec.json").exists)
     files.append(LOG)
     assert (files.folder / "log.txt").read_bytes().decode() == LOG
 
@@ -347,8 +344,7 @@ def test_a_stop_from_elsewhere_is_a_wish_that_the_follower_reads(history):
     assert files.stop_asked() == ""
 
     def follow():
-        while not files.stop_asked():
-            time.sleep(0.01)
+        until(files.stop_asked)
         end(files)
 
     follower = threading.Thread(target=follow)
