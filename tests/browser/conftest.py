@@ -39,7 +39,7 @@ def context(lab):
 
     ARTIFACTS.mkdir(exist_ok=True)
     with sync_playwright() as play, jupyter.browser(play) as made:
-        made.set_default_timeout(20_000)
+        made.set_default_timeout(60_000)
         yield made
 
 
@@ -98,7 +98,7 @@ def kernel(lab, tmp_path_factory):
                 ],
             )
             for command in commands:
-                done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+                done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
                 if done.returncode:
                     shutil.rmtree(python.parents[1], ignore_errors=True)
                     pytest.skip(f"ipykernel {release} cannot be installed here: {done.stderr.strip()[-200:]}")

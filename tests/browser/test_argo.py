@@ -72,11 +72,11 @@ def test_pending_installing_running_succeeded(notebook, request):
     page.wait_for_selector(f"{BADGE}.uv-pending")
     keep(opened, f"{name}-pending", 2)
     unfold(page, "run")
-    page.wait_for_selector(f"{BADGE}.uv-installing, {BADGE}.uv-downloading", timeout=60_000)
+    page.wait_for_selector(f"{BADGE}.uv-installing, {BADGE}.uv-downloading")
     page.wait_for_selector(".uv-argo .uv-volatile:has-text('installing')")
     keep(opened, f"{name}-installing", 2)
     unfold(page, "log")
-    page.wait_for_selector("pre.uv-log:has-text('step 1')", timeout=60_000)
+    page.wait_for_selector("pre.uv-log:has-text('step 1')")
     assert "numpy==" in page.locator("pre.uv-log").inner_text()  # the pod's log has uv's words too
     keep(opened, f"{name}-running-log", 2)
     unfold(page, "packages")

@@ -24,7 +24,7 @@ for i in range(5):
 while not os.path.exists(GATE):
     time.sleep(0.05)
 """
-LONG = "%%argo\nprint('so far', flush=True)\nimport time; time.sleep(60)\n"
+LONG = "%%argo\nprint('so far', flush=True)\nimport time; time.sleep(1000)\n"
 FIGURE = """%%argo
 png = ("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
 display({"image/png": png}, raw=True)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from support.lab import KERNELS
+from support.waiting import until
 
 from uv_argo_magic._os import process_id
 
@@ -29,16 +28,6 @@ def pids(notebook):
     return [int(word) for word in text.split("pids ")[1].split("\n")[0].split()]
 
 
-def gone(pid):
-    """Whether the process ends within some seconds."""
-    deadline = time.monotonic() + 10
-    while process_id.mark(pid):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
 @pytest.mark.parametrize("release", KERNELS)
 @pytest.mark.parametrize("how", ["button", "interrupt", "button after a reload"])
 def test_stop(open_notebook, kernel, release, how):
@@ -58,4 +47,4 @@ def test_stop(open_notebook, kernel, release, how):
     shown = notebook.cell(1).inner_text()
     assert "pids" in shown
     assert ("KeyboardInterrupt" if how == "interrupt" else "Stopped") in shown
-    assert all(gone(pid) for pid in running)
+    until(lambda: not any(map(process_id.mark, running)))

@@ -44,7 +44,7 @@ def test_a_file_fails_with_its_own_exception_on_its_own_line(home):
 
 
 def test_a_submitted_run_can_be_stopped():
-    started = submit("import time; time.sleep(60)", settings={"history": 5})
+    started = submit("import time; time.sleep(1000)", settings={"history": 5})
     assert not started.wait(0.1).ended
     started.stop("a test")
     with pytest.raises(Stopped):

@@ -263,7 +263,7 @@ def test_a_run_that_was_refused_is_listed_with_its_cause(server, here, tmp_path)
 
 def test_a_run_that_was_interrupted_while_it_was_submitted_is_stopped(server, here, tmp_path, monkeypatch):
     script = tmp_path / "script.py"
-    script.write_text("import time; time.sleep(60)")
+    script.write_text("import time; time.sleep(1000)")
     create = ArgoClient.create
 
     def interrupted(self, manifest, **options):

@@ -184,7 +184,7 @@ def test_phases_name_the_pod(server, begin):
 
 def test_a_lost_pod_ends_the_workflow_and_does_not_run_twice(server, begin, tmp_path):
     mark = tmp_path / "runs"
-    one = begin(f"import time\nopen({str(mark)!r}, 'a').write('x')\nprint('begun', flush=True)\ntime.sleep(60)")
+    one = begin(f"import time\nopen({str(mark)!r}, 'a').write('x')\nprint('begun', flush=True)\ntime.sleep(1000)")
     until_printed(one, "begun")
     only(server).lose()
     state = one.wait(60)
@@ -218,7 +218,7 @@ def test_a_lost_pod_ends_the_workflow_and_does_not_run_twice(server, begin, tmp_
 )
 def test_a_cell_that_the_cluster_ends_fails_with_the_cause(server, begin, reason, message, sentence, hint):
     server.phase_given.clear()
-    run = begin("import time\nprint('begun', flush=True)\ntime.sleep(60)")
+    run = begin("import time\nprint('begun', flush=True)\ntime.sleep(1000)")
     until_printed(run, "begun")
     only(server).evict(reason, message)
     run.wait(60)
@@ -228,7 +228,7 @@ def test_a_cell_that_the_cluster_ends_fails_with_the_cause(server, begin, reason
 
 
 def test_a_stop_by_an_unknown_cause_is_still_a_stop(server, begin):
-    run = begin("import time\nprint('begun', flush=True)\ntime.sleep(60)")
+    run = begin("import time\nprint('begun', flush=True)\ntime.sleep(1000)")
     until_printed(run, "begun")
     server.stop_after = 0.0
     run.stop()
@@ -236,7 +236,7 @@ def test_a_stop_by_an_unknown_cause_is_still_a_stop(server, begin):
 
 
 def test_a_deleted_workflow_is_said(server, begin):
-    one = begin("import time\nprint('begun', flush=True)\ntime.sleep(60)")
+    one = begin("import time\nprint('begun', flush=True)\ntime.sleep(1000)")
     until_printed(one, "begun")
     workflow = server.workflows.pop(one.name)
     workflow.kill(9)

@@ -60,7 +60,7 @@ def test_the_role_is_what_the_calls_need(server):
     server.start_after = 0.05
     numbers = [i * 7919 % 1_000_003 for i in range(30_000)]
     second = begin(f"print(len({numbers}))", template="cell")
-    third = begin("import time; print('begun', flush=True); time.sleep(60)")
+    third = begin("import time; print('begun', flush=True); time.sleep(1000)")
     until_printed(third, "begun")
     third.stop()
     for run in (first, second, third):

@@ -71,7 +71,7 @@ def test_the_last_attempts_end_is_the_runs(server, tmp_path):
 
 
 def test_a_stopped_run_is_not_tried_again(server, tmp_path):
-    run = begin(server, ArgoBackend(), f"open({str(tmp_path / 'on')!r}, 'a').write('x')\nimport time; time.sleep(60)")
+    run = begin(server, ArgoBackend(), f"open({str(tmp_path / 'on')!r}, 'a').write('x')\nimport time; time.sleep(1000)")
     until((tmp_path / "on").exists)
     run.stop("a test")
     assert run.wait(60).outcome == "Stopped"

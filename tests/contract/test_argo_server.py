@@ -69,7 +69,7 @@ def test_a_cells_output_is_whole(rest):
 
 
 def test_it_is_stopped_and_found_again(api, rest):
-    one = begin("import time\nprint('on', flush=True)\ntime.sleep(60)")
+    one = begin("import time\nprint('on', flush=True)\ntime.sleep(1000)")
     until_printed(one, "on")
     other = ArgoBackend()
     found = other.find(one.state.run, Settings(**SETTINGS))
@@ -90,7 +90,7 @@ def test_it_is_stopped_and_found_again(api, rest):
 
 def test_a_pod_that_is_deleted_ends_the_workflow(api, rest, monkeypatch):
     monkeypatch.setattr(follow_state, "CAUSE_DELAY", 2.0)
-    run = begin("import time\nprint('on', flush=True)\ntime.sleep(60)")
+    run = begin("import time\nprint('on', flush=True)\ntime.sleep(1000)")
     until_printed(run, "on")
     (workflow,) = api.workflows.values()
     workflow.kill(signal.SIGTERM)  # as `kubectl delete pod` does; the server's client cannot see why
@@ -102,7 +102,7 @@ def test_a_pod_that_is_deleted_ends_the_workflow(api, rest, monkeypatch):
 
 
 def test_a_cell_that_starts_again_ends_the_workflow(api, rest):
-    run = begin("import time\nprint('on', flush=True)\ntime.sleep(60)")
+    run = begin("import time\nprint('on', flush=True)\ntime.sleep(1000)")
     until_printed(run, "on")
     (workflow,) = api.workflows.values()
     workflow.lose()

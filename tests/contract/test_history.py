@@ -48,7 +48,7 @@ def abandoned(tmp_path):
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_a_run_that_nobody_follows_is_stopped_by_its_supervisor(abandoned):
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as supervisor:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"]) as supervisor:
         history, files = abandoned
         files.note("pid", str(supervisor.pid))
         assert history.last().live
@@ -59,7 +59,7 @@ def test_a_run_that_nobody_follows_is_stopped_by_its_supervisor(abandoned):
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_another_process_with_the_same_id_is_not_the_run(abandoned):
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as other:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"]) as other:
         history, files = abandoned
         files.note("pid", str(other.pid))
         files.note("pid-started", "another time")

@@ -56,7 +56,7 @@ def test_every_end_is_read_to_the_end(cell, outcome, phase):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the supervisor's end is told by a file descriptor")
 def test_a_killed_supervisor_is_named():
-    run = start("import os, time; os.kill(os.getppid(), 9); time.sleep(60)")
+    run = start("import os, time; os.kill(os.getppid(), 9); time.sleep(1000)")
     run.wait(60)
     with pytest.raises(RunError, match="SIGKILL"):
         run.raise_for_state()

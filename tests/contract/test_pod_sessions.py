@@ -123,7 +123,7 @@ def test_the_workflow_is_the_session(server, shared):
 
 
 def test_an_interrupt_and_large_output_keep_the_session(shared):
-    run = shared.begin("import time\ny = 6\nprint('on', flush=True)\ntime.sleep(60)")
+    run = shared.begin("import time\ny = 6\nprint('on', flush=True)\ntime.sleep(1000)")
     until_printed(run, "on")
     run.ask_to_stop("a test")
     assert run.wait(60).outcome == "Stopped"
@@ -488,7 +488,7 @@ def test_a_network_that_is_cut_is_noticed_and_the_cell_goes_on(server, notebook,
 
 def test_a_pod_that_is_killed_is_explained_with_what_was_lost(server, notebook):
     notebook.run("data = list(range(1000))")
-    run = notebook.begin("import time\nprint('on', flush=True)\ntime.sleep(60)")
+    run = notebook.begin("import time\nprint('on', flush=True)\ntime.sleep(1000)")
     until_printed(run, "on")
     workflow = worker_of(server, notebook)
     workflow.kill(signal.SIGKILL)
@@ -503,7 +503,7 @@ def test_a_pod_that_is_killed_is_explained_with_what_was_lost(server, notebook):
 
 def test_a_cell_that_its_pod_stops_is_explained(server, notebook):
     notebook.run("data = 1")
-    run = notebook.begin("import time\nprint('on', flush=True)\ntime.sleep(60)")
+    run = notebook.begin("import time\nprint('on', flush=True)\ntime.sleep(1000)")
     until_printed(run, "on")
     workflow = worker_of(server, notebook)
     workflow.made["spec"]["shutdown"] = "Stop"
@@ -671,7 +671,7 @@ def test_a_session_on_a_real_cluster(tmp_path, monkeypatch):
     notebook = Notebook(tmp_path / "study.ipynb")
     try:
         assert notebook.text("x = [1]; print(x)") == "[1]\n"
-        run = notebook.begin("import time\nprint('on', flush=True)\ntime.sleep(60)")
+        run = notebook.begin("import time\nprint('on', flush=True)\ntime.sleep(1000)")
         until_printed(run, "on")
         run.ask_to_stop("a test")
         assert run.wait(60).outcome == "Stopped"

@@ -638,7 +638,7 @@ import os, time
 def prepare_metadata_for_build_wheel(folder, settings=None):
     with open({path!r}, "w") as file:
         file.write(str(os.getpid()))
-    time.sleep(60)
+    time.sleep(1000)
 """
 
 

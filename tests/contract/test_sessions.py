@@ -124,9 +124,9 @@ def test_cells_wait_their_turn_and_say_so(shared, tmp_path):
 
 INTERRUPTED = {
     "a loop": "while True: pass",
-    "sleep": "import time; time.sleep(60)",
+    "sleep": "import time; time.sleep(1000)",
     "a lock": "import threading; lock = threading.Lock(); lock.acquire(); lock.acquire()",
-    "await": "import asyncio; await asyncio.sleep(60)",
+    "await": "import asyncio; await asyncio.sleep(1000)",
     "a loop that awaits": "import asyncio\nwhile True: await asyncio.sleep(0)",
     "a busy coroutine": "async def busy():\n    while True: pass\nawait busy()",
     "a child process": "import subprocess; subprocess.run(['sleep', '60'])",
@@ -149,7 +149,7 @@ def test_a_stop_interrupts_the_cell_and_keeps_the_session(shared, cell):
 
 
 def test_an_interrupt_of_one_awaiting_cell_leaves_no_task_behind(shared):
-    run = shared.begin("import asyncio\nprint('begun')\nawait asyncio.sleep(60)")
+    run = shared.begin("import asyncio\nprint('begun')\nawait asyncio.sleep(1000)")
     until_printed(run, "begun")
     run.stop()
     run.wait(60)
@@ -157,7 +157,7 @@ def test_an_interrupt_of_one_awaiting_cell_leaves_no_task_behind(shared):
 
 
 def test_a_cell_that_handles_the_interrupt_succeeds(shared):
-    run = shared.begin("import time\ntry:\n    print('begun'); time.sleep(60)\nexcept KeyboardInterrupt:\n    w = 1")
+    run = shared.begin("import time\ntry:\n    print('begun'); time.sleep(1000)\nexcept KeyboardInterrupt:\n    w = 1")
     until_printed(run, "begun")
     run.stop()
     assert run.wait(60).outcome == "Succeeded"
@@ -369,7 +369,7 @@ def test_completions_come_from_the_session_and_never_while_a_cell_runs(shared, t
 
 
 def test_a_slow_completion_is_not_waited_for_and_the_next_cell_runs(shared):
-    shared.run("import time\nclass Slow:\n    def __dir__(self):\n        time.sleep(60)\nslow = Slow()")
+    shared.run("import time\nclass Slow:\n    def __dir__(self):\n        time.sleep(1000)\nslow = Slow()")
     assert workers.complete(shared.entry(), "slow", "", "attribute") == ()
     assert shared.text("print('fine')") == "fine\n"
 

@@ -29,7 +29,7 @@ CELL = """
 import os, time
 print("up", flush=True)
 try:
-    time.sleep(60)
+    time.sleep(1000)
 finally:
     print("cleaned", flush=True)
 """

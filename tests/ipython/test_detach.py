@@ -148,7 +148,7 @@ STOPPED = "%%argo --detach -o stopped"
 
 def test_stop_from_another_cell_keeps_the_output_and_raises_stopped(kernel):
     kernel.seen.clear()
-    kernel.run(f"{STOPPED}\nprint('so far', flush=True)\nimport time; time.sleep(60)")
+    kernel.run(f"{STOPPED}\nprint('so far', flush=True)\nimport time; time.sleep(1000)")
     kernel.until(lambda cell, kind, _: (cell, kind) == (STOPPED, "stream"))
     assert kernel.run("%argo stop")["status"] == "ok"
     ended = "argo Stopped"
@@ -237,7 +237,7 @@ local.stop = stop
 def test_a_stopped_cell_is_free_and_its_panel_tells_the_end(kernel):
     kernel.seen.clear()
     assert kernel.run(GATE)["status"] == "ok"
-    asked = kernel.client.execute(f"{STUBBORN}\nimport time\nprint('on', flush=True)\ntime.sleep(60)")
+    asked = kernel.client.execute(f"{STUBBORN}\nimport time\nprint('on', flush=True)\ntime.sleep(1000)")
     kernel.cells[asked] = STUBBORN
     kernel.until(lambda cell, kind, _: (cell, kind) == (STUBBORN, "stream"))
     kernel.manager.interrupt_kernel()

@@ -72,7 +72,7 @@ def test_a_traceback_shows_the_lines_of_earlier_cells(kernel):
 
 def test_an_interrupt_of_the_kernel_keeps_the_session(kernel):
     kernel.run("%%argo -s\nkept = 1")
-    request = kernel.begin("%%argo -s\nimport time\nprint('begun')\ntime.sleep(60)")
+    request = kernel.begin("%%argo -s\nimport time\nprint('begun')\ntime.sleep(1000)")
     kernel.finish(request, until="begun")
     kernel.manager.interrupt_kernel()
     assert "KeyboardInterrupt" in kernel.finish(request).error

@@ -1,6 +1,8 @@
 """The example notebooks under strict nbval, and proof that a changed output would be seen.
 
-Rule: kernels get a history and settings of their own; only uv's cache of downloads is shared.
+Rules:
+- Kernels get a history and settings of their own; only uv's cache of downloads is shared.
+- nbval takes seconds to start: it checks all notebooks of a group, the stored ones and those with a changed output.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from uv_argo_magic.core.view.html import VOLATILE
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "notebooks"
-NAMES = ("argo", "dependencies", "errors", "isolation", "quickstart", "values")
+GROUPS = {"cluster": ("argo",), "local": ("dependencies", "errors", "isolation"), "versions": ("quickstart", "values")}
+"""What the notebooks of a group share: the cluster that they ask for, and whether versions may differ."""
+NAMES = tuple(sorted(name for names in GROUPS.values() for name in names))
 VERDICT = re.compile(r"^(PASSED|FAILED) \S*?(\w+)\.ipynb::Cell (\d+)", re.MULTILINE)
 
 if sys.platform == "win32":
@@ -34,9 +38,16 @@ def cluster(tmp_path_factory):
         yield server.settings
 
 
+pytestmark = pytest.mark.timeout(900)  # the first test of a group runs all of it
+
+
+def group_of(name):
+    return next(group for group, names in GROUPS.items() if name in names)
+
+
 @pytest.fixture(scope="module")
 def surroundings(tmp_path_factory, cluster):
-    """surroundings(name) -> the environment of a kernel that knows nothing of this user, for one notebook."""
+    """surroundings(group) -> the environment of a kernel that knows nothing of this user."""
     home = tmp_path_factory.mktemp("home")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("UV_ARGO_", "JPY_", "PYTEST_"))}
     own = {
@@ -49,31 +60,34 @@ def surroundings(tmp_path_factory, cluster):
         "UV_ARGO_PANEL": "static",
     }
     # A local cell notes settings that only a cluster uses.
-    return lambda name: kept | (cluster if name == "argo" else {}) | own
+    return lambda group: kept | (cluster if group == "cluster" else {}) | own
 
 
-def sanitizers(name):
-    """The patterns for one notebook: versions may differ in quickstart and values, and only there."""
-    files = ["sanitize.cfg"] + (["sanitize-versions.cfg"] if name in ("quickstart", "values") else [])
+def sanitizers(group):
+    """The patterns for a group: versions may differ in one of them only."""
+    files = ["sanitize.cfg"] + (["sanitize-versions.cfg"] if group == "versions" else [])
     return "\n".join((FOLDER / file).read_text(encoding="utf-8") for file in files)
 
 
-def check(folder, name, env):
+def check(folder, group, env):
     """Run all notebooks in a folder as strict nbval; {notebook: {number of a cell: passed}} and the output."""
-    (folder / "sanitize.cfg").write_text(sanitizers(name), encoding="utf-8")
+    (folder / "sanitize.cfg").write_text(sanitizers(group), encoding="utf-8")
     (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     command = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=240", "--nbval-sanitize-with=sanitize.cfg"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *command, "-rA", "--tb=short", "-p", "no:cacheprovider", "--color=no", "."],
+        [
+            sys.executable, "-m", "pytest", "-p", "nbval.plugin", *command, "-rA", "--tb=short",
+            "-p", "no:cacheprovider", "--color=no", ".",
+        ],
         cwd=folder,
-        env=env,
+        env=env | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=280,
+        timeout=840,
         check=False,
-    )
+    )  # fmt: skip
     found = {}
     for verdict, notebook, cell in VERDICT.findall(done.stdout):
         found.setdefault(notebook, {})[int(cell)] = verdict == "PASSED"
@@ -99,12 +113,29 @@ def test_times_and_generated_names_are_what_the_panel_marks_as_such():
     assert f"regex: {VOLATILE}()\nreplace: \\2\n" in (FOLDER / "sanitize.cfg").read_text(encoding="utf-8")
 
 
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory, surroundings):
+    """checked(group, notebooks) -> what `check` says of these; once for each group and kind of notebooks."""
+    known = {}
+
+    def made(group, notebooks):
+        key = group, *notebooks
+        if key not in known:
+            folder = tmp_path_factory.mktemp(group)
+            for name, notebook in notebooks.items():
+                nbformat.write(notebook, folder / f"{name}.ipynb")
+            known[key] = check(folder, group, surroundings(group))
+        return known[key]
+
+    return made
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_a_notebook_gives_what_is_stored(name, tmp_path, surroundings):
-    notebook = load(name)
-    nbformat.write(notebook, tmp_path / f"{name}.ipynb")
-    found, report = check(tmp_path, name, surroundings(name))
-    assert found == {name: dict.fromkeys(range(len(code_cells(notebook))), True)}, report
+def test_a_notebook_gives_what_is_stored(name, checked):
+    group = group_of(name)
+    found, report = checked(group, {one: load(one) for one in GROUPS[group]})
+    assert set(found) == set(GROUPS[group]), report
+    assert found[name] == dict.fromkeys(range(len(code_cells(load(name)))), True), report
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -185,8 +216,8 @@ MUTATIONS = {
 }
 
 
-@pytest.mark.parametrize(("name", "words"), [pytest.param(*key, id=key[0] + ": " + key[1]) for key in MUTATIONS])
-def test_a_changed_output_is_seen(name, words, tmp_path, surroundings):
+def mutated(name, words):
+    """A notebook of a first cell, a stored one and its mutations, and whether nbval must accept each."""
     notebook = load(name)
     setup = code_cells(notebook)[0]
     (stored,) = [cell for cell in code_cells(notebook) if words in cell.source]
@@ -198,6 +229,15 @@ def test_a_changed_output_is_seen(name, words, tmp_path, surroundings):
         cells.append(cell)
         expected[what] = not seen
     notebook.cells = cells
-    nbformat.write(notebook, tmp_path / "mutated.ipynb")
-    found, report = check(tmp_path, name, surroundings(name))
-    assert dict(zip(expected, found["mutated"].values(), strict=True)) == expected, report
+    return notebook, expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "words"), [pytest.param(*key, id=key[0] + ": " + key[1]) for key in MUTATIONS])
+def test_a_changed_output_is_seen(name, words, checked):
+    group = group_of(name)
+    made = {f"mutated{at}": mutated(*key) for at, key in enumerate(MUTATIONS) if key[0] in GROUPS[group]}
+    found, report = checked(group, {one: notebook for one, (notebook, _) in made.items()})
+    at = f"mutated{list(MUTATIONS).index((name, words))}"
+    expected = made[at][1]
+    assert dict(zip(expected, found[at].values(), strict=True)) == expected, report

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import nbformat
 
+from support.waiting import LIMIT
+
 ROOT = Path(__file__).parents[2]
 CHROMIUM = "/usr/bin/chromium"
 KERNELS = ("6.31.0", "7.3.0", "7.4.0")
@@ -76,7 +78,7 @@ class Lab:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/{path}", headers={"Authorization": f"token {self.token}"}, method=method
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             text = answer.read()
         return json.loads(text) if text else None
 
@@ -122,14 +124,14 @@ class Notebook:
         page.goto(f"http://127.0.0.1:{lab.port}/doc/tree/{name}?token={lab.token}")
         page.wait_for_selector(".jp-Notebook .jp-Cell")
         if kernel:
-            page.wait_for_function(KERNEL_IDLE, timeout=30_000)
+            page.wait_for_function(KERNEL_IDLE)
 
     def reload(self):
         """Save the notebook, and reload the page."""
         self.command("docmanager:save")
         # The notebook of a live run is dirty again at once: its file shows that it was saved.
         path = self.lab.notebooks / self.name
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + LIMIT
         while "widget-view" not in path.read_text(encoding="utf-8"):
             assert time.monotonic() < deadline, "the live panel was not saved"
             self.page.wait_for_timeout(50)
@@ -153,13 +155,13 @@ class Notebook:
         """One of JupyterLab's own commands."""
         self.page.evaluate("([n,a])=>window.jupyterapp.commands.execute(n,a)", [name, arguments])
 
-    def ended(self, number, seconds=20):
+    def ended(self, number):
         """Wait until the cell has its number."""
         self.page.wait_for_function(
             "n=>/^\\[\\d+\\]/.test(document.querySelectorAll('.jp-Notebook .jp-Cell')[n]"
             ".querySelector('.jp-InputPrompt').textContent)",
-            arg=number, timeout=seconds * 1000,
-        )  # fmt: skip
+            arg=number,
+        )
 
     def outputs(self, number):
         """The cell's outputs, as they would be saved."""
