@@ -47,6 +47,11 @@ def pytest_xdist_auto_num_workers():
     return cores + (cores + 1) // 2
 
 
+def pytest_report_header(config):
+    left_out = {"slow", "corpus", "cluster"} if config.option.markexpr == "not slow" else set()
+    return f"left out: tests marked {', '.join(sorted(left_out))} (CONTRIBUTING.md)" if left_out else None
+
+
 def pytest_collection_modifyitems(config, items):
     # The folders with the longest files come first, so that no process waits for another at the end.
     items.sort(key=lambda item: next((at for at, name in enumerate(ORDER) if name in item.path.parts), len(ORDER)))

@@ -164,6 +164,43 @@ def test_a_log_that_falls_silent_is_reported_if_a_new_request_is_silent_too(serv
     assert (run.wait(60).outcome, run.logs()) == ("Succeeded", "begun\nend\n")
 
 
+class Quiet:
+    """A pod whose log has one line, and nothing more for as long as one waits; after four requests it is gone."""
+
+    def __init__(self):
+        self.waited = []
+
+    def log(self, pod, *, silence, **_):
+        if len(self.waited) == 4:
+            raise transport.Gone("gone")
+        self.waited.append(silence)
+        return self
+
+    def __iter__(self):
+        yield b"2026-01-01T00:00:00.000000000Z a line\n"
+        raise transport.TimedOut("no data", seconds=self.waited[-1], in_stream=True)
+
+    def close(self):
+        pass
+
+    def pod(self, name):
+        raise transport.Gone("gone")
+
+
+def test_a_log_with_nothing_to_say_is_asked_for_its_last_line_and_not_reported(monkeypatch):
+    monkeypatch.setattr(watchers, "RETRY", (0.0, 0.0))
+    monkeypatch.setattr(watchers, "REPORT_AFTER", -1.0)
+    quiet = Quiet()
+    following = watchers.PodWatchers(quiet, "x")
+    following.read_log({"metadata": {"name": "x", "uid": "1"}, "spec": {"containers": [{"name": "main"}]}})
+    seen = []
+    while not (seen and isinstance(seen[-1], watchers.LogComplete)):
+        seen.append(following.messages.get(timeout=60))
+    assert seen == [watchers.LogText("a line\n"), watchers.LogComplete()]
+    assert quiet.waited == [watchers.SILENCE, watchers.LOG_ANSWER] * 2
+    following.close()
+
+
 def test_a_run_returns_before_argo_gives_its_phase(server, begin):
     server.phase_given.clear()
     one = begin("print(1)")
