@@ -174,8 +174,8 @@ def test_a_stop_of_a_waiting_cell_leaves_the_running_one_alone(shared, tmp_path)
     first = shared.begin(gated(tmp_path / "gate", "u = 1"))
     second = shared.begin("u = 2")
     second.stop()
-    assert second.wait(60).outcome == "Stopped"
     (tmp_path / "gate").touch()
+    assert second.wait(60).outcome == "Stopped"
     assert first.wait(60).outcome == "Succeeded"
     assert shared.text("print(u)") == "1\n"
 
