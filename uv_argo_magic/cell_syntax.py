@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import re
 import sys
 import tokenize
 from pathlib import PurePath
+from typing import TYPE_CHECKING
 
 from uv_argo_magic import remote_traceback
 from uv_argo_magic.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _ENCODING = re.compile(r"^([ \t\f]*#.*?coding[:=][ \t]*)[-\w.]+", re.MULTILINE)
 """PEP 263: the line that declares an encoding, up to its name."""
@@ -45,6 +50,12 @@ def read_script(data: bytes, name: str) -> str:
     return text
 
 
+@functools.lru_cache(maxsize=4)
+def parses(text: str) -> bool:
+    """Whether this Python can parse a cell, or the Python that runs it has to report it; asked three times a cell."""
+    return syntax_error(text, "<cell>", 0) is None
+
+
 def syntax_error(cell: str, name: str, offset: int) -> SyntaxError | None:
     """The cell's syntax error, its lines counted from `offset`; None if it compiles."""
     try:
@@ -56,14 +67,17 @@ def syntax_error(cell: str, name: str, offset: int) -> SyntaxError | None:
     return None
 
 
-def refuse_invalid_python(name: str, cell: str, code: str = "", offset: int = 1) -> None:
-    """Refuse a cell that this Python cannot compile; `name` is that of its text, `offset` the lines above it.
+def refuse_invalid_python(get_name: Callable[[], str], cell: str, code: str = "", offset: int = 1) -> None:
+    """Refuse a cell that this Python cannot compile; `get_name` gives that of its text; `offset` lines are above it.
 
     `code` is the translation of a cell with IPython's syntax (engine/ipython_syntax.py), "" for plain Python.
 
     Raises:
         CellFailed: named SyntaxError, and shown as IPython shows one in a plain cell.
     """
+    if parses(code or cell):
+        return
+    name = get_name()
     error = syntax_error(code or cell, name, offset)
     if error is None:
         return

@@ -12,6 +12,7 @@ Rules:
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 from dataclasses import fields
@@ -75,12 +76,23 @@ class Sources:
     @classmethod
     def of(cls, environ: Mapping[str, str] = os.environ, folder: Path | None = None) -> Sources:
         """Those of this environment, and of the notebook's folder (default: the working directory)."""
-        found = dict.fromkeys((Path(folder or Path.cwd(), FILE), paths.config_dir(environ) / FILE))
+        found = _files(folder or Path.cwd(), paths.config_dir(environ))
         return cls(
-            variables={name: environ[name] for name in environ if name.startswith("UV_ARGO_")},
+            variables={name: environ[name] for name in _own_names(environ)},
             default_backend=base.default_name(environ),
             files=tuple((path, version) for path in found if (version := _version(path))),
         )
+
+
+@functools.lru_cache(maxsize=16)
+def _files(folder: Path, user_folder: Path) -> tuple[Path, ...]:
+    return tuple(dict.fromkeys((folder / FILE, user_folder / FILE)))
+
+
+def _own_names(environ: Mapping[str, str]) -> list[str]:
+    if environ is os.environ and os.supports_bytes_environ:  # without decoding all names, for each cell
+        return [os.fsdecode(name) for name in os.environb if name.startswith(b"UV_ARGO_")]
+    return [name for name in environ if name.startswith("UV_ARGO_")]
 
 
 def layers(

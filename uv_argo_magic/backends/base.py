@@ -13,13 +13,13 @@ import enum
 import functools
 import importlib
 import operator
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from uv_argo_magic.backends import prestart
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.core.suggest import unknown
-from uv_argo_magic.errors import BackendUnavailable, SpecError
+from uv_argo_magic.errors import BackendError, BackendUnavailable, SpecError
 
 if TYPE_CHECKING:
     import socket
@@ -226,6 +226,14 @@ class Diagnoses(Protocol):
 
     def run_checks(self, name: str) -> Iterator[Check]:
         """Checks of a run that has started."""
+
+
+@runtime_checkable
+class Polls(Protocol):
+    """A backend that can tell whether the log of a run has grown, so that its reader need not wait for it."""
+
+    def has_more(self, seconds: float) -> bool:
+        """Whether `watch` of the run that was submitted last gives something within some seconds, after the first."""
 
 
 @runtime_checkable
@@ -450,6 +458,25 @@ def exporter(backend: Backend, name: str) -> Exports:
     raise SpecError(f"the {name} backend has no manifests", hint=f"{hint}xport a script: --to FILE.py.")
 
 
+class NotTaken(Exception):
+    """Raised by `watch`: the backend did not take a run that `submit` had only sent."""
+
+    def __init__(self, problem: BackendError) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
+
+
+def _as(part: Any, backend: Backend) -> Any:
+    """The backend if it has this optional part, which has methods only, or None; asked for each cell."""
+    return backend if _has(type(backend), part) else None
+
+
+@functools.cache
+def _has(kind: type, part: Any) -> bool:
+    """Whether a class has the methods of a protocol: Python takes 0.1 ms to find that out."""
+    return issubclass(kind, part)
+
+
 def checks(backend: Backend, spec: RunSpec) -> Iterator[Check]:
     """The backend's checks before anything runs."""
     if isinstance(backend, Diagnoses):
@@ -464,8 +491,9 @@ def run_checks(backend: Backend, name: str) -> Iterator[Check]:
 
 def warm(backend: Backend, guest: str, spec: RunSpec) -> None:
     """Let the backend prepare for a run like this."""
-    if isinstance(backend, Warms):
-        backend.warm(guest, spec)
+    warms: Warms | None = _as(Warms, backend)
+    if warms is not None:
+        warms.warm(guest, spec)
     prestart.end_unused()
 
 
@@ -488,14 +516,20 @@ def remote_sessions(name: str) -> RemoteSessions | None:
     Raises:
         BackendUnavailable: it cannot be loaded.
     """
-    backend = load(name)
-    return backend if isinstance(backend, RemoteSessions) else None
+    remote: RemoteSessions | None = _as(RemoteSessions, load(name))
+    return remote
 
 
 def answer(backend: Backend, name: str, text: str, *, refused: str) -> None:
     """Answer the question of a run; nothing if the backend's cells cannot ask."""
     if isinstance(backend, Answers):
         backend.answer(name, text, refused=refused)
+
+
+def polled(backend: Backend) -> Callable[[float], bool] | None:
+    """`has_more` of a backend that has just submitted a run, if it can tell."""
+    polls: Polls | None = _as(Polls, backend)
+    return polls.has_more if polls is not None else None
 
 
 def runs(backend: Backend, settings: Settings) -> tuple[RemoteRun, ...] | None:
@@ -526,7 +560,8 @@ def sessions(name: str, settings: Settings, *, all_namespaces: bool) -> tuple[Re
 
 def policy(backend: Backend, settings: Settings) -> PolicyText | None:
     """The package policy of the backend; None if it keeps none."""
-    return backend.policy(settings) if isinstance(backend, Policies) else None
+    policies: Policies | None = _as(Policies, backend)
+    return policies.policy(settings) if policies is not None else None
 
 
 def manual_stop_commands(backend: Backend, name: str) -> tuple[str, ...]:

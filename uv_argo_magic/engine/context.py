@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,11 @@ from uv_argo_magic.core.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+@functools.lru_cache(maxsize=4)
+def _folder(path: str) -> Path:
+    return Path(path)
 
 
 @frozen
@@ -56,7 +62,7 @@ class CellContext:
             names=names,
             traits=traits,
             environ=os.environ,
-            folder=Path.cwd(),
+            folder=_folder(os.getcwd()),  # noqa: PTH109 - a Path is made once
             notebook=notebook,
             line_offset=line_offset,
             number=number,

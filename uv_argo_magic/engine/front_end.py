@@ -31,6 +31,8 @@ class FrontEnd(Protocol):
     """What a user types before a command: "%argo", "uv-argo"."""
     keeps_warm: bool
     """Whether another cell is likely to follow: the local backend then starts its process ahead."""
+    waits_for_end: bool
+    """Whether `follow` waits for the end of the run, so that it may be learned there that the run was not accepted."""
 
     def check_syntax(self, cell: str, code: str, python: str) -> None:
         """Refuse a cell that is not Python, if this process can tell for that version ("": not known yet).
@@ -89,6 +91,7 @@ class QuietFrontEnd:
     document = ""
     command = "uv-argo"
     keeps_warm = False
+    waits_for_end = False
 
     def check_syntax(self, cell: str, code: str, python: str) -> None:
         """Nothing: the run reports what is wrong."""
@@ -144,7 +147,7 @@ class SourceFrontEnd(QuietFrontEnd):
             CellFailed: the code has a syntax error.
         """
         if cell_syntax.is_this_version(python):
-            cell_syntax.refuse_invalid_python(self._name, cell, offset=0)
+            cell_syntax.refuse_invalid_python(lambda: self._name, cell, offset=0)
 
     def show_notes(self, notes: tuple[str, ...], settings: Settings) -> None:  # noqa: ARG002 - the protocol's signature
         """Show each as `notify` does."""

@@ -13,6 +13,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from uv_argo_magic import cell_syntax
 from uv_argo_magic.core import requirements as grammar
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.requirements.model import Requirement
@@ -62,23 +63,13 @@ class MagicCall:
 
 def translate(cell: str) -> str:
     """The cell as Python, line for line; "" if it has nothing of IPython's syntax."""
-    if _parses(cell):
+    if cell_syntax.parses(cell):
         return ""
     try:
         code = _translate(cell)
     except (SyntaxError, RuntimeError):  # not to be translated: Python reports what is wrong with it
         return ""
     return "" if code == cell else code
-
-
-def _parses(text: str) -> bool:
-    try:
-        compile(text, "<cell>", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    except SyntaxError:
-        return False
-    except (ValueError, RecursionError, MemoryError):  # null bytes, or too deep for this parser
-        return True
-    return True
 
 
 def _translate(cell: str) -> str:
@@ -106,7 +97,7 @@ def _translate(cell: str) -> str:
     if lines and lines[0].startswith("%%") and "?" not in lines[0].split()[0]:
         name, _, argument = lines[0][2:].rstrip().partition(" ")
         body = "".join(lines[1:])
-        if name in PYTHON_BODIES and not _parses(body):
+        if name in PYTHON_BODIES and not cell_syntax.parses(body):
             body = _translate(body) if body.strip() else body
         call = f"get_ipython().run_cell_magic({name!r}, {argument!r}, {body!r})\n"
         return "".join(above) + call + "\n" * body.count("\n")

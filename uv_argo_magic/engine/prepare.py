@@ -91,7 +91,10 @@ def prepare(  # noqa: PLR0913 - by keyword, each with a default that a plain cel
             "UV_INDEX_NAME_PASSWORD; for the cluster, add --set index_secrets=NAME=SECRET.",
         )
     spec = checks.begin(spec, backend, notebook)
-    target = find_target(spec, backend, notify=notify, cancelled=cancelled)
+    if session is not None and session.interpreter is not None:
+        target = RunTarget(requested=spec, spec=spec, backend=backend, interpreter=session.interpreter)
+    else:
+        target = find_target(spec, backend, notify=notify, cancelled=cancelled)
     missing: Resolution | None = None
     if session is not None and session.lock is not None:
         resolver = functools.partial(target.resolver, notebook)

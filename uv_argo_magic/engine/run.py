@@ -14,12 +14,13 @@ import functools
 import json
 import math
 import os
+import signal
 import sys
 import threading
 import time
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from uv_argo_magic import values
 from uv_argo_magic._os import paths, threads
@@ -36,7 +37,7 @@ from uv_argo_magic.renderers.remote_result import RemoteResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from types import ModuleType
+    from types import FrameType, ModuleType
 
     from uv_argo_magic.core.spec.run_spec import Settings
     from uv_argo_magic.engine.find_run import RunRef
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
 
 LAST_VALUE = "_"
 """The name of the value of a cell's last expression, as in IPython."""
+QUICK = 0.05
+"""Seconds for which the thread that follows a run may read it itself."""
 PACE = 0.05
 """Seconds between two updates of a renderer: 20 a second, more than a browser shows."""
 TICK = 0.25
@@ -105,8 +108,11 @@ def start(  # noqa: PLR0913 - by keyword, each with a default
     hooks: Hooks | None = None,
     run_id: str = "",
     began_at: float = 0.0,
+    is_followed: bool = False,
 ) -> Run:
     """Submit a run and follow it; with `warm` the backend prepares for the next one at its end.
+
+    The caller of a run that `is_followed` calls `follow` at once.
 
     `run_id` is from `new_id` (default: another one), `began_at` when its preparation began (Unix seconds; 0: now).
 
@@ -151,6 +157,7 @@ def start(  # noqa: PLR0913 - by keyword, each with a default
         chosen, run_id=run_id, submitted=submitted, nonce=prepared.program.nonce, settings=spec.settings,
         resolution=prepared.resolution, files=files, hooks=hooks, began_at=began_at,
         warm=functools.partial(base.warm, chosen, prepared.program.guest, spec) if warm else None,
+        has_more=base.polled(chosen) if is_followed else None,
     )  # fmt: skip
     lock = prepared.resolution
     # A later cell of a session has its packages already; uv must not run again for each of them.
@@ -181,14 +188,17 @@ def _write_pushed(prepared: Prepared) -> None:
 def _keep_refusal(files: RunFiles, run_id: str, problem: BaseException) -> None:
     """Write to the history that the run was not submitted, and why."""
     now = time.time()
-    event: events.Event
+    event: events.Event = events.StopRequested(by="an interrupt", t=now)
     if isinstance(problem, Exception):
-        hint = getattr(problem, "hint", "")
-        event = events.NodePhase(phase=events.NOT_STARTED, message="; ".join(filter(None, (str(problem), hint))), t=now)
-    else:
-        event = events.StopRequested(by="an interrupt", t=now)
+        event = _not_started(problem)
     with contextlib.suppress(OSError):
         files.finish(fold([event, events.LogEnded(t=now)], RunState(run=run_id)))
+
+
+def _not_started(problem: Exception) -> events.NodePhase:
+    hint = getattr(problem, "hint", "")
+    message = "; ".join(filter(None, (str(problem), hint)))
+    return events.NodePhase(phase=events.NOT_STARTED, message=message, t=time.time())
 
 
 def join(
@@ -232,6 +242,7 @@ class Run:
         warm: Callable[[], object] | None = None,
         hooks: Hooks | None = None,
         began_at: float = 0.0,
+        has_more: Callable[[float], bool] | None = None,
     ) -> None:
         self.id = run_id
         self.name = submitted.name
@@ -255,9 +266,15 @@ class Run:
         self._is_read = threading.Event()
         """Set when the backend has reported everything."""
         self._explaining: threading.Thread | None = None
+        self._refusal: BackendError | None = None
+        """Why the backend did not take it, if `submit` could not tell."""
         self._take(*([events.Preparing(t=began_at, sent=submitted.sent)] if began_at else []), submitted)
         self._keep(lambda files: files.note("name", submitted.name))
-        threads.start(self._read, f"uv-argo-{run_id}")
+        self._has_more = has_more
+        """Lets `follow` read the beginning, as long as the thread has not been started."""
+        self._items = backend.watch(submitted.name)
+        if has_more is None:
+            threads.start(self._read, f"uv-argo-{run_id}")
 
     def __repr__(self) -> str:
         return f"<Run {self.id}: {messages.title(self.state)}>"
@@ -315,8 +332,10 @@ class Run:
             KeyboardInterrupt: after the run was stopped, or by the second interrupt with the run still ending.
         """
         try:
+            self._read_here()
             self._show_until(renderers, None if hand_over is None else FREE_AFTER, is_left)
         except KeyboardInterrupt:
+            self._read_on()
             if not stops:
                 raise
             self.ask_to_stop("an interrupt")
@@ -331,9 +350,51 @@ class Run:
                 if not has_viewer:
                     sys.stderr.write(self._left_behind())
             raise
+        finally:
+            self._read_rest()
         if not self.state.ended and hand_over is not None and not is_left():
             hand_over()
         return self.state
+
+    def _read_here(self) -> None:
+        """Read what comes soon in this thread: a quick cell is over before another thread has run.
+
+        Raises:
+            KeyboardInterrupt: the user interrupted it.
+        """
+        has_more = self._has_more
+        is_main = threading.current_thread() is threading.main_thread()
+        if has_more is None or not is_main or signal.getsignal(signal.SIGINT) is None:
+            self._read_on()
+            return
+        until = time.monotonic() + QUICK
+        with _interrupt_later():  # it would break the log in two
+            self._read_one()  # what is known without waiting
+            while not self.state.ended and not self.state.question and has_more(max(0.0, until - time.monotonic())):
+                if not self._read_one():
+                    break
+        if not self.state.ended:
+            self._read_on()
+
+    def _read_rest(self) -> None:
+        """Read what is left of a run that has ended in this thread, if it is there; else in another one."""
+        has_more = self._has_more
+        if has_more is not None and self.state.ended and not self._must_make_room():
+            with _interrupt_later():
+                while self._has_more is not None and has_more(0.0):
+                    if not self._read_one():
+                        self._has_more = None
+                        self._end_reading()
+        self._read_on()
+
+    def _must_make_room(self) -> bool:
+        return self._files is not None and self._files.must_make_room(ROOM_SECONDS)
+
+    def _read_on(self) -> None:
+        """Read everything else in the thread."""
+        if self._has_more is not None:
+            self._has_more = None
+            threads.start(self._read, f"uv-argo-{self.id}")
 
     def _left_behind(self) -> str:
         commands = "".join(f"    {line}\n" for line in base.manual_stop_commands(self._backend, self.name))
@@ -378,7 +439,10 @@ class Run:
 
         Raises:
             RunError: InstallFailed, CellFailed, NodeFailed or Stopped, with the state.
+            BackendError: the backend did not take it.
         """
+        if self._refusal is not None:
+            raise self._refusal
         state = self.state
         if state.outcome == "Succeeded":
             if state.values and (problems := self._received[1]):
@@ -506,27 +570,42 @@ class Run:
 
     def _read(self) -> None:
         """The thread: everything that the backend reports, to its end."""
+        while self._read_one():
+            pass
+        self._end_reading()
+
+    def _end_reading(self) -> None:
+        """The backend has reported everything."""
+        self._take(events.LogEnded(t=time.time()))
+        with contextlib.suppress(BackendError):
+            self._backend.delete(self.name)
+        if self._warm is not None:
+            self._warm()
+        if self._must_make_room():
+            self._keep(lambda files: files.make_room())
+        self._is_read.set()
+
+    def _read_one(self) -> bool:
+        """Take one more thing that the backend reports; False: there is none."""
         try:
-            for item in self._backend.watch(self.name):
-                if isinstance(item, str):
-                    self._keep(functools.partial(_append, item))
-                    self._take(*events.decode(item, self._nonce))
-                else:
-                    self._take(item)
+            item = next(self._items, None)
+            if isinstance(item, str):
+                self._keep(functools.partial(_append, item))
+                self._take(*events.decode(item, self._nonce))
+            elif item is not None:
+                self._take(item)
+        except base.NotTaken as refused:
+            self._refusal = refused.problem
+            self._take(_not_started(refused.problem))
         except (BackendError, ProtocolError) as problem:
             message = ". ".join(part for part in (str(problem), problem.hint) if part)
             self._take(events.NodePhase(phase=type(problem).__name__, message=message, t=time.time()))
         except Exception as problem:  # noqa: BLE001 - a defect of a backend must be an outcome, or the run never ends
             message = f"internal error in {type(self._backend).__name__}: {type(problem).__name__}: {problem}"
             self._take(events.NodePhase(phase="Unknown", message=message, t=time.time()))
-        finally:
-            self._take(events.LogEnded(t=time.time()))
-            with contextlib.suppress(BackendError):
-                self._backend.delete(self.name)
-            if self._warm is not None:
-                self._warm()
-            self._keep(lambda files: files.make_room(ROOM_SECONDS))
-            self._is_read.set()
+        else:
+            return item is not None
+        return False
 
     def _take(self, *new_events: events.Event) -> None:
         """Fold events into the state; the history is written afterwards, without the lock."""
@@ -577,6 +656,19 @@ def _outcome() -> ModuleType:
     from uv_argo_magic.engine import outcome  # noqa: PLC0415 - 3 ms, and most runs succeed
 
     return outcome
+
+
+@contextlib.contextmanager
+def _interrupt_later() -> Iterator[None]:
+    """Let an interrupt of the main thread take effect at the end."""
+    came: list[tuple[int, FrameType | None]] = []
+    handler: Any = signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if came and callable(handler):
+        handler(*came[0])
 
 
 def _values_folder(files: RunFiles | None) -> Path | None:

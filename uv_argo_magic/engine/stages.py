@@ -143,7 +143,7 @@ def submit(
     """
     return runs.start(
         prepared,
-        backend=session.runs(prepared) if session else None,
+        backend=session.runs(prepared, waits=not front_end.waits_for_end) if session else None,
         history=front_end.history(prepared.spec.settings),
         notebook=front_end.document,
         warm=front_end.keeps_warm,
@@ -156,4 +156,5 @@ def submit(
         ),
         run_id=run_id,
         began_at=began_at,
+        is_followed=front_end.waits_for_end,
     )

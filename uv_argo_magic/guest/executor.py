@@ -202,6 +202,8 @@ def _bodies(code):
     """The code, and the body of the cell magic that it is, and so on."""
     while code is not None:
         yield code
+        if "run_cell_magic" not in code:
+            return
         try:
             body = ast.parse(code).body
         except (SyntaxError, ValueError):
@@ -237,6 +239,8 @@ def _target(node):
 
 def _silenced(source):
     """Whether the last token is a semicolon, which in a notebook silences the value."""
+    if ";" not in source:
+        return False
     last = ""
     try:
         for token in tokenize.generate_tokens(io.StringIO(source).readline):

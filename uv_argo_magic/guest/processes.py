@@ -23,8 +23,9 @@ def oom_kills():
     total = 0
     for path in OOM_COUNTERS:
         try:
-            with open(path) as file:
-                total += sum(int(line.split()[1]) for line in file if line.startswith("oom_kill "))
+            with open(path) as file:  # 200 lines
+                _, found, rest = ("\n" + file.read()).partition("\noom_kill ")
+            total += int(rest.split(None, 1)[0]) if found else 0
         except (OSError, ValueError):
             pass
     return total

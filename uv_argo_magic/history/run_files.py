@@ -1,7 +1,8 @@
 """The writing side of one run's folder (store.py has its layout).
 
-Rule: the cell of a quick run does not wait for the disk. A run that may be written `later` is written LATER seconds
-after its beginning, in a thread, or earlier if this process reads the history or ends.
+Rule: the cell of a quick run does not wait for the disk. A run that may be written `later` is written in a thread,
+LATER seconds after the newest run began, so that cells in quick succession do not wait for it either; but at most
+LATEST seconds after its own beginning, and before this process reads the history or ends.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
-from uv_argo_magic._os import atomic_write, process_id
+from uv_argo_magic._os import atomic_write, process_id, threads
 from uv_argo_magic.core.resolution.lock import Lock, Resolution
 from uv_argo_magic.history.entry import HIDDEN, SCHEMA, summarize
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _KEY = re.compile(r"[a-z][a-z0-9-]{0,31}")
 LATER = 0.1
+LATEST = 2.0
 
 
 @dataclass(kw_only=True)
@@ -63,7 +65,7 @@ class RunFiles:
             if self._held is not None:
                 self._held.log.append(text)
                 return
-        self._append(text)
+        self._append_to("log.txt", text)
 
     def note(self, key: str, value: str) -> None:
         """Keep a short text under a key ([a-z0-9-]); for `pid`, which process that is as well."""
@@ -83,7 +85,7 @@ class RunFiles:
             if self._held is not None:
                 self._held.resolution = resolution
                 return
-        self._write_lock(resolution)
+        atomic_write.write(self.folder / "lock.json", _lock_document(resolution))
 
     def stop_asked(self) -> str:
         """Who requested a stop, perhaps in another process; "" if there is no request."""
@@ -98,7 +100,7 @@ class RunFiles:
             if self._held is not None:
                 self._held.end = state
                 return
-        self._write_end(state)
+        atomic_write.write(self.folder / "state.json", _end_document(state))
 
     def write_held(self) -> None:
         """Write what is not on the disk yet."""
@@ -112,12 +114,12 @@ class RunFiles:
             return
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         self.folder.mkdir(mode=0o700, exist_ok=True)
-        self._write_lock(held.resolution)
+        self._append_to("lock.json", _lock_document(held.resolution))
         if held.log:
-            self._append("".join(held.log))
+            self._append_to("log.txt", "".join(held.log))
         if held.end is not None:
-            self._write_end(held.end)
-        # Last: a folder without it is not listed.
+            self._append_to("state.json", _end_document(held.end))
+        # Last, and aside: a folder without it is not listed.
         document = {
             "schema": SCHEMA,
             **held.first,
@@ -127,32 +129,22 @@ class RunFiles:
         }
         atomic_write.write(self.folder / "spec.json", json.dumps(document))
 
-    def _append(self, text: str) -> None:
-        descriptor = os.open(self.folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    def _append_to(self, name: str, text: str) -> None:
+        descriptor = os.open(self.folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", newline="") as file:
             file.write(text)
 
-    def _write_lock(self, resolution: Resolution) -> None:
-        document: dict[str, object] = {"schema": SCHEMA}
-        if isinstance(resolution, Lock):
-            document |= {"key": resolution.key, "lock": json.loads(resolution.to_json())}
-        else:
-            document |= {"unresolved": resolution.lines, "reason": resolution.reason}
-        atomic_write.write(self.folder / "lock.json", json.dumps(document))
-
-    def _write_end(self, state: RunState) -> None:
-        summary = summarize(state)
-        atomic_write.write(self.folder / "state.json", json.dumps({"schema": SCHEMA, **vars(summary)}))
-
-    def make_room(self, interval: float = 0.0) -> None:
-        """Remove the oldest runs that ended, until the history's bounds hold; at most once in `interval` seconds.
+    def must_make_room(self, interval: float) -> bool:
+        """Whether this process has not made room for `interval` seconds.
 
         It reads every kept run: 40 ms, in which the next cell of a session has begun and ended.
         """
-        now = time.monotonic()
-        if now - _pruned_at.get(self.history.root, -interval) >= interval:
-            _pruned_at[self.history.root] = now
-            self.history.prune()
+        return time.monotonic() - _pruned_at.get(self.history.root, -interval) >= interval
+
+    def make_room(self) -> None:
+        """Remove the oldest runs that ended, until the history's bounds hold."""
+        _pruned_at[self.history.root] = time.monotonic()
+        self.history.prune()
 
 
 @dataclass(kw_only=True)
@@ -165,6 +157,16 @@ class _Held:
     notes: dict[str, str]
     log: list[str] = field(default_factory=list)
     end: RunState | None = None
+
+
+def _lock_document(resolution: Resolution) -> str:
+    if isinstance(resolution, Lock):
+        return f'{{"schema": {SCHEMA}, "key": {json.dumps(resolution.key)}, "lock": {resolution.to_json()}}}'
+    return json.dumps({"schema": SCHEMA, "unresolved": resolution.lines, "reason": resolution.reason})
+
+
+def _end_document(state: RunState) -> str:
+    return json.dumps({"schema": SCHEMA, **vars(summarize(state))})
 
 
 def masked(spec: RunSpec) -> dict[str, object]:
@@ -205,16 +207,20 @@ class _Later:
         self._writing = threading.Lock()
         """Held while runs are written, so that a reader of the history waits for them."""
         self._is_started = False
+        self._oldest = self._newest = 0.0
+        """When the runs that wait were added."""
         atexit.register(self.write)
         os.register_at_fork(after_in_child=self._forget)
 
     def add(self, files: RunFiles) -> None:
         """Write this run later."""
         with self._lock:
+            self._newest = time.monotonic()
+            self._oldest = self._oldest if self._waiting else self._newest
             self._waiting.append(files)
             must_start, self._is_started = not self._is_started, True
         if must_start:
-            threading.Thread(target=self._run, name="uv-argo-history", daemon=True).start()
+            threads.start(self._run, "uv-argo-history")
 
     def write(self) -> None:
         """Write all of them now."""
@@ -230,6 +236,9 @@ class _Later:
     def _run(self) -> None:
         while True:
             time.sleep(LATER)
+            now = time.monotonic()
+            if now - self._newest < LATER and now - self._oldest < LATEST:
+                continue
             self.write()
             with self._lock:
                 if not self._waiting:

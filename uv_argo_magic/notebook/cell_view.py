@@ -89,14 +89,14 @@ class CellView:
         """Whether the same cell, run from another page, goes on with the run."""
         return self._left.is_set() and self._run is not None and not self._run.state.ended
 
-    def prepare(self, work: Callable[[threading.Event], Prepared], *, is_instant: bool = False) -> Prepared:
-        """Do the work and show that it goes on; setting the event ends it. There is nothing to show where `is_instant`.
+    def prepare(self, work: Callable[[threading.Event], Prepared]) -> Prepared:
+        """Do the work and show that it goes on; setting the event ends it.
 
         Raises:
             KeyboardInterrupt: the user interrupted it.
             Stopped: the user stopped it.
         """
-        if self._sink is None or is_instant:
+        if self._sink is None:
             return work(self._cancelled)
         with self._listening() as pump, ThreadPoolExecutor(1, "uv-argo-prepare") as executor:
             future = executor.submit(work, self._cancelled)

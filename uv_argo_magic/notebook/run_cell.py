@@ -5,6 +5,7 @@ Rule: %load_ext does not import this module; the first cell does.
 
 from __future__ import annotations
 
+import functools
 import getpass
 import threading
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,7 @@ def run_cell(text: str, cell: str, options: RunOptions, request: Request) -> obj
     """
     shell: Shell = request.shell
     context = request.context
-    front_end = CellFrontEnd(rebuild.find_cell_name(shell, text, cell), context.notebook, options, request)
+    front_end = CellFrontEnd(rebuild.cell_namer(shell, text, cell), context.notebook, options, request)
     started = None if options.dry_run else reconnect.find(reconnect.current_request(shell))
     try:
         run = execute(cell, options, context, front_end) if started is None else front_end.resume(started)
@@ -76,11 +77,12 @@ class CellFrontEnd:
     command = "%argo"
     keeps_warm = True
 
-    def __init__(self, name: str, notebook: str, options: RunOptions, request: Request) -> None:
+    def __init__(self, get_name: Callable[[], str], notebook: str, options: RunOptions, request: Request) -> None:
         self.document = notebook
+        self.waits_for_end = not options.detach
         self.is_detached = False
         self._view: CellView | None = None
-        self._name = name
+        self._get_name = get_name
         self._options = options
         self._request = request
         self._shell: Shell = request.shell
@@ -102,14 +104,15 @@ class CellFrontEnd:
             CellFailed: the cell has a syntax error.
         """
         if cell_syntax.is_this_version(python):
-            cell_syntax.refuse_invalid_python(self._name, cell, code)
+            cell_syntax.refuse_invalid_python(self._get_name, cell, code)
 
     def prepare(self, work: Callable[[threading.Event], Prepared], spec: RunSpec, run_id: str) -> Prepared:
         """Do the work, and show that it goes on."""
         if self._options.dry_run:
             return work(threading.Event())
-        is_instant = bool(spec.session) and not spec.requirements and "%pip" not in spec.cell
-        return self._open_view(spec, run_id).prepare(work, is_instant=is_instant)
+        if spec.session and not spec.requirements and "%pip" not in spec.cell:
+            return work(threading.Event())  # nothing to show: it takes a millisecond
+        return self._open_view(spec, run_id).prepare(work)
 
     def notify(self, note: str) -> None:
         """Show a note, marked as ours: it is not output of the cell."""
@@ -137,8 +140,8 @@ class CellFrontEnd:
         for run in frames.unknown_cells(remote):
             entry = self._request.history.read().find(run)
             if entry is not None:
-                frames.remember_cell(run, frames.add_cell(f"cell of {run}", entry.cell, 1))
-        return rebuild.rebuild(remote, state=state, cell_name=self._name)
+                frames.remember_cell(run, functools.partial(frames.add_cell, f"cell of {run}", entry.cell, 1))
+        return rebuild.rebuild(remote, state=state, cell_name=self._get_name())
 
     def bind(self, values: dict[str, object]) -> None:
         """Bind the pulled variables in the notebook."""
@@ -166,7 +169,7 @@ class CellFrontEnd:
     def follow(self, run: Run, prepared: Prepared) -> bool:
         """Show the run in the cell; False if it goes on in the background, or in another page."""
         if prepared.spec.session:
-            frames.remember_cell(run.id, self._name)
+            frames.remember_cell(run.id, self._get_name)
             late_output.expect(run.id, self._shell, prepared.spec.session)
         if self._options.out:
             self._shell.push({self._options.out: run})

@@ -7,6 +7,7 @@ Rules:
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,9 +40,14 @@ def find(document: str = "") -> tuple[Path, ...]:
                 f"the package policy {path} does not exist", hint=f"Correct or remove the variable {VARIABLE}."
             )
         found.append(path)
-    folders = [Path(document).parent, Path()] if document else [Path()]
-    found += [(folder / FILE).absolute() for folder in folders if _is_there(folder / FILE)]
+    found += [path.absolute() for path in _beside(document) if _is_there(path)]
     return tuple(dict.fromkeys(found))
+
+
+@functools.lru_cache(maxsize=16)
+def _beside(document: str) -> tuple[Path, ...]:
+    """Where the policy of a folder may be: beside the notebook, and in the working directory."""
+    return (Path(document).parent / FILE, Path(FILE)) if document else (Path(FILE),)
 
 
 def _is_there(path: Path) -> bool:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from uv_argo_magic.core.frozen import frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from uv_argo_magic.core.protocol.remote_error import Frame, RemoteError
 
@@ -55,12 +55,13 @@ def _short(file: str) -> str:
 
 _SESSION_CELL = re.compile(r"[\\/]cell-(\d{8}-\d{6}-[0-9a-f]+)\.py\Z")
 """The file of a session's cell, and the run that it is."""
-_session_cells: dict[str, str] = {}
+_session_cells: dict[str, Callable[[], str]] = {}
+"""Run -> the name of its cell, which makes the text available to tracebacks."""
 
 
-def remember_cell(run: str, name: str) -> None:
-    """Let frames of this run's cell, called by later cells of its session, be shown in the cell `name`."""
-    _session_cells[run] = name
+def remember_cell(run: str, get_name: Callable[[], str]) -> None:
+    """Let frames of this run's cell, called by later cells of its session, be shown in the cell of this name."""
+    _session_cells[run] = get_name
 
 
 def unknown_cells(remote: RemoteError) -> tuple[str, ...]:
@@ -179,7 +180,8 @@ OPERAND = "__operand__"
 def _frame(frame: Frame, location: FrameLocation) -> types.TracebackType | None:
     """A traceback entry whose frame has the name, the position and the arguments of `frame`."""
     match = None if frame.cell else _SESSION_CELL.search(frame.file)
-    earlier_cell = _session_cells.get(match[1], "") if match else ""
+    get_name = _session_cells.get(match[1]) if match else None
+    earlier_cell = get_name() if get_name else ""
     ours = frame.cell and bool(location.cell_name)
     shift = location.line_offset if ours else 0
     line = max(1, frame.line + shift)

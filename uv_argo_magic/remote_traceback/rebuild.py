@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import functools
 import sys
 import traceback
 from types import ModuleType
@@ -25,7 +26,7 @@ from uv_argo_magic.errors import CellFailed
 from uv_argo_magic.remote_traceback import frames
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import FrameType, TracebackType
 
     from uv_argo_magic.core.protocol.state import RunState
@@ -207,6 +208,11 @@ def show_groups(shell: Shell) -> None:
 
 def find_cell_name(shell: Shell, line: str, cell: str, magic: str = "argo") -> str:
     """The name under which tracebacks show this cell as `Cell In[n]`; call it while the magic runs."""
+    return cell_namer(shell, line, cell, magic)()
+
+
+def cell_namer(shell: Shell, line: str, cell: str, magic: str = "argo") -> Callable[[], str]:
+    """A function that gives that name: few cells need it, and IPython hashes all of their text for it."""
     number = shell.execution_count
     frame: FrameType | None = sys._getframe()  # noqa: SLF001 - no API has the number of the running cell
     names = getattr(shell.compile, "_filename_map", {})
@@ -215,8 +221,9 @@ def find_cell_name(shell: Shell, line: str, cell: str, magic: str = "argo") -> s
             number = names[frame.f_code.co_filename]  # the outermost counts: a function may come from another cell
         frame = frame.f_back
     # The magic's line is not Python: as a comment (`clean` removes its sign) the rest can be parsed.
-    name: str = shell.compile.cache(f"{frames.HIDDEN_COMMENT}%%{magic} {line}".rstrip() + "\n" + cell, number)
-    return name
+    return functools.cache(
+        lambda: str(shell.compile.cache(f"{frames.HIDDEN_COMMENT}%%{magic} {line}".rstrip() + "\n" + cell, number))
+    )
 
 
 def _syntax_lines(shell: Shell, error: Rebuilt) -> list[str]:

@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 import json
@@ -59,7 +60,18 @@ class OutputSink:
 
     def result(self, data: dict[str, Any], metadata: dict[str, Any]) -> None:
         """Show the value of the last expression as the cell's `Out[n]`."""
-        sys.displayhook(RemoteResult(data, metadata))
+        hook: Any = sys.displayhook
+        if not (_is_kernels(hook) and "text/plain" in data):
+            hook(RemoteResult(data, metadata))
+            return
+        # The bundle is made already, and what was printed is sent: without asking every formatter, and without waiting
+        # for the kernel's sending thread.
+        hook.compute_format_data = lambda _: (data, metadata)
+        hook.finish_displayhook = functools.partial(_send_result, hook)
+        try:
+            hook(RemoteResult(data, metadata))
+        finally:
+            del hook.compute_format_data, hook.finish_displayhook
 
     def clear(self, *, wait: bool) -> None:
         """Clear the output of the cell."""
@@ -70,6 +82,23 @@ class OutputSink:
         file = sys.stdout if stream == "stdout" else sys.stderr
         file.write(text)
         file.flush()
+
+
+def _is_kernels(hook: Any) -> bool:
+    """Whether this is ipykernel's own display hook, without anything that takes part in it."""
+    return (
+        type(hook).__module__ == "ipykernel.displayhook"
+        and not getattr(hook, "_hooks", ())
+        and not {"compute_format_data", "finish_displayhook"} & vars(hook).keys()
+        and all(hasattr(hook, name) for name in ("session", "pub_socket", "topic"))
+    )
+
+
+def _send_result(hook: Any) -> None:
+    """Do what `finish_displayhook` of ipykernel does once everything that was printed has been sent."""
+    message, hook.msg = hook.msg, None
+    if message and message["content"]["data"] and hook.session:
+        hook.session.send(hook.pub_socket, message, ident=hook.topic)
 
 
 def _only_sends(publisher: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import queue
+import select
 import socket
 import threading
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from uv_argo_magic.errors import BackendUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from uv_argo_magic.uv.interpreters import Interpreter
 
 Message: TypeAlias = "dict[str, Any]"
 ANSWER_SECONDS = 10.0
@@ -45,6 +48,17 @@ class Channel:
         self.sock.settimeout(seconds)
         try:
             self.send(do, values, body)
+        except OSError as problem:
+            raise BackendUnavailable(f"the session does not answer: {problem}") from problem
+        return self.answer()
+
+    def answer(self) -> Message:
+        """The answer to the request that was sent.
+
+        Raises:
+            BackendUnavailable: the worker is gone, or does not answer.
+        """
+        try:
             answer, data = self._receive()
         except (OSError, ValueError) as problem:
             raise BackendUnavailable(f"the session does not respond: {problem}") from problem
@@ -108,6 +122,14 @@ class Channel:
         """Close the connection."""
         self.sock.close()
 
+    def is_ready(self, seconds: float) -> bool:
+        """Whether there is a frame to read, or its beginning, within some seconds; False once it is closed."""
+        if self._received or self.sock.fileno() < 0:
+            return bool(self._received)
+        poll = select.poll()  # `select` refuses a descriptor above 1023
+        poll.register(self.sock, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+
     def _receive(self) -> tuple[Message, bytes]:
         """The next frame: a line of JSON, and the bytes behind it."""
         while (end := self._received.find(b"\n")) < 0:
@@ -138,6 +160,8 @@ class Connections:
     """As in `Channel`."""
     on_event: Callable[[Message], object] = lambda _: None
     """Called for each event, in a thread."""
+    interpreter: Interpreter | None = None
+    """The Python that runs the cells, once it is known."""
     _status: Message | None = None
     _free: list[Channel] = field(default_factory=list)
     _is_closed: bool = False
@@ -164,14 +188,40 @@ class Connections:
         Raises:
             BackendUnavailable: the worker does not respond.
         """
-        if self._has_read:
-            values = {**values, "read": self._has_read.copy()}
-            self._has_read.clear()
+        values = self._with_read(values)
         with contextlib.suppress(IndexError, BackendUnavailable):
             channel = self._free.pop()
             return self._request(channel, do, values, body), channel
         channel = self.open()
         return self._request(channel, do, values, body), channel
+
+    def send(self, do: str, values: Mapping[str, object], body: bytes = b"") -> Channel:
+        """Send a request, without waiting for its answer, which comes on the returned connection.
+
+        Raises:
+            BackendUnavailable: the worker does not listen.
+        """
+        try:
+            channel = self._free.pop()
+        except IndexError:
+            channel = self.open()
+        channel.sock.settimeout(ANSWER_SECONDS)
+        try:
+            channel.send(do, self._with_read(values), body)
+        except OSError as problem:
+            channel.close()
+            raise BackendUnavailable(f"the session does not answer: {problem}") from problem
+        except BaseException:
+            channel.close()
+            raise
+        return channel
+
+    def _with_read(self, values: Mapping[str, object]) -> Mapping[str, object]:
+        if not self._has_read:
+            return values
+        read = self._has_read.copy()
+        self._has_read.clear()
+        return {**values, "read": read}
 
     def keep(self, channel: Channel) -> None:
         """Keep a connection on which everything has been read, for the next request."""

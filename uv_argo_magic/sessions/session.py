@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.engine.context import CellContext
     from uv_argo_magic.engine.prepared import Prepared
     from uv_argo_magic.history.entry import RunRecord
+    from uv_argo_magic.uv.interpreters import Interpreter
     from uv_argo_magic.uv.resolver import Resolver
 
 FIXED = base.BACKEND_SETTINGS | {"variables"}
@@ -78,6 +79,14 @@ class Session:
     def is_live(self) -> bool:
         """Whether its interpreter has run cells."""
         return self.entry is not None and self.entry.worker is not None
+
+    @property
+    def interpreter(self) -> Interpreter | None:
+        """Its Python, once a cell of this process has run in it, unless an image has packages of its own."""
+        entry = self.entry
+        if entry is None or entry.worker is None or entry.settings.base or entry.settings.image:
+            return None
+        return workers.connect(entry).interpreter if workers.is_connected(entry.worker) else None
 
     def variable_names(self) -> frozenset[str] | None:
         """The names of its variables; None if they are too many to be listed."""
@@ -221,8 +230,10 @@ class Session:
         together = replace(present, packages=packages, warnings=extended.warnings)
         return together, (replace(extended, packages=added) if self.is_live else together)
 
-    def runs(self, prepared: Prepared) -> SessionRuns:
+    def runs(self, prepared: Prepared, *, waits: bool = True) -> SessionRuns:
         """The session as a backend for its next cell; its worker is started if it has none.
+
+        `waits` is that of `SessionRuns`.
 
         Raises:
             BackendError: the worker cannot be started, or another kernel has it.
@@ -238,6 +249,7 @@ class Session:
             self.entry = entry = replace(entry, lock=lock or entry.lock, settings=replace(entry.settings, **lifetime))
             self._write(entry)
         connections = workers.connect(entry)
+        connections.interpreter = prepared.interpreter
         if prepared.spec.requirements or prepared.installs:
             connections.forget_status()
         remote = base.remote_sessions(entry.backend)
@@ -249,6 +261,7 @@ class Session:
             interpreter=prepared.interpreter,
             number=self.number,
             can_ask=self.can_ask,
+            waits=waits,
             pod=PodSession(entry=entry, registry=self.registry, backend=remote) if remote else None,
         )
 

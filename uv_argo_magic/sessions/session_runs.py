@@ -8,10 +8,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from uv_argo_magic.backends.base import Capability, Submission
+from uv_argo_magic.backends.base import Capability, NotTaken, Submission
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.merged_log import MergedLog, SessionLog
-from uv_argo_magic.errors import BackendError, BackendUnavailable
+from uv_argo_magic.errors import BackendError, BackendUnavailable, SubmitRejected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -45,6 +45,8 @@ class SessionRuns:
     number: int = 0
     can_ask: bool = False
     """Whether the front end can answer questions of the next cell."""
+    waits: bool = True
+    """Whether `submit` waits until a worker of this machine has taken the cell; otherwise `watch` learns of it."""
     at_end: Callable[[], object] = lambda: None
     """Called once the log of a run has been read."""
     capabilities: Capability = Capability.DETACH
@@ -52,12 +54,18 @@ class SessionRuns:
     pod: PodSession | None = None
     """The session's worker, if it belongs to no machine of the user's."""
     _channels: dict[str, Channel] = field(default_factory=dict)
+    _unanswered: dict[str, tuple[Channel, Callable[[], None]]] = field(default_factory=dict)
+    """Cells that were sent to a worker of this machine: the connection of the answer, and what sends one again."""
     _stopped: set[str] = field(default_factory=set)
     """Cells that this process asked to end."""
     nonce: str = ""
     """Of the records of the last cell."""
     _merged: dict[str, MergedLog] = field(default_factory=dict)
     """What was received of each cell's log."""
+    _sent: Channel | None = None
+    """The connection of the last cell, which was sent on it, and whose log comes on it."""
+    _is_read: bool = False
+    """Whether that log has been read to its end."""
     _waiting: dict[str, tuple[Callable[[], None], RunSpec]] = field(default_factory=dict)
     """Cells that are sent once the worker has started."""
 
@@ -90,8 +98,40 @@ class SessionRuns:
             self._waiting[name] = functools.partial(self._submit, name, request, order), spec
             self.pod.enqueue()
             return submission
-        self._submit(name, request, order)
+        again = functools.partial(self._submit, name, request, order)
+        if self.pod is None and not self.waits:
+            try:
+                self._sent = channel = self.connections.send("run", request, order)
+                self._unanswered[name] = channel, again
+            except BackendUnavailable:
+                again()
+        else:
+            again()
         return submission
+
+    def _take_answer(self, name: str) -> None:
+        """Read the answer to a cell that was sent; if the worker did not take it, send it again.
+
+        Raises:
+            NotTaken: the session has ended, another kernel has it, or it does not answer.
+        """
+        if name not in self._unanswered:
+            return
+        channel, again = self._unanswered[name]
+        try:
+            try:
+                if self._is_taken(channel.answer(), channel):
+                    self._channels[name] = channel
+                    return
+                self._sent = None
+            except BackendUnavailable:
+                self._sent = None
+                channel.close()
+            again()
+        except BackendError as problem:
+            raise NotTaken(problem) from problem
+        finally:
+            del self._unanswered[name]
 
     def _submit(self, name: str, request: Mapping[str, object], order: bytes) -> None:
         """Send the cell; if this process is not the worker's holder any more, once it is. A pod gets RESEND seconds."""
@@ -126,12 +166,24 @@ class SessionRuns:
             answer, channel = self.connections.request("run", request, order)
         except BackendUnavailable:
             return None
+        return channel if self._is_taken(answer, channel) else None
+
+    def _is_taken(self, answer: Mapping[str, object], channel: Channel) -> bool:
+        """Whether the worker has taken the cell; False: this process is not its holder, or it is ending.
+
+        Raises:
+            SubmitRejected: it refused the cell.
+        """
         if "error" not in answer:
-            return channel
+            return True
         self.connections.keep(channel)
         if answer["error"] not in ("busy", "ended"):
-            raise BackendUnavailable(f"the session did not accept the cell: {answer['error']}")
-        return None
+            raise SubmitRejected(f"the session did not accept the cell: {answer['error']}")
+        return False
+
+    def has_more(self, seconds: float) -> bool:
+        """Whether `watch` of the last cell gives something within some seconds; False if that is not known."""
+        return self._is_read or (self._sent is not None and self._sent.is_ready(seconds))
 
     def find(self, name: str, settings: Settings) -> None:
         """None: the history has the runs of sessions."""
@@ -262,12 +314,14 @@ class SessionRuns:
     def _watch(self, name: str) -> Iterator[str | ev.NodePhase]:
         """The log of a cell as it grows; after a lost connection, what follows."""
         yield ev.NodePhase(phase="Running", t=time.time())
+        self._take_answer(name)
         is_complete = False
         while True:
             try:
                 for text in self._texts(name):
                     is_complete = is_complete or '"k":"exit"' in text
                     yield text
+                self._is_read = True
                 break
             except OSError:
                 if is_complete:
@@ -289,6 +343,8 @@ class SessionRuns:
             self.pod.stop()
             return
         self._stopped.add(name)
+        while name in self._unanswered:  # the worker must know of the cell first
+            time.sleep(0.001)
         self.connections.ask("stop", run=name.removeprefix(PREFIX))
 
     def answer(self, name: str, text: str = "", *, refused: str = "") -> None:

@@ -298,7 +298,7 @@ def _wheel_tags() -> ModuleType:
 
 def _modified_at(path: str) -> int:
     try:
-        return Path(path).stat().st_mtime_ns
+        return os.stat(path).st_mtime_ns  # noqa: PTH116 - for each cell, and there is a text
     except OSError as error:
         raise SpecError(
             f"Cannot use the Python at {path}: {error.strerror}.", hint="Choose another with --python."

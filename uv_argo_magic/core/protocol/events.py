@@ -598,15 +598,17 @@ def starts(text: str, nonce: str) -> tuple[str, ...]:
 def decode(text: str, nonce: str) -> Iterator[Event]:
     """Read log text (whole lines; the last one may lack its newline) of the guest with this `nonce`."""
     prefix = f"{PREFIX}{nonce} "
-    if prefix not in text:
-        if text:
-            yield Lines(text=text)
-        return
-    start = 0  # of the raw lines not yet yielded
-    for match in re.finditer(rf"^{re.escape(prefix)}(.*)\n?", text, re.MULTILINE):
-        if match.start() > start:
-            yield Lines(text=text[start : match.start()])
-        yield record(match[1], match[0])
-        start = match.end()
+    start = at = 0  # `start` is that of the raw lines not yet yielded
+    while (at := text.find(prefix, at)) >= 0:
+        if at and text[at - 1] != "\n":  # within a line of the user's
+            at += len(prefix)
+            continue
+        if at > start:
+            yield Lines(text=text[start:at])
+        end = text.find("\n", at)
+        start = len(text) if end < 0 else end + 1
+        line = text[at:start]
+        yield record(line[len(prefix) :].removesuffix("\n"), line)
+        at = start
     if start < len(text):
         yield Lines(text=text[start:])

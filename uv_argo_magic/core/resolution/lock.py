@@ -5,6 +5,7 @@ Rule: `Lock.key` identifies an environment by its content: equal keys are equal 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from dataclasses import asdict
@@ -84,7 +85,7 @@ class Lock:
         """The lock without packages."""
         return cls(packages=(), target=target, base_digest=base_digest)
 
-    @property
+    @functools.cached_property
     def lines(self) -> tuple[str, ...]:
         """What `uv pip install --no-deps --require-hashes -r` reads."""
         return tuple(package.line() for package in self.packages)
@@ -100,7 +101,7 @@ class Lock:
         # One is enough: a package that only the base environment needs has no dependents here.
         return not self.packages or any(package.requested or package.via for package in self.packages)
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         """SHA-256 (hex, 32 characters) over packages, target and recipe: the environment key."""
         target = [self.target.minor, self.target.implementation, self.target.abi, self.target.platform]
@@ -109,6 +110,10 @@ class Lock:
 
     def to_json(self) -> str:
         """This lock as JSON, keys sorted."""
+        return self._json
+
+    @functools.cached_property
+    def _json(self) -> str:
         data = _stored(asdict(self))
         data["packages"] = [_stored(package) for package in data["packages"]]
         return json.dumps(data, sort_keys=True)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import re
 import zlib
 from collections.abc import Mapping
@@ -51,7 +52,7 @@ def metadata(state: RunState, cell_digest: str, resolution: Resolution, image: s
     if lock:
         target = lock.target
         data |= {"python": target.python, "abi": target.abi, "implementation": target.implementation}
-        data |= {"platform": target.platform, "uv": lock.uv, "packages": _pack(lock)}
+        data |= {"platform": target.platform, "uv": lock.uv, "packages": _pack(lock.lines)}
         if lock.base_digest:
             data["base"] = lock.base_digest
     if image:
@@ -81,8 +82,10 @@ def read(data: Metadata) -> Provenance | None:
     return Provenance(run=str(data["run"]), cell=str(data.get("cell", "")), lock=lock)
 
 
-def _pack(lock: Lock) -> str:
-    return base64.b64encode(zlib.compress("\n".join(lock.lines).encode(), 9)).decode()
+@functools.lru_cache(maxsize=8)
+def _pack(lines: tuple[str, ...]) -> str:
+    """The lines of a lock, which many cells of a session have."""
+    return base64.b64encode(zlib.compress("\n".join(lines).encode(), 9)).decode()
 
 
 _LINE = re.compile(

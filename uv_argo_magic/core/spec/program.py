@@ -160,10 +160,6 @@ def build(  # noqa: PLR0913 - the parts of a program, by keyword
         "values": dict(values or {}),
         "installs": [[argument, lock.key, list(lock.lines)] for argument, lock in installs],
     }
-    settings = {key: value for key, value in whole["settings"].items() if key.startswith(("install_", "environment"))}
-    install = {key: whole[key] for key in ("v", "nonce", "lock", "installs", "uv", "provision")} | {
-        "settings": settings
-    }
     order = json.dumps(whole, sort_keys=True)
     must_install = bool(resolution.lines) or any(lock.lines for _, lock in installs)
     return Program(
@@ -171,8 +167,14 @@ def build(  # noqa: PLR0913 - the parts of a program, by keyword
         payload="" if spec.session else _pack(order),
         nonce=nonce,
         order=order if spec.session else "",
-        install=_pack(json.dumps(install, sort_keys=True)) if must_install else "",
+        install=_pack(json.dumps(_install(whole), sort_keys=True)) if must_install else "",
     )
+
+
+def _install(whole: dict[str, Any]) -> dict[str, Any]:
+    """What of a payload is needed to install its packages."""
+    settings = {key: value for key, value in whole["settings"].items() if key.startswith(("install_", "environment"))}
+    return {key: whole[key] for key in ("v", "nonce", "lock", "installs", "uv", "provision")} | {"settings": settings}
 
 
 def _pack(text: str) -> str:

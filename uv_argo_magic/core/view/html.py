@@ -275,7 +275,7 @@ def html(state: RunState, now: float, lock: Resolution | None = None) -> str:
     It is unfolded where neither the cell's output nor its traceback explains a failure. The sentence on a failure is
     left to the exception that the cell raises; nothing is raised for a run that was stopped.
     """
-    return _panel(state, now, lock, facts(state, now, len(planned(state, lock))))
+    return _panel(state, now, lock)
 
 
 def snapshot(state: RunState, now: float, lock: Resolution | None, when: str, *, is_blocking: bool) -> str:
@@ -297,8 +297,7 @@ def snapshot(state: RunState, now: float, lock: Resolution | None, when: str, *,
         f'<div style="font-size:12px;margin:0 0 4px 18px"><span style="{_FAINT}">This panel is not live. '
         f"{again}</span> {' '.join(buttons)}</div>"
     )
-    line = f"{facts(state, now, len(planned(state, lock)))} \N{MIDDLE DOT} as of {when}"
-    return _panel(state, now, lock, line, below_line, css_class="uv-argo-snapshot uv-static")
+    return _panel(state, now, lock, below_line, when=when, css_class="uv-argo-snapshot uv-static")
 
 
 def _command(label: str, command: str, arguments: str = "") -> str:
@@ -315,12 +314,13 @@ def _panel(
     state: RunState,
     now: float,
     lock: Resolution | None,
-    line: str,
     below: str = "",
     *,
+    when: str = "",
     css_class: str = "uv-argo-static",
 ) -> str:
     listed_packages = planned(state, lock)
+    line = facts(state, now, len(listed_packages)) + (f" \N{MIDDLE DOT} as of {when}" if when else "")
     name = state.name or state.run
     sentences = (messages.sentence(state), messages.hint(state)) if state.outcome == "Stopped" and state.ended else ()
     body = [f"<div>{escape(text)}</div>" for text in sentences if text]
@@ -386,6 +386,8 @@ def _log_details(state: RunState, *, is_explained: bool) -> str:
     # Shows the end of the log first, without a script.
     frame = "display:flex;flex-direction:column-reverse;max-height:320px;overflow:auto;margin:4px 0"
     style = f"{_CODE};flex:0 0 auto;line-height:1.4;margin:0;padding:0;white-space:pre-wrap"
+    if is_explained and not state.install_log:
+        return ""
     log = log_html(state, 100) if not is_explained else ansi.to_html(_last("".join(state.install_log), 200))
     if not log.strip():
         return ""

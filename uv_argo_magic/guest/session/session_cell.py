@@ -91,7 +91,7 @@ class SessionCell(cell.Cell):
         self.completed = None  # takes the completions that were asked for
         self.end = None  # the record of the cell's end
         self.has_begun = self.is_due = self.asks = False
-        self.oom_kills = 0
+        self.oom_kills = processes.oom_kills()
         self.begun_at = 0.0
 
     def begin(self, log, payload, path):
@@ -105,7 +105,6 @@ class SessionCell(cell.Cell):
         self.out = output.Output(log, self.budget, path)
         self.done = self.failed = self.interrupted = False
         self.has_begun = self.is_due = self.asks = False
-        self.oom_kills = processes.oom_kills()
         self.end = None
         self.omitted = self.cleared_at = 0
         self.held.move(log)

@@ -257,6 +257,8 @@ class Worker:
         run.reason = outcome[0]
         run.log.end(*outcome)
         self.server.pump()
+        if self.cell:
+            self.cell.oom_kills = processes.oom_kills()  # now: it takes a quarter of a short cell
         self.cells += 1
         self.idle_since = time.time()
         self.running = None
