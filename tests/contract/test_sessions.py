@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -455,6 +456,105 @@ def test_output_of_threads_and_tasks_belongs_to_the_cell_that_started_them(share
     assert (tasks.id, "text", {"stream": "stderr", "text": "of a task\n"}) in events
     displays = [fields["data"] for run, kind, fields in events if (run, kind) == (tasks.id, "display")]
     assert displays == [{"text/plain": "5"}]
+
+
+def test_output_of_child_processes_belongs_to_the_cell_that_started_them(shared, events):
+    child = shared.run(
+        "import subprocess, os\n"
+        "child = subprocess.Popen('read x; echo late; echo error >&2', shell=True, stdin=subprocess.PIPE)"
+    )
+    cell = "child.stdin.write(b'\\n'); child.stdin.close(); child.wait()\nos.system('echo own')\nprint('end')"
+    assert shared.text(cell) == "own\nend\n"
+    until(lambda: len(events) >= 2)
+    assert sorted(events, key=str) == [
+        (child.id, "text", {"stream": "stderr", "text": "error\n"}),
+        (child.id, "text", {"stream": "stdout", "text": "late\n"}),
+    ]
+    assert shared.text("child = os.write(1, b'C\\n')") == "C\n"
+
+
+def test_output_of_a_forked_process_belongs_to_its_cell(shared, events):
+    forked = shared.run(
+        "import multiprocessing, os\nfork = multiprocessing.get_context('fork')\ngo = fork.Event()\n"
+        "def work():\n    print('now', flush=True)\n    go.wait()\n    print('x' * 9000)\n    os.write(1, b'raw')\n"
+        "process = fork.Process(target=work); process.start()"
+    )
+    assert shared.text("go.set(); process.join(); print('end')") == "end\n"
+
+    def late(stream="stdout"):
+        return "".join(fields["text"] for run, _, fields in events if run == forked.id and fields["stream"] == stream)
+
+    until(lambda: len(late()) >= 9004)
+    assert sorted(late().replace("now\n", "")) == sorted("x" * 9000 + "\nraw")
+    assert {run for run, _, _ in events} == {forked.id}
+
+
+def test_pipes_of_child_processes_end_with_the_last_one_that_has_them(notebook):
+    notebook.run("import os, subprocess")
+    pid = int(notebook.text("print(os.getpid())"))
+    worker = notebook.entry().worker.pid
+
+    def count():
+        return sum(len(list(Path(f"/proc/{process}/fd").iterdir())) for process in (pid, worker))
+
+    notebook.run("subprocess.run('true')")
+    before = count()
+    notebook.run("child = subprocess.Popen(['sleep', '60'])")
+    for _ in range(10):
+        notebook.run("subprocess.run('true'); os.system('true')")
+    assert count() <= before + 4  # those of `child`, and connections of cells that have just ended
+    notebook.run("child.kill(); child.wait()")
+    until(lambda: count() <= before + 2)
+
+
+@pytest.fixture
+def followed(notebook, monkeypatch):
+    """A notebook that follows its runs at once, and learns only there that one was not accepted."""
+    monkeypatch.setattr(notebook, "waits_for_end", True, raising=False)
+    monkeypatch.setattr(notebook, "follow", lambda run, prepared: bool(run.follow()), raising=False)
+    return notebook
+
+
+def test_a_followed_cell_is_read_by_the_thread_that_follows_it(followed):
+    assert followed.text("print(1)") == "1\n"
+    assert followed.text("import time; print(2); time.sleep(0.2); print(3)") == "2\n3\n"
+    run = followed.begin("4")
+    assert run._is_read.wait(10)
+    assert not [thread.name for thread in threading.enumerate() if thread.name.endswith(run.id)]
+
+
+def test_a_followed_cell_learns_that_its_session_has_ended(followed, monkeypatch):
+    followed.run("data = 1")
+    followed.run("import os, threading; threading.Timer(0.3, os._exit, [3]).start()")
+    connections = workers.connect(followed.entry())
+    known = connections.status
+    monkeypatch.setattr(Connections, "status", property(lambda _: known))  # as if nothing were known of the end yet
+    time.sleep(0.6)
+    for _ in range(2):
+        with pytest.raises(SessionLost, match=r"exited with status 3 while no cell was running.*data \(int\)"):
+            followed.begin("data")
+    assert [entry.summary.outcome for entry in followed.history(None).list()][:1] == ["NotStarted"]
+
+
+def test_a_followed_cell_learns_that_another_kernel_has_the_session(followed, monkeypatch):
+    followed.run("data = 1")
+    entry = followed.entry()
+    known = workers.connect(entry).status
+    other = Connections(connect=workers.connect(entry).connect, token=entry.worker.token, client="other")
+    other.hold(host="elsewhere", pid=1, take=True)
+    monkeypatch.setattr(Connections, "status", property(lambda _: known))
+    with pytest.raises(SessionBusy, match="process 1 on elsewhere"):
+        followed.begin("data")
+    other.close()
+
+
+def test_an_interrupt_of_a_followed_cell_interrupts_it(followed):
+    followed.run("import time")
+    timer = threading.Timer(0.02, os.kill, [os.getpid(), signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        followed.begin("time.sleep(30)")
+    assert followed.text("print('kept')") == "kept\n"
 
 
 def test_output_between_two_cells_reaches_the_first(shared, events):

@@ -33,6 +33,8 @@ class Process:
     """The cell's process. It starts before its order is known, so that Python's own start costs no time then."""
 
     boot = BOOT
+    pair = staticmethod(os.pipe)
+    """Makes the two ends by which the process learns that what it printed has been read."""
 
     def __init__(self, host, python, env):
         work = os.path.join(host.home, "work")
@@ -40,7 +42,7 @@ class Process:
         self.pipe, pipe = os.pipe()
         self.out, out = os.pipe()
         self.err, err = os.pipe()
-        acknowledged, self.acknowledge = os.pipe()
+        acknowledged, self.acknowledge = self.pair()
         orders, self.orders = os.pipe()
         passed = (pipe, acknowledged, orders)
         self.popen = subprocess.Popen(
@@ -234,7 +236,7 @@ class Cell:
                 data = self._read_pipe(fd)
                 if data:
                     has_data = True
-                    self.out.feed(self.written[fd], data)
+                    self._feed(fd, data)
         if self.pipe in ready:
             data = self._read_pipe(self.pipe)
             if data:
@@ -242,6 +244,10 @@ class Cell:
                 self._take_frames(data)
         self.out.tick()
         return has_data
+
+    def _feed(self, fd, data):
+        """Take what C code or a child process has written."""
+        self.out.feed(self.written[fd], data)
 
     def _read_pipe(self, fd):
         try:
@@ -265,7 +271,7 @@ class Cell:
             if kind in self.printed:
                 self.out.feed(self.printed[kind], body)
             elif kind == streams.SYNC:
-                self._acknowledge()
+                self._acknowledge(body)
             else:
                 self._other(kind, body)
         self.frames = data[start:]
@@ -274,7 +280,7 @@ class Cell:
         """Take a frame that is not output."""
         self._record(json.loads(body))
 
-    def _acknowledge(self):
+    def _acknowledge(self, _body):
         try:
             os.write(self.process.acknowledge, b"\0")
         except OSError:

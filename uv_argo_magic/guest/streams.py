@@ -102,8 +102,10 @@ class _Raw(io.RawIOBase):
 class Streams:
     """Puts both streams in place; `flush` empties them, `emit` sends a record after what was printed before it."""
 
+    make_pipe = Pipe
+
     def __init__(self, fd, acknowledged):
-        self.pipe = Pipe(fd, acknowledged)
+        self.pipe = self.make_pipe(fd, acknowledged)
         self.raw = _Raw(self.pipe, STDOUT, _nothing)
         self.out = _text(self.raw, 65536)
         self.err = _text(_Raw(self.pipe, STDERR, self._flush_out), 8192)
@@ -114,7 +116,7 @@ class Streams:
         """Become sys.stdout and sys.stderr, and keep the order around child processes and forks."""
         sys.stdout, sys.stderr = self.out, self.err
         sys.addaudithook(self._audit)
-        os.register_at_fork(before=self.flush, after_in_parent=self._forked, after_in_child=self._in_child)
+        os.register_at_fork(before=self._before_fork, after_in_parent=self._forked, after_in_child=self._in_child)
         _thread.start_new_thread(self._flusher, ())
 
     def emit(self, kind, **fields):
@@ -138,6 +140,9 @@ class Streams:
         if event in FLUSH_BEFORE and not self.closing:
             self.flush()
             self.pipe.sync()
+
+    def _before_fork(self):
+        self.flush()
 
     def _forked(self):
         self.pipe.forked = True

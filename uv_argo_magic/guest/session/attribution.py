@@ -2,11 +2,18 @@
 
 Rules:
 - Tasks inherit the cell by their context, threads from the thread that starts them; others write into the running cell.
-- Output of a cell that has ended travels in frames of its own, with the cell's number in the session.
+- Output of a cell that has ended travels in frames of its own, with the cell's number in the session. So does all of a
+  forked process, which does not learn that its cell has ended.
+- Child processes inherit pipes of their cell as stdout and stderr: they come from the supervisor before the first one
+  starts, and stand at descriptors 1 and 2 until the cell ends.
 """
 
+import _thread
 import contextvars
 import io
+import os
+import select
+import socket
 import struct
 import sys
 import threading
@@ -16,6 +23,7 @@ from .. import streams
 
 LATE_STDOUT, LATE_STDERR = 5, 6
 NUMBER = struct.Struct(">I")
+ENDS = struct.Struct("2i")
 cell = contextvars.ContextVar("cell", default=0)
 """Number of the cell that the present task or thread belongs to; 0: the running one."""
 
@@ -29,6 +37,58 @@ class Running:
     """Takes an interrupt that came while text was written, with the frame that wrote it; None: there is none."""
 
 
+class Pipe(streams.Pipe):
+    """Gets the pipes for the child processes of a cell."""
+
+    is_child = False
+
+    def __init__(self, fd, acknowledged):
+        streams.Pipe.__init__(self, fd, acknowledged)
+        self.sock = socket.socket(fileno=acknowledged)
+        self.own = os.dup(1), os.dup(2)
+        self.are_replaced = False
+        self.syncing = _thread.allocate_lock()
+
+    def sync(self):
+        """As in the base class; the answer may have the pipes of the running cell's children."""
+        if self.is_child or self.acknowledged < 0:
+            return
+        with self.syncing:
+            try:
+                while self._take_answer(0):  # those that came too late
+                    pass
+                number = cell.get() or Running.number
+                self.send(streams.SYNC, NUMBER.pack(number))
+                self._take_answer(0.5, number)
+            except (OSError, ValueError):
+                self.acknowledged = -1
+
+    def leave(self):
+        """The cell has ended: its children keep its pipes, and this process has its own again."""
+        with self.syncing:
+            if self.are_replaced:
+                self.are_replaced = False
+                self._become(self.own)
+
+    def _take_answer(self, seconds, number=0):
+        if not select.select([self.sock], [], [], seconds)[0]:
+            return False
+        data, control, _, _ = self.sock.recvmsg(1, socket.CMSG_SPACE(ENDS.size))
+        for _, _, sent in control:
+            ends = ENDS.unpack(sent[: ENDS.size])
+            if number and number == Running.number:
+                self.are_replaced = True
+                self._become(ends)
+            for end in ends:
+                os.close(end)
+        return bool(data)
+
+    @staticmethod
+    def _become(ends):
+        for end, fd in zip(ends, (1, 2)):
+            os.dup2(end, fd)
+
+
 class _Raw(streams._Raw):  # noqa: SLF001 - the two are one
     """One frame a write, marked with its cell where that has ended."""
 
@@ -39,7 +99,9 @@ class _Raw(streams._Raw):  # noqa: SLF001 - the two are one
             return super().write(data)
         self.before()
         kind = LATE_STDOUT if self.kind == streams.STDOUT else LATE_STDERR
-        self.pipe.send(kind, NUMBER.pack(self.cell) + bytes(data))
+        room = streams.PIPE_BUF - streams.HEADER.size - NUMBER.size
+        for start in range(0, len(data), room):
+            self.pipe.send(kind, NUMBER.pack(self.cell) + bytes(data[start : start + room]))
         return len(data)
 
 
@@ -67,6 +129,8 @@ class _Text(io.TextIOWrapper):
 class Streams(streams.Streams):
     """stdout and stderr of a session's interpreter."""
 
+    make_pipe = Pipe
+
     def __init__(self, fd, acknowledged):
         streams.Streams.__init__(self, fd, acknowledged)
         self.raw = _Raw(self.pipe, streams.STDOUT, _nothing)
@@ -79,6 +143,15 @@ class Streams(streams.Streams):
         if number and number != Running.number:
             fields["cell"] = number
         streams.Streams.emit(self, kind, **fields)
+
+    def _before_fork(self):
+        super()._before_fork()
+        self.pipe.sync()
+
+    def _in_child(self):
+        self.pipe.is_child = True  # type: ignore[attr-defined]
+        Running.number = -1
+        super()._in_child()
 
 
 def follow_threads():

@@ -169,6 +169,7 @@ class Session:
         threads = sum(not thread.daemon for thread in threading.enumerate()) - 1
         self.out.flush()
         attribution.Running.number = 0
+        self.out.pipe.leave()
         self.out.pipe.record("done", code=code, items=items, total=total, threads=threads)
 
     async def _execute(self, order):

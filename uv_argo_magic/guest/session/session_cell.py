@@ -6,13 +6,15 @@ Rules:
 - Output of a cell that has ended goes to `late`. Between two cells, other output is kept for the second.
 """
 
+import array
 import json
 import os
 import re
 import signal
+import socket
 import time
 
-from .. import cell, output, processes
+from .. import cell, output, processes, streams
 from . import attribution
 
 DEFINES = re.compile(r"\b(?:def|class|lambda)\b")
@@ -27,6 +29,11 @@ class Process(cell.Process):
     """The interpreter's process; its orders come one after another, each a line of JSON, or the file that has it."""
 
     boot = BOOT
+
+    @staticmethod
+    def pair():
+        """The ends of a socket, which can also send descriptors."""
+        return [end.detach() for end in socket.socketpair()]
 
     def __init__(self, host, python, env):
         cell.Process.__init__(self, host, python, env)
@@ -91,13 +98,16 @@ class SessionCell(cell.Cell):
         self.completed = None  # takes the completions that were asked for
         self.end = None  # the record of the cell's end
         self.has_begun = self.is_due = self.asks = False
+        self.number = 0  # of the running cell; 0 between cells
+        self.cells = {}  # type: dict[int, int]  # a pipe of child processes -> the cell that started them
         self.oom_kills = processes.oom_kills()
         self.begun_at = 0.0
 
-    def begin(self, log, payload, path):
-        """Read for this cell from now on."""
+    def begin(self, number, log, payload, path):
+        """Read for this cell from now on; `number` is its number in the session."""
         self.drain()
         self.out.flush()
+        self.number = number
         self.payload = payload
         self.settings = payload["settings"]
         self.log = log
@@ -123,7 +133,8 @@ class SessionCell(cell.Cell):
         self.drain()
         if self.end is None:
             self._clean_up()
-        self.out.close([*self.printed.values(), *self.written.values()])
+        written = [source for fd, source in self.written.items() if self.cells.get(fd, self.number) == self.number]
+        self.out.close([*self.printed.values(), *written])
         if self.omitted and self.end is not None:
             displays = "1 display" if self.omitted == 1 else "%d displays" % self.omitted
             self.log.emit("note", text="%s omitted: the log has reached log_budget" % displays)
@@ -131,6 +142,7 @@ class SessionCell(cell.Cell):
 
     def rest(self):
         """Keep the output from now on for the next cell."""
+        self.number = 0
         self.log = self.held
         self.out = output.Output(self.held, 1 << 62, "")
 
@@ -204,17 +216,61 @@ class SessionCell(cell.Cell):
         self.completed = answer
         self.process.order({name: str(request[name]) for name in ("base", "prefix", "kind")})
 
+    def _acknowledge(self, body):
+        """Let the process start a child; for the first one of a cell, with pipes for what the children of it write.
+
+        A pipe ends with the last child that has it.
+        """
+        number = attribution.NUMBER.unpack(body)[0]
+        if not number or number != self.number or number in self.cells.values():
+            super()._acknowledge(body)
+            return
+        ends = []
+        for stream in ("stdout", "stderr"):
+            fd, end = os.pipe()
+            os.set_blocking(fd, False)
+            self.open.add(fd)
+            self.written[fd] = output.Source(stream)
+            self.cells[fd] = number
+            ends.append(end)
+        try:
+            with socket.socket(fileno=os.dup(self.process.acknowledge)) as sock:
+                sock.sendmsg([b"\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", ends))])
+        except OSError:
+            pass
+        for end in ends:
+            os.close(end)
+
+    def _feed(self, fd, data):
+        number = self.cells.get(fd, self.number)
+        if number == self.number:
+            super()._feed(fd, data)
+            return
+        source = self.written[fd]
+        text = source.decoder.decode(data)
+        if text:
+            self.late(number, {"k": "text", "stream": source.stream, "text": text})
+
+    def _read_pipe(self, fd):
+        data = super()._read_pipe(fd)
+        if fd not in self.open and self.cells.pop(fd, 0):
+            del self.written[fd]
+        return data
+
     def _other(self, kind, body):
         stream = LATE.get(kind)
         if stream is None:
             super()._other(kind, body)
             return
-        text = body[attribution.NUMBER.size :].decode("utf-8", "replace")
-        self.late(attribution.NUMBER.unpack_from(body)[0], {"k": "text", "stream": stream, "text": text})
+        number, data = attribution.NUMBER.unpack_from(body)[0], body[attribution.NUMBER.size :]
+        if number == self.number:  # of a process that was forked, and does not know which cell is running
+            self.out.feed(self.printed[kind - attribution.LATE_STDOUT + streams.STDOUT], data)
+            return
+        self.late(number, {"k": "text", "stream": stream, "text": data.decode("utf-8", "replace")})
 
     def _record(self, fields):
         number = fields.pop("cell", 0)
-        if number:
+        if number and number != self.number:
             self.late(number, fields)
             return
         if fields["k"] == "completed":

@@ -270,10 +270,10 @@ class Worker:
         host = self.host
         if self.cell is None:
             self.cell = SessionCell(host, run.payload, self._show_late)
-        self.cell.begin(run.log, run.payload, os.path.join(host.home, "output-%s.log" % run.id))
-        file = os.path.join(host.home, "cells", "cell-%s.py" % run.id)
         self.executed.append(run.id)
         run.cell = len(self.executed)
+        self.cell.begin(run.cell, run.log, run.payload, os.path.join(host.home, "output-%s.log" % run.id))
+        file = os.path.join(host.home, "cells", "cell-%s.py" % run.id)
         outcome, is_alive = self.cell.run_order(run, sites, file)
         self.packages.update(self.cell.added)
         if not is_alive:
