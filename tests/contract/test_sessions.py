@@ -654,6 +654,9 @@ def test_packages_are_added_and_never_changed(notebook, index, monkeypatch):
 def test_packages_that_pip_installs_belong_to_the_session(notebook, index):
     notebook.run("x = 1", "-s --deps alpha")
     assert notebook.text("%pip install -q gamma\nimport gamma; print(x)") == "1\n"
+    with pytest.raises(ResolutionError, match=r"beta 2.0 is installed and 1.0 is needed") as error:
+        notebook.run("x = 2\n%pip install -q delta")
+    assert "%argo restart main --clean" in error.value.hint
     code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import gamma; print(1)'])"
     assert notebook.text(code) == "1\n"
     assert [package.name for package in notebook.entry().lock.packages] == ["alpha", "beta", "gamma"]

@@ -14,7 +14,7 @@ from uv_argo_magic.core.spec import indexes
 from uv_argo_magic.engine import checks, ipython_syntax
 from uv_argo_magic.engine.build import build
 from uv_argo_magic.engine.prepared import Prepared, RunTarget
-from uv_argo_magic.errors import SpecError
+from uv_argo_magic.errors import ResolutionError, SpecError
 
 if TYPE_CHECKING:
     import threading
@@ -104,7 +104,7 @@ def prepare(  # noqa: PLR0913 - by keyword, each with a default that a plain cel
     if spec.push:
         values.pushing.refuse_other_python(spec.push, target.interpreter.target.minor)
     ipython_syntax.refuse_unknown(target.spec, resolution)
-    installs = _lock_installs(target, resolution, notebook, save=not dry_run, cancelled=cancelled)
+    installs = _lock_installs(target, resolution, notebook, session, save=not dry_run, cancelled=cancelled)
     return Prepared(
         target=target,
         notebook=notebook,
@@ -147,7 +147,13 @@ def _resolve(
 
 
 def _lock_installs(
-    target: RunTarget, resolution: Resolution, notebook: str, *, save: bool, cancelled: threading.Event | None
+    target: RunTarget,
+    resolution: Resolution,
+    notebook: str,
+    session: Session | None,
+    *,
+    save: bool,
+    cancelled: threading.Event | None,
 ) -> tuple[tuple[str, Lock], ...]:
     """What each `%pip install` line installs: the packages that are missing at that line, in fitting versions.
 
@@ -164,7 +170,12 @@ def _lock_installs(
         resolver = replace(target, spec=replace(spec, settings=settings)).resolver(notebook)
         lock = resolution
         if isinstance(resolution, Lock):
-            lock = resolver.lock(requirements, save=save, cancelled=cancelled)
+            try:
+                lock = resolver.lock(requirements, save=save, cancelled=cancelled)
+            except ResolutionError as problem:
+                if session is None:
+                    raise
+                raise session.conflict(requirements, target.resolver(notebook), present, problem) from problem
         if not isinstance(lock, Lock):
             raise SpecError(
                 f"%pip {argument}: the versions cannot be resolved here ({lock.reason.rstrip('.')})",

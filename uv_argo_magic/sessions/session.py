@@ -214,7 +214,8 @@ class Session:
         try:
             extended = replace(resolver, settings=settings, store=None).lock(requirements)
         except ResolutionError as problem:
-            raise self._conflict(requirements, resolver, present, problem) from problem
+            versions = {package.name: package.version for package in present.packages}
+            raise self.conflict(requirements, resolver, versions, problem) from problem
         if not isinstance(extended, Lock):
             raise ResolutionError(
                 f"cannot add packages to the session {self.name}: {extended.reason}",
@@ -331,15 +332,17 @@ class Session:
             hint=f"Leave it out, or use another session. {self.restart_hint}",
         )
 
-    def _conflict(
-        self, requirements: Requirements, resolver: Resolver, present: Lock, problem: ResolutionError
+    def conflict(
+        self, requirements: Requirements, resolver: Resolver, versions: Mapping[str, str], problem: ResolutionError
     ) -> ResolutionError:
-        """The error for requirements that would change installed packages; `problem` if they fit nothing at all."""
+        """The error for requirements that would change installed packages; `problem` if they fit nothing at all.
+
+        `versions` are those of the packages that are installed, and no constraints of the `resolver`.
+        """
         try:
             alone = replace(resolver, store=None).lock(requirements)
         except ResolutionError:
             return problem
-        versions = {package.name: package.version for package in present.packages}
         packages: Iterable[Package] = alone.packages if isinstance(alone, Lock) else ()
         changes = [
             f"{package.name} {versions[package.name]} is installed and {package.version} is needed"
