@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ import pytest
 
 from uv_argo_magic.backends import local_limits
 from uv_argo_magic.backends.local import LocalBackend
-from uv_argo_magic.core.spec.run_spec import Resources, RunSpec
+from uv_argo_magic.core.spec.run_spec import Resources, RunSpec, Settings
 from uv_argo_magic.engine import run as engine
 from uv_argo_magic.engine.build import guest_text
 from uv_argo_magic.engine.prepare import prepare
@@ -52,6 +53,21 @@ def test_every_end_is_read_to_the_end(cell, outcome, phase):
     run.wait(60)
     run._is_read.wait(60)  # the rest of the log, after the record that ended the run
     assert (run.state.outcome, run.state.node.phase if run.state.node else "") == (outcome, phase)
+
+
+def test_a_stop_while_the_cells_python_starts_interrupts_the_cell_and_shows_no_code_of_ours(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import os, time\nopen(os.environ['BEGUN'], 'w')\ntime.sleep(1)\n")
+    begun = tmp_path / "begun"
+    settings = Settings(variables=(("PYTHONPATH", str(tmp_path)), ("BEGUN", str(begun))))
+    run = engine.start(prepare(RunSpec(cell="print('ran')", settings=settings)), backend=LocalBackend())
+    deadline = time.monotonic() + 30
+    while not begun.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    run.stop()
+    run.wait(60)
+    assert (run.state.outcome, run.logs()) == ("Stopped", "")
+    assert '"ename": "KeyboardInterrupt"' in run.state.error
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the supervisor's end is told by a file descriptor")

@@ -48,7 +48,7 @@ class Process:
         self.popen = subprocess.Popen(
             [python, "-c", self.boot, host.guest, *map(str, passed)],
             stdin=subprocess.DEVNULL, stdout=out, stderr=err, pass_fds=passed, cwd=work,
-            env=_environment(python, host.home, env), start_new_session=True, preexec_fn=host.guard,
+            env=_environment(python, host.home, env), start_new_session=True, preexec_fn=lambda: _guard(host),
         )  # fmt: skip
         self.pid = self.popen.pid
         for fd in (*passed, out, err):
@@ -63,6 +63,12 @@ class Process:
                 json.dump(order, file)
         except BrokenPipeError:  # it died at its start: see its exit status
             pass
+
+
+def _guard(host):
+    """Called in the new process: an interrupt waits until there is a cell to interrupt (`execute.take_interrupts`)."""
+    host.guard()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
 def _environment(python, home, extra):

@@ -11,6 +11,7 @@ import atexit
 import builtins
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -88,6 +89,7 @@ class Interpreter:
         """Run a cell; its exit status."""
         error = None
         try:
+            take_interrupts()
             self.executor.run(self.begin(order))
         except BaseException as problem:  # noqa: BLE001 - this is where the user's code ends
             error = problem
@@ -134,6 +136,11 @@ class Interpreter:
 
         transfer.start(values, self.order)
         return transfer
+
+
+def take_interrupts():
+    """Let interrupts through: while Python started, they were held back, and would have shown our own code."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def add_packages(folders):

@@ -29,6 +29,7 @@ def main(pipe, acknowledged, orders):
     out = attribution.Streams(pipe, acknowledged)
     session = Session(out, orders)
     signal.signal(signal.SIGINT, session.interrupt)
+    execute.take_interrupts()
     out.install()
     attribution.follow_threads()
     session.serve()
