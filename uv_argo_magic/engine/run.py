@@ -369,7 +369,7 @@ class Run:
             return
         until = time.monotonic() + QUICK
         with _interrupt_later():  # it would break the log in two
-            self._read_one()  # what is known without waiting
+            self._read_one()  # the phase, for which it does not wait
             while not self.state.ended and not self.state.question and has_more(max(0.0, until - time.monotonic())):
                 if not self._read_one():
                     break

@@ -46,7 +46,7 @@ def find(document: str = "") -> tuple[Path, ...]:
 
 @functools.lru_cache(maxsize=16)
 def _beside(document: str) -> tuple[Path, ...]:
-    """Where the policy of a folder may be: beside the notebook, and in the working directory."""
+    """Where the policy of a folder may be: next to the notebook, and in the working directory."""
     return (Path(document).parent / FILE, Path(FILE)) if document else (Path(FILE),)
 
 

@@ -82,7 +82,7 @@ class Session:
 
     @property
     def interpreter(self) -> Interpreter | None:
-        """Its Python, once a cell of this process has run in it, unless an image has packages of its own."""
+        """Its Python, once a cell of this process has run in it, unless an image has preinstalled packages."""
         entry = self.entry
         if entry is None or entry.worker is None or entry.settings.base or entry.settings.image:
             return None
