@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import socket
 from types import SimpleNamespace
 
 import pytest
@@ -115,6 +118,44 @@ def test_a_killed_kernel_leaves_its_cell_running_and_the_next_kernel_rejoins(ker
     text = second.run("%%argo -s survivor\nleft").text
     assert "Rejoined session survivor" in text
     assert "'left'" in text
+
+
+def test_a_session_is_taken_from_a_stopped_kernel_which_learns_it_when_it_goes_on(kernels):
+    first, second = kernels(), kernels()
+    name = "-s stopped"
+    first.run(f"%%argo {name}\nx = 1")
+    running = first.begin(f"%%argo {name}\nimport time\nfor i in range(8):\n    print('first', i); time.sleep(0.2)")
+    first.finish(running, until="first 1")
+    stopped = first.manager.provisioner.pid
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        refused = second.run(f"%%argo {name}\nx").error
+        assert f"another kernel has the session stopped: process {stopped} on {socket.gethostname()}" in refused
+        assert "stopped at present" in refused
+        assert "%argo sessions --take stopped" in refused
+        second.run("%argo sessions --take stopped")
+        shown = second.run(f"%%argo {name}\nprint('second', x); x = 2")
+        assert "second 1\n" in shown.text
+        assert "first" not in shown.text
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    went_on = first.finish(running).text
+    assert "first 7\n" in went_on
+    assert "second" not in went_on
+    again = first.run(f"%%argo {name}\nx").error
+    assert f"another kernel has the session stopped: process {second.manager.provisioner.pid}" in again
+    assert "stopped at present" not in again
+    assert "2" in second.run(f"%%argo {name}\nx").text
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_session_is_free_once_its_kernel_was_killed(kernels, number):
+    first, second = kernels(), kernels()
+    first.run("%%argo -s killed\nx = 1")
+    first.manager.provisioner.process.send_signal(number)
+    first.manager.provisioner.process.wait(30)
+    assert "1" in second.run("%%argo -s killed\nx").text
+    second.run("%argo stop killed")
 
 
 def test_without_a_front_end_that_takes_input_a_session_ends_with_its_kernel(kernels):

@@ -19,13 +19,8 @@ def mark(pid: int) -> str:
     if pid <= 0:
         return ""
     if PLATFORM == "linux":
-        try:
-            text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return ""
-        # The name in parentheses may contain spaces and parentheses; what follows the last one is numbers.
-        fields = text.rpartition(")")[2].split()
-        return "" if fields[0] in "ZX" else fields[19]
+        fields = _fields(pid)
+        return fields[19] if fields and fields[0] not in "ZX" else ""
     if os.name == "posix":
         command = ["ps", "-o", "lstart=", "-p", str(pid)]
         try:
@@ -34,6 +29,22 @@ def mark(pid: int) -> str:
             return ""
         return completed.stdout.strip()
     return ""
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process is suspended, as by Ctrl-Z or a debugger; False where the system does not tell (not Linux)."""
+    fields = _fields(pid) if PLATFORM == "linux" and pid > 0 else []
+    return bool(fields) and fields[0] in "Tt"
+
+
+def _fields(pid: int) -> list[str]:
+    """The state of a process and what follows it, as Linux has it; empty if it does not exist or is unreadable."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    # The name in parentheses may contain spaces and parentheses; what follows the last one is numbers.
+    return text.rpartition(")")[2].split()
 
 
 def own_mark() -> str:

@@ -13,6 +13,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from uv_argo_magic._os import process_id
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.errors import BackendError, BackendUnavailable, SessionBusy, SessionLost
@@ -78,9 +79,10 @@ def hold(
         forget(worker)
         holder = answer.get("holder") or {}
         since = time.strftime("%H:%M", time.localtime(float(holder.get("since", 0.0))))
+        is_stopped = holder.get("host") == socket.gethostname() and process_id.is_stopped(int(holder.get("pid") or 0))
         raise SessionBusy(
             f"another kernel has the session {entry.name}: process {holder.get('pid')} on {holder.get('host')}, "
-            f"since {since}",
+            f"since {since}{', stopped at present' if is_stopped else ''}",
             hint=f"%argo sessions --take {entry.name} moves it here. Or use another name: --session NAME.",
         )
     status: Mapping[str, Any] = answer["status"]

@@ -357,7 +357,9 @@ class Worker:
         if self.holding is not None and self.holding is not connection:
             self.holding.answer({"event": "taken", "holder": request["client"]})
         names = ("client", "host", "pid", "notebook")
-        self.holder = dict({name: request.get(name) for name in names}, since=time.time())
+        goes_on = self.holding is not None and self.holder["client"] == request["client"]
+        since = self.holder["since"] if goes_on else time.time()
+        self.holder = dict({name: request.get(name) for name in names}, since=since)
         self.holding = connection
         connection.answer({"ok": True, "status": self.status()})
 
