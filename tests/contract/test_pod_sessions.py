@@ -514,10 +514,89 @@ def test_a_cell_that_its_pod_stops_is_explained(server, notebook):
     assert "Lost: data (int" in state.node.message
 
 
+def killed_for_memory(workflow):
+    workflow.fate = {"terminated": {"reason": "OOMKilled"}}
+    workflow.kill(signal.SIGKILL)
+
+
+def evicted(message):
+    def act(workflow):
+        workflow.fate = {"status": {"reason": "Evicted", "message": message, "phase": "Failed"}}
+        workflow.kill(signal.SIGTERM)
+
+    return act
+
+
+def stopped_by_another(workflow):
+    fields = {"f:spec": {"f:shutdown": {}}}
+    workflow.made["metadata"]["managedFields"] = [{"manager": "kubectl-patch", "fieldsV1": fields}]
+    workflow.made["spec"]["shutdown"] = "Stop"
+    workflow.shutdown()
+
+
+FULL_DISK = 'Usage of EmptyDir volume "tmp" exceeds the limit "10Gi".'
+DEATHS = {
+    "memory": (killed_for_memory, r"exceeded its memory limit \(300Mi\) and was killed", "Request more with --memory"),
+    "disk": (
+        evicted(FULL_DISK),
+        "the pod exceeded its disk limit and was evicted",
+        "Request more with --resources disk=",
+    ),
+    "a full node": (evicted("The node was low on resource: memory."), "the node ran out of resources", "Request more"),
+    "deadline": (
+        lambda workflow: workflow.pass_deadline(),
+        r"its deadline of \d+ seconds",
+        "Allow more with --set dead",
+    ),
+    "another client": (stopped_by_another, r"stopped by another client \(kubectl-patch\)", ""),
+    "a user": (lambda workflow: workflow.delete(), "its pod was deleted, by a user or with its node", ""),
+    "a lost node": (lambda workflow: workflow.delete("DeletionByTaintManager"), "its node was lost", ""),
+    "an autoscaler": (
+        lambda workflow: workflow.delete("EvictionByEvictionAPI"),
+        "its pod was evicted, as by an auto",
+        "",
+    ),
+    "priority": (lambda workflow: workflow.delete("", "Preempted"), "a pod of higher priority needed its node", ""),
+}
+
+
+@pytest.mark.parametrize("cause", DEATHS)
+def test_each_death_is_explained_with_what_was_lost_and_what_to_do(server, notebook, cause):
+    act, reason, advice = DEATHS[cause]
+    server.events.clear()
+    notebook.run("data = list(range(1000))", "-s --memory 300Mi")
+    run = notebook.begin("import time\nprint('on', flush=True)\ntime.sleep(60)")
+    until_printed(run, "on")
+    act(worker_of(server, notebook))
+    state = run.wait(40)
+    assert state.outcome == "Lost"
+    pattern = rf"the session main has ended: .*{reason}.*\. Lost: .*data \(list, 8\.1 kB\)"
+    if cause != "priority":  # its event comes once the pod is gone
+        assert re.match(pattern, state.node.message), state.node.message
+        assert re.search(f"; .*{advice}", state.node.message, re.IGNORECASE)
+    time.sleep(0.5)
+    with pytest.raises(SessionLost, match=pattern) as raised:
+        run_until_lost(notebook)
+    assert raised.value.hint.startswith(advice or "%argo restart main starts it again")
+    assert "%argo restart main starts it again, without its variables. Or add --restart" in raised.value.hint
+    assert notebook.text("print('data' in dir())", "-s --restart --memory 400Mi") == "False\n"
+
+
+def test_the_deadline_holds_when_every_client_is_gone(server, notebook):
+    notebook.run("data = 1", "-s --set deadline=4")
+    forget_connections()
+    workflow = worker_of(server, notebook)
+    ended(workflow)
+    assert workflow.made["status"]["phase"] == "Failed"
+    with pytest.raises(SessionLost, match=r"its deadline of 4 seconds.* Lost: data \(int\)") as raised:
+        notebook.run("data")
+    assert raised.value.hint.startswith("Allow more with --set deadline=SECONDS. ")
+
+
 def test_a_worker_reports_its_own_end_in_the_pods_status(server, notebook):
     notebook.run("data = 1", "-s --set keep=1")
     ended(worker_of(server, notebook))
-    with pytest.raises(SessionLost, match=r"has ended: idle for 1 s\. Lost: data \(int\)"):
+    with pytest.raises(SessionLost, match=r"has ended: idle for 1 s\. Lost: data \(int\)$"):
         notebook.run("data")
 
 
@@ -540,7 +619,7 @@ def test_a_log_that_the_worker_does_not_have_is_not_waited_for(server, shared):
     shared.run("1")
     entry = shared.entry()
     runs = session_runs.SessionRuns(
-        name="main", connections=workers.connect(entry), restart_hint="", hold=lambda: None, interpreter=None,
+        name="main", connections=workers.connect(entry), hold=lambda: None, interpreter=None,
         pod=PodSession(entry=entry, registry=Registry.of_this_user(), backend=base.load("argo")),
     )  # fmt: skip
     with pytest.raises(BackendError, match="does not have the log of this cell any more"):

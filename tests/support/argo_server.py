@@ -40,6 +40,8 @@ LABEL = "workflows.argoproj.io/workflow"
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 PATH = re.compile(r"/(?:api/v1|apis/argoproj.io/v1alpha1)/namespaces/nb/(\w+)(?:/([^/]+))?(/log|/portforward)?")
 NO_UV = "image-without-uv"
+SOON = 60
+"""Seconds of a deadline that a test waits for."""
 NETWORK = re.compile(r"SSL_CERT_(?:FILE|DIR)|(?:https?|no|all)_proxy", re.IGNORECASE)
 
 
@@ -74,11 +76,16 @@ class Workflow:
         self.home = Path(tempfile.mkdtemp(prefix="argo-server-"))
         self.port = _free_port()  # that of a session's worker
         self.pods = 0
+        self.fate: dict[str, dict] = {}  # what the pod's "status" and main's "terminated" say besides of its end
         self.ended: dict[str, tuple[dict, dict[str, Log]]] = {}  # pod and logs of earlier attempts, by the pod's name
         strategy = self.template.get("retryStrategy")
         self.attempts = int(strategy["limit"]) + 1 if strategy else 1
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
+        if (seconds := made["spec"].get("activeDeadlineSeconds", SOON)) < SOON:
+            timer = threading.Timer(seconds, self.pass_deadline)
+            timer.daemon = True
+            timer.start()
 
     def run(self) -> None:
         self.new_pod()
@@ -109,7 +116,7 @@ class Workflow:
             "spec": {
                 "nodeName": "n1",
                 "initContainers": [{"name": "init", "image": "quay.io/argoproj/argoexec:v4.1.2"}, *before],
-                "containers": [{"name": "main"}],
+                "containers": [{"name": "main", "resources": self.template.get("script", {}).get("resources", {})}],
             },
             "status": {"phase": "Pending"},
         }
@@ -146,11 +153,12 @@ class Workflow:
         if self.pod["metadata"]["uid"] != uid:
             return
         code = 137 if code < 0 else code
-        phase = "Failed" if code else "Succeeded"
+        phase = "Failed" if code or "status" in self.fate else "Succeeded"
         state = {"exitCode": code, "reason": "Error" if code else "Completed"}
         with contextlib.suppress(OSError):
             state["message"] = (self.home / "termination-log").read_text()
-        self.status(phase, name, {"terminated": state})
+        self.pod["status"] |= self.fate.get("status", {})
+        self.status(phase, name, {"terminated": state | self.fate.get("terminated", {})})
         self.logs[name].ended = True
         self.failed = bool(code) and "shutdown" not in self.made["spec"]
         self.server.ending.wait(self.server.phase_after)
@@ -158,6 +166,7 @@ class Workflow:
         if self.failed and self.pods < self.attempts:
             return
         message = f"{name}: Error (exit code {code})" if code else ""
+        message = self.fate.get("status", {}).get("message", message)
         self.made["status"] = self.server.verdict or {"phase": phase, "message": message}
 
     def execute(self, container: dict, command: list[str], *, tmp: Path, uv: bool = True) -> int:
@@ -248,6 +257,28 @@ class Workflow:
         self.process.wait(20)
         self.pod["status"] = {**self.pod["status"], "reason": reason, "message": message, "phase": "Failed"}
         self.server.changed("MODIFIED", self.pod)
+
+    def pass_deadline(self) -> None:
+        """Argo's deadline for the workflow is over, which its controller also makes that of the pod."""
+        message = "Pod was active on the node longer than the specified deadline"
+        self.made["status"]["nodes"] = {self.name: {"phase": "Failed", "message": "Step exceeded its deadline"}}
+        self.fate = {"status": {"reason": "DeadlineExceeded", "message": message, "phase": "Failed"}}
+        self.kill(signal.SIGTERM)
+
+    def delete(self, disruption: str = "", event: str = "") -> None:
+        """The pod is deleted: it gets this reason of a DisruptionTarget, and leaves this event."""
+        self.made["status"]["nodes"] = {self.name: {"type": "Pod", "hostNodeName": "n1", "phase": "Running"}}
+        conditions = [{"type": "DisruptionTarget", "status": "True", "reason": disruption}] if disruption else []
+        deleting = {**self.pod["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}
+        deleted = {**self.pod, "metadata": deleting, "status": {**self.pod["status"], "conditions": conditions}}
+        self.pod = {**deleted, "metadata": {**deleting, "uid": "none"}}
+        self.server.changed("MODIFIED", deleted)
+        if event:
+            told = {"reason": event, "message": "", "metadata": {"name": f"{self.name}.1"}}
+            self.server.events.append({**told, "involvedObject": {"name": self.name}})
+        self.kill(signal.SIGTERM)
+        self.process.wait(20)
+        self.server.changed("DELETED", deleted)
 
     def lose(self) -> None:
         """The pod is deleted at once, and made again half a second later, as Argo does while its node is Pending."""

@@ -284,10 +284,13 @@ class Sessions(Protocol):
 
 @frozen
 class WorkerEnd:
-    """How a worker ended: a sentence without its end, and what the worker itself wrote of it (JSON), or ""."""
+    """How a worker ended: a sentence without its end, what to do about that, and what the worker wrote of it (JSON)."""
 
     reason: str
+    advice: str = ""
     report: str = ""
+    is_known: bool = True
+    """Whether the backend shows the cause; later it may show less, or more."""
 
 
 @runtime_checkable

@@ -133,14 +133,18 @@ class PodSession:
         yield from (item for item in self.backend.worker_log(self.address) if isinstance(item, str))
 
     def why_ended(self) -> str:
-        """Why the worker has ended, and what was lost; "" while it lives, or if that is not known."""
+        """Why the worker has ended, what was lost, and what to do; "" while it lives, or if that is not known."""
         ending = workers.remote_ending(self.entry, self.registry)
-        return str(workers.lost(self.entry, ending)) if ending else ""
+        if ending is None:
+            return ""
+        steps = (ending.advice, workers.restart_hint(self.entry.name))
+        return "; ".join([str(workers.lost(self.entry, ending)), *filter(None, steps)])
 
     def remember(self, variables: ev.SessionVariables) -> None:
         """Keep the variables, for the error of the cell after an unexpected end."""
         with contextlib.suppress(OSError):
-            self.registry.write_ending(self.entry.key, Ending(reason="", items=variables.items, total=variables.total))
+            before = self.registry.ending(self.entry.key) or Ending(reason="")
+            self.registry.write_ending(self.entry.key, replace(before, items=variables.items, total=variables.total))
 
     def _join(self) -> bool:
         """Become the holder of the worker, if it listens."""

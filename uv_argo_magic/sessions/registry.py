@@ -111,11 +111,12 @@ class SessionEntry:
 
 @frozen
 class Ending:
-    """How a session ended: the reason, and its variables as [name, type, bytes, shape]."""
+    """How a session ended: the reason, its variables as [name, type, bytes, shape], and what to do about the reason."""
 
     reason: str
     items: tuple[tuple[str, str, int, str], ...] = ()
     total: int = 0
+    advice: str = ""
 
 
 @frozen
@@ -182,7 +183,8 @@ def parse_ending(report: str) -> Ending | None:
     with contextlib.suppress(ValueError, KeyError, TypeError):
         data = json.loads(report)
         items = tuple((str(name), str(kind), int(size), str(shape)) for name, kind, size, shape in data["items"])
-        return Ending(reason=str(data["reason"]), items=items, total=int(data["total"]))
+        total, advice = int(data["total"]), str(data.get("advice") or "")
+        return Ending(reason=str(data["reason"]), items=items, total=total, advice=advice)
     return None
 
 

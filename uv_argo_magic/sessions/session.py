@@ -257,7 +257,6 @@ class Session:
         return SessionRuns(
             name=self.name,
             connections=connections,
-            restart_hint=self.restart_hint,
             hold=functools.partial(workers.hold, entry, self.registry, again=True),
             interpreter=prepared.interpreter,
             number=self.number,
@@ -396,7 +395,6 @@ def find_run(entry: RunRecord) -> tuple[base.Backend, base.RemoteRun] | None:
     runs = SessionRuns(
         name=session.name,
         connections=connections,
-        restart_hint=workers.restart_hint(session.name),
         hold=lambda: None,
         interpreter=interpreters.find(session.python),
         at_end=connections.close,

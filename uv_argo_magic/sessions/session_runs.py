@@ -38,7 +38,6 @@ class SessionRuns:
 
     name: str
     connections: Connections
-    restart_hint: str
     hold: Callable[[], object]
     """Becomes the worker's holder once more, or raises why that cannot be."""
     interpreter: Interpreter
@@ -243,7 +242,7 @@ class SessionRuns:
                     yield ev.NodePhase(phase=ev.UNREACHABLE, message=message, t=time.time())
                 # A network that is cut does not tell why, and asking takes as long as connecting again.
                 if pause and not is_silent and (cause := pod.why_ended()):
-                    yield ev.NodePhase(phase="Failed", message=f"{cause}; {self.restart_hint}", t=time.time())
+                    yield ev.NodePhase(phase="Failed", message=cause, t=time.time())
                     return
                 time.sleep(pause)
                 pause = min(RETRY[2], pause * RETRY[1]) or RETRY[0]
@@ -254,8 +253,7 @@ class SessionRuns:
         deadline = time.monotonic() + CAUSE
         while not (cause := pod.why_ended()) and time.monotonic() < deadline:
             time.sleep(0.2)
-        message = f"{cause}; {self.restart_hint}" if cause else ""
-        return ev.NodePhase(phase="Failed", message=message, t=time.time())
+        return ev.NodePhase(phase="Failed", message=cause, t=time.time())
 
     def _remember(self, text: str, pod: PodSession) -> None:
         """Keep the variables after a cell: a pod that is killed cannot write them."""

@@ -113,10 +113,11 @@ def _ask_to_hold(entry: SessionEntry, *, take: bool = False) -> Mapping[str, Any
 
 def lost(entry: SessionEntry, ending: Ending) -> SessionLost:
     """The error for a session that has ended: why, and what was lost."""
-    what = f" Lost: {messages.list_variables(ending.items, ending.total)}." if ending.total else ""
+    what = f". Lost: {messages.list_variables(ending.items, ending.total)}" if ending.total else ""
+    advice = f"{ending.advice[0].upper()}{ending.advice[1:]}. " if ending.advice else ""
     return SessionLost(
-        f"the session {entry.name} has ended: {ending.reason}.{what}",
-        hint=f"{restart_hint(entry.name)} Or add --restart to this cell. Then run the cells above again.",
+        f"the session {entry.name} has ended: {ending.reason}{what}",
+        hint=f"{advice}{restart_hint(entry.name)} Or add --restart to this cell. Then run the cells above again.",
     )
 
 
@@ -198,7 +199,8 @@ def ending(entry: SessionEntry, registry: Registry | None = None) -> Ending | No
 def remote_ending(entry: SessionEntry, registry: Registry | None) -> Ending | None:
     """How a worker that belongs to no machine has ended; None while it lives, or if that is not known.
 
-    Where the worker could not write its variables, those after the last cell are known from here.
+    Where the worker could not write its variables, those after the last cell are known from here. What showed the cause
+    may be gone, as a pod that was deleted: a cause that was seen is kept.
     """
     remote, worker = _remote(entry), entry.worker
     end = None
@@ -206,8 +208,15 @@ def remote_ending(entry: SessionEntry, registry: Registry | None) -> Ending | No
         end = remote.worker_end(worker.address) if remote and worker else None
     if end is None:
         return None
-    known = parse_ending(end.report) or (registry.ending(entry.key) if registry else None) or Ending(reason="")
-    return replace(known, reason=end.reason)
+    before = (registry.ending(entry.key) if registry else None) or Ending(reason="")
+    known = parse_ending(end.report) or before
+    if before.reason and not end.is_known:
+        return before
+    known = replace(known, reason=end.reason, advice=end.advice)
+    if registry is not None and end.is_known:
+        with contextlib.suppress(OSError):
+            registry.write_ending(entry.key, known)
+    return known
 
 
 def ask(entry: SessionEntry, do: str, **values: object) -> Mapping[str, Any] | None:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 CONTROLLER_DELAY = 10.0
 """Seconds without any status after which no controller seems to process the workflow."""
 
+_ENDED_BY_DELETION = re.compile(
+    r"the (?:workflow was stopped|pod was deleted|cluster evicted the pod)|ended with exit code (?:137|143)"
+)
+"""How a deleted pod ends."""
 DELETED: ApiObject = {
     "gone": True,
     "status": {"phase": "Error", "message": "the workflow was deleted, by a user or by a clean-up; run the cell again"},
@@ -100,11 +104,33 @@ def lost(pod: Mapping[str, Any] | None, workflow: Mapping[str, Any] | None = Non
     if explanation := deadline_exceeded(_messages(workflow)):
         return _with_limit(explanation, workflow)
     cause = ended(pod, None).partition("; ")[0]
-    if re.search(r"the (?:workflow was stopped|pod was deleted)|ended with exit code (?:137|143)", cause):
-        cause = ""  # that is how a deleted pod ends
+    if _ENDED_BY_DELETION.search(cause):
+        cause = ""
     return (
         f"the pod was deleted ({cause})" if cause else "the pod was deleted, by a user or with its node"
     ) + "; the workflow was stopped so that the cell does not run twice; run the cell again"
+
+
+def session_end(
+    pod: Mapping[str, Any] | None, workflow: Mapping[str, Any] | None, events: Sequence[Mapping[str, Any]] = ()
+) -> tuple[str, str]:
+    """(cause, advice) of the end of a session's pod, which its worker does not know; ("", "") if nothing shows it.
+
+    `pod` is None once it is gone; its `events` outlive it.
+    """
+    if is_shut_down(workflow):
+        return f"its workflow was stopped by {stopped_by(workflow)}", ""
+    if pod is None and not is_final(workflow):
+        return pods.deleted(None, events), ""
+    if pod is not None and pods.is_deleting(pod) and not deadline_exceeded(_messages(workflow)):
+        cause, explanation = pods.deleted(pod, events), ended(pod, None)
+        if cause != pods.DELETED or not explanation or _ENDED_BY_DELETION.search(explanation):
+            return cause, ""
+    else:
+        explanation = ended(pod, workflow)
+    cause, _, advice = explanation.partition("; ")
+    # Other advice is for the cell of a run.
+    return cause, advice if advice.startswith(("request more", "allow more")) else ""
 
 
 def attempt_limit(workflow: Mapping[str, Any] | None) -> int:

@@ -39,9 +39,11 @@ if TYPE_CHECKING:
 PORT = 8471
 REPORT = "/dev/termination-log"
 """What a container writes to this file becomes part of its status."""
-POD_DELETED = "its pod was deleted, by a user or with its node"
 TERMINATED = "terminated"
 """The reason of a worker that received SIGTERM (guest/session/worker.py)."""
+OUT_OF_MEMORY = "memory ran out"
+"""That of one whose interpreter was killed for its memory."""
+MORE_MEMORY = "request more with --memory SIZE, or process the data in parts"
 PROBE = "uv-argo-none"
 """A pod that does not exist: to forward a port to it is denied, or fails because of that."""
 FIRST, FACTOR, LAST = 0.1, 1.5, 2.0
@@ -205,26 +207,36 @@ def worker_end(client: ArgoClient, address: Address) -> WorkerEnd | None:
     try:
         workflow = client.workflow(address.workflow)
     except Gone:
-        return WorkerEnd(reason="its workflow was deleted, by a user or by a clean-up")
+        return WorkerEnd(reason="its workflow was deleted, by a user or by a clean-up", is_known=False)
     found, _ = client.pods(pods_of(address.workflow))
     pod: dict[str, Any] | None = max(found, key=pods.created, default=None)
-    if not diagnose.is_final(workflow) and (pod is None or not (pods.terminated(pod) or pods.is_deleting(pod))):
-        if pod is None and diagnose.has_run(workflow):
-            return WorkerEnd(reason=POD_DELETED)
+    is_over = diagnose.is_final(workflow)
+    if pod is None:
+        is_over = is_over or diagnose.has_run(workflow)
+    else:
+        is_over = is_over or pods.terminated(pod) or pods.is_deleting(pod)
+    if not is_over:
         return None
-    if (
-        pod is not None
-        and pods.is_deleting(pod)
-        and not (diagnose.is_shut_down(workflow) or diagnose.is_final(workflow))
-    ):
-        return WorkerEnd(reason=POD_DELETED)
-    cause = diagnose.ended(pod, workflow).partition("; ")[0]
+    events: list[dict[str, Any]] = []
+    if pod is None or pods.is_deleting(pod):
+        with contextlib.suppress(BackendError):
+            events = client.events(address.workflow)
+    cause, advice = diagnose.session_end(pod, workflow, events)
     report = pods.termination_message(pod) if pod else ""
     with contextlib.suppress(ValueError, KeyError, TypeError):
         own_reason = str(json.loads(report)["reason"])
         # A worker that is asked to end by a signal does not know why.
-        return WorkerEnd(reason=(cause or own_reason) if own_reason == TERMINATED else own_reason, report=report)
-    return WorkerEnd(reason=cause or "its worker has ended")
+        if own_reason != TERMINATED:
+            cause, advice = _with_limit(own_reason, pod), MORE_MEMORY if own_reason == OUT_OF_MEMORY else ""
+        return WorkerEnd(reason=cause or own_reason, advice=advice, report=report)
+    is_known = cause not in ("", pods.DELETED)
+    return WorkerEnd(reason=cause or "its worker has ended", advice=advice, is_known=is_known)
+
+
+def _with_limit(reason: str, pod: dict[str, Any] | None) -> str:
+    """The reason, with the limit of the pod's memory if that was exceeded."""
+    limit = pods.memory_limit(pod) if pod and reason == OUT_OF_MEMORY else ""
+    return f"{reason} (limit: {limit})" if limit else reason
 
 
 def log(client: ArgoClient, address: Address, *, follow: bool) -> Iterator[Item]:

@@ -26,6 +26,21 @@ _BLOCKED = re.compile(
     r'^(?:CreateContainerConfigError|CreateContainerError|RunContainerError)\b|persistentvolumeclaim "[^"]*" not found'
 )
 """Messages of a pod that waits for what does not come by itself."""
+DELETED = "its pod was deleted, by a user or with its node"
+_DISRUPTIONS = {
+    "PreemptionByScheduler": "a pod of higher priority needed its node",
+    "DeletionByTaintManager": "its node was lost, or got a taint that the pod does not tolerate",
+    "EvictionByEvictionAPI": "its pod was evicted, as by an autoscaler or a drain of its node",
+    "DeletionByPodGC": "its node was removed",
+    "TerminationByKubelet": "its node ended it to free resources or to shut down",
+}
+"""Reasons of a pod's condition DisruptionTarget."""
+_DISRUPTING_EVENTS = {
+    "Preempted": _DISRUPTIONS["PreemptionByScheduler"],
+    "TaintManagerEviction": _DISRUPTIONS["DeletionByTaintManager"],
+    "Evicted": _DISRUPTIONS["TerminationByKubelet"],
+}
+"""What is left of a pod that is gone: reasons of its events."""
 _REPORTED_EVENTS = frozenset({"FailedMount", "FailedAttachVolume", "ProvisioningFailed", "FailedMapVolume", "Failed"})
 """Reasons of events that the pod's own status does not show, or ten seconds later."""
 
@@ -85,6 +100,20 @@ def ended(pod: Mapping[str, Any], *, errors: ErrorTable = POD_ERRORS) -> str:
     if reason or message:
         return errors.explain(f"{reason}: {message}") or short(f"{reason}: {message}")
     return ""
+
+
+def deleted(pod: Mapping[str, Any] | None, events: Sequence[Mapping[str, Any]] = ()) -> str:
+    """What deleted a pod, from the pod while it is deleted, or from its events; which user did is not recorded."""
+    status = _status(pod)
+    if status.get("reason") == "NodeLost":
+        return "its node was lost"
+    for condition in _conditions(pod or {}):
+        if condition.get("type") == "DisruptionTarget" and (cause := _DISRUPTIONS.get(str(condition.get("reason")))):
+            return cause
+    for event in reversed(events):
+        if cause := _DISRUPTING_EVENTS.get(str(event.get("reason"))):
+            return cause
+    return DELETED
 
 
 def image_problem(pod: Mapping[str, Any]) -> ImageProblem | None:
@@ -263,7 +292,7 @@ def _terminated(pod: Mapping[str, Any], name: str, state: Mapping[str, Any], err
     if code == 0 and reason != "OOMKilled":
         return ""
     if reason == "OOMKilled":
-        limit = _memory_limit(pod, name)
+        limit = memory_limit(pod, name)
         amount = f" ({limit})" if limit else ""
         if name == INSTALL:
             return (
@@ -281,7 +310,7 @@ def _terminated(pod: Mapping[str, Any], name: str, state: Mapping[str, Any], err
     return f"{subject} ended with exit code {code}{detail}; see its log"
 
 
-def _memory_limit(pod: Mapping[str, Any], name: str) -> str:
+def memory_limit(pod: Mapping[str, Any], name: str = MAIN) -> str:
     """A container's memory limit; "" if it has none."""
     spec = pod.get("spec") or {}
     for container in [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]:

@@ -79,3 +79,52 @@ def test_who_stopped_it(metadata, who):
 def test_an_install_that_was_killed_is_guessed_where_only_argo_tells():
     workflow = {"status": {"message": "Pod failed before main container starts due to PodInitializing: "}}
     assert "the install exceeded its memory limit" in diagnose.ended(None, workflow)
+
+
+def ending_pod(*, reason="", deleting=True, exit_code=0, condition="", main_reason="Error"):
+    terminated = {"terminated": {"exitCode": exit_code, "reason": main_reason}} if exit_code else {"running": {}}
+    return {
+        "metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"} if deleting else {},
+        "spec": {"containers": [{"name": "main", "resources": {"limits": {"memory": "8Gi"}}}]},
+        "status": {
+            "reason": reason,
+            "conditions": [{"type": "DisruptionTarget", "status": "True", "reason": condition}] if condition else [],
+            "containerStatuses": [{"name": "main", "state": terminated}],
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("pod", "events", "cause"),
+    [
+        (ending_pod(), (), "its pod was deleted, by a user or with its node"),
+        (ending_pod(condition="EvictionByEvictionAPI", exit_code=143), (), "its pod was evicted, as by an autoscaler"),
+        (ending_pod(condition="DeletionByPodGC"), (), "its node was removed"),
+        (ending_pod(condition="Unknown"), ({"reason": "Preempted"}, {"reason": "Killing"}), "a pod of higher priority"),
+        (ending_pod(reason="NodeLost"), (), "its node was lost"),
+        (None, ({"reason": "TaintManagerEviction"},), "its node was lost, or got a taint"),
+        (None, ({"reason": "Killing"},), "its pod was deleted, by a user or with its node"),
+        # What ended it before it was deleted, as by a clean-up of ended pods.
+        (ending_pod(exit_code=137, main_reason="OOMKilled"), (), "the cell exceeded its memory limit (8Gi)"),
+    ],
+)
+def test_what_deleted_the_pod_of_a_session(pod, events, cause):
+    found, advice = diagnose.session_end(pod, {"status": {"phase": "Running"}}, events)
+    assert found.startswith(cause)
+    assert (advice != "") == ("memory" in cause)
+
+
+def test_the_end_of_a_session_names_who_stopped_it_and_a_limit_to_raise():
+    stopped = {
+        "metadata": {"labels": {"workflows.argoproj.io/actor": "ana"}},
+        "spec": {"shutdown": "Stop", "activeDeadlineSeconds": 60},
+    }
+    assert diagnose.session_end(ending_pod(), stopped) == ("its workflow was stopped by ana", "")
+    late = {
+        "spec": {"activeDeadlineSeconds": 60},
+        "status": {"phase": "Failed", "nodes": {"x": {"message": "Step exceeded its deadline"}}},
+    }
+    cause, advice = diagnose.session_end(ending_pod(exit_code=143), late)
+    assert "deadline of 60 seconds" in cause
+    assert advice == "allow more with --set deadline=SECONDS"
+    assert diagnose.session_end(ending_pod(deleting=False), {"status": {"phase": "Succeeded"}}) == ("", "")
