@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import hashlib
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import shutil
 import signal
 import socket
 import sys
+import threading
 import time
 
 import pytest
@@ -36,6 +38,7 @@ from uv_argo_magic.errors import BackendError, BackendUnavailable, CellFailed, S
 from uv_argo_magic.history.run_files import write_all
 from uv_argo_magic.history.store import History
 from uv_argo_magic.sessions import activity, session_runs, workers
+from uv_argo_magic.sessions.channel import Channel
 from uv_argo_magic.sessions.pod_log import PodLogRuns
 from uv_argo_magic.sessions.pod_session import PodSession
 from uv_argo_magic.sessions.registry import Registry
@@ -94,6 +97,12 @@ def retried(notebook, cell):
     """Run a cell; None if the pod does not answer now."""
     with contextlib.suppress(BackendUnavailable):
         notebook.run(cell)
+
+
+def send_all(sock, data):
+    """Send until the other end is closed."""
+    with contextlib.suppress(OSError):
+        sock.sendall(data)
 
 
 def ended(workflow):
@@ -711,10 +720,105 @@ def test_the_failures_of_a_proxy_are_named(server, status, message, problem):
         port_forward.connect(made.transport, "nb", "x", 8471)
 
 
-def test_large_values_go_both_ways_and_a_slow_reader_holds_up_the_sender(server, shared, monkeypatch):
-    shared.run("data = bytes(range(256)) * 20_000")
-    run = shared.run("data", "-s --pull data --set value_limit=8Mi")
-    assert run.values["data"] == bytes(range(256)) * 20_000
+DATA = bytes(range(256)) * 80_000
+
+
+@pytest.fixture(scope="module")
+def pushed(shared):
+    """The notebook whose session has DATA reversed as `data`."""
+    shared.names["data"] = DATA
+    run = shared.run("size = len(data)\ndata = data[::-1]", "-s --push data --set value_limit=64Mi")
+    run.raise_for_state()
+    assert shared.text("print(size)") == f"{len(DATA)}\n"
+    del shared.names["data"]
+    return shared
+
+
+class TestLargeValues:
+    """Values that are sent as files, over connections of their own."""
+
+    def test_they_go_both_ways_and_not_through_the_log(self, server, pushed):
+        run = pushed.run("small = 'x' * 1000", "-s --pull data small --set value_limit=64Mi")
+        run.raise_for_state()
+        assert run.values == {"data": DATA[::-1], "small": "x" * 1000}
+        logs = worker_of(server, pushed).logs["main"].lines
+        assert sum(len(line) for _, line in logs) < 1_000_000
+        home = worker_of(server, pushed).home
+        pushed.run("1")  # the worker knows by then that they were read
+        assert not list(home.rglob("pulled-*"))
+        assert not list(home.rglob("pushed-*"))
+
+    @pytest.mark.parametrize("cut", [0, 1000, 5_000_000])
+    def test_a_transfer_goes_on_where_it_broke(self, server, pushed, cut, monkeypatch):
+        monkeypatch.setattr(server, "forward_resets", False)
+        forget_connections()
+        pushed.run("1")
+        forget_connections()
+        del server.forwarded[:]
+        # The holder's connection and the run's stay, the first ones of the transfer break.
+        server.forward_cuts = [1 << 40, 1 << 40, cut, cut + 3]
+        run = pushed.run("1", "-s --pull data --set value_limit=64Mi")
+        assert run.values == {"data": DATA[::-1]}
+        assert sum(server.forwarded) < len(DATA) + 2_000_000
+        server.forward_cuts.clear()
+
+    def test_an_interrupt_does_not_wait_for_one(self, server, pushed, monkeypatch):
+        monkeypatch.setattr(server, "forward_pause", 0.05)  # 20 MB take a minute
+        run = pushed.begin("'done'", "-s --pull data --set value_limit=64Mi")
+        deadline = time.monotonic() + 20
+        while not list((pushed.path.parent / "runs" / run.id / "values").glob("*.part")):
+            assert time.monotonic() < deadline, run.state
+            time.sleep(0.01)
+        run.ask_to_stop("a test")
+        begun = time.monotonic()
+        run.wait(20)
+        assert time.monotonic() - begun < 10
+        assert run.state.ended
+        assert not list((pushed.path.parent / "runs" / run.id / "values").glob("*.part"))
+
+    def test_a_damaged_one_is_not_used(self, pushed, tmp_path):
+        connections = workers.connect(pushed.entry())
+        body = b"x" * 1000
+        values = {"run": "some-run", "file": "pushed-0", "at": 0, "sha256": hashlib.sha256(b"y").hexdigest()}
+        answer, channel = connections.request("put", values, body)
+        connections.keep(channel)
+        assert answer["detail"] == "its SHA-256 does not match"
+        for name in ("../escape", "/etc/passwd", ""):
+            right = hashlib.sha256(body).hexdigest()
+            answer, channel = connections.request("put", {**values, "file": name, "sha256": right}, body)
+            connections.keep(channel)
+            assert answer["error"] == "invalid"
+
+    def test_a_cell_of_any_length_is_sent(self, shared):
+        text = "x" * 3_000_000
+        assert shared.text(f"print(len({text!r}))") == "3000000\n"
+
+    @pytest.mark.parametrize(
+        ("do", "size"), [("run", (1 << 20) + 1), ("put", (16 << 20) + 1), ("put", -1), ("put", "9")]
+    )
+    def test_frames_beyond_the_limit_are_refused_before_they_are_received(self, shared, do, size):
+        shared.run("1")
+        worker = shared.entry().worker
+        with contextlib.closing(base.load("argo").connect(worker.address)) as sock:
+            sock.settimeout(5)
+            sock.sendall(json.dumps({"do": do, "token": worker.token, "size": size}).encode() + b"\n")
+            assert b'"error": "size"' in sock.recv(1000)
+            assert sock.recv(1000) == b""
+
+    @pytest.mark.parametrize("sent", [b"x" * (1 << 21), b'{"size": 4000000000}\n', b'{"size": -1}\n'])
+    def test_frames_of_a_worker_beyond_the_limit_are_refused(self, sent):
+        ours, theirs = socket.socketpair()
+        with contextlib.closing(ours), contextlib.closing(theirs):
+            sender = threading.Thread(target=send_all, args=(theirs, sent))
+            sender.start()
+            with pytest.raises(BackendUnavailable, match=r"too long|4,000,000,000 bytes|-1 bytes"):
+                Channel(sock=ours, token="").request("status", {})
+            ours.close()
+            sender.join(10)
+
+
+def test_a_slow_reader_holds_up_the_sender(server, shared, monkeypatch):
+    shared.run("1")
     made = client.connect(Settings(kubeconfig=str(server.kubeconfig)))
     workflow = worker_of(server, shared)
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -321,6 +321,8 @@ class ArgoServer:
         self.forward_cuts: list[int] = []  # after so many bytes from the pod, the next port-forwards are cut
         self.worker_options: dict[str, object] = {}  # more options of the workers of sessions
         self.forward_down = False  # port-forwards end, and new ones are refused
+        self.forward_resets = True  # such a cut loses what is on the way
+        self.forward_pause = 0.0  # seconds between two pieces of 32 kB from pods
         self.forwarded: list[int] = []  # bytes from pods, in each piece
         self.forward_frozen = False  # port-forwards move nothing, as behind a network that is cut
         self.frozen = False  # logs are silent, as behind a kubelet that hangs
@@ -687,10 +689,10 @@ class _Handler(BaseHTTPRequestHandler):
                         return None
                     if left is not None and len(data) >= left:
                         send(0, data[:left])
-                        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                        return None
+                        return self.cut(server)
                     left = None if left is None else left - len(data)
                     server.forwarded.append(len(data))
+                    time.sleep(server.forward_pause)
                     send(0, data)
                 if self.connection in ready:
                     data = self.connection.recv(65536)
@@ -702,6 +704,11 @@ class _Handler(BaseHTTPRequestHandler):
                             pod.sendall(event.data[is_first:])
                             is_first = event.message_finished
         return None
+
+    def cut(self, server: ArgoServer) -> None:
+        """Cut a port-forward."""
+        if server.forward_resets:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def thaw(self, server: ArgoServer) -> None:
         while server.frozen and not server.closed:

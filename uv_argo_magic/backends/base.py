@@ -513,6 +513,15 @@ def with_sessions(backend: Backend, name: str) -> Sessions:
     raise SpecError(f"the {name} backend has no sessions", hint=hint or "Run the cell without --session.")
 
 
+def exchanges_files(name: str, *, in_session: bool) -> bool:
+    """Whether values of a run on the backend of this name are sent as files.
+
+    Raises:
+        BackendUnavailable: it cannot be loaded.
+    """
+    return Capability.LOCAL in load(name).capabilities or (in_session and remote_sessions(name) is not None)
+
+
 def remote_sessions(name: str) -> RemoteSessions | None:
     """The backend of this name if its workers belong to no machine of the user's.
 

@@ -9,6 +9,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from uv_argo_magic.backends import base
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.spec import program
 from uv_argo_magic.engine import checks
@@ -44,8 +45,8 @@ def _parts(spec: RunSpec) -> Iterator[str]:
 def build(proposal: checks.Proposal, missing: Resolution | None = None, exchange: str = "") -> program.Program:
     """The program of one execution, with a nonce of its own.
 
-    It installs `missing`, which is what a session lacks; by default the whole resolution. `exchange` is a folder for
-    files of values, which the run shares with this machine; "": there is none.
+    It installs `missing`, which is what a session lacks; by default the whole resolution. `exchange` is a folder of
+    this machine for files of values; "": there is none. The worker of a pod has another one.
 
     Raises:
         PolicyError: a check refused it.
@@ -63,9 +64,14 @@ def build(proposal: checks.Proposal, missing: Resolution | None = None, exchange
         modules=modules,
         installs=proposal.installs,
         values=_values_modules(proposal, exchange),
-        exchange=exchange if spec.push or spec.pull else "",
+        exchange=_exchange(spec, exchange) if spec.push or spec.pull else "",
     )
     return replace(built, decision=decision) if decision else built
+
+
+def _exchange(spec: RunSpec, exchange: str) -> str:
+    is_here = base.Capability.LOCAL in base.load(spec.backend).capabilities
+    return exchange if is_here or not exchange else "values"
 
 
 _DEFINES = re.compile(r"\b(?:class|def|lambda)\b")

@@ -53,7 +53,7 @@ def specify(
     reads = Reads()
     if options.push or options.pull or settings.push:
         push, reads, more_notes = _values(code or cell, options, context, settings, session)
-        settings = replace(settings, value_limit=_value_limit(settings, configuration.backend))
+        settings = replace(settings, value_limit=_value_limit(settings, configuration.backend, session))
         notes = (*notes, *more_notes)
     spec = RunSpec(
         cell=cell,
@@ -187,8 +187,8 @@ LOG_LIMIT = 8 * 2**20
 """Bytes of values that a log holds: a node keeps about 10 MiB of it."""
 
 
-def _value_limit(settings: Settings, backend: str) -> int:
-    """The limit of pulled values: without a folder that both sides read, they are part of the log."""
-    if base.Capability.LOCAL in base.load(backend).capabilities:
+def _value_limit(settings: Settings, backend: str, session: Session | None) -> int:
+    """The limit of pulled values: where they are not sent as files, they are part of the log."""
+    if base.exchanges_files(backend, in_session=session is not None):
         return settings.value_limit
     return min(settings.value_limit or LOG_LIMIT, LOG_LIMIT)

@@ -125,9 +125,9 @@ def _is_confirmed(question: PolicyError, front_end: FrontEnd) -> bool:
 
 
 def _exchange(spec: RunSpec, front_end: FrontEnd, run_id: str) -> str:
-    """The folder for files of values: in the history, if the run is a process of this machine and is kept there."""
-    is_local = base.Capability.LOCAL in base.load(spec.backend).capabilities
-    history = front_end.history(spec.settings) if run_id and is_local and (spec.push or spec.pull) else None
+    """The folder for files of values: in the history, if the run is kept there and its backend takes files."""
+    takes_files = (spec.push or spec.pull) and base.exchanges_files(spec.backend, in_session=bool(spec.session))
+    history = front_end.history(spec.settings) if run_id and takes_files else None
     return str(history.root / run_id / "values") if history is not None else ""
 
 

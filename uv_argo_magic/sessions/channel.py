@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import queue
 import select
@@ -22,6 +23,10 @@ Message: TypeAlias = "dict[str, Any]"
 ANSWER_SECONDS = 10.0
 """Seconds after which a worker that does not respond is given up."""
 CHUNK = 1 << 18
+LONGEST = 1 << 20
+"""Bytes of a frame's line, and of what follows it: a worker sends less, and what is longer is refused."""
+PIECE = 1 << 20
+"""Bytes of a file that are sent together."""
 MOST_FREE = 2
 """Connections to a worker that are kept for the next cells."""
 
@@ -113,6 +118,23 @@ class Channel:
         if rest:
             yield rest.decode("utf-8", "replace")
 
+    def pieces(self) -> Iterator[bytes]:
+        """The file that follows an answer, to its end.
+
+        Raises:
+            OSError: the connection broke.
+            ValueError: it is not what was sent.
+        """
+        self.sock.settimeout(self.silence or None)
+        digest = hashlib.sha256()
+        message, data = self._receive()
+        while "end" not in message:
+            digest.update(data)
+            yield data
+            message, data = self._receive()
+        if message.get("sha256") != digest.hexdigest():
+            raise ValueError("its SHA-256 does not match")
+
     def end(self) -> None:
         """End the connection; a thread that reads it notices, and closes it."""
         with contextlib.suppress(OSError):
@@ -133,9 +155,13 @@ class Channel:
     def _receive(self) -> tuple[Message, bytes]:
         """The next frame: a line of JSON, and the bytes behind it."""
         while (end := self._received.find(b"\n")) < 0:
+            if len(self._received) > LONGEST:
+                raise OSError("it sent a line that is too long")
             self._read()
         message: Message = json.loads(self._received[:end])
         start, size = end + 1, int(message.pop("size", 0))
+        if not 0 <= size <= LONGEST:
+            raise OSError(f"it sent a frame of {size:,} bytes")
         while len(self._received) < start + size:
             self._read()
         body, self._received = self._received[start : start + size], self._received[start + size :]

@@ -263,6 +263,8 @@ class Session:
             can_ask=self.can_ask,
             waits=waits,
             pod=PodSession(entry=entry, registry=self.registry, backend=remote) if remote else None,
+            exchange=prepared.exchange if remote else "",
+            most_values=prepared.spec.settings.value_limit,
         )
 
     def _start(self, prepared: Prepared, lock: Lock | None) -> None:
@@ -391,7 +393,7 @@ def find_run(entry: RunRecord) -> tuple[base.Backend, base.RemoteRun] | None:
         phase={"running": "Running", "waiting": "Pending"}.get(state, ended),
         started_at=entry.begun,
     )
-    connections = workers.connections_to(session)
+    connections, backend, spec = workers.connections_to(session), base.remote_sessions(session.backend), entry.spec()
     runs = SessionRuns(
         name=session.name,
         connections=connections,
@@ -399,6 +401,9 @@ def find_run(entry: RunRecord) -> tuple[base.Backend, base.RemoteRun] | None:
         interpreter=interpreters.find(session.python),
         at_end=connections.close,
         nonce=remote.nonce,
+        pod=PodSession(entry=session, registry=Registry.of_this_user(), backend=backend) if backend else None,
+        exchange=str(entry.folder / "values") if backend and spec and spec.pull else "",
+        most_values=spec.settings.value_limit if spec else 0,
     )
     return runs, remote
 

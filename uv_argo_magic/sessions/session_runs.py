@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uv_argo_magic.backends.base import Capability, NotTaken, Submission
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.merged_log import MergedLog, SessionLog
 from uv_argo_magic.errors import BackendError, BackendUnavailable, SubmitRejected
+from uv_argo_magic.sessions.channel import LONGEST
+from uv_argo_magic.sessions.transfers import ORDER, Stopped, Transfers, remove_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
     from uv_argo_magic.uv.interpreters import Interpreter
 
 PREFIX = "session-"
+LONGEST_ORDER = LONGEST - 1
+"""Bytes of a cell's order; a longer one is sent as a file."""
 CAUSE = 10.0
 """Seconds to wait for the reason why a pod ends."""
 RESEND = 30.0
@@ -52,6 +58,10 @@ class SessionRuns:
     settings: frozenset[str] = frozenset()
     pod: PodSession | None = None
     """The session's worker, if it belongs to no machine of the user's."""
+    exchange: str = ""
+    """The folder of this machine for files of values, if its worker has another; "" without values."""
+    most_values: int = 0
+    """Bytes of values; 0: any number."""
     _channels: dict[str, Channel] = field(default_factory=dict)
     _unanswered: dict[str, tuple[Channel, Callable[[], None]]] = field(default_factory=dict)
     """Cells that were sent to a worker of this machine: the connection of the answer, and what sends one again."""
@@ -88,17 +98,18 @@ class SessionRuns:
             "max_age": spec.settings.max_age,
         }  # fmt: skip
         order = program.order.encode()
+        pushed = sorted(Path(self.exchange).glob("pushed-*")) if self.exchange and self.pod else []
         submission = Submission(
             name=name,
             location=self.pod.location if self.pod else "",
             worker=self.pod.address if self.pod else "",
         )
         if self.pod is not None and self.pod.is_starting:
-            self._waiting[name] = functools.partial(self._submit, name, request, order), spec
+            self._waiting[name] = functools.partial(self._submit, name, request, order, pushed), spec
             self.pod.enqueue()
             return submission
-        again = functools.partial(self._submit, name, request, order)
-        if self.pod is None and not self.waits:
+        again = functools.partial(self._submit, name, request, order, pushed)
+        if self.pod is None and not self.waits and len(order) <= LONGEST_ORDER:
             try:
                 self._sent = channel = self.connections.send("run", request, order)
                 self._unanswered[name] = channel, again
@@ -132,13 +143,20 @@ class SessionRuns:
         finally:
             del self._unanswered[name]
 
-    def _submit(self, name: str, request: Mapping[str, object], order: bytes) -> None:
-        """Send the cell; if this process is not the worker's holder any more, once it is. A pod gets RESEND seconds."""
+    def _submit(self, name: str, request: Mapping[str, object], order: bytes, pushed: Sequence[Path] = ()) -> None:
+        """Send the cell, and the files that it takes; if this process is not the worker's holder any more, once it is.
+
+        A pod gets RESEND seconds.
+        """
         deadline = time.monotonic() + (RESEND if self.pod else 0.0)
-        channel = self._send(request, order)
+        files: list[tuple[str, Path | bytes]] = [(path.name, path) for path in pushed]
+        if len(order) > LONGEST_ORDER:
+            files.append((ORDER, order))
+            request, order = {**request, "order": True}, b""
+        channel = self._send(request, order, files)
         while channel is None:
             self._hold_again(deadline)
-            channel = self._send(request, order)
+            channel = self._send(request, order, files)
             if channel is None and time.monotonic() >= deadline:
                 raise BackendUnavailable(f"the session {self.name} did not accept the cell", hint="Run the cell again.")
         self._channels[name] = channel
@@ -156,12 +174,20 @@ class SessionRuns:
             else:
                 return
 
-    def _send(self, request: Mapping[str, object], order: bytes) -> Channel | None:
+    def _send(
+        self, request: Mapping[str, object], order: bytes, files: list[tuple[str, Path | bytes]]
+    ) -> Channel | None:
         """The connection on which the cell's log follows; None: the worker did not take it, or did not respond.
 
-        The worker runs a cell once, even if it is sent again.
+        The worker runs a cell once, even if it is sent again. `files` that it has are removed from the list.
         """
+        transfers = Transfers(connections=self.connections, run=str(request["run"]))
         try:
+            while files:
+                name, source = files[0]
+                with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
+                    transfers.put(name, file)
+                del files[0]
             answer, channel = self.connections.request("run", request, order)
         except BackendUnavailable:
             return None
@@ -285,7 +311,10 @@ class SessionRuns:
             yield from self._missing(merged, first - 1, answer)
         try:
             for text in channel.text():
-                if new := merged.add(text, first):
+                new = merged.add(text, first)
+                if self.exchange and ev.exit_reason(new, self.nonce):
+                    self._receive_values(name)
+                if new:
                     yield new
                 first += text.count("\n")
         except BaseException:
@@ -293,6 +322,25 @@ class SessionRuns:
             raise
         self.connections.keep(channel)
         self.connections.has_read(run)
+
+    def _receive_values(self, name: str) -> None:
+        """Receive the files of pulled values; again after a lost connection, while the pod lives, until a stop."""
+        run, folder = name.removeprefix(PREFIX), Path(self.exchange)
+        transfers = Transfers(connections=self.connections, run=run, is_stopped=lambda: name in self._stopped)
+        pause = RETRY[0]
+        while True:
+            try:
+                transfers.get_all(folder, self.most_values)
+            except (BackendUnavailable, OSError):
+                if self.pod is None or self.pod.why_ended() or name in self._stopped:
+                    break
+                time.sleep(pause)
+                pause = min(RETRY[2], pause * RETRY[1])
+            except (BackendError, Stopped):
+                break
+            else:
+                return
+        remove_parts(folder)
 
     def _missing(self, merged: MergedLog, last: int, answer: Message) -> Iterator[str]:
         """Lines up to number `last` that the worker has dropped: from the log of its pod, else what it has kept."""

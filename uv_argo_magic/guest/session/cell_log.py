@@ -16,6 +16,7 @@ from ..log_writer import Log
 IN_MEMORY = 64 * 1024  # bytes; more are in the file
 MOST = 64 << 20  # bytes of one log, and of all logs that are kept
 PIECE = 1 << 20
+LONGEST_KEPT = 1 << 19  # bytes of records that were kept, in one answer
 OUTPUT = frozenset(("text", "display", "result", "clear", "uv", "progress", "heartbeat", "snapshot"))
 
 
@@ -70,6 +71,8 @@ class CellLog(Log):
         """What follows line `number`: records that were kept, the position of the rest, and the line before that."""
         if number < self.dropped:
             kept = [data or self._stand_in(first, last) for first, last, data in self.kept if last > number]
+            if sum(map(len, kept)) > LONGEST_KEPT:
+                kept = [self._stand_in(1, self.dropped)]
             return b"".join(kept), self.start, self.dropped
         position = self.start
         lines = number - self.dropped
@@ -108,6 +111,11 @@ class CellLog(Log):
         self.marks = [mark for mark in self.marks if mark[1] > position]
         self._cut(position)
         self.start, self.dropped = position, total
+
+    @staticmethod
+    def last():
+        """The frame after all of it."""
+        return {"end": True}
 
     def remove(self):
         """Remove the file, if there is one."""

@@ -21,7 +21,9 @@ import time
 
 CHUNK = 1 << 16
 DELAY = 0.005
-LONGEST_LINE = 1 << 20
+LONGEST_LINE = LONGEST = 1 << 20
+LONGEST_PIECE = 16 << 20
+"""Bytes behind the line of a request, and of a `put`: what is longer is refused before it is received."""
 
 
 class Connection:
@@ -93,7 +95,7 @@ class Connection:
             self._owe({}, data)
         if log.ended and self.position >= log.spent:
             self.log = None
-            self._owe({"end": True}, b"")
+            self._owe(log.last(), b"")
 
 
 class Server:
@@ -207,8 +209,9 @@ class Server:
                 return False
             connection.request = self._parse(connection.received[:end])
             del connection.received[: end + 1]
-            if connection.request is None:
-                connection.answer({"error": "token"})
+            problem = "token" if connection.request is None else self._refusal(connection.request)
+            if problem:
+                connection.answer({"error": problem})
                 connection.closing = True
                 return False
         size = connection.request.get("size") or 0
@@ -219,6 +222,12 @@ class Server:
         del connection.received[:size]
         self.handle(connection, request, body)
         return True
+
+    @staticmethod
+    def _refusal(request):
+        size = request.get("size") or 0
+        most = LONGEST_PIECE if request.get("do") == "put" else LONGEST
+        return "" if isinstance(size, int) and 0 <= size <= most else "size"
 
     def _parse(self, line):
         """The request, if it has the token."""

@@ -22,6 +22,7 @@ from ..host import Host
 from .cell_log import MOST, CellLog
 from .server import Server
 from .session_cell import PATIENCE, Process, SessionCell
+from .transfers import Files
 
 PROTOCOL = 1
 KEPT_LOGS = 20  # of ended cells that a client has read
@@ -177,6 +178,7 @@ class Worker:
         self.left_at = 0.0  # when that last ended
         self.warned = 0.0  # the end of which its holder has a message
         os.makedirs(os.path.join(host.home, "cells"))
+        self.files = Files(host.home)
         self.server = host.server = Server(
             options.get("port") or options["socket"], options["token"], self._handle, self._lost
         )
@@ -328,6 +330,7 @@ class Worker:
                 if age >= (KEPT_LOGS if log.is_read else MOST_LOGS):
                     del self.logs[run.id]
                     log.remove()
+                    self.files.remove(run.id)
                     continue
                 log.drop(max(0, room))
             room -= log.size
@@ -343,6 +346,7 @@ class Worker:
         for run in request.get("read") or ():
             if run in self.logs:
                 self.logs[run].log.is_read = True
+                self.files.remove(run)
         try:
             method(connection, request, body)
         except (KeyError, TypeError, ValueError) as problem:
@@ -386,7 +390,9 @@ class Worker:
         if known is not None:  # sent again after a connection broke
             self._do_follow(connection, request, body)
             return
-        payload = json.loads(body)
+        payload = json.loads(self.files.take(request["run"], "order") if request.get("order") else body)
+        if payload["exchange"] and "port" in self.options:
+            payload["exchange"] = self.files.make(request["run"])
         path = os.path.join(self.host.home, "cells", "%s.log" % request["run"])
         log = CellLog(path, payload["nonce"], 1 if "port" in self.options else -1, self.most)
         run = Run(request, payload, log)
@@ -422,6 +428,25 @@ class Worker:
         kept, position, after = run.log.after(int(request.get("after") or 0))
         connection.answer({"ok": True, "boot": run.log.boot, "after": after}, kept)
         connection.follow(run.log, position)
+
+    def _do_put(self, connection, request, body):
+        """Take a piece of a file for a cell that will be sent: a value, or its order."""
+        problem = self.files.put(request["run"], request["file"], request["at"], body, request["sha256"])
+        connection.answer({"error": "file", "detail": problem} if problem else {"ok": True})
+
+    def _do_files(self, connection, request, _body):
+        """The values that a cell has left for its client."""
+        connection.answer({"ok": True, "files": self.files.pulled(request["run"])})
+
+    def _do_get(self, connection, request, _body):
+        """Send one of them, from a position on."""
+        try:
+            source = self.files.source(request["run"], request["file"])
+        except OSError:
+            connection.answer({"error": "unknown"})
+            return
+        connection.answer({"ok": True})
+        connection.follow(source, int(request["at"]))
 
     def _do_stop(self, connection, request, _body):
         """Ask a cell to end: by an interrupt; a second request, some time later, ends its process."""
