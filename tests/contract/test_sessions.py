@@ -507,6 +507,12 @@ def test_pipes_of_child_processes_end_with_the_last_one_that_has_them(notebook):
     until(lambda: count() <= before + 2)
 
 
+def test_a_child_that_prints_without_end_does_not_keep_cells_from_ending(notebook):
+    notebook.run("import subprocess\nchild = subprocess.Popen(['yes'])")
+    assert notebook.text("print('next')") == "next\n"
+    assert notebook.run("child.kill(); child.wait()").state.outcome == "Succeeded"
+
+
 @pytest.fixture
 def followed(notebook, monkeypatch):
     """A notebook that follows its runs at once, and learns only there that one was not accepted."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import base64
 import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -29,6 +30,7 @@ from uv_argo_magic.backends import local_limits, prestart
 from uv_argo_magic.backends.base import Capability, Check, Submission
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.protocol import events
+from uv_argo_magic.core.protocol.whole_lines import whole_lines
 from uv_argo_magic.core.spec import indexes
 from uv_argo_magic.core.spec import program as programs
 from uv_argo_magic.core.spec.settings import Resources
@@ -444,15 +446,7 @@ def _persistent_venv(settings: Settings, run_id: str) -> Path | None:
 def _read(process: subprocess.Popen[bytes]) -> Iterator[str]:
     """What the process writes, in whole lines; the last one may lack its newline."""
     assert process.stdout is not None  # noqa: S101 - it was started with a pipe
-    rest = b""
-    while data := os.read(process.stdout.fileno(), 1 << 18):
-        data = rest + data
-        end = data.rfind(b"\n") + 1
-        rest = data[end:]
-        if end:
-            yield data[:end].decode("utf-8", "replace")
-    if rest:
-        yield rest.decode("utf-8", "replace")
+    return whole_lines(iter(functools.partial(os.read, process.stdout.fileno(), 1 << 18), b""))
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -19,6 +19,7 @@ INTERRUPT_SECONDS = 2.0
 TERMINATE_SECONDS = 1.0
 HELPERS_SECONDS = 0.3
 HEARTBEAT = 10.0
+DRAINS = 16  # reads that empty any pipe: one takes more than a pipe holds
 LISTED = 50  # files that are named
 PASSED_ON = frozenset({"display", "result", "clear", "value", "error", "note"})
 ENVIRONMENT = (
@@ -104,6 +105,10 @@ class Cell:
         self.failed = False
         self.omitted = 0  # displays over the log's budget
         self.cleared_at = 0  # bytes of log after the newest clear
+        self.oom_kills = 0
+        self.begun_at = 0.0
+        self.cause = None  # (reason, detail), once it was asked to end
+        self.steps = []  # type: list  # what is still to be done to end it, as (time, function)
 
     def run(self, sites):
         """Run it, with the packages in the folders `sites`: (reason, code, detail) of the exit record."""
@@ -111,7 +116,7 @@ class Cell:
         with open(file, "w", encoding="utf-8", errors="surrogatepass", newline="") as out:
             out.write("\n" * self.payload["offset"] + self.payload["cell"])
         self.process.order(self._order(file, sites))
-        oom_kills = processes.oom_kills()
+        self.oom_kills = processes.oom_kills()
         cause = self._follow()
         self._clean_up()
         self._list_files()
@@ -120,12 +125,16 @@ class Cell:
         if cause:
             return cause[0], processes.TERMINATED, cause[1]
         if code < 0:
-            return "signal", code, "memory" if processes.oom_kills() > oom_kills else ""
+            return self._death(code)
         if self.failed:
             return "error", code, ""
         if not self.done:
             return ("exit" if code else "ok"), code, "os._exit"
         return "ok", 0, ""
+
+    def _death(self, code):
+        """The outcome of a process that a signal ended."""
+        return "signal", code, "memory" if processes.oom_kills() > self.oom_kills else ""
 
     def _order(self, file, sites):
         """What the process gets: the cell is in this file, and imports from these folders."""
@@ -172,35 +181,39 @@ class Cell:
         return folder
 
     def _follow(self):
-        """Read until the process has ended; if we ended it, (reason, detail)."""
-        started = time.monotonic()
-        limit = self.settings["run_timeout"]
-        beat = started + HEARTBEAT
-        cause, steps = None, []
-        while self.process.popen.poll() is None:
+        """Read until the cell has ended, or its process has; if we ended it, (reason, detail)."""
+        self.cause, self.steps = None, []
+        self.begun_at = time.monotonic()
+        beat = self.begun_at + HEARTBEAT
+        while not self._is_over() and self.process.popen.poll() is None:
             now = time.monotonic()
-            if cause is None:
-                if self.host.stopping:
-                    cause = ("stopped", "")
-                elif limit and now - started > limit:
-                    cause = ("deadline", "run_timeout")
-                if cause:
-                    steps = self._signals(now)
-            while steps and now >= steps[0][0]:
-                steps.pop(0)[1]()
+            due = self._act(now)
             if now >= beat:
                 beat = now + HEARTBEAT
                 self.log.emit("heartbeat", rss=processes.resident([self.process.pid, *processes.descendants()]))
-            self._read(self._patience(now, started + limit if limit else beat, beat, steps))
-        self._read(0)
-        return cause
+            waits = [max(0.0, moment - now) for moment in [*due, beat]]
+            partial = self.out.wait()
+            self._read(min(waits if partial is None else [*waits, partial]))
+        self._drain()
+        return self.cause
 
-    def _patience(self, now, limit, beat, steps):
-        """Seconds until something is due even if nothing is read."""
-        due = [limit, beat] + [step[0] for step in steps[:1]]
-        waits = [max(0.0, moment - now) for moment in due]
-        partial = self.out.wait()
-        return min(waits if partial is None else [*waits, partial])
+    def _is_over(self):
+        """Whether the cell has ended, and its process goes on; that of a session does."""
+        return False
+
+    def _act(self, now):
+        """Do what was asked for, and what is due by the clock; the moments when more is due."""
+        limit = self.settings["run_timeout"]
+        if self.cause is None:
+            if self.host.stopping:
+                self.cause = ("stopped", "")
+            elif limit and now - self.begun_at > limit:
+                self.cause = ("deadline", "run_timeout")
+            if self.cause:
+                self.steps = self._signals(now)
+        while self.steps and now >= self.steps[0][0]:
+            self.steps.pop(0)[1]()
+        return [step[0] for step in self.steps[:1]] + ([self.begun_at + limit] if limit and not self.cause else [])
 
     def _signals(self, now):
         """(time, function): an interrupt, so that `finally` blocks run; then SIGTERM, then SIGKILL."""
@@ -222,16 +235,21 @@ class Cell:
         self._drain()
         for fd in [*self.open, self.process.acknowledge]:
             os.close(fd)
-        if self.omitted:
-            displays = "1 display" if self.omitted == 1 else "%d displays" % self.omitted
-            self.log.emit("note", text="%s omitted: the log has reached log_budget" % displays)
+        self._note_omitted()
         if ended:
             running = "1 process" if ended == 1 else "%d processes" % ended
             self.log.emit("note", text="the cell left %s running; terminated" % running)
 
+    def _note_omitted(self):
+        if self.omitted:
+            displays = "1 display" if self.omitted == 1 else "%d displays" % self.omitted
+            self.log.emit("note", text="%s omitted: the log has reached log_budget" % displays)
+
     def _drain(self):
-        while self._read(0):
-            pass
+        """Read all that has been written until now; what another process goes on writing has no end."""
+        for _ in range(DRAINS):
+            if not self._read(0):
+                break
 
     def _read(self, patience):
         """Wait, then read each pipe once; whether there was any data."""

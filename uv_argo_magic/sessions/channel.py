@@ -12,6 +12,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from uv_argo_magic.core.protocol.whole_lines import whole_lines
 from uv_argo_magic.errors import BackendUnavailable
 
 if TYPE_CHECKING:
@@ -106,17 +107,14 @@ class Channel:
             OSError: the connection broke.
         """
         self.sock.settimeout(self.silence or None)
-        rest = b""
+        return whole_lines(self._bodies())
+
+    def _bodies(self) -> Iterator[bytes]:
+        """The bytes of each frame, to the one that says `end`."""
         message, data = self._receive()
         while "end" not in message:
-            data = rest + data
-            end = data.rfind(b"\n") + 1
-            rest = data[end:]
-            if end:
-                yield data[:end].decode("utf-8", "replace")
+            yield data
             message, data = self._receive()
-        if rest:
-            yield rest.decode("utf-8", "replace")
 
     def pieces(self) -> Iterator[bytes]:
         """The file that follows an answer, to its end.

@@ -101,11 +101,10 @@ class SessionCell(cell.Cell):
         self.number = 0  # of the running cell; 0 between cells
         self.cells = {}  # type: dict[int, int]  # a pipe of child processes -> the cell that started them
         self.oom_kills = processes.oom_kills()
-        self.begun_at = 0.0
 
     def begin(self, number, log, payload, path):
         """Read for this cell from now on; `number` is its number in the session."""
-        self.drain()
+        self._drain()
         self.out.flush()
         self.number = number
         self.payload = payload
@@ -115,6 +114,7 @@ class SessionCell(cell.Cell):
         self.out = output.Output(log, self.budget, path)
         self.done = self.failed = self.interrupted = False
         self.has_begun = self.is_due = self.asks = False
+        self.asked, self.kill_at = 0, 0.0
         self.end = None
         self.omitted = self.cleared_at = 0
         self.held.move(log)
@@ -130,14 +130,12 @@ class SessionCell(cell.Cell):
         }  # fmt: skip
         self.process.order(dict(self._order(file, sites), **more))
         cause = self._follow()
-        self.drain()
         if self.end is None:
             self._clean_up()
         written = [source for fd, source in self.written.items() if self.cells.get(fd, self.number) == self.number]
         self.out.close([*self.printed.values(), *written])
-        if self.omitted and self.end is not None:
-            displays = "1 display" if self.omitted == 1 else "%d displays" % self.omitted
-            self.log.emit("note", text="%s omitted: the log has reached log_budget" % displays)
+        if self.end is not None:
+            self._note_omitted()
         return self._outcome(cause), self.end is not None
 
     def rest(self):
@@ -145,11 +143,6 @@ class SessionCell(cell.Cell):
         self.number = 0
         self.log = self.held
         self.out = output.Output(self.held, 1 << 62, "")
-
-    def drain(self):
-        """Read all that has been written."""
-        while self._read(0):
-            pass
 
     def read(self):
         """Read the pipes once, while no cell runs."""
@@ -162,41 +155,32 @@ class SessionCell(cell.Cell):
                 return cause[0], code, cause[1]
             if code >= 0:
                 return "exit", code, "os._exit"
-            return "signal", code, "memory" if processes.oom_kills() > self.oom_kills else ""
+            return self._death(code)
         code = self.end["code"]
         if self.failed:
             return (cause[0], code, cause[1]) if cause and self.interrupted else ("error", code, "")
         return "ok", 0, ""
 
-    def _follow(self):
-        """Read until the cell has ended, or its process has; if it was asked to end, (reason, detail)."""
+    def _is_over(self):
+        return self.end is not None
+
+    def _act(self, now):
         host = self.host
-        limit = self.settings["run_timeout"]
-        beat = time.monotonic() + cell.HEARTBEAT
-        cause, kill_at = None, None
-        asked = 0
-        while self.end is None and self.process.popen.poll() is None:
-            now = time.monotonic()
-            if host.ending:
-                cause = cause or ("stopped", host.ending)
-                kill_at = kill_at or self._interrupt() + cell.INTERRUPT_SECONDS
-            elif host.asked > asked:
-                asked, cause = host.asked, cause or ("stopped", "")
-                self._interrupt()
-            elif cause is None and limit and self.has_begun and now - self.begun_at > limit:
-                cause = ("deadline", "run_timeout")
-                kill_at = self._interrupt() + TIMEOUT_SECONDS
-            if host.forced:
-                kill_at = now
-            if kill_at is not None and now >= kill_at:
-                processes.kill_group(self.process.pid)
-            if now >= beat:
-                beat = now + cell.HEARTBEAT
-                self.log.emit("heartbeat", rss=processes.resident([self.process.pid, *processes.descendants()]))
-            end = self.begun_at + limit if limit and self.has_begun and not cause else None
-            due = [moment for moment in (beat, kill_at, end) if moment]
-            self._read(self._patience(now, min(due), beat, []))
-        return cause
+        limit = self.settings["run_timeout"] if self.has_begun else 0
+        if host.ending:
+            self.cause = self.cause or ("stopped", host.ending)
+            self.kill_at = self.kill_at or self._interrupt() + cell.INTERRUPT_SECONDS
+        elif host.asked > self.asked:
+            self.asked, self.cause = host.asked, self.cause or ("stopped", "")
+            self._interrupt()
+        elif self.cause is None and limit and now - self.begun_at > limit:
+            self.cause = ("deadline", "run_timeout")
+            self.kill_at = self._interrupt() + TIMEOUT_SECONDS
+        if host.forced:
+            self.kill_at = now
+        if self.kill_at and now >= self.kill_at:
+            processes.kill_group(self.process.pid)
+        return [moment for moment in (self.kill_at, self.begun_at + limit if limit and not self.cause else 0) if moment]
 
     def _interrupt(self):
         """Interrupt the code that runs, as soon as it does; the time now."""

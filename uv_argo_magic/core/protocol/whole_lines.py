@@ -1,0 +1,21 @@
+"""A log as it arrives, in whole lines: no record is torn, and no character."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+def whole_lines(chunks: Iterable[bytes]) -> Iterator[str]:
+    """The text of the chunks, whole lines at a time; the last one may lack its newline."""
+    rest = b""
+    for chunk in chunks:
+        data = rest + chunk
+        end = data.rfind(b"\n") + 1
+        rest = data[end:]
+        if end:
+            yield data[:end].decode("utf-8", "replace")
+    if rest:
+        yield rest.decode("utf-8", "replace")
