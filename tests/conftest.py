@@ -9,6 +9,8 @@ Rules:
 - Python keeps what it compiles, whatever the shell sets: otherwise each process compiles all that it imports.
 - A run started by nohup or as a background job inherits ignored signals, and so would every process under test: they
   get the dispositions of a terminal here.
+- jsonschema, which comes with nbformat, checks IRIs if it can, and compiles 38 grammars for it in each process: two
+  seconds. No notebook has one.
 - What is imported and collected stays until the end: the garbage collector leaves it alone. A shell of IPython collects
   at its end, which took more time than most of its tests.
 - With UV_ARGO_TEST_STRICT a skipped test has failed, unless it is one that needs a cluster.
@@ -34,6 +36,8 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for number in (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
     signal.signal(number, signal.SIG_DFL)
+
+sys.modules.setdefault("rfc3987_syntax", None)
 
 ORDER = ("browser", "fidelity", "notebooks", "contract", "ipython")
 

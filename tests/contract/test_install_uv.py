@@ -50,6 +50,7 @@ def test_uv_comes_by_pip_and_is_kept_in_the_store(tmp_path: Path, index: IndexSe
     assert f"uv-{VERSION}" not in "".join(second.install_log)
 
 
+@pytest.mark.slow  # the venv takes five seconds
 def test_without_pip_a_venv_brings_it(tmp_path: Path, index: IndexServer) -> None:
     # An image's Python that finds no pip of its own.
     (tmp_path / "hidden").mkdir()
