@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -25,9 +26,13 @@ from uv_argo_magic.sessions.session_runs import SessionRuns
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """One home for all tests: environments and histories do not meet, and sessions have names."""
+    """One home for all tests: environments and histories do not meet, and sessions have names.
+
+    The sockets have a folder of their own too, for a test opens it to other users. Its path must be short.
+    """
     folder = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="uv-", dir="/tmp") as sockets:
+        patch.setenv("XDG_RUNTIME_DIR", sockets)
         patch.setenv("UV_ARGO_HOME", str(folder))
         patch.setenv("UV_ARGO_BACKEND", "local")
         yield folder

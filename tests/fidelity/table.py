@@ -127,7 +127,7 @@ def main() -> None:
     SESSIONS.write_text(json.dumps(others, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
     page = DOCS.read_text(encoding="utf-8")
     page = replaced(page, {"cells": table(differences), "cells in sessions": table_of_sessions()})
-    DOCS.write_text(re.sub(r"\d+ small cells", f"{len(cells.CELLS)} small cells", page), encoding="utf-8")
+    DOCS.write_text(re.sub(r"\d+(\s+small cells)", rf"{len(cells.CELLS)}\1", page), encoding="utf-8")
     print(f"{len(cells.CELLS)} cells, {len(differences)} differ, {len(others)} otherwise in sessions")  # noqa: T201
 
 
