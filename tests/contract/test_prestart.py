@@ -107,5 +107,44 @@ def test_a_removed_store_is_made_again(terminal):
     assert terminal.run("run", "cell.py").stdout == "True\n"
 
 
+def test_a_stop_reaches_it_and_a_kill_is_reported(terminal):
+    (terminal.folder / "cell.py").write_text("import os, signal, time\nos.kill(os.getppid(), 9)\ntime.sleep(60)\n")
+    done = terminal.run("run", "cell.py")
+    assert done.returncode == 1
+    assert "SIGKILL" in done.stderr
+    assert terminal.is_clean()
+
+
+def test_without_the_standard_streams_the_run_starts_its_own_process(terminal):
+    closed = subprocess.run(
+        ["sh", "-c", 'exec "$0" -c "$1" run cell.py 0<&-', sys.executable, MAIN],
+        cwd=terminal.folder,
+        env=os.environ | {"UV_ARGO_HOME": str(terminal.folder / "home"), "TMPDIR": str(terminal.temporary)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (closed.stdout, closed.returncode) == ("False\n", 0)
+    assert terminal.is_clean()
+
+
+def test_nothing_is_imported_before_the_process_starts():
+    code = (
+        "import sys; before = set(sys.modules)\n"
+        "from uv_argo_magic.backends import prestart\n"
+        "print(*sorted(name for name in set(sys.modules) - before if not name.startswith('uv_argo_magic')))"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) <= {
+        "__future__",
+        "importlib",
+        "importlib._bootstrap",
+        "importlib._bootstrap_external",
+        "warnings",
+        "_warnings",
+    }
+
+
 def test_the_names_are_those_of_the_program():
     assert f"from {GUEST_NAME} import supervisor" in prestart.BOOT

@@ -73,7 +73,8 @@ def test_a_request_runs_as_it_is(tmp_path, monkeypatch, capsys):
 WATCHED_MAIN = """
 import json, sys
 started = []
-sys.addaudithook(lambda event, args: started.append(args[1][0]) if event == "subprocess.Popen" else None)
+program = {"subprocess.Popen": lambda args: args[1][0], "os.posix_spawn": lambda args: args[0]}
+sys.addaudithook(lambda event, args: started.append(program[event](args)) if event in program else None)
 from uv_argo_magic.cli import main
 status = main()
 print(json.dumps([status, started, sorted(sys.modules)]), file=sys.stderr)

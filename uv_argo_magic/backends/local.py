@@ -103,7 +103,7 @@ class _Launch:
                 )
             try:
                 command = [self.python, "-I", "-S", str(folder / "program.py")]
-                process, lifeline = prestart.spawn(command, str(folder), self._environ(folder), waits=self.is_spare)
+                process, lifeline = self._spawn(command, folder)
             except OSError as problem:
                 raise BackendUnavailable(
                     f"cannot start {self.python}: {problem}",
@@ -137,6 +137,28 @@ class _Launch:
             return None
         return supervisor
 
+    def _spawn(self, command: list[str], folder: Path) -> tuple[subprocess.Popen[bytes], int]:
+        """The process, and the end of its lifeline to hold: the operating system closes it when this process ends."""
+        read_end, write_end = os.pipe()
+        try:
+            with (folder / "supervisor.err").open("wb") as err:
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE if self.is_spare else subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=err,
+                    env=self._environ(folder) | {"UV_ARGO_LIFELINE": str(read_end)},
+                    cwd=folder,
+                    pass_fds=(read_end,),
+                    start_new_session=True,
+                )
+        except BaseException:
+            os.close(write_end)
+            raise
+        finally:
+            os.close(read_end)
+        return process, write_end
+
     def _environ(self, folder: Path) -> dict[str, str]:
         return (
             prestart.environment(os.environ, store=str(self.store), folder=str(folder), uv=find_uv_bin())
@@ -146,12 +168,12 @@ class _Launch:
         )
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False, repr=False)
 class _Supervisor:
     """A supervisor process; a spare one has no run yet."""
 
     launch: _Launch
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | prestart.Process
     folder: Path
     lifeline: int
     key: tuple[object, ...]
@@ -233,6 +255,8 @@ class LocalBackend:
         self._lock = threading.Lock()
         """Guards the attributes below: runs are submitted, followed and deleted by different threads."""
         self._runs: dict[str, _Supervisor] = {}
+        self._ending: list[_Supervisor] = []
+        """What is being deleted, by a thread that does not outlive this process."""
         self._spare: _Supervisor | None = None
         atexit.register(self._remove_folders)
 
@@ -346,8 +370,12 @@ class LocalBackend:
         """Kill the process if it runs, and remove its folder."""
         with self._lock:
             supervisor = self._runs.pop(name, None)
-        if supervisor is not None:
-            supervisor.close()
+            if supervisor is None:
+                return
+            self._ending.append(supervisor)
+        supervisor.close()
+        with self._lock:
+            self._ending.remove(supervisor)
 
     def checks(self, spec: RunSpec) -> Iterator[Check]:
         """uv, the Python, and disk space for environments."""
@@ -405,7 +433,7 @@ class LocalBackend:
     def _remove_folders(self) -> None:
         """At the end of this process, remove the folders of the ended runs that nothing has deleted yet."""
         with self._lock:
-            supervisors = tuple(self._runs.values())  # the threads of runs still delete theirs
+            supervisors = (*self._runs.values(), *self._ending)  # the threads of runs still delete theirs
         for supervisor in supervisors:
             if supervisor.has_exited:
                 shutil.rmtree(supervisor.folder, ignore_errors=True)
@@ -443,12 +471,12 @@ def _persistent_venv(settings: Settings, run_id: str) -> Path | None:
     return Path(settings.venv).expanduser().absolute() if settings.venv else paths.cache_dir() / "venvs" / run_id
 
 
-def _read(process: subprocess.Popen[bytes]) -> Iterator[str]:
+def _read(process: subprocess.Popen[bytes] | prestart.Process) -> Iterator[str]:
     """What the process writes, in whole lines; the last one may lack its newline."""
     assert process.stdout is not None  # noqa: S101 - it was started with a pipe
     return whole_lines(iter(functools.partial(os.read, process.stdout.fileno(), 1 << 18), b""))
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
+def _kill(process: subprocess.Popen[bytes] | prestart.Process) -> None:
     with contextlib.suppress(ProcessLookupError):
         process.kill()

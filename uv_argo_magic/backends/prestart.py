@@ -4,15 +4,15 @@ What is started is what local.py calls a spare: a supervisor that waits on its s
 ends by itself when this process ends without using it.
 
 Rules:
-- Imports `os`, `sys`, `subprocess` and a table of names. Paths are texts: `pathlib` would take as long as the start.
+- Imports `os`, `sys` and a table of names: `subprocess` and `pathlib` would take as long as the start of a Python.
 - Only what an earlier run left on disk is used, so that nothing has to be found out first. What does not fit is not
   started, or is ended by `end_unused`; the run then starts its own process.
 """
 
 from __future__ import annotations
 
+import _thread
 import os
-import subprocess
 import sys
 
 from uv_argo_magic.core.spec.uv_environ import uv_process_environ
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 GUEST = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "guest")
 BOOT = """\
-import sys
+import os, sys
+os.chdir(os.environ["UV_ARGO_RUN"])
 guest = sys.argv.pop()
 sys.path.insert(0, guest)
 from uv_argo_guest import supervisor
@@ -37,11 +38,54 @@ USUAL = frozenset({"-d", "--deps", "-r", "--requirements", "--env-file", "--set"
 
 
 class Process:
+    """What local.py needs of a `subprocess.Popen`."""
+
+    def __init__(self, pid: int, stdin: int, stdout: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self.stdin = os.fdopen(stdin, "wb")
+        self.stdout = os.fdopen(stdout, "rb")
+        self._waits = _thread.allocate_lock()
+
+    def poll(self) -> int | None:
+        """The exit status, negative for a signal; None while it lives, or another thread waits for it."""
+        if self._waits.acquire(blocking=False):
+            try:
+                self._reap(os.WNOHANG)
+            finally:
+                self._waits.release()
+        return self.returncode
+
+    def wait(self) -> int:
+        """Wait for its end; the exit status."""
+        with self._waits:
+            return self._reap(0) or 0
+
+    def send_signal(self, number: int) -> None:
+        """Signal it, unless it has ended.
+
+        Raises:
+            ProcessLookupError: it ends just now.
+        """
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Kill it, unless it has ended."""
+        self.send_signal(9)
+
+    def _reap(self, options: int) -> int | None:
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, options)
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+
+class Waiting:
     """A waiting supervisor: what it was started from, its process and folder, and the end of its lifeline to hold."""
 
-    def __init__(
-        self, origin: tuple[str, str, str], process: subprocess.Popen[bytes], folder: str, lifeline: int
-    ) -> None:
+    def __init__(self, origin: tuple[str, str, str], process: Process, folder: str, lifeline: int) -> None:
         self.origin = (*origin, dict(os.environ))
         """Its Python, the folders of the guest and of the store, and the environment."""
         self.process = process
@@ -49,7 +93,7 @@ class Process:
         self.lifeline = lifeline
 
 
-_waiting: list[Process] = []
+_waiting: list[Waiting] = []
 _files: list[str] = []
 """Where to write how a supervisor is started; empty if this process is not to be started sooner next time."""
 
@@ -67,12 +111,30 @@ def begin(argv: Sequence[str]) -> None:
         with open(path, encoding="utf-8") as file:
             stamp, python, guest, store, uv = file.read().split("\n")
         if stamp == _stamp() and python == _python() and os.path.isdir(guest) and os.path.isfile(uv):
-            folder = _new_folder(environ)
-            variables = environment(environ, store=store, folder=folder, uv=uv)
-            process, lifeline = spawn([python, "-I", "-S", "-c", BOOT, guest], folder, variables, waits=True)
-            _waiting.append(Process((python, guest, store), process, folder, lifeline))
-    except (OSError, ValueError):
+            _waiting.append(_start(environ, python, guest, store, uv))
+    except (OSError, ValueError, NotImplementedError):
         return  # there is no such file yet, or no space: the run finds out what is wrong
+
+
+def _start(environ: Mapping[str, str], python: str, guest: str, store: str, uv: str) -> Waiting:
+    """Start the process in a folder of its own.
+
+    Raises:
+        OSError: it cannot be started, or this process was started without one of the three standard streams.
+        NotImplementedError: the system's C library starts no sessions.
+    """
+    for fd in range(3):
+        os.fstat(fd)  # else a pipe would have its number
+    folder = _new_folder(environ)
+    try:
+        variables = environment(environ, store=store, folder=folder, uv=uv)
+        process, lifeline = _spawn([python, "-I", "-S", "-c", BOOT, guest], folder, variables)
+    except BaseException:
+        for name in os.listdir(folder):
+            os.unlink(os.path.join(folder, name))
+        os.rmdir(folder)
+        raise
+    return Waiting((python, guest, store), process, folder, lifeline)
 
 
 def _is_usual(argv: Sequence[str]) -> bool:
@@ -87,7 +149,7 @@ def _is_usual(argv: Sequence[str]) -> bool:
     return True
 
 
-def take() -> Process | None:
+def take() -> Waiting | None:
     """The process that was started, once; the caller ends it."""
     return _waiting.pop() if _waiting else None
 
@@ -97,7 +159,9 @@ def end_unused() -> None:
     unused = take()
     if unused is not None:
         os.close(unused.lifeline)
-        unused.process.communicate()
+        unused.process.stdin.close()
+        unused.process.wait()
+        unused.process.stdout.close()
 
 
 def record(*, python: str, guest: str, store: str, uv: str) -> tuple[str, str] | None:
@@ -112,35 +176,25 @@ def environment(environ: Mapping[str, str], *, store: str, folder: str, uv: str)
     return uv_process_environ(environ) | {"UV_ARGO_STORE": store, "UV_ARGO_RUN": folder, "UV_ARGO_UV": uv}
 
 
-def spawn(
-    command: Sequence[str], folder: str, environ: Mapping[str, str], *, waits: bool
-) -> tuple[subprocess.Popen[bytes], int]:
-    """The process, and the end of its lifeline to hold: the operating system closes it when this process ends.
-
-    It `waits` for its payload on its stdin.
-
-    Raises:
-        OSError: it cannot be started.
-    """
-    read_end, write_end = os.pipe()
+def _spawn(command: list[str], folder: str, environ: Mapping[str, str]) -> tuple[Process, int]:
+    """The process, in a session of its own, and the end of its lifeline to hold."""
+    theirs, stdin = os.pipe()
+    stdout, output = os.pipe()
+    held, lifeline = os.pipe()
+    errors = os.open(os.path.join(folder, "supervisor.err"), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    os.set_inheritable(held, True)
+    streams = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate((theirs, output, errors))]
     try:
-        with open(os.path.join(folder, "supervisor.err"), "wb") as err:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE if waits else subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=err,
-                env={**environ, "UV_ARGO_LIFELINE": str(read_end)},
-                cwd=folder,
-                pass_fds=(read_end,),
-                start_new_session=True,
-            )
+        variables = {**environ, "UV_ARGO_LIFELINE": str(held)}
+        pid = os.posix_spawn(command[0], command, variables, file_actions=streams, setsid=True)
     except BaseException:
-        os.close(write_end)
+        for fd in (stdin, stdout, lifeline):
+            os.close(fd)
         raise
     finally:
-        os.close(read_end)
-    return process, write_end
+        for fd in (theirs, output, held, errors):
+            os.close(fd)
+    return Process(pid, stdin, stdout), lifeline
 
 
 def _file(environ: Mapping[str, str]) -> str:

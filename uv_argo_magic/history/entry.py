@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
 import time
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic import values
@@ -55,7 +54,7 @@ class Summary:
     waiting: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@frozen
 class RunRecord:
     """One run; `summary` is None until it has ended. `begun` is Unix seconds, `cell` the cell's text."""
 
@@ -216,13 +215,13 @@ class RunRecord:
     @property
     def followed(self) -> bool:
         """Whether the process that started it is alive, and so can be asked to stop it."""
-        return self.host == socket.gethostname() and process_id.alive(self.pid, self.started)
+        return self.host == process_id.host_name() and process_id.alive(self.pid, self.started)
 
     @property
     def supervised(self) -> bool:
         """Whether its supervisor is a live process of this machine."""
         pid = self.note("pid")
-        is_this_host = self.host == socket.gethostname()
+        is_this_host = self.host == process_id.host_name()
         return is_this_host and pid.isdigit() and process_id.alive(int(pid), self.note("pid-started"))
 
 

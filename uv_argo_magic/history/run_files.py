@@ -35,7 +35,7 @@ LATER = 0.1
 LATEST = 2.0
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False, repr=False)
 class RunFiles:
     """The writing side of one run's folder; `append` is for one thread.
 
@@ -147,7 +147,7 @@ class RunFiles:
         self.history.prune()
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False, repr=False)
 class _Held:
     """The part of a run that is not on the disk yet."""
 

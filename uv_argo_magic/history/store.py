@@ -23,7 +23,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -222,7 +221,7 @@ class History:
 
 def _this_process() -> dict[str, object]:
     """Who follows a run: told from another process that gets the same number later."""
-    return {"pid": os.getpid(), "started": process_id.own_mark(), "host": socket.gethostname()}
+    return {"pid": os.getpid(), "started": process_id.own_mark(), "host": process_id.host_name()}
 
 
 def _bytes(folder: Path) -> int:

@@ -23,7 +23,6 @@ from uv import find_uv_bin
 
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.resolution.lock import Target
-from uv_argo_magic.core.resolution.uv_stderr import redact
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
@@ -189,6 +188,8 @@ def _install(request: str) -> None:
     try:
         completed = _uv("python", "install", "--no-bin", request, timeout=_INSTALL_TIMEOUT)
         lines = completed.stderr.strip().splitlines() or ["no output"]
+        from uv_argo_magic.core.resolution.uv_stderr import redact  # noqa: PLC0415 - 1 ms, and few Pythons are installed
+
         problem = redact(lines[-1].strip().removeprefix("cause: ")) if completed.returncode else ""
     except subprocess.TimeoutExpired:
         problem = f"uv took more than {_INSTALL_TIMEOUT:.0f} seconds"

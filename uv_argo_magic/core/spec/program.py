@@ -7,9 +7,9 @@ Rule: user text is data. It is sent as base64(gzip(json)) inside one fixed boots
 from __future__ import annotations
 
 import base64
-import gzip
 import hashlib
 import json
+import zlib
 from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.core.frozen import frozen
@@ -177,8 +177,12 @@ def _install(whole: dict[str, Any]) -> dict[str, Any]:
     return {key: whole[key] for key in ("v", "nonce", "lock", "installs", "uv", "provision")} | {"settings": settings}
 
 
+GZIP = 31
+"""For zlib: the format of gzip, without a time."""
+
+
 def _pack(text: str) -> str:
-    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+    return base64.b64encode(zlib.compress(text.encode(), 9, GZIP)).decode()
 
 
 FILE_SIZE = 64 * 1024
