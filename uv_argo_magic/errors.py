@@ -69,7 +69,7 @@ class PolicyError(ArgoMagicError):
 
     @property
     def is_question(self) -> bool:
-        """Whether the user may go on by confirming it."""
+        """Whether the user can continue by confirming it."""
         return bool(self.violations) and all(violation.is_question for violation in self.violations)
 
     def __str__(self) -> str:

@@ -75,7 +75,7 @@ def notebook_file(notebook: str, folder: Path) -> Path | None:
 
 
 def read_notebook(notebook: str, folder: Path) -> ParsedRequirements | None:
-    """What a notebook's requirements file asks for; None where there is no such file.
+    """What a notebook's requirements file asks for; None if there is no such file.
 
     Raises:
         SpecError: it cannot be read, or what is wrong in which line.
@@ -193,7 +193,7 @@ _EXPORTS = {
     ),
     "pixi": ("a pixi project", "Export it: pixi workspace export conda-environment environment.yml"),
     "explicit": ("a list of conda's own files", "Export the packages: conda env export > environment.yml"),
-    "condalist": ("a list for people", "Export the packages: conda env export > environment.yml"),
+    "condalist": ("the output of conda list", "Export the packages: conda env export > environment.yml"),
     "notebook": ("a notebook", "Name its requirements file, or list the packages: --deps NAMES."),
 }
 """What is refused: the problem, and the one command that helps."""

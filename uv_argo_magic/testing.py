@@ -115,7 +115,7 @@ class FakeBackend:
             )
 
     def stop(self, name: str) -> None:
-        """Take note; idempotent."""
+        """Record the call; idempotent."""
         if name not in self.stopped:
             self.stopped.append(name)
 
@@ -124,6 +124,6 @@ class FakeBackend:
         return (f"true {name}",)
 
     def delete(self, name: str) -> None:
-        """Take note; idempotent."""
+        """Record the call; idempotent."""
         if name not in self.deleted:
             self.deleted.append(name)

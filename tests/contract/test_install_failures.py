@@ -419,7 +419,7 @@ def test_hashes_that_differ_and_hashes_that_lack(index, uv):
 
 @pytest.fixture
 def small(tmp_path):
-    """A file system of one megabyte, or None where this process may not mount one."""
+    """A file system of one megabyte, or None if this process may not mount one."""
     folder = tmp_path / "small"
     folder.mkdir()
     mount = [MOUNT, "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]

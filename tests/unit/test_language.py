@@ -72,6 +72,14 @@ PHRASES = {
     r"\bin line (?:\d|\{)": "on line",
     r"\b(?:an empty|a plain) text\b|\b(?:list|pair) of texts\b|\btwo texts\b": "string, strings",
     r"\bbeside (?:the|a|its) notebook\b": "next to the notebook",
+    r"\b(?:go|goes|went) on\b": "continue, continues",
+    r"\btravels?\b": "is sent",
+    r"\b(?:do|does|did) not answer\b": "does not respond",
+    r"\b(?:index|API|server|cluster|worker) answers\b": "responds",
+    r"\bNone where\b": "None if",
+    r"\b(?:users?|cells?|runs?) may not\b": "is not allowed to, cannot",
+    r"\b(?:allow|forbid|enable|permit)s? to\b": "allow doing, let someone do",
+    r"\blocation (?:a|an|there|it|you|they)\b": "where (or a word is missing)",
 }
 """Phrase -> what to write instead."""
 _PATTERNS = {re.compile(phrase.replace(" ", r"\s+"), re.IGNORECASE): advice for phrase, advice in PHRASES.items()}
@@ -150,6 +158,11 @@ def test_strings_docstrings_and_comments_are_plain_english(path):
         "the whole lies in P",
         "versions are chosen anew",
         "it never travelled",
+        "the session goes on",
+        "the index did not answer",
+        "a Role that allows to read it",
+        "None where there is none",
+        "the user may not list pods",
     ],
 )
 def test_a_phrase_is_recognized(text):

@@ -1,1 +1,1 @@
-"""Where a run happens: everything that talks to a process, a file or a cluster."""
+"""Backends: everything that communicates with a process, a file or a cluster to run programs."""

@@ -57,7 +57,7 @@ class Capability(enum.Flag):
 
     NONE = 0
     DETACH = enum.auto()
-    """Runs go on when their cell returns (`--detach`)."""
+    """Runs continue when their cell returns (`--detach`)."""
     RESOURCES = enum.auto()
     """Runs get the CPU, memory, GPU and disk of `--cpu`, `--memory`, `--gpu` and `--resources`."""
     LOCAL = enum.auto()

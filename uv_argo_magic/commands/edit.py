@@ -86,7 +86,7 @@ def written_into(line: str, context: CellContext) -> str:
 
 
 def read(path: Path) -> str:
-    """The file's text with plain line ends; "" where there is no file.
+    """The file's text with plain line ends; "" if there is no file.
 
     Raises:
         SpecError: it cannot be read.

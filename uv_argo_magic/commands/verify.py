@@ -206,7 +206,7 @@ class _RecordingFrontEnd(QuietFrontEnd):
 
 
 def compare_packages(state: RunState, lock: Lock) -> str:
-    """What differs between what is installed and what is locked; "" where nothing does."""
+    """What differs between what is installed and what is locked; "" if nothing does."""
     installed = dict(state.installed.packages) if state.installed else {}
     if lock.packages and not state.installed:
         return "not installed"
@@ -221,7 +221,7 @@ def compare_packages(state: RunState, lock: Lock) -> str:
 
 
 def compare_output(before: Shown, after: Shown) -> str:
-    """What differs first between two outputs, in words; "" where nothing does."""
+    """What differs first between two outputs, in words; "" if nothing does."""
     if before.error != after.error:
         return f"ended with {before.error or 'no exception'}, now with {after.error or 'no exception'}"
     for label, old, new in (("standard output", before.stdout, after.stdout), *_pairs(before.texts, after.texts)):

@@ -1,4 +1,4 @@
-"""The pure half: data, tables and folds; no I/O, clock, environment or threads.
+"""Pure data, tables and functions; no I/O, clock, environment variables or threads.
 
 Rule: imports the standard library's data modules and `packaging`, nothing else (import-linter checks it).
 """

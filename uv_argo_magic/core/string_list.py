@@ -24,7 +24,7 @@ def closing(quote: str) -> str:
 
 
 def find(text: str, at: int) -> tuple[str, int] | None:
-    """The JSON text of the list at this position and its end; None where there is none."""
+    """The JSON text of the list at this position and its end; None if there is none."""
     try:
         _, end = _DECODER.raw_decode(text, at)
         return text[at:end], end

@@ -1,1 +1,1 @@
-"""The one use case: run a cell. What is prepared before it is sent, and the loop that follows it."""
+"""The use case of this package: prepare a cell, submit it, and follow the run."""

@@ -1,4 +1,4 @@
-"""Builds programs: what a backend is given to run. The only caller of `core.spec.program.build`."""
+"""Builds the programs that backends run. The only caller of `core.spec.program.build`."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ _LIBRARIES = {
 def _values_modules(proposal: checks.Proposal, exchange: str) -> dict[str, str]:
     """The modules that the values of a run need: a template has little room for what they do not need.
 
-    cloudpickle is one of them if a value may have code of a notebook, and `files` where there is an `exchange`.
+    cloudpickle is one of them if a value may have code of a notebook, and `files` if there is an `exchange`.
     """
     spec, resolution = proposal.spec, proposal.resolution
     if not spec.push and not spec.pull:

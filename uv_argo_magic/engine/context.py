@@ -1,4 +1,4 @@
-"""Where a cell stands: what the front end knows of it besides its line and its text."""
+"""The context of a cell: what the front end knows about it in addition to its line and its text."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class CellContext:
 
     `notebook` is its path as far as it is known, absolute or relative to `folder`; `line_offset` is the number of lines
     above the cell's first, and 0 for a script; `number` is that of the cell in its notebook, 0 if it has none.
-    `is_interactive`: a person runs the cells, who can answer questions and go on after a restart of the kernel.
+    `is_interactive`: a person runs the cells, who can answer questions and continue after a kernel restart.
     """
 
     names: Mapping[str, object]

@@ -28,7 +28,7 @@ def execute(
     front_end: FrontEnd,
     requirements: Requirements | None = None,
 ) -> Run | None:
-    """Run a cell; its run, which has succeeded or goes on in the background. None: `--dry-run`.
+    """Run a cell; its run, which has succeeded or continues in the background. None: `--dry-run`.
 
     `requirements` stand in for those of the options.
 

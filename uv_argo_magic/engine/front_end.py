@@ -44,7 +44,7 @@ class FrontEnd(Protocol):
         """
 
     def prepare(self, work: Callable[[threading.Event], Prepared], spec: RunSpec, run_id: str) -> Prepared:
-        """Do the work that finds the target and resolves the packages, and show that it goes on.
+        """Do the work that finds the target and resolves the packages, and show its progress.
 
         Setting the event ends the work. The run will have the id `run_id`.
 
@@ -86,7 +86,7 @@ class FrontEnd(Protocol):
 
 
 class QuietFrontEnd:
-    """A front end that shows, keeps and binds nothing, and does not wait for the run: for checks of our own."""
+    """A front end that shows, stores and binds nothing, and does not wait for the run: for internal checks."""
 
     document = ""
     command = "uv-argo"
@@ -94,7 +94,7 @@ class QuietFrontEnd:
     waits_for_end = False
 
     def check_syntax(self, cell: str, code: str, python: str) -> None:
-        """Nothing: the run reports what is wrong."""
+        """Nothing: the run reports errors itself."""
 
     def prepare(self, work: Callable[[threading.Event], Prepared], spec: RunSpec, run_id: str) -> Prepared:  # noqa: ARG002
         """Do the work."""
@@ -121,7 +121,7 @@ class QuietFrontEnd:
         """Nothing."""
 
     def find(self, name: str) -> LocalName | None:  # noqa: ARG002 - the protocol's signature
-        """None: nothing of this side is meant."""
+        """None: names are not looked up."""
         return None
 
     def ask(self, question: Question) -> str:
@@ -150,7 +150,7 @@ class SourceFrontEnd(QuietFrontEnd):
             cell_syntax.refuse_invalid_python(lambda: self._name, cell, offset=0)
 
     def show_notes(self, notes: tuple[str, ...], settings: Settings) -> None:  # noqa: ARG002 - the protocol's signature
-        """Show each as `notify` does."""
+        """Show each note, as `notify` does."""
         for note in notes:
             self.notify(note)
 

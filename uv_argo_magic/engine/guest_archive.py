@@ -1,9 +1,9 @@
-"""What travels with a run: the guest package, and the modules of a notebook's cell.
+"""The files that are sent with a run: the guest package, and the modules of a notebook's cell.
 
 Rules:
 - The same version gives the same bytes, wherever it is installed.
 - Comments and docstrings stay here. Lines keep their numbers, so that a traceback leads to the source.
-- What only some runs need is a folder of its own, and travels with those runs only.
+- Files that only some runs need are in separate folders, and are only sent with those runs.
 """
 
 from __future__ import annotations

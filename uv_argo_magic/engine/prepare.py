@@ -1,4 +1,4 @@
-"""Everything that is decided before a run is submitted: target, lock and program."""
+"""Prepares a run before it is submitted: target, lock and program."""
 
 from __future__ import annotations
 

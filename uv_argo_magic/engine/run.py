@@ -54,7 +54,7 @@ QUICK = 0.05
 PACE = 0.05
 """Seconds between two updates of a renderer: 20 a second, more than a browser shows."""
 TICK = 0.25
-"""Seconds between two updates without a change: the times on a panel go on, and other processes may ask for a stop."""
+"""Seconds between two updates without a change: times on a panel advance, and other processes may request a stop."""
 EXPLAIN_AFTER = 10.0
 """Seconds that an ended run waits at most for uv to say what needs which package."""
 LEAVE_AFTER = 10.0
@@ -71,7 +71,7 @@ ASK_AGAIN = 2.0
 
 @frozen
 class Hooks:
-    """What the front end of a run adds to it.
+    """The front end's part of a run.
 
     `rebuild` makes the exception to raise here of the one that the cell raised (default: a plain CellFailed), `bind`
     takes the pulled variables when `Run.result` is called, `command` is what a user types before a command, `find`
@@ -227,7 +227,7 @@ def join(
 
 
 class Run:
-    """One execution: its state as it is now, and the verbs on it."""
+    """One execution: its current state, and the methods to follow, stop and query it."""
 
     def __init__(  # noqa: PLR0913 - the parts of a submitted run, by keyword
         self,
@@ -248,7 +248,7 @@ class Run:
         self.name = submitted.name
         self.settings = settings
         self.resolution = resolution
-        """What was resolved for it; None where that is not known here."""
+        """What was resolved for it; None if that is not known here."""
         self._backend = backend
         self._nonce = nonce
         self._warm = warm
@@ -326,7 +326,7 @@ class Run:
         """Show the run until it has ended; an interrupt stops it (if it `stops` it), and a second one leaves at once.
 
         If a run does not end at once after a stop was requested, `hand_over` is called to show the rest elsewhere, and
-        this returns, with a state that has not ended. It also returns when `is_left` is true: another view goes on.
+        this returns, with a state that has not ended. It also returns when `is_left` is true: another view continues.
 
         Raises:
             KeyboardInterrupt: after the run was stopped, or by the second interrupt with the run still ending.
@@ -409,14 +409,14 @@ class Run:
         return self.state
 
     def stop(self, by: str = "stop()") -> None:
-        """Ask for the end; the state tells when it has come. Nothing happens to a run that has ended."""
+        """Request a stop; the state shows when the run has ended. Does nothing if it has ended already."""
         if self.state.ended:
             return
         self._take(events.StopRequested(by=by, t=time.time()))
         self._backend.stop(self.name)
 
     def ask_to_stop(self, by: str) -> None:
-        """As `stop`, without waiting for an answer; a place that does not respond is asked again."""
+        """As `stop`, without waiting for a response; if the backend does not respond, the request is repeated."""
         if self.state.ended:
             return
         self._take(events.StopRequested(by=by, t=time.time()))
@@ -435,7 +435,7 @@ class Run:
                 return
 
     def raise_for_state(self) -> None:
-        """Return if the cell succeeded, else raise what it ended by.
+        """Return if the cell succeeded, otherwise raise its error.
 
         Raises:
             RunError: InstallFailed, CellFailed, NodeFailed or Stopped, with the state.
@@ -471,7 +471,7 @@ class Run:
         return self._decoded[1]
 
     def deliver(self) -> None:
-        """Bind the pulled variables in the notebook, then return if all is well, else raise as `raise_for_state`.
+        """Bind the pulled variables in the notebook, then return or raise as `raise_for_state` does.
 
         Raises:
             RunError: as there.

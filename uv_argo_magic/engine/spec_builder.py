@@ -1,4 +1,4 @@
-"""A cell, its options and all configuration -> one RunSpec.
+"""Builds one RunSpec from a cell, its options and all configuration.
 
 Rule: what asks for packages or for a Python is read by requirement_sources.py, and only if there is any.
 """

@@ -39,7 +39,7 @@ def carry_out(  # noqa: PLR0913 - by keyword, each with a default that a plain c
     resolution: Resolution | None = None,
     session: Session | None = None,
 ) -> runs.Run | None:
-    """All stages; the run, which has succeeded or goes on in the background. None: `dry_run`.
+    """All stages; the run, which has succeeded or continues in the background. None: `dry_run`.
 
     `notes` are shown with those of the resolution; a given `resolution` is used as it is, and `upgrade` replaces the
     stored one. The `session`, if there is one, runs the cell.
@@ -119,7 +119,7 @@ def _is_confirmed(question: PolicyError, front_end: FrontEnd) -> bool:
     sentences = "\n".join(f"{violation.sentence}." for violation in question.violations)
     try:
         answer = front_end.ask(Question(prompt=f"{sentences}\nInstall them? [y/N] ", boot="", n=0, t=time.time()))
-    except (EOFError, RuntimeError):  # IPython raises a RuntimeError where there is no stdin
+    except (EOFError, RuntimeError):  # IPython raises a RuntimeError if there is no stdin
         return False
     return answer.strip().lower() in ("y", "yes")
 

@@ -1,4 +1,4 @@
-"""What travels with each run, as one zip: the supervisor and the process that runs the cell.
+"""The files that are sent with each run, in one archive: the supervisor and the process that runs the cell.
 
 Rules: standard library only, Python 3.8 syntax, imports nothing of ours but its own modules.
 """

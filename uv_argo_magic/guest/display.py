@@ -1,9 +1,9 @@
 """What a cell shows: mimebundles of its values, as a notebook's kernel makes them, sent as records.
 
 Rules:
-- A representation that fails prints its traceback to stderr and the others go on; NotImplementedError is silent.
+- A representation that fails prints its traceback to stderr, the others are tried; NotImplementedError is silent.
 - A class is not its instances: only its class methods are called.
-- Nothing is sent that JSON cannot hold: bytes travel as base64; one display has a stated size limit.
+- Nothing is sent that JSON cannot express: bytes are sent as base64; one display has a stated size limit.
 """
 
 import base64
@@ -194,7 +194,7 @@ class Formatter:
         raise KeyError(typ)
 
     def lookup(self, obj):
-        """The function for a value; KeyError where there is none."""
+        """The function for a value; KeyError if there is none."""
         return self.lookup_by_type(type(obj))
 
 

@@ -233,7 +233,7 @@ def remove_changed(home):
 
 
 def lock(path):
-    """Take the lock of a file: the open file, which holds it; None where the file system has no locks.
+    """Take the lock of a file: the open file, which holds it; None if the file system has no locks.
 
     Raises:
         BlockingIOError: another run has it.

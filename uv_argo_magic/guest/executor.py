@@ -34,7 +34,7 @@ class Executor:
         self.file = ""
         self.flags = 0  # of the `from __future__` imports so far
         self.shell = None
-        """IPython's shell, where there is one: its `ast_node_interactivity` says which values are shown."""
+        """IPython's shell, if there is one: its `ast_node_interactivity` says which values are shown."""
         self._loop = None
         self._lines = []  # type: list[str]  # of the file
         self._texts = ()  # type: tuple[str, ...]  # the code, and the bodies of cell magics at its end

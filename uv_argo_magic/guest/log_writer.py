@@ -1,7 +1,7 @@
 """The writing side of the protocol: raw lines and records, numbered, on one file descriptor.
 
 Rules (docs/protocol.md; core/protocol/events.py reads what this writes, and shares no code with it):
-- A record is one line of at most LONGEST bytes: the prefix, the run's nonce, JSON. A longer one travels in parts,
+- A record is one line of at most LONGEST bytes: the prefix, the run's nonce, JSON. A longer one is sent in parts,
   compressed if that makes it much smaller: a log has a limit, and is slow on a cluster.
 - Every line has a number, raw ones too; records state theirs, and the random name of this process start.
 """

@@ -1,7 +1,7 @@
 """The user's stdout and stderr on their way into the log: lines as they are, everything else as records, in a budget.
 
 Rules:
-- A complete line of stdout travels raw, so that the log reads like the cell's output. A line that looks like
+- A complete line of stdout is sent raw, so that the log reads like the cell's output. A line that looks like
   ours or Argo's, holds a carriage return, is too long or incomplete, becomes a `text` record.
 - All of it is also written to a file. When the log's budget is spent, only that file and a tail are kept; the tail is
   sent at the end, behind a `skipped` record.

@@ -44,7 +44,7 @@ def adopt():
 
 
 def outlive():
-    """Fork: the child goes on, and this process waits to end whatever the child leaves, however the child ends.
+    """Fork: the child continues, and this process waits to end whatever the child leaves, however the child ends.
 
     Returns in the child only: the descriptor to which it writes the process groups that it starts, and one that ends
     when this process was killed. Signals that ask this process to end are passed on.

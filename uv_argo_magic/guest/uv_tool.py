@@ -17,7 +17,7 @@ BAR = re.compile(r"(\S+) +-+ +([0-9.]+) (B|[KMG]iB)/([0-9.]+) (B|[KMG]iB)")
 
 
 def open_terminal():
-    """The two ends of a pseudo terminal; None where there is none."""
+    """The two ends of a pseudo terminal; None if there is none."""
     try:
         import fcntl
         import struct

@@ -17,7 +17,7 @@ import math
 
 TAG = "@"
 DEEPEST = 200
-LONG_INT = 8192  # bits; longer ones travel as hexadecimal, since newer Pythons refuse their decimal digits
+LONG_INT = 8192  # bits; longer ones are sent as hexadecimal, since newer Pythons refuse their decimal digits
 KINDS = "biufcmMSUV"  # of numpy's: all that have a fixed size and are not objects
 SHORT = 1024  # bytes; what is shorter is written into the text
 _PACKERS = []  # type: list
@@ -100,7 +100,7 @@ def decode(text, buffers=()):
 
 
 def pack(value, inside=()):  # noqa: C901, PLR0911, PLR0912 - one case a kind
-    """The JSON tree of a value, with bytes and memoryviews in it; NotPlain where there is none."""
+    """The JSON tree of a value, with bytes and memoryviews in it; NotPlain if there is none."""
     kind = type(value)
     if value is None or kind is bool or kind is str:
         return value

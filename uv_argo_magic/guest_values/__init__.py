@@ -1,5 +1,5 @@
 """What pushed and pulled values need besides guest/values.py; both ends use it.
 
-It travels only with runs that push or pull, as the package `uv_argo_values`: standard library only, Python 3.8 syntax,
+It is only sent with runs that push or pull, as the package `uv_argo_values`: standard library only, Python 3.8 syntax,
 and it imports nothing of ours.
 """

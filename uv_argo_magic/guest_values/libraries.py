@@ -15,7 +15,7 @@ from .trees import READERS, Unsupported, reader, tag
 __all__ = ["READERS", "load", "pack"]
 
 MODULES = {"pandas": "frames", "polars": "arrow", "pyarrow": "arrow"}
-"""Library -> the module of this package for its values, which travels only where it may be needed."""
+"""Library -> the module of this package for its values, which is only sent if it may be needed."""
 SPARSE = ("bsr", "coo", "csc", "csr", "dia", "dok", "lil")
 
 

@@ -150,7 +150,7 @@ class RunRecord:
         return None
 
     def lock(self) -> Resolution | None:
-        """What was resolved; None where it cannot be read."""
+        """What was resolved; None if it cannot be read."""
         data = _read(self.folder / "lock.json")
         with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
             if "unresolved" in data:
@@ -159,7 +159,7 @@ class RunRecord:
         return None
 
     def log(self) -> str:
-        """The whole log as it came; "" where there is none."""
+        """The whole log as it came; "" if there is none."""
         with (
             contextlib.suppress(OSError),
             (self.folder / "log.txt").open(encoding="utf-8", errors="replace", newline="") as file,
@@ -168,7 +168,7 @@ class RunRecord:
         return ""
 
     def note(self, key: str) -> str:
-        """What was noted under a key; "" where nothing was."""
+        """What was noted under a key; "" if nothing was."""
         with contextlib.suppress(OSError):
             return (self.folder / "notes" / key).read_text(encoding="utf-8")
         return dict(self.notes).get(key, "")

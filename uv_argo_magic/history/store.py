@@ -166,7 +166,7 @@ class History:
         return self.read().last(notebook)
 
     def take_over(self, entry: RunRecord) -> RunFiles:
-        """Go on to write a run whose process is gone; its log is read from the beginning again.
+        """Continue the record of a run whose process is gone; its log is read from the beginning again.
 
         Raises:
             BackendUnavailable: it cannot be written.

@@ -121,7 +121,7 @@ def follow_later(run: Run, sink: SwitchingSink, views: tuple[Renderer, ...]) -> 
 
 
 def why_not(shell: Shell, settings: Settings) -> str:
-    """Why a run cannot go on in the background here, as a sentence; "" if it can."""
+    """Why a run cannot continue in the background here, as a sentence; "" if it can."""
     if getattr(shell, "kernel", None) is None:
         return "--detach ignored: it needs a notebook, so the cell waits."
     if not can_send_later(shell):

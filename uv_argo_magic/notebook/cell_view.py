@@ -86,7 +86,7 @@ class CellView:
 
     @property
     def is_left(self) -> bool:
-        """Whether the same cell, run from another page, goes on with the run."""
+        """Whether the same cell, run from another page, continues the run."""
         return self._left.is_set() and self._run is not None and not self._run.state.ended
 
     def prepare(self, work: Callable[[threading.Event], Prepared]) -> Prepared:
@@ -124,7 +124,7 @@ class CellView:
             self._end(ev.NodePhase(phase=ev.NOT_STARTED, t=time.time()))
 
     def follow(self, run: Run, prepared: Prepared) -> bool:
-        """Show the run; whether this waited for its end: it may go on in the background, or in another page.
+        """Show the run; whether this waited for its end: it may continue in the background, or in another page.
 
         Raises:
             KeyboardInterrupt: the user interrupted the run, which was stopped.

@@ -96,7 +96,7 @@ def _in_session(entry: SessionEntry, line: str, body: str) -> SimpleMatcherResul
 
 
 class _Alone(list[SimpleCompletion]):
-    """Completions that count as some where there are none: else IPython would add the keywords of Python."""
+    """Completions that never count as empty: otherwise IPython would add the keywords of Python."""
 
     def __len__(self) -> int:
         return max(1, super().__len__())

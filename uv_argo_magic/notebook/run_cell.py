@@ -89,7 +89,7 @@ class CellFrontEnd:
 
     @property
     def is_left(self) -> bool:
-        """Whether the same cell, run from another page, goes on with the run."""
+        """Whether the same cell, run from another page, continues the run."""
         return self._view is not None and self._view.is_left
 
     def abandon(self) -> None:
@@ -107,7 +107,7 @@ class CellFrontEnd:
             cell_syntax.refuse_invalid_python(self._get_name, cell, code)
 
     def prepare(self, work: Callable[[threading.Event], Prepared], spec: RunSpec, run_id: str) -> Prepared:
-        """Do the work, and show that it goes on."""
+        """Do the work, and show its progress."""
         if self._options.dry_run:
             return work(threading.Event())
         if spec.session and not spec.requirements and "%pip" not in spec.cell:
@@ -167,7 +167,7 @@ class CellFrontEnd:
         return local_names.find(name, self.document, self._shell.user_ns)
 
     def follow(self, run: Run, prepared: Prepared) -> bool:
-        """Show the run in the cell; False if it goes on in the background, or in another page."""
+        """Show the run in the cell; False if it continues in the background, or in another page."""
         if prepared.spec.session:
             frames.remember_cell(run.id, self._get_name)
             late_output.expect(run.id, self._shell, prepared.spec.session)

@@ -34,7 +34,7 @@ RECORDED = frozenset({"run", "probe", "export"})
 
 
 def enforce_early(policy: Policy, spec: RunSpec, backend: base.Backend) -> None:
-    """Refuse what uv may not do to resolve, with everything else that is known before.
+    """Refuse what uv is not allowed to do while resolving, with everything else that is known before.
 
     Raises:
         PolicyError: lists the violations.

@@ -127,7 +127,7 @@ def locate(remote: RemoteError, cell_name: str, line_offset: int) -> FrameLocati
 
 
 def chain(remote: RemoteError, location: FrameLocation) -> types.TracebackType | None:
-    """The traceback of one exception, outermost frame first; None location it has no frames."""
+    """The traceback of one exception, outermost frame first; None if it has no frames."""
     entries = [_frame(frame, location) for frame in remote.frames]
     trace: types.TracebackType | None = None
     for number in reversed(remote.order):

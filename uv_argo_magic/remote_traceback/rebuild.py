@@ -5,9 +5,9 @@ Rules:
 - No remote code runs here: a frame is made by a stub that fails at the same place of the text.
 - Where this process has imported the exception's class, or one that it derives from, it is also an instance of that:
   `except` finds it. The class is looked up by name; none of its code makes the instance.
-- An exception is a `CellFailed` first; location a builtin type would make IPython leave, or show our machinery
-  (SystemExit, KeyboardInterrupt, GeneratorExit, SyntaxError), only its name is kept.
-- Raise what `rebuild` gives by a plain `raise error`, outside of any `except`: `from None` would forget its cause.
+- An exception is a `CellFailed` first. Only the name is kept of builtin types that would make IPython exit or show our
+  own frames (SystemExit, KeyboardInterrupt, GeneratorExit, SyntaxError).
+- Raise the result of `rebuild` by a plain `raise error`, outside of any `except`: `from None` would drop its cause.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ BUILTINS: dict[str, type[Exception]] = {
 """What a rebuilt exception may derive from. (`EnvironmentError` and `IOError` are OSError.)"""
 
 Shell: TypeAlias = Any
-"""An InteractiveShell; None location there is none."""
+"""An InteractiveShell; None if there is none."""
 
 ROOTS = ("Exception", "BaseException")
 _classes: dict[tuple[object, ...], type[Rebuilt]] = {}
@@ -78,7 +78,7 @@ class Rebuilt(CellFailed):
 
 
 class _Grouped(Rebuilt):
-    """A group; members that `except*` does not take go on as one."""
+    """A group; members that `except*` does not take continue as one."""
 
     def derive(self, members: Sequence[Exception]) -> ExceptionGroup[Exception]:
         return ExceptionGroup(self.remote.message, members)
@@ -227,7 +227,7 @@ def cell_namer(shell: Shell, line: str, cell: str, magic: str = "argo") -> Calla
 
 
 def _syntax_lines(shell: Shell, error: Rebuilt) -> list[str]:
-    """What IPython prints for a SyntaxError: location it was found, and the traceback of the code that was running."""
+    """What IPython prints for a SyntaxError: where it was found, and the traceback of the code that was running."""
     remote = error.remote
     syntax = remote.syntax
     assert syntax is not None  # noqa: S101 - the caller has checked it

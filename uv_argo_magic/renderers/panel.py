@@ -149,7 +149,7 @@ class WidgetPanel(HtmlPanel):
         return super()._is_due(state, now)
 
     def leave(self) -> None:
-        """Show that another page goes on with the run."""
+        """Show that another page continues the run."""
         state, now = self._drawn_state, self._clock()
         if state is None or state.ended:
             return

@@ -81,7 +81,7 @@ class PodSession:
         The last phase is Running, unless it cannot start.
 
         Raises:
-            BackendError: the user may not see or reach the worker. It was ended.
+            BackendError: the user is not allowed to see or reach the worker. It was ended.
         """
         queue = self._queue
         try:

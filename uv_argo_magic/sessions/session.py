@@ -67,7 +67,7 @@ class Session:
     can_ask: bool = False
     """Whether questions of the cell can be answered."""
     _gives_keep: bool = False
-    """Whether the cell itself says how long the session is kept."""
+    """Whether the cell itself sets how long the session is kept."""
     _gpu_note: str = ""
 
     @property

@@ -84,7 +84,7 @@ def call(
 
 
 def _home() -> Path | None:
-    """Where the folders lie, without those that were left there; None where nothing can be written: the usual place."""
+    """The parent of the temporary folders, with old ones removed; None if it is not writable."""
     home = paths.cache_dir() / "asked"
     try:
         home.mkdir(parents=True, exist_ok=True)

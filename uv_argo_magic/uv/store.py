@@ -213,7 +213,7 @@ def _size(home: Path) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the exclusive lock of a file, where there are locks.
+    """Hold the exclusive lock of a file, if the file system has locks.
 
     Raises:
         BlockingIOError: a run has a lock of it.

@@ -199,7 +199,7 @@ class ArgoBackend:
         """The workflows of this package in the namespace of the settings, by any user.
 
         Raises:
-            BackendError: no cluster is configured, it does not respond, or the user may not list workflows.
+            BackendError: no cluster is configured, it does not respond, or the user is not allowed to list workflows.
         """
         with required_packages():
             client = self._connect(settings)
@@ -259,7 +259,7 @@ class ArgoBackend:
 
         Raises:
             SpecError: a setting does not allow sessions.
-            BackendError: the user may not forward ports, the API does not respond, or it refused the workflow.
+            BackendError: the user cannot forward ports, the API does not respond, or it refused the workflow.
         """
         with required_packages():
             client = self._connect(spec.settings)
@@ -295,7 +295,7 @@ class ArgoBackend:
 
         Raises:
             OSError: it cannot be reached now.
-            BackendError: the API does not respond, or the user may not forward ports.
+            BackendError: the API does not respond, or the user is not allowed to forward ports.
         """
         return pod_workers.connect(*self._worker(address))
 
@@ -309,7 +309,7 @@ class ArgoBackend:
         """What the pod of a new session waits for, until its worker `is_ready`.
 
         Raises:
-            BackendError: the user may not see the workflow or its pod.
+            BackendError: the user is not allowed to see the workflow or its pod.
         """
         return pod_workers.starting(
             *self._worker(address), is_ready=is_ready, start_timeout=spec.settings.start_timeout, stopping=stopping
@@ -336,7 +336,7 @@ class ArgoBackend:
         """The sessions of every user in the namespace of the settings, or in all namespaces.
 
         Raises:
-            BackendError: no cluster is configured, it does not respond, or the user may not list workflows.
+            BackendError: no cluster is configured, it does not respond, or the user is not allowed to list workflows.
         """
         with required_packages():
             client = self._connect(settings)

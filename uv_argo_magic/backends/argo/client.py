@@ -110,7 +110,7 @@ class ArgoClient(client.Client):
 
         Raises:
             Gone: there is no template of this name.
-            Denied: the user may not read it.
+            Denied: the user is not allowed to read it.
             BackendError: the API does not respond.
         """
         path = self._workflows().removesuffix("workflows") + "workflowtemplates"

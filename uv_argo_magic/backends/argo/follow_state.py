@@ -393,7 +393,7 @@ def _check_start(step: _Step) -> None:
 
 
 def _next_attempt(step: _Step) -> None:
-    """Go on to the next attempt's pod, once the log of the one before, if it has one, is read to its end."""
+    """Continue with the next attempt's pod, once the log of the one before, if it has one, is read to its end."""
     state = step.state
     if state.next_pods and (state.log_complete or not _is_scheduled(state.pod)):
         pod, *rest = state.next_pods

@@ -81,7 +81,7 @@ def check(client: ArgoClient, spec: RunSpec) -> None:
 
     Raises:
         SpecError: a setting does not allow sessions.
-        Denied: the user may not forward ports.
+        Denied: the user is not allowed to forward ports.
         BackendUnavailable: the API does not respond, or a proxy does not pass websockets.
     """
     if spec.settings.separate_install:
@@ -101,7 +101,7 @@ def probe(client: ArgoClient) -> None:
     """Nothing if the user can reach sessions.
 
     Raises:
-        Denied: the user may not forward ports.
+        Denied: the user is not allowed to forward ports.
         BackendUnavailable: the API does not respond, or a proxy does not pass websockets.
     """
     with contextlib.suppress(TooEarly):

@@ -52,7 +52,7 @@ TRIAL = 2.0
 NOT_FOUND = 5
 """The code of gRPC for what is not there."""
 FORBIDDEN = 7
-"""The code of gRPC for what the user may not do."""
+"""The gRPC code for a request that the user is not allowed to make."""
 
 
 @frozen

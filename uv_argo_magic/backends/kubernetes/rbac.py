@@ -35,7 +35,7 @@ POD_RULES = (
 
 
 class Denied(BackendError):
-    """The user may not do this."""
+    """The user lacks a permission."""
 
 
 def denied(message: str, rules: Iterable[Rule] = POD_RULES) -> Denied:

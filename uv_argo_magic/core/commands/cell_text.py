@@ -1,7 +1,7 @@
 """A cell's text -> its `%%argo` line and its body, for what people write around and across that line.
 
 Rules:
-- Comments above the line move below it, and a line that goes on (a backslash, triple quotes) becomes one line.
+- Comments above the line move below it, and a line that continues (a backslash, triple quotes) becomes one line.
   Blank lines replace what is joined, so that every line of the body keeps its number.
 - Blank lines at the top and an indentation of all lines do not count, as in IPython's plain cells.
 """

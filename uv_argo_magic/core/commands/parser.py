@@ -116,7 +116,7 @@ class Line:
         return any(name == dest for name, _ in self.values)
 
     def text(self, dest: str) -> str:
-        """The option's value; several are joined by newlines; "" where none is given."""
+        """The option's value; several are joined by newlines; "" if none is given."""
         return "\n".join(self.each(dest))
 
 
@@ -176,7 +176,7 @@ def _quoted(line: str, at: int, *, complete: bool, before: int) -> tuple[str, in
 
 
 def _list(line: str, at: int) -> tuple[str, int] | None:
-    """The JSON text of the list at `at` and its end; None where there is none."""
+    """The JSON text of the list at `at` and its end; None if there is none."""
     found = string_list.find(line, at)
     return found if found and (found[1] == len(line) or line[found[1]].isspace()) else None
 

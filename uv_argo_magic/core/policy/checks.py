@@ -64,7 +64,7 @@ def _label(package: Package) -> str:
 
 
 def _instead(subject: Subject, package: Package) -> str:
-    """What to do about a package that may not be installed at all."""
+    """What to do about a package that is not allowed in any version."""
     path = subject.path(package.name)
     return f"Remove or replace {path[0]}." if len(path) > 1 else f"Remove {package.name}, or use another package."
 

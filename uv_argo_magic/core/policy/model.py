@@ -84,7 +84,7 @@ class Subject:
 
     `installs` are the `%pip` lines of the cell with their locks. `indexes` are the addresses of all indexes that uv may
     use, `insecure_hosts` those whose certificates it does not check. `uses` names the settings that the backend uses,
-    `images` the images of its containers. Times are Unix seconds. `recent_installs` is None where none are counted.
+    `images` the images of its containers. Times are Unix seconds. `recent_installs` is None if none are counted.
     """
 
     spec: RunSpec

@@ -66,7 +66,7 @@ _TABLE = (
     ),
     Rule(
         name="packages.blocked", kind=kinds.NAMES, check=checks.blocked,
-        sentence="packages that may not be installed, and why",
+        sentence="packages that must not be installed, and why",
         example='[{name = "python-dateutil", versions = "<2.9", reason = "CVE-2024-1"}]',
     ),
     Rule(

@@ -29,7 +29,7 @@ PROTOCOL = 1
 MAX_RECORD = 1 << 30
 """Bytes of a compressed record's JSON."""
 UNREACHABLE = "Unreachable"
-"""The phase of a run that goes on, while its backend does not respond."""
+"""The phase of a run that continues, while its backend does not respond."""
 PULLING = "Pulling"
 """The phase of a run that waits for an image."""
 NOT_STARTED = "NotStarted"

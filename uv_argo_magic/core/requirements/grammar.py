@@ -103,7 +103,7 @@ ARCHIVES = (
 
 
 def specifier(cursor: Cursor) -> str:
-    """The clauses here, in parentheses or not, sorted and joined by commas; "" where there are none."""
+    """The clauses here, in parentheses or not, sorted and joined by commas; "" if there are none."""
     opening = cursor.at
     in_parentheses = bool(cursor.take(OPEN_PAREN))
     if not in_parentheses and not cursor.look(OPERATOR_AHEAD):

@@ -34,7 +34,7 @@ CHARACTERS = {
     "$": ("is not expanded here", "write its value"),
     "`": (SHELL, "remove it"),
     "|": (SHELL, "remove it"),
-    "&": (SHELL, "remove it; a URL may not have it either"),
+    "&": (SHELL, "remove it; a URL cannot contain it either"),
     "{": ("is a template brace, which Argo would expand", "write the text that it stands for"),
     "}": ("is a template brace, which Argo would expand", "write the text that it stands for"),
     "\\": ("continues the line, so it must be the last character", "write a path as a URL, or remove it"),

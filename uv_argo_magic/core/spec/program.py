@@ -25,7 +25,7 @@ GUEST_NAME = "uv_argo_guest"
 """Name of the guest package where it runs."""
 
 PAYLOAD_LIMIT = 96 * 1024
-"""Bytes of program text that fit a Workflow's template (facts of Argo: a template travels in one environment value)."""
+"""Bytes of program text that fit a Workflow's template, which Argo passes in one environment variable."""
 
 _BOOTSTRAP = """\
 # A notebook cell, its environment and the small supervisor that runs both; made by uv-argo-magic.
@@ -186,7 +186,7 @@ def _pack(text: str) -> str:
 
 
 FILE_SIZE = 64 * 1024
-"""Bytes of text from which on a pushed value is sent as a file, where there is a folder for that."""
+"""Bytes of text from which on a pushed value is sent as a file, if there is a folder for that."""
 
 
 def pushed_file(item: Pushed, number: int) -> str:

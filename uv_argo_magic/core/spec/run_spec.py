@@ -75,7 +75,7 @@ class RunSpec:
     A `script` runs as a Python file does, with `args` in `sys.argv`; anything else runs as a notebook's cell. `code` is
     a cell with IPython's syntax as Python, line for line; "" if the cell is Python.
 
-    `requirements_source` names where the requirements come from; "" for `--deps`, and where there are none.
+    `requirements_source` names where the requirements come from; "" for `--deps`, and if there are none.
     """
 
     cell: str

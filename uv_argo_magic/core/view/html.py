@@ -279,7 +279,7 @@ def html(state: RunState, now: float, lock: Resolution | None = None) -> str:
 
 
 def snapshot(state: RunState, now: float, lock: Resolution | None, when: str, *, is_blocking: bool) -> str:
-    """A run as it was at `when` (text), for a page that no longer follows it, with the ways to go on.
+    """A run as it was at `when` (text), for a page that no longer follows it, with the ways to continue.
 
     The buttons are links to JupyterLab's commands; other front ends have the text. With `is_blocking` one interrupts
     the kernel.

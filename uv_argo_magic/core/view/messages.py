@@ -96,7 +96,7 @@ def phase_title(state: RunState) -> str:
 
 
 def download(state: RunState) -> str:
-    """How far the download of the packages is: "3 of 11 packages, 12.3 MB of 71.0 MB"; "" if none goes on."""
+    """How far the download of the packages is: "3 of 11 packages, 12.3 MB of 71.0 MB"; "" if there is none."""
     progress = state.progress
     if state.phase != "installing" or progress is None or progress.done >= progress.of:
         return ""
@@ -284,7 +284,7 @@ def _stopped_hint(state: RunState) -> str:
 
 
 def status_note(state: RunState) -> str:
-    """The sentence on what keeps the run from going on as usual: a pod that cannot start, a lost connection."""
+    """The sentence on what prevents the run from continuing as usual: a pod that cannot start, a lost connection."""
     if state.ended or state.stop_requested or (state.node is not None and state.node.phase == NOT_STARTED):
         return ""
     is_pulling = state.phase == "pulling" and state.node is not None and state.node.phase == PULLING

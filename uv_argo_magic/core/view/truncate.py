@@ -244,7 +244,7 @@ def _over(new: str, old: str) -> str:
 def _collapse(text: str) -> str:
     """A kept line with its redraws played: its beginning, which may continue a line on the page, and what followed.
 
-    In a line that goes on, the last redraw stays a separate part: the next text follows it.
+    In a line that continues, the last redraw stays a separate part: the next text follows it.
     """
     end = "\r\n" if text.endswith("\r\n") else "\n" if text.endswith("\n") else ""
     first, *redraws = text.removesuffix(end).split("\r")

@@ -1,7 +1,7 @@
 """The process that runs a session's cells: one interpreter, one event loop, one cell at a time.
 
 Rules:
-- Cells run inside the loop, as in a notebook's kernel: `create_task` works without `await`, and tasks go on between
+- Cells run inside the loop, as in a notebook's kernel: `create_task` works without `await`, and tasks continue between
   cells. All cells share one task, and so one context.
 - An interrupt raises KeyboardInterrupt in the cell's code, or cancels what the cell awaits. It never breaks a frame on
   the pipe, and is ignored while no cell runs.

@@ -240,7 +240,7 @@ class Server:
 
 
 def peer_uid(sock):
-    """The user of the process at the other end; None where the system does not tell."""
+    """The user of the process at the other end; None if the system does not tell."""
     try:
         if sys.platform == "darwin":
             return struct.unpack_from("iI", sock.getsockopt(0, 1, 76))[1]  # SOL_LOCAL, LOCAL_PEERCRED

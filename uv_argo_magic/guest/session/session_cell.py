@@ -22,7 +22,7 @@ BOOT = cell.BOOT.replace("execute", "session.interpreter")
 LATE = {attribution.LATE_STDOUT: "stdout", attribution.LATE_STDERR: "stderr"}
 FITS = 8192  # bytes that a pipe takes even if a background task of the interpreter lets it read nothing
 PATIENCE = 5.0
-TIMEOUT_SECONDS = 10.0  # for which a cell may go on after run_timeout has interrupted it
+TIMEOUT_SECONDS = 10.0  # for which a cell may continue after run_timeout has interrupted it
 
 
 class Process(cell.Process):
@@ -120,7 +120,7 @@ class SessionCell(cell.Cell):
         self.held.move(log)
 
     def run_order(self, run, sites, file):
-        """Run the cell: (reason, code, detail) of the exit record, and whether the process goes on."""
+        """Run the cell: (reason, code, detail) of the exit record, and whether the process continues."""
         source = "\n" * self.payload["offset"] + self.payload["cell"]
         if DEFINES.search(source):  # libraries may look for the file of a function, as numba's cache does
             with open(file, "wb") as out:

@@ -60,7 +60,7 @@ def requirements(text):
 
 
 def lines(dependencies, file):
-    """The lines of one requirements file; none where nothing is asked for."""
+    """The lines of one requirements file; none if there are no requirements."""
     all_lines = requirements(dependencies)
     if any(line.split("#")[0].strip() for line in file.splitlines()):
         all_lines.append(file)

@@ -54,7 +54,7 @@ DIRECT = frozenset({"labels", "deadline", "ttl", "pod_gc"})
 
 @frozen
 class TemplateInfo:
-    """What a template declares. `parameters` is None if the user may not read the template."""
+    """What a template declares. `parameters` is None if the user is not allowed to read the template."""
 
     name: str
     parameters: frozenset[str] | None = None

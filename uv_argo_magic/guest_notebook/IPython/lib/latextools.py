@@ -5,7 +5,7 @@ import io
 
 
 def latex_to_png(s, encode=False, backend=None, wrap=False, color="Black", scale=1.0):
-    """A formula as PNG; None where it cannot be drawn."""
+    """A formula as PNG; None if it cannot be drawn."""
     del backend
     try:
         from matplotlib import figure, mathtext
