@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.engine.run import Run
 
 LOGGER = logging.getLogger("uv_argo_magic")
-"""Takes the notes about runs; without a handler, Python drops them."""
+"""Receives the notes about runs; without a handler, Python drops them."""
 
 
 def submit(  # noqa: PLR0913 - by keyword, each with a default
@@ -42,8 +42,8 @@ def submit(  # noqa: PLR0913 - by keyword, each with a default
 
     Args:
         source: the code as text, or the path of a Python file.
-        deps: requirements, as `--deps` ("numpy pandas>=2") or one each; None: those of the code's script block or of
-            the configuration.
+        deps: requirements, as a string for `--deps` ("numpy pandas>=2") or a list; None: those of the
+            code's script block or of the configuration.
         python: a version or specifier, as `--python`.
         backend: the backend's name, as `--backend`.
         push: variables for the code, by name.

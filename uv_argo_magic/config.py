@@ -1,4 +1,4 @@
-"""Where settings and the backend come from: layers, of which the first that sets a key counts.
+"""Settings and the backend, from layers: the first layer that sets a key counts.
 
     the cell's line > its script block > %config ArgoMagics > environment > uv-argo.toml here > the user's > default
 
@@ -67,7 +67,7 @@ class Config:
 
 @frozen
 class Sources:
-    """The variables with our prefix, and our files with their versions: equal as long as they say the same."""
+    """The variables with our prefix, and our files with their versions; equal as long as nothing changes."""
 
     variables: Mapping[str, str]
     default_backend: str

@@ -6,10 +6,10 @@
     +- PolicyError                     a check refused the run                     nothing was submitted
     +- BackendError                    the backend cannot be reached, or refused
     |  +- BackendUnavailable . SubmitRejected . StreamLost . SessionLost . SessionBusy
-    +- RunError(state)                 accepted, ended badly
+    +- RunError(state)                 accepted, but failed
     |  +- InstallFailed . CellFailed . PullError . NodeFailed(reason) . Stopped
     +- VerifyFailed                    a saved notebook does not give the same results
-    +- ProtocolError                   the runner wrote something unreadable       a bug of this package
+    +- ProtocolError                   the runner wrote something unreadable       a bug in this package
 
 Vendor exceptions are translated into these in one place per vendor, with `raise ... from`.
 """
@@ -60,7 +60,7 @@ class ResolutionError(ArgoMagicError):
 class PolicyError(ArgoMagicError):
     """A check refused the run (engine/checks.py); nothing was submitted.
 
-    `violations` are all rules of the package policy that do not allow it; the text lists them.
+    `violations` are all broken rules of the package policy; the text lists them.
     """
 
     def __init__(self, message: str, *, hint: str = "", violations: tuple[Violation, ...] = ()) -> None:
@@ -101,7 +101,7 @@ class SessionBusy(BackendError):
 
 
 class RunError(ArgoMagicError):
-    """The run was accepted and ended badly; `state` is its last state."""
+    """The run was accepted, but failed; `state` is its last state."""
 
     def __init__(self, message: str, *, hint: str = "", state: RunState | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -133,8 +133,8 @@ class Stopped(RunError):
 
 
 class VerifyFailed(ArgoMagicError):
-    """Cells of a saved notebook gave other results when they ran again."""
+    """Cells of a saved notebook gave different results when they ran again."""
 
 
 class ProtocolError(ArgoMagicError):
-    """The runner wrote something that this version cannot read: a bug of this package."""
+    """The runner wrote something that this version cannot read: a bug in this package."""

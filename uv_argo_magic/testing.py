@@ -1,4 +1,4 @@
-r"""A backend and a player without processes or clusters: for our tests, and for yours.
+r"""Helpers for tests: a backend that runs nothing, and functions that make a log and play it.
 
     log = write(("hello", {...}), "a line of output\\n", ("exit", {"reason": "ok"}))
     state = play(log)
@@ -49,7 +49,7 @@ def write(*items: Written, boot: str = "boot", nonce: str = NONCE, start: float 
 def states(
     log: str | Iterable[str | ev.Event], *, nonce: str = NONCE, start: RunState | None = None
 ) -> Iterator[RunState]:
-    """Every state that a log leads through, the last one included; pieces of text are whole lines."""
+    """Every state that a log leads to, line by line; pieces of text are whole lines."""
     state = start or RunState()
     for piece in [log] if isinstance(log, str) else log:
         for event in ev.decode(piece, nonce) if isinstance(piece, str) else [piece]:
@@ -58,7 +58,7 @@ def states(
 
 
 def play(log: str | Iterable[str | ev.Event], *, nonce: str = NONCE, start: RunState | None = None) -> RunState:
-    """The state that a log leads to."""
+    """The state after a whole log."""
     state = start or RunState()
     for state in states(log, nonce=nonce, start=start):  # noqa: B007 - the last one is wanted
         pass
@@ -66,7 +66,7 @@ def play(log: str | Iterable[str | ev.Event], *, nonce: str = NONCE, start: RunS
 
 
 class FakeBackend:
-    """A backend that runs nothing: each run's `watch` gives the records it was made with, then ends.
+    """A backend that runs nothing: `watch` yields the given records for each run, then ends.
 
     `remote_runs` are the runs that `find` finds. `submitted`, `stopped` and `deleted` list the calls, in order. No more
     records come after `stop`.
@@ -83,7 +83,7 @@ class FakeBackend:
     settings: frozenset[str] = frozenset()
 
     def target(self, spec: RunSpec) -> interpreters.Interpreter:
-        """A Python of this machine, as `local` has it."""
+        """A Python of this machine, as for `local`."""
         return interpreters.find(spec.python)
 
     def describe(self, program: Program, spec: RunSpec) -> str:  # noqa: ARG002 - the protocol's signature
@@ -100,11 +100,11 @@ class FakeBackend:
         return Submission(name=f"fake-{len(self.submitted)}", location="nowhere")
 
     def find(self, name: str, settings: Settings) -> RemoteRun | None:  # noqa: ARG002 - the protocol's signature
-        """What the test put into `remote_runs` under this name or id."""
+        """The run in `remote_runs` with this name or ID."""
         return next((run for run in self.remote_runs if name in (run.name, run.run)), None)
 
     def watch(self, name: str, *, follow: bool = True) -> Iterator[str | ev.NodePhase]:  # noqa: ARG002
-        """Give the records, from the start, under the nonce of the program submitted as `name`."""
+        """Yield the records from the start, with the nonce of the program that was submitted as `name`."""
         remote = next((run for run in self.remote_runs if run.name == name), None)
         nonce = remote.nonce if remote else self.submitted[int(name.removeprefix("fake-")) - 1][0].nonce
         for record in self.records:

@@ -33,7 +33,7 @@ UNSHARE = shutil.which("unshare") or "unshare"
 
 
 def namespaces():
-    """The command that gives a process its own mounts; None where this process may not."""
+    """The command that gives a process its own mounts; None if this process may not."""
     for options in ([], ["--map-root-user"]):
         command = [UNSHARE, "--mount", *options]
         if (

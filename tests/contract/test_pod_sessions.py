@@ -94,7 +94,7 @@ def run_until_lost(notebook):
 
 
 def retried(notebook, cell):
-    """Run a cell; None if the pod does not answer now."""
+    """Run a cell; None if the pod does not respond now."""
     with contextlib.suppress(BackendUnavailable):
         notebook.run(cell)
 

@@ -245,7 +245,7 @@ def test_files_of_powershell_are_utf_16(tmp_path, encoding):
     [
         ("pixi.toml", "[workspace]\nname = 'x'\n", "a pixi project", "pixi workspace export conda-environment"),
         ("spec.txt", "@EXPLICIT\nhttps://conda.example.com/idna.conda\n", "conda's own files", "conda env export"),
-        ("list.txt", "# packages in environment at /opt/conda:\n#\nidna 3.10 py_0\n", "for people", "conda env"),
+        ("list.txt", "# packages in environment at /opt/conda:\n#\nidna 3.10 py_0\n", "of conda list", "conda env"),
         ("freeze.txt", "six==1.17\nidna @ file:///home/conda/idna/work\n", "line 2: idna was installed from a folder",
          "pip list --format=freeze > requirements.txt"),
         ("list.txt", "Package Version Editable project location\n--- --- ---\nmine 1.0 /home/me/mine\n",

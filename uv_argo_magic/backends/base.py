@@ -49,7 +49,7 @@ BACKEND_SETTINGS = frozenset(
         "start_timeout", "store", "template", "tolerations", "ttl", "volumes",
     }
 )  # fmt: skip
-"""The settings that have an effect only if the backend uses them; all others apply to every backend."""
+"""The settings that only have an effect if the backend uses them; all others apply to every backend."""
 
 
 class Capability(enum.Flag):
@@ -66,7 +66,7 @@ class Capability(enum.Flag):
 
 @frozen
 class Submission:
-    """A run that the backend accepted: its name there, and where that is ("" for this machine).
+    """A run that the backend accepted: its name in the backend, and its location ("" for this machine).
 
     `worker` is the address of the session's worker, if that belongs to no machine of the user's.
     """
@@ -97,7 +97,7 @@ class RemoteRun:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing of it runs any more."""
+        """Whether the run has ended."""
         return self.phase in FINAL_PHASES
 
 
@@ -107,7 +107,7 @@ Item: TypeAlias = "str | NodePhase | StopRequested | Attempts"
 
 @frozen
 class Check:
-    """A result of `doctor`. A failed check has a hint; a note is worth knowing and not a failure."""
+    """A result of `doctor`. A failed check has a hint; a note is information and not a failure."""
 
     name: str
     outcome: Literal["ok", "failed", "note", "skipped"]
@@ -117,11 +117,11 @@ class Check:
 
 @runtime_checkable
 class Backend(Protocol):
-    """Runs programs."""
+    """A backend runs programs."""
 
     capabilities: Capability
     settings: frozenset[str]
-    """The names out of BACKEND_SETTINGS that this backend uses."""
+    """The names from BACKEND_SETTINGS that this backend uses."""
 
     def target(self, spec: RunSpec) -> Interpreter:
         """The Python that would run this, and which wheels fit it. Sends nothing.
@@ -162,7 +162,7 @@ class Backend(Protocol):
         """
 
     def delete(self, name: str) -> None:
-        """Release what the run holds once it has been read to its end; no error if there is nothing."""
+        """Release the resources of a run whose log has been read to its end; no error if there are none."""
 
 
 @runtime_checkable
@@ -175,7 +175,7 @@ class Limits(Protocol):
 
 @runtime_checkable
 class DeclaresSettings(Protocol):
-    """A backend with settings that this package does not have."""
+    """A backend that declares settings of its own."""
 
     own_settings: type
     """A frozen dataclass; each field has a default and `help` in its metadata. `Settings.of` gives an instance."""
@@ -198,7 +198,7 @@ class Exports(Protocol):
     """A backend that can write what it would submit to a file."""
 
     def describe(self, program: Program, spec: RunSpec) -> str:
-        """For `--dry-run`: what would be sent, and whether the backend would accept it. Starts nothing.
+        """For `--dry-run`: the text to be sent, and whether the backend would accept it. Starts nothing.
 
         A backend that cannot be reached is a sentence of the text, not an error.
 
@@ -238,7 +238,7 @@ class Polls(Protocol):
 
 @runtime_checkable
 class Warms(Protocol):
-    """A backend that can start what does not depend on the cell."""
+    """A backend that can prepare for a run before the cell is known."""
 
     def warm(self, guest: str, spec: RunSpec) -> None:
         """Prepare for a run with this guest (`Program.guest`) and spec, so that it starts sooner; never raises."""
@@ -268,14 +268,14 @@ class Sessions(Protocol):
     """A backend with workers, which keep an interpreter for several cells."""
 
     def start_worker(self, program: Program, spec: RunSpec, options: WorkerOptions) -> str:
-        """Start a worker that does not belong to this process; where it listens.
+        """Start a worker that outlives this process; returns the address on which it listens.
 
         Raises:
             BackendUnavailable: it cannot be started.
         """
 
     def connect(self, address: str) -> socket.socket:
-        """A connection to a worker.
+        """Connect to a worker.
 
         Raises:
             OSError: it does not listen.
@@ -298,7 +298,7 @@ class RemoteSessions(Sessions, Protocol):
     """A backend whose workers belong to no machine of the user's: each has an address from its creation on."""
 
     def location(self, address: str) -> str:
-        """Where the worker is, for people."""
+        """The location of the worker, for messages."""
 
     def starting(
         self, address: str, spec: RunSpec, *, is_ready: Callable[[], bool], stopping: threading.Event
@@ -333,7 +333,7 @@ class RemoteSessions(Sessions, Protocol):
         """
 
     def end_worker(self, address: str) -> None:
-        """End a worker, whatever it does; no error if it has ended.
+        """End a worker, even if it is busy; no error if it has ended.
 
         Raises:
             BackendUnavailable: the backend does not respond.
@@ -378,7 +378,7 @@ class Answers(Protocol):
     """A backend whose cells can ask the user."""
 
     def answer(self, name: str, text: str = "", *, refused: str = "") -> None:
-        """Answer the question of the run, or say why there is no answer.
+        """Answer the question of the run, or report why there is no answer.
 
         Raises:
             BackendError: the backend does not respond.
@@ -411,7 +411,7 @@ class Policies(Protocol):
     """A backend that keeps a package policy for all of its users."""
 
     def policy(self, settings: Settings) -> PolicyText:
-        """The policy where these settings lead; never raises."""
+        """The policy for the namespace of these settings; never raises."""
 
 
 @runtime_checkable
@@ -423,7 +423,7 @@ class ManualStop(Protocol):
 
 
 def ignored_resources(backend: Backend, names: Iterable[str]) -> tuple[str, ...]:
-    """Those of these fields of `Resources` that have no effect on the backend's runs."""
+    """The fields of `Resources` in the argument that have no effect on the backend's runs."""
     if Capability.RESOURCES in backend.capabilities:
         return ()
     limited = backend.limited if isinstance(backend, Limits) else frozenset()
@@ -582,7 +582,7 @@ def manual_stop_commands(backend: Backend, name: str) -> tuple[str, ...]:
 
 
 def default_name(environ: Mapping[str, str]) -> str:
-    """The backend of a cell that names none: argo in a cluster or where a namespace is configured, else local."""
+    """The default backend: argo in a cluster or if a namespace is configured, else local."""
     return "argo" if environ.get("KUBERNETES_SERVICE_HOST") or environ.get("UV_ARGO_NAMESPACE") else "local"
 
 

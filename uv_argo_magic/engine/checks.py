@@ -1,11 +1,11 @@
-"""Checks of a run between its resolution and its submission: the one place where a policy refuses it.
+"""Checks of a run between its resolution and its submission: the only place where a run can be refused.
 
     from uv_argo_magic.engine import checks
     checks.CHECKS.append(refuse_unlocked)     # def refuse_unlocked(proposal: Proposal) -> None: raise PolicyError(...)
 
 Rules:
-- Whatever reaches a backend is a program, and engine/build.py builds each of them: cells, `verify`, `doctor`, probes of
-  images, exported workflows. It enforces the checks first, so no path leads around them.
+- Everything that reaches a backend is a program, and engine/build.py builds all of them: cells, `verify`, `doctor`,
+  image probes, exported workflows. It enforces the checks first, so they cannot be bypassed.
 - Locks that are saved or shown as what a cell would get are checked as well, so that a user learns early.
 - The package policy (docs/policy.md) comes before the checks of this process. Without a policy, none of its code is
   imported.
@@ -65,8 +65,8 @@ def begin(spec: RunSpec, backend: base.Backend, document: str = "") -> RunSpec:
     policy = sources.find(document, backend, spec.settings)
     if policy is None:
         return spec
-    from uv_argo_magic.core.policy import reader  # noqa: PLC0415 - 15 ms, and only where there is a policy
-    from uv_argo_magic.policy import enforcement  # noqa: PLC0415 - 4 ms, and only where there is a policy
+    from uv_argo_magic.core.policy import reader  # noqa: PLC0415 - 15 ms, and only if there is a policy
+    from uv_argo_magic.policy import enforcement  # noqa: PLC0415 - 4 ms, and only if there is a policy
 
     spec = reader.limited(spec, policy)
     enforcement.enforce_early(policy, spec, backend)
@@ -82,7 +82,7 @@ def enforce(proposal: Proposal) -> str:
     backend = proposal.backend or base.load(proposal.spec.backend)
     note = ""
     if policy := sources.find(proposal.document, backend, proposal.spec.settings):
-        from uv_argo_magic.policy import enforcement  # noqa: PLC0415 - 4 ms, and only where there is a policy
+        from uv_argo_magic.policy import enforcement  # noqa: PLC0415 - 4 ms, and only if there is a policy
 
         note = enforcement.enforce(policy, proposal, backend)
     for check in CHECKS:

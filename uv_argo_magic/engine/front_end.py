@@ -1,6 +1,6 @@
-"""What a front end is to the engine, and what those without a panel share.
+"""The front ends of the engine: their protocol, and the base of those without a panel.
 
-Rule: this module imports next to nothing, because a command line starts with it.
+Rule: this module imports very little, because every command line starts with it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class FrontEnd(Protocol):
     document: str
     """The path of the notebook or file that locks and history belong to; "": none."""
     command: str
-    """What a user types before a command: "%argo", "uv-argo"."""
+    """The prefix of a command for the user: "%argo", "uv-argo"."""
     keeps_warm: bool
     """Whether another cell is likely to follow: the local backend then starts its process ahead."""
     waits_for_end: bool
@@ -54,10 +54,10 @@ class FrontEnd(Protocol):
         """
 
     def notify(self, note: str) -> None:
-        """Show what takes time before the run is submitted; from any thread."""
+        """Show a note on something that takes time before the run is submitted; from any thread."""
 
     def show_notes(self, notes: tuple[str, ...], settings: Settings) -> None:
-        """Show what the user should know about the run, apart from the cell's output."""
+        """Show a note about the run, separate from the cell's output."""
 
     def show_plan(self, prepared: Prepared) -> None:
         """Show what would run (`--dry-run`)."""
@@ -72,10 +72,10 @@ class FrontEnd(Protocol):
         """Take the pulled variables when `Run.result` is called."""
 
     def find(self, name: str) -> LocalName | None:
-        """What this side has under a name that the failed cell lacks."""
+        """What the notebook or process has under a name that the failed cell lacks."""
 
     def ask(self, question: Question) -> str:
-        """The user's answer to a question of the cell; what it raises goes to the cell."""
+        """The user's answer to a question of the cell; an exception is passed on to the cell."""
 
     def follow(self, run: Run, prepared: Prepared) -> bool:
         """Show the run; whether this waited for its end.

@@ -70,7 +70,7 @@ def read(document: str = "") -> Policy | None:
     paths = find(document)
     if not paths:
         return None
-    from uv_argo_magic.core.policy import model, reader  # noqa: PLC0415 - 15 ms, and only where there is a policy
+    from uv_argo_magic.core.policy import model, reader  # noqa: PLC0415 - 15 ms, and only if there is a policy
 
     return model.merged(reader.read(_text(path), str(path)) for path in paths)
 

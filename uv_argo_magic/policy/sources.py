@@ -25,7 +25,7 @@ def find(document: str, backend: base.Backend, settings: Settings) -> Policy | N
     shared = base.policy(backend, settings)
     if not shared or not shared.text:
         return policy
-    from uv_argo_magic.core.policy import reader  # noqa: PLC0415 - 15 ms, and only where there is a policy
+    from uv_argo_magic.core.policy import reader  # noqa: PLC0415 - 15 ms, and only if there is a policy
 
     read = reader.read(shared.text, shared.origin)
     return policy | read if policy else read

@@ -1,4 +1,4 @@
-"""The sessions of this machine: which there are, and how a client talks to their workers.
+"""The sessions of this machine, and the client side of their workers.
 
 Their users name the modules by the package, which imports them on first use: most cells have none, and they take 10 ms.
 """

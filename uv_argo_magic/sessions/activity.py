@@ -1,7 +1,7 @@
-"""When a session in a pod was last used, noted where administrators list sessions.
+"""Annotates the workflow of a session with its last use, for administrators who list sessions.
 
 Rules:
-- A cell never waits for a note or fails by it: notes are made in threads. A user without the right is not asked again.
+- A cell never waits for a note or fails because of it: notes are made in threads. A denied note is not tried again.
 - One note in EVERY seconds, and one at the end of a cell that was noted as running.
 """
 

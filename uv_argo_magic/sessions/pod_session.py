@@ -1,6 +1,6 @@
-"""A session whose worker no machine of the user's has: wait for it, find it again, and remember what it had.
+"""A session whose worker runs in a pod: wait for it, find it again, and remember its state.
 
-Rule: the registry is the memory of this side. It is written when the worker has answered, and after each cell.
+Rule: the registry is the memory of the client. It is written when the worker has answered, and after each cell.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class PodSession:
 
     @property
     def location(self) -> str:
-        """Where the worker is, for people."""
+        """The location of the worker, for messages."""
         return self.backend.location(self.address)
 
     def enqueue(self) -> None:

@@ -1,6 +1,6 @@
-"""The workers of sessions: become the holder of one, ask it, restart and end it.
+"""The workers of sessions: become the holder of a worker, query, restart and end it.
 
-Rule: a session never starts afresh silently. What a worker's end has cost is in the error of the next cell.
+Rule: a session never starts afresh silently. The error of the next cell lists what was lost with a worker.
 """
 
 from __future__ import annotations

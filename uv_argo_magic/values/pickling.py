@@ -1,4 +1,4 @@
-"""This end of pickles: the module cloudpickle under its private name."""
+"""The notebook's side of pickles: the module cloudpickle under its private name."""
 
 from __future__ import annotations
 

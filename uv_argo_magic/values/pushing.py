@@ -1,6 +1,6 @@
 """Variables of the notebook, encoded for a cell: plain data, else a pickle, else an error that names the part.
 
-Rule: everything that can be wrong with a value is an error here, before anything is submitted.
+Rule: every problem of a value is an error here, before anything is submitted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Pulled values: plain data is decoded, anything else is a `Sealed`, which nothing here unpickles.
+"""Pulled values: plain data is decoded, anything else is a `Sealed`, which stays pickled.
 
 Rule: only `Sealed.open`, which the user calls, runs code of the value.
 """
