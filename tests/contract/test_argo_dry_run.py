@@ -54,7 +54,7 @@ def test_a_cell_of_a_session_has_no_workflow_of_its_own(server):
     text = prepare(RunSpec(cell="print(1)", settings=settings, backend="argo", session="main"), backend).describe(
         backend
     )
-    assert "\nsession   main, whose worker gets " in text
+    assert "\nsession   main, whose worker receives " in text
     assert text.endswith("print(1)")
     assert "kind: Workflow" not in text
 

@@ -9,7 +9,7 @@ Rules:
 - Locks that are saved or shown as what a cell would get are checked as well, so that a user learns early.
 - The package policy (docs/policy.md) comes before the checks of this process. Without a policy, none of its code is
   imported.
-- These checks help honest users. What must not be circumvented belongs to the API server (docs/administrators.md).
+- Users can bypass these checks. Rules that must hold for everyone belong on the API server (docs/administrators.md).
 """
 
 from __future__ import annotations

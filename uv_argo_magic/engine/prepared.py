@@ -83,7 +83,7 @@ class Prepared:
         if self.interpreter.image:
             lines.append(f"image     {self.interpreter.image}")
         if isinstance(self.resolution, Lock):
-            key = self.resolution.key if self.resolution.packages else "no dependencies, no install"
+            key = self.resolution.key if self.resolution.packages else "none: no packages to install"
             lines.append(f"lock      {key}")
             lines += [f"          {package.name}=={package.version}" for package in self.resolution.packages]
             for argument, lock in self.installs:
@@ -102,9 +102,9 @@ class Prepared:
         settings = {key: payload[key] for key in ("settings", "uv")}
         lines.append(f"settings  {json.dumps(settings, sort_keys=True)}")
         if self.spec.session:
-            lines.append(f"session   {self.spec.session}, whose worker gets {len(self.program.order):,} bytes")
+            lines.append(f"session   {self.spec.session}, whose worker receives {len(self.program.order):,} bytes")
         else:
-            lines.append(f"program   {len(self.program.source):,} bytes, run by a Python of that version")
+            lines.append(f"program   {len(self.program.source):,} bytes")
         lines.append("cell")
         lines += [f"    {line}" for line in self.spec.cell.split("\n")]
         # The worker of the session runs it: the backend has nothing to describe.
