@@ -333,7 +333,7 @@ def test_a_widget_is_shown_as_it_looks_and_follows_its_changes(tmp_path):
     assert (first["text/plain"], second["text/plain"]) == ("Bar(0)", "Bar(2)")
     assert "&lt;work&gt;" in first["text/html"]
     assert '<progress value="2.0" max="2">' in second["text/html"]
-    assert [note.startswith("Widgets are shown as they look") for note in state.notes] == [True]
+    assert [note.startswith("Widgets cannot be operated") for note in state.notes] == [True]
 
 
 OUTPUT = """

@@ -184,7 +184,7 @@ class Formatter:
         return named if isinstance(typ, str) else self.type_printers.pop(typ, named)
 
     def lookup_by_type(self, typ):
-        """The function for a class; KeyError where there is none."""
+        """The function for a class; KeyError if there is none."""
         for cls in typ.__mro__ if self.type_printers or self.deferred_printers else ():
             function = self.type_printers.get(cls) or self.deferred_printers.get(
                 (getattr(cls, "__module__", ""), getattr(cls, "__name__", ""))

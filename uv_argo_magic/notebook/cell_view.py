@@ -90,7 +90,7 @@ class CellView:
         return self._left.is_set() and self._run is not None and not self._run.state.ended
 
     def prepare(self, work: Callable[[threading.Event], Prepared]) -> Prepared:
-        """Do the work and show that it goes on; setting the event ends it.
+        """Do the work and show its progress; setting the event ends it.
 
         Raises:
             KeyboardInterrupt: the user interrupted it.

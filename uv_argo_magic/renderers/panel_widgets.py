@@ -118,7 +118,7 @@ _EMPTY_LOG = '<span class="uv-dim">No output yet.</span>'
 
 # JupyterLab runs the cell of the button.
 _AGAIN = (
-    '<div class="uv-tools"><span class="uv-dim">This page was opened during the run and gets no new output.</span>'
+    '<div class="uv-tools"><span class="uv-dim">This page was opened during the run and receives no output.</span>'
     '<button type="button" data-commandlinker-command="notebook:run-cell">Show it here</button></div>'
 )
 

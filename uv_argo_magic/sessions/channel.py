@@ -55,14 +55,14 @@ class Channel:
         try:
             self.send(do, values, body)
         except OSError as problem:
-            raise BackendUnavailable(f"the session does not answer: {problem}") from problem
+            raise BackendUnavailable(f"the session does not respond: {problem}") from problem
         return self.answer()
 
     def answer(self) -> Message:
         """The answer to the request that was sent.
 
         Raises:
-            BackendUnavailable: the worker is gone, or does not answer.
+            BackendUnavailable: the worker is gone, or does not respond.
         """
         try:
             answer, data = self._receive()
@@ -234,7 +234,7 @@ class Connections:
             channel.send(do, self._with_read(values), body)
         except OSError as problem:
             channel.close()
-            raise BackendUnavailable(f"the session does not answer: {problem}") from problem
+            raise BackendUnavailable(f"the session does not respond: {problem}") from problem
         except BaseException:
             channel.close()
             raise

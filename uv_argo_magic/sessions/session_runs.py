@@ -123,7 +123,7 @@ class SessionRuns:
         """Read the answer to a cell that was sent; if the worker did not take it, send it again.
 
         Raises:
-            NotTaken: the session has ended, another kernel has it, or it does not answer.
+            NotTaken: the session has ended, another kernel has it, or it does not respond.
         """
         if name not in self._unanswered:
             return

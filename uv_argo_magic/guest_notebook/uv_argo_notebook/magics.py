@@ -127,7 +127,7 @@ class Magics:
             print("Available matplotlib backends: ['agg', 'inline']")
             return
         if not self.notebook.figures.use(name):
-            sys.stderr.write("%%matplotlib %s is not available under %%%%argo; figures are shown as pictures.\n" % name)
+            sys.stderr.write("%%matplotlib %s is not available under %%%%argo; figures are shown as images.\n" % name)
 
     def config(self, line):
         """Change a setting of InlineBackend or InteractiveShell."""

@@ -16,7 +16,7 @@ import traceback
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 NOTE = (
-    "Widgets are shown as they look, and cannot be operated: they would need a connection to the cell while it runs. "
+    "Widgets cannot be operated, because the front end has no connection to the cell; they are shown as HTML and text. "
     "Use --push for values that the cell needs."
 )
 REDRAW_SECONDS = 0.2
