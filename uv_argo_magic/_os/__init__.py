@@ -1,1 +1,1 @@
-"""This machine: where our files lie, how they are written, which process is which."""
+"""This machine: the location of our files, atomic writes, and the identity of processes."""

@@ -1,4 +1,4 @@
-"""Writing a file so that a reader, or a crash, never meets half of it."""
+"""Writes files atomically: no reader sees a partial file, and no crash leaves one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Daemon threads that are used again: starting one takes a tenth of the time of a session's cell."""
+"""Daemon threads that are reused: starting a thread takes a tenth of the time of a session's cell."""
 
 from __future__ import annotations
 

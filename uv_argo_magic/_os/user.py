@@ -1,4 +1,4 @@
-"""The name of the user, for lists: what it says is not verified."""
+"""The name of the user, for lists; it is not verified."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The `policy` command: the rules in force, what of a file they do not allow, and what they mean for a package.
+"""The `policy` command: shows the rules in force, checks files against them, and explains them for a package.
 
 Rule: nothing is submitted, installed or stored. Requirements are resolved, as a dry run does.
 """

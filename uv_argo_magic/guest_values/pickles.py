@@ -1,4 +1,4 @@
-"""Values that are not plain data: their pickles, and what of a value cannot be pickled.
+"""Values that are not plain data: their pickles, and the part of a value that cannot be pickled.
 
 Rules:
 - pickle does it, unless something refers to `__main__` or has no name to import it by: then cloudpickle, which sends

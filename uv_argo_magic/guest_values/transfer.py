@@ -1,4 +1,4 @@
-"""The cell's end of pushed and pulled values: bind what came, and send the pulled ones, plain or sealed.
+"""The cell's side of pushed and pulled values: binds pushed values, and sends pulled ones, plain or sealed.
 
 Rules:
 - A pulled value that is not plain data is pickled and described here; nothing unpickles it on the other side.

@@ -1,4 +1,4 @@
-"""The runs of this machine, on disk: what ran, with what, where and how it ended; found again by their id.
+"""The runs of this machine, stored on disk and found by their ID.
 
 One folder a run under `data_dir()/runs`:
 

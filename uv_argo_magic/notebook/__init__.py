@@ -1,1 +1,1 @@
-"""What a person sees in Jupyter: the magics, the panel, the traceback."""
+"""The user interface in Jupyter: the magics, the panel and the editor."""

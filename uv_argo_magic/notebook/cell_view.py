@@ -1,4 +1,4 @@
-"""What a cell shows of its run, from the first moment: while packages are resolved, until the run has ended.
+"""The view of a run in its cell, from the moment when packages are resolved until the run has ended.
 
 Rules:
 - The packages are resolved in a thread, so that this one can redraw the panel and answer the front end.

@@ -1,4 +1,4 @@
-"""`%%argo`, `%argo` and `%config ArgoMagics`: parse, call, display; nothing else happens here.
+"""`%%argo`, `%argo` and `%config ArgoMagics`: parses lines, calls the engine, and displays results; nothing else.
 
 Rules:
 - The cell's text is captured unchanged; IPython expands nothing, and only our own line expands `$name` and `{name}`.

@@ -1,1 +1,1 @@
-"""The package policy of a run: where it comes from, and that it holds before anything is installed."""
+"""The package policy of a run: its sources, and its enforcement before anything is installed."""

@@ -1,4 +1,4 @@
-"""The files with package policies. All that are found hold together, and none can allow what another one forbids.
+"""The files with package policies. All of them apply together: none can allow what another forbids.
 
 Rules:
 - This module imports next to nothing: most users have no policy, and for them a run only looks for files.

@@ -1,4 +1,4 @@
-"""Whether a notebook came from another user, and its packages were never installed here: then a policy may ask first.
+"""Finds notebooks of other users whose packages were never installed here, for a policy that asks first.
 
 A notebook names no user. Runs that it records, which this user's history and audit log do not have, are of another one.
 """

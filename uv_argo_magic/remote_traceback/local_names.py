@@ -1,4 +1,4 @@
-"""What this side has under a name that a failed cell lacks: a notebook's variable, or a module in its folder.
+"""Looks up a name that a failed cell lacks: as a variable of the notebook, or a module in its folder.
 
 Such a module is never answered with `--deps NAME`: the index may have a package of that name from anyone.
 """

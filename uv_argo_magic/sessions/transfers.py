@@ -2,7 +2,7 @@
 
 Rules:
 - Files have connections of their own, so that an interrupt, a question or output never waits behind one.
-- A transfer that broke goes on where it ended.
+- A transfer that broke continues where it ended.
 """
 
 from __future__ import annotations

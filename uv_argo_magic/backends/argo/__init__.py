@@ -1,1 +1,1 @@
-"""The argo backend: programs run in pods, as a stock Argo Workflows runs them."""
+"""The argo backend: runs programs in pods, with an unmodified Argo Workflows."""

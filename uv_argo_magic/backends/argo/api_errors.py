@@ -1,4 +1,4 @@
-"""What Argo calls a cause -> one sentence with the next step, besides those of Kubernetes."""
+"""Translates Argo's messages into one sentence with the next step, in addition to those of Kubernetes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an API calls a cause -> one sentence with the next step: an ordered table, in which the first match counts.
+"""Translates messages of the API into one sentence with the next step: an ordered table, whose first match counts.
 
 Rule: messages of the API are quoted, and shortened.
 """

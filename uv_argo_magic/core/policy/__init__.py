@@ -1,1 +1,1 @@
-"""Package policies: rules that an administrator writes, and what of a run they do not allow."""
+"""Package policies: rules that an administrator writes, and checks of runs against them."""

@@ -1,4 +1,4 @@
-"""A policy as data, what it is asked about, and what it does not allow.
+"""A policy as data, the subject that it decides on, and its violations.
 
 Rules:
 - A policy is a set of statements, each from one source. All of them hold: merging two policies is their union, so the

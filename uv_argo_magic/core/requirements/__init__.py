@@ -1,4 +1,4 @@
-"""Requirements: one grammar for them all, and readers of the files that hold them."""
+"""Requirements: one grammar for all of them, and readers of the files that contain them."""
 
 from __future__ import annotations
 

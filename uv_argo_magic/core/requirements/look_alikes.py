@@ -1,4 +1,4 @@
-"""Names of packages that one slip of the keys, or a forger, makes of a popular one.
+"""Package names that differ from a popular name by one typing error, accidental or intended.
 
 Rules:
 - One edit: a letter or dash inserted, left out, replaced, or swapped with its neighbour; dashes and digits count too.

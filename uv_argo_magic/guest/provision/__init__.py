@@ -1,1 +1,1 @@
-"""What only runs in an image without uv need: an archive of its own, in the same place."""
+"""Code for runs in an image without uv: an archive of its own."""

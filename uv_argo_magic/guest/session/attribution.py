@@ -1,4 +1,4 @@
-"""Which cell output belongs to: that of the task or thread which writes it, also after that cell has ended.
+"""Finds the cell that output belongs to: that of the task or thread that writes it, even after the cell has ended.
 
 Rules:
 - Tasks inherit the cell by their context, threads from the thread that starts them; others write into the running cell.

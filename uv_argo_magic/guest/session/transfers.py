@@ -2,7 +2,7 @@
 
 Rules:
 - A file arrives in pieces, each with its SHA-256; one that is sent ends with the SHA-256 of what was sent.
-- A transfer that broke goes on where it ended. The files of a cell are removed with its log.
+- A transfer that broke continues where it ended. The files of a cell are removed with its log.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""What makes a cell's process a notebook: `get_ipython`, IPython's names, and libraries that ask where they are.
+"""Makes a cell's process a notebook: `get_ipython`, IPython's names, and libraries that check for a notebook.
 
 Rules:
 - Nothing is imported before the cell or one of its libraries asks for it.
