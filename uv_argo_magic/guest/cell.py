@@ -198,7 +198,7 @@ class Cell:
         return self.cause
 
     def _is_over(self):
-        """Whether the cell has ended, and its process goes on; that of a session does."""
+        """Whether the cell has ended, and its process continues; that of a session does."""
         return False
 
     def _act(self, now):
@@ -246,7 +246,7 @@ class Cell:
             self.log.emit("note", text="%s omitted: the log has reached log_budget" % displays)
 
     def _drain(self):
-        """Read all that has been written until now; what another process goes on writing has no end."""
+        """Read all that has been written until now; what another process continues to write has no end."""
         for _ in range(DRAINS):
             if not self._read(0):
                 break
