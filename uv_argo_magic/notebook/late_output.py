@@ -77,8 +77,10 @@ def _show_end(event: Mapping[str, Any]) -> None:
 
 def _publish(sink: CellSink, display_id: str, text: str, *, update: bool) -> None:
     """Show a note, marked as ours: it is not output of the cell."""
+    note = tables.html(tables.Table(notes=(text,) if text else ()))
     sink.publish(
-        {"text/plain": text, "text/html": tables.html(tables.Table(notes=(text,) if text else ()))},
+        # JupyterLab indents text, but not HTML.
+        {"text/plain": text, "text/html": f'<div style="padding-left:8px">{note}</div>' if note else ""},
         {output_metadata.KEY: {"schema": output_metadata.SCHEMA}},
         transient={"display_id": display_id},
         update=update,
