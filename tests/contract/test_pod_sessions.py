@@ -624,6 +624,21 @@ def test_a_pod_that_argo_makes_again_is_another_session(server, notebook):
     ended(workflow)
 
 
+def test_a_cell_whose_pod_argo_makes_again_is_explained_and_the_new_pod_is_ended(server, notebook):
+    notebook.run("data = 1")
+    run = notebook.begin("import time\nprint('on', flush=True)\ntime.sleep(60)")
+    until_printed(run, "on")
+    workflow = worker_of(server, notebook)
+    workflow.lose()
+    state = run.wait(40)
+    assert state.outcome == "Lost"
+    reason = "has ended: its pod was lost, and Argo created another one. Lost: data (int); %argo restart main"
+    assert reason in state.node.message
+    assert workflow.made["spec"]["shutdown"] == "Stop"
+    with pytest.raises(SessionLost, match="Argo created another one"):
+        notebook.run("data")
+
+
 def test_a_log_that_the_worker_does_not_have_is_not_waited_for(server, shared):
     shared.run("1")
     entry = shared.entry()

@@ -291,6 +291,8 @@ class WorkerEnd:
     report: str = ""
     is_known: bool = True
     """Whether the backend shows the cause; later it may show less, or more."""
+    is_replaced: bool = False
+    """Whether there is another worker now, at the same address."""
 
 
 @runtime_checkable
@@ -309,8 +311,8 @@ class RemoteSessions(Sessions, Protocol):
             BackendError: the backend does not let the user see it.
         """
 
-    def worker_end(self, address: str) -> WorkerEnd | None:
-        """How a worker has ended; None while it lives.
+    def worker_end(self, address: str, instance: str = "") -> WorkerEnd | None:
+        """How a worker has ended; None while it lives. `instance` is the uid of its last phase while it started.
 
         Raises:
             BackendError: the backend does not respond.

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.errors import BackendError, BackendUnavailable
@@ -119,6 +119,8 @@ class PodSession:
         try:
             for node in self.backend.starting(self.address, spec, is_ready=self._join, stopping=self.stopping):
                 phase = node.phase
+                if phase == "Running" and node.uid:
+                    self._write(pod=node.uid)
                 yield node
         finally:
             if phase != "Running":
@@ -154,10 +156,15 @@ class PodSession:
             status = workers.join(self.entry)
         except BackendUnavailable:
             return False
-        self.entry = replace(self.entry, worker=replace(worker, started=str(status["started"])))
+        self._write(started=str(status["started"]))
+        return True
+
+    def _write(self, **changes: Any) -> None:
+        """Keep what is now known of the worker."""
+        assert self.entry.worker is not None  # noqa: S101 - it was just started
+        self.entry = replace(self.entry, worker=replace(self.entry.worker, **changes))
         with contextlib.suppress(OSError):
             self.registry.write(self.entry)
-        return True
 
     def _abandon(self) -> None:
         """End the workflow of a session that has not started; its next cell starts another one."""

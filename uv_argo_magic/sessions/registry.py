@@ -58,7 +58,7 @@ class SessionKey:
 class Worker:
     """A worker's process, and where it listens (in the terms of its backend).
 
-    Of a pod there are only the address, the token and, once it has answered, `started`; `host` is "".
+    Of a pod there are only the address, the token and, once it has answered, `started` and its uid (`pod`).
     """
 
     address: str
@@ -67,6 +67,7 @@ class Worker:
     boot: str
     pid: int
     started: str
+    pod: str = ""
 
     @property
     def is_remote(self) -> bool:

@@ -228,6 +228,11 @@ class SessionRuns:
             self.pod.activity.begin()
             try:
                 yield from self._watch_pod(name, self.pod)
+            except BackendError:
+                # Another worker may listen there, which does not know the cell.
+                if not (cause := self.pod.why_ended()):
+                    raise
+                yield ev.NodePhase(phase="Failed", message=cause, t=time.time())
             finally:
                 self.pod.activity.end()
         else:

@@ -176,7 +176,7 @@ def _end_remote(entry: SessionEntry, remote: base.RemoteSessions, reason: str) -
     assert entry.worker is not None  # noqa: S101 - the caller has checked it
     has_agreed = False
     with contextlib.suppress(BackendError):
-        if remote.worker_end(entry.worker.address) is None:
+        if remote.worker_end(entry.worker.address, entry.worker.pod) is None:
             has_agreed = "ok" in connect(entry).ask("end", reason=reason)
     forget(entry.worker)
     if not has_agreed:
@@ -205,7 +205,9 @@ def remote_ending(entry: SessionEntry, registry: Registry | None) -> Ending | No
     remote, worker = _remote(entry), entry.worker
     end = None
     with contextlib.suppress(BackendError):
-        end = remote.worker_end(worker.address) if remote and worker else None
+        end = remote.worker_end(worker.address, worker.pod) if remote and worker else None
+        if remote and worker and end is not None and end.is_replaced:
+            remote.end_worker(worker.address)
     if end is None:
         return None
     before = (registry.ending(entry.key) if registry else None) or Ending(reason="")

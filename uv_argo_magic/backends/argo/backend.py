@@ -315,13 +315,13 @@ class ArgoBackend:
             *self._worker(address), is_ready=is_ready, start_timeout=spec.settings.start_timeout, stopping=stopping
         )
 
-    def worker_end(self, address: str) -> WorkerEnd | None:
-        """How a session has ended, by its pod and its workflow; None while it lives.
+    def worker_end(self, address: str, instance: str = "") -> WorkerEnd | None:
+        """How a session has ended, by its pod (of the uid `instance`) and its workflow; None while it lives.
 
         Raises:
             BackendError: the API does not respond.
         """
-        return pod_workers.worker_end(*self._worker(address))
+        return pod_workers.worker_end(*self._worker(address), instance)
 
     def note_use(self, address: str, moment: float, *, is_running: bool) -> None:
         """Annotate the workflow of a session.

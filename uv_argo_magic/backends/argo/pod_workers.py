@@ -44,6 +44,7 @@ TERMINATED = "terminated"
 OUT_OF_MEMORY = "memory ran out"
 """That of one whose interpreter was killed for its memory."""
 MORE_MEMORY = "request more with --memory SIZE, or process the data in parts"
+REPLACED = "its pod was lost, and Argo created another one"
 PROBE = "uv-argo-none"
 """A pod that does not exist: to forward a port to it is denied, or fails because of that."""
 FIRST, FACTOR, LAST = 0.1, 1.5, 2.0
@@ -198,8 +199,8 @@ def _until_ready(
             pause = min(LAST, pause * FACTOR)
 
 
-def worker_end(client: ArgoClient, address: Address) -> WorkerEnd | None:
-    """How the worker has ended; None while it lives.
+def worker_end(client: ArgoClient, address: Address, instance: str = "") -> WorkerEnd | None:
+    """How the worker has ended; None while it lives. `instance` is the uid of its pod, if that is known.
 
     Raises:
         BackendError: the API does not respond, or denies it.
@@ -210,6 +211,8 @@ def worker_end(client: ArgoClient, address: Address) -> WorkerEnd | None:
         return WorkerEnd(reason="its workflow was deleted, by a user or by a clean-up", is_known=False)
     found, _ = client.pods(pods_of(address.workflow))
     pod: dict[str, Any] | None = max(found, key=pods.created, default=None)
+    if pod is not None and instance not in ("", pods.uid_of(pod)):
+        return WorkerEnd(reason=REPLACED, is_replaced=True)
     is_over = diagnose.is_final(workflow)
     if pod is None:
         is_over = is_over or diagnose.has_run(workflow)
