@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from typing import Any
 
@@ -124,3 +125,19 @@ def test_a_large_program_is_said_to_lie_beside_it(described):
     *_, beside, answer = described(cell=f"numbers = {numbers}").split("\n")
     assert re.fullmatch(r"# The program \([\d,]+ bytes\) is in a separate ConfigMap\.", beside)
     assert "would accept" in answer
+
+
+def test_threads_import_hera_once_and_see_all_of_it():
+    code = """
+import threading, time
+from uv_argo_magic.backends.argo.manifests.hera import hera
+made = []
+threads = [threading.Thread(target=lambda: made.append(hera()[0].Workflow)) for _ in range(60)]
+for thread in threads:
+    thread.start()
+    time.sleep(0.03)  # while the first one imports it
+for thread in threads: thread.join()
+print(len(made))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "60\n", done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import yaml
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
 
+_importing = threading.Lock()
+"""Its modules import each other: another thread would see one that is not complete."""
 INSTALL = 'Install what it needs: pip install "uv-argo-magic[argo]"'
 
 
@@ -24,12 +27,13 @@ def hera() -> tuple[ModuleType, ModuleType]:
     Importing them changes PyYAML's representers for the whole process; these are restored, so that YAML that the user
     writes in the same process stays the same.
     """
-    if "hera.workflows" not in sys.modules:
-        classes = [yaml.Dumper, yaml.SafeDumper, yaml.representer.SafeRepresenter, yaml.representer.Representer]
-        before = [(cls, dict(cls.yaml_representers)) for cls in classes]
-        importlib.import_module("hera.workflows")
-        for cls, representers in before:
-            cls.yaml_representers = representers
+    with _importing:
+        if "hera.workflows" not in sys.modules:
+            classes = [yaml.Dumper, yaml.SafeDumper, yaml.representer.SafeRepresenter, yaml.representer.Representer]
+            before = [(cls, dict(cls.yaml_representers)) for cls in classes]
+            importlib.import_module("hera.workflows")
+            for cls, representers in before:
+                cls.yaml_representers = representers
     return sys.modules["hera.workflows"], importlib.import_module("hera.workflows.models")
 
 
