@@ -120,7 +120,7 @@ def test_an_api_that_is_away_is_reported_until_it_answers(server, begin, monkeyp
     gate = tmp_path / "gate"
     run = begin(gated(gate))
     until_printed(run, "begun")
-    server.fail("GET /apis", 503, times=100_000)
+    server.fail("GET /apis", 503, times=1_000)
     note = until(lambda: messages.status_note(run.state))
     server.failures = []
     until(lambda: not messages.status_note(run.state))
@@ -188,7 +188,7 @@ class Quiet:
 
 
 def test_a_log_with_nothing_to_say_is_asked_for_its_last_line_and_not_reported(monkeypatch):
-    monkeypatch.setattr(watchers, "RETRY", (0.0, 0.0))
+    monkeypatch.setattr(watchers, "RETRY", (0.001, 0.001))
     monkeypatch.setattr(watchers, "REPORT_AFTER", -1.0)
     quiet = Quiet()
     following = watchers.PodWatchers(quiet, "x")
@@ -465,7 +465,7 @@ def test_a_machine_that_slept_opens_its_streams_anew(server, begin, monkeypatch)
 
 
 def test_time_asleep_is_no_absence(monkeypatch):
-    monkeypatch.setattr(watchers, "RETRY", (0.0, 0.0))
+    monkeypatch.setattr(watchers, "RETRY", (0.001, 0.001))
     ticks = [0.0]
     monkeypatch.setattr(watchers.time, "monotonic", lambda: ticks[0])
     patience = watchers.Backoff(threading.Event())

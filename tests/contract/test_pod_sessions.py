@@ -485,7 +485,7 @@ def test_a_network_that_is_cut_is_noticed_and_the_cell_goes_on(server, notebook,
     run = notebook.begin(gated(tmp_path / "gate"))
     until_printed(run, "begun")
     server.forward_frozen = True
-    server.fail("portforward", 503, times=100_000)
+    server.fail("portforward", 503, times=1_000)
     until(lambda: run.state.node and run.state.node.phase == "Unreachable", lambda: run.state.node)
     assert "the run continues, and its output will follow" in run.state.node.message
     server.failures = []
