@@ -81,7 +81,7 @@ def test_pending_installing_running_succeeded(notebook, request):
     keep(opened, f"{name}-running-log", 2)
     unfold(page, "packages")
     page.wait_for_selector(".uv-argo :text('pandas')")
-    opened.ended(2, 60)
+    opened.ended(2)
     page.wait_for_selector(f"{STATIC}:has-text('Succeeded')")
     keep(opened, f"{name}-succeeded", 2)
     panel, _, stream, result = opened.outputs(2)
@@ -94,7 +94,7 @@ def test_pending_installing_running_succeeded(notebook, request):
 def test_a_failure_is_shown_as_in_a_plain_cell(notebook, request):
     opened = notebook(FAILS)
     page = opened.page
-    opened.ended(2, 60)
+    opened.ended(2)
     page.wait_for_selector(f"{STATIC}:has-text('Failed')")
     shown = opened.cell(2).inner_text()
     assert "FileNotFoundError" in shown
