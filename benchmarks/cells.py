@@ -114,7 +114,6 @@ def measure(home: Path, count: int) -> list[tuple[str, dict[str, float], str]]:
     base = getattr(sys, "_base_executable", sys.executable)
     (home / "cell.py").write_text(PLAIN)
     (home / "imports.py").write_text(IMPORTS)
-    (home / "block.py").write_text(BLOCK)
     (home / "flood.py").write_text(FLOOD)
     uv = find_uv_bin()
     ready = home / "ready"
@@ -152,24 +151,12 @@ def measure(home: Path, count: int) -> list[tuple[str, dict[str, float], str]]:
             "python -u": lambda: process([base, "-u", "flood.py"], env, home),
             "python": lambda: process([base, "flood.py"], env, home),
         }
-        command = str(Path(sys.executable).with_name("uv-argo"))
-        terminal = {
-            "uv-argo run cell.py": lambda: process([command, "run", "cell.py"], env, home),
-            "uv run cell.py": warm["uv run cell.py"],
-            "python cell.py": warm["python cell.py"],
-        }
-        terminal_block = {
-            "uv-argo run block.py": lambda: process([command, "run", "block.py"], env, home),
-            "uv run block.py": lambda: process([uv, "run", "-q", "block.py"], env, home),
-        }
         loading = {
             "%load_ext uv_argo_magic": lambda: load_ext("uv_argo_magic", env, home),
             "%load_ext autoreload": lambda: load_ext("autoreload", env, home),
             "import pandas": lambda: process([ready_python, "-c", "import pandas"], env, home),
         }
         return [
-            ("In a terminal", rounds(terminal, count), "uv run cell.py"),
-            ("A script with a dependency in a terminal", rounds(terminal_block, count), "uv run block.py"),
             ("Loading the extension", rounds(loading, count), "import pandas"),
             ("A cell without dependencies", rounds(warm, count), "python cell.py"),
             ("A cell with numpy and pandas", rounds(second, count), "python in a ready environment"),
@@ -182,11 +169,11 @@ def measure(home: Path, count: int) -> list[tuple[str, dict[str, float], str]]:
 
 def table(found: list[tuple[str, dict[str, float], str]]) -> str:
     """The results as Markdown."""
-    lines = [f"Measured by `python benchmarks/cells.py --write`: {page.machine('uv', 'ipython', 'ipykernel')}."]
+    lines = []
     for title, medians, against in found:
         lines += ["", f"## {title}", "", "| | ms | ratio |", "|---|---|---|"]
         lines += [f"| {name} | {took * 1000:.1f} | {took / medians[against]:.2f} |" for name, took in medians.items()]
-    return "\n".join(lines) + "\n" + LIMIT
+    return "\n".join(lines) + "\n"
 
 
 def main() -> int:
@@ -196,7 +183,9 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="store the table in docs/speed.md")
     wanted = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="uv-argo-bench-") as home:
-        text = table(measure(Path(home), wanted.rounds))
+        found = measure(Path(home), wanted.rounds)
+    machine = page.machine("uv", "ipython", "ipykernel")
+    text = f"Measured by `python benchmarks/cells.py --write`: {machine}.\n{table(found)}{LIMIT}"
     sys.stdout.write(text)
     if wanted.write:
         page.store("cells", text)

@@ -78,7 +78,7 @@ _LAZY = {
     "Renderer": "uv_argo_magic.engine.run",
     "Backend": "uv_argo_magic.backends.base",
 }
-"""Name -> its module; every other one is an error."""
+"""Name -> its module; the other names of `__all__` are exceptions of errors.py."""
 
 
 def __getattr__(name: str) -> object:

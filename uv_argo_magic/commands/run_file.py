@@ -1,7 +1,4 @@
-"""`uv-argo run`: a file as a run in a terminal.
-
-Rule: what shows the run is imported after `execute` has started the run's process; both take about as long.
-"""
+"""`uv-argo run`: a file as a run in a terminal."""
 
 from __future__ import annotations
 

@@ -135,9 +135,6 @@ def _main(argv: Sequence[str]) -> int:
     return status
 
 
-# A run imports neither the history nor tables before its process has started: together 50 ms.
-
-
 def _history() -> History:
     return History(paths.data_dir() / "runs", keep=0)
 

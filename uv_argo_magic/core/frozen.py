@@ -34,7 +34,7 @@ class _Layout:
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
 def frozen(cls: type[T]) -> type[T]:
     """As `dataclass(frozen=True, kw_only=True)`; `__post_init__` is not called. Methods that the class defines stay."""
-    own = {name for name in _METHODS if name in cls.__dict__}
+    own = {name for name in _METHODS if cls.__dict__.get(name) is not None}  # Python adds a __hash__ of None to __eq__
     made: Any = dataclass(init=False, repr=False, eq=False, kw_only=True)(cls)
     made.__frozen_layout__ = _Layout(fields(made))
     for name, method in _METHODS.items():

@@ -49,6 +49,16 @@ class Own:
         return 7
 
 
+@frozen
+class OwnEquality:  # noqa: PLW1641 - `frozen` adds the hash
+    """A class with an equality of its own: as with a dataclass, the hash is that of the fields."""
+
+    x: int = 0
+
+    def __eq__(self, other: object) -> bool:
+        return other == 7
+
+
 @dataclass(frozen=True, kw_only=True)
 class PlainPoint:
     """What `Point` is to behave like."""
@@ -109,6 +119,8 @@ def test_the_representation_is_that_of_a_dataclass():
 
 
 def test_methods_of_the_class_stay():
+    assert OwnEquality() == 7
+    assert hash(OwnEquality(x=2)) == hash(OwnEquality(x=2))
     assert (repr(Own()), Own(x=1) == Own(x=2), hash(Own())) == ("<Own>", True, 7)
 
 
