@@ -1,6 +1,9 @@
 """The time until a cell's packages are there: interleaved rounds of cells and of the alternatives, in one run.
 
     python benchmarks/environments.py --write      # docs/speed.md and docs/environments.svg
+    python benchmarks/environments.py --set kubeconfig=FILE --set images=3.11.2=IMAGE --set store=claim/NAME --write
+
+With a `store`, the pods of a cluster take part too; `--set` is %%argo's, for them alone.
 
 Rules: as in cells.py. A cell is `uv_argo_magic.run` in a process that is already up, as in a kernel; the alternatives
 run its text with `python`. An index on the network is asked, so that the first table depends on it. Kubeflow Pipelines
@@ -16,14 +19,22 @@ import statistics
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cells
+import cluster
 import page
 from uv import find_uv_bin
 
 import uv_argo_magic
+from uv_argo_magic.backends import base
+from uv_argo_magic.core.requirements import parser
+from uv_argo_magic.core.spec import settings_parser
+from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
+from uv_argo_magic.engine.prepare import prepare
+from uv_argo_magic.engine.run import start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,6 +48,10 @@ SETS = {
 }
 MAIN = "numpy pandas"
 AT_ONCE = 32
+HISTORY = 5
+"""Runs that the history keeps."""
+OURS = ("a cell", f"{AT_ONCE} runs", "known environment on the volume")
+"""Contestants that are cells with their environment, as in a notebook."""
 BASE = getattr(sys, "_base_executable", sys.executable)
 
 
@@ -48,6 +63,8 @@ class Bench:
         self.uv = find_uv_bin()
         self.env = cells.clean_environment(home / "argo")
         self.env |= {"UV_CACHE_DIR": str(home / "uv-cache"), "PIP_CACHE_DIR": str(home / "pip-cache")}
+        (home / "tmp").mkdir()
+        self.env["TMPDIR"] = tempfile.tempdir = str(home / "tmp")
         for name in [name for name in os.environ if name.startswith(("PYTHON", "UV_"))]:
             del os.environ[name]
         os.environ.update(self.env)
@@ -57,10 +74,15 @@ class Bench:
         for name in names:
             shutil.rmtree(self.home / name, ignore_errors=True)
 
+    def files(self) -> int:
+        """The number of files and folders that cells have made, without the history, which keeps a few runs."""
+        made = (path for folder in ("argo", "tmp") for path in (self.home / folder).rglob("*"))
+        return sum(1 for path in made if not path.is_relative_to(self.home / "argo" / "data" / "runs"))
+
     def cell(self, packages: str, code: str) -> float:
         """Seconds of a cell."""
         begun = time.perf_counter()
-        run = uv_argo_magic.run(code, deps=packages, settings={"panel": "none", "history": 5})
+        run = uv_argo_magic.run(code, deps=packages, settings={"panel": "none", "history": HISTORY})
         took = time.perf_counter() - begun
         if run.status != "Succeeded":
             raise RuntimeError(run.status)
@@ -110,7 +132,41 @@ class Bench:
         return self.command(str(self.home / "kfp" / "bin" / "python"), "component.py")
 
 
-def tables(bench: Bench, count: int, many: int) -> Iterator[tuple[str, dict[str, float], str]]:
+def pods(settings: Settings, packages: str, count: int) -> tuple[str, dict[str, float], str]:
+    """The table of cells in pods: seconds from the submission to the first line of output."""
+    backend = base.load("argo")
+
+    def cell(requirements: str, **changes: object) -> Callable[[], float]:
+        spec = RunSpec(
+            cell="print('hello')",
+            requirements=parser.parse(requirements),
+            backend="argo",
+            settings=replace(settings, **changes),  # type: ignore[arg-type]  # a field that Settings has
+        )
+        prepared = prepare(spec, backend)  # the lock is the same for all rounds
+
+        def run() -> float:
+            begun = time.perf_counter()
+            one = start(prepared, backend=backend)
+            took = cluster.until_output(one) - begun
+            if one.wait(300).outcome != "Succeeded":
+                raise RuntimeError(one.status)
+            return took
+
+        return run
+
+    medians = cells.rounds(
+        {
+            "known environment on the volume": cell(packages),
+            "without packages": cell("", store=""),
+            "packages installed in the pod": cell(packages, store=""),
+        },
+        count,
+    )
+    return "A cell in a pod, numpy and pandas: submission to the first line of output", medians, "without packages"
+
+
+def tables(bench: Bench, settings: Settings, count: int, many: int) -> Iterator[tuple[str, dict[str, float], str]]:
     """(title, median seconds by contestant, the contestant that the others are compared with)."""
     packages, code = MAIN, SETS[MAIN]
 
@@ -178,11 +234,9 @@ def tables(bench: Bench, count: int, many: int) -> Iterator[tuple[str, dict[str,
         ),
         "python in a ready environment",
     )
-    yield (
-        f"{many:,} runs of one environment, one after the other: each",
-        many_runs(bench, packages, many),
-        "python -c pass",
-    )
+    yield many_runs(bench, packages, many)
+    if settings.store:
+        yield pods(settings, packages, max(3, count // 2))
     yield (
         f"{AT_ONCE} runs at once that need the same new environment: all",
         at_once(bench, packages, max(2, count // 5)),
@@ -190,23 +244,24 @@ def tables(bench: Bench, count: int, many: int) -> Iterator[tuple[str, dict[str,
     )
 
 
-def many_runs(bench: Bench, packages: str, many: int) -> dict[str, float]:
-    """Seconds of each of many runs that do nothing; the expensive alternatives run less often."""
+def many_runs(bench: Bench, packages: str, many: int) -> tuple[str, dict[str, float], str]:
+    """The table of many runs that do nothing; the expensive alternatives run less often."""
 
     def each(run: Callable[[], float], count: int) -> float:
         return statistics.fmean(run() for _ in range(count))
 
-    before = sum(1 for _ in bench.home.rglob("*"))
+    bench.cell(packages, "pass")
+    before = bench.files()
+    cell = each(lambda: bench.cell(packages, "pass"), many)
+    left = bench.files() - before
     found = {
-        "a cell": each(lambda: bench.cell(packages, "pass"), many),
+        "a cell": cell,
         "python -c pass": each(lambda: bench.command(BASE, "-c", "pass"), many),
         "uv venv, uv pip install": each(lambda: bench.bare_uv(packages, "pass"), max(3, many // 50)),
         "venv and pip install": each(lambda: bench.pip(packages, "pass"), max(1, many // 300)),
     }
-    left = sum(1 for _ in bench.home.rglob("*")) - before
-    # The history keeps a few runs, and a venv of each alternative stays.
-    sys.stderr.write(f"{left} more files and folders after {many} runs\n")
-    return found
+    title = f"{many:,} runs of one environment, one after the other: each ({left} more files after {many:,} cells)"
+    return title, found, "python -c pass"
 
 
 def at_once(bench: Bench, packages: str, count: int) -> dict[str, float]:
@@ -254,29 +309,37 @@ def bars(found: list[tuple[str, dict[str, float], str]]) -> str:
             y += 20
             ratio = took / medians[against]
             width = 12 + 90 * max(0.0, math.log10(ratio * 10))
-            fill = "#1f77b4" if name in ("a cell", f"{AT_ONCE} runs") else "#b0b7c0"
+            fill = "#1f77b4" if name in OURS else "#b0b7c0"
             rows.append(f'<text x="8" y="{y}">{name}</text>')
             rows.append(f'<rect x="230" y="{y - 11}" width="{width:.0f}" height="13" fill="{fill}"/>')
             rows.append(f'<text x="{236 + width:.0f}" y="{y}">{ratio:.2f}</text>')
         y += 34
+    rows.append(f'<text x="8" y="{y - 8}">Ratios within each table, on a logarithmic scale.</text>')
     style = (
         "text { font: 13px sans-serif; fill: #24292f } @media (prefers-color-scheme: dark) { text { fill: #c9d1d9 } }"
     )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="640" height="{y}" viewBox="0 0 640 {y}">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="640" height="{y + 4}" viewBox="0 0 640 {y + 4}">'
         f"<style>{style}</style>\n" + "\n".join(rows) + "\n</svg>\n"
     )
 
 
 def main() -> int:
     """Measure, print, and store on request."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--many", type=int, default=1000)
-    parser.add_argument("--write", action="store_true", help="store the table in docs/speed.md, and its picture")
-    wanted = parser.parse_args()
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--rounds", type=int, default=9)
+    options.add_argument("--many", type=int, default=1000)
+    options.add_argument("--write", action="store_true", help="store the table in docs/speed.md, and its picture")
+    options.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="as on %%%%argo's line, for pods"
+    )
+    wanted = options.parse_args()
+    settings = replace(Settings(), **dict(settings_parser.parse_assignments(wanted.set)))
     with tempfile.TemporaryDirectory(prefix="uv-argo-bench-") as home:
-        found = list(tables(Bench(Path(home)), wanted.rounds, wanted.many))
+        found = []
+        for table in tables(Bench(Path(home)), settings, wanted.rounds, wanted.many):
+            found.append(table)
+            sys.stderr.write(f"{table[0]}: {table[1]}\n")
     text = text_of(found)
     sys.stdout.write(text)
     if wanted.write:

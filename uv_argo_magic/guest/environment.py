@@ -260,6 +260,9 @@ def install(aside, lines, uv, run_uv, refresh=(), read_only=False):
         Damaged: files are not as their RECORD lists them, unless these packages were downloaded again (`refresh`).
     """
     lock, site = os.path.join(aside, "lock.txt"), os.path.join(aside, SITE)
+    cache = os.environ.get("UV_CACHE_DIR")
+    # What is downloaded now, uv compares itself.
+    has_cache = not cache or os.path.isdir(os.path.join(cache, "archive-v0"))
     with open(lock, "w", encoding="utf-8") as file:
         file.write("\n".join(lines) + "\n")
     # Copies, not hard links: code that changes a file of its environment must not change uv's cache with it.
@@ -275,8 +278,8 @@ def install(aside, lines, uv, run_uv, refresh=(), read_only=False):
         os.remove(os.path.join(site, ".lock"))  # uv's own
     except OSError:
         pass
-    found = integrity.digests(site, read_only)
-    damaged = [] if refresh else integrity.damaged(site, found)
+    found = integrity.digests(site, read_only) if read_only or has_cache else {}
+    damaged = integrity.damaged(site, found) if has_cache and not refresh else []
     if damaged:
         raise Damaged(damaged)
     return 0, found

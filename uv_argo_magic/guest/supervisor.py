@@ -92,8 +92,9 @@ class Supervisor:
         # The program found it, and put this package there.
         self.store = os.path.dirname(os.path.dirname(host.guest))
         kind = self.settings["environment"]
-        is_shared = kind != "ephemeral"
-        self.trees = environment.Store(self.store if is_shared else host.home, is_shared)
+        root = host.home if kind == "ephemeral" else self.store
+        # Without a volume, a pod has a store that ends with it.
+        self.trees = environment.Store(root, kind != "ephemeral" and root != "/tmp/uv-argo-store")  # noqa: S108
         self.persistent = _persistent(host.venv) if kind == "persistent" else None
         self.uv = environ.get("UV_ARGO_UV") or "uv"
         self.role = environ.get("UV_ARGO_ROLE") or ""
