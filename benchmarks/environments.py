@@ -290,7 +290,11 @@ def at_once(bench: Bench, packages: str, count: int) -> dict[str, float]:
 def text_of(found: list[tuple[str, dict[str, float], str]]) -> str:
     """The results as Markdown."""
     measured = f"Measured by `python benchmarks/environments.py --write`: {page.machine('uv')}."
-    lines = ["# Environments", "", measured]
+    sets = "; ".join(SETS)
+    lines = [
+        measured,
+        f"The sets of packages are: {sets}. In pods, the index, the cluster and the client share the machine.",
+    ]
     for title, medians, against in found:
         lines += ["", f"## {title}", "", "| | ms | ratio |", "|---|---|---|"]
         lines += [f"| {name} | {took * 1000:.1f} | {took / medians[against]:.2f} |" for name, took in medians.items()]
