@@ -202,12 +202,15 @@ def verify(home):
     """The files of a published tree that differ from what was installed (see integrity.py); such a tree is rejected.
 
     Raises:
-        OSError: the tree no longer exists, or cannot be rejected.
+        OSError: the tree no longer exists.
     """
     tree = Tree(os.path.join(home, SITE), [], 0.0, True, _hold(os.path.join(home, OK)))
     found = integrity.problems(home, tree.site)
-    if found:
-        reject(tree)
+    try:
+        if found:
+            reject(tree)
+    except OSError:  # a store that is mounted read-only
+        pass
     tree.lock.close()
     return found
 
@@ -221,7 +224,8 @@ def remove_changed(home):
         held = lock(os.path.join(home, OK))
         if held is None:
             return False
-        garbage = "%s.garbage-%d" % (home, os.getpid())
+        trees, key = os.path.split(home)
+        garbage = os.path.join(os.path.dirname(trees), "aside", "%s-changed-%s" % (key, os.urandom(6).hex()))
         os.rename(home, garbage)
     except OSError:  # in use, or another run was first
         return not os.path.exists(home)
