@@ -69,17 +69,13 @@ def _feed(digest, path, read_only):
         while data:
             digest.update(data)
             data = os.read(fd, BLOCK)
-        if read_only:
-            _make_read_only(fd)
+        try:
+            if read_only:
+                os.fchmod(fd, os.fstat(fd).st_mode & ~WRITES)
+        except OSError:  # a file system without modes
+            pass
     finally:
         os.close(fd)
-
-
-def _make_read_only(fd):
-    try:
-        os.fchmod(fd, os.fstat(fd).st_mode & ~WRITES)
-    except OSError:  # a file system without modes
-        pass
 
 
 def write(home, found):
@@ -141,16 +137,14 @@ def damaged(site, found):
                 for row in rows
                 if len(row) == 2
                 and not row[0].startswith(("..", "/", '"'))
-                and _hex(row[1].split(",")[0]) != found.get(os.path.normpath(row[0]))
+                and row[1].split(",")[0] != _base64(found.get(os.path.normpath(row[0]), ""))
             )
     return sorted(names)
 
 
-def _hex(digest):
-    try:
-        return binascii.hexlify(binascii.a2b_base64(digest.translate({45: 43, 95: 47}) + "=")).decode()
-    except ValueError:
-        return ""
+def _base64(digest):
+    """A digest as RECORD has it."""
+    return binascii.b2a_base64(bytes.fromhex(digest)).decode().translate({43: 45, 47: 95}).rstrip("=\n")
 
 
 class Watch:
@@ -166,8 +160,9 @@ class Watch:
             add = libc.inotify_add_watch
         except (ImportError, OSError, AttributeError):
             return
-        if any(add(self.fd, os.fsencode(os.path.join(site, folder)), WATCHED) < 0 for folder in folders):
-            self.close()  # the limit of the user's watches
+        if self.fd >= 0 and any(add(self.fd, os.fsencode(os.path.join(site, one)), WATCHED) < 0 for one in folders):
+            os.close(self.fd)  # the limit of the user's watches
+            self.fd = -1
 
     def has_changes(self):
         """Whether anything has changed since the last call, except byte code."""
@@ -182,9 +177,3 @@ class Watch:
                 name, data = data[HEADER : HEADER + length].rstrip(b"\0"), data[HEADER + length :]
                 changed = changed or (bool(mask & (WATCHED | OVERFLOW)) and name != BYTE_CODE.encode())
         return changed
-
-    def close(self):
-        """Stop watching."""
-        if self.fd >= 0:
-            os.close(self.fd)
-        self.fd = -1
