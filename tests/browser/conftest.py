@@ -15,6 +15,11 @@ from support import lab as jupyter
 ARTIFACTS = jupyter.ROOT / "test-artifacts"
 
 
+OF_JUPYTER = ("Canceled future", "Cannot read properties of null (reading 'widgets')")
+"""Errors of JupyterLab's own: a request that a restarted kernel will never answer, and, of ipywidgets, a box that is
+removed while the views of its children are still created (a panel whose cell ends at once)."""
+
+
 def pytest_collection_modifyitems(items):
     here = Path(__file__).parent
     for item in items:
@@ -51,8 +56,10 @@ def open_notebook(lab, context, request):
     def opened(*cells, kernel="python3", run=True):
         page = context.new_page()
         pages.append(page)
-        # JupyterLab's own complaint about a request that a restarted kernel will never answer is none of ours.
-        page.on("pageerror", lambda error: errors.append(str(error)) if "Canceled future" not in str(error) else None)
+        page.on(
+            "pageerror",
+            lambda error: None if any(known in str(error) for known in OF_JUPYTER) else errors.append(str(error)),
+        )
         # With its module: a notebook's requirements file is there for every notebook of the same name.
         name = re.sub(r"\W+", "-", f"{request.path.stem}-{request.node.name}") + f"-{len(pages)}.ipynb"
         lab.write(name, "%load_ext uv_argo_magic", *cells, kernel=kernel)

@@ -49,8 +49,10 @@ class Activity:
         with self._lock:
             self._cells += more
             self._used_at = time.time()
-            is_due = self._is_noted_running and not self._cells
-            self._schedule(0.0 if is_due else max(0.0, self.noted_at + EVERY - self._used_at))
+            if self._is_noted_running and not self._cells:
+                self._schedule(0.0)
+            elif self._timer is None:  # a thread for each cell would cost more than the cell
+                self._schedule(max(0.0, self.noted_at + EVERY - self._used_at))
 
     def _schedule(self, seconds: float) -> None:
         """Make the next note after these seconds, in place of the one that was scheduled."""
@@ -64,6 +66,7 @@ class Activity:
     def _note(self) -> None:
         with self._noting:
             with self._lock:
+                self._timer = None
                 is_running = self._cells > 0
                 self.noted_at = time.time()
                 moment = self.noted_at if is_running else self._used_at

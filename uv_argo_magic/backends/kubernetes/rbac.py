@@ -56,7 +56,10 @@ def denied(message: str, rules: Iterable[Rule] = POD_RULES) -> Denied:
         rule = Rule(match["group"], match["resource"], (match["verb"],))
         return Denied(
             f"you cannot {match['verb']} {match['resource']} in all namespaces",
-            hint=f"Ask your administrator for a ClusterRole with this rule: {rule}, or name one: --set namespace=NAME.",
+            hint=(
+                f"Ask your administrator for a ClusterRole with this rule: {rule}, "
+                "or use one namespace: --set namespace=NAME."
+            ),
         )
     return Denied(
         f"you cannot {match['verb']} {match['resource']}{scope}",
