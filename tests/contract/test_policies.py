@@ -161,7 +161,7 @@ def namespaces(api):
     opened, closed = f"uv-argo-open-{mark}", f"uv-argo-closed-{mark}"
     examples = ("examples/only-templates.yaml", "examples/only-listed.yaml", "examples/sessions.yaml")
     rules = [rule for name in examples for rule in policies(name, closed)]
-    sessions = [one for one in documents("examples/sessions.yaml") if "Policy" not in one["kind"]]
+    sessions = [one for one in documents("examples/sessions.yaml") if one["kind"] in ("Role", "RoleBinding")]
     try:
         for namespace in (opened, closed):
             api.apply("", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
