@@ -7,6 +7,7 @@ import io
 import json
 import pickle
 import re
+import sys
 import textwrap
 
 import nbclient
@@ -183,6 +184,8 @@ def both(shell, cell):
     return texts
 
 
+DEEP = 320
+"""Frames, which are enough for pytest, IPython and a traceback that is shortened."""
 SAME = [
     "1/0",
     "def f(x, *a, k=1, **kw):\n    y = [\n        x,\n        1/x,\n    ]\n    return y\n\nf(0)",
@@ -203,7 +206,13 @@ SAME = [
 @pytest.mark.parametrize("cell", SAME, ids=range(len(SAME)))
 def test_the_traceback_is_the_one_of_a_plain_cell(shell, cell, colors):
     shell.colors = colors
-    plain, ours = both(shell, cell)
+    limit = sys.getrecursionlimit()
+    # For each frame of a deep traceback, IPython looks at every module of this process.
+    sys.setrecursionlimit(DEEP)
+    try:
+        plain, ours = both(shell, cell)
+    finally:
+        sys.setrecursionlimit(limit)
     if colors == "linux":
         # The magic's line is shown in the colour of a comment; all else is letter by letter the same.
         assert "\x1b[" in ours
