@@ -351,7 +351,7 @@ class Run:
                     sys.stderr.write(self._left_behind())
             raise
         finally:
-            self._read_rest()
+            self._read_on()
         if not self.state.ended and hand_over is not None and not is_left():
             hand_over()
         return self.state
@@ -369,23 +369,18 @@ class Run:
             return
         until = time.monotonic() + QUICK
         with _interrupt_later():  # it would break the log in two
-            self._read_one()  # the phase, for which it does not wait
-            while not self.state.ended and not self.state.question and has_more(max(0.0, until - time.monotonic())):
-                if not self._read_one():
-                    break
+            goes_on = self._read_one()  # the phase, for which it does not wait
+            while (
+                goes_on
+                and not self.state.question
+                and has_more(0.0 if self.state.ended else max(0.0, until - time.monotonic()))
+            ):
+                goes_on = self._read_one()
+            if not goes_on and not self._must_make_room():
+                self._has_more = None
+                self._end_reading()
         if not self.state.ended:
             self._read_on()
-
-    def _read_rest(self) -> None:
-        """Read what is left of a run that has ended in this thread, if it is there; else in another one."""
-        has_more = self._has_more
-        if has_more is not None and self.state.ended and not self._must_make_room():
-            with _interrupt_later():
-                while self._has_more is not None and has_more(0.0):
-                    if not self._read_one():
-                        self._has_more = None
-                        self._end_reading()
-        self._read_on()
 
     def _must_make_room(self) -> bool:
         return self._files is not None and self._files.must_make_room(ROOM_SECONDS)

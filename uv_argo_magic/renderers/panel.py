@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import time
 import uuid
@@ -32,8 +33,9 @@ SNAPSHOT_INTERVAL = 5.0
 """Seconds between two redraws of the static form below a widget."""
 
 
+@functools.cache
 def widgets_available() -> bool:
-    """Whether ipywidgets is installed here; it is not imported."""
+    """Whether ipywidgets was installed here at the first cell; it is not imported."""
     return importlib.util.find_spec("ipywidgets") is not None
 
 
