@@ -1,10 +1,12 @@
 """Whole notebooks of other projects, plain and with every cell in one session.
 
-    UV_ARGO_TEST_NOTEBOOKS=FOLDER python tests/fidelity/notebooks.py
+    python tests/fidelity/notebooks.py [PART OF A NAME]...
 
-writes the table of notebooks in docs/fidelity.md. FOLDER contains source distributions from
-`pip download --no-deps --no-binary :all:`; they are read, and never built or installed. The Python that runs this has
-the packages of the notebooks, ipykernel, nbclient and this package's requirements; the session gets the same versions.
+downloads the source distributions and the packages that their notebooks need, runs all notebooks in a venv with these
+packages, and writes the record and the table in docs/fidelity.md. With parts of names, it runs the notebooks whose
+names contain one, and writes nothing. Two variables save the downloads when it runs again: UV_ARGO_TEST_NOTEBOOKS is
+the folder of the source distributions, and UV_ARGO_TEST_PYTHON a Python with the packages. The distributions are read,
+and never installed.
 
 Rules:
 - A notebook here needs no network, and nothing but the files beside it.
@@ -19,6 +21,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import tarfile
 import tempfile
@@ -32,11 +35,14 @@ import compare
 import nbclient
 import nbformat
 import table
+from uv import find_uv_bin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 FOLDER = "UV_ARGO_TEST_NOTEBOOKS"
+PYTHON = "UV_ARGO_TEST_PYTHON"
+VERSIONS = {"mesa": "3.3.1", "hdbscan": "0.8.44", "sktime": "1.2.0", "xarray": "2026.9.0"}
 SECONDS = 180
 RECORD = Path(__file__).parent / "expected_in_notebooks.json"
 # archive -> (what the notebooks need, the notebooks below the top folder)
@@ -258,11 +264,54 @@ def rows(found: dict[str, list[dict[str, Any]]]) -> str:
     return "\n".join(lines)
 
 
+def download(archives: Path, python: str) -> None:
+    """Download the source distributions, with the pip of this Python."""
+    archives.mkdir()
+    named = [f"{package}=={version}" for package, version in VERSIONS.items()]
+    names = ",".join(VERSIONS)  # not `:all:`, or pip would compile what it needs to read their metadata
+    command = [python, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", names, "-d", str(archives)]
+    subprocess.run([*command, *named], check=True)
+
+
+def install(venv: Path) -> str:
+    """Make a venv with all packages of the notebooks, and with what runs them; its Python."""
+    needed = sorted({name for deps, _ in NOTEBOOKS.values() for name in deps.split()})
+    python = str(venv / "bin" / "python")
+    subprocess.run([find_uv_bin(), "venv", "-q", "--python", sys.executable, str(venv)], check=True)
+    command = [
+        find_uv_bin(),
+        "pip",
+        "install",
+        "-q",
+        "--python",
+        python,
+        "-e",
+        f"{compare.ROOT}[notebook]",
+        "nbclient",
+        "pip",
+    ]
+    named = [f"{name}=={VERSIONS[name]}" if name in VERSIONS else name for name in needed]
+    subprocess.run([*command, *named], check=True)
+    return python
+
+
 def main() -> None:
+    """Run this again with what is downloaded, if it is not there."""
+    archives, python = folder(), os.environ.get(PYTHON)
+    if archives is not None and python:
+        write(archives)
+        return
+    with tempfile.TemporaryDirectory() as made:
+        python = python or install(Path(made, "venv"))
+        if archives is None:
+            archives = Path(made, "archives")
+            download(archives, python)
+        env = {**os.environ, FOLDER: str(archives), PYTHON: python}
+        sys.exit(subprocess.run([python, __file__, *sys.argv[1:]], env=env, check=False).returncode)
+
+
+def write(archives: Path) -> None:
     """Run the notebooks, or those whose names contain an argument; without one, write the table."""
-    archives = folder()
-    if archives is None:
-        sys.exit(f"{FOLDER} names no folder")
     found = {}
     with tempfile.TemporaryDirectory() as home:
         for one in chosen(archives):
