@@ -64,8 +64,8 @@ def measure(home: Path, count: int, many: int) -> list[str]:
         kernel.run(MAKE_FRAME)
         kernel.run(f"%%argo -s --deps pandas\n{MAKE_FRAME}")
         if has_px:
-            kernel.run("import ipyparallel\ncluster = ipyparallel.Cluster(n=1).start_and_connect_sync()")
-            kernel.run("cluster.activate()")
+            kernel.run("import ipyparallel\ncluster = ipyparallel.Cluster(n=1)")
+            kernel.run("cluster.start_and_connect_sync().activate()")
             kernel.run(f"%%px\n{MAKE_FRAME}")
         for code in (VALUE, FRAME):
             contestants = {"plain": code, "session": f"%%argo -s\n{code}"} | ({"px": f"%%px\n{code}"} if has_px else {})
