@@ -40,6 +40,9 @@ class Run:
         self.state = RunState(run=self.id)
         self.lock = lambda: prepared.resolution
 
+    def read_on(self) -> None:
+        """Everything has been read."""
+
     def follow(self, *renderers, hand_over=None, is_left=lambda: False):
         if self.engine.interrupt:
             raise KeyboardInterrupt

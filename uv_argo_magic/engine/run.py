@@ -335,7 +335,7 @@ class Run:
             self._read_here()
             self._show_until(renderers, None if hand_over is None else FREE_AFTER, is_left)
         except KeyboardInterrupt:
-            self._read_on()
+            self.read_on()
             if not stops:
                 raise
             self.ask_to_stop("an interrupt")
@@ -351,7 +351,7 @@ class Run:
                     sys.stderr.write(self._left_behind())
             raise
         finally:
-            self._read_on()
+            self.read_on()
         if not self.state.ended and hand_over is not None and not is_left():
             hand_over()
         return self.state
@@ -365,7 +365,7 @@ class Run:
         has_more = self._has_more
         is_main = threading.current_thread() is threading.main_thread()
         if has_more is None or not is_main or signal.getsignal(signal.SIGINT) is None:
-            self._read_on()
+            self.read_on()
             return
         until = time.monotonic() + QUICK
         with _interrupt_later():  # it would break the log in two
@@ -380,13 +380,13 @@ class Run:
                 self._has_more = None
                 self._end_reading()
         if not self.state.ended:
-            self._read_on()
+            self.read_on()
 
     def _must_make_room(self) -> bool:
         return self._files is not None and self._files.must_make_room(ROOM_SECONDS)
 
-    def _read_on(self) -> None:
-        """Read everything else in the thread."""
+    def read_on(self) -> None:
+        """Read everything else in a thread, unless one does."""
         if self._has_more is not None:
             self._has_more = None
             threads.start(self._read, f"uv-argo-{self.id}")

@@ -63,7 +63,11 @@ def carry_out(  # noqa: PLR0913 - by keyword, each with a default that a plain c
         front_end.show_plan(prepared)
         return None
     run = submit(prepared, front_end, session, run_id=run_id, began_at=began_at)
-    if front_end.follow(run, prepared):
+    try:
+        waited = front_end.follow(run, prepared)
+    finally:
+        run.read_on()  # also where a view failed before it followed the run
+    if waited:
         run.deliver()
     return run
 

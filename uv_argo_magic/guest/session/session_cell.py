@@ -22,6 +22,7 @@ BOOT = cell.BOOT.replace("execute", "session.interpreter")
 LATE = {attribution.LATE_STDOUT: "stdout", attribution.LATE_STDERR: "stderr"}
 FITS = 8192  # bytes that a pipe takes even if a background task of the interpreter lets it read nothing
 PATIENCE = 5.0
+MOST_LATE = 1 << 20  # characters of text that a cell shows after its end
 TIMEOUT_SECONDS = 10.0  # for which a cell may continue after run_timeout has interrupted it
 
 
@@ -100,6 +101,7 @@ class SessionCell(cell.Cell):
         self.has_begun = self.is_due = self.asks = False
         self.number = 0  # of the running cell; 0 between cells
         self.cells = {}  # type: dict[int, int]  # a pipe of child processes -> the cell that started them
+        self.shown_late = {}  # type: dict[int, int]  # characters of text by cell
         self.oom_kills = processes.oom_kills()
 
     def begin(self, number, log, payload, path):
@@ -233,7 +235,16 @@ class SessionCell(cell.Cell):
         source = self.written[fd]
         text = source.decoder.decode(data)
         if text:
-            self.late(number, {"k": "text", "stream": source.stream, "text": text})
+            self._show_late(number, source.stream, text)
+
+    def _show_late(self, number, stream, text):
+        """Show text of a cell that has ended; a child process that prints without end would fill the notebook."""
+        spent = self.shown_late[number] = self.shown_late.get(number, 0) + len(text)
+        if spent <= MOST_LATE:
+            self.late(number, {"k": "text", "stream": stream, "text": text})
+        elif spent - len(text) <= MOST_LATE:
+            note = "\n[more output omitted: the cell has ended, and shows at most 1 MB after that]\n"
+            self.late(number, {"k": "text", "stream": "stderr", "text": note})
 
     def _read_pipe(self, fd):
         data = super()._read_pipe(fd)
@@ -250,7 +261,7 @@ class SessionCell(cell.Cell):
         if number == self.number:  # of a process that was forked, and does not know which cell is running
             self.out.feed(self.printed[kind - attribution.LATE_STDOUT + streams.STDOUT], data)
             return
-        self.late(number, {"k": "text", "stream": stream, "text": data.decode("utf-8", "replace")})
+        self._show_late(number, stream, data.decode("utf-8", "replace"))
 
     def _record(self, fields):
         number = fields.pop("cell", 0)
