@@ -47,7 +47,8 @@ def server(tmp_path, home, monkeypatch):
 
 def test_the_role_is_what_the_calls_need(server):
     backend = ArgoBackend()
-    settings = Settings(kubeconfig=str(server.kubeconfig), images=((HERE, "none"),))
+    # Early output is for users with the Role of sessions.
+    settings = Settings(kubeconfig=str(server.kubeconfig), images=((HERE, "none"),), early_output=False)
 
     def begin(cell, **more):
         made = Settings(**{**vars(settings), **more})

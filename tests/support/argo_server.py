@@ -188,6 +188,8 @@ class Workflow:
                 gzip.decompress(base64.b64decode(program)).decode(),
             )
             given["UV_ARGO_PROGRAM"] = base64.b64encode(gzip.compress(text.encode())).decode()
+        if "UV_ARGO_EARLY" in given:
+            given["UV_ARGO_EARLY"] = json.dumps({**json.loads(given["UV_ARGO_EARLY"]), "port": self.port})
         path = f"{Path(find_uv_bin()).parent}{os.pathsep}{os.environ['PATH']}" if uv else os.defpath
         # What an image of this network brings: its certificates, and the way out.
         network = {name: text for name, text in os.environ.items() if NETWORK.fullmatch(name)}

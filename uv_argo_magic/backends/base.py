@@ -42,7 +42,7 @@ FINAL_PHASES = frozenset({"Succeeded", "Failed", "Error"})
 """The phases of a run that has ended."""
 BACKEND_SETTINGS = frozenset(
     {
-        "base", "cache", "context", "deadline", "disruption", "executor_patch", "gpu_resource", "image",
+        "base", "cache", "context", "deadline", "disruption", "early_output", "executor_patch", "gpu_resource", "image",
         "image_pull_secrets", "images", "index_secrets", "install_image", "kubeconfig", "labels", "namespace",
         "node_selector", "patch", "pending_timeout", "platform", "pod_gc", "pod_gc_delay", "retries", "run_as_user",
         "secret_env", "secret_files", "semaphore", "server", "service_account", "service_account_token", "shape",
@@ -513,6 +513,18 @@ def with_sessions(backend: Backend, name: str) -> Sessions:
     others = [other for other in names() if other != name and isinstance(load(other), Sessions)]
     hint = f"Choose a backend that has: {', '.join(f'-b {other}' for other in others)}." if others else ""
     raise SpecError(f"the {name} backend has no sessions", hint=hint or "Run the cell without --session.")
+
+
+def can_send_early(spec: RunSpec) -> bool:
+    """Whether a cell's program contains what sends its first output before the log is readable.
+
+    Raises:
+        BackendUnavailable: its backend cannot be loaded.
+    """
+    settings = spec.settings
+    is_one_container = not (settings.template or settings.separate_install or settings.retries)
+    is_asked = settings.early_output and "early_output" in load(spec.backend).settings
+    return is_asked and is_one_container and not spec.session
 
 
 def exchanges_files(name: str, *, in_session: bool) -> bool:

@@ -36,6 +36,8 @@ def guest_text(*parts: str) -> str:
 def _parts(spec: RunSpec) -> Iterator[str]:
     if spec.session:
         yield "session"
+    elif base.can_send_early(spec):
+        yield "early"
     if spec.settings.environment == "persistent":
         yield "persistent"
     if spec.settings.shape == "runtime":

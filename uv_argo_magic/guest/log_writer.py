@@ -26,6 +26,7 @@ class Log:
         self.n = 0
         self.spent = 0
         self.broken = False
+        self.copies = []  # type: list  # what takes a copy
 
     def raw(self, data, lines):
         """Write `lines` whole lines of the user's stdout as they are."""
@@ -57,6 +58,8 @@ class Log:
 
     def _write(self, data):
         self.spent += len(data)
+        for copy in self.copies:
+            copy.add(data)
         view = memoryview(data)
         while view and not self.broken:
             try:

@@ -64,6 +64,11 @@ def main(payload, guest):
         payload = host.wait_for_payload()
     payload = json.loads(zlib.decompress(payload, GZIP))
     log = log_writer.Log(fd, payload["nonce"])
+    early = os.environ.pop("UV_ARGO_EARLY", "")
+    if early:
+        from .early import output
+
+        log.copies.append(output.EarlyOutput(json.loads(early)))
     system = os.uname()
     try:
         supervisor = Supervisor(host, log, payload)
@@ -77,6 +82,8 @@ def main(payload, guest):
 
         code = processes.INTERNAL_ERROR
         log.emit("exit", reason="guest", code=code, detail=traceback.format_exc())
+    for copy in log.copies:
+        copy.finish()
     os._exit(code)  # nothing is buffered, and the client waits for the end of the log
 
 

@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic.backends.argo import cluster_features, connections, doctor, pod_workers, session_list
+from uv_argo_magic.backends.argo import cluster_features, connections, doctor, early_output, pod_workers, session_list
 from uv_argo_magic.backends.argo import follow as follow_module
 from uv_argo_magic.backends.argo.manifests import run_metadata, template, workflow, yaml_output
 from uv_argo_magic.backends.argo.manifests.hera import INSTALL, hera, required_packages
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from uv_argo_magic.backends.argo.client import ArgoClient
     from uv_argo_magic.backends.argo.cluster_features import Features
+    from uv_argo_magic.backends.argo.early_output import EarlyOutput
     from uv_argo_magic.backends.base import Item, RemoteRun, RemoteSession, WorkerEnd, WorkerOptions
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
@@ -56,6 +57,8 @@ class _KnownRun:
     followed: bool = False
     start_timeout: float = 0.0
     """Only the process that submitted a run ends it for not starting."""
+    early: EarlyOutput | None = None
+    """The token for early output, which only that process has."""
 
 
 class ArgoBackend:
@@ -152,7 +155,8 @@ class ArgoBackend:
         with required_packages():
             client = self._connect(spec.settings)
             features = self._features(client, spec.settings)
-            manifest, is_large = self._build(program, spec, run_id, notebook, features)
+            early = early_output.wanted(client, spec)
+            manifest, is_large = self._build(program, spec, run_id, notebook, features, early.options if early else "")
         if features and not features.pending_timeout:
             sys.stderr.write(
                 "uv-argo: pending_timeout ignored: it needs Argo 4.1 or newer; "
@@ -175,7 +179,13 @@ class ArgoBackend:
             raise
         self._remember(
             name,
-            _KnownRun(client=client, nonce=program.nonce, followed=True, start_timeout=spec.settings.start_timeout),
+            _KnownRun(
+                client=client,
+                nonce=program.nonce,
+                followed=True,
+                start_timeout=spec.settings.start_timeout,
+                early=early,
+            ),
         )
         return Submission(name=name, location=client.location)
 
@@ -231,8 +241,9 @@ class ArgoBackend:
         elif follow:
             run.followed = True
             follower = follow_module.Follower(
-                run.client, name, run.nonce, stopping=run.stopping, start_timeout=run.start_timeout
-            )
+                run.client, name, run.nonce, stopping=run.stopping, start_timeout=run.start_timeout,
+                read_early=functools.partial(run.early.lines, run.client) if run.early else None,
+            )  # fmt: skip
             yield from follower.items()
             if follower.misreport:
                 self._misreports.setdefault(run.client.location, follower.misreport)
@@ -394,7 +405,13 @@ class ArgoBackend:
         return None if settings.template else cluster_features.detect(client, settings, self._executors)
 
     def _build(
-        self, program: Program, spec: RunSpec, run_id: str, notebook: str = "", features: Features | None = None
+        self,
+        program: Program,
+        spec: RunSpec,
+        run_id: str,
+        notebook: str = "",
+        features: Features | None = None,
+        early: str = "",
     ) -> tuple[dict[str, Any], bool]:
         """The Workflow to submit, and whether a ConfigMap carries its program."""
         if name := spec.settings.template:
@@ -404,7 +421,7 @@ class ArgoBackend:
         image = images.target(spec.python, spec.settings).image
         patch = cluster_features.read_patch(spec.settings.patch) if spec.settings.patch else None
         manifest = workflow.build(
-            program, spec, run_id=run_id, image=image, notebook=notebook, features=features, patch=patch
+            program, spec, run_id=run_id, image=image, notebook=notebook, early=early, features=features, patch=patch
         )
         return manifest, workflow.needs_config_map(program, spec.settings)
 

@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import functools
 import queue
 import threading
 import time
@@ -18,11 +19,14 @@ from typing import TYPE_CHECKING
 from uv_argo_magic.backends.argo import diagnose, watchers
 from uv_argo_magic.backends.argo.client import pods_of
 from uv_argo_magic.backends.argo.follow_state import FollowState, ReadLog, Terminate, advance, last_phase
+from uv_argo_magic.backends.argo.watchers import EarlyText
 from uv_argo_magic.backends.kubernetes import diagnose as pods
 from uv_argo_magic.backends.kubernetes.log_stream import LogStream
 from uv_argo_magic.backends.kubernetes.rbac import Denied
 from uv_argo_magic.backends.kubernetes.transport import Gone, TooEarly
+from uv_argo_magic.backends.kubernetes.watchers import LogText
 from uv_argo_magic.core.protocol.events import NodePhase, StopRequested
+from uv_argo_magic.core.protocol.merged_log import EarlyCopy
 from uv_argo_magic.errors import BackendError
 
 if TYPE_CHECKING:
@@ -64,9 +68,12 @@ def so_far(client: WorkflowClient, name: str) -> Iterator[Item]:
 
 
 class Follower:
-    """Follows one workflow; `items` may be called once. `stopping` is set when this process requests a stop."""
+    """Follows one workflow; `items` may be called once. `stopping` is set when this process requests a stop.
 
-    def __init__(
+    `read_early` gives the early copy of the log of a pod (early_output.py).
+    """
+
+    def __init__(  # noqa: PLR0913 - by keyword, each with a default
         self,
         client: WorkflowClient,
         name: str,
@@ -74,6 +81,7 @@ class Follower:
         *,
         stopping: threading.Event | None = None,
         start_timeout: float = 0.0,
+        read_early: Callable[..., Iterator[str]] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._client = client
@@ -84,6 +92,9 @@ class Follower:
         self._terminations: list[threading.Thread] = []
         self._is_closed = threading.Event()
         self._started_at = time.monotonic()
+        self._read_early = read_early
+        self._copies = EarlyCopy(nonce) if read_early else None
+        self._log_begun = threading.Event()
         self._state = FollowState(nonce=nonce, start_timeout=start_timeout, sees_pods=client.sees_pods)
         self.misreport = ""
         """Once the run has ended: what Argo reports, if it shows a cell that succeeded as failed."""
@@ -139,7 +150,28 @@ class Follower:
             self._state = replace(self._state, stopping=True)
         return self._state
 
-    def _handle(self, message: Message) -> Iterator[Item]:
+    def _merged(self, message: Message | EarlyText) -> Message | None:
+        """The message, with the lines that are new; None if there are none."""
+        if isinstance(message, LogText) and self._copies is not None:
+            self._log_begun.set()
+            message = LogText(self._copies.add_log(message.text))
+        elif isinstance(message, EarlyText):
+            assert self._copies is not None  # noqa: S101 - it reads the copy
+            if not message.text:
+                self._copies.end_early()
+            message = LogText(self._copies.add_early(message.text))
+        return None if isinstance(message, LogText) and not message.text else message
+
+    def _read_copy(self, read: Callable[..., Iterator[str]], pod: pods.ApiObject) -> None:
+        """The thread: the early copy, to its end."""
+        for text in read(pods.name_of(pod), done=self._watchers.done, log_begun=self._log_begun):
+            self._watchers.messages.put(EarlyText(text))
+        self._watchers.messages.put(EarlyText(""))
+
+    def _handle(self, received: Message | EarlyText) -> Iterator[Item]:
+        message = self._merged(received)
+        if message is None:
+            return
         seconds = time.monotonic() - self._started_at
         self._state, effects = advance(self._current(), message, t=self._clock(), seconds=seconds)
         self._watchers.pod = self._state.pod
@@ -149,6 +181,8 @@ class Follower:
             match effect:
                 case ReadLog(pod=pod):
                     self._watchers.read_log(pod)
+                    if self._read_early is not None:
+                        self._watchers.start(functools.partial(self._read_copy, self._read_early, pod), "early")
                 case Terminate():
                     thread = threading.Thread(target=self._terminate, name="uv-argo-terminate", daemon=True)
                     thread.start()

@@ -25,6 +25,13 @@ class WorkflowSeen:
     workflow: ApiObject
 
 
+@dataclass(frozen=True)
+class EarlyText:
+    """New lines of the early copy of the log; "" at its end."""
+
+    text: str
+
+
 Message: TypeAlias = PodMessage | WorkflowSeen
 
 
@@ -37,7 +44,7 @@ class WorkflowClient(PodClient, Protocol):
     def shutdown(self, name: str, strategy: str) -> None: ...
 
 
-class WorkflowWatchers(PodWatchers[WorkflowSeen]):
+class WorkflowWatchers(PodWatchers[WorkflowSeen | EarlyText]):
     """The threads that follow one workflow."""
 
     def __init__(self, client: WorkflowClient, name: str) -> None:

@@ -9,6 +9,7 @@ import json
 import re
 import zlib
 from array import array
+from collections import deque
 
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.errors import ProtocolError
@@ -90,6 +91,70 @@ class MergedLog:
             shown.append(dropped(nonce, boot, last, last - self.received, reason))
             self.skip(last)
         return "".join(shown)
+
+
+class EarlyCopy:
+    """A copy of a log that comes early, and the log itself; both from their first line on. `nonce` is the run's.
+
+    The log may have lines of other programs too; those that come after the copy are left out.
+    """
+
+    def __init__(self, nonce: str) -> None:
+        self._prefix = f"{ev.PREFIX}{nonce} "
+        self._early: deque[str] = deque()  # lines that the log must have yet
+        self._log: deque[str] = deque()  # lines that the copy must have yet
+        self._has_ended = False
+
+    def add_early(self, text: str) -> str:
+        """The new lines of the copy.
+
+        Raises:
+            ProtocolError: it differs from the log.
+        """
+        new = []
+        for line in split_lines(text):
+            while self._log and not self._is_next(self._log, line):
+                self._log.popleft()
+            if self._log:
+                self._log.popleft()
+            else:
+                self._early.append(line)
+                new.append(line)
+        return "".join(new)
+
+    def add_log(self, text: str) -> str:
+        """The new lines of the log.
+
+        Raises:
+            ProtocolError: it differs from the copy.
+        """
+        new = []
+        for line in split_lines(text):
+            if not self._early:
+                new.append(line)
+                if not self._has_ended:
+                    self._log.append(line)
+            elif self._is_next(self._early, line):
+                self._early.popleft()
+        return "".join(new)
+
+    def end_early(self) -> None:
+        """The copy has ended, perhaps before the log."""
+        self._has_ended = True
+        self._log.clear()
+
+    def _is_next(self, lines: deque[str], line: str) -> bool:
+        """Whether a line of one is the next of the other; False: the log has a line of another program."""
+        expected = lines[0]
+        if line == expected:
+            return True
+        of_log = expected if lines is self._log else line
+        if of_log.startswith(self._prefix):
+            raise ProtocolError(
+                "the log of the pod differs from what the cell has sent",
+                hint="kubectl logs shows the log. Please report this.",
+            )
+        return False
 
 
 class SessionLog:

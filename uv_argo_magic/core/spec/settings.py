@@ -163,6 +163,9 @@ class Settings:
         0, "advanced", "number of threads with which uv installs and unpacks (0: chosen by uv)", example="2"
     )
     deadline: float = _setting(86400.0, "advanced", "maximum lifetime of a workflow, including pending")
+    early_output: bool = _setting(
+        True, "advanced", "read the first output of a cell through a port-forward, if that is allowed"
+    )
     executor_patch: str = _setting("auto", "advanced", 'Argo sidecars to patch for Pod Security "restricted"')
     disruption: str = _setting(
         "auto",

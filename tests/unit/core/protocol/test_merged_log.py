@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uv_argo_magic.core.protocol import events as ev
-from uv_argo_magic.core.protocol.merged_log import MergedLog, SessionLog, dropped, split_lines
+from uv_argo_magic.core.protocol.merged_log import EarlyCopy, MergedLog, SessionLog, dropped, split_lines
 from uv_argo_magic.core.protocol.state import Gap, fold
 from uv_argo_magic.errors import ProtocolError
 
@@ -157,3 +157,31 @@ def test_a_record_for_what_is_missing_is_a_gap():
     state = fold(ev.decode(text, "a"))
     assert state.gaps == (Gap(lines=2, reason="rotated"),)
     assert state.outcome == "Succeeded"
+
+
+@given(st.randoms(use_true_random=False))
+def test_an_early_copy_and_the_log_give_each_line_once(rng):
+    copy, got = EarlyCopy("a"), ""
+    log = [*A]
+    for at in sorted(rng.sample(range(len(A)), 2), reverse=True):
+        log.insert(at, f"stray {at}\n")
+    early = list(A[: rng.randrange(len(A) + 1)])
+    has_ended = False
+    while early or log or not has_ended:
+        if log and rng.random() < 0.5:
+            got += copy.add_log(log.pop(0))
+        elif early:
+            got += copy.add_early(early.pop(0))
+        elif not has_ended:
+            copy.end_early()
+            has_ended = True
+    assert [line for line in split_lines(got) if not line.startswith("stray")] == list(A)
+
+
+@pytest.mark.parametrize("log_first", [True, False])
+def test_an_early_copy_that_differs_from_the_log_is_an_error(log_first):
+    copy = EarlyCopy("a")
+    ours, theirs = (copy.add_log, copy.add_early) if log_first else (copy.add_early, copy.add_log)
+    ours(A[0])
+    with pytest.raises(ProtocolError, match="the log of the pod differs"):
+        theirs(A[1])

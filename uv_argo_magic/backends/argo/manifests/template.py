@@ -43,7 +43,7 @@ CARRIED = frozenset(
         "find_links", "torch_backend", "yes", "push", "auto_push_limit", "keep", "gpu_keep", "max_age",
         "max_sessions", "start_timeout", "python_downloads", "output_lines", "value_limit", "variables", "context",
         "kubeconfig", "namespace", "images", "platform", "panel", "history", "template", "gpu_resource",
-        "pod_gc_delay", "locked", "indexes", "server", "executor_patch",
+        "pod_gc_delay", "locked", "indexes", "server", "executor_patch", "early_output",
         "concurrent_builds", "concurrent_downloads", "concurrent_installs",
     }
 )  # fmt: skip

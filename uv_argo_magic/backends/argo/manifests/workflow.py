@@ -82,10 +82,13 @@ def build(  # noqa: PLR0913 - what a Workflow hangs on
     run_id: str,
     image: str,
     notebook: str = "",
+    early: str = "",
     features: cluster_features.Features | None = None,
     patch: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The Workflow of one run in `image`, for an Argo with these features, with a user's patch; the API names it.
+
+    `early` is for the container's UV_ARGO_EARLY; "": it sends no early output.
 
     Raises:
         SpecError: the program is too large, or a setting is invalid.
@@ -105,6 +108,7 @@ def build(  # noqa: PLR0913 - what a Workflow hangs on
         program_volume = (pod.Mount(name="program", path=pod.PROGRAM, source=config_map, read_only=True),)
     return _build(
         spec, sources, labels=labels, annotations=annotations, image=image, more_mounts=program_volume,
+        more_variables=({"name": "UV_ARGO_EARLY", "value": early},) if early else (),
         pod_annotations=pod.disruption(spec.settings, is_session=False), features=features, patch=patch,
     )  # fmt: skip
 

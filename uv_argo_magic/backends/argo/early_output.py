@@ -1,0 +1,100 @@
+"""The beginning of a cell's log through a port-forward, before its node gives the log (guest/early_output.py).
+
+Rules:
+- It is a copy that comes sooner. Where it does not come, nothing is reported, and nothing waits.
+- Where it was denied once, or a proxy does not pass it, it is not tried again by this process.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import hashlib
+import json
+import secrets
+from dataclasses import field
+from typing import TYPE_CHECKING
+
+from uv_argo_magic.backends import base
+from uv_argo_magic.backends.kubernetes import port_forward
+from uv_argo_magic.backends.kubernetes.rbac import Denied
+from uv_argo_magic.backends.kubernetes.transport import TooEarly
+from uv_argo_magic.core.frozen import frozen
+from uv_argo_magic.errors import BackendError
+
+if TYPE_CHECKING:
+    import socket
+    import threading
+    from collections.abc import Iterator
+
+    from uv_argo_magic.backends.argo.client import ArgoClient
+    from uv_argo_magic.core.spec.run_spec import RunSpec
+
+PORT = 8471
+"""That of sessions (pod_workers.PORT), which administrators allow."""
+PAUSE = 0.1
+"""Seconds between two attempts to connect: a failed one takes 20 ms."""
+TICK = 0.5
+"""Seconds after which the thread looks whether it must end."""
+_denied: set[str] = set()
+"""Locations where the user may not forward ports."""
+
+
+@frozen
+class EarlyOutput:
+    """The token of a run, which only this process has."""
+
+    token: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
+
+    @property
+    def options(self) -> str:
+        """What the guest reads from UV_ARGO_EARLY."""
+        return json.dumps({"port": PORT, "token": hashlib.sha256(self.token.encode()).hexdigest()})
+
+    def lines(
+        self, client: ArgoClient, pod: str, *, done: threading.Event, log_begun: threading.Event
+    ) -> Iterator[str]:
+        """Whole lines from the first one on, to the end of the copy; none if the log begins before the connection."""
+        while not (done.is_set() or log_begun.is_set()):
+            try:
+                sock = port_forward.connect(client.transport, client.namespace, pod, PORT)
+            except TooEarly:
+                done.wait(PAUSE)
+                continue
+            except Denied:
+                _denied.add(client.location)
+                return
+            except BackendError:
+                return
+            is_connected = False
+            with contextlib.closing(sock):
+                for text in self._copy(sock, done):
+                    is_connected = True
+                    yield text
+            if is_connected:
+                return
+            done.wait(PAUSE)  # nothing listens yet
+
+    def _copy(self, sock: socket.socket, done: threading.Event) -> Iterator[str]:
+        decoder, rest = codecs.getincrementaldecoder("utf-8")("replace"), ""
+        try:
+            sock.settimeout(TICK)
+            sock.sendall(f"{self.token}\n".encode())
+            while not done.is_set():
+                try:
+                    data = sock.recv(1 << 16)
+                except TimeoutError:
+                    continue
+                if not data:
+                    return
+                lines, newline, rest = (rest + decoder.decode(data)).rpartition("\n")
+                if newline:
+                    yield lines + newline
+        except OSError:
+            return
+
+
+def wanted(client: ArgoClient, spec: RunSpec) -> EarlyOutput | None:
+    """What a run needs for it; None if its settings or its cluster do not allow it."""
+    allowed = base.can_send_early(spec) and client.sees_pods and client.location not in _denied
+    return EarlyOutput() if allowed else None
