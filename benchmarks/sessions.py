@@ -1,6 +1,7 @@
 """The time of a session's cell: interleaved rounds of plain cells, cells of a session and Run All, in one run.
 
     python benchmarks/sessions.py --write      # docs/speed.md
+    python benchmarks/sessions.py --kubeconfig FILE --images 3.11.2=IMAGE     # sessions in pods, on that cluster
 
 Rules: as in cells.py, but without a pause: a session's cells follow one another at once. `%%px` of ipyparallel takes
 part if it is installed.
@@ -9,18 +10,30 @@ part if it is installed.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import random
 import re
+import secrets
 import statistics
 import sys
 import tempfile
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cells
 import page
+
+from uv_argo_magic.backends import base
+from uv_argo_magic.backends.argo import client
+from uv_argo_magic.core.spec import settings_parser as keys
+from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
+from uv_argo_magic.engine.prepare import prepare
+from uv_argo_magic.engine.run import start
+from uv_argo_magic.errors import BackendError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,6 +120,111 @@ def measure(home: Path, count: int, many: int) -> list[str]:
     return lines
 
 
+SLEEP = "import time; print('ready', flush=True); time.sleep(600)"
+
+
+def plain_pod(made: client.ArgoClient, like: dict[str, Any]) -> float:
+    """Seconds from the creation of a pod with the containers of another one to the first line of its log."""
+    name = f"uv-argo-floor-{secrets.token_hex(4)}"
+    spec = {key: like["spec"][key] for key in ("nodeName", "tolerations") if key in like["spec"]}
+    spec.pop("nodeName", None)
+    kept = ("name", "image", "imagePullPolicy", "resources", "securityContext")
+    for kind, code in (("initContainers", None), ("containers", SLEEP)):
+        containers = [{key: one[key] for key in kept if key in one} for one in like["spec"].get(kind, [])]
+        for one in containers:
+            is_python = one["name"] == "main"
+            # Argo's executor has no shell: its own command that ends at once, or waits.
+            one["command"] = ["python3", "-c", code] if is_python and code else ["argoexec", "version"]
+        spec[kind] = containers
+    body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}}
+    body["spec"] = {**spec, "restartPolicy": "Never", "terminationGracePeriodSeconds": 0}
+    path = f"/api/v1/namespaces/{made.namespace}/pods"
+    begun = time.perf_counter()
+    made.transport.request("POST", path, body=body)
+    try:
+        while True:
+            with contextlib.suppress(BackendError):
+                if any(b"ready" in data for data in made.log(name)):
+                    return time.perf_counter() - begun
+            time.sleep(0.02)
+    finally:
+        made.transport.request("DELETE", f"{path}/{name}")
+
+
+def first_output(settings: Settings, made: client.ArgoClient) -> tuple[float, float]:
+    """Seconds from the submission of a cell without a session to its first line: here, and in the log of its pod."""
+    cell = "print('hello', flush=True)\nimport time\ntime.sleep(1.5)"
+    prepared = prepare(RunSpec(cell=cell, backend="argo", settings=settings), base.load("argo"))
+    begun = time.perf_counter()
+    run = start(prepared)
+    in_log: list[float] = []
+
+    def observe() -> None:
+        while not in_log:
+            with contextlib.suppress(BackendError):
+                for data in made.log(run.name):
+                    if b"hello" in data:
+                        in_log.append(time.perf_counter() - begun)
+                        return
+            time.sleep(0.02)
+
+    observer = threading.Thread(target=observe, daemon=True)
+    observer.start()
+    while not len(run.state.outputs) and not run.state.ended:
+        time.sleep(0.002)
+    here = time.perf_counter() - begun
+    observer.join(60)
+    if run.wait(120).outcome != "Succeeded":
+        raise RuntimeError(run.status)
+    return here, in_log[0]
+
+
+def measure_pods(home: Path, kubeconfig: str, images: str, count: int, starts: int) -> list[str]:
+    """The lines of the table of sessions in pods: a cell, the start of a session, the first output of a cold cell."""
+    env = cells.clean_environment(home) | {"UV_ARGO_KUBECONFIG": kubeconfig, "UV_ARGO_IMAGES": images}
+    kernel = cells.Kernel(env)
+    lines = ["| in the same rounds | s | compared with | s |", "|---|--:|---|--:|"]
+    try:
+        kernel.run(f"%%argo -b local -s here\n{VALUE}")
+        kernel.run(f"%%argo -b argo -s there\n{VALUE}")
+        for code in (VALUE, "for i in range(100): print(i)"):
+            contestants = {name: lambda name=name, code=code: kernel.run(f"%%argo -s {name}\n{code}") for name in (
+                "here", "there")}  # fmt: skip
+            took = medians(contestants, count)
+            lines.append(f"| `{code}` in a pod | {took['there']:.4f} | on this machine | {took['here']:.4f} |")
+        settings = replace(Settings(), kubeconfig=kubeconfig, images=keys.parse_setting("images", images))
+        made = client.connect(settings)
+        workflow = next(
+            one["metadata"]["name"] for one in made.workflows("uv-argo-magic/session=there") if _is_running(one)
+        )
+        (pod,) = made.pods(f"workflows.argoproj.io/workflow={workflow}")[0]
+        numbers = iter(range(1000))
+
+        def session() -> float:
+            name = f"s{next(numbers)}"
+            took = kernel.run(f"%%argo -b argo -s {name}\n{VALUE}")
+            kernel.run(f"%argo stop {name}")
+            return took
+
+        took = medians({"session": session, "pod": lambda: plain_pod(made, pod)}, starts)
+        lines.append(
+            f"| first cell of a session | {took['session']:.2f} "
+            f"| first line of a plain pod of the same containers | {took['pod']:.2f} |"
+        )
+        found = [first_output(settings, made) for _ in range(starts + 1)][1:]
+        here, in_log = (statistics.median(times) for times in zip(*found, strict=True))
+        lines.append(f"| first line of a cell without a session | {here:.2f} | in the log of its pod | {in_log:.2f} |")
+        kernel.run("%argo stop here")
+        kernel.run("%argo stop there")
+    finally:
+        kernel.close()
+    return lines
+
+
+def _is_running(workflow: dict[str, Any]) -> bool:
+    return (workflow.get("status") or {}).get("phase") == "Running"
+
+
 def _number(kernel: cells.Kernel, expression: str) -> int:
     reply = kernel.client.execute_interactive(
         "pass", user_expressions={"n": expression}, output_hook=lambda _: None, timeout=60
@@ -120,7 +238,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--many", type=int, default=MANY)
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--kubeconfig", default="", help="measure sessions in pods of this cluster")
+    parser.add_argument("--images", default="", help="as --set images=")
+    parser.add_argument("--starts", type=int, default=9, help="sessions and cells without a session to start")
     options = parser.parse_args()
+    if options.kubeconfig:
+        with tempfile.TemporaryDirectory() as home:
+            print(
+                "\n".join(measure_pods(Path(home), options.kubeconfig, options.images, options.rounds, options.starts))
+            )
+        return
     with tempfile.TemporaryDirectory() as home:
         lines = measure(Path(home), options.rounds, options.many)
     text = "\n".join(

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 PORT = 8471
 """That of sessions (pod_workers.PORT), which administrators allow."""
-PAUSE = 0.1
+PAUSE = 0.2
 """Seconds between two attempts to connect: a failed one takes 20 ms."""
 TICK = 0.5
 """Seconds after which the thread looks whether it must end."""
