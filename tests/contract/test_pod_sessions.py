@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -319,6 +320,20 @@ def test_administrators_list_the_sessions_of_all_users(server, notebook, monkeyp
     server.denied.clear()
     assert "you cannot list workflows in all namespaces" in text
     assert 'ClusterRole with this rule: {apiGroups: ["argoproj.io"], resources: [workflows], verbs: [list]}' in text
+
+
+def test_a_kernel_that_has_just_ended_is_not_in_the_way(server, notebook, monkeypatch):
+    notebook.run("z = 7")
+    ended_process = subprocess.Popen([sys.executable, "-c", ""])
+    ended_process.wait()
+    with monkeypatch.context() as patch:
+        patch.setattr(workers.os, "getpid", lambda: ended_process.pid)
+        workers.hold(notebook.entry(), again=True)
+    left, workers._connections = workers._connections, {}
+    monkeypatch.setattr(workers, "CLIENT", "another")
+    # The cluster reports the end of its connection later.
+    threading.Timer(1.0, lambda: [connections.close() for connections in left.values()]).start()
+    assert notebook.text("print(z)") == "7\n"
 
 
 @pytest.mark.parametrize("cut", [0, 1, 40, 400, 3000])

@@ -34,6 +34,8 @@ show_late: Callable[[Mapping[str, Any]], object] | None = None
 """Shows output of a cell that has ended; set by a front end that can."""
 show_end: Callable[[Mapping[str, Any]], object] | None = None
 """Shows that a session ends soon, or has ended, because it was not used or is too old; set by a front end that can."""
+PASSED_ON = 5.0
+"""Seconds in which a worker learns that its holder's process has ended: a cluster passes that on a second later."""
 KILLED = Ending(reason="its process was killed, or the machine was restarted")
 SILENCE = 30.0
 """Seconds without a byte after which a worker in a pod cannot be reached; load balancers cut idle streams after 60."""
@@ -69,6 +71,10 @@ def hold(
         )
     try:
         answer = _ask_to_hold(entry, take=take)
+        deadline = time.monotonic() + PASSED_ON
+        while answer.get("error") == "busy" and _is_gone(answer.get("holder") or {}) and time.monotonic() < deadline:
+            time.sleep(0.1)
+            answer = _ask_to_hold(entry)
     except BackendUnavailable as problem:
         forget(worker)
         how = ending(entry, registry)
@@ -109,6 +115,15 @@ def join(entry: SessionEntry) -> Mapping[str, Any]:
 def _ask_to_hold(entry: SessionEntry, *, take: bool = False) -> Mapping[str, Any]:
     notebook = entry.key.notebook
     return connect(entry).hold(host=socket.gethostname(), pid=os.getpid(), notebook=notebook, take=take)
+
+
+def _is_gone(holder: Mapping[str, Any]) -> bool:
+    """Whether the process that holds a worker was one of this machine, and has ended."""
+    return (
+        os.name == "posix"
+        and holder.get("host") == socket.gethostname()
+        and not process_id.mark(int(holder.get("pid") or 0))
+    )
 
 
 def lost(entry: SessionEntry, ending: Ending) -> SessionLost:
