@@ -2,7 +2,7 @@
 
 Rules:
 - It is a copy that comes sooner. Where it does not come, nothing is reported, and nothing waits.
-- Where it was denied once, or a proxy does not pass it, it is not tried again by this process.
+- Where it was denied once, this process does not try it again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PAUSE = 0.2
 TICK = 0.5
 """Seconds after which the thread looks whether it must end."""
 _denied: set[str] = set()
-"""Locations where the user may not forward ports."""
+"""Locations where the user cannot forward ports."""
 
 
 @frozen
