@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -320,6 +321,28 @@ def test_administrators_list_the_sessions_of_all_users(server, notebook, monkeyp
     server.denied.clear()
     assert "you cannot list workflows in all namespaces" in text
     assert 'ClusterRole with this rule: {apiGroups: ["argoproj.io"], resources: [workflows], verbs: [list]}' in text
+
+
+def test_a_connection_may_break_at_every_record_and_within_each(server, notebook):
+    """The stream of one cell is recorded; then the connection breaks after each of its lines, and within it."""
+    cell = "done.append(1)\nimport sys\nfor i in range(3): print(i); print(i, file=sys.stderr)\nlen(done)"
+    notebook.run("done = []")
+    forget_connections()
+    del server.forward_streams[:]
+    notebook.run(cell)
+    stream = max(server.forward_streams, key=lambda stream: stream.count(b"@uv-argo:"))
+    ends = [at + 1 for at, byte in enumerate(stream) if byte == 10]
+    assert len(ends) > 10
+    cuts = [cut for before, end in itertools.pairwise([0, *ends]) for cut in ((before + end) // 2, end)]
+    for number, cut in enumerate(cuts, 2):
+        forget_connections()
+        server.forward_cuts = [1 << 40, cut]
+        run = notebook.run(cell)
+        assert run.state.outcome == "Succeeded", (cut, run.state)
+        assert run.logs() == "".join(f"{i}\n{i}\n" for i in range(3)), cut
+        assert result(run) == f'"{number}"', cut
+        assert not run.state.gaps
+    server.forward_cuts.clear()
 
 
 def test_a_kernel_that_has_just_ended_is_not_in_the_way(server, notebook, monkeypatch):

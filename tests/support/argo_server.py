@@ -324,6 +324,7 @@ class ArgoServer:
         self.worker_options: dict[str, object] = {}  # more options of the workers of sessions
         self.forward_down = False  # port-forwards end, and new ones are refused
         self.forward_resets = True  # such a cut loses what is on the way
+        self.forward_streams: list[bytearray] = []  # what came from pods, by connection
         self.forward_pause = 0.0  # seconds between two pieces of 32 kB from pods
         self.forwarded: list[int] = []  # bytes from pods, in each piece
         self.forward_frozen = False  # port-forwards move nothing, as behind a network that is cut
@@ -672,6 +673,8 @@ class _Handler(BaseHTTPRequestHandler):
         def send(channel: int, data: bytes) -> None:
             self.connection.sendall(frames.send(BytesMessage(data=bytes([channel]) + data)))
 
+        stream = bytearray()
+        server.forward_streams.append(stream)
         for channel in (0, 1):
             send(channel, (8471).to_bytes(2, "little"))
         try:
@@ -694,6 +697,7 @@ class _Handler(BaseHTTPRequestHandler):
                         return self.cut(server)
                     left = None if left is None else left - len(data)
                     server.forwarded.append(len(data))
+                    stream += data
                     time.sleep(server.forward_pause)
                     send(0, data)
                 if self.connection in ready:
