@@ -203,6 +203,7 @@ print(notebook.text(sys.argv[2]), end="")
 
 def test_a_client_that_sleeps_longer_than_the_heartbeat_misses_nothing(shared):
     forget_connections()
+    time.sleep(3)  # the cluster passes that on a second later
     process = subprocess.Popen(
         [sys.executable, "-c", CLIENT, str(shared.path), COUNT.format(lines=1000)],
         stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1],
