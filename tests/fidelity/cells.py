@@ -1066,6 +1066,8 @@ import builtins, sys
 shell = get_ipython()
 print(shell.__class__.__name__, shell.__class__.__module__, "IPKernelApp" in shell.config, builtins.__IPYTHON__)
 print("IPython" in sys.modules, "ipykernel.zmqshell" in sys.modules, shell.kernel is not None, sys.argv[0].rpartition("/")[2])
+from ipykernel.iostream import OutStream
+print(shell.has_trait("kernel"), [isinstance(stream, OutStream) for stream in (sys.stdout, sys.stderr, sys.stdin)])
 
 # %% multiprocessing by spawn
 import math, multiprocessing

@@ -18,7 +18,7 @@ from uv_argo_guest import import_hooks
 from . import libraries
 
 HERE = os.path.dirname(os.path.dirname(__file__))
-LAZY = ("IPython", "ipykernel", "ipykernel.zmqshell")
+LAZY = ("IPython", "ipykernel", "ipykernel.iostream", "ipykernel.zmqshell")
 """Modules that a kernel has imported before the first cell: libraries look for them in `sys.modules`."""
 
 
@@ -38,6 +38,7 @@ def install(interpreter):
         "IPython": lambda _module: notebook.make_shell(),
         "IPython.core.getipython": lambda module: setattr(module, "get_ipython", get_ipython),
         "ipykernel.zmqshell": lambda module: setattr(module, "ZMQInteractiveShell", type(notebook.get_shell())),
+        "ipykernel.iostream": notebook.adopt_streams,
     }
     import_hooks.AfterImport(dict(actions, **libraries.actions(notebook))).install()
     for name in LAZY:  # after the hooks, which act at once on modules that they find
@@ -70,6 +71,16 @@ class Notebook:
 
             self.shell = shells.make(self, is_installed("IPython"))
             self.executor.shell = self.shell
+
+    def adopt_streams(self, iostream):
+        """Let sys.stdout and sys.stderr be instances of OutStream, by which libraries know a notebook's output."""
+        streams, base = self.interpreter.out, iostream.OutStream
+
+        class Meta(type(base)):
+            def __instancecheck__(cls, value):
+                return value in (streams.out, streams.err) or super().__instancecheck__(value)
+
+        iostream.OutStream = Meta("OutStream", (base,), {"__module__": iostream.__name__})
 
     def finish(self):
         """Let libraries draw what they have left until the end of a cell."""

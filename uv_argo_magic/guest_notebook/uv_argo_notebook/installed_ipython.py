@@ -11,7 +11,7 @@ def make(notebook, common):
     from IPython.core.displaypub import DisplayPublisher
     from IPython.core.interactiveshell import InteractiveShell
     from IPython.core.profiledir import ProfileDir
-    from traitlets import Type
+    from traitlets import Any, Type
     from traitlets.config import Config
 
     displays = notebook.displays
@@ -28,6 +28,7 @@ def make(notebook, common):
             displays.result(result)
 
     class ZMQInteractiveShell(common, InteractiveShell):
+        kernel = Any()
         display_pub_class = Type(Publisher)
         displayhook_class = Type(Hook)
 

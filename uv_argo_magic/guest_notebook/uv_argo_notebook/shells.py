@@ -252,6 +252,10 @@ class Shell:
         self.display_pub = _Publisher(notebook.displays)
         self.ast_transformers, self.input_transformers_cleanup, self.input_transformers_post = [], [], []
 
+    def has_trait(self, name):
+        """Whether it has this attribute; libraries know a kernel's shell by `kernel`."""
+        return hasattr(self, name)
+
     @property
     def magics_manager(self):
         return _MagicsManager(self.own_magics)
