@@ -12,6 +12,7 @@ from traitlets import TraitError
 from uv_argo_magic import cell_syntax, config
 from uv_argo_magic.backends.base import Check
 from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.requirements import parse
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.core.spec.run_spec import RunSpec
@@ -249,6 +250,29 @@ def test_magics_that_are_not_available_are_refused_before_anything_starts(cell, 
     ipython_syntax.refuse_unknown(spec, ipython)
 
 
+@pytest.mark.parametrize(
+    ("cell", "is_added"),
+    [
+        ("%load_ext autoreload\n%autoreload 2", True),
+        ("%%prun\nx = 1", True),
+        ("%%HTML\n<b>1</b>", False),
+        ("%time x = 1", False),
+        ("%no_such_magic", False),
+        ("x = 1", False),
+    ],
+)
+def test_a_magic_that_only_ipython_has_adds_ipython(cell, is_added):
+    requirements = ipython_syntax.with_ipython(parse("numpy"), ["numpy"], ipython_syntax.translate(cell))
+    assert requirements.lines == (("numpy", "ipython") if is_added else ("numpy",))
+
+
+def test_ipython_is_not_added_to_a_session_that_has_started():
+    spec = RunSpec(cell="", code=ipython_syntax.translate("%load_ext autoreload"))
+    with pytest.raises(SpecError) as caught:
+        ipython_syntax.refuse_unknown(spec, Lock(packages=(), target=Target(python="3.12.1")), is_started=True)
+    assert "to --deps of the session's first cell" in caught.value.hint
+
+
 def test_a_cell_is_translated_before_it_is_sent(shell, engine):
     run(shell, "", "x = !ls\nlen(x)")
     assert engine.spec.cell == "x = !ls\nlen(x)"
@@ -408,7 +432,7 @@ def test_checks_are_printed_as_they_come(shell, monkeypatch, capsys):
     def examine(line, around):
         assert (line.text("backend"), around.traits.get("python")) == ("argo", "3.12")
         yield Check(name="API", outcome="ok", message="answers")
-        assert capsys.readouterr().out == "ok       API                    answers\n"
+        assert capsys.readouterr().out.split() == ["ok", "API", "answers"]
         yield Check(name="rights", outcome="failed", message="none", hint="Ask for them.")
 
     monkeypatch.setattr("uv_argo_magic.commands.doctor.examine", examine)

@@ -39,8 +39,8 @@ LINE_MAGICS = frozenset({
 """The line magics of the guest."""
 
 CELL_MAGICS = frozenset({
-    *PYTHON_BODIES, "bash", "file", "html", "javascript", "js", "latex", "markdown", "perl", "python", "python3",
-    "ruby", "script", "sh", "svg", "sx", "system", "writefile", "!",
+    *PYTHON_BODIES, "HTML", "SVG", "bash", "file", "html", "javascript", "js", "latex", "markdown", "perl", "python",
+    "python3", "ruby", "script", "sh", "svg", "sx", "system", "writefile", "!",
 })  # fmt: skip
 """The cell magics of the guest."""
 
@@ -143,12 +143,22 @@ NEEDS_IPYTHON = frozenset({"geoviews", "holoviews", "hvplot", "panel"})
 """Packages that use more of IPython than the guest has, and do not require it: they get it."""
 
 
-def with_ipython(requirements: Requirements, names: Iterable[str]) -> Requirements:
-    """The requirements of a notebook's cell, with IPython if one of the packages `names` needs it."""
+def with_ipython(requirements: Requirements, names: Iterable[str], code: str = "") -> Requirements:
+    """The requirements of a notebook's cell, with IPython if its `code` or one of the packages `names` needs it."""
     names = set(names)
-    if requirements.complete or "ipython" in names or not names & NEEDS_IPYTHON:
+    is_needed = bool(names & NEEDS_IPYTHON) or any(_only_ipython_has(call) for call in magics(code))
+    if requirements.complete or "ipython" in names or not is_needed:
         return requirements
     return replace(requirements, items=(*requirements.items, Requirement(name="ipython")))
+
+
+def _only_ipython_has(call: MagicCall) -> bool:
+    if call.name in (CELL_MAGICS if call.is_cell_magic else LINE_MAGICS):
+        return False
+    from IPython.core import magics as classes  # noqa: PLC0415 - 50 ms, and few cells have such a magic
+
+    kind = "cell" if call.is_cell_magic else "line"
+    return any(call.name in getattr(getattr(classes, name), "magics", {}).get(kind, ()) for name in dir(classes))
 
 
 def installs(code: str, offset: int) -> tuple[tuple[str, Requirements], ...]:
@@ -195,8 +205,8 @@ def has_ipython(resolution: Resolution) -> bool:
     return isinstance(resolution, Lock) and any(package.name == "ipython" for package in resolution.packages)
 
 
-def refuse_unknown(spec: RunSpec, resolution: Resolution) -> None:
-    """Refuse a cell with a magic that nothing in its environment provides.
+def refuse_unknown(spec: RunSpec, resolution: Resolution, *, is_started: bool = False) -> None:
+    """Refuse a cell with a magic that nothing in its environment provides; `is_started`: its session is.
 
     Raises:
         SpecError: names the line and what to do instead.
@@ -206,16 +216,16 @@ def refuse_unknown(spec: RunSpec, resolution: Resolution) -> None:
     if "ipython" in {item.name for item in spec.requirements.items}:
         return
     for call in magics(spec.code):
-        _check(call, spec.line_offset)
+        _check(call, spec.line_offset, is_started)
 
 
-def _check(call: MagicCall, offset: int) -> None:
+def _check(call: MagicCall, offset: int, is_started: bool) -> None:
     at = f"line {call.line + offset}: {call}"
     if call.is_cell_magic and call.name == "argo":
         raise SpecError(f"{at} inside a cell with %%argo", hint="Use one %%argo line per cell.")
     known = CELL_MAGICS if call.is_cell_magic else LINE_MAGICS
     if call.name not in known:
-        raise SpecError(f"{at} is not available in a cell with %%argo", hint=_instead(call, known))
+        raise SpecError(f"{at} is not available in a cell with %%argo", hint=_instead(call, known, is_started))
     if call.name == "config" and (name := call.argument.partition(".")[0].strip()) not in CONFIGURABLE:
         raise SpecError(
             f"{at} {name} is not available in a cell with %%argo",
@@ -223,7 +233,9 @@ def _check(call: MagicCall, offset: int) -> None:
         )
 
 
-def _instead(call: MagicCall, known: Iterable[str]) -> str:
+def _instead(call: MagicCall, known: Iterable[str], is_started: bool) -> str:
+    if is_started and _only_ipython_has(call):
+        return "Add ipython to --deps of the session's first cell, then run %argo restart and the cells again."
     mark = "%%" if call.is_cell_magic else "%"
     if best := nearest(call.name, known):
         return f"Did you mean {mark}{best}?"

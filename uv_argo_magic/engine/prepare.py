@@ -103,7 +103,8 @@ def prepare(  # noqa: PLR0913 - by keyword, each with a default that a plain cel
         target, resolution = _resolve(target, notebook, upgrade=upgrade, save=not dry_run, cancelled=cancelled)
     if spec.push:
         values.pushing.refuse_other_python(spec.push, target.interpreter.target.minor)
-    ipython_syntax.refuse_unknown(target.spec, resolution)
+    is_started = session is not None and session.lock is not None
+    ipython_syntax.refuse_unknown(target.spec, resolution, is_started=is_started)
     installs = _lock_installs(target, resolution, notebook, session, save=not dry_run, cancelled=cancelled)
     return Prepared(
         target=target,
@@ -132,11 +133,12 @@ def _resolve(
 ) -> tuple[RunTarget, Resolution]:
     """The lock of the requirements, and the target with those; a notebook's cell gets IPython where it needs it."""
     requirements, interpreter = target.spec.requirements, target.interpreter
+    if not target.spec.script:
+        names = (item.name for item in requirements.items)
+        requirements = ipython_syntax.with_ipython(requirements, names, target.spec.code)
     if not requirements:
         return target, Lock.empty(interpreter.target, interpreter.base.digest if interpreter.base else "")
     resolver = target.resolver(notebook)
-    if not target.spec.script:
-        requirements = ipython_syntax.with_ipython(requirements, (item.name for item in requirements.items))
     resolution = resolver.lock(requirements, upgrade=upgrade, save=save, cancelled=cancelled)
     if not target.spec.script and isinstance(resolution, Lock):
         more = ipython_syntax.with_ipython(requirements, (package.name for package in resolution.packages))

@@ -17,8 +17,8 @@ NO_EXPANSION = frozenset({"time", "timeit", "pinfo", "pinfo2", "psearch", "confi
 """Line magics whose text is not searched for `$name` and `{expression}`."""
 ALIASES = ("cat", "cp", "ls", "mkdir", "mv", "rm", "rmdir")
 SHOWN = {
-    "html": "HTML", "latex": "Latex", "markdown": "Markdown", "svg": "SVG", "javascript": "Javascript",
-    "js": "Javascript",
+    "html": "HTML", "HTML": "HTML", "latex": "Latex", "markdown": "Markdown", "svg": "SVG", "SVG": "SVG",
+    "javascript": "Javascript", "js": "Javascript",
 }  # fmt: skip
 """Cell magics that display their body -> the class of IPython.display."""
 PROGRAMS = {
