@@ -128,6 +128,18 @@ def test_cells_wait_their_turn_and_say_so(shared, tmp_path):
     assert second.logs() == "1\n"
 
 
+def test_a_cell_that_waits_can_be_stopped_at_once(shared, tmp_path):
+    first = shared.begin(gated(tmp_path / "gate", "z = 2"))
+    second, third = shared.begin("z = 3"), shared.begin("print(z)")
+    until(lambda: any("waiting for 1 cell" in note for note in second.state.notes))
+    second.stop("test")
+    assert second.wait(60).outcome == "Stopped"
+    assert not first.state.ended
+    (tmp_path / "gate").touch()
+    assert third.wait(60).outcome == "Succeeded"
+    assert third.logs() == "2\n"
+
+
 INTERRUPTED = {
     "a loop": "while True: pass",
     "sleep": "import time; time.sleep(1000)",

@@ -106,7 +106,6 @@ class Run:
         """Its number in the session."""
         self.payload = payload
         self.log = log
-        self.is_cancelled = False
         self.reason = ""
         """That of its exit record."""
 
@@ -246,7 +245,7 @@ class Worker:
         host = self.host
         host.stopping, host.asked, host.forced = False, 0, False
         try:
-            outcome = supervisor.STOPPED if run.is_cancelled else SessionSupervisor(self, run).outcome()
+            outcome = SessionSupervisor(self, run).outcome()
         except BaseException:  # noqa: BLE001 - the log must end with a record, whatever happened
             outcome = "guest", processes.INTERNAL_ERROR, traceback.format_exc()
         if self.cell:
@@ -449,7 +448,7 @@ class Worker:
         connection.follow(source, int(request["at"]))
 
     def _do_stop(self, connection, request, _body):
-        """Ask a cell to end: by an interrupt; a second request, some time later, ends its process."""
+        """End a cell that waits; interrupt the one that runs. A second request, some time later, ends its process."""
         run = self.logs.get(request["run"])
         state = "ended"
         if run is not None and run is self.running:
@@ -465,7 +464,9 @@ class Worker:
                 host.asked = 1
                 host.stopping = True
         elif run is not None and run in self.queue:
-            run.is_cancelled = True
+            self.queue.remove(run)
+            run.reason = supervisor.STOPPED[0]
+            run.log.end(*supervisor.STOPPED)
             state = "asked"
         connection.answer({"ok": True, "state": state, "total": self.cell.total if self.cell else 0})
 
