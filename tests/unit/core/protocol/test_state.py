@@ -155,6 +155,10 @@ def test_lines_that_were_dropped_are_a_gap_with_their_reason() -> None:
     assert state.outcome == "Succeeded"
     late = fold([*log()[:7], ev.Dropped(**stamp(7), lines=2, reason="too long"), *tail])
     assert not late.gaps
+    seen = fold(
+        [ev.Note(**stamp(1), text="a"), ev.Lines(text="b\nc\n"), ev.Dropped(**stamp(3), lines=2, reason="gone")]
+    )
+    assert not seen.gaps
 
 
 def test_the_small_records() -> None:

@@ -63,6 +63,12 @@ def test_the_options_of_a_worker_can_be_part_of_its_program(monkeypatch):
     assert os.environ["UV_ARGO_SESSION"] == options
 
 
+def test_the_folder_of_the_guest_has_the_name_that_the_program_uses() -> None:
+    made = program.build(RunSpec(cell="c"), LOCK, guest="emlw", nonce="n0")
+    assert made.digest in made.source
+    assert made.digest != replace(made, guest="eml3").digest
+
+
 def test_large_values_are_sent_as_files_where_there_is_a_folder() -> None:
     small, large = Pushed(name="x", text="1"), Pushed(name="y", text="2" * (program.FILE_SIZE + 1))
     spec = RunSpec(cell="c", push=(small, large))

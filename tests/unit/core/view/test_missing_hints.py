@@ -168,7 +168,8 @@ def test_an_undefined_name_that_the_notebook_has(local, hint):
 
 
 def test_the_names_to_look_up():
-    assert missing_hints.names(json.dumps(record("NameError", name="df"))) == ("df",)
+    undefined = json.dumps(record("NameError", name="df"))
+    assert missing_hints.names(undefined) == messages.missing_names(undefined) == ("df",)
     error = record("ModuleNotFoundError", IMPORT, name="a.b", missing=("a", "c.d"))
     assert missing_hints.names(json.dumps(error)) == ("a", "c")
     assert missing_hints.names(json.dumps(record("ValueError"))) == ()

@@ -16,7 +16,7 @@ def text_after(log: CellLog, number: int) -> tuple[str, str, int]:
     """(records that were kept, the rest, number of the line before that) for a client with the lines to `number`."""
     kept, position, before = log.after(number)
     rest = b""
-    while data := log.read(position + len(rest), 1000):
+    while data := log.read(position + len(rest), 100_000):
         rest += data
     return kept.decode(), rest.decode(), before
 
