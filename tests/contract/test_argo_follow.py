@@ -93,9 +93,9 @@ def only(server: ArgoServer):
 
 
 def test_a_log_that_breaks_off_all_the_time_is_whole(server, begin):
-    # More than a second of it: a reconnect begins at a whole second.
+    # More than a second of it, and less than the cut in each: a reconnect begins at a whole second.
     server.cut = 4000
-    one = begin("import time\nfor i in range(150): print('line', i, 'x' * (i % 7), flush=True); time.sleep(.01)")
+    one = begin("import time\nfor i in range(150): print('line', i, 'x' * (i % 7), flush=True); time.sleep(.02)")
     state = one.wait(60)
     assert state.outcome == "Succeeded"
     assert one.logs() == "".join(f"line {i} {'x' * (i % 7)}\n" for i in range(150))
