@@ -191,7 +191,7 @@ SAME = [
     "def f(x, *a, k=1, **kw):\n    y = [\n        x,\n        1/x,\n    ]\n    return y\n\nf(0)",
     "class A:\n    def method(self, x):\n        return (lambda y: x[y])(3)\n\nA().method([])",
     "[1/x for x in (0,)]",
-    "def f(n): return f(n + 1)\nf(0)",
+    pytest.param("def f(n): return f(n + 1)\nf(0)", marks=pytest.mark.slow),
     "try:\n    1/0\nexcept Exception as e:\n    raise KeyError('x') from e",
     "def g():\n    try:\n        1/0\n    except Exception:\n        raise KeyError('x')\ng()",
     "e = ValueError('two\\nlines'); e.add_note('a note')\nraise e",

@@ -132,7 +132,9 @@ def checked(tmp_path_factory, surroundings):
     return made
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if group_of(name) == "versions" else ()) for name in NAMES]
+)
 def test_a_notebook_gives_what_is_stored(name, checked):
     group = group_of(name)
     found, report = checked(group, {one: load(one) for one in GROUPS[group]})
