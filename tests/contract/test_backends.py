@@ -345,7 +345,8 @@ def test_runs_leave_no_threads_no_descriptors_and_no_folders(run, tmp_path, monk
     before = used()
     for _ in range(5):
         run("print(1)")._is_read.wait(60)
-    assert used() == before
+    # Fewer, where something of an earlier test has ended meanwhile.
+    assert all(now <= then for now, then in zip(used(), before, strict=True))
     assert not list(tmp_path.glob("uv-argo-*"))
 
 

@@ -185,7 +185,10 @@ class _KubeSession:
     def headers(self) -> dict[str, str]:
         # Read each time: a token expires, and the configuration knows how to get the next one.
         with LOADING:
-            schemes = self.loaded.configuration.auth_settings().values()
+            try:
+                schemes = self.loaded.configuration.auth_settings().values()
+            except KeyError:  # it goes through os.environ, from which another thread has just removed a variable
+                schemes = self.loaded.configuration.auth_settings().values()
         return {
             scheme["key"]: scheme["value"] for scheme in schemes if scheme.get("in") == "header" and scheme.get("value")
         }
