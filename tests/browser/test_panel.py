@@ -178,7 +178,7 @@ def test_the_saved_notebook_shows_the_panel_without_its_kernel_and_untrusted(ope
         assert "running" not in copy.cell(1).inner_text()
         while "running" not in copy.cell(1).inner_text():  # JupyterLab may render the output again after a click
             line.click()
-            page.wait_for_timeout(50)
+            page.wait_for_timeout(1000)  # else a slow page is clicked again before it has unfolded, and folds
         assert "model not found" not in page.content()
         assert "Loading widget" not in page.content()
         keep(copy, "reopened-untrusted")
