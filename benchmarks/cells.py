@@ -8,16 +8,13 @@ variables that change how a Python runs (PYTHON*, UV_*) reach no contestant.
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import page
@@ -26,6 +23,7 @@ from uv import find_uv_bin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 PAUSE = 0.4
 """Seconds between two contestants: a person's next cell comes no sooner, and what a cell left to do is done by then."""
@@ -176,21 +174,11 @@ def table(found: list[tuple[str, dict[str, float], str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> int:
-    """Measure, print, and store on request."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=21)
-    parser.add_argument("--write", action="store_true", help="store the table in docs/speed.md")
-    wanted = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="uv-argo-bench-") as home:
-        found = measure(Path(home), wanted.rounds)
-    machine = page.machine("uv", "ipython", "ipykernel")
-    text = f"Measured by `python benchmarks/cells.py --write`: {machine}.\n{table(found)}{LIMIT}"
-    sys.stdout.write(text)
-    if wanted.write:
-        page.store("cells", text)
-    return 0
+def text(home: Path, count: int) -> str:
+    """The part of the page."""
+    by = f"Measured by `python benchmarks/cells.py --write`: {page.machine('uv', 'ipython', 'ipykernel')}."
+    return f"{by}\n{table(measure(home, count))}{LIMIT}"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(page.main("cells", __doc__, text, rounds=21))

@@ -8,15 +8,13 @@ Rules: every round asks each contestant, in an order shuffled by a fixed seed, w
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import shutil
 import statistics
 import sys
-import tempfile
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import page
 from cells import PAUSE, process, rounds
@@ -27,6 +25,9 @@ from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.engine import run as engine
 from uv_argo_magic.uv import interpreters, resolver
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SETS = {
     "tables": "numpy pandas",
@@ -135,19 +136,10 @@ def table(found: list[tuple[str, dict[str, float]]], again: dict[str, float]) ->
     return "\n".join(lines) + "\n" + ENDS
 
 
-def main() -> int:
-    """Measure, print, and store on request."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--write", action="store_true", help="store the table in docs/speed.md")
-    wanted = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="uv-argo-bench-") as home:
-        text = table(measure(Path(home), wanted.rounds), repeated(Path(home), 4 * wanted.rounds))
-    sys.stdout.write(text)
-    if wanted.write:
-        page.store("preflight", text)
-    return 0
+def text(home: Path, count: int) -> str:
+    """The part of the page."""
+    return table(measure(home, count), repeated(home, 4 * count))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(page.main("preflight", __doc__, text, rounds=5))

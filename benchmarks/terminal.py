@@ -7,9 +7,7 @@ Rules: those of cells.py.
 
 from __future__ import annotations
 
-import argparse
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,20 +62,11 @@ def measure(home: Path, count: int) -> list[tuple[str, dict[str, float], str]]:
     ]
 
 
-def main() -> int:
-    """Measure, print, and store on request."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=21)
-    parser.add_argument("--write", action="store_true", help="store the table in docs/speed.md")
-    wanted = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="uv-argo-bench-") as home:
-        found = measure(Path(home), wanted.rounds)
-    text = f"Measured by `python benchmarks/terminal.py --write`: {page.machine('uv')}.\n{table(found)}{FLOOR}"
-    sys.stdout.write(text)
-    if wanted.write:
-        page.store("terminal", text)
-    return 0
+def text(home: Path, count: int) -> str:
+    """The part of the page."""
+    by = f"Measured by `python benchmarks/terminal.py --write`: {page.machine('uv')}."
+    return f"{by}\n{table(measure(home, count))}{FLOOR}"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(page.main("terminal", __doc__, text, rounds=21))

@@ -103,8 +103,7 @@ def prepare(  # noqa: PLR0913 - by keyword, each with a default that a plain cel
         target, resolution = _resolve(target, notebook, upgrade=upgrade, save=not dry_run, cancelled=cancelled)
     if spec.push:
         values.pushing.refuse_other_python(spec.push, target.interpreter.target.minor)
-    is_started = session is not None and session.lock is not None
-    ipython_syntax.refuse_unknown(target.spec, resolution, is_started=is_started)
+    ipython_syntax.refuse_unknown(target.spec, resolution, is_started=missing is not None)
     installs = _lock_installs(target, resolution, notebook, session, save=not dry_run, cancelled=cancelled)
     return Prepared(
         target=target,

@@ -16,6 +16,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING
 
 from uv_argo_magic.backends import base
+from uv_argo_magic.backends.argo.pod_workers import PORT
 from uv_argo_magic.backends.kubernetes import port_forward
 from uv_argo_magic.backends.kubernetes.rbac import Denied
 from uv_argo_magic.backends.kubernetes.transport import TooEarly
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from uv_argo_magic.backends.argo.client import ArgoClient
     from uv_argo_magic.core.spec.run_spec import RunSpec
 
-PORT = 8471
-"""That of sessions (pod_workers.PORT), which administrators allow."""
 PAUSE = 0.2
 """Seconds between two attempts to connect: a failed one takes 20 ms."""
 TICK = 0.5
