@@ -21,15 +21,6 @@ CELLS = (
 )
 
 
-def text(notebook, number):
-    return notebook.cell(number).locator(".jp-OutputArea").inner_text()
-
-
-def run(notebook, number):
-    notebook.run(number)
-    notebook.ended(number)
-
-
 @pytest.mark.parametrize("theme", ["Light", "Dark"])
 def test_a_session_in_a_pod_goes_on_and_says_when_it_ends(open_notebook, tmp_path, theme):
     with ArgoServer(tmp_path) as server:
@@ -43,48 +34,45 @@ def goes_on(open_notebook, server, theme):
     page = notebook.page
     notebook.theme(f"JupyterLab {theme}")
     notebook.ended(1)
-    run(notebook, 2)
-    assert "45" in text(notebook, 2)
+    notebook.run_through(2)
+    assert "45" in notebook.text(2)
 
     notebook.run(3)
-    page.wait_for_function(
-        "()=>document.querySelectorAll('.jp-Notebook .jp-Cell')[3].querySelector('.jp-OutputArea')"
-        "?.textContent.includes('begun')"
-    )
+    notebook.wait_for_text(3, "begun")
     notebook.command("notebook:interrupt-kernel")
     notebook.ended(3)
-    assert "KeyboardInterrupt" in text(notebook, 3)
+    assert "KeyboardInterrupt" in notebook.text(3)
 
-    run(notebook, 4)
-    assert "ZeroDivisionError" in text(notebook, 4)
-    assert "return numbers[-1] / by" in text(notebook, 4)
-    run(notebook, 5)
-    assert "11" in text(notebook, 5)
+    notebook.run_through(4)
+    assert "ZeroDivisionError" in notebook.text(4)
+    assert "return numbers[-1] / by" in notebook.text(4)
+    notebook.run_through(5)
+    assert "11" in notebook.text(5)
     keep(notebook, f"pod-session-{theme.lower()}", 4)
 
     page.evaluate("()=>window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
     page.wait_for_timeout(500)
     page.wait_for_function(KERNEL_IDLE)
-    run(notebook, 0)
-    run(notebook, 1)
-    run(notebook, 6)
-    assert "Rejoined session main" in text(notebook, 6)
-    assert "99" in text(notebook, 6)
+    notebook.run_through(0)
+    notebook.run_through(1)
+    notebook.run_through(6)
+    assert "Rejoined session main" in notebook.text(6)
+    assert "99" in notebook.text(6)
     assert len(server.workflows) == 1
     keep(notebook, f"pod-session-rejoined-{theme.lower()}", 6)
 
-    run(notebook, 7)
+    notebook.run_through(7)
     shown = notebook.cell(7).locator(".jp-OutputArea")
     note = shown.locator(":text('Session main ends at')").last
     note.wait_for()
-    assert "'the last'" in text(notebook, 7)
+    assert "'the last'" in notebook.text(7)
     keep(notebook, f"pod-session-ending-{theme.lower()}", 7)
     shown.locator(":text('Session main ended at')").last.wait_for()
     assert note.count() == 0
     keep(notebook, f"pod-session-ended-{theme.lower()}", 7)
-    run(notebook, 8)
-    assert "the session main has ended: idle for 10 s. Lost: " in text(notebook, 8)
-    assert "%argo restart main starts it again" in text(notebook, 8)
+    notebook.run_through(8)
+    assert "the session main has ended: idle for 10 s. Lost: " in notebook.text(8)
+    assert "%argo restart main starts it again" in notebook.text(8)
     keep(notebook, f"pod-session-lost-{theme.lower()}", 8)
 
     # One slim line, which can be read in this theme.

@@ -15,46 +15,34 @@ CELLS = (
 )
 
 
-def text(notebook, number):
-    return notebook.cell(number).locator(".jp-OutputArea").inner_text()
-
-
-def run(notebook, number):
-    notebook.run(number)
-    notebook.ended(number)
-
-
 @pytest.mark.parametrize("theme", ["Light", "Dark"])
 def test_a_session_goes_on(open_notebook, theme):
     notebook = open_notebook(*CELLS)
     page = notebook.page
     notebook.theme(f"JupyterLab {theme}")
     notebook.ended(1)
-    assert "45" in text(notebook, 1)
+    assert "45" in notebook.text(1)
 
     notebook.run(2)
-    page.wait_for_function(
-        "()=>document.querySelectorAll('.jp-Notebook .jp-Cell')[2].querySelector('.jp-OutputArea')"
-        "?.textContent.includes('begun')"
-    )
+    notebook.wait_for_text(2, "begun")
     notebook.command("notebook:interrupt-kernel")
     notebook.ended(2)
-    assert "KeyboardInterrupt" in text(notebook, 2)
+    assert "KeyboardInterrupt" in notebook.text(2)
 
-    run(notebook, 3)
-    shown = text(notebook, 3)
+    notebook.run_through(3)
+    shown = notebook.text(3)
     assert "ZeroDivisionError" in shown
     assert "return numbers[-1] / by" in shown
-    run(notebook, 4)
-    assert "11" in text(notebook, 4)
+    notebook.run_through(4)
+    assert "11" in notebook.text(4)
     keep(notebook, f"session-{theme.lower()}", 3)
 
     page.evaluate("()=>window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
     page.wait_for_timeout(500)
     page.wait_for_function(KERNEL_IDLE)
-    run(notebook, 0)
-    run(notebook, 5)
-    after = text(notebook, 5)
+    notebook.run_through(0)
+    notebook.run_through(5)
+    after = notebook.text(5)
     assert "Rejoined session main" in after
     assert "99" in after
     keep(notebook, f"session-rejoined-{theme.lower()}", 5)

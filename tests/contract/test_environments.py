@@ -13,7 +13,7 @@ from support import guest_process
 from support.index_server import IndexServer
 from uv import find_uv_bin
 
-from uv_argo_magic import InstallFailed, SpecError, cli, run, submit
+from uv_argo_magic import InstallFailed, SpecError, cli, submit
 from uv_argo_magic._os import paths
 from uv_argo_magic.core.spec import containerfile
 
@@ -31,19 +31,6 @@ def index():
         server.add("gamma", "1.0", files={"gamma.py": "x = 1"})
         server.add("delta", "1.0", files={"delta.py": "x = 1"})
         yield server
-
-
-@pytest.fixture
-def cell(home, index, tmp_path, monkeypatch):
-    """Runs code on the local backend with packages of the index, and an empty cache of uv."""
-    monkeypatch.setenv("UV_ARGO_BACKEND", "local")
-    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
-    monkeypatch.chdir(tmp_path)
-
-    def cell(code, deps="alpha", *, start=run, **settings):
-        return start(code, deps=deps, settings={"index_url": index.url, "panel": "none", **settings})
-
-    return cell
 
 
 def lines(done):

@@ -12,7 +12,7 @@ import pytest
 from support.index_server import IndexServer
 from support.session_notebook import Notebook, end_all
 
-from uv_argo_magic import cli, run, submit
+from uv_argo_magic import cli, submit
 from uv_argo_magic._os import paths
 
 WAIT = "import pathlib, time\nwhile not pathlib.Path({file!r}).exists():\n    time.sleep(0.01)\n"
@@ -37,18 +37,6 @@ def index():
     with IndexServer(max_age=3600) as server:  # so that uv takes from its cache what it has
         server.add("alpha", "1.0", files={"alpha.py": "VALUE = 1\n", "beta/__init__.py": "", "beta/deep.py": ""})
         yield server
-
-
-@pytest.fixture
-def cell(home, index, tmp_path, monkeypatch):
-    monkeypatch.setenv("UV_ARGO_BACKEND", "local")
-    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
-    monkeypatch.chdir(tmp_path)
-
-    def cell(code, *, start=run, **settings):
-        return start(code, deps="alpha", settings={"index_url": index.url, "panel": "none", **settings})
-
-    return cell
 
 
 def store():

@@ -151,6 +151,23 @@ class Notebook:
             number,
         )
 
+    def run_through(self, number):
+        """Run a cell, and wait for its end."""
+        self.run(number)
+        self.ended(number)
+
+    def text(self, number):
+        """The text of the cell's outputs."""
+        return self.cell(number).locator(".jp-OutputArea").inner_text()
+
+    def wait_for_text(self, number, text):
+        """Wait until the cell's outputs contain it."""
+        self.page.wait_for_function(
+            "([n, text])=>document.querySelectorAll('.jp-Notebook .jp-Cell')[n].querySelector('.jp-OutputArea')"
+            "?.textContent.includes(text)",
+            arg=[number, text],
+        )
+
     def command(self, name, **arguments):
         """One of JupyterLab's own commands."""
         self.page.evaluate("([n,a])=>window.jupyterapp.commands.execute(n,a)", [name, arguments])

@@ -18,7 +18,7 @@ Found = TypeVar("Found")
 
 
 def until(find: Callable[[], Found], what: object = "", *, seconds: float = LIMIT, pace: float = 0.01) -> Found:
-    """Call it until its value is true; that value. `what` (or what it returns) is said of a wait that is too long."""
+    """The first true value of `find()`, called until there is one; `what` (or what it returns) explains the failure."""
     deadline = time.monotonic() + seconds
     while not (found := find()):
         assert time.monotonic() < deadline, what() if callable(what) else what or "it has not happened"

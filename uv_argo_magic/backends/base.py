@@ -380,7 +380,7 @@ class Answers(Protocol):
     """A backend whose cells can ask the user."""
 
     def answer(self, name: str, text: str = "", *, refused: str = "") -> None:
-        """Answer the question of the run, or report why there is no answer.
+        """Answer the question of the run, or report why it cannot be answered.
 
         Raises:
             BackendError: the backend does not respond.
@@ -603,7 +603,7 @@ def default_name(environ: Mapping[str, str]) -> str:
 @functools.cache
 def _installed() -> dict[str, str]:
     """All backends: name -> "module:class"; the scan takes up to 40 ms in a large environment."""
-    from importlib.metadata import entry_points  # noqa: PLC0415 - 10 ms, and a run on a backend of ours needs no scan
+    from importlib.metadata import entry_points  # noqa: PLC0415 - 10 ms, and our own backends are found without it
 
     return {point.name: point.value for point in entry_points(group=GROUP)} | OURS
 

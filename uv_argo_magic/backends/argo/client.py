@@ -67,7 +67,7 @@ class ArgoClient(client.Client):
 
         Raises:
             SubmitRejected: the API refused it.
-            BackendUnavailable: the API does not respond, or there is no Argo Workflows.
+            BackendUnavailable: the API does not respond, or Argo Workflows is not installed.
         """
         # Strict: the API reports fields that it does not know, instead of dropping them.
         query = {"fieldValidation": "Strict", **({"dryRun": "All"} if dry_run else {})}

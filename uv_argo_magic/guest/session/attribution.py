@@ -2,8 +2,8 @@
 
 Rules:
 - Tasks inherit the cell by their context, threads from the thread that starts them; others write into the running cell.
-- Output of a cell that has ended is sent in separate frames, with the cell's number in the session. So does all of a
-  forked process, which does not learn that its cell has ended.
+- Output of a cell that has ended is sent in separate frames, with the cell's number in the session. All output of a
+  forked process is, because the process does not learn that its cell has ended.
 - Child processes inherit pipes of their cell as stdout and stderr: they come from the supervisor before the first one
   starts, and stand at descriptors 1 and 2 until the cell ends.
 """
