@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -76,6 +77,21 @@ def test_a_killed_supervisor_is_named():
     run.wait(60)
     with pytest.raises(RunError, match="SIGKILL"):
         run.raise_for_state()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the supervisor's end is told by a file descriptor")
+@pytest.mark.parametrize("cell", ["1", "import os, time; os.kill(os.getppid(), 9); time.sleep(1000)"])
+def test_a_client_that_ends_before_it_has_deleted_the_run_leaves_no_folder(cell, tmp_path, monkeypatch):
+    folders = tmp_path / "tmp"
+    folders.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folders))
+    backend = LocalBackend()
+    prepared = prepare(RunSpec(cell=cell))
+    name = backend.submit(prepared.program, prepared.spec, "r1").name
+    assert list(folders.iterdir())
+    assert not isinstance(list(backend.watch(name))[-1], str)
+    backend._remove_folders()  # what `atexit` calls
+    assert list(folders.iterdir()) == []
 
 
 def test_a_history_on_a_full_disk_costs_its_record_and_not_the_run(tmp_path, monkeypatch, capsys):

@@ -179,7 +179,7 @@ class _Supervisor:
     key: tuple[object, ...]
     stopping: bool = False
     has_exited: bool = False
-    """The log has its last record: nothing of the run uses its folder any more."""
+    """It wrote its last record, or is gone: nothing of the run uses its folder any more."""
 
     @property
     def was_spare(self) -> bool:
@@ -350,6 +350,7 @@ class LocalBackend:
                 self._runs[name] = supervisor
             yield from _read(supervisor.process)
         code = supervisor.process.wait()
+        supervisor.has_exited = True  # also if it was killed before its last record
         phase = "Succeeded" if code == 0 else "Failed"
         yield events.NodePhase(phase=phase, message=supervisor.end_message(code), t=time.time())
 
