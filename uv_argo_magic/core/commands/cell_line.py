@@ -10,7 +10,7 @@ from uv_argo_magic.core.requirements import edits
 
 
 def cell_line(text: str, name: str) -> str:
-    """The `%%argo` line with the requirements of the file `name`, whose text this is.
+    """The `%%argo` line with the requirements in `text`, the content of the file `name`.
 
     Raises:
         SpecError: the text is not a list of requirements.

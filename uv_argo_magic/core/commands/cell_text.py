@@ -1,9 +1,9 @@
-"""A cell's text -> its `%%argo` line and its body, for what people write around and across that line.
+"""Split the text of a cell into its `%%argo` line and its body.
 
 Rules:
-- Comments above the line move below it, and a line that continues (a backslash, triple quotes) becomes one line.
-  Blank lines replace what is joined, so that every line of the body keeps its number.
-- Blank lines at the top and an indentation of all lines do not count, as in IPython's plain cells.
+- Comments above the `%%argo` line move below it. A line continued by a backslash or triple quotes becomes one line.
+  Blank lines replace the lines that were joined, so that every line of the body keeps its number.
+- Blank lines at the top and indentation shared by all lines are removed, as in IPython.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Cell:
 
 
 class UnknownVariables(Mapping[str, object]):
-    """The variables of a notebook that does not run: every name is defined, and its value is not known."""
+    """The variables of a notebook that is not running: every name counts as defined, with an unknown value."""
 
     def __getitem__(self, name: str) -> object:
         return ""
@@ -51,16 +51,16 @@ class UnknownVariables(Mapping[str, object]):
 
 
 def notebook_cells(text: str, name: str) -> Iterator[Cell]:
-    """The `%%argo` cells of the text of a notebook file; `name` is its name for errors.
+    """The `%%argo` cells of a notebook file with this text; errors call the file `name`.
 
     Raises:
-        SpecError: it is not a notebook.
+        SpecError: the text is not a notebook.
     """
     try:
         code = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
         for number, cell in enumerate(code, 1):
             source = cell["source"] if isinstance(cell["source"], str) else "".join(cell["source"])
-            # IPython hands a cell's text over with a newline at its end.
+            # IPython adds a newline to the text of a cell.
             parts = split(source if source.endswith("\n") else source + "\n")
             if parts:
                 yield Cell(number=number, line=parts[0], text=parts[1], outputs=tuple(cell["outputs"]))
@@ -69,7 +69,7 @@ def notebook_cells(text: str, name: str) -> Iterator[Cell]:
 
 
 def split(text: str) -> tuple[str, str] | None:
-    """The line behind `%%argo` and the body of a cell; None if the cell has no such line at its top."""
+    """The text after `%%argo` and the body of a cell; None if the cell does not begin with such a line."""
     text = _without_indent(_BLANK_LINES.sub("", text))
     first = _FIRST.match(text)
     if not first:
@@ -81,7 +81,7 @@ def split(text: str) -> tuple[str, str] | None:
 
 
 def _whole_line(lines: list[str]) -> tuple[str, int]:
-    """The first line with those that continue it, and how many they are."""
+    """The first line joined with its continuation lines, and the number of lines joined."""
     line, used = lines[0], 1
     while True:
         stripped = line.rstrip()
@@ -104,12 +104,12 @@ def _one_line(text: str) -> str:
     """The text between triple quotes as one quoted word: its lines without comments, separated by commas."""
     pieces = [_COMMENT.sub("", piece).strip().rstrip(",\\").rstrip() for piece in text.split("\n")]
     joined = ", ".join(filter(None, pieces))
-    # The two quotes of a marker mean the same.
+    # Single and double quotes are equivalent in markers.
     return f"'{joined.replace(chr(39), chr(34))}'" if '"' in joined else f'"{joined}"'
 
 
 def _without_indent(text: str) -> str:
-    """The text without the indentation that its first line of code has."""
+    """The text without the indentation of its first line of code."""
     first = _CODE.search(text)
     indent = first["indent"] if first else ""
     return re.sub(f"^{indent}", "", text, flags=re.MULTILINE) if indent else text

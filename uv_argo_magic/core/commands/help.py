@@ -72,7 +72,7 @@ def _settings() -> list[str]:
 
 
 def explained(front_end: FrontEnd) -> dict[str, Command]:
-    """The commands that `explain` knows, by name: in a notebook, `run` is the cell's."""
+    """The commands that `explain` accepts, by name; in a notebook, `run` is `%%argo`."""
     cell = {"run": CELL, CELL.name: CELL} if front_end == "notebook" else {}
     return {**commands_in(front_end), **cell}
 
@@ -106,10 +106,10 @@ def _row(synopsis: str, text: str, indent: int = INDENT) -> list[str]:
 
 @frozen
 class Expected:
-    """What could complete a line: `fragment` is typed already, `candidates` are the words of the table that fit.
+    """The completions of a line: `candidates` are the words of the table that begin with `fragment`, the text so far.
 
-    `completer` names the completer of all other values; `given` are the values that the option has already, or the
-    part of the word in front of the fragment (`panel=`).
+    `completer` names the completer of all other values. `given` are the values that the option already has, or the
+    part of the word before the fragment (`panel=`).
     """
 
     fragment: str
@@ -119,7 +119,7 @@ class Expected:
 
 
 def expected(line: str, front_end: FrontEnd, *, cell: bool = False) -> Expected:
-    """What could complete a line, given without its `%%argo` (`cell`), `%argo` or `uv-argo`."""
+    """The completions of a line without its `%%argo` (`cell`), `%argo` or `uv-argo`."""
     tokens = tokenize(line, complete=False)
     open_token = tokens[-1] if tokens and tokens[-1].end == len(line) and not line[-1:].isspace() else None
     complete_tokens = tokens[:-1] if open_token else tokens
@@ -164,7 +164,7 @@ def _expected(command: Command, complete_tokens: Sequence[Token], fragment: str,
 
 
 def _open(option: Option, groups_so_far: Sequence[Group]) -> bool:
-    """Whether an option may still be given."""
+    """Whether the option can be given once more."""
     return option.kind in ("repeated", "values") or all(group.option is not option for group in groups_so_far)
 
 
@@ -183,7 +183,7 @@ def _within(option: Option, fragment: str, given: tuple[str, ...], flags: tuple[
     if option.completer == "resource":
         return _offer(fragment, tuple(f"{field.name}=" for field in fields(Resources)))
     if option.kind == "values" and (separator := re.search(r"[\s,][^\s,]*\Z", fragment)):
-        # A list in one word, or within a quote that is still open.
+        # The fragment is a list: `a,b`, or text in a quote that is still open.
         given = (*given, *re.split(r"[\s,]+", fragment[: separator.start()]))
         fragment = fragment[separator.start() + 1 :]
         flags = ()

@@ -1,13 +1,13 @@
 """The parser of a line: the tokenizer, the expansion of variables, and one reader for every command.
 
-argparse cannot read `--deps numpy pandas>=2 --push x`, JSON lists and notebook variables; hence a parser of our own.
+This is not argparse, because that cannot read `--deps numpy pandas>=2 --push x`, JSON lists and notebook variables.
 
 Rules:
 - A token that begins with a quote ends at the same quote followed by a space or the end, and is taken literally. The
   quote may also follow `--flag=` or `key=`. Every other token keeps its inner quotes.
 - A list of strings at the start of a token is one token, as JSON. There are no escapes and no comments.
-- Typographic quotes count as quotes, and a long dash in front of a name as the two of an option.
-- The tokens after an option of kind "values" belong to it, up to the next option; a quoted token beside a comparison
+- Typographic quotes are read as quotes, and a long dash before a name as `--`.
+- The tokens after an option of kind "values" belong to it, up to the next option. A quoted token next to a comparison
   (`python_version < '3.12'`) is part of a marker and keeps its quotes.
 - Only `$name` and `{name}` expand to the caller's value; `{"a": 1}`, `${HOME}`, `{x.y}` and `$5` stay as they are.
   `$$` is a dollar, `{{name}}` is `{name}`. An expanded value is data: it is never read as an option.
@@ -32,8 +32,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 Kind: TypeAlias = Literal["flag", "value", "values", "repeated", "name"]
-"""No value; one value, once; values up to the next option, repeats are joined; one value, repeatable; an identifier
-that may be left out, once."""
+"""The values that an option takes.
+
+- flag: none
+- value: one; the option can be given once
+- values: all up to the next option; if the option is repeated, they are joined
+- repeated: one; the option can be repeated
+- name: an identifier, which can be omitted; the option can be given once
+"""
 FrontEnd: TypeAlias = Literal["notebook", "terminal"]
 FRONT_ENDS: tuple[FrontEnd, ...] = ("notebook", "terminal")
 
@@ -42,9 +48,9 @@ FRONT_ENDS: tuple[FrontEnd, ...] = ("notebook", "terminal")
 class Option:
     """One option, or, without flags, the argument of a command.
 
-    `completer` names the completer of its values; `also` are names that other tools use for it; `default` is the value
-    where an option of kind "name" has none. A value that begins with one of `private` is expanded and never shown. A
-    `required` argument and the option `instead` exclude each other.
+    `completer` names the completer of its values. `also` are the names of the option in other tools. `default` is the
+    value of an option of kind "name" that is given without one. Values that begin with one of `private` are expanded
+    but never shown. A command takes either its `required` argument or the option `instead`, not both.
     """
 
     dest: str
@@ -73,7 +79,7 @@ class Command:
     options: tuple[Option, ...] = ()
     argument: Option | None = None
     rest: Option | None = None
-    """What everything behind `--` is, if the command takes it."""
+    """The argument after `--`, if the command has one."""
 
     def options_in(self, front_end: FrontEnd) -> tuple[Option, ...]:
         """The options that this front end has."""
@@ -82,7 +88,7 @@ class Command:
 
 @frozen
 class Token:
-    """One token: its text, and its source `raw` at `start:end` of the line; `literal`: it is quoted or a list."""
+    """One token: its text, and its source `raw` at `line[start:end]`. `literal` tokens are quoted, or a list."""
 
     text: str
     raw: str
@@ -93,10 +99,10 @@ class Token:
 
 @frozen
 class Line:
-    """A parsed line: the command, its argument, (dest, text) in order, and what each variable expanded to.
+    """A parsed line: the command, its argument, the options as (dest, text) in order, and the expanded variables.
 
-    `arguments` are the words of an argument of kind "values", `rest` those behind `--`; `columns` has the
-    position of each text that is part of the line as it is.
+    `arguments` are the words of an argument of kind "values", `rest` those after `--`. `columns` has the position of
+    each text that the line contains unchanged.
     """
 
     command: str
@@ -218,7 +224,7 @@ def _as_text(name: str, written: str, variables: Mapping[str, object], *, alone:
     if isinstance(value, str | int | float):
         return str(value)
     if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
-        # Alone, the unambiguous form; among other words, lines: both are forms of the requirements' grammar.
+        # A list on its own becomes JSON, which is unambiguous; among other words it becomes lines.
         return json.dumps(list(value), ensure_ascii=False) if alone else "\n".join(value)
     if hasattr(value, "__fspath__"):
         return str(value)
@@ -248,7 +254,7 @@ class Group:
 
 
 def find(options: Sequence[Option], word: str) -> tuple[Option, str, str | None] | None:
-    """The option of a token, its flag, and a value within the token (`--python=3.12`, `-p3.12`)."""
+    """The option of a token, its flag, and the value in the token, if any (`--python=3.12`, `-p3.12`)."""
     flag, equals, value = word.partition("=")
     by_flag = {flag: option for option in options for flag in option.flags}
     if flag in by_flag:
@@ -261,7 +267,7 @@ def find(options: Sequence[Option], word: str) -> tuple[Option, str, str | None]
 
 
 def _long_flag(word: str, options: Sequence[Option]) -> str:
-    """The long flag that begins with this word or with which it begins, or ""."""
+    """The long flag that is a prefix of this word, or begins with it; "" if there is none."""
     stem = re.match(r"[A-Za-z-]*", word)
     name = stem[0] if stem else ""
     for option in options:
@@ -272,7 +278,7 @@ def _long_flag(word: str, options: Sequence[Option]) -> str:
 
 
 def _unknown_option(word: str, options: Sequence[Option]) -> SpecError:
-    """The error for an unknown option, with the option or the setting that is probably meant."""
+    """The error for an unknown option, which suggests a similar option or setting."""
     name = word.lstrip("-")
     names = {flag.lstrip("-"): flag for option in options for flag in option.flags if flag.startswith("--")}
     also = {other: option.flags[-1] for option in options for other in option.also}
@@ -325,7 +331,7 @@ def groups(options: Sequence[Option], tokens: Sequence[Token]) -> Iterator[Group
 def read(
     command: Command, tokens: Sequence[Token], front_end: FrontEnd, variables: Mapping[str, object] | None = None
 ) -> Line:
-    """Parse the tokens of a command; without `variables` nothing expands.
+    """Parse the tokens of a command; without `variables` nothing is expanded.
 
     Raises:
         SpecError: an option is unknown, lacks its value or is given twice, or an argument is unexpected or missing.
@@ -379,7 +385,7 @@ def read(
 
 
 def _column(tokens: Sequence[Token]) -> int | None:
-    """Where the text of these tokens begins in the line; None if it is not there as it is."""
+    """The column of the text of these tokens; None if the line does not contain it unchanged."""
     if len(tokens) == 1 and tokens[0].text in tokens[0].raw:
         return tokens[0].start + tokens[0].raw.index(tokens[0].text)
     is_verbatim = all(not token.literal for token in tokens)
@@ -411,7 +417,7 @@ def _join(tokens: Sequence[Token], variables: Mapping[str, object] | None, expan
         elif len(tokens) == 1:
             pieces.append(expand(text, variables, expanded))
         else:
-            # The space in front keeps a list among other tokens from being expanded as the only one.
+            # With a space before it, a list is expanded as one of several words.
             pieces.append(expand(" " + text, variables, expanded)[1:])
     return " ".join(pieces)
 

@@ -149,7 +149,7 @@ SESSION = Option(
     dest="session", metavar="NAME", completer="session", help="name of the session (default: main)",
 )  # fmt: skip
 BACKEND_OPTIONS = (BACKEND, SET)
-"""Where to look for a run that this machine has not recorded."""
+"""The options that name the backend of a run that is not in the history."""
 
 CELL = Command(
     name="%%argo", help="run this cell with its own dependencies, in an isolated process or a pod",
@@ -334,10 +334,10 @@ def commands_in(front_end: FrontEnd) -> dict[str, Command]:
 
 
 def read_cell(line: str, variables: Mapping[str, object]) -> Line:
-    """The `%%argo` line; `names` are the notebook's variables.
+    """Parse the `%%argo` line; `variables` are the notebook's.
 
     Raises:
-        SpecError: the line is wrong.
+        SpecError: the line is invalid.
     """
     tokens = tokenize(line, before=len(CELL.name) + 1)
     if tokens and tokens[0].text in commands_in("notebook"):
@@ -347,19 +347,19 @@ def read_cell(line: str, variables: Mapping[str, object]) -> Line:
 
 
 def read_line(line: str, variables: Mapping[str, object]) -> Line:
-    """The `%argo` line; without a command it is help.
+    """Parse the `%argo` line; without a command it means help.
 
     Raises:
-        SpecError: the line is wrong.
+        SpecError: the line is invalid.
     """
     return _verb(tokenize(line, before=len("%argo ")), "notebook", variables)
 
 
 def read_argv(argv: Sequence[str]) -> Line:
-    """The arguments of the command line, as the shell passed them; no name expands.
+    """Parse the arguments of the command line, without expanding variables.
 
     Raises:
-        SpecError: the line is wrong.
+        SpecError: the line is invalid.
     """
     return _verb([Token(text=word, raw=word) for word in argv], "terminal", None)
 
@@ -392,11 +392,11 @@ Sets: TypeAlias = tuple[tuple[str, settings_parser.Value], ...]
 
 @frozen
 class RunOptions:
-    """The options of a run; "" and () where an option is not given, and None for `deps`."""
+    """The options of a run. An option that is not given is "" or (), and None for `deps`."""
 
     deps: str | None = None
     deps_column: int = field(default=0, compare=False)
-    """Characters of the cell's line in front of `deps`; 0 if `deps` is not part of such a line."""
+    """The column of `deps` in the `%%argo` line; 0 if it is not part of one."""
     requirements: tuple[str, ...] = ()
     python: str = ""
     backend: str = ""
@@ -421,7 +421,7 @@ def run_options(line: Line) -> RunOptions:
     """The options of a run, read and checked.
 
     Raises:
-        SpecError: a value that does not fit its option.
+        SpecError: an option has an invalid value.
     """
     if line.has("to") and not line.has("dry_run") and line.command not in ("lock", "bake"):
         raise SpecError(
@@ -500,7 +500,7 @@ def _name(flag: str, text: str) -> str:
 
 
 def _sets(line: Line) -> Sets:
-    """The settings of `--set`, and those with an option of their own."""
+    """The settings given by `--set`, and by options such as `--timeout`."""
     for text in line.each("set"):
         key, _, value = text.partition("=")
         flag = f"--{key.strip().replace('_', '-')}"
@@ -533,7 +533,7 @@ def resources(pairs: Iterable[tuple[str, str]]) -> Resources:
     """The resources of (kind, quantity) pairs, checked.
 
     Raises:
-        SpecError: an unknown kind, one that is given twice, or an invalid quantity.
+        SpecError: a kind is unknown or given twice, or a quantity is invalid.
     """
     kinds = [field_.name for field_ in fields(Resources)]
     quantities: dict[str, str] = {}
