@@ -1,6 +1,6 @@
 """Known vulnerabilities and malware of packages, from records in the OSV format (https://ossf.github.io/osv-schema/).
 
-Records come from others: a part that does not follow the schema matches nothing.
+Records are untrusted input: a part that does not follow the schema matches nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MALWARE = "MAL-"
 
 @frozen
 class Advisory:
-    """One record about one version of a package: its id, other ids of it, and later versions that fix it."""
+    """A known problem of one version of a package: its id, aliases, and the later versions that fix it."""
 
     id: str
     package: str
@@ -34,13 +34,13 @@ class Advisory:
 
     @property
     def is_malware(self) -> bool:
-        """Whether the package itself is the danger."""
+        """Whether the package is malware."""
         return self.id.startswith(MALWARE)
 
 
 @frozen
 class Source:
-    """Where records come from: the address of an OSV server, or a path of an offline copy; and the ids to ignore."""
+    """A source of records: the URL of an OSV server or the path of an offline copy, and the ids to ignore."""
 
     address: str
     ignored: frozenset[str] = frozenset()
@@ -50,13 +50,13 @@ class Source:
 
     @property
     def is_server(self) -> bool:
-        """Whether the address is that of a server."""
+        """Whether the records come from a server."""
         return self.address.startswith(("https://", "http://"))
 
 
 @frozen
 class Found:
-    """The advisories of a source about packages; or why there are none (`problem`)."""
+    """The advisories of a source, or the `problem` that prevented the look-up."""
 
     source: str
     advisories: tuple[Advisory, ...] = ()
@@ -67,7 +67,7 @@ def read_source(value: object) -> Source:
     """A source from TOML: an address, or a table with `source` and `ignore`.
 
     Raises:
-        ValueError: it is not one.
+        ValueError: the value is not a source.
     """
     data = {"source": value} if isinstance(value, str) else value
     if not isinstance(data, dict) or set(data) - {"source", "ignore"}:
@@ -79,7 +79,7 @@ def read_source(value: object) -> Source:
 
 
 def find(record: Mapping[str, Any], packages: Mapping[str, str]) -> Iterable[Advisory]:
-    """The advisories of a record about packages: their versions by canonical name."""
+    """The advisories of a record about these packages (canonical name -> version)."""
     if record.get("withdrawn"):
         return
     affected = record.get("affected")
@@ -93,7 +93,7 @@ def find(record: Mapping[str, Any], packages: Mapping[str, str]) -> Iterable[Adv
 
 
 def describe(record: Mapping[str, Any], name: str, fixed: tuple[str, ...] = ()) -> Advisory:
-    """A record as an advisory about a package; `fixed` are the versions that fix it."""
+    """The advisory of a record about a package; `fixed` are the versions that fix it."""
     aliases = record.get("aliases")
     summary = record.get("summary") or record.get("details") or ""
     return Advisory(
@@ -106,7 +106,7 @@ def describe(record: Mapping[str, Any], name: str, fixed: tuple[str, ...] = ()) 
 
 
 def distinct(advisories: Iterable[Advisory]) -> tuple[Advisory, ...]:
-    """Each problem once, with all of its ids: records of several databases name each other."""
+    """Merge advisories of different databases about the same problem; their records name each other."""
     kept: list[Advisory] = []
     for advisory in sorted(advisories, key=lambda advisory: (advisory.package, not advisory.is_malware, advisory.id)):
         ids = {advisory.id, *advisory.aliases}
@@ -120,7 +120,7 @@ def distinct(advisories: Iterable[Advisory]) -> tuple[Advisory, ...]:
 
 
 def _fixes(part: Mapping[str, Any], version: str) -> tuple[str, ...]:
-    """The versions after this one that fix the problem, the nearest first."""
+    """The later versions that fix the problem, in ascending order."""
     here = _version(version) or Version("0")
     fixes = {at: event["fixed"] for event in _events(part) if "fixed" in event and (at := _position(event)[0]) > here}
     return tuple(fixes[at] for at in sorted(fixes))
@@ -129,7 +129,7 @@ def _fixes(part: Mapping[str, Any], version: str) -> tuple[str, ...]:
 def _affects(part: Mapping[str, Any], version: str) -> bool:
     here = _version(version)
     if here is None:
-        return True  # the version of a URL is not always known: it may be any
+        return True  # the version of a direct URL can be unknown, and then may be affected
     versions = part.get("versions")
     if isinstance(versions, list) and here in map(_version, versions):
         return True
@@ -142,7 +142,7 @@ def _affects(part: Mapping[str, Any], version: str) -> bool:
 
 
 def _events(part: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The events of the version ranges of a part, each with one readable version."""
+    """The events of the version ranges of a part that have one valid version each."""
     ranges = part.get("ranges")
     found = []
     for one in ranges if isinstance(ranges, list) else ():
@@ -160,7 +160,7 @@ def _events(part: Mapping[str, Any]) -> list[dict[str, str]]:
 def _position(event: Mapping[str, str]) -> tuple[Version, bool]:
     ((key, value),) = event.items()
     version = _version(value)
-    assert version is not None  # noqa: S101 - `_events` has no other
+    assert version is not None  # noqa: S101 - `_events` yields only valid versions
     return version, key == "introduced"
 
 

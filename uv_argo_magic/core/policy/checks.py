@@ -1,6 +1,6 @@
-"""The checks of the rules: each gets one statement and the subject, and yields what is not allowed.
+"""The checks of the rules: each takes one statement and the subject, and yields violations.
 
-Rule: a check never allows anything: what no statement refuses is allowed.
+Rule: checks only refuse. Everything that no statement refuses is allowed.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 Check: TypeAlias = Callable[[Statement, Subject], Iterable[Violation]]
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 PYTORCH_INDEX = "pytorch"
-"""Stands for the index of PyTorch that uv uses with `torch_backend`."""
+"""The name for PyTorch's index, which uv uses with `torch_backend`."""
 DEFAULT_INDEX = "default"
-"""Stands for the index that uv uses where none is configured."""
+"""The name for the index that uv uses if none is configured."""
 
 LIMITS: dict[str, str] = {
     "install.max_time": "install_timeout",
@@ -48,7 +48,7 @@ def _violation(
     statement: Statement, sentence: str, action: str, *, package: str = "", subject: Subject | None = None
 ) -> Violation:
     path = subject.path(package) if subject and package else ()
-    # Names, reasons and summaries are texts of others.
+    # Names, reasons and summaries are untrusted text.
     return Violation(
         rule=statement.rule,
         origin=statement.origin,
@@ -64,7 +64,7 @@ def _label(package: Package) -> str:
 
 
 def _instead(subject: Subject, package: Package) -> str:
-    """What to do about a package that is not allowed in any version."""
+    """The hint for a package of which no version is allowed."""
     path = subject.path(package.name)
     return f"Remove or replace {path[0]}." if len(path) > 1 else f"Remove {package.name}, or use another package."
 
@@ -120,7 +120,7 @@ def trusted(statement: Statement, subject: Subject) -> Iterator[Violation]:
 
 
 def index_name(address: str) -> str:
-    """An address of an index for people."""
+    """The URL of an index, as messages show it."""
     return {DEFAULT_INDEX: "uv's default index", PYTORCH_INDEX: "uv's index of PyTorch"}.get(address, address)
 
 
@@ -130,7 +130,7 @@ def _index_use(trusted: tuple[str, ...]) -> str:
 
 
 def urls(*schemes: str) -> Check:
-    """The check of direct URLs of these schemes; "" stands for all others."""
+    """The check of direct URLs with these schemes; "" stands for all others."""
 
     def check_urls(statement: Statement, subject: Subject) -> Iterator[Violation]:
         allowed = cast("tuple[str, ...]", statement.value)
@@ -149,7 +149,7 @@ def urls(*schemes: str) -> Check:
 
 
 def _direct_urls(subject: Subject) -> Iterator[tuple[str, str]]:
-    """(name, URL) of everything that would be installed from an address and not from an index."""
+    """(name, URL) of every package that is installed from a direct URL."""
     settings = subject.spec.settings
     seen = set()
     for items in (
@@ -319,7 +319,7 @@ _SHOW_UNITS: dict[str, kinds.Show] = {
 
 
 def setting_limit(name: str, unit: str = "seconds") -> Check:
-    """The check that a setting is not above the limit, and is limited at all."""
+    """The check that a setting is neither above the limit nor unlimited."""
 
     def check_setting(statement: Statement, subject: Subject) -> Iterator[Violation]:
         value, most = float(getattr(subject.spec.settings, name)), kinds.number(statement)
@@ -335,7 +335,7 @@ def setting_limit(name: str, unit: str = "seconds") -> Check:
 
 
 def resource_limit(kind: str) -> Check:
-    """The check of what is requested; a run that requests nothing gets what the cluster gives by default."""
+    """The check of a resource request; a run without a request gets the cluster's default."""
 
     def check_resource(statement: Statement, subject: Subject) -> Iterator[Violation]:
         requested = getattr(subject.spec.resources, kind)
@@ -350,7 +350,7 @@ def resource_limit(kind: str) -> Check:
 
 
 def listed(what: str, settings: tuple[str, ...], find: Callable[[Subject], Iterable[str]]) -> Check:
-    """The check that everything the run names is in the list."""
+    """The check that the list has every name that the run uses."""
 
     def check_list(statement: Statement, subject: Subject) -> Iterator[Violation]:
         allowed = cast("tuple[str, ...]", statement.value)
@@ -358,7 +358,7 @@ def listed(what: str, settings: tuple[str, ...], find: Callable[[Subject], Itera
             if name and not any(patterns.glob(pattern, name) for pattern in allowed):
                 listed = f"Use one of: {', '.join(allowed)}." if allowed else f"Remove {' or '.join(settings)}."
                 yield _violation(statement, f"The {what} {name} is not allowed", listed)
-        # A patch can write anything into the workflow, also what this rule limits.
+        # A patch can change anything in the workflow, including what this rule limits.
         if subject.spec.settings.patch and "patch" in subject.uses:
             yield _violation(statement, f"The setting patch could change the {what}", "Remove the setting patch.")
 
@@ -387,7 +387,7 @@ def service_accounts(subject: Subject) -> Iterator[str]:
     settings = subject.spec.settings
     if "service_account" in subject.uses:
         yield settings.service_account
-        # Without a name, a token is that of the namespace's default account.
+        # Without a name, the token is that of the namespace's default account.
         if settings.service_account_token:
             yield settings.service_account or "default"
 
@@ -418,6 +418,6 @@ def session_limit(name: str, unit: str = "seconds") -> Check:
 
 
 def no_check(statement: Statement, subject: Subject) -> Iterator[Violation]:
-    """Nothing: the rule is not about what a run installs."""
+    """No check: the rule is not about the packages of a run."""
     del statement, subject
     yield from ()

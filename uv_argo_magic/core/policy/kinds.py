@@ -1,4 +1,4 @@
-"""The kinds of values of rules: how each is read from TOML, combined where several policies have it, and shown."""
+"""The types of the rules' values: how each is parsed from TOML, merged if several policies set it, and shown."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.policy.patterns import NamePattern
 
 Parser: TypeAlias = Callable[[object], Hashable]
-"""A value of TOML as a value of the rule. Raises ValueError or TypeError where it is not one."""
+"""Converts a TOML value to the rule's value. Raises ValueError or TypeError if it is invalid."""
 Merge: TypeAlias = Callable[[tuple[Statement, ...]], tuple[Statement, ...]]
-"""The statements that remain where several sources have the rule: the rest says less than these."""
+"""Drops statements of a rule that are implied by others, if several sources set the rule."""
 Show: TypeAlias = Callable[[Any], str]
-"""A value of the rule for people."""
+"""Formats a value of the rule for people."""
 
 
 @frozen
 class Kind:
-    """What the values of a rule are: how they are read, combined and shown to people."""
+    """The type of a rule's values: how they are parsed, merged and shown."""
 
     parse: Parser
     merge: Merge
@@ -39,12 +39,12 @@ def _strings(value: object) -> tuple[str, ...]:
 
 def _names(value: object) -> tuple[NamePattern, ...]:
     if not isinstance(value, list):
-        raise ValueError(value)  # noqa: TRY004 - one error for whatever is not valid
+        raise ValueError(value)  # noqa: TRY004 - one error for all invalid values
     return tuple(sorted(map(patterns.parse_name, value), key=lambda item: (str(item), item.reason)))
 
 
 def _true(value: object) -> bool:
-    """`true`; `false` would say what the absence of the rule says, and read as a permission."""
+    """Only `true`: `false` would have no effect, and would look like a permission."""
     if value is not True:
         raise ValueError(value)
     return True
@@ -63,7 +63,7 @@ def _count(value: object) -> float:
 
 
 def _foreign_lock(value: object) -> str:
-    """The only case that can be confirmed, so far."""
+    """Only "foreign-lock", so far the only question that a policy can require."""
     if value != "foreign-lock":
         raise ValueError(value)
     return "foreign-lock"
@@ -84,12 +84,12 @@ def _quantity(kind: str) -> Parser:
 
 
 def _all(statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
-    """All of them count."""
+    """Keep all statements."""
     return statements
 
 
 def smallest(statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
-    """The lowest limit; of two that are alike, the first."""
+    """Keep the lowest limit; of equal ones the first."""
     return tuple(sorted(statements, key=number)[:1])
 
 
@@ -98,7 +98,7 @@ def _largest(statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
 
 
 def _first(statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
-    """One of several that say the same."""
+    """Keep the first of equal statements."""
     return statements[:1]
 
 

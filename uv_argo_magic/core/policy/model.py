@@ -1,9 +1,9 @@
-"""A policy as data, the subject that it decides on, and its violations.
+"""A policy as data, the subject that is checked against it, and its violations.
 
 Rules:
-- A policy is a set of statements, each from one source. All of them hold: merging two policies is their union, so the
-  order of sources does not matter, and no source can allow what another one forbids.
-- What is checked is a `Subject`: plain data, collected by `policy/enforcement.py`.
+- A policy is a set of statements, each from one source, and all of them apply. Merging two policies is their union:
+  the order of sources does not matter, and no source can allow what another one forbids.
+- Checks see only a `Subject`: plain data, collected by `policy/enforcement.py`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @frozen
 class Statement:
-    """One rule with its value, as one source has it: "packages.blocked" of "/etc/uv-argo/policy.toml"."""
+    """A rule with its value in one source: "packages.blocked" of "/etc/uv-argo/policy.toml"."""
 
     rule: str
     value: Any
@@ -33,12 +33,12 @@ class Statement:
 
 @dataclass(frozen=True)
 class Policy:
-    """Statements, all of which hold; none: everything is allowed."""
+    """A set of statements that all apply; without statements everything is allowed."""
 
     statements: frozenset[Statement] = frozenset()
 
     def __or__(self, other: Policy) -> Policy:
-        """Both policies together: whatever one of them forbids is forbidden."""
+        """The union of both policies, which forbids everything that one of them forbids."""
         return Policy(self.statements | other.statements)
 
     def __bool__(self) -> bool:
@@ -57,9 +57,9 @@ class Policy:
 
 @frozen
 class Violation:
-    """What is not allowed: the rule, its source, one sentence, and one on what to do.
+    """A broken rule: its name, its source, one sentence on the problem, and one on what to do.
 
-    `package` is the name of the package that it is about, or ""; `path` leads from a requested package to it.
+    `package` is the name of the affected package, or ""; `path` leads from a requested package to it.
     """
 
     rule: str
@@ -69,7 +69,7 @@ class Violation:
     package: str = ""
     path: tuple[str, ...] = ()
     is_question: bool = False
-    """A user may answer it: nothing is forbidden."""
+    """The user can confirm the run instead."""
 
     @property
     def text(self) -> str:
@@ -80,11 +80,11 @@ class Violation:
 
 @frozen
 class Subject:
-    """What a policy decides on: a run before its resolution (`resolution` is None) or after it.
+    """The run that is checked, before its resolution (`resolution` is None) or after it.
 
-    `installs` are the `%pip` lines of the cell with their locks. `indexes` are the addresses of all indexes that uv may
-    use, `insecure_hosts` those whose certificates it does not check. `uses` names the settings that the backend uses,
-    `images` the images of its containers. Times are Unix seconds. `recent_installs` is None if none are counted.
+    `installs` are the `%pip` lines of the cell with their locks. `indexes` are the URLs of all indexes that uv may use.
+    `insecure_hosts` are the hosts whose certificates uv does not check. `uses` are the settings that the backend uses,
+    `images` the images of its containers. Times are Unix seconds. `recent_installs` is None if they are not counted.
     """
 
     spec: RunSpec
@@ -97,13 +97,13 @@ class Subject:
     now: float = 0.0
     recent_installs: int | None = None
     question: str = ""
-    """What a user has to confirm; "": nothing."""
+    """The question that the user has to confirm, or ""."""
     advisories: tuple[Found, ...] = ()
     """Known vulnerabilities of the packages, one item for each source that a policy names."""
 
     @property
     def packages(self) -> tuple[Package, ...]:
-        """All packages that are installed; before the resolution those that are requested, with exact versions only."""
+        """All packages to install; before the resolution, the requested ones, with a version only if it is exact."""
         if not isinstance(self.resolution, Lock):
             return tuple(self._requested()) if self.resolution is None else ()
         locks = (self.resolution, *(lock for _, lock in self.installs))
@@ -111,12 +111,12 @@ class Subject:
 
     @property
     def visible(self) -> tuple[Package, ...]:
-        """All packages that the cell can import as far as they are known: installed, or used from its image."""
+        """All known packages that the cell can import: those installed, and those used from its image."""
         preinstalled = self.resolution.base_packages if isinstance(self.resolution, Lock) else ()
         return (*self.packages, *(Package(name=name, version=version) for name, version in preinstalled))
 
     def path(self, name: str) -> tuple[str, ...]:
-        """What leads to this package, as far as it is known: a `%pip` line, and the packages from a requested one."""
+        """The known path to this package: a `%pip` line, then the packages from a requested one on."""
         found = path_to(self.packages, name)
         lines = (f"%pip {argument}" for argument, lock in self.installs if name in {one.name for one in lock.packages})
         line = next(lines, "")
@@ -130,7 +130,7 @@ class Subject:
 
 
 def path_to(packages: Sequence[Package], name: str) -> tuple[str, ...]:
-    """The shortest way from a requested package to the package of this name; only the name where none is known."""
+    """The shortest path from a requested package to the package with this name; only the name if none is known."""
     dependents = {package.name: package.via for package in packages}
     requested = {package.name for package in packages if package.requested}
     steps: dict[str, str] = {name: ""}
@@ -153,5 +153,5 @@ def _walk(steps: Mapping[str, str], start: str) -> Iterator[str]:
 
 
 def merged(policies: Iterable[Policy]) -> Policy:
-    """All policies together."""
+    """The union of all policies."""
     return Policy(frozenset(statement for policy in policies for statement in policy.statements))

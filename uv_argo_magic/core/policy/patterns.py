@@ -2,7 +2,7 @@
 
 Rules:
 - Names of packages are compared in canonical form: `Foo_Bar` and `foo.bar` are `foo-bar`.
-- A wildcard in an address does not leave its part: `https://*.example.com/simple` does not match another host whose
+- A wildcard in a URL matches only within its part: `https://*.example.com/simple` does not match another host whose
   path contains `.example.com`.
 """
 
@@ -22,18 +22,18 @@ _PORTS = {"http": 80, "https": 443}
 
 @frozen
 class NamePattern:
-    """Packages by name and version: a canonical name with wildcards, and a version specifier ("": every version)."""
+    """A pattern for packages: a canonical name with wildcards, and a version specifier ("": every version)."""
 
     name: str
     versions: str = ""
     reason: str = ""
 
     def matches(self, name: str, version: str) -> bool:
-        """Whether a package matches; an unknown version ("") may be any."""
+        """Whether a package matches; an unknown version ("") matches every specifier."""
         return glob(self.name, name) and self.has(version)
 
     def has(self, version: str) -> bool:
-        """Whether the version, which may be unknown (""), is one of these."""
+        """Whether a version, or an unknown one (""), matches the specifier."""
         if not self.versions or not version:
             return True
         try:
@@ -49,7 +49,7 @@ def parse_name(value: object) -> NamePattern:
     """A pattern from TOML: "numpy", "corp-*", "numpy>=2", or a table with `name`, `versions` and `reason`.
 
     Raises:
-        ValueError: it is not one.
+        ValueError: the value is not a pattern.
     """
     if isinstance(value, str):
         match = re.match(r"[^<>=!~\s\[]+", value)
@@ -73,7 +73,7 @@ def _name_pattern(name: str, versions: str, reason: str) -> NamePattern:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(value)  # noqa: TRY004 - one error for whatever is not a pattern
+        raise ValueError(value)  # noqa: TRY004 - one error for all invalid patterns
     return value
 
 
@@ -84,7 +84,7 @@ def glob(pattern: str, text: str) -> bool:
 
 
 def url_matches(pattern: str, url: str) -> bool:
-    """Whether an address matches scheme, host, port and path of a pattern; credentials do not count."""
+    """Whether scheme, host, port and path of a URL match a pattern; credentials are ignored."""
     try:
         allowed, given = _parts(pattern), _parts(url)
     except ValueError:  # an invalid port
@@ -93,7 +93,7 @@ def url_matches(pattern: str, url: str) -> bool:
 
 
 def _parts(url: str) -> tuple[str, str, str, str] | None:
-    """Scheme, host, port and path; None if the path could be read in more than one way."""
+    """Scheme, host, port and path; None if the path is ambiguous."""
     parts = urlsplit(url.strip())
     scheme = parts.scheme.lower()
     path = unquote(parts.path)

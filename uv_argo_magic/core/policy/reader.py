@@ -1,6 +1,6 @@
-"""The text of a policy file as a Policy.
+"""The parser of policy files.
 
-A file that cannot be read in full is an error: a rule with a slip in its name would otherwise not hold.
+Anything unknown in a file is an error, because a rule with a misspelled name would not apply.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 def read(text: str, origin: str) -> Policy:
-    """The policy of a file; `origin` names it to users.
+    """The policy in the text of a file; `origin` is the name of the file in messages.
 
     Raises:
-        PolicyError: it is not TOML, or a rule is unknown or has an invalid value.
+        PolicyError: the text is not TOML, or a rule is unknown or has an invalid value.
     """
     try:
         data = tomllib.loads(text)
@@ -74,7 +74,7 @@ def _invalid(error: SpecError, origin: str) -> PolicyError:
 
 
 def limited(spec: RunSpec, policy: Policy) -> RunSpec:
-    """The spec with the limits of the policy, where a setting has its default, or no limit."""
+    """The spec with settings that are unlimited, or have their default, lowered to the limits of the policy."""
     defaults = {field.name: field.default for field in fields(Settings)}
     settings = spec.settings
     for name, setting in LIMITS.items():

@@ -1,9 +1,9 @@
 """Every rule of a policy: one table with its name, its parser, how statements of it combine, its check and its help.
 
 Rules:
-- What no statement refuses is allowed. A new statement can therefore only forbid more.
-- `early` rules must hold before uv runs: uv would contact an index, download from an address, or build.
-- A rule that is absent from a file forbids nothing, but for those with a `default`: a file without them forbids them.
+- Everything that no statement refuses is allowed, so a new statement can only forbid more.
+- `early` rules are checked before uv runs, because uv would contact an index, download from a URL, or build.
+- A rule that is missing from a file has its `default` there; without a default it forbids nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @frozen
 class Rule:
-    """One rule; `sentence` is its help, `example` a value in TOML, `default` its value where a file lacks it."""
+    """One rule; `sentence` is its help, `example` a TOML value, `default` its value in files without the rule."""
 
     name: str
     sentence: str
@@ -32,12 +32,12 @@ class Rule:
     default: Hashable = None
 
     def in_force(self, policy: Policy) -> tuple[Statement, ...]:
-        """The statements of this rule that count."""
+        """The statements of this rule after merging."""
         return self.kind.merge(policy.of(self.name))
 
 
 def check(policy: Policy, subject: Subject) -> tuple[Violation, ...]:
-    """Everything of the subject that the policy does not allow, by rule."""
+    """The violations of the policy by the subject, in the order of the rules."""
     found = [
         violation
         for rule in RULES.values()
