@@ -1,7 +1,7 @@
-"""An append-only, immutable sequence: `add` takes constant time and returns another one.
+"""An append-only, immutable sequence: `add` takes constant time and returns a new log.
 
-A tuple would be copied at each output of a cell; a list could change within a state that was handed on. Logs that
-grow out of each other share one list, and each reads only its own length of it.
+A tuple would be copied at each output of a cell, and a list inside a shared state could change. A log and the logs
+made from it by `add` share one list, of which each reads only its own length.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class AppendLog(Sequence[T], Generic[T]):
     def add(self, item: T) -> AppendLog[T]:
         """This log with one more item."""
         new: AppendLog[T] = AppendLog.__new__(AppendLog)
-        # Another log may have added items to the shared list already; then this one needs a copy.
+        # Copy the shared list if another log has already added items to it.
         new._items = self._items if len(self._items) == self._length else self._items[: self._length]
         new._items.append(item)
         new._length = self._length + 1

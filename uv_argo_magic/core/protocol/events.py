@@ -1,11 +1,11 @@
 """The events of a run, and `decode`, which reads them from log text. The guest's `log_writer.py` is the writer.
 
 Rules:
-- Log text is whole lines. A line of `@uv-argo:NONCE ` and a JSON object is a record; every other line is the user's
-  stdout, and adjacent ones become one `Lines`.
-- (boot, n) identifies a line: boot is random for each process start, n counts every line, including raw ones. Records
-  contain theirs; `state.step` counts the raw lines.
-- The fields of a record are read by the types of its class; a field without a default is required.
+- A log consists of whole lines. A line with `@uv-argo:NONCE ` and a JSON object is a record. Every other line is a raw
+  line of the user's stdout; adjacent raw lines become one `Lines`.
+- (boot, n) identifies a line: boot is random for each process start, n counts all lines. A record contains both; for
+  raw lines, `state.step` counts n.
+- The types of a record's class determine how its fields are read; a field without a default is required.
 - `decode` accepts any text: an invalid record becomes `Unreadable`.
 """
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 PREFIX = "@uv-argo:"
 PROTOCOL = 1
 MAX_RECORD = 1 << 30
-"""Bytes of a compressed record's JSON."""
+"""Maximum bytes of the JSON of a compressed record."""
 UNREACHABLE = "Unreachable"
-"""The phase of a run that continues, while its backend does not respond."""
+"""The phase while the backend does not respond; the run continues."""
 PULLING = "Pulling"
-"""The phase of a run that waits for an image."""
+"""The phase while an image is pulled."""
 NOT_STARTED = "NotStarted"
 """The phase of a run that ended because it could not start."""
 
@@ -39,11 +39,11 @@ Stream: TypeAlias = Literal["stdout", "stderr"]
 Bundle: TypeAlias = Annotated[tuple[tuple[str, str], ...], "mimebundle"]
 """A mimebundle: (mime type, JSON text of its data), sorted by type; frozen and comparable."""
 Variables: TypeAlias = Annotated[tuple[tuple[str, str, int, str], ...], "variables"]
-"""(name, type, bytes, shape) of each variable; 0 bytes and an empty shape are unknown."""
+"""(name, type, bytes, shape) of each variable; 0 bytes and an empty shape mean unknown."""
 Sent: TypeAlias = tuple[tuple[str, str, int, str], ...]
 """(name, type, bytes, form) of each pushed value; the form is plain, pickled or sealed."""
 Json: TypeAlias = Annotated[str, "JSON object"]
-"""An object of a record, kept as its JSON text; frozen and comparable."""
+"""A JSON object in a record, stored as text, so that it is immutable and comparable."""
 
 
 @frozen
@@ -66,7 +66,7 @@ class Record:
 class Hello(Record):
     """The supervisor started: its Python ("3.12.1"), platform, process id, and the protocol it speaks.
 
-    `after` is the boot that it continues: the one that installed, in an init container.
+    `after` is the boot that it continues: that of the init container which installed the packages.
     """
 
     protocol: int
@@ -86,21 +86,21 @@ class PhaseStarted(Record):
 
 @frozen
 class Note(Record):
-    """One sentence for the user, for example that the Python is not the lock's."""
+    """One sentence for the user, for example that the Python differs from the lock's."""
 
     text: str
 
 
 @frozen
 class InstallLog(Record):
-    """Output of uv, as opposed to that of the cell."""
+    """Output of uv."""
 
     text: str
 
 
 @frozen
 class Progress(Record):
-    """Of `of` packages, `done` are downloaded; of those that are larger, `bytes` of `size` bytes so far."""
+    """The download so far: `done` of `of` packages, and `bytes` of the `size` bytes of the large ones."""
 
     done: int
     of: int
@@ -110,7 +110,7 @@ class Progress(Record):
 
 @frozen
 class Locked(Record):
-    """The guest resolved the requirements: a Lock as JSON."""
+    """The guest resolved the requirements; the lock is a `Lock` as JSON."""
 
     lock: str
 
@@ -152,17 +152,17 @@ class Result(Record):
 
 @frozen
 class ClearOutput(Record):
-    """The user's code cleared the output; with `wait`, when the next output comes."""
+    """The cell cleared the output; with `wait`, as soon as there is new output."""
 
     wait: bool = False
 
 
 @frozen
 class Value(Record):
-    """A pulled variable: its encoded text (core/protocol/values.py) or the file that has it, or the problem.
+    """A pulled variable: its encoded text (core/protocol/values.py), the file that contains it, or the problem.
 
-    `size` is in bytes, `digest` the SHA-256 of the text, or of the file of a sealed value. `sealed`: it is a pickle.
-    `view` is how a value looks that is sealed, or that the notebook has no library for.
+    `size` is in bytes, `digest` the SHA-256 of the text, or of the file of a sealed value. A `sealed` value is a
+    pickle. `view` is a preview of a value that is sealed, or whose library the notebook lacks.
     """
 
     name: str
@@ -178,7 +178,7 @@ class Value(Record):
 
 @frozen
 class Files(Record):
-    """The files that the cell left in its folder: the first as (path, bytes), their number and bytes together."""
+    """The files that the cell left in its folder: the first ones as (path, bytes), their number and total bytes."""
 
     files: tuple[tuple[str, str], ...]
     count: int
@@ -194,14 +194,14 @@ class Raised(Record):
 
 @frozen
 class Heartbeat(Record):
-    """The supervisor is alive; resident bytes of the processes it runs."""
+    """The supervisor is alive; with the resident bytes of its processes."""
 
     rss: int = 0
 
 
 @frozen
 class Snapshot(Record):
-    """The log budget is used up: lines and bytes omitted so far, and the newest of them."""
+    """The log budget is used up: the number of lines and bytes omitted so far, and the newest of these lines."""
 
     lines: int
     bytes: int
@@ -227,7 +227,7 @@ class Dropped(Record):
 
 @frozen
 class Question(Record):
-    """The cell asks the user (`input()`), or for a `password` (`getpass()`), and waits for the answer."""
+    """The cell waits for input from the user (`input()`), or for a `password` (`getpass()`)."""
 
     prompt: str
     password: bool = False
@@ -235,9 +235,9 @@ class Question(Record):
 
 @frozen
 class SessionVariables(Record):
-    """The variables of the session after the cell, `total` of them, of which `items` are the newest; and its memory.
+    """The newest variables of the session after the cell, and their `total` number.
 
-    `rss` are the resident bytes of the interpreter.
+    `rss` is the resident memory of the interpreter in bytes.
     """
 
     items: Variables = ()
@@ -247,7 +247,7 @@ class SessionVariables(Record):
 
 @frozen
 class SessionEnded(Record):
-    """The session ended with this cell, for this reason; its variables are lost."""
+    """The session ended with this cell; its variables are lost."""
 
     reason: str
 
@@ -266,9 +266,9 @@ class Exited(Record):
 
 @frozen
 class Part(Record):
-    """Piece `j` of `of` of a record too long for one line.
+    """Piece number `j` of `of` pieces of a record that is too long for one line.
 
-    The pieces of one `id` join to its JSON, or with `z` to base64(zlib(JSON)).
+    Joined, the pieces with the same `id` are the JSON of the record, or with `z` base64(zlib(JSON)).
     """
 
     id: str
@@ -288,7 +288,7 @@ class Unreadable:
 
 @frozen
 class Preparing:
-    """The target is found and the packages are resolved, before anything is submitted; `sent` as in Submitted."""
+    """The target and the packages are being determined, before the run is submitted; `sent` as in Submitted."""
 
     t: float
     sent: Sent = ()
@@ -347,7 +347,7 @@ class StopFailed:
 
 @frozen
 class LocalName:
-    """What this side has under a name that the cell lacks.
+    """Something in the notebook, or next to it, with a name that the cell lacked.
 
     `kind` is "variable", "definition" (a function or class), "module" or "file"; `detail` is the module's own name, or
     the file and its folder ("utils.py is next to the notebook").
@@ -360,7 +360,7 @@ class LocalName:
 
 @frozen
 class FoundHere:
-    """The names that the cell lacked and this side has."""
+    """The names that the cell lacked and the notebook has."""
 
     names: tuple[LocalName, ...]
 
@@ -377,7 +377,7 @@ AnyRecord: TypeAlias = (
     | Value | Files | Raised | Heartbeat | Snapshot | Skipped | Dropped | Question | SessionVariables | SessionEnded
     | Exited | Part
 )  # fmt: skip
-"""Everything that the guest writes as a record."""
+"""Any record that the guest writes."""
 Event: TypeAlias = (
     AnyRecord
     | Lines
@@ -394,7 +394,7 @@ Event: TypeAlias = (
 
 
 class _InvalidField(ValueError):
-    """A field is not of its type; the message says what it is not."""
+    """A field has the wrong type; the message names the expected one."""
 
 
 def _text(value: object) -> str:
@@ -470,7 +470,7 @@ _READERS: dict[object, Callable[[object], object]] = {
     tuple[tuple[str, str], ...]: _pairs,
     Variables: _variables,
 }
-"""Type of a field -> what reads and checks its value."""
+"""Type of a field -> the function that reads and checks its value."""
 
 _CLASSES: dict[str, type[Record]] = {
     "hello": Hello,
@@ -499,7 +499,7 @@ _CLASSES: dict[str, type[Record]] = {
 }
 
 KINDS = tuple(_CLASSES)
-"""Every kind of record; docs/protocol.md and the contract test name each."""
+"""Every kind of record; docs/protocol.md and the contract test list them all."""
 
 _STAMP_KEYS = {"boot": "b", "n": "n", "t": "t"}
 """Field of every record -> its key; every other field is its own key."""
@@ -507,7 +507,7 @@ _STAMP_KEYS = {"boot": "b", "n": "n", "t": "t"}
 
 @functools.cache
 def _fields(kind: str) -> tuple[tuple[str, str, Callable[[object], object], object], ...]:
-    """Each field of a kind of record as (name, key, reader, default); made when the first one is read."""
+    """Each field of a kind of record as (name, key, reader, default)."""
     cls = _CLASSES[kind]
     hints = get_type_hints(cls, include_extras=True)
     return tuple(
@@ -525,7 +525,7 @@ _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def _escaped(value: Any) -> Any:
-    """The JSON value with each unpaired surrogate written as its escape: front ends and files take none."""
+    """The JSON value with unpaired surrogates escaped, because front ends and files do not accept them."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, list):
@@ -536,7 +536,7 @@ def _escaped(value: Any) -> Any:
 
 
 def record(text: str, line: str = "") -> AnyRecord | Unreadable:
-    """One record from its JSON; `Unreadable` where it is not a record of this version."""
+    """Parse the JSON of one record; `Unreadable` if it is not a valid record of this version."""
     try:
         data = json.loads(text)
         if _SURROGATE.search(text):
@@ -561,7 +561,7 @@ def record(text: str, line: str = "") -> AnyRecord | Unreadable:
 
 
 def joined(text: str, *, packed: bool) -> AnyRecord | Unreadable:
-    """The record whose pieces are joined to this text."""
+    """Parse the joined pieces of a record."""
     if packed:
         unpacker = zlib.decompressobj()
         try:
@@ -574,7 +574,7 @@ def joined(text: str, *, packed: bool) -> AnyRecord | Unreadable:
 
 
 def exit_reason(text: str, nonce: str) -> str:
-    """The reason of the last exit record in log text (whole lines); "" without one, "?" if the reason is unknown."""
+    """The reason of the last exit record in log text (whole lines); "" if there is none, "?" if it is not known."""
     prefix = f"{PREFIX}{nonce} "
     reason = ""
     for line in text.split("\n"):
@@ -596,11 +596,11 @@ def starts(text: str, nonce: str) -> tuple[str, ...]:
 
 
 def decode(text: str, nonce: str) -> Iterator[Event]:
-    """Read log text (whole lines; the last one may lack its newline) of the guest with this `nonce`."""
+    """Parse log text of the guest with this `nonce`: whole lines, of which the last may lack its newline."""
     prefix = f"{PREFIX}{nonce} "
-    start = at = 0  # `start` is that of the raw lines not yet yielded
+    start = at = 0  # `start`: of the raw lines that were not yielded yet
     while (at := text.find(prefix, at)) >= 0:
-        if at and text[at - 1] != "\n":  # within a line of the user's
+        if at and text[at - 1] != "\n":  # inside a raw line
             at += len(prefix)
             continue
         if at > start:

@@ -1,6 +1,6 @@
-"""The log of one run from several copies of it: the session's channel, sent again after it broke, and the pod's log.
+"""Merge copies of one run's log: those received over the channel, before and after it broke, and the pod's log.
 
-Rule: (boot, n) identifies a line, so two copies that differ in one are a ProtocolError.
+Rule: (boot, n) identifies a line. Two copies with different text for a line raise ProtocolError.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ def split_lines(text: str) -> list[str]:
 
 
 class MergedLog:
-    """The lines of one process start, in order, each once. `received` is the number of the last one.
+    """The lines of one process start, in order and without duplicates. `received` is the number of the last one.
 
-    With `has_one_copy`, lines that come again are not compared, which takes less time.
+    With `has_one_copy`, repeated lines are not compared, which is faster.
     """
 
     def __init__(self, *, has_one_copy: bool = False) -> None:
         self.received = 0
         self._has_one_copy = has_one_copy
-        self._sums = array("L")  # of each line; 0: it did not come
+        self._sums = array("L")  # a checksum of each line; 0: it was not received
 
     def add(self, text: str, first: int) -> str:
-        """The new lines of a copy, whose lines begin with number `first`; those between are taken as missing.
+        """The new lines of a copy whose first line has number `first`; earlier lines not received yet are skipped.
 
         Raises:
-            ProtocolError: a line is another one than in the copy before.
+            ProtocolError: a line differs from the one in an earlier copy.
         """
         if self._has_one_copy:
             known = max(0, self.received + 1 - first)
@@ -61,15 +61,15 @@ class MergedLog:
         return "".join(new)
 
     def skip(self, last: int) -> None:
-        """Lines up to number `last` do not come."""
+        """Treat the lines up to number `last` as missing."""
         if not self._has_one_copy:
             self._sums.extend([0] * (last - self.received))
         self.received = max(self.received, last)
 
     def fill(self, kept: str, last: int, *, nonce: str, boot: str, reason: str) -> str:
-        """What to show for lines up to number `last` that did not come: the records that were kept, and gaps.
+        """The text to show for lines up to number `last` that were not received: the `kept` records, and gaps.
 
-        `kept` are records, some of which stand for others (`dropped`); `reason` is for lines of which none stands.
+        Some `kept` records are `dropped` ones, which replace other lines and have a reason; `reason` is for the rest.
         """
         shown = []
         for line in split_lines(kept):
@@ -94,19 +94,19 @@ class MergedLog:
 
 
 class EarlyCopy:
-    """A copy of a log that comes early, and the log itself; both from their first line on. `nonce` is the run's.
+    """Merges a log with an early copy of it; both are complete from the first line on. `nonce` is the run's.
 
-    The log may have lines of other programs too; those that come after the copy are left out.
+    The log can also contain lines of other programs. They are left out while the log is behind the copy.
     """
 
     def __init__(self, nonce: str) -> None:
         self._prefix = f"{ev.PREFIX}{nonce} "
-        self._early: deque[str] = deque()  # lines that the log must have yet
-        self._log: deque[str] = deque()  # lines that the copy must have yet
+        self._early: deque[str] = deque()  # lines that the log has not had yet
+        self._log: deque[str] = deque()  # lines that the copy has not had yet
         self._has_ended = False
 
     def add_early(self, text: str) -> str:
-        """The new lines of the copy.
+        """Add text of the copy, and return the lines that are new.
 
         Raises:
             ProtocolError: it differs from the log.
@@ -123,7 +123,7 @@ class EarlyCopy:
         return "".join(new)
 
     def add_log(self, text: str) -> str:
-        """The new lines of the log.
+        """Add text of the log, and return the lines that are new.
 
         Raises:
             ProtocolError: it differs from the copy.
@@ -139,12 +139,12 @@ class EarlyCopy:
         return "".join(new)
 
     def end_early(self) -> None:
-        """The copy has ended, perhaps before the log."""
+        """End the copy, which can be before the log ends."""
         self._has_ended = True
         self._log.clear()
 
     def _is_next(self, lines: deque[str], line: str) -> bool:
-        """Whether a line of one is the next of the other; False: the log has a line of another program."""
+        """Whether the line is the next one in `lines`; False if it is a line of another program in the log."""
         expected = lines[0]
         if line == expected:
             return True
@@ -158,26 +158,26 @@ class EarlyCopy:
 
 
 class SessionLog:
-    """The lines of one run in the log of its session's pod, which may lack its beginning; `nonce` is the run's.
+    """The lines of one run in the log of its session's pod, which can lack its beginning; `nonce` is the run's.
 
-    The records of a cell that waits are between those of the one that runs. A raw line belongs to the latter. Its
-    number is certain once the next record is read; if the log `is_live`, lines are given before.
+    Records of waiting cells can be between those of the running cell. Raw lines belong to the running cell. The number
+    of a raw line is certain only once the next record is read; for an `is_live` log, lines are returned before that.
     """
 
     def __init__(self, nonce: str, *, is_live: bool = False) -> None:
         self.has_ended = False
-        """The run's exit record was read."""
+        """Whether the run's exit record was read."""
         self.boot = ""
-        """That of the run's records, once one was read."""
+        """The boot of the run; "" before its first record."""
         self._nonce = nonce
         self._is_live = is_live
-        self._running: str | None = None  # the nonce of the cell that runs; "": none, None: not known yet
+        self._running: str | None = None  # nonce of the running cell; "": none, None: unknown
         self._waiting: set[str] = set()  # nonces of cells that were sent after the log begins
         self._last = 0
         self._raw: list[str] = []
 
     def feed(self, text: str) -> list[tuple[int, str]]:
-        """The run's lines in the next whole lines of the log: (number of the first, text) of adjacent ones."""
+        """The run's lines in the next whole lines of the log, as (number of the first line, text)."""
         found: list[tuple[int, str]] = []
         for line in split_lines(text):
             match = _RECORD.match(line)
@@ -197,12 +197,12 @@ class SessionLog:
         if isinstance(event, ev.Hello):
             self._waiting.add(nonce)
         elif self._running is None and nonce not in self._waiting and not isinstance(event, ev.Note):
-            self._running = nonce  # it ran already where the log begins
+            self._running = nonce  # it was already running where the log begins
         if self._running not in (None, self._nonce):
             self._raw.clear()
         if nonce == self._nonce:
             missing = event.n - 1 - self._last
-            # Other programs may have written lines as well; where a log lacks some is not known.
+            # There can be more raw lines than numbers, if other programs write to the log, or fewer, if it has gaps.
             del self._raw[0 if self._last and len(self._raw) < missing else max(0, missing) :]
             self._take(found, event.n - len(self._raw))
             found.append((event.n, line))
@@ -223,6 +223,6 @@ class SessionLog:
 
 
 def dropped(nonce: str, boot: str, last: int, lines: int, reason: str) -> str:
-    """A record for `lines` lines up to number `last`, which a copy of the log does not have."""
+    """A record that replaces `lines` missing lines, of which the last has number `last`."""
     fields = {"lines": lines, "reason": reason, "k": "dropped", "b": boot, "n": last, "t": 0.0}
     return f"{ev.PREFIX}{nonce} {json.dumps(fields)}\n"

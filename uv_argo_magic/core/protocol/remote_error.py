@@ -1,8 +1,8 @@
 """RemoteError: the cell's exception, read from the `error` record and validated.
 
 Rules:
-- Data only: remote_traceback/rebuild.py creates and raises the exception.
-- An invalid field is a ProtocolError; nothing is guessed.
+- This is only data; remote_traceback/rebuild.py creates and raises the exception.
+- An invalid field raises ProtocolError; nothing is guessed.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ Fields: TypeAlias = dict[str, object]
 
 @frozen
 class Frame:
-    """One place in the code. `line` and `end_line` count from 1, `col` and `end_col` are UTF-8 bytes from 0.
+    """A position in the code. `line` and `end_line` count from 1; `col` and `end_col` are UTF-8 bytes, from 0.
 
-    In a frame of the cell (`cell`) line 1 is the `%%argo` line of the notebook's cell; any other frame has the `lines`
-    around it, starting at line `first`. Positions are None if that Python has none.
+    In a frame of the cell (`cell`), line 1 is the `%%argo` line. Any other frame contains the source `lines` around its
+    position, starting at line `first`. Positions are None if the pod's Python does not provide them.
     """
 
     file: str
@@ -58,11 +58,11 @@ class Syntax:
 class RemoteError:
     """An exception of the cell.
 
-    `mro` are the names of its builtin classes, nearest first, `bases` (module, qualified name) of its other classes,
-    beginning with its own. `packed_args` is the JSON text of its arguments, empty if
-    they could not be sent; `attributes` are (name, JSON text). `order` are the indexes of `frames` in the traceback,
-    outermost first, with repeats, without `omitted` entries. `members` is None except for exception groups. `missing`
-    are modules that the cell imports and that were not found, of an ImportError that ended the cell.
+    `mro` are the names of its builtin base classes, nearest first. `bases` are (module, qualified name) of its other
+    classes, beginning with its own. `packed_args` is the JSON text of its arguments, or "" if they could not be sent.
+    `attributes` are (name, JSON text). The traceback is `order`: indexes of `frames`, outermost first, with repeats
+    and without the `omitted` entries. `members` is None except for exception groups. For an ImportError that ended
+    the cell, `missing` are all modules that the cell imports and that were not found.
     """
 
     ename: str
@@ -86,14 +86,14 @@ class RemoteError:
     missing: tuple[str, ...] = ()
 
     def args(self) -> tuple[object, ...] | None:
-        """The arguments, decoded at each call; None if they could not be sent or cannot be decoded here."""
+        """The arguments, decoded at each call; None if they could not be sent or decoded."""
         if not self.packed_args:
             return None
         decoded = _value(self.packed_args)
         return tuple(decoded[0]) if decoded and isinstance(decoded[0], list) else None
 
     def attribute_values(self) -> dict[str, object]:
-        """The attributes that can be decoded here."""
+        """The attributes that can be decoded in the notebook."""
         attributes = ((name, _value(text)) for name, text in self.attributes)
         return {name: decoded[0] for name, decoded in attributes if decoded}
 
@@ -102,7 +102,7 @@ def parse(text: str) -> RemoteError:
     """Parse the text of an `error` record.
 
     Raises:
-        ProtocolError: it is invalid.
+        ProtocolError: the text is invalid.
     """
     try:
         data = json.loads(text)
@@ -120,7 +120,7 @@ class _Bad(ValueError):
 def _value(text: str) -> tuple[object] | None:
     try:
         return (values.decode(text),)
-    except ArgoMagicError:  # invalid, or numpy is missing here: show the error without it
+    except ArgoMagicError:  # invalid, or it needs a missing numpy: show the error without it
         return None
 
 

@@ -1,12 +1,12 @@
 """The state of a run, folded from its events: `step` takes one event, `fold` all of them.
 
 Rules:
-- `step` is pure and total: any event in any state gives a state, and never raises.
+- `step` is pure and total: it returns a state for every event in every state, and never raises.
 - A run moves through the phases of ORDER and never back, except for another attempt.
-- The guest's `exit` record decides the outcome, and nothing changes it afterwards; `node`, the backend's view, may
-  follow later. A guest that was stopped without a request does not know why: a failed `node` before its record does.
-  If another attempt may follow a failed one, the outcome counts once the log is complete.
-- (boot, n) identifies a line: a repeated line is dropped, missing lines become a `Gap`, and another boot is another
+- The guest's `exit` record decides the outcome and nothing changes it afterwards. `node`, the backend's view, can
+  arrive later. A guest that was stopped without a request does not know why; then a failed `node` decides if it arrived
+  before the record. If another attempt can follow a failed one, the outcome is final once the log is complete.
+- (boot, n) identifies a line: a repeated line is dropped, and missing lines become a `Gap`. A new boot is a new
   attempt, unless its `hello` names the boot that it continues.
 """
 
@@ -31,7 +31,7 @@ Outcome: TypeAlias = Literal["", "Succeeded", "Failed", "InstallFailed", "Stoppe
 
 @frozen
 class Gap:
-    """Lines of the log that are missing here: how many (0: unknown), and why."""
+    """Lines missing from the log at this position: their number (0: unknown) and the reason."""
 
     lines: int
     reason: str
@@ -39,7 +39,7 @@ class Gap:
 
 @frozen
 class Restarted:
-    """The cell starts again here, as attempt number `attempt`, in another pod or process."""
+    """The cell starts again at this position, as attempt number `attempt`, in another pod or process."""
 
     boot: str
     attempt: int = 2
@@ -51,8 +51,8 @@ Output: TypeAlias = ev.Lines | ev.Text | ev.Display | ev.Result | ev.ClearOutput
 ORDER: tuple[Phase, ...] = (
     "new", "preparing", "queued", "pulling", "starting", "resolving", "installing", "running", "ended",
 )  # fmt: skip
-"""The phases in their order. A run enters a phase from any earlier one, for a log may lack its beginning and a run
-may need no install; a phase that is not later changes nothing. Only another attempt goes back, to "queued"."""
+"""The phases in order. A run can skip phases, because a log can lack its beginning and a run can need no install. An
+earlier phase changes nothing. Only another attempt goes back, to "queued"."""
 
 BEFORE_START = ("new", "preparing", "queued", "pulling")
 """The phases before the program starts."""
@@ -75,7 +75,7 @@ _FAILED = frozenset({"Failed", "Error", ev.NOT_STARTED})
 
 @frozen
 class RunState:
-    """Everything known of one run so far. Times are Unix seconds; `phases` holds each phase and when it began."""
+    """Everything known about a run so far. Times are Unix seconds; `phases` has each phase with its start time."""
 
     run: str = ""
     name: str = ""
@@ -88,7 +88,7 @@ class RunState:
     outcome: Outcome = ""
     node: ev.NodePhase | None = None
     waiting: str = ""
-    """What keeps the run from starting, as the backend reports it; kept after a stop."""
+    """Why the run has not started, as reported by the backend; kept after a stop."""
     hello: ev.Hello | None = None
     locked: str = ""
     progress: ev.Progress | None = None
@@ -106,7 +106,7 @@ class RunState:
     session_ended: str = ""
     """Why the session ended with this run."""
     found_here: tuple[ev.LocalName, ...] = ()
-    """What this side has of the names that the error is about."""
+    """The names in the error that exist in the notebook."""
     exited: ev.Exited | None = None
     snapshot: ev.Snapshot | None = None
     rss: int = 0
@@ -114,7 +114,7 @@ class RunState:
     ended_at: float = 0.0
     attempt: int = 1
     attempts: int = 1
-    # Position in the log: present boot, earlier boots, last line read, highest line seen, line of the last record.
+    # Position in the log: current boot, earlier boots, last line read, highest line seen, line of the last record.
     boot: str = ""
     boots: tuple[str, ...] = ()
     position: int = 0
@@ -124,7 +124,7 @@ class RunState:
 
     @property
     def ended(self) -> bool:
-        """Whether the run has ended, so that the cell may return."""
+        """Whether the run has ended, so that the cell can return."""
         return self.phase == "ended"
 
     @property
@@ -134,7 +134,7 @@ class RunState:
 
 
 def replace(state: RunState, **changes: object) -> RunState:
-    """The state with other values, as `dataclasses.replace` in a tenth of its time: each record takes some of them."""
+    """Like `dataclasses.replace`, but ten times faster, because every record needs several calls."""
     changed = object.__new__(RunState)
     changed.__dict__.update(state.__dict__, **changes)
     return changed
@@ -145,8 +145,8 @@ def fold(events: Iterable[ev.Event], state: RunState | None = None) -> RunState:
     return reduce(step, events, state or RunState())
 
 
-def step(state: RunState, event: ev.Event) -> RunState:  # noqa: PLR0911 - one case an event
-    """The state after one event more."""
+def step(state: RunState, event: ev.Event) -> RunState:  # noqa: PLR0911 - one case for each kind of event
+    """The state after one more event."""
     match event:
         case ev.Lines():
             return _lines(state, event)
@@ -185,7 +185,7 @@ def step(state: RunState, event: ev.Event) -> RunState:  # noqa: PLR0911 - one c
 
 
 def _node(state: RunState, event: ev.NodePhase) -> RunState:
-    """What the backend sees of the run: before it starts, what it waits for."""
+    """Apply the backend's view of the run; before the start, it includes what the run waits for."""
     state = replace(state, node=event)
     if state.ended or state.hello:
         return state
@@ -195,14 +195,14 @@ def _node(state: RunState, event: ev.NodePhase) -> RunState:
 
 
 def _enter(state: RunState, phase: Phase, t: float) -> RunState:
-    """Move on to a later phase, which began at `t`; see ORDER."""
+    """Enter a later phase, which began at `t`; see ORDER."""
     if ORDER.index(phase) <= ORDER.index(state.phase):
         return state
     return replace(state, phase=phase, phases=(*state.phases, (phase, t)))
 
 
 def _lines(state: RunState, event: ev.Lines) -> RunState:
-    """Count raw lines from the present position, and keep the new ones."""
+    """Count raw lines from the current position, and keep the new ones."""
     if state.exited:
         return state
     count = event.text.count("\n") + (not event.text.endswith("\n"))
@@ -216,9 +216,9 @@ def _lines(state: RunState, event: ev.Lines) -> RunState:
 
 
 def _record(state: RunState, event: ev.AnyRecord) -> RunState:
-    """Find a record's place by its (boot, n), then apply it."""
+    """Find the position of a record by its (boot, n), then apply the record."""
     if event.boot in state.boots or (event.boot == state.boot and event.n <= state.last_record):
-        # A repeated record, of an earlier attempt or of this one: later lines are counted from it.
+        # A repeated record, of this attempt or an earlier one: the raw lines after it are counted from its number.
         return replace(state, position=event.n) if event.boot == state.boot else state
     if event.boot != state.boot:
         state = _boot(state, event)
@@ -233,13 +233,13 @@ def _record(state: RunState, event: ev.AnyRecord) -> RunState:
     state = replace(state, position=event.n, highest=event.n, last_record=event.n)
     if state.exited:
         return state
-    return _act(state, event)
+    return _apply(state, event)
 
 
 def _boot(state: RunState, event: ev.Record) -> RunState:
-    """Switch to another boot: the first, the next part of an attempt, or another attempt."""
+    """Switch to another boot: the first one, the next part of this attempt, or another attempt."""
     if not state.boot:
-        # Raw lines before the first record were counted from 0, as in a log that has its beginning.
+        # Raw lines before the first record were counted from 0, as if the log had its beginning.
         return replace(state, boot=event.boot, last_record=0)
     state = replace(
         state,
@@ -267,10 +267,10 @@ def _boot(state: RunState, event: ev.Record) -> RunState:
     )
 
 
-def _act(  # noqa: C901, PLR0911, PLR0912 - one case an event is what this function is
+def _apply(  # noqa: C901, PLR0911, PLR0912 - one case for each kind of event
     state: RunState, event: ev.AnyRecord
 ) -> RunState:
-    """The state after a record that is new."""
+    """The state after a new record."""
     match event:
         case ev.Hello():
             return _enter(replace(state, hello=event, waiting=""), "starting", event.t)
@@ -300,7 +300,7 @@ def _act(  # noqa: C901, PLR0911, PLR0912 - one case an event is what this funct
         case ev.Snapshot():
             return replace(state, snapshot=event)
         case ev.Dropped():
-            return state  # `_record` has put a gap there
+            return state  # `_record` has added a gap
         case ev.Question():
             return replace(state, question=event)
         case ev.SessionVariables():
@@ -323,7 +323,7 @@ def _act(  # noqa: C901, PLR0911, PLR0912 - one case an event is what this funct
 
 
 def _was_ended_by_node(state: RunState) -> bool:
-    """Whether the backend ended the program, without a request to stop it."""
+    """Whether the backend ended the program without a request to stop it."""
     node = state.node
     return not state.stop_requested and node is not None and node.phase in _FAILED and bool(node.message)
 
@@ -344,7 +344,7 @@ def _part(state: RunState, event: ev.Part) -> RunState:
     if isinstance(whole, ev.Part | ev.Unreadable):
         problem = whole.problem if isinstance(whole, ev.Unreadable) else "a part within parts"
         return replace(state, notes=(*state.notes, f"Invalid protocol record: {problem}"))
-    return _act(state, whole)
+    return _apply(state, whole)
 
 
 def _log_ended(state: RunState, event: ev.LogEnded) -> RunState:
@@ -358,17 +358,18 @@ def _log_ended(state: RunState, event: ev.LogEnded) -> RunState:
 
 
 def durations(state: RunState, now: float) -> tuple[tuple[Phase, float], ...]:
-    """Each phase so far with its seconds; `now` (Unix seconds) ends the present one.
+    """Each phase so far with its duration in seconds; the current one lasts until `now` (Unix seconds).
 
-    The first phases carry the client's clock and the later ones the guest's, so a difference is never below 0.
+    The start times of the first phases are from the client's clock and the others from the guest's. Negative
+    differences become 0.
     """
     end = state.ended_at if state.ended else now
     begins = [(phase, t) for phase, t in state.phases if phase != "ended"]
     ends = [t for _, t in begins[1:]] + [end]
-    # Before the first phase there is an end and no start: hence not strict.
+    # Not strict, because the time before the first phase has no start.
     return tuple((phase, max(0.0, t - begin)) for (phase, begin), t in zip(begins, ends, strict=False))
 
 
 def elapsed(state: RunState, now: float) -> float:
-    """Seconds since the run was prepared or submitted, or the run's total once it ended."""
+    """Seconds since the run was prepared or submitted; once it has ended, until its end."""
     return sum(seconds for _, seconds in durations(state, now))

@@ -1,4 +1,4 @@
-"""Python values as text and back, with our errors: guest/values.py is the codec, the same one at both ends.
+"""Encode Python values as text and decode them, using the codec of the guest (guest/values.py) with our exceptions.
 
 docs/protocol.md, `value`, has the table of tags; guest_values/ has the types of other libraries.
 """
@@ -20,9 +20,9 @@ libraries.load()
 codec.extend(libraries.pack, libraries.READERS)
 
 Raw: TypeAlias = "bytes | bytearray | memoryview | mmap"
-"""Bytes; of a memoryview each item is one byte."""
+"""Bytes; the items of a memoryview are single bytes."""
 LARGE = 1000
-"""Items from which on a value is not looked into, where only its kind matters."""
+"""From this number of items on, `can_encode` does not look into a value."""
 
 
 class NotPlain(SpecError):
@@ -38,11 +38,11 @@ class MissingLibrary(ArgoMagicError):
 
 
 def encode(name: str, value: object, limit: int, buffers: list[Raw] | None = None) -> str:
-    """Encode a value as text; long bytes are added to `buffers`, if given. Both have at most `limit` bytes.
+    """Encode a value as text; long bytes are added to `buffers`, if given. The total is at most `limit` bytes.
 
     Raises:
-        NotPlain: a part of it is not plain data.
-        SpecError: it is too large.
+        NotPlain: the value, or a part of it, is not plain data.
+        SpecError: the value is too large.
     """
     try:
         text: str = codec.encode(value, buffers)
@@ -59,7 +59,7 @@ def encode(name: str, value: object, limit: int, buffers: list[Raw] | None = Non
 
 
 def can_encode(value: object) -> bool:
-    """Whether a value is plain data; large ones are not looked into."""
+    """Whether a value is plain data; the items of large values are not checked."""
     if isinstance(value, Sized) and type(value) in (list, dict, tuple, set, frozenset, str) and len(value) > LARGE:
         return True
     if getattr(value, "size", 0) > LARGE and type(value).__module__ == "numpy":
@@ -72,11 +72,11 @@ def can_encode(value: object) -> bool:
 
 
 def decode(text: str, buffers: Sequence[Raw] = ()) -> object:
-    """Decode the text of a value, and the buffers beside it, which become part of it.
+    """Decode the text of a value and its buffers, which the value then shares.
 
     Raises:
         ProtocolError: the text is invalid.
-        MissingLibrary: it needs a library that is not installed here.
+        MissingLibrary: the value needs a library that is not installed here.
     """
     try:
         return codec.decode(text, buffers)

@@ -1,4 +1,4 @@
-"""A log as it arrives, in whole lines: no record is torn, and no character."""
+"""Split a log into whole lines as it arrives, so that neither a record nor a character is cut."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def whole_lines(chunks: Iterable[bytes]) -> Iterator[str]:
-    """The text of the chunks, whole lines at a time; the last one may lack its newline."""
+    """The text of the chunks as whole lines; only the last line can lack its newline."""
     rest = b""
     for chunk in chunks:
         data = rest + chunk
