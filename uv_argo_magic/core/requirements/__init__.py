@@ -14,7 +14,7 @@ __all__ = ["Requirement", "Requirements", "parse", "parse_items"]
 
 
 def __getattr__(name: str) -> object:
-    """The parser's functions, imported when one is first used: `packaging` takes 15 ms, and most cells need none."""
+    """Import the parser on first use: its import of `packaging` takes 15 ms, and most cells have no requirements."""
     if name in {"parse", "parse_items"}:
         return getattr(importlib.import_module("uv_argo_magic.core.requirements.parser"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,11 +1,11 @@
-"""The dependencies of a conda environment.yml as requirements, if a package index has the same packages.
+"""Convert the dependencies of a conda environment.yml to requirements, if a package index has the same packages.
 
 Rules:
-- A conda name is accepted if the index has that package: by the tables here, by a family of names (pytest-x is the
-  same everywhere), or by a build of Python code (pyhd8ed1ab_0, py311...), which channels name as the index does.
-  Another name for the same package is translated.
-- C libraries and what comes with Python are left out, with a note, if they have a build: an export lists them all.
-- Every other line is refused, all in one error, each with the next step. Nothing is guessed.
+- A conda name is accepted if the index is known to have the package: from the tables here, from a family of names
+  (such as pytest-*), or from a build of Python code (pyhd8ed1ab_0, py311...), which has the same name in both.
+  A different name of the same package is translated.
+- C libraries and parts of Python that have a build are left out, with a note, because an export lists all of them.
+- Every other line is refused. One error lists them all, each with a hint. Nothing is guessed.
 - `=1.2` means 1.2.*; `==1.2`, or `1.2` after a space or with a build, means exactly that version.
 """
 
@@ -50,12 +50,12 @@ xlsxwriter xlwt yarl zarr zict zipp zstandard
 """
 
 SAME = frozenset(COMMON.split())
-"""Names of the same package on an index."""
+"""Names that mean the same package in conda and on the index."""
 
 FAMILIES = re.compile(
     r"(?:pytest|sphinx|flask|django|mkdocs|jupyter|jupyterlab|google-cloud|azure|types|opentelemetry)-[a-z0-9-]+"
 )
-"""Families of names that are the same on both sides."""
+"""Families of names that mean the same packages in conda and on the index."""
 
 RENAMED = {
     "dask-core": "dask",
@@ -95,7 +95,7 @@ PROGRAM = "remove it, or use an image that has it: it is a program, not a Python
 COMPILER = "remove it: wheels are installed, nothing is compiled"
 
 CONTAINED = frozenset({CUDA, BLAS, LIBRARY, WITH_PYTHON, COMPILER})
-"""Why an exported package can be left out."""
+"""The reasons to leave out an exported package."""
 
 REFUSED = (
     (re.compile(r"r-.+|bioconductor-.+"), "remove it: it is an R package"),
@@ -127,7 +127,7 @@ REFUSED = (
         LIBRARY,
     ),
 )
-"""Names that no index has, and the advice for each."""
+"""Patterns for names that the index does not have, and the advice for each."""
 
 UNKNOWN = "if the index has the same package, move it to the pip section; else remove it"
 
@@ -149,7 +149,7 @@ def read_conda(lines: Sequence[Line], *, source: str) -> ParsedRequirements:
     """The requirements of these entries; `python` becomes `requires_python`, `pip` is ignored.
 
     Raises:
-        SpecError: entries are invalid or not on an index; each is listed with its line and the next step.
+        SpecError: entries are invalid or not on the index; the error lists each with its line and a hint.
     """
     requirements, refused, python, left_out = [], [], "", []
     for line in lines:
@@ -177,11 +177,11 @@ def read_conda(lines: Sequence[Line], *, source: str) -> ParsedRequirements:
 
 
 class _Refused(ValueError):
-    """The advice for an entry that is not accepted."""
+    """An entry is not accepted; the text is the advice."""
 
 
 class _LeftOut(ValueError):
-    """An entry with a build, as an export writes it, that wheels or Python contain."""
+    """An exported entry that wheels or Python contain, so that it is not needed."""
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -199,7 +199,7 @@ def _split(text: str) -> tuple[str, str]:
         return index_name, ""
     if exact:
         equals, version = exact[1], exact[2]
-        # python==3.11 means any 3.11, not 3.11.0 alone; an export names the patch that was there.
+        # python==3.11 means any 3.11; in an export, the patch version is that of the exporting environment.
         if name == "python" and build:
             build, version = "", ".".join(version.split(".")[:2])
         fuzzy = (equals == "=" and not build) or (name == "python" and version.count(".") < 2)

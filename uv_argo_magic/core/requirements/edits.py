@@ -1,10 +1,10 @@
-"""Edits of a requirements file: a change gives another text, and everything else stays as written.
+"""Edit the text of a requirements file without changing anything else in it.
 
 Rules:
-- An added requirement replaces the one with the same name and marker; else it becomes the last line.
-- A removed requirement takes the comment after it along; comments on their own lines stay.
-- Lines with options (`-r`, `-c`) stay, and are listed by `option_lines`.
-- An invalid text is not edited, only replaced as a whole.
+- An added requirement replaces one with the same name and marker; otherwise it is appended as the last line.
+- Removing a requirement also removes the comment after it; comments on separate lines stay.
+- Lines with options (`-r`, `-c`) stay; `option_lines` lists them.
+- An invalid text cannot be edited, only replaced as a whole.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 OPTION = re.compile(r"^[ \t]*-(?!-hash=)[^\n]*", re.MULTILINE)
 SPACE = " \t"
 DEPTH = 200
-"""Changes that can be undone."""
+"""Maximum number of changes that can be undone."""
 
 
 def normalize(text: str) -> str:
-    """The text with plain line ends and without a byte order mark, as every function here expects it."""
+    """The text with LF line ends and without a byte order mark; the other functions expect this form."""
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -48,7 +48,7 @@ def add(text: str, added: str, source: str) -> str:
     """The text with one or several more requirements, written as for `--deps`.
 
     Raises:
-        SpecError: one of the two is not a list of requirements.
+        SpecError: one of the texts is not a list of requirements.
     """
     items(text, source)
     for new in parse(added, source="input").items:
@@ -57,7 +57,7 @@ def add(text: str, added: str, source: str) -> str:
 
 
 def remove(text: str, removed: Requirement, source: str) -> str:
-    """The text without this requirement, at every position.
+    """The text without any occurrence of this requirement.
 
     Raises:
         SpecError: the text is not a list of requirements.
@@ -84,7 +84,7 @@ def _add(text: str, new: Requirement, source: str) -> str:
 
 
 def _cut(text: str, start: int, end: int) -> str:
-    """Cut `text[start:end]`: its whole lines if they hold nothing else, else it and one separator."""
+    """Remove `text[start:end]`: whole lines if nothing else is on them, otherwise with one separator."""
     first = text.rfind("\n", 0, start) + 1
     last = text.find("\n", end)
     last = len(text) if last < 0 else last
@@ -99,7 +99,7 @@ def _cut(text: str, start: int, end: int) -> str:
 
 
 def _lines(text: str, source: str) -> str:
-    """The text as lines; a JSON list becomes one requirement a line."""
+    """The text as lines; a JSON list becomes one requirement per line."""
     return _to_text(items(text, source), "") if text.lstrip(" \t\n").startswith("[") else text
 
 
@@ -108,7 +108,7 @@ def _places(text: str, source: str) -> tuple[LocatedRequirement, ...]:
 
 
 def _without_options(text: str) -> str:
-    """The text with spaces instead of its option lines, so that positions stay the same."""
+    """The text with its option lines replaced by spaces, which keeps all positions."""
     return OPTION.sub(lambda match: " " * len(match.group()), text)
 
 
@@ -121,7 +121,7 @@ def _reads_as(text: str, expected: tuple[Requirement, ...], source: str) -> bool
 
 
 def _to_text(requirements: tuple[Requirement, ...], text: str) -> str:
-    """These requirements, one a line, below the option lines of the text."""
+    """These requirements, one per line, after the option lines of the text."""
     return "".join(f"{line}\n" for line in (*option_lines(text), *(requirement.line for requirement in requirements)))
 
 
@@ -134,7 +134,7 @@ class Edits:
     future: tuple[str, ...] = ()
 
     def change(self, text: str) -> Edits:
-        """Change the text; the same text changes nothing."""
+        """Change the text; an unchanged text adds no step to undo."""
         if text == self.text:
             return self
         return Edits(text=text, past=(*self.past, self.text)[-DEPTH:])

@@ -1,10 +1,10 @@
-"""The grammar of version specifiers, markers and URLs: each is read at a cursor, to its end, and normalised.
+"""The grammar of version specifiers, markers and URLs: each function reads one at the cursor and normalises it.
 
 Rules:
 - This module finds where a part begins and ends; `packaging` validates it (PEP 440, PEP 508).
 - A comma followed by an operator continues the specifier; any other comma separates requirements.
 - A marker ends at the first token that cannot continue it; parentheses nest at most MAX_DEPTH deep.
-- A URL ends at the next space; one comma at its end is a separator, a comma inside it belongs to it.
+- A URL ends at the next space. One comma at its end is a separator; a comma inside it is part of the URL.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 20
 MAX_FILE_NAME = 255
-"""Characters of a wheel's file name: its tags multiply, so a longer name could take minutes to parse."""
+"""Maximum characters of a wheel's file name: every combination of its tags is parsed, which can take minutes."""
 
 OPERATOR = re.compile(r"[<>=!~^]+")
 OPERATORS = frozenset(("==", "~=", "!=", "<=", ">=", "<", ">"))
@@ -43,7 +43,7 @@ MISSPELLED = {
 VERSION = re.compile(r"(?:[0-9]+!)?[A-Za-z0-9.*+_-]+")
 NUMBERS = re.compile(r"[ \t]*(\d{1,9}(?:\.\d{1,9}){0,9})(?![A-Za-z0-9.*+_-])")
 LONG_NUMBER = re.compile(r"[0-9]{19}")
-"""uv keeps each number of a version in 64 bits: 18 digits always fit."""
+"""More digits than always fit the 64 bits in which uv stores each number of a version."""
 NEXT_CLAUSE = re.compile(r"[ \t]*,[ \t\n]*(?=[<>=!~^])")
 OPEN_PAREN = re.compile(r"[ \t]*\([ \t]*")
 CLOSE_PAREN = re.compile(r"[ \t]*\)")
@@ -67,7 +67,7 @@ VARIABLES = (
     "os_name",
     "extra",
 )
-# Spellings from before PEP 508, which `packaging` turns into the present ones.
+# Spellings from before PEP 508, which `packaging` converts.
 FORMER = (
     "os.name",
     "sys.platform",
@@ -99,11 +99,11 @@ ARCHIVES = (
     ".tlz",
     ".txz",
 )
-"""What the path of a URL ends in: uv's list."""
+"""The endings of archives that uv accepts in URLs."""
 
 
 def specifier(cursor: Cursor) -> str:
-    """The clauses here, in parentheses or not, sorted and joined by commas; "" if there are none."""
+    """The clauses at the cursor, with or without parentheses, sorted and joined by commas; "" if there are none."""
     opening = cursor.at
     in_parentheses = bool(cursor.take(OPEN_PAREN))
     if not in_parentheses and not cursor.look(OPERATOR_AHEAD):
@@ -118,7 +118,7 @@ def specifier(cursor: Cursor) -> str:
         start = cursor.at
         operator = cursor.take(OPERATOR)
         cursor.refuse("follows without a comma", f"write a comma before {operator}", start=start, fix=f",{operator}")
-    # packaging treats ==1.0 and ==1.0.0 as one clause; sorting first makes the result stable.
+    # packaging keeps only one of ==1.0 and ==1.0.0; with sorted clauses it is always the same one.
     return str(SpecifierSet(",".join(sorted(clauses))))
 
 
@@ -147,7 +147,7 @@ def _version(operator: str, version: str) -> str:
 
 
 def _version_problem(operator: str, version: str) -> tuple[str, str, str]:
-    """(problem, advice, fix) for a version that `packaging` refuses after this operator."""
+    """(problem, advice, fix) for a version that `packaging` rejects after this operator."""
     if LONG_NUMBER.search(version):
         return "has a number of more than 18 digits", "write a shorter one", ""
     plain = version.removesuffix(".*")
@@ -188,7 +188,7 @@ def _misspelled(cursor: Cursor, start: int, operator: str) -> NoReturn:
 
 
 def caret(version: str) -> str:
-    """`^version` of other tools in PEP 440: compatible up to the first number that is not 0."""
+    """`^version` of other tools as a PEP 440 specifier: compatible up to the first number that is not 0."""
     numbers = [int(number) for number in version.split(".")]
     if len(numbers) == 2 and numbers[0]:
         return f"~={version}"
@@ -198,12 +198,12 @@ def caret(version: str) -> str:
 
 
 def tilde(version: str) -> str:
-    """`~version` of other tools in PEP 440: compatible up to the second number, or the only one."""
+    """`~version` of other tools as a PEP 440 specifier: compatible up to the second number, or the only one."""
     return f"~={version}" if version.count(".") >= 2 else f"~={version}.0"
 
 
 def marker(cursor: Cursor) -> str:
-    """The marker here (after the semicolon), as `packaging` normalises it."""
+    """The marker at the cursor, after the semicolon, as normalised by `packaging`."""
     cursor.skip()
     start = cursor.at
     _expression(cursor, 0)
@@ -284,7 +284,7 @@ def _operand(cursor: Cursor, variable: str) -> tuple[str, str]:
 
 
 def url(cursor: Cursor, name: str) -> str:
-    """The https URL here (after the "@") of a distribution of `name`."""
+    """The https URL at the cursor, after the "@", of a distribution of `name`."""
     cursor.skip()
     start = cursor.at
     value = cursor.take(URL)
@@ -350,7 +350,7 @@ REPOSITORY_REFUSED = (
 
 
 def _host(authority: str) -> bool:
-    """Whether uv accepts this as a host and a port."""
+    """Whether uv accepts this as host and port."""
     match = AUTHORITY.fullmatch(authority)
     if not match:
         return False
@@ -370,7 +370,7 @@ def _host(authority: str) -> bool:
 def _wheel(cursor: Cursor, start: int, file: str, name: str) -> None:
     try:
         if len(file) > MAX_FILE_NAME:
-            raise ValueError(file)  # noqa: TRY301 - refused as any other
+            raise ValueError(file)  # noqa: TRY301 - handled like all invalid names
         wheel_name, *_ = parse_wheel_filename(file.replace("%2B", "+").replace("%2b", "+").replace("%21", "!"))
     except ValueError:
         cursor.refuse(

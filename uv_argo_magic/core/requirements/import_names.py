@@ -1,7 +1,6 @@
-"""Names of modules and of packages: what an import name is called on the index, and what is part of Python.
+"""Tables of import names and their packages, and of the modules of Python's standard library.
 
-No package index knows the name under which a package is imported, so these are tables. Look-ups are by the canonical
-name ("scikit-learn"), as requirements are.
+Tables are necessary because a package index does not list import names. Look-ups use canonical names ("scikit-learn").
 """
 
 from __future__ import annotations
@@ -121,7 +120,7 @@ ALSO_IMPORTED = {
     "win32con": "pywin32",
     "xlib": "python-xlib",
 }
-"""Import name (lower case) -> its package, where the import name is a plausible requirement too."""
+"""Import name (lower case) -> its package, if another package has the import name as its name."""
 
 REMOVED = {
     "aifc": "standard-aifc",
@@ -185,7 +184,7 @@ zipimport zlib zoneinfo
 """
 
 STANDARD_LIBRARY = frozenset(STANDARD_LIBRARY_NAMES.split())
-"""Modules that come with every Python of 3.11 to 3.14, on some systems only."""
+"""Modules of the standard library of Python 3.11 to 3.14, including those of some systems only."""
 
 _STANDARD_LIBRARY = frozenset(name.lower().replace("_", "-") for name in STANDARD_LIBRARY)
 
@@ -204,24 +203,24 @@ POPULAR = (
     "torchaudio", "torchvision", "tqdm", "transformers", "urllib3", "xarray", "xgboost", "xlrd", "xlsxwriter", "zarr",
     "zstandard",
 )  # fmt: skip
-"""Popular packages, to compare a misspelt name with."""
+"""Popular packages, for suggestions."""
 
 _KNOWN = frozenset((*POPULAR, *PACKAGE_OF.values(), *ALSO_IMPORTED.values()))
 
 
 def in_standard_library(name: str) -> bool:
-    """Whether this is a module of Python's standard library; a canonical name will do."""
+    """Whether this is a module of Python's standard library, by its import name or canonical name."""
     return canonical(name.partition(".")[0]) in _STANDARD_LIBRARY
 
 
 def package_of(module: str) -> str:
-    """The package that provides a module, by its import name: the name itself where nothing else is known."""
+    """The package that provides a module, by its import name; the same name if nothing else is known."""
     top = module.partition(".")[0]
     return {**REMOVED, **ALSO_IMPORTED}.get(top.lower()) or PACKAGE_OF.get(canonical(top)) or top
 
 
 def known_package(word: str) -> str:
-    """The package of this name or import name if it is well known, else ""; extras are kept."""
+    """The well-known package with this name or import name, or ""; extras are kept."""
     name, bracket, extras = word.partition("[")
     plain = canonical(name)
     package = right_name(plain) or (plain if plain in _KNOWN else "")
@@ -229,7 +228,7 @@ def known_package(word: str) -> str:
 
 
 def right_name(name: str) -> str:
-    """The package that is meant by an import name or a misspelling of this canonical name; "" for any other."""
+    """The package meant by a canonical name that is an import name or a misspelling; "" for any other name."""
     return MISSPELLINGS.get(name) or PACKAGE_OF.get(name, "")
 
 
@@ -241,12 +240,12 @@ def suggest(name: str) -> str:
 
 
 def canonical(name: str) -> str:
-    """A name as the index compares it."""
+    """The canonical form of a name, as in PEP 503."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def import_name_warning(name: str) -> str:
-    """A warning for a canonical name that is an import name rather than a package's; "" for any other."""
+    """A warning if a canonical name is an import name rather than the name of a package, else ""."""
     if name in PACKAGE_OF:
         return f"{name} is an import name; its package is usually {PACKAGE_OF[name]}."
     if in_standard_library(name):

@@ -15,7 +15,7 @@ COMMENT = re.compile(r"[ \t]+#.*")
 
 @frozen
 class Include:
-    """A file that a line includes; `constraint`: with `-c`."""
+    """A file included with `-r`, or with `-c` (`constraint`)."""
 
     line: int
     name: str
@@ -23,7 +23,7 @@ class Include:
 
 
 def split_includes(text: str) -> tuple[str, tuple[Include, ...]]:
-    """The text with an empty line for each include, and the includes."""
+    """The text with its include lines emptied, and the includes."""
     includes = []
 
     def take(match: re.Match[str]) -> str:

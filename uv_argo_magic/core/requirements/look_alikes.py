@@ -1,8 +1,9 @@
-"""Package names that differ from a popular name by one typing error, accidental or intended.
+"""Package names that differ from a popular name by one edit: typing errors and typosquatting.
 
 Rules:
-- One edit: a letter or dash inserted, left out, replaced, or swapped with its neighbour; dashes and digits count too.
-- A popular name is never a look-alike, and short ones have none: every word of four letters is near another one.
+- One edit inserts, removes or replaces a letter, digit or dash, or swaps two neighbours.
+- A popular name is never a look-alike. Short names have no look-alikes, because most words of four letters differ from
+  another one by a single edit.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import functools
 from uv_argo_magic.core.requirements.import_names import POPULAR
 
 SHORTEST = 5
-"""Characters of a popular name that has look-alikes."""
+"""Minimum length of a popular name to compare with."""
 
 MORE_POPULAR = (
     "absl-py", "aiobotocore", "aiofiles", "aiosignal", "airflow", "alembic", "annotated-types", "ansible",
@@ -50,12 +51,12 @@ MORE_POPULAR = (
     "watchdog", "watchfiles", "wcwidth", "webencodings", "websocket-client", "websockets", "werkzeug", "wheel",
     "widgetsnbextension", "wrapt", "yarl", "zipp",
 )  # fmt: skip
-"""Popular packages besides those that are suggested in a notebook."""
+"""Popular packages in addition to those that messages suggest."""
 
 
 @functools.cache
 def _popular() -> tuple[frozenset[str], dict[int, tuple[str, ...]]]:
-    """All popular names, and those that have look-alikes by their length."""
+    """All popular names; and, by length, those to compare with."""
     names = frozenset((*POPULAR, *MORE_POPULAR))
     by_length: dict[int, list[str]] = {}
     for name in sorted(names):
@@ -65,7 +66,7 @@ def _popular() -> tuple[frozenset[str], dict[int, tuple[str, ...]]]:
 
 
 def popular_name(name: str) -> str:
-    """The popular package that a canonical name looks like; "" if it looks like none, or is popular itself."""
+    """The popular package that a canonical name is one edit away from; "" if there is none, or the name is popular."""
     names, by_length = _popular()
     if name in names:
         return ""

@@ -1,4 +1,4 @@
-"""Requirements as data; parser.py reads them, and imports `packaging` to check them."""
+"""Requirements as data. They are separate from parser.py, which imports `packaging`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Requirement:
 
 @frozen
 class LocatedRequirement:
-    """A requirement at `text[start:end]` of a text with plain line ends and no byte order mark."""
+    """A requirement and its position `text[start:end]`, in a text with LF line ends and no byte order mark."""
 
     requirement: Requirement
     start: int
@@ -44,7 +44,7 @@ class LocatedRequirement:
 class Requirements:
     """The requirements of a cell, in order, without exact duplicates; `warnings` are sentences.
 
-    `complete`: all dependencies are included, as in a lock, so that the resolution adds none.
+    `complete` requirements include all dependencies, as a lock does, so that the resolution adds none.
     """
 
     items: tuple[Requirement, ...] = ()

@@ -1,4 +1,4 @@
-"""The content of a requirements file of any format: requirements, constraints, overrides and a Python."""
+"""The content of a requirements file of any format: requirements, constraints, overrides and Python versions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ParsedRequirements:
     overrides: tuple[str, ...] = ()
     requires_python: tuple[tuple[str, str], ...] = ()
     settings: tuple[tuple[str, Setting], ...] = ()
-    """(key of Settings, value) of what the files say about the resolution."""
+    """(key of Settings, value) of the resolution settings in the files."""
     notes: tuple[str, ...] = ()
 
 

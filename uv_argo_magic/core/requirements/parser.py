@@ -6,7 +6,7 @@
 
 Rules:
 - Spaces before an operator belong to the requirement; a newline ends it, except after the comma of a specifier.
-- Hashes are for files; every other option is refused, with our own option for it.
+- Hashes are allowed in files only. Every other option is refused; the error names our option for it.
 - Parsing the result, joined by spaces, ", ", newlines or a mix of them, gives the same requirements.
 """
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 MAX_REQUIREMENTS = 500
 MAX_LENGTH = 64 * 1024
 MAX_FILE_LENGTH = 1024 * 1024
-"""Characters of a line, and of a file: 184 packages with the hashes of every platform are 206 KB."""
+"""Maximum characters of a line, and of a file: 184 packages with the hashes of every platform take 206 KB."""
 
 SEPARATOR = re.compile(r"[ \t\n]*(?:,[ \t\n]*)?")
 BRACKET = re.compile(r"[ \t]*\[")
@@ -50,7 +50,7 @@ def parse(text: str, *, source: str = "--deps", file: bool = False, before: int 
     `before` is the number of characters in front of the text in its line, if messages are to count them.
 
     Raises:
-        SpecError: the list is invalid; one line with the position, the problem and the advice.
+        SpecError: the list is invalid. The message is one line with the position, the problem and the advice.
     """
     limit = MAX_FILE_LENGTH if file else MAX_LENGTH
     if len(text) > limit:
@@ -77,10 +77,10 @@ SHORTER = "List only the packages that the cell imports; their dependencies are 
 
 
 def parse_items(items: Sequence[object], *, source: str, file: bool = False) -> Requirements:
-    """Parse a list with one requirement in each item, such as `dependencies` of a script block.
+    """Parse a list with one requirement per item, such as `dependencies` of a script block.
 
     Raises:
-        SpecError: an item is invalid; the message has its number, from 1.
+        SpecError: an item is invalid; the message has its number, counted from 1.
     """
     requirements: list[Requirement] = []
     for number, value in enumerate(items, start=1):
@@ -238,7 +238,7 @@ def _warnings(items: tuple[Requirement, ...]) -> Iterator[str]:
         warning = import_name_warning(name)
         if warning:
             yield warning
-        # A universal lock has one line for each Python or platform, which is not a contradiction.
+        # A universal lock has a line for each Python or platform, with a marker. These do not contradict each other.
         markers = {item.marker for item in group}
         if len(group) > 1 and ("" in markers or len(markers) < len(group)):
             yield f"{name} is listed {len(group)} times ({', '.join(map(str, group))}); all of them must hold."

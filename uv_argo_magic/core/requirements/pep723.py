@@ -53,10 +53,10 @@ class Script:
 
 
 def parse_script(cell: str) -> Script | None:
-    """The script block of this cell, None if it has none.
+    """The script block of this cell, or None.
 
     Raises:
-        SpecError: there is a second block, or the block is unclosed, invalid or has an unsupported key.
+        SpecError: there are two blocks, or the block is unclosed, invalid or has an unsupported key.
     """
     lines = cell.replace("\r\n", "\n").split("\n")
     block = _block(lines)
@@ -88,7 +88,7 @@ def without_block(cell: str) -> str:
     """The cell's text without the lines of its script block.
 
     Raises:
-        SpecError: there is a second block, or the block is unclosed.
+        SpecError: there are two blocks, or the block is unclosed.
     """
     lines = cell.replace("\r\n", "\n").split("\n")
     block = _block(lines)
@@ -111,7 +111,7 @@ def satisfies(requires_python: str, version: str) -> bool:
 
 @frozen
 class Block:
-    """The lines of a block between its delimiters; `first` is the line of the opening one in the cell."""
+    """The lines between the delimiters of a block; `first` is the line number of the opening one in the cell."""
 
     first: int
     lines: tuple[str, ...]
@@ -120,7 +120,7 @@ class Block:
         """The block as a TOML table.
 
         Raises:
-            SpecError: it is not TOML; the message has the line of the cell.
+            SpecError: it is not TOML; the message has the line number in the cell.
         """
         text = "\n".join(line[2:] for line in self.lines)
         if len(text) > MAX_LENGTH:
@@ -129,7 +129,7 @@ class Block:
         try:
             return tomllib.loads(text)
         except (ValueError, RecursionError) as error:
-            # Before Python 3.14 only the message of tomllib has the position.
+            # Before Python 3.14, tomllib has the position only in its message.
             position = TOML_PLACE.search(str(error))
             line_number, column = (position.group(1), position.group(2)) if position else (None, None)
             line = self.first + int(line_number) if line_number else self.first + len(self.lines)
@@ -142,7 +142,7 @@ class Block:
         )
 
     def where(self, key: str) -> str:
-        """The line with this key, else that of the block, as "line N" of the cell."""
+        """The line with this key, or else the first line of the block, as "line N"."""
         begins = re.compile(rf"#\s*(?:\[+\s*)?(?:[\w.-]+\.)?[\"']?{re.escape(key)}[\"']?\s*[=.\]]")
         number = next((index for index, line in enumerate(self.lines, start=1) if begins.match(line)), 0)
         return f"line {self.first + number}"
@@ -191,17 +191,17 @@ def _requires_python(block: Block, value: object) -> str:
         block.refuse("requires-python", '"requires-python" is not a string', advice)
     try:
         if "===" in value:
-            raise ValueError(value)  # noqa: TRY301 - refused as any other
+            raise ValueError(value)  # noqa: TRY301 - handled like all invalid specifiers
         return ",".join(sorted(str(specifier) for specifier in SpecifierSet(value)))
     except ValueError:
         block.refuse("requires-python", f"{quoted(value)} is not a version specifier", advice)
 
 
 class Place(Protocol):
-    """Where keys of [tool.uv] are written: a block, or a file."""
+    """The source of keys of [tool.uv]: a script block or a file."""
 
     def where(self, key: str) -> str:
-        """How messages name the line of a key."""
+        """The line of a key, as named in messages."""
 
     def refuse(self, key: str, problem: str, advice: str, *, hint: str = "") -> NoReturn:
         """Raise the SpecError for a key."""
@@ -228,7 +228,7 @@ def read_settings(block: Place, uv: Mapping[str, object]) -> tuple[tuple[str, Se
 
 
 def _read_indexes(block: Place, tables: object) -> dict[str, Setting]:
-    """The tables of [[tool.uv.index]]: as in uv, each adds an index, and one with `default` replaces uv's."""
+    """The tables of [[tool.uv.index]]: each adds an index, and one with `default` replaces the default, as in uv."""
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         block.refuse("index", "[[tool.uv.index]] is not a list of tables", "write each index as a table")
     settings: dict[str, Setting] = {}

@@ -1,8 +1,8 @@
-"""The text of an existing pylock.toml as ParsedRequirements: every package pinned, with its hashes and marker.
+"""Read an existing pylock.toml as ParsedRequirements: every package pinned, with its hashes and marker.
 
 Rules:
-- Markers stay, for the resolution. Only `extras` and `dependency_groups`, which a requirement cannot express, are
-  evaluated here, for the selected ones (else the file's default groups).
+- Markers are kept for the resolution. Only `extras` and `dependency_groups`, which a requirement cannot express, are
+  evaluated here, for the selected extras and groups (by default, the file's default groups).
 - The list is complete: the resolution adds no dependencies.
 - Hosts and URLs are dropped, except direct URLs; sources without a hash (repositories, folders) are refused.
 
@@ -30,7 +30,7 @@ _Table: TypeAlias = Mapping[str, object]
 
 CHOSEN = re.compile(r"""(["'])([A-Za-z0-9._-]+)\1\s+(not\s+)?in\s+(extras|dependency_groups)\b""")
 ALWAYS, NEVER = 'python_version >= "0"', 'python_version < "0"'
-"""A marker (PEP 508) that is true for every Python, and one that is false for every Python."""
+"""Markers (PEP 508) that are true for every Python and false for every Python."""
 
 
 def read_pins(
@@ -44,8 +44,8 @@ def read_pins(
     """The pins of a lock file, for any target, with these extras and groups; cells run on these `systems`.
 
     Raises:
-        SpecError: it is not a lock file of version 1, is for other systems, has no such extra or group, or a package
-            has no hash.
+        SpecError: the text is not a lock file of version 1, is for other systems, or lacks an extra or group; or a
+            package has no hash.
     """
     data = toml(text, source)
     if not str(data.get("lock-version", "")).startswith("1."):
@@ -73,7 +73,7 @@ def read_pins(
 
 
 def _check_environments(markers: object, source: str, systems: Sequence[str]) -> None:
-    """Refuse a lock that no Python on these systems may use."""
+    """Refuse a lock whose `environments` exclude every Python on these systems."""
     if not isinstance(markers, list):
         raise _misshapen(source, "environments")
     try:
@@ -93,7 +93,7 @@ MINORS = range(8, 20)
 
 
 def _environment(system: str, machine: str, minor: int) -> dict[str, str]:
-    """The environment of markers (PEP 508) for a CPython 3 of this minor version."""
+    """The marker environment (PEP 508) of CPython 3 with this minor version."""
     return {
         "implementation_name": "cpython",
         "implementation_version": f"3.{minor}.0",

@@ -1,10 +1,11 @@
-"""The text of a pyproject.toml as ParsedRequirements: the project's dependencies, extras and groups.
+"""Read a pyproject.toml as ParsedRequirements: the project's dependencies, extras and groups.
 
 Rules:
 - The project itself is neither built nor installed, so dynamic dependencies are refused.
-- `[extra]` adds to the project's dependencies, like pip's `.[extra]`; a group stands alone, like pip's `--group`.
-- What [tool.uv] says about the resolution is a setting of the run, or an error.
-- A dependency with a custom source ([tool.uv.sources]) is refused: the index may have another package of that name.
+- An extra adds to the project's dependencies, like pip's `.[extra]`; a group does not include them, like pip's
+  `--group`.
+- Keys of [tool.uv] that affect the resolution become settings of the run, or are errors.
+- A dependency with a custom source ([tool.uv.sources]) is refused: the index can have another package of that name.
 
 The formats: PEP 621, PEP 735, uv's [tool.uv].
 """
@@ -34,15 +35,15 @@ REFUSED = (
     "exclude-dependencies", "exclude-newer-package", "extra-index-url", "find-links", "index-strategy", "no-binary",
     "no-binary-package", "no-build-package", "no-index",
 )  # fmt: skip
-"""Keys of [tool.uv] that change a resolution, and that no setting expresses."""
+"""Keys of [tool.uv] that change the resolution and have no corresponding setting."""
 EXPRESSED = ("exclude-newer", "index", "index-url", "no-build", "offline", "prerelease", "resolution")
-"""Keys of [tool.uv] that are settings here."""
+"""Keys of [tool.uv] that have a corresponding setting."""
 
 
 def read_pyproject(
     text: str, *, source: str, extras: Sequence[str] = (), groups: Sequence[str] = ()
 ) -> ParsedRequirements:
-    """The dependencies of a project with these extras and groups; with groups and no extras, those of the groups alone.
+    """The dependencies of a project with these extras and groups; with groups only, just those of the groups.
 
     Raises:
         SpecError: the text is not TOML, an extra or group is unknown, or a dependency needs the project itself.
@@ -67,11 +68,11 @@ def read_pyproject(
 
 @dataclass(frozen=True)
 class _File:
-    """The file, as the readers of settings name it."""
+    """The source of keys of [tool.uv]; see `pep723.Place`."""
 
     source: str
 
-    def where(self, key: str) -> str:  # pragma: no cover - only requirements are told apart, and read elsewhere
+    def where(self, key: str) -> str:  # pragma: no cover - only used for requirements, which are read elsewhere
         """The key."""
         return key
 
@@ -93,7 +94,7 @@ def toml(text: str, source: str) -> _Table:
     """Parse a TOML file.
 
     Raises:
-        SpecError: it is not TOML.
+        SpecError: the text is not TOML.
     """
     try:
         return tomllib.loads(text)
@@ -102,10 +103,10 @@ def toml(text: str, source: str) -> _Table:
 
 
 def requires_python(table: _Table, source: str) -> str:
-    """The normalised `requires-python` of a table, "" if it has none.
+    """The normalised `requires-python` of a table, or "".
 
     Raises:
-        SpecError: it is not a specifier.
+        SpecError: the value is not a specifier.
     """
     specifier = table.get("requires-python", "")
     try:
@@ -182,7 +183,7 @@ class _Project:
         return parser.merge(*parts)
 
     def _with_own(self, requirements: Requirements) -> Iterator[Requirements]:
-        """The requirements, with the project's dependencies and its extras where it names itself."""
+        """The requirements, where a reference to the project itself adds its dependencies and extras."""
         for item in requirements.items:
             if item.name == self._name and item.extras:
                 yield self.dependencies()
@@ -191,7 +192,7 @@ class _Project:
                 yield Requirements(items=(item,))
 
     def refuse_own(self, requirements: Requirements) -> None:
-        """Refuse the project as a dependency of its own."""
+        """Refuse the project as its own dependency."""
         if any(item.name == self._name for item in requirements.items):
             self._refuse(
                 f"{self._name} is the project itself, which is not built here",

@@ -1,9 +1,9 @@
-"""The scanner of requirement text: plain characters, their positions, and a cursor that raises errors.
+"""The scanner of requirement text: its plain characters with their positions, and a cursor that raises errors.
 
 Rules:
 - Every error is one line: source, line and character (from 1), the text, the problem and the advice.
-- An error never repeats a password or token, and is ASCII only.
-- Every pattern is matched at the cursor and cannot backtrack: time grows linearly with the text.
+- An error is ASCII and never contains a password or token.
+- Every pattern is matched at the cursor and cannot backtrack, so that the time is linear in the length of the text.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BAD_IN_ITEM = re.compile(r"[^\t\x20-\x7e]|[$`|&{}\\]")
 REPOSITORY_AT_REF = re.compile(
     r"[^/]*\b(?:git|hg|svn|bzr)\+\w+://[A-Za-z0-9.-]+(?::\d+)?/[^@:]*@[\w./-]+(?:#[^@:]*)?\Z"
 )
-"""A repository on a plain host, at a branch or commit: the "@" ends no password."""
+"""A repository at a branch or commit, where the "@" does not end a password."""
 VARIABLE = re.compile(r"\$(?:\{[A-Za-z0-9_]*\}?|[A-Za-z0-9_]*)|\{+|.", re.DOTALL)
 
 SHELL = "is shell syntax, which a requirement does not need"
@@ -64,7 +64,7 @@ ASCII_FOR = {
     "\x0c": "\n",
 }
 TYPED = str.maketrans({char: plain for char, plain in ASCII_FOR.items() if len(plain) == 1 and plain != "\n"})
-"""What is read as the ASCII character that was meant: quotes, dashes and a space."""
+"""Quotes, dashes and spaces that are read as the ASCII character that was meant."""
 SPACE_NAMES = {" ": "a space", "\n": "a newline"}
 
 
@@ -72,8 +72,8 @@ SPACE_NAMES = {" ": "a space", "\n": "a newline"}
 class Text:
     """Text as written (`raw`) and as the grammar reads it (`plain`: without comments, with continued lines joined).
 
-    `cuts` are the offsets in `plain` where a backslash and its line end were removed; `before` is the number of
-    characters in front of the text in its line, which messages count.
+    `cuts` are the offsets in `plain` where a backslash and its line end were removed. `before` is the number of
+    characters in front of the text in its line, which messages count as well.
     """
 
     source: str
@@ -97,7 +97,7 @@ class Text:
         line = self.raw[begin : line_end if line_end >= 0 else None]
         if fix and end_at <= begin + len(line) and len(line) <= 200:
             before = self.raw[begin:at]
-            # A comparison belongs to the name before it.
+            # A comparison follows the name without a space.
             before = before.rstrip(" \t") if fix[0] in ",=<>~!" else before
             whole = before + fix + self.raw[end_at : begin + len(line)]
             hint = f"Write: {visible(whole.strip())}"
@@ -114,7 +114,7 @@ def visible(text: str) -> str:
 
 
 def _masked(word: str) -> str:
-    """The word without the part between "//" and the last "@" (a password may contain an "@" itself)."""
+    """The word without the part between "//" and the last "@", because a password can contain an "@"."""
     if REPOSITORY_AT_REF.match(word):
         return word
     end = word.rfind("@")
@@ -196,18 +196,18 @@ def _checked(text: Text, bad: re.Pattern[str]) -> Text:
 
 
 class Cursor:
-    """A position in a Text, which moves forward over what matches."""
+    """A position in a Text; it moves forward over matches."""
 
     def __init__(self, text: Text) -> None:
         self.text = text
         self.at = 0
 
     def look(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
-        """The match here, without moving."""
+        """The match at the cursor, without moving."""
         return pattern.match(self.text.plain, self.at)
 
     def take(self, pattern: re.Pattern[str]) -> str:
-        """The text that matches here, after moving past it; "" if nothing matches."""
+        """Move past a match, and return its text; "" if nothing matches."""
         match = self.look(pattern)
         if not match:
             return ""
@@ -220,15 +220,15 @@ class Cursor:
 
     @property
     def next(self) -> str:
-        """The character here; "" at the end."""
+        """The character at the cursor; "" at the end."""
         return self.text.plain[self.at : self.at + 1]
 
     def word(self) -> tuple[int, int]:
-        """Start and end of the word here, for an error message."""
+        """Start and end of the word at the cursor, for an error message."""
         match = self.look(WORD)
         return self.at, match.end() if match else self.at
 
     def refuse(self, problem: str, advice: str, *, start: int | None = None, fix: str = "", hint: str = "") -> NoReturn:
-        """Refuse the text from `start` to here; without `start`, the word here."""
+        """Refuse the text from `start` to the cursor; without `start`, the word at the cursor."""
         begin, end = self.word() if start is None else (start, self.at)
         self.text.refuse(begin, end, problem, advice, fix=fix, hint=hint)

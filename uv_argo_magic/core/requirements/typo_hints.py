@@ -1,7 +1,7 @@
-"""Hints for text that is pasted instead of a requirement: commands, options, paths, import names.
+"""Hints for other text that is pasted as requirements: commands, options, paths, import names.
 
-Rule: `refuse_lookalike` refuses only text that cannot be a requirement, or is one by accident (`pip install numpy` is
-three package names); a merely doubtful name gets a warning.
+Rule: `refuse_lookalike` refuses only text that cannot be a requirement, or is one by accident: `pip install numpy` is
+three package names. Other doubtful names get a warning.
 """
 
 from __future__ import annotations
@@ -107,8 +107,8 @@ OPTIONS = {
 def refuse_lookalike(cursor: Cursor, *, line_start: bool, previous_name: str) -> None:
     """Raise a SpecError if the text at the cursor is not a requirement.
 
-    `line_start`: only spaces precede it on its line; `previous_name`: the requirement before it on its line if that is
-    a name alone, else "".
+    `line_start` is true if only spaces precede it on its line. `previous_name` is the requirement before it on its line
+    if that is just a name, else "".
     """
     start = cursor.at
     beginning = cursor.look(BEGINNING)
@@ -144,7 +144,7 @@ def _option(cursor: Cursor, word: str) -> None:
 
 
 def _name_like(cursor: Cursor, word: str, previous_name: str) -> None:
-    """Refuse text that only looks like a package name: versions, file names, words; or that does not even do that."""
+    """Refuse text that is not a package name, or only looks like one: versions, file names, keywords."""
     match = cursor.look(VERSION_WORD)
     version = match.group() if match else ""
     if VERSION_LIKE.fullmatch(version) and (version[0] not in "vV" or "." in version):
