@@ -1,10 +1,10 @@
-"""The packages that are installed in an image or a Python already (--set base); the cell can import them.
+"""The packages that an image or a Python already contains (--set base); the cell can import them.
 
 Rules:
-- A BaseEnvironment is the output of PROBE, run there; equal digests are equal environments.
-- For the resolution each distribution becomes a wheel with only its metadata: uv then chooses that version, needs no
-  index for it, and sees its dependencies.
-- pip, setuptools and wheel do not constrain: the cell's environment may have other versions, which take precedence.
+- A BaseEnvironment is parsed from the output of PROBE. Equal digests mean equal environments.
+- For the resolution, each distribution becomes a wheel that contains only its metadata: uv then selects that version,
+  needs no index for it, and sees its dependencies.
+- pip, setuptools and wheel are not constraints: the cell's environment can have other versions, which take precedence.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ print(json.dumps({
     "distributions": sorted(found.values()),
 }))
 """
-"""A cell that prints its Python and packages as JSON, on the last line; for Python 3.8 and newer."""
+"""A cell that prints its Python and packages as JSON on the last line; it runs on Python 3.8 and newer."""
 
 
 @frozen
 class Distribution:
-    """One installed package: canonical name, version, requirements and extras, as in its metadata."""
+    """One installed package: its canonical name, and the version, requirements and extras of its metadata."""
 
     name: str
     version: str
@@ -69,12 +69,12 @@ class BaseEnvironment:
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) over the whole."""
+        """SHA-256 (hex) of the JSON."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     @property
     def constraints(self) -> tuple[Distribution, ...]:
-        """The distributions whose versions a resolution keeps."""
+        """The distributions that the resolution must not change."""
         return tuple(distribution for distribution in self.distributions if distribution.name not in TOOLS)
 
     def to_json(self) -> str:
@@ -86,7 +86,7 @@ class BaseEnvironment:
         """Read the output of `to_json`.
 
         Raises:
-            ValueError: the text is something else.
+            ValueError: the text is not such JSON.
         """
         try:
             data = json.loads(text)
@@ -109,7 +109,7 @@ def read_probe(output: str) -> BaseEnvironment:
     """Read the output of PROBE.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the output does not end with such JSON.
     """
     lines = [line for line in output.splitlines() if line.startswith("{")]
     try:
@@ -136,14 +136,14 @@ def read_probe(output: str) -> BaseEnvironment:
 
 
 def _platform(machine: str, libc: str) -> str:
-    """The name of a platform with glibc, as in `uv --python-platform`; "" for any other."""
+    """The name of a glibc platform for `uv --python-platform`; "" for other platforms."""
     glibc = re.fullmatch(r"glibc 2\.(\d+)", libc)
     arch = {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
     return f"{arch}-manylinux_2_{glibc[1]}" if glibc and arch in ("x86_64", "aarch64") else ""
 
 
 def _is_version(text: str) -> bool:
-    """Whether this is a version by PEP 440; that of a Linux distribution's package may not be."""
+    """Whether this is a PEP 440 version; packages of Linux distributions can have other versions."""
     try:
         Version(text)
     except InvalidVersion:

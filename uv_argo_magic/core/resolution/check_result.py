@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 @frozen
 class CheckResult:
-    """The check of a requirements file: a lock, or a problem with a hint; `unreachable`: the index did not respond.
+    """The result of a check: a lock, or a problem with a hint (`unreachable`: the index did not respond).
 
-    `stored`: the lock is stored for the notebook. `cached` are the packages that need no download, None if unknown;
-    `blamed` the packages that cause the problem; `target` the Python and platform that were resolved for.
+    `stored` means that the lock is stored for the notebook. `cached` are the packages that need no download, or None if
+    unknown. `blamed` are the packages that cause the problem. `target` is the Python and platform of the resolution.
     """
 
     lock: Lock | None = None

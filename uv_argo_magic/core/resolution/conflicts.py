@@ -1,7 +1,7 @@
-"""Why the requirements have no solution: uv's "Because ..., we can conclude that ..." in plain English.
+"""Explain why the requirements have no solution: uv's "Because ..., we can conclude that ..." in plain English.
 
-Rule: the first explanation that fits counts, from facts (the name, the Python, the platform) to what only the user can
-decide (a conflict).
+Rule: the first explanation that fits is used. Definite causes (the name, the Python, the platform) come before
+conflicts, which only the user can resolve.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _wrong_python(output: UvOutput) -> InstallFailure | None:
 
 
 def _wrong_name(output: UvOutput) -> InstallFailure | None:
-    """A module of Python, an import name or a misspelling, where the index has no usable package of that name."""
+    """A standard library module, an import name or a misspelling, if the index has no usable package of that name."""
     match = re.search(
         r"(?:[Bb]ecause|and) (?:all versions of )?([^\s,]+?)(?:==[^\s,]+)? (?:(?:has|have) no |was not found in the )",
         output.message,
@@ -103,7 +103,7 @@ def _no_wheel(output: UvOutput) -> InstallFailure | None:
 
 
 def only_for(package: str, found_on: str, items: list[str], *, is_python: bool) -> InstallFailure:
-    """The failure of a package that has wheels for other Pythons or platforms only; `items` are in their order."""
+    """The failure of a package that has wheels only for other Pythons or platforms; `items` are sorted."""
     listed = f"{', '.join(items[:-1])} and {items[-1]}" if items[1:] else items[0]
     use = f"--python {items[-1]}" if is_python else "such a machine"
     return InstallFailure(
@@ -120,13 +120,13 @@ def _python(tag: str) -> str:
 
 
 def _is_conflict(output: UvOutput) -> bool:
-    """Whether the last step of uv's argument sets a dependency against something else that is required."""
+    """Whether the last step of uv's explanation is a dependency that contradicts another requirement."""
     conclusions = _conclusions(output)
     return bool(conclusions) and bool(re.search(r" depends? on |^you require ", conclusions[-1]))
 
 
 def _conclusions(output: UvOutput) -> list[str]:
-    """What uv concludes before the final step."""
+    """The conclusions in uv's explanation before the final step."""
     steps = re.split(r"\. And because ", _argument(output))[:-1]
     return [step.rpartition("we can conclude that ")[2] for step in steps]
 
@@ -153,7 +153,7 @@ def _unknown(output: UvOutput) -> InstallFailure | None:
 
 
 def _no_version(output: UvOutput) -> InstallFailure | None:
-    """A version that does not exist; with a dependency in the explanation it is a conflict."""
+    """A version that does not exist. If a dependency is part of the explanation, it is a conflict."""
     if re.search(r"depends? on", output.message):
         return None
     cutoff = next((hint for hint in output.hints if "exclude-newer" in hint), "")
@@ -192,9 +192,9 @@ def _no_version(output: UvOutput) -> InstallFailure | None:
 
 
 def _chain(output: UvOutput) -> str:
-    """The premises of uv's explanation, without the conclusions.
+    """The premises of uv's explanation.
 
-    A long explanation goes through every version; its last conclusion and its last premise are enough.
+    A long explanation lists every version; for it, the last conclusion and the last premise are enough.
     """
     premises: list[str] = []
     for part in re.split(r"\b(?:And b|B)ecause ", _argument(output))[1:]:

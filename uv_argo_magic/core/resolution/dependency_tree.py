@@ -1,8 +1,8 @@
 """The dependency tree of a lock, from uv's annotations of the resolution.
 
 Rules:
-- The annotations decide: this module evaluates no marker and no extra.
-- Each package is in the tree once, under the nearest package that depends on it; `via` names them all.
+- The dependencies are those in the annotations; this module does not evaluate markers and extras.
+- Each package is in the tree once, under the dependent nearest to a requested package; `via` has all dependents.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.resolution.lock import Lock, Package
 
 REQUIREMENTS_FILE = "requirements.in"
-"""The file with the requirements themselves: a package from it was requested."""
+"""The file with the requirements: packages from it are the requested ones."""
 
 # `numpy==2.4.6   # via pandas, scipy` and, on the next line, `    # from https://index.example.com/simple`.
 _PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])? ?(?:==|@)[^#]*(?:#(?!\s*via).*?)?#\s*via (.+)$")
@@ -27,7 +27,7 @@ _FROM = re.compile(r"^\s+# from (\S+)$")
 
 
 def annotate(lock: Lock, annotations: str, indexes: str = "") -> Lock:
-    """The lock with the dependents of each package, and the name of its index if it is one of `indexes`.
+    """The lock with the dependents of each package, and with its index if that is one of `indexes`.
 
     `annotations` is the output of `uv pip compile --annotation-style line --emit-index-annotation` for the same pins,
     `indexes` the value of UV_INDEX: "NAME=URL NAME=URL".
@@ -72,7 +72,7 @@ def tree(packages: Sequence[Package]) -> tuple[tuple[int, Package], ...]:
         for parent in package.via:
             dependencies.setdefault(parent, []).append(package.name)
     roots = [package.name for package in packages if package.requested or not set(package.via) & set(by_name)]
-    # Breadth first: each package is below the parent that is nearest to a requested one.
+    # Breadth first: each package gets the parent that is nearest to a requested package.
     parents: dict[str, str] = dict.fromkeys(roots, "")
     queue = list(roots)
     while queue:

@@ -18,7 +18,7 @@ Kind: TypeAlias = Literal["added", "removed", "newer", "older", "other file"]
 
 @frozen
 class Change:
-    """One package that differs; `before` and `after` are versions, "" if it is absent."""
+    """One package that differs; `before` and `after` are its versions, or "" if it is absent."""
 
     name: str
     kind: Kind
@@ -27,7 +27,7 @@ class Change:
 
 
 def difference(before: Sequence[Package], after: Sequence[Package]) -> tuple[Change, ...]:
-    """The changes that lead from one to the other, by name."""
+    """The changes from `before` to `after`, sorted by name."""
     old, new = ({package.name: package for package in packages} for packages in (before, after))
     changes = []
     for name in sorted({*old, *new}):

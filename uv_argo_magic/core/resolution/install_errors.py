@@ -1,9 +1,9 @@
-"""Why an install failed and what to do next: an ordered table of patterns for uv's standard error.
+"""Explain why an install failed and what to do: an ordered table of patterns for uv's standard error.
 
 Rules:
-- The most certain cause comes first: a full disk is the cause, whatever uv was doing.
-- Only uv's own messages decide; memory and disk also count in the output of a build.
-- Every sentence names the package if uv names one, and shows no user name, password or query of a URL.
+- The most certain cause comes first: a full disk is the cause whatever uv was doing.
+- Patterns match uv's own messages only, except that those for memory and disk also match the output of a build.
+- Every sentence names the package if uv does, and never shows a user name, password or query of a URL.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = ["UNREACHABLE", "Cause", "InstallFailure", "blamed", "classify", "reda
 
 
 def classify(rc: int, stderr: str) -> InstallFailure:
-    """Explain a failed uv; `rc` is its exit status (negative, or above 128: the signal that ended it)."""
+    """Explain why uv failed; `rc` is its exit status (negative, or above 128, if a signal ended it)."""
     output = parse_stderr(rc, stderr)
     for rule in _RULES:
         if re.search(rule.pattern, output.text if rule.anywhere else output.message):
@@ -52,27 +52,27 @@ def classify(rc: int, stderr: str) -> InstallFailure:
 
 
 def blamed(rc: int, stderr: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Those of these packages (canonical names) that uv's message mentions, in the order given."""
+    """The packages among `names` (canonical) that uv's message mentions, in the given order."""
     mentioned = {canonicalize_name(name_) for name_ in _NAME.findall(parse_stderr(rc, stderr).message)}
     return tuple(name for name in dict.fromkeys(names) if name in mentioned)
 
 
 _NAME = re.compile(r"(?<![A-Za-z0-9._/-])[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?(?![A-Za-z0-9_/-])")
-"""A possible package name: not a part of a URL or a path."""
+"""A possible package name, which is not part of a URL or a path."""
 
 
 def warnings(stderr: str) -> tuple[str, ...]:
-    """The warnings of uv, as sentences; an extra that does not exist is one."""
+    """The warnings of uv as sentences, for example about an extra that does not exist."""
     lines = dict.fromkeys(re.findall(r"^warning: (.+)$", redact(stderr), re.MULTILINE))
     return tuple(f"{line.replace('`', '').rstrip('. ')}." for line in lines)
 
 
 @frozen
 class _Rule:
-    """A cause and its message; `sentence` may use {package}, {for_package}, {host}, {line}, {build_line} and {group}.
+    """A pattern for a cause, and its message; with `anywhere`, the output of a build is searched as well.
 
-    They are the package, the package in brackets or nothing, the index's host, uv's last line, the build's last line,
-    and the group of the pattern. `anywhere` also searches the output of a build.
+    `sentence` can contain {package}, {for_package} (the package in brackets, or nothing), {host} (of the index),
+    {line} (uv's last line), {build_line} (the build's last line) and {group} (the group of the pattern).
     """
 
     cause: Cause
@@ -86,7 +86,7 @@ class _Rule:
 _RULES = (
     _Rule(
         cause="memory",
-        # Without memory for a thread, uv panics in one of several places with EAGAIN (WouldBlock).
+        # uv panics with EAGAIN (WouldBlock) if there is no memory for a thread.
         pattern=r"memory allocation of \d+ bytes failed|os error 12\b"
         r"|failed to spawn thread|global rayon pool|kind: WouldBlock\b",
         sentence="Not enough memory to install {package}.",
@@ -109,7 +109,7 @@ _RULES = (
     ),
     _Rule(
         cause="other",
-        # Older logs have "there".
+        # "there" was the text of earlier versions.
         pattern=r"error: uv could not be (?:installed (?:there|in the pod)|started)",
         sentence="The image has no uv: {line}.",
         hint=(
@@ -315,7 +315,7 @@ def _failure(output: UvOutput, rule: _Rule) -> InstallFailure:
 
 
 def _ended(output: UvOutput, signal: int) -> InstallFailure:
-    """A signal ended uv, without a message that explains it."""
+    """A signal ended uv, and no message explains why."""
     package = output.package or "the packages"
     if signal == 9:
         return InstallFailure(

@@ -1,6 +1,6 @@
-"""A Lock: the packages that uv resolved for one Python on one platform, with hashes and sizes, and no index host.
+"""A Lock: the packages that uv resolved for one Python on one platform, with hashes and sizes, without an index host.
 
-Rule: `Lock.key` identifies an environment by its content: equal keys are equal environments, on any machine.
+Rule: `Lock.key` identifies an environment by its content: equal keys mean equal environments on every machine.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ RECIPE = "1"
 class Target:
     """The Python and platform that an environment is for.
 
-    `python` is a full version ("3.12.1"), `abi` a wheel tag's ABI ("cp312", "cp313t"), `platform` what uv calls a
-    python-platform ("x86_64-manylinux_2_28"), or "" for the machine where uv runs.
+    `python` is a full version ("3.12.1"), `abi` the ABI of a wheel tag ("cp312", "cp313t"). `platform` is a value of
+    `uv --python-platform` ("x86_64-manylinux_2_28"), or "" for the machine where uv runs.
     """
 
     python: str
@@ -38,11 +38,11 @@ class Target:
 
 @frozen
 class Package:
-    """One distribution: canonical name, version, the file's SHA-256 (hex), its bytes (0: not known) and its name.
+    """One distribution: its canonical name and version, and the name, SHA-256 (hex) and bytes (0: unknown) of its file.
 
-    `uploaded` is when the index got the file (ISO 8601 with a time zone; "": not known).
-    `url` is set only for a direct `name @ https://...` requirement; `index` names an index other than the default.
-    `requested`: a requirement names it; `via`: the packages that depend on it. Both are empty before `annotate`.
+    `uploaded` is the upload time of the file (ISO 8601 with a time zone; "": unknown). `url` is set only for a direct
+    `name @ https://...` requirement. `index` names an index other than the default one. `requested` packages are named
+    by a requirement; `via` are the packages that depend on this one. `annotate` sets both.
     """
 
     name: str
@@ -64,12 +64,12 @@ class Package:
 
 @frozen
 class Lock:
-    """The packages of one environment, sorted by name, and what they are for.
+    """The packages of one environment, sorted by name, and their target.
 
-    `warnings` are whole sentences for the user; `uv` is the version that resolved it, `created_at` the time (Unix
+    `warnings` are sentences for the user. `uv` is the version of uv, and `created_at` the time of the resolution (Unix
     seconds; 0: unknown). None of these is part of `key`, and neither is a package's index. With --set base,
-    `base_digest` is the digest of the BaseEnvironment, and `base_packages` are the (name, version) of those of its
-    packages that are used: they are not installed.
+    `base_digest` is the digest of the BaseEnvironment. `base_packages` are (name, version) of its packages that the
+    cell uses; they are not installed.
     """
 
     packages: tuple[Package, ...]
@@ -87,7 +87,7 @@ class Lock:
 
     @functools.cached_property
     def lines(self) -> tuple[str, ...]:
-        """What `uv pip install --no-deps --require-hashes -r` reads."""
+        """The lines of a requirements file for `uv pip install --no-deps --require-hashes -r`."""
         return tuple(package.line() for package in self.packages)
 
     @property
@@ -98,7 +98,7 @@ class Lock:
     @property
     def is_annotated(self) -> bool:
         """Whether the packages that depend on each package are known."""
-        # One is enough: a package that only the base environment needs has no dependents here.
+        # One package is enough, since a package that only the base environment needs has no dependents in the lock.
         return not self.packages or any(package.requested or package.via for package in self.packages)
 
     @functools.cached_property
@@ -141,7 +141,7 @@ class Lock:
 
 
 _STORED_KEYS = {"created_at": "made", "base_digest": "base", "base_packages": "own", "requested": "asked"}
-"""Field -> its key in JSON, where they differ: stored locks keep the keys that they always had."""
+"""Field -> its key in JSON, if they differ. The keys are old, so that stored locks remain readable."""
 
 
 def _stored(data: dict[str, Any]) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def _package(data: dict[str, object]) -> Package:
 
 @frozen
 class Unresolved:
-    """Requirements that could not be resolved here, and the reason; the guest resolves them in the pod."""
+    """The reason why the requirements could not be resolved on this machine; the guest resolves them in the pod."""
 
     lines: tuple[str, ...]
     reason: str

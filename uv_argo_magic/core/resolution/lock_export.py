@@ -1,7 +1,7 @@
-"""A Lock exported as requirements with hashes, or as pylock.toml with the one file of each package.
+"""Export a Lock as requirements with hashes, or as pylock.toml with one file for each package.
 
-The format of the latter: the PyPA's specification of pylock.toml, lock version 1.0. It requires each file's URL, which
-a Lock does not have: uv's pylock.toml of the same versions has it.
+A pylock.toml (the PyPA's specification, lock version 1.0) requires URLs, which a Lock does not have. They are taken
+from uv's pylock.toml of the same versions.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def requirements(lock: Lock) -> str:
 
 
 def pylock(lock: Lock, uv_pylock: str) -> str:
-    """A pylock.toml with the locked file of each package; `uv_pylock` is uv's own of the same versions.
+    """A pylock.toml with the locked file of each package; `uv_pylock` is uv's pylock.toml of the same versions.
 
     Raises:
         ResolutionError: a locked file is no longer on the index.
@@ -88,5 +88,5 @@ def _target_name(lock: Lock) -> str:
 
 
 def _text(value: str) -> str:
-    """A TOML string: JSON's escapes are TOML's as well."""
+    """A TOML string; the escapes of JSON are valid in TOML."""
     return json.dumps(value)

@@ -1,10 +1,10 @@
-"""The text of a `pylock.toml` as a Lock for one Python on one platform, with one file for each package.
+"""Read a `pylock.toml` as a Lock for one Python on one platform, with one file for each package.
 
 Rules:
-- The compatible wheel with the best tag of the target is used; the sdist only if builds are allowed. If the user gave
-  hashes, only files with one of them count.
+- The compatible wheel with the target's best tag is used, or the sdist if builds are allowed. If the user gave hashes,
+  only files with one of them are used.
 - The lock contains no index host and no URL, except that of a `name @ https://...` requirement.
-- Sources without a hash (version control, folders) are refused: they could change under the lock.
+- Sources without a hash (version control, folders) are refused, because their content could change.
 
 The format: the PyPA's specification of pylock.toml, lock version 1.0.
 """
@@ -37,9 +37,10 @@ def read_pylock(
     hashes: Mapping[str, Collection[str]] | None = None,
     base_names: Collection[str] = (),
 ) -> Lock:
-    """The lock for `target`, whose `tags` come best first; `hashes` are the allowed ones ("sha256:HEX"), by name.
+    """The lock for `target`; `tags` are its wheel tags, best first.
 
-    `base_names` are the packages of the base environment: the lock names them, and they are not installed.
+    `hashes` are the allowed ones ("sha256:HEX") by package name. `base_names` are the packages of the base environment:
+    the lock records them, and they are not installed.
 
     Raises:
         ResolutionError: the text is not a lock file of version 1, or a package has no compatible file, no hash, no
@@ -96,7 +97,7 @@ def files(text: str) -> dict[str, tuple[int, str]]:
 def _package(
     name: str, table: _Table, ranks: Mapping[Tag, int], *, only_binary: bool, allowed: frozenset[str] | None
 ) -> Package:
-    """The file of this package to install."""
+    """This package with the file to install."""
     version = _text(table, "version", "")
     for kind in ("vcs", "directory"):
         if kind in table:
@@ -135,7 +136,7 @@ def _package(
 
 
 def _archive(name: str, version: str, table: _Table, *, only_binary: bool, allowed: frozenset[str] | None) -> Package:
-    """The file of a `name @ https://...` requirement; its version may be unknown."""
+    """The package of a `name @ https://...` requirement; its version can be unknown."""
     url = _text(table, "url", "")
     file = _file(name, table)
     if not url.startswith(("https://", "http://")):
@@ -169,9 +170,9 @@ def _rank(name: str, file: str, ranks: Mapping[Tag, int]) -> int | None:
 
 
 def _file(name: str, table: _Table) -> str:
-    """The file's name: `name`, else the end of its URL or path; never with a folder."""
+    """The name of the file, without a folder: from its `name`, or else from its URL or path."""
     file_name = _text(table, "name", "") or _text(table, "path", "")
-    # The last piece of the path: percent signs stand for ASCII there, as file names of wheels and sdists are.
+    # The last part of the path; percent-encoding is ASCII, like the file names of wheels and sdists.
     piece = file_name or re.split(r"[?#]", _text(table, "url", ""))[0]
     file = re.sub(r"%([0-7][0-9A-Fa-f])", lambda code: chr(int(code[1], 16)), re.split(r"[/\\]", piece)[-1])
     if not file:
@@ -195,7 +196,7 @@ def _size(table: _Table) -> int:
 
 
 def _uploaded(table: _Table) -> str:
-    """When the index got the file; without a time zone it is UTC, as pylock.toml has it."""
+    """The upload time of the file; in a pylock.toml, a time without a time zone is in UTC."""
     time = table.get("upload-time")
     if not isinstance(time, datetime):
         return ""

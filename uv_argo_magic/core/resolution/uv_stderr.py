@@ -1,9 +1,9 @@
-"""The parser of uv's standard error, and the failure that it leads to.
+"""The parser of uv's standard error, and the class for the failures it explains.
 
 Rules:
-- The output of a build or of git is separated from uv's own messages: a build may print "timed out" as well.
-- What uv writes for itself is made plain: `numpy{python_full_version < '3.14'}>=2` is numpy>=2 here.
-- User names, passwords and queries of URLs are removed first; no other module sees them.
+- The output of a build or of git is separated from uv's own messages, because a build can print "timed out" as well.
+- uv's internal notation is simplified: `numpy{python_full_version < '3.14'}>=2` becomes numpy>=2.
+- User names, passwords and queries of URLs are removed first, so that no other module sees them.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ Cause: TypeAlias = Literal[
 ]  # fmt: skip
 
 UNREACHABLE: frozenset[Cause] = frozenset({"network", "proxy", "portal", "certificate"})
-"""Causes that concern the connection to the index, not the requirements."""
+"""Causes in the connection to the index rather than in the requirements."""
 
 
 @frozen
 class InstallFailure:
-    """Why uv failed: one `sentence`, the next step as `hint`, and whether a retry may work.
+    """Why uv failed: one `sentence`, the next step as `hint`, and whether a retry can work.
 
-    `blamed` are the requested packages that cause it, if they were determined; `package` is the one without a wheel.
+    `blamed` are the requested packages that cause the failure, if known; `package` is the one without a wheel.
     """
 
     cause: Cause
@@ -39,13 +39,13 @@ class InstallFailure:
 
     @property
     def unreachable(self) -> bool:
-        """Whether uv could not reach the index; it may be reachable from elsewhere."""
+        """Whether uv could not reach the index, which another machine may be able to reach."""
         return self.cause in UNREACHABLE
 
 
 @frozen
 class UvOutput:
-    """The standard error of uv: all of it as `text`, uv's own messages as `lines`, and the output of a build."""
+    """The standard error of uv: the whole `text`, uv's own messages as `lines`, and the output of a build."""
 
     exit_status: int
     text: str
@@ -137,7 +137,7 @@ def parse_stderr(exit_status: int, stderr: str) -> UvOutput:
 
 
 def _readable(line: str) -> str:
-    """The line without markers in braces, and without long lists of versions of one package."""
+    """The line without markers in braces and without long lists of versions of a package."""
     line = re.sub(r"(?<=[\w\]])\{[^{}]*\}", "", line)
     return re.sub(
         r"all of: ([A-Za-z0-9._-]+?)(?:[=<>!~]\S+)?(?: \1[=<>!~]\S+)+(?= (?:has|have|depends?|cannot|are)\b)",
@@ -147,7 +147,7 @@ def _readable(line: str) -> str:
 
 
 def _plain(row: str) -> str:
-    """A row in the format of uv 0.13; 0.9 and 0.11 drew a frame around errors, and wrote "Caused by"."""
+    """A line in the format of uv 0.13; uv 0.9 and 0.11 drew a frame around errors, and wrote "Caused by"."""
     for pattern, plain in _FRAMES:
         row = re.sub(pattern, plain, row)
     return row
