@@ -1,9 +1,9 @@
-"""The Containerfile of an image with a baked-in environment, which cells with the same lock find by its key.
+"""The Containerfile of an image with an environment, which cells with the same lock find by its key.
 
 Rules:
-- It is made by the same steps as an environment of a store (guest/environment.py), with its byte code: an image is
-  read-only.
-- Only data of ours and of the lock is in it, inside quoted here-documents, where nothing is expanded.
+- The image builds the environment in the same way as a store (guest/environment.py), and includes its byte code,
+  because an image is read-only.
+- The data of the lock is inside quoted here-documents, where nothing is expanded.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.resolution.lock import Lock
 
 BAKED = "/opt/uv-argo/store"
-"""Where the guest looks for environments of the image."""
+"""The folder in which the guest looks for environments of the image."""
 FIRST_LINE = "# syntax=docker/dockerfile:1\n# An image with an environment for cells (uv-argo-magic)"
 _IMAGE = re.compile(r"[a-z0-9][\w./:@-]*", re.IGNORECASE)
-"""A reference to an image; the registry judges the rest."""
+"""A rough check of an image reference; the registry checks the rest."""
 
 SCRIPT = """\
 import json, os, re, subprocess, sys, time
@@ -39,7 +39,7 @@ with open(os.path.join(home, ".ok"), "w") as file:
     python = "%d.%d" % sys.version_info[:2]
     json.dump({"packages": packages, "seconds": time.time() - started, "python": python}, file)
 """
-"""What installs the environment: run with the store, its key and the file with the locked lines."""
+"""The script that installs the environment; its arguments are the store, the key and the file with the locked lines."""
 
 
 def write(lock: Lock, image: str) -> str:

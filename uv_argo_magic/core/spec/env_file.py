@@ -3,8 +3,8 @@ r"""The parser of `--env-file`: environment variables as NAME=VALUE lines, as Do
 Rules:
 - `export ` in front of a name, blank lines and comments (`#` at the start of a line or after a space) are skipped.
 - Single quotes keep the text between them as it is; double quotes allow \n, \t, \", \\ and \$. Both may span lines.
-- Nothing is expanded: `$NAME` is text. A later line replaces an earlier one of the same name.
-- An error shows names and line numbers, and never a value.
+- Nothing is expanded: `$NAME` is literal text. A later line replaces an earlier one with the same name.
+- Errors show names and line numbers, but never values.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Package indexes: the settings `index_url` and `indexes` as uv's variables, with separate credentials.
 
 Rules:
-- `environment` may be shown and may leave this machine; `credentials` may do neither.
-- Named indexes come before the default one, and only the first index that has a package is used for it (uv's
-  first-index strategy): a package of the same name on a later index is never installed.
+- `environment` contains no secrets, so it can be shown and sent; `credentials` must not be.
+- Named indexes come before the default one. uv takes each package from the first index that has it (its first-index
+  strategy), so a package of the same name on a later index is never installed.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.spec.settings import Settings
 
 DEFAULT = "default"
-"""Name of the index of `index_url`, if it needs one."""
+"""Name of the index of `index_url`, if it needs a name."""
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 def by_name(settings: Settings) -> dict[str, str]:
-    """Every index of the settings: name -> URL as written, the default one last.
+    """Every index in the settings as name -> URL as written; the default one is last.
 
     Raises:
         SpecError: a name or a URL is invalid.
@@ -48,7 +48,7 @@ def environment(settings: Settings) -> dict[str, str]:
     default = urls.pop(DEFAULT, "")
     variables = {}
     if default:
-        # The default index needs a name only for its credentials.
+        # The default index needs a name only if it has credentials.
         secrets = [name for name, _ in settings.index_secrets if name not in urls]
         name = secrets[0] if secrets else DEFAULT if credentials(settings) else ""
         variables["UV_DEFAULT_INDEX"] = f"{name}={default}" if name else default
@@ -80,7 +80,7 @@ def without_credentials(url: str) -> str:
 
 
 def _checked(subject: str, url: str, example: str) -> str:
-    # UV_INDEX is separated by spaces.
+    # In UV_INDEX, spaces separate the URLs.
     if not url.startswith(("https://", "http://", "file://")) or re.search(r"\s", url):
         raise SpecError(f"{subject} is not an index URL: {without_credentials(url)!r}", hint=f"Write {example}")
     return url

@@ -1,9 +1,9 @@
 """The reader of a JSON request: {"pythonCode", "dependencies", "requirementsFile"}.
 
 Rules:
-- `dependencies` is a string or a list, with the grammar of `--deps`; `requirementsFile` is the text of such a file.
-  Both together mean their union; without them nothing is installed.
-- An unknown key is an error: ignoring it could change what runs.
+- `dependencies` is a string or a list in the grammar of `--deps`; `requirementsFile` is the text of a requirements
+  file. If both are given, they are combined; without them nothing is installed.
+- An unknown key is an error, because ignoring it could change what runs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def read(text: str, *, source: str) -> Request:
     """Read a request; `source` names it in messages.
 
     Raises:
-        SpecError: it is not a JSON object, or has an unknown key or an invalid value.
+        SpecError: the text is not a JSON object, or has an unknown key or an invalid value.
     """
     try:
         data = json.loads(text)

@@ -5,8 +5,8 @@
                  "packages": the lock's lines, as base64(zlib(UTF-8))}}
 
 Rules:
-- A notebook stays small: about 70 bytes a package. It names no host, no path and no user.
-- Packages that do not match their key are refused: they were changed.
+- The metadata is small, about 70 bytes per package, and contains no host, path or user name.
+- Packages that do not match their key are refused, because someone changed them.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.protocol.state import RunState
 
 KEY = "uv_argo"
-"""The key of our part of an output's metadata."""
+"""The key of this package in the metadata of an output."""
 SCHEMA = 1
 LARGEST = 4 * 1024 * 1024
-"""Maximum bytes of the lines of a lock: enough for thousands of packages."""
+"""Maximum bytes of the uncompressed lines of a lock: enough for thousands of packages."""
 
 Metadata: TypeAlias = dict[str, object]
 
 
 @frozen
 class Provenance:
-    """What ran: the run's ID, the digest of the cell's text, and the lock (None: resolved in the pod, unknown)."""
+    """What ran: the run's ID, the digest of the cell's text, and the lock (None: unknown, resolved in the pod)."""
 
     run: str
     cell: str
@@ -63,13 +63,13 @@ def metadata(state: RunState, cell_digest: str, resolution: Resolution, image: s
 
 
 def extract(metadata: object) -> Metadata | None:
-    """Our part of an output's metadata; None if there is none."""
+    """The part of an output's metadata that `metadata` wrote, or None."""
     ours = metadata.get(KEY) if isinstance(metadata, Mapping) else None
     return dict(ours) if isinstance(ours, Mapping) else None
 
 
 def read(data: Metadata) -> Provenance | None:
-    """What an output's metadata records; None if it is not the panel of a run.
+    """The run recorded in an output's metadata; None if the output is not the panel of a run.
 
     Raises:
         SpecError: a newer version wrote it, or it was changed.
@@ -84,7 +84,7 @@ def read(data: Metadata) -> Provenance | None:
 
 @functools.lru_cache(maxsize=8)
 def _pack(lines: tuple[str, ...]) -> str:
-    """The lines of a lock, which many cells of a session have."""
+    """Compress the lines of a lock; cached, because many cells of a session share one."""
     return base64.b64encode(zlib.compress("\n".join(lines).encode(), 9)).decode()
 
 

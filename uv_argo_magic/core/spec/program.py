@@ -1,7 +1,7 @@
 """The Program of a run: the Python source that runs the cell, the same bytes for every backend.
 
-Rule: user text is data. It is sent as base64(gzip(json)) inside one fixed bootstrap, so that no shell, Python, YAML or
-`{{...}}` of Argo interprets it; base64 has no braces.
+Rule: user text is data. It is sent as base64(gzip(json)) inside a fixed bootstrap, so that no shell, Python or YAML
+interprets it, and it cannot contain a template tag (`{{...}}`) of Argo.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.spec.run_spec import Pushed, RunSpec, Settings
 
 GUEST_NAME = "uv_argo_guest"
-"""Name of the guest package where it runs."""
+"""Import name of the guest package in the process that runs the cell."""
 
 PAYLOAD_LIMIT = 96 * 1024
-"""Bytes of program text that fit a Workflow's template, which Argo passes in one environment variable."""
+"""Maximum bytes of program text in a Workflow's template, which Argo passes in one environment variable."""
 
 _BOOTSTRAP = """\
 # A notebook cell, its environment and the small supervisor that runs both; made by uv-argo-magic.
@@ -76,11 +76,11 @@ supervisor.main(payload, guest)
 
 @frozen
 class Program:
-    """What a backend runs: the guest and the payload, both in base64, and the nonce of its records.
+    """The program that a backend runs: the guest and the payload, both in base64, and the nonce of its records.
 
     `install` is the part of the payload that builds the environment, for a separate install; "" without packages. A
-    cell of a session has an `order` instead of a payload: the same as JSON, which a client sends to the worker.
-    `decision` is that of the package policy, as JSON; "" without a policy.
+    cell of a session has an `order` instead of a payload: the same data as JSON, which a client sends to the worker.
+    `decision` is the decision of the package policy as JSON; "" without a policy.
     """
 
     guest: str
@@ -92,7 +92,7 @@ class Program:
 
     @property
     def digest(self) -> str:
-        """The name of the guest's folder in a store."""
+        """Digest of the guest; the name of its folder in a store."""
         return _digest(self.guest)
 
     @property
@@ -102,26 +102,26 @@ class Program:
 
     @property
     def install_source(self) -> str:
-        """The install alone, without the cell: for a process with UV_ARGO_ROLE=install."""
+        """Only the install, for a process with UV_ARGO_ROLE=install."""
         return _fill(_BOOTSTRAP, self.guest, self.install)
 
     @property
     def cell_source(self) -> str:
-        """The cell alone, for a process with UV_ARGO_ROLE=run and the store of the install."""
+        """Only the cell, for a process with UV_ARGO_ROLE=run and the store of the install."""
         return _fill(_CELL_BOOTSTRAP, self.guest, self.payload)
 
     @property
     def prestart_source(self) -> str:
-        """The guest alone: a pre-started process that reads its payload from stdin."""
+        """Only the guest, for a pre-started process that reads its payload from stdin."""
         return _fill(_BOOTSTRAP, self.guest, "")
 
     @property
     def worker_source(self) -> str:
-        """The worker of a session, which gets its payloads from clients."""
+        """The worker of a session, which receives payloads from clients."""
         return _fill(_BOOTSTRAP, self.guest, "", _WORK)
 
     def worker_source_with(self, options: str) -> str:
-        """The worker with its options (JSON) inside, for a container whose variables are fixed."""
+        """The worker including its options (JSON), for a container whose environment variables are fixed."""
         text = base64.b64encode(options.encode()).decode()
         return f"{_OPTIONS.replace('@OPTIONS@', text)}{self.worker_source}"
 
@@ -150,10 +150,9 @@ def build(  # noqa: PLR0913 - the parts of a program, by keyword
 ) -> Program:
     """Build the program: `guest` is the zip of the guest package in base64, `nonce` random letters and digits.
 
-    `uv` is the version to install for an image without uv; "" if it has one. `modules` are Python files to
-    offer to the cell, text by path, `values` those that push and pull need. `installs` has the text of each `%pip`
-    line and the packages that it installs. `exchange` is a folder for files of values, which the run shares with this
-    machine.
+    `uv` is the version to install in an image without uv, or "". `modules` are Python files that the cell can import
+    (path -> text), and `values` the modules that push and pull need. `installs` maps the text of each `%pip` line to
+    the packages that it installs. `exchange` is a folder for files of values that the run shares with this machine.
     """
     whole = payload(spec, resolution, nonce, uv, exchange) | {
         "modules": dict(modules or {}),
@@ -172,13 +171,13 @@ def build(  # noqa: PLR0913 - the parts of a program, by keyword
 
 
 def _install(whole: dict[str, Any]) -> dict[str, Any]:
-    """What of a payload is needed to install its packages."""
+    """The part of a payload that is needed to install its packages."""
     settings = {key: value for key, value in whole["settings"].items() if key.startswith(("install_", "environment"))}
     return {key: whole[key] for key in ("v", "nonce", "lock", "installs", "uv", "provision")} | {"settings": settings}
 
 
 GZIP = 31
-"""For zlib: the format of gzip, without a time."""
+"""zlib's `wbits` for the gzip format; the header has no time."""
 
 
 def _pack(text: str) -> str:
@@ -186,11 +185,11 @@ def _pack(text: str) -> str:
 
 
 FILE_SIZE = 64 * 1024
-"""Bytes of text from which on a pushed value is sent as a file, if there is a folder for that."""
+"""A pushed value with at least this many bytes of text is sent as a file, if there is an exchange folder."""
 
 
 def pushed_file(item: Pushed, number: int) -> str:
-    """The name of the file that a pushed value is sent as; "" if it is part of the payload."""
+    """The name of the file in which a pushed value is sent; "" if the payload contains it."""
     return f"pushed-{number}" if item.buffers or len(item.text) > FILE_SIZE else ""
 
 
@@ -260,7 +259,7 @@ def remote_constraints(spec: RunSpec) -> dict[str, object]:
 
 
 def uv_environment(settings: Settings) -> dict[str, str]:
-    """The settings as uv's environment variables, without credentials; the same here and in a pod."""
+    """The settings as environment variables of uv, without credentials; the same on this machine and in a pod."""
     variables = {
         **indexes.environment(settings),
         "UV_CONCURRENT_BUILDS": str(settings.concurrent_builds or ""),

@@ -1,6 +1,6 @@
-"""Quantities of resources: what people write -> the notation of Kubernetes, and its amount.
+"""The parser of resource quantities, which converts them to the notation of Kubernetes.
 
-`8GiB`, `8gib` and `8 Gi` are 8Gi, `8GB` is 8G, `500m` of cpu is half a CPU. A range ("1Gi..4Gi") is a request and a
+`8GiB`, `8gib` and `8 Gi` are 8Gi, `8GB` is 8G, and `500m` of cpu is half a CPU. A range ("1Gi..4Gi") is a request and a
 limit.
 """
 
@@ -12,7 +12,7 @@ from uv_argo_magic.errors import SpecError
 
 EXAMPLES = {"cpu": "2, or 500m for half a CPU", "memory": "8Gi", "gpu": "1", "disk": "20Gi"}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) *([kmgtpe])(i?)b?", re.IGNORECASE)
-# A small number without a unit is a slip: 8 would be 8 bytes.
+# A small number without a unit is probably a mistake: 8 would be 8 bytes.
 _NUMBERS = {"cpu": r"\d+(?:\.\d+)?m?", "gpu": r"\d+", "memory": r"\d{7,}", "disk": r"\d{7,}"}
 
 
@@ -20,7 +20,7 @@ def parse(kind: str, text: str) -> str:
     """A quantity or a range of cpu, memory, gpu or disk, in the notation of Kubernetes.
 
     Raises:
-        SpecError: it is not one.
+        SpecError: the text is not a quantity.
     """
     parts = [_parse(kind, part.strip()) for part in text.split("..", 1)]
     if "" in parts:
@@ -40,7 +40,7 @@ def _parse(kind: str, text: str) -> str:
 
 
 def limit(quantity: str) -> float:
-    """The amount of a quantity, or the upper one of a range: bytes, CPUs or GPUs; 0 for ""."""
+    """The amount of a quantity, or the upper limit of a range, in bytes, CPUs or GPUs; 0 for ""."""
     text = quantity.rpartition("..")[2]
     number = text.rstrip("kmKMGTPEi")
     unit = text[len(number) :]

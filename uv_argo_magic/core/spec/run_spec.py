@@ -1,4 +1,4 @@
-"""The specification of a run: the cell, its requirements and every setting; immutable."""
+"""The immutable specification of a run: the cell, its requirements and all settings."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 __all__ = ["FILES", "Pushed", "Resources", "RunSpec", "Settings"]
 
 FILES = "the files of its line"
-"""`requirements_source` of a line with `-r`."""
+"""The `requirements_source` of a line with `-r`."""
 
 
 @frozen
 class Pushed:
-    """An encoded value for the cell: its text, and the buffers beside it (guest/values.py).
+    """An encoded value for the cell: its text and its buffers (guest/values.py).
 
-    `type` and `size` (bytes) are for people. `form` says how it is encoded, `python` is the minor version that its code
-    needs, or "". An empty `text` stands for a value that is not kept.
+    `type` and `size` (bytes) are for messages. `form` is the encoding, `python` the minor version that its code needs,
+    or "". The `text` is empty if the value is not kept.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Pushed:
 
     @property
     def whole_text(self) -> str:
-        """The text with the buffers in it, in base64."""
+        """The text including the buffers as base64."""
         if not self.buffers:
             return self.text
 
@@ -62,7 +62,7 @@ class Pushed:
 
 @frozen
 class Reads:
-    """What the notebook can read: the libraries that it has, and its dataclasses and enums with their fields."""
+    """The values that the notebook can decode: its libraries, and its dataclasses and enums with their fields."""
 
     libraries: tuple[str, ...] = ("builtins",)
     classes: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -72,10 +72,10 @@ class Reads:
 class RunSpec:
     """One run to start. `push` are the values for the cell, `line_offset` is the number of lines above the cell.
 
-    A `script` runs as a Python file does, with `args` in `sys.argv`; anything else runs as a notebook's cell. `code` is
-    a cell with IPython's syntax as Python, line for line; "" if the cell is Python.
+    A `script` runs like a Python file, with `args` in `sys.argv`; anything else runs like a cell of a notebook. If the
+    cell uses IPython's syntax, `code` is the equivalent Python, line by line; otherwise it is "".
 
-    `requirements_source` names where the requirements come from; "" for `--deps`, and if there are none.
+    `requirements_source` is the name of the requirements' source; "" for `--deps` or without requirements.
     """
 
     cell: str
@@ -93,7 +93,7 @@ class RunSpec:
     args: tuple[str, ...] = ()
     code: str = ""
     session: str = ""
-    """Name of the session whose interpreter runs the cell; "": one of its own."""
+    """Name of the session that runs the cell, or ""."""
 
     @property
     def sent(self) -> tuple[tuple[str, str, int, str], ...]:
@@ -107,7 +107,7 @@ class RunSpec:
             "items": [item.line for item in self.requirements.items],
             "complete": self.requirements.complete,
         }
-        # The source of the requirements does not matter.
+        # The source of the requirements is not part of the digest.
         push = [(item.name, item.digest, item.size) for item in self.push]
         data = asdict(replace(self, requirements_source="", push=())) | {"requirements": requirements, "push": push}
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

@@ -1,9 +1,9 @@
-"""A cell exported as a script with a PEP 723 block, for `uv run FILE.py`.
+"""Export a cell as a script with a PEP 723 block, for `uv run FILE.py`.
 
 Rules:
-- The text of the cell stays as it is; our script block replaces one of its own.
-- Every package is pinned. An index keeps its URL, without a user name and password.
-- Notes list the differences from the run, such as a last expression that a script does not show.
+- The cell stays unchanged, except that the exported script block replaces an existing one.
+- Every package is pinned. The URLs of indexes are included without user name and password.
+- Notes list the differences from the run, for example that a script does not show its last expression.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Standalone:
 def standalone(
     cell: str, *, lines: Sequence[str], minor: str, settings: Settings, comment: str, pinned: bool = True
 ) -> Standalone:
-    """The script of a cell: `lines` are its requirements (`pinned`: a whole lock), `minor` is its Python's "X.Y".
+    """The script of a cell: `lines` are its requirements (with `pinned`, a whole lock), `minor` is its Python's "X.Y".
 
     `comment` is one line for the reader of the file.
     """
@@ -53,7 +53,7 @@ def standalone(
 
 
 def pins(lock: Lock) -> tuple[str, ...]:
-    """The requirements for exactly the packages of this lock; only a URL can contain a hash.
+    """The exact requirements of this lock. PEP 723 allows hashes only in URLs.
 
     The base packages of the run are included, since another Python does not have them.
     """
@@ -85,7 +85,7 @@ def _uv(settings: Settings, *, pinned: bool) -> Iterator[str]:
 
 
 def _toml(text: str) -> str:
-    """A basic string of TOML, which JSON's escapes fit."""
+    """A basic string of TOML; the escapes of JSON are valid in it."""
     return json.dumps(text, ensure_ascii=False)
 
 
@@ -96,7 +96,7 @@ def _notes(cell: str, settings: Settings) -> Iterator[str]:
         yield f"Set these environment variables of the cell: {', '.join(name for name, _ in settings.variables)}."
     try:
         tree = compile(cell, "<cell>", "exec", AWAIT | ast.PyCF_ONLY_AST, dont_inherit=True)
-    except (SyntaxError, ValueError):  # another Python's syntax than this one's
+    except (SyntaxError, ValueError):  # the syntax of another Python
         return
     try:
         compile(cell, "<cell>", "exec", dont_inherit=True)

@@ -16,10 +16,10 @@ Group = TypeVar("Group")
 def _setting(
     default: object, group: str, text: str, *, example: str = "", unit: str = "", private: bool = False
 ) -> Any:
-    """A field with its group and its help, in the manner of `field`.
+    """A dataclass field for a setting, with its group and help.
 
-    `unit` is "bytes" for sizes, `example` a value for error messages. What is `private` may be a secret, and is not
-    part of a `repr`.
+    `unit` is "bytes" for sizes, `example` a value for error messages. The value of a `private` setting can be a secret,
+    and is not part of a `repr`.
     """
     metadata = {"group": group, "help": text, "unit": unit} | ({"example": example} if example else {})
     return field(default=default, metadata=metadata, repr=not private)
@@ -196,16 +196,16 @@ class Settings:
     ttl: float = _setting(3600.0, "advanced", "time to keep a finished workflow and its log")
 
     own: tuple[tuple[str, object], ...] = ()
-    """(name, value) of the settings that the backend of another package declares; see `of`."""
+    """(name, value) of the settings declared by backends of other packages; see `of`."""
 
     def of(self, group: type[Group]) -> Group:
-        """The settings that a backend declares by the dataclass `group`."""
+        """The settings that a backend declared with the dataclass `group`."""
         names = {field.name for field in fields(group)}  # type: ignore[arg-type]  # a TypeVar cannot say "a dataclass"
         return group(**{name: value for name, value in self.own if name in names})
 
     @property
     def separate_install(self) -> bool:
-        """Whether an init container installs the packages: with shape=init, or to keep credentials from the cell."""
+        """Whether an init container installs the packages: with shape=init, or to hide credentials from the cell."""
         return self.shape == "init" or bool(self.index_secrets)
 
     @property

@@ -1,11 +1,11 @@
-"""The parser of settings: the fields of `Settings`, read and checked by their type.
+"""The parser of settings, which reads and checks a value by the type of its field in `Settings`.
 
 Rules:
 - A value is text (from `--set`, the environment) or Python (from `%config`, TOML); both become the field's type.
 - Sizes: `8MiB`, `500k`, `2GB` (k, M, G: 1000; Ki, Mi, Gi: 1024). Times: `30`, `30s`, `5m`, `1h30m`, `500ms`, `1 day`.
-- `none` is 0 for both. What the help prints as a default is a valid value.
-- Lists: separated by commas, except within a version specifier or brackets; or a JSON list.
-- Pairs: `A=1,B=2`, where only a comma before `NAME=` begins another pair; or a JSON object.
+- `none` is 0 for both. The defaults that the help shows are valid values.
+- Lists: separated by commas, except in a version specifier or in brackets; or a JSON list.
+- Pairs: `A=1,B=2`, where only a comma before `NAME=` begins a new pair; or a JSON object.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from uv_argo_magic.errors import SpecError
 Value: TypeAlias = bool | int | float | str | tuple[str, ...] | tuple[tuple[str, str], ...]
 
 FIELDS: dict[str, Field[object]] = {field.name: field for field in fields(Settings) if field.name != "own"}
-"""Each setting by its name: those of this package, and those that `declare` adds."""
+"""Every setting by name, including those added by `declare`."""
 TYPES: dict[str, object] = {key: hint for key, hint in get_type_hints(Settings).items() if key in FIELDS}
 OWN: dict[str, str] = {}
-"""Setting of the backend of another package -> the name of that backend."""
+"""Setting declared by a backend of another package -> the name of that backend."""
 CHOICES: dict[str, tuple[str, ...]] = {
     "disruption": ("auto", "allow", "prevent"),
     "env": ("ephemeral", "persistent", "shared"),
@@ -42,14 +42,14 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "executor_patch": ("auto", "init", "supervisor", "none"),
     "pod_gc": ("never", "OnPodCompletion", "OnPodSuccess", "OnWorkflowCompletion", "OnWorkflowSuccess"),
 }
-"""Keys that take one of a few values; "" is also valid where it is the default."""
+"""Settings with a fixed set of values; "" is also valid if it is the default."""
 
 
 _find_more: list[Callable[[], object]] = []
 
 
 def on_unknown(find: Callable[[], object]) -> None:
-    """Have `find` called once, when a name is not known or all are listed: it may `declare` more."""
+    """Call `find` once, when a name is unknown or all settings are listed; it can `declare` more."""
     _find_more.append(find)
 
 
@@ -63,7 +63,7 @@ def declare(backend: str, group: type) -> None:
     """Add the settings of a backend: the fields of a dataclass, each with a default and `help` in its metadata.
 
     Raises:
-        SpecError: a name is taken, a type has no reader, or a field has no help or default.
+        SpecError: a name is already in use, a type has no reader, or a field has no help or default.
     """
     hints = get_type_hints(group)
     for field in fields(group):
@@ -85,10 +85,10 @@ def updated(settings: Settings, values: Mapping[str, object]) -> Settings:
 
 
 def parse_setting(key: str, value: object) -> Value:
-    """The value of a setting, as its field's type.
+    """The value of a setting, converted to the type of its field.
 
     Raises:
-        SpecError: the key is unknown, or the value is invalid for it.
+        SpecError: the key is unknown, or the value is invalid.
     """
     name = key.replace("-", "_")
     if name not in FIELDS:
@@ -118,10 +118,10 @@ def parse_setting(key: str, value: object) -> Value:
 
 
 def parse_assignments(texts: Iterable[str]) -> tuple[tuple[str, Value], ...]:
-    """Parse several KEY=VALUE: repeated lists and pairs are joined, of any other key the last value counts.
+    """Parse several KEY=VALUE. Repeated lists and pairs are joined; for any other key, the last value is used.
 
     Raises:
-        SpecError: a `=` is missing, a key is unknown, or a value is invalid for it.
+        SpecError: a `=` is missing, a key is unknown, or a value is invalid.
     """
     values: dict[str, Value] = {}
     for text in texts:
@@ -147,7 +147,7 @@ def suggested_values(key: str) -> tuple[str, ...]:
 
 
 def format_value(value: object) -> str:
-    """A value as it is written after `KEY=`."""
+    """A value as written after `KEY=`."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
@@ -188,7 +188,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?) *([kmg]i?)?(?:b|bytes)?", re.IGNORECASE)
 
 
 def parse_size(value: object) -> int:
-    """Bytes of an integer or of text such as "20GB" or "512 MiB".
+    """The number of bytes, from an integer or from text such as "20GB" or "512 MiB".
 
     Raises:
         ValueError: the text is not a size.
@@ -214,10 +214,10 @@ _LONGEST = 10.0**300
 
 
 def parse_time(value: object) -> float:
-    """Seconds of a number or of text such as "90", "5m" or "1 day".
+    """The number of seconds, from a number or from text such as "90", "5m" or "1 day".
 
     Raises:
-        ValueError: the text is not a time, or it is negative or infinite.
+        ValueError: the text is not a time, or the time is negative or infinite.
         TypeError: the value is neither a number nor text.
     """
     if isinstance(value, bool):

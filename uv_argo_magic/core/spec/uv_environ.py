@@ -1,6 +1,6 @@
 """The environment variables of a uv process.
 
-Rule: imports nothing, because `uv-argo run` needs it before anything else.
+Rule: this module imports nothing, because `uv-argo run` needs it before everything else.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ INHERITED = frozenset(
         "UV_NATIVE_TLS", "UV_SYSTEM_CERTS",
     }
 )  # fmt: skip
-"""Variables of uv that locate and reach the index, besides the credentials of each; the others would change the result
-of a resolution."""
+"""Variables of uv for the connection to the indexes, besides their credentials. Other variables of uv would change the
+result of a resolution."""
 DROPPED = frozenset({"VIRTUAL_ENV", "CONDA_PREFIX", "FORCE_COLOR", "CLICOLOR_FORCE"})
 
 
