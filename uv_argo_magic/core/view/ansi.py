@@ -1,10 +1,10 @@
-"""Terminal text as HTML: colours become spans, redraws are collapsed, other control sequences are dropped.
+"""Convert terminal text to HTML: colours become spans, redraws are collapsed, other control sequences are dropped.
 
 Rules:
-- Every character of the text is escaped; markup comes from this module alone.
-- Of the escapes only SGR (colour, weight) and EL (erase in line) act; no other reaches the page.
-- Inline styles carry the colours, so that they survive where style sheets are taken away; the class beside
-  each of the 16 named colours lets a style sheet choose better ones.
+- Every character of the text is escaped, so that all markup comes from this module.
+- Only the escapes SGR (colour, weight) and EL (erase in line) have an effect; all others are dropped.
+- Colours are inline styles, which remain if style sheets are removed. Each of the 16 named colours also has a class, so
+  that a style sheet can change it.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ NAMED = (
 
 _ESCAPE = re.compile(
     r"\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)?"  # OSC: titles, links
-    r"|\x1b[PX^_][^\x1b\n]*(?:\x1b\\)?"  # DCS and its kin
+    r"|\x1b[PX^_][^\x1b\n]*(?:\x1b\\)?"  # DCS and similar
     r"|(?:\x1b\[|\x9b)([0-?]*)[ -/]*([@-~])?"  # CSI: groups 1 and 2 are its parameters and its final letter
-    r"|\x1b[ -/]*[0-~]?"  # two characters and so on
+    r"|\x1b[ -/]*[0-~]?"  # other escapes
 )
 _CONTROL = re.compile("[\x00-\x07\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -37,7 +37,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 @frozen
 class Style:
-    """How characters are drawn: a colour is "" (the page's own), a number below 16 as text, or "#rrggbb"."""
+    """The style of characters. A colour is "" (the page's default), a number below 16 as text, or "#rrggbb"."""
 
     fg: str = ""
     bg: str = ""
@@ -49,7 +49,7 @@ class Style:
     inverse: bool = False
 
     def attributes(self) -> str:
-        """This style as HTML attributes, or empty when there is nothing to say."""
+        """This style as HTML attributes; "" for the default style."""
         fg, bg = self.fg, self.bg
         if self.inverse:
             fg, bg = bg or "#ffffff", fg or "#6b7280"
@@ -77,17 +77,17 @@ PLAIN = Style()
 
 
 def clean(text: str) -> str:
-    """Text without what neither JSON nor HTML can carry: lone surrogates become the replacement character."""
+    """Replace lone surrogates, which neither JSON nor HTML can contain."""
     return _SURROGATE.sub("\ufffd", text)
 
 
 def strip(text: str) -> str:
-    """Text as a terminal would have left it, without colours."""
+    """The text that a terminal would show in the end, without colours."""
     return "\n".join("".join(char for char, _ in line) for line in _lines(text))
 
 
 def to_html(text: str) -> str:
-    """Text as safe HTML for a `<pre>`; colours as spans, redraws by carriage return and backspace collapsed."""
+    """Text as safe HTML for a `<pre>`: colours become spans, and redraws by carriage return or backspace collapse."""
     return "\n".join(map(_markup, _lines(text)))
 
 
@@ -96,7 +96,7 @@ def _hex(colour: str) -> str:
 
 
 def _markup(line: list[tuple[str, Style]]) -> str:
-    """One line of (text, style) runs as HTML; equal neighbours share a span."""
+    """A line of (text, style) runs as HTML; neighbours of equal style share a span."""
     parts: list[str] = []
     at = 0
     while at < len(line):
@@ -112,7 +112,7 @@ def _markup(line: list[tuple[str, Style]]) -> str:
 
 
 def _lines(text: str) -> list[list[tuple[str, Style]]]:
-    """Each line as runs of (text, style); a run is one character where the line was redrawn."""
+    """Each line as runs of (text, style); in a redrawn line, a run is one character."""
     style = PLAIN
     lines = []
     for line in clean(text).replace("\r\n", "\n").split("\n"):
@@ -125,9 +125,9 @@ def _lines(text: str) -> list[list[tuple[str, Style]]]:
 
 
 def _draw(line: str, style: Style) -> tuple[list[tuple[str, Style]], Style]:
-    """Play one line as a terminal does, and return its final content and the style left on."""
-    runs: list[tuple[str, Style]] = []  # the line while it is written from left to right, as most lines are
-    cells: list[tuple[str, Style]] | None = None  # and character by character, once something moves back or erases
+    """Interpret one line like a terminal; return its final content and the style at its end."""
+    runs: list[tuple[str, Style]] = []  # while the line is only written from left to right
+    cells: list[tuple[str, Style]] | None = None  # one per character, once the cursor moves back or text is erased
     column = at = 0
     for match in [*_ESCAPE.finditer(line), None]:
         text = _CONTROL.sub("", line[at : match.start() if match else None])
@@ -150,7 +150,7 @@ def _draw(line: str, style: Style) -> tuple[list[tuple[str, Style]], Style]:
 
 
 def _put(cells: list[tuple[str, Style]], column: int, text: str, style: Style) -> int:
-    """Write text over the cells from a column on; gives the column after it."""
+    """Write text over the cells from a column on; return the next column."""
     for char in text:
         if char == "\r":
             column = 0
@@ -190,7 +190,7 @@ _SWITCHES: dict[int, Callable[[Style], Style]] = {
 
 
 def _sgr(style: Style, parameters: str) -> Style:
-    """The style after one SGR escape; what is not known changes nothing."""
+    """The style after one SGR escape; unknown codes are ignored."""
     codes = [int(code) if code.isdecimal() else 0 for code in re.split("[;:]", parameters)]
     at = 0
     while at < len(codes):
@@ -210,7 +210,7 @@ def _sgr(style: Style, parameters: str) -> Style:
 
 
 def _named_colour(style: Style, code: int) -> Style:
-    """The style after a code that names a colour, or takes one back."""
+    """The style after a code that sets or resets a named colour."""
     if code == 39:
         return replace(style, fg="")
     if code == 49:
@@ -224,7 +224,7 @@ def _named_colour(style: Style, code: int) -> Style:
 
 
 def _extended(codes: list[int]) -> tuple[str, int]:
-    """The colour that follows 38 or 48, and how many codes it took."""
+    """The colour after code 38 or 48, and the number of codes it consists of."""
     match codes:
         case [5, number, *_]:
             return _of_256(number), 2
@@ -235,7 +235,7 @@ def _extended(codes: list[int]) -> tuple[str, int]:
 
 
 def _of_256(number: int) -> str:
-    """One of the 256 colours: 16 named ones, a cube of 6 x 6 x 6, and 24 greys."""
+    """A colour of the 256-colour palette: 16 named colours, a cube of 6 x 6 x 6, and 24 greys."""
     if number < 16:
         return str(number)
     if number < 232:

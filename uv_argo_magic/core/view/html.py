@@ -1,10 +1,10 @@
 """A run's state as static HTML and text: the panel, the log and the packages.
 
 Rules:
-- Every string from outside is escaped; no state can put markup or script into a notebook.
-- The HTML is <details>, <table>, <pre> and inline styles, which JupyterLab keeps in an untrusted notebook.
-- Whatever differs between two runs of one cell (times, names, uv's log) is in elements that `VOLATILE` matches;
-  `text_static` has none of it.
+- Every external string is escaped, so that no state can put markup or script into a notebook.
+- The HTML consists of <details>, <table>, <pre> and inline styles, which JupyterLab keeps in an untrusted notebook.
+- Everything that differs between two runs of one cell (times, names, uv's log) is in elements that `VOLATILE` matches,
+  and is not part of `text_static`.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.protocol.state import RunState
 
 VOLATILE = r'(?s)<(span|details) class="uv-volatile".*?</\1>'
-"""A regular expression for what differs between two runs of one cell; remove it before comparing."""
+"""A regular expression for the parts that differ between two runs of one cell; remove them before comparing."""
 
 LISTED = 12
-"""Packages labels in one line of text; the HTML names all."""
+"""Maximum packages in a line of text; the HTML has all."""
 
 FILES_HINT = (
     "They were removed with the folder of the run. To keep a file, write it to an absolute path or a volume, or read "
@@ -36,22 +36,22 @@ FILES_HINT = (
 """How to keep the files that a cell writes."""
 
 SHORTEST = 0.05
-"""Seconds of a phase that is shown; the total contains the shorter ones."""
+"""Minimum seconds of a phase to be shown; the total includes shorter phases."""
 
 WIDEST = 2000
-"""Characters of one line in the panel's log; the cell and `%argo logs` have more."""
+"""Maximum characters of a line in the panel's log; the cell and `%argo logs` show more."""
 
 TONES = {
     "Succeeded": "#1a7f37", "Failed": "#cf222e", "Error": "#cf222e", "InstallFailed": "#cf222e", "Stopped": "#6e7781",
     "Lost": "#8250df", "NotStarted": "#cf222e", "Stopping": "#cf222e",
 }  # fmt: skip
-"""Title -> the colour of its mark, visible on light and dark pages; other titles have that of their phase."""
+"""Title -> colour of its mark, visible on light and dark pages; other titles use the colour of their phase."""
 
 STAGE_TONES = {
     "preparing": "#bf8700", "queued": "#8c959f", "pulling": "#1b7c83", "starting": "#57606a", "resolving": "#bf8700",
     "installing": "#8250df", "running": "#0969da",
 }  # fmt: skip
-"""Phase -> its colour in the bar, readable on light and dark pages."""
+"""Phase -> colour in the bar, readable on light and dark pages."""
 
 _FAINT = "opacity:0.65"
 _LINE = "1px solid rgba(128,128,128,0.35)"
@@ -81,7 +81,7 @@ def text_static(state: RunState) -> str:
 
 
 def text(state: RunState, now: float) -> str:
-    """The state for terminals: the line of `text_static`, the sentence, the hint, times, notes and gaps."""
+    """The state for terminals: the line of `text_static`, then sentence, hint, times, notes and gaps."""
     lines = [text_static(state), messages.sentence(state), messages.hint(state)]
     times = ", ".join(f"{_phase_name(stage)} {humanize.seconds(took)}" for stage, took in durations(state, now))
     total = humanize.seconds(elapsed(state, now))
@@ -97,10 +97,10 @@ def mimebundle(state: RunState, now: float, lock: Resolution | None = None) -> d
 
 
 def tail(state: RunState, lines: int = 500) -> str:
-    """The last lines of uv's and the cell's output, as terminal text; reads no more than it returns."""
+    """The last lines of uv's and the cell's output as terminal text; earlier output is not read."""
     parts: list[str] = []
     remaining = lines
-    below = ""  # the stream of the piece below the present one
+    below = ""  # the stream of the next piece
     for output in reversed(state.outputs):
         if remaining <= 0:
             break
@@ -117,7 +117,7 @@ def tail(state: RunState, lines: int = 500) -> str:
 
 
 def log_html(state: RunState, lines: int = 500) -> str:
-    """That tail as safe HTML for a `<pre>`."""
+    """The `tail` as safe HTML for a `<pre>`."""
     return ansi.to_html(tail(state, lines))
 
 
@@ -150,7 +150,7 @@ def packages_html(state: RunState, now: float, lock: Resolution | None = None) -
 
 
 def _package_row(name: str, version: str, size: str, needed: str, style: str = "") -> str:
-    """A row of escaped texts; no cell breaks inside a word, a number or a name."""
+    """A row of escaped texts; cells do not break inside words, numbers and names."""
     cell = f"white-space:nowrap;{style}"
     return (
         f'<tr><td style="text-align:left;padding:1px 24px 1px 0;{cell}">{name}</td>'
@@ -195,7 +195,7 @@ def values_html(state: RunState) -> str:
 
 
 def planned(state: RunState, lock: Resolution | None = None) -> tuple[Package, ...]:
-    """The installed packages, or those to install, with what the lock knows of each."""
+    """The installed packages, or those to install, with the details in the lock."""
     locked = {package.name: package for package in lock.packages} if isinstance(lock, Lock) else {}
     installed = packages(state)
     if not installed:
@@ -228,12 +228,12 @@ def _foot(state: RunState, now: float, lock: Resolution | None) -> str:
 
 
 def stages_html(state: RunState, now: float) -> str:
-    """The phases as one bar of their shares of the time, with a legend, as one volatile element."""
+    """The phases as a bar of their shares of the time, with a legend, in one volatile element."""
     passed = [(stage, took) for stage, took in durations(state, now) if took >= SHORTEST or stage == state.phase]
     if not passed:
         return '<span class="uv-volatile"></span>'
     total = sum(took for _, took in passed) or 1.0
-    # No element in here is a span: the first `</span>` ends what VOLATILE matches.
+    # Do not use a span inside, because VOLATILE matches up to the first `</span>`.
     shares = "".join(
         f'<i style="display:block;height:6px;min-width:3px;flex:{took / total:.3f} 1 0;'
         f'background-color:{STAGE_TONES.get(stage, "#8c959f")}"></i>'
@@ -257,12 +257,12 @@ def stages_html(state: RunState, now: float) -> str:
 
 
 def _phase_name(phase: str) -> str:
-    """A phase as it is shown: packages are resolved before the run is submitted, or where it runs."""
+    """The displayed name of a phase; both resolutions, before the run and in the pod, have the same name."""
     return "resolving" if phase == "preparing" else phase
 
 
 def remarks(state: RunState) -> tuple[str, ...]:
-    """Every line to show beside the output: notes, gaps, omitted output, other attempts."""
+    """All lines to show with the output: notes, gaps, omitted output, other attempts."""
     return (
         *(humanize.one_line(note, 500) for note in state.notes),
         *filter(None, map(run_text.remark, state.outputs)),
@@ -272,17 +272,17 @@ def remarks(state: RunState) -> tuple[str, ...]:
 def html(state: RunState, now: float, lock: Resolution | None = None) -> str:
     """The state as static HTML without script or style sheet: one line that unfolds, and the remarks below it.
 
-    It is unfolded where neither the cell's output nor its traceback explains a failure. The sentence on a failure is
-    left to the exception that the cell raises; nothing is raised for a run that was stopped.
+    It is unfolded if neither the cell's output nor its traceback explains a failure. It does not repeat the sentence
+    of the exception that the cell raises; a run that was stopped raises none.
     """
     return _panel(state, now, lock)
 
 
 def snapshot(state: RunState, now: float, lock: Resolution | None, when: str, *, is_blocking: bool) -> str:
-    """A run as it was at `when` (text), for a page that no longer follows it, with the ways to continue.
+    """The state of a run at `when` (text), for a page that no longer follows it, with the ways to continue.
 
-    The buttons are links to JupyterLab's commands; other front ends have the text. With `is_blocking` one interrupts
-    the kernel.
+    The buttons are links to commands of JupyterLab; other front ends show the text. With `is_blocking`, one of them
+    interrupts the kernel.
     """
     attach = f"%argo attach {state.run}"
     buttons = []
@@ -301,7 +301,7 @@ def snapshot(state: RunState, now: float, lock: Resolution | None, when: str, *,
 
 
 def _command(label: str, command: str, arguments: str = "") -> str:
-    """A button that runs a command of JupyterLab; no script, and kept in an untrusted notebook, where it asks first."""
+    """A button that runs a command of JupyterLab. It also works in an untrusted notebook, after a confirmation."""
     more = f' data-commandlinker-args="{escape(arguments)}"' if arguments else ""
     style = (
         "font:inherit;line-height:18px;padding:0 8px;margin:0 2px;cursor:pointer;color:inherit;background:transparent;"
@@ -334,7 +334,7 @@ def _panel(
         body.append(files_html(state.files))
     body.append(_log_details(state, is_explained=_is_explained(state)))
     notes = "".join(f'<div style="{_REMARK}">{escape(line)}</div>' for line in remarks(state))
-    # Only the mark has a colour: no text colour is readable on both light and dark pages.
+    # Only the mark has a colour, since no text colour is readable on both light and dark pages.
     mark = "display:inline-block;width:8px;height:8px;border-radius:50%;margin:0 6px 0 2px"
     title = messages.phase_title(state)
     return (
@@ -349,12 +349,12 @@ def _panel(
 
 
 def tone(state: RunState) -> str:
-    """The colour of the mark: that of the present phase, or of how the run ended."""
+    """The colour of the mark, for the current phase or the outcome."""
     return TONES.get(messages.phase_title(state)) or STAGE_TONES.get(state.phase, "#8c959f")
 
 
 def facts(state: RunState, now: float, packages_count: int) -> str:
-    """The line beside the title: the time, the number of packages, the location, and what else is known."""
+    """The line next to the title: the time, the number of packages, the location and other facts."""
     parts = [humanize.seconds(elapsed(state, now))]
     if downloaded := messages.download(state):
         parts.append(downloaded)
@@ -375,15 +375,15 @@ def facts(state: RunState, now: float, packages_count: int) -> str:
 
 
 def _is_explained(state: RunState) -> bool:
-    """Whether the output or the traceback shows how the run ended, so that the log need not be open."""
+    """Whether the output or the traceback explains how the run ended, so that the log can stay folded."""
     if not state.ended or state.outcome in {"Succeeded", "Stopped", "NotStarted"}:
         return True
     return state.exited is not None and state.exited.reason in {"ok", "error", "exit", "deadline"}
 
 
 def _log_details(state: RunState, *, is_explained: bool) -> str:
-    """The log of uv; or the end of the whole log, open, if neither output nor traceback explain the failure."""
-    # Shows the end of the log first, without a script.
+    """The log of uv; or the unfolded end of the whole log, if neither output nor traceback explain a failure."""
+    # Scrolls to the end of the log without a script.
     frame = "display:flex;flex-direction:column-reverse;max-height:320px;overflow:auto;margin:4px 0"
     style = f"{_CODE};flex:0 0 auto;line-height:1.4;margin:0;padding:0;white-space:pre-wrap"
     if is_explained and not state.install_log:
@@ -408,7 +408,7 @@ def _details(summary: str, body: str, *, opened: bool = False, volatile: bool = 
 
 
 def _as_text(output: Output) -> tuple[str, str]:
-    """The stream of an output ("ours" if it is neither stdout nor stderr), and its terminal text."""
+    """The stream of an output and its terminal text; the stream is "ours" if it is neither stdout nor stderr."""
     match output:
         case ev.Lines():
             return "stdout", output.text
@@ -425,7 +425,7 @@ def _as_text(output: Output) -> tuple[str, str]:
 
 
 def _last(text_: str, lines: int) -> str:
-    """The last lines of a text, each shortened to WIDEST."""
+    """The last lines of a text, each shortened to WIDEST characters."""
     end = "\n" if text_.endswith("\n") else ""
     start = len(text_) - len(end)
     for _ in range(lines):
@@ -439,7 +439,7 @@ def _last(text_: str, lines: int) -> str:
 
 
 def _shortened(line: str) -> str:
-    """A line cut at its beginning if it is too long: redraws end in what is visible."""
+    """A line, cut at its beginning if it is too long, because the last redraw is the visible one."""
     if len(line) <= WIDEST:
         return line
     return "\N{HORIZONTAL ELLIPSIS}" + line[-WIDEST:]

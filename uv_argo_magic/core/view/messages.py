@@ -57,7 +57,7 @@ PHASE_TITLES = {
 
 
 _LIMITS = {"install_timeout": "TIME", "install_memory": "SIZE", "install_disk": "SIZE"}
-"""Setting that limits the install -> what its values are."""
+"""Setting that limits the install -> the kind of its values."""
 
 
 class _Limit(NamedTuple):
@@ -76,7 +76,7 @@ class Problem(NamedTuple):
 
 
 def title(state: RunState) -> str:
-    """The state in one word, for the badge."""
+    """The state as one word, for the badge."""
     if not state.ended:
         return "Pending" if state.phase in BEFORE_START else "Running"
     if state.exited and state.exited.reason == "guest":
@@ -85,7 +85,7 @@ def title(state: RunState) -> str:
 
 
 def phase_title(state: RunState) -> str:
-    """The present phase in one word, or how the run ended."""
+    """The current phase or the outcome as one word."""
     if state.ended:
         return title(state)
     if state.stop_requested is not None:
@@ -96,7 +96,7 @@ def phase_title(state: RunState) -> str:
 
 
 def download(state: RunState) -> str:
-    """How far the download of the packages is: "3 of 11 packages, 12.3 MB of 71.0 MB"; "" if there is none."""
+    """The progress of the download: "3 of 11 packages, 12.3 MB of 71.0 MB"; "" if there is no download."""
     progress = state.progress
     if state.phase != "installing" or progress is None or progress.done >= progress.of:
         return ""
@@ -107,7 +107,7 @@ def download(state: RunState) -> str:
 
 
 def detail(state: RunState) -> str:
-    """A sentence on the present phase, if more is known of it than its title; else ""."""
+    """A sentence on the current phase, if it has more information than the title; else ""."""
     if state.ended:
         return ""
     is_waiting = state.phase in {"queued", "pulling"} and state.node is not None and bool(state.node.message)
@@ -117,7 +117,7 @@ def detail(state: RunState) -> str:
 
 
 def problem(state: RunState) -> Problem | None:
-    """The exception that ended the cell; None if there is none, or it cannot be read."""
+    """The exception that ended the cell; None if there is none, or its record is invalid."""
     try:
         data = json.loads(state.error)
     except (ValueError, RecursionError):
@@ -131,7 +131,7 @@ def problem(state: RunState) -> Problem | None:
 
 
 def ename(state: RunState) -> str:
-    """A stable name for what made a run fail: an exception, a signal or a title of ours; empty if nothing did."""
+    """A stable name for the reason of a failure: an exception, a signal or one of our titles; "" without a failure."""
     if not state.ended or state.outcome == "Succeeded":
         return ""
     if state.exited is None or state.outcome == "Stopped":
@@ -151,11 +151,11 @@ def ename(state: RunState) -> str:
 
 
 def sentence(state: RunState) -> str:
-    """What is happening, or what happened: one sentence."""
+    """One sentence on what the run is doing, or how it ended."""
     if not state.ended:
         return _in_progress(state)
     if state.outcome == "Stopped":
-        # Without a request from here, the message of the node explains who stopped it.
+        # If this client did not request the stop, the message of the node explains it.
         node_note = "" if state.stop_requested or not state.node or not state.node.message else _node(state)
         if state.waiting:
             return f"The run was stopped{_by(state)} before it started: {_split(state.waiting)[0]}."
@@ -169,7 +169,7 @@ def sentence(state: RunState) -> str:
 
 
 def hint(state: RunState) -> str:
-    """The next step, or empty where none is needed; with what a session lost, if it ended with this run."""
+    """The next step, or ""; if a session ended with this run, also which variables were lost."""
     if state.session_ended and state.ended:
         return " ".join(filter(None, (_hint(state), _session_loss(state))))
     return _hint(state)
@@ -185,24 +185,24 @@ def _session_loss(state: RunState) -> str:
 
 
 LISTED = 8
-"""Variables that a sentence lists by name."""
+"""Maximum variables that a sentence lists by name."""
 
 
 def session_ends(name: str, moment: str, *, setting: str) -> str:
-    """The line under the last cell of a session that ends at that moment, by the setting `keep` or `max_age`."""
+    """The line under the last cell of a session that will end at `moment`, by the setting `keep` or `max_age`."""
     if setting == "keep":
         return f"Session {name} ends at {moment} unless one of its cells runs. Run one to keep its variables."
     return f"Session {name} ends at {moment} by its {setting}. Run a cell with --set {setting}=0 to keep its variables."
 
 
 def session_ended(name: str, moment: str, *, reason: str) -> str:
-    """The line under the last cell of a session that ended at that moment."""
+    """The line under the last cell of a session that ended at `moment`."""
     restart = "%argo restart" if name == "main" else f"%argo restart {name}"
     return f"Session {name} ended at {moment}: {reason}. {restart} starts it again, without its variables."
 
 
 def list_variables(items: Variables, total: int) -> str:
-    """The variables of a session in one line, the largest first."""
+    """The variables of a session in one line, largest first."""
     largest = sorted(items, key=lambda item: -item[2])[:LISTED]
     listed = [f"{name} ({kind}{', ' + format_size(size) if size >= 1024 else ''})" for name, kind, size, _ in largest]
     more = total - len(listed)
@@ -241,7 +241,7 @@ def _hint(state: RunState) -> str:  # noqa: PLR0911 - one line a reason
 
 
 def missing_names(error: str) -> tuple[str, ...]:
-    """The names that an exception is about, for a look-up on this side (missing_hints.py)."""
+    """The names that an exception is about, to look up in the notebook (missing_hints.py)."""
     names: tuple[str, ...] = _missing_hints().names(error)
     return names
 
@@ -253,7 +253,7 @@ def _missing_hints() -> ModuleType:
 
 
 def _node_cause(state: RunState) -> tuple[str, str] | None:
-    """Why the backend ended the program or could not start it, and the next step, if it did so without a request."""
+    """Why the backend ended the program without a request, or could not start it; and the next step."""
     exited, node = state.exited, state.node
     if node is None or state.outcome not in {"Lost", "NotStarted", "InstallFailed"}:
         return None
@@ -265,8 +265,8 @@ def _node_cause(state: RunState) -> tuple[str, str] | None:
 
 
 def _split(message: str) -> tuple[str, str]:
-    """The problem and the next step in the message of a node, each without a full stop."""
-    # Twice as long as other quotations, because it holds both.
+    """Split the message of a node into the problem and the next step, each without a full stop."""
+    # Twice as long as other quotations, because it contains both.
     cause, _, step = one_line(message, 2 * LONGEST).rstrip(".").partition("; ")
     return cause, step
 
@@ -284,7 +284,7 @@ def _stopped_hint(state: RunState) -> str:
 
 
 def status_note(state: RunState) -> str:
-    """The sentence on what prevents the run from continuing as usual: a pod that cannot start, a lost connection."""
+    """A sentence on what delays the run: a pod that cannot start, or a lost connection."""
     if state.ended or state.stop_requested or (state.node is not None and state.node.phase == NOT_STARTED):
         return ""
     is_pulling = state.phase == "pulling" and state.node is not None and state.node.phase == PULLING
@@ -300,7 +300,7 @@ def warnings(resolution: Resolution) -> tuple[str, ...]:
 
 
 def base_packages_note(lock: Lock) -> str:
-    """The packages that the cell imports from its base environment, as a sentence; "" without one."""
+    """A sentence on the packages that the cell imports from its base environment; "" if there are none."""
     if not lock.base_digest:
         return ""
     if not lock.base_packages:
@@ -384,7 +384,7 @@ def _ended(state: RunState, exited: Exited) -> str:  # noqa: PLR0911 - one line 
         case "install":
             return _install_failure(state, exited).sentence
         case _:
-            # The detail is a traceback; its last line is the exception.
+            # The last line of the traceback is the exception.
             reason = one_line(exited.detail.strip().rpartition("\n")[2])
             return f"Internal error in the runner{f': {reason}' if reason else ' (no details reported).'}"
 
@@ -401,7 +401,7 @@ def _ran_out_of_memory(exited: Exited) -> bool:
 
 
 def _by(state: RunState) -> str:
-    """Who requested the stop, and when the guest noticed it ("before the cell started")."""
+    """Who requested the stop, and in which phase ("before the cell started")."""
     by = f" by {one_line(state.stop_requested.by)}" if state.stop_requested and state.stop_requested.by else ""
     return f"{by} {one_line(state.exited.detail) if state.exited else ''}".rstrip()
 
@@ -414,13 +414,13 @@ def _node(state: RunState) -> str:
     node = state.node
     if node is None or not (node.phase or node.message):
         return ""
-    # Twice as long as other quotations: it holds the problem and the next step.
+    # Twice as long as other quotations, because it contains the problem and the next step.
     details = ": ".join(part for part in (node.phase, node.message) if part)
     return ": " + one_line(details, 2 * LONGEST).rstrip(".")
 
 
 def _deadline(exited: Exited) -> str:
-    """The setting of the time limit; only a valid name is taken from the guest."""
+    """The setting of the time limit, if the guest sent a valid name."""
     return exited.detail if exited.detail.isidentifier() else "run_timeout"
 
 
@@ -449,7 +449,7 @@ def _over_limit(exceeded: _Limit) -> str:
 
 
 def _install_failure(state: RunState, exited: Exited) -> InstallFailure:
-    """The failure of the install, by the output of uv."""
+    """Classify the failure of the install by uv's output."""
     from uv_argo_magic.core.resolution import install_errors  # noqa: PLC0415 - 9 ms, and most installs succeed
 
     return install_errors.classify(exited.code, "".join(state.install_log))

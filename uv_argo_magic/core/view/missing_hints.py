@@ -1,9 +1,9 @@
-"""The next step after a cell missed a package, a file or a variable that the notebook has.
+"""Hints for a cell that lacks a package, or a file or variable that the notebook has.
 
 Rules:
-- A module in the notebook's folder is named as such, and never answered with `--deps NAME`: anyone may have put a
-  package of that name on the index.
-- Libraries report an optional dependency in words of their own; only the names of known packages are taken from them.
+- For a module in the notebook's folder, the hint is never `--deps NAME`, because anyone can publish a package of that
+  name on the index.
+- Libraries report missing optional dependencies in different words; only names of known packages are taken from them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def names(error_text: str) -> tuple[str, ...]:
-    """The names that the exception is about, for a look-up on this side."""
+    """The names that the exception is about, to look up in the notebook."""
     try:
         error = remote_error.parse(error_text)
     except ProtocolError:
@@ -37,7 +37,7 @@ def names(error_text: str) -> tuple[str, ...]:
 
 
 def hint(state: RunState) -> str:
-    """The next step after an exception caused by something that only the notebook has."""
+    """The hint for an exception about something that is missing in the cell."""
     try:
         error = remote_error.parse(state.error)
     except ProtocolError:
@@ -78,7 +78,7 @@ def _how_to_send(item: LocalName) -> str:
 
 
 def _about_packages(error: RemoteError, state: RunState, local: dict[str, LocalName]) -> str:
-    """The next step after an import that failed, or a call that needs an optional dependency."""
+    """The hint for a failed import, or for a call that needs an optional dependency."""
     installed = {import_names.canonical(name) for name, _ in state.installed.packages} if state.installed else set()
     modules = _modules(error)
     tops = dict.fromkeys(module.partition(".")[0] for module in modules)
@@ -102,7 +102,7 @@ def _about_packages(error: RemoteError, state: RunState, local: dict[str, LocalN
 
 
 def _modules(error: RemoteError) -> tuple[str, ...]:
-    """The modules that were not found: of the exception, of those behind it, and of the cell's other imports."""
+    """The modules that were not found: by the exception, by its causes, and by the cell's other imports."""
     if not {"ImportError", "AttributeError"} & set(error.mro):
         return ()
     found = [
@@ -124,7 +124,7 @@ _INSTALL = re.compile(rf"""\b(?:pip3?|conda) install (?:-\S+ )*["'`]?{_PACKAGE}"
 _NOT_PACKAGES = frozenset(
     {"a", "an", "as", "from", "it", "one", "or", "that", "the", "them", "this", "to", "using", "with"}
 )
-"""Words that follow "pip install" in a sentence."""
+"""Words after "pip install" in a sentence that are not packages."""
 _OPTIONAL = tuple(
     re.compile(pattern)
     for pattern in (
@@ -140,7 +140,7 @@ _OPTIONAL = tuple(
 
 
 def _named_in(message: str) -> tuple[str, ...]:
-    """The package that a message asks for: what it says to install, or a known package in its words."""
+    """The packages that a message asks to install, or else a known package that it names."""
     told = [word for word in _INSTALL.findall(message) if word not in _NOT_PACKAGES]
     if told:
         return (told[0],)
@@ -153,7 +153,7 @@ def _named_in(message: str) -> tuple[str, ...]:
 
 
 def _how_to_add(packages: Iterable[str], state: RunState) -> str:
-    """How to add packages where the cell's requirements are written."""
+    """How to add packages to the source of the cell's requirements."""
     added = tuple(packages)
     if state.requirements_source and state.requirements_source != FILES:
         return f"Add {' '.join(added)} to {state.requirements_source}."

@@ -1,6 +1,6 @@
 """The requirements editor as HTML: chips, the status, and the static form that a notebook stores.
 
-Rules: as in view/html.py: every string from outside is escaped, and the static form has inline styles only.
+The rules of view/html.py apply: every external string is escaped, and the static form has only inline styles.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _RED = "color:#cf222e"
 
 
 def badge(result: CheckResult | None) -> str:
-    """The status in one word; None: the check is still running."""
+    """The status as one word; None means that the check is still running."""
     if result is None:
         return "Checking"
     if result.unreachable:
@@ -35,7 +35,7 @@ def chip(item: Requirement, result: CheckResult | None) -> str:
     is_blamed = result is not None and item.name in result.blamed
     mark = '<span class="uv-mark">problem</span>' if is_blamed else ""
     version = result.versions.get(item.name, "") if result else ""
-    # A pinned version is not repeated.
+    # A pinned version is shown only once.
     version_html = (
         f'<span class="uv-dim">{escape(version)}</span>' if version and item.specifier != f"=={version}" else ""
     )

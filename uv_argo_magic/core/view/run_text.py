@@ -1,4 +1,4 @@
-"""A run as plain text: its log for people, and the remarks on what the log lacks."""
+"""A run as plain text: its log for people, and remarks on missing or omitted output."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def remark(output: Output) -> str:
 
 
 def bundle(mimebundle: ev.Bundle) -> str:
-    """A mimebundle's text, or which kinds of data it has instead."""
+    """The text of a mimebundle, or else the names of its MIME types."""
     data = dict(mimebundle)
     text = json.loads(data.get("text/plain", "null"))
     return text if isinstance(text, str) else f"[{', '.join(data)}]"

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @frozen
 class Table:
-    """Rows under a head, a title above and notes below; `right` are the right-aligned columns.
+    """Rows with a head, a title above and notes below. `right` are the right-aligned columns.
 
-    `flexible` are the columns whose text is cut where the table is too wide.
+    `flexible` columns are cut if the table is too wide.
     """
 
     title: str = ""
@@ -31,11 +31,11 @@ class Table:
 
 
 NARROWEST = 6
-"""Characters that a column keeps."""
+"""Minimum characters of a column."""
 
 
 def text(table: Table, width: int = 0, *, bold: bool = False) -> str:
-    """The table in columns, without a newline at its end; with `width` cut to that, with `bold` its head is bold."""
+    """The table as text without a final newline. `width` is the maximum width (0: none); `bold` is for the head."""
     rows = [tuple(map(ansi.strip, row)) for row in ((table.head, *table.rows) if table.head else table.rows)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     excess = sum(widths) + 2 * (len(widths) - 1) - width if width and widths else 0
@@ -86,7 +86,7 @@ def html(table: Table) -> str:
 
 def _cell(tag: str, cell: str, right: bool, style: str) -> str:
     align = "right" if right else "left"
-    # Leading spaces show the depth in a tree.
+    # Leading spaces show the depth in a tree, so they must be kept.
     style = f"text-align:{align};padding:1px 20px 1px 0;white-space:pre;{style}"
     return f'<{tag} style="{style}">{escape(ansi.strip(cell))}</{tag}>'
 

@@ -1,10 +1,11 @@
-"""Truncation of a cell's text output: the head at once, the tail at the end, and one line between.
+"""Truncate a cell's text output: show the head immediately, and at the end the tail, with one line between them.
 
 Rules:
-- Everything omitted is counted; the line between states the count and where the full log is.
-- While the head lasts, text passes in the order and pieces in which it came.
-- A carriage return redraws its line: the first redraws all pass, then every 2nd, every 4th, and always the last.
-- Displays pass up to a count and a size; results, gaps and restarts always pass. Clearing resets all counts.
+- The line between head and tail states how much is omitted and where the full log is.
+- Until the head is full, text passes unchanged and immediately.
+- A carriage return redraws its line. The first redraws of a line all pass, then every 2nd, every 4th and so on; the
+  last one always passes.
+- Displays pass up to a number and a total size; results, gaps and restarts always pass. Clearing resets all counts.
 """
 
 from __future__ import annotations
@@ -34,22 +35,23 @@ Emitted: TypeAlias = Chunk | ev.Display | ev.Result | ev.ClearOutput | ev.Skippe
 
 @dataclass(kw_only=True)
 class _Line:
-    """The line being written to one stream: how wide it is, what was cut from it, and its redraws."""
+    """The unfinished line of a stream: its width so far, the characters cut from it, and its redraws."""
 
     width: int = 0
     cut: int = 0
     redraws: int = 0
-    held: bool = False  # whether the present redraw is held back
-    base: str = ""  # what the held redraws before the present one have left on the line
-    now: str = ""  # the present held redraw
+    held: bool = False  # whether the current redraw is held back
+    base: str = ""  # the content of the line after the held redraws before the current one
+    now: str = ""  # the current redraw, if held back
 
 
 @dataclass(kw_only=True)
 class OutputTruncator:
-    """A bound for the output of one run: `head` and `tail` in lines, `width` and `chars` in characters.
+    """Limits for the output of one run.
 
-    `width` bounds a line, `chars` the head and the tail each, `redraws` how many of one line pass one by one;
-    `displays` and `display_chars` (of their JSON) bound the displays. `full_log` names where all output can be read.
+    `head` and `tail` are lines, and `chars` the maximum characters of each. `width` is the maximum length of a line,
+    `redraws` the number of redraws of a line that all pass. `displays` and `display_chars` limit the number of displays
+    and the total size of their JSON. `full_log` names the source of the full output.
     """
 
     head: int = 1000
@@ -71,7 +73,7 @@ class OutputTruncator:
         self.left_lines = self.left_chars = self.left_displays = 0
         self._lines: dict[ev.Stream, _Line] = {"stdout": _Line(), "stderr": _Line()}
         self._passed_lines = self._passed_chars = 0
-        self._at_line_start = True  # whether the text that passed ends with a newline
+        self._at_line_start = True  # whether the text passed so far ends with a newline
         self._tail_chunks: deque[Chunk] = deque()
         self._tail_chars = 0
         self._holding = False
@@ -79,7 +81,7 @@ class OutputTruncator:
         self._dropped: set[str] = set()
 
     def feed(self, output: Output) -> tuple[Emitted, ...]:
-        """What to show now that this output came."""
+        """Add an output, and return the outputs to show now."""
         match output:
             case ev.Lines():
                 return self._text("stdout", output.text)
@@ -96,7 +98,7 @@ class OutputTruncator:
                 assert_never(output)
 
     def finish(self) -> tuple[Emitted, ...]:
-        """What to show at the end: the rest of open lines, the line on what was omitted, and the tail."""
+        """Return the outputs to show at the end: the rest of unfinished lines, the line on omissions, and the tail."""
         emitted: list[Emitted] = []
         for stream, line in self._lines.items():
             text = "".join(_close(line))
@@ -119,7 +121,7 @@ class OutputTruncator:
         return tuple(emitted)
 
     def _admit(self, output: ev.Display) -> bool:
-        """Whether a display passes: within count and size, or the update of one that did."""
+        """Whether a display passes: it is within the limits, or updates one that passed."""
         if output.update:
             return output.display_id not in self._dropped
         size = sum(len(body) for _, body in output.data)
@@ -139,7 +141,7 @@ class OutputTruncator:
         at = 0
         while at < len(pieces):
             if self._holding and at and len(pieces) - at > self.tail + 1:
-                # These lines cannot be part of the tail: they are counted without being processed.
+                # These lines cannot become part of the tail, so they are only counted.
                 skipped = pieces[at : -self.tail - 1]
                 self.left_lines += len(skipped)
                 self.left_chars += sum(map(len, skipped))
@@ -151,17 +153,17 @@ class OutputTruncator:
         return (Chunk(stream=stream, text="".join(passed)),) if passed else ()
 
     def _piece(self, stream: ev.Stream, piece: str) -> str:
-        """The part of a line, or of its next piece, that may be shown."""
+        """The part of the next piece of a line that can be shown."""
         line = self._lines[stream]
         if not piece.endswith("\n"):
             return "".join(self._within(line, piece))
-        # "\r\n" is the end of a line, and no redraw.
+        # "\r\n" is a line end, not a redraw.
         end = "\r\n" if piece.endswith("\r\n") else "\n"
         self._lines[stream] = _Line()
         return "".join((*self._within(line, piece[: -len(end)]), *_close(line), end))
 
     def _within(self, line: _Line, piece: str) -> list[str]:
-        """The part of a piece that passes, given the line's width and redraws."""
+        """The parts of a piece that the limits on width and redraws let pass."""
         if "\r" not in piece:
             return [self._draw(line, piece)]
         first, *rest = piece.split("\r")
@@ -175,14 +177,14 @@ class OutputTruncator:
                 line.base = _over(line.now, line.base)
                 line.now = ""
             if not line.held:
-                # What held redraws left on the line is drawn first: the next may be shorter.
+                # Draw the content of the held redraws first, since the next redraw can be shorter.
                 out.append(f"\r{line.base}\r" if line.base else "\r")
                 line.base = ""
             out.append(self._draw(line, redraw))
         return out
 
     def _draw(self, line: _Line, text: str) -> str:
-        """The part of the text that the width still allows; held back in a held redraw."""
+        """The part of the text within the width; "" if the redraw is held back, which keeps it for later."""
         room = self.width - line.width
         fits = text[: max(room, 0)]
         line.width += len(fits)
@@ -193,7 +195,7 @@ class OutputTruncator:
         return fits
 
     def _passes(self, stream: ev.Stream, text: str) -> bool:
-        """Whether a piece of a line passes, as it does while the head lasts; else it is kept, and the oldest goes."""
+        """Whether a piece of a line is part of the head; otherwise it is added to the tail, whose oldest pieces go."""
         ended = text.endswith("\n")
         if not self._holding:
             if self._passed_lines < self.head and self._passed_chars + len(text) <= self.chars:
@@ -218,14 +220,14 @@ class OutputTruncator:
 
 
 def _pieces(text: str) -> list[str]:
-    """The text cut after each newline, and nowhere else."""
+    """The text split after each newline, but not at other line ends."""
     *lines, rest = text.split("\n")
     pieces = [line + "\n" for line in lines]
     return [*pieces, rest] if rest else pieces
 
 
 def _close(line: _Line) -> list[str]:
-    """What is missing at the end of a line: what was held of its last redraw, and how much was cut."""
+    """The text to add at the end of a line: its last redraw if held back, and the number of cut characters."""
     out = []
     if line.held:
         out.append("\r" + _over(line.now, line.base))
@@ -235,19 +237,19 @@ def _close(line: _Line) -> list[str]:
 
 
 def _over(new: str, old: str) -> str:
-    """What is left on a line when `new` is written over `old`; with escapes in it, widths are not known."""
+    """The content of a line after `new` is written over `old`; with escapes, widths are unknown."""
     if "\x1b" in new or "\x1b" in old:
         return new or old
     return new + old[len(new) :]
 
 
 def _collapse(text: str) -> str:
-    """A kept line with its redraws played: its beginning, which may continue a line on the page, and what followed.
+    """Collapse the redraws of a line of the tail. Text before the first one can continue a shown line, so it stays.
 
-    In a line that continues, the last redraw stays a separate part: the next text follows it.
+    If the line is unfinished, its last redraw stays separate, because the next text follows it.
     """
     end = "\r\n" if text.endswith("\r\n") else "\n" if text.endswith("\n") else ""
     first, *redraws = text.removesuffix(end).split("\r")
-    going_on = [redraws.pop()] if redraws and not end else []
+    unfinished = [redraws.pop()] if redraws and not end else []
     drawn = reduce(lambda old, new: _over(new, old), redraws, "")
-    return "\r".join([first, *([drawn] if redraws else []), *going_on]) + end
+    return "\r".join([first, *([drawn] if redraws else []), *unfinished]) + end
