@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 LONGEST = 200
-"""Characters of user text in a sentence."""
+"""Maximum characters of user text in a sentence."""
 
 
 def seconds(value: float) -> str:
@@ -37,7 +37,7 @@ def exact_size(number: int) -> str:
 
 
 def round_size(number: int) -> str:
-    """A size as it was probably written: "10 GiB", "2.0 GB"."""
+    """A size in binary units if it is round in these, else in decimal ones: "10 GiB", "2.0 GB"."""
     exact = exact_size(number)
     return exact if exact.endswith(("GiB", "MiB")) or not number else size(number)
 
@@ -56,7 +56,7 @@ def count(number: int, noun: str) -> str:
 
 
 def size(number: int) -> str:
-    """A number of bytes: "512 B", "16.6 MB"; empty if unknown (0)."""
+    """A number of bytes: "512 B", "16.6 MB"; "" for 0, which means unknown."""
     if number <= 0:
         return ""
     value = float(number)

@@ -1,4 +1,4 @@
-"""Packages whose modules are imported when they are first used (PEP 562): `package.module.name`."""
+"""Packages that import their modules on first use (PEP 562)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def attributes(package: str, *names: str) -> Callable[[str], ModuleType]:
-    """The `__getattr__` of a package: imports one of the modules with these names.
+    """The `__getattr__` of a package that imports these modules when `package.module` is first used.
 
-    `from package import module` works as well; it imports at once.
+    `from package import module` imports the module at once.
     """
 
     def load(name: str) -> ModuleType:

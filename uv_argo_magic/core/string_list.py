@@ -1,4 +1,4 @@
-"""A list of strings as people write it: JSON, or with single or typographic quotes."""
+"""Lists of strings as users write them: JSON, or with single or typographic quotes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import re
 
 OPENING = "\"'\u201c\u201e\u2018\u201a"
-"""The quotes that open a word."""
+"""The characters that open a quoted word."""
 _CLOSING = {"'": "'\u2019\u2018", '"': '"\u201d\u201c'}
 _ITEM = (
     r"""(?:'(?P<single>[^'\n]*)'|"(?P<double>[^"\n]*)"|[\u201c\u201e](?P<curly>[^\u201c\u201d\n]*)[\u201c\u201d]"""
@@ -19,12 +19,12 @@ _DECODER = json.JSONDecoder()
 
 
 def closing(quote: str) -> str:
-    """The quotes that close what this one opens."""
+    """The quotes that can close a word that begins with this quote."""
     return _CLOSING["'" if quote in "'\u2018\u201a" else '"']
 
 
 def find(text: str, at: int) -> tuple[str, int] | None:
-    """The JSON text of the list at this position and its end; None if there is none."""
+    """The list at this position as JSON, and its end; None if there is no list."""
     try:
         _, end = _DECODER.raw_decode(text, at)
         return text[at:end], end

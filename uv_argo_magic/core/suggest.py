@@ -1,7 +1,7 @@
-"""Suggestions for unknown names: the nearest known name, and the error that offers it.
+"""Suggestions for unknown names: the nearest known name, and the error that suggests it.
 
-Rule: only a name that a slip of the keys can turn into the word is near, or one that the word abbreviates. A wrong
-suggestion is worse than none.
+Rule: only a name that differs by few typing errors, or that the word abbreviates, is suggested. A wrong suggestion is
+worse than none.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MANY = 24
-"""Candidates that an error still lists in full."""
+"""Maximum number of candidates that an error lists."""
 SHORTEST_PREFIX = 3
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str:
-    """The candidate most like this word, or ""."""
+    """The candidate most similar to this word, or ""."""
     names = sorted(candidates)
     plain = _plain(word)
     slips = 1 if len(plain) < 6 else 2 if len(plain) < 10 else 3
     distances = [(distance(plain, _plain(name)), name) for name in names if abs(len(name) - len(word)) <= slips]
     best = min(distances, default=(slips + 1, ""))
-    # With two letters or fewer, every short name is near.
+    # A word of one or two letters is near every short name.
     if best[0] <= slips and (best[0] == 0 or len(plain) > 2):
         return best[1]
     longer = [name for name in names if _plain(name).startswith(plain)]
@@ -34,7 +34,7 @@ def nearest(word: str, candidates: Iterable[str]) -> str:
 
 
 def distance(left: str, right: str) -> int:
-    """How many letters were inserted, left out, replaced or swapped with their neighbour."""
+    """The number of letters inserted, removed, replaced or swapped with their neighbour."""
     before: list[int] = []
     row = list(range(len(right) + 1))
     for i, letter in enumerate(left, 1):
@@ -49,7 +49,7 @@ def distance(left: str, right: str) -> int:
 
 
 def unknown(kind: str, word: str, candidates: Iterable[str]) -> SpecError:
-    """The error for an unknown word, with the nearest candidate and the list of all, or of similar ones if many."""
+    """The error for an unknown word, with the nearest candidate and a list of all, or only of similar ones if many."""
     names = sorted(candidates)
     suggestion = nearest(word, names)
     question = f"; did you mean {suggestion}?" if suggestion else ""
