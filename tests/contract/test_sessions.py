@@ -354,6 +354,38 @@ def test_a_cell_that_is_sent_twice_runs_once(shared):
     assert shared.text("print(times)") == "1\n"
 
 
+@pytest.fixture
+def sizes(monkeypatch):
+    """The bytes of each cell that is sent."""
+    found, send = [], Channel.send
+
+    def remember(channel, do, values, body=b""):
+        found.extend([len(body)] if do == "run" else [])
+        send(channel, do, values, body)
+
+    monkeypatch.setattr(Channel, "send", remember)
+    return found
+
+
+def test_the_modules_of_a_notebook_are_sent_once(notebook, sizes):
+    assert notebook.text("n = !echo one\nprint(n)") == "['one']\n"
+    assert notebook.text("n = !echo two\nprint(n)") == "['two']\n"
+    forget_connections()  # another kernel
+    assert notebook.text("n = !echo three\nprint(n)") == "['three']\n"
+    assert [size > 50_000 for size in sizes] == [True, False, True]
+
+
+def test_the_modules_of_a_cell_that_never_ran_serve_the_next_one(notebook, sizes, tmp_path):
+    first = notebook.begin(gated(tmp_path / "gate", ""))
+    second = notebook.begin("n = !echo two")
+    second.stop()
+    assert second.wait(60).outcome == "Stopped"
+    (tmp_path / "gate").touch()
+    assert first.wait(60).outcome == "Succeeded"
+    assert notebook.text("n = !echo three\nprint(n)") == "['three']\n"
+    assert [size > 50_000 for size in sizes] == [False, True, False]
+
+
 def test_a_connection_that_broke_between_two_cells_is_made_again(shared):
     shared.run("1")
     for channel in workers.connect(shared.entry())._free:

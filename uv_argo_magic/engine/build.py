@@ -44,11 +44,14 @@ def _parts(spec: RunSpec) -> Iterator[str]:
         yield "provision"
 
 
-def build(proposal: checks.Proposal, missing: Resolution | None = None, exchange: str = "") -> program.Program:
+def build(
+    proposal: checks.Proposal, missing: Resolution | None = None, exchange: str = "", *, has_modules: bool = False
+) -> program.Program:
     """The program of one execution, with a nonce of its own.
 
     It installs `missing`, which is what a session lacks; by default the whole resolution. `exchange` is a folder of
-    this machine for files of values; "": there is none. The worker of a pod has another one.
+    this machine for files of values; "": there is none. The worker of a pod has another one. `has_modules`: a session
+    has the modules of a notebook's cell from an earlier one.
 
     Raises:
         PolicyError: a check refused it.
@@ -56,7 +59,7 @@ def build(proposal: checks.Proposal, missing: Resolution | None = None, exchange
     decision = checks.enforce(proposal)
     spec, resolution = proposal.spec, missing or proposal.resolution
     uv = runner.uv_version() if spec.settings.shape == "runtime" else ""
-    modules = notebook_modules() if may_use_ipython(spec, resolution) else {}
+    modules = notebook_modules() if not has_modules and may_use_ipython(spec, resolution) else {}
     built = program.build(
         spec,
         resolution,

@@ -122,6 +122,7 @@ def prepare(  # noqa: PLR0913 - by keyword, each with a default that a plain cel
             ),
             missing,
             exchange,
+            has_modules=session is not None and session.has_modules,
         ),
         exchange=exchange,
     )

@@ -186,6 +186,8 @@ class Connections:
     """Called for each event, in a thread."""
     interpreter: Interpreter | None = None
     """The Python that runs the cells, once it is known."""
+    has_modules: bool = False
+    """Whether the worker has the modules of a notebook's cell, so that the next cells are sent without them."""
     _status: Message | None = None
     _free: list[Channel] = field(default_factory=list)
     _is_closed: bool = False

@@ -88,6 +88,14 @@ class Session:
             return None
         return workers.connect(entry).interpreter if workers.is_connected(entry.worker) else None
 
+    @property
+    def has_modules(self) -> bool:
+        """Whether its worker has the modules of a notebook's cell."""
+        entry = self.entry
+        if entry is None or entry.worker is None or not workers.is_connected(entry.worker):
+            return False
+        return workers.connect(entry).has_modules
+
     def variable_names(self) -> frozenset[str] | None:
         """The names of its variables; None if they are too many to be listed."""
         if not self.is_live or self.entry is None:

@@ -200,6 +200,7 @@ class SessionRuns:
             SubmitRejected: it refused the cell.
         """
         if "error" not in answer:
+            self.connections.has_modules = bool(answer.get("modules", self.connections.has_modules))
             return True
         self.connections.keep(channel)
         if answer["error"] not in ("busy", "ended"):

@@ -102,6 +102,8 @@ class SessionCell(cell.Cell):
         self.number = 0  # of the running cell; 0 between cells
         self.cells = {}  # type: dict[int, int]  # a pipe of child processes -> the cell that started them
         self.shown_late = {}  # type: dict[int, int]  # characters of text by cell
+        self.modules = None  # type: dict[str, str] | None  # those of the last cell
+        self.modules_folder = ""
         self.oom_kills = processes.oom_kills()
 
     def begin(self, number, log, payload, path):
@@ -149,6 +151,14 @@ class SessionCell(cell.Cell):
     def read(self):
         """Read the pipes once, while no cell runs."""
         self._read(0)
+
+    def _folder(self, name):
+        """As in the base class; the modules are mostly those of the cell before."""
+        if name != "modules":
+            return super()._folder(name)
+        if self.payload["modules"] is not self.modules:
+            self.modules, self.modules_folder = self.payload["modules"], super()._folder("modules")
+        return self.modules_folder
 
     def _outcome(self, cause):
         if self.end is None:

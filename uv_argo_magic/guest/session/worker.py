@@ -167,6 +167,7 @@ class Worker:
         self.cell = None  # type: SessionCell | None  # reads the interpreter
         self.packages = {}  # type: dict[str, str]
         self.sites = []  # type: list[str]
+        self.modules = {}  # type: dict[str, str]  # those of a notebook's cell, once a client has sent them
         self.base_folders = None
         self.cells = 0
         self.executed = []  # type: list[str]
@@ -390,6 +391,7 @@ class Worker:
             self._do_follow(connection, request, body)
             return
         payload = json.loads(self.files.take(request["run"], "order") if request.get("order") else body)
+        self.modules = payload["modules"] = payload["modules"] or self.modules
         if payload["exchange"] and "port" in self.options:
             payload["exchange"] = self.files.make(request["run"])
         path = os.path.join(self.host.home, "cells", "%s.log" % request["run"])
@@ -400,7 +402,7 @@ class Worker:
         self.options.update(keep=request["keep"], max_age=request["max_age"])
         self.options["bound"] = self.options["bound"] or not request["keep"]
         self.host.has_news = True
-        connection.answer({"ok": True})
+        connection.answer({"ok": True, "modules": bool(self.modules)})
         connection.follow(log)
         system = os.uname()
         log.emit(
