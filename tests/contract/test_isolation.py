@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ pytestmark = pytest.mark.skipif(
 def index():
     with IndexServer(max_age=3600) as server:  # so that uv takes from its cache what it has
         server.add("alpha", "1.0", files={"alpha.py": "VALUE = 1\n", "beta/__init__.py": "", "beta/deep.py": ""})
+        server.add("gamma", "1.0", files={"gamma.py": ""})
         yield server
 
 
@@ -85,6 +87,63 @@ def test_byte_code_is_no_change(cell):
     again = cell("import beta.deep, alpha")
     assert again.state.installed.cached
     assert (again.state.notes, list(site().glob("__pycache__/alpha.*.pyc")) != []) == ((), True)
+
+
+COMPILED = """\
+import importlib, importlib.util, os
+path = importlib.util.find_spec(MODULE).cached
+before = os.path.exists(path) and os.stat(path)
+importlib.import_module(MODULE)
+print(bool(before), bool(before) and os.path.samestat(before, os.stat(path)))
+"""
+
+
+def is_compiled(cell, module, deps):
+    """Whether an environment has byte code of a module before its import, and whether Python uses it."""
+    return cell(COMPILED.replace("MODULE", repr(module)), deps=deps).logs()
+
+
+def test_a_new_environment_has_the_byte_code_of_files_that_another_one_has(cell):
+    assert is_compiled(cell, "beta.deep", "alpha") == "False False\n"
+    assert is_compiled(cell, "beta.deep", "alpha gamma") == "True True\n"
+    assert is_compiled(cell, "alpha", "alpha") == "False False\n"
+    assert cli.main(["env", "prune", "--keep", "0"]) == 0
+    assert is_compiled(cell, "beta.deep", "alpha") == "True True\n"
+
+
+def test_a_session_keeps_byte_code_for_other_environments(cell, tmp_path, index, monkeypatch):
+    monkeypatch.setenv("UV_ARGO_INDEX_URL", index.url)
+    try:
+        Notebook(tmp_path / "a.ipynb").run("import beta.deep", "-s --deps alpha")
+        assert is_compiled(cell, "beta.deep", "alpha gamma") == "True True\n"
+    finally:
+        end_all()
+
+
+def test_byte_code_of_another_text_of_a_file_is_not_kept(cell):
+    code = (
+        "import os, importlib.util\n"
+        "path = importlib.util.find_spec('alpha').origin\n"
+        "os.chmod(path, 0o644)\n"
+        "open(path, 'w').write('VALUE = 7\\n')\n"
+        "import alpha\n"
+        "open(path, 'w').write('VALUE = 1\\n')\n"
+    )
+    assert cell(code).status == "Succeeded"
+    assert is_compiled(cell, "alpha", "alpha gamma") == "False False\n"
+    assert cell(SHOW, "alpha gamma").logs().startswith("1 ")
+
+
+def test_byte_code_that_no_environment_uses_is_removed_after_a_month(cell, monkeypatch):
+    cell(SHOW)
+    assert [path.stat().st_nlink for path in store().glob("bytecode/*/*")] == [2]
+    later = time.time() + 31 * 24 * 3600
+    cli.main(["env", "prune", "--keep", "1"])
+    monkeypatch.setattr("time.time", lambda: later)
+    cli.main(["env", "prune", "--keep", "1"])
+    assert len(list(store().glob("bytecode/*/*"))) == 1
+    cli.main(["env", "prune", "--keep", "0"])
+    assert list(store().glob("bytecode/*/*")) == []
 
 
 def test_a_file_of_an_environment_is_read_only(cell):
@@ -169,9 +228,9 @@ def test_a_session_keeps_what_its_cell_changed_and_others_get_a_new_environment(
         end_all()
 
 
-def hear(capsys, *words):
+def hear(capsys, *words, status=0):
     capsys.readouterr()
-    assert cli.main(["env", *words]) == 0
+    assert cli.main(["env", *words]) == status
     return "".join(capsys.readouterr())
 
 
@@ -183,7 +242,7 @@ def test_environments_are_verified_by_their_hashes(cell, capsys):
     path.chmod(0o644)
     path.write_text("bad")
     (site() / "new.py").touch()
-    told = hear(capsys, "verify", key)
+    told = hear(capsys, "verify", key, status=1)
     assert "beta/deep.py  changed" in told
     assert "new.py        added" in told
     assert "1 of 1 environment in the store of this machine differs from what was installed." in told

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from uv_argo_magic._os import paths
 from uv_argo_magic.backends import base
+from uv_argo_magic.commands.registry import Failure
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.commands.table import run_options
 from uv_argo_magic.core.resolution.lock import Lock
@@ -79,7 +80,7 @@ def handle(request: Request) -> Iterator[Answer]:
         yield _prune(place, request, names)
         return
     if action == "verify":
-        yield _verify(place, names)
+        yield from _verify(place, names)
         return
     found = place.environments()
     if action == "show":
@@ -212,21 +213,23 @@ def _details(one: store.Environment) -> Table:
     )
 
 
-def _verify(place: _Place, names: tuple[str, ...]) -> Table | str:
+def _verify(place: _Place, names: tuple[str, ...]) -> Iterator[Answer]:
     found = place.environments() if names else []
     keys = tuple(_choose(name, [one for one in found if _is_shared(one)]).key for name in names)
     verified = place.verify(keys)
     differ = [one for one in verified if one.problems]
     count = humanize.count(len(verified), "environment")
     if not differ:
-        return f"{count} verified in {place.name}: every file is as it was installed."
+        yield f"{count} verified in {place.name}: every file is as it was installed."
+        return
     rows = [(one.key[:SHOWN], path, what) for one in differ for path, what in one.problems]
     more = (f"{humanize.count(len(rows) - LISTED, 'more file')}.",) if len(rows) > LISTED else ()
     verb = "differs" if len(differ) == 1 else "differ"
     note = f"{len(differ)} of {count} in {place.name} {verb} from what was installed. The next run installs it again."
-    return Table(
+    yield Table(
         head=("ENVIRONMENT", "FILE", ""), rows=tuple(rows[:LISTED]), notes=(*more, note), flexible=frozenset({1})
     )
+    yield Failure()
 
 
 def _prune(place: _Place, request: Request, names: tuple[str, ...]) -> Table | str:

@@ -128,7 +128,10 @@ class Store:
                 "python": "%d.%d" % sys.version_info[:2],
             }
             if self.is_shared:
+                from . import byte_code  # only here, as it takes a millisecond
+
                 integrity.write(aside, found)
+                byte_code.add(self.root, site, found)
                 record["folders"] = sorted({parent for path in found for parent in _parents(path)})
             with open(os.path.join(aside, OK), "w", encoding="utf-8") as file:
                 json.dump(record, file)

@@ -17,6 +17,7 @@ BYTE_CODE = "__pycache__"
 THREADS = 4
 BLOCK = 1 << 20
 WRITES = 0o222
+TIME = 315532800  # 1980-01-01, for all files, so that byte code fits them in every environment (byte_code.py)
 # Of inotify: modified, closed after writing, moved away and here, created, deleted; and events that were lost.
 WATCHED = 0x2 | 0x8 | 0x40 | 0x80 | 0x100 | 0x200
 NONBLOCK_CLOEXEC = 0o4000 | 0o2000000
@@ -25,7 +26,7 @@ HEADER = 16  # bytes: watch, mask, cookie, length of the name
 
 
 def digests(site, read_only=False):
-    """SHA-256 of each file, by its path in the folder; with `read_only`, make the files read-only."""
+    """SHA-256 of each file, by its path in the folder; with `read_only`, make the files read-only, with one time."""
     paths = list(_paths(site))
     found = {}  # type: dict[str, str]
     count = min(THREADS, os.cpu_count() or 1)
@@ -71,6 +72,7 @@ def _feed(digest, path, read_only):
             data = os.read(fd, BLOCK)
         try:
             if read_only:
+                os.utime(fd, (TIME, TIME))
                 os.fchmod(fd, os.fstat(fd).st_mode & ~WRITES)
         except OSError:  # a file system without modes
             pass
@@ -84,11 +86,20 @@ def write(home, found):
         file.writelines("%s  %s\n" % (found[path], path) for path in sorted(found))
 
 
+def read(home):
+    """The SHA-256 of each file in the manifest, by its path.
+
+    Raises:
+        OSError: there is no manifest.
+    """
+    with open(os.path.join(home, MANIFEST), encoding="utf-8", errors="surrogateescape") as file:
+        return {line[66:].rstrip("\n"): line[:64] for line in file}
+
+
 def problems(home, site):
     """The files that differ from the manifest, as sorted [path, "changed", "missing" or "added"]."""
     try:
-        with open(os.path.join(home, MANIFEST), encoding="utf-8", errors="surrogateescape") as file:
-            known = {line[66:].rstrip("\n"): line[:64] for line in file}
+        known = read(home)
     except OSError:
         return [[MANIFEST, "missing"]]
     found = digests(site)
@@ -148,10 +159,14 @@ def _base64(digest):
 
 
 class Watch:
-    """Notices changes in folders from now on (Linux; elsewhere it notices nothing)."""
+    """Notices changes in folders from now on (Linux; elsewhere it notices nothing).
+
+    `has_compiled`: Python has written the first byte code of a folder.
+    """
 
     def __init__(self, site, folders):
         self.fd = -1
+        self.has_compiled = False
         try:
             import ctypes
 
@@ -175,5 +190,8 @@ class Watch:
             while data:
                 mask, length = (int.from_bytes(data[at : at + 4], sys.byteorder) for at in (4, 12))
                 name, data = data[HEADER : HEADER + length].rstrip(b"\0"), data[HEADER + length :]
-                changed = changed or (bool(mask & (WATCHED | OVERFLOW)) and name != BYTE_CODE.encode())
+                if name == BYTE_CODE.encode():
+                    self.has_compiled = True
+                elif mask & (WATCHED | OVERFLOW):
+                    changed = True
         return changed

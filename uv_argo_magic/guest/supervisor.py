@@ -253,6 +253,11 @@ class Supervisor:
             home = os.path.dirname(tree.site)
             found = integrity.problems(home, tree.site) if watch.has_changes() else []
             if not found:
+                if watch.has_compiled:
+                    from . import byte_code
+
+                    byte_code.keep(self.trees.root, home)
+                    watch.has_compiled = False
                 continue
             if not in_session and all(what == "added" for _, what in found):
                 integrity.remove(tree.site, found)

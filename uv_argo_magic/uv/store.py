@@ -28,6 +28,7 @@ except ImportError:  # Windows
 KEY = re.compile(r"[0-9a-f]{32}(?:-\d+)?")
 """A key, or another environment for it, after one that a run has changed."""
 DAY = 24 * 3600.0
+MONTH = 30 * DAY
 
 
 @dataclass(frozen=True)
@@ -253,7 +254,12 @@ def _remove(root: Path, key: str) -> bool:
 
 
 def _remove_leftovers(root: Path) -> None:
-    """Remove what killed processes left, and locks of builds, after a day."""
+    """Remove what killed processes left and locks of builds after a day, unused byte code after a month."""
+    for path in root.glob("bytecode/*/*"):
+        with contextlib.suppress(OSError):
+            status = path.lstat()  # its last change is that of the number of its links
+            if status.st_nlink == 1 and time.time() - status.st_ctime > MONTH:
+                path.unlink()
     for path in (*root.glob("aside/*"), *root.glob("locks/*")):
         with contextlib.suppress(OSError):
             if time.time() - path.lstat().st_mtime > DAY:
