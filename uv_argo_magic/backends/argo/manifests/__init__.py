@@ -1,1 +1,1 @@
-"""The manifests of workflows: ours, those by a template, and the templates themselves."""
+"""The manifests of Workflows, with and without a template, and of the templates."""

@@ -1,4 +1,4 @@
-"""Hera, imported on first use: it takes a second, and only a run on a cluster needs it."""
+"""Import Hera on first use: this takes a second, and only a run on a cluster needs it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 _importing = threading.Lock()
-"""Its modules import each other: another thread would see one that is not complete."""
+"""Prevents a second import at the same time: Hera's modules import each other, so it would see incomplete ones."""
 INSTALL = 'Install what it needs: pip install "uv-argo-magic[argo]"'
 
 
 def hera() -> tuple[ModuleType, ModuleType]:
     """hera.workflows and hera.workflows.models.
 
-    Importing them changes PyYAML's representers for the whole process; these are restored, so that YAML that the user
-    writes in the same process stays the same.
+    Importing them changes PyYAML's representers for the whole process. They are restored, so that the user's YAML
+    output in the same process does not change.
     """
     with _importing:
         if "hera.workflows" not in sys.modules:
@@ -42,7 +42,7 @@ def required_packages() -> Iterator[None]:
     """Turn an ImportError of hera, kubernetes or yaml into an error with the command that installs them.
 
     Raises:
-        BackendUnavailable: one of them is not installed.
+        BackendUnavailable: one of the packages is not installed.
     """
     try:
         yield

@@ -1,12 +1,12 @@
 """The program of the WorkflowTemplate `python-processor-with-deps`: it installs requirements, then runs the code.
 
-The template contains its source (template_manifests.py). It runs alone in a pod: it imports nothing of this package,
-and is Python 3.8.
+The template contains its source (template_manifests.py). It runs alone in a pod, so it imports nothing of this
+package, and supports Python 3.8.
 
 Rules:
 - Parameters are environment variables, so that they are never part of a shell line or of this source.
 - Requirements are separated by spaces, commas or lines, or are a JSON list; those of both parameters are installed.
-- uv reads requirements from a file. Text that cannot be split is passed to uv, which reports what is wrong with it.
+- uv reads requirements from a file. Text that cannot be split is passed to uv, which reports the problem.
 """
 
 import json
@@ -37,7 +37,7 @@ def after(text, at):
 
 
 def requirements(text):
-    """The requirements of a list, one each; the rest from what cannot be read on is the last."""
+    """Split a list of requirements; text from the first invalid one on becomes the last item."""
     if text.lstrip("\ufeff \t\r\n").startswith("["):
         try:
             items = json.loads(text.lstrip("\ufeff"))
@@ -60,7 +60,7 @@ def requirements(text):
 
 
 def lines(dependencies, file):
-    """The lines of one requirements file; none if there are no requirements."""
+    """The lines of a requirements file that combines both parameters; may be empty."""
     all_lines = requirements(dependencies)
     if any(line.split("#")[0].strip() for line in file.splitlines()):
         all_lines.append(file)
@@ -68,13 +68,13 @@ def lines(dependencies, file):
 
 
 def run(command):
-    """Run it to its end; its exit status, as a shell gives it."""
+    """Run a command to its end, and return its exit status as in a shell."""
     code = subprocess.call(command)
     return 128 - code if code < 0 else code
 
 
 def main():
-    """Install the requirements, if there are any, then replace this process by the code's."""
+    """Install the requirements, if there are any, then run the code in place of this process."""
     code = os.environ.pop("PYTHON_CODE")
     required = lines(os.environ.pop("DEPENDENCIES"), os.environ.pop("REQUIREMENTS_FILE"))
     home = "/tmp/venv-" + os.environ.pop("WORKFLOW")
@@ -95,7 +95,7 @@ def main():
     cell = home + ".py"
     with open(cell, "w", encoding="utf-8", newline="") as file:
         file.write(code)
-    # The pod's own working folder is /, which is read-only.
+    # The working folder of the pod is /, which is read-only.
     work = home + "-work"
     os.makedirs(work, exist_ok=True)
     os.chdir(work)

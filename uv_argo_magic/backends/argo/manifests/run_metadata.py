@@ -1,4 +1,4 @@
-"""The metadata that this package writes into a workflow, and reads to find the run again."""
+"""The labels and annotations that this package writes into a workflow, and reads to find the run again."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DECISION_NOTE = "uv-argo-magic/policy"
 MAX_PATH = 1000
 """Maximum characters of a notebook's path."""
 CONTROLLER = "workflows.argoproj.io/controller-instanceid"
-"""The only label of Argo that a user may set: it selects one of several controllers."""
+"""The only label of Argo that a user can set; it selects one of several controllers."""
 MANAGED_BY = "app.kubernetes.io/managed-by"
 GENERATE = "uv-argo-"
 MAX_LABEL = 63
@@ -53,7 +53,7 @@ def metadata(program: Program, spec: RunSpec, run_id: str, notebook: str) -> dic
 
 
 def annotate(program: Program, spec: RunSpec, notebook: str) -> dict[str, str]:
-    """Annotations of the workflow, by which another client attaches to the run. Argo substitutes nothing in them."""
+    """Annotations of a run's workflow, by which another client attaches. Argo does not expand `{{...}}` in them."""
     return {
         SCHEMA_NOTE: str(SCHEMA),
         NONCE_NOTE: program.nonce,
@@ -97,17 +97,17 @@ def session_labels(settings: Settings, options: WorkerOptions) -> dict[str, str]
 
 
 def label_value(text: str) -> str:
-    """The text as the value of a label, which has at most 63 characters, few of them special; "" if nothing is left."""
+    """The text as a valid label value: at most 63 characters, without most special characters; can be ""."""
     return re.sub(r"[^A-Za-z0-9_.-]", "-", text).strip("-_.")[:MAX_LABEL].strip("-_.")
 
 
 def annotate_session(options: WorkerOptions) -> dict[str, str]:
-    """Annotations of a session's workflow: which one of which notebook it is, and whose, as they are written."""
+    """Annotations of a session's workflow: the names of the session, the notebook and the user."""
     return {SCHEMA_NOTE: str(SCHEMA), **_owner(options)}
 
 
 def annotate_pod(options: WorkerOptions) -> dict[str, str]:
-    """Annotations of a session's pod, in which Argo would substitute `{{...}}`."""
+    """Annotations of a session's pod, without `{{...}}`, which Argo would expand."""
     return {name: re.sub(r"\{(?=\{)", "{ ", text) for name, text in _owner(options).items()}
 
 
@@ -124,10 +124,10 @@ def _with_users(settings: Settings, ours: dict[str, str]) -> dict[str, str]:
 
 
 def find(client: ArgoClient, name: str) -> RemoteRun | None:
-    """The run whose workflow has this name, or whose id it is; None if there is none.
+    """The run with this id, or whose workflow has this name; None if there is none.
 
     Raises:
-        BackendError: it cannot be read.
+        BackendError: the workflow cannot be read.
         SpecError: this package did not create the workflow, or a newer version did.
     """
     with contextlib.suppress(Gone):
@@ -140,7 +140,7 @@ def read(workflow: dict[str, Any], location: str) -> RemoteRun:
     """The run of a workflow, from its metadata.
 
     Raises:
-        SpecError: this package did not create it, or a newer version did.
+        SpecError: this package did not create the workflow, or a newer version did.
     """
     metadata = workflow.get("metadata") or {}
     notes, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
@@ -171,14 +171,14 @@ def read(workflow: dict[str, Any], location: str) -> RemoteRun:
 
 
 def read_all(workflows: Iterable[dict[str, Any]], location: str) -> Iterator[RemoteRun]:
-    """The runs of those workflows that this version of the package can read."""
+    """The runs of the workflows, without those that this version of the package cannot read."""
     for workflow in workflows:
         with contextlib.suppress(SpecError):
             yield read(workflow, location)
 
 
 def seconds(timestamp: object) -> float:
-    """Unix seconds of a timestamp of the API; 0.0 if there is none."""
+    """A timestamp of the API as Unix seconds; 0.0 if there is none."""
     with contextlib.suppress(TypeError, ValueError):
         return datetime.fromisoformat(timestamp).timestamp()  # type: ignore[arg-type]
     return 0.0

@@ -1,10 +1,10 @@
-"""The template shape: a Workflow that refers to an administrator's WorkflowTemplate and passes it the program.
+"""The Workflow of a run with `--set template`: it refers to an administrator's WorkflowTemplate and passes the program.
 
 Rules:
-- The template defines the pod. A setting of the pod is allowed only if the template declares a parameter of its name;
+- The template defines the pod. A setting of the pod is allowed only if the template declares a parameter with its name;
   otherwise the cell is refused before anything is sent.
-- The Workflow has only fields that a controller with `templateReferencing: Secure` lets a user set, and only if the
-  user set them: they would override the administrator's.
+- The Workflow contains only fields that users can set with `templateReferencing: Secure`, and only those that the user
+  did set, because they override the administrator's.
 """
 
 from __future__ import annotations
@@ -47,28 +47,28 @@ CARRIED = frozenset(
         "concurrent_builds", "concurrent_downloads", "concurrent_installs",
     }
 )  # fmt: skip
-"""Settings that are part of the program, or that only the client uses."""
+"""Settings that are part of the program, or are used only by the client."""
 DIRECT = frozenset({"labels", "deadline", "ttl", "pod_gc"})
-"""Settings that are fields of a Workflow which a user may set beside a reference."""
+"""Settings that become fields of the Workflow; users can set them together with a template."""
 
 
 @frozen
 class TemplateInfo:
-    """What a template declares. `parameters` is None if the user is not allowed to read the template."""
+    """The declarations of a template. `parameters` is None if the user is not allowed to read the template."""
 
     name: str
     parameters: frozenset[str] | None = None
     python: str = ""
     platform: str = ""
     no_session: str = ""
-    """Why it cannot run a session; "" if it can, or if that is not known."""
+    """Why the template cannot run a session; "" if it can, or this is unknown."""
 
 
 def read_template(client: ArgoClient, name: str) -> TemplateInfo:
-    """What the template of this name declares.
+    """Read the template with this name.
 
     Raises:
-        SpecError: there is no such template, or it does not accept programs.
+        SpecError: the template does not exist, or does not accept programs.
         BackendUnavailable: the API does not respond.
     """
     try:
@@ -98,7 +98,7 @@ def read_template(client: ArgoClient, name: str) -> TemplateInfo:
 
 
 def _no_session(spec: Mapping[str, Any]) -> str:
-    """Why a template cannot run a session, whose pod must have the name of its workflow; "" if it can."""
+    """Why the template cannot run a session, which needs one pod with the name of the workflow; "" if it can."""
     workflow = {"spec": {}, "status": {"storedWorkflowTemplateSpec": spec}}
     levels = list(diagnose.template_levels(workflow))
     if not any("script" in level or "container" in level for level in levels):
@@ -109,10 +109,10 @@ def _no_session(spec: Mapping[str, Any]) -> str:
 
 
 def target(template: TemplateInfo, spec: RunSpec) -> Interpreter:
-    """The Python of the template's image, as the template declares it, or else as `--python X.Y.Z` names it.
+    """The Python of the template's image, as declared by the template or else by `--python X.Y.Z`.
 
     Raises:
-        SpecError: it is not known, or another one is requested.
+        SpecError: the Python is unknown, or differs from the requested one.
     """
     python = spec.python.strip()
     if spec.settings.image or not template.python:
@@ -139,10 +139,10 @@ def target(template: TemplateInfo, spec: RunSpec) -> Interpreter:
 
 
 def image(template: TemplateInfo, settings: Settings) -> str:
-    """The image that the user sets in place of the template's.
+    """The image set by the user, instead of the template's.
 
     Raises:
-        SpecError: the template decides on the image.
+        SpecError: the template determines the image.
     """
     if settings.image and "image" in (template.parameters or ()):
         return settings.image
@@ -155,7 +155,7 @@ def build(
     """The Workflow that passes the program to the template.
 
     Raises:
-        SpecError: the template lacks a parameter for what is requested, or the program is too large.
+        SpecError: the template lacks a parameter for a setting, or the program is too large.
     """
     parameters = dict(_requested_parameters(template, spec))
     if needs_config_map(program):
@@ -174,10 +174,10 @@ def build(
 def build_session(
     template: TemplateInfo, program: Program, spec: RunSpec, options: WorkerOptions, *, worker: str
 ) -> dict[str, Any]:
-    """The Workflow of a session, whose worker the template runs with the options `worker`.
+    """The Workflow of a session; `worker` are the options of its worker.
 
     Raises:
-        SpecError: the template cannot run sessions, or lacks a parameter for what is requested.
+        SpecError: the template cannot run sessions, or lacks a parameter for a setting.
     """
     if template.no_session:
         raise SpecError(
@@ -185,7 +185,7 @@ def build_session(
             hint="Ask its administrator for one with a single script, or run the cell without --session.",
         )
     parameters = dict(_requested_parameters(template, spec))
-    # The variables of the container are the template's.
+    # The program contains the options, because the template defines the variables of the container.
     parameters[template_manifests.PROGRAM] = packed(program.worker_source_with(worker))
     return _workflow(template, spec, parameters, run_metadata.session_metadata(spec.settings, options))
 
@@ -214,17 +214,17 @@ def _workflow(
 
 
 def packed(source: str) -> str:
-    """A program as the template's parameter: about as long as its source."""
+    """A program as the value of the template's parameter; it is about as long as the source."""
     return base64.b64encode(gzip.compress(source.encode("ascii"), mtime=0)).decode()
 
 
 def needs_config_map(program: Program) -> bool:
-    """Whether the program is too large for a parameter, which becomes one environment variable."""
+    """Whether the program is too large for a parameter, which Argo passes in one environment variable."""
     return len(packed(program.source)) > PAYLOAD_LIMIT
 
 
 def _requested_parameters(template: TemplateInfo, spec: RunSpec) -> Iterator[tuple[str, str]]:
-    """(parameter, value) of all that the run requests of its pod."""
+    """(parameter, value) for each setting of the pod that the run sets."""
     requested = {field.name: getattr(spec.resources, field.name) for field in fields(Resources)}
     requested = {name: value for name, value in requested.items() if value}
     defaults = Settings()
@@ -239,7 +239,7 @@ def _requested_parameters(template: TemplateInfo, spec: RunSpec) -> Iterator[tup
 
 
 def _refusal(template: TemplateInfo, names: str) -> SpecError:
-    """The error for settings that the template has no parameters for."""
+    """The error for settings for which the template has no parameter."""
     if template.parameters is None:
         reason, request = "you cannot read the template", "Ask for `get` on workflowtemplates"
     else:

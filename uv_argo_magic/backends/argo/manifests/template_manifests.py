@@ -1,9 +1,9 @@
 """The WorkflowTemplates that an administrator applies (deploy/), with the same pod as a run without a template.
 
 Rules:
-- Users set parameters, which are passed as environment variables: as part of a source, their text could run as code.
-- Users set nothing else of the pod: no parameter is part of a patch, a path, a command or a volume's name.
-- Cells get no service account token: only Argo's own containers have one (deploy/executor.yaml).
+- Users set parameters, which become environment variables. In the source of a script, their text could run as code.
+- Users cannot change anything else in the pod: no parameter is part of a patch, a path, a command or a volume's name.
+- Cells have no service account token; only Argo's own containers have one (deploy/executor.yaml).
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ PLATFORM_NOTE = "uv-argo-magic/platform"
 PROGRAM = "program"
 """The parameter with a run's program: base64 of its gzip."""
 LARGE_PROGRAM = "largeProgram"
-"""The parameter that says "true" if the run's ConfigMap holds the program."""
+"""The parameter that is "true" if the program is in the run's ConfigMap."""
 NO_PROGRAM = "uv-argo-no-program"
-"""An empty ConfigMap, mounted if the program is small: a pod would wait for a missing one."""
+"""An empty ConfigMap, which is mounted if the program is small, because a pod waits for a missing ConfigMap."""
 PROGRAM_VOLUME = (
     f"{{{{=workflow.parameters.{LARGE_PROGRAM} == 'true' "
     f"? '{workflow.config_map_name('')}' + workflow.name : '{NO_PROGRAM}'}}}}"
 )
-"""The ConfigMap that Argo mounts: the run's own, or the empty one. No user can name another."""
+"""The ConfigMap that Argo mounts: the run's, or the empty one. A user cannot select another one."""
 EXECUTOR = "uv-argo-executor"
 """The service account of Argo's own containers."""
 VARIABLE = "UV_ARGO_PROGRAM"
 AMOUNTS = Resources(cpu="100m..2", memory="512Mi..4Gi", disk=f"1Gi..{pod.DISK}")
 NO_POD_TOKEN = Settings(service_account_token=True)
-"""The templates keep the token out of all containers but Argo's, so that no volume has to hide it."""
+"""The templates mount the token only in Argo's containers, so that no volume is needed to hide it."""
 
 _OPEN = f"""\
 # Runs the program of a notebook cell (uv-argo-magic): it comes in a parameter, or in a ConfigMap where it is large.
@@ -53,7 +53,7 @@ exec(compile(program, "program.py", "exec"))
 
 
 def cell() -> dict[str, Any]:
-    """The template that runs cells: any program, in a pod that the administrator defines."""
+    """The template for cells: it runs any program in a pod that the administrator defines."""
     manifest = _template(CELL, _OPEN, {PROGRAM: "", LARGE_PROGRAM: "false"})
     manifest["metadata"]["annotations"] = {PYTHON_NOTE: PYTHON, PLATFORM_NOTE: Settings().platform}
     template = manifest["spec"]["templates"][0]
@@ -77,9 +77,9 @@ def processor(settings: Settings = NO_POD_TOKEN) -> dict[str, Any]:
     parameters = {name: None if name == "pythonCode" else "" for name in names}
     manifest = _template(PROCESSOR, source, parameters, settings)
     template = manifest["spec"]["templates"][0]
-    # Nothing is locked for a platform, so that any node can run it.
+    # The packages are resolved in the pod, so any node can run it.
     del manifest["spec"]["nodeSelector"]
-    # Inputs of the template, so that a step of another workflow can use it too.
+    # With inputs, a step of another workflow can use the template too.
     template["inputs"] = {"parameters": manifest["spec"]["arguments"]["parameters"]}
     template["script"]["env"] = [
         variable for variable in template["script"]["env"] if not variable["name"].startswith("UV_ARGO_")
@@ -89,16 +89,16 @@ def processor(settings: Settings = NO_POD_TOKEN) -> dict[str, Any]:
     ]
     template["script"]["env"] += [
         {"name": "WORKFLOW", "value": "{{workflow.name}}"},
-        # Wheels only: no code of a package runs during the install.
+        # Only wheels, so that no code of a package runs during the install.
         {"name": "UV_NO_BUILD", "value": "1"},
     ]
     return manifest
 
 
 def processor_workflow() -> dict[str, Any]:
-    """The same as a Workflow, for `argo submit FILE -p` without an installed template."""
+    """The same program as a Workflow, for `argo submit FILE -p` without an installed template."""
     manifest = processor(Settings())
-    # The service account is part of deploy/, which may not be applied there.
+    # The service account is part of deploy/, which may not have been applied.
     del manifest["spec"]["automountServiceAccountToken"], manifest["spec"]["executor"]
     return manifest | {"kind": "Workflow", "metadata": {"generateName": f"{PROCESSOR}-"}}
 
@@ -121,7 +121,7 @@ def _template(
     }
     template = manifest["spec"]["templates"][0]
     template["script"]["source"] = source
-    # A user may change the workflow's deadline, but not this one.
+    # Users can change the workflow's deadline, but not this one.
     template["activeDeadlineSeconds"] = manifest["spec"]["activeDeadlineSeconds"]
     return manifest
 

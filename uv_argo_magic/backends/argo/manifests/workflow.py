@@ -1,11 +1,11 @@
-"""Program and RunSpec -> the Workflow that runs it, as a dict: written with Hera, sent as JSON.
+"""Build the Workflow that runs a Program, as a dict; it is written with Hera and sent as JSON.
 
 Rules:
-- Pure except for the import of Hera, which takes a second and happens on first use.
-- A manifest has no text of the user: the program is base64 and a fixed bootstrap, because Argo substitutes `{{...}}`
-  in the whole template and in the pod.
-- It complies with the Pod Security level `restricted`, Argo's own containers included.
-- Only the setting `retries` makes Argo try again: a cell runs at most once.
+- The functions are pure except for the import of Hera, which takes a second and happens on first use.
+- A manifest contains no text of the user, because Argo expands `{{...}}` in the whole template and in the pod. The
+  program is base64 and a fixed bootstrap.
+- A Workflow complies with the Pod Security level `restricted`, including Argo's own containers.
+- A cell runs at most once; Argo retries it only with the setting `retries`.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 TEMPLATE = "cell"
 NAME = "{{workflow.name}}"
-"""What Argo replaces by the name of the workflow, which the API server chooses."""
+"""Argo replaces this by the name of the workflow, which the API server chooses."""
 RESERVED_PATHS = ("/argo", "/argo-bin", "/var/run/argo")
-"""Where Argo mounts its own volumes."""
+"""The mount paths of Argo's own volumes."""
 MAX_SIZE = 900 * 1024
-"""Maximum size of the program in bytes: a ConfigMap has 1 MiB for it and its own fields."""
+"""Maximum size of the program in bytes: a ConfigMap can have 1 MiB including its other fields."""
 _OPEN = f"""\
 # The program of this cell is too large for a Workflow: it is in a ConfigMap.
 with open("{pod.PROGRAM}/@NAME@", encoding="ascii") as file:
@@ -42,11 +42,11 @@ with open("{pod.PROGRAM}/@NAME@", encoding="ascii") as file:
 exec(compile(program, "{pod.PROGRAM}/@NAME@", "exec"))
 """
 CELL, INSTALL = "program.py", "install.py"
-"""The sources of the main container and of the install container, if there is one."""
+"""The files with the sources of the main container and of the install container, if there is one."""
 _PYTHON = ("python3", "-I", "-S")
 
 
-def build_session(  # noqa: PLR0913 - what a Workflow hangs on
+def build_session(  # noqa: PLR0913 - everything that a Workflow depends on
     program: Program,
     spec: RunSpec,
     options: WorkerOptions,
@@ -56,7 +56,7 @@ def build_session(  # noqa: PLR0913 - what a Workflow hangs on
     features: cluster_features.Features | None = None,
     patch: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The Workflow of a session; its container gets `worker` in UV_ARGO_SESSION.
+    """The Workflow of a session; `worker` is the value of UV_ARGO_SESSION in its container.
 
     Raises:
         SpecError: a setting is invalid.
@@ -75,7 +75,7 @@ def build_session(  # noqa: PLR0913 - what a Workflow hangs on
     )
 
 
-def build(  # noqa: PLR0913 - what a Workflow hangs on
+def build(  # noqa: PLR0913 - everything that a Workflow depends on
     program: Program,
     spec: RunSpec,
     *,
@@ -86,9 +86,9 @@ def build(  # noqa: PLR0913 - what a Workflow hangs on
     features: cluster_features.Features | None = None,
     patch: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The Workflow of one run in `image`, for an Argo with these features, with a user's patch; the API names it.
+    """The Workflow of one run in `image`, for an Argo with these features, with the user's patch; the API names it.
 
-    `early` is for the container's UV_ARGO_EARLY; "": it sends no early output.
+    `early` is the value of UV_ARGO_EARLY in the container; "" for no early output.
 
     Raises:
         SpecError: the program is too large, or a setting is invalid.
@@ -126,7 +126,7 @@ def _build(  # noqa: PLR0913 - as above
     features: cluster_features.Features | None,
     patch: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """The Workflow whose containers have these sources."""
+    """The Workflow whose containers run these sources."""
     settings = spec.settings
     features = features or cluster_features.Features()
     workflows, models = hera()
@@ -185,20 +185,20 @@ def _build(  # noqa: PLR0913 - as above
         ],
     ).to_dict()
     if settings.pending_timeout and features.pending_timeout:
-        # Newer than Hera's models, which drop unknown fields.
+        # Hera's models do not know this field yet, and would drop it.
         manifest["spec"]["templates"][0]["pendingTimeout"] = f"{math.ceil(settings.pending_timeout)}s"
     return cluster_features.apply_patch(manifest, patch) if patch else manifest
 
 
 def _container_sources(program: Program, settings: Settings) -> dict[str, str]:
-    """The source of each container of ours, by its key in a ConfigMap."""
+    """The source of each of our containers, by its key in a ConfigMap."""
     if settings.separate_install and program.install:
         return {INSTALL: program.install_source, CELL: program.cell_source}
     return {CELL: program.source}
 
 
 def _install_container(spec: RunSpec, mounts: tuple[pod.Mount, ...], source: str, image: str) -> Any:
-    """The container that builds the environment; no other one has the index's credentials."""
+    """The container that builds the environment; it is the only one with the index's credentials."""
     _, models = hera()
     settings = spec.settings
     return models.UserContainer(
@@ -213,7 +213,7 @@ def _install_container(spec: RunSpec, mounts: tuple[pod.Mount, ...], source: str
 
 
 def _container_defaults() -> dict[str, Any]:
-    """The fields that all our containers share."""
+    """The fields that all our containers have."""
     _, models = hera()
     return {
         "image_pull_policy": "IfNotPresent",
@@ -234,11 +234,11 @@ def _volume_mounts(mounts: Iterable[pod.Mount]) -> list[Any]:
 
 
 def _retry_strategy(settings: Settings) -> Any:
-    """A new pod for each attempt, whatever ended the last one; None if the cell runs once."""
+    """A new pod for each attempt, whatever ended the last one; None if the cell is not retried."""
     if not settings.retries:
         return None
     _, models = hera()
-    # No maxDuration: Argo would apply it to the cell itself.
+    # No maxDuration, because Argo would apply it to the cell as well.
     return models.RetryStrategy(
         limit=str(settings.retries), retry_policy="Always", backoff=models.Backoff(duration="5s", factor=2)
     )
@@ -254,10 +254,10 @@ def _synchronization(settings: Settings) -> Any:
 
 
 def _semaphore(settings: Settings) -> tuple[str, str] | None:
-    """(name, key) of the ConfigMap that limits how many cells run.
+    """(name, key) of the ConfigMap that limits the number of running cells.
 
     Raises:
-        SpecError: it is not CONFIGMAP/KEY.
+        SpecError: the setting is not CONFIGMAP/KEY.
     """
     if not settings.semaphore:
         return None
@@ -268,7 +268,7 @@ def _semaphore(settings: Settings) -> tuple[str, str] | None:
 
 
 def _pod_gc(settings: Settings) -> Any:
-    """When Argo deletes ended pods before their workflow, with a delay in which their logs can be read."""
+    """When Argo deletes ended pods before their workflow, with a delay for reading their logs."""
     if settings.pod_gc == "never":
         return None
     _, models = hera()
@@ -284,7 +284,7 @@ def needs_config_map(program: Program, settings: Settings) -> bool:
 def config_map(program: Program, spec: RunSpec, *, run_id: str, workflow: str = "", uid: str = "") -> dict[str, Any]:
     """The ConfigMap with a program that is too large for the Workflow, which owns it: both are deleted together.
 
-    It is created after the Workflow: the kubelet retries to mount what is missing. Without a `uid` it has no owner.
+    It is created after the Workflow, since the kubelet retries a missing mount. Without a `uid` it has no owner.
     """
     owner = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": workflow, "uid": uid}
     return {
@@ -300,14 +300,14 @@ def config_map(program: Program, spec: RunSpec, *, run_id: str, workflow: str = 
 
 
 def config_map_name(run: str) -> str:
-    """The ConfigMap of a large program: by the run's id, or by the workflow's name where a template mounts it."""
+    """The name of the ConfigMap of a large program, from the run's id, or with a template from the workflow's name."""
     return f"uv-argo-program-{run}"
 
 
 def _deadline(spec: RunSpec) -> int:
     """Seconds after which Argo ends the workflow, whatever the client does; 0 for no limit.
 
-    The guest enforces limits of the cell and the install, and reports them. This one is for what the guest cannot end:
-    a pod that never starts, a node that hangs.
+    The guest enforces and reports the limits of the cell and the install. This limit covers the cases in which the
+    guest cannot: a pod that never starts, or a node that hangs.
     """
     return math.ceil(spec.settings.deadline)

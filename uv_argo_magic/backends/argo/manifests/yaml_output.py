@@ -1,6 +1,6 @@
-"""Manifests as YAML, for `kubectl create -f`, for `argo submit`, and for people.
+"""Write manifests as YAML, for `kubectl create -f`, for `argo submit`, and for people.
 
-Rule: PyYAML's own safe dumper writes it, never Hera's, which breaks texts with braces.
+Rule: use PyYAML's safe dumper, not Hera's, which corrupts strings with braces.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _BLOCK = re.compile(r"(?=\S)(?:[ -~]*\n)+[ -~]*")
-"""A text that reads well as a block of lines."""
+"""A string that is readable as a YAML block of lines."""
 _PACKED = re.compile(r"[A-Za-z0-9+/=]{300,}")
 """A program in base64."""
 
 
 def dump(*documents: Mapping[str, Any]) -> str:
-    """YAML of these objects, one document each; fields keep their order."""
+    """These objects as YAML, one document each; fields keep their order."""
 
     class Dumper(yaml.SafeDumper):  # type: ignore[misc]
-        """A class of our own: the representers of a class apply to the whole process."""
+        """A separate class, because the representers of a class apply to the whole process."""
 
         def ignore_aliases(self, _data: object) -> bool:
-            """Write equal parts twice: anchors are hard to read."""
+            """Write equal parts twice, because anchors are hard to read."""
             return True
 
     def text(dumper: Any, value: str) -> Any:
