@@ -1,1 +1,1 @@
-"""Pods of a Kubernetes cluster: a client, logs, images, volumes, and explanations of problems."""
+"""Pods of a Kubernetes cluster: a client, logs, images, volumes, and explanations of errors."""

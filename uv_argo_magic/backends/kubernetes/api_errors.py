@@ -1,6 +1,6 @@
-"""Translates messages of the API into one sentence with the next step: an ordered table, whose first match counts.
+"""Translate messages of the API into one sentence with a hint, by the first matching rule of an ordered table.
 
-Rule: messages of the API are quoted, and shortened.
+Rule: quoted messages of the API are shortened.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAX_LENGTH = 150
-"""Characters of an API's message that a sentence quotes."""
+"""Maximum characters of a quoted message."""
 
 
 @frozen
 class Rule:
-    """A cause by the pattern of its message. `sentence` may use {text}, the message shortened, and the named groups."""
+    """A pattern for messages with one cause. `sentence` can contain {text} (the shortened message) and named groups."""
 
     pattern: str
     sentence: str
@@ -55,7 +55,7 @@ ADMISSION_RULES = (
         sentence="the admission webhook {what} forbids it: {why}; change what it names, or ask your administrator",
     ),
 )
-"""Refusals when a pod is created."""
+"""Reasons why a pod is not created."""
 POD_RULES = (
     Rule(
         pattern=r'persistentvolumeclaim "(?P<what>[^"]+)" not found',
@@ -133,7 +133,7 @@ POD_RULES = (
         sentence="the node refused the pod ({text}); run the cell again",
     ),
 )
-"""What keeps a pod from starting, and what ends it."""
+"""Reasons why a pod does not start, or ends."""
 
 
 def short(text: str, length: int = MAX_LENGTH) -> str:
@@ -144,7 +144,7 @@ def short(text: str, length: int = MAX_LENGTH) -> str:
 
 @dataclass(frozen=True)
 class ErrorTable:
-    """Rules in their order."""
+    """Ordered rules."""
 
     rules: tuple[Rule, ...]
 
@@ -157,7 +157,7 @@ class ErrorTable:
         return ""
 
     def explain_first(self, messages: Iterable[str]) -> str:
-        """The sentence for the first of the messages that has one, else the first message, shortened."""
+        """The sentence for the first message that matches a rule, or else the first message, shortened."""
         messages = list(messages)
         sentences = filter(None, map(self.explain, messages))
         return next(sentences, "") or next(map(short, messages), "")

@@ -1,10 +1,10 @@
-"""Pods, logs, events and config maps of one namespace as plain objects; problems become our errors.
+"""A client for the pods, logs, events and ConfigMaps of one namespace, as plain objects, with our exceptions.
 
 Rules:
-- The kubernetes package reads the configuration, keeps credentials fresh and opens connections (TLS, proxy, client
-  certificates). Requests use its connection pool: its typed calls decode logs, lose a last line, and differ between
-  releases.
-- Credentials that the API refuses are loaded once more: the user may have logged in again.
+- The kubernetes package reads the configuration, renews credentials and opens connections (TLS, proxy, client
+  certificates). Requests use its connection pool directly, because its typed methods decode logs, lose a last line, and
+  differ between releases.
+- If the API refuses credentials, they are loaded once more, since the user may have logged in again.
 """
 
 from __future__ import annotations
@@ -30,34 +30,34 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.spec.run_spec import Settings
 
 USUAL = "~/.kube/config"
-"""The kubeconfig without a setting or KUBECONFIG."""
+"""The default kubeconfig."""
 NAMESPACE_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 
 @frozen
 class Client:
-    """One cluster and namespace, as one user."""
+    """A client for one namespace of a cluster, as one user."""
 
     transport: HttpTransport
     namespace: str
     flags: tuple[str, ...] = ()
-    """The options of kubectl that select this cluster."""
+    """The options of kubectl that select this cluster and namespace."""
 
     @property
     def location(self) -> str:
-        """Context and namespace, for people."""
+        """Context and namespace, for messages."""
         return self.transport.location
 
     def request(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """The answer to any other request: GET, or POST with a body.
+        """Send any other request (GET, or POST with a body), and return the response.
 
         Raises:
-            Gone, Denied, BackendError: as for any other.
+            Gone, Denied, BackendError: as for every request.
         """
         return self.transport.request("POST" if body else "GET", path, body=body)
 
     def create_config_map(self, manifest: Mapping[str, Any]) -> None:
-        """Create it.
+        """Create a ConfigMap.
 
         Raises:
             BackendError: the API refused it, or does not respond.
@@ -65,42 +65,42 @@ class Client:
         self.transport.request("POST", f"/api/v1/namespaces/{quote(self.namespace)}/configmaps", body=manifest)
 
     def events(self, pod: str) -> list[dict[str, Any]]:
-        """The events about a pod, oldest first.
+        """The events of a pod, oldest first.
 
         Raises:
-            BackendError: they cannot be read.
+            BackendError: the events cannot be read.
         """
         query = {"fieldSelector": f"involvedObject.name={pod}"}
         path = f"/api/v1/namespaces/{quote(self.namespace)}/events"
         events = self.transport.request("GET", path, query=query).get("items") or []
-        # Times are whole seconds; the name of an event has its time in nanoseconds.
+        # The timestamps are whole seconds, but the name of an event contains nanoseconds.
         return sorted(events, key=lambda event: (str(event.get("lastTimestamp") or ""), str(event["metadata"]["name"])))
 
     def pods(self, selector: str, *, limit: int = 0) -> tuple[list[dict[str, Any]], str]:
-        """The pods that a label selector matches (`limit`: at most so many), and the version to watch from.
+        """The pods that match a label selector (at most `limit`, if not 0), and the version to watch from.
 
         Raises:
-            BackendError: they cannot be read.
+            BackendError: the pods cannot be read.
         """
         query = {"labelSelector": selector, **({"limit": str(limit)} if limit else {})}
         response = self.transport.request("GET", self._pods(), query=query)
         return response.get("items") or [], str((response.get("metadata") or {}).get("resourceVersion") or "")
 
     def pod(self, name: str) -> dict[str, Any]:
-        """A pod as it is now.
+        """The current state of a pod.
 
         Raises:
-            Gone: there is no pod of this name.
-            BackendError: it cannot be read.
+            Gone: there is no pod with this name.
+            BackendError: the pod cannot be read.
         """
         return self.transport.request("GET", f"{self._pods()}/{quote(name)}")
 
     def watch_pods(self, selector: str, version: str) -> Stream:
-        """Changes of the pods that a label selector matches: lines of JSON, `{"type": ..., "object": ...}`.
+        """Changes of the pods that match a label selector: lines of JSON, `{"type": ..., "object": ...}`.
 
         Raises:
-            Expired: the API does not have `version` any more.
-            BackendError: they cannot be watched.
+            Expired: the API no longer has `version`.
+            BackendError: the pods cannot be watched.
         """
         query = {
             "labelSelector": selector,
@@ -114,14 +114,14 @@ class Client:
     def log(
         self, pod: str, *, container: str = "main", since: str = "", follow: bool = True, silence: float = SILENCE
     ) -> Stream:
-        """The log of one container of a pod with a timestamp before each line, from `since` (RFC 3339) on.
+        """The log of one container of a pod, with a timestamp before each line, from `since` (RFC 3339) on.
 
-        After `silence` seconds without a byte the read times out.
+        After `silence` seconds without a byte, the read times out.
 
         Raises:
             TooEarly: the container has not started.
             Gone: there is no such pod.
-            BackendError: it cannot be read.
+            BackendError: the log cannot be read.
         """
         query = {"container": container, "timestamps": "true"}
         if follow:
@@ -136,14 +136,15 @@ class Client:
 
 ADVICE = "Check the network, the VPN, and the context: kubectl config get-contexts."
 LOADING = threading.RLock()
-"""The kubernetes package hands one thread the certificate file that another is still writing: one thread at a time."""
+"""Held while the configuration is used, since the kubernetes package is not thread-safe: a thread can get a certificate
+file that another one is still writing."""
 ClientT = TypeVar("ClientT", bound=Client)
 
 
 def connect(settings: Settings, client: type[ClientT], *, rules: Iterable[Rule] = POD_RULES) -> ClientT:
-    """A `client` for the cluster that the settings, KUBECONFIG, this pod, or the usual kubeconfig select.
+    """A `client` for the cluster of the settings, of KUBECONFIG, of this pod, or of ~/.kube/config.
 
-    `rules` are the permissions that its requests take, for the hint where one is denied.
+    `rules` are the permissions that its requests need, for the hint if one is denied.
 
     Raises:
         BackendUnavailable: there is no configuration, or it refers to something that does not exist.
@@ -157,7 +158,7 @@ def connect(settings: Settings, client: type[ClientT], *, rules: Iterable[Rule] 
 
 @frozen
 class _Loaded:
-    """A configuration of the kubernetes package, its connections, and the cluster that it selects."""
+    """A loaded configuration of the kubernetes package, its connection pool, and the selected cluster."""
 
     configuration: Any
     pool: Any
@@ -167,7 +168,7 @@ class _Loaded:
 
 
 class _KubeSession:
-    """Connections by a kubeconfig or by a pod's own files; both are read again when their credentials are refused."""
+    """Connections from a kubeconfig or a pod's own files, which are read again if their credentials are refused."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -183,11 +184,11 @@ class _KubeSession:
         return self.loaded.pool
 
     def headers(self) -> dict[str, str]:
-        # Read each time: a token expires, and the configuration knows how to get the next one.
+        # Read for each request, because the configuration replaces expired tokens.
         with LOADING:
             try:
                 schemes = self.loaded.configuration.auth_settings().values()
-            except KeyError:  # it goes through os.environ, from which another thread has just removed a variable
+            except KeyError:  # it iterates over os.environ, and another thread has just removed a variable
                 schemes = self.loaded.configuration.auth_settings().values()
         return {
             scheme["key"]: scheme["value"] for scheme in schemes if scheme.get("in") == "header" and scheme.get("value")
@@ -195,7 +196,7 @@ class _KubeSession:
 
     def renew(self, pool: object) -> None:
         with LOADING:
-            if self.loaded.pool is pool:  # else another thread has just renewed them
+            if self.loaded.pool is pool:  # otherwise another thread has just renewed them
                 self.loaded = _load(self._settings)
 
 
@@ -204,7 +205,7 @@ def _load(settings: Settings) -> _Loaded:
 
     configuration = client.Configuration()
     flags: tuple[str, ...]
-    # Not by the kubernetes package, which reads KUBECONFIG once, when it is imported.
+    # The kubernetes package would read KUBECONFIG only once, when it is imported.
     path = os.path.expanduser(settings.kubeconfig or os.environ.get("KUBECONFIG", "") or USUAL)  # noqa: PTH111 - may be a list
     is_selected = settings.kubeconfig or settings.context or os.environ.get("KUBECONFIG")
     try:
@@ -228,9 +229,9 @@ def _load(settings: Settings) -> _Loaded:
             ),
         ) from problem
     if not configuration.verify_ssl:
-        # The kubeconfig says so; a warning with each request would fill the notebook.
+        # The user chose this in the kubeconfig, and there would be a warning for each request.
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-    # A watch and a log each hold a connection; beyond the pool's size urllib3 warns on stderr.
+    # Each watch and each log holds a connection; urllib3 prints a warning if there are more than the pool's size.
     configuration.connection_pool_maxsize = 64
     return _Loaded(
         configuration=configuration,
@@ -242,7 +243,7 @@ def _load(settings: Settings) -> _Loaded:
 
 
 def _check_exists(path: str) -> None:
-    """Name a kubeconfig that is missing; the kubernetes package does not. Of a list, one file is enough."""
+    """Raise an error that names a missing kubeconfig, unlike the kubernetes package. One file of a list is enough."""
     if not any(Path(file).is_file() for file in path.split(os.pathsep)):
         raise FileNotFoundError(f"kubeconfig {path} not found")
 

@@ -1,8 +1,9 @@
-"""A pod and its events -> one sentence on what is wrong, with the next step.
+"""Explain the problem of a pod in one sentence with a hint, from the pod and its events.
 
 Rules:
-- Pure: plain objects of the API go in, text comes out. Messages of the API are quoted, and shortened.
-- Passing states of a normal start are not reported.
+- The functions are pure: they take plain objects of the API and return text. Messages of the API are quoted and
+  shortened.
+- Temporary states of a normal start are not reported.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ ApiObject = dict[str, Any]
 MAIN = "main"
 """The container that runs the cell."""
 INSTALL = "install"
-"""The init container that installs, if there is one."""
+"""The init container that installs packages, if there is one."""
 _BLOCKED = re.compile(
     r'^(?:CreateContainerConfigError|CreateContainerError|RunContainerError)\b|persistentvolumeclaim "[^"]*" not found'
 )
-"""Messages of a pod that waits for what does not come by itself."""
+"""Messages of a pod that cannot start without a change by someone."""
 DELETED = "its pod was deleted, by a user or with its node"
 _DISRUPTIONS = {
     "PreemptionByScheduler": "a pod of higher priority needed its node",
@@ -34,15 +35,15 @@ _DISRUPTIONS = {
     "DeletionByPodGC": "its node was removed",
     "TerminationByKubelet": "its node ended it to free resources or to shut down",
 }
-"""Reasons of a pod's condition DisruptionTarget."""
+"""Reasons in a pod's condition DisruptionTarget."""
 _DISRUPTING_EVENTS = {
     "Preempted": _DISRUPTIONS["PreemptionByScheduler"],
     "TaintManagerEviction": _DISRUPTIONS["DeletionByTaintManager"],
     "Evicted": _DISRUPTIONS["TerminationByKubelet"],
 }
-"""What is left of a pod that is gone: reasons of its events."""
+"""Reasons of events, which remain after the pod is deleted."""
 _REPORTED_EVENTS = frozenset({"FailedMount", "FailedAttachVolume", "ProvisioningFailed", "FailedMapVolume", "Failed"})
-"""Reasons of events that the pod's own status does not show, or ten seconds later."""
+"""Reasons of events for problems that the pod's status does not show, or only ten seconds later."""
 
 
 @frozen
@@ -69,7 +70,7 @@ def waiting(
     message = (
         explain_image(problem) if problem else _explain_selector(pod) or errors.explain_first(_waiting_messages(pod))
     )
-    # Once the install container has started, the volumes are there: events about them are over.
+    # Once the install container has started, the volumes are mounted, and events about them are outdated.
     install = _container(pod, INSTALL).get("state") or {}
     if message or "running" in install or "terminated" in install:
         return message
@@ -82,7 +83,7 @@ def waiting(
 
 
 def ended(pod: Mapping[str, Any], *, errors: ErrorTable = POD_ERRORS) -> str:
-    """What ended the pod, if the program did not report it; "" if the pod does not show it."""
+    """What ended the pod, if the program did not report a reason; "" if the pod does not show it."""
     status = _status(pod)
     reason, message = str(status.get("reason") or ""), str(status.get("message") or "")
     if reason == "Evicted":
@@ -103,7 +104,7 @@ def ended(pod: Mapping[str, Any], *, errors: ErrorTable = POD_ERRORS) -> str:
 
 
 def deleted(pod: Mapping[str, Any] | None, events: Sequence[Mapping[str, Any]] = ()) -> str:
-    """What deleted a pod, from the pod while it is deleted, or from its events; which user did is not recorded."""
+    """Why a pod was deleted, from its status or its events. Kubernetes does not record which user deleted it."""
     status = _status(pod)
     if status.get("reason") == "NodeLost":
         return "its node was lost"
@@ -117,13 +118,13 @@ def deleted(pod: Mapping[str, Any] | None, events: Sequence[Mapping[str, Any]] =
 
 
 def image_problem(pod: Mapping[str, Any]) -> ImageProblem | None:
-    """The image that keeps the pod from starting; None if it is something else."""
+    """The image that prevents the pod from starting, or None."""
     for container in _containers(pod):
         state = (container.get("state") or {}).get("waiting") or {}
         reason, message = str(state.get("reason") or ""), str(state.get("message") or "")
         if not re.search(r"ImagePull|ImageInspect|InvalidImageName|ErrImageNeverPull|RegistryUnavailable", reason):
             continue
-        # The kubelet alternates between the failure and the wait for its next try, which quotes the failure.
+        # The kubelet alternates between the failure and the wait for a retry, whose message quotes the failure.
         reason = "ErrImagePull" if reason == "ImagePullBackOff" else reason
         message = re.sub(r'^Back-off pulling image "[^"]*"(?:: )?(?:ErrImagePull: )?', "", message)
         detail = short(re.sub(r'.*(?:Head "[^"]*"|failed to pull and unpack image "[^"]*"): ', "", message), 100)
@@ -136,7 +137,7 @@ def image_problem(pod: Mapping[str, Any]) -> ImageProblem | None:
 
 
 def explain_image(problem: ImageProblem) -> str:
-    """The sentence on an image of ours that cannot be pulled."""
+    """The sentence on an image that cannot be pulled."""
     return (
         f"cannot pull the image {problem.image} ({problem.cause}); "
         "check its name and the cluster's access to it, or use another: --set image=IMAGE"
@@ -144,7 +145,7 @@ def explain_image(problem: ImageProblem) -> str:
 
 
 def _explain_selector(pod: Mapping[str, Any]) -> str:
-    """The sentence on a pod whose labels no node has; "" if it waits for something else, or they are not known."""
+    """The sentence on a pod whose node selector matches no node; "" for other reasons, or without a selector."""
     text = next((message for message in _waiting_messages(pod) if "node affinity/selector" in message), "")
     selector = dict((pod.get("spec") or {}).get("nodeSelector") or {})
     if not selector or "Insufficient" in text or not text:
@@ -162,7 +163,7 @@ def _explain_selector(pod: Mapping[str, Any]) -> str:
 
 
 def pulling(pod: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> str:
-    """The image that the node pulls for the pod; "" if it pulls none, or that is not known."""
+    """The image that the node is pulling for the pod; "" if there is none, or this is unknown."""
     if started(pod):
         return ""
     image = ""
@@ -175,14 +176,14 @@ def pulling(pod: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> str:
 
 
 def is_preparing(pod: Mapping[str, Any]) -> bool:
-    """Whether the pod has a node, and its containers wait for their images and volumes."""
+    """Whether the pod has a node, and its containers are waiting for their images and volumes."""
     state = (_container(pod, MAIN).get("state") or {}).get("waiting") or {}
     node = (pod.get("spec") or {}).get("nodeName")
     return node not in (None, "", "?") and state.get("reason") in {"PodInitializing", "ContainerCreating"}
 
 
 def is_blocked(pod: Mapping[str, Any], events: Sequence[Mapping[str, Any]] = ()) -> bool:
-    """Whether the pod cannot start before someone changes its image, or creates what it refers to."""
+    """Whether the pod cannot start until someone fixes its image, or creates an object that it refers to."""
     if started(pod):
         return False
     if image_problem(pod) or any(_BLOCKED.search(message) for message in _waiting_messages(pod)):
@@ -190,7 +191,7 @@ def is_blocked(pod: Mapping[str, Any], events: Sequence[Mapping[str, Any]] = ())
     has_sandbox = any(
         item.get("type") == "PodReadyToStartContainers" and item.get("status") == "True" for item in _conditions(pod)
     )
-    # Once the sandbox exists, the volumes are there: events about them are over.
+    # Once the sandbox exists, the volumes are mounted, and events about them are outdated.
     return not has_sandbox and any(
         event.get("reason") == "FailedMount" and re.search(r"not found|non-existent", str(event.get("message")))
         for event in events
@@ -198,31 +199,31 @@ def is_blocked(pod: Mapping[str, Any], events: Sequence[Mapping[str, Any]] = ())
 
 
 def started(pod: Mapping[str, Any]) -> bool:
-    """Whether the main container has started, and perhaps ended."""
+    """Whether the main container has started; it can also have ended."""
     state = _container(pod, MAIN).get("state") or {}
     return "running" in state or "terminated" in state
 
 
 def terminated(pod: Mapping[str, Any], container: str = MAIN) -> bool:
-    """Whether a container writes nothing more."""
+    """Whether a container has ended, so that its log is complete."""
     state = _container(pod, container).get("state") or {}
     return "terminated" in state or _status(pod).get("phase") in {"Succeeded", "Failed"}
 
 
 def termination_message(pod: Mapping[str, Any]) -> str:
-    """What the main container wrote to its termination log; "" before its end."""
+    """The text that the main container wrote to its termination log; "" before its end."""
     state = _container(pod, MAIN).get("state") or {}
     return str((state.get("terminated") or {}).get("message") or "")
 
 
 def exit_phase(pod: Mapping[str, Any]) -> str:
-    """The phase that follows from the main container's exit code; the pod's own phase comes later."""
+    """The phase according to the main container's exit code, which is available before the pod's own phase."""
     state = (_container(pod, MAIN).get("state") or {}).get("terminated") or {}
     return "Succeeded" if state.get("exitCode") == 0 else "Failed"
 
 
 def ended_early(pod: Mapping[str, Any] | None) -> bool:
-    """Whether the pod's status has a cause of its end that is not the program: an eviction or a deadline."""
+    """Whether the pod ended for a reason in its status other than the program: an eviction or a deadline."""
     return _status(pod).get("reason") in {"Evicted", "DeadlineExceeded", "Preempting", "Terminated", "NodeShutdown"}
 
 
@@ -253,7 +254,7 @@ def name_of(pod: Mapping[str, Any]) -> str:
 
 
 def created(pod: Mapping[str, Any]) -> str:
-    """The time of the pod's creation; sorts by time."""
+    """The creation time of the pod, as text that sorts by time."""
     return str((pod.get("metadata") or {}).get("creationTimestamp") or "")
 
 

@@ -1,8 +1,8 @@
-"""Python version -> image, and the wheels that fit it: the target that a cell on a cluster is resolved for.
+"""Select the image for a Python version, and its wheel tags: the target for which cells on a cluster are resolved.
 
 Rules:
 - The full version of an image's Python is known, so that markers evaluate as they would in the image.
-- Wheel tags follow from version and platform alone; no registry is contacted.
+- Wheel tags are derived from version and platform, without contacting a registry.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ IMAGES = {
 }
 """Python (X.Y.Z) -> an image with that Python, uv, and `python3` on its PATH; the setting `images` adds to it.
 
-Tags are rebuilt now and then, so that the patch version may be outdated: it only matters for markers. If the image has
-another minor version than the lock, the run fails.
+The patch version can be outdated, because image tags are rebuilt; it matters only for markers. If the minor version of
+the image differs from the lock's, the run fails.
 """
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-"""Architecture as uv names it -> as nodes are labelled."""
+"""uv's name of an architecture -> the label value of nodes."""
 
 _LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 _OLDEST = {"x86_64": 5, "aarch64": 17}
@@ -46,7 +46,7 @@ _OLDEST = {"x86_64": 5, "aarch64": 17}
 
 
 def target(python: str, settings: Settings) -> interpreters.Interpreter:
-    """The Python of the image that `python` ("", "3.12", "3.12.1", ">=3.12") and the settings select.
+    """The Python of the image selected by `python` ("", "3.12", "3.12.1", ">=3.12") and the settings.
 
     Raises:
         SpecError: there is no image for it, or the platform is invalid.
@@ -55,7 +55,7 @@ def target(python: str, settings: Settings) -> interpreters.Interpreter:
 
 
 def interpreter(full: str, image: str, platform: str) -> interpreters.Interpreter:
-    """The Python of this full version in an image for this platform.
+    """The Python with this full version in an image for this platform.
 
     Raises:
         SpecError: the platform is invalid.
@@ -76,7 +76,7 @@ def installer(python: str, settings: Settings, image: str) -> str:
     """The image of the install container for cells that run in `image`.
 
     Raises:
-        SpecError: there is none for this Python.
+        SpecError: there is no such image for this Python.
     """
     if settings.install_image or not settings.image:
         return settings.install_image or image
@@ -134,7 +134,7 @@ def fits(version: str, requested: str) -> bool:
     """Whether a full version matches the requested one: "3.12", "3.12.1", ">=3.12".
 
     Raises:
-        SpecError: the requested one is not a version.
+        SpecError: `requested` is not a version.
     """
     if re.fullmatch(r"\d+(\.\d+){0,2}", requested):
         parts = requested.split(".")

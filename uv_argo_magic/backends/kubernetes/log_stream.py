@@ -1,8 +1,8 @@
-"""The bytes of a pod's log -> the lines of the program, each once.
+"""Convert the bytes of a pod's log to the lines of the program, without duplicates.
 
 Rules:
-- The API puts a time before each line; a stream that is opened again starts at a whole second, and so repeats lines.
-- Lines that match `omit` are left out: other programs of the pod may write to the same log.
+- The API adds a timestamp to each line. A stream that is opened again starts at a whole second, so it repeats lines.
+- Lines that match `omit` are left out, because other programs of the pod can write to the same log.
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}(?:Z|[+-]\d\d:\d\
 
 
 class LogStream:
-    """Timestamped log bytes -> new whole lines without their timestamps; lines that a reconnect repeats are dropped."""
+    """Converts log bytes to new whole lines without timestamps; drops lines that are repeated after a reconnect."""
 
     def __init__(self, omit: re.Pattern[str] | None = None) -> None:
         self.last = ""
         """The timestamp of the last line."""
         self._omit = omit
-        self._count = 0  # lines returned that have the last timestamp
-        self._skip = 0  # of those, how many a reconnect will repeat
-        self._repeat_until = ""  # a reconnect repeats lines that are older than this
+        self._count = 0  # number of returned lines with the last timestamp
+        self._skip = 0  # how many of them a reconnect will repeat
+        self._repeat_until = ""  # a reconnect repeats lines with timestamps before this
         self._rest = ""
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def feed(self, data: bytes) -> str:
-        """The new lines in the next piece of the stream."""
+        """Add the next piece of the stream, and return its new lines."""
         lines = (self._rest + self._decoder.decode(data)).split("\n")
         self._rest = lines.pop()
         return "".join(self._line(line, "\n") for line in lines)
 
     def end(self) -> str:
-        """The last line, if it lacks its newline; after this, the log is complete."""
+        """End the log, and return its last line if that has no newline."""
         rest, self._rest = self._rest + self._decoder.decode(b"", final=True), ""
         return self._line(rest, "") if rest else ""
 
     def cut(self) -> None:
-        """The stream broke: the incomplete line and the lines of the last second will come again."""
+        """Handle a broken stream: the incomplete line and the lines of the last second will be repeated."""
         self._rest = ""
         self._decoder.reset()
         self._repeat_until, self._skip = self.last, self._count

@@ -1,9 +1,9 @@
-"""Settings -> the parts of a pod: volumes, environment, quantities, tolerations.
+"""Build the parts of a pod from the settings: volumes, environment, quantities, tolerations.
 
 Rules:
-- A Secret is referred to by name and never read: its values reach the pod through the kubelet alone.
-- Names, quantities and labels are checked by Kubernetes. Errors that Kubernetes would report only as a pod that never
-  starts are refused here.
+- A Secret is referenced by name and never read; only the kubelet passes its values to the pod.
+- Kubernetes checks names, quantities and labels. This module checks for errors because of which a pod would never
+  start.
 """
 
 from __future__ import annotations
@@ -21,35 +21,35 @@ if TYPE_CHECKING:
 
     from uv_argo_magic.core.spec.run_spec import Resources, Settings
 
-TMP = "/tmp"  # noqa: S108 - a volume of this pod alone
+TMP = "/tmp"  # noqa: S108 - a volume that belongs to this pod
 STORE = "/uv-argo-store"
-"""Where a claim with installed environments is mounted."""
+"""The mount path of the claim with installed environments."""
 CACHE = "/uv-argo-cache"
-"""Where a volume with uv's cache is mounted."""
+"""The mount path of the volume with uv's cache."""
 PROGRAM = "/uv-argo"
-"""Where a program too large for the manifest is mounted."""
+"""The mount path of a program that is too large for the manifest."""
 DISK = "10Gi"
-"""The size of /tmp without --resources disk: it holds cache, environment and working folder of one run."""
+"""The default size of /tmp, which contains cache, environment and working folder of one run."""
 INSTALL_TMP = "install-tmp"
 TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
-"""Where Kubernetes mounts the token of the pod's service account, in each container that has no mount there."""
+"""The path where Kubernetes mounts the service account token, in each container without another mount at this path."""
 _NO_TOKEN = "no-token"  # noqa: S105 - the name of a volume
 _OWN_VOLUMES = ("tmp", "store", "cache", INSTALL_TMP, _NO_TOKEN)
 _RESERVED = (STORE, CACHE, PROGRAM, "/dev", "/proc", "/sys")
-"""Paths below which a user cannot mount volumes; nor can they mount one at / or /tmp itself."""
+"""Users cannot mount volumes in these folders, nor at / or /tmp."""
 _EXAMPLES = {"store": "claim/NAME", "cache": "claim/NAME or host/PATH"}
-"""Settings of volumes that installs write to."""
+"""Settings of volumes that the install writes to -> examples."""
 NOT_TO_DISRUPT = {
     "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
     "karpenter.sh/do-not-disrupt": "true",
 }
-"""The annotations of a pod that an autoscaler must not move: those of Kubernetes' own, and of Karpenter."""
+"""The annotations that prevent the cluster autoscaler and Karpenter from moving a pod."""
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 
 @frozen
 class Mount:
-    """One volume of the pod, as in its manifest, and its path in the cell's container."""
+    """A volume of the pod, as in the manifest, and its path in the cell's container."""
 
     name: str
     path: str
@@ -60,12 +60,13 @@ class Mount:
 def mounts(
     settings: Settings, resources: Resources, *, separate_install: bool = False, reserved: tuple[str, ...] = ()
 ) -> tuple[Mount, ...]:
-    """Every volume of the pod, as the cell's container has it.
+    """All volumes of the pod, as mounted in the cell's container.
 
-    `separate_install`: an init container installs. `reserved`: further paths at which users cannot mount volumes.
+    `separate_install` means that an init container installs the packages. `reserved` are more paths at which users
+    cannot mount volumes.
 
     Raises:
-        SpecError: an invalid volume or path.
+        SpecError: a volume or path is invalid.
     """
     disk: dict[str, Any] = {"emptyDir": {"sizeLimit": request_and_limit(resources.disk)[1] or DISK}}
     volumes = [Mount(name="tmp", path=TMP, source=disk)]
@@ -76,7 +77,7 @@ def mounts(
     if settings.cache:
         volumes.append(_cache_volume(settings.cache))
     if separate_install:
-        # The cell must not see uv's cache and the index's credentials in it.
+        # The cell must not see uv's cache, because it contains credentials of the index.
         volumes.append(Mount(name=INSTALL_TMP, path=TMP, source=disk))
     for number, (path, text) in enumerate(settings.volumes):
         volumes.append(_volume("volumes", f"volume-{number}", path, text))
@@ -99,16 +100,16 @@ def mounts(
 
 
 def disruption(settings: Settings, *, is_session: bool) -> dict[str, str]:
-    """The annotations that keep an autoscaler from moving the pod.
+    """The annotations that prevent an autoscaler from moving the pod.
 
-    A session has them by default: its variables would be lost, while it blocks its node for no longer than `keep`.
+    A session has them by default, because its variables would be lost. It blocks its node for no longer than `keep`.
     """
     prevents = is_session if settings.disruption == "auto" else settings.disruption == "prevent"
     return NOT_TO_DISRUPT if prevents else {}
 
 
 def install_mounts(mounts: tuple[Mount, ...], settings: Settings) -> Iterator[Mount]:
-    """Those of the install container: the store, writable, its own /tmp, and wheels; no token, as in the cell's."""
+    """The mounts of the install container: the writable store, its own /tmp, and wheels. It has no token either."""
     for mount in mounts:
         if mount.name in ("store", "cache", INSTALL_TMP, "program", _NO_TOKEN):
             yield replace(mount, read_only=mount.name in ("program", _NO_TOKEN))
@@ -117,7 +118,7 @@ def install_mounts(mounts: tuple[Mount, ...], settings: Settings) -> Iterator[Mo
 
 
 def cell_mounts(mounts: tuple[Mount, ...], *, separate_install: bool) -> Iterator[Mount]:
-    """Those of the cell's container; where another installs, it has no use for uv's cache."""
+    """The mounts of the cell's container; with a separate install, it does not need uv's cache."""
     for mount in mounts:
         if mount.name != INSTALL_TMP and not (separate_install and mount.name == "cache"):
             yield mount
@@ -139,7 +140,7 @@ def _volume(setting: str, name: str, path: str, text: str) -> Mount:
         example = _EXAMPLES.get(setting, "/data=claim/NAME, claim/NAME:ro, empty/5Gi or memory/1Gi")
         raise SpecError(f"invalid volume in {setting}: {text!r}", hint=f"Write --set {setting}={example}.")
     if match[1]:
-        # Only this mount is read-only: others may write to the claim.
+        # Only the mount is read-only, because others can write to the claim.
         source: dict[str, Any] = {"persistentVolumeClaim": {"claimName": match[2]}}
     else:
         limit = {"sizeLimit": match[5]} if match[5] else {}
@@ -158,7 +159,7 @@ def _check_path(path: str, used: set[str], reserved: tuple[str, ...]) -> None:
             f"cannot mount a volume at {path}",
             hint="Choose another path, such as /data; /tmp grows with --resources disk=20Gi.",
         )
-    is_shared_memory = path == "/dev/shm"  # noqa: S108 - libraries share memory by it; a node gives it only 64 MiB
+    is_shared_memory = path == "/dev/shm"  # noqa: S108 - libraries use it for shared memory; the default size is 64 MiB
     is_reserved = any(path == prefix or path.startswith(f"{prefix}/") for prefix in reserved)
     if path in used or (is_reserved and not is_shared_memory):
         raise SpecError(f"the mount path {path} is in use", hint="Choose another path for the volume, such as /data.")
@@ -168,7 +169,7 @@ def venv(settings: Settings, run: str) -> str:
     """The path of the environment of a run with this name.
 
     Raises:
-        SpecError: a persistent environment has no volume, or not its path.
+        SpecError: a persistent environment has no volume, or an invalid path.
     """
     if settings.environment != "persistent":
         return f"{TMP}/venv-{run}"
@@ -194,16 +195,16 @@ def venv(settings: Settings, run: str) -> str:
 
 
 def environment(settings: Settings, role: str = "", run: str = "") -> Iterator[dict[str, Any]]:
-    """The program's environment variables besides the image's; `role`: only those to "install" or to "run".
+    """The environment variables of the program, besides the image's; `role`: only those for "install" or "run".
 
-    `run` is the name of the run, or what the platform replaces by it.
+    `run` is the name of the run, or text that the platform replaces by it.
 
     Raises:
-        SpecError: the kind of environment is impossible there.
+        SpecError: this kind of environment is not possible in a pod.
     """
     if settings.env == "shared" and not settings.store:
         raise SpecError("env=shared needs a store", hint="Add the claim that keeps it: --set store=claim/NAME.")
-    # A user id that is missing in the image's passwd file has neither HOME nor USER.
+    # Without an entry in the image's passwd file, a user has no HOME and no USER.
     yield {"name": "HOME", "value": TMP}
     yield {"name": "USER", "value": "uv-argo"}
     yield {"name": "TMPDIR", "value": TMP}
@@ -217,7 +218,7 @@ def environment(settings: Settings, role: str = "", run: str = "") -> Iterator[d
 
 
 def _cache_folder(settings: Settings) -> str:
-    """The folder of uv's cache: beside the store, on its file system, unless cells would see credentials in it."""
+    """The folder of uv's cache: on the file system of the store, unless cells would see credentials in the cache."""
     if settings.cache:
         return f"{CACHE}/uv"
     return f"{STORE}/uv-cache" if settings.store and not settings.index_secrets else f"{TMP}/uv-cache"
@@ -227,7 +228,7 @@ def credentials(settings: Settings) -> Iterator[dict[str, Any]]:
     """The variables with uv's credentials for indexes, from Secrets.
 
     Raises:
-        SpecError: an entry without a Secret.
+        SpecError: an entry has no Secret.
     """
     for name, secret in settings.index_secrets:
         if not secret or "/" in secret or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
@@ -244,7 +245,7 @@ def secrets(settings: Settings) -> Iterator[dict[str, Any]]:
     """The variables from `secret_env`.
 
     Raises:
-        SpecError: an entry without a key of a Secret.
+        SpecError: an entry has no key of a Secret.
     """
     for name, text in settings.secret_env:
         secret, slash, key = text.partition("/")
@@ -256,7 +257,7 @@ def secrets(settings: Settings) -> Iterator[dict[str, Any]]:
 
 
 def request_and_limit(quantity: str) -> tuple[str, str]:
-    """(request, limit) of "2Gi", which is both, or "1Gi..2Gi"."""
+    """(request, limit) of "2Gi", which means both, or of "1Gi..2Gi"."""
     request, dots, limit = quantity.partition("..")
     return request, limit if dots else request
 
@@ -275,10 +276,10 @@ def resource_requirements(resources: Resources, gpu: str) -> dict[str, dict[str,
 
 
 def tolerations(settings: Settings) -> Iterator[dict[str, str]]:
-    """Tolerations, from taints as `kubectl taint` writes them: KEY=VALUE:EFFECT, KEY:EFFECT or KEY.
+    """Tolerations for taints in the notation of `kubectl taint`: KEY=VALUE:EFFECT, KEY:EFFECT or KEY.
 
     Raises:
-        SpecError: an entry in another form.
+        SpecError: an entry has another form.
     """
     for text in settings.tolerations:
         match = re.fullmatch(r"([\w./-]+)(?:=([\w.-]*))?(?::(\w+))?", text)

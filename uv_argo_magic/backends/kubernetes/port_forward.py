@@ -1,11 +1,11 @@
-"""A connection to a port of a pod through the API: the websocket of `pods/portforward`, behind a local socket.
+"""Connect to a port of a pod through the API: a local socket in front of the websocket of `pods/portforward`.
 
 Rules:
-- wsproto has the protocol, urllib3 the TLS, the client certificates and the proxies. The kubernetes package's own
-  port-forward has no time limits, reads 1 MB/s of a fast sender, and replaces a method of the client while it opens.
-- One thread for all connections moves the bytes, and waits for none of them. One whose reader is slow buffers WINDOW
-  bytes, and then holds up its sender.
-- The protocol has no half-close: a connection that one side ends is ended.
+- wsproto implements the protocol; urllib3 provides TLS, client certificates and proxies. The port-forward of the
+  kubernetes package has no timeouts, reads only 1 MB/s, and replaces a method of the client while it opens.
+- One thread moves the bytes of all connections without blocking. If the reader of a connection is slow, WINDOW bytes
+  are buffered, and then the sender has to wait.
+- The protocol has no half-close: if one side ends a connection, it is closed.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ if TYPE_CHECKING:
     from uv_argo_magic.backends.kubernetes.transport import HttpTransport
 
 RULE = Rule("", "pods/portforward", ("get", "create"))
-"""The permission: a websocket takes `get`, and since Kubernetes 1.35 `create` as well."""
+"""The required permission: a websocket needs `get`, and since Kubernetes 1.35 also `create`."""
 PROTOCOL = "v4.channel.k8s.io"
 DATA, ERROR = 0, 1
-"""Channels: the first byte of each message."""
+"""Channels; the first byte of each message is the channel."""
 FRAME = 32 * 1024 - 1
-"""Bytes of data in a message; the API server sends as many, and refuses 32 MiB."""
+"""Bytes of data in a message: as many as the API server sends. It refuses messages of 32 MiB."""
 WINDOW = 1 << 20
 OTHERWISE = "Cells without --session work."
 HANDSHAKE = 10.0
 """Seconds for the response to the upgrade."""
 LINGER = 10.0
-"""Seconds in which what was written before the end may still be sent."""
+"""Seconds for sending the remaining data after the local side has closed the connection."""
 
 
 def connect(transport: HttpTransport, namespace: str, pod: str, port: int) -> socket.socket:
-    """A socket connected to the port of the pod. It ends at once if nothing listens there.
+    """A socket connected to the port of the pod. It is closed at once if nothing listens on the port.
 
     Raises:
         TooEarly: the pod does not exist yet, or its node has not prepared it, or it has ended.
@@ -77,7 +77,7 @@ def connect(transport: HttpTransport, namespace: str, pod: str, port: int) -> so
 
 
 def _open(transport: HttpTransport, namespace: str, path: str) -> tuple[socket.socket, Any]:
-    """The connection after the upgrade, and wsproto's state of it."""
+    """The connection after the upgrade, and its wsproto state."""
     far = transport.open_socket()
     try:
         far.settimeout(HANDSHAKE)
@@ -99,7 +99,7 @@ def _open(transport: HttpTransport, namespace: str, path: str) -> tuple[socket.s
 
 
 def _upgrade(far: socket.socket, transport: HttpTransport, path: str) -> tuple[Any, int, bytes]:
-    """The state of wsproto after the response, with the status, and the body up to what tells why it was refused."""
+    """The wsproto state after the response, its status, and the beginning of its body, for an error message."""
     url = urlsplit(transport.session.host)
     headers = [(name.encode(), value.encode()) for name, value in transport.session.headers().items()]
     protocol = WSConnection(ConnectionType.CLIENT)
@@ -144,7 +144,7 @@ def _refused(transport: HttpTransport, namespace: str, status: int, body: bytes)
         if "ValidatingAdmissionPolicy" in text or "webhook" in text:
             return problem
         hint = f"Ask your administrator for a Role with this rule: {RULE}. {OTHERWISE}"
-        # Kubernetes 1.35 gives no reason if `create` is missing: its message ends with a colon.
+        # If `create` is missing, the message of Kubernetes 1.35 has no reason, and ends with a colon.
         missing = "create" if str(problem).rstrip().endswith(":") else "get"
         return Denied(f"you cannot {missing} pods/portforward in the namespace {namespace}", hint=hint)
     except BackendError as problem:
@@ -153,15 +153,15 @@ def _refused(transport: HttpTransport, namespace: str, status: int, body: bytes)
 
 
 class _Link:
-    """One connection: `far` is the websocket, `near` the end of the socket pair that this module keeps."""
+    """One connection: `far` is the websocket, `near` is this module's end of the local socket pair."""
 
     def __init__(self, far: socket.socket, protocol: Any, near: socket.socket) -> None:
         self.far, self.protocol, self.near = far, protocol, near
         self.to_far: deque[bytes] = deque()
-        self.sending = memoryview(b"")  # TLS wants the same bytes again after a write that would block
+        self.sending = memoryview(b"")  # after a write that would block, TLS requires the same bytes again
         self.to_near = bytearray()
-        self.channel = -1  # of the message that is being received
-        self.opened: set[int] = set()  # channels whose first message, the port, has come
+        self.channel = -1  # channel of the message being received
+        self.opened: set[int] = set()  # channels whose first message, the port, was received
         self.far_ended = self.near_ended = False
         self.end_at = 0.0
         for sock in (far, near):
@@ -182,13 +182,13 @@ class _Link:
         return 0 if self.far_ended else far, 0 if self.near_ended else near
 
     def move(self) -> bool:
-        """Move what can be moved now; whether there may be more."""
+        """Move all bytes that can be moved now; return whether there may be more."""
         try:
             for _ in range(32):
                 moved = self._receive() + self._deliver() + self._take() + self._send()
                 if not moved:
                     return False
-        except LocalProtocolError:  # the other side has ended it: one link must not end the thread
+        except LocalProtocolError:  # the other side closed it; the thread must continue for other links
             self._end_far()
         return True
 
@@ -210,7 +210,7 @@ class _Link:
         return len(data)
 
     def parse(self) -> None:
-        """Take the messages that have been received."""
+        """Process the received messages."""
         try:
             for event in self.protocol.events():
                 match event:
@@ -232,7 +232,7 @@ class _Link:
             is_port = self.channel not in self.opened
             self.opened.add(self.channel)
             if is_port:
-                self.channel |= 0x100  # nothing of this message is data
+                self.channel |= 0x100  # so that this message is ignored
         if self.channel == DATA:
             self.to_near += data
         elif self.channel == ERROR and data:
@@ -317,7 +317,7 @@ class _Pump:
         threading.Thread(target=self._run, name="uv-argo-port-forward", daemon=True).start()
 
     def add(self, link: _Link) -> None:
-        """Serve a link from now on."""
+        """Start serving a link."""
         self._new.append(link)
         self._wake.send(b"\0")
 
@@ -333,7 +333,7 @@ class _Pump:
             links |= self._more if is_more else set()
             while self._new:
                 link = self._new.popleft()
-                link.parse()  # what came together with the upgrade
+                link.parse()  # data received together with the upgrade
                 self.links.add(link)
                 links.add(link)
             self._more = {link for link in links if link.move()}
@@ -342,7 +342,7 @@ class _Pump:
                 self._wait_for(link)
 
     def _wait_for(self, link: _Link) -> None:
-        """Register what the link waits for; close it if it is done."""
+        """Register the events that the link waits for; close it if it is done."""
         for sock, events in zip((link.far, link.near), link.wants(), strict=True):
             known = self._selector.get_map().get(sock.fileno()) if sock.fileno() >= 0 else None
             if known is not None and (link.is_done or not events):
@@ -357,10 +357,10 @@ class _Pump:
             link.close()
 
     def forget(self) -> None:
-        """Close everything, in a process that was forked: the connections belong to its parent."""
+        """Close all sockets in a forked process, without ending the connections of its parent."""
         for link in (*self.links, *self._new):
             link.near.close()
-            os.close(link.far.detach())  # without TLS's farewell
+            os.close(link.far.detach())  # without a TLS close message
 
 
 _lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""The API permissions that following a pod takes, as rules of a Role; denials, with the rule that allows them."""
+"""The API permissions needed to follow a pod, as rules of a Role; errors that show the missing rule."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Rule(NamedTuple):
-    """One rule of a Role: API group, resource, verbs, and the names of the objects, if it is for some of them only."""
+    """One rule of a Role: API group, resource, verbs, and the names of the objects if it is limited to some."""
 
     group: str
     resource: str
@@ -31,7 +31,7 @@ POD_RULES = (
     Rule("", "events", ("list",)),
     Rule("", "configmaps", ("create",)),
 )
-"""What following a pod takes, and a ConfigMap for a large program."""
+"""The permissions to follow a pod, and to create a ConfigMap for a large program."""
 
 
 class Denied(BackendError):
@@ -39,7 +39,7 @@ class Denied(BackendError):
 
 
 def denied(message: str, rules: Iterable[Rule] = POD_RULES) -> Denied:
-    """The error for a 403; its hint has the rule of a Role that would allow the request, one of `rules` if it fits."""
+    """The error for a 403. Its hint has the missing rule of a Role: a matching one of `rules`, or a generated one."""
     match = re.search(
         r'cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)" in API group "(?P<group>[^"]*)"'
         r'(?: in the namespace "(?P<namespace>[^"]+)")?',
@@ -70,7 +70,7 @@ def denied(message: str, rules: Iterable[Rule] = POD_RULES) -> Denied:
 
 
 def refusal_hint(message: str) -> str:
-    """What to do about a refusal."""
+    """The hint for a refused request."""
     if "ValidatingAdmissionPolicy" in message or "admission webhook" in message:
         return "Change the setting that the cluster's policy names, or ask your administrator."
     if "exceeded quota" in message:

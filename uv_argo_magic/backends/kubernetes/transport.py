@@ -1,9 +1,9 @@
 """HTTP requests to an API; responses become plain objects, streams of bytes, or our errors.
 
 Rules:
-- Every request goes through `_send`: credentials that are refused are renewed once, and a 429 is retried later.
-- A stream times out only when no bytes arrive; every other request has a time limit.
-- HTTP errors and urllib3's exceptions are translated here and nowhere else.
+- Every request goes through `_send`, which renews refused credentials once, and retries a 429 later.
+- A stream times out only if no bytes arrive; every other request has a time limit.
+- HTTP errors and urllib3's exceptions are translated only in this module.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 CONNECT = 10.0
 """Seconds to reach the API."""
 SOCKET_CONNECT = 5.0
-"""Seconds to reach the API for a connection that is tried again and again."""
+"""Seconds to reach the API for a connection that is retried."""
 ANSWER = 30.0
 """Seconds for the response to a plain request."""
 SILENCE = 30.0
-"""Seconds without a byte after which a log is opened again: a cell that runs sends a record each ten."""
+"""Seconds without a byte after which a log is opened again; a running cell sends a record every ten seconds."""
 LATER = (3, 10.0)
-"""How often a 429 is retried, and the most seconds to wait before each retry."""
+"""How often a 429 is retried, and the maximum seconds before each retry."""
 
 
 class Gone(BackendError):
@@ -43,11 +43,11 @@ class Gone(BackendError):
 
 
 class TooEarly(BackendError):
-    """There is no log yet: the container has not started."""
+    """There is no log yet, because the container has not started."""
 
 
 class Expired(BackendError):
-    """The API does not have this version of a watch any more: list again."""
+    """The API no longer has this version of a watch, so the caller has to list again."""
 
 
 class NotLoggedIn(BackendUnavailable):
@@ -55,7 +55,7 @@ class NotLoggedIn(BackendUnavailable):
 
 
 class TimedOut(BackendUnavailable):
-    """Nothing came for `seconds`: no response to a request, or `in_stream` no byte of a response that had begun."""
+    """For `seconds`, there was no response to a request, or (`in_stream`) no further byte of a response."""
 
     def __init__(self, message: str, *, hint: str = "", seconds: float, in_stream: bool = False) -> None:
         super().__init__(message, hint=hint)
@@ -64,9 +64,9 @@ class TimedOut(BackendUnavailable):
 
 
 class Stream:
-    """Bytes as they arrive; `close` may be called from any thread, and ends a blocked read.
+    """Bytes as they arrive. `close` can be called from any thread, and ends a blocked read.
 
-    `silence` are the seconds without a byte after which the read times out.
+    After `silence` seconds without a byte, the read times out.
     """
 
     def __init__(self, response: Any, silence: float) -> None:
@@ -78,25 +78,25 @@ class Stream:
         """Pieces of any size, until the server closes the connection.
 
         Raises:
-            TimedOut: there was nothing to read for too long.
+            TimedOut: no bytes arrived for too long.
             BackendUnavailable: the connection was lost.
         """
         try:
             for data in self._response.stream(None):
                 if self._closed:
-                    # After a shutdown, Python's TLS sockets give a pending read bytes that are still encrypted.
+                    # After a shutdown, a pending read of Python's TLS sockets returns encrypted bytes.
                     return
                 yield data
         except urllib3.exceptions.ReadTimeoutError as problem:
             raise TimedOut(f"no data for {self._silence:g} seconds", seconds=self._silence, in_stream=True) from problem
         except (urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError) as problem:
-            # urllib3 raises the last two for a connection that another thread closed.
+            # urllib3 raises the last two exceptions if another thread closed the connection.
             raise BackendUnavailable(f"the connection was lost: {problem}") from problem
         finally:
             self._response.close()
 
     def close(self) -> None:
-        """Close it; no error if it has ended."""
+        """Close the stream. No error if it has ended."""
         self._closed = True
         with contextlib.suppress(OSError, ValueError, AttributeError, RuntimeError):
             self._response.shutdown()
@@ -107,7 +107,7 @@ class Session(Protocol):
 
     @property
     def host(self) -> str:
-        """The server's address, with the path that prefixes every other."""
+        """The server's URL, including the prefix of all paths."""
 
     @property
     def pool(self) -> Any:
@@ -117,15 +117,15 @@ class Session(Protocol):
         """The headers with the current credentials."""
 
     def renew(self, pool: object) -> None:
-        """Load the credentials again: those used with `pool` were refused."""
+        """Load the credentials again, because those used with `pool` were refused."""
 
 
 @frozen
 class HttpTransport:
     """Requests to one API.
 
-    `location` names it in messages, `advice` is the hint when it does not respond, and `rules` are the permissions that
-    the requests take.
+    `location` is its name in messages, `advice` the hint if it does not respond, and `rules` are the permissions that
+    the requests need.
     """
 
     session: Session
@@ -133,7 +133,7 @@ class HttpTransport:
     advice: str
     rules: tuple[Rule, ...] = POD_RULES
     login: str = "Log in to the cluster again, then run the cell again."
-    """The hint when the credentials are refused."""
+    """The hint if the credentials are refused."""
 
     def request(
         self,
@@ -147,7 +147,7 @@ class HttpTransport:
         """The JSON object in the response.
 
         Raises:
-            BackendError: the API refused the request, or did not respond with one.
+            BackendError: the API refused the request, or did not return a JSON object.
         """
         response = self._send(method, path, query or {}, ANSWER, body=body, content_type=content_type)
         data = self._read(response, None)
@@ -171,20 +171,20 @@ class HttpTransport:
         if response.status >= 300:
             data = self._read(response, 65536)
             if response.status == 400:
-                # A correct request for a log or a watch fails with 400 only if there is nothing to read yet.
+                # A valid request for a log or a watch fails with 400 only if there is nothing to read yet.
                 raise TooEarly(_message(data))
             self.check(response.status, data)
         return Stream(response, silence)
 
     def open_socket(self) -> socket.socket:
-        """A connection to the server for a protocol other than HTTP, through its proxy, and with its TLS.
+        """A connection to the server for a protocol other than HTTP, with the configured proxy and TLS.
 
         Raises:
-            BackendUnavailable: it does not respond.
+            BackendUnavailable: the server does not respond.
         """
         try:
             pool = self.session.pool.connection_from_url(self.session.host)
-            # urllib3 alone knows the kubeconfig's proxy and TLS, and has no public way to only connect.
+            # Only urllib3 has the kubeconfig's proxy and TLS settings, and it has no public method to just connect.
             connection = pool._new_conn()  # noqa: SLF001
             connection.timeout = SOCKET_CONNECT
             if pool.proxy is not None:
@@ -194,7 +194,7 @@ class HttpTransport:
         except (urllib3.exceptions.HTTPError, OSError) as problem:
             raise self._no_response(problem, SOCKET_CONNECT) from problem
         sock: socket.socket = connection.sock
-        connection.sock = None  # it would close it when it is collected
+        connection.sock = None  # otherwise the garbage collector would close the socket
         return sock
 
     def _send(
@@ -207,7 +207,7 @@ class HttpTransport:
         body: Mapping[str, Any] | None = None,
         content_type: str = "",
     ) -> Any:
-        """The response, its body not read yet. Neither a 401 nor a 429 has an effect: both are safe to retry."""
+        """The response; its body is not read yet. A 401 or 429 can be retried, because the request had no effect."""
         renewed, retries = False, 0
         while True:
             pool = self.session.pool
@@ -262,7 +262,7 @@ class HttpTransport:
 
     def _no_response(self, problem: BaseException, silence: float) -> BackendUnavailable:
         message = f"no response from the API of {self.location}"
-        # A refused connection is a ConnectTimeoutError to urllib3 as well.
+        # For urllib3, a refused connection is a ConnectTimeoutError too.
         is_refusal = isinstance(problem, urllib3.exceptions.NewConnectionError)
         if isinstance(problem, urllib3.exceptions.TimeoutError) and not is_refusal:
             is_connect = isinstance(problem, urllib3.exceptions.ConnectTimeoutError)
@@ -271,10 +271,10 @@ class HttpTransport:
         return BackendUnavailable(f"{message}: {reason(problem)}", hint=self.advice)
 
     def check(self, status: int, data: bytes) -> None:
-        """Nothing for a status below 300.
+        """Raise the error for a response with a status of 300 or more.
 
         Raises:
-            BackendError: what the status and the body of the response mean.
+            BackendError: the error, from the status and the body of the response.
         """
         if status < 300:
             return
@@ -292,7 +292,7 @@ class HttpTransport:
             case 410:
                 raise Expired(message)
             case 408 | 429 | 500 | 502 | 503 | 504:
-                # Of a kubelet that does not respond, the API quotes the request too.
+                # If a kubelet does not respond, the message also quotes the request.
                 message = re.sub(r'\b(?:Get|Post) "[^"]*": ', "", message)
                 raise BackendUnavailable(
                     f"the API of {self.location} failed ({status}): {_short(message)}",
@@ -310,7 +310,7 @@ class HttpTransport:
 
 
 def _seconds(retry_after: str | None) -> float:
-    """The seconds of a Retry-After header; 1 where it is missing or holds a date."""
+    """The seconds of a Retry-After header; 1 if it is missing or a date."""
     return float(retry_after) if retry_after and retry_after.isdigit() else 1.0
 
 
@@ -322,7 +322,7 @@ def _no_api(location: str) -> BackendUnavailable:
 
 
 def _message(data: bytes) -> str:
-    """The message of an error response: that of a Status object or of a stream's error, or the start of its text."""
+    """The message of an error response: from a Status object or a stream's error, or else the start of the text."""
     try:
         status = json.loads(data)
         return str(status.get("error", status)["message"])
@@ -331,7 +331,7 @@ def _message(data: bytes) -> str:
 
 
 def _phrase(status: int) -> str:
-    """The standard text for an HTTP status; "" if it has none."""
+    """The standard phrase of an HTTP status, or ""."""
     return next((item.phrase for item in http.HTTPStatus if item == status), "")
 
 
@@ -340,7 +340,7 @@ def _short(text: str) -> str:
 
 
 def reason(problem: BaseException) -> str:
-    """The message of the innermost error of a vendor's exception, in one line of at most 300 characters."""
+    """The message of the innermost cause of an exception, as one line of at most 300 characters."""
     inner = getattr(problem, "reason", None) or problem
     text = re.sub(r"^<[^>]*>: |^\w+\([^)]*\): ", "", str(inner))
     return re.sub(r"\s+", " ", text)[:300] or type(problem).__name__

@@ -1,9 +1,10 @@
-"""Threads that follow pods: one watches those of a label selector, one reads the log of one of them.
+"""Threads that follow pods: one watches the pods of a label selector, another one reads the log of one pod.
 
 Rules:
-- What they see goes into one queue, as the messages below.
-- A log is read again after every break, from the second of its last line on; repeated lines are dropped exactly.
-- Silence, a broken stream or an API that is away for minutes end nothing. A denial or a long absence does.
+- The threads put the messages defined below into one queue.
+- After a break, a log is read again from the second of its last line on; repeated lines are dropped.
+- Threads continue after silence, a broken stream, or minutes without a response of the API. They end if the API denies
+  a request, or does not respond for MAX_ABSENCE.
 """
 
 from __future__ import annotations
@@ -34,18 +35,19 @@ POLL = 0.7
 LOG_POLL = 0.1
 """Seconds between two requests for a log that does not exist yet."""
 REPORT_AFTER = 3.0
-"""Seconds of failing requests after which the loss of the connection is reported."""
+"""Seconds of failed requests after which the lost connection is reported."""
 LOG_ANSWER = 5.0
-"""Seconds to wait for the first byte of a log that fell silent: its last line is sent again at once."""
+"""Seconds to wait for the first byte of a log that is read again after silence; its last line is repeated at once."""
 RETRY = (0.2, 5.0)
-"""Seconds to wait after a broken stream: at first, and at most."""
+"""Seconds to wait after a broken stream: initial value and maximum."""
 MAX_ABSENCE = 900.0
-"""Seconds without the API after which the run is given up: a laptop sleeps, a control plane is upgraded."""
+"""Seconds without a response of the API after which the threads give up. It is long, because a control plane can be
+upgraded."""
 
 
 @dataclass(frozen=True)
 class PodChange:
-    """A pod as it is now; `kind` is that of a watch: ADDED, MODIFIED or DELETED."""
+    """The current state of a pod; `kind` is the type of the watch event: ADDED, MODIFIED or DELETED."""
 
     kind: str
     pod: ApiObject
@@ -60,7 +62,7 @@ class PodsChanged:
 
 @dataclass(frozen=True)
 class EventsSeen:
-    """All events about the selected pod."""
+    """All events of the selected pod."""
 
     events: tuple[ApiObject, ...]
 
@@ -86,7 +88,7 @@ class WatchFailed:
 
 @dataclass(frozen=True)
 class ConnectionChanged:
-    """Requests of a thread, named by `source`, fail since Unix time `since`; `error` None: they succeed again."""
+    """Requests of the thread `source` have failed since Unix time `since`; if `error` is None, they succeed again."""
 
     source: str
     error: BackendError | None
@@ -118,9 +120,9 @@ class PodWatchers(Generic[MessageT]):
     def __init__(self, client: PodClient, selector: str, *, omit: re.Pattern[str] | None = None) -> None:
         self.messages: queue.SimpleQueue[PodMessage | MessageT] = queue.SimpleQueue()
         self.pod: ApiObject | None = None
-        """The selected pod. The reader of `messages` sets it, the threads read it; it is replaced, never changed."""
+        """The selected pod. The reader of `messages` sets it, and the threads read it; the object is never modified."""
         self.quiet = threading.Event()
-        """Set once events are of no interest any more."""
+        """Set once events are no longer needed."""
         self.done = threading.Event()
         """Set by `close`."""
         self._client = client
@@ -131,21 +133,21 @@ class PodWatchers(Generic[MessageT]):
         self._lock = threading.Lock()
 
     def watch(self) -> None:
-        """Start to watch the pods."""
+        """Start watching the pods."""
         self.start(self._watch_pods, "pods")
 
     def read_log(self, pod: ApiObject) -> None:
-        """Start to read the log of a pod to its end, which is a LogComplete."""
+        """Start reading the log of a pod; LogComplete follows its end."""
         self.start(functools.partial(self._read_log, pod), "log")
 
     def start(self, target: Callable[[], None], name: str) -> None:
-        """Run `target` in a thread; a BackendError that it raises is a WatchFailed."""
+        """Run `target` in a thread; if it raises a BackendError, the queue gets a WatchFailed."""
         thread = threading.Thread(target=self._run, args=(target,), name=f"uv-argo-{name}", daemon=True)
         self._threads.append(thread)
         thread.start()
 
     def reopen(self) -> None:
-        """Close every stream, so that it is opened again: the other end may be long gone."""
+        """Close all streams, so that they are opened again; the server may have closed them long ago."""
         with self._lock:
             streams = tuple(self._streams)
         for stream in streams:
@@ -159,7 +161,7 @@ class PodWatchers(Generic[MessageT]):
             thread.join(2)
 
     def poll(self, look: Callable[[], bool]) -> None:
-        """Call `look` until it returns True, and again after errors that may pass."""
+        """Call `look` until it returns True; continue after temporary errors."""
         backoff = self._backoff("poll")
         while not self.done.is_set():
             try:
@@ -173,10 +175,10 @@ class PodWatchers(Generic[MessageT]):
             self.done.wait(POLL)
 
     def request_events(self) -> None:
-        """Read the events about the selected pod while it has not started.
+        """Read the events of the selected pod until it has started.
 
         Raises:
-            BackendError: they cannot be read.
+            BackendError: the events cannot be read.
         """
         pod = self.pod
         if pod and not diagnose.started(pod) and not self.quiet.is_set():
@@ -191,7 +193,7 @@ class PodWatchers(Generic[MessageT]):
 
     @contextlib.contextmanager
     def _closing(self, stream: Stream) -> Iterator[Stream]:
-        """Let `close` and `reopen` close the stream while it is read."""
+        """Make `close` and `reopen` close the stream while it is read."""
         with self._lock:
             self._streams.add(stream)
         if self.done.is_set():
@@ -231,7 +233,7 @@ class PodWatchers(Generic[MessageT]):
         self.messages.put(PodsChanged(tuple(changes)))
 
     def _watch_once(self, version: str) -> str:
-        """Read one watch until the API ends it; the version that the next one starts from."""
+        """Read one watch until the API ends it; return the version from which the next one starts."""
         rest = b""
         with self._closing(self._client.watch_pods(self._selector, version)) as stream:
             for data in stream:
@@ -253,7 +255,7 @@ class PodWatchers(Generic[MessageT]):
 
     def _read_container(self, name: str, uid: str, container: str) -> None:
         log, backoff = LogStream(self._omit), self._backoff("log")
-        last_read = False  # the container has ended, so that one more read is the last
+        last_read = False  # the container has ended, so this is the last read
         silence = SILENCE
         while not self.done.is_set():
             received = False
@@ -275,7 +277,7 @@ class PodWatchers(Generic[MessageT]):
                 self.done.wait(0.0 if last_read else RETRY[0])
             except (TooEarly, Gone):
                 backoff.answered()
-                # The kubelet may not know the pod yet, and answers as if there were none.
+                # A kubelet that does not know the pod yet responds as if it did not exist.
                 if diagnose.terminated(self.pod or {}, container) or not self._exists(name, uid, backoff):
                     break
                 self.done.wait(LOG_POLL)
@@ -293,10 +295,10 @@ class PodWatchers(Generic[MessageT]):
             self.messages.put(LogText(text))
 
     def _has_ended(self, name: str, uid: str, container: str) -> bool:
-        """Whether the container writes nothing more.
+        """Whether the container has ended, so that its log is complete.
 
         Raises:
-            Gone: there is no such pod, or another one has its name.
+            Gone: the pod does not exist, or another pod has its name.
         """
         pod = self._client.pod(name)
         if diagnose.uid_of(pod) != uid:
@@ -323,7 +325,7 @@ def _parse_event(line: bytes) -> dict[str, Any]:
 
 
 class Backoff:
-    """How long to wait before a retry: a little longer each time, and not forever."""
+    """Waits before retries, each time longer, and gives up after MAX_ABSENCE."""
 
     def __init__(
         self, done: threading.Event, report: Callable[[BackendError | None, float], None] | None = None
@@ -336,31 +338,31 @@ class Backoff:
         self._since: float | None = None
 
     def reset(self) -> None:
-        """A request succeeded."""
+        """Note that a request succeeded."""
         self._pause, self._since = RETRY[0], None
         self.answered()
 
     def answered(self) -> None:
-        """The API answered, even if what follows may fail."""
+        """Note that the API responded, even though the request can still fail."""
         self._failing_since = None
         if self._reported and self._report:
             self._reported = False
             self._report(None, 0.0)
 
     def wait(self, problem: BackendError) -> None:
-        """A request failed.
+        """Wait after a failed request.
 
         Raises:
             StreamLost: requests have failed for too long.
         """
-        now = time.monotonic()  # stands still while a laptop sleeps
+        now = time.monotonic()  # does not advance while a laptop sleeps
         self._since = now if self._since is None else self._since
         if now - self._since > MAX_ABSENCE:
             raise StreamLost(f"cannot follow the run any longer: {problem}", hint=problem.hint) from problem
         is_new = self._failing_since is None
         if self._failing_since is None:
             self._failing_since = time.time() - (problem.seconds if isinstance(problem, TimedOut) else 0.0)
-        # Once, a stream may be silent because there is nothing to say.
+        # A first timeout in a stream can also mean that there is no output.
         is_certain = not is_new or (isinstance(problem, TimedOut) and not problem.in_stream)
         if is_certain and not self._reported and self._report and time.time() - self._failing_since > REPORT_AFTER:
             self._reported = True
