@@ -1,8 +1,10 @@
-"""A workflow and its pod -> the run's phase, and one sentence on what is wrong, with the next step.
+"""The phase of a run, and one sentence on its problem with a hint, from its workflow and its pod.
 
 Rules:
-- Pure: plain objects of the API go in, text comes out. Messages of the API are quoted, and shortened.
-- The pod comes first: Argo's node hides its own init containers behind "PodInitializing", and lags by ten seconds.
+- The functions are pure: they take plain objects of the API and return text. Messages of the API are quoted and
+  shortened.
+- The pod takes precedence over Argo's node, which is up to ten seconds late and reports only "PodInitializing" for
+  Argo's own init containers.
 """
 
 from __future__ import annotations
@@ -21,17 +23,17 @@ if TYPE_CHECKING:
     from uv_argo_magic.backends.kubernetes.diagnose import ApiObject
 
 CONTROLLER_DELAY = 10.0
-"""Seconds without any status after which no controller seems to process the workflow."""
+"""A workflow without a status after this many seconds is probably not processed by any controller."""
 
 _ENDED_BY_DELETION = re.compile(
     r"the (?:workflow was stopped|pod was deleted|cluster evicted the pod)|ended with exit code (?:137|143)"
 )
-"""How a deleted pod ends."""
+"""Messages of a pod that was deleted."""
 DELETED: ApiObject = {
     "gone": True,
     "status": {"phase": "Error", "message": "the workflow was deleted, by a user or by a clean-up; run the cell again"},
 }
-"""Stands for a workflow that no longer exists."""
+"""The value for a workflow that no longer exists."""
 
 
 def is_final(workflow: Mapping[str, Any] | None) -> bool:
@@ -75,7 +77,7 @@ def waiting(
 
 
 def ended(pod: Mapping[str, Any] | None, workflow: Mapping[str, Any] | None) -> str:
-    """What ended the run, if the program did not report it."""
+    """What ended the run, if the program did not report a reason."""
     if is_shut_down(workflow):
         return "the workflow was stopped"
     explanation = pods.ended(pod, errors=ERRORS) if pod is not None and pods.ended_early(pod) else ""
@@ -86,7 +88,7 @@ def ended(pod: Mapping[str, Any] | None, workflow: Mapping[str, Any] | None) -> 
 
 
 def _with_limit(explanation: str, workflow: Mapping[str, Any] | None) -> str:
-    """The explanation, and the workflow's own limit if it was exceeded."""
+    """The explanation, with the workflow's time limit if that was exceeded."""
     if seconds := ((workflow or {}).get("spec") or {}).get("activeDeadlineSeconds"):
         explanation = explanation.replace("exceeded its deadline;", f"exceeded its deadline of {seconds} seconds;")
     if duration := pending_timeout(workflow):
@@ -95,12 +97,12 @@ def _with_limit(explanation: str, workflow: Mapping[str, Any] | None) -> str:
 
 
 def pending_timeout(workflow: Mapping[str, Any] | None) -> str:
-    """The time in which Argo wants the pod to start ("90s"); "" if there is no limit."""
+    """Argo's time limit for the start of the pod ("90s"); "" if there is none."""
     return next((str(level["pendingTimeout"]) for level in template_levels(workflow) if "pendingTimeout" in level), "")
 
 
 def lost(pod: Mapping[str, Any] | None, workflow: Mapping[str, Any] | None = None) -> str:
-    """Why the pod was deleted before the cell had ended: by Argo at a deadline, or by something else."""
+    """Why the pod was deleted before the cell ended: by Argo at a deadline, or for another reason."""
     if explanation := deadline_exceeded(_messages(workflow)):
         return _with_limit(explanation, workflow)
     cause = ended(pod, None).partition("; ")[0]
@@ -114,9 +116,9 @@ def lost(pod: Mapping[str, Any] | None, workflow: Mapping[str, Any] | None = Non
 def session_end(
     pod: Mapping[str, Any] | None, workflow: Mapping[str, Any] | None, events: Sequence[Mapping[str, Any]] = ()
 ) -> tuple[str, str]:
-    """(cause, advice) of the end of a session's pod, which its worker does not know; ("", "") if nothing shows it.
+    """(cause, advice) for the end of a session's pod, if its worker does not know the cause; ("", "") if unknown.
 
-    `pod` is None once it is gone; its `events` outlive it.
+    `pod` is None once it is deleted; its `events` remain.
     """
     if is_shut_down(workflow):
         return f"its workflow was stopped by {stopped_by(workflow)}", ""
@@ -129,12 +131,12 @@ def session_end(
     else:
         explanation = ended(pod, workflow)
     cause, _, advice = explanation.partition("; ")
-    # Other advice is for the cell of a run.
+    # All other advice is about cells without a session.
     return cause, advice if advice.startswith(("request more", "allow more")) else ""
 
 
 def attempt_limit(workflow: Mapping[str, Any] | None) -> int:
-    """How many attempts the workflow makes: 1 unless its template has retries; 0 for no limit."""
+    """The maximum number of attempts: 1 unless the workflow's template has retries; 0 for no limit."""
     for level in template_levels(workflow):
         if (strategy := level.get("retryStrategy")) is not None:
             limit = str(strategy.get("limit") or "")
@@ -143,9 +145,9 @@ def attempt_limit(workflow: Mapping[str, Any] | None) -> int:
 
 
 def template_levels(workflow: Mapping[str, Any] | None) -> Iterator[ApiObject]:
-    """The objects that may set a field of the entrypoint's template, the strongest first."""
+    """The objects that can set a field of the entrypoint's template, in order of precedence."""
     own_spec = (workflow or {}).get("spec") or {}
-    # For a workflowTemplateRef, the status holds the template's spec at the time of the submission.
+    # With a workflowTemplateRef, the status contains the template's spec at the time of the submission.
     for spec in (own_spec, _status(workflow).get("storedWorkflowTemplateSpec") or {}):
         entrypoint = own_spec.get("entrypoint") or spec.get("entrypoint")
         yield from (template for template in spec.get("templates") or [] if template.get("name") == entrypoint)
@@ -153,7 +155,7 @@ def template_levels(workflow: Mapping[str, Any] | None) -> Iterator[ApiObject]:
 
 
 def stopped_by(workflow: Mapping[str, Any] | None) -> str:
-    """Who requested the stop: a user that an Argo Server recorded, else the program that wrote the field."""
+    """Who requested the stop: the user recorded by an Argo Server, or else the program that wrote the field."""
     metadata = (workflow or {}).get("metadata") or {}
     labels = metadata.get("labels") or {}
     for name in ("actor-preferred-username", "actor-email", "actor"):
@@ -166,13 +168,13 @@ def stopped_by(workflow: Mapping[str, Any] | None) -> str:
 
 
 def has_run(workflow: Mapping[str, Any] | None) -> bool:
-    """Whether a node once had the pod."""
+    """Whether the pod was ever on a node."""
     nodes = (_status(workflow).get("nodes") or {}).values()
     return any(node.get("type") == "Pod" and node.get("hostNodeName") for node in nodes)
 
 
 def log_gone(workflow: Mapping[str, Any] | None) -> str:
-    """What Argo still reports of a run whose pod and log are gone."""
+    """The outcome that Argo reports for a run whose pod and log are deleted."""
     status = _status(workflow)
     message = "" if status.get("phase") == "Succeeded" else ended(None, workflow)
     start, end = status.get("startedAt"), status.get("finishedAt")

@@ -1,9 +1,9 @@
-"""Follows a workflow and its pods from start to end: log text and observed phases.
+"""Follow a workflow and its pods from start to end, and yield log text and phases.
 
 Rules:
-- One thread watches the pods, one reads the workflow, one reads the log; `items` runs in the thread of its caller.
-- What each message means is decided in follow_state.py; this module has the threads, the clocks and the requests.
-- Durations are measured by a clock that stands still while the machine sleeps.
+- One thread watches the pods, one reads the workflow, and one reads the log. `items` runs in the thread of its caller.
+- follow_state.py decides what each message means; this module has the threads, clocks and requests.
+- Durations are measured with a clock that stops while the machine sleeps.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ if TYPE_CHECKING:
     from uv_argo_magic.backends.base import Item
 
 TERMINATE_DELAY = 10.0
-"""Seconds to wait at the end for a termination that was requested."""
+"""Seconds to wait at the end for the request that terminates the workflow."""
 SLEEP_JUMP = 20.0
-"""Seconds by which the time of day runs ahead of the monotonic clock when the machine has slept."""
+"""If the wall clock gains this many seconds on the monotonic clock, the machine was asleep."""
 
 
 def so_far(client: WorkflowClient, name: str) -> Iterator[Item]:
-    """What the workflow's pods have written by now, and its phase.
+    """The log of the workflow's pods so far, and its phase.
 
     Raises:
-        BackendError: it cannot be read.
+        BackendError: the workflow or a log cannot be read.
     """
     try:
         workflow = client.workflow(name)
@@ -57,7 +57,7 @@ def so_far(client: WorkflowClient, name: str) -> Iterator[Item]:
     phase = NodePhase(phase=diagnose.phase(last, workflow), message=diagnose.ended(last, workflow), t=time.time())
     if diagnose.is_shut_down(workflow):
         yield StopRequested(by=diagnose.stopped_by(workflow), t=time.time())
-    yield phase  # before the exit record: it has the cause, if Argo or the cluster ended the cell
+    yield phase  # before the exit record, since it contains the cause if Argo or the cluster ended the cell
     for pod in pod_list:
         for container in pods.log_containers(pod):
             log = LogStream(watchers.EXECUTOR_LINES)
@@ -68,9 +68,9 @@ def so_far(client: WorkflowClient, name: str) -> Iterator[Item]:
 
 
 class Follower:
-    """Follows one workflow; `items` may be called once. `stopping` is set when this process requests a stop.
+    """Follows one workflow. `stopping` is set when this process requests a stop.
 
-    `read_early` gives the early copy of the log of a pod (early_output.py).
+    `read_early` yields the early copy of the log of a pod (early_output.py).
     """
 
     def __init__(  # noqa: PLR0913 - by keyword, each with a default
@@ -97,13 +97,14 @@ class Follower:
         self._log_begun = threading.Event()
         self._state = FollowState(nonce=nonce, start_timeout=start_timeout, sees_pods=client.sees_pods)
         self.misreport = ""
-        """Once the run has ended: what Argo reports, if it shows a cell that succeeded as failed."""
+        """Argo's message if it reports failure for a cell that succeeded; set when the run has ended."""
 
     def items(self) -> Iterator[Item]:
-        """Log text in whole lines, and phases when they change, to the end of both.
+        """Log text in whole lines, and phases when they change, until the end of both. Can be called once.
 
         Raises:
-            BackendError: the workflow or its log may not be read, or the API was away for too long.
+            BackendError: the user is not allowed to read the workflow or its log, or the API was unavailable for too
+                long.
         """
         self._watchers.watch()
         deadline: float | None = None
@@ -113,7 +114,7 @@ class Follower:
                 with contextlib.suppress(queue.Empty):
                     yield from self._handle(self._watchers.messages.get(timeout=0.25))
                 if self._clock() - time.monotonic() > offset + SLEEP_JUMP:
-                    self._watchers.reopen()  # this machine slept: streams may be dead without a sign of it
+                    self._watchers.reopen()  # the machine slept: streams can be dead without an error
                 offset = self._clock() - time.monotonic()
                 patience = self._current().patience
                 if patience is None:
@@ -133,7 +134,7 @@ class Follower:
         finally:
             self._watchers.close()
             for thread in self._terminations:
-                thread.join(TERMINATE_DELAY)  # this process may end at once
+                thread.join(TERMINATE_DELAY)  # this process may exit right after
 
     @property
     def pod(self) -> pods.ApiObject | None:
@@ -145,13 +146,13 @@ class Follower:
         self._is_closed.set()
 
     def _current(self) -> FollowState:
-        """The state, with a stop that this process has requested meanwhile."""
+        """The state, including a stop that this process has requested."""
         if self._stopping.is_set() and not self._state.stopping:
             self._state = replace(self._state, stopping=True)
         return self._state
 
     def _merged(self, message: Message | EarlyText) -> Message | None:
-        """The message, with the lines that are new; None if there are none."""
+        """The message with only its new lines; None if it has none."""
         if isinstance(message, LogText) and self._copies is not None:
             self._log_begun.set()
             message = LogText(self._copies.add_log(message.text))
@@ -163,7 +164,7 @@ class Follower:
         return None if isinstance(message, LogText) and not message.text else message
 
     def _read_copy(self, read: Callable[..., Iterator[str]], pod: pods.ApiObject) -> None:
-        """The thread: the early copy, to its end."""
+        """Read the early copy to its end; runs in a thread."""
         for text in read(pods.name_of(pod), done=self._watchers.done, log_begun=self._log_begun):
             self._watchers.messages.put(EarlyText(text))
         self._watchers.messages.put(EarlyText(""))
@@ -198,7 +199,7 @@ class Follower:
         return last_phase(state, t=self._clock())
 
     def _terminate(self) -> None:
-        """Argo creates a lost pod again within seconds: this has to be faster."""
+        """Terminate the workflow at once, because Argo creates a lost pod again within seconds."""
         for _ in range(20):
             try:
                 self._client.shutdown(self._name, "Terminate")

@@ -1,10 +1,11 @@
 """The state of following a workflow, and how each message changes it: a frozen data class and pure functions.
 
 Rules:
-- A run has as many pods as its workflow makes attempts, each of another name; their logs are read in order.
-- A pod that is deleted before its workflow has ended ends the workflow: Argo would create it again, and the cell would
-  run twice. So does a second pod for the same attempt.
-- Whether a second pod is a retry depends on the workflow: pods that are seen before it wait for it.
+- A run has one pod for each attempt, each with a different name. Their logs are read in order.
+- If a pod is deleted before its workflow has ended, the workflow is terminated: otherwise Argo would create the pod
+  again, and the cell would run twice. The same applies to a second pod for the same attempt.
+- The workflow determines whether a second pod is a retry. Changes of pods are therefore queued until the workflow is
+  known.
 """
 
 from __future__ import annotations
@@ -46,16 +47,16 @@ if TYPE_CHECKING:
     from uv_argo_magic.backends.kubernetes.diagnose import ApiObject
 
 PHASE_DELAY = 120.0
-"""Seconds to wait for Argo's phase once the cell has ended: its controller looks every ten, and has other work."""
+"""Seconds to wait for Argo's phase after the end of the cell; its controller checks every ten seconds, if not busy."""
 CAUSE_DELAY = 20.0
-"""Seconds to wait for the cause when a cell was stopped without a request: Argo's controller looks every ten."""
+"""Seconds to wait for the cause if a cell was stopped without a request; Argo's controller checks every ten seconds."""
 LOG_DELAY = 15.0
-"""Seconds to wait for the rest of a log whose pod or workflow has ended."""
+"""Seconds to wait for the rest of a log after the end of the pod or the workflow."""
 
 
 @dataclass(frozen=True)
 class ReadLog:
-    """Start to read the log of this pod."""
+    """Start reading the log of this pod."""
 
     pod: ApiObject
 
@@ -72,7 +73,7 @@ Effect: TypeAlias = "Item | ReadLog | Terminate"
 class FollowState:
     """The state after some messages. `nonce` is that of the run's records.
 
-    `pod` is the one whose log is read, `next_pods` those of later attempts, `attempts` pairs (pod name, uid) of all.
+    `pod` is the pod whose log is read, `next_pods` are those of later attempts. `attempts` has (pod name, uid) of all.
     """
 
     nonce: str
@@ -82,47 +83,48 @@ class FollowState:
     attempts: tuple[tuple[str, str], ...] = ()
     attempt_limit: int = 1
     early_changes: tuple[PodChange, ...] = ()
-    """Changes of pods before the workflow is known."""
+    """Changes of pods that are queued until the workflow is known."""
     events: tuple[ApiObject, ...] = ()
     shown: NodePhase | None = None
-    """The last phase reported of this attempt."""
+    """The last phase reported for this attempt."""
     pods_listed: bool = False
     log_started: bool = False
     log_complete: bool = False
     exited: bool = False
-    """The exit record that ends the run was read."""
+    """Whether the exit record of the run was read."""
     succeeded: bool = False
-    """That record reports success."""
+    """Whether that record reports success."""
     unexplained_exit: str = ""
-    """The log from the exit record of a cell on that was stopped without a request, kept back until its cause is known:
-    the eviction of the pod, a deadline."""
+    """The log from the exit record on, if the cell was stopped without a request. It is held back until the cause is
+    known, such as an eviction or a deadline."""
     sees_pods: bool = True
-    """Whether the client reads pods; False: it derives them from the workflow, and cannot see another pod of a name."""
+    """Whether the client reads pods. Otherwise it derives them from the workflow, and cannot see that another pod with
+    the same name replaced one."""
     boot: str = ""
-    """The process start of the guest."""
+    """The boot of the guest."""
     repeated: bool = False
-    """The log is that of a second pod for the same attempt."""
+    """Whether the log is from a second pod for the same attempt."""
     pod_lost: bool = False
     start_timeout: float = 0.0
-    """Seconds after which a run ends whose pod cannot start; 0: never."""
+    """Seconds after which a run whose pod cannot start is terminated; 0: never."""
     failing: tuple[str, ...] = ()
-    """The threads whose requests fail."""
+    """The names of the threads whose requests fail."""
     blocked_since: float | None = None
-    """When the pod turned out not to be able to start, in seconds since the submission."""
+    """When it was noticed that the pod cannot start, in seconds since the submission."""
     given_up: str = ""
-    """Why the pod could not start, once `start_timeout` has passed."""
+    """Why the pod could not start; set after `start_timeout`."""
     stopping: bool = False
-    """A stop was requested, by this process or another client."""
+    """Whether a stop was requested, by this process or another client."""
 
     @property
     def may_retry(self) -> bool:
-        """Whether Argo may create a pod for another attempt."""
+        """Whether Argo can create a pod for another attempt."""
         left = not self.attempt_limit or len(self.attempts) < self.attempt_limit
         return left and not (self.stopping or self.pod_lost or self.given_up)
 
     @property
     def patience(self) -> float | None:
-        """Seconds to wait for more; None while the run continues."""
+        """Seconds to wait for more messages; None while the run continues."""
         is_final = diagnose.is_final(self.workflow)
         if self.given_up:
             return 0.0 if is_final else LOG_DELAY
@@ -137,14 +139,14 @@ class FollowState:
             return LOG_DELAY
         pod_ended = self.pod and pods.terminated(self.pod) and not self.may_retry
         if self.pod_lost or is_final or pod_ended:
-            # Without an exit record, the rest of the log is all that can be known of the cell.
+            # Without an exit record, the rest of the log is the only information on the cell.
             return 0.0 if self.log_complete or not self.log_started else LOG_DELAY
         return None
 
 
 @dataclass(kw_only=True)
 class _Step:
-    """The state while one message is processed, and the effects so far. `t` is Unix time, `seconds` since the start."""
+    """The state and the effects while a message is processed; `t` and `seconds` as in `advance`."""
 
     state: FollowState
     t: float
@@ -158,9 +160,9 @@ class _Step:
 def advance(
     state: FollowState, message: Message, *, t: float, seconds: float
 ) -> tuple[FollowState, tuple[Effect, ...]]:
-    """The state after a message, and what follows from it: items for the run's reader, a log to read, a termination.
+    """The state after a message, and its effects: items for the reader of the run, a log to read, a termination.
 
-    `t` is the time of the message (Unix seconds), `seconds` the time since the run was submitted.
+    `t` is the time of the message (Unix seconds), `seconds` the time since the submission.
 
     Raises:
         BackendError: the message is a WatchFailed.
@@ -192,12 +194,12 @@ def advance(
 
 
 def last_phase(state: FollowState, *, t: float) -> NodePhase:
-    """How the run ended, once nothing more is to come."""
+    """The final phase, after the last message."""
     if state.given_up:
         return NodePhase(phase=NOT_STARTED, message=state.given_up, t=t, uid=pods.uid_of(state.pod))
     phase = diagnose.phase(None, state.workflow)
     if not diagnose.is_final(state.workflow) and state.pod is not None and pods.terminated(state.pod):
-        # Argo reports it seconds later; the pod itself may still run, for its other container.
+        # Argo reports its phase seconds later, and the pod can still be running because of its other container.
         phase = pods.exit_phase(state.pod)
     elif state.pod_lost and not diagnose.is_final(state.workflow):
         phase = "Error"
@@ -237,7 +239,7 @@ def _read_text(step: _Step, text: str) -> None:
         if reason == "stopped" and is_last and not state.stopping:
             step.set(unexplained_exit=text)
             if not state.sees_pods:
-                # Its pod may have been deleted; Argo would create it again within seconds.
+                # The pod may have been deleted, and Argo would create it again within seconds.
                 _lose_pod(step)
             return
         if reason and (reason in {"ok", "stopped"} or is_last):
@@ -246,7 +248,7 @@ def _read_text(step: _Step, text: str) -> None:
 
 
 def _check_boot(step: _Step, text: str) -> None:
-    """Notice a second execution of the same attempt by the guest's own records."""
+    """Detect a second execution of the same attempt by the boot in the records."""
     for boot in starts(text, step.state.nonce):
         if not step.state.boot:
             step.set(boot=boot)
@@ -256,7 +258,7 @@ def _check_boot(step: _Step, text: str) -> None:
 
 
 def _release_exit(step: _Step) -> None:
-    """Report an exit that was kept back, once it turns out that a stop was requested."""
+    """Report an exit that was held back, if it turns out that a stop was requested."""
     state = step.state
     if state.unexplained_exit and state.stopping:
         step.effects.append(state.unexplained_exit)
@@ -298,7 +300,7 @@ def _pods_changed(step: _Step, changes: Iterable[PodChange]) -> None:
             else:
                 step.set(next_pods=(*step.state.next_pods, change.pod))
         else:
-            # Another pod for the same attempt: the first one is gone, even if its deletion was not seen.
+            # A second pod for the same attempt means that the first one was deleted.
             _lose_pod(step)
     _report_phase(step)
 
@@ -316,7 +318,7 @@ def _pod_changed(step: _Step, change: PodChange) -> None:
 
 def _lose_pod(step: _Step) -> None:
     state = step.state
-    # Argo itself deletes the pods of a stopped workflow, and does not create them again.
+    # Argo deletes the pods of a stopped workflow, and does not create them again.
     if (
         state.given_up
         or state.pod_lost
@@ -328,13 +330,13 @@ def _lose_pod(step: _Step) -> None:
     step.set(pod_lost=True)
     step.effects.append(Terminate())
     if diagnose.pending_timeout(state.workflow) and state.pod and not pods.started(state.pod):
-        return  # Argo may have deleted it; its workflow tells
+        return  # Argo may have deleted it; the workflow will show that
     uid = pods.uid_of(state.pod)
     step.effects.append(NodePhase(phase="Error", message=diagnose.lost(state.pod, state.workflow), t=step.t, uid=uid))
 
 
 def _report_phase(step: _Step) -> None:
-    """Report the phase and what keeps the pod from starting, if one of them has changed."""
+    """Report the phase and the reason why the pod has not started, if either has changed."""
     state = step.state
     phase = diagnose.phase(state.pod, state.workflow)
     if state.given_up or state.pod_lost or state.exited or phase in FINAL_PHASES:
@@ -349,7 +351,7 @@ def _report_phase(step: _Step) -> None:
 
 
 def _preparing(state: FollowState) -> str:
-    """What a node does that takes minutes before the pod starts; "" if it does nothing, or that is not known."""
+    """What the node is doing before the pod starts, if this can take minutes; "" if it does nothing or is unknown."""
     if state.pod is None:
         return ""
     if image := pods.pulling(state.pod, state.events):
@@ -393,7 +395,7 @@ def _check_start(step: _Step) -> None:
 
 
 def _next_attempt(step: _Step) -> None:
-    """Continue with the next attempt's pod, once the log of the one before, if it has one, is read to its end."""
+    """Continue with the pod of the next attempt, once the log of the previous one is complete, if it has one."""
     state = step.state
     if state.next_pods and (state.log_complete or not _is_scheduled(state.pod)):
         pod, *rest = state.next_pods
@@ -401,7 +403,7 @@ def _next_attempt(step: _Step) -> None:
 
 
 def _start_log(step: _Step) -> None:
-    # The attempt limit is known before the first unsuccessful end is read.
+    # Wait for the workflow, since its attempt limit decides whether a failure in the log is final.
     state = step.state
     if state.pod and state.workflow and not state.log_started and _is_scheduled(state.pod):
         step.set(log_started=True)

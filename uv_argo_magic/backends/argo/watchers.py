@@ -1,4 +1,4 @@
-"""Threads that follow a workflow: those of its pods, and one that reads the workflow itself."""
+"""Threads that follow a workflow: those for its pods, and one that reads the workflow."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from uv_argo_magic.backends.kubernetes.diagnose import ApiObject
 
 EXECUTOR_LINES = re.compile(r'time=.* argo=true|Error: exit status \d+$|.*"argo":true')
-"""Lines that Argo's executor writes to the log; the guest sends a user's line like these as a record."""
+"""Lines that Argo's executor writes to the log. The guest sends similar lines of the user as records."""
 
 
 @dataclass(frozen=True)
 class WorkflowSeen:
-    """The workflow as it is now, or diagnose.DELETED."""
+    """The current workflow, or diagnose.DELETED."""
 
     workflow: ApiObject
 
@@ -36,7 +36,7 @@ Message: TypeAlias = PodMessage | WorkflowSeen
 
 
 class WorkflowClient(PodClient, Protocol):
-    """The part of client.ArgoClient that following a workflow uses."""
+    """The part of client.ArgoClient that is needed to follow a workflow."""
 
     sees_pods: ClassVar[bool]
 
@@ -53,7 +53,7 @@ class WorkflowWatchers(PodWatchers[WorkflowSeen | EarlyText]):
         self._name = name
 
     def watch(self) -> None:
-        """Start to watch the pods and the workflow."""
+        """Start watching the pods and the workflow."""
         super().watch()
         self.start(lambda: self.poll(self._look), "workflow")
 
@@ -61,7 +61,7 @@ class WorkflowWatchers(PodWatchers[WorkflowSeen | EarlyText]):
         """The workflow, or diagnose.DELETED.
 
         Raises:
-            BackendError: it cannot be read.
+            BackendError: the workflow cannot be read.
         """
         try:
             return self._workflows.workflow(self._name)
