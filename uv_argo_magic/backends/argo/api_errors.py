@@ -1,4 +1,4 @@
-"""Translates Argo's messages into one sentence with the next step, in addition to those of Kubernetes."""
+"""Translate Argo's messages into one sentence with a hint; kubernetes/api_errors.py does so for those of Kubernetes."""
 
 from __future__ import annotations
 
@@ -78,5 +78,5 @@ _DEADLINE = r"(?:^|execution: )timeout$|exceeded its deadline|longer than the sp
 
 
 def deadline_exceeded(messages: Iterable[str]) -> str:
-    """The sentence on the first message about a deadline; "" if there is none."""
+    """The explanation of the first message about a deadline; "" if there is none."""
     return next((ERRORS.explain(message) for message in messages if re.search(_DEADLINE, message)), "")

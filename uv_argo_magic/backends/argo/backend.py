@@ -1,9 +1,11 @@
-"""The argo backend: the program runs in a pod of a stock Argo Workflows, by the rights of a kubeconfig or of this pod.
+"""The argo backend: the program runs in a pod of an unmodified Argo Workflows.
+
+Requests have the permissions of a kubeconfig, or of this process's own pod.
 
 Rules:
-- The program is the one that `local` runs, in a script template; nothing of this package is installed in the cluster.
+- A script template runs the same program as on `local`; nothing of this package is installed in the cluster.
 - hera, kubernetes, urllib3 and yaml are imported when a run uses them.
-- The workflow and its log stay until the workflow's TTL, so that the log can still be read.
+- The workflow and its log are kept until the workflow's TTL, so that the log can still be read.
 """
 
 from __future__ import annotations
@@ -40,25 +42,25 @@ if TYPE_CHECKING:
     from uv_argo_magic.uv.interpreters import Interpreter
 
 MAX_ENDED = 256
-"""How many runs that are not followed any more keep their client."""
+"""Maximum number of ended runs whose client is kept."""
 
 
 POLICY_AGE = 60.0
-"""Seconds for which a package policy is used before it is read again."""
+"""Seconds for which a package policy is cached."""
 
 
 @dataclass(kw_only=True)
 class _KnownRun:
-    """A workflow that the methods accept by name: its client, its nonce, and whether this process stopped it."""
+    """A run that the methods accept by name: its client, its nonce, and whether this process stopped it."""
 
     client: ArgoClient
     nonce: str
     stopping: threading.Event = field(default_factory=threading.Event)
     followed: bool = False
     start_timeout: float = 0.0
-    """Only the process that submitted a run ends it for not starting."""
+    """0 except in the process that submitted the run: only that one stops a run that cannot start."""
     early: EarlyOutput | None = None
-    """The token for early output, which only that process has."""
+    """The token for early output, in the process that submitted the run."""
 
 
 class ArgoBackend:
@@ -72,18 +74,18 @@ class ArgoBackend:
         self._lock = threading.Lock()
         self._runs: dict[str, _KnownRun] = {}
         self._executors: dict[str, str] = {}
-        """Location -> the containers that Argo adds to a pod there, once one was seen."""
+        """Location -> the containers that Argo adds to pods, as seen in an earlier pod."""
         self._policies: dict[str, tuple[float, PolicyText]] = {}
-        """Location -> when its package policy was read, and the policy."""
+        """Location -> (time of reading, package policy)."""
         self._misreports: dict[str, str] = {}
-        """Location -> a remark to print before the next run there (Follower.misreport); "" once printed."""
+        """Location -> a remark to print before the next run on it (Follower.misreport); "" once printed."""
 
     def target(self, spec: RunSpec) -> Interpreter:
-        """The Python in the image that the settings select, or in that of their template, which is read for it.
+        """The Python in the image of the settings, or of their template, which is then requested from the API.
 
         Raises:
-            SpecError: there is no image for such a Python, or no such template.
-            BackendUnavailable: a template is named, and the API does not respond.
+            SpecError: there is no image for this Python, or the template does not exist.
+            BackendUnavailable: the settings name a template, and the API does not respond.
         """
         if spec.settings.template:
             with required_packages():
@@ -95,8 +97,8 @@ class ArgoBackend:
         """The image that the settings select.
 
         Raises:
-            SpecError: there is no image for such a Python, or the template that they name chooses it.
-            BackendUnavailable: a template is named, and the API does not respond.
+            SpecError: there is no image for this Python, or a template determines the image.
+            BackendUnavailable: the settings name a template, and the API does not respond.
         """
         if spec.settings.template:
             with required_packages():
@@ -126,7 +128,7 @@ class ArgoBackend:
             return f"{yaml_output.abbreviate(yaml_output.dump(manifest)).rstrip()}\n# {answer}"
 
     def manifest(self, program: Program, spec: RunSpec) -> str:
-        """The Workflow as YAML, after the ConfigMap with its program if that is large.
+        """The Workflow as YAML; if its program is large, after a ConfigMap with the program.
 
         Raises:
             SpecError: the program is too large.
@@ -137,7 +139,7 @@ class ArgoBackend:
             manifest, is_large = self._build(program, spec, run_id)
             if not is_large:
                 return yaml_output.dump(manifest)
-            # The ConfigMap comes first, and a template finds it by the workflow's name.
+            # The ConfigMap is created first, so the workflow's name must be known.
             name = f"{run_metadata.GENERATE}{run_id}"
             if spec.settings.template:
                 del manifest["metadata"]["generateName"]
@@ -145,12 +147,12 @@ class ArgoBackend:
             return yaml_output.dump(workflow.config_map(program, spec, run_id=run_id, workflow=name), manifest)
 
     def submit(self, program: Program, spec: RunSpec, run_id: str, *, notebook: str = "") -> Submission:
-        """Create the workflow, under the name that the API gives it.
+        """Create the workflow; the API chooses its name.
 
         Raises:
             SpecError: the program is too large.
             BackendUnavailable: no cluster is configured, it does not respond, or hera or kubernetes are not installed.
-            SubmitRejected: it refused the workflow.
+            SubmitRejected: the API refused the workflow.
         """
         with required_packages():
             client = self._connect(spec.settings)
@@ -172,7 +174,7 @@ class ArgoBackend:
                 config_map = workflow.config_map(program, spec, run_id=run_id, workflow=name, uid=str(created["uid"]))
                 _create_config_map(client, config_map, program)
         except BaseException:
-            # The API may have created it: it would run unseen, or its pod would wait for the program.
+            # The workflow may exist: stop it, because it would run unnoticed, or wait for its program.
             with contextlib.suppress(BackendError):
                 for created in client.workflows(f"{run_metadata.RUN_LABEL}={run_id}"):
                     client.shutdown(created["metadata"]["name"], "Terminate")
@@ -190,7 +192,7 @@ class ArgoBackend:
         return Submission(name=name, location=client.location)
 
     def find(self, name: str, settings: Settings) -> RemoteRun | None:
-        """A workflow of this package in the namespace of the settings, by its name or its run's id.
+        """A run in the namespace of the settings, by the name of its workflow or its id.
 
         Raises:
             BackendUnavailable: no cluster is configured, it does not respond, or kubernetes is not installed.
@@ -206,7 +208,7 @@ class ArgoBackend:
         return run
 
     def runs(self, settings: Settings) -> tuple[RemoteRun, ...]:
-        """The workflows of this package in the namespace of the settings, by any user.
+        """The runs of all users in the namespace of the settings.
 
         Raises:
             BackendError: no cluster is configured, it does not respond, or the user is not allowed to list workflows.
@@ -216,7 +218,7 @@ class ArgoBackend:
         return tuple(run_metadata.read_all(client.workflows(run_metadata.RUN_LABEL), client.location))
 
     def policy(self, settings: Settings) -> PolicyText:
-        """The ConfigMap `uv-argo-policy` of the namespace; what was read is used again for a while."""
+        """The policy in the ConfigMap `uv-argo-policy` of the namespace, cached for POLICY_AGE."""
         try:
             with required_packages():
                 client = self._connect(settings)
@@ -234,7 +236,7 @@ class ArgoBackend:
         return found
 
     def watch(self, name: str, *, follow: bool = True) -> Iterator[Item]:
-        """Log text and phases; ends some seconds after the exit record, with Argo's own phase."""
+        """Log text and phases. The last item is Argo's own phase, which comes some seconds after the exit record."""
         run = self._runs.get(name)
         if run is None:
             yield NodePhase(phase="Error", message=f"no workflow of this kernel is named {name}", t=time.time())
@@ -251,17 +253,17 @@ class ArgoBackend:
             yield from follow_module.so_far(run.client, name)
 
     def stop(self, name: str) -> None:
-        """Let Argo stop the workflow; its controller takes about five seconds to signal the cell.
+        """Stop the workflow; Argo's controller takes about five seconds to signal the cell.
 
         Raises:
-            BackendError: the API refused it, or does not respond.
+            BackendError: the API refused the request, or does not respond.
         """
         if run := self._runs.get(name):
             run.stopping.set()
             run.client.shutdown(name, "Stop")
 
     def manual_stop_commands(self, name: str) -> tuple[str, ...]:
-        """Commands of kubectl and of Argo's own client."""
+        """Commands of kubectl and of the `argo` CLI."""
         run = self._runs.get(name)
         return run.client.manual_stop_commands(name) if run else ()
 
@@ -270,7 +272,7 @@ class ArgoBackend:
 
         Raises:
             SpecError: a setting does not allow sessions.
-            BackendError: the user cannot forward ports, the API does not respond, or it refused the workflow.
+            BackendError: the user is not allowed to forward ports, or the API does not respond or refused the workflow.
         """
         with required_packages():
             client = self._connect(spec.settings)
@@ -305,7 +307,7 @@ class ArgoBackend:
         """A connection to the worker of a session.
 
         Raises:
-            OSError: it cannot be reached now.
+            OSError: the worker cannot be reached now.
             BackendError: the API does not respond, or the user is not allowed to forward ports.
         """
         return pod_workers.connect(*self._worker(address))
@@ -317,17 +319,17 @@ class ArgoBackend:
     def starting(
         self, address: str, spec: RunSpec, *, is_ready: Callable[[], bool], stopping: threading.Event
     ) -> Iterator[NodePhase]:
-        """What the pod of a new session waits for, until its worker `is_ready`.
+        """The phases of a new session's pod, until its worker `is_ready`.
 
         Raises:
-            BackendError: the user is not allowed to see the workflow or its pod.
+            BackendError: the user is not allowed to read the workflow or its pod.
         """
         return pod_workers.starting(
             *self._worker(address), is_ready=is_ready, start_timeout=spec.settings.start_timeout, stopping=stopping
         )
 
     def worker_end(self, address: str, instance: str = "") -> WorkerEnd | None:
-        """How a session has ended, by its pod (of the uid `instance`) and its workflow; None while it lives.
+        """How a session ended, from its pod (with the uid `instance`) and its workflow; None while it runs.
 
         Raises:
             BackendError: the API does not respond.
@@ -335,10 +337,10 @@ class ArgoBackend:
         return pod_workers.worker_end(*self._worker(address), instance)
 
     def note_use(self, address: str, moment: float, *, is_running: bool) -> None:
-        """Annotate the workflow of a session.
+        """Annotate the workflow of a session with its last use.
 
         Raises:
-            BackendError: the API does not respond, or does not let the user change the workflow.
+            BackendError: the API does not respond, or the user is not allowed to change the workflow.
         """
         client, parsed = self._worker(address)
         client.annotate(parsed.workflow, session_list.used(moment, is_running=is_running))
@@ -358,12 +360,12 @@ class ArgoBackend:
         """The log of a session's pod, and phases; with `follow`, to its end.
 
         Raises:
-            BackendError: it cannot be read.
+            BackendError: the log cannot be read.
         """
         return pod_workers.log(*self._worker(address), follow=follow)
 
     def end_worker(self, address: str) -> None:
-        """Let Argo end the workflow of a session.
+        """Terminate the workflow of a session.
 
         Raises:
             BackendUnavailable: the API does not respond.
@@ -376,7 +378,7 @@ class ArgoBackend:
             return self._connect(parsed.settings), parsed
 
     def checks(self, spec: RunSpec) -> Iterator[Check]:
-        """The configuration, the API, Argo, and every permission that runs need."""
+        """Check the configuration, the API, Argo, and all permissions that runs need."""
         try:
             hera()
             yield from doctor.before(functools.partial(self._connect, spec.settings), spec.settings)
@@ -384,12 +386,12 @@ class ArgoBackend:
             yield Check(name="packages", outcome="failed", message=str(problem), hint=INSTALL)
 
     def run_checks(self, name: str) -> Iterator[Check]:
-        """Argo's version, and whether a lost pod could be created again."""
+        """Check Argo's version, and whether it can create a lost pod again."""
         if run := self._runs.get(name):
             yield from doctor.meanwhile(run.client, name)
 
     def delete(self, name: str) -> None:
-        """Nothing in the cluster: the workflow, its pod and its log stay for `ttl` seconds, then Argo deletes them."""
+        """Mark the run as ended. Argo deletes the workflow, its pod and its log after `ttl` seconds."""
         if run := self._runs.get(name):
             run.followed = False
 
@@ -401,7 +403,7 @@ class ArgoBackend:
                 del self._runs[key]
 
     def _features(self, client: ArgoClient, settings: Settings) -> Features | None:
-        """What this Argo supports; None if a template decides on the pod."""
+        """The features of this Argo; None if a template defines the pod."""
         return None if settings.template else cluster_features.detect(client, settings, self._executors)
 
     def _build(
@@ -413,7 +415,7 @@ class ArgoBackend:
         features: Features | None = None,
         early: str = "",
     ) -> tuple[dict[str, Any], bool]:
-        """The Workflow to submit, and whether a ConfigMap carries its program."""
+        """The Workflow to submit, and whether it needs a ConfigMap with its program."""
         if name := spec.settings.template:
             info = template.read_template(self._connect(spec.settings), name)
             manifest = template.build(info, program, spec, run_id=run_id, notebook=notebook)
@@ -437,7 +439,7 @@ def _create_config_map(client: ArgoClient, manifest: dict[str, Any], program: Pr
 
 
 def _dry_run(client: ArgoClient, manifest: dict[str, Any]) -> str:
-    """The API's answer to a request to create the Workflow without doing so."""
+    """The result of a server-side dry run, as a sentence."""
     try:
         client.create(manifest, dry_run=True)
     except SubmitRejected as problem:

@@ -1,4 +1,4 @@
-"""Workflows and their pods through the Kubernetes API."""
+"""The client for workflows and their pods through the Kubernetes API."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def pods_of(workflow: str) -> str:
 
 
 def connect(settings: Settings) -> ArgoClient:
-    """The cluster that the settings, KUBECONFIG, this pod, or the usual kubeconfig select.
+    """A client for the cluster of the settings, of KUBECONFIG, of this pod, or of ~/.kube/config.
 
     Raises:
         BackendUnavailable: there is no configuration, or it refers to something that does not exist.
@@ -42,16 +42,16 @@ def connect(settings: Settings) -> ArgoClient:
 
 
 def newest_first(workflows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Workflows by their time of creation."""
+    """The workflows sorted by creation time, newest first."""
     return sorted(workflows, key=lambda item: str(item["metadata"].get("creationTimestamp") or ""), reverse=True)
 
 
 @frozen
 class ArgoClient(client.Client):
-    """One cluster with Argo Workflows and one namespace in it, as one user."""
+    """A client for one namespace of one cluster with Argo Workflows, as one user."""
 
     sees_pods: ClassVar[bool] = True
-    """Whether `pods` are those of the cluster, or derived from the workflow."""
+    """Whether `pods` returns the pods of the cluster; otherwise it derives them from the workflow."""
 
     def manual_stop_commands(self, name: str) -> tuple[str, ...]:
         """Commands for a terminal that stop a workflow."""
@@ -63,13 +63,13 @@ class ArgoClient(client.Client):
         )
 
     def create(self, manifest: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
-        """Create the workflow; the object that the API made of it.
+        """Create the workflow, and return the created object.
 
         Raises:
             SubmitRejected: the API refused it.
             BackendUnavailable: the API does not respond, or Argo Workflows is not installed.
         """
-        # Strict: the API reports fields that it does not know, instead of dropping them.
+        # With Strict, the API reports unknown fields instead of dropping them.
         query = {"fieldValidation": "Strict", **({"dryRun": "All"} if dry_run else {})}
         try:
             return self.transport.request("POST", self._workflows(), query=query, body=manifest)
@@ -90,26 +90,26 @@ class ArgoClient(client.Client):
         """The workflow as it is now.
 
         Raises:
-            Gone: there is no workflow of this name.
-            BackendError: it cannot be read.
+            Gone: there is no workflow with this name.
+            BackendError: the workflow cannot be read.
         """
         return self.transport.request("GET", f"{self._workflows()}/{quote(name)}")
 
     def workflows(self, selector: str, *, all_namespaces: bool = False) -> list[dict[str, Any]]:
-        """The workflows that a label selector matches, the newest first.
+        """The workflows that match a label selector, newest first.
 
         Raises:
-            BackendError: they cannot be read.
+            BackendError: the workflows cannot be read.
         """
         path = ALL_WORKFLOWS if all_namespaces else self._workflows()
         response = self.transport.request("GET", path, query={"labelSelector": selector})
         return newest_first(response.get("items") or [])
 
     def workflow_template(self, name: str) -> dict[str, Any]:
-        """The template as it is now.
+        """The current WorkflowTemplate.
 
         Raises:
-            Gone: there is no template of this name.
+            Gone: there is no template with this name.
             Denied: the user is not allowed to read it.
             BackendError: the API does not respond.
         """
@@ -117,10 +117,10 @@ class ArgoClient(client.Client):
         return self.transport.request("GET", f"{path}/{quote(name)}")
 
     def policy(self) -> str:
-        """The text of the namespace's package policy; "" without one.
+        """The text of the namespace's package policy; "" if there is none.
 
         Raises:
-            BackendError: it cannot be read.
+            BackendError: the policy cannot be read.
         """
         path = f"/api/v1/namespaces/{quote(self.namespace)}/configmaps/{POLICY}"
         try:
@@ -130,10 +130,10 @@ class ArgoClient(client.Client):
         return str((config_map.get("data") or {}).get(POLICY_KEY) or "")
 
     def shutdown(self, name: str, strategy: str) -> None:
-        """End the workflow: "Stop" lets exit handlers run, "Terminate" does not; no error if it does not exist.
+        """End the workflow: "Stop" lets exit handlers run, "Terminate" does not. No error if it does not exist.
 
         Raises:
-            BackendError: the API refused it, or does not respond.
+            BackendError: the API refused the request, or does not respond.
         """
         path = f"{self._workflows()}/{quote(name)}"
         body = {"spec": {"shutdown": strategy}}
@@ -141,10 +141,10 @@ class ArgoClient(client.Client):
             self.transport.request("PATCH", path, body=body, content_type="application/merge-patch+json")
 
     def annotate(self, name: str, annotations: Mapping[str, str]) -> None:
-        """Add these annotations to the workflow, or replace them; no error if it does not exist.
+        """Add or replace annotations of the workflow. No error if it does not exist.
 
         Raises:
-            BackendError: the API refused it, or does not respond.
+            BackendError: the API refused the request, or does not respond.
         """
         path = f"{self._workflows()}/{quote(name)}"
         body = {"metadata": {"annotations": dict(annotations)}}
@@ -152,16 +152,16 @@ class ArgoClient(client.Client):
             self.transport.request("PATCH", path, body=body, content_type="application/merge-patch+json")
 
     def any_pod(self) -> dict[str, Any] | None:
-        """A pod of any workflow in the namespace; None if there is none.
+        """A pod of any workflow in the namespace, or None.
 
         Raises:
-            BackendError: they cannot be read.
+            BackendError: the pods cannot be read.
         """
         pods, _ = self.pods(WORKFLOW_LABEL, limit=1)
         return pods[0] if pods else None
 
     def has_field(self, field: str) -> bool:
-        """Whether the API's description of Argo's objects, which every user may read, has a field of this name.
+        """Whether Argo's objects have a field with this name, according to the API's schema, which every user can read.
 
         Raises:
             BackendUnavailable: the API does not respond.

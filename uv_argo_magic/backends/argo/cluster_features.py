@@ -1,8 +1,8 @@
-"""Adapts a Workflow to the cluster's Argo, and merges a user's patch file into it.
+"""Adapt a Workflow to the cluster's version of Argo, and merge the user's patch file into it.
 
 Rules:
-- A field that the cluster's Argo does not know is not sent: Argo would drop it silently.
-- A merge adds and replaces; null removes. Lists of named objects are merged by their names.
+- Fields that the cluster's Argo does not know are not sent, because Argo would drop them silently.
+- A merge adds and replaces fields; null removes a field. Lists of named objects are merged by their names.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.spec.run_spec import Settings
 
 _CONTAINER = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-# Argo makes these containers itself, and only a patch reaches their security context. A patch that names one which is
-# not there would add it.
+# Argo creates these containers, so that only a patch can set their security context. A patch for a container that does
+# not exist would add it.
 _EXECUTOR: dict[str, dict[str, Any]] = {
     "init": {
         "initContainers": [{"name": "init", "securityContext": _CONTAINER}],
@@ -41,9 +41,9 @@ _KEYS = {"volumeMounts": "mountPath", "volumeDevices": "devicePath"}
 
 @frozen
 class Features:
-    """What a manifest depends on in the cluster's Argo.
+    """The features of the cluster's Argo on which a manifest depends.
 
-    `executor` names the containers that Argo adds to a pod: init (and wait), or supervisor alone, as Argo 4.1 may.
+    `executor` names the containers that Argo adds to a pod: init (and wait), or only supervisor (possible in Argo 4.1).
     """
 
     executor: str = "init"
@@ -51,7 +51,7 @@ class Features:
 
 
 def detect(client: ArgoClient, settings: Settings, executors: dict[str, str]) -> Features:
-    """The features of the cluster's Argo; `executors` caches what a pod showed, by the client's location.
+    """The features of the cluster's Argo. `executors` caches the containers seen in a pod, by location.
 
     Raises:
         BackendUnavailable: the API does not respond.
@@ -80,10 +80,10 @@ def pod_spec_patch(features: Features) -> str | None:
 
 
 def read_patch(path: str) -> dict[str, Any]:
-    """A patch file: a part of a Workflow, as YAML or JSON.
+    """Read a patch file: a part of a Workflow, as YAML or JSON.
 
     Raises:
-        SpecError: it cannot be read, or is not part of a Workflow.
+        SpecError: the file cannot be read, or is not part of a Workflow.
     """
     try:
         text = Path(path).expanduser().read_text(encoding="utf-8")
@@ -106,7 +106,7 @@ def read_patch(path: str) -> dict[str, Any]:
 
 
 def apply_patch(workflow: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
-    """The Workflow with the patch merged into it; fields of the patch's podSpecPatch replace ours.
+    """The Workflow with the patch merged into it. Fields of the patch's podSpecPatch replace ours.
 
     Raises:
         SpecError: the patch names an unknown template, or its podSpecPatch is not an object.
@@ -152,7 +152,7 @@ def _is_keyed(value: object, field: str) -> bool:
 
 
 def _parse(patch: object) -> dict[str, Any]:
-    """A podSpecPatch as an object; a patch file may have it as text, as Argo requires it, or as an object."""
+    """A podSpecPatch as an object; in a patch file it can be text, as Argo requires it, or an object."""
     try:
         content = yaml.safe_load(patch) if isinstance(patch, str) else patch
     except yaml.YAMLError as problem:

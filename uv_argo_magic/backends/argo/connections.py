@@ -1,4 +1,4 @@
-"""Settings -> a client for the Kubernetes API or for an Argo Server; equal settings share one connection."""
+"""Create clients for the Kubernetes API or for an Argo Server; equal settings share one connection."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def connect(settings: Settings) -> ArgoClient:
-    """The client for these settings, one for as long as this process lives.
+    """The client for these settings; the process keeps it.
 
     Raises:
         BackendUnavailable: no cluster is configured, or the configuration cannot be used.
@@ -25,7 +25,7 @@ def connect(settings: Settings) -> ArgoClient:
         Settings(), kubeconfig=settings.kubeconfig, context=settings.context, namespace=settings.namespace,
         server=server.server_address(settings),
     )  # fmt: skip
-    # A notebook may change its variables; a token is read with each request.
+    # A notebook can change these variables. Tokens are not among them, because they are read for each request.
     variables = tuple((name, value) for name, value in sorted(os.environ.items()) if name in VARIABLES)
     with LOADING:
         return _connect(selection, variables)
@@ -35,10 +35,10 @@ VARIABLES = frozenset(
     {"KUBECONFIG", "KUBERNETES_SERVICE_HOST", "ARGO_NAMESPACE", "ARGO_SECURE", "ARGO_BASE_HREF",
      "ARGO_INSECURE_SKIP_VERIFY"}
 )  # fmt: skip
-"""The environment variables that decide on a connection, besides ARGO_SERVER."""
+"""The environment variables that select a connection, besides ARGO_SERVER."""
 
 
 @functools.lru_cache(maxsize=8)
 def _connect(selection: Settings, variables: tuple[tuple[str, str], ...]) -> ArgoClient:
-    del variables  # only part of the cache's key
+    del variables  # only a part of the cache key
     return server.connect(selection) if server.server_address(selection) else client.connect(selection)

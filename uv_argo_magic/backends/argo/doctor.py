@@ -1,8 +1,8 @@
-"""The checks of `doctor` for a cluster: before a run by requests to the API, and of a run's pod.
+"""The checks of `doctor` for a cluster: some need only requests to the API, others a pod of a test run.
 
 Rules:
-- Only requests that any user may send; if a check needs more permissions, its result is a note.
-- Each failed check has a hint; checks that depend on a failed one are skipped.
+- If a check needs permissions that the user lacks, its result is a note instead of a failure.
+- Each failed check has a hint. Checks that depend on a failed one are skipped.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.spec.run_spec import Settings
 
 FINALIZER = "workflows.argoproj.io/status"
-"""A finalizer of pods: the controller keeps a pod until it has seen its end, and so never creates it again."""
+"""A finalizer of pods: with it, a pod is kept until the controller has seen its end, and is never created again."""
 UNSEEN = 30.0
-"""Seconds after which a workflow without a phase is not processed by a controller."""
+"""A workflow without a phase after this many seconds is not processed by a controller."""
 REVIEWS = "/apis/authorization.k8s.io/v1"
 STEPS = ("configuration", "API", "user", "Argo", "permissions", "controller", "executor")
-"""The checks in their order: each needs those before it."""
+"""The checks in order; each depends on those before it."""
 
 
 def before(connect: Callable[[], ArgoClient], settings: Settings) -> Iterator[Check]:
-    """All checks that need no run."""
+    """The checks that need no run."""
     at = 0
     try:
         client = connect()
@@ -75,11 +75,11 @@ def before(connect: Callable[[], ArgoClient], settings: Settings) -> Iterator[Ch
 
 
 KEEP_PODS = "Ask your administrator to set ARGO_POD_STATUS_CAPTURE_FINALIZER=true on the workflow controller."
-"""The hint where a lost pod could be created again."""
+"""The hint if Argo can create a lost pod again."""
 
 
 def _through_server(client: Server) -> Iterator[Check]:
-    """The checks with an Argo Server, which reports its version but no permissions: these are tried."""
+    """The checks with an Argo Server. It does not report permissions, so the requests are tried."""
     yield Check(
         name="API",
         outcome="ok",
@@ -103,7 +103,7 @@ def _through_server(client: Server) -> Iterator[Check]:
 
 
 def meanwhile(client: ArgoClient, name: str) -> Iterator[Check]:
-    """The checks of a run's pod: the version of Argo that created it, and whether it would be created again if lost."""
+    """The checks of a run's pod: the version of Argo, and whether Argo would create the pod again if it were lost."""
     try:
         pods, _ = client.pods(pods_of(name))
     except BackendError as problem:
@@ -133,7 +133,7 @@ def _skipped(at: int, failed: str) -> Iterator[Check]:
 
 
 def _user(client: ArgoClient) -> Check:
-    """The user name that the API sees; older APIs do not report it."""
+    """The user name as known to the API; older versions do not report it."""
     body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     try:
         review = client.request("/apis/authentication.k8s.io/v1/selfsubjectreviews", body)
@@ -194,7 +194,7 @@ def _may(client: ArgoClient, rule: Rule, verb: str) -> bool:
 
 
 def _controller(client: ArgoClient) -> Check:
-    """Whether a controller sets the phases of workflows in the namespace."""
+    """Check that a controller processes workflows in the namespace, because it sets their phases."""
     try:
         items = client.workflows("")
     except Denied:
@@ -226,7 +226,7 @@ def _age(workflow: dict[str, Any], now: dt.datetime) -> float:
 
 
 def _executor(client: ArgoClient, settings: Settings) -> Check:
-    """Whether the pods' service account can report results; checking another account takes further permissions."""
+    """Check that the pods' service account can report results. For another account, this needs further permissions."""
     account = settings.service_account or "default"
     attributes = {"namespace": client.namespace, "group": "argoproj.io", "resource": "workflowtaskresults"}
     missing = []
@@ -258,7 +258,7 @@ def _executor(client: ArgoClient, settings: Settings) -> Check:
 
 
 def _sessions(client: ArgoClient) -> Check:
-    """Whether sessions can be reached: reviews do not show policies and proxies, so a port-forward is tried."""
+    """Check a port-forward by trying it, because access reviews do not cover policies and proxies."""
     try:
         pod_workers.probe(client)
     except BackendError as problem:
@@ -267,7 +267,7 @@ def _sessions(client: ArgoClient) -> Check:
 
 
 def _version(pod: dict[str, Any]) -> str:
-    """The tag of Argo's own image in a pod."""
+    """The tag of Argo's image in a pod."""
     spec = pod.get("spec") or {}
     for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
         if match := re.search(r"argoexec[^:@]*:([\w.-]+)", str(container.get("image", ""))):

@@ -1,8 +1,8 @@
-"""The beginning of a cell's log through a port-forward, before its node gives the log (guest/early_output.py).
+"""Read the beginning of a cell's log through a port-forward, before the node provides the log (guest/early/output.py).
 
 Rules:
-- It is a copy that comes sooner. Where it does not come, nothing is reported, and nothing waits.
-- Where it was denied once, this process does not try it again.
+- This is an optional copy of the log: its failure is not reported, and nothing waits for it.
+- If a location denies a port-forward, this process does not try it again.
 """
 
 from __future__ import annotations
@@ -32,28 +32,28 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.spec.run_spec import RunSpec
 
 PAUSE = 0.2
-"""Seconds between two attempts to connect: a failed one takes 20 ms."""
+"""Seconds between two attempts to connect; a failed one takes 20 ms."""
 TICK = 0.5
-"""Seconds after which the thread looks whether it must end."""
+"""Interval in seconds at which the thread checks whether it must end."""
 _denied: set[str] = set()
-"""Locations where the user cannot forward ports."""
+"""Locations that do not let the user forward ports."""
 
 
 @frozen
 class EarlyOutput:
-    """The token of a run, which only this process has."""
+    """The client for the early output of one run, with the token that only this process has."""
 
     token: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
 
     @property
     def options(self) -> str:
-        """What the guest reads from UV_ARGO_EARLY."""
+        """The value of UV_ARGO_EARLY for the guest."""
         return json.dumps({"port": PORT, "token": hashlib.sha256(self.token.encode()).hexdigest()})
 
     def lines(
         self, client: ArgoClient, pod: str, *, done: threading.Event, log_begun: threading.Event
     ) -> Iterator[str]:
-        """Whole lines from the first one on, to the end of the copy; none if the log begins before the connection."""
+        """The whole lines of the copy, from the first one on; none if the log begins before the connection exists."""
         while not (done.is_set() or log_begun.is_set()):
             try:
                 sock = port_forward.connect(client.transport, client.namespace, pod, PORT)
@@ -72,7 +72,7 @@ class EarlyOutput:
                     yield text
             if is_connected:
                 return
-            done.wait(PAUSE)  # nothing listens yet
+            done.wait(PAUSE)  # the guest does not listen yet
 
     def _copy(self, sock: socket.socket, done: threading.Event) -> Iterator[str]:
         decoder, rest = codecs.getincrementaldecoder("utf-8")("replace"), ""
@@ -94,6 +94,6 @@ class EarlyOutput:
 
 
 def wanted(client: ArgoClient, spec: RunSpec) -> EarlyOutput | None:
-    """What a run needs for it; None if its settings or its cluster do not allow it."""
+    """The client for a new run; None if the settings or the cluster do not allow early output."""
     allowed = base.can_send_early(spec) and client.sees_pods and client.location not in _denied
     return EarlyOutput() if allowed else None

@@ -1,9 +1,9 @@
-"""The workers of sessions in pods: the Workflow is the session, its container runs the worker (guest/session).
+"""The workers of sessions in pods: each session is a Workflow, whose container runs the worker (guest/session).
 
 Rules:
-- A worker listens on PORT of its pod's 127.0.0.1, and is reached by a port-forward. Its token stays on this machine.
-- The pod has the name of its workflow. A pod that is made again is another session, and its workflow is ended.
-- Whether users may forward a port is tried before the workflow is created.
+- A worker listens on PORT of 127.0.0.1 in its pod, and clients use a port-forward. The token stays on this machine.
+- The pod has the name of its workflow. If Argo creates the pod again, it is another session, so the workflow is ended.
+- Before the workflow is created, a port-forward is tried, to find out whether the user has the permission.
 """
 
 from __future__ import annotations
@@ -38,24 +38,24 @@ if TYPE_CHECKING:
 
 PORT = 8471
 REPORT = "/dev/termination-log"
-"""What a container writes to this file becomes part of its status."""
+"""Kubernetes copies the content of this file into the status of the container."""
 TERMINATED = "terminated"
-"""The reason of a worker that received SIGTERM (guest/session/worker.py)."""
+"""The reason reported by a worker that received SIGTERM (guest/session/worker.py)."""
 OUT_OF_MEMORY = "memory ran out"
-"""That of one whose interpreter was killed for its memory."""
+"""The reason reported by a worker whose interpreter was killed because of its memory."""
 MORE_MEMORY = "request more with --memory SIZE, or process the data in parts"
 REPLACED = "its pod was lost, and Argo created another one"
 PROBE = "uv-argo-none"
-"""A pod that does not exist: to forward a port to it is denied, or fails because of that."""
+"""The name of a pod that does not exist: a port-forward to it fails with "denied" or "not found"."""
 FIRST, FACTOR, LAST = 0.1, 1.5, 2.0
-"""Seconds between two attempts to reach a worker that starts: the first ones, their growth, the most."""
+"""Seconds between two attempts to reach a starting worker: initial value, growth factor and maximum."""
 EAGER = 3.0
-"""Seconds after which the time between two attempts grows."""
+"""Seconds after which the time between two attempts starts to grow."""
 
 
 @frozen
 class Address:
-    """A worker's workflow, and the settings that select its cluster."""
+    """The workflow of a worker, and the settings that select its cluster."""
 
     workflow: str
     namespace: str
@@ -64,7 +64,7 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """From what `str` gave."""
+        """Read the result of `str`."""
         return cls(**json.loads(text))
 
     def __str__(self) -> str:
@@ -73,12 +73,12 @@ class Address:
 
     @property
     def settings(self) -> Settings:
-        """The settings by which to connect to the cluster."""
+        """The settings for a connection to the cluster."""
         return replace(Settings(), namespace=self.namespace, kubeconfig=self.kubeconfig, context=self.context)
 
 
 def check(client: ArgoClient, spec: RunSpec) -> None:
-    """Refuse what cannot be a session.
+    """Check that the spec can run as a session, and that the user can reach it.
 
     Raises:
         SpecError: a setting does not allow sessions.
@@ -99,7 +99,7 @@ def check(client: ArgoClient, spec: RunSpec) -> None:
 
 
 def probe(client: ArgoClient) -> None:
-    """Nothing if the user can reach sessions.
+    """Check that the user can reach sessions.
 
     Raises:
         Denied: the user is not allowed to forward ports.
@@ -110,7 +110,7 @@ def probe(client: ArgoClient) -> None:
 
 
 def options(options: WorkerOptions) -> str:
-    """What the worker reads from UV_ARGO_SESSION."""
+    """The value of UV_ARGO_SESSION for the worker."""
     return json.dumps(
         {
             "name": options.name, "port": PORT, "token": options.token_digest, "keep": options.keep,
@@ -123,8 +123,8 @@ def connect(client: ArgoClient, address: Address) -> socket.socket:
     """A connection to the worker.
 
     Raises:
-        OSError: it cannot be reached now.
-        BackendError: the API does not respond, or denies it.
+        OSError: the worker cannot be reached now.
+        BackendError: the API does not respond, or denies the request.
     """
     try:
         return port_forward.connect(client.transport, client.namespace, address.workflow, PORT)
@@ -142,9 +142,9 @@ def starting(
     start_timeout: float,
     stopping: threading.Event,
 ) -> Iterator[NodePhase]:
-    """What the pod of a new worker waits for, until the worker `is_ready`, or cannot start, or must stop.
+    """The phases of a new worker's pod, until the worker `is_ready`, cannot start, or has to stop.
 
-    The last phase is then Running, or says why it did not start.
+    The last phase is Running, or explains why the worker did not start.
 
     Raises:
         BackendError: the workflow cannot be followed.
@@ -200,10 +200,10 @@ def _until_ready(
 
 
 def worker_end(client: ArgoClient, address: Address, instance: str = "") -> WorkerEnd | None:
-    """How the worker has ended; None while it lives. `instance` is the uid of its pod, if that is known.
+    """How the worker ended; None while it runs. `instance` is the uid of its pod, if known.
 
     Raises:
-        BackendError: the API does not respond, or denies it.
+        BackendError: the API does not respond, or denies the request.
     """
     try:
         workflow = client.workflow(address.workflow)
@@ -228,7 +228,7 @@ def worker_end(client: ArgoClient, address: Address, instance: str = "") -> Work
     report = pods.termination_message(pod) if pod else ""
     with contextlib.suppress(ValueError, KeyError, TypeError):
         own_reason = str(json.loads(report)["reason"])
-        # A worker that is asked to end by a signal does not know why.
+        # A worker that received SIGTERM does not know the cause.
         if own_reason != TERMINATED:
             cause, advice = _with_limit(own_reason, pod), MORE_MEMORY if own_reason == OUT_OF_MEMORY else ""
         return WorkerEnd(reason=cause or own_reason, advice=advice, report=report)
@@ -243,10 +243,10 @@ def _with_limit(reason: str, pod: dict[str, Any] | None) -> str:
 
 
 def log(client: ArgoClient, address: Address, *, follow: bool) -> Iterator[Item]:
-    """The log of the worker's pod as far as its node keeps it, and phases; with `follow`, to its end.
+    """The log of the worker's pod, as far as the node keeps it, and phases; with `follow`, to its end.
 
     Raises:
-        BackendError: it cannot be read.
+        BackendError: the log cannot be read.
     """
     if follow:
         return Follower(client, address.workflow, "").items()
@@ -254,10 +254,10 @@ def log(client: ArgoClient, address: Address, *, follow: bool) -> Iterator[Item]
 
 
 def end(client: ArgoClient, address: Address) -> None:
-    """Let Argo end the workflow; no error if it has ended.
+    """Terminate the workflow; no error if it has ended.
 
     Raises:
-        BackendUnavailable: the API does not respond, or denies it.
+        BackendUnavailable: the API does not respond, or denies the request.
     """
     try:
         client.shutdown(address.workflow, "Stop")

@@ -13,17 +13,17 @@ ROLE = (
     *POD_RULES,
     Rule("", "configmaps", ("get",), (POLICY,)),
 )
-"""All requests of this backend to the Kubernetes API."""
+"""The permissions for all requests of this backend to the Kubernetes API."""
 SERVER_ROLE = (
     Rule("argoproj.io", "workflows", ("create", "get", "list", "patch", "watch")),
     Rule("argoproj.io", "workflowtemplates", ("get",)),
     Rule("", "pods", ("list", "watch")),
     Rule("", "pods/log", ("get",)),
 )
-"""What an Argo Server, and Argo's own command line, request for a user of this backend."""
+"""The permissions that an Argo Server or the `argo` CLI needs for a user of this backend."""
 OPTIONAL = {
     "configmaps": "only needed for programs above 96 KiB",
     "workflowtemplates": "only needed with --set template=NAME",
     POLICY: "only needed for a package policy of the namespace",
 }
-"""Resource, or object, that most runs do not need -> what it is for."""
+"""Resource or object that most runs do not need -> its purpose."""

@@ -1,13 +1,12 @@
 """The client for an Argo Server, for users who cannot reach the Kubernetes API; pods are derived from Argo's nodes.
 
 Rules:
-- Named by `--set server=HOST:PORT`, or as Argo's own command has it: ARGO_SERVER, ARGO_TOKEN, ARGO_NAMESPACE,
-  ARGO_SECURE, ARGO_BASE_HREF, ARGO_INSECURE_SKIP_VERIFY.
-- Not through Hera's service: it sets no time limit on requests, drops unknown fields, and its log reader fails at the
-  second line.
-- Events, and a pod that was created again under the same name, are visible in the Kubernetes API only. Nodes
-  are up to ten seconds old, so a log is requested before its pod is known to run.
-- A deleted pod is noticed by the guest: it reports a stop without a request, or starts again.
+- The server is set by `--set server=HOST:PORT`, or by the variables of the `argo` CLI: ARGO_SERVER, ARGO_TOKEN,
+  ARGO_NAMESPACE, ARGO_SECURE, ARGO_BASE_HREF, ARGO_INSECURE_SKIP_VERIFY.
+- Hera's client is not used: it has no timeouts, drops unknown fields, and its log reader fails at the second line.
+- Only the Kubernetes API shows events, and pods that were created again with the same name. Nodes are up to ten seconds
+  old, so a log is requested before its pod is known to run.
+- A deleted pod is detected from the records: the guest reports a stop without a request, or starts again.
 """
 
 from __future__ import annotations
@@ -48,32 +47,32 @@ if TYPE_CHECKING:
 ADVICE = "Check ARGO_SERVER or --set server=HOST:PORT, and that this machine can reach the server."
 LOGIN = "Set ARGO_TOKEN in the environment to a valid token; argo auth token and the server's web page show one."
 TRIAL = 2.0
-"""Seconds in which a server refuses a watch."""
+"""A server that refuses a watch does so within this many seconds."""
 NOT_FOUND = 5
-"""The code of gRPC for what is not there."""
+"""The gRPC code for a missing object."""
 FORBIDDEN = 7
-"""The gRPC code for a request that the user is not allowed to make."""
+"""The gRPC code for a missing permission."""
 
 
 @frozen
 class Server(ArgoClient):
-    """One Argo Server and namespace, as one user."""
+    """A client for one namespace of an Argo Server, as one user."""
 
     sees_pods: ClassVar[bool] = False
     address: str
     _workflow_of: dict[str, str] = field(default_factory=dict)
-    """Pod name -> its workflow's."""
+    """Pod name -> name of its workflow."""
 
     def manual_stop_commands(self, name: str) -> tuple[str, ...]:
-        """The command line of Argo's own client."""
+        """The commands of the `argo` CLI."""
         return (f"ARGO_SERVER={shlex.quote(self.address)} " + shlex.join(["argo", "-n", self.namespace, "stop", name]),)
 
     def create(self, manifest: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
-        """Create the workflow; the object that the server made of it.
+        """Create the workflow, and return the created object.
 
         Raises:
             SubmitRejected: the server refused it.
-            BackendUnavailable: it does not respond.
+            BackendUnavailable: the server does not respond.
         """
         try:
             return self.transport.request(
@@ -102,21 +101,21 @@ class Server(ArgoClient):
         raise BackendUnavailable("an Argo Server does not read ConfigMaps")
 
     def workflows(self, selector: str, *, all_namespaces: bool = False) -> list[dict[str, Any]]:
-        """The workflows that a label selector matches, the newest first.
+        """The workflows that match a label selector, newest first.
 
         Raises:
-            BackendError: they cannot be read.
+            BackendError: the workflows cannot be read.
         """
         path = "/api/v1/workflows/" if all_namespaces else self._workflows()
         response = self.transport.request("GET", path, query={"listOptions.labelSelector": selector})
         return newest_first(response.get("items") or [])
 
     def workflow_template(self, name: str) -> dict[str, Any]:
-        """An administrator's template.
+        """A WorkflowTemplate.
 
         Raises:
-            Gone: there is no template of this name.
-            BackendError: it cannot be read.
+            Gone: there is no template with this name.
+            BackendError: the template cannot be read.
         """
         return self.transport.request("GET", f"/api/v1/workflow-templates/{quote(self.namespace)}/{quote(name)}")
 
@@ -124,7 +123,7 @@ class Server(ArgoClient):
         """End the workflow; no error if it does not exist or has ended.
 
         Raises:
-            BackendError: the server refused it, or does not respond.
+            BackendError: the server refused the request, or does not respond.
         """
         try:
             self.transport.request("PUT", f"{self._workflows()}/{quote(name)}/{strategy.lower()}", body={})
@@ -145,15 +144,15 @@ class Server(ArgoClient):
         raise BackendUnavailable("an Argo Server does not change annotations")
 
     def events(self, pod: str) -> list[dict[str, Any]]:
-        """None: a server only streams events."""
+        """An empty list, because a server can only stream events."""
         del pod
         return []
 
     def pods(self, selector: str, *, limit: int = 0) -> tuple[list[dict[str, Any]], str]:
-        """The pods of a workflow (`selector` as `pods_of` gives it), from its nodes, and the version to watch from.
+        """The pods of a workflow (`selector` from `pods_of`), derived from its nodes, and the version to watch from.
 
         Raises:
-            BackendError: they cannot be read.
+            BackendError: the workflow cannot be read.
         """
         try:
             workflow = self.workflow(_workflow_in(selector))
@@ -163,11 +162,11 @@ class Server(ArgoClient):
         return pods[:limit] if limit else pods, str(workflow["metadata"].get("resourceVersion") or "")
 
     def pod(self, name: str) -> dict[str, Any]:
-        """A pod as it is now.
+        """The current state of a pod.
 
         Raises:
-            Gone: there is no pod of this name.
-            BackendError: it cannot be read.
+            Gone: there is no pod with this name.
+            BackendError: its workflow cannot be read.
         """
         pods, _ = self.pods(pods_of(self._workflow_of.get(name, name)))
         for pod in pods:
@@ -176,17 +175,17 @@ class Server(ArgoClient):
         raise Gone(f"pod {name} not found")
 
     def any_pod(self) -> None:
-        """None: a server does not list the containers of a pod."""
+        """None, because a server does not show the containers of a pod."""
 
     def has_field(self, field: str) -> bool:  # noqa: ARG002 - the signature is ArgoClient's
-        """False: a server silently drops unknown fields."""
+        """False, because a server silently drops unknown fields."""
         return False
 
     def watch_pods(self, selector: str, version: str) -> Stream:
         """Changes of a workflow's pods from `version` on: lines of JSON, `{"type": ..., "object": ...}`.
 
         Raises:
-            BackendError: they cannot be watched.
+            BackendError: the workflow cannot be watched.
         """
         workflow = _workflow_in(selector)
         query = {"listOptions.fieldSelector": f"metadata.name={workflow}", "listOptions.resourceVersion": version}
@@ -194,15 +193,15 @@ class Server(ArgoClient):
         return _TranslatedStream(stream, self._changes)
 
     def try_watch(self) -> None:
-        """Return if the user may watch workflows, which following a run takes.
+        """Check that the user can watch workflows, which is needed to follow a run.
 
         Raises:
-            BackendError: the server refused it.
+            BackendError: the server refused the watch.
         """
-        # By a label: a server first reads a workflow that is selected by its name.
+        # Select by label, because a server first reads a workflow that is selected by name.
         query = {"listOptions.labelSelector": f"{WORKFLOW_LABEL}=none"}
         path = f"/api/v1/workflow-events/{quote(self.namespace)}"
-        with contextlib.suppress(TimedOut):  # it accepted the request, and there is nothing to send
+        with contextlib.suppress(TimedOut):  # the server accepted the request, and has nothing to send
             for data in self.transport.stream(path, query, silence=TRIAL):
                 for line in filter(None, data.split(b"\n")):
                     _result(line)
@@ -210,12 +209,12 @@ class Server(ArgoClient):
     def log(
         self, pod: str, *, container: str = "main", since: str = "", follow: bool = True, silence: float = SILENCE
     ) -> Stream:
-        """The log of one container of a pod with a timestamp before each line, from `since` (RFC 3339) on.
+        """The log of one container of a pod, with a timestamp before each line, from `since` (RFC 3339) on.
 
-        After `silence` seconds without a byte the read times out.
+        After `silence` seconds without a byte, the read times out.
 
         Raises:
-            BackendError: it cannot be read.
+            BackendError: the log cannot be read.
         """
         query = {"podName": pod, "logOptions.container": container, "logOptions.timestamps": "true"}
         if follow:
@@ -249,12 +248,12 @@ class Server(ArgoClient):
 
 
 def _workflow_in(selector: str) -> str:
-    """The workflow's name in a selector of `pods_of`."""
+    """The name of the workflow in a selector of `pods_of`."""
     return selector.partition("=")[2]
 
 
 class _TranslatedStream(Stream):
-    """A server's stream of objects with a `result`, as the bytes that the Kubernetes API would send."""
+    """Translates a server's stream of objects with a `result` to the bytes that the Kubernetes API would send."""
 
     def __init__(self, stream: Stream, translate: Callable[[Mapping[str, Any]], bytes]) -> None:
         self._stream = stream
@@ -270,7 +269,7 @@ class _TranslatedStream(Stream):
             yield self._translate(_result(rest))
 
     def close(self) -> None:
-        """Close it."""
+        """Close the stream."""
         self._stream.close()
 
 
@@ -278,7 +277,7 @@ def _result(line: bytes) -> Mapping[str, Any]:
     """The result in one line of a stream.
 
     Raises:
-        BackendError: the line holds an error.
+        BackendError: the line contains an error.
     """
     try:
         message = json.loads(line)
@@ -306,7 +305,7 @@ def _log_line(entry: Mapping[str, Any]) -> bytes:
 def _pod(workflow: str, node: Mapping[str, Any]) -> dict[str, Any]:
     """The pod of a node, with the fields that diagnose.py reads."""
     node_id, phase, message = str(node["id"]), str(node.get("phase") or "Pending"), str(node.get("message") or "")
-    # Argo's rule for the names of pods; the node of a workflow of one template has the workflow's name.
+    # Argo's rule for the names of pods. In a workflow with one template, the node has the workflow's name.
     name = node_id
     if node_id != workflow:
         name = f"{workflow}-{node.get('templateName')}-{node_id.removeprefix(workflow + '-')}"
@@ -334,7 +333,7 @@ def _pod(workflow: str, node: Mapping[str, Any]) -> dict[str, Any]:
             "labels": {WORKFLOW_LABEL: workflow},
             "creationTimestamp": node.get("startedAt"),
         },
-        # Its log can be requested at once: the server waits until there is one.
+        # The log can be requested immediately, because the server waits for it.
         "spec": {"nodeName": node.get("hostNodeName") or "?", "containers": [{"name": "main"}]},
         "status": {**status, "containerStatuses": [{"name": "main", "state": state}]},
     }
@@ -348,10 +347,10 @@ def server_address(settings: Settings, environ: Mapping[str, str] = os.environ) 
 
 
 def connect(settings: Settings, environ: Mapping[str, str] = os.environ) -> Server:
-    """The server at `server_address`.
+    """A client for the server at `server_address`.
 
     Raises:
-        BackendUnavailable: its address is invalid.
+        BackendUnavailable: the address is invalid.
     """
     address = server_address(settings, environ)
     secure = environ.get("ARGO_SECURE", "true").lower() != "false"
@@ -378,7 +377,7 @@ def connect(settings: Settings, environ: Mapping[str, str] = os.environ) -> Serv
 
 @frozen
 class _Session:
-    """Connections to a server, with the token that is in the environment at the time of each request."""
+    """Connections to a server; the token is read from the environment for each request."""
 
     host: str
     environ: Mapping[str, str]
@@ -397,8 +396,8 @@ class _Session:
     def headers(self) -> dict[str, str]:
         token = self.environ.get("ARGO_TOKEN", "")
         if not token:
-            return {}  # a server in the auth mode `server` uses its own rights, and refuses a token
+            return {}  # a server in auth mode `server` uses its own permissions, and refuses a token
         return {"Authorization": token if " " in token else f"Bearer {token}"}
 
     def renew(self, pool: object) -> None:
-        """There are no other credentials."""
+        """Does nothing, since the token is read for each request."""

@@ -1,8 +1,8 @@
-"""The Workflows of sessions -> whose they are, what they request, and when they were last used.
+"""List sessions from their Workflows: the user, the requested resources and the last use.
 
 Rules:
-- Only fields of the workflow are read, so that an Argo Server lists the same as the Kubernetes API.
-- The client notes the last use (`used`): a Workflow does not change while cells run in its pod.
+- Only fields of the workflow are read, so that the list is the same with an Argo Server and the Kubernetes API.
+- The client writes the last use into an annotation (`used`), because the cells in a pod do not change its Workflow.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 SELECTOR = f"{run_metadata.SESSION_LABEL},workflows.argoproj.io/completed!=true"
-"""The sessions that Argo has not seen end."""
+"""The label selector for sessions that have not ended."""
 USED_NOTE = "uv-argo-magic/last-activity"
 BUSY_NOTE = "uv-argo-magic/activity"
 BUSY, IDLE = "running", "idle"
 CREATORS = ("creator-preferred-username", "creator-email", "creator")
-"""Labels by which an Argo Server names who created a workflow."""
+"""Labels in which an Argo Server stores the creator of a workflow."""
 
 
 def used(moment: float, *, is_running: bool) -> dict[str, str]:
-    """The annotations for a session that is in use, or was until this moment (Unix seconds)."""
+    """The annotations for a session that is in use, or was used until `moment` (Unix seconds)."""
     text = datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {USED_NOTE: text, BUSY_NOTE: BUSY if is_running else IDLE}
 
@@ -63,7 +63,7 @@ def _read(workflow: Mapping[str, Any]) -> RemoteSession:
 
 
 def _phase(workflow: Mapping[str, Any]) -> str:
-    """The phase of the session's pod, as its node shows it: Argo calls a workflow Running whose pod is pending."""
+    """The phase of the session's pod, from its node, because Argo reports Running for a workflow with a pending pod."""
     if diagnose.is_shut_down(workflow):
         return "Stopping"
     status = workflow.get("status") or {}
@@ -72,7 +72,7 @@ def _phase(workflow: Mapping[str, Any]) -> str:
 
 
 def _requests(workflow: Mapping[str, Any]) -> dict[str, str]:
-    """What the container requests, with the parameters of a template; {} if the workflow does not show it."""
+    """The resource requests of the container, with the template's parameters; {} if the workflow does not show them."""
     parameters = dict(_parameters(workflow))
     for level in diagnose.template_levels(workflow):
         resources = (level.get("script") or level.get("container") or {}).get("resources")
@@ -91,7 +91,7 @@ def _requests(workflow: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _parameters(workflow: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """(name, value) of the template's parameters, and then of those that the workflow sets."""
+    """(name, value) of the template's parameters, then of those that the workflow sets."""
     stored = (workflow.get("status") or {}).get("storedWorkflowTemplateSpec") or {}
     for spec in (stored, workflow.get("spec") or {}):
         for parameter in (spec.get("arguments") or {}).get("parameters") or ():
