@@ -1,9 +1,9 @@
-"""The Backend protocol, its optional parts, and how backends are found by name (docs/backends.md).
+"""The Backend protocol, its optional parts, and the look-up of backends by name (docs/backends.md).
 
 Rules:
-- No backend is special: nothing outside a backend compares its name. Ours are in a table and those of other packages
-  are entry points, because the scan for these takes longer than a small run.
-- Six methods are required. Optional parts are protocols of their own; whether a backend has one is checked here only.
+- No backend is special: code outside a backend never compares its name. Our backends are in a table instead of being
+  entry points, because the scan for entry points takes longer than a small run.
+- Six methods are required. Optional parts are separate protocols; only this module checks whether a backend has one.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ BACKEND_SETTINGS = frozenset(
         "start_timeout", "store", "template", "tolerations", "ttl", "volumes",
     }
 )  # fmt: skip
-"""The settings that only have an effect if the backend uses them; all others apply to every backend."""
+"""The settings that have an effect only if the backend uses them; all others apply to every backend."""
 
 
 class Capability(enum.Flag):
-    """What a backend can do besides running a cell."""
+    """Optional features of a backend."""
 
     NONE = 0
     DETACH = enum.auto()
@@ -61,14 +61,14 @@ class Capability(enum.Flag):
     RESOURCES = enum.auto()
     """Runs get the CPU, memory, GPU and disk of `--cpu`, `--memory`, `--gpu` and `--resources`."""
     LOCAL = enum.auto()
-    """Runs are processes of this machine: they share uv's cache, and passwords of an index do not leave it."""
+    """Runs are processes on this machine: they use its uv cache, and passwords of an index are not sent."""
 
 
 @frozen
 class Submission:
     """A run that the backend accepted: its name in the backend, and its location ("" for this machine).
 
-    `worker` is the address of the session's worker, if that belongs to no machine of the user's.
+    `worker` is the address of the session's worker, if that does not run on this machine.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Submission:
 
 @frozen
 class RemoteRun:
-    """A run that the backend knows, started by any process. Times are Unix seconds, 0 if not known.
+    """A run found in the backend, started by any process. Times are Unix seconds; 0 means unknown.
 
     `run` is its id, `nonce` that of its records, `phase` a phase of Argo, `cell` the SHA-256 of the cell's text.
     """
@@ -93,7 +93,7 @@ class RemoteRun:
     cell: str = ""
     notebook: str = ""
     was_stopped: bool = False
-    """A stop was requested."""
+    """Whether a stop was requested."""
 
     @property
     def has_ended(self) -> bool:
@@ -102,7 +102,7 @@ class RemoteRun:
 
 
 Item: TypeAlias = "str | NodePhase | StopRequested | Attempts"
-"""What a backend reports of a run: log text, a phase, a stop requested by another client, the number of attempts."""
+"""An item of `watch`: log text, a phase, a stop requested by another client, or the number of attempts."""
 
 
 @frozen
@@ -117,14 +117,14 @@ class Check:
 
 @runtime_checkable
 class Backend(Protocol):
-    """A backend runs programs."""
+    """The required part of every backend: it runs programs."""
 
     capabilities: Capability
     settings: frozenset[str]
     """The names from BACKEND_SETTINGS that this backend uses."""
 
     def target(self, spec: RunSpec) -> Interpreter:
-        """The Python that would run this, and which wheels fit it. Sends nothing.
+        """The Python that would run this, and its wheel tags. Starts nothing.
 
         Raises:
             SpecError: the backend has no such Python.
@@ -135,34 +135,34 @@ class Backend(Protocol):
 
         Raises:
             BackendUnavailable: the backend cannot be reached.
-            SubmitRejected: it refused the run.
+            SubmitRejected: the backend refused the run.
         """
 
     def find(self, name: str, settings: Settings) -> RemoteRun | None:
-        """A run by its id or its name, started by any process; afterwards the other methods accept its name.
+        """A run by its id or name, started by any process; afterwards, the other methods accept its name.
 
         None if there is no such run, or if runs of this backend end with the process that started them.
 
         Raises:
             BackendUnavailable: the backend cannot be reached.
-            SpecError: the object of this name was not created by this package, or by a newer version of it.
+            SpecError: another program, or a newer version of this package, created the object with this name.
         """
 
     def watch(self, name: str, *, follow: bool = True) -> Iterator[Item]:
-        """The log from its start in whole lines, phases, and stops requested by other clients; may be called again.
+        """The log from its start in whole lines, phases, and stops requested by other clients. Can be called again.
 
-        With `follow` until the run has ended, else what there is now.
+        With `follow` until the run has ended, otherwise only the items so far.
         """
 
     def stop(self, name: str) -> None:
-        """Request a graceful stop, then a forced one; no error if there is nothing to stop.
+        """Request a graceful stop, then a forced one. No error if the run has ended or does not exist.
 
         Raises:
             BackendError: the request failed.
         """
 
     def delete(self, name: str) -> None:
-        """Release the resources of a run whose log has been read to its end; no error if there are none."""
+        """Release the resources of a run whose log was read to its end. No error if there are none."""
 
 
 @runtime_checkable
@@ -175,42 +175,42 @@ class Limits(Protocol):
 
 @runtime_checkable
 class DeclaresSettings(Protocol):
-    """A backend that declares settings of its own."""
+    """A backend that declares additional settings."""
 
     own_settings: type
-    """A frozen dataclass; each field has a default and `help` in its metadata. `Settings.of` gives an instance."""
+    """A frozen dataclass; each field has a default and `help` in its metadata. `Settings.of` returns an instance."""
 
 
 @runtime_checkable
 class Images(Protocol):
-    """A backend whose runs see the packages of an image, or of another Python (the setting `base`)."""
+    """A backend whose runs can import the packages of an image, or of another Python (the setting `base`)."""
 
     def image(self, spec: RunSpec) -> str:
         """The image that would run this; "" if it runs on this machine.
 
         Raises:
-            SpecError: there is no image for such a Python, or the backend has no images and `base` names one.
+            SpecError: there is no image for this Python, or `base` is an image and the backend has none.
         """
 
 
 @runtime_checkable
 class Exports(Protocol):
-    """A backend that can write what it would submit to a file."""
+    """A backend that can export a run as a file."""
 
     def describe(self, program: Program, spec: RunSpec) -> str:
-        """For `--dry-run`: the text to be sent, and whether the backend would accept it. Starts nothing.
+        """For `--dry-run`: the text that would be sent, and whether the backend would accept it. Starts nothing.
 
-        A backend that cannot be reached is a sentence of the text, not an error.
+        If the backend cannot be reached, the text mentions this; it is not an error.
 
         Raises:
-            SpecError: it cannot be sent.
+            SpecError: the program cannot be sent.
         """
 
     def manifest(self, program: Program, spec: RunSpec) -> str:
-        """What would be sent, as a file that runs without this package.
+        """The text of a file that runs the program without this package.
 
         Raises:
-            SpecError: it cannot be sent.
+            SpecError: the program cannot be sent.
         """
 
 
@@ -219,21 +219,21 @@ class Diagnoses(Protocol):
     """A backend with checks for `doctor`."""
 
     def checks(self, spec: RunSpec) -> Iterator[Check]:
-        """Checks before anything runs, each as soon as its result is known.
+        """The checks before a run; yields each result as soon as it is known.
 
-        Checks that depend on a failed one are skipped; nothing is raised.
+        Checks that depend on a failed one are skipped. Never raises.
         """
 
     def run_checks(self, name: str) -> Iterator[Check]:
-        """Checks of a run that has started."""
+        """The checks of a run that has started."""
 
 
 @runtime_checkable
 class Polls(Protocol):
-    """A backend that can tell whether the log of a run has grown, so that its reader need not wait for it."""
+    """A backend whose log can be polled, so that a caller can read it without a thread."""
 
     def has_more(self, seconds: float) -> bool:
-        """Whether `watch` of the run that was submitted last gives something within some seconds, after the first."""
+        """Whether `watch` of the last submitted run, after its first item, yields another one within some seconds."""
 
 
 @runtime_checkable
@@ -246,11 +246,11 @@ class Warms(Protocol):
 
 @frozen
 class WorkerOptions:
-    """How the worker of a session is started. Times are seconds; 0 means no limit.
+    """The options of a session's worker. Times are seconds; 0 means no limit.
 
-    `token_digest` is the SHA-256 (hex) of the token that its clients send. It writes why it ended to the file `report`.
-    A worker that `is_bound` ends with its client. `notebook` is the path of its notebook, or "", and `user` the name of
-    its user, for lists.
+    `token_digest` is the SHA-256 (hex) of the token that clients send. At its end, the worker writes the reason to the
+    file `report`. A worker that `is_bound` ends with its client. `notebook` is the path of its notebook, or "", and
+    `user` the name of its user, for lists.
     """
 
     name: str
@@ -265,39 +265,39 @@ class WorkerOptions:
 
 @runtime_checkable
 class Sessions(Protocol):
-    """A backend with workers, which keep an interpreter for several cells."""
+    """A backend with sessions: workers that keep an interpreter for several cells."""
 
     def start_worker(self, program: Program, spec: RunSpec, options: WorkerOptions) -> str:
-        """Start a worker that outlives this process; returns the address on which it listens.
+        """Start a worker that outlives this process; return the address on which it listens.
 
         Raises:
-            BackendUnavailable: it cannot be started.
+            BackendUnavailable: the worker cannot be started.
         """
 
     def connect(self, address: str) -> socket.socket:
         """Connect to a worker.
 
         Raises:
-            OSError: it does not listen.
+            OSError: the worker does not listen.
         """
 
 
 @frozen
 class WorkerEnd:
-    """How a worker ended: a sentence without its end, what to do about that, and what the worker wrote of it (JSON)."""
+    """How a worker ended: the cause as the beginning of a sentence, a hint, and the worker's own report (JSON)."""
 
     reason: str
     advice: str = ""
     report: str = ""
     is_known: bool = True
-    """Whether the backend shows the cause; later it may show less, or more."""
+    """Whether the backend shows the cause; this can change later."""
     is_replaced: bool = False
-    """Whether there is another worker now, at the same address."""
+    """Whether another worker now has the same address."""
 
 
 @runtime_checkable
 class RemoteSessions(Sessions, Protocol):
-    """A backend whose workers belong to no machine of the user's: each has an address from its creation on."""
+    """A backend whose workers run on other machines; a worker has an address before it has started."""
 
     def location(self, address: str) -> str:
         """The location of the worker, for messages."""
@@ -305,37 +305,37 @@ class RemoteSessions(Sessions, Protocol):
     def starting(
         self, address: str, spec: RunSpec, *, is_ready: Callable[[], bool], stopping: threading.Event
     ) -> Iterator[NodePhase]:
-        """What a new worker waits for, until it `is_ready`; the last phase is Running, unless it cannot start.
+        """The phases of a new worker, until it `is_ready`. The last phase is Running, unless the worker cannot start.
 
         Raises:
-            BackendError: the backend does not let the user see it.
+            BackendError: the user is not allowed to see the worker.
         """
 
     def worker_end(self, address: str, instance: str = "") -> WorkerEnd | None:
-        """How a worker has ended; None while it lives. `instance` is the uid of its last phase while it started.
+        """How a worker ended; None while it runs. `instance` is the uid in the last phase of `starting`.
 
         Raises:
             BackendError: the backend does not respond.
         """
 
     def note_use(self, address: str, moment: float, *, is_running: bool) -> None:
-        """Note that a worker is in use, or was until this moment (Unix seconds), where administrators see it.
+        """Record, visibly for administrators, that a worker is in use, or was used until `moment` (Unix seconds).
 
         Raises:
-            BackendError: the backend does not respond, or does not let the user note it.
+            BackendError: the backend does not respond, or the user is not allowed to do this.
         """
 
     def worker_log(self, address: str, *, follow: bool = False) -> Iterator[Item]:
-        """The log of a worker with the records of all its cells, as far as it is kept, and phases.
+        """The available log of a worker, with the records of all its cells, and phases.
 
-        With `follow`, to its end.
+        With `follow`, until the end of the log.
 
         Raises:
-            BackendError: it cannot be read.
+            BackendError: the log cannot be read.
         """
 
     def end_worker(self, address: str) -> None:
-        """End a worker, even if it is busy; no error if it has ended.
+        """End a worker, even if it is busy. No error if it has ended.
 
         Raises:
             BackendUnavailable: the backend does not respond.
@@ -344,9 +344,9 @@ class RemoteSessions(Sessions, Protocol):
 
 @frozen
 class RemoteSession:
-    """A session that a backend keeps, of any user. Times are Unix seconds, amounts Kubernetes quantities or "".
+    """A session of any user. Times are Unix seconds, amounts are Kubernetes quantities or "".
 
-    `used_at` is when its client last noted that it was in use, `is_running` whether a cell ran then.
+    `used_at` is the last use that its client recorded, `is_running` whether a cell was running then.
     """
 
     name: str
@@ -365,19 +365,19 @@ class RemoteSession:
 
 @runtime_checkable
 class ListsSessions(Protocol):
-    """A backend that lists the sessions it keeps, of every user."""
+    """A backend that lists the sessions of all users."""
 
     def sessions(self, settings: Settings, *, all_namespaces: bool) -> tuple[RemoteSession, ...]:
         """The sessions that have not ended.
 
         Raises:
-            BackendError: the backend cannot be reached, or does not let the user list them.
+            BackendError: the backend cannot be reached, or the user is not allowed to list sessions.
         """
 
 
 @runtime_checkable
 class Answers(Protocol):
-    """A backend whose cells can ask the user."""
+    """A backend whose cells can ask the user for input."""
 
     def answer(self, name: str, text: str = "", *, refused: str = "") -> None:
         """Answer the question of the run, or report why it cannot be answered.
@@ -389,19 +389,19 @@ class Answers(Protocol):
 
 @runtime_checkable
 class Lists(Protocol):
-    """A backend that lists the runs it has, started by any process."""
+    """A backend that lists its runs, started by any process."""
 
     def runs(self, settings: Settings) -> tuple[RemoteRun, ...]:
-        """The runs, the newest first.
+        """The runs, newest first.
 
         Raises:
-            BackendError: the backend cannot be reached, or does not let the user list them.
+            BackendError: the backend cannot be reached, or the user is not allowed to list runs.
         """
 
 
 @frozen
 class PolicyText:
-    """The package policy of a backend: its text in TOML ("": none), its name, and why it could not be read."""
+    """The package policy of a backend: its TOML text ("": none), its name, and the error if it could not be read."""
 
     origin: str
     text: str = ""
@@ -410,7 +410,7 @@ class PolicyText:
 
 @runtime_checkable
 class Policies(Protocol):
-    """A backend that keeps a package policy for all of its users."""
+    """A backend that provides a package policy for all of its users."""
 
     def policy(self, settings: Settings) -> PolicyText:
         """The policy for the namespace of these settings; never raises."""
@@ -425,7 +425,7 @@ class ManualStop(Protocol):
 
 
 def ignored_resources(backend: Backend, names: Iterable[str]) -> tuple[str, ...]:
-    """The fields of `Resources` in the argument that have no effect on the backend's runs."""
+    """Those of these fields of `Resources` that have no effect on the backend's runs."""
     if Capability.RESOURCES in backend.capabilities:
         return ()
     limited = backend.limited if isinstance(backend, Limits) else frozenset()
@@ -436,25 +436,25 @@ def image(backend: Backend, spec: RunSpec) -> str:
     """The image that would run this; "" if it runs on this machine.
 
     Raises:
-        SpecError: there is no image for such a Python, or the backend has no images and `base` names one.
+        SpecError: there is no image for this Python, or `base` is an image and the backend has none.
     """
     return backend.image(spec) if isinstance(backend, Images) else ""
 
 
 def describe(backend: Backend, program: Program, spec: RunSpec) -> str:
-    """What would be sent, for `--dry-run`; "" if the backend has nothing to add to the program.
+    """The text that would be sent, for `--dry-run`; "" if it is only the program.
 
     Raises:
-        SpecError: it cannot be sent.
+        SpecError: the program cannot be sent.
     """
     return backend.describe(program, spec) if isinstance(backend, Exports) else ""
 
 
 def exporter(backend: Backend, name: str) -> Exports:
-    """The backend of this name as one that writes manifests.
+    """The backend as one that can export; `name` is for the error.
 
     Raises:
-        SpecError: it cannot.
+        SpecError: the backend cannot export.
     """
     if isinstance(backend, Exports):
         return backend
@@ -464,7 +464,7 @@ def exporter(backend: Backend, name: str) -> Exports:
 
 
 class NotTaken(Exception):
-    """Raised by `watch`: the backend did not take a run that `submit` had only sent."""
+    """Raised by `watch`: the backend refused a run after `submit` had returned."""
 
     def __init__(self, problem: BackendError) -> None:
         super().__init__(str(problem))
@@ -472,18 +472,18 @@ class NotTaken(Exception):
 
 
 def _as(part: Any, backend: Backend) -> Any:
-    """The backend if it has this optional part, which has methods only, or None; asked for each cell."""
+    """The backend if it has this optional part, else None. The part must consist of methods only."""
     return backend if _has(type(backend), part) else None
 
 
 @functools.cache
 def _has(kind: type, part: Any) -> bool:
-    """Whether a class has the methods of a protocol: Python takes 0.1 ms to find that out."""
+    """Whether a class has the methods of a protocol; cached, because `issubclass` takes 0.1 ms for each cell."""
     return issubclass(kind, part)
 
 
 def checks(backend: Backend, spec: RunSpec) -> Iterator[Check]:
-    """The backend's checks before anything runs."""
+    """The backend's checks before a run."""
     if isinstance(backend, Diagnoses):
         yield from backend.checks(spec)
 
@@ -503,10 +503,10 @@ def warm(backend: Backend, guest: str, spec: RunSpec) -> None:
 
 
 def with_sessions(backend: Backend, name: str) -> Sessions:
-    """The backend of this name as one that has sessions.
+    """The backend as one with sessions; `name` is for the error.
 
     Raises:
-        SpecError: it has none.
+        SpecError: the backend has no sessions.
     """
     if isinstance(backend, Sessions):
         return backend
@@ -516,10 +516,10 @@ def with_sessions(backend: Backend, name: str) -> Sessions:
 
 
 def can_send_early(spec: RunSpec) -> bool:
-    """Whether a cell's program contains what sends its first output before the log is readable.
+    """Whether the program includes the module that sends the first output before the log is available.
 
     Raises:
-        BackendUnavailable: its backend cannot be loaded.
+        BackendUnavailable: the backend cannot be loaded.
     """
     settings = spec.settings
     is_one_container = not (settings.template or settings.separate_install or settings.retries)
@@ -528,51 +528,51 @@ def can_send_early(spec: RunSpec) -> bool:
 
 
 def exchanges_files(name: str, *, in_session: bool) -> bool:
-    """Whether values of a run on the backend of this name are sent as files.
+    """Whether values of a run on this backend are sent as files.
 
     Raises:
-        BackendUnavailable: it cannot be loaded.
+        BackendUnavailable: the backend cannot be loaded.
     """
     return Capability.LOCAL in load(name).capabilities or (in_session and remote_sessions(name) is not None)
 
 
 def remote_sessions(name: str) -> RemoteSessions | None:
-    """The backend of this name if its workers belong to no machine of the user's.
+    """The backend with this name if its workers run on other machines, else None.
 
     Raises:
-        BackendUnavailable: it cannot be loaded.
+        BackendUnavailable: the backend cannot be loaded.
     """
     remote: RemoteSessions | None = _as(RemoteSessions, load(name))
     return remote
 
 
 def answer(backend: Backend, name: str, text: str, *, refused: str) -> None:
-    """Answer the question of a run; nothing if the backend's cells cannot ask."""
+    """Answer the question of a run, if cells of the backend can ask."""
     if isinstance(backend, Answers):
         backend.answer(name, text, refused=refused)
 
 
 def polled(backend: Backend) -> Callable[[float], bool] | None:
-    """`has_more` of a backend that has just submitted a run, if it can tell."""
+    """The `has_more` method of a backend that has just submitted a run, or None."""
     polls: Polls | None = _as(Polls, backend)
     return polls.has_more if polls is not None else None
 
 
 def runs(backend: Backend, settings: Settings) -> tuple[RemoteRun, ...] | None:
-    """The runs that the backend has, the newest first; None if it does not list them.
+    """The runs of the backend, newest first; None if it does not list them.
 
     Raises:
-        BackendError: the backend cannot be reached, or does not let the user list them.
+        BackendError: the backend cannot be reached, or the user is not allowed to list runs.
     """
     return backend.runs(settings) if isinstance(backend, Lists) else None
 
 
 def sessions(name: str, settings: Settings, *, all_namespaces: bool) -> tuple[RemoteSession, ...]:
-    """The sessions of every user that the backend of this name keeps.
+    """The sessions of all users on the backend with this name.
 
     Raises:
-        SpecError: it does not list them.
-        BackendError: it cannot be reached, or does not let the user list them.
+        SpecError: the backend does not list sessions.
+        BackendError: the backend cannot be reached, or the user is not allowed to list sessions.
     """
     backend = load(name)
     if isinstance(backend, ListsSessions):
@@ -585,13 +585,13 @@ def sessions(name: str, settings: Settings, *, all_namespaces: bool) -> tuple[Re
 
 
 def policy(backend: Backend, settings: Settings) -> PolicyText | None:
-    """The package policy of the backend; None if it keeps none."""
+    """The package policy of the backend; None if it does not provide any."""
     policies: Policies | None = _as(Policies, backend)
     return policies.policy(settings) if policies is not None else None
 
 
 def manual_stop_commands(backend: Backend, name: str) -> tuple[str, ...]:
-    """Commands for a terminal that stop the run; () if there are none, or it ends with this process."""
+    """The commands for a terminal that stop the run; () if there are none."""
     return backend.manual_stop_commands(name) if isinstance(backend, ManualStop) else ()
 
 
@@ -614,16 +614,16 @@ def names() -> tuple[str, ...]:
 
 
 def is_installed(name: str) -> bool:
-    """Whether there is a backend of this name."""
+    """Whether a backend with this name is installed."""
     return name in OURS or name in _installed()
 
 
 @functools.cache
 def load(name: str) -> Backend:
-    """The backend of that name; the same object for the whole process.
+    """The backend with this name; the same object for the whole process.
 
     Raises:
-        BackendUnavailable: it is not installed, cannot be imported, or is not a Backend.
+        BackendUnavailable: the backend is not installed, cannot be imported, or is not a Backend.
     """
     if not is_installed(name):
         error = unknown("backend", name, names())
@@ -646,7 +646,7 @@ def load(name: str) -> Backend:
 
 
 def _declare_settings() -> None:
-    """Declare the settings of the backends of other packages; one that cannot be loaded is left out."""
+    """Declare the settings of the backends of other packages, except those that cannot be loaded."""
     for name in _installed().keys() - OURS.keys():
         with contextlib.suppress(BackendUnavailable):
             backend = load(name)
@@ -658,10 +658,10 @@ settings_parser.on_unknown(_declare_settings)
 
 
 def used_settings(name: str) -> frozenset[str]:
-    """The settings that only some backends use, and this one does.
+    """The settings that this backend uses, of those that only some backends use.
 
     Raises:
-        BackendUnavailable: it cannot be loaded.
+        BackendUnavailable: the backend cannot be loaded.
     """
     own = (setting for setting, backend in settings_parser.OWN.items() if backend == name)
     return load(name).settings.union(own)
