@@ -1,8 +1,9 @@
-"""The local backend: the program in a process of this machine, with its own session, folder and environment.
+"""The local backend: it runs the program as a process on this machine, with its own session, folder and environment.
 
 Rules:
-- The kernel's packages and environment variables are not the cell's: what runs here runs the same on a cluster.
-- The supervisor holds one end of a pipe, the lifeline: when this process is killed, it ends the cell and itself.
+- The cell does not get the kernel's packages and environment variables, so that it behaves as it would on a cluster.
+- This process holds one end of a pipe, the lifeline. When it is killed, the supervisor notices, and ends the cell and
+  itself.
 """
 
 from __future__ import annotations
@@ -50,16 +51,17 @@ if TYPE_CHECKING:
 
 PREFIX = "local-"
 MIN_FREE = 2**30
-"""Bytes of free disk space below which installs are likely to fail."""
+"""With fewer free bytes on the disk, installs are likely to fail."""
 GRACE = 5.0
-"""Seconds that a stopped supervisor has to write its last records: its own steps take three."""
+"""Seconds in which a stopped supervisor can write its last records; it needs about three."""
 
 
 @frozen
 class _Launch:
     """How to start a supervisor.
 
-    `credentials` are variables for this process alone, `resources` its limits; `output` keeps omitted output.
+    `credentials` are environment variables only for this process, `resources` are its limits, and `output` is the
+    folder for omitted output.
     """
 
     program: Program
@@ -69,20 +71,20 @@ class _Launch:
     credentials: Mapping[str, str] = field(default_factory=dict)
     resources: Resources = field(default_factory=Resources)
     venv: Path | None = None
-    """Where a persistent environment is."""
+    """The path of a persistent environment."""
     is_spare: bool = False
-    """It waits on its stdin for the payload of a run."""
+    """Whether the process waits on stdin for the payload of a run."""
 
     @property
     def spare_key(self) -> tuple[object, ...]:
-        """Launches with equal keys can use the same spare process, if they are of the same time."""
+        """Launches with equal keys can use the same spare process."""
         return self.program.guest, self.python, self.store, tuple(sorted(os.environ.items()))
 
     def start(self) -> _Supervisor:
         """Start the process.
 
         Raises:
-            BackendUnavailable: there is no space for its folder, or it cannot be started.
+            BackendUnavailable: the process cannot be started, or there is no space for its folder.
         """
         source = self.program.prestart_source if self.is_spare else self.program.source
         source = local_limits.prelude(self.resources) + source
@@ -113,9 +115,9 @@ class _Launch:
         return _Supervisor(launch=self, process=process, folder=folder, lifeline=lifeline, key=self.spare_key)
 
     def adopt(self) -> _Supervisor | None:
-        """The process that was started before this launch was known; None if there is none that fits.
+        """The process that was started in advance (prestart.py); None if there is none that fits.
 
-        If there is none, the next `uv-argo run` is to have one.
+        If there is none, record how to start one for the next `uv-argo run`.
         """
         guest = self.store / "guest" / self.program.digest
         origin = (self.python, str(guest), str(self.store), dict(os.environ))
@@ -138,7 +140,7 @@ class _Launch:
         return supervisor
 
     def _spawn(self, command: list[str], folder: Path) -> tuple[subprocess.Popen[bytes], int]:
-        """The process, and the end of its lifeline to hold: the operating system closes it when this process ends."""
+        """The process, and our end of its lifeline, which the operating system closes when this process ends."""
         read_end, write_end = os.pipe()
         try:
             with (folder / "supervisor.err").open("wb") as err:
@@ -170,7 +172,7 @@ class _Launch:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class _Supervisor:
-    """A supervisor process; a spare one has no run yet."""
+    """A supervisor process; a spare one does not have a run yet."""
 
     launch: _Launch
     process: subprocess.Popen[bytes] | prestart.Process
@@ -179,15 +181,15 @@ class _Supervisor:
     key: tuple[object, ...]
     stopping: bool = False
     has_exited: bool = False
-    """It wrote its last record, or is gone: nothing of the run uses its folder any more."""
+    """Whether it wrote its last record or ended, so that the run no longer uses its folder."""
 
     @property
     def was_spare(self) -> bool:
-        """Whether it was started before its run was known."""
+        """Whether it was started as a spare process."""
         return self.launch.is_spare
 
     def hand_over(self, launch: _Launch) -> bool:
-        """Give a waiting process the payload of a run; False if it cannot take it."""
+        """Send the payload of a run to a spare process; False if this fails."""
         if self.key != launch.spare_key or self.process.poll() is not None or self.process.stdin is None:
             return False
         try:
@@ -203,25 +205,25 @@ class _Supervisor:
         """Start the run again in a new process, after the spare one was killed before it wrote anything.
 
         Raises:
-            BackendUnavailable: it cannot be started.
+            BackendUnavailable: the process cannot be started.
         """
         self.close()
         return replace(self.launch, is_spare=False).start()
 
     def end_message(self, code: int) -> str:
-        """Why the process ended, unless its log has a last record that tells it."""
+        """Why the process ended; "" if its log should have the reason."""
         number = -code if code < 0 else code - 128
-        # The cell chose any other status above 128, and its own record has it.
+        # Any other status above 128 is the cell's own exit status, which is in its last record.
         if number in set(signal.Signals):
             return f"the supervisor process was ended by {signal.Signals(number).name}"
         if code == 0:
             return ""
         try:
             text = (self.folder / "supervisor.err").read_text(encoding="utf-8", errors="replace").strip()
-        except OSError:  # the cell may remove the folder of its run
+        except OSError:  # the cell can remove the folder of its run
             return ""
         line = text.rsplit("\n", 1)[-1]
-        # Before its first record, a full disk is the only error that a user can do something about.
+        # A full disk is the only error before the first record that a user can fix.
         return (
             f"{line}; free some space, or set UV_ARGO_HOME to a folder on another disk"
             if "[Errno 28]" in line
@@ -229,7 +231,7 @@ class _Supervisor:
         )
 
     def close(self) -> None:
-        """Kill it if it lives, and remove its folder."""
+        """Kill the process if it is running, and remove its folder."""
         _kill(self.process)
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe:
@@ -241,9 +243,9 @@ class _Supervisor:
 
 
 class LocalBackend:
-    """Runs programs in processes of this machine (Linux, macOS).
+    """Runs programs as processes on this machine (Linux, macOS).
 
-    After `warm` a spare process waits, with its Python started and nothing of any run in it.
+    After `warm`, a spare process waits for the next run: its Python has started, and it has no data of any run.
     """
 
     capabilities = Capability.DETACH | Capability.LOCAL
@@ -253,10 +255,10 @@ class LocalBackend:
     def __init__(self, store: Path | None = None) -> None:
         self._store = store
         self._lock = threading.Lock()
-        """Guards the attributes below: runs are submitted, followed and deleted by different threads."""
+        """Guards the attributes below, because different threads submit, follow and delete runs."""
         self._runs: dict[str, _Supervisor] = {}
         self._ending: list[_Supervisor] = []
-        """What is being deleted, by a thread that does not outlive this process."""
+        """Supervisors that are being deleted, by a daemon thread."""
         self._spare: _Supervisor | None = None
         atexit.register(self._remove_folders)
 
@@ -264,15 +266,15 @@ class LocalBackend:
         """A Python of this machine.
 
         Raises:
-            SpecError: this machine has no such Python, or it cannot be installed.
+            SpecError: this machine does not have the Python, or it cannot be installed.
         """
         return interpreters.find(spec.python, download=spec.settings.python_downloads == "automatic")
 
     def image(self, spec: RunSpec) -> str:
-        """An empty string: there are no images.
+        """An empty string, because there are no images.
 
         Raises:
-            SpecError: the setting `base` names an image.
+            SpecError: the setting `base` is an image.
         """
         if spec.settings.base not in ("", "own"):
             raise SpecError(
@@ -285,7 +287,7 @@ class LocalBackend:
         """Start the process; its name is "local-" and the run's id.
 
         Raises:
-            BackendUnavailable: this machine is a Windows machine, or the process cannot be started.
+            BackendUnavailable: this is Windows, or the process cannot be started.
         """
         if sys.platform == "win32":
             raise BackendUnavailable(
@@ -309,10 +311,10 @@ class LocalBackend:
         return Submission(name=name)
 
     def start_worker(self, program: Program, spec: RunSpec, options: WorkerOptions) -> str:
-        """Start the worker of a session, which outlives this process unless it is bound; its socket's path.
+        """Start the worker of a session, which outlives this process unless it is bound; return its socket's path.
 
         Raises:
-            BackendUnavailable: this machine is a Windows machine, or the worker cannot be started.
+            BackendUnavailable: this is Windows, or the worker cannot be started.
         """
         python = interpreters.find(spec.python).path
         credentials = indexes.credentials(spec.settings)
@@ -323,16 +325,16 @@ class LocalBackend:
         """A connection to the socket at this path.
 
         Raises:
-            OSError: nothing listens there.
+            OSError: no worker listens on this socket.
         """
         connection: socket.socket = _local_worker().connect(address)
         return connection
 
     def find(self, name: str, settings: Settings) -> None:
-        """None: a run ends with the process that started it."""
+        """None, because a run ends with the process that started it."""
 
     def watch(self, name: str, *, follow: bool = True) -> Iterator[str | NodePhase]:  # noqa: ARG002 - always to the end
-        """The log as it is written, then how the supervisor ended."""
+        """The log as it is written, then the phase in which the supervisor ended."""
         supervisor = self._runs.get(name)
         if supervisor is None:
             yield events.NodePhase(phase="Error", message=f"no process of this kernel is named {name}", t=time.time())
@@ -344,18 +346,18 @@ class LocalBackend:
             supervisor.has_exited = '"exit"' in text and bool(events.exit_reason(text, supervisor.launch.program.nonce))
             yield text
         if supervisor.was_spare and not has_output and not supervisor.stopping:
-            # It was killed while it waited: without its first record, nothing of the cell has run.
+            # The spare process was killed while it waited. Without a first record, the cell has not started.
             supervisor = supervisor.restart()
             with self._lock:
                 self._runs[name] = supervisor
             yield from _read(supervisor.process)
         code = supervisor.process.wait()
-        supervisor.has_exited = True  # also if it was killed before its last record
+        supervisor.has_exited = True  # even if it was killed before its last record
         phase = "Succeeded" if code == 0 else "Failed"
         yield events.NodePhase(phase=phase, message=supervisor.end_message(code), t=time.time())
 
     def stop(self, name: str) -> None:
-        """Tell the supervisor to end the cell; kill it if it does not end in time."""
+        """Signal the supervisor to end the cell; kill the supervisor if it does not end in time."""
         supervisor = self._runs.get(name)
         if supervisor is None or supervisor.process.poll() is not None:
             return
@@ -368,7 +370,7 @@ class LocalBackend:
             timer.start()
 
     def delete(self, name: str) -> None:
-        """Kill the process if it runs, and remove its folder."""
+        """Kill the process if it is running, and remove its folder."""
         with self._lock:
             supervisor = self._runs.pop(name, None)
             if supervisor is None:
@@ -379,7 +381,7 @@ class LocalBackend:
             self._ending.remove(supervisor)
 
     def checks(self, spec: RunSpec) -> Iterator[Check]:
-        """uv, the Python, and disk space for environments."""
+        """Check uv, the Python, and the disk space for environments."""
         try:
             uv = subprocess.run([find_uv_bin(), "--version"], capture_output=True, text=True, check=True, timeout=60)
             yield Check(name="uv", outcome="ok", message=uv.stdout.strip())
@@ -409,11 +411,11 @@ class LocalBackend:
             )
 
     def run_checks(self, name: str) -> Iterator[Check]:  # noqa: ARG002 - the protocol's signature
-        """None: the run itself shows everything."""
+        """No checks, because the run itself shows all problems."""
         yield from ()
 
     def warm(self, guest: str, spec: RunSpec) -> None:
-        """Start a spare process for such a run, unless there is one, or the run needs a process of its own."""
+        """Start a spare process for such a run, unless there is one, or the run cannot use a spare process."""
         with self._lock:
             has_spare = self._spare is not None
         if has_spare or _needs_own_process(spec) or sys.platform == "win32":
@@ -424,17 +426,17 @@ class LocalBackend:
             launch = _Launch(program=program, python=python, store=self._store_folder(), is_spare=True)
             spare = launch.adopt() or launch.start()
         except (BackendUnavailable, SpecError):
-            return  # the next run starts its own process, and reports what is wrong
+            return  # the next run starts its own process, and reports the error
         with self._lock:
             extra = self._spare
             self._spare = spare
         if extra is not None:
-            extra.close()  # another thread has started one meanwhile
+            extra.close()  # another thread has started one in the meantime
 
     def _remove_folders(self) -> None:
-        """At the end of this process, remove the folders of the ended runs that nothing has deleted yet."""
+        """At the end of this process, remove the folders of ended runs that were not deleted yet."""
         with self._lock:
-            supervisors = (*self._runs.values(), *self._ending)  # the threads of runs still delete theirs
+            supervisors = (*self._runs.values(), *self._ending)  # threads of runs can still be deleting theirs
         for supervisor in supervisors:
             if supervisor.has_exited:
                 shutil.rmtree(supervisor.folder, ignore_errors=True)
@@ -443,7 +445,7 @@ class LocalBackend:
         return self._store or paths.cache_dir() / "store"
 
     def _use_spare(self, launch: _Launch) -> _Supervisor | None:
-        """The spare process with the run handed over; None if there is none that fits."""
+        """The spare process, after sending it the run; None if there is none that fits."""
         with self._lock:
             spare, self._spare = self._spare, None
         if spare is not None and not spare.hand_over(launch):
@@ -459,7 +461,7 @@ def _local_worker() -> ModuleType:
 
 
 def _needs_own_process(spec: RunSpec) -> bool:
-    """Whether the run has variables or limits that must exist when its Python starts, or credentials of its own."""
+    """Whether a spare process cannot run this, because its variables or limits must exist when Python starts."""
     settings = spec.settings
     has_variables = settings.variables or settings.secret_env or indexes.credentials(settings)
     return bool(has_variables or spec.resources != Resources() or settings.environment == "persistent")
@@ -473,8 +475,8 @@ def _persistent_venv(settings: Settings, run_id: str) -> Path | None:
 
 
 def _read(process: subprocess.Popen[bytes] | prestart.Process) -> Iterator[str]:
-    """What the process writes, in whole lines; the last one may lack its newline."""
-    assert process.stdout is not None  # noqa: S101 - it was started with a pipe
+    """The output of the process in whole lines; the last one may lack its newline."""
+    assert process.stdout is not None  # noqa: S101 - started with a pipe
     return whole_lines(iter(functools.partial(os.read, process.stdout.fileno(), 1 << 18), b""))
 
 

@@ -1,7 +1,7 @@
-"""Resources of a local run as limits of its processes, where a process can limit itself (Linux).
+"""Apply the resources of a local run as limits of its processes, on systems where a process can limit itself (Linux).
 
-Memory is what each process may allocate (RLIMIT_DATA), so that Python raises MemoryError: the address space as a limit
-would also count what libraries only reserve. CPUs are some of this process's own, chosen at random for each run.
+The limit on memory is RLIMIT_DATA for each process, so that Python raises MemoryError. A limit on the address space
+would also count memory that libraries only reserve. The CPUs are a random choice among those of this process.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ except (OSError, ValueError):
 
 
 def prelude(resources: Resources) -> str:
-    """What a program runs first, so that all its processes have the limits; "" without limits."""
+    """Code that sets the limits for a program and all its processes; "" without limits."""
     if sys.platform != "linux" or not (resources.memory or resources.cpu):
         return ""
     available = sorted(os.sched_getaffinity(0))

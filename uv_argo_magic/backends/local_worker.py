@@ -1,8 +1,8 @@
-"""Starts the worker of a session as a process of this machine, and connects to it.
+"""Start the worker of a session as a process on this machine, and connect to it.
 
 Rules:
-- The worker belongs to no kernel: it gets no descriptor of this process but the one that tells when it listens.
-- Its socket is in a folder that only this user can enter, under a name that is not in use.
+- The worker is independent of the kernel. It inherits only one file descriptor, which signals that it listens.
+- Its socket has an unused name in a folder that only this user can access.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ def start(
     credentials: Mapping[str, str],
     resources: Resources,
 ) -> str:
-    """Start a worker with this Python; the path of its socket, on which it listens.
+    """Start a worker with this Python; return the path of the socket on which it listens.
 
     Raises:
-        BackendUnavailable: it cannot be started.
+        BackendUnavailable: the worker cannot be started.
     """
     if sys.platform == "win32":
         raise BackendUnavailable("sessions on this machine do not support Windows", hint="Run Jupyter in WSL.")
@@ -86,7 +86,7 @@ def _spawn(
     """Start the process, and wait until it listens.
 
     Raises:
-        OSError: it has ended before.
+        OSError: the process ended before that.
     """
     read_end, write_end = os.pipe()
     try:
@@ -114,7 +114,7 @@ def _spawn(
             )
         os.close(write_end)
         write_end = -1
-        process.wait()  # it leaves at once; the worker is a process of its own
+        process.wait()  # it exits at once; the worker is a separate process
         if not select.select([read_end], [], [], START_SECONDS)[0] or not os.read(read_end, 16):
             raise OSError("it ended while starting")
     finally:
@@ -127,7 +127,7 @@ def connect(address: str) -> socket.socket:
     """A connection to a worker's socket.
 
     Raises:
-        OSError: nothing listens there.
+        OSError: no worker listens on this socket.
     """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

@@ -1,12 +1,13 @@
-"""Start the process of `uv-argo run` before our modules are imported: both take about as long.
+"""Start the process of `uv-argo run` before our modules are imported, because both take about the same time.
 
-What is started is what local.py calls a spare: a supervisor that waits on its stdin, with nothing of a run in it. It
-ends by itself when this process ends without using it.
+The process is a spare one, as in local.py: a supervisor that waits on its stdin and has no data of a run. It exits if
+this process ends without using it.
 
 Rules:
-- Imports `os`, `sys` and a table of names: `subprocess` and `pathlib` would take as long as the start of a Python.
-- Only what an earlier run left on disk is used, so that nothing has to be found out first. What does not fit is not
-  started, or is ended by `end_unused`; the run then starts its own process.
+- This module imports only `os`, `sys` and a table of names, since importing `subprocess` and `pathlib` would take as
+  long as starting Python.
+- It uses only information that an earlier run left on disk. If that does not fit, no process is started, or
+  `end_unused` ends it; the run then starts its own process.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import sys
 
 from uv_argo_magic.core.spec.uv_environ import uv_process_environ
 
-TYPE_CHECKING = False  # `typing` is one of the imports to come before
+TYPE_CHECKING = False  # `typing` would take too long to import
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -30,15 +31,15 @@ sys.path.insert(0, guest)
 from uv_argo_guest import supervisor
 supervisor.main(b"", guest)
 """
-"""What `Program.prestart_source` does when the store has the guest, whose folder is the last argument."""
+"""The equivalent of `Program.prestart_source` if the store has the guest; the last argument is the guest's folder."""
 ELSEWHERE = ("KUBERNETES_SERVICE_HOST", "UV_ARGO_NAMESPACE", "UV_ARGO_PYTHON")
-"""Variables with which a run may need another process."""
+"""If one of these variables is set, the run may need a different process."""
 USUAL = frozenset({"-d", "--deps", "-r", "--requirements", "--env-file", "--set", "--timeout", "--upgrade"})
-"""Options of `run` with which it most likely uses the process."""
+"""Options of `run` that do not prevent it from using the process."""
 
 
 class Process:
-    """What local.py needs of a `subprocess.Popen`."""
+    """The part of `subprocess.Popen` that local.py uses."""
 
     def __init__(self, pid: int, stdin: int, stdout: int) -> None:
         self.pid = pid
@@ -48,7 +49,7 @@ class Process:
         self._waits = _thread.allocate_lock()
 
     def poll(self) -> int | None:
-        """The exit status, negative for a signal; None while it lives, or another thread waits for it."""
+        """The exit status, negative for a signal; None while the process runs, or another thread waits for it."""
         if self._waits.acquire(blocking=False):
             try:
                 self._reap(os.WNOHANG)
@@ -57,21 +58,21 @@ class Process:
         return self.returncode
 
     def wait(self) -> int:
-        """Wait for its end; the exit status."""
+        """Wait for the end of the process, and return the exit status."""
         with self._waits:
             return self._reap(0) or 0
 
     def send_signal(self, number: int) -> None:
-        """Signal it, unless it has ended.
+        """Signal the process, unless it has ended.
 
         Raises:
-            ProcessLookupError: it ends just now.
+            ProcessLookupError: the process has just ended.
         """
         if self.poll() is None:
             os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """Kill it, unless it has ended."""
+        """Kill the process, unless it has ended."""
         self.send_signal(9)
 
     def _reap(self, options: int) -> int | None:
@@ -83,11 +84,11 @@ class Process:
 
 
 class Waiting:
-    """A waiting supervisor: what it was started from, its process and folder, and the end of its lifeline to hold."""
+    """A waiting supervisor: its origin, its process, its folder, and our end of its lifeline."""
 
     def __init__(self, origin: tuple[str, str, str], process: Process, folder: str, lifeline: int) -> None:
         self.origin = (*origin, dict(os.environ))
-        """Its Python, the folders of the guest and of the store, and the environment."""
+        """The Python, the folders of the guest and of the store, and the environment variables."""
         self.process = process
         self.folder = folder
         self.lifeline = lifeline
@@ -95,11 +96,11 @@ class Waiting:
 
 _waiting: list[Waiting] = []
 _files: list[str] = []
-"""Where to write how a supervisor is started; empty if this process is not to be started sooner next time."""
+"""The file in which to record how to start a supervisor next time; empty if this is not wanted."""
 
 
 def begin(argv: Sequence[str]) -> None:
-    """Start the process if this command line seems to be a run on this machine like an earlier one."""
+    """Start the process if the command line looks like a run on this machine, similar to an earlier one."""
     environ = os.environ
     if os.name != "posix" or not _is_usual(argv) or environ.get("UV_ARGO_BACKEND", "local") != "local":
         return
@@ -113,18 +114,18 @@ def begin(argv: Sequence[str]) -> None:
         if stamp == _stamp() and python == _python() and os.path.isdir(guest) and os.path.isfile(uv):
             _waiting.append(_start(environ, python, guest, store, uv))
     except (OSError, ValueError, NotImplementedError):
-        return  # there is no such file yet, or no space: the run finds out what is wrong
+        return  # there is no such file yet, or no space; the run reports errors
 
 
 def _start(environ: Mapping[str, str], python: str, guest: str, store: str, uv: str) -> Waiting:
-    """Start the process in a folder of its own.
+    """Start the process in a new folder.
 
     Raises:
-        OSError: it cannot be started, or this process was started without one of the three standard streams.
-        NotImplementedError: the system's C library starts no sessions.
+        OSError: the process cannot be started, or this process lacks one of the three standard streams.
+        NotImplementedError: the system's C library cannot start a process in a new session.
     """
     for fd in range(3):
-        os.fstat(fd)  # else a pipe would have its number
+        os.fstat(fd)  # otherwise a pipe would get its number
     folder = _new_folder(environ)
     try:
         variables = environment(environ, store=store, folder=folder, uv=uv)
@@ -138,11 +139,11 @@ def _start(environ: Mapping[str, str], python: str, guest: str, store: str, uv: 
 
 
 def _is_usual(argv: Sequence[str]) -> bool:
-    """Whether this runs something here, with the Python of this process."""
+    """Whether this is a run on this machine with the default Python."""
     if len(argv) < 2 or argv[0] != "run":
         return False
     for word in argv[1:]:
-        if word == "--":  # what follows are arguments of the script
+        if word == "--":  # arguments of the script follow
             break
         if word.startswith("-") and word not in USUAL:
             return False
@@ -150,12 +151,12 @@ def _is_usual(argv: Sequence[str]) -> bool:
 
 
 def take() -> Waiting | None:
-    """The process that was started, once; the caller ends it."""
+    """Return the started process to a caller, who then has to end it; None if there is none, or it was taken."""
     return _waiting.pop() if _waiting else None
 
 
 def end_unused() -> None:
-    """End the process if no run has taken it; it removes its folder."""
+    """Let the process exit if no run has taken it; it removes its folder."""
     unused = take()
     if unused is not None:
         os.close(unused.lifeline)
@@ -165,19 +166,19 @@ def end_unused() -> None:
 
 
 def record(*, python: str, guest: str, store: str, uv: str) -> tuple[str, str] | None:
-    """(file, text) to write for the next process; None if it is not to be written."""
+    """(file, text) to write for the next `uv-argo run`; None if nothing is to be written."""
     if not _files:
         return None
     return _files.pop(), f"{_stamp()}\n{python}\n{guest}\n{store}\n{uv}"
 
 
 def environment(environ: Mapping[str, str], *, store: str, folder: str, uv: str) -> dict[str, str]:
-    """The variables of a supervisor; uv's own settings must not change what was resolved without them."""
+    """The environment variables of a supervisor, without the user's uv settings, which a resolution ignores too."""
     return uv_process_environ(environ) | {"UV_ARGO_STORE": store, "UV_ARGO_RUN": folder, "UV_ARGO_UV": uv}
 
 
 def _spawn(command: list[str], folder: str, environ: Mapping[str, str]) -> tuple[Process, int]:
-    """The process, in a session of its own, and the end of its lifeline to hold."""
+    """Start the process in its own session; return it with our end of its lifeline."""
     theirs, stdin = os.pipe()
     stdout, output = os.pipe()
     held, lifeline = os.pipe()
@@ -198,7 +199,7 @@ def _spawn(command: list[str], folder: str, environ: Mapping[str, str]) -> tuple
 
 
 def _file(environ: Mapping[str, str]) -> str:
-    """Where the record is: in our cache, which is found without its library."""
+    """The path of the record in our cache folder, which is computed without importing its library."""
     home = environ.get("UV_ARGO_HOME")
     if home:
         return os.path.join(os.path.abspath(os.path.expanduser(home)), "cache", "prestart")
@@ -206,19 +207,19 @@ def _file(environ: Mapping[str, str]) -> str:
 
 
 def _stamp() -> str:
-    """Differs once a file of the guest has changed."""
+    """A text that changes if a file of the guest changes."""
     with os.scandir(GUEST) as found:
         stats = sorted((item.name, item.stat()) for item in found if item.name.endswith(".py"))
     return " ".join([GUEST, *(f"{name}:{stat.st_size}:{stat.st_mtime_ns}" for name, stat in stats)])
 
 
 def _python() -> str:
-    """The Python that runs cells by default (uv/interpreters.py)."""
+    """The default Python for cells (uv/interpreters.py)."""
     return getattr(sys, "_base_executable", None) or sys.executable
 
 
 def _new_folder(environ: Mapping[str, str]) -> str:
-    """A private folder, without `tempfile`, which is imported later."""
+    """Create a private folder, without importing `tempfile`."""
     folder = os.path.join(environ.get("TMPDIR") or "/tmp", f"uv-argo-{os.urandom(6).hex()}")  # noqa: S108 - a new one
     os.mkdir(folder, 0o700)
     return folder
