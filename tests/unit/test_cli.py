@@ -87,10 +87,12 @@ def test_a_streamer_prints_each_output_once():
     state = fold([ev.Lines(text="a\n")])
     streamer.update(state)
     streamer.update(state)
-    state = fold([ev.Lines(text="b\n"), ev.ClearOutput(boot="b", n=3, t=1.0)], state)
+    note = ev.Note(boot="b", n=4, t=1.0, text="the environment\nstays")
+    state = fold([ev.Lines(text="b\n"), ev.ClearOutput(boot="b", n=3, t=1.0), note], state)
+    streamer.update(state)
     streamer.update(state)
     assert out.getvalue() == "a\nb\n"
-    assert err.getvalue() == ""
+    assert err.getvalue() == "uv-argo: the environment stays\n"
 
 
 def test_run_reads_stdin(engine, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
+from uv_argo_magic.core import humanize
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import Gap, Restarted
 from uv_argo_magic.core.view import messages, run_text
@@ -27,6 +28,7 @@ class Streamer:
         self._on_broken = on_broken
         self._outputs = 0
         self._installed = 0
+        self._notes = 0
         self._note = ""
         self.broken: OSError | None = None
 
@@ -46,9 +48,12 @@ class Streamer:
                 self._err.write(f"uv-argo: {note}\n")
         for text in state.install_log[self._installed :]:
             self._err.write(text if text.endswith("\n") else text + "\n")
+        for note in state.notes[self._notes :]:
+            self._err.write(f"uv-argo: {humanize.one_line(note, 500)}\n")
         for output in state.outputs[self._outputs :]:
             self._print(output)
-        self._installed, self._outputs = len(state.install_log), len(state.outputs)
+        self._installed, self._notes = len(state.install_log), len(state.notes)
+        self._outputs = len(state.outputs)
         self._out.flush()
         self._err.flush()
 
