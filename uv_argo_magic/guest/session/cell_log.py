@@ -15,6 +15,7 @@ from ..log_writer import Log
 
 IN_MEMORY = 64 * 1024  # bytes; more are in the file
 MOST = 64 << 20  # bytes of one log, and of all logs that are kept
+MOST_IN_MEMORY = 4 << 20  # bytes of one log on a full disk
 PIECE = 1 << 20
 LONGEST_KEPT = 1 << 19  # bytes of records that were kept, in one answer
 OUTPUT = frozenset(("text", "display", "result", "clear", "uv", "progress", "heartbeat", "snapshot"))
@@ -216,4 +217,4 @@ class CellLog(Log):
 
     def _stay_in_memory(self):
         self.in_memory = sys.maxsize
-        self.most = min(self.most, 4 << 20)
+        self.most = min(self.most, MOST_IN_MEMORY)
