@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-import yaml
 
 from uv_argo_magic.commands import export
 from uv_argo_magic.core.commands.table import read_argv
@@ -72,16 +71,6 @@ def test_a_run_is_printed_or_written_as_a_script(history, keep, tmp_path):
     kept(history, "--to", "x.py")
 
 
-def test_a_run_is_written_as_a_workflow_with_its_own_lock(history, keep, tmp_path):
-    keep(backend="argo", python="3.11", resources=Resources(memory="2Gi"))
-    assert kept(history, "--to", "x.yaml", "--set", "namespace=other", "--set", "ttl=60").startswith("x.yaml: kubectl")
-    made = yaml.safe_load((tmp_path / "x.yaml").read_text())
-    script = made["spec"]["templates"][0]["script"]
-    assert (script["image"], script["resources"]["limits"]["memory"]) == ("example.com/uv:1", "2Gi")
-    assert made["spec"]["ttlStrategy"]["secondsAfterCompletion"] == 60
-    assert (tmp_path / "x.yaml").read_text().startswith("# Exported by uv-argo-magic: the run r1.\n")
-
-
 def test_what_was_resolved_over_there_is_pinned_by_what_was_installed(history, keep):
     hello = {"protocol": 1, "python": "3.12.4", "pid": 1, "host": "h", "platform": "Linux"}
     keep(Unresolved(lines=("numpy>=2",), reason="no index"), log=write(("hello", hello), nonce="n"))
@@ -130,12 +119,6 @@ def test_what_cannot_be_written_is_refused(history, keep, tmp_path, fields, word
         kept(history, *words)
     assert caught.value.hint
     assert sorted(path.name for path in tmp_path.glob("*.*")) == ["bytes.py", "folder.py", "mine.py"]
-
-
-def test_values_that_are_not_kept_can_be_given_again(history, keep, tmp_path):
-    keep(backend="argo", python="3.11", settings={"variables": (("A", "swordfish"),)})
-    kept(history, "--to", "x.yaml", "--set", "variables=A=2")
-    assert "swordfish" not in (tmp_path / "x.yaml").read_text()
 
 
 def test_a_run_that_cannot_be_read_is_an_error(history, keep):
