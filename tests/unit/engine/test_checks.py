@@ -59,12 +59,15 @@ def test_without_checks_nothing_is_refused():
 def calls(*methods):
     """The modules of the package that call one of these, each named as it is written: `backend.submit`."""
     root = Path(uv_argo_magic.__file__).parent
+    names = {method.rpartition(".")[2] for method in methods}
     for path in root.rglob("*.py"):
         source = path.read_text(encoding="utf-8")
-        if any(method.rpartition(".")[2] in source for method in methods):
+        if any(f".{name}(" in source for name in names):
             for node in ast.walk(ast.parse(source)):
-                if isinstance(node, ast.Call) and ast.unparse(node.func) in methods:
-                    yield path.relative_to(root).as_posix()
+                match node:
+                    case ast.Call(func=ast.Attribute(attr=name) as method) if name in names:
+                        if ast.unparse(method) in methods:
+                            yield path.relative_to(root).as_posix()
 
 
 def test_one_module_builds_programs_and_two_submit_them():
