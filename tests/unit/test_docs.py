@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import get_args, get_type_hints
 
-import pytest
+from support.cases import each
 
 from uv_argo_magic.core.commands import table
 from uv_argo_magic.core.policy import rules
@@ -39,7 +39,7 @@ def links() -> list[tuple[Path, str]]:
     ]
 
 
-@pytest.mark.parametrize(("path", "link"), links(), ids=lambda value: getattr(value, "name", value))
+@each(("path", "link"), links())
 def test_a_link_leads_to_a_file_and_a_heading(path, link):
     name, _, anchor = link.partition("#")
     target = path.parent / name if name else path

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from support.cases import each
 
 from uv_argo_magic.core import humanize
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "said"),
     [
         (0, "0.00 s"), (0.314, "0.31 s"), (12.34, "12.3 s"), (59.94, "59.9 s"), (59.97, "1 min 0 s"),
@@ -18,7 +19,7 @@ def test_seconds_for_people(value, said):
     assert humanize.seconds(value) == said
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "text"),
     [(86400, "1 day"), (7200, "2 hours"), (1800, "30 minutes"), (90, "90 seconds"), (0.5, "0.5 seconds")],
 )
@@ -38,7 +39,7 @@ def test_counts_have_their_plural_and_their_commas():
     assert [humanize.count(n, "line") for n in (0, 1, 998000)] == ["0 lines", "1 line", "998,000 lines"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("number", "said"),
     [
         (0, ""), (-1, ""), (512, "512 B"), (8300, "8.3 kB"), (130_000, "130 kB"), (16_600_000, "16.6 MB"),

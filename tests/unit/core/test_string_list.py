@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+from support.cases import each
 
 from uv_argo_magic.core import string_list
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "items"),
     [
         ('["a", "b"]', ["a", "b"]),
@@ -28,7 +29,7 @@ def test_a_list_is_found_with_its_end(text, items):
     assert found[1] == 2 + len(text)
 
 
-@pytest.mark.parametrize("text", ["[a]", "['a'", "['a' 'b']", "['a\n']", "x", "[" * 9999])
+@each("text", ["[a]", "['a'", "['a' 'b']", "['a\n']", "x", "[" * 9999])
 def test_what_is_not_a_list_is_not_found(text):
     assert string_list.find(text, 0) is None
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+from support.cases import each
 
 from uv_argo_magic.core import suggest
 
 KNOWN = ("backend", "deps", "logs", "numpy", "panel", "push", "requirements", "run_timeout", "runs", "tqdm")
 
 
-@pytest.mark.parametrize(
+@each(
     ("word", "name"),
     [
         ("tqmd", "tqdm"),
@@ -37,7 +37,7 @@ def test_a_beginning_that_several_names_have_suggests_none():
     assert suggest.nearest("x", ()) == ""
 
 
-@pytest.mark.parametrize(
+@each(
     ("left", "right", "slips"),
     [("", "", 0), ("", "ab", 2), ("ab", "ba", 1), ("abc", "acb", 1), ("kitten", "sitting", 3), ("ca", "abc", 3)],
 )

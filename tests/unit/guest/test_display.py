@@ -6,6 +6,7 @@ import json
 
 import pytest
 from IPython.core.formatters import DisplayFormatter
+from support.cases import each
 
 from uv_argo_magic.core.protocol import events
 from uv_argo_magic.guest.display import Displays, FormatterWarning
@@ -75,8 +76,8 @@ SAME = [
 FILTERS = [{}, {"include": ["text/html"]}, {"exclude": ["text/plain"]}, {"include": ["application/x"]}]
 
 
-@pytest.mark.parametrize("kinds", FILTERS, ids=str)
-@pytest.mark.parametrize("value", SAME, ids=range(len(SAME)))
+@each("kinds", FILTERS)
+@each("value", SAME)
 def test_the_bundle_is_the_one_ipython_makes(displays, value, kinds):
     assert displays.bundle(value, **kinds) == DisplayFormatter().format(value, **kinds)
 

@@ -5,7 +5,7 @@ import json
 import linecache
 import sys
 
-import pytest
+from support.cases import each
 
 from uv_argo_magic.guest.exceptions import MAX_EXCEPTIONS, describe
 
@@ -124,7 +124,7 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("cell", HOSTILE, ids=range(len(HOSTILE)))
+@each("cell", HOSTILE)
 def test_whatever_the_exception_does_something_is_told(cell):
     data = describe_cell(cell)
     assert data["ename"]

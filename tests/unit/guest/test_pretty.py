@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from IPython.lib import pretty as theirs
+from support.cases import each
 
 from uv_argo_magic.guest.pretty import pretty
 
@@ -148,7 +149,7 @@ TABLE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("value", TABLE, ids=lambda value: type(value).__name__)
+@each("value", TABLE)
 def test_the_text_is_ipythons(value):
     assert pretty(value) == theirs.pretty(value)
 

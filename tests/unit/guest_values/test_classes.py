@@ -8,6 +8,7 @@ import json
 import sys
 
 import pytest
+from support.cases import each
 
 from uv_argo_magic.core.protocol import values
 from uv_argo_magic.errors import ProtocolError
@@ -93,7 +94,7 @@ CHANGES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=str)
+@each("change", CHANGES)
 def test_a_forged_instance_is_refused(change):
     tree = json.loads(values.encode("x", Point(1), LIMIT)) | change
     with pytest.raises(ProtocolError):

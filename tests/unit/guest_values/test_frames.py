@@ -9,6 +9,7 @@ import zoneinfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cases import each
 
 from uv_argo_magic.core.protocol import values
 from uv_argo_magic.errors import ProtocolError
@@ -95,7 +96,7 @@ def column(name, size):
     return COLUMNS[name](size)
 
 
-@pytest.mark.parametrize("size", SIZES)
+@each("size", SIZES)
 @pytest.mark.parametrize("name", COLUMNS)
 def test_a_column_keeps_its_dtype_and_values(name, size):
     made = column(name, size)
@@ -179,11 +180,7 @@ def test_strings_of_pandas_2_become_str_and_str_becomes_object_in_pandas_2(monke
         assert values.decode(text).dtype == "str"
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"ends": [0, 5]}, {"ends": [1, 2]}, {"ends": []}, {"mask": [True]}, {"v": "gA=="}],
-    ids=str,
-)
+@each("change", [{"ends": [0, 5]}, {"ends": [1, 2]}, {"ends": []}, {"mask": [True]}, {"v": "gA=="}])
 def test_forged_strings_are_refused(change):
     tree = json.loads(values.encode("x", pd.Series(["a", "b"], dtype=object), LIMIT))
     for key, value in change.items():

@@ -8,6 +8,7 @@ import threading
 import types
 
 import pytest
+from support.cases import each
 
 from uv_argo_magic.guest_values import pickles
 from uv_argo_magic.values import pickling, sealed
@@ -51,7 +52,7 @@ UNPICKLABLE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("value", "message"), UNPICKLABLE, ids=[message for _, message in UNPICKLABLE])
+@each(("value", "message"), UNPICKLABLE)
 def test_what_cannot_be_pickled_is_named_down_to_the_attribute(value, message):
     with pytest.raises(pickles.Unpicklable) as failed:
         pickles.dump_or_explain("x", value, pickling.load_cloudpickle)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from support.cases import each
 
 from uv_argo_magic.remote_traceback import local_names
 
@@ -21,7 +22,7 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "found"),
     [
         ("df", ("variable", "")),

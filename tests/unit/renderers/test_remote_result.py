@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 import pytest
+from support.cases import each
 
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.renderers.remote_result import RemoteResult, RemoteValueError
@@ -12,7 +13,7 @@ from uv_argo_magic.renderers.remote_result import RemoteResult, RemoteValueError
 RESULT = RemoteResult({"text/plain": "array([1, 2])"}, {})
 
 
-@pytest.mark.parametrize(
+@each(
     ("use", "name"),
     [
         (lambda value: value.mean(), ".mean"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
+from support.cases import each
 
 from uv_argo_magic.values import auto
 
@@ -29,7 +29,7 @@ READS = [
 ]
 
 
-@pytest.mark.parametrize(("source", "names"), READS, ids=[source for source, _ in READS])
+@each(("source", "names"), READS)
 def test_the_names_that_a_cell_reads_before_it_defines_them(source, names):
     assert set(auto.reads(source)) == set(names.split())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.cases import each
 
 from uv_argo_magic.backends.argo import diagnose
 
@@ -94,7 +95,7 @@ def ending_pod(*, reason="", deleting=True, exit_code=0, condition="", main_reas
     }
 
 
-@pytest.mark.parametrize(
+@each(
     ("pod", "events", "cause"),
     [
         (ending_pod(), (), "its pod was deleted, by a user or with its node"),

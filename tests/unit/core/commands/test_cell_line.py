@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from support.cases import each
 
 from uv_argo_magic.core.commands.cell_line import cell_line, replace_cell_line
 
 HASH = f"--hash=sha256:{'a' * 64}"
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "name", "line"),
     [
         ("numpy>=2\npandas # x\n", "f.txt", '%%argo --deps "numpy>=2 pandas"'),

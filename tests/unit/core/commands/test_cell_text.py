@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from support.cases import each
 
 from uv_argo_magic.core.commands.cell_text import Cell, UnknownVariables, notebook_cells, split
 from uv_argo_magic.core.commands.table import read_cell
@@ -30,20 +31,20 @@ CELLS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("text", "line", "body"), CELLS)
+@each(("text", "line", "body"), CELLS)
 def test_a_cell_is_its_line_and_its_body(text, line, body):
     assert split(text) == (line, body)
     assert split(f"%%argo {line}\n{body}") == (line, body)
     read_cell(line, {})
 
 
-@pytest.mark.parametrize("text", [cell for cell, _, body in CELLS if body.endswith("x") and cell.lstrip()[0] == "%"])
+@each("text", [cell for cell, _, body in CELLS if body.endswith("x") and cell.lstrip()[0] == "%"])
 def test_every_line_of_the_body_keeps_its_number(text):
     _, body = split(text)
     assert text.lstrip().count("\n") == 1 + body.count("\n")
 
 
-@pytest.mark.parametrize("text", ["", "x = 1", "%%argon\nx", "%%argo?", "x\n%%argo\ny", "%argo runs", "%%time\n%%argo"])
+@each("text", ["", "x = 1", "%%argon\nx", "%%argo?", "x\n%%argo\ny", "%argo runs", "%%time\n%%argo"])
 def test_other_cells_are_left_alone(text):
     assert split(text) is None
 
@@ -67,7 +68,7 @@ def test_the_cells_of_a_notebook_are_those_with_the_line_by_their_numbers():
     ]
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"cells": 3}', '{"cells": [{}]}', "[]"])
+@each("text", ["", "{}", '{"cells": 3}', '{"cells": [{}]}', "[]"])
 def test_a_file_that_is_not_a_notebook_is_refused(text):
     with pytest.raises(SpecError, match=r"a\.ipynb is not a notebook in format 4"):
         list(notebook_cells(text, "a.ipynb"))

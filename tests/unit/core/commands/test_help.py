@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from support.cases import each
 
 from uv_argo_magic.core.commands import help as command_help
 from uv_argo_magic.core.commands import table
@@ -81,7 +82,7 @@ CELL_LINES = [
 ]
 
 
-@pytest.mark.parametrize(("line", "words", "completer"), CELL_LINES)
+@each(("line", "words", "completer"), CELL_LINES)
 def test_what_could_come_in_a_cell_line(line, words, completer):
     found = command_help.expected(line, "notebook", cell=True)
     assert (found.candidates, found.completer) == (words, completer)

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cases import each
 
 from uv_argo_magic.core.commands import parser as opt
 from uv_argo_magic.core.commands.table import CELL, COMMANDS
@@ -30,7 +31,7 @@ def refused(line, **names):
     return caught.value
 
 
-@pytest.mark.parametrize(
+@each(
     ("line", "expected"),
     [
         ("", []),
@@ -66,9 +67,7 @@ def test_words(line, expected):
     assert texts(line) == expected
 
 
-@pytest.mark.parametrize(
-    ("line", "column"), [('"a', 1), ("--deps 'numpy", 8), ('--deps="numpy pandas', 8), ('"a"b', 1), ("x=3 y='z", 7)]
-)
+@each(("line", "column"), [('"a', 1), ("--deps 'numpy", 8), ('--deps="numpy pandas', 8), ('"a"b', 1), ("x=3 y='z", 7)])
 def test_an_open_quote_is_named_with_its_column(line, column):
     with pytest.raises(SpecError, match=f"the quote at character {column} of the line is not closed") as caught:
         opt.tokenize(line)
@@ -93,7 +92,7 @@ def test_a_quoted_word_is_verbatim(text):
     assert texts(f"x '{text}' y")[1] == text
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "expected"),
     [
         ("$a", "1"),
@@ -161,7 +160,7 @@ def test_deps_run_on_until_the_next_option():
     assert not line.has("detach")
 
 
-@pytest.mark.parametrize(
+@each(
     ("line", "deps"),
     [
         ('--deps "numpy pandas" scipy', "numpy pandas scipy"),
@@ -212,7 +211,7 @@ def test_what_expands_is_data_and_never_an_option():
     assert "unexpected argument $x" in str(refused("$x", x="--dry-run"))
 
 
-@pytest.mark.parametrize(
+@each(
     ("line", "message"),
     [
         ("--dpes numpy", "unknown option --dpes; did you mean --deps?"),
@@ -262,7 +261,7 @@ def test_without_names_nothing_expands():
     assert opt.read(RUN, opt.tokenize("$x --deps {y} $$"), "terminal").argument == "$x"
 
 
-@pytest.mark.parametrize(
+@each(
     ("line", "name"),
     [("-s", "main"), ("--session plots", "plots"), ("-s --deps numpy", "main"), ("--session=a", "a"), ("-sb", "b")],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from support.cases import each
 
 from uv_argo_magic.core.commands import table
 from uv_argo_magic.core.commands.parser import Line
@@ -85,7 +86,7 @@ def test_run_options():
     assert options("--push $names", names=["a", "b", "a"]).push == ("a", "b")
 
 
-@pytest.mark.parametrize(
+@each(
     ("line", "message"),
     [
         ("--python new", "invalid Python version: new"),
@@ -148,7 +149,7 @@ def test_count():
             table.count(Line(command="runs", values=(("count", wrong),)))
 
 
-@pytest.mark.parametrize(
+@each(
     ("line", "message", "hint"),
     [
         ("-deps numpy", "unknown option -deps; did you mean --deps?", "Choose from: --backend"),
@@ -211,7 +212,7 @@ def test_restart_is_for_sessions():
         options("--session=9x")
 
 
-@pytest.mark.parametrize(
+@each(
     ("line", "column"),
     [
         ("-d numpy", 10),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cases import each
 
 from uv_argo_magic.core.policy.advisories import Advisory, Source, describe, distinct, find, read_source
 
@@ -20,7 +21,7 @@ def is_about(found, version):
     return bool(list(find(found, {"beta-package": version})))
 
 
-@pytest.mark.parametrize(
+@each(
     ("events", "affected", "others"),
     [
         ([{"introduced": "0"}], ["0.1", "9"], []),
@@ -124,9 +125,7 @@ def test_a_source_is_an_address_or_a_path(value, source, shown):
     assert source.is_server is shown.startswith("https")
 
 
-@pytest.mark.parametrize(
-    "value", ["", 3, {}, {"source": 3}, {"source": "x", "ignore": "A"}, {"source": "x", "other": 1}]
-)
+@each("value", ["", 3, {}, {"source": 3}, {"source": "x", "ignore": "A"}, {"source": "x", "other": 1}])
 def test_what_is_not_a_source_is_refused(value):
     with pytest.raises(ValueError):  # noqa: PT011 - its text is the value, which no user sees
         read_source(value)

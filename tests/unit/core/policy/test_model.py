@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
+from support.cases import each
 
 from uv_argo_magic.core.policy.model import Policy, Statement, Subject, Violation, merged, path_to
 from uv_argo_magic.core.requirements.parser import parse
@@ -26,7 +26,7 @@ def test_policies_together_have_the_statements_of_both():
     assert not (one | two).of("install.hashes")
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "path"),
     [("a", ("a",)), ("b", ("a", "b")), ("c", ("a", "b", "c")), ("d", ("a", "b", "c", "d")), ("e", ("e",))],
 )

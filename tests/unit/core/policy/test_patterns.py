@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from support.cases import each
 
 from uv_argo_magic.core.policy.patterns import NamePattern, glob, parse_name, url_matches
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "name", "versions"),
     [
         ("numpy", "numpy", ""),
@@ -25,7 +26,7 @@ def test_a_reason_is_kept():
     assert parse_name({"name": "a", "reason": " CVE-2024-1 "}).reason == "CVE-2024-1"
 
 
-@pytest.mark.parametrize(
+@each(
     "value",
     [
         "",
@@ -45,7 +46,7 @@ def test_what_is_not_a_pattern_is_refused(value):
         parse_name(value)
 
 
-@pytest.mark.parametrize(
+@each(
     ("pattern", "version", "matches"),
     [
         ("a", "1.0", True),
@@ -82,7 +83,7 @@ def test_an_address_is_compared_in_parts(url):
     assert url_matches("https://index.example.com/simple", url)
 
 
-@pytest.mark.parametrize(
+@each(
     ("pattern", "url"),
     [
         ("https://index.example.com/simple", "http://index.example.com/simple"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.cases import each
 
 from uv_argo_magic.core.policy.model import Policy
 from uv_argo_magic.core.policy.reader import limited, read
@@ -53,7 +54,7 @@ def test_urls_are_off_in_a_policy_that_does_not_list_them():
     assert statement.value == ("https://files.example.com/*",)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "message", "hint"),
     [
         ("[packages", "invalid TOML in the package policy p.toml", "administrator"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cases import each
 
 from uv_argo_magic.core.policy.advisories import Advisory, Found
 from uv_argo_magic.core.policy.model import Policy, Subject
@@ -195,7 +195,7 @@ def test_certificates_of_trusted_indexes_are_checked():
 URL = "https://files.example.com/alpha-1.0-py3-none-any.whl"
 
 
-@pytest.mark.parametrize(
+@each(
     "asked",
     [
         subject(requirements=f"alpha @ {URL}"),
@@ -305,7 +305,7 @@ def test_resources_have_limits():
     assert refused("run.max_disk", '"1Gi"', asked) == []
 
 
-@pytest.mark.parametrize(
+@each(
     ("rule", "value", "settings", "names"),
     [
         ("cluster.images", '["registry.example.com/*"]', {}, ["image evil.example.net/a:1"]),

@@ -2,9 +2,9 @@
 
 import json
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cases import each
 
 from uv_argo_magic.core.protocol import events as ev
 
@@ -52,7 +52,7 @@ def test_the_table_below_has_every_kind() -> None:
     assert set(WHOLE) == set(ev.KINDS)
 
 
-@pytest.mark.parametrize("kind", ev.KINDS)
+@each("kind", ev.KINDS)
 def test_each_kind_is_read_with_its_stamp(kind: str) -> None:
     event = only(line(k=kind, **WHOLE[kind]))
     assert isinstance(event, ev.Record)
@@ -63,7 +63,7 @@ HALF = "half \ud83d"
 ESCAPED = "half \\ud83d"
 
 
-@pytest.mark.parametrize(
+@each(
     ("kind", "fields"),
     [
         ("text", {"stream": "stdout", "text": HALF}),
@@ -110,7 +110,7 @@ def test_fields_arrive() -> None:
     assert (installed.packages, installed.seconds, installed.cached) == ((("numpy", "2.0"),), 1.0, True)
 
 
-@pytest.mark.parametrize(
+@each(
     ("kind", "field", "bad"),
     [
         ("hello", "protocol", True),
@@ -136,7 +136,7 @@ def test_a_wrong_field_makes_the_record_unreadable_and_says_which(kind: str, fie
     assert field in event.problem
 
 
-@pytest.mark.parametrize("body", ["{", "[]", '{"k": "dance"}', '{"k": 5}', "", "[" * 100_000])
+@each("body", ["{", "[]", '{"k": "dance"}', '{"k": 5}', "", "[" * 100_000])
 def test_what_is_no_record_is_unreadable(body: str) -> None:
     assert isinstance(only(f"{ev.PREFIX}{NONCE} {body}\n"), ev.Unreadable)
 
@@ -187,7 +187,7 @@ def test_any_object_behind_the_prefix_gives_an_event(fields: dict[str, object]) 
     assert only(f"{ev.PREFIX}{NONCE} {json.dumps(fields)}\n")
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "reason"),
     [
         ("", ""),

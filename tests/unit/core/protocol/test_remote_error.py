@@ -7,6 +7,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cases import each
 
 from uv_argo_magic.core.protocol.remote_error import RemoteError, parse
 from uv_argo_magic.errors import ProtocolError
@@ -76,13 +77,13 @@ WRONG = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("field", "value"), WRONG, ids=str)
+@each(("field", "value"), WRONG)
 def test_a_field_of_the_wrong_kind_is_refused_by_its_name(field, value):
     with pytest.raises(ProtocolError, match="with an unreadable error"):
         parse(json.dumps({**GOOD, field: value}))
 
 
-@pytest.mark.parametrize("field", sorted(GOOD["cause"]))
+@each("field", sorted(GOOD["cause"]))
 def test_a_field_that_is_not_there_is_refused_or_means_nothing(field):
     data = copy.deepcopy(GOOD)
     del data["cause"][field]

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cases import each
 
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.append_log import AppendLog
@@ -66,7 +67,7 @@ def test_a_boot_that_goes_on_from_another_is_the_same_attempt() -> None:
     assert Restarted(boot="b2") in fold([*installed, other]).outputs
 
 
-@pytest.mark.parametrize("reason", OUTCOMES)
+@each("reason", OUTCOMES)
 def test_every_reason_has_its_outcome_and_keeps_it(reason: str) -> None:
     state = fold([ev.Exited(**stamp(1), reason=reason)])  # type: ignore[arg-type]
     assert state.outcome == OUTCOMES[reason]
@@ -96,7 +97,7 @@ def test_a_program_that_the_backend_ended_was_not_stopped(records: int, outcome:
     assert fold([*log()[:records], asked, evicted, exited]).outcome == "Stopped"
 
 
-@pytest.mark.parametrize(
+@each(
     ("seen", "outcome"),
     [
         ([ev.NodePhase(phase="Error", message="no such service account")], "NotStarted"),
@@ -137,8 +138,8 @@ ENTERING: dict[str, ev.Event] = {
 }
 
 
-@pytest.mark.parametrize(("later", "event"), ENTERING.items())
-@pytest.mark.parametrize("phase", ORDER)
+@each(("later", "event"), ENTERING.items())
+@each("phase", ORDER)
 def test_a_phase_is_entered_from_every_earlier_one_and_from_no_other(phase, later, event) -> None:
     order = ["new", *ENTERING]
     state = step(RunState(phase=phase), event)
@@ -231,8 +232,8 @@ def test_a_hole_is_a_gap_with_its_size() -> None:
     assert [gap.lines for gap in fold(one_lost).gaps] == [1]
 
 
-@pytest.mark.parametrize("start", range(11))
-@pytest.mark.parametrize("end", range(12))
+@each("start", range(11))
+@each("end", range(12))
 def test_reading_again_from_any_record_changes_nothing(start: int, end: int) -> None:
     whole = log()
     if start < len(whole) and isinstance(whole[start], ev.Lines):

@@ -14,6 +14,7 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cases import each
 
 from uv_argo_magic.core.protocol import values as core
 from uv_argo_magic.errors import ProtocolError, SpecError
@@ -134,7 +135,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("value", "why", "instead"), REFUSED, ids=range(len(REFUSED)))
+@each(("value", "why", "instead"), REFUSED)
 def test_what_is_not_plain_data_is_named_with_what_to_use_instead(value, why, instead):
     with pytest.raises(core.NotPlain) as refused:
         core.encode("x", value, LIMIT)
@@ -164,7 +165,7 @@ BAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("text", BAD, ids=range(len(BAD)))
+@each("text", BAD)
 def test_a_text_that_nobody_wrote_is_an_error_of_ours(text):
     with pytest.raises(ProtocolError, match="unreadable value"):
         core.decode(text)
@@ -249,7 +250,7 @@ def test_a_forged_array_is_refused_before_memory_is_asked_for(change):
         guest.unpack(tree)
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "can"),
     [
         (1, True), ("text", True), ([1, {"a": (2,)}], True), (list(range(9999)), True), ("x" * 9999, True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.cases import each
 
 from uv_argo_magic.core.requirements.conda_env import RENAMED, SAME, Line, read_conda
 from uv_argo_magic.core.requirements.parser import parse
@@ -15,7 +16,7 @@ def read(*texts):
     )
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "line"),
     [
         ("numpy", "numpy"),
@@ -64,7 +65,7 @@ def test_every_name_of_the_tables_is_a_requirement():
     assert not SAME & set(RENAMED)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "advice"),
     [
         ("r-base=4.3", "it is an R package"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cases import each
 
 from uv_argo_magic.core.commands.cell_line import cell_line
 from uv_argo_magic.core.commands.table import read_cell
@@ -29,7 +30,7 @@ def one(text):
     return parse(text).items[0]
 
 
-@pytest.mark.parametrize(
+@each(
     ("typed", "old", "new"),
     [
         ("polars", "", "polars\n"),
@@ -46,7 +47,7 @@ def test_what_is_added_takes_its_place_or_the_end(typed, old, new):
     assert made == (FILE.replace(old, new) if old else FILE + new)
 
 
-@pytest.mark.parametrize(
+@each(
     ("gone", "old", "new"),
     [
         ("numpy<3,>=2", "numpy>=2,<3   # arrays\n", ""),
@@ -60,7 +61,7 @@ def test_what_is_removed_takes_its_line_and_comment_along(gone, old, new):
     assert edits.remove(FILE, one(gone), "f") == FILE.replace(old, new)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "gone", "left"),
     [
         ("a b # two\n", "b", "a # two\n"),

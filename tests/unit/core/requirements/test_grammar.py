@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from support.cases import each
 from support.requirement_lists import WHEEL, refusal
 
 from uv_argo_magic.core.requirements.parser import parse
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "line"),
     [
         ("numpy 2.0 pandas", "numpy==2.0 pandas"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+from support.cases import each
 
 from uv_argo_magic.core.requirements import import_names
 from uv_argo_magic.core.requirements.import_names import (
@@ -19,7 +20,7 @@ from uv_argo_magic.core.requirements.import_names import (
 from uv_argo_magic.core.requirements.parser import parse
 
 
-@pytest.mark.parametrize(("name", "package"), PACKAGE_OF.items())
+@each(("name", "package"), PACKAGE_OF.items())
 def test_import_names_are_taken_with_a_warning(name, package):
     found = parse(name)
     assert found.lines == (name,)
@@ -32,7 +33,7 @@ def test_import_names_are_known_however_written(name):
     assert len(parse(name).warnings) == 1
 
 
-@pytest.mark.parametrize("name", sorted(STANDARD_LIBRARY & sys.stdlib_module_names))
+@each("name", sorted(STANDARD_LIBRARY & sys.stdlib_module_names))
 def test_modules_of_python_are_taken_with_a_warning(name):
     (warning,) = parse(name).warnings
     assert "is part of Python's standard library" in warning
@@ -43,7 +44,7 @@ def test_modules_of_python_come_with_this_one_too():
     assert len(STANDARD_LIBRARY) > 150
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "meant"),
     [
         ("sklearn", "scikit-learn"),
@@ -64,7 +65,7 @@ def test_the_tables_are_well_formed():
     assert all(name == name.lower() and "_" not in name for name in (*MISSPELLINGS, *POPULAR))
 
 
-@pytest.mark.parametrize(
+@each(
     ("module", "package"),
     [
         ("sklearn.svm", "scikit-learn"),
@@ -80,7 +81,7 @@ def test_the_package_of_a_module(module, package):
     assert import_names.package_of(module) == package
 
 
-@pytest.mark.parametrize("name", ["time", "sqlite3", "tkinter", "py-compile", "cProfile"])
+@each("name", ["time", "sqlite3", "tkinter", "py-compile", "cProfile"])
 def test_a_module_of_python(name):
     assert import_names.in_standard_library(name)
     assert not import_names.in_standard_library(name + "x")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from support.cases import each
 
 from uv_argo_magic.core.requirements.includes import Include, split_includes
 
 
-@pytest.mark.parametrize(
+@each(
     ("line", "name", "constraint"),
     [
         ("-r base.txt", "base.txt", False),
@@ -28,8 +28,6 @@ def test_an_include_leaves_its_line_empty(line, name, constraint):
     assert [one.strip() for one in text.split("\n")] == ["numpy", "", "pandas", ""]
 
 
-@pytest.mark.parametrize(
-    "line", ["# -r base.txt", "numpy -r base.txt", "-r", "--requirement", "--require-hashes", "-e ."]
-)
+@each("line", ["# -r base.txt", "numpy -r base.txt", "-r", "--requirement", "--require-hashes", "-e ."])
 def test_other_lines_stay(line):
     assert split_includes(f"{line}\n") == (f"{line}\n", ())

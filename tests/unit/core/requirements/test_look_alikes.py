@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cases import each
 
 from uv_argo_magic.core.requirements.import_names import POPULAR
 from uv_argo_magic.core.requirements.look_alikes import MORE_POPULAR, is_one_edit, popular_name
 from uv_argo_magic.core.suggest import distance
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "popular"),
     [
         ("requets", "requests"),
@@ -27,9 +27,7 @@ def test_a_slip_of_the_keys_looks_like_a_popular_package(name, popular):
     assert popular_name(name) == popular
 
 
-@pytest.mark.parametrize(
-    "name", ["numpy", "numba", "pydantic", "corp-data", "task", "dusk", "x", "sklearn", "rqeuestss"]
-)
+@each("name", ["numpy", "numba", "pydantic", "corp-data", "task", "dusk", "x", "sklearn", "rqeuestss"])
 def test_other_names_do_not(name):
     assert popular_name(name) == ""
 

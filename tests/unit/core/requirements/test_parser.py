@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from packaging.requirements import Requirement as Parsed
+from support.cases import each
 from support.requirement_lists import ACCEPTED, ACCEPTED_IN_FILES, REFUSED, REFUSED_IN_FILES, refusal
 
 from uv_argo_magic.core.requirements.model import Requirement, Requirements
@@ -20,8 +21,8 @@ def test_the_tables_are_as_large_as_promised():
     assert len(REFUSED) + len(REFUSED_IN_FILES) >= 84
 
 
-@pytest.mark.parametrize(("text", "lines"), ACCEPTED.values(), ids=ACCEPTED)
-@pytest.mark.parametrize("file", [False, True])
+@each(("text", "lines"), ACCEPTED.values())
+@each("file", [False, True])
 def test_accepted(text, lines, file):
     found = parse(text, file=file)
     assert list(found.lines) == lines
@@ -29,14 +30,14 @@ def test_accepted(text, lines, file):
     assert [str(Parsed(line)) for line in found.lines] == lines, "packaging reads and writes the same"
 
 
-@pytest.mark.parametrize(("text", "lines"), ACCEPTED_IN_FILES.values(), ids=ACCEPTED_IN_FILES)
+@each(("text", "lines"), ACCEPTED_IN_FILES.values())
 def test_accepted_in_files(text, lines):
     found = parse(text, source="-r", file=True)
     assert found.text.splitlines() == lines
     assert parse(found.text, file=True) == found
 
 
-@pytest.mark.parametrize(("text", "where", "words"), REFUSED.values(), ids=REFUSED)
+@each(("text", "where", "words"), REFUSED.values())
 def test_refused(text, where, words):
     error = refusal(text)
     assert error.message.startswith(where if where == "--deps" else f"--deps, {where}")
@@ -45,14 +46,14 @@ def test_refused(text, where, words):
     assert "secret" not in error.message + error.hint
 
 
-@pytest.mark.parametrize(("text", "where", "words"), REFUSED_IN_FILES.values(), ids=REFUSED_IN_FILES)
+@each(("text", "where", "words"), REFUSED_IN_FILES.values())
 def test_refused_in_files(text, where, words):
     error = refusal(text, source="-r", file=True)
     assert error.message.startswith(where if where == "-r" else f"-r, {where}:")
     assert words in error.message
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "warned"),
     [
         ("numpy numpy>=2", True),
@@ -157,8 +158,8 @@ def test_round_trip(requirements, joins):
         assert str(Parsed(line)) == line
 
 
-@pytest.mark.parametrize("join", [" ", ", ", "\n"])
-@pytest.mark.parametrize("case", ACCEPTED)
+@each("join", [" ", ", ", "\n"])
+@each("case", ACCEPTED)
 def test_every_accepted_list_makes_the_round_trip(case, join):
     found = parse(ACCEPTED[case][0])
     assert parse(join.join(found.lines)) == found
@@ -274,13 +275,13 @@ def test_any_pieces_are_accepted_or_refused(text, file):
         "numpy==" + "9" * 60000,
         "numpy==" + "1." * 30000,
         "numpy==1+" + "a." * 30000,
-        "numpy" + ",<1" * 8000,
-        "numpy>=1" + ",<1" * 8000,
+        "numpy" + ",<1" * 3000,
+        "numpy>=1" + ",<1" * 3000,
         "numpy[" + ",".join(["a"] * 8000) + "]",
         "numpy[" + "a " * 20000,
         "numpy[" + "[" * 60000,
         "numpy" + "(" * 60000,
-        "numpy; " + " and ".join(['os_name == "nt"'] * 1500),
+        "numpy; " + " and ".join(['os_name == "nt"'] * 500),
         "numpy; " + "(" * 5000,
         "numpy; " + "'" * 60000,
         "numpy; os_name " + "not " * 15000,
@@ -293,7 +294,7 @@ def test_any_pieces_are_accepted_or_refused(text, file):
         "x @ " + "//" * 30000,
         "x @ " + "://@" * 15000,
         ",".join(["a//b"] * 12000),
-        ",".join(f"p{n}x" for n in range(500)),
+        ",".join(f"p{n}x" for n in range(200)),
         '["' + "a" * 60000 + '"]',
         "[" + '"a",' * 16000,
     ],

@@ -7,6 +7,7 @@ from dataclasses import fields
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cases import each
 
 from uv_argo_magic.core.requirements.model import Requirements
 from uv_argo_magic.core.requirements.pep723 import KEYS, UNKNOWN, UNKNOWN_TOP, Script, parse_script, satisfies
@@ -81,7 +82,7 @@ def test_everything_that_a_block_may_say():
     assert script.requirements.lines == ("numpy>=2", 'rich; python_version < "3.13"')
 
 
-@pytest.mark.parametrize(
+@each(
     "cell",
     [
         "",
@@ -127,7 +128,7 @@ def test_warnings_come_with_the_requirements():
     assert len(parse_script(block('dependencies = ["sklearn"]')).requirements.warnings) == 1
 
 
-@pytest.mark.parametrize(
+@each(
     ("cell", "where", "words"),
     [
         (block() + block(), "line 4", "a second script block (the first is on line 1)"),
@@ -211,7 +212,7 @@ def test_refused(cell, where, words):
     assert "secret" not in error.message + error.hint
 
 
-@pytest.mark.parametrize(
+@each(
     ("lines", "setting"),
     [
         (['exclude-newer = "30 days"'], ("exclude_newer", "30 days")),
@@ -252,19 +253,19 @@ def test_every_key_is_a_setting_of_the_same_type():
         assert type(value) is type(defaults[name])
 
 
-@pytest.mark.parametrize(("key", "advice"), UNKNOWN.items())
+@each(("key", "advice"), UNKNOWN.items())
 def test_keys_of_uv_that_mean_nothing_here_are_refused_by_name(key, advice):
     error = refusal(uv(f"{key} = 1"))
     assert error.message == f'script block, line 3: "{key}" of [tool.uv] is not supported; {advice}'
     assert "exclude-newer" in error.hint
 
 
-@pytest.mark.parametrize(("key", "advice"), UNKNOWN_TOP.items())
+@each(("key", "advice"), UNKNOWN_TOP.items())
 def test_keys_that_people_mistake_are_refused_with_the_right_one(key, advice):
     assert refusal(block(f"{key} = 1")).message.endswith(f"; {advice}")
 
 
-@pytest.mark.parametrize(
+@each(
     ("requires", "version", "so"),
     [
         ("", "3.12.1", True),
@@ -336,7 +337,7 @@ def test_any_cell_is_read_or_refused(cell):
         "# /// script\n" + "# ///\n" * 50000,
         "# /// script\n" + "#\n" * 50000 + "# ///",
         block(*[f"k{n} = 1" for n in range(5000)]),
-        block("a." * 4000 + "a = 1"),
+        block("a." * 1500 + "a = 1"),
         block("a" * 100000 + " = 1"),
         "#" + " " * 100000 + "///",
     ],

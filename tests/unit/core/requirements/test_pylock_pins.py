@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.cases import each
 
 from uv_argo_magic.core.requirements.pylock_pins import read_pins
 from uv_argo_magic.errors import SpecError
@@ -54,7 +55,7 @@ def test_a_lock_may_pin_nothing():
 MANY = HEAD + 'extras = ["Plot"]\ndependency-groups = ["dev", "docs"]\ndefault-groups = ["dev"]\n'
 
 
-@pytest.mark.parametrize(
+@each(
     ("marker", "extras", "groups", "kept"),
     [
         ("'plot' in extras", (), (), None),
@@ -72,7 +73,7 @@ def test_extras_and_groups_choose(marker, extras, groups, kept):
     assert lines == (() if kept is None else ("alpha==1.0" + (f"; {kept}" if kept else ""),))
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "choice", "message"),
     [
         ("x", {}, "is not TOML"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.cases import each
 
 from uv_argo_magic.core.requirements.pyproject import read_pyproject
 from uv_argo_magic.errors import SpecError
@@ -28,7 +29,7 @@ def read(text, extras=(), groups=()):
     return read_pyproject(text, source="pyproject.toml", extras=extras, groups=groups)
 
 
-@pytest.mark.parametrize(
+@each(
     ("extras", "groups", "lines"),
     [
         ((), (), ("numpy>=2", 'rich; sys_platform == "linux"')),
@@ -71,7 +72,7 @@ def test_indexes_are_settings():
     assert dict(asked.settings) == {"index_url": URL, "indexes": (("extra", f"{URL}/a"), ("index3", f"{URL}/b"))}
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "problem"),
     [
         ("find-links = ['x']", '"find-links" of [tool.uv] is not supported; use --set find_links=FOLDER'),
@@ -110,7 +111,7 @@ def test_what_has_a_source_of_its_own_but_a_url_too_is_what_it_says():
     assert read(text).requirements.lines == (f"idna @ {url}", "six")
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "extras", "groups", "message"),
     [
         ("[project", (), (), "is not TOML"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.cases import each
 from support.requirement_lists import refusal
 
 from uv_argo_magic.core.requirements import scanner
@@ -17,7 +18,7 @@ def test_long_text_is_shown_in_part():
     assert f'"./{"x" * 55}..."' in error.message
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "x @ https://user:se/cr@et@index.example.com/x-1.zip",
@@ -57,7 +58,7 @@ def test_the_branch_of_a_repository_is_shown(address):
     assert scanner.visible(address) == address
 
 
-@pytest.mark.parametrize(
+@each(
     "address",
     [
         "git+https://name:hidden@example.com/tool@main",

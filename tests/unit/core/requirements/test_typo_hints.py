@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
-import pytest
+from support.cases import each
 from support.requirement_lists import refusal
 
 from uv_argo_magic.core.requirements.typo_hints import OPTIONS
 
 
-@pytest.mark.parametrize(("option", "advice"), OPTIONS.items())
+@each(("option", "advice"), OPTIONS.items())
 def test_every_option_is_refused_by_name(option, advice):
     error = refusal(f"numpy {option} value")
     assert error.message == f'--deps, character 7: "{option}" is an option, not a requirement; {advice}'

@@ -7,6 +7,7 @@ import zipfile
 
 import pytest
 from packaging.metadata import Metadata
+from support.cases import each
 
 from uv_argo_magic.core.resolution.base_packages import BaseEnvironment, Distribution, metadata, read_probe
 from uv_argo_magic.uv import stub_wheels
@@ -62,9 +63,7 @@ def test_a_free_threaded_python_is_another():
     assert read_probe(said(free=True)).implementation == "cpythont"
 
 
-@pytest.mark.parametrize(
-    "text", ["", "nothing", "{", '{"python": "3.12"}', said(distributions=3), said(distributions=[["a"]])]
-)
+@each("text", ["", "nothing", "{", '{"python": "3.12"}', said(distributions=3), said(distributions=[["a"]])])
 def test_what_is_no_answer(text):
     with pytest.raises(ValueError, match="not the output of the probe"):
         read_probe(text)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cases import each
 
 from uv_argo_magic.core.resolution.conflicts import unsolved
 from uv_argo_magic.core.resolution.install_errors import classify
@@ -119,7 +120,7 @@ def test_unknown():
     assert hint.startswith("Did you mean opencv-python-headless? ")
 
 
-@pytest.mark.parametrize(
+@each(
     ("chain", "hint", "sentence", "says"),
     [
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.cases import each
 
 from uv_argo_magic.core.resolution.install_errors import blamed, classify, warnings
 
@@ -238,7 +239,7 @@ SAID = [
 ]
 
 
-@pytest.mark.parametrize(("rc", "stderr", "cause", "part"), SAID)
+@each(("rc", "stderr", "cause", "part"), SAID)
 def test_each_failure_has_its_cause(rc, stderr, cause, part):
     failure = classify(rc, stderr)
     assert failure.cause == cause

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from support.cases import each
 
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 
@@ -60,7 +61,7 @@ def test_a_guest_may_send_packages_unsorted_and_no_warnings():
     assert lock.warnings == ()
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "",

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 from packaging.tags import compatible_tags, cpython_tags
+from support.cases import each
 
 from uv_argo_magic.core.resolution.lock import Package, Target
 from uv_argo_magic.core.resolution.pylock import files, read_pylock
@@ -124,7 +125,7 @@ def test_a_url_of_source_needs_builds_and_keeps_its_subdirectory():
     assert "only_binary=false" in caught.value.hint
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "said"),
     [
         ('vcs = { type = "git", url = "https://git.example.com/a", commit-id = "1" }', "version control"),
@@ -147,7 +148,7 @@ def test_what_cannot_be_locked_is_refused(body, said):
     assert caught.value.hint
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "said"),
     [
         ("a = ", "not valid TOML"),

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cases import each
 
 from uv_argo_magic.core.resolution.uv_stderr import capitalize, display_name, parse_stderr, redact, shorten
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "left"),
     [
         ("https://u:p@h/x", "https://h/x"),
@@ -22,7 +22,7 @@ def test_redact(text, left):
     assert redact(text) == left
 
 
-@pytest.mark.parametrize(
+@each(
     ("spec", "name"),
     [
         ("alpha==1.0", "alpha 1.0"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.cases import each
 
 from uv_argo_magic.core.spec import env_file
 from uv_argo_magic.errors import SpecError
@@ -38,7 +39,7 @@ def test_a_file_may_be_nearly_empty(text):
     assert len(env_file.parse(text, source=".env")) == text.count("A=")
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "message"),
     [
         ("A=1\nhidden", ".env, line 2: not a NAME=VALUE line"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from support.cases import each
 
 from uv_argo_magic.core.spec import indexes
 from uv_argo_magic.core.spec.run_spec import Settings
@@ -40,7 +41,7 @@ def test_credentials_are_apart_from_addresses():
     assert indexes.credentials(token) == {"UV_INDEX_CORP_USERNAME": "", "UV_INDEX_CORP_PASSWORD": "token"}
 
 
-@pytest.mark.parametrize("name", ["", "-x", "a b", "default", "ä"])
+@each("name", ["", "-x", "a b", "default", "ä"])
 def test_a_name_that_is_none(name):
     with pytest.raises(SpecError, match="invalid index name"):
         indexes.by_name(Settings(indexes=((name, CORP),)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from support.cases import each
 
 from uv_argo_magic.core.spec import json_request
 from uv_argo_magic.errors import SpecError
@@ -12,7 +13,7 @@ from uv_argo_magic.errors import SpecError
 HASH = "--hash=sha256:" + "0" * 64
 
 
-@pytest.mark.parametrize(
+@each(
     ("fields", "needs"),
     [
         ({}, ()),
@@ -31,7 +32,7 @@ def test_both_fields_make_one_list(fields, needs):
     assert (read.code, read.requirements.lines) == ("print('{{x}}')\n", needs)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "words"),
     [
         ("{", "r.json is not JSON: "),

@@ -8,6 +8,7 @@ import zlib
 from dataclasses import replace
 
 import pytest
+from support.cases import each
 
 from uv_argo_magic.core.protocol.state import RunState
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target, Unresolved
@@ -67,7 +68,7 @@ def test_what_was_chosen_over_there_has_no_lock():
     assert output_metadata.read(known).lock is None
 
 
-@pytest.mark.parametrize("about", [None, [], {}, {"uv_argo": 3}, {"other": {}}])
+@each("about", [None, [], {}, {"uv_argo": 3}, {"other": {}}])
 def test_metadata_of_others(about):
     assert output_metadata.extract(about) is None
 
@@ -90,7 +91,7 @@ CHANGED = [
 ]
 
 
-@pytest.mark.parametrize("packages", CHANGED)
+@each("packages", CHANGED)
 def test_what_somebody_changed_is_refused(packages):
     known = output_metadata.extract(output_metadata.metadata(RUN, "c", LOCK)) | {"packages": packages}
     with pytest.raises(SpecError, match="they were changed"):

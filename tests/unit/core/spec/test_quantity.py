@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from support.cases import each
 
 from uv_argo_magic.core.spec import quantity
 from uv_argo_magic.errors import SpecError
 
 
-@pytest.mark.parametrize(
+@each(
     ("kind", "written", "parsed", "limit"),
     [
         ("cpu", "2", "2", 2),
@@ -37,7 +38,7 @@ def test_nothing_is_no_limit():
     assert quantity.limit("") == 0
 
 
-@pytest.mark.parametrize(
+@each(
     ("kind", "written"),
     [
         ("memory", "8"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 
-import pytest
+from support.cases import each
 
 from uv_argo_magic.core.requirements.pep723 import parse_script, without_block
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target
@@ -81,7 +81,7 @@ def test_a_lock_is_pinned_package_by_package():
     )
 
 
-@pytest.mark.parametrize(
+@each(
     ("cell", "words"),
     [
         ("x = 1\nx", "does not display its last expression"),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from support.cases import each
 
 from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.errors import SpecError
 
 
-@pytest.mark.parametrize(
+@each(
     ("key", "value", "expected"),
     [
         ("offline", "true", True),
@@ -57,7 +58,7 @@ def test_setting(key, value, expected):
     assert type(found) is type(expected)
 
 
-@pytest.mark.parametrize(
+@each(
     ("key", "value", "message"),
     [
         ("ofline", "true", "unknown setting ofline; did you mean offline?"),
@@ -127,12 +128,12 @@ def test_values_worth_proposing():
     assert settings_parser.suggested_values("nope") == settings_parser.suggested_values("variables") == ()
 
 
-@pytest.mark.parametrize("key", [key for key, kind in settings_parser.TYPES.items() if kind in (int, float, bool)])
+@each("key", [key for key, kind in settings_parser.TYPES.items() if kind in (int, float, bool)])
 def test_a_default_as_the_help_shows_it_is_a_valid_value(key):
     assert settings_parser.parse_setting(key, settings_parser.default_text(key)) == settings_parser.FIELDS[key].default
 
 
-@pytest.mark.parametrize("key", settings_parser.FIELDS)
+@each("key", settings_parser.FIELDS)
 def test_an_example_is_a_valid_value(key):
     value = settings_parser.example(key)
     assert key in settings_parser.CHOICES or settings_parser.parse_setting(key, value)

@@ -6,9 +6,9 @@ import html
 import re
 from html.parser import HTMLParser
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cases import each
 
 from uv_argo_magic.core.view import ansi
 
@@ -64,7 +64,7 @@ def test_clean_text_can_be_sent(text):
     assert len(ansi.clean(text).encode()) >= len(text)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "left"),
     [
         ("10%\r 50%\r100%", "100%"),
@@ -90,7 +90,7 @@ def test_what_stands_on_the_line_at_the_end(text, left):
     assert ansi.strip(text) == left
 
 
-@pytest.mark.parametrize(
+@each(
     ("codes", "style"),
     [
         ("31", f"color:{ansi.NAMED[1]}"),

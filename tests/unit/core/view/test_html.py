@@ -83,7 +83,8 @@ class Tags(HTMLParser):
 
 @pytest.mark.parametrize("reason", ["ok", "error", "exit", "signal", "deadline", "guest", "install", "stopped"])
 def test_nothing_that_others_write_becomes_markup(reason):
-    for state in states(whole(EVIL, reason)):
+    every = list(states(whole(EVIL, reason)))
+    for state in every if reason == "ok" else every[-2:]:  # they differ at their end
         for page in (
             html.html(state, 2000.0),
             html.mimebundle(state, 2000.0)["text/html"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-import pytest
+from support.cases import each
 
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.protocol import events as ev
@@ -110,12 +110,12 @@ TABLE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("state", "title", "ename", "sentence"), TABLE)
+@each(("state", "title", "ename", "sentence"), TABLE)
 def test_title_ename_and_sentence(state, title, ename, sentence):
     assert (messages.title(state), messages.ename(state), messages.sentence(state)) == (title, ename, sentence)
 
 
-@pytest.mark.parametrize("state", [state for state, *_ in TABLE])
+@each("state", [state for state, *_ in TABLE])
 def test_every_sentence_is_one_line_and_every_bad_end_has_a_next_step(state):
     assert "\n" not in messages.sentence(state) + messages.hint(state)
     bad = state.ended and state.outcome != "Succeeded"
@@ -139,9 +139,7 @@ def test_every_name_to_import_has_a_package_that_can_be_asked_for():
     assert not set(PACKAGE_OF) & set(ALSO_IMPORTED)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "[", "[1]", "{}", json.dumps({"ename": 3}), json.dumps({"ename": ""}), "[" * 9999]
-)
+@each("text", ["", "[", "[1]", "{}", json.dumps({"ename": 3}), json.dumps({"ename": ""}), "[" * 9999])
 def test_an_error_that_cannot_be_read_is_none(text):
     assert messages.problem(RunState(error=text)) is None
 

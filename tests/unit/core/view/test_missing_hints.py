@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-import pytest
+from support.cases import each
 
 from uv_argo_magic.core.protocol.events import LocalName
 from uv_argo_magic.core.spec.run_spec import FILES
@@ -38,7 +38,7 @@ def record(ename, mro=(), message="", missing=(), cause=None, **attributes):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
+@each(
     ("state", "said"),
     [
         (raised("ModuleNotFoundError", IMPORT, name="idna"), "Add --deps idna."),
@@ -62,7 +62,7 @@ def test_what_the_notebook_has_and_the_cell_lacks_is_named(state, said):
     assert bool(messages.hint(state)) == bool(said)
 
 
-@pytest.mark.parametrize(
+@each(
     ("needs", "source", "advice"),
     [
         (("numpy", "pandas>=2"), "", 'Use --deps "numpy pandas>=2 opencv-python-headless".'),
@@ -78,7 +78,7 @@ def test_how_to_add_what_is_missing_where_the_requirements_are_written(needs, so
     assert messages.hint(state) == f"The cell does not see the notebook's packages. {advice}"
 
 
-@pytest.mark.parametrize(
+@each(
     ("message", "package"),
     [
         ("Missing optional dependency 'lxml'.  Use pip or conda to install lxml.", "lxml"),
@@ -100,7 +100,7 @@ def test_how_to_add_what_is_missing_where_the_requirements_are_written(needs, so
         ("this is required", ""),
     ],
 )
-@pytest.mark.parametrize("ename", ["ImportError", "AttributeError"])
+@each("ename", ["ImportError", "AttributeError"])
 def test_an_optional_dependency_is_named_from_the_librarys_words(ename, message, package):
     quoted = f'"{package}"' if " " in package else package
     assert messages.hint(raised(ename, message=message)) == (f"Add --deps {quoted}." if package else "")
@@ -139,7 +139,7 @@ def test_a_module_beside_the_notebook_is_never_a_package():
     assert messages.hint(state).endswith("into the cell. Add --deps numpy.")
 
 
-@pytest.mark.parametrize(
+@each(
     ("local", "hint"),
     [
         (LocalName(name="df", kind="variable"), "df exists in the notebook: add --push df."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
+from support.cases import each
 
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import Gap, Restarted
@@ -13,7 +13,7 @@ RECORD = {"boot": "b", "n": 1, "t": 0.0}
 HELLO = ("hello", {"protocol": 1, "python": "3.12.1", "platform": "Linux", "pid": 1})
 
 
-@pytest.mark.parametrize(
+@each(
     ("output", "remark"),
     [
         (Gap(lines=0, reason="rotated"), "[some lines of the log missing: rotated]"),

@@ -100,11 +100,11 @@ def test_many_lines_in_one_piece_and_one_by_one_end_alike():
     assert text_of(at_once[1][1:]) == "".join(lines[-10:])
 
 
-def test_a_million_lines():
+def test_very_many_lines():
     cap = OutputTruncator(full_log="%argo logs swift-otter")
-    now, end = run(cap, out("a line of output\n" * 1_000_000))
+    now, end = run(cap, out("a line of output\n" * 200_000))
     assert text_of(now).count("\n") == 1000
-    assert end[0].text == "[998,000 lines omitted; full log: %argo logs swift-otter]\n"
+    assert end[0].text == "[198,000 lines omitted; full log: %argo logs swift-otter]\n"
     assert text_of(end[1:]).count("\n") == 1000
 
 

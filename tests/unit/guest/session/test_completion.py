@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pandas as pd
-import pytest
+from support.cases import each
 
 from uv_argo_magic.guest.session.completion import complete
 
@@ -52,7 +52,7 @@ def found(base, prefix, kind="attribute"):
     return [text for text, _ in complete(NAMES, {"base": base, "prefix": prefix, "kind": kind})]
 
 
-@pytest.mark.parametrize(
+@each(
     ("base", "prefix", "kind", "expected"),
     [
         ("", "pla", "name", ["plain"]),
