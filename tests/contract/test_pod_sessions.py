@@ -226,6 +226,22 @@ def test_a_session_that_gets_a_gpu_when_it_restarts_ends_sooner(server, notebook
     assert given(worker_of(server, notebook))["keep"] == 300
 
 
+def test_a_cell_that_runs_at_max_age_is_followed_by_a_message_before_the_end(notebook, tmp_path, monkeypatch):
+    events = []
+    monkeypatch.setattr(workers, "show_end", events.append)
+    run = notebook.begin(gated(tmp_path / "go"), "-s --set max_age=1")
+    until_printed(run, "begun")
+    started = workers.ask(notebook.entry(), "status")["status"]["started"]
+    until(lambda: time.time() > started + 1)
+    (tmp_path / "go").touch()
+    assert run.wait(60).outcome == "Succeeded"
+    until(lambda: len(events) == 2)
+    told = [(event["event"], event["setting"], event["run"]) for event in events]
+    assert told == [("ending", "max_age", run.id), ("ended", "max_age", run.id)]
+    with pytest.raises(SessionLost, match="it reached its max_age of 1 s"):
+        run_until_lost(notebook)
+
+
 @pytest.fixture
 def template(server):
     """The administrators' template for cells, with the Python that runs this."""

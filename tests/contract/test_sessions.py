@@ -281,6 +281,22 @@ def test_a_later_cell_can_change_how_long_the_session_lives(notebook):
     until(lambda: not worker.is_alive)
 
 
+def test_a_cell_that_runs_at_max_age_is_followed_by_a_message_before_the_end(notebook, tmp_path, monkeypatch):
+    events = []
+    monkeypatch.setattr(workers, "show_end", events.append)
+    run = notebook.begin(gated(tmp_path / "go"), "-s --set max_age=1")
+    until_printed(run, "begun")
+    started = workers.ask(notebook.entry(), "status")["status"]["started"]
+    until(lambda: time.time() > started + 1)
+    (tmp_path / "go").touch()
+    assert run.wait(60).outcome == "Succeeded"
+    until(lambda: len(events) == 2)
+    told = [(event["event"], event["setting"], event["run"]) for event in events]
+    assert told == [("ending", "max_age", run.id), ("ended", "max_age", run.id)]
+    with pytest.raises(SessionLost, match="it reached its max_age of 1 s"):
+        notebook.run("1")
+
+
 def test_keep_0_binds_the_session_to_the_kernel(notebook):
     notebook.run("a = 1")
     notebook.run("a", "-s --set keep=0")

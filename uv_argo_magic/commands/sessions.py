@@ -252,9 +252,8 @@ def _state(status: Mapping[str, Any]) -> str:
     now = time.time()
     idle = now - float(status["idle_since"])
     text = f"idle for {humanize.seconds(round(idle))}"
-    ends = [float(status["idle_since"]) + float(status["keep"])] if status["keep"] else []
-    ends += [float(status["started"]) + float(status["max_age"])] if status["max_age"] else []
-    return f"{text}, ends in {humanize.seconds(round(max(0.0, min(ends) - now)))}" if ends else text
+    left = float(status["ends_at"]) - now
+    return f"{text}, ends in {humanize.seconds(round(max(0.0, left)))}" if status["ends_at"] else text
 
 
 def _holder(status: Mapping[str, Any]) -> str:

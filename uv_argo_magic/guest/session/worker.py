@@ -176,7 +176,8 @@ class Worker:
         self.holder = {}  # type: dict[str, object]
         self.holding = None  # the holder's connection
         self.left_at = 0.0  # when that last ended
-        self.warned = 0.0  # the end of which its holder has a message
+        self.warned = 0.0  # the end of which its holder has a message under the last cell
+        self.old_at = 0.0  # when max_age ends it, once that is near
         os.makedirs(os.path.join(host.home, "cells"))
         self.files = Files(host.home)
         self.server = host.server = Server(
@@ -208,22 +209,17 @@ class Worker:
     def _rest(self):
         """Wait for a request; end the session if it has been idle too long, is too old or has lost its interpreter."""
         now = time.time()
-        keep, oldest = self.options["keep"], self.options["max_age"]
-        ends = [(self.idle_since + keep, keep, "keep", "idle for %s" % _span(keep))] if keep else []
-        ends += (
-            [(self.started + oldest, oldest, "max_age", "it reached its max_age of %s" % _span(oldest))]
-            if oldest
-            else []
-        )
-        if self.options["bound"] and self.holding is None and self.left_at:
-            ends.append((self.left_at + RETURN, 0.0, "", "the kernel has ended"))
+        oldest = self.options["max_age"]
+        if oldest and not self.old_at and now >= self.started + oldest - _ahead(oldest):
+            # A cell may have run until now: the message comes as long before the end as without it.
+            self.old_at = max(self.started + oldest, now + _ahead(oldest))
         moments = [now + 60.0]
-        for moment, span, setting, reason in sorted(ends)[:1]:
+        for moment, span, setting, reason in self._ends()[:1]:
             if now >= moment:
                 self._tell("ended", setting, reason, moment)
                 self.host.end(reason)
                 return
-            warning = moment - min(WARNING, span / 10)
+            warning = moment - _ahead(span)
             if now >= warning and self.warned != moment:
                 self.warned = moment
                 self._tell("ending", setting, reason, moment)
@@ -234,6 +230,17 @@ class Worker:
             self.cell.read()
         if self.cell and self.cell.process.popen.poll() is not None:
             self.host.end(_death(self.cell.process.popen.returncode) + " while no cell was running")
+
+    def _ends(self):
+        """The ends that come without a cell, sorted: (moment, seconds of its setting, setting, reason)."""
+        keep, oldest = self.options["keep"], self.options["max_age"]
+        ends = [(self.idle_since + keep, keep, "keep", "idle for %s" % _span(keep))] if keep else []
+        if oldest:
+            moment = self.old_at or self.started + oldest
+            ends.append((moment, oldest, "max_age", "it reached its max_age of %s" % _span(oldest)))
+        if self.options["bound"] and self.holding is None and self.left_at:
+            ends.append((self.left_at + RETURN, 0.0, "", "the kernel has ended"))
+        return sorted(ends)
 
     def _tell(self, event, setting, reason, moment):
         """Tell the holder, under the last cell, of the end that a setting causes."""
@@ -263,6 +270,7 @@ class Worker:
             self.cell.oom_kills = processes.oom_kills()  # now: it takes a quarter of a short cell
         self.cells += 1
         self.idle_since = time.time()
+        self.warned = 0.0  # its client has removed the message
         self.running = None
         self.server.sweep()
         self._forget_logs()
@@ -399,6 +407,8 @@ class Worker:
         run = Run(request, payload, log)
         self.logs[run.id] = run
         self.queue.append(run)
+        if request["max_age"] != self.options["max_age"]:
+            self.old_at = 0.0
         self.options.update(keep=request["keep"], max_age=request["max_age"])
         self.options["bound"] = self.options["bound"] or not request["keep"]
         self.host.has_news = True
@@ -509,6 +519,7 @@ class Worker:
             "running": running.id if running else "", "queued": len(self.queue), "cells": self.cells,
             "started": self.started, "idle_since": self.idle_since, "keep": self.options["keep"],
             "max_age": self.options["max_age"], "packages": sorted(self.packages.items()),
+            "ends_at": next((moment for moment, _, _, _ in self._ends()), 0.0),
             "total": cell.total if cell else 0,
             "holder": self.holder if self.holding is not None else None, "ending": self.host.ending,
         }  # fmt: skip
@@ -559,6 +570,11 @@ class Worker:
 
 def _death(code):
     return "signal %d ended its process" % -code if code < 0 else "its process exited with status %d" % code
+
+
+def _ahead(span):
+    """How long before an end its message comes, in seconds; `span` is the time that the setting gives."""
+    return min(WARNING, span / 10)
 
 
 def _span(seconds):
