@@ -18,6 +18,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from support import real_argo
 from support.argo_server import ArgoServer
 from support.index_server import IndexServer
 from support.waiting import until, until_printed
@@ -34,18 +35,16 @@ from uv_argo_magic.errors import CellFailed, InstallFailed, NodeFailed, PullErro
 from uv_argo_magic.history.store import History
 from uv_argo_magic.values import pushing
 
-REAL = [
-    pytest.mark.cluster,
-    pytest.mark.skipif(
-        "UV_ARGO_TEST_KUBECONFIG" not in os.environ or "UV_ARGO_TEST_IMAGE" not in os.environ,
-        reason="needs a real Argo Workflows: set UV_ARGO_TEST_KUBECONFIG and UV_ARGO_TEST_IMAGE",
-    ),
-]
 ONLY_LOCAL = pytest.mark.parametrize("place", ["local"], indirect=True)
 """For what only a process of this machine can show."""
 INSTALLS = pytest.mark.parametrize(
     "place",
-    ["local", "argo", "argo-init", *(pytest.param(name, marks=REAL) for name in ("cluster", "cluster-init"))],
+    [
+        "local",
+        "argo",
+        "argo-init",
+        *(pytest.param(name, marks=real_argo.MARKS) for name in ("cluster", "cluster-init")),
+    ],
     indirect=True,
 )
 """For what an install by a container of its own may change."""
@@ -62,7 +61,7 @@ def index():
         yield server
 
 
-@pytest.fixture(params=["local", "argo", pytest.param("cluster", marks=REAL)])
+@pytest.fixture(params=["local", "argo", pytest.param("cluster", marks=real_argo.MARKS)])
 def place(request, home, tmp_path):
     """(backend, the settings that it needs)."""
     if request.param == "local":

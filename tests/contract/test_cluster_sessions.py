@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support import real_argo
 from support.session_notebook import Notebook, end_all, forget_connections, result
 from support.waiting import until, until_printed
 
@@ -24,27 +25,17 @@ from uv_argo_magic.sessions import workers
 from uv_argo_magic.sessions.registry import Registry
 
 FAULTS = Path(os.environ.get("UV_ARGO_TEST_FAULTS", ""))
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.skipif(
-        "UV_ARGO_TEST_KUBECONFIG" not in os.environ or "UV_ARGO_TEST_IMAGE" not in os.environ,
-        reason="needs a real Argo Workflows: set UV_ARGO_TEST_KUBECONFIG and UV_ARGO_TEST_IMAGE",
-    ),
-]
+pytestmark = real_argo.MARKS
 COUNT = "import time\nfor number in range({lines}):\n    print('line', number, flush=True)\n    time.sleep(0.05)"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster(tmp_path_factory):
     """The cluster in the settings of this process, and of those that it starts."""
-    image = os.environ["UV_ARGO_TEST_IMAGE"]
-    variables = {
-        "HOME": str(tmp_path_factory.mktemp("home")), "BACKEND": "argo", "IMAGES": image,
-        "KUBECONFIG": os.environ["UV_ARGO_TEST_KUBECONFIG"], "PYTHON": image.partition("=")[0], "START_TIMEOUT": "0",
-    }  # fmt: skip
+    home = str(tmp_path_factory.mktemp("home"))
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in variables.items():
-            patch.setenv(f"UV_ARGO_{name}", value)
+        for name, value in {**real_argo.variables(), "UV_ARGO_HOME": home, "UV_ARGO_START_TIMEOUT": "0"}.items():
+            patch.setenv(name, value)
         yield
         end_all()
 

@@ -18,6 +18,7 @@ import threading
 import time
 
 import pytest
+from support import real_argo
 from support.argo_rest import ArgoRest
 from support.argo_server import ArgoServer
 from support.index_server import IndexServer
@@ -909,17 +910,10 @@ def test_a_slow_reader_holds_up_the_sender(server, shared, monkeypatch):
 
 
 @pytest.mark.cluster
-@pytest.mark.skipif(
-    "UV_ARGO_TEST_KUBECONFIG" not in os.environ or "UV_ARGO_TEST_IMAGE" not in os.environ,
-    reason="needs a real Argo Workflows: set UV_ARGO_TEST_KUBECONFIG and UV_ARGO_TEST_IMAGE",
-)
+@real_argo.NEEDED
 def test_a_session_on_a_real_cluster(tmp_path, monkeypatch):
-    kubeconfig = os.environ["UV_ARGO_TEST_KUBECONFIG"]
-    variables = {"HOME": str(tmp_path), "BACKEND": "argo", "KUBECONFIG": kubeconfig}
-    variables["IMAGES"] = os.environ["UV_ARGO_TEST_IMAGE"]
-    variables["PYTHON"] = variables["IMAGES"].partition("=")[0]
-    for name, value in variables.items():
-        monkeypatch.setenv(f"UV_ARGO_{name}", value)
+    for name, value in {**real_argo.variables(), "UV_ARGO_HOME": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
     notebook = Notebook(tmp_path / "study.ipynb")
     try:
         assert notebook.text("x = [1]; print(x)") == "[1]\n"

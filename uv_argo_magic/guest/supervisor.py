@@ -243,6 +243,10 @@ class Supervisor:
             raise InstallProblem(tree)
         if tree.lock:
             self.host.held.append(tree.lock)
+        if self.role == INSTALL and self.trees.is_shared and not tree.cached:
+            from . import byte_code
+
+            byte_code.compile_all(self.trees.root, os.path.dirname(tree.site))
         if tree.folders and self.role != INSTALL:
             self.host.watched.append((tree, integrity.Watch(tree.site, tree.folders)))
         return tree

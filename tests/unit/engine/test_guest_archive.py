@@ -34,7 +34,7 @@ def test_the_modules_of_a_notebooks_cell_leave_room_in_a_template():
     for name, text in modules.items():
         ast.parse(text, name, feature_version=(3, 8))
     sizes = [len(guest_archive()), len(zlib.compress(json.dumps(modules).encode(), 9))]
-    assert sum(sizes) * 4 / 3 <= 78 * 1024
+    assert sum(sizes) * 4 / 3 <= 79 * 1024
 
 
 def test_comments_and_docstrings_stay_here_and_lines_keep_their_numbers():
