@@ -1,1 +1,1 @@
-"""The part of the guest that keeps an interpreter for several cells; sent only with cells of a session."""
+"""The part of the guest for sessions, which keep an interpreter for several cells; sent only with those cells."""

@@ -1,11 +1,12 @@
-"""Finds the cell that output belongs to: that of the task or thread that writes it, even after the cell has ended.
+"""Attribute output to cells: text belongs to the cell of the task or thread that writes it, even after the cell's end.
 
 Rules:
-- Tasks inherit the cell by their context, threads from the thread that starts them; others write into the running cell.
-- Output of a cell that has ended is sent in separate frames, with the cell's number in the session. All output of a
-  forked process is, because the process does not learn that its cell has ended.
-- Child processes inherit pipes of their cell as stdout and stderr: they come from the supervisor before the first one
-  starts, and stand at descriptors 1 and 2 until the cell ends.
+- Tasks inherit the cell through their context, and threads from the thread that starts them. All other output belongs
+  to the running cell.
+- Output of a cell that has ended is sent in separate frames, with the cell's number in the session. So is all output of
+  a forked process, because the process does not know when its cell ends.
+- Child processes inherit pipes of their cell as stdout and stderr. The supervisor sends these pipes before the first
+  child starts. They are the descriptors 1 and 2 until the cell ends.
 """
 
 import _thread
@@ -25,20 +26,20 @@ LATE_STDOUT, LATE_STDERR = 5, 6
 NUMBER = struct.Struct(">I")
 ENDS = struct.Struct("2i")
 cell = contextvars.ContextVar("cell", default=0)
-"""Number of the cell that the present task or thread belongs to; 0: the running one."""
+"""Number of the cell to which the current task or thread belongs; 0: the running cell."""
 
 
 class Running:
     """The running cell."""
 
     number = 0
-    """Its number; 0 between cells."""
+    """Number of the running cell; 0 between cells."""
     interrupt: typing.Any = None
-    """Takes an interrupt that came while text was written, with the frame that wrote it; None: there is none."""
+    """Handles an interrupt that arrived while text was written, given the frame that wrote it; None without one."""
 
 
 class Pipe(streams.Pipe):
-    """Gets the pipes for the child processes of a cell."""
+    """Also receives the pipes for child processes of a cell."""
 
     is_child = False
 
@@ -50,12 +51,12 @@ class Pipe(streams.Pipe):
         self.syncing = _thread.allocate_lock()
 
     def sync(self):
-        """As in the base class; the answer may have the pipes of the running cell's children."""
+        """As in the base class; the response can include pipes for children of the running cell."""
         if self.is_child or self.acknowledged < 0:
             return
         with self.syncing:
             try:
-                while self._take_answer(0):  # those that came too late
+                while self._take_answer(0):  # responses that came too late
                     pass
                 number = cell.get() or Running.number
                 self.send(streams.SYNC, NUMBER.pack(number))
@@ -64,7 +65,7 @@ class Pipe(streams.Pipe):
                 self.acknowledged = -1
 
     def leave(self):
-        """The cell has ended: its children keep its pipes, and this process has its own again."""
+        """Restore this process's own pipes at the end of a cell, whose children keep its pipes."""
         with self.syncing:
             if self.are_replaced:
                 self.are_replaced = False
@@ -90,7 +91,7 @@ class Pipe(streams.Pipe):
 
 
 class _Raw(streams._Raw):  # noqa: SLF001 - the two are one
-    """One frame a write, marked with its cell where that has ended."""
+    """Each write is one frame; it contains the cell if that has ended."""
 
     cell = 0
 
@@ -120,7 +121,7 @@ class _Text(io.TextIOWrapper):
                 self.flush()
                 self._raw.cell = number
             written = io.TextIOWrapper.write(self, text)
-        # A cell that prints without pause is nearly always met while it writes: no signal would come between.
+        # A cell that prints without a pause is nearly always interrupted while it writes, so handle the interrupt here.
         if Running.interrupt is not None and threading.current_thread() is threading.main_thread():
             Running.interrupt(sys._getframe(1))  # noqa: SLF001 - there is no public name
         return written
@@ -155,7 +156,7 @@ class Streams(streams.Streams):
 
 
 def follow_threads():
-    """Let each thread that starts from now on belong to the cell of the thread that starts it."""
+    """Make each new thread belong to the cell of the thread that starts it."""
     start = threading.Thread.start
 
     def start_in_cell(thread):

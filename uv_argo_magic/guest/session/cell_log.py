@@ -1,9 +1,9 @@
-"""The log of one cell of a session: in memory, then in a file, and within a bound, until a client has read it.
+"""The log of one cell of a session: first in memory, then in a file, with a limited size, until a client has read it.
 
 Rules:
-- Its lines are numbered from 1. A client that comes back gets those after the last one that it has.
-- Beyond the bound, the oldest output is dropped. Other records stay, and a `dropped` record stands for what is missing.
-- A full disk shortens the log, and does not end it.
+- Lines are numbered from 1. A client that reconnects gets the lines after the last one that it has.
+- Beyond the limit, the oldest output is dropped. Other records are kept, and a `dropped` record replaces missing lines.
+- If the disk is full, the log becomes shorter, but continues.
 """
 
 import json
@@ -13,16 +13,16 @@ import time
 
 from ..log_writer import Log
 
-IN_MEMORY = 64 * 1024  # bytes; more are in the file
-MOST = 64 << 20  # bytes of one log, and of all logs that are kept
+IN_MEMORY = 64 * 1024  # bytes; a longer log is in a file
+MOST = 64 << 20  # maximum bytes of one log, and of all logs
 MOST_IN_MEMORY = 4 << 20  # bytes of one log on a full disk
 PIECE = 1 << 20
-LONGEST_KEPT = 1 << 19  # bytes of records that were kept, in one answer
+LONGEST_KEPT = 1 << 19  # maximum bytes of kept records in one response
 OUTPUT = frozenset(("text", "display", "result", "clear", "uv", "progress", "heartbeat", "snapshot"))
 
 
 class CellLog(Log):
-    """Takes what the cell writes, and gives it to clients by its position: bytes since the start of the log."""
+    """Stores the cell's output; clients read it by position, the number of bytes since the start of the log."""
 
     def __init__(self, path, nonce, copy=-1, most=MOST):
         Log.__init__(self, -1, nonce)
@@ -31,20 +31,20 @@ class CellLog(Log):
         self.head = bytearray()
         self.in_memory = IN_MEMORY
         self.most = self.limit = most
-        self.start = 0  # position of the first byte that is still here
-        self.dropped = 0  # number of the last line before that
-        self.kept = []  # type: list[tuple[int, int, bytes]]  # records before it: first and last line, bytes; or b""
-        self.marks = []  # type: list[tuple[int, int, int, int]]  # later ones: position and end, lines before and with
+        self.start = 0  # position of the first byte that is still stored
+        self.dropped = 0  # number of the last line before `start`
+        self.kept = []  # type: list[tuple[int, int, bytes]]  # records before `start`: first and last line, bytes or b""
+        self.marks = []  # type: list[tuple[int, int, int, int]]  # later records: position, end, lines before, lines including it
         self.ended = False
-        self.is_read = False  # a client has read all of it
+        self.is_read = False  # a client has read the whole log
 
     @property
     def size(self):
-        """Bytes that it takes."""
+        """Size of the stored log in bytes."""
         return self.spent - self.start
 
     def raw(self, data, lines):
-        """Write whole lines of the user's stdout as they are."""
+        """Write whole lines of the user's stdout unchanged."""
         Log.raw(self, data, lines)
         self._bound()
 
@@ -69,7 +69,7 @@ class CellLog(Log):
         return bytes(self.head[position : position + size])
 
     def after(self, number):
-        """What follows line `number`: records that were kept, the position of the rest, and the line before that."""
+        """The log after line `number`: kept records, the position of the rest, and the line number before that."""
         if number < self.dropped:
             kept = [data or self._stand_in(first, last) for first, last, data in self.kept if last > number]
             if sum(map(len, kept)) > LONGEST_KEPT:
@@ -89,7 +89,7 @@ class CellLog(Log):
         return b"", position, number - lines
 
     def drop(self, size):
-        """Drop the oldest output; at most about `size` bytes of the newest stay."""
+        """Drop the oldest output, and keep about `size` bytes of the newest."""
         position = self.spent - size
         if position <= self.start:
             return
@@ -115,7 +115,7 @@ class CellLog(Log):
 
     @staticmethod
     def last():
-        """The frame after all of it."""
+        """The frame that follows the log."""
         return {"end": True}
 
     def remove(self):
@@ -173,7 +173,7 @@ class CellLog(Log):
         if self.fd < 0 and len(self.head) + len(data) > self.in_memory:
             self._move_to_file()
         if self.fd >= 0 and not self._write_to_file(data):
-            # The disk is full: shorten it, and stay in memory where that does not help.
+            # The disk is full: shorten the log, and if that does not help, keep it in memory.
             self.most = max(IN_MEMORY, self.size // 2)
             self.drop(self.most // 2)
             if not self._write_to_file(data):
@@ -183,7 +183,7 @@ class CellLog(Log):
         self.spent += len(data)
 
     def _write_to_file(self, data):
-        """Write all of it, or nothing; whether it was written."""
+        """Write all the data or nothing; return whether it was written."""
         view = memoryview(data)
         try:
             while view:

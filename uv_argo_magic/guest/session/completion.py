@@ -1,7 +1,7 @@
 """Completions: names, attributes and keys of the session's own values.
 
-Rule: as in IPython's limited evaluation, no code of the user's is called to find a value: no calls, no properties, no
-attributes or items of types that compute them, apart from those of numpy and pandas.
+Rule: as in IPython's limited evaluation, finding a value never runs the user's code: no calls, no properties, and no
+attributes or items of types that compute them, except those of numpy and pandas.
 """
 
 import ast
@@ -29,12 +29,12 @@ class TooLong(Exception):
 
 
 def complete(names, order):
-    """[text, type] of all that begins with order["prefix"], after order["base"] ("": a name); [] if that is unknown."""
+    """[text, type] of completions that begin with order["prefix"], after order["base"] ("": a name); [] if unknown."""
     before = signal.signal(signal.SIGALRM, _stop)
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
     try:
         found = _find(names, order["base"], order["prefix"], order["kind"])
-    except BaseException:  # noqa: BLE001 - `dir` may call the user's code
+    except BaseException:  # noqa: BLE001 - `dir` can run the user's code
         return []
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

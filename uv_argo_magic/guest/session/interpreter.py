@@ -2,10 +2,10 @@
 
 Rules:
 - Cells run inside the loop, as in a notebook's kernel: `create_task` works without `await`, and tasks continue between
-  cells. All cells share one task, and so one context.
-- An interrupt raises KeyboardInterrupt in the cell's code, or cancels what the cell awaits. It never breaks a frame on
-  the pipe, and is ignored while no cell runs.
-- Records report that a cell's code can be interrupted (`begun`), and its end with the session's variables (`done`).
+  cells. All cells share one task, and therefore one context.
+- An interrupt raises KeyboardInterrupt in the cell's code, or cancels what the cell awaits. It never splits a frame on
+  the pipe, and is ignored between cells.
+- Two records report when a cell's code can be interrupted (`begun`), and its end with the session's variables (`done`).
 """
 
 import _thread
@@ -23,7 +23,7 @@ from . import attribution, completion, questions, variables
 
 
 def main(pipe, acknowledged, orders):
-    """Run each cell that comes as a line on the socket `orders`, until it ends."""
+    """Run the cells that arrive as lines on the socket `orders`, until it is closed."""
     for fd in (pipe, acknowledged, orders):
         os.set_inheritable(fd, False)
     out = attribution.Streams(pipe, acknowledged)
@@ -37,7 +37,7 @@ def main(pipe, acknowledged, orders):
 
 
 class Executor(executor.Executor):
-    """Keeps the values that cells show, under the cell's number in the notebook."""
+    """Also keeps the values that cells show, by the cell's number in the notebook."""
 
     number = 0
 
@@ -62,8 +62,8 @@ class Session:
         self.orders = orders
         self.received = b""
         self.waiting = None
-        self.has_ended = False  # there will be no more orders
-        self.is_running = False  # code of a cell runs, or awaits
+        self.has_ended = False  # there are no more orders
+        self.is_running = False  # the code of a cell is running or awaiting
         self.was_cancelled = False  # by an interrupt
         self.number = 0
 
@@ -119,13 +119,13 @@ class Session:
             return
         self.received += data
         if not data:
-            self.has_ended = True  # a cell that awaits may be running
+            self.has_ended = True  # a cell can still be running
             self.loop.remove_reader(self.orders)
         if self.waiting is not None and not self.waiting.done():
             self.waiting.set_result(not data)
 
     def _answer(self):
-        """The answer to a question: no other line comes while a cell runs."""
+        """Read the answer to a question; while a cell runs, there are no other lines."""
         line, self.received = questions.wait_for_line(self.orders, self.received)
         return line
 
@@ -135,7 +135,7 @@ class Session:
             execute.add_packages(order["sites"])
         if order["modules"]:
             self.interpreter.add_modules(order["modules"])
-        signal.signal(signal.SIGINT, self.interrupt)  # the cell before may have replaced it
+        signal.signal(signal.SIGINT, self.interrupt)  # the previous cell may have replaced it
         self.questions.are_allowed = order["stdin"]
         attribution.cell.set(order["cell"])
         attribution.Running.number = order["cell"]
@@ -151,7 +151,7 @@ class Session:
                 _, error = await self._execute(order)
             finally:
                 self.is_running = False
-        except BaseException as problem:  # noqa: BLE001 - this is where the user's code ends
+        except BaseException as problem:  # noqa: BLE001 - everything that the user's code can raise
             error = problem
         self.is_running = False
         attribution.Running.interrupt = None
@@ -162,7 +162,7 @@ class Session:
         if self.was_cancelled and hasattr(self.task, "uncancel"):
             self.task.uncancel()
         self.was_cancelled = False
-        if isinstance(error, Exception):  # for debuggers, as IPython keeps it
+        if isinstance(error, Exception):  # for debuggers, as in IPython
             sys.last_type, sys.last_value, sys.last_traceback = type(error), error, error.__traceback__
         code = self.interpreter.end(order, error)
         error = None
@@ -174,13 +174,13 @@ class Session:
         self.out.pipe.record("done", code=code, items=items, total=total, threads=threads)
 
     async def _execute(self, order):
-        """Run the code of a cell; (None, what it raised or None)."""
+        """Run the code of a cell; return (None, the exception or None)."""
         steps = self.interpreter.begin(order)
-        next(steps)  # whether it awaits, which makes no difference: the loop runs
+        next(steps)  # skip whether the code awaits, since the loop is already running
         return await self.executor.take(steps)
 
     def _remember(self, order):
-        """Add the cell's text to `In`, at its number in the notebook."""
+        """Add the cell's text to `In`, by its number in the notebook."""
         cells = self.names.get("In")
         if isinstance(cells, list):
             cells.extend([""] * (self.number + 1 - len(cells)))
@@ -192,17 +192,17 @@ class Session:
             self._interrupt(frame)
 
     def _interrupt(self, frame):
-        """Interrupt the cell, whose main thread is in `frame`."""
+        """Interrupt the cell; the main thread is in `frame`."""
         place = _place(frame)
         if place == "writing":
-            # Half a frame on the pipe would be the end of the session: raise it when the text is written.
+            # Raise it after the text is written, because an incomplete frame on the pipe would end the session.
             attribution.Running.interrupt = self._interrupt
             _thread.start_new_thread(_interrupt_later, ())
             return
         attribution.Running.interrupt = None
         if place == "cell":
             raise KeyboardInterrupt
-        # The cell awaits: raised in the loop, it would leave the cell's task pending forever.
+        # The cell awaits. An exception in the event loop would leave its task pending forever, so cancel it.
         self.loop.call_soon_threadsafe(self._cancel)
 
     def _cancel(self):
@@ -211,7 +211,7 @@ class Session:
 
 
 def _place(frame):
-    """Where the main thread is: writing a frame, in the cell's code, or elsewhere (in the event loop)."""
+    """What the main thread is doing: writing a frame, running the cell's code, or neither (in the event loop)."""
     while frame is not None:
         if frame.f_globals is streams.__dict__ or frame.f_globals is attribution.__dict__:
             return "writing"
@@ -222,7 +222,7 @@ def _place(frame):
 
 
 def _interrupt_later():
-    """Interrupt again what writes no text: a record."""
+    """Interrupt again soon, because a record is being written, which does not check for interrupts."""
     time.sleep(0.002)
     if attribution.Running.interrupt is not None:
         os.kill(os.getpid(), signal.SIGINT)

@@ -1,6 +1,6 @@
-"""`input()` and `getpass()` in a session: the question goes to the notebook, and the cell waits for the answer.
+"""`input()` and `getpass()` in a session: the notebook asks the user, and the cell waits for the answer.
 
-Rule: if the front end cannot answer (a detached cell, a batch run, another thread), StdinNotImplementedError at once.
+Rule: if the front end cannot ask (a detached cell, a batch run, another thread), StdinNotImplementedError is raised.
 """
 
 import builtins
@@ -14,7 +14,7 @@ from .. import execute
 
 
 class Questions:
-    """Asks through records; `receive` gives the next line that the supervisor sends, or "" at its end."""
+    """Asks with records; `receive` returns the next line from the supervisor, or "" at the end."""
 
     def __init__(self, out, receive):
         self.out = out
@@ -27,11 +27,11 @@ class Questions:
         getpass.getpass = self.getpass
 
     def input(self, prompt="", /):
-        """Ask in the notebook; the answer."""
+        """Ask in the notebook, and return the answer."""
         return self._ask(str(prompt), is_password=False)
 
     def getpass(self, prompt="Password: ", stream=None):  # noqa: ARG002 - the signature is getpass's
-        """Ask in the notebook, without showing the answer."""
+        """Ask in the notebook without showing the answer, and return it."""
         return self._ask(str(prompt), is_password=True)
 
     def _ask(self, prompt, *, is_password):
@@ -51,7 +51,7 @@ class Questions:
 
 
 def read_order(line):
-    """What a line from the supervisor says: it is JSON, or the path of a file with it."""
+    """Read a line from the supervisor, which is JSON or the path of a file with JSON."""
     if line.startswith(b"{"):
         return json.loads(line)
     with open(os.fsdecode(line), "rb") as file:
@@ -59,7 +59,7 @@ def read_order(line):
 
 
 def wait_for_line(fd, received):
-    """The next line on a descriptor that does not block, and what follows it; an empty line at the end."""
+    """The next line on a non-blocking descriptor, and the data after it; an empty line at the end."""
     while b"\n" not in received:
         select.select([fd], [], [])
         try:

@@ -1,13 +1,13 @@
-"""The worker's socket, of this machine or of its pod: requests of clients, and the logs of their cells.
+"""The worker's server on a local socket or a port of its pod: it handles requests of clients, and sends logs of cells.
 
 Rules:
-- One thread, no blocking: a client that does not read delays only its own connection.
-- A frame is one line of JSON, and `size` bytes behind it. A request has the token, and gets one frame as its answer.
-  After the answer to `run` or `follow` come frames with the log of that cell, and one that says `end`; then the
+- There is one thread, which never blocks. A client that does not read delays only its own connection.
+- A frame is one line of JSON, followed by `size` bytes. A request contains the token, and the response is one frame.
+  After the response to `run` or `follow`, there are frames with the log of the cell, and a frame with `end`. Then the
   connection can be used again.
-- A log is sent in few frames: DELAY seconds after a record, with those after it, and at its end. It is read where it is
-  kept, so that a slow client costs no memory, and one that is gone loses nothing.
-- On this machine, only processes of this user are answered.
+- A log is sent in few frames: DELAY seconds after a record, together with later ones, and at its end. It is read from
+  its storage, so that a slow client needs no memory, and a disconnected one loses nothing.
+- On a local socket, only processes of this user are accepted.
 """
 
 import hashlib
@@ -23,11 +23,11 @@ CHUNK = 1 << 16
 DELAY = 0.005
 LONGEST_LINE = LONGEST = 1 << 20
 LONGEST_PIECE = 16 << 20
-"""Bytes behind the line of a request, and of a `put`: what is longer is refused before it is received."""
+"""Maximum bytes after the line of a request, such as a `put`; longer requests are refused before they are received."""
 
 
 class Connection:
-    """One client's connection: what it has sent so far, what it is owed, and the cell whose log it follows."""
+    """The connection of one client: received data, data to send, and the cell whose log it follows."""
 
     def __init__(self, sock):
         self.sock = sock
@@ -35,14 +35,14 @@ class Connection:
         self.owed = b""
         self.log = None
         self.position = 0
-        self.send_at = 0.0  # when the rest of the log is due; 0: nothing of it waits
-        self.request = None  # its line has been read, the bytes behind it not yet
-        self.is_blocked = False  # the socket takes nothing now
+        self.send_at = 0.0  # when to send the rest of the log; 0: there is none
+        self.request = None  # the request whose line was received, but not all bytes after it
+        self.is_blocked = False  # the socket's buffer is full
         self.closing = False
         self.heard_at = time.monotonic()
 
     def fileno(self):
-        """The socket's descriptor."""
+        """The socket's file descriptor."""
         return self.sock.fileno()
 
     def answer(self, message, body=b""):
@@ -51,7 +51,7 @@ class Connection:
         self.pump()
 
     def follow(self, log, position=0):
-        """Send the log from a position on, as it grows, to its end."""
+        """Send the log from a position on, as it grows, until its end."""
         self.log = log
         self.position = position
 
@@ -59,7 +59,7 @@ class Connection:
         self.owed += json.dumps(dict(message, size=len(body))).encode() + b"\n" + body
 
     def pump(self):
-        """Send what the socket takes now."""
+        """Send as much data as the socket accepts now."""
         self.send_at = 0.0
         self.is_blocked = False
         try:
@@ -71,12 +71,12 @@ class Connection:
                 self.owed = self.owed[self.sock.send(self.owed) :]
         except BlockingIOError:
             self.is_blocked = True
-        except OSError:  # the client is gone
+        except OSError:  # the client has disconnected
             self.owed, self.log = b"", None
             self.closing = True
 
     def pump_log(self, now):
-        """Send the log if that is due."""
+        """Send the log if it is due."""
         log = self.log
         if log is None or self.is_blocked or not (log.ended or self.position < log.spent):
             return
@@ -85,7 +85,7 @@ class Connection:
             self.pump()
 
     def _take_from(self, log):
-        if self.position < log.start:  # dropped, in the middle of what was sent: the client comes back
+        if self.position < log.start:  # the next part was dropped; the client reconnects
             self.log = None
             self.closing = True
             return
@@ -99,9 +99,9 @@ class Connection:
 
 
 class Server:
-    """Listens on a path, or on a port of 127.0.0.1, which other processes of a pod reach too: the token decides.
+    """Listens on a path, or on a port of 127.0.0.1. Other processes of a pod can connect to it, but need the token.
 
-    It calls `handle(connection, request, body)` for requests, and `lost(connection)` for ends.
+    It calls `handle(connection, request, body)` for a request, and `lost(connection)` when a connection ends.
     """
 
     def __init__(self, address, token_digest, handle, lost):
@@ -127,11 +127,11 @@ class Server:
         return [self.listener.fileno(), *(connection.fileno() for connection in self.connections)]
 
     def sinks(self):
-        """The descriptors that something waits to be written to."""
+        """The descriptors with data to write."""
         return [connection.fileno() for connection in self.connections if connection.is_blocked]
 
     def serve(self, readable, writable):
-        """Handle what is ready."""
+        """Handle the descriptors that are ready."""
         if self.listener.fileno() in readable:
             self._accept()
         for connection in list(self.connections):
@@ -142,7 +142,7 @@ class Server:
         self.sweep()
 
     def pump(self):
-        """Send what is due of the logs; seconds until more of them is, or None."""
+        """Send the parts of logs that are due; return the seconds until the next one, or None."""
         now = time.monotonic()
         for connection in self.connections:
             connection.pump_log(now)
@@ -157,7 +157,7 @@ class Server:
             self.lost(connection)
 
     def close(self):
-        """Stop listening, and close every connection once it has been sent what it is owed."""
+        """Stop listening, and close each connection after sending its remaining data."""
         if self.is_local:
             try:
                 os.unlink(self.address)
@@ -201,7 +201,7 @@ class Server:
             pass
 
     def _take(self, connection):
-        """Handle the next request, if all of it is there."""
+        """Handle the next request, if it was received completely."""
         if connection.request is None:
             end = connection.received.find(b"\n")
             if end < 0:
@@ -230,7 +230,7 @@ class Server:
         return "" if isinstance(size, int) and 0 <= size <= most else "size"
 
     def _parse(self, line):
-        """The request, if it has the token."""
+        """The request, if it contains the token."""
         try:
             request = json.loads(line)
             digest = hashlib.sha256(request["token"].encode()).hexdigest()
@@ -240,7 +240,7 @@ class Server:
 
 
 def peer_uid(sock):
-    """The user of the process at the other end; None if the system does not tell."""
+    """The user id of the process at the other end; None if the system does not provide it."""
     try:
         if sys.platform == "darwin":
             return struct.unpack_from("iI", sock.getsockopt(0, 1, 76))[1]  # SOL_LOCAL, LOCAL_PEERCRED

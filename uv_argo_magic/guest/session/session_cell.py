@@ -1,9 +1,10 @@
-"""The supervisor's side of a session's interpreter: give it a cell, follow that to its end, and keep the process.
+"""The supervisor's side of a session's interpreter: send it a cell, follow the cell to its end, and keep the process.
 
 Rules:
-- An interrupt or a stop is one SIGINT, and keeps the session. Nothing escalates by itself, but for `run_timeout`.
+- An interrupt or a stop sends one SIGINT and keeps the session. It never escalates automatically, except after
+  `run_timeout`.
 - A second request, PATIENCE seconds after the first, ends the process.
-- Output of a cell that has ended goes to `late`. Between two cells, other output is kept for the second.
+- Output of a cell that has ended is passed to `late`. All other output between two cells is kept for the second one.
 """
 
 import array
@@ -20,20 +21,20 @@ from . import attribution
 DEFINES = re.compile(r"\b(?:def|class|lambda)\b")
 BOOT = cell.BOOT.replace("execute", "session.interpreter")
 LATE = {attribution.LATE_STDOUT: "stdout", attribution.LATE_STDERR: "stderr"}
-FITS = 8192  # bytes that a pipe takes even if a background task of the interpreter lets it read nothing
+FITS = 8192  # bytes that fit a pipe even while a background task keeps the interpreter from reading
 PATIENCE = 5.0
-MOST_LATE = 1 << 20  # characters of text that a cell shows after its end
-TIMEOUT_SECONDS = 10.0  # for which a cell may continue after run_timeout has interrupted it
+MOST_LATE = 1 << 20  # maximum characters that a cell can show after its end
+TIMEOUT_SECONDS = 10.0  # for which a cell can continue after the interrupt by run_timeout
 
 
 class Process(cell.Process):
-    """The interpreter's process; its orders come one after another, each a line of JSON, or the file that has it."""
+    """The interpreter's process; each order is a line of JSON, or of the path of a file with JSON."""
 
     boot = BOOT
 
     @staticmethod
     def pair():
-        """The ends of a socket, which can also send descriptors."""
+        """A socket pair, which can also send file descriptors."""
         return [end.detach() for end in socket.socketpair()]
 
     def __init__(self, host, python, env):
@@ -41,7 +42,7 @@ class Process(cell.Process):
         self.file = os.path.join(host.home, "order.json")
 
     def order(self, order):
-        """Let it run an order."""
+        """Send an order to the process."""
         line = json.dumps(order).encode()
         if len(line) > FITS:
             with open(self.file, "wb") as out:
@@ -49,16 +50,16 @@ class Process(cell.Process):
             line = os.fsencode(self.file)
         try:
             os.write(self.orders, line + b"\n")
-        except BrokenPipeError:  # it has died: see its exit status
+        except BrokenPipeError:  # it has died; its exit status shows why
             pass
 
     def close_orders(self):
-        """Let it end as soon as its cell has."""
+        """Make the process exit after its cell."""
         os.close(self.orders)
 
 
 class Held:
-    """Stands for a log while no cell runs: keeps the output, within a bound."""
+    """A log between cells, which keeps output up to a limit."""
 
     MOST = 256 * 1024
 
@@ -80,14 +81,14 @@ class Held:
             self.records.append((kind, fields))
 
     def move(self, log):
-        """Write all of it to a log."""
+        """Move the content to a log."""
         records, self.records, self.spent = self.records, [], 0
         for kind, fields in records:
             log.emit(kind, **fields)
 
 
 class SessionCell(cell.Cell):
-    """Reads the process for all its life; `begin` and `run` are for one cell each."""
+    """Reads the process during its whole life; `begin` and `run` are for one cell each."""
 
     def __init__(self, host, payload, late):
         self.held = Held()
@@ -95,19 +96,19 @@ class SessionCell(cell.Cell):
         cell.Cell.__init__(self, host, self.held, dict(payload, settings=dict(payload["settings"], log_budget=0)))
         self.out.path = ""
         self.items, self.total = [], 0
-        self.added = {}  # type: dict[str, str]  # packages that %pip has installed
-        self.completed = None  # takes the completions that were asked for
+        self.added = {}  # type: dict[str, str]  # packages installed by %pip
+        self.completed = None  # called with the requested completions
         self.end = None  # the record of the cell's end
         self.has_begun = self.is_due = self.asks = False
-        self.number = 0  # of the running cell; 0 between cells
-        self.cells = {}  # type: dict[int, int]  # a pipe of child processes -> the cell that started them
-        self.shown_late = {}  # type: dict[int, int]  # characters of text by cell
+        self.number = 0  # number of the running cell; 0 between cells
+        self.cells = {}  # type: dict[int, int]  # pipe of child processes -> number of the cell that started them
+        self.shown_late = {}  # type: dict[int, int]  # cell -> characters shown after its end
         self.modules = None  # type: dict[str, str] | None  # those of the last cell
         self.modules_folder = ""
         self.oom_kills = processes.oom_kills()
 
     def begin(self, number, log, payload, path):
-        """Read for this cell from now on; `number` is its number in the session."""
+        """Read output for this cell from now on; `number` is its number in the session."""
         self._drain()
         self.out.flush()
         self.number = number
@@ -124,9 +125,9 @@ class SessionCell(cell.Cell):
         self.held.move(log)
 
     def run_order(self, run, sites, file):
-        """Run the cell: (reason, code, detail) of the exit record, and whether the process continues."""
+        """Run the cell; return (reason, code, detail) of the exit record, and whether the process continues."""
         source = "\n" * self.payload["offset"] + self.payload["cell"]
-        if DEFINES.search(source):  # libraries may look for the file of a function, as numba's cache does
+        if DEFINES.search(source):  # libraries can need the file of a function, for example numba's cache
             with open(file, "wb") as out:
                 out.write(source.encode("utf-8", "surrogatepass"))
         more = {
@@ -143,7 +144,7 @@ class SessionCell(cell.Cell):
         return self._outcome(cause), self.end is not None
 
     def rest(self):
-        """Keep the output from now on for the next cell."""
+        """Keep output from now on for the next cell."""
         self.number = 0
         self.log = self.held
         self.out = output.Output(self.held, 1 << 62, "")
@@ -195,27 +196,27 @@ class SessionCell(cell.Cell):
         return [moment for moment in (self.kill_at, self.begun_at + limit if limit and not self.cause else 0) if moment]
 
     def _interrupt(self):
-        """Interrupt the code that runs, as soon as it does; the time now."""
+        """Interrupt the running code, or the next one as soon as it runs; return the current time."""
         if self.has_begun:
             cell.send_signal(self.process.pid, signal.SIGINT)
         self.is_due = not self.has_begun
         return time.monotonic()
 
     def answer(self, message):
-        """Give the interpreter the answer to its question, once."""
+        """Send the interpreter the answer to its question, once."""
         if self.asks:
             self.asks = False
             self.process.order(message)
 
     def complete(self, request, answer):
-        """Ask the interpreter for completions, and call `answer` with them."""
+        """Request completions from the interpreter, and call `answer` with them."""
         self.completed = answer
         self.process.order({name: str(request[name]) for name in ("base", "prefix", "kind")})
 
     def _acknowledge(self, body):
-        """Let the process start a child; for the first one of a cell, with pipes for what the children of it write.
+        """Let the process start a child; for the first child of a cell, send pipes for the output of its children.
 
-        A pipe ends with the last child that has it.
+        A pipe is closed when the last child that has it ends.
         """
         number = attribution.NUMBER.unpack(body)[0]
         if not number or number != self.number or number in self.cells.values():
@@ -248,7 +249,7 @@ class SessionCell(cell.Cell):
             self._show_late(number, source.stream, text)
 
     def _show_late(self, number, stream, text):
-        """Show text of a cell that has ended; a child process that prints without end would fill the notebook."""
+        """Show text of a cell that has ended, up to a limit, since a child process can print without end."""
         spent = self.shown_late[number] = self.shown_late.get(number, 0) + len(text)
         if spent <= MOST_LATE:
             self.late(number, {"k": "text", "stream": stream, "text": text})
@@ -268,7 +269,7 @@ class SessionCell(cell.Cell):
             super()._other(kind, body)
             return
         number, data = attribution.NUMBER.unpack_from(body)[0], body[attribution.NUMBER.size :]
-        if number == self.number:  # of a process that was forked, and does not know which cell is running
+        if number == self.number:  # from a forked process, which does not know that its cell is still running
             self.out.feed(self.printed[kind - attribution.LATE_STDOUT + streams.STDOUT], data)
             return
         self._show_late(number, stream, data.decode("utf-8", "replace"))

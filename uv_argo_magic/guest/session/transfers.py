@@ -1,8 +1,8 @@
-"""Values of cells on their way between a client and a worker in a pod: as files, over connections of their own.
+"""Transfer values between a client and a worker in a pod, as files and over separate connections.
 
 Rules:
-- A file arrives in pieces, each with its SHA-256; one that is sent ends with the SHA-256 of what was sent.
-- A transfer that broke continues where it ended. The files of a cell are removed with its log.
+- A file is received in pieces, each with its SHA-256. A sent file is followed by its SHA-256.
+- An interrupted transfer continues where it ended. The files of a cell are removed with its log.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ PULLED = re.compile(r"pulled-[0-9a-f]{16}")
 
 
 class Files:
-    """The files of all cells, one folder a cell."""
+    """The files of all cells, with one folder per cell."""
 
     def __init__(self, home):
         self.home = os.path.join(home, "values")
@@ -26,13 +26,13 @@ class Files:
         return os.path.join(self.home, self._name(run))
 
     def make(self, run):
-        """Make the folder of a cell; its path."""
+        """Create the folder of a cell, and return its path."""
         folder = self.folder(run)
         os.makedirs(folder, 0o700, exist_ok=True)
         return folder
 
     def put(self, run, name, position, data, digest):
-        """Write a piece of a file at a position; why that failed, or ""."""
+        """Write a piece of a file at a position; return the reason if that failed, else ""."""
         if hashlib.sha256(data).hexdigest() != digest:
             return "its SHA-256 does not match"
         path = os.path.join(self.make(run), self._name(name))
@@ -50,7 +50,7 @@ class Files:
         return ""
 
     def take(self, run, name):
-        """What a file has; it is removed."""
+        """Read a file, and remove it."""
         path = os.path.join(self.folder(run), self._name(name))
         with open(path, "rb") as file:
             data = file.read()
@@ -58,7 +58,7 @@ class Files:
         return data
 
     def pulled(self, run):
-        """(name, bytes) of the values of a cell that a client may get."""
+        """(name, bytes) of the values of a cell that a client can get."""
         try:
             names = os.listdir(self.folder(run))
         except OSError:
@@ -70,7 +70,7 @@ class Files:
         ]
 
     def source(self, run, name):
-        """What a connection can send."""
+        """A file that a connection can send."""
         return Source(os.path.join(self.folder(run), self._name(name)))
 
     def remove(self, run):
@@ -85,7 +85,7 @@ class Files:
 
 
 class Source:
-    """A file, as a connection reads a log that has ended."""
+    """A file, with the methods by which a connection reads a log."""
 
     ended = True
     start = 0
@@ -106,5 +106,5 @@ class Source:
         return data
 
     def last(self):
-        """The frame after all of it."""
+        """The frame that follows the file."""
         return {"end": True, "sha256": self.digest.hexdigest()}

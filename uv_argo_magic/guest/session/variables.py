@@ -1,17 +1,17 @@
 """The variables of a session: names, types and sizes.
 
-Rule: no code of the user's runs: sizes are those that are known without asking an object, else 0.
+Rule: this never runs the user's code. A size is 0 if it cannot be found without calling the object.
 """
 
 import sys
 import types
 
-MOST = 200  # variables; the newest, as far as there are more
+MOST = 200  # maximum variables; if there are more, the newest ones
 BUILTIN = (bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, range)
 
 
 def describe(names, hidden):
-    """[name, type, bytes, shape] of each variable but the names in `hidden`, and how many there are."""
+    """[name, type, bytes, shape] of each variable except those in `hidden`, and the number of variables."""
     found = [
         name
         for name, value in list(names.items())
@@ -30,7 +30,7 @@ def _describe(name, value):
 
 
 def size(value):
-    """Bytes of a value itself, without what it refers to; for arrays and tables of their data; 0: not known."""
+    """The bytes of a value, without the objects it refers to; for arrays and tables, of their data; 0: unknown."""
     kind = type(value)
     try:
         if kind in BUILTIN:

@@ -1,11 +1,12 @@
-"""The worker of a session: one process that keeps an interpreter, and runs the cells that clients send it.
+"""The worker of a session: a process that keeps an interpreter, and runs the cells that clients send.
 
 Rules:
-- It belongs to no client: it holds no descriptor of one, and watches its idle time itself. If it is `bound`, it ends
-  with its holder's connection.
-- One holder at a time. Only the holder may run cells; any client with the token may ask, stop and end.
-- Each cell is one run, with its own log, written by the supervisor's usual code. Cells wait their turn.
-- When it ends, for whatever reason, it leaves a report.
+- It is independent of its clients: it inherits none of their file descriptors, and limits its own idle time. If it is
+  `bound`, it ends with the connection of its holder.
+- There is one holder at a time. Only the holder can run cells; any client with the token can request the status, stop a
+  cell and end the session.
+- Each cell is one run with its own log, written by the supervisor's usual code. Cells are queued.
+- When the worker ends, for whatever reason, it writes a report.
 """
 
 import collections
@@ -25,20 +26,20 @@ from .session_cell import PATIENCE, Process, SessionCell
 from .transfers import Files
 
 PROTOCOL = 1
-KEPT_LOGS = 20  # of ended cells that a client has read
-MOST_LOGS = 1000  # of ended cells
-MOST_LATE = 1 << 20  # bytes of late output that a client has not read
-MOST_REPORT = 4096  # bytes that a pod's status takes
-SILENCE = 40.0  # seconds after which a holder that sends no pings gives way to another
-WARNING = 300.0  # seconds before its end at which its holder gets a message; a tenth of its time where that is less
-RETURN = 120.0  # seconds in which a client may come back to a pod, after its connection was cut
-GRACE = 3.0  # seconds in which the interpreter may run its exit handlers
+KEPT_LOGS = 20  # maximum logs of ended cells that a client has read
+MOST_LOGS = 1000  # maximum logs of ended cells
+MOST_LATE = 1 << 20  # maximum bytes of late output that a client has not read
+MOST_REPORT = 4096  # maximum bytes of a termination message in a pod's status
+SILENCE = 40.0  # after this many seconds without a ping, another client can become the holder
+WARNING = 300.0  # seconds before the end at which the holder is warned; at most a tenth of the whole time
+RETURN = 120.0  # seconds in which a client can reconnect to a pod after its connection was cut
+GRACE = 3.0  # seconds in which the interpreter can run exit handlers
 
 
 def main(guest):
-    """Be the worker that UV_ARGO_SESSION (JSON) describes; `guest` is the folder of this package.
+    """Run the worker with the options in UV_ARGO_SESSION (JSON); `guest` is the folder of this package.
 
-    With a `port` it is the process of a container, which listens on that port, and whose log has those of the cells.
+    With a `port`, it runs in a container and listens on that port; the container's log includes those of the cells.
     """
     options = json.loads(os.environ.pop("UV_ARGO_SESSION"))
     if "port" not in options:
@@ -51,15 +52,15 @@ def main(guest):
 
 
 class WorkerHost(Host):
-    """The supervisor's surroundings, which also serve the clients: during installs and cells as well."""
+    """A supervisor's host that also serves the clients, even during installs and cells."""
 
     def __init__(self, guest, groups, above):
         Host.__init__(self, guest, groups, above)
         self.server = None
-        self.ending = ""  # why the worker must end
-        self.asked = 0  # times that the running cell was asked to stop
+        self.ending = ""  # the reason why the worker has to end
+        self.asked = 0  # number of stop requests for the running cell
         self.asked_at = 0.0
-        self.forced = False  # the running cell's process must end
+        self.forced = False  # the process of the running cell has to end
         self.has_news = False  # a client has changed something
 
     def start_process(self, env, python=""):
@@ -87,7 +88,7 @@ class WorkerHost(Host):
                 return ready
 
     def end(self, reason):
-        """Let the worker end."""
+        """Make the worker end."""
         self.ending = self.ending or reason
         self.stopping = self.has_news = True
 
@@ -103,15 +104,15 @@ class Run:
         self.number = request.get("number") or 0
         self.stdin = bool(request.get("stdin"))
         self.cell = 0
-        """Its number in the session."""
+        """The cell's number in the session."""
         self.payload = payload
         self.log = log
         self.reason = ""
-        """That of its exit record."""
+        """The reason in its exit record."""
 
 
 class SessionSupervisor(supervisor.Supervisor):
-    """The supervisor of one cell: installs what it adds to the session, and runs it there."""
+    """The supervisor of one cell: it installs the packages that the cell adds, and runs the cell in the session."""
 
     def __init__(self, worker, run):
         supervisor.Supervisor.__init__(self, worker.host, run.log, run.payload)
@@ -155,16 +156,16 @@ class SessionSupervisor(supervisor.Supervisor):
 
 
 class Worker:
-    """The session: its interpreter, the cells that wait, its holder, and when it must end."""
+    """The session: its interpreter, queued cells, holder and time limits."""
 
     def __init__(self, host, options):
         self.host = host
         self.options = options
-        self.most = options.get("most") or MOST  # bytes of logs
+        self.most = options.get("most") or MOST  # maximum bytes of logs
         self.queue = collections.deque()  # type: collections.deque[Run]
         self.running = None  # type: Run | None
         self.logs = {}  # type: dict[str, Run]
-        self.cell = None  # type: SessionCell | None  # reads the interpreter
+        self.cell = None  # type: SessionCell | None  # reads the interpreter's output
         self.packages = {}  # type: dict[str, str]
         self.sites = []  # type: list[str]
         self.modules = {}  # type: dict[str, str]  # those of a notebook's cell, once a client has sent them
@@ -175,8 +176,8 @@ class Worker:
         self.idle_since = time.time()
         self.holder = {}  # type: dict[str, object]
         self.holding = None  # the holder's connection
-        self.left_at = 0.0  # when that last ended
-        self.warned = 0.0  # the end of which its holder has a message under the last cell
+        self.left_at = 0.0  # when this connection ended
+        self.warned = 0.0  # the end about which the holder was warned under the last cell
         self.old_at = 0.0  # when max_age ends it, once that is near
         os.makedirs(os.path.join(host.home, "cells"))
         self.files = Files(host.home)
@@ -194,7 +195,7 @@ class Worker:
                     self._run_next()
                 else:
                     self._rest()
-        except BaseException:  # noqa: BLE001 - the report says it
+        except BaseException:  # noqa: BLE001 - it is part of the report
             code = processes.INTERNAL_ERROR
             self.host.ending = "internal error: " + traceback.format_exc()
         self._end()
@@ -207,7 +208,7 @@ class Worker:
             os.close(ready)
 
     def _rest(self):
-        """Wait for a request; end the session if it has been idle too long, is too old or has lost its interpreter."""
+        """Wait for a request; end the session if it was idle too long, is too old or has lost its interpreter."""
         now = time.time()
         oldest = self.options["max_age"]
         if oldest and not self.old_at and now >= self.started + oldest - _ahead(oldest):
@@ -243,7 +244,7 @@ class Worker:
         return sorted(ends)
 
     def _tell(self, event, setting, reason, moment):
-        """Tell the holder, under the last cell, of the end that a setting causes."""
+        """Send the holder a message, for the last cell, about the end caused by a setting."""
         if self.holding is not None and self.executed:
             told = {"event": event, "session": self.options["name"], "run": self.executed[-1]}
             self.holding.answer(dict(told, setting=setting, reason=reason, at=moment))
@@ -261,13 +262,13 @@ class Worker:
         rss = processes.resident([self.host.process.pid]) if self.host.process else 0
         run.log.emit("variables", items=self._variables(), total=self.cell.total if self.cell else 0, rss=rss)
         if host.ending:
-            self._report()  # before the record: the next cell may ask at once
+            self._report()  # before the record, since the client can then read it at once
             run.log.emit("lost", reason=host.ending)
         run.reason = outcome[0]
         run.log.end(*outcome)
         self.server.pump()
         if self.cell:
-            self.cell.oom_kills = processes.oom_kills()  # now: it takes a quarter of a short cell
+            self.cell.oom_kills = processes.oom_kills()  # here, because it takes a quarter of the time of a short cell
         self.cells += 1
         self.idle_since = time.time()
         self.warned = 0.0  # its client has removed the message
@@ -276,7 +277,7 @@ class Worker:
         self._forget_logs()
 
     def execute(self, run, sites):
-        """Run a cell in the interpreter: (reason, code, detail) of the exit record."""
+        """Run a cell in the interpreter; return (reason, code, detail) of the exit record."""
         host = self.host
         if self.cell is None:
             self.cell = SessionCell(host, run.payload, self._show_late)
@@ -291,7 +292,7 @@ class Worker:
         return outcome
 
     def _show_late(self, number, fields):
-        """Send output of a cell that has ended to the client; without one the next cell shows it."""
+        """Send output of a cell that has ended to the client; without a client, the next cell shows it."""
         kind = fields.pop("k")
         if self.holding is None and self.cell is not None:
             self.cell.held.emit(kind, **fields)
@@ -299,7 +300,7 @@ class Worker:
             self.holding.answer({"event": "output", "run": self.executed[number - 1], "kind": kind, "fields": fields})
 
     def _cause(self, outcome):
-        """Why the interpreter has ended in a cell."""
+        """Why the interpreter ended during a cell."""
         reason, code, detail = outcome
         if reason == "deadline":
             return "the cell did not react to the interrupt of %s" % detail
@@ -310,7 +311,7 @@ class Worker:
         return _death(code)
 
     def _variables(self):
-        """The variables, without the last ones where they would make a long record."""
+        """The variables, without the last ones if the record would be too long."""
         items = self.cell.items if self.cell else []
         while len(json.dumps(items)) > 6000:
             items = items[: len(items) * 3 // 4]
@@ -320,7 +321,7 @@ class Worker:
         return processes.resident(processes.descendants())
 
     def _peak(self):
-        """The most resident bytes that the interpreter has had (Linux; elsewhere 0)."""
+        """The peak of the interpreter's resident bytes (Linux; elsewhere 0)."""
         try:
             with open("/proc/%d/status" % self.host.process.pid, encoding="ascii") as file:
                 return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM:"))
@@ -328,7 +329,7 @@ class Worker:
             return 0
 
     def _forget_logs(self):
-        """Remove logs that were read, but for the newest; beyond the bound, drop the oldest output of the others."""
+        """Remove logs that were read, except the newest; beyond the limit, drop the oldest output of the others."""
         followed = [connection.log for connection in self.server.connections]
         runs = list(self.logs.values())
         room = self.most
@@ -361,7 +362,7 @@ class Worker:
             connection.answer({"error": "invalid", "detail": repr(problem)})
 
     def _do_hold(self, connection, request, _body):
-        """Become the holder; the connection is the lease."""
+        """Make the client the holder, for as long as this connection exists."""
         is_other = self.holding is not None and self.holder["client"] != request["client"]
         if is_other and not request.get("take") and not self._is_silent(self.holding):
             connection.answer({"error": "busy", "holder": self.holder})
@@ -376,7 +377,7 @@ class Worker:
         connection.answer({"ok": True, "status": self.status()})
 
     def _is_silent(self, connection):
-        """Whether a client of a pod's worker has not even sent a ping: its machine sleeps, or has lost the network."""
+        """Whether a client of a pod's worker has stopped sending pings: its machine sleeps, or has lost the network."""
         return "port" in self.options and time.monotonic() - connection.heard_at > SILENCE
 
     def _do_status(self, connection, _request, _body):
@@ -425,13 +426,13 @@ class Worker:
             log.emit("note", text="waiting for %s of session %s" % (cells, self.options["name"]))
 
     def _do_find(self, connection, request, _body):
-        """Whether a cell is running, waiting, or ended, for which reason; "" if that is not known any more."""
+        """Respond whether a cell is queued, running, or ended, and its reason; "" if it is no longer known."""
         run = self.logs.get(request["run"])
         state = "" if run is None else "running" if run is self.running else "waiting" if run in self.queue else "ended"
         connection.answer({"ok": True, "state": state, "reason": run.reason if run else ""})
 
     def _do_follow(self, connection, request, _body):
-        """Send the log of a cell, after the lines that the client has."""
+        """Send the log of a cell after the lines that the client has."""
         run = self.logs.get(request["run"])
         if run is None:
             connection.answer({"error": "unknown"})
@@ -441,16 +442,16 @@ class Worker:
         connection.follow(run.log, position)
 
     def _do_put(self, connection, request, body):
-        """Take a piece of a file for a cell that will be sent: a value, or its order."""
+        """Store a piece of a file for a cell that is not sent yet: a value, or its order."""
         problem = self.files.put(request["run"], request["file"], request["at"], body, request["sha256"])
         connection.answer({"error": "file", "detail": problem} if problem else {"ok": True})
 
     def _do_files(self, connection, request, _body):
-        """The values that a cell has left for its client."""
+        """List the values that a cell has left for its client."""
         connection.answer({"ok": True, "files": self.files.pulled(request["run"])})
 
     def _do_get(self, connection, request, _body):
-        """Send one of them, from a position on."""
+        """Send one of these values, from a position on."""
         try:
             source = self.files.source(request["run"], request["file"])
         except OSError:
@@ -460,7 +461,7 @@ class Worker:
         connection.follow(source, int(request["at"]))
 
     def _do_stop(self, connection, request, _body):
-        """End a cell that waits; interrupt the one that runs. A second request, some time later, ends its process."""
+        """End a queued cell, or interrupt the running one. A second request, some time later, ends its process."""
         run = self.logs.get(request["run"])
         state = "ended"
         if run is not None and run is self.running:
@@ -483,13 +484,13 @@ class Worker:
         connection.answer({"ok": True, "state": state, "total": self.cell.total if self.cell else 0})
 
     def _do_answer(self, connection, request, _body):
-        """The answer to the question of the running cell."""
+        """Forward the answer to the question of the running cell."""
         if self.cell is not None and self.running is not None and self.running.id == request["run"]:
             self.cell.answer({name: request.get(name) for name in ("text", "refused")})
         connection.answer({"ok": True})
 
     def _do_complete(self, connection, request, _body):
-        """Completions from the session's values; none while a cell runs or waits."""
+        """Complete from the session's values; there are no completions while a cell is running or queued."""
         cell = self.cell
         if cell is None or cell.completed is not None or self.running is not None or self.queue:
             connection.answer({"ok": True, "items": []})
@@ -504,7 +505,7 @@ class Worker:
         connection.answer({"event": "pong"})
 
     def _lost(self, connection):
-        """A connection has ended."""
+        """Handle the end of a connection."""
         if connection is self.holding:
             self.holding = None
             self.left_at = time.time()
@@ -512,7 +513,7 @@ class Worker:
                 self.host.end("the kernel has ended")
 
     def status(self):
-        """What `%argo sessions` shows."""
+        """The status that `%argo sessions` shows."""
         cell, running = self.cell, self.running
         return {
             "name": self.options["name"], "pid": os.getpid(), "python": ".".join(map(str, sys.version_info[:3])),
@@ -525,7 +526,7 @@ class Worker:
         }  # fmt: skip
 
     def _end(self):
-        """End the interpreter and all its processes, and leave a report."""
+        """End the interpreter and all its processes, and write a report."""
         host, cell = self.host, self.cell
         self._report()
         for run in self.queue:
@@ -544,7 +545,7 @@ class Worker:
         processes.remove(host.home)
 
     def _report(self):
-        """Write why the session has ended, and what was lost, for the next client."""
+        """Write a report for the next client: why the session ended, and which variables were lost."""
         report = {
             "reason": self.host.ending, "t": time.time(), "items": self.cell.items if self.cell else [],
             "total": self.cell.total if self.cell else 0,
@@ -554,7 +555,7 @@ class Worker:
             return
         try:
             if "port" in self.options:
-                # A file of the kubelet, which puts it into the pod's status: it cannot be replaced.
+                # The kubelet copies this file into the pod's status; it has a size limit, and cannot be replaced.
                 while len(json.dumps(report)) > MOST_REPORT:
                     report["items"] = report["items"][: len(report["items"]) * 3 // 4]
                 with open(path, "w", encoding="utf-8") as file:
