@@ -1,9 +1,9 @@
-"""What a cell shows: mimebundles of its values, as a notebook's kernel makes them, sent as records.
+"""Displays of a cell: mimebundles of values, created as in a notebook's kernel, and sent as records.
 
 Rules:
-- A representation that fails prints its traceback to stderr, the others are tried; NotImplementedError is silent.
-- A class is not its instances: only its class methods are called.
-- Nothing is sent that JSON cannot express: bytes are sent as base64; one display has a stated size limit.
+- If a representation fails, its traceback is printed to stderr and the others are tried. NotImplementedError is silent.
+- For a class, only class methods are called, not the methods for its instances.
+- Only JSON is sent: bytes become base64. The size of a display is limited.
 """
 
 import base64
@@ -22,7 +22,7 @@ MAX_BYTES = 20 * 1024 * 1024
 PLAIN = "text/plain"
 HERE = os.path.dirname(__file__)
 
-# mime type -> (the method that gives it, what it may return); in the order in which they are called.
+# MIME type -> (method, allowed types of its result), in the order in which they are called.
 METHODS = {
     "text/html": ("_repr_html_", (str,)),
     "text/markdown": ("_repr_markdown_", (str,)),
@@ -37,19 +37,19 @@ METHODS = {
 
 
 class FormatterWarning(UserWarning):
-    """A representation gave something of the wrong type; it is left out."""
+    """A representation returned a value of the wrong type, which is left out."""
 
 
-# Values of any type pass here; annotations of Python 3.8's kind would say `object` in every place.
+# The functions below have no annotations, because each would be `object`.
 
 
 def _method(obj, name):
-    """The method, if it is really one: not of a class for its instances, not of a proxy that has every attribute."""
+    """The method of this name, or None; excludes methods for a class's instances, and proxies with every attribute."""
     try:
         if getattr(obj, "_ipython_canary_method_should_not_exist_", None) is not None:
             return None
         method = getattr(obj, name, None)
-    except Exception:  # noqa: BLE001 - a value may do anything
+    except Exception:  # noqa: BLE001 - a value can raise anything
         return None
     if isinstance(obj, type) and not isinstance(method, types.MethodType):
         return None
@@ -60,13 +60,13 @@ _FAILED = object()
 
 
 def _call(function, *args, **kwargs):
-    """The return value of the user's method; `_FAILED`, with its traceback on stderr, when it raises."""
+    """The return value of the user's method; if it raises, print the traceback to stderr and return `_FAILED`."""
     try:
         return function(*args, **kwargs)
     except NotImplementedError:
         return _FAILED
     except RecursionError as problem:
-        # A context for each level would be a thousand tracebacks.
+        # With a context for each level, there would be a thousand tracebacks.
         problem.__context__ = None
         _print_traceback(problem, limit=-8)
     except Exception as problem:  # noqa: BLE001 - the user's code
@@ -86,7 +86,7 @@ def _print_traceback(problem, limit=None):
 
 
 def _checked(value, mime, kinds, obj):
-    """The value and its metadata, or (None, None) with a warning when it is of the wrong type."""
+    """The value and its metadata, or (None, None) with a warning if it has the wrong type."""
     metadata = None
     original = value
     if isinstance(value, tuple) and value and isinstance(value[0], kinds):
@@ -113,7 +113,7 @@ def _merge(into, more):
 
 
 def jsonable(value):
-    """The value as JSON can hold it; TypeError where it cannot."""
+    """The value converted to JSON types; raises TypeError if this is not possible."""
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, dict):
@@ -125,7 +125,7 @@ def jsonable(value):
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
-        # JSON has no NaN and no infinities; a front end gets their names.
+        # JSON has no NaN and no infinities, so they become strings.
         return float(value) if value - value == 0 else repr(float(value))
     if isinstance(value, (dt.datetime, dt.date)):
         return value.isoformat()
@@ -136,7 +136,7 @@ def jsonable(value):
 
 
 class DisplayHandle:
-    """A display that can be shown again and changed: `.display(obj)`, `.update(obj)`."""
+    """A display that can be shown again or updated: `.display(obj)`, `.update(obj)`."""
 
     def __init__(self, display_id=None, displays=None):
         self.display_id = display_id or _new_id()
@@ -147,16 +147,16 @@ class DisplayHandle:
         return "<%s display_id=%s>" % (type(self).__name__, self.display_id)
 
     def display(self, obj, **kwargs):
-        """Show another display under this id, and change the earlier ones."""
+        """Show another display with this id, and update the earlier ones."""
         self._displays.display(obj, display_id=self.display_id, **kwargs)
 
     def update(self, obj, **kwargs):
-        """Replace the output of this id."""
+        """Update the displays with this id."""
         self._displays.update_display(obj, display_id=self.display_id, **kwargs)
 
 
 class Formatter:
-    """The functions that give one MIME type for values of a class, as libraries register them in IPython."""
+    """The functions that libraries register, as in IPython, to convert values of a class to one MIME type."""
 
     enabled = True
     print_method = ""
@@ -167,18 +167,18 @@ class Formatter:
         self.deferred_printers = {}
 
     def for_type(self, typ, func=None):
-        """Register `func` for a class, or for its name "module.name"; the function before."""
+        """Register `func` for a class, or for its name "module.name"; return the previous function."""
         if isinstance(typ, str):
             module, _, name = typ.rpartition(".")
             return self.for_type_by_name(module, name, func)
         return _registered(self.type_printers, typ, func)
 
     def for_type_by_name(self, type_module, type_name, func=None):
-        """Register `func` for a class that may not be imported yet; the function before."""
+        """Register `func` for a class that may not be imported yet; return the previous function."""
         return _registered(self.deferred_printers, (type_module, type_name), func)
 
     def pop(self, typ, default=None):
-        """Forget the function of a class; returns it."""
+        """Remove and return the function of a class."""
         key = tuple(typ.rpartition(".")[::2]) if isinstance(typ, str) else (typ.__module__, typ.__name__)
         named = self.deferred_printers.pop(key, default)
         return named if isinstance(typ, str) else self.type_printers.pop(typ, named)
@@ -211,22 +211,22 @@ def _new_id():
 
 
 class Displays:
-    """What shows values: each method sends records by `emit(kind, **fields)`."""
+    """Shows values: the methods send records with `emit(kind, **fields)`."""
 
     def __init__(self, emit, max_bytes=MAX_BYTES):
         self.emit = emit
         self.max_bytes = max_bytes
         self.formatters = {mime: Formatter(mime) for mime in (PLAIN, *METHODS)}
         self.format = None
-        """What gives the representations instead of `bundle`: IPython's own formatter, where it is installed."""
+        """The function used instead of `bundle`: IPython's formatter, if IPython is installed."""
         self.filters = []  # type: list
-        """Functions (data, metadata, display id) -> the same, that a display passes before it is sent.
+        """Functions that change a display before it is sent: (data, metadata, display id) -> the same.
 
         The id is None for a result, which cannot be updated.
         """
 
     def bundle(self, obj, include=None, exclude=None):
-        """(data, metadata) of a value, by mime type; both empty when it displayed itself."""
+        """(data, metadata) of a value, by MIME type; both are empty if the value has displayed itself."""
         if self.format is not None:
             return self.format(obj, include, exclude)
         own = _method(obj, "_ipython_display_")
@@ -263,7 +263,7 @@ class Displays:
 
     def _representation(self, obj, mime, registered):
         """One representation: (value or None, metadata or None)."""
-        if callable(self.formatters[mime]):  # a library's own, in place of ours
+        if callable(self.formatters[mime]):  # a library has replaced the formatter
             value = _call(self.formatters[mime], obj)
             return (None, None) if value is _FAILED else (value, None)
         if mime == PLAIN:
@@ -289,7 +289,7 @@ class Displays:
         clear=False,
         **kwargs,
     ):
-        """Show values; with `display_id` (True: a new one) returns a handle that can replace it."""
+        """Show values; with `display_id` (True: a new one), return a handle for updates."""
         transient = dict(transient or {})
         if display_id:
             transient["display_id"] = display_id = _new_id() if display_id is True else display_id
@@ -306,12 +306,12 @@ class Displays:
         return DisplayHandle(display_id, self) if display_id else None
 
     def update_display(self, obj, *, display_id, **kwargs):
-        """Replace the output of `display_id`."""
+        """Update the displays with this `display_id`."""
         kwargs["update"] = True
         self.display(obj, display_id=display_id, **kwargs)
 
     def publish(self, data, metadata=None, *, transient=None, update=False, **_kwargs):
-        """Send a ready mimebundle."""
+        """Send a mimebundle."""
         if not isinstance(data, dict):
             raise TypeError("data must be a dict, got: %r" % (data,))
         display_id = str((transient or {}).get("display_id") or "")
@@ -320,7 +320,7 @@ class Displays:
         self.emit("display", data=data, metadata=metadata, display_id=display_id, update=bool(update))
 
     def result(self, value):
-        """Send the value of the cell's last expression; None is nothing."""
+        """Send the value of the cell's last expression, unless it is None."""
         if value is None:
             return
         data, metadata = self.bundle(value)
@@ -335,7 +335,7 @@ class Displays:
         return data, metadata, display_id
 
     def clear_output(self, wait=False):
-        """Clear what the cell has shown; with `wait`, when the next output comes."""
+        """Clear the output of the cell; with `wait`, as soon as there is new output."""
         self.emit("clear", wait=bool(wait))
 
     def _sendable(self, data, metadata):
@@ -348,8 +348,8 @@ class Displays:
 
     def hook_ipython(self):
         # type: () -> None
-        """Where the user's environment has IPython: let its display functions, once imported, be ours."""
-        # The functions lived in IPython.core.display before 7.23, and there and in IPython.display names were copied.
+        """If the user's environment has IPython, replace its display functions with ours once they are imported."""
+        # Before IPython 7.23, the functions were in IPython.core.display. IPython.display has copies of the names.
         names = ("IPython.core.display_functions", "IPython.core.display", "IPython.display")
         import_hooks.AfterImport(dict.fromkeys(names, self._take_over)).install()
 

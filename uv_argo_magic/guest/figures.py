@@ -1,11 +1,10 @@
-"""Figures of matplotlib as a notebook shows them: `plt.show()` in order with the prints, what is left at the end.
+"""Show figures of matplotlib like a notebook: `plt.show()` in order with printed text, other figures at the end.
 
 Rules:
-- matplotlib is imported by the user's code or not at all; no environment variable is set, so child processes draw
-  as they would without us.
-- A backend that the user's environment names (MPLBACKEND) or the code chooses (`matplotlib.use`) stays.
-- Same picture as a notebook's inline backend: PNG, the figure's own dpi and colours, tight, closed once shown; and the
-  same settings.
+- Only the user's code imports matplotlib. No environment variable is set, so that child processes are not affected.
+- A backend selected by the user's environment (MPLBACKEND) or code (`matplotlib.use`) is kept.
+- Pictures and settings are those of a notebook's inline backend: PNG, the figure's own dpi and colours, tight, closed
+  once shown.
 """
 
 import functools
@@ -19,12 +18,12 @@ import traceback
 from . import import_hooks
 
 BACKEND = "uv_argo_figures"
-"""The name under which matplotlib imports the backend; no file has it."""
+"""The module name by which matplotlib imports the backend; there is no such file."""
 MIMES = {
     "png": "image/png", "png2x": "image/png", "retina": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg",
     "svg": "image/svg+xml", "pdf": "application/pdf",
 }  # fmt: skip
-"""Format of a figure, as IPython names it -> MIME type."""
+"""IPython's name of a format -> MIME type."""
 
 
 class Settings:
@@ -39,18 +38,18 @@ class Settings:
 
 
 class Figures:
-    """The backend, and what shows its figures through `displays`."""
+    """The backend, which shows its figures with `displays`."""
 
     def __init__(self, displays):
         self._displays = displays
-        self._new = []  # figures that were made in interactive mode and not shown yet
+        self._new = []  # figures created in interactive mode and not shown yet
         self.settings = Settings()
         self.backend = "module://" + BACKEND
-        """The backend's name for the user's code."""
+        """The name of the backend for the user's code."""
 
     def install(self):
         # type: () -> None
-        """Make the backend known, and chosen once matplotlib is imported."""
+        """Make the backend importable, and select it once matplotlib is imported."""
         self.show_as({"png"})
         sys.meta_path.append(self)
         if not os.environ.get("MPLBACKEND"):
@@ -58,7 +57,7 @@ class Figures:
 
     def flush(self):
         # type: () -> None
-        """Show and close the figures that are left; what drawing them raises goes to stderr."""
+        """Show and close the remaining figures; print errors to stderr."""
         if not self._new:
             return
         try:
@@ -75,7 +74,7 @@ class Figures:
     def use(self, name):
         """Choose how figures are shown, by the name of a backend: "inline", or "agg" for not at all.
 
-        Returns whether figures are shown as that backend does it; another one counts as inline.
+        Returns whether the backend is supported; any other backend is treated as inline.
         """
         import matplotlib as mpl
 
@@ -83,7 +82,7 @@ class Figures:
         return name in ("agg", "inline", "auto", self.backend)
 
     def configure(self, name, value):
-        """Change a setting; AttributeError for an unknown one."""
+        """Change a setting; raises AttributeError if it is unknown."""
         getattr(self.settings, name)
         setattr(self.settings, name, value)
         if name in ("figure_format", "figure_formats", "print_figure_kwargs"):
@@ -94,7 +93,7 @@ class Figures:
             sys.modules["matplotlib"].rcParams.update(value)
 
     def show_as(self, formats, **kwargs):
-        """Choose the formats of figures; `kwargs` are for `print_figure`."""
+        """Choose the formats of figures; `kwargs` are passed to `print_figure`."""
         formats = [formats] if isinstance(formats, str) else list(formats)
         unknown = [name for name in formats if name not in MIMES]
         if unknown:
@@ -117,11 +116,11 @@ class Figures:
         return importlib.machinery.ModuleSpec(name, self) if name == BACKEND else None  # type: ignore[arg-type]
 
     def create_module(self, _spec):
-        """An ordinary module object will do."""
+        """Use the default module object."""
         return
 
     def exec_module(self, module):
-        """Fill the module with what matplotlib asks of a backend."""
+        """Add the attributes that matplotlib expects of a backend."""
         import matplotlib as mpl
         from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -152,7 +151,7 @@ class Figures:
             self._new.append(figure)
         return manager
 
-    def show(self, close=None, block=None):  # noqa: ARG002 - a protocol
+    def show(self, close=None, block=None):  # noqa: ARG002 - matplotlib's signature
         """Show all open figures, and close them unless the settings keep them."""
         try:
             for figure in _open_figures():
@@ -175,7 +174,7 @@ def _open_figures():
 
 
 def picture(figure, kind="png", **options):
-    """The figure in one format: bytes, or text for SVG, with metadata for a retina one; None for an empty figure."""
+    """The figure in one format: bytes, or text for SVG, with metadata if retina; None for an empty figure."""
     if not figure.axes and not figure.lines:
         return None
     double = kind in ("retina", "png2x")
@@ -201,14 +200,14 @@ def picture(figure, kind="png", **options):
 
 
 def _background(figure):
-    """For a see-through figure whose labels are all light, or all dark: which background it needs to be read."""
+    """The background on which a transparent figure is readable, if its labels are all light or all dark."""
     from matplotlib import colors
 
     if colors.to_rgba(figure.get_facecolor())[3] >= 0.5:
         return None
     axes = [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
     labels = [label.get_color() for axis in axes for label in axis.get_ticklabels()]
-    # The weights are those of ITU-R BT.601 for how bright a colour looks.
+    # The weights of ITU-R BT.601 for the perceived brightness of a colour.
     shades = [colors.to_rgba(label) for label in labels]
     light = {0.299 * red + 0.587 * green + 0.114 * blue > 0.5 for red, green, blue, _ in shades}
     return {"needs_background": "dark" if light.pop() else "light"} if len(light) == 1 else None

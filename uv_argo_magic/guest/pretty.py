@@ -1,9 +1,10 @@
-"""The text of a value as a notebook shows it: what IPython's pretty printer would print, without IPython.
+"""The text of a value as in a notebook: the output of IPython's pretty printer, without IPython.
 
 Rules:
-- 79 columns, dicts in their own order, sets sorted where they can be, one element a line where they do not fit.
-- A class's own `__repr__` comes first; `_repr_pretty_(p, cycle)` is given a `Printer`.
-- Which group breaks first is part of the text, so the order in `_next_to_break` follows IPython's, oddities included.
+- The width is 79 columns. Dicts keep their order, sets are sorted if possible, and containers that are too wide have
+  one element per line.
+- A class's own `__repr__` takes precedence; `_repr_pretty_(p, cycle)` receives a `Printer`.
+- The order in which groups break affects the text, so `_next_to_break` follows IPython exactly, including its quirks.
 """
 
 import collections
@@ -15,7 +16,7 @@ WIDTH = 79
 
 
 def pretty(obj, formatter=None):
-    """The text of `obj`; raises what its own `__repr__` raises. `formatter` has functions (value, printer, cycle)."""
+    """The text of `obj`; exceptions of its `__repr__` are raised. `formatter` has functions (value, printer, cycle)."""
     printer = Printer()
     if formatter and (formatter.type_printers or formatter.deferred_printers):
         printer.formatter = formatter
@@ -25,7 +26,7 @@ def pretty(obj, formatter=None):
 
 
 class _Group:
-    """What breaks together: either all of its breaks become newlines from now on, or none."""
+    """A group of breaks: either all of them become newlines from now on, or none."""
 
     __slots__ = ("broken", "depth", "waiting")
 
@@ -33,11 +34,11 @@ class _Group:
         # type: (int) -> None
         self.depth = depth
         self.broken = False
-        self.waiting = 0  # breaks of this group that are not written yet
+        self.waiting = 0  # number of breaks of this group that are not written yet
 
 
 class Printer:
-    """Takes text, breaks and groups, and writes lines; undecided parts wait in `queue`."""
+    """Converts text, breaks and groups to lines; undecided parts are in `queue`."""
 
     verbose = False
     newline = "\n"
@@ -48,12 +49,12 @@ class Printer:
     def __init__(self):
         # type: () -> None
         self.out = []  # type: list[str]
-        self.column = 0  # where the written text ends
+        self.column = 0  # column after the written text
         self.queue = collections.deque()  # type: collections.deque  # (text, None, 0) or (separator, group, indent)
-        self.queued = 0  # columns the queue would take on one line
+        self.queued = 0  # width of the queue on one line
         self.indentation = 0
         self.groups = [_Group(0)]
-        self.levels = [[self.groups[0]]]  # type: list[list[_Group]]  # by depth: the groups that may still break
+        self.levels = [[self.groups[0]]]  # type: list[list[_Group]]  # by depth: the groups that can still break
         self.stack = []  # type: list[int]
 
     @property
@@ -65,7 +66,7 @@ class Printer:
         # type: (str) -> None
         self.out.append(text)
 
-    # What `_repr_pretty_` methods call.
+    # The methods for `_repr_pretty_`.
 
     def text(self, text):
         # type: (str) -> None
@@ -80,7 +81,7 @@ class Printer:
 
     def breakable(self, sep=" "):
         # type: (str) -> None
-        """Add a separator that becomes a newline where its group does not fit."""
+        """Add a separator that becomes a newline if its group does not fit."""
         group = self.groups[-1]
         if group.broken:
             self._new_line()
@@ -92,7 +93,7 @@ class Printer:
 
     def break_(self):
         # type: () -> None
-        """Begin a new line; the outermost group that still can breaks with it."""
+        """Begin a new line, which also breaks the outermost group that can still break."""
         group = self._next_to_break()
         if group:
             self._break(group)
@@ -100,7 +101,7 @@ class Printer:
 
     def begin_group(self, indent=0, open=""):  # noqa: A002 - the name is the protocol's
         # type: (int, str) -> None
-        """Begin a group whose further lines are indented by `indent`."""
+        """Begin a group whose lines after the first are indented by `indent`."""
         if open:
             self.text(open)
         group = _Group(self.groups[-1].depth + 1)
@@ -112,7 +113,7 @@ class Printer:
 
     def end_group(self, dedent=0, close=""):
         # type: (int, str) -> None
-        """End the group begun last."""
+        """End the innermost group."""
         self.indentation -= dedent
         group = self.groups.pop()
         if not group.waiting:
@@ -140,7 +141,7 @@ class Printer:
 
     def flush(self):
         # type: () -> None
-        """Write all that waits."""
+        """Write the whole queue."""
         while self.queue:
             self._write_first()
 
@@ -164,7 +165,7 @@ class Printer:
             return None
 
     def _enumerate(self, items):
-        """Number the items; at the limit an ellipsis stands for the rest."""
+        """Number the items; at the limit, write an ellipsis for the rest."""
         for index, item in enumerate(items):
             if self.max_seq_length and index >= self.max_seq_length:
                 self.text(",")
@@ -173,7 +174,7 @@ class Printer:
                 return
             yield index, item
 
-    # How lines come about.
+    # Line breaking.
 
     def _make_room(self):
         # type: () -> None
@@ -185,11 +186,11 @@ class Printer:
 
     def _next_to_break(self):
         # type: () -> _Group | None
-        """The outermost group with breaks that wait; groups above it, which have none yet, break from now on."""
+        """The outermost group with queued breaks; groups outside it, which have none yet, break from now on."""
         for level in self.levels:
             for index, group in enumerate(reversed(level)):
                 if group.waiting:
-                    # Counted from the end, taken away from the front: as IPython does, and its texts show it.
+                    # The index counts from the end but is used from the start, as in IPython; the text depends on it.
                     del level[index]
                     group.broken = True
                     return group
@@ -232,10 +233,10 @@ class Printer:
         self.write("\n" + " " * self.indentation)
         self.column = self.indentation
 
-    # Shapes that many values share.
+    # Common forms of values.
 
     def call(self, name, args, kwargs=()):
-        """Add `name(args, key=value)`; an argument is a function that adds it."""
+        """Add `name(args, key=value)`; each argument is a function that adds it."""
         with self.group(), self.group(len(name) + 1, name + "(", ")"):
             first = True
             for arg in args:

@@ -1,6 +1,6 @@
-"""The functions that print values for `pretty.Printer`: one per type; a class's own `__repr__` comes before them.
+"""The functions that print values for `pretty.Printer`, one per type; a class's own `__repr__` takes precedence.
 
-Rule: a writer takes (value, printer, whether the value is inside itself), and calls the printer only.
+Rule: a writer takes (value, printer, whether the value contains itself), and only calls the printer.
 """
 
 import datetime as dt
@@ -9,19 +9,19 @@ import re
 import sys
 import types
 
-MOST = 1000  # elements of one container; a longer set is not sorted
-_OURS = ("__builtin__", "builtins", "exceptions")  # modules whose names are not spelled out
+MOST = 1000  # maximum elements of a container; a longer set is not sorted
+_OURS = ("__builtin__", "builtins", "exceptions")  # modules whose names are left out
 
 
 def _get(obj, name, default=None):
     try:
         return getattr(obj, name, default)
-    except Exception:  # noqa: BLE001 - a value may do anything
+    except Exception:  # noqa: BLE001 - a value can raise anything
         return default
 
 
 def writer(obj):
-    """The function that prints this value: that of the nearest class in its MRO that has one."""
+    """The function that prints this value, from the first class in its MRO that has one."""
     if obj is None or obj is True or obj is False or obj is Ellipsis or obj is NotImplemented:
         return _own_repr
     cls = _get(obj, "__class__") or type(obj)
@@ -36,7 +36,7 @@ def writer(obj):
     return _plain
 
 
-# The writers below take (value, printer, whether the value is inside itself).
+# The writers take (value, printer, whether the value contains itself).
 
 
 def _own_repr(obj, p, _cycle):
@@ -85,7 +85,7 @@ def _sorted(obj):
     for key in (None, str):
         try:
             return sorted(obj, key=key)
-        except Exception:  # noqa: BLE001, S112 - what cannot be sorted stays as it is
+        except Exception:  # noqa: BLE001, S112 - sets that cannot be sorted keep their order
             continue
     return list(obj)
 
@@ -166,7 +166,7 @@ def _class(obj, p, cycle):
 
 
 def _function(obj, p, _cycle):
-    import inspect  # it takes longer to import than all of this module
+    import inspect  # it takes longer to import than this whole module
 
     name = _get(obj, "__qualname__", obj.__name__)
     if obj.__module__ and obj.__module__ not in _OURS:
@@ -193,7 +193,7 @@ def _exception(obj, p, _cycle):
 
 
 def _constructed(parts):
-    """`Name(...)` around what `parts(value)` gives: arguments, and arguments by name."""
+    """A writer of `Name(...)`; `parts(value)` returns the positional and the keyword arguments."""
 
     def write(obj, p, cycle):
         name = obj.__class__.__name__
