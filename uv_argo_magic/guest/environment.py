@@ -1,13 +1,12 @@
-"""Environments: trees of packages named by their content, and the thin venv that makes one this run's own.
+"""Environments: trees, which are package folders in a store, and a small venv for each run.
 
 Rules:
-- A tree is built aside and published by a rename, with a `.ok` file inside; a folder without one is garbage, and is
-  never repaired.
-- A tree that a run has changed gets a `.changed` file, so that the next run builds another one. It stays while it is in
-  use.
-- A tree holds no link to an interpreter: it fits every machine of its Python and platform. The thin venv beside the run
-  adds it by a `.pth` file, and takes what the user installs later.
-- A persistent environment (persistent/venv.py) is a whole venv at a path of the user's.
+- The name of a tree is the key of its content. It is built in a temporary folder and published by a rename, with an
+  `.ok` file inside. A folder without this file is garbage and is never repaired.
+- A tree that a run has changed gets a `.changed` file, so that the next run builds a new one. It is kept while in use.
+- A tree has no link to an interpreter, so it works on every machine with its Python and platform. The venv of a run
+  adds it with a `.pth` file, and receives the packages that the user installs later.
+- A persistent environment (persistent/venv.py) is a complete venv at a path of the user's choice.
 """
 
 import json
@@ -23,17 +22,17 @@ OK = ".ok"
 CHANGED = ".changed"
 SITE = "site"
 BAKED = "/opt/uv-argo/store"
-"""The environments that the image has (`uv-argo bake`)."""
+"""The environments in the image (`uv-argo bake`)."""
 USED = ".used"
-"""In a tree: which machine or pod used it last, and by its time when."""
+"""A file in a tree with the name of the machine or pod that used it last; its mtime is the time of that use."""
 STALE_SECONDS = 24 * 3600
-LONGEST_FIRST_LINE = 120  # older kernels read no more than 127 bytes of it
+LONGEST_FIRST_LINE = 120  # older kernels read only 127 bytes of it
 
 
 class Tree:
-    """One published tree: its site-packages folder, what is in it as [name, version], and whether it was there.
+    """One published tree: its site-packages folder, its packages as [name, version], and whether it was `cached`.
 
-    `lock` is the open file that tells others that it is in use; `folders` are those to watch, relative to `site`.
+    `lock` is the locked file that shows that the tree is in use. `folders` are those to watch, relative to `site`.
     """
 
     def __init__(self, site, packages, seconds, cached, lock=None, folders=()):
@@ -46,11 +45,11 @@ class Tree:
 
 
 class Problem(Exception):
-    """An environment cannot be used; the text says why."""
+    """An environment cannot be used; the text is the reason."""
 
 
 class Damaged(Exception):
-    """What uv installed is not what the packages' RECORD files list: its cache was changed."""
+    """The installed files differ from the packages' RECORD files, because someone changed uv's cache."""
 
     def __init__(self, names):
         Exception.__init__(self, names)
@@ -58,21 +57,21 @@ class Damaged(Exception):
 
 
 class Store:
-    """The trees below one folder; `is_shared`: other runs use them too."""
+    """The trees in one folder; `is_shared` if other runs use them too."""
 
     def __init__(self, root, is_shared=True):
         self.root = root
         self.is_shared = is_shared
 
     def find(self, key):
-        """The published tree of this key, or None, that of the image first; in use as long as its lock is held."""
+        """The published tree with this key, or None; a tree of the image comes first. Its lock marks it as in use."""
         baked = os.environ.get("UV_ARGO_BAKED") or BAKED
         return self._find(os.path.join(baked, "trees", key)) or next(
             filter(None, map(self._find, self._homes(key))), None
         )
 
     def _homes(self, key):
-        """The folder that a tree of this key has, or gets; before it those of trees that runs have changed."""
+        """The possible folders of a tree with this key: first those of changed trees, then the current or next one."""
         home = path = os.path.join(self.root, "trees", key)
         number = 0
         while True:
@@ -95,22 +94,22 @@ class Store:
         try:
             with open(os.path.join(home, USED), "w", encoding="utf-8") as file:
                 file.write(os.uname().nodename)
-        except OSError:  # the store may be read-only
+        except OSError:  # the store can be read-only
             return Tree(os.path.join(home, SITE), packages, 0.0, True, held)
         return Tree(os.path.join(home, SITE), packages, 0.0, True, held, record.get("folders", ()))
 
     def locks(self, key):
-        """The locks to take for a build, each one of some files: the tree's, and one of those that limit builds."""
+        """The locks for a build, each as a list of alternative files: the tree's, and those that limit builds."""
         folder = os.path.join(self.root, "locks")
         os.makedirs(folder, exist_ok=True)
         slots = [os.path.join(folder, "build-%d" % number) for number in range(max(2, os.cpu_count() or 1))]
         return [os.path.join(folder, key)], slots
 
     def build(self, key, lines, uv, run_uv, boot, refresh=()):
-        """Install the locked `lines` aside and publish them under `key`; the tree, or uv's status where it failed.
+        """Install the locked `lines` and publish them as `key`; return the tree, or uv's exit status if it failed.
 
         Raises:
-            Damaged: uv's cache has other files of some packages; name them in `refresh` to download them again.
+            Damaged: uv's cache has changed files of some packages; pass these as `refresh` to download them again.
         """
         started = time.monotonic()
         self._sweep()
@@ -138,7 +137,7 @@ class Store:
                 file.flush()
                 os.fsync(file.fileno())
             os.makedirs(os.path.join(self.root, "trees"), exist_ok=True)
-            # The first folder without a changed tree, if none of them can be removed.
+            # The first folder from which a changed tree can be removed, or which has none.
             home = next(filter(remove_changed, self._homes(key)), os.path.join(self.root, "trees", key))
             _publish(aside, home)
         finally:
@@ -148,7 +147,7 @@ class Store:
         return tree
 
     def _sweep(self):
-        """Remove what killed builds left aside long ago."""
+        """Remove old temporary folders of killed builds."""
         aside = os.path.join(self.root, "aside")
         try:
             names = os.listdir(aside)
@@ -164,16 +163,16 @@ class Store:
 
 
 def _hold(path):
-    """Open a file with a shared lock, which keeps others from removing its folder.
+    """Open a file with a shared lock, which prevents others from removing its folder.
 
     Raises:
-        OSError: it does not exist, or was just removed.
+        OSError: the file does not exist, or was just removed.
     """
     file = open(path, encoding="utf-8")  # noqa: SIM115 - it holds the lock
     try:
         import fcntl
 
-        fcntl.flock(file, fcntl.LOCK_SH)  # an exclusive one is held only for a moment
+        fcntl.flock(file, fcntl.LOCK_SH)  # exclusive locks are held only for a moment
     except (ImportError, OSError):
         pass  # a file system without locks
     if not os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
@@ -189,7 +188,7 @@ def _parents(path):
 
 
 def reject(tree, keep=False):
-    """Have no other run use a tree that has changed; unless this run is to `keep` it, it is removed if none does."""
+    """Mark a changed tree, so that no other run uses it; unless this run has to `keep` it, remove it if not in use."""
     home = os.path.dirname(tree.site)
     try:
         with open(os.path.join(home, CHANGED), "w", encoding="utf-8"):
@@ -202,7 +201,7 @@ def reject(tree, keep=False):
 
 
 def verify(home):
-    """The files of a published tree that differ from what was installed (see integrity.py); such a tree is rejected.
+    """The files of a published tree that were changed since the install (integrity.py); if any, reject the tree.
 
     Raises:
         OSError: the tree no longer exists.
@@ -219,7 +218,7 @@ def verify(home):
 
 
 def remove_changed(home):
-    """Remove a tree that has changed, unless a run uses it; whether a new one can be published there."""
+    """Remove a changed tree, unless a run uses it; return whether a new tree can have this folder."""
     if not os.path.exists(os.path.join(home, CHANGED)):
         return True
     held = None
@@ -240,10 +239,10 @@ def remove_changed(home):
 
 
 def lock(path):
-    """Take the lock of a file: the open file, which holds it; None if the file system has no locks.
+    """Lock a file; return the open file, which holds the lock, or None if the file system has no locks.
 
     Raises:
-        BlockingIOError: another run has it.
+        BlockingIOError: another run has the lock.
         OSError: the file cannot be created.
     """
     file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - it holds the lock
@@ -261,18 +260,18 @@ def lock(path):
 
 
 def install(aside, lines, uv, run_uv, refresh=(), read_only=False):
-    """Install the locked `lines` into a folder of `aside`: uv's exit status, and the SHA-256 of each file by its path.
+    """Install the locked `lines` into a folder of `aside`; return uv's exit status, and path -> SHA-256 of the files.
 
     Raises:
-        Damaged: files are not as their RECORD lists them, unless these packages were downloaded again (`refresh`).
+        Damaged: files differ from their RECORD, and the packages were not downloaded again (`refresh`).
     """
     lock, site = os.path.join(aside, "lock.txt"), os.path.join(aside, SITE)
     cache = os.environ.get("UV_CACHE_DIR")
-    # What is downloaded now, uv compares itself.
+    # Only files from the cache need this check, because uv checks downloads.
     has_cache = not cache or os.path.isdir(os.path.join(cache, "archive-v0"))
     with open(lock, "w", encoding="utf-8") as file:
         file.write("\n".join(lines) + "\n")
-    # Copies, not hard links: code that changes a file of its environment must not change uv's cache with it.
+    # Copies instead of hard links, because code that changes a file of its environment must not change uv's cache.
     code = run_uv(
         [uv, "pip", "install", "--target", site, "--python", sys.executable, "--no-deps"]
         + ["--link-mode", "copy", "--require-hashes", "-r", lock]
@@ -293,7 +292,7 @@ def install(aside, lines, uv, run_uv, refresh=(), read_only=False):
 
 
 def _publish(aside, home):
-    """Rename into place; where another run was first, theirs stays: equal keys are equal trees."""
+    """Rename into place. If another run was first, its tree stays, because trees with equal keys are equal."""
     if os.path.isdir(home) and not os.path.exists(os.path.join(home, OK)):
         garbage = aside + ".garbage"
         try:
@@ -309,7 +308,7 @@ def _publish(aside, home):
 
 
 def installed(site):
-    """What is installed in a folder, as sorted [name, version] pairs."""
+    """The packages installed in a folder, as sorted [name, version] pairs."""
     pairs = []
     for name in os.listdir(site):
         if name.endswith(".dist-info"):
@@ -320,7 +319,7 @@ def installed(site):
 
 
 def resolve(aside, lines, bounds, uv, run_uv):
-    """Resolve the requirements `lines` here, within `bounds`: (locked lines, uv's exit status)."""
+    """Resolve the requirements `lines` with the constraints `bounds`; return (locked lines, uv's exit status)."""
     os.makedirs(aside, exist_ok=True)
     options = ["--no-deps"] if bounds["complete"] else []
     for kind in ("constraints", "overrides"):
@@ -345,7 +344,7 @@ def resolve(aside, lines, bounds, uv, run_uv):
 
 
 def _with_requested_hashes(line, hashes):
-    """A locked line with only the hashes of its requirement; if none matches, the install fails."""
+    """A locked line with only the hashes that its requirement allows; if none matches, the install fails."""
     parts = line.split(" ")
     requested = ["--hash=" + digest for digest in hashes.get(re.split(r"[=\[ ]", line)[0], ())]
     if not requested:
@@ -355,7 +354,7 @@ def _with_requested_hashes(line, hashes):
 
 
 def key_of(lines):
-    """The name of a tree whose lock was made here."""
+    """The key of a tree whose requirements were resolved here."""
     text = json.dumps([sys.version_info[:2], sys.implementation.name, sys.platform, list(lines)])
     import hashlib
 
@@ -363,17 +362,17 @@ def key_of(lines):
 
 
 def base_python():
-    """The path of the Python that this process and its venvs are of."""
+    """The path of the base Python of this process."""
     return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
 
 
 def site_packages(home):
-    """The package folder of the venv at `home`."""
+    """The site-packages folder of the venv at `home`."""
     return os.path.join(home, "lib", "python%d.%d" % sys.version_info[:2], "site-packages")
 
 
 def thin_venv(home):
-    """Make an empty venv at `home`; the path of its python."""
+    """Create an empty venv at `home`; return the path of its python."""
     base = base_python()
     scripts = os.path.join(home, "bin")
     packages = site_packages(home)
@@ -390,7 +389,7 @@ def thin_venv(home):
 
 
 def base_package_folders():
-    """The base image's package folders, in the order of `sys.path`: this process started without them (`-S`)."""
+    """The base image's package folders, in the order of `sys.path`; this process started without them (`-S`)."""
     code = "import json, sys; print(json.dumps(sys.path))"
     try:
         process = subprocess.run([sys.executable, "-I", "-c", code], stdout=subprocess.PIPE, timeout=60, check=True)
@@ -401,18 +400,18 @@ def base_package_folders():
 
 
 def add_folders(home, sites):
-    """Add the package folders `sites` to the venv at `home`, for every process started in it from now on."""
+    """Add the package folders `sites` to the venv at `home`, for every process that starts in it from now on."""
     packages = site_packages(home)
     with open(os.path.join(packages, "_tree.pth"), "w", encoding="utf-8") as file:
         file.writelines("import site; site.addsitedir(%s)\n" % ascii(site) for site in sites)
     scripts = os.path.join(home, "bin")
-    # The commands of base image packages are on PATH already.
+    # The commands of base image packages are already on PATH.
     for site in sites:
         console_scripts(os.path.join(site, "bin"), scripts, os.path.join(scripts, "python"))
 
 
 def console_scripts(source_folder, scripts, python):
-    """The tree's commands, with this venv's python in their first line."""
+    """Copy the commands of a tree, with the venv's python in their first line."""
     try:
         names = os.listdir(source_folder)
     except OSError:
@@ -429,22 +428,22 @@ def console_scripts(source_folder, scripts, python):
             continue
         with open(target, "wb") as file:
             file.write(_first_line(python) + data[script.end() :])
-        os.chmod(target, 0o755)  # noqa: S103 - a command that its owner and others run
+        os.chmod(target, 0o755)  # noqa: S103 - a command that everyone can run
 
 
 def _first_line(python):
-    """What makes a script beside `python` run by it: a path that no first line can hold is found by a shell."""
+    """The first line of a script next to `python`; for a path that is too long or has spaces, a shell finds it."""
     path = os.fsencode(python)
     if len(path) <= LONGEST_FIRST_LINE and not re.search(rb"\s", path):
         return b"#!" + path + b"\n"
-    # To Python, these two lines are one string.
+    # For Python, these two lines are one string.
     return b"#!/bin/sh\n'''exec' \"${0%/*}/python\" \"$0\" \"$@\"\n' '''\n"
 
 
 class Handoff:
-    """What the hand-over file contains: the name of the process start that installed, and the tree.
+    """The content of the hand-over file: the boot of the container that installed, and the tree.
 
-    Where one container installs and another runs the cell, the first leaves it for the second.
+    If one container installs and another one runs the cell, the first one leaves this file for the second one.
     """
 
     def __init__(self, boot, tree):
@@ -466,7 +465,7 @@ def leave(store, nonce, boot, tree):
 
 
 def _forget_handoffs(folder):
-    """Remove old files of earlier runs: a store may outlive its pod."""
+    """Remove old files of earlier runs, because a store can outlive its pod."""
     for name in os.listdir(folder):
         try:
             if time.time() - os.stat(os.path.join(folder, name)).st_mtime > STALE_SECONDS:
@@ -493,7 +492,7 @@ def take(store, nonce):
 
 
 def _handoff_path(store, nonce):
-    # Not the nonce itself: a store may be shared, and the nonce is a secret of the run and its client.
+    # A digest, because a store can be shared, and the nonce is a secret of the run and its client.
     import hashlib
 
     return os.path.join(store, "handed", hashlib.sha256(nonce.encode()).hexdigest()[:32] + ".json")

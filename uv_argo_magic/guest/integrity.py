@@ -1,10 +1,10 @@
-"""Whether the files of an environment are those that were installed.
+"""Check that the files of an environment were not changed after the install.
 
 Rules:
-- Beside an environment of the store, `files.sha256` has the SHA-256 of each file, as `sha256sum` writes it. Byte code
-  is left out: Python writes it when a cell first imports a module.
-- The files are read-only, which stops all but root and code that changes their mode.
-- Reading an environment takes up to a second, so that a run only watches its folders, and reads it if one has changed.
+- Next to an environment in the store, `files.sha256` has the SHA-256 of each file, in the format of `sha256sum`. Byte
+  code is left out, because Python writes it when a cell first imports a module.
+- The files are read-only; only root, or code that changes their mode, can write them.
+- Reading an environment takes up to a second. A run therefore only watches its folders, and reads it after a change.
 """
 
 import binascii
@@ -18,7 +18,7 @@ THREADS = 4
 BLOCK = 1 << 20
 WRITES = 0o222
 TIME = 315532800  # 1980-01-01, for all files, so that byte code fits them in every environment (byte_code.py)
-# Of inotify: modified, closed after writing, moved away and here, created, deleted; and events that were lost.
+# inotify's modified, closed after writing, moved from, moved to, created and deleted.
 WATCHED = 0x2 | 0x8 | 0x40 | 0x80 | 0x100 | 0x200
 NONBLOCK_CLOEXEC = 0o4000 | 0o2000000
 OVERFLOW = 0x4000
@@ -26,7 +26,7 @@ HEADER = 16  # bytes: watch, mask, cookie, length of the name
 
 
 def digests(site, read_only=False):
-    """SHA-256 of each file, by its path in the folder; with `read_only`, make the files read-only, with one time."""
+    """The SHA-256 of each file, by its path in the folder; `read_only` also sets modes, and the mtime to TIME."""
     paths = list(_paths(site))
     found = {}  # type: dict[str, str]
     count = min(THREADS, os.cpu_count() or 1)
@@ -54,12 +54,12 @@ def _read(site, paths, read_only, found):
         try:
             _feed(digest, os.path.join(site, path), read_only)
         except OSError:
-            continue  # as if it was missing
+            continue  # treated as missing
         found[path] = digest.hexdigest()
 
 
 def _feed(digest, path, read_only):
-    """Read a file, or the path that a link leads to."""
+    """Hash a file, or the target path of a link."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -108,7 +108,7 @@ def problems(home, site):
 
 
 def remove(site, added):
-    """Remove the files that `problems` lists, and the folders that are empty then."""
+    """Remove the files listed by `problems`, and folders that become empty."""
     for path, _ in added:
         try:
             os.remove(os.path.join(site, path))
@@ -118,7 +118,7 @@ def remove(site, added):
 
 
 def put(folder, files):
-    """Write the files (text by path) that a folder lacks or has with another text; read-only, each by a rename."""
+    """Write the files (path -> text) that are missing or different in a folder; read-only, each by a rename."""
     for name, text in files.items():
         path = os.path.join(folder, *name.split("/"))
         try:
@@ -136,13 +136,13 @@ def put(folder, files):
 
 
 def damaged(site, found):
-    """The packages whose files are not those of their RECORD: uv does not look at what it takes from its cache."""
+    """The packages whose files differ from their RECORD; uv does not check files from its cache."""
     names = set()  # type: set[str]
     for path in found:
         if path.endswith(".dist-info/RECORD"):
             with open(os.path.join(site, path), encoding="utf-8", errors="replace") as file:
                 rows = [line.split(",sha256=") for line in file]
-            # A path with a comma or a quotation mark is quoted.
+            # Paths with a comma or a quotation mark are quoted.
             names.update(
                 path.split("-", 1)[0]
                 for row in rows
@@ -154,14 +154,14 @@ def damaged(site, found):
 
 
 def _base64(digest):
-    """A digest as RECORD has it."""
+    """A digest in the format of RECORD."""
     return binascii.b2a_base64(bytes.fromhex(digest)).decode().translate({43: 45, 47: 95}).rstrip("=\n")
 
 
 class Watch:
-    """Notices changes in folders from now on (Linux; elsewhere it notices nothing).
+    """Watches folders for changes (only on Linux; elsewhere it reports none).
 
-    `has_compiled`: Python has written the first byte code of a folder.
+    `has_compiled` is set when Python has written the first byte code in a folder.
     """
 
     def __init__(self, site, folders):
@@ -176,16 +176,16 @@ class Watch:
         except (ImportError, OSError, AttributeError):
             return
         if self.fd >= 0 and any(add(self.fd, os.fsencode(os.path.join(site, one)), WATCHED) < 0 for one in folders):
-            os.close(self.fd)  # the limit of the user's watches
+            os.close(self.fd)  # the user's limit of watches is reached
             self.fd = -1
 
     def has_changes(self):
-        """Whether anything has changed since the last call, except byte code."""
+        """Whether a file other than byte code has changed since the last call."""
         changed = False
         while self.fd >= 0:
             try:
                 data = os.read(self.fd, BLOCK)
-            except OSError:  # nothing more
+            except OSError:  # no more events
                 break
             while data:
                 mask, length = (int.from_bytes(data[at : at + 4], sys.byteorder) for at in (4, 12))

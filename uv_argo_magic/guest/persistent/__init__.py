@@ -1,1 +1,1 @@
-"""What only runs with a persistent environment need: an archive of its own, in the same place."""
+"""The part of the guest for persistent environments; sent only with runs that use one."""

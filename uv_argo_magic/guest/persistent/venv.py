@@ -1,9 +1,10 @@
-"""A persistent environment: a venv at a path of the user's, which outlives its runs.
+"""A persistent environment: a venv at a path of the user's choice, which outlives its runs.
 
 Rules:
-- It is built aside and renamed, like a tree of the store, and its packages are inside: it needs no store.
-- One run at a time uses it, and holds its lock file. What that run installs into it stays.
-- It is used again for the same lock and Python only. What is not ours is never touched.
+- It is built in a temporary folder and renamed, like a tree of the store. It contains its packages, so it needs no
+  store.
+- Only one run at a time uses it, and holds its lock file. Packages that the run installs are kept.
+- It is reused only for the same lock and Python. Folders that this package did not create are never changed.
 """
 
 import json
@@ -14,7 +15,7 @@ import time
 from .. import environment, processes
 
 MARK = "uv-argo.json"
-"""What the environment was made for."""
+"""The file with the lock's key and the Python of the environment."""
 
 
 class PersistentVenv:
@@ -27,10 +28,10 @@ class PersistentVenv:
         self.lock = None
 
     def take(self, holder):
-        """Take the lock of the environment; `holder` names this run to others.
+        """Take the lock of the environment; `holder` is the name of this run for other runs.
 
         Raises:
-            Problem: another run has it, or there is no such folder.
+            Problem: another run has the lock, or there is no such folder.
         """
         path = self.path + ".lock"
         try:
@@ -50,14 +51,14 @@ class PersistentVenv:
             ) from problem
 
     def locks(self, _key):
-        """None besides its own."""
+        """No further locks, because `take` has locked the environment."""
         return ()
 
     def find(self, key):
-        """The environment as it was left, or None; without a `key` any is right.
+        """The existing environment, or None; without a `key`, any environment is accepted.
 
         Raises:
-            Problem: it is for another lock or Python, or the folder is none of ours.
+            Problem: it is for another lock or Python, or this package did not create the folder.
         """
         try:
             with open(os.path.join(self.path, MARK), encoding="utf-8") as file:
@@ -82,7 +83,7 @@ class PersistentVenv:
         return environment.Tree(self.site, environment.installed(self.site), 0.0, True)
 
     def build(self, key, lines, uv, run_uv, boot, refresh=()):
-        """Install the locked `lines` aside, and rename into place; the environment, or uv's exit status.
+        """Build the environment with the locked `lines`; return it, or uv's exit status if that failed.
 
         Raises:
             Damaged: as for a tree of the store.
@@ -102,7 +103,7 @@ class PersistentVenv:
                 os.rmdir(target)
                 os.rename(site, target)
                 commands = os.path.join(target, "bin")
-                # Their first line names the path that they will have.
+                # Their first line has the path after the rename.
                 environment.console_scripts(
                     commands, os.path.join(home, "bin"), os.path.join(self.path, "bin", "python")
                 )
@@ -117,7 +118,7 @@ class PersistentVenv:
         return environment.Tree(self.site, environment.installed(self.site), time.monotonic() - started, False)
 
     def _sweep(self):
-        """Remove what killed builds of this path left: this run has the lock, so that none of them lives."""
+        """Remove the folders of killed builds of this path; none is in use, because this run has the lock."""
         folder, name = os.path.split(self.path)
         for other in os.listdir(folder):
             if other.startswith(name + ".building-"):
@@ -125,5 +126,5 @@ class PersistentVenv:
 
 
 def _python():
-    """What a persistent environment depends on: the version, and the path of the base Python."""
+    """The version and the path of the base Python, on which a persistent environment depends."""
     return [".".join(map(str, sys.version_info[:2])), environment.base_python()]

@@ -1,1 +1,1 @@
-"""Code for runs in an image without uv: an archive of its own."""
+"""The part of the guest for images without uv; sent only with runs that need it."""

@@ -1,4 +1,4 @@
-"""uv in an image without it: installed by the image's pip, or by that of a new venv, and kept in the store."""
+"""Install uv in an image without it: with the image's pip, or that of a new venv. The store keeps it."""
 
 import os
 import platform
@@ -10,9 +10,9 @@ from .. import processes
 
 
 def uv(store, version, index, run, boot):
-    """The path of uv `version` below `store`, installed if it is missing.
+    """The path of uv `version` in `store`; install it if it is missing.
 
-    `run` runs a command and logs its output: (exit status, output).
+    `run` runs a command, logs its output, and returns (exit status, output).
 
     Raises:
         ProvisionProblem: uv could not be installed.
@@ -42,7 +42,7 @@ def uv(store, version, index, run, boot):
 
 
 class ProvisionProblem(Exception):
-    """uv could not be installed: the exit status and the cause."""
+    """uv could not be installed; has the exit status and the cause."""
 
     def __init__(self, code, cause):
         Exception.__init__(self, code, cause)
@@ -51,7 +51,7 @@ class ProvisionProblem(Exception):
 
 
 def _pip(aside, run):
-    """The pip command: the image's, or that of a new venv."""
+    """The pip command of the image, or of a new venv."""
     if subprocess.call([sys.executable, "-c", "import pip"], stderr=subprocess.DEVNULL) == 0:
         return [sys.executable, "-m", "pip"]
     home = os.path.join(aside, "venv")
