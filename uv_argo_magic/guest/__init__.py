@@ -1,4 +1,4 @@
 """The files that are sent with each run, in one archive: the supervisor and the process that runs the cell.
 
-Rules: standard library only, Python 3.8 syntax, imports nothing of ours but its own modules.
+Rules: it uses only the standard library and Python 3.8 syntax, and imports none of our other packages.
 """

@@ -1,8 +1,8 @@
-"""The supervisor's side of the cell's process: start it, read its three pipes in order, end it and all it left behind.
+"""The supervisor's side of the cell's process: start it, read its three pipes in order, and end it with its children.
 
-Order: what Python code prints, and its displays, come by one pipe and keep their order. What C code and child processes
-write comes by their own pipes and is read first at each turn; before a child process starts, the cell waits until all
-that it printed has been read.
+Order: text printed by Python code and displays use one pipe, so they stay in order. Output of C code and of child
+processes uses two other pipes, which are read first in each turn. Before a child process starts, the cell waits until
+everything that it printed was read.
 """
 
 import json
@@ -19,23 +19,23 @@ INTERRUPT_SECONDS = 2.0
 TERMINATE_SECONDS = 1.0
 HELPERS_SECONDS = 0.3
 HEARTBEAT = 10.0
-DRAINS = 16  # reads that empty any pipe: one takes more than a pipe holds
-LISTED = 50  # files that are named
+DRAINS = 16  # number of reads that empty any pipe
+LISTED = 50  # maximum number of listed files
 PASSED_ON = frozenset({"display", "result", "clear", "value", "error", "note"})
 ENVIRONMENT = (
     "PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY",
     "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR",
     "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
 )  # fmt: skip
-"""The environment variables that the cell gets on every backend; the settings' `env` comes on top."""
+"""The environment variables of the cell on every backend; the setting `variables` adds to them."""
 
 
 class Process:
-    """The cell's process. It starts before its order is known, so that Python's own start costs no time then."""
+    """The cell's process. It is started before the order is known, to save the time in which Python starts."""
 
     boot = BOOT
     pair = staticmethod(os.pipe)
-    """Makes the two ends by which the process learns that what it printed has been read."""
+    """Creates the pipe that tells the process when its output was read."""
 
     def __init__(self, host, python, env):
         work = os.path.join(host.home, "work")
@@ -58,22 +58,22 @@ class Process:
             os.set_blocking(fd, False)
 
     def order(self, order):
-        """Send it the order: what to run."""
+        """Send the process an order, which describes what to run."""
         try:
             with open(self.orders, "w", encoding="utf-8") as file:
                 json.dump(order, file)
-        except BrokenPipeError:  # it died at its start: see its exit status
+        except BrokenPipeError:  # it died while starting; its exit status shows why
             pass
 
 
 def _guard(host):
-    """Called in the new process: an interrupt waits until there is a cell to interrupt (`execute.take_interrupts`)."""
+    """Block interrupts in the new process until there is a cell to interrupt (`execute.take_interrupts`)."""
     host.guard()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
 def _environment(python, home, extra):
-    """The environment variables of the cell; `extra` are the settings' own."""
+    """The environment variables of the cell; `extra` are those of the settings."""
     env = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
     env.update((name, value) for name, value in os.environ.items() if name.startswith("LC_"))
     env.setdefault("HOME", home)
@@ -103,15 +103,15 @@ class Cell:
         self.frames = b""
         self.done = False
         self.failed = False
-        self.omitted = 0  # displays over the log's budget
-        self.cleared_at = 0  # bytes of log after the newest clear
+        self.omitted = 0  # number of displays beyond the log's budget
+        self.cleared_at = 0  # bytes in the log after the last clear
         self.oom_kills = 0
         self.begun_at = 0.0
-        self.cause = None  # (reason, detail), once it was asked to end
-        self.steps = []  # type: list  # what is still to be done to end it, as (time, function)
+        self.cause = None  # (reason, detail) of a request to end
+        self.steps = []  # type: list  # remaining steps to end it, as (time, function)
 
     def run(self, sites):
-        """Run it, with the packages in the folders `sites`: (reason, code, detail) of the exit record."""
+        """Run the cell with the package folders `sites`; return (reason, code, detail) of the exit record."""
         file = os.path.join(self.host.home, "cell.py")
         with open(file, "w", encoding="utf-8", errors="surrogatepass", newline="") as out:
             out.write("\n" * self.payload["offset"] + self.payload["cell"])
@@ -133,11 +133,11 @@ class Cell:
         return "ok", 0, ""
 
     def _death(self, code):
-        """The outcome of a process that a signal ended."""
+        """The outcome of a process that was ended by a signal."""
         return "signal", code, "memory" if processes.oom_kills() > self.oom_kills else ""
 
     def _order(self, file, sites):
-        """What the process gets: the cell is in this file, and imports from these folders."""
+        """The order for the process: the file with the cell, the package folders, and more."""
         payload = self.payload
         return {
             "file": file, "sites": sites, "push": payload["push"], "pull": payload["pull"],
@@ -149,7 +149,7 @@ class Cell:
         }  # fmt: skip
 
     def _list_files(self):
-        """Report the files that the cell left in its folder, which is removed with the run."""
+        """Report the files that the cell left in its working folder, which is removed with the run."""
         work = os.path.join(self.host.home, "work")
         files = []  # type: list[tuple[str, int]]
         for home, folders, names in os.walk(work):
@@ -165,7 +165,7 @@ class Cell:
             self.log.emit("files", files=listed, count=len(files), bytes=sum(size for _, size in files))
 
     def _folder(self, name):
-        """The folder of the modules that the payload has under this name, or ""."""
+        """The folder with the modules that the payload has under this name, or ""."""
         files = self.payload[name]
         if not files:
             return ""
@@ -175,13 +175,13 @@ class Cell:
         folder = os.path.join(os.path.dirname(self.host.guest), digest)
         try:
             integrity.put(folder, files)
-        except OSError:  # a store that another container has filled is read-only
+        except OSError:  # a read-only store, which another container has filled
             folder = os.path.join(self.host.home, name)
             integrity.put(folder, files)
         return folder
 
     def _follow(self):
-        """Read until the cell has ended, or its process has; if we ended it, (reason, detail)."""
+        """Read until the cell or its process has ended; return (reason, detail) if the supervisor ended it."""
         self.cause, self.steps = None, []
         self.begun_at = time.monotonic()
         beat = self.begun_at + HEARTBEAT
@@ -198,11 +198,11 @@ class Cell:
         return self.cause
 
     def _is_over(self):
-        """Whether the cell has ended, and its process continues; that of a session does."""
+        """Whether the cell has ended while its process continues, as in a session."""
         return False
 
     def _act(self, now):
-        """Do what was asked for, and what is due by the clock; the moments when more is due."""
+        """Handle stop requests and the steps that are due; return the times of the next steps."""
         limit = self.settings["run_timeout"]
         if self.cause is None:
             if self.host.stopping:
@@ -216,7 +216,7 @@ class Cell:
         return [step[0] for step in self.steps[:1]] + ([self.begun_at + limit] if limit and not self.cause else [])
 
     def _signals(self, now):
-        """(time, function): an interrupt, so that `finally` blocks run; then SIGTERM, then SIGKILL."""
+        """The steps to end the cell, as (time, function): an interrupt for `finally` blocks, SIGTERM, SIGKILL."""
         pid = self.process.pid
         return [
             (now, lambda: send_signal(pid, signal.SIGINT)),
@@ -225,11 +225,11 @@ class Cell:
         ]
 
     def _clean_up(self):
-        """Read the last output, end the processes that the cell left running, and read theirs."""
+        """Read the last output, end the processes that the cell left running, and read their output."""
         self._drain()
-        # Helpers of multiprocessing notice by themselves that the process has ended.
+        # Helper processes of multiprocessing notice the end of the process, and exit.
         processes.wait_for_descendants(HELPERS_SECONDS)
-        # Before the group, so that all are counted; the group for systems without /proc.
+        # End descendants first, to count them all. Ending the group is for systems without /proc.
         ended = processes.end_descendants()
         processes.kill_group(self.process.pid)
         self._drain()
@@ -246,13 +246,13 @@ class Cell:
             self.log.emit("note", text="%s omitted: the log has reached log_budget" % displays)
 
     def _drain(self):
-        """Read all that has been written until now; what another process continues to write has no end."""
+        """Read the output so far. The number of reads is limited, because another process can write without end."""
         for _ in range(DRAINS):
             if not self._read(0):
                 break
 
     def _read(self, patience):
-        """Wait, then read each pipe once; whether there was any data."""
+        """Wait, then read each pipe once; return whether there was any data."""
         ready = self.host.select(sorted(self.open), patience)
         has_data = False
         for fd in [fd for fd in self.written if fd in self.open]:
@@ -270,7 +270,7 @@ class Cell:
         return has_data
 
     def _feed(self, fd, data):
-        """Take what C code or a child process has written."""
+        """Handle output of C code or a child process."""
         self.out.feed(self.written[fd], data)
 
     def _read_pipe(self, fd):
@@ -301,7 +301,7 @@ class Cell:
         self.frames = data[start:]
 
     def _other(self, _kind, body):
-        """Take a frame that is not output."""
+        """Handle a frame that is not output."""
         self._record(json.loads(body))
 
     def _acknowledge(self, _body):
@@ -326,24 +326,24 @@ class Cell:
                 self.log.emit(kind, **fields)
 
     def _clear(self, fields):
-        """Send it, unless nothing was sent since the last one (the budget may be spent)."""
+        """Clear the output, unless nothing was sent since the last clear, to save the log's budget."""
         self.out.clear()
         if self.log.spent > self.cleared_at:
             self.log.emit("clear", **fields)
             self.cleared_at = self.log.spent
 
     def _show(self, kind, fields):
-        """Send a display within the log's budget; else a sentence for the first one, and a count at the end."""
+        """Send a display within the log's budget; otherwise a sentence, once, and their number at the end."""
         text = json.dumps(fields)
         size = len(text)
         room = self.budget - self.log.spent
-        if size > room > size / 10:  # unless no compression makes it small enough
+        if size > room > size / 10:  # otherwise compression cannot make it small enough
             size = len(log_writer.pack(text)) or size
         if size <= room:
             self.log.emit(kind, **fields)
             return
         self.omitted += 1
-        # An omitted update leaves the display as it was.
+        # An omitted update leaves the display unchanged, so it needs no sentence.
         if kind == "result" or (self.omitted == 1 and not fields.get("update")):
             text = "[display of %d bytes omitted: the log is full; raise its limit with --set log_budget=SIZE]" % size
             self.log.emit(kind, **dict(fields, data={"text/plain": text}, metadata={}))

@@ -1,9 +1,9 @@
-"""The cell's exception as a record: everything a notebook needs to raise and show it as its own.
+"""Describe the cell's exception as a record, so that the notebook can raise it and show its traceback.
 
 Rules:
-- `describe` never raises, whatever the exception's own methods do, and its size is bounded.
-- Frames of ours are left out; a frame of the cell has line numbers only: the notebook has the text.
-- Shape: docs/protocol.md, `error`.
+- `describe` never raises, whatever the exception's methods do, and the size of its result is limited.
+- Our own frames are left out. Frames of the cell have only line numbers, because the notebook has the text.
+- The format is in docs/protocol.md, `error`.
 """
 
 import ast
@@ -15,14 +15,14 @@ import linecache
 from . import values
 
 MAX_EXCEPTIONS = 100  # in one chain or group
-MAX_FRAMES = 200  # different ones in one traceback; repeats cost a number each
+MAX_FRAMES = 200  # different frames in one traceback; a repeated one is only a number
 MAX_ORDER = 4000  # entries of one traceback
 MAX_TEXT = 20000  # characters of a message, a note, a representation
 MAX_ARGS = 65536  # characters of the packed arguments
 CONTEXT_LINES = 3  # lines before and after, for frames of libraries
 UNPRINTABLE = "<exception str() failed>"
 
-# Attributes that builtin exceptions keep beside their arguments.
+# Attributes that builtin exceptions have in addition to their arguments.
 _ATTRIBUTES = (
     (OSError, ("errno", "strerror", "filename", "filename2")),
     (ImportError, ("name", "path")),
@@ -36,12 +36,12 @@ _SYNTAX = ("filename", "lineno", "offset", "end_lineno", "end_offset", "text", "
 
 def describe(exc, cell_file, hidden=()):
     # type: (BaseException, str, tuple[str, ...]) -> dict
-    """The exception as JSON can hold it; frames of files that begin with one of `hidden` are left out."""
+    """The exception as a JSON object; frames in files whose paths begin with one of `hidden` are left out."""
     try:
         record = _Describer(cell_file, tuple(hidden)).describe(exc)  # type: dict
         if isinstance(exc, ImportError):
             record["missing"] = _safe(lambda: _missing(cell_file), [])
-    except BaseException:  # noqa: BLE001 - the exception may do anything, and the log must not end without it
+    except BaseException:  # noqa: BLE001 - the exception's methods can raise anything, and it must be reported
         return dict(_EMPTY, ename=_safe(lambda: type(exc).__name__, "Exception"), evalue=UNPRINTABLE)
     return record
 
@@ -89,11 +89,11 @@ def _message(exc):
 
 
 def _packed(value, most=MAX_ARGS):
-    """The tree of a value; None if it has none, or a long one."""
+    """A value as JSON; None if it is not plain data, or too long."""
     try:
         text = values.encode(value)
         return [json.loads(text)] if len(text) <= most else None
-    except Exception:  # noqa: BLE001 - what cannot be packed is not sent
+    except Exception:  # noqa: BLE001 - a value that cannot be packed is not sent
         return None
 
 
@@ -134,14 +134,14 @@ class _Describer:
         return record
 
     def _other(self, exc):
-        """Another exception of the chain or group, unless it is in the record already or there are too many."""
+        """Another exception of the chain or group, unless it is already in the record, or there are too many."""
         if exc is None or id(exc) in self.described or len(self.described) >= MAX_EXCEPTIONS:
             return None
         return _safe(lambda: self.describe(exc), None)
 
     def _args(self, exc):
         if isinstance(exc, SyntaxError) or "BaseExceptionGroup" in [base.__name__ for base in type(exc).__mro__]:
-            return None  # in `syntax`, or in `message` and `members`
+            return None  # these are in `syntax`, or in `message` and `members`
         packed = _packed(list(exc.args))
         return packed[0] if packed else None
 
@@ -174,7 +174,7 @@ class _Describer:
         return fields
 
     def _frames(self, trace):
-        """(different frames, the order in which they stand as numbers, how many were left out of the middle)."""
+        """(different frames, their order as indexes, number of frames omitted in the middle)."""
         frames = []  # type: list[dict]
         indices = {}  # type: dict[tuple, int]
         order = []  # type: list[int]
@@ -225,7 +225,7 @@ class _Describer:
         }
 
     def _context(self, file, line, names):
-        """(number of the first line, lines before and after)."""
+        """(number of the first line, the lines around `line`)."""
         lines = _safe(lambda: linecache.getlines(file, names), [])
         first = max(1, line - CONTEXT_LINES)
         return first, [str(text).rstrip("\r\n")[:1000] for text in lines[first - 1 : line + CONTEXT_LINES]]
@@ -233,7 +233,7 @@ class _Describer:
 
 def _missing(cell_file):
     # type: (str) -> list
-    """The modules that the cell imports, outside of `try`, and that cannot be found."""
+    """The modules that the cell imports outside of `try` and that cannot be found."""
     nodes = [ast.parse("".join(linecache.getlines(cell_file)))]  # type: list
     modules = []  # type: list
     for node in nodes:

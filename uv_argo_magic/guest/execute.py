@@ -1,10 +1,10 @@
-"""The process that runs the cell: as `__main__`, with displays and the last expression's value.
+"""The process that runs the cell as `__main__`, with displays and the value of the last expression.
 
 Rules:
-- The user's code sees a fresh module and nothing of ours but what a notebook has: `display`, `get_ipython`.
-- A notebook's cell has no `__file__`, or child processes would run it again; a script has one.
-- One record (`error` or `done`) reports the end of the cell's code; then the user's threads and exit handlers run to
-  their end, as in any script.
+- The user's code runs in a new module, which has only the additional names of a notebook: `display`, `get_ipython`.
+- A notebook's cell has no `__file__`, since child processes would run it again; a script has one.
+- One record (`error` or `done`) reports the end of the cell's code. After that, the user's threads and exit handlers
+  run to their end, as in any script.
 """
 
 import atexit
@@ -19,21 +19,21 @@ import types
 
 from . import display, exceptions, executor, figures, import_hooks, streams, values
 
-THREADS_GRACE = 1.0  # seconds for which threads may outlive the cell's code before a note mentions them
+THREADS_GRACE = 1.0  # if threads run for more seconds after the cell's code, a note mentions them
 
 
 class StdinNotImplementedError(NotImplementedError):
-    """`input()` was called, which a run cannot answer; the name is ipykernel's."""
+    """`input()` was called, which a run does not support; the name is that of ipykernel's exception."""
 
 
 def main(pipe, acknowledged, orders):
-    """Wait for what to run, as JSON on the descriptor `orders`, run it, and leave with its exit status."""
+    """Wait for an order (JSON on the file descriptor `orders`), run it, and exit with its status."""
     for fd in (pipe, acknowledged, orders):
         os.set_inheritable(fd, False)
     out = streams.Streams(pipe, acknowledged)
     with open(orders, encoding="utf-8") as file:
         text = file.read()
-    if not text:  # the supervisor is gone, or has nothing to run
+    if not text:  # the supervisor has ended, or has nothing to run
         os._exit(0)
     order = json.loads(text)
     out.install()
@@ -46,10 +46,10 @@ def main(pipe, acknowledged, orders):
 
 
 class Interpreter:
-    """What cells run in: `__main__`, what shows their values, and what runs them (executor.py).
+    """The interpreter for cells: `__main__`, its displays, and its executor.
 
-    `file` is that of a script, with the arguments `args`; "" for cells of a notebook. `modules` is a folder with the
-    modules of a notebook, or "".
+    `file` is the file of a script, with the arguments `args`; "" for cells of a notebook. `modules` is a folder with
+    the modules for a notebook, or "".
     """
 
     def __init__(self, out, file, sites, modules="", args=()):
@@ -62,11 +62,11 @@ class Interpreter:
         self.displays.hook_ipython()
         self.order = {}
         self.at_end = [self.drawn.flush]
-        """Functions that are called when the code of a cell has ended, in any way; they do not raise."""
+        """Functions to call when the code of a cell has ended, with or without an error; they must not raise."""
         self.hidden = [os.path.dirname(__file__)]
-        # Libraries look at the program's name to learn that they are in a notebook.
+        # From this program name, libraries detect that they run in a notebook.
         sys.argv[:] = [file or os.path.join(os.getcwd(), "ipykernel_launcher.py"), *args]
-        sys.path.remove(os.path.dirname(self.hidden[0]))  # it was there to find this module
+        sys.path.remove(os.path.dirname(self.hidden[0]))  # it was needed to find this module
         self.module = _main_module(file)
         self.executor = executor.Executor(self.module, self.displays)
         builtins.display = self.displays.display  # type: ignore[attr-defined]
@@ -76,7 +76,7 @@ class Interpreter:
             self.add_modules(modules)
 
     def add_modules(self, folder):
-        """Let the process be a notebook's, with the modules in this folder; once."""
+        """Add the modules for a notebook, which are in this folder; only once."""
         if folder in self.hidden:
             return
         self.hidden.append(folder)
@@ -86,19 +86,19 @@ class Interpreter:
         uv_argo_notebook.install(self)
 
     def run(self, order):
-        """Run a cell; its exit status."""
+        """Run a cell; return its exit status."""
         error = None
         try:
             take_interrupts()
             self.executor.run(self.begin(order))
-        except BaseException as problem:  # noqa: BLE001 - this is where the user's code ends
+        except BaseException as problem:  # noqa: BLE001 - everything that the user's code can raise
             error = problem
-        sys.settrace(None)  # what follows is ours: a tracer of the cell's has nothing to see, and nothing to break
+        sys.settrace(None)  # the cell's tracer must not trace our code
         sys.setprofile(None)
         return self.end(order, error)
 
     def begin(self, order):
-        """Bind what is pushed, and read the cell; its steps, for `Executor.run`."""
+        """Bind the pushed values and read the cell; return its steps, for `Executor.run`."""
         self.order = order
         self.executor.file = order["file"]
         source = order.get("source")
@@ -112,7 +112,7 @@ class Interpreter:
         return self.executor.cell(source, order["code"])
 
     def end(self, order, error):
-        """Report how the cell's code ended, with its last figures; its exit status."""
+        """Report how the cell's code ended, after showing its last figures; return the exit status."""
         code = 0
         if isinstance(error, SystemExit):
             code, error = _exit_status(error)
@@ -127,7 +127,7 @@ class Interpreter:
         return code
 
     def _transfer(self):
-        """The module that takes and sends values, of the package that this run has for them."""
+        """The module that receives and sends values, from the package that is sent with this run."""
         folder = self.order["values"]
         if folder not in self.hidden:
             self.hidden.append(folder)
@@ -139,12 +139,12 @@ class Interpreter:
 
 
 def take_interrupts():
-    """Let interrupts through: while Python started, they were held back, and would have shown our own code."""
+    """Allow interrupts, which were blocked while Python started, because they would have shown our own code."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def add_packages(folders):
-    """Add package folders as Python does at its start: this process started before they existed."""
+    """Add package folders as Python does when it starts; this process started before they existed."""
     import site
 
     for folder in folders:
@@ -164,16 +164,16 @@ def _main_module(file):
 
 
 def _exit_status(leaving):
-    """sys.exit's argument -> (exit status, the exception to report or None), as Python itself reads it."""
+    """(exit status, the exception to report or None) for the argument of sys.exit, as in Python."""
     if leaving.code is None:
         return 0, None
     if isinstance(leaving.code, int):
         return (leaving.code & 0xFF or 1, leaving) if leaving.code else (0, None)
-    return 1, leaving  # a text: the error says it, as in a notebook
+    return 1, leaving  # a text is shown as an error, as in a notebook
 
 
 def _refuse_questions():
-    """Let input(), getpass and breakpoint() raise: a run has no terminal."""
+    """Make input(), getpass and breakpoint() raise, because a run has no terminal."""
     builtins.input = _refuse("input()", "ask in another cell and send the answer with --push")
     password = _refuse(
         "getpass()", "ask in another cell and send the answer with --push, or use --set variables=NAME=VALUE"
@@ -193,23 +193,23 @@ def _refuse(call, instead):
 
 
 def _settle_libraries():
-    """Set libraries up as in a notebook where they would ask IPython."""
+    """Configure libraries as in a notebook, if they would look for IPython."""
     import_hooks.AfterImport({"pandas": _pandas}).install()
 
 
 def _pandas(module):
-    # Without IPython pandas assumes a terminal, and shows every column.
+    # Without IPython, pandas assumes a terminal and shows every column.
     if module.get_option("display.max_columns") == 0:
         module.set_option("display.max_columns", 20)
 
 
 def leave(code, out):
-    """End as the interpreter does (threads, exit handlers, output), but without taking modules apart."""
+    """End like the interpreter (threads, exit handlers, output), but without its clean-up of modules."""
     try:
         _report_threads(out)
-        threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - what the interpreter calls; there is no public name
+        threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - the interpreter calls this; there is no public name
         atexit._run_exitfuncs()  # noqa: SLF001 - the same
-    except BaseException:  # noqa: BLE001 - an exit handler of the user's, or an interrupt while waiting
+    except BaseException:  # noqa: BLE001 - from the user's exit handler, or an interrupt while waiting
         sys.excepthook(*sys.exc_info())
     out.flush()
     out.closing = True

@@ -1,8 +1,8 @@
-"""Runs code in `__main__`: statement by statement as a notebook does, or whole as a script.
+"""Run code in `__main__`: statement by statement like a notebook, or as a whole like a script.
 
 Rules:
-- This is the only place where the user's text is compiled and run; magics come here with their bodies.
-- Positions are those of the user's own lines: code that was translated from IPython's syntax has the same lines.
+- Only this module compiles and runs the user's text, including the bodies of magics.
+- Positions refer to the user's lines: code that was translated from IPython's syntax has the same line numbers.
 """
 
 import __future__
@@ -22,10 +22,10 @@ _FUTURE = functools.reduce(
 
 
 class Executor:
-    """Runs code in `module`, and shows values through `displays`; `file` has the user's text.
+    """Runs code in `module`, and shows values with `displays`; `file` contains the user's text.
 
-    Code runs in steps: a generator yields whether the code awaits at its top, and then the compiled code of each step,
-    for which it is sent its value.
+    Code runs in steps. A generator first yields whether the code has a top-level `await`, and then the compiled code of
+    each step, for which it is sent the value.
     """
 
     def __init__(self, module, displays):
@@ -34,7 +34,7 @@ class Executor:
         self.file = ""
         self.flags = 0  # of the `from __future__` imports so far
         self.shell = None
-        """IPython's shell, if there is one: its `ast_node_interactivity` says which values are shown."""
+        """IPython's shell, if there is one; its `ast_node_interactivity` selects the values to show."""
         self._loop = None
         self._lines = []  # type: list[str]  # of the file
         self._texts = ()  # type: tuple[str, ...]  # the code, and the bodies of cell magics at its end
@@ -58,7 +58,7 @@ class Executor:
         return self.body(code or source)
 
     def body(self, text):
-        """The steps of the cell's code, or of the body of a magic; values are shown as the shell is set to."""
+        """The steps of the cell's code, or of the body of a magic; the shell's setting selects the values to show."""
         tree, silent = self.parse(text), _silenced(text)
         yield self._awaits(tree)
         for number, node in enumerate(tree.body, 1):
@@ -72,7 +72,7 @@ class Executor:
                 self.show(self.module.__dict__.get(_target(node)))
 
     def _awaits(self, tree):
-        """Whether code awaits at its top; False if it does not compile, which its own statement reports."""
+        """Whether code has a top-level `await`; False if it does not compile, which is reported when it runs."""
         try:
             code = compile(tree, self.file, "exec", AWAIT | self.flags, dont_inherit=True)
         except (SyntaxError, ValueError):
@@ -80,7 +80,7 @@ class Executor:
         return bool(code.co_flags & CO_COROUTINE)
 
     def value(self, text):
-        """The steps of code whose last value is returned, unless a semicolon silences it."""
+        """The steps of code whose last value is returned, unless a semicolon suppresses it."""
         tree = self.parse(text)
         yield self._awaits(tree)
         last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
@@ -90,22 +90,22 @@ class Executor:
         return None if _silenced(text) else value
 
     def run(self, steps):
-        """Run code by its steps; what the last one returns. Code that awaits runs in one task of an event loop."""
+        """Run the steps of code; return the last value. Code with a top-level `await` runs in one task of a loop."""
         if next(steps):
             return self._run_in_loop(steps)
         code, value = _step(steps, None)
         while code is not None:
             value = eval(code, self.module.__dict__)  # noqa: S307 - running the user's code is the purpose
             tracer = sys.gettrace()
-            sys.settrace(None)  # the code's own tracer has nothing to see here
+            sys.settrace(None)  # the code's tracer must not trace our code
             code, value = _step(steps, value)
             sys.settrace(tracer)
         return value
 
     async def take(self, steps):
-        """Run code by its steps in the present task: (what the last one returns, None), or (None, what it raised).
+        """Run the steps of code in the current task; return (the last value, None), or (None, the exception).
 
-        The exception is not raised here, where StopIteration would become another.
+        The exception is returned, because a coroutine would turn StopIteration into RuntimeError.
         """
         try:
             code, value = _step(steps, None)
@@ -126,7 +126,7 @@ class Executor:
     def _run_in_loop(self, steps):
         import asyncio
 
-        if asyncio._get_running_loop() is not None:  # noqa: SLF001 - the public one raises, also where this is shown
+        if asyncio._get_running_loop() is not None:  # noqa: SLF001 - the public one raises, which would become the context of errors
             raise RuntimeError(
                 "a magic cannot await here, because an event loop is already running; await outside the magic"
             )
@@ -137,7 +137,7 @@ class Executor:
         try:
             value, problem = self._loop.run_until_complete(task)
         except KeyboardInterrupt:
-            # It came while the loop waited: the code ends by it where it awaits, and so can clean up.
+            # The interrupt came while the loop waited: raise in the code where it awaits, so that it can clean up.
             task.cancel()
             value, cancelled = self._loop.run_until_complete(task)
             problem = KeyboardInterrupt().with_traceback(cancelled and cancelled.__traceback__)
@@ -146,13 +146,13 @@ class Executor:
         return value
 
     def show(self, value):
-        """Show a value, which is `_` from now on; None is not shown."""
+        """Show a value unless it is None, and bind it to `_`."""
         if value is not None:
             self.module.__dict__["_"] = value
             self.displays.result(value)
 
     def parse(self, text):
-        """The tree of a text; a part of the cell has the positions of the cell."""
+        """The syntax tree of a text; for a part of the cell, positions are those in the cell."""
         if text not in self._texts:
             return _unwound(ast.parse, text, "<magic>")
         above = len(self._lines) - len(_lines(text))
@@ -163,7 +163,7 @@ class Executor:
         return tree
 
     def compiled(self, tree, mode):
-        """Compile a tree of `parse`; code may await at its top."""
+        """Compile a syntax tree from `parse`; a top-level `await` is allowed."""
         code = _unwound(compile, tree, self.file, mode, AWAIT | self.flags, dont_inherit=True)
         self.flags |= code.co_flags & _FUTURE
         return code
@@ -179,7 +179,7 @@ class Executor:
 
 
 def _step(steps, value):
-    """(the code of the next step, None), or (None, what the steps return)."""
+    """(the code of the next step, None), or (None, the value that the steps return)."""
     try:
         return steps.send(value), None
     except StopIteration as end:
@@ -187,11 +187,11 @@ def _step(steps, value):
 
 
 def _unwound(function, *args, **kwargs):
-    """Parse or compile; an error has no frames of ours."""
+    """Parse or compile; an error does not contain our own frames."""
     try:
         return function(*args, **kwargs)
     except (SyntaxError, ValueError) as problem:
-        raise problem.with_traceback(None)  # noqa: B904 - the same one
+        raise problem.with_traceback(None)  # noqa: B904 - the same exception
 
 
 def _lines(text):
@@ -199,7 +199,7 @@ def _lines(text):
 
 
 def _bodies(code):
-    """The code, and the body of the cell magic that it is, and so on."""
+    """The code, and the body of its cell magic, which can itself be a cell magic, and so on."""
     while code is not None:
         yield code
         if "run_cell_magic" not in code:
@@ -215,7 +215,7 @@ def _bodies(code):
 
 
 def _move(tree, here, lines):
-    """Move positions in lines that were translated to the user's own lines."""
+    """Correct the columns of nodes in lines that were translated from IPython's syntax."""
     for node in ast.walk(tree):
         for line, column in (("lineno", "col_offset"), ("end_lineno", "end_col_offset")):
             number = getattr(node, line, None)
@@ -238,7 +238,7 @@ def _target(node):
 
 
 def _silenced(source):
-    """Whether the last token is a semicolon, which in a notebook silences the value."""
+    """Whether the last token is a semicolon, which suppresses the value in a notebook."""
     if ";" not in source:
         return False
     last = ""

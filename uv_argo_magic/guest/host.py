@@ -1,6 +1,6 @@
-"""The supervisor's surroundings, ready before it knows what to run: its folder, signals, lifelines, the cell's process.
+"""The resources of a supervisor before its payload is known: its folder, signals, lifelines and the cell's process.
 
-Rule: SIGTERM, SIGINT or the end of a lifeline set `stopping`; `select` notices them at once.
+Rule: SIGTERM, SIGINT or the end of a lifeline sets `stopping`, and makes `select` return at once.
 """
 
 import os
@@ -14,7 +14,7 @@ LIFELINE = "UV_ARGO_LIFELINE"
 
 
 class Host:
-    """One per supervisor. `groups` takes the process groups that start; `above` ends with the process above."""
+    """One per supervisor. New process groups are written to `groups`; `above` is closed when the parent ends."""
 
     def __init__(self, guest, groups, above):
         environ = os.environ
@@ -26,12 +26,12 @@ class Host:
         self.keeps_venv = False
         """Whether the environment outlives the run."""
         self.held = []
-        """The locks of the environments that the run uses."""
+        """The locked files of the environments that the run uses."""
         self.watched = []
-        """(tree, watch) of those that other runs use too."""
+        """(tree, watch) of the environments that other runs use too."""
         self.process = None
         self.stopping = False
-        # The run stops when one of these ends: the process above, or the client.
+        # The run stops when one of these is closed: by the end of the parent process, or of the client.
         self.lifelines = [above]
         self.client = int(environ[LIFELINE]) if LIFELINE in environ else -1
         if self.client >= 0:
@@ -45,9 +45,9 @@ class Host:
         signal.signal(signal.SIGCHLD, _nothing)
 
     def start_process(self, env, python=""):
-        """Start the cell's process with this python, or in its own venv; before it is known what to run."""
+        """Start the cell's process with this python, or in a new venv, before the order is known."""
         self.process = cell.Process(self, python or environment.thin_venv(self.venv), env)
-        # No code of the user's runs before the order; until then this takes the time in which the cell's Python starts.
+        # This runs while the cell's Python starts, and no code of the user runs before the order.
         processes.adopt()
 
     def wait_for_payload(self):
@@ -67,11 +67,11 @@ class Host:
             data += chunk
 
     def guard(self):
-        """Called by a new process before exec: its group ends if this process is killed."""
+        """Prepare a new process before exec, so that its group ends if this process is killed."""
         os.write(self.groups, b"%d\n" % os.getpid())
 
     def select(self, sources, seconds):
-        """Wait for a source, a signal or a lifeline; returns the sources that are ready."""
+        """Wait for a source, a signal or a lifeline; return the sources that are ready."""
         ready = self.wait([*sources, self.wake, *self.lifelines], seconds)
         if self.wake in ready:
             try:
@@ -85,20 +85,20 @@ class Host:
         return [source for source in ready if source in sources]
 
     def wait(self, sources, seconds):
-        """Wait for one of the sources; returns those that are ready."""
+        """Wait for one of the sources; return those that are ready."""
         return select.select(sources, [], [], seconds)[0]
 
     def clear(self):
-        """Remove what the run created, except the output file."""
+        """Remove everything that the run created, except the output file."""
         for name in ("venv", "work", "resolve", "modules", "values", "trees", "aside"):
             processes.remove(os.path.join(self.home, name))
         if not self.keeps_venv:
             processes.remove(self.venv)
-        # Before the run reports its end: the next one may want the same environment at once.
+        # Release the locks before the run reports its end, since the next run may need the same environment at once.
         while self.held:
             self.held.pop().close()
         if self.client >= 0 and self.client not in self.lifelines:
-            # The client is gone; it would have removed the folder.
+            # The client has ended, and so cannot remove the folder.
             processes.remove(self.home)
 
     def _stop(self, _number, _frame):

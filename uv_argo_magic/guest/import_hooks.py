@@ -1,6 +1,6 @@
-"""Actions that run when the user's code imports a module, without importing it ourselves.
+"""Run actions when the user's code imports a module, without importing it ourselves.
 
-Rule: what the user imports is loaded as it would be without us; an action only adds to the finished module.
+Rule: a module is loaded as usual; an action only changes the loaded module.
 """
 
 import contextlib
@@ -8,21 +8,21 @@ import sys
 
 
 class AfterImport:
-    """A finder that finds nothing of its own: it lets others find `name`, and runs `action(module)` after loading."""
+    """A finder that delegates to the other finders, and runs the action for a module after it is loaded."""
 
     def __init__(self, actions):
         self.actions = dict(actions)
 
     def install(self):
         # type: () -> None
-        """Become the first finder; act at once for modules that are imported already."""
+        """Become the first finder; run the actions of modules that are already imported."""
         for name in list(self.actions):
             if name in sys.modules:
                 self.actions.pop(name)(sys.modules[name])
         sys.meta_path.insert(0, self)
 
     def find_spec(self, name, path=None, target=None):
-        """The specification that another finder gives, with the action behind its loader."""
+        """The specification from another finder, with a loader that also runs the action."""
         action = self.actions.get(name)
         if action is None:
             return None
@@ -46,5 +46,5 @@ class AfterImport:
             load(module)
             action(module)
 
-        with contextlib.suppress(AttributeError):  # a loader that takes no attributes: the module stays as it is
+        with contextlib.suppress(AttributeError):  # a loader without settable attributes: the module stays unchanged
             spec.loader.exec_module = exec_module

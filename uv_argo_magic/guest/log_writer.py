@@ -1,9 +1,9 @@
-"""The writing side of the protocol: raw lines and records, numbered, on one file descriptor.
+"""Write numbered raw lines and records to one file descriptor (docs/protocol.md).
 
-Rules (docs/protocol.md; core/protocol/events.py reads what this writes, and shares no code with it):
-- A record is one line of at most LONGEST bytes: the prefix, the run's nonce, JSON. A longer one is sent in parts,
-  compressed if that makes it much smaller: a log has a limit, and is slow on a cluster.
-- Every line has a number, raw ones too; records state theirs, and the random name of this process start.
+Rules (core/protocol/events.py is the reader; the two modules share no code):
+- A record is one line of at most LONGEST bytes: the prefix, the run's nonce, and JSON. A longer record is sent in
+  parts. It is compressed if that makes it much smaller, because a log has a size limit, and is slow on a cluster.
+- Every line has a number, including raw ones. Records contain their number, and the random name of this process start.
 """
 
 import base64
@@ -17,7 +17,7 @@ PREFIX = "@uv-argo:"
 
 
 class Log:
-    """The one owner of the log's file descriptor. `spent` counts the bytes written to it."""
+    """The only writer to the log's file descriptor. `spent` is the number of bytes written."""
 
     def __init__(self, fd, nonce):
         self.fd = fd
@@ -26,10 +26,10 @@ class Log:
         self.n = 0
         self.spent = 0
         self.broken = False
-        self.copies = []  # type: list  # what takes a copy
+        self.copies = []  # type: list  # objects that receive a copy
 
     def raw(self, data, lines):
-        """Write `lines` whole lines of the user's stdout as they are."""
+        """Write `lines` whole lines of the user's stdout unchanged."""
         self.n += lines
         self._write(data)
 
@@ -65,18 +65,18 @@ class Log:
             try:
                 view = view[os.write(self.fd, view) :]
             except (BrokenPipeError, OSError):
-                # The reader of the log is gone. The run continues: its lifeline or deadline ends it.
+                # The reader of the log has ended. The run continues, until its lifeline or deadline ends it.
                 self.broken = True
 
 
 def pack(text):
-    """The text compressed, as base64; "" if that is not much smaller."""
+    """The compressed text as base64; "" if it is not much smaller."""
     packed = base64.b64encode(zlib.compress(text.encode("ascii"), 1)).decode("ascii")
     return packed if len(packed) < 0.8 * len(text) else ""
 
 
 def _pieces(text):
-    """Cut JSON text so that each piece, quoted again, still fits a line."""
+    """Split JSON text so that each piece fits a line after quoting."""
     pieces = []
     start = 0
     while start < len(text):

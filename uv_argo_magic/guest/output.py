@@ -1,10 +1,10 @@
-"""The user's stdout and stderr on their way into the log: lines as they are, everything else as records, in a budget.
+"""Write the user's stdout and stderr to the log: complete lines unchanged, all other text as records, within a budget.
 
 Rules:
-- A complete line of stdout is sent raw, so that the log reads like the cell's output. A line that looks like
-  ours or Argo's, holds a carriage return, is too long or incomplete, becomes a `text` record.
-- All of it is also written to a file. When the log's budget is spent, only that file and a tail are kept; the tail is
-  sent at the end, behind a `skipped` record.
+- A complete line of stdout is sent as a raw line, so that the log is readable. A line that is too long or incomplete,
+  contains a carriage return, or looks like one of ours or Argo's becomes a `text` record.
+- All output is also written to a file. When the log's budget is used up, only this file and a tail are kept. The tail
+  is sent at the end, after a `skipped` record.
 """
 
 import codecs
@@ -14,29 +14,29 @@ import operator
 import re
 import time
 
-LONG_LINE = 7000  # below log_writer.LONGEST: what the container runtime passes on in one piece
+LONG_LINE = 7000  # below log_writer.LONGEST, which the container runtime does not split
 TAIL = 128 * 1024
 SNAPSHOT_SECONDS = 2.0
 PARTIAL_SECONDS = 0.04
 REDRAWS = 50
 
-# What Argo's own executor writes into the same log, in its three forms, and our prefix.
+# Our prefix, and the three forms of lines that Argo's executor writes into the same log.
 OURS_OR_ARGOS = re.compile(rb'^(?:@uv-argo:|time=.* argo=true|Error: exit status |.*"argo":true)', re.MULTILINE)
 RARE = re.compile(rb"[\r\x00]")
 
 
 class Source:
-    """One pipe's or stream's bytes: the decoder that splits no character, and the line begun but not ended."""
+    """The bytes of one pipe or stream: a decoder, and the unfinished line."""
 
     def __init__(self, stream):
         self.stream = stream
         self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.pending = ""
-        self.open = False  # the beginning of the present line has been sent as a record
+        self.open = False  # the beginning of the current line was sent as a record
 
 
 class Output:
-    """Takes bytes of any source, in order, and writes lines and records to the log."""
+    """Receives bytes of all sources in order, and writes lines and records to the log."""
 
     def __init__(self, log, budget, path):
         self.log = log
@@ -49,11 +49,11 @@ class Output:
         self.tail = collections.deque()  # type: ignore[var-annotated]
         self.tail_bytes = 0
         self.snapshot_at = 0.0
-        self.last = None  # the source with a line begun
+        self.last = None  # the source with an unfinished line
         self.partial_at = 0.0
 
     def feed(self, source, data):
-        """Take what arrived from one source."""
+        """Add data from one source."""
         self._keep(data)
         if self.last is not None and self.last is not source:
             self.flush()
@@ -76,7 +76,7 @@ class Output:
             self.last = None
 
     def flush(self):
-        """Send the line begun, as far as it goes."""
+        """Send the unfinished line."""
         source = self.last
         self.last = None
         if source is None or not source.pending:
@@ -86,23 +86,23 @@ class Output:
         self._record(source.stream, text)
 
     def clear(self):
-        """Drop the tail that is held back: it would be cleared now."""
+        """Drop the tail that is held back, because the output is cleared."""
         self.tail.clear()
         self.tail_bytes = 0
 
     def wait(self):
-        """Seconds until `tick` has something to do, or None."""
+        """Seconds until `tick` must be called, or None."""
         if self.last is None:
             return None
         return max(0.0, self.partial_at - time.monotonic())
 
     def tick(self):
-        """Do what is due by the clock."""
+        """Send text that was delayed long enough."""
         if self.last is not None and time.monotonic() >= self.partial_at:
             self.flush()
 
     def close(self, sources):
-        """Send what is left; after this the log takes only records."""
+        """Send the rest; after this, only records are written to the log."""
         for source in sources:
             rest = source.decoder.decode(b"", True)
             if rest:
@@ -139,11 +139,11 @@ class Output:
             self.path = ""
 
     def _whole(self, source, text):
-        """Whole lines: raw where that is safe, the rest as records."""
+        """Send whole lines: raw if that is safe, otherwise as records."""
         if source.stream != "stdout":
             self._record(source.stream, text)
             return
-        if source.open:  # the end of a line whose beginning was a record
+        if source.open:  # the end of a line whose beginning was sent as a record
             cut = text.index("\n") + 1
             self._record("stdout", text[:cut])
             text = text[cut:]
@@ -172,7 +172,7 @@ class Output:
             return
         redraws = text.split("\r")
         if len(redraws) > REDRAWS:
-            # A progress bar drawn faster than a screen shows: keep only the newest drawings.
+            # A progress bar that is redrawn faster than a screen: keep only the last redraws.
             text = "\r" + "\r".join(redraws[-REDRAWS:])
         self.log.emit("text", stream=stream, text=text)
 

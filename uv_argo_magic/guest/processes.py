@@ -1,7 +1,7 @@
-"""Process groups: their memory and disk use, and how to end them; the exit codes of a run.
+"""Process groups: how to end them, and their memory and disk use; exit codes of a run.
 
-Rule: no process that a run started outlives it. The supervisor ends its groups and adopts processes that left them;
-the process above it does the same when the supervisor itself was killed.
+Rule: no process that a run started outlives it. The supervisor ends its groups and adopts processes that left them. If
+the supervisor was killed, its parent process does the same.
 """
 
 import os
@@ -9,17 +9,17 @@ import signal
 import sys
 import time
 
-# Exit codes, as a shell and sysexits.h have them.
+# Exit codes, as in a shell and in sysexits.h.
 INTERNAL_ERROR = 70
 NOT_FOUND = 127
 KILLED = 128 + signal.SIGKILL
 TERMINATED = 128 + signal.SIGTERM
-# Where the kernel counts the processes that it killed: for a container (cgroup v2, v1), and for the machine.
+# The kernel's counters of killed processes: for a container (cgroup v2, v1), and for the machine.
 OOM_COUNTERS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control", "/proc/vmstat")
 
 
 def oom_kills():
-    """A number that grows with each process that the kernel kills because memory ran out."""
+    """A counter of processes that the kernel killed because memory ran out."""
     total = 0
     for path in OOM_COUNTERS:
         try:
@@ -32,7 +32,7 @@ def oom_kills():
 
 
 def adopt():
-    """Become the parent of orphaned descendants (Linux), so that daemons are found too."""
+    """Become the parent of orphaned descendants (Linux), so that daemons are found as well."""
     if not sys.platform.startswith("linux"):
         return
     try:
@@ -44,10 +44,10 @@ def adopt():
 
 
 def outlive():
-    """Fork: the child continues, and this process waits to end whatever the child leaves, however the child ends.
+    """Fork: the child continues, and this process waits for its end, however that happens, and ends its descendants.
 
-    Returns in the child only: the descriptor to which it writes the process groups that it starts, and one that ends
-    when this process was killed. Signals that ask this process to end are passed on.
+    Returns only in the child: the descriptor to which it writes the process groups that it starts, and one that is
+    closed when this process is killed. This process forwards SIGTERM and SIGINT.
     """
     groups, groups_writer = os.pipe()
     lived, living = os.pipe()
@@ -69,7 +69,7 @@ def outlive():
         for group in _read_to_end(groups).split():
             kill_group(int(group))
         end_descendants()
-        time.sleep(0.01)  # what was in the middle of a fork when it was killed has shown itself by now
+        time.sleep(0.01)  # children of a process that was killed during a fork are visible by now
         end_descendants()
     finally:
         os._exit(code)
@@ -105,14 +105,14 @@ def kill_group(group, number=signal.SIGKILL):
 
 
 def wait(process):
-    """Wait for a child: its exit status, and the most resident bytes that it or a child of its had."""
+    """Wait for a child; return its exit status, and the peak of resident bytes of it and its own children."""
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
     return process.returncode, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def descendants(pid=0):
-    """Process ids of all descendants of a process, by default this one (Linux; elsewhere an empty list)."""
+    """The process ids of all descendants of a process, by default of this one (Linux; elsewhere an empty list)."""
     pids, queue = [], [pid or os.getpid()]
     while queue:
         children = _children(queue.pop())
@@ -133,17 +133,17 @@ def _children(pid):
 
 
 def wait_for_descendants(seconds):
-    """Wait until all descendants of this process have ended, for a limited time."""
+    """Wait until all descendants of this process have ended, for at most `seconds`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and not all(map(_zombie, descendants())):
         time.sleep(0.005)
 
 
 def end_descendants(seconds=2.0):
-    """Kill all descendants of this process; their number."""
+    """Kill all descendants of this process; return their number."""
     ended = set()
     deadline = time.monotonic() + seconds
-    looks = 0  # empty ones in a row: one look can miss a process while a sibling is just exiting
+    looks = 0  # consecutive empty listings; one can miss a process while a sibling exits
     while looks < 2 and time.monotonic() < deadline:
         left = [pid for pid in descendants() if not _zombie(pid)]
         looks = 0 if left else looks + 1
@@ -177,7 +177,7 @@ def _zombie(pid):
 
 
 def remove(folder):
-    """Remove a folder with all that can be removed, if it is there (`shutil` would bring bz2 and lzma: 5 ms)."""
+    """Remove a folder as far as possible, if it exists (`shutil` imports bz2 and lzma, which takes 5 ms)."""
     try:
         with os.scandir(folder) as found:
             entries = list(found)
@@ -198,11 +198,11 @@ def remove(folder):
 
 
 def resident(pids):
-    """Resident bytes of these processes together (Linux; elsewhere 0)."""
+    """The total resident bytes of these processes (Linux; elsewhere 0)."""
     pages = 0
     for pid in pids:
         try:
-            fd = os.open("/proc/%d/statm" % pid, os.O_RDONLY)  # faster than a file: each cell of a session asks
+            fd = os.open("/proc/%d/statm" % pid, os.O_RDONLY)  # faster than `open`, for each cell of a session
             try:
                 pages += int(os.read(fd, 256).split()[1])
             finally:
@@ -220,7 +220,7 @@ def _page_size():
 
 
 def disk_use(folder):
-    """Bytes of all files below a folder."""
+    """The total bytes of all files in a folder."""
     total = 0
     for home, _, names in os.walk(folder):
         for name in names:

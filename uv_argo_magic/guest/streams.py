@@ -1,11 +1,11 @@
-"""sys.stdout and sys.stderr of the process that runs the cell, and the pipe on which they and records stay in order.
+"""sys.stdout and sys.stderr of the process that runs the cell; they share a pipe with records, to keep the order.
 
 Rules:
-- One pipe carries frames: a kind (1 stdout, 2 stderr, 3 a record as JSON, 4 please acknowledge), a length, the bytes.
-- stdout is flushed at each line's end as long as lines are few, so that it shows even if the code after it never
-  releases the GIL; when they flood, by a thread every RATE seconds, which takes three times as many. Never
-  unbuffered: that tears lines. stderr and records flush stdout first, so that the order is kept.
-- After a fork two processes write: frames then stay below PIPE_BUF, which the kernel writes whole.
+- The pipe has frames: a kind (1 stdout, 2 stderr, 3 record as JSON, 4 request to acknowledge), a length, and the bytes.
+- While there are few lines, stdout is flushed after each line, so that it is shown even if the code then never releases
+  the GIL. If there are many, a thread flushes it every RATE seconds, which is three times as fast. It is never
+  unbuffered, because that splits lines. stderr and records flush stdout first, to keep the order.
+- After a fork, two processes write. Frames are then smaller than PIPE_BUF, so that the kernel writes each as a whole.
 """
 
 import _thread
@@ -20,14 +20,14 @@ import time
 STDOUT, STDERR, RECORD, SYNC = 1, 2, 3, 4
 HEADER = struct.Struct(">BI")
 RATE = 0.01
-FLOOD_WRITES = 20  # in RATE seconds: from then on lines wait for the thread
-EBB_BYTES = 2048  # in RATE seconds: from then on they do not
+FLOOD_WRITES = 20  # in RATE seconds; with more writes, the thread flushes
+EBB_BYTES = 2048  # in RATE seconds; with fewer bytes, each line is flushed
 PIPE_BUF = 4096
 FLUSH_BEFORE = frozenset({"subprocess.Popen", "os.system", "os.posix_spawn", "os.exec", "os.spawn", "pty.spawn"})
 
 
 class Pipe:
-    """The writing end, shared by the streams and the records."""
+    """The writing end of the pipe, shared by the streams and the records."""
 
     def __init__(self, fd, acknowledged):
         self.fd = fd
@@ -49,13 +49,13 @@ class Pipe:
         fields["k"] = kind
         data = json.dumps(fields).encode("ascii")
         if self.forked:
-            with self.lock:  # only the parent sends records; the lock keeps them whole
+            with self.lock:  # only the parent sends records; the lock prevents mixed ones
                 self._write(HEADER.pack(RECORD, len(data)) + data)
         else:
             self.send(RECORD, data)
 
     def sync(self):
-        """Return when the supervisor has read all that was sent: what a child process writes then comes after it."""
+        """Wait until the supervisor has read everything so far, so that output of a child process comes after it."""
         if self.acknowledged < 0 or self.forked:
             return
         self.send(SYNC, b"")
@@ -72,12 +72,12 @@ class Pipe:
 
 
 class _Raw(io.RawIOBase):
-    """The bottom of a text stream: each write is one frame. `fileno` is the real descriptor, for child processes."""
+    """The raw part of a text stream: each write is one frame. `fileno` is the real descriptor, for child processes."""
 
     def __init__(self, pipe, kind, before):
         self.pipe = pipe
         self.kind = kind
-        self.name = "stdout" if kind == STDOUT else "stderr"  # as a notebook's streams are named
+        self.name = "stdout" if kind == STDOUT else "stderr"  # as in a notebook
         self.before = before
         self.writes = 0
         self.bytes = 0
@@ -100,7 +100,7 @@ class _Raw(io.RawIOBase):
 
 
 class Streams:
-    """Puts both streams in place; `flush` empties them, `emit` sends a record after what was printed before it."""
+    """Both streams; `flush` flushes them, and `emit` sends a record after the text printed before it."""
 
     make_pipe = Pipe
 
@@ -113,7 +113,7 @@ class Streams:
         self.closing = False
 
     def install(self):
-        """Become sys.stdout and sys.stderr, and keep the order around child processes and forks."""
+        """Replace sys.stdout and sys.stderr, and keep the order of output around child processes and forks."""
         sys.stdout, sys.stderr = self.out, self.err
         sys.addaudithook(self._audit)
         os.register_at_fork(before=self._before_fork, after_in_parent=self._forked, after_in_child=self._in_child)
@@ -133,7 +133,7 @@ class Streams:
     def _flush_out(self):
         try:
             self.out.flush()
-        except (OSError, ValueError):  # closed by the user's code, or the supervisor is gone
+        except (OSError, ValueError):  # closed by the user's code, or the supervisor has ended
             pass
 
     def _audit(self, event, _args):
@@ -151,7 +151,7 @@ class Streams:
         self.pipe.forked = True
         self.pipe.lock = _thread.allocate_lock()
         try:
-            # A forked process often leaves by os._exit, which flushes nothing.
+            # A forked process often exits with os._exit, which does not flush.
             self.out.reconfigure(line_buffering=True)
         except (OSError, ValueError):
             pass

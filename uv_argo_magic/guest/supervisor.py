@@ -1,9 +1,9 @@
-"""The first process of a run: owns the log, makes the environment, runs the cell, outlives it, and reports its end.
+"""The first process of a run: it writes the log, builds the environment, runs the cell, and reports its end.
 
 Rules:
-- One thread, one loop. Only this process writes to the log.
-- Whatever happens to the cell's process, the log ends with one `exit` record; only our own death prevents it.
-- A stop comes to the cell as an interrupt first, so that the user's code can clean up.
+- There is one thread with one loop. Only this process writes to the log.
+- Whatever happens to the cell's process, the log ends with one `exit` record, unless this process is killed.
+- To stop the cell, it is interrupted first, so that the user's code can clean up.
 """
 
 import codecs
@@ -20,28 +20,28 @@ from . import cell, environment, integrity, log_writer, processes
 from .host import Host
 
 INSTALL, RUN = "install", "run"
-"""Values of UV_ARGO_ROLE: do only this part; without it, both."""
+"""Values of UV_ARGO_ROLE: do only this part; without a value, both."""
 STOPPED = "stopped", processes.TERMINATED, "before the cell started"
 HANDED = "handed"
-"""Instead of a reason: nothing has ended, another container continues."""
+"""A reason that means that the run has not ended, but continues in another container."""
 PROTOCOL = 1
-GZIP = 31  # for zlib, which takes less time to import than gzip
-LISTED = 5  # changed files that a note names
+GZIP = 31  # zlib's `wbits` for gzip; zlib takes less time to import than gzip
+LISTED = 5  # maximum changed files that a note lists
 POLL = 0.25  # seconds between two checks of an install's limits
-WAITS = 5, 15, 45  # seconds after which an install is tried again
+WAITS = 5, 15, 45  # seconds after which an install is retried
 NETWORK = re.compile(
     r"dns error|failed to lookup address|429 Too Many Requests|HTTP status server error \(5|timed out|tcp connect error"
     r"|Connection re|connection (?:error|closed|reset)|error sending request|Request failed after"
 )
-"""What uv prints where trying again may help."""
+"""Messages of uv after which a retry can help."""
 
 
 class Stop(Exception):
-    """The run must end."""
+    """The run has to stop."""
 
 
 class InstallProblem(Exception):
-    """The environment could not be made: uv's exit status, and the limit it exceeded, if any."""
+    """The environment could not be built; has uv's exit status, and the limit that was exceeded, if any."""
 
     def __init__(self, code, detail=""):
         Exception.__init__(self, code, detail)
@@ -50,9 +50,9 @@ class InstallProblem(Exception):
 
 
 def main(payload, guest):
-    """Run `payload` (gzip of JSON); `guest` is the folder that holds this package.
+    """Run `payload` (gzip of JSON); `guest` is the folder of this package.
 
-    Without a payload: start the cell's process and wait for one on stdin, behind a line with the path for the output.
+    Without a payload, start the cell's process and read the payload from stdin, after a line with the path for output.
     """
     groups, above = processes.outlive()
     fd = os.dup(1)
@@ -84,11 +84,11 @@ def main(payload, guest):
         log.emit("exit", reason="guest", code=code, detail=traceback.format_exc())
     for copy in log.copies:
         copy.finish()
-    os._exit(code)  # nothing is buffered, and the client waits for the end of the log
+    os._exit(code)  # nothing is buffered, and the client is waiting for the end of the log
 
 
 class Supervisor:
-    """One run, from its payload to its `exit` record. `after` is the boot of the container that installed, or ""."""
+    """One run, from payload to `exit` record. `after` is the boot of the container that installed, or ""."""
 
     def __init__(self, host, log, payload):
         environ = os.environ
@@ -96,11 +96,11 @@ class Supervisor:
         self.log = log
         self.payload = payload
         self.settings = payload["settings"]
-        # The program found it, and put this package there.
+        # The program has put this package into the store.
         self.store = os.path.dirname(os.path.dirname(host.guest))
         kind = self.settings["environment"]
         root = host.home if kind == "ephemeral" else self.store
-        # Without a volume, a pod has a store that ends with it.
+        # Without a volume, the store of a pod is deleted with the pod, so it is not shared.
         self.trees = environment.Store(root, kind != "ephemeral" and root != "/tmp/uv-argo-store")  # noqa: S108
         self.persistent = _persistent(host.venv) if kind == "persistent" else None
         self.uv = environ.get("UV_ARGO_UV") or "uv"
@@ -109,7 +109,7 @@ class Supervisor:
         self.after = self.handoff.boot if self.handoff else ""
 
     def run(self):
-        """Install and run; this process's exit status."""
+        """Install and run; return the exit status of this process."""
         try:
             reason, code, detail = self._outcome()
         finally:
@@ -136,7 +136,7 @@ class Supervisor:
                 self.host.start_process(self._variables())
             try:
                 tree = self._environment()
-                # From here on with the folder and the packages of each line, for the cell.
+                # Replace the lock of each line by its folder and packages, for the cell.
                 installs = [[line, *self._install(*lock)] for line, *lock in self.payload["installs"]]
             except OSError as problem:
                 cause = "%s (os error %d)" % (problem, problem.errno or 0)
@@ -160,12 +160,12 @@ class Supervisor:
         return self._run_cell(sites)
 
     def _variables(self):
-        """The variables of the cell's process from the settings."""
+        """The environment variables of the cell from the settings."""
         secrets = {name: os.environ[name] for name in self.settings["secrets"] if name in os.environ}
         return dict(secrets, **self.settings["env"])
 
     def _take(self, venv):
-        """Take the lock of the persistent environment, which the cell's Python belongs to."""
+        """Take the lock of the persistent environment, whose Python runs the cell."""
         self.host.keeps_venv = True
         try:
             venv.take("process %d on %s" % (os.getpid(), os.uname().nodename))
@@ -182,7 +182,7 @@ class Supervisor:
         return environment.base_package_folders()
 
     def _run_cell(self, sites):
-        """Run the cell with these package folders: (reason, code, detail) of the exit record."""
+        """Run the cell with these package folders; return (reason, code, detail) of the exit record."""
         if sites:
             environment.add_folders(self.host.venv, sites)
         if self.host.stopping:
@@ -191,7 +191,7 @@ class Supervisor:
         return cell.Cell(self.host, self.log, self.payload).run(sites)
 
     def _check_python(self):
-        """Note where this Python is not the lock's; another minor version cannot use the lock."""
+        """Add a note if this Python differs from the lock's; with another minor version, the lock cannot be used."""
         target = self.payload["lock"].get("target")
         minor = "%d.%d" % sys.version_info[:2]
         if target and target["python"].split(".")[:2] != minor.split("."):
@@ -202,7 +202,7 @@ class Supervisor:
             self.log.emit("note", text=text)
 
     def _environment(self):
-        """The tree that the cell needs, built if it is missing; None without requirements."""
+        """The tree for the cell, built if it is missing; None without requirements."""
         lock = self.payload["lock"]
         lines, key = lock["lines"], lock["key"] if lock["lines"] else ""
         if not lines and not self.persistent:
@@ -225,7 +225,7 @@ class Supervisor:
         return tree
 
     def _install(self, key, lines):
-        """The folder with the packages of a `%pip` line, and their names and versions."""
+        """The folder with the packages of a `%pip` line, and the packages as [name, version]."""
         if not lines:
             return "", []
         tree = self._find_or_build(key, lines, self.trees)
@@ -252,7 +252,7 @@ class Supervisor:
         return tree
 
     def _check_trees(self, in_session=False):
-        """Reject the trees that have changed during the run, so that no other run uses them."""
+        """Reject the trees that changed during the run, so that no other run uses them."""
         for tree, watch in self.host.watched:
             home = os.path.dirname(tree.site)
             found = integrity.problems(home, tree.site) if watch.has_changes() else []
@@ -275,11 +275,11 @@ class Supervisor:
                 listed, more, step))  # fmt: skip
 
     def _build(self, key, lines, place):
-        """The new tree, or the status of uv that failed; one run at a time builds each tree."""
+        """Build a tree; return it, or the exit status if uv failed. Only one run at a time builds a tree."""
         held = []  # type: list
         try:
             held += map(self._lock, place.locks(key))
-            tree = place.find(key) if held else None  # another run may have been first
+            tree = place.find(key) if held else None  # another run may have built it in the meantime
             if tree is None:
                 self._install_uv()
                 tree = self._try_to_build(key, lines, place)
@@ -289,7 +289,7 @@ class Supervisor:
                 lock.close()
 
     def _try_to_build(self, key, lines, place):
-        """As `build`, again after a while where the network failed: uv itself tries for ten seconds."""
+        """Like `build`, with later retries if the network fails; uv itself retries for ten seconds."""
         for seconds in WAITS if os.environ.get("UV_HTTP_RETRIES") != "0" else ():
             output = []  # type: list[str]
             tree = self._build_intact(key, lines, place, functools.partial(self._run_uv, output=output))
@@ -304,7 +304,7 @@ class Supervisor:
         return self._build_intact(key, lines, place, self._run_uv)
 
     def _build_intact(self, key, lines, place, run_uv):
-        """As `build`, again with new downloads where uv's cache was damaged."""
+        """Like `build`, with one retry and new downloads if uv's cache is damaged."""
         try:
             return place.build(key, lines, self.uv, run_uv, self.log.boot)
         except environment.Damaged as problem:
@@ -313,7 +313,7 @@ class Supervisor:
             return place.build(key, lines, self.uv, run_uv, self.log.boot, problem.names)
 
     def _lock(self, paths):
-        """The lock of one of these files, when it is free; None without it: what is built twice is harmless."""
+        """Wait for the lock of one of these files; None without locks or after too long, as two builds are harmless."""
         until = time.monotonic() + (self.settings["install_timeout"] or sys.maxsize)
         while time.monotonic() < until:
             for path in paths:
@@ -327,7 +327,7 @@ class Supervisor:
         return None
 
     def _install_uv(self):
-        """Install uv where the image has none and the payload names a version."""
+        """Install uv if the image has none and the payload has a version."""
         version = self.payload["provision"]
         if not version:
             return
@@ -350,9 +350,9 @@ class Supervisor:
             raise InstallProblem(problem.code) from problem
 
     def _run_uv(self, command, output=None, terminal=False):
-        """Run uv or pip within the install's limits; log its output, also to the list `output`. Its exit status.
+        """Run uv or pip within the install's limits, log its output and add it to `output`; return its exit status.
 
-        With `terminal` it draws its progress on one, if there is any.
+        With `terminal`, it runs in a pseudo terminal, if there is one, to report its progress.
         """
         from . import uv_tool
 
@@ -373,7 +373,7 @@ class Supervisor:
     def _follow_uv(self, process, stdout, command, output, screen):
         decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         started = time.monotonic()
-        pending = ""  # a line without its end
+        pending = ""  # an unfinished line
         while True:
             if self.host.select([stdout], POLL):
                 data = _read(stdout)
@@ -392,7 +392,7 @@ class Supervisor:
         if pending:
             self.log.emit("uv", text=pending.rstrip("\n") + "\n")
         code, most = processes.wait(process)
-        # What is quick ends between two checks.
+        # A fast command can end between two checks.
         limit = "" if code else self._exceeded_limit(most, started, command)
         if limit:
             raise InstallProblem(processes.KILLED, limit)
@@ -416,7 +416,7 @@ class Supervisor:
             raise InstallProblem(processes.NOT_FOUND) from problem
 
     def _check_install(self, process, started, command):
-        """Kill uv and raise where the run must stop or a limit of the install is exceeded."""
+        """Kill uv and raise if the run has to stop, or a limit of the install is exceeded."""
         limit = ""
         if not self.host.stopping:
             is_limited = self.settings["install_memory"]
@@ -428,7 +428,7 @@ class Supervisor:
             raise InstallProblem(processes.KILLED, limit) if limit else Stop
 
     def _exceeded_limit(self, memory, started, command):
-        """The limit that the install exceeds, as "SETTING USED LIMIT" in seconds or bytes; "" if there is none."""
+        """The limit that the install exceeds, as "SETTING USED LIMIT" in seconds or bytes, or ""."""
         used = {"timeout": time.monotonic() - started, "memory": memory}
         if self.settings["install_disk"] and "--target" in command:
             used["disk"] = processes.disk_use(command[command.index("--target") + 1])
@@ -446,7 +446,7 @@ def _persistent(path):
 
 
 def _read(fd):
-    """What can be read; empty at the end, which a terminal reports as an error."""
+    """Read available data; b"" at the end, which a terminal reports as an error."""
     try:
         return os.read(fd, 65536)
     except OSError:

@@ -1,7 +1,7 @@
-"""uv's output, read while it draws on a terminal.
+"""Read uv's output from a pseudo terminal, because uv reports the progress of downloads only on terminals.
 
-uv reports how far its downloads are on terminals only, so it gets a pseudo terminal. What it draws there and removes
-again becomes `progress` records, at most one a second; the lines that stay are its log, the same as without a terminal.
+Temporary lines become `progress` records, at most one per second. The remaining lines are uv's log, the same as without
+a terminal.
 """
 
 import os
@@ -17,7 +17,7 @@ BAR = re.compile(r"(\S+) +-+ +([0-9.]+) (B|[KMG]iB)/([0-9.]+) (B|[KMG]iB)")
 
 
 def open_terminal():
-    """The two ends of a pseudo terminal; None if there is none."""
+    """Open a pseudo terminal, and return its two ends; None if there is none."""
     try:
         import fcntl
         import struct
@@ -31,22 +31,22 @@ def open_terminal():
 
 
 class Screen:
-    """What uv draws on a terminal; `emit` takes the kind and the fields of a record."""
+    """The content of uv's terminal; progress records are sent with `emit(kind, **fields)`."""
 
     def __init__(self, emit):
         self.emit = emit
-        self.pending = ""  # after the last line that stays
+        self.pending = ""  # text after the last permanent line
         self.files = {}  # package -> (bytes so far, size)
         self.last = None
         self.due = 0.0
 
     def feed(self, text):
-        """The lines in what was drawn that stay, each with its newline."""
+        """Add terminal output; return its permanent lines, each with its newline."""
         *lines, self.pending = (self.pending + text).split("\n")
         frames = FRAME.findall(self.pending)
         if frames:
             self._read(*frames[-1])
-            # Keep what may be the beginning of the next frame.
+            # Keep text that can be the beginning of the next frame.
             self.pending = self.pending[-40 * WIDTH :]
         lines = [_final(line) for line in lines]
         if self.last and any(line.startswith("Prepared ") for line in lines):
@@ -56,7 +56,7 @@ class Screen:
         return "".join(line + "\n" for line in lines)
 
     def close(self):
-        """What is left when uv has ended."""
+        """The remaining text after uv has ended."""
         line, self.pending = _final(self.pending), ""
         return line + "\n" if line else ""
 
@@ -65,7 +65,7 @@ class Screen:
             name: (float(now) * UNITS[unit], float(size) * UNITS[of_unit])
             for name, now, unit, size, of_unit in BAR.findall(ERASED.sub(" ", bars))
         }
-        # A bar disappears when its file is complete.
+        # The bar of a file disappears when the file is complete.
         self.files = {name: (size, size) for name, (_, size) in self.files.items()}
         self.files.update(sizes)
         now, size = (int(sum(column)) for column in zip((0, 0), *self.files.values()))
@@ -76,9 +76,9 @@ class Screen:
 
 
 def _final(line):
-    """A line as it is left on the terminal."""
+    """The final state of a line on the terminal."""
     text = ERASED.split(line.rstrip("\r"))[-1]
-    if "\u2800" <= text[:1] <= "\u28ff":  # not erased: rows that fill the width, and the first begins with a spinner
+    if "\u2800" <= text[:1] <= "\u28ff":  # not erased: rows of the full width, the first with a spinner
         while len(text) > WIDTH and text[WIDTH - 1] == " ":
             text = text[WIDTH:]
     return text.rstrip()

@@ -1,12 +1,12 @@
-"""Python values <-> text: JSON, with tags for what JSON cannot express. Both ends use this module.
+"""Convert Python values to text and back: JSON, with tags for types that JSON lacks. Both ends use this module.
 
 Rules:
-- What arrives is equal, and of the same type at every depth; a type that cannot be kept so is not plain data.
-- Reading runs no code of the value's: no pickle, no class imported by name.
-- A JSON object is a dict with text keys; with the key `@` it is a tag: {"@": "tuple", "v": [...]}.
-- Long bytes can be kept out of the text: {"@": "buffer", "v": 0} is then the first of the buffers beside it.
-- numpy is imported when an array arrives, never before. `extend` adds the types of other libraries
-  (guest_values/libraries.py), where a run may need them.
+- A decoded value is equal to the original and has the same types at every depth. Other values are not plain data.
+- Decoding never runs code of the value: no pickle, no class imported by name.
+- A JSON object is a dict with text keys; with the key `@`, it is a tag: {"@": "tuple", "v": [...]}.
+- Long bytes can be separate from the text: {"@": "buffer", "v": 0} refers to the first buffer.
+- numpy is imported only when an array is decoded. `extend` adds the types of other libraries
+  (guest_values/libraries.py), if a run can need them.
 """
 
 import base64
@@ -17,14 +17,14 @@ import math
 
 TAG = "@"
 DEEPEST = 200
-LONG_INT = 8192  # bits; longer ones are sent as hexadecimal, since newer Pythons refuse their decimal digits
-KINDS = "biufcmMSUV"  # of numpy's: all that have a fixed size and are not objects
-SHORT = 1024  # bytes; what is shorter is written into the text
+LONG_INT = 8192  # bits; longer integers are sent as hexadecimal, since newer Pythons limit decimal conversion
+KINDS = "biufcmMSUV"  # numpy's kinds with a fixed size, except objects
+SHORT = 1024  # bytes up to this length are part of the text
 _PACKERS = []  # type: list
 
 
 def extend(pack_more, readers):
-    """Add types: `pack_more(value, inner)` gives a tree or None, `readers` read trees by tag, as (tree, inner)."""
+    """Add types: `pack_more(value, inner)` returns a tree or None, `readers` has a function (tree, inner) by tag."""
     _PACKERS[:] = [pack_more]
     for name, read in readers.items():
         _READERS[name] = functools.partial(_read_more, read)
@@ -35,7 +35,7 @@ def _read_more(read, tree):
 
 
 class NotPlain(Exception):
-    """A value, or a part of it, is not plain data: what it is, and what to use instead."""
+    """A value, or a part of it, is not plain data; has its description and what to use instead."""
 
     def __init__(self, reason, hint):
         Exception.__init__(self, reason)
@@ -44,13 +44,13 @@ class NotPlain(Exception):
         self.path = []  # type: list[str]
 
     def locate(self, name):
-        """Where the part is, and its hint, for a value of this name."""
+        """(path of the part, hint) for a value with this name."""
         path = name + "".join(self.path)
         return path, self.hint.replace("{}", path)
 
 
 class Invalid(ValueError):
-    """A text that is not that of a value."""
+    """The text is not a valid value."""
 
 
 class MissingLibrary(Exception):
@@ -62,10 +62,10 @@ class MissingLibrary(Exception):
 
 
 def encode(value, buffers=None):
-    """The text of `value`; bytes that are not SHORT are added to the list `buffers`, if there is one.
+    """The text of `value`; bytes longer than SHORT are added to the list `buffers`, if given.
 
     Raises:
-        NotPlain: it is not plain data.
+        NotPlain: the value is not plain data.
     """
     return dump(pack(value), buffers)
 
@@ -83,11 +83,11 @@ def dump(tree, buffers=None):
 
 
 def decode(text, buffers=()):
-    """The value of a text and its buffers (writable memory), which become part of it.
+    """The value of a text and its buffers (writable memory), which the value then shares.
 
     Raises:
-        ValueError: it is invalid.
-        MissingLibrary: it needs a library that is missing.
+        ValueError: the text is invalid.
+        MissingLibrary: the value needs a library that is not installed.
     """
 
     def find(tree):
@@ -99,8 +99,8 @@ def decode(text, buffers=()):
         raise Invalid(repr(error)) from error
 
 
-def pack(value, inside=()):  # noqa: C901, PLR0911, PLR0912 - one case a kind
-    """The JSON tree of a value, with bytes and memoryviews in it; NotPlain if there is none."""
+def pack(value, inside=()):  # noqa: C901, PLR0911, PLR0912 - one case for each type
+    """The JSON tree of a value, with bytes and memoryviews in it; raises NotPlain if there is none."""
     kind = type(value)
     if value is None or kind is bool or kind is str:
         return value
@@ -145,7 +145,7 @@ def pack(value, inside=()):  # noqa: C901, PLR0911, PLR0912 - one case a kind
 
 
 def unpack(tree):
-    """The value of a JSON tree; ValueError if it is invalid."""
+    """The value of a JSON tree; raises ValueError if the tree is invalid."""
     if isinstance(tree, list):
         return [unpack(item) for item in tree]
     if not isinstance(tree, dict):
@@ -161,12 +161,12 @@ def unpack(tree):
         raise MissingLibrary(str(error.name).partition(".")[0]) from error
     except (MissingLibrary, Invalid):
         raise
-    except Exception as error:  # libraries refuse what they cannot read in many ways
+    except Exception as error:  # libraries raise many kinds of errors for invalid data
         raise Invalid("tag %r: %r" % (name, error)) from error
 
 
 def _offset(zone):
-    """Microseconds east of Greenwich; other time zones have rules that cannot be sent."""
+    """The fixed UTC offset in microseconds; time zones with rules cannot be sent."""
     if zone is None:
         return None
     if type(zone) is not dt.timezone:
@@ -185,7 +185,7 @@ def _read_clock(kind, body):
 
 
 def raw(tree):
-    """The bytes of a tree, as they were placed."""
+    """The bytes of a tree, from the text or a buffer."""
     body = tree["v"]
     return base64.b64decode(body, validate=True) if isinstance(body, str) else body
 
@@ -199,7 +199,7 @@ _ATOMS = {  # type: dict
     dt.date: lambda v: v.isoformat(),
     dt.timedelta: lambda v: [v.days, v.seconds, v.microseconds],
 }
-_TEXTS = (("decimal", "Decimal"), ("uuid", "UUID"))  # by name, since few cells import these modules
+_TEXTS = (("decimal", "Decimal"), ("uuid", "UUID"))  # by name, because few cells import these modules
 
 _READERS = {
     "int": lambda t: int(t["v"], 16),
@@ -240,7 +240,7 @@ def _pack_numpy(value):
         tree.update(shape=list(array.shape), order=order)
     if array.nbytes < SHORT or not array.dtype.itemsize:
         tree["v"] = array.tobytes(order=order)
-    else:  # the bytes of the array itself, if they have that order
+    else:  # without a copy, if the array has this order
         packed = np.asfortranarray(array) if order == "F" else np.ascontiguousarray(array)
         tree["v"] = memoryview(packed.ravel(order="K").view(np.uint8))
     return tree
@@ -288,7 +288,7 @@ def _read_array(tree):
         size *= side
     if size != len(body):
         raise Invalid("an array whose bytes do not fill its shape")
-    # Writable, and with the memory layout of the original.
+    # Writable, with the memory layout of the original.
     array = np.ndarray(shape, dtype, body or bytes(max(dtype.itemsize, 1)), order=tree["order"])
     return array if array.flags.writeable and body else array.copy(order="K")
 
@@ -296,7 +296,7 @@ def _read_array(tree):
 _READERS["array"] = _read_array
 _READERS["scalar"] = lambda t: _read_array(dict(t, shape=[], order="C"))[()]
 
-# Type -> an expression that can be sent instead; {} stands for the name.
+# Type -> an expression that can be sent instead; {} is replaced by the name.
 _INSTEAD = {
     ("pandas", "DataFrame"): "{}.to_numpy() or {}.to_dict('list')",
     ("pandas", "Series"): "{}.to_numpy() or {}.tolist()",

@@ -1,1 +1,1 @@
-"""The early copy of a log: sent with runs on a cluster that are not in a session."""
+"""The early copy of a log; this package is sent only with runs on a cluster that are not in a session."""

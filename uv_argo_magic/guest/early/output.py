@@ -1,21 +1,21 @@
-"""The beginning of the log, sent to a client that connects: a node gives a pod's log a second later.
+"""Send a copy of the beginning of the log to a client that connects, a second before the node provides the pod's log.
 
 Rules:
-- It listens on a port of 127.0.0.1 for one client, which has the token. It sends a copy: the log stays complete.
-- The run never waits for it. Its process ends at most LINGER seconds later: a short cell is over before a client can
-  connect, and its log is not readable sooner either.
+- It listens on a port of 127.0.0.1 for one client with the token. The log itself stays complete.
+- The run never waits for it, but its process ends up to LINGER seconds later: a short cell ends before a client can
+  connect, and before its log is available from the node.
 """
 
 import threading
 
-MOST = 1 << 20  # bytes of the log that are kept for it
-WINDOW = 120.0  # seconds after which no client is waited for
-REQUEST = 5.0  # seconds in which a client has to send its token
+MOST = 1 << 20  # maximum bytes of the log that are kept
+WINDOW = 120.0  # seconds to wait for a client
+REQUEST = 5.0  # seconds in which a client must send its token
 LINGER = 1.0
 
 
 class EarlyOutput:
-    """`options`: the `port`, and the SHA-256 of the `token`."""
+    """Serves the copy; `options` are the `port` and the SHA-256 of the `token`."""
 
     def __init__(self, options):
         self.port = options["port"]
@@ -23,11 +23,11 @@ class EarlyOutput:
         self.changed = threading.Condition()
         self.data = bytearray()
         self.is_open = True
-        self.is_over = False  # a client got all, or will not come
+        self.is_over = False  # a client received everything, or none will connect
         threading.Thread(target=self._serve, daemon=True).start()
 
     def add(self, data):
-        """Take what was written to the log."""
+        """Add data that was written to the log."""
         with self.changed:
             if self.is_open:
                 self.data += data
@@ -35,7 +35,7 @@ class EarlyOutput:
                 self.changed.notify_all()
 
     def finish(self):
-        """The log has ended: let the client get the rest of it."""
+        """End the copy, and let the client receive the rest of it."""
         with self.changed:
             self.is_open = False
             self.changed.notify_all()
@@ -56,7 +56,7 @@ class EarlyOutput:
                     listener.settimeout(max(0.001, until - time.monotonic()))
                     client = self._check(listener.accept()[0])
             self._send(client)
-        except OSError:  # no client came, it has gone, or the port is taken
+        except OSError:  # no client connected, it has left, or the port is in use
             pass
         with self.changed:
             self.is_open, self.is_over = False, True
@@ -64,7 +64,7 @@ class EarlyOutput:
             self.changed.notify_all()
 
     def _check(self, sock):
-        """The connection, if it has the token; others are closed."""
+        """The connection if it sends the token; otherwise close it."""
         import hashlib
         import hmac
 
