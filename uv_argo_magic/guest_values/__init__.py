@@ -1,5 +1,5 @@
-"""Code for pushed and pulled values in addition to guest/values.py; both sides use it.
+"""Code for pushed and pulled values, in addition to guest/values.py; both ends use it.
 
-It is only sent with runs that push or pull, as the package `uv_argo_values`: standard library only, Python 3.8 syntax,
-and it imports nothing of ours.
+It is sent, as the package `uv_argo_values`, only with runs that push or pull. It uses only the standard library and
+Python 3.8 syntax, and imports none of our other packages.
 """

@@ -1,7 +1,7 @@
-"""Values of pyarrow and polars, as streams of Arrow IPC.
+"""Values of pyarrow and polars, as Arrow IPC streams.
 
-Rule: a stream is checked before a library reads it. Compressed bodies are refused, since they could grow without
-bound, and so are extension types that pyarrow would unpickle.
+Rule: a stream is checked before a library reads it. Compressed bodies are refused, because their decompressed size is
+unlimited. So are extension types, because pyarrow would unpickle them.
 """
 
 import io
@@ -11,16 +11,16 @@ from .trees import Unsupported, raw, reader, tag
 
 UNPICKLED = b"arrow.py_extension_type"
 CONTINUATION = 0xFFFFFFFF
-RECORD_BATCH, DICTIONARY_BATCH = 3, 2  # types of messages, as Arrow's Message.fbs has them
+RECORD_BATCH, DICTIONARY_BATCH = 3, 2  # message types in Arrow's Message.fbs
 
 
 def pack(value, _inner):
-    """The tree of a value of polars or pyarrow."""
+    """The tree of a polars or pyarrow value."""
     return (pack_polars if type(value).__module__.startswith("polars.") else pack_pyarrow)(value)
 
 
 def pack_polars(value):
-    """The tree of a DataFrame, Series or LazyFrame; of the last one, what it computes."""
+    """The tree of a DataFrame, Series or LazyFrame; a LazyFrame is computed first."""
     import polars as pl
 
     kind = type(value)
@@ -60,7 +60,7 @@ KINDS = ("Table", "RecordBatch", "ChunkedArray", "Array")
 
 
 def write(value):
-    """The stream of a value of pyarrow."""
+    """The stream of a pyarrow value."""
     import pyarrow as pa
 
     if not isinstance(value, (pa.Table, pa.RecordBatch)):
@@ -123,7 +123,7 @@ def _read_array(tree, _inner):
 
 
 def check(data):
-    """The stream, if each of its messages is one that may be read."""
+    """Check that each message of a stream is allowed, and return the stream."""
     view = memoryview(data)
     position = 0
     while position + 8 <= len(view):
@@ -158,7 +158,7 @@ def _follow(message, position):
 
 
 def _field(message, table, slot):
-    """Where the field of a flatbuffer's table is, or 0 if it is absent."""
+    """The position of a field in a flatbuffer table, or 0 if it is absent."""
     vtable = table - struct.unpack_from("<i", message, table)[0]
     size = struct.unpack_from("<H", message, vtable)[0]
     offset = struct.unpack_from("<H", message, vtable + slot)[0] if slot < size else 0

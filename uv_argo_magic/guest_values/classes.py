@@ -1,10 +1,11 @@
 """Dataclasses and enums of plain data.
 
 Rules:
-- No code of the class runs: an instance is made without its constructor, and only of a class that is a dataclass or an
-  enum with these very fields or this member.
-- A class is taken where it has been imported. Only where values are pushed to (`may_import`) it is imported by name.
-- A class of the cell is plain data only if the notebook has its like: it is in `known`, with its fields.
+- No code of the class runs: an instance is created without its constructor, and only if the class is a dataclass or
+  enum with exactly these fields or this member.
+- Only classes that are already imported are used. In the cell, which receives pushed values (`may_import`), classes are
+  also imported by name.
+- A class of the cell is plain data only if the notebook has the same one: `known` has its name and fields.
 """
 
 import enum
@@ -30,7 +31,7 @@ def shape(kind):
 
 
 def pack(value, inner):
-    """The tree of an instance."""
+    """The tree of an instance of such a class."""
     kind = type(value)
     names = shape(kind)
     if names is None or "<locals>" in kind.__qualname__:
@@ -68,7 +69,7 @@ def _read_dataclass(tree, inner):
 
 
 def _find(tree):
-    """The class that a tree names."""
+    """The class named by a tree."""
     module, name = tree["module"], tree["name"]
     if module not in sys.modules and not may_import[0]:
         raise ModuleNotFoundError("a class of a module that is not imported here", name=module)

@@ -1,9 +1,9 @@
-"""A value in a file: a line of JSON with sizes, the text, the buffers, and for sealed values the SHA-256 of all that.
+"""A value in a file: a line of JSON with sizes, the text, the buffers, and for sealed values the SHA-256 of all of it.
 
 Rules:
-- Bytes are written from where they are, and read to where they stay: one copy at each end.
-- Such a file is in a private folder of this machine, so plain data has no digest: that would take longer than all the
-  rest. A sealed value may be pushed or opened much later, and has one.
+- Bytes are written and read without intermediate copies.
+- Plain data has no digest, because the file is in a private folder of this machine, and computing the digest would take
+  longer than everything else. A sealed value has one, because it can be pushed or opened much later.
 """
 
 import hashlib
@@ -17,11 +17,11 @@ LARGE = 1 << 20
 
 
 class Damaged(ValueError):
-    """The file is not what was written."""
+    """The file was changed."""
 
 
 def write(path, text, buffers, is_sealed=False):
-    """Write a value to a new file; its digest, "" if it is not sealed."""
+    """Write a value to a new file; return its digest, or "" if it is not sealed."""
     body = text.encode("utf-8", "surrogatepass")
     sizes = {"text": len(body), "buffers": [len(buffer) for buffer in buffers], "sealed": bool(is_sealed)}
     parts = [json.dumps(sizes).encode() + b"\n", body, *buffers]
@@ -37,10 +37,10 @@ def write(path, text, buffers, is_sealed=False):
 
 
 def read(path, digest=""):
-    """(text, buffers) of a file, and with this digest if there is one; each buffer is writable memory of its own.
+    """(text, buffers) of a file; checks the digest, if given. Each buffer is separate writable memory.
 
     Raises:
-        Damaged: it is another file, or it was changed.
+        Damaged: the file was changed, or has another digest.
     """
     with open(path, "rb", buffering=0) as file:
         header = file.readline(LONGEST_HEADER)
@@ -69,7 +69,7 @@ def _digest(parts):
 
 
 def _read_part(file, length):
-    # A bytearray of this size would be filled with zeros first.
+    # Unlike a bytearray, this memory is not filled with zeros first.
     part = mmap.mmap(-1, length, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) if length >= LARGE else bytearray(length)
     view = memoryview(part)
     while view:

@@ -1,9 +1,9 @@
-"""DataFrames, Series, indexes, arrays and scalars of pandas: columns as buffers of numpy, with or without pyarrow.
+"""DataFrames, Series, indexes, arrays and scalars of pandas: columns as numpy buffers, with or without pyarrow.
 
 Rules:
-- Each column keeps its dtype. Texts are one buffer of UTF-8 with the ends of the texts, whatever holds them here.
-- Between pandas 2 and 3, texts change their dtype as in `read_parquet`: object becomes str, and str object.
-- What pandas has no public constructor for is not plain data.
+- Each column keeps its dtype. Strings are sent as one buffer of UTF-8 and the positions of their ends, for every dtype.
+- Between pandas 2 and 3, strings change their dtype as in `read_parquet`: object becomes str, and str becomes object.
+- Types without a public constructor in pandas are not plain data.
 """
 
 import datetime as dt
@@ -12,7 +12,7 @@ import sys
 from .trees import Unsupported, raw, reader, tag
 
 PLAIN = ("NumpyExtensionArray", "PandasArray", "DatetimeArray", "TimedeltaArray")
-"""Arrays of pandas that hold one of numpy; the first has had two names."""
+"""Arrays of pandas that contain a numpy array; the first two are names of the same class."""
 
 
 def _pandas():
@@ -32,7 +32,7 @@ def _major(pd):
 
 
 def pack(value, inner):
-    """The tree of a value of pandas."""
+    """The tree of a pandas value."""
     pd = _pandas()
     kind = type(value)
     if kind is pd.DataFrame:
@@ -94,7 +94,7 @@ def _is_plain(dtype):
     return isinstance(dtype, np.dtype) and dtype.kind in "biufcmM"
 
 
-def _pack_array(array, inner):  # noqa: PLR0911 - one case a dtype
+def _pack_array(array, inner):  # noqa: PLR0911 - one case for each dtype
     """The tree of a column or of an index's values."""
     pd = _pandas()
     dtype = array.dtype
@@ -141,7 +141,7 @@ def _pack_subtype(dtype):
 
 
 def _pack_strings(pd, array, dtype, inner):
-    """Texts with a dtype of their own."""
+    """Strings with a string dtype."""
     if dtype.storage.startswith("pyarrow"):
         import pyarrow as pa
 
@@ -155,13 +155,13 @@ def _pack_strings(pd, array, dtype, inner):
         if tree is None:
             raise Unsupported
     is_na = getattr(dtype, "na_value", pd.NA) is pd.NA
-    # The default storage depends on whether pyarrow is installed: the default there is that of the other end.
+    # The default storage depends on whether pyarrow is installed, so the other end uses its own default.
     storage = "" if dtype == _string_dtype(pd, "", is_na) else dtype.storage.partition("_")[0]
     return tag("pandas.string", v=tree, storage=storage, na=is_na)
 
 
 def _string_dtype(pd, storage, is_na):
-    """The dtype of texts; without pyarrow its storage is python."""
+    """The string dtype; without pyarrow, its storage is python."""
     options = {} if is_na else {"na_value": float("nan")}
     try:
         return pd.StringDtype(storage or None, **options)
@@ -181,7 +181,7 @@ def _pack_arrow_texts(chunk, inner):
     import pyarrow as pa
 
     if chunk.offset:
-        chunk = pa.concat_arrays([chunk.slice(0, 0), chunk])  # without what lies before it
+        chunk = pa.concat_arrays([chunk.slice(0, 0), chunk])  # without the data before the slice
     count = len(chunk)
     _, ends, data = chunk.buffers()
     places = np.frombuffer(ends, np.int64)[: count + 1] if ends else np.zeros(1, np.int64)
@@ -191,9 +191,9 @@ def _pack_arrow_texts(chunk, inner):
 
 
 def pack_texts(items, inner, may_lack=False):
-    """The tree of a list of str and None, in one piece; None for another list, or one without any str.
+    """The tree of a list of str and None, in one buffer; None for any other list, or one without a str.
 
-    `may_lack`: there need not be any.
+    With `may_lack`, a list without a str is allowed.
     """
     import numpy as np
 
@@ -208,9 +208,9 @@ def pack_texts(items, inner, may_lack=False):
             sizes = np.fromiter(map(len, texts), np.int64, len(texts))
         else:
             sizes = np.fromiter((len(text.encode("utf-8")) for text in texts), np.int64, len(texts))
-    except UnicodeEncodeError:  # half of a character: as JSON then
+    except UnicodeEncodeError:  # a lone surrogate: use JSON
         return None
-    ends = np.zeros(len(texts) + 1, np.int64)  # type: ignore[var-annotated]  # not a variable of Python 3.8
+    ends = np.zeros(len(texts) + 1, np.int64)  # type: ignore[var-annotated]  # this code supports Python 3.8
     np.cumsum(sizes, out=ends[1:])
     mask = inner(np.array([text is None for text in items])) if missing else None
     return tag("texts", v=data, ends=inner(ends), mask=mask)
@@ -266,7 +266,7 @@ def read_zone(tree):
         import zoneinfo
 
         return zoneinfo.ZoneInfo(key)
-    except ModuleNotFoundError:  # pandas 3 has no pytz, and Python 3.8 no zoneinfo: that of the other end
+    except ModuleNotFoundError:  # pandas 3 has no pytz, and Python 3.8 no zoneinfo: use the other library
         return _pandas().DatetimeTZDtype(tz=key).tz
 
 
@@ -321,13 +321,13 @@ def _read_series(tree, inner):
 
 
 def _series(array, index):
-    # With its dtype: pandas 3 infers one from an array of objects.
+    # Pass the dtype, because pandas 3 infers one from an array of objects.
     array = _in_known_unit(array)
     return _pandas().Series(array, index=index, dtype=array.dtype, copy=False)
 
 
 def _in_known_unit(array):
-    """The array; before pandas 2, times are in nanoseconds."""
+    """The array, with times converted to nanoseconds before pandas 2."""
     if _major(_pandas()) < 2 and array.dtype.kind in "mM" and not hasattr(array.dtype, "tz"):
         return array.astype(array.dtype.kind + "8[ns]")
     return array
@@ -408,7 +408,7 @@ def _read_sparse(tree, inner):
     if hasattr(kind, "from_indices"):  # pandas 3.1
         how = "block" if tree["block"] else "integer"
         return kind.from_indices(data, places, length, fill_value=fill, kind=how, dtype=dtype)
-    from pandas._libs.sparse import IntIndex  # there is no public name
+    from pandas._libs.sparse import IntIndex  # it has no public name
 
     index = IntIndex(length, places)
     index = index.to_block_index() if tree["block"] else index
@@ -422,7 +422,7 @@ def _read_arrow(tree, _inner):
 
 @reader("texts")
 def _read_texts(tree, inner):
-    """An array of objects; under a newer pandas than that of the sender, of its dtype for texts."""
+    """An array of objects; if this pandas is newer than the sender's, an array of its string dtype."""
     import numpy as np
 
     items = _texts(tree, inner)
@@ -434,7 +434,7 @@ def _read_texts(tree, inner):
 
 
 def _ends(tree, inner):
-    """(bytes, their ends, mask or None), checked."""
+    """(bytes, ends of the strings, mask or None), checked."""
     import numpy as np
 
     body, ends = raw(tree), np.asarray(inner(tree["ends"]), np.int64)

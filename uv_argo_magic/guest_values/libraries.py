@@ -1,9 +1,9 @@
-"""Values of libraries as plain data: JSON trees with bytes in them, and back (guest/values.py writes them as text).
+"""Convert values of libraries to JSON trees with bytes and back; guest/values.py writes the trees as text.
 
 Rules:
-- Only exact types: a subclass has more than its base would keep.
-- Reading imports the library, and calls only its constructors of data.
-- What is not one of these is not plain data: `pack` returns None.
+- Only exact types are supported, because a subclass can have additional data.
+- Reading imports the library, and calls only constructors of data.
+- For all other values `pack` returns None.
 """
 
 import importlib
@@ -15,12 +15,12 @@ from .trees import READERS, Unsupported, reader, tag
 __all__ = ["READERS", "load", "pack"]
 
 MODULES = {"pandas": "frames", "polars": "arrow", "pyarrow": "arrow"}
-"""Library -> the module of this package for its values, which is only sent if it may be needed."""
+"""Library -> the module of this package for its values, which is sent only if it can be needed."""
 SPARSE = ("bsr", "coo", "csc", "csr", "dia", "dok", "lil")
 
 
 def pack(value, inner):
-    """The tree of a value, or None; `inner` packs the parts of it."""
+    """The tree of a value, or None; `inner` packs its parts."""
     root = type(value).__module__.partition(".")[0]
     packers = {"numpy": _pack_numpy, "scipy": _pack_sparse}
     try:
@@ -32,11 +32,11 @@ def pack(value, inner):
 
 
 def load():
-    """Register the readers of every library that this run has a module for."""
+    """Register the readers of all modules that were sent with this run."""
     for name in sorted(set(MODULES.values())):
         try:
             importlib.import_module("." + name, __package__)
-        except ModuleNotFoundError:  # it was not sent, since no value needs it
+        except ModuleNotFoundError:  # not sent, since no value needs it
             pass
 
 
@@ -78,11 +78,11 @@ def _read_objects(tree, inner):
 
 
 def pack_objects(array, inner):
-    """The tree of a flat array of objects: texts in one piece, anything else one by one."""
+    """The tree of a flat array of objects: strings in one buffer, other objects one by one."""
     items = array.tolist()
     try:
         from . import frames
-    except ImportError:  # it was not sent
+    except ImportError:  # not sent
         return inner(items)
     return frames.pack_texts(items, inner) or inner(items)
 
@@ -113,7 +113,7 @@ def _read_sparse(tree, inner):
     data, *rest = [inner(part) for part in tree["parts"]]
     if name in ("csr", "csc", "bsr"):
         made = getattr(sparse, tree["c"])((data, *rest), shape=shape)
-        made.check_format(full_check=True)  # before any of its loops in C
+        made.check_format(full_check=True)  # before its C code uses the indexes
         return made
     if name == "dia":
         return getattr(sparse, tree["c"])((data, rest[0]), shape=shape)

@@ -1,10 +1,10 @@
-"""Values that are not plain data: their pickles, and the part of a value that cannot be pickled.
+"""Pickle values that are not plain data, and find the part of a value that cannot be pickled.
 
 Rules:
-- pickle does it, unless something refers to `__main__` or has no name to import it by: then cloudpickle, which sends
-  the code. That code needs the same minor version of Python.
-- cloudpickle is imported under a private name, at both ends: a cell's own version of it is another module.
-- What cannot be pickled is named down to the attribute.
+- pickle is used, unless something refers to `__main__` or cannot be imported by name. Then cloudpickle is used, which
+  sends the code; that code needs the same minor version of Python.
+- Both ends import cloudpickle under a private name, so that it is independent of the cell's version.
+- Errors name the exact part that cannot be pickled, such as an attribute.
 """
 
 import io
@@ -28,7 +28,7 @@ _IS = {
 
 
 class Unpicklable(Exception):
-    """A value cannot be pickled: where the part is that cannot, and what it is."""
+    """A value cannot be pickled; has the path and description of the part that cannot."""
 
     def __init__(self, path, what, cause):
         Exception.__init__(self, "%s is %s and cannot be pickled" % (path, what))
@@ -38,11 +38,11 @@ class Unpicklable(Exception):
 
 
 class _NeedsCode(Exception):
-    """Something refers to `__main__`."""
+    """A part of the value refers to `__main__`."""
 
 
 class _Pickler(pickle.Pickler):
-    """pickle's own, which stops where the receiver has no module to import."""
+    """A pickler that raises if the receiver would lack a module."""
 
     def reducer_override(self, value):
         if getattr(value, "__module__", None) == "__main__" and (isinstance(value, type) or callable(value)):
@@ -53,10 +53,10 @@ class _Pickler(pickle.Pickler):
 
 
 def dumps(value, load_cloudpickle):
-    """(the pickle, PICKLE or CLOUDPICKLE); `load_cloudpickle` gives the module, and is called where it is needed.
+    """(the pickle, PICKLE or CLOUDPICKLE); `load_cloudpickle` returns the module, and is called only if needed.
 
     Raises:
-        Exception: of any kind, from the value's own methods.
+        Exception: any exception of the value's methods.
     """
     out = io.BytesIO()
     try:
@@ -68,10 +68,10 @@ def dumps(value, load_cloudpickle):
 
 
 def dump_or_explain(name, value, load_cloudpickle):
-    """As `dumps`, for a value of this name.
+    """Like `dumps`, for a value with this name.
 
     Raises:
-        Unpicklable: a part of it cannot be pickled.
+        Unpicklable: a part of the value cannot be pickled.
     """
     try:
         return dumps(value, load_cloudpickle)
@@ -81,7 +81,7 @@ def dump_or_explain(name, value, load_cloudpickle):
 
 
 def find_part(name, value, load_cloudpickle):
-    """(path, part): the innermost part of a value that cannot be pickled, as far as it can be found."""
+    """(path, part) of the innermost part of a value that cannot be pickled, as far as it can be found."""
     path, suffix = name, ""
     seen = {id(value)}
     for _ in range(DEEPEST):
@@ -109,7 +109,7 @@ def _can_dump(value, load_cloudpickle):
 
 
 def _parts(value):
-    """(step, whether it is a name that code uses, part) of each part of a value."""
+    """(step of the path, whether it is a name used by code, part) for each part of a value."""
     yield from _items(value)
     yield from _used(value)
     if type(value).__module__ in ("builtins", "functools"):  # methods and functools.partial
@@ -134,7 +134,7 @@ def _items(value):
 
 
 def _used(value):
-    """The variables that a function uses: of the functions around it, and of its module."""
+    """The variables that a function uses, from enclosing functions and from its module."""
     code = getattr(value, "__code__", None)
     if code is None:
         return
@@ -163,7 +163,7 @@ def _attributes(value):
 
 
 def describe(value):
-    """What a value is, in two or three words."""
+    """A description of a value in two or three words."""
     kind = type(value)
     known = _IS.get(kind.__name__)
     if known:
@@ -174,7 +174,7 @@ def describe(value):
 
 
 def sealed_tree(data, how):
-    """The tree of a pickle, with what is needed to read it."""
+    """The tree of a pickle, with the requirements for reading it."""
     tree = tag("sealed", v=data, format=how, python=minor())
     if how == CLOUDPICKLE:
         tree["cloudpickle"] = sys.modules[PRIVATE].__version__
@@ -194,5 +194,5 @@ def minor():
 
 
 def loads(data):
-    """The value of a pickle: this runs its code."""
+    """The value of a pickle; this runs code in the pickle."""
     return pickle.loads(data)

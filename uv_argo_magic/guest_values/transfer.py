@@ -1,8 +1,8 @@
-"""The cell's side of pushed and pulled values: binds pushed values, and sends pulled ones, plain or sealed.
+"""The cell's side of pushed and pulled values: bind pushed values, and send pulled ones, plain or sealed.
 
 Rules:
-- A pulled value that is not plain data is pickled and described here; nothing unpickles it on the other side.
-- A value that fails costs no other one.
+- A pulled value that is not plain data is pickled and sent with a preview; the notebook does not unpickle it.
+- If a value fails, the others are still sent.
 """
 
 import os
@@ -11,13 +11,13 @@ import sys
 from . import classes, libraries, pickles
 from .trees import digest_of, raw
 
-INLINE = 64 * 1024  # bytes of text that a record has; longer ones go by file, where the client reads files
-LONGEST_VIEW = 256 * 1024  # characters of a representation
+INLINE = 64 * 1024  # maximum bytes of text in a record; longer values are sent as files, if the client supports it
+LONGEST_VIEW = 256 * 1024  # maximum characters of a preview
 VIEWS = ("text/plain", "text/html")
 
 
 def start(codec, order):
-    """Let `codec` (guest/values.py) know the types of libraries, and those that the notebook has."""
+    """Register the types of libraries with `codec` (guest/values.py), and the notebook's classes."""
     libraries.load()
     codec.extend(libraries.pack, dict(libraries.READERS, sealed=_read_sealed))
     classes.may_import[0] = True
@@ -26,7 +26,7 @@ def start(codec, order):
 
 
 def bind(codec, order, module):
-    """Bind what is pushed as variables of `module`."""
+    """Bind the pushed values as variables of `module`."""
     for item in order["push"]:
         name = item["name"]
         if "file" in item:
@@ -49,7 +49,7 @@ def bind(codec, order, module):
 
 
 def _files():
-    from . import files  # sent only where the client reads files
+    from . import files  # sent only if the client supports files
 
     return files
 
@@ -61,12 +61,12 @@ def _missing(name, library):
 
 
 def _read_sealed(tree, _inner):
-    # Only here: the notebook's end has no reader for this tag.
+    # Only in the cell; the notebook has no reader for this tag.
     return pickles.loads(raw(tree))
 
 
 def send(codec, order, module, displays, emit):
-    """Send what is pulled."""
+    """Send the pulled values."""
     room = order["value_limit"] or sys.maxsize
     for name in order["pull"]:
         if name not in module.__dict__:
@@ -77,7 +77,7 @@ def send(codec, order, module, displays, emit):
         except _Refused as problem:
             emit("value", name=name, problem=str(problem))
             continue
-        except Exception as problem:  # noqa: BLE001 - a value's own methods run here
+        except Exception as problem:  # noqa: BLE001 - the value's methods can raise anything
             emit("value", name=name, problem="%s cannot be sent: %s: %s" % (name, type(problem).__name__, problem))
             continue
         room -= size
@@ -119,7 +119,7 @@ def _record(codec, order, name, value, displays, room):
 
 
 def _seal(codec, name, value, hint, buffers):
-    """The text of a value's pickle."""
+    """The text of a pickled value."""
     try:
         data, how = pickles.dump_or_explain(name, value, _load_cloudpickle)
     except pickles.Unpicklable as problem:
@@ -135,7 +135,7 @@ def _load_cloudpickle():
 
 
 def _view(value, displays):
-    """How the value looks here."""
+    """The preview of a value."""
     data, _ = displays.bundle(value, include=VIEWS)
     return {
         mime: text
@@ -150,7 +150,7 @@ def _root(kind):
 
 
 def _size(count):
-    """As core/humanize.py writes sizes."""
+    """A size in the format of core/humanize.py."""
     value, unit = float(count), "bytes"
     for unit in ("bytes", "kB", "MB", "GB"):
         if value < 1000 or unit == "GB":

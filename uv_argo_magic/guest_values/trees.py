@@ -1,4 +1,4 @@
-"""The trees of values: tags, the functions that read them, and bytes."""
+"""Trees of values: tags, the functions that read them, and bytes."""
 
 import base64
 import hashlib
@@ -13,7 +13,7 @@ class Unsupported(Exception):
 
 
 def reader(name):
-    """Let the decorated function read trees with this tag."""
+    """Register the decorated function as the reader of trees with this tag."""
 
     def register(function):
         READERS[name] = function
@@ -29,7 +29,7 @@ def tag(name, /, **fields):
 
 
 def raw(tree):
-    """The bytes of a tree, as they were placed."""
+    """The bytes of a tree, from the text or a buffer."""
     body = tree["v"]
     return base64.b64decode(body, validate=True) if isinstance(body, str) else body
 
