@@ -1,6 +1,6 @@
-"""A remote exception, rebuilt here with its traceback.
+"""Rebuild a remote exception with its traceback.
 
-Their users name the modules by the package, which imports them on first use: only a failed run needs it.
+The modules are imported on first use, because only a failed run needs them.
 """
 
 from __future__ import annotations

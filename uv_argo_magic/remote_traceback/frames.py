@@ -1,9 +1,9 @@
-"""Frames of a remote traceback as real frame objects, so that any code that prints tracebacks can show them.
+"""Create real frame objects for a remote traceback, so that any code that prints tracebacks can show them.
 
 Rules:
-- The user's code does not run: a stub of one statement fails at the same line and columns, under the same name.
-- Files of the remote side have marked names, so that a file of the same name here is not shown instead; `clean`
-  takes the marks away.
+- The user's code does not run: a stub of one statement, with the same function name, fails at the same position.
+- Names of remote files are marked, so that a local file with the same name is not shown instead. `clean` removes the
+  marks.
 """
 
 from __future__ import annotations
@@ -23,55 +23,55 @@ if TYPE_CHECKING:
 
     from uv_argo_magic.core.protocol.remote_error import Frame, RemoteError
 
-MARK = "\u2063"  # an invisible sign that no path has
+MARK = "\u2063"  # an invisible character that paths do not contain
 HIDDEN_COMMENT = f"#{MARK}"
-SPACE = 60  # blank lines between the shown part of a file and the line where, to IPython, its functions begin
+SPACE = 60  # blank lines between the shown lines of a file and a function definition for `inspect`
 
 
 def clean(text: str) -> str:
     """Rendered text without the marks."""
-    # The magic's line was made a comment; colours may stand between the sign and the rest.
+    # The `%%argo` line was changed to a comment; colours can be between the mark and the rest of the line.
     return text.replace(HIDDEN_COMMENT, "").replace(MARK, "")
 
 
 def marked(file: str) -> str:
-    """The name of a remote file here; it must not end in `.py`, since IPython would open such a file."""
+    """The marked name of a remote file. It must not end in `.py`, because IPython would open such a file."""
     return f"{MARK}{_short(file)}{MARK}"
 
 
 _LIBRARY = re.compile(r"^.*/(?:(?:site|dist)-packages|trees/\w+/site|lib/python3\.\d+t?)/")
-"""The folder of an environment's packages, or of the standard library."""
+"""The folder with an environment's packages, or with the standard library."""
 
 
 def _short(file: str) -> str:
-    """The path within its package for a library's file ("numpy/linalg/_linalg.py"), else with `~` for the home."""
+    """The path of a library's file in its package ("numpy/linalg/_linalg.py"); other paths with `~` for the home."""
     library = _LIBRARY.match(file)
     if library:
         return file[library.end() :]
-    # As IPython.utils.path.compress_user, which would be all of IPython that a terminal imports.
-    home = os.path.join(os.path.expanduser("~"), "")  # noqa: PTH111, PTH118 - a remote path may not be one of this system
+    # Like IPython.utils.path.compress_user, without importing IPython in a terminal.
+    home = os.path.join(os.path.expanduser("~"), "")  # noqa: PTH111, PTH118 - a remote path can be from another system
     return f"~{os.sep}{file[len(home) :]}" if file.startswith(home) else file
 
 
 _SESSION_CELL = re.compile(r"[\\/]cell-(\d{8}-\d{6}-[0-9a-f]+)\.py\Z")
-"""The file of a session's cell, and the run that it is."""
+"""The file name of a session's cell, which contains the run's ID."""
 _session_cells: dict[str, Callable[[], str]] = {}
-"""Run -> the name of its cell, which makes the text available to tracebacks."""
+"""Run -> function that returns the name of its cell, and makes the text available to tracebacks."""
 
 
 def remember_cell(run: str, get_name: Callable[[], str]) -> None:
-    """Let frames of this run's cell, called by later cells of its session, be shown in the cell of this name."""
+    """Make tracebacks of later cells in the session show frames of this run's cell under the name of that cell."""
     _session_cells[run] = get_name
 
 
 def unknown_cells(remote: RemoteError) -> tuple[str, ...]:
-    """The runs of earlier cells in the traceback that are not those of this kernel."""
+    """The runs of earlier cells in the traceback that this kernel did not run."""
     runs = (_SESSION_CELL.search(frame.file) for frame in _all_frames(remote) if not frame.cell)
     return tuple({match[1] for match in runs if match and match[1] not in _session_cells})
 
 
 def add_cell(title: str, text: str, line_offset: int) -> str:
-    """Make the text of a cell that is not in this notebook available to tracebacks; the name to give to `rebuild`."""
+    """Make the text of a cell outside this notebook available to tracebacks; return the cell name for `rebuild`."""
     name = marked(title)
     lines = ("\n" * line_offset + text).splitlines(keepends=True)
     linecache.cache[name] = (sum(map(len, lines)), None, lines, name)
@@ -80,7 +80,7 @@ def add_cell(title: str, text: str, line_offset: int) -> str:
 
 @contextlib.contextmanager
 def sources(remote: RemoteError) -> Iterator[None]:
-    """Put the lines of remote files that the run sent into `linecache`, within the `with` block."""
+    """Put the lines of remote files, as sent by the run, into `linecache` during the `with` block."""
     lines_by_file: dict[str, dict[int, str]] = {}
     for frame in _all_frames(remote):
         if frame.lines:
@@ -90,7 +90,7 @@ def sources(remote: RemoteError) -> Iterator[None]:
             lines_by_file.setdefault(marked(frame.file), {})[max(1, frame.line)] = "# source not available"
     for name, lines in lines_by_file.items():
         text = [lines.get(number, "") + "\n" for number in range(1, max(lines) + 1)]
-        # Where `inspect` looks for the head of a function it finds one that can be parsed, out of sight.
+        # `inspect` searches for a function definition; this one can be parsed, and is not shown.
         text += ["\n"] * SPACE + ["def _(): ...\n"]
         linecache.cache[name] = (sum(map(len, text)), None, text, name)
     try:
@@ -110,7 +110,7 @@ def _all_frames(remote: RemoteError | None) -> Iterator[Frame]:
 
 @frozen
 class FrameLocation:
-    """Where the cell's frames are shown: the cell's name and tree here; `heads` is each file's line after the last."""
+    """The cell's name and syntax tree for its frames; `heads` has the line after the last one for each file."""
 
     cell_name: str
     line_offset: int
@@ -119,7 +119,7 @@ class FrameLocation:
 
 
 def locate(remote: RemoteError, cell_name: str, line_offset: int) -> FrameLocation:
-    """The location of the frames of an exception and of its chain and members."""
+    """The location of the frames of an exception, its chain and its members."""
     heads: dict[str, int] = {}
     for frame in _all_frames(remote):
         heads[frame.file] = max(heads.get(frame.file, 0), frame.first + len(frame.lines))
@@ -142,18 +142,18 @@ def _tree(cell_name: str) -> ast.Module | None:
         return None
     try:
         return ast.parse("".join(linecache.getlines(cell_name)))
-    except (SyntaxError, ValueError):  # of a Python that is not ours
+    except (SyntaxError, ValueError):  # the syntax of another Python
         return None
 
 
 class _Failing:
-    """Stands for every operand in a stub: every operation on it fails."""
+    """The operand of every operation in a stub; all operations on it fail."""
 
     def __repr__(self) -> str:
-        return "<not sent>"  # what `%xmode Verbose` shows as the value of a variable
+        return "<not sent>"  # shown by `%xmode Verbose` as the value of a variable
 
     def __getattr__(self, name: str) -> object:
-        if name.startswith("__"):  # repr and inspect ask for these
+        if name.startswith("__"):  # used by repr and inspect
             raise AttributeError(name)
         raise _StubError
 
@@ -211,7 +211,7 @@ def _whole_line(line: int) -> dict[str, Any]:
 
 
 def _code(frame: Frame, body: ast.stmt, filename: str, head: int, *, is_cell: bool) -> types.CodeType:
-    """The stub's code: a function of that name and those arguments, or a module."""
+    """The code of a stub: a function with the frame's name and arguments, or a module."""
     simple = frame.func.rpartition(".")[2] or frame.func
     if simple == "<module>":
         module = compile(ast.Module(body=[body], type_ignores=[]), filename, "exec", dont_inherit=True)
@@ -231,12 +231,12 @@ def _code(frame: Frame, body: ast.stmt, filename: str, head: int, *, is_cell: bo
         function.type_params = []  # type: ignore[attr-defined,unused-ignore]
     module = compile(ast.Module(body=[function], type_ignores=[]), filename, "exec", dont_inherit=True)
     code = next(const for const in module.co_consts if isinstance(const, types.CodeType))
-    # IPython reads the qualified name from the file's text, and a library's file has only a few lines here.
+    # IPython reads the qualified name from the file, and only a few lines of a library's file are available.
     return code.replace(co_name=simple if is_cell else frame.func, co_qualname=frame.func)
 
 
 def _fails(code: types.CodeType, frame: Frame) -> types.TracebackType | None:
-    """Run the stub, which fails; the traceback entry of its frame."""
+    """Run the stub, which fails; return the traceback entry of its frame."""
     operand = _Failing()
     names = {OPERAND: operand, "__builtins__": {}}
     module = code.co_name == "<module>"
@@ -251,10 +251,10 @@ def _fails(code: types.CodeType, frame: Frame) -> types.TracebackType | None:
 
 
 def _statement(frame: Frame, tree: ast.Module | None, shift: int) -> ast.stmt | None:
-    """A statement that fails in the same operation at the same columns; None if there is none."""
+    """A statement that fails with the same operation at the same columns, or None."""
     if tree is None or frame.col is None or frame.end_col is None or frame.end_line is None:
         return None
-    # The error of an `assert` has the position of its test, whose operation did not fail.
+    # The error of an `assert` has the position of its test, but the operation of the test did not fail.
     tests = [node.test for node in ast.walk(tree) if isinstance(node, ast.Assert)]
     span = (frame.line + shift, frame.col, frame.end_line + shift, frame.end_col)
     for node in ast.walk(tree):
@@ -270,14 +270,14 @@ def _span(node: ast.AST) -> dict[str, Any]:
 
 
 def _operation(node: ast.AST) -> ast.stmt | None:
-    """The node's own operation with every operand replaced; each of them lies where the node does."""
+    """The operation of the node with all operands replaced; the operands have the position of the node."""
     at = _span(node)
 
     def operand(ctx: ast.expr_context | None = None) -> ast.Name:
         return ast.Name(id=OPERAND, ctx=ctx or ast.Load(), **at)
 
     match node:
-        case ast.Call() | ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():  # these call, too
+        case ast.Call() | ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():  # these are all calls
             expression: ast.expr = ast.Call(func=operand(), args=[], keywords=[], **at)
         case ast.BinOp(op=op):
             expression = ast.BinOp(left=operand(), op=op, right=operand(), **at)

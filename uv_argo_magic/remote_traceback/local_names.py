@@ -1,6 +1,6 @@
-"""Looks up a name that a failed cell lacks: as a variable of the notebook, or a module in its folder.
+"""Look up a name that a failed cell lacks, as a variable of the notebook or a module in its folder.
 
-Such a module is never answered with `--deps NAME`: the index may have a package of that name from anyone.
+For such a module, `--deps NAME` is never suggested, because anyone can publish a package of that name on the index.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def find(name: str, document: str, names: Mapping[str, object]) -> LocalName | None:
-    """What the notebook's `names` or its folder have; `document` is the path of the notebook or script, or ""."""
+    """Find `name` in the notebook's `names` or its folder; `document` is the path of the notebook or script, or ""."""
     return _file(name, document) or _variable(name, names)
 
 

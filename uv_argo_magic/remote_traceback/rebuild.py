@@ -1,13 +1,13 @@
-"""A remote exception, raised here as if the cell had raised it: its name, its builtin type, its traceback.
+"""Rebuild a remote exception so that it looks as if the cell had raised it here: name, builtin type and traceback.
 
 Rules:
-- The traceback is IPython's own, on the cell's own lines, with the frames of the remote side only.
-- No remote code runs here: a frame is made by a stub that fails at the same place of the text.
-- Where this process has imported the exception's class, or one that it derives from, it is also an instance of that:
-  `except` finds it. The class is looked up by name; none of its code makes the instance.
-- An exception is a `CellFailed` first. Only the name is kept of builtin types that would make IPython exit or show our
-  own frames (SystemExit, KeyboardInterrupt, GeneratorExit, SyntaxError).
-- Raise the result of `rebuild` by a plain `raise error`, outside of any `except`: `from None` would drop its cause.
+- IPython renders the traceback, on the lines of the cell and only with remote frames.
+- No remote code runs: each frame is created by a stub that fails at the same position in the text.
+- If this process has imported the exception's class, or one of its bases, the exception is also an instance of that
+  class, so that `except` catches it. The class is found by name, and none of its code runs to create the instance.
+- Every exception is first of all a `CellFailed`. Builtin types that would make IPython exit or show our own frames
+  (SystemExit, KeyboardInterrupt, GeneratorExit, SyntaxError) keep only their name.
+- Raise the result of `rebuild` with a plain `raise error`, outside of any `except`; `from None` would drop its cause.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ BUILTINS: dict[str, type[Exception]] = {
     for name, value in vars(builtins).items()
     if isinstance(value, type) and issubclass(value, Exception) and not issubclass(value, SyntaxError)
 }
-"""What a rebuilt exception may derive from. (`EnvironmentError` and `IOError` are OSError.)"""
+"""The builtin types that a rebuilt exception can derive from. (`EnvironmentError` and `IOError` are OSError.)"""
 
 Shell: TypeAlias = Any
 """An InteractiveShell; None if there is none."""
@@ -46,7 +46,7 @@ _classes: dict[tuple[object, ...], type[Rebuilt]] = {}
 
 
 class Rebuilt(CellFailed):
-    """An exception of a cell; its class has the remote name, `remote` is the record of the guest."""
+    """An exception of a cell; its class has the remote name, and `remote` is the guest's record."""
 
     remote: RemoteError
     cell_name: str = ""
@@ -56,7 +56,7 @@ class Rebuilt(CellFailed):
         return self.remote.evalue
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Without the state: it holds the whole run and its outputs.
+        # Without the state, which contains the whole run and its outputs.
         return rebuild, (self.remote,)
 
     def _render_traceback_(self) -> list[str]:
@@ -78,7 +78,7 @@ class Rebuilt(CellFailed):
 
 
 class _Grouped(Rebuilt):
-    """A group; members that `except*` does not take continue as one."""
+    """An exception group; the members that `except*` does not handle form a new group."""
 
     def derive(self, members: Sequence[Exception]) -> ExceptionGroup[Exception]:
         return ExceptionGroup(self.remote.message, members)
@@ -87,13 +87,13 @@ class _Grouped(Rebuilt):
 def rebuild(
     remote: RemoteError, *, state: RunState | None = None, cell_name: str = "", line_offset: int = 0
 ) -> Rebuilt:
-    """The exception to raise; `cell_name` from `find_cell_name`, `line_offset` how much further down its lines are."""
+    """The exception to raise; `cell_name` is from `find_cell_name`, `line_offset` is added to its line numbers."""
     return _rebuild(remote, state, frames.locate(remote, cell_name, line_offset))
 
 
 def _rebuild(remote: RemoteError, state: RunState | None, location: frames.FrameLocation) -> Rebuilt:
     error = _instance(remote, state, location)
-    if not isinstance(error, BaseExceptionGroup):  # a group has its message already, and keeps it
+    if not isinstance(error, BaseExceptionGroup):  # a group already has its message
         error.message = remote.evalue
     error.hint = messages.hint(state) if state else ""
     error.state = state
@@ -115,12 +115,12 @@ def _rebuild(remote: RemoteError, state: RunState | None, location: frames.Frame
     return error
 
 
-# Attributes that builtin exceptions keep in slots of theirs, beside the arguments.
+# Attributes that builtin exceptions have in their own slots, in addition to the arguments.
 _OWN_SLOTS = ("errno", "strerror", "filename", "filename2", "name", "path", "value")
 
 
 def _instance(remote: RemoteError, state: RunState | None, location: frames.FrameLocation) -> Rebuilt:
-    """The bare exception: of the nearest builtin type that its arguments can make, else of no other than ours."""
+    """The exception without a traceback, of the nearest builtin type that accepts its arguments, or only of ours."""
     if remote.members is not None:
         members = [_rebuild(item, state, location) for item in remote.members]
         if members:
@@ -134,7 +134,7 @@ def _instance(remote: RemoteError, state: RunState | None, location: frames.Fram
             base = BUILTINS.get(name)
             if base is None or name in ROOTS or issubclass(base, BaseExceptionGroup):
                 continue
-            # Not every subclass passes its arguments on: try the builtin with them.
+            # Not every subclass passes on its arguments, so try the builtin type with them.
             with contextlib.suppress(Exception):
                 base(*args)
                 cls: Any = _class(remote, base)
@@ -149,7 +149,7 @@ def _instance(remote: RemoteError, state: RunState | None, location: frames.Fram
 
 
 def _class(remote: RemoteError, base: type[Exception]) -> type[Rebuilt]:
-    """The class of that name; the same for every exception of one remote class, so that `type(a) is type(b)`."""
+    """The class with the remote name; cached, so that `type(a) is type(b)` for exceptions of one remote class."""
     local = _local_class(remote, base)
     key = (remote.module, remote.qualname, remote.ename, base.__name__, local)
     if key not in _classes:
@@ -158,8 +158,8 @@ def _class(remote: RemoteError, base: type[Exception]) -> type[Rebuilt]:
         body = {"__module__": remote.module, "__qualname__": remote.qualname, "__doc__": None}
         made: type[Rebuilt] | None = None
         if local is not None:
-            with contextlib.suppress(Exception):  # a class may refuse subclasses, or have another layout
-                # The local class may have properties of these names, which would take no value.
+            with contextlib.suppress(Exception):  # a class can refuse subclasses, or have another layout
+                # The local class can have properties with these names, which cannot be set.
                 ours = {} if parent is _Grouped else {"message": "", "hint": "", "state": None}
                 made = type(remote.ename, (parent, local), {**body, **ours})
         _classes[key] = made or type(remote.ename, bases, body)
@@ -167,7 +167,7 @@ def _class(remote: RemoteError, base: type[Exception]) -> type[Rebuilt]:
 
 
 def _local_class(remote: RemoteError, base: type[Exception]) -> type[Exception] | None:
-    """The nearest class of the remote exception that this process has imported; it derives from `base`."""
+    """The nearest class of the remote exception that this process has imported and that derives from `base`."""
     for module, qualname in remote.bases:
         found: object = sys.modules.get(module)
         for name in qualname.split("."):
@@ -178,7 +178,7 @@ def _local_class(remote: RemoteError, base: type[Exception]) -> type[Exception] 
 
 
 def _has_group(error: BaseException | None) -> bool:
-    """Whether the chain has an exception group, which IPython leaves to Python."""
+    """Whether the chain has an exception group, which IPython lets Python print."""
     while error is not None:
         if isinstance(error, BaseExceptionGroup):
             return True
@@ -193,41 +193,41 @@ def _shell() -> Shell:
 
 
 def show_groups(shell: Shell) -> None:
-    """Let IPython show rebuilt groups as errors of the cell, not as text on stderr with frames of machinery.
+    """Make IPython show rebuilt groups as errors of the cell, instead of text on stderr with internal frames.
 
-    IPython's hook takes one handler: if another extension has it, Python shows groups.
+    IPython has only one custom handler. If another extension uses it, Python prints groups.
     """
     if not shell.custom_exceptions:
 
         def handler(shell: Shell, etype: type, value: Rebuilt, _tb: object, tb_offset: int | None = None) -> None:
-            del tb_offset  # of the machinery's frames, and none of them is shown
+            del tb_offset  # for internal frames, which are not shown
             shell._showtraceback(etype, value, value._render_traceback_())  # noqa: SLF001
 
         shell.set_custom_exc((Rebuilt,), handler)
 
 
 def find_cell_name(shell: Shell, line: str, cell: str, magic: str = "argo") -> str:
-    """The name under which tracebacks show this cell as `Cell In[n]`; call it while the magic runs."""
+    """The file name for which tracebacks show `Cell In[n]`; call this while the magic runs."""
     return cell_namer(shell, line, cell, magic)()
 
 
 def cell_namer(shell: Shell, line: str, cell: str, magic: str = "argo") -> Callable[[], str]:
-    """A function that gives that name: few cells need it, and IPython hashes all of their text for it."""
+    """A function that returns that name. It is lazy, because IPython hashes the whole text, and few cells need it."""
     number = shell.execution_count
-    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - no API has the number of the running cell
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - there is no API for the number of the running cell
     names = getattr(shell.compile, "_filename_map", {})
     while frame is not None:
         if frame.f_code.co_filename in names:
-            number = names[frame.f_code.co_filename]  # the outermost counts: a function may come from another cell
+            number = names[frame.f_code.co_filename]  # the outermost one: a function can be from another cell
         frame = frame.f_back
-    # The magic's line is not Python: as a comment (`clean` removes its sign) the rest can be parsed.
+    # The magic's line is not Python. As a comment (`clean` removes the mark), the rest can be parsed.
     return functools.cache(
         lambda: str(shell.compile.cache(f"{frames.HIDDEN_COMMENT}%%{magic} {line}".rstrip() + "\n" + cell, number))
     )
 
 
 def _syntax_lines(shell: Shell, error: Rebuilt) -> list[str]:
-    """What IPython prints for a SyntaxError: where it was found, and the traceback of the code that was running."""
+    """IPython's output for a SyntaxError: its position, and the traceback of the code that was running."""
     remote = error.remote
     syntax = remote.syntax
     assert syntax is not None  # noqa: S101 - the caller has checked it
@@ -246,18 +246,18 @@ BUILTIN_SYNTAX = {cls.__name__: cls for cls in (SyntaxError, IndentationError, T
 
 
 class Interrupted(KeyboardInterrupt):
-    """An interrupt that stopped a run; shown without our own frames."""
+    """An interrupt that stopped a run; its traceback has no frames of ours."""
 
     def _render_traceback_(self) -> list[str]:
         return [f"KeyboardInterrupt: {self}"]
 
 
-# What a front end shows is the class's name.
+# Front ends show the name of the class.
 Interrupted.__name__ = Interrupted.__qualname__ = "KeyboardInterrupt"
 
 
 def syntax_error(error: SyntaxError, *, state: RunState | None = None, cell_name: str = "") -> Rebuilt:
-    """The exception to raise for a SyntaxError found here, before the run was submitted."""
+    """The exception to raise for a SyntaxError that was found before the run was submitted."""
     syntax = Syntax(
         filename=cell_name or error.filename, lineno=error.lineno, offset=error.offset, end_lineno=error.end_lineno,
         end_offset=error.end_offset, text=error.text, msg=error.msg, cell=True,
