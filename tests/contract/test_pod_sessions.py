@@ -273,6 +273,36 @@ def test_a_session_by_a_template_keeps_its_state_and_adds_packages(server, noteb
 
 
 @pytest.mark.parametrize(
+    ("line", "resource", "amount", "expected"),
+    [
+        ("", "nvidia.com/gpu", "1", 300),
+        ("", "amd.com/gpu", 1, 300),
+        ("", "nvidia.com/mig-1g.5gb", "1", 300),
+        ("--set gpu_resource=example.com/chip", "example.com/chip", "1", 300),
+        ("", "example.com/chip", "1", 1800),
+        ("", "nvidia.com/gpu", "0", 1800),
+        ("--set keep=1h", "nvidia.com/gpu", "1", 3600),
+        ("--set gpu_keep=0", "nvidia.com/gpu", "1", 1800),
+    ],
+)
+def test_a_session_ends_sooner_if_its_template_has_a_gpu(
+    server, notebook, template, tmp_path, line, resource, amount, expected
+):
+    template["spec"]["templates"][0]["script"]["resources"]["limits"][resource] = amount
+    first = notebook.begin(gated(tmp_path / "go"), f"-s --set template=cell {line}")
+    second = notebook.begin("2", f"-s {line}")  # it waits for the pod as well
+    (tmp_path / "go").touch()
+    for run in (first, second):
+        assert run.wait(60).outcome == "Succeeded"
+        assert workers.ask(notebook.entry(), "status")["status"]["keep"] == expected
+    notes = [note for note in (*first.state.notes, *second.state.notes, *notebook.notes) if "has a GPU" in note]
+    assert len(notes) == (expected == 300)
+    notebook.run("3")
+    assert workers.ask(notebook.entry(), "status")["status"]["keep"] == expected
+    assert notebook.entry().settings.keep == expected
+
+
+@pytest.mark.parametrize(
     ("change", "problem"),
     [
         ({"templates": [{"name": "cell", "steps": [[]]}]}, "its entrypoint is not a script or a container"),

@@ -307,6 +307,8 @@ class RemoteSessions(Sessions, Protocol):
     ) -> Iterator[NodePhase]:
         """The phases of a new worker, until it `is_ready`. The last phase is Running, unless the worker cannot start.
 
+        That phase tells whether the worker occupies a GPU.
+
         Raises:
             BackendError: the user is not allowed to see the worker.
         """

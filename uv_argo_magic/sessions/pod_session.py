@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from uv_argo_magic.core import humanize
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.errors import BackendError, BackendUnavailable
 from uv_argo_magic.sessions import activity, workers
@@ -33,6 +34,14 @@ class _Queue:
     changed: threading.Condition = field(default_factory=threading.Condition)
 
 
+def gpu_note(name: str, keep: float) -> str:
+    """The note on a session that is kept for less time because it occupies a GPU."""
+    return (
+        f"The session {name} ends after {humanize.exact_seconds(keep)} without a cell, because its pod has a GPU; "
+        "--set keep=1h keeps it longer."
+    )
+
+
 _queues: dict[str, _Queue] = {}
 """By the worker's address."""
 
@@ -45,6 +54,10 @@ class PodSession:
     registry: Registry
     backend: RemoteSessions
     stopping: threading.Event = field(default_factory=threading.Event)
+    gpu_keep: float = 0.0
+    """Seconds for which the session is kept without a cell if its pod has a GPU; 0: as any other."""
+    changes: dict[str, object] = field(default_factory=dict)
+    """Fields of this cell's order that differ from its settings, once the pod has started."""
 
     @property
     def address(self) -> str:
@@ -113,6 +126,8 @@ class PodSession:
             return
         if known.worker.started:
             self.entry = known  # a cell before this one has waited
+            if self.gpu_keep:
+                self.changes["keep"] = known.settings.keep
             yield ev.NodePhase(phase="Running", t=time.time())
             return
         phase = ""
@@ -120,6 +135,11 @@ class PodSession:
             for node in self.backend.starting(self.address, spec, is_ready=self._join, stopping=self.stopping):
                 phase = node.phase
                 if phase == "Running" and node.uid:
+                    if node.has_gpu and self.gpu_keep:
+                        note = gpu_note(self.entry.name, self.gpu_keep)
+                        self.changes.update(keep=self.gpu_keep, note=note)
+                        settings = replace(self.entry.settings, keep=self.gpu_keep)
+                        self.entry = replace(self.entry, settings=settings)
                     self._write(pod=node.uid)
                 yield node
         finally:

@@ -28,7 +28,7 @@ from uv_argo_magic.core.spec import quantity, settings_parser
 from uv_argo_magic.errors import BackendError, BackendUnavailable, ResolutionError, SpecError
 from uv_argo_magic.sessions import workers
 from uv_argo_magic.sessions.pod_log import PodLogRuns
-from uv_argo_magic.sessions.pod_session import PodSession
+from uv_argo_magic.sessions.pod_session import PodSession, gpu_note
 from uv_argo_magic.sessions.registry import Registry, SessionEntry, SessionKey, Worker, boot_id
 from uv_argo_magic.sessions.session_runs import PREFIX, SessionRuns
 from uv_argo_magic.uv import interpreters
@@ -182,17 +182,19 @@ class Session:
         return spec
 
     def _with_gpu_keep(self, spec: RunSpec) -> RunSpec:
-        """The spec of a session that starts: one that occupies a GPU of a cluster ends sooner."""
-        settings = spec.settings
+        """The spec of a session that starts: one that requests a GPU of a cluster ends sooner."""
         has_gpu = spec.resources.gpu and quantity.limit(spec.resources.gpu) and base.remote_sessions(spec.backend)
-        if self._gives_keep or not (has_gpu and settings.gpu_keep):
+        keep = self._gpu_keep(spec.settings)
+        if not (has_gpu and keep):
             return spec
-        keep = min(settings.keep or math.inf, settings.gpu_keep)
-        self._gpu_note = (
-            f"The session {self.name} ends after {humanize.exact_seconds(keep)} without a cell, because its pod has a "
-            "GPU; --set keep=1h keeps it longer."
-        )
-        return replace(spec, settings=replace(settings, keep=keep))
+        self._gpu_note = gpu_note(self.name, keep)
+        return replace(spec, settings=replace(spec.settings, keep=keep))
+
+    def _gpu_keep(self, settings: Settings) -> float:
+        """Seconds for which the session is kept without a cell if its pod has a GPU; 0: as any other."""
+        if self._gives_keep or not settings.gpu_keep:
+            return 0.0
+        return min(settings.keep or math.inf, settings.gpu_keep)
 
     @property
     def lock(self) -> Lock | None:
@@ -270,10 +272,16 @@ class Session:
             number=self.number,
             can_ask=self.can_ask,
             waits=waits,
-            pod=PodSession(entry=entry, registry=self.registry, backend=remote) if remote else None,
+            pod=self._pod(entry, remote, prepared.spec.settings) if remote else None,
             exchange=prepared.exchange if remote else "",
             most_values=prepared.spec.settings.value_limit,
         )
+
+    def _pod(self, entry: SessionEntry, backend: base.RemoteSessions, settings: Settings) -> PodSession:
+        gpu_keep = self._gpu_keep(settings)
+        if gpu_keep == settings.keep:
+            gpu_keep = 0.0
+        return PodSession(entry=entry, registry=self.registry, backend=backend, gpu_keep=gpu_keep)
 
     def _start(self, prepared: Prepared, lock: Lock | None) -> None:
         spec = prepared.spec

@@ -149,6 +149,7 @@ class SessionRuns:
         A pod gets RESEND seconds.
         """
         deadline = time.monotonic() + (RESEND if self.pod else 0.0)
+        request = {**request, **(self.pod.changes if self.pod else {})}
         files: list[tuple[str, Path | bytes]] = [(path.name, path) for path in pushed]
         if len(order) > LONGEST_ORDER:
             files.append((ORDER, order))

@@ -325,7 +325,7 @@ class ArgoBackend:
             BackendError: the user is not allowed to read the workflow or its pod.
         """
         return pod_workers.starting(
-            *self._worker(address), is_ready=is_ready, start_timeout=spec.settings.start_timeout, stopping=stopping
+            *self._worker(address), settings=spec.settings, is_ready=is_ready, stopping=stopping
         )
 
     def worker_end(self, address: str, instance: str = "") -> WorkerEnd | None:

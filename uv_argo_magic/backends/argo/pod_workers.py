@@ -138,18 +138,18 @@ def starting(
     client: ArgoClient,
     address: Address,
     *,
+    settings: Settings,
     is_ready: Callable[[], bool],
-    start_timeout: float,
     stopping: threading.Event,
 ) -> Iterator[NodePhase]:
     """The phases of a new worker's pod, until the worker `is_ready`, cannot start, or has to stop.
 
-    The last phase is Running, or explains why the worker did not start.
+    The last phase is Running, with whether the pod has a GPU, or explains why the worker did not start.
 
     Raises:
         BackendError: the workflow cannot be followed.
     """
-    follower = Follower(client, address.workflow, "", stopping=stopping, start_timeout=start_timeout)
+    follower = Follower(client, address.workflow, "", stopping=stopping, start_timeout=settings.start_timeout)
     seen: queue.SimpleQueue[NodePhase | BaseException | None] = queue.SimpleQueue()
 
     def follow() -> None:
@@ -163,7 +163,7 @@ def starting(
 
     threading.Thread(target=follow, name="uv-argo-session-start", daemon=True).start()
     try:
-        yield from _until_ready(follower, seen, is_ready, stopping)
+        yield from _until_ready(follower, seen, is_ready, stopping, settings.gpu_resource)
     finally:
         follower.close()
 
@@ -173,6 +173,7 @@ def _until_ready(
     seen: queue.SimpleQueue[NodePhase | BaseException | None],
     is_ready: Callable[[], bool],
     stopping: threading.Event,
+    gpu_resource: str,
 ) -> Iterator[NodePhase]:
     last = NodePhase(phase="Pending", t=time.time())
     pause, first_try = FIRST, 0.0
@@ -191,7 +192,8 @@ def _until_ready(
             continue
         first_try = first_try or time.monotonic()
         if is_ready():
-            yield NodePhase(phase="Running", t=time.time(), uid=pods.uid_of(follower.pod))
+            has_gpu = pods.has_gpu(follower.pod, gpu_resource)
+            yield NodePhase(phase="Running", t=time.time(), uid=pods.uid_of(follower.pod), has_gpu=has_gpu)
             return
         if pods.started(follower.pod):
             pause = FIRST

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from uv_argo_magic.backends.argo import diagnose
 from uv_argo_magic.backends.argo.manifests import run_metadata
 from uv_argo_magic.backends.base import RemoteSession
+from uv_argo_magic.backends.kubernetes.diagnose import GPU
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -58,7 +59,7 @@ def _read(workflow: Mapping[str, Any]) -> RemoteSession:
         is_running=notes.get(BUSY_NOTE) == BUSY,
         cpu=requests.get("cpu", ""),
         memory=requests.get("memory", ""),
-        gpu=next((amount for name, amount in requests.items() if re.search(r"gpu|/mig-", name)), ""),
+        gpu=next((amount for name, amount in requests.items() if GPU.search(name)), ""),
     )
 
 

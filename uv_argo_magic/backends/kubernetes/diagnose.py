@@ -23,6 +23,8 @@ MAIN = "main"
 """The container that runs the cell."""
 INSTALL = "install"
 """The init container that installs packages, if there is one."""
+GPU = re.compile(r"gpu|/mig-")
+"""In the names of resources of GPUs and of parts of them."""
 _BLOCKED = re.compile(
     r'^(?:CreateContainerConfigError|CreateContainerError|RunContainerError)\b|persistentvolumeclaim "[^"]*" not found'
 )
@@ -318,6 +320,16 @@ def memory_limit(pod: Mapping[str, Any], name: str = MAIN) -> str:
         if container.get("name") == name:
             return str(((container.get("resources") or {}).get("limits") or {}).get("memory") or "")
     return ""
+
+
+def has_gpu(pod: Mapping[str, Any], resource: str) -> bool:
+    """Whether a container of the pod occupies a GPU; `resource` is the name of the nodes' GPUs, if it is another."""
+    for container in (pod.get("spec") or {}).get("containers") or []:
+        # Kubernetes copies the limits of such resources to the requests, and allows no other requests.
+        limits = (container.get("resources") or {}).get("limits") or {}
+        if any(str(amount) != "0" for name, amount in limits.items() if name == resource or GPU.search(name)):
+            return True
+    return False
 
 
 def _evicted(message: str) -> str:

@@ -327,6 +327,8 @@ class NodePhase:
     message: str = ""
     t: float = 0.0
     uid: str = ""
+    has_gpu: bool = False
+    """Whether it occupies a GPU; known of a session that has just started."""
 
 
 @frozen

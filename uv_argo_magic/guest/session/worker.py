@@ -420,6 +420,8 @@ class Worker:
             "hello", protocol=PROTOCOL, python=".".join(map(str, sys.version_info[:3])), pid=os.getpid(),
             platform="%s %s" % (system.sysname, system.machine), host=system.nodename, after="",
         )  # fmt: skip
+        if request.get("note"):
+            log.emit("note", text=request["note"])
         ahead = len(self.queue) - 1 + (self.running is not None)
         if ahead:
             cells = "1 cell" if ahead == 1 else "%d cells" % ahead
