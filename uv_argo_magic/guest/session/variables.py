@@ -39,13 +39,21 @@ def size(value):
         if package == "numpy":
             return int(value.nbytes)
         if package == "pandas":
-            used = value.memory_usage(deep=False)
-            return int(used if isinstance(used, int) else used.sum())
+            return _size_in_pandas(value)
         if package == "polars":
             return int(value.estimated_size())
     except Exception:  # noqa: BLE001 - a library of another version
         return 0
     return 0
+
+
+def _size_in_pandas(value):
+    """Bytes of a table, a column or an index: a table's `memory_usage` takes 0.5 ms and more, after each cell."""
+    manager = getattr(value, "_mgr", None)
+    if manager is not None and hasattr(manager, "blocks"):
+        return int(value.index.memory_usage() + sum(block.values.nbytes for block in manager.blocks))
+    used = value.memory_usage(deep=False)
+    return int(used if isinstance(used, int) else used.sum())
 
 
 def shape(value):
