@@ -45,8 +45,8 @@ def frozen(cls: type[T]) -> type[T]:
 
 def _init(self: Any, /, **values: object) -> None:
     layout = self.__frozen_layout__
-    missing, unknown = layout.required - values.keys(), values.keys() - layout.names
-    if missing or unknown:
+    if not layout.required <= values.keys() <= layout.names:
+        missing, unknown = layout.required - values.keys(), values.keys() - layout.names
         problem = "misses" if missing else "does not take"
         raise TypeError(f"{type(self).__qualname__}() {problem} {', '.join(sorted(missing or unknown))}")
     state = self.__dict__
