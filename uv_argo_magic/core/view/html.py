@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import TYPE_CHECKING, assert_never
 
@@ -133,6 +134,12 @@ def packages_html(state: RunState, now: float, lock: Resolution | None = None) -
         if isinstance(lock, Lock) and (note := messages.base_packages_note(lock)):
             message = escape(note)
         return f'<div style="{_FAINT};padding:4px 0">{message}</div>'
+    return f"{_packages_table(shown_packages)}{_foot(state, now, lock)}"
+
+
+@functools.lru_cache(maxsize=8)
+def _packages_table(shown_packages: tuple[Package, ...]) -> str:
+    """The table of these packages; most cells of a session have those of the cell before."""
     indent = "&nbsp;&nbsp;&nbsp;"
     rows = "".join(
         _package_row(
@@ -145,7 +152,7 @@ def packages_html(state: RunState, now: float, lock: Resolution | None = None) -
     rows += _package_row(humanize.count(len(shown_packages), "package"), "", total, "", f"border-top:{_LINE}")
     return (
         f'<div style="max-height:270px;overflow:auto;margin:4px 0">'
-        f'<table style="{_CODE};border-collapse:collapse;margin:0">{rows}</table></div>{_foot(state, now, lock)}'
+        f'<table style="{_CODE};border-collapse:collapse;margin:0">{rows}</table></div>'
     )
 
 
