@@ -64,14 +64,15 @@ class OutputSink:
         if not (_is_kernels(hook) and "text/plain" in data):
             hook(RemoteResult(data, metadata))
             return
-        # The bundle is made already, and what was printed is sent: without asking every formatter, and without waiting
-        # for the kernel's sending thread.
+        # The bundle is made already, of a value that no semicolon silences, and what was printed is sent: without
+        # reading the cell, without asking every formatter, and without waiting for the kernel's sending thread.
+        hook.quiet = lambda: False
         hook.compute_format_data = lambda _: (data, metadata)
         hook.finish_displayhook = functools.partial(_send_result, hook)
         try:
             hook(RemoteResult(data, metadata))
         finally:
-            del hook.compute_format_data, hook.finish_displayhook
+            del hook.quiet, hook.compute_format_data, hook.finish_displayhook
 
     def clear(self, *, wait: bool) -> None:
         """Clear the output of the cell."""
@@ -89,7 +90,7 @@ def _is_kernels(hook: Any) -> bool:
     return (
         type(hook).__module__ == "ipykernel.displayhook"
         and not getattr(hook, "_hooks", ())
-        and not {"compute_format_data", "finish_displayhook"} & vars(hook).keys()
+        and not {"quiet", "compute_format_data", "finish_displayhook"} & vars(hook).keys()
         and all(hasattr(hook, name) for name in ("session", "pub_socket", "topic"))
     )
 
