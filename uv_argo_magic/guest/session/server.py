@@ -50,6 +50,11 @@ class Connection:
         self._owe(message, body)
         self.pump()
 
+    def answer_with(self, log, message):
+        """Send a frame with the first ones of a log that it starts: the client of a quick cell wakes up once."""
+        self._owe(message, b"")
+        self.follow(log)
+
     def follow(self, log, position=0):
         """Send the log from a position on, as it grows, until its end."""
         self.log = log

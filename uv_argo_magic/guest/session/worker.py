@@ -413,8 +413,7 @@ class Worker:
         self.options.update(keep=request["keep"], max_age=request["max_age"])
         self.options["bound"] = self.options["bound"] or not request["keep"]
         self.host.has_news = True
-        connection.answer({"ok": True, "modules": bool(self.modules)})
-        connection.follow(log)
+        connection.answer_with(log, {"ok": True, "modules": bool(self.modules)})
         system = os.uname()
         log.emit(
             "hello", protocol=PROTOCOL, python=".".join(map(str, sys.version_info[:3])), pid=os.getpid(),
