@@ -6,7 +6,6 @@ The tests create a volume in a folder of the node. UV_ARGO_TEST_HOST is an addre
 from __future__ import annotations
 
 import os
-import time
 import uuid
 
 import pytest
@@ -41,7 +40,7 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def index():
-    with IndexServer(address=os.environ["UV_ARGO_TEST_HOST"]) as server:
+    with IndexServer(address=os.environ["UV_ARGO_TEST_HOST"], max_age=3600) as server:
         server.add("heavy", "1.0", files={"heavy.py": "VALUE = 7\n"})
         server.add("light", "1.0", files={"light.py": ""})
         yield server
@@ -50,6 +49,20 @@ def index():
 @pytest.fixture
 def api():
     return client.connect(Settings(kubeconfig=os.environ["UV_ARGO_TEST_KUBECONFIG"]))
+
+
+def open_to_all(api, volume):
+    """Let every user write to a volume: a folder of a node is root's."""
+    pods = f"/api/v1/namespaces/{api.namespace}/pods"
+    image = os.environ["UV_ARGO_TEST_IMAGE"].partition("=")[2]
+    mount = {"name": "store", "mountPath": "/store"}
+    command = ["python3", "-c", "import os; os.chmod('/store', 0o777)"]
+    container = {"name": "main", "image": image, "command": command, "volumeMounts": [mount]}
+    spec = {"restartPolicy": "Never", "containers": [container], "volumes": [{"name": "store", **volume}]}
+    name = f"uv-argo-test-{uuid.uuid4().hex[:6]}"
+    api.transport.request("POST", pods, body={"metadata": {"name": name}, "spec": spec})
+    until(lambda: api.pod(name)["status"]["phase"] == "Succeeded")
+    api.transport.request("DELETE", f"{pods}/{name}")
 
 
 @pytest.fixture
@@ -65,6 +78,7 @@ def claim(api):
     wanted = {"metadata": {"name": name}, "spec": common | {"resources": {"requests": size}, "volumeName": name}}
     api.transport.request("POST", "/api/v1/persistentvolumes", body=volume)
     api.transport.request("POST", claims, body=wanted)
+    open_to_all(api, {"persistentVolumeClaim": {"claimName": name}})
     yield name
     api.transport.request("DELETE", f"{claims}/{name}")
     api.transport.request("DELETE", f"/api/v1/persistentvolumes/{name}")
@@ -110,11 +124,11 @@ def test_runs_that_start_at_once_install_once(cell, shape):
 
 @pytest.mark.parametrize("shape", ["script", "init"])
 def test_an_install_in_a_pod_that_is_deleted_leaves_nothing_broken(cell, index, api, shape):
-    index.pause = 8.0
+    index.pause, before = 8.0, len(index.requests)
     killed = cell(SHOW, start=submit, shape=shape)
     try:
         until(lambda: killed.state.phase == "installing")
-        until(lambda: any("heavy" in path and path.endswith(".whl") for path in index.requests))
+        until(lambda: any(path.endswith(".whl") for path in index.requests[before:]))
         pods, _ = api.pods(f"workflows.argoproj.io/workflow={killed.name}")
         for pod in pods:
             path = f"/api/v1/namespaces/{api.namespace}/pods/{pod['metadata']['name']}"
@@ -147,8 +161,10 @@ def test_a_persistent_environment_stays_on_its_volume(cell, claim):
     assert (second.logs().strip(), was_cached(second)) == (path, True)
 
 
-def test_a_folder_of_the_node_keeps_what_was_downloaded(cell, index):
-    folder = f"host/tmp/uv-argo-test-cache-{int(time.time())}"
+def test_a_folder_of_the_node_keeps_what_was_downloaded(cell, index, api):
+    path = f"/tmp/uv-argo-test-{uuid.uuid4().hex[:6]}"
+    open_to_all(api, {"hostPath": {"path": path, "type": "DirectoryOrCreate"}})
+    folder = f"host{path}"
     assert cell(SHOW, cache=folder, store="").logs().startswith("7 ")
     downloads = len(index.requests)
     again = cell(SHOW, cache=folder, store="")

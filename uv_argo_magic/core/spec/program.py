@@ -45,7 +45,10 @@ for name, text in json.loads(zlib.decompress(binascii.a2b_base64(archive))).item
             if file.read() == text:
                 continue
     except (OSError, ValueError):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+        except OSError as problem:
+            sys.exit("Cannot write to the store: %s. User %d needs write access to it." % (problem, os.getuid()))
     aside = "%s.%s" % (path, binascii.hexlify(os.urandom(8)).decode())
     with open(aside, "w", encoding="utf-8") as file:
         file.write(text)
