@@ -8,6 +8,7 @@ import nbformat
 import pytest
 from support import lab as jupyter
 from support.lab import contrasts, fits, focus, keep, unfold
+from support.waiting import until
 
 BADGE = ".uv-argo .uv-badge"
 STATIC = ".uv-argo-static"
@@ -138,6 +139,46 @@ def test_a_reloaded_page_gets_all_output_by_one_click(open_notebook, gate):
     assert "Succeeded" in notebook.cell(1).inner_text()
     text = "".join("".join(one.get("text", "")) for one in notebook.outputs(1))
     assert text.count("line ") == 5
+
+
+SILENT = """import ipywidgets
+manager = get_ipython().kernel.comm_manager
+manager.register_target("jupyter.widget.control", lambda comm, message: None)
+"""
+"""The page gets no answer in four seconds, as from a slow kernel."""
+
+
+def test_a_page_that_gets_the_widgets_too_late_asks_for_each(open_notebook, gate):
+    notebook = open_notebook(gate.cell, SILENT, run=False)
+    notebook.run_through(2)
+    notebook.run(1)
+    notebook.page.wait_for_selector(f"{BADGE}.uv-running")
+    notebook.reload()
+    notebook.page.get_by_role("button", name="Show it here").wait_for()
+
+
+OFFERED = """()=>window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.anyMessage.connect((_,{msg})=>{
+if(JSON.stringify(msg.content).includes('Show it here'))window.offered=true})"""
+
+
+def test_a_page_that_is_slow_to_make_its_widgets_misses_nothing(open_notebook, gate):
+    notebook = open_notebook(gate.cell)
+    page = notebook.page
+    page.wait_for_selector(f"{BADGE}.uv-running")
+    held = []
+
+    def hold_the_widgets(route):
+        text = route.fetch().text()
+        held.append((route, text)) if "HTMLModel" in text else route.fulfill(body=text, content_type="text/javascript")
+
+    page.route("**/jupyterlab-manager/static/*.js*", hold_the_widgets)
+    notebook.reload()
+    until(lambda: page.wait_for_timeout(50) or held, "the page does not load its widgets")
+    page.evaluate(OFFERED)
+    page.wait_for_function("window.offered")
+    ((route, text),) = held
+    route.fulfill(body=text, content_type="text/javascript")
+    page.get_by_role("button", name="Show it here").wait_for()
 
 
 def test_after_a_restart_the_panel_says_how_to_go_on(open_notebook, gate):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import queue
@@ -21,7 +22,7 @@ from uv_argo_magic.renderers.kernel_messages import WIDGET_CONTROL, Blocked, Ker
 MAJOR = ipykernel.version_info[0]
 BUSY = """
 import threading
-from ipywidgets import Button
+from ipywidgets import HTML, Button
 from uv_argo_magic.renderers import kernel_messages
 shell, button, clicked, pages = get_ipython(), Button(), threading.Event(), []
 button.on_click(lambda _: clicked.set())
@@ -31,7 +32,7 @@ took = []
 def take(message, waiting):
     took.append((message.id, waiting))
 with listener.blocking(kernel_messages.Blocked(parent=shell.get_parent(), on_request=take)):
-    print(button.comm.comm_id, flush=True)
+    print(button.comm.comm_id, HTML("other").comm.comm_id, flush=True)
     for _ in range(200):
         listener.pump()
         if clicked.wait(0.05):
@@ -41,9 +42,10 @@ with listener.blocking(kernel_messages.Blocked(parent=shell.get_parent(), on_req
 
 
 def test_the_parts_of_ipykernel_that_this_relies_on_exist():
-    names = set(Kernel.class_trait_names()) | set(vars(Kernel))
+    names = set(Kernel.class_trait_names()) | set(vars(Kernel)) | set(Kernel.__annotations__)
+    of_7 = {"shell_channel_thread", "shell_channel_thread_main", "_shell_parent"}
     assert {"shell_stream", "iopub_socket", "session", "_topic", "kernel_info"} <= names
-    assert {"shell_channel_thread", "shell_channel_thread_main"} <= names if MAJOR >= 7 else {"msg_queue"} <= names
+    assert of_7 <= names if MAJOR >= 7 else "_parents" in names and "self.msg_queue" in inspect.getsource(Kernel)
 
 
 def printed(client, seconds=30):
@@ -87,20 +89,28 @@ def client():
 
 def test_while_a_cell_blocks_a_new_page_and_a_click_are_answered(client):
     executed = client.execute(BUSY)
-    comm_id = printed(client)
+    comm_id, other = printed(client).split()
     page = Session(key=client.session.key)
     for kind, content in (
         ("kernel_info_request", {}),
         ("comm_open", {"comm_id": "control", "target_name": WIDGET_CONTROL, "data": {}}),
         ("comm_msg", {"comm_id": "control", "data": {"method": "request_states"}}),
-        ("comm_info_request", {}),
+        ("comm_info_request", {"target_name": "jupyter.widget"}),
     ):
         client.shell_channel.send(page.msg(kind, content, metadata={"version": "1.0.0"}))
     assert reply(client, "kernel_info_reply")["content"]["implementation"] == "ipython"
-    assert comm_id in reply(client, "comm_info_reply")["content"]["comms"]
+    comms = reply(client, "comm_info_reply")["content"]["comms"]
+    assert {comm_id, other} <= set(comms)
+    assert "control" not in comms
     while (message := client.get_iopub_msg(timeout=30))["msg_type"] != "comm_msg":
         pass
     assert comm_id in message["content"]["data"]["states"]
+    request = page.msg("comm_msg", {"comm_id": other, "data": {"method": "request_state"}})
+    client.shell_channel.send(request)
+    while (message := client.get_iopub_msg(timeout=30))["msg_type"] != "comm_msg":
+        pass
+    assert message["parent_header"]["msg_id"] == request["header"]["msg_id"]
+    assert message["content"]["data"]["state"]["value"] == "other"
     queued = client.execute("listener.has_other_page('none', 0.0), took")
     click = {"method": "custom", "content": {"event": "click"}}
     client.shell_channel.send(client.session.msg("comm_msg", {"comm_id": comm_id, "data": click}))

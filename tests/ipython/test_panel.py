@@ -235,6 +235,20 @@ def test_a_page_that_was_opened_later_can_have_the_output():
     assert 'data-commandlinker-command="notebook:run-cell"' in shown._live._again.value
 
 
+def test_a_page_that_was_opened_later_is_sent_everything_again(monkeypatch):
+    opened, sent = [], []
+    monkeypatch.setattr(ipywidgets.Widget, "send_state", lambda self, key=None: sent.append(self))
+    shown = feed(panel.WidgetPanel(is_reloaded=lambda: bool(opened), **Page().given()), log(end=False))
+    unchanged = shown._live._badge
+    sent.clear()
+    shown.update(shown._drawn_state)
+    assert unchanged not in sent
+    opened.append(1)
+    shown.update(shown._drawn_state)
+    shown.update(shown._drawn_state)
+    assert sent.count(unchanged) == 2
+
+
 def test_a_panel_that_is_left_says_how_to_see_the_run():
     page = Page()
     shown = panel.WidgetPanel(**page.given())

@@ -184,7 +184,7 @@ class KernelMessages:
         if message.kind in {"comm_msg", "comm_close"}:
             comm = manager.comms.get(message.content.get("comm_id"))
             is_control = getattr(comm, "target_name", "") == WIDGET_CONTROL
-            if not (getattr(comm, "uv_argo_at_once", False) or (blocked and is_control)):
+            if not (getattr(comm, "uv_argo_at_once", False) or (blocked and (is_control or _asks_for_state(message)))):
                 return False
         elif message.kind == "comm_open":
             if message.content.get("target_name") != WIDGET_CONTROL:
@@ -198,8 +198,13 @@ class KernelMessages:
         if message.kind == "kernel_info_request":
             self._reply(message, {"status": "ok", **self._kernel.kernel_info})
         elif message.kind == "comm_info_request":
-            known = {name: {"target_name": comm.target_name} for name, comm in list(manager.comms.items())}
+            target = message.content.get("target_name")
+            names = {one: comm.target_name for one, comm in list(manager.comms.items())}
+            known = {one: {"target_name": name} for one, name in names.items() if target in {None, name}}
             self._reply(message, {"status": "ok", "comms": known})
+        elif _asks_for_state(message):
+            with self._as_parent(message):
+                manager.comm_msg(None, None, message.parent)
         else:
             getattr(manager, message.kind)(None, None, message.parent)
         self._send_status("idle", message.parent)
@@ -214,6 +219,24 @@ class KernelMessages:
         self._requests.ids.append(message.id)
         if self._blocked is not None:
             self._blocked.on_request(message, self._requests.waiting(self._blocked.id, message.id))
+
+    @contextlib.contextmanager
+    def _as_parent(self, message: Message) -> Iterator[None]:
+        """What this thread sends meanwhile names the message as its parent, by which a page recognizes an answer."""
+        of_thread = getattr(self._kernel, "_shell_parent", None)
+        if of_thread is not None:  # ipykernel 7
+            token = of_thread.set(message.parent)
+            try:
+                yield
+            finally:
+                of_thread.reset(token)
+        else:
+            parents = self._kernel._parents  # noqa: SLF001 - `set_parent` would change the parent of the cell's output
+            before, parents["shell"] = parents["shell"], message.parent
+            try:
+                yield
+            finally:
+                parents["shell"] = before
 
     def _reply(self, message: Message, content: dict[str, Any]) -> None:
         kind = message.kind.replace("_request", "_reply")
@@ -239,6 +262,11 @@ class KernelMessages:
 KINDS = frozenset({
     "execute_request", "comm_open", "comm_msg", "comm_close", "kernel_info_request", "comm_info_request",
 })  # fmt: skip
+
+
+def _asks_for_state(message: Message) -> bool:
+    """Whether a page asks one widget for its state, as it does if the states of all come too late."""
+    return message.kind == "comm_msg" and message.content.get("data", {}).get("method") == "request_state"
 
 
 def _read(frames: list[Any], session: Any) -> Message | None:

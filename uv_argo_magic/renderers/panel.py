@@ -32,6 +32,9 @@ INTERVAL = 0.1
 SNAPSHOT_INTERVAL = 5.0
 """Seconds between two redraws of the static form below a widget."""
 
+AGAIN_INTERVAL = 1.0
+"""Seconds after which a page that was opened during the run is sent everything again."""
+
 
 @functools.cache
 def widgets_available() -> bool:
@@ -143,6 +146,7 @@ class WidgetPanel(HtmlPanel):
         self._widget_id = _new_display_id()
         self._snapshot_at = -1.0
         self._snapshot_phase = ""
+        self._sent_again_at = -1.0
 
     def _is_due(self, state: RunState, now: float) -> bool:
         if self._drawn_state is None and not (state.ended or state.outputs):
@@ -172,7 +176,11 @@ class WidgetPanel(HtmlPanel):
         is_first = self._live is None
         if self._live is None:
             self._live = PanelWidgets(self._stop, self._lock)
-        self._live.draw(state, now, stopping=self._stop_requested, is_reloaded=self._is_reloaded())
+        is_reloaded = self._is_reloaded()
+        self._live.draw(state, now, stopping=self._stop_requested, is_reloaded=is_reloaded)
+        if is_reloaded and now - self._sent_again_at >= AGAIN_INTERVAL:
+            self._sent_again_at = now
+            self._live.send_again()
         is_due = now - self._snapshot_at >= SNAPSHOT_INTERVAL or messages.phase_title(state) != self._snapshot_phase
         if is_due or not update:
             self._snapshot_at, self._snapshot_phase = now, messages.phase_title(state)

@@ -93,6 +93,15 @@ class PanelWidgets:
         self._log.value = f'<pre class="uv-log">{html.log_html(state, LINES) or _EMPTY_LOG}</pre>'
         self._button.disabled = stopping
 
+    def send_again(self) -> None:
+        """Send all that `draw` sets: a page drops what it receives before it has made its widgets."""
+        for widget in (
+            self._badge, self._facts, self._again, self._notes, self._phases, self._packages, self._tools, self._log,
+        ):  # fmt: skip
+            widget.send_state("value")
+        self._packages_title.layout.send_state("display")
+        self._button.send_state("disabled")
+
     def bundle(self) -> dict[str, Any]:
         """The display of the widget; without it, the static form above is enough."""
         view = {"version_major": 2, "version_minor": 0, "model_id": self._root.model_id}
