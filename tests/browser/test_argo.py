@@ -55,8 +55,8 @@ def notebook(place, open_notebook):
     """begin(cell) -> the notebook, with the cell running as its third."""
 
     def begin(cell):
-        told = {"backend": "argo", **place}
-        lines = "\n".join(f"%config ArgoMagics.{key} = {value!r}" for key, value in told.items() if value)
+        settings = {"backend": "argo", **place}
+        lines = "\n".join(f"%config ArgoMagics.{key} = {value!r}" for key, value in settings.items() if value)
         made = open_notebook(lines, cell)
         made.ended(1)
         made.run(2)

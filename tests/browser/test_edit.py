@@ -51,7 +51,7 @@ class Edited:
         self.notebook.ended(1)
         self.page.wait_for_selector(LIVE)
 
-    def said(self, word):
+    def wait_for_status(self, word):
         self.page.wait_for_selector(f"{LIVE} .uv-status .uv-badge:has-text('{word}')")
 
     def add(self, text):
@@ -80,26 +80,26 @@ def edited(open_notebook, lab, index):
 
 def test_add_remove_conflict_and_undo(edited):
     one = edited("# mine\nalpha  # why\n")
-    one.said("Resolved")
+    one.wait_for_status("Resolved")
     one.page.wait_for_selector(".uv-chip:has-text('2.0')")
     assert one.page.locator(f"{LIVE} datalist option[value=numpy]").count() == 1  # a name that is known without asking
     one.add("beta")
     one.page.wait_for_selector(".uv-chip:has-text('beta')")
     one.wrote("# mine\nalpha  # why\nbeta\n")
-    one.said("Resolved")
+    one.wait_for_status("Resolved")
     one.add("alpha==1.0 beta==2.0")
-    one.said("Problem")
+    one.wait_for_status("Problem")
     assert one.page.locator(".uv-chip.uv-bad").count() == 2
     assert "depends on beta<2" in one.page.locator(f"{LIVE} .uv-status").inner_text()
     one.wrote("# mine\nalpha==1.0  # why\nbeta==2.0\n")
     keep(one.notebook, "edit-conflict")
     one.press("Remove beta==2.0")
-    one.said("Resolved")
+    one.wait_for_status("Resolved")
     one.wrote("# mine\nalpha==1.0  # why\n")
     one.press("Undo")
-    one.said("Problem")
+    one.wait_for_status("Problem")
     one.press("Undo")
-    one.said("Resolved")
+    one.wait_for_status("Resolved")
     one.wrote("# mine\nalpha  # why\nbeta\n")
     one.notebook.run(2)
     one.notebook.ended(2)
@@ -108,7 +108,7 @@ def test_add_remove_conflict_and_undo(edited):
 
 def test_while_a_cell_runs(edited):
     one = edited("alpha\n")
-    one.said("Resolved")
+    one.wait_for_status("Resolved")
     one.page.evaluate(
         "()=>window.jupyterapp.shell.currentWidget.content.widgets[2].model.sharedModel"
         ".setSource('import time; time.sleep(600)')"
@@ -123,7 +123,7 @@ def test_while_a_cell_runs(edited):
     one.chips(1)
     one.press("Undo")
     one.wrote("alpha\nbeta\n")
-    one.said("Resolved")
+    one.wait_for_status("Resolved")
     assert "[*]" in one.notebook.cell(2).inner_text()
 
 
@@ -142,7 +142,7 @@ def test_a_cell_of_its_own_overwrites_none(edited):
 
 def test_lock_and_upgrade(edited, index):
     one = edited("gamma\n")
-    one.said("Resolved")
+    one.wait_for_status("Resolved")
     one.press("Lock")
     one.page.wait_for_selector("text=Locked: this notebook's cells get these versions")
     index.add("gamma", "1.1")
@@ -158,12 +158,12 @@ def test_lock_and_upgrade(edited, index):
 
 def test_as_text_and_the_line_to_copy(edited):
     one = edited("alpha\n")
-    one.said("Resolved")
+    one.wait_for_status("Resolved")
     one.press("Text")
     area = one.page.get_by_label("Requirements file")
     area.press("Control+End")
     one.page.keyboard.insert_text("beta = 2\n")  # at once: a pause after "be" would have that saved
-    one.said("Problem")
+    one.wait_for_status("Problem")
     assert "use ==" in one.page.locator(f"{LIVE} .uv-status").inner_text()
     assert one.file.read_text(encoding="utf-8") == "alpha\n"
     keep(one.notebook, "edit-text")
@@ -172,7 +172,7 @@ def test_as_text_and_the_line_to_copy(edited):
     for _ in range(4):
         area.press("Backspace")
     area.press_sequentially("<2  # old", delay=10)
-    one.said("Resolved")
+    one.wait_for_status("Resolved")
     assert area.input_value() == "alpha\nbeta<2  # old\n"
     one.wrote("alpha\nbeta<2  # old\n")
     one.press("Text")
@@ -184,17 +184,17 @@ def test_as_text_and_the_line_to_copy(edited):
 
 def test_what_another_program_writes_is_seen(edited):
     one = edited("alpha\n")
-    one.said("Resolved")
+    one.wait_for_status("Resolved")
     one.file.write_text("gamma\n", encoding="utf-8")
     one.page.wait_for_selector(".uv-chip:has-text('gamma')")
     one.page.wait_for_selector("text=was changed by another program")
-    one.said("Resolved")
+    one.wait_for_status("Resolved")
 
 
 def test_by_the_keyboard_alone(edited):
     one = edited()
     page = one.page
-    one.said("Resolved")
+    one.wait_for_status("Resolved")
     one.notebook.cell(1).click(position={"x": 30, "y": 5})
     page.keyboard.press("Escape")
     focus(page, ".uv-add input")
@@ -204,7 +204,7 @@ def test_by_the_keyboard_alone(edited):
     page.keyboard.type("beta")  # the focus stays where the next one is typed
     page.keyboard.press("Enter")
     page.wait_for_selector(".uv-chip:has-text('beta')")
-    one.said("Resolved")
+    one.wait_for_status("Resolved")
     focus(page, ".uv-chip:first-child .uv-x", back=True)
     assert page.evaluate("document.activeElement.title") == "Remove alpha"
     page.keyboard.press("Space")
@@ -218,7 +218,7 @@ def test_by_the_keyboard_alone(edited):
 
 def test_what_is_left_without_its_kernel_is_the_static_form(edited, lab, context):
     one = edited("alpha\nbeta\n")
-    one.said("Resolved")
+    one.wait_for_status("Resolved")
     assert one.page.locator(STATIC).count() == 1
     assert not one.page.locator(STATIC).is_visible()
     # A page loaded again finds the editor in its kernel.
@@ -252,7 +252,7 @@ def test_what_is_left_without_its_kernel_is_the_static_form(edited, lab, context
 def test_both_themes_and_narrow(edited, theme):
     one = edited("alpha==1.0\nbeta==2.0\ngamma\n")
     one.notebook.theme(theme)
-    one.said("Problem")
+    one.wait_for_status("Problem")
     name = theme.split()[1].lower()
     keep(one.notebook, f"edit-{name}")
     contrast = contrasts(one.page, LIVE, *PARTS)

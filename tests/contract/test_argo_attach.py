@@ -57,7 +57,7 @@ class Machine:
         ) as process:  # fmt: skip
             yield process
 
-    def hear(self, *words: str, status: int = 0) -> str:
+    def output_of(self, *words: str, status: int = 0) -> str:
         """What a new process would answer, without starting one."""
         for name, value in self.environ.items():
             self.monkeypatch.setenv(name, value)
@@ -134,39 +134,39 @@ def whole(text: str) -> bool:
 
 
 def test_a_run_goes_on_without_its_client_and_is_joined_from_its_beginning(server, here, killed, over):
-    assert "  Running  " in here.hear("runs")
-    assert whole(here.hear("logs"))
+    assert "  Running  " in here.output_of("runs")
+    assert whole(here.output_of("logs"))
     with here.process("attach") as joined:
         first = joined.stdout.readline()
         over.touch()
         out, err = first + joined.stdout.read(), joined.stderr.read()
         assert (joined.wait(60), err) == (0, "")
     assert whole(out)
-    assert "  Succeeded  " in here.hear("runs")
+    assert "  Succeeded  " in here.output_of("runs")
     # From now on its history is whole: nobody has to be asked.
     server.workflows.clear()
-    assert here.hear("logs") == out
+    assert here.output_of("logs") == out
 
 
 def test_another_machine_finds_it_by_either_name(server, there, left):
-    said = there.hear("attach", only(server).name, status=2)
-    assert f"no such run: {only(server).name}" in said
-    assert "Try `-b argo`" in said
+    output = there.output_of("attach", only(server).name, status=2)
+    assert f"no such run: {only(server).name}" in output
+    assert "Try `-b argo`" in output
     run = only(server).made["metadata"]["labels"]["uv-argo-magic/run"]
-    assert whole(there.hear("logs", run, "-b", "argo"))
+    assert whole(there.output_of("logs", run, "-b", "argo"))
     left.touch()
-    assert whole(there.hear("attach", only(server).name, "-b", "argo", "--set", "namespace=nb"))
-    assert whole(there.hear("attach", run, "-b", "argo"))
+    assert whole(there.output_of("attach", only(server).name, "-b", "argo", "--set", "namespace=nb"))
+    assert whole(there.output_of("attach", run, "-b", "argo"))
 
 
 def test_it_is_stopped_from_another_process(server, here, left):
     run = only(server).made["metadata"]["labels"]["uv-argo-magic/run"]
-    assert here.hear("stop") == f"Stop requested for {run} ({only(server).name})\n"
+    assert here.output_of("stop") == f"Stop requested for {run} ({only(server).name})\n"
     assert only(server).made["spec"]["shutdown"] == "Stop"
-    said = here.hear("attach", run, status=1)
-    assert whole(said)
-    assert "Stopped: The run was stopped by another client." in said
-    assert "is not running: Stopped" in here.hear("stop", run)
+    output = here.output_of("attach", run, status=1)
+    assert whole(output)
+    assert "Stopped: The run was stopped by another client." in output
+    assert "is not running: Stopped" in here.output_of("stop", run)
 
 
 def test_an_interrupt_leaves_what_was_attached(server, here, left):
@@ -187,26 +187,26 @@ def test_what_is_known_of_a_run_whose_pod_is_gone(server, here, left):
     node = {"type": "Pod", "hostNodeName": "n1", "phase": "Succeeded"}
     times = {"startedAt": "2026-01-01T10:00:00Z", "finishedAt": "2026-01-01T10:00:09Z"}
     workflow.made["status"] |= {"nodes": {"x": node}, **times}
-    said = here.hear("attach", status=1)
-    assert "The pod was deleted with its log (Argo reports Succeeded, it ran from 2026-01-01T10:00:00Z to " in said
-    assert "Run the cell again to see its output." in said
+    output = here.output_of("attach", status=1)
+    assert "The pod was deleted with its log (Argo reports Succeeded, it ran from 2026-01-01T10:00:00Z to " in output
+    assert "Run the cell again to see its output." in output
 
 
 def test_a_cluster_that_is_away_leaves_the_outcome_open(server, here, left, tmp_path):
     broken = json.loads(server.kubeconfig.read_text())
     broken["clusters"][0]["cluster"]["server"] = "http://127.0.0.1:1"
     server.kubeconfig.write_text(json.dumps(broken))
-    assert "  Unknown  " in here.hear("runs")
-    said = here.hear("logs")
-    assert whole(said)
-    assert "[later output is not available: " in said
+    assert "  Unknown  " in here.output_of("runs")
+    output = here.output_of("logs")
+    assert whole(output)
+    assert "[later output is not available: " in output
 
 
 def test_what_is_gone_altogether_was_lost(server, here, left):
     only(server).kill(9)
     server.workflows.clear()
-    assert "  Lost  " in here.hear("runs")
-    assert whole(here.hear("attach"))
+    assert "  Lost  " in here.output_of("runs")
+    assert whole(here.output_of("attach"))
 
 
 def test_a_run_is_left_in_a_terminal_and_found_again(server, here, over, tmp_path):
@@ -216,23 +216,23 @@ def test_a_run_is_left_in_a_terminal_and_found_again(server, here, over, tmp_pat
         run, notes = process.communicate(timeout=60)
     assert process.returncode == 0
     assert f"uv-argo attach {run.strip()}" in notes
-    assert "  Running  " in here.hear("runs")
+    assert "  Running  " in here.output_of("runs")
     wait_for_output(server)
     over.touch()
-    assert whole(here.hear("attach", run.strip()))
-    assert "  Succeeded  " in here.hear("runs")
+    assert whole(here.output_of("attach", run.strip()))
+    assert "  Succeeded  " in here.output_of("runs")
 
 
 def test_a_run_that_would_end_with_its_process_is_not_left(here, tmp_path):
     (tmp_path / "script.py").write_text("print(1)")
-    heard = here.hear("run", str(tmp_path / "script.py"), "-b", "local", "--detach", status=2)
-    assert "runs on the local backend end with this process" in heard
+    output = here.output_of("run", str(tmp_path / "script.py"), "-b", "local", "--detach", status=2)
+    assert "runs on the local backend end with this process" in output
 
 
 def test_the_runs_of_the_cluster_are_listed(server, here, there, left, over):
-    heard = there.hear("runs", "-b", "argo", "--set", "namespace=nb")
-    assert heard.startswith("Runs on test, namespace nb\n")
-    (row,) = (line for line in heard.splitlines() if only(server).name in line)
+    output = there.output_of("runs", "-b", "argo", "--set", "namespace=nb")
+    assert output.startswith("Runs on test, namespace nb\n")
+    (row,) = (line for line in output.splitlines() if only(server).name in line)
     assert row.split()[1] == "Running"
     # Another user's, another program's, and one of a newer version.
     for name, notes in (("theirs", {}), ("newer", {"uv-argo-magic/schema": "99"})):
@@ -240,9 +240,9 @@ def test_the_runs_of_the_cluster_are_listed(server, here, there, left, over):
         server.workflows[name] = SimpleNamespace(
             made={"metadata": metadata}, kill=lambda number: None, thread=only_thread()
         )
-    heard = there.hear("runs", "-b", "argo", "--set", "namespace=nb")
-    assert len(heard.splitlines()) == 3
-    assert "No runs in the history." in there.hear("runs", "-b", "local")
+    output = there.output_of("runs", "-b", "argo", "--set", "namespace=nb")
+    assert len(output.splitlines()) == 3
+    assert "No runs in the history." in there.output_of("runs", "-b", "local")
 
 
 def only_thread() -> SimpleNamespace:
@@ -253,9 +253,9 @@ def test_a_run_that_was_refused_is_listed_with_its_cause(server, here, tmp_path)
     script = tmp_path / "script.py"
     script.write_text("print(1)")
     server.fail("POST /apis", 403, "exceeded quota: workflows", times=1)
-    assert "exceeded quota" in here.hear("run", str(script), "-b", "argo", status=1)
-    assert "  NotStarted  " in here.hear("runs")
-    assert "is not running: NotStarted" in here.hear("stop", "2")
+    assert "exceeded quota" in here.output_of("run", str(script), "-b", "argo", status=1)
+    assert "  NotStarted  " in here.output_of("runs")
+    assert "is not running: NotStarted" in here.output_of("stop", "2")
     entry = History(Path(here.environ["UV_ARGO_HOME"]) / "data" / "runs").last()
     assert "exceeded quota" in messages.sentence(entry.state())
     assert not server.workflows
@@ -271,18 +271,18 @@ def test_a_run_that_was_interrupted_while_it_was_submitted_is_stopped(server, he
         raise KeyboardInterrupt
 
     monkeypatch.setattr(ArgoClient, "create", interrupted)
-    assert "interrupted" in here.hear("run", str(script), "-b", "argo", status=130)
+    assert "interrupted" in here.output_of("run", str(script), "-b", "argo", status=130)
     assert only(server).made["spec"]["shutdown"] == "Terminate"
-    assert "  Stopped  " in here.hear("runs")
+    assert "  Stopped  " in here.output_of("runs")
 
 
 def test_a_run_whose_client_died_while_it_was_submitted_is_found_by_its_id(server, here, left, over):
     (note,) = Path(here.environ["UV_ARGO_HOME"]).glob("data/runs/*/notes/name")
     note.unlink()
-    assert "  Running  " in here.hear("runs")
+    assert "  Running  " in here.output_of("runs")
     over.touch()
-    assert whole(here.hear("attach"))
-    assert "  Succeeded  " in here.hear("runs")
+    assert whole(here.output_of("attach"))
+    assert "  Succeeded  " in here.output_of("runs")
 
 
 @pytest.mark.parametrize(

@@ -542,6 +542,6 @@ def test_a_workflow_that_fails_although_its_cell_succeeded_is_reported_once(serv
     assert "cannot report to Argo" not in capfd.readouterr().err
     begin("print(2)").wait(60)
     begin("print(3)").wait(60)
-    told = capfd.readouterr().err
-    assert told.startswith("uv-argo: Argo reports Error for a cell that succeeded: ")
-    assert told.count("cannot report to Argo") == 1
+    stderr = capfd.readouterr().err
+    assert stderr.startswith("uv-argo: Argo reports Error for a cell that succeeded: ")
+    assert stderr.count("cannot report to Argo") == 1

@@ -162,7 +162,7 @@ def test_which_door_is_meant(settings, environ, address):
 
 
 @pytest.mark.parametrize(
-    ("said", "environ", "host"),
+    ("setting", "environ", "host"),
     [
         ("a:2746", {}, "https://a:2746"),
         ("a:2746", {"ARGO_SECURE": "false"}, "http://a:2746"),
@@ -171,23 +171,23 @@ def test_which_door_is_meant(settings, environ, address):
         ("a:2746", {"ARGO_BASE_HREF": "argo/"}, "https://a:2746/argo"),
     ],
 )
-def test_where_a_server_is(said, environ, host):
-    door = server.connect(Settings(server=said), {"ARGO_TOKEN": "Bearer x", **environ})
+def test_where_a_server_is(setting, environ, host):
+    door = server.connect(Settings(server=setting), {"ARGO_TOKEN": "Bearer x", **environ})
     assert door.transport.session.host == host
     assert door.namespace == "default"
     assert door.transport.session.headers() == {"Authorization": "Bearer x"}
 
 
 @pytest.mark.parametrize(
-    ("said", "environ", "words"),
+    ("setting", "environ", "words"),
     [
         ("ftp://a", {"ARGO_TOKEN": "x"}, "invalid address"),
         ("a b", {"ARGO_TOKEN": "x"}, "invalid addr"),
     ],
 )
-def test_a_server_that_cannot_be_meant(said, environ, words):
+def test_a_server_that_cannot_be_meant(setting, environ, words):
     with pytest.raises(BackendUnavailable, match=words) as caught:
-        server.connect(Settings(server=said), environ)
+        server.connect(Settings(server=setting), environ)
     assert caught.value.hint
 
 
@@ -204,7 +204,7 @@ def test_a_server_that_cannot_be_meant(said, environ, words):
     ],
 )
 def test_what_argos_nodes_alone_tell(recording, words):
-    said = []
+    sentences = []
     for line in (RECORDINGS / f"{recording}.jsonl").read_text().splitlines():
         record = json.loads(line)
         if record["kind"] != "workflow":
@@ -213,8 +213,8 @@ def test_what_argos_nodes_alone_tell(recording, words):
         for key, node in (workflow.get("status", {}).get("nodes") or {}).items():
             pod = server._pod(workflow["metadata"]["name"], {"id": key, **node})
             ended = pods.terminated(pod)
-            said.append(diagnose.ended(pod, workflow) if ended else diagnose.waiting(pod, workflow))
-    assert any(words in one for one in said), said
+            sentences.append(diagnose.ended(pod, workflow) if ended else diagnose.waiting(pod, workflow))
+    assert any(words in one for one in sentences), sentences
 
 
 def test_the_pod_of_a_node():

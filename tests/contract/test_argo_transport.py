@@ -46,9 +46,9 @@ def begin(server, cell, backend=None) -> Run:
 
 def change(server, **user):
     """Another user in the kubeconfig."""
-    said = json.loads(server.kubeconfig.read_text())
-    said["users"][0]["user"] = user
-    server.kubeconfig.write_text(json.dumps(said))
+    kubeconfig = json.loads(server.kubeconfig.read_text())
+    kubeconfig["users"][0]["user"] = user
+    server.kubeconfig.write_text(json.dumps(kubeconfig))
 
 
 @pytest.fixture(scope="module")
@@ -139,9 +139,9 @@ def test_a_private_authority_is_trusted_by_name_alone(tmp_path, authority):
         one = begin(server, "print(1)")
         assert (one.wait(60).outcome, one.logs()) == ("Succeeded", "1\n")
         one._is_read.wait(60)
-        said = json.loads(server.kubeconfig.read_text())
-        del said["clusters"][0]["cluster"]["certificate-authority"]
-        server.kubeconfig.write_text(json.dumps(said))
+        kubeconfig = json.loads(server.kubeconfig.read_text())
+        del kubeconfig["clusters"][0]["cluster"]["certificate-authority"]
+        server.kubeconfig.write_text(json.dumps(kubeconfig))
         with pytest.raises(BackendUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
             client.connect(Settings(kubeconfig=str(server.kubeconfig))).workflow("x")
 
@@ -155,15 +155,15 @@ def test_a_path_before_every_other(tmp_path):
 
 @pytest.mark.parametrize("how", ["kubeconfig", "environment"])
 def test_a_proxy_stands_in_between(server, monkeypatch, how):
-    said = json.loads(server.kubeconfig.read_text())
-    cluster = said["clusters"][0]["cluster"]
+    kubeconfig = json.loads(server.kubeconfig.read_text())
+    cluster = kubeconfig["clusters"][0]["cluster"]
     proxy, cluster["server"] = cluster["server"], "http://cluster.example:6443"
     if how == "kubeconfig":
         cluster["proxy-url"] = proxy
     else:
         monkeypatch.setenv("http_proxy", proxy)
         monkeypatch.delenv("no_proxy", raising=False)
-    server.kubeconfig.write_text(json.dumps(said))
+    server.kubeconfig.write_text(json.dumps(kubeconfig))
     assert client.connect(Settings(kubeconfig=str(server.kubeconfig))).workflows("a=b") == []
     assert server.calls
 

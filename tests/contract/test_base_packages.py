@@ -28,14 +28,16 @@ def test_the_probe_runs_on_this_python():
 
 def test_an_image_of_ones_own_is_asked_for_its_python(tmp_path, home):
     with ArgoServer(tmp_path) as server:
-        backend, told = ArgoBackend(), []
+        backend, notes = ArgoBackend(), []
         settings = Settings(kubeconfig=str(server.kubeconfig), image="registry.example.com/mine:1", run_as_user=0)
         spec = RunSpec(cell="print(6 * 7)", settings=settings, backend="argo")
         # A dry run needs the Python of the image, and runs nothing else.
-        prepared = prepare(spec, backend, dry_run=True, notify=told.append)
+        prepared = prepare(spec, backend, dry_run=True, notify=notes.append)
         assert len(server.workflows) == 1
         assert (prepared.spec.python, prepared.interpreter.image) == (HERE, "registry.example.com/mine:1")
-        assert told == ["Inspecting registry.example.com/mine:1 (Python and installed packages); the result is cached."]
+        assert notes == [
+            "Inspecting registry.example.com/mine:1 (Python and installed packages); the result is cached."
+        ]
         run = start(prepared, backend=backend)
         run.wait(60)
         assert run.logs() == "42\n"

@@ -1,4 +1,4 @@
-"""`doctor`: each thing that can be wrong is found in its order, said with what to do, and what needs it is skipped."""
+"""`doctor`: each problem is found in order and has a hint, and checks that depend on it are skipped."""
 
 from __future__ import annotations
 
@@ -202,9 +202,9 @@ def test_through_an_argo_server(server, words, capsys, monkeypatch):
             'in the namespace "nb"'
         )
         assert cli.main(words) == 1
-        heard = " ".join(capsys.readouterr().out.split())
-        assert "FAILED watch workflows you cannot watch workflows in the namespace nb" in heard
-        assert "verbs: [create, get, list, patch, watch]}" in heard
+        output = " ".join(capsys.readouterr().out.split())
+        assert "FAILED watch workflows you cannot watch workflows in the namespace nb" in output
+        assert "verbs: [create, get, list, patch, watch]}" in output
         monkeypatch.setenv("ARGO_TOKEN", "another")
         assert cli.main(words) == 1
         assert "FAILED   API" in capsys.readouterr().out

@@ -107,26 +107,26 @@ def test_a_full_volume_fails_one_install_and_no_other(machine):
 
 @pytest.mark.parametrize("size", ["40k", "500k"])
 def test_a_volume_that_is_full_from_the_start_is_named(machine, size):
-    (told,) = machine.run(
+    (output,) = machine.run(
         f'mount -t tmpfs -o size={size} tmpfs "$STORE"; dd if=/dev/zero of="$STORE/rest" 2>/dev/null || true', "small"
     )
-    assert "No space left on device" in told or "The disk is full" in told
-    assert "bug" not in told
+    assert "No space left on device" in output or "The disk is full" in output
+    assert "bug" not in output
 
 
 def test_a_read_only_volume_is_refused(machine):
-    (told,) = machine.run('mount -t tmpfs tmpfs "$STORE"; mount -o remount,ro "$STORE"', "small")
-    assert told.startswith("BackendUnavailable: cannot write to the store of environments, ")
+    (output,) = machine.run('mount -t tmpfs tmpfs "$STORE"; mount -o remount,ro "$STORE"', "small")
+    assert output.startswith("BackendUnavailable: cannot write to the store of environments, ")
 
 
 def test_two_mount_namespaces_share_a_volume(machine):
     (machine.folder / "volume").mkdir()
     mount = f'mount --bind {machine.folder}/volume "$STORE"'
     both = [machine.start(mount, "small", home=home) for home in ("one", "two")]
-    told = [process.communicate(timeout=120)[0].split() for process in both]
+    outputs = [process.communicate(timeout=120)[0].split() for process in both]
     # One of them installed it, and each has it at its own path.
-    assert sorted(words[0] for words in told) == ["cached", "installed"]
-    assert sorted(f"/{home}/" in words[1] for home, words in zip(("one", "two"), told, strict=True)) == [True, True]
+    assert sorted(words[0] for words in outputs) == ["cached", "installed"]
+    assert sorted(f"/{home}/" in words[1] for home, words in zip(("one", "two"), outputs, strict=True)) == [True, True]
     assert [path.name for path in machine.folder.glob("volume/trees/*/site/small.py")] == ["small.py"]
     # What no namespace mounts is not there.
     assert list(machine.folder.glob("one/cache/store/*")) == []

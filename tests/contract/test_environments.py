@@ -215,7 +215,7 @@ def test_an_environment_of_the_image_is_used(cell, tmp_path, index):
     assert state.installed.cached
 
 
-def hear(capsys, *words, status=0):
+def output_of(capsys, *words, status=0):
     capsys.readouterr()
     assert cli.main(["env", *words]) == status
     return "".join(capsys.readouterr())
@@ -223,26 +223,26 @@ def hear(capsys, *words, status=0):
 
 def test_environments_are_installed_ahead_listed_and_removed(cell, capsys, index, monkeypatch):
     monkeypatch.setenv("UV_ARGO_INDEX_URL", index.url)
-    assert hear(capsys) == "No environments in the store of this machine.\n"
-    assert "Installed 1 package in " in hear(capsys, "warm", "--deps", "alpha")
-    assert "already has the environment" in hear(capsys, "warm", "--deps", "alpha")
+    assert output_of(capsys) == "No environments in the store of this machine.\n"
+    assert "Installed 1 package in " in output_of(capsys, "warm", "--deps", "alpha")
+    assert "already has the environment" in output_of(capsys, "warm", "--deps", "alpha")
     assert cell("import alpha").state.installed.cached
     cell("import beta", deps="beta", env="persistent")
-    listed = hear(capsys)
+    listed = output_of(capsys)
     (key,) = [line.split()[0] for line in listed.splitlines() if " alpha " in line]
     assert "2 environments, " in listed
     (site,) = Path(paths.cache_dir()).glob(f"store/trees/{key}*/site")
     # The packages were imported once, so that their byte code is there.
     assert list(site.glob("__pycache__/alpha.*.pyc"))
-    details = hear(capsys, "show", key)
+    details = output_of(capsys, "show", key)
     assert "alpha    1.0" in details
     assert str(site) in details
-    assert "Nothing to remove" in hear(capsys, "prune", "--older-than", "1d")
-    assert "Would remove 1 environment, " in hear(capsys, "prune", "--keep", "0", "--dry-run")
-    assert "Removed 1 environment, " in hear(capsys, "prune", key)
+    assert "Nothing to remove" in output_of(capsys, "prune", "--older-than", "1d")
+    assert "Would remove 1 environment, " in output_of(capsys, "prune", "--keep", "0", "--dry-run")
+    assert "Removed 1 environment, " in output_of(capsys, "prune", key)
     assert not site.exists()
     # Only the persistent one is left.
-    assert "1 environment, " in hear(capsys, "list")
+    assert "1 environment, " in output_of(capsys, "list")
 
 
 def test_an_environment_in_use_is_not_removed(cell, capsys, tmp_path):
@@ -250,11 +250,11 @@ def test_an_environment_in_use_is_not_removed(cell, capsys, tmp_path):
     first = cell("import alpha\n" + WAIT.format(file=str(done)), start=submit)
     while first.state.installed is None or first.state.phase != "running":
         first.wait(0.01)
-    assert "  now" in hear(capsys)
-    assert "Nothing to remove" in hear(capsys, "prune", "--keep", "0")
+    assert "  now" in output_of(capsys)
+    assert "Nothing to remove" in output_of(capsys, "prune", "--keep", "0")
     done.touch()
     first.result(30)
-    assert "Removed 1 environment" in hear(capsys, "prune", "--keep", "0")
+    assert "Removed 1 environment" in output_of(capsys, "prune", "--keep", "0")
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_an_environment_in_use_is_not_removed(cell, capsys, tmp_path):
     ],
 )
 def test_a_request_that_is_wrong_is_refused(cell, capsys, words, message):
-    assert message in hear(capsys, *words, status=2)
+    assert message in output_of(capsys, *words, status=2)
 
 
 def test_an_image_is_baked_for_the_lock_of_a_cluster(cell, capsys, index, monkeypatch, tmp_path):

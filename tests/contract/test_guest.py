@@ -384,9 +384,9 @@ def test_the_streams_are_named_as_in_a_notebook(tmp_path: Path) -> None:
 )
 def test_questions_have_nobody_to_answer_them(tmp_path: Path, cell: str, what: str) -> None:
     state = run(tmp_path, cell)
-    told = json.loads(state.error)
-    assert told["ename"] == "StdinNotImplementedError"
-    assert told["evalue"].startswith(what + " is not available, because the cell runs without a terminal; ")
+    error = json.loads(state.error)
+    assert error["ename"] == "StdinNotImplementedError"
+    assert error["evalue"].startswith(what + " is not available, because the cell runs without a terminal; ")
     assert text_of(state) == ""
 
 
@@ -400,11 +400,11 @@ def test_a_debugger_of_ones_own_choice_stays(tmp_path: Path) -> None:
 def test_a_value_that_cannot_be_shown_says_so_in_the_cells_own_frames(tmp_path: Path) -> None:
     cell = "class A:\n    def __repr__(self): raise ValueError('no') from KeyError('k')\n[A()]"
     state = run(tmp_path, cell)
-    told = text_of(state, "stderr")
+    stderr = text_of(state, "stderr")
     assert state.outcome == "Succeeded"
-    assert told.count("  File ") == 1
-    assert "KeyError: 'k'" in told
-    assert told.endswith("ValueError: no\n")
+    assert stderr.count("  File ") == 1
+    assert "KeyError: 'k'" in stderr
+    assert stderr.endswith("ValueError: no\n")
 
 
 def test_a_text_for_sys_exit_is_told_once(tmp_path: Path) -> None:

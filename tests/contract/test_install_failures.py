@@ -287,13 +287,13 @@ PAGES = {
 }
 
 
-@pytest.mark.parametrize(("trouble", "cause", "said", "retryable"), [(k, *v) for k, v in PAGES.items()])
-def test_the_page_of_a_package_goes_wrong(index, uv, trouble, cause, said, retryable):
+@pytest.mark.parametrize(("trouble", "cause", "message", "retryable"), [(k, *v) for k, v in PAGES.items()])
+def test_the_page_of_a_package_goes_wrong(index, uv, trouble, cause, message, retryable):
     line = pinned(index.add("alpha", "1.0"))
     index.misbehave("alpha", trouble)
     for failure in (uv.compile(index, "alpha"), uv.install(index, line)):
         assert (failure.cause, failure.retryable) == (cause, retryable)
-        assert said in failure.sentence
+        assert message in failure.sentence
         assert failure.unreachable == (cause in {"network", "proxy", "portal"})
     index.misbehave("alpha", "")
     assert uv.run("pip", "install", "--target", "t", "--default-index", index.url, "alpha").returncode == 0
@@ -308,15 +308,15 @@ FILES = PAGES | {
 }
 
 
-@pytest.mark.parametrize(("trouble", "cause", "said", "retryable"), [(k, *v) for k, v in FILES.items()])
-def test_the_file_of_a_package_goes_wrong(index, uv, trouble, cause, said, retryable):
+@pytest.mark.parametrize(("trouble", "cause", "message", "retryable"), [(k, *v) for k, v in FILES.items()])
+def test_the_file_of_a_package_goes_wrong(index, uv, trouble, cause, message, retryable):
     line = pinned(index.add("alpha", "1.0"))
     if trouble == "corrupt":
         line = f"alpha==1.0 --hash=sha256:{hashlib.sha256(index_server._CORRUPT).hexdigest()}"
     index.misbehave("alpha", trouble, where="file")
     failure = uv.install(index, line)
     assert (failure.cause, failure.retryable) == (cause, retryable)
-    assert said in failure.sentence
+    assert message in failure.sentence
 
 
 def test_credentials_are_asked_for_and_never_shown(uv):
@@ -489,8 +489,8 @@ def test_out_of_memory(index, uv, megabytes):
     assert "memory" in failure.hint
 
 
-@pytest.mark.parametrize(("sent", "said"), [(signal.SIGKILL, "was killed"), (signal.SIGTERM, "signal 15")])
-def test_killed(index, uv, sent, said):
+@pytest.mark.parametrize(("sent", "message"), [(signal.SIGKILL, "was killed"), (signal.SIGTERM, "signal 15")])
+def test_killed(index, uv, sent, message):
     index.add("alpha", "1.0")
     index.misbehave("alpha", "slow")
     process = subprocess.Popen(
@@ -507,7 +507,7 @@ def test_killed(index, uv, sent, said):
         _, stderr = process.communicate(timeout=30)
     failure = classify(process.returncode, stderr)
     assert failure.cause == "killed"
-    assert said in failure.sentence
+    assert message in failure.sentence
     assert classify(128 + sent, stderr) == failure, "a shell reports the same in its own way"
 
 

@@ -99,10 +99,10 @@ def test_an_activated_venv_is_not_taken(tmp_path, monkeypatch):
     assert not interpreters._probe_base(path).path.startswith(str(tmp_path))
 
 
-# Stand-ins: programs that say what another Python would say.
+# Stand-ins: programs that print the report of another Python.
 
 
-def stand_in(folder: Path, **said) -> str:
+def stand_in(folder: Path, **changed) -> str:
     program = folder / "python"
     known = {
         "path": str(program),
@@ -113,7 +113,7 @@ def stand_in(folder: Path, **said) -> str:
         "version": [3, 13, 1, "final", 0],
         "tags": ["cp313-cp313t-linux_x86_64", "py3-none-any"],
     }
-    program.write_text(f"#!/bin/sh\necho started >> '{folder}/runs'\ncat <<'END'\n{json.dumps(known | said)}\nEND\n")
+    program.write_text(f"#!/bin/sh\necho started >> '{folder}/runs'\ncat <<'END'\n{json.dumps(known | changed)}\nEND\n")
     program.chmod(0o755)
     return str(program)
 
@@ -137,12 +137,12 @@ def test_a_python_that_is_not_yet_released(tmp_path, level, serial, version):
 
 
 @pytest.mark.parametrize(
-    "said",
+    "changed",
     [{"implementation": "pypy", "tags": []}, {"version": [3, 7, 9, "final", 0], "tags": []}],
 )
-def test_a_python_that_cannot_run_a_cell(tmp_path, said):
+def test_a_python_that_cannot_run_a_cell(tmp_path, changed):
     with pytest.raises(SpecError, match=r"Cells need CPython 3\.8 or newer"):
-        interpreters._probe_base(stand_in(tmp_path, **said))
+        interpreters._probe_base(stand_in(tmp_path, **changed))
 
 
 def test_a_python_too_old_to_tell_its_tags(tmp_path):

@@ -228,7 +228,7 @@ def test_a_session_keeps_what_its_cell_changed_and_others_get_a_new_environment(
         end_all()
 
 
-def hear(capsys, *words, status=0):
+def output_of(capsys, *words, status=0):
     capsys.readouterr()
     assert cli.main(["env", *words]) == status
     return "".join(capsys.readouterr())
@@ -236,18 +236,18 @@ def hear(capsys, *words, status=0):
 
 def test_environments_are_verified_by_their_hashes(cell, capsys):
     cell(SHOW)
-    assert "1 environment verified in the store of this machine" in hear(capsys, "verify")
+    assert "1 environment verified in the store of this machine" in output_of(capsys, "verify")
     key = site().parent.name[:12]
     path = site() / "beta" / "deep.py"
     path.chmod(0o644)
     path.write_text("bad")
     (site() / "new.py").touch()
-    told = hear(capsys, "verify", key, status=1)
-    assert "beta/deep.py  changed" in told
-    assert "new.py        added" in told
-    assert "1 of 1 environment in the store of this machine differs from what was installed." in told
+    output = output_of(capsys, "verify", key, status=1)
+    assert "beta/deep.py  changed" in output
+    assert "new.py        added" in output
+    assert "1 of 1 environment in the store of this machine differs from what was installed." in output
     assert not cell(SHOW).state.installed.cached
-    assert "1 environment verified" in hear(capsys, "verify")
+    assert "1 environment verified" in output_of(capsys, "verify")
 
 
 def test_the_manifest_is_for_sha256sum(cell):

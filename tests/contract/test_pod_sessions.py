@@ -237,8 +237,8 @@ def test_a_cell_that_runs_at_max_age_is_followed_by_a_message_before_the_end(not
     (tmp_path / "go").touch()
     assert run.wait(60).outcome == "Succeeded"
     until(lambda: len(events) == 2)
-    told = [(event["event"], event["setting"], event["run"]) for event in events]
-    assert told == [("ending", "max_age", run.id), ("ended", "max_age", run.id)]
+    warnings = [(event["event"], event["setting"], event["run"]) for event in events]
+    assert warnings == [("ending", "max_age", run.id), ("ended", "max_age", run.id)]
     with pytest.raises(SessionLost, match="it reached its max_age of 1 s"):
         run_until_lost(notebook)
 

@@ -70,12 +70,12 @@ def osv_server():
 
         def do_GET(self):
             requests.append(self.path)
-            self.say(RECORDS[self.path.removeprefix("/v1/vulns/")])
+            self.respond(RECORDS[self.path.removeprefix("/v1/vulns/")])
 
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             requests.append(body)
-            self.say({"results": [self.result(query) for query in body["queries"]]})
+            self.respond({"results": [self.result(query) for query in body["queries"]]})
 
         def result(self, query):
             packages = {query["package"]["name"]: query["version"]}
@@ -85,7 +85,7 @@ def osv_server():
             more = {"next_page_token": str(page + 1)} if page + 1 < len(ids) else {}
             return {"vulns": [{"id": ids[page]}], **more} if ids else {}
 
-        def say(self, answer):
+        def respond(self, answer):
             self.send_response(200)
             self.end_headers()
             self.wfile.write(json.dumps(answer).encode())

@@ -40,15 +40,15 @@ def ask(tmp_path_factory):
 
 
 def agrees(ask, found):
-    code, said = ask(found.text)
-    assert code in PARSED, said
-    assert not any(words in said for words in SAID_OF_SYNTAX), said
+    code, stderr = ask(found.text)
+    assert code in PARSED, stderr
+    assert not any(words in stderr for words in SAID_OF_SYNTAX), stderr
 
 
 def test_uv_says_so_when_it_cannot_parse(ask):
-    code, said = ask("numpy 2.0\n")
+    code, stderr = ask("numpy 2.0\n")
     assert code == 2
-    assert "parse" in said
+    assert "parse" in stderr
 
 
 @pytest.mark.parametrize("text", [text for text, _ in ACCEPTED.values()], ids=ACCEPTED)

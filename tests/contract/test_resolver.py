@@ -337,7 +337,7 @@ def test_an_index_that_cannot_be_reached_from_here(index, ask, trouble, reason):
 
 
 @pytest.mark.parametrize(
-    ("trouble", "resolved_there", "said"),
+    ("trouble", "resolved_there", "message"),
     [
         ("401", False, "requires authentication for alpha (401)."),
         ("403", False, "denied access to alpha (403)."),
@@ -347,16 +347,16 @@ def test_an_index_that_cannot_be_reached_from_here(index, ask, trouble, reason):
         ("slow", True, "timed out (for alpha)."),
     ],
 )
-def test_what_an_index_may_answer_before_anything_runs(index, ask, trouble, resolved_there, said):
+def test_what_an_index_may_answer_before_anything_runs(index, ask, trouble, resolved_there, message):
     index.add("alpha", "1.0")
     index.misbehave("alpha", trouble)
     settings = {"env": {"UV_HTTP_TIMEOUT": "1"}}
     if resolved_there:
-        assert ask("alpha", **settings).reason.endswith(said)
+        assert ask("alpha", **settings).reason.endswith(message)
     else:
         with pytest.raises(ResolutionError) as caught:
             ask("alpha", **settings)
-        assert caught.value.message.endswith(said)
+        assert caught.value.message.endswith(message)
         assert caught.value.hint
 
 
@@ -572,16 +572,16 @@ def test_what_needs_each_package_and_where_it_comes_from(index, ask, locks, abou
         made = ask("alpha gamma", locks=locks, **settings)
         assert names(made) == ["alpha 1.0", "beta 1.0", "gamma 2.0"], "the first index that knows a package"
         count = len(index.requests) + len(corp.requests)
-        told = Resolver(settings=Settings(**settings), store=locks, **about).explain(made, parse("alpha gamma"))
+        explained = Resolver(settings=Settings(**settings), store=locks, **about).explain(made, parse("alpha gamma"))
         assert len(index.requests) + len(corp.requests) == count, "without the network"
-        assert [(one.name, one.requested, one.via, one.index) for one in told.packages] == [
+        assert [(one.name, one.requested, one.via, one.index) for one in explained.packages] == [
             ("alpha", True, (), "corp"),
             ("beta", False, ("alpha",), ""),
             ("gamma", True, ("alpha", "beta"), ""),
         ]
-        assert told.key == made.key
-        assert ask("alpha gamma", locks=locks, **settings) == told
-        assert Resolver(settings=Settings(**settings), **about).explain(told, parse("alpha gamma")) is told
+        assert explained.key == made.key
+        assert ask("alpha gamma", locks=locks, **settings) == explained
+        assert Resolver(settings=Settings(**settings), **about).explain(explained, parse("alpha gamma")) is explained
         for secret in ("secret", corp.host):
             assert all(secret not in path.read_text() for path in locks._root.rglob("*.json"))
 
@@ -613,8 +613,8 @@ def test_a_lock_as_files_that_uv_installs(index, ask, about, tmp_path):
     wanted = Requirements(items=(*parse("alpha").items, Requirement(name="gamma", url=index.file_url(gamma))))
     made = ask(wanted, only_binary=False)
     index.add("beta", "2.0")
-    said = Resolver(settings=Settings(only_binary=False), **about).as_pylock(made)
-    texts = {"pylock.toml": lock_export.pylock(made, said), "r.txt": lock_export.requirements(made)}
+    uv_pylock = Resolver(settings=Settings(only_binary=False), **about).as_pylock(made)
+    texts = {"pylock.toml": lock_export.pylock(made, uv_pylock), "r.txt": lock_export.requirements(made)}
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
         command = [find_uv_bin(), "pip", "install", "--target", name + "-tree", "--no-deps", "--require-hashes", "-r"]

@@ -162,14 +162,14 @@ def _overwritten(line: str) -> str:
 
 def _bundle(output: Any) -> tuple[str, ...]:
     """Each mime type with its text; a picture by its size, metadata only where there is some."""
-    told = []
+    lines = []
     for mime, value in sorted(output.data.items()):
         picture = mime == "image/png"
         text = _size(value) if picture else _same(_text(value))
-        told.append(f"{mime}: {text}")
+        lines.append(f"{mime}: {text}")
     if output.metadata:
-        told.append(f"metadata: {_text(output.metadata)}")
-    return tuple(told)
+        lines.append(f"metadata: {_text(output.metadata)}")
+    return tuple(lines)
 
 
 def _size(png: str) -> str:

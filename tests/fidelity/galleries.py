@@ -102,11 +102,11 @@ def rows(pairs: dict[str, tuple[compare.Seen, compare.Seen]]) -> str:
     for name, (plain, argo) in pairs.items():
         sizes = [part.removeprefix("image/png: ") for shown in plain.displays for part in shown if "image/png" in part]
         result = ", ".join(part.partition(":")[0] for part in plain.result)
-        said = f"{plain.stdout.count(chr(10))} lines" if plain.stdout else ""
+        printed = f"{plain.stdout.count(chr(10))} lines" if plain.stdout else ""
         other = ", ".join(compare.differences(plain, argo))
         error = plain.error[0] if plain.error else ""
         same = f"differs: {other}" if other else "the same"
-        lines.append(f"| {name} | {said} | {', '.join(sizes)} | {result} | {error} | {same} |")
+        lines.append(f"| {name} | {printed} | {', '.join(sizes)} | {result} | {error} | {same} |")
     return "\n".join(lines)
 
 

@@ -78,8 +78,8 @@ def test_a_difference_is_found():
 
 
 @pytest.mark.parametrize(
-    ("said", "shown"),
+    ("written", "shown"),
     [("0%\r50%\r100%\n", "100%\n"), ("long line\rshort", "shortline"), ("abc\rx\n", "xbc\n"), ("same\n", "same\n")],
 )
-def test_streams_are_compared_as_a_terminal_shows_them(said, shown):
-    assert compare._drawn(said) == shown
+def test_streams_are_compared_as_a_terminal_shows_them(written, shown):
+    assert compare._drawn(written) == shown

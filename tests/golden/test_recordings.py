@@ -1,4 +1,4 @@
-"""Each recorded scenario of a real Argo, followed as it went: what is said on the way, and the panel's end, are golden.
+"""Each recorded scenario of a real Argo, followed as it went: the phases on the way and the final panel are golden.
 
 `UV_ARGO_TEST_GOLDEN=write` writes them anew.
 """
@@ -37,7 +37,7 @@ class Replay:
         self.seconds = 0.0
         self.effects: list[object] = []
         self.state = step(RunState(run=name), ev.Submitted(name=name, location="c, namespace nb", t=0.0))
-        self.told: list[str] = []
+        self.lines: list[str] = []
         self.warned: list[dict] = []
 
     def take(self, message: Message) -> None:
@@ -49,8 +49,8 @@ class Replay:
             for event in ev.decode(item, "nonce") if isinstance(item, str) else [item]:
                 self.state = step(self.state, event)
         sentence = messages.sentence(self.state)
-        if sentence not in self.told[-1:]:
-            self.told.append(sentence)
+        if sentence not in self.lines[-1:]:
+            self.lines.append(sentence)
 
     def play(self) -> None:
         for text in (GOLDEN / "recordings" / f"{self.name}.jsonl").read_text().splitlines():
@@ -74,10 +74,10 @@ class Replay:
             case "log" if "line" in record:
                 self.take(LogText(self.log.feed(record["line"].encode() + b"\n")))
             case "note" if record.get("status", 0) >= 300:
-                self.told.append(f"refused ({record['status']}): {record['message']}")
+                self.lines.append(f"refused ({record['status']}): {record['message']}")
             case "call":
                 problem = denied(record["message"], ROLE)
-                self.told.append(f"{record['method']}: {problem}. {problem.hint}")
+                self.lines.append(f"{record['method']}: {problem}. {problem.hint}")
 
     def end(self) -> tuple[str, ...]:
         """The panel, the sentence and the hint of a run that ended."""
@@ -91,7 +91,7 @@ class Replay:
 def test_a_recording_is_told_as_it_was(name):
     replay = Replay(name)
     replay.play()
-    text = "\n".join((*replay.told, "--", *replay.end())).rstrip() + "\n"
+    text = "\n".join((*replay.lines, "--", *replay.end())).rstrip() + "\n"
     path = GOLDEN / "argo" / "told" / f"{name}.txt"
     if os.environ.get("UV_ARGO_TEST_GOLDEN") == "write":
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -61,7 +61,9 @@ class Kernel:
 
     def text(self, cell, name="stdout"):
         return "".join(
-            said["text"] for at, kind, said in self.seen if (at, kind) == (cell, "stream") and said["name"] == name
+            content["text"]
+            for at, kind, content in self.seen
+            if (at, kind) == (cell, "stream") and content["name"] == name
         )
 
 
@@ -85,14 +87,16 @@ def test_output_lands_in_its_own_cell_while_others_run(kernel):
     assert kernel.run("print('another', slow.status)")["status"] == "ok"
     assert kernel.run("%argo attach")["status"] == "ok"
     assert kernel.run("assert 'total' not in globals(); slow.result(), total")["status"] == "ok"
-    kernel.until(lambda cell, kind, said: cell == SLOW and said.get("data", {}).get("text/plain") == "42")
+    kernel.until(lambda cell, kind, content: cell == SLOW and content.get("data", {}).get("text/plain") == "42")
     empty = {"text/html": "", "text/plain": ""}
-    kernel.until(lambda cell, kind, said: (cell, kind, said.get("data")) == (SLOW, "update_display_data", empty))
+    kernel.until(lambda cell, kind, content: (cell, kind, content.get("data")) == (SLOW, "update_display_data", empty))
     lines = "line 0\nline 1\nline 2\n"
     assert kernel.text(SLOW) == lines
     assert kernel.text("%argo attach") in {lines, ""}
     assert kernel.text("print('another', slow.status)").startswith("another ")
-    kinds = [(kind, set(said["data"])) for cell, kind, said in kernel.seen if cell == SLOW and kind.endswith("_data")]
+    kinds = [
+        (kind, set(content["data"])) for cell, kind, content in kernel.seen if cell == SLOW and kind.endswith("_data")
+    ]
     form, live = {"text/html", "text/plain"}, {"application/vnd.jupyter.widget-view+json", "text/plain"}
     assert kinds[:2] == [("display_data", form), ("display_data", live)]
     assert ("update_display_data", form) in kinds
@@ -122,8 +126,8 @@ def test_a_run_that_ended_is_shown_again_from_the_history(kernel, error):
     kernel.seen.clear()
     assert kernel.run("wanted = bad.id")["status"] == "ok"
     assert kernel.run("%argo attach $wanted")["status"] == "ok"
-    kernel.until(lambda cell, kind, said: cell == "%argo attach $wanted" and said.get("name") == "stderr")
-    (panel,) = [said for _, kind, said in kernel.seen if kind == "display_data"]
+    kernel.until(lambda cell, kind, content: cell == "%argo attach $wanted" and content.get("name") == "stderr")
+    (panel,) = [content for _, kind, content in kernel.seen if kind == "display_data"]
     assert panel["data"]["text/plain"] == "argo Failed (ZeroDivisionError)"
     assert kernel.text("%argo attach $wanted") == "before\n"
     assert "ZeroDivisionError" in kernel.text("%argo attach $wanted", "stderr")
@@ -139,8 +143,8 @@ def test_where_nobody_would_see_it_the_cell_waits(kernel):
     kernel.run("print('next')")
     kernel.until(lambda cell, kind, _: (cell, kind) == ("print('next')", "stream"))
     assert kernel.text(BLOCKED) == "done\n"
-    said = [said["data"]["text/plain"] for cell, kind, said in kernel.seen if kind == "display_data"]
-    assert "cannot show output later" in said[0]
+    texts = [content["data"]["text/plain"] for cell, kind, content in kernel.seen if kind == "display_data"]
+    assert "cannot show output later" in texts[0]
 
 
 STOPPED = "%%argo --detach -o stopped"
@@ -152,7 +156,7 @@ def test_stop_from_another_cell_keeps_the_output_and_raises_stopped(kernel):
     kernel.until(lambda cell, kind, _: (cell, kind) == (STOPPED, "stream"))
     assert kernel.run("%argo stop")["status"] == "ok"
     ended = "argo Stopped"
-    kernel.until(lambda cell, _, said: (cell, said.get("data", {}).get("text/plain")) == (STOPPED, ended))
+    kernel.until(lambda cell, _, content: (cell, content.get("data", {}).get("text/plain")) == (STOPPED, ended))
     assert kernel.run("stopped.result()")["ename"] == Stopped.__name__
     assert kernel.run("%argo attach")["status"] == "ok"
     kernel.until(lambda cell, kind, _: (cell, kind) == ("%argo attach", "stream"))
@@ -249,7 +253,7 @@ def test_a_stopped_cell_is_free_and_its_panel_tells_the_end(kernel):
         pass
     assert status == "ok"
     ended = "argo Stopped"
-    kernel.until(lambda cell, _, said: (cell, said.get("data", {}).get("text/plain")) == (STUBBORN, ended))
+    kernel.until(lambda cell, _, content: (cell, content.get("data", {}).get("text/plain")) == (STUBBORN, ended))
 
 
 class Follows:
@@ -377,9 +381,9 @@ def test_a_second_interrupt_leaves_at_once_and_says_what_is_left(capsys):
         run.follow(Impatient(2))
     assert not run.state.ended
     until(lambda: backend.stopped == [run.name])
-    said = capsys.readouterr().err
-    assert f"{run.id} has not ended yet. To request a stop again: uv-argo stop {run.id}\n" in said
-    assert f"To stop it without uv-argo-magic:\n    true {run.name}\n" in said
+    stderr = capsys.readouterr().err
+    assert f"{run.id} has not ended yet. To request a stop again: uv-argo stop {run.id}\n" in stderr
+    assert f"To stop it without uv-argo-magic:\n    true {run.name}\n" in stderr
     backend.over.set()
     assert run.wait(60).outcome == "Stopped"
 

@@ -74,7 +74,7 @@ class Opened:
     def text(self):
         return self.path.read_text(encoding="utf-8")
 
-    def said(self, word):
+    def wait_for_status(self, word):
         until(lambda: word in self.w._status.value)
 
     def press(self, name):
@@ -104,7 +104,7 @@ def opened(shell, tmp_path):
 def test_what_is_added_is_saved_at_once_and_checked(opened):
     one = opened()
     assert "created with the first change" in one.w._foot.value
-    one.said("Resolved")
+    one.wait_for_status("Resolved")
     assert not one.path.exists()
     one.w._add.value = "alpha, beta>=1"
     assert one.text == "alpha\nbeta>=1\n"
@@ -153,12 +153,12 @@ def test_who_is_to_blame_is_seen_on_the_chip(opened):
     one.verdict = BAD
     one.press("beta")
     one.press("undo")
-    one.said("Problem")
+    one.wait_for_status("Problem")
     assert ["problem" in chip for chip in one.chips] == [False, True]
     assert "uv-bad" in one.w._chips.children[1]._dom_classes
     one.verdict = FINE
     one.press("alpha")
-    one.said("Resolved")
+    one.wait_for_status("Resolved")
     assert "uv-bad" not in one.w._chips.children[0]._dom_classes
 
 
@@ -168,14 +168,14 @@ def test_a_text_is_saved_when_it_can_be_read(opened):
     assert one.w._area.value == "alpha\n"
     one.w._area.value = "alpha = 1\n"
     assert "when you pause" in one.w._foot.value
-    one.said("is not a comparison")
+    one.wait_for_status("is not a comparison")
     assert one.text == "alpha\n"
     assert "Not saved" in one.w._foot.value
     one.w._toggle.value = False
     assert one.w._toggle.value is True  # no chips of what cannot be read
     one.w._area.value = "alpha == 1 # one\n"
     until(lambda: one.text == "alpha == 1 # one\n")
-    one.said("Resolved")
+    one.wait_for_status("Resolved")
     one.w._toggle.value = False
     assert "==1" in one.chips[0]
     one.press("undo")
@@ -239,7 +239,7 @@ def test_what_cannot_be_written_is_said(opened, tmp_path, monkeypatch):
 
 def test_lock_keeps_what_is_shown_and_then_upgrades(opened):
     one = opened("alpha\n")
-    one.said("Resolved")
+    one.wait_for_status("Resolved")
     assert (one.w.lock.description, one.w.lock.disabled) == ("Lock", False)
     one.w.lock.click()
     until(lambda: one.w.lock.description == "Upgrade" and not one.w.lock.disabled)
@@ -256,7 +256,7 @@ def test_what_is_not_resolved_cannot_be_locked(opened):
     one = opened("alpha\n")
     one.verdict = BAD
     one.press("alpha")
-    one.said("Problem")
+    one.wait_for_status("Problem")
     assert one.w.lock.disabled
     one.made.lock()
     assert one.locked == []
@@ -273,7 +273,7 @@ def test_a_long_file_is_text_at_first(opened):
 def test_what_is_typed_while_another_thread_draws_is_heard(opened):
     one = opened("alpha\n")
     one.w._toggle.value = True
-    one.said("Resolved")
+    one.wait_for_status("Resolved")
     one.w._drawing = threading.get_ident() + 1
     one.w._area.value = "alpha\nbeta\n"
     until(lambda: one.text == "alpha\nbeta\n")
@@ -332,10 +332,10 @@ def test_without_widgets_it_is_shown_once(shell, tmp_path, monkeypatch, capsys):
 def test_in_a_terminal_it_is_the_users_own_editor(shell, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("UV_ARGO_PANEL", "auto")
     called = []
-    monkeypatch.setattr("uv_argo_magic.commands.edit_terminal.edit_file", lambda path, _: called.append(path) or "said")
+    monkeypatch.setattr("uv_argo_magic.commands.edit_terminal.edit_file", lambda path, _: called.append(path) or "done")
     shell.run_line_magic("argo", "edit needs.txt")
     assert called == [tmp_path / "needs.txt"]
-    assert capsys.readouterr().out == "said\n"
+    assert capsys.readouterr().out == "done\n"
     with pytest.raises(SpecError, match="cannot determine the notebook's path"):
         shell.run_line_magic("argo", "edit")
 

@@ -136,7 +136,7 @@ class FakeKernel:
 
     def __init__(self):
         self.session = Session(key=b"key")
-        self.sent, self.heard, self.arrived = [], [], []
+        self.sent, self.received, self.arrived = [], [], []
         self.msg_queue = SimpleNamespace(_queue=[])
         self.shell_stream = SimpleNamespace(flush=self.flush)
         self.iopub_socket = "iopub"
@@ -146,7 +146,9 @@ class FakeKernel:
             "d": SimpleNamespace(target_name="jupyter.widget"),
             "control": SimpleNamespace(target_name=WIDGET_CONTROL),
         }
-        self.comm_manager = SimpleNamespace(comms=comms, comm_msg=self.hear, comm_open=self.hear, comm_close=self.hear)
+        self.comm_manager = SimpleNamespace(
+            comms=comms, comm_msg=self.receive, comm_open=self.receive, comm_close=self.receive
+        )
         self.session.send = lambda stream, kind, content, *_, **__: self.sent.append((kind, content))
 
     def _topic(self, name):
@@ -156,8 +158,8 @@ class FakeKernel:
         self.msg_queue._queue += [(0, None, (one,)) for one in self.arrived]
         self.arrived = []
 
-    def hear(self, _stream, _ident, message):
-        self.heard.append(message["content"]["comm_id"])
+    def receive(self, _stream, _ident, message):
+        self.received.append(message["content"]["comm_id"])
 
 
 @pytest.fixture
@@ -188,7 +190,7 @@ def test_a_kernel_with_one_queue_loses_only_what_was_answered(kernel):
         kernel.arrived = [message(session, kind="execute_request"), message(session, kind="execute_request")]
         listener.pump()
         listener.pump()
-    assert kernel.heard == ["c"]
+    assert kernel.received == ["c"]
     assert asked == [0, 1, 0, 1]  # at each look into the queue
     assert ("kernel_info_reply", {"status": "ok", "implementation": "ipython"}) in kernel.sent
     states = [content["execution_state"] for kind, content in kernel.sent if kind == "status"]
@@ -196,7 +198,7 @@ def test_a_kernel_with_one_queue_loses_only_what_was_answered(kernel):
     with ThreadPoolExecutor(1) as other:
         kernel.arrived = [message(session)]
         other.submit(listener.pump).result()
-    assert kernel.heard == ["c"]
+    assert kernel.received == ["c"]
 
 
 def test_without_a_blocking_cell_only_our_own_widgets_are_heard(kernel):
@@ -210,7 +212,7 @@ def test_without_a_blocking_cell_only_our_own_widgets_are_heard(kernel):
     ]
     kernel.arrived = [*answered, *left]
     listener.pump()
-    assert kernel.heard == ["c"]
+    assert kernel.received == ["c"]
     assert [item[2][0] for item in kernel.msg_queue._queue] == left
     assert listener.has_other_page("another", started)
     assert not listener.has_other_page(session.session, started)
@@ -232,7 +234,7 @@ def test_messages_come_first_where_they_arrive_in_a_thread_of_their_own(kernel):
     receive(message(session))
     other = message(session, comm="d")
     receive(other)
-    assert (kernel.heard, passed) == (["c"], [other])
+    assert (kernel.received, passed) == (["c"], [other])
     before = message(session, kind="execute_request")
     receive(before)
     asked = []
@@ -241,7 +243,7 @@ def test_messages_come_first_where_they_arrive_in_a_thread_of_their_own(kernel):
             receive(message(session, kind="execute_request"))
             receive(message(session, kind="comm_close", comm="control"))
     assert asked == [None, 1]
-    assert kernel.heard == ["c", "control", "control"]
+    assert kernel.received == ["c", "control", "control"]
 
 
 def test_other_kernels_and_widgets_are_left_alone():

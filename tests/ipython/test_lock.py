@@ -17,14 +17,14 @@ def argo(shell, index):
     """`argo("lock --deps alpha")`: what the verb shows, as text."""
     shell.user_ns["__session__"] = "a.ipynb"
 
-    def say(line):
+    def run_line(line):
         with capture_output() as shown:
             shell.run_line_magic("argo", line)
         (output,) = shown.outputs
         assert "<table" in output.data["text/html"] or "no changes" in output.data["text/html"]
         return output.data["text/plain"].splitlines()
 
-    return say
+    return run_line
 
 
 def run(shell, line, cell="import alpha; print(alpha.__version__)"):
@@ -59,8 +59,8 @@ def test_a_cell_keeps_its_versions_until_an_upgrade(shell, index, argo):
     assert argo("lock")[0].endswith(": alpha")
     changes = ["CHANGE   PACKAGE  BEFORE  AFTER", "newer    alpha    1.0     2.0", "removed  beta     1.0     -",
                "added    gamma    -       1.0"]  # fmt: skip
-    *told, keys, kept = argo("lock --upgrade --dry-run")
-    assert (told, kept) == (["An upgrade", *changes], "Nothing was saved (--dry-run).")
+    *lines, keys, kept = argo("lock --upgrade --dry-run")
+    assert (lines, kept) == (["An upgrade", *changes], "Nothing was saved (--dry-run).")
     assert keys.startswith("From lock ")
     assert "alpha==2.0" in run(shell, "--deps alpha --upgrade --dry-run")
     assert run(shell, "--deps alpha --set locked=true") == "1.0\n"
@@ -82,9 +82,9 @@ def test_every_setting_of_a_resolution_is_kept_with_the_run(shell, argo, tmp_pat
     history = History(tmp_path / "home" / "data" / "runs")
     entry = history.last()
     assert {key: getattr(entry.spec().settings, key) for key in wanted} == wanted
-    said = " ".join("\n".join(shell_lines(shell, "last")).split())
-    assert f"lock {entry.lock().key}: 2 packages, uv {entry.lock().uv}" in said
-    assert f"python {entry.lock().target.python}" in said
+    output = " ".join("\n".join(shell_lines(shell, "last")).split())
+    assert f"lock {entry.lock().key}: 2 packages, uv {entry.lock().uv}" in output
+    assert f"python {entry.lock().target.python}" in output
     assert argo("lock --upgrade")[0] == "An upgrade: no changes"
 
 

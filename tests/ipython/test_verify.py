@@ -85,7 +85,7 @@ def test_a_notebook_gives_the_same_packages_with_an_empty_cache_elsewhere(notebo
     assert not list((fresh / "home").rglob("spec.json")), "nothing is kept in the history"
 
 
-def say(shell, line="verify"):
+def run_verify(shell, line="verify"):
     with capture_output() as shown, pytest.raises(VerifyFailed, match="some cells differ"):
         shell.run_line_magic("argo", line)
     return shown.outputs[0].data["text/plain"]
@@ -101,12 +101,12 @@ def test_what_differs_is_named(shell, notebook, index):
         cells[3]["outputs"][-1]["text"] = ["a\n", "c\n"]
 
     change(path, spoil)
-    said = say(shell)
-    assert "display 1: \"'9.0'\" became \"'1.0'\"" in said
-    assert "ended with ZeroDivisionError: by zero, now with ZeroDivisionError: division by zero" in said
-    assert "the cell was changed after it ran" in said
-    assert "standard output: 'c' became 'b'" in said
-    assert said.endswith("0 same, 4 differs, 0 not run")
+    output = run_verify(shell)
+    assert "display 1: \"'9.0'\" became \"'1.0'\"" in output
+    assert "ended with ZeroDivisionError: by zero, now with ZeroDivisionError: division by zero" in output
+    assert "the cell was changed after it ran" in output
+    assert "standard output: 'c' became 'b'" in output
+    assert output.endswith("0 same, 4 differs, 0 not run")
 
 
 def test_another_file_under_the_same_version_is_a_difference(shell, notebook, index):
@@ -116,9 +116,9 @@ def test_another_file_under_the_same_version_is_a_difference(shell, notebook, in
     shell.user_ns["x"] = 1
     os.environ["UV_CACHE_DIR"] += "-empty"
     os.environ["UV_ARGO_HOME"] += "-empty"
-    said = say(shell, f"verify {path.name}")
-    assert "not installed" in said
-    assert "InstallFailed" in said
+    output = run_verify(shell, f"verify {path.name}")
+    assert "not installed" in output
+    assert "InstallFailed" in output
 
 
 def test_what_cannot_be_run_says_why(shell, notebook, index):
@@ -130,11 +130,11 @@ def test_what_cannot_be_run_says_why(shell, notebook, index):
         cells[2]["outputs"][0]["metadata"]["uv_argo"]["python"] = "9.9.9"
 
     change(path, spoil)
-    said = say(shell)
-    assert "takes x from the notebook" in said
-    assert "no run is recorded in its output" in said
-    assert "SpecError: the recorded packages" in said
-    assert said.endswith("0 same, 1 differs, 2 not run")
+    output = run_verify(shell)
+    assert "takes x from the notebook" in output
+    assert "no run is recorded in its output" in output
+    assert "SpecError: the recorded packages" in output
+    assert output.endswith("0 same, 1 differs, 2 not run")
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"cells": 3}', '{"cells": [{}]}', "[]"])

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from support.argo_server import ArgoServer
 
 
-def told(workflow: Workflow) -> dict:
+def with_nodes(workflow: Workflow) -> dict:
     """The workflow with the nodes that a controller would give it."""
     state = {"Pending": "Pending", "Running": "Running"}.get(workflow.pod["status"]["phase"], "")
     main = next((one for one in workflow.pod["status"].get("containerStatuses", []) if one["name"] == "main"), {})
@@ -76,40 +76,40 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
         rest.calls.append((self.command, self.path))
         if self.headers.get("Authorization") != "Bearer secret":
-            return self.say(401, {"code": 16, "message": "token not valid"})
+            return self.respond(401, {"code": 16, "message": "token not valid"})
         events = re.fullmatch(f"{rest.base}/api/v1/workflow-events/nb", url.path)
         found = re.fullmatch(rf"{rest.base}/api/v1/workflows/(?:nb)?(?:/([^/]+))?(?:/(log|stop|terminate))?", url.path)
         if events:
             if rest.watch_denied:
-                return self.say(403, {"error": {"grpc_code": 7, "http_code": 403, "message": rest.watch_denied}})
+                return self.respond(403, {"error": {"grpc_code": 7, "http_code": 403, "message": rest.watch_denied}})
             return self.events(rest, query.get("listOptions.fieldSelector", "").partition("=")[2])
         if url.path == f"{rest.base}/api/v1/version":
-            return self.say(200, {"version": "v4.1.2"})
+            return self.respond(200, {"version": "v4.1.2"})
         if not found:
-            return self.say(404, {"code": 5, "message": "Not Found"})
+            return self.respond(404, {"code": 5, "message": "Not Found"})
         name, verb = found.groups()
         if self.command == "POST":
             made = body["workflow"]
-            return self.say(200, made if body["serverDryRun"] else created(rest.server, made))
+            return self.respond(200, made if body["serverDryRun"] else created(rest.server, made))
         if name is None:
             selector = query.get("listOptions.labelSelector", "")
-            items = [told(one) for one in rest.server.workflows.values()]
-            return self.say(200, {"items": [one for one in items if is_selected(one, selector)]})
+            items = [with_nodes(one) for one in rest.server.workflows.values()]
+            return self.respond(200, {"items": [one for one in items if is_selected(one, selector)]})
         workflow = rest.server.workflows.get(name)
         missing = f'workflows.argoproj.io "{name}" not found'
         if workflow is None and verb == "log":
             self.begin()
             return self.piece({"error": {"grpc_code": 5, "http_code": 404, "message": missing}}, last=True)
         if workflow is None:
-            return self.say(404, {"code": 5, "message": missing})
+            return self.respond(404, {"code": 5, "message": missing})
         if verb == "log":
             return self.log(rest, workflow, query)
         if verb:
             if "finishedAt" in workflow.made.get("status", {}):
-                return self.say(400, {"code": 3, "message": "cannot shutdown a completed workflow"})
+                return self.respond(400, {"code": 3, "message": "cannot shutdown a completed workflow"})
             workflow.made["spec"]["shutdown"] = verb.title()
             workflow.shutdown()
-        return self.say(200, told(workflow))
+        return self.respond(200, with_nodes(workflow))
 
     def events(self, rest: ArgoRest, name: str) -> None:
         self.begin()
@@ -117,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
         with contextlib.suppress(OSError):
             while time.monotonic() < until and not rest.closed:
                 workflow = rest.server.workflows.get(name)
-                now = told(workflow) if workflow else None
+                now = with_nodes(workflow) if workflow else None
                 if now != before and now:
                     self.piece({"result": {"type": "MODIFIED", "object": now}})
                     before = json.loads(json.dumps(now))
@@ -135,14 +135,14 @@ class _Handler(BaseHTTPRequestHandler):
                 for stamp, line in lines:
                     if time.mktime(time.strptime(stamp[:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone < since:
                         continue
-                    said = json.dumps({"result": {"content": f"{stamp} {line.decode().rstrip()}", "podName": "x"}})
-                    sent += len(said)
+                    text = json.dumps({"result": {"content": f"{stamp} {line.decode().rstrip()}", "podName": "x"}})
+                    sent += len(text)
                     if rest.cut and sent > rest.cut:
-                        half = said[: len(said) // 2].encode()
+                        half = text[: len(text) // 2].encode()
                         self.wfile.write(b"%x\r\n%s\r\n" % (len(half), half))
                         self.close_connection = True
                         return
-                    self.piece(json.loads(said))
+                    self.piece(json.loads(text))
                 if ended:
                     break
                 time.sleep(0.01)
@@ -153,15 +153,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
 
-    def piece(self, said: dict, *, last: bool = False) -> None:
-        data = json.dumps(said).encode() + b"\n"
+    def piece(self, body: dict, *, last: bool = False) -> None:
+        data = json.dumps(body).encode() + b"\n"
         self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
         if last:
             self.wfile.write(b"0\r\n\r\n")
         self.wfile.flush()
 
-    def say(self, status: int, said: dict) -> None:
-        data = json.dumps(said).encode()
+    def respond(self, status: int, body: dict) -> None:
+        data = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()

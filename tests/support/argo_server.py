@@ -209,8 +209,8 @@ class Workflow:
         if name == "main":
             log.write(b'time=2026-11-22T20:29:14.089Z level=INFO msg="waiting for signals" argo=true\n')
         self.status("Running" if name == "main" else "Pending", name, {"running": {}})
-        with self.process.stdout as said:
-            for line in said:
+        with self.process.stdout as stdout:
+            for line in stdout:
                 log.write(line)
         code = self.process.wait()
         if name == "main":
@@ -276,8 +276,8 @@ class Workflow:
         self.pod = {**deleted, "metadata": {**deleting, "uid": "none"}}
         self.server.changed("MODIFIED", deleted)
         if event:
-            told = {"reason": event, "message": "", "metadata": {"name": f"{self.name}.1"}}
-            self.server.events.append({**told, "involvedObject": {"name": self.name}})
+            fields = {"reason": event, "message": "", "metadata": {"name": f"{self.name}.1"}}
+            self.server.events.append({**fields, "involvedObject": {"name": self.name}})
         self.kill(signal.SIGTERM)
         self.process.wait(20)
         self.server.changed("DELETED", deleted)
@@ -481,14 +481,14 @@ class _Handler(BaseHTTPRequestHandler):
         if self.misbehaves(server, f"{self.command} {url.path}?{url.query}"):
             return None
         if (about := self.about(server, url.path, body)) is not None:
-            return self.say(201 if self.command == "POST" else 200, about)
+            return self.respond(201 if self.command == "POST" else 200, about)
         if url.path == "/apis/argoproj.io/v1alpha1/workflows":
             return self.listed(server, query, "at the cluster scope")
         found = re.fullmatch(
             r"/(?:api/v1|apis/argoproj.io/v1alpha1)/namespaces/nb/(\w+)(?:/([^/]+))?(/log|/portforward)?", url.path
         )
         if not found:
-            return self.say(404, {"message": "the server could not find the requested resource"})
+            return self.respond(404, {"message": "the server could not find the requested resource"})
         kind, name, log = found.groups()
         if log == "/portforward":
             return self.forward(server, name)
@@ -498,18 +498,18 @@ class _Handler(BaseHTTPRequestHandler):
             wanted = query["labelSelector"].partition("=")[2]
             return self.watch(server, wanted, query) if "watch" in query else self.pods(server, wanted)
         if self.command == "POST":
-            return self.say(201, body) if query.get("dryRun") == "All" else self.create(server, body)
+            return self.respond(201, body) if query.get("dryRun") == "All" else self.create(server, body)
         if kind == "workflows" and not name:
             return self.listed(server, query)
         workflow = server.workflows.get(re.sub(r"-cell-\d+$", "", name))
         if workflow is None or (kind == "pods" and name not in (*workflow.ended, workflow.pod["metadata"]["name"])):
-            return self.say(404, {"message": f'{kind} "{name}" not found'})
+            return self.respond(404, {"message": f'{kind} "{name}" not found'})
         pod, logs = workflow.ended.get(name, (workflow.pod, workflow.logs))
         if log:
             return self.log(server, logs, query)
         if self.command == "PATCH":
             return self.patch(server, workflow, body)
-        return self.say(200, workflow.made if kind == "workflows" else pod)
+        return self.respond(200, workflow.made if kind == "workflows" else pod)
 
     def about(self, server: ArgoServer, path: str, body: dict) -> dict | None:
         """What the API says of itself and of rights: `server.denied` holds (resource, verb) that nobody has."""
@@ -532,7 +532,7 @@ class _Handler(BaseHTTPRequestHandler):
         kind, _, token = self.headers.get("Authorization", "").partition(" ")
         server.seen.append(token)
         if kind.lower() != "bearer" or token not in server.tokens:
-            self.say(401, {"message": "Unauthorized"})
+            self.respond(401, {"message": "Unauthorized"})
             return True
         for failure in server.failures:
             if failure[0] in asked:
@@ -541,27 +541,27 @@ class _Handler(BaseHTTPRequestHandler):
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     self.close_connection = True
                 else:
-                    self.say(failure[1], failure[2])
+                    self.respond(failure[1], failure[2])
                 return True
         return False
 
     def thing(self, server: ArgoServer, kind: str, name: str, body: dict) -> None:
         if kind == "events":
-            return self.say(200, {"items": server.events})
+            return self.respond(200, {"items": server.events})
         if kind == "workflowtemplates":
             missing = {"message": f'workflowtemplates.argoproj.io "{name}" not found'}
-            return self.say(*(200, server.templates[name]) if name in server.templates else (404, missing))
+            return self.respond(*(200, server.templates[name]) if name in server.templates else (404, missing))
         if self.command == "GET":
             missing = {"message": f'configmaps "{name}" not found'}
-            return self.say(*(200, server.config_maps[name]) if name in server.config_maps else (404, missing))
+            return self.respond(*(200, server.config_maps[name]) if name in server.config_maps else (404, missing))
         server.config_maps[body["metadata"]["name"]] = body
-        return self.say(201, body)
+        return self.respond(201, body)
 
     def listed(self, server: ArgoServer, query: dict, scope: str = 'in the namespace "nb"') -> None:
         if ("workflows", f"list {scope}") in server.denied:
             return self.refuse("list", "workflows", scope)
         selector = query.get("labelSelector", "")
-        return self.say(
+        return self.respond(
             200, {"items": [one.made for one in server.workflows.values() if is_selected(one.made, selector)]}
         )
 
@@ -573,16 +573,16 @@ class _Handler(BaseHTTPRequestHandler):
         if "spec" in body:
             workflow.made["spec"].update(body["spec"])
             workflow.shutdown()
-        return self.say(200, workflow.made)
+        return self.respond(200, workflow.made)
 
     def refuse(self, verb: str, resource: str, scope: str) -> None:
         message = (
             f'{resource}.argoproj.io is forbidden: User "tester" cannot {verb} resource "{resource}" in API group '
         )
-        return self.say(403, {"kind": "Status", "message": f'{message}"argoproj.io" {scope}', "code": 403})
+        return self.respond(403, {"kind": "Status", "message": f'{message}"argoproj.io" {scope}', "code": 403})
 
     def create(self, server: ArgoServer, body: dict) -> None:
-        self.say(201, created(server, body))
+        self.respond(201, created(server, body))
 
     def pods(self, server: ArgoServer, wanted: str) -> None:
         with server.condition:
@@ -592,7 +592,9 @@ class _Handler(BaseHTTPRequestHandler):
                     known[pod["metadata"]["uid"]] = pod
                     if kind == "DELETED":
                         del known[pod["metadata"]["uid"]]
-            self.say(200, {"items": list(known.values()), "metadata": {"resourceVersion": str(len(server.changes))}})
+            self.respond(
+                200, {"items": list(known.values()), "metadata": {"resourceVersion": str(len(server.changes))}}
+            )
 
     def watch(self, server: ArgoServer, wanted: str, query: dict) -> None:
         at = int(query["resourceVersion"])
@@ -612,7 +614,9 @@ class _Handler(BaseHTTPRequestHandler):
     def log(self, server: ArgoServer, logs: dict[str, Log], query: dict) -> None:
         log = logs.get(query["container"])
         if log is None:
-            return self.say(400, {"message": f'container "{query["container"]}" is waiting to start: PodInitializing'})
+            return self.respond(
+                400, {"message": f'container "{query["container"]}" is waiting to start: PodInitializing'}
+            )
         since = query.get("sinceTime", "")[:19]
         self.thaw(server)
         self.begin()
@@ -644,14 +648,14 @@ class _Handler(BaseHTTPRequestHandler):
                 reason = 'User "tester" cannot get resource "pods/portforward" in API group "" in the namespace "nb"'
                 # Without `create`, the server gives no reason.
                 message = f'pods "{name}" is forbidden: {reason if verb == "get" else ""}'
-                return self.say(403, {"kind": "Status", "message": message, "reason": "Forbidden", "code": 403})
+                return self.respond(403, {"kind": "Status", "message": message, "reason": "Forbidden", "code": 403})
         if server.forward_down:
-            return self.say(503, {"kind": "Status", "message": "error dialing backend", "code": 503})
+            return self.respond(503, {"kind": "Status", "message": "error dialing backend", "code": 503})
         if self.headers.get("Upgrade") != "websocket":
-            return self.say(400, {"kind": "Status", "message": "Upgrade request required", "code": 400})
+            return self.respond(400, {"kind": "Status", "message": "Upgrade request required", "code": 400})
         workflow = server.workflows.get(name)
         if workflow is None:
-            return self.say(404, {"kind": "Status", "message": f'pods "{name}" not found', "code": 404})
+            return self.respond(404, {"kind": "Status", "message": f'pods "{name}" not found', "code": 404})
         accepted = base64.b64encode(hashlib.sha1(f"{self.headers['Sec-WebSocket-Key']}{GUID}".encode()).digest())
         self.send_response(101)
         self.send_header("Upgrade", "websocket")
@@ -729,9 +733,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
         self.wfile.flush()
 
-    def say(self, status: int, said: dict) -> None:
-        later = said.get("retry_after")
-        data = json.dumps(said).encode()
+    def respond(self, status: int, body: dict) -> None:
+        later = body.get("retry_after")
+        data = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         if later is not None:

@@ -302,8 +302,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(404, b"no such thing")
 
     def _known(self) -> bool:
-        said = self.headers.get("Authorization", "")
-        return said == "Basic " + base64.b64encode(self.serving.credentials.encode()).decode()
+        authorization = self.headers.get("Authorization", "")
+        return authorization == "Basic " + base64.b64encode(self.serving.credentials.encode()).decode()
 
     def _file(self, name: str, filename: str) -> None:
         index = self.serving

@@ -104,8 +104,8 @@ def test_run_reads_stdin(engine, monkeypatch):
 def test_a_file_that_is_no_python_runs_nowhere(engine, home, capsys):
     (home / "script.py").write_text("x = 1\ndef (:\n")
     assert cli.main(["run", "script.py"]) == 1
-    assert "script.py" in (said := capsys.readouterr().err)
-    assert re.search(r"line 2|script\.py:2", said)  # plain, or in colours
+    assert "script.py" in (stderr := capsys.readouterr().err)
+    assert re.search(r"line 2|script\.py:2", stderr)  # plain, or in colours
     assert engine.started == []
 
 

@@ -49,11 +49,11 @@ def test_each_place_beats_the_ones_after_it(tmp_path):
         "the cell's script block",
         "the line",
     ]
-    said = ["text", "html", "static", "widget", "none", "auto"]
+    values = ["text", "html", "static", "widget", "none", "auto"]
     assert configured(tmp_path).origin("panel") == "default"
     for i in range(6):
         made = configured(tmp_path, **dict(list(places_in_order.items())[: i + 1]))
-        assert (made.settings.panel, made.origin("panel")) == (said[i], origins[i])
+        assert (made.settings.panel, made.origin("panel")) == (values[i], origins[i])
 
 
 def test_places_add_up_key_by_key(tmp_path):

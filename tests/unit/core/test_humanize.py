@@ -9,14 +9,14 @@ from uv_argo_magic.core import humanize
 
 
 @each(
-    ("value", "said"),
+    ("value", "text"),
     [
         (0, "0.00 s"), (0.314, "0.31 s"), (12.34, "12.3 s"), (59.94, "59.9 s"), (59.97, "1 min 0 s"),
         (125, "2 min 5 s"), (3599.9, "1 h 0 min"), (3725, "1 h 2 min"),
     ],
 )  # fmt: skip
-def test_seconds_for_people(value, said):
-    assert humanize.seconds(value) == said
+def test_seconds_for_people(value, text):
+    assert humanize.seconds(value) == text
 
 
 @each(
@@ -40,11 +40,11 @@ def test_counts_have_their_plural_and_their_commas():
 
 
 @each(
-    ("number", "said"),
+    ("number", "text"),
     [
         (0, ""), (-1, ""), (512, "512 B"), (8300, "8.3 kB"), (130_000, "130 kB"), (16_600_000, "16.6 MB"),
         (755_000_000, "755 MB"), (2_500_000_000, "2.5 GB"),
     ],
 )  # fmt: skip
-def test_sizes_for_people(number, said):
-    assert humanize.size(number) == said
+def test_sizes_for_people(number, text):
+    assert humanize.size(number) == text

@@ -31,8 +31,8 @@ PINNED = f"registry.example.com/torch@sha256:{'a' * 64}"
 
 class Cluster(FakeBackend):
     def __init__(self, *records, **changed):
-        said = json.dumps(SAID | changed) + "\n"
-        super().__init__(records or [write(("phase", {"phase": "running"}), said, ("exit", {"reason": "ok"}))])
+        line = json.dumps(SAID | changed) + "\n"
+        super().__init__(records or [write(("phase", {"phase": "running"}), line, ("exit", {"reason": "ok"}))])
 
     def image(self, spec):
         return spec.settings.image or IMAGE
@@ -47,11 +47,11 @@ def busy_threads():
     return names - {threads.IDLE}
 
 
-def look(wanted, backend, tmp_path, told=None):
-    say = (told if told is not None else []).append
+def look(wanted, backend, tmp_path, notes=None):
+    notify = (notes if notes is not None else []).append
     others = busy_threads()  # of tests that ran before in this process
     try:
-        return image_probe.inspect_image(wanted, backend, tmp_path, notify=say)
+        return image_probe.inspect_image(wanted, backend, tmp_path, notify=notify)
     finally:
         deadline = time.monotonic() + 60
         while busy_threads() - others:
@@ -67,26 +67,26 @@ def test_nobody_is_asked_where_nothing_must_be_known(tmp_path):
 
 
 def test_an_image_of_ones_own_says_its_python(tmp_path):
-    backend, told = Cluster(), []
+    backend, notes = Cluster(), []
     wanted = spec("3.12", image=IMAGE, platform="x86_64-manylinux_2_28")
-    known, base = look(wanted, backend, tmp_path, told)
+    known, base = look(wanted, backend, tmp_path, notes)
     assert base is None
     assert (known.python, known.settings.platform) == ("3.12.1", "x86_64-manylinux_2_36")
-    assert told == [f"Inspecting {IMAGE} (Python and installed packages); the result is cached."]
+    assert notes == [f"Inspecting {IMAGE} (Python and installed packages); the result is cached."]
     program, probe, _ = backend.submitted[0]
     assert (probe.settings.variables, probe.settings.base, probe.settings.image) == ((), "own", IMAGE)
     assert "secret" not in probe.cell
     assert program.nonce
     assert backend.deleted == ["fake-1"]
     # Once: the answer is remembered, for the packages as well.
-    known, base = look(replace(wanted, settings=replace(wanted.settings, base="own")), backend, tmp_path, told)
+    known, base = look(replace(wanted, settings=replace(wanted.settings, base="own")), backend, tmp_path, notes)
     assert base == read_probe(json.dumps(SAID))
-    assert len(backend.submitted) == len(told) == 1
+    assert len(backend.submitted) == len(notes) == 1
     # What came of it is no other question.
     assert image_probe.cached_base(known, IMAGE, tmp_path) == base
     assert image_probe.cached_base(spec(image=IMAGE, platform="aarch64-manylinux_2_28"), IMAGE, tmp_path) is None
     # In another cluster the same name may be another image.
-    look(spec(image=IMAGE, context="other"), backend, tmp_path, told)
+    look(spec(image=IMAGE, context="other"), backend, tmp_path, notes)
     assert len(backend.submitted) == 2
 
 
@@ -119,13 +119,13 @@ def test_the_base_is_the_image_of_the_backend_where_none_is_named(tmp_path):
 def test_this_machine_is_asked_each_time(tmp_path):
     backend = Cluster()
     backend.image = lambda _: ""
-    told = []
+    notes = []
     for _ in range(2):
-        known, base = look(spec("3.12", base="own"), backend, tmp_path, told)
+        known, base = look(spec("3.12", base="own"), backend, tmp_path, notes)
         assert (known, bool(base)) == (spec("3.12", base="own"), True)
     assert len(backend.submitted) == 2
     assert backend.submitted[0][1].python == "3.12"
-    assert told == []
+    assert notes == []
     assert list(tmp_path.iterdir()) == []
     assert image_probe.inspect_image(spec("3.12", base="own"), backend, tmp_path, may_run=False)[1] == base
 

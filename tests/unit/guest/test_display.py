@@ -102,9 +102,9 @@ def test_a_value_too_deep_to_show_costs_a_few_lines(displays, capsys):
     for _ in range(100_000):
         deep = [deep]
     displays.result(deep)
-    said = capsys.readouterr().err
-    assert "RecursionError" in said
-    assert said.count("\n") < 30
+    stderr = capsys.readouterr().err
+    assert "RecursionError" in stderr
+    assert stderr.count("\n") < 30
 
 
 def test_a_value_of_the_wrong_type_is_left_out_with_a_warning(displays):

@@ -9,8 +9,8 @@ from uv_argo_magic.backends.argo import diagnose
 
 
 def test_a_patch_for_containers_that_are_not_there_is_named():
-    said = 'Pod "x" is invalid: [spec.containers[2].image: Required value, spec.initContainers[0].image: Required]'
-    assert "executor_patch=supervisor" in diagnose.ended(None, {"status": {"phase": "Error", "message": said}})
+    message = 'Pod "x" is invalid: [spec.containers[2].image: Required value, spec.initContainers[0].image: Required]'
+    assert "executor_patch=supervisor" in diagnose.ended(None, {"status": {"phase": "Error", "message": message}})
 
 
 def test_a_pod_that_argo_itself_took_away_was_late():

@@ -1,4 +1,4 @@
-"""core/requirements/conda_env.py: what of an environment.yml an index has, and what is said of the rest."""
+"""core/requirements/conda_env.py: the part of an environment.yml that an index has, and the messages on the rest."""
 
 from __future__ import annotations
 

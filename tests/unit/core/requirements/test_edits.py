@@ -100,7 +100,7 @@ def test_options_are_kept_and_named():
 
 
 NAMES = st.sampled_from(["numpy", "Pandas>=2", "rich[x]", 'six; os_name == "nt"', "numpy<3", f"b==1 {HASH}"])
-GAPS = st.sampled_from(["\n", " ", ", ", ",\n", "  # said\n", "\n# alone\n", " \\\n", "\n\n", ",", "\n-r other.txt\n"])
+GAPS = st.sampled_from(["\n", " ", ", ", ",\n", "  # note\n", "\n# alone\n", " \\\n", "\n\n", ",", "\n-r other.txt\n"])
 
 
 @st.composite

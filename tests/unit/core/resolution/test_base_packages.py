@@ -28,12 +28,12 @@ SAID = {
 }
 
 
-def said(**changed):
+def probe_output(**changed):
     return "a warning\n" + json.dumps(SAID | changed) + "\n"
 
 
 def test_what_the_probe_says_is_read():
-    base = read_probe(said())
+    base = read_probe(probe_output())
     assert (base.python, base.implementation, base.platform) == ("3.12.1", "cpython", "x86_64-manylinux_2_36")
     assert [f"{one.name} {one.version}" for one in base.distributions] == [
         "jax-lib 0.4.30+cuda12",
@@ -42,8 +42,8 @@ def test_what_the_probe_says_is_read():
     ]
     assert [one.name for one in base.constraints] == ["jax-lib", "numpy"]
     assert BaseEnvironment.from_json(base.to_json()) == base
-    assert base.digest == read_probe(said(distributions=ROWS[::-1])).digest
-    assert base.digest != read_probe(said(distributions=ROWS[1:])).digest
+    assert base.digest == read_probe(probe_output(distributions=ROWS[::-1])).digest
+    assert base.digest != read_probe(probe_output(distributions=ROWS[1:])).digest
 
 
 @pytest.mark.parametrize(
@@ -56,14 +56,17 @@ def test_what_the_probe_says_is_read():
     ],
 )
 def test_the_platform(changed, platform):
-    assert read_probe(said(**changed)).platform == platform
+    assert read_probe(probe_output(**changed)).platform == platform
 
 
 def test_a_free_threaded_python_is_another():
-    assert read_probe(said(free=True)).implementation == "cpythont"
+    assert read_probe(probe_output(free=True)).implementation == "cpythont"
 
 
-@each("text", ["", "nothing", "{", '{"python": "3.12"}', said(distributions=3), said(distributions=[["a"]])])
+@each(
+    "text",
+    ["", "nothing", "{", '{"python": "3.12"}', probe_output(distributions=3), probe_output(distributions=[["a"]])],
+)
 def test_what_is_no_answer(text):
     with pytest.raises(ValueError, match="not the output of the probe"):
         read_probe(text)
@@ -76,7 +79,7 @@ def test_what_is_no_base(text):
 
 
 def test_a_wheel_says_what_the_distribution_says(tmp_path):
-    base = read_probe(said())
+    base = read_probe(probe_output())
     stub_wheels.write_wheels(base, tmp_path)
     files = sorted(path.name for path in tmp_path.glob("*.whl"))
     assert files == ["jax_lib-0.4.30+cuda12-py3-none-any.whl", "numpy-1.26.4-py3-none-any.whl"]

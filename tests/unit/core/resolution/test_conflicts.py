@@ -32,9 +32,9 @@ def test_python():
 def test_platform():
     chain = "Because plat==1.0 has no wheels with a matching platform tag (e.g., `x`) and you require plat==1.0"
     hint = "Wheels are available for `plat` (v1.0) on the following platform: `win_amd64`"
-    cause, sentence, said = explain(chain, hint)
+    cause, sentence, advice = explain(chain, hint)
     assert (cause, sentence) == ("platform", "plat 1.0 has wheels for win_amd64 only.")
-    assert said == "Use such a machine, or another version of the package."
+    assert advice == "Use such a machine, or another version of the package."
     assert explain(chain)[2] == "Use another version, or another Python with --python."
     cause, sentence, _ = explain("Because all versions of src have no usable wheels and you require src")
     assert (cause, sentence) == (
@@ -74,8 +74,8 @@ PLATFORMS = "Wheels are available for `pywin32` (v312) on the following platform
     ],
 )
 def test_where_a_package_has_wheels(name, hints, sentence, step):
-    cause, said, hint = explain(NO_ABI.format(name), hints)
-    assert (cause, said) == ("platform", sentence)
+    cause, message, hint = explain(NO_ABI.format(name), hints)
+    assert (cause, message) == ("platform", sentence)
     assert hint.startswith(step)
 
 
@@ -105,8 +105,8 @@ def test_where_a_package_has_wheels(name, hints, sentence, step):
     ],
 )
 def test_a_name_that_is_not_a_packages(chain, sentence, step):
-    cause, said, hint = explain(chain)
-    assert (cause, said) == ("unknown-package", sentence)
+    cause, message, hint = explain(chain)
+    assert (cause, message) == ("unknown-package", sentence)
     assert hint.startswith(step)
 
 
@@ -167,8 +167,8 @@ def test_unknown():
     ],
 )
 def test_version(chain, hint, sentence, says):
-    cause, said, next_step = explain(chain, hint)
-    assert (cause, said) == ("version", sentence)
+    cause, message, next_step = explain(chain, hint)
+    assert (cause, message) == ("version", sentence)
     assert says in next_step
 
 

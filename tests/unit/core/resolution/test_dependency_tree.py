@@ -26,10 +26,10 @@ noise
 
 def test_uvs_words_become_reasons():
     made = lock("alpha", "beta", "delta", "gamma", "omega", "zope-x")
-    told = annotate(
+    annotated = annotate(
         made, "    # from x\n" + SAID, "corp=https://index.example.com/corp https://index.example.com/simple"
     )
-    assert [(one.name, one.requested, one.via, one.index) for one in told.packages] == [
+    assert [(one.name, one.requested, one.via, one.index) for one in annotated.packages] == [
         ("alpha", True, (), "corp"),
         ("beta", False, ("alpha",), ""),
         ("delta", False, ("gamma",), ""),

@@ -335,10 +335,10 @@ def test_warnings_are_sentences():
 
 
 def test_whom_uvs_reason_speaks_of():
-    said = (
+    stderr = (
         "error: No solution found when resolving dependencies\n"
         "  cause: Because requests>=2.34 depends on urllib3>=1.26,<3 and you require requests[socks]>=2.34, and\n"
         "  Zope_Interface was not found in the package registry (https://index.example.com/numpy/) ..."
     )
     asked = ["numpy", "zope-interface", "urllib3", "url", "requests", "urllib3"]
-    assert blamed(1, said, asked) == ("zope-interface", "urllib3", "requests")
+    assert blamed(1, stderr, asked) == ("zope-interface", "urllib3", "requests")

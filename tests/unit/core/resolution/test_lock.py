@@ -37,13 +37,15 @@ def test_the_key_is_the_content_and_nothing_else():
 
 
 def test_what_is_known_besides_is_no_part_of_the_key():
-    told = replace(LOCK, packages=(replace(ALPHA, requested=True), replace(BETA, via=("alpha",), index="corp")), uv="1")
-    assert told.key == LOCK.key
-    assert told.lines == LOCK.lines
-    assert told.is_annotated
+    annotated = replace(
+        LOCK, packages=(replace(ALPHA, requested=True), replace(BETA, via=("alpha",), index="corp")), uv="1"
+    )
+    assert annotated.key == LOCK.key
+    assert annotated.lines == LOCK.lines
+    assert annotated.is_annotated
     assert not LOCK.is_annotated
     assert LOCK.size == 10
-    assert Lock.from_json(replace(told, created_at=5.5).to_json()) == replace(told, created_at=5.5)
+    assert Lock.from_json(replace(annotated, created_at=5.5).to_json()) == replace(annotated, created_at=5.5)
 
 
 def test_json_goes_there_and_back():

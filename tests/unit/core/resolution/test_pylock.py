@@ -126,7 +126,7 @@ def test_a_url_of_source_needs_builds_and_keeps_its_subdirectory():
 
 
 @each(
-    ("body", "said"),
+    ("body", "message"),
     [
         ('vcs = { type = "git", url = "https://git.example.com/a", commit-id = "1" }', "version control"),
         ('directory = { path = "." }', "a folder"),
@@ -141,15 +141,15 @@ def test_a_url_of_source_needs_builds_and_keeps_its_subdirectory():
         ('wheels = [{ name = 3, hashes = { sha256 = "" } }]', "unexpected `name`"),
     ],
 )
-def test_what_cannot_be_locked_is_refused(body, said):
+def test_what_cannot_be_locked_is_refused(body, message):
     with pytest.raises(ResolutionError) as caught:
         read(package(body))
-    assert said in caught.value.message
+    assert message in caught.value.message
     assert caught.value.hint
 
 
 @each(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("a = ", "not valid TOML"),
         ("", "lock-version None"),
@@ -158,10 +158,10 @@ def test_what_cannot_be_locked_is_refused(body, said):
         ('lock-version = "1.0"\n[[packages]]\n', "unexpected `name`"),
     ],
 )
-def test_what_is_no_lock_file_is_refused(text, said):
+def test_what_is_no_lock_file_is_refused(text, message):
     with pytest.raises(ResolutionError) as caught:
         read(text)
-    assert said in caught.value.message
+    assert message in caught.value.message
 
 
 def test_a_lock_for_several_platforms_is_refused():

@@ -49,26 +49,26 @@ def test_what_a_build_printed_is_kept_apart():
         "Resolved 1 package\nerror: Failed to build `a==1`\n  cause: one\n     and more\n\n         [stdout]\n"
         "         error: not uv's\n\n         [stderr]\n         last\nhint: try\n         again\nwarning: late\n"
     )
-    said = parse_stderr(1, text)
-    assert said.lines == ("error: Failed to build `a==1`", "cause: one and more", "hint: try again", "warning: late")
-    assert said.build_output == ("error: not uv's", "last")
-    assert (said.last, said.hints, said.package, said.for_package) == (
+    output = parse_stderr(1, text)
+    assert output.lines == ("error: Failed to build `a==1`", "cause: one and more", "hint: try again", "warning: late")
+    assert output.build_output == ("error: not uv's", "last")
+    assert (output.last, output.hints, output.package, output.for_package) == (
         "one and more",
         ("try again",),
         "a 1",
         " (for a 1)",
     )
-    assert said.host == "the package index"
+    assert output.host == "the package index"
 
 
 def test_text_without_any_error_is_kept_whole():
-    said = parse_stderr(2, "  first\n\nsecond\n")
-    assert said.lines == ("first", "second")
-    assert (said.last, said.package, said.for_package) == ("", "", "")
+    output = parse_stderr(2, "  first\n\nsecond\n")
+    assert output.lines == ("first", "second")
+    assert (output.last, output.package, output.for_package) == ("", "", "")
 
 
 @given(st.text(), st.integers(-64, 255))
 def test_any_text_can_be_taken_apart(text, rc):
-    said = parse_stderr(rc, text)
-    assert said.exit_status == rc
-    assert isinstance(said.package, str)
+    output = parse_stderr(rc, text)
+    assert output.exit_status == rc
+    assert isinstance(output.package, str)

@@ -84,10 +84,10 @@ def test_an_install_apart_knows_nothing_of_the_cell() -> None:
             cell="c", push=(Pushed(name="x", text="1"),), settings=Settings(variables=(("A", "B"),), install_timeout=5)
         )
     )
-    told = json.loads(gzip.decompress(base64.b64decode(made.install)))
-    assert set(told) == {"v", "nonce", "lock", "installs", "uv", "provision", "settings"}
-    assert told["settings"] == {"environment": "", "install_timeout": 5, "install_memory": 0, "install_disk": 0}
-    assert (told["nonce"], told["lock"]) == ("n0", carried(made)["lock"])
+    payload = json.loads(gzip.decompress(base64.b64decode(made.install)))
+    assert set(payload) == {"v", "nonce", "lock", "installs", "uv", "provision", "settings"}
+    assert payload["settings"] == {"environment": "", "install_timeout": 5, "install_memory": 0, "install_disk": 0}
+    assert (payload["nonce"], payload["lock"]) == ("n0", carried(made)["lock"])
     for text in (made.install_source, made.cell_source):
         ast.parse(text, feature_version=(3, 8))
     assert (made.install in made.install_source, made.payload in made.install_source) == (True, False)
@@ -102,10 +102,10 @@ def test_the_index_is_named_where_its_credentials_are() -> None:
 
 
 def test_what_the_guest_is_told() -> None:
-    told = carried(build(RunSpec(cell="c", push=(Pushed(name="x", text="1"),), pull=("y",), line_offset=0)))
-    assert (told["v"], told["nonce"], told["offset"], told["pull"]) == (1, "n0", 0, ["y"])
-    assert told["push"] == [{"name": "x", "text": "1", "digest": hashlib.sha256(b"1").hexdigest()}]
-    assert told["lock"] == {
+    payload = carried(build(RunSpec(cell="c", push=(Pushed(name="x", text="1"),), pull=("y",), line_offset=0)))
+    assert (payload["v"], payload["nonce"], payload["offset"], payload["pull"]) == (1, "n0", 0, ["y"])
+    assert payload["push"] == [{"name": "x", "text": "1", "digest": hashlib.sha256(b"1").hexdigest()}]
+    assert payload["lock"] == {
         "lines": ["six==1.0 --hash=sha256:ab"],
         "key": LOCK.key,
         "target": {"python": "3.12.1", "abi": "cp312"},
@@ -161,10 +161,10 @@ def test_long_values_are_files_where_there_is_a_folder_for_them() -> None:
     )
     spec = RunSpec(cell="c", push=pushed, pull=("y",))
     made = program.build(spec, LOCK, guest="emlw", nonce="n0", exchange="/runs/r1/values", values={"a.py": ""})
-    told = carried(made)
-    assert (told["exchange"], told["values"]) == ("/runs/r1/values", {"a.py": ""})
-    assert told["push"][1:] == [{"name": "long", "file": "pushed-1"}, {"name": "array", "file": "pushed-2"}]
-    assert told["push"][0]["text"] == "1"
+    payload = carried(made)
+    assert (payload["exchange"], payload["values"]) == ("/runs/r1/values", {"a.py": ""})
+    assert payload["push"][1:] == [{"name": "long", "file": "pushed-1"}, {"name": "array", "file": "pushed-2"}]
+    assert payload["push"][0]["text"] == "1"
     assert [item["name"] for item in carried(build(spec))["push"] if "text" in item] == ["short", "long", "array"]
     assert spec.sent == (("short", "", 1, "plain"), ("long", "", 70_000, "plain"), ("array", "", 41, "plain"))
 

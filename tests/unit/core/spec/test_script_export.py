@@ -1,4 +1,4 @@
-"""core/spec/script_export.py: a cell as a script for plain `uv run`, and what is said of the difference."""
+"""core/spec/script_export.py: a cell as a script for plain `uv run`, and the notes on the differences."""
 
 from __future__ import annotations
 

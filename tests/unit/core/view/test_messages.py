@@ -119,9 +119,11 @@ def test_title_ename_and_sentence(state, title, ename, sentence):
 def test_every_sentence_is_one_line_and_every_bad_end_has_a_next_step(state):
     assert "\n" not in messages.sentence(state) + messages.hint(state)
     bad = state.ended and state.outcome != "Succeeded"
-    told = state.exited is not None and state.exited.reason == "error"
+    has_error = state.exited is not None and state.exited.reason == "error"
     unknown_signal = state.exited is not None and state.exited.code == -40
-    assert bool(messages.hint(state)) == ((bad and not told and not unknown_signal) or state.stop_requested is not None)
+    assert bool(messages.hint(state)) == (
+        (bad and not has_error and not unknown_signal) or state.stop_requested is not None
+    )
 
 
 def test_hints_name_what_to_set_and_what_usually_causes_it():
@@ -149,9 +151,9 @@ def test_a_message_that_is_no_text_is_empty():
 
 
 def test_user_text_is_one_short_line():
-    said = humanize.one_line("a\n\tb " * 1000)
-    assert said.startswith("a b a b")
-    assert len(said) == humanize.LONGEST
+    line = humanize.one_line("a\n\tb " * 1000)
+    assert line.startswith("a b a b")
+    assert len(line) == humanize.LONGEST
     assert humanize.one_line(" a\r\nb ") == "a b"
 
 
@@ -190,11 +192,11 @@ def test_pulling_an_image_is_a_phase_between_waiting_and_starting():
 
 def test_the_age_of_a_lock():
     lock = Lock(packages=(), target=Target(python="3.12.1"), created_at=1000.0, uv="0.13.9")
-    said = [messages.lock_age(lock, 1000.0 + age) for age in (5, 60, 7200, 86400 * 3)]
-    assert [line.split(" by ")[0] for line in said] == [
+    lines = [messages.lock_age(lock, 1000.0 + age) for age in (5, 60, 7200, 86400 * 3)]
+    assert [line.split(" by ")[0] for line in lines] == [
         "resolved just now", "resolved 1 minute ago", "resolved 2 hours ago", "resolved 3 days ago",
     ]  # fmt: skip
-    assert said[0].endswith("by uv 0.13.9; use --upgrade to resolve again")
+    assert lines[0].endswith("by uv 0.13.9; use --upgrade to resolve again")
     assert messages.lock_age(replace(lock, uv=""), 1000.0) == "resolved just now; use --upgrade to resolve again"
 
 

@@ -39,7 +39,7 @@ def record(ename, mro=(), message="", missing=(), cause=None, **attributes):
 
 
 @each(
-    ("state", "said"),
+    ("state", "hint"),
     [
         (raised("ModuleNotFoundError", IMPORT, name="idna"), "Add --deps idna."),
         (raised("ModuleNotFoundError", IMPORT, name="cv2"), "Add --deps opencv-python-headless."),
@@ -57,9 +57,9 @@ def record(ename, mro=(), message="", missing=(), cause=None, **attributes):
         (play([write(("error", {"error": {}}), ("exit", {"reason": "error"}))]), ""),
     ],
 )
-def test_what_the_notebook_has_and_the_cell_lacks_is_named(state, said):
-    assert said in messages.hint(state)
-    assert bool(messages.hint(state)) == bool(said)
+def test_what_the_notebook_has_and_the_cell_lacks_is_named(state, hint):
+    assert hint in messages.hint(state)
+    assert bool(messages.hint(state)) == bool(hint)
 
 
 @each(

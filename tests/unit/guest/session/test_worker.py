@@ -40,8 +40,8 @@ def worker(clock, tmp_path):
     host = SimpleNamespace(home=str(tmp_path), select=lambda sources, seconds: [], end=end, ending="")
     options = {"name": "main", "token": "", "socket": str(tmp_path / "socket"), "keep": 0, "max_age": 0, "bound": False}
     worker = Worker(host, options)
-    told = []
-    worker.holding = SimpleNamespace(answer=told.append, told=told)
+    messages = []
+    worker.holding = SimpleNamespace(answer=messages.append, messages=messages)
     worker.executed.append("run-1")
     yield worker
     worker.server.close()
@@ -50,10 +50,10 @@ def worker(clock, tmp_path):
 def rests(worker, clock, now):
     """What the holder is told when the worker rests at this time."""
     clock.now = now
-    told = worker.holding.told
-    del told[:]
+    messages = worker.holding.messages
+    del messages[:]
     worker._rest()
-    return [(one["event"], one["setting"], one["run"], one["at"]) for one in told]
+    return [(one["event"], one["setting"], one["run"], one["at"]) for one in messages]
 
 
 def cell_ends(worker, clock, run, now):
