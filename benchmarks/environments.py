@@ -1,9 +1,6 @@
 """The time until a cell's packages are there: interleaved rounds of cells and of the alternatives, in one run.
 
     python benchmarks/environments.py --write      # docs/speed.md and docs/environments.svg
-    python benchmarks/environments.py --set kubeconfig=FILE --set images=3.11.2=IMAGE --set store=claim/NAME --write
-
-With a `store`, the pods of a cluster take part too; `--set` is %%argo's, for them alone.
 
 Rules: as in cells.py. A cell is `uv_argo_magic.run` in a process that is already up, as in a kernel; the alternatives
 run its text with `python`. An index on the network is asked, so that the first table depends on it. Kubeflow Pipelines
@@ -19,22 +16,14 @@ import statistics
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cells
-import cluster
 import page
 from uv import find_uv_bin
 
 import uv_argo_magic
-from uv_argo_magic.backends import base
-from uv_argo_magic.core.requirements import parser
-from uv_argo_magic.core.spec import settings_parser
-from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-from uv_argo_magic.engine.prepare import prepare
-from uv_argo_magic.engine.run import start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,7 +39,7 @@ MAIN = "numpy pandas"
 AT_ONCE = 32
 HISTORY = 5
 """Runs that the history keeps."""
-OURS = ("a cell", f"{AT_ONCE} runs", "known environment on the volume")
+OURS = ("a cell", f"{AT_ONCE} runs")
 """Contestants that are cells with their environment, as in a notebook."""
 BASE = getattr(sys, "_base_executable", sys.executable)
 
@@ -132,41 +121,7 @@ class Bench:
         return self.command(str(self.home / "kfp" / "bin" / "python"), "component.py")
 
 
-def pods(settings: Settings, packages: str, count: int) -> tuple[str, dict[str, float], str]:
-    """The table of cells in pods: seconds from the submission to the first line of output."""
-    backend = base.load("argo")
-
-    def cell(requirements: str, **changes: object) -> Callable[[], float]:
-        spec = RunSpec(
-            cell="print('hello')",
-            requirements=parser.parse(requirements),
-            backend="argo",
-            settings=replace(settings, **changes),  # type: ignore[arg-type]  # a field that Settings has
-        )
-        prepared = prepare(spec, backend)  # the lock is the same for all rounds
-
-        def run() -> float:
-            begun = time.perf_counter()
-            one = start(prepared, backend=backend)
-            took = cluster.until_output(one) - begun
-            if one.wait(300).outcome != "Succeeded":
-                raise RuntimeError(one.status)
-            return took
-
-        return run
-
-    medians = cells.rounds(
-        {
-            "known environment on the volume": cell(packages),
-            "without packages": cell("", store=""),
-            "packages installed in the pod": cell(packages, store=""),
-        },
-        count,
-    )
-    return "A cell in a pod, numpy and pandas: submission to the first line of output", medians, "without packages"
-
-
-def tables(bench: Bench, settings: Settings, count: int, many: int) -> Iterator[tuple[str, dict[str, float], str]]:
+def tables(bench: Bench, count: int, many: int) -> Iterator[tuple[str, dict[str, float], str]]:
     """(title, median seconds by contestant, the contestant that the others are compared with)."""
     packages, code = MAIN, SETS[MAIN]
 
@@ -231,12 +186,11 @@ def tables(bench: Bench, settings: Settings, count: int, many: int) -> Iterator[
                 "venv and pip install": lambda: bench.pip(packages, code),
             },
             count,
+            seldom="venv and pip install",
         ),
         "python in a ready environment",
     )
     yield many_runs(bench, packages, many)
-    if settings.store:
-        yield pods(settings, packages, max(3, count // 2))
     yield (
         f"{AT_ONCE} runs at once that need the same new environment: all",
         at_once(bench, packages, max(2, count // 5)),
@@ -289,11 +243,9 @@ def at_once(bench: Bench, packages: str, count: int) -> dict[str, float]:
 
 def text_of(found: list[tuple[str, dict[str, float], str]]) -> str:
     """The results as Markdown."""
-    measured = f"Measured by `python benchmarks/environments.py --write`: {page.machine('uv')}."
-    sets = "; ".join(SETS)
     lines = [
-        measured,
-        f"The sets of packages are: {sets}. In pods, the index, the cluster and the client share the machine.",
+        f"Measured by `python benchmarks/environments.py --write`: {page.machine('uv')}.",
+        f"The sets of packages are: {'; '.join(SETS)}.",
     ]
     for title, medians, against in found:
         lines += ["", f"## {title}", "", "| | ms | ratio |", "|---|---|---|"]
@@ -334,14 +286,10 @@ def main() -> int:
     options.add_argument("--rounds", type=int, default=9)
     options.add_argument("--many", type=int, default=1000)
     options.add_argument("--write", action="store_true", help="store the table in docs/speed.md, and its picture")
-    options.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="as on %%%%argo's line, for pods"
-    )
     wanted = options.parse_args()
-    settings = replace(Settings(), **dict(settings_parser.parse_assignments(wanted.set)))
     with tempfile.TemporaryDirectory(prefix="uv-argo-bench-") as home:
         found = []
-        for table in tables(Bench(Path(home)), settings, wanted.rounds, wanted.many):
+        for table in tables(Bench(Path(home)), wanted.rounds, wanted.many):
             found.append(table)
             sys.stderr.write(f"{table[0]}: {table[1]}\n")
     text = text_of(found)

@@ -1,0 +1,100 @@
+"""The time of a cell in a pod with packages: known on the volume of a store, or installed in the pod.
+
+    python benchmarks/cluster_environments.py --set kubeconfig=FILE --set images=3.11.2=IMAGE \
+        --set store=claim/NAME --write
+
+`--set` is %%argo's. A pod with a volume takes longer to start, so there is also a cell without packages that mounts it.
+Interleaved rounds in one run; the lock of a contestant is made before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import cells
+import cluster
+import page
+
+from uv_argo_magic.backends import base
+from uv_argo_magic.core.requirements import parser
+from uv_argo_magic.core.spec import settings_parser
+from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
+from uv_argo_magic.engine.prepare import prepare
+from uv_argo_magic.engine.run import start
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PACKAGES = "numpy pandas"
+PLAIN = "without packages, without a volume"
+
+
+def contestants(settings: Settings) -> dict[str, Callable[[], float]]:
+    """Each returns the seconds from the submission of its cell to the first line of output."""
+    backend = base.load("argo")
+
+    def cell(requirements: str, **changes: object) -> Callable[[], float]:
+        spec = RunSpec(
+            cell=cluster.CELL,
+            requirements=parser.parse(requirements),
+            backend="argo",
+            settings=replace(settings, **changes),  # type: ignore[arg-type]  # a field that Settings has
+        )
+        prepared = prepare(spec, backend)
+
+        def run() -> float:
+            begun = time.perf_counter()
+            one = start(prepared, backend=backend)
+            took = cluster.until_output(one) - begun
+            if one.wait(300).outcome != "Succeeded":
+                raise RuntimeError(one.status)
+            return took
+
+        return run
+
+    return {
+        f"{PACKAGES}, known on the volume": cell(PACKAGES),
+        "without packages, with the volume": cell("", store="", volumes=(("/mnt/store", settings.store),)),
+        PLAIN: cell("", store=""),
+        f"{PACKAGES}, installed in the pod": cell(PACKAGES, store=""),
+    }
+
+
+def text_of(medians: dict[str, float], rounds: int) -> str:
+    """The results as Markdown."""
+    lines = [
+        f"Measured by `python benchmarks/cluster_environments.py --write`: {page.machine('uv')}.",
+        f"Cluster, index and client share the cores. Medians of {rounds} rounds; images present.",
+        "",
+        "## A cell with packages on a cluster: submission to the first line of output",
+        "",
+        "| | s | ratio |",
+        "|---|---|---|",
+    ]
+    lines += [f"| {name} | {took:.2f} | {took / medians[PLAIN]:.2f} |" for name, took in medians.items()]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Measure, print, and store on request."""
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as on %%%%argo's line")
+    options.add_argument("--rounds", type=int, default=9)
+    options.add_argument("--write", action="store_true", help="store the table in docs/speed.md")
+    wanted = options.parse_args()
+    settings = replace(Settings(), **dict(settings_parser.parse_assignments(wanted.set)))
+    if not settings.store:
+        options.error("--set store=claim/NAME is missing")
+    text = text_of(cells.rounds(contestants(settings), wanted.rounds), wanted.rounds)
+    sys.stdout.write(text)
+    if wanted.write:
+        page.store("cluster environments", text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
