@@ -6,6 +6,7 @@ import warnings
 
 import pytest
 from IPython.core.completer import provisionalcompleter
+from support.cases import each
 
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 from uv_argo_magic.core.spec.run_spec import RunSpec
@@ -71,7 +72,7 @@ def by_kernel(shell, text, cursor):
 
 
 @pytest.mark.parametrize("jedi", [False, True])
-@pytest.mark.parametrize(("line", "expected"), LINES)
+@each(("line", "expected"), LINES)
 def test_by_kernel(typing, line, expected, jedi):
     typing.Completer.use_jedi = jedi
     offered, made = by_kernel(typing, line, len(line))
@@ -79,7 +80,7 @@ def test_by_kernel(typing, line, expected, jedi):
     assert all(text.startswith(line) for text in made)
 
 
-@pytest.mark.parametrize(("line", "expected"), LINES)
+@each(("line", "expected"), LINES)
 def test_by_readline(typing, line, expected):
     typing.Completer.use_jedi = False
     with warnings.catch_warnings():
