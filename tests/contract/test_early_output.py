@@ -78,9 +78,9 @@ def test_a_copy_that_breaks_is_continued_by_the_log(server, begin, cut):
 
 
 def test_more_output_than_the_copy_has_is_read_from_the_log(server, begin):
-    run = begin(f"for _ in range(200): print({LINES!r}, end='')")
+    run = begin(f"for _ in range(80): print({LINES!r}, end='')")
     assert run.wait(120).outcome == "Succeeded"
-    assert (run.logs(), run.state.gaps) == (LINES * 200, ())
+    assert (run.logs(), run.state.gaps) == (LINES * 80, ())
 
 
 def test_where_ports_may_not_be_forwarded_the_log_is_read_and_it_is_not_tried_again(server, begin):
