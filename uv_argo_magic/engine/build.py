@@ -1,4 +1,4 @@
-"""Builds the programs that backends run. The only caller of `core.spec.program.build`."""
+"""Build the programs that backends run. Only this module calls `core.spec.program.build`."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 _MENTIONS = re.compile(r"IPython|__IPYTHON__|get_ipython|ipykernel|matplotlib_inline|importlib|__import__")
-"""What a cell without packages contains if it looks for IPython."""
+"""Text in a cell without packages that may look for IPython."""
 
 
 @functools.cache
 def guest_text(*parts: str) -> str:
-    """The guest package as a program contains it, with these of its subpackages."""
+    """The guest package with these subpackages, in the form for a program."""
     return base64.b64encode(guest_archive(*parts)).decode()
 
 
@@ -47,11 +47,11 @@ def _parts(spec: RunSpec) -> Iterator[str]:
 def build(
     proposal: checks.Proposal, missing: Resolution | None = None, exchange: str = "", *, has_modules: bool = False
 ) -> program.Program:
-    """The program of one execution, with a nonce of its own.
+    """The program of one execution, with a new nonce.
 
-    It installs `missing`, which is what a session lacks; by default the whole resolution. `exchange` is a folder of
-    this machine for files of values; "": there is none. The worker of a pod has another one. `has_modules`: a session
-    has the modules of a notebook's cell from an earlier one.
+    It installs `missing`, the packages that a session lacks, or by default the whole resolution. `exchange` is a folder
+    on this machine for files of values, or ""; the worker of a pod has its own. With `has_modules`, the session already
+    has the modules for a notebook's cell.
 
     Raises:
         PolicyError: a check refused it.
@@ -80,20 +80,20 @@ def _exchange(spec: RunSpec, exchange: str) -> str:
 
 
 _DEFINES = re.compile(r"\b(?:class|def|lambda)\b")
-"""What a cell contains if its values may need its own code."""
+"""Text in a cell whose values may need code of the cell."""
 
 
 _LIBRARIES = {
     "frames.py": ({"pandas"}, ('"pandas.', '"texts"')),
     "arrow.py": ({"polars", "pyarrow"}, ('"polars.', '"pyarrow.', '"pandas.arrow"')),
 }
-"""Module of guest_values -> (packages whose values it reads, what is in the text of such a value)."""
+"""Module of guest_values -> (packages whose values it reads, text in an encoded value that needs it)."""
 
 
 def _values_modules(proposal: checks.Proposal, exchange: str) -> dict[str, str]:
-    """The modules that the values of a run need: a template has little room for what they do not need.
+    """Only those modules that the values of a run need, because the size of a template is limited.
 
-    cloudpickle is one of them if a value may have code of a notebook, and `files` if there is an `exchange`.
+    They include cloudpickle if a value may have code of a notebook, and `files` if there is an `exchange` folder.
     """
     spec, resolution = proposal.spec, proposal.resolution
     if not spec.push and not spec.pull:
@@ -117,7 +117,7 @@ def _values_modules(proposal: checks.Proposal, exchange: str) -> dict[str, str]:
 
 
 def may_use_ipython(spec: RunSpec, resolution: Resolution) -> bool:
-    """Whether the cell, or a package that it sees, may look for IPython."""
+    """Whether the cell, or a package that it can import, may look for IPython."""
     if spec.script:
         return False
     return bool(spec.code or resolution.lines or spec.settings.base) or bool(_MENTIONS.search(spec.cell))

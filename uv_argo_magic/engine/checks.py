@@ -4,10 +4,10 @@
     checks.CHECKS.append(refuse_unlocked)     # def refuse_unlocked(proposal: Proposal) -> None: raise PolicyError(...)
 
 Rules:
-- Everything that reaches a backend is a program, and engine/build.py builds all of them: cells, `verify`, `doctor`,
-  image probes, exported workflows. It enforces the checks first, so they cannot be bypassed.
-- Locks that are saved or shown as what a cell would get are checked as well, so that a user learns early.
-- The package policy (docs/policy.md) comes before the checks of this process. Without a policy, none of its code is
+- Backends receive only programs that engine/build.py builds: cells, `verify`, `doctor`, image probes and exported
+  workflows. It enforces the checks first, so no code path bypasses them.
+- Locks that are saved or shown are checked as well, so that users learn about problems early.
+- The package policy (docs/policy.md) is applied before the checks of this process. Without a policy, its code is not
   imported.
 - Users can bypass these checks. Rules that must hold for everyone belong on the API server (docs/administrators.md).
 """
@@ -28,16 +28,17 @@ if TYPE_CHECKING:
     from uv_argo_magic.uv.resolver import Resolver
 
 Purpose: TypeAlias = Literal["run", "plan", "probe", "export", "lock"]
-"""What the proposal is for: a run, a run that is only shown (`--dry-run`), a probe of an image, a workflow that is
-written to a file, a lock that is saved."""
+"""The purpose of a proposal: a run, a run that is only shown (`--dry-run`), a probe of an image, a workflow that is
+exported to a file, or a lock that is saved."""
 
 
 @frozen
 class Proposal:
-    """What a check decides on: the run with its settings and target, and all packages that it has.
+    """The object of a check: the run with its settings and target, and all packages that it has.
 
-    `installs` are its `%pip` lines with their packages, `document` is the path of its notebook or file ("": none), and
-    `backend` (None: that of the spec) runs it. `resolver` finds out more about a lock, and may run uv.
+    `installs` are its `%pip` lines with their packages. `document` is the path of its notebook or file, or "".
+    `backend` runs it (None: the backend of the spec). `resolver` provides more information on a lock, for which it can
+    run uv.
     """
 
     spec: RunSpec
@@ -57,10 +58,10 @@ CHECKS: list[Check] = []
 
 
 def begin(spec: RunSpec, backend: base.Backend, document: str = "") -> RunSpec:
-    """The spec with the limits of the package policy, before anything is resolved for it.
+    """Apply the limits of the package policy to a spec, before its requirements are resolved.
 
     Raises:
-        PolicyError: the policy does not allow what uv would do to resolve, or a policy cannot be read.
+        PolicyError: the policy does not allow the resolution, or a policy cannot be read.
     """
     policy = sources.find(document, backend, spec.settings)
     if policy is None:
@@ -74,7 +75,7 @@ def begin(spec: RunSpec, backend: base.Backend, document: str = "") -> RunSpec:
 
 
 def enforce(proposal: Proposal) -> str:
-    """Apply the package policy and all checks; what a workflow records of the policy's decision ("": nothing).
+    """Apply the package policy and all checks; return the policy's decision, for the workflow's record ("": none).
 
     Raises:
         PolicyError: the policy or a check refused the proposal, or a policy cannot be read.

@@ -1,4 +1,4 @@
-"""The context of a cell: what the front end knows about it in addition to its line and its text."""
+"""The context of a cell: the front end's information on it, in addition to its line and text."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def _folder(path: str) -> Path:
 class CellContext:
     """The variables, traits, environment, folder and notebook of a cell.
 
-    `notebook` is its path as far as it is known, absolute or relative to `folder`; `line_offset` is the number of lines
-    above the cell's first, and 0 for a script; `number` is that of the cell in its notebook, 0 if it has none.
-    `is_interactive`: a person runs the cells, who can answer questions and continue after a kernel restart.
+    `notebook` is its path, if known, absolute or relative to `folder`. `line_offset` is the number of lines above the
+    first line of the cell; 0 for a script. `number` is the number of the cell in the notebook; 0 if it has none.
+    `is_interactive` means that a person runs the cells, who can answer questions and continue after a kernel restart.
     """
 
     names: Mapping[str, object]
@@ -43,7 +43,7 @@ class CellContext:
 
     @property
     def is_script(self) -> bool:
-        """Whether the text is a script, and not a notebook's cell."""
+        """Whether the text is a script instead of a notebook's cell."""
         return not self.line_offset
 
     @classmethod
@@ -57,12 +57,12 @@ class CellContext:
         number: int = 0,
         is_interactive: bool = False,
     ) -> CellContext:
-        """The context of a cell of this process: its environment and its working directory."""
+        """The context of a cell in this process, with its environment and working directory."""
         return cls(
             names=names,
             traits=traits,
             environ=os.environ,
-            folder=_folder(os.getcwd()),  # noqa: PTH109 - a Path is made once
+            folder=_folder(os.getcwd()),  # noqa: PTH109 - the Path is cached
             notebook=notebook,
             line_offset=line_offset,
             number=number,

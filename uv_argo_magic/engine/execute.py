@@ -1,6 +1,6 @@
-"""Run a cell, for every front end: the cell and its options -> RunSpec -> stages.py.
+"""Run a cell for any front end: build a RunSpec from the cell and its options, and pass it to stages.py.
 
-Rule: a front end parses, calls `execute` and displays.
+Rule: a front end only parses, calls `execute` and displays.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ def execute(
     front_end: FrontEnd,
     requirements: Requirements | None = None,
 ) -> Run | None:
-    """Run a cell; its run, which has succeeded or continues in the background. None: `--dry-run`.
+    """Run a cell; return the run, which has succeeded or continues in the background, or None with `--dry-run`.
 
-    `requirements` stand in for those of the options.
+    `requirements` replace those of the options.
 
     Raises:
         SpecError: the options, the requirements or a setting are invalid.
         ResolutionError: no set of versions satisfies the requirements.
         PolicyError: a check refused the run (engine/checks.py).
         BackendError: the backend cannot be reached, or refused the run.
-        RunError: the run ended badly.
+        RunError: the run failed.
     """
     session = None
     if options.session:

@@ -1,8 +1,8 @@
-"""Finds a run by its id or name: in the history of this machine, or in its backend.
+"""Find a run by its id or name, in the history of this machine or in its backend.
 
 Rules:
-- The history comes first. The backend is queried only about a run that this machine has not seen finish.
-- If there is no such run, the error suggests where else to look.
+- The history comes first. The backend is queried only about runs that this machine has not seen finish.
+- If there is no such run, the error suggests where else to search.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
 @frozen
 class RunRef:
-    """A run: `entry` in the history, `remote` in its backend (None: not queried, or not found)."""
+    """A run: its `entry` in the history, and the `remote` run in its backend (None: not queried, or not found)."""
 
     backend: str
     settings: Settings
     entry: RunRecord | None = None
     remote: base.RemoteRun | None = None
     runs: base.Backend | None = None
-    """The session that has the run."""
+    """The session of the run, if it has one."""
 
     @property
     def source(self) -> base.Backend:
-        """What can be asked about the run, and asked to stop it."""
+        """The backend or session that can follow and stop the run."""
         return self.runs or base.load(self.backend)
 
     @property
@@ -48,7 +48,7 @@ class RunRef:
 
     @property
     def outcome(self) -> str:
-        """Its outcome or phase, in one word."""
+        """The outcome or phase as one word."""
         if self.remote is not None and self.remote.was_stopped and self.remote.phase in {"Failed", "Error"}:
             return "Stopped"
         if self.remote is not None:
@@ -57,11 +57,11 @@ class RunRef:
 
 
 def locate(name: str, history: History, configuration: Config, notebook: str | None = None) -> RunRef:
-    """The run of this name; without a name, the notebook's last.
+    """The run with this name; without a name, the last run of the notebook.
 
     Raises:
-        SpecError: there is none.
-        BackendUnavailable: the history does not have it, and the backend does not respond.
+        SpecError: there is no such run.
+        BackendUnavailable: the run is not in the history, and the backend does not respond.
     """
     runs = history.read()
     entry = runs.find(name) if name else runs.last(notebook)
@@ -69,11 +69,11 @@ def locate(name: str, history: History, configuration: Config, notebook: str | N
 
 
 def locate_remote(name: str, runs: RunList, configuration: Config) -> RunRef:
-    """A run that is not in the history, as the configured backend knows it.
+    """A run that is not in the history, from the configured backend.
 
     Raises:
-        SpecError: it does not know it either.
-        BackendUnavailable: it does not respond.
+        SpecError: the backend does not have the run either.
+        BackendUnavailable: the backend does not respond.
     """
     remote = base.load(configuration.backend).find(name, configuration.settings)
     if remote is None:
@@ -87,7 +87,7 @@ def locate_remote(name: str, runs: RunList, configuration: Config) -> RunRef:
 
 
 def locate_entry(entry: RunRecord, configuration: Config | None = None) -> RunRef:
-    """A run of the history, with its state in the backend if this machine has not seen it finish.
+    """A run in the history, with its state in the backend if this machine has not seen it finish.
 
     Raises:
         BackendUnavailable: the backend does not respond.
@@ -100,26 +100,26 @@ def locate_entry(entry: RunRecord, configuration: Config | None = None) -> RunRe
     settings = _settings(entry)
     if configuration:
         settings = replace(settings, **{key: getattr(configuration.settings, key) for key in line_keys})
-    # Another process may follow a live run: then the backend has it as well, if its runs outlive processes.
+    # A live run can be followed by another process. The backend finds it too, if its runs outlive processes.
     remote = None
     if entry.unseen and entry.session:
         found = sessions.session.find_run(entry)
         if found is not None:
             return RunRef(backend=entry.backend, settings=settings, entry=entry, remote=found[1], runs=found[0])
     elif entry.summary is None:
-        # Without a name, its process ended while it was submitted: the backend may have the run all the same.
+        # If the process ended during the submission, there is no name, but the backend can have the run.
         remote = base.load(entry.backend).find(entry.note("name") or entry.id, settings)
     return RunRef(backend=entry.backend, settings=settings, entry=entry, remote=remote)
 
 
 def _settings(entry: RunRecord) -> Settings:
-    """The settings it was started with: they name its cluster."""
+    """The settings with which the run was started, which select its cluster."""
     spec = entry.spec()
     return spec.settings if spec else Settings()
 
 
 def outcomes(entries: Iterable[RunRecord]) -> dict[str, str]:
-    """The outcome of each; a backend that does not respond is queried once."""
+    """The outcomes of the runs by id; a backend that does not respond is queried only once."""
     outcome_by_id: dict[str, str] = {}
     unreachable: set[tuple[str, Settings]] = set()
     for entry in entries:

@@ -1,6 +1,6 @@
-"""The front ends of the engine: their protocol, and the base of those without a panel.
+"""The protocol of front ends, and base classes for those without a panel.
 
-Rule: this module imports very little, because every command line starts with it.
+Rule: this module imports very little, because every command needs it.
 """
 
 from __future__ import annotations
@@ -23,38 +23,38 @@ if TYPE_CHECKING:
 
 
 class FrontEnd(Protocol):
-    """Where a run is started and shown: a notebook's cell, a terminal, a Python program."""
+    """Starts and shows runs: a notebook, a terminal or a Python program."""
 
     document: str
-    """The path of the notebook or file that locks and history belong to; "": none."""
+    """The path of the notebook or file to which locks and history belong, or ""."""
     command: str
     """The prefix of a command for the user: "%argo", "uv-argo"."""
     keeps_warm: bool
-    """Whether another cell is likely to follow: the local backend then starts its process ahead."""
+    """Whether another cell is likely to follow, so that the local backend starts its process in advance."""
     waits_for_end: bool
-    """Whether `follow` waits for the end of the run, so that it may be learned there that the run was not accepted."""
+    """Whether `follow` waits for the end of the run. If so, `submit` can return before the backend accepts the run."""
 
     def check_syntax(self, cell: str, code: str, python: str) -> None:
-        """Refuse a cell that is not Python, if this process can tell for that version ("": not known yet).
+        """Refuse a cell with a syntax error, if this process can check it for that version of Python ("": unknown).
 
-        `code` is the translation of a cell with IPython's syntax, "" for plain Python.
+        `code` is the translation of a cell with IPython's syntax; "" for plain Python.
 
         Raises:
             CellFailed: the cell has a syntax error.
         """
 
     def prepare(self, work: Callable[[threading.Event], Prepared], spec: RunSpec, run_id: str) -> Prepared:
-        """Do the work that finds the target and resolves the packages, and show its progress.
+        """Call `work`, which finds the target and resolves the packages, and show its progress.
 
-        Setting the event ends the work. The run will have the id `run_id`.
+        Setting the event cancels the work. The run will have the id `run_id`.
 
         Raises:
-            KeyboardInterrupt: the user interrupted it.
-            Stopped: the user stopped it.
+            KeyboardInterrupt: the user interrupted the work.
+            Stopped: the user stopped the run.
         """
 
     def notify(self, note: str) -> None:
-        """Show a note on something that takes time before the run is submitted; from any thread."""
+        """Show a note on something that takes time before the run is submitted; can be called from any thread."""
 
     def show_notes(self, notes: tuple[str, ...], settings: Settings) -> None:
         """Show a note about the run, separate from the cell's output."""
@@ -63,22 +63,22 @@ class FrontEnd(Protocol):
         """Show what would run (`--dry-run`)."""
 
     def history(self, settings: Settings) -> History | None:
-        """Where the run is kept; None: nowhere."""
+        """The history that stores the run, or None."""
 
     def rebuild(self, remote: RemoteError, state: RunState) -> BaseException:
-        """The exception to raise here for the one that the cell raised."""
+        """The exception to raise for the cell's exception."""
 
     def bind(self, values: dict[str, object]) -> None:
-        """Take the pulled variables when `Run.result` is called."""
+        """Bind the pulled variables; called by `Run.result`."""
 
     def find(self, name: str) -> LocalName | None:
-        """What the notebook or process has under a name that the failed cell lacks."""
+        """Find a name that the failed cell lacks, in the notebook or process."""
 
     def ask(self, question: Question) -> str:
-        """The user's answer to a question of the cell; an exception is passed on to the cell."""
+        """The user's answer to a question of the cell; exceptions are raised in the cell."""
 
     def follow(self, run: Run, prepared: Prepared) -> bool:
-        """Show the run; whether this waited for its end.
+        """Show the run; return whether this waited for its end.
 
         Raises:
             KeyboardInterrupt: the user interrupted the run, which was stopped.
@@ -86,7 +86,7 @@ class FrontEnd(Protocol):
 
 
 class QuietFrontEnd:
-    """A front end that shows, stores and binds nothing, and does not wait for the run: for internal checks."""
+    """A front end for internal runs: it shows, stores and binds nothing, and does not wait for the run."""
 
     document = ""
     command = "uv-argo"
@@ -94,10 +94,10 @@ class QuietFrontEnd:
     waits_for_end = False
 
     def check_syntax(self, cell: str, code: str, python: str) -> None:
-        """Nothing: the run reports errors itself."""
+        """Does nothing, since the run reports errors."""
 
     def prepare(self, work: Callable[[threading.Event], Prepared], spec: RunSpec, run_id: str) -> Prepared:  # noqa: ARG002
-        """Do the work."""
+        """Call `work`."""
         return work(threading.Event())
 
     def notify(self, note: str) -> None:
@@ -110,7 +110,7 @@ class QuietFrontEnd:
         """Nothing."""
 
     def history(self, settings: Settings) -> History | None:  # noqa: ARG002 - the protocol's signature
-        """None: such a run is not kept."""
+        """None, because such a run is not stored."""
         return None
 
     def rebuild(self, remote: RemoteError, state: RunState) -> BaseException:
@@ -121,15 +121,15 @@ class QuietFrontEnd:
         """Nothing."""
 
     def find(self, name: str) -> LocalName | None:  # noqa: ARG002 - the protocol's signature
-        """None: names are not looked up."""
+        """None, because names are not looked up."""
         return None
 
     def ask(self, question: Question) -> str:
-        """Refuse: no user is there."""
+        """Raises, because there is no user."""
         raise EOFError(f"{question.prompt}: no answer")
 
     def follow(self, run: Run, prepared: Prepared) -> bool:  # noqa: ARG002 - the protocol's signature
-        """False: the caller waits."""
+        """False, because the caller waits."""
         return False
 
 
@@ -141,7 +141,7 @@ class SourceFrontEnd(QuietFrontEnd):
         self._name = name
 
     def check_syntax(self, cell: str, code: str, python: str) -> None:  # noqa: ARG002 - the protocol's signature
-        """Refuse code that is not Python, if the run's Python has the version of this one.
+        """Refuse code with a syntax error, if the run's Python has the same version as this one.
 
         Raises:
             CellFailed: the code has a syntax error.
@@ -150,12 +150,12 @@ class SourceFrontEnd(QuietFrontEnd):
             cell_syntax.refuse_invalid_python(lambda: self._name, cell, offset=0)
 
     def show_notes(self, notes: tuple[str, ...], settings: Settings) -> None:  # noqa: ARG002 - the protocol's signature
-        """Show each note, as `notify` does."""
+        """Show each note with `notify`."""
         for note in notes:
             self.notify(note)
 
     def rebuild(self, remote: RemoteError, state: RunState) -> BaseException:
-        """The exception, with the lines of the code as they are here."""
+        """The exception, with the lines of this code."""
         return remote_traceback.rebuild.rebuild(remote, state=state, cell_name=self._name)
 
     def find(self, name: str) -> LocalName | None:

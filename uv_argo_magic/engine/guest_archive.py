@@ -1,9 +1,9 @@
-"""The files that are sent with a run: the guest package, and the modules of a notebook's cell.
+"""The files that are sent with a run: the guest package, and the modules for a notebook's cell.
 
 Rules:
-- The same version gives the same bytes, wherever it is installed.
-- Comments and docstrings stay here. Lines keep their numbers, so that a traceback leads to the source.
-- Files that only some runs need are in separate folders, and are only sent with those runs.
+- The same version of this package produces the same bytes on every machine.
+- Comments and docstrings are removed. Lines keep their numbers, so that tracebacks match the source.
+- Files that only some runs need are in separate folders, and are sent only with those runs.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 VALUES_NAME = "uv_argo_values"
-"""Name of the package of guest_values where it runs."""
+"""Import name of the guest_values package in the process that runs the cell."""
 
 
 @functools.cache
 def guest_archive(*parts: str) -> bytes:
-    """The package uv_argo_magic.guest under the name that it has where it runs, with these of its subpackages.
+    """The package uv_argo_magic.guest with these subpackages, under its import name in the run.
 
-    It is zlib of JSON, text by path: a sixth smaller than a zip, and read by modules that every Python has.
+    The format is zlib of JSON (path -> text), which is a sixth smaller than a zip, and every Python can read it.
     """
     folder = _folder(guest.__file__)
     modules = [*folder.glob("*.py"), *(module for part in parts for module in folder.glob(f"{part}/*.py"))]
@@ -43,7 +43,7 @@ def guest_archive(*parts: str) -> bytes:
 
 @functools.cache
 def notebook_modules() -> dict[str, str]:
-    """The packages in uv_argo_magic.guest_notebook, text by path: for cells that may look for IPython."""
+    """The packages in uv_argo_magic.guest_notebook (path -> text), for cells that may look for IPython."""
     folder = _folder(guest_notebook.__file__)
     modules = {module.relative_to(folder).as_posix(): module for module in folder.glob("*/**/*.py")}
     loaded: dict[str, str] = json.loads(_cached(modules, _text))
@@ -52,7 +52,7 @@ def notebook_modules() -> dict[str, str]:
 
 @functools.cache
 def values_modules() -> dict[str, str]:
-    """The package of guest_values under the name that it has where it runs: for runs that push or pull."""
+    """The package guest_values under its import name in the run (path -> text), for runs that push or pull."""
     folder = _folder(guest_values.__file__)
     modules = {f"{VALUES_NAME}/{module.name}": module for module in folder.glob("*.py")}
     loaded: dict[str, str] = json.loads(_cached(modules, _text))
@@ -61,10 +61,10 @@ def values_modules() -> dict[str, str]:
 
 @functools.cache
 def cloudpickle_modules() -> dict[str, str]:
-    """Cloudpickle under its private name: for runs whose values may have code of a notebook.
+    """Cloudpickle under its private name (path -> text), for runs whose values may have code of a notebook.
 
     Raises:
-        SpecError: it is not installed here.
+        SpecError: cloudpickle is not installed.
     """
     return {values.pickling.FILE: stripped(values.pickling.source())}
 
@@ -74,7 +74,7 @@ def _folder(file: str) -> Path:
 
 
 def _cached(modules: dict[str, Path], pack: Callable[[dict[str, Path]], bytes]) -> bytes:
-    """These files, by the names that they get, packed; kept in the cache, to save 20 ms and more."""
+    """Pack these files (name in the archive -> path), with a cache that saves at least 20 ms."""
     stats = [(str(module), module.stat()) for module in (*sorted(modules.values()), Path(__file__))]
     stamp = json.dumps([(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats])
     cached = paths.cache_dir() / "guest" / f"{hashlib.sha256(stamp.encode()).hexdigest()[:32]}"
@@ -91,13 +91,13 @@ def _pack(modules: dict[str, Path]) -> bytes:
 
 
 def _text(modules: dict[str, Path]) -> bytes:
-    """All in one text, which compresses better than one by one."""
+    """All files as one text, which compresses better than separate texts."""
     texts = {name: stripped(module.read_text(encoding="utf-8")) for name, module in sorted(modules.items())}
     return json.dumps(texts).encode()
 
 
 def stripped(source: str) -> str:
-    """Python source without comments and docstrings, each line with its number."""
+    """Python source without comments and docstrings; all lines keep their numbers."""
     lines = source.splitlines(keepends=True)
     for node in ast.walk(ast.parse(source)):
         body: object = getattr(node, "body", None)
@@ -106,7 +106,7 @@ def stripped(source: str) -> str:
             match statement:
                 case ast.Expr(value=ast.Constant(value=str()), end_lineno=int(end)):
                     first = statement.lineno - 1
-                    # A body cannot be empty.
+                    # A body must not be empty.
                     lines[first] = lines[first][: statement.col_offset] + ("pass\n" if len(statements) == 1 else "\n")
                     lines[first + 1 : end] = ["\n"] * (end - first - 1)
                 case _:

@@ -1,9 +1,9 @@
-"""Finds out the Python and the packages of an image by a small run; the result is cached.
+"""Inspect the Python and the packages of an image with a small run, whose result is cached.
 
 Rules:
-- It is a run like any other, with the cell's own settings, and sends nothing of the user's.
-- An image with a digest cannot change, and is inspected once. A tag may be moved, and is inspected again after a day.
-  A Python of this machine is inspected each time: its packages may change at any time.
+- The probe is a run with the cell's settings, but without any data of the user.
+- An image with a digest cannot change, so it is inspected once. A tag can be moved, so it is inspected again after a
+  day. A Python on this machine is inspected each time, because its packages can change at any time.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.resolution.base_packages import BaseEnvironment
 
 Notify: TypeAlias = Callable[[str], object]
-"""Shows the user a note on what takes time."""
+"""Shows the user a note on something that takes time."""
 MAX_AGE = 24 * 3600.0
-"""Seconds that the result for a tag is valid."""
+"""Seconds for which the result for a tag is valid."""
 DEADLINE = 600.0
-"""Seconds that the run may take, including the pull of its image."""
+"""Maximum seconds of the probe, including the pull of its image."""
 PATIENCE = 0.1
 """Seconds until a cancelled probe ends."""
 ANY_PYTHON = "3.12.0"
-"""The version in the spec of a probe, whose Python is not known yet."""
+"""The version in the spec of a probe, whose Python is not yet known."""
 
 
 def inspect_image(
@@ -58,12 +58,12 @@ def inspect_image(
     notify: Notify | None = None,
     cancelled: threading.Event | None = None,
 ) -> tuple[RunSpec, BaseEnvironment | None]:
-    """The spec with the Python and platform of its image, if not given, and the preinstalled packages the cell sees.
+    """The spec with the Python and platform of its image, if not set, and the preinstalled packages for the cell.
 
-    What is not in `cache` takes a probe run, announced by `notify`; unless it `may_run`, that is an error.
+    An image that is not in `cache` needs a probe run, which `notify` announces. Without `may_run`, this is an error.
 
     Raises:
-        SpecError: the probe may not run or failed, or the image has another Python than requested.
+        SpecError: the probe is not allowed or failed, or the image has another Python than requested.
         BackendError: the backend cannot be reached, or refused the probe.
         Cancelled: `cancelled` was set, in another thread.
     """
@@ -110,7 +110,7 @@ def probe(
     notify: Notify | None = None,
     cancelled: threading.Event | None = None,
 ) -> BaseEnvironment:
-    """The packages of the Python that would run this. `image` is its image ("": this machine); `notify` gets a note.
+    """The packages of the Python that would run this, in `image` ("": on this machine); `notify` announces the probe.
 
     Raises:
         SpecError: the probe failed.
@@ -145,7 +145,7 @@ def _run_probe(
     )
     resolution = Unresolved(lines=(), reason="a probe installs nothing")
     prepared = Prepared(
-        # Nothing is resolved for a probe, so its Python need not be known.
+        # The Python of a probe need not be known, because nothing is resolved.
         target=RunTarget(requested=spec, spec=probe, backend=backend, interpreter=interpreters.find()),
         notebook="",
         resolution=resolution,
@@ -174,9 +174,9 @@ def _run_probe(
 
 
 def _cache_file(spec: RunSpec, image: str, cache: Path) -> Path:
-    """The cache file of an image. The same name may be another image in another cluster, or on other nodes.
+    """The cache file of an image. The same name can be a different image in another cluster, or on other nodes.
 
-    Of the platform only the architecture counts: the rest may be a result of the probe.
+    Of the platform, only the architecture is part of the key, because the rest can be a result of the probe.
     """
     settings = spec.settings
     parts = [image, spec.backend, settings.kubeconfig, settings.context, settings.platform.partition("-")[0]]

@@ -1,9 +1,9 @@
-"""IPython's syntax in a notebook's cell: its translation to Python, and what of it the guest can run.
+"""IPython's syntax in a notebook's cell: its translation to Python, and checks that the guest supports it.
 
 Rules:
-- IPython's own transformers translate, so that both always agree; valid Python is never changed.
-- The translation has the lines of the cell: line n of one is line n of the other.
-- The bodies of the magics in PYTHON_BODIES are translated as well: IPython would do it when the magic runs.
+- IPython's own transformers are used, so that the result is the same as in IPython. Valid Python is never changed.
+- The translation has the same line numbers as the cell.
+- The bodies of the magics in PYTHON_BODIES are translated as well, which IPython does when the magic runs.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ LINE_MAGICS = frozenset({
     "set_env", "sx", "system", "time", "timeit", "uv", "who", "who_ls", "whos",
     "cat", "cp", "mkdir", "mv", "rm", "rmdir",
 })  # fmt: skip
-"""The line magics of the guest."""
+"""The line magics that the guest supports."""
 
 CELL_MAGICS = frozenset({
     *PYTHON_BODIES, "HTML", "SVG", "bash", "file", "html", "javascript", "js", "latex", "markdown", "perl", "python",
     "python3", "ruby", "script", "sh", "svg", "sx", "system", "writefile", "!",
 })  # fmt: skip
-"""The cell magics of the guest."""
+"""The cell magics that the guest supports."""
 
 CONFIGURABLE = ("InlineBackend", "InteractiveShell")
-"""The classes whose settings `%config` changes in the guest."""
+"""The classes whose settings `%config` can change in the guest."""
 
 
 @frozen
 class MagicCall:
-    """One use of a magic in a cell: `line` (from 1) is that of the cell, `argument` what follows the name."""
+    """One use of a magic in a cell: `line` is its line in the cell, from 1, and `argument` the text after the name."""
 
     name: str
     argument: str
@@ -62,12 +62,12 @@ class MagicCall:
 
 
 def translate(cell: str) -> str:
-    """The cell as Python, line for line; "" if it has nothing of IPython's syntax."""
+    """The cell as Python, line by line; "" if it does not use IPython's syntax."""
     if cell_syntax.parses(cell):
         return ""
     try:
         code = _translate(cell)
-    except (SyntaxError, RuntimeError):  # not to be translated: Python reports what is wrong with it
+    except (SyntaxError, RuntimeError):  # it cannot be translated; Python reports the error
         return ""
     return "" if code == cell else code
 
@@ -76,7 +76,7 @@ def _translate(cell: str) -> str:
     from IPython.core import inputtransformer2  # noqa: PLC0415 - 55 ms, and a script needs none
 
     class LineByLine(inputtransformer2.TransformerManager):  # type: ignore[misc]
-        """Puts empty lines where a transformer joins lines."""
+        """Adds empty lines if a transformer joins lines."""
 
         def do_one_token_transform(self, lines: list[str]) -> tuple[bool, list[str]]:
             changed, new = super().do_one_token_transform(lines)
@@ -140,7 +140,7 @@ def _inner(code: str, above: int) -> Iterator[MagicCall]:
 
 
 NEEDS_IPYTHON = frozenset({"geoviews", "holoviews", "hvplot", "panel"})
-"""Packages that use more of IPython than the guest has, and do not require it: they get it."""
+"""Packages that need the real IPython but do not require it, so that it is added."""
 
 
 def with_ipython(requirements: Requirements, names: Iterable[str], code: str = "") -> Requirements:
@@ -162,7 +162,7 @@ def _only_ipython_has(call: MagicCall) -> bool:
 
 
 def installs(code: str, offset: int) -> tuple[tuple[str, Requirements], ...]:
-    """The lines of `%pip install`: the text after `%pip`, and its requirements.
+    """The `%pip install` lines: the text after `%pip`, and its requirements.
 
     Raises:
         SpecError: a line is computed, or has an option or a command that is not available.
@@ -197,19 +197,19 @@ def _install(call: MagicCall, offset: int) -> Requirements:
 
 
 _IGNORED_OPTIONS = frozenset({"-q", "-qq", "--quiet", "-U", "--upgrade", "--user", "--no-cache-dir", "--no-input"})
-"""Options without an effect here: a lock has the newest versions, and what a run installs is its own."""
+"""Options that are ignored: a lock already has the newest versions, and installs belong to the run only."""
 
 
 def has_ipython(resolution: Resolution) -> bool:
-    """Whether IPython itself is among the packages; False if that is not known yet."""
+    """Whether IPython is one of the packages; False if they are not known yet."""
     return isinstance(resolution, Lock) and any(package.name == "ipython" for package in resolution.packages)
 
 
 def refuse_unknown(spec: RunSpec, resolution: Resolution, *, is_started: bool = False) -> None:
-    """Refuse a cell with a magic that nothing in its environment provides; `is_started`: its session is.
+    """Refuse a cell with a magic that its environment does not provide; `is_started` if its session has started.
 
     Raises:
-        SpecError: names the line and what to do instead.
+        SpecError: a magic is not available; the error names the line and an alternative.
     """
     if not spec.code or has_ipython(resolution) or spec.settings.base:
         return

@@ -1,4 +1,4 @@
-"""The exception that a run raises here, by its outcome."""
+"""The exception that a run raises, by its outcome."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.protocol.state import RunState
 
 Rebuild: TypeAlias = Callable[[remote_error.RemoteError, "RunState"], BaseException]
-"""Makes the exception to raise here of the one that the cell raised."""
+"""Creates the exception to raise from the cell's exception."""
 
 
 def pull_error(state: RunState, problems: Sequence[str], others: Sequence[str]) -> PullError:
-    """What a run raises that has succeeded, but lacks pulled values; the `others` arrived."""
+    """The error of a run that succeeded, but lacks pulled values; the `others` were received."""
     hint = "The cell itself succeeded" + (f", and {', '.join(others)} arrived." if others else ".")
     if state.session:
         hint += f" The session {state.session} still has the variables."
@@ -25,10 +25,10 @@ def pull_error(state: RunState, problems: Sequence[str], others: Sequence[str]) 
 
 
 def error(state: RunState, rebuild: Rebuild | None = None) -> BaseException | None:  # noqa: PLR0911 - one line a case
-    """What the run raises; None if it succeeded or has not ended. Without `rebuild` a cell's exception is a CellFailed.
+    """The error of a run; None if it succeeded or has not ended. Without `rebuild`, a cell's exception is a CellFailed.
 
     Raises:
-        ProtocolError: the cell's exception is unreadable.
+        ProtocolError: the record of the cell's exception is invalid.
     """
     sentence, hint = messages.sentence(state), messages.hint(state)
     match state.outcome:

@@ -1,4 +1,4 @@
-"""Prepares a run before it is submitted: target, lock and program."""
+"""Prepare a run before it is submitted: target, lock and program."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def find_target(
     notify: Notify | None = None,
     cancelled: threading.Event | None = None,
 ) -> RunTarget:
-    """Find the Python of the backend that the spec asks for, and what its image contains.
+    """Find the requested Python of the backend, and the packages in its image.
 
-    A probe run finds out what an image contains, and `notify` gets a note. Unless it `may_run`, an image that was never
-    probed is an error.
+    An image is inspected with a probe run, which `notify` announces. Without `may_run`, an image that was never
+    inspected is an error.
 
     Raises:
         SpecError: there is no such Python.
@@ -55,7 +55,7 @@ def find_target(
     return RunTarget(requested=spec, spec=found_spec, backend=backend, interpreter=interpreter)
 
 
-def prepare(  # noqa: PLR0913 - by keyword, each with a default that a plain cell wants
+def prepare(  # noqa: PLR0913 - keyword-only, with defaults for a plain cell
     spec: RunSpec,
     backend: base.Backend | None = None,
     *,
@@ -71,13 +71,13 @@ def prepare(  # noqa: PLR0913 - by keyword, each with a default that a plain cel
 ) -> Prepared:
     """Find the target, resolve the requirements for it, apply the checks, and build the program.
 
-    The lock that is stored for this `notebook` (its path) is used, unless `upgrade`; a given `resolution` is used as it
-    is. With `dry_run` no lock is stored; `purpose` is for the checks (default: "plan" with `dry_run`, else "run").
+    The lock stored for this `notebook` (its path) is used, unless `upgrade`; a given `resolution` is used unchanged.
+    With `dry_run`, no lock is stored. `purpose` is for the checks (default: "plan" with `dry_run`, else "run").
     `exchange` is a folder for files of values. `notify` and `cancelled` are those of `find_target`. A `session`
     installs only the packages that it lacks.
 
     Raises:
-        SpecError: there is no such Python, or a password would leave this machine.
+        SpecError: there is no such Python, or a password would be sent to the backend.
         BackendUnavailable: there is no such backend.
         ResolutionError: no set of versions satisfies the requirements.
         PolicyError: a check refused the run.
@@ -131,7 +131,7 @@ def prepare(  # noqa: PLR0913 - by keyword, each with a default that a plain cel
 def _resolve(
     target: RunTarget, notebook: str, *, upgrade: bool, save: bool, cancelled: threading.Event | None
 ) -> tuple[RunTarget, Resolution]:
-    """The lock of the requirements, and the target with those; a notebook's cell gets IPython where it needs it."""
+    """The lock, and the target with the final requirements: IPython is added for a notebook's cell that needs it."""
     requirements, interpreter = target.spec.requirements, target.interpreter
     if not target.spec.script:
         names = (item.name for item in requirements.items)
@@ -157,11 +157,11 @@ def _lock_installs(
     save: bool,
     cancelled: threading.Event | None,
 ) -> tuple[tuple[str, Lock], ...]:
-    """What each `%pip install` line installs: the packages that are missing at that line, in fitting versions.
+    """A lock for each `%pip install` line, with the packages that are missing at that line, in compatible versions.
 
     Raises:
-        SpecError: the packages of the cell are not known here.
-        ResolutionError: no set of versions satisfies a line beside the packages before it.
+        SpecError: the packages of the cell are not known on this machine.
+        ResolutionError: no set of versions satisfies a line together with the packages before it.
     """
     spec, found = target.spec, []
     lines = ipython_syntax.installs(spec.code, spec.line_offset) if spec.code else ()

@@ -1,4 +1,4 @@
-"""A run before it is submitted, as data: its target, its lock and its program; it can be printed."""
+"""A run before it is submitted, as data that can be printed: its target, its lock and its program."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 @frozen
 class RunTarget:
-    """Where a run goes, as found out: the interpreter there, and the spec with its image's own Python and platform.
+    """The target of a run: the interpreter, and the spec with the Python and platform of the image.
 
-    `requested` is the spec before that.
+    `requested` is the spec before these were filled in.
     """
 
     requested: RunSpec
@@ -33,7 +33,7 @@ class RunTarget:
     interpreter: interpreters.Interpreter
 
     def resolver(self, notebook: str = "", environ: Mapping[str, str] | None = None) -> Resolver:
-        """Resolves for this target; its locks are those of the notebook (its path, "": none)."""
+        """A resolver for this target, with the locks of the notebook (its path, or "")."""
         from uv_argo_magic.uv import lock_store, resolver  # noqa: PLC0415 - 24 ms; without requirements there is no lock
 
         return resolver.Resolver(
@@ -53,14 +53,14 @@ class Prepared:
     resolution: Resolution
     program: program.Program
     installs: tuple[tuple[str, Lock], ...] = ()
-    """What `%pip` lines install while the cell runs: the text of the line, and its packages."""
+    """The installs of `%pip` lines while the cell runs: the text of each line, and its packages."""
 
     exchange: str = ""
-    """A folder for files of values, which the run shares with this machine; "": there is none."""
+    """A folder for files of values, which the run shares with this machine, or ""."""
 
     @property
     def spec(self) -> RunSpec:
-        """The spec for this target."""
+        """The spec of this target."""
         return self.target.spec
 
     @property
@@ -70,14 +70,14 @@ class Prepared:
 
     @property
     def resolver(self) -> Resolver:
-        """Resolves for this target and notebook."""
+        """A resolver for this target and notebook."""
         return self.target.resolver(self.notebook)
 
     def describe(self, backend: base.Backend | None = None) -> str:
-        """What would run, for people (`--dry-run`); the backend may check it, and runs nothing.
+        """A description of the run for people (`--dry-run`). The backend can check it, but does not run it.
 
         Raises:
-            SpecError: it cannot be submitted.
+            SpecError: the run cannot be submitted.
         """
         lines = [f"backend   {self.spec.backend}", f"python    {self.interpreter.target.python}"]
         if self.interpreter.image:
@@ -107,7 +107,7 @@ class Prepared:
             lines.append(f"program   {len(self.program.source):,} bytes")
         lines.append("cell")
         lines += [f"    {line}" for line in self.spec.cell.split("\n")]
-        # The worker of the session runs it: the backend has nothing to describe.
+        # The worker of the session runs it, so there is nothing to describe by the backend.
         backend = backend or base.load(self.spec.backend)
         if not self.spec.session and (details := base.describe(backend, self.program, self.spec)):
             lines += ["", details]

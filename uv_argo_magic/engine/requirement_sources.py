@@ -1,11 +1,10 @@
-"""What a cell requires: its packages and its Python, from the first source that is set.
+"""The requirements of a cell, and the Python that they need.
 
 Rules:
 - Requirements come from the first of these that is set: the line (`--deps` and all `-r` files), the `dependencies` of
-  the script block, the notebook's requirements file, the configured `deps`. So `--deps ""` means: none. A note names
-  the source if it is one of the last two, which the cell does not show.
-- `-p` beats the `requires-python` of the block and of files, and must satisfy it; a configured Python counts where it
-  satisfies it.
+  the script block, the notebook's requirements file, the configured `deps`. So `--deps ""` means no packages. A note
+  names the source if it is one of the last two, because these are not visible in the cell.
+- `-p` must satisfy the `requires-python` of the block and of files. A configured Python is used only if it does.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ def add(
     context: CellContext,
     given_requirements: Requirements | None,
 ) -> tuple[RunSpec, tuple[str, ...]]:
-    """The spec with its requirements, their constraints and the Python they need; and notes for the user.
+    """The spec with its requirements, their constraints and the Python that they need; and notes for the user.
 
     Raises:
         SpecError: the line, a file, the block or the configured `deps` are invalid, or need another Python.
@@ -51,7 +50,7 @@ def add(
     source, origin = _find_requirements(options, script, configuration, context, given_requirements)
     listed = ", ".join(source.requirements.lines) or "none"
     note = () if origin in ("", FILES, BLOCK) else (f"Requirements from {origin}: {listed}",)
-    # The line and the script block belong to this cell, a file to any number of cells.
+    # The line and the script block take precedence, because they belong to this cell; a file can belong to many.
     values = {key: value for key, value in source.settings if configuration.origin(key) not in (config.LINE, BLOCK)}
     settings = settings_parser.updated(
         spec.settings, {key: config.checked(key, value) for key, value in values.items()}
@@ -123,11 +122,11 @@ def _choose_python(requested: str, required: tuple[tuple[str, str], ...], config
 
 
 def _satisfies(version: str, specifiers: SpecifierSet) -> bool:
-    """Whether a Python of this version can be within; "3.12" stands for the newest patch of it."""
+    """Whether a Python of this version can satisfy the specifiers; "3.12" stands for its newest patch version."""
     version = version.rstrip("t")
     newest = version if version.count(".") > 1 else f"{version}.99" if "." in version else f"{version}.99.99"
     oldest = version if version.count(".") > 1 else f"{version}.0"
     try:
         return specifiers.contains(newest, prereleases=True) or specifiers.contains(oldest, prereleases=True)
-    except ValueError:  # a configured python may be a path or a name without a version
+    except ValueError:  # a configured Python can be a path or a name without a version
         return False

@@ -1,10 +1,10 @@
-"""One run, from its submission to its end: one thread reads and folds, any number of threads show it.
+"""One run, from its submission to its end: one thread reads it, and any number of threads can show it.
 
 Rules:
-- What is prepared (engine/prepare.py) is sent as it is.
-- The thread reads the backend and folds. The state is replaced, never changed: any number of threads may wait for it
-  and show it, each in the same loop and with renderers of its own.
-- A run is over for its cell when its `exit` record is read; the thread reads on to the backend's own end.
+- The prepared run (engine/prepare.py) is sent unchanged.
+- The reading thread folds the backend's items into the state. A state is replaced, never modified, so that other
+  threads can wait for it and show it, each with its own renderers.
+- The cell returns when the `exit` record is read; the thread continues to read until the backend's end.
 """
 
 from __future__ import annotations
@@ -50,33 +50,33 @@ if TYPE_CHECKING:
 LAST_VALUE = "_"
 """The name of the value of a cell's last expression, as in IPython."""
 QUICK = 0.05
-"""Seconds for which the thread that follows a run may read it itself."""
+"""Seconds for which the thread that calls `follow` reads the run itself, before the reading thread starts."""
 PACE = 0.05
-"""Seconds between two updates of a renderer: 20 a second, more than a browser shows."""
+"""Minimum seconds between two updates of a renderer: 20 per second are more than a browser shows."""
 TICK = 0.25
-"""Seconds between two updates without a change: times on a panel advance, and other processes may request a stop."""
+"""Seconds between two updates without a change, for the times on a panel, and stop requests of other processes."""
 EXPLAIN_AFTER = 10.0
-"""Seconds that an ended run waits at most for uv to say what needs which package."""
+"""Maximum seconds that an ended run waits for uv to explain which package needs which."""
 LEAVE_AFTER = 10.0
-"""Seconds that an interrupted cell waits for the end of its run, where nothing shows it later."""
+"""Maximum seconds that an interrupted cell waits for the end of its run, if the end cannot be shown later."""
 FREE_AFTER = 0.5
-"""Seconds that a stopped run keeps its cell where its end is shown in the background."""
+"""Seconds after a stop until the cell returns, if the end of the run is shown in the background."""
 WRITE_AFTER = 2.0
-"""Seconds that an ended run waits at most for its history to be written."""
+"""Maximum seconds that an ended run waits until the history is written."""
 ROOM_SECONDS = 10.0
-"""Seconds between two looks at whether the history has grown too large."""
+"""Seconds between two checks of the size of the history."""
 ASK_AGAIN = 2.0
 """Seconds between two attempts to stop a run whose backend does not respond."""
 
 
 @frozen
 class Hooks:
-    """The front end's part of a run.
+    """Functions of the front end for a run.
 
-    `rebuild` makes the exception to raise here of the one that the cell raised (default: a plain CellFailed), `bind`
-    takes the pulled variables when `Run.result` is called, `command` is what a user types before a command, `find`
-    finds names that the cell lacks on this side, `ask` answers a question of the cell, in the thread that follows the
-    run; what it raises goes to the cell.
+    `rebuild` creates the exception to raise for the cell's exception (default: a plain CellFailed). `bind` binds the
+    pulled variables when `Run.result` is called. `command` is the prefix of a command for the user. `find` finds names
+    that the cell lacks in the notebook. `ask` answers a question of the cell, in the thread that follows the run; its
+    exceptions are raised in the cell.
     """
 
     rebuild: Rebuild | None = None
@@ -87,14 +87,14 @@ class Hooks:
 
 
 class Renderer(Protocol):
-    """Shows a run; called in the thread that follows it."""
+    """Shows a run; it is called in the thread that follows the run."""
 
     def update(self, state: RunState) -> None:
-        """Show this state; the last call has `state.ended`."""
+        """Show this state; in the last call, `state.ended` is true."""
 
 
 def new_id() -> str:
-    """A run's id: sorts by time, and is unique."""
+    """A new, unique id for a run; ids sort by time."""
     return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + os.urandom(3).hex()
 
 
@@ -110,11 +110,11 @@ def start(  # noqa: PLR0913 - by keyword, each with a default
     began_at: float = 0.0,
     is_followed: bool = False,
 ) -> Run:
-    """Submit a run and follow it; with `warm` the backend prepares for the next one at its end.
+    """Submit a run and start reading it; with `warm`, the backend prepares for the next run at the end.
 
-    The caller of a run that `is_followed` calls `follow` at once.
+    If `is_followed`, the caller must call `follow` at once.
 
-    `run_id` is from `new_id` (default: another one), `began_at` when its preparation began (Unix seconds; 0: now).
+    `run_id` is from `new_id` (default: a new one), `began_at` the start of the preparation (Unix seconds; 0: now).
 
     Raises:
         BackendError: the backend cannot be reached, or refused the run.
@@ -130,7 +130,7 @@ def start(  # noqa: PLR0913 - by keyword, each with a default
             notebook=notebook,
             nonce=prepared.program.nonce,
             image=prepared.interpreter.image,
-            # What runs on this machine ends with this process or has a worker; a workflow must not be forgotten.
+            # The history must not lose a workflow; a local run ends with this process, or has a worker.
             later=bool(spec.session) or base.Capability.LOCAL in chosen.capabilities,
         )
     try:
@@ -160,7 +160,7 @@ def start(  # noqa: PLR0913 - by keyword, each with a default
         has_more=base.polled(chosen) if is_followed else None,
     )  # fmt: skip
     lock = prepared.resolution
-    # A later cell of a session has its packages already; uv must not run again for each of them.
+    # Do not run uv again for each later cell of a session, whose packages are already installed.
     if isinstance(lock, Lock) and not lock.is_annotated and (spec.requirements or not spec.session):
         run.explain(
             functools.partial(prepared.resolver.explain, lock, spec.requirements)
@@ -172,11 +172,11 @@ def _write_pushed(prepared: Prepared) -> None:
     """Write the pushed values that are sent as files.
 
     Raises:
-        BackendUnavailable: they cannot be written.
+        BackendUnavailable: the values cannot be written.
     """
     folder = Path(prepared.exchange)
     try:
-        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # that of a session's cell is made later
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # the folder of a session's cell is created later
         folder.mkdir(mode=0o700)
         for number, item in enumerate(prepared.spec.push):
             if name := pushed_file(item, number):
@@ -186,7 +186,7 @@ def _write_pushed(prepared: Prepared) -> None:
 
 
 def _keep_refusal(files: RunFiles, run_id: str, problem: BaseException) -> None:
-    """Write to the history that the run was not submitted, and why."""
+    """Record in the history that the run was not submitted, and why."""
     now = time.time()
     event: events.Event = events.StopRequested(by="an interrupt", t=now)
     if isinstance(problem, Exception):
@@ -208,9 +208,9 @@ def join(
     settings: Settings,
     hooks: Hooks | None = None,
 ) -> Run:
-    """Follow a run that another process started; `settings` are those of the view.
+    """Follow a run that another process started; `settings` are those for showing it.
 
-    If that process was one of this machine and is gone, this one continues the history of the run.
+    If that process was on this machine and has ended, this process continues the history of the run.
 
     Raises:
         BackendError: the backend cannot be reached.
@@ -227,7 +227,7 @@ def join(
 
 
 class Run:
-    """One execution: its current state, and the methods to follow, stop and query it."""
+    """One execution: its current state, and methods to follow, stop and query it."""
 
     def __init__(  # noqa: PLR0913 - the parts of a submitted run, by keyword
         self,
@@ -248,30 +248,30 @@ class Run:
         self.name = submitted.name
         self.settings = settings
         self.resolution = resolution
-        """What was resolved for it; None if that is not known here."""
+        """The resolution of the run; None if unknown."""
         self._backend = backend
         self._nonce = nonce
         self._warm = warm
         self._hooks = hooks or Hooks()
         self._files = files
         self._values_folder = functools.partial(_values_folder, files)
-        """The folder of the files that have values of this run; the history may be given up meanwhile."""
+        """The folder of files with values of this run; it remains known if writing the history fails."""
         self._state = RunState(run=run_id)
         self._changed = threading.Condition()
-        """Guards `_state`, and is notified of each change of it."""
+        """Guards `_state`, and is notified of each change."""
         self._answered: events.Question | None = None
         self._decoded: tuple[tuple[events.Value, ...], tuple[dict[str, object], list[str]]] | None = None
         self._ended = threading.Event()
-        """Set when the state has ended and the history has it."""
+        """Set when the state has ended and was written to the history."""
         self._is_read = threading.Event()
-        """Set when the backend has reported everything."""
+        """Set when everything was read from the backend."""
         self._explaining: threading.Thread | None = None
         self._refusal: BackendError | None = None
-        """Why the backend did not take it, if `submit` could not tell."""
+        """Why the backend refused the run, if it did so after `submit` had returned."""
         self._take(*([events.Preparing(t=began_at, sent=submitted.sent)] if began_at else []), submitted)
         self._keep(lambda files: files.note("name", submitted.name))
         self._has_more = has_more
-        """Lets `follow` read the beginning, as long as the thread has not been started."""
+        """Used by `follow` to read the beginning, before the reading thread is started."""
         self._items = backend.watch(submitted.name)
         if has_more is None:
             threads.start(self._read, f"uv-argo-{run_id}")
@@ -286,17 +286,17 @@ class Run:
 
     @property
     def status(self) -> str:
-        """The state in one word."""
+        """The state as one word."""
         return messages.title(self.state)
 
     def lock(self) -> Resolution | None:
-        """What it is installed from; when it has ended, with what needs each package, as far as uv can tell."""
+        """The resolution of the run; after its end, with the dependents of each package, if uv could determine them."""
         if self.state.ended and self._explaining:
             self._explaining.join(EXPLAIN_AFTER)
         return self.resolution
 
     def explain(self, explain_lock: Callable[[], Lock]) -> None:
-        """Learn what needs each package, in a thread: nothing waits for what a person may want to know later."""
+        """Determine the dependents of each package in a thread, so that the run does not wait for it."""
 
         def learn() -> None:
             with contextlib.suppress(ArgoMagicError, OSError):
@@ -308,11 +308,11 @@ class Run:
 
     @property
     def packages(self) -> tuple[tuple[str, str], ...]:
-        """What is installed for it, as (name, version)."""
+        """The installed packages, as (name, version)."""
         return self.state.installed.packages if self.state.installed else ()
 
     def logs(self) -> str:
-        """The cell's text output so far, stdout and stderr as they came."""
+        """The cell's text output so far: stdout and stderr in order."""
         texts = (output.text for output in self.state.outputs if isinstance(output, events.Lines | events.Text))
         return "".join(texts)
 
@@ -323,13 +323,13 @@ class Run:
         stops: bool = True,
         is_left: Callable[[], bool] = lambda: False,
     ) -> RunState:
-        """Show the run until it has ended; an interrupt stops it (if it `stops` it), and a second one leaves at once.
+        """Show the run until it has ended. An interrupt stops the run (with `stops`); after a second one, this returns.
 
-        If a run does not end at once after a stop was requested, `hand_over` is called to show the rest elsewhere, and
-        this returns, with a state that has not ended. It also returns when `is_left` is true: another view continues.
+        If the run does not end soon after a stop, `hand_over` is called to show the rest in another way, and this
+        returns a state that has not ended. It also returns when `is_left` is true, because another view continues.
 
         Raises:
-            KeyboardInterrupt: after the run was stopped, or by the second interrupt with the run still ending.
+            KeyboardInterrupt: the run was stopped, or it has not ended at the second interrupt.
         """
         try:
             self._read_here()
@@ -343,7 +343,7 @@ class Run:
             try:
                 self._show_until(renderers, LEAVE_AFTER if hand_over is None else FREE_AFTER)
             except KeyboardInterrupt:
-                has_viewer = False  # the second: leave, and say what is left behind
+                has_viewer = False  # the second interrupt: return, and explain how to stop the run
             if not self.state.ended:
                 if hand_over is not None:
                     hand_over()
@@ -357,10 +357,10 @@ class Run:
         return self.state
 
     def _read_here(self) -> None:
-        """Read what comes soon in this thread: a quick cell is over before another thread has run.
+        """Read the beginning in this thread, because a quick cell ends before another thread would have started.
 
         Raises:
-            KeyboardInterrupt: the user interrupted it.
+            KeyboardInterrupt: the user interrupted the run.
         """
         has_more = self._has_more
         is_main = threading.current_thread() is threading.main_thread()
@@ -368,8 +368,8 @@ class Run:
             self.read_on()
             return
         until = time.monotonic() + QUICK
-        with _interrupt_later():  # it would break the log in two
-            goes_on = self._read_one()  # the phase, for which it does not wait
+        with _interrupt_later():  # an interrupt within a read would lose part of the log
+            goes_on = self._read_one()  # the phase, which is available immediately
             while (
                 goes_on
                 and not self.state.question
@@ -386,7 +386,7 @@ class Run:
         return self._files is not None and self._files.must_make_room(ROOM_SECONDS)
 
     def read_on(self) -> None:
-        """Read everything else in a thread, unless one does."""
+        """Start the thread that reads everything else, unless it has been started."""
         if self._has_more is not None:
             self._has_more = None
             threads.start(self._read, f"uv-argo-{self.id}")
@@ -399,19 +399,19 @@ class Run:
         return text + (f"To stop it without uv-argo-magic:\n{commands}" if commands else "")
 
     def wait(self, timeout: float | None = None) -> RunState:
-        """Wait until it has ended or `timeout` seconds have passed; the state then."""
+        """Wait until the run has ended or `timeout` seconds have passed; return the state."""
         self._ended.wait(timeout)
         return self.state
 
     def stop(self, by: str = "stop()") -> None:
-        """Request a stop; the state shows when the run has ended. Does nothing if it has ended already."""
+        """Request a stop; the state shows when the run has ended. Does nothing if it has already ended."""
         if self.state.ended:
             return
         self._take(events.StopRequested(by=by, t=time.time()))
         self._backend.stop(self.name)
 
     def ask_to_stop(self, by: str) -> None:
-        """As `stop`, without waiting for a response; if the backend does not respond, the request is repeated."""
+        """Like `stop`, without waiting for a response; if the backend does not respond, the request is repeated."""
         if self.state.ended:
             return
         self._take(events.StopRequested(by=by, t=time.time()))
@@ -424,7 +424,7 @@ class Run:
             except BackendError as problem:
                 self._take(events.StopFailed(problem=f"{problem}. {problem.hint}".strip(), t=time.time()))
                 if not isinstance(problem, BackendUnavailable):
-                    return  # the same answer would come again
+                    return  # a second request would get the same response
                 self._ended.wait(ASK_AGAIN)
             else:
                 return
@@ -434,7 +434,7 @@ class Run:
 
         Raises:
             RunError: InstallFailed, CellFailed, NodeFailed or Stopped, with the state.
-            BackendError: the backend did not take it.
+            BackendError: the backend refused the run.
         """
         if self._refusal is not None:
             raise self._refusal
@@ -448,12 +448,12 @@ class Run:
 
     @property
     def values(self) -> dict[str, object]:
-        """The pulled variables; what is not plain data is a `Sealed`."""
+        """The pulled variables; values that are not plain data are `Sealed`."""
         return dict(self._received[0])
 
     @property
     def _received(self) -> tuple[dict[str, object], list[str]]:
-        """The pulled variables, and what is wrong with the others; decoded once."""
+        """The pulled variables, and the problems of the others; decoded once."""
         records = self.state.values
         if not records:
             return {}, []
@@ -466,24 +466,24 @@ class Run:
         return self._decoded[1]
 
     def deliver(self) -> None:
-        """Bind the pulled variables in the notebook, then return or raise as `raise_for_state` does.
+        """Bind the pulled variables in the notebook, then return or raise like `raise_for_state`.
 
         Raises:
-            RunError: as there.
+            RunError: as in `raise_for_state`.
         """
         if self.state.outcome == "Succeeded" and self._hooks.bind is not None:
-            # IPython no longer updates a `_` that is set by others.
+            # IPython stops updating `_` if other code sets it.
             bound = {name: value for name, value in self.values.items() if name != LAST_VALUE}
             if bound:
                 self._hooks.bind(bound)
         self.raise_for_state()
 
     def result(self, timeout: float | None = None) -> dict[str, object]:
-        """Wait for the end; the pulled variables, bound in the notebook as well, or what `raise_for_state` raises.
+        """Wait for the end; bind and return the pulled variables, or raise like `raise_for_state`.
 
         Raises:
-            TimeoutError: it has not ended in time.
-            RunError: it ended badly.
+            TimeoutError: the run has not ended in time.
+            RunError: the run failed.
         """
         if not self.wait(timeout).ended:
             raise TimeoutError(f"the run {self.id} has not ended after {timeout} seconds")
@@ -491,13 +491,13 @@ class Run:
         return self.values
 
     def value(self, timeout: float | None = None) -> object:
-        """Wait for the end; the value of the last expression, or what `raise_for_state` raises; None without a value.
+        """Wait for the end; return the value of the last expression or None, or raise like `raise_for_state`.
 
-        With `--pull _` it is the value itself, else an object that shows it (`data` holds its mimebundle).
+        With `--pull _`, this is the value itself, otherwise an object that displays it (`data` is its mimebundle).
 
         Raises:
-            TimeoutError: it has not ended in time.
-            RunError: it ended badly.
+            TimeoutError: the run has not ended in time.
+            RunError: the run failed.
         """
         pulled = self.result(timeout)
         if LAST_VALUE in pulled:
@@ -516,7 +516,7 @@ class Run:
         seconds: float | None,
         is_left: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Update the renderers at every change until the end, or until some seconds after a stop was requested."""
+        """Update the renderers at every change until the end, or until `seconds` after a stop was requested."""
         deadline = math.inf
         reported: set[int] = set()
         state: RunState | None = None
@@ -530,7 +530,7 @@ class Run:
             for index, renderer in enumerate(renderers):
                 try:
                     renderer.update(state)
-                except Exception:  # noqa: BLE001 - a broken panel must not lose the cell's run or its output
+                except Exception:  # noqa: BLE001 - a broken panel must not affect the run or its output
                     if index not in reported:
                         reported.add(index)
                         sys.stderr.write(f"uv-argo: Cannot update the view of the run:\n{traceback.format_exc()}")
@@ -552,25 +552,25 @@ class Run:
         else:
             try:
                 text = self._hooks.ask(question)
-            except Exception as problem:  # noqa: BLE001 - the front end's: the cell reports it
+            except Exception as problem:  # noqa: BLE001 - any exception of the front end; the cell reports it
                 refused = str(problem) or type(problem).__name__
-        with contextlib.suppress(BackendError):  # a cell that has ended meanwhile needs no answer
+        with contextlib.suppress(BackendError):  # the cell may have ended in the meantime
             base.answer(self._backend, self.name, text, refused=refused)
 
     def _next_state(self, seen: RunState | None, timeout: float) -> RunState:
-        """The state as soon as it is another than `seen`, or after `timeout` seconds."""
+        """Wait until the state is not `seen`, for at most `timeout` seconds; return the state."""
         with self._changed:
             self._changed.wait_for(lambda: self._state is not seen, timeout)
             return self._state
 
     def _read(self) -> None:
-        """The thread: everything that the backend reports, to its end."""
+        """Read all items of the backend, in the reading thread."""
         while self._read_one():
             pass
         self._end_reading()
 
     def _end_reading(self) -> None:
-        """The backend has reported everything."""
+        """Handle the end of the backend's items."""
         self._take(events.LogEnded(t=time.time()))
         with contextlib.suppress(BackendError):
             self._backend.delete(self.name)
@@ -581,7 +581,7 @@ class Run:
         self._is_read.set()
 
     def _read_one(self) -> bool:
-        """Take one more thing that the backend reports; False: there is none."""
+        """Handle the next item of the backend; return False if there is none."""
         try:
             item = next(self._items, None)
             if isinstance(item, str):
@@ -595,7 +595,7 @@ class Run:
         except (BackendError, ProtocolError) as problem:
             message = ". ".join(part for part in (str(problem), problem.hint) if part)
             self._take(events.NodePhase(phase=type(problem).__name__, message=message, t=time.time()))
-        except Exception as problem:  # noqa: BLE001 - a defect of a backend must be an outcome, or the run never ends
+        except Exception as problem:  # noqa: BLE001 - without an outcome for a backend's defect, the run would never end
             message = f"internal error in {type(self._backend).__name__}: {type(problem).__name__}: {problem}"
             self._take(events.NodePhase(phase="Unknown", message=message, t=time.time()))
         else:
@@ -611,7 +611,7 @@ class Run:
             self._changed.notify_all()
         hello = state.hello
         if hello and not previous.hello and base.Capability.LOCAL in self._backend.capabilities:
-            # The supervisor is a process of this machine: another process may stop the run by it.
+            # The supervisor is a process on this machine; with its id, another process can stop the run.
             self._keep(lambda files: files.note("pid", str(hello.pid)))
         if state.ended and not previous.ended:
             self._remove_pushed()
@@ -621,14 +621,14 @@ class Run:
                 self._ended.set()
 
     def _remove_pushed(self) -> None:
-        """Remove the files of pushed values that the cell has not taken."""
+        """Remove the files of pushed values that the cell has not read."""
         if self._state.sent and (folder := self._values_folder()) is not None:
             for path in folder.glob("pushed-*"):
                 with contextlib.suppress(OSError):
                     path.unlink()
 
     def _with_local_names(self, new_events: Iterable[events.Event]) -> Iterator[events.Event]:
-        """The events, and what this side has of the names that the cell's exception is about."""
+        """The events, and the names of the cell's exception that the notebook has."""
         for event in new_events:
             yield event
             if isinstance(event, events.Raised) and self._hooks.find:
@@ -636,7 +636,7 @@ class Run:
                 yield events.FoundHere(names=tuple(filter(None, found)))
 
     def _keep(self, write: Callable[[RunFiles], None]) -> None:
-        """Write to the history; a failure costs the record of this run, and not the run."""
+        """Write to the history; if this fails, the run continues without being recorded."""
         files = self._files
         if files is None:
             return
@@ -655,7 +655,7 @@ def _outcome() -> ModuleType:
 
 @contextlib.contextmanager
 def _interrupt_later() -> Iterator[None]:
-    """Let an interrupt of the main thread take effect at the end."""
+    """Delay an interrupt of the main thread until the end of the `with` block."""
     came: list[tuple[int, FrameType | None]] = []
     handler: Any = signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
     try:

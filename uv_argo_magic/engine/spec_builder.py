@@ -1,6 +1,6 @@
-"""Builds one RunSpec from a cell, its options and all configuration.
+"""Build a RunSpec from a cell, its options and the configuration.
 
-Rule: what asks for packages or for a Python is read by requirement_sources.py, and only if there is any.
+Rule: requirement_sources.py reads the requirements, and is imported only if there are any.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def specify(
     requirements: Requirements | None = None,
     session: Session | None = None,
 ) -> tuple[RunSpec, config.Config]:
-    """The spec, and the configuration it was made with; `requirements` stand in for those of the line.
+    """The spec and its configuration; `requirements` replace those of the line.
 
-    In a `session`, what it was started with comes before the configuration.
+    In a `session`, the settings with which it was started take precedence over the configuration.
 
     Raises:
         SpecError: the line, a file, the block, a setting or a pushed value is invalid.
@@ -43,7 +43,7 @@ def specify(
     script = _script_block(cell)
     configuration, notes = _configure(options, script, context, session)
     if session is not None and session.entry is not None:
-        # The notebook's own requirements are those of its first cell.
+        # The first cell of the session has installed the notebook's requirements.
         configuration = replace(configuration, deps="")
         context = replace(context, notebook="")
     settings = _run_in_base_image(configuration.settings)
@@ -84,7 +84,7 @@ def specify(
 def _configure(
     options: RunOptions, script: Script | None, context: CellContext, session: Session | None
 ) -> tuple[config.Config, tuple[str, ...]]:
-    """The configuration and notes on it; those of the cell before if nothing that they are made of has changed."""
+    """The configuration and notes on it; in a session, cached while their inputs are unchanged."""
     sources = config.Sources.of(context.environ, context.folder)
     entry = session.entry if session is not None and session.is_live else None
     made_of = options, script, context.traits, sources
@@ -104,7 +104,7 @@ def _configure(
 
 @frozen
 class _Configured:
-    """What a cell of a session was configured with: a tenth of its time, and mostly the same as for the one before."""
+    """The cached configuration of a session's previous cell; computing it takes a tenth of the time of a short cell."""
 
     made_of: tuple[object, ...]
     entry: SessionEntry
@@ -125,7 +125,7 @@ def _script_block(cell: str) -> Script | None:
 def _with_env_files(settings: Settings, options: RunOptions, context: CellContext) -> Settings:
     """The settings with the variables of `--env-file`.
 
-    They replace configured variables of the same name, and those of the line replace them.
+    They replace configured variables with the same name, and are replaced by those of the line.
     """
     if not options.env_files:
         return settings
@@ -146,7 +146,7 @@ def _with_env_files(settings: Settings, options: RunOptions, context: CellContex
 
 
 def _with_absolute_links(settings: Settings, context: CellContext) -> Settings:
-    """The settings with folders of wheels as absolute paths: uv runs in another folder."""
+    """The settings with absolute paths for folders of wheels, because uv runs in another folder."""
     links = tuple(
         link if "://" in link else str((context.folder / Path(link).expanduser()).absolute())
         for link in settings.find_links
@@ -155,7 +155,7 @@ def _with_absolute_links(settings: Settings, context: CellContext) -> Settings:
 
 
 def _run_in_base_image(settings: Settings) -> Settings:
-    """An image whose packages the cell sees is the image that runs it."""
+    """If `base` is an image, set it as the image of the run."""
     if settings.base in ("", "own", settings.image):
         return settings
     if settings.image:
@@ -169,7 +169,7 @@ def _run_in_base_image(settings: Settings) -> Settings:
 def _values(
     source: str, options: RunOptions, context: CellContext, settings: Settings, session: Session | None
 ) -> tuple[tuple[Pushed, ...], Reads, tuple[str, ...]]:
-    """(pushed variables, what the notebook can read of the pulled ones, notes)."""
+    """(pushed variables, the values that the notebook can decode, notes)."""
     notes: tuple[str, ...] = ()
     named = tuple(name for name in options.push if name != values.auto.AUTO)
     push = values.pushing.encode(named, context.names, settings.value_limit)
@@ -184,11 +184,11 @@ def _values(
 
 
 LOG_LIMIT = 8 * 2**20
-"""Bytes of values that a log holds: a node keeps about 10 MiB of it."""
+"""Maximum bytes of values in a log, of which a node keeps about 10 MiB."""
 
 
 def _value_limit(settings: Settings, backend: str, session: Session | None) -> int:
-    """The limit of pulled values: where they are not sent as files, they are part of the log."""
+    """The size limit of pulled values, which is lower if they are part of the log instead of files."""
     if base.exchanges_files(backend, in_session=session is not None):
         return settings.value_limit
     return min(settings.value_limit or LOG_LIMIT, LOG_LIMIT)

@@ -1,8 +1,8 @@
-"""From a spec to the end of its run: prepare, check, submit, follow and raise, in this order and only here.
+"""The stages of a run, in order: prepare, check, submit, follow, raise. All front ends use this module.
 
-    RunSpec -> target and lock -> checks -> program -> submission -> state -> exception, if it ended badly
+    RunSpec -> target and lock -> checks -> program -> submission -> state -> exception, if the run failed
 
-Rule: whatever differs between the places that run something is a method of `FrontEnd` (front_end.py).
+Rule: differences between front ends are methods of `FrontEnd` (front_end.py).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.sessions.session import Session
 
 
-def carry_out(  # noqa: PLR0913 - by keyword, each with a default that a plain cell wants
+def carry_out(  # noqa: PLR0913 - keyword-only, with defaults for a plain cell
     spec: RunSpec,
     front_end: FrontEnd,
     *,
@@ -39,14 +39,14 @@ def carry_out(  # noqa: PLR0913 - by keyword, each with a default that a plain c
     resolution: Resolution | None = None,
     session: Session | None = None,
 ) -> runs.Run | None:
-    """All stages; the run, which has succeeded or continues in the background. None: `dry_run`.
+    """Run all stages; return the run, which has succeeded or continues in the background, or None with `dry_run`.
 
-    `notes` are shown with those of the resolution; a given `resolution` is used as it is, and `upgrade` replaces the
-    stored one. The `session`, if there is one, runs the cell.
+    `notes` are shown with those of the resolution. A given `resolution` is used unchanged, and `upgrade` replaces the
+    stored one. The `session` runs the cell, if there is one.
 
     Raises:
-        ArgoMagicError: as `ready` and `submit`.
-        RunError: the run ended badly.
+        ArgoMagicError: as in `ready` and `submit`.
+        RunError: the run failed.
     """
     began_at, run_id = time.time(), runs.new_id()
     prepared = ready(
@@ -66,13 +66,13 @@ def carry_out(  # noqa: PLR0913 - by keyword, each with a default that a plain c
     try:
         waited = front_end.follow(run, prepared)
     finally:
-        run.read_on()  # also where a view failed before it followed the run
+        run.read_on()  # even if a view failed before it followed the run
     if waited:
         run.deliver()
     return run
 
 
-def ready(  # noqa: PLR0913 - by keyword, each with a default that a plain cell wants
+def ready(  # noqa: PLR0913 - keyword-only, with defaults for a plain cell
     spec: RunSpec,
     front_end: FrontEnd,
     *,
@@ -83,10 +83,10 @@ def ready(  # noqa: PLR0913 - by keyword, each with a default that a plain cell 
     session: Session | None = None,
     run_id: str = "",
 ) -> Prepared:
-    """The run as it can be submitted, after the checks and the notes.
+    """Prepare and check a run, show the notes, and return the run ready for submission.
 
     Raises:
-        SpecError: a setting is invalid on the backend.
+        SpecError: a setting is invalid for the backend.
         ResolutionError: no set of versions satisfies the requirements.
         PolicyError: a check refused the run (engine/checks.py).
         BackendError: the backend cannot be reached, or refused a probe.
@@ -119,17 +119,17 @@ def ready(  # noqa: PLR0913 - by keyword, each with a default that a plain cell 
 
 
 def _is_confirmed(question: PolicyError, front_end: FrontEnd) -> bool:
-    """Whether the user answers yes; a front end that cannot ask answers no."""
+    """Whether the user confirms the question; False if the front end cannot ask."""
     sentences = "\n".join(f"{violation.sentence}." for violation in question.violations)
     try:
         answer = front_end.ask(Question(prompt=f"{sentences}\nInstall them? [y/N] ", boot="", n=0, t=time.time()))
-    except (EOFError, RuntimeError):  # IPython raises a RuntimeError if there is no stdin
+    except (EOFError, RuntimeError):  # IPython raises RuntimeError if there is no stdin
         return False
     return answer.strip().lower() in ("y", "yes")
 
 
 def _exchange(spec: RunSpec, front_end: FrontEnd, run_id: str) -> str:
-    """The folder for files of values: in the history, if the run is kept there and its backend takes files."""
+    """The folder for files of values in the history; "" if the run is not stored, or its backend does not use files."""
     takes_files = (spec.push or spec.pull) and base.exchanges_files(spec.backend, in_session=bool(spec.session))
     history = front_end.history(spec.settings) if run_id and takes_files else None
     return str(history.root / run_id / "values") if history is not None else ""
@@ -138,7 +138,7 @@ def _exchange(spec: RunSpec, front_end: FrontEnd, run_id: str) -> str:
 def submit(
     prepared: Prepared, front_end: FrontEnd, session: Session | None = None, *, run_id: str = "", began_at: float = 0.0
 ) -> runs.Run:
-    """The submitted run; a `session` is started if this is its first cell.
+    """Submit a prepared run; a `session` is started if this is its first cell.
 
     `run_id` and `began_at` are those of `runs.start`.
 
