@@ -1,1 +1,1 @@
-"""The runs of this machine, kept on disk."""
+"""The history: runs of this machine, stored on disk."""

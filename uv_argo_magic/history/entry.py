@@ -1,8 +1,8 @@
-"""One run of the history, as read from its folder: its spec, outcome, log and state.
+"""One run in the history, read from its folder: its spec, outcome, log and state.
 
 Rules:
 - A folder that cannot be read, or has a newer schema, is ignored.
-- A run is live if one of the processes noted for it is alive, each identified by its id and its start.
+- A run is live if one of its recorded processes is alive. A process is identified by its id and its start time.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 HIDDEN = "***"
-"""What the history has instead of a secret."""
+"""The history stores this instead of a secret."""
 
 
 @frozen
 class Summary:
-    """The text twin of a run's last state. Times are Unix seconds; `evalue` is cut at 2000 characters."""
+    """The last state of a run, as it is stored. Times are Unix seconds; `evalue` has at most 2000 characters."""
 
     outcome: str
     name: str = ""
@@ -56,7 +56,7 @@ class Summary:
 
 @frozen
 class RunRecord:
-    """One run; `summary` is None until it has ended. `begun` is Unix seconds, `cell` the cell's text."""
+    """One run; `summary` is None until it has ended. `begun` is in Unix seconds, `cell` is the cell's text."""
 
     id: str
     folder: Path
@@ -77,41 +77,41 @@ class RunRecord:
     host: str = ""
     summary: Summary | None = None
     notes: tuple[tuple[str, str], ...] = ()
-    """Those that were made before the run was written."""
+    """The notes that were made before the run was written to disk."""
 
     def __repr__(self) -> str:
         return f"<RunRecord {self.id}: {self.outcome}>"
 
     @property
     def unseen(self) -> bool:
-        """Whether this machine has not seen it finish, and does not follow it: the backend may know more."""
+        """Whether this machine has not seen the run finish and does not follow it; the backend may know more."""
         return self.summary is None and not self.live
 
     @property
     def live(self) -> bool:
-        """Whether it still runs, or is still followed, by a process of this machine."""
+        """Whether a process on this machine still runs or follows it."""
         return self.summary is None and (self.followed or self.supervised)
 
     @property
     def outcome(self) -> str:
-        """How it ended; "Running" while live, "Lost" if this machine has not seen it finish."""
+        """The outcome; "Running" while the run is live, "Lost" if this machine has not seen it finish."""
         return self.summary.outcome if self.summary else ("Running" if self.live else "Lost")
 
     @property
     def seconds(self) -> float:
-        """From beginning to end, or to now; 0 where the end is not known."""
+        """The duration until the end, or until now; 0 if the end is unknown."""
         if self.summary:
             return max(0.0, self.summary.ended - self.begun)
         return time.time() - self.begun if self.live else 0.0
 
     @property
     def packages(self) -> tuple[tuple[str, str], ...]:
-        """(name, version) of what was installed; before the install, of what is locked."""
+        """(name, version) of the installed packages, or before the install, of the locked ones."""
         return tuple((package.name, package.version) for package in self.installed)
 
     @property
     def installed(self) -> tuple[Package, ...]:
-        """What was installed, with what the lock knows of it; before the install, what is locked."""
+        """The installed packages with the details in the lock, or before the install, the locked ones."""
         lock = self.lock()
         locked = {package.name: package for package in lock.packages} if isinstance(lock, Lock) else {}
         if not self.summary or not self.summary.packages:
@@ -126,12 +126,12 @@ class RunRecord:
     def spec(self) -> RunSpec | None:
         """The recorded part of the spec; None if it cannot be read.
 
-        Pushed values have no text, those of variables HIDDEN, and a password in an address is HIDDEN as well.
+        Pushed values have no text. Values of environment variables, and passwords in URLs, are HIDDEN.
         """
         data: Any = _read(self.folder / "spec.json").get("spec")
         with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError, SpecError):
             recorded = {key: value for key, value in data["settings"].items() if key in FIELDS}
-            if isinstance(recorded.get("env"), list):  # what older versions call `variables`
+            if isinstance(recorded.get("env"), list):  # the name of `variables` in older versions
                 recorded["variables"] = recorded.pop("env")
             recorded |= dict(data["settings"].get("own", ()))
             settings = {key: parse_setting(key, value) for key, value in recorded.items()}
@@ -150,7 +150,7 @@ class RunRecord:
         return None
 
     def lock(self) -> Resolution | None:
-        """What was resolved; None if it cannot be read."""
+        """The resolution; None if it cannot be read."""
         data = _read(self.folder / "lock.json")
         with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
             if "unresolved" in data:
@@ -159,7 +159,7 @@ class RunRecord:
         return None
 
     def log(self) -> str:
-        """The whole log as it came; "" if there is none."""
+        """The whole log; "" if there is none."""
         with (
             contextlib.suppress(OSError),
             (self.folder / "log.txt").open(encoding="utf-8", errors="replace", newline="") as file,
@@ -168,17 +168,17 @@ class RunRecord:
         return ""
 
     def note(self, key: str) -> str:
-        """What was noted under a key; "" if nothing was."""
+        """The note with this key, or ""."""
         with contextlib.suppress(OSError):
             return (self.folder / "notes" / key).read_text(encoding="utf-8")
         return dict(self.notes).get(key, "")
 
     def state(self) -> RunState:
-        """The run's state, made again from its log."""
+        """The state of the run, computed from its log."""
         return fold(self.events(), RunState(run=self.id))
 
     def events(self) -> Iterator[ev.Event]:
-        """Everything that was seen of it, in order, as far as it is kept."""
+        """The recorded events of the run, in order."""
         end = self.summary
         if end and "preparing" in dict(end.stages):
             yield ev.Preparing(t=dict(end.stages)["preparing"], sent=self.sent)
@@ -195,7 +195,7 @@ class RunRecord:
             yield ev.NodePhase(phase="Pending", message=end.waiting, t=self.begun)
         node = ev.NodePhase(phase=end.node_phase, message=end.node_message, t=end.ended) if end else None
         if node and node.phase and end and not end.stop_asked:
-            yield node  # before the exit record, because it may have the cause
+            yield node  # before the exit record, because it can have the cause
         yield from ev.decode(self.log(), self.note("nonce"))
         if node and node.phase:
             yield node
@@ -206,7 +206,7 @@ class RunRecord:
 
     @property
     def values(self) -> dict[str, object]:
-        """The pulled variables, as far as they arrived; what is not plain data is a `Sealed`."""
+        """The pulled variables that were received; values that are not plain data are `Sealed`."""
         origin = values.sealed.Origin(
             run=self.id, folder=self.folder / "values", lock=getattr(self.lock(), "key", ""), packages=self.packages
         )
@@ -214,19 +214,19 @@ class RunRecord:
 
     @property
     def followed(self) -> bool:
-        """Whether the process that started it is alive, and so can be asked to stop it."""
+        """Whether the process that started the run is alive, and can stop it."""
         return self.host == process_id.host_name() and process_id.alive(self.pid, self.started)
 
     @property
     def supervised(self) -> bool:
-        """Whether its supervisor is a live process of this machine."""
+        """Whether its supervisor is a live process on this machine."""
         pid = self.note("pid")
         is_this_host = self.host == process_id.host_name()
         return is_this_host and pid.isdigit() and process_id.alive(int(pid), self.note("pid-started"))
 
 
 def summarize(state: RunState) -> Summary:
-    """The text twin of a state."""
+    """The summary of a state."""
     ename, evalue = "", ""
     with contextlib.suppress(ValueError, AttributeError):
         error = json.loads(state.error or "{}")

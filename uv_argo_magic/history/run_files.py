@@ -1,8 +1,8 @@
-"""The writing side of one run's folder (store.py has its layout).
+"""Write the folder of one run (store.py describes its layout).
 
-Rule: the cell of a quick run does not wait for the disk. A run that may be written `later` is written in a thread,
-LATER seconds after the newest run began, so that cells in quick succession do not wait for it either; but at most
-LATEST seconds after its own beginning, and before this process reads the history or ends.
+Rule: a quick cell does not wait for the disk. If a run can be written `later`, a thread writes it LATER seconds after
+the newest run began, so that quick successive cells do not wait either. It is written at most LATEST seconds after its
+own beginning, and before this process reads the history or ends.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ LATEST = 2.0
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class RunFiles:
-    """The writing side of one run's folder; `append` is for one thread.
+    """Writes the folder of one run; only one thread may call `append`.
 
-    Every method raises OSError where the disk does not take it.
+    Every method raises OSError if the disk cannot be written.
     """
 
     folder: Path
     history: History
     _held: _Held | None = None
-    """The part that is not on the disk yet; None: everything is."""
+    """The part that is not on the disk yet; None if there is none."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def begin(
         self, first: dict[str, object], spec: RunSpec, resolution: Resolution, notes: dict[str, str], *, later: bool
     ) -> None:
-        """Write what the run begins with, at once or later; `first` is what the spec does not have."""
+        """Write the beginning of the run, at once or later; `first` are the data that are not in the spec."""
         with self._lock:
             self._held = _Held(first=first, spec=spec, resolution=resolution, notes=notes)
             if later:
@@ -60,7 +60,7 @@ class RunFiles:
                 self._write()
 
     def append(self, text: str) -> None:
-        """Add to the log, at once on disk as far as other processes see."""
+        """Add text to the log; unless the run is written later, other processes see it at once."""
         with self._lock:
             if self._held is not None:
                 self._held.log.append(text)
@@ -68,7 +68,7 @@ class RunFiles:
         self._append_to("log.txt", text)
 
     def note(self, key: str, value: str) -> None:
-        """Keep a short text under a key ([a-z0-9-]); for `pid`, which process that is as well."""
+        """Store a short text with a key ([a-z0-9-]); for `pid`, also the start of that process."""
         if not _KEY.fullmatch(key):
             raise ValueError(f"not a key: {key!r}")
         notes = {"pid-started": process_id.mark(int(value)), key: value} if key == "pid" else {key: value}
@@ -80,7 +80,7 @@ class RunFiles:
             atomic_write.write(self.folder / "notes" / name, text)
 
     def lock(self, resolution: Resolution) -> None:
-        """Write what was resolved."""
+        """Write the resolution."""
         with self._lock:
             if self._held is not None:
                 self._held.resolution = resolution
@@ -88,14 +88,14 @@ class RunFiles:
         atomic_write.write(self.folder / "lock.json", _lock_document(resolution))
 
     def stop_asked(self) -> str:
-        """Who requested a stop, perhaps in another process; "" if there is no request."""
+        """Who requested a stop, possibly in another process; "" if there is no request."""
         if self._held is None:
             with contextlib.suppress(OSError):
                 return (self.folder / "notes" / "stop").read_text(encoding="utf-8")
         return ""
 
     def finish(self, state: RunState) -> None:
-        """Write how it ended."""
+        """Write the outcome of the run."""
         with self._lock:
             if self._held is not None:
                 self._held.end = state
@@ -103,7 +103,7 @@ class RunFiles:
         atomic_write.write(self.folder / "state.json", _end_document(state))
 
     def write_held(self) -> None:
-        """Write what is not on the disk yet."""
+        """Write the part that is not on the disk yet."""
         with self._lock:
             if self._held is not None:
                 self._write()
@@ -119,7 +119,7 @@ class RunFiles:
             self._append_to("log.txt", "".join(held.log))
         if held.end is not None:
             self._append_to("state.json", _end_document(held.end))
-        # Last, and aside: a folder without it is not listed.
+        # Written last, by a rename, because a folder without this file is not listed.
         document = {
             "schema": SCHEMA,
             **held.first,
@@ -135,14 +135,14 @@ class RunFiles:
             file.write(text)
 
     def must_make_room(self, interval: float) -> bool:
-        """Whether this process has not made room for `interval` seconds.
+        """Whether this process has not called `make_room` for `interval` seconds.
 
-        It reads every kept run: 40 ms, in which the next cell of a session has begun and ended.
+        That reads every stored run, which takes 40 ms, longer than a short cell of a session.
         """
         return time.monotonic() - _pruned_at.get(self.history.root, -interval) >= interval
 
     def make_room(self) -> None:
-        """Remove the oldest runs that ended, until the history's bounds hold."""
+        """Remove the oldest runs that have ended, until the history is within its limits."""
         _pruned_at[self.history.root] = time.monotonic()
         self.history.prune()
 
@@ -170,7 +170,7 @@ def _end_document(state: RunState) -> str:
 
 
 def masked(spec: RunSpec) -> dict[str, object]:
-    """The spec for the disk: without values of variables, pushed values, and passwords in URLs."""
+    """The spec for the disk, without values of variables, pushed values, and passwords in URLs."""
     settings = vars(spec.settings) | {
         "variables": [[name, HIDDEN] for name, _ in spec.settings.variables],
         "index_url": _no_password(spec.settings.index_url),
@@ -198,17 +198,17 @@ def _no_password(url: str) -> str:
 
 
 class _Later:
-    """Writes runs some time after their beginning; the thread ends when there are none left."""
+    """Writes runs some time after their beginning, in a thread that ends when there are no more."""
 
     def __init__(self) -> None:
         self._waiting: list[RunFiles] = []
         self._lock = threading.Lock()
         """Guards the other attributes."""
         self._writing = threading.Lock()
-        """Held while runs are written, so that a reader of the history waits for them."""
+        """Held while runs are written, so that readers of the history wait for them."""
         self._is_started = False
         self._oldest = self._newest = 0.0
-        """When the runs that wait were added."""
+        """When the oldest and the newest waiting run were added."""
         atexit.register(self.write)
         os.register_at_fork(after_in_child=self._forget)
 
@@ -223,7 +223,7 @@ class _Later:
             threads.start(self._run, "uv-argo-history")
 
     def write(self) -> None:
-        """Write all of them now."""
+        """Write all waiting runs now."""
         with self._writing:
             with self._lock:
                 waiting, self._waiting = self._waiting, []
@@ -246,12 +246,12 @@ class _Later:
                     return
 
     def _forget(self) -> None:
-        """In a child process: the runs are the parent's, and so is the thread."""
+        """Forget the runs and the thread in a forked process, because they belong to its parent."""
         self.__dict__.update(_waiting=[], _lock=threading.Lock(), _writing=threading.Lock(), _is_started=False)
 
 
 _LATER = _Later()
 write_all = _LATER.write
-"""Writes what this process has not written yet."""
+"""Writes all runs that this process has not written yet."""
 _pruned_at: dict[Path, float] = {}
-"""When the runs of a folder were last pruned by this process."""
+"""Folder -> when this process last removed old runs from it."""

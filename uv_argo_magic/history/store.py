@@ -1,18 +1,18 @@
-"""The runs of this machine, stored on disk and found by their ID.
+"""The history: runs of this machine, stored on disk and found by ID.
 
-One folder a run under `data_dir()/runs`:
+Each run has a folder in `data_dir()/runs`:
 
     spec.json    the spec (its secrets masked), the notebook, the process that follows the run, and its first notes
     lock.json    the lock
-    log.txt      the whole log, appended as it comes
-    state.json   how it ended
-    notes/KEY    later notes, one short text a file: `pid`, `name` (in the backend), and `stop`, a request to stop
+    log.txt      the whole log, appended as it is read
+    state.json   the outcome
+    notes/KEY    later notes, one short text per file: `pid`, `name` (in the backend), and `stop`, a request to stop
 
 Rules:
-- Each file states its schema. A folder that cannot be read, or states a newer schema, is left alone and not listed.
-- JSON is written aside and renamed; many processes may write, each its own runs.
-- At most `keep` runs and `max_bytes` bytes: the oldest that ended go first, a live run never goes.
-- Files are the user's own (0600): a log holds whatever the cell printed.
+- Each file contains its schema version. A folder that cannot be read, or has a newer schema, is ignored.
+- JSON is written to a temporary file and renamed. Many processes can write at the same time, each its own runs.
+- There are at most `keep` runs and `max_bytes` bytes. The oldest ended runs are removed first; live runs never are.
+- Only the user can read the files (0600), because a log contains everything that the cell printed.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ if TYPE_CHECKING:
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 STOP_SECONDS = 3.0
-"""How long the process that follows a run has to act on a request to stop it."""
+"""Seconds in which the process that follows a run has to react to a stop request."""
 
 
 @frozen
 class RunList:
-    """All runs as read once, newest first."""
+    """All runs, read once, newest first."""
 
     entries: tuple[RunRecord, ...]
 
     def find(self, name: str) -> RunRecord | None:
-        """The run with this id, the beginning of its id, or its name in its backend; None if there is none.
+        """The run with this id (or a prefix of it) or this name in its backend; None if there is none.
 
         Raises:
             SpecError: there is more than one.
@@ -61,7 +61,7 @@ class RunList:
         return next((entry for entry in self.entries if entry.note("name") == name), None)
 
     def get(self, prefix: str) -> RunRecord:
-        """The run with this id, or the beginning of its id.
+        """The run with this id, or a prefix of it.
 
         Raises:
             SpecError: there is none, or more than one.
@@ -81,7 +81,7 @@ class RunList:
         )
 
     def last(self, notebook: str | None = None) -> RunRecord:
-        """The newest run, or the newest of a notebook.
+        """The newest run, or the newest run of a notebook.
 
         Raises:
             SpecError: there is none.
@@ -93,7 +93,7 @@ class RunList:
 
 
 class History:
-    """The runs kept under `root`, at most `keep` of them (0: any number) and about `max_bytes` together."""
+    """The runs stored in `root`: at most `keep` (0: any number), with a total of about `max_bytes`."""
 
     def __init__(self, root: Path, keep: int = 200, max_bytes: int = 1024**3) -> None:
         self.root = root
@@ -101,7 +101,7 @@ class History:
         self.max_bytes = max_bytes
 
     def limited(self, keep: int) -> History:
-        """The same runs, of which at most `keep` are kept."""
+        """The same history with another `keep`."""
         return History(self.root, keep=keep, max_bytes=self.max_bytes)
 
     def begin(  # noqa: PLR0913 - by keyword, most with a default
@@ -115,24 +115,24 @@ class History:
         image: str = "",
         later: bool = False,
     ) -> RunFiles:
-        """Make a run's folder; `nonce` is the one its log is written with, `image` the one it runs in ("": none).
+        """Create the folder of a run; `nonce` is that of its records, `image` the image in which it runs, or "".
 
-        `later`: the files in it may be written a moment later; nothing is left of the run if this process is killed.
+        With `later`, the files can be written a moment later; if this process is killed before, nothing is recorded.
 
         Raises:
-            BackendUnavailable: no folder can be made, or the disk is full.
+            BackendUnavailable: the folder cannot be created, or the disk is full.
         """
         if not _ID.fullmatch(run_id):
             raise ValueError(f"not a run id: {run_id!r}")
         try:
             folder = self.root / run_id
-            if not (later and spec.session):  # the local backend writes output into it
+            if not (later and spec.session):  # the local backend writes output into the folder
                 self.root.mkdir(parents=True, exist_ok=True)
                 folder.mkdir(mode=0o700)
             files = RunFiles(folder=folder, history=self)
             first = {"run": run_id, "begun": time.time(), "notebook": notebook, "image": image, **_this_process()}
             files.begin(first, spec, resolution, {"nonce": nonce} if nonce else {}, later=later)
-        except FileExistsError:  # one id is one run: that one stays as it is
+        except FileExistsError:  # ids are unique: keep the existing run unchanged
             raise
         except OSError as problem:
             shutil.rmtree(self.root / run_id, ignore_errors=True)
@@ -140,7 +140,7 @@ class History:
         return files
 
     def read(self) -> RunList:
-        """Read every run once; look-ups in the result read nothing more."""
+        """Read all runs once; look-ups in the result do not read again."""
         run_files.write_all()
         try:
             folders = [Path(item.path) for item in os.scandir(self.root) if item.is_dir(follow_symlinks=False)]
@@ -150,26 +150,26 @@ class History:
         return RunList(entries=tuple(sorted(entries, key=lambda entry: (entry.begun, entry.id), reverse=True)))
 
     def list(self) -> tuple[RunRecord, ...]:
-        """Every run, newest first."""
+        """All runs, newest first."""
         return self.read().entries
 
     def find(self, name: str) -> RunRecord | None:
-        """As `RunList.find`."""
+        """See `RunList.find`."""
         return self.read().find(name)
 
     def get(self, prefix: str) -> RunRecord:
-        """As `RunList.get`."""
+        """See `RunList.get`."""
         return self.read().get(prefix)
 
     def last(self, notebook: str | None = None) -> RunRecord:
-        """As `RunList.last`."""
+        """See `RunList.last`."""
         return self.read().last(notebook)
 
     def take_over(self, entry: RunRecord) -> RunFiles:
-        """Continue the record of a run whose process is gone; its log is read from the beginning again.
+        """Continue the record of a run whose process has ended; its log is read again from the beginning.
 
         Raises:
-            BackendUnavailable: it cannot be written.
+            BackendUnavailable: the record cannot be written.
         """
         try:
             document = json.loads((entry.folder / "spec.json").read_text(encoding="utf-8"))
@@ -181,7 +181,7 @@ class History:
         return RunFiles(folder=entry.folder, history=self)
 
     def log(self, run_id: str) -> str:
-        """A run's whole log, as it came.
+        """The whole log of a run.
 
         Raises:
             SpecError: there is no such run.
@@ -189,9 +189,10 @@ class History:
         return self.get(run_id).log()
 
     def stop(self, entry: RunRecord, by: str) -> bool:
-        """Request a stop of a run that any process of this machine started; whether it was live.
+        """Request a stop of a run that any process on this machine started; return whether the run was live.
 
-        The process that follows it acts on the request. After STOP_SECONDS without effect, the supervisor gets SIGTERM.
+        The process that follows the run handles the request. If it does not within STOP_SECONDS, the supervisor gets
+        SIGTERM.
         """
         if not entry.live:
             return False
@@ -205,13 +206,13 @@ class History:
         return True
 
     def prune(self) -> None:
-        """Remove the oldest runs that ended, until the bounds hold."""
+        """Remove the oldest runs that have ended, until the history is within its limits."""
         total, count = 0, 0
         for entry in self.list():
             size = _bytes(entry.folder)
             over = (self.keep and count >= self.keep) or total + size > self.max_bytes
             if over and count and not entry.live:
-                # spec.json first: without it the run is not listed, even if the rest cannot be removed.
+                # spec.json first, so that the run is not listed even if the rest cannot be removed.
                 with contextlib.suppress(OSError):
                     (entry.folder / "spec.json").unlink()
                 shutil.rmtree(entry.folder, ignore_errors=True)
@@ -220,7 +221,7 @@ class History:
 
 
 def _this_process() -> dict[str, object]:
-    """Who follows a run: told from another process that gets the same number later."""
+    """The process that follows a run, with its start time, since a later process can get the same id."""
     return {"pid": os.getpid(), "started": process_id.own_mark(), "host": process_id.host_name()}
 
 
