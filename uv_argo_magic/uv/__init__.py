@@ -1,1 +1,1 @@
-"""uv: how it is run, what it resolves, which Pythons it finds, and the locks kept for notebooks."""
+"""Run uv to resolve requirements and find Pythons; the store of locks for notebooks."""

@@ -1,10 +1,11 @@
-"""Finds the Pythons of this machine by version, and their wheel tags.
+"""Find the Pythons of this machine by version, and their wheel tags.
 
 Rules:
-- Always a base interpreter, never a venv's: an environment must not hang on another one.
-- A missing Python is installed only on request; otherwise it is an error with the command that installs it.
-- An interpreter is run once per (path, time of change) in this process.
-- `packaging` is imported when there is something to compare or to resolve: it takes longer than the start of a run.
+- The result is always a base interpreter and never that of a venv, because an environment must not depend on another.
+- A missing Python is installed only on request; otherwise the error has the command that installs it.
+- An interpreter is inspected once for each (path, mtime) in this process.
+- `packaging` is imported only if versions must be compared or resolved, because its import takes longer than a run's
+  start.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.resolution.base_packages import BaseEnvironment
 
 OLDEST = (3, 8)
-"""What the guest can run on."""
+"""The oldest Python that the guest supports."""
 
 _TIMEOUT = 60.0  # seconds; a first start from a cold network disk can take some
 _INSTALL_TIMEOUT = 600.0
 
-# Runs inside the interpreter that is asked. Our own `packaging` is lent to it for the platform tags, which only the
-# interpreter itself knows (they hang on its C library); the path comes last, so nothing of its own is hidden. A Python
-# too old for it (3.8) leaves the tags out.
+# Runs in the inspected interpreter, which uses our `packaging` to list its platform tags, since these depend on its C
+# library. Our folder is last on its path, so that it hides nothing. Python 3.8 is too old for our `packaging`, and
+# lists no tags.
 _PROBE = """
 import json, sys, sysconfig
 report = {
@@ -65,7 +66,7 @@ print(json.dumps(report))
 
 @frozen
 class _ProbeResult:
-    """What an interpreter reports about itself."""
+    """The report of an interpreter about itself."""
 
     path: str
     base: str
@@ -81,9 +82,9 @@ class _ProbeResult:
 class Interpreter:
     """A Python that runs cells.
 
-    `path` is its executable; for a Python in an `image`, that of a Python of this machine, with which uv resolves for
-    the target. `tags` are its wheel tags, best first; None for the Python of this process. `base` has the preinstalled
-    packages, if the cell sees them.
+    `path` is its executable. For a Python in an `image`, it is that of a Python on this machine, with which uv resolves
+    for the target. `tags` are its wheel tags, best first; None for the Python of this process. `base` are the
+    preinstalled packages, if the cell can import them.
     """
 
     path: str
@@ -94,7 +95,7 @@ class Interpreter:
 
     @property
     def wheel_tags(self) -> tuple[Tag, ...]:
-        """The tags of the wheels that fit it, best first."""
+        """The compatible wheel tags, best first."""
         if self.tags is not None:
             return self.tags
         tags: tuple[Tag, ...] = _wheel_tags().of_this_process()
@@ -102,12 +103,12 @@ class Interpreter:
 
 
 def find(version: str = "", *, download: bool = False) -> Interpreter:
-    """The interpreter for a cell: "" is the Python of this process; else "3.12", "3.12.1", "3.13t" or ">=3.12".
+    """The interpreter for "3.12", "3.12.1", "3.13t" or ">=3.12"; "" is the Python of this process.
 
-    With `download`, uv installs one that is not here.
+    With `download`, uv installs a missing Python.
 
     Raises:
-        SpecError: the version cannot be read, no such Python is here, or it cannot be installed.
+        SpecError: the version is invalid, or the Python is not found, or cannot be installed.
     """
     current = _current()
     request = version.strip()
@@ -127,7 +128,7 @@ def find(version: str = "", *, download: bool = False) -> Interpreter:
 
 
 def versions() -> tuple[str, ...]:
-    """The versions of the usable Pythons that uv finds here, newest first; "3.13.0t" is free-threaded."""
+    """The versions of the usable Pythons that uv finds, newest first; "3.13.0t" is free-threaded."""
     completed = _uv("python", "list", "--only-installed", "--output-format", "json")
     found_versions = set()
     for row in json.loads(completed.stdout) if completed.returncode == 0 else ():
@@ -140,7 +141,7 @@ def versions() -> tuple[str, ...]:
 
 
 def fits(python: str, request: str, *, free_threaded: bool = False) -> bool:
-    """Whether a Python of this full version is what the user asked for: "", "3.12", "3.12.1", "3.13t" or ">=3.12".
+    """Whether a Python with this full version matches the request: "", "3.12", "3.12.1", "3.13t" or ">=3.12".
 
     Raises:
         SpecError: `request` is not a version.
@@ -163,8 +164,8 @@ def fits(python: str, request: str, *, free_threaded: bool = False) -> bool:
 
 
 @functools.lru_cache(maxsize=64)
-def _find_with_uv(request: str, search: str) -> str:  # noqa: ARG001 - `search` is there for the cache
-    """The path that uv finds for a version already known to be one."""
+def _find_with_uv(request: str, search: str) -> str:  # noqa: ARG001 - `search` is part of the cache key
+    """The path that uv finds for a valid version."""
     completed = _uv("python", "find", "--system", "--no-project", request)
     path = completed.stdout.strip()
     if completed.returncode == 0 and path:
@@ -180,10 +181,10 @@ def _find_with_uv(request: str, search: str) -> str:  # noqa: ARG001 - `search` 
 
 
 def _install(request: str) -> None:
-    """Have uv install the newest Python that fits.
+    """Install the newest matching Python with uv.
 
     Raises:
-        SpecError: it cannot.
+        SpecError: uv cannot install it.
     """
     try:
         completed = _uv("python", "install", "--no-bin", request, timeout=_INSTALL_TIMEOUT)
@@ -201,7 +202,7 @@ def _install(request: str) -> None:
 
 
 def _uv(*args: str, timeout: float = 0.0) -> subprocess.CompletedProcess[str]:
-    """uv, asked about Pythons; never a project's settings."""
+    """Run uv without a project's settings."""
     dropped = ("VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__")
     passed_on = {
         "UV_PYTHON_INSTALL_DIR", "UV_CACHE_DIR", "UV_PYTHON_INSTALL_MIRROR", "UV_PYTHON_DOWNLOADS_JSON_URL",
@@ -212,7 +213,7 @@ def _uv(*args: str, timeout: float = 0.0) -> subprocess.CompletedProcess[str]:
         for name, value in os.environ.items()
         if name not in dropped and (not name.startswith("UV_") or name in passed_on)
     }
-    # "manual": finding one never downloads it; only `python install` does.
+    # "manual": `python find` never downloads a Python, only `python install` does.
     environ |= {
         "UV_NO_CONFIG": "1",
         "UV_NO_WRAP": "1",
@@ -223,7 +224,7 @@ def _uv(*args: str, timeout: float = 0.0) -> subprocess.CompletedProcess[str]:
 
 
 def _run(command: list[str], environ: dict[str, str], timeout: float = _TIMEOUT) -> subprocess.CompletedProcess[str]:
-    """What a command says, with nothing on its stdin and a limit of time; its exit status is the caller's to judge."""
+    """Run a command with an empty stdin and a time limit; the caller checks the exit status."""
     return subprocess.run(
         command,
         env=environ,
@@ -238,9 +239,9 @@ def _run(command: list[str], environ: dict[str, str], timeout: float = _TIMEOUT)
 
 
 def _search_path(path: str) -> str:
-    """PATH with each folder of pyenv's shims replaced by the versions behind it.
+    """PATH with the folder of pyenv's shims replaced by those of all its versions.
 
-    A shim answers only for the version that pyenv has activated; the others are as much here.
+    A shim runs only the version that pyenv has activated.
     """
     folders: list[str] = []
     for folder in path.split(os.pathsep):
@@ -253,7 +254,7 @@ def _search_path(path: str) -> str:
 
 
 def _current() -> Interpreter:
-    """The base interpreter of this process, which knows itself without another process."""
+    """The base interpreter of this process, found without starting another process."""
     path = getattr(sys, "_base_executable", None) or sys.executable
     if _is_venv(path) or sys.implementation.name != "cpython":
         return _probe_base(path)
@@ -266,8 +267,8 @@ def _is_venv(path: str) -> bool:
 
 
 @functools.lru_cache(maxsize=1)
-def _describe_current(path: str, changed: int) -> Interpreter:  # noqa: ARG001 - `changed` is there for the cache
-    """The interpreter of this process; inspected again if its file was replaced (an upgrade)."""
+def _describe_current(path: str, changed: int) -> Interpreter:  # noqa: ARG001 - `changed` is part of the cache key
+    """The interpreter of this process; inspected again if an upgrade has replaced its file."""
     if _describe_current.cache_info().misses > 1:
         return _probe_base(path)
     abi = f"cp{sys.version_info[0]}{sys.version_info[1]}{getattr(sys, 'abiflags', '')}"
@@ -275,7 +276,7 @@ def _describe_current(path: str, changed: int) -> Interpreter:  # noqa: ARG001 -
 
 
 def _probe_base(path: str) -> Interpreter:
-    """What is at `path`; for a venv's interpreter, what it was made from."""
+    """Inspect the interpreter at `path`, or for a venv's interpreter, its base interpreter."""
     result = _probe(path, _modified_at(path))
     if result.venv:
         result = _probe(result.base, _modified_at(result.base))
@@ -299,7 +300,7 @@ def _wheel_tags() -> ModuleType:
 
 def _modified_at(path: str) -> int:
     try:
-        return os.stat(path).st_mtime_ns  # noqa: PTH116 - for each cell, and there is a text
+        return os.stat(path).st_mtime_ns  # noqa: PTH116 - faster than creating a Path for each cell
     except OSError as error:
         raise SpecError(
             f"Cannot use the Python at {path}: {error.strerror}.", hint="Choose another with --python."
@@ -307,8 +308,8 @@ def _modified_at(path: str) -> int:
 
 
 @functools.lru_cache(maxsize=64)
-def _probe(path: str, changed: int) -> _ProbeResult:  # noqa: ARG001 - `changed` is there for the cache
-    """Run an interpreter, isolated, and read its report."""
+def _probe(path: str, changed: int) -> _ProbeResult:  # noqa: ARG001 - `changed` is part of the cache key
+    """Run an interpreter in isolated mode, and read its report."""
     packaging_path = str(Path(packaging.__file__).parent.parent)
     environ = {name: value for name, value in os.environ.items() if name != "__PYVENV_LAUNCHER__"}
     try:

@@ -1,12 +1,12 @@
-"""The locks of notebooks, kept until an upgrade.
+"""The locks of notebooks, stored until an upgrade.
 
-One file for each notebook and question, `ROOT/NOTEBOOK/QUESTION.json`; both names are digests. A question is
-everything that the resolution depends on (requirements, Python, settings, index): another question, or the same one in
-another notebook, is resolved again.
+There is one file for each notebook and question, `ROOT/NOTEBOOK/QUESTION.json`; both names are digests. A question is
+the whole input of a resolution (requirements, Python, settings, index). Another question, or the same one in another
+notebook, is resolved again.
 
 Rules:
-- The lock of a notebook does not expire. Without a notebook (a terminal, an unknown path) a lock is valid for a day.
-- A file that cannot be read is ignored, and overwritten.
+- The lock of a notebook does not expire. Without a notebook (a terminal, an unknown path), a lock is valid for a day.
+- A file that cannot be read is ignored and overwritten.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 MAX_AGE = 24 * 3600.0
-"""Seconds that a lock without a notebook is valid."""
+"""Seconds for which a lock without a notebook is valid."""
 
 
 class LockStore:
-    """The locks of one notebook, given by its path ("": none), under `root`."""
+    """The locks of one notebook (its path, or ""), in `root`."""
 
     def __init__(self, root: Path, notebook: str = "") -> None:
         self._root = root
@@ -39,13 +39,13 @@ class LockStore:
     def find(self, question: str) -> Lock | None:
         """The valid lock for this question (a digest)."""
         lock = _read(self._folder / f"{question}.json")
-        # A clock that was set back makes locks of the future: they are not valid either.
+        # After the clock was set back, locks can be from the future; these are not valid either.
         if lock and not self._notebook and not 0 <= time.time() - lock.created_at < MAX_AGE:
             return None
         return lock
 
     def last_anywhere(self, question: str) -> Lock | None:
-        """The newest lock for this question in any notebook, of any age: for when no index responds."""
+        """The newest lock for this question in any notebook, of any age; used if no index responds."""
         locks = [lock for path in self._root.glob(f"*/{question}.json") if (lock := _read(path))]
         return max(locks, key=lambda lock: lock.created_at, default=None)
 
@@ -55,7 +55,7 @@ class LockStore:
         return frozenset(package.name for lock in locks for package in lock.packages)
 
     def keep(self, question: str, lock: Lock) -> None:
-        """Store this lock; if the disk is full, the next cell resolves again."""
+        """Store a lock; if the disk is full, nothing is stored, and the next cell resolves again."""
         with contextlib.suppress(OSError):
             self._sweep()
             document = {"schema": SCHEMA, "notebook": self._notebook, "lock": json.loads(lock.to_json())}

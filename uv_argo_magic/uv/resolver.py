@@ -1,12 +1,12 @@
-"""Resolves requirements with uv on this machine, before anything is submitted: requirements -> Lock.
+"""Resolve requirements to a Lock with uv on this machine, before anything is submitted.
 
 Rules:
 - The same question in the same notebook has the same lock until an upgrade (lock_store.py). A question contains
-  requirements, Python, settings and index; it does not contain uv, the network or credentials, which may change.
+  requirements, Python, settings and index. It does not contain uv's version, the network or credentials.
 - If no index responds, the last lock for the question is used, with a warning.
-- uv sees no configuration but ours: of its own variables only those about the index, its credentials, certificates,
-  the network and the cache get through.
-- Requirements and addresses reach uv in files and its environment, never on its command line.
+- uv reads no configuration of the user. Of its environment variables, only those for the index, its credentials,
+  certificates, the network and the cache are passed on.
+- Requirements and URLs are passed in files and environment variables, never on the command line.
 """
 
 from __future__ import annotations
@@ -48,16 +48,16 @@ if TYPE_CHECKING:
     from uv_argo_magic.uv.lock_store import LockStore
 
 PYTHONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
-"""Pythons to try for a package that has no wheel for this one."""
+"""Pythons to try if a package has no wheel for the requested one."""
 
 
 YOUNG = 30 * 24 * 3600.0
-"""Seconds after its upload for which a file is young."""
+"""A file is young for this many seconds after its upload."""
 
 
 @frozen
 class _Question:
-    """The input of uv: its options, the files it reads (by name), its environment, and the Python it runs with."""
+    """The input of uv: its options, files (name -> text), environment variables, and Python."""
 
     python: str
     options: tuple[str, ...]
@@ -68,7 +68,7 @@ class _Question:
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of the question; the same with other credentials, or without a network."""
+        """SHA-256 (hex) of the question, without credentials and network settings."""
         index = [
             (name, redact(value))
             for name, value in self.environ
@@ -84,7 +84,7 @@ class _Question:
 class Resolver:
     """Resolves requirements for one interpreter and one set of settings.
 
-    `environ` stands in for `os.environ`. `store` has the locks of a notebook; without it nothing is reused or saved.
+    `environ` replaces `os.environ`. `store` has the locks of a notebook; without it, no lock is reused or stored.
     """
 
     interpreter: Interpreter
@@ -100,14 +100,14 @@ class Resolver:
         save: bool = True,
         cancelled: threading.Event | None = None,
     ) -> Lock | Unresolved:
-        """What would be installed for the requirements; `Unresolved` if no index responds here.
+        """The lock of the requirements; `Unresolved` if no index responds on this machine.
 
-        The stored lock is used, unless `upgrade`; a new one is stored, if `save`. Setting `cancelled`, in another
-        thread, ends uv.
+        The stored lock is used unless `upgrade`; a new one is stored if `save`. Setting `cancelled`, in another thread,
+        ends uv.
 
         Raises:
-            SpecError: a setting is not valid for uv.
-            ResolutionError: uv found no set of files; or the setting `locked` is on, and there is no lock.
+            SpecError: a setting is invalid for uv.
+            ResolutionError: the requirements have no solution, or the setting `locked` is on and there is no lock.
             Cancelled: `cancelled` was set.
         """
         base = self.interpreter.base
@@ -140,15 +140,15 @@ class Resolver:
         if last:
             day = time.strftime("%Y-%m-%d %H:%M", time.localtime(last.created_at))
             return replace(last, warnings=(*last.warnings, f"{result.sentence} Using the versions of {day}."))
-        # With a Secret for the index in the cluster, this machine needs no login.
+        # With a Secret for the index in the cluster, this machine does not need credentials.
         if result.unreachable or (result.cause == "auth" and self.settings.index_secrets):
             return Unresolved(lines=requirements.lines, reason=result.sentence)
         raise ResolutionError(result.sentence, hint=result.hint, names=result.blamed)
 
     def _look_alikes(self, lock: Lock) -> tuple[str, ...]:
-        """A warning for each package that looks like a popular one, and is young or new to the notebook.
+        """A warning for each package that looks like a popular one, and is young or new in the notebook.
 
-        It is not stored with the lock: a name that a user has seen and kept is not doubted again.
+        Warnings are not stored with the lock, so that users who keep the name do not see them again.
         """
         found = [(package, look_alikes.popular_name(package.name)) for package in lock.packages]
         doubtful = [(package, popular) for package, popular in found if popular]
@@ -162,7 +162,7 @@ class Resolver:
         )
 
     def stored(self, requirements: Requirements) -> Lock | None:
-        """The notebook's lock for these requirements; uv is not run."""
+        """The notebook's lock for these requirements, without running uv."""
         return self.store.find(self._question(requirements).digest) if self.store else None
 
     def save(self, lock: Lock, requirements: Requirements) -> None:
@@ -171,7 +171,7 @@ class Resolver:
             self.store.keep(self._question(requirements).digest, lock)
 
     def explain(self, lock: Lock, requirements: Requirements) -> Lock:
-        """The lock with what requires each package, and its index; stored, if this very lock is.
+        """The lock with the dependents and the index of each package; also stored, if the given lock is stored.
 
         uv reports this only in its requirements.txt output, so it runs again: offline first, then online for indexes
         that forbid caching. Unknown fields stay empty.
@@ -189,14 +189,14 @@ class Resolver:
         explained = dependency_tree.annotate(lock, out, dict(question.environ).get("UV_INDEX", ""))
         stored = self.store.find(question.digest) if self.store else None
         if self.store and stored and (stored.key, stored.created_at) == (lock.key, lock.created_at):
-            # Without the warnings that only a new lock has.
+            # Without the warnings, which only a new lock has.
             self.store.keep(question.digest, replace(explained, warnings=stored.warnings))
         return explained
 
     def complete(self, lock: Lock) -> Lock:
-        """The lock with the sizes and upload times that it lacks, where an index provides them.
+        """The lock with missing sizes and upload times filled in, if an index provides them.
 
-        The lock that a notebook records, and those of older versions, have neither.
+        Locks in a notebook's output, and those of older versions, have neither.
         """
         if all(package.url or (package.size and package.uploaded) for package in lock.packages):
             return lock
@@ -211,7 +211,7 @@ class Resolver:
         return replace(lock, packages=tuple(packages))
 
     def cached(self, lock: Lock, *, cancelled: threading.Event | None = None) -> frozenset[str]:
-        """The names of the packages whose files are in uv's cache on this machine, as far as uv reports them.
+        """The names of the packages whose files are in uv's cache on this machine, as reported by uv.
 
         Raises:
             Cancelled: `cancelled` was set, in another thread.
@@ -231,10 +231,10 @@ class Resolver:
         return frozenset(re.findall(r"already cached: ([a-z0-9-]+)(?:==| @)", stderr))
 
     def as_pylock(self, lock: Lock) -> str:
-        """Uv's own pylock.toml of the versions of a lock, with the address of each file.
+        """The pylock.toml that uv writes for the versions of a lock, with the URL of each file.
 
         Raises:
-            ResolutionError: no index responds, or it no longer has these versions.
+            ResolutionError: no index responds, or an index no longer has these versions.
         """
         pins = [f"{package.name}=={package.version}" for package in lock.packages if not package.url]
         question = self._question(parse_items(pins, source="the lock"))
@@ -245,14 +245,14 @@ class Resolver:
         return out
 
     def _question(self, requirements: Requirements) -> _Question:
-        """The complete input of uv, before it runs."""
+        """The complete input of uv for these requirements."""
         interpreter, settings, environ = self.interpreter, self.settings, self.environ
         target = interpreter.target
         variables = uv_process_environ(os.environ if environ is None else environ)
         listed = {name: parse_items(getattr(settings, name), source=name) for name in ("constraints", "overrides")}
         if not settings.allow_urls:
             _refuse_urls(requirements, *listed.values())
-        # The version is the first option: `_with_pythons` replaces it.
+        # This is the first option, because `_with_pythons` replaces it.
         options = ["--python-version", target.python]
         if target.platform:
             options += ["--python-platform", target.platform]
@@ -262,12 +262,12 @@ class Resolver:
             options += ["--only-binary", ":all:"]
         if settings.index_url:
             variables.pop("UV_INDEX_URL", None)
-        # Not as options: all users of this machine can read a command line.
+        # Not as options, because all users of this machine can read a command line.
         variables |= indexes.environment(settings) | indexes.credentials(settings)
         for name in ("exclude_newer", "prerelease", "resolution"):
             value = getattr(settings, name)
             if value:
-                # One word with "=": a value can then never be taken for an option.
+                # With "=" in one word, a value cannot be read as an option.
                 options.append(f"--{name.replace('_', '-')}={value}")
         if settings.offline:
             variables["UV_OFFLINE"] = "1"
@@ -294,7 +294,7 @@ class Resolver:
     def _resolve(
         self, question: _Question, requirements: Requirements, cancelled: threading.Event | None
     ) -> Lock | InstallFailure:
-        """Run uv, and read its lock or its failure."""
+        """Run uv; return its lock or the failure."""
         interpreter, base = self.interpreter, self.interpreter.base
         options = ("--format", "pylock.toml", "--generate-hashes")
         rc, out, stderr = self._compile(question, options, cancelled=cancelled)
@@ -327,7 +327,7 @@ class Resolver:
         question: _Question,
         cancelled: threading.Event | None,
     ) -> InstallFailure:
-        """The same failure, naming the versions next to the one that was asked for exactly and is not there."""
+        """The failure with the nearest versions, if an exact version was requested that does not exist."""
         for item in requirements.items if failure.cause == "version" else ():
             exact = re.fullmatch(r"==\s*([^,*\s]+)", item.specifier)
             if not exact or item.name not in failure.blamed:
@@ -351,7 +351,7 @@ class Resolver:
         question: _Question,
         cancelled: threading.Event | None,
     ) -> InstallFailure:
-        """The same failure, naming the Pythons for which the package has wheels, if uv did not name them."""
+        """The failure with the Pythons for which the package has wheels, if uv did not list them."""
         item = next((item for item in requirements.items if item.name == failure.package), None)
         if item is None:
             return failure
@@ -376,7 +376,7 @@ class Resolver:
         pins: str = "",
         cancelled: threading.Event | None = None,
     ) -> tuple[int, str, str]:
-        """`uv pip compile` of this question: exit status, stdout and stderr."""
+        """Run `uv pip compile` for this question; return exit status, stdout and stderr."""
         files = dict(question.files) | ({"pins.txt": pins} if pins else {})
         command = ["pip", "compile", "--no-header", "--python", question.python]
         command += [
@@ -394,12 +394,12 @@ class Resolver:
 
 
 def _is_young(package: Package) -> bool:
-    """Whether its file was uploaded lately, as far as that is known."""
+    """Whether the file was uploaded recently; False if unknown."""
     return bool(package.uploaded) and time.time() - datetime.fromisoformat(package.uploaded).timestamp() < YOUNG
 
 
 def _refuse_urls(*lists: Requirements) -> None:
-    """Raise SpecError for a direct URL; packages cannot bring one in, since uv takes it only where it is asked for."""
+    """Raise SpecError for a direct URL. Dependencies cannot add one, because uv accepts only requested URLs."""
     for item in (item for items in lists for item in items.items):
         if item.url:
             raise SpecError(
@@ -409,7 +409,7 @@ def _refuse_urls(*lists: Requirements) -> None:
 
 
 def _hashes(requirements: Requirements) -> dict[str, frozenset[str]]:
-    """The hashes that the user allows, by package; two requirements for one package must both be content."""
+    """The allowed hashes by package; with two requirements for a package, those allowed by both."""
     allowed: dict[str, frozenset[str]] = {}
     for item in requirements.items:
         if item.hashes:

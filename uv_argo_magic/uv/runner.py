@@ -1,6 +1,6 @@
-"""Runs uv in a temporary folder; when the wait ends for any reason, so do uv and its children.
+"""Run uv in a temporary folder; if the call ends early for any reason, uv and its children are ended.
 
-Rule: the folders are in our cache. Those of killed processes are removed by a later call, after a day.
+Rule: the folders are in our cache. A later call removes those of killed processes, after a day.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 STALE = 24 * 3600.0
-"""Seconds after which a folder is removed."""
+"""Seconds after which a left-over folder is removed."""
 PATIENCE = 0.05
-"""Seconds until a cancelled call ends."""
+"""Maximum seconds until a cancelled call ends."""
 
 
 class Cancelled(ResolutionError):
@@ -45,10 +45,10 @@ def call(
     cancelled: threading.Event | None = None,
     prepare_folder: Callable[[Path], object] | None = None,
 ) -> tuple[int, str, str]:
-    """Run uv with these files beside it, and what `prepare_folder` puts there: exit status, stdout and stderr.
+    """Run uv in a folder with these files and those of `prepare_folder`; return exit status, stdout and stderr.
 
     Raises:
-        ResolutionError: it took longer than `timeout` seconds (0: no limit).
+        ResolutionError: uv took longer than `timeout` seconds (0: no limit).
         Cancelled: `cancelled` was set.
     """
     with tempfile.TemporaryDirectory(prefix="uv-argo-", dir=_home()) as folder:
@@ -84,7 +84,7 @@ def call(
 
 
 def _home() -> Path | None:
-    """The parent of the temporary folders, with old ones removed; None if it is not writable."""
+    """The parent of the temporary folders, after removing old ones; None if it is not writable."""
     home = paths.cache_dir() / "asked"
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,7 @@ def _home() -> Path | None:
 
 
 def _output(process: subprocess.Popen[str], timeout: float, cancelled: threading.Event | None) -> tuple[str, str]:
-    """Its output until its end, or until `cancelled` is set."""
+    """The output of the process until its end, or until `cancelled` is set."""
     if cancelled is None:
         return process.communicate(timeout=timeout or None)
     end = time.monotonic() + timeout if timeout else math.inf
@@ -112,17 +112,17 @@ def _output(process: subprocess.Popen[str], timeout: float, cancelled: threading
 
 
 def _kill(process: subprocess.Popen[str]) -> None:
-    """End uv and what it started: builds are its children, and a killed uv does not take them along."""
+    """End uv and its children, such as builds, which continue if only uv is killed."""
     if os.name == "posix":
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     process.kill()
-    # After an interrupt Popen does not wait by itself.
+    # After an interrupt, Popen does not wait for the process.
     process.wait()
 
 
 @functools.cache
 def uv_version() -> str:
-    """The version of uv, as it says itself."""
+    """The version of uv, as reported by uv."""
     done = subprocess.run([find_uv_bin(), "--version"], capture_output=True, text=True, timeout=60, check=True)
     return done.stdout.split()[1]

@@ -1,11 +1,12 @@
-"""The environments of a store: a list of them, their verification, and the removal of those that are old.
+"""List, verify and remove the environments of a store.
 
 Rules:
-- This module is also the text of a cell, in a pod that has the store: Python 3.8, the standard library, no own import.
-- An environment in use has a shared lock on its `.ok` file; it is removed only under an exclusive one. Where the file
-  system has no locks, its last use must be older than the longest run.
-- It is renamed first and then removed: a run sees all of it or nothing.
-- One that a run has changed is used no more, and removed with the first opportunity (guest/environment.py).
+- This module also runs as the text of a cell in a pod with the store. It therefore uses only Python 3.8 and the
+  standard library, and imports none of our modules.
+- An environment in use has a shared lock on its `.ok` file, and is removed only with an exclusive lock. If the file
+  system has no locks, the last use must be longer ago than the longest run.
+- An environment is renamed before it is removed, so that a run sees either all of it or nothing.
+- An environment that a run has changed is not used again, and is removed when possible (guest/environment.py).
 """
 
 from __future__ import annotations
@@ -26,16 +27,16 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 KEY = re.compile(r"[0-9a-f]{32}(?:-\d+)?")
-"""A key, or another environment for it, after one that a run has changed."""
+"""The name of an environment: a key, with a number if it replaces one that a run has changed."""
 DAY = 24 * 3600.0
 MONTH = 30 * DAY
 
 
 @dataclass(frozen=True)
 class Environment:
-    """One environment: what is in it as (name, version), its size on the disk, and its last use.
+    """One environment: its packages as (name, version), its size on the disk, and its last use.
 
-    Times are Unix seconds; `used_by` is a machine or a pod.
+    Times are Unix seconds; `used_by` is the name of a machine or a pod.
     """
 
     key: str
@@ -49,16 +50,17 @@ class Environment:
     used_by: str
     in_use: bool
     is_changed: bool = False
-    """A run has changed it, so that no other run uses it."""
+    """Whether a run has changed it, so that no other run uses it."""
     problems: tuple[tuple[str, str], ...] = ()
-    """(path, "changed", "missing" or "added") of the files that `verify` has found."""
+    """(path, "changed", "missing" or "added") of the files found by `verify`."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Which environments are removed: those with these `keys`; without any, those over one of the limits.
+    """The environments to remove: those with these `keys`, or without keys, those beyond one of the limits.
 
-    `before`: last used before this time. `keep`: the number that stays. `max_bytes`: the size of all that stay.
+    Environments that were last used before the time `before` are removed. At most `keep` remain, with a total size of
+    at most `max_bytes`.
     """
 
     keys: tuple[str, ...] = ()
@@ -68,7 +70,7 @@ class Limits:
 
 
 def environments(root: str) -> list[Environment]:
-    """Every environment of the store, the most recently used first."""
+    """All environments of the store, the most recently used first."""
     found = []
     for home in _folders(Path(root) / "trees"):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
@@ -77,7 +79,7 @@ def environments(root: str) -> list[Environment]:
 
 
 def persistent(folder: str) -> list[Environment]:
-    """Every persistent environment in a folder (guest/persistent/venv.py), the most recently used first."""
+    """All persistent environments in a folder (guest/persistent/venv.py), the most recently used first."""
     found = []
     for mark in Path(folder).glob("*/uv-argo.json"):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
@@ -86,7 +88,7 @@ def persistent(folder: str) -> list[Environment]:
 
 
 def prune(root: str, limits: Limits, *, dry_run: bool = False) -> list[Environment]:
-    """Remove environments, but none in use; those that were removed."""
+    """Remove environments that are not in use; return the removed ones."""
     removed = []
     count = total = 0
     for one in environments(root):
@@ -108,22 +110,22 @@ def prune(root: str, limits: Limits, *, dry_run: bool = False) -> list[Environme
 
 
 Check = Callable[[str], Iterable[Iterable[str]]]
-"""Finds the problems of an environment (guest/environment.py: `verify`)."""
+"""A function that finds the problems of an environment (`verify` in guest/environment.py)."""
 
 
 def verify(root: str, keys: tuple[str, ...], check: Check) -> list[Environment]:
-    """The environments with these keys, by default all, with their problems; those with problems are used no more."""
+    """The environments with these keys, by default all, with their problems; those with problems are not used again."""
     found = []
     for one in environments(root):
         if not one.is_changed and (not keys or one.key in keys):
-            with contextlib.suppress(OSError):  # it was removed meanwhile
+            with contextlib.suppress(OSError):  # it was removed in the meantime
                 problems = check(str(Path(one.path).parent))
                 found.append(replace(one, problems=tuple((path, what) for path, what in problems)))
     return found
 
 
 def answer(request: str, root: str, check: Check) -> str:
-    """What a cell prints: `request` is JSON with an `action` and what it needs, the answer a list of environments."""
+    """The text that a cell prints: a JSON list of environments. `request` is JSON: an `action` and its arguments."""
     options = json.loads(request)
     action, dry_run = options.pop("action"), options.pop("dry_run", False)
     if action == "prune":
@@ -134,10 +136,10 @@ def answer(request: str, root: str, check: Check) -> str:
 
 
 def read_answer(text: str) -> list[Environment]:
-    """The answer of a cell.
+    """Read the text that such a cell printed.
 
     Raises:
-        ValueError: the text is not an answer.
+        ValueError: the text is not a list of environments.
     """
     try:
         return [
@@ -217,8 +219,8 @@ def _locked(path: Path) -> Iterator[None]:
     """Hold the exclusive lock of a file, if the file system has locks.
 
     Raises:
-        BlockingIOError: a run has a lock of it.
-        OSError: it does not exist.
+        BlockingIOError: a run has a lock on the file.
+        OSError: the file does not exist.
     """
     with path.open(encoding="utf-8") as file:
         try:
@@ -254,7 +256,7 @@ def _remove(root: Path, key: str) -> bool:
 
 
 def _remove_leftovers(root: Path) -> None:
-    """Remove what killed processes left and locks of builds after a day, unused byte code after a month."""
+    """Remove folders of killed processes and locks of builds after a day, and unused byte code after a month."""
     for path in root.glob("bytecode/*/*"):
         with contextlib.suppress(OSError):
             status = path.lstat()  # its last change is that of the number of its links

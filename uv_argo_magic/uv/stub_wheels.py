@@ -1,4 +1,4 @@
-"""Wheels with only metadata, which describe the preinstalled packages of an image to uv."""
+"""Wheels that contain only metadata, to describe the preinstalled packages of an image to uv."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BASE = "base.txt"
 
 
 def write_wheels(base: BaseEnvironment, folder: Path) -> None:
-    """Write a wheel for each distribution that bounds a resolution, and BASE, which asks for each by its URL."""
+    """Write a wheel for each distribution that constrains the resolution, and BASE, which requires each by its URL."""
     lines = []
     for package in base.constraints:
         stem = f"{package.name.replace('-', '_')}-{package.version}"
@@ -63,7 +63,7 @@ def _where(interpreter: Interpreter) -> str:
 
 
 def mention_base_packages(failure: InstallFailure, stderr: str, interpreter: Interpreter) -> InstallFailure:
-    """The failure, with the preinstalled packages that uv mentions."""
+    """The failure, with a remark on the preinstalled packages that uv mentions."""
     mentioned = [
         f"{package.name} {package.version}"
         for package in (interpreter.base.constraints if interpreter.base else ())

@@ -1,4 +1,4 @@
-"""The tags of the wheels that fit a Python of this machine, best first."""
+"""The wheel tags of a Python on this machine, best first."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 @functools.cache
 def of_this_process() -> tuple[Tag, ...]:
-    """The tags of the Python that runs this."""
+    """The tags of this process's Python."""
     return tuple(sys_tags())
 
 
 def parse(texts: Iterable[str]) -> tuple[Tag, ...]:
-    """Tags from their text, such as "cp312-cp312-manylinux_2_28_x86_64"."""
+    """Parse tags such as "cp312-cp312-manylinux_2_28_x86_64"."""
     return tuple(Tag(*text.split("-", 2)) for text in texts)
 
 
 def compute(path: str, minor: tuple[int, int], platform: str) -> tuple[Tag, ...]:
-    """The tags of the CPython at `path`, which cannot list them, from its version and the platform that we share.
+    """The tags of a CPython at `path` that cannot list them, from its version and the platform of this process.
 
     Raises:
-        SpecError: it is for another platform.
+        SpecError: the Python is for another platform.
     """
     if platform != sysconfig.get_platform():
         raise SpecError(
