@@ -1,1 +1,1 @@
-"""How a run is shown: the panel and the cell output in a notebook, plain text in a terminal."""
+"""Renderers of runs: the panel and the cell output in a notebook, plain text in a terminal."""

@@ -1,12 +1,12 @@
-"""The cell's output as real Jupyter output: streams, displays, clearing, and the result to hand over.
+"""Show a cell's output as Jupyter output: streams, displays, clearing and the result.
 
 Rules:
-- Called from the main thread, unless the sink names its cell: IPython shows another thread's output in the cell that
-  ran last.
-- The cell's output appears unchanged, within the bounds of core/view/truncate.py; our own remarks go to stderr.
-- A display that cannot be shown is reported on stderr; the output after it is shown.
-- Display ids are the cell's own: as in plain cells, one cell may update the display of another.
-- The value of the last expression goes through Python's display hook, in order with the other output.
+- This is called from the main thread, unless the sink selects a cell, because IPython shows the output of other threads
+  in the cell that ran last.
+- The cell's output is shown unchanged, within the limits of core/view/truncate.py. Our own remarks go to stderr.
+- A display that cannot be shown is reported on stderr; later output is still shown.
+- Display ids are those of the cell, so that one cell can update the display of another, as in plain cells.
+- The value of the last expression is passed to Python's display hook, in order with the other output.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
 
 class OutputSink:
-    """Shows output in the running cell, by IPython's own functions and Python's own streams."""
+    """Shows output in the running cell, with IPython's functions and Python's streams."""
 
     is_background = False
-    """Whether the cell has returned already."""
+    """Whether the cell has already returned."""
 
     def publish(
         self, data: dict[str, Any], metadata: dict[str, Any], *, transient: dict[str, str], update: bool
@@ -52,7 +52,7 @@ class OutputSink:
             )
             return
         options = {"transient": transient, "update": update}
-        # IPython lets an extension replace the publisher, and not every one takes all options.
+        # An extension can replace IPython's publisher by one that does not accept all options.
         accepted = inspect.signature(publisher.publish).parameters
         if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in accepted.values()):
             options = {name: value for name, value in options.items() if name in accepted}
@@ -64,8 +64,8 @@ class OutputSink:
         if not (_is_kernels(hook) and "text/plain" in data):
             hook(RemoteResult(data, metadata))
             return
-        # The bundle is made already, of a value that no semicolon silences, and what was printed is sent: without
-        # reading the cell, without asking every formatter, and without waiting for the kernel's sending thread.
+        # The bundle exists, so there is no need for the formatters, or for checking the cell for a semicolon. Printed
+        # text was sent, so there is no need to wait for the kernel's sending thread.
         hook.quiet = lambda: False
         hook.compute_format_data = lambda _: (data, metadata)
         hook.finish_displayhook = functools.partial(_send_result, hook)
@@ -86,7 +86,7 @@ class OutputSink:
 
 
 def _is_kernels(hook: Any) -> bool:
-    """Whether this is ipykernel's own display hook, without anything that takes part in it."""
+    """Whether this is ipykernel's unmodified display hook."""
     return (
         type(hook).__module__ == "ipykernel.displayhook"
         and not getattr(hook, "_hooks", ())
@@ -96,30 +96,30 @@ def _is_kernels(hook: Any) -> bool:
 
 
 def _send_result(hook: Any) -> None:
-    """Do what `finish_displayhook` of ipykernel does once everything that was printed has been sent."""
+    """Send the result like `finish_displayhook` of ipykernel, but without waiting for printed text to be sent."""
     message, hook.msg = hook.msg, None
     if message and message["content"]["data"] and hook.session:
         hook.session.send(hook.pub_socket, message, ident=hook.topic)
 
 
 def _only_sends(publisher: Any) -> bool:
-    """Whether this is ipykernel's own publisher, which does nothing more than send here.
+    """Whether this is ipykernel's unmodified publisher, which only sends the display.
 
-    It would also wait until another thread has sent what was printed, twice: half of the time of a session's cell. What
-    we write is flushed already.
+    It would also wait, twice, until another thread has sent printed text, which takes half of the time of a session's
+    cell. This is not needed, because our output is already flushed.
     """
     return (
         type(publisher).__module__ == "ipykernel.zmqshell"
         and "publish" not in vars(publisher)
         and not publisher.store_display_history
-        and not publisher._hooks  # noqa: SLF001 - there is no public name
+        and not publisher._hooks  # noqa: SLF001 - no public name
     )
 
 
 class CellOutput:
-    """Shows `state.outputs` as they grow, and the tail that the truncator held back at the end.
+    """Shows new items of `state.outputs`, and at the end the tail that the truncator has held back.
 
-    `on_clear` is called after the cell's code cleared its output, which clears the panel too.
+    `on_clear` is called after the cell's code has cleared the output, because that also clears the panel.
     """
 
     def __init__(
@@ -136,14 +136,14 @@ class CellOutput:
         self._finished = False
 
     def update(self, state: RunState) -> None:
-        """Show what is new; at the end, what was held back."""
+        """Show new output; at the end, also the output that was held back."""
         outputs = state.outputs[self._position :]
         self._position = len(state.outputs)
         chunks = [chunk for output in outputs for chunk in self._truncator.feed(output)]
         if state.ended and not self._finished:
             self._finished = True
             chunks += self._truncator.finish()
-        # JupyterLab redraws a whole stream at each message: send a thousand lines as one message.
+        # JupyterLab redraws a whole stream at each message, so send many lines as one message.
         for stream, group in itertools.groupby(
             _without_overwritten(chunks), lambda chunk: chunk.stream if isinstance(chunk, Chunk) else None
         ):
@@ -157,7 +157,7 @@ class CellOutput:
     def _show(self, item: Emitted) -> None:
         try:
             self._emit(item)
-        except Exception as error:  # noqa: BLE001 - front ends and publishers fail in their own ways
+        except Exception as error:  # noqa: BLE001 - front ends and publishers can raise anything
             problem = f"{type(error).__name__}: {error}"
             self._sink.write("stderr", ansi.clean(f"uv-argo: Cannot show an output of the cell ({problem})\n"))
 
@@ -182,7 +182,7 @@ class CellOutput:
 
 
 def _without_overwritten(items: list[Emitted]) -> list[Emitted]:
-    """Without the updates of a display that the same batch updates again."""
+    """The items without updates of displays that a later item updates again."""
     last = {item.display_id: index for index, item in enumerate(items) if isinstance(item, ev.Display) and item.update}
     return [
         item
@@ -196,7 +196,7 @@ def _decoded(bundle: ev.Bundle) -> dict[str, Any]:
 
 
 def _sendable(value: Any) -> Any:
-    """The value with unpaired surrogates escaped, which no message can hold (half an emoji, say)."""
+    """The value with unpaired surrogates (such as half an emoji) escaped, which a message cannot contain."""
     match value:
         case str():
             return value.encode("utf-8", "backslashreplace").decode("utf-8")

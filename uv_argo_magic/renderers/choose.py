@@ -1,4 +1,4 @@
-"""Which renderers a run gets in this front end: a live panel above the cell's output, a static one below it."""
+"""Choose the renderers of a run for this front end: a live panel above the cell's output, or a static one below it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 PATIENCE = 1.0
-"""Seconds after which a run that may be quick gets its live panel."""
+"""Seconds after which a run that can be quick gets its live panel."""
 MODES = ("auto", "widget", "html", "static", "text", "none")
 
 
@@ -28,21 +28,21 @@ def mode(requested: str, ip: object) -> str:
     """The panel for this shell: "auto" and "widget" depend on its front end.
 
     Raises:
-        SpecError: unknown panel.
+        SpecError: the panel is unknown.
     """
     if requested not in MODES:
         raise SpecError(f"Unknown panel {requested!r}.", hint=f"Choose one of {', '.join(MODES)}.")
     if requested == "auto" and getattr(ip, "kernel", None) is None:
         return "text"
     if requested in {"auto", "widget", "html"} and getattr(ip, "kernel", None) is not None and not can_send_later(ip):
-        return "static"  # %%capture, say: each update of a live panel would be one more output
+        return "static"  # for example %%capture, in which each update of a live panel would be another output
     if requested not in {"auto", "widget"}:
         return requested
     return "widget" if panel.widgets_available() else "html"
 
 
 def can_send_later(shell: Any) -> bool:
-    """Whether this shell publishes through a kernel's socket, to which other threads can write with a parent header."""
+    """Whether this shell publishes on a kernel's socket, so that other threads can write to a cell by parent header."""
     publisher = getattr(shell, "display_pub", None)
     return all(hasattr(publisher, name) for name in ("session", "pub_socket")) and hasattr(shell, "get_parent")
 
@@ -61,9 +61,9 @@ def renderers(  # noqa: PLR0913 - all by keyword, with defaults for a plain cell
 ) -> tuple[Renderer, ...]:
     """The renderers of one run.
 
-    `full_log` is the command that prints the whole log, `sink` the cell that shows the run (default: the running one);
-    `lock` returns the run's packages as far as they are known, and `is_reloaded` whether a page that was opened since
-    shows the panel. Runs that are mostly `is_quick` get a live panel only once they are not.
+    `full_log` is the command that prints the whole log, `sink` the cell that shows the run (default: the running one).
+    `lock` returns the run's packages, if known. `is_reloaded` returns whether a page that was opened later shows the
+    panel. Runs that are usually quick (`is_quick`) get a live panel only after PATIENCE.
 
     Raises:
         SpecError: unknown panel.
@@ -86,7 +86,7 @@ def renderers(  # noqa: PLR0913 - all by keyword, with defaults for a plain cell
                 **options,
             )
         case "static":
-            # Below all output of the cell, whatever came in one batch with the end: nbval compares the order.
+            # Always after all output of the cell, because nbval compares the order.
             return CellOutput(truncator=truncator, sink=sink), panel.StaticPanel(**options)
         case _:
             live_panel = panel.HtmlPanel(**options)

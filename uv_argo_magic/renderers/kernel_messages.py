@@ -1,17 +1,17 @@
-"""Messages of the front end that a kernel answers while a cell blocks its main thread.
+"""Reply to messages of the front end while a cell blocks the kernel's main thread.
 
-A panel needs its clicks at once, and a page that was reloaded needs the answers below before it shows any widget: it
-asks for the kernel's information first, and waits for as long as the cell runs (ipykernel and JupyterLab have no public
-API for this: https://github.com/ipython/ipykernel/issues/65, https://github.com/jupyterlab/jupyterlab/issues/2833).
+Clicks in a panel must be handled at once. A reloaded page requests the kernel's information before it shows any widget,
+and would wait until the cell ends. ipykernel and JupyterLab have no public API for this:
+https://github.com/ipython/ipykernel/issues/65, https://github.com/jupyterlab/jupyterlab/issues/2833.
 
-    ipykernel 7    messages arrive in a thread of their own: `KernelMessages` is called there before the kernel
+    ipykernel 7    messages arrive in a separate thread, in which `KernelMessages` is called before the kernel
     ipykernel 6    messages arrive in the blocked thread: `pump` takes them from the kernel's queue
 
 Rules:
-- Only the messages in `_answer` are answered here, only with a valid signature, and those that are not about our
-  widgets only while a cell is in `blocking`. All others, and any that fail, are left to the kernel.
-- Other kernels are left alone: the kernel's stop button always works.
-- tests/ipython/test_kernel_messages.py fails when ipykernel changes the private parts used here.
+- Only the messages in `_answer` are handled here, if they have a valid signature. Those that are not about our widgets
+  are handled only while a cell is in `blocking`. All other messages, and any that fail, are left to the kernel.
+- Other kernels are not changed; the kernel's stop button always works.
+- tests/ipython/test_kernel_messages.py fails if ipykernel changes the private parts used here.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 DELIMITER = b"<IDS|MSG>"
 WIDGET_CONTROL = "jupyter.widget.control"
-"""The comm by which a front end asks for the state of all widgets."""
+"""The comm with which a front end requests the state of all widgets."""
 BUSY_AGAIN = 1.0
-"""Seconds after which a page that asked for widgets is sent the kernel's status again, which it sets to idle."""
+"""Seconds after which a page that requested widgets gets the kernel's status again, because it sets it to idle."""
 
 
 @frozen
 class Message:
-    """A message of the front end; `identities` are those of its socket."""
+    """A message of the front end; `identities` are the routing identities of its socket."""
 
     header: dict[str, Any]
     metadata: dict[str, Any]
@@ -47,22 +47,22 @@ class Message:
 
     @property
     def id(self) -> str:
-        """Its id."""
+        """The message id."""
         return str(self.header["msg_id"])
 
     @property
     def kind(self) -> str:
-        """Its type, as "comm_msg"."""
+        """The message type, such as "comm_msg"."""
         return str(self.header["msg_type"])
 
     @property
     def session(self) -> str:
-        """The id of the page, or other client, that sent it."""
+        """The session id of the page, or other client, that sent the message."""
         return str(self.header["session"])
 
     @property
     def parent(self) -> dict[str, Any]:
-        """The message in the form that ipykernel passes around."""
+        """The message in ipykernel's internal form."""
         return {
             "header": self.header, "msg_id": self.id, "msg_type": self.kind, "parent_header": {},
             "metadata": self.metadata, "content": self.content, "buffers": self.buffers,
@@ -71,9 +71,9 @@ class Message:
 
 @dataclass(kw_only=True)
 class Blocked:
-    """A cell that blocks the main thread: its request, and what to call for each further request to run a cell.
+    """A cell that blocks the main thread: its request, and a function to call for each further request to run a cell.
 
-    `on_request` gets the message, and the number of cells that wait before it (None: not known).
+    `on_request` gets the message, and the number of cells queued before it (None: unknown).
     """
 
     parent: dict[str, Any]
@@ -81,18 +81,18 @@ class Blocked:
 
     @property
     def id(self) -> str:
-        """The id of its request."""
+        """The message id of the cell's request."""
         return str(self.parent["header"]["msg_id"])
 
 
 @dataclass(kw_only=True)
 class _Requests:
-    """The ids of the cells that the front end asked for, in order, since this process listens."""
+    """The message ids of requests to run a cell, in order, since this process started to listen."""
 
     ids: list[str] = field(default_factory=list)
 
     def waiting(self, running: str, new: str) -> int | None:
-        """The number of those between the running one and a new one; None if that is not known."""
+        """The number of requests between the running cell and a new one; None if unknown."""
         if running not in self.ids:
             return None
         del self.ids[: self.ids.index(running)]
@@ -100,13 +100,13 @@ class _Requests:
 
 
 def of(shell: Any) -> KernelMessages | None:
-    """The messages of this shell's kernel, heard from the first call on; None without a kernel that is known."""
+    """The messages of this shell's kernel, from the first call on; None without a supported kernel."""
     kernel = getattr(shell, "kernel", None)
     if kernel is None:
         return None
     existing = getattr(kernel, "uv_argo_messages", None)
     if existing is not None:
-        return existing  # type: ignore[no-any-return]  # an attribute that we set
+        return existing  # type: ignore[no-any-return]  # an attribute that we have set
     if not all(hasattr(kernel, name) for name in ("session", "shell_stream", "iopub_socket", "comm_manager")):
         return None
     kernel.uv_argo_messages = made = KernelMessages(kernel)
@@ -115,14 +115,14 @@ def of(shell: Any) -> KernelMessages | None:
 
 
 def at_once(widget: Any) -> None:
-    """Deliver the browser's messages for this widget as they arrive, in the thread that receives them."""
+    """Deliver the browser's messages for this widget at once, in the thread that receives them."""
     comm = getattr(widget, "comm", None)
     if comm is not None:
         comm.uv_argo_at_once = True
 
 
 class KernelMessages:
-    """Hears the messages of one kernel."""
+    """Receives the messages of one kernel."""
 
     def __init__(self, kernel: Any) -> None:
         self._kernel = kernel
@@ -131,7 +131,7 @@ class KernelMessages:
         self._pages: dict[str, float] = {}
 
     def install(self) -> None:
-        """Hear messages before the kernel, where they arrive in a thread of their own."""
+        """Receive messages before the kernel does, if they arrive in a separate thread."""
         thread = getattr(self._kernel, "shell_channel_thread", None)
         if thread is not None and hasattr(self._kernel, "shell_channel_thread_main"):
             stream = self._kernel.shell_stream
@@ -139,7 +139,7 @@ class KernelMessages:
 
     @contextlib.contextmanager
     def blocking(self, blocked: Blocked) -> Iterator[None]:
-        """A cell blocks the main thread from here on."""
+        """Handle messages for a cell that blocks the main thread in the `with` block."""
         self._blocked = blocked
         try:
             yield
@@ -147,36 +147,36 @@ class KernelMessages:
             self._blocked = None
 
     def has_other_page(self, session: str, since: float) -> bool:
-        """Whether another page than `session` asked for the widgets after `since` (seconds of time.monotonic)."""
+        """Whether a page other than `session` requested the widgets after `since` (seconds of time.monotonic)."""
         return any(asked_at > since for page, asked_at in list(self._pages.items()) if page != session)
 
     def pump(self) -> None:
-        """Answer what waits in the queue of a kernel with one queue (6.x); for its main thread."""
+        """Handle the queued messages of ipykernel 6; must be called in the main thread."""
         queue = getattr(getattr(self._kernel, "msg_queue", None), "_queue", None)
         if queue is None or threading.current_thread() is not threading.main_thread():
             return
         stream = self._kernel.shell_stream
-        stream.flush()  # from the socket into the queue, as the kernel's own `do_one_iteration` does first
+        stream.flush()  # from the socket to the queue, like the kernel's `do_one_iteration`
         if self._blocked is not None:
-            self._requests.ids[:] = [self._blocked.id]  # the queue has all others
+            self._requests.ids[:] = [self._blocked.id]  # all other requests are in the queue
         for item in list(queue):
             arguments = item[2]
             if arguments and self._is_answered(arguments[0]):
                 queue.remove(item)
-        stream.flush()  # the answers
+        stream.flush()  # send the replies
 
     def _receive(self, frames: list[Any]) -> Any:
-        """A message, in the thread that receives it."""
+        """Handle a message in the thread that receives it."""
         return None if self._is_answered(frames) else self._kernel.shell_channel_thread_main(frames)
 
     def _is_answered(self, frames: list[Any]) -> bool:
-        with contextlib.suppress(Exception):  # whatever is not as expected is left to the kernel
+        with contextlib.suppress(Exception):  # unexpected messages are left to the kernel
             message = _read(frames, self._kernel.session)
             return message is not None and self._answer(message)
         return False
 
     def _answer(self, message: Message) -> bool:
-        """Answer a message that cannot wait; False: the kernel has to."""
+        """Handle a message that cannot wait; return False for a message that the kernel has to handle."""
         blocked, manager = self._blocked, self._kernel.comm_manager
         if message.kind == "execute_request":
             self._take_note(message)
@@ -190,7 +190,7 @@ class KernelMessages:
             if message.content.get("target_name") != WIDGET_CONTROL:
                 return False
             self._pages[message.session] = time.monotonic()
-        elif message.kind == "comm_info_request":  # as a page does whose control comm is not answered in time
+        elif message.kind == "comm_info_request":  # sent by a page that gets no timely reply on its control comm
             self._pages[message.session] = time.monotonic()
         if blocked is None and message.kind not in {"comm_msg", "comm_close"}:
             return False
@@ -209,7 +209,7 @@ class KernelMessages:
             getattr(manager, message.kind)(None, None, message.parent)
         self._send_status("idle", message.parent)
         self._restore_busy()
-        if message.kind == "comm_close":  # the page has its widgets now, and will set the status to idle
+        if message.kind == "comm_close":  # the page has its widgets, and will set the status to idle
             self._later(self._restore_busy)
         return True
 
@@ -250,7 +250,7 @@ class KernelMessages:
     def _send_status(self, status: str, parent: dict[str, Any]) -> None:
         self._kernel.session.send(
             self._kernel.iopub_socket, "status", {"execution_state": status}, parent=parent,
-            ident=self._kernel._topic("status"),  # noqa: SLF001 - ipykernel has no public name for it
+            ident=self._kernel._topic("status"),  # noqa: SLF001 - no public name
         )  # fmt: skip
 
     def _later(self, call: Callable[[], object]) -> None:
@@ -270,7 +270,7 @@ def _asks_for_state(message: Message) -> bool:
 
 
 def _read(frames: list[Any], session: Any) -> Message | None:
-    """A message of KINDS with a valid signature; None: any other."""
+    """A message of one of the KINDS with a valid signature; None for any other message."""
     start = next(at for at, frame in enumerate(frames) if bytes(frame) == DELIMITER)
     header = json.loads(bytes(frames[start + 2]))
     if header["msg_type"] not in KINDS:

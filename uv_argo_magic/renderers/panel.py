@@ -1,9 +1,9 @@
-"""The panel above a cell's output: live as widgets or as redrawn HTML, and at the end a static form that is saved.
+"""The panel above a cell's output: live as widgets or as redrawn HTML, and at the end in a static form.
 
 Rules:
-- At the end, the display has the static form without any widget: a reopened notebook would show "model not found"
-  otherwise.
-- Redrawn at most ten times a second, with a bounded log, to keep the browser fast.
+- At the end, the display contains only the static form, because a saved widget would show "model not found" when the
+  notebook is opened again.
+- The panel is redrawn at most ten times per second, with a limited log, to keep the browser fast.
 - The Stop button calls its callback once, possibly from another thread, and does nothing else.
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.resolution.lock import Resolution
 
 INTERVAL = 0.1
-"""Seconds between two redraws."""
+"""Minimum seconds between two redraws."""
 
 SNAPSHOT_INTERVAL = 5.0
 """Seconds between two redraws of the static form below a widget."""
@@ -38,19 +38,19 @@ AGAIN_INTERVAL = 1.0
 
 @functools.cache
 def widgets_available() -> bool:
-    """Whether ipywidgets was installed here at the first cell; it is not imported."""
+    """Whether ipywidgets was installed when the first cell ran; does not import it."""
     return importlib.util.find_spec("ipywidgets") is not None
 
 
 FIRST_AFTER = 0.2
-"""Seconds after which the panel of a cell is shown that may be quick, and has no output."""
+"""Seconds after which the panel of a cell that can be quick and has no output is shown."""
 
 
 class Panel:
-    """One display that shows a run; subclasses say when and how it is drawn.
+    """One display that shows a run; subclasses define when and how it is drawn.
 
     `metadata` returns the display's metadata for a state, `publish` sends a display (default: IPython's function),
-    `clock` returns Unix seconds, and `lock` the run's packages as far as they are known.
+    `clock` returns Unix seconds, and `lock` the run's packages, if known.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Panel:
         self._drawn_at = -1.0
 
     def update(self, state: RunState) -> None:
-        """Draw the state, if it is time to."""
+        """Draw the state if it is due."""
         now = self._clock()
         if self._is_due(state, now):
             is_first = self._drawn_state is None
@@ -78,9 +78,9 @@ class Panel:
             self._draw(state, now, update=not is_first)
 
     def redisplay(self) -> None:
-        """Show the panel again: the cell's code has cleared the output, and the panel with it."""
+        """Show the panel again after the cell's code has cleared the output, including the panel."""
         if self._drawn_state is not None:
-            # With a new id: JupyterLab would update the display where it was before the clearing.
+            # Use a new id, because JupyterLab would update the cleared display.
             self._display_id = _new_display_id()
             self._draw(self._drawn_state, self._clock(), update=False)
 
@@ -95,7 +95,7 @@ class Panel:
 
 
 class StaticPanel(Panel):
-    """Exactly one display, when the run has ended: for nbval, papermill, and notebooks that are compared."""
+    """Exactly one display, at the end of the run, for nbval, papermill, and notebooks that are compared."""
 
     def _is_due(self, state: RunState, now: float) -> bool:
         del now
@@ -103,7 +103,7 @@ class StaticPanel(Panel):
 
 
 class HtmlPanel(Panel):
-    """The static form, redrawn while the run continues: for front ends without widgets."""
+    """The static form, redrawn while the run continues, for front ends without widgets."""
 
     def _is_due(self, state: RunState, now: float) -> bool:
         drawn = self._drawn_state
@@ -113,17 +113,17 @@ class HtmlPanel(Panel):
 
 
 class WidgetPanel(HtmlPanel):
-    """The live panel of ipywidgets with a Stop button, below a static form; the static form alone at the end.
+    """The live panel as widgets with a Stop button, below a static form; at the end, only the static form.
 
-    A front end shows one of the two (LIVE_OR_STATIC_CSS): the static form wherever the widget is not alive, as after a
-    kernel restart, or in a notebook that was saved during the run. It is redrawn every few seconds, so that what is
-    saved is true.
+    A front end shows one of the two (LIVE_OR_STATIC_CSS): the static form if the widget is not connected, for example
+    after a kernel restart, or in a notebook that was saved during the run. The static form is redrawn every few
+    seconds, so that a saved notebook is up to date.
 
-    Widgets are made once the run takes `patience` seconds: a quick cell of a session shows one line and no more.
+    Widgets are created after the run has taken `patience` seconds, so that a quick cell of a session shows only a line.
 
-    `on_stop` is called at most once, in the thread in which the front end's message arrives. `is_blocking` is whether
-    the cell waits for the run. A page that was opened or reloaded during the run (`is_reloaded`) gets no output and no
-    update of the display: the widget then offers to run the cell again, and shows the final form at the end.
+    `on_stop` is called at most once, in the thread that receives the front end's message. `is_blocking` is whether the
+    cell waits for the run. A page that was opened or reloaded during the run (`is_reloaded`) receives neither output
+    nor updates of the display. The widget then offers to run the cell again, and shows the final form at the end.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class WidgetPanel(HtmlPanel):
 
     def _is_due(self, state: RunState, now: float) -> bool:
         if self._drawn_state is None and not (state.ended or state.outputs):
-            # The end of a quick cell is the first that is shown of it.
+            # A quick cell is shown only at its end.
             return now - self._created_at >= min(FIRST_AFTER, self._patience)
         return super()._is_due(state, now)
 
@@ -188,7 +188,7 @@ class WidgetPanel(HtmlPanel):
             data = {"text/html": LIVE_OR_STATIC_CSS + form, "text/plain": html.text_static(state)}
             self._send(state, data, update=update)
         if is_first or not update:
-            # Above the output, where an empty display was kept for it.
+            # An empty display above the output is reserved for the panel.
             has_place = update and self._patience > 0
             self._widget_id = self._widget_id if has_place else _new_display_id()
             self._publish(self._live.bundle(), {}, transient={"display_id": self._widget_id}, update=has_place)
@@ -202,8 +202,8 @@ class WidgetPanel(HtmlPanel):
         live, self._live = self._live, None
         if live is None:
             return
-        # First: JupyterLab writes into the display of a widget that is closed.
-        # Empty texts: nbconvert warns of an output that has none.
+        # Do this first, because JupyterLab writes into the display of a closed widget. The texts are empty instead of
+        # missing, because nbconvert warns of an output without text.
         empty = {"text/html": "", "text/plain": ""}
         self._publish(empty, {}, transient={"display_id": self._widget_id}, update=True)
         if self._is_reloaded() or not self._is_blocking:

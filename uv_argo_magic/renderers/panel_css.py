@@ -1,6 +1,6 @@
-"""The live panel's style sheet: JupyterLab's own variables, with fallbacks for front ends that have none.
+"""The style sheet of the live panel; it uses JupyterLab's variables, with fallbacks for other front ends.
 
-Rule: every selector begins with `.uv-argo`; nothing else on the page is touched.
+Rule: every selector begins with `.uv-argo`, so that nothing else on the page is affected.
 """
 
 CSS = """
@@ -128,7 +128,7 @@ EDIT_CSS = """
 .uv-argo .uv-foot .uv-remark{margin:2px 0 4px}
 .uv-argo .uv-remark.uv-done{border-left-color:#1a7f37}
 """
-"""What the requirements editor has beside the panel's."""
+"""Additional styles of the requirements editor."""
 
 _LIVE = ".uv-live:not(.jupyter-widgets-disconnected)"
 _STATIC = ".jp-OutputArea-child:has(.uv-static)"
@@ -138,9 +138,9 @@ LIVE_OR_STATIC_CSS = (
     f"{_STATIC}+.jp-OutputArea-child:not(:has([data-mime-type])):not(:has({_LIVE})),"
     "body[data-vscode-theme-kind] .uv-static{display:none!important}</style>"
 )
-"""Of a static form (`uv-static`) and the widget in the output after it (`uv-live`), JupyterLab shows one: the widget if
-it is connected to a kernel, else the static form.
+"""Makes JupyterLab show either a static form (`uv-static`) or the widget in the next output (`uv-live`): the widget if
+it is connected to a kernel, otherwise the static form.
 
-The classes are JupyterLab's own; of its outputs, only widgets and its error messages for them have no data-mime-type.
-VS Code cannot choose, and shows the widget.
+The classes are JupyterLab's; among its outputs, only widgets and their error messages have no data-mime-type. VS Code
+does not support this, and shows the widget.
 """

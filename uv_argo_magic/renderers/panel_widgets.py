@@ -1,9 +1,9 @@
-"""The live panel's widgets: one line with a Stop button that unfolds to the phases, the packages and the log.
+"""The widgets of the live panel: one line with a Stop button that unfolds to the phases, the packages and the log.
 
 Rules:
-- It has the layout of the static form (core/view/html.py), so that nothing moves when that replaces it.
-- A redraw closes `<details>`, so each is in a widget of its own that is set once, and CSS shows what it unfolds.
-- Folding, copying and scrolling happen in the browser: the kernel is busy with the cell.
+- The layout is that of the static form (core/view/html.py), so that nothing moves when the static form replaces it.
+- A redraw closes `<details>`. Each is therefore in a separate widget that is set once, and CSS shows its content.
+- Folding, copying and scrolling happen in the browser, because the kernel is busy with the cell.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.resolution.lock import Resolution
 
 LINES = 500
-"""Lines of log: 500 at 10 redraws a second keep JupyterLab at 60 frames a second."""
+"""Maximum lines of log: with 500 lines and 10 redraws per second, JupyterLab keeps 60 frames per second."""
 
 REMARKS = 20
-"""The newest remarks are shown; the finished panel has all."""
+"""Maximum remarks, of which the newest are shown; the static form has all."""
 
 
 class PanelWidgets:
-    """The widgets of one live panel. Only traits whose value changed are sent to the browser."""
+    """The widgets of one live panel. Only changed traits are sent to the browser."""
 
     def __init__(self, stop: Callable[[], None], lock: Callable[[], Resolution | None]) -> None:
         self._lock = lock
@@ -38,7 +38,7 @@ class PanelWidgets:
         self._remarks: list[str] = []
         self._registry = registry = WidgetRegistry()
         create, layout = registry.create, registry.ipywidgets.Layout
-        # Separate from the time, which changes all the time: a screen reader announces only a new state.
+        # Separate from the time, so that a screen reader announces only a new state.
         self._badge = registry.html(css="uv-line", flex="0 0 auto")
         self._facts = registry.html(css="uv-facts uv-line")
         self._button = create(
@@ -52,7 +52,7 @@ class PanelWidgets:
         self._packages_title = self._fold("packages", "Packages")
         self._log = registry.html(flex="0 0 auto", width="100%")
         self._tools = registry.html()
-        # column-reverse keeps the newest line in sight without JavaScript, and stays where a reader scrolled to.
+        # column-reverse keeps the newest line visible without JavaScript, and keeps the scroll position of a reader.
         scroll = create(
             "Box", [self._log], css="uv-scroll",
             layout=layout(
@@ -72,7 +72,7 @@ class PanelWidgets:
 
     def draw(self, state: RunState, now: float, *, stopping: bool, is_reloaded: bool) -> None:
         """Set every widget from the state."""
-        # Outputs are only added: read each once, so that the panel does not slow down with their number.
+        # Read each output once, so that the panel does not become slower with their number.
         self._remarks += filter(None, map(run_text.remark, state.outputs[self._outputs_read :]))
         self._outputs_read = len(state.outputs)
         stopping = stopping or state.stop_requested is not None
@@ -103,7 +103,7 @@ class PanelWidgets:
         self._button.send_state("disabled")
 
     def bundle(self) -> dict[str, Any]:
-        """The display of the widget; without it, the static form above is enough."""
+        """The mimebundle of the widget. Front ends without widgets show the static form above."""
         view = {"version_major": 2, "version_minor": 0, "model_id": self._root.model_id}
         return {"application/vnd.jupyter.widget-view+json": view, "text/plain": ""}
 
@@ -115,7 +115,7 @@ class PanelWidgets:
         self._registry.close_all_but(self._root, self._phases)
 
     def close(self) -> None:
-        """Remove the models from kernel and browser."""
+        """Remove the models from the kernel and the browser."""
         self._registry.close()
 
     def _fold(self, name: str, text: str = "") -> Any:
@@ -139,7 +139,7 @@ _NEWEST = "this.closest('.uv-argo').querySelector('.uv-scroll').scrollTop=0"
 
 
 def _phases(state: RunState, now: float) -> str:
-    """The phases with their times, uv's last line while it works, and the name in the backend."""
+    """The phases with their times, uv's last line while it is running, and the run's name in the backend."""
     out = [html.stages_html(state, now)]
     if state.phase in {"resolving", "installing"} and len(state.install_log):
         last = ansi.strip("".join(state.install_log[-3:])).strip().rsplit("\n", 1)[-1]
@@ -153,7 +153,7 @@ def _remarks(lines: list[str]) -> str:
 
 
 def _tools(state: RunState) -> str:
-    """The line above the log: which part it shows, the command for all of it, and two buttons."""
+    """The line above the log: the part that it shows, the command for the whole log, and two buttons."""
     run = tables.escape(humanize.one_line(state.run, 80))
     return (
         f'<div class="uv-tools"><span class="uv-dim">Last {LINES} lines. Full log: '

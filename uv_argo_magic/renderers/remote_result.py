@@ -1,4 +1,4 @@
-"""The result of a cell on this side: the display of its last expression, and an error where its value is needed."""
+"""The result of a cell in the notebook: the display of its last expression, and an error if its value is needed."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SHOWN = 40
-"""Characters of the value's text in an error."""
+"""Maximum characters of the value's text in an error."""
 
 
 class RemoteValueError(SpecError, AttributeError, TypeError):
-    """The value was needed here, and only its display is here."""
+    """The value is needed, but the notebook has only its display."""
 
 
 class RemoteResult:
-    """The display of the cell's last expression, as a mimebundle: what `_` and `Out[n]` hold; the value is not here."""
+    """The display of the cell's last expression as a mimebundle, without its value; bound to `_` and `Out[n]`."""
 
     def __init__(self, data: dict[str, Any], metadata: dict[str, Any]) -> None:
         self._data = data
@@ -31,7 +31,7 @@ class RemoteResult:
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        del include, exclude  # IPython filters what it gets
+        del include, exclude  # IPython filters the result
         return self._data, self._metadata
 
     def __bool__(self) -> bool:

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class Streamer:
-    """A renderer that prints new output: the cell's to one stream, everything about the run to the other.
+    """A renderer that prints new output: the cell's to one stream, messages about the run to the other.
 
-    If a stream cannot be written (its reader exited, its disk is full), `broken` is the error and `on_broken` is
-    called.
+    If a stream cannot be written (its reader has exited, or the disk is full), `broken` is the error, and `on_broken`
+    is called.
     """
 
     def __init__(self, out: TextIO, err: TextIO, on_broken: Callable[[], object] = bool) -> None:
@@ -33,7 +33,7 @@ class Streamer:
         self.broken: OSError | None = None
 
     def update(self, state: RunState) -> None:
-        """Print what came since the last time."""
+        """Print new output."""
         if self.broken is None:
             try:
                 self._update(state)
@@ -68,6 +68,6 @@ class Streamer:
             case Gap() | Restarted() | ev.Skipped():
                 self._err.write(run_text.remark(output) + "\n")
             case ev.Result() | ev.ClearOutput():
-                pass  # a script's last expression prints nothing, and a terminal keeps what it showed
+                pass  # a script does not print its last expression, and a terminal cannot clear output
             case _:  # pragma: no cover
                 assert_never(output)

@@ -1,6 +1,6 @@
-"""The renderer for terminals: the cell's output unchanged; each phase and the end as one dim line on stderr.
+"""The renderer for terminals: the cell's output unchanged, and each phase and the end as a dim line on stderr.
 
-Rules: colour only if stderr is a terminal; stdout has only the cell's output.
+Rules: colours are used only if stderr is a terminal; stdout has only the cell's output.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _DIM, _RED, _OFF = "\x1b[2m", "\x1b[31m", "\x1b[0m"
 
 
 class PlainText:
-    """Writes a run to two streams; with `outputs=False` only its phases.
+    """Writes a run to two streams; with `outputs=False`, only its phases.
 
-    `colour` None means: if stderr is a terminal. `clock` returns Unix seconds.
+    With `colour` None, colours are used if stderr is a terminal. `clock` returns Unix seconds.
     """
 
     def __init__(
@@ -46,10 +46,10 @@ class PlainText:
         self._notes_read = 0
         self._phase: Phase = "new"
         self._note = ""
-        self._open_line = False  # whether the last text left a line without its newline
+        self._open_line = False  # whether the last text ended without a newline
 
     def update(self, state: RunState) -> None:
-        """Show what is new."""
+        """Show new output and phases."""
         if state.phase != self._phase and not state.ended and _is_worth_a_line(state):
             self._phase = state.phase
             self._print_line(_phase_line(state))
@@ -72,7 +72,7 @@ class PlainText:
     def _end(self, state: RunState) -> None:
         took = humanize.seconds(elapsed(state, self._clock()))
         self._print_line(f"{html.text_static(state).removeprefix('argo ')} ({took})")
-        # Another renderer that shows the cell's output shows its exception too.
+        # If another renderer shows the cell's output, it also shows its exception.
         if state.outcome != "Succeeded" and (self._outputs or not state.error):
             self._print_line(messages.sentence(state), tone=_RED)
             if advice := messages.hint(state):
@@ -89,7 +89,7 @@ class PlainText:
             case ev.Display() | ev.Result():
                 self._write(out, run_text.bundle(output.data) + "\n")
             case ev.ClearOutput():
-                pass  # a terminal keeps what it has printed
+                pass  # a terminal cannot clear output
             case ev.Skipped() | Gap() | Restarted():
                 self._print_line(run_text.remark(output))
             case _:  # pragma: no cover
@@ -102,19 +102,19 @@ class PlainText:
             self._open_line = not text.endswith("\n")
 
     def _print_line(self, line: str, tone: str = _DIM) -> None:
-        """One line of ours on stderr, on a line of its own."""
+        """Print one of our lines to stderr, on a separate line."""
         err = self._stderr or sys.stderr
         colour = err.isatty() if self._colour is None else self._colour
         start = "\n" if self._open_line else ""
         self._open_line = False
-        # The line may contain text of other programs: strip their escapes.
+        # Strip the escapes, because the line can contain text of other programs.
         text = f"[argo] {ansi.strip(line)}"
         err.write(start + (f"{tone}{text}{_OFF}" if colour else text) + "\n")
         err.flush()
 
 
 def _is_worth_a_line(state: RunState) -> bool:
-    """Whether to print a line for this phase: a wait for a pod, the install and the cell; not the short ones."""
+    """Whether to print a line for this phase: waiting for a pod, the install and the cell, but not short phases."""
     if state.phase in {"new", "queued"}:
         return state.node is not None and state.node.phase == "Pending"
     return state.phase not in {"preparing", "starting"}

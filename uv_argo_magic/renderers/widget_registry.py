@@ -1,4 +1,4 @@
-"""The widgets of one view: created here, so that all of them can be closed, with their layouts and styles."""
+"""Create the widgets of one view, so that all of them can be closed, with their layouts and styles."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class WidgetRegistry:
-    """Creates ipywidgets and closes them; one that was not created here must be added by `add`."""
+    """Creates and closes ipywidgets; widgets that were created elsewhere must be added with `add`."""
 
     def __init__(self) -> None:
         import ipywidgets  # noqa: PLC0415 - 38 ms, and only panels with widgets need it
@@ -15,7 +15,7 @@ class WidgetRegistry:
         self._open: list[Any] = []
 
     def create(self, kind: str, *args: object, css: str = "", **traits: object) -> Any:
-        """A widget of this class of ipywidgets, with the CSS classes that `css` lists."""
+        """A widget of this ipywidgets class, with the CSS classes in `css`."""
         widget = getattr(self.ipywidgets, kind)(*args, **traits)
         for name in css.split():
             widget.add_class(name)
@@ -31,7 +31,7 @@ class WidgetRegistry:
         return widget
 
     def close(self, *widgets: Any) -> None:
-        """Remove these widgets (default: all) from kernel and browser."""
+        """Remove these widgets (default: all) from the kernel and the browser."""
         closing = widgets or tuple(self._open)
         self._open = [widget for widget in self._open if widget not in closing]
         for widget in closing:
