@@ -1,6 +1,6 @@
 """The sessions of this machine, and the client side of their workers.
 
-Their users name the modules by the package, which imports them on first use: most cells have none, and they take 10 ms.
+The modules are imported on first use, because most cells have no session, and the import takes 10 ms.
 """
 
 from __future__ import annotations

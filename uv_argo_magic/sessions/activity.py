@@ -1,8 +1,9 @@
-"""Annotates the workflow of a session with its last use, for administrators who list sessions.
+"""Annotate the workflow of a session with its last use, for administrators who list sessions.
 
 Rules:
-- A cell never waits for a note or fails because of it: notes are made in threads. A denied note is not tried again.
-- One note in EVERY seconds, and one at the end of a cell that was noted as running.
+- Annotations are written in threads, so that a cell never waits for one or fails because of it. If one is denied, this
+  is not tried again.
+- There is one annotation per EVERY seconds, and one at the end of a cell that was recorded as running.
 """
 
 from __future__ import annotations
@@ -22,27 +23,27 @@ EVERY = 300.0
 
 @dataclass(kw_only=True)
 class Activity:
-    """The use of one session by this process. `noted_at` is the last note, in Unix seconds."""
+    """The use of one session by this process. `noted_at` is the time of the last annotation (Unix seconds)."""
 
     backend: RemoteSessions
     address: str
     noted_at: float
     is_denied: bool = False
     _cells: int = 0
-    """Those that are running."""
+    """The number of running cells."""
     _used_at: float = 0.0
     _is_noted_running: bool = False
     _timer: threading.Timer | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _noting: threading.Lock = field(default_factory=threading.Lock)
-    """So that the last note is the last that arrives."""
+    """Held while an annotation is written, so that they arrive in order."""
 
     def begin(self) -> None:
-        """A cell begins."""
+        """Record the beginning of a cell."""
         self._count(1)
 
     def end(self) -> None:
-        """A cell has ended."""
+        """Record the end of a cell."""
         self._count(-1)
 
     def _count(self, more: int) -> None:
@@ -51,11 +52,11 @@ class Activity:
             self._used_at = time.time()
             if self._is_noted_running and not self._cells:
                 self._schedule(0.0)
-            elif self._timer is None:  # a thread for each cell would cost more than the cell
+            elif self._timer is None:  # a new thread for each cell would take longer than the cell
                 self._schedule(max(0.0, self.noted_at + EVERY - self._used_at))
 
     def _schedule(self, seconds: float) -> None:
-        """Make the next note after these seconds, in place of the one that was scheduled."""
+        """Schedule the next annotation after `seconds`, instead of the scheduled one."""
         if self._timer is not None:
             self._timer.cancel()
         if not self.is_denied:
@@ -74,7 +75,7 @@ class Activity:
             try:
                 self.backend.note_use(self.address, moment, is_running=is_running)
             except BackendUnavailable:
-                pass  # the next note may reach it
+                pass  # the next annotation may succeed
             except BackendError:
                 self.is_denied = True
         with self._lock:
@@ -83,9 +84,9 @@ class Activity:
 
 
 _activities: dict[str, Activity] = {}
-"""By the worker's address."""
+"""Address of a worker -> its use."""
 
 
 def of(backend: RemoteSessions, address: str, started_at: float) -> Activity:
-    """The use of the session that was started then (Unix seconds), by this process."""
+    """The use by this process of the session that was started at `started_at` (Unix seconds)."""
     return _activities.setdefault(address, Activity(backend=backend, address=address, noted_at=started_at))

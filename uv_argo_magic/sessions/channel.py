@@ -1,4 +1,4 @@
-"""A client's side of the worker's socket (guest/session/server.py): requests, answers, and the log of a cell."""
+"""The client side of the worker's socket (guest/session/server.py): requests, responses, and the log of a cell."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ if TYPE_CHECKING:
 
 Message: TypeAlias = "dict[str, Any]"
 ANSWER_SECONDS = 10.0
-"""Seconds after which a worker that does not respond is given up."""
+"""Seconds to wait for a response of the worker."""
 CHUNK = 1 << 18
 LONGEST = 1 << 20
-"""Bytes of a frame's line, and of what follows it: a worker sends less, and what is longer is refused."""
+"""Maximum bytes of the line of a frame, and of the data after it; a worker sends less, and more is refused."""
 PIECE = 1 << 20
-"""Bytes of a file that are sent together."""
+"""Bytes of a file that are sent in one frame."""
 MOST_FREE = 2
-"""Connections to a worker that are kept for the next cells."""
+"""Maximum connections to a worker that are kept for the next cells."""
 
 
 @dataclass(kw_only=True)
 class Channel:
-    """One connection to a worker; usable by one thread at a time."""
+    """One connection to a worker; only one thread at a time can use it."""
 
     sock: socket.socket
     token: str = field(repr=False)
     silence: float = 0.0
-    """Seconds without a byte after which the worker cannot be reached; 0: no limit, as on one machine."""
+    """Seconds without a byte after which the worker is considered unreachable; 0: no limit, for a local worker."""
     _received: bytes = b""
     _sending: threading.Lock = field(default_factory=threading.Lock)
 
     def request(
         self, do: str, values: Mapping[str, object], body: bytes = b"", *, seconds: float = ANSWER_SECONDS
     ) -> Message:
-        """Send a request; its answer.
+        """Send a request, and return the response.
 
         Raises:
-            BackendUnavailable: the worker is gone, or does not respond.
+            BackendUnavailable: the worker has ended, or does not respond.
         """
         self.sock.settimeout(seconds)
         try:
@@ -59,10 +59,10 @@ class Channel:
         return self.answer()
 
     def answer(self) -> Message:
-        """The answer to the request that was sent.
+        """Receive the response to the request that was sent.
 
         Raises:
-            BackendUnavailable: the worker is gone, or does not respond.
+            BackendUnavailable: the worker has ended, or does not respond.
         """
         try:
             answer, data = self._receive()
@@ -74,17 +74,17 @@ class Channel:
         """Send a request.
 
         Raises:
-            OSError: the worker is gone.
+            OSError: the worker has ended.
         """
         line = json.dumps({"do": do, "token": self.token, "size": len(body), **values}).encode() + b"\n"
         with self._sending:
             self.sock.sendall(line + body)
 
     def messages(self) -> Iterator[Message]:
-        """Every message that comes; pings a worker that is silent.
+        """All received messages; pings the worker if it is silent.
 
         Raises:
-            OSError: the connection has ended, or the worker is silent for too long.
+            OSError: the connection has ended, or the worker was silent for too long.
         """
         self.sock.settimeout(self.silence / 3 or None)
         pings = 0
@@ -101,7 +101,7 @@ class Channel:
                 yield message
 
     def text(self) -> Iterator[str]:
-        """The log that follows an answer, in whole lines, to its end.
+        """The log that follows a response, in whole lines, until its end.
 
         Raises:
             OSError: the connection broke.
@@ -110,18 +110,18 @@ class Channel:
         return whole_lines(self._bodies())
 
     def _bodies(self) -> Iterator[bytes]:
-        """The bytes of each frame, to the one that says `end`."""
+        """The bytes of each frame, up to the frame with `end`."""
         message, data = self._receive()
         while "end" not in message:
             yield data
             message, data = self._receive()
 
     def pieces(self) -> Iterator[bytes]:
-        """The file that follows an answer, to its end.
+        """The file that follows a response, until its end.
 
         Raises:
             OSError: the connection broke.
-            ValueError: it is not what was sent.
+            ValueError: the SHA-256 differs from that of the sent file.
         """
         self.sock.settimeout(self.silence or None)
         digest = hashlib.sha256()
@@ -134,7 +134,7 @@ class Channel:
             raise ValueError("its SHA-256 does not match")
 
     def end(self) -> None:
-        """End the connection; a thread that reads it notices, and closes it."""
+        """Shut down the connection; the thread that reads it notices this, and closes it."""
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
 
@@ -143,15 +143,15 @@ class Channel:
         self.sock.close()
 
     def is_ready(self, seconds: float) -> bool:
-        """Whether there is a frame to read, or its beginning, within some seconds; False once it is closed."""
+        """Whether data can be read within some seconds; False if the connection is closed."""
         if self._received or self.sock.fileno() < 0:
             return bool(self._received)
-        poll = select.poll()  # `select` refuses a descriptor above 1023
+        poll = select.poll()  # `select` does not support descriptors above 1023
         poll.register(self.sock, select.POLLIN)
         return bool(poll.poll(seconds * 1000))
 
     def _receive(self) -> tuple[Message, bytes]:
-        """The next frame: a line of JSON, and the bytes behind it."""
+        """The next frame: a line of JSON, and the bytes after it."""
         while (end := self._received.find(b"\n")) < 0:
             if len(self._received) > LONGEST:
                 raise OSError("it sent a line that is too long")
@@ -174,20 +174,20 @@ class Channel:
 
 @dataclass(kw_only=True)
 class Connections:
-    """Connects to one worker; holds its lease by one connection that stays open, and on which events come."""
+    """The connections to one worker. One of them stays open: it holds the lease, and receives events."""
 
     connect: Callable[[], socket.socket]
     token: str = field(repr=False)
     client: str
-    """Identifies this process to the worker."""
+    """The id of this process for the worker."""
     silence: float = 0.0
-    """As in `Channel`."""
+    """See `Channel.silence`."""
     on_event: Callable[[Message], object] = lambda _: None
     """Called for each event, in a thread."""
     interpreter: Interpreter | None = None
-    """The Python that runs the cells, once it is known."""
+    """The Python that runs the cells, if known."""
     has_modules: bool = False
-    """Whether the worker has the modules of a notebook's cell, so that the next cells are sent without them."""
+    """Whether the worker has the modules for a notebook's cell, so that further cells are sent without them."""
     _status: Message | None = None
     _free: list[Channel] = field(default_factory=list)
     _is_closed: bool = False
@@ -195,7 +195,7 @@ class Connections:
     _answers: queue.SimpleQueue[Message] = field(default_factory=queue.SimpleQueue)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _has_read: list[str] = field(default_factory=list)
-    """Runs whose logs have been read, which the worker does not know yet."""
+    """Runs whose logs were read, and about which the worker was not notified yet."""
 
     def open(self) -> Channel:
         """A new connection.
@@ -209,7 +209,7 @@ class Connections:
             raise BackendUnavailable(f"the session does not respond: {problem}") from problem
 
     def request(self, do: str, values: Mapping[str, object], body: bytes = b"") -> tuple[Message, Channel]:
-        """The answer to a request, and the connection on which it came; if one that was kept has broken, on a new one.
+        """Send a request; return the response and its connection. If a kept connection is broken, use a new one.
 
         Raises:
             BackendUnavailable: the worker does not respond.
@@ -222,7 +222,7 @@ class Connections:
         return self._request(channel, do, values, body), channel
 
     def send(self, do: str, values: Mapping[str, object], body: bytes = b"") -> Channel:
-        """Send a request, without waiting for its answer, which comes on the returned connection.
+        """Send a request without waiting for the response, which arrives on the returned connection.
 
         Raises:
             BackendUnavailable: the worker does not listen.
@@ -250,18 +250,18 @@ class Connections:
         return {**values, "read": read}
 
     def keep(self, channel: Channel) -> None:
-        """Keep a connection on which everything has been read, for the next request."""
+        """Keep a connection for the next request; everything must have been read from it."""
         if len(self._free) < MOST_FREE and not self._is_closed:
             self._free.append(channel)
         else:
             channel.close()
 
     def has_read(self, run: str) -> None:
-        """Let the next request say that the log of a run was read: the worker may forget it."""
+        """Report with the next request that the log of a run was read, so that the worker can remove it."""
         self._has_read.append(run)
 
     def ask(self, do: str, **values: object) -> Message:
-        """The answer to a request.
+        """Send a request, and return the response.
 
         Raises:
             BackendUnavailable: the worker does not respond.
@@ -271,7 +271,7 @@ class Connections:
         return answer
 
     def ask_at_once(self, seconds: float, do: str, **values: object) -> Message | None:
-        """The answer to a request, if it comes within some seconds.
+        """Send a request, and return the response if it arrives within some seconds, else None.
 
         Raises:
             BackendUnavailable: the worker does not listen.
@@ -294,21 +294,21 @@ class Connections:
 
     @property
     def status(self) -> Message | None:
-        """What the worker reported while it had nothing to do; None unless that still holds, and this is the holder."""
+        """The last status of the idle worker; None if it can have changed, or this process is not the holder."""
         return self._status if self._holding is not None else None
 
     def forget_status(self) -> None:
-        """The worker's status will change: it gets more packages."""
+        """Forget the status, because the worker gets more packages."""
         self._status = None
 
     def hold(self, **values: object) -> Message:
-        """Become or stay the holder; the worker's answer.
+        """Become or remain the holder; return the worker's response.
 
         Raises:
             BackendUnavailable: the worker does not respond.
         """
         with self._lock:
-            channel = self._holding  # the reader forgets one that has ended
+            channel = self._holding  # the reading thread resets it when the connection ends
             if channel is None:
                 self._holding = channel = self.open()
                 self._answers = queue.SimpleQueue()
@@ -332,12 +332,12 @@ class Connections:
             return answer
 
     def close(self) -> None:
-        """End the connections, and give up the lease; a later request makes a new one."""
+        """End the connections and the lease; a later request opens a new connection."""
         self._is_closed = True
         self.reset()
 
     def reset(self) -> None:
-        """End the connections: one was silent, so that the others would not answer either."""
+        """End all connections after one was silent, because the others would not respond either."""
         with self._lock:
             self._drop()
         self._close_free()
@@ -348,7 +348,7 @@ class Connections:
                 self._free.pop().close()
 
     def _read(self, channel: Channel, answers: queue.SimpleQueue[Message]) -> None:
-        """The thread: what comes on the holder's connection, until it ends."""
+        """Read the holder's connection until it ends; runs in a thread."""
         try:
             for message in channel.messages():
                 if message.get("event") == "taken":

@@ -1,7 +1,7 @@
-"""A session's run from the log of its pod, for a client that cannot reach the worker, or comes after its end.
+"""Read a session's run from the log of its pod, for a client that cannot reach the worker, for example after its end.
 
-Rule: the log has the records of all cells, and its node keeps only the end of a long one. A run is shown with what is
-left of it, and with how much is missing.
+Rule: the log has the records of all cells, and the node keeps only the end of a long log. A run is shown with the
+remaining lines, and the number of missing ones.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ROTATED = "the node keeps only the end of a pod's log"
 
 @dataclass(kw_only=True)
 class PodLogRuns:
-    """Reads runs; it can neither start nor stop one. `address` is the worker's, `nonce` that of the run's records."""
+    """Reads a run, without being able to start or stop one. `address` is the worker's, `nonce` the run's."""
 
     backend: RemoteSessions
     address: str
@@ -38,7 +38,7 @@ class PodLogRuns:
     settings: frozenset[str] = frozenset()
 
     def target(self, spec: RunSpec) -> Interpreter:  # noqa: ARG002 - the protocol's signature
-        """Nothing runs here.
+        """Always fails, because nothing can run.
 
         Raises:
             BackendUnavailable: always.
@@ -46,14 +46,14 @@ class PodLogRuns:
         raise self._unreachable()
 
     def submit(self, program: Program, spec: RunSpec, run_id: str, *, notebook: str = "") -> Submission:  # noqa: ARG002
-        """As `target`."""
+        """See `target`."""
         raise self._unreachable()
 
     def find(self, name: str, settings: Settings) -> RemoteRun | None:
-        """None: the history has the runs of sessions."""
+        """None, because runs of sessions are found in the history."""
 
     def watch(self, name: str, *, follow: bool = True) -> Iterator[Item]:  # noqa: ARG002 - it reads one run
-        """What the log has of the run, up to its end or that of the log."""
+        """The run's lines in the log, until the end of the run or of the log."""
         log, merged = SessionLog(self.nonce, is_live=follow), MergedLog()
         last: ev.NodePhase | None = None
         for item in self.backend.worker_log(self.address, follow=follow):
@@ -80,7 +80,7 @@ class PodLogRuns:
             yield ev.NodePhase(phase="Failed", message=message, t=time.time())
 
     def stop(self, name: str) -> None:  # noqa: ARG002 - the protocol's signature
-        """Only the worker can stop a cell.
+        """Always fails, because only the worker can stop a cell.
 
         Raises:
             BackendUnavailable: always.
@@ -88,7 +88,7 @@ class PodLogRuns:
         raise self._unreachable()
 
     def delete(self, name: str) -> None:
-        """Nothing is held."""
+        """Does nothing, because there are no resources."""
 
     def _unreachable(self) -> BackendUnavailable:
         return BackendUnavailable(

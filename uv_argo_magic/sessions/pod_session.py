@@ -1,6 +1,6 @@
-"""A session whose worker runs in a pod: wait for it, find it again, and remember its state.
+"""A session whose worker runs in a pod: wait for the worker, reconnect to it, and store its state.
 
-Rule: the registry is the memory of the client. It is written when the worker has answered, and after each cell.
+Rule: the client stores the state in the registry when the worker has responded, and after each cell.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Queue:
-    """The cells of a session that wait for its start: they are sent in the order in which they came."""
+    """The cells that wait for the start of a session, and are sent in their order."""
 
     cells: deque[PodSession] = field(default_factory=deque)
     changed: threading.Condition = field(default_factory=threading.Condition)
@@ -43,12 +43,12 @@ def gpu_note(name: str, keep: float) -> str:
 
 
 _queues: dict[str, _Queue] = {}
-"""By the worker's address."""
+"""Address of a worker -> its queue."""
 
 
 @dataclass(kw_only=True)
 class PodSession:
-    """The worker of one cell's session. `stopping` is set when that cell must not start."""
+    """The worker of a cell's session. `stopping` is set if the cell must not start."""
 
     entry: SessionEntry
     registry: Registry
@@ -62,12 +62,12 @@ class PodSession:
     @property
     def address(self) -> str:
         """The worker's address."""
-        assert self.entry.worker is not None  # noqa: S101 - it was just started
+        assert self.entry.worker is not None  # noqa: S101 - it was started before
         return self.entry.worker.address
 
     @property
     def is_starting(self) -> bool:
-        """Whether the worker has not answered yet, or cells wait that came before."""
+        """Whether the worker has not responded yet, or earlier cells are waiting."""
         return not (self.entry.worker and self.entry.worker.started) or bool(self._queue.cells)
 
     @property
@@ -76,7 +76,7 @@ class PodSession:
 
     @property
     def activity(self) -> activity.Activity:
-        """Its use by this process."""
+        """The use of the session by this process."""
         return activity.of(self.backend, self.address, self.entry.created_at)
 
     @property
@@ -85,16 +85,16 @@ class PodSession:
         return self.backend.location(self.address)
 
     def enqueue(self) -> None:
-        """Let this cell wait for the start, behind those that already do."""
+        """Add this cell to those that wait for the start."""
         self._queue.cells.append(self)
 
     def start(self, spec: RunSpec, submit: Callable[[], None]) -> Iterator[ev.NodePhase]:
-        """What the worker waits for; `submit` is called once it has started, and the cells before have been sent.
+        """The phases of the starting worker; `submit` is called when it has started and earlier cells were sent.
 
-        The last phase is Running, unless it cannot start.
+        The last phase is Running, unless the worker cannot start.
 
         Raises:
-            BackendError: the user is not allowed to see or reach the worker. It was ended.
+            BackendError: the user is not allowed to see or reach the worker, which was ended.
         """
         queue = self._queue
         try:
@@ -113,7 +113,7 @@ class PodSession:
                 queue.changed.notify_all()
 
     def stop(self) -> None:
-        """Do not send the cell; if it is the one that starts the session, end that."""
+        """Do not send the cell; if it is the one that starts the session, end the session."""
         self.stopping.set()
         with self._queue.changed:
             self._queue.changed.notify_all()
@@ -125,7 +125,7 @@ class PodSession:
             yield ev.NodePhase(phase=ev.NOT_STARTED, message=message, t=time.time())
             return
         if known.worker.started:
-            self.entry = known  # a cell before this one has waited
+            self.entry = known  # an earlier cell has waited for the start
             if self.gpu_keep:
                 self.changes["keep"] = known.settings.keep
             yield ev.NodePhase(phase="Running", t=time.time())
@@ -147,15 +147,15 @@ class PodSession:
                 self._abandon()
 
     def log(self) -> Iterator[str]:
-        """What the log of the worker's container has by now.
+        """The log of the worker's container so far.
 
         Raises:
-            BackendError: it cannot be read.
+            BackendError: the log cannot be read.
         """
         yield from (item for item in self.backend.worker_log(self.address) if isinstance(item, str))
 
     def why_ended(self) -> str:
-        """Why the worker has ended, what was lost, and what to do; "" while it lives, or if that is not known."""
+        """Why the worker ended, what was lost, and what to do; "" while it runs, or if unknown."""
         ending = workers.remote_ending(self.entry, self.registry)
         if ending is None:
             return ""
@@ -163,13 +163,13 @@ class PodSession:
         return "; ".join([str(workers.lost(self.entry, ending)), *filter(None, steps)])
 
     def remember(self, variables: ev.SessionVariables) -> None:
-        """Keep the variables, for the error of the cell after an unexpected end."""
+        """Store the variables, for the error of the next cell if the session ends unexpectedly."""
         with contextlib.suppress(OSError):
             before = self.registry.ending(self.entry.key) or Ending(reason="")
             self.registry.write_ending(self.entry.key, replace(before, items=variables.items, total=variables.total))
 
     def _join(self) -> bool:
-        """Become the holder of the worker, if it listens."""
+        """Become the holder of the worker; return False if it does not listen yet."""
         worker = self.entry.worker
         assert worker is not None  # noqa: S101 - it was just started
         try:
@@ -180,14 +180,14 @@ class PodSession:
         return True
 
     def _write(self, **changes: Any) -> None:
-        """Keep what is now known of the worker."""
+        """Store changes of the worker in the registry."""
         assert self.entry.worker is not None  # noqa: S101 - it was just started
         self.entry = replace(self.entry, worker=replace(self.entry.worker, **changes))
         with contextlib.suppress(OSError):
             self.registry.write(self.entry)
 
     def _abandon(self) -> None:
-        """End the workflow of a session that has not started; its next cell starts another one."""
+        """End the workflow of a session that has not started; the next cell starts another one."""
         worker = self.entry.worker
         assert worker is not None  # noqa: S101 - it was just started
         workers.forget(worker)

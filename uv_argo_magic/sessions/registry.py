@@ -1,12 +1,12 @@
-"""The sessions of this user, on disk: one file each, named by the digest of the notebook and the session's name.
+"""The sessions of this user on disk: one file each, named by the digest of the notebook and the session's name.
 
-    DIGEST.json           the session: its worker, its token, and what it was started with
-    DIGEST.ended.json     how it ended, written by its worker
+    DIGEST.json           the session: its worker, its token, and its options
+    DIGEST.ended.json     how the session ended, written by its worker
 
 Rules:
-- Files are the user's own (0600): they hold the tokens of the workers.
-- An entry states the machine and its boot: a worker of another machine is reported, never connected to.
-- An entry without a worker is a session that was restarted, and starts with its next cell.
+- Only the user can read the files (0600), because they contain the tokens of the workers.
+- An entry contains the machine and its boot id. The client does not connect to a worker on another machine.
+- An entry without a worker is a restarted session, which starts with its next cell.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SCHEMA = 1
 
 @frozen
 class SessionKey:
-    """What a session belongs to: a notebook (its absolute path), or else a process (`owner`)."""
+    """The name of a session, and its notebook (an absolute path) or else its process (`owner`)."""
 
     name: str
     notebook: str = ""
@@ -44,21 +44,22 @@ class SessionKey:
 
     @classmethod
     def of(cls, name: str, notebook: str) -> SessionKey:
-        """The key of a session of this notebook; without one ("") it belongs to this process."""
+        """The key of a session of this notebook; without a notebook (""), of this process."""
         owner = "" if notebook else f"{socket.gethostname()} {os.getpid()} {process_id.own_mark()}"
         return cls(name=name, notebook=notebook, owner=owner)
 
     @property
     def digest(self) -> str:
-        """A name for files."""
+        """The name of its files."""
         return hashlib.sha256(json.dumps([self.notebook, self.owner, self.name]).encode()).hexdigest()[:24]
 
 
 @frozen
 class Worker:
-    """A worker's process, and where it listens (in the terms of its backend).
+    """The process of a worker, and its address (in the form of the backend).
 
-    Of a pod there are only the address, the token and, once it has answered, `started` and its uid (`pod`).
+    For a worker in a pod, only the address and the token are set, and once it has responded, `started` and its uid
+    (`pod`).
     """
 
     address: str
@@ -71,25 +72,25 @@ class Worker:
 
     @property
     def is_remote(self) -> bool:
-        """Whether it belongs to no machine of the user's: its backend knows how it is."""
+        """Whether it runs on another machine, so that only the backend knows its state."""
         return not self.host
 
     @property
     def is_here(self) -> bool:
-        """Whether it belongs to this machine, as it is running now."""
+        """Whether it was started on this machine since its last boot."""
         return self.host == socket.gethostname() and self.boot == boot_id()
 
     @property
     def is_alive(self) -> bool:
-        """Whether its process exists, on this machine."""
+        """Whether its process exists on this machine."""
         return self.is_here and process_id.alive(self.pid, self.started)
 
 
 @frozen
 class SessionEntry:
-    """One session: what it was started with, the packages it has, and its worker (None: it starts with its next cell).
+    """One session: its options, its packages, and its worker (None: it starts with the next cell).
 
-    `created_at` is Unix seconds. `is_bound`: the worker ends with the process that started it.
+    `created_at` is in Unix seconds. A worker that `is_bound` ends with the process that started it.
     """
 
     key: SessionKey
@@ -99,7 +100,7 @@ class SessionEntry:
     settings: Settings = field(default_factory=Settings)
     lock: Lock | None = None
     first_lock: Lock | None = None
-    """The packages without those that later cells added."""
+    """The packages without those added by later cells."""
     worker: Worker | None = None
     is_bound: bool = False
     created_at: float = 0.0
@@ -112,7 +113,7 @@ class SessionEntry:
 
 @frozen
 class Ending:
-    """How a session ended: the reason, its variables as [name, type, bytes, shape], and what to do about the reason."""
+    """How a session ended: the reason, its variables as [name, type, bytes, shape], and a hint."""
 
     reason: str
     items: tuple[tuple[str, str, int, str], ...] = ()
@@ -144,7 +145,7 @@ class Registry:
         """Add or replace an entry.
 
         Raises:
-            OSError: the disk does not take it.
+            OSError: the disk cannot be written.
         """
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         document = {
@@ -156,31 +157,31 @@ class Registry:
         atomic_write.write(self.root / f"{entry.key.digest}.json", json.dumps(document))
 
     def remove(self, key: SessionKey) -> None:
-        """Forget a session; no error if there is none."""
+        """Remove an entry. No error if there is none."""
         for path in (self.root / f"{key.digest}.json", self.report_path(key)):
             path.unlink(missing_ok=True)
 
     def report_path(self, key: SessionKey) -> Path:
-        """Where the worker writes how it ended."""
+        """The path of the worker's report on its end."""
         return self.root / f"{key.digest}.ended.json"
 
     def write_ending(self, key: SessionKey, ending: Ending) -> None:
         """Write the variables of a session whose worker may not be able to write its end.
 
         Raises:
-            OSError: the disk does not take it.
+            OSError: the disk cannot be written.
         """
         atomic_write.write(self.report_path(key), json.dumps(asdict(ending)))
 
     def ending(self, key: SessionKey) -> Ending | None:
-        """How the session ended, if its worker could write it."""
+        """How the session ended, if its worker has written a report."""
         with contextlib.suppress(OSError):
             return parse_ending(self.report_path(key).read_text(encoding="utf-8"))
         return None
 
 
 def parse_ending(report: str) -> Ending | None:
-    """What a worker wrote of its end; None if it wrote something else."""
+    """Parse the report of a worker; None if it is invalid."""
     with contextlib.suppress(ValueError, KeyError, TypeError):
         data = json.loads(report)
         items = tuple((str(name), str(kind), int(size), str(shape)) for name, kind, size, shape in data["items"])
@@ -190,11 +191,11 @@ def parse_ending(report: str) -> Ending | None:
 
 
 _read_before: dict[Path, tuple[tuple[int, int, int], SessionEntry | None]] = {}
-"""File -> the entry that was last read of it, and which version of the file that was."""
+"""File -> (its version, the entry that was read from it)."""
 
 
 def _read_entry(path: Path) -> SessionEntry | None:
-    """The entry in this file, read again once it was replaced; None if it cannot be read, or has another schema."""
+    """The entry in this file, cached until the file changes; None if it cannot be read, or has another schema."""
     try:
         found = path.stat()
     except OSError:
@@ -229,7 +230,7 @@ def _parse_entry(path: Path) -> SessionEntry | None:
 
 @functools.cache
 def boot_id() -> str:
-    """This start of this machine; "" if the system does not tell."""
+    """The id of the last boot of this machine; "" if the system does not provide it."""
     with contextlib.suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     return ""

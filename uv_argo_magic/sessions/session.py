@@ -1,9 +1,10 @@
 """Sessions: find or start the session of a cell, and keep its options and packages.
 
 Rules:
-- A session never starts afresh silently: a notebook would run on missing state. `restart` is the user's.
-- What a session was started with holds for its later cells. A line that asks for something else is an error.
-- Packages are added, never changed: what is installed in the session is a constraint of each later resolution.
+- A session is never restarted silently, because the notebook would continue with missing state. Only the user restarts
+  it.
+- The options with which a session was started apply to its later cells. A line with other options is an error.
+- Packages are added but never changed: installed packages are constraints of all later resolutions.
 """
 
 from __future__ import annotations
@@ -46,28 +47,28 @@ if TYPE_CHECKING:
     from uv_argo_magic.uv.resolver import Resolver
 
 FIXED = base.BACKEND_SETTINGS | {"variables"}
-"""The settings that hold for a whole session."""
+"""The settings that apply to a whole session."""
 LIFETIME = ("keep", "max_age")
-"""The settings that hold until a cell changes them."""
+"""The settings that apply until a cell changes them."""
 
 
 @dataclass(kw_only=True)
 class Session:
-    """The session of a cell; without an entry, it starts with this cell. `status` is what its worker reported."""
+    """The session of a cell; without an entry, it starts with this cell. `status` is its worker's status."""
 
     key: SessionKey
     registry: Registry
     entry: SessionEntry | None = None
     status: Mapping[str, Any] = field(default_factory=dict)
     is_rejoined: bool = False
-    """The worker was started by another kernel, or this one has lost its connection to it."""
+    """Whether another kernel started the worker, or this one had lost its connection to it."""
     number: int = 0
     is_interactive: bool = False
-    """As in the cell's context."""
+    """See `CellContext.is_interactive`."""
     can_ask: bool = False
     """Whether questions of the cell can be answered."""
     _gives_keep: bool = False
-    """Whether the cell itself sets how long the session is kept."""
+    """Whether the line of the cell sets how long the session is kept."""
     _gpu_note: str = ""
 
     @property
@@ -82,7 +83,7 @@ class Session:
 
     @property
     def interpreter(self) -> Interpreter | None:
-        """Its Python, once a cell of this process has run in it, unless an image has preinstalled packages."""
+        """The session's Python, after a cell of this process has run; None if its image has preinstalled packages."""
         entry = self.entry
         if entry is None or entry.worker is None or entry.settings.base or entry.settings.image:
             return None
@@ -90,14 +91,14 @@ class Session:
 
     @property
     def has_modules(self) -> bool:
-        """Whether its worker has the modules of a notebook's cell."""
+        """Whether its worker has the modules for a notebook's cell."""
         entry = self.entry
         if entry is None or entry.worker is None or not workers.is_connected(entry.worker):
             return False
         return workers.connect(entry).has_modules
 
     def variable_names(self) -> frozenset[str] | None:
-        """The names of its variables; None if they are too many to be listed."""
+        """The names of its variables; None if there are too many to list."""
         if not self.is_live or self.entry is None:
             return frozenset()
         answer = workers.ask(self.entry, "vars")
@@ -107,12 +108,12 @@ class Session:
 
     @property
     def restart_hint(self) -> str:
-        """How to get a session with other options."""
+        """The hint on how to get a session with other options."""
         return workers.restart_hint(self.name)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """One line for a cell that uses a session which another kernel started, or that starts one with a GPU."""
+        """A line for a cell that uses a session of another kernel, or that starts one with a GPU."""
         if not self.is_rejoined:
             return (self._gpu_note,) if self._gpu_note else ()
         started = time.strftime("%H:%M", time.localtime(float(self.status["started"])))
@@ -121,10 +122,10 @@ class Session:
         return (f"Rejoined session {self.name} (started {started}, {variables}); {restart_command} for a clean one",)
 
     def adopt(self, configuration: Config) -> Config:
-        """The configuration with what the session was started with.
+        """The configuration with the options with which the session was started.
 
         Raises:
-            SpecError: the line asks for something else, or for a backend that has no sessions.
+            SpecError: the line has other options, or a backend without sessions.
         """
         entry = self.entry
         self._gives_keep = configuration.origin("keep") in _OF_THE_CELL
@@ -166,7 +167,7 @@ class Session:
         """The spec with the session's resources.
 
         Raises:
-            SpecError: the line asks for others, or has variables of a file that the session lacks.
+            SpecError: the line has other resources, or variables of a file that the session lacks.
         """
         entry = self.entry
         if entry is None or (not self.is_live and spec.resources.gpu and not entry.resources.gpu):
@@ -182,7 +183,7 @@ class Session:
         return spec
 
     def _with_gpu_keep(self, spec: RunSpec) -> RunSpec:
-        """The spec of a session that starts: one that requests a GPU of a cluster ends sooner."""
+        """The spec of a new session, with a shorter `keep` if it requests a GPU of a cluster."""
         has_gpu = spec.resources.gpu and quantity.limit(spec.resources.gpu) and base.remote_sessions(spec.backend)
         keep = self._gpu_keep(spec.settings)
         if not (has_gpu and keep):
@@ -198,7 +199,7 @@ class Session:
 
     @property
     def lock(self) -> Lock | None:
-        """The packages that it has; None before its first cell."""
+        """The packages of the session; None before its first cell."""
         return self.entry.lock if self.entry else None
 
     def extend(
@@ -208,10 +209,10 @@ class Session:
         make_resolver: Callable[[], Resolver],
         given: Resolution | None = None,
     ) -> tuple[Lock, Lock]:
-        """What the session has with these requirements (or a `given` lock), and what must be installed for that.
+        """(the session's packages with these requirements or a `given` lock, the packages to install for that).
 
         Raises:
-            ResolutionError: they do not fit what is installed.
+            ResolutionError: the requirements are not compatible with installed packages.
         """
         nothing = replace(present, packages=()) if self.is_live else present
         if isinstance(given, Lock):
@@ -234,7 +235,7 @@ class Session:
         return self._joined(present, extended)
 
     def _joined(self, present: Lock, extended: Lock) -> tuple[Lock, Lock]:
-        """The packages of both, and those that must be installed."""
+        """(the packages of both locks, the packages to install)."""
         names = {package.name for package in present.packages}
         added = tuple(package for package in extended.packages if package.name not in names)
         packages = tuple(sorted((*present.packages, *added), key=lambda package: package.name))
@@ -242,12 +243,12 @@ class Session:
         return together, (replace(extended, packages=added) if self.is_live else together)
 
     def runs(self, prepared: Prepared, *, waits: bool = True) -> SessionRuns:
-        """The session as a backend for its next cell; its worker is started if it has none.
+        """The session as a backend for its next cell; starts its worker if there is none.
 
         `waits` is that of `SessionRuns`.
 
         Raises:
-            BackendError: the worker cannot be started, or another kernel has it.
+            BackendError: the worker cannot be started, or another kernel has the session.
         """
         lock = _stored(prepared) if isinstance(prepared.resolution, Lock) else None
         if not self.is_live:
@@ -327,7 +328,7 @@ class Session:
             created_at=time.time(),
         )
         if is_remote:
-            self.entry = entry  # its first cell waits for the pod
+            self.entry = entry  # the first cell waits for the pod
             self._write(entry)
             return
         self.status = workers.hold(entry)
@@ -352,9 +353,9 @@ class Session:
     def conflict(
         self, requirements: Requirements, resolver: Resolver, versions: Mapping[str, str], problem: ResolutionError
     ) -> ResolutionError:
-        """The error for requirements that would change installed packages; `problem` if they fit nothing at all.
+        """The error for requirements that would change installed packages; `problem` if they have no solution at all.
 
-        `versions` are those of the packages that are installed, and no constraints of the `resolver`.
+        `versions` are those of the installed packages, which are not constraints of the `resolver`.
         """
         try:
             alone = replace(resolver, store=None).lock(requirements)
@@ -379,22 +380,22 @@ _OF_THE_CELL = frozenset({"the line", "the cell's script block"})
 
 
 def open_session(name: str, context: CellContext, *, restart_first: bool = False, can_ask: bool = False) -> Session:
-    """The session of this name for a cell; this process holds its worker, if it has one.
+    """The session with this name for a cell; this process becomes the holder of its worker, if there is one.
 
-    `can_ask`: questions of the cell can be answered.
+    `can_ask` means that questions of the cell can be answered.
 
     Raises:
-        SessionLost: it has ended, and has not been restarted.
-        SessionBusy: another kernel has it.
-        BackendUnavailable: its worker does not respond.
+        SessionLost: the session has ended, and was not restarted.
+        SessionBusy: another kernel has the session.
+        BackendUnavailable: the worker does not respond.
     """
     return _open(SessionKey.of(name, context.notebook_path), context, restart_first=restart_first, can_ask=can_ask)
 
 
 def find_run(entry: RunRecord) -> tuple[base.Backend, base.RemoteRun] | None:
-    """A run of a session whose client has not seen it finish, and what its worker knows.
+    """A session's run that this client has not seen finish, and its state in the worker.
 
-    If no worker can tell, the log of its pod; None if it has none.
+    Without a worker, the run is read from the log of the pod; None if there is no log.
     """
     found = workers.find_run(entry.id, Registry.of_this_user())
     if found is None:
@@ -440,21 +441,21 @@ def _in_pod_log(entry: RunRecord) -> tuple[base.Backend, base.RemoteRun] | None:
 
 
 class TemporarySessions:
-    """Sessions that no notebook has, for cells that run again; `close` ends them."""
+    """Sessions for cells that run again, which do not belong to a notebook; `close` ends them."""
 
     def __init__(self) -> None:
         self._owner = secrets.token_hex(8)
 
     def open(self, name: str, context: CellContext) -> Session:
-        """The session of this name.
+        """The session with this name.
 
         Raises:
-            BackendError: as `open_session`.
+            BackendError: as in `open_session`.
         """
         return _open(SessionKey(name=name, owner=self._owner), replace(context, is_interactive=False))
 
     def close(self) -> None:
-        """End them all."""
+        """End all of these sessions."""
         registry = Registry.of_this_user()
         for entry in registry.list():
             if entry.key.owner == self._owner:
@@ -471,11 +472,11 @@ def _open(key: SessionKey, context: CellContext, *, restart_first: bool = False,
     if entry is None or entry.worker is None:
         return Session(key=key, registry=registry, entry=entry, **of_cell)
     if entry.worker.is_remote and not entry.worker.started:
-        return Session(key=key, registry=registry, entry=entry, **of_cell)  # its pod is starting
+        return Session(key=key, registry=registry, entry=entry, **of_cell)  # the pod is starting
     is_known = workers.is_connected(entry.worker)
     status = workers.hold(entry, registry)
     if entry.lock is not None and not status["running"] and not status["queued"]:
-        # An install may have failed after its packages were recorded here.
+        # An install can have failed after its packages were recorded in the entry.
         packages = dict(status["packages"])
         kept = tuple(package for package in entry.lock.packages if packages.get(package.name) == package.version)
         if kept != entry.lock.packages:
@@ -484,7 +485,7 @@ def _open(key: SessionKey, context: CellContext, *, restart_first: bool = False,
 
 
 def _stored(prepared: Prepared) -> Lock:
-    """The packages that the session has after this cell, with those of its `%pip` lines; warnings are for this cell."""
+    """The session's packages after this cell, with those of its `%pip` lines, without this cell's warnings."""
     lock = prepared.resolution
     assert isinstance(lock, Lock)  # noqa: S101 - the caller has checked it
     more = tuple(package for _, installed in prepared.installs for package in installed.packages)
@@ -495,7 +496,7 @@ def _stored(prepared: Prepared) -> Lock:
 
 
 def _are_met(requirements: Requirements, lock: Lock) -> bool:
-    """Whether the session has all of these already."""
+    """Whether the session already has all of these requirements."""
     if not requirements:
         return True
     versions = {package.name: package for package in lock.packages}
@@ -509,7 +510,7 @@ def _are_met(requirements: Requirements, lock: Lock) -> bool:
 
 
 def _is_version(python: str, requested: str) -> bool:
-    """Whether the Python "3.12.1" is what "3.12" asks for."""
+    """Whether the Python "3.12.1" matches the request "3.12"."""
     requested = requested.rstrip("t")
     return python == requested or python.startswith(f"{requested}.")
 
@@ -519,5 +520,5 @@ def _resources(resources: object) -> str:
 
 
 def _variables(settings: Settings) -> str:
-    """The names of the environment variables: their values may be secrets."""
+    """The names of the environment variables, without the values, which can be secrets."""
     return " ".join(name for name, _ in settings.variables)

@@ -1,4 +1,4 @@
-"""A session as the backend of its cells: the run loop (engine/run.py) submits, follows and stops them through it."""
+"""A session as the backend of its cells: engine/run.py uses it to submit, follow and stop them."""
 
 from __future__ import annotations
 
@@ -28,62 +28,62 @@ if TYPE_CHECKING:
 
 PREFIX = "session-"
 LONGEST_ORDER = LONGEST - 1
-"""Bytes of a cell's order; a longer one is sent as a file."""
+"""Maximum bytes of a cell's order in a request; a longer order is sent as a file."""
 CAUSE = 10.0
-"""Seconds to wait for the reason why a pod ends."""
+"""Seconds to wait for the reason of a pod's end."""
 RESEND = 30.0
-"""Seconds for which a cell is sent to a pod again that does not respond."""
+"""Seconds for which sending a cell to a pod is retried."""
 DROPPED = "the session does not have them any more"
 RETRY = (0.2, 1.5, 2.0)
-"""Seconds before a connection to a pod is tried again: the first time, their growth, the most."""
+"""Seconds before a connection to a pod is retried: initial value, growth factor and maximum."""
 
 
 @dataclass(kw_only=True)
 class SessionRuns:
-    """The cells of one session; `number` is that of the next cell in its notebook (0: not known)."""
+    """The cells of one session; `number` is the number of the next cell in its notebook (0: unknown)."""
 
     name: str
     connections: Connections
     hold: Callable[[], object]
-    """Becomes the worker's holder once more, or raises why that cannot be."""
+    """Becomes the worker's holder again, or raises an error."""
     interpreter: Interpreter
     number: int = 0
     can_ask: bool = False
     """Whether the front end can answer questions of the next cell."""
     waits: bool = True
-    """Whether `submit` waits until a worker of this machine has taken the cell; otherwise `watch` learns of it."""
+    """Whether `submit` waits until a local worker has accepted the cell; otherwise `watch` reads the response."""
     at_end: Callable[[], object] = lambda: None
-    """Called once the log of a run has been read."""
+    """Called after the log of a run was read."""
     capabilities: Capability = Capability.DETACH
     settings: frozenset[str] = frozenset()
     pod: PodSession | None = None
-    """The session's worker, if it belongs to no machine of the user's."""
+    """The session's worker, if it runs in a pod."""
     exchange: str = ""
-    """The folder of this machine for files of values, if its worker has another; "" without values."""
+    """The folder on this machine for files of values, if the worker has a different one; "" without values."""
     most_values: int = 0
-    """Bytes of values; 0: any number."""
+    """Maximum bytes of values; 0: no limit."""
     _channels: dict[str, Channel] = field(default_factory=dict)
     _unanswered: dict[str, tuple[Channel, Callable[[], None]]] = field(default_factory=dict)
-    """Cells that were sent to a worker of this machine: the connection of the answer, and what sends one again."""
+    """Cells sent to a local worker that has not responded: the connection, and a function that sends the cell again."""
     _stopped: set[str] = field(default_factory=set)
-    """Cells that this process asked to end."""
+    """Cells for which this process requested a stop."""
     nonce: str = ""
-    """Of the records of the last cell."""
+    """The nonce of the last cell's records."""
     _merged: dict[str, MergedLog] = field(default_factory=dict)
-    """What was received of each cell's log."""
+    """The received part of each cell's log."""
     _sent: Channel | None = None
-    """The connection of the last cell, which was sent on it, and whose log comes on it."""
+    """The connection on which the last cell was sent, and on which its log is received."""
     _is_read: bool = False
-    """Whether that log has been read to its end."""
+    """Whether this log was read to its end."""
     _waiting: dict[str, tuple[Callable[[], None], RunSpec]] = field(default_factory=dict)
-    """Cells that are sent once the worker has started."""
+    """Cells that will be sent when the worker has started."""
 
     def target(self, spec: RunSpec) -> Interpreter:  # noqa: ARG002 - the protocol's signature
         """The session's Python."""
         return self.interpreter
 
     def submit(self, program: Program, spec: RunSpec, run_id: str, *, notebook: str = "") -> Submission:  # noqa: ARG002
-        """Send the cell to the worker, which runs it after those that it has.
+        """Send the cell to the worker, which runs it after the cells in its queue.
 
         Raises:
             SessionBusy: another kernel has taken the session.
@@ -120,10 +120,10 @@ class SessionRuns:
         return submission
 
     def _take_answer(self, name: str) -> None:
-        """Read the answer to a cell that was sent; if the worker did not take it, send it again.
+        """Read the response to a cell that was sent; if the worker did not accept the cell, send it again.
 
         Raises:
-            NotTaken: the session has ended, another kernel has it, or it does not respond.
+            NotTaken: the session has ended, another kernel has it, or the worker does not respond.
         """
         if name not in self._unanswered:
             return
@@ -144,9 +144,9 @@ class SessionRuns:
             del self._unanswered[name]
 
     def _submit(self, name: str, request: Mapping[str, object], order: bytes, pushed: Sequence[Path] = ()) -> None:
-        """Send the cell, and the files that it takes; if this process is not the worker's holder any more, once it is.
+        """Send the cell and its files; if this process is no longer the worker's holder, become the holder first.
 
-        A pod gets RESEND seconds.
+        For a pod, this is retried for RESEND seconds.
         """
         deadline = time.monotonic() + (RESEND if self.pod else 0.0)
         request = {**request, **(self.pod.changes if self.pod else {})}
@@ -178,9 +178,9 @@ class SessionRuns:
     def _send(
         self, request: Mapping[str, object], order: bytes, files: list[tuple[str, Path | bytes]]
     ) -> Channel | None:
-        """The connection on which the cell's log follows; None: the worker did not take it, or did not respond.
+        """Send the cell; return the connection for its log, or None if the worker did not accept it or respond.
 
-        The worker runs a cell once, even if it is sent again. `files` that it has are removed from the list.
+        The worker runs a cell only once, even if it is sent again. Sent `files` are removed from the list.
         """
         transfers = Transfers(connections=self.connections, run=str(request["run"]))
         try:
@@ -195,10 +195,10 @@ class SessionRuns:
         return channel if self._is_taken(answer, channel) else None
 
     def _is_taken(self, answer: Mapping[str, object], channel: Channel) -> bool:
-        """Whether the worker has taken the cell; False: this process is not its holder, or it is ending.
+        """Whether the worker has accepted the cell; False if this process is not its holder, or it is ending.
 
         Raises:
-            SubmitRejected: it refused the cell.
+            SubmitRejected: the worker refused the cell.
         """
         if "error" not in answer:
             self.connections.has_modules = bool(answer.get("modules", self.connections.has_modules))
@@ -209,14 +209,14 @@ class SessionRuns:
         return False
 
     def has_more(self, seconds: float) -> bool:
-        """Whether `watch` of the last cell gives something within some seconds; False if that is not known."""
+        """Whether `watch` of the last cell yields an item within some seconds; False if unknown."""
         return self._is_read or (self._sent is not None and self._sent.is_ready(seconds))
 
     def find(self, name: str, settings: Settings) -> None:
-        """None: the history has the runs of sessions."""
+        """None, because runs of sessions are found in the history."""
 
     def watch(self, name: str, *, follow: bool = True) -> Iterator[str | ev.NodePhase]:  # noqa: ARG002 - always to the end
-        """What a new session waits for, and the log of a cell as it grows; once more after a lost connection."""
+        """The phases of a new session, and the log of a cell as it grows; reconnects after a lost connection."""
         if self.pod is not None and name in self._waiting:
             submit, spec = self._waiting[name]
             phase = ""
@@ -231,7 +231,7 @@ class SessionRuns:
             try:
                 yield from self._watch_pod(name, self.pod)
             except BackendError:
-                # Another worker may listen there, which does not know the cell.
+                # Another worker, which does not have the cell, can listen at this address.
                 if not (cause := self.pod.why_ended()):
                     raise
                 yield ev.NodePhase(phase="Failed", message=cause, t=time.time())
@@ -241,7 +241,7 @@ class SessionRuns:
             yield from self._watch(name)
 
     def _watch_pod(self, name: str, pod: PodSession) -> Iterator[str | ev.NodePhase]:
-        """The log of a cell as it grows, for as long as the pod lives."""
+        """The log of a cell as it grows, while the pod exists."""
         yield ev.NodePhase(phase="Running", t=time.time())
         lost_at, pause, is_complete = 0.0, 0.0, False
         last: ev.NodePhase | None = None
@@ -253,7 +253,7 @@ class SessionRuns:
                             yield ev.NodePhase(phase="Running", t=time.time())
                         lost_at = pause = 0.0
                         with contextlib.suppress(BackendError):
-                            self.hold()  # the lease may have ended with the connection
+                            self.hold()  # the lease can have ended with the connection
                     is_complete = is_complete or '"k":"exit"' in text
                     if name not in self._stopped and ev.exit_reason(text, self.nonce) == "stopped":
                         last = self._phase_of_end(pod)
@@ -273,7 +273,7 @@ class SessionRuns:
                     lost_at = time.time() - (self.connections.silence if was_silent else 0.0)
                     message = _unreachable(problem, lost_at)
                     yield ev.NodePhase(phase=ev.UNREACHABLE, message=message, t=time.time())
-                # A network that is cut does not tell why, and asking takes as long as connecting again.
+                # After silence, the API cannot be reached either, and asking would take as long as reconnecting.
                 if pause and not is_silent and (cause := pod.why_ended()):
                     yield ev.NodePhase(phase="Failed", message=cause, t=time.time())
                     return
@@ -282,26 +282,26 @@ class SessionRuns:
         yield last or ev.NodePhase(phase="Succeeded", t=time.time())
 
     def _phase_of_end(self, pod: PodSession) -> ev.NodePhase:
-        """Why the pod stopped a cell: its deletion, a deadline, a stop by another client."""
+        """Why the pod ended a cell: its deletion, a deadline, a stop by another client."""
         deadline = time.monotonic() + CAUSE
         while not (cause := pod.why_ended()) and time.monotonic() < deadline:
             time.sleep(0.2)
         return ev.NodePhase(phase="Failed", message=cause, t=time.time())
 
     def _remember(self, text: str, pod: PodSession) -> None:
-        """Keep the variables after a cell: a pod that is killed cannot write them."""
+        """Store the variables after a cell, because a killed pod cannot report them."""
         for event in ev.decode(text, self.nonce):
             if isinstance(event, ev.SessionVariables):
                 pod.remember(event)
 
     def _texts(self, name: str) -> Iterator[str]:
-        """The log of a cell after what was received of it, until it ends or the connection breaks.
+        """The part of a cell's log that was not received yet, until its end.
 
         Raises:
             BackendUnavailable: the worker does not respond.
-            BackendError: it does not have the log any more.
+            BackendError: the worker no longer has the log.
             OSError: the connection broke.
-            ProtocolError: the log is another one than before.
+            ProtocolError: the log differs from the received part.
         """
         run, first = name.removeprefix(PREFIX), 1
         merged = self._merged.setdefault(name, MergedLog(has_one_copy=self.pod is None))
@@ -331,7 +331,7 @@ class SessionRuns:
         self.connections.has_read(run)
 
     def _receive_values(self, name: str) -> None:
-        """Receive the files of pulled values; again after a lost connection, while the pod lives, until a stop."""
+        """Receive the files of pulled values; retries after a lost connection while the pod exists, until a stop."""
         run, folder = name.removeprefix(PREFIX), Path(self.exchange)
         transfers = Transfers(connections=self.connections, run=run, is_stopped=lambda: name in self._stopped)
         pause = RETRY[0]
@@ -350,7 +350,7 @@ class SessionRuns:
         remove_parts(folder)
 
     def _missing(self, merged: MergedLog, last: int, answer: Message) -> Iterator[str]:
-        """Lines up to number `last` that the worker has dropped: from the log of its pod, else what it has kept."""
+        """Lines up to number `last` that the worker has dropped: from the log of its pod, or else the kept records."""
         if merged.received >= last:
             return
         fill = functools.partial(
@@ -365,7 +365,7 @@ class SessionRuns:
         yield fill(last)
 
     def _watch(self, name: str) -> Iterator[str | ev.NodePhase]:
-        """The log of a cell as it grows; after a lost connection, what follows."""
+        """The log of a cell as it grows; continues after a lost connection."""
         yield ev.NodePhase(phase="Running", t=time.time())
         self._take_answer(name)
         is_complete = False
@@ -396,12 +396,12 @@ class SessionRuns:
             self.pod.stop()
             return
         self._stopped.add(name)
-        while name in self._unanswered:  # the worker must know of the cell first
+        while name in self._unanswered:  # the worker must have received the cell first
             time.sleep(0.001)
         self.connections.ask("stop", run=name.removeprefix(PREFIX))
 
     def answer(self, name: str, text: str = "", *, refused: str = "") -> None:
-        """Answer the cell's question, or say why there is no answer.
+        """Answer the cell's question, or report why there is no answer.
 
         Raises:
             BackendUnavailable: the worker does not respond.
@@ -409,7 +409,7 @@ class SessionRuns:
         self.connections.ask("answer", run=name.removeprefix(PREFIX), text=text, refused=refused)
 
     def delete(self, name: str) -> None:  # noqa: ARG002 - the signature of the protocol
-        """End connections that were for one run; the worker removes the logs of old cells."""
+        """End the connections that were used for one run; the worker removes the logs of old cells."""
         self.at_end()
 
 

@@ -1,8 +1,8 @@
-"""Files between this machine and a worker in a pod: pushed and pulled values, and long orders.
+"""Transfer files between this machine and a worker in a pod: pushed and pulled values, and long orders.
 
 Rules:
-- Files have connections of their own, so that an interrupt, a question or output never waits behind one.
-- A transfer that broke continues where it ended.
+- Files use separate connections, so that an interrupt, a question or output never waits for a file.
+- An interrupted transfer continues where it ended.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from uv_argo_magic.sessions.channel import Channel, Connections
 
 ORDER = "order"
-"""The file with the order of a cell, if that is too long for a request."""
+"""The name of the file with a cell's order, if that is too long for a request."""
 _PULLED = re.compile(r"pulled-[0-9a-f]{16}")
 _SLACK = 1 << 20
-"""Bytes by which the files of pulled values may exceed the limit of values: their headers."""
+"""Bytes by which the files of pulled values can exceed the limit of values, because of their headers."""
 
 
 class Stopped(Exception):
@@ -37,7 +37,7 @@ class Stopped(Exception):
 
 @dataclass(kw_only=True)
 class Transfers:
-    """The files of one run; they stop once `is_stopped` is true."""
+    """The transfers of one run; they stop when `is_stopped` returns true."""
 
     connections: Connections
     run: str
@@ -48,8 +48,8 @@ class Transfers:
 
         Raises:
             BackendUnavailable: the worker does not respond.
-            BackendError: it does not accept it.
-            OSError: it cannot be read.
+            BackendError: the worker does not accept the file.
+            OSError: the file cannot be read.
         """
         position = 0
         while True:
@@ -67,12 +67,12 @@ class Transfers:
                 return
 
     def get_all(self, folder: Path, most: int) -> None:
-        """Receive the pulled values that this machine lacks, at most `most` bytes of them (0: any number).
+        """Receive the pulled values that this machine lacks, at most `most` bytes (0: no limit).
 
         Raises:
             BackendUnavailable: the worker does not respond.
-            OSError: the connection broke, or they cannot be written.
-            Stopped: that was requested.
+            OSError: the connection broke, or a file cannot be written.
+            Stopped: a stop was requested.
         """
         answer = self.connections.ask("files", run=self.run)
         room = most + _SLACK if most else None
@@ -117,7 +117,7 @@ def _private(path: str, flags: int) -> int:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove what was received of values that will not come."""
+    """Remove incomplete files of values that will not be received."""
     for part in folder.glob("*.part"):
         with contextlib.suppress(OSError):
             part.unlink()

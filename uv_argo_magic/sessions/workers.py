@@ -1,6 +1,6 @@
-"""The workers of sessions: become the holder of a worker, query, restart and end it.
+"""The workers of sessions: become the holder of a worker, query it, restart it and end it.
 
-Rule: a session never starts afresh silently. The error of the next cell lists what was lost with a worker.
+Rule: a session is never restarted silently. The error of the next cell lists what was lost with a worker.
 """
 
 from __future__ import annotations
@@ -26,39 +26,40 @@ if TYPE_CHECKING:
     from uv_argo_magic.sessions.registry import Registry, SessionEntry, Worker
 
 CLIENT = secrets.token_hex(8)
-"""Identifies this process to workers."""
+"""The id of this process for workers."""
 COMPLETION_SECONDS = 0.3
-"""Seconds after which a completion is not waited for."""
+"""Maximum seconds to wait for a completion."""
 
 show_late: Callable[[Mapping[str, Any]], object] | None = None
-"""Shows output of a cell that has ended; set by a front end that can."""
+"""Shows output of a cell that has ended; set by front ends that support it."""
 show_end: Callable[[Mapping[str, Any]], object] | None = None
-"""Shows that a session ends soon, or has ended, because it was not used or is too old; set by a front end that can."""
+"""Shows that a session ends soon, or has ended, because it is idle or too old; set by front ends that support it."""
 PASSED_ON = 5.0
-"""Seconds in which a worker learns that its holder's process has ended: a cluster passes that on a second later."""
+"""Seconds in which a worker notices the end of its holder's process; in a cluster, this takes about a second."""
 KILLED = Ending(reason="its process was killed, or the machine was restarted")
 SILENCE = 30.0
-"""Seconds without a byte after which a worker in a pod cannot be reached; load balancers cut idle streams after 60."""
+"""Seconds without a byte after which a worker in a pod is considered unreachable. Load balancers cut idle streams after
+60."""
 _connections: dict[str, Connections] = {}
-"""By token: the workers to which this process is connected."""
+"""Token of a worker -> this process's connections to it."""
 
 
 def restart_hint(name: str) -> str:
-    """How to get a session afresh."""
+    """The hint on how to restart a session."""
     return f"%argo restart {name} starts it again, without its variables."
 
 
 def hold(
     entry: SessionEntry, registry: Registry | None = None, *, take: bool = False, again: bool = False
 ) -> Mapping[str, Any]:
-    """Become the holder of a session's worker; its status. The holder asks only if its status may have changed.
+    """Become the holder of a session's worker; return its status, which is cached if it cannot have changed.
 
-    `again`: ask in any case.
+    With `again`, the cache is not used.
 
     Raises:
-        SessionLost: the worker is gone.
-        SessionBusy: another kernel has it.
-        BackendUnavailable: it does not respond.
+        SessionLost: the worker has ended.
+        SessionBusy: another kernel has the session.
+        BackendUnavailable: the worker does not respond.
     """
     worker = entry.worker
     assert worker is not None  # noqa: S101 - the caller has checked it
@@ -102,11 +103,11 @@ def hold(
 
 
 def join(entry: SessionEntry) -> Mapping[str, Any]:
-    """Become the holder of a worker that starts; its status.
+    """Become the holder of a starting worker; return its status.
 
     Raises:
-        BackendUnavailable: it does not listen yet.
-        BackendError: the backend does not let the user reach it.
+        BackendUnavailable: the worker does not listen yet.
+        BackendError: the user is not allowed to reach the worker.
     """
     status: Mapping[str, Any] = _ask_to_hold(entry)["status"]
     return status
@@ -118,7 +119,7 @@ def _ask_to_hold(entry: SessionEntry, *, take: bool = False) -> Mapping[str, Any
 
 
 def _is_gone(holder: Mapping[str, Any]) -> bool:
-    """Whether the process that holds a worker was one of this machine, and has ended."""
+    """Whether the process that holds a worker was on this machine, and has ended."""
     return (
         os.name == "posix"
         and holder.get("host") == socket.gethostname()
@@ -137,7 +138,7 @@ def lost(entry: SessionEntry, ending: Ending) -> SessionLost:
 
 
 def restart(entry: SessionEntry, registry: Registry, *, clean: bool = False) -> SessionEntry:
-    """End the session's worker; the entry of the session that starts with the next cell.
+    """End the session's worker; return the entry of the session that the next cell starts.
 
     Raises:
         BackendError: the worker cannot be ended.
@@ -150,7 +151,7 @@ def restart(entry: SessionEntry, registry: Registry, *, clean: bool = False) -> 
 
 
 def stop(entry: SessionEntry, registry: Registry) -> None:
-    """End a session, and forget it.
+    """End a session, and remove it from the registry.
 
     Raises:
         BackendError: the worker cannot be ended.
@@ -163,7 +164,7 @@ def end(entry: SessionEntry, reason: str, seconds: float = 10.0) -> None:
     """End the session's worker, and wait until its process has ended.
 
     Raises:
-        BackendUnavailable: it belongs to another machine, or does not end.
+        BackendUnavailable: the worker is on another machine, or does not end.
     """
     worker = entry.worker
     if worker is not None and (remote := _remote(entry)) is not None:
@@ -187,7 +188,7 @@ def end(entry: SessionEntry, reason: str, seconds: float = 10.0) -> None:
 
 
 def _end_remote(entry: SessionEntry, remote: base.RemoteSessions, reason: str) -> None:
-    """Ask the worker to end, which lets its interpreter clean up; the backend ends one that does not respond."""
+    """Request the worker to end, so that its interpreter can clean up; if it does not respond, the backend ends it."""
     assert entry.worker is not None  # noqa: S101 - the caller has checked it
     has_agreed = False
     with contextlib.suppress(BackendError):
@@ -203,7 +204,7 @@ def _remote(entry: SessionEntry) -> base.RemoteSessions | None:
 
 
 def ending(entry: SessionEntry, registry: Registry | None = None) -> Ending | None:
-    """How a worker that does not respond has ended; None while it lives, or if that is not known."""
+    """How a worker that does not respond ended; None while it runs, or if unknown."""
     assert entry.worker is not None  # noqa: S101 - the caller has checked it
     if entry.worker.is_remote:
         return remote_ending(entry, registry)
@@ -212,10 +213,10 @@ def ending(entry: SessionEntry, registry: Registry | None = None) -> Ending | No
 
 
 def remote_ending(entry: SessionEntry, registry: Registry | None) -> Ending | None:
-    """How a worker that belongs to no machine has ended; None while it lives, or if that is not known.
+    """How a worker in a pod ended; None while it runs, or if unknown.
 
-    Where the worker could not write its variables, those after the last cell are known from here. What showed the cause
-    may be gone, as a pod that was deleted: a cause that was seen is kept.
+    If the worker could not report its variables, those stored after the last cell are used. A known cause is stored,
+    because it can become unknown later, for example when the pod is deleted.
     """
     remote, worker = _remote(entry), entry.worker
     end = None
@@ -237,7 +238,7 @@ def remote_ending(entry: SessionEntry, registry: Registry | None) -> Ending | No
 
 
 def ask(entry: SessionEntry, do: str, **values: object) -> Mapping[str, Any] | None:
-    """A question to the worker; None if it has no worker on this machine, or does not respond."""
+    """Send a request to the worker; None if there is no worker on this machine, or it does not respond."""
     worker = entry.worker
     if worker is None or not (worker.is_alive or worker.is_remote):
         return None
@@ -252,9 +253,9 @@ def ask(entry: SessionEntry, do: str, **values: object) -> Mapping[str, Any] | N
 
 
 def complete(entry: SessionEntry, base: str, prefix: str, kind: str) -> tuple[tuple[str, str], ...]:
-    """(text, type) of the names, attributes or keys of the session's values; () while it runs a cell, or if it is slow.
+    """(text, type) of names, attributes or keys of the session's values; () while a cell runs, or if it takes too long.
 
-    `kind` is "name", "attribute" or "key"; the latter two are of the expression `base`.
+    `kind` is "name", "attribute" or "key"; the latter two are those of the expression `base`.
     """
     if entry.worker is None or not is_connected(entry.worker):
         return ()
@@ -266,7 +267,7 @@ def complete(entry: SessionEntry, base: str, prefix: str, kind: str) -> tuple[tu
 
 
 def find_run(run_id: str, registry: Registry) -> tuple[SessionEntry, str, str] | None:
-    """The session that has a run; "running", "waiting" or "ended"; the reason of its end. None if no session has it."""
+    """(the session with this run, "running", "waiting" or "ended", the reason of its end); None if there is none."""
     for entry in registry.list():
         answer = ask(entry, "find", run=run_id) or {}
         if state := answer.get("state"):
@@ -275,7 +276,7 @@ def find_run(run_id: str, registry: Registry) -> tuple[SessionEntry, str, str] |
 
 
 def _has_ended(worker: Worker, seconds: float = 2.0) -> bool:
-    """Whether the process ends; one that was killed closes its sockets a moment before."""
+    """Wait for the end of the process, since a killed one closes its sockets earlier; return whether it ended."""
     deadline = time.monotonic() + seconds
     while worker.is_alive and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -283,7 +284,7 @@ def _has_ended(worker: Worker, seconds: float = 2.0) -> bool:
 
 
 def is_connected(worker: Worker) -> bool:
-    """Whether this process is connected to it."""
+    """Whether this process is connected to the worker."""
     return worker.token in _connections
 
 
@@ -296,7 +297,7 @@ def connect(entry: SessionEntry) -> Connections:
 
 
 def forget(worker: Worker) -> None:
-    """End this process's connections to a worker, and the lease with them."""
+    """End this process's connections to a worker, and thereby the lease."""
     connections = _connections.pop(worker.token, None)
     if connections is not None:
         connections.close()
